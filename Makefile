@@ -1,0 +1,45 @@
+# Every target works from a fresh clone with nothing but Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+JOBS ?= auto
+
+.PHONY: help run test check lint bench lock clean
+help: ## what the targets do
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: .venv/run.stamp ## start the ledger, with its own PostgreSQL and Valkey when none is configured
+	@exec $(BIN)/ledger serve
+
+test: .venv/dev.stamp ## the whole suite
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
+
+check: lint test ## what CI runs: format, lint, types, import contracts, tests
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/dev.stamp ## the benchmark: ratios against the same machine in the same run
+	$(BIN)/python -m benchmarks
+
+lock: ## pin every dependency anew, with hashes (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group build pyproject.toml -o requirements/run.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group build --group dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
+
+clean: ## remove the virtual environment and caches, never the data folder
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ledger needs Python 3.11 or later: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+
+.venv/run.stamp: requirements/run.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt .venv/run.stamp
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
