@@ -1,0 +1,1 @@
+"""What may happen next: commands, and the pure decisions they end in."""

@@ -1,0 +1,164 @@
+"""Opening, changing and closing accounts. No command sets a balance: money comes from `world` and goes back there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from ledger import errors
+from ledger.commands.decider import Decision, States, StreamEvent, state_of
+from ledger.commands.transfers import move
+from ledger.errors import Refused
+from ledger.events.accounts import (
+    Account,
+    AccountClosed,
+    AccountOpened,
+    AccountOwnerChanged,
+    world_account_id,
+)
+from ledger.events.transfers import MoneyTransferred, TransferKind
+from ledger.events.users import AccountAssigned, User
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccount:
+    """Open an account; an opening balance (0 to `MAX_CENTS`) is the transfer `transfer_id` from `world`."""
+
+    name: ClassVar[str] = "OpenAccount"
+
+    account_id: UUID
+    owner_id: UUID
+    currency: str
+    balance_cents: int
+    transfer_id: UUID
+
+    def streams(self) -> Iterable[UUID]:
+        """The account, which must be new, its owner, and what an opening balance takes."""
+        yield from (self.account_id, self.owner_id)
+        if self.balance_cents:
+            yield from (world_account_id(self.currency), self.transfer_id)
+
+    def decide(self, states: States) -> Decision:
+        """The opening, and the transfer of the opening balance."""
+        if states[self.account_id] is not None:
+            raise Refused(errors.account_already_exists(self.account_id))
+        existing_user(states, self.owner_id)
+        account = Account(self.owner_id, self.currency)
+        events: list[StreamEvent] = [
+            (self.account_id, AccountOpened(self.owner_id, self.currency)),
+            (self.owner_id, AccountAssigned(self.account_id)),
+        ]
+        if self.balance_cents:
+            events += adjust(states, self.account_id, account, self.balance_cents, self.transfer_id, "opening")
+        return Decision(
+            events,
+            {
+                "id": str(self.account_id),
+                "user_id": str(self.owner_id),
+                "balance_cents": self.balance_cents,
+                "currency": self.currency,
+                "status": "open",
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAccount:
+    """Give the account another owner, another balance (by the transfer `transfer_id` against `world`), or both.
+
+    None leaves as it is. `currency` is the account's own, which the caller knows or looks up: it tells which `world`.
+    """
+
+    name: ClassVar[str] = "UpdateAccount"
+
+    account_id: UUID
+    owner_id: UUID | None
+    balance_cents: int | None
+    currency: str
+    transfer_id: UUID
+
+    def streams(self) -> Iterable[UUID]:
+        """The account, its next owner, and what an adjustment takes."""
+        yield self.account_id
+        if self.owner_id is not None:
+            yield self.owner_id
+        if self.balance_cents is not None:
+            yield from (world_account_id(self.currency), self.transfer_id)
+
+    def decide(self, states: States) -> Decision:
+        """A change of owner and an adjusting transfer, each only where something changes."""
+        account = open_account(states, self.account_id)
+        if account.currency != self.currency:
+            raise Refused(errors.currency_mismatch())
+        events: list[StreamEvent] = []
+        if self.owner_id is not None and self.owner_id != account.owner_id:
+            existing_user(states, self.owner_id)
+            events += [
+                (self.account_id, AccountOwnerChanged(self.owner_id)),
+                (self.owner_id, AccountAssigned(self.account_id)),
+            ]
+        if self.balance_cents is not None and self.balance_cents != account.balance_cents:
+            difference = self.balance_cents - account.balance_cents
+            events += adjust(states, self.account_id, account, difference, self.transfer_id, "adjustment")
+        return Decision(events, {"id": str(self.account_id)})
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAccount:
+    """Close an account that is at zero."""
+
+    name: ClassVar[str] = "CloseAccount"
+
+    account_id: UUID
+
+    def streams(self) -> Iterable[UUID]:
+        """The account."""
+        return (self.account_id,)
+
+    def decide(self, states: States) -> Decision:
+        """The closing."""
+        account = open_account(states, self.account_id)
+        return Decision([close(self.account_id, account)], {"id": str(self.account_id)})
+
+
+def close(account_id: UUID, account: Account) -> StreamEvent:
+    """The closing of an open account. Raises `Refused` unless it is at zero."""
+    if account.balance_cents != 0:
+        raise Refused(errors.account_not_empty(account_id))
+    return (account_id, AccountClosed())
+
+
+def open_account(states: States, account_id: UUID) -> Account:
+    """A user's account that may change. Raises `Refused` on one that does not exist, is closed, or is `world`."""
+    account = state_of(states, account_id, Account)
+    if account is None:
+        raise Refused(errors.account_not_found(account_id))
+    if account.closed:
+        raise Refused(errors.account_closed(account_id))
+    if account.is_world:
+        raise Refused(errors.invalid("/id", "the ledger's own account changes only by transfers"))
+    return account
+
+
+def existing_user(states: States, user_id: UUID) -> User:
+    """A user who was not deleted. Raises `Refused` on any other."""
+    user = state_of(states, user_id, User)
+    if user is None or user.deleted:
+        raise Refused(errors.user_not_found(user_id))
+    return user
+
+
+def adjust(
+    states: States, account_id: UUID, account: Account, cents: int, transfer_id: UUID, kind: TransferKind
+) -> list[StreamEvent]:
+    """The transfer that changes an account by `cents`, up from `world` or down to it, which is opened if need be."""
+    world_id = world_account_id(account.currency)
+    world = state_of(states, world_id, Account)
+    opening: list[StreamEvent] = []
+    if world is None:
+        opening = [(world_id, AccountOpened(None, account.currency))]
+        world = Account(None, account.currency)
+    source, destination = (world_id, account_id) if cents > 0 else (account_id, world_id)
+    transfer = MoneyTransferred(source, destination, abs(cents), account.currency, kind)
+    sides = (world, account) if cents > 0 else (account, world)
+    return opening + move(transfer_id, transfer, *sides)

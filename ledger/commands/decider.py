@@ -1,0 +1,55 @@
+"""The shape of a command: it names the streams it reads, and decides from their states what happens.
+
+Deciding is pure. Whatever a decision needs from the world (ids, expiry times, hashes) comes in with the command, so
+that it can be repeated, and tested in microseconds.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar
+from uuid import UUID
+
+from ledger.events import Event, State
+
+States = Mapping[UUID, State | None]
+StreamEvent = tuple[UUID, Event]
+StateT = TypeVar("StateT", bound=State)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A secret that was hashed, to be stored beside the log and never in it."""
+
+    id: UUID
+    user_id: UUID
+    hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a command leads to: events in order, each with its stream, and the answer that its client gets.
+
+    `result` is plain JSON without times; the time of the answer is the one at which the command was recorded.
+    """
+
+    events: list[StreamEvent]
+    result: dict[str, Any]
+    credential: Credential | None = None
+
+
+class Command(Protocol):
+    """A request to change something, as imperative as its class's name."""
+
+    name: ClassVar[str]
+
+    def streams(self) -> Iterable[UUID]:
+        """The streams whose states the decision depends on. They are locked while it is made."""
+
+    def decide(self, states: States) -> Decision:
+        """What happens. Raises `Refused` where it may not."""
+
+
+def state_of(states: States, stream_id: UUID, kind: type[StateT]) -> StateT | None:
+    """The state of a stream, if it exists and is of this kind: an id of another kind of stream is no match."""
+    state = states[stream_id]
+    return state if isinstance(state, kind) else None

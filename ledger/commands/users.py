@@ -1,0 +1,181 @@
+"""Creating, changing and deleting users. A name is free when its stream says so, so two requests cannot both get it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from ledger import errors
+from ledger.commands.accounts import close, existing_user
+from ledger.commands.decider import Credential, Decision, States, StreamEvent, state_of
+from ledger.errors import Refusal, Refused, StaleCommandError
+from ledger.events import Event
+from ledger.events.accounts import Account
+from ledger.events.users import (
+    Name,
+    NameClaimed,
+    NameReleased,
+    PasswordChanged,
+    Role,
+    User,
+    UserActivated,
+    UserCreated,
+    UserDeactivated,
+    UserDeleted,
+    UserRolesChanged,
+    UserUpdated,
+    email_stream,
+    username_stream,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateUser:
+    """Create a user under two names that nobody has."""
+
+    name: ClassVar[str] = "CreateUser"
+
+    user_id: UUID
+    username: str
+    email: str
+    active: bool
+    roles: tuple[Role, ...]
+    credential: Credential
+
+    def streams(self) -> Iterable[UUID]:
+        """The user, who must be new, and both names."""
+        return (self.user_id, username_stream(self.username), email_stream(self.email))
+
+    def decide(self, states: States) -> Decision:
+        """The creation, and the claim of both names; or all that is taken, at once."""
+        refusals = [] if states[self.user_id] is None else [errors.user_already_exists("id")]
+        refusals += names_taken(states, self.user_id, self.username, self.email)
+        if refusals:
+            raise Refused(*refusals)
+        created = UserCreated(self.username, self.email, self.active, self.roles, self.credential.id)
+        events: list[StreamEvent] = [(self.user_id, created)]
+        events += [
+            (stream, NameClaimed(self.user_id)) for stream in (username_stream(self.username), email_stream(self.email))
+        ]
+        result = {
+            "id": str(self.user_id),
+            "username": self.username,
+            "email": self.email,
+            "active": self.active,
+            "roles": ",".join(self.roles),
+        }
+        return Decision(events, result, self.credential)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateUser:
+    """Make a user what is said here. `active` and `credential` None leave as it is.
+
+    `known_username` and `known_email` are the names when the command was made. Raises `StaleCommandError` if they are
+    not any more.
+    """
+
+    name: ClassVar[str] = "UpdateUser"
+
+    user_id: UUID
+    known_username: str
+    known_email: str
+    username: str
+    email: str
+    active: bool | None
+    roles: tuple[Role, ...]
+    credential: Credential | None
+
+    def streams(self) -> Iterable[UUID]:
+        """The user, and the names before and after."""
+        return (self.user_id, *self._name_streams())
+
+    def decide(self, states: States) -> Decision:
+        """One event for each thing that changes; none if nothing does."""
+        user = existing_user(states, self.user_id)
+        if (user.username, user.email) != (self.known_username, self.known_email):
+            raise StaleCommandError
+        refusals = names_taken(states, self.user_id, self.username, self.email)
+        if refusals:
+            raise Refused(*refusals)
+        events: list[StreamEvent] = [(self.user_id, event) for event in self._changes(user)]
+        for before, after in self._renamed():
+            events += [(before, NameReleased(self.user_id)), (after, NameClaimed(self.user_id))]
+        return Decision(events, {"id": str(self.user_id)}, self.credential)
+
+    def _changes(self, user: User) -> Iterable[Event]:
+        if (user.username, user.email) != (self.username, self.email):
+            yield UserUpdated(self.username, self.email)
+        if user.roles != self.roles:
+            yield UserRolesChanged(self.roles)
+        if self.active is not None and self.active != user.active:
+            yield UserActivated() if self.active else UserDeactivated()
+        if self.credential is not None:
+            yield PasswordChanged(self.credential.id)
+
+    def _renamed(self) -> list[tuple[UUID, UUID]]:
+        pairs = [
+            (username_stream(self.known_username), username_stream(self.username)),
+            (email_stream(self.known_email), email_stream(self.email)),
+        ]
+        return [(before, after) for before, after in pairs if before != after]
+
+    def _name_streams(self) -> Iterable[UUID]:
+        yield from (username_stream(self.username), email_stream(self.email))
+        yield from (username_stream(self.known_username), email_stream(self.known_email))
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteUser:
+    """Delete a user and close the accounts, all of which must be at zero.
+
+    `account_ids` are the user's open accounts as they were when `assignments` was read; `known_username` and
+    `known_email` are the names then. Raises `StaleCommandError` if any of it is not so any more.
+    """
+
+    name: ClassVar[str] = "DeleteUser"
+
+    user_id: UUID
+    known_username: str
+    known_email: str
+    account_ids: tuple[UUID, ...]
+    assignments: int
+
+    def streams(self) -> Iterable[UUID]:
+        """The user, both names and all accounts."""
+        names = (username_stream(self.known_username), email_stream(self.known_email))
+        return (self.user_id, *names, *self.account_ids)
+
+    def decide(self, states: States) -> Decision:
+        """The closing of the accounts, the release of the names, and the deletion."""
+        user = existing_user(states, self.user_id)
+        if (user.username, user.email, user.assignments) != (
+            self.known_username,
+            self.known_email,
+            self.assignments,
+        ):
+            raise StaleCommandError
+        events = [close(account_id, account) for account_id, account in self._open_accounts(states)]
+        events += [
+            (stream, NameReleased(self.user_id))
+            for stream in (username_stream(user.username), email_stream(user.email))
+        ]
+        events.append((self.user_id, UserDeleted()))
+        return Decision(events, {"id": str(self.user_id)})
+
+    def _open_accounts(self, states: States) -> Iterable[tuple[UUID, Account]]:
+        for account_id in self.account_ids:
+            account = state_of(states, account_id, Account)
+            if account is not None and account.owner_id == self.user_id and not account.closed:
+                yield account_id, account
+
+
+def names_taken(states: States, user_id: UUID, username: str, email: str) -> list[Refusal]:
+    """A refusal for each name that another user has."""
+    streams = {"username": username_stream(username), "email": email_stream(email)}
+    holders = {member: state_of(states, stream, Name) for member, stream in streams.items()}
+    return [
+        errors.user_already_exists(member)
+        for member, name in holders.items()
+        if name is not None and name.holder_id not in (None, user_id)
+    ]

@@ -1,0 +1,92 @@
+"""Passwords: hashed with argon2id, in a table beside the log, and never stored or compared as they came.
+
+Hashing is the one slow thing that anyone can ask for, so it has threads and a queue of its own, both bounded: a flood
+of logins costs the flooders, not everybody else.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from ledger.commands.decider import Credential
+from ledger.database import Reader
+from ledger.errors import OverloadedError
+from ledger.events import Recorded
+from ledger.events.users import UserDeleted, username_stream
+from ledger.statements import Statement, columns, texts, uuids
+
+T = TypeVar("T")
+
+MIN_PASSWORD_LENGTH = 8
+MAX_PASSWORD_LENGTH = 1024
+
+# OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, 2 passes, 1 lane.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
+
+
+class Passwords:
+    """Hashes and verifies in `threads` threads; more than `queue_limit` waiting is an `OverloadedError`."""
+
+    def __init__(self, *, queue_limit: int, threads: int = 2) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._queue_limit = queue_limit
+        self._waiting = 0
+        self._decoy = _HASHER.hash("")  # verifying against it takes as long as against a real one
+
+    def close(self) -> None:
+        """Let the running hashes end."""
+        self._pool.shutdown(cancel_futures=True)
+
+    async def hash(self, password: str) -> str:
+        """The argon2id hash of a password, in its PHC string form."""
+        return await self._run(lambda: _HASHER.hash(password))
+
+    async def verify(self, stored_hash: str | None, password: str) -> bool:
+        """Whether the password is the one that was hashed. Takes as long when there is no hash."""
+        return await self._run(lambda: _matches(stored_hash or self._decoy, password)) and bool(stored_hash)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._waiting >= self._queue_limit:
+            raise OverloadedError("too many passwords wait to be hashed")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._waiting -= 1
+
+
+def _matches(stored_hash: str, password: str) -> bool:
+    try:
+        return _HASHER.verify(stored_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def store(credentials: Sequence[Credential], events: Iterable[Recorded]) -> list[Statement]:
+    """Write new credentials over their users' old ones, and forget those of deleted users."""
+    deleted = [row.stream_id for row in events if isinstance(row.event, UserDeleted)]
+    kept = {credential.user_id: credential for credential in credentials}
+    values = (uuids(kept), uuids(row.id for row in kept.values()), texts(row.hash for row in kept.values()))
+    return [
+        *([Statement(_UPSERT, values)] if kept else []),
+        *([Statement(_DELETE, (uuids(deleted),))] if deleted else []),
+    ]
+
+
+_UPSERT = f"""INSERT INTO credentials (user_id, id, hash) SELECT * FROM {columns("uuid", "uuid", "text")}
+              ON CONFLICT (user_id) DO UPDATE SET id = excluded.id, hash = excluded.hash"""
+_DELETE = "DELETE FROM credentials WHERE user_id = ANY($1::text::uuid[])"
+
+
+async def find(reader: Reader, username: str) -> Credential | None:
+    """The credential in force of the user of that name."""
+    row = await reader.fetchrow(
+        """SELECT credentials.id, user_id, hash FROM credentials JOIN users ON users.id = user_id
+           WHERE name_id = $1""",
+        username_stream(username),
+    )
+    return Credential(row["id"], row["user_id"], row["hash"]) if row else None

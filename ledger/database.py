@@ -1,0 +1,72 @@
+"""Connections to PostgreSQL: all in the ledger's own schema, all with a bound on how long they wait."""
+
+from typing import Any, TypeAlias
+
+import asyncpg
+from asyncpg import Connection, Pool
+
+from ledger.errors import DatabaseError
+from ledger.settings import Settings
+
+Reader: TypeAlias = "Pool[Any] | Connection[Any]"
+
+MIN_VERSION = 15
+CONNECT_SECONDS = 10
+STATEMENT_SECONDS = 30
+
+# What the client sees when PostgreSQL is gone, going or not there yet. An `asyncpg.InterfaceError` is the client's own
+# word that the connection is closed.
+UNREACHABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+async def connect(settings: Settings, **server_settings: str) -> "Connection[Any]":
+    """Open one connection."""
+    return await asyncpg.connect(
+        settings.database_dsn(),
+        timeout=CONNECT_SECONDS,
+        command_timeout=STATEMENT_SECONDS,
+        server_settings=_server_settings(settings) | server_settings,
+    )
+
+
+async def open_pool(settings: Settings) -> "Pool[Any]":
+    """Open the pool that queries share."""
+    return await asyncpg.create_pool(
+        settings.database_dsn(),
+        min_size=1,
+        max_size=settings.postgres_connection_pool,
+        timeout=CONNECT_SECONDS,
+        command_timeout=STATEMENT_SECONDS,
+        server_settings=_server_settings(settings),
+    )
+
+
+async def check_version(settings: Settings) -> None:
+    """Raise `DatabaseError`, one clear sentence, unless PostgreSQL answers and is recent enough."""
+    try:
+        connection = await connect(settings)
+    except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
+        raise DatabaseError(f"PostgreSQL cannot be reached: {_one_line(error)}") from error
+    try:
+        version = connection.get_server_version()
+    finally:
+        await connection.close()
+    if version.major < MIN_VERSION:
+        raise DatabaseError(f"PostgreSQL {version.major} is too old: version {MIN_VERSION} or later is needed")
+
+
+def _server_settings(settings: Settings) -> dict[str, str]:
+    # Every statement is a short one: compiling it costs more than running it.
+    return {"search_path": settings.ledger_schema, "application_name": "ledger", "jit": "off"}
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

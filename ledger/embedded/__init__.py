@@ -1,0 +1,183 @@
+"""PostgreSQL and Valkey for a service that was given neither.
+
+They are started from installed wheels and durable in one data folder. Every process that names the folder
+shares them, and they are gone when the last of those is.
+"""
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.embedded.folder import READY, DataFolder, EmbeddedError
+
+__all__ = ["EmbeddedError", "Services", "embedded_services"]
+
+POLL_SECONDS = 0.01
+STOP_SECONDS = 60  # longer than the supervisor takes to insist
+FIRST_RETRY_SECONDS = 0.1
+LONGEST_RETRY_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Where the servers are. The URLs stay the same for as long as the data folder stays where it is."""
+
+    database_url: str
+    redis_url: str
+
+
+@asynccontextmanager
+async def embedded_services(data_dir: Path, *, timeout_seconds: float = 60) -> AsyncIterator[Services]:
+    """Run PostgreSQL and Valkey on this folder, or join those that do.
+
+    They stop when the last process leaves, and come back by themselves should they be lost before.
+    EmbeddedError when they are not ready within the time.
+    """
+    if sys.platform == "win32":
+        raise EmbeddedError("there are no servers to start on Windows: set DATABASE_URL and REDIS_URL")
+    folder = DataFolder.prepare(data_dir)
+    lease = _Lease(folder, timeout_seconds, await _acquire(folder, timeout_seconds))
+    keeper = asyncio.create_task(lease.keep())
+    try:
+        yield Services(folder.database_url, folder.redis_url)
+    finally:
+        keeper.cancel()
+        await asyncio.wait({keeper})
+        await lease.release()
+
+
+class _Lease:
+    """A connection to the folder's supervisor. For as long as it is open, the servers run."""
+
+    def __init__(self, folder: DataFolder, timeout_seconds: float, connection: _Connection) -> None:
+        self._folder = folder
+        self._timeout_seconds = timeout_seconds
+        self._reader, self._writer = connection
+
+    async def keep(self) -> None:
+        """Get another lease whenever this one is lost."""
+        while True:
+            words = b""
+            with suppress(OSError):
+                words = await self._reader.read()
+            reason = words.decode().strip() or "their supervisor is gone"
+            log.warning("lost the servers of %s, bringing them back: %s", self._folder.path, reason)
+            self._writer.close()
+            self._reader, self._writer = await self._regain()
+
+    async def release(self) -> None:
+        """Leave. If nobody else is there, both servers have stopped when this returns."""
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                if not self._writer.is_closing():
+                    self._writer.write_eof()
+                    await self._reader.read()
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def _regain(self) -> _Connection:
+        """Try for as long as it takes, with pauses that grow up to a bound."""
+        pause_seconds = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                connection = await _acquire(self._folder, self._timeout_seconds)
+            except EmbeddedError as error:
+                log.error("%s; next attempt in %g s", error, pause_seconds)  # noqa: TRY400 - its text says it all
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, LONGEST_RETRY_SECONDS)
+            else:
+                log.warning("the servers of %s are back", self._folder.path)
+                return connection
+
+
+async def _acquire(folder: DataFolder, timeout_seconds: float) -> _Connection:
+    """Join the folder's supervisor, or start one. Of several started at once, the lock lets one serve all."""
+    spawned: socket.socket | None = None
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while (connection := await _connect(folder)) is None:
+                if spawned is None:
+                    spawned = _spawn(folder)
+                _raise_if_ended(spawned, folder)
+                await asyncio.sleep(POLL_SECONDS)
+            if spawned is not None:
+                spawned.close()  # the connection is the lease from here
+                spawned = None
+            return connection
+    except TimeoutError:
+        raise EmbeddedError(
+            f"the servers of {folder.path} were not ready within {timeout_seconds:g} seconds: "
+            f"see the logs in there; if they are silent, something still holds {folder.lock}"
+        ) from None
+    except OSError as error:
+        raise EmbeddedError(f"the servers of {folder.path} cannot be started: {error}") from None
+    finally:
+        if spawned is not None:
+            await _see_off(spawned)
+
+
+async def _connect(folder: DataFolder) -> _Connection | None:
+    """Get a lease from whoever serves the folder: None if nobody does, EmbeddedError if it refuses."""
+    if not folder.is_served():
+        return None
+    try:
+        reader, writer = await asyncio.open_unix_connection(folder.control)
+    except (FileNotFoundError, ConnectionError):
+        return None
+    words = b""
+    try:
+        with suppress(OSError):
+            words = await reader.readline()
+    finally:
+        if words != READY:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+    if words not in {READY, b""}:
+        raise EmbeddedError(words.decode().strip())
+    return (reader, writer) if words else None
+
+
+def _spawn(folder: DataFolder) -> socket.socket:
+    """Start a supervisor in a session of its own. The socket shared with it is the first lease."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-m", "ledger.embedded.supervisor", str(folder.path)]
+    with theirs, folder.open_log("supervisor") as output:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
+            command, stdin=theirs.fileno(), stdout=output, stderr=output, start_new_session=True
+        )
+    threading.Thread(target=process.wait, daemon=True).start()  # whenever it ends, it leaves no zombie
+    ours.setblocking(False)
+    return ours
+
+
+async def _see_off(spawned: socket.socket) -> None:
+    """Give up what was started in vain, and wait until it and its servers have stopped, if nobody else came."""
+    with spawned, suppress(OSError, TimeoutError):
+        spawned.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(STOP_SECONDS):
+            while await asyncio.get_running_loop().sock_recv(spawned, 4096):
+                pass
+
+
+def _raise_if_ended(spawned: socket.socket, folder: DataFolder) -> None:
+    try:
+        words = spawned.recv(4096)
+    except BlockingIOError:
+        return
+    if words != READY:
+        raise EmbeddedError(
+            words.decode().strip()
+            or f"the supervisor of {folder.path} ended without a word: {folder.last_lines('supervisor')}"
+        )

@@ -1,0 +1,201 @@
+"""What the ledger refuses and what can fail.
+
+A *refusal* is a state of the world that forbids a command: it has a stable code that clients rely on and it changes
+nothing. A *fault* is trouble of ours and ends in `Error`. Which HTTP status either becomes is decided in one place,
+`web.errors`.
+"""
+
+from uuid import UUID
+
+import msgspec
+
+
+class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One reason for a refusal. `code` is stable; `detail` names the offender."""
+
+    code: str
+    message: str
+    reason: str | None = None
+    detail: dict[str, str] | None = None
+
+
+class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
+    """A command was refused, for one or more reasons, and nothing has changed."""
+
+    def __init__(self, *refusals: Refusal) -> None:
+        super().__init__(", ".join(refusal.code for refusal in refusals))
+        self.refusals = refusals
+
+
+class LedgerError(Exception):
+    """A fault: the command may be tried again; its text is for operators, never for clients."""
+
+
+class StaleCommandError(LedgerError):
+    """The command was made from a reading that has changed since: read again and make it anew."""
+
+
+class DatabaseError(LedgerError):
+    """PostgreSQL did not answer, or not as expected."""
+
+
+class OverloadedError(LedgerError):
+    """A queue is full, or the service is shutting down."""
+
+
+def invalid(pointer: str, message: str) -> Refusal:
+    """A member of the request does not fit; `pointer` is its JSON pointer (RFC 6901)."""
+    return Refusal("validation_error", message, detail={"pointer": pointer})
+
+
+def wrong_credentials() -> Refusal:
+    """The one answer to every failed authentication, whatever failed."""
+    return Refusal("authentication_wrong_credentials", "wrong credentials")
+
+
+def missing_credentials() -> Refusal:
+    """A login without a user name or without a password."""
+    return Refusal("authentication_missing_credentials", "missing credentials")
+
+
+def forbidden() -> Refusal:
+    """The caller is known, and may not do this."""
+    return Refusal("authentication_forbidden", "forbidden")
+
+
+def user_not_found(user_id: UUID) -> Refusal:
+    """No such user, or a deleted one."""
+    return Refusal(
+        "user_not_found",
+        f"user not found: {user_id}",
+        reason="must be an existing user",
+        detail={"user_id": str(user_id)},
+    )
+
+
+def transaction_not_found(transfer_id: UUID) -> Refusal:
+    """No such transfer, or none that the caller may see."""
+    return Refusal(
+        "transaction_not_found",
+        f"transaction not found: {transfer_id}",
+        detail={"transaction_id": str(transfer_id)},
+    )
+
+
+def account_not_found(account_id: UUID) -> Refusal:
+    """No such account, or none that the caller may see."""
+    return Refusal("resource_not_found", f"account not found: {account_id}", detail={"account_id": str(account_id)})
+
+
+def user_already_exists(member: str) -> Refusal:
+    """The id, user name or e-mail address (`member`) belongs to another user, or did to a deleted one (id)."""
+    return Refusal(
+        "user_already_exists",
+        f"a user with this {member} already exists",
+        reason=f"{member} must be unique",
+        detail={"pointer": f"/{member}"},
+    )
+
+
+def account_already_exists(account_id: UUID) -> Refusal:
+    """The id is taken, by an open account or a closed one."""
+    return Refusal(
+        "account_already_exists",
+        f"account already exists: {account_id}",
+        detail={"account_id": str(account_id)},
+    )
+
+
+def transaction_already_exists(transfer_id: UUID) -> Refusal:
+    """The id is taken by another transfer."""
+    return Refusal(
+        "transaction_already_exists",
+        f"transaction already exists: {transfer_id}",
+        detail={"transaction_id": str(transfer_id)},
+    )
+
+
+def account_not_empty(account_id: UUID) -> Refusal:
+    """Only an account at zero can be closed, and with it its owner be deleted."""
+    return Refusal(
+        "account_not_empty",
+        f"account is not empty: {account_id}",
+        reason="account balance must be zero",
+        detail={"account_id": str(account_id)},
+    )
+
+
+def account_closed(account_id: UUID) -> Refusal:
+    """A closed account takes part in nothing; its history stays readable."""
+    return Refusal(
+        "account_closed",
+        f"account is closed: {account_id}",
+        reason="account must be open",
+        detail={"account_id": str(account_id)},
+    )
+
+
+def currency_mismatch() -> Refusal:
+    """Money does not change its currency on the way."""
+    return Refusal(
+        "currency_mismatch",
+        "the currencies differ",
+        reason="both sides must have the same currency",
+    )
+
+
+def insufficient_funds() -> Refusal:
+    """The source account would fall below what it may."""
+    return Refusal(
+        "transfer_insufficient_funds",
+        "source account does not have sufficient funds for the transfer",
+        reason="source account balance must be sufficient to cover the transfer amount",
+    )
+
+
+def source_account_not_found(account_id: UUID) -> Refusal:
+    """No such source account, or none that the caller may debit."""
+    return Refusal(
+        "transfer_source_account_not_found",
+        f"source account not found: {account_id}",
+        reason="must be an existing account",
+        detail={"source_account_id": str(account_id)},
+    )
+
+
+def destination_account_not_found(account_id: UUID) -> Refusal:
+    """No such destination account."""
+    return Refusal(
+        "transfer_destination_account_not_found",
+        f"destination account not found: {account_id}",
+        reason="must be an existing account",
+        detail={"destination_account_id": str(account_id)},
+    )
+
+
+def accounts_are_same() -> Refusal:
+    """A transfer needs two accounts."""
+    return Refusal(
+        "transfer_accounts_are_same",
+        "source and destination accounts are the same",
+        reason="source and destination accounts must be different",
+    )
+
+
+def id_mismatch() -> Refusal:
+    """The id in the path and the one in the body differ."""
+    return Refusal("id_mismatch", "the id in the path differs from the id in the body", detail={"pointer": "/id"})
+
+
+def idempotency_key_reused() -> Refusal:
+    """The key was used before, for another request."""
+    return Refusal(
+        "idempotency_key_reused",
+        "the idempotency key was used for another request",
+        reason="a key belongs to one request",
+    )
+
+
+def idempotency_key_in_use() -> Refusal:
+    """The first request with this key is still running."""
+    return Refusal("idempotency_key_in_use", "a request with this idempotency key is still running")

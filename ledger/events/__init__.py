@@ -1,0 +1,68 @@
+"""All events there are, in one closed table from topic to class, and the states they fold into.
+
+A topic is a short, explicit name and never an import path: what is stored is looked up here and nowhere else. Stored
+events never change; an event that needs another shape gets a new topic beside the old one.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, NamedTuple, cast, get_args
+from uuid import UUID
+
+import msgspec
+
+from ledger.events import accounts, tokens, transfers, users
+
+Event = accounts.AccountEvent | transfers.TransferEvent | users.UserEvent | users.NameEvent | tokens.SessionEvent
+State = accounts.Account | transfers.Transfer | users.User | users.Name | tokens.Session
+
+_FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
+    **dict.fromkeys(get_args(accounts.AccountEvent), accounts.evolve),
+    **dict.fromkeys(get_args(users.UserEvent), users.evolve),
+    **dict.fromkeys(get_args(users.NameEvent), users.evolve_name),
+    transfers.MoneyTransferred: transfers.evolve,
+    tokens.TokensIssued: tokens.evolve,
+}
+TOPICS: dict[type[Event] | type[State], str] = {cls: cls.__name__ for cls in (*get_args(Event), *get_args(State))}
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {topic: msgspec.json.Decoder(cls) for cls, topic in TOPICS.items()}
+encode = msgspec.json.Encoder().encode
+
+
+class Recorded(NamedTuple):
+    """An event and its envelope, as the store keeps it. `position` orders the whole log, `version` one stream."""
+
+    position: int
+    stream_id: UUID
+    version: int
+    recorded_at: datetime
+    event: Event
+
+
+def decode_event(topic: str, state: bytes) -> Event:
+    """The stored event of a topic. An unknown topic or a wrong shape is an error, never skipped."""
+    return cast("Event", _decode(topic, state))
+
+
+def decode_state(topic: str, state: bytes) -> State:
+    """The stored state of a stream's head."""
+    return cast("State", _decode(topic, state))
+
+
+def _decode(topic: str, state: bytes) -> object:
+    decoder = _DECODERS.get(topic)
+    if decoder is None:
+        raise ValueError(f"unknown topic: {topic}")
+    return decoder.decode(state)
+
+
+def evolve(state: State | None, event: Event) -> State:
+    """Fold one event into the state of its stream. Total and free of rules."""
+    return _FOLDS[type(event)](state, event)
+
+
+def fold(events: Iterable[Event]) -> State | None:
+    """What a stream's events, in order, add up to; None if there are none."""
+    state: State | None = None
+    for event in events:
+        state = evolve(state, event)
+    return state

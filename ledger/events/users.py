@@ -1,0 +1,167 @@
+"""What can have happened to a user and to the names that users claim, and what it adds up to.
+
+A user name or e-mail address is a stream of its own, found by its folded form: whoever appends to it first has it, so
+two users can never share one, whatever races. Credentials are not here: the log knows only which credential is in
+force, never its hash.
+"""
+
+import unicodedata
+from typing import Literal, assert_never
+from uuid import UUID, uuid5
+
+import msgspec
+
+from ledger.events.accounts import NAMESPACE
+
+Role = Literal["admin", "auditor", "customer", "guest"]
+ROLES: tuple[Role, ...] = ("admin", "auditor", "customer", "guest")
+
+
+class UserCreated(msgspec.Struct, frozen=True):
+    """A user exists from now on, and logs in with the credential of that id."""
+
+    username: str
+    email: str
+    active: bool
+    roles: tuple[Role, ...]
+    credential_id: UUID
+
+
+class UserUpdated(msgspec.Struct, frozen=True):
+    """The user goes by another name or address."""
+
+    username: str
+    email: str
+
+
+class UserRolesChanged(msgspec.Struct, frozen=True):
+    """The user may do other things than before, from the next request on."""
+
+    roles: tuple[Role, ...]
+
+
+class UserActivated(msgspec.Struct, frozen=True):
+    """The user may log in again."""
+
+
+class UserDeactivated(msgspec.Struct, frozen=True):
+    """The user may do nothing, from the next request on."""
+
+
+class PasswordChanged(msgspec.Struct, frozen=True):
+    """The user logs in with another credential."""
+
+    credential_id: UUID
+
+
+class AccountAssigned(msgspec.Struct, frozen=True):
+    """An account became the user's."""
+
+    account_id: UUID
+
+
+class UserDeleted(msgspec.Struct, frozen=True):
+    """The user is gone; the id stays taken for ever."""
+
+
+UserEvent = (
+    UserCreated
+    | UserUpdated
+    | UserRolesChanged
+    | UserActivated
+    | UserDeactivated
+    | PasswordChanged
+    | AccountAssigned
+    | UserDeleted
+)
+
+
+class NameClaimed(msgspec.Struct, frozen=True):
+    """The name belongs to this user."""
+
+    user_id: UUID
+
+
+class NameReleased(msgspec.Struct, frozen=True):
+    """The name is free again."""
+
+    user_id: UUID
+
+
+NameEvent = NameClaimed | NameReleased
+
+
+class User(msgspec.Struct, frozen=True):
+    """What the events of one user add up to.
+
+    `assignments` counts the accounts that ever became the user's: who knew this number knew all of them.
+    """
+
+    username: str
+    email: str
+    active: bool
+    roles: tuple[Role, ...]
+    credential_id: UUID
+    assignments: int = 0
+    deleted: bool = False
+
+
+class Name(msgspec.Struct, frozen=True):
+    """Who has a user name or e-mail address, if anyone."""
+
+    holder_id: UUID | None
+
+
+def username_stream(username: str) -> UUID:
+    """The stream of a user name, the same for all spellings that fold together."""
+    return uuid5(NAMESPACE, f"username:{_folded(username)}")
+
+
+def email_stream(email: str) -> UUID:
+    """The stream of an e-mail address, the same for all spellings that fold together."""
+    return uuid5(NAMESPACE, f"email:{_folded(email)}")
+
+
+def _folded(name: str) -> str:
+    """Compatibility caseless matching (Unicode, section 3.13, D146, without its rarer second pass)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def evolve(state: User | None, event: UserEvent) -> User:  # noqa: PLR0911 - one arm an event
+    """Fold one event into the state; the first event of a stream is the user's creation."""
+    match event:
+        case UserCreated():
+            return User(event.username, event.email, event.active, event.roles, event.credential_id)
+        case UserUpdated():
+            return _changed(state, username=event.username, email=event.email)
+        case UserRolesChanged():
+            return _changed(state, roles=event.roles)
+        case UserActivated():
+            return _changed(state, active=True)
+        case UserDeactivated():
+            return _changed(state, active=False)
+        case PasswordChanged():
+            return _changed(state, credential_id=event.credential_id)
+        case AccountAssigned():
+            return _changed(state, assignments=(state.assignments if state else 0) + 1)
+        case UserDeleted():
+            return _changed(state, deleted=True)
+        case _:
+            assert_never(event)
+
+
+def _changed(state: User | None, **changes: object) -> User:
+    if state is None:
+        raise ValueError("the history of a user starts with its creation")
+    return msgspec.structs.replace(state, **changes)
+
+
+def evolve_name(state: Name | None, event: NameEvent) -> Name:  # noqa: ARG001 - the shape all folds share
+    """Fold one event into the state of a name."""
+    match event:
+        case NameClaimed():
+            return Name(event.user_id)
+        case NameReleased():
+            return Name(None)
+        case _:
+            assert_never(event)

@@ -1,0 +1,126 @@
+"""Accounts, as `/accounts` shows them: one row each, with the balance of now."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from asyncpg import Record
+
+from ledger.database import Reader
+from ledger.events import Recorded
+from ledger.events.accounts import (
+    AccountClosed,
+    AccountCredited,
+    AccountDebited,
+    AccountOpened,
+    AccountOwnerChanged,
+)
+from ledger.statements import Statement, columns, integers, texts, times, uuids
+
+_INSERTED = ("uuid", "bigint", "timestamptz", "uuid", "text", "bigint", "text", "bigint", "timestamptz")
+_CHANGES = AccountDebited | AccountCredited | AccountOwnerChanged | AccountClosed
+
+
+def apply(events: Sequence[Recorded]) -> list[Statement]:
+    """New rows for accounts that were opened; of an account that changed, only what is so after the last event."""
+    opened = [(row, row.event) for row in events if isinstance(row.event, AccountOpened)]
+    changed: dict[UUID, list[Recorded]] = {}
+    for row in events:
+        if isinstance(row.event, _CHANGES):
+            changed.setdefault(row.stream_id, []).append(row)
+    new = {row.stream_id: changed.pop(row.stream_id, []) for row, _ in opened}
+    statements = [_insert(opened, [_Change(new[row.stream_id]) for row, _ in opened])] if opened else []
+    return [*statements, *([_update([_Change(rows) for rows in changed.values()])] if changed else [])]
+
+
+class _Change:
+    """What a run of events of one account leaves behind; None is what it does not touch."""
+
+    __slots__ = ("balance_cents", "last", "owner_id", "status")
+
+    def __init__(self, rows: Sequence[Recorded]) -> None:
+        self.last = rows[-1] if rows else None
+        self.balance_cents: int | None = None
+        self.owner_id: UUID | None = None
+        self.status: str | None = None
+        for row in rows:
+            match row.event:
+                case AccountDebited(balance_cents=balance) | AccountCredited(balance_cents=balance):
+                    self.balance_cents = balance
+                case AccountOwnerChanged(owner_id=owner_id):
+                    self.owner_id = owner_id
+                case AccountClosed():
+                    self.status = "closed"
+                case _:
+                    pass
+
+
+def _insert(opened: Sequence[tuple[Recorded, AccountOpened]], changes: Sequence[_Change]) -> Statement:
+    return Statement(
+        f"""INSERT INTO accounts (id, position, created_at, user_id, currency, balance_cents, status, version,
+                                  updated_at)
+            SELECT * FROM {columns(*_INSERTED)}""",
+        (
+            uuids(row.stream_id for row, _ in opened),
+            integers(row.position for row, _ in opened),
+            times([row.recorded_at for row, _ in opened]),
+            uuids(change.owner_id or event.owner_id for (_, event), change in zip(opened, changes, strict=True)),
+            texts(event.currency for _, event in opened),
+            integers(change.balance_cents or 0 for change in changes),
+            texts(change.status or "open" for change in changes),
+            integers((change.last or row).version for (row, _), change in zip(opened, changes, strict=True)),
+            times([(change.last or row).recorded_at for (row, _), change in zip(opened, changes, strict=True)]),
+        ),
+    )
+
+
+def _update(changes: Sequence[_Change]) -> Statement:
+    last = [change.last for change in changes if change.last is not None]
+    return Statement(
+        f"""UPDATE accounts SET version = new.version, updated_at = new.updated_at,
+                   balance_cents = coalesce(new.balance_cents, accounts.balance_cents),
+                   user_id = coalesce(new.user_id, accounts.user_id),
+                   status = coalesce(new.status, accounts.status)
+            FROM {columns("uuid", "bigint", "timestamptz", "bigint", "uuid", "text")}
+                 AS new(id, version, updated_at, balance_cents, user_id, status)
+            WHERE accounts.id = new.id""",
+        (
+            uuids(row.stream_id for row in last),
+            integers(row.version for row in last),
+            times([row.recorded_at for row in last]),
+            integers(change.balance_cents for change in changes),
+            uuids(change.owner_id for change in changes),
+            texts(change.status for change in changes),
+        ),
+    )
+
+
+async def find(reader: Reader, account_id: UUID, *, owner_id: UUID | None = None) -> dict[str, Any] | None:
+    """One account; with `owner_id`, only if it is that user's."""
+    row = await reader.fetchrow(
+        "SELECT * FROM accounts WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)", account_id, owner_id
+    )
+    return _body(row) if row else None
+
+
+async def page(reader: Reader, *, owner_id: UUID | None, before: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
+    """Up to `limit` accounts opened before a position, newest first, each with its position."""
+    rows = await reader.fetch(
+        """SELECT * FROM accounts WHERE position < $1 AND ($2::uuid IS NULL OR user_id = $2)
+           ORDER BY position DESC LIMIT $3""",
+        before,
+        owner_id,
+        limit,
+    )
+    return [(row["position"], _body(row)) for row in rows]
+
+
+async def open_ids(reader: Reader, owner_id: UUID) -> tuple[UUID, ...]:
+    """The open accounts of one user."""
+    rows = await reader.fetch("SELECT id FROM accounts WHERE user_id = $1 AND status = 'open'", owner_id)
+    return tuple(row["id"] for row in rows)
+
+
+def _body(row: Record) -> dict[str, Any]:
+    members = ("id", "user_id", "balance_cents", "currency", "status", "created_at", "updated_at")
+    return {member: row[member] for member in members}

@@ -1,0 +1,131 @@
+"""Users, as `/users` shows them, and what a login and every request ask about one."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+from uuid import UUID
+
+from asyncpg import Record
+
+from ledger.database import Reader
+from ledger.events import Recorded
+from ledger.events.users import (
+    AccountAssigned,
+    PasswordChanged,
+    UserActivated,
+    UserCreated,
+    UserDeactivated,
+    UserDeleted,
+    UserEvent,
+    UserRolesChanged,
+    UserUpdated,
+    username_stream,
+)
+from ledger.statements import Statement, columns, integers, texts, times, uuids
+
+
+def apply(events: Sequence[Recorded]) -> list[Statement]:
+    """New rows for users who were created, changes to those who are there, none for those who are gone.
+
+    A command appends all of its user's creation or deletion at once, and a rebuild applies events in long runs: what
+    happens to a user within one run is folded here first, so that each row is written once.
+    """
+    rows: dict[UUID, _Row] = {}
+    for recorded in events:
+        if isinstance(recorded.event, UserEvent) and not isinstance(recorded.event, AccountAssigned):
+            rows.setdefault(recorded.stream_id, _Row(recorded.stream_id)).change(recorded, recorded.event)
+    created = [row for row in rows.values() if row.position is not None and not row.deleted]
+    changed = [row for row in rows.values() if row.position is None and not row.deleted]
+    deleted = [row.id for row in rows.values() if row.position is None and row.deleted]
+    return [
+        *([Statement(_INSERT, _columns(created))] if created else []),
+        *([Statement(_UPDATE, _columns(changed))] if changed else []),
+        *([Statement("DELETE FROM users WHERE id = ANY($1::text::uuid[])", (uuids(deleted),))] if deleted else []),
+    ]
+
+
+@dataclass(slots=True)
+class _Row:
+    """The columns that a run of events sets; None is what it does not touch."""
+
+    id: UUID
+    username: str | None = None
+    email: str | None = None
+    active: bool | None = None
+    roles: str | None = None
+    position: int | None = None
+    updated_at: Any = None
+    deleted: bool = False
+
+    def change(self, recorded: Recorded, event: UserEvent) -> None:
+        self.updated_at = recorded.recorded_at
+        match event:
+            case UserCreated():
+                self.position, self.active = recorded.position, event.active
+                self.username, self.email, self.roles = event.username, event.email, ",".join(event.roles)
+            case UserUpdated():
+                self.username, self.email = event.username, event.email
+            case UserRolesChanged():
+                self.roles = ",".join(event.roles)
+            case UserActivated():
+                self.active = True
+            case UserDeactivated():
+                self.active = False
+            case UserDeleted():
+                self.deleted = True
+            case PasswordChanged() | AccountAssigned():
+                pass
+            case _:
+                assert_never(event)
+
+
+def _columns(rows: Sequence[_Row]) -> tuple[str, ...]:
+    return (
+        uuids(row.id for row in rows),
+        texts(row.username for row in rows),
+        texts(row.email for row in rows),
+        integers(row.active for row in rows),
+        texts(row.roles for row in rows),
+        uuids(None if row.username is None else username_stream(row.username) for row in rows),
+        integers(row.position for row in rows),
+        times([row.updated_at for row in rows]),
+    )
+
+
+_NEW = f"""{columns("uuid", "text", "text", "boolean", "text", "uuid", "bigint", "timestamptz")}
+           AS new(id, username, email, active, roles, name_id, position, at)"""
+_INSERT = f"""INSERT INTO users (id, username, email, active, roles, name_id, position, created_at, updated_at)
+              SELECT *, at FROM {_NEW}"""
+_UPDATE = f"""UPDATE users SET username = coalesce(new.username, users.username),
+                     email = coalesce(new.email, users.email), active = coalesce(new.active, users.active),
+                     roles = coalesce(new.roles, users.roles), name_id = coalesce(new.name_id, users.name_id),
+                     updated_at = new.at
+              FROM {_NEW} WHERE users.id = new.id"""
+
+
+async def find(reader: Reader, user_id: UUID) -> dict[str, Any] | None:
+    """One user."""
+    row = await reader.fetchrow("SELECT * FROM users WHERE id = $1", user_id)
+    return _body(row) if row else None
+
+
+async def page(reader: Reader, *, before: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
+    """Up to `limit` users created before a position, newest first, each with its position."""
+    rows = await reader.fetch("SELECT * FROM users WHERE position < $1 ORDER BY position DESC LIMIT $2", before, limit)
+    return [(row["position"], _body(row)) for row in rows]
+
+
+async def any_exists(reader: Reader) -> bool:
+    """Whether there is a user at all."""
+    return bool(await reader.fetchval("SELECT EXISTS (SELECT FROM users)"))
+
+
+async def standing(reader: Reader, user_ids: Collection[UUID]) -> dict[UUID, frozenset[str]]:
+    """The roles of those of these users who are there and active."""
+    rows = await reader.fetch("SELECT id, roles FROM users WHERE id = ANY($1) AND active", user_ids)
+    return {row[0]: frozenset(row[1].split(",")) for row in rows}
+
+
+def _body(row: Record) -> dict[str, Any]:
+    members = ("id", "username", "email", "active", "roles", "created_at", "updated_at")
+    return {member: row[member] for member in members}

@@ -1,0 +1,25 @@
+"""Connections to Redis or Valkey."""
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from ledger.settings import Settings
+
+MIN_VERSION = 7
+
+
+class RedisUnusableError(Exception):
+    """Redis does not answer, or is too old. One sentence for the operator."""
+
+
+async def check_version(settings: Settings) -> None:
+    """Raise `RedisUnusableError` unless Redis answers and is recent enough."""
+    client = Redis.from_url(settings.redis_dsn(), socket_connect_timeout=5, socket_timeout=5)
+    try:
+        version = (await client.info("server"))["redis_version"]
+    except (RedisError, OSError, TimeoutError, ValueError) as error:
+        raise RedisUnusableError(f"Redis cannot be reached: {' '.join(str(error).split())}") from error
+    finally:
+        await client.aclose()
+    if int(version.split(".")[0]) < MIN_VERSION:
+        raise RedisUnusableError(f"Redis {version} is too old: version {MIN_VERSION} or later is needed")

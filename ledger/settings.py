@@ -1,0 +1,177 @@
+"""Settings, from the environment or `.env`. A malformed value stops the start with one line that names the variable."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ledger.money import CURRENCIES
+
+MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key has at least the size of the hash
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
+
+
+class SettingsError(Exception):
+    """A setting cannot be used. One line, which names the variable and never its value."""
+
+
+class Settings(BaseSettings):
+    """Every setting there is; a field's name in capitals is its variable."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    service_host: str = "127.0.0.1"
+    service_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+
+    database_url: SecretStr | None = None
+    postgres_host: str | None = None
+    postgres_port: Port = 5432
+    postgres_user: str | None = None
+    postgres_password: SecretStr | None = None
+    postgres_db: str | None = None
+    postgres_connection_pool: Annotated[int, Field(ge=1, le=100)] = 8
+
+    redis_url: SecretStr | None = None
+    redis_host: str | None = None
+    redis_port: Port = 6379
+
+    jwt_secret: SecretStr | None = None
+    jwt_expire_access_token_seconds: Seconds = 3600
+    jwt_expire_refresh_token_seconds: Seconds = 7_776_000
+    jwt_validation_leeway_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
+    jwt_enable_revoked_tokens: bool = True
+
+    ledger_admin_username: Annotated[str, Field(min_length=1, max_length=64)] = "admin"
+    ledger_admin_password: Annotated[SecretStr, Field(min_length=8, max_length=1024)] | None = None
+    ledger_data_dir: Path = Path(".ledger")
+    ledger_schema: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "ledger"
+    ledger_default_currency: str = "USD"
+    ledger_cors_origins: str = ""
+
+    ledger_queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
+    ledger_batch_limit: Annotated[int, Field(ge=1, le=10_000)] = 256
+    ledger_database_patience_seconds: Annotated[float, Field(gt=0, le=300)] = 5
+    ledger_login_queue_limit: Annotated[int, Field(ge=1, le=10_000)] = 64
+    ledger_body_limit_bytes: Annotated[int, Field(ge=1024, le=100_000_000)] = 65_536
+    ledger_body_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10
+    ledger_keepalive_seconds: Annotated[float, Field(gt=0, le=3600)] = 75
+    ledger_shutdown_seconds: Annotated[float, Field(gt=0, le=300)] = 15
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    ledger_log_format: Literal["auto", "json", "console"] = "auto"
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the environment and `.env`. Raises `SettingsError`."""
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise SettingsError("; ".join(_line(problem) for problem in error.errors())) from None
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("ledger_default_currency")
+    @classmethod
+    def _known_currency(cls, value: str) -> str:
+        if value not in CURRENCIES:
+            raise ValueError("must be an ISO 4217 code")
+        return value
+
+    @field_validator("ledger_cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        origins = value.split()
+        if any(not re.fullmatch(r"https?://[^/\s*]+", origin) for origin in origins):
+            raise ValueError("must be origins such as https://app.example, separated by blanks")
+        return value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(value, "postgresql://", "postgres://")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(value, "redis://", "rediss://", "unix://")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.postgres_host is not None and self.database_url is None:
+            for variable in ("postgres_user", "postgres_db"):
+                if getattr(self, variable) is None:
+                    raise ValueError(f"{variable.upper()}: must be set when POSTGRES_HOST is")
+        if self.has_database and self.jwt_secret is None:
+            raise ValueError("JWT_SECRET: must be set when the database is not the embedded one")
+        return self
+
+    @property
+    def has_database(self) -> bool:
+        """Whether a PostgreSQL server is configured; otherwise the embedded one serves."""
+        return self.database_url is not None or self.postgres_host is not None
+
+    @property
+    def has_redis(self) -> bool:
+        """Whether a Redis or Valkey server is configured; otherwise the embedded one serves."""
+        return self.redis_url is not None or self.redis_host is not None
+
+    def database_dsn(self) -> str:
+        """Where the database is, secrets included."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        password = self.postgres_password.get_secret_value() if self.postgres_password else ""
+        user = quote(self.postgres_user or "", safe="") + (f":{quote(password, safe='')}" if password else "")
+        host = self.postgres_host or ""
+        host = f"[{host}]" if ":" in host else host
+        return f"postgresql://{user}@{host}:{self.postgres_port}/{quote(self.postgres_db or '', safe='')}"
+
+    def redis_dsn(self) -> str:
+        """Where Redis or Valkey is, secrets included."""
+        if self.redis_url is not None:
+            return self.redis_url.get_secret_value()
+        host = self.redis_host or ""
+        return f"redis://{f'[{host}]' if ':' in host else host}:{self.redis_port}/0"
+
+    def environment(self) -> dict[str, str]:
+        """These settings as variables, for a child process: what was given, and nothing else."""
+        return {name.upper(): _text(getattr(self, name)) for name in sorted(self.model_fields_set)}
+
+
+def unknown_variables() -> list[str]:
+    """Variables that look like the ledger's own and are not: probably misspelt."""
+    known = {name.upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(("LEDGER_", "JWT_")) and name not in known)
+
+
+def _with_scheme(value: SecretStr | None, *schemes: str) -> SecretStr | None:
+    if value is not None and not value.get_secret_value().startswith(schemes):
+        raise ValueError(f"must start with {' or '.join(schemes)}")
+    return value
+
+
+def _line(problem: Any) -> str:
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{problem['loc'][0].upper()}: {text}" if problem["loc"] else text
+
+
+def _text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

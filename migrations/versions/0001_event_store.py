@@ -1,0 +1,115 @@
+"""The event store: events, the heads of streams, and the log of commands.
+
+`stored_events` has the layout of the `eventsourcing` library (9.5), so that library can read and append to it; what
+is added has defaults.
+"""
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+TABLES = """
+CREATE TABLE stored_events (
+    originator_id      uuid        NOT NULL,
+    originator_version bigint      NOT NULL,
+    topic              text        NOT NULL,
+    state              bytea       NOT NULL,
+    notification_id    bigserial   NOT NULL,
+    recorded_at        timestamptz NOT NULL,
+    command_id         uuid,
+    PRIMARY KEY (originator_id, originator_version)
+);
+CREATE UNIQUE INDEX stored_events_notification_id_idx ON stored_events (notification_id);
+
+-- Rewritten at every append: room on each page keeps an update from touching the index (HOT).
+CREATE TABLE stream_heads (
+    originator_id uuid   PRIMARY KEY,
+    version       bigint NOT NULL,
+    topic         text   NOT NULL,
+    state         bytea  NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE TABLE command_log (
+    command_id   uuid        PRIMARY KEY,
+    name         text        NOT NULL,
+    actor_id     uuid,
+    session_id   uuid,
+    jti          uuid,
+    request_id   text,
+    request_hash bytea,
+    outcome      text        NOT NULL CHECK (outcome IN ('accepted', 'refused')),
+    result       jsonb       NOT NULL,
+    recorded_at  timestamptz NOT NULL
+);
+
+CREATE VIEW events AS
+    SELECT notification_id AS position, originator_id AS stream_id, originator_version AS version, topic,
+           convert_from(state, 'UTF8')::jsonb AS state, recorded_at, command_id
+    FROM stored_events;
+"""
+
+APPEND_ONLY = """
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON stored_events
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON command_log
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+"""
+
+# Whoever inserts, this service or another program, has the lock before the first position is drawn, and keeps it to
+# the commit. The lock comes after the table's own (ROW EXCLUSIVE), as it must for a program that starts with
+# LOCK TABLE, or the two would deadlock.
+APPEND_LOCK = """
+CREATE FUNCTION take_append_lock() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(TG_RELID::bigint);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER append_lock BEFORE INSERT ON stored_events
+    FOR EACH STATEMENT EXECUTE FUNCTION take_append_lock();
+
+CREATE FUNCTION append_time() RETURNS timestamptz LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN greatest(clock_timestamp(),
+                    (SELECT recorded_at FROM stored_events ORDER BY notification_id DESC LIMIT 1));
+END $$;
+ALTER TABLE stored_events ALTER COLUMN recorded_at SET DEFAULT append_time();
+
+CREATE FUNCTION reserve_positions(count bigint, OUT first_position bigint, OUT recorded_at timestamptz)
+LANGUAGE plpgsql AS $$
+DECLARE
+    last_position bigint;
+BEGIN
+    LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
+    PERFORM pg_advisory_xact_lock('stored_events'::regclass::oid::bigint);
+    recorded_at := append_time();
+    SELECT coalesce(min(position), 0), coalesce(max(position), -1) INTO first_position, last_position
+    FROM (SELECT nextval('stored_events_notification_id_seq') AS position
+          FROM generate_series(1, count)) AS drawn;
+    IF last_position - first_position <> count - 1 THEN
+        RAISE EXCEPTION 'a position was drawn without the append lock';
+    END IF;
+END $$;
+"""
+
+
+def upgrade() -> None:
+    """Create the store."""
+    for script in (TABLES, APPEND_ONLY, APPEND_LOCK):
+        for statement in _statements(script):
+            op.execute(statement)
+
+
+def _statements(script: str) -> list[str]:
+    """Split at the ends of statements: asyncpg runs one at a time."""
+    parts, quoted = [""], False
+    for line in script.strip().splitlines():
+        parts[-1] += line + "\n"
+        quoted ^= line.count("$$") % 2 == 1
+        if not quoted and line.rstrip().endswith(";"):
+            parts.append("")
+    return [part for part in parts if part.strip()]

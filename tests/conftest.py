@@ -1,0 +1,124 @@
+"""Real servers for every test: one embedded PostgreSQL and Valkey a run, one fresh database a test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from ledger.embedded import Services, embedded_services
+from ledger.migrations import migrate
+from ledger.people import ensure_first_admin
+from ledger.runtime import Runtime, open_runtime
+from ledger.settings import Settings
+from tests.controls import ADMIN_PASSWORD, Api, new_id
+from web.app import create_app
+from web.server import Runner
+
+TEMPLATE = "template_ledger"
+TEMPLATE_LOCK = 1
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """The run's servers, which all its processes share."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if base.name.startswith("popen-") else base
+    with asyncio.Runner() as runner:
+        lease = embedded_services(shared / "servers")
+        yield runner.run(lease.__aenter__())
+        runner.run(lease.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def template(servers: Services) -> str:
+    """A migrated, empty database to copy."""
+
+    async def prepare() -> None:
+        connection = await asyncpg.connect(servers.database_url)
+        await connection.execute("SELECT pg_advisory_lock($1)", TEMPLATE_LOCK)
+        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", TEMPLATE):
+            draft = f"{TEMPLATE}_new"
+            await connection.execute(f"DROP DATABASE IF EXISTS {draft}")
+            await connection.execute(f"CREATE DATABASE {draft}")
+            await migrate(settings_for(servers, draft))
+            await connection.execute(f"ALTER DATABASE {draft} RENAME TO {TEMPLATE}")
+        await connection.close()
+
+    asyncio.run(prepare())
+    return TEMPLATE
+
+
+@pytest.fixture
+async def settings(servers: Services, template: str) -> AsyncIterator[Settings]:
+    """Settings of a database of the test's own."""
+    name = f"t_{new_id().hex}"
+    connection = await asyncpg.connect(servers.database_url)
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield settings_for(servers, name)
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+def settings_for(servers: Services, database: str, **overrides: Any) -> Settings:
+    return Settings(
+        _env_file=None,
+        database_url=servers.database_url.replace("/ledger?", f"/{database}?"),
+        redis_url=servers.redis_url,
+        jwt_secret="a-secret-of-the-tests-that-is-long-enough",
+        ledger_admin_password=ADMIN_PASSWORD,
+        **overrides,
+    )
+
+
+@pytest.fixture
+async def connection(settings: Settings) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    """A connection of the test's own, in the ledger's schema."""
+    opened = await asyncpg.connect(settings.database_dsn(), server_settings={"search_path": settings.ledger_schema})
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """The ledger without HTTP."""
+    async with open_runtime(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def serve(
+    settings: Settings,  # whose database must outlive the service
+    aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]],
+) -> Callable[[Settings], Awaitable[Api]]:
+    """Serves the API over real HTTP, with the first admin logged in."""
+    del settings
+
+    class Server(TestServer):
+        async def _make_runner(self, **kwargs: Any) -> Runner:
+            return Runner(self.app, self.settings)
+
+    async def start(settings: Settings) -> Api:
+        async with open_runtime(settings) as opened:
+            await ensure_first_admin(opened)
+        server = Server(create_app(settings))
+        server.settings = settings
+        api = Api(await aiohttp_client(server))
+        return await api.logged_in("admin", ADMIN_PASSWORD)
+
+    return start
+
+
+@pytest.fixture
+async def api(serve: Callable[[Settings], Awaitable[Api]], settings: Settings) -> Api:
+    """The API, as its first admin sees it."""
+    return await serve(settings)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data folder of the test's own."""
+    return tmp_path / "data"

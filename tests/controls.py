@@ -1,0 +1,117 @@
+"""The one place that invents sample data, and a client that speaks the contract."""
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from aiohttp.test_utils import TestClient
+
+from ledger.ids import new_id
+
+ADMIN_PASSWORD = "the-admin's-password"
+PASSWORD = "a user's password"
+NOBODY = "018f0000-0000-7000-8000-000000000000"
+
+_numbers = itertools.count(1)
+
+__all__ = ["ADMIN_PASSWORD", "NOBODY", "PASSWORD", "Answer", "Api", "a_transfer", "a_user", "new_id"]
+
+
+class Answer(NamedTuple):
+    """What came back. `body` is the decoded JSON, or the text where it is none."""
+
+    status: int
+    body: Any
+    headers: Any
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of the errors, in order."""
+        return [error["code"] for error in self.body["errors"]]
+
+    @property
+    def pointers(self) -> list[str]:
+        """What the errors point at, in order."""
+        return [error["detail"]["pointer"] for error in self.body["errors"]]
+
+
+@dataclass(frozen=True)
+class Api:
+    """A client of a running service, as one caller; `token` None calls as nobody."""
+
+    client: TestClient[Any, Any]
+    token: str | None = None
+    user_id: str | None = None
+
+    async def call(self, method: str, path: str, json: Any = None, **options: Any) -> Answer:
+        headers = dict(options.pop("headers", {}))
+        if self.token is not None:
+            headers.setdefault("Authorization", f"Bearer {self.token}")
+        async with self.client.request(method, path, json=json, headers=headers, **options) as response:
+            body = await response.json() if "json" in response.content_type else await response.text()
+            return Answer(response.status, body, response.headers)
+
+    async def get(self, path: str, **options: Any) -> Answer:
+        return await self.call("GET", path, **options)
+
+    async def post(self, path: str, json: Any = None, **options: Any) -> Answer:
+        return await self.call("POST", path, json, **options)
+
+    async def put(self, path: str, json: Any = None, **options: Any) -> Answer:
+        return await self.call("PUT", path, json, **options)
+
+    async def delete(self, path: str, **options: Any) -> Answer:
+        return await self.call("DELETE", path, **options)
+
+    async def logged_in(self, username: str, password: str = PASSWORD) -> "Api":
+        """The same service as another caller."""
+        answer = await self.nobody.post("/v1/auth/login", {"username": username, "password": password})
+        assert answer.status == 200, answer
+        return replace(self, token=answer.body["access_token"])
+
+    @property
+    def nobody(self) -> "Api":
+        """The same service without a token."""
+        return replace(self, token=None, user_id=None)
+
+    async def new_user(self, **members: Any) -> dict[str, Any]:
+        answer = await self.post("/v1/users", a_user(**members))
+        assert answer.status == 201, answer
+        return answer.body
+
+    async def as_new_user(self, roles: str) -> "Api":
+        """The same service as a new user with these roles."""
+        user = await self.new_user(roles=roles)
+        return replace(await self.logged_in(user["username"]), user_id=user["id"])
+
+    async def new_account(self, user_id: str | None = None, balance_cents: int = 0, **members: Any) -> dict[str, Any]:
+        owner = user_id or (await self.new_user())["id"]
+        answer = await self.post("/v1/accounts", {"user_id": owner, "balance_cents": balance_cents, **members})
+        assert answer.status == 201, answer
+        return answer.body
+
+    async def balance(self, account: dict[str, Any]) -> int:
+        answer = await self.get(f"/v1/accounts/{account['id']}")
+        assert answer.status == 200, answer
+        return answer.body["balance_cents"]
+
+    async def transfer(self, source: Any, destination: Any, amount_cents: Any, **options: Any) -> Answer:
+        return await self.post("/v1/transactions/transfer", a_transfer(source, destination, amount_cents), **options)
+
+
+def a_user(**members: Any) -> dict[str, Any]:
+    """The body of a user whose names nobody has."""
+    number = next(_numbers)
+    return {
+        "username": f"user-{number}",
+        "email": f"user-{number}@example.com",
+        "password": PASSWORD,
+        "roles": "customer",
+        **members,
+    }
+
+
+def a_transfer(source: Any, destination: Any, amount_cents: Any) -> dict[str, Any]:
+    """The body of a transfer between two accounts, given by body or by id."""
+    ids = [account["id"] if isinstance(account, dict) else account for account in (source, destination)]
+    return {"source_account_id": ids[0], "destination_account_id": ids[1], "amount_cents": amount_cents}

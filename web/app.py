@@ -1,0 +1,95 @@
+"""Puts the service together: routes, the layers around every request, and what is opened and closed with it."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+from aiohttp import web
+
+from ledger.runtime import open_runtime
+from ledger.settings import Settings
+from web.auth import Handler, guarded
+from web.context import ACTOR, REQUEST_ID, RUNTIME, request_id
+from web.cors import cors
+from web.errors import problem, refusals_of, unknown_version
+from web.routes import ROOT, ROUTES, VERSIONS
+
+log = structlog.get_logger()
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Server": "ledger",
+}
+
+
+def create_app(settings: Settings) -> web.Application:
+    """The application; it opens its runtime when it starts."""
+    app = web.Application(
+        middlewares=[observed, cors(settings.ledger_cors_origins.split()), explained],
+        client_max_size=settings.ledger_body_limit_bytes,
+    )
+    app.router.add_route(ROOT.method, ROOT.path, guarded(ROOT.access, ROOT.handler))
+    for version in VERSIONS:
+        for route in ROUTES:
+            app.router.add_route(route.method, f"/{version}{route.path}", guarded(route.access, route.handler))
+    app.cleanup_ctx.append(_runtime(settings))
+    return app
+
+
+def _runtime(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def opened(app: web.Application) -> AsyncIterator[None]:
+        async with open_runtime(settings) as runtime:
+            app[RUNTIME] = runtime
+            yield
+
+    return opened
+
+
+@web.middleware
+async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id, and every answer the headers they all have; log one line, without any body."""
+    started = time.perf_counter()
+    request[REQUEST_ID] = trace_id = request_id(request)
+    response = await handler(request)
+    response.headers.update(SECURITY_HEADERS)
+    response.headers["X-Request-Id"] = trace_id
+    actor = request.get(ACTOR)
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status,
+        milliseconds=round((time.perf_counter() - started) * 1000, 2),
+        request_id=trace_id,
+        user_id=str(actor.user_id) if actor else None,
+    )
+    return response
+
+
+@web.middleware
+async def explained(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever is raised into the contract's answer; what nobody foresaw is logged with its traceback."""
+    try:
+        return await handler(request)
+    except Exception as error:
+        refusals = refusals_of(error)
+        if isinstance(error, web.HTTPNotFound) and await _is_unknown_version(request):
+            refusals = (unknown_version(request.path.split("/")[1]),)
+        if refusals[0].code in {"internal_error", "database_error"}:
+            log.exception("request failed", request_id=request[REQUEST_ID])
+        headers = {"Allow": error.headers["Allow"]} if isinstance(error, web.HTTPMethodNotAllowed) else {}
+        return problem(refusals, instance=request.path, trace_id=request[REQUEST_ID], headers=headers)
+
+
+async def _is_unknown_version(request: web.Request) -> bool:
+    """Whether the path would be one of ours but for its first part, or at least names a version."""
+    _, first, *rest = request.path.split("/")
+    if first in VERSIONS or not rest:
+        return False
+    if first.startswith("v") and first[1:].isdigit():
+        return True
+    known = request.clone(rel_url=f"/{VERSIONS[0]}/{'/'.join(rest)}")
+    return (await request.app.router.resolve(known)).http_exception is None

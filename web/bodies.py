@@ -1,0 +1,55 @@
+"""Bodies on the wire: reading JSON within bounds, and writing it with RFC 3339 times in UTC."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ledger.committer import Outcome
+from web.context import RUNTIME
+
+
+async def read_json(request: web.Request) -> bytes:
+    """The body's bytes. Answers 415 to another media type, 413 to too many of them, 408 if they do not arrive."""
+    if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
+        raise web.HTTPUnsupportedMediaType
+    try:
+        async with asyncio.timeout(request.app[RUNTIME].settings.ledger_body_timeout_seconds):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+
+
+def answer(
+    body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """A JSON answer."""
+    rendered = _rendered(body) if isinstance(body, Mapping) else [_rendered(item) for item in body]
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(rendered),
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+def outcome_of(outcome: Outcome, *timed: str, status: int) -> web.Response:
+    """The answer of a command that made something; `timed` are the members that hold when. A replay says so."""
+    body = {**outcome.result, **dict.fromkeys(timed, outcome.recorded_at)}
+    headers = {"Idempotent-Replayed": "true"} if outcome.replayed else None
+    return answer(body, status=status, headers=headers)
+
+
+def _rendered(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {member: rfc3339(value) if isinstance(value, datetime) else value for member, value in body.items()}
+
+
+def rfc3339(moment: datetime) -> str:
+    """A time in UTC, with `Z` and always six digits of the second (RFC 3339, section 5.6)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,85 @@
+"""What belongs to one request: its id, who is calling, and what is shared by all of them."""
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+import msgspec
+from aiohttp import web
+
+from ledger import errors
+from ledger.committer import Origin
+from ledger.errors import Refused
+from ledger.events.accounts import NAMESPACE
+from ledger.ids import new_id, parse_id
+from ledger.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who is calling: a user with the roles of this moment, and the token that said so."""
+
+    user_id: UUID
+    roles: frozenset[str]
+    session_id: UUID
+    jti: UUID
+
+    def has(self, *roles: str) -> bool:
+        """Whether the user has one of these roles."""
+        return not self.roles.isdisjoint(roles)
+
+
+RUNTIME = web.AppKey("RUNTIME", Runtime)
+ACTOR = web.RequestKey("ACTOR", Actor)
+REQUEST_ID = web.RequestKey("REQUEST_ID", str)
+REPLAYED = web.RequestKey("REPLAYED", bool)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+
+
+def request_id(request: web.BaseRequest) -> str:
+    """The client's own `X-Request-Id` if it is a plain word, else a fresh one."""
+    given = request.headers.get("X-Request-Id")
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else new_id().hex
+
+
+def path_id(request: web.Request) -> UUID:
+    """The id in the path. Raises `Refused` if it is none."""
+    try:
+        return parse_id(request.match_info["id"])
+    except ValueError as error:
+        raise Refused(errors.invalid("/id", str(error))) from None
+
+
+def check_same_id(path: UUID, body: UUID | str | None) -> None:
+    """Raise `Refused` if the body names another resource than the path."""
+    if body is not None and body != path:
+        raise Refused(errors.id_mismatch())
+
+
+def origin(request: web.Request, raw: bytes = b"") -> Origin:
+    """Where the command of this request comes from. With `Idempotency-Key`, its id is the same each time.
+
+    A key belongs to the user who sent it, so nobody can find out another's. The body is compared by a keyed hash: a
+    password in it must not be guessable from the command log.
+    """
+    actor = request[ACTOR]
+    key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
+    command_id, request_hash = new_id(), None
+    if key is not None:
+        if not _IDEMPOTENCY_KEY.fullmatch(key):
+            raise Refused(errors.invalid("/Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+        command_id = uuid5(NAMESPACE, f"idempotency:{actor.user_id}:{key}")
+        request_hash = _fingerprint(request, raw)
+    return Origin(command_id, actor.user_id, actor.session_id, actor.jti, request[REQUEST_ID], request_hash)
+
+
+def _fingerprint(request: web.Request, raw: bytes) -> bytes:
+    secret = request.app[RUNTIME].settings.jwt_secret
+    key = hashlib.sha256(b"idempotency" + (secret.get_secret_value().encode() if secret else b"")).digest()
+    route = f"{request.method} {request.path.split('/', 2)[-1]}\n".encode()
+    canonical = msgspec.json.encode(msgspec.json.decode(raw), order="sorted") if raw else b""
+    return hmac.digest(key, route + canonical, "sha256")

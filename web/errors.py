@@ -1,0 +1,136 @@
+"""Every answer that is not a success, as `application/problem+json` (RFC 9457), and the one table of their statuses.
+
+Nothing that PostgreSQL, Redis or a traceback said ever gets into one.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from ledger.database import UNREACHABLE
+from ledger.errors import DatabaseError, OverloadedError, Refusal, Refused
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = "1"
+
+
+class Status(NamedTuple):
+    """The HTTP status of a code, and the kind its entry has."""
+
+    status: int
+    kind: str
+
+
+STATUSES = {
+    "authentication_missing_credentials": Status(400, "authentication_error"),
+    "authentication_wrong_credentials": Status(401, "authentication_error"),
+    "authentication_forbidden": Status(403, "authentication_error"),
+    "api_version_error": Status(400, "validation_error"),
+    "malformed_request": Status(400, "validation_error"),
+    "user_not_found": Status(404, "resource_not_found"),
+    "transaction_not_found": Status(404, "resource_not_found"),
+    "resource_not_found": Status(404, "resource_not_found"),
+    "method_not_allowed": Status(405, "validation_error"),
+    "request_timeout": Status(408, "validation_error"),
+    "payload_too_large": Status(413, "validation_error"),
+    "unsupported_media_type": Status(415, "validation_error"),
+    "user_already_exists": Status(409, "conflict"),
+    "account_already_exists": Status(409, "conflict"),
+    "transaction_already_exists": Status(409, "conflict"),
+    "account_not_empty": Status(409, "conflict"),
+    "idempotency_key_in_use": Status(409, "conflict"),
+    "validation_error": Status(422, "validation_error"),
+    "id_mismatch": Status(422, "validation_error"),
+    "idempotency_key_reused": Status(422, "validation_error"),
+    "currency_mismatch": Status(422, "validation_error"),
+    "account_closed": Status(422, "validation_error"),
+    "transfer_insufficient_funds": Status(422, "validation_error"),
+    "transfer_source_account_not_found": Status(422, "validation_error"),
+    "transfer_destination_account_not_found": Status(422, "validation_error"),
+    "transfer_accounts_are_same": Status(422, "validation_error"),
+    "internal_error": Status(500, "internal_error"),
+    "database_error": Status(503, "database_error"),
+    "overloaded": Status(503, "unavailable"),
+}
+
+_FRAMEWORK = {
+    404: Refusal("resource_not_found", "no such resource"),
+    405: Refusal("method_not_allowed", "method not allowed"),
+    408: Refusal("request_timeout", "the request took too long to arrive"),
+    413: Refusal("payload_too_large", "the body is too large"),
+    415: Refusal("unsupported_media_type", "the body must be application/json"),
+}
+MALFORMED = Refusal("malformed_request", "the request is malformed")
+
+
+def unknown_version(version: str) -> Refusal:
+    """A path of an API version that does not exist."""
+    return Refusal("api_version_error", f"unknown version: {version}")
+
+
+def refusals_of(error: BaseException) -> Sequence[Refusal]:
+    """What a client is told of an error; of one that nobody foresaw, only that there was one."""
+    match error:
+        case Refused():
+            return error.refusals
+        case web.HTTPException():
+            return (_FRAMEWORK.get(error.status, MALFORMED),)
+        case OverloadedError():
+            return (Refusal("overloaded", "the service is busy; try again"),)
+        case DatabaseError():
+            return (Refusal("database_error", "the database is unavailable; try again"),)
+        case _ if isinstance(error, UNREACHABLE):
+            return (Refusal("database_error", "the database is unavailable; try again"),)
+        case _:
+            return (Refusal("internal_error", "internal error"),)
+
+
+def problem(
+    refusals: Sequence[Refusal], *, instance: str, trace_id: str, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """The answer that reports these refusals; the first one gives the status."""
+    status = STATUSES[refusals[0].code].status
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    entries = [_entry(refusal, instance, trace_id, now) for refusal in refusals]
+    body = {
+        "type": f"urn:ledger:error:{refusals[0].code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": refusals[0].message,
+        "instance": instance,
+        "errors": entries,
+    }
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(body),
+        content_type=CONTENT_TYPE,
+        headers={**(headers or {}), **_headers(status)},
+    )
+
+
+def _entry(refusal: Refusal, instance: str, trace_id: str, timestamp: str) -> dict[str, Any]:
+    entry = {
+        "code": refusal.code,
+        "kind": STATUSES[refusal.code].kind,
+        "message": refusal.message,
+        "detail": refusal.detail,
+        "reason": refusal.reason,
+        "instance": instance,
+        "trace_id": trace_id,
+        "timestamp": timestamp,
+    }
+    return {member: value for member, value in entry.items() if value is not None}
+
+
+def _headers(status: int) -> dict[str, str]:
+    match status:
+        case 401:
+            return {"WWW-Authenticate": "Bearer"}
+        case 503:
+            return {"Retry-After": RETRY_AFTER_SECONDS}
+        case _:
+            return {}

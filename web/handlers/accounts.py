@@ -1,0 +1,77 @@
+"""Accounts: admins do everything, auditors read everything, customers read their own."""
+
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+
+from ledger import errors
+from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
+from ledger.errors import Refused
+from ledger.ids import new_id
+from ledger.projections import accounts
+from web import schemas
+from web.bodies import answer, outcome_of, read_json
+from web.context import ACTOR, RUNTIME, check_same_id, origin, path_id
+from web.pages import page
+
+
+async def list_accounts(request: web.Request) -> web.Response:
+    """GET /accounts."""
+    pool, owner_id = request.app[RUNTIME].pool, own_only(request)
+    return await page(
+        request,
+        lambda before, limit: accounts.page(pool, owner_id=owner_id, before=before, limit=limit),
+    )
+
+
+async def get_account(request: web.Request) -> web.Response:
+    """GET /accounts/{id}."""
+    return answer(await _found(request, path_id(request)))
+
+
+async def open_account(request: web.Request) -> web.Response:
+    """POST /accounts."""
+    raw = await read_json(request)
+    body = schemas.parse(schemas.NewAccount, raw)
+    runtime = request.app[RUNTIME]
+    command = OpenAccount(
+        body.id or new_id(),
+        body.user_id,
+        body.currency or runtime.settings.ledger_default_currency,
+        body.balance_cents or 0,
+        new_id(),
+    )
+    outcome = await runtime.committer.submit(command, origin(request, raw))
+    return outcome_of(outcome, "created_at", "updated_at", status=201)
+
+
+async def update_account(request: web.Request) -> web.Response:
+    """PUT /accounts/{id}."""
+    account_id = path_id(request)
+    body = schemas.parse(schemas.Account, await read_json(request))
+    check_same_id(account_id, body.id)
+    known = await _found(request, account_id)
+    command = UpdateAccount(account_id, body.user_id, body.balance_cents, body.currency or known["currency"], new_id())
+    await request.app[RUNTIME].committer.submit(command, origin(request))
+    return answer(await _found(request, account_id))
+
+
+async def close_account(request: web.Request) -> web.Response:
+    """DELETE /accounts/{id}."""
+    command = CloseAccount(path_id(request))
+    await request.app[RUNTIME].committer.submit(command, origin(request))
+    return web.Response()
+
+
+def own_only(request: web.Request) -> UUID | None:
+    """The user whose accounts the caller may see; None for all."""
+    actor = request[ACTOR]
+    return None if actor.has("admin", "auditor") else actor.user_id
+
+
+async def _found(request: web.Request, account_id: UUID) -> dict[str, Any]:
+    account = await accounts.find(request.app[RUNTIME].pool, account_id, owner_id=own_only(request))
+    if account is None:
+        raise Refused(errors.account_not_found(account_id))
+    return account

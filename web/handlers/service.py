@@ -1,0 +1,21 @@
+"""The service itself: its greeting, its health and its version."""
+
+from aiohttp import web
+
+from ledger import __version__
+from web.bodies import answer
+
+
+async def root(request: web.Request) -> web.Response:  # noqa: ARG001 - the shape all handlers share
+    """GET /."""
+    return answer({"message": "Ledger is ready."})
+
+
+async def health(request: web.Request) -> web.Response:  # noqa: ARG001
+    """GET /health."""
+    return answer({"status": "healthy"})
+
+
+async def version(request: web.Request) -> web.Response:  # noqa: ARG001
+    """GET /version."""
+    return answer({"name": "ledger", "version": __version__})

@@ -1,0 +1,109 @@
+"""Users, for admins; and oneself."""
+
+from uuid import UUID
+
+from aiohttp import web
+
+from ledger import errors, store
+from ledger.commands.decider import Credential
+from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
+from ledger.errors import OverloadedError, Refused, StaleCommandError
+from ledger.events.users import User
+from ledger.ids import new_id
+from ledger.projections import accounts, users
+from ledger.runtime import Runtime
+from web import schemas
+from web.bodies import answer, outcome_of, read_json
+from web.context import ACTOR, RUNTIME, check_same_id, origin, path_id
+from web.pages import page
+
+MAX_READINGS = 5  # of a user who changes while a command is made
+
+
+async def list_users(request: web.Request) -> web.Response:
+    """GET /users."""
+    pool = request.app[RUNTIME].pool
+    return await page(request, lambda before, limit: users.page(pool, before=before, limit=limit))
+
+
+async def get_user(request: web.Request) -> web.Response:
+    """GET /users/{id}."""
+    user_id = path_id(request)
+    actor = request[ACTOR]
+    if user_id != actor.user_id and not actor.has("admin", "auditor"):
+        raise Refused(errors.user_not_found(user_id))
+    return await _user(request, user_id)
+
+
+async def create_user(request: web.Request) -> web.Response:
+    """POST /users."""
+    raw = await read_json(request)
+    body = schemas.parse(schemas.NewUser, raw)
+    user_id = body.id or new_id()
+    runtime = request.app[RUNTIME]
+    credential = await _credential(runtime, user_id, body.secret or "")
+    command = CreateUser(user_id, body.username, body.email, body.active is not False, body.role_names(), credential)
+    outcome = await runtime.committer.submit(command, origin(request, raw))
+    return outcome_of(outcome, "created_at", "updated_at", status=201)
+
+
+async def update_user(request: web.Request) -> web.Response:
+    """PUT /users/{id}."""
+    user_id = path_id(request)
+    body = schemas.parse(schemas.User, await read_json(request))
+    check_same_id(user_id, body.id)
+    runtime = request.app[RUNTIME]
+    credential = await _credential(runtime, user_id, body.secret) if body.secret else None
+    for _ in range(MAX_READINGS):
+        known = await _known(runtime, user_id)
+        command = UpdateUser(
+            user_id,
+            known.username,
+            known.email,
+            body.username,
+            body.email,
+            body.active,
+            body.role_names(),
+            credential,
+        )
+        try:
+            await runtime.committer.submit(command, origin(request))
+        except StaleCommandError:
+            continue
+        return await _user(request, user_id)
+    raise OverloadedError("the user keeps changing")
+
+
+async def delete_user(request: web.Request) -> web.Response:
+    """DELETE /users/{id}."""
+    user_id = path_id(request)
+    runtime = request.app[RUNTIME]
+    for _ in range(MAX_READINGS):
+        known = await _known(runtime, user_id)  # before the accounts: one that comes later changes its `assignments`
+        account_ids = await accounts.open_ids(runtime.pool, user_id)
+        command = DeleteUser(user_id, known.username, known.email, account_ids, known.assignments)
+        try:
+            await runtime.committer.submit(command, origin(request))
+        except StaleCommandError:
+            continue
+        return web.Response()
+    raise OverloadedError("the user keeps changing")
+
+
+async def _user(request: web.Request, user_id: UUID) -> web.Response:
+    user = await users.find(request.app[RUNTIME].pool, user_id)
+    if user is None:
+        raise Refused(errors.user_not_found(user_id))
+    return answer(user)
+
+
+async def _known(runtime: Runtime, user_id: UUID) -> User:
+    heads = await store.read_heads(runtime.pool, [user_id])
+    state = heads[user_id].state if user_id in heads else None
+    if not isinstance(state, User) or state.deleted:
+        raise Refused(errors.user_not_found(user_id))
+    return state
+
+
+async def _credential(runtime: Runtime, user_id: UUID, secret: str) -> Credential:
+    return Credential(new_id(), user_id, await runtime.passwords.hash(secret))

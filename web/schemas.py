@@ -1,0 +1,193 @@
+"""What clients may send, parsed once and strictly.
+
+No floats, numeric strings, booleans or exponents pass for integers; no control characters, and no members that nobody
+knows. Read-only members are accepted and ignored, so that a body that was read can be sent back.
+"""
+
+import unicodedata
+from typing import Annotated, Any, Self, TypeVar
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from ledger import errors
+from ledger.credentials import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
+from ledger.errors import Refusal, Refused
+from ledger.events.users import ROLES, Role
+from ledger.ids import parse_id
+from ledger.money import CURRENCIES, MAX_CENTS
+from web.errors import MALFORMED
+
+
+def _printable(text: str) -> str:
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+        raise ValueError("must not contain control characters")
+    if text != text.strip():
+        raise ValueError("must not start or end with blanks")
+    return text
+
+
+def _roles(text: str) -> str:
+    names = [name.strip() for name in text.split(",")]
+    unknown = set(names) - set(ROLES)
+    if unknown or len(names) != len(set(names)):
+        raise ValueError(f"must be distinct roles out of {', '.join(ROLES)}, separated by commas")
+    return ",".join(names)
+
+
+def _id(value: object) -> UUID:
+    if not isinstance(value, str):
+        raise ValueError("must be a UUID, as text")  # noqa: TRY004 - pydantic takes no TypeError
+    return parse_id(value)
+
+
+def _currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise ValueError("must be an ISO 4217 code")
+    return code
+
+
+Id = Annotated[UUID, PlainValidator(_id)]
+Cents = Annotated[int, Field(ge=0, le=MAX_CENTS)]
+PositiveCents = Annotated[int, Field(ge=1, le=MAX_CENTS)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Username = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(_printable)]
+Roles = Annotated[str, Field(max_length=64), AfterValidator(_roles)]
+Reference = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+ReadOnly = Annotated[Any, Field(default=None, exclude=True, repr=False)]
+
+
+class Body(BaseModel):
+    """A JSON object with no other members than these."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Login(Body):
+    """`POST /auth/login`. That a part is missing has an answer of its own, so all are optional here."""
+
+    username: Annotated[str, Field(max_length=1024)] | None = None
+    password: Annotated[SecretStr, Field(max_length=MAX_PASSWORD_LENGTH)] | None = None
+    password_hash: Annotated[SecretStr, Field(max_length=MAX_PASSWORD_LENGTH)] | None = None
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        _check_one_secret(self.password, self.password_hash)
+        return self
+
+
+class User(Body):
+    """What creating and changing a user have in common."""
+
+    id: Id | None = None
+    username: Username
+    email: Email
+    password: Annotated[SecretStr, Field(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH)] | None = None
+    password_hash: Annotated[SecretStr, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)] | None = None
+    password_salt: ReadOnly
+    active: bool | None = None
+    roles: Roles
+    created_at: ReadOnly
+    updated_at: ReadOnly
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        _check_one_secret(self.password, self.password_hash)
+        return self
+
+    @property
+    def secret(self) -> str | None:
+        """The password, or the digest that the client made of it, which serves as one."""
+        given = self.password or self.password_hash
+        return given.get_secret_value() if given else None
+
+    def role_names(self) -> tuple[Role, ...]:
+        """The roles, in the order in which they were given."""
+        given = self.roles.split(",")
+        return tuple(sorted((role for role in ROLES if role in given), key=given.index))
+
+
+class NewUser(User):
+    """`POST /users`."""
+
+    @model_validator(mode="after")
+    def _has_secret(self) -> Self:
+        if self.secret is None:
+            raise ValueError("password: must be given")
+        return self
+
+
+class NewAccount(Body):
+    """`POST /accounts`."""
+
+    id: Id | None = None
+    user_id: Id
+    balance_cents: Cents | None = None
+    currency: Currency | None = None
+    status: ReadOnly
+    created_at: ReadOnly
+    updated_at: ReadOnly
+
+
+class Account(Body):
+    """`PUT /accounts/{id}`. What is not given, or null, stays as it is."""
+
+    id: Id | None = None
+    user_id: Id | None = None
+    balance_cents: Cents | None = None
+    currency: Currency | None = None
+    status: ReadOnly
+    created_at: ReadOnly
+    updated_at: ReadOnly
+
+
+class Transfer(Body):
+    """`POST /transactions/transfer`."""
+
+    id: Id | None = None
+    source_account_id: Id
+    destination_account_id: Id
+    amount_cents: PositiveCents
+    reference: Reference | None = None
+    currency: ReadOnly
+    kind: ReadOnly
+    created_at: ReadOnly
+
+
+BodyT = TypeVar("BodyT", bound=Body)
+
+
+def parse(model: type[BodyT], raw: bytes) -> BodyT:
+    """The body as its model. Raises `Refused`: one entry per offending member, which never shows the value."""
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        if any(problem["type"] == "json_invalid" for problem in problems):
+            raise Refused(MALFORMED) from None
+        raise Refused(*(_refusal(problem) for problem in problems)) from None
+
+
+def _refusal(problem: ErrorDetails) -> Refusal:
+    message = problem["msg"].removeprefix("Value error, ")
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in problem["loc"])
+    if not pointer and ": " in message:  # of a rule over several members, which names its own
+        member, message = message.split(": ", 1)
+        pointer = f"/{member}"
+    return errors.invalid(pointer, message)
+
+
+def _check_one_secret(password: SecretStr | None, password_hash: SecretStr | None) -> None:
+    if password is not None and password_hash is not None:
+        raise ValueError("password_hash: is another name for password; give one of them")
