@@ -77,7 +77,7 @@ class _Lease:
 
     async def release(self) -> None:
         """Leave. If nobody else is there, both servers have stopped when this returns."""
-        with suppress(OSError, TimeoutError):
+        with suppress(OSError):
             async with asyncio.timeout(STOP_SECONDS):
                 if not self._writer.is_closing():
                     self._writer.write_eof()
@@ -153,10 +153,14 @@ def _spawn(folder: DataFolder) -> socket.socket:
     """Start a supervisor in a session of its own. The socket shared with it is the first lease."""
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-m", "ledger.embedded.supervisor", str(folder.path)]
-    with theirs, folder.open_log("supervisor") as output:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
-            command, stdin=theirs.fileno(), stdout=output, stderr=output, start_new_session=True
-        )
+    try:
+        with theirs, folder.open_log("supervisor") as output:
+            process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
+                command, stdin=theirs.fileno(), stdout=output, stderr=output, start_new_session=True
+            )
+    except OSError:
+        ours.close()
+        raise
     threading.Thread(target=process.wait, daemon=True).start()  # whenever it ends, it leaves no zombie
     ours.setblocking(False)
     return ours
@@ -164,7 +168,7 @@ def _spawn(folder: DataFolder) -> socket.socket:
 
 async def _see_off(spawned: socket.socket) -> None:
     """Give up what was started in vain, and wait until it and its servers have stopped, if nobody else came."""
-    with spawned, suppress(OSError, TimeoutError):
+    with spawned, suppress(OSError):
         spawned.shutdown(socket.SHUT_WR)
         async with asyncio.timeout(STOP_SECONDS):
             while await asyncio.get_running_loop().sock_recv(spawned, 4096):

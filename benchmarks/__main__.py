@@ -1,0 +1,125 @@
+"""`make bench`: every figure beside its yardstick, measured in turns, so that a busy machine is busy for both."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from statistics import median
+from typing import NamedTuple
+
+import asyncpg
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.history import lengthen
+from benchmarks.load import CLASSIC_TABLES, Measured, classic, missing_tools, transfers
+from benchmarks.service import Service, running
+
+ROUNDS = 5
+SECONDS = 6
+WARM_UP_SECONDS = 4
+ACCOUNTS = 1000
+LONG_HISTORY = 1_000_000
+
+
+class Row(NamedTuple):
+    """A line of the table. `good` says whether the ratio is what the project promises."""
+
+    name: str
+    ledger: str
+    yardstick: str
+    ratio: float
+    wanted: str
+    good: bool
+
+
+def main() -> None:
+    """Measure, print, and exit with 1 if a promise is not kept."""
+    missing = missing_tools()
+    if missing:
+        sys.exit("\n".join(missing))
+    rows = asyncio.run(_measure())
+    table = Table(
+        "what", "ledger", "yardstick", "ratio", "wanted", title="Ledger benchmark: medians of rounds in turns"
+    )
+    for row in rows:
+        table.add_row(*row[:3], f"{row.ratio:.2f}", f"[{'green' if row.good else 'red'}]{row.wanted}[/]")
+    Console(width=140).print(table)
+    sys.exit(not all(row.good for row in rows))
+
+
+async def _measure() -> list[Row]:
+    async with running() as service:
+        accounts = await service.open_accounts(ACCOUNTS)
+        database = await asyncpg.connect(service.database_url, server_settings={"search_path": "public"})
+        for statement in CLASSIC_TABLES:
+            await database.execute(statement)
+        await transfers(service, accounts, connections=64, seconds=WARM_UP_SECONDS)
+        rows = [
+            *await _throughput(service, accounts),
+            *await _one_connection(service, accounts),
+            await _long_history(service, database),
+        ]
+        await database.close()
+        return rows
+
+
+async def _throughput(service: Service, accounts: list[str]) -> list[Row]:
+    many, hot, five, thirty_two = await _in_turns(
+        lambda: transfers(service, accounts, connections=64, seconds=SECONDS),
+        lambda: transfers(service, accounts[:2], connections=64, seconds=SECONDS),
+        lambda: classic(service, clients=5, seconds=SECONDS),
+        lambda: classic(service, clients=32, seconds=SECONDS),
+    )
+    best = max(five.per_second, thirty_two.per_second)
+    memory = service.resident_mebibytes()
+    return [
+        _at_least(
+            "(a) transfers/s over HTTP, 64 connections, 1,000 accounts, against pgbench (best of 5 and 32)",
+            *(many.per_second, best, 1.0),
+        ),
+        _at_least("(b) the same on two hot accounts, against (a)", hot.per_second, many.per_second, 0.9),
+        Row("(e) peak resident MiB of the worker", f"{memory:.0f}", "150", memory / 150, "at most 1.00", memory <= 150),
+    ]
+
+
+async def _one_connection(service: Service, accounts: list[str]) -> list[Row]:
+    ledger, pgbench = await _in_turns(
+        lambda: transfers(service, accounts, connections=1, seconds=SECONDS),
+        lambda: classic(service, clients=1, seconds=SECONDS),
+    )
+    return [
+        _at_most("(c) p50 ms of a transfer, one connection, against pgbench", ledger.p50, pgbench.p50, 4.0),
+        _at_most("(c) p99 ms of the same, for the record", ledger.p99, pgbench.p99, float("inf")),
+    ]
+
+
+async def _long_history(service: Service, database: "asyncpg.Connection[asyncpg.Record]") -> Row:
+    old, new, other = await service.open_accounts(3)
+    await database.execute("SET search_path TO ledger")
+    await lengthen(database, old, LONG_HISTORY)
+    long, short = await _in_turns(
+        lambda: transfers(service, [old, other], sources=[old], connections=1, seconds=SECONDS),
+        lambda: transfers(service, [new, other], sources=[new], connections=1, seconds=SECONDS),
+    )
+    return _at_most(
+        "(d) p50 ms of a transfer from an account with 1,000,000 entries, against a new one", long.p50, short.p50, 1.1
+    )
+
+
+async def _in_turns(*measures: Callable[[], Awaitable[Measured]]) -> list[Measured]:
+    rounds: list[Sequence[Measured]] = [[await measure() for measure in measures] for _ in range(ROUNDS)]
+    return [Measured(*(median(figures) for figures in zip(*one, strict=True))) for one in zip(*rounds, strict=True)]
+
+
+def _at_least(name: str, ledger: float, yardstick: float, wanted: float) -> Row:
+    ratio = ledger / yardstick
+    return Row(name, f"{ledger:,.0f}", f"{yardstick:,.0f}", ratio, f"at least {wanted:.2f}", ratio >= wanted)
+
+
+def _at_most(name: str, ledger: float, yardstick: float, wanted: float) -> Row:
+    ratio = ledger / yardstick
+    return Row(name, f"{ledger:.2f}", f"{yardstick:.2f}", ratio, f"at most {wanted:.2f}", ratio <= wanted)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""A real service to measure: one worker, the embedded servers, and a ledger full of accounts."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+BALANCE_CENTS = 10**11
+START_SECONDS = 60
+AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Service:
+    """Where a running service is, and how to reach the database below it."""
+
+    url: str
+    token: str
+    owner_id: str
+    database_url: str
+    worker_pid: int
+
+    def resident_mebibytes(self) -> float:
+        """The worker's peak resident memory."""
+        status = Path(f"/proc/{self.worker_pid}/status").read_text()
+        match = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert match is not None
+        return int(match[1]) / 1024
+
+    async def open_accounts(self, count: int) -> list[str]:
+        """Open accounts with more money than a run can move."""
+        gate = asyncio.Semaphore(AT_ONCE)
+        body = {"user_id": self.owner_id, "balance_cents": BALANCE_CENTS}
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as session:
+
+            async def one() -> str:
+                async with gate:
+                    return str((await _post(session, f"{self.url}/v1/accounts", body))["id"])
+
+            return list(await asyncio.gather(*(one() for _ in range(count))))
+
+
+@contextlib.asynccontextmanager
+async def running() -> AsyncIterator[Service]:
+    """Start the service as its users do, with its log in a file, and stop it at the end."""
+    with tempfile.TemporaryDirectory(prefix="ledger-bench-", ignore_cleanup_errors=True) as folder:
+        data, log = Path(folder) / "data", Path(folder) / "service.log"
+        Path(folder).chmod(0o755)
+        password = secrets.token_urlsafe()
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("POSTGRES_", "REDIS_"))},
+            "LEDGER_DATA_DIR": str(data),
+            "LEDGER_ADMIN_PASSWORD": password,
+            "SERVICE_PORT": "0",
+        }
+        environment.pop("DATABASE_URL", None)
+        with log.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", "from ledger.cli import main; main()", "serve"), stderr=file, env=environment
+            )
+        try:
+            url = await _url(log, process)
+            yield await _described(url, password, data, process.pid)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+
+async def _url(log: Path, process: asyncio.subprocess.Process) -> str:
+    async with asyncio.timeout(START_SECONDS):
+        while process.returncode is None:
+            for line in log.read_text().splitlines():
+                with contextlib.suppress(ValueError):
+                    event = json.loads(line)
+                    if event.get("event") == "serving":
+                        return str(event["url"])
+            await asyncio.sleep(0.05)
+    raise RuntimeError(f"the service did not start: {log.read_text()}")
+
+
+async def _described(url: str, password: str, data: Path, pid: int) -> Service:
+    async with aiohttp.ClientSession() as session:
+        login = {"username": "admin", "password": password}
+        token = (await _post(session, f"{url}/v1/auth/login", login))["access_token"]
+        session.headers["Authorization"] = f"Bearer {token}"
+        owner = {"username": "owner", "email": "owner@example.com", "password": password, "roles": "customer"}
+        owner_id = (await _post(session, f"{url}/v1/users", owner))["id"]
+    workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    worker = next(int(child) for child in workers if b"web.worker" in Path(f"/proc/{child}/cmdline").read_bytes())
+    return Service(url, token, owner_id, f"postgresql://ledger@/ledger?host={data / 'run'}&port=5432", worker)
+
+
+async def _post(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> dict[str, Any]:
+    async with session.post(url, json=body) as response:
+        response.raise_for_status()
+        answer: dict[str, Any] = await response.json()
+        return answer

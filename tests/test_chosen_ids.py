@@ -1,0 +1,55 @@
+"""Clients may choose the ids of what they make. The streams whose ids the ledger derives stay its own all the same."""
+
+from ledger.events.accounts import world_account_id
+from ledger.events.users import email_stream, username_stream
+from tests.controls import Api
+
+
+async def test_a_customers_transfer_cannot_take_a_name(api: Api) -> None:
+    """The id of a name's stream can be computed by anybody; a transfer there would break the name for ever."""
+    mine = await api.new_account(balance_cents=100)
+    theirs = await api.new_account(user_id=mine["user_id"])
+    for stream in (username_stream("carol"), email_stream("carol@example.com")):
+        await api.transfer(mine, theirs, 1, headers={}) if stream is None else await api.post(
+            "/v1/transactions/transfer",
+            {
+                "id": str(stream),
+                "source_account_id": mine["id"],
+                "destination_account_id": theirs["id"],
+                "amount_cents": 1,
+            },
+        )
+
+    carol = await api.new_user(username="carol", email="carol@example.com")
+    renamed = await api.put(f"/v1/users/{carol['id']}", {"username": "caro", "email": carol["email"], "roles": "guest"})
+
+    assert (200, "caro") == (renamed.status, renamed.body.get("username")), renamed
+
+
+async def test_a_customers_transfer_cannot_take_the_world_of_a_currency(api: Api) -> None:
+    mine = await api.new_account(balance_cents=100)
+    theirs = await api.new_account(user_id=mine["user_id"])
+    await api.post(
+        "/v1/transactions/transfer",
+        {
+            "id": str(world_account_id("EUR")),
+            "source_account_id": mine["id"],
+            "destination_account_id": theirs["id"],
+            "amount_cents": 1,
+        },
+    )
+
+    first = await api.new_account(balance_cents=5, currency="EUR")
+    second = await api.new_account(balance_cents=5, currency="EUR")
+
+    assert (5, 5) == (await api.balance(first), await api.balance(second))
+
+
+async def test_nobody_can_own_the_world_of_a_currency(api: Api) -> None:
+    """Its owner's account would be debited below zero by everybody else's opening balances."""
+    owner = await api.new_user()
+    body = {"id": str(world_account_id("EUR")), "user_id": owner["id"], "currency": "EUR"}
+
+    refused = await api.post("/v1/accounts", body)
+
+    assert 4 == refused.status // 100, refused

@@ -1,0 +1,886 @@
+"""The rules of the ledger, without any world around them: given events, when a command, then events or refusals."""
+
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, get_args, get_type_hints
+from uuid import UUID, uuid5
+
+import hypothesis
+import msgspec
+import pytest
+from hypothesis import strategies as st
+
+from ledger import errors
+from ledger.batch import Appended, Batch
+from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
+from ledger.commands.decider import Command, Credential, Decision, StreamEvent
+from ledger.commands.tokens import StartSession
+from ledger.commands.transfers import TransferMoney
+from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
+from ledger.errors import Refused, StaleCommandError
+from ledger.events import (
+    TOPICS,
+    Event,
+    State,
+    accounts,
+    decode_event,
+    decode_state,
+    encode,
+    evolve,
+    fold,
+    tokens,
+    transfers,
+    users,
+)
+from ledger.events.accounts import (
+    Account,
+    AccountClosed,
+    AccountCredited,
+    AccountDebited,
+    AccountOpened,
+    AccountOwnerChanged,
+    world_account_id,
+)
+from ledger.events.tokens import TokensIssued
+from ledger.events.transfers import MoneyTransferred
+from ledger.events.users import (
+    AccountAssigned,
+    NameClaimed,
+    NameReleased,
+    PasswordChanged,
+    User,
+    UserActivated,
+    UserCreated,
+    UserDeactivated,
+    UserDeleted,
+    UserRolesChanged,
+    UserUpdated,
+    email_stream,
+    username_stream,
+)
+from ledger.money import MAX_CENTS
+from ledger.store import NO_STREAM, Head, Reservation
+
+
+def an_id(name: str) -> UUID:
+    """The same id for the same name."""
+    return uuid5(UUID(int=0), name)
+
+
+ALICE, BOB, NOBODY = an_id("alice"), an_id("bob"), an_id("nobody")
+PURSE, TILL, SAFE = an_id("purse"), an_id("till"), an_id("safe")
+TRANSFER, OTHER_TRANSFER, SESSION, COMMAND = an_id("transfer"), an_id("other"), an_id("session"), an_id("command")
+SECRET, NEW_SECRET = an_id("secret"), an_id("new secret")
+WORLD, WORLD_OF_EUROS = world_account_id("USD"), world_account_id("EUR")
+TOKENS = TokensIssued(ALICE, an_id("access"), 1_000, an_id("refresh"), 2_000)
+
+
+# Given.
+
+
+def a_user(user_id: UUID, name: str, *, active: bool = True, roles: tuple[Any, ...] = ("customer",)) -> list[StreamEvent]:
+    email = f"{name}@example.com"
+    return [
+        (user_id, UserCreated(name, email, active, roles, SECRET)),
+        (username_stream(name), NameClaimed(user_id)),
+        (email_stream(email), NameClaimed(user_id)),
+    ]
+
+
+def an_account(account_id: UUID, owner_id: UUID, balance_cents: int = 0, currency: str = "USD") -> list[StreamEvent]:
+    opened: list[StreamEvent] = [
+        (account_id, AccountOpened(owner_id, currency)),
+        (owner_id, AccountAssigned(account_id)),
+    ]
+    return [*opened, (account_id, AccountCredited(OTHER_TRANSFER, balance_cents, balance_cents))][: 3 if balance_cents else 2]
+
+
+ALICE_THERE = a_user(ALICE, "alice")
+BOB_THERE = a_user(BOB, "bob")
+TWO_ACCOUNTS = [*ALICE_THERE, *BOB_THERE, *an_account(PURSE, ALICE, 100), *an_account(TILL, BOB)]
+WORLD_THERE: list[StreamEvent] = [
+    (WORLD, AccountOpened(None, "USD")),
+    (WORLD, AccountDebited(OTHER_TRANSFER, 100, -100)),
+]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A history; `when` decides a command after it, from no other streams than the command has named."""
+
+    history: Iterable[StreamEvent] = ()
+
+    def decide(self, command: Command) -> Decision:
+        streams: dict[UUID, list[Event]] = defaultdict(list)
+        for stream_id, event in self.history:
+            streams[stream_id].append(event)
+        return command.decide({stream_id: fold(streams[stream_id]) for stream_id in command.streams()})
+
+    def when(self, command: Command) -> list[StreamEvent]:
+        return self.decide(command).events
+
+    def refuses(self, command: Command) -> list[str]:
+        with pytest.raises(Refused) as refused:
+            self.decide(command)
+        return [refusal.code for refusal in refused.value.refusals]
+
+
+# TransferMoney.
+
+
+def a_transfer(amount_cents: int = 30, **members: Any) -> TransferMoney:
+    named = {"transfer_id": TRANSFER, "source_account_id": PURSE, "destination_account_id": TILL, **members}
+    return TransferMoney(amount_cents=amount_cents, **named)
+
+
+def test_a_transfer_is_one_event_and_its_two_entries_with_the_balance_after_each() -> None:
+    events = Given(TWO_ACCOUNTS).when(a_transfer(30, reference="rent"))
+
+    assert [
+        (TRANSFER, MoneyTransferred(PURSE, TILL, 30, "USD", "transfer", "rent")),
+        (PURSE, AccountDebited(TRANSFER, 30, 70)),
+        (TILL, AccountCredited(TRANSFER, 30, 30)),
+    ] == events
+
+
+def test_all_that_is_there_can_be_transferred() -> None:
+    assert (PURSE, AccountDebited(TRANSFER, 100, 0)) in Given(TWO_ACCOUNTS).when(a_transfer(100))
+
+
+def test_a_cent_more_than_there_is_cannot_be_transferred() -> None:
+    assert ["transfer_insufficient_funds"] == Given(TWO_ACCOUNTS).refuses(a_transfer(101))
+
+
+def test_world_can_be_debited_below_zero() -> None:
+    given = Given([*TWO_ACCOUNTS, *WORLD_THERE])
+    assert (WORLD, AccountDebited(TRANSFER, 30, -130)) in given.when(a_transfer(30, source_account_id=WORLD))
+
+
+def test_what_is_wrong_with_both_sides_is_said_at_once_the_source_first() -> None:
+    command = a_transfer(source_account_id=NOBODY, destination_account_id=SAFE)
+    assert ["transfer_source_account_not_found", "transfer_destination_account_not_found"] == Given().refuses(command)
+
+
+def test_a_transfer_to_the_same_account_is_refused() -> None:
+    assert ["transfer_accounts_are_same"] == Given(TWO_ACCOUNTS).refuses(a_transfer(destination_account_id=PURSE))
+
+
+def test_an_account_that_does_not_exist_is_no_destination_even_to_itself() -> None:
+    command = a_transfer(source_account_id=NOBODY, destination_account_id=NOBODY)
+    assert ["transfer_source_account_not_found", "transfer_accounts_are_same"] == Given().refuses(command)
+
+
+def test_an_id_of_another_kind_is_no_account() -> None:
+    command = a_transfer(source_account_id=ALICE, destination_account_id=BOB)
+    found = Given(TWO_ACCOUNTS).refuses(command)
+    assert ["transfer_source_account_not_found", "transfer_destination_account_not_found"] == found
+
+
+@pytest.mark.parametrize(("closed", "other"), [(PURSE, SAFE), (SAFE, PURSE)], ids=["source", "destination"])
+def test_a_closed_account_takes_part_in_no_transfer(closed: UUID, other: UUID) -> None:
+    accounts_there = [*an_account(PURSE, ALICE, 100), *an_account(SAFE, ALICE, 100)]
+    given = Given([*ALICE_THERE, *accounts_there, (closed, AccountClosed())])
+    assert ["account_closed"] == given.refuses(a_transfer(source_account_id=PURSE, destination_account_id=SAFE)) 
+    assert other != closed
+
+
+def test_money_does_not_change_its_currency_on_the_way() -> None:
+    given = Given([*TWO_ACCOUNTS, *an_account(SAFE, BOB, currency="EUR")])
+    assert ["currency_mismatch"] == given.refuses(a_transfer(destination_account_id=SAFE))
+
+
+def test_a_transfer_id_is_taken_once() -> None:
+    made = [(TRANSFER, MoneyTransferred(PURSE, TILL, 1, "USD", "transfer"))]
+    assert ["transaction_already_exists"] == Given([*TWO_ACCOUNTS, *made]).refuses(a_transfer())
+
+
+def test_a_customer_moves_money_from_own_accounts() -> None:
+    assert 3 == len(Given(TWO_ACCOUNTS).when(a_transfer(only_owner_id=ALICE)))
+
+
+def test_the_account_of_somebody_else_is_as_good_as_none() -> None:
+    """Lesson 35."""
+    assert ["transfer_source_account_not_found"] == Given(TWO_ACCOUNTS).refuses(a_transfer(only_owner_id=BOB))
+
+
+def test_world_is_no_customers_account() -> None:
+    command = a_transfer(source_account_id=WORLD, only_owner_id=ALICE)
+    assert ["transfer_source_account_not_found"] == Given([*TWO_ACCOUNTS, *WORLD_THERE]).refuses(command)
+
+
+def test_no_balance_grows_beyond_what_every_json_reader_keeps() -> None:
+    """Lesson 7."""
+    full = [*a_user(BOB, "bob"), *an_account(SAFE, BOB, MAX_CENTS)]
+    command = a_transfer(1, destination_account_id=SAFE)
+    assert ["validation_error"] == Given([*TWO_ACCOUNTS, *full]).refuses(command)
+
+
+def test_world_falls_no_deeper_than_what_every_json_reader_keeps() -> None:
+    """Lesson 7."""
+    deep = [(WORLD, AccountOpened(None, "USD")), (WORLD, AccountDebited(OTHER_TRANSFER, MAX_CENTS, -MAX_CENTS))]
+    command = a_transfer(1, source_account_id=WORLD)
+    assert ["validation_error"] == Given([*TWO_ACCOUNTS, *deep]).refuses(command)
+
+
+# OpenAccount.
+
+
+def an_opening(balance_cents: int = 0, **members: Any) -> OpenAccount:
+    named = {"account_id": PURSE, "owner_id": ALICE, "currency": "USD", "transfer_id": TRANSFER, **members}
+    return OpenAccount(balance_cents=balance_cents, **named)
+
+
+def test_an_empty_account_is_an_opening_and_an_assignment() -> None:
+    events = Given(ALICE_THERE).when(an_opening())
+    assert [(PURSE, AccountOpened(ALICE, "USD")), (ALICE, AccountAssigned(PURSE))] == events
+
+
+def test_an_opening_balance_is_a_transfer_from_world() -> None:
+    events = Given([*ALICE_THERE, *WORLD_THERE]).when(an_opening(50))
+    assert [
+        (TRANSFER, MoneyTransferred(WORLD, PURSE, 50, "USD", "opening")),
+        (WORLD, AccountDebited(TRANSFER, 50, -150)),
+        (PURSE, AccountCredited(TRANSFER, 50, 50)),
+    ] == events[2:]
+
+
+def test_the_first_money_of_a_currency_opens_its_world() -> None:
+    assert (WORLD_OF_EUROS, AccountOpened(None, "EUR")) in Given(ALICE_THERE).when(an_opening(50, currency="EUR"))
+
+
+def test_an_account_needs_an_owner_who_is_there() -> None:
+    assert ["user_not_found"] == Given().refuses(an_opening())
+
+
+def test_a_deleted_user_gets_no_account() -> None:
+    assert ["user_not_found"] == Given([*ALICE_THERE, (ALICE, UserDeleted())]).refuses(an_opening())
+
+
+@pytest.mark.parametrize("taken", [TILL, ALICE], ids=["an account's", "a user's"])
+def test_an_account_id_is_taken_once(taken: UUID) -> None:
+    assert ["account_already_exists"] == Given(TWO_ACCOUNTS).refuses(an_opening(account_id=taken))
+
+
+@pytest.mark.parametrize("balance_cents", [0, 100])
+def test_nobody_becomes_the_owner_of_world(balance_cents: int) -> None:
+    """Before there is any money, the id of `world` is free; who got it could be debited below zero by others."""
+    command = an_opening(balance_cents, account_id=WORLD)
+    assert ["account_already_exists"] == Given(ALICE_THERE).refuses(command)
+
+
+# UpdateAccount.
+
+
+def an_update(**members: Any) -> UpdateAccount:
+    defaults = {"account_id": PURSE, "owner_id": None, "balance_cents": None, "currency": "USD"}
+    return UpdateAccount(**{**defaults, "transfer_id": TRANSFER, **members})
+
+
+def test_a_higher_balance_is_a_transfer_from_world() -> None:
+    events = Given([*TWO_ACCOUNTS, *WORLD_THERE]).when(an_update(balance_cents=150))
+    assert [
+        (TRANSFER, MoneyTransferred(WORLD, PURSE, 50, "USD", "adjustment")),
+        (WORLD, AccountDebited(TRANSFER, 50, -150)),
+        (PURSE, AccountCredited(TRANSFER, 50, 150)),
+    ] == events
+
+
+def test_a_lower_balance_is_a_transfer_to_world() -> None:
+    events = Given([*TWO_ACCOUNTS, *WORLD_THERE]).when(an_update(balance_cents=0))
+    assert [
+        (TRANSFER, MoneyTransferred(PURSE, WORLD, 100, "USD", "adjustment")),
+        (PURSE, AccountDebited(TRANSFER, 100, 0)),
+        (WORLD, AccountCredited(TRANSFER, 100, 0)),
+    ] == events
+
+
+def test_a_new_owner_is_a_change_and_an_assignment() -> None:
+    events = Given(TWO_ACCOUNTS).when(an_update(owner_id=BOB))
+    assert [(PURSE, AccountOwnerChanged(BOB)), (BOB, AccountAssigned(PURSE))] == events
+
+
+def test_an_update_to_what_is_so_already_changes_nothing() -> None:
+    assert [] == Given(TWO_ACCOUNTS).when(an_update(owner_id=ALICE, balance_cents=100))
+
+
+def test_the_currency_of_an_account_never_changes() -> None:
+    assert ["currency_mismatch"] == Given(TWO_ACCOUNTS).refuses(an_update(balance_cents=1, currency="EUR"))
+
+
+def test_the_new_owner_must_be_there() -> None:
+    assert ["user_not_found"] == Given(TWO_ACCOUNTS).refuses(an_update(owner_id=NOBODY))
+
+
+def test_an_account_that_does_not_exist_cannot_change() -> None:
+    assert ["resource_not_found"] == Given().refuses(an_update(balance_cents=1))
+
+
+def test_a_closed_account_cannot_change() -> None:
+    closed = [*TWO_ACCOUNTS, (TILL, AccountClosed())]
+    assert ["account_closed"] == Given(closed).refuses(an_update(account_id=TILL, balance_cents=1))
+
+
+def test_world_changes_only_by_transfers() -> None:
+    given = Given([*TWO_ACCOUNTS, *WORLD_THERE])
+    assert ["validation_error"] == given.refuses(an_update(account_id=WORLD, balance_cents=0))
+
+
+# CloseAccount.
+
+
+def test_an_account_at_zero_can_be_closed() -> None:
+    assert [(TILL, AccountClosed())] == Given(TWO_ACCOUNTS).when(CloseAccount(TILL))
+
+
+def test_an_account_with_money_cannot_be_closed() -> None:
+    assert ["account_not_empty"] == Given(TWO_ACCOUNTS).refuses(CloseAccount(PURSE))
+
+
+def test_an_account_is_closed_once() -> None:
+    assert ["account_closed"] == Given([*TWO_ACCOUNTS, (TILL, AccountClosed())]).refuses(CloseAccount(TILL))
+
+
+def test_what_does_not_exist_cannot_be_closed() -> None:
+    assert ["resource_not_found"] == Given().refuses(CloseAccount(NOBODY))
+
+
+def test_world_cannot_be_closed() -> None:
+    at_zero = [(WORLD, AccountOpened(None, "USD"))]
+    assert ["validation_error"] == Given(at_zero).refuses(CloseAccount(WORLD))
+
+
+# CreateUser.
+
+
+def a_creation(user_id: UUID = BOB, username: str = "bob", email: str = "bob@example.com") -> CreateUser:
+    return CreateUser(user_id, username, email, True, ("customer",), Credential(SECRET, user_id, "a hash"))
+
+
+def test_a_new_user_claims_both_names() -> None:
+    assert BOB_THERE == Given().when(a_creation())
+
+
+def test_a_new_users_secret_is_beside_the_events_and_not_in_them() -> None:
+    decision = Given().decide(a_creation())
+    assert Credential(SECRET, BOB, "a hash") == decision.credential
+    assert b"a hash" not in b"".join(encode(event) for _, event in decision.events)
+    assert "a hash" not in repr(decision)
+
+
+def test_all_that_is_taken_is_said_at_once() -> None:
+    found = Given(ALICE_THERE).refuses(a_creation(ALICE, "alice", "alice@example.com"))
+    assert ["user_already_exists"] * 3 == found
+
+
+@pytest.mark.parametrize("spelling", ["ALICE", "Alice", "\uff41lice", "alic\u212f"])
+def test_a_name_that_folds_to_a_taken_one_is_taken(spelling: str) -> None:
+    assert ["user_already_exists"] == Given(ALICE_THERE).refuses(a_creation(username=spelling))
+
+
+def test_a_username_and_an_address_do_not_get_in_each_others_way() -> None:
+    command = a_creation(username="alice@example.com")
+    assert 3 == len(Given(ALICE_THERE).when(command))
+
+
+def test_a_released_name_is_free_for_another() -> None:
+    released = [(username_stream("alice"), NameReleased(ALICE)), (email_stream("alice@example.com"), NameReleased(ALICE))]
+    events = Given([*ALICE_THERE, *released]).when(a_creation(BOB, "alice", "alice@example.com"))
+    assert (username_stream("alice"), NameClaimed(BOB)) in events
+
+
+def test_a_name_whose_stream_is_something_else_is_not_free() -> None:
+    """The ids of names can be computed: a transfer or an account with such an id must not be overwritten."""
+    occupied = [(username_stream("bob"), MoneyTransferred(PURSE, TILL, 1, "USD", "transfer"))]
+    assert ["user_already_exists"] == Given(occupied).refuses(a_creation())
+
+
+# UpdateUser.
+
+
+def a_change(**members: Any) -> UpdateUser:
+    defaults = {
+        "user_id": ALICE,
+        "known_username": "alice",
+        "known_email": "alice@example.com",
+        "username": "alice",
+        "email": "alice@example.com",
+        "active": None,
+        "roles": ("customer",),
+        "credential": None,
+    }
+    return UpdateUser(**{**defaults, **members})
+
+
+def test_an_update_without_a_difference_is_no_event() -> None:
+    assert [] == Given(ALICE_THERE).when(a_change(active=True))
+
+
+def test_a_rename_releases_the_old_name_and_claims_the_new_one() -> None:
+    assert [
+        (ALICE, UserUpdated("alicia", "alice@example.com")),
+        (username_stream("alice"), NameReleased(ALICE)),
+        (username_stream("alicia"), NameClaimed(ALICE)),
+    ] == Given(ALICE_THERE).when(a_change(username="alicia"))
+
+
+def test_another_spelling_of_ones_own_name_claims_nothing() -> None:
+    assert [(ALICE, UserUpdated("Alice", "alice@example.com"))] == Given(ALICE_THERE).when(a_change(username="Alice"))
+
+
+def test_the_name_of_another_cannot_be_had() -> None:
+    given = Given([*ALICE_THERE, *BOB_THERE])
+    assert ["user_already_exists"] == given.refuses(a_change(username="BOB"))
+
+
+def test_each_thing_that_changes_is_an_event_of_its_own() -> None:
+    command = a_change(roles=("admin",), active=False, credential=Credential(NEW_SECRET, ALICE, "a hash"))
+    assert [
+        (ALICE, UserRolesChanged(("admin",))),
+        (ALICE, UserDeactivated()),
+        (ALICE, PasswordChanged(NEW_SECRET)),
+    ] == Given(ALICE_THERE).when(command)
+
+
+def test_a_deactivated_user_can_be_activated() -> None:
+    given = Given(a_user(ALICE, "alice", active=False))
+    assert [(ALICE, UserActivated())] == given.when(a_change(active=True))
+
+
+def test_an_update_made_from_an_old_name_is_stale() -> None:
+    with pytest.raises(StaleCommandError):
+        Given(ALICE_THERE).when(a_change(known_username="al"))
+
+
+def test_a_user_who_is_not_there_cannot_change() -> None:
+    assert ["user_not_found"] == Given().refuses(a_change())
+
+
+# DeleteUser.
+
+
+def a_deletion(*account_ids: UUID, assignments: int = 0, known_username: str = "alice") -> DeleteUser:
+    return DeleteUser(ALICE, known_username, "alice@example.com", account_ids, assignments)
+
+
+def test_a_deleted_user_releases_both_names() -> None:
+    assert [
+        (username_stream("alice"), NameReleased(ALICE)),
+        (email_stream("alice@example.com"), NameReleased(ALICE)),
+        (ALICE, UserDeleted()),
+    ] == Given(ALICE_THERE).when(a_deletion())
+
+
+def test_a_deleted_users_empty_accounts_are_closed() -> None:
+    given = Given([*ALICE_THERE, *an_account(SAFE, ALICE)])
+    assert (SAFE, AccountClosed()) == given.when(a_deletion(SAFE, assignments=1))[0]
+
+
+def test_a_user_with_money_cannot_be_deleted() -> None:
+    assert ["account_not_empty"] == Given(TWO_ACCOUNTS).refuses(a_deletion(PURSE, assignments=1))
+
+
+def test_a_deletion_made_before_another_account_came_is_stale() -> None:
+    given = Given([*ALICE_THERE, *an_account(SAFE, ALICE)])
+    with pytest.raises(StaleCommandError):
+        given.when(a_deletion(assignments=0))
+
+
+def test_a_deletion_made_from_an_old_name_is_stale() -> None:
+    with pytest.raises(StaleCommandError):
+        Given(ALICE_THERE).when(a_deletion(known_username="al"))
+
+
+def test_a_user_is_deleted_once() -> None:
+    assert ["user_not_found"] == Given([*ALICE_THERE, (ALICE, UserDeleted())]).refuses(a_deletion())
+
+
+def test_an_account_that_went_to_another_user_is_left_alone() -> None:
+    history = [*ALICE_THERE, *BOB_THERE, *an_account(SAFE, ALICE), (SAFE, AccountOwnerChanged(BOB))]
+    assert SAFE not in [stream for stream, _ in Given(history).when(a_deletion(SAFE, assignments=1))]
+
+
+# StartSession.
+
+
+def test_a_session_starts_with_its_first_tokens() -> None:
+    assert [(SESSION, TOKENS)] == Given(ALICE_THERE).when(StartSession(SESSION, TOKENS, SECRET))
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [],
+        [*ALICE_THERE, (ALICE, UserDeleted())],
+        [*ALICE_THERE, (ALICE, UserDeactivated())],
+        [*ALICE_THERE, (ALICE, PasswordChanged(NEW_SECRET))],
+        an_account(ALICE, BOB),
+    ],
+    ids=["unknown", "deleted", "deactivated", "another password", "no user"],
+)
+def test_whoever_may_not_log_in_gets_one_and_the_same_answer(history: list[StreamEvent]) -> None:
+    """Lesson 30."""
+    refused = Given(history).refuses(StartSession(SESSION, TOKENS, SECRET))
+    assert ["authentication_wrong_credentials"] == refused
+
+
+# A batch: commands after one another.
+
+
+def a_batch(history: Iterable[StreamEvent]) -> Batch:
+    heads: dict[UUID, Head] = {}
+    for stream_id, event in history:
+        before = heads.get(stream_id, NO_STREAM)
+        heads[stream_id] = Head(before.version + 1, evolve(before.state, event))
+    return Batch(heads)
+
+
+def test_a_command_sees_what_the_one_before_it_did() -> None:
+    """Lesson 1."""
+    batch = a_batch(TWO_ACCOUNTS)
+    first = batch.decide(a_transfer(60), COMMAND)
+    second = batch.decide(a_transfer(60, transfer_id=OTHER_TRANSFER), COMMAND)
+    assert isinstance(first, Decision)
+    assert isinstance(second, Refused)
+    assert errors.insufficient_funds() == second.refusals[0]
+
+
+def test_a_fault_of_one_command_leaves_the_batch_as_it_was() -> None:
+    """Lesson 5."""
+    batch = a_batch(TWO_ACCOUNTS)
+
+    class Broken(TransferMoney):
+        def decide(self, states: Any) -> Decision:
+            super().decide(states)
+            raise ZeroDivisionError
+
+    command = Broken(TRANSFER, PURSE, TILL, 1)
+    assert isinstance(batch.decide(command, COMMAND), ZeroDivisionError)
+    assert ({}, []) == (batch.changed, batch.appended)
+
+
+def test_a_command_cannot_append_to_a_stream_it_did_not_read() -> None:
+    batch = a_batch(TWO_ACCOUNTS)
+
+    class Careless(CloseAccount):
+        def decide(self, states: Any) -> Decision:
+            del states
+            return Decision([(SAFE, AccountClosed())], {})
+
+    assert isinstance(batch.decide(Careless(TILL), COMMAND), LookupError)
+    assert [] == batch.appended
+
+
+def test_positions_follow_the_order_of_the_commands() -> None:
+    batch = a_batch(TWO_ACCOUNTS)
+    batch.decide(a_transfer(60), COMMAND)
+    batch.decide(a_transfer(10, transfer_id=OTHER_TRANSFER), COMMAND)
+    recorded = batch.recorded(Reservation(41, None))  # type: ignore[arg-type]
+    assert [41, 42, 43, 44, 45, 46] == [row.position for row in recorded]
+    assert [1, 4, 2, 1, 5, 3] == [row.version for row in recorded][:1] + [4, 2, 1, 5, 3]
+
+
+# Whatever happens, in whatever order.
+
+USERS = [ALICE, BOB, an_id("carol")]
+ACCOUNTS = [PURSE, TILL, SAFE, an_id("chest")]
+NAMES = ["alice", "Alice", "ALICE", "bob", "stra\u00dfe", "STRASSE", "\ufb01sh", "fish"]
+EMAILS = [f"{name}@example.com" for name in NAMES]
+ROLES = [("customer",), ("admin", "auditor"), ("guest",)]
+TRANSFERS = [an_id(f"transfer {number}") for number in range(12)]
+Maker = Callable[["Ledger"], Command]
+IDS = st.sampled_from([*USERS, *ACCOUNTS, WORLD, TRANSFERS[0]])
+AMOUNTS = st.one_of(st.integers(1, 200), st.sampled_from([1, MAX_CENTS - 1, MAX_CENTS]))
+BALANCES = st.one_of(st.integers(0, 300), st.sampled_from([0, 0, MAX_CENTS]))
+CURRENCIES = st.sampled_from(["USD", "USD", "EUR"])
+
+
+@dataclass
+class Ledger:
+    """The ledger as a sequence of batches, with every event it ever had."""
+
+    batch: Batch = field(default_factory=lambda: Batch({}))
+    history: list[Appended] = field(default_factory=list)
+    verdicts: list[Any] = field(default_factory=list)
+
+    def carry_out(self, command: Command) -> Decision | Refused | Exception:
+        before = dict(self.batch.changed), list(self.batch.appended)
+        verdict = self.batch.decide(command, COMMAND)
+        if not isinstance(verdict, Decision):
+            assert before == (self.batch.changed, self.batch.appended)
+            assert isinstance(verdict, Refused | StaleCommandError), verdict
+        self.history += self.batch.appended[len(before[1]) :]
+        self.verdicts.append(verdict)
+        return verdict
+
+    def next_batch(self) -> None:
+        self.batch = Batch({**self.batch.heads, **self.batch.changed})
+
+    def states(self) -> dict[UUID, State]:
+        heads = {**self.batch.heads, **self.batch.changed}
+        return {stream_id: head.state for stream_id, head in heads.items() if head.state is not None}
+
+    def accounts(self) -> dict[UUID, Account]:
+        return {key: state for key, state in self.states().items() if isinstance(state, Account)}
+
+    def users(self) -> dict[UUID, User]:
+        return {key: state for key, state in self.states().items() if isinstance(state, User)}
+
+    def names_of(self, user_id: UUID) -> tuple[str, str]:
+        user = self.users().get(user_id)
+        return (user.username, user.email) if user else ("nobody", "nobody@example.com")
+
+
+@st.composite
+def makers(draw: st.DrawFn) -> Maker:
+    """How to make a command once the state of the ledger is known; most are valid, many are not."""
+    kind = draw(st.sampled_from(["transfer"] * 4 + ["open"] * 3 + ["create"] * 2 + ["update", "close", "change", "delete"]))
+    one, other = draw(IDS), draw(IDS)
+    if kind == "transfer":
+        only = draw(st.sampled_from([None, None, ALICE]))
+        command = TransferMoney(draw(st.sampled_from(TRANSFERS)), one, other, draw(AMOUNTS), None, only)
+        return lambda _: command
+    if kind == "close":
+        return lambda _: CloseAccount(one)
+    transfer_id, currency = draw(st.sampled_from(TRANSFERS)), draw(CURRENCIES)
+    user_id, account_id = draw(st.sampled_from(USERS)), draw(st.sampled_from(ACCOUNTS))
+    balance = draw(BALANCES)
+    if kind == "open":
+        return lambda _: OpenAccount(account_id, user_id, currency, balance, transfer_id)
+    if kind == "update":
+        owner = draw(st.sampled_from([None, user_id]))
+        return lambda _: UpdateAccount(account_id, owner, balance, currency, transfer_id)
+    username, email, roles = draw(st.sampled_from(NAMES)), draw(st.sampled_from(EMAILS)), draw(st.sampled_from(ROLES))
+    credential = Credential(an_id(username), user_id, "a hash")
+    if kind == "create":
+        return lambda _: CreateUser(user_id, username, email, True, roles, credential)
+    active = draw(st.sampled_from([None, True, False]))
+    is_stale = draw(st.integers(0, 4)) == 0
+    return _change(user_id, username, email, active, roles, stale=is_stale) if kind == "change" else _delete(user_id, stale=is_stale)
+
+
+def _change(user_id: UUID, username: str, email: str, active: bool | None, roles: tuple[Any, ...], *, stale: bool) -> Maker:
+    def make(ledger: Ledger) -> Command:
+        known = ("stale", "stale") if stale else ledger.names_of(user_id)
+        return UpdateUser(user_id, *known, username, email, active, roles, None)
+
+    return make
+
+
+def _delete(user_id: UUID, *, stale: bool) -> Maker:
+    def make(ledger: Ledger) -> Command:
+        own = [key for key, account in ledger.accounts().items() if account.owner_id == user_id and not account.closed]
+        user = ledger.users().get(user_id)
+        assignments = (user.assignments if user else 0) - stale
+        return DeleteUser(user_id, *ledger.names_of(user_id), tuple(own), assignments)
+
+    return make
+
+
+@st.composite
+def ledgers(draw: st.DrawFn) -> Ledger:
+    """A ledger after any sequence of commands, cut into batches anywhere."""
+    ledger = Ledger()
+    for make in draw(st.lists(makers(), min_size=1, max_size=30)):
+        ledger.carry_out(make(ledger))
+        if draw(st.booleans()):
+            ledger.next_batch()
+    return ledger
+
+
+def populated(ledger: Ledger) -> Ledger:
+    for user_id, name in zip(USERS, ("alice", "bob", "fish"), strict=True):
+        ledger.carry_out(CreateUser(user_id, name, name, True, ("customer",), Credential(SECRET, user_id, "")))
+    for number, account_id in enumerate(ACCOUNTS):
+        ledger.carry_out(OpenAccount(account_id, USERS[number % 3], "USD", 100, TRANSFERS[number]))
+    return ledger
+
+
+@st.composite
+def busy_ledgers(draw: st.DrawFn) -> Ledger:
+    """The same, after a beginning that makes most of the commands succeed."""
+    ledger = populated(Ledger())
+    for make in draw(st.lists(makers(), min_size=1, max_size=20)):
+        ledger.carry_out(make(ledger))
+        if draw(st.booleans()):
+            ledger.next_batch()
+    return ledger
+
+
+any_ledger = hypothesis.given(ledger=st.one_of(ledgers(), busy_ledgers()))
+
+
+@any_ledger
+def test_all_balances_of_a_currency_are_always_zero_together(ledger: Ledger) -> None:
+    sums: Counter[str] = Counter()
+    for account in ledger.accounts().values():
+        sums[account.currency] += account.balance_cents
+    assert {0} >= set(sums.values())
+
+
+@any_ledger
+def test_no_account_of_a_user_is_ever_below_zero(ledger: Ledger) -> None:
+    entries = [row for row in ledger.history if isinstance(row.event, AccountDebited | AccountCredited)]
+    worlds = {WORLD, WORLD_OF_EUROS}
+    assert [] == [row for row in entries if row.event.balance_cents < 0 and row.stream_id not in worlds]
+
+
+@any_ledger
+def test_the_entries_of_each_transfer_cancel(ledger: Ledger) -> None:
+    made = {row.stream_id: row.event for row in ledger.history if isinstance(row.event, MoneyTransferred)}
+    entries = [
+        (row.event.transfer_id, type(row.event), row.stream_id, row.event.amount_cents)
+        for row in ledger.history
+        if isinstance(row.event, AccountDebited | AccountCredited)
+    ]
+    expected = [
+        entry
+        for transfer_id, event in made.items()
+        for entry in (
+            (transfer_id, AccountDebited, event.source_account_id, event.amount_cents),
+            (transfer_id, AccountCredited, event.destination_account_id, event.amount_cents),
+        )
+    ]
+    assert Counter(expected) == Counter(entries)
+
+
+@any_ledger
+def test_the_balance_in_each_entry_is_the_sum_of_all_entries_up_to_it(ledger: Ledger) -> None:
+    sums: Counter[UUID] = Counter()
+    for row in ledger.history:
+        if isinstance(row.event, AccountDebited | AccountCredited):
+            sign = 1 if isinstance(row.event, AccountCredited) else -1
+            sums[row.stream_id] += sign * row.event.amount_cents
+            assert sums[row.stream_id] == row.event.balance_cents
+
+
+@any_ledger
+def test_two_living_users_never_share_a_name(ledger: Ledger) -> None:
+    living = [user for user in ledger.users().values() if not user.deleted]
+    assert len(living) == len({username_stream(user.username) for user in living})
+    assert len(living) == len({email_stream(user.email) for user in living})
+
+
+@any_ledger
+def test_each_prefix_of_a_history_folds_and_all_of_it_gives_the_heads(ledger: Ledger) -> None:
+    """Lesson 17."""
+    heads: dict[UUID, Head] = defaultdict(lambda: NO_STREAM)
+    for row in ledger.history:
+        head = heads[row.stream_id]
+        heads[row.stream_id] = Head(head.version + 1, evolve(head.state, row.event))
+        assert row.version == head.version + 1
+    assert {**ledger.batch.heads, **ledger.batch.changed} == heads
+
+
+@any_ledger
+def test_everything_that_a_ledger_stores_is_read_back_as_it_was(ledger: Ledger) -> None:
+    events = [row.event for row in ledger.history]
+    states = list(ledger.states().values())
+    assert events == [decode_event(TOPICS[type(event)], encode(event)) for event in events]
+    assert states == [decode_state(TOPICS[type(state)], encode(state)) for state in states]
+
+
+def test_the_sequences_above_get_somewhere() -> None:
+    """A property that only ever sees refusals guards nothing."""
+    accepted = Counter[str]()
+
+    @hypothesis.settings(max_examples=50, derandomize=True, database=None)
+    @hypothesis.given(ledger=busy_ledgers())
+    def count(ledger: Ledger) -> None:
+        accepted.update(type(row.event).__name__ for row in ledger.history)
+
+    count()
+    made_elsewhere = {"PasswordChanged", "TokensIssued"}
+    assert {cls.__name__ for cls in EVENTS} - made_elsewhere <= set(accepted)
+
+
+# The closed table of events.
+
+
+def members(union: Any) -> tuple[Any, ...]:
+    return get_args(union) or (union,)
+
+
+EVENTS: tuple[type[Any], ...] = members(Event)
+STATES: tuple[type[Any], ...] = members(State)
+FAMILIES: dict[Any, type[Any]] = {
+    event: state
+    for union, state in (
+        (accounts.AccountEvent, accounts.Account),
+        (transfers.TransferEvent, transfers.Transfer),
+        (users.UserEvent, users.User),
+        (users.NameEvent, users.Name),
+        (tokens.SessionEvent, tokens.Session),
+    )
+    for event in members(union)
+}
+STORED_INTEGERS = st.integers(-(2**63), 2**63 - 1)
+
+
+def stored(cls: type[Any]) -> st.SearchStrategy[Any]:
+    """Any value of an event or a state."""
+    hints = get_type_hints(cls)
+    return st.builds(cls, **{name: _value(hints[name]) for name in cls.__struct_fields__})
+
+
+def _value(hint: Any) -> st.SearchStrategy[Any]:
+    if hint is int:
+        return STORED_INTEGERS
+    return stored(hint) if isinstance(hint, type) and issubclass(hint, msgspec.Struct) else st.from_type(hint)
+
+
+def test_every_event_is_of_a_stream_whose_state_is_known() -> None:
+    """A new kind of stream has to be added to the table of this test, and is then tested by the rest of it."""
+    assert (set(EVENTS), set(STATES)) == (set(FAMILIES), set(FAMILIES.values()))
+
+
+@pytest.mark.parametrize("cls", [*EVENTS, *STATES], ids=lambda cls: cls.__name__)
+def test_every_event_and_state_is_read_back_as_it_was(cls: type[Any]) -> None:
+    decode: Any = decode_event if cls in EVENTS else decode_state
+
+    @hypothesis.settings(max_examples=25)
+    @hypothesis.given(stored(cls))
+    def check(value: Any) -> None:
+        assert value == decode(TOPICS[cls], encode(value))
+
+    check()
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda cls: cls.__name__)
+def test_every_event_folds_into_the_state_of_its_stream(event: type[Any]) -> None:
+    """Lesson 17: whatever its values, once there is something to fold into."""
+    state = FAMILIES[event]
+
+    @hypothesis.settings(max_examples=25)
+    @hypothesis.given(stored(state), stored(event))
+    def check(before: Any, happened: Any) -> None:
+        assert state is type(evolve(before, happened))
+
+    check()
+
+
+def test_topics_are_plain_names_each_of_one_class() -> None:
+    """Lesson 15."""
+    assert set(TOPICS) == {*EVENTS, *STATES}
+    assert len(TOPICS) == len(set(TOPICS.values()))
+    assert [] == [topic for topic in TOPICS.values() if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", topic)]
+
+
+@pytest.mark.parametrize("topic", ["os.system", "os:system", "turtledemo", "turtledemo.clock:main", "", "accountopened"])
+@pytest.mark.parametrize("decode", [decode_event, decode_state])
+def test_an_unknown_topic_is_an_error_and_imports_nothing(decode: Callable[[str, bytes], Any], topic: str) -> None:
+    """Lesson 15."""
+    before = set(sys.modules)
+    with pytest.raises(ValueError, match="unknown topic"):
+        decode(topic, b'{"command": "true"}')
+    assert before == set(sys.modules)
+
+
+@pytest.mark.parametrize("state", [b"", b"{", b"[]", b"{}", b'{"transfer_id": 1}', b"\xff"])
+def test_a_stored_event_of_a_wrong_shape_is_an_error(state: bytes) -> None:
+    """Lesson 12."""
+    with pytest.raises((msgspec.MsgspecError, UnicodeDecodeError)):
+        decode_event("AccountDebited", state)
