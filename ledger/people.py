@@ -2,14 +2,14 @@
 
 import secrets
 from typing import NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from ledger.commands.accounts import OpenAccount
 from ledger.commands.decider import Credential
 from ledger.commands.users import CreateUser
 from ledger.committer import Origin
+from ledger.derived import derived_id
 from ledger.errors import Refused
-from ledger.events.accounts import NAMESPACE
 from ledger.events.users import Role
 from ledger.ids import new_id
 from ledger.projections import users
@@ -39,7 +39,7 @@ async def ensure_first_admin(runtime: Runtime) -> bool:
     try:
         await create_user(
             runtime,
-            uuid5(NAMESPACE, "first-admin"),
+            derived_id("user", "first-admin"),
             runtime.settings.ledger_admin_username,
             password.get_secret_value(),
             ("admin",),
@@ -62,7 +62,7 @@ async def create_demo(runtime: Runtime) -> list[Person]:
     """Make alice and bob, with an account of 100.00 each. Raises `Refused` if they are there already."""
     people = []
     for username in DEMO_USERS:
-        user_id, account_id = (uuid5(NAMESPACE, f"demo:{username}:{kind}") for kind in ("user", "account"))
+        user_id, account_id = (derived_id(kind, f"demo:{username}") for kind in ("user", "account"))
         password = secrets.token_urlsafe(12)
         await create_user(runtime, user_id, username, password, ("customer",), email=f"{username}@example.com")
         currency = runtime.settings.ledger_default_currency

@@ -4,15 +4,15 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
 from ledger import errors
 from ledger.committer import Origin
+from ledger.derived import derived_id
 from ledger.errors import Refused
-from ledger.events.accounts import NAMESPACE
 from ledger.ids import new_id, parse_id
 from ledger.runtime import Runtime
 
@@ -72,7 +72,7 @@ def origin(request: web.Request, raw: bytes = b"") -> Origin:
     if key is not None:
         if not _IDEMPOTENCY_KEY.fullmatch(key):
             raise Refused(errors.invalid("/Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
-        command_id = uuid5(NAMESPACE, f"idempotency:{actor.user_id}:{key}")
+        command_id = derived_id("idempotency", f"{actor.user_id}:{key}")
         request_hash = _fingerprint(request, raw)
     return Origin(command_id, actor.user_id, actor.session_id, actor.jti, request[REQUEST_ID], request_hash)
 

@@ -31,6 +31,6 @@ def _number(request: web.Request, name: str, default: int, maximum: int) -> int:
     text = request.query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= maximum):
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(maximum)) and 1 <= int(text) <= maximum):
         raise Refused(errors.invalid(f"/{name}", f"must be a whole number from 1 to {maximum}"))
     return int(text)

@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 
 from ledger import errors
 from ledger.credentials import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
+from ledger.derived import is_derived
 from ledger.errors import Refusal, Refused
 from ledger.events.users import ROLES, Role
 from ledger.ids import parse_id
@@ -51,6 +52,13 @@ def _id(value: object) -> UUID:
     return parse_id(value)
 
 
+def _chosen_id(value: object) -> UUID:
+    chosen = _id(value)
+    if is_derived(chosen):
+        raise ValueError("must not be of version 8: those ids are the ledger's own")
+    return chosen
+
+
 def _currency(code: str) -> str:
     if code not in CURRENCIES:
         raise ValueError("must be an ISO 4217 code")
@@ -58,6 +66,7 @@ def _currency(code: str) -> str:
 
 
 Id = Annotated[UUID, PlainValidator(_id)]
+ChosenId = Annotated[UUID, PlainValidator(_chosen_id)]
 Cents = Annotated[int, Field(ge=0, le=MAX_CENTS)]
 PositiveCents = Annotated[int, Field(ge=1, le=MAX_CENTS)]
 Currency = Annotated[str, AfterValidator(_currency)]
@@ -121,6 +130,8 @@ class User(Body):
 class NewUser(User):
     """`POST /users`."""
 
+    id: ChosenId | None = None
+
     @model_validator(mode="after")
     def _has_secret(self) -> Self:
         if self.secret is None:
@@ -131,7 +142,7 @@ class NewUser(User):
 class NewAccount(Body):
     """`POST /accounts`."""
 
-    id: Id | None = None
+    id: ChosenId | None = None
     user_id: Id
     balance_cents: Cents | None = None
     currency: Currency | None = None
@@ -155,7 +166,7 @@ class Account(Body):
 class Transfer(Body):
     """`POST /transactions/transfer`."""
 
-    id: Id | None = None
+    id: ChosenId | None = None
     source_account_id: Id
     destination_account_id: Id
     amount_cents: PositiveCents

@@ -5,11 +5,11 @@ nothing: a rule that is tightened later must not make old history unreadable.
 """
 
 from typing import assert_never
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
-NAMESPACE = UUID("6f1d1c1e-5a0b-5c52-9d5e-0c9f3c1a7b11")  # of the ledger's own, derived stream ids (RFC 9562, 5.5)
+from ledger.derived import derived_id
 
 
 class AccountOpened(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class Account(msgspec.Struct, frozen=True):
 
 def world_account_id(currency: str) -> UUID:
     """The stream of the ledger's own account in a currency: what it lacks is what all others have together."""
-    return uuid5(NAMESPACE, f"world:{currency}")
+    return derived_id("world", currency)
 
 
 def evolve(state: Account | None, event: AccountEvent) -> Account:

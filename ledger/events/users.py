@@ -7,11 +7,11 @@ force, never its hash.
 
 import unicodedata
 from typing import Literal, assert_never
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
-from ledger.events.accounts import NAMESPACE
+from ledger.derived import derived_id
 
 Role = Literal["admin", "auditor", "customer", "guest"]
 ROLES: tuple[Role, ...] = ("admin", "auditor", "customer", "guest")
@@ -114,12 +114,12 @@ class Name(msgspec.Struct, frozen=True):
 
 def username_stream(username: str) -> UUID:
     """The stream of a user name, the same for all spellings that fold together."""
-    return uuid5(NAMESPACE, f"username:{_folded(username)}")
+    return derived_id("username", _folded(username))
 
 
 def email_stream(email: str) -> UUID:
     """The stream of an e-mail address, the same for all spellings that fold together."""
-    return uuid5(NAMESPACE, f"email:{_folded(email)}")
+    return derived_id("email", _folded(email))
 
 
 def _folded(name: str) -> str:

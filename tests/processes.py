@@ -1,0 +1,140 @@
+"""Real processes for tests, each ended by its own id, and the one way to wait: for a condition, with a deadline."""
+
+import asyncio
+import inspect
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ledger.settings import Settings
+
+DEADLINE_SECONDS = 30
+PS = shutil.which("ps") or "ps"
+LEDGER = (sys.executable, "-c", "from ledger.cli import main; main()")
+ROOT = Path(__file__).parent.parent
+
+
+async def until(condition: Callable[[], Any]) -> Any:
+    """What the condition gives, as soon as that is true."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        found = condition()
+        if found := (await found if inspect.isawaitable(found) else found):
+            return found
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+class Listed(NamedTuple):
+    """A process, as the system sees it."""
+
+    pid: int
+    parent: int
+    command: str
+
+
+def processes() -> list[Listed]:
+    """All that live; this owes nothing to the code under test."""
+    columns = "pid=,ppid=,stat=,args="
+    listing = subprocess.run([PS, "-A", "-ww", "-o", columns], capture_output=True, text=True, check=True)
+    rows = (line.split(None, 3) for line in listing.stdout.splitlines())
+    return [Listed(int(row[0]), int(row[1]), row[3]) for row in rows if len(row) == 4 and "Z" not in row[2]]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it runs; one that nobody has waited for yet does not."""
+    return any(process.pid == pid for process in processes())
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that knows of the ledger's settings only these."""
+    ours = {name.upper() for name in Settings.model_fields}
+    foreign = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**foreign, "PYTHONPATH": str(ROOT), **variables}
+
+
+class Ledger:
+    """A `ledger` command that runs. What it says on standard error is in `log`, on standard output in `output`."""
+
+    def __init__(self, folder: Path, *arguments: str, given: str = "", **variables: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self.log, self.output = folder / "stderr", folder / "stdout"
+        with self.log.open("wb") as log, self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*LEDGER, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=log,
+                cwd=folder,
+                env=environment(variables),
+                start_new_session=True,
+            )
+        assert self.process.stdin is not None
+        with self.process.stdin as stdin:
+            stdin.write(given.encode())
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def lines(self) -> list[str]:
+        """The whole lines on standard error so far."""
+        return [line for line in self.log.read_text().split("\n")[:-1] if line.strip()]
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The log's records of that name."""
+        records = [json.loads(line) for line in self.lines if line.startswith("{")]
+        return [record for record in records if record["event"] == event]
+
+    async def url(self) -> str:
+        """Where it serves, as soon as it does."""
+        (record,) = await until(lambda: self.logged("serving") or self._raise_if_ended())
+        return str(record["url"])
+
+    async def address(self) -> tuple[str, int]:
+        """The same, as host and port."""
+        parts = urlsplit(await self.url())
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return parts.hostname, parts.port
+
+    def workers(self) -> list[int]:
+        """Its worker processes."""
+        return [row.pid for row in processes() if row.parent == self.pid and " -m web.worker " in row.command]
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def status(self) -> int:
+        """Its exit status, once it has ended."""
+        await until(lambda: self.process.poll() is not None)
+        return self.process.wait()
+
+    async def stop(self) -> int:
+        """The exit status after SIGTERM."""
+        self.send(signal.SIGTERM)
+        return await self.status()
+
+    def _raise_if_ended(self) -> None:
+        assert self.process.poll() is None, self.log.read_text()
+
+
+@contextmanager
+def ledger(folder: Path, *arguments: str, given: str = "", **variables: str) -> Iterator[Ledger]:
+    """Run a `ledger` command; whatever happens, nothing of it is left in the end."""
+    running = Ledger(folder, *arguments, given=given, **variables)
+    try:
+        yield running
+    finally:
+        running.process.kill()  # its workers and its servers end by themselves then
+        running.process.wait()
