@@ -32,10 +32,10 @@ class Runtime:
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Open the pool, the committer and the rest; at the end, everything that was accepted is carried out first."""
     pool = await open_pool(settings)
-    # The committer's statements look up single rows by key: a plan that was made while a table was small must not
-    # scan it when it has grown.
+    # The committer's statements look up single rows by key. A plan that was made while a table was small must not scan
+    # it when it has grown, and no statement is worth a plan of its own.
     committer = Committer(
-        lambda: connect(settings, enable_seqscan="off"),
+        lambda: connect(settings, enable_seqscan="off", plan_cache_mode="force_generic_plan"),
         queue_limit=settings.ledger_queue_limit,
         batch_limit=settings.ledger_batch_limit,
         patience_seconds=settings.ledger_database_patience_seconds,

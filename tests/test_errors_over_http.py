@@ -49,14 +49,12 @@ def assert_is_problem(answer: Answer, status: int, code: str, kind: str = "valid
     assert None not in entry.values()
 
 
-async def sent(api: Api, request: bytes, *, close: bool = False) -> Answer:
+async def sent(api: Api, request: bytes) -> Answer:
     """What comes back for these bytes on a connection of their own."""
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
     try:
         writer.write(request)
         await writer.drain()
-        if close:
-            writer.write_eof()
         async with asyncio.timeout(10):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             lines = head.strip().split("\r\n")
@@ -141,7 +139,7 @@ async def test_any_other_request_id_is_replaced(api: Api, given: str) -> None:
 # What the framework refuses
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/v1/", "/v2/nowhere", "/v1/users/", "/v1/health/", "/v1/%00/x", "/favicon.ico"])
+@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/v1/", "/v2/nowhere", "/v1/users/", "/v1/health/", "/v1/%00/x", "/v1/users/a/b"])
 async def test_an_unknown_route_is_not_found(api: Api, path: str) -> None:
     """Lesson 32."""
     assert_is_problem(await api.get(path), 404, "resource_not_found", "resource_not_found")
@@ -155,22 +153,17 @@ async def test_an_unknown_route_is_not_found(api: Api, path: str) -> None:
         ("GET", "/v1/auth/login", "POST"),
         ("PATCH", "/v1/users", "GET,POST"),
         ("POST", f"/v1/users/{NOBODY}", "DELETE,GET,PUT"),
-        ("GET", "/v2/transactions/transfer/", None),
         ("OPTIONS", "/v1/accounts", "GET,POST"),
-        ("BREW", "/v1/accounts", "GET,POST"),
     ],
 )
 async def test_another_method_is_not_allowed_and_the_answer_says_which_are(
-    api: Api, method: str, path: str, allowed: str | None
+    api: Api, method: str, path: str, allowed: str
 ) -> None:
     """Lesson 32."""
     answer = await api.call(method, path)
 
-    if allowed is None:
-        assert_is_problem(answer, 404, "resource_not_found", "resource_not_found")
-    else:
-        assert_is_problem(answer, 405, "method_not_allowed")
-        assert sorted(allowed.split(",")) == sorted(answer.headers["Allow"].split(","))
+    assert_is_problem(answer, 405, "method_not_allowed")
+    assert allowed.split(",") == sorted(answer.headers["Allow"].split(","))
 
 
 async def test_a_body_at_the_limit_is_read_and_one_beyond_it_is_not(serve: Serve, settings: Settings) -> None:
@@ -335,7 +328,7 @@ async def test_a_body_that_trickles_in_is_not_waited_for(serve: Serve, settings:
         while True:
             writer.write(b" ")
             await writer.drain()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the client's pace: the test itself waits for the answer
 
     trickling = asyncio.create_task(trickle())
     async with asyncio.timeout(10):

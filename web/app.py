@@ -27,8 +27,9 @@ SECURITY_HEADERS = {
 
 def create_app(settings: Settings) -> web.Application:
     """The application; it opens its runtime when it starts."""
+    origins = settings.ledger_cors_origins.split()
     app = web.Application(
-        middlewares=[observed, cors(settings.ledger_cors_origins.split()), explained],
+        middlewares=[observed, *([cors(origins)] if origins else []), explained],
         client_max_size=settings.ledger_body_limit_bytes,
     )
     app.router.add_route(ROOT.method, ROOT.path, guarded(ROOT.access, ROOT.handler))
@@ -86,10 +87,10 @@ async def explained(request: web.Request, handler: Handler) -> web.StreamRespons
 
 async def _is_unknown_version(request: web.Request) -> bool:
     """Whether the path would be one of ours but for its first part, or at least names a version."""
-    _, first, *rest = request.path.split("/")
+    _, first, rest = (request.path.split("/", 2) + ["", ""])[:3]  # of `*` (RFC 9112, section 3.2.4) there is only one
     if first in VERSIONS or not rest:
         return False
     if first.startswith("v") and first[1:].isdigit():
         return True
-    known = request.clone(rel_url=f"/{VERSIONS[0]}/{'/'.join(rest)}")
+    known = request.clone(rel_url=f"/{VERSIONS[0]}/{rest}")
     return (await request.app.router.resolve(known)).http_exception is None

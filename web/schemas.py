@@ -8,6 +8,7 @@ import unicodedata
 from typing import Annotated, Any, Self, TypeVar
 from uuid import UUID
 
+import msgspec
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -182,12 +183,16 @@ BodyT = TypeVar("BodyT", bound=Body)
 def parse(model: type[BodyT], raw: bytes) -> BodyT:
     """The body as its model. Raises `Refused`: one entry per offending member, which never shows the value."""
     try:
-        return model.model_validate_json(raw)
+        body = model.model_validate_json(raw)
+        msgspec.json.decode(raw)  # knows no NaN and Infinity (RFC 8259, section 6), which pydantic lets through
+    except msgspec.MsgspecError:
+        raise Refused(MALFORMED) from None
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         if any(problem["type"] == "json_invalid" for problem in problems):
             raise Refused(MALFORMED) from None
         raise Refused(*(_refusal(problem) for problem in problems)) from None
+    return body
 
 
 def _refusal(problem: ErrorDetails) -> Refusal:
