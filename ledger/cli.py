@@ -12,6 +12,7 @@ import structlog
 import typer
 import uvloop
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ledger import database, logs, people, redis, workers
@@ -28,6 +29,8 @@ from ledger.settings import Settings, SettingsError, unknown_variables
 from ledger.workers import WorkersFailedError
 
 T = TypeVar("T")
+
+DEMO_WIDTH = 120  # an id that is folded into two lines cannot be copied
 
 
 class ListenError(Exception):
@@ -132,12 +135,14 @@ async def _serve(settings: Settings, count: int) -> None:
 def _welcome(settings: Settings, listener: socket.socket, *, made: bool) -> None:
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}", pid=os.getpid())
-    if made and settings.ledger_admin_password is not None and not Settings.load().has_database:
+    given = Settings.load()
+    if made and settings.ledger_admin_password and not given.ledger_admin_password and not given.has_database:
         path = settings.ledger_data_dir / ADMIN_PASSWORD_FILE
         console.print(
-            f"\nThe first admin is [bold]{settings.ledger_admin_username}[/], with the password"
+            f"\nThe first admin is [bold]{escape(settings.ledger_admin_username)}[/], with the password"
             f" [bold]{settings.ledger_admin_password.get_secret_value()}[/]"
-            f"\nThis is shown once. It is kept in {path}, which only you can read.\n"
+            f"\nThis is shown once. It is kept in {escape(str(path))}, which only you can read.\n",
+            soft_wrap=True,
         )
 
 
@@ -152,10 +157,10 @@ async def _demo(settings: Settings) -> None:
     await _migrate(settings)
     async with open_runtime(settings) as runtime:
         made = await people.create_demo(runtime)
-    table = Table("username", "password (shown once)", "user id", "account id")
+    table = Table("username", "password (shown once)", "user id", "account id", box=None)
     for person in made:
         table.add_row(person.username, person.password, str(person.user_id), str(person.account_id))
-    Console().print(table)
+    Console(width=DEMO_WIDTH).print(table)
 
 
 def _ask_password() -> str:

@@ -1,7 +1,7 @@
 """Many look-ups of one tick of the event loop share one query."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -9,35 +9,36 @@ T = TypeVar("T")
 
 
 class Coalesced(Generic[T]):
-    """Looks up ids with `fetch`, which gets all that were asked for in one tick and returns those that there are."""
+    """Looks up ids with `fetch`, which gets all that were asked for in one tick and returns what there is."""
 
     def __init__(self, fetch: Callable[[Collection[UUID]], Awaitable[Mapping[UUID, T]]]) -> None:
         self._fetch = fetch
-        self._waiting: dict[UUID, asyncio.Future[T | None]] = {}
+        self._waiting: list[tuple[UUID, asyncio.Future[T | None]]] = []
         self._running: set[asyncio.Task[None]] = set()
 
     async def get(self, key: UUID) -> T | None:
         """What there is under an id, read after this call; raises what the query raises."""
-        future = self._waiting.get(key)
-        if future is None:
-            loop = asyncio.get_running_loop()
-            if not self._waiting:
-                loop.call_soon(self._start)
-            future = self._waiting[key] = loop.create_future()
-        return await asyncio.shield(future)
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._start, loop)
+        future: asyncio.Future[T | None] = loop.create_future()
+        self._waiting.append((key, future))
+        return await future
 
-    def _start(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        task = asyncio.get_running_loop().create_task(self._run(waiting))
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting, self._waiting = self._waiting, []
+        task = loop.create_task(self._run(waiting))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _run(self, waiting: Mapping[UUID, "asyncio.Future[T | None]"]) -> None:
+    async def _run(self, waiting: Sequence[tuple[UUID, "asyncio.Future[T | None]"]]) -> None:
         try:
-            found = await self._fetch(waiting.keys())
+            found = await self._fetch({key for key, _ in waiting})
         except Exception as error:  # noqa: BLE001 - everyone who waits gets it
-            for future in waiting.values():
-                future.set_exception(error)
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(error)
         else:
-            for key, future in waiting.items():
-                future.set_result(found.get(key))
+            for key, future in waiting:
+                if not future.done():
+                    future.set_result(found.get(key))

@@ -133,7 +133,7 @@ class Committer:
         self._in_flight.add(origin.command_id)
         self._queue.append(pending)
         self._work.set()
-        return await asyncio.shield(pending.future)
+        return await pending.future
 
     async def _run(self) -> None:
         while True:

@@ -14,12 +14,13 @@ class RedisUnusableError(Exception):
 
 async def check_version(settings: Settings) -> None:
     """Raise `RedisUnusableError` unless Redis answers and is recent enough."""
-    client = Redis.from_url(settings.redis_dsn(), socket_connect_timeout=5, socket_timeout=5)
+    # Protocol 2, or a server older than HELLO (Redis 5) could not even be asked how old it is.
+    client = Redis.from_url(settings.redis_dsn(), protocol=2, socket_connect_timeout=5, socket_timeout=5)
     try:
         version = (await client.info("server"))["redis_version"]
     except (RedisError, OSError, TimeoutError, ValueError) as error:
         raise RedisUnusableError(f"Redis cannot be reached: {' '.join(str(error).split())}") from error
     finally:
         await client.aclose()
-    if int(version.split(".")[0]) < MIN_VERSION:
+    if int(str(version).split(".")[0]) < MIN_VERSION:  # redis-py makes a number of "2.8"
         raise RedisUnusableError(f"Redis {version} is too old: version {MIN_VERSION} or later is needed")

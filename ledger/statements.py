@@ -43,6 +43,11 @@ def integers(values: Iterable[int | None]) -> str:
     return _literal(["NULL" if value is None else str(value) for value in values])
 
 
+def words(values: Iterable[str]) -> str:
+    """A `text[]` of names of our own, which need no quotes: topics, kinds, currencies."""
+    return _literal(list(values))
+
+
 def texts(values: Iterable[str | None]) -> str:
     """A `text[]`, or any other type's by its text."""
     return _literal(["NULL" if value is None else _quoted(value) for value in values])

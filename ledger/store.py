@@ -15,7 +15,7 @@ from asyncpg import Connection, Record
 
 from ledger.database import Reader
 from ledger.events import TOPICS, Recorded, State, decode_event, decode_state, encode, evolve
-from ledger.statements import Statement, blobs, columns, integers, texts, times, uuids
+from ledger.statements import Statement, blobs, columns, integers, texts, times, uuids, words
 
 READ_LIMIT = 10_000
 
@@ -92,7 +92,7 @@ def append_events(recorded: Sequence[Recorded], command_ids: Sequence[UUID]) -> 
             uuids(row.stream_id for row in recorded),
             integers(row.version for row in recorded),
             times([row.recorded_at for row in recorded]),
-            texts(TOPICS[type(row.event)] for row in recorded),
+            words(TOPICS[type(row.event)] for row in recorded),
             blobs(encode(row.event) for row in recorded),
             uuids(command_ids),
         ),
@@ -108,7 +108,7 @@ def replace_heads(heads: Mapping[UUID, Head]) -> Statement:
         (
             uuids(heads),
             integers(head.version for head in heads.values()),
-            texts(TOPICS[type(head.state)] for head in heads.values() if head.state is not None),
+            words(TOPICS[type(head.state)] for head in heads.values() if head.state is not None),
             blobs(encode(head.state) for head in heads.values()),
         ),
     )
@@ -123,13 +123,13 @@ def log_commands(commands: Sequence[LoggedCommand]) -> Statement:
             SELECT * FROM {columns(*types)}""",
         (
             uuids(command.command_id for command in commands),
-            texts(command.name for command in commands),
+            words(command.name for command in commands),
             uuids(command.actor_id for command in commands),
             uuids(command.session_id for command in commands),
             uuids(command.jti for command in commands),
             texts(command.request_id for command in commands),
             blobs(command.request_hash for command in commands),
-            texts(command.outcome for command in commands),
+            words(command.outcome for command in commands),
             texts(command.result for command in commands),
             times([command.recorded_at for command in commands]),
         ),

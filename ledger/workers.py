@@ -43,6 +43,7 @@ async def run_workers(
             group.create_task(_keep_running(settings, listener, serving, stop))
         waiting = group.create_task(_announce(started, ready))
         await stop.wait()
+        listener.close()  # whoever comes now is refused at once, instead of never being answered
         waiting.cancel()
 
 

@@ -175,9 +175,7 @@ async def test_an_opening_balance_is_a_transfer_from_world(api: Api, connection:
     }.items() <= transfer.body.items()
 
 
-async def test_an_account_that_opens_at_zero_takes_no_transfer(
-    api: Api, connection: "asyncpg.Connection[Any]"
-) -> None:
+async def test_an_account_that_opens_at_zero_takes_no_transfer(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     await api.new_account(balance_cents=0)
 
     assert 0 == await connection.fetchval("SELECT count(*) FROM transfers")
@@ -199,7 +197,8 @@ async def test_all_balances_sum_to_zero_in_every_currency(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("balance", "source", "destination", "amount"), [(150, WORLD, None, 50), (30, None, WORLD, 70), (0, None, WORLD, 100)]
+    ("balance", "source", "destination", "amount"),
+    [(150, WORLD, None, 50), (30, None, WORLD, 70), (0, None, WORLD, 100)],
 )
 async def test_another_balance_is_an_adjusting_transfer(
     api: Api,
@@ -247,9 +246,7 @@ async def test_an_opening_balance_may_be_as_large_as_any(api: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-async def test_more_money_than_all_readers_can_count_is_refused_by_the_name_it_was_given(
-    api: Api, method: str
-) -> None:
+async def test_more_money_than_all_readers_can_count_is_refused_by_the_name_it_was_given(api: Api, method: str) -> None:
     """Lesson 7: world would fall below -(2^53 - 1)."""
     await api.new_account(balance_cents=MAX_CENTS)
     account = await api.new_account()
@@ -270,7 +267,9 @@ async def test_world_cannot_be_changed(api: Api, body: dict[str, Any]) -> None:
     somebody = await api.new_user()
     world = (await api.get(f"/v1/accounts/{WORLD}")).body
 
-    refused = await api.put(f"/v1/accounts/{WORLD}", {**body, **({"user_id": somebody["id"]} if "user_id" in body else {})})
+    refused = await api.put(
+        f"/v1/accounts/{WORLD}", {**body, **({"user_id": somebody["id"]} if "user_id" in body else {})}
+    )
 
     assert (422, ["validation_error"]) == (refused.status, refused.codes)
     assert world == (await api.get(f"/v1/accounts/{WORLD}")).body
@@ -296,7 +295,9 @@ async def test_nobody_can_become_the_owner_of_world_by_choosing_its_id(api: Api)
     await api.new_account(balance_cents=5, currency="EUR")
 
     assert refused.status in {409, 422}
-    assert (None, -5) == tuple((await api.get(f"/v1/accounts/{world}")).body[name] for name in ("user_id", "balance_cents"))
+    assert (None, -5) == tuple(
+        (await api.get(f"/v1/accounts/{world}")).body[name] for name in ("user_id", "balance_cents")
+    )
 
 
 async def test_nobody_can_take_the_stream_of_world_by_choosing_the_id_of_a_transfer(api: Api) -> None:
@@ -546,10 +547,12 @@ async def test_a_page_has_at_most_200_items_when_nobody_says_how_many(api: Api) 
     assert [200, 1] == [len(page) for page in await pages(api, "/v1/accounts")]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "limit=1.0", "before=0", "before=-1", "before=" + "9" * 19])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=201", "limit=x", "limit=1.0", "before=0", "before=-1", "before=" + "9" * 19]
+)
 async def test_a_page_out_of_bounds_is_refused(api: Api, query: str) -> None:
     """Lesson 36."""
     refused = await api.get(f"/v1/accounts?{query}")
 
     assert (422, ["validation_error"]) == (refused.status, refused.codes)
-    assert ["/" + query.split("=")[0]] == refused.pointers
+    assert ["/" + query.partition("=")[0]] == refused.pointers

@@ -139,7 +139,9 @@ async def test_any_other_request_id_is_replaced(api: Api, given: str) -> None:
 # What the framework refuses
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/v1/", "/v2/nowhere", "/v1/users/", "/v1/health/", "/v1/%00/x", "/v1/users/a/b"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/v1", "/v1/", "/v2/nowhere", "/v1/users/", "/v1/health/", "/v1/%00/x", "/v1/users/a/b"]
+)
 async def test_an_unknown_route_is_not_found(api: Api, path: str) -> None:
     """Lesson 32."""
     assert_is_problem(await api.get(path), 404, "resource_not_found", "resource_not_found")
@@ -281,6 +283,27 @@ async def test_a_chunk_that_is_none_is_answered_in_the_format(api: Api) -> None:
     start = head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
 
     assert_is_problem(await sent(api, start + b"1\r\n{\r\nnonsense\r\n"), 400, "malformed_request")
+
+
+async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_read_already(
+    serve: Serve, settings: Settings
+) -> None:
+    """Lesson 32: a broken body is the client's fault, not the service's."""
+    api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.5}))
+    reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
+    writer.write(
+        head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
+        + b"1\r\n{\r\n"
+    )
+    await writer.drain()
+    assert 200 == (await api.get("/v1/health")).status  # by now, the handler waits for the rest
+
+    writer.write(b"nonsense\r\n")
+    async with asyncio.timeout(10):
+        status_line = await reader.readline()
+    writer.close()
+
+    assert int(status_line.split(b" ")[1]) in {400, 408}
 
 
 @pytest.mark.parametrize("line", ["OPTIONS * HTTP/1.1", "GET http://ledger HTTP/1.1", "CONNECT ledger:443 HTTP/1.1"])
@@ -426,9 +449,7 @@ async def gated(serve: Serve, settings: Settings, gate: Gate) -> Api:
     """The service, which reaches its database through the gate and gives up soon when it is shut."""
     url = urlsplit(settings.database_dsn())._replace(query=f"host={quote(str(gate.path.parent), safe='')}&port=5432")
     return await serve(
-        settings.model_copy(
-            update={"database_url": SecretStr(url.geturl()), "ledger_database_patience_seconds": 0.1}
-        )
+        settings.model_copy(update={"database_url": SecretStr(url.geturl()), "ledger_database_patience_seconds": 0.1})
     )
 
 
@@ -495,9 +516,7 @@ async def test_a_token_is_not_refused_because_the_database_is_gone(gated: Api, g
 
 
 @pytest.mark.parametrize("number", range(6))
-async def test_a_database_that_was_dropped_is_one_that_is_gone(
-    serve: Serve, settings: Settings, number: int
-) -> None:
+async def test_a_database_that_was_dropped_is_one_that_is_gone(serve: Serve, settings: Settings, number: int) -> None:
     api = await serve(settings.model_copy(update={"ledger_database_patience_seconds": 0.1}))
     name = urlsplit(settings.database_dsn()).path.strip("/")
     connection = await asyncpg.connect(settings.database_dsn().replace(f"/{name}?", "/ledger?"))
@@ -607,7 +626,7 @@ async def test_a_fault_is_told_to_nobody(api: Api, connection: "asyncpg.Connecti
     answer = await api.get("/v1/accounts")
 
     assert_is_problem(answer, 500, "internal_error", "internal_error")
-    assert [] == [word for word in ("accounts\"", "relation", "select", "asyncpg") if word in str(answer.body).lower()]
+    assert [] == [word for word in ('accounts"', "relation", "select", "asyncpg") if word in str(answer.body).lower()]
 
 
 async def test_names_and_secrets_are_not_told_by_a_conflict(api: Api) -> None:

@@ -94,7 +94,9 @@ async def test_every_login_is_a_session_of_its_own(api: Api) -> None:
     pairs = [await logged_in(api) for _ in range(3)]
 
     assert 3 == len({claims_of(pair["access_token"])["sid"] for pair in pairs})
-    assert 6 == len({claims_of(token)["jti"] for pair in pairs for token in (pair["access_token"], pair["refresh_token"])})
+    assert 6 == len(
+        {claims_of(token)["jti"] for pair in pairs for token in (pair["access_token"], pair["refresh_token"])}
+    )
 
 
 async def test_a_token_knows_the_position_of_its_issue(api: Api, connection: "asyncpg.Connection[Any]") -> None:
@@ -133,7 +135,9 @@ async def test_a_user_name_logs_in_in_any_spelling_that_folds_to_it(api: Api) ->
     assert 200 == answer.status
 
 
-@pytest.mark.parametrize(("created_with", "presented_as"), [("password", "password_hash"), ("password_hash", "password")])
+@pytest.mark.parametrize(
+    ("created_with", "presented_as"), [("password", "password_hash"), ("password_hash", "password")]
+)
 async def test_password_hash_is_another_name_for_password(api: Api, created_with: str, presented_as: str) -> None:
     body = a_user()
     secret = body.pop("password")
@@ -453,9 +457,7 @@ async def test_no_table_but_credentials_has_a_hash_or_a_password(
 
 
 @pytest.mark.parametrize("member", ["password", "password_hash"])
-async def test_the_stored_hash_is_no_password(
-    api: Api, connection: "asyncpg.Connection[Any]", member: str
-) -> None:
+async def test_the_stored_hash_is_no_password(api: Api, connection: "asyncpg.Connection[Any]", member: str) -> None:
     """Lesson 20."""
     user = await api.new_user()
     stored = await connection.fetchval("SELECT hash FROM credentials WHERE user_id = $1", user["id"])

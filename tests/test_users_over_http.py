@@ -238,9 +238,7 @@ async def test_nobody_can_take_the_stream_of_a_name_by_choosing_its_id(api: Api,
     refused = await customer.post(
         "/v1/transactions/transfer", {**a_transfer(source, destination, 1), "id": str(stream)}
     )
-    created = [
-        await api.post("/v1/users", a_user(username="squatted", email="squatted@example.com")) for _ in range(2)
-    ]
+    created = [await api.post("/v1/users", a_user(username="squatted", email="squatted@example.com")) for _ in range(2)]
 
     assert refused.status in {409, 422}
     assert [201, 409] == [answer.status for answer in created]
@@ -285,7 +283,20 @@ async def test_a_user_who_comes_while_the_pages_are_walked_moves_nobody(api: Api
 @pytest.mark.parametrize("member", ["limit", "before"])
 @pytest.mark.parametrize(
     "value",
-    ["0", "-1", "1.5", "1e2", "x", "", "%00", "²", "9" * 30, "0" * 20, "0" * 19 + "1" + "9" * 30, "0" * 19 + "1" * 5000],
+    [
+        "0",
+        "-1",
+        "1.5",
+        "1e2",
+        "x",
+        "",
+        "%00",
+        "²",
+        "9" * 30,
+        "0" * 20,
+        "0" * 19 + "1" + "9" * 30,
+        "0" * 19 + "1" * 5000,
+    ],
 )
 async def test_a_page_is_asked_for_in_whole_numbers_within_bounds(api: Api, member: str, value: str) -> None:
     """Lessons 33 and 36."""
@@ -393,9 +404,7 @@ async def test_changes_that_race_all_happen(api: Api) -> None:
     user = await api.new_user()
     names = [f"name-{number}" for number in range(4)]
 
-    answers = await asyncio.gather(
-        *(api.put(f"/v1/users/{user['id']}", {**user, "username": name}) for name in names)
-    )
+    answers = await asyncio.gather(*(api.put(f"/v1/users/{user['id']}", {**user, "username": name}) for name in names))
 
     assert {200, 503} >= {answer.status for answer in answers}
     final = (await api.get(f"/v1/users/{user['id']}")).body["username"]

@@ -87,7 +87,7 @@ async def explained(request: web.Request, handler: Handler) -> web.StreamRespons
 
 async def _is_unknown_version(request: web.Request) -> bool:
     """Whether the path would be one of ours but for its first part, or at least names a version."""
-    _, first, rest = (request.path.split("/", 2) + ["", ""])[:3]  # of `*` (RFC 9112, section 3.2.4) there is only one
+    _, first, rest = [*request.path.split("/", 2), "", ""][:3]  # of `*` (RFC 9112, section 3.2.4) there is only one
     if first in VERSIONS or not rest:
         return False
     if first.startswith("v") and first[1:].isdigit():

@@ -94,7 +94,7 @@ def problem(
 ) -> web.Response:
     """The answer that reports these refusals; the first one gives the status."""
     status = STATUSES[refusals[0].code].status
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
     entries = [_entry(refusal, instance, trace_id, now) for refusal in refusals]
     body = {
         "type": f"urn:ledger:error:{refusals[0].code}",

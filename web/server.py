@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 
+import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
@@ -9,6 +10,8 @@ from ledger.settings import Settings
 from web.app import SECURITY_HEADERS
 from web.context import request_id
 from web.errors import MALFORMED, problem, refusals_of
+
+log = structlog.get_logger()
 
 
 class _Protocol(RequestHandler):
@@ -26,11 +29,22 @@ class _Protocol(RequestHandler):
         """The answer to a request that is not HTTP (400), or to a fault below the application (500)."""
         refusals = (MALFORMED,) if status < HTTPStatus.INTERNAL_SERVER_ERROR else refusals_of(exc or RuntimeError())
         trace_id = request_id(request)
-        response = problem(refusals, instance="/", trace_id=trace_id)
+        response = problem(refusals, instance=request.path, trace_id=trace_id)
         response.headers.update(SECURITY_HEADERS)
         response.headers["X-Request-Id"] = trace_id
         response.force_close()
+        log.info("request", method=request.method, path=request.path, status=response.status, request_id=trace_id)
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("request failed", request_id=trace_id, exc_info=exc)
         return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; an exception was raised before the application's layers, by an `Expect` nobody knows."""
+        if isinstance(resp, web.HTTPException):
+            resp = self.handle_error(request, resp.status)
+        return await super().finish_response(request, resp, start_time)
 
 
 class _Server(web.Server):

@@ -15,7 +15,7 @@ from ledger.events.accounts import (
     AccountOpened,
     AccountOwnerChanged,
 )
-from ledger.statements import Statement, columns, integers, texts, times, uuids
+from ledger.statements import Statement, columns, integers, texts, times, uuids, words
 
 _INSERTED = ("uuid", "bigint", "timestamptz", "uuid", "text", "bigint", "text", "bigint", "timestamptz")
 _CHANGES = AccountDebited | AccountCredited | AccountOwnerChanged | AccountClosed
@@ -65,9 +65,9 @@ def _insert(opened: Sequence[tuple[Recorded, AccountOpened]], changes: Sequence[
             integers(row.position for row, _ in opened),
             times([row.recorded_at for row, _ in opened]),
             uuids(change.owner_id or event.owner_id for (_, event), change in zip(opened, changes, strict=True)),
-            texts(event.currency for _, event in opened),
+            words(event.currency for _, event in opened),
             integers(change.balance_cents or 0 for change in changes),
-            texts(change.status or "open" for change in changes),
+            words(change.status or "open" for change in changes),
             integers((change.last or row).version for (row, _), change in zip(opened, changes, strict=True)),
             times([(change.last or row).recorded_at for (row, _), change in zip(opened, changes, strict=True)]),
         ),

@@ -9,7 +9,7 @@ from asyncpg import Record
 from ledger.database import Reader
 from ledger.events import Recorded
 from ledger.events.transfers import MoneyTransferred
-from ledger.statements import Statement, columns, integers, texts, times, uuids
+from ledger.statements import Statement, columns, integers, texts, times, uuids, words
 
 _TYPES = ("uuid", "bigint", "timestamptz", "uuid", "uuid", "bigint", "text", "text", "text")
 
@@ -31,8 +31,8 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
                 uuids(event.source_account_id for _, event in made),
                 uuids(event.destination_account_id for _, event in made),
                 integers(event.amount_cents for _, event in made),
-                texts(event.currency for _, event in made),
-                texts(event.kind for _, event in made),
+                words(event.currency for _, event in made),
+                words(event.kind for _, event in made),
                 texts(event.reference for _, event in made),
             ),
         )

@@ -1,0 +1,340 @@
+"""A request that is sent again under its `Idempotency-Key` happens once, and its client gets the answer it missed."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ledger.settings import Settings
+from tests.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
+
+Serve = Callable[[Settings], Awaitable[Api]]
+
+TRANSFER = "/v1/transactions/transfer"
+KEY = {"Idempotency-Key": "one-key"}
+
+
+def without_ids(answer: Answer) -> dict[str, Any]:
+    """An error's body without what belongs to one request."""
+    entries = [
+        {member: value for member, value in entry.items() if member not in {"trace_id", "timestamp"}}
+        for entry in answer.body["errors"]
+    ]
+    return {**answer.body, "errors": entries}
+
+
+async def bodies(api: Api) -> dict[str, tuple[str, dict[str, Any]]]:
+    """A request of each kind that can be repeated."""
+    alice, bob = await api.new_account(balance_cents=100), await api.new_account()
+    return {
+        "transfer": (TRANSFER, a_transfer(alice, bob, 30)),
+        "create user": ("/v1/users", a_user()),
+        "open account": ("/v1/accounts", {"user_id": alice["user_id"], "balance_cents": 30}),
+    }
+
+
+async def refusable(api: Api) -> dict[str, tuple[str, dict[str, Any]]]:
+    """A request of each kind that is refused."""
+    alice, bob, user = await api.new_account(), await api.new_account(), await api.new_user()
+    return {
+        "transfer": (TRANSFER, a_transfer(alice, bob, 30)),
+        "create user": ("/v1/users", a_user(username=user["username"])),
+        "open account": ("/v1/accounts", {"user_id": NOBODY, "balance_cents": 30}),
+    }
+
+
+KINDS = ["transfer", "create user", "open account"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_repeated_request_gets_the_same_answer_and_happens_once(
+    api: Api, connection: "asyncpg.Connection[Any]", kind: str
+) -> None:
+    """Lesson 4."""
+    path, body = (await bodies(api))[kind]
+
+    first = await api.post(path, body, headers=KEY)
+    events = await connection.fetchval("SELECT count(*) FROM stored_events")
+    second = await api.post(path, body, headers=KEY)
+
+    assert first.status in {200, 201}
+    assert (first.status, first.body) == (second.status, second.body)
+    assert (None, "true") == tuple(answer.headers.get("Idempotent-Replayed") for answer in (first, second))
+    assert events == await connection.fetchval("SELECT count(*) FROM stored_events")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_repeated_request_may_spell_its_body_differently(api: Api, kind: str) -> None:
+    path, body = (await bodies(api))[kind]
+    respelt = json.dumps(dict(reversed(body.items())), indent=4)
+
+    first = await api.post(path, body, headers=KEY)
+    second = await api.post(path, data=respelt, headers={**KEY, "Content-Type": "application/json"})
+
+    assert (first.body, "true") == (second.body, second.headers.get("Idempotent-Replayed"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_refused_request_is_refused_again_in_the_same_words(
+    api: Api, connection: "asyncpg.Connection[Any]", kind: str
+) -> None:
+    path, body = (await refusable(api))[kind]
+
+    first = await api.post(path, body, headers=KEY)
+    logged = await connection.fetchval("SELECT count(*) FROM command_log")
+    second = await api.post(path, body, headers=KEY)
+
+    assert first.status in {404, 409, 422}
+    assert (first.status, without_ids(first)) == (second.status, without_ids(second))
+    assert first.body["errors"][0]["trace_id"] != second.body["errors"][0]["trace_id"]
+    assert logged == await connection.fetchval("SELECT count(*) FROM command_log")
+
+
+async def test_a_refusal_stands_even_when_its_reason_is_gone(api: Api) -> None:
+    alice, bob = await api.new_account(), await api.new_account()
+    await api.transfer(alice, bob, 5, headers=KEY)
+    await api.put(f"/v1/accounts/{alice['id']}", {"balance_cents": 100})
+
+    again = await api.transfer(alice, bob, 5, headers=KEY)
+
+    assert (422, ["transfer_insufficient_funds"]) == (again.status, again.codes)
+    assert (100, 0) == (await api.balance(alice), await api.balance(bob))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_refusal_that_is_repeated_says_so(api: Api, kind: str) -> None:
+    path, body = (await refusable(api))[kind]
+
+    answers = [await api.post(path, body, headers=KEY) for _ in range(2)]
+
+    assert [None, "true"] == [answer.headers.get("Idempotent-Replayed") for answer in answers]
+
+
+async def test_what_could_not_be_parsed_takes_no_key(api: Api) -> None:
+    alice, bob = await api.new_account(balance_cents=5), await api.new_account()
+
+    wrong = await api.transfer(alice, bob, 0, headers=KEY)
+    right = await api.transfer(alice, bob, 5, headers=KEY)
+
+    assert (422, 200, None) == (wrong.status, right.status, right.headers.get("Idempotent-Replayed"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_key_belongs_to_one_body(api: Api, kind: str) -> None:
+    """Lesson 4."""
+    path, body = (await bodies(api))[kind]
+    change = {"transfer": {"amount_cents": 31}, "create user": {"password": "another password"}}
+    await api.post(path, body, headers=KEY)
+
+    refused = await api.post(path, {**body, **change.get(kind, {"balance_cents": 31})}, headers=KEY)
+
+    assert (422, ["idempotency_key_reused"]) == (refused.status, refused.codes)
+    assert "validation_error" == refused.body["errors"][0]["kind"]
+
+
+async def test_a_key_belongs_to_one_body_also_when_that_was_refused(api: Api) -> None:
+    alice, bob = await api.new_account(balance_cents=5), await api.new_account()
+    await api.transfer(alice, bob, 6, headers=KEY)
+
+    refused = await api.transfer(alice, bob, 5, headers=KEY)
+
+    assert (422, ["idempotency_key_reused"]) == (refused.status, refused.codes)
+    assert 5 == await api.balance(alice)
+
+
+async def test_a_key_belongs_to_one_path(api: Api) -> None:
+    """The same body, sent elsewhere, is another request."""
+    body = {"user_id": (await api.new_user())["id"]}
+    await api.post("/v1/accounts", body, headers=KEY)
+
+    refused = await api.post("/v1/users", {**a_user(), "id": None}, headers=KEY)
+
+    assert (422, ["idempotency_key_reused"]) == (refused.status, refused.codes)
+
+
+async def test_v1_and_v2_share_their_keys(api: Api) -> None:
+    """Lesson 4: a client that moves to the other version in the middle of a retry pays once."""
+    alice, bob = await api.new_account(balance_cents=5), await api.new_account()
+
+    first = await api.transfer(alice, bob, 3, headers=KEY)
+    second = await api.post("/v2/transactions/transfer", a_transfer(alice, bob, 3), headers=KEY)
+
+    assert (first.body, "true") == (second.body, second.headers.get("Idempotent-Replayed"))
+    assert 2 == await api.balance(alice)
+
+
+async def test_without_a_key_every_request_happens(api: Api) -> None:
+    alice, bob = await api.new_account(balance_cents=5), await api.new_account()
+
+    answers = [await api.transfer(alice, bob, 1) for _ in range(2)]
+
+    assert ([200, 200], 2) == ([answer.status for answer in answers], await api.balance(bob))
+
+
+async def test_a_key_wins_over_the_id_that_was_chosen(api: Api) -> None:
+    """The same id again is a conflict, unless it is the same request under the same key."""
+    alice, bob = await api.new_account(balance_cents=5), await api.new_account()
+    body = {**a_transfer(alice, bob, 1), "id": str(new_id())}
+
+    first = await api.post(TRANSFER, body, headers=KEY)
+    same_key = await api.post(TRANSFER, body, headers=KEY)
+    other_key = await api.post(TRANSFER, body, headers={"Idempotency-Key": "another-key"})
+
+    assert (200, 200, 409) == (first.status, same_key.status, other_key.status)
+    assert (first.body, ["transaction_already_exists"]) == (same_key.body, other_key.codes)
+
+
+async def test_the_key_of_another_user_is_another_key(api: Api) -> None:
+    """Lesson 35: nobody learns from a key what another user did with it."""
+    one, other = await api.as_new_user("customer"), await api.as_new_user("customer")
+    target = await api.new_account()
+    accounts = [await api.new_account(caller.user_id, balance_cents=5) for caller in (one, other)]
+
+    first = await one.transfer(accounts[0], target, 3, headers=KEY)
+    second = await other.transfer(accounts[1], target, 2, headers=KEY)
+    stolen = await other.transfer(accounts[0], target, 3, headers=KEY)
+
+    assert (200, 200) == (first.status, second.status)
+    assert [None, None] == [answer.headers.get("Idempotent-Replayed") for answer in (first, second)]
+    assert (422, ["idempotency_key_reused"]) == (stolen.status, stolen.codes)
+    assert [2, 3, 5] == [await api.balance(account) for account in (*accounts, target)]
+
+
+async def test_a_key_outlives_the_token_it_came_with(api: Api) -> None:
+    user = await api.new_user()
+    caller = await api.logged_in(user["username"])
+    own, other = await api.new_account(user["id"], balance_cents=5), await api.new_account()
+
+    first = await caller.transfer(own, other, 3, headers=KEY)
+    second = await (await api.logged_in(user["username"])).transfer(own, other, 3, headers=KEY)
+
+    assert (first.body, 2) == (second.body, await api.balance(own))
+
+
+async def test_a_key_gives_no_answer_to_a_user_who_may_not_ask_any_more(api: Api) -> None:
+    user = await api.new_user()
+    caller = await api.logged_in(user["username"])
+    own, other = await api.new_account(user["id"], balance_cents=5), await api.new_account()
+    await caller.transfer(own, other, 3, headers=KEY)
+
+    await api.put(f"/v1/users/{user['id']}", {**user, "roles": "guest"})
+
+    assert 403 == (await caller.transfer(own, other, 3, headers=KEY)).status
+
+
+@pytest.mark.parametrize("key", ["", " ", "two words", "x" * 256, "ünicode", "tab\tbed"])
+async def test_a_key_that_is_none_is_refused(api: Api, key: str) -> None:
+    alice, bob = await api.new_account(balance_cents=5), await api.new_account()
+
+    refused = await api.transfer(alice, bob, 1, headers={"Idempotency-Key": key})
+
+    assert (422, ["validation_error"], ["/Idempotency-Key"]) == (refused.status, refused.codes, refused.pointers)
+    assert 5 == await api.balance(alice)
+
+
+@pytest.mark.parametrize("key", ["!", "x" * 255, '"{}"', "018f0000-0000-7000-8000-000000000000", "a:b:c"])
+async def test_a_key_is_1_to_255_visible_characters(api: Api, key: str) -> None:
+    alice, bob = await api.new_account(balance_cents=5), await api.new_account()
+
+    answers = [await api.transfer(alice, bob, 1, headers={"Idempotency-Key": key}) for _ in range(2)]
+
+    assert ([200, 200], 4) == ([answer.status for answer in answers], await api.balance(alice))
+
+
+async def test_money_moves_once_however_often_a_request_is_retried_at_once(api: Api) -> None:
+    """Lesson 4."""
+    alice, bob = await api.new_account(balance_cents=100), await api.new_account()
+
+    answers = await asyncio.gather(*(api.transfer(alice, bob, 30, headers=KEY) for _ in range(20)))
+
+    done = [answer for answer in answers if answer.status == 200]
+    refused = [answer for answer in answers if answer.status != 200]
+    assert (70, 30) == (await api.balance(alice), await api.balance(bob))
+    assert 1 == len({answer.body["id"] for answer in done})
+    assert 1 == sum(answer.headers.get("Idempotent-Replayed") is None for answer in done)
+    assert {(409, "idempotency_key_in_use", "conflict")} >= {
+        (answer.status, entry["code"], entry["kind"]) for answer in refused for entry in answer.body["errors"]
+    }
+
+
+async def test_money_moves_once_when_the_retries_reach_two_workers(serve: Serve, settings: Settings) -> None:
+    """Lesson 4."""
+    workers = [await serve(settings), await serve(settings)]
+    alice, bob = await workers[0].new_account(balance_cents=100), await workers[0].new_account()
+
+    answers = await asyncio.gather(*(workers[number % 2].transfer(alice, bob, 30, headers=KEY) for number in range(20)))
+
+    assert (70, 30) == (await workers[0].balance(alice), await workers[0].balance(bob))
+    assert {200, 409} >= {answer.status for answer in answers}
+    done = [answer for answer in answers if answer.status == 200]
+    assert 1 == len({answer.body["id"] for answer in done})
+    assert 1 == sum(answer.headers.get("Idempotent-Replayed") is None for answer in done)
+
+
+async def test_one_user_is_made_however_often_a_request_is_retried_at_once(serve: Serve, settings: Settings) -> None:
+    """Lesson 4."""
+    workers = [await serve(settings), await serve(settings)]
+    body = a_user()
+
+    answers = await asyncio.gather(*(workers[number % 2].post("/v1/users", body, headers=KEY) for number in range(8)))
+
+    assert {201, 409} >= {answer.status for answer in answers}
+    assert {"idempotency_key_in_use"} >= {code for answer in answers if answer.status == 409 for code in answer.codes}
+    assert 1 == len({answer.body["id"] for answer in answers if answer.status == 201})
+
+
+async def test_a_retry_after_a_restart_gets_the_answer_of_before(serve: Serve, settings: Settings) -> None:
+    """Lesson 4: a key is in the same transaction as the money, so nothing that restarts forgets it."""
+    before = await serve(settings)
+    alice, bob = await before.new_account(balance_cents=100), await before.new_account()
+    first = await before.transfer(alice, bob, 30, headers=KEY)
+    refused = await before.transfer(alice, bob, 1000, headers={"Idempotency-Key": "another-key"})
+    await before.client.close()
+
+    after = await serve(settings)
+    again = await after.transfer(alice, bob, 30, headers=KEY)
+    refused_again = await after.transfer(alice, bob, 1000, headers={"Idempotency-Key": "another-key"})
+
+    assert (first.body, "true") == (again.body, again.headers.get("Idempotent-Replayed"))
+    assert without_ids(refused) == without_ids(refused_again)
+    assert (70, 30) == (await after.balance(alice), await after.balance(bob))
+
+
+async def test_the_command_log_does_not_help_to_guess_a_password(
+    api: Api, connection: "asyncpg.Connection[Any]"
+) -> None:
+    """Lesson 31: the hash that tells one body from another takes a key, or weak passwords could be tried against it."""
+    body = a_user()
+    await api.post("/v1/users", body, headers=KEY)
+
+    stored = await connection.fetchval("SELECT request_hash FROM command_log WHERE request_hash IS NOT NULL")
+
+    assert 32 == len(stored)
+    spellings = [
+        json.dumps(body, sort_keys=ordered, separators=separators)
+        for ordered in (False, True)
+        for separators in [(",", ":"), (", ", ": ")]
+    ]
+    prefixes = ["", "POST users\n", "POST /v1/users\n", "users\n", "idempotency"]
+    guesses = [hashlib.sha256((prefix + text).encode()).digest() for prefix in prefixes for text in spellings]
+    assert stored not in [*guesses, hashlib.sha256(PASSWORD.encode()).digest()]
+
+
+async def test_another_signing_secret_gives_another_hash(
+    serve: Serve, settings: Settings, connection: "asyncpg.Connection[Any]"
+) -> None:
+    """Lesson 31: the key of that hash is the service's own."""
+    body = {"user_id": NOBODY}
+    await (await serve(settings)).post("/v1/accounts", body, headers=KEY)
+    changed = settings.model_copy(
+        update={"jwt_secret": type(settings.jwt_secret)("another-secret-that-is-long-enough")}
+    )
+
+    again = await (await serve(changed)).post("/v1/accounts", body, headers={"Idempotency-Key": "another-key"})
+
+    hashes = await connection.fetch("SELECT DISTINCT request_hash FROM command_log WHERE request_hash IS NOT NULL")
+    assert (404, 2) == (again.status, len(hashes))

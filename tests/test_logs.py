@@ -1,0 +1,266 @@
+"""What the service logs: one line a request, with the id its client was told, and never a secret."""
+
+import asyncio
+import io
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+import pytest
+import structlog
+
+from ledger import logs
+from ledger.settings import Settings
+from tests.controls import ADMIN_PASSWORD, NOBODY, Api, a_user
+
+Serve = Callable[[Settings], Awaitable[Api]]
+
+JSON = {"Content-Type": "application/json"}
+
+
+class Captured(io.TextIOWrapper):
+    """Standard error, kept."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
+
+    @property
+    def text(self) -> str:
+        assert isinstance(self.buffer, io.BytesIO)
+        return self.buffer.getvalue().decode()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["event"] == "request"]
+
+
+@pytest.fixture
+def stderr() -> Iterator[Captured]:
+    """Where the log goes once it is configured."""
+    yield Captured()
+    structlog.reset_defaults()
+
+
+def configure(settings: Settings, stderr: Captured, *, log_format: str = "json", log_level: str = "debug") -> None:
+    """As a worker does, at the level that says most; nothing is cached beyond the test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr)
+        logs.configure(settings.model_copy(update={"log_level": log_level, "ledger_log_format": log_format}))
+    structlog.configure(cache_logger_on_first_use=False)
+
+
+@pytest.fixture
+async def logged(api: Api, settings: Settings, stderr: Captured) -> Api:
+    """The API, whose log is captured from here on."""
+    configure(settings, stderr)
+    return api
+
+
+async def traffic(api: Api) -> list[str]:
+    """A bit of everything, and the secrets that were in it."""
+    secrets = ["the right password", "the wrong password", "the next password", "the digest of one", "a salt"]
+    right, wrong, following, digest, salt = secrets
+    body = a_user(password=right, password_salt=salt, roles="admin")
+    user = (await api.post("/v1/users", body, headers={"Idempotency-Key": "a-key"})).body
+    path = f"/v1/users/{user['id']}"
+    login = {"username": body["username"], "password": right}
+    pair = (await api.nobody.post("/v1/auth/login", login)).body
+    await api.nobody.post("/v1/auth/login", {**login, "password": wrong})
+    await api.nobody.post("/v1/auth/login", {"username": NOBODY, "password_hash": digest})
+    await api.nobody.post("/v1/auth/login", {**login, "password_hash": digest})
+    await api.nobody.post("/v1/auth/login", {**login, "code": wrong})
+    await api.nobody.post("/v1/auth/login", data=json.dumps(login)[:-1], headers=JSON)
+    await api.put(path, {**user, "password": following})
+    await api.post("/v1/users", {**body, "password": "short"})
+    await api.post("/v1/users", {**body, "id": None, "password": None, "password_hash": digest})
+    for token in (pair["access_token"], pair["refresh_token"], "made-up-token", f"{pair['access_token']}x"):
+        await api.nobody.get("/v1/users", headers={"Authorization": f"Bearer {token}"})
+    await api.nobody.get(f"/v1/nowhere?access_token={pair['access_token']}&password={right}")
+    await api.get(f"/v1/users?limit={wrong.replace(' ', '+')}", headers={"Cookie": f"session={salt}"})
+    alice, bob = await api.new_account(balance_cents=5), await api.new_account()
+    await api.transfer(alice, bob, 5)
+    await api.transfer(alice, bob, 5)
+    await api.call("PATCH", path)
+    await api.get("/v9/health")
+    await api.delete(path)
+    return [*secrets, *(pair[name] for name in ("access_token", "refresh_token")), "made-up-token"]
+
+
+def signatures(secrets: list[str]) -> list[str]:
+    """The parts of tokens that alone would do for a forger."""
+    return [secret.rsplit(".", 1)[1] for secret in secrets if secret.startswith("ey")]
+
+
+async def hidden(api: Api, settings: Settings, connection: "asyncpg.Connection[Any]") -> list[str]:
+    """Secrets that no client sent."""
+    assert settings.jwt_secret is not None
+    assert api.token is not None
+    hashes = [row["hash"] for row in await connection.fetch("SELECT hash FROM credentials")]
+    return [
+        ADMIN_PASSWORD,
+        api.token,
+        settings.jwt_secret.get_secret_value(),
+        settings.database_dsn(),
+        "argon2",
+        *hashes,
+    ]
+
+
+async def test_every_request_is_one_line_with_its_id_its_path_and_its_status(logged: Api, stderr: Captured) -> None:
+    answers = [
+        await logged.get("/v1/health"),
+        await logged.get("/v1/nowhere?limit=1"),
+        await logged.nobody.get("/v1/users"),
+        await logged.post("/v1/users", {}),
+        await logged.call("PATCH", "/v2/users"),
+        await logged.get("/v9/health"),
+        await logged.post("/v1/users", data=b" " * 70_000, headers=JSON),
+    ]
+
+    assert [
+        ("GET", "/v1/health", 200),
+        ("GET", "/v1/nowhere", 404),
+        ("GET", "/v1/users", 401),
+        ("POST", "/v1/users", 422),
+        ("PATCH", "/v2/users", 405),
+        ("GET", "/v9/health", 400),
+        ("POST", "/v1/users", 413),
+    ] == [(line["method"], line["path"], line["status"]) for line in stderr.requests]
+    assert [answer.headers["X-Request-Id"] for answer in answers] == [line["request_id"] for line in stderr.requests]
+
+
+async def test_a_line_says_who_called_and_how_long_it_took(logged: Api, stderr: Captured) -> None:
+    caller = await logged.as_new_user("guest")
+    await caller.get("/")
+    await caller.get("/v1/users")
+
+    allowed, forbidden = stderr.requests[-2:]
+
+    assert [caller.user_id, caller.user_id] == [allowed["user_id"], forbidden["user_id"]]
+    assert [True, True] == [line["milliseconds"] >= 0 for line in (allowed, forbidden)]
+    assert "info" == allowed["level"]
+
+
+async def test_a_request_that_is_not_http_is_a_line_too(logged: Api, stderr: Captured) -> None:
+    """Lesson 32: its answer has an id, which must lead somewhere."""
+    reader, writer = await asyncio.open_connection(logged.client.server.host, logged.client.server.port)
+    writer.write(b"garbage\r\n\r\n")
+    async with asyncio.timeout(10):
+        answer = (await reader.readuntil(b"\r\n\r\n")).decode()
+    writer.close()
+
+    (line,) = stderr.requests
+    assert (400, True) == (line["status"], f"X-Request-Id: {line['request_id']}\r\n" in answer)
+    assert "garbage" not in stderr.text
+
+
+async def test_no_line_has_a_secret(
+    logged: Api,
+    settings: Settings,
+    connection: "asyncpg.Connection[Any]",
+    stderr: Captured,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Lesson 31."""
+    caplog.set_level(logging.DEBUG)
+
+    secrets = await traffic(logged)
+    secrets += [*signatures(secrets), *await hidden(logged, settings, connection)]
+
+    assert [] == [secret for secret in secrets if secret in stderr.text or secret in caplog.text]
+    assert {200, 201, 400, 401, 404, 405, 422} <= {line["status"] for line in stderr.requests}
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+async def test_no_traceback_has_a_secret(
+    api: Api,
+    settings: Settings,
+    connection: "asyncpg.Connection[Any]",
+    stderr: Captured,
+    caplog: pytest.LogCaptureFixture,
+    log_format: str,
+) -> None:
+    """Lesson 31: whatever breaks below the handlers, its traceback shows no variables."""
+    caplog.set_level(logging.DEBUG)
+    configure(settings, stderr, log_format=log_format)
+    body = a_user(password="the right password")
+    known = await hidden(api, settings, connection)
+    await connection.execute("ALTER TABLE credentials RENAME TO elsewhere")
+
+    login = await api.nobody.post("/v1/auth/login", {"username": "admin", "password": "the wrong password"})
+    created = await api.post("/v1/users", body)
+
+    await connection.execute("ALTER TABLE elsewhere RENAME TO credentials")
+    assert (500, 503) == (login.status, created.status)
+    assert "Traceback" in stderr.text
+    secrets = [*known, "the right password", "the wrong password"]
+    assert [] == [secret for secret in secrets if secret in stderr.text or secret in caplog.text]
+
+
+async def test_a_fault_is_logged_with_the_id_that_its_client_was_told(
+    logged: Api, connection: "asyncpg.Connection[Any]", stderr: Captured
+) -> None:
+    await connection.execute("ALTER TABLE accounts RENAME TO elsewhere")
+
+    answer = await logged.get("/v1/accounts")
+
+    (fault,) = [line for line in stderr.lines if line["event"] == "request failed"]
+    assert (500, "error") == (answer.status, fault["level"])
+    assert answer.body["errors"][0]["trace_id"] == fault["request_id"]
+    assert "UndefinedTableError" in fault["exception"]
+
+
+async def test_a_refusal_is_no_fault(logged: Api, stderr: Captured) -> None:
+    await logged.get(f"/v1/users/{NOBODY}")
+    await logged.transfer(NOBODY, NOBODY, 1)
+
+    assert ["info", "info"] == [line["level"] for line in stderr.lines]
+
+
+async def test_a_client_who_hangs_up_is_no_fault_of_the_database(logged: Api, stderr: Captured) -> None:
+    _, writer = await asyncio.open_connection(logged.client.server.host, logged.client.server.port)
+    writer.write(
+        b"POST /v1/auth/login HTTP/1.1\r\nHost: ledger\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{"
+    )
+    await writer.drain()
+    await logged.get("/v1/health")  # by now, the handler waits for the rest
+    writer.transport.abort()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+    async with asyncio.timeout(10):
+        while len(stderr.requests) < 2:  # noqa: ASYNC110 - the log is all there is to wait for
+            await asyncio.sleep(0)
+
+    assert [("request", "info")] * 2 == [(line["event"], line["level"]) for line in stderr.lines]
+    assert ("/v1/auth/login", True) == (stderr.requests[1]["path"], stderr.requests[1]["status"] < 500)
+
+
+@pytest.mark.parametrize("path", ["/v1/%0Aforged=1", "/v1/%1B%5B2J", "/v1/%22%2C%22status%22%3A200"])
+async def test_a_path_cannot_forge_a_line(logged: Api, stderr: Captured, path: str) -> None:
+    """Lesson 31."""
+    await logged.get(path)
+
+    (line,) = stderr.lines
+    assert 404 == line["status"]
+    assert "\x1b" not in stderr.text
+
+
+async def test_the_level_is_a_setting(
+    api: Api, settings: Settings, connection: "asyncpg.Connection[Any]", stderr: Captured
+) -> None:
+    configure(settings, stderr, log_level="warning")
+    await connection.execute("ALTER TABLE accounts RENAME TO elsewhere")
+
+    await api.get("/v1/health")
+    await api.get("/v1/accounts")
+
+    assert ["request failed"] == [line["event"] for line in stderr.lines]

@@ -1,0 +1,486 @@
+"""The `ledger` command, as whoever runs it meets it: real processes, their signals, and what they say and leave."""
+
+import asyncio
+import fcntl
+import itertools
+import os
+import re
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from ledger import cli, database, redis
+from ledger.database import connect
+from ledger.errors import DatabaseError
+from ledger.redis import RedisUnusableError
+from ledger.settings import Settings
+from tests.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
+from tests.processes import Ledger, is_alive, ledger, processes, until
+
+SHOWN = re.compile(r"The first admin is (\S+), with the password (\S+)")
+
+
+@pytest.fixture
+async def run(tmp_path: Path, data_dir: Path) -> AsyncIterator[Callable[..., Ledger]]:
+    """Runs `ledger` commands; none of them, and no server that they brought along, is left in the end."""
+    with ExitStack() as stack:
+        numbers = itertools.count()
+
+        def started(*arguments: str, **options: str) -> Ledger:
+            return stack.enter_context(ledger(tmp_path / f"run-{next(numbers)}", *arguments, **options))
+
+        yield started
+    await until(lambda: nobody_left(data_dir))
+
+
+@pytest.fixture
+def alone(data_dir: Path) -> dict[str, str]:
+    """Variables of a service that brings its own servers."""
+    return {"LEDGER_DATA_DIR": str(data_dir), "SERVICE_PORT": "0"}
+
+
+@pytest.fixture
+def shared(settings: Settings) -> dict[str, str]:
+    """Variables of a service on the run's servers, which start faster."""
+    return {**settings.environment(), "SERVICE_PORT": "0"}
+
+
+def nobody_left(data: Path) -> bool:
+    """Whether no process works for that folder: its servers hold the lock, and others name the folder."""
+    try:
+        with (data / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:  # nobody came that far
+        pass
+    return not [process for process in processes() if str(data) in process.command]
+
+
+async def call(method: str, url: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(headers=headers) as session, session.request(method, url, json=body) as response:
+        return response.status, await response.json()
+
+
+async def log_in(url: str, username: str, password: str) -> str:
+    status, answer = await call("POST", f"{url}/v1/auth/login", {"username": username, "password": password})
+    assert 200 == status, answer
+    return str(answer["access_token"])
+
+
+def spoken(running: Ledger) -> list[str]:
+    """What was said to people: all on standard error that is not of the log."""
+    return [line for line in running.lines if not line.startswith("{")]
+
+
+# On its own.
+
+
+async def test_the_first_start_shows_the_admins_password_which_works(
+    run: Callable[..., Ledger], alone: dict[str, str]
+) -> None:
+    running = run("serve", **alone)
+    url = await running.url()
+    ((username, password),) = await until(lambda: SHOWN.findall(running.log.read_text()))
+    status, _ = await call("GET", f"{url}/v1/users", token=await log_in(url, username, password))
+    assert ("admin", 200) == (username, status)
+    assert 1 == running.log.read_text().count(password)
+
+
+async def test_the_secrets_it_makes_up_are_for_their_owners_eyes(
+    run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
+) -> None:
+    """Lesson 31."""
+    running = run("serve", **alone)
+    await running.url()
+    shown = await until(lambda: SHOWN.findall(running.log.read_text()))
+    kept = data_dir / "admin-password"
+    assert [("admin", kept.read_text().strip())] == shown
+    assert [0o600, 0o600] == [file.stat().st_mode & 0o777 for file in (kept, data_dir / "jwt-secret")]
+
+
+async def test_a_second_start_goes_on_with_the_same_data_and_secrets_and_shows_none(
+    run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
+) -> None:
+    first = run("serve", **alone)
+    url = await first.url()
+    password = (data_dir / "admin-password").read_text().strip()
+    token = await log_in(url, "admin", password)
+    status, user = await call("POST", f"{url}/v1/users", a_user(), token)
+    assert (201, 0) == (status, await first.stop())
+
+    second = run("serve", **alone)
+    url = await second.url()
+    found = await call("GET", f"{url}/v1/users/{user['id']}", token=token)
+    await log_in(url, "admin", password)
+    assert (200, user) == found
+    assert [] == spoken(second)
+    assert password not in second.log.read_text()
+
+
+async def test_a_password_that_was_given_is_not_shown(run: Callable[..., Ledger], alone: dict[str, str]) -> None:
+    """Lesson 31: it is no news to whoever gave it, and the log may be read by others."""
+    running = run("serve", LEDGER_ADMIN_PASSWORD=ADMIN_PASSWORD, **alone)
+    await log_in(await running.url(), "admin", ADMIN_PASSWORD)
+    assert 0 == await running.stop()
+    assert [] == spoken(running)
+    assert ADMIN_PASSWORD not in running.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_polite_signal_stops_everything_with_status_zero(
+    number: signal.Signals, run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
+) -> None:
+    """Lesson 38. SIGINT goes to all processes of a terminal, so it does here."""
+    running = run("serve", "--workers", "2", **alone)
+    await running.url()
+    workers = running.workers()
+    os.killpg(running.pid, number) if number is signal.SIGINT else running.send(number)
+    assert (2, 0) == (len(workers), await running.status())
+    assert nobody_left(data_dir)
+    assert [] == [pid for pid in workers if is_alive(pid)]
+    assert "Traceback" not in running.log.read_text()
+
+
+async def test_a_killed_service_leaves_no_worker_and_no_server(
+    run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
+) -> None:
+    """Lesson 38."""
+    running = run("serve", "--workers", "2", **alone)
+    await running.url()
+    workers = running.workers()
+    running.send(signal.SIGKILL)
+    assert -signal.SIGKILL == await running.status()
+    await until(lambda: not any(map(is_alive, workers)))
+    await until(lambda: nobody_left(data_dir))
+
+
+async def test_a_service_that_is_told_to_stop_while_it_starts_leaves_nothing(
+    run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
+) -> None:
+    """Lesson 38."""
+    running = run("serve", **alone)
+    await until((data_dir / "pg.new").exists)
+    await running.stop()
+    await until(lambda: nobody_left(data_dir))
+
+
+# Workers.
+
+
+async def test_a_killed_worker_is_started_again(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+    running = run("serve", **shared)
+    url = await running.url()
+    (worker,) = running.workers()
+    os.kill(worker, signal.SIGKILL)
+    status, _ = await call("GET", f"{url}/v1/health")
+    assert 200 == status
+    assert [-signal.SIGKILL] == [record["exit_code"] for record in running.logged("worker died")]
+    assert [worker] != running.workers()
+
+
+async def test_workers_that_keep_dying_end_the_service_with_one_line(
+    run: Callable[..., Ledger], shared: dict[str, str], tmp_path: Path
+) -> None:
+    """Lesson 36."""
+    broken = tmp_path / "broken" / "web"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").touch()
+    (broken / "worker.py").write_text("raise SystemExit(3)\n")
+    running = run("serve", **shared, PYTHONPATH=str(broken.parent))
+    assert 1 == await running.status()
+    assert ["ledger: the workers keep dying; see the log above"] == spoken(running)
+
+
+@asynccontextmanager
+async def a_request_that_hangs(settings: Settings, url: str) -> AsyncIterator["asyncio.Task[tuple[int, Any]]"]:
+    """A transfer, which can go on when this is over: until then somebody else holds its account."""
+    token = await log_in(url, "admin", ADMIN_PASSWORD)
+    _, user = await call("POST", f"{url}/v1/users", a_user(), token)
+    body = {"user_id": user["id"], "balance_cents": 100}
+    opened = [(await call("POST", f"{url}/v1/accounts", body, token))[1] for _ in range(2)]
+    holder, eyes = await connect(settings, application_name="holder"), await connect(settings, application_name="eyes")
+    try:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM stream_heads FOR UPDATE")
+            transfer = asyncio.create_task(
+                call("POST", f"{url}/v1/transactions/transfer", a_transfer(*opened, 1), token)
+            )
+            waiting = """SELECT count(*) FROM pg_stat_activity
+                         WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+            await until(lambda: eyes.fetchval(waiting))
+            yield transfer
+    finally:
+        await holder.close()
+        await eyes.close()
+
+
+async def test_requests_in_flight_are_answered_before_the_service_stops(
+    run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
+) -> None:
+    """Lesson 37."""
+    running = run("serve", **shared)
+    async with a_request_that_hangs(settings, await running.url()) as transfer:
+        running.send(signal.SIGTERM)
+        await until(lambda: running.logged("draining"))
+    status, _ = await transfer
+    assert (200, 0) == (status, await running.status())
+
+
+async def test_a_service_that_drains_takes_no_new_connections(
+    run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
+) -> None:
+    """Who is accepted and never answered waits for nothing; who is refused asks another machine."""
+    running = run("serve", **shared)
+    address = await running.address()
+    async with a_request_that_hangs(settings, await running.url()) as transfer:
+        running.send(signal.SIGTERM)
+        await until(lambda: running.logged("draining"))
+        await until(lambda: is_refused(address))
+    assert 200 == (await transfer)[0]
+
+
+def is_refused(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+# What is wrong is one line.
+
+SECRET = "a-secret-of-the-tests-that-is-long-enough"
+HERE = {"DATABASE_URL": "postgresql://someone@localhost/ledger", "JWT_SECRET": SECRET}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "others"),
+    [
+        ("JWT_SECRET", "short-and-secret", {}),
+        ("JWT_SECRET", None, {"DATABASE_URL": HERE["DATABASE_URL"]}),
+        ("JWT_SECRET", None, {"POSTGRES_HOST": "db", "POSTGRES_USER": "me", "POSTGRES_DB": "ledger"}),
+        ("POSTGRES_USER", None, {"POSTGRES_HOST": "db", "POSTGRES_DB": "ledger", "JWT_SECRET": SECRET}),
+        ("POSTGRES_DB", None, {"POSTGRES_HOST": "db", "POSTGRES_USER": "me", "JWT_SECRET": SECRET}),
+        ("POSTGRES_PORT", "70000", {}),
+        ("POSTGRES_CONNECTION_POOL", "0", {}),
+        ("DATABASE_URL", "mysql://me:hunter2@db/ledger", {"JWT_SECRET": SECRET}),
+        ("REDIS_URL", "http://me:hunter2@redis", {}),
+        ("SERVICE_PORT", "abc", {}),
+        ("SERVICE_PORT", "65536", {}),
+        ("LOG_LEVEL", "loud", {}),
+        ("LEDGER_LOG_FORMAT", "xml", {}),
+        ("LEDGER_DEFAULT_CURRENCY", "XXXX", {}),
+        ("LEDGER_DEFAULT_CURRENCY", "usd", {}),
+        ("LEDGER_SCHEMA", 'public"; DROP', {}),
+        ("LEDGER_CORS_ORIGINS", "*", {}),
+        ("LEDGER_ADMIN_PASSWORD", "hunter2", {}),
+        ("LEDGER_QUEUE_LIMIT", "-1", {}),
+        ("JWT_EXPIRE_ACCESS_TOKEN_SECONDS", "1.5h", {}),
+        ("JWT_ENABLE_REVOKED_TOKENS", "perhaps", {}),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it_and_never_its_value(
+    name: str,
+    value: str | None,
+    others: dict[str, str],
+    clean: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Lesson 31."""
+    for variable, setting in {**others, **({name: value} if value else {})}.items():
+        clean.setenv(variable, setting)
+    with pytest.raises(SystemExit) as ended:
+        cli.app(["serve"])
+    said = capsys.readouterr().err
+    assert 2 == ended.value.code
+    assert said.startswith(f"ledger: {name}: ")
+    assert (1, True) == (said.count("\n"), said.endswith("\n"))
+    assert value is None or value not in said
+    assert "hunter2" not in said
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment and a working folder without any settings."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch
+
+
+async def test_a_wrong_setting_ends_the_process_with_status_two(run: Callable[..., Ledger]) -> None:
+    running = run("serve", SERVICE_PORT="abc")
+    assert 2 == await running.status()
+    assert (1, "") == (len(running.lines), running.output.read_text())
+
+
+async def test_settings_are_also_read_from_a_file(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    del clean
+    (tmp_path / ".env").write_text("SERVICE_PORT=1234\n")
+    assert 1234 == Settings.load().service_port
+
+
+@contextmanager
+def a_port(*, listening: bool) -> Iterator[int]:
+    """A port of this machine at which somebody listens, or certainly nobody."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        if listening:
+            taken.listen()
+        yield taken.getsockname()[1]
+
+
+async def one_line(running: Ledger) -> str:
+    """What a start that failed said, which must be one line."""
+    assert 1 == await running.status()
+    (line,) = spoken(running)
+    assert line.startswith("ledger: ")
+    assert "Traceback" not in running.log.read_text()
+    return line
+
+
+async def test_a_port_in_use_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+    with a_port(listening=True) as port:
+        line = await one_line(run("serve", **{**shared, "SERVICE_PORT": str(port)}))
+    assert line.startswith(f"ledger: 127.0.0.1:{port}: Address already in use")
+
+
+async def test_a_database_that_cannot_be_reached_is_one_line(
+    run: Callable[..., Ledger], shared: dict[str, str]
+) -> None:
+    with a_port(listening=False) as port:
+        url = f"postgresql://me:hunter2@127.0.0.1:{port}/ledger"
+        line = await one_line(run("serve", **{**shared, "DATABASE_URL": url}))
+    assert line.startswith("ledger: PostgreSQL cannot be reached: ")
+    assert "hunter2" not in line
+
+
+async def test_a_database_that_does_not_exist_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+    url = re.sub(r"/t_\w+\?", "/nowhere?", shared["DATABASE_URL"])
+    line = await one_line(run("serve", **{**shared, "DATABASE_URL": url}))
+    assert 'ledger: PostgreSQL cannot be reached: database "nowhere" does not exist' == line
+
+
+async def test_a_redis_that_cannot_be_reached_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+    with a_port(listening=False) as port:
+        line = await one_line(run("serve", **{**shared, "REDIS_URL": f"redis://:hunter2@127.0.0.1:{port}/0"}))
+    assert line.startswith("ledger: Redis cannot be reached: ")
+    assert "hunter2" not in line
+
+
+async def test_a_data_folder_that_cannot_be_is_one_line(run: Callable[..., Ledger], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    line = await one_line(run("serve", LEDGER_DATA_DIR=str(tmp_path / "file"), SERVICE_PORT="0"))
+    assert str(tmp_path / "file") in line
+
+
+async def test_a_postgresql_that_is_too_old_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "MIN_VERSION", 99)
+    with pytest.raises(DatabaseError, match=r"^PostgreSQL \d+ is too old: version 99 or later is needed$"):
+        await database.check_version(settings)
+
+
+@asynccontextmanager
+async def a_redis(version: str) -> AsyncIterator[str]:
+    """Something that says it is a Redis of that version, and can do nothing else."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while header := await reader.readline():
+            words = [await _word(reader) for _ in range(int(header[1:]))]
+            info = f"# Server\r\nredis_version:{version}\r\n"
+            is_info = words[0].upper() == b"INFO"
+            writer.write(f"${len(info)}\r\n{info}\r\n".encode() if is_info else b"-ERR unknown command\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+
+
+async def _word(reader: asyncio.StreamReader) -> bytes:
+    length = int((await reader.readline())[1:])
+    return (await reader.readexactly(length + 2))[:-2]
+
+
+@pytest.mark.parametrize("version", ["6.2.14", "2.8"])
+async def test_a_redis_that_is_too_old_is_refused(version: str, settings: Settings) -> None:
+    async with a_redis(version) as url:
+        old = Settings(_env_file=None, **{**settings.model_dump(exclude_unset=True), "redis_url": url})
+        with pytest.raises(RedisUnusableError, match=f"^Redis {version} is too old: version 7 or later is needed$"):
+            await redis.check_version(old)
+
+
+async def test_a_redis_that_is_recent_enough_is_accepted(settings: Settings) -> None:
+    async with a_redis("7.2.4") as url:
+        recent = Settings(_env_file=None, **{**settings.model_dump(exclude_unset=True), "redis_url": url})
+        await redis.check_version(recent)
+
+
+async def test_misspelt_settings_are_warned_about_by_name(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+    running = run("migrate", **shared, LEDGER_QUEUE_LIMITS="hunter2", JWT_SECRETS="hunter2", OTHER_THING="1")
+    assert 0 == await running.status()
+    warned = [(record["level"], record["name"]) for record in running.logged("unknown setting ignored")]
+    assert [("warning", "JWT_SECRETS"), ("warning", "LEDGER_QUEUE_LIMITS")] == warned
+    assert "hunter2" not in running.log.read_text()
+
+
+# The other commands.
+
+
+async def test_the_demo_makes_two_users_with_a_hundred_each(
+    run: Callable[..., Ledger], shared: dict[str, str], api: Api
+) -> None:
+    running = run("demo", **shared)
+    assert 0 == await running.status()
+    _, *rows = [line.split() for line in running.output.read_text().splitlines()]
+    assert ["alice", "bob"] == [row[0] for row in rows]
+    for username, password, user_id, account_id in rows:
+        person = await api.logged_in(username, password)
+        found = await person.get(f"/v1/accounts/{account_id}")
+        assert (user_id, 100_00, "USD") == tuple(found.body[key] for key in ("user_id", "balance_cents", "currency"))
+
+
+async def test_the_demo_is_made_once(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+    assert 0 == await run("demo", **shared).status()
+    assert "ledger: user_already_exists" in await one_line(run("demo", **shared))
+
+
+async def test_an_admin_is_created_with_a_password_from_a_pipe(
+    run: Callable[..., Ledger], shared: dict[str, str], api: Api
+) -> None:
+    running = run("admin", "create", "root", given="a password from a pipe\n", **shared)
+    assert 0 == await running.status()
+    root = await api.logged_in("root", "a password from a pipe")
+    assert 200 == (await root.get("/v1/users")).status
+    assert "a password from a pipe" not in running.log.read_text() + running.output.read_text()
+
+
+async def test_an_admin_whose_name_is_taken_is_one_line(
+    run: Callable[..., Ledger], shared: dict[str, str], api: Api
+) -> None:
+    del api  # whose first admin has the name
+    line = await one_line(run("admin", "create", "Admin", given="a password from a pipe\n", **shared))
+    assert "ledger: user_already_exists" in line
+
+
+async def test_a_password_that_is_too_short_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+    running = run("admin", "create", "root", given="hunter2\n", **shared)
+    assert 2 == await running.status()
+    assert ["ledger: a password has 8 to 1024 characters"] == running.lines
+
+
+async def test_without_a_user_and_a_password_for_one_the_start_says_what_to_do(
+    run: Callable[..., Ledger], shared: dict[str, str]
+) -> None:
+    running = run("serve", **{**shared, "LEDGER_ADMIN_PASSWORD": ""})
+    await running.url()
+    (warning,) = [line for line in running.lines if '"warning"' in line]
+    assert "LEDGER_ADMIN_PASSWORD" in warning

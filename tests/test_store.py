@@ -1,0 +1,434 @@
+"""What the event store promises, whoever writes: nothing changes, nothing is dropped, and positions come in order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from ledger import store
+from ledger.database import connect
+from ledger.events import Event, Recorded, encode
+from ledger.events.accounts import AccountOpened
+from ledger.events.users import NameClaimed, NameReleased
+from ledger.ids import new_id
+from ledger.people import ensure_first_admin
+from ledger.runtime import open_runtime
+from ledger.settings import Settings
+from ledger.statements import Statement, blobs, columns, integers, run_together, texts, times, uuids
+from tests.processes import ledger, until
+
+Connect = Callable[[], Awaitable[Any]]
+CLAIMED = NameClaimed(UUID(int=1))
+INSERT = "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES ($1, $2, $3, $4)"
+ON_A_CONNECTION_OF_ITS_OWN = hypothesis.settings(
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
+)
+
+
+@pytest.fixture
+async def another(settings: Settings) -> AsyncIterator[Connect]:
+    """Opens further connections, as other programs would."""
+    async with AsyncExitStack() as stack:
+
+        async def opened() -> Any:
+            connection = await connect(settings)
+            stack.push_async_callback(connection.close)
+            return connection
+
+        yield opened
+
+
+async def append(
+    connection: Any, *events: Event, stream_id: UUID | None = None, after_version: int = 0
+) -> list[Recorded]:
+    """Append events to one stream, as the ledger does."""
+    stream_id = stream_id or new_id()
+    async with connection.transaction():
+        first, recorded_at = await store.reserve(connection, len(events))
+        rows = [
+            Recorded(first + number, stream_id, after_version + 1 + number, recorded_at, event)
+            for number, event in enumerate(events)
+        ]
+        await run_together(connection, [store.append_events(rows, [new_id() for _ in rows])])
+    return rows
+
+
+async def insert(connection: Any, stream_id: UUID | None = None, version: int = 1) -> None:
+    """Insert an event, as a program does that knows nothing but the table."""
+    await connection.execute(INSERT, stream_id or new_id(), version, "NameClaimed", encode(CLAIMED))
+
+
+async def is_blocked(eyes: Any, connection: Any) -> bool:
+    """Whether that connection waits for another."""
+    return bool(await eyes.fetchval("SELECT cardinality(pg_blocking_pids($1))", connection.get_server_pid()))
+
+
+# Nothing changes.
+
+
+@pytest.mark.parametrize("condition", ["", "WHERE false"], ids=["all rows", "no row"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE stored_events SET topic = topic",
+        "DELETE FROM stored_events",
+        "UPDATE command_log SET name = name",
+        "DELETE FROM command_log",
+    ],
+)
+async def test_what_was_appended_cannot_be_changed(statement: str, condition: str, connection: Any) -> None:
+    await append(connection, CLAIMED)
+    with pytest.raises(asyncpg.RestrictViolationError, match="is append-only"):
+        await connection.execute(f"{statement} {condition}")
+
+
+@pytest.mark.parametrize("table", ["stored_events", "command_log"])
+async def test_what_was_appended_cannot_be_truncated(table: str, connection: Any) -> None:
+    with pytest.raises(asyncpg.RestrictViolationError, match="is append-only"):
+        await connection.execute(f"TRUNCATE {table}")
+
+
+async def test_an_insert_cannot_turn_into_an_update(connection: Any) -> None:
+    (row,) = await append(connection, CLAIMED)
+    upsert = f"{INSERT} ON CONFLICT (originator_id, originator_version) DO UPDATE SET topic = 'AccountOpened'"
+    with pytest.raises(asyncpg.RestrictViolationError, match="is append-only"):
+        await connection.execute(upsert, row.stream_id, row.version, "NameClaimed", b"{}")
+
+
+# Nothing is dropped.
+
+
+async def test_a_version_that_is_taken_is_an_error_and_nothing_is_appended(connection: Any) -> None:
+    """Lesson 16."""
+    (row,) = await append(connection, CLAIMED)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await append(connection, NameReleased(UUID(int=1)), CLAIMED, stream_id=row.stream_id)
+    assert [row] == await store.read_log(connection)
+
+
+async def test_a_command_id_that_is_taken_is_an_error(connection: Any) -> None:
+    """Lesson 16."""
+    logged = store.LoggedCommand(
+        new_id(), "CloseAccount", None, None, None, None, None, "accepted", "{}", datetime.now(UTC)
+    )
+    await run_together(connection, [store.log_commands([logged])])
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await run_together(connection, [store.log_commands([logged])])
+
+
+async def test_what_was_appended_is_read_back(connection: Any) -> None:
+    first = await append(connection, CLAIMED, NameReleased(UUID(int=1)))
+    second = await append(connection, CLAIMED, stream_id=first[0].stream_id, after_version=2)
+    await append(connection, CLAIMED)
+    assert [*first, *second] == await store.read_stream(connection, first[0].stream_id)
+    assert second == await store.read_stream(connection, first[0].stream_id, after_version=2)
+
+
+async def test_the_log_is_read_in_pages_that_leave_nothing_out(connection: Any) -> None:
+    appended = [row for _ in range(5) for row in await append(connection, CLAIMED, CLAIMED)]
+    found: list[Recorded] = []
+    while page := await store.read_log(connection, after_position=found[-1].position if found else 0, limit=3):
+        found += page
+    assert appended == found
+
+
+async def test_heads_are_locked_read_and_replaced(connection: Any) -> None:
+    stream_id = new_id()
+    (row,) = await append(connection, AccountOpened(UUID(int=1), "USD"), stream_id=stream_id)
+    heads = store.fold_heads([row])
+    await run_together(connection, [store.replace_heads(heads)])
+    assert heads == await store.lock_heads(connection, [stream_id, new_id()])
+    assert heads == await store.read_heads(connection, [stream_id, new_id()])
+    assert heads == await store.fold_streams(connection, [stream_id, new_id()])
+
+
+async def test_people_read_events_as_json(connection: Any) -> None:
+    (row,) = await append(connection, AccountOpened(UUID(int=1), "EUR"))
+    found = await connection.fetchrow("SELECT *, state->>'currency' AS currency FROM events")
+    seen = (found["position"], found["stream_id"], found["version"], found["topic"], found["currency"])
+    assert (row.position, row.stream_id, 1, "AccountOpened", "EUR") == seen
+
+
+# Positions come in order, and so does time.
+
+
+async def recorded_times(connection: Any) -> list[datetime]:
+    rows = await connection.fetch("SELECT recorded_at FROM stored_events ORDER BY notification_id")
+    return [row[0] for row in rows]
+
+
+async def test_time_never_decreases_with_the_position(connection: Any, another: Connect) -> None:
+    writers = [await another() for _ in range(4)]
+
+    async def write(number: int, writer: Any) -> None:
+        for _ in range(25):
+            await (insert(writer) if number % 2 else append(writer, CLAIMED, CLAIMED))
+
+    await asyncio.gather(*(write(number, writer) for number, writer in enumerate(writers)))
+    times_seen = await recorded_times(connection)
+    assert 150 == len(times_seen)
+    assert sorted(times_seen) == times_seen
+
+
+@pytest.mark.parametrize("write", [append, insert], ids=["ours", "another program's"])
+async def test_time_stands_still_when_the_clock_has_been_set_back(write: Any, connection: Any) -> None:
+    future = datetime.now(UTC) + timedelta(hours=1)
+    await connection.execute(
+        """INSERT INTO stored_events (originator_id, originator_version, topic, state, recorded_at)
+           VALUES ($1, 1, 'NameClaimed', $2, $3)""",
+        new_id(),
+        encode(CLAIMED),
+        future,
+    )
+    await (append(connection, CLAIMED) if write is append else insert(connection))
+    assert [future, future] == await recorded_times(connection)
+
+
+@pytest.mark.parametrize("write", [append, insert], ids=["ours", "another program"])
+async def test_a_second_writer_waits_for_the_first_so_positions_become_visible_in_order(
+    write: Any, connection: Any, another: Connect
+) -> None:
+    """Lesson 9: also a program that only knows INSERT."""
+    one, two = await another(), await another()
+    transaction = one.transaction()
+    await transaction.start()
+    await insert(one)
+    waiting = asyncio.create_task(append(two, CLAIMED) if write is append else insert(two))
+    await until(lambda: is_blocked(connection, two))
+    assert ([], False) == (await store.read_log(connection), waiting.done())
+
+    await insert(one)
+    await transaction.commit()
+    await waiting
+    writers = await connection.fetch("SELECT xmin::text FROM stored_events ORDER BY notification_id")
+    assert writers[0] == writers[1] != writers[2]
+
+
+async def test_readers_do_not_wait_for_writers(connection: Any, another: Connect) -> None:
+    one = await another()
+    async with one.transaction():
+        await insert(one)
+        assert [] == await asyncio.wait_for(store.read_log(connection), 5)
+
+
+async def test_a_position_that_was_drawn_past_the_lock_is_noticed(connection: Any, another: Connect) -> None:
+    """Positions of one transaction are in a row, or the log would not be in order."""
+    other = await another()
+    await other.execute("ALTER SEQUENCE stored_events_notification_id_seq INCREMENT BY 2")
+    with pytest.raises(asyncpg.RaiseError, match="without the append lock"):
+        await append(connection, CLAIMED, CLAIMED)
+
+
+async def lock_and_insert(connection: Any) -> None:
+    """As the `eventsourcing` library does it."""
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE stored_events IN EXCLUSIVE MODE")
+        await insert(connection)
+
+
+async def test_a_program_that_locks_the_table_first_holds_ours_up_and_no_more(
+    connection: Any, another: Connect
+) -> None:
+    one, two = await another(), await another()
+    async with one.transaction():
+        await one.execute("LOCK TABLE stored_events IN EXCLUSIVE MODE")
+        waiting = asyncio.create_task(append(two, CLAIMED))
+        await until(lambda: is_blocked(connection, two))
+        await insert(one)
+    assert 1 == len(await waiting)
+
+
+async def test_ours_holds_a_program_that_locks_the_table_up_and_no_more(connection: Any, another: Connect) -> None:
+    one, two = await another(), await another()
+    async with one.transaction():
+        await append(one, CLAIMED)
+        waiting = asyncio.create_task(lock_and_insert(two))
+        await until(lambda: is_blocked(connection, two))
+        await append(one, CLAIMED)
+    await waiting
+    assert 3 == len(await store.read_log(connection))
+
+
+async def test_programs_that_lock_the_table_and_ours_never_deadlock(connection: Any, another: Connect) -> None:
+    one, two, three = await another(), await another(), await another()
+
+    async def repeat(write: Any, writer: Any) -> None:
+        for _ in range(40):
+            await write(writer)
+
+    await asyncio.gather(
+        repeat(lock_and_insert, one), repeat(insert, two), repeat(lambda writer: append(writer, CLAIMED), three)
+    )
+    assert 120 == len(await store.read_log(connection))
+
+
+async def test_an_index_can_be_built_while_events_are_appended(connection: Any, another: Connect) -> None:
+    """Lesson 19."""
+    writer = await another()
+    built = asyncio.create_task(connection.execute("CREATE INDEX CONCURRENTLY topics ON stored_events (topic)"))
+    written = 0
+    while not built.done() or written == 0:
+        await append(writer, CLAIMED)
+        written += 1
+    await built
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'topics'::regclass"
+    assert (True, written) == (await connection.fetchval(valid), len(await store.read_log(connection)))
+
+
+# One database, several ledgers; several starts.
+
+
+async def test_two_schemas_of_one_database_are_two_ledgers(
+    settings: Settings, connection: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = settings.model_copy(update={"ledger_schema": "second"})
+    await migrate_at_once(other, tmp_path_factory, 1)
+    async with open_runtime(settings) as first, open_runtime(other) as second:
+        assert (True, True) == (await ensure_first_admin(first), await ensure_first_admin(second))
+        assert (False, False) == (await ensure_first_admin(first), await ensure_first_admin(second))
+    counts = [await connection.fetchval(f"SELECT count(*) FROM {name}.stored_events") for name in ("ledger", "second")]
+    assert [3, 3] == counts
+    public = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    assert 0 == await connection.fetchval(public)
+
+
+async def test_writers_of_two_schemas_do_not_wait_for_each_other(
+    settings: Settings, another: Connect, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = settings.model_copy(update={"ledger_schema": "second"})
+    await migrate_at_once(other, tmp_path_factory, 1)
+    one, two = await another(), await connect(other)
+    try:
+        async with one.transaction():
+            await insert(one)
+            await asyncio.wait_for(append(two, CLAIMED), 5)
+    finally:
+        await two.close()
+
+
+async def test_several_migrations_at_once_all_succeed(
+    settings: Settings, connection: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    fresh = settings.model_copy(update={"ledger_schema": "fresh"})
+    await migrate_at_once(fresh, tmp_path_factory, 3)
+    assert 1 == await connection.fetchval("SELECT count(*) FROM fresh.alembic_version")
+    assert 0 == await connection.fetchval("SELECT count(*) FROM fresh.stored_events")
+
+
+async def migrate_at_once(settings: Settings, folders: pytest.TempPathFactory, count: int) -> None:
+    """Run `ledger migrate` in so many processes."""
+    async with AsyncExitStack() as stack:
+        variables = {**settings.environment(), "LEDGER_SCHEMA": settings.ledger_schema}
+        running = [stack.enter_context(ledger(folders.mktemp("migrate"), "migrate", **variables)) for _ in range(count)]
+        statuses = [await one.status() for one in running]
+        assert [0] * count == statuses, [one.lines for one in running]
+
+
+# Columns as array literals.
+
+any_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+odd_text = st.sampled_from(
+    [
+        "",
+        "NULL",
+        "null",
+        '"',
+        "\\",
+        '\\"',
+        "{",
+        "}",
+        "{}",
+        "{a,b}",
+        ",",
+        " ",
+        "\t\n",
+        "'",
+        "$1",
+        "a\\",
+        "\u2028",
+        "\U0001f600",
+    ]
+)
+zones = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=11))])
+DAYS = timedelta(days=2)  # that UTC does not run out of years in any zone
+any_time = st.datetimes(timezones=zones, min_value=datetime.min + DAYS, max_value=datetime.max - DAYS)
+
+
+async def there_and_back(connection: Any, kind: str, literal: str) -> list[Any]:
+    """What PostgreSQL reads from an array literal."""
+    rows = await connection.fetch(f"SELECT * FROM unnest($1::text::{kind}[])", literal)
+    return [row[0] for row in rows]
+
+
+@ON_A_CONNECTION_OF_ITS_OWN
+@hypothesis.given(values=st.lists(st.none() | any_text | odd_text))
+async def test_any_text_goes_there_and_back(values: list[str | None], connection: Any) -> None:
+    assert values == await there_and_back(connection, "text", texts(values))
+
+
+@ON_A_CONNECTION_OF_ITS_OWN
+@hypothesis.given(values=st.lists(st.none() | st.binary()))
+async def test_any_bytes_go_there_and_back(values: list[bytes | None], connection: Any) -> None:
+    assert values == await there_and_back(connection, "bytea", blobs(values))
+
+
+@ON_A_CONNECTION_OF_ITS_OWN
+@hypothesis.given(values=st.lists(st.none() | any_time))
+async def test_any_time_goes_there_and_back(values: list[datetime | None], connection: Any) -> None:
+    assert values == await there_and_back(connection, "timestamptz", times(values))
+
+
+@ON_A_CONNECTION_OF_ITS_OWN
+@hypothesis.given(values=st.lists(st.none() | st.integers(-(2**63), 2**63 - 1)))
+async def test_any_integer_goes_there_and_back(values: list[int | None], connection: Any) -> None:
+    assert values == await there_and_back(connection, "bigint", integers(values))
+
+
+@ON_A_CONNECTION_OF_ITS_OWN
+@hypothesis.given(values=st.lists(st.none() | st.uuids()))
+async def test_any_id_goes_there_and_back(values: list[UUID | None], connection: Any) -> None:
+    assert values == await there_and_back(connection, "uuid", uuids(values))
+
+
+async def test_truth_goes_there_and_back(connection: Any) -> None:
+    values = [True, None, False]
+    assert values == await there_and_back(connection, "boolean", integers(values))
+
+
+def a_table(name: str, rows: Iterable[tuple[int, str]]) -> Statement:
+    """A statement that fills a table."""
+    given = list(rows)
+    return Statement(
+        f"INSERT INTO {name} (number, word) SELECT * FROM {columns('bigint', 'text')}",
+        (integers(number for number, _ in given), texts(word for _, word in given)),
+    )
+
+
+async def test_statements_run_together_each_with_its_own_values(connection: Any) -> None:
+    """More than ten values: $1 is not the beginning of $10."""
+    names = [f"words_{number}" for number in range(7)]
+    for name in names:
+        await connection.execute(f"CREATE TEMPORARY TABLE {name} (number bigint, word text)")
+    expected = {name: [(number, f"{name} {number}") for number in range(3)] for name in names}
+    await run_together(connection, [a_table(name, rows) for name, rows in expected.items()])
+    found = {name: [tuple(row) for row in await connection.fetch(f"SELECT * FROM {name}")] for name in names}
+    assert expected == found
+
+
+async def test_of_statements_that_run_together_all_have_an_effect_or_none(connection: Any) -> None:
+    await connection.execute("CREATE TEMPORARY TABLE words (number bigint PRIMARY KEY, word text)")
+    await connection.execute("CREATE TEMPORARY TABLE others (number bigint, word text)")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await run_together(connection, [a_table("others", [(1, "a")]), a_table("words", [(1, "a"), (1, "b")])])
+    assert 0 == await connection.fetchval("SELECT count(*) FROM others")
+
+
+async def test_no_statements_are_nothing_to_run(connection: Any) -> None:
+    await run_together(connection, [])
