@@ -1,36 +1,34 @@
 """The pure part of a group commit: commands are decided in order of arrival, each seeing what those before it did."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 from uuid import UUID
 
-from ledger.commands.decider import Command, Decision
-from ledger.errors import Refused
+from ledger.commands.decider import Claim, Command, Decision
+from ledger.errors import Refused, StaleClaimError
 from ledger.events import Event, Recorded, evolve
-from ledger.store import NO_STREAM, Head, Reservation
-
-
-class Appended(NamedTuple):
-    """An event on its way into the log: its place in its stream is known, its position is not yet."""
-
-    stream_id: UUID
-    version: int
-    event: Event
-    command_id: UUID
+from ledger.store import NO_STREAM, Head
 
 
 @dataclass(slots=True)
 class Batch:
-    """The heads of all streams that the commands read, and what the commands append to them."""
+    """The heads of all streams that the commands read, and what the commands append to them.
+
+    `command_ids` names, for each appended event, the command that it came from.
+    """
 
     heads: dict[UUID, Head]
     changed: dict[UUID, Head] = field(default_factory=dict)
-    appended: list[Appended] = field(default_factory=list)
+    appended: list[Recorded] = field(default_factory=list)
+    command_ids: list[UUID] = field(default_factory=list)
 
-    def decide(self, command: Command, command_id: UUID) -> Decision | Refused | Exception:
-        """Decide one command and take its events in; a refusal or a fault leaves all as it was."""
-        states = {stream: self._head(stream).state for stream in command.streams()}
+    def decide(self, command: Command, command_id: UUID, claim: Claim | None = None) -> Decision | Refused | Exception:
+        """Decide one command and take its events in; a refusal or a fault leaves all as it was.
+
+        A claim that does not hold is a `StaleClaimError`, whatever the command.
+        """
+        if claim is not None and not claim.holds(self._head(claim.user_id).state):
+            return StaleClaimError()
+        states = {stream: self._head(stream).state for stream in (*command.streams(), *command.creates())}
         try:
             decision = command.decide(states)
         except Exception as error:  # noqa: BLE001 - the submitter of this command gets it, its neighbours go on
@@ -41,13 +39,6 @@ class Batch:
             self._append(stream_id, event, command_id)
         return decision
 
-    def recorded(self, reservation: Reservation) -> list[Recorded]:
-        """The appended events with the positions that were reserved for them."""
-        return [
-            Recorded(position, row.stream_id, row.version, reservation.recorded_at, row.event)
-            for position, row in enumerate(self.appended, reservation.first_position)
-        ]
-
     def _head(self, stream_id: UUID) -> Head:
         return self.changed.get(stream_id) or self.heads.get(stream_id, NO_STREAM)
 
@@ -55,9 +46,5 @@ class Batch:
         head = self._head(stream_id)
         version = head.version + 1
         self.changed[stream_id] = Head(version, evolve(head.state, event))
-        self.appended.append(Appended(stream_id, version, event, command_id))
-
-
-def last_positions(appended: Iterable[Appended], reservation: Reservation) -> Mapping[UUID, int]:
-    """The position of each command's last event."""
-    return {row.command_id: position for position, row in enumerate(appended, reservation.first_position)}
+        self.appended.append(Recorded(len(self.appended), stream_id, version, None, event))
+        self.command_ids.append(command_id)

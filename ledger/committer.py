@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,25 +18,30 @@ import structlog
 from asyncpg import Connection
 
 from ledger import credentials, errors, store
-from ledger.batch import Batch, last_positions
-from ledger.commands.decider import Command, Decision
+from ledger.batch import Batch
+from ledger.commands.decider import Claim, Command, Decision
 from ledger.database import UNREACHABLE
-from ledger.errors import DatabaseError, LedgerError, OverloadedError, Refusal, Refused
+from ledger.errors import DatabaseError, LedgerError, OverloadedError, Refusal, Refused, StaleCommandError
 from ledger.events import encode
 from ledger.projections import apply_inline
-from ledger.statements import run_together
-from ledger.store import LoggedCommand
+from ledger.statements import Statement
+from ledger.store import NO_STREAM, Head, LoggedCommand, StreamChangedError
 
 MAX_ATTEMPTS = 4  # of one command, whatever fails
+LOCKED_BATCHES = 100  # after another worker came between reading and writing
+CACHED_HEADS = 20_000  # some 10 MB
 MAX_RECONNECT_PAUSE_SECONDS = 0.5
 
 log = structlog.get_logger()
 _refusals = msgspec.json.Decoder(tuple[Refusal, ...])
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a command comes from, for the command log. `request_hash` is there if its client may repeat it."""
+class Origin(msgspec.Struct, frozen=True):
+    """Where a command comes from, for the command log. `request_hash` is there if its client may repeat it.
+
+    A `claim` is checked in the transaction itself, so it needs no look-up before. It is for new commands only: what a
+    repeated one is answered does not depend on it.
+    """
 
     command_id: UUID
     actor_id: UUID | None = None
@@ -45,10 +49,10 @@ class Origin:
     jti: UUID | None = None
     request_id: str | None = None
     request_hash: bytes | None = None
+    claim: Claim | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """A command was carried out. `position` is that of its last event, if it has any and they are new."""
 
     result: Mapping[str, Any]
@@ -106,6 +110,8 @@ class Committer:
         self._work = asyncio.Event()
         self._closing = False
         self._connection: Connection[Any] | None = None
+        self._locked_batches = 0
+        self._heads: dict[UUID, Head] = {}  # as this worker last saw or made them
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -137,14 +143,17 @@ class Committer:
 
     async def _run(self) -> None:
         while True:
-            await self._work.wait()
-            await asyncio.sleep(0)  # what arrived in the same tick of the loop shares the transaction
-            if self._queue:
-                await self._commit(self._next_batch())
-            elif self._closing:
-                return
-            else:
+            if not self._queue:
+                if self._closing:
+                    return
                 self._work.clear()
+                await self._work.wait()
+                await asyncio.sleep(0)  # what arrives in the same tick of the loop shares the transaction
+            else:
+                # At once: while PostgreSQL writes this batch, the loop can send the answers of the last one.
+                await self._commit(self._next_batch())
+                if len(self._heads) > CACHED_HEADS:
+                    self._heads.clear()
 
     def _next_batch(self) -> list[_Pending]:
         return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
@@ -155,18 +164,25 @@ class Committer:
         except UNREACHABLE as error:
             await self._disconnect()
             await self._try_again(batch, error)
+        except StreamChangedError as error:
+            self._locked_batches = LOCKED_BATCHES
+            await self._try_again(batch, error)
         except LedgerError as error:
             self._finish(batch, [error] * len(batch))
         except Exception as error:  # noqa: BLE001 - the transaction is rolled back: find the guilty one
             for pending in batch:
                 await self._try_again([pending], error)
         else:
+            if any(isinstance(answer, StaleCommandError) for answer in answers):
+                self._heads.clear()  # nothing was written, so nothing told whether it is this worker that is behind
             self._finish(batch, answers)
 
     async def _try_again(self, batch: Sequence[_Pending], error: BaseException) -> None:
+        self._heads.clear()
         for pending in batch:
             pending.attempts += 1
-        log.warning("transaction failed", commands=len(batch), error=type(error).__name__, exc_info=error)
+        if not isinstance(error, StreamChangedError):  # that is how workers meet, and no trouble
+            log.warning("transaction failed", commands=len(batch), error=type(error).__name__, exc_info=error)
         if any(pending.attempts >= MAX_ATTEMPTS for pending in batch):
             self._finish(batch, [DatabaseError(f"gave up after {MAX_ATTEMPTS} attempts")] * len(batch))
         else:
@@ -178,12 +194,33 @@ class Committer:
             pending.answer(answer)
 
     async def _transact(self, batch: Sequence[_Pending]) -> list[Answer]:
+        """Carry out a batch, in one round trip if this worker knows all the heads that it needs.
+
+        What it knows may be old: then the write finds out and changes nothing, and this batch and the next ones are
+        carried out in transactions that have the append lock before they read. Workers on the same hot accounts wait
+        for each other that way, instead of working in vain.
+        """
         connection = await self._connected()
-        async with connection.transaction():
-            known = await _known(connection, batch)
-            fresh = [pending for pending in batch if pending.origin.command_id not in known]
-            carried_out = dict(zip(fresh, await _carry_out(connection, fresh), strict=True)) if fresh else {}
-        return [carried_out[pending] if pending in carried_out else _replay(pending, known) for pending in batch]
+        if not self._locked_batches:
+            return await self._answers(connection, batch, self._heads)
+        self._locked_batches -= 1
+        try:
+            await store.begin_locked(connection)
+            answers = await self._answers(connection, batch, {})
+        except BaseException:
+            await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
+        return answers
+
+    async def _answers(
+        self, connection: "Connection[Any]", batch: Sequence[_Pending], heads: dict[UUID, Head]
+    ) -> list[Answer]:
+        """Each command's answer: the one it had before, or what comes of it now."""
+        known = await _known(connection, batch)
+        fresh = [pending for pending in batch if pending.origin.command_id not in known]
+        new = dict(zip(fresh, await _carry_out(connection, fresh, heads), strict=True)) if fresh else {}
+        return [new[pending] if pending in new else _replay(pending, known) for pending in batch]
 
     async def _connected(self) -> "Connection[Any]":
         if self._connection is not None and not self._connection.is_closed():
@@ -219,48 +256,49 @@ def _replay(pending: _Pending, known: Mapping[UUID, LoggedCommand]) -> Answer:
     if row.request_hash != pending.origin.request_hash:
         return Refused(errors.idempotency_key_reused())
     if row.outcome == "refused":
-        return Refused(*_refusals.decode(row.result))
+        return Refused(*_refusals.decode(row.result), replayed=True)
+    assert row.recorded_at is not None  # noqa: S101 - it was read from the log
     return Outcome(msgspec.json.decode(row.result), row.recorded_at, replayed=True)
 
 
-async def _carry_out(connection: "Connection[Any]", fresh: Sequence[_Pending]) -> list[Answer]:
-    """Decide, and write all there is to write; the caller commits."""
+async def _carry_out(connection: "Connection[Any]", fresh: Sequence[_Pending], heads: dict[UUID, Head]) -> list[Answer]:
+    """Read what is not among the heads, decide, write all there is to write, and take the new heads over."""
     streams = {stream for pending in fresh for stream in pending.command.streams()}
-    batch = Batch(await store.lock_heads(connection, streams))
-    verdicts = [batch.decide(pending.command, pending.origin.command_id) for pending in fresh]
-    logged = [
-        (pending, verdict)
-        for pending, verdict in zip(fresh, verdicts, strict=True)
-        if isinstance(verdict, Decision | Refused)
-    ]
+    streams |= {pending.origin.claim.user_id for pending in fresh if pending.origin.claim is not None}
+    if unknown := streams - heads.keys():
+        heads |= await store.read_heads(connection, unknown)
+    batch = Batch(heads)
+    verdicts = [batch.decide(pending.command, pending.origin.command_id, pending.origin.claim) for pending in fresh]
+    decided = list(zip(fresh, verdicts, strict=True))
+    logged = [_logged(pending, verdict) for pending, verdict in decided if isinstance(verdict, Decision | Refused)]
     if not logged:
         return [verdict for verdict in verdicts if isinstance(verdict, Exception)]
-    reservation = await store.reserve(connection, len(batch.appended))
-    at = reservation.recorded_at
-    recorded = batch.recorded(reservation)
-    decisions = [verdict for _, verdict in logged if isinstance(verdict, Decision)]
-    secrets = [decision.credential for decision in decisions if decision.credential is not None]
-    statements = [store.log_commands([_logged(pending, verdict, at) for pending, verdict in logged])]
-    if recorded:
-        statements += [
-            store.append_events(recorded, [row.command_id for row in batch.appended]),
-            store.replace_heads(batch.changed),
-            *apply_inline(recorded),
-            *credentials.store(secrets, recorded),
-        ]
-    await run_together(connection, statements)
-    positions = last_positions(batch.appended, reservation)
+    secrets = [verdict.credential for verdict in verdicts if isinstance(verdict, Decision) and verdict.credential]
+    statements = [store.log_commands(logged), *_appends(batch), *credentials.store(secrets, batch.appended)]
+    read = {stream: heads.get(stream, NO_STREAM).version for stream in streams - batch.changed.keys()}
+    reservation = await store.write(connection, read, len(batch.appended), statements)
+    heads |= {stream: head for stream, head in batch.changed.items() if stream in streams}
+    last = {command_id: number for number, command_id in enumerate(batch.command_ids, reservation.first_position)}
     return [
-        Outcome(verdict.result, at, positions.get(pending.origin.command_id))
+        Outcome(verdict.result, reservation.recorded_at, last.get(pending.origin.command_id))
         if isinstance(verdict, Decision)
         else verdict
-        for pending, verdict in zip(fresh, verdicts, strict=True)
+        for pending, verdict in decided
     ]
 
 
-def _logged(pending: _Pending, verdict: Decision | Refused, recorded_at: datetime) -> LoggedCommand:
+def _appends(batch: Batch) -> list[Statement]:
+    if not batch.appended:
+        return []
+    return [
+        store.append_events(batch.appended, batch.command_ids),
+        *store.replace_heads(batch.changed, batch.heads.keys()),
+        *apply_inline(batch.appended),
+    ]
+
+
+def _logged(pending: _Pending, verdict: Decision | Refused) -> LoggedCommand:
     origin = pending.origin
-    accepted = isinstance(verdict, Decision)
     return LoggedCommand(
         origin.command_id,
         pending.command.name,
@@ -269,7 +307,6 @@ def _logged(pending: _Pending, verdict: Decision | Refused, recorded_at: datetim
         origin.jti,
         origin.request_id,
         origin.request_hash,
-        "accepted" if accepted else "refused",
+        "accepted" if isinstance(verdict, Decision) else "refused",
         encode(verdict.result if isinstance(verdict, Decision) else verdict.refusals).decode(),
-        recorded_at,
     )

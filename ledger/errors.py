@@ -22,9 +22,10 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
 class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
     """A command was refused, for one or more reasons, and nothing has changed."""
 
-    def __init__(self, *refusals: Refusal) -> None:
+    def __init__(self, *refusals: Refusal, replayed: bool = False) -> None:
         super().__init__(", ".join(refusal.code for refusal in refusals))
         self.refusals = refusals
+        self.replayed = replayed
 
 
 class LedgerError(Exception):
@@ -33,6 +34,10 @@ class LedgerError(Exception):
 
 class StaleCommandError(LedgerError):
     """The command was made from a reading that has changed since: read again and make it anew."""
+
+
+class StaleClaimError(LedgerError):
+    """The caller is not, or not any more, who the token says: look up who that is now."""
 
 
 class DatabaseError(LedgerError):

@@ -49,11 +49,12 @@ class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """A token whose signature and shape are right, with its ids parsed."""
+    """A token whose signature and shape are right, with its ids and roles parsed."""
 
     user_id: UUID
     jti: UUID
     session_id: UUID
+    roles: frozenset[str]
     claims: Claims
 
 
@@ -98,7 +99,8 @@ class Signer:
                 },
             )
             claims = msgspec.convert(payload, Claims, strict=True)
-            return Verified(parse_id(claims.sub), parse_id(claims.jti), parse_id(claims.sid), claims)
+            roles = frozenset(claims.roles.split(","))
+            return Verified(parse_id(claims.sub), parse_id(claims.jti), parse_id(claims.sid), roles, claims)
         except (jwt.PyJWTError, msgspec.ValidationError, ValueError):
             raise InvalidTokenError from None
 

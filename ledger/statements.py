@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from asyncpg import Connection
+from asyncpg import Connection, Record
 
 
 class Statement(NamedTuple):
@@ -21,11 +21,16 @@ class Statement(NamedTuple):
     values: tuple[str, ...]
 
 
-async def run_together(connection: "Connection[Any]", statements: Sequence[Statement]) -> None:
-    """Run statements that do not depend on each other's effects as one (WITH queries, PostgreSQL manual 7.8)."""
-    if statements:
-        sql = _combined(tuple((statement.sql, len(statement.values)) for statement in statements))
-        await connection.execute(sql, *(value for statement in statements for value in statement.values))
+async def run_together(connection: "Connection[Any]", reserved: Statement, statements: Sequence[Statement]) -> Record:
+    """Run statements that do not depend on each other's effects as one (WITH queries, PostgreSQL manual 7.8).
+
+    All of them can refer to the one row of `reserved`, which is also the result.
+    """
+    batch = [reserved, *statements]
+    sql = _combined(tuple((statement.sql, len(statement.values)) for statement in batch))
+    row: Record | None = await connection.fetchrow(sql, *(value for statement in batch for value in statement.values))
+    assert row is not None  # noqa: S101 - `reserved` has one row
+    return row
 
 
 def columns(*types: str) -> str:
@@ -76,9 +81,10 @@ def _quoted(text: str) -> str:
 def _combined(statements: tuple[tuple[str, int], ...]) -> str:
     parts, offset = [], 0
     for number, (sql, count) in enumerate(statements):
-        parts.append(f"s{number} AS ({_renumbered(sql, offset)})")
+        name = f"s{number} AS" if number else "reserved AS MATERIALIZED"
+        parts.append(f"{name} ({_renumbered(sql, offset)})")
         offset += count
-    return f"WITH {', '.join(parts)} SELECT"
+    return f"WITH {', '.join(parts)} SELECT * FROM reserved"
 
 
 def _renumbered(sql: str, offset: int) -> str:

@@ -2,7 +2,8 @@
 
 Nothing is ever appended in silence or in part: a version that is taken is a unique violation. Positions become
 visible in order, because whoever appends holds the append lock from before the first position to the commit, so a
-reader that has seen position n will never miss a smaller one. `recorded_at` never decreases with the position.
+reader that has seen position n will never miss a smaller one. What a decision was based on is looked at once more under
+that lock, so two writers who read the same never both write. `recorded_at` never decreases with the position.
 """
 
 from collections import defaultdict
@@ -11,13 +12,19 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import asyncpg
 from asyncpg import Connection, Record
 
 from ledger.database import Reader
 from ledger.events import TOPICS, Recorded, State, decode_event, decode_state, encode, evolve
-from ledger.statements import Statement, blobs, columns, integers, texts, times, uuids, words
+from ledger.events.transfers import Transfer
+from ledger.statements import Statement, blobs, columns, integers, run_together, texts, uuids, words
 
 READ_LIMIT = 10_000
+
+
+class StreamChangedError(Exception):
+    """A stream has another version than the one that a decision was based on."""
 
 
 class Head(NamedTuple):
@@ -31,14 +38,14 @@ NO_STREAM = Head(0, None)
 
 
 class Reservation(NamedTuple):
-    """Positions `first_position` and up, and the time at which all of the transaction is recorded."""
+    """Where and when a transaction's events were recorded: at `first_position` and the positions after it."""
 
     first_position: int
     recorded_at: datetime
 
 
 class LoggedCommand(NamedTuple):
-    """A row of the command log: who wanted what, and what came of it. `result` is JSON."""
+    """A row of the command log: who wanted what, and what came of it. `result` is JSON; a new row has no time yet."""
 
     command_id: UUID
     name: str
@@ -49,78 +56,106 @@ class LoggedCommand(NamedTuple):
     request_hash: bytes | None
     outcome: str
     result: str
-    recorded_at: datetime
-
-
-async def lock_heads(connection: "Connection[Any]", stream_ids: Collection[UUID]) -> dict[UUID, Head]:
-    """The heads of these streams, locked until the transaction ends. In order of their ids, so nobody deadlocks.
-
-    A stream that is not there cannot be locked; two who create it at once are told apart by its version 1.
-    """
-    rows = await connection.fetch(
-        """SELECT originator_id, version, topic, state FROM stream_heads
-           WHERE originator_id = ANY($1) ORDER BY originator_id FOR UPDATE""",
-        stream_ids,
-    )
-    return {row[0]: Head(row[1], decode_state(row[2], row[3])) for row in rows}
+    recorded_at: datetime | None = None
 
 
 async def read_heads(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID, Head]:
-    """The heads of these streams as they are now, without a lock."""
+    """The heads of those of these streams that there are; short streams keep none and are folded from their events."""
     rows = await reader.fetch(
         "SELECT originator_id, version, topic, state FROM stream_heads WHERE originator_id = ANY($1)",
         stream_ids,
     )
-    return {row[0]: Head(row[1], decode_state(row[2], row[3])) for row in rows}
+    heads = {row[0]: Head(row[1], decode_state(row[2], row[3])) for row in rows}
+    if rest := [stream_id for stream_id in stream_ids if stream_id not in heads]:
+        heads |= await _fold_streams(reader, rest)
+    return heads
 
 
-async def reserve(connection: "Connection[Any]", count: int) -> Reservation:
-    """Take the append lock, which is held to the end of the transaction, and `count` positions in a row."""
-    row = await connection.fetchrow("SELECT first_position, recorded_at FROM reserve_positions($1)", count)
-    assert row is not None  # noqa: S101 - the function always returns one row
-    return Reservation(row[0], row[1])
+async def begin_locked(connection: "Connection[Any]") -> None:
+    """Begin a transaction that has the append lock from the start: what it reads, nobody else can change."""
+    await connection.execute(
+        """BEGIN; LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
+           SELECT pg_advisory_xact_lock('stored_events'::regclass::oid::bigint)"""
+    )
 
 
-def append_events(recorded: Sequence[Recorded], command_ids: Sequence[UUID]) -> Statement:
-    """Insert events whose positions were reserved in this transaction; each with the command it came from."""
+async def write(
+    connection: "Connection[Any]", read: Mapping[UUID, int], count: int, statements: Sequence[Statement]
+) -> Reservation:
+    """Append `count` events, and all that goes with them, in one statement, which is a transaction if none has begun.
+
+    `read` are the versions, 0 for none, of streams that were read and are not appended to. If one of them has another
+    version by now, or a stream that is appended to has, `StreamChangedError` is raised and nothing has changed.
+    """
+    reserve = Statement(
+        """SELECT first_position, recorded_at
+           FROM reserve_positions($1::text::bigint, $2::text::uuid[], $3::text::bigint[])""",
+        (str(count), uuids(read), integers(read.values())),
+    )
+    try:
+        return Reservation(*await run_together(connection, reserve, statements))
+    except asyncpg.SerializationError as error:
+        raise StreamChangedError from error
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name in {"stored_events_pkey", "entries_pkey"}:  # one version; WITH has no order
+            raise StreamChangedError from error
+        raise
+
+
+def append_events(appended: Sequence[Recorded], command_ids: Sequence[UUID]) -> Statement:
+    """Insert events at the reserved positions, each with the command it came from."""
     return Statement(
-        f"""INSERT INTO stored_events (notification_id, originator_id, originator_version, recorded_at, topic,
-                                       state, command_id)
-            SELECT * FROM {columns("bigint", "uuid", "bigint", "timestamptz", "text", "bytea", "uuid")}""",
+        f"""INSERT INTO stored_events (notification_id, originator_id, originator_version, topic, state, command_id,
+                                       recorded_at)
+            SELECT first_position + number, stream_id, version, topic, state, command_id, recorded_at
+            FROM {columns("bigint", "uuid", "bigint", "text", "bytea", "uuid")}
+                 AS new(number, stream_id, version, topic, state, command_id), reserved ORDER BY number""",
         (
-            integers(row.position for row in recorded),
-            uuids(row.stream_id for row in recorded),
-            integers(row.version for row in recorded),
-            times([row.recorded_at for row in recorded]),
-            words(TOPICS[type(row.event)] for row in recorded),
-            blobs(encode(row.event) for row in recorded),
+            integers(row.position for row in appended),
+            uuids(row.stream_id for row in appended),
+            integers(row.version for row in appended),
+            words(TOPICS[type(row.event)] for row in appended),
+            blobs(encode(row.event) for row in appended),
             uuids(command_ids),
         ),
     )
 
 
-def replace_heads(heads: Mapping[UUID, Head]) -> Statement:
-    """Write the new heads of locked streams, and of new ones."""
-    return Statement(
-        f"""INSERT INTO stream_heads (originator_id, version, topic, state)
-            SELECT * FROM {columns("uuid", "bigint", "text", "bytea")}
-            ON CONFLICT (originator_id) DO UPDATE SET version = excluded.version, state = excluded.state""",
-        (
-            uuids(heads),
-            integers(head.version for head in heads.values()),
-            words(TOPICS[type(head.state)] for head in heads.values() if head.state is not None),
-            blobs(encode(head.state) for head in heads.values()),
-        ),
+def replace_heads(heads: Mapping[UUID, Head], existing: Collection[UUID] = ()) -> list[Statement]:
+    """Write the new heads of streams; it takes half as long for those that are named as existing.
+
+    A transfer has so few events that a head would be one more: it gets none.
+    """
+    kept = {stream_id: head for stream_id, head in heads.items() if not isinstance(head.state, Transfer)}
+    old = {stream_id: head for stream_id, head in kept.items() if stream_id in existing}
+    new = {stream_id: head for stream_id, head in kept.items() if stream_id not in existing}
+    return [Statement(sql, _head_columns(some)) for sql, some in ((_UPDATE_HEADS, old), (_UPSERT_HEADS, new)) if some]
+
+
+_UPDATE_HEADS = f"""UPDATE stream_heads SET version = new.version, state = new.state
+                    FROM {columns("uuid", "bigint", "text", "bytea")} AS new(stream_id, version, topic, state)
+                    WHERE originator_id = stream_id"""
+_UPSERT_HEADS = f"""INSERT INTO stream_heads (originator_id, version, topic, state)
+                    SELECT * FROM {columns("uuid", "bigint", "text", "bytea")}
+                    ON CONFLICT (originator_id) DO UPDATE SET version = excluded.version, state = excluded.state"""
+
+
+def _head_columns(heads: Mapping[UUID, Head]) -> tuple[str, ...]:
+    return (
+        uuids(heads),
+        integers(head.version for head in heads.values()),
+        words(TOPICS[type(head.state)] for head in heads.values() if head.state is not None),
+        blobs(encode(head.state) for head in heads.values()),
     )
 
 
 def log_commands(commands: Sequence[LoggedCommand]) -> Statement:
     """Insert what became of commands. A command id that is there already is a unique violation."""
-    types = ("uuid", "text", "uuid", "uuid", "uuid", "text", "bytea", "text", "jsonb", "timestamptz")
+    types = ("uuid", "text", "uuid", "uuid", "uuid", "text", "bytea", "text", "jsonb")
     return Statement(
         f"""INSERT INTO command_log (command_id, name, actor_id, session_id, jti, request_id, request_hash,
                                      outcome, result, recorded_at)
-            SELECT * FROM {columns(*types)}""",
+            SELECT new.*, recorded_at FROM {columns(*types)} AS new, reserved""",
         (
             uuids(command.command_id for command in commands),
             words(command.name for command in commands),
@@ -131,7 +166,6 @@ def log_commands(commands: Sequence[LoggedCommand]) -> Statement:
             blobs(command.request_hash for command in commands),
             words(command.outcome for command in commands),
             texts(command.result for command in commands),
-            times([command.recorded_at for command in commands]),
         ),
     )
 
@@ -171,9 +205,8 @@ async def read_log(
     return [_recorded(row) for row in rows]
 
 
-async def fold_streams(connection: "Connection[Any]", stream_ids: Collection[UUID]) -> dict[UUID, Head]:
-    """The heads of these streams, folded from their events: for short streams, which keep no head."""
-    rows = await connection.fetch(
+async def _fold_streams(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID, Head]:
+    rows = await reader.fetch(
         f"{_SELECT} WHERE originator_id = ANY($1) ORDER BY originator_id, originator_version", stream_ids
     )
     return fold_heads(_recorded(row) for row in rows)

@@ -98,7 +98,7 @@ async def serve(
     del settings
 
     class Server(TestServer):
-        async def _make_runner(self, **kwargs: Any) -> Runner:
+        async def _make_runner(self, **_: Any) -> Runner:
             return Runner(self.app, self.settings)
 
     async def start(settings: Settings) -> Api:

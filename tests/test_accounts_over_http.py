@@ -294,10 +294,9 @@ async def test_nobody_can_become_the_owner_of_world_by_choosing_its_id(api: Api)
     refused = await api.post("/v1/accounts", {"id": world, "user_id": user["id"], "currency": "EUR"})
     await api.new_account(balance_cents=5, currency="EUR")
 
+    read = (await api.get(f"/v1/accounts/{world}")).body
     assert refused.status in {409, 422}
-    assert (None, -5) == tuple(
-        (await api.get(f"/v1/accounts/{world}")).body[name] for name in ("user_id", "balance_cents")
-    )
+    assert (None, -5) == (read["user_id"], read["balance_cents"])
 
 
 async def test_nobody_can_take_the_stream_of_world_by_choosing_the_id_of_a_transfer(api: Api) -> None:

@@ -5,7 +5,6 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, get_args, get_type_hints
 from uuid import UUID, uuid5
 
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 
 from ledger import errors
-from ledger.batch import Appended, Batch
+from ledger.batch import Batch
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.decider import Command, Credential, Decision, StreamEvent
 from ledger.commands.tokens import StartSession
@@ -25,6 +24,7 @@ from ledger.errors import Refused, StaleCommandError
 from ledger.events import (
     TOPICS,
     Event,
+    Recorded,
     State,
     accounts,
     decode_event,
@@ -63,7 +63,7 @@ from ledger.events.users import (
     username_stream,
 )
 from ledger.money import MAX_CENTS
-from ledger.store import NO_STREAM, Head, Reservation
+from ledger.store import NO_STREAM, Head
 
 
 def an_id(name: str) -> UUID:
@@ -122,7 +122,9 @@ class Given:
         streams: dict[UUID, list[Event]] = defaultdict(list)
         for stream_id, event in self.history:
             streams[stream_id].append(event)
-        return command.decide({stream_id: fold(streams[stream_id]) for stream_id in command.streams()})
+        return command.decide(
+            {stream_id: fold(streams[stream_id]) for stream_id in (*command.streams(), *command.creates())}
+        )
 
     def when(self, command: Command) -> list[StreamEvent]:
         return self.decide(command).events
@@ -196,7 +198,8 @@ def test_money_does_not_change_its_currency_on_the_way() -> None:
 
 def test_a_transfer_id_is_taken_once() -> None:
     made = [(TRANSFER, MoneyTransferred(PURSE, TILL, 1, "USD", "transfer"))]
-    assert ["transaction_already_exists"] == Given([*TWO_ACCOUNTS, *made]).refuses(a_transfer())
+    command = a_transfer(id_was_chosen=True)
+    assert ["transaction_already_exists"] == Given([*TWO_ACCOUNTS, *made]).refuses(command)
 
 
 def test_a_customer_moves_money_from_own_accounts() -> None:
@@ -567,14 +570,14 @@ def test_a_command_cannot_append_to_a_stream_it_did_not_read() -> None:
     assert [] == batch.appended
 
 
-def test_positions_follow_the_order_of_the_commands() -> None:
+def test_events_are_appended_in_the_order_of_their_commands() -> None:
     batch = a_batch(TWO_ACCOUNTS)
     batch.decide(a_transfer(60), COMMAND)
-    batch.decide(a_transfer(10, transfer_id=OTHER_TRANSFER), COMMAND)
-    recorded = batch.recorded(Reservation(41, datetime(2026, 1, 1, tzinfo=UTC)))
-    assert [41, 42, 43, 44, 45, 46] == [row.position for row in recorded]
-    assert [(TRANSFER, 1), (PURSE, 3), (TILL, 2)] == [(row.stream_id, row.version) for row in recorded[:3]]
-    assert [(OTHER_TRANSFER, 1), (PURSE, 4), (TILL, 3)] == [(row.stream_id, row.version) for row in recorded[3:]]
+    batch.decide(a_transfer(10, transfer_id=OTHER_TRANSFER), an_id("another command"))
+    assert [COMMAND] * 3 + [an_id("another command")] * 3 == batch.command_ids
+    assert [0, 1, 2, 3, 4, 5] == [row.position for row in batch.appended]
+    versions = [(row.stream_id, row.version) for row in batch.appended]
+    assert [(TRANSFER, 1), (PURSE, 3), (TILL, 2), (OTHER_TRANSFER, 1), (PURSE, 4), (TILL, 3)] == versions
 
 
 # Whatever happens, in whatever order.
@@ -589,7 +592,7 @@ class Ledger:
     """The ledger as a sequence of batches, with every event it ever had."""
 
     batch: Batch = field(default_factory=lambda: Batch({}))
-    history: list[Appended] = field(default_factory=list)
+    history: list[Recorded] = field(default_factory=list)
     verdicts: list[Any] = field(default_factory=list)
 
     def carry_out(self, command: Command) -> Decision | Refused | Exception:
@@ -665,7 +668,7 @@ def session(ledger: Ledger, user_id: UUID, is_right: bool) -> Command:
 
 
 transfers_of_any = making(
-    lambda _, *drawn: TransferMoney(*drawn),
+    lambda _, *drawn: TransferMoney(*drawn, id_was_chosen=True),
     transfer_ids,
     any_ids,
     any_ids,

@@ -21,7 +21,7 @@ from ledger.errors import DatabaseError
 from ledger.redis import RedisUnusableError
 from ledger.settings import Settings
 from tests.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
-from tests.processes import Ledger, is_alive, ledger, processes, until
+from tests.processes import DEADLINE_SECONDS, Ledger, is_alive, ledger, processes, until
 
 SHOWN = re.compile(r"The first admin is (\S+), with the password (\S+)")
 
@@ -65,7 +65,9 @@ def nobody_left(data: Path) -> bool:
 
 async def call(method: str, url: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(headers=headers) as session, session.request(method, url, json=body) as response:
+    timeout = aiohttp.ClientTimeout(DEADLINE_SECONDS)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+        response = await session.request(method, url, json=body)
         return response.status, await response.json()
 
 

@@ -16,12 +16,14 @@ from ledger import store
 from ledger.database import connect
 from ledger.events import Event, Recorded, encode
 from ledger.events.accounts import AccountOpened
-from ledger.events.users import NameClaimed, NameReleased
+from ledger.events.transfers import MoneyTransferred
+from ledger.events.users import Name, NameClaimed, NameReleased
 from ledger.ids import new_id
 from ledger.people import ensure_first_admin
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from ledger.statements import Statement, blobs, columns, integers, run_together, texts, times, uuids
+from ledger.store import Head, StreamChangedError
 from tests.processes import ledger, until
 
 Connect = Callable[[], Awaitable[Any]]
@@ -50,14 +52,15 @@ async def append(
 ) -> list[Recorded]:
     """Append events to one stream, as the ledger does."""
     stream_id = stream_id or new_id()
-    async with connection.transaction():
-        first, recorded_at = await store.reserve(connection, len(events))
-        rows = [
-            Recorded(first + number, stream_id, after_version + 1 + number, recorded_at, event)
-            for number, event in enumerate(events)
-        ]
-        await run_together(connection, [store.append_events(rows, [new_id() for _ in rows])])
-    return rows
+    rows = [Recorded(number, stream_id, after_version + 1 + number, None, event) for number, event in enumerate(events)]
+    statement = store.append_events(rows, [new_id() for _ in rows])
+    done = await store.write(connection, {stream_id: after_version}, len(rows), [statement, *heads_of(rows)])
+    return [row._replace(position=done.first_position + row.position, recorded_at=done.recorded_at) for row in rows]
+
+
+def heads_of(rows: list[Recorded]) -> list[Statement]:
+    """What is enough of a head for these tests."""
+    return store.replace_heads({row.stream_id: Head(row.version, Name(None)) for row in rows})
 
 
 async def insert(connection: Any, stream_id: UUID | None = None, version: int = 1) -> None:
@@ -108,19 +111,70 @@ async def test_an_insert_cannot_turn_into_an_update(connection: Any) -> None:
 async def test_a_version_that_is_taken_is_an_error_and_nothing_is_appended(connection: Any) -> None:
     """Lesson 16."""
     (row,) = await append(connection, CLAIMED)
+    again = store.append_events([row._replace(position=1), Recorded(0, new_id(), 1, None, CLAIMED)], [new_id()] * 2)
+    with pytest.raises(StreamChangedError):
+        await store.write(connection, {}, 2, [again])
+    assert [row] == await store.read_log(connection)
+
+
+async def test_a_stream_that_has_changed_since_it_was_read_is_an_error_and_nothing_is_appended(connection: Any) -> None:
+    """Lesson 1."""
+    (row,) = await append(connection, CLAIMED)
+    with pytest.raises(StreamChangedError):
+        await append(connection, CLAIMED, stream_id=row.stream_id, after_version=2)
+    assert [row] == await store.read_log(connection)
+
+
+async def test_a_stream_that_has_come_since_it_was_not_there_is_an_error(connection: Any) -> None:
+    """Lesson 1."""
+    (row,) = await append(connection, CLAIMED)
+    unrelated = store.append_events([Recorded(0, new_id(), 1, None, CLAIMED)], [new_id()])
+    with pytest.raises(StreamChangedError):
+        await store.write(connection, {row.stream_id: 0}, 1, [unrelated])
+    assert [row] == await store.read_log(connection)
+
+
+async def test_a_stream_that_changes_while_a_writer_waits_for_its_turn_is_an_error(
+    connection: Any, another: Connect
+) -> None:
+    """Lesson 1: what was read is looked at again when nobody else can write."""
+    one, two = await another(), await another()
+    (row,) = await append(connection, CLAIMED)
+    async with one.transaction():
+        await append(one, CLAIMED, stream_id=row.stream_id, after_version=1)
+        waiting = asyncio.create_task(append(two, CLAIMED, stream_id=row.stream_id, after_version=1))
+        await until(lambda: is_blocked(connection, two))
+    with pytest.raises(StreamChangedError):
+        await waiting
+    assert 2 == len(await store.read_log(connection))
+
+
+async def test_who_begins_with_the_lock_reads_what_nobody_else_can_change(connection: Any, another: Connect) -> None:
+    one, two = await another(), await another()
+    (row,) = await append(connection, CLAIMED)
+    await store.begin_locked(one)
+    waiting = asyncio.create_task(append(two, CLAIMED))
+    await until(lambda: is_blocked(connection, two))
+    await append(one, CLAIMED, stream_id=row.stream_id, after_version=1)
+    await one.execute("COMMIT")
+    await waiting
+    assert [1, 2, 1] == [recorded.version for recorded in await store.read_log(connection)]
+
+
+async def test_another_program_cannot_insert_a_version_that_is_taken(connection: Any) -> None:
+    """Lesson 16."""
+    (row,) = await append(connection, CLAIMED)
     with pytest.raises(asyncpg.UniqueViolationError):
-        await append(connection, NameReleased(UUID(int=1)), CLAIMED, stream_id=row.stream_id)
+        await insert(connection, row.stream_id, row.version)
     assert [row] == await store.read_log(connection)
 
 
 async def test_a_command_id_that_is_taken_is_an_error(connection: Any) -> None:
     """Lesson 16."""
-    logged = store.LoggedCommand(
-        new_id(), "CloseAccount", None, None, None, None, None, "accepted", "{}", datetime.now(UTC)
-    )
-    await run_together(connection, [store.log_commands([logged])])
+    logged = store.LoggedCommand(new_id(), "CloseAccount", None, None, None, None, None, "accepted", "{}")
+    await store.write(connection, {}, 0, [store.log_commands([logged])])
     with pytest.raises(asyncpg.UniqueViolationError):
-        await run_together(connection, [store.log_commands([logged])])
+        await store.write(connection, {}, 0, [store.log_commands([logged])])
 
 
 async def test_what_was_appended_is_read_back(connection: Any) -> None:
@@ -139,14 +193,20 @@ async def test_the_log_is_read_in_pages_that_leave_nothing_out(connection: Any) 
     assert appended == found
 
 
-async def test_heads_are_locked_read_and_replaced(connection: Any) -> None:
-    stream_id = new_id()
-    (row,) = await append(connection, AccountOpened(UUID(int=1), "USD"), stream_id=stream_id)
+async def test_heads_are_replaced_and_read_back(connection: Any) -> None:
+    (row,) = await append(connection, CLAIMED)
     heads = store.fold_heads([row])
-    await run_together(connection, [store.replace_heads(heads)])
-    assert heads == await store.lock_heads(connection, [stream_id, new_id()])
-    assert heads == await store.read_heads(connection, [stream_id, new_id()])
-    assert heads == await store.fold_streams(connection, [stream_id, new_id()])
+    await store.write(connection, {}, 0, store.replace_heads(heads))
+    assert heads == await store.read_heads(connection, [row.stream_id, new_id()])
+
+
+async def test_a_transfer_keeps_no_head_and_is_folded_from_its_events(connection: Any) -> None:
+    event = MoneyTransferred(UUID(int=1), UUID(int=2), 3, "USD", "transfer")
+    rows = [Recorded(0, new_id(), 1, None, event)]
+    heads = store.fold_heads(rows)
+    await store.write(connection, {}, 1, [store.append_events(rows, [new_id()]), *store.replace_heads(heads)])
+    assert 0 == await connection.fetchval("SELECT count(*) FROM stream_heads")
+    assert heads == await store.read_heads(connection, [rows[0].stream_id])
 
 
 async def test_people_read_events_as_json(connection: Any) -> None:
@@ -358,7 +418,8 @@ odd_text = st.sampled_from(
 )
 zones = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=11))])
 DAYS = timedelta(days=2)  # that UTC does not run out of years in any zone
-any_time = st.datetimes(timezones=zones, min_value=datetime.min + DAYS, max_value=datetime.max - DAYS)
+EARLIEST, LATEST = datetime.min + DAYS, datetime.max - DAYS  # noqa: DTZ901 - in the zones below
+any_time = st.datetimes(EARLIEST, LATEST, timezones=zones)
 
 
 async def there_and_back(connection: Any, kind: str, literal: str) -> list[Any]:
@@ -411,24 +472,29 @@ def a_table(name: str, rows: Iterable[tuple[int, str]]) -> Statement:
     )
 
 
+ONE = Statement("SELECT $1::text AS one", ("1",))
+
+
 async def test_statements_run_together_each_with_its_own_values(connection: Any) -> None:
     """More than ten values: $1 is not the beginning of $10."""
     names = [f"words_{number}" for number in range(7)]
     for name in names:
         await connection.execute(f"CREATE TEMPORARY TABLE {name} (number bigint, word text)")
     expected = {name: [(number, f"{name} {number}") for number in range(3)] for name in names}
-    await run_together(connection, [a_table(name, rows) for name, rows in expected.items()])
+    row = await run_together(connection, ONE, [a_table(name, rows) for name, rows in expected.items()])
     found = {name: [tuple(row) for row in await connection.fetch(f"SELECT * FROM {name}")] for name in names}
-    assert expected == found
+    assert (expected, "1") == (found, row["one"])
 
 
-async def test_of_statements_that_run_together_all_have_an_effect_or_none(connection: Any) -> None:
+async def test_statements_that_run_together_all_have_an_effect_or_none(connection: Any) -> None:
     await connection.execute("CREATE TEMPORARY TABLE words (number bigint PRIMARY KEY, word text)")
     await connection.execute("CREATE TEMPORARY TABLE others (number bigint, word text)")
     with pytest.raises(asyncpg.UniqueViolationError):
-        await run_together(connection, [a_table("others", [(1, "a")]), a_table("words", [(1, "a"), (1, "b")])])
+        await run_together(connection, ONE, [a_table("others", [(1, "a")]), a_table("words", [(1, "a"), (1, "b")])])
     assert 0 == await connection.fetchval("SELECT count(*) FROM others")
 
 
-async def test_no_statements_are_nothing_to_run(connection: Any) -> None:
-    await run_together(connection, [])
+async def test_statements_that_run_together_know_what_was_reserved(connection: Any) -> None:
+    await connection.execute("CREATE TEMPORARY TABLE words (word text)")
+    await run_together(connection, ONE, [Statement("INSERT INTO words SELECT one || $1 FROM reserved", ("2",))])
+    assert "12" == await connection.fetchval("SELECT word FROM words")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import structlog
 from aiohttp import web
 
+from ledger.errors import Refused
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from web.auth import Handler, guarded
@@ -82,6 +83,8 @@ async def explained(request: web.Request, handler: Handler) -> web.StreamRespons
         if refusals[0].code in {"internal_error", "database_error"}:
             log.exception("request failed", request_id=request[REQUEST_ID])
         headers = {"Allow": error.headers["Allow"]} if isinstance(error, web.HTTPMethodNotAllowed) else {}
+        if isinstance(error, Refused) and error.replayed:
+            headers["Idempotent-Replayed"] = "true"
         return problem(refusals, instance=request.path, trace_id=request[REQUEST_ID], headers=headers)
 
 

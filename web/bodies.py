@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -35,25 +36,27 @@ def answer(
 ) -> web.Response:
     """A JSON answer."""
     rendered = _rendered(body) if isinstance(body, Mapping) else [_rendered(item) for item in body]
-    return web.Response(
-        status=status,
-        body=msgspec.json.encode(rendered),
-        content_type="application/json",
-        headers=headers,
-    )
+    return _response(rendered, status, headers)
 
 
 def outcome_of(outcome: Outcome, *timed: str, status: int) -> web.Response:
     """The answer of a command that made something; `timed` are the members that hold when. A replay says so."""
-    body = {**outcome.result, **dict.fromkeys(timed, outcome.recorded_at)}
-    headers = {"Idempotent-Replayed": "true"} if outcome.replayed else None
-    return answer(body, status=status, headers=headers)
+    body = {**outcome.result, **dict.fromkeys(timed, rfc3339(outcome.recorded_at))}
+    return _response(body, status, {"Idempotent-Replayed": "true"} if outcome.replayed else None)
+
+
+@lru_cache(maxsize=256)
+def rfc3339(moment: datetime) -> str:
+    """A time in UTC, with `Z` and always six digits of the second (RFC 3339, section 5.6).
+
+    All that one transaction recorded has one time, so most calls ask for what the last one did.
+    """
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _rendered(body: Mapping[str, Any]) -> dict[str, Any]:
     return {member: rfc3339(value) if isinstance(value, datetime) else value for member, value in body.items()}
 
 
-def rfc3339(moment: datetime) -> str:
-    """A time in UTC, with `Z` and always six digits of the second (RFC 3339, section 5.6)."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+def _response(body: object, status: int, headers: Mapping[str, str] | None) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from random import getrandbits
 from uuid import UUID
 
@@ -11,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
+from ledger.commands.decider import Claim
 from ledger.committer import Origin
 from ledger.derived import derived_id
 from ledger.errors import Refused
@@ -18,8 +18,7 @@ from ledger.ids import new_id, parse_id
 from ledger.runtime import Runtime
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(msgspec.Struct, frozen=True):
     """Who is calling: a user with the roles of this moment, and the token that said so."""
 
     user_id: UUID
@@ -34,8 +33,8 @@ class Actor:
 
 RUNTIME = web.AppKey("RUNTIME", Runtime)
 ACTOR = web.RequestKey("ACTOR", Actor)
+CLAIM = web.RequestKey("CLAIM", Claim)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
-REPLAYED = web.RequestKey("REPLAYED", bool)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
@@ -75,7 +74,15 @@ def origin(request: web.Request, raw: bytes = b"") -> Origin:
             raise Refused(errors.invalid("/Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
         command_id = derived_id("idempotency", f"{actor.user_id}:{key}")
         request_hash = _fingerprint(request, raw)
-    return Origin(command_id, actor.user_id, actor.session_id, actor.jti, request[REQUEST_ID], request_hash)
+    return Origin(
+        command_id,
+        actor.user_id,
+        actor.session_id,
+        actor.jti,
+        request[REQUEST_ID],
+        request_hash,
+        request.get(CLAIM),
+    )
 
 
 def _fingerprint(request: web.Request, raw: bytes) -> bytes:

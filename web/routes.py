@@ -10,7 +10,7 @@ VERSIONS = ("v1", "v2")
 ANYONE = roles("admin", "auditor", "customer", "guest")
 ADMIN = roles("admin")
 READER = roles("admin", "auditor", "customer")  # customers see their own
-PAYER = roles("admin", "customer")  # customers pay from their own
+PAYER = roles("admin", "customer", in_transaction=True)  # customers pay from their own
 
 
 class Route(NamedTuple):

@@ -1,9 +1,10 @@
 """Opening, changing and closing accounts. No command sets a balance: money comes from `world` and goes back there."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
+
+import msgspec
 
 from ledger import errors
 from ledger.commands.decider import Decision, States, StreamEvent, state_of
@@ -20,8 +21,7 @@ from ledger.events.transfers import MoneyTransferred, TransferKind
 from ledger.events.users import AccountAssigned, User
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAccount:
+class OpenAccount(msgspec.Struct, frozen=True):
     """Open an account; an opening balance (0 to `MAX_CENTS`) is the transfer `transfer_id` from `world`."""
 
     name: ClassVar[str] = "OpenAccount"
@@ -36,7 +36,11 @@ class OpenAccount:
         """The account, which must be new, its owner, and what an opening balance takes."""
         yield from (self.account_id, self.owner_id)
         if self.balance_cents:
-            yield from (world_account_id(self.currency), self.transfer_id)
+            yield world_account_id(self.currency)
+
+    def creates(self) -> Iterable[UUID]:
+        """The transfer of the opening balance."""
+        return (self.transfer_id,)
 
     def decide(self, states: States) -> Decision:
         """The opening, and the transfer of the opening balance."""
@@ -62,8 +66,7 @@ class OpenAccount:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateAccount:
+class UpdateAccount(msgspec.Struct, frozen=True):
     """Give the account another owner, another balance (by the transfer `transfer_id` against `world`), or both.
 
     None leaves as it is. `currency` is the account's own, which the caller knows or looks up: it tells which `world`.
@@ -83,7 +86,11 @@ class UpdateAccount:
         if self.owner_id is not None:
             yield self.owner_id
         if self.balance_cents is not None:
-            yield from (world_account_id(self.currency), self.transfer_id)
+            yield world_account_id(self.currency)
+
+    def creates(self) -> Iterable[UUID]:
+        """The adjusting transfer."""
+        return (self.transfer_id,)
 
     def decide(self, states: States) -> Decision:
         """A change of owner and an adjusting transfer, each only where something changes."""
@@ -103,8 +110,7 @@ class UpdateAccount:
         return Decision(events, {"id": str(self.account_id)})
 
 
-@dataclass(frozen=True, slots=True)
-class CloseAccount:
+class CloseAccount(msgspec.Struct, frozen=True):
     """Close an account that is at zero."""
 
     name: ClassVar[str] = "CloseAccount"
@@ -114,6 +120,10 @@ class CloseAccount:
     def streams(self) -> Iterable[UUID]:
         """The account."""
         return (self.account_id,)
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing."""
+        return ()
 
     def decide(self, states: States) -> Decision:
         """The closing."""
@@ -161,4 +171,4 @@ def adjust(
     source, destination = (world_id, account_id) if cents > 0 else (account_id, world_id)
     transfer = MoneyTransferred(source, destination, abs(cents), account.currency, kind)
     sides = (world, account) if cents > 0 else (account, world)
-    return opening + move(transfer_id, transfer, *sides)
+    return opening + move(transfer_id, transfer, *sides, pointer="/balance_cents")

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
+import msgspec
+
 from ledger.events import Event, State
+from ledger.events.users import User
 
 States = Mapping[UUID, State | None]
 StreamEvent = tuple[UUID, Event]
@@ -25,8 +28,7 @@ class Credential:
     hash: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What a command leads to: events in order, each with its stream, and the answer that its client gets.
 
     `result` is plain JSON without times; the time of the answer is the one at which the command was recorded.
@@ -37,13 +39,29 @@ class Decision:
     credential: Credential | None = None
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """Who the caller is according to a token: a user, with roles."""
+
+    user_id: UUID
+    roles: frozenset[str]
+
+    def holds(self, state: State | None) -> bool:
+        """Whether that is so: the user is there, active, and has just these roles."""
+        if not isinstance(state, User) or state.deleted or not state.active:
+            return False
+        return self.roles == frozenset(state.roles)
+
+
 class Command(Protocol):
     """A request to change something, as imperative as its class's name."""
 
     name: ClassVar[str]
 
     def streams(self) -> Iterable[UUID]:
-        """The streams whose states the decision depends on. They are locked while it is made."""
+        """The streams whose states the decision depends on. If one changes before it is written, it is made anew."""
+
+    def creates(self) -> Iterable[UUID]:
+        """Streams under fresh ids: they need not be looked for, only to be still missing when it is written."""
 
     def decide(self, states: States) -> Decision:
         """What happens. Raises `Refused` where it may not."""

@@ -1,9 +1,10 @@
 """Logging in: a session starts with its first pair of tokens."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
+
+import msgspec
 
 from ledger import errors
 from ledger.commands.decider import Decision, States, state_of
@@ -12,8 +13,7 @@ from ledger.events.tokens import TokensIssued
 from ledger.events.users import User
 
 
-@dataclass(frozen=True, slots=True)
-class StartSession:
+class StartSession(msgspec.Struct, frozen=True):
     """Start a session for a user who has shown the secret of the credential `credential_id`."""
 
     name: ClassVar[str] = "StartSession"
@@ -23,8 +23,12 @@ class StartSession:
     credential_id: UUID
 
     def streams(self) -> Iterable[UUID]:
-        """The user and the session, which is new."""
-        return (self.tokens.user_id, self.session_id)
+        """The user."""
+        return (self.tokens.user_id,)
+
+    def creates(self) -> Iterable[UUID]:
+        """The session."""
+        return (self.session_id,)
 
     def decide(self, states: States) -> Decision:
         """The first pair of tokens, if the credential is still the one in force and the user may log in."""

@@ -1,9 +1,10 @@
 """Moving money. Every movement is a transfer between two accounts, so all balances together are always zero."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
+
+import msgspec
 
 from ledger import errors
 from ledger.commands.decider import Decision, States, StreamEvent, state_of
@@ -13,8 +14,7 @@ from ledger.events.transfers import MoneyTransferred
 from ledger.money import MAX_CENTS
 
 
-@dataclass(frozen=True, slots=True)
-class TransferMoney:
+class TransferMoney(msgspec.Struct, frozen=True):
     """Move `amount_cents` (1 to `MAX_CENTS`). With `only_owner_id`, only from an account of that user."""
 
     name: ClassVar[str] = "TransferMoney"
@@ -25,10 +25,16 @@ class TransferMoney:
     amount_cents: int
     reference: str | None = None
     only_owner_id: UUID | None = None
+    id_was_chosen: bool = False
 
     def streams(self) -> Iterable[UUID]:
-        """Both accounts, and the transfer itself, which must be new."""
-        return (self.transfer_id, self.source_account_id, self.destination_account_id)
+        """Both accounts, and the transfer itself if its id may be taken."""
+        accounts = (self.source_account_id, self.destination_account_id)
+        return (*accounts, self.transfer_id) if self.id_was_chosen else accounts
+
+    def creates(self) -> Iterable[UUID]:
+        """The transfer, unless its client chose the id."""
+        return () if self.id_was_chosen else (self.transfer_id,)
 
     def decide(self, states: States) -> Decision:
         """Both entries, or all that stands against them at once, in the contract's order."""
@@ -70,14 +76,24 @@ class TransferMoney:
             yield errors.account_closed(self.destination_account_id)
 
 
-def move(transfer_id: UUID, transfer: MoneyTransferred, source: Account, destination: Account) -> list[StreamEvent]:
-    """The transfer and its two entries. Raises `Refused` on two currencies, or a balance beyond `MAX_CENTS`."""
+def move(
+    transfer_id: UUID,
+    transfer: MoneyTransferred,
+    source: Account,
+    destination: Account,
+    *,
+    pointer: str = "/amount_cents",
+) -> list[StreamEvent]:
+    """The transfer and its two entries. Raises `Refused` on two currencies, or a balance beyond `MAX_CENTS`.
+
+    `pointer` is the member of the request that says how much.
+    """
     if source.currency != destination.currency:
         raise Refused(errors.currency_mismatch())
     amount = transfer.amount_cents
     debited, credited = source.balance_cents - amount, destination.balance_cents + amount
     if debited < -MAX_CENTS or credited > MAX_CENTS:
-        raise Refused(errors.invalid("/amount_cents", "a balance would exceed 2^53 - 1"))
+        raise Refused(errors.invalid(pointer, "a balance would exceed 2^53 - 1"))
     return [
         (transfer_id, transfer),
         (transfer.source_account_id, AccountDebited(transfer_id, amount, debited)),

@@ -1,9 +1,10 @@
 """Creating, changing and deleting users. A name is free when its stream says so, so two requests cannot both get it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
+
+import msgspec
 
 from ledger import errors
 from ledger.commands.accounts import close, existing_user
@@ -29,8 +30,7 @@ from ledger.events.users import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CreateUser:
+class CreateUser(msgspec.Struct, frozen=True):
     """Create a user under two names that nobody has."""
 
     name: ClassVar[str] = "CreateUser"
@@ -45,6 +45,10 @@ class CreateUser:
     def streams(self) -> Iterable[UUID]:
         """The user, who must be new, and both names."""
         return (self.user_id, username_stream(self.username), email_stream(self.email))
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
 
     def decide(self, states: States) -> Decision:
         """The creation, and the claim of both names; or all that is taken, at once."""
@@ -67,8 +71,7 @@ class CreateUser:
         return Decision(events, result, self.credential)
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateUser:
+class UpdateUser(msgspec.Struct, frozen=True):
     """Make a user what is said here. `active` and `credential` None leave as it is.
 
     `known_username` and `known_email` are the names when the command was made. Raises `StaleCommandError` if they are
@@ -89,6 +92,10 @@ class UpdateUser:
     def streams(self) -> Iterable[UUID]:
         """The user, and the names before and after."""
         return (self.user_id, *self._name_streams())
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
 
     def decide(self, states: States) -> Decision:
         """One event for each thing that changes; none if nothing does."""
@@ -125,8 +132,7 @@ class UpdateUser:
         yield from (username_stream(self.known_username), email_stream(self.known_email))
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteUser:
+class DeleteUser(msgspec.Struct, frozen=True):
     """Delete a user and close the accounts, all of which must be at zero.
 
     `account_ids` are the user's open accounts as they were when `assignments` was read; `known_username` and
@@ -145,6 +151,10 @@ class DeleteUser:
         """The user, both names and all accounts."""
         names = (username_stream(self.known_username), email_stream(self.known_email))
         return (self.user_id, *names, *self.account_ids)
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
 
     def decide(self, states: States) -> Decision:
         """The closing of the accounts, the release of the names, and the deletion."""

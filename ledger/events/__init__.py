@@ -29,12 +29,16 @@ encode = msgspec.json.Encoder().encode
 
 
 class Recorded(NamedTuple):
-    """An event and its envelope, as the store keeps it. `position` orders the whole log, `version` one stream."""
+    """An event and its envelope, as the store keeps it. `position` orders the whole log, `version` one stream.
+
+    On its way into the log an event has no time yet, and its position counts from 0 in its transaction: the statement
+    that writes it adds what it reserved.
+    """
 
     position: int
     stream_id: UUID
     version: int
-    recorded_at: datetime
+    recorded_at: datetime | None
     event: Event
 
 

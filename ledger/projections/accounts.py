@@ -59,7 +59,10 @@ def _insert(opened: Sequence[tuple[Recorded, AccountOpened]], changes: Sequence[
     return Statement(
         f"""INSERT INTO accounts (id, position, created_at, user_id, currency, balance_cents, status, version,
                                   updated_at)
-            SELECT * FROM {columns(*_INSERTED)}""",
+            SELECT id, first_position + number, coalesce(at, recorded_at), user_id, currency, balance_cents, status,
+                   version, coalesce(changed_at, recorded_at)
+            FROM {columns(*_INSERTED)}
+                 AS new(id, number, at, user_id, currency, balance_cents, status, version, changed_at), reserved""",
         (
             uuids(row.stream_id for row, _ in opened),
             integers(row.position for row, _ in opened),
@@ -77,12 +80,12 @@ def _insert(opened: Sequence[tuple[Recorded, AccountOpened]], changes: Sequence[
 def _update(changes: Sequence[_Change]) -> Statement:
     last = [change.last for change in changes if change.last is not None]
     return Statement(
-        f"""UPDATE accounts SET version = new.version, updated_at = new.updated_at,
+        f"""UPDATE accounts SET version = new.version, updated_at = coalesce(new.at, recorded_at),
                    balance_cents = coalesce(new.balance_cents, accounts.balance_cents),
                    user_id = coalesce(new.user_id, accounts.user_id),
                    status = coalesce(new.status, accounts.status)
             FROM {columns("uuid", "bigint", "timestamptz", "bigint", "uuid", "text")}
-                 AS new(id, version, updated_at, balance_cents, user_id, status)
+                 AS new(id, version, at, balance_cents, user_id, status), reserved
             WHERE accounts.id = new.id""",
         (
             uuids(row.stream_id for row in last),

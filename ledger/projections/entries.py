@@ -16,7 +16,10 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
         Statement(
             f"""INSERT INTO entries (account_id, version, position, recorded_at, transfer_id, amount_cents,
                                      balance_cents)
-                SELECT * FROM {columns("uuid", "bigint", "bigint", "timestamptz", "uuid", "bigint", "bigint")}""",
+                SELECT account_id, version, first_position + number, coalesce(at, recorded_at), transfer_id,
+                       amount_cents, balance_cents
+                FROM {columns("uuid", "bigint", "bigint", "timestamptz", "uuid", "bigint", "bigint")}
+                     AS new(account_id, version, number, at, transfer_id, amount_cents, balance_cents), reserved""",
             (
                 uuids(row.stream_id for row, _ in entries),
                 integers(row.version for row, _ in entries),

@@ -26,7 +26,9 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     return [
         Statement(
             f"""INSERT INTO tokens (jti, session_id, user_id, type, position, expires_at)
-                SELECT * FROM {columns("uuid", "uuid", "uuid", "smallint", "bigint", "timestamptz")}""",
+                SELECT jti, session_id, user_id, type, first_position + number, expires_at
+                FROM {columns("uuid", "uuid", "uuid", "smallint", "bigint", "timestamptz")}
+                     AS new(jti, session_id, user_id, type, number, expires_at), reserved""",
             (
                 uuids(row[0] for row in rows),
                 uuids(row[1] for row in rows),

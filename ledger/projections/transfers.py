@@ -23,7 +23,10 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
         Statement(
             f"""INSERT INTO transfers (id, position, recorded_at, source_account_id, destination_account_id,
                                        amount_cents, currency, kind, reference)
-                SELECT * FROM {columns(*_TYPES)}""",
+                SELECT id, first_position + number, coalesce(at, recorded_at), source_id, destination_id, amount_cents,
+                       currency, kind, reference
+                FROM {columns(*_TYPES)} AS new(id, number, at, source_id, destination_id, amount_cents, currency, kind,
+                                               reference), reserved""",
             (
                 uuids(row.stream_id for row, _ in made),
                 integers(row.position for row, _ in made),

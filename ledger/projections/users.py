@@ -93,13 +93,15 @@ def _columns(rows: Sequence[_Row]) -> tuple[str, ...]:
 
 
 _NEW = f"""{columns("uuid", "text", "text", "boolean", "text", "uuid", "bigint", "timestamptz")}
-           AS new(id, username, email, active, roles, name_id, position, at)"""
+           AS new(id, username, email, active, roles, name_id, number, at), reserved"""
 _INSERT = f"""INSERT INTO users (id, username, email, active, roles, name_id, position, created_at, updated_at)
-              SELECT *, at FROM {_NEW}"""
+              SELECT id, username, email, active, roles, name_id, first_position + number,
+                     coalesce(at, recorded_at), coalesce(at, recorded_at)
+              FROM {_NEW}"""
 _UPDATE = f"""UPDATE users SET username = coalesce(new.username, users.username),
                      email = coalesce(new.email, users.email), active = coalesce(new.active, users.active),
                      roles = coalesce(new.roles, users.roles), name_id = coalesce(new.name_id, users.name_id),
-                     updated_at = new.at
+                     updated_at = coalesce(new.at, recorded_at)
               FROM {_NEW} WHERE users.id = new.id"""
 
 

@@ -79,14 +79,23 @@ BEGIN
 END $$;
 ALTER TABLE stored_events ALTER COLUMN recorded_at SET DEFAULT append_time();
 
-CREATE FUNCTION reserve_positions(count bigint, OUT first_position bigint, OUT recorded_at timestamptz)
+CREATE FUNCTION reserve_positions(count bigint, read_ids uuid[], read_versions bigint[],
+                                  OUT first_position bigint, OUT recorded_at timestamptz)
 LANGUAGE plpgsql AS $$
 DECLARE
     last_position bigint;
 BEGIN
     LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
     PERFORM pg_advisory_xact_lock('stored_events'::regclass::oid::bigint);
-    recorded_at := append_time();
+    IF EXISTS (SELECT FROM unnest(read_ids, read_versions) AS read(id, version)
+               LEFT JOIN stream_heads ON originator_id = read.id
+               WHERE coalesce(stream_heads.version,
+                              (SELECT max(originator_version) FROM stored_events WHERE originator_id = read.id),
+                              0) <> read.version) THEN
+        RAISE EXCEPTION 'a stream has changed since it was read' USING ERRCODE = 'serialization_failure';
+    END IF;
+    recorded_at := greatest(clock_timestamp(), (SELECT events.recorded_at FROM stored_events AS events
+                                                ORDER BY notification_id DESC LIMIT 1));
     SELECT coalesce(min(position), 0), coalesce(max(position), -1) INTO first_position, last_position
     FROM (SELECT nextval('stored_events_notification_id_seq') AS position
           FROM generate_series(1, count)) AS drawn;

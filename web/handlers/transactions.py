@@ -25,6 +25,7 @@ async def transfer(request: web.Request) -> web.Response:
         body.amount_cents,
         body.reference,
         None if actor.has("admin") else actor.user_id,
+        id_was_chosen=body.id is not None,
     )
     outcome = await request.app[RUNTIME].committer.submit(command, origin(request, raw))
     return outcome_of(outcome, "created_at", status=200)

@@ -1,0 +1,154 @@
+"""The same database through the `eventsourcing` library: its repository and its log show what the ledger has."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from eventsourcing.application import AggregateNotFoundError
+from eventsourcing.persistence import Notification, StoredEvent
+
+from ledger import store
+from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
+from ledger.commands.decider import Command, Credential
+from ledger.commands.transfers import TransferMoney
+from ledger.commands.users import CreateUser
+from ledger.committer import Origin
+from ledger.events import TOPICS, encode, fold
+from ledger.events.accounts import Account
+from ledger.ids import new_id
+from ledger.interop import LedgerApplication, LedgerEvent, LedgerMapper, Stream, environment
+from ledger.runtime import Runtime
+from ledger.settings import Settings
+
+OWNER, HEIR = new_id(), new_id()
+KEPT, EMPTIED = new_id(), new_id()
+
+
+@pytest.fixture
+async def history(runtime: Runtime) -> Runtime:
+    """A ledger in which accounts have had everything happen to them."""
+    commands: list[Command] = [
+        CreateUser(OWNER, "owner", "owner@example.com", True, ("customer",), Credential(new_id(), OWNER, "")),
+        CreateUser(HEIR, "heir", "heir@example.com", True, ("customer",), Credential(new_id(), HEIR, "")),
+        OpenAccount(KEPT, OWNER, "EUR", 100, new_id()),
+        OpenAccount(EMPTIED, OWNER, "EUR", 50, new_id()),
+        *(TransferMoney(new_id(), KEPT, EMPTIED, amount) for amount in (1, 2, 3)),
+        TransferMoney(new_id(), EMPTIED, KEPT, 56, "all of it"),
+        UpdateAccount(KEPT, HEIR, 200, "EUR", new_id()),
+        CloseAccount(EMPTIED),
+    ]
+    for command in commands:
+        await runtime.committer.submit(command, Origin(new_id()))
+    return runtime
+
+
+@pytest.fixture
+async def library(settings: Settings) -> AsyncIterator[LedgerApplication]:
+    application = await asyncio.to_thread(LedgerApplication, environment(settings))
+    yield application
+    await asyncio.to_thread(application.close)
+
+
+async def get(library: LedgerApplication, stream_id: UUID, **options: Any) -> Stream:
+    """What the library's repository gives; it has no `await` of its own."""
+    found: Stream = await asyncio.to_thread(library.repository.get, stream_id, **options)
+    return found
+
+
+@pytest.mark.parametrize("account_id", [KEPT, EMPTIED])
+async def test_the_library_sees_the_account_that_the_ledger_sees(
+    account_id: UUID, history: Runtime, library: LedgerApplication
+) -> None:
+    seen = await get(library, account_id)
+    head = (await store.read_heads(history.pool, [account_id]))[account_id]
+    row = await history.pool.fetchrow(
+        "SELECT user_id, currency, balance_cents, status = 'closed', version FROM accounts WHERE id = $1", account_id
+    )
+    assert (account_id, head.version, head.state) == (seen.id, seen.version, seen.state)
+    assert isinstance(seen.state, Account)
+    in_table = (seen.state.owner_id, seen.state.currency, seen.state.balance_cents, seen.state.closed, seen.version)
+    assert tuple(row) == in_table
+
+
+async def test_the_library_sees_an_account_as_it_was_at_any_version(
+    history: Runtime, library: LedgerApplication, connection: Any
+) -> None:
+    del history
+    events = await store.read_stream(connection, KEPT)
+    for row in events:
+        expected = Stream(KEPT, row.version, fold(past.event for past in events[: row.version]))  # type: ignore[arg-type]
+        assert expected == await get(library, KEPT, version=row.version)
+
+
+async def test_the_balance_at_a_version_is_that_of_its_statement_line(
+    history: Runtime, library: LedgerApplication
+) -> None:
+    lines = await history.pool.fetch("SELECT version, balance_cents FROM entries WHERE account_id = $1", KEPT)
+    for version, balance_cents in lines:
+        state = (await get(library, KEPT, version=version)).state
+        assert isinstance(state, Account)
+        assert balance_cents == state.balance_cents
+    assert 6 == len(lines)
+
+
+async def test_the_librarys_log_has_all_events_in_order(
+    history: Runtime, library: LedgerApplication, connection: Any
+) -> None:
+    del history
+    notifications: list[Notification] = []
+    while page := await asyncio.to_thread(
+        library.notification_log.select, notifications[-1].id + 1 if notifications else 1, 10
+    ):
+        notifications += page
+    seen = [
+        (
+            item.id,
+            LedgerEvent(
+                UUID(str(item.originator_id)), item.originator_version, library.mapper.to_domain_event(item).event
+            ),
+        )
+        for item in notifications
+    ]
+    recorded = await store.read_log(connection)
+    assert [(row.position, LedgerEvent(row.stream_id, row.version, row.event)) for row in recorded] == seen
+
+
+async def test_what_the_library_stores_is_what_the_ledger_stores(history: Runtime, connection: Any) -> None:
+    del history
+    mapper = LedgerMapper(None)  # type: ignore[arg-type]
+    for row in await store.read_log(connection):
+        stored = StoredEvent(row.stream_id, row.version, TOPICS[type(row.event)], encode(row.event))
+        assert stored == mapper.to_stored_event(mapper.to_domain_event(stored))
+
+
+async def test_an_unknown_topic_is_an_error_and_imports_nothing() -> None:
+    """Lesson 15."""
+    mapper = LedgerMapper(None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unknown topic: os:system"):
+        mapper.to_domain_event(StoredEvent(new_id(), 1, "os:system", b"{}"))
+
+
+async def test_the_library_cannot_store_what_is_no_event_of_the_ledger() -> None:
+    mapper = LedgerMapper(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not an event of the ledger: object"):
+        mapper.to_stored_event(object())  # type: ignore[arg-type]
+
+
+async def test_a_stream_that_does_not_exist_is_not_found(library: LedgerApplication) -> None:
+    with pytest.raises(AggregateNotFoundError):
+        await get(library, new_id())
+
+
+async def test_reading_through_the_library_makes_nothing_in_the_database(
+    history: Runtime, settings: Settings, connection: Any
+) -> None:
+    del history
+    things = """SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_type),
+                       (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM ledger.stored_events)"""
+    before = await connection.fetchrow(things)
+    application = await asyncio.to_thread(LedgerApplication, environment(settings))
+    await get(application, KEPT)
+    await asyncio.to_thread(application.close)
+    assert before == await connection.fetchrow(things)

@@ -1,0 +1,134 @@
+"""Whoever appends, in whatever way, a reader who goes on from the last position it saw misses nothing. Lesson 9."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from ledger import store
+from ledger.commands.accounts import OpenAccount
+from ledger.commands.decider import Credential
+from ledger.commands.transfers import TransferMoney
+from ledger.commands.users import CreateUser
+from ledger.committer import Committer, Origin
+from ledger.database import connect
+from ledger.events import encode
+from ledger.events.users import NameClaimed
+from ledger.ids import new_id
+from ledger.interop import LedgerApplication, LedgerEvent, environment
+from ledger.runtime import Runtime, open_runtime
+from ledger.settings import Settings
+
+EACH = 150  # appends of each writer
+CLAIMED = NameClaimed(UUID(int=1))
+
+
+@pytest.fixture
+async def rival(settings: Settings) -> AsyncIterator[Runtime]:
+    """A second process on the same database, as far as that can tell."""
+    async with open_runtime(settings) as opened:
+        yield opened
+
+
+async def transfer(committer: Committer, source: UUID, destination: UUID) -> None:
+    """The ledger's own way: many in a transaction."""
+    for _ in range(EACH // 5):
+        commands = [TransferMoney(new_id(), source, destination, 1) for _ in range(5)]
+        await asyncio.gather(*(committer.submit(command, Origin(new_id())) for command in commands))
+
+
+async def insert(settings: Settings, *, rows: int) -> None:
+    """A program that knows only the table, in transactions that take their time, some of which fail."""
+    connection = await connect(settings)
+    statement = "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES ($1, 1, $2, $3)"
+    for number in range(EACH):
+        transaction = connection.transaction()
+        await transaction.start()
+        for _ in range(rows):
+            await connection.execute(statement, new_id(), "NameClaimed", encode(CLAIMED))
+            await connection.execute("SELECT 1")
+        await (transaction.rollback() if number % 7 == 0 else transaction.commit())
+    await connection.close()
+
+
+def save(application: LedgerApplication) -> None:
+    """The `eventsourcing` library, with its own recorder."""
+    for _ in range(EACH):
+        stream_id = new_id()
+        application.events.put([LedgerEvent(stream_id, version, CLAIMED) for version in (1, 2)])
+
+
+@asynccontextmanager
+async def library(settings: Settings, **options: str) -> AsyncIterator[LedgerApplication]:
+    variables = {**environment(settings), "CREATE_TABLE": "y", **options}  # the types that it appends with are its own
+    application = await asyncio.to_thread(LedgerApplication, variables)
+    yield application
+    await asyncio.to_thread(application.close)
+
+
+async def follow(settings: Settings, done: asyncio.Event) -> list[int]:
+    """The positions that a follower sees, which only ever asks for what comes after the last one."""
+    connection = await connect(settings)
+    seen: list[int] = []
+    while True:
+        was_done = done.is_set()
+        page = await store.read_log(connection, after_position=seen[-1] if seen else 0, limit=50)
+        seen += [row.position for row in page]
+        if was_done and not page:
+            break
+    await connection.close()
+    return seen
+
+
+async def accounts(runtime: Runtime) -> tuple[UUID, UUID]:
+    owner_id, source, destination = new_id(), new_id(), new_id()
+    credential = Credential(new_id(), owner_id, "")
+    for command in (
+        CreateUser(owner_id, "owner", "owner@example.com", True, ("customer",), credential),
+        OpenAccount(source, owner_id, "USD", 1_000_000, new_id()),
+        OpenAccount(destination, owner_id, "USD", 0, new_id()),
+    ):
+        await runtime.committer.submit(command, Origin(new_id()))
+    return source, destination
+
+
+async def test_a_follower_misses_and_repeats_nothing_of_what_many_kinds_of_writers_append(
+    settings: Settings, runtime: Runtime, rival: Runtime, connection: Any
+) -> None:
+    source, destination = await accounts(runtime)
+    done = asyncio.Event()
+    followers = [asyncio.create_task(follow(settings, done)) for _ in range(2)]
+    async with library(settings) as locking, library(settings, POSTGRES_ENABLE_DB_FUNCTIONS="y") as calling:
+        await asyncio.gather(
+            transfer(runtime.committer, source, destination),
+            transfer(rival.committer, destination, source),
+            transfer(rival.committer, source, destination),
+            insert(settings, rows=1),
+            insert(settings, rows=3),
+            asyncio.to_thread(save, locking),
+            asyncio.to_thread(save, calling),
+        )
+    done.set()
+    rows = await connection.fetch("SELECT notification_id FROM stored_events ORDER BY notification_id")
+    positions = [row[0] for row in rows]
+    rolled_back = len(range(0, EACH, 7))
+    assert 3 * 3 * EACH + 2 * 2 * EACH + (1 + 3) * (EACH - rolled_back) <= len(positions)
+    for follower in followers:
+        assert positions == await follower
+
+
+async def test_the_time_of_what_many_kinds_of_writers_append_follows_the_positions(
+    settings: Settings, runtime: Runtime, connection: Any
+) -> None:
+    source, destination = await accounts(runtime)
+    async with library(settings) as application:
+        await asyncio.gather(
+            transfer(runtime.committer, source, destination),
+            insert(settings, rows=2),
+            asyncio.to_thread(save, application),
+        )
+    rows = await connection.fetch("SELECT recorded_at FROM stored_events ORDER BY notification_id")
+    assert sorted(rows) == rows
