@@ -1,5 +1,6 @@
 """The pure part of a group commit: commands are decided in order of arrival, each seeing what those before it did."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -16,7 +17,7 @@ class Batch:
     `command_ids` names, for each appended event, the command that it came from.
     """
 
-    heads: dict[UUID, Head]
+    heads: Mapping[UUID, Head]
     changed: dict[UUID, Head] = field(default_factory=dict)
     appended: list[Recorded] = field(default_factory=list)
     command_ids: list[UUID] = field(default_factory=list)

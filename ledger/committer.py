@@ -10,7 +10,7 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -29,6 +29,7 @@ from ledger.store import NO_STREAM, Head, LoggedCommand, StreamChangedError
 
 MAX_ATTEMPTS = 4  # of one command, whatever fails
 LOCKED_BATCHES = 100  # after another worker came between reading and writing
+LARGE_BATCH = 8  # from which on it pays to prepare the next one meanwhile
 CACHED_HEADS = 20_000  # some 10 MB
 MAX_RECONNECT_PAUSE_SECONDS = 0.5
 
@@ -108,6 +109,8 @@ class Committer:
         self._queue: deque[_Pending] = deque()
         self._in_flight: set[UUID] = set()
         self._work = asyncio.Event()
+        self._enough = asyncio.Event()
+        self._enough_waiting = 0
         self._closing = False
         self._connection: Connection[Any] | None = None
         self._locked_batches = 0
@@ -139,43 +142,102 @@ class Committer:
         self._in_flight.add(origin.command_id)
         self._queue.append(pending)
         self._work.set()
+        if len(self._queue) >= self._enough_waiting:
+            self._enough.set()
         return await pending.future
 
     async def _run(self) -> None:
+        ahead: _Prepared | None = None
         while True:
-            if not self._queue:
-                if self._closing:
-                    return
+            if ahead is not None:
+                ahead = await self._write(ahead)
+            elif self._queue:
+                # At once: while PostgreSQL writes this batch, the loop can send the answers of the last one.
+                batch = self._next_batch()
+                ahead = self._prepared(batch, {})
+                if ahead is None:
+                    await self._commit(batch)
+            elif self._closing:
+                return
+            else:
                 self._work.clear()
                 await self._work.wait()
                 await asyncio.sleep(0)  # what arrives in the same tick of the loop shares the transaction
-            else:
-                # At once: while PostgreSQL writes this batch, the loop can send the answers of the last one.
-                await self._commit(self._next_batch())
-                if len(self._heads) > CACHED_HEADS:
-                    self._heads.clear()
+            if len(self._heads) > CACHED_HEADS:
+                self._heads.clear()
 
     def _next_batch(self) -> list[_Pending]:
         return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
 
+    def _prepared(self, batch: Sequence[_Pending], newer: Mapping[UUID, Head]) -> "_Prepared | None":
+        """The batch, decided, if that takes no look-up; `newer` heads go before those that are remembered."""
+        if self._locked_batches or any(pending.may_be_known for pending in batch):
+            return None
+        known: dict[UUID, Head] = {}
+        for stream in _streams(batch):
+            head = newer.get(stream) or self._heads.get(stream)
+            if head is None:
+                return None
+            known[stream] = head
+        return _prepare(batch, known)
+
+    async def _write(self, prepared: "_Prepared") -> "_Prepared | None":
+        """Write a prepared batch, and prepare the next one meanwhile, as if this one had been written already.
+
+        PostgreSQL need not wait for this process then. If the write fails, the next batch goes back into the queue.
+        """
+        writing = asyncio.ensure_future(self._written(prepared))
+        following = await self._meanwhile(writing, prepared) if len(prepared.fresh) >= LARGE_BATCH else None
+        try:
+            answers = await writing
+        except Exception as error:  # noqa: BLE001 - `_failed` tells them apart
+            if following is not None:
+                self._queue.extendleft(reversed(following.fresh))
+            await self._failed(prepared.fresh, error)
+            return None
+        self._heads |= prepared.heads
+        self._finish(prepared.fresh, answers)
+        return following
+
+    async def _written(self, prepared: "_Prepared") -> list[Answer]:
+        return await _execute(await self._connected(), prepared)
+
+    async def _meanwhile(self, writing: "asyncio.Future[list[Answer]]", prepared: "_Prepared") -> "_Prepared | None":
+        """Prepare the next batch as soon as it is as large as this one, if that is before this one is written."""
+        self._enough_waiting = len(prepared.fresh)
+        (self._enough.set if len(self._queue) >= self._enough_waiting else self._enough.clear)()
+        enough = asyncio.ensure_future(self._enough.wait())
+        await asyncio.wait((writing, enough), return_when=asyncio.FIRST_COMPLETED)
+        enough.cancel()
+        if writing.done():
+            return None
+        batch = self._next_batch()
+        following = self._prepared(batch, prepared.heads)
+        if following is None:
+            self._queue.extendleft(reversed(batch))
+        return following
+
     async def _commit(self, batch: Sequence[_Pending]) -> None:
         try:
             answers = await self._transact(batch)
-        except UNREACHABLE as error:
-            await self._disconnect()
-            await self._try_again(batch, error)
-        except StreamChangedError as error:
-            self._locked_batches = LOCKED_BATCHES
-            await self._try_again(batch, error)
-        except LedgerError as error:
-            self._finish(batch, [error] * len(batch))
-        except Exception as error:  # noqa: BLE001 - the transaction is rolled back: find the guilty one
-            for pending in batch:
-                await self._try_again([pending], error)
+        except Exception as error:  # noqa: BLE001 - `_failed` tells them apart
+            await self._failed(batch, error)
         else:
-            if any(isinstance(answer, StaleCommandError) for answer in answers):
-                self._heads.clear()  # nothing was written, so nothing told whether it is this worker that is behind
             self._finish(batch, answers)
+
+    async def _failed(self, batch: Sequence[_Pending], error: Exception) -> None:
+        match error:
+            case StreamChangedError():
+                self._locked_batches = LOCKED_BATCHES
+                await self._try_again(batch, error)
+            case LedgerError():
+                self._finish(batch, [error] * len(batch))
+            case _ if isinstance(error, UNREACHABLE):
+                await self._disconnect()
+                await self._try_again(batch, error)
+            case _:  # the transaction is rolled back: find the guilty one
+                for pending in batch:
+                    await self._try_again([pending], error)
 
     async def _try_again(self, batch: Sequence[_Pending], error: BaseException) -> None:
         self._heads.clear()
@@ -189,6 +251,8 @@ class Committer:
             await self._commit(batch)
 
     def _finish(self, batch: Sequence[_Pending], answers: Sequence[Answer]) -> None:
+        if any(isinstance(answer, StaleCommandError) for answer in answers):
+            self._heads.clear()  # nothing was written, so nothing told whether it is this worker that is behind
         for pending, answer in zip(batch, answers, strict=True):
             self._in_flight.discard(pending.origin.command_id)
             pending.answer(answer)
@@ -261,29 +325,66 @@ def _replay(pending: _Pending, known: Mapping[UUID, LoggedCommand]) -> Answer:
     return Outcome(msgspec.json.decode(row.result), row.recorded_at, replayed=True)
 
 
+class _Prepared(NamedTuple):
+    """Commands that were decided from heads, and what there is to write. `heads` are those that the write leaves."""
+
+    fresh: Sequence[_Pending]
+    verdicts: Sequence[Decision | Exception]
+    read: Mapping[UUID, int]
+    command_ids: Sequence[UUID]
+    statements: Sequence[Statement]
+    heads: Mapping[UUID, Head]
+
+
+def _streams(batch: Sequence[_Pending]) -> set[UUID]:
+    """The streams that deciding these commands takes."""
+    streams = {stream for pending in batch for stream in pending.command.streams()}
+    return streams | {pending.origin.claim.user_id for pending in batch if pending.origin.claim is not None}
+
+
 async def _carry_out(connection: "Connection[Any]", fresh: Sequence[_Pending], heads: dict[UUID, Head]) -> list[Answer]:
     """Read what is not among the heads, decide, write all there is to write, and take the new heads over."""
-    streams = {stream for pending in fresh for stream in pending.command.streams()}
-    streams |= {pending.origin.claim.user_id for pending in fresh if pending.origin.claim is not None}
+    streams = _streams(fresh)
     if unknown := streams - heads.keys():
         heads |= await store.read_heads(connection, unknown)
+    prepared = _prepare(fresh, {stream: heads[stream] for stream in streams if stream in heads})
+    answers = await _execute(connection, prepared)
+    heads |= prepared.heads
+    return answers
+
+
+def _prepare(fresh: Sequence[_Pending], heads: Mapping[UUID, Head]) -> _Prepared:
+    """Decide the commands from the heads of the streams that there are, and put together what there is to write."""
     batch = Batch(heads)
     verdicts = [batch.decide(pending.command, pending.origin.command_id, pending.origin.claim) for pending in fresh]
-    decided = list(zip(fresh, verdicts, strict=True))
-    logged = [_logged(pending, verdict) for pending, verdict in decided if isinstance(verdict, Decision | Refused)]
-    if not logged:
-        return [verdict for verdict in verdicts if isinstance(verdict, Exception)]
+    logged = [
+        _logged(pending, verdict)
+        for pending, verdict in zip(fresh, verdicts, strict=True)
+        if isinstance(verdict, Decision | Refused)
+    ]
     secrets = [verdict.credential for verdict in verdicts if isinstance(verdict, Decision) and verdict.credential]
-    statements = [store.log_commands(logged), *_appends(batch), *credentials.store(secrets, batch.appended)]
-    read = {stream: heads.get(stream, NO_STREAM).version for stream in streams - batch.changed.keys()}
-    reservation = await store.write(connection, read, len(batch.appended), statements)
-    heads |= {stream: head for stream, head in batch.changed.items() if stream in streams}
-    last = {command_id: number for number, command_id in enumerate(batch.command_ids, reservation.first_position)}
+    streams = _streams(fresh)
+    return _Prepared(
+        fresh,
+        verdicts,
+        {stream: heads.get(stream, NO_STREAM).version for stream in streams - batch.changed.keys()},
+        batch.command_ids,
+        [store.log_commands(logged), *_appends(batch), *credentials.store(secrets, batch.appended)] if logged else [],
+        {stream: head for stream, head in batch.changed.items() if stream in streams},
+    )
+
+
+async def _execute(connection: "Connection[Any]", prepared: _Prepared) -> list[Answer]:
+    """Write what was prepared, if there is anything to write, and answer."""
+    if not prepared.statements:
+        return [verdict for verdict in prepared.verdicts if isinstance(verdict, Exception)]
+    reservation = await store.write(connection, prepared.read, len(prepared.command_ids), prepared.statements)
+    last = {command_id: number for number, command_id in enumerate(prepared.command_ids, reservation.first_position)}
     return [
         Outcome(verdict.result, reservation.recorded_at, last.get(pending.origin.command_id))
         if isinstance(verdict, Decision)
         else verdict
-        for pending, verdict in decided
+        for pending, verdict in zip(prepared.fresh, prepared.verdicts, strict=True)
     ]
 
 

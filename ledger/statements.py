@@ -40,12 +40,12 @@ def columns(*types: str) -> str:
 
 def uuids(values: Iterable[UUID | None]) -> str:
     """A `uuid[]`."""
-    return _literal(["NULL" if value is None else str(value) for value in values])
+    return _unquoted(values)
 
 
 def integers(values: Iterable[int | None]) -> str:
     """A `bigint[]` or any other of whole numbers; booleans do as well."""
-    return _literal(["NULL" if value is None else str(value) for value in values])
+    return _unquoted(values)
 
 
 def words(values: Iterable[str]) -> str:
@@ -67,6 +67,10 @@ def times(values: Sequence[datetime | None]) -> str:
     """A `timestamptz[]`; the events of one transaction share their time, so few are ever formatted."""
     formatted = {value: "NULL" if value is None else _quoted(value.isoformat()) for value in set(values)}
     return _literal([formatted[value] for value in values])
+
+
+def _unquoted(values: Iterable[object]) -> str:
+    return f"{{{','.join(map(str, values)).replace('None', 'NULL')}}}"  # no id and no number has a None in its text
 
 
 def _literal(items: list[str]) -> str:

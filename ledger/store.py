@@ -111,9 +111,9 @@ def append_events(appended: Sequence[Recorded], command_ids: Sequence[UUID]) -> 
             FROM {columns("bigint", "uuid", "bigint", "text", "bytea", "uuid")}
                  AS new(number, stream_id, version, topic, state, command_id), reserved ORDER BY number""",
         (
-            integers(row.position for row in appended),
-            uuids(row.stream_id for row in appended),
-            integers(row.version for row in appended),
+            integers([row.position for row in appended]),
+            uuids([row.stream_id for row in appended]),
+            integers([row.version for row in appended]),
             words(TOPICS[type(row.event)] for row in appended),
             blobs(encode(row.event) for row in appended),
             uuids(command_ids),

@@ -11,7 +11,7 @@ from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from web.auth import Handler, guarded
 from web.context import ACTOR, REQUEST_ID, RUNTIME, request_id
-from web.cors import cors
+from web.cors import add_cors
 from web.errors import problem, refusals_of, unknown_version
 from web.routes import ROOT, ROUTES, VERSIONS
 
@@ -28,15 +28,15 @@ SECURITY_HEADERS = {
 
 def create_app(settings: Settings) -> web.Application:
     """The application; it opens its runtime when it starts."""
-    origins = settings.ledger_cors_origins.split()
     app = web.Application(
-        middlewares=[observed, *([cors(origins)] if origins else []), explained],
+        middlewares=[observed],
         client_max_size=settings.ledger_body_limit_bytes,
     )
     app.router.add_route(ROOT.method, ROOT.path, guarded(ROOT.access, ROOT.handler))
     for version in VERSIONS:
         for route in ROUTES:
             app.router.add_route(route.method, f"/{version}{route.path}", guarded(route.access, route.handler))
+    add_cors(app, settings.ledger_cors_origins.split())
     app.cleanup_ctx.append(_runtime(settings))
     return app
 
@@ -52,10 +52,13 @@ def _runtime(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
 
 @web.middleware
 async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id, and every answer the headers they all have; log one line, without any body."""
+    """The outermost layer: an id for the request, an answer to whatever is raised, headers, and one line in the log."""
     started = time.perf_counter()
     request[REQUEST_ID] = trace_id = request_id(request)
-    response = await handler(request)
+    try:
+        response = await handler(request)
+    except Exception as error:  # noqa: BLE001 - this is where every error ends
+        response = await _explanation(request, error)
     response.headers.update(SECURITY_HEADERS)
     response.headers["X-Request-Id"] = trace_id
     actor = request.get(ACTOR)
@@ -71,21 +74,17 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     return response
 
 
-@web.middleware
-async def explained(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever is raised into the contract's answer; what nobody foresaw is logged with its traceback."""
-    try:
-        return await handler(request)
-    except Exception as error:
-        refusals = refusals_of(error)
-        if isinstance(error, web.HTTPNotFound) and await _is_unknown_version(request):
-            refusals = (unknown_version(request.path.split("/")[1]),)
-        if refusals[0].code in {"internal_error", "database_error"}:
-            log.exception("request failed", request_id=request[REQUEST_ID])
-        headers = {"Allow": error.headers["Allow"]} if isinstance(error, web.HTTPMethodNotAllowed) else {}
-        if isinstance(error, Refused) and error.replayed:
-            headers["Idempotent-Replayed"] = "true"
-        return problem(refusals, instance=request.path, trace_id=request[REQUEST_ID], headers=headers)
+async def _explanation(request: web.Request, error: Exception) -> web.Response:
+    """The contract's answer to whatever was raised; what nobody foresaw is logged with its traceback."""
+    refusals = refusals_of(error)
+    if isinstance(error, web.HTTPNotFound) and await _is_unknown_version(request):
+        refusals = (unknown_version(request.path.split("/")[1]),)
+    if refusals[0].code in {"internal_error", "database_error"}:
+        log.error("request failed", request_id=request[REQUEST_ID], exc_info=error)
+    headers = {"Allow": error.headers["Allow"]} if isinstance(error, web.HTTPMethodNotAllowed) else {}
+    if isinstance(error, Refused) and error.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return problem(refusals, instance=request.path, trace_id=request[REQUEST_ID], headers=headers)
 
 
 async def _is_unknown_version(request: web.Request) -> bool:

@@ -45,24 +45,20 @@ def guarded(access: Access, handler: Handler) -> Handler:
         claim = Claim(verified.user_id, verified.roles)
         if access.in_transaction and not claim.roles.isdisjoint(allowed) and "Idempotency-Key" not in request.headers:
             request[CLAIM] = claim
-            request[ACTOR] = _admitted(verified, claim.roles, allowed)
+            request[ACTOR] = _actor(verified, claim.roles)
             try:
-                return await _confirmed(request, verified, handler)
+                return await handler(request)
             except StaleClaimError:
                 del request[CLAIM]
-        request[ACTOR] = _admitted(verified, await _roles_now(request, verified), allowed)
+            except Refused:  # a success has been checked; who is refused must be known as well
+                await _roles_now(request, verified)
+                raise
+        request[ACTOR] = actor = _actor(verified, await _roles_now(request, verified))
+        if actor.roles.isdisjoint(allowed):
+            raise Refused(errors.forbidden())
         return await handler(request)
 
     return guard
-
-
-async def _confirmed(request: web.Request, verified: Verified, handler: Handler) -> web.StreamResponse:
-    """What the handler answers to a claim. A success has been checked; who is refused must be known as well."""
-    try:
-        return await handler(request)
-    except Refused:
-        await _roles_now(request, verified)
-        raise
 
 
 def _token(request: web.Request) -> Verified:
@@ -82,7 +78,5 @@ async def _roles_now(request: web.Request, verified: Verified) -> frozenset[str]
     return standing
 
 
-def _admitted(verified: Verified, roles: frozenset[str], allowed: frozenset[str]) -> Actor:
-    if roles.isdisjoint(allowed):
-        raise Refused(errors.forbidden())
+def _actor(verified: Verified, roles: frozenset[str]) -> Actor:
     return Actor(verified.user_id, roles, verified.session_id, verified.jti)

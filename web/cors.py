@@ -6,35 +6,35 @@ Tokens travel in a header that no browser adds by itself, so credentials are nev
 from collections.abc import Sequence
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from web.auth import Handler
 
-ALLOWED_METHODS = "GET, POST, PUT, DELETE"
-ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, X-Request-Id"
+PREFLIGHT_HEADERS = {
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, X-Request-Id",
+    "Access-Control-Max-Age": "600",
+}
 EXPOSED_HEADERS = "Link, X-Request-Id, Idempotent-Replayed, Retry-After"
-MAX_AGE_SECONDS = "600"
 
 
-def cors(origins: Sequence[str]) -> Middleware:
-    """The layer that answers preflight requests and lets these origins read answers."""
+def add_cors(app: web.Application, origins: Sequence[str]) -> None:
+    """Let pages of these origins call: answer their preflight requests, and let them read every answer."""
     allowed = frozenset(origins)
 
-    @web.middleware
-    async def share(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def share(request: web.Request, response: web.StreamResponse) -> None:
         origin = request.headers.get("Origin")
-        if origin is None or origin not in allowed:
-            return await handler(request)
-        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-            response: web.StreamResponse = web.Response(status=204)
-            response.headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS
-            response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
-            response.headers["Access-Control-Max-Age"] = MAX_AGE_SECONDS
-        else:
-            response = await handler(request)
+        if origin in allowed:
+            response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Vary"] = "Origin"
-        return response
+            response.headers["Vary"] = "Origin"
 
-    return share
+    @web.middleware
+    async def preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
+        asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        if asks and request.headers.get("Origin") in allowed:
+            return web.Response(status=204, headers=PREFLIGHT_HEADERS)
+        return await handler(request)
+
+    if allowed:
+        app.on_response_prepare.append(share)
+        app.middlewares.append(preflight)
