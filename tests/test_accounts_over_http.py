@@ -433,6 +433,7 @@ async def test_a_closed_account_cannot_be_changed_or_closed_again(api: Api) -> N
 
 
 async def test_of_closings_that_race_one_closes(api: Api) -> None:
+    """Lesson 8, for what can be done only once so far."""
     account = await api.new_account()
 
     answers = await asyncio.gather(*(api.delete(f"/v1/accounts/{account['id']}") for _ in range(4)))

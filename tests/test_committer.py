@@ -205,6 +205,18 @@ async def test_a_command_that_the_database_refuses_to_write_fails_alone(bank: Ba
     assert [95, 5] == await bank.balances([source, destination])
 
 
+async def test_a_write_that_failed_leaves_no_row_anywhere(bank: Bank, connection: Any) -> None:
+    """Lesson 6: nothing that belongs to a command is written outside its transaction."""
+    source, destination = await bank.accounts(100, 0)
+    tables = [row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'ledger'")]
+    before = {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
+    with pytest.raises(DatabaseError):
+        await bank.submit(a_transfer(source, destination, reference="\0"))
+    after = {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
+    assert {"stored_events", "command_log", "entries", "transfers"} <= set(tables)
+    assert before == after
+
+
 async def test_after_a_write_that_failed_others_go_on(bank: Bank) -> None:
     source, destination = await bank.accounts(100, 0)
     with pytest.raises(DatabaseError):

@@ -144,7 +144,7 @@ async def test_thousands_of_transfers_at_once_keep_the_books_right(
 async def test_killed_workers_lose_nothing_and_double_nothing(
     variables: dict[str, str], connection: Any, tmp_path: Path
 ) -> None:
-    """Lesson 4: clients that get no answer ask again with the same key."""
+    """Lessons 4 and 14: who gets no answer asks again with the same key; read tables are never ahead or behind."""
     with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
         async with crowd(running) as clients:
             transferring = asyncio.create_task(clients.transfer(3000, seed=1))

@@ -88,6 +88,7 @@ def spoken(running: Ledger) -> list[str]:
 async def test_the_first_start_shows_the_admins_password_which_works(
     run: Callable[..., Ledger], alone: dict[str, str]
 ) -> None:
+    """Lesson 39: one command, and nothing was installed or started before."""
     running = run("serve", **alone)
     url = await running.url()
     ((username, password),) = await until(lambda: SHOWN.findall(running.log.read_text()))
