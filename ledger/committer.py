@@ -179,7 +179,10 @@ class Committer:
             if head is None:
                 return None
             known[stream] = head
-        return _prepare(batch, known)
+        try:
+            return _prepare(batch, known)
+        except Exception:  # noqa: BLE001 - `_commit` meets it again, and finds the guilty one
+            return None
 
     async def _write(self, prepared: "_Prepared") -> "_Prepared | None":
         """Write a prepared batch, and prepare the next one meanwhile, as if this one had been written already.

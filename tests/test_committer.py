@@ -205,6 +205,18 @@ async def test_a_command_that_the_database_refuses_to_write_fails_alone(bank: Ba
     assert [95, 5] == await bank.balances([source, destination])
 
 
+async def test_a_command_that_cannot_be_encoded_fails_alone(bank: Bank) -> None:
+    """Also when it is prepared while another batch is written."""
+    source, destination = await bank.accounts(100, 0)
+    await bank.submit(a_transfer(source, destination))  # from here on, its heads are remembered
+    poison = a_transfer(source, destination, reference="half a pair: \ud800")
+    neighbours = [a_transfer(source, destination) for _ in range(20)]
+    outcomes = await bank.outcomes(*neighbours[:10], poison, *neighbours[10:])
+    assert 20 == sum(isinstance(outcome, Outcome) for outcome in outcomes)
+    assert isinstance(outcomes[10], DatabaseError)
+    assert [79, 21] == await bank.balances([source, destination])
+
+
 async def test_a_write_that_failed_leaves_no_row_anywhere(bank: Bank, connection: Any) -> None:
     """Lesson 6: nothing that belongs to a command is written outside its transaction."""
     source, destination = await bank.accounts(100, 0)
