@@ -325,7 +325,9 @@ def _replay(pending: _Pending, known: Mapping[UUID, LoggedCommand]) -> Answer:
     if row.outcome == "refused":
         return Refused(*_refusals.decode(row.result), replayed=True)
     assert row.recorded_at is not None  # noqa: S101 - it was read from the log
-    return Outcome(msgspec.json.decode(row.result), row.recorded_at, replayed=True)
+    # Without a key nobody can have asked twice: this is the first answer, which a lost connection had kept back.
+    replayed = pending.origin.request_hash is not None
+    return Outcome(msgspec.json.decode(row.result), row.recorded_at, replayed=replayed)
 
 
 class _Prepared(NamedTuple):
