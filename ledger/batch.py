@@ -1,13 +1,61 @@
 """The pure part of a group commit: commands are decided in order of arrival, each seeing what those before it did."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+import msgspec
+
+from ledger import credentials, store
 from ledger.commands.decider import Claim, Command, Decision
 from ledger.errors import Refused, StaleClaimError
-from ledger.events import Event, Recorded, evolve
-from ledger.store import NO_STREAM, Head
+from ledger.events import Event, Recorded, encode, evolve
+from ledger.projections import apply_inline
+from ledger.statements import Statement
+from ledger.store import NO_STREAM, Head, LoggedCommand, Reservation
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a command comes from, for the command log. `request_hash` is there if its client may repeat it.
+
+    A `claim` is checked in the transaction itself, so it needs no look-up before. It is for new commands only: what a
+    repeated one is answered does not depend on it.
+    """
+
+    command_id: UUID
+    actor_id: UUID | None = None
+    session_id: UUID | None = None
+    jti: UUID | None = None
+    request_id: str | None = None
+    request_hash: bytes | None = None
+    claim: Claim | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A command was carried out. `position` is that of its last event, if it has any and they are new."""
+
+    result: Mapping[str, Any]
+    recorded_at: datetime
+    position: int | None = None
+    replayed: bool = False
+
+
+Answer = Outcome | Exception
+
+
+class Submission:
+    """A command, and where it comes from."""
+
+    __slots__ = ("command", "origin")
+
+    def __init__(self, command: Command, origin: Origin) -> None:
+        self.command = command
+        self.origin = origin
+
+
+SubmissionT = TypeVar("SubmissionT", bound=Submission)
 
 
 @dataclass(slots=True)
@@ -49,3 +97,78 @@ class Batch:
         self.changed[stream_id] = Head(version, evolve(head.state, event))
         self.appended.append(Recorded(len(self.appended), stream_id, version, None, event))
         self.command_ids.append(command_id)
+
+
+class Prepared(NamedTuple, Generic[SubmissionT]):
+    """Commands that were decided from heads, and what there is to write. `heads` are those that the write leaves."""
+
+    commands: Sequence[SubmissionT]
+    verdicts: Sequence[Decision | Exception]
+    read: Mapping[UUID, int]
+    command_ids: Sequence[UUID]
+    statements: Sequence[Statement]
+    heads: Mapping[UUID, Head]
+
+    def answers(self, reservation: Reservation | None) -> list[Answer]:
+        """Each command's answer, once what there is to write is written."""
+        if reservation is None:
+            return [verdict for verdict in self.verdicts if isinstance(verdict, Exception)]
+        first, recorded_at = reservation
+        last = {command_id: number for number, command_id in enumerate(self.command_ids, first)}
+        return [
+            Outcome(verdict.result, recorded_at, last.get(submission.origin.command_id))
+            if isinstance(verdict, Decision)
+            else verdict
+            for submission, verdict in zip(self.commands, self.verdicts, strict=True)
+        ]
+
+
+def streams_of(batch: Sequence[Submission]) -> set[UUID]:
+    """The streams that deciding these commands takes."""
+    streams = {stream for submission in batch for stream in submission.command.streams()}
+    return streams | {submission.origin.claim.user_id for submission in batch if submission.origin.claim is not None}
+
+
+def prepare(commands: Sequence[SubmissionT], streams: set[UUID], heads: Mapping[UUID, Head]) -> Prepared[SubmissionT]:
+    """Decide the commands from the heads of their streams, those that there are, and say what there is to write."""
+    batch = Batch(heads)
+    verdicts = [batch.decide(one.command, one.origin.command_id, one.origin.claim) for one in commands]
+    logged = [
+        _logged(submission, verdict)
+        for submission, verdict in zip(commands, verdicts, strict=True)
+        if isinstance(verdict, Decision | Refused)
+    ]
+    secrets = [verdict.credential for verdict in verdicts if isinstance(verdict, Decision) and verdict.credential]
+    return Prepared(
+        commands,
+        verdicts,
+        {stream: heads.get(stream, NO_STREAM).version for stream in streams - batch.changed.keys()},
+        batch.command_ids,
+        [store.log_commands(logged), *_appends(batch), *credentials.store(secrets, batch.appended)] if logged else [],
+        {stream: head for stream, head in batch.changed.items() if stream in streams},
+    )
+
+
+def _appends(batch: Batch) -> list[Statement]:
+    if not batch.appended:
+        return []
+    return [
+        store.append_events(batch.appended, batch.command_ids),
+        *store.replace_heads(batch.changed, batch.heads.keys()),
+        *apply_inline(batch.appended),
+    ]
+
+
+def _logged(submission: Submission, verdict: Decision | Refused) -> LoggedCommand:
+    origin = submission.origin
+    return LoggedCommand(
+        origin.command_id,
+        submission.command.name,
+        origin.actor_id,
+        origin.session_id,
+        origin.jti,
+        origin.request_id,
+        origin.request_hash,
+        "accepted" if isinstance(verdict, Decision) else "refused",
+        encode(verdict.result if isinstance(verdict, Decision) else verdict.refusals),
+    )

@@ -9,27 +9,24 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
 import structlog
 from asyncpg import Connection
 
-from ledger import credentials, errors, store
-from ledger.batch import Batch
-from ledger.commands.decider import Claim, Command, Decision
+from ledger import errors, store
+from ledger.batch import Answer, Origin, Outcome, Prepared, Submission, prepare, streams_of
+from ledger.commands.decider import Command
 from ledger.database import UNREACHABLE
 from ledger.errors import DatabaseError, LedgerError, OverloadedError, Refusal, Refused, StaleCommandError
-from ledger.events import encode
-from ledger.projections import apply_inline
-from ledger.statements import Statement
-from ledger.store import NO_STREAM, Head, LoggedCommand, StreamChangedError
+from ledger.store import Head, LoggedCommand, StreamChangedError
 
 MAX_ATTEMPTS = 4  # of one command, whatever fails
 LOCKED_BATCHES = 100  # after another worker came between reading and writing
-LARGE_BATCH = 8  # from which on it pays to prepare the next one meanwhile
+SHARES = 2  # one is written while the other is answered, asked for more, and prepared
+SMALL_BATCH = 8  # no share is smaller
 CACHED_HEADS = 20_000  # some 10 MB
 MAX_RECONNECT_PAUSE_SECONDS = 0.5
 
@@ -37,40 +34,11 @@ log = structlog.get_logger()
 _refusals = msgspec.json.Decoder(tuple[Refusal, ...])
 
 
-class Origin(msgspec.Struct, frozen=True):
-    """Where a command comes from, for the command log. `request_hash` is there if its client may repeat it.
-
-    A `claim` is checked in the transaction itself, so it needs no look-up before. It is for new commands only: what a
-    repeated one is answered does not depend on it.
-    """
-
-    command_id: UUID
-    actor_id: UUID | None = None
-    session_id: UUID | None = None
-    jti: UUID | None = None
-    request_id: str | None = None
-    request_hash: bytes | None = None
-    claim: Claim | None = None
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """A command was carried out. `position` is that of its last event, if it has any and they are new."""
-
-    result: Mapping[str, Any]
-    recorded_at: datetime
-    position: int | None = None
-    replayed: bool = False
-
-
-Answer = Outcome | Exception
-
-
-class _Pending:
-    __slots__ = ("attempts", "command", "future", "origin")
+class _Pending(Submission):
+    __slots__ = ("attempts", "future")
 
     def __init__(self, command: Command, origin: Origin, future: "asyncio.Future[Outcome]") -> None:
-        self.command = command
-        self.origin = origin
+        super().__init__(command, origin)
         self.future = future
         self.attempts = 0
 
@@ -107,10 +75,10 @@ class Committer:
         self._batch_limit = batch_limit
         self._patience_seconds = patience_seconds
         self._queue: deque[_Pending] = deque()
-        self._in_flight: set[UUID] = set()
+        self._in_flight: dict[UUID, _Pending] = {}
         self._work = asyncio.Event()
-        self._enough = asyncio.Event()
-        self._enough_waiting = 0
+        self._enough: asyncio.Future[None] | None = None
+        self._circulating = 0  # how many commands are under way at once, of late
         self._closing = False
         self._connection: Connection[Any] | None = None
         self._locked_batches = 0
@@ -139,24 +107,31 @@ class Committer:
         if self._closing or len(self._queue) >= self._queue_limit:
             raise OverloadedError("the queue of commands is full")
         pending = _Pending(command, origin, asyncio.get_running_loop().create_future())
-        self._in_flight.add(origin.command_id)
+        self._in_flight[origin.command_id] = pending
         self._queue.append(pending)
         self._work.set()
-        if len(self._queue) >= self._enough_waiting:
-            self._enough.set()
+        if len(self._queue) >= self._share():
+            self._end_wait()
         return await pending.future
 
     async def _run(self) -> None:
-        ahead: _Prepared | None = None
         while True:
-            if ahead is not None:
-                ahead = await self._write(ahead)
-            elif self._queue:
-                # At once: while PostgreSQL writes this batch, the loop can send the answers of the last one.
+            try:
+                return await self._work_off()
+            except Exception as error:  # a fault of ours: nobody may wait for ever, and all others go on
+                log.exception("committer failed", commands=len(self._in_flight))
+                self._queue.clear()
+                self._heads.clear()
+                waiting = list(self._in_flight.values())
+                self._finish(waiting, [error] * len(waiting))
+                await self._disconnect()
+
+    async def _work_off(self) -> None:
+        while True:
+            if self._queue:
                 batch = self._next_batch()
-                ahead = self._prepared(batch, {})
-                if ahead is None:
-                    await self._commit(batch)
+                prepared = self._prepared(batch, {})
+                await (self._commit(batch) if prepared is None else self._write(prepared))
             elif self._closing:
                 return
             else:
@@ -167,58 +142,79 @@ class Committer:
                 self._heads.clear()
 
     def _next_batch(self) -> list[_Pending]:
-        return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
+        self._circulating = max(len(self._in_flight), self._circulating - self._circulating // 16)
+        return [self._queue.popleft() for _ in range(min(len(self._queue), self._share(), self._batch_limit))]
 
-    def _prepared(self, batch: Sequence[_Pending], newer: Mapping[UUID, Head]) -> "_Prepared | None":
+    def _share(self) -> int:
+        """How many of the commands that come again and again make a batch, so that nobody waits for all of them."""
+        return max(SMALL_BATCH, -(-self._circulating // SHARES))
+
+    def _prepared(self, batch: Sequence[_Pending], newer: Mapping[UUID, Head]) -> Prepared[_Pending] | None:
         """The batch, decided, if that takes no look-up; `newer` heads go before those that are remembered."""
         if self._locked_batches or any(pending.may_be_known for pending in batch):
             return None
+        streams = streams_of(batch)
         known: dict[UUID, Head] = {}
-        for stream in _streams(batch):
+        for stream in streams:
             head = newer.get(stream) or self._heads.get(stream)
             if head is None:
                 return None
             known[stream] = head
         try:
-            return _prepare(batch, known)
+            return prepare(batch, streams, known)
         except Exception:  # noqa: BLE001 - `_commit` meets it again, and finds the guilty one
             return None
 
-    async def _write(self, prepared: "_Prepared") -> "_Prepared | None":
-        """Write a prepared batch, and prepare the next one meanwhile, as if this one had been written already.
+    async def _write(self, prepared: Prepared[_Pending]) -> None:
+        """Write a prepared batch, and those that can be prepared while the one before is written.
 
-        PostgreSQL need not wait for this process then. If the write fails, the next batch goes back into the queue.
+        They are decided as if that one had been written already; if it fails, the next goes back into the queue. The
+        next is on its way to PostgreSQL before the answers to this one are made, so neither waits for the other.
         """
-        writing = asyncio.ensure_future(self._written(prepared))
-        following = await self._meanwhile(writing, prepared) if len(prepared.fresh) >= LARGE_BATCH else None
-        try:
-            answers = await writing
-        except Exception as error:  # noqa: BLE001 - `_failed` tells them apart
-            if following is not None:
-                self._queue.extendleft(reversed(following.fresh))
-            await self._failed(prepared.fresh, error)
-            return None
-        self._heads |= prepared.heads
-        self._finish(prepared.fresh, answers)
-        return following
+        writing = await self._begin(prepared)
+        while True:
+            following = await self._meanwhile(writing, prepared)
+            try:
+                answers = await writing
+            except Exception as error:  # noqa: BLE001 - `_failed` tells them apart
+                if following is not None:
+                    self._queue.extendleft(reversed(following.commands))
+                return await self._failed(prepared.commands, error)
+            self._heads |= prepared.heads
+            if following is None:
+                return self._finish(prepared.commands, answers)
+            writing = await self._begin(following)
+            self._finish(prepared.commands, answers)
+            prepared = following
 
-    async def _written(self, prepared: "_Prepared") -> list[Answer]:
+    async def _begin(self, prepared: Prepared[_Pending]) -> "asyncio.Task[list[Answer]]":
+        """Send a batch to PostgreSQL."""
+        writing = asyncio.create_task(self._written(prepared))
+        await asyncio.sleep(0)  # in this turn of the loop it is sent
+        return writing
+
+    async def _written(self, prepared: Prepared[_Pending]) -> list[Answer]:
         return await _execute(await self._connected(), prepared)
 
-    async def _meanwhile(self, writing: "asyncio.Future[list[Answer]]", prepared: "_Prepared") -> "_Prepared | None":
-        """Prepare the next batch as soon as it is as large as this one, if that is before this one is written."""
-        self._enough_waiting = len(prepared.fresh)
-        (self._enough.set if len(self._queue) >= self._enough_waiting else self._enough.clear)()
-        enough = asyncio.ensure_future(self._enough.wait())
-        await asyncio.wait((writing, enough), return_when=asyncio.FIRST_COMPLETED)
-        enough.cancel()
-        if writing.done():
+    async def _meanwhile(
+        self, writing: "asyncio.Task[list[Answer]]", prepared: Prepared[_Pending]
+    ) -> Prepared[_Pending] | None:
+        """Prepare the next batch once there are enough commands for one, or else when this one is written."""
+        if len(self._queue) < self._share():
+            self._enough = asyncio.get_running_loop().create_future()
+            writing.add_done_callback(self._end_wait)
+            await self._enough
+        if not self._queue or (writing.done() and writing.exception()):
             return None
         batch = self._next_batch()
         following = self._prepared(batch, prepared.heads)
         if following is None:
             self._queue.extendleft(reversed(batch))
         return following
+
+    def _end_wait(self, _: object = None) -> None:
+        if self._enough is not None and not self._enough.done():
+            self._enough.set_result(None)
 
     async def _commit(self, batch: Sequence[_Pending]) -> None:
         try:
@@ -257,7 +253,7 @@ class Committer:
         if any(isinstance(answer, StaleCommandError) for answer in answers):
             self._heads.clear()  # nothing was written, so nothing told whether it is this worker that is behind
         for pending, answer in zip(batch, answers, strict=True):
-            self._in_flight.discard(pending.origin.command_id)
+            self._in_flight.pop(pending.origin.command_id, None)
             pending.answer(answer)
 
     async def _transact(self, batch: Sequence[_Pending]) -> list[Answer]:
@@ -330,89 +326,21 @@ def _replay(pending: _Pending, known: Mapping[UUID, LoggedCommand]) -> Answer:
     return Outcome(msgspec.json.decode(row.result), row.recorded_at, replayed=replayed)
 
 
-class _Prepared(NamedTuple):
-    """Commands that were decided from heads, and what there is to write. `heads` are those that the write leaves."""
-
-    fresh: Sequence[_Pending]
-    verdicts: Sequence[Decision | Exception]
-    read: Mapping[UUID, int]
-    command_ids: Sequence[UUID]
-    statements: Sequence[Statement]
-    heads: Mapping[UUID, Head]
-
-
-def _streams(batch: Sequence[_Pending]) -> set[UUID]:
-    """The streams that deciding these commands takes."""
-    streams = {stream for pending in batch for stream in pending.command.streams()}
-    return streams | {pending.origin.claim.user_id for pending in batch if pending.origin.claim is not None}
-
-
 async def _carry_out(connection: "Connection[Any]", fresh: Sequence[_Pending], heads: dict[UUID, Head]) -> list[Answer]:
     """Read what is not among the heads, decide, write all there is to write, and take the new heads over."""
-    streams = _streams(fresh)
+    streams = streams_of(fresh)
     if unknown := streams - heads.keys():
         heads |= await store.read_heads(connection, unknown)
-    prepared = _prepare(fresh, {stream: heads[stream] for stream in streams if stream in heads})
+    prepared = prepare(fresh, streams, {stream: heads[stream] for stream in streams if stream in heads})
     answers = await _execute(connection, prepared)
     heads |= prepared.heads
     return answers
 
 
-def _prepare(fresh: Sequence[_Pending], heads: Mapping[UUID, Head]) -> _Prepared:
-    """Decide the commands from the heads of the streams that there are, and put together what there is to write."""
-    batch = Batch(heads)
-    verdicts = [batch.decide(pending.command, pending.origin.command_id, pending.origin.claim) for pending in fresh]
-    logged = [
-        _logged(pending, verdict)
-        for pending, verdict in zip(fresh, verdicts, strict=True)
-        if isinstance(verdict, Decision | Refused)
-    ]
-    secrets = [verdict.credential for verdict in verdicts if isinstance(verdict, Decision) and verdict.credential]
-    streams = _streams(fresh)
-    return _Prepared(
-        fresh,
-        verdicts,
-        {stream: heads.get(stream, NO_STREAM).version for stream in streams - batch.changed.keys()},
-        batch.command_ids,
-        [store.log_commands(logged), *_appends(batch), *credentials.store(secrets, batch.appended)] if logged else [],
-        {stream: head for stream, head in batch.changed.items() if stream in streams},
-    )
-
-
-async def _execute(connection: "Connection[Any]", prepared: _Prepared) -> list[Answer]:
+async def _execute(connection: "Connection[Any]", prepared: Prepared[_Pending]) -> list[Answer]:
     """Write what was prepared, if there is anything to write, and answer."""
     if not prepared.statements:
-        return [verdict for verdict in prepared.verdicts if isinstance(verdict, Exception)]
-    reservation = await store.write(connection, prepared.read, len(prepared.command_ids), prepared.statements)
-    last = {command_id: number for number, command_id in enumerate(prepared.command_ids, reservation.first_position)}
-    return [
-        Outcome(verdict.result, reservation.recorded_at, last.get(pending.origin.command_id))
-        if isinstance(verdict, Decision)
-        else verdict
-        for pending, verdict in zip(prepared.fresh, prepared.verdicts, strict=True)
-    ]
-
-
-def _appends(batch: Batch) -> list[Statement]:
-    if not batch.appended:
-        return []
-    return [
-        store.append_events(batch.appended, batch.command_ids),
-        *store.replace_heads(batch.changed, batch.heads.keys()),
-        *apply_inline(batch.appended),
-    ]
-
-
-def _logged(pending: _Pending, verdict: Decision | Refused) -> LoggedCommand:
-    origin = pending.origin
-    return LoggedCommand(
-        origin.command_id,
-        pending.command.name,
-        origin.actor_id,
-        origin.session_id,
-        origin.jti,
-        origin.request_id,
-        origin.request_hash,
-        "accepted" if isinstance(verdict, Decision) else "refused",
-        encode(verdict.result if isinstance(verdict, Decision) else verdict.refusals).decode(),
+        return prepared.answers(None)
+    return prepared.answers(
+        await store.write(connection, prepared.read, len(prepared.command_ids), prepared.statements)
     )

@@ -79,7 +79,7 @@ def store(credentials: Sequence[Credential], events: Iterable[Recorded]) -> list
 
 _UPSERT = f"""INSERT INTO credentials (user_id, id, hash) SELECT * FROM {columns("uuid", "uuid", "text")}
               ON CONFLICT (user_id) DO UPDATE SET id = excluded.id, hash = excluded.hash"""
-_DELETE = "DELETE FROM credentials WHERE user_id = ANY($1::text::uuid[])"
+_DELETE = "DELETE FROM credentials WHERE user_id = ANY($1::uuid[])"
 
 
 async def find(reader: Reader, username: str) -> Credential | None:

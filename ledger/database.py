@@ -7,6 +7,7 @@ from asyncpg import Connection, Pool
 
 from ledger.errors import DatabaseError
 from ledger.settings import Settings
+from ledger.statements import send_encoded_arrays
 
 Reader: TypeAlias = "Pool[Any] | Connection[Any]"
 
@@ -31,12 +32,14 @@ UNREACHABLE = (
 
 async def connect(settings: Settings, **server_settings: str) -> "Connection[Any]":
     """Open one connection."""
-    return await asyncpg.connect(
+    connection = await asyncpg.connect(
         settings.database_dsn(),
         timeout=CONNECT_SECONDS,
         command_timeout=STATEMENT_SECONDS,
         server_settings=_server_settings(settings) | server_settings,
     )
+    send_encoded_arrays(connection)
+    return connection
 
 
 async def open_pool(settings: Settings) -> "Pool[Any]":

@@ -4,10 +4,10 @@ import secrets
 from typing import NamedTuple
 from uuid import UUID
 
+from ledger.batch import Origin
 from ledger.commands.accounts import OpenAccount
 from ledger.commands.decider import Credential
 from ledger.commands.users import CreateUser
-from ledger.committer import Origin
 from ledger.derived import derived_id
 from ledger.errors import Refused
 from ledger.events.users import Role

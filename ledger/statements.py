@@ -1,24 +1,29 @@
 """SQL as data: what is to be written is collected first, and then done in one round trip.
 
-Columns travel as array literals (PostgreSQL manual, 8.15.2), one text each: asyncpg's own encoding of arrays asks two
-abstract base classes about every element, which took a third of the time of a transfer.
+Columns travel as arrays that are encoded here, in PostgreSQL's binary form (array_send and the send functions of the
+elements; manual, 8.15): asyncpg's own encoding asks two abstract base classes about every element, and PostgreSQL takes
+half as long to read this as the text (decision 7).
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from asyncpg import Connection, Record
 
 
 class Statement(NamedTuple):
-    """A set-based SQL statement that changes rows, with the values of its parameters, in order."""
+    """A set-based SQL statement that changes rows, with the values of its parameters, in order.
+
+    A column is an array that one of the functions below has encoded.
+    """
 
     sql: str
-    values: tuple[str, ...]
+    values: tuple[Any, ...]
 
 
 async def run_together(connection: "Connection[Any]", reserved: Statement, statements: Sequence[Statement]) -> Record:
@@ -34,51 +39,99 @@ async def run_together(connection: "Connection[Any]", reserved: Statement, state
 
 
 def columns(*types: str) -> str:
-    """The `unnest` of array literals of these types, the values of a statement in order."""
-    return f"unnest({', '.join(f'${number}::text::{kind}[]' for number, kind in enumerate(types, 1))})"
+    """The `unnest` of arrays of these types, the values of a statement in order."""
+    return f"unnest({', '.join(f'${number}::{kind}[]' for number, kind in enumerate(types, 1))})"
 
 
-def uuids(values: Iterable[UUID | None]) -> str:
+def uuids(values: Iterable[UUID | None]) -> bytes:
     """A `uuid[]`."""
-    return _unquoted(values)
+    return _array(2950, [NULL if value is None else _SIXTEEN + value.bytes for value in values])
 
 
-def integers(values: Iterable[int | None]) -> str:
-    """A `bigint[]` or any other of whole numbers; booleans do as well."""
-    return _unquoted(values)
+def integers(values: Iterable[int | None]) -> bytes:
+    """A `bigint[]`."""
+    return _array(20, [NULL if value is None else _pack_integer(8, value) for value in values])
 
 
-def words(values: Iterable[str]) -> str:
-    """A `text[]` of names of our own, which need no quotes: topics, kinds, currencies."""
-    return _literal(list(values))
+def booleans(values: Iterable[bool | None]) -> bytes:
+    """A `boolean[]`."""
+    return _array(16, [NULL if value is None else _pack_boolean(1, value) for value in values])
 
 
-def texts(values: Iterable[str | None]) -> str:
-    """A `text[]`, or any other type's by its text."""
-    return _literal(["NULL" if value is None else _quoted(value) for value in values])
+def words(values: Iterable[str]) -> bytes:
+    """A `text[]` of few different texts: topics, kinds, currencies."""
+    return _array(25, [_word(value) for value in values])
 
 
-def blobs(values: Iterable[bytes | None]) -> str:
+def texts(values: Iterable[str | None]) -> bytes:
+    """A `text[]`."""
+    return _array(25, [NULL if value is None else _sized(value.encode()) for value in values])
+
+
+def blobs(values: Iterable[bytes | None]) -> bytes:
     """A `bytea[]`."""
-    return _literal(["NULL" if value is None else f'"\\\\x{value.hex()}"' for value in values])
+    return _array(17, [NULL if value is None else _sized(value) for value in values])
 
 
-def times(values: Sequence[datetime | None]) -> str:
-    """A `timestamptz[]`; the events of one transaction share their time, so few are ever formatted."""
-    formatted = {value: "NULL" if value is None else _quoted(value.isoformat()) for value in set(values)}
-    return _literal([formatted[value] for value in values])
+def documents(values: Iterable[bytes]) -> bytes:
+    """A `jsonb[]` of JSON texts."""
+    return _array(3802, [_sized(b"\x01" + value) for value in values])
 
 
-def _unquoted(values: Iterable[object]) -> str:
-    return f"{{{','.join(map(str, values)).replace('None', 'NULL')}}}"  # no id and no number has a None in its text
+def times(values: Iterable[datetime | None]) -> bytes:
+    """A `timestamptz[]`."""
+    return _array(1184, [NULL if value is None else _pack_integer(8, _microseconds(value)) for value in values])
 
 
-def _literal(items: list[str]) -> str:
-    return "{" + ",".join(items) + "}"
+NULL = b"\xff\xff\xff\xff"
+_SIXTEEN = b"\0\0\0\x10"
+_pack_integer = struct.Struct("!iq").pack
+_pack_boolean = struct.Struct("!i?").pack
+_pack_length = struct.Struct("!i").pack
+_pack_header = struct.Struct("!5i").pack
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _sized(value: bytes) -> bytes:
+    return _pack_length(len(value)) + value
+
+
+@lru_cache(maxsize=1024)
+def _word(value: str) -> bytes:
+    return _sized(value.encode())
+
+
+@lru_cache(maxsize=1024)
+def _microseconds(value: datetime) -> int:
+    return (value - _EPOCH) // _MICROSECOND
+
+
+def _array(element: int, items: list[bytes]) -> bytes:
+    return _pack_header(1, 1, element, len(items), 1) + b"".join(items)
+
+
+_ENCODERS: dict[tuple[int, str], Callable[[Any], bytes]] = {
+    (1000, "_bool"): booleans,
+    (1001, "_bytea"): blobs,
+    (1009, "_text"): texts,
+    (1016, "_int8"): integers,
+    (1185, "_timestamptz"): times,
+    (2951, "_uuid"): uuids,
+    (3807, "_jsonb"): documents,
+}
+
+
+def send_encoded_arrays(connection: "Connection[Any]") -> None:
+    """Let this connection take arrays that are encoded already, as those of a `Statement`, beside plain lists."""
+    protocol = cast("Any", connection)._protocol  # noqa: SLF001 - `set_type_codec` refuses arrays (decision 7)
+    settings = protocol.get_settings()
+    for (oid, name), encoder in _ENCODERS.items():
+        settings.add_python_codec(oid, name, "pg_catalog", [], "scalar", _unless_encoded(encoder), bytes, "binary")
+
+
+def _unless_encoded(encoder: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    return lambda value: value if type(value) is bytes else encoder(value)
 
 
 @lru_cache(maxsize=1024)

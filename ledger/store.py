@@ -18,7 +18,7 @@ from asyncpg import Connection, Record
 from ledger.database import Reader
 from ledger.events import TOPICS, Recorded, State, decode_event, decode_state, encode, evolve
 from ledger.events.transfers import Transfer
-from ledger.statements import Statement, blobs, columns, integers, run_together, texts, uuids, words
+from ledger.statements import Statement, blobs, columns, documents, integers, run_together, texts, uuids, words
 
 READ_LIMIT = 10_000
 
@@ -55,7 +55,7 @@ class LoggedCommand(NamedTuple):
     request_id: str | None
     request_hash: bytes | None
     outcome: str
-    result: str
+    result: bytes
     recorded_at: datetime | None = None
 
 
@@ -89,8 +89,8 @@ async def write(
     """
     reserve = Statement(
         """SELECT first_position, recorded_at
-           FROM reserve_positions($1::text::bigint, $2::text::uuid[], $3::text::bigint[])""",
-        (str(count), uuids(read), integers(read.values())),
+           FROM reserve_positions($1, $2::uuid[], $3::bigint[])""",
+        (count, uuids(read), integers(read.values())),
     )
     try:
         return Reservation(*await run_together(connection, reserve, statements))
@@ -109,7 +109,7 @@ def append_events(appended: Sequence[Recorded], command_ids: Sequence[UUID]) -> 
                                        recorded_at)
             SELECT first_position + number, stream_id, version, topic, state, command_id, recorded_at
             FROM {columns("bigint", "uuid", "bigint", "text", "bytea", "uuid")}
-                 AS new(number, stream_id, version, topic, state, command_id), reserved ORDER BY number""",
+                 AS new(number, stream_id, version, topic, state, command_id), reserved""",
         (
             integers([row.position for row in appended]),
             uuids([row.stream_id for row in appended]),
@@ -140,7 +140,7 @@ _UPSERT_HEADS = f"""INSERT INTO stream_heads (originator_id, version, topic, sta
                     ON CONFLICT (originator_id) DO UPDATE SET version = excluded.version, state = excluded.state"""
 
 
-def _head_columns(heads: Mapping[UUID, Head]) -> tuple[str, ...]:
+def _head_columns(heads: Mapping[UUID, Head]) -> tuple[bytes, ...]:
     return (
         uuids(heads),
         integers(head.version for head in heads.values()),
@@ -165,7 +165,7 @@ def log_commands(commands: Sequence[LoggedCommand]) -> Statement:
             texts(command.request_id for command in commands),
             blobs(command.request_hash for command in commands),
             words(command.outcome for command in commands),
-            texts(command.result for command in commands),
+            documents(command.result for command in commands),
         ),
     )
 
@@ -178,7 +178,8 @@ async def find_commands(connection: "Connection[Any]", command_ids: Collection[U
            FROM command_log WHERE command_id = ANY($1)""",
         command_ids,
     )
-    return {row["command_id"]: LoggedCommand(*row) for row in rows}
+    found = (LoggedCommand(*row) for row in rows)
+    return {row.command_id: row._replace(result=str(row.result).encode()) for row in found}
 
 
 async def read_stream(

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from ledger.database import connect
 from ledger.embedded import Services, embedded_services
 from ledger.migrations import migrate
 from ledger.people import ensure_first_admin
@@ -77,7 +78,7 @@ def settings_for(servers: Services, database: str, **overrides: Any) -> Settings
 @pytest.fixture
 async def connection(settings: Settings) -> AsyncIterator["asyncpg.Connection[Any]"]:
     """A connection of the test's own, in the ledger's schema."""
-    opened = await asyncpg.connect(settings.database_dsn(), server_settings={"search_path": settings.ledger_schema})
+    opened = await connect(settings, application_name="test")
     yield opened
     await opened.close()
 

@@ -16,12 +16,12 @@ import structlog
 from pydantic import SecretStr
 
 from ledger import store
-from ledger.batch import Batch
+from ledger.batch import Batch, Origin, Outcome
 from ledger.commands.accounts import OpenAccount
 from ledger.commands.decider import Command, Credential, Decision, States
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, UpdateUser
-from ledger.committer import Committer, Origin, Outcome
+from ledger.committer import Committer
 from ledger.database import connect
 from ledger.errors import DatabaseError, OverloadedError, Refused, StaleCommandError
 from ledger.ids import new_id
@@ -698,3 +698,15 @@ async def test_an_id_is_given_once_by_two_processes(settings: Settings, bank: Ba
                 return_exceptions=True,
             )
             assert {Outcome: 1, Refused: 1} == Counter(type(outcome) for outcome in outcomes)
+
+
+async def test_a_fault_of_the_committer_fails_those_who_wait_and_no_one_after_them(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, destination = await bank.accounts(100, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Committer, "_next_batch", lambda _: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            await bank.submit(a_transfer(source, destination, 1))
+    await bank.submit(a_transfer(source, destination, 1))
+    assert [99, 1] == await bank.balances([source, destination])

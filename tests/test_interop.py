@@ -10,11 +10,11 @@ from eventsourcing.application import AggregateNotFoundError
 from eventsourcing.persistence import Notification, StoredEvent
 
 from ledger import store
+from ledger.batch import Origin
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.decider import Command, Credential
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
-from ledger.committer import Origin
 from ledger.events import TOPICS, encode, fold
 from ledger.events.accounts import Account
 from ledger.ids import new_id

@@ -9,11 +9,12 @@ from uuid import UUID
 import pytest
 
 from ledger import store
+from ledger.batch import Origin
 from ledger.commands.accounts import OpenAccount
 from ledger.commands.decider import Credential
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
-from ledger.committer import Committer, Origin
+from ledger.committer import Committer
 from ledger.database import connect
 from ledger.events import encode
 from ledger.events.users import NameClaimed

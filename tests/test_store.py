@@ -22,7 +22,18 @@ from ledger.ids import new_id
 from ledger.people import ensure_first_admin
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
-from ledger.statements import Statement, blobs, columns, integers, run_together, texts, times, uuids
+from ledger.statements import (
+    Statement,
+    blobs,
+    booleans,
+    columns,
+    documents,
+    integers,
+    run_together,
+    texts,
+    times,
+    uuids,
+)
 from ledger.store import Head, StreamChangedError
 from tests.processes import ledger, until
 
@@ -171,7 +182,7 @@ async def test_another_program_cannot_insert_a_version_that_is_taken(connection:
 
 async def test_a_command_id_that_is_taken_is_an_error(connection: Any) -> None:
     """Lesson 16."""
-    logged = store.LoggedCommand(new_id(), "CloseAccount", None, None, None, None, None, "accepted", "{}")
+    logged = store.LoggedCommand(new_id(), "CloseAccount", None, None, None, None, None, "accepted", b"{}")
     await store.write(connection, {}, 0, [store.log_commands([logged])])
     with pytest.raises(asyncpg.UniqueViolationError):
         await store.write(connection, {}, 0, [store.log_commands([logged])])
@@ -278,12 +289,13 @@ async def test_readers_do_not_wait_for_writers(connection: Any, another: Connect
         assert [] == await asyncio.wait_for(store.read_log(connection), 5)
 
 
-async def test_a_position_that_was_drawn_past_the_lock_is_noticed(connection: Any, another: Connect) -> None:
-    """Positions of one transaction are in a row, or the log would not be in order."""
+async def test_positions_that_were_reserved_are_in_a_row_and_never_drawn_again(
+    connection: Any, another: Connect
+) -> None:
+    first, second, third = [row.position for row in await append(connection, CLAIMED, CLAIMED, CLAIMED)]
+    assert (second, third) == (first + 1, first + 2)
     other = await another()
-    await other.execute("ALTER SEQUENCE stored_events_notification_id_seq INCREMENT BY 2")
-    with pytest.raises(asyncpg.RaiseError, match="without the append lock"):
-        await append(connection, CLAIMED, CLAIMED)
+    assert third < await other.fetchval("SELECT nextval('stored_events_notification_id_seq')")
 
 
 async def lock_and_insert(connection: Any) -> None:
@@ -422,9 +434,9 @@ EARLIEST, LATEST = datetime.min + DAYS, datetime.max - DAYS  # noqa: DTZ901 - in
 any_time = st.datetimes(EARLIEST, LATEST, timezones=zones)
 
 
-async def there_and_back(connection: Any, kind: str, literal: str) -> list[Any]:
-    """What PostgreSQL reads from an array literal."""
-    rows = await connection.fetch(f"SELECT * FROM unnest($1::text::{kind}[])", literal)
+async def there_and_back(connection: Any, kind: str, encoded: bytes) -> list[Any]:
+    """What PostgreSQL reads from an encoded array."""
+    rows = await connection.fetch(f"SELECT * FROM {columns(kind)}", encoded)
     return [row[0] for row in rows]
 
 
@@ -460,7 +472,21 @@ async def test_any_id_goes_there_and_back(values: list[UUID | None], connection:
 
 async def test_truth_goes_there_and_back(connection: Any) -> None:
     values = [True, None, False]
-    assert values == await there_and_back(connection, "boolean", integers(values))
+    assert values == await there_and_back(connection, "boolean", booleans(values))
+
+
+async def test_documents_go_there_and_back(connection: Any) -> None:
+    values = [b'{"a": [1, null, "\xc3\xa9"]}', b"[]", b"null"]
+    assert [value.decode() for value in values] == await there_and_back(connection, "jsonb", documents(values))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [("uuid", [UUID(int=7)]), ("bigint", [1, None]), ("text", ["a"]), ("bytea", [b"a"]), ("boolean", [True])],
+)
+async def test_plain_lists_are_encoded_too(kind: str, values: list[Any], connection: Any) -> None:
+    """A query that is no statement of a batch passes lists, as it would on any connection."""
+    assert values == await there_and_back(connection, kind, values)  # type: ignore[arg-type]
 
 
 def a_table(name: str, rows: Iterable[tuple[int, str]]) -> Statement:

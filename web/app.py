@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 import structlog
 from aiohttp import web
@@ -9,21 +10,14 @@ from aiohttp import web
 from ledger.errors import Refused
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
-from web.auth import Handler, guarded
+from web.auth import guarded
 from web.context import ACTOR, REQUEST_ID, RUNTIME, request_id
-from web.cors import add_cors
+from web.cors import Inner, add_cors
 from web.errors import problem, refusals_of, unknown_version
+from web.reply import Reply
 from web.routes import ROOT, ROUTES, VERSIONS
 
 log = structlog.get_logger()
-
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Server": "ledger",
-}
 
 
 def create_app(settings: Settings) -> web.Application:
@@ -51,16 +45,15 @@ def _runtime(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
 
 
 @web.middleware
-async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def observed(request: web.Request, handler: Inner) -> Reply:
     """The outermost layer: an id for the request, an answer to whatever is raised, headers, and one line in the log."""
     started = time.perf_counter()
     request[REQUEST_ID] = trace_id = request_id(request)
     try:
-        response = await handler(request)
+        response = cast("Reply", await handler(request))
     except Exception as error:  # noqa: BLE001 - this is where every error ends
         response = await _explanation(request, error)
-    response.headers.update(SECURITY_HEADERS)
-    response.headers["X-Request-Id"] = trace_id
+    response.request_id = trace_id
     actor = request.get(ACTOR)
     log.info(
         "request",
@@ -74,7 +67,7 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     return response
 
 
-async def _explanation(request: web.Request, error: Exception) -> web.Response:
+async def _explanation(request: web.Request, error: Exception) -> Reply:
     """The contract's answer to whatever was raised; what nobody foresaw is logged with its traceback."""
     refusals = refusals_of(error)
     if isinstance(error, web.HTTPNotFound) and await _is_unknown_version(request):

@@ -10,8 +10,9 @@ from ledger.commands.decider import Claim
 from ledger.errors import Refused, StaleClaimError
 from ledger.jwt import InvalidTokenError, TokenType, Verified
 from web.context import ACTOR, CLAIM, RUNTIME, Actor
+from web.reply import Reply
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def guarded(access: Access, handler: Handler) -> Handler:
         return handler
     allowed = access.roles
 
-    async def guard(request: web.Request) -> web.StreamResponse:
+    async def guard(request: web.Request) -> Reply:
         verified = _token(request)
         claim = Claim(verified.user_id, verified.roles)
         if access.in_transaction and not claim.roles.isdisjoint(allowed) and "Idempotency-Key" not in request.headers:

@@ -9,13 +9,15 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from ledger.committer import Outcome
+from ledger.batch import Outcome
 from web.context import RUNTIME
+from web.reply import Reply
 
 
 async def read_json(request: web.Request) -> bytes:
     """The body's bytes. Answers 415 to another media type, 413 to too many of them, 408 if they do not arrive."""
-    if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
+    plain = request.headers.get("Content-Type") == "application/json"
+    if not plain and (request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8"):
         raise web.HTTPUnsupportedMediaType
     if request.content.is_eof():  # all of it is here, as it nearly always is: no timer is needed
         return await request.read()
@@ -33,13 +35,13 @@ def answer(
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-) -> web.Response:
+) -> Reply:
     """A JSON answer."""
     rendered = _rendered(body) if isinstance(body, Mapping) else [_rendered(item) for item in body]
     return _response(rendered, status, headers)
 
 
-def outcome_of(outcome: Outcome, *timed: str, status: int) -> web.Response:
+def outcome_of(outcome: Outcome, *timed: str, status: int) -> Reply:
     """The answer of a command that made something; `timed` are the members that hold when. A replay says so."""
     body = {**outcome.result, **dict.fromkeys(timed, rfc3339(outcome.recorded_at))}
     return _response(body, status, {"Idempotent-Replayed": "true"} if outcome.replayed else None)
@@ -58,5 +60,5 @@ def _rendered(body: Mapping[str, Any]) -> dict[str, Any]:
     return {member: rfc3339(value) if isinstance(value, datetime) else value for member, value in body.items()}
 
 
-def _response(body: object, status: int, headers: Mapping[str, str] | None) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+def _response(body: object, status: int, headers: Mapping[str, str] | None) -> Reply:
+    return Reply(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)

@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
+from ledger.batch import Origin
 from ledger.commands.decider import Claim
-from ledger.committer import Origin
 from ledger.derived import derived_id
 from ledger.errors import Refused
 from ledger.ids import new_id, parse_id

@@ -3,11 +3,13 @@
 Tokens travel in a header that no browser adds by itself, so credentials are never allowed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
-from web.auth import Handler
+from web.reply import Reply
+
+Inner = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
@@ -29,10 +31,10 @@ def add_cors(app: web.Application, origins: Sequence[str]) -> None:
             response.headers["Vary"] = "Origin"
 
     @web.middleware
-    async def preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def preflight(request: web.Request, handler: Inner) -> web.StreamResponse:
         asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         if asks and request.headers.get("Origin") in allowed:
-            return web.Response(status=204, headers=PREFLIGHT_HEADERS)
+            return Reply(status=204, headers=PREFLIGHT_HEADERS)
         return await handler(request)
 
     if allowed:

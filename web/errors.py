@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ledger.database import UNREACHABLE
 from ledger.errors import DatabaseError, OverloadedError, Refusal, Refused
+from web.reply import Reply
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
@@ -91,7 +92,7 @@ def refusals_of(error: BaseException) -> Sequence[Refusal]:
 
 def problem(
     refusals: Sequence[Refusal], *, instance: str, trace_id: str, headers: Mapping[str, str] | None = None
-) -> web.Response:
+) -> Reply:
     """The answer that reports these refusals; the first one gives the status."""
     status = STATUSES[refusals[0].code].status
     now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
@@ -104,7 +105,7 @@ def problem(
         "instance": instance,
         "errors": entries,
     }
-    return web.Response(
+    return Reply(
         status=status,
         body=msgspec.json.encode(body),
         content_type=CONTENT_TYPE,

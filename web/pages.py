@@ -8,6 +8,7 @@ from aiohttp import web
 from ledger import errors
 from ledger.errors import Refused
 from web.bodies import answer
+from web.reply import Reply
 
 MAX_LIMIT = 200
 LAST = 2**63 - 1  # before any position there can be
@@ -15,7 +16,7 @@ LAST = 2**63 - 1  # before any position there can be
 Page = list[tuple[int, dict[str, Any]]]
 
 
-async def page(request: web.Request, query: Callable[[int, int], Awaitable[Page]]) -> web.Response:
+async def page(request: web.Request, query: Callable[[int, int], Awaitable[Page]]) -> Reply:
     """The page that `limit` (1 to 200) and `before` (a position) ask for; `query` gets `before` and a limit."""
     limit = _number(request, "limit", MAX_LIMIT, MAX_LIMIT)
     rows = await query(_number(request, "before", LAST, LAST), limit + 1)

@@ -7,7 +7,6 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from ledger.settings import Settings
-from web.app import SECURITY_HEADERS
 from web.context import request_id
 from web.errors import MALFORMED, problem, refusals_of
 
@@ -30,8 +29,7 @@ class _Protocol(RequestHandler):
         refusals = (MALFORMED,) if status < HTTPStatus.INTERNAL_SERVER_ERROR else refusals_of(exc or RuntimeError())
         trace_id = request_id(request)
         response = problem(refusals, instance=request.path, trace_id=trace_id)
-        response.headers.update(SECURITY_HEADERS)
-        response.headers["X-Request-Id"] = trace_id
+        response.request_id = trace_id
         response.force_close()
         log.info("request", method=request.method, path=request.path, status=response.status, request_id=trace_id)
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -27,7 +27,7 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
         Statement(
             f"""INSERT INTO tokens (jti, session_id, user_id, type, position, expires_at)
                 SELECT jti, session_id, user_id, type, first_position + number, expires_at
-                FROM {columns("uuid", "uuid", "uuid", "smallint", "bigint", "timestamptz")}
+                FROM {columns("uuid", "uuid", "uuid", "bigint", "bigint", "timestamptz")}
                      AS new(jti, session_id, user_id, type, number, expires_at), reserved""",
             (
                 uuids(row[0] for row in rows),

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any, assert_never, cast, get_args
 from uuid import UUID
 
 from asyncpg import Record
@@ -21,7 +21,9 @@ from ledger.events.users import (
     UserUpdated,
     username_stream,
 )
-from ledger.statements import Statement, columns, integers, texts, times, uuids
+from ledger.statements import Statement, booleans, columns, integers, texts, times, uuids
+
+_HANDLED = frozenset(get_args(UserEvent)) - {AccountAssigned}
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
@@ -32,15 +34,16 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     """
     rows: dict[UUID, _Row] = {}
     for recorded in events:
-        if isinstance(recorded.event, UserEvent) and not isinstance(recorded.event, AccountAssigned):
-            rows.setdefault(recorded.stream_id, _Row(recorded.stream_id)).change(recorded, recorded.event)
+        if type(recorded.event) in _HANDLED:
+            row = rows.setdefault(recorded.stream_id, _Row(recorded.stream_id))
+            row.change(recorded, cast("UserEvent", recorded.event))
     created = [row for row in rows.values() if row.position is not None and not row.deleted]
     changed = [row for row in rows.values() if row.position is None and not row.deleted]
     deleted = [row.id for row in rows.values() if row.position is None and row.deleted]
     return [
         *([Statement(_INSERT, _columns(created))] if created else []),
         *([Statement(_UPDATE, _columns(changed))] if changed else []),
-        *([Statement("DELETE FROM users WHERE id = ANY($1::text::uuid[])", (uuids(deleted),))] if deleted else []),
+        *([Statement("DELETE FROM users WHERE id = ANY($1::uuid[])", (uuids(deleted),))] if deleted else []),
     ]
 
 
@@ -79,12 +82,12 @@ class _Row:
                 assert_never(event)
 
 
-def _columns(rows: Sequence[_Row]) -> tuple[str, ...]:
+def _columns(rows: Sequence[_Row]) -> tuple[bytes, ...]:
     return (
         uuids(row.id for row in rows),
         texts(row.username for row in rows),
         texts(row.email for row in rows),
-        integers(row.active for row in rows),
+        booleans(row.active for row in rows),
         texts(row.roles for row in rows),
         uuids(None if row.username is None else username_stream(row.username) for row in rows),
         integers(row.position for row in rows),

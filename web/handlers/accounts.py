@@ -14,9 +14,10 @@ from web import schemas
 from web.bodies import answer, outcome_of, read_json
 from web.context import ACTOR, RUNTIME, check_same_id, origin, path_id
 from web.pages import page
+from web.reply import Reply
 
 
-async def list_accounts(request: web.Request) -> web.Response:
+async def list_accounts(request: web.Request) -> Reply:
     """GET /accounts."""
     pool, owner_id = request.app[RUNTIME].pool, own_only(request)
     return await page(
@@ -25,12 +26,12 @@ async def list_accounts(request: web.Request) -> web.Response:
     )
 
 
-async def get_account(request: web.Request) -> web.Response:
+async def get_account(request: web.Request) -> Reply:
     """GET /accounts/{id}."""
     return answer(await _found(request, path_id(request)))
 
 
-async def open_account(request: web.Request) -> web.Response:
+async def open_account(request: web.Request) -> Reply:
     """POST /accounts."""
     raw = await read_json(request)
     body = schemas.parse(schemas.NewAccount, raw)
@@ -46,7 +47,7 @@ async def open_account(request: web.Request) -> web.Response:
     return outcome_of(outcome, "created_at", "updated_at", status=201)
 
 
-async def update_account(request: web.Request) -> web.Response:
+async def update_account(request: web.Request) -> Reply:
     """PUT /accounts/{id}."""
     account_id = path_id(request)
     body = schemas.parse(schemas.Account, await read_json(request))
@@ -57,11 +58,11 @@ async def update_account(request: web.Request) -> web.Response:
     return answer(await _found(request, account_id))
 
 
-async def close_account(request: web.Request) -> web.Response:
+async def close_account(request: web.Request) -> Reply:
     """DELETE /accounts/{id}."""
     command = CloseAccount(path_id(request))
     await request.app[RUNTIME].committer.submit(command, origin(request))
-    return web.Response()
+    return Reply()
 
 
 def own_only(request: web.Request) -> UUID | None:

@@ -6,9 +6,9 @@ import msgspec
 from aiohttp import web
 
 from ledger import credentials, errors
+from ledger.batch import Origin
 from ledger.commands.decider import Credential
 from ledger.commands.tokens import StartSession
-from ledger.committer import Origin
 from ledger.errors import Refused
 from ledger.events.tokens import TokensIssued
 from ledger.ids import new_id
@@ -17,9 +17,10 @@ from ledger.runtime import Runtime
 from web import schemas
 from web.bodies import answer, read_json
 from web.context import REQUEST_ID, RUNTIME
+from web.reply import Reply
 
 
-async def login(request: web.Request) -> web.Response:
+async def login(request: web.Request) -> Reply:
     """POST /auth/login. Takes as long, and answers the same, whether the user exists or not.
 
     `Idempotency-Key` has no meaning here: nobody is known yet whose key it could be, and tokens are not stored.

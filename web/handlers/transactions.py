@@ -11,9 +11,10 @@ from web import schemas
 from web.bodies import answer, outcome_of, read_json
 from web.context import ACTOR, RUNTIME, origin, path_id
 from web.handlers.accounts import own_only
+from web.reply import Reply
 
 
-async def transfer(request: web.Request) -> web.Response:
+async def transfer(request: web.Request) -> Reply:
     """POST /transactions/transfer. A customer moves money from own accounts only."""
     raw = await read_json(request)
     body = schemas.parse(schemas.Transfer, raw)
@@ -31,7 +32,7 @@ async def transfer(request: web.Request) -> web.Response:
     return outcome_of(outcome, "created_at", status=200)
 
 
-async def get_transaction(request: web.Request) -> web.Response:
+async def get_transaction(request: web.Request) -> Reply:
     """GET /transactions/{id}."""
     transfer_id = path_id(request)
     found = await transfers.find(request.app[RUNTIME].pool, transfer_id, party_id=own_only(request))

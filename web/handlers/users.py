@@ -16,17 +16,18 @@ from web import schemas
 from web.bodies import answer, outcome_of, read_json
 from web.context import ACTOR, RUNTIME, check_same_id, origin, path_id
 from web.pages import page
+from web.reply import Reply
 
 MAX_READINGS = 5  # of a user who changes while a command is made
 
 
-async def list_users(request: web.Request) -> web.Response:
+async def list_users(request: web.Request) -> Reply:
     """GET /users."""
     pool = request.app[RUNTIME].pool
     return await page(request, lambda before, limit: users.page(pool, before=before, limit=limit))
 
 
-async def get_user(request: web.Request) -> web.Response:
+async def get_user(request: web.Request) -> Reply:
     """GET /users/{id}."""
     user_id = path_id(request)
     actor = request[ACTOR]
@@ -35,7 +36,7 @@ async def get_user(request: web.Request) -> web.Response:
     return await _user(request, user_id)
 
 
-async def create_user(request: web.Request) -> web.Response:
+async def create_user(request: web.Request) -> Reply:
     """POST /users."""
     raw = await read_json(request)
     body = schemas.parse(schemas.NewUser, raw)
@@ -47,7 +48,7 @@ async def create_user(request: web.Request) -> web.Response:
     return outcome_of(outcome, "created_at", "updated_at", status=201)
 
 
-async def update_user(request: web.Request) -> web.Response:
+async def update_user(request: web.Request) -> Reply:
     """PUT /users/{id}."""
     user_id = path_id(request)
     body = schemas.parse(schemas.User, await read_json(request))
@@ -74,7 +75,7 @@ async def update_user(request: web.Request) -> web.Response:
     raise OverloadedError("the user keeps changing")
 
 
-async def delete_user(request: web.Request) -> web.Response:
+async def delete_user(request: web.Request) -> Reply:
     """DELETE /users/{id}."""
     user_id = path_id(request)
     runtime = request.app[RUNTIME]
@@ -86,11 +87,11 @@ async def delete_user(request: web.Request) -> web.Response:
             await runtime.committer.submit(command, origin(request))
         except StaleCommandError:
             continue
-        return web.Response()
+        return Reply()
     raise OverloadedError("the user keeps changing")
 
 
-async def _user(request: web.Request, user_id: UUID) -> web.Response:
+async def _user(request: web.Request, user_id: UUID) -> Reply:
     user = await users.find(request.app[RUNTIME].pool, user_id)
     if user is None:
         raise Refused(errors.user_not_found(user_id))

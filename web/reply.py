@@ -1,0 +1,79 @@
+"""The answer of this service: a status, a small body, and the headers that every answer has."""
+
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from typing import cast
+
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Server": "ledger",
+}
+_FIXED = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
+
+
+class Reply(web.Response):
+    """An answer, which is told its request's id before it is sent.
+
+    The usual one, over HTTP/1.1, with no header of its own, to a client that keeps up, goes out as one piece of bytes:
+    aiohttp's way of putting it together took a tenth of the time of a transfer. Any other takes aiohttp's way.
+    """
+
+    request_id = ""
+    _sent_whole = False
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send the usual answer, or begin to send another."""
+        if self._is_usual(request):
+            self._sent_whole = True
+            transport = request.transport
+            if transport is None or transport.is_closing():
+                raise ConnectionResetError
+            body = cast("bytes", self.body)
+            transport.write(self._head(len(body)) + body)
+            return None
+        self.headers.update(SECURITY_HEADERS)
+        self.headers["X-Request-Id"] = self.request_id
+        return await super().prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send the rest, if there is one."""
+        if not self._sent_whole:
+            await super().write_eof(data)
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection stays open."""
+        return self._sent_whole or super().keep_alive
+
+    def _is_usual(self, request: web.BaseRequest) -> bool:
+        return (
+            super().keep_alive is None  # a request that could not be parsed has no more than that
+            and isinstance(request, web.Request)
+            and not request.app.on_response_prepare
+            and request.keep_alive
+            and request.version == HttpVersion11
+            and request.method != hdrs.METH_HEAD
+            and type(self.body) is bytes
+            and len(self.headers) == 1
+            and request.transport is not None
+            and request.transport.get_write_buffer_size() == 0
+        )
+
+    def _head(self, length: int) -> bytes:
+        return (
+            f"HTTP/1.1 {self.status} {self.reason}\r\nContent-Type: {self.headers[hdrs.CONTENT_TYPE]}\r\n"
+            f"Content-Length: {length}\r\nX-Request-Id: {self.request_id}\r\nDate: {_date(int(time.time()))}\r\n"
+            f"{_FIXED}\r\n"
+        ).encode()
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
