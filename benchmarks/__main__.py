@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.history import lengthen
-from benchmarks.load import CLASSIC_TABLES, Measured, classic, missing_tools, transfers
+from benchmarks.load import CLASSIC_TABLES, Measured, classic, missing_tools, reads, transfers
 from benchmarks.service import Service, running
 
 ROUNDS = 5
@@ -60,7 +60,7 @@ async def _measure() -> list[Row]:
             await _long_history(service, database),
         ]
         await database.close()
-        return rows
+        return [*rows, await _revocation_check(service, accounts)]
 
 
 async def _throughput(service: Service, accounts: list[str]) -> list[Row]:
@@ -103,6 +103,19 @@ async def _long_history(service: Service, database: "asyncpg.Connection[asyncpg.
     )
     return _at_most(
         "(d) p50 ms of a transfer from an account with 1,000,000 entries, against a new one", long.p50, short.p50, 1.1
+    )
+
+
+async def _revocation_check(checked: Service, accounts: list[str]) -> Row:
+    async with running(JWT_ENABLE_REVOKED_TOKENS="false") as unchecked:
+        others = await unchecked.open_accounts(ACCOUNTS)
+        with_check, without = await _in_turns(
+            lambda: reads(checked, accounts, connections=64, seconds=SECONDS),
+            lambda: reads(unchecked, others, connections=64, seconds=SECONDS),
+        )
+    return _at_least(
+        "(f) GET /v1/accounts/{id} per second, 64 connections, against JWT_ENABLE_REVOKED_TOKENS=false",
+        *(with_check.per_second, without.per_second, 0.9),
     )
 
 

@@ -28,6 +28,12 @@ CLASSIC_TABLES = (
     "INSERT INTO classic_accounts SELECT number, 1000000 FROM generate_series(1, 1000) AS number",
 )
 
+_READS = """
+local accounts = {%s}
+math.randomseed(1)
+wrk.headers["Authorization"] = "Bearer %s"
+request = function() return wrk.format(nil, "/v1/accounts/" .. accounts[math.random(#accounts)]) end
+"""
 _SCRIPT = """
 local sources, destinations = {%s}, {%s}
 math.randomseed(%d)
@@ -74,13 +80,23 @@ async def transfers(
     seed: int = 1,
 ) -> Measured:
     """Let wrk post random transfers among the accounts."""
-    quoted = [",".join(f'"{account}"' for account in group) for group in (sources or accounts, accounts)]
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_SCRIPT % (*quoted, seed, service.token))
-        script.flush()
+    quoted = [_quoted(group) for group in (sources or accounts, accounts)]
+    script = _SCRIPT % (*quoted, seed, service.token)
+    return await _wrk(f"{service.url}/v1/transactions/transfer", script, connections=connections, seconds=seconds)
+
+
+async def reads(service: Service, accounts: list[str], *, connections: int, seconds: int) -> Measured:
+    """Let wrk read random accounts."""
+    script = _READS % (_quoted(accounts), service.token)
+    return await _wrk(service.url, script, connections=connections, seconds=seconds)
+
+
+async def _wrk(url: str, script: str, *, connections: int, seconds: int) -> Measured:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
         output = await _run(
-            *(_tool("wrk") or "", "--latency", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script.name),
-            f"{service.url}/v1/transactions/transfer",
+            *(_tool("wrk") or "", "--latency", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", file.name), url
         )
     if "Non-2xx" in output or "Socket errors" in output:
         raise RuntimeError(f"the load met errors:\n{output}")
@@ -123,6 +139,10 @@ async def _run(*arguments: str) -> str:
     if process.returncode:
         raise RuntimeError(f"{arguments[0]} failed:\n{output}")
     return output
+
+
+def _quoted(accounts: list[str]) -> str:
+    return ",".join(f'"{account}"' for account in accounts)
 
 
 def _found(pattern: str, output: str) -> str:

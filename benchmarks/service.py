@@ -52,8 +52,8 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def running() -> AsyncIterator[Service]:
-    """Start the service as its users do, with its log in a file, and stop it at the end."""
+async def running(**settings: str) -> AsyncIterator[Service]:
+    """Start the service as its users do, with these settings and its log in a file, and stop it at the end."""
     with tempfile.TemporaryDirectory(prefix="ledger-bench-", ignore_cleanup_errors=True) as folder:
         data, log = Path(folder) / "data", Path(folder) / "service.log"
         Path(folder).chmod(0o755)
@@ -63,6 +63,7 @@ async def running() -> AsyncIterator[Service]:
             "LEDGER_DATA_DIR": str(data),
             "LEDGER_ADMIN_PASSWORD": password,
             "SERVICE_PORT": "0",
+            **settings,
         }
         environment.pop("DATABASE_URL", None)
         with log.open("wb") as file:

@@ -13,6 +13,7 @@ from ledger.commands.decider import Claim, Command, Decision
 from ledger.errors import Refused, StaleClaimError
 from ledger.events import Event, Recorded, encode, evolve
 from ledger.projections import apply_inline
+from ledger.projections.tokens import REVOKING
 from ledger.statements import Statement
 from ledger.store import NO_STREAM, Head, LoggedCommand, Reservation
 
@@ -75,7 +76,7 @@ class Batch:
 
         A claim that does not hold is a `StaleClaimError`, whatever the command.
         """
-        if claim is not None and not claim.holds(self._head(claim.user_id).state):
+        if claim is not None and not claim.holds({stream: self._head(stream).state for stream in claim.streams()}):
             return StaleClaimError()
         states = {stream: self._head(stream).state for stream in (*command.streams(), *command.creates())}
         try:
@@ -108,6 +109,7 @@ class Prepared(NamedTuple, Generic[SubmissionT]):
     command_ids: Sequence[UUID]
     statements: Sequence[Statement]
     heads: Mapping[UUID, Head]
+    revoking: frozenset[UUID]  # the commands, by id, that killed tokens
 
     def answers(self, reservation: Reservation | None) -> list[Answer]:
         """Each command's answer, once what there is to write is written."""
@@ -116,9 +118,7 @@ class Prepared(NamedTuple, Generic[SubmissionT]):
         first, recorded_at = reservation
         last = {command_id: number for number, command_id in enumerate(self.command_ids, first)}
         return [
-            Outcome(verdict.result, recorded_at, last.get(submission.origin.command_id))
-            if isinstance(verdict, Decision)
-            else verdict
+            _answer(verdict, recorded_at, last.get(submission.origin.command_id))
             for submission, verdict in zip(self.commands, self.verdicts, strict=True)
         ]
 
@@ -126,7 +126,10 @@ class Prepared(NamedTuple, Generic[SubmissionT]):
 def streams_of(batch: Sequence[Submission]) -> set[UUID]:
     """The streams that deciding these commands takes."""
     streams = {stream for submission in batch for stream in submission.command.streams()}
-    return streams | {submission.origin.claim.user_id for submission in batch if submission.origin.claim is not None}
+    for submission in batch:
+        if submission.origin.claim is not None:
+            streams.update(submission.origin.claim.streams())
+    return streams
 
 
 def prepare(commands: Sequence[SubmissionT], streams: set[UUID], heads: Mapping[UUID, Head]) -> Prepared[SubmissionT]:
@@ -146,7 +149,18 @@ def prepare(commands: Sequence[SubmissionT], streams: set[UUID], heads: Mapping[
         batch.command_ids,
         [store.log_commands(logged), *_appends(batch), *credentials.store(secrets, batch.appended)] if logged else [],
         {stream: head for stream, head in batch.changed.items() if stream in streams},
+        frozenset(
+            command_id
+            for command_id, row in zip(batch.command_ids, batch.appended, strict=True)
+            if type(row.event) in REVOKING
+        ),
     )
+
+
+def _answer(verdict: Decision | Exception, recorded_at: datetime, position: int | None) -> Answer:
+    if isinstance(verdict, Exception):
+        return verdict
+    return Refused(*verdict.refusals) if verdict.refusals else Outcome(verdict.result, recorded_at, position)
 
 
 def _appends(batch: Batch) -> list[Statement]:
@@ -154,13 +168,14 @@ def _appends(batch: Batch) -> list[Statement]:
         return []
     return [
         store.append_events(batch.appended, batch.command_ids),
-        *store.replace_heads(batch.changed, batch.heads.keys()),
+        *store.replace_heads(batch.changed, {stream for stream, head in batch.heads.items() if head.version}),
         *apply_inline(batch.appended),
     ]
 
 
 def _logged(submission: Submission, verdict: Decision | Refused) -> LoggedCommand:
     origin = submission.origin
+    refusals = verdict.refusals
     return LoggedCommand(
         origin.command_id,
         submission.command.name,
@@ -169,6 +184,6 @@ def _logged(submission: Submission, verdict: Decision | Refused) -> LoggedComman
         origin.jti,
         origin.request_id,
         origin.request_hash,
-        "accepted" if isinstance(verdict, Decision) else "refused",
-        encode(verdict.result if isinstance(verdict, Decision) else verdict.refusals),
+        "refused" if refusals else "accepted",
+        encode(refusals or verdict.result) if isinstance(verdict, Decision) else encode(refusals),
     )

@@ -1,23 +1,23 @@
 """Many look-ups of one tick of the event loop share one query."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
-from uuid import UUID
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-class Coalesced(Generic[T]):
-    """Looks up ids with `fetch`, which gets all that were asked for in one tick and returns what there is."""
+class Coalesced(Generic[K, T]):
+    """Looks up keys with `fetch`, which gets all that were asked for in one tick and returns what there is."""
 
-    def __init__(self, fetch: Callable[[Collection[UUID]], Awaitable[Mapping[UUID, T]]]) -> None:
+    def __init__(self, fetch: Callable[[Collection[K]], Awaitable[Mapping[K, T]]]) -> None:
         self._fetch = fetch
-        self._waiting: list[tuple[UUID, asyncio.Future[T | None]]] = []
+        self._waiting: list[tuple[K, asyncio.Future[T | None]]] = []
         self._running: set[asyncio.Task[None]] = set()
 
-    async def get(self, key: UUID) -> T | None:
-        """What there is under an id, read after this call; raises what the query raises."""
+    async def get(self, key: K) -> T | None:
+        """What there is under a key, read after this call; raises what the query raises."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._start, loop)
@@ -31,7 +31,7 @@ class Coalesced(Generic[T]):
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _run(self, waiting: Sequence[tuple[UUID, "asyncio.Future[T | None]"]]) -> None:
+    async def _run(self, waiting: Sequence[tuple[K, "asyncio.Future[T | None]"]]) -> None:
         try:
             found = await self._fetch({key for key, _ in waiting})
         except Exception as error:  # noqa: BLE001 - everyone who waits gets it

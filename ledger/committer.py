@@ -21,7 +21,7 @@ from ledger.batch import Answer, Origin, Outcome, Prepared, Submission, prepare,
 from ledger.commands.decider import Command
 from ledger.database import UNREACHABLE
 from ledger.errors import DatabaseError, LedgerError, OverloadedError, Refusal, Refused, StaleCommandError
-from ledger.store import Head, LoggedCommand, StreamChangedError
+from ledger.store import NO_STREAM, Head, LoggedCommand, StreamChangedError
 
 MAX_ATTEMPTS = 4  # of one command, whatever fails
 LOCKED_BATCHES = 100  # after another worker came between reading and writing
@@ -35,12 +35,13 @@ _refusals = msgspec.json.Decoder(tuple[Refusal, ...])
 
 
 class _Pending(Submission):
-    __slots__ = ("attempts", "future")
+    __slots__ = ("attempts", "future", "revoked")
 
     def __init__(self, command: Command, origin: Origin, future: "asyncio.Future[Outcome]") -> None:
         super().__init__(command, origin)
         self.future = future
         self.attempts = 0
+        self.revoked = False  # tokens, or tried to
 
     @property
     def may_be_known(self) -> bool:
@@ -59,7 +60,8 @@ class Committer:
     """Carries out commands, many in a transaction, on one connection of its own.
 
     At most `queue_limit` commands wait and at most `batch_limit` share a transaction. When PostgreSQL is away for
-    longer than `patience_seconds`, all that wait fail with `DatabaseError`.
+    longer than `patience_seconds`, all that wait fail with `DatabaseError`. Who revoked tokens is answered after
+    `announce`.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class Committer:
         queue_limit: int,
         batch_limit: int,
         patience_seconds: float,
+        announce: Callable[[], Awaitable[None]],
     ) -> None:
         self._connect = connect
         self._queue_limit = queue_limit
         self._batch_limit = batch_limit
         self._patience_seconds = patience_seconds
+        self._announce = announce
         self._queue: deque[_Pending] = deque()
         self._in_flight: dict[UUID, _Pending] = {}
         self._work = asyncio.Event()
@@ -112,7 +116,11 @@ class Committer:
         self._work.set()
         if len(self._queue) >= self._share():
             self._end_wait()
-        return await pending.future
+        try:
+            return await pending.future
+        finally:
+            if pending.revoked:
+                await self._announce()
 
     async def _run(self) -> None:
         while True:
@@ -330,8 +338,8 @@ async def _carry_out(connection: "Connection[Any]", fresh: Sequence[_Pending], h
     """Read what is not among the heads, decide, write all there is to write, and take the new heads over."""
     streams = streams_of(fresh)
     if unknown := streams - heads.keys():
-        heads |= await store.read_heads(connection, unknown)
-    prepared = prepare(fresh, streams, {stream: heads[stream] for stream in streams if stream in heads})
+        heads |= dict.fromkeys(unknown, NO_STREAM) | await store.read_heads(connection, unknown)
+    prepared = prepare(fresh, streams, {stream: heads[stream] for stream in streams})
     answers = await _execute(connection, prepared)
     heads |= prepared.heads
     return answers
@@ -341,6 +349,9 @@ async def _execute(connection: "Connection[Any]", prepared: Prepared[_Pending]) 
     """Write what was prepared, if there is anything to write, and answer."""
     if not prepared.statements:
         return prepared.answers(None)
+    for pending in prepared.commands if prepared.revoking else ():
+        # Before it is written: should the connection be lost then, nobody could say any more what it was.
+        pending.revoked |= pending.origin.command_id in prepared.revoking
     return prepared.answers(
         await store.write(connection, prepared.read, len(prepared.command_ids), prepared.statements)
     )

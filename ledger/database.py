@@ -27,6 +27,7 @@ UNREACHABLE = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database takes no connections
 )
 
 

@@ -63,6 +63,21 @@ def missing_credentials() -> Refusal:
     return Refusal("authentication_missing_credentials", "missing credentials")
 
 
+def actor_not_found(actor_id: UUID) -> Refusal:
+    """Neither a user nor a session nor a token has this id."""
+    return Refusal("resource_not_found", f"actor not found: {actor_id}", detail={"actor_id": str(actor_id)})
+
+
+def revocation_is_off() -> Refusal:
+    """What cannot be done while `JWT_ENABLE_REVOKED_TOKENS` is false."""
+    return Refusal("authentication_revoked_tokens_inactive", "revoked tokens are inactive")
+
+
+def session_not_found(session_id: UUID) -> Refusal:
+    """No such session, or one that the caller may not see."""
+    return Refusal("resource_not_found", f"session not found: {session_id}", detail={"session_id": str(session_id)})
+
+
 def forbidden() -> Refusal:
     """The caller is known, and may not do this."""
     return Refusal("authentication_forbidden", "forbidden")
@@ -85,6 +100,21 @@ def transaction_not_found(transfer_id: UUID) -> Refusal:
         f"transaction not found: {transfer_id}",
         detail={"transaction_id": str(transfer_id)},
     )
+
+
+def not_sealed_yet(retry_after_seconds: int) -> Refusal:
+    """The event is in the log, and not in a sealed block yet: soon there is a receipt."""
+    return Refusal(
+        "not_sealed_yet",
+        "the event is not sealed yet",
+        reason="the log is sealed in blocks, some time after the answer",
+        detail={"retry_after_seconds": str(retry_after_seconds)},
+    )
+
+
+def sealing_is_off() -> Refusal:
+    """The event is not sealed, and while no key is configured it will not be."""
+    return Refusal("sealing_inactive", "the log is not sealed", reason="no key to seal it with is configured")
 
 
 def account_not_found(account_id: UUID) -> Refusal:

@@ -168,3 +168,41 @@ CURRENCIES = frozenset(
         "ZWG",
     ]
 )
+
+# ISO 4217 list one, column "minor unit", where it is not 2. XDR has none there; its "cents" are hundredths here.
+_MINOR_DIGITS = {
+    **dict.fromkeys(
+        [
+            "BIF",
+            "CLP",
+            "DJF",
+            "GNF",
+            "ISK",
+            "JPY",
+            "KMF",
+            "KRW",
+            "PYG",
+            "RWF",
+            "UGX",
+            "VND",
+            "VUV",
+            "XAF",
+            "XOF",
+            "XPF",
+        ],
+        0,
+    ),
+    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
+}
+
+
+def minor_digits(currency: str) -> int:
+    """How many decimal places of the currency's unit its minor unit stands for."""
+    return _MINOR_DIGITS.get(currency, 2)
+
+
+def decimal_text(cents: int, currency: str) -> str:
+    """An amount in units of its currency, exact, with all its decimal places: `-0.05`, `100`, `1.000`."""
+    digits = minor_digits(currency)
+    sign, text = "-" if cents < 0 else "", str(abs(cents)).rjust(digits + 1, "0")
+    return sign + (f"{text[:-digits]}.{text[-digits:]}" if digits else text)

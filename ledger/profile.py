@@ -1,7 +1,7 @@
 """Where the service finds its servers and secrets: as configured, or, where nothing is, its own.
 
-The embedded profile keeps what it makes up, a signing key and the first admin's password, in the data folder, readable
-by its owner only.
+The embedded profile keeps what it makes up, the keys that sign tokens and seals and the first admin's password, in the
+data folder, readable by its owner only.
 """
 
 import os
@@ -13,10 +13,12 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from ledger.embedded import embedded_services
+from ledger.keys import new_private_pem
 from ledger.settings import Settings
 
 ADMIN_PASSWORD_FILE = "admin-password"  # noqa: S105 - a file's name
 JWT_SECRET_FILE = "jwt-secret"  # noqa: S105 - a file's name
+SEAL_KEY_FILE = "seal-key.pem"
 
 
 @asynccontextmanager
@@ -35,6 +37,8 @@ async def completed(settings: Settings) -> AsyncIterator[Settings]:
                 "jwt_secret": settings.jwt_secret or _kept(settings.ledger_data_dir / JWT_SECRET_FILE),
                 "ledger_admin_password": settings.ledger_admin_password
                 or _kept(settings.ledger_data_dir / ADMIN_PASSWORD_FILE),
+                "ledger_seal_key_file": settings.ledger_seal_key_file
+                or _kept_key(settings.ledger_data_dir.absolute() / SEAL_KEY_FILE),
             }
         yield settings.model_copy(update=found)
 
@@ -45,7 +49,14 @@ def _kept(path: Path) -> SecretStr:
         try:
             return SecretStr(path.read_text().strip())
         except FileNotFoundError:
-            _write_whole(path, secrets.token_urlsafe(32))
+            _write_whole(path, secrets.token_urlsafe(32) + "\n")
+
+
+def _kept_key(path: Path) -> Path:
+    """The name of a file with a key; with a fresh one, if there is no file yet."""
+    if not path.exists():
+        _write_whole(path, new_private_pem())
+    return path
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -54,7 +65,7 @@ def _write_whole(path: Path, text: str) -> None:
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     try:

@@ -1,15 +1,32 @@
 """Connections to Redis or Valkey."""
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from ledger.settings import Settings
 
 MIN_VERSION = 7
+CONNECTIONS = 32  # who finds none free waits, instead of taking Redis for dead
 
 
 class RedisUnusableError(Exception):
     """Redis does not answer, or is too old. One sentence for the operator."""
+
+
+def open_client(settings: Settings) -> "Redis":
+    """A client that tries nothing twice and waits for nothing long: whoever asks has another place to ask."""
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_dsn(),
+        max_connections=CONNECTIONS,
+        timeout=1,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        socket_connect_timeout=1,
+        socket_timeout=1,
+    )
+    return Redis.from_pool(pool)
 
 
 async def check_version(settings: Settings) -> None:

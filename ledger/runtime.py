@@ -4,16 +4,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from asyncpg import Pool
+from redis.asyncio import Redis
 
+from ledger.background import running
 from ledger.coalesce import Coalesced
 from ledger.committer import Committer
 from ledger.credentials import Passwords
 from ledger.database import connect, open_pool
-from ledger.jwt import Signer
+from ledger.jwt import Signer, signer_of
+from ledger.mirror import Mirror, Session
 from ledger.projections import users
+from ledger.redis import open_client
 from ledger.settings import Settings
+from ledger.throttle import Limits, LoginThrottle
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +30,21 @@ class Runtime:
     pool: "Pool[Any]"
     committer: Committer
     passwords: Passwords
+    throttle: LoginThrottle
     signer: Signer
-    standing: Coalesced[frozenset[str]]
+    redis: "Redis"
+    mirror: Mirror
+    revoked_below: Coalesced[Session, int]
+    standing: Coalesced[UUID, frozenset[str]]
 
 
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Open the pool, the committer and the rest; at the end, everything that was accepted is carried out first."""
     pool = await open_pool(settings)
+    redis = open_client(settings)
+    ledger_id: UUID = await pool.fetchval("SELECT id FROM ledger_identity")
+    mirror = Mirror(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
     # The committer's statements look up single rows by key. A plan that was made while a table was small must not scan
     # it when it has grown, and no statement is worth a plan of its own.
     committer = Committer(
@@ -39,20 +52,34 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         queue_limit=settings.ledger_queue_limit,
         batch_limit=settings.ledger_batch_limit,
         patience_seconds=settings.ledger_database_patience_seconds,
+        announce=mirror.announce,
     )
     committer.start()
     passwords = Passwords(queue_limit=settings.ledger_login_queue_limit)
-    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
     try:
-        yield Runtime(
-            settings,
-            pool,
-            committer,
-            passwords,
-            Signer(secret, leeway_seconds=settings.jwt_validation_leeway_seconds),
-            Coalesced(lambda ids: users.standing(pool, ids)),
-        )
+        async with running(mirror.follow(lambda: connect(settings), f"{settings.ledger_schema}.revoked")):
+            yield Runtime(
+                settings,
+                pool,
+                committer,
+                passwords,
+                LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _limits(settings)),
+                signer_of(settings),
+                redis,
+                mirror,
+                Coalesced(mirror.revoked_below),
+                Coalesced(lambda ids: users.standing(pool, ids)),
+            )
     finally:
         await committer.close()
         passwords.close()
+        await redis.aclose()
         await pool.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.ledger_login_attempts_per_account,
+        settings.ledger_login_attempts_per_address,
+        settings.ledger_login_window_seconds,
+    )

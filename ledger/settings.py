@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
@@ -9,11 +10,12 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ledger.keys import EDDSA, Key, private_key, public_key, secret_key
 from ledger.money import CURRENCIES
 
-MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key has at least the size of the hash
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
+Party = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]  # who issues tokens, or accepts them
 
 
 class SettingsError(Exception):
@@ -47,6 +49,13 @@ class Settings(BaseSettings):
     jwt_expire_refresh_token_seconds: Seconds = 7_776_000
     jwt_validation_leeway_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
     jwt_enable_revoked_tokens: bool = True
+    ledger_jwt_key_file: Path | None = None
+    ledger_jwt_previous_key_file: Path | None = None
+    ledger_jwt_previous_secret: SecretStr | None = None
+    ledger_jwt_issuer: Party | None = None
+    ledger_jwt_audience: Party | None = None
+    ledger_session_seconds: Seconds = 31_536_000
+    ledger_refresh_grace_seconds: Annotated[int, Field(ge=0, le=300)] = 10
 
     ledger_admin_username: Annotated[str, Field(min_length=1, max_length=64)] = "admin"
     ledger_admin_password: Annotated[SecretStr, Field(min_length=8, max_length=1024)] | None = None
@@ -55,10 +64,18 @@ class Settings(BaseSettings):
     ledger_default_currency: str = "USD"
     ledger_cors_origins: str = ""
 
+    ledger_seal_key_file: Path | None = None
+    ledger_seal_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
+    ledger_seal_events: Annotated[int, Field(ge=1, le=10_000)] = 1000
+
     ledger_queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
     ledger_batch_limit: Annotated[int, Field(ge=1, le=10_000)] = 256
     ledger_database_patience_seconds: Annotated[float, Field(gt=0, le=300)] = 5
     ledger_login_queue_limit: Annotated[int, Field(ge=1, le=10_000)] = 64
+    ledger_login_attempts_per_account: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    ledger_login_attempts_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    ledger_login_window_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
+    ledger_trusted_proxies: Annotated[int, Field(ge=0, le=100)] = 0
     ledger_body_limit_bytes: Annotated[int, Field(ge=1024, le=100_000_000)] = 65_536
     ledger_body_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10
     ledger_keepalive_seconds: Annotated[float, Field(gt=0, le=3600)] = 75
@@ -95,11 +112,11 @@ class Settings(BaseSettings):
             raise ValueError("must be origins such as https://app.example, separated by blanks")
         return value
 
-    @field_validator("jwt_secret")
+    @field_validator("jwt_secret", "ledger_jwt_previous_secret")
     @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
-            raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes")
+    def _can_sign(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            secret_key(value.get_secret_value())
         return value
 
     @field_validator("database_url")
@@ -122,6 +139,21 @@ class Settings(BaseSettings):
             raise ValueError("JWT_SECRET: must be set when the database is not the embedded one")
         return self
 
+    @model_validator(mode="after")
+    def _one_kind_of_key(self) -> Self:
+        if self.ledger_jwt_key_file is not None:
+            if self.ledger_jwt_previous_secret is not None:
+                raise ValueError("LEDGER_JWT_PREVIOUS_SECRET: cannot be set when LEDGER_JWT_KEY_FILE is")
+            self.jwt_keys()
+        elif self.ledger_jwt_previous_key_file is not None:
+            raise ValueError("LEDGER_JWT_PREVIOUS_KEY_FILE: cannot be set when LEDGER_JWT_KEY_FILE is not")
+        return self
+
+    @model_validator(mode="after")
+    def _can_seal(self) -> Self:
+        self.seal_key()
+        return self
+
     @property
     def has_database(self) -> bool:
         """Whether a PostgreSQL server is configured; otherwise the embedded one serves."""
@@ -131,6 +163,26 @@ class Settings(BaseSettings):
     def has_redis(self) -> bool:
         """Whether a Redis or Valkey server is configured; otherwise the embedded one serves."""
         return self.redis_url is not None or self.redis_host is not None
+
+    def jwt_keys(self) -> tuple[Key, Key | None]:
+        """The key that signs tokens, and the one before it, if its tokens are still accepted. Raises `ValueError`."""
+        if self.ledger_jwt_key_file is not None:
+            return _file_keys(self.ledger_jwt_key_file, self.ledger_jwt_previous_key_file)
+        if self.jwt_secret is None:
+            raise ValueError("JWT_SECRET: must be set when LEDGER_JWT_KEY_FILE is not")
+        previous = self.ledger_jwt_previous_secret
+        return secret_key(self.jwt_secret.get_secret_value()), (
+            None if previous is None else secret_key(previous.get_secret_value())
+        )
+
+    def seal_key(self) -> Key | None:
+        """The key that signs the blocks of the log; None if it is not sealed. Raises `ValueError`."""
+        if self.ledger_seal_key_file is None:
+            return None
+        key = _key_in("LEDGER_SEAL_KEY_FILE", self.ledger_seal_key_file, private_key)
+        if key.algorithm != EDDSA:
+            raise ValueError("LEDGER_SEAL_KEY_FILE: must be an Ed25519 key")
+        return key
 
     def database_dsn(self) -> str:
         """Where the database is, secrets included."""
@@ -164,6 +216,23 @@ def _with_scheme(value: SecretStr | None, *schemes: str) -> SecretStr | None:
     if value is not None and not value.get_secret_value().startswith(schemes):
         raise ValueError(f"must start with {' or '.join(schemes)}")
     return value
+
+
+def _file_keys(path: Path, previous_path: Path | None) -> tuple[Key, Key | None]:
+    key = _key_in("LEDGER_JWT_KEY_FILE", path, private_key)
+    if previous_path is None:
+        return key, None
+    previous = _key_in("LEDGER_JWT_PREVIOUS_KEY_FILE", previous_path, public_key)
+    if previous.algorithm != key.algorithm:
+        raise ValueError("LEDGER_JWT_PREVIOUS_KEY_FILE: must be a key of the same kind as LEDGER_JWT_KEY_FILE")
+    return key, previous
+
+
+def _key_in(variable: str, path: Path, read: Callable[[Path], Key]) -> Key:
+    try:
+        return read(path)
+    except ValueError as error:
+        raise ValueError(f"{variable}: {error}") from None
 
 
 def _line(problem: Any) -> str:

@@ -16,7 +16,7 @@ import asyncpg
 from asyncpg import Connection, Record
 
 from ledger.database import Reader
-from ledger.events import TOPICS, Recorded, State, decode_event, decode_state, encode, evolve
+from ledger.events import TOPICS, Recorded, State, StoredRow, decode_event, decode_state, encode, evolve
 from ledger.events.transfers import Transfer
 from ledger.statements import Statement, blobs, columns, documents, integers, run_together, texts, uuids, words
 
@@ -42,6 +42,9 @@ class Reservation(NamedTuple):
 
     first_position: int
     recorded_at: datetime
+
+
+Before = tuple[datetime, UUID]  # of a command: when it was recorded, and its id
 
 
 class LoggedCommand(NamedTuple):
@@ -178,8 +181,30 @@ async def find_commands(connection: "Connection[Any]", command_ids: Collection[U
            FROM command_log WHERE command_id = ANY($1)""",
         command_ids,
     )
-    found = (LoggedCommand(*row) for row in rows)
-    return {row.command_id: row._replace(result=str(row.result).encode()) for row in found}
+    return {row["command_id"]: _logged(row) for row in rows}
+
+
+async def read_commands(
+    reader: Reader,
+    actor_id: UUID,
+    *,
+    since: datetime | None,
+    session_id: UUID | None,
+    jti: UUID | None,
+    before: Before | None,
+    limit: int,
+) -> list[LoggedCommand]:
+    """Up to `limit` commands of a user, newest first; of one session or one token only, if they are given."""
+    rows = await reader.fetch(
+        """SELECT command_id, name, actor_id, session_id, jti, request_id, request_hash, outcome, result, recorded_at
+           FROM command_log
+           WHERE actor_id = $1 AND ($2::uuid IS NULL OR session_id = $2) AND ($3::uuid IS NULL OR jti = $3)
+             AND ($4::timestamptz IS NULL OR (recorded_at, command_id) < ($4, $5::uuid))
+             AND recorded_at >= coalesce($6::timestamptz, '-infinity')
+           ORDER BY recorded_at DESC, command_id DESC LIMIT $7""",
+        *(actor_id, session_id, jti, *(before or (None, None)), since, limit),
+    )
+    return [_logged(row) for row in rows]
 
 
 async def read_stream(
@@ -206,6 +231,37 @@ async def read_log(
     return [_recorded(row) for row in rows]
 
 
+async def read_rows(reader: Reader, *, after_position: int, upto_position: int, limit: int) -> list[StoredRow]:
+    """Up to `limit` rows of the log, in order, after one position and up to another."""
+    rows = await reader.fetch(
+        f"{_SELECT_ROWS} WHERE notification_id > $1 AND notification_id <= $2 ORDER BY notification_id LIMIT $3",
+        after_position,
+        upto_position,
+        limit,
+    )
+    return [StoredRow(*row) for row in rows]
+
+
+async def read_misplaced(reader: Reader) -> list[int | None]:
+    """Positions that no event can have got: rows that no reader of the log would ever see."""
+    rows = await reader.fetch(
+        "SELECT notification_id FROM stored_events WHERE notification_id < 1 OR notification_id IS NULL LIMIT 100"
+    )
+    return [row[0] for row in rows]
+
+
+async def read_stream_rows(reader: Reader, stream_id: UUID, *, version: int | None, limit: int) -> list[StoredRow]:
+    """The last `limit` rows of a stream, the newest first; with `version`, only that one."""
+    rows = await reader.fetch(
+        f"""{_SELECT_ROWS} WHERE originator_id = $1 AND ($2::bigint IS NULL OR originator_version = $2)
+            ORDER BY originator_version DESC LIMIT $3""",
+        stream_id,
+        version,
+        limit,
+    )
+    return [StoredRow(*row) for row in rows]
+
+
 async def _fold_streams(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID, Head]:
     rows = await reader.fetch(
         f"{_SELECT} WHERE originator_id = ANY($1) ORDER BY originator_id, originator_version", stream_ids
@@ -223,6 +279,15 @@ def fold_heads(events: Iterable[Recorded]) -> dict[UUID, Head]:
 
 _SELECT = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state
              FROM stored_events"""
+
+# A time that Python has no value for is left out: it was never recorded.
+_SELECT_ROWS = """SELECT originator_id, originator_version, topic, state, notification_id,
+                         CASE WHEN recorded_at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN recorded_at END, command_id
+                  FROM stored_events"""
+
+
+def _logged(row: Record) -> LoggedCommand:
+    return LoggedCommand(*row)._replace(result=row["result"].encode())
 
 
 def _recorded(row: Record) -> Recorded:

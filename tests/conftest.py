@@ -59,19 +59,24 @@ async def settings(servers: Services, template: str) -> AsyncIterator[Settings]:
     name = f"t_{new_id().hex}"
     connection = await asyncpg.connect(servers.database_url)
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield settings_for(servers, name)
+    settings = settings_for(servers, name)
+    own = await connect(settings)
+    await own.execute("UPDATE ledger_identity SET id = gen_random_uuid()")  # a copy has that of the template
+    await own.close()
+    yield settings
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
 
 
 def settings_for(servers: Services, database: str, **overrides: Any) -> Settings:
+    unthrottled = {"ledger_login_attempts_per_account": 100_000, "ledger_login_attempts_per_address": 100_000}
     return Settings(
+        **{**unthrottled, **overrides},
         _env_file=None,
         database_url=servers.database_url.replace("/ledger?", f"/{database}?"),
         redis_url=servers.redis_url,
         jwt_secret="a-secret-of-the-tests-that-is-long-enough",
         ledger_admin_password=ADMIN_PASSWORD,
-        **overrides,
     )
 
 

@@ -80,13 +80,17 @@ def a_transfer(source: UUID, destination: UUID, amount_cents: int = 1, **members
     return TransferMoney(new_id(), source, destination, amount_cents, **members)
 
 
+async def nobody_is_told() -> None:
+    """There is no mirror here."""
+
+
 @asynccontextmanager
 async def committing(
     settings: Settings, *, using: Callable[[], Awaitable[Any]] | None = None, **limits: Any
 ) -> AsyncIterator[Committer]:
     """A committer that runs, on a connection of its own."""
     bounds = {"queue_limit": 2048, "batch_limit": 256, "patience_seconds": 10, **limits}
-    committer = Committer(using or (lambda: connect(settings)), **bounds)
+    committer = Committer(using or (lambda: connect(settings)), announce=nobody_is_told, **bounds)
     committer.start()
     try:
         yield committer

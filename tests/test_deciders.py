@@ -17,7 +17,15 @@ from ledger import errors
 from ledger.batch import Batch
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.decider import Command, Credential, Decision, StreamEvent
-from ledger.commands.tokens import StartSession
+from ledger.commands.tokens import (
+    EndSession,
+    ForgetTokens,
+    LogOut,
+    RefreshTokens,
+    RevokeAllTokens,
+    RevokeUserTokens,
+    StartSession,
+)
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused, StaleCommandError
@@ -45,7 +53,7 @@ from ledger.events.accounts import (
     AccountOwnerChanged,
     world_account_id,
 )
-from ledger.events.tokens import TokensIssued
+from ledger.events.tokens import CLEANUPS, Cleanups, Pair, TokensIssued, TokensRotated
 from ledger.events.transfers import MoneyTransferred
 from ledger.events.users import (
     AccountAssigned,
@@ -58,6 +66,7 @@ from ledger.events.users import (
     UserDeactivated,
     UserDeleted,
     UserRolesChanged,
+    UserTokensRevoked,
     UserUpdated,
     email_stream,
     username_stream,
@@ -76,7 +85,7 @@ PURSE, TILL, SAFE = an_id("purse"), an_id("till"), an_id("safe")
 TRANSFER, OTHER_TRANSFER, SESSION, COMMAND = an_id("transfer"), an_id("other"), an_id("session"), an_id("command")
 SECRET, NEW_SECRET = an_id("secret"), an_id("new secret")
 WORLD, WORLD_OF_EUROS = world_account_id("USD"), world_account_id("EUR")
-TOKENS = TokensIssued(ALICE, an_id("access"), 1_000, an_id("refresh"), 2_000)
+PAIR = Pair(an_id("access"), 1_000, an_id("refresh"), 2_000, issued_at=500)
 
 
 # Given.
@@ -438,6 +447,7 @@ def test_each_thing_that_changes_is_an_event_of_its_own() -> None:
         (ALICE, UserRolesChanged(("admin",))),
         (ALICE, UserDeactivated()),
         (ALICE, PasswordChanged(NEW_SECRET)),
+        (ALICE, UserTokensRevoked()),
     ] == Given(ALICE_THERE).when(command)
 
 
@@ -466,6 +476,7 @@ def test_a_deleted_user_releases_both_names() -> None:
     assert [
         (username_stream("alice"), NameReleased(ALICE)),
         (email_stream("alice@example.com"), NameReleased(ALICE)),
+        (ALICE, UserTokensRevoked()),
         (ALICE, UserDeleted()),
     ] == Given(ALICE_THERE).when(a_deletion())
 
@@ -499,11 +510,14 @@ def test_an_account_that_went_to_another_user_is_left_alone() -> None:
     assert SAFE not in [stream for stream, _ in Given(history).when(a_deletion(SAFE, assignments=1))]
 
 
-# StartSession.
+# StartSession. All other commands about tokens are in test_token_deciders.py.
+
+A_LOGIN = StartSession(SESSION, ALICE, SECRET, PAIR, session_expires_at=9_000)
 
 
 def test_a_session_starts_with_its_first_tokens() -> None:
-    assert [(SESSION, TOKENS)] == Given(ALICE_THERE).when(StartSession(SESSION, TOKENS, SECRET))
+    issued = TokensIssued(ALICE, an_id("access"), 1_000, an_id("refresh"), 2_000, 500, 9_000, "customer", 0, 0)
+    assert [(SESSION, issued)] == Given(ALICE_THERE).when(A_LOGIN)
 
 
 @pytest.mark.parametrize(
@@ -519,8 +533,7 @@ def test_a_session_starts_with_its_first_tokens() -> None:
 )
 def test_whoever_may_not_log_in_gets_one_and_the_same_answer(history: list[StreamEvent]) -> None:
     """Lesson 30."""
-    refused = Given(history).refuses(StartSession(SESSION, TOKENS, SECRET))
-    assert ["authentication_wrong_credentials"] == refused
+    assert ["authentication_wrong_credentials"] == Given(history).refuses(A_LOGIN)
 
 
 # A batch: commands after one another.
@@ -622,6 +635,23 @@ class Ledger:
         """An id of the service's own choice, as against those that clients choose."""
         return an_id(f"fresh {len(self.verdicts)}")
 
+    def fresh_pair(self, now: int) -> Pair:
+        number = len(self.verdicts)
+        return Pair(an_id(f"access {number}"), now + 10, an_id(f"refresh {number}"), now + 50, now)
+
+    def refresh_tokens(self) -> list[tuple[UUID, UUID, UUID]]:
+        """Every refresh token that was ever issued, with its session and user."""
+        return [
+            (row.stream_id, row.event.user_id, row.event.refresh_jti)
+            for row in self.history
+            if isinstance(row.event, TokensIssued | TokensRotated)
+        ]
+
+    def refresh_token(self, number: int) -> tuple[UUID, UUID, UUID]:
+        """One of them, 0 is the last; if there is none, one of a session that never was."""
+        issued = self.refresh_tokens()
+        return issued[-1 - number % len(issued)] if issued else (SESSION, ALICE, NOBODY)
+
     def names_of(self, user_id: UUID) -> tuple[str, str]:
         user = self.users().get(user_id)
         return (user.username, user.email) if user else ("nobody", "nobody@example.com")
@@ -637,6 +667,8 @@ balances = st.integers(0, 300) | st.sampled_from([0, MAX_CENTS])
 names = st.sampled_from(NAMES)
 roles = st.sampled_from([("customer",), ("admin", "auditor"), ("guest",)])
 mostly = st.sampled_from([True, True, True, False])
+times = st.sampled_from([0, 5, 20, 60, 99, 100])
+token_numbers = st.integers(0, 3)
 
 
 def a_secret(user_id: UUID) -> Credential:
@@ -658,13 +690,22 @@ def deletion(ledger: Ledger, user_id: UUID, is_fresh: bool) -> Command:
 def change(ledger: Ledger, user_id: UUID, is_fresh: bool, *wanted: Any) -> Command:
     known = ledger.names_of(user_id) if is_fresh else ("stale", "stale")
     username, email, active, role_names, has_secret = wanted
-    return UpdateUser(user_id, *known, username, email, active, role_names, a_secret(user_id) if has_secret else None)
+    renamed = (username or known[0], email or known[1])
+    return UpdateUser(user_id, *known, *renamed, active, role_names, a_secret(user_id) if has_secret else None)
 
 
-def session(ledger: Ledger, user_id: UUID, is_right: bool) -> Command:
-    return StartSession(
-        ledger.fresh_id(), msgspec.structs.replace(TOKENS, user_id=user_id), SECRET if is_right else TILL
-    )
+def login(ledger: Ledger, user_id: UUID, is_right: bool, now: int) -> Command:
+    return StartSession(ledger.fresh_id(), user_id, SECRET if is_right else TILL, ledger.fresh_pair(now), now + 100)
+
+
+def refresh(ledger: Ledger, number: int, now: int, grace_seconds: int, enforced: bool) -> Command:
+    return RefreshTokens(*ledger.refresh_token(number), ledger.fresh_pair(now), grace_seconds, enforced)
+
+
+def forgetting(ledger: Ledger, time: int, count: int, is_fresh: bool) -> Command:
+    state = ledger.states().get(CLEANUPS)
+    known = state.count if isinstance(state, Cleanups) else 0
+    return ForgetTokens(time, len(ledger.history), count, known if is_fresh else -1)
 
 
 transfers_of_any = making(
@@ -675,6 +716,19 @@ transfers_of_any = making(
     amounts,
     st.none(),
     st.sampled_from([None, ALICE]),
+)
+token_makers: st.SearchStrategy[Maker] = st.one_of(
+    making(refresh, token_numbers, times, st.sampled_from([0, 10]), mostly),
+    making(lambda ledger, number: LogOut(*ledger.refresh_token(number)), token_numbers),
+    making(
+        lambda ledger, number, only: EndSession(ledger.refresh_token(number)[0], only),
+        token_numbers,
+        st.sampled_from([None, None, ALICE, BOB]),
+    ),
+    making(
+        lambda _, user_id: RevokeUserTokens(user_id) if user_id else RevokeAllTokens(), st.sampled_from([*USERS, None])
+    ),
+    making(forgetting, times, st.integers(0, 2), mostly),
 )
 makers: st.SearchStrategy[Maker] = st.one_of(
     transfers_of_any,
@@ -692,26 +746,29 @@ makers: st.SearchStrategy[Maker] = st.one_of(
         st.booleans(),
         roles,
     ),
-    making(change, user_ids, mostly, names, names, st.none() | st.booleans(), roles, st.booleans()),
+    making(change, user_ids, mostly, *[st.none() | names] * 2, st.none() | st.booleans(), roles, st.booleans()),
     making(deletion, user_ids, mostly),
-    making(session, user_ids, mostly),
+    making(login, user_ids, mostly, times),
+    token_makers,
 )
 
 
 def populated(ledger: Ledger) -> Ledger:
     """A beginning after which most commands succeed."""
     for user_id, name in zip(USERS, ("alice", "bob", "fish"), strict=True):
-        ledger.carry_out(CreateUser(user_id, name, name, True, ("customer",), a_secret(user_id)))
+        ledger.carry_out(CreateUser(user_id, name, name, name != "fish", ("customer",), a_secret(user_id)))
+        ledger.carry_out(login(ledger, user_id, is_right=True, now=0))
+        ledger.carry_out(refresh(ledger, 0, now=0, grace_seconds=0, enforced=True))
     for number, account_id in enumerate(ACCOUNTS):
         ledger.carry_out(OpenAccount(account_id, USERS[number % 3], "USD", 100 * (number % 3), ledger.fresh_id()))
     return ledger
 
 
 @st.composite
-def ledgers(draw: st.DrawFn) -> Ledger:
+def ledgers(draw: st.DrawFn, at_least: int = 1) -> Ledger:
     """A ledger after any sequence of commands, cut into batches anywhere."""
-    ledger = populated(Ledger()) if draw(st.booleans()) else Ledger()
-    for make, ends_batch in draw(st.lists(st.tuples(makers, st.booleans()), min_size=1, max_size=25)):
+    ledger = populated(Ledger()) if draw(mostly) else Ledger()
+    for make, ends_batch in draw(st.lists(st.tuples(makers, st.booleans()), min_size=at_least, max_size=25)):
         ledger.carry_out(make(ledger))
         if ends_batch:
             ledger.next_batch()
@@ -796,7 +853,7 @@ def test_the_sequences_above_get_everywhere() -> None:
     seen: set[type[Any]] = set()
 
     @hypothesis.settings(max_examples=200, derandomize=True, database=None)
-    @hypothesis.given(ledger=ledgers())
+    @hypothesis.given(ledger=ledgers(at_least=15))
     def look(ledger: Ledger) -> None:
         seen.update(type(row.event) for row in ledger.history)
 
@@ -821,6 +878,8 @@ FAMILIES: dict[Any, type[Any]] = {
         (users.UserEvent, users.User),
         (users.NameEvent, users.Name),
         (tokens.SessionEvent, tokens.Session),
+        (tokens.AllTokensRevoked, tokens.Cutoffs),
+        (tokens.RevokedTokensForgotten, tokens.Cleanups),
     )
     for event in members(union)
 }

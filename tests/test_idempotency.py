@@ -223,7 +223,7 @@ async def test_a_key_gives_no_answer_to_a_user_who_may_not_ask_any_more(api: Api
 
     await api.put(f"/v1/users/{user['id']}", {**user, "roles": "guest"})
 
-    assert 403 == (await caller.transfer(own, other, 3, headers=KEY)).status
+    assert 401 == (await caller.transfer(own, other, 3, headers=KEY)).status
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "x" * 256, "ünicode", "tab\tbed"])

@@ -106,7 +106,8 @@ async def test_the_secrets_it_makes_up_are_for_their_owners_eyes(
     shown = await until(lambda: SHOWN.findall(running.log.read_text()))
     kept = data_dir / "admin-password"
     assert [("admin", kept.read_text().strip())] == shown
-    assert [0o600, 0o600] == [file.stat().st_mode & 0o777 for file in (kept, data_dir / "jwt-secret")]
+    files = [kept, data_dir / "jwt-secret", data_dir / "seal-key.pem"]
+    assert [0o600] * 3 == [file.stat().st_mode & 0o777 for file in files]
 
 
 async def test_a_second_start_goes_on_with_the_same_data_and_secrets_and_shows_none(

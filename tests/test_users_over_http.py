@@ -478,11 +478,10 @@ async def test_an_account_that_is_opened_while_its_owner_is_deleted_is_never_orp
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest", "auditor,customer,guest"])
-async def test_only_admins_list_create_change_and_delete_users(api: Api, roles: str) -> None:
+async def test_only_admins_create_change_and_delete_users(api: Api, roles: str) -> None:
     caller, user = await api.as_new_user(roles), await api.new_user()
 
     answers = [
-        await caller.get("/v1/users"),
         await caller.post("/v1/users", a_user()),
         await caller.put(f"/v1/users/{user['id']}", {**user, "roles": "admin"}),
         await caller.put(f"/v1/users/{caller.user_id}", {**user, "id": caller.user_id, "roles": "admin"}),
@@ -490,8 +489,8 @@ async def test_only_admins_list_create_change_and_delete_users(api: Api, roles: 
         await caller.delete(f"/v1/users/{caller.user_id}"),
     ]
 
-    assert [403] * 6 == [answer.status for answer in answers]
-    assert [["authentication_forbidden"]] * 6 == [answer.codes for answer in answers]
+    assert [403] * 5 == [answer.status for answer in answers]
+    assert [["authentication_forbidden"]] * 5 == [answer.codes for answer in answers]
     assert {("authentication_error", "forbidden")} == {
         (entry["kind"], entry["message"]) for answer in answers for entry in answer.body["errors"]
     }

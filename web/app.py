@@ -10,12 +10,14 @@ from aiohttp import web
 from ledger.errors import Refused
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
+from ledger.throttle import TooManyAttemptsError
 from web.auth import guarded
 from web.context import ACTOR, REQUEST_ID, RUNTIME, request_id
 from web.cors import Inner, add_cors
 from web.errors import problem, refusals_of, unknown_version
+from web.feed import add_feeds
 from web.reply import Reply
-from web.routes import ROOT, ROUTES, VERSIONS
+from web.routes import ROUTES, UNVERSIONED, VERSIONS
 
 log = structlog.get_logger()
 
@@ -26,11 +28,13 @@ def create_app(settings: Settings) -> web.Application:
         middlewares=[observed],
         client_max_size=settings.ledger_body_limit_bytes,
     )
-    app.router.add_route(ROOT.method, ROOT.path, guarded(ROOT.access, ROOT.handler))
+    for route in UNVERSIONED:
+        app.router.add_route(route.method, route.path, guarded(route.access, route.handler))
     for version in VERSIONS:
         for route in ROUTES:
             app.router.add_route(route.method, f"/{version}{route.path}", guarded(route.access, route.handler))
     add_cors(app, settings.ledger_cors_origins.split())
+    add_feeds(app)
     app.cleanup_ctx.append(_runtime(settings))
     return app
 
@@ -77,6 +81,8 @@ async def _explanation(request: web.Request, error: Exception) -> Reply:
     headers = {"Allow": error.headers["Allow"]} if isinstance(error, web.HTTPMethodNotAllowed) else {}
     if isinstance(error, Refused) and error.replayed:
         headers["Idempotent-Replayed"] = "true"
+    if isinstance(error, TooManyAttemptsError):
+        headers["Retry-After"] = str(error.retry_after_seconds)
     return problem(refusals, instance=request.path, trace_id=request[REQUEST_ID], headers=headers)
 
 

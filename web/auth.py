@@ -8,26 +8,32 @@ from aiohttp import web
 from ledger import errors
 from ledger.commands.decider import Claim
 from ledger.errors import Refused, StaleClaimError
+from ledger.events.users import ROLES
 from ledger.jwt import InvalidTokenError, TokenType, Verified
+from ledger.projections.tokens import NEVER
+from ledger.runtime import Runtime
 from web.context import ACTOR, CLAIM, RUNTIME, Actor
-from web.reply import Reply
+from web.reply import Reply, Stream
 
-Handler = Callable[[web.Request], Awaitable[Reply]]
+Handler = Callable[[web.Request], Awaitable[Reply | Stream]]
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A rule: anyone (`roles` None), or those who show an access token and have one of the roles.
+    """A rule: anyone (`roles` None), or those who show a token of this kind and have one of the roles.
 
-    Who the caller is now is looked up before the handler runs; with `in_transaction`, the committer finds out together
-    with all else that the command depends on, which saves a round trip.
+    Whether an access token is still in force is looked up before the handler runs. The committer finds it out once
+    more, together with all else that a command depends on; with `in_transaction`, it alone does, which saves a round
+    trip. What a refresh token is worth, the command that uses it finds out.
     """
 
     roles: frozenset[str] | None
     in_transaction: bool = False
+    token: TokenType = TokenType.ACCESS
 
 
 PUBLIC = Access(None)
+REFRESH_TOKEN = Access(frozenset(ROLES), token=TokenType.REFRESH)
 
 
 def roles(*names: str, in_transaction: bool = False) -> Access:
@@ -39,45 +45,66 @@ def guarded(access: Access, handler: Handler) -> Handler:
     """The handler, behind its rule."""
     if access.roles is None:
         return handler
+    if access.token is TokenType.REFRESH:
+        return _with_refresh_token(handler)
     allowed = access.roles
 
-    async def guard(request: web.Request) -> Reply:
-        verified = _token(request)
-        claim = Claim(verified.user_id, verified.roles)
-        if access.in_transaction and not claim.roles.isdisjoint(allowed) and "Idempotency-Key" not in request.headers:
-            request[CLAIM] = claim
-            request[ACTOR] = _actor(verified, claim.roles)
-            try:
-                return await handler(request)
-            except StaleClaimError:
-                del request[CLAIM]
-            except Refused:  # a success has been checked; who is refused must be known as well
-                await _roles_now(request, verified)
-                raise
-        request[ACTOR] = actor = _actor(verified, await _roles_now(request, verified))
-        if actor.roles.isdisjoint(allowed):
+    async def guard(request: web.Request) -> Reply | Stream:
+        runtime = request.app[RUNTIME]
+        verified = _bearer(request, TokenType.ACCESS)
+        may = not verified.roles.isdisjoint(allowed)
+        later = may and access.in_transaction and "Idempotency-Key" not in request.headers
+        if not later:
+            await _check_in_force(runtime, verified)
+        request[ACTOR] = _actor(verified)
+        if not may:
             raise Refused(errors.forbidden())
+        enforced = runtime.settings.jwt_enable_revoked_tokens
+        request[CLAIM] = Claim(verified.user_id, verified.roles, verified.session_id, verified.jti, enforced)
+        try:
+            return await handler(request)
+        except StaleClaimError:
+            raise Refused(errors.wrong_credentials()) from None
+        except (Refused, web.HTTPException):  # a success has been checked; who is refused must be known as well
+            if later:
+                await _check_in_force(runtime, verified)
+            raise
+
+    return guard
+
+
+async def check_again(request: web.Request) -> None:
+    """Raise `Refused` if the access token of a request that takes long has ended or was revoked meanwhile."""
+    await _check_in_force(request.app[RUNTIME], _bearer(request, TokenType.ACCESS))
+
+
+def _with_refresh_token(handler: Handler) -> Handler:
+    async def guard(request: web.Request) -> Reply | Stream:
+        request[ACTOR] = _actor(_bearer(request, TokenType.REFRESH))
         return await handler(request)
 
     return guard
 
 
-def _token(request: web.Request) -> Verified:
-    """The access token of the request. Raises `Refused`: one answer, whatever is wrong."""
+def _actor(verified: Verified) -> Actor:
+    return Actor(verified.user_id, verified.roles, verified.session_id, verified.jti)
+
+
+def _bearer(request: web.Request, kind: TokenType) -> Verified:
+    """The token of the request. Raises `Refused`: one answer, whatever is wrong."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     try:
-        return request.app[RUNTIME].signer.verify(token if scheme.lower() == "bearer" else "", TokenType.ACCESS)
+        return request.app[RUNTIME].signer.verify(token if scheme.lower() == "bearer" else "", kind)
     except InvalidTokenError:
         raise Refused(errors.wrong_credentials()) from None
 
 
-async def _roles_now(request: web.Request, verified: Verified) -> frozenset[str]:
-    """The roles of now. Raises `Refused` if the user is not there, or not active."""
-    standing = await request.app[RUNTIME].standing.get(verified.user_id)
-    if standing is None:
+async def _check_in_force(runtime: Runtime, verified: Verified) -> None:
+    """Raise `Refused` if the token was revoked; if that is not enforced, if its user has not these roles any more."""
+    if runtime.settings.jwt_enable_revoked_tokens:
+        below = await runtime.revoked_below.get((verified.session_id, verified.user_id))
+        in_force = verified.claims.pos >= (NEVER if below is None else below)
+    else:
+        in_force = verified.roles <= (await runtime.standing.get(verified.user_id) or frozenset())
+    if not in_force:
         raise Refused(errors.wrong_credentials())
-    return standing
-
-
-def _actor(verified: Verified, roles: frozenset[str]) -> Actor:
-    return Actor(verified.user_id, roles, verified.session_id, verified.jti)

@@ -13,6 +13,8 @@ from ledger.batch import Outcome
 from web.context import RUNTIME
 from web.reply import Reply
 
+_REPLAYED = {"Idempotent-Replayed": "true"}
+
 
 async def read_json(request: web.Request) -> bytes:
     """The body's bytes. Answers 415 to another media type, 413 to too many of them, 408 if they do not arrive."""
@@ -37,14 +39,20 @@ def answer(
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
     """A JSON answer."""
-    rendered = _rendered(body) if isinstance(body, Mapping) else [_rendered(item) for item in body]
-    return _response(rendered, status, headers)
+    return _response(
+        rendered(body) if isinstance(body, Mapping) else [rendered(item) for item in body], status, headers
+    )
+
+
+def done(outcome: Outcome) -> Reply:
+    """The empty answer of a command that was carried out. A replay says so."""
+    return Reply(headers=_REPLAYED if outcome.replayed else None)
 
 
 def outcome_of(outcome: Outcome, *timed: str, status: int) -> Reply:
     """The answer of a command that made something; `timed` are the members that hold when. A replay says so."""
     body = {**outcome.result, **dict.fromkeys(timed, rfc3339(outcome.recorded_at))}
-    return _response(body, status, {"Idempotent-Replayed": "true"} if outcome.replayed else None)
+    return _response(body, status, _REPLAYED if outcome.replayed else None)
 
 
 @lru_cache(maxsize=256)
@@ -56,7 +64,8 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-def _rendered(body: Mapping[str, Any]) -> dict[str, Any]:
+def rendered(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body with its times as text."""
     return {member: rfc3339(value) if isinstance(value, datetime) else value for member, value in body.items()}
 
 

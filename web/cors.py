@@ -13,7 +13,7 @@ Inner = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, X-Request-Id",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id",
     "Access-Control-Max-Age": "600",
 }
 EXPOSED_HEADERS = "Link, X-Request-Id, Idempotent-Replayed, Retry-After"

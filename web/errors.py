@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ledger.database import UNREACHABLE
 from ledger.errors import DatabaseError, OverloadedError, Refusal, Refused
+from ledger.throttle import TooManyAttemptsError
 from web.reply import Reply
 
 CONTENT_TYPE = "application/problem+json"
@@ -28,6 +29,7 @@ class Status(NamedTuple):
 
 STATUSES = {
     "authentication_missing_credentials": Status(400, "authentication_error"),
+    "authentication_revoked_tokens_inactive": Status(400, "authentication_error"),
     "authentication_wrong_credentials": Status(401, "authentication_error"),
     "authentication_forbidden": Status(403, "authentication_error"),
     "api_version_error": Status(400, "validation_error"),
@@ -44,6 +46,8 @@ STATUSES = {
     "transaction_already_exists": Status(409, "conflict"),
     "account_not_empty": Status(409, "conflict"),
     "idempotency_key_in_use": Status(409, "conflict"),
+    "not_sealed_yet": Status(409, "conflict"),
+    "sealing_inactive": Status(409, "conflict"),
     "validation_error": Status(422, "validation_error"),
     "id_mismatch": Status(422, "validation_error"),
     "idempotency_key_reused": Status(422, "validation_error"),
@@ -53,6 +57,7 @@ STATUSES = {
     "transfer_source_account_not_found": Status(422, "validation_error"),
     "transfer_destination_account_not_found": Status(422, "validation_error"),
     "transfer_accounts_are_same": Status(422, "validation_error"),
+    "rate_limited": Status(429, "rate_limit"),
     "internal_error": Status(500, "internal_error"),
     "database_error": Status(503, "database_error"),
     "overloaded": Status(503, "unavailable"),
@@ -73,13 +78,15 @@ def unknown_version(version: str) -> Refusal:
     return Refusal("api_version_error", f"unknown version: {version}")
 
 
-def refusals_of(error: BaseException) -> Sequence[Refusal]:
+def refusals_of(error: BaseException) -> Sequence[Refusal]:  # noqa: PLR0911 - one arm an error
     """What a client is told of an error; of one that nobody foresaw, only that there was one."""
     match error:
         case Refused():
             return error.refusals
         case web.HTTPException():
             return (_FRAMEWORK.get(error.status, MALFORMED),)
+        case TooManyAttemptsError():
+            return (Refusal("rate_limited", "too many failed logins; try again later"),)
         case OverloadedError():
             return (Refusal("overloaded", "the service is busy; try again"),)
         case DatabaseError():
@@ -109,7 +116,7 @@ def problem(
         status=status,
         body=msgspec.json.encode(body),
         content_type=CONTENT_TYPE,
-        headers={**(headers or {}), **_headers(status)},
+        headers={**(headers or {}), **_headers(status, refusals[0])},
     )
 
 
@@ -127,11 +134,13 @@ def _entry(refusal: Refusal, instance: str, trace_id: str, timestamp: str) -> di
     return {member: value for member, value in entry.items() if value is not None}
 
 
-def _headers(status: int) -> dict[str, str]:
+def _headers(status: int, refusal: Refusal) -> dict[str, str]:
     match status:
         case 401:
             return {"WWW-Authenticate": "Bearer"}
         case 503:
             return {"Retry-After": RETRY_AFTER_SECONDS}
+        case 409 if refusal.code == "not_sealed_yet" and refusal.detail is not None:
+            return {"Retry-After": refusal.detail["retry_after_seconds"]}
         case _:
             return {}

@@ -5,33 +5,33 @@ from typing import Any
 
 from aiohttp import web
 
-from ledger import errors
-from ledger.errors import Refused
+from ledger.stored import LAST
 from web.bodies import answer
+from web.query import number_in
 from web.reply import Reply
 
 MAX_LIMIT = 200
-LAST = 2**63 - 1  # before any position there can be
 
 Page = list[tuple[int, dict[str, Any]]]
 
 
 async def page(request: web.Request, query: Callable[[int, int], Awaitable[Page]]) -> Reply:
     """The page that `limit` (1 to 200) and `before` (a position) ask for; `query` gets `before` and a limit."""
-    limit = _number(request, "limit", MAX_LIMIT, MAX_LIMIT)
-    rows = await query(_number(request, "before", LAST, LAST), limit + 1)
+    limit = limit_of(request)
+    before = number_in(request, "before", minimum=1)
+    rows = await query(LAST if before is None else before, limit + 1)
     items = [body for _, body in rows[:limit]]
-    headers = {}
-    if len(rows) > limit:
-        url = request.rel_url.update_query(limit=limit, before=rows[limit - 1][0])
-        headers["Link"] = f'<{url}>; rel="next"'
-    return answer(items, headers=headers)
+    return answer(items, headers=link_to_next(request, limit, rows[limit - 1][0] if len(rows) > limit else None))
 
 
-def _number(request: web.Request, name: str, default: int, maximum: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(maximum)) and 1 <= int(text) <= maximum):
-        raise Refused(errors.invalid(f"/{name}", f"must be a whole number from 1 to {maximum}"))
-    return int(text)
+def limit_of(request: web.Request) -> int:
+    """How many items a page has."""
+    return number_in(request, "limit", minimum=1, maximum=MAX_LIMIT) or MAX_LIMIT
+
+
+def link_to_next(request: web.Request, limit: int, cursor: int | str | None, name: str = "before") -> dict[str, str]:
+    """The header that leads to the next page, which begins before (or `after`) this item; none if there is none."""
+    if cursor is None:
+        return {}
+    url = request.rel_url.update_query({"limit": limit, name: cursor})
+    return {"Link": f'<{url}>; rel="next"'}

@@ -74,6 +74,14 @@ class Reply(web.Response):
         ).encode()
 
 
+class Stream(web.StreamResponse):
+    """An answer of no given length, which its handler writes piece by piece."""
+
+    def __init__(self, request_id: str, content_type: str) -> None:
+        super().__init__(headers={hdrs.CONTENT_TYPE: content_type, **SECURITY_HEADERS, "X-Request-Id": request_id})
+        self.request_id = request_id
+
+
 @lru_cache(maxsize=1)
 def _date(second: int) -> str:
     return formatdate(second, usegmt=True)

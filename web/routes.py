@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
-from web.auth import PUBLIC, Access, Handler, roles
-from web.handlers import accounts, auth, service, transactions, users
+from web.auth import PUBLIC, REFRESH_TOKEN, Access, Handler, roles
+from web.handlers import accounts, audit, auth, history, proofs, service, transactions, users
 
 VERSIONS = ("v1", "v2")
 
 ANYONE = roles("admin", "auditor", "customer", "guest")
 ADMIN = roles("admin")
+AUDITOR = roles("admin", "auditor")
 READER = roles("admin", "auditor", "customer")  # customers see their own
 PAYER = roles("admin", "customer", in_transaction=True)  # customers pay from their own
 
@@ -26,7 +27,15 @@ ROUTES = (
     Route("GET", "/health", service.health, PUBLIC),
     Route("GET", "/version", service.version, PUBLIC),
     Route("POST", "/auth/login", auth.login, PUBLIC),
-    Route("GET", "/users", users.list_users, ADMIN),
+    Route("POST", "/auth/refresh", auth.refresh, REFRESH_TOKEN),
+    Route("POST", "/auth/logout", auth.logout, REFRESH_TOKEN),
+    Route("POST", "/auth/revoke-user", auth.revoke_user, ANYONE),
+    Route("POST", "/auth/revoke-all", auth.revoke_all, ADMIN),
+    Route("POST", "/auth/cleanup", auth.clean_up, ADMIN),
+    Route("GET", "/auth/sessions", auth.list_sessions, ANYONE),
+    Route("DELETE", "/auth/sessions/{id}", auth.end_session, ANYONE),
+    Route("GET", "/audit/actors/{id}", audit.actor, AUDITOR),
+    Route("GET", "/users", users.list_users, AUDITOR),
     Route("POST", "/users", users.create_user, ADMIN),
     Route("GET", "/users/{id}", users.get_user, ANYONE),
     Route("PUT", "/users/{id}", users.update_user, ADMIN),
@@ -36,7 +45,17 @@ ROUTES = (
     Route("GET", "/accounts/{id}", accounts.get_account, READER),
     Route("PUT", "/accounts/{id}", accounts.update_account, ADMIN),
     Route("DELETE", "/accounts/{id}", accounts.close_account, ADMIN),
+    Route("GET", "/accounts/{id}/proof", proofs.prove_account, READER),
+    Route("GET", "/accounts/{id}/entries", history.list_entries, READER),
+    Route("GET", "/accounts/{id}/events", history.list_account_events, READER),
+    Route("GET", "/events", history.list_events, AUDITOR),
+    Route("GET", "/ledger/trial-balance", history.trial_balance, AUDITOR),
     Route("POST", "/transactions/transfer", transactions.transfer, PAYER),
     Route("GET", "/transactions/{id}", transactions.get_transaction, READER),
+    Route("GET", "/transactions/{id}/proof", proofs.prove_transaction, READER),
 )
-ROOT = Route("GET", "/", service.root, ANYONE)  # the only path without a version
+UNVERSIONED = (
+    Route("GET", "/", service.root, ANYONE),
+    Route("GET", "/.well-known/jwks.json", service.jwks, PUBLIC),  # RFC 8615
+    Route("GET", "/.well-known/ledger-seal.json", proofs.seal_keys, PUBLIC),
+)

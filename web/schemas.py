@@ -164,6 +164,12 @@ class Account(Body):
     updated_at: ReadOnly
 
 
+class UserTokens(Body):
+    """`POST /auth/revoke-user`."""
+
+    user_id: Id
+
+
 class Transfer(Body):
     """`POST /transactions/transfer`."""
 

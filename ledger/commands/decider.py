@@ -11,7 +11,9 @@ from uuid import UUID
 
 import msgspec
 
+from ledger.errors import Refusal
 from ledger.events import Event, State
+from ledger.events.tokens import ALL_TOKENS, Cutoffs, Session
 from ledger.events.users import User
 
 States = Mapping[UUID, State | None]
@@ -31,25 +33,49 @@ class Credential:
 class Decision(msgspec.Struct, frozen=True):
     """What a command leads to: events in order, each with its stream, and the answer that its client gets.
 
-    `result` is plain JSON without times; the time of the answer is the one at which the command was recorded.
+    `result` is plain JSON without times; the time of the answer is the one at which the command was recorded. With
+    `refusals`, the client is refused, and the events happen all the same.
     """
 
     events: list[StreamEvent]
     result: dict[str, Any]
     credential: Credential | None = None
+    refusals: tuple[Refusal, ...] = ()
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Who the caller is according to a token: a user, with roles."""
+    """Who the caller is according to an access token: a user with roles, in a session. `jti` is the token's id.
+
+    With `enforced`, the token must not have been revoked.
+    """
 
     user_id: UUID
     roles: frozenset[str]
+    session_id: UUID
+    jti: UUID
+    enforced: bool = True
 
-    def holds(self, state: State | None) -> bool:
-        """Whether that is so: the user is there, active, and has just these roles."""
-        if not isinstance(state, User) or state.deleted or not state.active:
+    def streams(self) -> tuple[UUID, ...]:
+        """The streams that say whether it is so."""
+        return (self.user_id, self.session_id, ALL_TOKENS) if self.enforced else (self.user_id,)
+
+    def holds(self, states: States) -> bool:
+        """Whether it is so: the user is there, active, and has these roles, and the token is in force."""
+        user = states[self.user_id]
+        if not isinstance(user, User) or user.deleted or not user.active or not self.roles <= set(user.roles):
             return False
-        return self.roles == frozenset(state.roles)
+        return not self.enforced or self._is_in_force(states, user)
+
+    def _is_in_force(self, states: States, user: User) -> bool:
+        session, cutoffs = states[self.session_id], states[ALL_TOKENS]
+        if not isinstance(session, Session) or session.user_id != self.user_id or session.ended:
+            return False
+        count = cutoffs.count if isinstance(cutoffs, Cutoffs) else 0
+        return (session.pair.access_jti, session.user_cutoffs, session.all_cutoffs) == (
+            self.jti,
+            user.token_cutoffs,
+            count,
+        )
 
 
 class Command(Protocol):

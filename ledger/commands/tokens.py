@@ -1,4 +1,7 @@
-"""Logging in: a session starts with its first pair of tokens."""
+"""Sessions: starting one, refreshing its tokens, ending it; and cut-offs, which end all of a user's, or all there are.
+
+What is dead is decided from the streams alone, in the order of the log: no clock and no mirror has a say.
+"""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -7,10 +10,25 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
+from ledger.commands.accounts import existing_user
 from ledger.commands.decider import Decision, States, state_of
-from ledger.errors import Refused
-from ledger.events.tokens import TokensIssued
-from ledger.events.users import User
+from ledger.errors import Refused, StaleCommandError
+from ledger.events.tokens import (
+    ALL_TOKENS,
+    CLEANUPS,
+    AllTokensRevoked,
+    Cleanups,
+    Cutoffs,
+    Ending,
+    Pair,
+    RefreshTokenReused,
+    RevokedTokensForgotten,
+    Session,
+    SessionRevoked,
+    TokensIssued,
+    TokensRotated,
+)
+from ledger.events.users import User, UserTokensRevoked
 
 
 class StartSession(msgspec.Struct, frozen=True):
@@ -19,12 +37,14 @@ class StartSession(msgspec.Struct, frozen=True):
     name: ClassVar[str] = "StartSession"
 
     session_id: UUID
-    tokens: TokensIssued
+    user_id: UUID
     credential_id: UUID
+    pair: Pair
+    session_expires_at: int
 
     def streams(self) -> Iterable[UUID]:
-        """The user."""
-        return (self.tokens.user_id,)
+        """The user, and the cut-offs."""
+        return (self.user_id, ALL_TOKENS)
 
     def creates(self) -> Iterable[UUID]:
         """The session."""
@@ -32,7 +52,236 @@ class StartSession(msgspec.Struct, frozen=True):
 
     def decide(self, states: States) -> Decision:
         """The first pair of tokens, if the credential is still the one in force and the user may log in."""
-        user = state_of(states, self.tokens.user_id, User)
+        user = state_of(states, self.user_id, User)
         if user is None or user.deleted or not user.active or user.credential_id != self.credential_id:
             raise Refused(errors.wrong_credentials())
-        return Decision([(self.session_id, self.tokens)], {"roles": ",".join(user.roles)})
+        roles = ",".join(user.roles)
+        issued = TokensIssued(
+            self.user_id,
+            self.pair.access_jti,
+            self.pair.access_expires_at,
+            self.pair.refresh_jti,
+            self.pair.refresh_expires_at,
+            self.pair.issued_at,
+            self.session_expires_at,
+            roles,
+            user.token_cutoffs,
+            all_cutoffs(states),
+        )
+        return Decision([(self.session_id, issued)], issue(self.session_id, self.user_id, self.pair, roles))
+
+
+class RefreshTokens(msgspec.Struct, frozen=True):
+    """Replace the pair of tokens that `refresh_jti` belongs to by the next one.
+
+    A token that was rotated away ends the session, except for the retry of a client that never got the answer: within
+    `grace_seconds`, the immediate predecessor of an unused token gets that same pair again. The new pair does not
+    outlive the session. Without `enforced`, nothing that was revoked is refused.
+    """
+
+    name: ClassVar[str] = "RefreshTokens"
+
+    session_id: UUID
+    user_id: UUID
+    refresh_jti: UUID
+    pair: Pair
+    grace_seconds: int
+    enforced: bool = True
+
+    def streams(self) -> Iterable[UUID]:
+        """The session, its user, and the cut-offs."""
+        return (self.session_id, self.user_id, ALL_TOKENS)
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
+
+    def decide(self, states: States) -> Decision:
+        """The next pair, the same pair again, or the end of the session."""
+        session = state_of(states, self.session_id, Session)
+        user = state_of(states, self.user_id, User)
+        if session is None or session.user_id != self.user_id or user is None or user.deleted or not user.active:
+            raise Refused(errors.wrong_credentials())
+        if self.enforced:
+            if not is_alive(session, user, all_cutoffs(states)):
+                raise Refused(errors.wrong_credentials())
+            if self.refresh_jti != session.pair.refresh_jti:
+                return self._came_back(session)
+        if self.pair.issued_at >= session.expires_at:
+            raise Refused(errors.wrong_credentials())
+        roles = ",".join(user.roles)
+        pair = msgspec.structs.replace(
+            self.pair,
+            access_expires_at=min(self.pair.access_expires_at, session.expires_at),
+            refresh_expires_at=min(self.pair.refresh_expires_at, session.expires_at),
+        )
+        rotated = TokensRotated(
+            self.user_id,
+            pair.access_jti,
+            pair.access_expires_at,
+            pair.refresh_jti,
+            pair.refresh_expires_at,
+            pair.issued_at,
+            roles,
+            user.token_cutoffs,
+            all_cutoffs(states),
+        )
+        return Decision([(self.session_id, rotated)], issue(self.session_id, self.user_id, pair, roles))
+
+    def _came_back(self, session: Session) -> Decision:
+        age = max(self.pair.issued_at - session.pair.issued_at, 0)
+        if self.refresh_jti == session.previous_jti and age < self.grace_seconds:
+            return Decision([], issue(self.session_id, self.user_id, session.pair, session.roles))
+        reused: list[tuple[UUID, RefreshTokenReused]] = [(self.session_id, RefreshTokenReused(self.refresh_jti))]
+        return Decision([*reused], {}, refusals=(errors.wrong_credentials(),))
+
+
+class LogOut(msgspec.Struct, frozen=True):
+    """End the session that a refresh token belongs to. Only the one in force can do that; any other changes nothing."""
+
+    name: ClassVar[str] = "LogOut"
+
+    session_id: UUID
+    user_id: UUID
+    refresh_jti: UUID
+
+    def streams(self) -> Iterable[UUID]:
+        """The session, its user, and the cut-offs."""
+        return (self.session_id, self.user_id, ALL_TOKENS)
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
+
+    def decide(self, states: States) -> Decision:
+        """The end of the session."""
+        session = state_of(states, self.session_id, Session)
+        user = state_of(states, self.user_id, User)
+        if session is None or session.user_id != self.user_id or not is_alive(session, user, all_cutoffs(states)):
+            raise Refused(errors.wrong_credentials())
+        if self.refresh_jti != session.pair.refresh_jti:
+            raise Refused(errors.wrong_credentials())
+        return Decision([(self.session_id, SessionRevoked("logout"))], {"id": str(self.session_id)})
+
+
+class EndSession(msgspec.Struct, frozen=True):
+    """End one session, by its id. With `only_user_id`, only one of that user's."""
+
+    name: ClassVar[str] = "EndSession"
+
+    session_id: UUID
+    only_user_id: UUID | None = None
+
+    def streams(self) -> Iterable[UUID]:
+        """The session."""
+        return (self.session_id,)
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
+
+    def decide(self, states: States) -> Decision:
+        """The end of the session; nothing if it is over already."""
+        session = state_of(states, self.session_id, Session)
+        if session is None or self.only_user_id not in (None, session.user_id):
+            raise Refused(errors.session_not_found(self.session_id))
+        by: Ending = "revoked"
+        return Decision([] if session.ended else [(self.session_id, SessionRevoked(by))], {"id": str(self.session_id)})
+
+
+class RevokeUserTokens(msgspec.Struct, frozen=True):
+    """Cut off every token that was issued to a user until now."""
+
+    name: ClassVar[str] = "RevokeUserTokens"
+
+    user_id: UUID
+
+    def streams(self) -> Iterable[UUID]:
+        """The user."""
+        return (self.user_id,)
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
+
+    def decide(self, states: States) -> Decision:
+        """The cut-off."""
+        existing_user(states, self.user_id)
+        return Decision([(self.user_id, UserTokensRevoked())], {"id": str(self.user_id)})
+
+
+class RevokeAllTokens(msgspec.Struct, frozen=True):
+    """Cut off every token that was issued until now."""
+
+    name: ClassVar[str] = "RevokeAllTokens"
+
+    def streams(self) -> Iterable[UUID]:
+        """The cut-offs."""
+        return (ALL_TOKENS,)
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
+
+    def decide(self, states: States) -> Decision:  # noqa: ARG002 - nothing stands against it
+        """The cut-off."""
+        return Decision([(ALL_TOKENS, AllTokensRevoked())], {})
+
+
+class ForgetTokens(msgspec.Struct, frozen=True):
+    """Forget the `count` tokens that were revoked at `as_of_position` or before and ended before `expired_before`.
+
+    They were counted after `cleanups` clean-ups. Raises `StaleCommandError` if there was another one since.
+    """
+
+    name: ClassVar[str] = "ForgetTokens"
+
+    expired_before: int
+    as_of_position: int
+    count: int
+    cleanups: int
+
+    def streams(self) -> Iterable[UUID]:
+        """The clean-ups."""
+        return (CLEANUPS,)
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
+
+    def decide(self, states: States) -> Decision:
+        """The clean-up, if there is anything to forget."""
+        state = state_of(states, CLEANUPS, Cleanups)
+        if (state.count if state else 0) != self.cleanups:
+            raise StaleCommandError
+        events = [(CLEANUPS, RevokedTokensForgotten(self.expired_before, self.as_of_position))] if self.count else []
+        return Decision([*events], {"deleted_tokens": self.count})
+
+
+def all_cutoffs(states: States) -> int:
+    """How often all tokens were revoked."""
+    state = state_of(states, ALL_TOKENS, Cutoffs)
+    return state.count if state else 0
+
+
+def is_alive(session: Session, user: User | None, cutoffs: int) -> bool:
+    """Whether the tokens of a session can still be used by its user: nobody ended it, and no cut-off came after it."""
+    return (
+        user is not None
+        and not session.ended
+        and (session.user_cutoffs, session.all_cutoffs) == (user.token_cutoffs, cutoffs)
+    )
+
+
+def issue(session_id: UUID, user_id: UUID, pair: Pair, roles: str) -> dict[str, object]:
+    """What it takes to sign a pair of tokens. It is no secret: without the key it is nothing."""
+    return {
+        "session_id": str(session_id),
+        "user_id": str(user_id),
+        "roles": roles,
+        "access_jti": str(pair.access_jti),
+        "access_expires_at": pair.access_expires_at,
+        "refresh_jti": str(pair.refresh_jti),
+        "refresh_expires_at": pair.refresh_expires_at,
+        "issued_at": pair.issued_at,
+    }

@@ -24,6 +24,7 @@ from ledger.events.users import (
     UserDeactivated,
     UserDeleted,
     UserRolesChanged,
+    UserTokensRevoked,
     UserUpdated,
     email_stream,
     username_stream,
@@ -119,6 +120,13 @@ class UpdateUser(msgspec.Struct, frozen=True):
             yield UserActivated() if self.active else UserDeactivated()
         if self.credential is not None:
             yield PasswordChanged(self.credential.id)
+        if self._takes_something_away(user):
+            yield UserTokensRevoked()
+
+    def _takes_something_away(self, user: User) -> bool:
+        """Whether tokens from before say too much: the user was demoted, shut out, or has another password."""
+        demoted = not set(user.roles) <= set(self.roles)
+        return demoted or (user.active and self.active is False) or self.credential is not None
 
     def _renamed(self) -> list[tuple[UUID, UUID]]:
         pairs = [
@@ -170,7 +178,7 @@ class DeleteUser(msgspec.Struct, frozen=True):
             (stream, NameReleased(self.user_id))
             for stream in (username_stream(user.username), email_stream(user.email))
         ]
-        events.append((self.user_id, UserDeleted()))
+        events += [(self.user_id, UserTokensRevoked()), (self.user_id, UserDeleted())]
         return Decision(events, {"id": str(self.user_id)})
 
     def _open_accounts(self, states: States) -> Iterable[tuple[UUID, Account]]:

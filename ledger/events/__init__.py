@@ -13,15 +13,27 @@ import msgspec
 
 from ledger.events import accounts, tokens, transfers, users
 
-Event = accounts.AccountEvent | transfers.TransferEvent | users.UserEvent | users.NameEvent | tokens.SessionEvent
-State = accounts.Account | transfers.Transfer | users.User | users.Name | tokens.Session
+Event = (
+    accounts.AccountEvent
+    | transfers.TransferEvent
+    | users.UserEvent
+    | users.NameEvent
+    | tokens.SessionEvent
+    | tokens.AllTokensRevoked
+    | tokens.RevokedTokensForgotten
+)
+State = (
+    accounts.Account | transfers.Transfer | users.User | users.Name | tokens.Session | tokens.Cutoffs | tokens.Cleanups
+)
 
 _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(accounts.AccountEvent), accounts.evolve),
     **dict.fromkeys(get_args(users.UserEvent), users.evolve),
     **dict.fromkeys(get_args(users.NameEvent), users.evolve_name),
     transfers.MoneyTransferred: transfers.evolve,
-    tokens.TokensIssued: tokens.evolve,
+    **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),
+    tokens.AllTokensRevoked: tokens.evolve_cutoffs,
+    tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.__name__ for cls in (*get_args(Event), *get_args(State))}
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {topic: msgspec.json.Decoder(cls) for cls, topic in TOPICS.items()}
@@ -40,6 +52,18 @@ class Recorded(NamedTuple):
     version: int
     recorded_at: datetime | None
     event: Event
+
+
+class StoredRow(NamedTuple):
+    """A row of `stored_events`, every column of it, as it lies there: nothing is decoded."""
+
+    originator_id: UUID
+    originator_version: int
+    topic: str
+    state: bytes
+    notification_id: int
+    recorded_at: datetime
+    command_id: UUID | None
 
 
 def decode_event(topic: str, state: bytes) -> Event:

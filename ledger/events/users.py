@@ -54,6 +54,10 @@ class PasswordChanged(msgspec.Struct, frozen=True):
     credential_id: UUID
 
 
+class UserTokensRevoked(msgspec.Struct, frozen=True):
+    """A cut-off: every token that was issued to the user until now is dead."""
+
+
 class AccountAssigned(msgspec.Struct, frozen=True):
     """An account became the user's."""
 
@@ -71,6 +75,7 @@ UserEvent = (
     | UserActivated
     | UserDeactivated
     | PasswordChanged
+    | UserTokensRevoked
     | AccountAssigned
     | UserDeleted
 )
@@ -95,6 +100,7 @@ class User(msgspec.Struct, frozen=True):
     """What the events of one user add up to.
 
     `assignments` counts the accounts that ever became the user's: who knew this number knew all of them.
+    `token_cutoffs` counts how often the user's tokens were revoked.
     """
 
     username: str
@@ -104,6 +110,7 @@ class User(msgspec.Struct, frozen=True):
     credential_id: UUID
     assignments: int = 0
     deleted: bool = False
+    token_cutoffs: int = 0
 
 
 class Name(msgspec.Struct, frozen=True):
@@ -142,6 +149,8 @@ def evolve(state: User | None, event: UserEvent) -> User:  # noqa: PLR0911 - one
             return _changed(state, active=False)
         case PasswordChanged():
             return _changed(state, credential_id=event.credential_id)
+        case UserTokensRevoked():
+            return _changed(state, token_cutoffs=(state.token_cutoffs if state else 0) + 1)
         case AccountAssigned():
             return _changed(state, assignments=(state.assignments if state else 0) + 1)
         case UserDeleted():

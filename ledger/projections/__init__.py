@@ -26,7 +26,8 @@ INLINE = (
     Projection("accounts", ("accounts",), accounts.apply),
     Projection("entries", ("entries",), entries.apply),
     Projection("transfers", ("transfers",), transfers.apply),
-    Projection("tokens", ("tokens",), tokens.apply),
+    Projection("sessions", ("sessions", "cutoffs"), tokens.apply_sessions),
+    Projection("tokens", ("tokens",), tokens.apply_tokens),
 )
 
 

@@ -18,6 +18,7 @@ from ledger.events.users import (
     UserDeleted,
     UserEvent,
     UserRolesChanged,
+    UserTokensRevoked,
     UserUpdated,
     username_stream,
 )
@@ -57,6 +58,7 @@ class _Row:
     active: bool | None = None
     roles: str | None = None
     position: int | None = None
+    created_at: Any = None
     updated_at: Any = None
     deleted: bool = False
 
@@ -64,7 +66,7 @@ class _Row:
         self.updated_at = recorded.recorded_at
         match event:
             case UserCreated():
-                self.position, self.active = recorded.position, event.active
+                self.position, self.created_at, self.active = recorded.position, recorded.recorded_at, event.active
                 self.username, self.email, self.roles = event.username, event.email, ",".join(event.roles)
             case UserUpdated():
                 self.username, self.email = event.username, event.email
@@ -76,7 +78,7 @@ class _Row:
                 self.active = False
             case UserDeleted():
                 self.deleted = True
-            case PasswordChanged() | AccountAssigned():
+            case PasswordChanged() | UserTokensRevoked() | AccountAssigned():
                 pass
             case _:
                 assert_never(event)
@@ -91,15 +93,16 @@ def _columns(rows: Sequence[_Row]) -> tuple[bytes, ...]:
         texts(row.roles for row in rows),
         uuids(None if row.username is None else username_stream(row.username) for row in rows),
         integers(row.position for row in rows),
+        times([row.created_at for row in rows]),
         times([row.updated_at for row in rows]),
     )
 
 
-_NEW = f"""{columns("uuid", "text", "text", "boolean", "text", "uuid", "bigint", "timestamptz")}
-           AS new(id, username, email, active, roles, name_id, number, at), reserved"""
+_NEW = f"""{columns("uuid", "text", "text", "boolean", "text", "uuid", "bigint", "timestamptz", "timestamptz")}
+           AS new(id, username, email, active, roles, name_id, number, created_at, at), reserved"""
 _INSERT = f"""INSERT INTO users (id, username, email, active, roles, name_id, position, created_at, updated_at)
               SELECT id, username, email, active, roles, name_id, first_position + number,
-                     coalesce(at, recorded_at), coalesce(at, recorded_at)
+                     coalesce(created_at, recorded_at), coalesce(at, recorded_at)
               FROM {_NEW}"""
 _UPDATE = f"""UPDATE users SET username = coalesce(new.username, users.username),
                      email = coalesce(new.email, users.email), active = coalesce(new.active, users.active),

@@ -6,6 +6,7 @@ from uuid import UUID
 from aiohttp import web
 
 from ledger import errors
+from ledger.audit import timetravel
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.errors import Refused
 from ledger.ids import new_id
@@ -14,12 +15,19 @@ from web import schemas
 from web.bodies import answer, outcome_of, read_json
 from web.context import ACTOR, RUNTIME, check_same_id, origin, path_id
 from web.pages import page
+from web.query import account_moment_in, moment_in
 from web.reply import Reply
 
 
 async def list_accounts(request: web.Request) -> Reply:
-    """GET /accounts."""
-    pool, owner_id = request.app[RUNTIME].pool, own_only(request)
+    """GET /accounts; as they were, with `at_position` or `at_time`."""
+    pool, owner_id, moment = request.app[RUNTIME].pool, own_only(request), moment_in(request)
+    if moment is not None:
+        position = await timetravel.position_of(pool, moment)
+        return await page(
+            request,
+            lambda before, limit: timetravel.accounts_at(pool, position, owner_id=owner_id, before=before, limit=limit),
+        )
     return await page(
         request,
         lambda before, limit: accounts.page(pool, owner_id=owner_id, before=before, limit=limit),
@@ -27,8 +35,14 @@ async def list_accounts(request: web.Request) -> Reply:
 
 
 async def get_account(request: web.Request) -> Reply:
-    """GET /accounts/{id}."""
-    return answer(await _found(request, path_id(request)))
+    """GET /accounts/{id}; as it was, with `at_version`, `at_position` or `at_time`."""
+    account_id, moment = path_id(request), account_moment_in(request)
+    account: dict[str, Any] | None = await found(request, account_id)
+    if moment is not None:
+        account = await timetravel.account_at(request.app[RUNTIME].pool, account_id, moment)
+    if account is None:
+        raise Refused(errors.account_not_found(account_id))
+    return answer(account)
 
 
 async def open_account(request: web.Request) -> Reply:
@@ -52,10 +66,10 @@ async def update_account(request: web.Request) -> Reply:
     account_id = path_id(request)
     body = schemas.parse(schemas.Account, await read_json(request))
     check_same_id(account_id, body.id)
-    known = await _found(request, account_id)
+    known = await found(request, account_id)
     command = UpdateAccount(account_id, body.user_id, body.balance_cents, body.currency or known["currency"], new_id())
     await request.app[RUNTIME].committer.submit(command, origin(request))
-    return answer(await _found(request, account_id))
+    return answer(await found(request, account_id))
 
 
 async def close_account(request: web.Request) -> Reply:
@@ -71,7 +85,8 @@ def own_only(request: web.Request) -> UUID | None:
     return None if actor.has("admin", "auditor") else actor.user_id
 
 
-async def _found(request: web.Request, account_id: UUID) -> dict[str, Any]:
+async def found(request: web.Request, account_id: UUID) -> dict[str, Any]:
+    """The account, if there is one that the caller may see. Raises `Refused`."""
     account = await accounts.find(request.app[RUNTIME].pool, account_id, owner_id=own_only(request))
     if account is None:
         raise Refused(errors.account_not_found(account_id))

@@ -1,23 +1,40 @@
-"""Logging in."""
+"""Sessions and their tokens: logging in, refreshing, logging out, and revoking."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
 from ledger import credentials, errors
-from ledger.batch import Origin
+from ledger.batch import Origin, Outcome
 from ledger.commands.decider import Credential
-from ledger.commands.tokens import StartSession
-from ledger.errors import Refused
-from ledger.events.tokens import TokensIssued
-from ledger.ids import new_id
+from ledger.commands.tokens import (
+    EndSession,
+    ForgetTokens,
+    LogOut,
+    RefreshTokens,
+    RevokeAllTokens,
+    RevokeUserTokens,
+    StartSession,
+)
+from ledger.errors import DatabaseError, OverloadedError, Refused, StaleCommandError
+from ledger.events.tokens import Pair
+from ledger.ids import new_id, parse_id
 from ledger.jwt import Claims, TokenType
+from ledger.projections import tokens
 from ledger.runtime import Runtime
+from ledger.settings import Settings
+from ledger.throttle import client_address
 from web import schemas
-from web.bodies import answer, read_json
-from web.context import REQUEST_ID, RUNTIME
+from web.bodies import answer, done, outcome_of, read_json
+from web.context import ACTOR, REQUEST_ID, RUNTIME, origin, path_id
+from web.pages import page
 from web.reply import Reply
+
+MAX_COUNTINGS = 5  # of what is to be forgotten while others forget
 
 
 async def login(request: web.Request) -> Reply:
@@ -30,52 +47,173 @@ async def login(request: web.Request) -> Reply:
     if not body.username or secret is None or not secret.get_secret_value():
         raise Refused(errors.missing_credentials())
     runtime = request.app[RUNTIME]
-    credential = await credentials.find(runtime.pool, body.username)
-    matches = await runtime.passwords.verify(credential.hash if credential else None, secret.get_secret_value())
+    attempt = await runtime.throttle.admit(body.username, _address(request))
+    try:
+        credential = await _checked(runtime, body.username, secret.get_secret_value())
+        reply = await _signed(runtime, await _start_session(request, credential))
+    except Refused:
+        raise
+    except Exception:
+        await runtime.throttle.withdrawn(attempt)
+        raise
+    await runtime.throttle.succeeded(attempt)
+    return reply
+
+
+async def refresh(request: web.Request) -> Reply:
+    """POST /auth/refresh, with the refresh token."""
+    runtime = request.app[RUNTIME]
+    presented, settings = request[ACTOR], runtime.settings
+    now = int(time.time())
+    command = RefreshTokens(
+        presented.session_id,
+        presented.user_id,
+        presented.jti,
+        _new_pair(settings, now, now + settings.ledger_session_seconds),
+        settings.ledger_refresh_grace_seconds,
+        settings.jwt_enable_revoked_tokens,
+    )
+    return await _signed(runtime, await runtime.committer.submit(command, origin(request)))
+
+
+async def logout(request: web.Request) -> Reply:
+    """POST /auth/logout, with the refresh token."""
+    _check_revocation_is_on(request)
+    presented = request[ACTOR]
+    command = LogOut(presented.session_id, presented.user_id, presented.jti)
+    await request.app[RUNTIME].committer.submit(command, origin(request))
+    return Reply()
+
+
+async def revoke_user(request: web.Request) -> Reply:
+    """POST /auth/revoke-user. Everybody may revoke their own tokens, admins anybody's."""
+    raw = await read_json(request)
+    body = schemas.parse(schemas.UserTokens, raw)
+    actor = request[ACTOR]
+    if body.user_id != actor.user_id and not actor.has("admin"):
+        raise Refused(errors.forbidden())
+    return done(await request.app[RUNTIME].committer.submit(RevokeUserTokens(body.user_id), origin(request, raw)))
+
+
+async def revoke_all(request: web.Request) -> Reply:
+    """POST /auth/revoke-all. The caller's own tokens are among them."""
+    return done(await request.app[RUNTIME].committer.submit(RevokeAllTokens(), origin(request)))
+
+
+async def clean_up(request: web.Request) -> Reply:
+    """POST /auth/cleanup."""
+    _check_revocation_is_on(request)
+    runtime = request.app[RUNTIME]
+    expired_before = int(time.time()) - runtime.settings.jwt_validation_leeway_seconds
+    for _ in range(MAX_COUNTINGS):
+        cleanups = await tokens.cleanups(runtime.pool)
+        count, as_of_position = await tokens.forgettable(runtime.pool, expired_before=expired_before)
+        command = ForgetTokens(expired_before, as_of_position, count, cleanups)
+        try:
+            outcome = await runtime.committer.submit(command, origin(request))
+        except StaleCommandError:
+            continue
+        return outcome_of(outcome, status=200)
+    raise OverloadedError("others keep cleaning up")
+
+
+async def list_sessions(request: web.Request) -> Reply:
+    """GET /auth/sessions: one's own; for admins, with `user_id`, another's."""
+    actor, pool = request[ACTOR], request.app[RUNTIME].pool
+    user_id = _asked_user(request) or actor.user_id
+    if user_id != actor.user_id and not actor.has("admin"):
+        raise Refused(errors.forbidden())
+    return await page(
+        request,
+        lambda before, limit: tokens.sessions_of(pool, user_id, before=before, limit=limit),
+    )
+
+
+async def end_session(request: web.Request) -> Reply:
+    """DELETE /auth/sessions/{id}."""
+    actor = request[ACTOR]
+    command = EndSession(path_id(request), None if actor.has("admin") else actor.user_id)
+    await request.app[RUNTIME].committer.submit(command, origin(request))
+    return Reply()
+
+
+def _address(request: web.Request) -> str:
+    forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", [])) or None
+    return client_address(request.remote, forwarded_for, request.app[RUNTIME].settings.ledger_trusted_proxies)
+
+
+async def _checked(runtime: Runtime, username: str, password: str) -> Credential:
+    """The credential of that user, if this is the password."""
+    credential = await credentials.find(runtime.pool, username)
+    matches = await runtime.passwords.verify(credential.hash if credential else None, password)
     if credential is None or not matches:
         raise Refused(errors.wrong_credentials())
-    command = _start_session(runtime, credential)
-    origin = Origin(new_id(), credential.user_id, command.session_id, request_id=request[REQUEST_ID])
-    outcome = await runtime.committer.submit(command, origin)
-    return answer(_tokens(runtime, command, roles=outcome.result["roles"], position=outcome.position or 0))
+    return credential
 
 
-def _start_session(runtime: Runtime, credential: Credential) -> StartSession:
-    now = int(time.time())
-    tokens = TokensIssued(
-        credential.user_id,
+async def _start_session(request: web.Request, credential: Credential) -> Outcome:
+    runtime, now = request.app[RUNTIME], int(time.time())
+    ends_at = now + runtime.settings.ledger_session_seconds
+    pair = _new_pair(runtime.settings, now, ends_at)
+    command = StartSession(new_id(), credential.user_id, credential.id, pair, ends_at)
+    source = Origin(new_id(), credential.user_id, command.session_id, request_id=request[REQUEST_ID])
+    return await runtime.committer.submit(command, source)
+
+
+def _asked_user(request: web.Request) -> UUID | None:
+    text = request.query.get("user_id")
+    try:
+        return None if text is None else parse_id(text)
+    except ValueError as error:
+        raise Refused(errors.invalid("/user_id", str(error))) from None
+
+
+def _check_revocation_is_on(request: web.Request) -> None:
+    if not request.app[RUNTIME].settings.jwt_enable_revoked_tokens:
+        raise Refused(errors.revocation_is_off())
+
+
+def _new_pair(settings: Settings, now: int, latest: int) -> Pair:
+    return Pair(
         access_jti=new_id(),
-        access_expires_at=now + runtime.settings.jwt_expire_access_token_seconds,
+        access_expires_at=min(now + settings.jwt_expire_access_token_seconds, latest),
         refresh_jti=new_id(),
-        refresh_expires_at=now + runtime.settings.jwt_expire_refresh_token_seconds,
+        refresh_expires_at=min(now + settings.jwt_expire_refresh_token_seconds, latest),
+        issued_at=now,
     )
-    return StartSession(new_id(), tokens, credential.id)
 
 
-def _tokens(runtime: Runtime, command: StartSession, *, roles: str, position: int) -> dict[str, object]:
-    issued = command.tokens
-    lifetime = runtime.settings.jwt_expire_access_token_seconds
+async def _signed(runtime: Runtime, outcome: Outcome) -> Reply:
+    """The pair of tokens of an outcome. One that was issued before is signed as it was then."""
+    issued = outcome.result
+    position = outcome.position or await tokens.issued_at(runtime.pool, UUID(issued["access_jti"]))
+    if position is None:
+        raise DatabaseError("a pair of tokens was issued and is not in the tokens table")
+    return answer(_bodies(runtime, issued, position))
+
+
+def _bodies(runtime: Runtime, issued: Mapping[str, Any], position: int) -> dict[str, object]:
     access = Claims(
-        sub=str(issued.user_id),
-        jti=str(issued.access_jti),
-        iat=issued.access_expires_at - lifetime,
-        exp=issued.access_expires_at,
+        sub=issued["user_id"],
+        jti=issued["access_jti"],
+        iat=issued["issued_at"],
+        exp=issued["access_expires_at"],
         typ=TokenType.ACCESS,
-        roles=roles,
-        sid=str(command.session_id),
+        roles=issued["roles"],
+        sid=issued["session_id"],
         pos=position,
     )
-    refresh = msgspec.structs.replace(
+    refresh_claims = msgspec.structs.replace(
         access,
-        jti=str(issued.refresh_jti),
-        exp=issued.refresh_expires_at,
+        jti=issued["refresh_jti"],
+        exp=issued["refresh_expires_at"],
         typ=TokenType.REFRESH,
         prf=access.jti,
         pex=access.exp,
     )
     return {
         "access_token": runtime.signer.sign(access),
-        "refresh_token": runtime.signer.sign(refresh),
+        "refresh_token": runtime.signer.sign(refresh_claims),
         "token_type": "Bearer",
-        "expires_in": lifetime,
+        "expires_in": access.exp - access.iat,
     }

@@ -4,12 +4,18 @@ from aiohttp import web
 
 from ledger import __version__
 from web.bodies import answer
+from web.context import RUNTIME
 from web.reply import Reply
 
 
 async def root(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share
     """GET /."""
     return answer({"message": "Ledger is ready."})
+
+
+async def jwks(request: web.Request) -> Reply:
+    """GET /.well-known/jwks.json: the public keys that tokens can be verified with (RFC 7517); none for HS256."""
+    return answer(request.app[RUNTIME].signer.jwks())
 
 
 async def health(request: web.Request) -> Reply:  # noqa: ARG001

@@ -5,45 +5,37 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated
 
 import structlog
 import typer
-import uvloop
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ledger import database, logs, people, redis, workers
+from ledger import people, workers
+from ledger.cli import export, projections, seals, tokens, verify  # noqa: F401 - some only register their commands
+from ledger.cli.audit import audit
+from ledger.cli.running import ListenError, console, fail, run
 from ledger.credentials import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
-from ledger.embedded import EmbeddedError
-from ledger.errors import LedgerError, Refused
 from ledger.ids import new_id
 from ledger.migrations import migrate as apply_migrations
-from ledger.profile import ADMIN_PASSWORD_FILE, completed
+from ledger.profile import ADMIN_PASSWORD_FILE
 from ledger.projections import users
-from ledger.redis import RedisUnusableError
 from ledger.runtime import open_runtime
-from ledger.settings import Settings, SettingsError, unknown_variables
-from ledger.workers import WorkersFailedError
-
-T = TypeVar("T")
+from ledger.seals.sealing import sealing
+from ledger.settings import Settings
 
 DEMO_WIDTH = 120  # an id that is folded into two lines cannot be copied
 
 
-class ListenError(Exception):
-    """The service's address cannot be used."""
-
-
-FAILURES = (EmbeddedError, LedgerError, Refused, RedisUnusableError, WorkersFailedError, ListenError)
-
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="An event-sourced, double-entry ledger.")
 admins = typer.Typer(no_args_is_help=True, help="Users who may do everything.")
 app.add_typer(admins, name="admin")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(projections.app, name="projections")
+app.add_typer(audit, name="audit")
 log = structlog.get_logger()
-console = Console(stderr=True, highlight=False)
 
 
 def main() -> None:
@@ -56,13 +48,13 @@ def serve(
     count: Annotated[int, typer.Option("--workers", min=1, max=64, help="How many processes serve requests.")] = 1,
 ) -> None:
     """Serve the API, on PostgreSQL and Valkey of its own where no others are configured."""
-    _run(lambda settings: _serve(settings, count))
+    run(lambda settings: _serve(settings, count))
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database's schema up to date."""
-    _run(_migrate)
+    run(_migrate)
 
 
 @admins.command("create")
@@ -72,39 +64,13 @@ def create_admin(
 ) -> None:
     """Create an admin; the password is asked for, or read from a pipe."""
     password = _ask_password()
-    _run(lambda settings: _create_admin(settings, username, password, email))
+    run(lambda settings: _create_admin(settings, username, password, email))
 
 
 @app.command()
 def demo() -> None:
     """Load the sample data: alice and bob, with 100.00 each."""
-    _run(_demo)
-
-
-def _run(work: Callable[[Settings], Awaitable[T]]) -> T:
-    try:
-        settings = Settings.load()
-    except SettingsError as error:
-        _fail(str(error), 2)
-    logs.configure(settings)
-    for name in unknown_variables():
-        log.warning("unknown setting ignored", name=name)
-    try:
-        return uvloop.run(_completed(settings, work))
-    except FAILURES as error:
-        _fail(str(error), 1)
-    except BaseExceptionGroup as group:
-        known, unknown = group.split(FAILURES)
-        if unknown is not None or known is None:
-            raise
-        _fail(str(_first(known)), 1)
-
-
-async def _completed(settings: Settings, work: Callable[[Settings], Awaitable[T]]) -> T:
-    async with completed(settings) as full:
-        await database.check_version(full)
-        await redis.check_version(full)
-        return await work(full)
+    run(_demo)
 
 
 async def _migrate(settings: Settings) -> None:
@@ -117,6 +83,7 @@ async def _serve(settings: Settings, count: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await _migrate(settings)
+    seals.tell_if_off(settings)
     async with open_runtime(settings) as runtime:
         made = await people.ensure_first_admin(runtime)
         if not made and not await users.any_exists(runtime.pool):
@@ -125,10 +92,11 @@ async def _serve(settings: Settings, count: int) -> None:
         listener = workers.listen(settings)
     except OSError as error:
         raise ListenError(f"{settings.service_host}:{settings.service_port}: {error.strerror}") from error
-    with listener:
-        await workers.run_workers(
-            settings, listener, count, ready=lambda: _welcome(settings, listener, made=made), stop=stop
-        )
+    async with sealing(settings):
+        with listener:
+            await workers.run_workers(
+                settings, listener, count, ready=lambda: _welcome(settings, listener, made=made), stop=stop
+            )
     log.info("stopped")
 
 
@@ -169,15 +137,5 @@ def _ask_password() -> str:
     else:
         password = sys.stdin.readline().rstrip("\n")
     if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
-        _fail(f"a password has {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters", 2)
+        fail(f"a password has {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters", 2)
     return password
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    sys.stderr.write(f"ledger: {message}\n")
-    sys.exit(status)

@@ -1,0 +1,1 @@
+"""What auditors ask: who did what, and whether the books are right."""

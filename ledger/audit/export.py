@@ -1,0 +1,131 @@
+"""Transfers for other programs: each once, with both sides, in the order of the log, and exact to the minor unit.
+
+Rows come from one snapshot by a cursor on the server and are written a page at a time, so memory does not grow with
+them. A text format is a pure function from a transfer to its text (`ledger.audit.export_text`).
+"""
+
+import importlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, BinaryIO, NamedTuple, Protocol
+from uuid import UUID
+
+from asyncpg import Connection, Record
+
+from ledger.audit.export_text import BEANCOUNT, CSV, HLEDGER, JSONL, Account, TextFormat, Transfer
+
+PAGE = 5000
+PATIENCE_SECONDS = 86_400  # to sort all transfers may take its time; a connection's own bound is for requests
+
+
+class Format(StrEnum):
+    """What can be written."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+    HLEDGER = "hledger"
+    BEANCOUNT = "beancount"
+
+
+class Selection(NamedTuple):
+    """Which transfers: of one account, from a time on, before a time; None leaves nothing out."""
+
+    account_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class ExportError(Exception):
+    """Nothing can be written. One sentence for the operator."""
+
+
+class Sink(Protocol):
+    """Takes what there is to write, in order."""
+
+    def accounts(self, accounts: Sequence[Account]) -> None:
+        """Accounts that transfers will name."""
+
+    def transfers(self, transfers: Sequence[Transfer]) -> None:
+        """The next transfers."""
+
+
+Writer = Callable[[BinaryIO], AbstractContextManager[Sink]]
+
+_CHOSEN = """FROM transfers
+    WHERE ($1::uuid IS NULL OR $1 IN (source_account_id, destination_account_id))
+      AND ($2::timestamptz IS NULL OR recorded_at >= $2) AND ($3::timestamptz IS NULL OR recorded_at < $3)"""
+_TRANSFERS = f"""SELECT id, position, recorded_at, kind, reference, currency, amount_cents, source_account_id,
+                        destination_account_id {_CHOSEN} ORDER BY position"""
+_ACCOUNTS = f"""SELECT id, user_id, currency, created_at FROM accounts
+                WHERE id IN (SELECT source_account_id {_CHOSEN} UNION ALL SELECT destination_account_id {_CHOSEN})
+                ORDER BY position"""
+
+
+def writer(format_: Format) -> Writer:
+    """What writes a format. Raises `ExportError` if something that it takes is not installed."""
+    match format_:
+        case Format.PARQUET:
+            return _parquet()
+        case Format.JSONL:
+            return _text(JSONL)
+        case Format.CSV:
+            return _text(CSV)
+        case Format.HLEDGER:
+            return _text(HLEDGER)
+        case Format.BEANCOUNT:
+            return _text(BEANCOUNT)
+
+
+async def export(connection: "Connection[Any]", write: Writer, selection: Selection, file: BinaryIO) -> int:
+    """Write the transfers as they are at one moment; how many they are."""
+    count = 0
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        with write(file) as sink:
+            async for rows in _pages(connection, _ACCOUNTS, selection):
+                sink.accounts([Account(*row) for row in rows])
+            async for rows in _pages(connection, _TRANSFERS, selection):
+                sink.transfers([Transfer(*row) for row in rows])
+                count += len(rows)
+    return count
+
+
+async def _pages(connection: "Connection[Any]", sql: str, selection: Selection) -> AsyncIterator[list[Record]]:
+    cursor = await connection.cursor(sql, *selection, timeout=PATIENCE_SECONDS)
+    while rows := await cursor.fetch(PAGE, timeout=PATIENCE_SECONDS):
+        yield rows
+
+
+class _Text:
+    def __init__(self, file: BinaryIO, form: TextFormat) -> None:
+        self._file = file
+        self._form = form
+        self._write(form.header)
+
+    def accounts(self, accounts: Sequence[Account]) -> None:
+        self._write_all(map(self._form.account, accounts))
+
+    def transfers(self, transfers: Sequence[Transfer]) -> None:
+        self._write_all(map(self._form.transfer, transfers))
+
+    def _write_all(self, texts: Iterable[str]) -> None:
+        self._write("".join(texts))
+
+    def _write(self, text: str) -> None:
+        self._file.write(text.encode())
+
+
+def _text(form: TextFormat) -> Writer:
+    return lambda file: nullcontext(_Text(file, form))
+
+
+def _parquet() -> Writer:
+    try:
+        importlib.import_module("pyarrow")
+    except ImportError as error:
+        raise ExportError("parquet needs pyarrow: install `ledger-service[parquet]`") from error
+    from ledger.audit.export_parquet import ParquetSink  # noqa: PLC0415 - it cannot be imported without pyarrow
+
+    return ParquetSink

@@ -1,0 +1,125 @@
+"""The quick check: heads against the last versions of their streams, and read tables against heads. No history."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from asyncpg import Connection, Record
+
+from ledger.audit.verify.findings import Finding, Value, differences, missing, unfounded
+from ledger.audit.verify.history import Folded, credential_of
+from ledger.audit.verify.reading import pages
+from ledger.audit.verify.streams import stored_credentials
+from ledger.events import State, decode_state
+from ledger.events.accounts import Account
+from ledger.events.tokens import Session
+from ledger.events.users import User
+
+_HEADS = """
+SELECT originator_id, version, topic, state, coalesce(originator_version, 0) AS last_version
+FROM stream_heads
+LEFT JOIN LATERAL (SELECT originator_version FROM stored_events
+                   WHERE stored_events.originator_id = stream_heads.originator_id
+                   ORDER BY originator_version DESC LIMIT 1) AS last ON true
+"""
+_TABLES: Mapping[type[State], str] = {User: "users", Account: "accounts", Session: "sessions"}
+Advance = Callable[[int], None]
+
+
+class _Head(NamedTuple):
+    stream_id: UUID
+    version: int
+    state: State
+
+
+async def check_heads(connection: "Connection[Any]", advance: Advance) -> AsyncIterator[Finding]:
+    """Every head and what follows from it, and every row that follows from none."""
+    async for rows in pages(connection, _HEADS):
+        for row in rows:
+            for finding in _judge_head(row):
+                yield finding
+        for finding in await _what_follows(connection, [head for row in rows for head in _readable(row)]):
+            yield finding
+        advance(len(rows))
+    for table in _TABLES.values():
+        sql = f"SELECT id FROM {table} WHERE NOT EXISTS (SELECT FROM stream_heads WHERE originator_id = id)"
+        async for rows in pages(connection, sql):
+            for row in rows:
+                yield unfounded(table, str(row["id"]))
+
+
+def expected_row(version: int, state: State) -> dict[str, Value] | None:
+    """What a read table should say of a stream, as far as that follows from its head; None if it has no row."""
+    match state:
+        case User(deleted=True):
+            return None
+        case User():
+            roles = ",".join(state.roles)
+            return {"username": state.username, "email": state.email, "active": state.active, "roles": roles}
+        case Account():
+            return {
+                "user_id": state.owner_id,
+                "currency": state.currency,
+                "balance_cents": state.balance_cents,
+                "status": "closed" if state.closed else "open",
+                "version": version,
+            }
+        case Session():
+            return {"user_id": state.user_id, "ended": state.ended}
+        case _:
+            return None
+
+
+async def _what_follows(connection: "Connection[Any]", heads: Sequence[_Head]) -> list[Finding]:
+    """What is wrong with the rows and credentials of these heads."""
+    credentials = await stored_credentials(connection, [head.stream_id for head in heads])
+    return [
+        *[finding for table in _TABLES.values() for finding in await _against(connection, table, heads)],
+        *[
+            finding
+            for head in heads
+            for finding in credential_of(
+                Folded(head.stream_id, head.version, 0, head.state), credentials.get(head.stream_id)
+            )
+        ],
+    ]
+
+
+async def _against(connection: "Connection[Any]", table: str, heads: Sequence[_Head]) -> list[Finding]:
+    kept = [head for head in heads if _TABLES.get(type(head.state)) == table]
+    rows = await connection.fetch(f"SELECT * FROM {table} WHERE id = ANY($1)", [head.stream_id for head in kept])
+    found = {row["id"]: dict(row) for row in rows}
+    return [finding for head in kept for finding in _judge_row(table, head, found.get(head.stream_id))]
+
+
+def _judge_row(table: str, head: _Head, found: dict[str, Value] | None) -> Iterator[Finding]:
+    expected, row = expected_row(head.version, head.state), str(head.stream_id)
+    if found is None:
+        if expected is not None:
+            yield missing(table, row)
+    elif expected is None:
+        yield unfounded(table, row)
+    else:
+        yield from differences(table, row, expected, found | {"ended": found.get("ended_at") is not None})
+
+
+def _readable(row: Record) -> list[_Head]:
+    try:
+        return [_Head(row["originator_id"], row["version"], decode_state(row["topic"], row["state"]))]
+    except (ValueError, msgspec.MsgspecError):
+        return []
+
+
+def _judge_head(row: Record) -> Iterator[Finding]:
+    place: dict[str, Any] = {
+        "stream_id": row["originator_id"],
+        "table": "stream_heads",
+        "row": str(row["originator_id"]),
+    }
+    if row["version"] != row["last_version"]:
+        rule = "the head has the version of the last event"
+        yield Finding(rule, row["last_version"], row["version"], column="version", **place)
+    if not _readable(row):
+        rule = "every head decodes under its topic"
+        yield Finding(rule, f"a {row['topic']}", row["state"][:80], column="state", **place)

@@ -1,0 +1,210 @@
+"""`ledger audit`, as far as it is about seals: making and verifying them, keeping their heads, checking receipts."""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import asyncpg
+import msgspec
+import structlog
+import typer
+from asyncpg import Pool
+
+from ledger.cli.audit import audit
+from ledger.cli.running import fail, run
+from ledger.database import UNREACHABLE, connect, open_pool
+from ledger.errors import DatabaseError
+from ledger.keys import EDDSA, Key, public_key, public_pem
+from ledger.seals import receipts, table
+from ledger.seals.blocks import SignedHeader
+from ledger.seals.receipts import InvalidReceiptError, Proof
+from ledger.seals.sealing import BrokenChainError, Sealer
+from ledger.seals.verifying import Report
+from ledger.seals.verifying import verify as verify_all
+from ledger.settings import Settings
+
+T = TypeVar("T")
+log = structlog.get_logger()
+PAGE = 1000  # heads at a time
+PublicKeys = Annotated[list[Path] | None, typer.Option("--public-key", help="A PEM file with a key that may sign.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON instead of text.")]
+
+
+@audit.command("seal")
+def seal() -> None:
+    """Seal, now, all events that are not sealed yet."""
+    sys.stdout.write(f"sealed {run(_seal)} events\n")
+
+
+@audit.command("seal-status")
+def seal_status(as_json: AsJson = False) -> None:
+    """Show how far the log is sealed, and by how much that lags behind."""
+    status = run(lambda settings: _with_pool(settings, table.status))
+    members = {**status._asdict(), "oldest_unsealed_at": _text(status.oldest_unsealed_at)}
+    if as_json:
+        sys.stdout.write(json.dumps(members) + "\n")
+    else:
+        sys.stdout.writelines(f"{name.replace('_', ' ')}: {value}\n" for name, value in members.items())
+
+
+@audit.command("seal-key")
+def seal_key() -> None:
+    """Print the public key that seals are signed with, as a PEM file."""
+    sys.stdout.write(public_pem(run(_own_key)))
+
+
+@audit.command("export-heads")
+def export_heads(
+    after: Annotated[int, typer.Option(min=0, help="Only those after this block.")] = 0,
+) -> None:
+    """Print the signed header of every block, one a line, to be kept where nobody can change it."""
+    run(lambda settings: _with_pool(settings, lambda pool: _print_heads(pool, after)))
+
+
+@audit.command("verify-seals")
+def verify_seals(
+    against: Annotated[Path | None, typer.Option(help="A file of heads that were exported before.")] = None,
+    public_keys: PublicKeys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute all seals anew from the log; exit with 1 if anything is not as it was sealed."""
+    heads = [] if against is None else _heads_in(against)
+    keys = [_public_key(path) for path in public_keys or []]
+    report = run(lambda settings: _verify(settings, keys, heads))
+    _print_report(report, as_json=as_json)
+    if report.findings:
+        sys.exit(1)
+
+
+@audit.command("check-receipt")
+def check_receipt(
+    file: Annotated[Path, typer.Argument(help="The receipt, exactly as the ledger gave it.")],
+    public_keys: Annotated[list[Path], typer.Option("--public-key", help="A PEM file with the ledger's key.")],
+) -> None:
+    """Check a receipt with nothing but the ledger's public key: no database, no settings."""
+    keys = [_public_key(path) for path in public_keys]
+    try:
+        receipt = receipts.check(_content(file), {key.kid: key for key in keys})
+    except InvalidReceiptError as error:
+        fail(f"the receipt proves nothing: {error}", 1)
+    for proof in receipt.proofs:
+        sys.stdout.write(_proven(proof))
+
+
+def tell_if_off(settings: Settings) -> None:
+    """Say so, once a start, if the log is not sealed."""
+    if settings.ledger_seal_key_file is None:
+        log.info("the log is not sealed: set LEDGER_SEAL_KEY_FILE to have changes of history found")
+
+
+async def _seal(settings: Settings) -> int:
+    key = await _own_key(settings)
+
+    async def sealed(pool: "Pool[Any]") -> int:
+        sealer = Sealer(await table.ledger_id(pool), key, limit=settings.ledger_seal_events)
+        connection = await connect(settings)
+        try:
+            return await sealer.seal(connection)
+        finally:
+            await connection.close(timeout=1)
+
+    return await _with_pool(settings, sealed)
+
+
+async def _own_key(settings: Settings) -> Key:
+    key = settings.seal_key()
+    if key is None:
+        fail("LEDGER_SEAL_KEY_FILE is not set: there is no key to seal with", 2)
+    return key
+
+
+async def _verify(settings: Settings, keys: list[Key], heads: list[SignedHeader]) -> Report:
+    own = settings.seal_key()
+    trusted = {key.kid: key for key in (*keys, *([] if own is None else [own]))}
+    if not trusted:
+        fail("set LEDGER_SEAL_KEY_FILE or give --public-key: whose signatures count, the database must not say", 2)
+    return await _with_pool(settings, lambda pool: verify_all(pool, trusted, heads))
+
+
+async def _print_heads(pool: "Pool[Any]", after: int) -> None:
+    ledger_id = await table.ledger_id(pool)
+    while heads := await table.heads(pool, ledger_id, after_number=after, limit=PAGE):
+        sys.stdout.writelines(msgspec.json.encode(head).decode() + "\n" for head in heads)
+        after = heads[-1].block.number
+
+
+async def _with_pool(settings: Settings, work: "Callable[[Pool[Any]], Awaitable[T]]") -> T:
+    async with _opened(settings) as pool:
+        return await work(pool)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> "AsyncIterator[Pool[Any]]":
+    pool = await open_pool(settings)
+    try:
+        yield pool
+    except asyncpg.UndefinedTableError as error:
+        raise DatabaseError("the schema is not up to date: run `ledger migrate`") from error
+    except BrokenChainError as error:
+        raise DatabaseError(str(error)) from error
+    except UNREACHABLE as error:
+        raise DatabaseError(f"PostgreSQL is gone, or a writer does not end: {type(error).__name__}") from error
+    finally:
+        await pool.close()
+
+
+def _print_report(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps({**report._asdict(), "findings": [f._asdict() for f in report.findings]}) + "\n")
+        return
+    sys.stdout.writelines(f"{finding}\n" for finding in report.findings)
+    sys.stdout.write(
+        f"{report.events} events in {report.blocks} blocks, {report.heads_compared} of them compared with exported"
+        f" heads; {report.unsealed_events} events are not sealed yet; {len(report.findings)} findings\n"
+    )
+
+
+def _proven(proof: Proof) -> str:
+    event, block = proof.event, proof.block
+    return (
+        f"proven: {event.topic}, version {event.originator_version} of stream {event.originator_id}, is recorded at"
+        f" position {event.notification_id}, {_text(event.recorded_at)}, and says"
+        f" {event.state.decode(errors='replace')}\n"
+        f"  It is event {proof.leaf_index + 1} of {block.count} in block {block.number} of ledger {block.ledger}, which"
+        f" was sealed {_text(block.sealed_at)} with key {block.key_id}.\n"
+        f"  Not proven: that nothing happened since, and that others are shown the same block; for that, compare its"
+        f" hash, {block.hash().hex()}, with heads that were exported.\n"
+    )
+
+
+def _heads_in(path: Path) -> list[SignedHeader]:
+    try:
+        return [msgspec.json.decode(line, type=SignedHeader) for line in _content(path).splitlines()]
+    except msgspec.MsgspecError as error:
+        fail(f"{path}: this is no file of heads: {error}", 2)
+
+
+def _public_key(path: Path) -> Key:
+    try:
+        key = public_key(path)
+    except ValueError as error:
+        fail(f"{path}: {error}", 2)
+    if key.algorithm != EDDSA:
+        fail(f"{path}: must be an Ed25519 key", 2)
+    return key
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        fail(f"{path}: {error.strerror}", 2)
+
+
+def _text(moment: datetime | None) -> str | None:
+    """RFC 3339, in UTC."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

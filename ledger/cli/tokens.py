@@ -1,0 +1,77 @@
+"""`ledger tokens`: what an operator asks about the mirror of revocations, and how it is made anew."""
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+from uuid import UUID
+
+import structlog
+import typer
+from asyncpg import UndefinedTableError
+from rich.console import Console
+from rich.table import Table
+
+from ledger import database, redis
+from ledger.cli.running import run
+from ledger.errors import DatabaseError
+from ledger.mirror import Mirror, MirrorStatus, MirrorUnusableError
+from ledger.redis import RedisUnusableError
+from ledger.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Tokens, and what is known of those that were revoked.")
+mirror = typer.Typer(no_args_is_help=True, help="The mirror of revocations in Redis.")
+app.add_typer(mirror, name="mirror")
+log = structlog.get_logger()
+
+
+@mirror.command("status")
+def show_status(
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of a table.")] = False,
+) -> None:
+    """Show how far the mirror reaches. The exit status is 1 if that is not far enough, or Redis does not answer."""
+    status = run(_status)
+    if as_json:
+        sys.stdout.write(json.dumps({**status._asdict(), "whole": status.is_whole}) + "\n")
+    else:
+        table = Table("position", "last revocation", "whole", box=None)
+        position = "none" if status.position is None else str(status.position)
+        table.add_row(position, str(status.last_revocation), "yes" if status.is_whole else "no")
+        Console().print(table)
+    if not status.is_whole:
+        sys.exit(1)
+
+
+@mirror.command("rebuild")
+def rebuild() -> None:
+    """Throw the mirror away and fill it anew. Services may run: they ask PostgreSQL meanwhile."""
+    run(_rebuild)
+
+
+async def _status(settings: Settings) -> MirrorStatus:
+    async with _opened(settings) as opened:
+        return await opened.status()
+
+
+async def _rebuild(settings: Settings) -> None:
+    async with _opened(settings) as opened:
+        await opened.rebuild()
+        status = await opened.status()
+    log.info("mirror rebuilt", position=status.position)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Mirror]:
+    """The mirror without the rest of a runtime, which would fill it while it is looked at."""
+    pool, client = await database.open_pool(settings), redis.open_client(settings)
+    try:
+        ledger_id: UUID = await pool.fetchval("SELECT id FROM ledger_identity")
+        yield Mirror(client, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
+    except UndefinedTableError as error:
+        raise DatabaseError("the database has no ledger of this version: run `ledger migrate`") from error
+    except MirrorUnusableError as error:
+        raise RedisUnusableError(str(error)) from error
+    finally:
+        await client.aclose()
+        await pool.close()

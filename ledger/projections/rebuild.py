@@ -1,0 +1,366 @@
+"""Rebuilding projections from the log while the service goes on writing.
+
+The log is applied to shadow tables in large runs, each together with the position that it reaches, so a rebuild that is
+killed goes on where it was. A comparison with the live tables needs no lock: they are what the log says in every
+snapshot, so the shadows are brought to the last position of one and compared in the same. Rows that change afterwards
+are noted, and only those are compared again, until there are few. Then appends are stopped, the rest is applied and
+compared, readers are stopped, and the tables are swapped, all in one transaction that gives up and tries again rather
+than let anybody wait long.
+
+Whoever appends takes the lock of the table `stored_events` first and those of the read tables and the append lock
+later, in either order. So a swap takes that one first: who could deadlock with it then waits at the door.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncpg
+from asyncpg import Connection
+
+from ledger.database import connect
+from ledger.errors import DatabaseError
+from ledger.projections import INLINE, Projection
+from ledger.projections.replay import Replay, Report
+from ledger.projections.shadow import SHOWN, Difference, RebuildError, Schemas, Tables
+from ledger.settings import Settings
+from ledger.statements import send_encoded_arrays
+
+BATCH = 5000  # events in one transaction
+FEW = 500  # events that may be left for the swap
+ATTEMPTS = 40  # of a swap, with a growing pause: about two minutes
+MAX_PAUSE_SECONDS = 4.0
+MIN_WAIT_MS, MAX_WAIT_MS = 100, 800  # that a swap waits for a lock, and others behind it
+LOCK_SECONDS = 3  # that a rebuild waits for one whose process was killed to be noticed
+AUTOVACUUM_SECONDS = 5  # that autovacuum takes to give way, at most
+ROLLBACK = "rollback"  # in the place of the code's fingerprint: the shadows are tables that were kept
+
+
+class Outcome(NamedTuple):
+    """What a rebuild did. `locked_ms` is how long appends waited for the swap, `blocked_ms` how long readers did."""
+
+    projections: tuple[str, ...]
+    position: int
+    events: int
+    seconds: float
+    differing: int
+    differences: tuple[Difference, ...]
+    swapped: bool
+    resumed_from: int | None
+    locked_ms: float = 0.0
+    blocked_ms: float = 0.0
+
+
+def chosen(names: Sequence[str]) -> tuple[Projection, ...]:
+    """The projections of these names, in the order of all. Raises `RebuildError` for a name that there is not."""
+    if unknown := sorted(set(names) - {projection.name for projection in INLINE}):
+        raise RebuildError(f"there is no projection {unknown[0]!r}: {', '.join(one.name for one in INLINE)}")
+    return tuple(projection for projection in INLINE if projection.name in names)
+
+
+async def rebuild(
+    settings: Settings, names: Sequence[str], *, dry_run: bool, keep_old: bool, batch: int, report: Report
+) -> Outcome:
+    """Rebuild projections, or only compare them with the log. Raises `RebuildError`, and nothing has changed."""
+    async with _opened(settings, names, batch, report) as work:
+        await work.start()
+        outcome = await _recorded(work, work.run(swap=not dry_run, keep=keep_old, compare=True))
+        if dry_run:
+            await work.forget()
+        return outcome
+
+
+async def rollback(settings: Settings, name: str, *, batch: int, report: Report) -> Outcome:
+    """Put the tables that a rebuild kept back, with all that has happened since; those of now are kept instead."""
+    async with _opened(settings, [name], batch, report) as work:
+        await work.take_back()
+        return await _recorded(work, work.run(swap=True, keep=True, compare=False))
+
+
+async def cancel(settings: Settings) -> list[str]:
+    """Throw away what an interrupted rebuild has done; the names of its projections."""
+    async with _opened(settings, [], BATCH, lambda _: None) as work:
+        names = await work.under_way()
+        await work.forget()
+        return names
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, names: Sequence[str], batch: int, report: Report) -> AsyncIterator["_Rebuild"]:
+    projections, schemas = chosen(names), Schemas.of(settings.ledger_schema)
+    reader = await connect(settings)
+    try:
+        writer = await _connect_writer(settings, schemas.shadow)
+        try:
+            await _become_the_only_one(writer, schemas.live)
+            tables = Tables(writer, schemas, [table for projection in projections for table in projection.tables])
+            yield _Rebuild(Replay(reader, writer, schemas.live, projections, batch, report), tables)
+        finally:
+            await _close(writer)
+    finally:
+        await _close(reader)
+
+
+async def _connect_writer(settings: Settings, schema: str) -> "Connection[Any]":
+    """A connection whose statements find tables in that schema and no other, and may take as long as they need.
+
+    Like the committer's it looks rows up by key, however small a table is when the statement is planned. What is
+    written is lost together with the position it reaches, so nothing waits for the disk.
+    """
+    connection = await asyncpg.connect(
+        settings.database_dsn(),
+        timeout=AUTOVACUUM_SECONDS,
+        server_settings={
+            "search_path": schema,
+            "application_name": "ledger rebuild",
+            "jit": "off",
+            "enable_seqscan": "off",
+            "plan_cache_mode": "force_generic_plan",
+            "synchronous_commit": "off",
+        },
+    )
+    send_encoded_arrays(connection)
+    with contextlib.suppress(asyncpg.InvalidParameterValueError):  # not every system can tell that a client is gone
+        await connection.execute("SET client_connection_check_interval = '500ms'")
+    return connection
+
+
+async def _become_the_only_one(writer: "Connection[Any]", schema: str) -> None:
+    try:
+        await writer.execute(
+            f"""SET lock_timeout = '{LOCK_SECONDS}s';
+                SELECT pg_advisory_lock('"{schema}".rebuilds'::regclass::oid::bigint);
+                RESET lock_timeout"""
+        )
+    except asyncpg.LockNotAvailableError as error:
+        raise RebuildError("another rebuild is running: wait for it, or stop it with Ctrl-C") from error
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
+        raise DatabaseError("the database has no ledger of this version: run `ledger migrate`") from error
+
+
+async def _close(connection: "Connection[Any]") -> None:
+    with contextlib.suppress(Exception):  # it must not take the place of what went wrong
+        await connection.close(timeout=AUTOVACUUM_SECONDS)
+
+
+async def _recorded(work: "_Rebuild", running: Awaitable[Outcome]) -> Outcome:
+    """The outcome; what goes wrong is told, and remembered for `status`."""
+    try:
+        return await running
+    except (RebuildError, asyncpg.PostgresError, ValueError) as error:
+        text = " ".join(str(error).split())
+        await work.fail(text)
+        raise error if isinstance(error, RebuildError) else RebuildError(text) from error
+
+
+@dataclass
+class _Rebuild:
+    replay: Replay
+    tables: Tables
+    resumed_from: int | None = None
+    differing: int = 0
+    differences: dict[tuple[str, tuple[Any, ...]], Difference] = field(default_factory=dict)
+    locked_ms: float = 0.0
+    blocked_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.reader, self.writer = self.replay.reader, self.replay.writer
+        self.schema, self.names = self.replay.schema, self.replay.names
+
+    async def under_way(self) -> list[str]:
+        """The projections that have shadows."""
+        rows = await self.reader.fetch("SELECT projection FROM rebuilds WHERE position IS NOT NULL")
+        return [row[0] for row in rows]
+
+    async def start(self) -> None:
+        """Go on with what was interrupted; if there is nothing, or other code wrote it, begin anew."""
+        code = await _fingerprint(self.reader)
+        under_way = await self._refuse_others()
+        if under_way:
+            row = await self.reader.fetchrow("SELECT code, position FROM rebuilds WHERE projection = $1", self.names[0])
+            if row and row["code"] == code:
+                self.replay.position = self.resumed_from = row["position"]
+                return
+        async with self.writer.transaction():
+            await self.tables.create()
+            await self._note_start(0, code)
+
+    async def take_back(self) -> None:
+        """Go on with a rollback that was interrupted, or begin one."""
+        under_way = await self._refuse_others()
+        row = await self.reader.fetchrow(
+            "SELECT code, position, kept_position FROM rebuilds WHERE projection = $1", self.names[0]
+        )
+        if under_way and row and row["code"] == ROLLBACK:
+            self.replay.position = self.resumed_from = row["position"]
+        elif under_way:
+            raise RebuildError("a rebuild was interrupted: finish it, or run `ledger projections cancel`")
+        elif row is None or row["kept_position"] is None:
+            raise RebuildError(f"no old tables of {self.names[0]} are kept")
+        else:
+            self.replay.position = row["kept_position"]
+            async with self.writer.transaction():
+                await self.tables.take_back()
+                await self._note_start(self.replay.position, ROLLBACK)
+
+    async def forget(self) -> None:
+        """Do away with the shadows and with what is known of them."""
+        async with self.writer.transaction():
+            await self.tables.drop_shadows()
+            await self.writer.execute(f'UPDATE "{self.schema}".rebuilds SET position = NULL, code = NULL')
+
+    async def fail(self, text: str) -> None:
+        """Remember what went wrong."""
+        with contextlib.suppress(Exception):  # the error that is told is the one that came first
+            await self.reader.execute(
+                "UPDATE rebuilds SET error = $1, updated_at = now() WHERE projection = ANY($2)", text, self.names
+            )
+
+    async def run(self, *, swap: bool, keep: bool, compare: bool) -> Outcome:
+        """Apply the log, compare, and swap."""
+        started = time.monotonic()
+        self.replay.head = await self._last_position()
+        await self.replay.run()
+        self.replay.stage = "comparing" if compare else "catching up"
+        await self.tables.analyze()
+        await self.writer.execute("SET synchronous_commit = on")  # the disk is waited for now, not at the swap
+        applied = await self._round(compare=compare, touched=False)
+        while swap and applied > FEW:
+            applied = await self._round(compare=compare, touched=True)
+        if swap:
+            self.replay.stage = "swapping"
+            await self._swap(keep=keep, compare=compare)
+        return Outcome(
+            tuple(self.names),
+            self.replay.position,
+            self.replay.events,
+            time.monotonic() - started,
+            self.differing,
+            tuple(self.differences.values()),
+            swap,
+            self.resumed_from,
+            self.locked_ms,
+            self.blocked_ms,
+        )
+
+    async def _refuse_others(self) -> list[str]:
+        under_way = await self.under_way()
+        if under_way and set(under_way) != set(self.names):
+            raise RebuildError(
+                f"a rebuild of {' '.join(under_way)} was interrupted:"
+                " name the same to go on with it, or run `ledger projections cancel`"
+            )
+        return under_way
+
+    async def _note_start(self, position: int, code: str) -> None:
+        await self.writer.execute(
+            f"""INSERT INTO "{self.schema}".rebuilds (projection, position, code)
+                SELECT projection, $2, $3 FROM unnest($1::text[]) AS new(projection)
+                ON CONFLICT (projection) DO UPDATE SET position = $2, code = $3, error = NULL, updated_at = now(),
+                    kept_position = CASE WHEN $3 = '{ROLLBACK}' THEN NULL ELSE rebuilds.kept_position END""",
+            self.names,
+            position,
+            code,
+        )
+
+    async def _last_position(self) -> int:
+        position: int = await self.reader.fetchval("SELECT coalesce(max(notification_id), 0) FROM stored_events")
+        return position
+
+    async def _round(self, *, compare: bool, touched: bool) -> int:
+        """Come up to where one snapshot stands, and compare in it; how many events that took."""
+        before = self.replay.events
+        async with self.writer.transaction(isolation="repeatable_read"):
+            last = await self.writer.fetchval(
+                f'SELECT coalesce(max(notification_id), 0) FROM "{self.schema}".stored_events'
+            )
+            await self.replay.run(last)
+            if compare:
+                await self._compare(touched=touched)
+                await self.tables.watch()
+        return self.replay.events - before
+
+    async def _compare(self, *, touched: bool) -> None:
+        count, rows = await self.tables.differences(touched=touched)
+        new = {(row.table, row.key): row for row in rows}
+        self.differing += count - len(new.keys() & self.differences.keys())
+        self.differences |= {key: row for key, row in new.items() if len(self.differences) < SHOWN * len(INLINE)}
+
+    async def _swap(self, *, keep: bool, compare: bool) -> None:
+        """Swap, however often it takes until nobody is in the way."""
+        for attempt in range(ATTEMPTS):
+            before = (self.replay.position, self.replay.events, self.differing, dict(self.differences))
+            try:
+                wait_ms = min(MIN_WAIT_MS << attempt, MAX_WAIT_MS)
+                return await _to_its_end(self._swap_once(wait_ms, keep=keep, compare=compare))
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                self.replay.position, self.replay.events, self.differing, self.differences = before
+                await asyncio.sleep(min(0.05 * 2**attempt, MAX_PAUSE_SECONDS))
+                await self._round(compare=compare, touched=True)
+        raise RebuildError(
+            "the tables are always in use: end the long queries or transactions, and run the same command again"
+        )
+
+    async def _swap_once(self, wait_ms: int, *, keep: bool, compare: bool) -> None:
+        async with self.writer.transaction():
+            await self.writer.execute(f"SET LOCAL lock_timeout = '{AUTOVACUUM_SECONDS}s'")
+            await self.tables.still()
+            script = await self.tables.swap_script(keep=keep)
+            await self.writer.execute(f"SET LOCAL lock_timeout = '{wait_ms}ms'")
+            begun = time.monotonic()
+            await self._stop_appends()
+            await self.replay.run()
+            if compare:
+                await self._compare(touched=True)
+            await self._note_swap(self.replay.position if keep else None)
+            blocked = time.monotonic()
+            await self.writer.execute(script)
+        ended = time.monotonic()
+        self.locked_ms, self.blocked_ms = (ended - begun) * 1000, (ended - blocked) * 1000
+
+    async def _note_swap(self, kept_position: int | None) -> None:
+        await self.writer.execute(
+            f"""UPDATE "{self.schema}".rebuilds
+                SET position = NULL, code = NULL, error = NULL, kept_position = $1, updated_at = now()
+                WHERE projection = ANY($2::text[])""",
+            kept_position,
+            self.names,
+        )
+
+    async def _stop_appends(self) -> None:
+        """Take the lock that every append takes first, and the append lock, which nobody can hold any more."""
+        await self.writer.execute(
+            f"""LOCK TABLE "{self.schema}".stored_events IN EXCLUSIVE MODE;
+                SELECT pg_advisory_xact_lock('"{self.schema}".stored_events'::regclass::oid::bigint)"""
+        )
+
+
+async def _to_its_end(work: Awaitable[None]) -> None:
+    """Do the work; whoever is cancelled meanwhile is cancelled only if it fails: a commit is not called back."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        if task.exception() is not None:
+            raise
+
+
+async def _fingerprint(reader: "Connection[Any]") -> str:
+    """What decides the rows: the code of the projections and of the events, and the version of the schema."""
+    version: str = await reader.fetchval("SELECT version_num FROM alembic_version")
+    return await asyncio.to_thread(_digest, version)
+
+
+def _digest(version: str) -> str:
+    digest = hashlib.sha256(version.encode())
+    for folder in (Path(__file__).parent, Path(__file__).parent.parent / "events"):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,106 @@
+"""Applying the log to shadow tables: in large runs, each in one transaction with the position that it reaches."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import asyncpg
+from asyncpg import Connection
+
+from ledger import store
+from ledger.events import Recorded
+from ledger.events.tokens import RevokedTokensForgotten
+from ledger.projections import Projection
+from ledger.projections.shadow import RebuildError
+from ledger.statements import Statement, run_together
+
+_NOTHING_RESERVED = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
+
+
+class Progress(NamedTuple):
+    """How far a rebuild is: `position` of `head`, after `events` events of its own."""
+
+    stage: str
+    position: int
+    head: int
+    events: int
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass
+class Replay:
+    """A replay at a `position`. The reader is in the ledger's schema, the writer in that of the shadows."""
+
+    reader: "Connection[Any]"
+    writer: "Connection[Any]"
+    schema: str
+    projections: Sequence[Projection]
+    batch: int
+    report: Report
+    stage: str = "replaying"
+    position: int = 0
+    head: int = 0
+    events: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """The projections."""
+        return [projection.name for projection in self.projections]
+
+    async def run(self, last: int | None = None) -> None:
+        """Apply what is in the log, up to a position or to its end; while one batch is written the next is read."""
+        reading = self._reading(self.position)
+        try:
+            while events := [row for row in await reading if last is None or row.position <= last]:
+                reading = self._reading(events[-1].position)
+                for some in _runs(events):
+                    await self._apply(some)
+                self.head = max(self.head, self.position)
+                self.report(Progress(self.stage, self.position, self.head, self.events))
+        finally:
+            reading.cancel()
+            await asyncio.wait((reading,))
+
+    def _reading(self, after: int) -> "asyncio.Task[list[Recorded]]":
+        return asyncio.create_task(_read(self.reader, after, self.batch))
+
+    async def _apply(self, run: Sequence[Recorded]) -> None:
+        """Apply events, and note how far that is, in one transaction.
+
+        Statements of one run have no order, so a name that one user gave up and another took looks taken twice: such a
+        run is cut in two. If it is a single event that does not fit, that is said.
+        """
+        statements = [statement for projection in self.projections for statement in projection.apply(run)]
+        try:
+            async with self.writer.transaction():
+                await run_together(self.writer, _NOTHING_RESERVED, [*statements, self._noted(run[-1].position)])
+        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
+            if len(run) == 1:
+                raise RebuildError(f"the event at position {run[0].position} cannot be applied: {error}") from error
+            await self._apply(run[: len(run) // 2])
+            await self._apply(run[len(run) // 2 :])
+        else:
+            self.position = run[-1].position
+            self.events += len(run)
+
+    def _noted(self, position: int) -> Statement:
+        return Statement(
+            f'UPDATE "{self.schema}".rebuilds SET position = $1, updated_at = now() WHERE projection = ANY($2::text[])',
+            (position, self.names),
+        )
+
+
+async def _read(reader: "Connection[Any]", after: int, limit: int) -> list[Recorded]:
+    try:
+        return await store.read_log(reader, after_position=after, limit=limit)
+    except ValueError as error:
+        raise RebuildError(f"the log cannot be read after position {after}: {error}") from error
+
+
+def _runs(events: Sequence[Recorded]) -> list[Sequence[Recorded]]:
+    """Events that can be applied together: a clean-up sees all that was before it, so a run begins there."""
+    starts = [0, *(at for at, row in enumerate(events) if at and isinstance(row.event, RevokedTokensForgotten))]
+    return [events[start:end] for start, end in zip(starts, [*starts[1:], len(events)], strict=True)]

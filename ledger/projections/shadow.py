@@ -1,0 +1,238 @@
+"""The tables of projections three times over: the live ones, shadows that a rebuild fills, and old ones it replaced.
+
+A shadow is made exactly like its live table, down to the names of indexes, so that nobody can tell them apart once
+they are swapped. Triggers are put on at the swap, so they do not fire for what happened long ago.
+
+Running services need not know. A swap invalidates the plans of their prepared statements, and PostgreSQL looks the
+names up again (manual, PREPARE, Notes); the columns are the same, so what was promised to the client still holds.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from asyncpg import Connection
+
+from ledger.errors import LedgerError
+
+SHOWN = 20  # differing rows of a table
+PATIENCE_SECONDS = 24 * 3600  # to compare or to analyse a table takes as long as it takes; nobody waits for it
+_SUFFIXED = 50  # of a schema's name; PostgreSQL would cut off what is longer than 63
+
+
+class RebuildError(LedgerError):
+    """A rebuild cannot go on, and the live tables are as they were. One sentence for the operator."""
+
+
+class Schemas(NamedTuple):
+    """Where the live, the shadow and the old tables are."""
+
+    live: str
+    shadow: str
+    old: str
+
+    @classmethod
+    def of(cls, schema: str) -> "Schemas":
+        """Those of a ledger."""
+        return cls(schema, f"{schema[:_SUFFIXED]}_rebuild", f"{schema[:_SUFFIXED]}_old")
+
+
+class Difference(NamedTuple):
+    """A row that is not what the log says: `found` in the live table, `expected` by the log. None: no such row."""
+
+    table: str
+    key: tuple[Any, ...]
+    found: dict[str, Any] | None
+    expected: dict[str, Any] | None
+
+
+class Tables:
+    """Some tables of one ledger. `connection` is on no schema but the shadow's."""
+
+    def __init__(self, connection: "Connection[Any]", schemas: Schemas, names: Sequence[str]) -> None:
+        self._connection = connection
+        self._schemas = schemas
+        self._names = names
+        self._keys: dict[str, list[str]] = {}
+
+    async def create(self) -> None:
+        """Make empty shadows, and do away with those that were there."""
+        await self._refuse_views()
+        await self.drop_shadows()
+        await self._connection.execute(f'CREATE SCHEMA "{self._schemas.shadow}"')
+        for name in self._names:
+            live, options = self._live(name), await self._connection.fetchval(_OPTIONS, self._live(name))
+            await self._connection.execute(
+                f"""CREATE TABLE {self._shadow(name)} (LIKE {live} INCLUDING ALL EXCLUDING INDEXES)
+                    {f"WITH ({options})" if options else ""}"""
+            )
+            await self._execute_all(_INDEXES, live, self._schemas.shadow)
+            await self._execute_all(_GRANTS, live, self._schemas.shadow)
+
+    async def drop_shadows(self) -> None:
+        """Do away with the shadows."""
+        await self._connection.execute(f'DROP SCHEMA IF EXISTS "{self._schemas.shadow}" CASCADE')
+
+    async def take_back(self) -> None:
+        """Make shadows of the old tables."""
+        await self._refuse_views()
+        await self.drop_shadows()
+        await self._connection.execute(f'CREATE SCHEMA "{self._schemas.shadow}"')
+        for name in self._names:
+            old = f'"{self._schemas.old}"."{name}"'
+            if await self._shape(old) != await self._shape(self._live(name)):
+                raise RebuildError(f"the old {name} has other columns than the live one: it cannot be taken back")
+            await self._execute_all(_DROP_TRIGGERS, old)
+            await self._connection.execute(f'ALTER TABLE {old} SET SCHEMA "{self._schemas.shadow}"')
+
+    async def analyze(self) -> None:
+        """Give the planner what it needs to know once the shadows are live."""
+        for name in self._names:
+            await self._connection.execute(f"ANALYZE {self._shadow(name)}", timeout=PATIENCE_SECONDS)
+
+    async def watch(self) -> None:
+        """From now on note the keys of rows that change in the shadows; forget those that were noted before."""
+        for name in self._names:
+            shadow, keys = self._shadow(name), ", ".join(await self._key(name))
+            await self._connection.execute(
+                f"""DROP TABLE IF EXISTS {self._touched(name)};
+                    CREATE TABLE {self._touched(name)} AS SELECT {keys} FROM {shadow} WITH NO DATA"""
+            )
+            for event, rows in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD")):
+                await self._connection.execute(
+                    f"""CREATE OR REPLACE TRIGGER watch_{event} AFTER {event} ON {shadow}
+                        REFERENCING {rows} TABLE AS touched FOR EACH STATEMENT
+                        EXECUTE FUNCTION "{self._schemas.live}".note_touched('{keys}')"""
+                )
+
+    async def differences(self, *, touched: bool) -> tuple[int, list[Difference]]:
+        """How many rows are not what the log says, and some of them; if `touched`, only among those noted."""
+        scans = "off" if touched else "on"
+        await self._connection.execute(f"SET LOCAL work_mem = '128MB'; SET LOCAL enable_seqscan = {scans}")
+        count, shown = 0, list[Difference]()
+        for name in self._names:
+            keys = await self._key(name)
+            rows = await self._connection.fetch(
+                f"""SELECT to_jsonb(found), to_jsonb(expected), count(*) OVER ()
+                    FROM {self._pairs(name, ", ".join(keys), touched=touched)}
+                    WHERE found IS DISTINCT FROM expected LIMIT {SHOWN}""",
+                timeout=PATIENCE_SECONDS,
+            )
+            count += rows[0][2] if rows else 0
+            shown += [_difference(name, keys, row[0], row[1]) for row in rows]
+        return count, shown
+
+    def _pairs(self, name: str, keys: str, *, touched: bool) -> str:
+        found, expected = f"{self._live(name)} AS found", f"{self._shadow(name)} AS expected"
+        if not touched:
+            return f"{found} FULL JOIN {expected} USING ({keys})"
+        return f"""(SELECT DISTINCT * FROM {self._touched(name)}) AS touched
+                   LEFT JOIN {found} USING ({keys}) LEFT JOIN {expected} USING ({keys})"""
+
+    async def still(self) -> None:
+        """Send autovacuum away and keep it away, from all tables that a swap locks; nobody else notices."""
+        tables = [
+            f'"{self._schemas.live}".stored_events',
+            *map(self._live, self._names),
+            *map(self._shadow, self._names),
+        ]
+        await self._connection.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE UPDATE EXCLUSIVE MODE")
+
+    async def swap_script(self, *, keep: bool) -> str:
+        """SQL that puts the shadows, with the triggers, in the place of the live tables, and keeps those or drops them.
+
+        All of it is one round trip, for as long as it takes nobody can read.
+        """
+        parts = [
+            f'CREATE SCHEMA IF NOT EXISTS "{self._schemas.old}"',
+            f"LOCK TABLE {', '.join(map(self._live, self._names))}",
+        ]
+        for name in self._names:
+            live, shadow, old = self._live(name), self._shadow(name), f'"{self._schemas.old}"."{name}"'
+            parts += [
+                *await self._statements(_DROP_TRIGGERS, shadow),
+                f"DROP TABLE IF EXISTS {old}",
+                f'ALTER TABLE {live} SET SCHEMA "{self._schemas.old}"' if keep else f"DROP TABLE {live}",
+                f'ALTER TABLE {shadow} SET SCHEMA "{self._schemas.live}"',
+                *await self._statements(_TRIGGERS, live),
+            ]
+        return ";".join([*parts, f'DROP SCHEMA "{self._schemas.shadow}" CASCADE'])
+
+    def _live(self, name: str) -> str:
+        return f'"{self._schemas.live}"."{name}"'
+
+    def _shadow(self, name: str) -> str:
+        return f'"{self._schemas.shadow}"."{name}"'
+
+    def _touched(self, name: str) -> str:
+        return f'"{self._schemas.shadow}"."touched_{name}"'
+
+    async def _statements(self, query: str, *values: str) -> list[str]:
+        """The statements that a query gives."""
+        return [row[0] for row in await self._connection.fetch(query, *values)]
+
+    async def _execute_all(self, query: str, *values: str) -> None:
+        for statement in await self._statements(query, *values):
+            await self._connection.execute(statement)
+
+    async def _key(self, name: str) -> list[str]:
+        """The columns of the primary key, which every table of a projection has."""
+        if name not in self._keys:
+            self._keys[name] = [row[0] for row in await self._connection.fetch(_KEY, self._live(name))]
+        return self._keys[name]
+
+    async def _shape(self, table: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await self._connection.fetch(_SHAPE, table)]
+
+    async def _refuse_views(self) -> None:
+        """A view is bound to a table, whatever that is called: it would go on to read the old one."""
+        for name in self._names:
+            if view := await self._connection.fetchval(_VIEWS, self._live(name)):
+                raise RebuildError(f"the view {view} reads {name}: drop it, and create it again after the rebuild")
+
+
+def printed(differences: Iterable[Difference]) -> list[str]:
+    """A line a difference: the key, and what is there and should not be, or the other way round."""
+    return [f"{row.table} {', '.join(map(str, row.key))}: {_contrast(row)}" for row in differences]
+
+
+def _contrast(row: Difference) -> str:
+    if row.found is None:
+        return "is missing"
+    if row.expected is None:
+        return "should not be there"
+    other = [name for name, value in row.expected.items() if row.found[name] != value]
+    return "; ".join(f"{name} is {row.found[name]!r} and should be {row.expected[name]!r}" for name in other)
+
+
+def _difference(table: str, keys: Sequence[str], found: str | None, expected: str | None) -> Difference:
+    before, after = (None if row is None else json.loads(row) for row in (found, expected))
+    return Difference(table, tuple((after or before or {})[key] for key in keys), before, after)
+
+
+_OPTIONS = "SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = $1::text::regclass"
+_KEY = """SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey)
+          WHERE indrelid = $1::text::regclass AND indisprimary ORDER BY array_position(indkey::int2[], attnum)"""
+_SHAPE = """SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
+            WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+# What is not in the search path is named with its schema, so each definition names the table that it is to be put on.
+_INDEXES = """SELECT CASE WHEN pg_constraint.oid IS NULL
+                  THEN replace(pg_get_indexdef(indexrelid), ' ON ' || relation || ' ', ' ON ' || shadow || ' ')
+                  ELSE format('ALTER TABLE %s ADD CONSTRAINT %I %s', shadow, conname,
+                              pg_get_constraintdef(pg_constraint.oid)) END
+              FROM (SELECT pg_class.oid, format('%I.%I', nspname, relname) AS relation,
+                           format('%I.%I', $2::text, relname) AS shadow
+                    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                    WHERE pg_class.oid = $1::text::regclass) AS live
+              JOIN pg_index ON indrelid = live.oid
+              LEFT JOIN pg_constraint ON conindid = indexrelid AND contype IN ('p', 'u', 'x')
+              ORDER BY indexrelid"""
+_GRANTS = """SELECT format('GRANT %s ON %I.%I TO %s%s', privilege_type, $2::text, relname,
+                           CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
+                           CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+             FROM pg_class, aclexplode(relacl) WHERE pg_class.oid = $1::text::regclass"""
+_TRIGGERS = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = $1::text::regclass AND NOT tgisinternal"
+_DROP_TRIGGERS = """SELECT format('DROP TRIGGER %I ON %s', tgname, $1::text) FROM pg_trigger
+                    WHERE tgrelid = $1::text::regclass AND NOT tgisinternal"""
+_VIEWS = """SELECT ev_class::regclass::text FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid
+            WHERE classid = 'pg_rewrite'::regclass AND refobjid = $1::text::regclass LIMIT 1"""

@@ -1,0 +1,101 @@
+"""Receipts: events with all that proves, without the ledger's database, that they are in its log. Pure.
+
+A receipt is JSON with one spelling (msgspec's: no blanks, members in order, base64 of RFC 4648, section 4), and any
+other is refused, so no byte of a receipt can be changed.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+
+from ledger.events import StoredRow
+from ledger.keys import Key
+from ledger.seals import merkle
+from ledger.seals.blocks import Block, Hash, Header, SignedHeader, event_leaf
+
+FORMAT: Literal["ledger-receipt-1"] = "ledger-receipt-1"
+Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class InvalidReceiptError(Exception):
+    """A receipt proves nothing. One sentence that says why."""
+
+
+class SealMismatchError(Exception):
+    """An event, or the block it is in, is not what was sealed."""
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An event with every column of its row; `state` is what the event says, as stored."""
+
+    originator_id: UUID
+    originator_version: Integer
+    topic: str
+    state: bytes
+    notification_id: Integer
+    recorded_at: datetime
+    command_id: UUID | None
+
+    def row(self) -> StoredRow:
+        """The row it was read from."""
+        return StoredRow(**msgspec.structs.asdict(self))
+
+
+class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An event, and the path (RFC 9162, section 2.1.3) from it to the root of a signed block."""
+
+    event: Event
+    leaf_index: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    path: list[Hash]
+    block: Header
+    signature: bytes
+
+
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the ledger hands out: proofs of the events of one transfer, or of one version of an account."""
+
+    format: Literal["ledger-receipt-1"]
+    proofs: Annotated[list[Proof], msgspec.Meta(min_length=1)]
+
+
+def prove(block: Block, row: StoredRow) -> Proof:
+    """The proof that an event is in a block. Raises `SealMismatchError` rather than give one that proves nothing."""
+    header, leaf = block.head.block, event_leaf(row)
+    if merkle.root(block.leaves) != header.root or leaf not in block.leaves:
+        raise SealMismatchError(f"the event at position {row.notification_id} is not what block {header.number} sealed")
+    index = block.leaves.index(leaf)
+    return Proof(Event(**row._asdict()), index, merkle.path(block.leaves, index), header, block.head.signature)
+
+
+def check(raw: bytes, keys: Mapping[str, Key]) -> Receipt:
+    """The receipt in these bytes, which holds if one of these keys signed its blocks. Raises `InvalidReceiptError`."""
+    try:
+        receipt = msgspec.json.decode(raw, type=Receipt)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidReceiptError(f"it is not a receipt: {error}") from None
+    if msgspec.json.encode(receipt) != raw:
+        raise InvalidReceiptError("it is not spelt as the ledger spells receipts, byte by byte")
+    for proof in receipt.proofs:
+        _check_proof(proof, keys)
+    return receipt
+
+
+def _check_proof(proof: Proof, keys: Mapping[str, Key]) -> None:
+    header, position = proof.block, proof.event.notification_id
+    key = keys.get(header.key_id)
+    if key is None:
+        raise InvalidReceiptError(f"block {header.number} is signed with key {header.key_id}, which is not among yours")
+    try:
+        is_signed = SignedHeader(header, proof.signature).is_signed_by(key)
+        leaf = event_leaf(proof.event.row())
+    except ValueError as error:
+        raise InvalidReceiptError(f"it is not a receipt: {error}") from None
+    if not is_signed:
+        raise InvalidReceiptError(f"the signature of block {header.number} is wrong")
+    if not merkle.leads_to(header.root, leaf, proof.leaf_index, header.count, proof.path):
+        raise InvalidReceiptError(f"the event at position {position} is not in block {header.number}")
+    if not header.first_position <= position <= header.last_position:
+        raise InvalidReceiptError(f"position {position} is outside block {header.number}")

@@ -1,0 +1,151 @@
+"""Sealing: what the log has grown by becomes the next block, soon, once, and in the order of the chain.
+
+Any process may seal; a lock lets one at a time do so, and a block is one transaction, so a crash leaves a whole chain.
+A sealer remembers the last block that it saw. A chain in which that has become another one is never built upon: whoever
+can write to the database cannot have a forged chain sealed by a service that runs.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+from asyncpg import Connection
+
+from ledger import store
+from ledger.background import running
+from ledger.database import UNREACHABLE, Reader, connect
+from ledger.events import StoredRow
+from ledger.keys import Key
+from ledger.seals import table
+from ledger.seals.blocks import Header, SignedHeader, seal
+from ledger.seals.receipts import FORMAT, Receipt, prove
+from ledger.settings import Settings
+
+PATIENCE_SECONDS = 5.0  # with writers who are under way
+PAUSE_SECONDS = 1.0  # after a failure
+
+log = structlog.get_logger()
+
+
+class BrokenChainError(Exception):
+    """The seals are not those that this process, or its key, has made. One sentence for the operator."""
+
+
+@contextlib.asynccontextmanager
+async def sealing(settings: Settings) -> AsyncIterator[None]:
+    """Seal the log meanwhile, if there is a key to do so.
+
+    It belongs into a process that serves no requests: hashing a block takes the time of some hundred of them.
+    """
+    key = settings.seal_key()
+    if key is None:
+        yield
+        return
+    connection = await connect(settings)
+    try:
+        ledger_id = await table.ledger_id(connection)
+    finally:
+        await connection.close()
+    sealer = Sealer(ledger_id, key, limit=settings.ledger_seal_events)
+    async with running(sealer.follow(lambda: connect(settings), settings.ledger_seal_seconds)):
+        yield
+
+
+class Sealer:
+    """Seals the log with one key, in blocks of at most `limit` events."""
+
+    def __init__(self, ledger_id: UUID, key: Key, *, limit: int) -> None:
+        self._ledger_id = ledger_id
+        self._key = key
+        self._limit = limit
+        self._seen: Header | None = None
+
+    async def follow(self, connect: "Callable[[], Awaitable[Connection[Any]]]", pause_seconds: float) -> None:
+        """Seal whatever there is, again and again, for as long as the process runs."""
+        while True:
+            try:
+                connection = await connect()
+                try:
+                    await self._follow(connection, pause_seconds)
+                finally:
+                    with contextlib.suppress(Exception):  # it must not take the place of a cancellation
+                        await connection.close(timeout=1)
+            except (BrokenChainError, *UNREACHABLE) as error:
+                log.error("the log cannot be sealed", error=str(error) or type(error).__name__)  # noqa: TRY400
+            except Exception:  # nobody else would do it
+                log.exception("the log cannot be sealed")
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def seal(self, connection: "Connection[Any]", *, wait: bool = True) -> int:
+        """Seal all that is settled now; how many events that were. Without `wait`, none if another one is sealing.
+
+        Raises `TimeoutError` if a writer does not end, `BrokenChainError`, and what PostgreSQL raises.
+        """
+        last = await table.last(connection, self._ledger_id)
+        upto = await table.settled_position(
+            connection,
+            after_position=0 if last is None else last.block.last_position,
+            patience_seconds=PATIENCE_SECONDS,
+        )
+        total = 0
+        while upto is not None and (count := await self._seal_block(connection, upto, wait=wait)):
+            total += count
+        return total
+
+    async def _follow(self, connection: "Connection[Any]", pause_seconds: float) -> None:
+        while True:
+            await self.seal(connection, wait=False)
+            await asyncio.sleep(pause_seconds)
+
+    async def _seal_block(self, connection: "Connection[Any]", upto_position: int, *, wait: bool) -> int:
+        """Add one block, or none if there is nothing for it; how many events it has."""
+        async with connection.transaction():
+            if not await table.take_lock(connection, wait=wait):
+                return 0
+            last = await self._checked_last(connection)
+            rows = await store.read_rows(
+                connection,
+                after_position=0 if last is None else last.last_position,
+                upto_position=upto_position,
+                limit=self._limit,
+            )
+            if rows:
+                now = await table.now(connection)
+                block = seal(self._ledger_id, last, rows, sealed_at=now, key=self._key)
+                await table.insert(connection, block)
+                last = block.head.block
+        self._seen = last
+        return len(rows)
+
+    async def _checked_last(self, connection: "Connection[Any]") -> Header | None:
+        """The last block, which the chain that this process knows leads to."""
+        last = await table.last(connection, self._ledger_id)
+        if self._seen is not None:
+            known = await table.find(connection, self._ledger_id, self._seen.number)
+            if known is None or known.block != self._seen:
+                raise BrokenChainError(f"block {self._seen.number} is not any more what it was: run verify-seals")
+        if last is not None and last.block.key_id == self._key.kid and not _is_signed(last, self._key):
+            raise BrokenChainError(f"block {last.block.number} has a wrong signature: run verify-seals")
+        return None if last is None else last.block
+
+
+def _is_signed(head: SignedHeader, key: Key) -> bool:
+    try:
+        return head.is_signed_by(key)
+    except ValueError:
+        return False
+
+
+async def receipt(reader: Reader, rows: Sequence[StoredRow]) -> Receipt | None:
+    """The receipt of these events; None while one of them is not sealed. Raises `SealMismatchError`."""
+    ledger_id = await table.ledger_id(reader)
+    proofs = []
+    for row in rows:
+        block = await table.covering(reader, ledger_id, row.notification_id)
+        if block is None:
+            return None
+        proofs.append(prove(block, row))
+    return Receipt(FORMAT, proofs)

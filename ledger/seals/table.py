@@ -1,0 +1,151 @@
+"""The table of seals, and how far the log may be sealed. The only place with SQL on it."""
+
+import asyncio
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from asyncpg import Connection, Record
+
+from ledger.database import Reader
+from ledger.seals.blocks import Block, Header, SignedHeader
+from ledger.seals.merkle import HASH_BYTES
+
+POLL_SECONDS = 0.02
+
+
+class SealStatus(NamedTuple):
+    """How far the log is sealed, and by how much that lags behind."""
+
+    blocks: int
+    sealed_position: int
+    last_position: int
+    unsealed_events: int
+    oldest_unsealed_at: datetime | None
+
+
+async def ledger_id(reader: Reader) -> UUID:
+    """Which ledger this is."""
+    found: UUID = await reader.fetchval("SELECT id FROM ledger_identity")
+    return found
+
+
+async def status(reader: Reader) -> SealStatus:
+    """How the seals stand."""
+    row = await reader.fetchrow(
+        """WITH sealed AS (SELECT count(*) AS blocks, coalesce(max(last_position), 0) AS position FROM seals)
+           SELECT blocks, position, coalesce((SELECT max(notification_id) FROM stored_events), 0),
+                  (SELECT count(*) FROM stored_events WHERE notification_id > position),
+                  (SELECT recorded_at FROM stored_events WHERE notification_id > position
+                   ORDER BY notification_id LIMIT 1)
+           FROM sealed"""
+    )
+    assert row is not None  # noqa: S101 - it counts
+    return SealStatus(*row)
+
+
+async def settled_position(reader: Reader, *, after_position: int, patience_seconds: float) -> int | None:
+    """A position below which nothing can be committed any more; None if there are no events after `after_position`.
+
+    Positions come in order (decision 2), unless somebody has switched the trigger off. So nobody is trusted to have
+    taken the append lock: whoever could write when the last position was read is waited for. Whoever comes later draws
+    a later position. Raises `TimeoutError`.
+    """
+    row = await reader.fetchrow(f"SELECT (SELECT max(notification_id) FROM stored_events), ARRAY({_WRITERS})")
+    assert row is not None  # noqa: S101 - it has no FROM
+    if row[0] is None or row[0] <= after_position:
+        return None
+    position: int = row[0]
+    writers = row[1]
+    async with asyncio.timeout(patience_seconds):
+        sql = f"SELECT EXISTS ({_WRITERS} AND virtualtransaction = ANY($1))"
+        while await reader.fetchval(sql, writers):  # noqa: ASYNC110 - nobody in this process knows when they end
+            await asyncio.sleep(POLL_SECONDS)
+    return position
+
+
+# Whoever writes to a table has this lock on it before a position is drawn, and keeps it to the end of the transaction
+# (PostgreSQL manual, 13.3.1).
+_WRITERS = """SELECT virtualtransaction FROM pg_locks
+              WHERE locktype = 'relation' AND relation = 'stored_events'::regclass AND mode = 'RowExclusiveLock'
+                AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
+
+async def take_lock(connection: "Connection[Any]", *, wait: bool) -> bool:
+    """Become the one who seals, until the end of the transaction; whether that is so."""
+    if wait:
+        await connection.execute("SELECT pg_advisory_xact_lock('seals'::regclass::oid::bigint)")
+        return True
+    return bool(await connection.fetchval("SELECT pg_try_advisory_xact_lock('seals'::regclass::oid::bigint)"))
+
+
+async def now(reader: Reader) -> datetime:
+    """The database's clock."""
+    found: datetime = await reader.fetchval("SELECT clock_timestamp()")
+    return found
+
+
+async def insert(reader: Reader, block: Block) -> None:
+    """Add a block."""
+    header = block.head.block
+    await reader.execute(
+        """INSERT INTO seals (number, first_position, last_position, count, root, previous, sealed_at, key_id,
+                              signature, leaves)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)""",
+        header.number,
+        header.first_position,
+        header.last_position,
+        header.count,
+        header.root,
+        header.previous,
+        header.sealed_at,
+        header.key_id,
+        block.head.signature,
+        b"".join(block.leaves),
+    )
+
+
+async def last(reader: Reader, ledger_id: UUID) -> SignedHeader | None:
+    """The newest block's header."""
+    row = await reader.fetchrow(f"{_SELECT} ORDER BY number DESC LIMIT 1")
+    return None if row is None else _head(row, ledger_id)
+
+
+async def find(reader: Reader, ledger_id: UUID, number: int) -> SignedHeader | None:
+    """The header of a block."""
+    row = await reader.fetchrow(f"{_SELECT} WHERE number = $1", number)
+    return None if row is None else _head(row, ledger_id)
+
+
+async def heads(reader: Reader, ledger_id: UUID, *, after_number: int, limit: int) -> list[SignedHeader]:
+    """Up to `limit` headers, in order, after that of a number."""
+    rows = await reader.fetch(f"{_SELECT} WHERE number > $1 ORDER BY number LIMIT $2", after_number, limit)
+    return [_head(row, ledger_id) for row in rows]
+
+
+async def blocks(reader: Reader, ledger_id: UUID, *, after_number: int | None, limit: int) -> list[Block]:
+    """Up to `limit` blocks, in order, after that of a number; from the first there is, if that is None."""
+    rows = await reader.fetch(
+        f"{_SELECT_ALL} WHERE $1::bigint IS NULL OR number > $1 ORDER BY number LIMIT $2", after_number, limit
+    )
+    return [_block(row, ledger_id) for row in rows]
+
+
+async def covering(reader: Reader, ledger_id: UUID, position: int) -> Block | None:
+    """The block that a position is in; None while it is not sealed."""
+    row = await reader.fetchrow(f"{_SELECT_ALL} WHERE last_position >= $1 ORDER BY last_position LIMIT 1", position)
+    return None if row is None else _block(row, ledger_id)
+
+
+_COLUMNS = "number, first_position, last_position, count, root, previous, sealed_at, key_id, signature"
+_SELECT = f"SELECT {_COLUMNS} FROM seals"
+_SELECT_ALL = f"SELECT {_COLUMNS}, leaves FROM seals"
+
+
+def _head(row: Record, ledger_id: UUID) -> SignedHeader:
+    return SignedHeader(Header(ledger_id, *row[:8]), row[8])
+
+
+def _block(row: Record, ledger_id: UUID) -> Block:
+    leaves: bytes = row[9]
+    return Block(_head(row, ledger_id), tuple(leaves[at : at + HASH_BYTES] for at in range(0, len(leaves), HASH_BYTES)))

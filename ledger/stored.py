@@ -1,0 +1,170 @@
+"""The log as it is stored, to read: stretches of it, what a moment's position is, and an account's landmarks.
+
+Positions become visible in order, so all events up to the last one that is visible are, and none of them is missed by
+who goes on from there. Whatever is asked, the cost is bounded and does not grow with the log or with the stream.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, NamedTuple, get_args
+from uuid import UUID
+
+import msgspec
+from asyncpg import Record
+
+from ledger.database import Reader
+from ledger.events import TOPICS, Event, decode_event
+from ledger.events.accounts import AccountClosed, AccountOpened, AccountOwnerChanged
+
+EVENT_TOPICS = frozenset(TOPICS[cls] for cls in get_args(Event))
+LAST = 2**63 - 1  # before any position and any version there can be
+SCAN = 2000  # events that are looked at for one stretch, if no index knows where those are that are wanted
+
+# As the indexes of migration 0004 have it.
+_FREQUENT = "('AccountDebited', 'AccountCredited', 'MoneyTransferred')"
+_FREQUENT_TOPICS = frozenset({"AccountDebited", "AccountCredited", "MoneyTransferred"})
+_LANDMARKS = "('AccountOpened', 'AccountOwnerChanged', 'AccountClosed')"
+_OWNERS = "('AccountOpened', 'AccountOwnerChanged')"
+
+_SELECT = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state, command_id
+             FROM stored_events"""
+
+
+class StoredEvent(NamedTuple):
+    """An event with its envelope; `state` is JSON. Events that no command of ours appended have no `command_id`."""
+
+    position: int
+    stream_id: UUID
+    version: int
+    recorded_at: datetime
+    topic: str
+    state: bytes
+    command_id: UUID | None
+
+    def body(self) -> dict[str, Any]:
+        """The event as it is shown. Raises `ValueError` if the state is not JSON."""
+        return {
+            "position": self.position,
+            "stream_id": self.stream_id,
+            "version": self.version,
+            "topic": self.topic,
+            "recorded_at": self.recorded_at,
+            "command_id": self.command_id,
+            "state": msgspec.json.decode(self.state),
+        }
+
+
+class Chosen(NamedTuple):
+    """Which events are wanted: all, or those of a topic, of a stream, or of both."""
+
+    topic: str | None = None
+    stream_id: UUID | None = None
+
+
+EVERYTHING = Chosen()
+
+
+class Stretch(NamedTuple):
+    """Events that were wanted, in order, and all that there are up to `reached`. The log goes on to `head`."""
+
+    events: list[StoredEvent]
+    reached: int
+    head: int
+
+    @property
+    def is_last(self) -> bool:
+        """Whether there is nothing beyond it yet."""
+        return self.reached >= self.head
+
+
+class Landmarks(NamedTuple):
+    """Whose an account is, whether it is closed, and where, when and as which version that was last changed."""
+
+    owner_id: UUID | None
+    closed: bool
+    version: int
+    position: int
+    recorded_at: datetime
+
+
+async def last_position(reader: Reader) -> int:
+    """Where the log ends; 0 if it is empty. What comes later, comes after it."""
+    position: int = await reader.fetchval("SELECT coalesce(max(notification_id), 0) FROM stored_events")
+    return position
+
+
+async def position_at(reader: Reader, moment: datetime) -> int:
+    """The position of the last event that was recorded at a moment or before; 0 if there is none."""
+    position: int = await reader.fetchval("SELECT position_at($1)", moment)
+    return position
+
+
+async def position_before(reader: Reader, moment: datetime) -> int:
+    """The position of the last event that was recorded before a moment; 0 if there is none."""
+    position: int = await reader.fetchval("SELECT position_at($1::timestamptz - interval '1 microsecond')", moment)
+    return position
+
+
+async def position_of(reader: Reader, stream_id: UUID, version: int) -> int:
+    """The position of a stream's last event up to a version; 0 if there is none."""
+    position: int | None = await reader.fetchval(
+        """SELECT notification_id FROM stored_events WHERE originator_id = $1 AND originator_version <= $2
+           ORDER BY originator_version DESC LIMIT 1""",
+        stream_id,
+        version,
+    )
+    return position or 0
+
+
+async def read(reader: Reader, after: int, *, limit: int, chosen: Chosen = EVERYTHING) -> Stretch:
+    """Up to `limit` of the events wanted after a position. There may be fewer, or none, and more beyond `reached`."""
+    head = await last_position(reader)
+    by_index = chosen.topic is None or (chosen.stream_id is None and chosen.topic not in _FREQUENT_TOPICS)
+    count = limit if by_index else max(limit, SCAN)
+    rows = await _scan(reader, after, count, chosen)
+    events = [row for row in rows if chosen.topic in {None, row.topic}][:limit]
+    if len(events) == limit:
+        return Stretch(events, events[-1].position, head)
+    last = rows[-1].position if rows else after
+    return Stretch(events, last if len(rows) == count else max(head, last), head)
+
+
+async def read_landmarks(reader: Reader, account_ids: Collection[UUID], position: int) -> dict[UUID, Landmarks]:
+    """The landmarks of those of these accounts that existed at a position, as of then."""
+    rows = await reader.fetch(
+        f"""SELECT id, last.*, owner.topic AS owner_topic, owner.state
+            FROM unnest($1::uuid[]) AS id,
+                 LATERAL (SELECT topic, originator_version, notification_id, recorded_at FROM stored_events
+                          WHERE originator_id = id AND notification_id <= $2 AND topic IN {_LANDMARKS}
+                          ORDER BY notification_id DESC LIMIT 1) AS last,
+                 LATERAL (SELECT topic, state FROM stored_events
+                          WHERE originator_id = id AND notification_id <= $2 AND topic IN {_OWNERS}
+                          ORDER BY notification_id DESC LIMIT 1) AS owner""",
+        account_ids,
+        position,
+    )
+    return {row["id"]: _landmarks(row) for row in rows}
+
+
+async def _scan(reader: Reader, after: int, limit: int, chosen: Chosen) -> list[StoredEvent]:
+    if chosen.stream_id is not None:
+        where = "originator_id = $3 AND originator_version > (SELECT version_at($3, $1))"
+        return await _fetch(reader, where, "originator_version", after, limit, chosen.stream_id)
+    if chosen.topic is not None and chosen.topic not in _FREQUENT_TOPICS:
+        where = f"topic = $3 AND topic NOT IN {_FREQUENT} AND notification_id > $1"
+        return await _fetch(reader, where, "notification_id", after, limit, chosen.topic)
+    return await _fetch(reader, "notification_id > $1", "notification_id", after, limit)
+
+
+async def _fetch(reader: Reader, where: str, order: str, *arguments: object) -> list[StoredEvent]:
+    rows = await reader.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT $2", *arguments)
+    return [StoredEvent(*row) for row in rows]
+
+
+def _landmarks(row: Record) -> Landmarks:
+    match decode_event(row["owner_topic"], row["state"]):
+        case AccountOpened(owner_id=owner_id) | AccountOwnerChanged(owner_id=owner_id):
+            closed = row["topic"] == TOPICS[AccountClosed]
+            return Landmarks(owner_id, closed, row["originator_version"], row["notification_id"], row["recorded_at"])
+        case other:
+            raise ValueError(f"not about an owner: {other}")

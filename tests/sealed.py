@@ -1,0 +1,81 @@
+"""A ledger with some history and a key to seal it with, and somebody who can do anything in its database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from ledger import store
+from ledger.batch import Origin
+from ledger.commands.accounts import OpenAccount
+from ledger.commands.decider import Credential
+from ledger.commands.transfers import TransferMoney
+from ledger.commands.users import CreateUser
+from ledger.database import open_pool
+from ledger.events import StoredRow
+from ledger.ids import new_id
+from ledger.keys import Key, new_private_pem, private_key
+from ledger.runtime import Runtime
+from ledger.seals import table
+from ledger.seals.blocks import SignedHeader
+from ledger.seals.sealing import Sealer
+from ledger.seals.verifying import Finding, verify
+from ledger.settings import Settings
+
+BLOCK = 4  # events
+INSERT = """INSERT INTO stored_events (originator_id, originator_version, topic, state)
+            VALUES ($1, 1, 'NameClaimed', '{}')"""
+
+
+class Sealed:
+    """A ledger that is sealed with a key of its own."""
+
+    def __init__(self, connection: Any, pool: Any, ledger_id: UUID, key: Key, accounts: tuple[UUID, UUID]) -> None:
+        self.connection, self.pool, self.ledger_id, self.key = connection, pool, ledger_id, key
+        self.accounts = accounts
+
+    async def seal(self, key: Key | None = None) -> int:
+        return await Sealer(self.ledger_id, key or self.key, limit=BLOCK).seal(self.connection)
+
+    async def findings(self, heads: list[SignedHeader] | None = None) -> list[Finding]:
+        return (await verify(self.pool, {self.key.kid: self.key}, heads or [])).findings
+
+    async def heads(self) -> list[SignedHeader]:
+        return await table.heads(self.pool, self.ledger_id, after_number=0, limit=1000)
+
+    async def rows(self) -> list[StoredRow]:
+        return await store.read_rows(self.pool, after_position=0, upto_position=2**62, limit=1000)
+
+    async def is_whole(self) -> bool:
+        return (await table.status(self.pool)).unsealed_events == 0
+
+    async def tamper(self, *statements: str) -> None:
+        """What somebody does in whose way no trigger is; every statement changes something."""
+        await self.connection.execute("SET session_replication_role = replica")
+        for statement in statements:
+            assert "0" != (await self.connection.execute(statement)).split()[-1], statement
+        await self.connection.execute("RESET session_replication_role")
+
+
+def a_key_file(path: Path) -> Path:
+    path.write_text(new_private_pem())
+    return path
+
+
+@asynccontextmanager
+async def a_ledger(settings: Settings, runtime: Runtime, connection: Any, key_file: Path) -> AsyncIterator[Sealed]:
+    """Some 25 events, the last of which comes after a gap; nothing is sealed yet."""
+    owner_id, source, destination = new_id(), new_id(), new_id()
+    for command in (
+        CreateUser(owner_id, "owner", "owner@example.com", True, ("customer",), Credential(new_id(), owner_id, "")),
+        OpenAccount(source, owner_id, "USD", 1_000, new_id()),
+        OpenAccount(destination, owner_id, "USD", 0, new_id()),
+        *(TransferMoney(new_id(), source, destination, 1) for _ in range(5)),
+    ):
+        await runtime.committer.submit(command, Origin(new_id()))
+    await connection.execute("SELECT nextval('stored_events_notification_id_seq')")
+    await connection.execute(INSERT, new_id())
+    pool = await open_pool(settings)
+    yield Sealed(connection, pool, await table.ledger_id(pool), private_key(key_file), (source, destination))
+    await pool.close()

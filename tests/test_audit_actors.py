@@ -1,0 +1,433 @@
+"""Who did what: the commands of a user, of a session, of one token, carried out or refused, newest first."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from ledger.settings import Settings
+from tests.controls import NOBODY, PASSWORD, Answer, Api, a_user, new_id
+from tests.processes import until
+
+Serve = Callable[[Settings], Awaitable[Api]]
+
+MEMBERS = {
+    "command_id",
+    "name",
+    "user_id",
+    "session_id",
+    "jti",
+    "request_id",
+    "outcome",
+    "result",
+    "recorded_at",
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """A user's session, by one of its pairs of tokens."""
+
+    api: Api
+    access: str
+    refresh: str
+
+    @property
+    def id(self) -> str:
+        return str(claims_of(self.access)["sid"])
+
+    @property
+    def jti(self) -> str:
+        return str(claims_of(self.access)["jti"])
+
+    @property
+    def refresh_jti(self) -> str:
+        return str(claims_of(self.refresh)["jti"])
+
+    @property
+    def caller(self) -> Api:
+        return replace(self.api, token=self.access)
+
+    async def post(self, path: str) -> Answer:
+        """A call with the refresh token."""
+        return await replace(self.api, token=self.refresh).post(path)
+
+    async def refreshed(self) -> "Session":
+        answer = await self.post("/v1/auth/refresh")
+        assert 200 == answer.status
+        return Session(self.api, answer.body["access_token"], answer.body["refresh_token"])
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
+
+
+async def session_of(api: Api, user: dict[str, Any]) -> Session:
+    answer = await api.nobody.post("/v1/auth/login", {"username": user["username"], "password": PASSWORD})
+    assert 200 == answer.status
+    return Session(api, answer.body["access_token"], answer.body["refresh_token"])
+
+
+async def audited(api: Api, actor_id: object, query: str = "") -> list[dict[str, Any]]:
+    answer = await api.get(f"/v1/audit/actors/{actor_id}{query}")
+    assert 200 == answer.status, answer
+    commands: list[dict[str, Any]] = answer.body
+    return commands
+
+
+async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
+    """All pages, as their links lead through them."""
+    found = []
+    following: str | None = path
+    while following is not None:
+        answer = await api.get(following)
+        assert 200 == answer.status, answer
+        found.append(answer.body)
+        link = answer.headers.get("Link")
+        assert link is None or link.endswith('>; rel="next"')
+        following = None if link is None else link.removeprefix("<").removesuffix('>; rel="next"')
+    return found
+
+
+def ids(commands: list[dict[str, Any]]) -> list[str]:
+    return [command["command_id"] for command in commands]
+
+
+def what(commands: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(command["name"], command["outcome"]) for command in commands]
+
+
+# What there is
+
+
+async def test_what_a_user_did_is_there_newest_first_whether_it_was_carried_out_or_refused(api: Api) -> None:
+    user = await api.new_user()
+    session = await session_of(api, user)
+    source, destination = await api.new_account(user["id"], 100), await api.new_account()
+
+    answers = [await session.caller.transfer(source, destination, amount) for amount in (60, 60)]
+    refused, accepted, login = await audited(api, user["id"])
+
+    assert [200, 422] == [answer.status for answer in answers]
+    assert [("TransferMoney", "refused"), ("TransferMoney", "accepted"), ("StartSession", "accepted")] == what(
+        [refused, accepted, login]
+    )
+    assert ["transfer_insufficient_funds"] == [refusal["code"] for refusal in refused["result"]]
+    assert answers[0].body["id"] == accepted["result"]["id"]
+
+
+async def test_a_command_says_who_gave_it_with_which_token_in_which_request(api: Api) -> None:
+    """Lesson 32: the id that the client was told leads here."""
+    user = await api.new_user()
+    session = await session_of(api, user)
+    source, destination = await api.new_account(user["id"], 100), await api.new_account()
+
+    answer = await session.caller.transfer(source, destination, 1)
+    command = (await audited(api, user["id"]))[0]
+
+    assert MEMBERS == command.keys()
+    assert (user["id"], session.id, session.jti) == (command["user_id"], command["session_id"], command["jti"])
+    assert answer.headers["X-Request-Id"] == command["request_id"]
+    assert answer.body["created_at"] == command["recorded_at"]
+
+
+async def test_a_session_and_a_token_have_their_own_commands_only(api: Api) -> None:
+    user = await api.new_user()
+    one, other = [await session_of(api, user) for _ in range(2)]
+    source, destination = await api.new_account(user["id"], 100), await api.new_account()
+
+    done = [
+        (await session.caller.transfer(source, destination, amount)).headers["X-Request-Id"]
+        for session, amount in [(one, 1), (other, 2), (one, 1000)]
+    ]
+    by_one, by_other = await audited(api, one.id), await audited(api, other.id)
+    by_token = await audited(api, one.jti)
+
+    assert [done[2], done[0]] == [command["request_id"] for command in by_token]
+    assert [("TransferMoney", "refused"), ("TransferMoney", "accepted"), ("StartSession", "accepted")] == what(by_one)
+    assert [("TransferMoney", "accepted"), ("StartSession", "accepted")] == what(by_other)
+    assert {one.id} == {command["session_id"] for command in by_one}
+    assert {one.jti} == {command["jti"] for command in by_token}
+    assert sorted(ids(await audited(api, user["id"]))) == sorted(ids([*by_one, *by_other]))
+
+
+async def test_what_came_before_a_refresh_is_of_the_session_and_not_of_the_next_token(api: Api) -> None:
+    user = await api.new_user()
+    first = await session_of(api, user)
+    source, destination = await api.new_account(user["id"], 100), await api.new_account()
+    await first.caller.transfer(source, destination, 1)
+
+    second = await first.refreshed()
+    await second.caller.transfer(source, destination, 2)
+
+    assert first.id == second.id
+    assert [("TransferMoney", "accepted")] == what(await audited(api, first.jti))
+    assert [("TransferMoney", "accepted")] == what(await audited(api, second.jti))
+    assert [("RefreshTokens", "accepted")] == what(await audited(api, first.refresh_jti))
+    assert ["TransferMoney", "RefreshTokens", "TransferMoney", "StartSession"] == [
+        command["name"] for command in await audited(api, first.id)
+    ]
+
+
+async def test_the_life_of_a_session_is_there_and_so_is_the_reuse_that_ended_it(
+    serve: Serve, settings: Settings
+) -> None:
+    """Lesson 23: the refused refresh is on record."""
+    api = await serve(settings.model_copy(update={"ledger_refresh_grace_seconds": 0}))
+    first = await session_of(api, await api.new_user())
+    second = await first.refreshed()
+
+    reused, logout = await first.post("/v1/auth/refresh"), await second.post("/v1/auth/logout")
+
+    assert (401, 401) == (reused.status, logout.status)
+    life = await audited(api, first.id)
+    assert [
+        ("LogOut", "refused"),
+        ("RefreshTokens", "refused"),
+        ("RefreshTokens", "accepted"),
+        ("StartSession", "accepted"),
+    ] == what(life)
+    assert [second.refresh_jti, first.refresh_jti, first.refresh_jti, None] == [command["jti"] for command in life]
+    assert ["authentication_wrong_credentials"] == [refusal["code"] for refusal in life[1]["result"]]
+    assert reused.headers["X-Request-Id"] == life[1]["request_id"]
+
+
+async def test_a_logout_is_there(api: Api) -> None:
+    session = await session_of(api, await api.new_user())
+
+    assert 200 == (await session.post("/v1/auth/logout")).status
+
+    assert [("LogOut", "accepted"), ("StartSession", "accepted")] == what(await audited(api, session.id))
+
+
+async def test_what_others_did_to_a_user_is_not_what_the_user_did(api: Api) -> None:
+    user = await api.new_user()
+
+    await api.post("/v1/auth/revoke-user", {"user_id": user["id"]})
+    await api.put(f"/v1/users/{user['id']}", {**user, "active": False})
+
+    assert [] == await audited(api, user["id"])
+    admin = await audited(api, claims_of(str(api.token))["sub"])
+    assert ["UpdateUser", "RevokeUserTokens", "CreateUser", "StartSession"] == [command["name"] for command in admin]
+
+
+async def test_a_request_that_is_repeated_under_its_key_is_one_command(api: Api) -> None:
+    user = await api.new_user()
+    session = await session_of(api, user)
+    source, destination = await api.new_account(user["id"], 100), await api.new_account()
+
+    for _ in range(2):
+        await session.caller.transfer(source, destination, 1, headers={"Idempotency-Key": "once"})
+
+    assert [("TransferMoney", "accepted")] == what(await audited(api, session.jti))
+
+
+async def test_a_deleted_user_did_what_they_did(api: Api) -> None:
+    user = await api.new_user()
+    session = await session_of(api, user)
+    await session.caller.post("/v1/auth/revoke-user", {"user_id": user["id"]})
+
+    assert 200 == (await api.delete(f"/v1/users/{user['id']}")).status
+
+    did = [("RevokeUserTokens", "accepted"), ("StartSession", "accepted")]
+    assert [did, did, did[:1]] == [what(await audited(api, some)) for some in (user["id"], session.id, session.jti)]
+
+
+async def test_what_a_token_did_is_found_by_its_session_when_the_token_is_forgotten(
+    serve: Serve, settings: Settings
+) -> None:
+    brief = {"jwt_expire_access_token_seconds": 1, "jwt_expire_refresh_token_seconds": 1}
+    quick = settings.model_copy(update={**brief, "jwt_validation_leeway_seconds": 0})
+    api = await serve(settings)
+    hasty = replace(await serve(quick), token=api.token)
+    session = await session_of(hasty, await api.new_user())
+    assert 200 == (await session.caller.delete(f"/v1/auth/sessions/{session.id}")).status
+
+    async def cleaned_up() -> bool:
+        deleted: int = (await hasty.post("/v1/auth/cleanup")).body["deleted_tokens"]
+        return deleted == 2
+
+    await until(cleaned_up)
+    ended, started = await audited(api, session.id)
+    assert [("EndSession", "accepted"), ("StartSession", "accepted")] == what([ended, started])
+    assert [session.jti, None] == [ended["jti"], started["jti"]]
+
+
+# Pages
+
+
+async def busy(api: Api, count: int) -> Session:
+    """A session that has given so many commands at once, of which many share a time."""
+    user = await api.new_user()
+    session = await session_of(api, user)
+    source, destination = await api.new_account(user["id"], count // 2), await api.new_account()
+    await asyncio.gather(*(session.caller.transfer(source, destination, 1) for _ in range(count)))
+    return session
+
+
+@pytest.mark.parametrize("limit", [1, 7, 41, 200])
+async def test_pages_lose_nothing_and_repeat_nothing(api: Api, limit: int) -> None:
+    """Lesson 36. Commands that were written together have one time, and a page may end between them."""
+    session = await busy(api, 40)
+    whole = await audited(api, session.id)
+
+    found = await pages(api, f"/v1/audit/actors/{session.id}?limit={limit}")
+
+    assert 41 == len(set(ids(whole)))
+    assert len({command["recorded_at"] for command in whole}) < 41
+    assert [whole[start : start + limit] for start in range(0, 41, limit)] == found
+    assert sorted(whole, key=lambda command: (command["recorded_at"], UUID(command["command_id"]))) == whole[::-1]
+    assert {"accepted": 21, "refused": 20} == {
+        outcome: sum(command["outcome"] == outcome for command in whole) for outcome in ("accepted", "refused")
+    }
+
+
+async def test_commands_that_come_while_pages_are_read_change_none_of_the_next(api: Api) -> None:
+    session = await busy(api, 8)
+    before = await audited(api, session.id)
+    first = await api.get(f"/v1/audit/actors/{session.id}?limit=4")
+
+    await session.caller.transfer(NOBODY, NOBODY, 1)
+    link = first.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
+
+    assert before == first.body + [command for page in await pages(api, link) for command in page]
+
+
+async def test_a_page_that_is_the_last_has_no_link(api: Api) -> None:
+    session = await session_of(api, await api.new_user())
+
+    answers = [await api.get(f"/v1/audit/actors/{session.id}{query}") for query in ("", "?limit=1", "?limit=200")]
+
+    assert [1, 1, 1] == [len(answer.body) for answer in answers]
+    assert not any("Link" in answer.headers for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "_",
+        "garbage",
+        "2026-01-01T00:00:00Z",
+        f"2026-01-01T00:00:00Z_{NOBODY}_",
+        f"_{NOBODY}",
+        f"yesterday_{NOBODY}",
+        "2026-01-01T00:00:00Z_nobody",
+        f"2026-02-30T00:00:00Z_{NOBODY}",
+        f"2026-01-01T00:00:00Z\x00_{NOBODY}",
+        f"0001-01-01T00:00:00+14:00_{NOBODY}",
+        f"9999-12-31T23:59:59-14:00_{NOBODY}",
+        f"0001-01-01T00:00:00_{NOBODY}",
+        f"2026-01-01_{NOBODY}",
+        f"2026-01-01T00:00:00.000000_{NOBODY}",
+        f"2026-01-01T00:00:00.000000Z_{NOBODY[:-1]}",
+    ],
+)
+async def test_a_place_that_no_page_begins_at_is_refused(api: Api, before: str) -> None:
+    """Lesson 33."""
+    actor = claims_of(str(api.token))["sub"]
+
+    refused = await api.get(f"/v1/audit/actors/{actor}", params={"before": before})
+
+    assert (422, ["validation_error"], ["/before"]) == (refused.status, refused.codes, refused.pointers)
+
+
+@pytest.mark.parametrize(("moment", "found"), [("0001-01-01T00:00:00.000000Z", 0), ("9999-12-31T23:59:59.999999Z", 1)])
+async def test_a_page_may_begin_at_any_time_there_is(api: Api, moment: str, found: int) -> None:
+    actor = claims_of(str(api.token))["sub"]
+
+    assert found == len(await audited(api, actor, f"?before={moment}_{NOBODY}"))
+
+
+@pytest.mark.parametrize("limit", ["0", "201", "-1", "1.0", "many", ""])
+async def test_a_page_has_1_to_200_commands(api: Api, limit: str) -> None:
+    """Lesson 36."""
+    actor = claims_of(str(api.token))["sub"]
+
+    refused = await api.get(f"/v1/audit/actors/{actor}", params={"limit": limit})
+
+    assert (422, ["/limit"]) == (refused.status, refused.pointers)
+
+
+# Who may ask, and about whom
+
+
+@pytest.mark.parametrize(("roles", "status"), [("admin", 200), ("auditor", 200), ("customer", 403), ("guest", 403)])
+async def test_admins_and_auditors_may_ask(api: Api, roles: str, status: int) -> None:
+    """Lesson 35: nobody else, not even about themselves."""
+    caller = await api.as_new_user(roles)
+
+    answers = [await caller.get(f"/v1/audit/actors/{some}") for some in ids_of(caller)]
+
+    assert [status] * 3 == [answer.status for answer in answers]
+    assert 401 == (await api.nobody.get(f"/v1/audit/actors/{caller.user_id}")).status
+
+
+def ids_of(caller: Api) -> list[str]:
+    """The ids of the caller, of the session and of the token."""
+    claims = claims_of(str(caller.token))
+    return [str(claims[name]) for name in ("sub", "sid", "jti")]
+
+
+@pytest.mark.parametrize("roles", ["customer", "guest"])
+async def test_who_may_not_ask_does_not_learn_who_exists(api: Api, roles: str) -> None:
+    caller = await api.as_new_user(roles)
+
+    answers = [await caller.get(f"/v1/audit/actors/{some}") for some in (NOBODY, "nobody", f"{NOBODY}?before=x")]
+
+    assert [(403, ["authentication_forbidden"])] * 3 == [(answer.status, answer.codes) for answer in answers]
+
+
+async def test_an_id_of_nobody_is_not_found(api: Api) -> None:
+    refused = await api.get(f"/v1/audit/actors/{NOBODY}")
+
+    assert (404, ["resource_not_found"]) == (refused.status, refused.codes)
+    assert {"actor_id": NOBODY} == refused.body["errors"][0]["detail"]
+
+
+async def test_an_id_of_something_that_acts_not_is_not_found(api: Api) -> None:
+    """An empty list would say that there is an actor, who did nothing."""
+    source, destination = await api.new_account(balance_cents=1), await api.new_account()
+    transfer = (await api.transfer(source, destination, 1)).body
+
+    answers = [await api.get(f"/v1/audit/actors/{thing['id']}") for thing in (source, transfer)]
+
+    assert [404, 404] == [answer.status for answer in answers]
+
+
+@pytest.mark.parametrize("some", ["nobody", "1", NOBODY[:-1], NOBODY.replace("-", "")])
+async def test_what_is_no_id_is_refused(api: Api, some: str) -> None:
+    refused = await api.get(f"/v1/audit/actors/{some}")
+
+    assert (422, ["validation_error"], ["/id"]) == (refused.status, refused.codes, refused.pointers)
+
+
+async def test_no_secret_is_on_record(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+    """Lesson 31."""
+    admin = await session_of(api, await api.new_user(roles="admin"))
+    body = a_user(id=str(new_id()), password="the first password", password_salt="a pinch of salt")
+    key = {"Idempotency-Key": "the-key-of-the-request"}
+    user = (await admin.caller.post("/v1/users", body, headers=key)).body
+    await admin.caller.post("/v1/users", body)
+    await admin.caller.put(f"/v1/users/{user['id']}", {**user, "password": "the second password"})
+    following = await admin.refreshed()
+    hashes = [row["hash"] for row in await connection.fetch("SELECT hash FROM credentials")]
+
+    actor = claims_of(admin.access)["sub"]
+    found = json.dumps([await audited(api, some) for some in (actor, admin.id, admin.jti, admin.refresh_jti)])
+
+    tokens = [admin.access, admin.refresh, following.access, following.refresh]
+    signatures = [token.rsplit(".", 1)[1] for token in tokens]
+    sent = ["the first password", "the second password", "a pinch of salt", "the-key-of-the-request", PASSWORD]
+    assert [] == [secret for secret in [*tokens, *signatures, *sent, *hashes, "argon2"] if secret in found]
+    assert {"CreateUser", "UpdateUser", "RefreshTokens", "StartSession"} <= {
+        command["name"] for command in await audited(api, actor)
+    }

@@ -1,0 +1,350 @@
+"""What is exported is what happened: each transfer once, with both sides, and the same balances in every tool."""
+
+import asyncio
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from collections import Counter
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pyarrow.parquet as pq
+import pytest
+from beancount import loader
+from beancount.core.data import Transaction
+from hypothesis import strategies as st
+
+from ledger import money
+from ledger.audit import export_text
+from ledger.audit.export_text import BEANCOUNT, HLEDGER, Account, Transfer
+from ledger.events.accounts import world_account_id
+from ledger.ids import new_id
+from ledger.runtime import Runtime
+from ledger.settings import Settings
+from tests.processes import LEDGER, environment
+from tests.traffic import EUROS, MORE_EUROS, PAYMENT, REFERENCE, carry_out
+
+HLEDGER_TOOL = shutil.which("hledger")
+Balances = dict[str, Decimal]
+
+
+@pytest.fixture
+async def busy(runtime: Runtime) -> Runtime:
+    """A ledger to which everything has happened, in currencies with no, two and three decimal places."""
+    await carry_out(runtime)
+    return runtime
+
+
+async def run_export(settings: Settings, *arguments: str, **more: str) -> tuple[int, bytes, str]:
+    given = {"DATABASE_URL": settings.database_dsn(), "REDIS_URL": settings.redis_dsn(), "JWT_SECRET": "s" * 32}
+    process = await asyncio.create_subprocess_exec(
+        *LEDGER,
+        *("audit", "export", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(given | more),
+    )
+    output, log = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output, log.decode()
+
+
+async def exported(runtime: Runtime, *arguments: str) -> str:
+    status, output, log = await run_export(runtime.settings, *arguments)
+    assert 0 == status, log
+    return output.decode()
+
+
+async def balances_of(runtime: Runtime) -> dict[str, Decimal]:
+    """What the ledger has, by account, where that is not zero."""
+    rows = await runtime.pool.fetch("SELECT id, currency, balance_cents FROM accounts WHERE balance_cents <> 0")
+    return {str(row["id"]): Decimal(money.decimal_text(row["balance_cents"], row["currency"])) for row in rows}
+
+
+def by_id(names: Balances) -> Balances:
+    """The balances of a journal by the ids of accounts; `world` is named by its currency there."""
+    return {id_of(name): balance for name, balance in names.items() if balance}
+
+
+def id_of(name: str) -> str:
+    group, _, last = name.rpartition(":")
+    return str(world_account_id(last)) if group.lower() == "equity:world" else last.removeprefix("A-")
+
+
+async def transfers_of(runtime: Runtime) -> list[dict[str, Any]]:
+    return [dict(row) for row in await runtime.pool.fetch("SELECT * FROM transfers ORDER BY position")]
+
+
+def facts(row: dict[str, Any]) -> tuple[str, ...]:
+    members = ("id", "position", "kind", "currency", "amount_cents", "source_account_id", "destination_account_id")
+    return (*(str(row[member]) for member in members), row["reference"] or "")
+
+
+# Rows.
+
+
+async def test_json_lines_have_every_transfer_once_and_with_both_sides(busy: Runtime) -> None:
+    rows = [json.loads(line) for line in (await exported(busy, "--format", "jsonl")).splitlines()]
+    expected = await transfers_of(busy)
+    assert [facts(row) for row in expected] == [facts(row) for row in rows]
+    assert [row["recorded_at"] for row in expected] == [datetime.fromisoformat(row["recorded_at"]) for row in rows]
+    assert [money.decimal_text(row["amount_cents"], row["currency"]) for row in expected] == [
+        row["amount"] for row in rows
+    ]
+
+
+async def test_csv_has_the_same_rows(busy: Runtime) -> None:
+    text = await exported(busy, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [facts(row) for row in await transfers_of(busy)] == [facts(row) for row in rows]
+    assert ["25.00"] == [row["amount"] for row in rows if row["id"] == str(PAYMENT)]
+    assert [REFERENCE] == [row["reference"] for row in rows if row["id"] == str(PAYMENT)]
+
+
+async def test_parquet_has_the_same_rows_with_types(busy: Runtime, tmp_path: Path) -> None:
+    path = tmp_path / "transfers.parquet"
+    assert not await exported(busy, "--format", "parquet", "--output", str(path))
+    table = pq.read_table(path)
+    rows, expected = table.to_pylist(), await transfers_of(busy)
+    assert [facts(row) for row in expected] == [facts(row) for row in rows]
+    assert [row["recorded_at"] for row in expected] == [row["recorded_at"] for row in rows]
+    assert [Decimal(money.decimal_text(row["amount_cents"], row["currency"])) for row in expected] == [
+        row["amount"] for row in rows
+    ]
+
+
+async def test_parquet_goes_to_a_pipe_too(busy: Runtime) -> None:
+    status, output, log = await run_export(busy.settings, "--format", "parquet")
+    assert 0 == status, log
+    assert len(await transfers_of(busy)) == pq.read_table(io.BytesIO(output)).num_rows
+
+
+async def test_parquet_without_pyarrow_is_one_clear_line(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "pyarrow.py").write_text("raise ImportError\n")
+    path = f"{tmp_path}:{environment({})['PYTHONPATH']}"
+    status, output, log = await run_export(settings, "--format", "parquet", PYTHONPATH=path)
+    assert (1, b"") == (status, output)
+    assert "ledger: parquet needs pyarrow: install `ledger-service[parquet]`\n" == log.splitlines(keepends=True)[-1]
+
+
+# Journals.
+
+
+async def test_beancount_accepts_the_journal_and_reports_the_same_balances(busy: Runtime, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.beancount"
+    await exported(busy, "--format", "beancount", "--output", str(path))
+    entries, errors, _ = loader.load_file(str(path))
+    transactions = [entry for entry in entries if isinstance(entry, Transaction)]
+    assert [] == errors
+    assert Counter(row["reference"] or row["kind"] for row in await transfers_of(busy)) == Counter(
+        entry.narration for entry in transactions
+    )
+    assert await balances_of(busy) == by_id(summed(posting_of(entry) for entry in transactions))
+
+
+def posting_of(entry: Transaction) -> list[tuple[str, Decimal]]:
+    return [(posting.account, posting.units.number) for posting in entry.postings]
+
+
+def summed(transactions: Any) -> Balances:
+    balances: Balances = {}
+    for postings in transactions:
+        assert 0 == sum(amount for _, amount in postings)
+        for account, amount in postings:
+            balances[account] = balances.get(account, Decimal(0)) + amount
+    return balances
+
+
+async def test_hledger_accepts_the_journal_and_reports_the_same_balances(busy: Runtime, tmp_path: Path) -> None:
+    """By the tool where there is one, and always by a reader of our own.
+
+    hledger is no Python package, so the locked requirements cannot bring it, and a test must not install programs. It
+    is not skipped where hledger is missing either: the reader below knows the little of the format that is written.
+    """
+    path = tmp_path / "ledger.journal"
+    await exported(busy, "--format", "hledger", "--output", str(path))
+    expected = await balances_of(busy)
+    assert expected == by_id(summed(read_journal(path.read_text())))
+    if HLEDGER_TOOL:
+        assert expected == by_id(await reported_by_hledger(path))
+
+
+def read_journal(text: str) -> list[list[tuple[str, Decimal]]]:
+    """The transactions of a journal: a date in the first column begins one, an indented account belongs to it."""
+    transactions: list[list[tuple[str, Decimal]]] = []
+    for line in text.splitlines():
+        if re.match(r"\d{4}-\d{2}-\d{2} \* \(\d+\) \S", line):
+            transactions.append([])
+        elif posting := re.fullmatch(r"    (\S+)  (-?\d+(?:\.\d+)?) [A-Z]{3}", line):
+            transactions[-1].append((posting[1], Decimal(posting[2])))
+        else:
+            assert not line or line == "decimal-mark ." or line.startswith("    ; "), line
+    return transactions
+
+
+async def reported_by_hledger(path: Path) -> Balances:
+    assert HLEDGER_TOOL
+    arguments = ("-f", str(path), "balance", "--flat", "--no-total", "-O", "csv")
+    process = await asyncio.create_subprocess_exec(HLEDGER_TOOL, *arguments, stdout=subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert 0 == process.returncode
+    rows = csv.DictReader(io.StringIO(output.decode()))
+    return {row["account"]: Decimal(row["balance"].split()[0]) for row in rows}
+
+
+ODD = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40
+) | st.sampled_from(
+    [
+        '"',
+        "\\",
+        '\\"',
+        "\n2001-01-01 open Assets:Thief EUR",
+        "\n    equity:thief  1 EUR",
+        ";",
+        "|",
+        "*",
+        "! (x)",
+        "=",
+        " ",
+        "\u2028x",
+        "#tag",
+        "@",
+    ]
+)
+
+
+def a_transfer(reference: str | None, cents: int = 1, currency: str = "EUR") -> Transfer:
+    at = datetime(2026, 5, 1, 23, 59, 59, 999_999, tzinfo=UTC)
+    ids = (new_id(), world_account_id(currency))
+    return Transfer(new_id(), 7, at, "transfer", reference, currency, cents, *ids)
+
+
+@hypothesis.settings(deadline=None, max_examples=50)
+@hypothesis.given(reference=ODD)
+def test_whatever_a_reference_holds_a_beancount_journal_has_one_transaction_with_it(reference: str) -> None:
+    transfer = a_transfer(reference)
+    opened = [
+        Account(account_id, None, "EUR", transfer.recorded_at)
+        for account_id in (transfer.source_account_id, transfer.destination_account_id)
+    ]
+    text = BEANCOUNT.header + "".join(map(BEANCOUNT.account, opened)) + BEANCOUNT.transfer(transfer)
+    entries, errors, _ = loader.load_string(text)
+    (found,) = (entry for entry in entries if isinstance(entry, Transaction))
+    assert [] == errors
+    assert re.sub(r"[\x00-\x08\x0b-\x1f]", " ", reference) == found.narration
+    assert {Decimal("0.01"), Decimal("-0.01")} == {posting.units.number for posting in found.postings}
+    assert str(transfer.id) == found.meta["id"]
+
+
+@hypothesis.given(reference=ODD)
+def test_whatever_a_reference_holds_an_hledger_journal_has_one_transaction(reference: str) -> None:
+    transfer = a_transfer(reference)
+    (postings,) = read_journal(HLEDGER.header + HLEDGER.transfer(transfer))
+    assert [-Decimal("0.01"), Decimal("0.01")] == [amount for _, amount in postings]
+
+
+async def test_hledger_itself_reads_odd_references(tmp_path: Path) -> None:
+    """With the tool where there is one; our own reader holds the same in the test before."""
+    odd = ["\n    equity:thief  1 EUR", "; x", "| y", "(z", "! a", "=2001-01-01", "1", "* b", "é\u2028", " ", "a  b"]
+    transfers = [a_transfer(reference, 10**number) for number, reference in enumerate(odd)]
+    path = tmp_path / "odd.journal"
+    path.write_text(HLEDGER.header + "".join(map(HLEDGER.transfer, transfers)), encoding="utf-8")
+    found = by_id(await reported_by_hledger(path)) if HLEDGER_TOOL else by_id(summed(read_journal(path.read_text())))
+    assert Decimal(money.decimal_text(sum(one.amount_cents for one in transfers), "EUR")) == found.pop(
+        str(world_account_id("EUR"))
+    )
+    assert {str(one.source_account_id): -Decimal(export_text.amount(one)) for one in transfers} == found
+
+
+# What is chosen, and where it goes.
+
+
+async def test_an_account_chooses_its_transfers(busy: Runtime) -> None:
+    expected = [
+        row for row in await transfers_of(busy) if EUROS in (row["source_account_id"], row["destination_account_id"])
+    ]
+    found = await exported(busy, "--format", "jsonl", "--account", str(EUROS))
+    assert [str(row["id"]) for row in expected] == [json.loads(line)["id"] for line in found.splitlines()]
+    names = set(re.findall(r"open (\S+)", await exported(busy, "--format", "beancount", "--account", str(EUROS))))
+    assert {str(EUROS), str(MORE_EUROS), str(world_account_id("EUR"))} == {id_of(name) for name in names}
+
+
+async def test_times_choose_from_the_first_on_and_before_the_second(busy: Runtime) -> None:
+    rows = await transfers_of(busy)
+    times = sorted({row["recorded_at"] for row in rows})
+    begin, end = times[2], times[5]
+    expected = [str(row["id"]) for row in rows if begin <= row["recorded_at"] < end]
+    given = [moment.isoformat().replace("+00:00", "Z") for moment in (begin, end)]
+    found = await exported(busy, "--format", "jsonl", "--from", given[0], "--to", given[1])
+    assert expected == [json.loads(line)["id"] for line in found.splitlines()]
+    assert 0 < len(expected) < len(rows)
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+async def test_a_file_is_replaced_only_when_the_export_is_whole(busy: Runtime, tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("before")
+    await busy.pool.execute("ALTER TABLE transfers RENAME COLUMN kind TO other")
+    status, _, log = await run_export(busy.settings, "--format", "csv", "--output", str(path))
+    assert (1, "before", ["out.csv"]) == (status, path.read_text(), names_in(tmp_path)), log
+    await busy.pool.execute("ALTER TABLE transfers RENAME COLUMN other TO kind")
+    assert not await exported(busy, "--format", "csv", "--output", str(path))
+    assert path.read_text().startswith("id,position,")
+    assert ["out.csv"] == names_in(tmp_path)
+
+
+async def test_a_file_that_cannot_be_made_is_one_clear_line(settings: Settings) -> None:
+    status, _, log = await run_export(settings, "--format", "csv", "--output", "/nowhere/out.csv")
+    assert (1, "ledger: /nowhere/out.csv: No such file or directory") == (status, log.splitlines()[-1])
+
+
+@pytest.mark.parametrize("arguments", [("--account", "x"), ("--from", "yesterday"), ("--to", "2026-13-01")])
+async def test_an_argument_that_does_not_fit_is_one_clear_line(arguments: tuple[str, str], settings: Settings) -> None:
+    status, output, log = await run_export(settings, "--format", "csv", *arguments)
+    assert (2, b"") == (status, output)
+    assert log.startswith(f"ledger: {arguments[0]}: ")
+
+
+async def test_an_empty_ledger_is_exported_in_every_format(settings: Settings) -> None:
+    for name in ("jsonl", "csv", "parquet", "hledger", "beancount"):
+        status, _, log = await run_export(settings, "--format", name)
+        assert (0, "0 transfers") == (status, log.splitlines()[-1]), log
+
+
+# Amounts.
+
+
+@pytest.mark.parametrize(
+    ("cents", "currency", "text"),
+    [
+        (0, "EUR", "0.00"),
+        (5, "EUR", "0.05"),
+        (-5, "EUR", "-0.05"),
+        (-12345, "USD", "-123.45"),
+        (100, "JPY", "100"),
+        (-1, "JPY", "-1"),
+        (1, "KWD", "0.001"),
+        (1000, "BHD", "1.000"),
+        (money.MAX_CENTS, "EUR", "90071992547409.91"),
+    ],
+)
+def test_amounts_have_all_decimal_places_of_their_currency(cents: int, currency: str, text: str) -> None:
+    """ISO 4217 list one."""
+    assert text == money.decimal_text(cents, currency)
+
+
+@hypothesis.given(
+    cents=st.integers(-money.MAX_CENTS, money.MAX_CENTS), currency=st.sampled_from(sorted(money.CURRENCIES))
+)
+def test_amounts_are_exact(cents: int, currency: str) -> None:
+    assert Decimal(cents) == Decimal(money.decimal_text(cents, currency)).scaleb(money.minor_digits(currency))

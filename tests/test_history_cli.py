@@ -1,0 +1,147 @@
+"""`ledger audit`, as an auditor at a terminal meets it: tables, JSON, and exit statuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.settings import Settings
+from tests.controls import NOBODY, Api
+from tests.processes import ledger
+
+
+class Said:
+    """What a command said, and how it ended."""
+
+    def __init__(self, status: int, output: str, error: str) -> None:
+        self.status, self.output, self.error = status, output, error
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.output.splitlines()]
+
+
+class Auditor:
+    """Runs `ledger audit` on the test's database."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self._folder, self._settings = folder, settings
+
+    async def asks(self, *arguments: str) -> Said:
+        with ledger(self._folder, "audit", *arguments, **self._settings.environment()) as running:
+            status = await running.status()
+            return Said(status, running.output.read_text(), running.log.read_text())
+
+    async def all(self, *questions: tuple[str, ...]) -> list[Said]:
+        return [await self.asks(*question) for question in questions]
+
+
+@pytest.fixture
+def auditor(tmp_path: Path, settings: Settings) -> Auditor:
+    return Auditor(tmp_path / "audit", settings)
+
+
+@pytest.fixture
+async def account(api: Api) -> dict[str, Any]:
+    """One that was opened with 100 and paid 30."""
+    source, destination = await api.new_account(balance_cents=100), await api.new_account()
+    assert 200 == (await api.transfer(source, destination, 30)).status
+    return source
+
+
+async def test_json_is_what_the_api_says(api: Api, auditor: Auditor, account: dict[str, Any]) -> None:
+    """One line an entry, an event or a step; one document for a balance and for the trial balance."""
+    path = f"/v1/accounts/{account['id']}"
+    lines, events, every, balance, trial = await auditor.all(
+        ("history", account["id"], "--json"),
+        ("events", "--stream", account["id"], "--limit", "2", "--json"),
+        ("events", "--topic", "AccountDebited", "--json"),
+        ("balance", account["id"], "--at-version", "2", "--json"),
+        ("trial-balance", "--json"),
+    )
+    assert [0] * 5 == [said.status for said in (lines, events, every, balance, trial)]
+    assert (await api.get(f"{path}/entries")).body == lines.documents
+    assert (await api.get(f"{path}/events?limit=2")).body == events.documents
+    assert (await api.get("/v1/events?topic=AccountDebited")).body == every.documents
+    assert [(await api.get(f"{path}?at_version=2")).body] == balance.documents
+    assert [(await api.get("/v1/ledger/trial-balance")).body] == trial.documents
+
+
+async def test_a_replay_shows_each_event_and_what_the_account_was_after_it(
+    api: Api, auditor: Auditor, account: dict[str, Any]
+) -> None:
+    said, table = await auditor.all(("replay", account["id"], "--json"), ("replay", account["id"]))
+    events = (await api.get(f"/v1/accounts/{account['id']}/events")).body
+    assert 0 == said.status == table.status
+    assert [event["topic"] for event in events] == [step["topic"] for step in said.documents]
+    assert [event["recorded_at"] for event in events] == [step["recorded_at"] for step in said.documents]
+    assert [0, 100, 70] == [step["balance_cents"] for step in said.documents]
+    assert {(account["user_id"], "open")} == {(step["user_id"], step["status"]) for step in said.documents}
+    heading, *rows = [line.split() for line in table.output.splitlines()]
+    assert ["version", "position", "recorded", "at", "topic", "balance", "user", "id", "status"] == heading
+    assert [["1", "0"], ["2", "100"], ["3", "70"]] == [[row[0], row[4]] for row in rows]
+
+
+async def test_tables_hold_what_can_be_copied(api: Api, auditor: Auditor, account: dict[str, Any]) -> None:
+    (line, _) = (await api.get(f"/v1/accounts/{account['id']}/entries")).body
+    history, balance, trial, events = await auditor.all(
+        ("history", account["id"]),
+        ("balance", account["id"], "--at", line["created_at"]),
+        ("trial-balance", "--at-position", str(line["position"])),
+        ("events", "--stream", account["id"], "--after", str(line["position"] - 1)),
+    )
+    row = history.output.splitlines()[1].split()
+    values = [line[name] for name in ("version", "created_at", "amount_cents", "balance_cents")]
+    assert [*map(str, values), line["other_account_id"], line["transaction_id"]] == row
+    assert [account["id"], account["user_id"], "70"] == balance.output.splitlines()[1].split()[:3]
+    assert "USD" == trial.output.splitlines()[1].split()[0]
+    assert [str(line["position"]), "AccountDebited"] == [events.output.splitlines()[1].split()[at] for at in (0, 4)]
+
+
+@pytest.mark.parametrize(
+    ("question", "status", "word"),
+    [
+        (("history", NOBODY), 1, "no such account"),
+        (("replay", NOBODY), 1, "no such account"),
+        (("balance", NOBODY), 1, "no such account"),
+        (("balance", "x"), 2, "must be a UUID"),
+        (("balance", NOBODY, "--at", "noon"), 2, "--at: must be a time"),
+        (("balance", NOBODY, "--at-version", "1", "--at-position", "1"), 2, "give one of"),
+        (("trial-balance", "--at", "2026-05-01T12:00:00Z", "--at-position", "1"), 2, "give one of"),
+        (("events", "--topic", "x"), 2, "--topic: must be one of"),
+    ],
+)
+async def test_what_cannot_be_answered_is_one_line_and_a_status(
+    auditor: Auditor, question: tuple[str, ...], status: int, word: str
+) -> None:
+    said = await auditor.asks(*question)
+    assert (status, "") == (said.status, said.output)
+    (line,) = said.error.splitlines()
+    assert word in line
+
+
+async def test_before_it_existed_an_account_has_no_balance(auditor: Auditor, account: dict[str, Any]) -> None:
+    said = await auditor.asks("balance", account["id"], "--at", "2000-01-01T00:00:00Z")
+    assert 1 == said.status
+    assert "no such account then" in said.error
+
+
+async def test_books_that_do_not_balance_are_a_failure(
+    auditor: Auditor, account: dict[str, Any], connection: Any
+) -> None:
+    await connection.execute("UPDATE entries SET balance_cents = 99 WHERE balance_cents = 100")
+    said = await auditor.asks("trial-balance", "--at-position", str(await connection.fetchval(OPENED, account["id"])))
+    assert 1 == said.status
+    assert "the books do not balance" in said.error
+    assert "-1" in said.output
+
+
+OPENED = "SELECT max(position) FROM entries WHERE account_id = $1::text::uuid AND balance_cents = 99"
+
+
+async def test_a_database_without_a_ledger_is_one_line(tmp_path: Path, settings: Settings) -> None:
+    elsewhere = settings.model_copy(update={"ledger_schema": "elsewhere"})
+    said = await Auditor(tmp_path / "audit", elsewhere).asks("trial-balance")
+    assert 1 == said.status
+    assert "run `ledger migrate`" in said.error.splitlines()[-1]

@@ -1,0 +1,422 @@
+"""Who may do what: every route with every kind of caller, with what is theirs, another's, and nobody's."""
+
+import base64
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias
+
+import asyncpg
+import msgspec
+import pytest
+
+from ledger.jwt import Signer, TokenType, signer_of
+from ledger.settings import Settings
+from tests.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api, a_transfer, a_user, new_id
+from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
+
+Serve = Callable[[Settings], Awaitable[Api]]
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+
+PUBLIC, ACCESS, REFRESH = "public", "access token", "refresh token"
+ROLES = ("guest", "customer", "auditor", "admin")  # in this order: what admins do is felt by all
+
+
+class Statuses(NamedTuple):
+    """What each role is answered."""
+
+    admin: int
+    auditor: int
+    customer: int
+    guest: int
+
+
+class Row(NamedTuple):
+    """What it takes to use a route, and how it answers about what is the caller's own, another's, and nobody's.
+
+    Where `others` is None, the route is not about anything that somebody has. What nobody has is answered as what
+    another has, unless that is a success: then with `missing`.
+    """
+
+    token: str
+    own: Statuses
+    others: Statuses | None = None
+    missing: int = 404
+
+
+ALL = Statuses(200, 200, 200, 200)
+ADMINS = Statuses(200, 403, 403, 403)
+ADMINS_CREATE = Statuses(201, 403, 403, 403)
+AUDITORS_TOO = Statuses(200, 200, 403, 403)
+NOT_GUESTS = Statuses(200, 200, 200, 403)
+READERS_OF_OTHERS = Statuses(200, 200, 404, 403)
+UNSEALED_OWN = Statuses(409, 409, 409, 403)  # who may have a receipt is told that here is no key to seal with
+UNSEALED_OTHERS = Statuses(409, 409, 404, 403)
+DENIALS = {403, 404, 422}
+
+# An auditor reads everything and changes nothing. What a caller may
+# not see is not there (404); what a caller may see, or what nobody with this role may do to anything, is forbidden.
+TABLE = {
+    ("GET", "/"): Row(ACCESS, ALL),
+    ("GET", "/.well-known/jwks.json"): Row(PUBLIC, ALL),
+    ("GET", "/.well-known/ledger-seal.json"): Row(PUBLIC, ALL),
+    ("GET", "/health"): Row(PUBLIC, ALL),
+    ("GET", "/version"): Row(PUBLIC, ALL),
+    ("POST", "/auth/login"): Row(PUBLIC, ALL),
+    ("POST", "/auth/refresh"): Row(REFRESH, ALL),
+    ("POST", "/auth/logout"): Row(REFRESH, ALL),
+    ("POST", "/auth/revoke-user"): Row(ACCESS, ALL, ADMINS),
+    ("POST", "/auth/revoke-all"): Row(ACCESS, ADMINS),
+    ("POST", "/auth/cleanup"): Row(ACCESS, ADMINS),
+    ("GET", "/auth/sessions"): Row(ACCESS, ALL, ADMINS, missing=200),  # who is not there has no sessions
+    ("DELETE", "/auth/sessions/{id}"): Row(ACCESS, ALL, Statuses(200, 404, 404, 404)),
+    ("GET", "/audit/actors/{id}"): Row(ACCESS, AUDITORS_TOO, AUDITORS_TOO),
+    ("GET", "/users"): Row(ACCESS, AUDITORS_TOO),
+    ("POST", "/users"): Row(ACCESS, ADMINS_CREATE),
+    ("GET", "/users/{id}"): Row(ACCESS, ALL, Statuses(200, 200, 404, 404)),
+    ("PUT", "/users/{id}"): Row(ACCESS, ADMINS, ADMINS),
+    ("DELETE", "/users/{id}"): Row(ACCESS, ADMINS, ADMINS),
+    ("GET", "/accounts"): Row(ACCESS, NOT_GUESTS),
+    ("POST", "/accounts"): Row(ACCESS, ADMINS_CREATE, ADMINS_CREATE),
+    ("GET", "/accounts/{id}"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
+    ("PUT", "/accounts/{id}"): Row(ACCESS, ADMINS, ADMINS),
+    ("DELETE", "/accounts/{id}"): Row(ACCESS, ADMINS, ADMINS),
+    ("GET", "/accounts/{id}/proof"): Row(ACCESS, UNSEALED_OWN, UNSEALED_OTHERS),
+    ("GET", "/accounts/{id}/entries"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
+    ("GET", "/accounts/{id}/events"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
+    ("GET", "/events"): Row(ACCESS, AUDITORS_TOO),
+    ("GET", "/ledger/trial-balance"): Row(ACCESS, AUDITORS_TOO),
+    ("POST", "/transactions/transfer"): Row(
+        ACCESS, Statuses(200, 403, 200, 403), Statuses(200, 403, 422, 403), missing=422
+    ),
+    ("GET", "/transactions/{id}"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
+    ("GET", "/transactions/{id}/proof"): Row(ACCESS, UNSEALED_OWN, UNSEALED_OTHERS),
+}
+
+
+def key(route: Route) -> tuple[str, str]:
+    return route.method, route.path
+
+
+EVERY = (*UNVERSIONED, *ROUTES)
+NAMES = [f"{route.method} {route.path}" for route in EVERY]
+GUARDED = [route for route in EVERY if key(route) not in TABLE or TABLE[key(route)].token != PUBLIC]
+OPEN = [route for route in EVERY if route not in GUARDED]
+
+
+def row_of(route: Route) -> Row:
+    row = TABLE.get(key(route))
+    assert row is not None, (
+        f"{route.method} {route.path} is not in the table of {__file__}: say who may do what with it"
+    )
+    return row
+
+
+def test_every_route_is_in_the_table() -> None:
+    for route in EVERY:
+        row_of(route)
+
+
+def test_every_row_of_the_table_is_a_route() -> None:
+    assert set() == TABLE.keys() - {key(route) for route in EVERY}
+
+
+class Party(NamedTuple):
+    """A user with a session."""
+
+    user: dict[str, Any]
+    access_token: str
+    refresh_token: str
+
+
+async def party(api: Api, roles: str) -> Party:
+    user = await api.new_user(roles=roles)
+    tokens = await login(api, user)
+    return Party(user, tokens["access_token"], tokens["refresh_token"])
+
+
+async def login(api: Api, user: dict[str, Any]) -> dict[str, Any]:
+    answer = await api.nobody.post("/v1/auth/login", {"username": user["username"], "password": PASSWORD})
+    assert 200 == answer.status
+    return dict(answer.body)
+
+
+def bearer(row: Row, caller: Party) -> str:
+    return caller.refresh_token if row.token == REFRESH else caller.access_token
+
+
+async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:
+    """The id of something new that belongs to a user, of the kind that the route is about; else the user's own id."""
+    match route.path:
+        case "/auth/sessions/{id}":
+            return session_of(await login(api, user))
+        case path if path.startswith("/accounts/{id}"):
+            return str((await api.new_account(user["id"]))["id"])
+        case "/transactions/transfer":
+            return str((await api.new_account(user["id"], balance_cents=100))["id"])
+        case path if path.startswith("/transactions/{id}"):
+            source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
+            return str((await api.transfer(source, destination, 1)).body["id"])
+        case _:
+            return str(user["id"])
+
+
+def session_of(tokens: dict[str, Any]) -> str:
+    payload = tokens["access_token"].split(".")[1]
+    return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sid"])
+
+
+class Request(NamedTuple):
+    """A request that fits a route, about the thing with an id."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None
+
+
+def request_for(route: Route, version: str, resource: str, sink: str, *, own: bool = False) -> Request:
+    """`sink` is an account for money; a caller who asks about what is their own need not always say so."""
+    path = route.path if route in UNVERSIONED else f"/{version}{route.path}"
+    bodies: dict[tuple[str, str], dict[str, Any]] = {
+        ("POST", "/auth/login"): {"username": "admin", "password": ADMIN_PASSWORD},
+        ("POST", "/auth/revoke-user"): {"user_id": resource},
+        ("POST", "/users"): a_user(),
+        ("PUT", "/users/{id}"): {**a_user(), "password": None},
+        ("POST", "/accounts"): {"user_id": resource},
+        ("PUT", "/accounts/{id}"): {"balance_cents": 5},
+        ("POST", "/transactions/transfer"): a_transfer(resource, sink, 1),
+    }
+    query = f"?user_id={resource}" if key(route) == ("GET", "/auth/sessions") and not own else ""
+    return Request(route.method, path.replace("{id}", resource) + query, bodies.get(key(route)))
+
+
+async def answered(api: Api, request: Request, token: str | None, *, headers: dict[str, str] | None = None) -> Answer:
+    return await replace(api, token=token).call(request.method, request.path, request.body, headers=headers or {})
+
+
+def comparable(answer: Answer, resource: str) -> dict[str, Any]:
+    """An error's body without what differs from one answer to the next, and from one thing to another."""
+    body: dict[str, Any] = json.loads(json.dumps(answer.body).replace(resource, "the id"))
+    for entry in body["errors"]:
+        del entry["trace_id"], entry["timestamp"]
+    return body
+
+
+async def events(connection: Connection) -> int:
+    return int(await connection.fetchval("SELECT count(*) FROM stored_events"))
+
+
+# What each role may do
+
+
+@pytest.mark.parametrize("route", EVERY, ids=NAMES)
+async def test_each_role_may_do_what_the_table_says(api: Api, connection: Connection, route: Route) -> None:
+    """Lesson 35. What another has and what nobody has cannot be told apart; and a refusal changes nothing."""
+    row = row_of(route)
+    await check(api, connection, route, row, VERSIONS[0])
+
+
+@pytest.mark.parametrize("path", ["/users/{id}", "/accounts/{id}", "/transactions/transfer"])
+async def test_each_role_may_do_the_same_in_the_other_version(api: Api, connection: Connection, path: str) -> None:
+    for route in ROUTES:
+        if route.path == path and route.method in {"GET", "POST"}:
+            await check(api, connection, route, row_of(route), VERSIONS[1])
+
+
+async def check(api: Api, connection: Connection, route: Route, row: Row, version: str) -> None:
+    sink, other = (await api.new_account())["id"], await api.new_user()
+    expected, found = {}, {}
+    for role in ROLES:
+        caller = await party(api, role)
+        own, others = getattr(row.own, role), getattr(row.others, role, None)
+        hidden: dict[str, Any] = {}
+        if others is not None:
+            cases = {"nobody's": others if others in DENIALS else row.missing, "another's": others, "own": own}
+        else:
+            cases = {"own": own}
+        for whose, status in cases.items():
+            users = {"another's": other, "own": caller.user}
+            resource = str(new_id()) if whose == "nobody's" else await resource_of(api, route, users[whose])
+            request = request_for(route, version, resource, sink, own=whose == "own")
+            before = await events(connection)
+            answer = await answered(api, request, bearer(row, caller))
+            expected[role, whose], found[role, whose] = status, answer.status
+            if answer.status >= 300:
+                assert before == await events(connection), (role, whose)
+                hidden[whose] = comparable(answer, resource)
+        if others in DENIALS:
+            assert hidden.get("nobody's") == hidden.get("another's"), role
+    assert expected == found
+
+
+async def test_a_user_with_several_roles_may_do_what_any_of_them_may(api: Api) -> None:
+    caller = await party(api, "guest,customer,auditor")
+    own, other = await api.new_account(caller.user["id"], balance_cents=5), await api.new_account(balance_cents=5)
+    as_caller = replace(api, token=caller.access_token)
+
+    assert 200 == (await as_caller.get(f"/v1/accounts/{other['id']}")).status
+    assert 200 == (await as_caller.transfer(own, other, 1)).status
+    assert 422 == (await as_caller.transfer(other, own, 1)).status
+    assert 403 == (await as_caller.post("/v1/users", a_user())).status
+
+
+# Without a token that fits
+
+
+async def misfits(api: Api, settings: Settings, row: Row) -> dict[str, str | None]:
+    """Authorization headers of admins that must not let anyone in, by what is wrong with them."""
+    caller, gone = await party(api, "admin"), await party(api, "admin")
+    signer, kind = signer_of(settings), TokenType.REFRESH if row.token == REFRESH else TokenType.ACCESS
+    claims = signer.verify(bearer(row, caller), kind).claims
+    expired = msgspec.structs.replace(claims, iat=claims.iat - 10_000, exp=claims.iat - 1000)
+    stranger = Signer("another-secret-that-is-long-enough", leeway_seconds=60)
+    left = await replace(api, token=gone.refresh_token).post("/v1/auth/logout")
+    assert 200 == left.status
+    tokens = {
+        "garbage": "garbage",
+        "expired": signer.sign(expired),
+        "of the other kind": caller.access_token if row.token == REFRESH else caller.refresh_token,
+        "revoked": bearer(row, gone),
+        "signed by a stranger": stranger.sign(claims),
+    }
+    return {"no header": None, "no token": "Bearer"} | {flaw: f"Bearer {token}" for flaw, token in tokens.items()}
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=[f"{route.method} {route.path}" for route in GUARDED])
+async def test_without_a_token_that_fits_nobody_gets_in(
+    api: Api, settings: Settings, connection: Connection, route: Route
+) -> None:
+    """Lesson 21. There is one answer, whatever is wrong, and whatever the request is about."""
+    row, sink = row_of(route), (await api.new_account())["id"]
+    resource = await resource_of(api, route, await api.new_user())
+    headers = await misfits(api, settings, row)
+    before = await events(connection)
+
+    for version in VERSIONS[:1] if route in UNVERSIONED else VERSIONS:
+        request = request_for(route, version, resource, sink)
+        for flaw, header in headers.items():
+            given = {} if header is None else {"Authorization": header}
+            for keyed in ({}, {"Idempotency-Key": "one"}):
+                answer = await answered(api, request, None, headers={**given, **keyed})
+                assert (401, "Bearer") == (answer.status, answer.headers.get("WWW-Authenticate")), flaw
+                assert ["authentication_wrong_credentials"] == answer.codes, flaw
+                assert request.path.partition("?")[0] == answer.body["instance"], flaw
+    assert before == await events(connection)
+
+
+@pytest.mark.parametrize("route", OPEN, ids=[f"{route.method} {route.path}" for route in OPEN])
+async def test_what_is_public_asks_for_no_token_and_looks_at_none(api: Api, settings: Settings, route: Route) -> None:
+    row = row_of(route)
+
+    for version in VERSIONS[:1] if route in UNVERSIONED else VERSIONS:
+        for header in (await misfits(api, settings, row)).values():
+            given = {} if header is None else {"Authorization": header}
+            answer = await answered(api, request_for(route, version, "", ""), None, headers=given)
+            assert 200 == answer.status
+
+
+async def test_who_is_not_known_does_not_learn_what_is_wrong_with_a_request(api: Api) -> None:
+    """Neither that an id is none, nor that a body is, nor that its type is not JSON."""
+    for route in GUARDED:
+        prefix = "" if route in UNVERSIONED else f"/{VERSIONS[0]}"
+        answer = await api.nobody.call(route.method, prefix + route.path.replace("{id}", "none"), data=b"{")
+        assert 401 == answer.status, route
+
+
+# What a customer finds by other ways than an id
+
+
+async def pages(api: Api, path: str) -> list[tuple[str, list[str]]]:
+    """All pages, each with the path that leads to it, and the ids that are on it."""
+    found = []
+    while path:
+        answer = await api.get(path)
+        found.append((path, [item["id"] for item in answer.body]))
+        link = re.fullmatch(r'<([^>]+)>; rel="next"', answer.headers.get("Link", ""))
+        path = link[1] if link else ""
+    return found
+
+
+async def test_a_customer_finds_no_account_of_another_by_any_cursor(api: Api) -> None:
+    """Lesson 35."""
+    caller = await party(api, "customer")
+    as_caller = replace(api, token=caller.access_token)
+    own = {(await api.new_account(caller.user["id"]))["id"] for _ in range(2)}
+    for _ in range(3):
+        await api.new_account()
+
+    everything = await pages(api, "/v1/accounts?limit=1")
+
+    assert own < {account_id for _, ids in everything for account_id in ids}
+    assert own == {account["id"] for account in (await as_caller.get("/v1/accounts")).body}
+    for path, _ in everything:
+        seen = await as_caller.get(path.replace("limit=1", "limit=200"))
+        assert {account["id"] for account in seen.body} <= own
+
+
+@pytest.mark.parametrize("member", ["user_id", "owner_id", "id"])
+async def test_a_customer_cannot_ask_for_the_list_of_another(api: Api, member: str) -> None:
+    """Lesson 35."""
+    caller, other = await party(api, "customer"), await api.new_account()
+
+    answer = await replace(api, token=caller.access_token).get(f"/v1/accounts?{member}={other['user_id']}")
+
+    assert (200, []) == (answer.status, answer.body)
+
+
+async def test_a_user_finds_no_session_of_another_by_any_cursor(api: Api) -> None:
+    """Lesson 35."""
+    caller, other = await party(api, "customer"), await api.new_user()
+    as_caller = replace(api, token=caller.access_token)
+    for _ in range(3):
+        await login(api, other)
+
+    links = [link for link, _ in await pages(api, f"/v1/auth/sessions?user_id={other['id']}&limit=1")][1:]
+
+    assert 2 == len(links)
+    for link in links:
+        assert 403 == (await as_caller.get(link)).status
+        seen = await as_caller.get(f"/v1/auth/sessions?before={link.partition('before=')[2]}")
+        assert {caller.user["id"]} >= {session["user_id"] for session in seen.body}
+
+
+@pytest.mark.parametrize("role", ["admin", "auditor", "customer"])
+async def test_an_id_of_another_kind_is_as_if_it_were_not_there(api: Api, role: str) -> None:
+    """Lesson 35: by its id one can have any stream, but none is taken for what it is not."""
+    caller = await party(api, role)
+    routes = {
+        kind: next(route for route in ROUTES if key(route) == ("GET", path))
+        for kind, path in (
+            ("user", "/users/{id}"),
+            ("account", "/accounts/{id}"),
+            ("transaction", "/transactions/{id}"),
+        )
+    }
+    ids = {kind: await resource_of(api, route, caller.user) for kind, route in routes.items()}
+
+    for kind, route in routes.items():
+        nothing = str(new_id())
+        missing = await answered(api, request_for(route, "v1", nothing, ""), caller.access_token)
+        for wrong in {*ids.values()} - {ids[kind]}:
+            answer = await answered(api, request_for(route, "v1", wrong, ""), caller.access_token)
+            assert comparable(missing, nothing) == comparable(answer, wrong)
+            assert 404 == answer.status
+
+
+@pytest.mark.parametrize("role", ["auditor", "customer", "guest"])
+async def test_nobody_gets_the_answer_to_the_request_of_another_by_its_key(api: Api, role: str) -> None:
+    """Lesson 35: the same request under the same key, sent by somebody else, is another one."""
+    caller, sink = await party(api, role), (await api.new_account())["id"]
+    for number, route in enumerate(route for route in ROUTES if route.method == "POST"):
+        row = row_of(route)
+        if row.token != ACCESS or route.path == "/auth/revoke-all":
+            continue
+        one = {"Idempotency-Key": f"key-{number}"}
+        request = request_for(route, "v1", await resource_of(api, route, await api.new_user()), sink)
+        first = await answered(api, request, api.token, headers=one)
+        second = await answered(api, request, caller.access_token, headers=one)
+
+        assert first.status < 300, route
+        assert getattr(row.others or row.own, role) == second.status >= 400
+        assert "Idempotent-Replayed" not in second.headers

@@ -1,0 +1,218 @@
+"""Tables are made anew while clients read and write, and none of them notices. Lessons 12, 13 and 14."""
+
+import asyncio
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from ledger import store
+from ledger.events import fold
+from ledger.events.accounts import Account
+from ledger.projections import INLINE
+from ledger.projections.rebuild import Outcome, rebuild
+from ledger.settings import Settings
+from tests.controls import ADMIN_PASSWORD, a_transfer, a_user
+from tests.processes import Ledger, ledger, until
+
+ALL = [projection.name for projection in INLINE]
+CLIENTS = 16
+ACCOUNTS = 12
+BALANCE_CENTS = 1_000_000
+
+
+@dataclass
+class Crowd:
+    """Clients that do all kinds of things until they are told to stop."""
+
+    session: aiohttp.ClientSession
+    url: str
+    accounts: list[str] = field(default_factory=list)
+    transfers: list[str] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    faults: list[Any] = field(default_factory=list)
+    stopped: bool = False
+
+    async def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        async with self.session.request(method, f"{self.url}/v1{path}", json=body, headers=headers) as response:
+            answer = await response.json() if response.content_type.endswith("json") else None
+        self.statuses[response.status] += 1
+        if response.status not in {200, 201, 204}:
+            self.faults.append((method, path, response.status, answer))
+        return answer
+
+    async def start(self) -> None:
+        pair = await self.call("POST", "/auth/login", {"username": "admin", "password": ADMIN_PASSWORD})
+        self.session.headers["Authorization"] = f"Bearer {pair['access_token']}"
+        user = await self.call("POST", "/users", a_user())
+        for _ in range(ACCOUNTS):
+            body = {"user_id": user["id"], "balance_cents": BALANCE_CENTS}
+            self.accounts.append((await self.call("POST", "/accounts", body))["id"])
+
+    async def keep_on(self, seed: int) -> None:
+        """One client."""
+        chance = random.Random(seed)  # noqa: S311
+        while not self.stopped:
+            await self.act(chance)
+
+    async def act(self, chance: random.Random) -> None:
+        match chance.choices(("transfer", "read", "list", "open", "session"), (60, 20, 10, 8, 2))[0]:
+            case "transfer":
+                made = await self.call(
+                    "POST", "/transactions/transfer", a_transfer(*chance.sample(self.accounts, 2), 7)
+                )
+                self.transfers.append(made["id"])
+                await self.call("GET", f"/transactions/{made['id']}")  # what was written is there
+            case "read":
+                await self.call("GET", f"/accounts/{chance.choice(self.accounts)}")
+            case "list":
+                await self.call("GET", chance.choice(("/accounts", "/users", "/auth/sessions")))
+            case "open":
+                user = await self.call("POST", "/users", a_user())
+                await self.call("POST", "/accounts", {"user_id": user["id"], "balance_cents": 0})
+                await self.call("DELETE", f"/users/{user['id']}") if chance.random() < 0.3 else None
+            case _:
+                credentials = {"username": "admin", "password": ADMIN_PASSWORD}
+                pair = await self.call("POST", "/auth/login", credentials)
+                rotated = await self.call("POST", "/auth/refresh", Authorization=f"Bearer {pair['refresh_token']}")
+                await self.call("POST", "/auth/logout", Authorization=f"Bearer {rotated['refresh_token']}")
+
+
+@asynccontextmanager
+async def at_work(running: Ledger) -> AsyncIterator[Crowd]:
+    """Clients of a service, at work."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session:
+        crowd = Crowd(session, await running.url())
+        await crowd.start()
+        clients = [asyncio.create_task(crowd.keep_on(number)) for number in range(CLIENTS)]
+        try:
+            yield crowd
+        finally:
+            crowd.stopped = True
+            await asyncio.gather(*clients)
+
+
+@pytest.fixture
+def variables(settings: Settings) -> dict[str, str]:
+    return {**settings.environment(), "SERVICE_PORT": "0"}
+
+
+async def check_nothing_is_lost_or_doubled(crowd: Crowd, connection: Any, settings: Settings) -> None:
+    """By the events themselves, which no projection has touched, and by a comparison of all rows."""
+    events = await store.read_log(connection, limit=1_000_000)
+    topics = Counter(type(row.event).__name__ for row in events)
+    streams: dict[Any, list[Any]] = {}
+    for row in events:
+        streams.setdefault(row.stream_id, []).append(row.event)
+    folded = {key: fold(rows) for key, rows in streams.items()}
+    balances = {key: state.balance_cents for key, state in folded.items() if isinstance(state, Account)}
+    assert balances == dict(await connection.fetch("SELECT id, balance_cents FROM accounts"))
+    entries = await connection.fetchrow("SELECT count(*), sum(amount_cents)::bigint FROM entries")
+    assert (topics["AccountDebited"] + topics["AccountCredited"], 0) == tuple(entries)
+    assert topics["MoneyTransferred"] == await connection.fetchval("SELECT count(*) FROM transfers")
+    assert topics["UserCreated"] - topics["UserDeleted"] == await connection.fetchval("SELECT count(*) FROM users")
+    assert topics["TokensIssued"] == await connection.fetchval("SELECT count(*) FROM sessions")
+    pairs = topics["TokensIssued"] + topics["TokensRotated"]
+    assert 2 * pairs == await connection.fetchval("SELECT count(*) FROM tokens")
+    assert [] == crowd.faults
+    assert 0 == (await rebuilt(settings, dry_run=True)).differing
+
+
+async def rebuilt(settings: Settings, **options: Any) -> Outcome:
+    given = {"dry_run": False, "keep_old": False, "batch": 500, "report": lambda _: None, **options}
+    return await rebuild(settings, ALL, **given)
+
+
+async def more(crowd: Crowd, count: int) -> None:
+    """So many more transfers."""
+    enough = len(crowd.transfers) + count
+    await until(lambda: crowd.faults or len(crowd.transfers) >= enough)
+    assert [] == crowd.faults
+
+
+async def test_all_tables_are_swapped_while_clients_read_and_write(
+    variables: dict[str, str], settings: Settings, connection: Any, tmp_path: Path
+) -> None:
+    """Lesson 13: a rebuild that races the live projection, or that holds the service down.
+
+    Every worker has prepared its statements before the first swap, so later ones meet plans of tables that are gone.
+    """
+    with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
+        async with at_work(running) as crowd:
+            await more(crowd, 100)
+            for number in range(3):
+                outcome = await rebuilt(settings, keep_old=number % 2 == 0)
+                assert (True, 0) == (outcome.swapped, outcome.differing), outcome.differences
+                await more(crowd, 50)
+        await check_nothing_is_lost_or_doubled(crowd, connection, settings)
+        assert 0 == await running.stop()
+    assert not [line for line in running.lines if '"error"' in line or "Traceback" in line]
+
+
+async def position(connection: Any) -> int:
+    """That an unfinished rebuild has reached."""
+    return await connection.fetchval("SELECT coalesce(max(position), 0) FROM rebuilds")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+async def test_a_rebuild_that_is_killed_goes_on_where_it_was(
+    variables: dict[str, str], settings: Settings, connection: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Lesson 14: a checkpoint that is written in another transaction than its effect."""
+    arguments = ("projections", "rebuild", "--all", "--batch", "2")
+    with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
+        async with at_work(running) as crowd:
+            await more(crowd, 100)
+            before = await connection.fetchval("SELECT 'accounts'::regclass::oid")
+            with ledger(tmp_path / "killed", *arguments, **variables) as killed:
+                await until(lambda: passed(connection, 100))
+                killed.send(number)
+                assert (-9 if number == signal.SIGKILL else 1) == await killed.status()
+            assert before == await connection.fetchval("SELECT 'accounts'::regclass::oid")
+            assert number == signal.SIGKILL or "the same command goes on from here" in killed.lines[-1]
+            reached = await position(connection)
+            await more(crowd, 20)
+            outcome = await rebuilt(settings)
+            assert reached <= (outcome.resumed_from or 0)
+            assert (True, 0) == (outcome.swapped, outcome.differing), outcome.differences
+            await more(crowd, 20)
+        await check_nothing_is_lost_or_doubled(crowd, connection, settings)
+
+
+async def passed(connection: Any, at: int) -> bool:
+    return await position(connection) > at
+
+
+async def waits(connection: Any) -> bool:
+    """Whether a swap waits for a lock on the live tables."""
+    return await connection.fetchval(
+        """SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'accounts'::regclass AND NOT granted
+                                                  AND mode = 'AccessExclusiveLock')"""
+    )
+
+
+async def test_readers_are_not_held_up_by_a_swap_that_has_to_wait(
+    variables: dict[str, str], settings: Settings, connection: Any, tmp_path: Path
+) -> None:
+    """A query that does not end keeps the swap out; all others pass, and the swap comes once it has ended."""
+    with ledger(tmp_path / "service", "serve", **variables) as running:
+        async with at_work(running) as crowd:
+            await more(crowd, 100)
+            reading = connection.transaction()
+            await reading.start()
+            await connection.execute("SELECT FROM accounts")
+            swapping = asyncio.create_task(rebuilt(settings))
+            await until(lambda: waits(connection))
+            await more(crowd, 100)
+            assert not swapping.done()
+            await reading.rollback()
+            outcome = await swapping
+            assert (True, 0) == (outcome.swapped, outcome.differing)
+        await check_nothing_is_lost_or_doubled(crowd, connection, settings)

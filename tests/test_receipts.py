@@ -1,0 +1,235 @@
+"""Receipts: who has one and the public key needs nobody's word, and nobody can make one up or change one."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ledger.events import StoredRow
+from ledger.ids import new_id
+from ledger.keys import Key, private_key, public_pem
+from ledger.seals import blocks, receipts
+from ledger.seals.blocks import Block
+from ledger.seals.receipts import FORMAT, InvalidReceiptError, Receipt, SealMismatchError
+from ledger.seals.sealing import sealing as seal_meanwhile
+from ledger.settings import Settings
+from tests.controls import NOBODY, Api
+from tests.processes import ledger, until
+from tests.sealed import a_key_file
+from tests.test_errors_over_http import assert_is_problem
+
+Serve = Callable[[Settings], Awaitable[Api]]
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+NO_SERVERS = {"DATABASE_URL": "nonsense", "REDIS_URL": "nonsense", "JWT_SECRET": "x"}  # settings that cannot be read
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    return a_key_file(tmp_path / "seal-key.pem")
+
+
+@pytest.fixture
+def key(key_file: Path) -> Key:
+    return private_key(key_file)
+
+
+def rows(count: int) -> list[StoredRow]:
+    return [StoredRow(new_id(), 1, "NameClaimed", b'{"n":1}', 2 * n + 1, NOW, new_id()) for n in range(count)]
+
+
+def sealed(some: list[StoredRow], key: Key) -> Block:
+    return blocks.seal(new_id(), None, some, sealed_at=NOW, key=key)
+
+
+def receipt_of(some: list[StoredRow], key: Key, *indices: int) -> bytes:
+    block = sealed(some, key)
+    return msgspec.json.encode(Receipt(FORMAT, [receipts.prove(block, some[index]) for index in indices]))
+
+
+def is_valid(raw: bytes, key: Key) -> bool:
+    try:
+        receipts.check(raw, {key.kid: key})
+    except InvalidReceiptError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8])
+def test_the_receipt_of_every_event_of_a_block_holds(count: int, key: Key) -> None:
+    some = rows(count)
+    raw = receipt_of(some, key, *range(count))
+    assert some == [proof.event.row() for proof in receipts.check(raw, {key.kid: key}).proofs]
+
+
+def test_a_receipt_in_which_any_byte_was_changed_proves_nothing(key: Key) -> None:
+    raw = receipt_of(rows(5), key, 2)
+    assert is_valid(raw, key)
+    for index in range(len(raw)):
+        for replaced in {raw[index] ^ 1, raw[index] ^ 0x20, ord("0"), ord("A"), ord(" ")} - {raw[index]}:
+            assert not is_valid(raw[:index] + bytes([replaced]) + raw[index + 1 :], key), (index, replaced)
+
+
+def test_a_receipt_has_one_spelling(key: Key) -> None:
+    raw = receipt_of(rows(3), key, 1)
+    members = msgspec.json.decode(raw)
+    reordered = dict(reversed(members.items()))
+    twice = raw[:-1] + b',"format":"' + FORMAT.encode() + b'"}'
+    more = msgspec.json.encode({**members, "more": 1})
+    for other in (raw + b"\n", b" " + raw, raw[:-1], b"", b"\xff", b"[]", msgspec.json.encode(reordered), twice, more):
+        assert not is_valid(other, key)
+    for member in ("proofs", "format"):
+        assert not is_valid(msgspec.json.encode({**members, member: []}), key)
+
+
+def test_a_time_without_a_zone_is_refused(key: Key) -> None:
+    raw = receipt_of(rows(3), key, 1)
+    assert 2 == raw.count(b"T12:00:00Z")
+    assert not is_valid(raw.replace(b"T12:00:00Z", b"T12:00:00", 1), key)
+    assert not is_valid(raw.replace(b"T12:00:00Z", b"T12:00:00"), key)
+
+
+def test_parts_of_two_receipts_do_not_make_a_third(key: Key) -> None:
+    some = rows(6)
+    first, second = (msgspec.json.decode(receipt_of(some, key, index))["proofs"][0] for index in (1, 4))
+    for member in first:
+        mixed = msgspec.json.encode({"format": FORMAT, "proofs": [{**first, member: second[member]}]})
+        assert (first[member] == second[member]) == is_valid(mixed, key), member
+
+
+def test_a_receipt_that_another_key_signed_proves_nothing(key: Key, tmp_path: Path) -> None:
+    another = private_key(a_key_file(tmp_path / "another.pem"))
+    assert not is_valid(receipt_of(rows(2), another, 0), key)
+
+
+def test_no_receipt_is_made_of_an_event_that_is_not_what_was_sealed(key: Key) -> None:
+    some = rows(3)
+    block = sealed(some, key)
+    for wrong, row in ((block, some[1]._replace(state=b"{}")), (block._replace(leaves=block.leaves[:2]), some[1])):
+        with pytest.raises(SealMismatchError):
+            receipts.prove(wrong, row)
+
+
+# Over HTTP.
+
+
+@pytest.fixture
+async def sealing(serve: Serve, settings: Settings, key_file: Path) -> AsyncIterator[Api]:
+    """A service whose log is sealed, at once."""
+    sealed = settings.model_copy(update={"ledger_seal_key_file": key_file, "ledger_seal_seconds": 0.01})
+    async with seal_meanwhile(sealed):
+        yield await serve(sealed)
+
+
+async def receipt(api: Api, path: str) -> bytes:
+    """The bytes of a receipt, as soon as there is one."""
+
+    async def given() -> bytes | None:
+        async with api.client.get(path, headers={"Authorization": f"Bearer {api.token}"}) as response:
+            assert response.status in {200, 409}, await response.text()
+            return await response.read() if response.status == 200 else None
+
+    raw: bytes = await until(given)
+    return raw
+
+
+async def test_a_transfer_has_a_receipt_that_can_be_checked_elsewhere(sealing: Api, key: Key) -> None:
+    source, destination = await sealing.new_account(balance_cents=100), await sealing.new_account()
+    made = (await sealing.transfer(source, destination, 7)).body
+    (proof,) = receipts.check(await receipt(sealing, f"/v1/transactions/{made['id']}/proof"), {key.kid: key}).proofs
+    said = msgspec.json.decode(proof.event.state)
+    assert (made["id"], "MoneyTransferred") == (str(proof.event.originator_id), proof.event.topic)
+    assert (source["id"], 7) == (said["source_account_id"], said["amount_cents"])
+
+
+async def test_an_account_has_a_receipt_for_each_of_its_versions(sealing: Api, key: Key) -> None:
+    account = await sealing.new_account(balance_cents=100)
+    await sealing.transfer(account, await sealing.new_account(), 7)
+    path = f"/v1/accounts/{account['id']}/proof"
+    found = [
+        receipts.check(await receipt(sealing, f"{path}{query}"), {key.kid: key}).proofs[0].event
+        for query in ("?at_version=1", "?at_version=2", "")
+    ]
+    assert ["AccountOpened", "AccountCredited", "AccountDebited"] == [event.topic for event in found]
+    assert 93 == msgspec.json.decode(found[2].state)["balance_cents"]
+    assert_is_problem(await sealing.get(f"{path}?at_version=4"), 404, "resource_not_found", "resource_not_found")
+    for text in ("0", "-1", "1.0", "x", str(2**63)):
+        assert ["/at_version"] == (await sealing.get(f"{path}?at_version={text}")).pointers
+
+
+async def test_receipts_are_for_those_who_may_read_what_they_prove(sealing: Api) -> None:
+    """Lesson 35."""
+    payer, stranger = await sealing.as_new_user("customer"), await sealing.as_new_user("customer")
+    auditor, guest = await sealing.as_new_user("auditor"), await sealing.as_new_user("guest")
+    account = await sealing.new_account(payer.user_id, balance_cents=100)
+    made = (await payer.transfer(account, await sealing.new_account(), 7)).body
+    paths = [f"/v1/transactions/{made['id']}/proof", f"/v1/accounts/{account['id']}/proof"]
+    for path, code in zip(paths, ("transaction_not_found", "resource_not_found"), strict=True):
+        await receipt(sealing, path)
+        statuses = [(await api.get(path)).status for api in (payer, auditor, guest)]
+        assert [200, 200, 403] == statuses
+        assert_is_problem(await stranger.get(path), 404, code, "resource_not_found")
+        assert_is_problem(
+            await sealing.get(path.replace(made["id"], NOBODY).replace(account["id"], NOBODY)),
+            404,
+            code,
+            "resource_not_found",
+        )
+        assert 401 == (await sealing.nobody.get(path)).status
+
+
+async def test_who_asks_too_early_is_told_when_to_ask_again(serve: Serve, settings: Settings, key_file: Path) -> None:
+    update = {"ledger_seal_key_file": key_file, "ledger_seal_seconds": 3600}
+    api = await serve(settings.model_copy(update=update))
+    account = await api.new_account()
+    answer = await api.get(f"/v1/accounts/{account['id']}/proof")
+    assert_is_problem(answer, 409, "not_sealed_yet", "conflict")
+    assert "3600" == answer.headers["Retry-After"]
+
+
+async def test_who_asks_a_service_that_does_not_seal_is_not_told_to_ask_again(api: Api) -> None:
+    account = await api.new_account()
+    answer = await api.get(f"/v1/accounts/{account['id']}/proof")
+    assert_is_problem(answer, 409, "sealing_inactive", "conflict")
+    assert "Retry-After" not in answer.headers
+    assert {"keys": []} == (await api.nobody.get("/.well-known/ledger-seal.json")).body
+
+
+async def test_anybody_can_have_the_key(sealing: Api, key: Key) -> None:
+    answer = await sealing.nobody.get("/.well-known/ledger-seal.json")
+    (published,) = answer.body["keys"]
+    assert {**(key.public or {})} == published
+    assert "d" not in published  # RFC 8037, section 2: the private part
+
+
+# On the command line, with nothing else.
+
+
+def prepare(folder: Path, raw: bytes, pem: str) -> None:
+    folder.mkdir()
+    (folder / "receipt.json").write_bytes(raw)
+    (folder / "key.pem").write_text(pem)
+
+
+async def checked(folder: Path, raw: bytes, pem: str) -> tuple[int, str, str]:
+    """The exit status of `check-receipt`, and what it says, where no server and no setting is of use."""
+    prepare(folder, raw, pem)
+    arguments = ("audit", "check-receipt", "receipt.json", "--public-key", "key.pem")
+    with ledger(folder, *arguments, **NO_SERVERS) as running:
+        return await running.status(), running.output.read_text(), running.log.read_text()
+
+
+async def test_a_receipt_is_checked_without_a_database_and_it_is_said_what_it_proves(tmp_path: Path, key: Key) -> None:
+    """Lesson 18: verification that needs the very database it distrusts."""
+    some = rows(3)
+    raw = receipt_of(some, key, 1)
+    status, said, _ = await checked(tmp_path / "good", raw, public_pem(key))
+    assert (0, True) == (status, f"NameClaimed, version 1 of stream {some[1].originator_id}" in said)
+    assert "Not proven" in said
+    changed = raw.replace(b'"leaf_index":1', b'"leaf_index":2')
+    status, said, error = await checked(tmp_path / "bad", changed, public_pem(key))
+    assert (1, "") == (status, said)
+    assert error == "ledger: the receipt proves nothing: the event at position 3 is not in block 1\n"
+    status, _, error = await checked(tmp_path / "no-key", raw, "nothing")
+    assert (2, True) == (status, "key.pem: must be a PEM file" in error)

@@ -1,0 +1,85 @@
+"""`ledger audit`, as far as it is about seals: what it says, and its exit status."""
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.ids import new_id
+from ledger.keys import private_key, public_pem
+from ledger.settings import Settings
+from tests.processes import ledger
+from tests.sealed import INSERT, a_key_file
+
+Ran = tuple[int, str, str]  # the exit status, standard output and standard error
+Audit = Callable[..., Awaitable[Ran]]
+COUNT = 7
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    return a_key_file(tmp_path / "seal-key.pem")
+
+
+@pytest.fixture
+async def audit(settings: Settings, connection: Any, tmp_path: Path) -> Audit:
+    """Runs `ledger audit` on a ledger with some events."""
+    for _ in range(COUNT):
+        await connection.execute(INSERT, new_id())
+
+    async def ran(*arguments: str, **variables: str) -> Ran:
+        given = {**settings.environment(), "LEDGER_SEAL_EVENTS": "3", **variables}
+        with ledger(tmp_path / f"run-{new_id()}", "audit", *arguments, **given) as running:
+            return await running.status(), running.output.read_text(), running.log.read_text()
+
+    return ran
+
+
+async def test_what_was_sealed_is_verified_and_compared_with_exported_heads(
+    audit: Audit, connection: Any, key_file: Path, tmp_path: Path
+) -> None:
+    key = {"LEDGER_SEAL_KEY_FILE": str(key_file)}
+    assert (0, f"sealed {COUNT} events\n") == (await audit("seal", **key))[:2]
+    _, exported, _ = await audit("export-heads")
+    heads, pem = tmp_path / "heads", tmp_path / "public.pem"
+    heads.write_text(exported)
+    _, published, _ = await audit("seal-key", **key)
+    pem.write_text(published)
+    assert public_pem(private_key(key_file)) == published
+
+    options = ("--against", str(heads), "--public-key", str(pem), "--json")
+    status, said, _ = await audit("verify-seals", *options)
+    expected = {"blocks": 3, "events": COUNT, "heads_compared": 3, "unsealed_events": 0, "findings": []}
+    assert (0, expected) == (status, json.loads(said))
+
+    await connection.execute("ALTER TABLE stored_events DISABLE TRIGGER USER")
+    await connection.execute("UPDATE stored_events SET state = state || ' ' WHERE notification_id = 5")
+    status, said, _ = await audit("verify-seals", **key)
+    assert (1, "block 2, position 5: the event was changed") == (status, said.splitlines()[0])
+    status, said, _ = await audit("verify-seals", *options)
+    finding = {"block": 2, "position": 5, "problem": "the event was changed"}
+    assert (1, [finding]) == (status, json.loads(said)["findings"])
+
+
+async def test_the_status_shows_by_how_much_the_seals_lag_behind(audit: Audit) -> None:
+    status, said, _ = await audit("seal-status", "--json")
+    shown = json.loads(said)
+    assert (0, COUNT, 0) == (status, shown["unsealed_events"], shown["sealed_position"])
+    assert shown["oldest_unsealed_at"].endswith("Z")
+    assert f"unsealed events: {COUNT}\n" in (await audit("seal-status"))[1]
+
+
+async def test_nothing_is_sealed_or_verified_without_a_key(audit: Audit) -> None:
+    """Whose signatures count must not be left to the database."""
+    for command in ("seal", "verify-seals", "seal-key"):
+        status, said, error = await audit(command)
+        assert (2, "", True) == (status, said, "LEDGER_SEAL_KEY_FILE" in error)
+
+
+async def test_what_is_no_file_of_heads_is_refused(audit: Audit, tmp_path: Path) -> None:
+    (tmp_path / "heads").write_text("{}\n")
+    for name, problem in (("heads", "this is no file of heads"), ("none", "No such file")):
+        status, _, error = await audit("verify-seals", "--against", str(tmp_path / name))
+        assert (2, True) == (status, problem in error)

@@ -1,0 +1,182 @@
+"""Sealing while others write, seal and crash: every event is sealed once, and the chain is one. Lesson 18."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from structlog.testing import capture_logs
+
+from ledger.batch import Origin
+from ledger.cli.seals import tell_if_off
+from ledger.commands.transfers import TransferMoney
+from ledger.database import connect
+from ledger.ids import new_id
+from ledger.runtime import Runtime
+from ledger.seals import sealing, table
+from ledger.seals.sealing import Sealer
+from ledger.seals.verifying import verify
+from ledger.settings import Settings, SettingsError
+from tests.processes import ledger, until
+from tests.sealed import BLOCK, INSERT, Sealed, a_key_file, a_ledger
+
+WAITS = """SELECT true FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    return a_key_file(tmp_path / "seal-key.pem")
+
+
+@pytest.fixture
+async def unsealed(settings: Settings, runtime: Runtime, connection: Any, key_file: Path) -> AsyncIterator[Sealed]:
+    async with a_ledger(settings, runtime, connection, key_file) as found:
+        yield found
+
+
+@pytest.fixture
+async def sealed(unsealed: Sealed) -> Sealed:
+    await unsealed.seal()
+    return unsealed
+
+
+async def test_nothing_is_sealed_past_a_writer_who_can_still_commit_a_smaller_position(
+    settings: Settings, sealed: Sealed
+) -> None:
+    """Lesson 18, and decision 2 even for those who switch its trigger off: their order of commits is any."""
+    late, early = await connect(settings), await connect(settings)
+    for writer in (late, early):
+        await writer.execute("SET session_replication_role = replica; BEGIN")
+        await writer.execute(INSERT, new_id())
+    await early.execute("COMMIT")
+    sealing_now = asyncio.create_task(sealed.seal())
+    await until(lambda: waits_for_writers(late))
+    assert not sealing_now.done()
+    await late.execute("COMMIT")
+    assert 2 == await sealing_now
+    assert [] == await sealed.findings()
+    assert len(await sealed.rows()) == sum(head.block.count for head in await sealed.heads())
+    for writer in (late, early):
+        await writer.close()
+
+
+async def waits_for_writers(connection: Any) -> bool:
+    """Whether somebody is looking for writers; `pg_stat_activity` stands still within a transaction."""
+    await connection.execute("SELECT pg_stat_clear_snapshot()")
+    return bool(
+        await connection.fetchval(
+            """SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                              AND pid <> pg_backend_pid() AND query LIKE 'SELECT EXISTS (SELECT virtualtransaction%')"""
+        )
+    )
+
+
+async def test_a_writer_who_never_ends_is_not_waited_for_without_end(
+    settings: Settings, sealed: Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lesson 36."""
+    monkeypatch.setattr(sealing, "PATIENCE_SECONDS", 0.05)
+    writer = await connect(settings)
+    await writer.execute("SET session_replication_role = replica; BEGIN")
+    await sealed.connection.execute(INSERT, new_id())
+    await writer.execute("LOCK TABLE stored_events IN ROW EXCLUSIVE MODE")
+    with pytest.raises(TimeoutError):
+        await sealed.seal()
+    await writer.close()
+    await until(sealed.seal)
+    assert [] == await sealed.findings()
+
+
+async def test_several_who_seal_while_several_write_leave_one_chain_over_every_event(
+    settings: Settings, runtime: Runtime, unsealed: Sealed
+) -> None:
+    done = asyncio.Event()
+
+    async def keep_sealing() -> None:
+        connection, sealer = await connect(settings), Sealer(unsealed.ledger_id, unsealed.key, limit=BLOCK)
+        while not done.is_set():
+            await sealer.seal(connection, wait=False)
+        await connection.close()
+
+    async def keep_inserting() -> None:
+        connection = await connect(settings)
+        for number in range(40):
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute(INSERT, new_id())
+            await (transaction.rollback() if number % 5 == 0 else transaction.commit())
+        await connection.close()
+
+    async def keep_transferring() -> None:
+        for _ in range(20):
+            await runtime.committer.submit(TransferMoney(new_id(), *unsealed.accounts, 1), Origin(new_id()))
+
+    sealers = [asyncio.create_task(keep_sealing()) for _ in range(3)]
+    await asyncio.gather(keep_inserting(), keep_inserting(), keep_transferring())
+    done.set()
+    await asyncio.gather(*sealers)
+    await unsealed.seal()
+    report = await verify(unsealed.pool, {unsealed.key.kid: unsealed.key})
+    assert (0, []) == (report.unsealed_events, report.findings)
+    assert len(await unsealed.rows()) == report.events
+
+
+async def test_a_kill_in_the_middle_leaves_a_chain_that_goes_on(
+    settings: Settings, unsealed: Sealed, key_file: Path, tmp_path: Path
+) -> None:
+    """Lesson 14: a block is there as a whole or not at all."""
+    variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file), "LEDGER_SEAL_EVENTS": "3"}
+    await unsealed.connection.execute(
+        """CREATE FUNCTION stop_at_the_third() RETURNS trigger LANGUAGE plpgsql AS $$
+           BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
+           CREATE TRIGGER stop AFTER INSERT ON seals FOR EACH ROW WHEN (NEW.number = 3)
+           EXECUTE FUNCTION stop_at_the_third();
+           SELECT pg_advisory_lock(7)"""
+    )
+    with ledger(tmp_path / "killed", "audit", "seal", **variables) as killed:
+        await until(lambda: unsealed.pool.fetchval(WAITS))
+        killed.process.kill()
+        killed.process.wait()
+    await unsealed.connection.execute("SELECT pg_advisory_unlock(7)")
+    await unsealed.seal()
+    assert [] == await unsealed.findings()
+    assert [3, 3, BLOCK] == [head.block.count for head in await unsealed.heads()][:3]
+
+
+# As part of a service.
+
+
+async def test_a_service_with_a_key_seals_by_itself_and_says_how_far_it_is(
+    settings: Settings, unsealed: Sealed, key_file: Path
+) -> None:
+    update = {"ledger_seal_key_file": key_file, "ledger_seal_seconds": 0.01, "ledger_seal_events": BLOCK}
+    before = await table.status(unsealed.pool)
+    async with sealing.sealing(settings.model_copy(update=update)):
+        await until(unsealed.is_whole)
+    after = await table.status(unsealed.pool)
+    assert (0, 0, len(await unsealed.rows())) == (before.blocks, before.sealed_position, before.unsealed_events)
+    assert (after.last_position, None) == (after.sealed_position, after.oldest_unsealed_at)
+    assert [] == await unsealed.findings()
+
+
+def test_a_key_that_cannot_sign_seals_stops_the_start(tmp_path: Path) -> None:
+    """The message names the variable, and nothing of the file."""
+    nonsense, rsa = tmp_path / "nonsense.pem", tmp_path / "rsa.pem"
+    nonsense.write_text("not a key")
+    rsa.write_bytes(generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    for path in (nonsense, rsa, tmp_path / "none"):
+        with pytest.raises(SettingsError, match=r"^LEDGER_SEAL_KEY_FILE: must be "):
+            Settings.load(_env_file=None, ledger_seal_key_file=path)
+
+
+def test_a_start_without_a_key_says_in_one_line_that_nothing_is_sealed(settings: Settings, key_file: Path) -> None:
+    with capture_logs() as said:
+        tell_if_off(settings.model_copy(update={"ledger_seal_key_file": key_file}))
+        assert [] == said
+        tell_if_off(settings)
+    (line,) = said
+    assert "LEDGER_SEAL_KEY_FILE" in line["event"]

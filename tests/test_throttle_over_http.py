@@ -1,0 +1,389 @@
+"""Login throttling, as it is met from outside: by those who guess, by the owner, and when the fault is the service's.
+
+Which attempts are counted, and where, is tested in `test_throttle.py`. Lesson 30.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from multidict import CIMultiDict
+from pydantic import SecretStr
+
+from ledger import credentials, throttle
+from ledger.credentials import Passwords
+from ledger.settings import Settings
+from tests.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api
+from tests.processes import until
+
+Serve = Callable[[Settings], Awaitable[Api]]
+
+LOGIN = "/v1/auth/login"
+HOME, ELSEWHERE, THIRD = "192.0.2.1", "198.51.100.7", "203.0.113.9"
+PER_ACCOUNT, PER_ADDRESS = 3, 5
+WRONG = "not the password"
+
+
+@pytest.fixture
+async def settings(settings: Settings) -> Settings:
+    """Low limits."""
+    limits = {"ledger_login_attempts_per_account": PER_ACCOUNT, "ledger_login_attempts_per_address": 1000}
+    return settings.model_copy(update=limits)
+
+
+@pytest.fixture
+async def proxied(serve: Serve, settings: Settings) -> Api:
+    """The API behind one proxy, which says from where a client comes."""
+    return await serve(settings.model_copy(update={"ledger_trusted_proxies": 1}))
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Valkey has all the time that it needs on a busy machine."""
+    monkeypatch.setattr(throttle, "TIMEOUT_SECONDS", 30)
+
+
+async def log_in(api: Api, username: str, password: str = PASSWORD, address: str | None = None) -> Answer:
+    headers = {} if address is None else {"X-Forwarded-For": address}
+    return await api.nobody.post(LOGIN, {"username": username, "password": password}, headers=headers)
+
+
+async def guess(api: Api, username: str, *addresses: str | None) -> list[int]:
+    """The statuses of wrong guesses, one after the other."""
+    return [(await log_in(api, username, WRONG, address)).status for address in addresses]
+
+
+def unlike_any_other(answer: Answer) -> dict[str, Any]:
+    """The body without what differs from one answer to the next."""
+    (entry,) = answer.body["errors"]
+    return {**answer.body, "errors": {name: entry[name] for name in entry.keys() - {"trace_id", "timestamp"}}}
+
+
+# What a guesser is told
+
+
+async def test_after_so_many_failures_a_login_is_told_to_wait(api: Api) -> None:
+    user = await api.new_user()
+
+    statuses = await guess(api, user["username"], *[None] * PER_ACCOUNT)
+    answer = await log_in(api, user["username"], WRONG)
+
+    assert [401] * PER_ACCOUNT == statuses
+    assert (429, ["rate_limited"]) == (answer.status, answer.codes)
+    assert "rate_limit" == answer.body["errors"][0]["kind"]
+    assert "application/problem+json" == answer.headers["Content-Type"]
+    assert answer.headers["X-Request-Id"] == answer.body["errors"][0]["trace_id"]
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+
+
+async def test_known_and_unknown_users_are_throttled_alike(api: Api) -> None:
+    """Lesson 30: neither when nor how it is said tells who exists."""
+    active, inactive = await api.new_user(), await api.new_user(active=False)
+
+    answers = {
+        username: [await log_in(api, username, WRONG) for _ in range(PER_ACCOUNT + 2)]
+        for username in (active["username"], inactive["username"], "nobody-at-all", "nobody\x00at-all")
+    }
+
+    known = [unlike_any_other(answer) for answer in answers[active["username"]]]
+    assert [401] * PER_ACCOUNT + [429] * 2 == [answer.status for answer in answers[active["username"]]]
+    for heard in answers.values():
+        assert known == [unlike_any_other(answer) for answer in heard]
+        assert all(50 <= int(answer.headers["Retry-After"]) <= 60 for answer in heard[PER_ACCOUNT:])
+        assert not any("WWW-Authenticate" in answer.headers for answer in heard[PER_ACCOUNT:])
+
+
+async def test_all_spellings_of_a_name_are_one_account(api: Api) -> None:
+    await api.new_user(username="Straße")
+
+    statuses = [await guess(api, spelling, None) for spelling in ("Straße", "STRASSE", "strasse", "sTRASSE")]
+
+    assert [[401], [401], [401], [429]] == statuses
+
+
+async def test_of_many_guesses_at_once_no_more_than_the_limit_are_tried(api: Api) -> None:
+    """Lesson 30: they are counted before the first of them has failed."""
+    user = await api.new_user()
+
+    answers = await asyncio.gather(*(log_in(api, user["username"], WRONG) for _ in range(30)))
+
+    assert [401] * PER_ACCOUNT + [429] * (30 - PER_ACCOUNT) == sorted(answer.status for answer in answers)
+
+
+async def test_a_throttled_login_looks_nothing_up_and_hashes_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lesson 30: a flood of logins must not starve everything else."""
+    user = await api.new_user()
+    done: list[str] = []
+    verify, find = Passwords.verify, credentials.find
+
+    async def counted_verify(self: Passwords, stored_hash: str | None, password: str) -> bool:
+        done.append("hashed")
+        return await verify(self, stored_hash, password)
+
+    async def counted_find(reader: Any, username: str) -> Any:
+        done.append("looked up")
+        return await find(reader, username)
+
+    monkeypatch.setattr(Passwords, "verify", counted_verify)
+    monkeypatch.setattr(credentials, "find", counted_find)
+
+    admitted = await guess(api, user["username"], *[None] * PER_ACCOUNT)
+    work_of_the_admitted = list(done)
+    throttled = [(await log_in(api, user["username"], password)).status for password in (WRONG, PASSWORD)]
+
+    assert ([401] * PER_ACCOUNT, [429, 429]) == (admitted, throttled)
+    assert ["looked up", "hashed"] * PER_ACCOUNT == work_of_the_admitted
+    assert work_of_the_admitted == done
+
+
+async def test_who_is_throttled_is_let_in_again_when_the_window_ends(serve: Serve, settings: Settings) -> None:
+    """Asking again in the meantime does not prolong it."""
+    api = await serve(settings.model_copy(update={"ledger_login_window_seconds": 2}))
+    user = await api.new_user()
+    await asyncio.gather(*(log_in(api, user["username"], WRONG) for _ in range(PER_ACCOUNT)))
+
+    refused = await log_in(api, user["username"])
+
+    async def is_let_in() -> bool:
+        return (await log_in(api, user["username"])).status == 200
+
+    assert (429, True) == (refused.status, refused.headers["Retry-After"] in {"1", "2"})
+    await until(is_let_in)
+
+
+# The owner
+
+
+async def test_while_a_stranger_is_throttled_even_the_right_password_is_refused_there(proxied: Api) -> None:
+    """Else the answer would tell the guesser which of many guesses was right."""
+    user = await proxied.new_user()
+    await guess(proxied, user["username"], *[ELSEWHERE] * PER_ACCOUNT)
+
+    answers = [await log_in(proxied, user["username"], PASSWORD, address) for address in (ELSEWHERE, THIRD)]
+
+    assert [(429, ["rate_limited"])] * 2 == [(answer.status, answer.codes) for answer in answers]
+
+
+async def test_the_owner_gets_in_from_a_known_address_whatever_others_do(proxied: Api) -> None:
+    """Lesson 30: nobody can lock anyone out."""
+    user = await proxied.new_user()
+    assert 200 == (await log_in(proxied, user["username"], PASSWORD, HOME)).status
+
+    statuses = await guess(proxied, user["username"], *[ELSEWHERE] * (PER_ACCOUNT + 1))
+    owner = [(await log_in(proxied, user["username"], PASSWORD, HOME)).status for _ in range(PER_ACCOUNT + 2)]
+    stranger = await log_in(proxied, user["username"], PASSWORD, ELSEWHERE)
+
+    assert [401] * PER_ACCOUNT + [429] == statuses
+    assert [200] * (PER_ACCOUNT + 2) == owner
+    assert 429 == stranger.status
+
+
+async def test_a_known_address_has_no_more_guesses_than_another(proxied: Api) -> None:
+    user = await proxied.new_user()
+    assert 200 == (await log_in(proxied, user["username"], PASSWORD, HOME)).status
+
+    statuses = await guess(proxied, user["username"], *[HOME] * (PER_ACCOUNT + 1))
+
+    assert [401] * PER_ACCOUNT + [429] == statuses
+
+
+async def test_an_address_is_known_to_the_account_that_logged_in_from_there_only(proxied: Api) -> None:
+    user, neighbour = await proxied.new_user(), await proxied.new_user()
+    assert 200 == (await log_in(proxied, neighbour["username"], PASSWORD, HOME)).status
+    await guess(proxied, user["username"], *[ELSEWHERE] * PER_ACCOUNT)
+
+    assert 429 == (await log_in(proxied, user["username"], PASSWORD, HOME)).status
+
+
+async def test_a_success_takes_its_own_attempt_back_and_nobodys_failures(proxied: Api) -> None:
+    user = await proxied.new_user()
+    before = await guess(proxied, user["username"], *[ELSEWHERE] * (PER_ACCOUNT - 1))
+
+    owner = [(await log_in(proxied, user["username"], PASSWORD, HOME)).status for _ in range(3)]
+    after = await guess(proxied, user["username"], ELSEWHERE, ELSEWHERE)
+
+    assert ([401] * (PER_ACCOUNT - 1), [200] * 3, [401, 429]) == (before, owner, after)
+
+
+async def test_logins_that_succeed_are_not_counted(serve: Serve, settings: Settings) -> None:
+    api = await serve(settings.model_copy(update={"ledger_login_attempts_per_address": PER_ADDRESS}))
+    users = [await api.new_user() for _ in range(2)]
+
+    statuses = [(await log_in(api, user["username"])).status for user in users * PER_ADDRESS]
+
+    assert [200] * 2 * PER_ADDRESS == statuses
+
+
+# Where a client is
+
+
+@pytest.fixture
+def few_per_address(settings: Settings) -> Settings:
+    """Every guess is at another account, so only the address is counted."""
+    return settings.model_copy(update={"ledger_login_attempts_per_address": PER_ADDRESS})
+
+
+async def test_an_address_has_so_many_guesses_at_whatever_accounts(serve: Serve, few_per_address: Settings) -> None:
+    api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
+
+    statuses = [await guess(api, f"nobody-{number}", ELSEWHERE) for number in range(PER_ADDRESS + 1)]
+
+    assert [[401]] * PER_ADDRESS + [[429]] == statuses
+    assert 429 == (await log_in(api, "admin", ADMIN_PASSWORD, ELSEWHERE)).status
+    assert 200 == (await log_in(api, "admin", ADMIN_PASSWORD, HOME)).status
+
+
+async def test_without_proxies_of_ours_nobody_is_believed_about_their_address(
+    serve: Serve, few_per_address: Settings
+) -> None:
+    api = await serve(few_per_address)
+
+    statuses = [await guess(api, f"nobody-{number}", f"192.0.2.{number}") for number in range(PER_ADDRESS + 1)]
+
+    assert [[401]] * PER_ADDRESS + [[429]] == statuses
+
+
+@pytest.mark.parametrize(
+    ("hops", "forwarded"),
+    [
+        (1, "192.0.2.{}, 198.51.100.7"),
+        (2, "192.0.2.{}, 198.51.100.7, 10.0.0.1"),
+        (1, "192.0.2.{},,unknown, 198.51.100.7:{}000"),
+    ],
+)
+async def test_what_a_client_says_itself_is_left_of_what_our_proxies_say(
+    serve: Serve, few_per_address: Settings, hops: int, forwarded: str
+) -> None:
+    api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": hops}))
+
+    statuses = [
+        await guess(api, f"nobody-{number}", forwarded.replace("{}", str(number))) for number in range(PER_ADDRESS + 1)
+    ]
+
+    assert [[401]] * PER_ADDRESS + [[429]] == statuses
+
+
+async def test_a_header_in_several_lines_is_one_list(serve: Serve, few_per_address: Settings) -> None:
+    """A client that sends one of its own, to a proxy that adds another line, must not be believed."""
+    api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
+
+    statuses = []
+    for number in range(PER_ADDRESS + 1):
+        headers = CIMultiDict([("X-Forwarded-For", f"192.0.2.{number}"), ("X-Forwarded-For", ELSEWHERE)])
+        body = {"username": f"nobody-{number}", "password": WRONG}
+        async with api.client.post(LOGIN, json=body, headers=headers) as response:
+            statuses.append(response.status)
+
+    assert [401] * PER_ADDRESS + [429] == statuses
+
+
+# Redis
+
+
+@pytest.fixture
+def redis_is_away(settings: Settings, unused_tcp_port: int) -> Settings:
+    """Nobody listens where Redis should be."""
+    return settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{unused_tcp_port}/0")})
+
+
+async def test_without_redis_each_process_throttles_by_itself(serve: Serve, redis_is_away: Settings) -> None:
+    """Lessons 25 and 30: that Redis is down is no reason to let everybody guess, nor to let nobody in."""
+    one, other = [await serve(redis_is_away) for _ in range(2)]
+    user = await one.new_user()
+
+    at_one = await guess(one, user["username"], *[None] * (PER_ACCOUNT + 1))
+    at_other = await guess(other, user["username"], *[None] * (PER_ACCOUNT + 1))
+
+    assert [401] * PER_ACCOUNT + [429] == at_one == at_other
+    assert [200, 200] == [(await log_in(api, "admin", ADMIN_PASSWORD)).status for api in (one, other)]
+
+
+async def test_without_redis_the_owner_gets_in_from_a_known_address(serve: Serve, redis_is_away: Settings) -> None:
+    api = await serve(redis_is_away.model_copy(update={"ledger_trusted_proxies": 1}))
+    user = await api.new_user()
+    await log_in(api, user["username"], PASSWORD, HOME)
+
+    await guess(api, user["username"], *[ELSEWHERE] * PER_ACCOUNT)
+    answers = [await log_in(api, user["username"], PASSWORD, address) for address in (ELSEWHERE, HOME)]
+
+    assert [429, 200] == [answer.status for answer in answers]
+    assert 1 <= int(answers[0].headers["Retry-After"]) <= 60
+
+
+async def test_processes_count_together(serve: Serve, settings: Settings) -> None:
+    one, other = [await serve(settings) for _ in range(2)]
+    user = await one.new_user()
+
+    statuses = [await guess(api, user["username"], None) for api in (one, other, one, other)]
+
+    assert [[401], [401], [401], [429]] == statuses
+
+
+# Faults of ours are nobody's failures
+
+
+@contextmanager
+def a_full_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Passwords are hashed when this is over and not before; the event is set once one waits for that."""
+    begun, over = threading.Event(), threading.Event()
+    matches = credentials._matches  # noqa: SLF001 - what takes its time
+
+    def slow(stored_hash: str, password: str) -> bool:
+        begun.set()
+        assert over.wait(30)
+        return matches(stored_hash, password)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(credentials, "_matches", slow)
+        try:
+            yield begun
+        finally:
+            over.set()
+
+
+async def test_a_login_that_found_the_queue_full_is_no_failure(
+    serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await serve(settings.model_copy(update={"ledger_login_queue_limit": 1}))
+    user, other = await api.new_user(), await api.new_user()
+
+    with a_full_queue(monkeypatch) as begun:
+        waiting = asyncio.create_task(log_in(api, other["username"]))
+        await until(begun.is_set)
+        turned_away = [await log_in(api, user["username"], WRONG) for _ in range(2 * PER_ACCOUNT)]
+
+    assert [(503, ["overloaded"])] * 2 * PER_ACCOUNT == [(answer.status, answer.codes) for answer in turned_away]
+    assert 200 == (await waiting).status
+    assert [401] * PER_ACCOUNT + [429] == await guess(api, user["username"], *[None] * (PER_ACCOUNT + 1))
+
+
+@pytest.fixture
+async def broken(connection: "asyncpg.Connection[Any]") -> AsyncIterator[None]:
+    """No credential can be found."""
+    await connection.execute("ALTER TABLE credentials RENAME TO elsewhere")
+    yield
+    await connection.execute("ALTER TABLE IF EXISTS elsewhere RENAME TO credentials")
+
+
+async def test_a_login_that_the_database_kept_from_being_checked_is_no_failure(
+    api: Api, broken: None, connection: "asyncpg.Connection[Any]"
+) -> None:
+    del broken
+    faults = await guess(api, "nobody-at-all", *[None] * 2 * PER_ACCOUNT)
+    await connection.execute("ALTER TABLE elsewhere RENAME TO credentials")
+
+    assert [500] * 2 * PER_ACCOUNT == faults
+    assert [401] * PER_ACCOUNT + [429] == await guess(api, "nobody-at-all", *[None] * (PER_ACCOUNT + 1))
+
+
+async def test_a_body_without_a_password_is_no_attempt(api: Api) -> None:
+    user = await api.new_user()
+
+    answers = [await api.nobody.post(LOGIN, {"username": user["username"]}) for _ in range(2 * PER_ACCOUNT)]
+
+    assert [400] * 2 * PER_ACCOUNT == [answer.status for answer in answers]
+    assert 200 == (await log_in(api, user["username"])).status

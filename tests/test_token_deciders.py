@@ -1,0 +1,733 @@
+"""The rules of sessions, refreshes and cut-offs, without any world around them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import hypothesis
+import msgspec
+import pytest
+from hypothesis import strategies as st
+
+from ledger.batch import Batch, Origin, Submission, prepare, streams_of
+from ledger.commands.decider import Claim, Command, Credential, Decision, StreamEvent
+from ledger.commands.tokens import (
+    EndSession,
+    ForgetTokens,
+    LogOut,
+    RefreshTokens,
+    RevokeAllTokens,
+    RevokeUserTokens,
+    StartSession,
+)
+from ledger.errors import Refused, StaleClaimError, StaleCommandError
+from ledger.events.tokens import (
+    ALL_TOKENS,
+    CLEANUPS,
+    AllTokensRevoked,
+    Pair,
+    RefreshTokenReused,
+    RevokedTokensForgotten,
+    Session,
+    SessionRevoked,
+    TokensIssued,
+    TokensRotated,
+)
+from ledger.events.users import (
+    PasswordChanged,
+    UserActivated,
+    UserDeactivated,
+    UserDeleted,
+    UserRolesChanged,
+    UserTokensRevoked,
+)
+from ledger.store import NO_STREAM, Reservation
+from tests.test_deciders import (
+    ALICE,
+    ALICE_THERE,
+    BOB,
+    BOB_THERE,
+    COMMAND,
+    NEW_SECRET,
+    NOBODY,
+    SECRET,
+    SESSION,
+    Given,
+    Ledger,
+    a_batch,
+    a_change,
+    a_deletion,
+    a_user,
+    an_id,
+)
+
+ACCESS_SECONDS, REFRESH_SECONDS = 100, 1_000
+START, SESSION_END = 10_000, 12_500
+GRACE = 10
+OTHER_SESSION = an_id("another session")
+WRONG = ["authentication_wrong_credentials"]
+NEW_PASSWORD = Credential(NEW_SECRET, ALICE, "a hash")
+
+
+def pair(number: int, at: int = START) -> Pair:
+    """The pair of tokens of that number, as a client asks for it: without regard to the end of the session."""
+    ends = at + ACCESS_SECONDS, at + REFRESH_SECONDS
+    return Pair(an_id(f"access {number}"), ends[0], an_id(f"refresh {number}"), ends[1], at)
+
+
+def login(number: int = 0, at: int = START, session_id: UUID = SESSION, user_id: UUID = ALICE) -> StartSession:
+    return StartSession(session_id, user_id, SECRET, pair(number, at), at + SESSION_END - START)
+
+
+def refresh(
+    shown: int,
+    wanted: int,
+    at: int = START + 50,
+    grace_seconds: int = GRACE,
+    enforced: bool = True,
+    session_id: UUID = SESSION,
+    user_id: UUID = ALICE,
+) -> RefreshTokens:
+    """Show the refresh token of one pair, and ask for another."""
+    jti = pair(shown).refresh_jti
+    return RefreshTokens(session_id, user_id, jti, pair(wanted, at), grace_seconds, enforced)
+
+
+def logout(shown: int, session_id: UUID = SESSION, user_id: UUID = ALICE) -> LogOut:
+    return LogOut(session_id, user_id, pair(shown).refresh_jti)
+
+
+def claim(shown: int = 0, roles: Iterable[str] = ("customer",), **members: Any) -> Claim:
+    named = {"user_id": ALICE, "session_id": SESSION, "jti": pair(shown).access_jti, **members}
+    return Claim(roles=frozenset(roles), **named)
+
+
+def after(history: Iterable[StreamEvent], *commands: Command) -> list[StreamEvent]:
+    """The history, and what these commands add to it, one after another."""
+    longer = list(history)
+    for command in commands:
+        longer += Given(longer).when(command)
+    return longer
+
+
+def session_of(history: Iterable[StreamEvent]) -> Session:
+    state = a_batch(history).heads[SESSION].state
+    assert isinstance(state, Session)
+    return state
+
+
+def holds(history: Iterable[StreamEvent], claimed: Claim) -> bool:
+    heads = a_batch(history).heads
+    return claimed.holds({stream: heads.get(stream, NO_STREAM).state for stream in claimed.streams()})
+
+
+def assert_dead(history: Iterable[StreamEvent], *numbers: int) -> None:
+    """None of these pairs is good for anything, and trying leaves no trace."""
+    given = Given(list(history))
+    for number in numbers:
+        for at in (START, START + 50, SESSION_END):
+            assert WRONG == given.refuses(refresh(number, 99, at))
+        assert WRONG == given.refuses(logout(number))
+        assert not holds(given.history, claim(number))
+
+
+def assert_alive(history: Iterable[StreamEvent], number: int) -> None:
+    given = Given(list(history))
+    assert [TokensRotated] == [type(event) for _, event in given.when(refresh(number, 99))]
+    assert [(SESSION, SessionRevoked("logout"))] == given.when(logout(number))
+    assert holds(given.history, claim(number))
+
+
+THERE = after(ALICE_THERE, login())
+ROTATED = after(THERE, refresh(0, 1, START + 50))
+ROTATED_TWICE = after(ROTATED, refresh(1, 2, START + 55))
+
+
+# Starting.
+
+
+def test_a_session_knows_the_roles_and_the_cutoffs_of_its_login() -> None:
+    roles: tuple[Any, ...] = ("admin", "auditor")
+    cut: list[StreamEvent] = [(ALICE, UserTokensRevoked()), *[(ALL_TOKENS, AllTokensRevoked())] * 2]
+    started = Given([*a_user(ALICE, "alice", roles=roles), *cut]).decide(login())
+    ((_, issued),) = started.events
+    assert isinstance(issued, TokensIssued)
+    assert ("admin,auditor", 1, 2) == (issued.roles, issued.user_cutoffs, issued.all_cutoffs)
+    assert "admin,auditor" == started.result["roles"]
+
+
+def test_the_answer_has_all_that_it_takes_to_sign_the_tokens() -> None:
+    given = pair(0)
+    assert {
+        "session_id": str(SESSION),
+        "user_id": str(ALICE),
+        "roles": "customer",
+        "access_jti": str(given.access_jti),
+        "access_expires_at": START + ACCESS_SECONDS,
+        "refresh_jti": str(given.refresh_jti),
+        "refresh_expires_at": START + REFRESH_SECONDS,
+        "issued_at": START,
+    } == Given(ALICE_THERE).decide(login()).result
+
+
+def test_the_sessions_of_a_user_do_not_get_in_each_others_way() -> None:
+    both = after(THERE, login(5, session_id=OTHER_SESSION), refresh(5, 6, session_id=OTHER_SESSION))
+    ended = after(both, refresh(5, 7, START + 90, session_id=OTHER_SESSION))
+    assert (OTHER_SESSION, RefreshTokenReused(pair(5).refresh_jti)) == ended[-1]
+    assert_alive(ended, 0)
+
+
+# Refreshing.
+
+
+def test_a_refresh_replaces_the_pair_by_the_next_one() -> None:
+    decision = Given(THERE).decide(refresh(0, 1))
+    new = pair(1, START + 50)
+    rotated = TokensRotated(
+        ALICE,
+        new.access_jti,
+        new.access_expires_at,
+        new.refresh_jti,
+        new.refresh_expires_at,
+        new.issued_at,
+        "customer",
+    )
+    assert [(SESSION, rotated)] == decision.events
+    assert (str(new.refresh_jti), START + 50) == (decision.result["refresh_jti"], decision.result["issued_at"])
+
+
+def test_after_a_rotation_only_the_new_pair_is_in_force() -> None:
+    assert [False, True] == [holds(ROTATED, claim(number)) for number in (0, 1)]
+    assert [False, False, True] == [holds(ROTATED_TWICE, claim(number)) for number in (0, 1, 2)]
+    assert_alive(ROTATED, 1)
+    assert_alive(ROTATED_TWICE, 2)
+
+
+@pytest.mark.parametrize("later", [-5, 0, 1, GRACE - 1], ids=str)
+def test_within_the_grace_the_predecessor_gets_the_very_same_pair_again_and_nothing_happens(later: int) -> None:
+    """Lesson 22: the retry of a client that never got the answer, also where clocks differ."""
+    first = Given(THERE).decide(refresh(0, 1, START + 50))
+    again = Given(ROTATED).decide(refresh(0, 2, START + 50 + later))
+    assert Decision([], first.result) == again
+
+
+def test_two_refreshes_at_once_get_one_pair() -> None:
+    """Lesson 22: two concurrent refreshes both win and fork the session."""
+    batch = a_batch(THERE)
+    one, two = (batch.decide(refresh(0, number), COMMAND) for number in (1, 2))
+    assert isinstance(one, Decision)
+    assert isinstance(two, Decision)
+    assert one.result == two.result
+    assert [TokensRotated] == [type(row.event) for row in batch.appended]
+
+
+def test_a_retry_gets_the_pair_as_it_was_issued_whatever_roles_have_come_since() -> None:
+    promoted: list[StreamEvent] = [*ROTATED, (ALICE, UserRolesChanged(("customer", "auditor")))]
+    assert "customer" == Given(promoted).decide(refresh(0, 2)).result["roles"]
+
+
+REUSES = [
+    pytest.param(ROTATED, refresh(0, 9, START + 50 + GRACE), id="the predecessor after the grace"),
+    pytest.param(ROTATED, refresh(0, 9, grace_seconds=0), id="the predecessor without a grace"),
+    pytest.param(ROTATED, refresh(0, 9, START + 49, grace_seconds=0), id="without a grace, by a clock that is behind"),
+    pytest.param(ROTATED_TWICE, refresh(0, 9, START + 55), id="the predecessor once its successor was used"),
+    pytest.param(ROTATED_TWICE, refresh(1, 9, START + 55 + GRACE), id="the next predecessor after the grace"),
+    pytest.param(after(ROTATED_TWICE, refresh(2, 3, START + 55)), refresh(0, 9, START + 55), id="an older ancestor"),
+]
+
+
+@pytest.mark.parametrize(("history", "command"), REUSES)
+def test_a_token_that_was_rotated_away_ends_the_session_although_it_is_refused(
+    history: list[StreamEvent], command: RefreshTokens
+) -> None:
+    """Lesson 22: a stolen token's replay gets a 401 while the thief's descendants live on.
+
+    Lesson 23: reuse is detected but the revocation is rolled back with the error answer.
+    """
+    decision = Given(history).decide(command)
+    assert [(SESSION, RefreshTokenReused(command.refresh_jti))] == decision.events
+    assert WRONG == [refusal.code for refusal in decision.refusals]
+    assert {} == decision.result
+    assert_dead([*history, *decision.events], 0, 1, 2, 3, 9)
+
+
+def test_the_end_of_the_session_is_written_and_its_client_is_refused() -> None:
+    """Lesson 23: reuse is detected but the revocation is rolled back with the error answer."""
+    reuse = Submission(refresh(0, 2, START + 50 + GRACE), Origin(COMMAND))
+    next_one = Submission(refresh(1, 3, START + 50 + GRACE), Origin(an_id("another command")))
+    prepared = prepare([reuse, next_one], streams_of([reuse]), a_batch(ROTATED).heads)
+    assert [COMMAND] == prepared.command_ids
+    assert frozenset({COMMAND}) == prepared.revoking
+    assert session_of(ROTATED) != prepared.heads[SESSION].state
+
+    answers = prepared.answers(Reservation(7, datetime.now(UTC)))
+    refused = [answer.refusals for answer in answers if isinstance(answer, Refused)]
+    assert [WRONG, WRONG] == [[refusal.code for refusal in refusals] for refusals in refused]
+
+
+def test_the_grace_is_not_for_what_came_before_the_predecessor_however_quick() -> None:
+    command = refresh(0, 9, START + 55, grace_seconds=300)
+    assert [(SESSION, RefreshTokenReused(pair(0).refresh_jti))] == Given(ROTATED_TWICE).when(command)
+
+
+def test_a_session_that_is_not_there_cannot_be_refreshed() -> None:
+    assert WRONG == Given(ALICE_THERE).refuses(refresh(0, 1))
+    assert WRONG == Given(THERE).refuses(refresh(0, 1, session_id=ALICE))
+
+
+def test_the_session_of_another_user_cannot_be_refreshed() -> None:
+    given = Given([*THERE, *BOB_THERE])
+    assert WRONG == given.refuses(refresh(0, 1, user_id=BOB))
+    assert WRONG == given.refuses(refresh(0, 1, user_id=BOB, enforced=False))
+    assert WRONG == given.refuses(refresh(0, 1, user_id=NOBODY))
+
+
+def test_a_refresh_takes_the_roles_of_now() -> None:
+    promoted: list[StreamEvent] = [*THERE, (ALICE, UserRolesChanged(("auditor", "customer")))]
+    decision = Given(promoted).decide(refresh(0, 1))
+    ((_, rotated),) = decision.events
+    assert isinstance(rotated, TokensRotated)
+    assert ("auditor,customer", "auditor,customer") == (rotated.roles, decision.result["roles"])
+    assert "auditor,customer" == session_of([*promoted, *decision.events]).roles
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+@pytest.mark.parametrize("event", [UserDeactivated(), UserDeleted()], ids=["inactive", "deleted"])
+def test_who_may_not_log_in_cannot_refresh(event: UserDeactivated | UserDeleted, enforced: bool) -> None:
+    """Lesson 27: whether or not there was a cut-off."""
+    assert WRONG == Given([*THERE, (ALICE, event)]).refuses(refresh(0, 1, enforced=enforced))
+    assert WRONG == Given([*ROTATED, (ALICE, event)]).refuses(refresh(0, 2, enforced=enforced))
+
+
+# How long a session lasts.
+
+
+@pytest.mark.parametrize(
+    ("at", "access", "refresh_end"),
+    [
+        (SESSION_END - REFRESH_SECONDS, SESSION_END - REFRESH_SECONDS + ACCESS_SECONDS, SESSION_END),
+        (SESSION_END - REFRESH_SECONDS + 1, SESSION_END - REFRESH_SECONDS + 1 + ACCESS_SECONDS, SESSION_END),
+        (SESSION_END - ACCESS_SECONDS, SESSION_END, SESSION_END),
+        (SESSION_END - 1, SESSION_END, SESSION_END),
+    ],
+)
+def test_no_token_outlives_its_session(at: int, access: int, refresh_end: int) -> None:
+    decision = Given(THERE).decide(refresh(0, 1, at))
+    ((_, rotated),) = decision.events
+    assert isinstance(rotated, TokensRotated)
+    assert (access, refresh_end) == (rotated.access_expires_at, rotated.refresh_expires_at)
+    assert (access, refresh_end) == (decision.result["access_expires_at"], decision.result["refresh_expires_at"])
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+@pytest.mark.parametrize("at", [SESSION_END, SESSION_END + 1])
+def test_a_session_that_is_over_cannot_be_refreshed(at: int, enforced: bool) -> None:
+    assert WRONG == Given(THERE).refuses(refresh(0, 1, at, enforced=enforced))
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(times=st.lists(st.integers(START - 100, SESSION_END + 100), max_size=8))
+def test_rotation_never_extends_a_session(times: list[int]) -> None:
+    ledger, shown = a_ledger(), 0
+    for wanted, at in enumerate(times, 1):
+        verdict = ledger.carry_out(refresh(shown, wanted, at))
+        assert (at < SESSION_END) == isinstance(verdict, Decision)
+        shown = wanted if at < SESSION_END else shown
+    session = session_in(ledger)
+    assert SESSION_END == session.expires_at
+    assert SESSION_END >= max(session.pair.access_expires_at, session.pair.refresh_expires_at)
+
+
+# Dead sessions stay dead.
+
+ENDS: list[StreamEvent] = [
+    (SESSION, SessionRevoked("logout")),
+    (SESSION, SessionRevoked("revoked")),
+    (SESSION, RefreshTokenReused(pair(0).refresh_jti)),
+    (ALICE, UserTokensRevoked()),
+    (ALL_TOKENS, AllTokensRevoked()),
+]
+EVERY_END = pytest.mark.parametrize("end", ENDS, ids=["logout", "revoked", "reuse", "cut off", "all cut off"])
+
+
+@EVERY_END
+def test_a_dead_session_stays_dead(end: StreamEvent) -> None:
+    for history in (THERE, ROTATED, ROTATED_TWICE):
+        assert_dead([*history, end], 0, 1, 2)
+
+
+@EVERY_END
+def test_a_dead_session_stays_dead_when_its_user_is_activated_again(end: StreamEvent) -> None:
+    assert_dead([*ROTATED, end, (ALICE, UserDeactivated()), (ALICE, UserActivated())], 0, 1)
+
+
+@EVERY_END
+def test_a_new_login_does_not_wake_a_dead_session(end: StreamEvent) -> None:
+    again = after([*ROTATED, end], login(5, session_id=OTHER_SESSION))
+    assert_dead(again, 0, 1)
+    assert holds(again, claim(5, session_id=OTHER_SESSION))
+
+
+# Cut-offs.
+
+CUTS: list[tuple[Command, StreamEvent]] = [
+    (RevokeUserTokens(ALICE), (ALICE, UserTokensRevoked())),
+    (RevokeAllTokens(), (ALL_TOKENS, AllTokensRevoked())),
+]
+EACH_CUT = pytest.mark.parametrize("cut", [command for command, _ in CUTS], ids=["of the user", "of all"])
+
+
+@pytest.mark.parametrize(("command", "event"), CUTS, ids=["of the user", "of all"])
+def test_a_cutoff_is_one_event_however_many_sessions_it_ends(command: Command, event: StreamEvent) -> None:
+    assert [event] == Given(after(THERE, login(5, session_id=OTHER_SESSION))).when(command)
+
+
+@EACH_CUT
+def test_a_login_in_the_second_of_a_cutoff_works_if_it_came_after_it(cut: Command) -> None:
+    """Lesson 26: only the order in the log counts."""
+    assert_alive(after(ALICE_THERE, cut, login(at=START)), 0)
+
+
+@EACH_CUT
+def test_a_login_in_the_second_of_a_cutoff_is_dead_if_it_came_before_it(cut: Command) -> None:
+    """Lesson 26."""
+    assert_dead(after(ALICE_THERE, login(at=START), cut), 0)
+
+
+@EACH_CUT
+def test_a_login_after_a_cutoff_works_although_the_clock_was_set_back(cut: Command) -> None:
+    """Lesson 26."""
+    history = after(ALICE_THERE, login(5, START, OTHER_SESSION), cut, login(0, START - 40))
+    assert holds(history, claim(0))
+    assert not holds(history, claim(5, session_id=OTHER_SESSION))
+
+
+@EACH_CUT
+def test_of_two_cutoffs_both_count(cut: Command) -> None:
+    """Lesson 26: also in one second, a login between them is dead."""
+    assert_dead(after(ALICE_THERE, cut, login(), cut), 0)
+    assert_dead(after(ALICE_THERE, login(), cut, cut), 0)
+    assert_alive(after(ALICE_THERE, cut, cut, login()), 0)
+
+
+def test_a_cutoff_of_the_user_and_one_of_all_do_not_stand_for_each_other() -> None:
+    """Lesson 26."""
+    user, everybody = (command for command, _ in CUTS)
+    assert_dead(after(ALICE_THERE, user, login(), everybody), 0)
+    assert_dead(after(ALICE_THERE, everybody, login(), user), 0)
+    assert_alive(after(ALICE_THERE, everybody, user, login()), 0)
+
+
+def test_a_cutoff_of_a_user_leaves_others_alone() -> None:
+    assert_alive(after([*BOB_THERE, *THERE], RevokeUserTokens(BOB)), 0)
+
+
+def test_a_cutoff_of_all_is_everybodys() -> None:
+    history = after([*BOB_THERE, *THERE], login(5, session_id=OTHER_SESSION, user_id=BOB), RevokeAllTokens())
+    assert_dead(history, 0)
+    assert not holds(history, claim(5, user_id=BOB, session_id=OTHER_SESSION))
+
+
+@EACH_CUT
+def test_in_one_batch_too_only_the_order_counts(cut: Command) -> None:
+    """Lesson 26."""
+    batch = a_batch(ALICE_THERE)
+    for command in (login(0), cut, login(5, session_id=OTHER_SESSION)):
+        assert isinstance(batch.decide(command, COMMAND), Decision)
+    assert isinstance(batch.decide(refresh(0, 1), COMMAND, claim(0)), StaleClaimError)
+    assert isinstance(batch.decide(refresh(0, 1), COMMAND), Refused)
+    accepted = batch.decide(refresh(5, 6, session_id=OTHER_SESSION), COMMAND, claim(5, session_id=OTHER_SESSION))
+    assert isinstance(accepted, Decision)
+    assert () == accepted.refusals
+
+
+@pytest.mark.parametrize("history", [[], [*ALICE_THERE, (ALICE, UserDeleted())]], ids=["unknown", "deleted"])
+def test_who_is_not_there_has_no_tokens_to_cut_off(history: list[StreamEvent]) -> None:
+    assert ["user_not_found"] == Given(history).refuses(RevokeUserTokens(ALICE))
+
+
+# Logging out, and ending a session.
+
+
+def test_a_logout_ends_the_session() -> None:
+    decision = Given(ROTATED).decide(logout(1))
+    assert Decision([(SESSION, SessionRevoked("logout"))], {"id": str(SESSION)}) == decision
+    assert_dead([*ROTATED, *decision.events], 0, 1)
+
+
+@pytest.mark.parametrize(("history", "shown"), [(ROTATED, 0), (ROTATED_TWICE, 0), (ROTATED_TWICE, 1), (THERE, 9)])
+def test_a_logout_with_a_token_that_is_not_in_force_is_refused_and_changes_nothing(
+    history: list[StreamEvent], shown: int
+) -> None:
+    batch = a_batch(history)
+    assert isinstance(batch.decide(logout(shown), COMMAND), Refused)
+    assert ({}, []) == (batch.changed, batch.appended)
+
+
+def test_a_session_that_is_not_there_cannot_be_logged_out() -> None:
+    assert WRONG == Given(ALICE_THERE).refuses(logout(0))
+    assert WRONG == Given(THERE).refuses(logout(0, session_id=ALICE))
+
+
+@pytest.mark.parametrize("user_id", [BOB, NOBODY], ids=["another", "nobody"])
+def test_the_session_of_another_user_cannot_be_logged_out(user_id: UUID) -> None:
+    assert WRONG == Given([*THERE, *BOB_THERE]).refuses(logout(0, user_id=user_id))
+
+
+@pytest.mark.parametrize("only_user_id", [None, ALICE], ids=["anybody's", "one's own"])
+def test_a_session_is_ended_by_its_id(only_user_id: UUID | None) -> None:
+    decision = Given(ROTATED).decide(EndSession(SESSION, only_user_id))
+    assert Decision([(SESSION, SessionRevoked("revoked"))], {"id": str(SESSION)}) == decision
+    assert_dead([*ROTATED, *decision.events], 0, 1)
+
+
+def test_the_session_of_somebody_else_is_as_good_as_none() -> None:
+    """Lesson 35."""
+    somebodys = Given(THERE).refuses(EndSession(SESSION, BOB))
+    assert ["resource_not_found"] == somebodys == Given(ALICE_THERE).refuses(EndSession(SESSION, BOB))
+    assert ["resource_not_found"] == Given(ALICE_THERE).refuses(EndSession(SESSION))
+    assert ["resource_not_found"] == Given(ALICE_THERE).refuses(EndSession(ALICE))
+
+
+@pytest.mark.parametrize("end", ENDS[:3], ids=["logout", "revoked", "reuse"])
+def test_a_session_is_ended_once(end: StreamEvent) -> None:
+    assert Decision([], {"id": str(SESSION)}) == Given([*THERE, end]).decide(EndSession(SESSION))
+
+
+# Where nothing that was revoked is refused.
+
+
+@EVERY_END
+def test_if_it_is_not_enforced_what_was_revoked_can_be_refreshed(end: StreamEvent) -> None:
+    for shown in (0, 1):
+        events = Given([*ROTATED, end]).when(refresh(shown, 9, enforced=False))
+        assert [TokensRotated] == [type(event) for _, event in events]
+
+
+@pytest.mark.parametrize(("history", "command"), REUSES)
+def test_if_it_is_not_enforced_a_token_that_comes_back_ends_nothing(
+    history: list[StreamEvent], command: RefreshTokens
+) -> None:
+    events = Given(history).when(msgspec.structs.replace(command, enforced=False))
+    assert [TokensRotated] == [type(event) for _, event in events]
+
+
+@pytest.mark.parametrize("end", ENDS[:3], ids=["logout", "revoked", "reuse"])
+def test_what_was_refreshed_while_it_was_not_enforced_does_not_wake_a_session_that_was_ended(end: StreamEvent) -> None:
+    assert_dead(after([*ROTATED, end], refresh(1, 9, enforced=False)), 0, 1, 9)
+
+
+# Who the caller is.
+
+PROMOTED: StreamEvent = (ALICE, UserRolesChanged(("auditor", "customer")))
+DEMOTED: StreamEvent = (ALICE, UserRolesChanged(("guest",)))
+STANDING = [
+    pytest.param(THERE, claim(), True, id="good"),
+    pytest.param(ROTATED, claim(1), True, id="good after a refresh"),
+    pytest.param([*THERE, PROMOTED], claim(), True, id="with more roles by now"),
+    pytest.param(THERE, claim(roles=()), True, id="no role"),
+    pytest.param([], claim(), False, id="nobody"),
+    pytest.param(THERE, claim(user_id=SESSION), False, id="no user"),
+    pytest.param([*THERE, (ALICE, UserDeactivated())], claim(), False, id="inactive"),
+    pytest.param([*THERE, (ALICE, UserDeleted())], claim(), False, id="deleted"),
+    pytest.param([*THERE, DEMOTED], claim(), False, id="demoted"),
+    pytest.param(THERE, claim(roles=("customer", "admin")), False, id="never had that role"),
+]
+REVOKED = [
+    pytest.param(ALICE_THERE, claim(), id="no session"),
+    pytest.param(THERE, claim(session_id=ALICE), id="another kind of stream"),
+    pytest.param([*THERE, *BOB_THERE], claim(user_id=BOB), id="another's session"),
+    pytest.param(ROTATED, claim(0), id="rotated"),
+    pytest.param(THERE, claim(jti=pair(0).refresh_jti), id="the refresh token"),
+    *(pytest.param([*THERE, end], claim(), id=repr(end[1])) for end in ENDS),
+    pytest.param(after(ALICE_THERE, RevokeAllTokens(), login(), RevokeAllTokens()), claim(), id="the second cut-off"),
+    pytest.param([*THERE, DEMOTED, (ALICE, UserTokensRevoked()), PROMOTED], claim(), id="had the roles back"),
+]
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+@pytest.mark.parametrize(("history", "claimed", "expected"), STANDING)
+def test_a_claim_holds_while_its_user_may_do_what_it_says(
+    history: list[StreamEvent], claimed: Claim, expected: bool, enforced: bool
+) -> None:
+    assert expected is holds(history, msgspec.structs.replace(claimed, enforced=enforced))
+
+
+@pytest.mark.parametrize(("history", "claimed"), REVOKED)
+def test_a_claim_of_a_token_that_was_revoked_holds_only_if_that_is_not_enforced(
+    history: list[StreamEvent], claimed: Claim
+) -> None:
+    assert not holds(history, claimed)
+    assert holds(history, msgspec.structs.replace(claimed, enforced=False))
+
+
+def test_a_claim_looks_at_nothing_but_the_user_if_it_is_not_enforced() -> None:
+    assert (ALICE,) == claim(enforced=False).streams()
+    assert {ALICE, SESSION, ALL_TOKENS} == set(claim().streams())
+
+
+def test_a_command_with_a_claim_that_does_not_hold_does_nothing() -> None:
+    batch = a_batch([*THERE, (ALICE, UserTokensRevoked())])
+    assert isinstance(batch.decide(RevokeAllTokens(), COMMAND, claim()), StaleClaimError)
+    assert ({}, []) == (batch.changed, batch.appended)
+
+
+# What takes something away from a user.
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        a_change(active=False),
+        a_change(roles=("guest",)),
+        a_change(roles=("auditor", "admin")),
+        a_change(credential=NEW_PASSWORD),
+        a_change(credential=NEW_PASSWORD, roles=("customer", "admin"), username="alicia"),
+        a_deletion(),
+    ],
+    ids=["deactivation", "other role", "other roles", "password", "password and more", "deletion"],
+)
+def test_who_loses_something_loses_all_tokens_in_the_same_decision(command: Command) -> None:
+    """Lesson 27."""
+    events = Given(THERE).when(command)
+    assert 1 == events.count((ALICE, UserTokensRevoked()))
+    assert_dead([*THERE, *events], 0)
+    assert_dead([*THERE, *events, (ALICE, UserActivated()), (ALICE, UserRolesChanged(("customer",)))], 0)
+
+
+def test_a_role_less_is_a_demotion() -> None:
+    """Lesson 27."""
+    two = after(a_user(ALICE, "alice", roles=("customer", "auditor")), login())
+    assert_dead(after(two, a_change(roles=("customer",))), 0)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        a_change(),
+        a_change(active=True),
+        a_change(roles=("customer", "auditor")),
+        a_change(roles=("admin", "customer")),
+        a_change(username="alicia", email="alicia@example.com"),
+    ],
+    ids=["nothing", "active as before", "promotion", "promotion to admin", "renaming"],
+)
+def test_who_loses_nothing_keeps_all_tokens(command: Command) -> None:
+    """Lesson 27."""
+    events = Given(THERE).when(command)
+    assert (ALICE, UserTokensRevoked()) not in events
+    assert_alive([*THERE, *events], 0)
+
+
+def test_who_was_inactive_and_is_activated_has_no_tokens_to_lose() -> None:
+    """Lesson 27."""
+    inactive = a_user(ALICE, "alice", active=False)
+    assert [(ALICE, UserActivated())] == Given(inactive).when(a_change(active=True))
+    assert [] == Given(inactive).when(a_change(active=False))
+
+
+def test_a_new_password_is_needed_for_the_next_login() -> None:
+    """Lesson 27."""
+    changed = after(THERE, a_change(credential=NEW_PASSWORD))
+    assert (ALICE, PasswordChanged(NEW_SECRET)) in changed
+    assert WRONG == Given(changed).refuses(login(5, session_id=OTHER_SESSION))
+
+
+# Forgetting.
+
+
+def test_a_cleanup_says_what_is_forgotten_and_how_many_tokens_that_was() -> None:
+    forgotten = (CLEANUPS, RevokedTokensForgotten(START, 7))
+    assert Decision([forgotten], {"deleted_tokens": 3}) == Given().decide(ForgetTokens(START, 7, 3, 0))
+    assert Decision([forgotten], {"deleted_tokens": 1}) == Given([forgotten]).decide(ForgetTokens(START, 7, 1, 1))
+
+
+def test_a_cleanup_of_nothing_is_no_event() -> None:
+    assert Decision([], {"deleted_tokens": 0}) == Given().decide(ForgetTokens(START, 7, 0, 0))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_what_was_counted_before_another_cleanup_is_stale(count: int) -> None:
+    once: list[StreamEvent] = [(CLEANUPS, RevokedTokensForgotten(START, 7))]
+    for history, known in ((once, 0), (once * 2, 1), ([], 1)):
+        with pytest.raises(StaleCommandError):
+            Given(history).decide(ForgetTokens(START, 7, count, known))
+
+
+# Whatever happens, in whatever order.
+
+
+def a_ledger() -> Ledger:
+    """A ledger in which Alice has just logged in."""
+    ledger = Ledger(a_batch(ALICE_THERE))
+    ledger.carry_out(login())
+    return ledger
+
+
+def session_in(ledger: Ledger) -> Session:
+    state = ledger.states()[SESSION]
+    assert isinstance(state, Session)
+    return state
+
+
+def usable(ledger: Ledger, numbers: Iterable[int]) -> set[int]:
+    """The refresh tokens, of those of these pairs, that would get a new pair now."""
+    found = set()
+    for number in numbers:
+        batch = Batch({**ledger.batch.heads, **ledger.batch.changed})
+        decided = batch.decide(refresh(number, 999, START, grace_seconds=0), COMMAND)
+        if isinstance(decided, Decision) and not decided.refusals:
+            found.add(number)
+    return found
+
+
+attempts = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 8), st.booleans()), max_size=15)
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(attempts=attempts, grace_seconds=st.sampled_from([0, 5, 10]))
+def test_whoever_refreshes_with_whatever_token_at_most_one_is_usable_and_after_a_reuse_none(
+    attempts: Sequence[tuple[int, int, bool]], grace_seconds: int
+) -> None:
+    """Lesson 22. Each attempt shows one of the tokens ever issued (0: the newest), so many seconds after the last."""
+    ledger, issued, now = a_ledger(), [0], START
+    last_rotation, is_over = START, False
+    for wanted, (back, seconds, ends_batch) in enumerate(attempts, 1):
+        now += seconds
+        age = min(back, len(issued) - 1)
+        verdict = ledger.carry_out(refresh(issued[-1 - age], wanted, now, grace_seconds))
+        if is_over:
+            assert isinstance(verdict, Refused)
+        elif age == 0:
+            assert isinstance(verdict, Decision)
+            assert str(pair(wanted).refresh_jti) == verdict.result["refresh_jti"]
+            issued.append(wanted)
+            last_rotation = now
+        elif age == 1 and now - last_rotation < grace_seconds:
+            assert isinstance(verdict, Decision)
+            assert ([], str(pair(issued[-1]).refresh_jti)) == (verdict.events, verdict.result["refresh_jti"])
+        else:
+            assert isinstance(verdict, Decision)
+            assert [RefreshTokenReused] == [type(event) for _, event in verdict.events]
+            is_over = True
+        if ends_batch:
+            ledger.next_batch()
+        assert (set() if is_over else {issued[-1]}) == usable(ledger, issued)
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(attempts=attempts)
+def test_of_all_access_tokens_only_the_newest_is_in_force_and_after_a_reuse_none(
+    attempts: Sequence[tuple[int, int, bool]],
+) -> None:
+    """Lesson 22."""
+    ledger, issued, now = a_ledger(), [0], START
+    for wanted, (back, seconds, _) in enumerate(attempts, 1):
+        now += seconds
+        ledger.carry_out(refresh(issued[-1 - min(back, len(issued) - 1)], wanted, now))
+        if isinstance(ledger.history[-1].event, TokensRotated) and session_in(ledger).pair == pair(wanted, now):
+            issued.append(wanted)
+        states = {ALL_TOKENS: None, **ledger.states()}
+        in_force = {number for number in issued if claim(number).holds(states)}
+        assert (set() if session_in(ledger).ended else {issued[-1]}) == in_force

@@ -1,0 +1,630 @@
+"""Verification finds what was tampered with, says where, and has nothing to say of books that are right."""
+
+import asyncio
+import itertools
+import json
+import subprocess
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple, cast, get_args
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from ledger.audit.verify import Finding, Sources, reading, verify
+from ledger.batch import Origin
+from ledger.commands.tokens import RevokeUserTokens, StartSession
+from ledger.commands.transfers import TransferMoney
+from ledger.database import connect
+from ledger.embedded import Services
+from ledger.events import Event
+from ledger.events.accounts import world_account_id
+from ledger.events.tokens import ALL_TOKENS, Pair
+from ledger.ids import new_id
+from ledger.mirror import Mirror
+from ledger.projections.tokens import EVERYBODY
+from ledger.redis import open_client
+from ledger.runtime import Runtime, open_runtime
+from ledger.settings import Settings
+from tests import traffic
+from tests.conftest import settings_for
+from tests.processes import LEDGER, environment, until
+from tests.traffic import (
+    ALICE,
+    BOB,
+    CAROL,
+    EUROS,
+    MORE_EUROS,
+    OPEN_SESSION,
+    PAYMENT,
+    PAYMENT_COMMAND,
+    ROTATED_SESSION,
+    YEN,
+    carry_out,
+)
+
+BUSY_TEMPLATE = "template_busy"
+BUSY_LOCK = 2
+
+
+class Heard:
+    """What verification said of how far it was."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[str, int]] = []
+        self.rows = 0
+        self.notes: list[str] = []
+
+    def begin(self, what: str, rows: int) -> None:
+        self.parts.append((what, rows))
+
+    def advance(self, rows: int) -> None:
+        self.rows += rows
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+
+
+@pytest.fixture
+async def busy(runtime: Runtime) -> Runtime:
+    """A ledger to which everything has happened."""
+    await carry_out(runtime)
+    return runtime
+
+
+@pytest.fixture
+async def sources(busy: Runtime, settings: Settings) -> AsyncIterator[Sources]:
+    connection = await connect(settings)
+    yield Sources(connection, busy.pool, busy.redis)
+    await connection.close()
+
+
+@pytest.fixture
+async def mirrored(copied: Sources) -> Sources:
+    """A copy with a mirror of its own."""
+    ledger_id = await copied.now.fetchval("UPDATE ledger_identity SET id = gen_random_uuid() RETURNING id")
+    await Mirror(copied.redis, cast("Any", copied.now), ledger_id, leeway_seconds=0).fill()
+    return copied
+
+
+@pytest.fixture(scope="session")
+def busy_template(servers: Services, template: str) -> str:
+    """The database of such a ledger, to copy: it takes less time than to let everything happen again."""
+
+    async def prepare() -> None:
+        connection = await asyncpg.connect(servers.database_url)
+        await connection.execute("SELECT pg_advisory_lock($1)", BUSY_LOCK)
+        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", BUSY_TEMPLATE):
+            draft = f"{BUSY_TEMPLATE}_new"
+            await connection.execute(f"DROP DATABASE IF EXISTS {draft}")
+            await connection.execute(f"CREATE DATABASE {draft} TEMPLATE {template}")
+            async with open_runtime(settings_for(servers, draft)) as runtime:
+                # The template's ledger is that of all other tests: this one needs an identity of its own.
+                await runtime.pool.execute("UPDATE ledger_identity SET id = gen_random_uuid()")
+            async with open_runtime(settings_for(servers, draft)) as runtime:
+                await carry_out(runtime)
+            await connection.execute(f"ALTER DATABASE {draft} RENAME TO {BUSY_TEMPLATE}")
+        await connection.close()
+
+    asyncio.run(prepare())
+    return BUSY_TEMPLATE
+
+
+@pytest.fixture
+async def copied(servers: Services, busy_template: str) -> AsyncIterator[Sources]:
+    """A copy that nobody else uses, and the mirror, which all copies share."""
+    name = f"t_{new_id().hex}"
+    maker = await asyncpg.connect(servers.database_url)
+    await maker.execute(f"CREATE DATABASE {name} TEMPLATE {busy_template}")
+    settings = settings_for(servers, name)
+    one, two = await connect(settings), await connect(settings)
+    async with open_client(settings) as redis:
+        yield Sources(one, two, redis)
+    await one.close()
+    await two.close()
+    await maker.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await maker.close()
+
+
+async def check(sources: Sources, **options: Any) -> list[Finding]:
+    return [finding async for finding in verify(sources, Heard(), **options)]
+
+
+async def test_the_traffic_of_these_tests_leaves_no_table_empty(busy: Runtime) -> None:
+    for table in ("users", "accounts", "entries", "transfers", "sessions", "cutoffs", "tokens", "credentials"):
+        assert await busy.pool.fetchval(f"SELECT count(*) FROM {table}") > 0, table
+    topics = {row[0] for row in await busy.pool.fetch("SELECT DISTINCT topic FROM stored_events")}
+    assert {kind.__name__ for kind in get_args(Event)} == topics
+
+
+@pytest.mark.parametrize("options", [{}, {"fast": True}, {"since": 1}, {"since": 60}], ids=str)
+async def test_there_is_nothing_to_find_in_books_that_are_right(options: dict[str, Any], copied: Sources) -> None:
+    assert [] == await check(copied, **options)
+
+
+async def test_there_is_nothing_to_find_in_an_empty_ledger(runtime: Runtime, connection: Any) -> None:
+    for fast in (False, True):
+        assert [] == await check(Sources(connection, runtime.pool, runtime.redis), fast=fast)
+
+
+# What was planted, and what verification says of it.
+
+
+class Planted(NamedTuple):
+    """A corruption, and the finding that must be among those it leads to.
+
+    `event` is the condition that finds the event at whose place that is, before the corruption. `fast` says that the
+    check without history finds it; `whole`, that the other one does, under the same rule.
+    """
+
+    name: str
+    sql: str
+    rule: str
+    place: dict[str, Any]
+    event: str | None = None
+    fast: bool = False
+    whole: bool = True
+
+
+DECODED = "convert_from(state, 'UTF8')::jsonb"
+TRANSFER = f"originator_id = '{PAYMENT}'"
+DEBIT = f"originator_id = '{EUROS}' AND topic = 'AccountDebited' AND {DECODED} ->> 'transfer_id' = '{PAYMENT}'"
+ITS_VERSION = f"SELECT originator_version FROM stored_events WHERE {DEBIT}"
+NEXT = f"originator_id = '{EUROS}' AND originator_version = ({ITS_VERSION}) + 1"
+READ_TABLE = "the read table says what the events say"
+WORLD = world_account_id("EUR")
+
+
+def edited(condition: str, member: str, value: str) -> str:
+    state = f"convert_to(jsonb_set({DECODED}, '{{{member}}}', '{value}')::text, 'UTF8')"
+    return f"UPDATE stored_events SET state = {state} WHERE {condition}"
+
+
+def changed_row(table: str, key: str, row: Any, column: str, value: str, *, fast: bool = False) -> Planted:
+    sql = f"UPDATE {table} SET {column} = {value} WHERE {key} = '{row}'"
+    name = f"a changed {column} in {table}"
+    return Planted(name, sql, READ_TABLE, {"table": table, "row": str(row), "column": column}, fast=fast)
+
+
+def deleted_row(table: str, key: str, row: Any, *, fast: bool = False) -> Planted:
+    rule = "the read table has a row for what the events say"
+    sql = f"DELETE FROM {table} WHERE {key} = '{row}'"
+    return Planted(f"a deleted row of {table}", sql, rule, {"table": table, "row": str(row)}, fast=fast)
+
+
+def added_row(table: str, key: str, row: Any, *, fast: bool = False) -> Planted:
+    """A copy of a row under another key, which no event knows."""
+    new = new_id()
+    rule = "the read table has no row that the events do not call for"
+    indexes = {"users": "users_name_id_idx, users_position_idx", "accounts": "accounts_position_idx"}
+    drop = f"DROP INDEX {indexes[table]};" if table in indexes else ""
+    sql = f"""{drop} CREATE TEMPORARY TABLE copied AS SELECT * FROM {table} WHERE {key} = '{row}';
+              UPDATE copied SET {key} = '{new}'; INSERT INTO {table} SELECT * FROM copied; DROP TABLE copied"""
+    return Planted(f"an added row of {table}", sql, rule, {"table": table}, fast=fast)
+
+
+def changed_head(
+    column: str, value: str, rule: str, finding_column: str | None = None, *, fast: bool = False
+) -> Planted:
+    sql = f"UPDATE stream_heads SET {column} = {value} WHERE originator_id = '{EUROS}'"
+    place = {"table": "stream_heads", "row": str(EUROS), "column": finding_column or column, "stream_id": EUROS}
+    return Planted(f"a head's {finding_column or column}: {value[:20]}", sql, rule, place, fast=fast)
+
+
+ENTRY_ROW = f"transfer_id = '{PAYMENT}' AND account_id"
+AFTER = "the balance after an entry is the one before it and the amount"
+SIDES = "a transfer has its two entries, which sum to zero"
+HEAD_SAYS = "the head says what the events add up to"
+ENTRIES = {"table": "entries", "column": "balance_cents", "stream_id": EUROS}
+OF_PAYMENT = {"table": "transfers", "row": str(PAYMENT), "stream_id": PAYMENT}
+LOGGED = {"table": "command_log", "row": str(PAYMENT_COMMAND)}
+HAS_CREDENTIAL = "a user has the credential that the events name"
+
+PLANTED = [
+    # The log.
+    Planted("a changed amount", edited(DEBIT, "amount_cents", "2499"), AFTER, ENTRIES, DEBIT),
+    Planted("a changed amount of an entry", edited(DEBIT, "amount_cents", "2499"), SIDES, OF_PAYMENT),
+    Planted("a changed amount of a transfer", edited(TRANSFER, "amount_cents", "2499"), SIDES, OF_PAYMENT),
+    Planted("a changed source", edited(TRANSFER, "source_account_id", f'"{WORLD}"'), SIDES, OF_PAYMENT),
+    Planted("a forged balance", edited(DEBIT, "balance_cents", "1000000"), AFTER, ENTRIES, DEBIT),
+    Planted("a negative amount", edited(TRANSFER, "amount_cents", "-1"), "money moves forwards", OF_PAYMENT),
+    Planted(
+        "another currency",
+        edited(TRANSFER, "currency", '"USD"'),
+        "both accounts of a transfer are in its currency",
+        OF_PAYMENT,
+    ),
+    Planted("a transfer without its entry", f"DELETE FROM stored_events WHERE {DEBIT}", SIDES, OF_PAYMENT),
+    Planted(
+        "an entry without its transfer",
+        f"DELETE FROM stored_events WHERE {TRANSFER}",
+        "every entry belongs to a transfer",
+        OF_PAYMENT,
+    ),
+    Planted(
+        "a deleted event",
+        f"DELETE FROM stored_events WHERE {DEBIT}",
+        "versions of a stream have no gap",
+        {"table": "stored_events"},
+        NEXT,
+    ),
+    Planted(
+        "a deleted last event",
+        f"""DELETE FROM stored_events WHERE originator_id = '{EUROS}' AND originator_version =
+            (SELECT max(originator_version) FROM stored_events WHERE originator_id = '{EUROS}')""",
+        "the head has the version of the last event",
+        {"table": "stream_heads", "row": str(EUROS), "column": "version"},
+        fast=True,
+    ),
+    Planted(
+        "a deleted stream",
+        f"DELETE FROM stored_events WHERE originator_id = '{ALL_TOKENS}'",
+        "what is kept beside the log belongs to a stream",
+        {"table": "stream_heads", "row": str(ALL_TOKENS)},
+        fast=True,
+    ),
+    Planted(
+        "a deleted beginning",
+        f"DELETE FROM stored_events WHERE originator_id = '{YEN}' AND originator_version = 1",
+        "an event can follow what happened to its stream before",
+        {"table": "stored_events"},
+        f"originator_id = '{YEN}' AND originator_version = 2",
+    ),
+    Planted(
+        "swapped versions",
+        f"""UPDATE stored_events SET originator_version = -originator_version
+            WHERE originator_id = '{EUROS}' AND originator_version IN (2, 3);
+            UPDATE stored_events SET originator_version = 5 + originator_version
+            WHERE originator_id = '{EUROS}' AND originator_version < 0""",
+        "positions increase with the versions of a stream",
+        {"table": "stored_events", "version": 3},
+        f"originator_id = '{EUROS}' AND originator_version = 2",
+    ),
+    Planted(
+        "an undecodable event",
+        f"UPDATE stored_events SET state = '{{\"amount' WHERE {DEBIT}",
+        "every event decodes under its topic",
+        {"table": "stored_events", "expected": "a AccountDebited"},
+        DEBIT,
+    ),
+    Planted(
+        "an unknown topic",
+        f"UPDATE stored_events SET topic = 'os:system' WHERE {DEBIT}",
+        "every event decodes under its topic",
+        {"table": "stored_events", "found": "unknown topic: os:system"},
+        DEBIT,
+    ),
+    Planted(
+        "a state in the place of an event",
+        f"""UPDATE stored_events SET topic = 'Name', state = '{{"holder_id":null}}' WHERE {DEBIT}""",
+        "every event decodes under its topic",
+        {"table": "stored_events", "found": "a state: Name"},
+        DEBIT,
+    ),
+    Planted(
+        "an event that no table can hold",
+        edited(TRANSFER, "amount_cents", "1" + "0" * 30),
+        "the projections can take every event",
+        {"table": "stored_events"},
+        TRANSFER,
+    ),
+    Planted(
+        "a time that goes back",
+        f"UPDATE stored_events SET recorded_at = '2000-01-01' WHERE {TRANSFER}",
+        "times never decrease with the position",
+        {"table": "stored_events"},
+        TRANSFER,
+    ),
+    # The command log.
+    Planted(
+        "a time that is not the command's",
+        f"UPDATE stored_events SET recorded_at = recorded_at + interval '1 microsecond' WHERE {TRANSFER}",
+        "a command was recorded with its events",
+        {**LOGGED, "column": "recorded_at"},
+        TRANSFER,
+    ),
+    Planted(
+        "a deleted command",
+        f"DELETE FROM command_log WHERE command_id = '{PAYMENT_COMMAND}'",
+        "the command of every event is in the command log",
+        LOGGED,
+        TRANSFER,
+    ),
+    Planted(
+        "a command without its events",
+        f"UPDATE stored_events SET command_id = NULL WHERE command_id = '{PAYMENT_COMMAND}'",
+        "a command that was accepted has its events",
+        LOGGED,
+    ),
+    # Heads.
+    changed_head("version", "version - 1", "the head has the version of the last event", fast=True),
+    changed_head(
+        "state",
+        f"convert_to(jsonb_set({DECODED}, '{{balance_cents}}', '1')::text, 'UTF8')",
+        HEAD_SAYS,
+        "state.balance_cents",
+    ),
+    changed_head("state", "'x'", "every head decodes under its topic", fast=True),
+    changed_head("topic", "'os:system'", "every head decodes under its topic", "state", fast=True),
+    changed_head("(topic, state)", """('Name', '{"holder_id":null}')""", HEAD_SAYS, "topic"),
+    Planted(
+        "a deleted head",
+        f"DELETE FROM stream_heads WHERE originator_id = '{EUROS}'",
+        "every stream but a transfer has a head",
+        {"table": "stream_heads", "row": str(EUROS)},
+    ),
+    # Read tables.
+    changed_row("users", "id", BOB, "username", "'mallory'", fast=True),
+    changed_row("users", "id", BOB, "roles", "'admin'", fast=True),
+    changed_row("users", "id", BOB, "name_id", f"'{new_id()}'"),
+    changed_row("users", "id", ALICE, "created_at", "'2000-01-01'"),
+    changed_row("accounts", "id", EUROS, "balance_cents", "balance_cents + 1", fast=True),
+    changed_row("accounts", "id", EUROS, "user_id", f"'{BOB}'", fast=True),
+    changed_row("accounts", "id", EUROS, "status", "'closed'", fast=True),
+    changed_row("transfers", "id", PAYMENT, "reference", "NULL"),
+    changed_row("transfers", "id", PAYMENT, "amount_cents", "1"),
+    changed_row("sessions", "id", ROTATED_SESSION, "revoked_below", "0"),
+    changed_row("sessions", "id", OPEN_SESSION, "expires_at", "'2000-01-01'"),
+    changed_row("sessions", "id", OPEN_SESSION, "user_id", f"'{BOB}'", fast=True),
+    changed_row("cutoffs", "user_id", EVERYBODY, "position", "1"),
+    changed_row("cutoffs", "user_id", ALICE, "position", "1"),
+    changed_row("tokens", "jti", traffic.an_id(54), "revoked_position", "NULL"),
+    Planted(
+        "a changed amount in entries",
+        f"UPDATE entries SET amount_cents = 0 WHERE {ENTRY_ROW} = '{EUROS}'",
+        READ_TABLE,
+        {"table": "entries", "column": "amount_cents"},
+    ),
+    Planted(
+        "a changed amount in entries, by the books",
+        f"UPDATE entries SET amount_cents = 0 WHERE {ENTRY_ROW} = '{EUROS}'",
+        AFTER,
+        ENTRIES,
+        DEBIT,
+        fast=True,
+        whole=False,
+    ),
+    deleted_row("users", "id", BOB, fast=True),
+    deleted_row("accounts", "id", EUROS, fast=True),
+    deleted_row("transfers", "id", PAYMENT),
+    deleted_row("sessions", "id", OPEN_SESSION, fast=True),
+    deleted_row("cutoffs", "user_id", ALICE),
+    deleted_row("tokens", "jti", traffic.an_id(52)),
+    added_row("users", "id", BOB, fast=True),
+    added_row("accounts", "id", EUROS, fast=True),
+    added_row("entries", "account_id", YEN),
+    added_row("transfers", "id", PAYMENT),
+    added_row("sessions", "id", OPEN_SESSION, fast=True),
+    added_row("cutoffs", "user_id", ALICE),
+    added_row("tokens", "jti", traffic.an_id(52)),
+    # Sums, and what stands beside the log.
+    Planted(
+        "balances that do not sum to zero",
+        f"UPDATE accounts SET balance_cents = balance_cents + 1 WHERE id = '{EUROS}'",
+        "all balances of a currency sum to zero",
+        {"table": "accounts", "row": "EUR", "expected": 0, "found": 1},
+        fast=True,
+    ),
+    Planted(
+        "another credential",
+        f"UPDATE credentials SET id = gen_random_uuid() WHERE user_id = '{BOB}'",
+        HAS_CREDENTIAL,
+        {"table": "credentials", "row": str(BOB), "column": "id"},
+        fast=True,
+    ),
+    Planted(
+        "a deleted credential",
+        f"DELETE FROM credentials WHERE user_id = '{BOB}'",
+        HAS_CREDENTIAL,
+        {"table": "credentials", "row": str(BOB), "found": None},
+        fast=True,
+    ),
+    Planted(
+        "the credential of a deleted user",
+        f"INSERT INTO credentials VALUES ('{CAROL}', gen_random_uuid(), '')",
+        HAS_CREDENTIAL,
+        {"table": "credentials", "row": str(CAROL), "expected": None},
+        fast=True,
+    ),
+    Planted(
+        "the credential of nobody",
+        f"INSERT INTO credentials VALUES ('{traffic.an_id(98)}', gen_random_uuid(), '')",
+        "what is kept beside the log belongs to a stream",
+        {"table": "credentials", "row": str(traffic.an_id(98))},
+        fast=True,
+    ),
+]
+
+
+async def plant(connection: Any, sql: str) -> None:
+    """Change what triggers protect, as somebody does who has the database."""
+    await connection.execute(f"SET session_replication_role = replica; {sql}; RESET session_replication_role")
+
+
+def has(findings: list[Finding], rule: str, place: dict[str, Any]) -> bool:
+    return any(
+        finding.rule == rule and all(getattr(finding, name) == value for name, value in place.items())
+        for finding in findings
+    )
+
+
+async def place_of(connection: Any, event: str) -> dict[str, Any]:
+    row = await connection.fetchrow(
+        f"SELECT originator_id, originator_version, notification_id FROM stored_events WHERE {event}"
+    )
+    return {"stream_id": row[0], "version": row[1], "position": row[2]}
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
+async def test_what_is_planted_is_found_and_its_place_named(planted: Planted, copied: Sources) -> None:
+    """Lessons 12, 15 and 17.
+
+    A read model is not wrong in silence, an unknown topic is a finding and imports nothing, and the rules of the books
+    stand in verification: the fold takes any amount, so a rule that is tightened leaves old history readable.
+    """
+    place = (await place_of(copied.now, planted.event) if planted.event else {}) | planted.place
+    await plant(copied.now, planted.sql)
+    for fast in [*([False] if planted.whole else []), *([True] if planted.fast else [])]:
+        found = await check(copied, fast=fast)
+        seen = place if not fast or planted.place["table"] == "entries" else place | {"position": None}
+        assert has(found, planted.rule, seen), "\n".join(finding.text() for finding in found)
+
+
+# What is not checked, and what goes on meanwhile.
+
+
+async def test_since_says_where_checking_begins(copied: Sources) -> None:
+    place = await place_of(copied.now, TRANSFER)
+    await plant(copied.now, f"UPDATE stored_events SET topic = 'os:system' WHERE {TRANSFER}")
+    rule = "every event decodes under its topic"
+    assert has(await check(copied, since=place["position"] - 1), rule, place)
+    last_of_its_transaction = place["position"] + 2
+    assert not has(await check(copied, since=last_of_its_transaction), rule, place)
+
+
+async def test_since_may_be_in_the_midst_of_a_transaction(copied: Sources) -> None:
+    last = await copied.now.fetchval("SELECT max(notification_id) FROM stored_events")
+    for since in range(last - 3, last + 2):
+        assert [] == await check(copied, since=since)
+
+
+async def test_since_finds_what_changed_rows_that_came_after(copied: Sources) -> None:
+    since = await copied.now.fetchval("SELECT max(position) - 1 FROM entries")
+    await plant(copied.now, f"UPDATE accounts SET balance_cents = 1 WHERE id = '{EUROS}'")
+    place = {"table": "accounts", "row": str(EUROS), "column": "balance_cents", "found": 1}
+    assert has(await check(copied, since=since), READ_TABLE, place)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+async def test_books_that_are_written_to_are_checked_as_they_were_at_one_moment(
+    fast: bool, sources: Sources, busy: Runtime
+) -> None:
+    written, done = 0, False
+
+    async def write(source: UUID, destination: UUID) -> None:
+        nonlocal written
+        for number in itertools.count():
+            if done:
+                return
+            await busy.committer.submit(TransferMoney(new_id(), source, destination, 1), Origin(new_id()))
+            await busy.committer.submit(RevokeUserTokens(ALICE), Origin(new_id()))
+            session = StartSession(new_id(), ALICE, traffic.secret(ALICE).id, traffic.a_pair(0), traffic.FUTURE)
+            pair = Pair(new_id(), traffic.FUTURE - 5, new_id(), traffic.FUTURE, number)
+            await busy.committer.submit(msgspec.structs.replace(session, pair=pair), Origin(new_id()))
+            written += 1
+
+    writers = [asyncio.create_task(write(*accounts)) for accounts in ((EUROS, MORE_EUROS), (MORE_EUROS, EUROS))]
+    for _ in range(3):
+        before = written
+        assert [] == await check(sources, fast=fast)
+        await until(lambda before=before: written > before)
+    done = True
+    await asyncio.gather(*writers)
+
+
+async def test_what_verification_makes_is_gone_when_it_ends(copied: Sources) -> None:
+    count = "SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND relkind IN ('r', 'i')"
+    before = await copied.now.fetchval(count)
+    await check(copied)
+    assert before == await copied.now.fetchval(count)
+    assert 0 < await copied.connection.fetchval("SELECT count(*) FROM users")
+
+
+async def test_memory_does_not_grow_with_the_log(copied: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of one row come to the same verdict as pages that hold all."""
+    monkeypatch.setattr(reading, "PAGE", 1)
+    heard = Heard()
+    assert [] == [finding async for finding in verify(copied, heard)]
+    assert sum(rows for _, rows in heard.parts) == heard.rows
+
+
+# The mirror.
+
+
+@pytest.mark.parametrize("fast", [False, True])
+async def test_a_cutoff_that_the_mirror_lacks_is_found(fast: bool, mirrored: Sources) -> None:
+    key = await cutoffs_key(mirrored.now)
+    await mirrored.redis.hset(key, str(ALICE), "1")
+    await mirrored.redis.hdel(key, str(EVERYBODY))
+    found = await check(mirrored, fast=fast)
+    rule = "the mirror says what the read tables say"
+    assert has(found, rule, {"table": "redis", "row": key, "column": str(ALICE), "found": 1})
+    assert has(found, rule, {"table": "redis", "row": key, "column": str(EVERYBODY), "found": None})
+
+
+@pytest.mark.parametrize("value", [0, 2**53], ids=["alive again", "dead"])
+async def test_a_session_that_the_mirror_has_wrong_is_found(value: int, mirrored: Sources) -> None:
+    key = (await cutoffs_key(mirrored.now)).removesuffix("cutoffs") + f"{ALICE}:{ROTATED_SESSION}"
+    assert await mirrored.redis.exists(key)
+    await mirrored.redis.set(key, value)
+    found = await check(mirrored)
+    assert has(found, "the mirror says what the read tables say", {"table": "redis", "row": key, "found": value})
+    assert 1 == len(found)
+
+
+async def test_a_mirror_that_nobody_trusts_has_nothing_to_find(mirrored: Sources) -> None:
+    key = await cutoffs_key(mirrored.now)
+    await mirrored.redis.hset(key, mapping={"position": "1", str(ALICE): "1"})
+    assert [] == await check(mirrored)
+
+
+async def test_a_redis_that_does_not_answer_is_said_and_the_rest_is_checked(copied: Sources) -> None:
+    heard = Heard()
+    async with Redis.from_url("unix:///nowhere/valkey.sock") as gone:
+        assert [] == [finding async for finding in verify(copied._replace(redis=gone), heard)]
+    assert ["the mirror was not checked: Redis cannot be used: ConnectionError"] == heard.notes
+
+
+async def cutoffs_key(connection: Any) -> str:
+    return f"ledger:{await connection.fetchval('SELECT id FROM ledger_identity')}:revoked:cutoffs"
+
+
+# The command.
+
+
+async def run_verify(settings: Settings, *arguments: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *LEDGER,
+        *("audit", "verify", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(variables(settings)),
+    )
+    output, log = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), log.decode()
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    return {
+        "DATABASE_URL": settings.database_dsn(),
+        "REDIS_URL": settings.redis_dsn(),
+        "JWT_SECRET": "a-secret-of-the-tests-that-is-long-enough",
+    }
+
+
+async def test_the_command_says_that_the_books_are_right(busy: Runtime) -> None:
+    for arguments in ((), ("--fast",), ("--since", "5"), ("--json",)):
+        status, output, log = await run_verify(busy.settings, *arguments)
+        assert (0, "") == (status, output), log
+        assert "the books are right" in log
+
+
+async def test_the_command_fails_and_names_the_place(busy: Runtime, connection: Any) -> None:
+    await plant(connection, f"UPDATE transfers SET reference = NULL WHERE id = '{PAYMENT}'")
+    status, output, log = await run_verify(busy.settings, "--json")
+    (finding,) = (json.loads(line) for line in output.splitlines())
+    expected = {"rule": READ_TABLE, "table": "transfers", "row": str(PAYMENT), "column": "reference"}
+    assert (1, expected | {"expected": traffic.REFERENCE}) == (status, finding), log
+    status, output, log = await run_verify(busy.settings)
+    assert 1 == status
+    assert output.startswith(f"{READ_TABLE}: table transfers, row {PAYMENT}, column reference: expected rent")
+    assert "1 finding" in log
+
+
+async def test_the_command_refuses_a_contradiction(settings: Settings) -> None:
+    status, output, log = await run_verify(settings, "--fast", "--since", "7")
+    assert (2, "") == (status, output)
+    assert "--since says where the history begins" in log

@@ -1,0 +1,104 @@
+"""A Valkey of the test's own, which it can pause, kill, empty and set back; ended by its own id."""
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from ledger.embedded.binaries import find_programs
+from ledger.settings import Settings
+from tests.processes import until
+
+
+class Valkey:
+    """A server that keeps all that it is told in its folder, behind one socket for as long as the test runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "s"
+        self.url = f"unix://{quote(str(self.socket))}?db=0"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._data, self._copy, self._log = folder / "data", folder / "copy", folder / "log"
+        self._data.mkdir()
+
+    def settings(self, settings: Settings) -> Settings:
+        """The settings of a service that uses this one."""
+        return settings.model_copy(update={"redis_url": SecretStr(self.url)})
+
+    def client(self) -> "Redis":
+        return Redis.from_url(self.url, protocol=2, decode_responses=True, socket_timeout=10)
+
+    async def start(self) -> None:
+        """Start it, on what is in its folder."""
+        options = {"port": "0", "unixsocket": str(self.socket), "dir": str(self._data), "save": "", "appendonly": "yes"}
+        command = [str(find_programs().valkey), *(part for name in options for part in (f"--{name}", options[name]))]
+        with self._log.open("ab") as log:
+            self.process = _spawned(command, log)
+        await until(self._answers)
+
+    def kill(self) -> None:
+        """It ends without a word, if it runs."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()  # this ends one that is paused, too
+            process.wait()
+            self.socket.unlink(missing_ok=True)
+
+    def pause(self) -> None:
+        """It still is there, and answers nobody."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def empty(self) -> None:
+        """Lose all that it has kept. It must not run."""
+        assert self.process is None
+        shutil.rmtree(self._data)
+        self._data.mkdir()
+
+    def copy(self) -> None:
+        """Keep aside what it has now."""
+        self.pause()
+        shutil.copytree(self._data, self._copy)
+        self.resume()
+
+    def set_back(self) -> None:
+        """Forget all that happened since the copy. It must not run."""
+        assert self.process is None
+        shutil.rmtree(self._data)
+        shutil.copytree(self._copy, self._data)
+
+    async def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self._log.read_text()
+        client = self.client()
+        try:
+            return bool(await client.ping())
+        except (RedisError, OSError):
+            return False
+        finally:
+            await client.aclose()
+
+
+def _spawned(command: list[str], log: BinaryIO) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+@contextmanager
+def a_valkey(folder: Path) -> Iterator[Valkey]:
+    """One that is not started yet; nothing of it is left in the end."""
+    valkey = Valkey(folder)
+    try:
+        yield valkey
+    finally:
+        valkey.kill()

@@ -1,0 +1,77 @@
+"""What happened: statements and events of an account, the whole log as pages or as a feed, and the trial balance."""
+
+from aiohttp import web
+
+from ledger import stored
+from ledger.audit import history, timetravel
+from ledger.audit.history import Period
+from ledger.stored import EVENT_TOPICS, LAST, Chosen
+from web.bodies import answer
+from web.context import RUNTIME, path_id
+from web.feed import feed, wants_feed
+from web.handlers.accounts import found
+from web.pages import limit_of, link_to_next
+from web.query import choice_in, id_in, moment_in, number_in, parse_number, time_in
+from web.reply import Reply, Stream
+
+
+async def list_entries(request: web.Request) -> Reply:
+    """GET /accounts/{id}/entries: lines with the balance after each, newest first, or the oldest with `order=asc`.
+
+    `from_version`, `to_version`, `from_time` and `to_time` are bounds, themselves included.
+    """
+    account_id, limit = path_id(request), limit_of(request)
+    ascending = choice_in(request, "order", ("asc", "desc")) == "asc"
+    period = Period(
+        number_in(request, "from_version"),
+        number_in(request, "to_version"),
+        time_in(request, "from_time"),
+        time_in(request, "to_time"),
+    )
+    after, before = number_in(request, "after"), number_in(request, "before")
+    await found(request, account_id)
+    lines = await history.lines(
+        request.app[RUNTIME].pool,
+        account_id,
+        period,
+        after=after or 0,
+        before=LAST if before is None else before,
+        ascending=ascending,
+        limit=limit + 1,
+    )
+    cursor = lines[limit - 1]["version"] if len(lines) > limit else None
+    return answer(lines[:limit], headers=link_to_next(request, limit, cursor, "after" if ascending else "before"))
+
+
+async def list_account_events(request: web.Request) -> Reply:
+    """GET /accounts/{id}/events: what is stored of an account, in order."""
+    account_id, after = path_id(request), number_in(request, "after")
+    limit_of(request)
+    await found(request, account_id)
+    return await _events(request, Chosen(stream_id=account_id), after or 0)
+
+
+async def list_events(request: web.Request) -> Reply | Stream:
+    """GET /events: the whole log in order, or what `topic` and `stream` choose; with `Accept: text/event-stream`, live.
+
+    A page may have fewer events than `limit`, or none, and a `Link` to the next one all the same.
+    """
+    chosen = Chosen(choice_in(request, "topic", EVENT_TOPICS), id_in(request, "stream"))
+    after = number_in(request, "after") or 0
+    if not wants_feed(request):
+        return await _events(request, chosen, after)
+    last = request.headers.get("Last-Event-ID")
+    return await feed(request, chosen, parse_number(last, "/Last-Event-ID") if last else after)
+
+
+async def trial_balance(request: web.Request) -> Reply:
+    """GET /ledger/trial-balance: of now, or of `at_position` or `at_time`."""
+    pool, moment = request.app[RUNTIME].pool, moment_in(request)
+    return answer(await timetravel.trial_balance(pool, await timetravel.position_of(pool, moment)))
+
+
+async def _events(request: web.Request, chosen: Chosen, after: int) -> Reply:
+    limit = limit_of(request)
+    stretch = await stored.read(request.app[RUNTIME].pool, after, limit=limit, chosen=chosen)
+    cursor = None if stretch.is_last else stretch.reached
+    return answer([event.body() for event in stretch.events], headers=link_to_next(request, limit, cursor, "after"))

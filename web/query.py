@@ -1,0 +1,88 @@
+"""Query parameters, read strictly: what is given twice or does not fit is refused with the parameter's name."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NoReturn
+from uuid import UUID
+
+from aiohttp import web
+
+from ledger import errors
+from ledger.audit.timetravel import AccountMoment, AtPosition, AtTime, AtVersion, Moment, parse_time
+from ledger.errors import Refused
+from ledger.ids import parse_id
+from ledger.stored import LAST
+
+
+def number_in(request: web.Request, name: str, *, minimum: int = 0, maximum: int = LAST) -> int | None:
+    """A whole number, if it is given."""
+    text = text_in(request, name)
+    return None if text is None else parse_number(text, f"/{name}", minimum, maximum)
+
+
+def parse_number(text: str, pointer: str, minimum: int = 0, maximum: int = LAST) -> int:
+    """The whole number of this text."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(maximum)) and minimum <= int(text) <= maximum):
+        refuse(pointer, f"must be a whole number from {minimum} to {maximum}")
+    return int(text)
+
+
+def time_in(request: web.Request, name: str) -> datetime | None:
+    """A time, in UTC, if it is given."""
+    text = text_in(request, name)
+    try:
+        return None if text is None else parse_time(text)
+    except ValueError as error:
+        refuse(f"/{name}", str(error))
+
+
+def id_in(request: web.Request, name: str) -> UUID | None:
+    """An id, if it is given."""
+    text = text_in(request, name)
+    try:
+        return None if text is None else parse_id(text)
+    except ValueError as error:
+        refuse(f"/{name}", str(error))
+
+
+def choice_in(request: web.Request, name: str, choices: Collection[str]) -> str | None:
+    """One of these words, if it is given."""
+    text = text_in(request, name)
+    if text is not None and text not in choices:
+        refuse(f"/{name}", f"must be one of {', '.join(sorted(choices))}")
+    return text
+
+
+def moment_in(request: web.Request) -> Moment | None:
+    """The moment of the whole ledger that is asked for; None for now."""
+    if text_in(request, "at_version") is not None:
+        refuse("/at_version", "is that of one account; give at_position or at_time")
+    moment = account_moment_in(request)
+    return None if isinstance(moment, AtVersion) else moment
+
+
+def account_moment_in(request: web.Request) -> AccountMoment | None:
+    """The moment of an account that is asked for; None for now."""
+    version, position = number_in(request, "at_version"), number_in(request, "at_position")
+    time = time_in(request, "at_time")
+    given: dict[str, AccountMoment] = {
+        **({} if version is None else {"at_version": AtVersion(version)}),
+        **({} if position is None else {"at_position": AtPosition(position)}),
+        **({} if time is None else {"at_time": AtTime(time)}),
+    }
+    if len(given) > 1:
+        raise Refused(*(errors.invalid(f"/{name}", "must be given alone") for name in given))
+    return next(iter(given.values()), None)
+
+
+def text_in(request: web.Request, name: str) -> str | None:
+    """The text of a parameter, if it is given."""
+    texts = request.query.getall(name, [])
+    if len(texts) > 1:
+        refuse(f"/{name}", "must be given once")
+    return texts[0] if texts else None
+
+
+def refuse(pointer: str, message: str) -> NoReturn:
+    """Raise `Refused`: this does not fit."""
+    raise Refused(errors.invalid(pointer, message))
