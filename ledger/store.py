@@ -1,4 +1,4 @@
-"""The event store: streams of events in one log, in PostgreSQL. The only place with SQL on its tables.
+"""The event store: streams of events in one log, in PostgreSQL. The only place that writes to its tables.
 
 Nothing is ever appended in silence or in part: a version that is taken is a unique violation. Positions become
 visible in order, because whoever appends holds the append lock from before the first position to the commit, so a

@@ -29,7 +29,6 @@ from ledger.batch import Origin
 from ledger.commands.decider import Claim, Credential, Decision
 from ledger.commands.tokens import LogOut, RefreshTokens, StartSession
 from ledger.commands.users import CreateUser
-from ledger.credentials import Passwords
 from ledger.database import connect
 from ledger.errors import Refused
 from ledger.events.tokens import Pair
@@ -649,14 +648,12 @@ async def test_the_service_and_its_parts_show_no_secret(
         async with open_runtime(full) as runtime:
             parts = {name: getattr(runtime, name) for name in runtime.__dataclass_fields__}
             things = {"runtime": runtime, **parts, "dump": full.model_dump(), "json": full.model_dump_json()}
-            things |= {"key": secret_key(given.signing), "passwords": Passwords(queue_limit=1)}
+            things["key"] = secret_key(given.signing)
             things |= {
                 "jwks": runtime.signer.jwks(),
-                "connection": await runtime.redis.connection_pool.get_connection(),
+                "connection": runtime.redis.connection_pool.make_connection(),
             }
             places = presented(things)
-            things["passwords"].close()
-            await runtime.redis.connection_pool.release(things["connection"])
 
     assert [] == leaks(places, {**vars(given), "seal key": seal.read_text().split("\n")[1]})
     assert "secretstr" in places["settings"]
