@@ -192,6 +192,8 @@ def test_a_refresh_replaces_the_pair_by_the_next_one() -> None:
         new.refresh_expires_at,
         new.issued_at,
         "customer",
+        0,
+        0,
     )
     assert [(SESSION, rotated)] == decision.events
     assert (str(new.refresh_jti), START + 50) == (decision.result["refresh_jti"], decision.result["issued_at"])
