@@ -360,7 +360,8 @@ async def test_without_postgresql_a_mirror_that_was_set_back_lets_nobody_in(scen
 
 
 FOLLOWERS = """SELECT pid FROM pg_locks
-               WHERE locktype = 'advisory' AND granted AND classid = 'stored_events'::regclass AND objid = 1 AND objsubid = 2
+               WHERE locktype = 'advisory' AND granted
+               AND classid = 'stored_events'::regclass AND objid = 1 AND objsubid = 2
                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
