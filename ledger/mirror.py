@@ -10,7 +10,7 @@ flush, a crash, a restore from an older copy or a partition it does not: then Po
 filled again from its tables.
 
 Every process hears of revocations (LISTEN), looks for them by itself as well, because a notification can be lost, and
-fills the mirror after its own. One of them, which has an advisory lock, also follows those of others.
+fills the mirror after its own. One of them, which leads (`ledger.followers`), also follows those of others.
 """
 
 import asyncio
@@ -28,8 +28,10 @@ from asyncpg import Connection, Pool, Record
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from ledger import stored
 from ledger.coalesce import Coalesced
-from ledger.database import UNREACHABLE, Reader
+from ledger.database import Reader
+from ledger.followers import CannotApplyError, Follower, Reached, follow
 from ledger.projections import tokens
 from ledger.projections.tokens import EVERYBODY
 
@@ -37,7 +39,6 @@ Session = tuple[UUID, UUID]  # its id, and its user's
 
 TIMEOUT_SECONDS = 0.25  # a mirror that is slower than PostgreSQL is of no use to those who wait for an answer
 FILL_SECONDS = 1.0  # for one step of filling it, which nobody waits for
-PAUSE_SECONDS = 1.0  # after which PostgreSQL is asked for another connection to listen on
 POLL_SECONDS = 1.0  # after which it is asked what there is without a notification, and Redis whether it is back
 FRESH_SECONDS = 5.0  # who has not heard from PostgreSQL for so long does not know what the mirror should hold
 REMEMBERED_SECONDS = 3600  # how long a session that was asked for is kept; when it is gone, it is asked for again
@@ -164,37 +165,30 @@ class Mirror:
 
     async def follow(self, connect: "Callable[[], Awaitable[Connection[Any]]]", channel: str) -> None:
         """Hear of revocations for as long as the process runs; while no other process does so, fill the mirror."""
-        while True:
-            try:
-                connection = await connect()
-                try:
-                    await self._listen(connection, channel)
-                finally:
-                    with contextlib.suppress(Exception):  # it must not take the place of a cancellation
-                        await connection.close(timeout=1)
-            except UNREACHABLE as error:
-                log.warning("revocations cannot be followed", error=type(error).__name__)
-            except Exception:  # nobody else would do it
-                log.exception("revocations cannot be followed")
-            self._doubt()
-            await asyncio.sleep(PAUSE_SECONDS)
+        await follow(
+            Follower("mirror", self._step, self._rest, begin=lambda one: self._listen(one, channel), lost=self._doubt),
+            connect,
+        )
 
     async def _listen(self, connection: "Connection[Any]", channel: str) -> None:
         connection.add_termination_listener(self._doubt)
         await connection.add_listener(channel, lambda *_: self._awake.set())
-        leads = False
-        while True:
-            self._awake.clear()
-            leads = leads or await connection.fetchval(
-                "SELECT pg_try_advisory_lock('stored_events'::regclass::oid::int, 1)"
-            )
-            await self._hear(connection)
-            if leads or self._lags or not self._usable:
-                self._lags = False
-                await self._fill_quietly(connection)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._awake.wait()
+
+    async def _step(self, connection: "Connection[Any]", leads: bool) -> Reached:
+        """Hear of revocations; fill the mirror with them, if nobody else does. How far the mirror is, if it leads."""
+        self._awake.clear()
+        head = await stored.last_position(connection) if leads else None
+        await self._hear(connection)
+        error = None
+        if leads or self._lags or not self._usable:
+            self._lags = False
+            error = await self._try_to_fill(connection)
+        return Reached(None, error) if error else Reached(head)
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._awake.wait()
 
     def _is_trusted(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -267,7 +261,10 @@ class Mirror:
 
     def _end(self, row: Record) -> int:
         """When no token of the session can pass any more, leeway included."""
-        return int((row["expires_at"] + self._leeway).timestamp()) + 1
+        try:
+            return int((row["expires_at"] + self._leeway).timestamp()) + 1
+        except (OverflowError, TypeError, ValueError) as error:
+            raise CannotApplyError(f"a session that ends at {row['expires_at']}", row["position"]) from error
 
     async def _write(
         self,
@@ -328,15 +325,17 @@ class Mirror:
         async with _patience(TIMEOUT_SECONDS):
             await self._redis.unlink(self._cutoffs)
 
-    async def _fill_quietly(self, reader: Reader) -> None:
+    async def _try_to_fill(self, reader: Reader) -> str | None:
+        """Fill the mirror; why that cannot be done now."""
         try:
             await self._fill(reader)
         except MirrorUnusableError as error:
             self._back_off(error)
-        else:
-            if not self._usable:
-                log.info("redis answers again")
-            self._usable = True
+            return str(error)
+        if not self._usable:
+            log.info("redis answers again")
+        self._usable = True
+        return None
 
     def _back_off(self, error: MirrorUnusableError) -> None:
         """Ask PostgreSQL only, until the follower has filled the mirror."""

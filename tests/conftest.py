@@ -16,6 +16,7 @@ from ledger.people import ensure_first_admin
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from tests.controls import ADMIN_PASSWORD, Api, new_id
+from tests.sealed import Sealed, a_key_file, a_ledger
 from web.app import create_app
 from web.server import Runner
 
@@ -126,6 +127,26 @@ async def serve(
 async def api(serve: Callable[[Settings], Awaitable[Api]], settings: Settings) -> Api:
     """The API, as its first admin sees it."""
     return await serve(settings)
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """A new key to seal with."""
+    return a_key_file(tmp_path / "seal-key.pem")
+
+
+@pytest.fixture
+async def unsealed(settings: Settings, runtime: Runtime, connection: Any, key_file: Path) -> AsyncIterator[Sealed]:
+    """A ledger with some history, of which nothing is sealed."""
+    async with a_ledger(settings, runtime, connection, key_file) as found:
+        yield found
+
+
+@pytest.fixture
+async def sealed(unsealed: Sealed) -> Sealed:
+    """The same, sealed."""
+    await unsealed.seal()
+    return unsealed
 
 
 @pytest.fixture

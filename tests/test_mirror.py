@@ -361,7 +361,7 @@ async def test_without_postgresql_a_mirror_that_was_set_back_lets_nobody_in(scen
 
 FOLLOWERS = """SELECT pid FROM pg_locks
                WHERE locktype = 'advisory' AND granted
-               AND classid = 'stored_events'::regclass AND objid = 1 AND objsubid = 2
+               AND classid = 'followers'::regclass AND objid = 0 AND objsubid = 2
                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
@@ -858,7 +858,7 @@ class Stuck:
     async def add_listener(self, *_: Any) -> None:
         pass
 
-    async def fetchval(self, _: str) -> None:
+    async def fetchval(self, *_: Any) -> None:
         self.asked.set()
         await asyncio.Event().wait()
 

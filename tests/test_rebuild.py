@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from ledger.database import connect
+from ledger.followers import FOLLOWERS
 from ledger.projections import INLINE
 from ledger.projections.rebuild import Outcome, cancel, rebuild, rollback
 from ledger.projections.replay import Progress
 from ledger.projections.shadow import RebuildError, printed
-from ledger.projections.status import status
+from ledger.projections.status import Status, status
 from ledger.settings import Settings
 from tests.controls import PASSWORD, Api, new_id
 from tests.processes import ledger
@@ -31,6 +32,11 @@ Connection = Any  # `asyncpg.Connection` has type arguments in its stubs only
 async def rebuilt(settings: Settings, names: Sequence[str] = ALL, **options: Any) -> Outcome:
     given = {"dry_run": False, "keep_old": False, "batch": 7, "report": lambda _: None, **options}
     return await rebuild(settings, names, **given)
+
+
+async def inline(settings: Settings) -> list[Status]:
+    """How the projections are that can be rebuilt."""
+    return [row for row in await status(settings) if row.projection in ALL]
 
 
 async def comparison(settings: Settings) -> int:
@@ -94,7 +100,7 @@ async def test_the_rows_are_the_same_however_the_log_is_cut(api: Api, settings: 
     """Also where a name passes from one user to another within one run."""
     await some_history(api)
     outcome = await rebuilt(settings, batch=batch)
-    assert (0, outcome.position) == (outcome.differing, (await status(settings))[0].position)
+    assert (0, outcome.position) == (outcome.differing, (await inline(settings))[0].position)
 
 
 async def test_a_ledger_without_events_can_be_rebuilt(settings: Settings, connection: Connection) -> None:
@@ -171,7 +177,7 @@ async def test_old_tables_that_are_kept_can_be_put_back_with_all_that_has_happen
     await connection.execute("UPDATE accounts SET status = 'strange' WHERE id = $1", destination["id"])
     await rebuilt(settings, keep_old=True)
     assert "open" == (await api.get(f"/v1/accounts/{destination['id']}")).body["status"]
-    assert {"kept old"} == {row.state for row in await status(settings)}
+    assert {"kept old"} == {row.state for row in await inline(settings)}
     assert 200 == (await api.transfer(source, destination, 1)).status
     back = await rollback(settings, "accounts", batch=2, report=lambda _: None)
     assert 3 == back.events
@@ -217,7 +223,7 @@ async def test_what_was_interrupted_goes_on_where_it_was_or_is_thrown_away(
     await some_history(api)
     with pytest.raises(StopError):
         await rebuilt(settings, report=stop_at(20))
-    assert {"rebuilding"} == {row.state for row in await status(settings)}
+    assert {"rebuilding"} == {row.state for row in await inline(settings)}
     with pytest.raises(RebuildError, match="was interrupted: name the same"):
         await rebuilt(settings, ["users"])
     outcome = await rebuilt(settings)
@@ -226,7 +232,7 @@ async def test_what_was_interrupted_goes_on_where_it_was_or_is_thrown_away(
         await rebuilt(settings, report=stop_at(20))
     assert set(ALL) == set(await cancel(settings))
     assert not await connection.fetchval("SELECT true FROM pg_namespace WHERE nspname = 'ledger_rebuild'")
-    assert {"inline"} == {row.state for row in await status(settings)}
+    assert {"inline"} == {row.state for row in await inline(settings)}
     assert (None, 0) == ((await rebuilt(settings)).resumed_from, await comparison(settings))
 
 
@@ -266,7 +272,7 @@ async def test_an_event_that_cannot_be_applied_is_named_and_nothing_changes(
     with ledger(tmp_path, "projections", "rebuild", "--all", **settings.environment()) as running:
         assert 1 == await running.status()
         assert f"ledger: the event at position {position} cannot be applied" in running.log.read_text()
-    (told,) = {row.last_error for row in await status(settings)}
+    (told,) = {row.last_error for row in await inline(settings)}
     assert f"position {position} " in str(told)
     assert before == await connection.fetchval("SELECT 'accounts'::regclass::oid")
 
@@ -298,7 +304,7 @@ async def test_every_command_speaks_json(api: Api, settings: Settings, tmp_path:
         with ledger(tmp_path / str(number), "projections", *arguments, "--json", **settings.environment()) as running:
             assert 0 == await running.status(), running.log.read_text()
             said[arguments[0]] = json.loads(running.output.read_text())
-    assert ALL == [row["name"] for row in said["list"]] == [row["projection"] for row in said["status"]]
+    assert [*ALL, *FOLLOWERS] == [row["name"] for row in said["list"]] == [row["projection"] for row in said["status"]]
     assert (0, True) == (said["rebuild"]["differing"], said["rebuild"]["swapped"])
     assert said["rollback"]["swapped"]
     assert {"cancelled": []} == said["cancel"]

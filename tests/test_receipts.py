@@ -26,11 +26,6 @@ NO_SERVERS = {"DATABASE_URL": "nonsense", "REDIS_URL": "nonsense", "JWT_SECRET":
 
 
 @pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    return a_key_file(tmp_path / "seal-key.pem")
-
-
-@pytest.fixture
 def key(key_file: Path) -> Key:
     return private_key(key_file)
 

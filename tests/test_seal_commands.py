@@ -11,16 +11,11 @@ from ledger.ids import new_id
 from ledger.keys import private_key, public_pem
 from ledger.settings import Settings
 from tests.processes import ledger
-from tests.sealed import INSERT, a_key_file
+from tests.sealed import INSERT
 
 Ran = tuple[int, str, str]  # the exit status, standard output and standard error
 Audit = Callable[..., Awaitable[Ran]]
 COUNT = 7
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    return a_key_file(tmp_path / "seal-key.pem")
 
 
 @pytest.fixture

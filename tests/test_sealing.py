@@ -1,7 +1,6 @@
 """Sealing while others write, seal and crash: every event is sealed once, and the chain is one. Lesson 18."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +20,10 @@ from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import verify
 from ledger.settings import Settings, SettingsError
 from tests.processes import ledger, until
-from tests.sealed import BLOCK, INSERT, Sealed, a_key_file, a_ledger
+from tests.sealed import BLOCK, INSERT, Sealed
 
 WAITS = """SELECT true FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted
            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    return a_key_file(tmp_path / "seal-key.pem")
-
-
-@pytest.fixture
-async def unsealed(settings: Settings, runtime: Runtime, connection: Any, key_file: Path) -> AsyncIterator[Sealed]:
-    async with a_ledger(settings, runtime, connection, key_file) as found:
-        yield found
-
-
-@pytest.fixture
-async def sealed(unsealed: Sealed) -> Sealed:
-    await unsealed.seal()
-    return unsealed
 
 
 async def test_nothing_is_sealed_past_a_writer_who_can_still_commit_a_smaller_position(

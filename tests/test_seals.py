@@ -1,8 +1,6 @@
 """Sealed blocks: whatever is done to the log, or to its seals, is found. Lesson 18."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -11,30 +9,10 @@ import pytest
 from ledger.events import StoredRow
 from ledger.ids import new_id
 from ledger.keys import private_key
-from ledger.runtime import Runtime
 from ledger.seals import blocks
 from ledger.seals.sealing import BrokenChainError, Sealer
 from ledger.seals.verifying import Finding
-from ledger.settings import Settings
-from tests.sealed import BLOCK, INSERT, Sealed, a_key_file, a_ledger
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    return a_key_file(tmp_path / "seal-key.pem")
-
-
-@pytest.fixture
-async def unsealed(settings: Settings, runtime: Runtime, connection: Any, key_file: Path) -> AsyncIterator[Sealed]:
-    async with a_ledger(settings, runtime, connection, key_file) as found:
-        yield found
-
-
-@pytest.fixture
-async def sealed(unsealed: Sealed) -> Sealed:
-    await unsealed.seal()
-    return unsealed
-
+from tests.sealed import BLOCK, INSERT, Sealed, a_key_file
 
 # Every event, once.
 

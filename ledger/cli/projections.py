@@ -14,11 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ledger.cli.running import console, fail, run
+from ledger.followers import FOLLOWERS
 from ledger.projections import INLINE
 from ledger.projections.rebuild import BATCH, Outcome, cancel, rebuild, rollback
 from ledger.projections.replay import Report
 from ledger.projections.shadow import RebuildError, printed
-from ledger.projections.status import Status, status
+from ledger.projections.status import Status, resume, status
 
 T = TypeVar("T")
 WIDTH = 160  # of a table that is not shown on a terminal
@@ -31,21 +32,25 @@ Batch = Annotated[int, typer.Option(min=1, max=100_000, help="How many events sh
 
 @app.command("list")
 def show_list(as_json: AsJson = False) -> None:
-    """Show which projections there are, with their tables."""
+    """Show which projections and followers there are, and where they write."""
+    rows = [
+        *(("inline", one.name, one.tables) for one in INLINE),
+        *(("follower", name, (target,)) for name, target in FOLLOWERS.items()),
+    ]
     if as_json:
-        _write([{"name": one.name, "tables": one.tables} for one in INLINE])
+        _write([{"name": name, "kind": kind, "tables": tables} for kind, name, tables in rows])
     else:
-        _print(("projection", "tables"), [(one.name, ", ".join(one.tables)) for one in INLINE])
+        _print(("projection", "kind", "tables"), [(name, kind, ", ".join(tables)) for kind, name, tables in rows])
 
 
 @app.command("status")
 def show_status(as_json: AsJson = False) -> None:
-    """Show how far each projection is, and what the last rebuild met with."""
+    """Show how far each projection and follower is, and what it or its last rebuild met with."""
     rows = run(status)
     if as_json:
         _write([row._asdict() for row in rows])
     else:
-        _print(Status._fields, [tuple(map(_text, row)) for row in rows])
+        _print(Status._fields[:-2], [tuple(map(_text, _told(row)[:-2])) for row in rows])
 
 
 @app.command("rebuild")
@@ -81,6 +86,20 @@ def start_rollback(name: str, batch: Batch = BATCH, as_json: AsJson = False) -> 
     with _shown() as report:
         outcome = run(lambda settings: _until_stopped(rollback(settings, name, batch=batch, report=report)))
     _tell(outcome, as_json=as_json)
+
+
+@app.command("resume")
+def start_again(name: str, as_json: AsJson = False) -> None:
+    """Let a follower that has stopped try again at the event that it could not apply."""
+    if name not in FOLLOWERS:
+        fail(f"there is no follower {name!r}: {', '.join(FOLLOWERS)}", 2)
+    position = run(lambda settings: resume(settings, name))
+    if position is None:
+        fail(f"{name} has not stopped: see `ledger projections status`", 1)
+    if as_json:
+        _write({"resumed": name, "position": position})
+    else:
+        sys.stdout.write(f"{name} goes on after position {position} within a second, where a service runs\n")
 
 
 @app.command("cancel")
@@ -151,8 +170,23 @@ def _print(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     Console(width=None if output.is_terminal else WIDTH).print(table)
 
 
+def _told(row: Status) -> Status:
+    """The place of an error in front of it."""
+    if row.error_position is None:
+        return row
+    return row._replace(last_error=f"position {row.error_position}, {row.error_topic}: {row.last_error}")
+
+
 def _text(value: object) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+    match value:
+        case None:
+            return ""
+        case tuple():
+            return ", ".join(value)
+        case float():
+            return f"{value:,.1f}"
+        case _:
+            return str(value)
 
 
 def _write(document: Any) -> None:

@@ -14,15 +14,17 @@ import structlog
 import typer
 from asyncpg import Pool
 
+from ledger import followers
 from ledger.cli.audit import audit
 from ledger.cli.running import fail, run
 from ledger.database import UNREACHABLE, connect, open_pool
 from ledger.errors import DatabaseError
+from ledger.followers import CannotApplyError
 from ledger.keys import EDDSA, Key, public_key, public_pem
 from ledger.seals import receipts, table
 from ledger.seals.blocks import SignedHeader
 from ledger.seals.receipts import InvalidReceiptError, Proof
-from ledger.seals.sealing import BrokenChainError, Sealer
+from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Report
 from ledger.seals.verifying import verify as verify_all
 from ledger.settings import Settings
@@ -35,9 +37,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON instead o
 
 
 @audit.command("seal")
-def seal() -> None:
+def seal(as_json: AsJson = False) -> None:
     """Seal, now, all events that are not sealed yet."""
-    sys.stdout.write(f"sealed {run(_seal)} events\n")
+    count = run(_seal)
+    sys.stdout.write(json.dumps({"sealed_events": count}) + "\n" if as_json else f"sealed {count} events\n")
 
 
 @audit.command("seal-status")
@@ -52,9 +55,12 @@ def seal_status(as_json: AsJson = False) -> None:
 
 
 @audit.command("seal-key")
-def seal_key() -> None:
+def seal_key(
+    as_json: Annotated[bool, typer.Option("--json", help="As a JSON Web Key (RFC 7517).")] = False,
+) -> None:
     """Print the public key that seals are signed with, as a PEM file."""
-    sys.stdout.write(public_pem(run(_own_key)))
+    key = run(_own_key)
+    sys.stdout.write(json.dumps(key.public) + "\n" if as_json else public_pem(key))
 
 
 @audit.command("export-heads")
@@ -84,6 +90,7 @@ def verify_seals(
 def check_receipt(
     file: Annotated[Path, typer.Argument(help="The receipt, exactly as the ledger gave it.")],
     public_keys: Annotated[list[Path], typer.Option("--public-key", help="A PEM file with the ledger's key.")],
+    as_json: AsJson = False,
 ) -> None:
     """Check a receipt with nothing but the ledger's public key: no database, no settings."""
     keys = [_public_key(path) for path in public_keys]
@@ -91,8 +98,12 @@ def check_receipt(
         receipt = receipts.check(_content(file), {key.kid: key for key in keys})
     except InvalidReceiptError as error:
         fail(f"the receipt proves nothing: {error}", 1)
-    for proof in receipt.proofs:
-        sys.stdout.write(_proven(proof))
+    if as_json:
+        sys.stdout.write(
+            msgspec.json.encode({"proven": [_proven_members(proof) for proof in receipt.proofs]}).decode() + "\n"
+        )
+    else:
+        sys.stdout.writelines(map(_proven, receipt.proofs))
 
 
 def tell_if_off(settings: Settings) -> None:
@@ -108,7 +119,9 @@ async def _seal(settings: Settings) -> int:
         sealer = Sealer(await table.ledger_id(pool), key, limit=settings.ledger_seal_events)
         connection = await connect(settings)
         try:
-            return await sealer.seal(connection)
+            count = await sealer.seal(connection)
+            await followers.report(connection, "seals", sealer.reached)
+            return count
         finally:
             await connection.close(timeout=1)
 
@@ -149,8 +162,9 @@ async def _opened(settings: Settings) -> "AsyncIterator[Pool[Any]]":
         yield pool
     except asyncpg.UndefinedTableError as error:
         raise DatabaseError("the schema is not up to date: run `ledger migrate`") from error
-    except BrokenChainError as error:
-        raise DatabaseError(str(error)) from error
+    except CannotApplyError as error:
+        where = "" if error.position is None else f"the event at position {error.position} cannot be sealed: "
+        raise DatabaseError(f"{where}{error}") from error
     except UNREACHABLE as error:
         raise DatabaseError(f"PostgreSQL is gone, or a writer does not end: {type(error).__name__}") from error
     finally:
@@ -179,6 +193,28 @@ def _proven(proof: Proof) -> str:
         f"  Not proven: that nothing happened since, and that others are shown the same block; for that, compare its"
         f" hash, {block.hash().hex()}, with heads that were exported.\n"
     )
+
+
+def _proven_members(proof: Proof) -> dict[str, object]:
+    """The event, with what it says as JSON if it is, and the block it is in."""
+    event, block = proof.event, proof.block
+    return {
+        **msgspec.structs.asdict(event),
+        "state": _decoded(event.state),
+        "block": block.number,
+        "block_hash": block.hash().hex(),
+        "ledger": block.ledger,
+        "sealed_at": block.sealed_at,
+        "key_id": block.key_id,
+    }
+
+
+def _decoded(state: bytes) -> object:
+    """What an event says; as text if it is no JSON, for a ledger may seal anything."""
+    try:
+        return msgspec.json.decode(state)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return state.decode(errors="replace")
 
 
 def _heads_in(path: Path) -> list[SignedHeader]:

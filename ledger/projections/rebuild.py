@@ -185,7 +185,7 @@ class _Rebuild:
         if under_way:
             row = await self.reader.fetchrow("SELECT code, position FROM rebuilds WHERE projection = $1", self.names[0])
             if row and row["code"] == code:
-                self.replay.position = self.resumed_from = row["position"]
+                await self._go_on(row["position"])
                 return
         async with self.writer.transaction():
             await self.tables.create()
@@ -198,7 +198,7 @@ class _Rebuild:
             "SELECT code, position, kept_position FROM rebuilds WHERE projection = $1", self.names[0]
         )
         if under_way and row and row["code"] == ROLLBACK:
-            self.replay.position = self.resumed_from = row["position"]
+            await self._go_on(row["position"])
         elif under_way:
             raise RebuildError("a rebuild was interrupted: finish it, or run `ledger projections cancel`")
         elif row is None or row["kept_position"] is None:
@@ -258,11 +258,19 @@ class _Rebuild:
             )
         return under_way
 
+    async def _go_on(self, position: int) -> None:
+        """Go on after a position that an earlier run has reached."""
+        self.replay.position = self.resumed_from = position
+        await self.reader.execute(
+            "UPDATE rebuilds SET started_at = now(), started_position = position WHERE projection = ANY($1)", self.names
+        )
+
     async def _note_start(self, position: int, code: str) -> None:
         await self.writer.execute(
-            f"""INSERT INTO "{self.schema}".rebuilds (projection, position, code)
-                SELECT projection, $2, $3 FROM unnest($1::text[]) AS new(projection)
+            f"""INSERT INTO "{self.schema}".rebuilds (projection, position, code, started_at, started_position)
+                SELECT projection, $2, $3, now(), $2 FROM unnest($1::text[]) AS new(projection)
                 ON CONFLICT (projection) DO UPDATE SET position = $2, code = $3, error = NULL, updated_at = now(),
+                    started_at = now(), started_position = $2,
                     kept_position = CASE WHEN $3 = '{ROLLBACK}' THEN NULL ELSE rebuilds.kept_position END""",
             self.names,
             position,

@@ -1,46 +1,76 @@
-"""How far projections are, and what their last rebuilds met with."""
+"""How far projections are, inline ones and followers, and what they, or their last rebuilds, met with."""
 
-from typing import NamedTuple
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
-from asyncpg import Record, UndefinedTableError
+from asyncpg import Connection, Record, UndefinedColumnError, UndefinedTableError
 
+from ledger import followers
 from ledger.database import connect
 from ledger.errors import DatabaseError
+from ledger.followers import FOLLOWERS, FollowerStatus
 from ledger.projections import INLINE, Projection
 from ledger.settings import Settings
 
 
 class Status(NamedTuple):
-    """A projection. `lag_events` is at most how many events its tables, or its shadows in a rebuild, lack.
+    """A projection, or a follower. `lag_events` is at most how many events it lacks; in a rebuild, its shadows do.
 
-    `state` is `inline` (the live tables are always at the head), `rebuilding` or `kept old`.
+    `state` is `inline` (the live tables are always at the head), `rebuilding` or `kept old`; or that of a follower.
+    `per_second` is how fast it went lately; inline, how fast the log grew in the last minute. `rows` is an estimate.
+    `error_position` and `error_topic` name the event that a follower could not apply.
     """
 
     projection: str
     tables: tuple[str, ...]
-    rows: int
+    rows: int | None
     state: str
     position: int
     lag_events: int
     lag_seconds: float
+    per_second: float | None
     last_error: str | None
+    error_position: int | None = None
+    error_topic: str | None = None
 
 
 async def status(settings: Settings) -> list[Status]:
-    """How each projection is; the number of rows is an estimate."""
+    """How each projection is."""
+    async with _connected(settings) as connection:
+        return await _all(connection, settings.ledger_schema)
+
+
+async def resume(settings: Settings, name: str) -> int | None:
+    """Let a follower that has stopped try again, and say after which position; None if it has not stopped."""
+    async with _connected(settings) as connection:
+        return await followers.resume(connection, name)
+
+
+@asynccontextmanager
+async def _connected(settings: Settings) -> "AsyncIterator[Connection[Any]]":
     connection = await connect(settings)
     try:
-        head = await connection.fetchval("SELECT coalesce(max(notification_id), 0) FROM stored_events")
-        rows = await connection.fetch(_QUERY, settings.ledger_schema, [_tables(one) for one in INLINE])
-    except UndefinedTableError as error:
+        yield connection
+    except (UndefinedTableError, UndefinedColumnError) as error:
         raise DatabaseError("the database has no ledger of this version: run `ledger migrate`") from error
     finally:
         await connection.close()
+
+
+async def _all(connection: "Connection[Any]", schema: str) -> list[Status]:
+    following = await followers.status(connection)
+    head = await connection.fetchval("SELECT coalesce(max(notification_id), 0) FROM stored_events")
+    before = await connection.fetchval("SELECT position_at(clock_timestamp() - interval '1 minute')")
+    rows = await connection.fetch(_QUERY, schema, [_tables(one) for one in INLINE])
     found = {row["projection"]: row for row in rows}
-    return [_status(projection, found[projection.name], head) for projection in INLINE]
+    return [
+        *(_inline(projection, found[projection.name], head, (head - before) / 60) for projection in INLINE),
+        *(_follower(one, head) for one in following),
+    ]
 
 
-def _status(projection: Projection, row: Record, head: int) -> Status:
+def _inline(projection: Projection, row: Record, head: int, per_second: float) -> Status:
     position = head if row["position"] is None else row["position"]
     return Status(
         projection.name,
@@ -50,7 +80,24 @@ def _status(projection: Projection, row: Record, head: int) -> Status:
         position,
         head - position,
         row["lag_seconds"],
+        per_second if row["position"] is None else row["per_second"],
         row["error"],
+    )
+
+
+def _follower(one: FollowerStatus, head: int) -> Status:
+    return Status(
+        one.name,
+        (FOLLOWERS[one.name],),
+        None,
+        one.state,
+        one.position,
+        max(head - one.position, 0),
+        one.lag_seconds,
+        one.per_second,
+        one.error,
+        one.error_position,
+        one.error_topic,
     )
 
 
@@ -60,6 +107,7 @@ def _tables(projection: Projection) -> str:
 
 _QUERY = """
 SELECT named.projection, rebuilds.position, error,
+       (position - started_position) / nullif(extract(epoch FROM updated_at - started_at), 0)::float8 AS per_second,
        CASE WHEN rebuilds.position IS NOT NULL THEN 'rebuilding'
             WHEN kept_position IS NOT NULL THEN 'kept old' ELSE 'inline' END AS state,
        (SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint FROM pg_class

@@ -8,29 +8,27 @@ can write to the database cannot have a forged chain sealed by a service that ru
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import structlog
 from asyncpg import Connection
 
 from ledger import store
 from ledger.background import running
-from ledger.database import UNREACHABLE, Reader, connect
+from ledger.database import Reader, connect
 from ledger.events import StoredRow
+from ledger.followers import CannotApplyError, Follower, Reached, follow
 from ledger.keys import Key
 from ledger.seals import table
-from ledger.seals.blocks import Header, SignedHeader, seal
+from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal
 from ledger.seals.receipts import FORMAT, Receipt, prove
 from ledger.settings import Settings
 
 PATIENCE_SECONDS = 5.0  # with writers who are under way
-PAUSE_SECONDS = 1.0  # after a failure
-
-log = structlog.get_logger()
 
 
-class BrokenChainError(Exception):
+class BrokenChainError(CannotApplyError):
     """The seals are not those that this process, or its key, has made. One sentence for the operator."""
 
 
@@ -63,21 +61,14 @@ class Sealer:
         self._limit = limit
         self._seen: Header | None = None
 
+    @property
+    def reached(self) -> Reached:
+        """Up to where the log is sealed, as far as this process has seen."""
+        return Reached(None if self._seen is None else self._seen.last_position)
+
     async def follow(self, connect: "Callable[[], Awaitable[Connection[Any]]]", pause_seconds: float) -> None:
         """Seal whatever there is, again and again, for as long as the process runs."""
-        while True:
-            try:
-                connection = await connect()
-                try:
-                    await self._follow(connection, pause_seconds)
-                finally:
-                    with contextlib.suppress(Exception):  # it must not take the place of a cancellation
-                        await connection.close(timeout=1)
-            except (BrokenChainError, *UNREACHABLE) as error:
-                log.error("the log cannot be sealed", error=str(error) or type(error).__name__)  # noqa: TRY400
-            except Exception:  # nobody else would do it
-                log.exception("the log cannot be sealed")
-            await asyncio.sleep(PAUSE_SECONDS)
+        await follow(Follower("seals", self._step, lambda: asyncio.sleep(pause_seconds)), connect)
 
     async def seal(self, connection: "Connection[Any]", *, wait: bool = True) -> int:
         """Seal all that is settled now; how many events that were. Without `wait`, none if another one is sealing.
@@ -95,10 +86,10 @@ class Sealer:
             total += count
         return total
 
-    async def _follow(self, connection: "Connection[Any]", pause_seconds: float) -> None:
-        while True:
+    async def _step(self, connection: "Connection[Any]", leads: bool) -> Reached:
+        if leads:
             await self.seal(connection, wait=False)
-            await asyncio.sleep(pause_seconds)
+        return self.reached
 
     async def _seal_block(self, connection: "Connection[Any]", upto_position: int, *, wait: bool) -> int:
         """Add one block, or none if there is nothing for it; how many events it has."""
@@ -114,11 +105,17 @@ class Sealer:
             )
             if rows:
                 now = await table.now(connection)
-                block = seal(self._ledger_id, last, rows, sealed_at=now, key=self._key)
+                block = self._block(last, rows, now)
                 await table.insert(connection, block)
                 last = block.head.block
         self._seen = last
         return len(rows)
+
+    def _block(self, last: Header | None, rows: Sequence[StoredRow], now: datetime) -> Block:
+        try:
+            return seal(self._ledger_id, last, rows, sealed_at=now, key=self._key)
+        except ValueError as error:
+            raise CannotApplyError(str(error), _unsealable(rows)) from error
 
     async def _checked_last(self, connection: "Connection[Any]") -> Header | None:
         """The last block, which the chain that this process knows leads to."""
@@ -130,6 +127,16 @@ class Sealer:
         if last is not None and last.block.key_id == self._key.kid and not _is_signed(last, self._key):
             raise BrokenChainError(f"block {last.block.number} has a wrong signature: run verify-seals")
         return None if last is None else last.block
+
+
+def _unsealable(rows: Sequence[StoredRow]) -> int | None:
+    """The position of the first event that has no leaf."""
+    for row in rows:
+        try:
+            event_leaf(row)
+        except ValueError:
+            return row.notification_id
+    return None
 
 
 def _is_signed(head: SignedHeader, key: Key) -> bool:

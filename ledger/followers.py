@@ -1,0 +1,193 @@
+"""Followers: what comes after the log, in a task beside everything else, and so lags behind it.
+
+All have one shape: connect, do what there is to do, say how far that is, rest, and begin again whatever happens. Of all
+processes one leads at a time; how far it is, and what it met with, is in the table `followers`, on which this is the
+only SQL. Where a follower really is, is written together with what it does (a block, a marker); the table only tells.
+
+A follower never passes over an event. One that it cannot apply stops it, until an operator resumes it. A process that
+begins to lead tries once more: where it stopped nothing is lost by that, and the fix may be the new process.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, NoReturn
+
+import structlog
+from asyncpg import Connection
+
+from ledger.database import UNREACHABLE, Reader
+
+PAUSE_SECONDS = 1.0  # after a failure
+POLL_SECONDS = 1.0  # of one that has stopped, for being resumed; and between two reports
+
+# Their names, and where they write. The place in this list is the number of a follower's lock: add at the end.
+FOLLOWERS = {"mirror": "redis", "seals": "seals"}
+
+log = structlog.get_logger()
+
+
+class CannotApplyError(Exception):
+    """A follower must not go on. `position` is that of the event that it cannot apply, if it is one."""
+
+    def __init__(self, reason: str, position: int | None = None) -> None:
+        super().__init__(reason)
+        self.position = position
+
+
+class Reached(NamedTuple):
+    """How far a follower is, None if that is not known now, and why no further."""
+
+    position: int | None
+    error: str | None = None
+
+
+class Follower(NamedTuple):
+    """`step` does what there is to do, as the leader or not, and says how far that is if it is known.
+
+    `begin` prepares a connection, `rest` is the time between two steps, `lost` hears that nothing can be heard.
+    """
+
+    name: str
+    step: "Callable[[Connection[Any], bool], Awaitable[Reached]]"
+    rest: Callable[[], Awaitable[object]]
+    begin: "Callable[[Connection[Any]], Awaitable[None]] | None" = None
+    lost: Callable[[], None] | None = None
+
+
+class FollowerStatus(NamedTuple):
+    """A follower. `state` is `following`, `failing` (it tries again), `stopped` or `not running`."""
+
+    name: str
+    state: str
+    position: int
+    lag_seconds: float
+    per_second: float | None
+    error: str | None
+    error_position: int | None
+    error_topic: str | None
+
+
+async def follow(follower: Follower, connect: "Callable[[], Awaitable[Connection[Any]]]") -> NoReturn:
+    """Follow for as long as the process runs."""
+    while True:
+        try:
+            connection = await connect()
+            try:
+                await _follow(follower, connection)
+            finally:
+                with contextlib.suppress(Exception):  # it must not take the place of a cancellation
+                    await connection.close(timeout=1)
+        except UNREACHABLE as error:
+            log.warning("a follower cannot go on now", follower=follower.name, error=_told(error))
+        except Exception:  # nobody else would do it
+            log.exception("a follower cannot go on now", follower=follower.name)
+        if follower.lost is not None:
+            follower.lost()
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def status(reader: Reader) -> list[FollowerStatus]:
+    """How all followers are."""
+    rows = await reader.fetch(_STATUS, list(FOLLOWERS))
+    return [FollowerStatus(*row) for row in rows]
+
+
+async def resume(reader: Reader, name: str) -> int | None:
+    """Let a follower that has stopped try again, and say after which position; None if it has not stopped."""
+    position: int | None = await reader.fetchval(
+        """UPDATE followers SET stopped = false, error = NULL, error_position = NULL, error_topic = NULL
+           WHERE name = $1 AND stopped RETURNING position""",
+        name,
+    )
+    return position
+
+
+async def report(reader: Reader, name: str, reached: Reached, per_second: float | None = None) -> None:
+    """Note how far a follower is, and that it goes on."""
+    await reader.execute(
+        """UPDATE followers SET position = coalesce($2, position), per_second = coalesce($3, per_second), error = $4,
+                                stopped = false, error_position = NULL, error_topic = NULL, updated_at = now()
+           WHERE name = $1""",
+        name,
+        reached.position,
+        per_second,
+        reached.error,
+    )
+
+
+async def _follow(follower: Follower, connection: "Connection[Any]") -> None:
+    if follower.begin is not None:
+        await follower.begin(connection)
+    leads, before, told_at = False, Reached(None), 0.0
+    told: Reached | None = None
+    while True:
+        leads = leads or await connection.fetchval(_LEAD, list(FOLLOWERS).index(follower.name))
+        begun = time.monotonic()
+        try:
+            reached = await follower.step(connection, leads)
+        except CannotApplyError as error:
+            await _stop(connection, follower.name, error)
+            told = None
+            continue
+        except Exception as error:
+            with contextlib.suppress(Exception):  # the error that is told is the one that came first
+                await report(connection, follower.name, Reached(None, _told(error)))
+            raise
+        ended = time.monotonic()
+        if (
+            leads
+            and reached != told
+            and (told is None or reached.error != told.error or ended - told_at >= POLL_SECONDS)
+        ):
+            await report(connection, follower.name, reached, _speed(before, reached, ended - begun))
+            told, told_at = reached, ended
+        before = reached
+        await follower.rest()
+
+
+async def _stop(connection: "Connection[Any]", name: str, error: CannotApplyError) -> None:
+    """Note why, and wait until somebody has it resumed."""
+    topic = await connection.fetchval(
+        """UPDATE followers SET stopped = true, error = $2, error_position = $3, updated_at = now(),
+                                error_topic = (SELECT topic FROM stored_events WHERE notification_id = $3)
+           WHERE name = $1 RETURNING error_topic""",
+        name,
+        _told(error),
+        error.position,
+    )
+    log.error("a follower has stopped", follower=name, position=error.position, topic=topic, error=_told(error))
+    sql = "SELECT stopped FROM followers WHERE name = $1"
+    while await connection.fetchval(sql, name):  # noqa: ASYNC110 - another process has it resumed
+        await asyncio.sleep(POLL_SECONDS)
+    log.info("a follower goes on", follower=name)
+
+
+def _speed(before: Reached, now: Reached, seconds: float) -> float | None:
+    """Positions a second in the step that led from one to the other."""
+    if before.position is None or now.position is None or now.position <= before.position:
+        return None
+    return (now.position - before.position) / max(seconds, 0.001)
+
+
+def _told(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+_LEAD = "SELECT pg_try_advisory_lock('followers'::regclass::oid::int, $1)"
+
+_STATUS = """
+SELECT name,
+       CASE WHEN stopped THEN 'stopped' WHEN NOT EXISTS (
+                SELECT FROM pg_locks
+                WHERE locktype = 'advisory' AND granted AND classid = 'followers'::regclass AND objsubid = 2
+                  AND objid::bigint = number - 1
+                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) THEN 'not running'
+            WHEN error IS NOT NULL THEN 'failing' ELSE 'following' END,
+       position,
+       coalesce((SELECT extract(epoch FROM clock_timestamp() - recorded_at) FROM stored_events
+                 WHERE notification_id > position ORDER BY notification_id LIMIT 1), 0)::float8,
+       per_second, error, error_position, error_topic
+FROM unnest($1::text[]) WITH ORDINALITY AS named(name, number) JOIN followers USING (name) ORDER BY number
+"""

@@ -1,0 +1,275 @@
+"""Followers say how far they are, and one that meets an event it cannot apply stops until it is resumed.
+
+Lessons 10 to 14.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from ledger import followers
+from ledger.database import connect
+from ledger.followers import CannotApplyError, Follower, FollowerStatus, Reached, follow
+from ledger.ids import new_id
+from ledger.projections.status import Status, status
+from ledger.settings import Settings
+from tests.processes import ledger, until
+from tests.sealed import INSERT, Sealed
+
+Connection = Any  # asyncpg's, which is generic for type checkers only
+
+
+class Counting:
+    """Follows the log by counting its events, and cannot apply those of one topic."""
+
+    def __init__(self, poison: str = "none") -> None:
+        self.poison = poison
+        self.seen: list[int] = []
+        self.steps = 0
+        self.again = asyncio.Event()
+
+    async def step(self, connection: Connection, leads: bool) -> Reached:
+        self.steps += 1
+        if leads:
+            after = self.seen[-1] if self.seen else 0
+            sql = "SELECT notification_id, topic FROM stored_events WHERE notification_id > $1 ORDER BY 1"
+            for position, topic in await connection.fetch(sql, after):
+                if topic == self.poison:
+                    raise CannotApplyError("it counts for nothing", position)
+                self.seen.append(position)
+        return Reached(self.seen[-1] if self.seen else None)
+
+    async def rest(self) -> None:
+        await self.again.wait()
+        self.again.clear()
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followers, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(followers, "POLL_SECONDS", 0.01)
+
+
+@asynccontextmanager
+async def following(
+    counting: Counting, connect_: Callable[[], Awaitable[Connection]], name: str = "seals"
+) -> AsyncIterator[None]:
+    task = asyncio.create_task(follow(Follower(name, counting.step, counting.rest), connect_))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+async def append(connection: Connection, topic: str = "NameClaimed") -> int:
+    sql = INSERT.replace("'NameClaimed'", f"'{topic}'") + " RETURNING notification_id"
+    position: int = await connection.fetchval(sql, new_id())
+    return position
+
+
+async def shown(connection: Connection, name: str = "seals") -> FollowerStatus:
+    return next(one for one in await followers.status(connection) if one.name == name)
+
+
+async def is_in(connection: Connection, state: str) -> FollowerStatus | None:
+    found = await shown(connection)
+    return found if found.state == state else None
+
+
+async def is_at(connection: Connection, position: int) -> FollowerStatus | None:
+    found = await shown(connection)
+    return found if found.position == position else None
+
+
+async def test_an_event_that_cannot_be_applied_stops_a_follower_and_says_where_until_it_is_resumed(
+    settings: Settings, connection: Connection
+) -> None:
+    """Lesson 12: a projection that logs an error and goes on."""
+    first = await append(connection)
+    poison, after = await append(connection, "Strange"), await append(connection)
+    counting = Counting("Strange")
+    with capture_logs() as said:
+        async with following(counting, lambda: connect(settings)):
+            stopped = await until(lambda: is_in(connection, "stopped"))
+            why = (stopped.error_position, stopped.error_topic, stopped.error)
+            assert (poison, "Strange", "it counts for nothing") == why
+            assert ([first], 1) == (counting.seen, counting.steps)
+            counting.poison = "none"  # the fix
+            assert stopped.position == await followers.resume(connection, "seals")
+            going_on = await until(lambda: is_at(connection, after))
+            assert [first, poison, after] == counting.seen
+            assert ("following", None, None, None) == (going_on.state, *going_on[-3:])
+    assert [poison] == [line["position"] for line in said if line["log_level"] == "error"]
+    assert None is await followers.resume(connection, "seals")
+
+
+async def test_who_is_resumed_before_the_fix_stops_again_at_the_same_event(
+    settings: Settings, connection: Connection
+) -> None:
+    """Lesson 12."""
+    poison = await append(connection, "Strange")
+    counting = Counting("Strange")
+    async with following(counting, lambda: connect(settings)):
+        for attempt in (1, 2, 3):
+            stopped = await until(lambda: is_in(connection, "stopped"))
+            assert (poison, attempt) == (stopped.error_position, counting.steps)
+            await followers.resume(connection, "seals")
+    assert [] == counting.seen
+
+
+async def test_a_stop_is_remembered_and_a_new_process_tries_once_more(
+    settings: Settings, connection: Connection
+) -> None:
+    """The fix may be the new process; that nobody runs hides no stop."""
+    poison = await append(connection, "Strange")
+    async with following(Counting("Strange"), lambda: connect(settings)):
+        await until(lambda: is_in(connection, "stopped"))
+    assert "stopped" == (await shown(connection)).state
+    async with following(Counting("Strange"), lambda: connect(settings)):
+        await until(lambda: is_in(connection, "stopped"))
+    fixed = Counting()
+    async with following(fixed, lambda: connect(settings)):
+        await until(lambda: is_in(connection, "following"))
+    assert [poison] == fixed.seen
+    await until(lambda: is_in(connection, "not running"))
+
+
+async def test_one_process_leads_and_another_takes_over_without_gap_or_double(
+    settings: Settings, connection: Connection
+) -> None:
+    """Lessons 9 and 14."""
+    first, second = Counting(), Counting()
+    position = await append(connection)
+    async with following(second, lambda: connect(settings)):
+        await until(lambda: second.seen)
+        async with following(first, lambda: connect(settings)):
+            await until(lambda: first.steps)
+        assert ([], [position]) == (first.seen, second.seen)
+    async with following(first, lambda: connect(settings)):
+        await until(lambda: first.seen)
+    assert [position] == first.seen
+
+
+async def test_a_lost_connection_is_opened_again_and_what_went_wrong_is_shown_meanwhile(
+    settings: Settings, connection: Connection
+) -> None:
+    """Lesson 10: a dropped connection is never reopened."""
+    counting, works = Counting(), asyncio.Event()
+
+    async def step(one: Connection, leads: bool) -> Reached:
+        if not works.is_set():
+            raise TimeoutError("nothing came")
+        return await counting.step(one, leads)
+
+    task = asyncio.create_task(follow(Follower("seals", step, counting.rest), lambda: connect(settings)))
+    await until(lambda: told(connection, "nothing came"))
+    works.set()
+    await append(connection)
+    await until(lambda: counting.seen)
+    await until(lambda: told(connection, None))
+    await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE classid = 'followers'::regclass")
+    steps = counting.steps
+    counting.again.set()
+    await until(lambda: counting.steps > steps)
+    task.cancel()
+    await asyncio.wait((task,))
+
+
+async def told(connection: Connection, error: str | None) -> bool:
+    return (await shown(connection)).error == error
+
+
+# The followers that there are.
+
+
+async def of(settings: Settings, name: str) -> Status:
+    return next(row for row in await status(settings) if row.projection == name)
+
+
+async def reaches_the_end(settings: Settings, name: str) -> Status | None:
+    row = await of(settings, name)
+    return row if (row.state, row.lag_events) == ("following", 0) else None
+
+
+async def test_the_status_shows_both_followers_of_a_service_at_the_end_of_the_log(
+    settings: Settings, key_file: Path, tmp_path: Path
+) -> None:
+    """Lesson 11: also over events that they do not handle."""
+    variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file), "SERVICE_PORT": "0"}
+    with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
+        await running.url()
+        for name in ("mirror", "seals"):
+            row = await until(lambda name=name: reaches_the_end(settings, name))
+            assert (0.0, None) == (row.lag_seconds, row.last_error)
+        with ledger(tmp_path / "status", "projections", "status", "--json", **variables) as asked:
+            assert 0 == await asked.status(), asked.log.read_text()
+        rows = {row["projection"]: row for row in json.loads(asked.output.read_text())}
+        assert {"inline", "following"} == {row["state"] for row in rows.values()}
+        assert 0 == await running.stop()
+
+
+async def test_the_mirror_stops_at_a_session_that_redis_cannot_hold(
+    settings: Settings, connection: Connection, serve: Any
+) -> None:
+    api = await serve(settings)
+    await until(lambda: reaches_the_end(settings, "mirror"))
+    position = await connection.fetchval("SELECT max(position) FROM sessions")
+    await connection.execute(
+        "UPDATE sessions SET expires_at = 'infinity', revoked_below = $1, revoked_position = $1", position
+    )
+    stopped = await until(lambda: stops(settings, "mirror"))
+    assert (position, "TokensIssued") == (stopped.error_position, stopped.error_topic)
+    assert 200 == (await api.get("/v1/health")).status
+    await connection.execute("UPDATE sessions SET expires_at = now()")
+    await followers.resume(connection, "mirror")
+    await until(lambda: reaches_the_end(settings, "mirror"))
+
+
+async def stops(settings: Settings, name: str) -> Status | None:
+    row = await of(settings, name)
+    return row if row.state == "stopped" else None
+
+
+async def test_sealing_stops_at_an_event_that_has_no_leaf_and_goes_on_when_it_is_mended_and_resumed(
+    settings: Settings, sealed: Sealed, key_file: Path, tmp_path: Path
+) -> None:
+    variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file), "SERVICE_PORT": "0"}
+    poison = await append(sealed.connection)
+    (recorded_at,) = await sealed.connection.fetchrow(
+        "SELECT recorded_at FROM stored_events WHERE notification_id = $1", poison
+    )
+    await sealed.tamper(f"UPDATE stored_events SET recorded_at = 'infinity' WHERE notification_id = {poison}")
+    with ledger(tmp_path / "service", "serve", **variables) as running:
+        stopped = await until(lambda: stops(settings, "seals"))
+        assert (poison, "NameClaimed") == (stopped.error_position, stopped.error_topic)
+        assert 1 == len(await until(lambda: running.logged("a follower has stopped")))
+        with ledger(tmp_path / "status", "projections", "status", **variables) as asked:
+            assert 0 == await asked.status()
+        assert f"position {poison}, NameClaimed: a column has no value" in asked.output.read_text()
+        await sealed.tamper(f"UPDATE stored_events SET recorded_at = '{recorded_at}' WHERE notification_id = {poison}")
+        with ledger(tmp_path / "resume", "projections", "resume", "seals", **variables) as resumed:
+            assert 0 == await resumed.status(), resumed.log.read_text()
+        await until(lambda: reaches_the_end(settings, "seals"))
+        assert [] == await sealed.findings()
+        assert 0 == await running.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "exit_status", "line"),
+    [
+        ("seals", 1, "ledger: seals has not stopped: see `ledger projections status`"),
+        ("accounts", 2, "ledger: there is no follower 'accounts': mirror, seals"),
+    ],
+)
+async def test_what_has_not_stopped_cannot_be_resumed(
+    settings: Settings, tmp_path: Path, name: str, exit_status: int, line: str
+) -> None:
+    with ledger(tmp_path, "projections", "resume", name, **settings.environment()) as running:
+        assert (exit_status, [line]) == (await running.status(), running.lines)
