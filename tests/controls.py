@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from aiohttp.test_utils import TestClient
 
 from ledger.ids import new_id
+from tests import conformity
 
 ADMIN_PASSWORD = "the-admin's-password"
 PASSWORD = "a user's password"
@@ -49,6 +50,7 @@ class Api:
             headers.setdefault("Authorization", f"Bearer {self.token}")
         async with self.client.request(method, path, json=json, headers=headers, **options) as response:
             body = await response.json() if "json" in response.content_type else await response.text()
+            conformity.check(method, response.url.raw_path, response.status, response.headers, body)
             return Answer(response.status, body, response.headers)
 
     async def get(self, path: str, **options: Any) -> Answer:

@@ -61,6 +61,9 @@ TABLE = {
     ("GET", "/"): Row(ACCESS, ALL),
     ("GET", "/.well-known/jwks.json"): Row(PUBLIC, ALL),
     ("GET", "/.well-known/ledger-seal.json"): Row(PUBLIC, ALL),
+    ("GET", "/openapi.json"): Row(PUBLIC, ALL),
+    ("GET", "/docs"): Row(PUBLIC, ALL),
+    ("GET", "/docs/{name}"): Row(PUBLIC, ALL),
     ("GET", "/health"): Row(PUBLIC, ALL),
     ("GET", "/version"): Row(PUBLIC, ALL),
     ("POST", "/auth/login"): Row(PUBLIC, ALL),
@@ -188,7 +191,9 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         ("POST", "/transactions/transfer"): a_transfer(resource, sink, 1),
     }
     query = f"?user_id={resource}" if key(route) == ("GET", "/auth/sessions") and not own else ""
-    return Request(route.method, path.replace("{id}", resource) + query, bodies.get(key(route)))
+    return Request(
+        route.method, path.replace("{id}", resource).replace("{name}", "start.js") + query, bodies.get(key(route))
+    )
 
 
 async def answered(api: Api, request: Request, token: str | None, *, headers: dict[str, str] | None = None) -> Answer:

@@ -16,6 +16,8 @@ from web.context import ACTOR, REQUEST_ID, RUNTIME, request_id
 from web.cors import Inner, add_cors
 from web.errors import problem, refusals_of, unknown_version
 from web.feed import add_feeds
+from web.handlers.docs import OPENAPI
+from web.openapi import document
 from web.reply import Reply
 from web.routes import ROUTES, UNVERSIONED, VERSIONS
 
@@ -33,6 +35,7 @@ def create_app(settings: Settings) -> web.Application:
     for version in VERSIONS:
         for route in ROUTES:
             app.router.add_route(route.method, f"/{version}{route.path}", guarded(route.access, route.handler))
+    app[OPENAPI] = document()
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
     app.cleanup_ctx.append(_runtime(settings))

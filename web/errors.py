@@ -63,14 +63,23 @@ STATUSES = {
     "overloaded": Status(503, "unavailable"),
 }
 
-_FRAMEWORK = {
-    404: Refusal("resource_not_found", "no such resource"),
-    405: Refusal("method_not_allowed", "method not allowed"),
-    408: Refusal("request_timeout", "the request took too long to arrive"),
-    413: Refusal("payload_too_large", "the body is too large"),
-    415: Refusal("unsupported_media_type", "the body must be application/json"),
-}
 MALFORMED = Refusal("malformed_request", "the request is malformed")
+NO_SUCH_RESOURCE = Refusal("resource_not_found", "no such resource")
+TOO_SLOW = Refusal("request_timeout", "the request took too long to arrive")
+TOO_LARGE = Refusal("payload_too_large", "the body is too large")
+NOT_JSON = Refusal("unsupported_media_type", "the body must be application/json")
+RATE_LIMITED = Refusal("rate_limited", "too many failed logins; try again later")
+OVERLOADED = Refusal("overloaded", "the service is busy; try again")
+DATABASE_DOWN = Refusal("database_error", "the database is unavailable; try again")
+INTERNAL = Refusal("internal_error", "internal error")
+
+_FRAMEWORK = {
+    404: NO_SUCH_RESOURCE,
+    405: Refusal("method_not_allowed", "method not allowed"),
+    408: TOO_SLOW,
+    413: TOO_LARGE,
+    415: NOT_JSON,
+}
 
 
 def unknown_version(version: str) -> Refusal:
@@ -86,38 +95,42 @@ def refusals_of(error: BaseException) -> Sequence[Refusal]:  # noqa: PLR0911 - o
         case web.HTTPException():
             return (_FRAMEWORK.get(error.status, MALFORMED),)
         case TooManyAttemptsError():
-            return (Refusal("rate_limited", "too many failed logins; try again later"),)
+            return (RATE_LIMITED,)
         case OverloadedError():
-            return (Refusal("overloaded", "the service is busy; try again"),)
+            return (OVERLOADED,)
         case DatabaseError():
-            return (Refusal("database_error", "the database is unavailable; try again"),)
+            return (DATABASE_DOWN,)
         case _ if isinstance(error, UNREACHABLE):
-            return (Refusal("database_error", "the database is unavailable; try again"),)
+            return (DATABASE_DOWN,)
         case _:
-            return (Refusal("internal_error", "internal error"),)
+            return (INTERNAL,)
 
 
 def problem(
     refusals: Sequence[Refusal], *, instance: str, trace_id: str, headers: Mapping[str, str] | None = None
 ) -> Reply:
     """The answer that reports these refusals; the first one gives the status."""
-    status = STATUSES[refusals[0].code].status
     now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-    entries = [_entry(refusal, instance, trace_id, now) for refusal in refusals]
-    body = {
+    body = problem_body(refusals, instance=instance, trace_id=trace_id, timestamp=now)
+    return Reply(
+        status=body["status"],
+        body=msgspec.json.encode(body),
+        content_type=CONTENT_TYPE,
+        headers={**(headers or {}), **_headers(body["status"], refusals[0])},
+    )
+
+
+def problem_body(refusals: Sequence[Refusal], *, instance: str, trace_id: str, timestamp: str) -> dict[str, Any]:
+    """The body of that answer."""
+    status = STATUSES[refusals[0].code].status
+    return {
         "type": f"urn:ledger:error:{refusals[0].code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": refusals[0].message,
         "instance": instance,
-        "errors": entries,
+        "errors": [_entry(refusal, instance, trace_id, timestamp) for refusal in refusals],
     }
-    return Reply(
-        status=status,
-        body=msgspec.json.encode(body),
-        content_type=CONTENT_TYPE,
-        headers={**(headers or {}), **_headers(status, refusals[0])},
-    )
 
 
 def _entry(refusal: Refusal, instance: str, trace_id: str, timestamp: str) -> dict[str, Any]:

@@ -38,7 +38,8 @@ class Reply(web.Response):
             body = cast("bytes", self.body)
             transport.write(self._head(len(body)) + body)
             return None
-        self.headers.update(SECURITY_HEADERS)
+        for name, value in SECURITY_HEADERS.items():
+            self.headers.setdefault(name, value)
         self.headers["X-Request-Id"] = self.request_id
         return await super().prepare(request)
 

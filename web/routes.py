@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from web.auth import PUBLIC, REFRESH_TOKEN, Access, Handler, roles
-from web.handlers import accounts, audit, auth, history, proofs, service, transactions, users
+from web.handlers import accounts, audit, auth, docs, history, proofs, service, transactions, users
 
 VERSIONS = ("v1", "v2")
 
@@ -58,4 +58,7 @@ UNVERSIONED = (
     Route("GET", "/", service.root, ANYONE),
     Route("GET", "/.well-known/jwks.json", service.jwks, PUBLIC),  # RFC 8615
     Route("GET", "/.well-known/ledger-seal.json", proofs.seal_keys, PUBLIC),
+    Route("GET", "/openapi.json", docs.openapi, PUBLIC),
+    Route("GET", "/docs", docs.page, PUBLIC),
+    Route("GET", "/docs/{name}", docs.asset, PUBLIC),
 )

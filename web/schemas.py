@@ -17,6 +17,7 @@ from pydantic import (
     PlainValidator,
     SecretStr,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -66,16 +67,36 @@ def _currency(code: str) -> str:
     return code
 
 
-Id = Annotated[UUID, PlainValidator(_id)]
-ChosenId = Annotated[UUID, PlainValidator(_chosen_id)]
+_CONTROLS = r"\x00-\x1f\x7f-\x9f"
+_PRINTABLE = rf"^[^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?$"
+_ROLE = rf"\s*({'|'.join(ROLES)})\s*"
+_DISTINCT = "".join(f"(?!.*{role}.*{role})" for role in ROLES)
+
+
+def _shown(pattern: str) -> Any:
+    """What the document says of texts that are checked by a function."""
+    return Field(json_schema_extra={"pattern": pattern})
+
+
+Id = Annotated[UUID, PlainValidator(_id), WithJsonSchema({"type": "string", "format": "uuid"})]
+ChosenId = Annotated[
+    UUID,
+    PlainValidator(_chosen_id),
+    WithJsonSchema({"type": "string", "format": "uuid", "pattern": "^.{14}[^8]", "description": "Not of version 8"}),
+]
 Cents = Annotated[int, Field(ge=0, le=MAX_CENTS)]
 PositiveCents = Annotated[int, Field(ge=1, le=MAX_CENTS)]
-Currency = Annotated[str, AfterValidator(_currency)]
-Username = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
-Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(_printable)]
-Roles = Annotated[str, Field(max_length=64), AfterValidator(_roles)]
-Reference = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
-ReadOnly = Annotated[Any, Field(default=None, exclude=True, repr=False)]
+Currency = Annotated[str, AfterValidator(_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
+Username = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable), _shown(_PRINTABLE)]
+Email = Annotated[
+    str,
+    Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"),
+    AfterValidator(_printable),
+    _shown(rf"^[^@\s{_CONTROLS}]+@[^@\s{_CONTROLS}]+$"),
+]
+Roles = Annotated[str, Field(max_length=64), AfterValidator(_roles), _shown(f"^{_DISTINCT}{_ROLE}(,{_ROLE})*$")]
+Reference = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable), _shown(_PRINTABLE)]
+ReadOnly = Annotated[Any, Field(default=None, exclude=True, repr=False, description="Accepted, and ignored")]
 
 
 class Body(BaseModel):
@@ -84,8 +105,25 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+def _described(*examples: dict[str, Any], **rules: Any) -> ConfigDict:
+    """What the document says of a body beside its members: examples, and the rules over several members."""
+    return ConfigDict(json_schema_extra={"examples": list(examples), **rules})
+
+
+def _given(*members: str) -> dict[str, Any]:
+    return {"required": list(members), "properties": {member: {"type": "string"} for member in members}}
+
+
+_ALICE = {"username": "alice", "email": "alice@example.com", "active": True, "roles": "customer"}
+_FROM, _TO = "01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-b1c2-7d3e-8f40-5a6b7c8d9e0f"
+
+
 class Login(Body):
     """`POST /auth/login`. That a part is missing has an answer of its own, so all are optional here."""
+
+    model_config = _described(
+        {"username": "alice", "password": "wonderland"}, **{"not": _given("password", "password_hash")}
+    )
 
     username: Annotated[str, Field(max_length=1024)] | None = None
     password: Annotated[SecretStr, Field(max_length=MAX_PASSWORD_LENGTH)] | None = None
@@ -99,6 +137,8 @@ class Login(Body):
 
 class User(Body):
     """What creating and changing a user have in common."""
+
+    model_config = _described(_ALICE, **{"not": _given("password", "password_hash")})
 
     id: Id | None = None
     username: Username
@@ -131,6 +171,8 @@ class User(Body):
 class NewUser(User):
     """`POST /users`."""
 
+    model_config = _described({**_ALICE, "password": "wonderland"}, oneOf=[_given("password"), _given("password_hash")])
+
     id: ChosenId | None = None
 
     @model_validator(mode="after")
@@ -142,6 +184,8 @@ class NewUser(User):
 
 class NewAccount(Body):
     """`POST /accounts`."""
+
+    model_config = _described({"user_id": _FROM, "balance_cents": 10_000, "currency": "USD"})
 
     id: ChosenId | None = None
     user_id: Id
@@ -155,6 +199,8 @@ class NewAccount(Body):
 class Account(Body):
     """`PUT /accounts/{id}`. What is not given, or null, stays as it is."""
 
+    model_config = _described({"balance_cents": 7_500})
+
     id: Id | None = None
     user_id: Id | None = None
     balance_cents: Cents | None = None
@@ -167,11 +213,17 @@ class Account(Body):
 class UserTokens(Body):
     """`POST /auth/revoke-user`."""
 
+    model_config = _described({"user_id": _FROM})
+
     user_id: Id
 
 
 class Transfer(Body):
     """`POST /transactions/transfer`."""
+
+    model_config = _described(
+        {"source_account_id": _FROM, "destination_account_id": _TO, "amount_cents": 2_500, "reference": "rent, May"}
+    )
 
     id: ChosenId | None = None
     source_account_id: Id

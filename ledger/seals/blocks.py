@@ -27,6 +27,7 @@ _pack_header = struct.Struct("!16sqqqq32s32sq").pack
 
 Hash = Annotated[bytes, msgspec.Meta(min_length=merkle.HASH_BYTES, max_length=merkle.HASH_BYTES)]
 Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,7 +40,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: Number
     root: Hash
     previous: Hash
-    sealed_at: datetime
+    sealed_at: Time
     key_id: str
 
     def encoded(self) -> bytes:

@@ -5,7 +5,6 @@ other is refused, so no byte of a receipt can be changed.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -14,7 +13,7 @@ import msgspec
 from ledger.events import StoredRow
 from ledger.keys import Key
 from ledger.seals import merkle
-from ledger.seals.blocks import Block, Hash, Header, SignedHeader, event_leaf
+from ledger.seals.blocks import Block, Hash, Header, SignedHeader, Time, event_leaf
 
 FORMAT: Literal["ledger-receipt-1"] = "ledger-receipt-1"
 Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -36,7 +35,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     topic: str
     state: bytes
     notification_id: Integer
-    recorded_at: datetime
+    recorded_at: Time
     command_id: UUID | None
 
     def row(self) -> StoredRow:

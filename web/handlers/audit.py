@@ -15,6 +15,8 @@ from web.context import RUNTIME, path_id
 from web.pages import limit_of, link_to_next
 from web.reply import Reply
 
+CURSOR = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z_[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
 
 async def actor(request: web.Request) -> Reply:
     """GET /audit/actors/{id}: the commands of a user, a session or a token, newest first."""

@@ -1,0 +1,52 @@
+"""Holds every answer that a test gets to what the document says of its route: the status, the codes, and the body."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from web.answers import Problem
+from web.errors import STATUSES
+from web.openapi import example_refusal, refusals_of
+from web.operations import OPERATIONS, Operation
+from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
+
+ELSEWHERE = {"resource_not_found", "method_not_allowed", "api_version_error", "malformed_request"}
+
+
+def _pattern(route: Route) -> re.Pattern[str]:
+    version = "" if route in UNVERSIONED else f"/({'|'.join(VERSIONS)})"
+    return re.compile(version + re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(route.path)))
+
+
+_PATTERNS = [(_pattern(route), route) for route in (*UNVERSIONED, *ROUTES)]
+
+
+def check(method: str, path: str, status: int, headers: Mapping[str, str], body: Any) -> None:
+    """Fail unless this is an answer that the document knows."""
+    route = next((route for pattern, route in _PATTERNS if route.method == method and pattern.fullmatch(path)), None)
+    if status >= 400:
+        problem = msgspec.convert(body, Problem)
+        codes = ELSEWHERE if route is None else codes_of(route)
+        undocumented = {reason.code for reason in problem.errors} - codes
+        assert not undocumented, f"{method} {path} is answered {undocumented}: list it in web/operations.py"
+        assert status == STATUSES[problem.errors[0].code].status
+    elif route is not None:
+        _check_success(OPERATIONS[route.handler], status, headers, body)
+
+
+def codes_of(route: Route) -> set[str]:
+    """The codes of all errors that the document knows of a route."""
+    return {example_refusal(refusing).code for refusing in refusals_of(route, OPERATIONS[route.handler])}
+
+
+def _check_success(operation: Operation, status: int, headers: Mapping[str, str], body: Any) -> None:
+    assert operation.status == status
+    if operation.gives is None:
+        assert body == ""
+        return
+    media = headers["Content-Type"].partition(";")[0]
+    assert media in operation.media
+    if media == "application/json":
+        msgspec.convert(body, operation.gives)

@@ -1,0 +1,81 @@
+"""The document says what the service does: every route, every error, and examples that are true."""
+
+import inspect
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from ledger import errors
+from tests.conformity import codes_of
+from tests.controls import Api
+from web.errors import STATUSES
+from web.handlers import docs
+from web.openapi import document, path_of, refusals_of
+from web.operations import OPERATIONS
+from web.routes import ROUTES, UNVERSIONED, Route
+
+EVERY = (*UNVERSIONED, *ROUTES)
+ELSEWHERE = {"method_not_allowed", "api_version_error"}  # no route answers these
+
+
+@pytest.fixture(scope="module")
+def served() -> dict[str, Any]:
+    return json.loads(document())
+
+
+def test_every_route_is_described_and_nothing_else(served: dict[str, Any]) -> None:
+    described = {(method.upper(), path) for path, methods in served["paths"].items() for method in methods}
+
+    assert {(route.method, path_of(route)) for route in EVERY} == described
+    assert {route.handler for route in EVERY} == set(OPERATIONS)
+
+
+def test_the_document_is_openapi_3_1(served: dict[str, Any]) -> None:
+    OpenAPIV31SpecValidator(served).validate()
+
+
+def test_every_refusal_of_the_ledger_is_described_where_it_can_happen() -> None:
+    made = {function for _, function in inspect.getmembers(errors, inspect.isfunction)}
+    described = {refusing for route in EVERY for refusing in refusals_of(route, OPERATIONS[route.handler])}
+
+    assert set() == made - described
+
+
+def test_every_code_is_described() -> None:
+    assert set(STATUSES) - ELSEWHERE == {code for route in EVERY for code in codes_of(route)}
+
+
+@pytest.mark.parametrize("route", EVERY, ids=lambda route: f"{route.method} {route.path}")
+def test_the_examples_are_what_the_service_takes_and_gives(served: dict[str, Any], route: Route) -> None:
+    operation, described = OPERATIONS[route.handler], served["paths"][path_of(route)][route.method.lower()]
+
+    if operation.takes is not None:
+        example = described["requestBody"]["content"]["application/json"]["example"]
+        operation.takes.model_validate_json(json.dumps(example))
+    given = described["responses"][str(operation.status)].get("content", {}).get("application/json")
+    assert (given is not None) == (operation.gives is not None and "application/json" in operation.media)
+    if given is not None:
+        msgspec.convert(given["example"], operation.gives)
+
+
+async def test_the_document_is_public(api: Api, served: dict[str, Any]) -> None:
+    answer = await api.nobody.get("/openapi.json")
+
+    assert (200, served) == (answer.status, answer.body)
+    assert "application/json" == answer.headers["Content-Type"]
+
+
+async def test_the_page_and_its_parts_come_from_here_and_nowhere_else(api: Api) -> None:
+    page = await api.nobody.get("/docs")
+
+    assert (200, "text/html; charset=utf-8") == (page.status, page.headers["Content-Type"])
+    assert "default-src 'none'; script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "//" not in page.body
+    for name, media in docs.ASSETS.items():
+        part = await api.nobody.get(f"/docs/{name}")
+        assert f"docs/{name}" in page.body
+        assert (200, f"{media}; charset=utf-8") == (part.status, part.headers["Content-Type"])
+    assert 404 == (await api.nobody.get("/docs/none")).status

@@ -1,0 +1,207 @@
+"""What the document says of each route: a line for each handler, with what it takes, gives and refuses.
+
+What follows from the route itself (its path, who may call it, and the errors that all routes like it share) is not said
+here: `web.openapi` adds it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from ledger import errors
+from ledger.errors import Refusal
+from ledger.seals.receipts import Receipt
+from ledger.stored import EVENT_TOPICS, LAST
+from web import answers, schemas
+from web.auth import Handler
+from web.errors import DATABASE_DOWN, NO_SUCH_RESOURCE, OVERLOADED, RATE_LIMITED
+from web.handlers import accounts, audit, auth, docs, history, proofs, service, transactions, users
+from web.pages import MAX_LIMIT
+
+Refusing: TypeAlias = Refusal | Callable[..., Refusal]
+
+
+class Parameter(NamedTuple):
+    """A parameter of the query, or of the path or a header."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    place: str = "query"
+
+
+class Operation(NamedTuple):
+    """What a handler takes (a JSON body), gives (with this status), and refuses beside what all its like refuse.
+
+    `gives` is the type of the answer's body, or None if it has none; `media` are the types it may come as.
+    """
+
+    summary: str
+    gives: Any = None
+    status: int = 200
+    takes: type[schemas.Body] | None = None
+    parameters: tuple[Parameter, ...] = ()
+    refuses: tuple[Refusing, ...] = ()
+    media: tuple[str, ...] = ("application/json",)
+
+
+def _number(minimum: int = 0, maximum: int = LAST) -> dict[str, Any]:
+    return {"type": "integer", "minimum": minimum, "maximum": maximum}
+
+
+ID = {"type": "string", "format": "uuid"}
+TIME = {"type": "string", "format": "date-time", "examples": ["2026-05-01T12:00:00Z"]}
+
+LIMIT = Parameter("limit", "How many items at most", {**_number(1, MAX_LIMIT), "default": MAX_LIMIT})
+BEFORE = Parameter("before", "From the `Link` to the next page", _number(1))
+AFTER = Parameter("after", "The position or version after which to go on", _number())
+AT_TIME = Parameter("at_time", "As it was at this time", TIME)
+AT_POSITION = Parameter("at_position", "As it was after the event at this position of the log", _number())
+AT_VERSION = Parameter("at_version", "As it was after this event of its stream", _number())
+PAGE = (LIMIT, BEFORE)
+MOMENT = (AT_TIME, AT_POSITION)
+
+_UNKNOWN_ACCOUNT = (errors.account_not_found,)
+_SEALS = (errors.not_sealed_yet, errors.sealing_is_off)
+_NO_REVOCATION = (errors.revocation_is_off,)
+_TRANSFER = (
+    errors.transaction_already_exists,
+    errors.insufficient_funds,
+    errors.source_account_not_found,
+    errors.destination_account_not_found,
+    errors.accounts_are_same,
+    errors.account_closed,
+    errors.currency_mismatch,
+)
+
+OPERATIONS: dict[Handler, Operation] = {
+    service.root: Operation("Greet whoever has a token", answers.Greeting),
+    service.jwks: Operation("The public keys that tokens can be verified with", answers.Keys),
+    proofs.seal_keys: Operation("The public key that signs the seals", answers.Keys),
+    docs.openapi: Operation("This document", dict[str, Any]),
+    docs.page: Operation("The page that shows this document", str, media=("text/html",)),
+    docs.asset: Operation(
+        "What that page is made of",
+        str,
+        parameters=(Parameter("name", "The file", {"enum": sorted(docs.ASSETS)}, place="path"),),
+        refuses=(NO_SUCH_RESOURCE,),
+        media=tuple(sorted(set(docs.ASSETS.values()))),
+    ),
+    service.health: Operation("Whether the service answers", answers.Health),
+    service.version: Operation("What is running", answers.Release),
+    auth.login: Operation(
+        "Log in",
+        answers.Tokens,
+        takes=schemas.Login,
+        refuses=(errors.missing_credentials, errors.wrong_credentials, RATE_LIMITED, DATABASE_DOWN, OVERLOADED),
+    ),
+    auth.refresh: Operation("Change a refresh token for a new pair", answers.Tokens),
+    auth.logout: Operation("End the session", refuses=_NO_REVOCATION),
+    auth.revoke_user: Operation(
+        "Revoke all tokens of a user", takes=schemas.UserTokens, refuses=(errors.forbidden, errors.user_not_found)
+    ),
+    auth.revoke_all: Operation("Revoke all tokens of all users"),
+    auth.clean_up: Operation(
+        "Forget revoked tokens that nobody accepts any more", answers.Cleanup, refuses=_NO_REVOCATION
+    ),
+    auth.list_sessions: Operation(
+        "The sessions of a user, newest first",
+        list[answers.Session],
+        parameters=(Parameter("user_id", "Another user than oneself; for admins", ID), *PAGE),
+        refuses=(errors.forbidden,),
+    ),
+    auth.end_session: Operation("End a session", refuses=(errors.session_not_found,)),
+    audit.actor: Operation(
+        "What a user, a session or a token carried out or was refused, newest first",
+        list[answers.Command],
+        parameters=(LIMIT, Parameter("before", BEFORE.description, {"type": "string", "pattern": audit.CURSOR})),
+        refuses=(errors.actor_not_found,),
+    ),
+    users.list_users: Operation("Users, newest first", list[answers.User], parameters=PAGE),
+    users.create_user: Operation(
+        "Create a user", answers.User, status=201, takes=schemas.NewUser, refuses=(errors.user_already_exists,)
+    ),
+    users.get_user: Operation("A user", answers.User, refuses=(errors.user_not_found,)),
+    users.update_user: Operation(
+        "Change a user",
+        answers.User,
+        takes=schemas.User,
+        refuses=(errors.user_not_found, errors.user_already_exists, errors.id_mismatch),
+    ),
+    users.delete_user: Operation(
+        "Delete a user and close their accounts", refuses=(errors.user_not_found, errors.account_not_empty)
+    ),
+    accounts.list_accounts: Operation(
+        "Accounts, newest first; a customer's own", list[answers.Account], parameters=(*PAGE, *MOMENT)
+    ),
+    accounts.open_account: Operation(
+        "Open an account; an opening balance comes from the ledger's own account",
+        answers.Account,
+        status=201,
+        takes=schemas.NewAccount,
+        refuses=(errors.user_not_found, errors.account_already_exists),
+    ),
+    accounts.get_account: Operation(
+        "An account, now or as it was", answers.Account, parameters=(*MOMENT, AT_VERSION), refuses=_UNKNOWN_ACCOUNT
+    ),
+    accounts.update_account: Operation(
+        "Change an account's owner, or its balance by a transfer from or to the ledger's own account",
+        answers.Account,
+        takes=schemas.Account,
+        refuses=(
+            *(errors.account_not_found, errors.user_not_found, errors.id_mismatch, errors.currency_mismatch),
+            *(errors.account_closed, errors.insufficient_funds),
+        ),
+    ),
+    accounts.close_account: Operation(
+        "Close an account that is at zero",
+        refuses=(errors.account_not_found, errors.account_not_empty, errors.account_closed),
+    ),
+    proofs.prove_account: Operation(
+        "The receipt of an account's last event, or of that with a version",
+        Receipt,
+        parameters=(Parameter("at_version", "The event's version", _number(1)),),
+        refuses=(errors.account_not_found, *_SEALS),
+    ),
+    history.list_entries: Operation(
+        "An account's statement, newest line first",
+        list[answers.Entry],
+        parameters=(
+            LIMIT,
+            Parameter("order", "Newest or oldest first", {"enum": ["asc", "desc"], "default": "desc"}),
+            Parameter("from_version", "The first version", _number()),
+            Parameter("to_version", "The last version", _number()),
+            Parameter("from_time", "The earliest time", TIME),
+            Parameter("to_time", "The latest time", TIME),
+            AFTER,
+            Parameter("before", BEFORE.description, _number()),
+        ),
+        refuses=_UNKNOWN_ACCOUNT,
+    ),
+    history.list_account_events: Operation(
+        "What is stored of an account, in order",
+        list[answers.StoredEvent],
+        parameters=(LIMIT, AFTER),
+        refuses=_UNKNOWN_ACCOUNT,
+    ),
+    history.list_events: Operation(
+        "The log in order, or as it grows (server-sent events)",
+        list[answers.StoredEvent],
+        parameters=(
+            LIMIT,
+            AFTER,
+            Parameter("topic", "Only events of this topic", {"enum": sorted(EVENT_TOPICS)}),
+            Parameter("stream", "Only events of this stream", ID),
+        ),
+        media=("application/json", "text/event-stream"),
+    ),
+    history.trial_balance: Operation(
+        "Debits, credits and their sum, of each currency", answers.TrialBalance, parameters=MOMENT
+    ),
+    transactions.transfer: Operation(
+        "Move money from one account to another", answers.Transaction, takes=schemas.Transfer, refuses=_TRANSFER
+    ),
+    transactions.get_transaction: Operation("A transfer", answers.Transaction, refuses=(errors.transaction_not_found,)),
+    proofs.prove_transaction: Operation(
+        "The receipt of a transfer", Receipt, refuses=(errors.transaction_not_found, *_SEALS)
+    ),
+}
