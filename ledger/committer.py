@@ -7,6 +7,7 @@ connection is lost while a transaction commits, the log tells what became of it;
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,8 @@ SHARES = 2  # one is written while the other is answered, asked for more, and pr
 SMALL_BATCH = 8  # no share is smaller
 CACHED_HEADS = 20_000  # some 10 MB
 MAX_RECONNECT_PAUSE_SECONDS = 0.5
+
+Watch = Callable[[Sequence[Submission], float], None]  # who is told of each batch written, and in how many seconds
 
 log = structlog.get_logger()
 _refusals = msgspec.json.Decoder(tuple[Refusal, ...])
@@ -61,7 +64,7 @@ class Committer:
 
     At most `queue_limit` commands wait and at most `batch_limit` share a transaction. When PostgreSQL is away for
     longer than `patience_seconds`, all that wait fail with `DatabaseError`. Who revoked tokens is answered after
-    `announce`.
+    `announce`. Who watches is told of every batch.
     """
 
     def __init__(
@@ -72,12 +75,14 @@ class Committer:
         batch_limit: int,
         patience_seconds: float,
         announce: Callable[[], Awaitable[None]],
+        watch: Watch = lambda *_: None,
     ) -> None:
         self._connect = connect
         self._queue_limit = queue_limit
         self._batch_limit = batch_limit
         self._patience_seconds = patience_seconds
         self._announce = announce
+        self._watch = watch
         self._queue: deque[_Pending] = deque()
         self._in_flight: dict[UUID, _Pending] = {}
         self._work = asyncio.Event()
@@ -100,6 +105,16 @@ class Committer:
         if self._task is not None:
             await self._task
         await self._disconnect()
+
+    @property
+    def waiting(self) -> int:
+        """How many commands are in the queue."""
+        return len(self._queue)
+
+    @property
+    def in_flight(self) -> int:
+        """How many have no answer yet."""
+        return len(self._in_flight)
 
     async def submit(self, command: Command, origin: Origin) -> Outcome:
         """Carry out one command. Raises `Refused`, `OverloadedError`, or another `LedgerError`.
@@ -202,7 +217,11 @@ class Committer:
         return writing
 
     async def _written(self, prepared: Prepared[_Pending]) -> list[Answer]:
-        return await _execute(await self._connected(), prepared)
+        connection = await self._connected()
+        began = time.perf_counter()
+        answers = await _execute(connection, prepared)
+        self._watch(prepared.commands, time.perf_counter() - began)
+        return answers
 
     async def _meanwhile(
         self, writing: "asyncio.Task[list[Answer]]", prepared: Prepared[_Pending]
@@ -225,33 +244,35 @@ class Committer:
             self._enough.set_result(None)
 
     async def _commit(self, batch: Sequence[_Pending]) -> None:
+        began = time.perf_counter()
         try:
             answers = await self._transact(batch)
         except Exception as error:  # noqa: BLE001 - `_failed` tells them apart
             await self._failed(batch, error)
         else:
+            self._watch(batch, time.perf_counter() - began)
             self._finish(batch, answers)
 
     async def _failed(self, batch: Sequence[_Pending], error: Exception) -> None:
+        if not isinstance(error, StreamChangedError | LedgerError):  # the one is how workers meet, the other is told
+            log.warning("transaction failed", commands=len(batch), error=type(error).__name__, exc_info=error)
         match error:
             case StreamChangedError():
                 self._locked_batches = LOCKED_BATCHES
-                await self._try_again(batch, error)
+                await self._try_again(batch)
             case LedgerError():
                 self._finish(batch, [error] * len(batch))
             case _ if isinstance(error, UNREACHABLE):
                 await self._disconnect()
-                await self._try_again(batch, error)
+                await self._try_again(batch)
             case _:  # the transaction is rolled back: find the guilty one
                 for pending in batch:
-                    await self._try_again([pending], error)
+                    await self._try_again([pending])
 
-    async def _try_again(self, batch: Sequence[_Pending], error: BaseException) -> None:
+    async def _try_again(self, batch: Sequence[_Pending]) -> None:
         self._heads.clear()
         for pending in batch:
             pending.attempts += 1
-        if not isinstance(error, StreamChangedError):  # that is how workers meet, and no trouble
-            log.warning("transaction failed", commands=len(batch), error=type(error).__name__, exc_info=error)
         if any(pending.attempts >= MAX_ATTEMPTS for pending in batch):
             self._finish(batch, [DatabaseError(f"gave up after {MAX_ATTEMPTS} attempts")] * len(batch))
         else:

@@ -53,6 +53,11 @@ def invalid(pointer: str, message: str) -> Refusal:
     return Refusal("validation_error", message, detail={"pointer": pointer})
 
 
+def not_ready(checks: dict[str, str]) -> Refusal:
+    """A worker should get no requests now; `checks` tells why."""
+    return Refusal("not_ready", "the service is not ready", detail=checks)
+
+
 def wrong_credentials() -> Refusal:
     """The one answer to every failed authentication, whatever failed."""
     return Refusal("authentication_wrong_credentials", "wrong credentials")

@@ -24,6 +24,7 @@ POLL_SECONDS = 1.0  # of one that has stopped, for being resumed; and between tw
 
 # Their names, and where they write. The place in this list is the number of a follower's lock: add at the end.
 FOLLOWERS = {"mirror": "redis", "seals": "seals"}
+STATES = ("following", "failing", "stopped", "not running")
 
 log = structlog.get_logger()
 

@@ -1,6 +1,7 @@
 """Brings the database's schema to the version that this code works with."""
 
 import asyncio
+from functools import cache
 from pathlib import Path
 
 import asyncpg
@@ -8,12 +9,21 @@ import asyncpg
 from ledger.database import connect
 from ledger.settings import Settings
 
-ROOT = Path(__file__).parent.parent
+_HERE = Path(__file__).parent
+FOLDER = next(  # in a wheel inside the package, in a checkout beside it
+    folder for folder in (_HERE / "schema", _HERE.parent / "migrations") if folder.is_dir()
+)
+
+
+@cache
+def head() -> str:
+    """The version that this code works with."""
+    return max(path.name for path in (FOLDER / "versions").glob("[0-9]*.py")).split("_")[0]
 
 
 async def migrate(settings: Settings) -> bool:
     """Apply the migrations that are missing; whether there were any. Several starts at once queue up."""
-    if await _version(settings) == _head():
+    if await _version(settings) == head():
         return False
     await asyncio.to_thread(_upgrade, settings)
     return True
@@ -24,7 +34,8 @@ def _upgrade(settings: Settings) -> None:
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
-    config = Config(toml_file=str(ROOT / "pyproject.toml"), attributes={"settings": settings})
+    config = Config(attributes={"settings": settings})
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     command.upgrade(config, "head")
 
 
@@ -37,7 +48,3 @@ async def _version(settings: Settings) -> str | None:
     finally:
         await connection.close()
     return version
-
-
-def _head() -> str:
-    return max(path.name for path in (ROOT / "migrations" / "versions").glob("[0-9]*.py")).split("_")[0]

@@ -126,9 +126,14 @@ class Mirror:
         self._cleared_script = redis.register_script(_CLEARED)
         self._announced: Coalesced[None, None] = Coalesced(lambda _: self._announce())
 
+    def is_trusted(self) -> bool:
+        """Whether it is asked before PostgreSQL is, as far as this process knows."""
+        now = asyncio.get_running_loop().time()
+        return self._usable and self._heard_at > max(self._doubted_at, now - FRESH_SECONDS)
+
     async def revoked_below(self, sessions: Collection[Session]) -> Mapping[Session, int]:
         """For each session the position below which its tokens are dead. Raises what PostgreSQL raises, if need be."""
-        if not self._is_trusted():
+        if not self.is_trusted():
             return await tokens.revoked_below(self._pool, sessions)
         try:
             marker, found = await self._look_up(list(sessions))
@@ -189,10 +194,6 @@ class Mirror:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
                 await self._awake.wait()
-
-    def _is_trusted(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        return self._usable and self._heard_at > max(self._doubted_at, now - FRESH_SECONDS)
 
     def _doubt(self, _: object = None) -> None:
         """Trust nothing until PostgreSQL has been heard from once more."""

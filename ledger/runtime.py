@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from ledger.background import running
 from ledger.coalesce import Coalesced
-from ledger.committer import Committer
+from ledger.committer import Committer, Watch
 from ledger.credentials import Passwords
 from ledger.database import connect, open_pool
 from ledger.jwt import Signer, signer_of
@@ -39,7 +39,7 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+async def open_runtime(settings: Settings, *, watch: Watch = lambda *_: None) -> AsyncIterator[Runtime]:
     """Open the pool, the committer and the rest; at the end, everything that was accepted is carried out first."""
     pool = await open_pool(settings)
     redis = open_client(settings)
@@ -53,6 +53,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         batch_limit=settings.ledger_batch_limit,
         patience_seconds=settings.ledger_database_patience_seconds,
         announce=mirror.announce,
+        watch=watch,
     )
     committer.start()
     passwords = Passwords(queue_limit=settings.ledger_login_queue_limit)

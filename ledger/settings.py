@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     ledger_body_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10
     ledger_keepalive_seconds: Annotated[float, Field(gt=0, le=3600)] = 75
     ledger_shutdown_seconds: Annotated[float, Field(gt=0, le=300)] = 15
+    ledger_drain_seconds: Annotated[float, Field(ge=0, le=300)] = 0
+    ledger_ready_lag_seconds: Annotated[float, Field(ge=0, le=86_400)] = 300
+    ledger_metrics_token: Annotated[SecretStr, Field(min_length=32, max_length=1024)] | None = None
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     ledger_log_format: Literal["auto", "json", "console"] = "auto"
@@ -200,6 +203,10 @@ class Settings(BaseSettings):
             return self.redis_url.get_secret_value()
         host = self.redis_host or ""
         return f"redis://{f'[{host}]' if ':' in host else host}:{self.redis_port}/0"
+
+    def stop_seconds(self) -> float:
+        """How long a worker may take to stop: to be left by load balancers, for requests, for the committer's queue."""
+        return self.ledger_drain_seconds + 2 * self.ledger_shutdown_seconds
 
     def environment(self) -> dict[str, str]:
         """These settings as variables, for a child process: what was given, and nothing else."""

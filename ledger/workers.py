@@ -1,7 +1,7 @@
 """The worker processes: started on one listening socket, restarted when they die, drained when the service stops.
 
 Each worker holds the reading end of a pipe whose other end is here: should this process be killed, the workers see it
-close and stop by themselves.
+close and stop by themselves. What they count is in memory that all of them share.
 """
 
 import asyncio
@@ -10,15 +10,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import structlog
 
+from ledger import metrics
 from ledger.settings import Settings
 
 MAX_RESTARTS_IN_A_ROW = 5
 RESTART_PAUSE_SECONDS = 0.2
 STEADY_SECONDS = 10  # a worker that lived this long has started well
+SLACK_SECONDS = 5  # for a worker that has done all and only has to end
 
 log = structlog.get_logger()
 
@@ -37,30 +40,42 @@ async def run_workers(
     settings: Settings, listener: socket.socket, count: int, *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
     """Run `count` workers until `stop` is set; call `ready` once all of them serve."""
-    started = [asyncio.Event() for _ in range(count)]
-    async with asyncio.TaskGroup() as group:
-        for serving in started:
-            group.create_task(_keep_running(settings, listener, serving, stop))
-        waiting = group.create_task(_announce(started, ready))
-        await stop.wait()
-        listener.close()  # whoever comes now is refused at once, instead of never being answered
-        waiting.cancel()
+    file = metrics.shared_file(count)
+    workers = [_Worker(settings, listener, asyncio.Event(), file, number) for number in range(count)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for worker in workers:
+                group.create_task(_keep_running(worker, stop))
+            waiting = group.create_task(_announce(workers, ready))
+            await stop.wait()
+            listener.close()  # whoever comes now is refused at once, instead of never being answered
+            waiting.cancel()
+    finally:
+        os.close(file)
 
 
-async def _announce(started: list[asyncio.Event], ready: Callable[[], None]) -> None:
-    for serving in started:
-        await serving.wait()
+class _Worker(NamedTuple):
+    """What a worker is started with, each time; `serving` is set once it serves."""
+
+    settings: Settings
+    listener: socket.socket
+    serving: asyncio.Event
+    metrics_file: int
+    number: int
+
+
+async def _announce(workers: Sequence[_Worker], ready: Callable[[], None]) -> None:
+    for worker in workers:
+        await worker.serving.wait()
     ready()
 
 
-async def _keep_running(
-    settings: Settings, listener: socket.socket, serving: asyncio.Event, stop: asyncio.Event
-) -> None:
+async def _keep_running(worker: _Worker, stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     failures = 0
     while not stop.is_set():
         began = loop.time()
-        code = await _run_once(settings, listener, serving, stop)
+        code = await _run_once(worker, stop)
         if stop.is_set():
             return
         failures = 1 if loop.time() - began > STEADY_SECONDS else failures + 1
@@ -71,38 +86,36 @@ async def _keep_running(
             await asyncio.wait_for(stop.wait(), RESTART_PAUSE_SECONDS)
 
 
-async def _run_once(settings: Settings, listener: socket.socket, serving: asyncio.Event, stop: asyncio.Event) -> int:
+async def _run_once(worker: _Worker, stop: asyncio.Event) -> int:
     lifeline_read, lifeline_write = os.pipe()
+    descriptors = (worker.listener.fileno(), lifeline_read, worker.metrics_file)
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "web.worker", str(listener.fileno()), str(lifeline_read)),
+            *(sys.executable, "-m", "web.worker", *map(str, descriptors), str(worker.number)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            pass_fds=(listener.fileno(), lifeline_read),
-            env={**os.environ, **settings.environment()},
+            pass_fds=descriptors,
+            env={**os.environ, **worker.settings.environment()},
         )
     finally:
         os.close(lifeline_read)
     try:
-        return await _watch(settings, process, serving, stop)
+        return await _watch(worker, process, stop)
     finally:
         os.close(lifeline_write)
 
 
-async def _watch(
-    settings: Settings, process: asyncio.subprocess.Process, serving: asyncio.Event, stop: asyncio.Event
-) -> int:
+async def _watch(worker: _Worker, process: asyncio.subprocess.Process, stop: asyncio.Event) -> int:
     assert process.stdout is not None  # noqa: S101 - it was asked for
     exited = asyncio.create_task(process.wait())
     stopping = asyncio.create_task(stop.wait())
     try:
         if await process.stdout.readline():  # its one line: it serves
-            serving.set()
+            worker.serving.set()
         await asyncio.wait((exited, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not exited.done():
             process.send_signal(signal.SIGTERM)
-            # Draining takes up to `shutdown_seconds` for requests, and as long again for the committer's queue.
-            await asyncio.wait((exited,), timeout=2 * settings.ledger_shutdown_seconds + 5)
+            await asyncio.wait((exited,), timeout=worker.settings.stop_seconds() + SLACK_SECONDS)
     finally:
         stopping.cancel()
         if not exited.done():

@@ -21,7 +21,7 @@ from ledger.commands.accounts import OpenAccount
 from ledger.commands.decider import Command, Credential, Decision, States
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, UpdateUser
-from ledger.committer import Committer
+from ledger.committer import MAX_ATTEMPTS, Committer
 from ledger.database import connect
 from ledger.errors import DatabaseError, OverloadedError, Refused, StaleCommandError
 from ledger.ids import new_id
@@ -204,7 +204,12 @@ async def test_a_command_that_the_database_refuses_to_write_fails_alone(bank: Ba
     source, destination = await bank.accounts(100, 0)
     poison = a_transfer(source, destination, reference="a NUL: \0")
     neighbours = [a_transfer(source, destination) for _ in range(5)]
-    outcomes = await bank.outcomes(*neighbours[:2], poison, *neighbours[2:])
+    with structlog.testing.capture_logs() as records:
+        outcomes = await bank.outcomes(*neighbours[:2], poison, *neighbours[2:])
+    assert {6, 1} == {record["commands"] for record in records}, (
+        "the batch is logged, and who is guilty, and nobody else"
+    )
+    assert MAX_ATTEMPTS == len(records)
     assert [Outcome, Outcome, DatabaseError, Outcome, Outcome, Outcome] == [type(outcome) for outcome in outcomes]
     assert [95, 5] == await bank.balances([source, destination])
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
@@ -30,6 +29,7 @@ from ledger.projections.tokens import EVERYBODY, NEVER
 from ledger.redis import open_client
 from ledger.settings import Settings
 from tests.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Api, new_id
+from tests.outages import without_postgresql
 from tests.processes import ledger, until
 from tests.valkey import Valkey, a_valkey
 from web.context import RUNTIME
@@ -303,27 +303,6 @@ async def test_a_request_asks_the_mirror_once_at_most(scene: Scene) -> None:
 
 
 # PostgreSQL
-
-
-@asynccontextmanager
-async def without_postgresql(settings: Settings) -> AsyncIterator[None]:
-    """For those who look for it, the test's database is not there."""
-    name = urlsplit(settings.database_dsn()).path.strip("/")
-    connection = await asyncpg.connect(settings.database_dsn().replace(f"/{name}?", "/ledger?"))
-
-    async def is_gone() -> bool:
-        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
-        with contextlib.suppress(asyncpg.ObjectInUseError):
-            await connection.execute(f"ALTER DATABASE {name} RENAME TO {name}_gone")
-            return True
-        return False
-
-    try:
-        await until(is_gone)
-        yield
-    finally:
-        await connection.execute(f"ALTER DATABASE {name}_gone RENAME TO {name}")
-        await connection.close()
 
 
 async def test_when_neither_can_be_asked_nobody_is_let_in_and_nobody_is_refused(

@@ -238,6 +238,19 @@ async def test_requests_in_flight_are_answered_before_the_service_stops(
     assert (200, 0) == (status, await running.status())
 
 
+async def test_a_worker_that_cannot_stop_does_not_outlive_a_killed_service(
+    run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
+) -> None:
+    """Lesson 38. Here it waits for a lock, for as long as somebody else has it."""
+    running = run("serve", LEDGER_SHUTDOWN_SECONDS="0.1", **shared)
+    async with a_request_that_hangs(settings, await running.url()) as transfer:
+        (worker,) = running.workers()
+        running.send(signal.SIGKILL)
+        await until(lambda: not is_alive(worker))
+        with pytest.raises(aiohttp.ClientError):
+            await transfer
+
+
 async def test_a_service_that_drains_takes_no_new_connections(
     run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
 ) -> None:

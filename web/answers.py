@@ -37,6 +37,19 @@ class Health(Answer, frozen=True):
     status: Literal["healthy"]
 
 
+class Liveness(Answer, frozen=True):
+    """The worker's event loop turns."""
+
+    status: Literal["alive"]
+
+
+class Readiness(Answer, frozen=True):
+    """The worker takes requests; without Redis it does so more slowly."""
+
+    status: Literal["ready"]
+    checks: Annotated[dict[str, str], Meta(examples=[{"postgresql": "ok", "redis": "degraded"}])]
+
+
 class Release(Answer, frozen=True):
     """What is running."""
 

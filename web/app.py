@@ -1,14 +1,19 @@
 """Puts the service together: routes, the layers around every request, and what is opened and closed with it."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import cast
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
+from ledger.background import running
+from ledger.coalesce import Coalesced
 from ledger.errors import Refused
-from ledger.runtime import open_runtime
+from ledger.readiness import Standing, standing
+from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.throttle import TooManyAttemptsError
 from web.auth import guarded
@@ -17,6 +22,8 @@ from web.cors import Inner, add_cors
 from web.errors import problem, refusals_of, unknown_version
 from web.feed import add_feeds
 from web.handlers.docs import OPENAPI
+from web.handlers.monitoring import DRAINING, FIGURES, STANDING
+from web.metrics import Figures, RouteFigures
 from web.openapi import document
 from web.reply import Reply
 from web.routes import ROUTES, UNVERSIONED, VERSIONS
@@ -24,54 +31,73 @@ from web.routes import ROUTES, UNVERSIONED, VERSIONS
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings) -> web.Application:
-    """The application; it opens its runtime when it starts."""
+def create_app(settings: Settings, figures: Figures | None = None) -> web.Application:
+    """The application; it opens its runtime when it starts. Without `figures` it counts for itself alone."""
+    figures = figures or figures_of()
+    counted: dict[web.AbstractRoute, RouteFigures] = {}
     app = web.Application(
-        middlewares=[observed],
+        middlewares=[_observed(counted, figures.unmatched)],
         client_max_size=settings.ledger_body_limit_bytes,
     )
-    for route in UNVERSIONED:
-        app.router.add_route(route.method, route.path, guarded(route.access, route.handler))
-    for version in VERSIONS:
-        for route in ROUTES:
-            app.router.add_route(route.method, f"/{version}{route.path}", guarded(route.access, route.handler))
     app[OPENAPI] = document()
+    app[FIGURES], app[DRAINING] = figures, asyncio.Event()
+    for prefix, routes in (("", UNVERSIONED), *((f"/{version}", ROUTES) for version in VERSIONS)):
+        for route in routes:
+            added = app.router.add_route(route.method, prefix + route.path, guarded(route.access, route.handler))
+            counted[added] = figures.of_route(route.method, route.path)
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
     app.cleanup_ctx.append(_runtime(settings))
     return app
 
 
+def figures_of(file: int | None = None, slot: int = 0) -> Figures:
+    """Where all that this application does is counted: in memory of its own, or in a slot of shared memory."""
+    return Figures([(route.method, route.path) for route in (*UNVERSIONED, *ROUTES)], file, slot)
+
+
 def _runtime(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
-        async with open_runtime(settings) as runtime:
+        figures = app[FIGURES]
+        async with open_runtime(settings, watch=figures.batches.written) as runtime:
             app[RUNTIME] = runtime
-            yield
+            app[STANDING] = Coalesced(lambda _: _standing(runtime))
+            async with running(figures.keep_sampling(runtime)):
+                yield
 
     return opened
 
 
-@web.middleware
-async def observed(request: web.Request, handler: Inner) -> Reply:
-    """The outermost layer: an id for the request, an answer to whatever is raised, headers, and one line in the log."""
-    started = time.perf_counter()
-    request[REQUEST_ID] = trace_id = request_id(request)
-    try:
-        response = cast("Reply", await handler(request))
-    except Exception as error:  # noqa: BLE001 - this is where every error ends
-        response = await _explanation(request, error)
-    response.request_id = trace_id
-    actor = request.get(ACTOR)
-    log.info(
-        "request",
-        method=request.method,
-        path=request.path,
-        status=response.status,
-        milliseconds=round((time.perf_counter() - started) * 1000, 2),
-        request_id=trace_id,
-        user_id=str(actor.user_id) if actor else None,
-    )
-    return response
+async def _standing(runtime: Runtime) -> dict[None, Standing]:
+    return {None: await standing(runtime.pool)}
+
+
+def _observed(counted: Mapping[web.AbstractRoute, RouteFigures], unmatched: RouteFigures) -> Middleware:
+    @web.middleware
+    async def observed(request: web.Request, handler: Inner) -> web.StreamResponse:
+        """The outermost layer: an id for the request, an answer to whatever is raised, headers, a count, a log line."""
+        started = time.perf_counter()
+        request[REQUEST_ID] = trace_id = request_id(request)
+        try:
+            response = cast("Reply", await handler(request))
+        except Exception as error:  # noqa: BLE001 - this is where every error ends
+            response = await _explanation(request, error)
+        response.request_id = trace_id
+        actor = request.get(ACTOR)
+        seconds = time.perf_counter() - started
+        counted.get(request.match_info.route, unmatched).count(response.status, seconds)
+        log.info(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=response.status,
+            milliseconds=round(seconds * 1000, 2),
+            request_id=trace_id,
+            user_id=str(actor.user_id) if actor else None,
+        )
+        return response
+
+    return observed
 
 
 async def _explanation(request: web.Request, error: Exception) -> Reply:
@@ -81,6 +107,7 @@ async def _explanation(request: web.Request, error: Exception) -> Reply:
         refusals = (unknown_version(request.path.split("/")[1]),)
     if refusals[0].code in {"internal_error", "database_error"}:
         log.error("request failed", request_id=request[REQUEST_ID], exc_info=error)
+    request.app[FIGURES].refused(refusals)
     headers = {"Allow": error.headers["Allow"]} if isinstance(error, web.HTTPMethodNotAllowed) else {}
     if isinstance(error, Refused) and error.replayed:
         headers["Idempotent-Replayed"] = "true"

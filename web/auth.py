@@ -1,7 +1,8 @@
 """Who is calling, and who may call what. Every route names its rule; there is no route without one."""
 
+import hmac
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -24,16 +25,19 @@ class Access:
 
     Whether an access token is still in force is looked up before the handler runs. The committer finds it out once
     more, together with all else that a command depends on; with `in_transaction`, it alone does, which saves a round
-    trip. What a refresh token is worth, the command that uses it finds out.
+    trip. What a refresh token is worth, the command that uses it finds out. `by_secret` also lets in who has the secret
+    that the settings name for Prometheus, which cannot log in.
     """
 
     roles: frozenset[str] | None
     in_transaction: bool = False
     token: TokenType = TokenType.ACCESS
+    by_secret: bool = False
 
 
 PUBLIC = Access(None)
 REFRESH_TOKEN = Access(frozenset(ROLES), token=TokenType.REFRESH)
+SCRAPER = Access(frozenset({"admin", "auditor"}), by_secret=True)
 
 
 def roles(*names: str, in_transaction: bool = False) -> Access:
@@ -47,6 +51,8 @@ def guarded(access: Access, handler: Handler) -> Handler:
         return handler
     if access.token is TokenType.REFRESH:
         return _with_refresh_token(handler)
+    if access.by_secret:
+        return _with_secret(handler, guarded(replace(access, by_secret=False), handler))
     allowed = access.roles
 
     async def guard(request: web.Request) -> Reply | Stream:
@@ -86,17 +92,33 @@ def _with_refresh_token(handler: Handler) -> Handler:
     return guard
 
 
+def _with_secret(handler: Handler, otherwise: Handler) -> Handler:
+    async def guard(request: web.Request) -> Reply | Stream:
+        secret = request.app[RUNTIME].settings.ledger_metrics_token
+        given = _presented(request).encode(errors="surrogateescape")
+        if secret is not None and hmac.compare_digest(given, secret.get_secret_value().encode()):
+            return await handler(request)
+        return await otherwise(request)
+
+    return guard
+
+
 def _actor(verified: Verified) -> Actor:
     return Actor(verified.user_id, verified.roles, verified.session_id, verified.jti)
 
 
 def _bearer(request: web.Request, kind: TokenType) -> Verified:
     """The token of the request. Raises `Refused`: one answer, whatever is wrong."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     try:
-        return request.app[RUNTIME].signer.verify(token if scheme.lower() == "bearer" else "", kind)
+        return request.app[RUNTIME].signer.verify(_presented(request), kind)
     except InvalidTokenError:
         raise Refused(errors.wrong_credentials()) from None
+
+
+def _presented(request: web.Request) -> str:
+    """What is presented as a bearer token (RFC 6750, section 2.1); nothing, if nothing is."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" else ""
 
 
 async def _check_in_force(runtime: Runtime, verified: Verified) -> None:

@@ -61,6 +61,7 @@ STATUSES = {
     "internal_error": Status(500, "internal_error"),
     "database_error": Status(503, "database_error"),
     "overloaded": Status(503, "unavailable"),
+    "not_ready": Status(503, "unavailable"),
 }
 
 MALFORMED = Refusal("malformed_request", "the request is malformed")

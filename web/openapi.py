@@ -34,7 +34,14 @@ from web.routes import ANYONE, ROUTES, UNVERSIONED, VERSIONS, Route
 
 _REF = "#/components/schemas/{}"
 _EXAMPLE_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
-_EXAMPLES = {UUID: _EXAMPLE_ID, int: 1, "member": "username", "pointer": "/amount_cents", "message": "must be given"}
+_EXAMPLES: dict[Any, Any] = {
+    UUID: _EXAMPLE_ID,
+    int: 1,
+    "member": "username",
+    "pointer": "/amount_cents",
+    "message": "must be given",
+    "checks": {"postgresql": "unreachable"},
+}
 _NOON = "2026-05-01T12:00:00.000000Z"
 _HASH = "A" * 43 + "="
 _PLAIN = {"uuid": str(_EXAMPLE_ID), "date-time": _NOON, "base64": _HASH, "boolean": True, "integer": 1, "string": "…"}
@@ -209,7 +216,8 @@ def _callers(route: Route) -> str:
         return "For everyone."
     if route.access.token is TokenType.REFRESH:
         return "With the refresh token."
-    return f"For {', '.join(sorted(route.access.roles))}."
+    others = ", and whoever has the secret for Prometheus" if route.access.by_secret else ""
+    return f"For {', '.join(sorted(route.access.roles))}{others}."
 
 
 def _tag(route: Route) -> str:

@@ -14,7 +14,7 @@ from ledger.stored import EVENT_TOPICS, LAST
 from web import answers, schemas
 from web.auth import Handler
 from web.errors import DATABASE_DOWN, NO_SUCH_RESOURCE, OVERLOADED, RATE_LIMITED
-from web.handlers import accounts, audit, auth, docs, history, proofs, service, transactions, users
+from web.handlers import accounts, audit, auth, docs, history, monitoring, proofs, service, transactions, users
 from web.pages import MAX_LIMIT
 
 Refusing: TypeAlias = Refusal | Callable[..., Refusal]
@@ -87,6 +87,11 @@ OPERATIONS: dict[Handler, Operation] = {
         media=tuple(sorted(set(docs.ASSETS.values()))),
     ),
     service.health: Operation("Whether the service answers", answers.Health),
+    monitoring.livez: Operation("Whether a worker lives", answers.Liveness),
+    monitoring.readyz: Operation(
+        "Whether a worker should get requests", answers.Readiness, refuses=(errors.not_ready,)
+    ),
+    monitoring.metrics: Operation("The figures of all workers, for Prometheus", str, media=("text/plain",)),
     service.version: Operation("What is running", answers.Release),
     auth.login: Operation(
         "Log in",

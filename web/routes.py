@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from web.auth import PUBLIC, REFRESH_TOKEN, Access, Handler, roles
-from web.handlers import accounts, audit, auth, docs, history, proofs, service, transactions, users
+from web.auth import PUBLIC, REFRESH_TOKEN, SCRAPER, Access, Handler, roles
+from web.handlers import accounts, audit, auth, docs, history, monitoring, proofs, service, transactions, users
 
 VERSIONS = ("v1", "v2")
 
@@ -25,6 +25,8 @@ class Route(NamedTuple):
 
 ROUTES = (
     Route("GET", "/health", service.health, PUBLIC),
+    Route("GET", "/livez", monitoring.livez, PUBLIC),
+    Route("GET", "/readyz", monitoring.readyz, PUBLIC),
     Route("GET", "/version", service.version, PUBLIC),
     Route("POST", "/auth/login", auth.login, PUBLIC),
     Route("POST", "/auth/refresh", auth.refresh, REFRESH_TOKEN),
@@ -56,6 +58,7 @@ ROUTES = (
 )
 UNVERSIONED = (
     Route("GET", "/", service.root, ANYONE),
+    Route("GET", "/metrics", monitoring.metrics, SCRAPER),
     Route("GET", "/.well-known/jwks.json", service.jwks, PUBLIC),  # RFC 8615
     Route("GET", "/.well-known/ledger-seal.json", proofs.seal_keys, PUBLIC),
     Route("GET", "/openapi.json", docs.openapi, PUBLIC),

@@ -1,4 +1,7 @@
-"""One worker process: serves on the socket it was given, until SIGTERM or until whoever started it is gone."""
+"""One worker process: serves on the socket it was given, until SIGTERM or until whoever started it is gone.
+
+Whoever started it kills it when it takes too long to stop. When that is gone, the worker does so itself.
+"""
 
 import asyncio
 import gc
@@ -12,14 +15,16 @@ from aiohttp import web
 
 from ledger import logs
 from ledger.settings import Settings
-from web.app import create_app
+from web.app import create_app, figures_of
+from web.handlers.monitoring import DRAINING
+from web.metrics import Figures
 from web.server import Runner
 
 log = structlog.get_logger()
 
 
 def main() -> None:
-    """Run: the arguments are the descriptors of the listening socket and of the lifeline."""
+    """Run: the arguments are the descriptors of the listening socket, the lifeline, the metrics; and its number."""
     settings = Settings.load()
     logs.configure(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop
@@ -27,23 +32,33 @@ def main() -> None:
     # requests, through all of it, is time that the requests lack.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    uvloop.run(_serve(settings, socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])))
+    listener, lifeline, file, number = map(int, sys.argv[1:])
+    figures = figures_of(file, number)
+    uvloop.run(_serve(settings, socket.socket(fileno=listener), lifeline, figures))
 
 
-async def _serve(settings: Settings, listener: socket.socket, lifeline: int) -> None:
+async def _serve(settings: Settings, listener: socket.socket, lifeline: int, figures: Figures) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    app = create_app(settings, figures)
+
+    def abandoned() -> None:
+        loop.remove_reader(lifeline)
+        signal.setitimer(signal.ITIMER_REAL, settings.stop_seconds())  # SIGALRM ends it, whatever hangs
+        stop.set()
+
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_reader(lifeline, stop.set)
-    runner = Runner(create_app(settings), settings)
+    loop.add_reader(lifeline, abandoned)
+    runner = Runner(app, settings)
     await runner.setup()
     try:
         await web.SockSite(runner, listener, backlog=1024).start()
         sys.stdout.write("serving\n")
         sys.stdout.flush()
         await stop.wait()
-        loop.remove_reader(lifeline)
         log.info("draining")
+        app[DRAINING].set()
+        await asyncio.sleep(settings.ledger_drain_seconds)
     finally:
         await runner.cleanup()
 

@@ -1,0 +1,36 @@
+"""Whether the database is what a worker needs, and how far behind the log the followers are."""
+
+import asyncio
+from typing import NamedTuple
+
+from ledger import followers, migrations
+from ledger.database import Reader
+from ledger.followers import FollowerStatus
+
+PATIENCE_SECONDS = 2.0
+
+
+class Standing(NamedTuple):
+    """How the database stands."""
+
+    schema_version: str
+    last_position: int
+    followers: list[FollowerStatus]
+
+    @property
+    def is_migrated(self) -> bool:
+        """Whether the schema is that of this program, or of a later one that is being rolled out."""
+        return self.schema_version >= migrations.head()
+
+
+async def standing(reader: Reader) -> Standing:
+    """Ask PostgreSQL. Raises `TimeoutError`, or what PostgreSQL raises."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        row = await reader.fetchrow(_STANDING)
+        assert row is not None  # noqa: S101 - it has no FROM
+        return Standing(row[0], row[1], await followers.status(reader))
+
+
+_STANDING = """
+SELECT (SELECT version_num FROM alembic_version), coalesce((SELECT max(notification_id) FROM stored_events), 0)
+"""

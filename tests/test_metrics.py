@@ -1,0 +1,234 @@
+"""The service's figures: what is counted, that they are those of all workers, and who may see them."""
+
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from ledger import metrics
+from ledger.followers import STATES
+from ledger.metrics import Family, Layout, Meter
+from ledger.settings import Settings
+from tests.controls import Api
+from tests.processes import ledger, until
+
+Series: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
+Serve = Callable[[Settings], Awaitable[Api]]
+
+SECRET = "a-secret-for-prometheus-that-is-long-enough"
+
+
+def parsed(text: str) -> Series:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(series: Series, name: str, **labels: str) -> float:
+    return series.get((name, frozenset(labels.items())), 0)
+
+
+async def scraped(api: Api) -> Series:
+    answer = await api.get("/metrics")
+    assert 200 == answer.status, answer
+    return parsed(answer.body)
+
+
+# What is counted
+
+
+async def test_requests_are_counted_by_route_and_status_whatever_their_version(api: Api) -> None:
+    account = await api.new_account()
+    before = await scraped(api)
+    for path in (f"/v1/accounts/{account['id']}", f"/v2/accounts/{account['id']}"):
+        await api.get(path)
+    await api.get("/v1/accounts/none")
+    after = await scraped(api)
+
+    route = {"method": "GET", "route": "/accounts/{id}"}
+    assert 2 == value(after, "ledger_http_requests_total", status="200", **route)
+    assert 1 == value(after, "ledger_http_requests_total", status="422", **route)
+    assert 0 == value(before, "ledger_http_requests_total", status="200", **route)
+    assert 3 == value(after, "ledger_http_request_seconds_count", **route)
+    assert 3 == value(after, "ledger_http_request_seconds_bucket", le="+Inf", **route)
+    assert 0 < value(after, "ledger_http_request_seconds_sum", **route) < 60
+
+
+async def test_what_no_route_is_for_makes_no_series_of_its_own(api: Api) -> None:
+    """Lesson 36: a stranger who asks for many paths fills nothing."""
+    for number in range(3):
+        await api.nobody.get(f"/v1/nothing-{number}")
+        await api.nobody.call("PATCH", f"/{number}")
+    found = await scraped(api)
+    assert 6 == value(found, "ledger_http_requests_total", method="", route="", status="404")
+    assert not [labels for _, labels in found if "nothing" in str(labels)]
+
+
+async def test_refusals_are_counted_by_code(api: Api) -> None:
+    source, destination = await api.new_account(balance_cents=1), await api.new_account()
+    await api.transfer(source, destination, 2)
+    await api.transfer(source, source, 2)
+    found = await scraped(api)
+    assert 2 == value(found, "ledger_refusals_total", code="transfer_insufficient_funds")
+    assert 1 == value(found, "ledger_refusals_total", code="transfer_accounts_are_same")
+
+
+async def test_a_batch_is_counted_with_its_commands(api: Api) -> None:
+    before = await scraped(api)
+    await api.new_account(balance_cents=1)  # a user, an account
+    after = await scraped(api)
+    for name in ("ledger_batch_commands_sum", "ledger_batch_commands_count", "ledger_commit_seconds_count"):
+        assert 2 == value(after, name) - value(before, name), name
+    assert 0 < value(after, "ledger_commit_seconds_sum") < 60
+
+
+async def test_it_is_shown_how_much_of_everything_there_is(api: Api) -> None:
+    await api.new_account(balance_cents=1)
+    found = await scraped(api)
+    assert (
+        0
+        == value(found, "ledger_commands_waiting", worker="0")
+        == value(found, "ledger_commands_in_flight", worker="0")
+    )
+    assert 1 <= sum(value(found, "ledger_database_connections", worker="0", state=state) for state in ("idle", "used"))
+    assert 1 == value(found, "ledger_database_up")
+    assert os.getpid() == value(found, "ledger_worker_pid", worker="0")
+    assert 1 == value(found, "ledger_worker_starts_total")
+    assert 0 < value(found, "ledger_log_position")
+    assert 1_000_000 < value(found, "process_resident_memory_bytes", worker="0")
+    assert 0 < value(found, "process_cpu_seconds_total", worker="0")
+    assert [] == [key for key in found if not key[0].startswith(("ledger_", "process_"))]
+
+
+async def test_it_is_shown_how_far_behind_the_followers_are_and_what_they_do(api: Api) -> None:
+    found = await scraped(api)  # nobody seals here
+    assert value(found, "ledger_log_position") == value(found, "ledger_follower_lag_events", follower="seals") > 0
+    assert 0 < value(found, "ledger_follower_lag_seconds", follower="seals")
+    states = {state: value(found, "ledger_follower_state", follower="seals", state=state) for state in STATES}
+    assert {"following": 0, "failing": 0, "stopped": 0, "not running": 1} == states
+    assert ("ledger_follower_lag_events", frozenset({("follower", "mirror")})) in found
+
+
+async def test_they_are_there_while_the_database_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("web.app.standing", away)
+    found = await scraped_with(api, SECRET)
+    assert 0 == value(found, "ledger_database_up")
+    assert ("ledger_log_position", frozenset()) not in found
+
+
+@pytest.fixture
+async def api(serve: Serve, settings: Settings) -> Api:
+    return await serve(settings.model_copy(update={"ledger_metrics_token": SecretStr(SECRET)}))
+
+
+async def scraped_with(api: Api, secret: str) -> Series:
+    answer = await api.nobody.get("/metrics", headers={"Authorization": f"Bearer {secret}"})
+    assert 200 == answer.status, answer
+    return parsed(answer.body)
+
+
+# Who may see them
+
+
+async def test_prometheus_shows_the_secret_of_the_settings(api: Api) -> None:
+    assert await scraped_with(api, SECRET)
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", f"Bearer {SECRET}x", f"Basic {SECRET}", "Bearer \udcff"])
+async def test_whoever_shows_something_else_sees_nothing(api: Api, given: str) -> None:
+    answer = await api.nobody.get("/metrics", headers={"Authorization": given})
+    assert (401, ["authentication_wrong_credentials"]) == (answer.status, answer.codes)
+
+
+async def test_the_secret_opens_nothing_else(api: Api) -> None:
+    answer = await api.nobody.get("/v1/users", headers={"Authorization": f"Bearer {SECRET}"})
+    assert 401 == answer.status
+
+
+async def test_without_a_secret_in_the_settings_none_will_do(serve: Serve, settings: Settings) -> None:
+    api = await serve(settings)
+    for given in ("Bearer ", "Bearer None", "Bearer"):
+        answer = await api.nobody.get("/metrics", headers={"Authorization": given})
+        assert 401 == answer.status
+
+
+# All workers
+
+
+async def get(session: aiohttp.ClientSession, path: str) -> str:
+    async with session.get(path, headers={"Connection": "close"}) as response:
+        assert 200 == response.status
+        return await response.text()
+
+
+async def test_any_worker_tells_the_figures_of_all_and_they_outlive_it(settings: Settings, tmp_path: Path) -> None:
+    variables = {**settings.environment(), "SERVICE_PORT": "0", "LEDGER_METRICS_TOKEN": SECRET}
+    with ledger(tmp_path / "run", "serve", "--workers", "2", **variables) as running:
+        authorized = {"Authorization": f"Bearer {SECRET}"}
+        async with aiohttp.ClientSession(await running.url(), headers=authorized) as session:
+            for _ in range(20):
+                await get(session, "/v1/health")
+            for _ in range(4):
+                found = parsed(await get(session, "/metrics"))
+                assert 20 == value(found, "ledger_http_requests_total", method="GET", route="/health", status="200")
+            pids = {int(value(found, "ledger_worker_pid", worker=number)) for number in ("0", "1")}
+            assert set(running.workers()) == pids
+
+            os.kill(int(value(found, "ledger_worker_pid", worker="0")), signal.SIGKILL)
+
+            async def restarted() -> Series | None:
+                now = parsed(await get(session, "/metrics"))
+                return now if value(now, "ledger_worker_starts_total") == 3 else None
+
+            found = await until(restarted)
+            assert 20 == value(found, "ledger_http_requests_total", method="GET", route="/health", status="200")
+
+
+@contextmanager
+def a_file(slots: int) -> Iterator[int]:
+    descriptor = metrics.shared_file(slots)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+A = Family("a", "", "counter")
+B = Family("b", "", "histogram", bounds=(1, 2))
+
+
+def test_slots_of_another_version_are_not_read_and_begin_anew() -> None:
+    with a_file(2) as file:
+        old = Meter(Layout([*metrics.FAMILIES, B, A]), file, 0)
+        old.add(A)
+        other = Meter(Layout([*metrics.FAMILIES, A, B]), file, 1)
+        other.add(A)
+        assert [((), [1])] == list(other.total(A))
+        Meter(Layout([*metrics.FAMILIES, A, B]), file, 0)
+        assert [((), [1])] == list(other.total(A))
+
+
+def test_a_value_is_in_the_first_bucket_whose_bound_it_does_not_exceed() -> None:
+    meter = Meter(Layout([*metrics.FAMILIES, B]))
+    for number in (0, 1, 2, 3, 4):
+        meter.histogram(B).observe(number)
+    ((_, cells),) = meter.total(B)
+    assert ([("1.0", 2), ("2.0", 3), ("+Inf", 5)], 10) == metrics.cumulative(B, cells)
+
+
+def test_what_does_not_fit_is_noticed_at_the_start() -> None:
+    """Lesson 36."""
+    with pytest.raises(ValueError, match="do not fit"):
+        Layout([Family("a", "", "counter", ("label",), [(str(number),) for number in range(metrics.SLOT_BYTES)])])

@@ -1,0 +1,99 @@
+"""Probes: a worker that lives is alive, and gets requests only while it can answer them."""
+
+import json
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from ledger.settings import Settings
+from tests.controls import Api
+from tests.outages import without_postgresql
+from tests.processes import ledger, until
+from tests.sealed import a_key_file
+
+Serve = Callable[[Settings], Awaitable[Api]]
+
+
+async def checks(api: Api) -> dict[str, str]:
+    """What is the matter, if it is not ready."""
+    answer = await api.nobody.get("/v1/readyz")
+    if answer.status == 200:
+        return {}
+    assert (503, ["not_ready"], "1") == (answer.status, answer.codes, answer.headers["Retry-After"])
+    assert 200 == (await api.nobody.get("/v1/livez")).status
+    return {name: found for name, found in answer.body["errors"][0]["detail"].items() if found != "ok"}
+
+
+async def test_a_worker_that_has_all_it_needs_is_alive_and_ready(api: Api) -> None:
+    async def everything_is_fine() -> bool:
+        answer = await api.nobody.get("/v1/readyz")
+        assert (200, "ready") == (answer.status, answer.body["status"])
+        assert {"worker", "postgresql", "migrations", "redis", "seals"} == set(answer.body["checks"])
+        return {"ok"} == set(answer.body["checks"].values())
+
+    await until(everything_is_fine)
+    assert {"status": "alive"} == (await api.nobody.get("/v1/livez")).body
+
+
+async def test_without_redis_it_is_ready_and_says_so(serve: Serve, settings: Settings, unused_tcp_port: int) -> None:
+    """Lesson 25."""
+    api = await serve(settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{unused_tcp_port}/0")}))
+
+    async def is_degraded() -> bool:
+        answer = await api.nobody.get("/v1/readyz")
+        assert 200 == answer.status
+        return bool(answer.body["checks"]["redis"] == "degraded")
+
+    await until(is_degraded)
+
+
+async def test_without_postgresql_it_lives_and_is_not_ready_until_that_is_back(api: Api, settings: Settings) -> None:
+    async with without_postgresql(settings):
+        assert "unreachable" == (await checks(api))["postgresql"]
+    await until(lambda: is_ready(api))
+
+
+async def is_ready(api: Api) -> bool:
+    return not await checks(api)
+
+
+async def test_an_older_schema_than_it_needs_makes_it_unready_and_a_newer_one_does_not(
+    api: Api, connection: Any
+) -> None:
+    """Schemas are migrated before instances are replaced one by one."""
+    await connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    assert {"migrations": "behind"} == await checks(api)
+    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert {} == await checks(api)
+
+
+@pytest.mark.parametrize(("bound", "found"), [(0.001, {"seals": "lagging"}), (3600, {}), (0, {})])
+async def test_a_follower_that_lags_too_far_behind_makes_it_unready(
+    bound: float, found: dict[str, str], serve: Serve, settings: Settings, tmp_path: Path
+) -> None:
+    """Nobody seals here, and with 0 it does not matter."""
+    given = {"ledger_seal_key_file": a_key_file(tmp_path / "key.pem"), "ledger_ready_lag_seconds": bound}
+    api = await serve(settings.model_copy(update=given))
+    assert found == {name: state for name, state in (await checks(api)).items() if name != "redis"}
+
+
+async def test_a_worker_that_drains_serves_on_and_is_not_ready(settings: Settings, tmp_path: Path) -> None:
+    variables = {**settings.environment(), "SERVICE_PORT": "0", "LEDGER_DRAIN_SECONDS": "300"}
+    with ledger(tmp_path / "run", "serve", **variables) as running:
+        async with aiohttp.ClientSession(await running.url()) as session:
+            assert 200 == (await get(session, "/v1/readyz"))[0]
+            running.send(signal.SIGTERM)
+            await until(lambda: running.logged("draining"))
+            status, body = await get(session, "/v1/readyz")
+            assert (503, "draining") == (status, body["errors"][0]["detail"]["worker"])
+            assert 200 == (await get(session, "/v1/health"))[0]
+
+
+async def get(session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:
+    async with session.get(path) as response:
+        return response.status, json.loads(await response.text())

@@ -1,0 +1,77 @@
+"""For whoever runs the service: whether a worker lives, whether it should get requests, and the figures of all."""
+
+import asyncio
+
+from aiohttp import web
+
+from ledger import errors
+from ledger.coalesce import Coalesced
+from ledger.database import UNREACHABLE
+from ledger.errors import Refused
+from ledger.followers import FollowerStatus
+from ledger.readiness import Standing
+from ledger.settings import Settings
+from web.bodies import answer
+from web.context import RUNTIME
+from web.metrics import CONTENT_TYPE, Figures
+from web.reply import Reply
+
+FIGURES = web.AppKey("FIGURES", Figures)
+DRAINING = web.AppKey("DRAINING", asyncio.Event)
+STANDING: web.AppKey[Coalesced[None, Standing]] = web.AppKey("STANDING", Coalesced)
+
+OK = "ok"
+
+
+async def livez(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share
+    """GET /livez: the worker's event loop turns. Who gets no answer for long may kill it."""
+    return answer({"status": "alive"})
+
+
+async def readyz(request: web.Request) -> Reply:
+    """GET /readyz. 503 `not_ready` while a worker should get no requests; its detail says what is the matter.
+
+    Without Redis, revocations are looked up in PostgreSQL and logins are counted by each process: that is no reason.
+    """
+    checks = await _checks(request.app)
+    if any(found != OK for name, found in checks.items() if name != "redis"):
+        raise Refused(errors.not_ready(checks))
+    return answer({"status": "ready", "checks": checks})
+
+
+async def metrics(request: web.Request) -> Reply:
+    """GET /metrics: the figures of all workers, in Prometheus' text format."""
+    figures = request.app[FIGURES]
+    figures.sample(request.app[RUNTIME])
+    body = await asyncio.to_thread(figures.text, await _standing(request.app))
+    return Reply(body=body, headers={"Content-Type": CONTENT_TYPE})
+
+
+async def _checks(app: web.Application) -> dict[str, str]:
+    runtime = app[RUNTIME]
+    found = await _standing(app)
+    checks = {
+        "worker": "draining" if app[DRAINING].is_set() else OK,
+        "postgresql": "unreachable" if found is None else OK,
+        "redis": OK if runtime.mirror.is_trusted() else "degraded",
+    }
+    if found is not None:
+        checks["migrations"] = OK if found.is_migrated else "behind"
+        (seals,) = (follower for follower in found.followers if follower.name == "seals")
+        checks["seals"] = _lag(runtime.settings, seals)
+    return checks
+
+
+def _lag(settings: Settings, follower: FollowerStatus) -> str:
+    """Whether a follower is too far behind. Where there is no key to seal with, nobody waits for seals."""
+    bound = settings.ledger_ready_lag_seconds
+    lags = settings.ledger_seal_key_file is not None and 0 < bound < follower.lag_seconds
+    return "lagging" if lags else OK
+
+
+async def _standing(app: web.Application) -> Standing | None:
+    """How the database stands; None if it does not answer."""
+    try:
+        return await app[STANDING].get(None)
+    except UNREACHABLE:
+        return None

@@ -1,0 +1,188 @@
+"""What each request adds to the service's figures, and how those of all workers are written down for Prometheus."""
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from ledger import __version__, metrics
+from ledger.errors import Refusal
+from ledger.followers import STATES
+from ledger.metrics import MICROSECONDS, SECONDS, Batches, Family, Layout, Meter
+from ledger.readiness import Standing
+from ledger.runtime import Runtime
+from web.errors import STATUSES
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+SAMPLE_SECONDS = 1.0
+UNMATCHED = ("", "")  # the method and path of what no route is for
+
+_HTTP_STATUSES = [status.value for status in HTTPStatus]
+
+
+class RouteFigures:
+    """Counts the requests of one route. Every request does: these are three additions, and no series is looked up."""
+
+    __slots__ = ("_buckets", "_cells", "_statuses", "_sum")
+
+    def __init__(self, cells: "memoryview[int]", statuses: dict[int, int], seconds: int) -> None:
+        self._cells = cells
+        self._statuses = statuses
+        self._buckets = seconds
+        self._sum = seconds + len(SECONDS) + 1
+
+    def count(self, status: int, seconds: float) -> None:
+        """Take one request in, which was answered so after so long."""
+        cells = self._cells
+        microseconds = int(seconds * MICROSECONDS)
+        cells[self._statuses[status]] += 1
+        cells[self._buckets + bisect_left(SECONDS, microseconds)] += 1
+        cells[self._sum] += microseconds
+
+
+class Figures:
+    """What this worker counts of these routes, each a method and a path, and of all else; and what all workers do."""
+
+    def __init__(self, routes: Iterable[tuple[str, str]], file: int | None = None, slot: int = 0) -> None:
+        keys = [*routes, UNMATCHED]
+        labels = ("method", "route")
+        self._requests = Family(
+            "ledger_http_requests",
+            "Requests that were answered.",
+            "counter",
+            (*labels, "status"),
+            [(*key, str(status)) for key in keys for status in _HTTP_STATUSES],
+        )
+        self._seconds = Family(
+            "ledger_http_request_seconds",
+            "How long requests took to be answered.",
+            "histogram",
+            labels,
+            keys,
+            SECONDS,
+            MICROSECONDS,
+        )
+        self._refusals = Family(
+            "ledger_refusals", "What was refused, and why.", "counter", ("code",), [(code,) for code in STATUSES]
+        )
+        families = (*metrics.FAMILIES, self._requests, self._seconds, self._refusals)
+        self.meter = Meter(Layout(families), file, slot)
+        self.batches = Batches(self.meter)
+        self.unmatched = self.of_route(*UNMATCHED)
+
+    def of_route(self, method: str, path: str) -> RouteFigures:
+        """Where the requests of a route are counted."""
+        first = self.meter.layout.first
+        statuses = {status: first(self._requests, method, path, str(status)) for status in _HTTP_STATUSES}
+        return RouteFigures(self.meter.cells, statuses, first(self._seconds, method, path))
+
+    def refused(self, refusals: Iterable[Refusal]) -> None:
+        """Count refusals."""
+        for refusal in refusals:
+            self.meter.add(self._refusals, refusal.code)
+
+    async def keep_sampling(self, runtime: Runtime) -> None:
+        """Say every second how much of everything there is, for as long as the worker runs."""
+        while True:
+            self.sample(runtime)
+            began = time.perf_counter()
+            await asyncio.sleep(SAMPLE_SECONDS)
+            late = time.perf_counter() - began - SAMPLE_SECONDS
+            self.meter.set(metrics.LOOP_LAG, max(0, int(late * MICROSECONDS)))
+
+    def sample(self, runtime: Runtime) -> None:
+        """Say how much of everything there is in this worker."""
+        idle = runtime.pool.get_idle_size()
+        self.meter.set(metrics.WAITING, runtime.committer.waiting)
+        self.meter.set(metrics.IN_FLIGHT, runtime.committer.in_flight)
+        self.meter.set(metrics.CONNECTIONS, idle, "idle")
+        self.meter.set(metrics.CONNECTIONS, runtime.pool.get_size() - idle, "used")
+        self.meter.set(metrics.MIRROR_TRUSTED, runtime.mirror.is_trusted())
+
+    def text(self, standing: Standing | None) -> bytes:
+        """All figures, those of all workers, in Prometheus' text format; `standing` is None if the database is away."""
+        return generate_latest(_Written(self.meter, standing))
+
+
+class _Written(Collector):
+    """The figures as prometheus_client writes them."""
+
+    def __init__(self, meter: Meter, standing: Standing | None) -> None:
+        self._meter = meter
+        self._standing = standing
+
+    def collect(self) -> Iterator[Metric]:
+        """All there is."""
+        yield InfoMetricFamily("ledger", "Which version runs.", {"version": __version__})
+        for family in self._meter.layout.families:
+            yield self._gauge(family) if family.kind == "gauge" else self._sum(family)
+        yield from self._database()
+        yield from self._processes()
+
+    def _sum(self, family: Family) -> Metric:
+        if family.kind == "counter":
+            counter = CounterMetricFamily(family.name, family.text, labels=family.labels)
+            for labels, cells in self._meter.total(family):
+                counter.add_metric(labels, cells[0] / family.scale)
+            return counter
+        histogram = HistogramMetricFamily(family.name, family.text, labels=family.labels)
+        for labels, cells in self._meter.total(family):
+            histogram.add_metric(labels, *metrics.cumulative(family, cells))
+        return histogram
+
+    def _gauge(self, family: Family) -> Metric:
+        gauge = GaugeMetricFamily(family.name, family.text, labels=("worker", *family.labels))
+        for number, cells in self._meter.workers():
+            for labels in family.series:
+                gauge.add_metric(
+                    (str(number), *labels), cells[self._meter.layout.first(family, *labels)] / family.scale
+                )
+        return gauge
+
+    def _database(self) -> Iterator[Metric]:
+        standing = self._standing
+        yield GaugeMetricFamily("ledger_database_up", "Whether PostgreSQL answers.", value=float(standing is not None))
+        if standing is None:
+            return
+        yield GaugeMetricFamily("ledger_log_position", "The last position of the log.", value=standing.last_position)
+        events = GaugeMetricFamily(
+            "ledger_follower_lag_events", "Positions that a follower lacks at most.", labels=["follower"]
+        )
+        seconds = GaugeMetricFamily(
+            "ledger_follower_lag_seconds", "Age of the oldest event that a follower lacks.", labels=["follower"]
+        )
+        states = GaugeMetricFamily(
+            "ledger_follower_state", "What a follower does: the state that is 1.", labels=["follower", "state"]
+        )
+        for follower in standing.followers:
+            events.add_metric([follower.name], standing.last_position - follower.position)
+            seconds.add_metric([follower.name], follower.lag_seconds)
+            for state in STATES:
+                states.add_metric([follower.name, state], float(state == follower.state))
+        yield from (events, seconds, states)
+
+    def _processes(self) -> Iterator[Metric]:
+        """What the system says of each worker."""
+        joined: dict[str, Metric] = {}
+        for number, cells in self._meter.workers():
+            pid = cells[self._meter.layout.first(metrics.PID)]
+            for metric in ProcessCollector(pid=partial(int, pid), registry=None).collect():
+                family = type(metric)(metric.name, metric.documentation, labels=["worker"])  # type: ignore[call-arg]
+                into: Any = joined.setdefault(metric.name, family)
+                for sample in metric.samples:
+                    into.add_metric([str(number)], sample.value)
+        yield from joined.values()
