@@ -1,0 +1,172 @@
+"""What is shipped: the wheel has all that the service needs, and the files for containers and CI say what is so.
+
+There is no container engine where these tests run, so the files are read and held to what the service knows.
+"""
+
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ledger import migrations
+from ledger.settings import Settings
+from tests.processes import ROOT, environment
+from web.openapi import path_of
+from web.routes import ROUTES, UNVERSIONED
+
+GIVEN = {
+    "POSTGRES_PASSWORD": "a password",
+    "LEDGER_ADMIN_PASSWORD": "a password",
+    "JWT_SECRET": "a secret that is long enough for HS256",
+    "LEDGER_METRICS_TOKEN": "",
+}
+SECRETS = {name for name, value in GIVEN.items() if value}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_has_every_module_every_migration_and_the_licence(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {str(path.relative_to(ROOT)) for name in ("ledger", "web") for path in (ROOT / name).rglob("*.py")}
+    schema = {f"ledger/schema/{path.relative_to(ROOT / 'migrations')}" for path in (ROOT / "migrations").rglob("*.py")}
+    assert set() == (modules | schema) - names
+    assert [name for name in names if name.startswith(f"ledger/schema/versions/{migrations.head()}_")]
+    assert [name for name in names if name.endswith("dist-info/licenses/LICENSE")]
+    assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
+
+
+def test_an_installed_wheel_runs_and_migrates(wheel: Path, settings: Settings, tmp_path: Path) -> None:
+    """In an environment of its own, which finds everything but the ledger in this one."""
+    home = tmp_path / "venv"
+    venv.create(home, symlinks=True)
+    python = home / "bin" / "python"
+    site = next((home / "lib").glob("python*")) / "site-packages"
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")  # whose own .pth files are not read
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, str(wheel)], check=True)
+    variables = environment({**settings.environment(), "LEDGER_SCHEMA": "fresh"})
+    del variables["PYTHONPATH"]
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=variables, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    assert str(site) in run(str(python), "-c", "import web.app; print(web.app.__file__)")
+    assert "serve" in run(str(home / "bin" / "ledger"), "--help")
+    run(str(home / "bin" / "ledger"), "migrate")
+
+
+# Containers
+
+
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "compose.yml").read_text()))
+
+
+def substituted(value: str) -> str:
+    """A value with its variables, as Compose puts them in."""
+    return re.sub(r"\$\{(\w+)(?::[?-][^}]*)?\}", lambda match: GIVEN[match[1]], value)
+
+
+@pytest.mark.parametrize("service", ["ledger", "migrate"])
+def test_the_settings_in_compose_are_ones_that_the_service_takes(service: str) -> None:
+    variables: dict[str, str] = compose()["services"][service]["environment"]
+    members = {name.lower(): substituted(value) for name, value in variables.items() if substituted(value)}
+    assert set() == members.keys() - Settings.model_fields.keys()
+    settings = Settings(_env_file=None, **members)
+    assert (True, True) == (settings.has_database, settings.has_redis)
+
+
+def test_compose_has_no_secret_of_its_own_and_does_not_start_without_them() -> None:
+    """Lesson 31."""
+    text = (ROOT / "compose.yml").read_text()
+    given = re.findall(r"^ +(\w*(?:PASSWORD|SECRET|TOKEN)): (.*)$", text, re.MULTILINE)
+    assert {name for name, _ in given} == GIVEN.keys()
+    for name, value in given:
+        required = f"${{{name}:?" if name in SECRETS else f"${{{name}:-}}"
+        assert value.startswith(required), name
+
+
+def test_nothing_in_compose_is_open_to_other_machines_or_writes_to_its_root() -> None:
+    services = compose()["services"]
+    ports = [port for service in services.values() for port in service.get("ports", ())]
+    assert ["127.0.0.1:8080:8080"] == ports
+    for name in ("ledger", "migrate"):
+        assert (True, ["ALL"]) == (services[name]["read_only"], services[name]["cap_drop"])
+
+
+def test_compose_starts_what_others_need_first() -> None:
+    services = compose()["services"]
+    for name, service in services.items():
+        for other, how in service.get("depends_on", {}).items():
+            checked = "healthcheck" in services[other] and "test" in services[other]["healthcheck"]
+            assert how["condition"] == ("service_healthy" if checked else "service_completed_successfully"), name
+    assert {"migrate", "postgres", "valkey"} == services["ledger"]["depends_on"].keys()
+
+
+def test_compose_gives_a_worker_the_time_to_stop() -> None:
+    grace = int(compose()["services"]["ledger"]["stop_grace_period"].removesuffix("s"))
+    assert grace > Settings(_env_file=None, jwt_secret=GIVEN["JWT_SECRET"]).stop_seconds() + 5
+
+
+def dockerfile() -> list[tuple[str, str]]:
+    """The instructions, continued lines joined."""
+    text = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines]
+
+
+def test_the_image_runs_as_nobody_in_particular_and_is_checked_at_a_route() -> None:
+    instructions = dockerfile()
+    last = max(number for number, (name, _) in enumerate(instructions) if name == "FROM")
+    final = instructions[last:]
+    assert ["10001:10001"] == [value for name, value in final if name == "USER"]
+    (check,) = [value for name, value in final if name == "HEALTHCHECK"]
+    paths = {path_of(route) for route in (*ROUTES, *UNVERSIONED) if route.access.roles is None}
+    assert set(re.findall(r"/v1/\w+", check)) <= paths
+    assert [] == [value for name, value in instructions if name == "FROM" and not re.match(r"\S+:[\w.]+-", value)]
+    assert "--require-hashes" in " ".join(value for name, value in instructions if name == "RUN")
+
+
+def test_what_the_image_is_made_of_is_there_and_not_ignored() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for name, value in dockerfile():
+        if name == "COPY" and not value.startswith("--from"):
+            sources = set(value.split()[:-1])
+            assert sources <= kept
+            assert all((ROOT / source).exists() for source in sources)
+
+
+# CI
+
+
+def test_ci_runs_what_everybody_can_run() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    ran = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    made = {command.split()[1] for command in ran if command.startswith("make ")}
+    assert {"check", "build"} <= made <= targets
+    assert 2 == sum("pip-audit" in command for command in ran)
+
+
+def test_ci_tries_the_pythons_that_the_package_promises() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    project = (ROOT / "pyproject.toml").read_text()
+    tried = jobs["check"]["strategy"]["matrix"]["python"]
+    (oldest,) = re.findall(r'requires-python = ">=([\d.]+)"', project)
+    assert oldest == tried[0]
+    assert tried == re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)
