@@ -63,6 +63,16 @@ _KEY = Parameter(
     place="header",
 )
 _PATH_ID = Parameter("id", "Which one", ID, place="path")
+_TAGS = {  # in this order
+    "auth": "Sessions and their tokens",
+    "users": "Who may call, and as what",
+    "accounts": "Accounts, their statements and receipts",
+    "transactions": "Money on the move",
+    "events": "The log",
+    "ledger": "The books as a whole",
+    "audit": "Who did what",
+    "service": "The service itself",
+}
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("Names the request in the service's log", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
     "Idempotent-Replayed": ("The request had been carried out before", {"const": "true"}),
@@ -132,6 +142,7 @@ def described(operations: Mapping[Route, Operation]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Ledger", "version": __version__, "description": DESCRIPTION},
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": schemas.components,
@@ -221,7 +232,8 @@ def _callers(route: Route) -> str:
 
 
 def _tag(route: Route) -> str:
-    return "service" if route in UNVERSIONED or route.access.roles is None else route.path.split("/")[1]
+    first = route.path.split("/")[1]
+    return first if route not in UNVERSIONED and first in _TAGS else "service"
 
 
 def _security(route: Route) -> list[dict[str, list[str]]]:

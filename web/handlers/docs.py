@@ -15,6 +15,7 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "public, max-age=3600",
+    "Vary": "Accept-Encoding",
 }
 _PAGE = """<!DOCTYPE html>
 <html lang="en">

@@ -1,0 +1,121 @@
+"""A headless browser, driven over the DevTools protocol: Chromium if there is one, else Lightpanda from its wheel."""
+
+import asyncio
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM_OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
+ADDRESS = re.compile(rb"(?:listening on ws://|address=)(127\.0\.0\.1:\d+)")
+DEADLINE_SECONDS = 30
+
+
+class Page:
+    """One page: what it runs, what it asks for, and what goes wrong on it."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.requested: list[str] = []
+        self.complaints: list[str] = []
+        self._socket = socket
+        self._ids = itertools.count(1)
+        self._session: dict[str, str] = {}
+
+    async def open(self, url: str) -> None:
+        """Begin to load a page."""
+        target = await self._call("Target.createTarget", url="about:blank")
+        attached = await self._call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self._session = {"sessionId": attached["sessionId"]}
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            await self._call(f"{domain}.enable")
+        await self._call("Page.navigate", url=url)
+
+    async def run(self, script: str) -> Any:
+        """What a script gives, as soon as that is true."""
+        while True:
+            answer = await self._call("Runtime.evaluate", expression=script, returnByValue=True)
+            if value := answer["result"].get("value"):
+                return value
+            await asyncio.sleep(0.02)
+
+    async def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        number = next(self._ids)
+        await self._socket.send_json({"id": number, "method": method, "params": parameters, **self._session})
+        while True:
+            message = await self._socket.receive_json()
+            if message.get("id") == number:
+                assert "error" not in message, (method, message)
+                result: dict[str, Any] = message["result"]
+                return result
+            self._note(message.get("method"), message.get("params", {}))
+
+    def _note(self, event: str | None, told: dict[str, Any]) -> None:
+        match event:
+            case "Network.requestWillBeSent":
+                self.requested.append(told["request"]["url"])
+            case "Runtime.exceptionThrown":
+                self.complaints.append(json.dumps(told))
+            case "Log.entryAdded" if told["entry"]["level"] == "error":
+                self.complaints.append(told["entry"]["text"])
+            case "Runtime.consoleAPICalled" if told["type"] == "error":
+                self.complaints.append(json.dumps(told["args"]))
+            case _:
+                pass
+
+
+@asynccontextmanager
+async def browser(folder: Path) -> AsyncIterator[Page]:
+    """An empty page of a browser that ends with the block."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        process = await asyncio.create_subprocess_exec(
+            *_command(folder),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            address = await _address(process)
+            async with aiohttp.ClientSession() as session:
+                async with session.get(f"http://{address}/json/version") as answer:
+                    url = (await answer.json(content_type=None))["webSocketDebuggerUrl"]
+                async with session.ws_connect(url, max_msg_size=0) as socket:
+                    yield Page(socket)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # it has processes of its own, which would keep the pipe open
+            await process.communicate()
+
+
+def _command(folder: Path) -> list[str]:
+    installed = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if installed is not None:
+        return [installed, *CHROMIUM_OPTIONS, f"--user-data-dir={folder}", "about:blank"]
+    wheel = find_spec("lightpanda")
+    assert wheel is not None
+    assert wheel.origin is not None
+    return [
+        "env",
+        "LIGHTPANDA_DISABLE_TELEMETRY=true",
+        str(Path(wheel.origin).parent / "lightpanda"),
+        "serve",
+        "--port",
+        "0",
+    ]
+
+
+async def _address(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async for line in process.stdout:
+        if found := ADDRESS.search(line):
+            return found[1].decode()
+    raise AssertionError("the browser did not start")
