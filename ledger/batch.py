@@ -12,7 +12,7 @@ from ledger import credentials, store
 from ledger.commands.decider import Claim, Command, Decision
 from ledger.errors import Refused, StaleClaimError
 from ledger.events import Event, Recorded, encode, evolve
-from ledger.projections import apply_inline
+from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import REVOKING
 from ledger.statements import Statement
 from ledger.store import NO_STREAM, Head, LoggedCommand, Reservation
@@ -70,13 +70,15 @@ class Batch:
     changed: dict[UUID, Head] = field(default_factory=dict)
     appended: list[Recorded] = field(default_factory=list)
     command_ids: list[UUID] = field(default_factory=list)
+    _holding: set[Claim] = field(default_factory=set)  # of those that were looked at, since their streams changed
+    _claimed: set[UUID] = field(default_factory=set)
 
     def decide(self, command: Command, command_id: UUID, claim: Claim | None = None) -> Decision | Refused | Exception:
         """Decide one command and take its events in; a refusal or a fault leaves all as it was.
 
         A claim that does not hold is a `StaleClaimError`, whatever the command.
         """
-        if claim is not None and not claim.holds({stream: self._head(stream).state for stream in claim.streams()}):
+        if claim is not None and not self._holds(claim):
             return StaleClaimError()
         states = {stream: self._head(stream).state for stream in (*command.streams(), *command.creates())}
         try:
@@ -89,12 +91,25 @@ class Batch:
             self._append(stream_id, event, command_id)
         return decision
 
+    def _holds(self, claim: Claim) -> bool:
+        """Whether a claim holds; a batch has many commands of one client."""
+        if claim in self._holding:
+            return True
+        streams = claim.streams()
+        if not claim.holds({stream: self._head(stream).state for stream in streams}):
+            return False
+        self._holding.add(claim)
+        self._claimed.update(streams)
+        return True
+
     def _head(self, stream_id: UUID) -> Head:
         return self.changed.get(stream_id) or self.heads.get(stream_id, NO_STREAM)
 
     def _append(self, stream_id: UUID, event: Event, command_id: UUID) -> None:
         head = self._head(stream_id)
         version = head.version + 1
+        if stream_id in self._claimed:
+            self._holding.clear()
         self.changed[stream_id] = Head(version, evolve(head.state, event))
         self.appended.append(Recorded(len(self.appended), stream_id, version, None, event))
         self.command_ids.append(command_id)
@@ -126,9 +141,8 @@ class Prepared(NamedTuple, Generic[SubmissionT]):
 def streams_of(batch: Sequence[Submission]) -> set[UUID]:
     """The streams that deciding these commands takes."""
     streams = {stream for submission in batch for stream in submission.command.streams()}
-    for submission in batch:
-        if submission.origin.claim is not None:
-            streams.update(submission.origin.claim.streams())
+    for claim in {submission.origin.claim for submission in batch} - {None}:
+        streams.update(claim.streams())
     return streams
 
 
@@ -169,7 +183,7 @@ def _appends(batch: Batch) -> list[Statement]:
     return [
         store.append_events(batch.appended, batch.command_ids),
         *store.replace_heads(batch.changed, {stream for stream, head in batch.heads.items() if head.version}),
-        *apply_inline(batch.appended),
+        *apply_all(INLINE, batch.appended),
     ]
 
 

@@ -55,7 +55,7 @@ class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pex: Time | None = None
 
 
-class Verified(msgspec.Struct, frozen=True):
+class Verified(msgspec.Struct, frozen=True, cache_hash=True):
     """A token whose signature and shape are right, with its ids and roles parsed."""
 
     user_id: UUID

@@ -92,7 +92,7 @@ def _direct(threshold: int) -> type[structlog.BoundLoggerBase]:
 
 
 def _encoded(level: str, event: str, fields: EventDict) -> bytes:
-    line: EventDict = {"timestamp": datetime.now(UTC).isoformat(), "level": level, "event": event, **fields}
+    line: EventDict = {"timestamp": datetime.now(UTC), "level": level, "event": event, **fields}
     if "exc_info" in line:
         line = dict(structlog.processors.format_exc_info(None, level, line))
     return msgspec.json.encode(line, enc_hook=str)

@@ -25,7 +25,7 @@ from ledger.committer import MAX_ATTEMPTS, Committer
 from ledger.database import connect
 from ledger.errors import DatabaseError, OverloadedError, Refused, StaleCommandError
 from ledger.ids import new_id
-from ledger.projections import apply_inline
+from ledger.projections import INLINE, apply_all
 from ledger.settings import Settings
 from tests.processes import until
 
@@ -554,7 +554,7 @@ async def rival(settings: Settings, command: Command) -> AsyncIterator[None]:
         batch = Batch(await store.read_heads(connection, list(command.streams())))
         batch.decide(command, new_id())
         statements = [store.append_events(batch.appended, batch.command_ids), *store.replace_heads(batch.changed)]
-        await store.write(connection, {}, len(batch.appended), [*statements, *apply_inline(batch.appended)])
+        await store.write(connection, {}, len(batch.appended), [*statements, *apply_all(INLINE, batch.appended)])
         yield
         await connection.execute("COMMIT")
     finally:

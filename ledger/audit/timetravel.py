@@ -99,7 +99,7 @@ async def accounts_at(
 async def trial_balance(reader: Reader, position: int) -> dict[str, Any]:
     """For each currency what accounts owe (`debit_cents`), what they have (`credit_cents`), and the sum: always zero.
 
-    It reads one row of `entries` an account, so it costs the more the more accounts there are, and nothing else.
+    It reads one row of `entries` an account, which is looked for by bisection, so it costs the more the more accounts there are, and nothing else.
     """
     rows = await reader.fetch(
         """SELECT currency, count(*) AS accounts,
@@ -107,8 +107,8 @@ async def trial_balance(reader: Reader, position: int) -> dict[str, Any]:
                   coalesce(sum(last.balance_cents) FILTER (WHERE last.balance_cents > 0), 0) AS credit
            FROM accounts LEFT JOIN LATERAL (
                     SELECT entries.balance_cents FROM entries
-                    WHERE account_id = accounts.id AND entries.position <= $1
-                    ORDER BY entries.position DESC LIMIT 1) AS last(balance_cents) ON true
+                    WHERE account_id = accounts.id AND entries.version <= (SELECT version_at(accounts.id, $1))
+                    ORDER BY entries.version DESC LIMIT 1) AS last(balance_cents) ON true
            WHERE accounts.position <= $1 GROUP BY currency ORDER BY currency""",
         position,
     )

@@ -43,7 +43,7 @@ class Decision(msgspec.Struct, frozen=True):
     refusals: tuple[Refusal, ...] = ()
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, cache_hash=True):
     """Who the caller is according to an access token: a user with roles, in a session. `jti` is the token's id.
 
     With `enforced`, the token must not have been revoked.

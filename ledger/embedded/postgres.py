@@ -23,6 +23,7 @@ SETTINGS = {
     "unix_socket_permissions": "0700",
     "max_connections": "200",
     "wal_compression": "on",
+    "max_wal_size": "4GB",
 }
 
 

@@ -5,32 +5,39 @@ same events always give the same rows. The inline ones run in the transaction th
 its own writes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from ledger.events import Recorded
+from ledger.events import Event, Recorded
 from ledger.projections import accounts, entries, tokens, transfers, users
 from ledger.statements import Statement
 
 
 class Projection(NamedTuple):
-    """A projection's name, the tables that are its own, and what events do to them."""
+    """A projection's name, the tables that are its own, the events it handles, and what those do to the tables."""
 
     name: str
     tables: tuple[str, ...]
+    handles: frozenset[type[Event]]
     apply: Callable[[Sequence[Recorded]], list[Statement]]
 
 
 INLINE = (
-    Projection("users", ("users",), users.apply),
-    Projection("accounts", ("accounts",), accounts.apply),
-    Projection("entries", ("entries",), entries.apply),
-    Projection("transfers", ("transfers",), transfers.apply),
-    Projection("sessions", ("sessions", "cutoffs"), tokens.apply_sessions),
-    Projection("tokens", ("tokens",), tokens.apply_tokens),
+    Projection("users", ("users",), users.HANDLED, users.apply),
+    Projection("accounts", ("accounts",), accounts.HANDLED, accounts.apply),
+    Projection("entries", ("entries",), entries.HANDLED, entries.apply),
+    Projection("transfers", ("transfers",), transfers.HANDLED, transfers.apply),
+    Projection("sessions", ("sessions", "cutoffs"), tokens.HANDLED_BY_SESSIONS, tokens.apply_sessions),
+    Projection("tokens", ("tokens",), tokens.HANDLED_BY_TOKENS, tokens.apply_tokens),
 )
 
 
-def apply_inline(events: Sequence[Recorded]) -> list[Statement]:
-    """All that these events do to the read tables."""
-    return [statement for projection in INLINE for statement in projection.apply(events)]
+def apply_all(projections: Iterable[Projection], events: Sequence[Recorded]) -> list[Statement]:
+    """All that these events do to the tables of these projections."""
+    types = {type(row.event) for row in events}
+    return [
+        statement
+        for projection in projections
+        if not types.isdisjoint(projection.handles)
+        for statement in projection.apply(events)
+    ]

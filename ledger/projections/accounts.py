@@ -18,7 +18,8 @@ from ledger.events.accounts import (
 from ledger.statements import Statement, columns, integers, texts, times, uuids, words
 
 _INSERTED = ("uuid", "bigint", "timestamptz", "uuid", "text", "bigint", "text", "bigint", "timestamptz")
-_CHANGES = AccountDebited | AccountCredited | AccountOwnerChanged | AccountClosed
+_CHANGES = frozenset({AccountDebited, AccountCredited, AccountOwnerChanged, AccountClosed})
+HANDLED = _CHANGES | {AccountOpened}
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
@@ -26,7 +27,7 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     opened = [(row, row.event) for row in events if isinstance(row.event, AccountOpened)]
     changed: dict[UUID, list[Recorded]] = {}
     for row in events:
-        if isinstance(row.event, _CHANGES):
+        if type(row.event) in _CHANGES:
             changed.setdefault(row.stream_id, []).append(row)
     new = {row.stream_id: changed.pop(row.stream_id, []) for row, _ in opened}
     statements = [_insert(opened, [_Change(new[row.stream_id]) for row, _ in opened])] if opened else []

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, get_args
 from uuid import UUID
 
 from asyncpg import Record
@@ -11,6 +11,10 @@ from ledger.database import Reader
 from ledger.events import Recorded
 from ledger.events.accounts import AccountCredited, AccountDebited
 from ledger.statements import Statement, columns, integers, times, uuids
+
+
+_Entry: TypeAlias = AccountDebited | AccountCredited
+HANDLED = frozenset(get_args(_Entry))
 
 
 class Balance(NamedTuple):
@@ -24,7 +28,7 @@ class Balance(NamedTuple):
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
     """A row an entry; debits are negative."""
-    entries = [(row, row.event) for row in events if isinstance(row.event, AccountDebited | AccountCredited)]
+    entries = [(row, row.event) for row in events if isinstance(row.event, _Entry)]
     if not entries:
         return []
     return [
@@ -75,7 +79,8 @@ async def balances_at(reader: Reader, account_ids: Collection[UUID], position: i
     rows = await reader.fetch(
         """SELECT id, last.* FROM unnest($1::uuid[]) AS id,
                   LATERAL (SELECT balance_cents, version, position, recorded_at FROM entries
-                           WHERE account_id = id AND position <= $2 ORDER BY position DESC LIMIT 1) AS last""",
+                           WHERE account_id = id AND version <= (SELECT version_at(id, $2))
+                           ORDER BY version DESC LIMIT 1) AS last""",
         account_ids,
         position,
     )

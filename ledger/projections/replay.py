@@ -11,7 +11,7 @@ from asyncpg import Connection
 from ledger import store
 from ledger.events import Recorded
 from ledger.events.tokens import RevokedTokensForgotten
-from ledger.projections import Projection
+from ledger.projections import Projection, apply_all
 from ledger.projections.shadow import RebuildError
 from ledger.statements import Statement, run_together
 
@@ -73,7 +73,7 @@ class Replay:
         Statements of one run have no order, so a name that one user gave up and another took looks taken twice: such a
         run is cut in two. If it is a single event that does not fit, that is said.
         """
-        statements = [statement for projection in self.projections for statement in projection.apply(run)]
+        statements = apply_all(self.projections, run)
         try:
             async with self.writer.transaction():
                 await run_together(self.writer, _NOTHING_RESERVED, [*statements, self._noted(run[-1].position)])

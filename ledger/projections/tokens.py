@@ -33,6 +33,9 @@ from ledger.store import read_heads
 ACCESS, REFRESH = 0, 1  # the values of the claim `typ`
 NEVER = MAX_CENTS  # a position that no log reaches: what was issued before it is dead for good
 REVOKING = frozenset({TokensRotated, SessionRevoked, RefreshTokenReused, UserTokensRevoked, AllTokensRevoked})
+_OF_SESSIONS = frozenset({TokensIssued, TokensRotated, SessionRevoked, RefreshTokenReused})
+HANDLED_BY_SESSIONS = _OF_SESSIONS | {UserTokensRevoked, AllTokensRevoked}
+HANDLED_BY_TOKENS = HANDLED_BY_SESSIONS | {RevokedTokensForgotten}
 EVERYBODY = UUID(int=0)  # whose cut-off is everybody's
 
 
@@ -262,9 +265,6 @@ def _forget_tokens(event: RevokedTokensForgotten) -> Statement:
            WHERE revoked_position <= $1 AND expires_at < $2::timestamptz AND NOT forgotten""",
         (event.as_of_position, _moment(event.expired_before)),
     )
-
-
-_OF_SESSIONS = frozenset({TokensIssued, TokensRotated, SessionRevoked, RefreshTokenReused})
 
 
 def _whose(row: Recorded) -> UUID:

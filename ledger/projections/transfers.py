@@ -11,6 +11,7 @@ from ledger.events import Recorded
 from ledger.events.transfers import MoneyTransferred
 from ledger.statements import Statement, columns, integers, texts, times, uuids, words
 
+HANDLED = frozenset({MoneyTransferred})
 _TYPES = ("uuid", "bigint", "timestamptz", "uuid", "uuid", "bigint", "text", "text", "text")
 
 

@@ -24,7 +24,7 @@ from ledger.events.users import (
 )
 from ledger.statements import Statement, booleans, columns, integers, texts, times, uuids
 
-_HANDLED = frozenset(get_args(UserEvent)) - {AccountAssigned}
+HANDLED = frozenset(get_args(UserEvent)) - {AccountAssigned}
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
@@ -35,7 +35,7 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     """
     rows: dict[UUID, _Row] = {}
     for recorded in events:
-        if type(recorded.event) in _HANDLED:
+        if type(recorded.event) in HANDLED:
             row = rows.setdefault(recorded.stream_id, _Row(recorded.stream_id))
             row.change(recorded, cast("UserEvent", recorded.event))
     created = [row for row in rows.values() if row.position is not None and not row.deleted]

@@ -17,7 +17,7 @@ from ledger.audit.verify.reading import Scope, pages
 from ledger.events import Recorded
 from ledger.events.tokens import AllTokensRevoked, RevokedTokensForgotten
 from ledger.events.users import UserTokensRevoked
-from ledger.projections import INLINE
+from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import EVERYBODY
 from ledger.statements import Statement, run_together
 
@@ -80,7 +80,7 @@ async def compare(connection: "Connection[Any]", scope: Scope) -> AsyncIterator[
 async def _applied(connection: "Connection[Any]", events: Sequence[Recorded]) -> Exception | None:
     """Why the projections cannot take these events, which then have had no effect."""
     try:
-        statements = [statement for projection in INLINE for statement in projection.apply(events)]
+        statements = apply_all(INLINE, events)
         if statements:
             async with connection.transaction():
                 await run_together(connection, _IN_THE_LOG_ALREADY, statements)
