@@ -141,9 +141,8 @@ class Prepared(NamedTuple, Generic[SubmissionT]):
 def streams_of(batch: Sequence[Submission]) -> set[UUID]:
     """The streams that deciding these commands takes."""
     streams = {stream for submission in batch for stream in submission.command.streams()}
-    for claim in {submission.origin.claim for submission in batch} - {None}:
-        streams.update(claim.streams())
-    return streams
+    claims = {submission.origin.claim for submission in batch}
+    return streams.union(*(claim.streams() for claim in claims if claim is not None))
 
 
 def prepare(commands: Sequence[SubmissionT], streams: set[UUID], heads: Mapping[UUID, Head]) -> Prepared[SubmissionT]:

@@ -109,7 +109,7 @@ def _actor(verified: Verified) -> Actor:
 
 
 @lru_cache(maxsize=4096)
-def _claim(verified: Verified, enforced: bool) -> Claim:  # noqa: FBT001 - `lru_cache` is quicker without names
+def _claim(verified: Verified, enforced: bool) -> Claim:
     """The same object each time, so that a batch sees at once that two commands claim the same."""
     return Claim(verified.user_id, verified.roles, verified.session_id, verified.jti, enforced)
 

@@ -99,7 +99,8 @@ async def accounts_at(
 async def trial_balance(reader: Reader, position: int) -> dict[str, Any]:
     """For each currency what accounts owe (`debit_cents`), what they have (`credit_cents`), and the sum: always zero.
 
-    It reads one row of `entries` an account, which is looked for by bisection, so it costs the more the more accounts there are, and nothing else.
+    It reads one row of `entries` an account, found by bisection, so it costs the more the more accounts there are, and
+    nothing else.
     """
     rows = await reader.fetch(
         """SELECT currency, count(*) AS accounts,

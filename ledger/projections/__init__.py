@@ -5,10 +5,10 @@ same events always give the same rows. The inline ones run in the transaction th
 its own writes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import NamedTuple
 
-from ledger.events import Event, Recorded
+from ledger.events import Recorded
 from ledger.projections import accounts, entries, tokens, transfers, users
 from ledger.statements import Statement
 
@@ -18,7 +18,7 @@ class Projection(NamedTuple):
 
     name: str
     tables: tuple[str, ...]
-    handles: frozenset[type[Event]]
+    handles: Set[type]
     apply: Callable[[Sequence[Recorded]], list[Statement]]
 
 

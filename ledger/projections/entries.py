@@ -12,7 +12,6 @@ from ledger.events import Recorded
 from ledger.events.accounts import AccountCredited, AccountDebited
 from ledger.statements import Statement, columns, integers, times, uuids
 
-
 _Entry: TypeAlias = AccountDebited | AccountCredited
 HANDLED = frozenset(get_args(_Entry))
 
