@@ -5,7 +5,8 @@ same events always give the same rows. The inline ones run in the transaction th
 its own writes.
 """
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from ledger.events import Recorded
@@ -18,7 +19,7 @@ class Projection(NamedTuple):
 
     name: str
     tables: tuple[str, ...]
-    handles: Set[type]
+    handles: AbstractSet[type]
     apply: Callable[[Sequence[Recorded]], list[Statement]]
 
 
