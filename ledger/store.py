@@ -16,7 +16,7 @@ import asyncpg
 from asyncpg import Connection, Record
 
 from ledger.database import Reader
-from ledger.events import TOPICS, Recorded, State, StoredRow, decode_event, decode_state, encode, evolve
+from ledger.events import DECODERS, TOPICS, Recorded, State, StoredRow, decode_event, decode_state, encode, evolve
 from ledger.events.transfers import Transfer
 from ledger.statements import Statement, blobs, columns, documents, integers, run_together, texts, uuids, words
 
@@ -228,7 +228,7 @@ async def read_log(
     rows = await connection.fetch(
         f"{_SELECT} WHERE notification_id > $1 ORDER BY notification_id LIMIT $2", after_position, limit
     )
-    return [_recorded(row) for row in rows]
+    return [Recorded(*envelope, DECODERS[topic](state)) for *envelope, topic, state in rows]  # millions in a rebuild
 
 
 async def read_rows(reader: Reader, *, after_position: int, upto_position: int, limit: int) -> list[StoredRow]:
@@ -258,6 +258,24 @@ async def read_stream_rows(reader: Reader, stream_id: UUID, *, version: int | No
         stream_id,
         version,
         limit,
+    )
+    return [StoredRow(*row) for row in rows]
+
+
+async def read_rows_beside(reader: Reader, stream_id: UUID, *, reach: int) -> list[StoredRow]:
+    """The rows of a stream, and those of others that the same commands wrote at most `reach` positions away, in order.
+
+    A command's events are next to each other in the log.
+    """
+    rows = await reader.fetch(
+        f"""{_SELECT_ROWS} WHERE notification_id IN (
+                SELECT beside.notification_id FROM stored_events AS own JOIN stored_events AS beside
+                    ON beside.notification_id BETWEEN own.notification_id - $2 AND own.notification_id + $2
+                    AND (beside.command_id = own.command_id OR beside.originator_id = own.originator_id)
+                WHERE own.originator_id = $1)
+            ORDER BY notification_id""",
+        stream_id,
+        reach,
     )
     return [StoredRow(*row) for row in rows]
 

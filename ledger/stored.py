@@ -13,10 +13,10 @@ import msgspec
 from asyncpg import Record
 
 from ledger.database import Reader
-from ledger.events import TOPICS, Event, decode_event
+from ledger.events import TOPICS, UPCASTS, Event, decode_event
 from ledger.events.accounts import AccountClosed, AccountOpened, AccountOwnerChanged
 
-EVENT_TOPICS = frozenset(TOPICS[cls] for cls in get_args(Event))
+EVENT_TOPICS = frozenset({*(TOPICS[cls] for cls in get_args(Event)), *UPCASTS})
 LAST = 2**63 - 1  # before any position and any version there can be
 SCAN = 2000  # events that are looked at for one stretch, if no index knows where those are that are wanted
 

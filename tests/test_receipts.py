@@ -1,5 +1,7 @@
 """Receipts: who has one and the public key needs nobody's word, and nobody can make one up or change one."""
 
+import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +25,8 @@ from tests.test_errors_over_http import assert_is_problem
 Serve = Callable[[Settings], Awaitable[Api]]
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 NO_SERVERS = {"DATABASE_URL": "nonsense", "REDIS_URL": "nonsense", "JWT_SECRET": "x"}  # settings that cannot be read
+
+CHECK = ("audit", "check-receipt", "receipt.json", "--public-key", "key.pem")
 
 
 @pytest.fixture
@@ -129,13 +133,33 @@ async def receipt(api: Api, path: str) -> bytes:
     return raw
 
 
-async def test_a_transfer_has_a_receipt_that_can_be_checked_elsewhere(sealing: Api, key: Key) -> None:
+async def test_a_transfer_has_a_receipt_with_its_entries_that_can_be_checked_elsewhere(sealing: Api, key: Key) -> None:
+    """Whichever command made it, and nothing but it: an opening is a transfer too."""
     source, destination = await sealing.new_account(balance_cents=100), await sealing.new_account()
+    await sealing.transfer(source, destination, 1)
     made = (await sealing.transfer(source, destination, 7)).body
-    (proof,) = receipts.check(await receipt(sealing, f"/v1/transactions/{made['id']}/proof"), {key.kid: key}).proofs
-    said = msgspec.json.decode(proof.event.state)
-    assert (made["id"], "MoneyTransferred") == (str(proof.event.originator_id), proof.event.topic)
-    assert (source["id"], 7) == (said["source_account_id"], said["amount_cents"])
+    opening = (await sealing.get(f"/v1/accounts/{source['id']}/entries")).body[-1]["transaction_id"]
+    for transfer_id, amount, balances in ((made["id"], 7, {92, 8}), (opening, 100, {100, -100})):
+        raw = await receipt(sealing, f"/v1/transactions/{transfer_id}/proof")
+        events = [proof.event for proof in receipts.check(raw, {key.kid: key}).proofs]
+        said = {event.topic: msgspec.json.decode(event.state) for event in events}
+        assert {"MoneyTransferred": 1, "AccountDebited": 1, "AccountCredited": 1} == Counter(
+            event.topic for event in events
+        )
+        assert {amount} == {state["amount_cents"] for state in said.values()}
+        assert balances == {state["balance_cents"] for state in said.values() if "balance_cents" in state}
+
+
+async def test_a_customer_gets_no_entry_of_the_other_side(sealing: Api, key: Key) -> None:
+    """Lesson 35: it would tell the other's balance."""
+    payer, payee = await sealing.as_new_user("customer"), await sealing.as_new_user("customer")
+    source = await sealing.new_account(payer.user_id, balance_cents=100)
+    destination = await sealing.new_account(payee.user_id)
+    path = f"/v1/transactions/{(await payer.transfer(source, destination, 7)).body['id']}/proof"
+    for party, account, topic in ((payer, source, "AccountDebited"), (payee, destination, "AccountCredited")):
+        proofs = receipts.check(await receipt(party, path), {key.kid: key}).proofs
+        assert {"MoneyTransferred", topic} == {proof.event.topic for proof in proofs}
+        assert account["id"] in {str(proof.event.originator_id) for proof in proofs}
 
 
 async def test_an_account_has_a_receipt_for_each_of_its_versions(sealing: Api, key: Key) -> None:
@@ -210,8 +234,7 @@ def prepare(folder: Path, raw: bytes, pem: str) -> None:
 async def checked(folder: Path, raw: bytes, pem: str) -> tuple[int, str, str]:
     """The exit status of `check-receipt`, and what it says, where no server and no setting is of use."""
     prepare(folder, raw, pem)
-    arguments = ("audit", "check-receipt", "receipt.json", "--public-key", "key.pem")
-    with ledger(folder, *arguments, **NO_SERVERS) as running:
+    with ledger(folder, *CHECK, **NO_SERVERS) as running:
         return await running.status(), running.output.read_text(), running.log.read_text()
 
 
@@ -222,6 +245,10 @@ async def test_a_receipt_is_checked_without_a_database_and_it_is_said_what_it_pr
     status, said, _ = await checked(tmp_path / "good", raw, public_pem(key))
     assert (0, True) == (status, f"NameClaimed, version 1 of stream {some[1].originator_id}" in said)
     assert "Not proven" in said
+    with ledger(tmp_path / "good", *CHECK, "--json", **NO_SERVERS) as running:
+        assert 0 == await running.status()
+        (proven,) = json.loads(running.output.read_text())["proven"]
+    assert ("NameClaimed", {"n": 1}, 1) == (proven["topic"], proven["state"], proven["block"])
     changed = raw.replace(b'"leaf_index":1', b'"leaf_index":2')
     status, said, error = await checked(tmp_path / "bad", changed, public_pem(key))
     assert (1, "") == (status, said)

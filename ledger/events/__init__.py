@@ -1,12 +1,13 @@
 """All events there are, in one closed table from topic to class, and the states they fold into.
 
 A topic is a short, explicit name and never an import path: what is stored is looked up here and nowhere else. Stored
-events never change; an event that needs another shape gets a new topic beside the old one.
+events never change. An event that needs another shape gets a new topic; the old one stays readable by an upcast, which
+makes today's event of it, so nobody else knows that there ever was another shape.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
@@ -36,8 +37,17 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.__name__ for cls in (*get_args(Event), *get_args(State))}
-_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {topic: msgspec.json.Decoder(cls) for cls, topic in TOPICS.items()}
 encode = msgspec.json.Encoder().encode
+
+
+class Upcast(NamedTuple):
+    """How events of a topic that is written no more are read: their shape, and what makes today's event of it."""
+
+    shape: type[Any]
+    upcast: Callable[[Any], Event]
+
+
+UPCASTS: dict[str, Upcast] = {}  # by topic; `tests/stored_events.jsonl` keeps a sample of each
 
 
 class Recorded(NamedTuple):
@@ -66,21 +76,35 @@ class StoredRow(NamedTuple):
     command_id: UUID | None
 
 
+class Decoders(dict[str, Callable[[bytes], Any]]):
+    """What decodes the state stored under a topic. Only these topics are known; another one is a `ValueError`."""
+
+    def __init__(self, upcasts: Mapping[str, Upcast]) -> None:
+        super().__init__({topic: msgspec.json.Decoder(cls).decode for cls, topic in TOPICS.items()})
+        for topic, (shape, upcast) in upcasts.items():
+            self[topic] = _upcasting(msgspec.json.Decoder(shape).decode, upcast)
+
+    def __missing__(self, topic: str) -> Any:
+        raise ValueError(f"unknown topic: {topic}")
+
+
+def _upcasting(decode: Callable[[bytes], Any], upcast: Callable[[Any], Event]) -> Callable[[bytes], Event]:
+    return lambda state: upcast(decode(state))
+
+
+DECODERS = Decoders(UPCASTS)
+
+
 def decode_event(topic: str, state: bytes) -> Event:
     """The stored event of a topic. An unknown topic or a wrong shape is an error, never skipped."""
-    return cast("Event", _decode(topic, state))
+    event: Event = DECODERS[topic](state)
+    return event
 
 
 def decode_state(topic: str, state: bytes) -> State:
     """The stored state of a stream's head."""
-    return cast("State", _decode(topic, state))
-
-
-def _decode(topic: str, state: bytes) -> object:
-    decoder = _DECODERS.get(topic)
-    if decoder is None:
-        raise ValueError(f"unknown topic: {topic}")
-    return decoder.decode(state)
+    decoded: State = DECODERS[topic](state)
+    return decoded
 
 
 def evolve(state: State | None, event: Event) -> State:

@@ -1,14 +1,18 @@
 """Receipts, with which whoever has the ledger's public key can check, without asking it, what its log holds."""
 
 import math
+from typing import Any
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
+from asyncpg import Pool
 
 from ledger import errors, store
 from ledger.errors import Refused
-from ledger.events import StoredRow
-from ledger.projections import transfers
+from ledger.events import StoredRow, decode_event
+from ledger.events.accounts import AccountEvent
+from ledger.projections import accounts, transfers
 from ledger.seals import sealing
 from web.bodies import answer
 from web.context import RUNTIME, path_id
@@ -16,15 +20,19 @@ from web.handlers.accounts import found, own_only
 from web.query import number_in
 from web.reply import Reply
 
-MAX_EVENTS = 100  # of one transfer
+REACH = 100  # positions, between a transfer's event and its entries
 
 
 async def prove_transaction(request: web.Request) -> Reply:
-    """GET /transactions/{id}/proof: the receipt of a transfer, for whoever may read it."""
-    pool, transfer_id = request.app[RUNTIME].pool, path_id(request)
-    if await transfers.find(pool, transfer_id, party_id=own_only(request)) is None:
+    """GET /transactions/{id}/proof: the receipt of a transfer with its entries, for whoever may read it.
+
+    An entry tells the balance after it: customers get those of their own accounts only.
+    """
+    pool, transfer_id, party_id = request.app[RUNTIME].pool, path_id(request), own_only(request)
+    if await transfers.find(pool, transfer_id, party_id=party_id) is None:
         raise Refused(errors.transaction_not_found(transfer_id))
-    return await _receipt(request, await store.read_stream_rows(pool, transfer_id, version=None, limit=MAX_EVENTS))
+    rows = await store.read_rows_beside(pool, transfer_id, reach=REACH)
+    return await _receipt(request, [row for row in rows if await _is_part(pool, row, transfer_id, party_id)])
 
 
 async def prove_account(request: web.Request) -> Reply:
@@ -41,6 +49,16 @@ async def seal_keys(request: web.Request) -> Reply:
     """GET /.well-known/ledger-seal.json: the public key that signs the seals (RFC 7517); none if there are none."""
     key = request.app[RUNTIME].settings.seal_key()
     return answer({"keys": [] if key is None else [key.public]})
+
+
+async def _is_part(pool: "Pool[Any]", row: StoredRow, transfer_id: UUID, party_id: UUID | None) -> bool:
+    """Whether it is an event of a transfer, or of an account that takes part in it and is that user's."""
+    if row.originator_id == transfer_id:
+        return True
+    event = decode_event(row.topic, row.state)
+    if not isinstance(event, AccountEvent) or getattr(event, "transfer_id", None) != transfer_id:
+        return False
+    return party_id is None or await accounts.find(pool, row.originator_id, owner_id=party_id) is not None
 
 
 async def _receipt(request: web.Request, rows: list[StoredRow]) -> Reply:

@@ -1,0 +1,75 @@
+"""Whatever shape of event was ever stored can be read and folded for ever. Lessons 15 and 17.
+
+`stored_events.jsonl` has one sample of each topic that ever was, as it is stored, in the order of its stream. Who adds
+a topic adds a sample; a sample never changes and never goes.
+"""
+
+from pathlib import Path
+from typing import Any, get_args
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from ledger.events import TOPICS, UPCASTS, Decoders, Event, State, Upcast, decode_event, encode, evolve
+from ledger.events.accounts import AccountCredited
+from ledger.ids import new_id
+
+
+class Sample(msgspec.Struct):
+    """An event as it is stored. `stream` tells streams apart."""
+
+    stream: str
+    topic: str
+    state: msgspec.Raw
+
+
+SAMPLES = msgspec.json.decode(
+    b"[" + b",".join(Path(__file__).with_name("stored_events.jsonl").read_bytes().splitlines()) + b"]",
+    type=list[Sample],
+)
+EVENTS = get_args(Event)
+
+
+def test_there_is_a_sample_of_every_topic_that_is_written_or_was() -> None:
+    assert {*(TOPICS[cls] for cls in EVENTS), *UPCASTS} == {sample.topic for sample in SAMPLES}
+    assert len(SAMPLES) == len({sample.topic for sample in SAMPLES})
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.topic)
+def test_a_stored_event_is_read_and_nothing_of_it_is_lost(sample: Sample) -> None:
+    event = decode_event(sample.topic, bytes(sample.state))
+    assert isinstance(event, EVENTS)
+    if sample.topic not in UPCASTS:
+        read: dict[str, Any] = msgspec.json.decode(encode(event))
+        stored: dict[str, Any] = msgspec.json.decode(sample.state)
+        assert stored == {name: value for name, value in read.items() if name in stored}
+
+
+@pytest.mark.parametrize("stream", sorted({sample.stream for sample in SAMPLES}))
+def test_every_stream_of_stored_events_folds(stream: str) -> None:
+    """Lesson 17: rules in the fold make old history unreadable."""
+    state: State | None = None
+    for sample in SAMPLES:
+        if sample.stream == stream:
+            state = evolve(state, decode_event(sample.topic, bytes(sample.state)))
+    assert state is not None
+
+
+class CreditedInUnits(msgspec.Struct):
+    """A shape that is written no more."""
+
+    transfer: UUID
+    amount: int
+    balance: int
+
+
+def test_an_event_of_an_old_shape_is_read_as_one_of_today() -> None:
+    def in_cents(old: CreditedInUnits) -> AccountCredited:
+        return AccountCredited(old.transfer, old.amount * 100, old.balance * 100)
+
+    decoders, transfer_id = Decoders({"CreditedInUnits": Upcast(CreditedInUnits, in_cents)}), new_id()
+    stored = msgspec.json.encode({"transfer": transfer_id, "amount": 2, "balance": 5})
+    assert AccountCredited(transfer_id, 200, 500) == decoders["CreditedInUnits"](stored)
+    with pytest.raises(msgspec.ValidationError):
+        decoders["CreditedInUnits"](b"{}")
