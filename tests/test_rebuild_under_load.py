@@ -14,12 +14,14 @@ import aiohttp
 import pytest
 
 from ledger import store
+from ledger.audit.snapshot import snapshot
+from ledger.database import connect
 from ledger.events import fold
 from ledger.events.accounts import Account
 from ledger.projections import INLINE
 from ledger.projections.rebuild import Outcome, rebuild
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, a_transfer, a_user
+from tests.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
 from tests.processes import Ledger, ledger, until
 
 ALL = [projection.name for projection in INLINE]
@@ -193,8 +195,8 @@ async def passed(connection: Any, at: int) -> bool:
 async def waits(connection: Any) -> bool:
     """Whether a swap waits for a lock on the live tables."""
     return await connection.fetchval(
-        """SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'accounts'::regclass AND NOT granted
-                                                  AND mode = 'AccessExclusiveLock')"""
+        """SELECT EXISTS (SELECT FROM pg_locks WHERE relation IN ('users'::regclass, 'accounts'::regclass)
+                                                  AND NOT granted AND mode = 'AccessExclusiveLock')"""
     )
 
 
@@ -216,3 +218,19 @@ async def test_readers_are_not_held_up_by_a_swap_that_has_to_wait(
             outcome = await swapping
             assert (True, 0) == (outcome.swapped, outcome.differing)
         await check_nothing_is_lost_or_doubled(crowd, connection, settings)
+
+
+async def test_a_snapshot_for_auditors_sees_whole_tables_although_a_rebuild_wants_to_swap_them(
+    api: Api, settings: Settings, connection: Any
+) -> None:
+    """A table that was swapped in later would have only the rows that were written before the snapshot: none."""
+    account = await api.new_account(balance_cents=1)
+    async with snapshot(connection):
+        swapping = asyncio.create_task(rebuilt(settings))
+        other = await connect(settings)
+        await until(lambda: waits(other))
+        await other.close()
+        for table in ("users", "accounts", "entries", "transfers", "sessions", "tokens"):
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}") > 0, table
+    assert (await swapping).swapped
+    assert 1 == await api.balance(account)

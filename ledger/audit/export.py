@@ -15,6 +15,7 @@ from uuid import UUID
 from asyncpg import Connection, Record
 
 from ledger.audit.export_text import BEANCOUNT, CSV, HLEDGER, JSONL, Account, TextFormat, Transfer
+from ledger.audit.snapshot import snapshot
 
 PAGE = 5000
 PATIENCE_SECONDS = 86_400  # to sort all transfers may take its time; a connection's own bound is for requests
@@ -82,7 +83,7 @@ def writer(format_: Format) -> Writer:
 async def export(connection: "Connection[Any]", write: Writer, selection: Selection, file: BinaryIO) -> int:
     """Write the transfers as they are at one moment; how many they are."""
     count = 0
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    async with snapshot(connection):
         with write(file) as sink:
             async for rows in _pages(connection, _ACCOUNTS, selection):
                 sink.accounts([Account(*row) for row in rows])

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple, Protocol
 from asyncpg import Connection
 from redis.asyncio import Redis
 
+from ledger.audit.snapshot import snapshot
 from ledger.audit.verify import tables
 from ledger.audit.verify.books import check_books
 from ledger.audit.verify.commands import check_commands
 from ledger.audit.verify.findings import Finding, json_line
 from ledger.audit.verify.heads import check_heads
 from ledger.audit.verify.mirror import UNUSABLE, check_mirror
-from ledger.audit.verify.reading import Scope, snapshot, start_of_transaction
+from ledger.audit.verify.reading import Scope, start_of_transaction
 from ledger.audit.verify.streams import check_log, check_strangers, check_streams
 from ledger.database import Reader
 

@@ -1,7 +1,6 @@
 """What verification reads from PostgreSQL: rows as they are stored, in pages of one snapshot, so memory is bounded."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from asyncpg import Connection, Record
@@ -20,18 +19,6 @@ class Scope(NamedTuple):
         """The condition that a column names a stream that has an event after `since`, which is parameter 1."""
         streams = f"SELECT originator_id FROM {self.schema}.stored_events WHERE notification_id > $1"
         return f"($1::bigint = 0 OR {column} IN ({streams}))"
-
-
-@asynccontextmanager
-async def snapshot(connection: "Connection[Any]") -> AsyncIterator[None]:
-    """All that is read inside was so at one moment, however long it takes; nothing that is made inside stays."""
-    transaction = connection.transaction(isolation="repeatable_read")
-    await transaction.start()
-    try:
-        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        yield
-    finally:
-        await transaction.rollback()
 
 
 async def pages(connection: "Connection[Any]", sql: str, *values: object) -> AsyncIterator[list[Record]]:
