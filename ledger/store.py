@@ -228,7 +228,10 @@ async def read_log(
     rows = await connection.fetch(
         f"{_SELECT} WHERE notification_id > $1 ORDER BY notification_id LIMIT $2", after_position, limit
     )
-    return [Recorded(*envelope, DECODERS[topic](state)) for *envelope, topic, state in rows]  # millions in a rebuild
+    return [
+        Recorded(position, stream_id, version, recorded_at, DECODERS[topic](state))
+        for position, stream_id, version, recorded_at, topic, state in rows  # of which a rebuild reads millions
+    ]
 
 
 async def read_rows(reader: Reader, *, after_position: int, upto_position: int, limit: int) -> list[StoredRow]:
