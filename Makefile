@@ -21,6 +21,10 @@ lint: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+fuzz: .venv/dev.stamp ## ten minutes of made-up requests as each role, other ones each time
+	LEDGER_FUZZ_SECONDS=$${LEDGER_FUZZ_SECONDS:-600} LEDGER_FUZZ_SEED=$${LEDGER_FUZZ_SEED:-$$(date +%s)} \
+	  $(BIN)/pytest -n $(JOBS) tests/test_fuzz.py
+
 bench: .venv/dev.stamp ## the benchmark: ratios against the same machine in the same run
 	$(BIN)/python -m benchmarks
 

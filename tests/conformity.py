@@ -25,7 +25,7 @@ _PATTERNS = [(_pattern(route), route) for route in (*UNVERSIONED, *ROUTES)]
 
 def check(method: str, path: str, status: int, headers: Mapping[str, str], body: Any) -> None:
     """Fail unless this is an answer that the document knows."""
-    route = next((route for pattern, route in _PATTERNS if route.method == method and pattern.fullmatch(path)), None)
+    route = route_of(method, path)
     if status >= 400:
         problem = msgspec.convert(body, Problem)
         codes = ELSEWHERE if route is None else codes_of(route)
@@ -34,6 +34,11 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
         assert status == STATUSES[problem.errors[0].code].status
     elif route is not None:
         _check_success(OPERATIONS[route.handler], status, headers, body)
+
+
+def route_of(method: str, path: str) -> Route | None:
+    """The route that a request takes, if there is one."""
+    return next((route for pattern, route in _PATTERNS if route.method == method and pattern.fullmatch(path)), None)
 
 
 def codes_of(route: Route) -> set[str]:

@@ -68,7 +68,15 @@ NOT_CENTS = [
 NOT_CURRENCIES = ['"usd"', '"US"', '"USDX"', '"XXX"', '"BTC"', '""', '"USD "', "7", "true", "[]", f'"{CANARY}"']
 NOT_ROLES = [
     *('""', '","', '"root"', '"Admin"', '"admin,root"', '"admin,admin"', '"admin;customer"', '"customer,"', "7", "[]"),
-    *('["admin"]', "true", f'"{CANARY}"', '"' + "admin," * 5000 + '"', '"admin\\u0000"'),
+    *(
+        '["admin"]',
+        "true",
+        f'"{CANARY}"',
+        '"' + "admin," * 5000 + '"',
+        '"admin\\u0000"',
+        '"\\nadmin"',
+        '"admin,\\tguest"',
+    ),
 ]
 NOT_NAMES = ['""', '" "', f'" {CANARY}"', f'"{CANARY} "', '"' + "x" * 65 + '"', *CONTROL, *NOT_TEXT]
 NOT_EMAILS = [

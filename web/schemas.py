@@ -41,7 +41,7 @@ def _printable(text: str) -> str:
 
 
 def _roles(text: str) -> str:
-    names = [name.strip() for name in text.split(",")]
+    names = [name.strip(" ") for name in text.split(",")]
     unknown = set(names) - set(ROLES)
     if unknown or len(names) != len(set(names)):
         raise ValueError(f"must be distinct roles out of {', '.join(ROLES)}, separated by commas")
@@ -69,7 +69,7 @@ def _currency(code: str) -> str:
 
 _CONTROLS = r"\x00-\x1f\x7f-\x9f"
 _PRINTABLE = rf"^[^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?$"
-_ROLE = rf"\s*({'|'.join(ROLES)})\s*"
+_ROLE = f" *({'|'.join(ROLES)}) *"
 _DISTINCT = "".join(f"(?!.*{role}.*{role})" for role in ROLES)
 
 

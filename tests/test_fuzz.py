@@ -1,0 +1,54 @@
+"""Schemathesis against the live service, as each role: all its checks, on the document that the service hands out."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.controls import PASSWORD, Api
+from tests.processes import ROOT
+
+SECONDS = int(os.environ.get("LEDGER_FUZZ_SECONDS", "60"))  # for all roles together
+SEED = os.environ.get("LEDGER_FUZZ_SEED", "1")
+OPTIONS = ("--checks", "all", "--generation-database", "none", "--warnings", "off", "--no-color", "--seed", SEED)
+ST = (sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tests/schemathesis.toml"))
+
+
+@pytest.mark.parametrize(("role", "share"), [("admin", 0.4), ("customer", 0.25), ("auditor", 0.2), ("guest", 0.15)])
+async def test_nothing_answers_other_than_the_document_says(api: Api, tmp_path: Path, role: str, share: float) -> None:
+    """No 5xx; no status, body or header that is not described; what fits is not refused, and what does not is."""
+    caller = await api.new_user(roles=role)
+    given = {
+        "url": str(api.client.make_url("/")).removesuffix("/"),
+        "username": caller["username"],
+        "password": PASSWORD,
+        "spared_ids": [caller["id"], *(user["id"] for user in (await api.get("/v1/users")).body)],
+        "known_ids": await known_ids(api, caller["id"]),
+    }
+
+    process = await asyncio.create_subprocess_exec(
+        *(*ST, "run", f"{given['url']}/openapi.json", *OPTIONS, "--max-time", str(round(SECONDS * share))),
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "SCHEMATHESIS_HOOKS": "tests.fuzzing",
+            "LEDGER_FUZZ": json.dumps(given),
+        },
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+
+    assert 0 == process.returncode, output.decode()
+
+
+async def known_ids(api: Api, user_id: str) -> list[str]:
+    """Of accounts of the caller and of another, a transfer each way, and both users."""
+    own, other = [await api.new_account(owner, balance_cents=10_000) for owner in (user_id, None)]
+    transfers = [await api.transfer(own, other, 100), await api.transfer(other, own, 100)]
+    things: list[dict[str, Any]] = [own, other, *(transfer.body for transfer in transfers)]
+    return [*(thing["id"] for thing in things), other["user_id"], user_id]
