@@ -1,6 +1,6 @@
 """What a running service consists of, opened in order and closed in the reverse, for the web and the command line."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -39,15 +39,20 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, *, watch: Watch = lambda *_: None) -> AsyncIterator[Runtime]:
-    """Open the pool, the committer and the rest; at the end, everything that was accepted is carried out first."""
+async def open_runtime(
+    settings: Settings, *, watch: Watch = lambda *_: None, committing: Callable[..., Committer] = Committer
+) -> AsyncIterator[Runtime]:
+    """Open the pool, the committer and the rest; at the end, everything that was accepted is carried out first.
+
+    `committing` makes the committer, which tells `watch` of its batches.
+    """
     pool = await open_pool(settings)
     redis = open_client(settings)
     ledger_id: UUID = await pool.fetchval("SELECT id FROM ledger_identity")
     mirror = Mirror(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
     # The committer's statements look up single rows by key. A plan that was made while a table was small must not scan
     # it when it has grown, and no statement is worth a plan of its own.
-    committer = Committer(
+    committer = committing(
         lambda: connect(settings, enable_seqscan="off", plan_cache_mode="force_generic_plan"),
         queue_limit=settings.ledger_queue_limit,
         batch_limit=settings.ledger_batch_limit,

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     ledger_shutdown_seconds: Annotated[float, Field(gt=0, le=300)] = 15
     ledger_drain_seconds: Annotated[float, Field(ge=0, le=300)] = 0
     ledger_ready_lag_seconds: Annotated[float, Field(ge=0, le=86_400)] = 300
+    ledger_tracing: Literal["off", "otlp"] = "off"
     ledger_metrics_token: Annotated[SecretStr, Field(min_length=32, max_length=1024)] | None = None
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -99,6 +101,13 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("ledger_tracing")
+    @classmethod
+    def _can_trace(cls, value: str) -> str:
+        if value != "off" and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+            raise ValueError("needs the extra otel: pip install 'ledger-service[otel]'")
+        return value
 
     @field_validator("ledger_default_currency")
     @classmethod
@@ -217,6 +226,13 @@ def unknown_variables() -> list[str]:
     """Variables that look like the ledger's own and are not: probably misspelt."""
     known = {name.upper() for name in Settings.model_fields}
     return sorted(name for name in os.environ if name.startswith(("LEDGER_", "JWT_")) and name not in known)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is a part of
+        return False
 
 
 def _with_scheme(value: SecretStr | None, *schemes: str) -> SecretStr | None:

@@ -39,10 +39,11 @@ UNKNOWN = "unknown"  # all addresses that are missing or are none
 
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([\d.]+):\d+")
 
-# Counts an attempt in the account's bucket and the address's, or says for how many milliseconds one of them is full.
+# Counts an attempt in the account's bucket and the address's, unless one of them is full.
 # KEYS: the account's known addresses, its bucket for strangers, that for this address alone, the address's bucket.
 # ARGV: the address, the limits of an account and of an address, the length of a window in milliseconds.
-# Gives the wait, whether the address is known, and when each of the two windows ends.
+# Gives for how many milliseconds one is full (0: the attempt is counted), whether the address is known, and of each
+# bucket when its window ends (milliseconds since the epoch), in how many milliseconds that is, and how many it counts.
 _ADMIT = """
 local until_ = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local known = until_ and tonumber(until_) > tonumber(redis.call('TIME')[1])
@@ -53,13 +54,14 @@ for i, bucket in ipairs(buckets) do
         wait = math.max(wait, redis.call('PTTL', bucket), 1)
     end
 end
-if wait > 0 then return {wait, 0} end
-local ends = {}
-for i, bucket in ipairs(buckets) do
-    if redis.call('INCR', bucket) == 1 then redis.call('PEXPIRE', bucket, ARGV[4]) end
-    ends[i] = redis.call('PEXPIRETIME', bucket)
+local reply = {wait, known and 1 or 0}
+for _, bucket in ipairs(buckets) do
+    if wait == 0 and redis.call('INCR', bucket) == 1 then redis.call('PEXPIRE', bucket, ARGV[4]) end
+    reply[#reply + 1] = redis.call('PEXPIRETIME', bucket)
+    reply[#reply + 1] = redis.call('PTTL', bucket)
+    reply[#reply + 1] = tonumber(redis.call('GET', bucket) or 0)
 end
-return {0, known and 1 or 0, ends[1], ends[2]}
+return reply
 """
 
 # Gives an attempt back to those of its windows that have not ended, and remembers the address of a success.
@@ -83,12 +85,23 @@ return 1
 log = structlog.get_logger()
 
 
+class Quota(NamedTuple):
+    """How many of so many attempts within a window are left, and in how many seconds they are all there again."""
+
+    name: str
+    limit: int
+    window_seconds: int
+    left: int
+    resets_in_seconds: int
+
+
 class TooManyAttemptsError(Exception):
     """Too many logins have failed; the next may be tried after `retry_after_seconds`, at least 1."""
 
-    def __init__(self, retry_after_seconds: int) -> None:
+    def __init__(self, retry_after_seconds: int, quotas: Sequence[Quota] = ()) -> None:
         super().__init__(f"too many failed logins: wait {retry_after_seconds} s")
         self.retry_after_seconds = retry_after_seconds
+        self.quotas = quotas
 
 
 class Limits(NamedTuple):
@@ -111,11 +124,20 @@ class _Client(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that was reserved, and in which windows; each ends at its time in milliseconds."""
+    """An attempt that was reserved, and in which windows; each ends at its time in milliseconds.
+
+    The quotas are those that are left if the attempt fails.
+    """
 
     client: _Client
     windows: Mapping[str, int]
     in_redis: bool
+    quotas: Sequence[Quota]
+
+    @property
+    def quotas_given_back(self) -> list[Quota]:
+        """Those that are left if the attempt does not count."""
+        return [quota._replace(left=min(quota.left + 1, quota.limit)) for quota in self.quotas]
 
 
 class LoginThrottle:
@@ -140,11 +162,16 @@ class LoginThrottle:
         per_account, per_address, window_seconds = self._limits
         arguments: list[str | int] = [client.address, per_account, per_address, window_seconds * 1000]
         reply = await self._ask(self._admit, keys, arguments)
-        wait, known, *ends = self._memory.admit(client) if reply is None else reply
+        wait, known, *windows = self._memory.admit(client) if reply is None else reply
+        account_window, address_window = windows[:3], windows[3:]
+        quotas = (
+            self._quota("account", per_account, account_window),
+            self._quota("address", per_address, address_window),
+        )
         if wait:
-            raise TooManyAttemptsError(math.ceil(wait / 1000))
-        buckets = (client.own if known else client.strangers, client.everybody)
-        return Attempt(client, dict(zip(buckets, ends, strict=True)), in_redis=reply is not None)
+            raise TooManyAttemptsError(math.ceil(wait / 1000), quotas)
+        ends = {client.own if known else client.strangers: account_window[0], client.everybody: address_window[0]}
+        return Attempt(client, ends, reply is not None, quotas)
 
     async def succeeded(self, attempt: Attempt) -> None:
         """Give the attempt back, and remember that its account has logged in from its address."""
@@ -154,6 +181,12 @@ class LoginThrottle:
     async def withdrawn(self, attempt: Attempt) -> None:
         """Give the attempt back: for reasons of ours its password was never checked."""
         await self._give_back(attempt, remembered="")
+
+    def _quota(self, name: str, limit: int, window: Sequence[int]) -> Quota:
+        _, milliseconds, attempts = window  # of a window that has not begun, nothing is told but that
+        length = self._limits.window_seconds
+        seconds = math.ceil(milliseconds / 1000) if milliseconds > 0 else length
+        return Quota(name, limit, length, max(0, limit - attempts), seconds)
 
     async def _give_back(self, attempt: Attempt, *, remembered: str) -> None:
         windows = attempt.windows if attempt.in_redis else {}
@@ -217,9 +250,11 @@ class _Memory:
         windows = {bucket: self._windows.get(bucket) for bucket in buckets}
         live = {bucket: window for bucket, window in windows.items() if window and window.ends > now}
         waits = [window.ends - now for bucket, window in live.items() if window.attempts >= buckets[bucket]]
-        if waits:
-            return [max(waits), 0]
-        return [0, int(known), *(self._count(bucket, live.get(bucket), now) for bucket in buckets)]
+        if not waits:
+            live = {bucket: self._count(bucket, live.get(bucket), now) for bucket in buckets}
+        told = [live.get(bucket) or _Window(now) for bucket in buckets]
+        numbers = [number for window in told for number in (window.ends, window.ends - now, window.attempts)]
+        return [max(waits, default=0), int(known), *numbers]
 
     def give_back(self, windows: Mapping[str, int]) -> None:
         """Count one attempt less in those of the windows that have not ended."""
@@ -236,12 +271,12 @@ class _Memory:
         _put(addresses, client.address, self._now() + REMEMBERED_SECONDS * 1000, limit=REMEMBERED_ADDRESSES)
         _put(self._known, client.known, addresses, limit=MEMORY_LIMIT)
 
-    def _count(self, bucket: str, window: _Window | None, now: int) -> int:
+    def _count(self, bucket: str, window: _Window | None, now: int) -> _Window:
         if window is None:
             window = _Window(now + self._limits.window_seconds * 1000)
             _put(self._windows, bucket, window, limit=MEMORY_LIMIT)
         window.attempts += 1
-        return window.ends
+        return window
 
     def _now(self) -> int:
         return int(self._clock() * 1000)

@@ -104,7 +104,7 @@ async def runtime(settings: Settings) -> AsyncIterator[Runtime]:
 async def serve(
     settings: Settings,  # whose database must outlive the service
     aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]],
-) -> Callable[[Settings], Awaitable[Api]]:
+) -> Callable[..., Awaitable[Api]]:
     """Serves the API over real HTTP, with the first admin logged in."""
     del settings
 
@@ -112,10 +112,10 @@ async def serve(
         async def _make_runner(self, **_: Any) -> Runner:
             return Runner(self.app, self.settings)
 
-    async def start(settings: Settings) -> Api:
+    async def start(settings: Settings, **options: Any) -> Api:
         async with open_runtime(settings) as opened:
             await ensure_first_admin(opened)
-        server = Server(create_app(settings))
+        server = Server(create_app(settings, **options))
         server.settings = settings
         api = Api(await aiohttp_client(server))
         return await api.logged_in("admin", ADMIN_PASSWORD)

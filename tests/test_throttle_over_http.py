@@ -4,6 +4,7 @@ Which attempts are counted, and where, is tested in `test_throttle.py`. Lesson 3
 """
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -64,6 +65,36 @@ def unlike_any_other(answer: Answer) -> dict[str, Any]:
 
 
 # What a guesser is told
+
+
+def told(answer: Answer) -> dict[str, tuple[int, int]]:
+    """How many attempts are left, and of how many, by the name of the limit (draft-ietf-httpapi-ratelimit-headers)."""
+    policies = re.findall(r'"(\w+)";q=(\d+);w=60(?:, |$)', answer.headers["RateLimit-Policy"])
+    states = re.findall(r'"(\w+)";r=(\d+);t=(\d+)(?:, |$)', answer.headers["RateLimit"])
+    assert all(1 <= int(seconds) <= 60 for _, _, seconds in states)
+    return {name: (int(left), int(dict(policies)[name])) for name, left, _ in states}
+
+
+@pytest.mark.parametrize("url", ["settings", "redis_is_away"])
+async def test_every_login_is_told_how_many_may_still_fail(
+    url: str, serve: Serve, request: pytest.FixtureRequest
+) -> None:
+    where: Settings = request.getfixturevalue(url)
+    api = await serve(where.model_copy(update={"ledger_login_attempts_per_address": PER_ADDRESS}))
+    name = (await api.new_user())["username"]
+
+    answers = [await log_in(api, name, password) for password in (PASSWORD, WRONG, PASSWORD, *[WRONG] * 3)]
+
+    assert [200, 401, 200, 401, 401, 429] == [answer.status for answer in answers]
+    assert [(left, PER_ACCOUNT) for left in (3, 2, 2, 1, 0, 0)] == [told(answer)["account"] for answer in answers]
+    assert [(left, PER_ADDRESS) for left in (5, 4, 4, 3, 2, 2)] == [told(answer)["address"] for answer in answers]
+
+
+async def test_whether_there_is_such_a_user_is_not_told_by_what_is_left(api: Api) -> None:
+    known = await log_in(api, (await api.new_user())["username"], WRONG)
+    unknown = await log_in(api, "nobody", WRONG)
+
+    assert told(known)["account"] == told(unknown)["account"]
 
 
 async def test_after_so_many_failures_a_login_is_told_to_wait(api: Api) -> None:

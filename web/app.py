@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import cast
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import structlog
 from aiohttp import web
@@ -11,6 +12,7 @@ from aiohttp.typedefs import Middleware
 
 from ledger.background import running
 from ledger.coalesce import Coalesced
+from ledger.committer import Committer
 from ledger.errors import Refused
 from ledger.readiness import Standing, standing
 from ledger.runtime import Runtime, open_runtime
@@ -23,15 +25,19 @@ from web.errors import problem, refusals_of, unknown_version
 from web.feed import add_feeds
 from web.handlers.docs import OPENAPI
 from web.handlers.monitoring import DRAINING, FIGURES, STANDING
+from web.limits import LIMITS, limit_headers
 from web.metrics import Figures, RouteFigures
 from web.openapi import document
 from web.reply import Reply
 from web.routes import ROUTES, UNVERSIONED, VERSIONS
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings, figures: Figures | None = None) -> web.Application:
+def create_app(settings: Settings, figures: Figures | None = None, tracer: "Tracer | None" = None) -> web.Application:
     """The application; it opens its runtime when it starts. Without `figures` it counts for itself alone."""
     figures = figures or figures_of()
     counted: dict[web.AbstractRoute, RouteFigures] = {}
@@ -47,7 +53,11 @@ def create_app(settings: Settings, figures: Figures | None = None) -> web.Applic
             counted[added] = figures.of_route(route.method, route.path)
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
-    app.cleanup_ctx.append(_runtime(settings))
+    app.cleanup_ctx.append(_runtime(settings, tracer))
+    if tracer is not None:
+        from web.tracing import traced  # noqa: PLC0415 - it needs what not everybody installs
+
+        app.middlewares.insert(0, traced(tracer))
     return app
 
 
@@ -56,16 +66,24 @@ def figures_of(file: int | None = None, slot: int = 0) -> Figures:
     return Figures([(route.method, route.path) for route in (*UNVERSIONED, *ROUTES)], file, slot)
 
 
-def _runtime(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
+def _runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
         figures = app[FIGURES]
-        async with open_runtime(settings, watch=figures.batches.written) as runtime:
+        async with open_runtime(settings, watch=figures.batches.written, committing=_committing(tracer)) as runtime:
             app[RUNTIME] = runtime
             app[STANDING] = Coalesced(lambda _: _standing(runtime))
             async with running(figures.keep_sampling(runtime)):
                 yield
 
     return opened
+
+
+def _committing(tracer: "Tracer | None") -> Callable[..., Committer]:
+    if tracer is None:
+        return Committer
+    from ledger.tracing import TracedCommitter  # noqa: PLC0415 - as above
+
+    return partial(TracedCommitter, tracer)
 
 
 async def _standing(runtime: Runtime) -> dict[None, Standing]:
@@ -111,8 +129,12 @@ async def _explanation(request: web.Request, error: Exception) -> Reply:
     headers = {"Allow": error.headers["Allow"]} if isinstance(error, web.HTTPMethodNotAllowed) else {}
     if isinstance(error, Refused) and error.replayed:
         headers["Idempotent-Replayed"] = "true"
+    quotas = request.get(LIMITS, ())
     if isinstance(error, TooManyAttemptsError):
         headers["Retry-After"] = str(error.retry_after_seconds)
+        quotas = error.quotas
+    if quotas:
+        headers |= limit_headers(quotas)
     return problem(refusals, instance=request.path, trace_id=request[REQUEST_ID], headers=headers)
 
 

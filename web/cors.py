@@ -16,7 +16,7 @@ PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id",
     "Access-Control-Max-Age": "600",
 }
-EXPOSED_HEADERS = "Link, X-Request-Id, Idempotent-Replayed, Retry-After"
+EXPOSED_HEADERS = "Link, X-Request-Id, Idempotent-Replayed, RateLimit, RateLimit-Policy, Retry-After"
 
 
 def add_cors(app: web.Application, origins: Sequence[str]) -> None:

@@ -77,6 +77,8 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("Names the request in the service's log", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
     "Idempotent-Replayed": ("The request had been carried out before", {"const": "true"}),
     "Link": ('The next page, `rel="next"`, while there is one (RFC 8288)', {"type": "string"}),
+    "RateLimit": ("What is left of each limit, and when it resets", {"type": "string"}),
+    "RateLimit-Policy": ("The limits that apply (draft-ietf-httpapi-ratelimit-headers-10)", {"type": "string"}),
     "Retry-After": ("Seconds to wait", {"type": "string", "pattern": "^[0-9]+$"}),
     "WWW-Authenticate": ("How to authenticate", {"const": "Bearer"}),
 }
@@ -243,7 +245,7 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 
 
 def _success(route: Route, operation: Operation, schemas: _Schemas) -> dict[str, Any]:
-    names = ["X-Request-Id"]
+    names = ["X-Request-Id", *operation.headers]
     if LIMIT in operation.parameters:
         names.append("Link")
     if _takes_key(route):
@@ -261,15 +263,15 @@ def _problems(route: Route, operation: Operation) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for refusing in refusals_of(route, operation):
         by_status.setdefault(STATUSES[example_refusal(refusing).code].status, []).append(_name(refusing))
-    return {str(status): _problem(status, names) for status, names in sorted(by_status.items())}
+    return {str(status): _problem(status, names, operation.headers) for status, names in sorted(by_status.items())}
 
 
-def _problem(status: int, names: list[str]) -> dict[str, Any]:
+def _problem(status: int, names: list[str], headers: tuple[str, ...]) -> dict[str, Any]:
     schema = {"$ref": _REF.format("Problem")}
     examples = {name: {"$ref": f"#/components/examples/{name}"} for name in names}
     return {
         "description": HTTPStatus(status).phrase,
-        "headers": _headers("X-Request-Id", *_PROBLEM_HEADERS.get(status, ())),
+        "headers": _headers("X-Request-Id", *_PROBLEM_HEADERS.get(status, ()), *headers),
         "content": {PROBLEM: {"schema": schema, "examples": examples}},
     }
 

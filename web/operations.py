@@ -33,6 +33,7 @@ class Operation(NamedTuple):
     """What a handler takes (a JSON body), gives (with this status), and refuses beside what all its like refuse.
 
     `gives` is the type of the answer's body, or None if it has none; `media` are the types it may come as.
+    `headers` are those that an answer may have beside what all its like have.
     """
 
     summary: str
@@ -42,6 +43,7 @@ class Operation(NamedTuple):
     parameters: tuple[Parameter, ...] = ()
     refuses: tuple[Refusing, ...] = ()
     media: tuple[str, ...] = ("application/json",)
+    headers: tuple[str, ...] = ()
 
 
 def _number(minimum: int = 0, maximum: int = LAST) -> dict[str, Any]:
@@ -98,6 +100,7 @@ OPERATIONS: dict[Handler, Operation] = {
         answers.Tokens,
         takes=schemas.Login,
         refuses=(errors.missing_credentials, errors.wrong_credentials, RATE_LIMITED, DATABASE_DOWN, OVERLOADED),
+        headers=("RateLimit-Policy", "RateLimit"),
     ),
     auth.refresh: Operation("Change a refresh token for a new pair", answers.Tokens),
     auth.logout: Operation("End the session", refuses=_NO_REVOCATION),

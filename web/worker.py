@@ -8,6 +8,8 @@ import gc
 import signal
 import socket
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -17,8 +19,10 @@ from ledger import logs
 from ledger.settings import Settings
 from web.app import create_app, figures_of
 from web.handlers.monitoring import DRAINING
-from web.metrics import Figures
 from web.server import Runner
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 log = structlog.get_logger()
 
@@ -34,13 +38,21 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 20)
     listener, lifeline, file, number = map(int, sys.argv[1:])
     figures = figures_of(file, number)
-    uvloop.run(_serve(settings, socket.socket(fileno=listener), lifeline, figures))
+    with _tracing(settings) as tracer:
+        uvloop.run(_serve(settings, socket.socket(fileno=listener), lifeline, create_app(settings, figures, tracer)))
 
 
-async def _serve(settings: Settings, listener: socket.socket, lifeline: int, figures: Figures) -> None:
+def _tracing(settings: Settings) -> "AbstractContextManager[Tracer | None]":
+    if settings.ledger_tracing == "off":
+        return nullcontext()
+    from ledger.tracing import exporting  # noqa: PLC0415 - it needs what not everybody installs
+
+    return exporting()
+
+
+async def _serve(settings: Settings, listener: socket.socket, lifeline: int, app: web.Application) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    app = create_app(settings, figures)
 
     def abandoned() -> None:
         loop.remove_reader(lifeline)

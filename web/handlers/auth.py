@@ -31,6 +31,7 @@ from ledger.throttle import client_address
 from web import schemas
 from web.bodies import answer, done, outcome_of, read_json
 from web.context import ACTOR, REQUEST_ID, RUNTIME, origin, path_id
+from web.limits import LIMITS, limit_headers
 from web.pages import page
 from web.reply import Reply
 
@@ -48,15 +49,18 @@ async def login(request: web.Request) -> Reply:
         raise Refused(errors.missing_credentials())
     runtime = request.app[RUNTIME]
     attempt = await runtime.throttle.admit(body.username, _address(request))
+    request[LIMITS] = attempt.quotas
     try:
         credential = await _checked(runtime, body.username, secret.get_secret_value())
         reply = await _signed(runtime, await _start_session(request, credential))
     except Refused:
         raise
     except Exception:
+        request[LIMITS] = attempt.quotas_given_back
         await runtime.throttle.withdrawn(attempt)
         raise
     await runtime.throttle.succeeded(attempt)
+    reply.headers.update(limit_headers(attempt.quotas_given_back))
     return reply
 
 
