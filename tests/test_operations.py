@@ -1,0 +1,82 @@
+"""The operations guide: what it tells to do is done here, and what it tells to look at is there."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import asyncpg
+from prometheus_client.parser import text_string_to_metric_families
+
+from ledger.embedded import Services
+from ledger.embedded.binaries import find_programs
+from ledger.settings import Settings
+from tests.controls import Api, new_id
+from tests.processes import ROOT, environment
+from tests.sealed import a_key_file
+
+GUIDE = (ROOT / "docs" / "operations.md").read_text()
+
+
+def script(name: str) -> str:
+    """The lines that the guide has under a name."""
+    (found,) = re.findall(rf"<!-- {name} -->\n```sh\n(.*?)```\n<!-- /{name} -->", GUIDE, re.DOTALL)
+    return str(found)
+
+
+async def test_what_is_backed_up_can_be_restored_and_its_books_are_right(
+    serve: Callable[[Settings], Awaitable[Api]], settings: Settings, servers: Services, tmp_path: Path
+) -> None:
+    sealed = settings.model_copy(update={"ledger_seal_key_file": a_key_file(tmp_path / "key.pem")})
+    api = await serve(sealed)
+    source, destination = await api.new_account(balance_cents=100), await api.new_account()
+    assert 200 == (await api.transfer(source, destination, 25)).status
+    restored = f"t_{new_id().hex}"
+    url = re.sub(r"/t_\w+\?", f"/{restored}?", settings.database_dsn())
+    paths = [str(Path(sys.executable).parent), str(find_programs().postgres.parent), os.environ["PATH"]]
+    variables = {**sealed.environment(), "RESTORED_URL": url, "PATH": ":".join(paths)}
+
+    try:
+        said = await run("ledger audit seal\n" + script("backup"), tmp_path, variables)
+        assert 200 == (await api.transfer(source, destination, 25)).status, "after the backup"
+        said = await run(script("restore").replace("ledger_restored", restored), tmp_path, variables)
+        assert 2 == said.count("the books are right")
+        there = await asyncpg.connect(url)
+        balances = await there.fetch("SELECT balance_cents FROM ledger.accounts WHERE balance_cents > 0")
+        await there.close()
+        assert [25, 75] == sorted(row["balance_cents"] for row in balances)
+    finally:
+        connection = await asyncpg.connect(servers.database_url)
+        await connection.execute(f"DROP DATABASE IF EXISTS {restored} WITH (FORCE)")
+        await connection.close()
+
+
+async def run(commands: str, folder: Path, variables: dict[str, str]) -> str:
+    """What the commands say; none of them fails."""
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-euo", "pipefail", "-c", commands),
+        cwd=folder,
+        env=environment(variables),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said = (await process.communicate())[0].decode()
+    assert 0 == process.returncode, said
+    return said
+
+
+async def test_the_series_to_alert_on_are_there(api: Api) -> None:
+    families = text_string_to_metric_families((await api.get("/metrics")).body)
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+    there = {family.name + suffix for family in families for suffix in suffixes.get(family.type, ("",))}
+    expressions = re.findall(r"`([^`]*)`", GUIDE.partition("## What to alert on")[2])
+    wanted = {name for text in expressions for name in re.findall(r"\b(?:ledger|process)_\w+", text)}
+    assert len(wanted) >= 10
+    assert set() == wanted - there
+
+
+def test_the_settings_it_names_exist() -> None:
+    named = set(re.findall(r"\b(?:LEDGER|JWT|POSTGRES|REDIS)_[A-Z_]+[A-Z]\b", GUIDE))
+    assert set() == named - {name.upper() for name in Settings.model_fields}
