@@ -170,3 +170,12 @@ def test_ci_tries_the_pythons_that_the_package_promises() -> None:
     (oldest,) = re.findall(r'requires-python = ">=([\d.]+)"', project)
     assert oldest == tried[0]
     assert tried == re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)
+
+
+def test_the_badges_say_what_the_package_says() -> None:
+    project, readme = (ROOT / "pyproject.toml").read_text(), (ROOT / "README.md").read_text()
+    versions = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)
+    (licence,) = re.findall(r'^license = "(.+)"$', project, re.MULTILINE)
+    assert f"python-{'_|_'.join(versions)}-blue" in readme
+    assert f"licence-{licence.replace('-', '--')}-blue" in readme
+    assert "strict = true" in project.partition("[tool.mypy]")[2]
