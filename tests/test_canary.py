@@ -99,6 +99,7 @@ class Given:
     key: str = field(default_factory=lambda: a_canary("idempotency-key"))
     bearer: str = field(default_factory=lambda: a_canary("bearer"))
     malformed: str = field(default_factory=lambda: a_canary("malformed"))
+    scraping: str = field(default_factory=lambda: a_canary("metrics-token"))
 
 
 @dataclass
@@ -303,6 +304,8 @@ async def every_route(client: Client, forged: Iterable[str]) -> None:
     revoked = await client.log_in(user["username"], given.password)
     await client.must(200, "POST", LOGOUT, revoked[1])
     dead = [None, given.bearer, *forged, *revoked]
+    await client.must(200, "GET", "/metrics", given.scraping)
+    await client.must(401, "GET", "/metrics", given.scraping[:-1])
     for method, path in paths():
         await asyncio.gather(*(client.call(method, path, token, **misused(given)) for token in dead))
         guest, boss = await client.log_in(user["username"], given.password), await client.log_in()
@@ -508,6 +511,7 @@ def variables(settings: Settings, given: Given, proxy: Proxy, valkey: Valkey, se
         "DATABASE_URL": f"postgresql://ledger:{given.database}@127.0.0.1:{proxy.port}{database}",
         "REDIS_URL": f"unix://:{given.redis}@{valkey.socket}?db=0",
         "JWT_SECRET": given.signing,
+        "LEDGER_METRICS_TOKEN": given.scraping,
         "LEDGER_ADMIN_PASSWORD": given.admin,
         "LEDGER_SEAL_KEY_FILE": str(seal),
         "LEDGER_LOGIN_ATTEMPTS_PER_ACCOUNT": str(ATTEMPTS),
@@ -710,6 +714,7 @@ async def test_errors_show_no_secret(settings: Settings, given: Given, unused_tc
         "malformed": await raised(lambda: schemas.parse(schemas.Login, secret[:-1]), Refused),
         "invalid": await raised(validated, ValidationError),
         "short": await raised(settings_with(jwt_secret=given.signing[:20]), SettingsError),
+        "short token": await raised(settings_with(ledger_metrics_token=given.scraping[:20]), SettingsError),
         "no file": await raised(settings_with(ledger_jwt_key_file=given.signing), SettingsError),
         "database": await raised(settings_with(database_url=f"mysql://x:{given.database}@x/x"), SettingsError),
         "redis": await raised(settings_with(redis_url=f"http://x:{given.redis}@x"), SettingsError),
@@ -717,7 +722,13 @@ async def test_errors_show_no_secret(settings: Settings, given: Given, unused_tc
         "unreachable": await raised(lambda: connect(away), OSError),
     }
 
-    known = {**vars(given), "short": given.signing[:20], "token": token, "signature": token.rsplit(".", 1)[1]}
+    known = {
+        **vars(given),
+        "short": given.signing[:20],
+        "short token": given.scraping[:20],
+        "token": token,
+        "signature": token.rsplit(".", 1)[1],
+    }
     assert [] == leaks(presented(errors), known)
     assert ["it"] == sorted(found(presented({"it": ValueError(given.admin), "not it": ValueError()}), given.admin))
 

@@ -1,5 +1,6 @@
 """The service's figures: what is counted, that they are those of all workers, and who may see them."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
@@ -71,6 +72,16 @@ async def test_what_no_route_is_for_makes_no_series_of_its_own(api: Api) -> None
     found = await scraped(api)
     assert 6 == value(found, "ledger_http_requests_total", method="", route="", status="404")
     assert not [labels for _, labels in found if "nothing" in str(labels)]
+
+
+async def test_what_is_no_http_is_counted_too(api: Api) -> None:
+    reader, writer = await asyncio.open_connection(api.client.host, api.client.port)
+    writer.write(b"nonsense\r\n\r\n")
+    assert b"400" in await reader.readline()
+    writer.close()
+    found = await scraped(api)
+    assert 1 == value(found, "ledger_http_requests_total", method="", route="", status="400")
+    assert 1 == value(found, "ledger_refusals_total", code="malformed_request")
 
 
 async def test_refusals_are_counted_by_code(api: Api) -> None:

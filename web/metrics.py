@@ -95,6 +95,11 @@ class Figures:
         for refusal in refusals:
             self.meter.add(self._refusals, refusal.code)
 
+    def unparsed(self, status: int, refusals: Iterable[Refusal]) -> None:
+        """Count a request that never reached a route, since it was no HTTP."""
+        self.unmatched.count(status, 0)
+        self.refused(refusals)
+
     async def keep_sampling(self, runtime: Runtime) -> None:
         """Say every second how much of everything there is, for as long as the worker runs."""
         while True:

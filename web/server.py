@@ -1,6 +1,7 @@
 """The HTTP server of one worker: aiohttp's, with bounds on time and size, and no answer outside the contract."""
 
 from http import HTTPStatus
+from typing import cast
 
 import structlog
 from aiohttp import web
@@ -9,6 +10,8 @@ from aiohttp.web_protocol import RequestHandler
 from ledger.settings import Settings
 from web.context import request_id
 from web.errors import MALFORMED, problem, refusals_of
+from web.handlers.monitoring import FIGURES
+from web.metrics import Figures
 
 log = structlog.get_logger()
 
@@ -31,6 +34,7 @@ class _Protocol(RequestHandler):
         response = problem(refusals, instance=request.path, trace_id=trace_id)
         response.request_id = trace_id
         response.force_close()
+        cast("_Server", self._manager).figures.unparsed(response.status, refusals)
         log.info("request", method=request.method, path=request.path, status=response.status, request_id=trace_id)
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("request failed", request_id=trace_id, exc_info=exc)
@@ -46,6 +50,8 @@ class _Protocol(RequestHandler):
 
 
 class _Server(web.Server):
+    figures: Figures
+
     def __call__(self) -> RequestHandler:
         return _Protocol(self, loop=self._loop, **self._kwargs)
 
@@ -65,4 +71,5 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.__class__ = _Server
+        cast("_Server", server).figures = self.app[FIGURES]
         return server
