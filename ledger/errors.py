@@ -156,12 +156,61 @@ def transaction_already_exists(transfer_id: UUID) -> Refusal:
 
 
 def account_not_empty(account_id: UUID) -> Refusal:
-    """Only an account at zero can be closed, and with it its owner be deleted."""
+    """Only an account at zero that holds nothing can be closed, and with it its owner be deleted."""
     return Refusal(
         "account_not_empty",
         f"account is not empty: {account_id}",
-        reason="account balance must be zero",
+        reason="account balance must be zero, and nothing held",
         detail={"account_id": str(account_id)},
+    )
+
+
+def account_frozen(account_id: UUID) -> Refusal:
+    """An admin has frozen the account: no money leaves it, or none comes in either."""
+    return Refusal(
+        "account_frozen",
+        f"account is frozen: {account_id}",
+        reason="account must not be frozen",
+        detail={"account_id": str(account_id)},
+    )
+
+
+def reference_already_exists() -> Refusal:
+    """The reference belongs to another transaction."""
+    return Refusal(
+        "reference_already_exists",
+        "a transaction with this reference already exists",
+        reason="a reference must be unique",
+        detail={"pointer": "/reference"},
+    )
+
+
+def hold_not_pending(transfer_id: UUID, status: str) -> Refusal:
+    """There is nothing to capture or to void: the transaction is no hold, or one that is over."""
+    return Refusal(
+        "hold_not_pending",
+        f"transaction is not a pending hold: {transfer_id}",
+        reason="only a pending hold can be captured or voided",
+        detail={"transaction_id": str(transfer_id), "status": status},
+    )
+
+
+def transaction_already_reversed(transfer_id: UUID, reversal_id: UUID) -> Refusal:
+    """A transaction is reversed once, and as a whole."""
+    return Refusal(
+        "transaction_already_reversed",
+        f"transaction is already reversed: {transfer_id}",
+        detail={"transaction_id": str(transfer_id), "reversed_by": str(reversal_id)},
+    )
+
+
+def transaction_not_reversible(transfer_id: UUID, reason: str) -> Refusal:
+    """There is nothing that could be moved back: a reversal, or a hold that was not captured."""
+    return Refusal(
+        "transaction_not_reversible",
+        f"transaction cannot be reversed: {transfer_id}",
+        reason=reason,
+        detail={"transaction_id": str(transfer_id)},
     )
 
 

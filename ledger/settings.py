@@ -16,6 +16,8 @@ from ledger.money import CURRENCIES
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
+MAX_HOLD_SECONDS = 366 * 86400
+HoldSeconds = Annotated[int, Field(ge=1, le=MAX_HOLD_SECONDS)]
 Party = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]  # who issues tokens, or accepts them
 
 
@@ -64,6 +66,9 @@ class Settings(BaseSettings):
     ledger_schema: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "ledger"
     ledger_default_currency: str = "USD"
     ledger_cors_origins: str = ""
+    ledger_hold_seconds: HoldSeconds = 604_800
+    ledger_hold_limit_seconds: HoldSeconds = 2_592_000
+    ledger_expiry_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
 
     ledger_seal_key_file: Path | None = None
     ledger_seal_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
@@ -149,6 +154,12 @@ class Settings(BaseSettings):
                     raise ValueError(f"{variable.upper()}: must be set when POSTGRES_HOST is")
         if self.has_database and self.jwt_secret is None:
             raise ValueError("JWT_SECRET: must be set when the database is not the embedded one")
+        return self
+
+    @model_validator(mode="after")
+    def _holds_end(self) -> Self:
+        if self.ledger_hold_seconds > self.ledger_hold_limit_seconds:
+            raise ValueError("LEDGER_HOLD_SECONDS: must not be more than LEDGER_HOLD_LIMIT_SECONDS")
         return self
 
     @model_validator(mode="after")

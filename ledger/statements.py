@@ -73,9 +73,9 @@ def blobs(values: Iterable[bytes | None]) -> bytes:
     return _array(17, [NULL if value is None else _sized(value) for value in values])
 
 
-def documents(values: Iterable[bytes]) -> bytes:
+def documents(values: Iterable[bytes | None]) -> bytes:
     """A `jsonb[]` of JSON texts."""
-    return _array(3802, [_sized(b"\x01" + value) for value in values])
+    return _array(3802, [NULL if value is None else _sized(b"\x01" + value) for value in values])
 
 
 def times(values: Iterable[datetime | None]) -> bytes:

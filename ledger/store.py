@@ -16,8 +16,18 @@ import asyncpg
 from asyncpg import Connection, Record
 
 from ledger.database import Reader
-from ledger.events import DECODERS, TOPICS, Recorded, State, StoredRow, decode_event, decode_state, encode, evolve
-from ledger.events.transfers import Transfer
+from ledger.events import (
+    DECODERS,
+    HEADLESS,
+    TOPICS,
+    Recorded,
+    State,
+    StoredRow,
+    decode_event,
+    decode_state,
+    encode,
+    evolve,
+)
 from ledger.statements import Statement, blobs, columns, documents, integers, run_together, texts, uuids, words
 
 READ_LIMIT = 10_000
@@ -127,9 +137,9 @@ def append_events(appended: Sequence[Recorded], command_ids: Sequence[UUID]) -> 
 def replace_heads(heads: Mapping[UUID, Head], existing: Collection[UUID] = ()) -> list[Statement]:
     """Write the new heads of streams; it takes half as long for those that are named as existing.
 
-    A transfer has so few events that a head would be one more: it gets none.
+    Short streams get none.
     """
-    kept = {stream_id: head for stream_id, head in heads.items() if not isinstance(head.state, Transfer)}
+    kept = {stream_id: head for stream_id, head in heads.items() if not isinstance(head.state, HEADLESS)}
     old = {stream_id: head for stream_id, head in kept.items() if stream_id in existing}
     new = {stream_id: head for stream_id, head in kept.items() if stream_id not in existing}
     return [Statement(sql, _head_columns(some)) for sql, some in ((_UPDATE_HEADS, old), (_UPSERT_HEADS, new)) if some]

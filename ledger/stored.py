@@ -13,17 +13,18 @@ import msgspec
 from asyncpg import Record
 
 from ledger.database import Reader
-from ledger.events import TOPICS, UPCASTS, Event, decode_event
+from ledger.events import TOPICS, UPCASTS, Event, Recorded, decode_event
 from ledger.events.accounts import AccountClosed, AccountOpened, AccountOwnerChanged
 
 EVENT_TOPICS = frozenset({*(TOPICS[cls] for cls in get_args(Event)), *UPCASTS})
 LAST = 2**63 - 1  # before any position and any version there can be
 SCAN = 2000  # events that are looked at for one stretch, if no index knows where those are that are wanted
 
-# As the indexes of migration 0004 have it.
+# As the indexes of migrations 0004 and 0009 have it.
 _FREQUENT = "('AccountDebited', 'AccountCredited', 'MoneyTransferred')"
 _FREQUENT_TOPICS = frozenset({"AccountDebited", "AccountCredited", "MoneyTransferred"})
 _LANDMARKS = "('AccountOpened', 'AccountOwnerChanged', 'AccountClosed')"
+_FUNDS = "('FundsHeld', 'FundsReleased', 'OverdraftLimitChanged', 'AccountFrozen', 'AccountUnfrozen')"
 _OWNERS = "('AccountOpened', 'AccountOwnerChanged')"
 
 _SELECT = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state, command_id
@@ -144,6 +145,24 @@ async def read_landmarks(reader: Reader, account_ids: Collection[UUID], position
         position,
     )
     return {row["id"]: _landmarks(row) for row in rows}
+
+
+async def read_funds(reader: Reader, account_ids: Collection[UUID], position: int) -> dict[UUID, list[Recorded]]:
+    """The last events, in order, that said by a position what of these accounts is held, and what is allowed."""
+    rows = await reader.fetch(
+        f"""SELECT last.* FROM unnest($1::uuid[]) AS id, unnest(ARRAY[{_FUNDS.strip("()")}]) AS name,
+                 LATERAL (SELECT notification_id, originator_id, originator_version, recorded_at, topic, state
+                          FROM stored_events
+                          WHERE originator_id = id AND topic = name AND topic IN {_FUNDS} AND notification_id <= $2
+                          ORDER BY notification_id DESC LIMIT 1) AS last
+            ORDER BY notification_id""",
+        account_ids,
+        position,
+    )
+    events: dict[UUID, list[Recorded]] = {}
+    for row in rows:
+        events.setdefault(row[1], []).append(Recorded(row[0], row[1], row[2], row[3], decode_event(row[4], row[5])))
+    return events
 
 
 async def _scan(reader: Reader, after: int, limit: int, chosen: Chosen) -> list[StoredEvent]:

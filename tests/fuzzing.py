@@ -20,6 +20,12 @@ DEPENDS = (
     "Input should be a valid integer",
     "a balance would exceed 2^53 - 1",
     "must be given alone",
+    "must be in the future, and no more than",
+    "must cover what is overdrawn or held already",
+    "must each be of another account",
+    "must not be below the overdraft limit",
+    "must not be more than what is held",
+    "must sum to zero in each currency",
     "the ledger's own account changes only by transfers",
 )
 
@@ -60,9 +66,18 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     for values, names in ((case.path_parameters, ("id",)), (case.body, ID_MEMBERS)):
         if isinstance(values, dict) and found:
             values.update({name: _existing(values[name]) for name in names if name in values})
+            _let_exist(values.get("postings"))
     path = case.path_parameters or {}
+    if "id" in path and path["id"] is None:  # taken from an answer: nobody owns the ledger's own accounts
+        path["id"] = NOBODY
     if case.method in {"PUT", "DELETE"} and path.get("id") in GIVEN["spared_ids"]:
         path["id"] = NOBODY
+
+
+def _let_exist(postings: Any) -> None:
+    for posting in postings if isinstance(postings, list) else ():
+        if isinstance(posting, dict) and "account_id" in posting:
+            posting["account_id"] = _existing(posting["account_id"])
 
 
 def _existing(value: Any) -> Any:

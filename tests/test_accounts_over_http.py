@@ -15,7 +15,8 @@ from tests.controls import NOBODY, Answer, Api, a_transfer, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
-MEMBERS = {"id", "user_id", "balance_cents", "currency", "status", "created_at", "updated_at"}
+FUNDS = {"balance_cents", "held_cents", "available_cents", "overdraft_limit_cents", "frozen"}
+MEMBERS = {"id", "user_id", *FUNDS, "currency", "status", "created_at", "updated_at"}
 RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 WORLD = str(world_account_id("USD"))
 

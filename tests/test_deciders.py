@@ -5,7 +5,9 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_type_hints
+from datetime import UTC, datetime, timedelta
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 from uuid import UUID, uuid5
 
 import hypothesis
@@ -17,6 +19,9 @@ from ledger import errors
 from ledger.batch import Batch
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.decider import Command, Credential, Decision, StreamEvent
+from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
+from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.reversals import ReverseTransfer
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -54,7 +59,16 @@ from ledger.events.accounts import (
     world_account_id,
 )
 from ledger.events.tokens import CLEANUPS, Cleanups, Pair, TokensIssued, TokensRotated
-from ledger.events.transfers import MoneyTransferred
+from ledger.events.transfers import (
+    HoldCaptured,
+    HoldExpired,
+    HoldVoided,
+    MoneyTransferred,
+    ReferenceUsed,
+    TransactionReversed,
+    Transfer,
+    reference_stream,
+)
 from ledger.events.users import (
     AccountAssigned,
     NameClaimed,
@@ -85,6 +99,7 @@ PURSE, TILL, SAFE = an_id("purse"), an_id("till"), an_id("safe")
 TRANSFER, OTHER_TRANSFER, SESSION, COMMAND = an_id("transfer"), an_id("other"), an_id("session"), an_id("command")
 SECRET, NEW_SECRET = an_id("secret"), an_id("new secret")
 WORLD, WORLD_OF_EUROS = world_account_id("USD"), world_account_id("EUR")
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 PAIR = Pair(an_id("access"), 1_000, an_id("refresh"), 2_000, issued_at=500)
 
 
@@ -159,6 +174,7 @@ def test_a_transfer_is_one_event_and_its_two_entries_with_the_balance_after_each
         (TRANSFER, MoneyTransferred(PURSE, TILL, 30, "USD", "transfer", "rent")),
         (PURSE, AccountDebited(TRANSFER, 30, 70)),
         (TILL, AccountCredited(TRANSFER, 30, 30)),
+        (reference_stream("rent"), ReferenceUsed(TRANSFER)),
     ] == events
 
 
@@ -206,7 +222,7 @@ def test_money_does_not_change_its_currency_on_the_way() -> None:
 
 
 def test_a_transfer_id_is_taken_once() -> None:
-    made = [(TRANSFER, MoneyTransferred(PURSE, TILL, 1, "USD", "transfer"))]
+    made = [(TRANSFER, MoneyTransferred(PURSE, TILL, 1, "USD", "transfer", None))]
     command = a_transfer(id_was_chosen=True)
     assert ["transaction_already_exists"] == Given([*TWO_ACCOUNTS, *made]).refuses(command)
 
@@ -255,7 +271,7 @@ def test_an_empty_account_is_an_opening_and_an_assignment() -> None:
 def test_an_opening_balance_is_a_transfer_from_world() -> None:
     events = Given([*ALICE_THERE, *WORLD_THERE]).when(an_opening(50))
     assert [
-        (TRANSFER, MoneyTransferred(WORLD, PURSE, 50, "USD", "opening")),
+        (TRANSFER, MoneyTransferred(WORLD, PURSE, 50, "USD", "opening", None)),
         (WORLD, AccountDebited(TRANSFER, 50, -150)),
         (PURSE, AccountCredited(TRANSFER, 50, 50)),
     ] == events[2:]
@@ -289,7 +305,7 @@ def an_update(**members: Any) -> UpdateAccount:
 def test_a_higher_balance_is_a_transfer_from_world() -> None:
     events = Given([*TWO_ACCOUNTS, *WORLD_THERE]).when(an_update(balance_cents=150))
     assert [
-        (TRANSFER, MoneyTransferred(WORLD, PURSE, 50, "USD", "adjustment")),
+        (TRANSFER, MoneyTransferred(WORLD, PURSE, 50, "USD", "adjustment", None)),
         (WORLD, AccountDebited(TRANSFER, 50, -150)),
         (PURSE, AccountCredited(TRANSFER, 50, 150)),
     ] == events
@@ -298,7 +314,7 @@ def test_a_higher_balance_is_a_transfer_from_world() -> None:
 def test_a_lower_balance_is_a_transfer_to_world() -> None:
     events = Given([*TWO_ACCOUNTS, *WORLD_THERE]).when(an_update(balance_cents=0))
     assert [
-        (TRANSFER, MoneyTransferred(PURSE, WORLD, 100, "USD", "adjustment")),
+        (TRANSFER, MoneyTransferred(PURSE, WORLD, 100, "USD", "adjustment", None)),
         (PURSE, AccountDebited(TRANSFER, 100, 0)),
         (WORLD, AccountCredited(TRANSFER, 100, 0)),
     ] == events
@@ -607,6 +623,7 @@ class Ledger:
     batch: Batch = field(default_factory=lambda: Batch({}))
     history: list[Recorded] = field(default_factory=list)
     verdicts: list[Any] = field(default_factory=list)
+    steps: list[tuple[Command, list[Recorded]]] = field(default_factory=list)
 
     def carry_out(self, command: Command) -> Decision | Refused | Exception:
         before = dict(self.batch.changed), list(self.batch.appended)
@@ -614,7 +631,8 @@ class Ledger:
         if not isinstance(verdict, Decision):
             assert before == (self.batch.changed, self.batch.appended)
             assert isinstance(verdict, Refused | StaleCommandError), verdict
-        self.history += self.batch.appended[len(before[1]) :]
+        self.steps.append((command, self.batch.appended[len(before[1]) :]))
+        self.history += self.steps[-1][1]
         self.verdicts.append(verdict)
         return verdict
 
@@ -630,6 +648,14 @@ class Ledger:
 
     def users(self) -> dict[UUID, User]:
         return {key: state for key, state in self.states().items() if isinstance(state, User)}
+
+    def transfers(self) -> dict[UUID, Transfer]:
+        return {key: state for key, state in self.states().items() if isinstance(state, Transfer)}
+
+    def transfer(self, number: int, kind: str = "any") -> tuple[UUID, Transfer]:
+        """One of the transactions, 0 is the last; if there is none, one that never was."""
+        found = [(key, state) for key, state in self.transfers().items() if kind == "any" or state.hold is not None]
+        return found[-1 - number % len(found)] if found else (NOBODY, Transfer())
 
     def fresh_id(self) -> UUID:
         """An id of the service's own choice, as against those that clients choose."""
@@ -708,14 +734,70 @@ def forgetting(ledger: Ledger, time: int, count: int, is_fresh: bool) -> Command
     return ForgetTokens(time, len(ledger.history), count, known if is_fresh else -1)
 
 
+def journal_entry(
+    _: Ledger, transfer_id: UUID, account_ids: list[UUID], cents: list[int], reference: str | None
+) -> Command:
+    legs = [Leg(*leg) for leg in zip(account_ids[1:], cents, strict=False)]
+    legs.append(Leg(account_ids[0], -sum(leg.amount_cents for leg in legs) or 1))
+    return PostJournalEntry(transfer_id, tuple(legs), reference, None, True, "a description", {"key": "value"}, NOON)
+
+
+def placing(_: Ledger, now: int, lasts: int, reference: str | None, *drawn: Any) -> Command:
+    moment = NOON + timedelta(seconds=now)
+    members = {"now": moment, "expires_at": moment + timedelta(seconds=lasts), "limit_seconds": 100}
+    transfer_id, source, destination, cents = drawn
+    return PlaceHold(transfer_id, source, destination, cents, **members, reference=reference, id_was_chosen=True)
+
+
+def capture(ledger: Ledger, number: int, cents: int | None, now: int) -> Command:
+    transfer_id, state = ledger.transfer(number, "hold")
+    hold = state.hold
+    accounts = (hold.source_account_id, hold.destination_account_id) if hold else (PURSE, TILL)
+    return CaptureHold(transfer_id, *accounts, cents, NOON + timedelta(seconds=now))
+
+
+def end_of_hold(ledger: Ledger, command: type[VoidHold | ExpireHold], number: int, now: int) -> Command:
+    transfer_id, state = ledger.transfer(number, "hold")
+    return command(transfer_id, state.hold.source_account_id if state.hold else PURSE, NOON + timedelta(seconds=now))
+
+
+def reversal(ledger: Ledger, number: int, force: bool) -> Command:
+    transfer_id, state = ledger.transfer(number)
+    account_ids = tuple(posting.account_id for posting in state.postings)
+    return ReverseTransfer(ledger.fresh_id(), transfer_id, account_ids, force)
+
+
+references = st.sampled_from([None, None, None, "rent", "fees"])
+numbers = st.integers(0, 5)
 transfers_of_any = making(
     lambda _, *drawn: TransferMoney(*drawn, id_was_chosen=True),
     transfer_ids,
     any_ids,
     any_ids,
     amounts,
-    st.none(),
+    references,
     st.sampled_from([None, ALICE]),
+)
+holds: st.SearchStrategy[Maker] = st.one_of(
+    making(placing, times, st.sampled_from([10, 50, 100, 0, 101]), references, transfer_ids, any_ids, any_ids, amounts),
+    making(capture, numbers, st.none() | st.integers(1, 100), times),
+    making(end_of_hold, st.sampled_from([VoidHold, ExpireHold]), numbers, times),
+)
+entries_and_reversals: st.SearchStrategy[Maker] = st.one_of(
+    making(
+        journal_entry,
+        transfer_ids,
+        st.lists(any_ids, min_size=2, max_size=4, unique=True),
+        st.lists(st.integers(-100, 100).filter(bool), min_size=3, max_size=3),
+        references,
+    ),
+    making(reversal, numbers, st.booleans()),
+)
+policies = making(
+    lambda ledger, account_id, *drawn: UpdateAccount(account_id, None, None, "USD", ledger.fresh_id(), *drawn),
+    account_ids,
+    st.none() | st.sampled_from([0, 50, 1000, MAX_CENTS]),
+    st.sampled_from([None, None, "none", "debits", "all"]),
 )
 token_makers: st.SearchStrategy[Maker] = st.one_of(
     making(refresh, token_numbers, times, st.sampled_from([0, 10]), mostly),
@@ -732,7 +814,10 @@ token_makers: st.SearchStrategy[Maker] = st.one_of(
 )
 makers: st.SearchStrategy[Maker] = st.one_of(
     transfers_of_any,
-    transfers_of_any,
+    holds,
+    holds,
+    entries_and_reversals,
+    policies,
     making(lambda ledger, *drawn: OpenAccount(*drawn, ledger.fresh_id()), account_ids, user_ids, currencies, balances),
     making(
         lambda ledger, *drawn: UpdateAccount(*drawn, ledger.fresh_id()), account_ids, user_ids, balances, currencies
@@ -761,6 +846,10 @@ def populated(ledger: Ledger) -> Ledger:
         ledger.carry_out(refresh(ledger, 0, now=0, grace_seconds=0, enforced=True))
     for number, account_id in enumerate(ACCOUNTS):
         ledger.carry_out(OpenAccount(account_id, USERS[number % 3], "USD", 100 * (number % 3), ledger.fresh_id()))
+    for number in range(3):
+        ledger.carry_out(placing(ledger, 0, 50, None, an_id(f"hold {number}"), TILL, PURSE, 20))
+    for policy in ((50, "all"), (60, "none")):
+        ledger.carry_out(UpdateAccount(ACCOUNTS[3], None, None, "USD", ledger.fresh_id(), *policy))
     return ledger
 
 
@@ -787,29 +876,78 @@ def test_all_balances_of_a_currency_are_always_zero_together(ledger: Ledger) -> 
 
 
 @any_ledger
-def test_no_account_of_a_user_is_ever_below_zero(ledger: Ledger) -> None:
-    entries = [row for row in ledger.history if isinstance(row.event, AccountDebited | AccountCredited)]
-    worlds = {WORLD, WORLD_OF_EUROS}
-    assert [] == [row for row in entries if row.event.balance_cents < 0 and row.stream_id not in worlds]
+def test_no_command_takes_more_from_a_users_account_than_is_available_unless_it_is_forced(ledger: Ledger) -> None:
+    states: dict[UUID, State] = {}
+    for command, rows in ledger.steps:
+        before = dict(states)
+        for row in rows:
+            states[row.stream_id] = evolve(states.get(row.stream_id), row.event)
+        is_forced = isinstance(command, ReverseTransfer) and command.force
+        for stream_id in {row.stream_id for row in rows} - {WORLD, WORLD_OF_EUROS}:
+            account, earlier = states[stream_id], before.get(stream_id)
+            if isinstance(account, Account) and not is_forced:
+                least = earlier.available_cents if isinstance(earlier, Account) else 0
+                assert min(0, least) <= account.available_cents
+
+
+@any_ledger
+def test_what_is_held_of_an_account_is_what_its_pending_holds_hold(ledger: Ledger) -> None:
+    held: Counter[UUID] = Counter()
+    for transfer in ledger.transfers().values():
+        if transfer.hold is not None and transfer.status == "pending":
+            held[transfer.hold.source_account_id] += transfer.hold.amount_cents
+    assert +held == +Counter({key: account.held_cents for key, account in ledger.accounts().items()})
+    assert 0 <= min([account.held_cents for account in ledger.accounts().values()], default=0)
+
+
+@any_ledger
+def test_a_hold_ends_once_and_a_transaction_is_reversed_once(ledger: Ledger) -> None:
+    """Lesson 8."""
+    ended = [row.stream_id for row in ledger.history if isinstance(row.event, HoldCaptured | HoldVoided | HoldExpired)]
+    reversed_ = [row.stream_id for row in ledger.history if isinstance(row.event, TransactionReversed)]
+    assert len(set(ended)) == len(ended)
+    assert len(set(reversed_)) == len(reversed_)
+
+
+@any_ledger
+def test_a_reversal_and_what_it_reverses_name_each_other_and_cancel(ledger: Ledger) -> None:
+    known = ledger.transfers()
+    forth = {(key, state.reversed_by) for key, state in known.items() if state.reversed_by is not None}
+    back = {(state.reverses, key) for key, state in known.items() if state.reverses is not None}
+    assert forth == back
+    for first, second in forth:
+        moved: Counter[UUID] = Counter()
+        for posting in (*known[first].postings, *known[second].postings):
+            moved[posting.account_id] += posting.amount_cents
+        assert {0} == set(moved.values())
+
+
+@any_ledger
+def test_two_transactions_never_share_a_reference(ledger: Ledger) -> None:
+    begun = [state.made or state.posted or state.hold for state in ledger.transfers().values()]
+    told = [event.reference for event in begun if event is not None and event.reference is not None]
+    assert len(set(told)) == len(told)
 
 
 @any_ledger
 def test_the_entries_of_each_transfer_cancel(ledger: Ledger) -> None:
-    made = {row.stream_id: row.event for row in ledger.history if isinstance(row.event, MoneyTransferred)}
     entries = [
-        (row.event.transfer_id, type(row.event), row.stream_id, row.event.amount_cents)
+        (
+            row.event.transfer_id,
+            row.stream_id,
+            row.event.amount_cents * (-1 if type(row.event) is AccountDebited else 1),
+        )
         for row in ledger.history
         if isinstance(row.event, AccountDebited | AccountCredited)
     ]
-    expected = [
-        entry
-        for transfer_id, event in made.items()
-        for entry in (
-            (transfer_id, AccountDebited, event.source_account_id, event.amount_cents),
-            (transfer_id, AccountCredited, event.destination_account_id, event.amount_cents),
-        )
-    ]
+    postings = {key: state.postings for key, state in ledger.transfers().items()}
+    expected = [(key, leg.account_id, leg.amount_cents) for key, legs in postings.items() for leg in legs]
     assert Counter(expected) == Counter(entries)
+    for legs in postings.values():
+        sums: Counter[str] = Counter()
+        for leg in legs:
+            sums[leg.currency] += leg.amount_cents
+        assert {0} >= set(sums.values())
 
 
 @any_ledger
@@ -875,6 +1013,7 @@ FAMILIES: dict[Any, type[Any]] = {
     for union, state in (
         (accounts.AccountEvent, accounts.Account),
         (transfers.TransferEvent, transfers.Transfer),
+        (transfers.ReferenceUsed, transfers.Reference),
         (users.UserEvent, users.User),
         (users.NameEvent, users.Name),
         (tokens.SessionEvent, tokens.Session),
@@ -895,6 +1034,12 @@ def stored(cls: type[Any]) -> st.SearchStrategy[Any]:
 def _value(hint: Any) -> st.SearchStrategy[Any]:
     if hint is int:
         return STORED_INTEGERS
+    if hint is datetime:
+        return st.datetimes(timezones=st.just(UTC))
+    if isinstance(hint, UnionType):
+        return st.one_of([_value(one) for one in get_args(hint)])
+    if get_origin(hint) is tuple:
+        return st.lists(_value(get_args(hint)[0])).map(tuple)
     return stored(hint) if isinstance(hint, type) and issubclass(hint, msgspec.Struct) else st.from_type(hint)
 
 

@@ -79,7 +79,7 @@ async def test_a_replay_shows_each_event_and_what_the_account_was_after_it(
     assert [0, 100, 70] == [step["balance_cents"] for step in said.documents]
     assert {(account["user_id"], "open")} == {(step["user_id"], step["status"]) for step in said.documents}
     heading, *rows = [line.split() for line in table.output.splitlines()]
-    assert ["version", "position", "recorded", "at", "topic", "balance", "user", "id", "status"] == heading
+    assert ["version", "position", "recorded", "at", "topic", "balance", "held", "user", "id", "status"] == heading
     assert [["1", "0"], ["2", "100"], ["3", "70"]] == [[row[0], row[4]] for row in rows]
 
 

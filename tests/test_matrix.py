@@ -53,6 +53,7 @@ NOT_GUESTS = Statuses(200, 200, 200, 403)
 READERS_OF_OTHERS = Statuses(200, 200, 404, 403)
 UNSEALED_OWN = Statuses(409, 409, 409, 403)  # who may have a receipt is told that here is no key to seal with
 UNSEALED_OTHERS = Statuses(409, 409, 404, 403)
+PAYING = Row(ACCESS, Statuses(200, 403, 200, 403), Statuses(200, 403, 422, 403), missing=422)
 DENIALS = {403, 404, 422}
 
 # An auditor reads everything and changes nothing. What a caller may
@@ -93,9 +94,12 @@ TABLE = {
     ("GET", "/accounts/{id}/events"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
     ("GET", "/events"): Row(ACCESS, AUDITORS_TOO),
     ("GET", "/ledger/trial-balance"): Row(ACCESS, AUDITORS_TOO),
-    ("POST", "/transactions/transfer"): Row(
-        ACCESS, Statuses(200, 403, 200, 403), Statuses(200, 403, 422, 403), missing=422
-    ),
+    ("POST", "/transactions"): PAYING,
+    ("POST", "/transactions/transfer"): PAYING,
+    ("POST", "/transactions/hold"): PAYING,
+    ("POST", "/transactions/{id}/capture"): Row(ACCESS, ADMINS, ADMINS),
+    ("POST", "/transactions/{id}/void"): Row(ACCESS, ADMINS, ADMINS),
+    ("POST", "/transactions/{id}/reverse"): Row(ACCESS, ADMINS, ADMINS),
     ("GET", "/transactions/{id}"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
     ("GET", "/transactions/{id}/proof"): Row(ACCESS, UNSEALED_OWN, UNSEALED_OTHERS),
 }
@@ -159,7 +163,11 @@ async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:
             return session_of(await login(api, user))
         case path if path.startswith("/accounts/{id}"):
             return str((await api.new_account(user["id"]))["id"])
-        case "/transactions/transfer":
+        case "/transactions/{id}/capture" | "/transactions/{id}/void":
+            source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
+            held = await api.post("/v1/transactions/hold", a_transfer(source, destination, 1))
+            return str(held.body["id"])
+        case "/transactions" | "/transactions/transfer" | "/transactions/hold":
             return str((await api.new_account(user["id"], balance_cents=100))["id"])
         case path if path.startswith("/transactions/{id}"):
             source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
@@ -192,6 +200,10 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         ("POST", "/accounts"): {"user_id": resource},
         ("PUT", "/accounts/{id}"): {"balance_cents": 5},
         ("POST", "/transactions/transfer"): a_transfer(resource, sink, 1),
+        ("POST", "/transactions/hold"): a_transfer(resource, sink, 1),
+        ("POST", "/transactions"): {
+            "postings": [{"account_id": resource, "amount_cents": -1}, {"account_id": sink, "amount_cents": 1}]
+        },
     }
     query = f"?user_id={resource}" if key(route) == ("GET", "/auth/sessions") and not own else ""
     return Request(

@@ -6,6 +6,7 @@ Lesson 33, all of it.
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -19,6 +20,7 @@ CANARY = "canary-3141592653"  # a value that no answer may repeat
 USER = {"username": "carol", "email": "carol@example.com", "password": "a password of hers", "roles": "customer"}
 ACCOUNT = {"user_id": NOBODY, "balance_cents": 5, "currency": "USD"}
 TRANSFER = {"source_account_id": NOBODY, "destination_account_id": NOBODY, "amount_cents": 5}
+ENTRY = {"postings": [{"account_id": NOBODY, "amount_cents": -5}, {"account_id": str(UUID(int=1)), "amount_cents": 5}]}
 LOGIN = {"username": "carol", "password": "a password of hers"}
 
 ROUTES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -28,6 +30,8 @@ ROUTES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "open account": ("POST", "/v1/accounts", ACCOUNT),
     "update account": ("PUT", f"/v1/accounts/{NOBODY}", ACCOUNT),
     "transfer": ("POST", "/v1/transactions/transfer", TRANSFER),
+    "hold": ("POST", "/v1/transactions/hold", TRANSFER),
+    "entry": ("POST", "/v1/transactions", ENTRY),
 }
 
 # Values as they stand in the JSON, since Python would not write most of them.
@@ -85,6 +89,14 @@ NOT_EMAILS = [
 ]
 NOT_PASSWORDS = ['"seven77"', '""', '"' + "x" * 1025 + '"', *NOT_TEXT]
 
+NOT_TIMES = ['""', '"2026-05-01"', '"2026-05-01T12:00:00"', '"2026-02-30T12:00:00Z"', "7", "1.5", "true", "[]", "{}"]
+NOT_FREEZES = ['""', '"None"', '"credits"', "7", "true", "[]", "{}", f'"{CANARY}"']
+_LEG = '{"account_id": "018f0000-0000-7000-8000-%012d", "amount_cents": 1}'
+NOT_POSTINGS = [
+    *("null", "7", "[]", "{}", f"[{_LEG % 1}]", f"[{_LEG % 1}, {_LEG % 1}]", f'"{CANARY}"'),
+    f"[{', '.join(_LEG % number for number in range(101))}]",
+]
+
 FIELDS: list[tuple[str, str, list[str]]] = [
     ("login", "username", [*NOT_TEXT, '"' + "x" * 1025 + '"']),
     ("login", "password", [*NOT_TEXT, '"' + "x" * 1025 + '"']),
@@ -106,13 +118,24 @@ FIELDS: list[tuple[str, str, list[str]]] = [
     ("open account", "currency", NOT_CURRENCIES),
     ("update account", "id", NOT_IDS),
     ("update account", "user_id", NOT_IDS),
-    ("update account", "balance_cents", NOT_CENTS),
+    ("update account", "balance_cents", [*(value for value in NOT_CENTS if value != "-1"), "-9007199254740992"]),
+    ("update account", "overdraft_limit_cents", NOT_CENTS),
+    ("update account", "frozen", NOT_FREEZES),
+    ("open account", "overdraft_limit_cents", NOT_CENTS),
+    ("open account", "frozen", NOT_FREEZES),
     ("update account", "currency", NOT_CURRENCIES),
     ("transfer", "id", NOT_IDS),
     ("transfer", "source_account_id", [*NOT_IDS, "null"]),
     ("transfer", "destination_account_id", [*NOT_IDS, "null"]),
     ("transfer", "amount_cents", [*NOT_CENTS, "null", "0", "-0"]),
     ("transfer", "reference", ['""', '" x"', '"' + "x" * 201 + '"', *CONTROL, *NOT_TEXT]),
+    ("transfer", "description", ['""', '" x"', '"' + "x" * 501 + '"', *CONTROL, *NOT_TEXT]),
+    ("transfer", "metadata", ["7", "true", "[]", f'"{CANARY}"', json.dumps({str(n): "" for n in range(51)})]),
+    ("transfer", "effective_at", NOT_TIMES),
+    ("hold", "expires_at", NOT_TIMES),
+    ("hold", "expires_in_seconds", [*NOT_CENTS, "0", "31622401"]),
+    ("hold", "amount_cents", [*NOT_CENTS, "null", "0"]),
+    ("entry", "postings", NOT_POSTINGS),
 ]
 
 REQUIRED = [

@@ -254,7 +254,7 @@ async def test_an_empty_log_has_no_positions(connection: Any) -> None:
 
 LONG, SHORT, OWNER = UUID(int=1), UUID(int=2), UUID(int=3)
 LENGTHS = {LONG: 20_000, SHORT: 10}
-BLOCKS = 300  # of 8 KiB, most of them read by bisection, again and again
+BLOCKS = 450  # of 8 KiB, most of them read by bisection, again and again
 
 _EVENTS = """INSERT INTO stored_events (originator_id, originator_version, topic, state, recorded_at)
              SELECT $1, version, CASE version WHEN 1 THEN 'AccountOpened' ELSE 'AccountCredited' END,

@@ -35,11 +35,15 @@ from tests.traffic import (
     ALICE,
     BOB,
     CAROL,
+    DINARS,
+    ENTRY,
     EUROS,
+    HELD,
     MORE_EUROS,
     OPEN_SESSION,
     PAYMENT,
     PAYMENT_COMMAND,
+    PENDING,
     ROTATED_SESSION,
     YEN,
     carry_out,
@@ -215,7 +219,7 @@ def changed_head(
 
 ENTRY_ROW = f"transfer_id = '{PAYMENT}' AND account_id"
 AFTER = "the balance after an entry is the one before it and the amount"
-SIDES = "a transfer has its two entries, which sum to zero"
+SIDES = "a transaction has the entries that it calls for"
 HEAD_SAYS = "the head says what the events add up to"
 ENTRIES = {"table": "entries", "column": "balance_cents", "stream_id": EUROS}
 OF_PAYMENT = {"table": "transfers", "row": str(PAYMENT), "stream_id": PAYMENT}
@@ -233,7 +237,7 @@ PLANTED = [
     Planted(
         "another currency",
         edited(TRANSFER, "currency", '"USD"'),
-        "both accounts of a transfer are in its currency",
+        "all accounts of a transaction are in its currency",
         OF_PAYMENT,
     ),
     Planted("a transfer without its entry", f"DELETE FROM stored_events WHERE {DEBIT}", SIDES, OF_PAYMENT),
@@ -352,7 +356,7 @@ PLANTED = [
     Planted(
         "a deleted head",
         f"DELETE FROM stream_heads WHERE originator_id = '{EUROS}'",
-        "every stream but a transfer has a head",
+        "every stream but a short one has a head",
         {"table": "stream_heads", "row": str(EUROS)},
     ),
     # Read tables.
@@ -407,6 +411,49 @@ PLANTED = [
         {"table": "accounts", "row": "EUR", "expected": 0, "found": 1},
         fast=True,
     ),
+    Planted(
+        "money that is held by no hold",
+        f"UPDATE accounts SET held_cents = held_cents + 1 WHERE id = '{EUROS}'",
+        "what is held of an account is what its pending holds hold",
+        {"table": "accounts", "row": str(EUROS), "column": "held_cents"},
+        fast=True,
+    ),
+    Planted(
+        "a hold that holds more than its account knows",
+        f"UPDATE transfers SET amount_cents = 99 WHERE id = '{PENDING}'",
+        "what is held of an account is what its pending holds hold",
+        {"table": "accounts", "row": str(EUROS), "column": "held_cents"},
+        fast=True,
+        whole=False,
+    ),
+    Planted(
+        "a journal entry that does not sum to zero",
+        edited(f"originator_id = '{ENTRY}' AND originator_version = 1", "postings,0,amount_cents", "-31"),
+        "the legs of a journal entry sum to zero in each currency",
+        {"table": "transfers", "row": str(ENTRY), "found": "EUR"},
+    ),
+    Planted(
+        "a leg of a journal entry that its account does not have",
+        f"""UPDATE transfers SET postings = jsonb_set(postings, '{{0,amount_cents}}', '-31') WHERE id = '{ENTRY}'""",
+        SIDES,
+        {"table": "transfers", "row": str(ENTRY)},
+        fast=True,
+        whole=False,
+    ),
+    Planted(
+        "a capture of another amount",
+        f"UPDATE transfers SET captured_cents = 5 WHERE id = '{HELD}'",
+        SIDES,
+        {"table": "transfers", "row": str(HELD)},
+        fast=True,
+        whole=False,
+    ),
+    changed_row("accounts", "id", DINARS, "overdraft_limit_cents", "0", fast=True),
+    changed_row("accounts", "id", DINARS, "frozen", "'all'", fast=True),
+    changed_row("transfers", "id", HELD, "status", "'voided'"),
+    changed_row("transfers", "id", HELD, "settled_at", "NULL"),
+    changed_row("transfers", "id", ENTRY, "reversed_by", "NULL"),
+    changed_row("transfers", "id", ENTRY, "metadata", "'{}'"),
     Planted(
         "another credential",
         f"UPDATE credentials SET id = gen_random_uuid() WHERE user_id = '{BOB}'",
@@ -468,7 +515,7 @@ async def test_what_is_planted_is_found_and_its_place_named(planted: Planted, co
     await plant(copied.now, planted.sql)
     for fast in [*([False] if planted.whole else []), *([True] if planted.fast else [])]:
         found = await check(copied, fast=fast)
-        seen = place if not fast or planted.place["table"] == "entries" else place | {"position": None}
+        seen = place if not fast or planted.place["table"] in {"entries", "transfers"} else place | {"position": None}
         assert has(found, planted.rule, seen), "\n".join(finding.text() for finding in found)
 
 
@@ -480,7 +527,7 @@ async def test_since_says_where_checking_begins(copied: Sources) -> None:
     await plant(copied.now, f"UPDATE stored_events SET topic = 'os:system' WHERE {TRANSFER}")
     rule = "every event decodes under its topic"
     assert has(await check(copied, since=place["position"] - 1), rule, place)
-    last_of_its_transaction = place["position"] + 2
+    last_of_its_transaction = place["position"] + 3
     assert not has(await check(copied, since=last_of_its_transaction), rule, place)
 
 

@@ -1,10 +1,15 @@
 """A ledger to which everything has happened that can happen, under ids that tests know."""
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from ledger.batch import Origin
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.decider import Command, Credential
+from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
+from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.reversals import ReverseTransfer
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -17,6 +22,7 @@ from ledger.commands.tokens import (
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
+from ledger.events.accounts import world_account_id
 from ledger.events.tokens import Pair
 from ledger.ids import new_id
 from ledger.runtime import Runtime
@@ -32,6 +38,7 @@ ALICE, BOB, CAROL = an_id(1), an_id(2), an_id(3)
 EUROS, MORE_EUROS, YEN, DINARS, CLOSED = (an_id(number) for number in range(10, 15))
 OPENING, PAYMENT, BACK, YEN_PAYMENT = (an_id(number) for number in range(20, 24))
 OPEN_SESSION, ROTATED_SESSION, ENDED_SESSION, STOLEN_SESSION, OLD_SESSION = (an_id(number) for number in range(30, 35))
+HELD, PENDING, ENTRY = an_id(70), an_id(73), an_id(80)
 PAYMENT_COMMAND = an_id(40)
 REFERENCE = 'rent; "March"\n\\ größer | = 5 € ; date:2001-01-01'
 PAY = TransferMoney(PAYMENT, EUROS, MORE_EUROS, 25_00, REFERENCE)
@@ -82,9 +89,33 @@ def history() -> list[tuple[UUID, Command]]:
         EndSession(ENDED_SESSION),
         LogOut(ROTATED_SESSION, ALICE, a_pair(56).refresh_jti),
         CloseAccount(YEN),  # it is not at zero
+        *transactions(),
         *(TransferMoney(new_id(), EUROS, MORE_EUROS, cents) for cents in range(1, 30)),
     ]
     return [(PAYMENT_COMMAND if command is PAY else new_id(), command) for command in commands]
+
+
+def transactions() -> list[Command]:
+    """Journal entries, reversals and holds with every end, and accounts with every policy."""
+    now = datetime.now(UTC)
+    soon, later = now + timedelta(seconds=1), now + timedelta(seconds=9)
+    holds = [PlaceHold(an_id(70 + n), EUROS, MORE_EUROS, 10 + n, now, soon, 10) for n in range(4)]
+    legs = (Leg(EUROS, -30), Leg(MORE_EUROS, 20), Leg(world_account_id("EUR"), 10))
+    told: dict[str, Any] = {"description": "all of it", "metadata": {"key": "value"}, "effective_at": now}
+    return [
+        *holds,
+        CaptureHold(HELD, EUROS, MORE_EUROS, 4, now),
+        VoidHold(an_id(71), EUROS, now),
+        ExpireHold(an_id(72), EUROS, later),
+        PostJournalEntry(ENTRY, legs, "salaries", **told),
+        PostJournalEntry(new_id(), legs, "salaries"),  # it is taken
+        TransferMoney(new_id(), EUROS, MORE_EUROS, 3, "told", **told),
+        ReverseTransfer(new_id(), ENTRY, tuple(leg.account_id for leg in legs)),
+        ReverseTransfer(new_id(), HELD, (EUROS, MORE_EUROS), description="back"),
+        ReverseTransfer(new_id(), PAYMENT, (EUROS, MORE_EUROS), force=True),
+        UpdateAccount(DINARS, None, None, "KWD", new_id(), 500, "debits"),
+        UpdateAccount(DINARS, None, None, "KWD", new_id(), 400, "none"),
+    ]
 
 
 async def carry_out(runtime: Runtime) -> None:

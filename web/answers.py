@@ -7,7 +7,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ledger.events.transfers import TransferKind
+from ledger.commands.journal import MAX_POSTINGS
+from ledger.events.accounts import Freeze
+from ledger.events.transfers import JournalKind, Status, TransferKind
 from ledger.money import MAX_CENTS
 
 Id = Annotated[UUID, Meta(examples=["01890a5d-ac96-774b-bcce-b302099a8057"])]
@@ -19,6 +21,9 @@ Position = Annotated[int, Meta(ge=1, description="Where in the log", examples=[4
 Token = Annotated[str, Meta(description="RFC 7519", examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl"])]
 Reference = Annotated[str, Meta(min_length=1, max_length=200, examples=["rent, May"])]
 Word = Annotated[str, Meta(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
+
+
+Kind = Annotated[TransferKind | JournalKind | Literal["hold"], Meta(examples=["transfer"])]
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,6 +105,22 @@ class Account(Answer, frozen=True):
     id: Id
     user_id: Id | None
     balance_cents: Cents
+    held_cents: Annotated[int, Meta(ge=0, le=MAX_CENTS, description="What pending holds set aside", examples=[0])]
+    available_cents: Annotated[
+        int,
+        Meta(
+            ge=-MAX_CENTS,
+            le=MAX_CENTS,
+            description="What can be spent: the balance without what is held, and the overdraft limit",
+            examples=[2500],
+        ),
+    ]
+    overdraft_limit_cents: Annotated[
+        int, Meta(ge=0, le=MAX_CENTS, description="How far the balance may fall below zero", examples=[0])
+    ]
+    frozen: Annotated[
+        Freeze, Meta(description="`debits`: no money leaves; `all`: none comes in either", examples=["none"])
+    ]
     currency: Currency
     status: Literal["open", "closed"]
     created_at: Time
@@ -108,17 +129,38 @@ class Account(Answer, frozen=True):
     position: Position | UnsetType = UNSET
 
 
-class Transaction(Answer, frozen=True):
-    """A transfer of money between two accounts."""
+class Posting(Answer, frozen=True):
+    """One leg of a journal entry: what an account got, or what left it, which is negative."""
 
-    id: Id
-    source_account_id: Id
-    destination_account_id: Id
+    account_id: Id
     amount_cents: Cents
     currency: Currency
-    kind: TransferKind
+
+
+class Transaction(Answer, frozen=True):
+    """Money that moved, or is held: between two accounts, or as `postings` between several.
+
+    What a transaction of its kind never has, or this one has not, is left out.
+    """
+
+    id: Id
+    kind: Kind
     reference: Reference | None
+    status: Annotated[Status, Meta(examples=["posted"])]
     created_at: Time
+    source_account_id: Id | UnsetType = UNSET
+    destination_account_id: Id | UnsetType = UNSET
+    amount_cents: Cents | UnsetType = UNSET
+    currency: Currency | UnsetType = UNSET
+    postings: Annotated[list[Posting], Meta(max_length=MAX_POSTINGS)] | UnsetType = UNSET
+    description: Annotated[str, Meta(min_length=1, max_length=500)] | UnsetType = UNSET
+    metadata: dict[str, str] | UnsetType = UNSET
+    effective_at: Time | UnsetType = UNSET
+    expires_at: Time | UnsetType = UNSET
+    settled_at: Annotated[Time, Meta(description="When the hold ended")] | UnsetType = UNSET
+    captured_cents: Annotated[int, Meta(ge=1, le=MAX_CENTS, description="What of the hold moved")] | UnsetType = UNSET
+    reverses: Annotated[Id, Meta(description="What this one moved back")] | UnsetType = UNSET
+    reversed_by: Annotated[Id, Meta(description="What moved this one back")] | UnsetType = UNSET
 
 
 class Entry(Answer, frozen=True):
@@ -128,10 +170,10 @@ class Entry(Answer, frozen=True):
     version: Version
     position: Position
     transaction_id: Id
-    other_account_id: Id
+    other_account_id: Annotated[Id | None, Meta(description="None if there are several")]
     amount_cents: Cents
     balance_cents: Cents
-    kind: TransferKind
+    kind: Kind
     reference: Reference | None
     created_at: Time
 

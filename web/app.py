@@ -14,6 +14,7 @@ from ledger.background import running
 from ledger.coalesce import Coalesced
 from ledger.committer import Committer
 from ledger.errors import Refused
+from ledger.expiry import Expirer
 from ledger.readiness import Standing, standing
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
@@ -72,7 +73,8 @@ def _runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[web.Appli
         async with open_runtime(settings, watch=figures.batches.written, committing=_committing(tracer)) as runtime:
             app[RUNTIME] = runtime
             app[STANDING] = Coalesced(lambda _: _standing(runtime))
-            async with running(figures.keep_sampling(runtime)):
+            expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
+            async with running(figures.keep_sampling(runtime)), running(expiring):
                 yield
 
     return opened

@@ -2,18 +2,23 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from ledger.batch import Outcome
+from ledger.times import rfc3339
 from web.context import RUNTIME
 from web.reply import Reply
 
 _REPLAYED = {"Idempotent-Replayed": "true"}
+
+
+async def read_json_if_any(request: web.Request) -> bytes:
+    """The body's bytes, where a request may have none."""
+    return await read_json(request) if request.can_read_body else b""
 
 
 async def read_json(request: web.Request) -> bytes:
@@ -49,19 +54,13 @@ def done(outcome: Outcome) -> Reply:
     return Reply(headers=_REPLAYED if outcome.replayed else None)
 
 
-def outcome_of(outcome: Outcome, *timed: str, status: int) -> Reply:
-    """The answer of a command that made something; `timed` are the members that hold when. A replay says so."""
-    body = {**outcome.result, **dict.fromkeys(timed, rfc3339(outcome.recorded_at))}
-    return _response(body, status, _REPLAYED if outcome.replayed else None)
+def outcome_of(outcome: Outcome, *timed: str, status: int, **known: str) -> Reply:
+    """The answer of a command that made something; `timed` are the members that hold when. A replay says so.
 
-
-@lru_cache(maxsize=256)
-def rfc3339(moment: datetime) -> str:
-    """A time in UTC, with `Z` and always six digits of the second (RFC 3339, section 5.6).
-
-    All that one transaction recorded has one time, so most calls ask for what the last one did.
+    `known` are members that the command had no need of.
     """
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    body = {**outcome.result, **known, **dict.fromkeys(timed, rfc3339(outcome.recorded_at))}
+    return _response(body, status, _REPLAYED if outcome.replayed else None)
 
 
 def rendered(body: Mapping[str, Any]) -> dict[str, Any]:

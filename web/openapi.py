@@ -41,13 +41,15 @@ _EXAMPLES: dict[Any, Any] = {
     "pointer": "/amount_cents",
     "message": "must be given",
     "checks": {"postgresql": "unreachable"},
+    "status": "voided",
+    "reason": "a reversal is final",
 }
 _NOON = "2026-05-01T12:00:00.000000Z"
 _HASH = "A" * 43 + "="
 _PLAIN = {"uuid": str(_EXAMPLE_ID), "date-time": _NOON, "base64": _HASH, "boolean": True, "integer": 1, "string": "…"}
 
 DESCRIPTION = """\
-A double-entry ledger over HTTP. Money moves between accounts by transfers; all balances together are always zero.
+A double-entry ledger over HTTP. Money moves between accounts; all balances together are always zero.
 
 - `/v2` is the same API as `/v1`; any other version is 400 `api_version_error`.
 - Amounts are integers in minor units, within ±(2^53 - 1). Times are RFC 3339, in UTC, with microseconds.
@@ -193,7 +195,7 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
     if operation.takes is not None:
         schema = {"$ref": _REF.format(f"{operation.takes.__name__}Request")}
         described["requestBody"] = {
-            "required": True,
+            "required": not operation.body_is_optional,
             "content": {"application/json": {"schema": schema, "example": schemas.example(schema)}},
         }
     return described

@@ -40,6 +40,7 @@ class Operation(NamedTuple):
     gives: Any = None
     status: int = 200
     takes: type[schemas.Body] | None = None
+    body_is_optional: bool = False
     parameters: tuple[Parameter, ...] = ()
     refuses: tuple[Refusing, ...] = ()
     media: tuple[str, ...] = ("application/json",)
@@ -72,8 +73,12 @@ _TRANSFER = (
     errors.destination_account_not_found,
     errors.accounts_are_same,
     errors.account_closed,
+    errors.account_frozen,
     errors.currency_mismatch,
+    errors.reference_already_exists,
 )
+_HOLD = (errors.transaction_not_found, errors.hold_not_pending)
+_HELD_ACCOUNTS = (errors.account_closed, errors.account_frozen)
 
 OPERATIONS: dict[Handler, Operation] = {
     service.root: Operation("Greet whoever has a token", answers.Greeting),
@@ -152,16 +157,16 @@ OPERATIONS: dict[Handler, Operation] = {
         "An account, now or as it was", answers.Account, parameters=(*MOMENT, AT_VERSION), refuses=_UNKNOWN_ACCOUNT
     ),
     accounts.update_account: Operation(
-        "Change an account's owner, or its balance by a transfer from or to the ledger's own account",
+        "Change an account's owner, its policy, or its balance by a transfer from or to the ledger's own account",
         answers.Account,
         takes=schemas.Account,
         refuses=(
             *(errors.account_not_found, errors.user_not_found, errors.id_mismatch, errors.currency_mismatch),
-            *(errors.account_closed, errors.insufficient_funds),
+            *(errors.account_closed, errors.account_frozen, errors.insufficient_funds),
         ),
     ),
     accounts.close_account: Operation(
-        "Close an account that is at zero",
+        "Close an account that is at zero and holds nothing",
         refuses=(errors.account_not_found, errors.account_not_empty, errors.account_closed),
     ),
     proofs.prove_account: Operation(
@@ -208,8 +213,39 @@ OPERATIONS: dict[Handler, Operation] = {
     transactions.transfer: Operation(
         "Move money from one account to another", answers.Transaction, takes=schemas.Transfer, refuses=_TRANSFER
     ),
-    transactions.get_transaction: Operation("A transfer", answers.Transaction, refuses=(errors.transaction_not_found,)),
+    transactions.post_entry: Operation(
+        "Move money between several accounts at once",
+        answers.Transaction,
+        takes=schemas.JournalEntry,
+        refuses=tuple(refusal for refusal in _TRANSFER if refusal != errors.currency_mismatch),
+    ),
+    transactions.place_hold: Operation(
+        "Set money of an account aside for another", answers.Transaction, takes=schemas.Hold, refuses=_TRANSFER
+    ),
+    transactions.capture_hold: Operation(
+        "Move what is held, or part of it; the rest is not held any more",
+        answers.Transaction,
+        takes=schemas.Capture,
+        body_is_optional=True,
+        refuses=(*_HOLD, *_HELD_ACCOUNTS),
+    ),
+    transactions.void_hold: Operation(
+        "Give up what is held", answers.Transaction, takes=schemas.Nothing, body_is_optional=True, refuses=_HOLD
+    ),
+    transactions.reverse: Operation(
+        "Move back all that a transaction moved, once",
+        answers.Transaction,
+        takes=schemas.Reversal,
+        body_is_optional=True,
+        refuses=(
+            *(errors.transaction_not_found, errors.transaction_already_exists, errors.insufficient_funds),
+            *(errors.transaction_already_reversed, errors.transaction_not_reversible, *_HELD_ACCOUNTS),
+        ),
+    ),
+    transactions.get_transaction: Operation(
+        "A transaction", answers.Transaction, refuses=(errors.transaction_not_found,)
+    ),
     proofs.prove_transaction: Operation(
-        "The receipt of a transfer", Receipt, refuses=(errors.transaction_not_found, *_SEALS)
+        "The receipt of a transaction", Receipt, refuses=(errors.transaction_not_found, *_SEALS)
     ),
 }

@@ -8,10 +8,11 @@ from uuid import UUID
 from aiohttp import web
 
 from ledger import errors
-from ledger.audit.timetravel import AccountMoment, AtPosition, AtTime, AtVersion, Moment, parse_time
+from ledger.audit.timetravel import AccountMoment, AtPosition, AtTime, AtVersion, Moment
 from ledger.errors import Refused
 from ledger.ids import parse_id
 from ledger.stored import LAST
+from ledger.times import parse_time
 
 
 def number_in(request: web.Request, name: str, *, minimum: int = 0, maximum: int = LAST) -> int | None:

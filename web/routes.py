@@ -52,7 +52,12 @@ ROUTES = (
     Route("GET", "/accounts/{id}/events", history.list_account_events, READER),
     Route("GET", "/events", history.list_events, AUDITOR),
     Route("GET", "/ledger/trial-balance", history.trial_balance, AUDITOR),
+    Route("POST", "/transactions", transactions.post_entry, PAYER),
     Route("POST", "/transactions/transfer", transactions.transfer, PAYER),
+    Route("POST", "/transactions/hold", transactions.place_hold, PAYER),
+    Route("POST", "/transactions/{id}/capture", transactions.capture_hold, ADMIN),
+    Route("POST", "/transactions/{id}/void", transactions.void_hold, ADMIN),
+    Route("POST", "/transactions/{id}/reverse", transactions.reverse, ADMIN),
     Route("GET", "/transactions/{id}", transactions.get_transaction, READER),
     Route("GET", "/transactions/{id}/proof", proofs.prove_transaction, READER),
 )

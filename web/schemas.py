@@ -5,6 +5,7 @@ knows. Read-only members are accepted and ignored, so that a body that was read 
 """
 
 import unicodedata
+from datetime import datetime
 from typing import Annotated, Any, Self, TypeVar
 from uuid import UUID
 
@@ -23,12 +24,16 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from ledger import errors
+from ledger.commands.journal import MAX_POSTINGS
 from ledger.credentials import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from ledger.derived import is_derived
 from ledger.errors import Refusal, Refused
+from ledger.events.accounts import Freeze
 from ledger.events.users import ROLES, Role
 from ledger.ids import parse_id
 from ledger.money import CURRENCIES, MAX_CENTS
+from ledger.settings import MAX_HOLD_SECONDS
+from ledger.times import parse_time
 from web.errors import MALFORMED
 
 
@@ -67,8 +72,21 @@ def _currency(code: str) -> str:
     return code
 
 
+def _not_zero(cents: int) -> int:
+    if cents == 0:
+        raise ValueError("must not be 0")
+    return cents
+
+
+def _time(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("must be a time, as text")  # noqa: TRY004 - pydantic takes no TypeError
+    return parse_time(value)
+
+
 _CONTROLS = r"\x00-\x1f\x7f-\x9f"
 _PRINTABLE = rf"^[^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?$"
+_BLANK_OR_PRINTABLE = rf"^([^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?)?$"
 _ROLE = f" *({'|'.join(ROLES)}) *"
 _DISTINCT = "".join(f"(?!.*{role}.*{role})" for role in ROLES)
 
@@ -86,6 +104,10 @@ ChosenId = Annotated[
 ]
 Cents = Annotated[int, Field(ge=0, le=MAX_CENTS)]
 PositiveCents = Annotated[int, Field(ge=1, le=MAX_CENTS)]
+Balance = Annotated[int, Field(ge=-MAX_CENTS, le=MAX_CENTS)]
+SignedCents = Annotated[
+    int, Field(ge=-MAX_CENTS, le=MAX_CENTS, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero)
+]
 Currency = Annotated[str, AfterValidator(_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
 Username = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable), _shown(_PRINTABLE)]
 Email = Annotated[
@@ -96,6 +118,14 @@ Email = Annotated[
 ]
 Roles = Annotated[str, Field(max_length=64), AfterValidator(_roles), _shown(f"^{_DISTINCT}{_ROLE}(,{_ROLE})*$")]
 Reference = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable), _shown(_PRINTABLE)]
+Description = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_printable), _shown(_PRINTABLE)]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(_printable), _shown(_BLANK_OR_PRINTABLE)]
+Metadata = Annotated[
+    dict[MetadataKey, MetadataValue],
+    Field(max_length=50, json_schema_extra={"propertyNames": {"maxLength": 64, "pattern": _PRINTABLE}}),
+]
+Time = Annotated[datetime, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 ReadOnly = Annotated[Any, Field(default=None, exclude=True, repr=False, description="Accepted, and ignored")]
 
 
@@ -111,11 +141,14 @@ def _described(*examples: dict[str, Any], **rules: Any) -> ConfigDict:
 
 
 def _given(*members: str) -> dict[str, Any]:
-    return {"required": list(members), "properties": {member: {"type": "string"} for member in members}}
+    return {"required": list(members), "properties": {member: {"type": ["string", "integer"]} for member in members}}
 
 
 _ALICE = {"username": "alice", "email": "alice@example.com", "active": True, "roles": "customer"}
+_NOON = "2026-05-01T12:00:00Z"
 _FROM, _TO = "01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-b1c2-7d3e-8f40-5a6b7c8d9e0f"
+
+_BETWEEN = {"source_account_id": _FROM, "destination_account_id": _TO, "amount_cents": 2_500}
 
 
 class Login(Body):
@@ -191,6 +224,10 @@ class NewAccount(Body):
     user_id: Id
     balance_cents: Cents | None = None
     currency: Currency | None = None
+    overdraft_limit_cents: Cents | None = None
+    frozen: Freeze | None = None
+    held_cents: ReadOnly
+    available_cents: ReadOnly
     status: ReadOnly
     created_at: ReadOnly
     updated_at: ReadOnly
@@ -203,8 +240,12 @@ class Account(Body):
 
     id: Id | None = None
     user_id: Id | None = None
-    balance_cents: Cents | None = None
+    balance_cents: Balance | None = None
     currency: Currency | None = None
+    overdraft_limit_cents: Cents | None = None
+    frozen: Freeze | None = None
+    held_cents: ReadOnly
+    available_cents: ReadOnly
     status: ReadOnly
     created_at: ReadOnly
     updated_at: ReadOnly
@@ -218,21 +259,106 @@ class UserTokens(Body):
     user_id: Id
 
 
-class Transfer(Body):
-    """`POST /transactions/transfer`."""
-
-    model_config = _described(
-        {"source_account_id": _FROM, "destination_account_id": _TO, "amount_cents": 2_500, "reference": "rent, May"}
-    )
+class Transaction(Body):
+    """What everything that moves money has in common. Who asks may say what it is for; it has no effect."""
 
     id: ChosenId | None = None
+    reference: Reference | None = None
+    description: Description | None = None
+    metadata: Metadata | None = None
+    effective_at: Time | None = None
+    currency: ReadOnly
+    kind: ReadOnly
+    status: ReadOnly
+    captured_cents: ReadOnly
+    settled_at: ReadOnly
+    reverses: ReadOnly
+    reversed_by: ReadOnly
+    created_at: ReadOnly
+
+
+class Transfer(Transaction):
+    """`POST /transactions/transfer`."""
+
+    model_config = _described({**_BETWEEN, "reference": "rent, May"})
+
     source_account_id: Id
     destination_account_id: Id
     amount_cents: PositiveCents
-    reference: Reference | None = None
+    expires_at: ReadOnly
+
+
+class Hold(Transaction):
+    """`POST /transactions/hold`. It ends by itself at `expires_at`, or after `expires_in_seconds`."""
+
+    model_config = _described(
+        {**_BETWEEN, "expires_in_seconds": 86_400}, **{"not": _given("expires_at", "expires_in_seconds")}
+    )
+
+    source_account_id: Id
+    destination_account_id: Id
+    amount_cents: PositiveCents
+    expires_at: Time | None = None
+    expires_in_seconds: Annotated[int, Field(ge=1, le=MAX_HOLD_SECONDS)] | None = None
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if self.expires_at is not None and self.expires_in_seconds is not None:
+            raise ValueError("expires_in_seconds: says the same as expires_at; give one of them")
+        return self
+
+
+class Posting(Body):
+    """One leg of a journal entry: what an account gets, or what leaves it, which is negative."""
+
+    account_id: Id
+    amount_cents: SignedCents
     currency: ReadOnly
-    kind: ReadOnly
-    created_at: ReadOnly
+
+
+class JournalEntry(Transaction):
+    """`POST /transactions`. The postings sum to zero in each currency, and each is of another account."""
+
+    model_config = _described(
+        {
+            "postings": [{"account_id": _FROM, "amount_cents": -2_500}, {"account_id": _TO, "amount_cents": 2_500}],
+            "reference": "salaries, May",
+            "metadata": {"cost-centre": "42"},
+            "effective_at": _NOON,
+        }
+    )
+
+    postings: Annotated[list[Posting], Field(min_length=2, max_length=MAX_POSTINGS)]
+
+    @model_validator(mode="after")
+    def _each_account_once(self) -> Self:
+        if len({posting.account_id for posting in self.postings}) < len(self.postings):
+            raise ValueError("postings: must each be of another account")
+        return self
+
+
+class Capture(Body):
+    """`POST /transactions/{id}/capture`. Without an amount, all that is held."""
+
+    model_config = _described({"amount_cents": 2_000})
+
+    amount_cents: PositiveCents | None = None
+
+
+class Reversal(Body):
+    """`POST /transactions/{id}/reverse`. With `force`, also where the money is not there any more."""
+
+    model_config = _described({"description": "sent to the wrong account"})
+
+    id: ChosenId | None = None
+    force: bool = False
+    description: Description | None = None
+
+
+class Nothing(Body):
+    """`POST /transactions/{id}/void`: an empty object, or nothing at all."""
+
+    model_config = _described({})
 
 
 BodyT = TypeVar("BodyT", bound=Body)

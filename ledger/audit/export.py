@@ -1,4 +1,6 @@
-"""Transfers for other programs: each once, with both sides, in the order of the log, and exact to the minor unit.
+"""Money that moved, for other programs: each transaction once, in the order of the log, exact to the minor unit.
+
+A hold is none before it is captured; then it is one of that time and amount.
 
 Rows come from one snapshot by a cursor on the server and are written a page at a time, so memory does not grow with
 them. A text format is a pure function from a transfer to its text (`ledger.audit.export_text`).
@@ -55,13 +57,19 @@ class Sink(Protocol):
 
 Writer = Callable[[BinaryIO], AbstractContextManager[Sink]]
 
-_CHOSEN = """FROM transfers
-    WHERE ($1::uuid IS NULL OR $1 IN (source_account_id, destination_account_id))
+_CHOSEN = """FROM (SELECT id, coalesce(settled_position, position) AS position, kind, reference, currency, postings,
+                     coalesce(settled_at, recorded_at) AS recorded_at, source_account_id, destination_account_id,
+                     coalesce(captured_cents, amount_cents) AS amount_cents
+              FROM transfers WHERE coalesce(status, 'captured') = 'captured') AS moved
+    WHERE ($1::uuid IS NULL OR $1 IN (source_account_id, destination_account_id)
+           OR postings @> jsonb_build_array(jsonb_build_object('account_id', $1)))
       AND ($2::timestamptz IS NULL OR recorded_at >= $2) AND ($3::timestamptz IS NULL OR recorded_at < $3)"""
 _TRANSFERS = f"""SELECT id, position, recorded_at, kind, reference, currency, amount_cents, source_account_id,
-                        destination_account_id {_CHOSEN} ORDER BY position"""
+                        destination_account_id, postings {_CHOSEN} ORDER BY position"""
 _ACCOUNTS = f"""SELECT id, user_id, currency, created_at FROM accounts
-                WHERE id IN (SELECT source_account_id {_CHOSEN} UNION ALL SELECT destination_account_id {_CHOSEN})
+                WHERE id IN (SELECT source_account_id {_CHOSEN} UNION ALL SELECT destination_account_id {_CHOSEN}
+                             UNION ALL SELECT (posting ->> 'account_id')::uuid
+                             FROM (SELECT postings {_CHOSEN}) AS told, jsonb_array_elements(postings) AS posting)
                 ORDER BY position"""
 
 

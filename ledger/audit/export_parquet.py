@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, BinaryIO, Self
+from uuid import UUID
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -22,6 +23,7 @@ _TYPES: dict[str, Any] = {
     "amount_cents": pa.int64(),
     "source_account_id": pa.string(),
     "destination_account_id": pa.string(),
+    "postings": pa.string(),
 }
 _SCHEMA = pa.schema(list(_TYPES.items()))
 
@@ -50,7 +52,11 @@ def _row(transfer: Transfer) -> dict[str, object]:
     return {
         **transfer._asdict(),
         "id": str(transfer.id),
-        "source_account_id": str(transfer.source_account_id),
-        "destination_account_id": str(transfer.destination_account_id),
-        "amount": Decimal(amount(transfer)),
+        "source_account_id": _text(transfer.source_account_id),
+        "destination_account_id": _text(transfer.destination_account_id),
+        "amount": None if (units := amount(transfer)) is None else Decimal(units),
     }
+
+
+def _text(account_id: UUID | None) -> str | None:
+    return None if account_id is None else str(account_id)

@@ -16,6 +16,7 @@ import msgspec
 
 from ledger.events.accounts import world_account_id
 from ledger.money import decimal_text
+from ledger.times import rfc3339
 
 
 class Account(NamedTuple):
@@ -27,18 +28,27 @@ class Account(NamedTuple):
     created_at: datetime
 
 
+class Leg(NamedTuple):
+    """What an account got, or what left it, which is negative."""
+
+    account_id: UUID
+    cents: int
+    currency: str
+
+
 class Transfer(NamedTuple):
-    """A transfer, with both of its sides: money left the source for the destination."""
+    """Money that moved: it left the source for the destination, or moved as `postings` (JSON) between several."""
 
     id: UUID
     position: int
     recorded_at: datetime
     kind: str
     reference: str | None
-    currency: str
-    amount_cents: int
-    source_account_id: UUID
-    destination_account_id: UUID
+    currency: str | None
+    amount_cents: int | None
+    source_account_id: UUID | None
+    destination_account_id: UUID | None
+    postings: str | None = None
 
 
 class TextFormat(NamedTuple):
@@ -60,12 +70,34 @@ _MEMBERS = (
     "amount_cents",
     "source_account_id",
     "destination_account_id",
+    "postings",
 )
 
 
-def amount(transfer: Transfer) -> str:
-    """How much, in units of the currency."""
+class _Posting(msgspec.Struct):
+    account_id: UUID
+    amount_cents: int
+    currency: str
+
+
+_postings = msgspec.json.Decoder(list[_Posting])
+
+
+def amount(transfer: Transfer) -> str | None:
+    """How much moved between two accounts, in units of the currency."""
+    if transfer.amount_cents is None or transfer.currency is None:
+        return None
     return decimal_text(transfer.amount_cents, transfer.currency)
+
+
+def legs(transfer: Transfer) -> list[Leg]:
+    """All that moved, whichever way it was told."""
+    if transfer.postings is not None:
+        return [Leg(leg.account_id, leg.amount_cents, leg.currency) for leg in _postings.decode(transfer.postings)]
+    source, destination, cents = transfer.source_account_id, transfer.destination_account_id, transfer.amount_cents
+    if source is None or destination is None or cents is None or transfer.currency is None:
+        raise ValueError(f"neither a transfer nor a journal entry: {transfer.id}")
+    return [Leg(source, -cents, transfer.currency), Leg(destination, cents, transfer.currency)]
 
 
 def _nothing(account: Account) -> str:  # noqa: ARG001 - the shape that formats share
@@ -73,12 +105,13 @@ def _nothing(account: Account) -> str:  # noqa: ARG001 - the shape that formats 
 
 
 def _members(transfer: Transfer) -> dict[str, object]:
-    known = {**transfer._asdict(), "amount": amount(transfer), "recorded_at": _time(transfer.recorded_at)}
+    known = {**transfer._asdict(), "amount": amount(transfer), "recorded_at": rfc3339(transfer.recorded_at)}
     return {name: known[name] for name in _MEMBERS}
 
 
 def _json_line(transfer: Transfer) -> str:
-    return msgspec.json.encode(_members(transfer)).decode() + "\n"
+    postings = None if transfer.postings is None else msgspec.Raw(transfer.postings.encode())
+    return msgspec.json.encode({**_members(transfer), "postings": postings}).decode() + "\n"
 
 
 def _csv_line(transfer: Transfer) -> str:
@@ -95,16 +128,16 @@ def _csv(values: object) -> str:
 def _hledger(transfer: Transfer) -> str:
     """A transaction of hledger's journal format. Its description has no quoting: what would end it becomes a blank."""
     description = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029;|]+", " ", transfer.reference or "").strip()
-    source, destination = (
-        _hledger_account(account_id, transfer.currency)
-        for account_id in (transfer.source_account_id, transfer.destination_account_id)
-    )
+    sides = "".join(f"    {_hledger_account(leg.account_id, leg.currency)}  {_units(leg)}\n" for leg in legs(transfer))
     return (
         f"\n{_day(transfer.recorded_at)} * ({transfer.position}) {description or transfer.kind}\n"
-        f"    ; id: {transfer.id}, kind: {transfer.kind}, recorded-at: {_time(transfer.recorded_at)}\n"
-        f"    {source}  -{amount(transfer)} {transfer.currency}\n"
-        f"    {destination}  {amount(transfer)} {transfer.currency}\n"
+        f"    ; id: {transfer.id}, kind: {transfer.kind}, recorded-at: {rfc3339(transfer.recorded_at)}\n"
+        f"{sides}"
     )
+
+
+def _units(leg: Leg) -> str:
+    return f"{decimal_text(leg.cents, leg.currency)} {leg.currency}"
 
 
 def _hledger_account(account_id: UUID, currency: str) -> str:
@@ -114,18 +147,14 @@ def _hledger_account(account_id: UUID, currency: str) -> str:
 
 def _beancount(transfer: Transfer) -> str:
     """A transaction of beancount's format."""
-    source, destination = (
-        _beancount_account(account_id, transfer.currency)
-        for account_id in (transfer.source_account_id, transfer.destination_account_id)
-    )
+    sides = "".join(f"  {_beancount_account(leg.account_id, leg.currency)}  {_units(leg)}\n" for leg in legs(transfer))
     return (
         f"\n{_day(transfer.recorded_at)} * {_quoted(transfer.reference or transfer.kind)}\n"
         f'  id: "{transfer.id}"\n'
         f"  position: {transfer.position}\n"
         f'  kind: "{transfer.kind}"\n'
-        f'  recorded-at: "{_time(transfer.recorded_at)}"\n'
-        f"  {source}  -{amount(transfer)} {transfer.currency}\n"
-        f"  {destination}  {amount(transfer)} {transfer.currency}\n"
+        f'  recorded-at: "{rfc3339(transfer.recorded_at)}"\n'
+        f"{sides}"
     )
 
 
@@ -147,10 +176,6 @@ def _quoted(text: str) -> str:
 
 def _day(moment: datetime) -> str:
     return moment.astimezone(UTC).date().isoformat()
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 JSONL = TextFormat("", _nothing, _json_line)

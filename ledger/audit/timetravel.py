@@ -4,22 +4,20 @@ A moment is a position of the log, or is turned into one; what was so then is wh
 behind. A balance is one row of `entries`, found by index, however long the account's history is.
 """
 
-import contextlib
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeAlias, assert_never
+from datetime import datetime
+from typing import Any, NamedTuple, TypeAlias, assert_never, cast
 from uuid import UUID
 
 from asyncpg import Record
 
 from ledger import stored
 from ledger.database import Reader
+from ledger.events import Recorded
+from ledger.events.accounts import Account, AccountEvent, evolve
 from ledger.projections import entries
 from ledger.projections.entries import Balance
 from ledger.stored import Landmarks
-
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class AtTime(NamedTuple):
@@ -42,14 +40,6 @@ class AtVersion(NamedTuple):
 
 Moment: TypeAlias = AtTime | AtPosition  # of the whole ledger
 AccountMoment: TypeAlias = Moment | AtVersion
-
-
-def parse_time(text: str) -> datetime:
-    """The time of this text (RFC 3339, section 5.6), in UTC. Raises `ValueError`."""
-    if _RFC3339.fullmatch(text):
-        with contextlib.suppress(ValueError, OverflowError):  # no such day; no year from 1 to 9999
-            return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    raise ValueError("must be a time with its zone, such as 2026-05-01T12:00:00Z")
 
 
 async def position_of(reader: Reader, moment: Moment | None) -> int:
@@ -125,15 +115,20 @@ async def _as_of(reader: Reader, rows: Sequence[Record], position: int) -> list[
     account_ids = [row["id"] for row in rows]
     landmarks = await stored.read_landmarks(reader, account_ids, position)
     balances = await entries.balances_at(reader, account_ids, position)
-    return [_account(row, landmarks[row["id"]], balances.get(row["id"])) for row in rows]
+    funds = await stored.read_funds(reader, account_ids, position)
+    return [_account(row, landmarks[row["id"]], balances.get(row["id"]), funds.get(row["id"], [])) for row in rows]
 
 
-def _account(row: Record, landmarks: Landmarks, balance: Balance | None) -> dict[str, Any]:
-    last = balance if balance is not None and balance.version > landmarks.version else landmarks
+def _account(row: Record, landmarks: Landmarks, balance: Balance | None, funds: Sequence[Recorded]) -> dict[str, Any]:
+    account = Account(landmarks.owner_id, row["currency"], balance.balance_cents if balance else 0)
+    for event in funds:
+        account = evolve(account, cast("AccountEvent", event.event))
+    known: list[Landmarks | Balance | Recorded] = [landmarks, *funds, *([balance] if balance else [])]
+    last = max(known, key=lambda one: one.version)
     return {
         "id": row["id"],
         "user_id": landmarks.owner_id,
-        "balance_cents": balance.balance_cents if balance else 0,
+        **account.funds(),
         "currency": row["currency"],
         "status": "closed" if landmarks.closed else "open",
         "created_at": row["created_at"],

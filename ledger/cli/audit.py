@@ -28,6 +28,7 @@ from ledger.errors import DatabaseError
 from ledger.ids import parse_id
 from ledger.projections import accounts
 from ledger.stored import EVENT_TOPICS, LAST, Chosen
+from ledger.times import parse_time, rfc3339
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -134,8 +135,8 @@ _LINE = ("version", "created_at", "amount_cents", "balance_cents", "other_accoun
 _EVENT = ("position", "recorded_at", "stream_id", "version", "topic", "state")
 _ACCOUNT = ("id", "user_id", "balance_cents", "currency", "status", "version", "updated_at")
 _CURRENCY = ("currency", "accounts", "debit_cents", "credit_cents", "sum_cents")
-_STEP = ("version", "position", "recorded_at", "topic", "balance_cents", "user_id", "status")
-_WIDTHS = {"version": 9, "position": 12, "recorded_at": 27, "topic": 19, "balance_cents": 17, "user_id": 36}
+_STEP = ("version", "position", "recorded_at", "topic", "balance_cents", "held_cents", "user_id", "status")
+_WIDTHS = {"version": 9, "position": 12, "recorded_at": 27, "topic": 21, "balance_cents": 17, "user_id": 36}
 
 
 async def _events(connection: "Connection[Any]", chosen: Chosen, after: int, limit: int) -> list[dict[str, Any]]:
@@ -154,7 +155,7 @@ def _step(step: Step) -> Row:
         "position": step.event.position,
         "recorded_at": step.event.recorded_at,
         "topic": step.event.topic,
-        "balance_cents": step.state.balance_cents,
+        **step.state.funds(),
         "user_id": step.state.owner_id,
         "status": "closed" if step.state.closed else "open",
     }
@@ -202,7 +203,7 @@ def _moment(at: str | None, position: int | None) -> Moment | None:
         fail("give one of --at and --at-position", 2)
     try:
         if at is not None:
-            return AtTime(timetravel.parse_time(at))
+            return AtTime(parse_time(at))
     except ValueError as error:
         fail(f"--at: {error}", 2)
     return None if position is None else AtPosition(position)
@@ -240,15 +241,11 @@ def _text(value: object) -> str:
         case dict():
             return msgspec.json.encode(value).decode()
         case datetime():
-            return _time(value)
+            return rfc3339(value)
         case _:
             return str(value)
 
 
 def _json(row: Row) -> str:
-    shown = {name: _time(value) if isinstance(value, datetime) else value for name, value in row.items()}
+    shown = {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}
     return msgspec.json.encode(shown).decode() + "\n"
-
-
-def _time(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

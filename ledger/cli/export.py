@@ -15,13 +15,13 @@ import typer
 
 from ledger.audit import export as exporting
 from ledger.audit.export import ExportError, Format, Selection
-from ledger.audit.timetravel import parse_time
 from ledger.cli.audit import audit
 from ledger.cli.running import console, fail, run
 from ledger.database import connect
 from ledger.errors import DatabaseError
 from ledger.ids import parse_id
 from ledger.settings import Settings
+from ledger.times import parse_time
 
 
 @audit.command()

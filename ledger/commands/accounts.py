@@ -8,13 +8,19 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.decider import Decision, States, StreamEvent, state_of
-from ledger.commands.transfers import move
+from ledger.commands.transfers import against_credit, against_debit, move
 from ledger.errors import Refused
 from ledger.events.accounts import (
     Account,
     AccountClosed,
+    AccountEvent,
+    AccountFrozen,
     AccountOpened,
     AccountOwnerChanged,
+    AccountUnfrozen,
+    Freeze,
+    OverdraftLimitChanged,
+    evolve,
     world_account_id,
 )
 from ledger.events.transfers import MoneyTransferred, TransferKind
@@ -22,7 +28,10 @@ from ledger.events.users import AccountAssigned, User
 
 
 class OpenAccount(msgspec.Struct, frozen=True):
-    """Open an account; an opening balance (0 to `MAX_CENTS`) is the transfer `transfer_id` from `world`."""
+    """Open an account; an opening balance (0 to `MAX_CENTS`) is the transfer `transfer_id` from `world`.
+
+    It may fall below zero by `overdraft_limit_cents`, and be `frozen` once the opening balance is there.
+    """
 
     name: ClassVar[str] = "OpenAccount"
 
@@ -31,6 +40,8 @@ class OpenAccount(msgspec.Struct, frozen=True):
     currency: str
     balance_cents: int
     transfer_id: UUID
+    overdraft_limit_cents: int = 0
+    frozen: Freeze = "none"
 
     def streams(self) -> Iterable[UUID]:
         """The account, which must be new, its owner, and what an opening balance takes."""
@@ -54,22 +65,23 @@ class OpenAccount(msgspec.Struct, frozen=True):
         ]
         if self.balance_cents:
             events += adjust(states, self.account_id, account, self.balance_cents, self.transfer_id, "opening")
-        return Decision(
-            events,
-            {
-                "id": str(self.account_id),
-                "user_id": str(self.owner_id),
-                "balance_cents": self.balance_cents,
-                "currency": self.currency,
-                "status": "open",
-            },
-        )
+        allowed, account = policy(account, self.overdraft_limit_cents, self.frozen)
+        events += [(self.account_id, event) for event in allowed]
+        result = {
+            "id": str(self.account_id),
+            "user_id": str(self.owner_id),
+            **msgspec.structs.replace(account, balance_cents=self.balance_cents).funds(),
+            "currency": self.currency,
+            "status": "open",
+        }
+        return Decision(events, result)
 
 
 class UpdateAccount(msgspec.Struct, frozen=True):
-    """Give the account another owner, another balance (by the transfer `transfer_id` against `world`), or both.
+    """Give the account another owner, another policy, another balance (by the transfer `transfer_id` against `world`).
 
-    None leaves as it is. `currency` is the account's own, which the caller knows or looks up: it tells which `world`.
+    The policy comes first: it says which balance there can be. None leaves as it is. `currency` is the account's own,
+    which the caller knows or looks up: it tells which `world`.
     """
 
     name: ClassVar[str] = "UpdateAccount"
@@ -79,6 +91,8 @@ class UpdateAccount(msgspec.Struct, frozen=True):
     balance_cents: int | None
     currency: str
     transfer_id: UUID
+    overdraft_limit_cents: int | None = None
+    frozen: Freeze | None = None
 
     def streams(self) -> Iterable[UUID]:
         """The account, its next owner, and what an adjustment takes."""
@@ -93,7 +107,7 @@ class UpdateAccount(msgspec.Struct, frozen=True):
         return (self.transfer_id,)
 
     def decide(self, states: States) -> Decision:
-        """A change of owner and an adjusting transfer, each only where something changes."""
+        """A change of owner, of policy, and an adjusting transfer, each only where something changes."""
         account = open_account(states, self.account_id)
         if account.currency != self.currency:
             raise Refused(errors.currency_mismatch())
@@ -104,14 +118,18 @@ class UpdateAccount(msgspec.Struct, frozen=True):
                 (self.account_id, AccountOwnerChanged(self.owner_id)),
                 (self.owner_id, AccountAssigned(self.account_id)),
             ]
+        allowed, account = policy(account, self.overdraft_limit_cents, self.frozen)
+        events += [(self.account_id, event) for event in allowed]
         if self.balance_cents is not None and self.balance_cents != account.balance_cents:
             difference = self.balance_cents - account.balance_cents
+            if difference < 0 and self.balance_cents < -account.overdraft_limit_cents:
+                raise Refused(errors.invalid("/balance_cents", "must not be below the overdraft limit"))
             events += adjust(states, self.account_id, account, difference, self.transfer_id, "adjustment")
         return Decision(events, {"id": str(self.account_id)})
 
 
 class CloseAccount(msgspec.Struct, frozen=True):
-    """Close an account that is at zero."""
+    """Close an account that is at zero and holds nothing."""
 
     name: ClassVar[str] = "CloseAccount"
 
@@ -132,8 +150,8 @@ class CloseAccount(msgspec.Struct, frozen=True):
 
 
 def close(account_id: UUID, account: Account) -> StreamEvent:
-    """The closing of an open account. Raises `Refused` unless it is at zero."""
-    if account.balance_cents != 0:
+    """The closing of an open account. Raises `Refused` unless it is at zero and holds nothing."""
+    if account.balance_cents != 0 or account.held_cents != 0:
         raise Refused(errors.account_not_empty(account_id))
     return (account_id, AccountClosed())
 
@@ -158,10 +176,30 @@ def existing_user(states: States, user_id: UUID) -> User:
     return user
 
 
+def policy(
+    account: Account, overdraft_limit_cents: int | None, frozen: Freeze | None
+) -> tuple[list[AccountEvent], Account]:
+    """The events after which this holds for an account, None as before, and the account then. Raises `Refused`."""
+    events: list[AccountEvent] = []
+    if overdraft_limit_cents is not None and overdraft_limit_cents != account.overdraft_limit_cents:
+        needed = account.held_cents - account.balance_cents
+        if overdraft_limit_cents < min(needed, account.overdraft_limit_cents):
+            raise Refused(errors.invalid("/overdraft_limit_cents", "must cover what is overdrawn or held already"))
+        events.append(OverdraftLimitChanged(overdraft_limit_cents))
+    if frozen is not None and frozen != account.frozen:
+        events.append(AccountUnfrozen() if frozen == "none" else AccountFrozen(frozen))
+    for event in events:
+        account = evolve(account, event)
+    return events, account
+
+
 def adjust(
     states: States, account_id: UUID, account: Account, cents: int, transfer_id: UUID, kind: TransferKind
 ) -> list[StreamEvent]:
-    """The transfer that changes an account by `cents`, up from `world` or down to it, which is opened if need be."""
+    """The transfer that changes an account by `cents`, up from `world` or down to it, which is opened if need be.
+
+    Raises `Refused` if the account may not change so.
+    """
     world_id = world_account_id(account.currency)
     world = state_of(states, world_id, Account)
     opening: list[StreamEvent] = []
@@ -169,6 +207,9 @@ def adjust(
         opening = [(world_id, AccountOpened(None, account.currency))]
         world = Account(None, account.currency)
     source, destination = (world_id, account_id) if cents > 0 else (account_id, world_id)
-    transfer = MoneyTransferred(source, destination, abs(cents), account.currency, kind)
+    against = against_credit(account_id, account) if cents > 0 else against_debit(account_id, account, -cents)
+    if against is not None:
+        raise Refused(against)
+    transfer = MoneyTransferred(source, destination, abs(cents), account.currency, kind, None)
     sides = (world, account) if cents > 0 else (account, world)
     return opening + move(transfer_id, transfer, *sides, pointer="/balance_cents")

@@ -1,6 +1,7 @@
-"""Moving money. Every movement is a transfer between two accounts, so all balances together are always zero."""
+"""Moving money. Whatever moves leaves one account for another, so all balances together are always zero."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
@@ -10,15 +11,21 @@ from ledger import errors
 from ledger.commands.decider import Decision, States, StreamEvent, state_of
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited
-from ledger.events.transfers import MoneyTransferred
+from ledger.events.transfers import (
+    HoldPlaced,
+    JournalEntryPosted,
+    MoneyTransferred,
+    ReferenceUsed,
+    reference_stream,
+)
 from ledger.money import MAX_CENTS
+from ledger.times import rfc3339
 
 
 class TransferMoney(msgspec.Struct, frozen=True):
     """Move `amount_cents` (1 to `MAX_CENTS`). With `only_owner_id`, only from an account of that user."""
 
     name: ClassVar[str] = "TransferMoney"
-
     transfer_id: UUID
     source_account_id: UUID
     destination_account_id: UUID
@@ -26,11 +33,16 @@ class TransferMoney(msgspec.Struct, frozen=True):
     reference: str | None = None
     only_owner_id: UUID | None = None
     id_was_chosen: bool = False
+    description: str | None = None
+    metadata: dict[str, str] | None = None
+    effective_at: datetime | None = None
 
     def streams(self) -> Iterable[UUID]:
-        """Both accounts, and the transfer itself if its id may be taken."""
+        """Both accounts, and what may be taken: the transfer itself if its client chose the id, and the reference."""
         accounts = (self.source_account_id, self.destination_account_id)
-        return (*accounts, self.transfer_id) if self.id_was_chosen else accounts
+        if self.reference is None and not self.id_was_chosen:
+            return accounts
+        return (*accounts, *claims(self.transfer_id, self.reference, id_was_chosen=self.id_was_chosen))
 
     def creates(self) -> Iterable[UUID]:
         """The transfer, unless its client chose the id."""
@@ -38,15 +50,10 @@ class TransferMoney(msgspec.Struct, frozen=True):
 
     def decide(self, states: States) -> Decision:
         """Both entries, or all that stands against them at once, in the contract's order."""
-        if states[self.transfer_id] is not None:
-            raise Refused(errors.transaction_already_exists(self.transfer_id))
-        source = state_of(states, self.source_account_id, Account)
-        if source is not None and self.only_owner_id not in (None, source.owner_id):
-            source = None
-        destination = state_of(states, self.destination_account_id, Account)
-        refusals = [*self._against_source(source), *self._against_destination(destination)]
-        if refusals or source is None or destination is None:
-            raise Refused(*refusals)
+        check_unclaimed(states, self.transfer_id, self.reference)
+        source, destination = between(
+            states, self.source_account_id, self.destination_account_id, self.amount_cents, self.only_owner_id
+        )
         transfer = MoneyTransferred(
             self.source_account_id,
             self.destination_account_id,
@@ -54,26 +61,74 @@ class TransferMoney(msgspec.Struct, frozen=True):
             source.currency,
             "transfer",
             self.reference,
+            self.description,
+            self.metadata,
+            self.effective_at,
         )
-        return Decision(
-            move(self.transfer_id, transfer, source, destination), transfer_result(self.transfer_id, transfer)
-        )
+        events = move(self.transfer_id, transfer, source, destination)
+        if self.reference is not None:
+            events.append((reference_stream(self.reference), ReferenceUsed(self.transfer_id)))
+        return Decision(events, transfer_result(self.transfer_id, transfer))
 
-    def _against_source(self, source: Account | None) -> Iterable[Refusal]:
-        if source is None:
-            yield errors.source_account_not_found(self.source_account_id)
-        elif source.closed:
-            yield errors.account_closed(self.source_account_id)
-        elif not source.is_world and source.balance_cents < self.amount_cents:
-            yield errors.insufficient_funds()
 
-    def _against_destination(self, destination: Account | None) -> Iterable[Refusal]:
-        if self.source_account_id == self.destination_account_id:
-            yield errors.accounts_are_same()
-        elif destination is None:
-            yield errors.destination_account_not_found(self.destination_account_id)
-        elif destination.closed:
-            yield errors.account_closed(self.destination_account_id)
+def claims(transfer_id: UUID, reference: str | None, *, id_was_chosen: bool) -> Iterable[UUID]:
+    """The streams of what a client chose, which another transaction may have already."""
+    if id_was_chosen:
+        yield transfer_id
+    if reference is not None:
+        yield reference_stream(reference)
+
+
+def check_unclaimed(states: States, transfer_id: UUID, reference: str | None) -> None:
+    """Raise `Refused` if the id or the reference is taken."""
+    if states[transfer_id] is not None:
+        raise Refused(errors.transaction_already_exists(transfer_id))
+    if reference is not None and states[reference_stream(reference)] is not None:
+        raise Refused(errors.reference_already_exists())
+
+
+def between(
+    states: States, source_id: UUID, destination_id: UUID, cents: int, only_owner_id: UUID | None
+) -> tuple[Account, Account]:
+    """Source and destination of so much. Raises `Refused` with all that stands against it, in the contract's order."""
+    source = owned(state_of(states, source_id, Account), only_owner_id)
+    destination = state_of(states, destination_id, Account)
+    refusals = (
+        against_debit(source_id, source, cents),
+        errors.accounts_are_same() if source_id == destination_id else against_credit(destination_id, destination),
+    )
+    if refusals != (None, None) or source is None or destination is None:
+        raise Refused(*(refusal for refusal in refusals if refusal is not None))
+    return source, destination
+
+
+def owned(account: Account | None, only_owner_id: UUID | None) -> Account | None:
+    """The account, if it is that user's; another's is as good as none."""
+    return None if account is not None and only_owner_id not in (None, account.owner_id) else account
+
+
+def against_debit(account_id: UUID, account: Account | None, cents: int, *, force: bool = False) -> Refusal | None:
+    """What stands against so much leaving an account. With `force`, there need not be so much."""
+    if account is None:
+        return errors.source_account_not_found(account_id)
+    if account.closed:
+        return errors.account_closed(account_id)
+    if account.frozen != "none":
+        return errors.account_frozen(account_id)
+    if not force and account.available_cents < cents and not account.is_world:
+        return errors.insufficient_funds()
+    return None
+
+
+def against_credit(account_id: UUID, account: Account | None) -> Refusal | None:
+    """What stands against money coming into an account."""
+    if account is None:
+        return errors.destination_account_not_found(account_id)
+    if account.closed:
+        return errors.account_closed(account_id)
+    if account.frozen == "all":
+        return errors.account_frozen(account_id)
+    return None
 
 
 def move(
@@ -91,19 +146,32 @@ def move(
     if source.currency != destination.currency:
         raise Refused(errors.currency_mismatch())
     amount = transfer.amount_cents
-    debited, credited = source.balance_cents - amount, destination.balance_cents + amount
-    if debited < -MAX_CENTS or credited > MAX_CENTS:
-        raise Refused(errors.invalid(pointer, "a balance would exceed 2^53 - 1"))
     return [
         (transfer_id, transfer),
-        (transfer.source_account_id, AccountDebited(transfer_id, amount, debited)),
-        (transfer.destination_account_id, AccountCredited(transfer_id, amount, credited)),
+        (transfer.source_account_id, debit(transfer_id, source, amount, pointer)),
+        (transfer.destination_account_id, credit(transfer_id, destination, amount, pointer)),
     ]
+
+
+def debit(transfer_id: UUID, account: Account, cents: int, pointer: str) -> AccountDebited:
+    """The entry of what leaves an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
+    balance = account.balance_cents - cents
+    if balance < -MAX_CENTS:
+        raise Refused(errors.invalid(pointer, "a balance would exceed 2^53 - 1"))
+    return AccountDebited(transfer_id, cents, balance)
+
+
+def credit(transfer_id: UUID, account: Account, cents: int, pointer: str) -> AccountCredited:
+    """The entry of what comes into an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
+    balance = account.balance_cents + cents
+    if balance > MAX_CENTS:
+        raise Refused(errors.invalid(pointer, "a balance would exceed 2^53 - 1"))
+    return AccountCredited(transfer_id, cents, balance)
 
 
 def transfer_result(transfer_id: UUID, transfer: MoneyTransferred) -> dict[str, object]:
     """A transfer as its client sees it."""
-    return {
+    result: dict[str, object] = {
         "id": str(transfer_id),
         "source_account_id": str(transfer.source_account_id),
         "destination_account_id": str(transfer.destination_account_id),
@@ -111,4 +179,21 @@ def transfer_result(transfer_id: UUID, transfer: MoneyTransferred) -> dict[str, 
         "currency": transfer.currency,
         "kind": transfer.kind,
         "reference": transfer.reference,
+        "status": "posted",
     }
+    if transfer.reverses is not None:
+        result["reverses"] = str(transfer.reverses)
+    return add_details(result, transfer)
+
+
+def add_details(
+    result: dict[str, object], event: MoneyTransferred | JournalEntryPosted | HoldPlaced
+) -> dict[str, object]:
+    """What a client told for people to read, if anything."""
+    if event.description is not None:
+        result["description"] = event.description
+    if event.metadata is not None:
+        result["metadata"] = event.metadata
+    if event.effective_at is not None:
+        result["effective_at"] = rfc3339(event.effective_at)
+    return result

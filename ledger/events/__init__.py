@@ -17,6 +17,7 @@ from ledger.events import accounts, tokens, transfers, users
 Event = (
     accounts.AccountEvent
     | transfers.TransferEvent
+    | transfers.ReferenceUsed
     | users.UserEvent
     | users.NameEvent
     | tokens.SessionEvent
@@ -24,19 +25,28 @@ Event = (
     | tokens.RevokedTokensForgotten
 )
 State = (
-    accounts.Account | transfers.Transfer | users.User | users.Name | tokens.Session | tokens.Cutoffs | tokens.Cleanups
+    accounts.Account
+    | transfers.Transfer
+    | transfers.Reference
+    | users.User
+    | users.Name
+    | tokens.Session
+    | tokens.Cutoffs
+    | tokens.Cleanups
 )
 
 _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(accounts.AccountEvent), accounts.evolve),
     **dict.fromkeys(get_args(users.UserEvent), users.evolve),
     **dict.fromkeys(get_args(users.NameEvent), users.evolve_name),
-    transfers.MoneyTransferred: transfers.evolve,
+    **dict.fromkeys(get_args(transfers.TransferEvent), transfers.evolve),
+    transfers.ReferenceUsed: transfers.evolve_reference,
     **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),
     tokens.AllTokensRevoked: tokens.evolve_cutoffs,
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.__name__ for cls in (*get_args(Event), *get_args(State))}
+HEADLESS = (transfers.Transfer, transfers.Reference)  # streams of so few events that a head would be one row more
 encode = msgspec.json.Encoder().encode
 
 

@@ -4,12 +4,13 @@ Every entry carries the balance after it, so a balance at any version is one row
 nothing: a rule that is tightened later must not make old history unreadable.
 """
 
-from typing import assert_never
+from typing import Literal, assert_never
 from uuid import UUID
 
 import msgspec
 
 from ledger.derived import derived_id
+from ledger.money import MAX_CENTS
 
 
 class AccountOpened(msgspec.Struct, frozen=True):
@@ -45,21 +46,83 @@ class AccountClosed(msgspec.Struct, frozen=True):
     """The account, at zero, takes part in nothing any more."""
 
 
-AccountEvent = AccountOpened | AccountOwnerChanged | AccountDebited | AccountCredited | AccountClosed
+class FundsHeld(msgspec.Struct, frozen=True):
+    """A hold set money of the account aside; `held_cents` is all that was held then."""
+
+    transfer_id: UUID
+    amount_cents: int
+    held_cents: int
 
 
-class Account(msgspec.Struct, frozen=True):
+class FundsReleased(msgspec.Struct, frozen=True):
+    """A hold is over, whatever became of it; `held_cents` is what was still held then."""
+
+    transfer_id: UUID
+    amount_cents: int
+    held_cents: int
+
+
+class OverdraftLimitChanged(msgspec.Struct, frozen=True):
+    """So far may the balance fall below zero."""
+
+    overdraft_limit_cents: int
+
+
+class AccountFrozen(msgspec.Struct, frozen=True):
+    """From now on no money leaves the account (`debits`), or none comes in either (`all`)."""
+
+    frozen: Literal["debits", "all"]
+
+
+class AccountUnfrozen(msgspec.Struct, frozen=True):
+    """Money comes and goes again."""
+
+
+AccountEvent = (
+    AccountOpened
+    | AccountOwnerChanged
+    | AccountDebited
+    | AccountCredited
+    | FundsHeld
+    | FundsReleased
+    | OverdraftLimitChanged
+    | AccountFrozen
+    | AccountUnfrozen
+    | AccountClosed
+)
+Freeze = Literal["none", "debits", "all"]
+
+
+class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the events of one account add up to."""
 
     owner_id: UUID | None
     currency: str
     balance_cents: int = 0
     closed: bool = False
+    held_cents: int = 0
+    overdraft_limit_cents: int = 0
+    frozen: Freeze = "none"
+
+    @property
+    def available_cents(self) -> int:
+        """What can be spent: the balance without what is held, and the overdraft limit."""
+        return self.balance_cents - self.held_cents + self.overdraft_limit_cents
 
     @property
     def is_world(self) -> bool:
         """Whether this is the ledger's own account, the other side of all money that comes in or goes out."""
         return self.owner_id is None
+
+    def funds(self) -> dict[str, int | str]:
+        """What there is and what may be done with it, as clients see it: no number is one that JSON readers lose."""
+        return {
+            "balance_cents": self.balance_cents,
+            "held_cents": self.held_cents,
+            "available_cents": max(-MAX_CENTS, min(self.available_cents, MAX_CENTS)),
+            "overdraft_limit_cents": self.overdraft_limit_cents,
+            "frozen": self.frozen,
+        }
 
 
 def world_account_id(currency: str) -> UUID:
@@ -67,15 +130,23 @@ def world_account_id(currency: str) -> UUID:
     return derived_id("world", currency)
 
 
-def evolve(state: Account | None, event: AccountEvent) -> Account:
+def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: PLR0911 - one arm an event
     """Fold one event into the state; the first event of a stream is its opening."""
     match event:
         case AccountOpened(owner_id=owner_id, currency=currency):
             return Account(owner_id, currency)
         case AccountDebited(balance_cents=balance) | AccountCredited(balance_cents=balance):
             return _changed(state, balance_cents=balance)
+        case FundsHeld(held_cents=held) | FundsReleased(held_cents=held):
+            return _changed(state, held_cents=held)
         case AccountOwnerChanged(owner_id=owner_id):
             return _changed(state, owner_id=owner_id)
+        case OverdraftLimitChanged(overdraft_limit_cents=limit):
+            return _changed(state, overdraft_limit_cents=limit)
+        case AccountFrozen(frozen=frozen):
+            return _changed(state, frozen=frozen)
+        case AccountUnfrozen():
+            return _changed(state, frozen="none")
         case AccountClosed():
             return _changed(state, closed=True)
         case _:

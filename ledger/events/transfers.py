@@ -1,33 +1,170 @@
-"""A transfer: money that moved from one account to another. Its two entries are events of the two accounts."""
+"""What can have happened to a transaction, and what it adds up to: money that moved, or is held until it does.
 
-from typing import Literal
+A transfer has two entries, a journal entry up to a hundred; they are events of the accounts. A hold has none before it
+is captured. A reference is a stream of its own: the first transaction that appends to it has it, whatever races.
+"""
+
+from datetime import datetime
+from typing import Literal, assert_never
 from uuid import UUID
 
 import msgspec
 
-TransferKind = Literal["transfer", "opening", "adjustment"]
+from ledger.derived import derived_id
+
+TransferKind = Literal["transfer", "opening", "adjustment", "reversal"]
+JournalKind = Literal["journal", "reversal"]
+Status = Literal["posted", "pending", "captured", "voided", "expired"]
 
 
-class MoneyTransferred(msgspec.Struct, frozen=True):
-    """`amount_cents` left the source for the destination; both are in `currency`."""
+class MoneyTransferred(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`amount_cents` left the source for the destination; both are in `currency`. `effective_at` is for people only."""
 
     source_account_id: UUID
     destination_account_id: UUID
     amount_cents: int
     currency: str
     kind: TransferKind
-    reference: str | None = None
+    reference: str | None
+    description: str | None = None
+    metadata: dict[str, str] | None = None
+    effective_at: datetime | None = None
+    reverses: UUID | None = None
 
 
-TransferEvent = MoneyTransferred
+class Posting(msgspec.Struct, frozen=True):
+    """One leg: what an account in this currency got, or what left it, which is negative."""
+
+    account_id: UUID
+    amount_cents: int
+    currency: str
 
 
-class Transfer(msgspec.Struct, frozen=True):
-    """What the events of one transfer add up to: so far, only that it was made."""
+class JournalEntryPosted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Money moved between several accounts at once. The postings sum to zero in each currency."""
 
-    made: MoneyTransferred
+    postings: tuple[Posting, ...]
+    kind: JournalKind
+    reference: str | None
+    description: str | None = None
+    metadata: dict[str, str] | None = None
+    effective_at: datetime | None = None
+    reverses: UUID | None = None
 
 
-def evolve(state: Transfer | None, event: TransferEvent) -> Transfer:  # noqa: ARG001 - the shape all folds share
-    """Fold one event into the state."""
-    return Transfer(event)
+class HoldPlaced(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`amount_cents` of the source is set aside for the destination until `expires_at`; nothing has moved yet."""
+
+    source_account_id: UUID
+    destination_account_id: UUID
+    amount_cents: int
+    currency: str
+    expires_at: datetime
+    reference: str | None
+    description: str | None = None
+    metadata: dict[str, str] | None = None
+    effective_at: datetime | None = None
+
+
+class HoldCaptured(msgspec.Struct, frozen=True):
+    """So much of what was held moved to the destination. The rest is not held any more."""
+
+    amount_cents: int
+
+
+class HoldVoided(msgspec.Struct, frozen=True):
+    """Nothing moves, and nothing is held any more."""
+
+
+class HoldExpired(msgspec.Struct, frozen=True):
+    """Its time came first. Nothing moves, and nothing is held any more."""
+
+
+class TransactionReversed(msgspec.Struct, frozen=True):
+    """Another transaction moved everything back."""
+
+    reversal_id: UUID
+
+
+TransferEvent = (
+    MoneyTransferred | JournalEntryPosted | HoldPlaced | HoldCaptured | HoldVoided | HoldExpired | TransactionReversed
+)
+
+
+class ReferenceUsed(msgspec.Struct, frozen=True):
+    """The reference belongs to this transaction."""
+
+    transfer_id: UUID
+
+
+class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the events of one transaction add up to. One of the first three says how it began."""
+
+    made: MoneyTransferred | None = None
+    posted: JournalEntryPosted | None = None
+    hold: HoldPlaced | None = None
+    status: Status = "posted"
+    captured_cents: int | None = None
+    reversed_by: UUID | None = None
+
+    @property
+    def postings(self) -> tuple[Posting, ...]:
+        """All that it moved so far."""
+        if self.posted is not None:
+            return self.posted.postings
+        begun, cents = self.made or self.hold, self.made.amount_cents if self.made else self.captured_cents
+        if begun is None or cents is None:
+            return ()
+        return (
+            Posting(begun.source_account_id, -cents, begun.currency),
+            Posting(begun.destination_account_id, cents, begun.currency),
+        )
+
+    @property
+    def reverses(self) -> UUID | None:
+        """The transaction whose movement it moved back."""
+        begun = self.made or self.posted
+        return None if begun is None else begun.reverses
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """Which transaction has a reference."""
+
+    transfer_id: UUID
+
+
+def reference_stream(reference: str) -> UUID:
+    """The stream of a reference."""
+    return derived_id("reference", reference)
+
+
+def evolve(state: Transfer | None, event: TransferEvent) -> Transfer:  # noqa: PLR0911 - one arm an event
+    """Fold one event into the state; the first event of a stream says how it began."""
+    match event:
+        case MoneyTransferred():
+            return Transfer(event)
+        case JournalEntryPosted():
+            return Transfer(posted=event)
+        case HoldPlaced():
+            return Transfer(hold=event, status="pending")
+        case HoldCaptured(amount_cents=cents):
+            return _changed(state, status="captured", captured_cents=cents)
+        case HoldVoided():
+            return _changed(state, status="voided")
+        case HoldExpired():
+            return _changed(state, status="expired")
+        case TransactionReversed(reversal_id=reversal_id):
+            return _changed(state, reversed_by=reversal_id)
+        case _:
+            assert_never(event)
+
+
+def evolve_reference(state: Reference | None, event: ReferenceUsed) -> Reference:  # noqa: ARG001 - the shape all folds share
+    """Fold one event into the state of a reference."""
+    return Reference(event.transfer_id)
+
+
+def _changed(state: Transfer | None, **changes: object) -> Transfer:
+    if state is None:
+        raise ValueError("the history of a transaction starts with how it began")
+    return msgspec.structs.replace(state, **changes)

@@ -1,24 +1,32 @@
 """Accounts, as `/accounts` shows them: one row each, with the balance of now."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from asyncpg import Record
 
 from ledger.database import Reader
-from ledger.events import Recorded
+from ledger.events import Event, Recorded
 from ledger.events.accounts import (
+    Account,
     AccountClosed,
     AccountCredited,
     AccountDebited,
+    AccountEvent,
+    AccountFrozen,
     AccountOpened,
     AccountOwnerChanged,
+    AccountUnfrozen,
+    Freeze,
+    FundsHeld,
+    FundsReleased,
+    OverdraftLimitChanged,
 )
 from ledger.statements import Statement, columns, integers, texts, times, uuids, words
 
+_CHANGES = frozenset(get_args(AccountEvent)) - {AccountOpened}
 _INSERTED = ("uuid", "bigint", "timestamptz", "uuid", "text", "bigint", "text", "bigint", "timestamptz")
-_CHANGES = frozenset({AccountDebited, AccountCredited, AccountOwnerChanged, AccountClosed})
 HANDLED = _CHANGES | {AccountOpened}
 
 
@@ -37,13 +45,26 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
 class _Change:
     """What a run of events of one account leaves behind; None is what it does not touch."""
 
-    __slots__ = ("balance_cents", "last", "owner_id", "status")
+    __slots__ = (
+        "balance_cents",
+        "frozen",
+        "held_cents",
+        "last",
+        "overdraft_limit_cents",
+        "owner_id",
+        "status",
+        "touches_funds",
+    )
 
     def __init__(self, rows: Sequence[Recorded]) -> None:
         self.last = rows[-1] if rows else None
         self.balance_cents: int | None = None
         self.owner_id: UUID | None = None
         self.status: str | None = None
+        self.held_cents: int | None = None
+        self.overdraft_limit_cents: int | None = None
+        self.frozen: Freeze | None = None
+        self.touches_funds = False  # transfers do not
         for row in rows:
             match row.event:
                 case AccountDebited(balance_cents=balance) | AccountCredited(balance_cents=balance):
@@ -52,18 +73,36 @@ class _Change:
                     self.owner_id = owner_id
                 case AccountClosed():
                     self.status = "closed"
-                case _:
-                    pass
+                case other:
+                    self._take_funds(other)
+
+    def _take_funds(self, event: Event) -> None:
+        self.touches_funds = True
+        match event:
+            case FundsHeld(held_cents=held) | FundsReleased(held_cents=held):
+                self.held_cents = held
+            case OverdraftLimitChanged(overdraft_limit_cents=limit):
+                self.overdraft_limit_cents = limit
+            case AccountFrozen(frozen=frozen):
+                self.frozen = frozen
+            case AccountUnfrozen():
+                self.frozen = "none"
+            case _:
+                pass
+
+
+_FUNDS = (("held_cents", "bigint"), ("overdraft_limit_cents", "bigint"), ("frozen", "text"))
 
 
 def _insert(opened: Sequence[tuple[Recorded, AccountOpened]], changes: Sequence[_Change]) -> Statement:
     return Statement(
         f"""INSERT INTO accounts (id, position, created_at, user_id, currency, balance_cents, status, version,
-                                  updated_at)
+                                  updated_at, held_cents, overdraft_limit_cents, frozen)
             SELECT id, first_position + number, coalesce(at, recorded_at), user_id, currency, balance_cents, status,
-                   version, coalesce(changed_at, recorded_at)
-            FROM {columns(*_INSERTED)}
-                 AS new(id, number, at, user_id, currency, balance_cents, status, version, changed_at), reserved""",
+                   version, coalesce(changed_at, recorded_at), held_cents, overdraft_limit_cents, frozen
+            FROM {columns(*_INSERTED, *(kind for _, kind in _FUNDS))}
+                 AS new(id, number, at, user_id, currency, balance_cents, status, version, changed_at, held_cents,
+                        overdraft_limit_cents, frozen), reserved""",
         (
             uuids(row.stream_id for row, _ in opened),
             integers(row.position for row, _ in opened),
@@ -74,19 +113,25 @@ def _insert(opened: Sequence[tuple[Recorded, AccountOpened]], changes: Sequence[
             words(change.status or "open" for change in changes),
             integers((change.last or row).version for (row, _), change in zip(opened, changes, strict=True)),
             times([(change.last or row).recorded_at for (row, _), change in zip(opened, changes, strict=True)]),
+            integers(change.held_cents or 0 for change in changes),
+            integers(change.overdraft_limit_cents or 0 for change in changes),
+            words(change.frozen or "none" for change in changes),
         ),
     )
 
 
 def _update(changes: Sequence[_Change]) -> Statement:
     last = [change.last for change in changes if change.last is not None]
+    funds = _FUNDS if any(change.touches_funds for change in changes) else ()
     return Statement(
         f"""UPDATE accounts SET version = new.version, updated_at = coalesce(new.at, recorded_at),
                    balance_cents = coalesce(new.balance_cents, accounts.balance_cents),
                    user_id = coalesce(new.user_id, accounts.user_id),
                    status = coalesce(new.status, accounts.status)
-            FROM {columns("uuid", "bigint", "timestamptz", "bigint", "uuid", "text")}
-                 AS new(id, version, at, balance_cents, user_id, status), reserved
+                   {"".join(f", {name} = coalesce(new.{name}, accounts.{name})" for name, _ in funds)}
+            FROM {columns("uuid", "bigint", "timestamptz", "bigint", "uuid", "text", *(kind for _, kind in funds))}
+                 AS new(id, version, at, balance_cents, user_id, status {"".join(f", {name}" for name, _ in funds)}),
+                 reserved
             WHERE accounts.id = new.id""",
         (
             uuids(row.stream_id for row in last),
@@ -95,7 +140,16 @@ def _update(changes: Sequence[_Change]) -> Statement:
             integers(change.balance_cents for change in changes),
             uuids(change.owner_id for change in changes),
             texts(change.status for change in changes),
+            *(_funds_of(changes) if funds else ()),
         ),
+    )
+
+
+def _funds_of(changes: Sequence[_Change]) -> tuple[bytes, ...]:
+    return (
+        integers(change.held_cents for change in changes),
+        integers(change.overdraft_limit_cents for change in changes),
+        texts(change.frozen for change in changes),
     )
 
 
@@ -126,5 +180,17 @@ async def open_ids(reader: Reader, owner_id: UUID) -> tuple[UUID, ...]:
 
 
 def _body(row: Record) -> dict[str, Any]:
-    members = ("id", "user_id", "balance_cents", "currency", "status", "created_at", "updated_at")
-    return {member: row[member] for member in members}
+    members = ("currency", "status", "created_at", "updated_at")
+    return {"id": row["id"], "user_id": row["user_id"], **funds_in(row), **{member: row[member] for member in members}}
+
+
+def funds_in(row: Record) -> dict[str, int | str]:
+    """What a row says of the money of an account."""
+    return Account(
+        row["user_id"],
+        row["currency"],
+        row["balance_cents"],
+        held_cents=row["held_cents"],
+        overdraft_limit_cents=row["overdraft_limit_cents"],
+        frozen=row["frozen"],
+    ).funds()

@@ -1,64 +1,254 @@
-"""Transfers, as `/transactions` shows them."""
+"""Transactions, as `/transactions` shows them: transfers, journal entries and holds, and what became of them."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
+import msgspec
 from asyncpg import Record
 
 from ledger.database import Reader
-from ledger.events import Recorded
-from ledger.events.transfers import MoneyTransferred
-from ledger.statements import Statement, columns, integers, texts, times, uuids, words
+from ledger.events import Recorded, encode
+from ledger.events.transfers import (
+    HoldCaptured,
+    HoldExpired,
+    HoldPlaced,
+    HoldVoided,
+    JournalEntryPosted,
+    MoneyTransferred,
+    Transfer,
+    TransferEvent,
+    evolve,
+)
+from ledger.statements import Statement, columns, documents, integers, texts, times, uuids, words
 
-HANDLED = frozenset({MoneyTransferred})
+HANDLED = frozenset(get_args(TransferEvent))
 _TYPES = ("uuid", "bigint", "timestamptz", "uuid", "uuid", "bigint", "text", "text", "text")
+_BEGINNINGS = MoneyTransferred | JournalEntryPosted | HoldPlaced
+_SETTLED = HoldCaptured | HoldVoided | HoldExpired
+_OTHERS = HANDLED - {MoneyTransferred}
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
-    """A row a transfer."""
+    """A row a transaction, inserted as its last event leaves it; of one that is there, what changes."""
     made = [(row, row.event) for row in events if isinstance(row.event, MoneyTransferred)]
-    if not made:
-        return []
-    return [
-        Statement(
-            f"""INSERT INTO transfers (id, position, recorded_at, source_account_id, destination_account_id,
-                                       amount_cents, currency, kind, reference)
-                SELECT id, first_position + number, coalesce(at, recorded_at), source_id, destination_id, amount_cents,
-                       currency, kind, reference
-                FROM {columns(*_TYPES)} AS new(id, number, at, source_id, destination_id, amount_cents, currency, kind,
-                                               reference), reserved""",
-            (
-                uuids(row.stream_id for row, _ in made),
-                integers(row.position for row, _ in made),
-                times([row.recorded_at for row, _ in made]),
-                uuids(event.source_account_id for _, event in made),
-                uuids(event.destination_account_id for _, event in made),
-                integers(event.amount_cents for _, event in made),
-                words(event.currency for _, event in made),
-                words(event.kind for _, event in made),
-                texts(event.reference for _, event in made),
-            ),
-        )
-    ]
+    odd = {row.stream_id for row, event in made if _says_more(event)}
+    odd.update(row.stream_id for row in events if type(row.event) in _OTHERS)
+    plain = [(row, event) for row, event in made if row.stream_id not in odd] if odd else made
+    return [*([_insert_plain(plain)] if plain else []), *(_of_all_kinds(events, odd) if odd else [])]
+
+
+def _says_more(event: MoneyTransferred) -> bool:
+    """Whether it has one of the members that most transfers do not have."""
+    return (
+        event.description is not None
+        or event.metadata is not None
+        or event.effective_at is not None
+        or event.reverses is not None
+    )
+
+
+def _insert_plain(made: Sequence[tuple[Recorded, MoneyTransferred]]) -> Statement:
+    return Statement(
+        f"""INSERT INTO transfers (id, position, recorded_at, source_account_id, destination_account_id,
+                                   amount_cents, currency, kind, reference)
+            SELECT id, first_position + number, coalesce(at, recorded_at), source_id, destination_id, amount_cents,
+                   currency, kind, reference
+            FROM {columns(*_TYPES)} AS new(id, number, at, source_id, destination_id, amount_cents, currency, kind,
+                                           reference), reserved""",
+        (
+            uuids(row.stream_id for row, _ in made),
+            integers(row.position for row, _ in made),
+            times([row.recorded_at for row, _ in made]),
+            uuids(event.source_account_id for _, event in made),
+            uuids(event.destination_account_id for _, event in made),
+            integers(event.amount_cents for _, event in made),
+            words(event.currency for _, event in made),
+            words(event.kind for _, event in made),
+            texts(event.reference for _, event in made),
+        ),
+    )
+
+
+class _Course(NamedTuple):
+    """The events of one transaction in a run: what they add up to, where that begins, ends, and where it settled."""
+
+    state: Transfer
+    first: Recorded
+    last: Recorded
+    settled: Recorded | None
+
+
+def _of_all_kinds(events: Sequence[Recorded], transfer_ids: set[UUID]) -> list[Statement]:
+    runs: dict[UUID, list[Recorded]] = {}
+    for row in events:
+        if isinstance(row.event, TransferEvent) and row.stream_id in transfer_ids:
+            runs.setdefault(row.stream_id, []).append(row)
+    courses = [_course(rows) for rows in runs.values()]
+    new = [course for course in courses if isinstance(course.first.event, _BEGINNINGS)]
+    old = [course for course in courses if not isinstance(course.first.event, _BEGINNINGS)]
+    return [*([_insert(new)] if new else []), *([_update(old)] if old else [])]
+
+
+def _course(rows: Sequence[Recorded]) -> _Course:
+    state = None if isinstance(rows[0].event, _BEGINNINGS) else Transfer()
+    settled = None
+    for row in rows:
+        assert isinstance(row.event, TransferEvent)  # noqa: S101 - those were chosen
+        state = evolve(state, row.event)
+        settled = row if isinstance(row.event, _SETTLED) else settled
+    assert state is not None  # noqa: S101 - there is one event at least
+    return _Course(state, rows[0], rows[-1], settled)
+
+
+class _Column(NamedTuple):
+    name: str
+    type: str
+    encode: Callable[[Iterable[Any]], bytes]
+    value: Callable[[_Course], Any]
+
+
+def _told(name: str) -> Callable[[_Course], Any]:
+    """A member of the event with which a transaction begins, if an event of its kind has it."""
+    return lambda course: getattr(course.first.event, name, None)
+
+
+def _document(name: str) -> Callable[[_Course], bytes | None]:
+    told = _told(name)
+    return lambda course: None if (value := told(course)) is None else encode(value)
+
+
+def _kind(course: _Course) -> str:
+    match course.first.event:
+        case MoneyTransferred(kind=kind) | JournalEntryPosted(kind=kind):
+            return kind
+        case _:
+            return "hold"
+
+
+_BEGUN = (
+    _Column("begun", "bigint", integers, lambda course: course.first.position),
+    _Column("begun_at", "timestamptz", times, lambda course: course.first.recorded_at),
+    _Column("kind", "text", words, _kind),
+    _Column("source_account_id", "uuid", uuids, _told("source_account_id")),
+    _Column("destination_account_id", "uuid", uuids, _told("destination_account_id")),
+    _Column("amount_cents", "bigint", integers, _told("amount_cents")),
+    _Column("currency", "text", texts, _told("currency")),
+    _Column("reference", "text", texts, _told("reference")),
+    _Column("postings", "jsonb", documents, _document("postings")),
+    _Column("description", "text", texts, _told("description")),
+    _Column("metadata", "jsonb", documents, _document("metadata")),
+    _Column("effective_at", "timestamptz", times, _told("effective_at")),
+    _Column("expires_at", "timestamptz", times, _told("expires_at")),
+    _Column("reverses", "uuid", uuids, _told("reverses")),
+)
+_OUTCOME = (
+    _Column("id", "uuid", uuids, lambda course: course.first.stream_id),
+    _Column("version", "bigint", integers, lambda course: course.last.version if course.last.version > 1 else None),
+    _Column("status", "text", texts, lambda course: None if course.state.status == "posted" else course.state.status),
+    _Column("captured_cents", "bigint", integers, lambda course: course.state.captured_cents),
+    _Column("reversed_by", "uuid", uuids, lambda course: course.state.reversed_by),
+    _Column("settled", "bigint", integers, lambda course: course.settled and course.settled.position),
+    _Column("settled_time", "timestamptz", times, lambda course: course.settled and course.settled.recorded_at),
+)
+_SETTLED_AT = """first_position + settled AS settled_position,
+                 CASE WHEN settled IS NOT NULL THEN coalesce(settled_time, recorded_at) END AS settled_at"""
+
+
+def _insert(courses: Sequence[_Course]) -> Statement:
+    given, (new, values) = [column.name for column in (*_OUTCOME[:5], *_BEGUN[2:])], _new((*_OUTCOME, *_BEGUN), courses)
+    return Statement(
+        f"""INSERT INTO transfers ({", ".join(given)}, position, recorded_at, settled_position, settled_at)
+            SELECT {", ".join(given)}, first_position + begun, coalesce(begun_at, recorded_at), {_SETTLED_AT}
+            FROM {new}, reserved""",
+        values,
+    )
+
+
+def _update(courses: Sequence[_Course]) -> Statement:
+    new, values = _new(_OUTCOME, courses)
+    coalesced = ("status", "captured_cents", "reversed_by", "settled_position", "settled_at")
+    return Statement(
+        f"""UPDATE transfers SET version = new.version,
+                   {", ".join(f"{name} = coalesce(new.{name}, transfers.{name})" for name in coalesced)}
+            FROM (SELECT new.*, {_SETTLED_AT} FROM {new}, reserved) AS new
+            WHERE transfers.id = new.id""",
+        values,
+    )
+
+
+def _new(given: Sequence[_Column], courses: Sequence[_Course]) -> tuple[str, tuple[bytes, ...]]:
+    """The table `new` of these columns, and the values that it takes."""
+    return (
+        f"{columns(*(column.type for column in given))} AS new({', '.join(column.name for column in given)})",
+        tuple(column.encode([column.value(course) for course in courses]) for column in given),
+    )
+
+
+class Due(NamedTuple):
+    """A hold whose time has come, and the account that it holds money of."""
+
+    transfer_id: UUID
+    source_account_id: UUID
+
+
+async def due(reader: Reader, now: datetime, limit: int) -> list[Due]:
+    """Up to `limit` pending holds that are not to be held any longer, the oldest first."""
+    rows = await reader.fetch(
+        """SELECT id, source_account_id FROM transfers
+           WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2""",
+        now,
+        limit,
+    )
+    return [Due(*row) for row in rows]
 
 
 async def find(reader: Reader, transfer_id: UUID, *, party_id: UUID | None = None) -> dict[str, Any] | None:
-    """One transfer; with `party_id`, only if one of its accounts is that user's now."""
-    row = await reader.fetchrow(
-        """SELECT * FROM transfers
-           WHERE id = $1 AND ($2::uuid IS NULL OR EXISTS (
-               SELECT FROM accounts WHERE user_id = $2 AND id IN (source_account_id, destination_account_id)))""",
-        transfer_id,
-        party_id,
-    )
-    return _body(row) if row else None
+    """One transaction; with `party_id`, only if one of its accounts is that user's now.
+
+    Of a journal entry that user sees the legs of own accounts: what others got out of it is not for everybody.
+    """
+    row = await reader.fetchrow(_FIND, transfer_id, party_id)
+    if row is None or (party_id is not None and not row["own"]):
+        return None
+    body = shown(row)
+    if party_id is not None and "postings" in body:
+        body["postings"] = [posting for posting in body["postings"] if UUID(posting["account_id"]) in row["own"]]
+    return body
 
 
-def _body(row: Record) -> dict[str, Any]:
-    members = ("source_account_id", "destination_account_id", "amount_cents", "currency", "kind", "reference")
+_FIND = """
+SELECT transfers.*, ARRAY(SELECT accounts.id FROM accounts WHERE user_id = $2 AND accounts.id = ANY(
+    CASE WHEN postings IS NULL THEN ARRAY[source_account_id, destination_account_id]
+         ELSE ARRAY(SELECT (posting ->> 'account_id')::uuid FROM jsonb_array_elements(postings) AS posting) END)) AS own
+FROM transfers WHERE id = $1
+"""
+
+
+def accounts_of(body: Mapping[str, Any]) -> tuple[UUID, ...]:
+    """The accounts between which money moves, or may move."""
+    if "postings" in body:
+        return tuple(UUID(posting["account_id"]) for posting in body["postings"])
+    return body["source_account_id"], body["destination_account_id"]
+
+
+_BETWEEN_TWO = ("source_account_id", "destination_account_id", "amount_cents", "currency")
+_IF_ANY = ("description", "effective_at", "expires_at", "captured_cents", "settled_at", "reverses", "reversed_by")
+
+
+def shown(row: Record) -> dict[str, Any]:
+    """A row as clients see it: what a transaction of its kind never has, or this one has not, is left out."""
+    between = {member: row[member] for member in _BETWEEN_TWO} if row["postings"] is None else {}
+    several = {} if row["postings"] is None else {"postings": msgspec.json.decode(row["postings"])}
     return {
         "id": row["id"],
-        **{member: row[member] for member in members},
+        **between,
+        **several,
+        "kind": row["kind"],
+        "reference": row["reference"],
+        "status": row["status"] or "posted",
+        **({} if row["metadata"] is None else {"metadata": msgspec.json.decode(row["metadata"])}),
+        **{member: row[member] for member in _IF_ANY if row[member] is not None},
         "created_at": row["recorded_at"],
     }

@@ -56,6 +56,8 @@ async def open_account(request: web.Request) -> Reply:
         body.currency or runtime.settings.ledger_default_currency,
         body.balance_cents or 0,
         new_id(),
+        body.overdraft_limit_cents or 0,
+        body.frozen or "none",
     )
     outcome = await runtime.committer.submit(command, origin(request, raw))
     return outcome_of(outcome, "created_at", "updated_at", status=201)
@@ -67,7 +69,15 @@ async def update_account(request: web.Request) -> Reply:
     body = schemas.parse(schemas.Account, await read_json(request))
     check_same_id(account_id, body.id)
     known = await found(request, account_id)
-    command = UpdateAccount(account_id, body.user_id, body.balance_cents, body.currency or known["currency"], new_id())
+    command = UpdateAccount(
+        account_id,
+        body.user_id,
+        body.balance_cents,
+        body.currency or known["currency"],
+        new_id(),
+        body.overdraft_limit_cents,
+        body.frozen,
+    )
     await request.app[RUNTIME].committer.submit(command, origin(request))
     return answer(await found(request, account_id))
 

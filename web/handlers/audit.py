@@ -10,7 +10,8 @@ from ledger.audit import actors
 from ledger.errors import Refused
 from ledger.ids import parse_id
 from ledger.store import Before
-from web.bodies import answer, rfc3339
+from ledger.times import rfc3339
+from web.bodies import answer
 from web.context import RUNTIME, path_id
 from web.pages import limit_of, link_to_next
 from web.reply import Reply

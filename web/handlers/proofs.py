@@ -10,8 +10,9 @@ from asyncpg import Pool
 
 from ledger import errors, store
 from ledger.errors import Refused
-from ledger.events import StoredRow, decode_event
+from ledger.events import TOPICS, StoredRow, decode_event
 from ledger.events.accounts import AccountEvent
+from ledger.events.transfers import JournalEntryPosted
 from ledger.projections import accounts, transfers
 from ledger.seals import sealing
 from web.bodies import answer
@@ -26,7 +27,7 @@ REACH = 100  # positions, between a transfer's event and its entries
 async def prove_transaction(request: web.Request) -> Reply:
     """GET /transactions/{id}/proof: the receipt of a transfer with its entries, for whoever may read it.
 
-    An entry tells the balance after it: customers get those of their own accounts only.
+    An entry tells the balance after it, and a journal entry all of its legs: customers get what their own accounts had.
     """
     pool, transfer_id, party_id = request.app[RUNTIME].pool, path_id(request), own_only(request)
     if await transfers.find(pool, transfer_id, party_id=party_id) is None:
@@ -54,7 +55,7 @@ async def seal_keys(request: web.Request) -> Reply:
 async def _is_part(pool: "Pool[Any]", row: StoredRow, transfer_id: UUID, party_id: UUID | None) -> bool:
     """Whether it is an event of a transfer, or of an account that takes part in it and is that user's."""
     if row.originator_id == transfer_id:
-        return True
+        return party_id is None or row.topic != TOPICS[JournalEntryPosted]  # which tells what others got
     event = decode_event(row.topic, row.state)
     if not isinstance(event, AccountEvent) or getattr(event, "transfer_id", None) != transfer_id:
         return False

@@ -12,22 +12,31 @@ from asyncpg import Connection, Record
 from ledger.audit.verify.findings import Finding
 from ledger.audit.verify.reading import Scope, pages
 
+# What a transaction should have moved: the legs of a journal entry; of a hold, what was captured.
 _TRANSFERS = """
-SELECT id, coalesce(transfers.position, entered.position) AS position, sides, amount_cents, expected, currencies
+SELECT id, coalesce(transfers.position, entered.position) AS position, sides, amount_cents, expected, currencies,
+       unequal
 FROM transfers
 FULL JOIN (SELECT transfer_id AS id, min(position) AS position,
                   string_agg(concat_ws(' ', account_id, amount_cents), ', ' ORDER BY amount_cents, account_id) AS sides
            FROM entries GROUP BY transfer_id) AS entered USING (id)
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN transfers.position IS NOT NULL THEN
-               concat_ws(' ', source_account_id, -amount_cents) || ', ' ||
-               concat_ws(' ', destination_account_id, amount_cents) END AS expected) AS written
+    SELECT string_agg(concat_ws(' ', leg.account_id, cents), ', ' ORDER BY cents, leg.account_id) AS expected,
+           string_agg(accounts.currency, ', ') FILTER (WHERE accounts.currency <> leg.currency) AS currencies
+    FROM (SELECT (posting ->> 'account_id')::uuid, (posting ->> 'amount_cents')::bigint, posting ->> 'currency'
+          FROM jsonb_array_elements(postings) AS posting
+          UNION ALL
+          SELECT account_id, sign * CASE kind WHEN 'hold' THEN captured_cents ELSE amount_cents END, currency
+          FROM (VALUES (source_account_id, -1), (destination_account_id, 1)) AS side(account_id, sign)
+         ) AS leg(account_id, cents, currency)
+    LEFT JOIN accounts ON accounts.id = leg.account_id
+    WHERE cents IS NOT NULL) AS written
 CROSS JOIN LATERAL (
-    SELECT string_agg(accounts.currency, ', ') AS currencies FROM accounts
-    WHERE accounts.id IN (source_account_id, destination_account_id)
-      AND accounts.currency <> transfers.currency) AS other
+    SELECT string_agg(sums.currency, ', ') AS unequal
+    FROM (SELECT posting ->> 'currency' AS currency FROM jsonb_array_elements(postings) AS posting
+          GROUP BY 1 HAVING sum((posting ->> 'amount_cents')::bigint) <> 0) AS sums) AS summed
 WHERE coalesce(transfers.position, entered.position) > $1
-  AND (expected IS DISTINCT FROM sides OR amount_cents <= 0 OR currencies IS NOT NULL)
+  AND (expected IS DISTINCT FROM sides OR amount_cents <= 0 OR currencies IS NOT NULL OR unequal IS NOT NULL)
 """
 
 _ENTRIES = """
@@ -53,6 +62,7 @@ async def check_books(connection: "Connection[Any]", scope: Scope) -> AsyncItera
         (_TRANSFERS, (scope.since,), _judge_transfer),
         (_ENTRIES, (scope.since,), _judge_entry),
         (_ACCOUNTS, (), _judge_account),
+        (_held(scope), (), _judge_held),
         (_currencies(scope), (), _judge_currency),
     )
     for sql, values, judge in judges:
@@ -60,6 +70,14 @@ async def check_books(connection: "Connection[Any]", scope: Scope) -> AsyncItera
             for row in rows:
                 for finding in judge(row):
                     yield finding
+
+
+def _held(scope: Scope) -> str:
+    return f"""SELECT accounts.id, accounts.version, accounts.held_cents, coalesce(held.cents, 0) AS expected
+               FROM {scope.schema}.accounts
+               LEFT JOIN (SELECT source_account_id, sum(amount_cents) AS cents FROM {scope.schema}.transfers
+                          WHERE status = 'pending' GROUP BY source_account_id) AS held ON source_account_id = id
+               WHERE accounts.held_cents <> coalesce(held.cents, 0)"""
 
 
 def _currencies(scope: Scope) -> str:
@@ -74,12 +92,15 @@ def _judge_transfer(row: Record) -> Iterator[Finding]:
     if expected is None:
         yield Finding("every entry belongs to a transfer", "a transfer", sides, **place)
     elif expected != sides:
-        yield Finding("a transfer has its two entries, which sum to zero", expected, sides, **place)
+        yield Finding("a transaction has the entries that it calls for", expected, sides, **place)
     if row["amount_cents"] is not None and row["amount_cents"] <= 0:
         yield Finding("money moves forwards", "more than 0", row["amount_cents"], column="amount_cents", **place)
+    if row["unequal"] is not None:
+        rule = "the legs of a journal entry sum to zero in each currency"
+        yield Finding(rule, None, row["unequal"], column="postings", **place)
     if row["currencies"] is not None:
         yield Finding(
-            "both accounts of a transfer are in its currency",
+            "all accounts of a transaction are in its currency",
             None,
             row["currencies"],
             column="currency",
@@ -111,6 +132,19 @@ def _judge_account(row: Record) -> Iterator[Finding]:
         table="accounts",
         row=str(row["id"]),
         column="balance_cents",
+    )
+
+
+def _judge_held(row: Record) -> Iterator[Finding]:
+    yield Finding(
+        "what is held of an account is what its pending holds hold",
+        int(row["expected"]),
+        row["held_cents"],
+        stream_id=row["id"],
+        version=row["version"],
+        table="accounts",
+        row=str(row["id"]),
+        column="held_cents",
     )
 
 

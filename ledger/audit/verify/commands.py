@@ -8,6 +8,9 @@ from asyncpg import Connection, Record
 from ledger.audit.verify.findings import Finding
 from ledger.audit.verify.reading import Scope, pages
 from ledger.commands.accounts import CloseAccount, OpenAccount
+from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
+from ledger.commands.journal import PostJournalEntry
+from ledger.commands.reversals import ReverseTransfer
 from ledger.commands.tokens import RevokeAllTokens, RevokeUserTokens, StartSession
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, DeleteUser
@@ -16,14 +19,19 @@ from ledger.commands.users import CreateUser, DeleteUser
 NEVER_WITHOUT_EVENT = [
     command.name
     for command in (
+        CaptureHold,
         CloseAccount,
         CreateUser,
         DeleteUser,
         OpenAccount,
+        PlaceHold,
+        PostJournalEntry,
+        ReverseTransfer,
         RevokeAllTokens,
         RevokeUserTokens,
         StartSession,
         TransferMoney,
+        VoidHold,
     )
 ]
 

@@ -62,6 +62,9 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:
                 "user_id": state.owner_id,
                 "currency": state.currency,
                 "balance_cents": state.balance_cents,
+                "held_cents": state.held_cents,
+                "overdraft_limit_cents": state.overdraft_limit_cents,
+                "frozen": state.frozen,
                 "status": "closed" if state.closed else "open",
                 "version": version,
             }

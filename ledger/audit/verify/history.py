@@ -11,8 +11,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.audit.verify.findings import Finding
-from ledger.events import Event, Recorded, State, decode_event, decode_state, evolve
-from ledger.events.transfers import Transfer
+from ledger.events import HEADLESS, Event, Recorded, State, decode_event, decode_state, evolve
 from ledger.events.users import User
 
 _EVENTS = frozenset(get_args(Event))
@@ -99,11 +98,11 @@ class StreamFold:
 
 
 def head_of(folded: Folded, head: StoredHead | None) -> Iterator[Finding]:
-    """A stored head says what the stream's events add up to; only a transfer needs none."""
+    """A stored head says what the stream's events add up to; only short streams need none."""
     version, state = folded.version, folded.state
     if head is None:
-        if state is not None and not isinstance(state, Transfer):
-            yield _head_finding(folded, "every stream but a transfer has a head", "a head", None, None)
+        if state is not None and not isinstance(state, HEADLESS):
+            yield _head_finding(folded, "every stream but a short one has a head", "a head", None, None)
         return
     if head.version != version:
         yield _head_finding(folded, "the head has the version of the last event", version, head.version, "version")

@@ -1,0 +1,240 @@
+"""Holds: money is set aside first, and moves later, wholly, in part or not at all. Only one thing ever ends a hold.
+
+The time comes in with the command, so a hold whose time has come cannot be captured, whether or not that was noted yet.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import ClassVar
+from uuid import UUID
+
+import msgspec
+
+from ledger import errors
+from ledger.commands.decider import Decision, States, StreamEvent, state_of
+from ledger.commands.journal import Leg, takers
+from ledger.commands.transfers import add_details, between, check_unclaimed, claims, credit, debit
+from ledger.errors import Refused, StaleCommandError
+from ledger.events.accounts import Account, FundsHeld, FundsReleased
+from ledger.events.transfers import (
+    HoldCaptured,
+    HoldExpired,
+    HoldPlaced,
+    HoldVoided,
+    ReferenceUsed,
+    Transfer,
+    evolve,
+    reference_stream,
+)
+from ledger.money import MAX_CENTS
+from ledger.times import rfc3339
+
+
+class PlaceHold(msgspec.Struct, frozen=True):
+    """Set `amount_cents` aside until `expires_at`, which is after `now`, by `limit_seconds` at most.
+
+    `expiry_pointer` is the member of the request that says when. With `only_owner_id`, only of an account of that user.
+    """
+
+    name: ClassVar[str] = "PlaceHold"
+    transfer_id: UUID
+    source_account_id: UUID
+    destination_account_id: UUID
+    amount_cents: int
+    now: datetime
+    expires_at: datetime
+    limit_seconds: int
+    expiry_pointer: str = "/expires_at"
+    reference: str | None = None
+    only_owner_id: UUID | None = None
+    id_was_chosen: bool = False
+    description: str | None = None
+    metadata: dict[str, str] | None = None
+    effective_at: datetime | None = None
+
+    def streams(self) -> Iterable[UUID]:
+        """Both accounts, and what may be taken: the id, if its client chose it, and the reference."""
+        yield from (self.source_account_id, self.destination_account_id)
+        yield from claims(self.transfer_id, self.reference, id_was_chosen=self.id_was_chosen)
+
+    def creates(self) -> Iterable[UUID]:
+        """The transaction, unless its client chose the id."""
+        return () if self.id_was_chosen else (self.transfer_id,)
+
+    def decide(self, states: States) -> Decision:
+        """The hold, or all that stands against it, as it would against a transfer."""
+        check_unclaimed(states, self.transfer_id, self.reference)
+        if not self.now < self.expires_at <= self.now + timedelta(seconds=self.limit_seconds):
+            message = f"must be in the future, and no more than {self.limit_seconds} seconds away"
+            raise Refused(errors.invalid(self.expiry_pointer, message))
+        source, destination = between(
+            states, self.source_account_id, self.destination_account_id, self.amount_cents, self.only_owner_id
+        )
+        if source.currency != destination.currency:
+            raise Refused(errors.currency_mismatch())
+        held = source.held_cents + self.amount_cents
+        if held > MAX_CENTS:
+            raise Refused(errors.invalid("/amount_cents", "what is held would exceed 2^53 - 1"))
+        placed = HoldPlaced(
+            self.source_account_id,
+            self.destination_account_id,
+            self.amount_cents,
+            source.currency,
+            self.expires_at,
+            self.reference,
+            self.description,
+            self.metadata,
+            self.effective_at,
+        )
+        events: list[StreamEvent] = [
+            (self.transfer_id, placed),
+            (self.source_account_id, FundsHeld(self.transfer_id, self.amount_cents, held)),
+        ]
+        if self.reference is not None:
+            events.append((reference_stream(self.reference), ReferenceUsed(self.transfer_id)))
+        return Decision(events, hold_result(self.transfer_id, placed, evolve(None, placed)))
+
+
+class CaptureHold(msgspec.Struct, frozen=True):
+    """Move what is held, or `amount_cents` of it, and hold the rest no longer. The accounts never change."""
+
+    name: ClassVar[str] = "CaptureHold"
+    transfer_id: UUID
+    source_account_id: UUID
+    destination_account_id: UUID
+    amount_cents: int | None
+    now: datetime
+
+    def streams(self) -> Iterable[UUID]:
+        """The transaction and both accounts."""
+        return (self.transfer_id, self.source_account_id, self.destination_account_id)
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
+
+    def decide(self, states: States) -> Decision:
+        """The capture, the release of what was held, and both entries."""
+        hold = pending(states, self.transfer_id, self.now)
+        if (hold.source_account_id, hold.destination_account_id) != (
+            self.source_account_id,
+            self.destination_account_id,
+        ):
+            raise StaleCommandError
+        cents = hold.amount_cents if self.amount_cents is None else self.amount_cents
+        if cents > hold.amount_cents:
+            raise Refused(errors.invalid("/amount_cents", "must not be more than what is held"))
+        legs = (Leg(self.source_account_id, -cents), Leg(self.destination_account_id, cents))
+        accounts = takers(states, legs, force=True)  # that there is enough, was seen to when it was held
+        source, destination = accounts[self.source_account_id], accounts[self.destination_account_id]
+        captured = HoldCaptured(cents)
+        events: list[StreamEvent] = [
+            (self.transfer_id, captured),
+            release(self.transfer_id, hold, source),
+            (self.source_account_id, debit(self.transfer_id, source, cents, "/amount_cents")),
+            (self.destination_account_id, credit(self.transfer_id, destination, cents, "/amount_cents")),
+        ]
+        return Decision(
+            events, hold_result(self.transfer_id, hold, evolve(state_of(states, self.transfer_id, Transfer), captured))
+        )
+
+
+class VoidHold(msgspec.Struct, frozen=True):
+    """Give up what is held."""
+
+    name: ClassVar[str] = "VoidHold"
+    transfer_id: UUID
+    source_account_id: UUID
+    now: datetime
+
+    def streams(self) -> Iterable[UUID]:
+        """The transaction and the account that it holds money of."""
+        return (self.transfer_id, self.source_account_id)
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
+
+    def decide(self, states: States) -> Decision:
+        """The end of the hold."""
+        hold = pending(states, self.transfer_id, self.now)
+        voided = HoldVoided()
+        events: list[StreamEvent] = [
+            (self.transfer_id, voided),
+            release(self.transfer_id, hold, source_of(states, hold, self.source_account_id)),
+        ]
+        return Decision(
+            events, hold_result(self.transfer_id, hold, evolve(state_of(states, self.transfer_id, Transfer), voided))
+        )
+
+
+class ExpireHold(msgspec.Struct, frozen=True):
+    """Give up what is held, if its time has come and nothing else has ended it."""
+
+    name: ClassVar[str] = "ExpireHold"
+    transfer_id: UUID
+    source_account_id: UUID
+    now: datetime
+
+    def streams(self) -> Iterable[UUID]:
+        """The transaction and the account that it holds money of."""
+        return (self.transfer_id, self.source_account_id)
+
+    def creates(self) -> Iterable[UUID]:
+        """Nothing under a fresh id."""
+        return ()
+
+    def decide(self, states: States) -> Decision:
+        """The end of the hold, or nothing."""
+        state = state_of(states, self.transfer_id, Transfer)
+        if state is None or state.hold is None or state.status != "pending" or self.now < state.hold.expires_at:
+            return Decision([], {"id": str(self.transfer_id)})
+        events: list[StreamEvent] = [
+            (self.transfer_id, HoldExpired()),
+            release(self.transfer_id, state.hold, source_of(states, state.hold, self.source_account_id)),
+        ]
+        return Decision(events, {"id": str(self.transfer_id)})
+
+
+def pending(states: States, transfer_id: UUID, now: datetime) -> HoldPlaced:
+    """A hold that nothing has ended yet. Raises `Refused` on anything else."""
+    state = state_of(states, transfer_id, Transfer)
+    if state is None:
+        raise Refused(errors.transaction_not_found(transfer_id))
+    if state.hold is None or state.status != "pending":
+        raise Refused(errors.hold_not_pending(transfer_id, state.status))
+    if state.hold.expires_at <= now:
+        raise Refused(errors.hold_not_pending(transfer_id, "expired"))
+    return state.hold
+
+
+def source_of(states: States, hold: HoldPlaced, known_id: UUID) -> Account:
+    """The account whose money is held. Raises `StaleCommandError` if it is not the one that is known."""
+    source = state_of(states, known_id, Account)
+    if source is None or hold.source_account_id != known_id:
+        raise StaleCommandError
+    return source
+
+
+def release(transfer_id: UUID, hold: HoldPlaced, source: Account) -> StreamEvent:
+    """What was held, is not any more."""
+    left = source.held_cents - hold.amount_cents
+    return (hold.source_account_id, FundsReleased(transfer_id, hold.amount_cents, left))
+
+
+def hold_result(transfer_id: UUID, hold: HoldPlaced, state: Transfer) -> dict[str, object]:
+    """A hold as its client sees it."""
+    result: dict[str, object] = {
+        "id": str(transfer_id),
+        "source_account_id": str(hold.source_account_id),
+        "destination_account_id": str(hold.destination_account_id),
+        "amount_cents": hold.amount_cents,
+        "currency": hold.currency,
+        "kind": "hold",
+        "reference": hold.reference,
+        "status": state.status,
+        "expires_at": rfc3339(hold.expires_at),
+    }
+    if state.captured_cents is not None:
+        result["captured_cents"] = state.captured_cents
+    return add_details(result, hold)

@@ -1,0 +1,122 @@
+"""Journal entries: money that moves between several accounts at once, or not at all."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import ClassVar, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from ledger import errors
+from ledger.commands.decider import Decision, States, StreamEvent, state_of
+from ledger.commands.transfers import (
+    add_details,
+    against_credit,
+    against_debit,
+    check_unclaimed,
+    claims,
+    credit,
+    debit,
+    owned,
+)
+from ledger.errors import Refusal, Refused
+from ledger.events.accounts import Account
+from ledger.events.transfers import JournalEntryPosted, Posting, ReferenceUsed, reference_stream
+
+MAX_POSTINGS = 100  # of one entry
+
+
+class Leg(NamedTuple):
+    """What an account is to get, or what is to leave it, which is negative; never 0."""
+
+    account_id: UUID
+    amount_cents: int
+
+
+class PostJournalEntry(msgspec.Struct, frozen=True):
+    """Move what the legs say, each of another account. With `only_owner_id`, only out of accounts of that user."""
+
+    name: ClassVar[str] = "PostJournalEntry"
+    transfer_id: UUID
+    legs: tuple[Leg, ...]
+    reference: str | None = None
+    only_owner_id: UUID | None = None
+    id_was_chosen: bool = False
+    description: str | None = None
+    metadata: dict[str, str] | None = None
+    effective_at: datetime | None = None
+
+    def streams(self) -> Iterable[UUID]:
+        """All accounts, and what may be taken: the id, if its client chose it, and the reference."""
+        yield from (leg.account_id for leg in self.legs)
+        yield from claims(self.transfer_id, self.reference, id_was_chosen=self.id_was_chosen)
+
+    def creates(self) -> Iterable[UUID]:
+        """The transaction, unless its client chose the id."""
+        return () if self.id_was_chosen else (self.transfer_id,)
+
+    def decide(self, states: States) -> Decision:
+        """An entry for each leg; or all that stands against them at once, in the order of the legs."""
+        check_unclaimed(states, self.transfer_id, self.reference)
+        accounts = takers(states, self.legs, self.only_owner_id)
+        postings = tuple(Posting(*leg, accounts[leg.account_id].currency) for leg in self.legs)
+        sums: Counter[str] = Counter()
+        for posting in postings:
+            sums[posting.currency] += posting.amount_cents
+        if any(sums.values()):
+            raise Refused(errors.invalid("/postings", "must sum to zero in each currency"))
+        entry = JournalEntryPosted(
+            postings, "journal", self.reference, self.description, self.metadata, self.effective_at
+        )
+        events = post(self.transfer_id, entry, accounts)
+        if self.reference is not None:
+            events.append((reference_stream(self.reference), ReferenceUsed(self.transfer_id)))
+        return Decision(events, entry_result(self.transfer_id, entry))
+
+
+def takers(
+    states: States, legs: Sequence[Leg], only_owner_id: UUID | None = None, *, force: bool = False
+) -> Mapping[UUID, Account]:
+    """The accounts of these legs. Raises `Refused` with all that stands against them."""
+    accounts = {leg.account_id: state_of(states, leg.account_id, Account) for leg in legs}
+    against = [_against(leg, accounts[leg.account_id], only_owner_id, force) for leg in legs]
+    if refusals := [refusal for refusal in against if refusal is not None]:
+        raise Refused(*refusals)
+    return {account_id: account for account_id, account in accounts.items() if account is not None}
+
+
+def _against(leg: Leg, account: Account | None, only_owner_id: UUID | None, force: bool) -> Refusal | None:
+    account_id, cents = leg
+    if cents > 0:
+        return against_credit(account_id, account)
+    return against_debit(account_id, owned(account, only_owner_id), -cents, force=force)
+
+
+def post(transfer_id: UUID, entry: JournalEntryPosted, accounts: Mapping[UUID, Account]) -> list[StreamEvent]:
+    """The journal entry, and the entry of each of its accounts. Raises `Refused` on a balance beyond `MAX_CENTS`."""
+    events: list[StreamEvent] = [(transfer_id, entry)]
+    for number, posting in enumerate(entry.postings):
+        account, cents, pointer = accounts[posting.account_id], posting.amount_cents, f"/postings/{number}/amount_cents"
+        if cents > 0:
+            events.append((posting.account_id, credit(transfer_id, account, cents, pointer)))
+        else:
+            events.append((posting.account_id, debit(transfer_id, account, -cents, pointer)))
+    return events
+
+
+def entry_result(transfer_id: UUID, entry: JournalEntryPosted) -> dict[str, object]:
+    """A journal entry as its client sees it."""
+    result: dict[str, object] = {
+        "id": str(transfer_id),
+        "postings": [
+            {"account_id": str(leg.account_id), "amount_cents": leg.amount_cents, "currency": leg.currency}
+            for leg in entry.postings
+        ],
+        "kind": entry.kind,
+        "reference": entry.reference,
+        "status": "posted",
+    }
+    if entry.reverses is not None:
+        result["reverses"] = str(entry.reverses)
+    return add_details(result, entry)

@@ -1,0 +1,88 @@
+"""Reversals: another transaction that moves everything back, once. Nothing that was recorded is ever undone."""
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+from uuid import UUID
+
+import msgspec
+
+from ledger import errors
+from ledger.commands.decider import Decision, States, StreamEvent, state_of
+from ledger.commands.journal import Leg, entry_result, post, takers
+from ledger.commands.transfers import check_unclaimed, claims, move, transfer_result
+from ledger.errors import Refused, StaleCommandError
+from ledger.events.transfers import JournalEntryPosted, MoneyTransferred, Posting, TransactionReversed, Transfer
+
+
+class ReverseTransfer(msgspec.Struct, frozen=True):
+    """Move back what a transaction has moved. With `force`, also where the money is not there any more.
+
+    `account_ids` are all of its accounts, which the caller looks up: they never change. Raises `StaleCommandError` if
+    they are others.
+    """
+
+    name: ClassVar[str] = "ReverseTransfer"
+    reversal_id: UUID
+    transfer_id: UUID
+    account_ids: tuple[UUID, ...]
+    force: bool = False
+    description: str | None = None
+    id_was_chosen: bool = False
+
+    def streams(self) -> Iterable[UUID]:
+        """The transaction, its accounts, and the reversal itself if its client chose the id."""
+        yield from (self.transfer_id, *self.account_ids)
+        yield from claims(self.reversal_id, None, id_was_chosen=self.id_was_chosen)
+
+    def creates(self) -> Iterable[UUID]:
+        """The reversal, unless its client chose the id."""
+        return () if self.id_was_chosen else (self.reversal_id,)
+
+    def decide(self, states: States) -> Decision:
+        """The opposite transaction, linked with the first both ways."""
+        check_unclaimed(states, self.reversal_id, None)
+        first = _reversible(self.transfer_id, state_of(states, self.transfer_id, Transfer))
+        if not {posting.account_id for posting in first.postings} <= set(self.account_ids):
+            raise StaleCommandError
+        opposite = self._opposite_transfer if first.posted is None else self._opposite_entry
+        return opposite(states, first.postings)
+
+    def _opposite_transfer(self, states: States, moved: Sequence[Posting]) -> Decision:
+        destination_id, source_id = (posting.account_id for posting in moved)
+        cents = moved[1].amount_cents
+        accounts = takers(states, (Leg(source_id, -cents), Leg(destination_id, cents)), force=self.force)
+        transfer = MoneyTransferred(
+            source_id,
+            destination_id,
+            cents,
+            moved[1].currency,
+            "reversal",
+            None,
+            self.description,
+            reverses=self.transfer_id,
+        )
+        events = move(self.reversal_id, transfer, accounts[source_id], accounts[destination_id])
+        return Decision([*events, self._link()], transfer_result(self.reversal_id, transfer))
+
+    def _opposite_entry(self, states: States, moved: Sequence[Posting]) -> Decision:
+        postings = tuple(msgspec.structs.replace(posting, amount_cents=-posting.amount_cents) for posting in moved)
+        legs = [Leg(posting.account_id, posting.amount_cents) for posting in postings]
+        accounts = takers(states, legs, force=self.force)
+        entry = JournalEntryPosted(postings, "reversal", None, self.description, reverses=self.transfer_id)
+        return Decision([*post(self.reversal_id, entry, accounts), self._link()], entry_result(self.reversal_id, entry))
+
+    def _link(self) -> StreamEvent:
+        return (self.transfer_id, TransactionReversed(self.reversal_id))
+
+
+def _reversible(transfer_id: UUID, transfer: Transfer | None) -> Transfer:
+    """The transaction, if there is something to move back. Raises `Refused`."""
+    if transfer is None:
+        raise Refused(errors.transaction_not_found(transfer_id))
+    if transfer.reversed_by is not None:
+        raise Refused(errors.transaction_already_reversed(transfer_id, transfer.reversed_by))
+    if transfer.reverses is not None:
+        raise Refused(errors.transaction_not_reversible(transfer_id, "a reversal is final"))
+    if not transfer.postings:
+        raise Refused(errors.transaction_not_reversible(transfer_id, f"the hold is {transfer.status}: no money moved"))
+    return transfer

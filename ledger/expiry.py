@@ -1,0 +1,58 @@
+"""Holds end when their time has come, whether or not anybody asks about them.
+
+A hold that is due cannot be captured any more; that its money is free again takes a command, which is given here. Every
+process looks for holds that are due, and a lock lets one at a time see to them: if two did, one of two commands would
+find nothing to do.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import structlog
+from asyncpg import Connection, Pool
+
+from ledger.batch import Origin
+from ledger.commands.holds import ExpireHold
+from ledger.committer import Committer
+from ledger.database import UNREACHABLE
+from ledger.errors import LedgerError
+from ledger.ids import new_id
+from ledger.projections import transfers
+
+BATCH = 100  # holds that are seen to at once
+
+log = structlog.get_logger()
+
+
+class Expirer:
+    """Ends holds that are due."""
+
+    def __init__(self, pool: "Pool[Any]", committer: Committer) -> None:
+        self._pool = pool
+        self._committer = committer
+
+    async def follow(self, pause_seconds: float) -> None:
+        """End whatever is due, again and again, for as long as the process runs."""
+        while True:
+            try:
+                while await self.expire(datetime.now(UTC)) == BATCH:
+                    pass
+            except (LedgerError, *UNREACHABLE) as error:
+                log.warning("holds cannot be expired", error=str(error) or type(error).__name__)
+            except Exception:  # nobody else would do it
+                log.exception("holds cannot be expired")
+            await asyncio.sleep(pause_seconds)
+
+    async def expire(self, now: datetime) -> int:
+        """End up to `BATCH` holds that are due; how many there were. None if another process is at it."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            locked = "SELECT pg_try_advisory_xact_lock('stored_events'::regclass::oid::int, 2)"
+            if not await connection.fetchval(locked):
+                return 0
+            due = await transfers.due(cast("Connection[Any]", connection), now, BATCH)
+            async with asyncio.TaskGroup() as tasks:
+                for hold in due:
+                    command = ExpireHold(hold.transfer_id, hold.source_account_id, now)
+                    tasks.create_task(self._committer.submit(command, Origin(new_id())))
+        return len(due)

@@ -1,0 +1,364 @@
+"""Money that is set aside: what becomes of it, who may say so, and that only one thing ever does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ledger import store
+from ledger.events import fold
+from ledger.events.accounts import Account
+from ledger.expiry import Expirer
+from ledger.ids import parse_id
+from ledger.runtime import Runtime, open_runtime
+from ledger.settings import Settings
+from tests.controls import NOBODY, Answer, Api, a_transfer, new_id
+from tests.processes import until
+
+Serve = Callable[[Settings], Awaitable[Api]]
+Body = dict[str, Any]
+
+
+@pytest.fixture
+async def accounts(api: Api) -> tuple[Body, Body]:
+    """One with 100, and one with nothing."""
+    return await api.new_account(balance_cents=100), await api.new_account()
+
+
+async def hold(api: Api, accounts: tuple[Body, Body], cents: int = 60, **members: Any) -> Body:
+    answer = await api.post("/v1/transactions/hold", {**a_transfer(*accounts, cents), **members})
+    assert answer.status == 200, answer
+    return dict(answer.body)
+
+
+async def funds(api: Api, account: Body) -> tuple[int, int, int]:
+    body = (await api.get(f"/v1/accounts/{account['id']}")).body
+    return body["balance_cents"], body["held_cents"], body["available_cents"]
+
+
+async def read(api: Api, transaction: Body) -> Body:
+    return dict((await api.get(f"/v1/transactions/{transaction['id']}")).body)
+
+
+async def test_a_hold_sets_money_aside_and_moves_none(api: Api, accounts: tuple[Body, Body]) -> None:
+    held = await hold(api, accounts, reference="room 7", description="two nights", metadata={"guest": "Bob"})
+
+    assert ("hold", "pending", 60, "room 7") == tuple(
+        held[name] for name in ("kind", "status", "amount_cents", "reference")
+    )
+    assert {"description": "two nights", "metadata": {"guest": "Bob"}}.items() <= held.items()
+    assert held == await read(api, held)
+    assert (100, 60, 40) == await funds(api, accounts[0])
+    assert (0, 0, 0) == await funds(api, accounts[1])
+    assert [] == (await api.get(f"/v1/accounts/{accounts[1]['id']}/entries")).body
+
+
+async def test_what_is_held_cannot_be_spent_or_held_again(api: Api, accounts: tuple[Body, Body]) -> None:
+    await hold(api, accounts, 60)
+
+    for path in ("transfer", "hold"):
+        answer = await api.post(f"/v1/transactions/{path}", a_transfer(*accounts, 41))
+        assert (422, ["transfer_insufficient_funds"]) == (answer.status, answer.codes)
+    assert 200 == (await api.transfer(*accounts, 40)).status
+
+
+async def test_a_hold_is_refused_for_all_that_a_transfer_is(api: Api, accounts: tuple[Body, Body]) -> None:
+    euros = await api.new_account(currency="EUR")
+    refused = {
+        ("transfer_source_account_not_found", "transfer_destination_account_not_found"): a_transfer(
+            NOBODY, str(new_id()), 1
+        ),
+        ("transfer_accounts_are_same",): a_transfer(accounts[0], accounts[0], 1),
+        ("currency_mismatch",): a_transfer(accounts[0], euros, 1),
+        ("transfer_insufficient_funds",): a_transfer(*accounts, 101),
+    }
+    for codes, body in refused.items():
+        answer = await api.post("/v1/transactions/hold", body)
+        assert (422, list(codes)) == (answer.status, answer.codes)
+
+
+async def test_all_that_is_held_moves_when_it_is_captured(api: Api, accounts: tuple[Body, Body]) -> None:
+    held = await hold(api, accounts)
+
+    captured = await api.post(f"/v1/transactions/{held['id']}/capture")
+
+    assert (200, "captured", 60) == (captured.status, captured.body["status"], captured.body["captured_cents"])
+    assert captured.body == await read(api, held)
+    assert held["created_at"] == captured.body["created_at"] < captured.body["settled_at"]
+    assert (40, 0, 40) == await funds(api, accounts[0])
+    assert (60, 0, 60) == await funds(api, accounts[1])
+    (line,) = (await api.get(f"/v1/accounts/{accounts[1]['id']}/entries")).body
+    assert (60, "hold", accounts[0]["id"]) == (line["amount_cents"], line["kind"], line["other_account_id"])
+
+
+async def test_what_is_not_captured_is_free_again(api: Api, accounts: tuple[Body, Body]) -> None:
+    held = await hold(api, accounts)
+
+    captured = await api.post(f"/v1/transactions/{held['id']}/capture", {"amount_cents": 25})
+
+    assert (60, 25) == (captured.body["amount_cents"], captured.body["captured_cents"])
+    assert (75, 0, 75) == await funds(api, accounts[0])
+
+
+async def test_no_more_than_is_held_can_be_captured(api: Api, accounts: tuple[Body, Body]) -> None:
+    held = await hold(api, accounts)
+
+    answer = await api.post(f"/v1/transactions/{held['id']}/capture", {"amount_cents": 61})
+
+    assert (422, ["/amount_cents"]) == (answer.status, answer.pointers)
+    assert (100, 60, 40) == await funds(api, accounts[0])
+
+
+async def test_nothing_moves_when_a_hold_is_voided(api: Api, accounts: tuple[Body, Body]) -> None:
+    held = await hold(api, accounts)
+
+    voided = await api.post(f"/v1/transactions/{held['id']}/void")
+
+    assert (200, "voided") == (voided.status, voided.body["status"])
+    assert voided.body == await read(api, held)
+    assert (100, 0, 100) == await funds(api, accounts[0])
+
+
+@pytest.mark.parametrize("first", ["capture", "void"])
+@pytest.mark.parametrize("second", ["capture", "void"])
+async def test_a_hold_ends_once(api: Api, accounts: tuple[Body, Body], first: str, second: str) -> None:
+    held = await hold(api, accounts)
+    await api.post(f"/v1/transactions/{held['id']}/{first}")
+    before = await read(api, held)
+
+    answer = await api.post(f"/v1/transactions/{held['id']}/{second}")
+
+    assert (409, ["hold_not_pending"]) == (answer.status, answer.codes)
+    assert {"transaction_id": held["id"], "status": before["status"]} == answer.body["errors"][0]["detail"]
+    assert before == await read(api, held)
+
+
+async def test_what_is_no_hold_can_be_neither_captured_nor_voided(api: Api, accounts: tuple[Body, Body]) -> None:
+    transfer = (await api.transfer(*accounts, 1)).body
+    for action in ("capture", "void"):
+        answer = await api.post(f"/v1/transactions/{transfer['id']}/{action}")
+        assert (409, ["hold_not_pending"]) == (answer.status, answer.codes)
+        answer = await api.post(f"/v1/transactions/{NOBODY}/{action}")
+        assert (404, ["transaction_not_found"]) == (answer.status, answer.codes)
+
+
+async def test_a_repeated_request_is_carried_out_once_and_answered_the_same(
+    api: Api, accounts: tuple[Body, Body]
+) -> None:
+    """Lesson 4. Also when the time that it names has come since."""
+    soon = datetime.now(UTC) + timedelta(seconds=0.2)
+    requests = [("/v1/transactions/hold", {**a_transfer(*accounts, 60), "expires_in_seconds": 60})]
+    first = await api.post(*requests[0], headers={"Idempotency-Key": "0"})
+    requests.append((f"/v1/transactions/{first.body['id']}/capture", {"amount_cents": 5}))
+    requests.append(("/v1/transactions/hold", {**a_transfer(*accounts, 1), "expires_at": soon.isoformat()}))
+    answers = [await api.post(*one, headers={"Idempotency-Key": str(n)}) for n, one in enumerate(requests)]
+    await until(lambda: datetime.now(UTC) > soon)
+
+    for number, request in enumerate(requests):
+        again = await api.post(*request, headers={"Idempotency-Key": str(number)})
+        assert (200, "true") == (again.status, again.headers["Idempotent-Replayed"])
+        assert answers[number].body == again.body
+
+
+# When it ends by itself.
+
+
+async def test_a_hold_lasts_as_long_as_it_says_or_as_the_service_says(api: Api, accounts: tuple[Body, Body]) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    assert timedelta(days=7) == _lasts(await hold(api, accounts, 1))
+    assert timedelta(hours=1) == _lasts(await hold(api, accounts, 1, expires_in_seconds=3600))
+    assert tomorrow == (await hold(api, accounts, 1, expires_at=tomorrow))["expires_at"]
+
+
+def _lasts(held: Body) -> timedelta:
+    begun, ends = (datetime.fromisoformat(held[name]) for name in ("created_at", "expires_at"))
+    return timedelta(seconds=round((ends - begun).total_seconds()))
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer"),
+    [
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
+        ({"expires_at": "2099-01-01T00:00:00Z"}, "/expires_at"),
+        ({"expires_in_seconds": 30 * 86400 + 1}, "/expires_in_seconds"),
+        ({"expires_in_seconds": 5, "expires_at": "2099-01-01T00:00:00Z"}, "/expires_in_seconds"),
+    ],
+)
+async def test_a_hold_ends_in_the_future_and_not_too_far_away(
+    api: Api, accounts: tuple[Body, Body], members: Body, pointer: str
+) -> None:
+    """Lesson 36."""
+    answer = await api.post("/v1/transactions/hold", {**a_transfer(*accounts, 1), **members})
+    assert (422, [pointer]) == (answer.status, answer.pointers)
+
+
+@pytest.fixture
+async def unexpired(serve: Serve, settings: Settings) -> Api:
+    """A service that looks for holds that are due only when it starts."""
+    return await serve(settings.model_copy(update={"ledger_expiry_seconds": 3600}))
+
+
+async def _due(api: Api, accounts: tuple[Body, Body], cents: int = 60) -> Body:
+    """A hold whose time has come."""
+    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    held = await hold(api, accounts, cents, expires_at=soon.isoformat())
+    await until(lambda: datetime.now(UTC) > soon)
+    return held
+
+
+async def _two(api: Api) -> tuple[Body, Body]:
+    return await api.new_account(balance_cents=100), await api.new_account()
+
+
+async def test_a_hold_that_is_due_cannot_be_captured_although_nobody_has_ended_it_yet(unexpired: Api) -> None:
+    accounts = await _two(unexpired)
+    held = await _due(unexpired, accounts)
+
+    for action in ("capture", "void"):
+        answer = await unexpired.post(f"/v1/transactions/{held['id']}/{action}")
+        assert (409, ["hold_not_pending"]) == (answer.status, answer.codes)
+        assert "expired" == answer.body["errors"][0]["detail"]["status"]
+    assert "pending" == (await read(unexpired, held))["status"]
+
+
+async def test_the_service_ends_what_is_due(api: Api, accounts: tuple[Body, Body]) -> None:
+    held, kept = await _due(api, accounts), await hold(api, accounts, 10)
+
+    await until(lambda: _is(api, held, "expired"))
+
+    assert "pending" == (await read(api, kept))["status"]
+    assert (100, 10, 90) == await funds(api, accounts[0])
+
+
+async def _is(api: Api, transaction: Body, status: str) -> bool:
+    return bool((await read(api, transaction))["status"] == status)
+
+
+async def test_ending_what_is_due_survives_the_loss_of_the_database(
+    serve: Serve, settings: Settings, connection: Any
+) -> None:
+    api = await serve(settings.model_copy(update={"ledger_expiry_seconds": 0.05}))
+    accounts = await _two(api)
+    ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ledger' AND pid <> $1"
+    for _ in range(3):
+        await connection.fetch(ends, await connection.fetchval("SELECT pg_backend_pid()"))
+        held = await _due(api, accounts, 1)
+        await until(lambda held=held: _is(api, held, "expired"))
+
+
+# Many at once.
+
+
+async def test_more_holds_than_one_batch_end_together(
+    unexpired: Api, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lesson 36."""
+    monkeypatch.setattr("ledger.expiry.BATCH", 3)
+    accounts = await _two(unexpired)
+    for _ in range(7):
+        await hold(unexpired, accounts, 1, expires_in_seconds=60)
+    expirer, then = Expirer(runtime.pool, runtime.committer), datetime.now(UTC) + timedelta(hours=1)
+
+    assert [3, 3, 1, 0] == [await expirer.expire(then) for _ in range(4)]
+    assert (100, 0, 100) == await funds(unexpired, accounts[0])
+
+
+async def test_only_one_process_at_a_time_ends_what_is_due(unexpired: Api, runtime: Runtime, connection: Any) -> None:
+    accounts = await _two(unexpired)
+    await hold(unexpired, accounts, 1, expires_in_seconds=60)
+    expirer, then = Expirer(runtime.pool, runtime.committer), datetime.now(UTC) + timedelta(hours=1)
+
+    await connection.execute("SELECT pg_advisory_lock('stored_events'::regclass::oid::int, 2)")
+    assert 0 == await expirer.expire(then)
+    await connection.execute("SELECT pg_advisory_unlock('stored_events'::regclass::oid::int, 2)")
+    assert 1 == await expirer.expire(then)
+
+
+@pytest.mark.parametrize("actions", [("capture", "capture"), ("capture", "void"), ("void", "void")])
+async def test_of_many_who_end_a_hold_through_two_processes_one_wins(
+    serve: Serve, settings: Settings, connection: Any, actions: tuple[str, str]
+) -> None:
+    """Lesson 1. The sums hold whoever wins."""
+    apis = [await serve(settings), await serve(settings)]
+    accounts = await _two(apis[0])
+    holds = [await hold(apis[0], accounts, 5) for _ in range(8)]
+
+    async def end(number: int, held: Body) -> Answer:
+        return await apis[number % 2].post(f"/v1/transactions/{held['id']}/{actions[number // 2 % 2]}")
+
+    for held in holds:
+        answers = await asyncio.gather(*(end(number, held) for number in range(8)))
+        assert [200, *[409] * 7] == sorted(answer.status for answer in answers)
+    captured = [held for held in holds if (await read(apis[0], held))["status"] == "captured"]
+    assert (100 - 5 * len(captured), 0, 100 - 5 * len(captured)) == await funds(apis[1], accounts[0])
+    assert await _rows_are_folds(connection, accounts)
+
+
+async def test_of_expiry_and_capture_one_wins(serve: Serve, settings: Settings, connection: Any) -> None:
+    """Lesson 1."""
+    api = await serve(settings.model_copy(update={"ledger_expiry_seconds": 3600}))
+    accounts = await _two(api)
+    async with open_runtime(settings) as other:
+        expirer, then = Expirer(other.pool, other.committer), datetime.now(UTC) + timedelta(hours=1)
+        for _ in range(10):
+            held = await hold(api, accounts, 1, expires_in_seconds=60)
+            expired, answer = await asyncio.gather(
+                expirer.expire(then), api.post(f"/v1/transactions/{held['id']}/capture")
+            )
+            status = (await read(api, held))["status"]
+            assert (status, answer.status) in {("captured", 200), ("expired", 409)}
+            assert expired in {0, 1}
+    assert await _rows_are_folds(connection, accounts)
+
+
+async def _rows_are_folds(connection: Any, accounts: tuple[Body, Body]) -> bool:
+    for account in accounts:
+        events = await store.read_stream(connection, parse_id(account["id"]))
+        state = fold(row.event for row in events)
+        row = await connection.fetchrow("SELECT * FROM accounts WHERE id = $1", parse_id(account["id"]))
+        assert isinstance(state, Account)
+        assert (row["balance_cents"], row["held_cents"]) == (state.balance_cents, state.held_cents)
+        assert 0 <= state.held_cents
+    return True
+
+
+# Who may.
+
+
+async def test_a_customer_sets_money_of_own_accounts_aside_and_cannot_end_that(api: Api) -> None:
+    customer = await api.as_new_user("customer")
+    own, other = await api.new_account(customer.user_id, balance_cents=100), await api.new_account(balance_cents=100)
+
+    held = await hold(customer, (own, other), 10)
+
+    assert held == await read(customer, held)
+    refused = await customer.post("/v1/transactions/hold", a_transfer(other, own, 1))
+    assert (422, ["transfer_source_account_not_found"]) == (refused.status, refused.codes)
+    for action in ("capture", "void", "reverse"):
+        assert 403 == (await customer.post(f"/v1/transactions/{held['id']}/{action}")).status
+
+
+async def test_an_account_with_a_hold_cannot_be_closed(api: Api) -> None:
+    accounts = await api.new_account(overdraft_limit_cents=10), await api.new_account()
+    held = await hold(api, accounts, 10)
+
+    answer = await api.delete(f"/v1/accounts/{accounts[0]['id']}")
+
+    assert (409, ["account_not_empty"]) == (answer.status, answer.codes)
+    await api.post(f"/v1/transactions/{held['id']}/void")
+    assert 200 == (await api.delete(f"/v1/accounts/{accounts[0]['id']}")).status
+
+
+async def test_the_past_knows_what_was_held(api: Api, accounts: tuple[Body, Body]) -> None:
+    opened = (await api.get(f"/v1/accounts/{accounts[0]['id']}", params={"at_version": 999})).body["version"]
+    held = await hold(api, accounts)
+    await api.post(f"/v1/transactions/{held['id']}/capture", {"amount_cents": 25})
+
+    path = f"/v1/accounts/{accounts[0]['id']}"
+    then = [(await api.get(path, params={"at_version": opened + n})).body for n in range(4)]
+
+    assert [(100, 0), (100, 60), (100, 0), (75, 0)] == [(one["balance_cents"], one["held_cents"]) for one in then]
+    assert [opened + n for n in range(4)] == [one["version"] for one in then]
