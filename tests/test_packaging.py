@@ -3,6 +3,8 @@
 There is no container engine where these tests run, so the files are read and held to what the service knows.
 """
 
+import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import yaml
 
 from ledger import migrations
 from ledger.settings import Settings
+from tests.controls import Api
 from tests.processes import ROOT, environment
 from web.openapi import path_of
 from web.routes import ROUTES, UNVERSIONED
@@ -140,6 +143,23 @@ def test_the_image_runs_as_nobody_in_particular_and_is_checked_at_a_route() -> N
     assert set(re.findall(r"/v1/\w+", check)) <= paths
     assert [] == [value for name, value in instructions if name == "FROM" and not re.match(r"\S+:[\w.]+-", value)]
     assert "--require-hashes" in " ".join(value for name, value in instructions if name == "RUN")
+
+
+async def test_the_image_is_healthy_while_the_service_is_ready(api: Api, connection: Any) -> None:
+    (check,) = [value for name, value in dockerfile() if name == "HEALTHCHECK"]
+    python, *arguments = json.loads(check.partition("CMD ")[2])
+    assert "python" == python
+
+    async def status() -> int | None:
+        port = {"SERVICE_PORT": str(api.client.port)}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, env=port, stderr=asyncio.subprocess.DEVNULL
+        )
+        return await process.wait()
+
+    assert 0 == await status()
+    await connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    assert 1 == await status()
 
 
 def test_what_the_image_is_made_of_is_there_and_not_ignored() -> None:
