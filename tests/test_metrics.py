@@ -17,7 +17,7 @@ from ledger import metrics
 from ledger.followers import STATES
 from ledger.metrics import Family, Layout, Meter
 from ledger.settings import Settings
-from tests.controls import Api
+from tests.controls import Api, a_transfer
 from tests.processes import ledger, until
 
 Series: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -127,6 +127,17 @@ async def test_it_is_shown_how_far_behind_the_followers_are_and_what_they_do(api
     states = {state: value(found, "ledger_follower_state", follower="seals", state=state) for state in STATES}
     assert {"following": 0, "failing": 0, "stopped": 0, "not running": 1} == states
     assert ("ledger_follower_lag_events", frozenset({("follower", "mirror")})) in found
+
+
+async def test_it_is_shown_how_many_holds_are_pending_and_how_late_they_expire(api: Api) -> None:
+    source, destination = await api.new_account(balance_cents=5), await api.new_account()
+    before = await scraped(api)
+    answer = await api.post("/v1/transactions/hold", a_transfer(source, destination, 3))
+    assert answer.status < 300, answer
+    after = await scraped(api)
+    assert [0, 1] == [value(found, "ledger_holds_pending") for found in (before, after)]
+    assert [0, 0] == [value(found, "ledger_holds_overdue_seconds") for found in (before, after)]
+    assert ("ledger_holds_overdue_seconds", frozenset()) in after
 
 
 async def test_they_are_there_while_the_database_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from ledger import __version__, metrics
 from ledger.errors import Refusal
 from ledger.followers import STATES
 from ledger.metrics import MICROSECONDS, SECONDS, Batches, Family, Layout, Meter
+from ledger.projections.transfers import Holds
 from ledger.readiness import Standing
 from ledger.runtime import Runtime
 from web.errors import STATUSES
@@ -118,17 +119,18 @@ class Figures:
         self.meter.set(metrics.CONNECTIONS, runtime.pool.get_size() - idle, "used")
         self.meter.set(metrics.MIRROR_TRUSTED, runtime.mirror.is_trusted())
 
-    def text(self, standing: Standing | None) -> bytes:
-        """All figures, those of all workers, in Prometheus' text format; `standing` is None if the database is away."""
-        return generate_latest(_Written(self.meter, standing))
+    def text(self, standing: Standing | None, holds: Holds | None) -> bytes:
+        """All figures, those of all workers, in Prometheus' text format; without those of a database that is away."""
+        return generate_latest(_Written(self.meter, standing, holds))
 
 
 class _Written(Collector):
     """The figures as prometheus_client writes them."""
 
-    def __init__(self, meter: Meter, standing: Standing | None) -> None:
+    def __init__(self, meter: Meter, standing: Standing | None, holds: Holds | None) -> None:
         self._meter = meter
         self._standing = standing
+        self._holds = holds
 
     def collect(self) -> Iterator[Metric]:
         """All there is."""
@@ -136,6 +138,10 @@ class _Written(Collector):
         for family in self._meter.layout.families:
             yield self._gauge(family) if family.kind == "gauge" else self._sum(family)
         yield from self._database()
+        if self._holds is not None:
+            pending, overdue = self._holds
+            yield GaugeMetricFamily("ledger_holds_pending", "Holds that are neither captured nor void.", value=pending)
+            yield GaugeMetricFamily("ledger_holds_overdue_seconds", "How late holds expire.", value=overdue)
         yield from self._processes()
 
     def _sum(self, family: Family) -> Metric:

@@ -23,6 +23,7 @@ from ledger.events.transfers import (
 )
 from ledger.statements import Statement, columns, documents, integers, texts, times, uuids, words
 
+MAX_COUNTED = 100_000
 HANDLED = frozenset(get_args(TransferEvent))
 _TYPES = ("uuid", "bigint", "timestamptz", "uuid", "uuid", "bigint", "text", "text", "text")
 _BEGINNINGS = MoneyTransferred | JournalEntryPosted | HoldPlaced
@@ -184,6 +185,25 @@ def _new(given: Sequence[_Column], courses: Sequence[_Course]) -> tuple[str, tup
         f"{columns(*(column.type for column in given))} AS new({', '.join(column.name for column in given)})",
         tuple(column.encode([column.value(course) for course in courses]) for column in given),
     )
+
+
+class Holds(NamedTuple):
+    """How many holds are pending, up to `MAX_COUNTED`, and for how long the first has been due (0: none is)."""
+
+    pending: int
+    overdue_seconds: float
+
+
+async def holds(reader: Reader) -> Holds:
+    """How the holds stand."""
+    row = await reader.fetchrow(
+        """SELECT (SELECT count(*) FROM (SELECT FROM transfers WHERE status = 'pending' LIMIT $1) AS counted),
+                  greatest(0, extract(epoch FROM clock_timestamp() - (SELECT min(expires_at) FROM transfers
+                                                                      WHERE status = 'pending')))::float8""",
+        MAX_COUNTED,
+    )
+    assert row is not None  # noqa: S101 - it has no FROM
+    return Holds(*row)
 
 
 class Due(NamedTuple):

@@ -9,6 +9,7 @@ from ledger.coalesce import Coalesced
 from ledger.database import UNREACHABLE
 from ledger.errors import Refused
 from ledger.followers import FollowerStatus
+from ledger.projections import transfers
 from ledger.readiness import Standing
 from ledger.settings import Settings
 from web.bodies import answer
@@ -41,9 +42,11 @@ async def readyz(request: web.Request) -> Reply:
 
 async def metrics(request: web.Request) -> Reply:
     """GET /metrics: the figures of all workers, in Prometheus' text format."""
-    figures = request.app[FIGURES]
-    figures.sample(request.app[RUNTIME])
-    body = await asyncio.to_thread(figures.text, await _standing(request.app))
+    figures, runtime = request.app[FIGURES], request.app[RUNTIME]
+    figures.sample(runtime)
+    found = await _standing(request.app)
+    held = None if found is None else await transfers.holds(runtime.pool)
+    body = await asyncio.to_thread(figures.text, found, held)
     return Reply(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 
