@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
-SLOT_BYTES = 1 << 17  # of which only what is used takes memory
+SLOT_BYTES = 1 << 18  # of which only what is used takes memory
 CELL_BYTES = 8
 HEADER_CELLS = 1  # which layout the slot has
 

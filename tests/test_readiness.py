@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from ledger.settings import Settings
 from tests.controls import Api
 from tests.outages import without_postgresql
-from tests.processes import ledger, until
+from tests.processes import is_alive, ledger, until
 from tests.sealed import a_key_file
 
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -92,6 +92,9 @@ async def test_a_worker_that_drains_serves_on_and_is_not_ready(settings: Setting
             status, body = await get(session, "/v1/readyz")
             assert (503, "draining") == (status, body["errors"][0]["detail"]["worker"])
             assert 200 == (await get(session, "/v1/health"))[0]
+        workers = running.workers()
+    assert len(workers) == 1
+    await until(lambda: not any(map(is_alive, workers)))  # who cannot be told to stop any more drains no longer
 
 
 async def get(session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:

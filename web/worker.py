@@ -8,7 +8,7 @@ import gc
 import signal
 import socket
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -51,13 +51,15 @@ def _tracing(settings: Settings) -> "AbstractContextManager[Tracer | None]":
 
 
 async def _serve(settings: Settings, listener: socket.socket, lifeline: int, app: web.Application) -> None:
-    stop = asyncio.Event()
+    stop, gone = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def abandoned() -> None:
         loop.remove_reader(lifeline)
-        signal.setitimer(signal.ITIMER_REAL, settings.stop_seconds())  # SIGALRM ends it, whatever hangs
+        closing_seconds = settings.stop_seconds() - settings.ledger_drain_seconds
+        signal.setitimer(signal.ITIMER_REAL, closing_seconds)  # SIGALRM ends it, whatever hangs
         stop.set()
+        gone.set()
 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(lifeline, abandoned)
@@ -70,7 +72,9 @@ async def _serve(settings: Settings, listener: socket.socket, lifeline: int, app
         await stop.wait()
         log.info("draining")
         app[DRAINING].set()
-        await asyncio.sleep(settings.ledger_drain_seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(settings.ledger_drain_seconds):
+                await gone.wait()
     finally:
         await runner.cleanup()
 
