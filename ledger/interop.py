@@ -80,6 +80,7 @@ def environment(settings: Settings) -> Mapping[str, str]:
     """What the library needs to find the ledger's database; it creates nothing there."""
     found: dict[str, Any] = conninfo_to_dict(settings.database_dsn())
     return {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
         "POSTGRES_DBNAME": str(found.get("dbname", "")),
         "POSTGRES_HOST": str(found.get("host", "")),
         "POSTGRES_PORT": str(found.get("port", 5432)),

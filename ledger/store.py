@@ -238,10 +238,41 @@ async def read_log(
     rows = await connection.fetch(
         f"{_SELECT} WHERE notification_id > $1 ORDER BY notification_id LIMIT $2", after_position, limit
     )
-    return [
+    return [_recorded(row) for row in rows]
+
+
+class Page(NamedTuple):
+    """A piece of the log: its `size` events reach up to a position; some of them may have been left out."""
+
+    events: list[Recorded]
+    size: int
+    reached: int
+
+
+async def read_page(
+    connection: "Connection[Any]", *, after_position: int, upto_position: int, limit: int, left_out: Collection[str]
+) -> Page:
+    """The next events of the log, at most `limit`; those of the topics that are left out are only counted."""
+    size, reached = await connection.fetchrow(
+        """SELECT count(*), coalesce(max(notification_id), $1)
+           FROM (SELECT notification_id FROM stored_events WHERE notification_id > $1 AND notification_id <= $2
+                 ORDER BY notification_id LIMIT $3) AS page""",
+        after_position,
+        upto_position,
+        limit,
+    ) or (0, after_position)
+    rows = await connection.fetch(
+        f"""{_SELECT} WHERE notification_id > $1 AND notification_id <= $2 AND topic <> ALL($3)
+            ORDER BY notification_id""",
+        after_position,
+        reached,
+        left_out,
+    )
+    events = [
         Recorded(position, stream_id, version, recorded_at, DECODERS[topic](state))
-        for position, stream_id, version, recorded_at, topic, state in rows  # of which a rebuild reads millions
+        for position, stream_id, version, recorded_at, topic, state in rows  # a rebuild reads millions
     ]
+    return Page(events, size, reached)
 
 
 async def read_rows(reader: Reader, *, after_position: int, upto_position: int, limit: int) -> list[StoredRow]:

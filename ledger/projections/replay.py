@@ -2,18 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import asyncpg
 from asyncpg import Connection
 
 from ledger import store
-from ledger.events import Recorded
+from ledger.events import TOPICS, Event, Recorded
 from ledger.events.tokens import RevokedTokensForgotten
 from ledger.projections import Projection, apply_all
 from ledger.projections.shadow import RebuildError
 from ledger.statements import Statement, run_together
+from ledger.store import Page
+from ledger.stored import LAST
+
+KNOWN_TOPICS = frozenset(TOPICS[cls] for cls in get_args(Event))  # one that is not known is never left out
 
 _NOTHING_RESERVED = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
 
@@ -50,24 +55,28 @@ class Replay:
         """The projections."""
         return [projection.name for projection in self.projections]
 
-    async def run(self, last: int | None = None) -> None:
+    async def run(self, last: int = LAST) -> None:
         """Apply what is in the log, up to a position or to its end; while one batch is written the next is read."""
-        reading = self._reading(self.position)
+        reading = self._reading(self.position, last)
         try:
-            while events := [row for row in await reading if last is None or row.position <= last]:
-                reading = self._reading(events[-1].position)
-                for some in _runs(events):
-                    await self._apply(some)
+            while (page := await reading).size:
+                reading = self._reading(page.reached, last)
+                runs = _runs(page.events)
+                for some in runs[:-1]:
+                    await self._apply(some, some[-1].position)
+                await self._apply(runs[-1], page.reached)
+                self.events += page.size
                 self.head = max(self.head, self.position)
                 self.report(Progress(self.stage, self.position, self.head, self.events))
         finally:
             reading.cancel()
             await asyncio.wait((reading,))
 
-    def _reading(self, after: int) -> "asyncio.Task[list[Recorded]]":
-        return asyncio.create_task(_read(self.reader, after, self.batch))
+    def _reading(self, after: int, last: int) -> "asyncio.Task[Page]":
+        handled = {TOPICS[cls] for projection in self.projections for cls in projection.handles}
+        return asyncio.create_task(_read(self.reader, after, last, self.batch, KNOWN_TOPICS - handled))
 
-    async def _apply(self, run: Sequence[Recorded]) -> None:
+    async def _apply(self, run: Sequence[Recorded], reached: int) -> None:
         """Apply events, and note how far that is, in one transaction.
 
         Statements of one run have no order, so a name that one user gave up and another took looks taken twice: such a
@@ -76,15 +85,15 @@ class Replay:
         statements = apply_all(self.projections, run)
         try:
             async with self.writer.transaction():
-                await run_together(self.writer, _NOTHING_RESERVED, [*statements, self._noted(run[-1].position)])
+                await run_together(self.writer, _NOTHING_RESERVED, [*statements, self._noted(reached)])
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
             if len(run) == 1:
                 raise RebuildError(f"the event at position {run[0].position} cannot be applied: {error}") from error
-            await self._apply(run[: len(run) // 2])
-            await self._apply(run[len(run) // 2 :])
+            half = len(run) // 2
+            await self._apply(run[:half], run[half - 1].position)
+            await self._apply(run[half:], reached)
         else:
-            self.position = run[-1].position
-            self.events += len(run)
+            self.position = reached
 
     def _noted(self, position: int) -> Statement:
         return Statement(
@@ -93,14 +102,14 @@ class Replay:
         )
 
 
-async def _read(reader: "Connection[Any]", after: int, limit: int) -> list[Recorded]:
+async def _read(reader: "Connection[Any]", after: int, last: int, limit: int, left_out: AbstractSet[str]) -> Page:
     try:
-        return await store.read_log(reader, after_position=after, limit=limit)
+        return await store.read_page(reader, after_position=after, upto_position=last, limit=limit, left_out=left_out)
     except ValueError as error:
         raise RebuildError(f"the log cannot be read after position {after}: {error}") from error
 
 
 def _runs(events: Sequence[Recorded]) -> list[Sequence[Recorded]]:
-    """Events that can be applied together: a clean-up sees all that was before it, so a run begins there."""
+    """Events that can be applied together, at least none: a clean-up sees all that was before it, and begins a run."""
     starts = [0, *(at for at, row in enumerate(events) if at and isinstance(row.event, RevokedTokensForgotten))]
     return [events[start:end] for start, end in zip(starts, [*starts[1:], len(events)], strict=True)]
