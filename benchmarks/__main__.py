@@ -2,34 +2,20 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from statistics import median
-from typing import NamedTuple
 
 import asyncpg
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import audit
+from benchmarks.figures import SECONDS, Row, at_least, at_most, in_turns
 from benchmarks.history import lengthen
-from benchmarks.load import CLASSIC_TABLES, Measured, classic, missing_tools, reads, transfers
+from benchmarks.load import CLASSIC_TABLES, classic, missing_tools, reads, transfers
 from benchmarks.service import Service, running
 
-ROUNDS = 5
-SECONDS = 6
 WARM_UP_SECONDS = 4
 ACCOUNTS = 1000
-LONG_HISTORY = 1_000_000
-
-
-class Row(NamedTuple):
-    """A line of the table. `good` says whether the ratio is what the project promises."""
-
-    name: str
-    ledger: str
-    yardstick: str
-    ratio: float
-    wanted: str
-    good: bool
+LONG_HISTORY, SHORT_HISTORY = 1_000_000, 10
 
 
 def main() -> None:
@@ -57,14 +43,15 @@ async def _measure() -> list[Row]:
         rows = [
             *await _throughput(service, accounts),
             *await _one_connection(service, accounts),
-            await _long_history(service, database),
+            *await _long_history(service, database),
         ]
         await database.close()
-        return [*rows, await _revocation_check(service, accounts)]
+        rows.append(await _revocation_check(service, accounts))
+    return [*rows, *await audit.measure()]
 
 
 async def _throughput(service: Service, accounts: list[str]) -> list[Row]:
-    many, hot, five, thirty_two = await _in_turns(
+    many, hot, five, thirty_two = await in_turns(
         lambda: transfers(service, accounts, connections=64, seconds=SECONDS),
         lambda: transfers(service, accounts[:2], connections=64, seconds=SECONDS),
         lambda: classic(service, clients=5, seconds=SECONDS),
@@ -73,65 +60,55 @@ async def _throughput(service: Service, accounts: list[str]) -> list[Row]:
     best = max(five.per_second, thirty_two.per_second)
     memory = service.resident_mebibytes()
     return [
-        _at_least(
+        at_least(
             "(a) transfers/s over HTTP, 64 connections, 1,000 accounts, against pgbench (best of 5 and 32)",
             *(many.per_second, best, 1.0),
         ),
-        _at_least("(b) the same on two hot accounts, against (a)", hot.per_second, many.per_second, 0.9),
+        at_least("(b) the same on two hot accounts, against (a)", hot.per_second, many.per_second, 0.9),
         Row("(e) peak resident MiB of the worker", f"{memory:.0f}", "150", memory / 150, "at most 1.00", memory <= 150),
     ]
 
 
 async def _one_connection(service: Service, accounts: list[str]) -> list[Row]:
-    ledger, pgbench = await _in_turns(
+    ledger, pgbench = await in_turns(
         lambda: transfers(service, accounts, connections=1, seconds=SECONDS),
         lambda: classic(service, clients=1, seconds=SECONDS),
     )
     return [
-        _at_most("(c) p50 ms of a transfer, one connection, against pgbench", ledger.p50, pgbench.p50, 4.0),
-        _at_most("(c) p99 ms of the same, for the record", ledger.p99, pgbench.p99, float("inf")),
+        at_most("(c) p50 ms of a transfer, one connection, against pgbench", ledger.p50, pgbench.p50, 4.0),
+        at_most("(c) p99 ms of the same, for the record", ledger.p99, pgbench.p99, float("inf")),
     ]
 
 
-async def _long_history(service: Service, database: "asyncpg.Connection[asyncpg.Record]") -> Row:
-    old, new, other = await service.open_accounts(3)
+async def _long_history(service: Service, database: "asyncpg.Connection[asyncpg.Record]") -> list[Row]:
+    old, new, other, short_one = await service.open_accounts(4)
     await database.execute("SET search_path TO ledger")
     await lengthen(database, old, LONG_HISTORY)
-    long, short = await _in_turns(
+    await lengthen(database, short_one, SHORT_HISTORY)
+    long, short = await in_turns(
         lambda: transfers(service, [old, other], sources=[old], connections=1, seconds=SECONDS),
         lambda: transfers(service, [new, other], sources=[new], connections=1, seconds=SECONDS),
     )
-    return _at_most(
-        "(d) p50 ms of a transfer from an account with 1,000,000 entries, against a new one", long.p50, short.p50, 1.1
-    )
+    return [
+        at_most(
+            "(d) p50 ms of a transfer from an account with 1,000,000 entries, against a new one",
+            *(long.p50, short.p50, 1.1),
+        ),
+        await audit.balance_at_a_time(database, old, short_one),
+    ]
 
 
 async def _revocation_check(checked: Service, accounts: list[str]) -> Row:
     async with running(JWT_ENABLE_REVOKED_TOKENS="false") as unchecked:
         others = await unchecked.open_accounts(ACCOUNTS)
-        with_check, without = await _in_turns(
+        with_check, without = await in_turns(
             lambda: reads(checked, accounts, connections=64, seconds=SECONDS),
             lambda: reads(unchecked, others, connections=64, seconds=SECONDS),
         )
-    return _at_least(
+    return at_least(
         "(f) GET /v1/accounts/{id} per second, 64 connections, against JWT_ENABLE_REVOKED_TOKENS=false",
         *(with_check.per_second, without.per_second, 0.9),
     )
-
-
-async def _in_turns(*measures: Callable[[], Awaitable[Measured]]) -> list[Measured]:
-    rounds: list[Sequence[Measured]] = [[await measure() for measure in measures] for _ in range(ROUNDS)]
-    return [Measured(*(median(figures) for figures in zip(*one, strict=True))) for one in zip(*rounds, strict=True)]
-
-
-def _at_least(name: str, ledger: float, yardstick: float, wanted: float) -> Row:
-    ratio = ledger / yardstick
-    return Row(name, f"{ledger:,.0f}", f"{yardstick:,.0f}", ratio, f"at least {wanted:.2f}", ratio >= wanted)
-
-
-def _at_most(name: str, ledger: float, yardstick: float, wanted: float) -> Row:
-    ratio = ledger / yardstick
-    return Row(name, f"{ledger:.2f}", f"{yardstick:.2f}", ratio, f"at most {wanted:.2f}", ratio <= wanted)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,80 @@
-"""A long history, written in bulk: what it would take hours to make over HTTP."""
+"""Long histories, written in bulk as the service would have: what it would take hours to make over HTTP."""
 
 from typing import Any
 
 import asyncpg
 
-# Every column as the service writes it; credits of one cent from an account outside the ledger's own.
-_EVENTS = """
+# Transfers of one cent, each of which has another pair of accounts than the one before; three events each.
+_TRANSFERS = """
+    CREATE TEMPORARY TABLE made ON COMMIT DROP AS
+    SELECT gen_random_uuid() AS id, $2::bigint + 3 * number AS position,
+           ($1::uuid[])[1 + number % cardinality($1)] AS source,
+           ($1::uuid[])[1 + (number + 1 + number / cardinality($1) % (cardinality($1) - 1)) % cardinality($1)]
+               AS destination
+    FROM generate_series(0, $3::bigint - 1) AS number
+"""
+_SIDES = """
+    CREATE TEMPORARY TABLE sides ON COMMIT DROP AS
+    SELECT transfer_id, account_id, sides.position, amount_cents, accounts.version + row_number() OVER line AS version,
+           (accounts.balance_cents + sum(amount_cents) OVER line)::bigint AS balance_cents
+    FROM (SELECT id AS transfer_id, source AS account_id, position + 1 AS position, -1 AS amount_cents FROM made
+          UNION ALL SELECT id, destination, position + 2, 1 FROM made) AS sides
+    JOIN accounts ON accounts.id = account_id
+    WINDOW line AS (PARTITION BY account_id ORDER BY sides.position)
+"""
+_TIME = "to_timestamp($1) + (position - $2::bigint) * interval '1 microsecond'"
+_EVENTS = f"""
+    INSERT INTO stored_events (originator_id, originator_version, topic, state, notification_id, recorded_at)
+    SELECT stream_id, version, topic, convert_to(state, 'UTF8'), position, {_TIME}
+    FROM (SELECT id AS stream_id, 1 AS version, 'MoneyTransferred' AS topic, position,
+                 format('{{"source_account_id":"%s","destination_account_id":"%s","amount_cents":1,"currency":"USD",'
+                        '"kind":"transfer","reference":null}}', source, destination) AS state FROM made
+          UNION ALL
+          SELECT account_id, version, CASE WHEN amount_cents < 0 THEN 'AccountDebited' ELSE 'AccountCredited' END,
+                 position, format('{{"transfer_id":"%s","amount_cents":1,"balance_cents":%s}}', transfer_id,
+                                  balance_cents) FROM sides) AS events
+    ORDER BY position
+"""
+_ROWS = (
+    f"""INSERT INTO transfers (id, source_account_id, destination_account_id, amount_cents, currency, kind, position,
+                               recorded_at)
+        SELECT id, source, destination, 1, 'USD', 'transfer', position, {_TIME} FROM made""",
+    f"""INSERT INTO entries (account_id, version, transfer_id, amount_cents, balance_cents, position, recorded_at)
+        SELECT account_id, version, transfer_id, amount_cents, balance_cents, position, {_TIME} FROM sides""",
+    f"""UPDATE accounts SET version = last.version, balance_cents = last.balance_cents, updated_at = at
+        FROM (SELECT DISTINCT ON (account_id) account_id, version, balance_cents, {_TIME} AS at FROM sides
+              ORDER BY account_id, version DESC) AS last WHERE account_id = accounts.id""",
+)
+_HEADS = """
+    UPDATE stream_heads SET version = accounts.version, state = convert_to(jsonb_set(
+        convert_from(state, 'UTF8')::jsonb, '{balance_cents}', to_jsonb(balance_cents))::text, 'UTF8')
+    FROM accounts WHERE id = originator_id AND id = ANY($1::uuid[])
+"""
+_PATIENCE_SECONDS = 600
+
+
+async def grow(connection: "asyncpg.Connection[Any]", accounts: list[str], events: int) -> None:
+    """Let that many more events, three a transfer, happen to these accounts, which are in USD and have enough."""
+    async with connection.transaction():
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock('stored_events'::regclass::oid::bigint); SET LOCAL work_mem = '256MB'"
+        )
+        first, now = await connection.fetchrow(
+            "SELECT max(notification_id) + 1, extract(epoch FROM max(recorded_at))::float8 + 1 FROM stored_events"
+        ) or (1, 0.0)
+        await connection.execute(_TRANSFERS, accounts, first, events // 3, timeout=_PATIENCE_SECONDS)
+        await connection.execute(_SIDES, timeout=_PATIENCE_SECONDS)
+        for sql in (_EVENTS, *_ROWS):
+            await connection.execute(sql, now, first, timeout=_PATIENCE_SECONDS)
+        await connection.execute(_HEADS, accounts)
+        await connection.execute(
+            "SELECT setval('stored_events_notification_id_seq', max(notification_id)) FROM stored_events"
+        )
+    await connection.execute("VACUUM ANALYZE", timeout=_PATIENCE_SECONDS)
+
+
+# Credits of one cent, each from an account outside the ledger's own.
+_CREDITS = """
     INSERT INTO stored_events (originator_id, originator_version, topic, state, recorded_at)
     SELECT $1, $2 + number, 'AccountCredited',
            convert_to(format('{"transfer_id":"%s","amount_cents":1,"balance_cents":%s}',
@@ -19,11 +88,6 @@ _ENTRIES = """
            (convert_from(state, 'UTF8')::json->>'balance_cents')::bigint, notification_id, recorded_at
     FROM stored_events WHERE originator_id = $1 AND originator_version > $2
 """
-_HEAD = """
-    UPDATE stream_heads SET version = $2, state = convert_to(
-        jsonb_set(convert_from(state, 'UTF8')::jsonb, '{balance_cents}', to_jsonb($3::bigint))::text, 'UTF8')
-    WHERE originator_id = $1
-"""
 _ACCOUNT = "UPDATE accounts SET version = $2, balance_cents = $3 WHERE id = $1"
 
 
@@ -33,8 +97,8 @@ async def lengthen(connection: "asyncpg.Connection[Any]", account_id: str, entri
     assert row is not None
     version, balance = row
     async with connection.transaction():
-        await connection.execute(_EVENTS, account_id, version, balance, entries)
+        await connection.execute(_CREDITS, account_id, version, balance, entries)
         await connection.execute(_ENTRIES, account_id, version)
-        await connection.execute(_HEAD, account_id, version + entries, balance + entries)
         await connection.execute(_ACCOUNT, account_id, version + entries, balance + entries)
+        await connection.execute(_HEADS, [account_id])
     await connection.execute("ANALYZE")

@@ -19,6 +19,7 @@ import aiohttp
 BALANCE_CENTS = 10**11
 START_SECONDS = 60
 AT_ONCE = 64
+LEDGER = (sys.executable, "-c", "from ledger.cli import main; main()")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,14 @@ class Service:
     token: str
     owner_id: str
     database_url: str
+    redis_url: str
     worker_pid: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """With which a `ledger` command works on the same ledger."""
+        ours = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url, "JWT_SECRET": secrets.token_urlsafe(32)}
+        return {**os.environ, **ours}
 
     def resident_mebibytes(self) -> float:
         """The worker's peak resident memory."""
@@ -67,14 +75,13 @@ async def running(**settings: str) -> AsyncIterator[Service]:
         }
         environment.pop("DATABASE_URL", None)
         with log.open("wb") as file:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", "from ledger.cli import main; main()", "serve"), stderr=file, env=environment
-            )
+            process = await asyncio.create_subprocess_exec(*(*LEDGER, "serve"), stderr=file, env=environment)
         try:
             url = await _url(log, process)
             yield await _described(url, password, data, process.pid)
         finally:
-            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it did not start
+                process.send_signal(signal.SIGTERM)
             await process.wait()
 
 
@@ -99,7 +106,8 @@ async def _described(url: str, password: str, data: Path, pid: int) -> Service:
         owner_id = (await _post(session, f"{url}/v1/users", owner))["id"]
     workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     worker = next(int(child) for child in workers if b"web.worker" in Path(f"/proc/{child}/cmdline").read_bytes())
-    return Service(url, token, owner_id, f"postgresql://ledger@/ledger?host={data / 'run'}&port=5432", worker)
+    database, redis = f"postgresql://ledger@/ledger?host={data / 'run'}&port=5432", f"unix://{data}/run/valkey.sock"
+    return Service(url, token, owner_id, database, redis, worker)
 
 
 async def _post(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> dict[str, Any]:

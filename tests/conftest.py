@@ -17,11 +17,11 @@ from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from tests.controls import ADMIN_PASSWORD, Api, new_id
 from tests.sealed import Sealed, a_key_file, a_ledger
+from tests.traffic import carry_out
 from web.app import create_app
 from web.server import Runner
 
 TEMPLATE = "template_ledger"
-TEMPLATE_LOCK = 1
 UNSAFE = ("fsync", "full_page_writes")  # processes are killed here, machines are not; a copy takes a tenth of the time
 
 
@@ -36,25 +36,32 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         runner.run(lease.__aexit__(None, None, None))
 
 
+async def made_once(servers: Services, name: str, source: str, fill: Callable[[str], Awaitable[None]]) -> None:
+    """Make a database of another, once for all processes of the run; `fill` is given its name until it is whole."""
+    connection = await asyncpg.connect(servers.database_url)
+    await connection.execute("SELECT pg_advisory_lock(hashtext($1))", name)
+    if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+        draft = f"{name}_new"
+        await connection.execute(f"DROP DATABASE IF EXISTS {draft}")
+        await connection.execute(f"CREATE DATABASE {draft} TEMPLATE {source}")
+        await fill(draft)
+        await connection.execute(f"ALTER DATABASE {draft} RENAME TO {name}")
+    await connection.close()
+
+
 @pytest.fixture(scope="session")
 def template(servers: Services) -> str:
     """A migrated, empty database to copy."""
 
-    async def prepare() -> None:
+    async def fill(draft: str) -> None:
         connection = await asyncpg.connect(servers.database_url)
-        await connection.execute("SELECT pg_advisory_lock($1)", TEMPLATE_LOCK)
-        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", TEMPLATE):
-            for setting in UNSAFE:
-                await connection.execute(f"ALTER SYSTEM SET {setting} = off")
-            await connection.execute("SELECT pg_reload_conf()")
-            draft = f"{TEMPLATE}_new"
-            await connection.execute(f"DROP DATABASE IF EXISTS {draft}")
-            await connection.execute(f"CREATE DATABASE {draft}")
-            await migrate(settings_for(servers, draft))
-            await connection.execute(f"ALTER DATABASE {draft} RENAME TO {TEMPLATE}")
+        for setting in UNSAFE:
+            await connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        await connection.execute("SELECT pg_reload_conf()")
         await connection.close()
+        await migrate(settings_for(servers, draft))
 
-    asyncio.run(prepare())
+    asyncio.run(made_once(servers, TEMPLATE, "template1", fill))
     return TEMPLATE
 
 
@@ -98,6 +105,13 @@ async def runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """The ledger without HTTP."""
     async with open_runtime(settings) as opened:
         yield opened
+
+
+@pytest.fixture
+async def busy(runtime: Runtime) -> Runtime:
+    """A ledger to which everything has happened."""
+    await carry_out(runtime)
+    return runtime
 
 
 @pytest.fixture

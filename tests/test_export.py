@@ -28,17 +28,10 @@ from ledger.ids import new_id
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.processes import LEDGER, environment
-from tests.traffic import EUROS, MORE_EUROS, PAYMENT, REFERENCE, carry_out
+from tests.traffic import EUROS, MORE_EUROS, PAYMENT, REFERENCE
 
 HLEDGER_TOOL = shutil.which("hledger")
 Balances = dict[str, Decimal]
-
-
-@pytest.fixture
-async def busy(runtime: Runtime) -> Runtime:
-    """A ledger to which everything has happened, in currencies with no, two and three decimal places."""
-    await carry_out(runtime)
-    return runtime
 
 
 async def run_export(settings: Settings, *arguments: str, **more: str) -> tuple[int, bytes, str]:

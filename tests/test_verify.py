@@ -29,7 +29,7 @@ from ledger.redis import open_client
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from tests import traffic
-from tests.conftest import settings_for
+from tests.conftest import made_once, settings_for
 from tests.processes import LEDGER, environment, until
 from tests.traffic import (
     ALICE,
@@ -50,7 +50,6 @@ from tests.traffic import (
 )
 
 BUSY_TEMPLATE = "template_busy"
-BUSY_LOCK = 2
 
 
 class Heard:
@@ -72,13 +71,6 @@ class Heard:
 
 
 @pytest.fixture
-async def busy(runtime: Runtime) -> Runtime:
-    """A ledger to which everything has happened."""
-    await carry_out(runtime)
-    return runtime
-
-
-@pytest.fixture
 async def sources(busy: Runtime, settings: Settings) -> AsyncIterator[Sources]:
     connection = await connect(settings)
     yield Sources(connection, busy.pool, busy.redis)
@@ -97,22 +89,14 @@ async def mirrored(copied: Sources) -> Sources:
 def busy_template(servers: Services, template: str) -> str:
     """The database of such a ledger, to copy: it takes less time than to let everything happen again."""
 
-    async def prepare() -> None:
-        connection = await asyncpg.connect(servers.database_url)
-        await connection.execute("SELECT pg_advisory_lock($1)", BUSY_LOCK)
-        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", BUSY_TEMPLATE):
-            draft = f"{BUSY_TEMPLATE}_new"
-            await connection.execute(f"DROP DATABASE IF EXISTS {draft}")
-            await connection.execute(f"CREATE DATABASE {draft} TEMPLATE {template}")
-            async with open_runtime(settings_for(servers, draft)) as runtime:
-                # The template's ledger is that of all other tests: this one needs an identity of its own.
-                await runtime.pool.execute("UPDATE ledger_identity SET id = gen_random_uuid()")
-            async with open_runtime(settings_for(servers, draft)) as runtime:
-                await carry_out(runtime)
-            await connection.execute(f"ALTER DATABASE {draft} RENAME TO {BUSY_TEMPLATE}")
-        await connection.close()
+    async def fill(draft: str) -> None:
+        async with open_runtime(settings_for(servers, draft)) as runtime:
+            # The template's ledger is that of all other tests: this one needs an identity of its own.
+            await runtime.pool.execute("UPDATE ledger_identity SET id = gen_random_uuid()")
+        async with open_runtime(settings_for(servers, draft)) as runtime:
+            await carry_out(runtime)
 
-    asyncio.run(prepare())
+    asyncio.run(made_once(servers, BUSY_TEMPLATE, template, fill))
     return BUSY_TEMPLATE
 
 

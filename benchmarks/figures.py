@@ -1,0 +1,39 @@
+"""What a figure is: two things measured in turns, so that a busy machine is busy for both, and what is promised."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from benchmarks.load import Measured
+
+ROUNDS = 5
+SECONDS = 6
+
+
+class Row(NamedTuple):
+    """A line of the table. `good` says whether the ratio is what the project promises."""
+
+    name: str
+    ledger: str
+    yardstick: str
+    ratio: float
+    wanted: str
+    good: bool
+
+
+async def in_turns(*measures: Callable[[], Awaitable[Measured]]) -> list[Measured]:
+    """The median of some rounds of each."""
+    rounds: list[Sequence[Measured]] = [[await measure() for measure in measures] for _ in range(ROUNDS)]
+    return [Measured(*(median(figures) for figures in zip(*one, strict=True))) for one in zip(*rounds, strict=True)]
+
+
+def at_least(name: str, ledger: float, yardstick: float, wanted: float) -> Row:
+    """More is better."""
+    ratio = ledger / yardstick
+    return Row(name, f"{ledger:,.0f}", f"{yardstick:,.0f}", ratio, f"at least {wanted:.2f}", ratio >= wanted)
+
+
+def at_most(name: str, ledger: float, yardstick: float, wanted: float) -> Row:
+    """Less is better."""
+    ratio = ledger / yardstick
+    return Row(name, f"{ledger:.2f}", f"{yardstick:.2f}", ratio, f"at most {wanted:.2f}", ratio <= wanted)

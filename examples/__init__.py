@@ -1,0 +1,1 @@
+"""Projections of a ledger that are no part of it."""

@@ -1,0 +1,44 @@
+"""The two projections of the examples, ours and the library's, keep the same table, and go on where they were."""
+
+import asyncio
+from typing import Any
+
+from examples import turnover
+from examples.turnover_with_the_library import runner
+from ledger.batch import Origin
+from ledger.commands.transfers import TransferMoney
+from ledger.ids import new_id
+from ledger.interop import environment
+from ledger.runtime import Runtime
+from ledger.settings import Settings
+from tests.traffic import EUROS, MORE_EUROS
+
+ROWS = "SELECT account_id, entries, credited_cents, debited_cents FROM turnover.{} ORDER BY account_id"
+EXPECTED = """SELECT account_id, count(*), coalesce(sum(amount_cents) FILTER (WHERE amount_cents > 0), 0),
+                     coalesce(-sum(amount_cents) FILTER (WHERE amount_cents < 0), 0)
+              FROM entries GROUP BY account_id ORDER BY account_id"""
+
+
+async def tables(connection: Any) -> list[list[tuple[Any, ...]]]:
+    queries = (EXPECTED, ROWS.format("accounts"), ROWS.format("library_accounts"))
+    return [[tuple(row) for row in await connection.fetch(query)] for query in queries]
+
+
+def run_library(settings: Settings, position: int) -> None:
+    with runner(environment(settings)) as running:
+        running.wait(position, timeout=20)
+
+
+async def test_both_keep_the_turnover_that_the_entries_have(busy: Runtime, settings: Settings, connection: Any) -> None:
+    """A stock `ProjectionRunner` works on a ledger's database. Lessons 11 and 14."""
+    await connection.execute(turnover.TABLES)
+    last_entry = "SELECT max(position) FROM entries"
+    for _ in range(2):
+        while await turnover.step(connection):
+            pass
+        await asyncio.to_thread(run_library, settings, await connection.fetchval(last_entry))
+        expected, ours, librarys = await tables(connection)
+        assert expected == ours == librarys
+        head = await connection.fetchval("SELECT max(notification_id) FROM stored_events")
+        assert head == await connection.fetchval("SELECT position FROM turnover.position")
+        await busy.committer.submit(TransferMoney(new_id(), MORE_EUROS, EUROS, 1), Origin(new_id()))
