@@ -83,8 +83,8 @@ async def _one_connection(service: Service, accounts: list[str]) -> list[Row]:
 async def _long_history(service: Service, database: "asyncpg.Connection[asyncpg.Record]") -> list[Row]:
     old, new, other, short_one = await service.open_accounts(4)
     await database.execute("SET search_path TO ledger")
-    await lengthen(database, old, LONG_HISTORY)
     await lengthen(database, short_one, SHORT_HISTORY)
+    await lengthen(database, old, LONG_HISTORY)
     long, short = await in_turns(
         lambda: transfers(service, [old, other], sources=[old], connections=1, seconds=SECONDS),
         lambda: transfers(service, [new, other], sources=[new], connections=1, seconds=SECONDS),

@@ -17,6 +17,7 @@ from uuid import UUID
 from asyncpg import Connection, Record
 
 from ledger.audit.export_text import BEANCOUNT, CSV, HLEDGER, JSONL, Account, TextFormat, Transfer
+from ledger.audit.progress import Progress
 from ledger.audit.snapshot import snapshot
 
 PAGE = 5000
@@ -88,16 +89,26 @@ def writer(format_: Format) -> Writer:
             return _text(BEANCOUNT)
 
 
-async def export(connection: "Connection[Any]", write: Writer, selection: Selection, file: BinaryIO) -> int:
+async def export(
+    connection: "Connection[Any]",
+    write: Writer,
+    selection: Selection,
+    file: BinaryIO,
+    progress: Progress | None = None,
+) -> int:
     """Write the transfers as they are at one moment; how many they are."""
     count = 0
     async with snapshot(connection):
+        if progress is not None:
+            progress.begin("transfers", await connection.fetchval(f"SELECT count(*) {_CHOSEN}", *selection))
         with write(file) as sink:
             async for rows in _pages(connection, _ACCOUNTS, selection):
                 sink.accounts([Account(*row) for row in rows])
             async for rows in _pages(connection, _TRANSFERS, selection):
                 sink.transfers([Transfer(*row) for row in rows])
                 count += len(rows)
+                if progress is not None:
+                    progress.advance(len(rows))
     return count
 
 

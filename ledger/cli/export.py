@@ -16,6 +16,7 @@ import typer
 from ledger.audit import export as exporting
 from ledger.audit.export import ExportError, Format, Selection
 from ledger.cli.audit import audit
+from ledger.cli.progress import Progress
 from ledger.cli.running import console, fail, run
 from ledger.database import connect
 from ledger.errors import DatabaseError
@@ -51,8 +52,8 @@ async def _export(settings: Settings, format_: Format, selection: Selection, out
     write = exporting.writer(format_)
     connection = await connect(settings)
     try:
-        with _opened(output) as file:
-            return await exporting.export(connection, write, selection, file)
+        with _opened(output) as file, Progress() as progress:
+            return await exporting.export(connection, write, selection, file, progress)
     except asyncpg.UndefinedTableError as error:
         raise DatabaseError("the schema is not up to date: run `ledger migrate`") from error
     except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:

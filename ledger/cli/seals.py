@@ -16,6 +16,7 @@ from asyncpg import Pool
 
 from ledger import followers
 from ledger.cli.audit import audit
+from ledger.cli.progress import Progress
 from ledger.cli.running import fail, run
 from ledger.database import UNREACHABLE, connect, open_pool
 from ledger.errors import DatabaseError
@@ -140,7 +141,13 @@ async def _verify(settings: Settings, keys: list[Key], heads: list[SignedHeader]
     trusted = {key.kid: key for key in (*keys, *([] if own is None else [own]))}
     if not trusted:
         fail("set LEDGER_SEAL_KEY_FILE or give --public-key: whose signatures count, the database must not say", 2)
-    return await _with_pool(settings, lambda pool: verify_all(pool, trusted, heads))
+
+    async def verified(pool: "Pool[Any]") -> Report:
+        with Progress() as progress:
+            progress.begin("the seals", await table.sealed_events(pool))
+            return await verify_all(pool, trusted, heads, advance=progress.advance)
+
+    return await _with_pool(settings, verified)
 
 
 async def _print_heads(pool: "Pool[Any]", after: int) -> None:

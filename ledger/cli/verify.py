@@ -3,17 +3,15 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Self
+from typing import Annotated
 
 import asyncpg
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
-from rich.text import Text
 
 from ledger.audit.verify import Sources, json_line
 from ledger.audit.verify import verify as findings
 from ledger.cli.audit import audit
+from ledger.cli.progress import Progress
 from ledger.cli.running import console, fail, run
 from ledger.database import UNREACHABLE, connect
 from ledger.errors import DatabaseError
@@ -38,7 +36,7 @@ async def _verify(settings: Settings, *, since: int, fast: bool, as_json: bool) 
     """Print the findings; how many there are."""
     count = 0
     async with _sources(settings) as sources:
-        with _Progress() as progress:
+        with Progress() as progress:
             async for finding in findings(sources, progress, since=since, fast=fast):
                 sys.stdout.write((json_line(finding) if as_json else finding.text()) + "\n")
                 count += 1
@@ -65,43 +63,3 @@ async def _sources(settings: Settings) -> AsyncIterator[Sources]:
         raise DatabaseError(f"PostgreSQL is gone: {type(error).__name__}") from error
     finally:
         await redis.aclose()
-
-
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:,.0f}/s")
-
-
-class _Progress:
-    """A bar on standard error, where that is a terminal."""
-
-    def __init__(self) -> None:
-        columns: tuple[Any, ...] = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Speed(),
-            TimeElapsedColumn(),
-        )
-        self._bars = Bars(*columns, console=console, disable=not console.is_terminal)
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def begin(self, what: str, rows: int) -> None:
-        """Another bar."""
-        self._task = self._bars.add_task(what, total=rows)
-
-    def advance(self, rows: int) -> None:
-        """Move the last bar on."""
-        if self._task is not None:
-            self._bars.advance(self._task, rows)
-
-    def note(self, sentence: str) -> None:
-        """A line above the bars."""
-        console.print(sentence, style="yellow")

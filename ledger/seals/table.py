@@ -44,6 +44,12 @@ async def status(reader: Reader) -> SealStatus:
     return SealStatus(*row)
 
 
+async def sealed_events(reader: Reader) -> int:
+    """How many events the seals are said to cover."""
+    count: int = await reader.fetchval("SELECT coalesce(sum(count), 0)::bigint FROM seals")
+    return count
+
+
 async def settled_position(reader: Reader, *, after_position: int, patience_seconds: float) -> int | None:
     """A position below which nothing can be committed any more; None if there are no events after `after_position`.
 

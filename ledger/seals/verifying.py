@@ -4,7 +4,7 @@ The database is not trusted. Which keys may sign is said by whoever asks, never 
 was made anew, with the right key, only heads that were kept elsewhere can tell.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -43,8 +43,14 @@ class Report(NamedTuple):
     findings: list[Finding]
 
 
-async def verify(pool: "Pool", keys: Mapping[str, Key], heads: Sequence[SignedHeader] = ()) -> Report:
-    """Verify all seals with these keys, and with heads that were exported before."""
+async def verify(
+    pool: "Pool",
+    keys: Mapping[str, Key],
+    heads: Sequence[SignedHeader] = (),
+    *,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Verify all seals with these keys, and with heads that were exported before; `advance` is told of events."""
     ledger_id = await table.ledger_id(pool)
     kept = {head.block.number: head.block for head in heads}
     findings = [
@@ -66,6 +72,7 @@ async def verify(pool: "Pool", keys: Mapping[str, Key], heads: Sequence[SignedHe
             compared += 1
             findings += _kept(header, known)
         previous, blocks, events = header, blocks + 1, events + len(rows)
+        advance(len(rows))
     findings += [Finding(number, None, "it is in the file of heads, and gone") for number in sorted(kept)]
     status = await table.status(pool)
     return Report(blocks, events, compared, status.unsealed_events, findings)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from asyncpg import Connection
 from redis.asyncio import Redis
 
+from ledger.audit import progress
 from ledger.audit.snapshot import snapshot
 from ledger.audit.verify import tables
 from ledger.audit.verify.books import check_books
@@ -39,14 +40,8 @@ class Sources(NamedTuple):
     redis: "Redis"
 
 
-class Progress(Protocol):
-    """Who wants to know how far it is."""
-
-    def begin(self, what: str, rows: int) -> None:
-        """A part begins, with about so many rows to read."""
-
-    def advance(self, rows: int) -> None:
-        """So many more were read."""
+class Progress(progress.Progress, Protocol):
+    """Who wants to know how far it is, and what was left out."""
 
     def note(self, sentence: str) -> None:
         """Something was not checked."""

@@ -1,0 +1,49 @@
+"""How far a command is, how fast, and for how long."""
+
+from typing import Any, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from ledger.cli.running import console
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f}/s")
+
+
+class Progress:
+    """Bars on standard error, where that is a terminal."""
+
+    def __init__(self) -> None:
+        columns: tuple[Any, ...] = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Speed(),
+            TimeElapsedColumn(),
+        )
+        self._bars = Bars(*columns, console=console, disable=not console.is_terminal)
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def begin(self, what: str, rows: int) -> None:
+        """Another bar."""
+        self._task = self._bars.add_task(what, total=rows)
+
+    def advance(self, rows: int) -> None:
+        """Move the last bar on."""
+        if self._task is not None:
+            self._bars.advance(self._task, rows)
+
+    def note(self, sentence: str) -> None:
+        """A line above the bars."""
+        console.print(sentence, style="yellow")
