@@ -45,14 +45,22 @@ class Expirer:
             await asyncio.sleep(pause_seconds)
 
     async def expire(self, now: datetime) -> int:
-        """End up to `BATCH` holds that are due; how many there were. None if another process is at it."""
+        """End up to `BATCH` holds that are due; how many were ended. None if another process is at it.
+
+        Raises what PostgreSQL and the committer raise; some may have been ended then.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
             locked = "SELECT pg_try_advisory_xact_lock('stored_events'::regclass::oid::int, 2)"
             if not await connection.fetchval(locked):
                 return 0
             due = await transfers.due(cast("Connection[Any]", connection), now, BATCH)
-            async with asyncio.TaskGroup() as tasks:
-                for hold in due:
-                    command = ExpireHold(hold.transfer_id, hold.source_account_id, now)
-                    tasks.create_task(self._committer.submit(command, Origin(new_id())))
-        return len(due)
+            commands = [ExpireHold(hold.transfer_id, hold.source_account_id, now) for hold in due]
+            answers = await asyncio.gather(
+                *(self._committer.submit(command, Origin(new_id())) for command in commands), return_exceptions=True
+            )
+        ended = 0
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            ended += answer.position is not None
+        return ended

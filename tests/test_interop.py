@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,17 +14,20 @@ from ledger import store
 from ledger.batch import Origin
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.decider import Command, Credential
+from ledger.commands.holds import PlaceHold, VoidHold
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
 from ledger.events import TOPICS, encode, fold
 from ledger.events.accounts import Account
+from ledger.events.transfers import Transfer
 from ledger.ids import new_id
 from ledger.interop import LedgerApplication, LedgerEvent, LedgerMapper, Stream, environment
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 
 OWNER, HEIR = new_id(), new_id()
-KEPT, EMPTIED = new_id(), new_id()
+KEPT, EMPTIED, HELD = new_id(), new_id(), new_id()
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -36,7 +40,10 @@ async def history(runtime: Runtime) -> Runtime:
         OpenAccount(EMPTIED, OWNER, "EUR", 50, new_id()),
         *(TransferMoney(new_id(), KEPT, EMPTIED, amount) for amount in (1, 2, 3)),
         TransferMoney(new_id(), EMPTIED, KEPT, 56, "all of it"),
-        UpdateAccount(KEPT, HEIR, 200, "EUR", new_id()),
+        PlaceHold(HELD, KEPT, EMPTIED, 5, NOON, NOON + timedelta(hours=1), 3600),
+        VoidHold(HELD, KEPT, NOON),
+        UpdateAccount(KEPT, HEIR, 200, "EUR", new_id(), 50),
+        UpdateAccount(KEPT, None, None, "EUR", new_id(), None, "all"),
         CloseAccount(EMPTIED),
     ]
     for command in commands:
@@ -70,6 +77,12 @@ async def test_the_library_sees_the_account_that_the_ledger_sees(
     assert isinstance(seen.state, Account)
     in_table = (seen.state.owner_id, seen.state.currency, seen.state.balance_cents, seen.state.closed, seen.version)
     assert tuple(row) == in_table
+
+
+async def test_the_library_sees_what_became_of_a_hold(history: Runtime, library: LedgerApplication) -> None:
+    del history
+    states = [(await get(library, HELD, version=version)).state for version in (1, 2)]
+    assert ["pending", "voided"] == [state.status for state in states if isinstance(state, Transfer)]
 
 
 async def test_the_library_sees_an_account_as_it_was_at_any_version(

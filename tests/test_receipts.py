@@ -162,6 +162,20 @@ async def test_a_customer_gets_no_entry_of_the_other_side(sealing: Api, key: Key
         assert account["id"] in {str(proof.event.originator_id) for proof in proofs}
 
 
+async def test_a_customer_gets_no_leg_of_others_in_a_journal_entry(sealing: Api, key: Key) -> None:
+    """Lesson 35: it would tell what they got."""
+    payee, other = await sealing.as_new_user("customer"), await sealing.new_account()
+    source, own = await sealing.new_account(balance_cents=100), await sealing.new_account(payee.user_id)
+    legs = [{"account_id": one["id"], "amount_cents": cents} for one, cents in ((source, -9), (own, 2), (other, 7))]
+    path = f"/v1/transactions/{(await sealing.post('/v1/transactions', {'postings': legs})).body['id']}/proof"
+    for party, topics in (
+        (payee, ["AccountCredited"]),
+        (sealing, ["JournalEntryPosted", "AccountDebited", "AccountCredited", "AccountCredited"]),
+    ):
+        proofs = receipts.check(await receipt(party, path), {key.kid: key}).proofs
+        assert topics == [proof.event.topic for proof in proofs]
+
+
 async def test_an_account_has_a_receipt_for_each_of_its_versions(sealing: Api, key: Key) -> None:
     account = await sealing.new_account(balance_cents=100)
     await sealing.transfer(account, await sealing.new_account(), 7)

@@ -1,0 +1,206 @@
+"""The rules of journal entries, holds and reversals, and what is stored of them, without any world around them."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ledger.batch import Batch, Origin, Submission, prepare, streams_of
+from ledger.commands.accounts import UpdateAccount
+from ledger.commands.decider import StreamEvent
+from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
+from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.reversals import ReverseTransfer
+from ledger.errors import StaleCommandError
+from ledger.events import encode
+from ledger.events.accounts import (
+    Account,
+    AccountCredited,
+    AccountDebited,
+    AccountFrozen,
+    FundsHeld,
+    FundsReleased,
+    OverdraftLimitChanged,
+)
+from ledger.events.transfers import (
+    HoldCaptured,
+    HoldExpired,
+    HoldPlaced,
+    HoldVoided,
+    JournalEntryPosted,
+    MoneyTransferred,
+    Posting,
+    TransactionReversed,
+)
+from ledger.money import MAX_CENTS
+from ledger.projections import transfers
+from ledger.store import Head
+from tests.test_deciders import (
+    ALICE,
+    NOON,
+    OTHER_TRANSFER,
+    PURSE,
+    SAFE,
+    TILL,
+    TRANSFER,
+    TWO_ACCOUNTS,
+    WORLD,
+    WORLD_THERE,
+    Given,
+    a_transfer,
+    an_account,
+    an_id,
+)
+
+REVERSAL = an_id("reversal")
+SOON = NOON + timedelta(seconds=60)
+THREE_ACCOUNTS = [*TWO_ACCOUNTS, *an_account(SAFE, ALICE, 50)]
+HELD: list[StreamEvent] = [
+    *TWO_ACCOUNTS,
+    (TRANSFER, HoldPlaced(PURSE, TILL, 60, "USD", SOON, None)),
+    (PURSE, FundsHeld(TRANSFER, 60, 60)),
+]
+
+
+def a_hold(**members: Any) -> PlaceHold:
+    return PlaceHold(TRANSFER, PURSE, TILL, 60, NOON, SOON, 60, **members)
+
+
+# Holds.
+
+
+def test_a_hold_is_an_event_of_the_transaction_and_one_of_the_account() -> None:
+    assert HELD[len(TWO_ACCOUNTS) :] == Given(TWO_ACCOUNTS).when(a_hold())
+
+
+def test_a_capture_releases_what_was_held_and_moves_what_was_asked_for() -> None:
+    assert [
+        (TRANSFER, HoldCaptured(25)),
+        (PURSE, FundsReleased(TRANSFER, 60, 0)),
+        (PURSE, AccountDebited(TRANSFER, 25, 75)),
+        (TILL, AccountCredited(TRANSFER, 25, 25)),
+    ] == Given(HELD).when(CaptureHold(TRANSFER, PURSE, TILL, 25, NOON))
+
+
+def test_a_hold_is_over_when_its_time_has_come_and_not_before() -> None:
+    last = SOON - timedelta(microseconds=1)
+    assert Given(HELD).when(CaptureHold(TRANSFER, PURSE, TILL, None, last))
+    assert [] == Given(HELD).when(ExpireHold(TRANSFER, PURSE, last))
+
+    assert ["hold_not_pending"] == Given(HELD).refuses(CaptureHold(TRANSFER, PURSE, TILL, None, SOON))
+    assert ["hold_not_pending"] == Given(HELD).refuses(VoidHold(TRANSFER, PURSE, SOON))
+    expired = [(TRANSFER, HoldExpired()), (PURSE, FundsReleased(TRANSFER, 60, 0))]
+    assert expired == Given(HELD).when(ExpireHold(TRANSFER, PURSE, SOON))
+
+
+@pytest.mark.parametrize(
+    "ended", [HoldCaptured(60), HoldVoided(), HoldExpired()], ids=lambda event: type(event).__name__
+)
+def test_what_is_over_is_not_ended_again(ended: Any) -> None:
+    given = Given([*HELD, (TRANSFER, ended), (PURSE, FundsReleased(TRANSFER, 60, 0))])
+    assert ["hold_not_pending"] == given.refuses(CaptureHold(TRANSFER, PURSE, TILL, None, NOON))
+    assert ["hold_not_pending"] == given.refuses(VoidHold(TRANSFER, PURSE, NOON))
+    assert [] == given.when(ExpireHold(TRANSFER, PURSE, SOON))
+
+
+def test_what_is_held_is_captured_even_if_the_account_is_overdrawn_since() -> None:
+    """By a reversal that was forced: what the hold promised, it keeps."""
+    given = Given([*HELD, (PURSE, AccountDebited(OTHER_TRANSFER, 100, 0))])
+    assert (PURSE, AccountDebited(TRANSFER, 60, -60)) in given.when(CaptureHold(TRANSFER, PURSE, TILL, None, NOON))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        CaptureHold(TRANSFER, PURSE, SAFE, None, NOON),
+        VoidHold(TRANSFER, TILL, NOON),
+        ExpireHold(TRANSFER, TILL, SOON),
+        ReverseTransfer(REVERSAL, OTHER_TRANSFER, (PURSE,)),
+    ],
+    ids=lambda command: command.name,
+)
+def test_a_command_that_was_made_from_other_accounts_is_stale(command: Any) -> None:
+    made = MoneyTransferred(PURSE, TILL, 1, "USD", "transfer", None)
+    with pytest.raises(StaleCommandError):
+        Given([*HELD, *an_account(SAFE, ALICE), (OTHER_TRANSFER, made)]).decide(command)
+
+
+def test_what_is_held_of_world_stays_a_number_that_every_json_reader_keeps() -> None:
+    """Lesson 7."""
+    given = Given([*TWO_ACCOUNTS, *WORLD_THERE, (WORLD, FundsHeld(OTHER_TRANSFER, 1, MAX_CENTS))])
+    assert ["validation_error"] == given.refuses(PlaceHold(TRANSFER, WORLD, TILL, 1, NOON, SOON, 60))
+    extreme = Account(ALICE, "USD", MAX_CENTS, overdraft_limit_cents=MAX_CENTS)
+    assert MAX_CENTS == extreme.funds()["available_cents"]
+
+
+# Journal entries and reversals.
+
+
+def test_a_journal_entry_is_one_event_and_an_entry_for_each_leg() -> None:
+    legs = (Leg(PURSE, -70), Leg(SAFE, -30), Leg(TILL, 100))
+    postings = tuple(Posting(*leg, "USD") for leg in legs)
+    assert [
+        (TRANSFER, JournalEntryPosted(postings, "journal", None)),
+        (PURSE, AccountDebited(TRANSFER, 70, 30)),
+        (SAFE, AccountDebited(TRANSFER, 30, 20)),
+        (TILL, AccountCredited(TRANSFER, 100, 100)),
+    ] == Given(THREE_ACCOUNTS).when(PostJournalEntry(TRANSFER, legs))
+
+
+def test_a_reversal_is_the_opposite_and_known_to_what_it_reverses() -> None:
+    given = [
+        *TWO_ACCOUNTS,
+        (TRANSFER, MoneyTransferred(PURSE, TILL, 30, "USD", "transfer", "rent")),
+        (PURSE, AccountDebited(TRANSFER, 30, 70)),
+        (TILL, AccountCredited(TRANSFER, 30, 30)),
+    ]
+    assert [
+        (REVERSAL, MoneyTransferred(TILL, PURSE, 30, "USD", "reversal", None, reverses=TRANSFER)),
+        (TILL, AccountDebited(REVERSAL, 30, 0)),
+        (PURSE, AccountCredited(REVERSAL, 30, 100)),
+        (TRANSFER, TransactionReversed(REVERSAL)),
+    ] == Given(given).when(ReverseTransfer(REVERSAL, TRANSFER, (PURSE, TILL)))
+
+
+def test_force_opens_no_frozen_account() -> None:
+    given = [
+        *TWO_ACCOUNTS,
+        (TRANSFER, MoneyTransferred(PURSE, TILL, 30, "USD", "transfer", None)),
+        (TILL, AccountFrozen("debits")),
+    ]
+    assert ["account_frozen"] == Given(given).refuses(ReverseTransfer(REVERSAL, TRANSFER, (PURSE, TILL), force=True))
+
+
+def test_a_limit_can_be_raised_although_it_does_not_cover_what_a_forced_reversal_took() -> None:
+    given = Given([*TWO_ACCOUNTS, (TILL, AccountDebited(OTHER_TRANSFER, 100, -100))])
+    command = UpdateAccount(TILL, None, None, "USD", TRANSFER, 50)
+    assert [(TILL, OverdraftLimitChanged(50))] == given.when(command)
+
+
+# What a plain transfer costs.
+
+
+def test_a_plain_transfer_is_stored_as_it_was_before_there_was_anything_else() -> None:
+    stored = encode(MoneyTransferred(PURSE, TILL, 30, "USD", "transfer", None))
+    before = f'{{"source_account_id":"{PURSE}","destination_account_id":"{TILL}","amount_cents":30,"currency":"USD",'
+    assert (before + '"kind":"transfer","reference":null}').encode() == stored
+    assert f'{{"owner_id":"{ALICE}","currency":"USD","balance_cents":70}}'.encode() == encode(Account(ALICE, "USD", 70))
+
+
+def test_a_plain_transfer_takes_no_statement_more() -> None:
+    heads = {key: Head(1, Account(ALICE, "USD", 100)) for key in (PURSE, TILL)}
+    batch = [Submission(a_transfer(1), Origin(an_id("a command")))]
+    prepared = prepare(batch, streams_of(batch), heads)
+    written = [statement.sql.split()[2] for statement in prepared.statements if statement.sql.startswith("INSERT")]
+    assert ["command_log", "stored_events", "entries", "transfers"] == written
+    assert 6 == len(prepared.statements)  # and the heads and rows of both accounts
+    assert not any("held_cents" in statement.sql for statement in prepared.statements)
+
+
+def test_in_one_batch_plain_transfers_go_apart_from_those_that_say_more() -> None:
+    batch = Batch({key: Head(1, Account(ALICE, "USD", 100)) for key in (PURSE, TILL)})
+    for number, description in enumerate((None, "rent", None)):
+        command = a_transfer(1, transfer_id=an_id(f"transfer {number}"), description=description)
+        batch.decide(command, an_id("a command"))
+    plain, special = transfers.apply(batch.appended)
+    assert ("description" in plain.sql, "description" in special.sql) == (False, True)
