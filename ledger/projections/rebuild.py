@@ -226,7 +226,7 @@ class _Rebuild:
         """Apply the log, compare, and swap."""
         started = time.monotonic()
         self.replay.head = await self._last_position()
-        await self.replay.run()
+        await self.replay.run(gives_way=True)
         self.replay.stage = "comparing" if compare else "catching up"
         await self.tables.analyze()
         await self.writer.execute("SET synchronous_commit = on")  # the disk is waited for now, not at the swap

@@ -1,6 +1,7 @@
 """Applying the log to shadow tables: in large runs, each in one transaction with the position that it reaches."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ledger.stored import LAST
 
 KNOWN_TOPICS = frozenset(TOPICS[cls] for cls in get_args(Event))  # one that is not known is never left out
 
+SMALL_BATCH = 500  # events in one transaction while others write: what makes them wait is short
 _NOTHING_RESERVED = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
 
 
@@ -49,17 +51,27 @@ class Replay:
     position: int = 0
     head: int = 0
     events: int = 0
+    at_once: int = 0
+    seen: int | None = None
+
+    def __post_init__(self) -> None:
+        self.at_once = self.batch
 
     @property
     def names(self) -> list[str]:
         """The projections."""
         return [projection.name for projection in self.projections]
 
-    async def run(self, last: int = LAST) -> None:
-        """Apply what is in the log, up to a position or to its end; while one batch is written the next is read."""
+    async def run(self, last: int = LAST, *, gives_way: bool = False) -> None:
+        """Apply what is in the log, up to a position or to its end; while one batch is written the next is read.
+
+        One that gives way takes small batches while others append, and leaves them as much time as it takes.
+        """
         reading = self._reading(self.position, last)
         try:
             while (page := await reading).size:
+                begun, grows = time.monotonic(), gives_way and await self._grows()
+                self.at_once = min(self.batch, SMALL_BATCH) if grows else self.batch
                 reading = self._reading(page.reached, last)
                 runs = _runs(page.events)
                 for some in runs[:-1]:
@@ -68,13 +80,23 @@ class Replay:
                 self.events += page.size
                 self.head = max(self.head, self.position)
                 self.report(Progress(self.stage, self.position, self.head, self.events))
+                if grows:
+                    await asyncio.sleep(time.monotonic() - begun)
         finally:
             reading.cancel()
             await asyncio.wait((reading,))
 
+    async def _grows(self) -> bool:
+        """Whether the log has grown since this was asked last."""
+        before, self.seen = (
+            self.seen,
+            await self.writer.fetchval(f'SELECT coalesce(max(notification_id), 0) FROM "{self.schema}".stored_events'),
+        )
+        return before not in {None, self.seen}
+
     def _reading(self, after: int, last: int) -> "asyncio.Task[Page]":
         handled = {TOPICS[cls] for projection in self.projections for cls in projection.handles}
-        return asyncio.create_task(_read(self.reader, after, last, self.batch, KNOWN_TOPICS - handled))
+        return asyncio.create_task(_read(self.reader, after, last, self.at_once, KNOWN_TOPICS - handled))
 
     async def _apply(self, run: Sequence[Recorded], reached: int) -> None:
         """Apply events, and note how far that is, in one transaction.
