@@ -27,7 +27,7 @@ MAX_COUNTED = 100_000
 HANDLED = frozenset(get_args(TransferEvent))
 _TYPES = ("uuid", "bigint", "timestamptz", "uuid", "uuid", "bigint", "text", "text", "text")
 _BEGINNINGS = MoneyTransferred | JournalEntryPosted | HoldPlaced
-_SETTLED = HoldCaptured | HoldVoided | HoldExpired
+_ENDS = HoldCaptured | HoldVoided | HoldExpired
 _OTHERS = HANDLED - {MoneyTransferred}
 
 
@@ -98,7 +98,7 @@ def _course(rows: Sequence[Recorded]) -> _Course:
     for row in rows:
         assert isinstance(row.event, TransferEvent)  # noqa: S101 - those were chosen
         state = evolve(state, row.event)
-        settled = row if isinstance(row.event, _SETTLED) else settled
+        settled = row if isinstance(row.event, _ENDS) else settled
     assert state is not None  # noqa: S101 - there is one event at least
     return _Course(state, rows[0], rows[-1], settled)
 
@@ -131,6 +131,8 @@ def _kind(course: _Course) -> str:
 _BEGUN = (
     _Column("begun", "bigint", integers, lambda course: course.first.position),
     _Column("begun_at", "timestamptz", times, lambda course: course.first.recorded_at),
+)
+_TOLD = (
     _Column("kind", "text", words, _kind),
     _Column("source_account_id", "uuid", uuids, _told("source_account_id")),
     _Column("destination_account_id", "uuid", uuids, _told("destination_account_id")),
@@ -144,12 +146,14 @@ _BEGUN = (
     _Column("expires_at", "timestamptz", times, _told("expires_at")),
     _Column("reverses", "uuid", uuids, _told("reverses")),
 )
-_OUTCOME = (
-    _Column("id", "uuid", uuids, lambda course: course.first.stream_id),
+_ID = _Column("id", "uuid", uuids, lambda course: course.first.stream_id)
+_BECAME = (
     _Column("version", "bigint", integers, lambda course: course.last.version if course.last.version > 1 else None),
     _Column("status", "text", texts, lambda course: None if course.state.status == "posted" else course.state.status),
     _Column("captured_cents", "bigint", integers, lambda course: course.state.captured_cents),
     _Column("reversed_by", "uuid", uuids, lambda course: course.state.reversed_by),
+)
+_SETTLED = (
     _Column("settled", "bigint", integers, lambda course: course.settled and course.settled.position),
     _Column("settled_time", "timestamptz", times, lambda course: course.settled and course.settled.recorded_at),
 )
@@ -158,21 +162,22 @@ _SETTLED_AT = """first_position + settled AS settled_position,
 
 
 def _insert(courses: Sequence[_Course]) -> Statement:
-    given, (new, values) = [column.name for column in (*_OUTCOME[:5], *_BEGUN[2:])], _new((*_OUTCOME, *_BEGUN), courses)
+    same = (_ID, *_TOLD, *_BECAME)
+    names = ", ".join(column.name for column in same)
+    new, values = _new((*same, *_BEGUN, *_SETTLED), courses)
     return Statement(
-        f"""INSERT INTO transfers ({", ".join(given)}, position, recorded_at, settled_position, settled_at)
-            SELECT {", ".join(given)}, first_position + begun, coalesce(begun_at, recorded_at), {_SETTLED_AT}
+        f"""INSERT INTO transfers ({names}, position, recorded_at, settled_position, settled_at)
+            SELECT {names}, first_position + begun, coalesce(begun_at, recorded_at), {_SETTLED_AT}
             FROM {new}, reserved""",
         values,
     )
 
 
 def _update(courses: Sequence[_Course]) -> Statement:
-    new, values = _new(_OUTCOME, courses)
-    coalesced = ("status", "captured_cents", "reversed_by", "settled_position", "settled_at")
+    new, values = _new((_ID, *_BECAME, *_SETTLED), courses)
+    changed = (*(column.name for column in _BECAME), "settled_position", "settled_at")
     return Statement(
-        f"""UPDATE transfers SET version = new.version,
-                   {", ".join(f"{name} = coalesce(new.{name}, transfers.{name})" for name in coalesced)}
+        f"""UPDATE transfers SET {", ".join(f"{name} = coalesce(new.{name}, transfers.{name})" for name in changed)}
             FROM (SELECT new.*, {_SETTLED_AT} FROM {new}, reserved) AS new
             WHERE transfers.id = new.id""",
         values,
