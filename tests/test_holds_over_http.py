@@ -242,9 +242,10 @@ async def test_ending_what_is_due_survives_the_loss_of_the_database(
 ) -> None:
     api = await serve(settings.model_copy(update={"ledger_expiry_seconds": 0.05}))
     accounts = await _two(api)
-    ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ledger' AND pid <> $1"
+    ends = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+              WHERE datname = current_database() AND application_name = 'ledger'"""
     for _ in range(3):
-        await connection.fetch(ends, await connection.fetchval("SELECT pg_backend_pid()"))
+        await connection.fetch(ends)
         held = await _due(api, accounts, 1)
         await until(lambda held=held: _is(api, held, "expired"))
 
