@@ -28,7 +28,7 @@ def add_cors(app: web.Application, origins: Sequence[str]) -> None:
         if origin in allowed:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
-            response.headers["Vary"] = "Origin"
+            response.headers.add("Vary", "Origin")
 
     @web.middleware
     async def preflight(request: web.Request, handler: Inner) -> web.StreamResponse:
