@@ -110,7 +110,7 @@ SELECT named.projection, rebuilds.position, error,
        (position - started_position) / nullif(extract(epoch FROM updated_at - started_at), 0)::float8 AS per_second,
        CASE WHEN rebuilds.position IS NOT NULL THEN 'rebuilding'
             WHEN kept_position IS NOT NULL THEN 'kept old' ELSE 'inline' END AS state,
-       (SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint FROM pg_class
+       (SELECT coalesce(sum(greatest(reltuples, pg_stat_get_live_tuples(oid))), 0)::bigint FROM pg_class
         WHERE relnamespace = $1::text::regnamespace AND relname = ANY(named.tables)) AS rows,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - recorded_at) FROM stored_events
                  WHERE notification_id > rebuilds.position ORDER BY notification_id LIMIT 1), 0)::float8 AS lag_seconds
