@@ -23,7 +23,7 @@ lint: .venv/dev.stamp
 
 fuzz: .venv/dev.stamp ## ten minutes of made-up requests as each role, other ones each time
 	LEDGER_FUZZ_SECONDS=$${LEDGER_FUZZ_SECONDS:-600} LEDGER_FUZZ_SEED=$${LEDGER_FUZZ_SEED:-$$(date +%s)} \
-	  $(BIN)/pytest -n $(JOBS) tests/test_fuzz.py
+	  $(BIN)/pytest -n $(JOBS) tests/test_fuzz.py tests/test_stateful.py
 
 bench: .venv/dev.stamp ## the benchmark: ratios against the same machine in the same run
 	$(BIN)/python -m benchmarks
