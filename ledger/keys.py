@@ -52,6 +52,13 @@ class Key:
         """The signature: always the same one for the same message."""
         return jwt.get_algorithm_by_name(self.algorithm).sign(message, self.signing)
 
+    def derive(self, label: bytes) -> bytes:
+        """A secret for another use: 32 bytes that follow from the key, and that nobody without it can tell.
+
+        No token, and nothing else that is signed, may be spelt like the label.
+        """
+        return hashlib.sha256(self.sign(label)).digest()
+
     def verifies(self, message: bytes, signature: bytes) -> bool:
         """Whether it is this key's signature of the message."""
         return jwt.get_algorithm_by_name(self.algorithm).verify(message, self.verifying, signature)

@@ -32,6 +32,7 @@ class Runtime:
     passwords: Passwords
     throttle: LoginThrottle
     signer: Signer
+    cursor_key: bytes
     redis: "Redis"
     mirror: Mirror
     revoked_below: Coalesced[Session, int]
@@ -71,6 +72,7 @@ async def open_runtime(
                 passwords,
                 LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _limits(settings)),
                 signer_of(settings),
+                settings.jwt_keys()[0].derive(b"ledger: where a list goes on"),
                 redis,
                 mirror,
                 Coalesced(mirror.revoked_below),

@@ -13,6 +13,7 @@ from ledger.seals.receipts import Receipt
 from ledger.stored import EVENT_TOPICS, LAST
 from web import answers, schemas
 from web.auth import Handler
+from web.cursors import PATTERN
 from web.errors import DATABASE_DOWN, NO_SUCH_RESOURCE, OVERLOADED, RATE_LIMITED
 from web.handlers import accounts, audit, auth, docs, history, monitoring, proofs, service, transactions, users
 from web.pages import MAX_LIMIT
@@ -55,12 +56,13 @@ ID = {"type": "string", "format": "uuid"}
 TIME = {"type": "string", "format": "date-time", "examples": ["2026-05-01T12:00:00Z"]}
 
 LIMIT = Parameter("limit", "How many items at most", {**_number(1, MAX_LIMIT), "default": MAX_LIMIT})
-BEFORE = Parameter("before", "From the `Link` to the next page", _number(1))
+CURSOR = Parameter("cursor", "From the `Link` to the next page", {"type": "string", "pattern": PATTERN})
+BEFORE = Parameter("before", "The version before which to go on", _number())
 AFTER = Parameter("after", "The position or version after which to go on", _number())
 AT_TIME = Parameter("at_time", "As it was at this time", TIME)
 AT_POSITION = Parameter("at_position", "As it was after the event at this position of the log", _number())
 AT_VERSION = Parameter("at_version", "As it was after this event of its stream", _number())
-PAGE = (LIMIT, BEFORE)
+PAGE = (LIMIT, CURSOR)
 MOMENT = (AT_TIME, AT_POSITION)
 
 _UNKNOWN_ACCOUNT = (errors.account_not_found,)
@@ -126,7 +128,7 @@ OPERATIONS: dict[Handler, Operation] = {
     audit.actor: Operation(
         "What a user, a session or a token carried out or was refused, newest first",
         list[answers.Command],
-        parameters=(LIMIT, Parameter("before", BEFORE.description, {"type": "string", "pattern": audit.CURSOR})),
+        parameters=PAGE,
         refuses=(errors.actor_not_found,),
     ),
     users.list_users: Operation("Users, newest first", list[answers.User], parameters=PAGE),
@@ -179,28 +181,28 @@ OPERATIONS: dict[Handler, Operation] = {
         "An account's statement, newest line first",
         list[answers.Entry],
         parameters=(
-            LIMIT,
+            *PAGE,
             Parameter("order", "Newest or oldest first", {"enum": ["asc", "desc"], "default": "desc"}),
             Parameter("from_version", "The first version", _number()),
             Parameter("to_version", "The last version", _number()),
             Parameter("from_time", "The earliest time", TIME),
             Parameter("to_time", "The latest time", TIME),
             AFTER,
-            Parameter("before", BEFORE.description, _number()),
+            BEFORE,
         ),
         refuses=_UNKNOWN_ACCOUNT,
     ),
     history.list_account_events: Operation(
         "What is stored of an account, in order",
         list[answers.StoredEvent],
-        parameters=(LIMIT, AFTER),
+        parameters=(*PAGE, AFTER),
         refuses=_UNKNOWN_ACCOUNT,
     ),
     history.list_events: Operation(
         "The log in order, or as it grows (server-sent events)",
         list[answers.StoredEvent],
         parameters=(
-            LIMIT,
+            *PAGE,
             AFTER,
             Parameter("topic", "Only events of this topic", {"enum": sorted(EVENT_TOPICS)}),
             Parameter("stream", "Only events of this stream", ID),

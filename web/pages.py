@@ -7,6 +7,7 @@ from aiohttp import web
 
 from ledger.stored import LAST
 from web.bodies import answer
+from web.cursors import cursor_in, cursor_of
 from web.query import number_in
 from web.reply import Reply
 
@@ -16,9 +17,9 @@ Page = list[tuple[int, dict[str, Any]]]
 
 
 async def page(request: web.Request, query: Callable[[int, int], Awaitable[Page]]) -> Reply:
-    """The page that `limit` (1 to 200) and `before` (a position) ask for; `query` gets `before` and a limit."""
+    """The page that `limit` (1 to 200) and `cursor` ask for; `query` gets the position to stay below, and a limit."""
     limit = limit_of(request)
-    before = number_in(request, "before", minimum=1)
+    before = cursor_in(request, int)
     rows = await query(LAST if before is None else before, limit + 1)
     items = [body for _, body in rows[:limit]]
     return answer(items, headers=link_to_next(request, limit, rows[limit - 1][0] if len(rows) > limit else None))
@@ -29,9 +30,9 @@ def limit_of(request: web.Request) -> int:
     return number_in(request, "limit", minimum=1, maximum=MAX_LIMIT) or MAX_LIMIT
 
 
-def link_to_next(request: web.Request, limit: int, cursor: int | str | None, name: str = "before") -> dict[str, str]:
-    """The header that leads to the next page, which begins before (or `after`) this item; none if there is none."""
-    if cursor is None:
+def link_to_next(request: web.Request, limit: int, place: object) -> dict[str, str]:
+    """The header that leads to the page after this place; none if there is none."""
+    if place is None:
         return {}
-    url = request.rel_url.update_query({"limit": limit, name: cursor})
+    url = request.rel_url.update_query({"limit": limit, "cursor": cursor_of(request, place)})
     return {"Link": f'<{url}>; rel="next"'}

@@ -8,6 +8,7 @@ from ledger.audit.history import Period
 from ledger.stored import EVENT_TOPICS, LAST, Chosen
 from web.bodies import answer
 from web.context import RUNTIME, path_id
+from web.cursors import cursor_in
 from web.feed import feed, wants_feed
 from web.handlers.accounts import found
 from web.pages import limit_of, link_to_next
@@ -28,19 +29,23 @@ async def list_entries(request: web.Request) -> Reply:
         time_in(request, "from_time"),
         time_in(request, "to_time"),
     )
-    after, before = number_in(request, "after"), number_in(request, "before")
+    after, before = number_in(request, "after") or 0, number_in(request, "before")
+    before = LAST if before is None else before
+    place = cursor_in(request, int)
+    if place is not None:
+        after, before = (max(after, place), before) if ascending else (after, min(before, place))
     await found(request, account_id)
     lines = await history.lines(
         request.app[RUNTIME].pool,
         account_id,
         period,
-        after=after or 0,
-        before=LAST if before is None else before,
+        after=after,
+        before=before,
         ascending=ascending,
         limit=limit + 1,
     )
-    cursor = lines[limit - 1]["version"] if len(lines) > limit else None
-    return answer(lines[:limit], headers=link_to_next(request, limit, cursor, "after" if ascending else "before"))
+    last = lines[limit - 1]["version"] if len(lines) > limit else None
+    return answer(lines[:limit], headers=link_to_next(request, limit, last))
 
 
 async def list_account_events(request: web.Request) -> Reply:
@@ -71,7 +76,8 @@ async def trial_balance(request: web.Request) -> Reply:
 
 
 async def _events(request: web.Request, chosen: Chosen, after: int) -> Reply:
-    limit = limit_of(request)
-    stretch = await stored.read(request.app[RUNTIME].pool, after, limit=limit, chosen=chosen)
-    cursor = None if stretch.is_last else stretch.reached
-    return answer([event.body() for event in stretch.events], headers=link_to_next(request, limit, cursor, "after"))
+    limit, place = limit_of(request), cursor_in(request, int)
+    start = after if place is None else max(after, place)
+    stretch = await stored.read(request.app[RUNTIME].pool, start, limit=limit, chosen=chosen)
+    reached = None if stretch.is_last else stretch.reached
+    return answer([event.body() for event in stretch.events], headers=link_to_next(request, limit, reached))
