@@ -29,6 +29,8 @@ UNREACHABLE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.ObjectNotInPrerequisiteStateError,  # the database takes no connections
 )
+# What a replica says that must replay the log over what a query still needs (manual, 26.4.2).
+REPLICA_BUSY = (asyncpg.SerializationError,)
 
 
 async def connect(settings: Settings, **server_settings: str) -> "Connection[Any]":
@@ -43,16 +45,16 @@ async def connect(settings: Settings, **server_settings: str) -> "Connection[Any
     return connection
 
 
-async def open_pool(settings: Settings) -> "Pool[Any]":
-    """Open the pool that queries share."""
+async def open_pool(settings: Settings, dsn: str | None = None, **server_settings: str) -> "Pool[Any]":
+    """Open the pool that queries share; with `dsn`, to another server than that of the settings."""
     return await asyncpg.create_pool(
-        settings.database_dsn(),
+        dsn or settings.database_dsn(),
         min_size=1,
         max_size=settings.postgres_connection_pool,
         reset=_leave_as_is,
         timeout=CONNECT_SECONDS,
         command_timeout=STATEMENT_SECONDS,
-        server_settings=_server_settings(settings),
+        server_settings=_server_settings(settings) | server_settings,
     )
 
 

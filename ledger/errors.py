@@ -117,6 +117,16 @@ def not_sealed_yet(retry_after_seconds: int) -> Refusal:
     )
 
 
+def position_not_reached(reached: int) -> Refusal:
+    """What the client wants to see cannot be read yet, and it was waited for long enough."""
+    return Refusal(
+        "position_not_reached",
+        "the position has not been reached",
+        reason="a read may lag behind the last write",
+        detail={"position": str(reached)},
+    )
+
+
 def sealing_is_off() -> Refusal:
     """The event is not sealed, and while no key is configured it will not be."""
     return Refusal("sealing_inactive", "the log is not sealed", reason="no key to seal it with is configured")

@@ -13,13 +13,17 @@ from ledger.background import running
 from ledger.coalesce import Coalesced
 from ledger.committer import Committer, Watch
 from ledger.credentials import Passwords
-from ledger.database import connect, open_pool
+from ledger.database import UNREACHABLE, connect, open_pool
+from ledger.errors import DatabaseError
 from ledger.jwt import Signer, signer_of
 from ledger.mirror import Mirror, Session
 from ledger.projections import users
+from ledger.reached import Reached
 from ledger.redis import open_client
 from ledger.settings import Settings
 from ledger.throttle import Limits, LoginThrottle
+
+_IDENTITY = "SELECT id FROM ledger_identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Runtime:
 
     settings: Settings
     pool: "Pool[Any]"
+    readers: "Pool[Any]"
+    reached: Reached
     committer: Committer
     passwords: Passwords
     throttle: LoginThrottle
@@ -48,8 +54,9 @@ async def open_runtime(
     `committing` makes the committer, which tells `watch` of its batches.
     """
     pool = await open_pool(settings)
+    ledger_id: UUID = await pool.fetchval(_IDENTITY)
+    readers = await _open_readers(settings, pool, ledger_id)
     redis = open_client(settings)
-    ledger_id: UUID = await pool.fetchval("SELECT id FROM ledger_identity")
     mirror = Mirror(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
     # The committer's statements look up single rows by key. A plan that was made while a table was small must not scan
     # it when it has grown, and no statement is worth a plan of its own.
@@ -68,6 +75,8 @@ async def open_runtime(
             yield Runtime(
                 settings,
                 pool,
+                readers,
+                Reached(readers),
                 committer,
                 passwords,
                 LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _limits(settings)),
@@ -82,7 +91,24 @@ async def open_runtime(
         await committer.close()
         passwords.close()
         await redis.aclose()
+        if readers is not pool:
+            await readers.close()
         await pool.close()
+
+
+async def _open_readers(settings: Settings, pool: "Pool[Any]", ledger_id: UUID) -> "Pool[Any]":
+    """The pool for queries that need not see the last write. Raises `DatabaseError` if it is of another ledger."""
+    if settings.database_read_url is None:
+        return pool
+    dsn = settings.database_read_url.get_secret_value()
+    try:
+        readers = await open_pool(settings, dsn, default_transaction_read_only="on")
+    except UNREACHABLE as error:
+        raise DatabaseError("DATABASE_READ_URL: PostgreSQL cannot be reached") from error
+    if await readers.fetchval(_IDENTITY) != ledger_id:
+        await readers.close()
+        raise DatabaseError("DATABASE_READ_URL: is another ledger than DATABASE_URL")
+    return readers
 
 
 def _limits(settings: Settings) -> Limits:

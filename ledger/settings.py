@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     service_port: Annotated[int, Field(ge=0, le=65535)] = 8080
 
     database_url: SecretStr | None = None
+    database_read_url: SecretStr | None = None
     postgres_host: str | None = None
     postgres_port: Port = 5432
     postgres_user: str | None = None
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
 
     ledger_queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
     ledger_batch_limit: Annotated[int, Field(ge=1, le=10_000)] = 256
+    ledger_position_wait_seconds: Annotated[float, Field(ge=0, le=60)] = 3
     ledger_database_patience_seconds: Annotated[float, Field(gt=0, le=300)] = 5
     ledger_login_queue_limit: Annotated[int, Field(ge=1, le=10_000)] = 64
     ledger_login_attempts_per_account: Annotated[int, Field(ge=1, le=1_000_000)] = 10
@@ -136,7 +138,7 @@ class Settings(BaseSettings):
             secret_key(value.get_secret_value())
         return value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_read_url")
     @classmethod
     def _postgres_scheme(cls, value: SecretStr | None) -> SecretStr | None:
         return _with_scheme(value, "postgresql://", "postgres://")

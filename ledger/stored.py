@@ -117,6 +117,23 @@ async def position_of(reader: Reader, stream_id: UUID, version: int) -> int:
     return position or 0
 
 
+async def position_of_command(reader: Reader, command_id: UUID, recorded_at: datetime) -> int:
+    """The position of a command's last event; of a command without any, that of all there was when it was recorded.
+
+    Its events have its time, and positions of the same time are next to each other, so no index on commands is needed.
+    """
+    position: int = await reader.fetchval(
+        """SELECT coalesce((SELECT notification_id FROM stored_events
+                            WHERE notification_id > $3 AND notification_id <= $4 AND command_id = $1
+                            ORDER BY notification_id DESC LIMIT 1), $4) FROM (SELECT $2::timestamptz) AS given""",
+        command_id,
+        recorded_at,
+        await position_before(reader, recorded_at),
+        await position_at(reader, recorded_at),
+    )
+    return position
+
+
 async def read(reader: Reader, after: int, *, limit: int, chosen: Chosen = EVERYTHING) -> Stretch:
     """Up to `limit` of the events wanted after a position. There may be fewer, or none, and more beyond `reached`."""
     head = await last_position(reader)

@@ -63,19 +63,18 @@ def lists(account: dict[str, Any], api: Api) -> list[str]:
         f"/v1/accounts/{account['id']}/events?limit=1",
         "/v1/events?limit=1",
         "/v1/events?limit=1&topic=AccountDebited",
-        f"/v1/audit/actors/{account['user_id']}?limit=1",
     ]
 
 
 async def test_every_list_is_walked_to_its_end_once(api: Api, lists: list[str]) -> None:
-    for path in lists[:-1]:
+    for path in lists:
         whole = (await api.get(path.replace("limit=1", "limit=200"))).body
         assert len(whole) > 1, path
         assert whole == await all_of(api, path), path
 
 
 async def test_a_cursor_of_one_list_is_refused_by_every_other(api: Api, lists: list[str]) -> None:
-    cursors = {path: cursor_of(await api.get(path)) for path in lists[:-1]}
+    cursors = {path: cursor_of(await api.get(path)) for path in lists}
     for path in lists:
         for other, cursor in cursors.items():
             answer = await api.get(f"{path}&cursor={cursor}")
@@ -86,7 +85,7 @@ async def test_a_cursor_of_one_list_is_refused_by_every_other(api: Api, lists: l
 async def test_a_cursor_of_another_caller_is_refused(api: Api, lists: list[str]) -> None:
     """Lesson 35: not even an admin can go on where another did."""
     other = await api.as_new_user("admin")
-    for path in lists[:-1]:
+    for path in lists:
         assert_refused(await other.get(f"{path}&cursor={cursor_of(await api.get(path))}"), "/cursor")
 
 

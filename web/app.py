@@ -28,7 +28,8 @@ from web.handlers.docs import OPENAPI
 from web.handlers.monitoring import DRAINING, FIGURES, STANDING
 from web.limits import LIMITS, limit_headers
 from web.metrics import Figures, RouteFigures
-from web.openapi import document
+from web.openapi import document, waits
+from web.reading import reading
 from web.reply import Reply
 from web.routes import ROUTES, UNVERSIONED, VERSIONS
 
@@ -50,7 +51,8 @@ def create_app(settings: Settings, figures: Figures | None = None, tracer: "Trac
     app[FIGURES], app[DRAINING] = figures, asyncio.Event()
     for prefix, routes in (("", UNVERSIONED), *((f"/{version}", ROUTES) for version in VERSIONS)):
         for route in routes:
-            added = app.router.add_route(route.method, prefix + route.path, guarded(route.access, route.handler))
+            handler = reading(route.handler) if waits(route) else route.handler
+            added = app.router.add_route(route.method, prefix + route.path, guarded(route.access, handler))
             counted[added] = figures.of_route(route.method, route.path)
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)

@@ -42,16 +42,18 @@ def answer(
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    position: int | None = None,
 ) -> Reply:
-    """A JSON answer."""
-    return _response(
-        rendered(body) if isinstance(body, Mapping) else [rendered(item) for item in body], status, headers
-    )
+    """A JSON answer; `position` is that of the last event of a write."""
+    shown = rendered(body) if isinstance(body, Mapping) else [rendered(item) for item in body]
+    return _response(shown, status, headers, position)
 
 
 def done(outcome: Outcome) -> Reply:
     """The empty answer of a command that was carried out. A replay says so."""
-    return Reply(headers=_REPLAYED if outcome.replayed else None)
+    reply = Reply(headers=_REPLAYED if outcome.replayed else None)
+    reply.position = outcome.position
+    return reply
 
 
 def outcome_of(outcome: Outcome, *timed: str, status: int, **known: str) -> Reply:
@@ -60,7 +62,7 @@ def outcome_of(outcome: Outcome, *timed: str, status: int, **known: str) -> Repl
     `known` are members that the command had no need of.
     """
     body = {**outcome.result, **known, **dict.fromkeys(timed, rfc3339(outcome.recorded_at))}
-    return _response(body, status, _REPLAYED if outcome.replayed else None)
+    return _response(body, status, _REPLAYED if outcome.replayed else None, outcome.position)
 
 
 def rendered(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,5 +70,7 @@ def rendered(body: Mapping[str, Any]) -> dict[str, Any]:
     return {member: rfc3339(value) if isinstance(value, datetime) else value for member, value in body.items()}
 
 
-def _response(body: object, status: int, headers: Mapping[str, str] | None) -> Reply:
-    return Reply(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+def _response(body: object, status: int, headers: Mapping[str, str] | None, position: int | None) -> Reply:
+    reply = Reply(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+    reply.position = position
+    return reply

@@ -13,10 +13,14 @@ Inner = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id",
+    "Access-Control-Allow-Headers": (
+        "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id"
+    ),
     "Access-Control-Max-Age": "600",
 }
-EXPOSED_HEADERS = "Link, X-Request-Id, Idempotent-Replayed, RateLimit, RateLimit-Policy, Retry-After"
+EXPOSED_HEADERS = (
+    "ETag, Idempotent-Replayed, Ledger-Position, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+)
 
 
 def add_cors(app: web.Application, origins: Sequence[str]) -> None:

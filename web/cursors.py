@@ -50,6 +50,7 @@ def _mac(request: web.Request, body: bytes) -> bytes:
 
 def _decoded(text: str) -> bytes:
     try:
-        return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), b"-_", validate=True)
+        raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), b"-_", validate=True)
     except (UnicodeEncodeError, binascii.Error):
         return b""
+    return raw if base64url(raw) == text else b""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import web
 
-from ledger.database import UNREACHABLE
+from ledger.database import REPLICA_BUSY, UNREACHABLE
 from ledger.errors import DatabaseError, OverloadedError, Refusal, Refused
 from ledger.throttle import TooManyAttemptsError
 from web.reply import Reply
@@ -52,6 +52,7 @@ STATUSES = {
     "idempotency_key_in_use": Status(409, "conflict"),
     "not_sealed_yet": Status(409, "conflict"),
     "sealing_inactive": Status(409, "conflict"),
+    "position_not_reached": Status(409, "conflict"),
     "validation_error": Status(422, "validation_error"),
     "id_mismatch": Status(422, "validation_error"),
     "idempotency_key_reused": Status(422, "validation_error"),
@@ -106,7 +107,7 @@ def refusals_of(error: BaseException) -> Sequence[Refusal]:  # noqa: PLR0911 - o
             return (OVERLOADED,)
         case DatabaseError():
             return (DATABASE_DOWN,)
-        case _ if isinstance(error, UNREACHABLE):
+        case _ if isinstance(error, (*UNREACHABLE, *REPLICA_BUSY)):
             return (DATABASE_DOWN,)
         case _:
             return (INTERNAL,)

@@ -23,7 +23,8 @@ from ledger.errors import OverloadedError, Refused
 from ledger.stored import Chosen, StoredEvent
 from web.auth import check_again
 from web.bodies import rendered
-from web.context import REQUEST_ID, RUNTIME
+from web.context import REQUEST_ID
+from web.reading import reader
 from web.reply import Stream
 
 CONTENT_TYPE = "text/event-stream"
@@ -114,7 +115,7 @@ def wants_feed(request: web.Request) -> bool:
 async def feed(request: web.Request, chosen: Chosen, after: int) -> Stream:
     """The events wanted after a position, and then those that come, until the client, the token or the service ends."""
     stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
-    with request.app[FEEDS].admitted(request.app[RUNTIME].pool):
+    with request.app[FEEDS].admitted(reader(request)):
         try:
             await stream.prepare(request)
             await _send(stream, RETRY)
@@ -130,7 +131,7 @@ async def feed(request: web.Request, chosen: Chosen, after: int) -> Stream:
 
 
 async def _deliver(request: web.Request, stream: Stream, chosen: Chosen, after: int) -> None:
-    feeds, pool, clock = request.app[FEEDS], request.app[RUNTIME].pool, asyncio.get_running_loop().time
+    feeds, pool, clock = request.app[FEEDS], reader(request), asyncio.get_running_loop().time
     sent_at = clock()
     while not feeds.closed and _is_connected(request):
         stretch = await stored.read(pool, after, limit=CHUNK, chosen=chosen)

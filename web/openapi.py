@@ -29,7 +29,7 @@ from web.errors import (
     TOO_SLOW,
     problem_body,
 )
-from web.operations import ID, LIMIT, OPERATIONS, Operation, Parameter, Refusing
+from web.operations import ID, LIMIT, MIN_POSITION, OPERATIONS, Operation, Parameter, Refusing
 from web.routes import ANYONE, ROUTES, UNVERSIONED, VERSIONS, Route
 
 _REF = "#/components/schemas/{}"
@@ -78,6 +78,7 @@ _TAGS = {  # in this order
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("Names the request in the service's log", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
     "Idempotent-Replayed": ("The request had been carried out before", {"const": "true"}),
+    "Ledger-Position": ("Up to where in the log the effect is", {"type": "string", "pattern": "^[0-9]+$"}),
     "Link": ('The next page, `rel="next"`, while there is one (RFC 8288)', {"type": "string"}),
     "RateLimit": ("What is left of each limit, and when it resets", {"type": "string"}),
     "RateLimit-Policy": ("The limits that apply (draft-ietf-httpapi-ratelimit-headers-10)", {"type": "string"}),
@@ -174,6 +175,8 @@ def refusals_of(route: Route, operation: Operation) -> Iterator[Refusing]:
         yield errors.forbidden
     if _takes_key(route):
         yield from (errors.idempotency_key_reused, errors.idempotency_key_in_use)
+    if waits(route):
+        yield errors.position_not_reached
     if operation.takes is not None:
         yield from (TOO_SLOW, TOO_LARGE, NOT_JSON)
     if operation.takes is not None or parameters_of(route, operation):
@@ -208,7 +211,14 @@ def parameters_of(route: Route, operation: Operation) -> list[Parameter]:
         own.insert(0, _PATH_ID)
     if _takes_key(route):
         own.append(_KEY)
+    if waits(route):
+        own.append(MIN_POSITION)
     return own
+
+
+def waits(route: Route) -> bool:
+    """Whether a client may ask it to wait for a position."""
+    return route.method == "GET" and route.access.roles is not None and route in ROUTES
 
 
 def _takes_key(route: Route) -> bool:
@@ -250,6 +260,8 @@ def _success(route: Route, operation: Operation, schemas: _Schemas) -> dict[str,
     names = ["X-Request-Id", *operation.headers]
     if LIMIT in operation.parameters:
         names.append("Link")
+    if route.method != "GET":
+        names.append("Ledger-Position")
     if _takes_key(route):
         names.append("Idempotent-Replayed")
     response: dict[str, Any] = {"description": operation.summary, "headers": _headers(*names)}

@@ -62,6 +62,7 @@ AFTER = Parameter("after", "The position or version after which to go on", _numb
 AT_TIME = Parameter("at_time", "As it was at this time", TIME)
 AT_POSITION = Parameter("at_position", "As it was after the event at this position of the log", _number())
 AT_VERSION = Parameter("at_version", "As it was after this event of its stream", _number())
+MIN_POSITION = Parameter("min_position", "A `Ledger-Position` that must have been reached; it is waited for", _number())
 PAGE = (LIMIT, CURSOR)
 MOMENT = (AT_TIME, AT_POSITION)
 

@@ -26,6 +26,7 @@ class Reply(web.Response):
     """
 
     request_id = ""
+    position: int | None = None  # in the log, of the last event of a write
     _sent_whole = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -41,6 +42,8 @@ class Reply(web.Response):
         for name, value in SECURITY_HEADERS.items():
             self.headers.setdefault(name, value)
         self.headers["X-Request-Id"] = self.request_id
+        if self.position is not None:
+            self.headers["Ledger-Position"] = str(self.position)
         return await super().prepare(request)
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -68,10 +71,11 @@ class Reply(web.Response):
         )
 
     def _head(self, length: int) -> bytes:
+        position = "" if self.position is None else f"Ledger-Position: {self.position}\r\n"
         return (
             f"HTTP/1.1 {self.status} {self.reason}\r\nContent-Type: {self.headers[hdrs.CONTENT_TYPE]}\r\n"
             f"Content-Length: {length}\r\nX-Request-Id: {self.request_id}\r\nDate: {_date(int(time.time()))}\r\n"
-            f"{_FIXED}\r\n"
+            f"{position}{_FIXED}\r\n"
         ).encode()
 
 

@@ -12,16 +12,18 @@ from ledger.errors import Refused
 from ledger.ids import new_id
 from ledger.projections import accounts
 from web import schemas
-from web.bodies import answer, outcome_of, read_json
-from web.context import ACTOR, RUNTIME, check_same_id, origin, path_id
+from web.bodies import answer, done, outcome_of, read_json
+from web.context import ACTOR, RUNTIME, check_same_id, path_id
 from web.pages import page
 from web.query import account_moment_in, moment_in
+from web.reading import reader
 from web.reply import Reply
+from web.writing import submit
 
 
 async def list_accounts(request: web.Request) -> Reply:
     """GET /accounts; as they were, with `at_position` or `at_time`."""
-    pool, owner_id, moment = request.app[RUNTIME].pool, own_only(request), moment_in(request)
+    pool, owner_id, moment = reader(request), own_only(request), moment_in(request)
     if moment is not None:
         position = await timetravel.position_of(pool, moment)
         return await page(
@@ -39,7 +41,7 @@ async def get_account(request: web.Request) -> Reply:
     account_id, moment = path_id(request), account_moment_in(request)
     account: dict[str, Any] | None = await found(request, account_id)
     if moment is not None:
-        account = await timetravel.account_at(request.app[RUNTIME].pool, account_id, moment)
+        account = await timetravel.account_at(reader(request), account_id, moment)
     if account is None:
         raise Refused(errors.account_not_found(account_id))
     return answer(account)
@@ -59,7 +61,7 @@ async def open_account(request: web.Request) -> Reply:
         body.overdraft_limit_cents or 0,
         body.frozen or "none",
     )
-    outcome = await runtime.committer.submit(command, origin(request, raw))
+    outcome = await submit(request, command, raw)
     return outcome_of(outcome, "created_at", "updated_at", status=201)
 
 
@@ -78,15 +80,14 @@ async def update_account(request: web.Request) -> Reply:
         body.overdraft_limit_cents,
         body.frozen,
     )
-    await request.app[RUNTIME].committer.submit(command, origin(request))
-    return answer(await found(request, account_id))
+    outcome = await submit(request, command)
+    return answer(await found(request, account_id), position=outcome.position)
 
 
 async def close_account(request: web.Request) -> Reply:
     """DELETE /accounts/{id}."""
     command = CloseAccount(path_id(request))
-    await request.app[RUNTIME].committer.submit(command, origin(request))
-    return Reply()
+    return done(await submit(request, command))
 
 
 def own_only(request: web.Request) -> UUID | None:
@@ -97,7 +98,7 @@ def own_only(request: web.Request) -> UUID | None:
 
 async def found(request: web.Request, account_id: UUID) -> dict[str, Any]:
     """The account, if there is one that the caller may see. Raises `Refused`."""
-    account = await accounts.find(request.app[RUNTIME].pool, account_id, owner_id=own_only(request))
+    account = await accounts.find(reader(request), account_id, owner_id=own_only(request))
     if account is None:
         raise Refused(errors.account_not_found(account_id))
     return account

@@ -6,20 +6,17 @@ from ledger import errors
 from ledger.audit import actors
 from ledger.errors import Refused
 from ledger.store import Before
-from ledger.store import Before
 from web.bodies import answer
-from web.context import RUNTIME, path_id
-from web.cursors import cursor_in
-from web.bodies import answer
-from web.context import RUNTIME, path_id
+from web.context import path_id
 from web.cursors import cursor_in
 from web.pages import limit_of, link_to_next
+from web.reading import reader
 from web.reply import Reply
 
 
 async def actor(request: web.Request) -> Reply:
     """GET /audit/actors/{id}: the commands of a user, a session or a token, newest first."""
-    pool, actor_id = request.app[RUNTIME].pool, path_id(request)
+    pool, actor_id = reader(request), path_id(request)
     found = await actors.find(pool, actor_id)
     if found is None:
         raise Refused(errors.actor_not_found(actor_id))

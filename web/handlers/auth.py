@@ -33,7 +33,9 @@ from web.bodies import answer, done, outcome_of, read_json
 from web.context import ACTOR, REQUEST_ID, RUNTIME, origin, path_id
 from web.limits import LIMITS, limit_headers
 from web.pages import page
+from web.reading import reader
 from web.reply import Reply
+from web.writing import submit
 
 MAX_COUNTINGS = 5  # of what is to be forgotten while others forget
 
@@ -85,8 +87,7 @@ async def logout(request: web.Request) -> Reply:
     _check_revocation_is_on(request)
     presented = request[ACTOR]
     command = LogOut(presented.session_id, presented.user_id, presented.jti)
-    await request.app[RUNTIME].committer.submit(command, origin(request))
-    return Reply()
+    return done(await submit(request, command))
 
 
 async def revoke_user(request: web.Request) -> Reply:
@@ -96,12 +97,12 @@ async def revoke_user(request: web.Request) -> Reply:
     actor = request[ACTOR]
     if body.user_id != actor.user_id and not actor.has("admin"):
         raise Refused(errors.forbidden())
-    return done(await request.app[RUNTIME].committer.submit(RevokeUserTokens(body.user_id), origin(request, raw)))
+    return done(await submit(request, RevokeUserTokens(body.user_id), raw))
 
 
 async def revoke_all(request: web.Request) -> Reply:
     """POST /auth/revoke-all. The caller's own tokens are among them."""
-    return done(await request.app[RUNTIME].committer.submit(RevokeAllTokens(), origin(request)))
+    return done(await submit(request, RevokeAllTokens()))
 
 
 async def clean_up(request: web.Request) -> Reply:
@@ -114,7 +115,7 @@ async def clean_up(request: web.Request) -> Reply:
         count, as_of_position = await tokens.forgettable(runtime.pool, expired_before=expired_before)
         command = ForgetTokens(expired_before, as_of_position, count, cleanups)
         try:
-            outcome = await runtime.committer.submit(command, origin(request))
+            outcome = await submit(request, command)
         except StaleCommandError:
             continue
         return outcome_of(outcome, status=200)
@@ -123,7 +124,7 @@ async def clean_up(request: web.Request) -> Reply:
 
 async def list_sessions(request: web.Request) -> Reply:
     """GET /auth/sessions: one's own; for admins, with `user_id`, another's."""
-    actor, pool = request[ACTOR], request.app[RUNTIME].pool
+    actor, pool = request[ACTOR], reader(request)
     user_id = _asked_user(request) or actor.user_id
     if user_id != actor.user_id and not actor.has("admin"):
         raise Refused(errors.forbidden())
@@ -137,8 +138,7 @@ async def end_session(request: web.Request) -> Reply:
     """DELETE /auth/sessions/{id}."""
     actor = request[ACTOR]
     command = EndSession(path_id(request), None if actor.has("admin") else actor.user_id)
-    await request.app[RUNTIME].committer.submit(command, origin(request))
-    return Reply()
+    return done(await submit(request, command))
 
 
 def _address(request: web.Request) -> str:
@@ -193,7 +193,7 @@ async def _signed(runtime: Runtime, outcome: Outcome) -> Reply:
     position = outcome.position or await tokens.issued_at(runtime.pool, UUID(issued["access_jti"]))
     if position is None:
         raise DatabaseError("a pair of tokens was issued and is not in the tokens table")
-    return answer(_bodies(runtime, issued, position))
+    return answer(_bodies(runtime, issued, position), position=position)
 
 
 def _bodies(runtime: Runtime, issued: Mapping[str, Any], position: int) -> dict[str, object]:

@@ -7,12 +7,13 @@ from ledger.audit import history, timetravel
 from ledger.audit.history import Period
 from ledger.stored import EVENT_TOPICS, LAST, Chosen
 from web.bodies import answer
-from web.context import RUNTIME, path_id
+from web.context import path_id
 from web.cursors import cursor_in
 from web.feed import feed, wants_feed
 from web.handlers.accounts import found
 from web.pages import limit_of, link_to_next
 from web.query import choice_in, id_in, moment_in, number_in, parse_number, time_in
+from web.reading import reader
 from web.reply import Reply, Stream
 
 
@@ -36,7 +37,7 @@ async def list_entries(request: web.Request) -> Reply:
         after, before = (max(after, place), before) if ascending else (after, min(before, place))
     await found(request, account_id)
     lines = await history.lines(
-        request.app[RUNTIME].pool,
+        reader(request),
         account_id,
         period,
         after=after,
@@ -71,13 +72,13 @@ async def list_events(request: web.Request) -> Reply | Stream:
 
 async def trial_balance(request: web.Request) -> Reply:
     """GET /ledger/trial-balance: of now, or of `at_position` or `at_time`."""
-    pool, moment = request.app[RUNTIME].pool, moment_in(request)
+    pool, moment = reader(request), moment_in(request)
     return answer(await timetravel.trial_balance(pool, await timetravel.position_of(pool, moment)))
 
 
 async def _events(request: web.Request, chosen: Chosen, after: int) -> Reply:
     limit, place = limit_of(request), cursor_in(request, int)
     start = after if place is None else max(after, place)
-    stretch = await stored.read(request.app[RUNTIME].pool, start, limit=limit, chosen=chosen)
+    stretch = await stored.read(reader(request), start, limit=limit, chosen=chosen)
     reached = None if stretch.is_last else stretch.reached
     return answer([event.body() for event in stretch.events], headers=link_to_next(request, limit, reached))

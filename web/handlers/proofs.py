@@ -19,6 +19,7 @@ from web.bodies import answer
 from web.context import RUNTIME, path_id
 from web.handlers.accounts import found, own_only
 from web.query import number_in
+from web.reading import reader
 from web.reply import Reply
 
 REACH = 100  # positions, between a transfer's event and its entries
@@ -29,7 +30,7 @@ async def prove_transaction(request: web.Request) -> Reply:
 
     An entry tells the balance after it, and a journal entry all of its legs: customers get what their own accounts had.
     """
-    pool, transfer_id, party_id = request.app[RUNTIME].pool, path_id(request), own_only(request)
+    pool, transfer_id, party_id = reader(request), path_id(request), own_only(request)
     if await transfers.find(pool, transfer_id, party_id=party_id) is None:
         raise Refused(errors.transaction_not_found(transfer_id))
     rows = await store.read_rows_beside(pool, transfer_id, reach=REACH)
@@ -40,7 +41,7 @@ async def prove_account(request: web.Request) -> Reply:
     """GET /accounts/{id}/proof: the receipt of an account's last event, or of that with the version `at_version`."""
     account_id, version = path_id(request), number_in(request, "at_version", minimum=1)
     await found(request, account_id)
-    rows = await store.read_stream_rows(request.app[RUNTIME].pool, account_id, version=version, limit=1)
+    rows = await store.read_stream_rows(reader(request), account_id, version=version, limit=1)
     if not rows:
         raise Refused(errors.account_not_found(account_id))
     return await _receipt(request, rows)

@@ -7,8 +7,6 @@ from uuid import UUID
 from aiohttp import web
 
 from ledger import errors
-from ledger.batch import Outcome
-from ledger.commands.decider import Command
 from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
 from ledger.commands.reversals import ReverseTransfer
@@ -19,9 +17,11 @@ from ledger.projections import transfers
 from ledger.times import rfc3339
 from web import schemas
 from web.bodies import answer, outcome_of, read_json, read_json_if_any
-from web.context import ACTOR, RUNTIME, origin, path_id
+from web.context import ACTOR, RUNTIME, path_id
 from web.handlers.accounts import own_only
+from web.reading import reader
 from web.reply import Reply
+from web.writing import submit
 
 
 async def transfer(request: web.Request) -> Reply:
@@ -40,7 +40,7 @@ async def transfer(request: web.Request) -> Reply:
         body.metadata or None,
         body.effective_at,
     )
-    return outcome_of(await _submit(request, command, raw), "created_at", status=200)
+    return outcome_of(await submit(request, command, raw), "created_at", status=200)
 
 
 async def post_entry(request: web.Request) -> Reply:
@@ -57,7 +57,7 @@ async def post_entry(request: web.Request) -> Reply:
         body.metadata or None,
         body.effective_at,
     )
-    return outcome_of(await _submit(request, command, raw), "created_at", status=200)
+    return outcome_of(await submit(request, command, raw), "created_at", status=200)
 
 
 async def place_hold(request: web.Request) -> Reply:
@@ -82,7 +82,7 @@ async def place_hold(request: web.Request) -> Reply:
         body.metadata or None,
         body.effective_at,
     )
-    return outcome_of(await _submit(request, command, raw), "created_at", status=200)
+    return outcome_of(await submit(request, command, raw), "created_at", status=200)
 
 
 async def capture_hold(request: web.Request) -> Reply:
@@ -92,7 +92,7 @@ async def capture_hold(request: web.Request) -> Reply:
     known = await _found(request, path_id(request))
     accounts = transfers.accounts_of(known)
     command = CaptureHold(known["id"], accounts[0], accounts[1], body.amount_cents, datetime.now(UTC))
-    outcome = await _submit(request, command, raw)
+    outcome = await submit(request, command, raw)
     return outcome_of(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
 
 
@@ -102,7 +102,7 @@ async def void_hold(request: web.Request) -> Reply:
     schemas.parse(schemas.Nothing, raw or b"{}")
     known = await _found(request, path_id(request))
     command = VoidHold(known["id"], transfers.accounts_of(known)[0], datetime.now(UTC))
-    outcome = await _submit(request, command, raw)
+    outcome = await submit(request, command, raw)
     return outcome_of(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
 
 
@@ -119,7 +119,7 @@ async def reverse(request: web.Request) -> Reply:
         body.description,
         body.id is not None,
     )
-    return outcome_of(await _submit(request, command, raw), "created_at", status=200)
+    return outcome_of(await submit(request, command, raw), "created_at", status=200)
 
 
 async def get_transaction(request: web.Request) -> Reply:
@@ -133,13 +133,9 @@ def _payer(request: web.Request) -> UUID | None:
     return None if actor.has("admin") else actor.user_id
 
 
-async def _submit(request: web.Request, command: Command, raw: bytes) -> Outcome:
-    return await request.app[RUNTIME].committer.submit(command, origin(request, raw))
-
-
 async def _found(request: web.Request, transfer_id: UUID) -> dict[str, Any]:
     """The transaction, if there is one that the caller may see. Raises `Refused`."""
-    found = await transfers.find(request.app[RUNTIME].pool, transfer_id, party_id=own_only(request))
+    found = await transfers.find(reader(request), transfer_id, party_id=own_only(request))
     if found is None:
         raise Refused(errors.transaction_not_found(transfer_id))
     return found

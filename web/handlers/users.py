@@ -13,17 +13,19 @@ from ledger.ids import new_id
 from ledger.projections import accounts, users
 from ledger.runtime import Runtime
 from web import schemas
-from web.bodies import answer, outcome_of, read_json
-from web.context import ACTOR, RUNTIME, check_same_id, origin, path_id
+from web.bodies import answer, done, outcome_of, read_json
+from web.context import ACTOR, RUNTIME, check_same_id, path_id
 from web.pages import page
+from web.reading import reader
 from web.reply import Reply
+from web.writing import submit
 
 MAX_READINGS = 5  # of a user who changes while a command is made
 
 
 async def list_users(request: web.Request) -> Reply:
     """GET /users."""
-    pool = request.app[RUNTIME].pool
+    pool = reader(request)
     return await page(request, lambda before, limit: users.page(pool, before=before, limit=limit))
 
 
@@ -44,7 +46,7 @@ async def create_user(request: web.Request) -> Reply:
     runtime = request.app[RUNTIME]
     credential = await _credential(runtime, user_id, body.secret or "")
     command = CreateUser(user_id, body.username, body.email, body.active is not False, body.role_names(), credential)
-    outcome = await runtime.committer.submit(command, origin(request, raw))
+    outcome = await submit(request, command, raw)
     return outcome_of(outcome, "created_at", "updated_at", status=201)
 
 
@@ -68,10 +70,10 @@ async def update_user(request: web.Request) -> Reply:
             credential,
         )
         try:
-            await runtime.committer.submit(command, origin(request))
+            outcome = await submit(request, command)
         except StaleCommandError:
             continue
-        return await _user(request, user_id)
+        return await _user(request, user_id, outcome.position)
     raise OverloadedError("the user keeps changing")
 
 
@@ -84,18 +86,18 @@ async def delete_user(request: web.Request) -> Reply:
         account_ids = await accounts.open_ids(runtime.pool, user_id)
         command = DeleteUser(user_id, known.username, known.email, account_ids, known.assignments)
         try:
-            await runtime.committer.submit(command, origin(request))
+            outcome = await submit(request, command)
         except StaleCommandError:
             continue
-        return Reply()
+        return done(outcome)
     raise OverloadedError("the user keeps changing")
 
 
-async def _user(request: web.Request, user_id: UUID) -> Reply:
-    user = await users.find(request.app[RUNTIME].pool, user_id)
+async def _user(request: web.Request, user_id: UUID, position: int | None = None) -> Reply:
+    user = await users.find(reader(request), user_id)
     if user is None:
         raise Refused(errors.user_not_found(user_id))
-    return answer(user)
+    return answer(user, position=position)
 
 
 async def _known(runtime: Runtime, user_id: UUID) -> User:

@@ -1,0 +1,202 @@
+"""Every write says where in the log its effect is, and a read may ask not to be older than that."""
+
+import asyncio
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ledger.embedded import Services, embedded_services
+from ledger.embedded.binaries import find_programs
+from ledger.embedded.folder import DataFolder
+from ledger.errors import DatabaseError
+from ledger.migrations import migrate
+from ledger.runtime import open_runtime
+from ledger.settings import Settings
+from tests.conftest import settings_for
+from tests.controls import PASSWORD, Answer, Api, a_user
+from tests.processes import until
+
+Connection = asyncpg.Connection[Any]
+Serve = Callable[[Settings], Awaitable[Api]]
+
+
+def position_of(answer: Answer) -> int:
+    assert answer.status < 300, answer
+    return int(answer.headers["Ledger-Position"])
+
+
+async def head(connection: Connection) -> int:
+    return int(await connection.fetchval("SELECT max(notification_id) FROM stored_events"))
+
+
+async def test_every_write_says_where_its_last_event_is(api: Api, connection: Connection) -> None:
+    owner, other = await api.new_user(), await api.new_user()
+    sink = await api.new_account(other["id"])
+
+    async def told(answer: Answer) -> Answer:
+        assert await head(connection) == position_of(answer), answer
+        return answer
+
+    await told(await api.post("/v1/users", a_user()))
+    opened = await told(await api.post("/v1/accounts", {"user_id": owner["id"], "balance_cents": 10}))
+    path = f"/v1/accounts/{opened.body['id']}"
+    await told(await api.put(f"/v1/users/{owner['id']}", {**owner, "email": "new@example.com"}))
+    await told(await api.put(path, {"balance_cents": 9}))
+    await told(await api.transfer(opened.body, sink, 9))
+    await told(await api.delete(path))
+    login = {"username": owner["username"], "password": PASSWORD}
+    pair = (await told(await api.nobody.post("/v1/auth/login", login))).body
+    refresh = {"Authorization": f"Bearer {pair['refresh_token']}"}
+    pair = (await told(await api.nobody.post("/v1/auth/refresh", headers=refresh))).body
+    refresh = {"Authorization": f"Bearer {pair['refresh_token']}"}
+    await told(await api.nobody.post("/v1/auth/logout", headers=refresh))
+    await told(await api.post("/v1/auth/revoke-user", {"user_id": other["id"]}))
+    await told(await api.delete(f"/v1/users/{owner['id']}"))
+
+
+async def test_neighbours_in_a_batch_are_told_their_own_positions(api: Api, connection: Connection) -> None:
+    source, sink = await api.new_account(balance_cents=100), await api.new_account()
+
+    answers = await asyncio.gather(*(api.transfer(source, sink, 1) for _ in range(20)))
+
+    rows = await connection.fetch("SELECT transfer_id, max(position) AS last FROM entries GROUP BY transfer_id")
+    last = {str(row["transfer_id"]): row["last"] for row in rows}
+    assert [last[answer.body["id"]] for answer in answers] == [position_of(answer) for answer in answers]
+
+
+async def test_a_replay_says_where_the_first_one_was(api: Api) -> None:
+    source, sink = await api.new_account(balance_cents=100), await api.new_account()
+    keys = [{"Idempotency-Key": f"key-{number}"} for number in range(8)]
+    first = await asyncio.gather(*(api.transfer(source, sink, 1, headers=key) for key in keys))
+    await api.new_user()
+
+    again = [await api.transfer(source, sink, 1, headers=key) for key in keys]
+
+    assert {"true"} == {answer.headers["Idempotent-Replayed"] for answer in again}
+    assert [position_of(answer) for answer in first] == [position_of(answer) for answer in again]
+
+
+async def test_a_write_that_had_nothing_to_change_says_what_it_saw(api: Api, connection: Connection) -> None:
+    account = await api.new_account()
+    before = await head(connection)
+
+    unchanged = await api.put(f"/v1/accounts/{account['id']}", {"balance_cents": 0})
+
+    assert before == await head(connection) == position_of(unchanged)
+
+
+async def test_who_is_refused_is_told_no_position(api: Api) -> None:
+    account = await api.new_account()
+
+    for refused in (await api.transfer(account, account, 1), await api.post("/v1/users", {})):
+        assert 422 == refused.status
+        assert "Ledger-Position" not in refused.headers
+
+
+async def test_a_read_of_a_position_that_is_there_is_answered_at_once(api: Api) -> None:
+    account = await api.new_account()
+    position = position_of(await api.post("/v1/users", a_user()))
+
+    for path in (f"/v1/accounts/{account['id']}", "/v1/accounts", "/v1/events", "/v1/ledger/trial-balance"):
+        assert 200 == (await api.get(f"{path}?min_position={position}")).status
+
+
+@pytest.fixture
+async def hasty(serve: Serve, settings: Settings) -> Api:
+    """A service that waits for no position."""
+    return await serve(settings.model_copy(update={"ledger_position_wait_seconds": 0}))
+
+
+async def test_a_position_that_does_not_come_is_refused_in_bounded_time(hasty: Api, connection: Connection) -> None:
+    """Lessons 11 and 36."""
+    beyond = await head(connection) + 1
+
+    refused = await hasty.get(f"/v1/users?min_position={beyond}")
+
+    assert (409, ["position_not_reached"]) == (refused.status, refused.codes)
+    assert {"position": str(beyond - 1)} == refused.body["errors"][0]["detail"]
+
+
+async def test_a_read_waits_for_a_position_that_comes(api: Api, connection: Connection) -> None:
+    beyond = await head(connection) + 1
+    waiting = asyncio.create_task(api.get(f"/v1/users?min_position={beyond}"))
+
+    made = await api.post("/v1/users", a_user())
+
+    assert made.body in (await waiting).body
+
+
+@pytest.mark.parametrize("position", ["-1", "x", "1.0", "", str(2**63)])
+async def test_a_position_that_there_cannot_be_is_refused(api: Api, position: str) -> None:
+    refused = await api.get(f"/v1/users?min_position={position}")
+
+    assert (422, ["/min_position"]) == (refused.status, refused.pointers)
+
+
+async def test_a_replica_of_another_ledger_is_not_read(settings: Settings, servers: Services, template: str) -> None:
+    other = settings_for(servers, template).database_url
+
+    with pytest.raises(DatabaseError, match="another ledger"):
+        async with open_runtime(settings.model_copy(update={"database_read_url": other})):
+            pass
+
+
+@pytest.fixture
+async def replicated(tmp_path: Path) -> AsyncIterator[tuple[Settings, Connection]]:
+    """Settings with a primary and a streaming replica of it, and a connection to the replica."""
+    folders = [DataFolder(tmp_path / name) for name in ("primary", "replica")]
+    async with embedded_services(folders[0].path) as primary:
+        await migrate(settings_for(primary, "ledger"))
+        await _copy(primary, folders[0].cluster, folders[1].cluster)
+        async with embedded_services(folders[1].path) as replica:
+            connection = await asyncpg.connect(replica.database_url)
+            yield settings_for(primary, "ledger", database_read_url=replica.database_url), connection
+            await connection.close()
+
+
+async def _copy(primary: Services, cluster: Path, copy: Path) -> None:
+    """A base backup that goes on as a standby (PostgreSQL manual, 26.2.4), and belongs to whom the cluster belongs."""
+    program = find_programs().postgres.with_name("pg_basebackup")
+    process = await asyncio.create_subprocess_exec(
+        *(program, "-D", copy, "-R", "--checkpoint=fast", "--wal-method=stream", "-d", primary.database_url),
+        stdout=sys.stderr,
+    )
+    assert 0 == await process.wait()
+    await asyncio.to_thread(_give, copy, cluster)
+
+
+def _give(folder: Path, like: Path) -> None:
+    owner = like.stat()
+    for path in (folder, *folder.rglob("*")):
+        shutil.chown(path, owner.st_uid, owner.st_gid)
+
+
+async def _if_there(api: Api, path: str) -> Answer | None:
+    answer = await api.get(path)
+    return answer if answer.status == 200 else None
+
+
+async def test_reads_come_from_a_replica_as_far_as_the_client_asks(
+    replicated: tuple[Settings, Connection], serve: Serve
+) -> None:
+    settings, replica = replicated
+    api = await serve(settings.model_copy(update={"ledger_position_wait_seconds": 0.1}))
+    account, sink = await api.new_account(balance_cents=10), await api.new_account()
+    ready = position_of(await api.transfer(account, sink, 1))
+    path = f"/v1/accounts/{account['id']}"
+    assert 9 == (await until(lambda: _if_there(api, f"{path}?min_position={ready}"))).body["balance_cents"]
+    await replica.execute("SELECT pg_wal_replay_pause()")
+
+    position = position_of(await api.transfer(account, sink, 2))
+    late, refused = await api.get(path), await api.get(f"{path}?min_position={position}")
+    changed = await api.put(path, {"balance_cents": 5})  # a write reads what is so now
+    await replica.execute("SELECT pg_wal_replay_resume()")
+    fresh = await until(lambda: _if_there(api, f"{path}?min_position={position_of(changed)}"))
+
+    assert (9, 409, ["position_not_reached"]) == (late.body["balance_cents"], refused.status, refused.codes)
+    assert [5, 5] == [changed.body["balance_cents"], fresh.body["balance_cents"]]

@@ -1,0 +1,34 @@
+"""Reads: from the replica if there is one, and not before it knows what the client knows."""
+
+from typing import Any
+
+from aiohttp import hdrs, web
+from asyncpg import Pool
+
+from ledger import errors
+from ledger.errors import Refused
+from web.auth import Handler
+from web.context import RUNTIME
+from web.query import number_in
+from web.reply import Reply, Stream
+
+
+def reader(request: web.Request) -> "Pool[Any]":
+    """Where a request reads: what a write looks up is never old."""
+    runtime = request.app[RUNTIME]
+    return runtime.readers if request.method == hdrs.METH_GET else runtime.pool
+
+
+def reading(handler: Handler) -> Handler:
+    """The handler, which runs once everything up to `min_position` can be read, or else is refused."""
+
+    async def patient(request: web.Request) -> Reply | Stream:
+        position = number_in(request, "min_position")
+        if position is not None:
+            runtime = request.app[RUNTIME]
+            reached = await runtime.reached.wait_for(position, runtime.settings.ledger_position_wait_seconds)
+            if reached < position:
+                raise Refused(errors.position_not_reached(reached))
+        return await handler(request)
+
+    return patient
