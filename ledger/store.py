@@ -54,7 +54,11 @@ class Reservation(NamedTuple):
     recorded_at: datetime
 
 
-Before = tuple[datetime, UUID]  # of a command: when it was recorded, and its id
+class Before(NamedTuple):
+    """Where in the log of commands to go on: before the one that was recorded then, under this id."""
+
+    recorded_at: datetime
+    command_id: UUID
 
 
 class LoggedCommand(NamedTuple):

@@ -4,14 +4,16 @@ import base64
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import asyncpg
 import pytest
 from yarl import URL
 
 from ledger.keys import new_private_pem
+from ledger.projections import transactions
 from ledger.settings import Settings
-from tests.controls import Answer, Api
+from tests.controls import Answer, Api, a_transfer
 
 
 def next_of(answer: Answer) -> str | None:
@@ -63,6 +65,8 @@ def lists(account: dict[str, Any], api: Api) -> list[str]:
         f"/v1/accounts/{account['id']}/events?limit=1",
         "/v1/events?limit=1",
         "/v1/events?limit=1&topic=AccountDebited",
+        "/v1/transactions?limit=1",
+        "/v1/transactions?limit=1&currency=USD",
     ]
 
 
@@ -143,3 +147,158 @@ async def test_cursors_need_no_shared_secret(
     cursor = cursor_of(await apis[0].get("/v1/users?limit=1"))
 
     assert [200, 200, 422] == [(await api.get(f"/v1/users?limit=1&cursor={cursor}")).status for api in apis]
+
+
+async def ids_of(api: Api, query: str = "") -> list[str]:
+    """Which transactions a caller finds; each only once, however short the pages are."""
+    whole = [row["id"] for row in await all_of(api, f"/v1/transactions?{query}")]
+    assert whole == [row["id"] for row in await all_of(api, f"/v1/transactions?limit=1&{query}")]
+    assert len(whole) == len(set(whole))
+    return whole
+
+
+class Books(NamedTuple):
+    """Transactions of every kind, in order, and who is party to which."""
+
+    alice: Api
+    bob: Api
+    alices: dict[str, Any]
+    bobs: dict[str, Any]
+    of_alice: list[str]
+    of_bob: list[str]
+    every: dict[str, str]
+
+
+@pytest.fixture
+async def books(api: Api, connection: "asyncpg.Connection[Any]") -> Books:
+    alice, bob = [await api.as_new_user("customer") for _ in range(2)]
+    alices, alices_other = [await api.new_account(alice.user_id, balance_cents=1000) for _ in range(2)]
+    bobs, euros = await api.new_account(bob.user_id), await api.new_account(balance_cents=7, currency="EUR")
+
+    async def done(path: str, **body: Any) -> str:
+        answer = await api.post(f"/v1/transactions{path}", body)
+        assert 200 == answer.status, answer
+        return str(answer.body["id"])
+
+    def between(source: dict[str, Any], destination: dict[str, Any], cents: int, **more: Any) -> dict[str, Any]:
+        return {**a_transfer(source, destination, cents), **more}
+
+    every = {
+        "paid": await done("/transfer", **between(alices, bobs, 100, reference="rent, May")),
+        "moved": await done("/transfer", **between(alices, alices_other, 5)),
+        "pending": await done("/hold", **between(alices, bobs, 20)),
+        "captured": await done("/hold", **between(alices, bobs, 30)),
+        "voided": await done("/hold", **between(alices_other, bobs, 40)),
+    }
+    await done(f"/{every['captured']}/capture", amount_cents=25)
+    await done(f"/{every['voided']}/void")
+    postings = [(alices, -9), (alices_other, 4), (bobs, 5)]
+    every["entry"] = await done(
+        "", postings=[{"account_id": account["id"], "amount_cents": cents} for account, cents in postings]
+    )
+    every["back"] = await done(f"/{every['moved']}/reverse")
+    openings = await connection.fetch("SELECT id, destination_account_id FROM transfers WHERE kind = 'opening'")
+    into = {str(row["destination_account_id"]): str(row["id"]) for row in openings}
+    every |= {f"opened-{n}": into[one["id"]] for n, one in enumerate((alices, alices_other, euros))}
+    order = ["opened-0", "opened-1", "paid", "moved", "pending", "captured", "voided", "entry", "back"]
+    of_alice = [every[name] for name in order][::-1]
+    of_bob = [every[name] for name in ("entry", "voided", "captured", "pending", "paid")]
+    return Books(alice, bob, alices, bobs, of_alice, of_bob, every)
+
+
+async def test_all_transactions_are_listed_the_newest_first(api: Api, books: Books) -> None:
+    auditor = await api.as_new_user("auditor")
+    found = await ids_of(auditor)
+
+    assert set(books.every.values()) == set(found)
+    times = [row["created_at"] for row in await all_of(auditor, "/v1/transactions")]
+    assert sorted(times, reverse=True) == times
+    for row in await all_of(api, "/v1/transactions"):
+        assert row == (await api.get(f"/v1/transactions/{row['id']}")).body
+
+
+async def test_a_customer_lists_own_transactions_and_what_may_be_seen_of_them(books: Books) -> None:
+    """Lesson 35: exactly those that can be read one by one, and as they are read."""
+    assert books.of_alice == await ids_of(books.alice)
+    assert books.of_bob == await ids_of(books.bob)
+    for customer in (books.alice, books.bob):
+        for row in await all_of(customer, "/v1/transactions"):
+            assert row == (await customer.get(f"/v1/transactions/{row['id']}")).body
+
+
+async def test_a_customer_finds_nothing_of_others_by_any_filter(books: Books) -> None:
+    """Lesson 35."""
+    assert [] == await ids_of(books.bob, f"account_id={books.alices['id']}")
+    assert [] == await ids_of(books.bob, f"user_id={books.alice.user_id}")
+    assert [] == await ids_of(books.bob, "kind=opening")
+    assert books.of_bob == await ids_of(books.bob, f"user_id={books.bob.user_id}")
+    assert [] == await ids_of(books.bob, "kind=journal&min_amount_cents=6"), "a leg of another"
+    assert [books.every["entry"]] == await ids_of(books.alice, "kind=journal&min_amount_cents=9")
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("status=pending", ["pending"]),
+        ("status=captured", ["captured"]),
+        ("status=voided", ["voided"]),
+        ("status=expired", []),
+        ("status=posted&kind=transfer", ["moved", "paid"]),
+        ("kind=hold", ["voided", "captured", "pending"]),
+        ("kind=journal", ["entry"]),
+        ("kind=reversal", ["back"]),
+        ("kind=transfer&status=pending", []),
+        ("reference=rent,%20May", ["paid"]),
+        ("reference=rent", []),
+        ("currency=EUR", ["opened-2"]),
+        ("min_amount_cents=100&max_amount_cents=999", ["paid"]),
+        ("max_amount_cents=4", ["entry"]),
+        ("min_amount_cents=20&max_amount_cents=30&status=pending", ["pending"]),
+        ("to_time=2001-01-01T00:00:00Z", []),
+        ("from_time=2001-01-01T00:00:00Z&kind=journal", ["entry"]),
+    ],
+)
+async def test_transactions_are_chosen_by_what_people_ask_for(
+    api: Api, books: Books, query: str, names: list[str]
+) -> None:
+    wanted = [books.every[name] for name in names]
+
+    assert wanted == await ids_of(api, query)
+    assert [one for one in wanted if one in books.of_alice] == await ids_of(books.alice, query)
+    own = [one for one in wanted if one in books.of_bob]
+    if "amount" not in query:
+        assert own == await ids_of(books.bob, query)
+        assert own == await ids_of(api, f"{query}&account_id={books.bobs['id']}")
+
+
+async def test_transactions_are_chosen_by_time(api: Api, books: Books) -> None:
+    rows = await all_of(api, "/v1/transactions")
+    first, last = rows[-3]["created_at"], rows[2]["created_at"]
+    inside = [row["id"] for row in rows if first <= row["created_at"] <= last]
+
+    assert inside == await ids_of(api, f"from_time={first}&to_time={last}")
+    assert [one for one in inside if one in books.of_bob] == await ids_of(
+        books.bob, f"from_time={first}&to_time={last}"
+    )
+
+
+async def test_filters_that_choose_little_are_bounded_and_complete(
+    api: Api, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lesson 36: a page looks at so much and no more, and says where it goes on."""
+    monkeypatch.setattr(transactions, "SCAN", 2)
+    monkeypatch.setattr(transactions, "SCANNED_EVENTS", 3)
+
+    assert [books.every["paid"]] == await ids_of(api, "min_amount_cents=100&max_amount_cents=999")
+    assert [books.every["paid"]] == await ids_of(books.alice, "min_amount_cents=100&max_amount_cents=999")
+    assert set(books.every.values()) == set(await ids_of(api))
+    assert books.of_alice == await ids_of(books.alice)
+    assert books.of_bob == await ids_of(books.bob, "min_amount_cents=0")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["user_id=x", "account_id=1", "currency=usd", "status=done", "kind=none", "min_amount_cents=-1", "from_time=noon"],
+)
+async def test_a_filter_that_there_cannot_be_is_refused(api: Api, query: str) -> None:
+    assert_refused(await api.get(f"/v1/transactions?{query}"), f"/{query.partition('=')[0]}")

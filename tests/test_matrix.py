@@ -94,6 +94,7 @@ TABLE = {
     ("GET", "/accounts/{id}/events"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
     ("GET", "/events"): Row(ACCESS, AUDITORS_TOO),
     ("GET", "/ledger/trial-balance"): Row(ACCESS, AUDITORS_TOO),
+    ("GET", "/transactions"): Row(ACCESS, NOT_GUESTS),
     ("POST", "/transactions"): PAYING,
     ("POST", "/transactions/transfer"): PAYING,
     ("POST", "/transactions/hold"): PAYING,

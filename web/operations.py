@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ledger import errors
 from ledger.errors import Refusal
+from ledger.money import CURRENCIES, MAX_CENTS
 from ledger.seals.receipts import Receipt
 from ledger.stored import EVENT_TOPICS, LAST
 from web import answers, schemas
@@ -63,6 +64,8 @@ AT_TIME = Parameter("at_time", "As it was at this time", TIME)
 AT_POSITION = Parameter("at_position", "As it was after the event at this position of the log", _number())
 AT_VERSION = Parameter("at_version", "As it was after this event of its stream", _number())
 MIN_POSITION = Parameter("min_position", "A `Ledger-Position` that must have been reached; it is waited for", _number())
+CURRENCY = Parameter("currency", "In this currency", {"enum": sorted(CURRENCIES)})
+PERIOD = (Parameter("from_time", "The earliest time", TIME), Parameter("to_time", "The latest time", TIME))
 PAGE = (LIMIT, CURSOR)
 MOMENT = (AT_TIME, AT_POSITION)
 
@@ -186,8 +189,7 @@ OPERATIONS: dict[Handler, Operation] = {
             Parameter("order", "Newest or oldest first", {"enum": ["asc", "desc"], "default": "desc"}),
             Parameter("from_version", "The first version", _number()),
             Parameter("to_version", "The last version", _number()),
-            Parameter("from_time", "The earliest time", TIME),
-            Parameter("to_time", "The latest time", TIME),
+            *PERIOD,
             AFTER,
             BEFORE,
         ),
@@ -212,6 +214,22 @@ OPERATIONS: dict[Handler, Operation] = {
     ),
     history.trial_balance: Operation(
         "Debits, credits and their sum, of each currency", answers.TrialBalance, parameters=MOMENT
+    ),
+    transactions.list_transactions: Operation(
+        "Transactions, newest first; a customer's own. A page may be short while there is a next one",
+        list[answers.Transaction],
+        parameters=(
+            *PAGE,
+            Parameter("user_id", "Of accounts that are this user's now", ID),
+            Parameter("account_id", "Of this account", ID),
+            CURRENCY,
+            Parameter("status", "In this status", {"enum": sorted(transactions.STATUSES)}),
+            Parameter("kind", "Of this kind", {"enum": sorted(transactions.KINDS)}),
+            Parameter("reference", "With this reference", {"type": "string"}),
+            Parameter("min_amount_cents", "Of so much at least; of a journal entry, a leg", _number(0, MAX_CENTS)),
+            Parameter("max_amount_cents", "Of so much at most; of a journal entry, a leg", _number(0, MAX_CENTS)),
+            *PERIOD,
+        ),
     ),
     transactions.transfer: Operation(
         "Move money from one account to another", answers.Transaction, takes=schemas.Transfer, refuses=_TRANSFER

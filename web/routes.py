@@ -52,6 +52,7 @@ ROUTES = (
     Route("GET", "/accounts/{id}/events", history.list_account_events, READER),
     Route("GET", "/events", history.list_events, AUDITOR),
     Route("GET", "/ledger/trial-balance", history.trial_balance, AUDITOR),
+    Route("GET", "/transactions", transactions.list_transactions, READER),
     Route("POST", "/transactions", transactions.post_entry, PAYER),
     Route("POST", "/transactions/transfer", transactions.transfer, PAYER),
     Route("POST", "/transactions/hold", transactions.place_hold, PAYER),

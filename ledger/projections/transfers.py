@@ -230,25 +230,32 @@ async def due(reader: Reader, now: datetime, limit: int) -> list[Due]:
 
 
 async def find(reader: Reader, transfer_id: UUID, *, party_id: UUID | None = None) -> dict[str, Any] | None:
-    """One transaction; with `party_id`, only if one of its accounts is that user's now.
+    """One transaction; with `party_id`, only what that user may see of it."""
+    row = await reader.fetchrow(
+        f"SELECT transfers.*, {OWN.format('$2')} FROM transfers WHERE id = $1", transfer_id, party_id
+    )
+    return None if row is None else visible(row, party_id)
 
-    Of a journal entry that user sees the legs of own accounts: what others got out of it is not for everybody.
+
+# The accounts of a transaction that are a user's now.
+OWN = """ARRAY(SELECT accounts.id FROM accounts WHERE user_id = {} AND accounts.id = ANY(
+    CASE WHEN postings IS NULL THEN ARRAY[source_account_id, destination_account_id]
+         ELSE ARRAY(SELECT (posting ->> 'account_id')::uuid FROM jsonb_array_elements(postings) AS posting) END)
+) AS own"""
+
+
+def visible(row: Record, party_id: UUID | None) -> dict[str, Any] | None:
+    """A row with `OWN`, as that user sees it, or as all do who see everything (None).
+
+    Who is no party to it sees nothing, and of a journal entry the legs of own accounts: what others got out of it is
+    not for everybody.
     """
-    row = await reader.fetchrow(_FIND, transfer_id, party_id)
-    if row is None or (party_id is not None and not row["own"]):
+    if party_id is not None and not row["own"]:
         return None
     body = shown(row)
     if party_id is not None and "postings" in body:
         body["postings"] = [posting for posting in body["postings"] if UUID(posting["account_id"]) in row["own"]]
     return body
-
-
-_FIND = """
-SELECT transfers.*, ARRAY(SELECT accounts.id FROM accounts WHERE user_id = $2 AND accounts.id = ANY(
-    CASE WHEN postings IS NULL THEN ARRAY[source_account_id, destination_account_id]
-         ELSE ARRAY(SELECT (posting ->> 'account_id')::uuid FROM jsonb_array_elements(postings) AS posting) END)) AS own
-FROM transfers WHERE id = $1
-"""
 
 
 def accounts_of(body: Mapping[str, Any]) -> tuple[UUID, ...]:

@@ -22,5 +22,5 @@ async def actor(request: web.Request) -> Reply:
         raise Refused(errors.actor_not_found(actor_id))
     limit, before = limit_of(request), cursor_in(request, Before)
     rows = await actors.commands(pool, found, before=before, limit=limit + 1)
-    last = (rows[limit - 1]["recorded_at"], rows[limit - 1]["command_id"]) if len(rows) > limit else None
+    last = Before(rows[limit - 1]["recorded_at"], rows[limit - 1]["command_id"]) if len(rows) > limit else None
     return answer(rows[:limit], headers=link_to_next(request, limit, last))

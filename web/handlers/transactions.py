@@ -1,7 +1,7 @@
 """Transfers, journal entries, holds and reversals: transactions, under the name that the public URLs give them."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from aiohttp import web
@@ -12,16 +12,26 @@ from ledger.commands.journal import Leg, PostJournalEntry
 from ledger.commands.reversals import ReverseTransfer
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
+from ledger.events.transfers import JournalKind, Status, TransferKind
 from ledger.ids import new_id
-from ledger.projections import transfers
+from ledger.money import CURRENCIES, MAX_CENTS
+from ledger.projections import transactions, transfers
+from ledger.projections.transactions import Wanted
+from ledger.stored import LAST
 from ledger.times import rfc3339
 from web import schemas
 from web.bodies import answer, outcome_of, read_json, read_json_if_any
 from web.context import ACTOR, RUNTIME, path_id
+from web.cursors import cursor_in
 from web.handlers.accounts import own_only
+from web.pages import limit_of, link_to_next
+from web.query import choice_in, id_in, number_in, text_in, time_in
 from web.reading import reader
 from web.reply import Reply
 from web.writing import submit
+
+STATUSES = get_args(Status)
+KINDS = ("hold", *sorted({*get_args(TransferKind), *get_args(JournalKind)}))
 
 
 async def transfer(request: web.Request) -> Reply:
@@ -120,6 +130,29 @@ async def reverse(request: web.Request) -> Reply:
         body.id is not None,
     )
     return outcome_of(await submit(request, command, raw), "created_at", status=200)
+
+
+async def list_transactions(request: web.Request) -> Reply:
+    """GET /transactions: all, or a customer's own, newest first.
+
+    A page may have fewer than `limit`, or none, and a `Link` to the next one all the same.
+    """
+    limit, before = limit_of(request), cursor_in(request, int)
+    wanted = Wanted(
+        own_only(request),
+        id_in(request, "user_id"),
+        id_in(request, "account_id"),
+        choice_in(request, "currency", CURRENCIES),
+        choice_in(request, "status", STATUSES),
+        choice_in(request, "kind", KINDS),
+        text_in(request, "reference"),
+        number_in(request, "min_amount_cents", maximum=MAX_CENTS),
+        number_in(request, "max_amount_cents", maximum=MAX_CENTS),
+        time_in(request, "from_time"),
+        time_in(request, "to_time"),
+    )
+    found = await transactions.page(reader(request), wanted, before=LAST if before is None else before, limit=limit)
+    return answer(found.bodies, headers=link_to_next(request, limit, found.reached))
 
 
 async def get_transaction(request: web.Request) -> Reply:

@@ -1,0 +1,222 @@
+"""The list of transactions, newest first: all of them, or those that filters choose.
+
+A transfer pays for none of it. Where the candidates of a page come from depends on what is asked: from an account's
+lines and holds, from an index that plain transfers are not in, or from the log itself. A page looks at a bounded number
+of candidates, so it may be short, or empty, while there is a next one.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from asyncpg import Record
+
+from ledger import stored
+from ledger.database import Reader
+from ledger.events import TOPICS
+from ledger.events.transfers import HoldPlaced, JournalEntryPosted, MoneyTransferred
+from ledger.projections.transfers import OWN, visible
+
+SCAN = 1000  # candidates of a page that filters choose from
+SCANNED_EVENTS = 5000  # of the log, for a page
+
+
+class Wanted(NamedTuple):
+    """Which transactions are wanted: those for which all of it holds. None is no matter.
+
+    With `party_id`, only those of the accounts that are that user's now, who sees of a journal entry the own legs only.
+    """
+
+    party_id: UUID | None = None
+    user_id: UUID | None = None
+    account_id: UUID | None = None
+    currency: str | None = None
+    status: str | None = None
+    kind: str | None = None
+    reference: str | None = None
+    min_amount_cents: int | None = None
+    max_amount_cents: int | None = None
+    from_time: datetime | None = None
+    to_time: datetime | None = None
+
+    @property
+    def is_of_accounts(self) -> bool:
+        """Whether only some accounts matter."""
+        return any(one is not None for one in (self.party_id, self.user_id, self.account_id))
+
+    @property
+    def may_be_holds(self) -> bool:
+        """Whether holds can be among them."""
+        return self.kind in {None, "hold"} and self.status != "posted"
+
+    @property
+    def may_be_others(self) -> bool:
+        """Whether something else than holds can be among them."""
+        return self.kind != "hold" and self.status in {None, "posted"}
+
+
+class Found(NamedTuple):
+    """A page of transactions, and the position down to which all are found; None: there are no more."""
+
+    bodies: list[dict[str, Any]]
+    reached: int | None
+
+
+class _Candidates(NamedTuple):
+    ids: Sequence[UUID]
+    reached: int | None
+
+
+class _Bounds(NamedTuple):
+    """Between which positions, both excluded, a transaction must have begun."""
+
+    after: int
+    before: int
+
+
+async def page(reader: Reader, wanted: Wanted, *, before: int, limit: int) -> Found:
+    """Up to `limit` transactions that began before a position, newest first."""
+    bounds = await _bounds(reader, wanted, before)
+    is_chosen = wanted != Wanted(wanted.party_id, wanted.user_id, wanted.account_id)
+    candidates = await _candidates(reader, wanted, bounds, SCAN if is_chosen else limit + 1)
+    rows = await _rows(reader, wanted, bounds, candidates.ids)
+    shown = [(row["position"], body) for row in rows if (body := visible(row, wanted.party_id)) is not None]
+    found = [(position, body) for position, body in shown if _has_leg(body, wanted)]
+    reached = found[limit - 1][0] if len(found) > limit else candidates.reached
+    return Found([body for _, body in found[:limit]], reached)
+
+
+async def _bounds(reader: Reader, wanted: Wanted, before: int) -> _Bounds:
+    after = 0
+    if wanted.from_time is not None:
+        after = await stored.position_before(reader, wanted.from_time)
+    if wanted.to_time is not None:
+        before = min(before, await stored.position_at(reader, wanted.to_time) + 1)
+    return _Bounds(after, before)
+
+
+async def _candidates(reader: Reader, wanted: Wanted, bounds: _Bounds, count: int) -> _Candidates:
+    if wanted.reference is not None:
+        return await _indexed(reader, "reference = $4", wanted.reference, bounds, count)
+    if wanted.is_of_accounts:
+        return await _of_accounts(reader, wanted, bounds, count)
+    if wanted.status not in {None, "posted"}:
+        return await _indexed(reader, "status = $4", wanted.status, bounds, count)
+    if wanted.kind not in {None, "transfer"}:
+        return await _indexed(reader, "kind = $4 AND kind <> 'transfer'", wanted.kind, bounds, count)
+    return await _in_the_log(reader, bounds, count)
+
+
+async def _indexed(reader: Reader, condition: str, value: object, bounds: _Bounds, count: int) -> _Candidates:
+    rows = await reader.fetch(
+        f"""SELECT id, position FROM transfers WHERE position > $1 AND position < $2 AND {condition}
+            ORDER BY position DESC LIMIT $3""",
+        *(*bounds, count, value),
+    )
+    return _Candidates([row["id"] for row in rows], rows[-1]["position"] if len(rows) == count else None)
+
+
+async def _in_the_log(reader: Reader, bounds: _Bounds, count: int) -> _Candidates:
+    rows = await reader.fetch(_IN_THE_LOG, *bounds, SCANNED_EVENTS, count)
+    ids = [row["id"] for row in rows]
+    if len(rows) == count:
+        return _Candidates(ids, rows[-1]["position"])
+    return _Candidates(ids, await reader.fetchval(_END_OF_SCAN, *bounds, SCANNED_EVENTS))
+
+
+_STRETCH = """FROM stored_events WHERE notification_id > $1 AND notification_id < $2
+              ORDER BY notification_id DESC"""
+_BEGINNINGS = ", ".join(f"'{TOPICS[kind]}'" for kind in (MoneyTransferred, JournalEntryPosted, HoldPlaced))
+_IN_THE_LOG = f"""SELECT originator_id AS id, notification_id AS position
+                  FROM (SELECT originator_id, notification_id, topic {_STRETCH} LIMIT $3) AS stretch
+                  WHERE topic IN ({_BEGINNINGS}) LIMIT $4"""
+_END_OF_SCAN = f"SELECT notification_id {_STRETCH} OFFSET $3 - 1 LIMIT 1"
+
+
+async def _of_accounts(reader: Reader, wanted: Wanted, bounds: _Bounds, count: int) -> _Candidates:
+    given = {"user_id": (wanted.party_id, wanted.user_id), "id": (wanted.account_id,)}
+    conditions = [(name, value) for name, values in given.items() for value in values if value is not None]
+    mine = " AND ".join(f"{name} = ${number}" for number, (name, _) in enumerate(conditions, 4))
+    values = [*bounds, count, *(value for _, value in conditions)]
+    lines = await reader.fetch(_LINES.format(mine=mine), *values) if wanted.may_be_others else []
+    holds = await reader.fetch(_HOLDS.format(mine=mine), *values) if wanted.may_be_holds else []
+    ends = [_end(rows) for rows in (lines, holds) if len(rows) == count]
+    reached = max(ends, default=None)
+    others = [row for row in lines if row["kind"] != "hold"]  # what was captured is found among the holds
+    return _Candidates(
+        list(dict.fromkeys(row["id"] for row in (*others, *holds) if row["begun"] >= (reached or 0))), reached
+    )
+
+
+def _end(rows: Sequence[Record]) -> int:
+    """Where a search ended. The lines of a transaction come after its beginning, and before the next one's."""
+    last = rows[-1]
+    end: int = last["position"] if last["kind"] == "hold" else last["begun"]
+    return end
+
+
+_LINES = """
+WITH mine AS MATERIALIZED (SELECT id FROM accounts WHERE {mine}),
+     lines AS MATERIALIZED (
+         SELECT line.* FROM mine, LATERAL (
+             SELECT transfer_id, position FROM entries
+             WHERE account_id = mine.id AND version <= (SELECT version_at(mine.id, $2 - 1))
+             ORDER BY version DESC LIMIT $3) AS line
+         WHERE line.position > $1 ORDER BY line.position DESC LIMIT $3)
+SELECT transfers.id, kind, transfers.position AS begun, lines.position
+FROM lines JOIN transfers ON transfers.id = transfer_id ORDER BY lines.position DESC
+"""
+_HOLDS = """
+WITH mine AS MATERIALIZED (SELECT id FROM accounts WHERE {mine})
+SELECT DISTINCT hold.id, 'hold' AS kind, hold.position AS begun, hold.position FROM mine, LATERAL (
+    (SELECT transfers.id, position FROM transfers
+     WHERE source_account_id = mine.id AND kind = 'hold' AND position > $1 AND position < $2
+     ORDER BY position DESC LIMIT $3)
+    UNION ALL
+    (SELECT transfers.id, position FROM transfers
+     WHERE destination_account_id = mine.id AND kind = 'hold' AND position > $1 AND position < $2
+     ORDER BY position DESC LIMIT $3)) AS hold
+ORDER BY hold.position DESC LIMIT $3
+"""
+
+
+async def _rows(reader: Reader, wanted: Wanted, bounds: _Bounds, ids: Sequence[UUID]) -> list[Record]:
+    """Those of the candidates for which all holds that can be said of a transaction as a whole."""
+    conditions, values = [], list[object]()
+    for condition, value in _conditions(wanted):
+        values.append(value)
+        conditions.append(condition.format(f"${len(values) + 4}"))
+    return list(
+        await reader.fetch(
+            f"""SELECT transfers.*, {OWN.format("$4")} FROM transfers
+                WHERE id = ANY($1) AND position > $2 AND position < $3 {"".join(f" AND {one}" for one in conditions)}
+                ORDER BY position DESC""",
+            *(ids, *bounds, wanted.party_id, *values),
+        )
+    )
+
+
+def _conditions(wanted: Wanted) -> Iterable[tuple[str, object]]:
+    if wanted.status is not None:
+        yield "coalesce(status, 'posted') = {}", wanted.status
+    if wanted.kind is not None:
+        yield "kind = {}", wanted.kind
+    if wanted.reference is not None:
+        yield "reference = {}", wanted.reference
+    if wanted.currency is not None:
+        yield "(postings IS NOT NULL OR currency = {})", wanted.currency
+    if wanted.min_amount_cents is not None:
+        yield "(postings IS NOT NULL OR amount_cents >= {})", wanted.min_amount_cents
+    if wanted.max_amount_cents is not None:
+        yield "(postings IS NOT NULL OR amount_cents <= {})", wanted.max_amount_cents
+
+
+def _has_leg(body: dict[str, Any], wanted: Wanted) -> bool:
+    """Whether one of the legs of a journal entry that are shown is as wanted; of others that is known already."""
+    return "postings" not in body or any(
+        wanted.currency in {None, posting["currency"]}
+        and (wanted.min_amount_cents or 0) <= abs(posting["amount_cents"])
+        and (wanted.max_amount_cents is None or abs(posting["amount_cents"]) <= wanted.max_amount_cents)
+        for posting in body["postings"]
+    )
