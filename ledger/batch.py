@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 
 from ledger import credentials, store
-from ledger.commands.decider import Claim, Command, Decision
+from ledger.commands.conditions import Conditional, Versioned
+from ledger.commands.decider import Claim, Command, Decision, States
 from ledger.errors import Refused, StaleClaimError
 from ledger.events import Event, Recorded, encode, evolve
 from ledger.projections import INLINE, apply_all
@@ -80,7 +81,9 @@ class Batch:
         """
         if claim is not None and not self._holds(claim):
             return StaleClaimError()
-        states = {stream: self._head(stream).state for stream in (*command.streams(), *command.creates())}
+        states: States = {stream: self._head(stream).state for stream in (*command.streams(), *command.creates())}
+        if isinstance(command, Conditional) and command.expected is not None:
+            states = Versioned(states, {stream: self._head(stream).version for stream in states})
         try:
             decision = command.decide(states)
         except Exception as error:  # noqa: BLE001 - the submitter of this command gets it, its neighbours go on

@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: all in the ledger's own schema, all with a bound on how long they wait."""
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
 from asyncpg import Connection, Pool
@@ -10,6 +10,14 @@ from ledger.settings import Settings
 from ledger.statements import send_encoded_arrays
 
 Reader: TypeAlias = "Pool[Any] | Connection[Any]"
+
+
+class Resource(NamedTuple):
+    """Something as clients see it; the tag is another one whenever the body is."""
+
+    body: dict[str, Any]
+    tag: str
+
 
 MIN_VERSION = 15
 CONNECT_SECONDS = 10

@@ -117,6 +117,21 @@ def not_sealed_yet(retry_after_seconds: int) -> Refusal:
     )
 
 
+def precondition_failed(version: int) -> Refusal:
+    """The resource is at another version than the client says that it must be."""
+    return Refusal(
+        "precondition_failed",
+        "the resource has changed",
+        reason="its version must be the expected one",
+        detail={"version": str(version)},
+    )
+
+
+def condition_not_met(pointer: str) -> Refusal:
+    """What the client made the request depend on is not so."""
+    return Refusal("condition_not_met", "a condition of the request is not met", detail={"pointer": pointer})
+
+
 def position_not_reached(reached: int) -> Refusal:
     """What the client wants to see cannot be read yet, and it was waited for long enough."""
     return Refusal(

@@ -32,6 +32,11 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
         undocumented = {reason.code for reason in problem.errors} - codes
         assert not undocumented, f"{method} {path} is answered {undocumented}: list it in web/operations.py"
         assert status == STATUSES[problem.errors[0].code].status
+    elif status == 304:
+        assert route is not None
+        assert OPERATIONS[route.handler].is_tagged
+        assert body == ""
+        assert "ETag" in headers
     elif route is not None:
         _check_success(OPERATIONS[route.handler], status, headers, body)
 
@@ -48,6 +53,7 @@ def codes_of(route: Route) -> set[str]:
 
 def _check_success(operation: Operation, status: int, headers: Mapping[str, str], body: Any) -> None:
     assert operation.status == status
+    assert operation.is_tagged == ("ETag" in headers)
     if operation.gives is None:
         assert body == ""
         return

@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
@@ -21,7 +21,7 @@ from tests.conftest import settings_for
 from tests.controls import PASSWORD, Answer, Api, a_user
 from tests.processes import until
 
-Connection = asyncpg.Connection[Any]
+Connection: TypeAlias = "asyncpg.Connection[Any]"
 Serve = Callable[[Settings], Awaitable[Api]]
 
 

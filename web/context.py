@@ -88,6 +88,7 @@ def origin(request: web.Request, raw: bytes = b"") -> Origin:
 def _fingerprint(request: web.Request, raw: bytes) -> bytes:
     secret = request.app[RUNTIME].settings.jwt_secret
     key = hashlib.sha256(b"idempotency" + (secret.get_secret_value().encode() if secret else b"")).digest()
-    route = f"{request.method} {request.path.split('/', 2)[-1]}\n".encode()
+    condition = "".join(request.headers.getall("If-Match", []))
+    route = f"{request.method} {request.path.split('/', 2)[-1]}{condition and f' {condition}'}\n".encode()
     canonical = msgspec.json.encode(msgspec.json.decode(raw), order="sorted") if raw else b""
     return hmac.digest(key, route + canonical, "sha256")

@@ -53,6 +53,8 @@ STATUSES = {
     "not_sealed_yet": Status(409, "conflict"),
     "sealing_inactive": Status(409, "conflict"),
     "position_not_reached": Status(409, "conflict"),
+    "precondition_failed": Status(412, "conflict"),
+    "condition_not_met": Status(412, "conflict"),
     "validation_error": Status(422, "validation_error"),
     "id_mismatch": Status(422, "validation_error"),
     "idempotency_key_reused": Status(422, "validation_error"),

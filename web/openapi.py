@@ -29,7 +29,7 @@ from web.errors import (
     TOO_SLOW,
     problem_body,
 )
-from web.operations import ID, LIMIT, MIN_POSITION, OPERATIONS, Operation, Parameter, Refusing
+from web.operations import ID, LIMIT, MIN_POSITION, OPERATIONS, TAGGED, Operation, Parameter, Refusing
 from web.routes import ANYONE, ROUTES, UNVERSIONED, VERSIONS, Route
 
 _REF = "#/components/schemas/{}"
@@ -64,6 +64,9 @@ _KEY = Parameter(
     {"type": "string", "pattern": "^[!-~]{1,255}$", "examples": ["rent-may"]},
     place="header",
 )
+_ENTITY_TAGS = {"type": "string", "pattern": r'^(\*|(W/)?"[^"]*"([ \t]*,[ \t]*(W/)?"[^"]*")*)$', "examples": ['"3"']}
+_IF_MATCH = Parameter("If-Match", "The `ETag` at which it is to be changed, or debited", _ENTITY_TAGS, place="header")
+_IF_NONE_MATCH = Parameter("If-None-Match", "The `ETag` that the client has", _ENTITY_TAGS, place="header")
 _PATH_ID = Parameter("id", "Which one", ID, place="path")
 _TAGS = {  # in this order
     "auth": "Sessions and their tokens",
@@ -77,6 +80,7 @@ _TAGS = {  # in this order
 }
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("Names the request in the service's log", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
+    "ETag": ("The version of the resource", {"type": "string", "pattern": r'^"[0-9]+(\.[0-9a-f]+)?"$'}),
     "Idempotent-Replayed": ("The request had been carried out before", {"const": "true"}),
     "Ledger-Position": ("Up to where in the log the effect is", {"type": "string", "pattern": "^[0-9]+$"}),
     "Link": ('The next page, `rel="next"`, while there is one (RFC 8288)', {"type": "string"}),
@@ -86,6 +90,10 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "WWW-Authenticate": ("How to authenticate", {"const": "Bearer"}),
 }
 _PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_NOT_MODIFIED = {
+    "description": "The client has it already",
+    "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "ETag")},
+}
 
 
 class _Schemas:
@@ -177,6 +185,8 @@ def refusals_of(route: Route, operation: Operation) -> Iterator[Refusing]:
         yield from (errors.idempotency_key_reused, errors.idempotency_key_in_use)
     if waits(route):
         yield errors.position_not_reached
+    if operation.is_conditional:
+        yield errors.precondition_failed
     if operation.takes is not None:
         yield from (TOO_SLOW, TOO_LARGE, NOT_JSON)
     if operation.takes is not None or parameters_of(route, operation):
@@ -193,7 +203,11 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
         "tags": [_tag(route)],
         "security": _security(route),
         "parameters": [_parameter(parameter) for parameter in parameters_of(route, operation)],
-        "responses": {str(operation.status): _success(route, operation, schemas), **_problems(route, operation)},
+        "responses": {
+            str(operation.status): _success(route, operation, schemas),
+            **({"304": _NOT_MODIFIED} if _is_cacheable(route, operation) else {}),
+            **_problems(route, operation),
+        },
     }
     if operation.takes is not None:
         schema = {"$ref": _REF.format(f"{operation.takes.__name__}Request")}
@@ -211,9 +225,17 @@ def parameters_of(route: Route, operation: Operation) -> list[Parameter]:
         own.insert(0, _PATH_ID)
     if _takes_key(route):
         own.append(_KEY)
+    if operation.is_conditional:
+        own.append(_IF_MATCH)
+    if _is_cacheable(route, operation):
+        own.append(_IF_NONE_MATCH)
     if waits(route):
         own.append(MIN_POSITION)
     return own
+
+
+def _is_cacheable(route: Route, operation: Operation) -> bool:
+    return route.method == "GET" and operation.is_tagged
 
 
 def waits(route: Route) -> bool:
@@ -277,7 +299,8 @@ def _problems(route: Route, operation: Operation) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for refusing in refusals_of(route, operation):
         by_status.setdefault(STATUSES[example_refusal(refusing).code].status, []).append(_name(refusing))
-    return {str(status): _problem(status, names, operation.headers) for status, names in sorted(by_status.items())}
+    headers = tuple(name for name in operation.headers if name not in TAGGED)
+    return {str(status): _problem(status, names, headers) for status, names in sorted(by_status.items())}
 
 
 def _problem(status: int, names: list[str], headers: tuple[str, ...]) -> dict[str, Any]:

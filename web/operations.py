@@ -35,7 +35,7 @@ class Operation(NamedTuple):
     """What a handler takes (a JSON body), gives (with this status), and refuses beside what all its like refuse.
 
     `gives` is the type of the answer's body, or None if it has none; `media` are the types it may come as.
-    `headers` are those that an answer may have beside what all its like have.
+    `headers` are those that an answer may have beside what all its like have. One that is conditional heeds `If-Match`.
     """
 
     summary: str
@@ -46,6 +46,13 @@ class Operation(NamedTuple):
     parameters: tuple[Parameter, ...] = ()
     refuses: tuple[Refusing, ...] = ()
     media: tuple[str, ...] = ("application/json",)
+    is_conditional: bool = False
+
+    @property
+    def is_tagged(self) -> bool:
+        """Whether its answer has an entity tag."""
+        return "ETag" in self.headers
+
     headers: tuple[str, ...] = ()
 
 
@@ -63,6 +70,7 @@ AFTER = Parameter("after", "The position or version after which to go on", _numb
 AT_TIME = Parameter("at_time", "As it was at this time", TIME)
 AT_POSITION = Parameter("at_position", "As it was after the event at this position of the log", _number())
 AT_VERSION = Parameter("at_version", "As it was after this event of its stream", _number())
+TAGGED = ("ETag",)
 MIN_POSITION = Parameter("min_position", "A `Ledger-Position` that must have been reached; it is waited for", _number())
 CURRENCY = Parameter("currency", "In this currency", {"enum": sorted(CURRENCIES)})
 PERIOD = (Parameter("from_time", "The earliest time", TIME), Parameter("to_time", "The latest time", TIME))
@@ -139,15 +147,19 @@ OPERATIONS: dict[Handler, Operation] = {
     users.create_user: Operation(
         "Create a user", answers.User, status=201, takes=schemas.NewUser, refuses=(errors.user_already_exists,)
     ),
-    users.get_user: Operation("A user", answers.User, refuses=(errors.user_not_found,)),
+    users.get_user: Operation("A user", answers.User, refuses=(errors.user_not_found,), headers=TAGGED),
     users.update_user: Operation(
         "Change a user",
         answers.User,
         takes=schemas.User,
         refuses=(errors.user_not_found, errors.user_already_exists, errors.id_mismatch),
+        headers=TAGGED,
+        is_conditional=True,
     ),
     users.delete_user: Operation(
-        "Delete a user and close their accounts", refuses=(errors.user_not_found, errors.account_not_empty)
+        "Delete a user and close their accounts",
+        refuses=(errors.user_not_found, errors.account_not_empty),
+        is_conditional=True,
     ),
     accounts.list_accounts: Operation(
         "Accounts, newest first; a customer's own", list[answers.Account], parameters=(*PAGE, *MOMENT)
@@ -160,7 +172,11 @@ OPERATIONS: dict[Handler, Operation] = {
         refuses=(errors.user_not_found, errors.account_already_exists),
     ),
     accounts.get_account: Operation(
-        "An account, now or as it was", answers.Account, parameters=(*MOMENT, AT_VERSION), refuses=_UNKNOWN_ACCOUNT
+        "An account, now or as it was",
+        answers.Account,
+        parameters=(*MOMENT, AT_VERSION),
+        refuses=_UNKNOWN_ACCOUNT,
+        headers=TAGGED,
     ),
     accounts.update_account: Operation(
         "Change an account's owner, its policy, or its balance by a transfer from or to the ledger's own account",
@@ -170,10 +186,13 @@ OPERATIONS: dict[Handler, Operation] = {
             *(errors.account_not_found, errors.user_not_found, errors.id_mismatch, errors.currency_mismatch),
             *(errors.account_closed, errors.account_frozen, errors.insufficient_funds),
         ),
+        headers=TAGGED,
+        is_conditional=True,
     ),
     accounts.close_account: Operation(
         "Close an account that is at zero and holds nothing",
         refuses=(errors.account_not_found, errors.account_not_empty, errors.account_closed),
+        is_conditional=True,
     ),
     proofs.prove_account: Operation(
         "The receipt of an account's last event, or of that with a version",
@@ -232,7 +251,11 @@ OPERATIONS: dict[Handler, Operation] = {
         ),
     ),
     transactions.transfer: Operation(
-        "Move money from one account to another", answers.Transaction, takes=schemas.Transfer, refuses=_TRANSFER
+        "Move money from one account to another",
+        answers.Transaction,
+        takes=schemas.ConditionalTransfer,
+        refuses=(*_TRANSFER, errors.condition_not_met),
+        is_conditional=True,
     ),
     transactions.post_entry: Operation(
         "Move money between several accounts at once",
@@ -264,7 +287,7 @@ OPERATIONS: dict[Handler, Operation] = {
         ),
     ),
     transactions.get_transaction: Operation(
-        "A transaction", answers.Transaction, refuses=(errors.transaction_not_found,)
+        "A transaction", answers.Transaction, refuses=(errors.transaction_not_found,), headers=TAGGED
     ),
     proofs.prove_transaction: Operation(
         "The receipt of a transaction", Receipt, refuses=(errors.transaction_not_found, *_SEALS)

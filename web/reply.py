@@ -27,6 +27,7 @@ class Reply(web.Response):
 
     request_id = ""
     position: int | None = None  # in the log, of the last event of a write
+    tag: str | None = None
     _sent_whole = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -44,6 +45,8 @@ class Reply(web.Response):
         self.headers["X-Request-Id"] = self.request_id
         if self.position is not None:
             self.headers["Ledger-Position"] = str(self.position)
+        if self.tag is not None:
+            self.headers[hdrs.ETAG] = self.tag
         return await super().prepare(request)
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -72,10 +75,11 @@ class Reply(web.Response):
 
     def _head(self, length: int) -> bytes:
         position = "" if self.position is None else f"Ledger-Position: {self.position}\r\n"
+        etag = "" if self.tag is None else f"ETag: {self.tag}\r\n"
         return (
             f"HTTP/1.1 {self.status} {self.reason}\r\nContent-Type: {self.headers[hdrs.CONTENT_TYPE]}\r\n"
             f"Content-Length: {length}\r\nX-Request-Id: {self.request_id}\r\nDate: {_date(int(time.time()))}\r\n"
-            f"{position}{_FIXED}\r\n"
+            f"{position}{etag}{_FIXED}\r\n"
         ).encode()
 
 

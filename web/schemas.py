@@ -288,6 +288,21 @@ class Transfer(Transaction):
     expires_at: ReadOnly
 
 
+class Conditions(Body):
+    """What must be so before the transfer, or else it is not made."""
+
+    source_available_min_cents: Balance
+
+
+class ConditionalTransfer(Transfer):
+    """`POST /transactions/transfer`, alone: `source_version` says at which version the source must be."""
+
+    model_config = _described({**_BETWEEN, "conditions": {"source_available_min_cents": 10_000}})
+
+    source_version: Annotated[int, Field(ge=1, le=MAX_CENTS)] | None = None
+    conditions: Conditions | None = None
+
+
 class Hold(Transaction):
     """`POST /transactions/hold`. It ends by itself at `expires_at`, or after `expires_in_seconds`."""
 

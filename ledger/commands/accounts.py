@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
+from ledger.commands.conditions import Conditional, check_version
 from ledger.commands.decider import Decision, States, StreamEvent, state_of
 from ledger.commands.transfers import against_credit, against_debit, move
 from ledger.errors import Refused
@@ -77,7 +78,7 @@ class OpenAccount(msgspec.Struct, frozen=True):
         return Decision(events, result)
 
 
-class UpdateAccount(msgspec.Struct, frozen=True):
+class UpdateAccount(Conditional, frozen=True):
     """Give the account another owner, another policy, another balance (by the transfer `transfer_id` against `world`).
 
     The policy comes first: it says which balance there can be. None leaves as it is. `currency` is the account's own,
@@ -109,6 +110,7 @@ class UpdateAccount(msgspec.Struct, frozen=True):
     def decide(self, states: States) -> Decision:
         """A change of owner, of policy, and an adjusting transfer, each only where something changes."""
         account = open_account(states, self.account_id)
+        check_version(states, self.account_id, self.expected)
         if account.currency != self.currency:
             raise Refused(errors.currency_mismatch())
         events: list[StreamEvent] = []
@@ -128,7 +130,7 @@ class UpdateAccount(msgspec.Struct, frozen=True):
         return Decision(events, {"id": str(self.account_id)})
 
 
-class CloseAccount(msgspec.Struct, frozen=True):
+class CloseAccount(Conditional, frozen=True):
     """Close an account that is at zero and holds nothing."""
 
     name: ClassVar[str] = "CloseAccount"
@@ -146,6 +148,7 @@ class CloseAccount(msgspec.Struct, frozen=True):
     def decide(self, states: States) -> Decision:
         """The closing."""
         account = open_account(states, self.account_id)
+        check_version(states, self.account_id, self.expected)
         return Decision([close(self.account_id, account)], {"id": str(self.account_id)})
 
 

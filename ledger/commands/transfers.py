@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-import msgspec
-
 from ledger import errors
+from ledger.commands.conditions import Conditional, check_version
 from ledger.commands.decider import Decision, States, StreamEvent, state_of
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited
@@ -22,8 +21,12 @@ from ledger.money import MAX_CENTS
 from ledger.times import rfc3339
 
 
-class TransferMoney(msgspec.Struct, frozen=True):
-    """Move `amount_cents` (1 to `MAX_CENTS`). With `only_owner_id`, only from an account of that user."""
+class TransferMoney(Conditional, frozen=True):
+    """Move `amount_cents` (1 to `MAX_CENTS`). With `only_owner_id`, only from an account of that user.
+
+    It may expect a version of the source, and that before the transfer `source_available_min_cents` are available
+    there.
+    """
 
     name: ClassVar[str] = "TransferMoney"
     transfer_id: UUID
@@ -36,6 +39,7 @@ class TransferMoney(msgspec.Struct, frozen=True):
     description: str | None = None
     metadata: dict[str, str] | None = None
     effective_at: datetime | None = None
+    source_available_min_cents: int | None = None
 
     def streams(self) -> Iterable[UUID]:
         """Both accounts, and what may be taken: the transfer itself if its client chose the id, and the reference."""
@@ -51,6 +55,8 @@ class TransferMoney(msgspec.Struct, frozen=True):
     def decide(self, states: States) -> Decision:
         """Both entries, or all that stands against them at once, in the contract's order."""
         check_unclaimed(states, self.transfer_id, self.reference)
+        if self.expected is not None or self.source_available_min_cents is not None:
+            self._check_conditions(states)
         source, destination = between(
             states, self.source_account_id, self.destination_account_id, self.amount_cents, self.only_owner_id
         )
@@ -69,6 +75,14 @@ class TransferMoney(msgspec.Struct, frozen=True):
         if self.reference is not None:
             events.append((reference_stream(self.reference), ReferenceUsed(self.transfer_id)))
         return Decision(events, transfer_result(self.transfer_id, transfer))
+
+    def _check_conditions(self, states: States) -> None:
+        source = owned(state_of(states, self.source_account_id, Account), self.only_owner_id)
+        if source is None:  # which is a refusal of its own, and says nothing about another's account
+            return
+        check_version(states, self.source_account_id, self.expected)
+        if self.source_available_min_cents is not None and source.available_cents < self.source_available_min_cents:
+            raise Refused(errors.condition_not_met("/conditions/source_available_min_cents"))
 
 
 def claims(transfer_id: UUID, reference: str | None, *, id_was_chosen: bool) -> Iterable[UUID]:

@@ -8,6 +8,7 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.accounts import close, existing_user
+from ledger.commands.conditions import Conditional, check_version
 from ledger.commands.decider import Credential, Decision, States, StreamEvent, state_of
 from ledger.errors import Refusal, Refused, StaleCommandError
 from ledger.events import Event
@@ -72,7 +73,7 @@ class CreateUser(msgspec.Struct, frozen=True):
         return Decision(events, result, self.credential)
 
 
-class UpdateUser(msgspec.Struct, frozen=True):
+class UpdateUser(Conditional, frozen=True):
     """Make a user what is said here. `active` and `credential` None leave as it is.
 
     `known_username` and `known_email` are the names when the command was made. Raises `StaleCommandError` if they are
@@ -103,6 +104,7 @@ class UpdateUser(msgspec.Struct, frozen=True):
         user = existing_user(states, self.user_id)
         if (user.username, user.email) != (self.known_username, self.known_email):
             raise StaleCommandError
+        check_version(states, self.user_id, self.expected)
         refusals = names_taken(states, self.user_id, self.username, self.email)
         if refusals:
             raise Refused(*refusals)
@@ -140,7 +142,7 @@ class UpdateUser(msgspec.Struct, frozen=True):
         yield from (username_stream(self.known_username), email_stream(self.known_email))
 
 
-class DeleteUser(msgspec.Struct, frozen=True):
+class DeleteUser(Conditional, frozen=True):
     """Delete a user and close the accounts, all of which must be at zero.
 
     `account_ids` are the user's open accounts as they were when `assignments` was read; `known_username` and
@@ -173,6 +175,7 @@ class DeleteUser(msgspec.Struct, frozen=True):
             self.assignments,
         ):
             raise StaleCommandError
+        check_version(states, self.user_id, self.expected)
         events = [close(account_id, account) for account_id, account in self._open_accounts(states)]
         events += [
             (stream, NameReleased(self.user_id))

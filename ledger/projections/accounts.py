@@ -6,7 +6,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.database import Reader
+from ledger.database import Reader, Resource
 from ledger.events import Event, Recorded
 from ledger.events.accounts import (
     Account,
@@ -153,12 +153,12 @@ def _funds_of(changes: Sequence[_Change]) -> tuple[bytes, ...]:
     )
 
 
-async def find(reader: Reader, account_id: UUID, *, owner_id: UUID | None = None) -> dict[str, Any] | None:
+async def find(reader: Reader, account_id: UUID, *, owner_id: UUID | None = None) -> Resource | None:
     """One account; with `owner_id`, only if it is that user's."""
     row = await reader.fetchrow(
         "SELECT * FROM accounts WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)", account_id, owner_id
     )
-    return _body(row) if row else None
+    return Resource(_body(row), str(row["version"])) if row else None
 
 
 async def page(reader: Reader, *, owner_id: UUID | None, before: int, limit: int) -> list[tuple[int, dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """Transactions, as `/transactions` shows them: transfers, journal entries and holds, and what became of them."""
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
@@ -8,7 +9,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
-from ledger.database import Reader
+from ledger.database import Reader, Resource
 from ledger.events import Recorded, encode
 from ledger.events.transfers import (
     HoldCaptured,
@@ -229,12 +230,19 @@ async def due(reader: Reader, now: datetime, limit: int) -> list[Due]:
     return [Due(*row) for row in rows]
 
 
-async def find(reader: Reader, transfer_id: UUID, *, party_id: UUID | None = None) -> dict[str, Any] | None:
+async def find(reader: Reader, transfer_id: UUID, *, party_id: UUID | None = None) -> Resource | None:
     """One transaction; with `party_id`, only what that user may see of it."""
     row = await reader.fetchrow(
         f"SELECT transfers.*, {OWN.format('$2')} FROM transfers WHERE id = $1", transfer_id, party_id
     )
-    return None if row is None else visible(row, party_id)
+    body = None if row is None else visible(row, party_id)
+    if row is None or body is None:
+        return None
+    version = str(row["version"] or 1)
+    if party_id is None or "postings" not in body:
+        return Resource(body, version)
+    seen = encode([posting["account_id"] for posting in body["postings"]])  # which may change with an owner
+    return Resource(body, f"{version}.{zlib.crc32(seen):x}")
 
 
 # The accounts of a transaction that are a user's now.

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.database import Reader
+from ledger.database import Reader, Resource
 from ledger.events import Recorded
 from ledger.events.users import (
     AccountAssigned,
@@ -111,10 +111,13 @@ _UPDATE = f"""UPDATE users SET username = coalesce(new.username, users.username)
               FROM {_NEW} WHERE users.id = new.id"""
 
 
-async def find(reader: Reader, user_id: UUID) -> dict[str, Any] | None:
-    """One user."""
-    row = await reader.fetchrow("SELECT * FROM users WHERE id = $1", user_id)
-    return _body(row) if row else None
+async def find(reader: Reader, user_id: UUID) -> Resource | None:
+    """One user. The version is that of the head: no column repeats it."""
+    row = await reader.fetchrow(
+        """SELECT users.*, version FROM users JOIN stream_heads ON originator_id = users.id WHERE users.id = $1""",
+        user_id,
+    )
+    return Resource(_body(row), str(row["version"])) if row else None
 
 
 async def page(reader: Reader, *, before: int, limit: int) -> list[tuple[int, dict[str, Any]]]:

@@ -1,6 +1,5 @@
 """Accounts: admins do everything, auditors read everything, customers read their own."""
 
-from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -8,11 +7,13 @@ from aiohttp import web
 from ledger import errors
 from ledger.audit import timetravel
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
+from ledger.database import Resource
 from ledger.errors import Refused
 from ledger.ids import new_id
 from ledger.projections import accounts
 from web import schemas
-from web.bodies import answer, done, outcome_of, read_json
+from web.bodies import done, outcome_of, read_json
+from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
 from web.pages import page
 from web.query import account_moment_in, moment_in
@@ -39,12 +40,13 @@ async def list_accounts(request: web.Request) -> Reply:
 async def get_account(request: web.Request) -> Reply:
     """GET /accounts/{id}; as it was, with `at_version`, `at_position` or `at_time`."""
     account_id, moment = path_id(request), account_moment_in(request)
-    account: dict[str, Any] | None = await found(request, account_id)
-    if moment is not None:
-        account = await timetravel.account_at(reader(request), account_id, moment)
-    if account is None:
+    now = await found(request, account_id)
+    if moment is None:
+        return tagged(request, *now)
+    then = await timetravel.account_at(reader(request), account_id, moment)
+    if then is None:
         raise Refused(errors.account_not_found(account_id))
-    return answer(account)
+    return tagged(request, then, then["version"])
 
 
 async def open_account(request: web.Request) -> Reply:
@@ -75,18 +77,19 @@ async def update_account(request: web.Request) -> Reply:
         account_id,
         body.user_id,
         body.balance_cents,
-        body.currency or known["currency"],
+        body.currency or known.body["currency"],
         new_id(),
         body.overdraft_limit_cents,
         body.frozen,
+        expected=expected_in(request),
     )
     outcome = await submit(request, command)
-    return answer(await found(request, account_id), position=outcome.position)
+    return tagged(request, *await found(request, account_id), position=outcome.position)
 
 
 async def close_account(request: web.Request) -> Reply:
     """DELETE /accounts/{id}."""
-    command = CloseAccount(path_id(request))
+    command = CloseAccount(path_id(request), expected=expected_in(request))
     return done(await submit(request, command))
 
 
@@ -96,7 +99,7 @@ def own_only(request: web.Request) -> UUID | None:
     return None if actor.has("admin", "auditor") else actor.user_id
 
 
-async def found(request: web.Request, account_id: UUID) -> dict[str, Any]:
+async def found(request: web.Request, account_id: UUID) -> Resource:
     """The account, if there is one that the caller may see. Raises `Refused`."""
     account = await accounts.find(reader(request), account_id, owner_id=own_only(request))
     if account is None:

@@ -1,9 +1,10 @@
 """Transfers, journal entries, holds and reversals: transactions, under the name that the public URLs give them."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_args
+from typing import get_args
 from uuid import UUID
 
+import msgspec
 from aiohttp import web
 
 from ledger import errors
@@ -11,6 +12,7 @@ from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
 from ledger.commands.reversals import ReverseTransfer
 from ledger.commands.transfers import TransferMoney
+from ledger.database import Resource
 from ledger.errors import Refused
 from ledger.events.transfers import JournalKind, Status, TransferKind
 from ledger.ids import new_id
@@ -21,6 +23,7 @@ from ledger.stored import LAST
 from ledger.times import rfc3339
 from web import schemas
 from web.bodies import answer, outcome_of, read_json, read_json_if_any
+from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, path_id
 from web.cursors import cursor_in
 from web.handlers.accounts import own_only
@@ -37,7 +40,7 @@ KINDS = ("hold", *sorted({*get_args(TransferKind), *get_args(JournalKind)}))
 async def transfer(request: web.Request) -> Reply:
     """POST /transactions/transfer. A customer moves money from own accounts only."""
     raw = await read_json(request)
-    body = schemas.parse(schemas.Transfer, raw)
+    body = schemas.parse(schemas.ConditionalTransfer, raw)
     command = TransferMoney(
         body.id or new_id(),
         body.source_account_id,
@@ -50,6 +53,7 @@ async def transfer(request: web.Request) -> Reply:
         body.metadata or None,
         body.effective_at,
     )
+    command = _on_conditions(request, body, command)
     return outcome_of(await submit(request, command, raw), "created_at", status=200)
 
 
@@ -99,7 +103,7 @@ async def capture_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/capture."""
     raw = await read_json_if_any(request)
     body = schemas.parse(schemas.Capture, raw or b"{}")
-    known = await _found(request, path_id(request))
+    known = (await _found(request, path_id(request))).body
     accounts = transfers.accounts_of(known)
     command = CaptureHold(known["id"], accounts[0], accounts[1], body.amount_cents, datetime.now(UTC))
     outcome = await submit(request, command, raw)
@@ -110,7 +114,7 @@ async def void_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/void."""
     raw = await read_json_if_any(request)
     schemas.parse(schemas.Nothing, raw or b"{}")
-    known = await _found(request, path_id(request))
+    known = (await _found(request, path_id(request))).body
     command = VoidHold(known["id"], transfers.accounts_of(known)[0], datetime.now(UTC))
     outcome = await submit(request, command, raw)
     return outcome_of(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
@@ -120,7 +124,7 @@ async def reverse(request: web.Request) -> Reply:
     """POST /transactions/{id}/reverse."""
     raw = await read_json_if_any(request)
     body = schemas.parse(schemas.Reversal, raw or b"{}")
-    known = await _found(request, path_id(request))
+    known = (await _found(request, path_id(request))).body
     command = ReverseTransfer(
         body.id or new_id(),
         known["id"],
@@ -157,7 +161,19 @@ async def list_transactions(request: web.Request) -> Reply:
 
 async def get_transaction(request: web.Request) -> Reply:
     """GET /transactions/{id}."""
-    return answer(await _found(request, path_id(request)))
+    return tagged(request, *await _found(request, path_id(request)))
+
+
+def _on_conditions(request: web.Request, body: schemas.ConditionalTransfer, command: TransferMoney) -> TransferMoney:
+    """The transfer, if what `If-Match`, `source_version` and `conditions` say of the source is so."""
+    expected, conditions = expected_in(request), body.conditions
+    if body.source_version is not None:
+        only = frozenset({body.source_version})
+        expected = only if expected is None else only & expected
+    if expected is None and conditions is None:
+        return command
+    minimum = None if conditions is None else conditions.source_available_min_cents
+    return msgspec.structs.replace(command, expected=expected, source_available_min_cents=minimum)
 
 
 def _payer(request: web.Request) -> UUID | None:
@@ -166,7 +182,7 @@ def _payer(request: web.Request) -> UUID | None:
     return None if actor.has("admin") else actor.user_id
 
 
-async def _found(request: web.Request, transfer_id: UUID) -> dict[str, Any]:
+async def _found(request: web.Request, transfer_id: UUID) -> Resource:
     """The transaction, if there is one that the caller may see. Raises `Refused`."""
     found = await transfers.find(reader(request), transfer_id, party_id=own_only(request))
     if found is None:

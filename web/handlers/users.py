@@ -13,7 +13,8 @@ from ledger.ids import new_id
 from ledger.projections import accounts, users
 from ledger.runtime import Runtime
 from web import schemas
-from web.bodies import answer, done, outcome_of, read_json
+from web.bodies import done, outcome_of, read_json
+from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
 from web.pages import page
 from web.reading import reader
@@ -68,6 +69,7 @@ async def update_user(request: web.Request) -> Reply:
             body.active,
             body.role_names(),
             credential,
+            expected=expected_in(request),
         )
         try:
             outcome = await submit(request, command)
@@ -80,11 +82,11 @@ async def update_user(request: web.Request) -> Reply:
 async def delete_user(request: web.Request) -> Reply:
     """DELETE /users/{id}."""
     user_id = path_id(request)
-    runtime = request.app[RUNTIME]
+    runtime, expected = request.app[RUNTIME], expected_in(request)
     for _ in range(MAX_READINGS):
         known = await _known(runtime, user_id)  # before the accounts: one that comes later changes its `assignments`
         account_ids = await accounts.open_ids(runtime.pool, user_id)
-        command = DeleteUser(user_id, known.username, known.email, account_ids, known.assignments)
+        command = DeleteUser(user_id, known.username, known.email, account_ids, known.assignments, expected=expected)
         try:
             outcome = await submit(request, command)
         except StaleCommandError:
@@ -97,7 +99,7 @@ async def _user(request: web.Request, user_id: UUID, position: int | None = None
     user = await users.find(reader(request), user_id)
     if user is None:
         raise Refused(errors.user_not_found(user_id))
-    return answer(user, position=position)
+    return tagged(request, *user, position=position)
 
 
 async def _known(runtime: Runtime, user_id: UUID) -> User:
