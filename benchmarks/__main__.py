@@ -7,7 +7,7 @@ import asyncpg
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import audit
+from benchmarks import audit, lists
 from benchmarks.figures import SECONDS, Row, at_least, at_most, in_turns
 from benchmarks.history import lengthen
 from benchmarks.load import CLASSIC_TABLES, classic, missing_tools, reads, transfers
@@ -44,6 +44,7 @@ async def _measure() -> list[Row]:
             *await _throughput(service, accounts),
             *await _one_connection(service, accounts),
             *await _long_history(service, database),
+            *await lists.measure(service, accounts),
         ]
         await database.close()
         rows.append(await _revocation_check(service, accounts))

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: all in the ledger's own schema, all with a bound on how long they wait."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
@@ -39,6 +40,13 @@ UNREACHABLE = (
 )
 # What a replica says that must replay the log over what a query still needs (manual, 26.4.2).
 REPLICA_BUSY = (asyncpg.SerializationError,)
+
+
+def conditions(given: Iterable[tuple[str, object]], first: int) -> tuple[str, list[object]]:
+    """SQL for those conditions that have a value, which `{}` stands for, and the values, numbered from `first`."""
+    chosen = [(sql, value) for sql, value in given if value is not None]
+    sql = "".join(f" AND {sql.format(f'${number}')}" for number, (sql, _) in enumerate(chosen, first))
+    return sql, [value for _, value in chosen]
 
 
 async def connect(settings: Settings, **server_settings: str) -> "Connection[Any]":

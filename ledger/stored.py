@@ -106,6 +106,19 @@ async def position_before(reader: Reader, moment: datetime) -> int:
     return position
 
 
+class Bounds(NamedTuple):
+    """Between which positions, both excluded, something must have happened."""
+
+    after: int
+    before: int
+
+
+async def bounds(reader: Reader, from_time: datetime | None, to_time: datetime | None, before: int) -> Bounds:
+    """The bounds of what happened between two times, these included, and before a position."""
+    after = 0 if from_time is None else await position_before(reader, from_time)
+    return Bounds(after, before if to_time is None else min(before, await position_at(reader, to_time) + 1))
+
+
 async def position_of(reader: Reader, stream_id: UUID, version: int) -> int:
     """The position of a stream's last event up to a version; 0 if there is none."""
     position: int | None = await reader.fetchval(

@@ -1,17 +1,21 @@
 """Lists in pages: each cursor is good for one caller, one list and one choice of filters, and tells nothing."""
 
 import base64
+import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import asyncpg
 import pytest
 from yarl import URL
 
+from benchmarks.history import grow
 from ledger.keys import new_private_pem
 from ledger.projections import transactions
+from ledger.projections.transactions import Wanted
 from ledger.settings import Settings
 from tests.controls import Answer, Api, a_transfer
 
@@ -302,3 +306,72 @@ async def test_filters_that_choose_little_are_bounded_and_complete(
 )
 async def test_a_filter_that_there_cannot_be_is_refused(api: Api, query: str) -> None:
     assert_refused(await api.get(f"/v1/transactions?{query}"), f"/{query.partition('=')[0]}")
+
+
+async def test_accounts_are_chosen_by_user_currency_status_and_time(api: Api) -> None:
+    owner = (await api.new_user())["id"]
+    euros = await api.new_account(owner, currency="EUR")
+    closed = await api.new_account(owner)
+    other = await api.new_account(currency="EUR")
+    await api.delete(f"/v1/accounts/{closed['id']}")
+
+    async def found(query: str) -> list[str]:
+        whole = [row["id"] for row in await all_of(api, f"/v1/accounts?{query}")]
+        assert whole == [row["id"] for row in await all_of(api, f"/v1/accounts?limit=1&{query}")]
+        return whole
+
+    assert [closed["id"], euros["id"]] == await found(f"user_id={owner}")
+    assert [euros["id"]] == await found(f"user_id={owner}&status=open")
+    assert [closed["id"]] == await found("status=closed")
+    assert [other["id"], euros["id"]] == await found("currency=EUR")
+    assert [] == await found("currency=EUR&status=closed")
+    since = other["created_at"]
+    assert [other["id"]] == await found(f"from_time={since}")
+    assert [euros["id"]] == await found(f"from_time={euros['created_at']}&to_time={euros['created_at']}")
+    for query in ("status=none", "currency=EURO", "user_id=me", "to_time=now"):
+        assert_refused(await api.get(f"/v1/accounts?{query}"), f"/{query.partition('=')[0]}")
+    assert_refused(await api.get("/v1/accounts?at_position=1&status=open"), "/status")
+
+
+async def test_users_are_chosen_by_name_and_by_whether_they_are_active(api: Api) -> None:
+    user, inactive = await api.new_user(username="Anna"), await api.new_user(active=False)
+
+    async def found(query: str) -> list[str]:
+        return [row["id"] for row in await all_of(api, f"/v1/users?limit=1&{query}")]
+
+    assert [user["id"]] == await found("username=aNNA") == await found("username=anna&active=true")
+    assert [] == await found("username=anna&active=false") == await found("username=nobody")
+    assert [inactive["id"]] == await found("active=false")
+    assert user["id"] in await found("active=true")
+    assert [inactive["id"]] == await found(f"from_time={inactive['created_at']}")
+    assert_refused(await api.get("/v1/users?active=yes"), "/active")
+
+
+async def test_a_list_costs_the_same_however_deep_and_long_it_is(
+    api: Api, connection: "asyncpg.Connection[Any]"
+) -> None:
+    """Lesson 19: no page reads what it leaves out, neither what is newer nor what is older."""
+    accounts = [await api.new_account(balance_cents=100_000) for _ in range(4)]
+    await grow(connection, [account["id"] for account in accounts], 9_000)
+
+    async def blocks(wanted: Wanted, before: int) -> int:
+        plans: list[int] = []
+
+        class Explained:
+            async def fetch(self, sql: str, *values: object) -> list[asyncpg.Record]:
+                row = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *values)
+                plan = json.loads(row)[0]["Plan"]
+                plans.append(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+                return await connection.fetch(sql, *values)
+
+            async def fetchval(self, sql: str, *values: object) -> Any:
+                return await connection.fetchval(sql, *values)
+
+        found = await transactions.page(Explained(), wanted, before=before, limit=20)  # type: ignore[arg-type]
+        assert 20 == len(found.bodies)
+        return sum(plans)
+
+    end = await connection.fetchval("SELECT max(notification_id) FROM stored_events")
+    for wanted in (Wanted(), Wanted(account_id=UUID(accounts[0]["id"])), Wanted(user_id=UUID(accounts[0]["user_id"]))):
+        for before in (end, end // 2, 200):
+            assert await blocks(wanted, before) < 400, (wanted, before)

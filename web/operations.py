@@ -143,7 +143,16 @@ OPERATIONS: dict[Handler, Operation] = {
         parameters=PAGE,
         refuses=(errors.actor_not_found,),
     ),
-    users.list_users: Operation("Users, newest first", list[answers.User], parameters=PAGE),
+    users.list_users: Operation(
+        "Users, newest first",
+        list[answers.User],
+        parameters=(
+            *PAGE,
+            Parameter("username", "Of this name", {"type": "string"}),
+            Parameter("active", "Only those that are, or are not", {"enum": ["true", "false"]}),
+            *PERIOD,
+        ),
+    ),
     users.create_user: Operation(
         "Create a user", answers.User, status=201, takes=schemas.NewUser, refuses=(errors.user_already_exists,)
     ),
@@ -162,7 +171,16 @@ OPERATIONS: dict[Handler, Operation] = {
         is_conditional=True,
     ),
     accounts.list_accounts: Operation(
-        "Accounts, newest first; a customer's own", list[answers.Account], parameters=(*PAGE, *MOMENT)
+        "Accounts, newest first; a customer's own",
+        list[answers.Account],
+        parameters=(
+            *PAGE,
+            Parameter("user_id", "Of this user", ID),
+            CURRENCY,
+            Parameter("status", "In this status", {"enum": ["open", "closed"]}),
+            *PERIOD,
+            *MOMENT,
+        ),
     ),
     accounts.open_account: Operation(
         "Open an account; an opening balance comes from the ledger's own account",

@@ -1,12 +1,12 @@
 """Accounts, as `/accounts` shows them: one row each, with the balance of now."""
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.database import Reader, Resource
+from ledger.database import Reader, Resource, conditions
 from ledger.events import Event, Recorded
 from ledger.events.accounts import (
     Account,
@@ -24,10 +24,13 @@ from ledger.events.accounts import (
     OverdraftLimitChanged,
 )
 from ledger.statements import Statement, columns, integers, texts, times, uuids, words
+from ledger.stored import Bounds
 
 _CHANGES = frozenset(get_args(AccountEvent)) - {AccountOpened}
 _INSERTED = ("uuid", "bigint", "timestamptz", "uuid", "text", "bigint", "text", "bigint", "timestamptz")
 HANDLED = _CHANGES | {AccountOpened}
+
+Status = Literal["open", "closed"]
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
@@ -161,14 +164,26 @@ async def find(reader: Reader, account_id: UUID, *, owner_id: UUID | None = None
     return Resource(_body(row), str(row["version"])) if row else None
 
 
-async def page(reader: Reader, *, owner_id: UUID | None, before: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
-    """Up to `limit` accounts opened before a position, newest first, each with its position."""
+class Wanted(NamedTuple):
+    """Which accounts are wanted: those for which all of it holds. None is no matter."""
+
+    owner_id: UUID | None = None
+    user_id: UUID | None = None
+    currency: str | None = None
+    status: Status | None = None
+
+
+async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
+    """Up to `limit` accounts opened between two positions, newest first, each with its position."""
+    chosen, values = conditions(
+        (("user_id = {}", wanted.owner_id), ("user_id = {}", wanted.user_id), ("currency = {}", wanted.currency)),
+        first=4,
+    )
+    status = "" if wanted.status is None else f"AND status = '{wanted.status}'"  # spelt out, as in the index
     rows = await reader.fetch(
-        """SELECT * FROM accounts WHERE position < $1 AND ($2::uuid IS NULL OR user_id = $2)
-           ORDER BY position DESC LIMIT $3""",
-        before,
-        owner_id,
-        limit,
+        f"""SELECT * FROM accounts WHERE position > $1 AND position < $2 {chosen} {status}
+            ORDER BY position DESC LIMIT $3""",
+        *(*bounds, limit, *values),
     )
     return [(row["position"], _body(row)) for row in rows]
 

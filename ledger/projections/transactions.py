@@ -5,7 +5,7 @@ lines and holds, from an index that plain transfers are not in, or from the log 
 of candidates, so it may be short, or empty, while there is a next one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -13,10 +13,11 @@ from uuid import UUID
 from asyncpg import Record
 
 from ledger import stored
-from ledger.database import Reader
+from ledger.database import Reader, conditions
 from ledger.events import TOPICS
 from ledger.events.transfers import HoldPlaced, JournalEntryPosted, MoneyTransferred
 from ledger.projections.transfers import OWN, visible
+from ledger.stored import Bounds
 
 SCAN = 1000  # candidates of a page that filters choose from
 SCANNED_EVENTS = 5000  # of the log, for a page
@@ -68,16 +69,9 @@ class _Candidates(NamedTuple):
     reached: int | None
 
 
-class _Bounds(NamedTuple):
-    """Between which positions, both excluded, a transaction must have begun."""
-
-    after: int
-    before: int
-
-
 async def page(reader: Reader, wanted: Wanted, *, before: int, limit: int) -> Found:
     """Up to `limit` transactions that began before a position, newest first."""
-    bounds = await _bounds(reader, wanted, before)
+    bounds = await stored.bounds(reader, wanted.from_time, wanted.to_time, before)
     is_chosen = wanted != Wanted(wanted.party_id, wanted.user_id, wanted.account_id)
     candidates = await _candidates(reader, wanted, bounds, SCAN if is_chosen else limit + 1)
     rows = await _rows(reader, wanted, bounds, candidates.ids)
@@ -87,16 +81,7 @@ async def page(reader: Reader, wanted: Wanted, *, before: int, limit: int) -> Fo
     return Found([body for _, body in found[:limit]], reached)
 
 
-async def _bounds(reader: Reader, wanted: Wanted, before: int) -> _Bounds:
-    after = 0
-    if wanted.from_time is not None:
-        after = await stored.position_before(reader, wanted.from_time)
-    if wanted.to_time is not None:
-        before = min(before, await stored.position_at(reader, wanted.to_time) + 1)
-    return _Bounds(after, before)
-
-
-async def _candidates(reader: Reader, wanted: Wanted, bounds: _Bounds, count: int) -> _Candidates:
+async def _candidates(reader: Reader, wanted: Wanted, bounds: Bounds, count: int) -> _Candidates:
     if wanted.reference is not None:
         return await _indexed(reader, "reference = $4", wanted.reference, bounds, count)
     if wanted.is_of_accounts:
@@ -108,7 +93,7 @@ async def _candidates(reader: Reader, wanted: Wanted, bounds: _Bounds, count: in
     return await _in_the_log(reader, bounds, count)
 
 
-async def _indexed(reader: Reader, condition: str, value: object, bounds: _Bounds, count: int) -> _Candidates:
+async def _indexed(reader: Reader, condition: str, value: object, bounds: Bounds, count: int) -> _Candidates:
     rows = await reader.fetch(
         f"""SELECT id, position FROM transfers WHERE position > $1 AND position < $2 AND {condition}
             ORDER BY position DESC LIMIT $3""",
@@ -117,7 +102,7 @@ async def _indexed(reader: Reader, condition: str, value: object, bounds: _Bound
     return _Candidates([row["id"] for row in rows], rows[-1]["position"] if len(rows) == count else None)
 
 
-async def _in_the_log(reader: Reader, bounds: _Bounds, count: int) -> _Candidates:
+async def _in_the_log(reader: Reader, bounds: Bounds, count: int) -> _Candidates:
     rows = await reader.fetch(_IN_THE_LOG, *bounds, SCANNED_EVENTS, count)
     ids = [row["id"] for row in rows]
     if len(rows) == count:
@@ -131,14 +116,14 @@ _BEGINNINGS = ", ".join(f"'{TOPICS[kind]}'" for kind in (MoneyTransferred, Journ
 _IN_THE_LOG = f"""SELECT originator_id AS id, notification_id AS position
                   FROM (SELECT originator_id, notification_id, topic {_STRETCH} LIMIT $3) AS stretch
                   WHERE topic IN ({_BEGINNINGS}) LIMIT $4"""
-_END_OF_SCAN = f"SELECT notification_id {_STRETCH} OFFSET $3 - 1 LIMIT 1"
+_END_OF_SCAN = f"SELECT notification_id {_STRETCH} OFFSET $3::bigint - 1 LIMIT 1"
 
 
-async def _of_accounts(reader: Reader, wanted: Wanted, bounds: _Bounds, count: int) -> _Candidates:
-    given = {"user_id": (wanted.party_id, wanted.user_id), "id": (wanted.account_id,)}
-    conditions = [(name, value) for name, values in given.items() for value in values if value is not None]
-    mine = " AND ".join(f"{name} = ${number}" for number, (name, _) in enumerate(conditions, 4))
-    values = [*bounds, count, *(value for _, value in conditions)]
+async def _of_accounts(reader: Reader, wanted: Wanted, bounds: Bounds, count: int) -> _Candidates:
+    mine, chosen = conditions(
+        (("user_id = {}", wanted.party_id), ("user_id = {}", wanted.user_id), ("id = {}", wanted.account_id)), first=4
+    )
+    values = [*bounds, count, *chosen]
     lines = await reader.fetch(_LINES.format(mine=mine), *values) if wanted.may_be_others else []
     holds = await reader.fetch(_HOLDS.format(mine=mine), *values) if wanted.may_be_holds else []
     ends = [_end(rows) for rows in (lines, holds) if len(rows) == count]
@@ -157,18 +142,18 @@ def _end(rows: Sequence[Record]) -> int:
 
 
 _LINES = """
-WITH mine AS MATERIALIZED (SELECT id FROM accounts WHERE {mine}),
+WITH mine AS MATERIALIZED (SELECT id FROM accounts WHERE true {mine}),
      lines AS MATERIALIZED (
          SELECT line.* FROM mine, LATERAL (
              SELECT transfer_id, position FROM entries
-             WHERE account_id = mine.id AND version <= (SELECT version_at(mine.id, $2 - 1))
+             WHERE account_id = mine.id AND version <= (SELECT version_at(mine.id, $2::bigint - 1))
              ORDER BY version DESC LIMIT $3) AS line
          WHERE line.position > $1 ORDER BY line.position DESC LIMIT $3)
 SELECT transfers.id, kind, transfers.position AS begun, lines.position
 FROM lines JOIN transfers ON transfers.id = transfer_id ORDER BY lines.position DESC
 """
 _HOLDS = """
-WITH mine AS MATERIALIZED (SELECT id FROM accounts WHERE {mine})
+WITH mine AS MATERIALIZED (SELECT id FROM accounts WHERE true {mine})
 SELECT DISTINCT hold.id, 'hold' AS kind, hold.position AS begun, hold.position FROM mine, LATERAL (
     (SELECT transfers.id, position FROM transfers
      WHERE source_account_id = mine.id AND kind = 'hold' AND position > $1 AND position < $2
@@ -181,35 +166,25 @@ ORDER BY hold.position DESC LIMIT $3
 """
 
 
-async def _rows(reader: Reader, wanted: Wanted, bounds: _Bounds, ids: Sequence[UUID]) -> list[Record]:
+async def _rows(reader: Reader, wanted: Wanted, bounds: Bounds, ids: Sequence[UUID]) -> list[Record]:
     """Those of the candidates for which all holds that can be said of a transaction as a whole."""
-    conditions, values = [], list[object]()
-    for condition, value in _conditions(wanted):
-        values.append(value)
-        conditions.append(condition.format(f"${len(values) + 4}"))
-    return list(
-        await reader.fetch(
-            f"""SELECT transfers.*, {OWN.format("$4")} FROM transfers
-                WHERE id = ANY($1) AND position > $2 AND position < $3 {"".join(f" AND {one}" for one in conditions)}
-                ORDER BY position DESC""",
-            *(ids, *bounds, wanted.party_id, *values),
-        )
+    chosen, values = conditions(
+        (
+            ("coalesce(status, 'posted') = {}", wanted.status),
+            ("kind = {}", wanted.kind),
+            ("reference = {}", wanted.reference),
+            ("(postings IS NOT NULL OR currency = {})", wanted.currency),
+            ("(postings IS NOT NULL OR amount_cents >= {})", wanted.min_amount_cents),
+            ("(postings IS NOT NULL OR amount_cents <= {})", wanted.max_amount_cents),
+        ),
+        first=5,
     )
-
-
-def _conditions(wanted: Wanted) -> Iterable[tuple[str, object]]:
-    if wanted.status is not None:
-        yield "coalesce(status, 'posted') = {}", wanted.status
-    if wanted.kind is not None:
-        yield "kind = {}", wanted.kind
-    if wanted.reference is not None:
-        yield "reference = {}", wanted.reference
-    if wanted.currency is not None:
-        yield "(postings IS NOT NULL OR currency = {})", wanted.currency
-    if wanted.min_amount_cents is not None:
-        yield "(postings IS NOT NULL OR amount_cents >= {})", wanted.min_amount_cents
-    if wanted.max_amount_cents is not None:
-        yield "(postings IS NOT NULL OR amount_cents <= {})", wanted.max_amount_cents
+    rows = await reader.fetch(
+        f"""SELECT transfers.*, {OWN.format("$4")} FROM transfers
+            WHERE id = ANY($1) AND position > $2 AND position < $3 {chosen} ORDER BY position DESC""",
+        *(ids, *bounds, wanted.party_id, *values),
+    )
+    return list(rows)
 
 
 def _has_leg(body: dict[str, Any], wanted: Wanted) -> bool:

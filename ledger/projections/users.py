@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, assert_never, cast, get_args
+from typing import Any, NamedTuple, assert_never, cast, get_args
 from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.database import Reader, Resource
+from ledger.database import Reader, Resource, conditions
 from ledger.events import Recorded
 from ledger.events.users import (
     AccountAssigned,
@@ -23,6 +23,7 @@ from ledger.events.users import (
     username_stream,
 )
 from ledger.statements import Statement, booleans, columns, integers, texts, times, uuids
+from ledger.stored import Bounds
 
 HANDLED = frozenset(get_args(UserEvent)) - {AccountAssigned}
 
@@ -120,9 +121,23 @@ async def find(reader: Reader, user_id: UUID) -> Resource | None:
     return Resource(_body(row), str(row["version"])) if row else None
 
 
-async def page(reader: Reader, *, before: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
-    """Up to `limit` users created before a position, newest first, each with its position."""
-    rows = await reader.fetch("SELECT * FROM users WHERE position < $1 ORDER BY position DESC LIMIT $2", before, limit)
+class Wanted(NamedTuple):
+    """Which users are wanted: those for which all of it holds. None is no matter."""
+
+    username: str | None = None
+    active: bool | None = None
+
+
+async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
+    """Up to `limit` users created between two positions, newest first, each with its position."""
+    name_id = None if wanted.username is None else username_stream(wanted.username)
+    chosen, values = conditions((("name_id = {}", name_id),), first=4)
+    active = {None: "", True: "AND active", False: "AND NOT active"}[wanted.active]
+    rows = await reader.fetch(
+        f"""SELECT * FROM users WHERE position > $1 AND position < $2 {chosen} {active}
+            ORDER BY position DESC LIMIT $3""",
+        *(*bounds, limit, *values),
+    )
     return [(row["position"], _body(row)) for row in rows]
 
 

@@ -1,40 +1,60 @@
 """Accounts: admins do everything, auditors read everything, customers read their own."""
 
+from typing import cast, get_args
 from uuid import UUID
 
 from aiohttp import web
 
-from ledger import errors
+from ledger import errors, stored
 from ledger.audit import timetravel
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.database import Resource
 from ledger.errors import Refused
 from ledger.ids import new_id
+from ledger.money import CURRENCIES
 from ledger.projections import accounts
+from ledger.projections.accounts import Status, Wanted
 from web import schemas
 from web.bodies import done, outcome_of, read_json
 from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
-from web.pages import page
-from web.query import account_moment_in, moment_in
+from web.pages import Page, page
+from web.query import account_moment_in, choice_in, id_in, moment_in, time_in
 from web.reading import reader
 from web.reply import Reply
 from web.writing import submit
+
+FILTERS = ("user_id", "currency", "status", "from_time", "to_time")
 
 
 async def list_accounts(request: web.Request) -> Reply:
     """GET /accounts; as they were, with `at_position` or `at_time`."""
     pool, owner_id, moment = reader(request), own_only(request), moment_in(request)
+    wanted = Wanted(
+        owner_id,
+        id_in(request, "user_id"),
+        choice_in(request, "currency", CURRENCIES),
+        cast("Status | None", choice_in(request, "status", get_args(Status))),
+    )
+    from_time, to_time = time_in(request, "from_time"), time_in(request, "to_time")
     if moment is not None:
+        _refuse_filters(request)
         position = await timetravel.position_of(pool, moment)
         return await page(
             request,
             lambda before, limit: timetravel.accounts_at(pool, position, owner_id=owner_id, before=before, limit=limit),
         )
-    return await page(
-        request,
-        lambda before, limit: accounts.page(pool, owner_id=owner_id, before=before, limit=limit),
-    )
+
+    async def query(before: int, limit: int) -> Page:
+        return await accounts.page(pool, wanted, await stored.bounds(pool, from_time, to_time, before), limit)
+
+    return await page(request, query)
+
+
+def _refuse_filters(request: web.Request) -> None:
+    given = [name for name in FILTERS if name in request.query]
+    if given:
+        raise Refused(*(errors.invalid(f"/{name}", "chooses from what is so now") for name in given))
 
 
 async def get_account(request: web.Request) -> Reply:

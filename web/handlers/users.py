@@ -4,19 +4,21 @@ from uuid import UUID
 
 from aiohttp import web
 
-from ledger import errors, store
+from ledger import errors, store, stored
 from ledger.commands.decider import Credential
 from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import OverloadedError, Refused, StaleCommandError
 from ledger.events.users import User
 from ledger.ids import new_id
 from ledger.projections import accounts, users
+from ledger.projections.users import Wanted
 from ledger.runtime import Runtime
 from web import schemas
 from web.bodies import done, outcome_of, read_json
 from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
-from web.pages import page
+from web.pages import Page, page
+from web.query import choice_in, text_in, time_in
 from web.reading import reader
 from web.reply import Reply
 from web.writing import submit
@@ -26,8 +28,14 @@ MAX_READINGS = 5  # of a user who changes while a command is made
 
 async def list_users(request: web.Request) -> Reply:
     """GET /users."""
-    pool = reader(request)
-    return await page(request, lambda before, limit: users.page(pool, before=before, limit=limit))
+    pool, active = reader(request), choice_in(request, "active", ("true", "false"))
+    wanted = Wanted(text_in(request, "username"), None if active is None else active == "true")
+    from_time, to_time = time_in(request, "from_time"), time_in(request, "to_time")
+
+    async def query(before: int, limit: int) -> Page:
+        return await users.page(pool, wanted, await stored.bounds(pool, from_time, to_time, before), limit)
+
+    return await page(request, query)
 
 
 async def get_user(request: web.Request) -> Reply:
