@@ -21,6 +21,8 @@ DEPENDS = (
     "must be that of a `Link`",
     "a balance would exceed 2^53 - 1",
     "must be given alone",
+    "chooses from what is so now",
+    "must be that of a `Link` to a next page of this list",
     "must be in the future, and no more than",
     "must cover what is overdrawn or held already",
     "must each be of another account",

@@ -4,11 +4,13 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ledger.settings import Settings
 from tests.controls import PASSWORD, Api
 from tests.processes import ROOT
 
@@ -16,6 +18,12 @@ SECONDS = int(os.environ.get("LEDGER_FUZZ_SECONDS", "60"))  # for all roles toge
 SEED = os.environ.get("LEDGER_FUZZ_SEED", "1")
 OPTIONS = ("--checks", "all", "--generation-database", "none", "--warnings", "off", "--no-color", "--seed", SEED)
 ST = (sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tests/schemathesis.toml"))
+
+
+@pytest.fixture
+async def api(serve: Callable[[Settings], Awaitable[Api]], settings: Settings) -> Api:
+    """The API, which does not wait for positions that never come."""
+    return await serve(settings.model_copy(update={"ledger_position_wait_seconds": 0}))
 
 
 @pytest.mark.parametrize(("role", "share"), [("admin", 0.4), ("customer", 0.25), ("auditor", 0.2), ("guest", 0.15)])

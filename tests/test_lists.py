@@ -26,6 +26,10 @@ def next_of(answer: Answer) -> str | None:
     return link and link[1]
 
 
+def authorization(api: Api) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api.token}"}
+
+
 def cursor_of(answer: Answer) -> str:
     path = next_of(answer)
     assert path is not None
@@ -375,3 +379,13 @@ async def test_a_list_costs_the_same_however_deep_and_long_it_is(
     for wanted in (Wanted(), Wanted(account_id=UUID(accounts[0]["id"])), Wanted(user_id=UUID(accounts[0]["user_id"]))):
         for before in (end, end // 2, 200):
             assert await blocks(wanted, before) < 400, (wanted, before)
+
+
+@pytest.mark.parametrize("text", ["", "%00", "%ED%A0%80", "%20x", "a" * 201])
+@pytest.mark.parametrize("path", ["/v1/transactions?reference", "/v1/users?username"])
+async def test_a_text_that_nothing_can_have_is_refused(api: Api, path: str, text: str) -> None:
+    """Lesson 33."""
+    name = path.partition("?")[2]
+    async with api.client.get(URL(f"{path}={text}", encoded=True), headers=authorization(api)) as response:
+        body = await response.json()
+        assert (422, [f"/{name}"]) == (response.status, [one["detail"]["pointer"] for one in body["errors"]])

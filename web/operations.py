@@ -60,6 +60,10 @@ def _number(minimum: int = 0, maximum: int = LAST) -> dict[str, Any]:
     return {"type": "integer", "minimum": minimum, "maximum": maximum}
 
 
+def _words(maximum: int) -> dict[str, Any]:
+    return {"type": "string", "minLength": 1, "maxLength": maximum, "pattern": schemas.PRINTABLE}
+
+
 ID = {"type": "string", "format": "uuid"}
 TIME = {"type": "string", "format": "date-time", "examples": ["2026-05-01T12:00:00Z"]}
 
@@ -148,7 +152,7 @@ OPERATIONS: dict[Handler, Operation] = {
         list[answers.User],
         parameters=(
             *PAGE,
-            Parameter("username", "Of this name", {"type": "string"}),
+            Parameter("username", "Of this name", _words(64)),
             Parameter("active", "Only those that are, or are not", {"enum": ["true", "false"]}),
             *PERIOD,
         ),
@@ -262,7 +266,7 @@ OPERATIONS: dict[Handler, Operation] = {
             CURRENCY,
             Parameter("status", "In this status", {"enum": sorted(transactions.STATUSES)}),
             Parameter("kind", "Of this kind", {"enum": sorted(transactions.KINDS)}),
-            Parameter("reference", "With this reference", {"type": "string"}),
+            Parameter("reference", "With this reference", _words(200)),
             Parameter("min_amount_cents", "Of so much at least; of a journal entry, a leg", _number(0, MAX_CENTS)),
             Parameter("max_amount_cents", "Of so much at most; of a journal entry, a leg", _number(0, MAX_CENTS)),
             *PERIOD,

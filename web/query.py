@@ -12,6 +12,7 @@ from ledger.audit.timetravel import AccountMoment, AtPosition, AtTime, AtVersion
 from ledger.errors import Refused
 from ledger.ids import parse_id
 from ledger.stored import LAST
+from ledger.texts import printable
 from ledger.times import parse_time
 
 
@@ -82,6 +83,19 @@ def text_in(request: web.Request, name: str) -> str | None:
     if len(texts) > 1:
         refuse(f"/{name}", "must be given once")
     return texts[0] if texts else None
+
+
+def words_in(request: web.Request, name: str, maximum: int) -> str | None:
+    """A text of so many characters at most that could be a name or a reference, if it is given."""
+    text = text_in(request, name)
+    if text is None:
+        return None
+    if not 1 <= len(text) <= maximum:
+        refuse(f"/{name}", f"must have 1 to {maximum} characters")
+    try:
+        return printable(text)
+    except ValueError as error:
+        refuse(f"/{name}", str(error))
 
 
 def refuse(pointer: str, message: str) -> NoReturn:

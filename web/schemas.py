@@ -4,7 +4,6 @@ No floats, numeric strings, booleans or exponents pass for integers; no control 
 knows. Read-only members are accepted and ignored, so that a body that was read can be sent back.
 """
 
-import unicodedata
 from datetime import datetime
 from typing import Annotated, Any, Self, TypeVar
 from uuid import UUID
@@ -33,16 +32,9 @@ from ledger.events.users import ROLES, Role
 from ledger.ids import parse_id
 from ledger.money import CURRENCIES, MAX_CENTS
 from ledger.settings import MAX_HOLD_SECONDS
+from ledger.texts import printable
 from ledger.times import parse_time
 from web.errors import MALFORMED
-
-
-def _printable(text: str) -> str:
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
-        raise ValueError("must not contain control characters")
-    if text != text.strip():
-        raise ValueError("must not start or end with blanks")
-    return text
 
 
 def _roles(text: str) -> str:
@@ -85,7 +77,7 @@ def _time(value: object) -> datetime:
 
 
 _CONTROLS = r"\x00-\x1f\x7f-\x9f"
-_PRINTABLE = rf"^[^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?$"
+PRINTABLE = rf"^[^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?$"
 _BLANK_OR_PRINTABLE = rf"^([^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?)?$"
 _ROLE = f" *({'|'.join(ROLES)}) *"
 _DISTINCT = "".join(f"(?!.*{role}.*{role})" for role in ROLES)
@@ -109,21 +101,21 @@ SignedCents = Annotated[
     int, Field(ge=-MAX_CENTS, le=MAX_CENTS, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero)
 ]
 Currency = Annotated[str, AfterValidator(_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
-Username = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable), _shown(_PRINTABLE)]
+Username = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable), _shown(PRINTABLE)]
 Email = Annotated[
     str,
     Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"),
-    AfterValidator(_printable),
+    AfterValidator(printable),
     _shown(rf"^[^@\s{_CONTROLS}]+@[^@\s{_CONTROLS}]+$"),
 ]
 Roles = Annotated[str, Field(max_length=64), AfterValidator(_roles), _shown(f"^{_DISTINCT}{_ROLE}(,{_ROLE})*$")]
-Reference = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable), _shown(_PRINTABLE)]
-Description = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_printable), _shown(_PRINTABLE)]
-MetadataKey = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
-MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(_printable), _shown(_BLANK_OR_PRINTABLE)]
+Reference = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable), _shown(PRINTABLE)]
+Description = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(printable), _shown(PRINTABLE)]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
+MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(printable), _shown(_BLANK_OR_PRINTABLE)]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
-    Field(max_length=50, json_schema_extra={"propertyNames": {"maxLength": 64, "pattern": _PRINTABLE}}),
+    Field(max_length=50, json_schema_extra={"propertyNames": {"maxLength": 64, "pattern": PRINTABLE}}),
 ]
 Time = Annotated[datetime, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 ReadOnly = Annotated[Any, Field(default=None, exclude=True, repr=False, description="Accepted, and ignored")]

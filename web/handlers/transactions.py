@@ -28,7 +28,7 @@ from web.context import ACTOR, RUNTIME, path_id
 from web.cursors import cursor_in
 from web.handlers.accounts import own_only
 from web.pages import limit_of, link_to_next
-from web.query import choice_in, id_in, number_in, text_in, time_in
+from web.query import choice_in, id_in, number_in, time_in, words_in
 from web.reading import reader
 from web.reply import Reply
 from web.writing import submit
@@ -149,7 +149,7 @@ async def list_transactions(request: web.Request) -> Reply:
         choice_in(request, "currency", CURRENCIES),
         choice_in(request, "status", STATUSES),
         choice_in(request, "kind", KINDS),
-        text_in(request, "reference"),
+        words_in(request, "reference", 200),
         number_in(request, "min_amount_cents", maximum=MAX_CENTS),
         number_in(request, "max_amount_cents", maximum=MAX_CENTS),
         time_in(request, "from_time"),

@@ -18,7 +18,7 @@ from web.bodies import done, outcome_of, read_json
 from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
 from web.pages import Page, page
-from web.query import choice_in, text_in, time_in
+from web.query import choice_in, time_in, words_in
 from web.reading import reader
 from web.reply import Reply
 from web.writing import submit
@@ -29,7 +29,7 @@ MAX_READINGS = 5  # of a user who changes while a command is made
 async def list_users(request: web.Request) -> Reply:
     """GET /users."""
     pool, active = reader(request), choice_in(request, "active", ("true", "false"))
-    wanted = Wanted(text_in(request, "username"), None if active is None else active == "true")
+    wanted = Wanted(words_in(request, "username", 64), None if active is None else active == "true")
     from_time, to_time = time_in(request, "from_time"), time_in(request, "to_time")
 
     async def query(before: int, limit: int) -> Page:
