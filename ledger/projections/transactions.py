@@ -143,10 +143,15 @@ def _end(rows: Sequence[Record]) -> int:
 
 _LINES = """
 WITH mine AS MATERIALIZED (SELECT id FROM accounts WHERE true {mine}),
-     lines AS MATERIALIZED (
-         SELECT line.* FROM mine, LATERAL (
-             SELECT transfer_id, position FROM entries
+     latest AS MATERIALIZED (  -- no more accounts can have the lines of a page
+         SELECT mine.id, line.* FROM mine, LATERAL (
+             SELECT version, position FROM entries
              WHERE account_id = mine.id AND version <= (SELECT version_at(mine.id, $2::bigint - 1))
+             ORDER BY version DESC LIMIT 1) AS line
+         ORDER BY line.position DESC LIMIT $3),
+     lines AS MATERIALIZED (
+         SELECT line.* FROM latest, LATERAL (
+             SELECT transfer_id, position FROM entries WHERE account_id = latest.id AND version <= latest.version
              ORDER BY version DESC LIMIT $3) AS line
          WHERE line.position > $1 ORDER BY line.position DESC LIMIT $3)
 SELECT transfers.id, kind, transfers.position AS begun, lines.position
