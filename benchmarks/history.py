@@ -1,6 +1,8 @@
 """Long histories, written in bulk as the service would have: what it would take hours to make over HTTP."""
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -53,7 +55,7 @@ _HEADS = """
 _PATIENCE_SECONDS = 600
 
 
-async def grow(connection: "asyncpg.Connection[Any]", accounts: list[str], events: int) -> None:
+async def grow(connection: "asyncpg.Connection[Any]", accounts: Sequence[str | UUID], events: int) -> None:
     """Let that many more events, three a transfer, happen to these accounts, which are in USD and have enough."""
     async with connection.transaction():
         await connection.execute(

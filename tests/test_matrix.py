@@ -371,9 +371,9 @@ async def test_a_customer_finds_no_account_of_another_by_any_cursor(api: Api) ->
 
     assert own < {account_id for _, ids in everything for account_id in ids}
     assert own == {account["id"] for account in (await as_caller.get("/v1/accounts")).body}
-    for path, _ in everything:
+    for path, _ in everything[1:]:
         seen = await as_caller.get(path.replace("limit=1", "limit=200"))
-        assert {account["id"] for account in seen.body} <= own
+        assert (422, ["/cursor"]) == (seen.status, seen.pointers)
 
 
 @pytest.mark.parametrize("member", ["user_id", "owner_id", "id"])
