@@ -280,7 +280,7 @@ async def test_a_user_who_comes_while_the_pages_are_walked_moves_nobody(api: Api
     assert before == [*first.body, second.body[0]]
 
 
-@pytest.mark.parametrize("member", ["limit", "before"])
+@pytest.mark.parametrize("member", ["limit", "cursor"])
 @pytest.mark.parametrize(
     "value",
     [

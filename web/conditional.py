@@ -1,13 +1,12 @@
 """Conditional requests (RFC 9110, section 13): an entity tag is the version of the resource's stream, and strong."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
 
 from web.bodies import answer
-from web.query import refuse
 from web.reply import Reply
 
 ANY = "*"
@@ -30,12 +29,12 @@ def tagged(request: web.Request, body: Mapping[str, Any], tag: object, *, positi
 def expected_in(request: web.Request) -> frozenset[int] | None:
     """The versions that `If-Match` names; None if any will do.
 
-    A weak tag matches nothing (section 13.1.1), and neither does one that is none of ours.
+    A weak tag matches nothing (section 13.1.1), and neither does one that is none of ours, or what is no tag at all.
     """
     given = _given(request, hdrs.IF_MATCH)
     if given is None or given == ANY:
         return None
-    versions = (_VERSION.fullmatch(tag) for tag in _tags(given, hdrs.IF_MATCH))
+    versions = (_VERSION.fullmatch(tag) for tag in _tags(given))
     return frozenset(int(version[1]) for version in versions if version)
 
 
@@ -44,7 +43,7 @@ def _is_known(request: web.Request, etag: str) -> bool:
     given = _given(request, hdrs.IF_NONE_MATCH)
     if given is None:
         return False
-    return given == ANY or etag in (tag.removeprefix("W/") for tag in _tags(given, hdrs.IF_NONE_MATCH))
+    return given == ANY or etag in (tag.removeprefix("W/") for tag in _tags(given))
 
 
 def _given(request: web.Request, name: str) -> str | None:
@@ -52,7 +51,5 @@ def _given(request: web.Request, name: str) -> str | None:
     return ", ".join(fields).strip(" \t") if fields else None
 
 
-def _tags(given: str, name: str) -> Iterator[str]:
-    if not _TAGS.fullmatch(given):
-        refuse(f"/{name}", "must be * or a list of entity tags")
-    return (match[0] for match in re.finditer(_TAG, given))
+def _tags(given: str) -> list[str]:
+    return re.findall(_TAG, given) if _TAGS.fullmatch(given) else []
