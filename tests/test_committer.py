@@ -627,16 +627,12 @@ async def test_a_lock_that_cannot_be_had_in_time_fails_its_commands_and_none_aft
     settings: Settings, connection: Any
 ) -> None:
     """A transaction that could not begin must not stay in the way of all that follow."""
-    opened: list[Any] = []
+    async def impatient() -> Any:
+        return await connect(settings, lock_timeout="50ms")
 
-    async def remembered() -> Any:
-        opened.append(await connect(settings))
-        return opened[-1]
-
-    async with banking(settings, connection, using=remembered) as bank:
+    async with banking(settings, connection, using=impatient) as bank:
         source, destination = await bank.accounts(100, 0)
         await conflict(settings, bank, source, destination)
-        await opened[-1].execute("SET lock_timeout = '50ms'")
         async with rival(settings, a_transfer(source, destination)):
             with pytest.raises(DatabaseError):
                 await bank.submit(a_transfer(source, destination))
