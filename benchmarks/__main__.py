@@ -7,7 +7,7 @@ import asyncpg
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import audit, lists
+from benchmarks import audit, bulk, lists
 from benchmarks.figures import SECONDS, Row, at_least, at_most, in_turns
 from benchmarks.history import lengthen
 from benchmarks.load import CLASSIC_TABLES, classic, missing_tools, reads, transfers
@@ -43,6 +43,7 @@ async def _measure() -> list[Row]:
         rows = [
             *await _throughput(service, accounts),
             *await _one_connection(service, accounts),
+            await bulk.measure(service, accounts),
             *await _long_history(service, database),
             *await lists.measure(service, accounts),
         ]

@@ -34,6 +34,17 @@ math.randomseed(1)
 wrk.headers["Authorization"] = "Bearer %s"
 request = function() return wrk.format(nil, "/v1/accounts/" .. accounts[math.random(#accounts)]) end
 """
+_BODIES = """
+local bodies = {%s}
+local number = 0
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer %s"
+request = function()
+  number = number %% #bodies + 1
+  return wrk.format(nil, nil, nil, bodies[number])
+end
+"""
 _SCRIPT = """
 local sources, destinations = {%s}, {%s}
 math.randomseed(%d)
@@ -89,6 +100,12 @@ async def reads(service: Service, accounts: list[str], *, connections: int, seco
     """Let wrk read random accounts."""
     script = _READS % (_quoted(accounts), service.token)
     return await _wrk(service.url, script, connections=connections, seconds=seconds)
+
+
+async def post_bodies(service: Service, url: str, bodies: list[str], *, connections: int, seconds: int) -> Measured:
+    """Let wrk post these bodies in turn."""
+    script = _BODIES % (",".join(f"[[{body}]]" for body in bodies), service.token)
+    return await _wrk(url, script, connections=connections, seconds=seconds)
 
 
 async def _wrk(url: str, script: str, *, connections: int, seconds: int) -> Measured:

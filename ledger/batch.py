@@ -10,7 +10,7 @@ import msgspec
 
 from ledger import credentials, store
 from ledger.commands.conditions import Conditional, Versioned
-from ledger.commands.decider import Claim, Command, Decision, States
+from ledger.commands.decider import Claim, Command, Decision, States, StreamEvent
 from ledger.errors import Refused, StaleClaimError
 from ledger.events import Event, Recorded, encode, evolve
 from ledger.projections import INLINE, apply_all
@@ -90,8 +90,11 @@ class Batch:
             return error
         if not states.keys() >= {stream for stream, _ in decision.events}:
             return LookupError(f"{command.name} appends to streams that it did not read")
-        for stream_id, event in decision.events:
-            self._append(stream_id, event, command_id)
+        if decision.states is None:
+            for stream_id, event in decision.events:
+                self._append(stream_id, event, command_id)
+        else:
+            self._append_folded(decision.events, decision.states, command_id)
         return decision
 
     def _holds(self, claim: Claim) -> bool:
@@ -116,6 +119,16 @@ class Batch:
         self.changed[stream_id] = Head(version, evolve(head.state, event))
         self.appended.append(Recorded(len(self.appended), stream_id, version, None, event))
         self.command_ids.append(command_id)
+
+    def _append_folded(self, events: Sequence[StreamEvent], states: States, command_id: UUID) -> None:
+        versions: dict[UUID, int] = {}
+        for stream_id, event in events:
+            versions[stream_id] = version = (versions.get(stream_id) or self._head(stream_id).version) + 1
+            self.appended.append(Recorded(len(self.appended), stream_id, version, None, event))
+            self.command_ids.append(command_id)
+        if not self._claimed.isdisjoint(versions):
+            self._holding.clear()
+        self.changed |= {stream_id: Head(version, states[stream_id]) for stream_id, version in versions.items()}
 
 
 class Prepared(NamedTuple, Generic[SubmissionT]):

@@ -38,11 +38,12 @@ _refusals = msgspec.json.Decoder(tuple[Refusal, ...])
 
 
 class _Pending(Submission):
-    __slots__ = ("attempts", "future", "revoked")
+    __slots__ = ("attempts", "future", "revoked", "weight")
 
-    def __init__(self, command: Command, origin: Origin, future: "asyncio.Future[Outcome]") -> None:
+    def __init__(self, command: Command, origin: Origin, future: "asyncio.Future[Outcome]", weight: int) -> None:
         super().__init__(command, origin)
         self.future = future
+        self.weight = weight
         self.attempts = 0
         self.revoked = False  # tokens, or tried to
 
@@ -62,7 +63,8 @@ class _Pending(Submission):
 class Committer:
     """Carries out commands, many in a transaction, on one connection of its own.
 
-    At most `queue_limit` commands wait and at most `batch_limit` share a transaction. When PostgreSQL is away for
+    At most `queue_limit` commands wait and at most `batch_limit` share a transaction; one that weighs as much as many
+    counts as many there, and one that weighs more than that has a transaction to itself. When PostgreSQL is away for
     longer than `patience_seconds`, all that wait fail with `DatabaseError`. Who revoked tokens is answered after
     `announce`. Who watches is told of every batch.
     """
@@ -84,6 +86,7 @@ class Committer:
         self._announce = announce
         self._watch = watch
         self._queue: deque[_Pending] = deque()
+        self._queued_weight = 0
         self._in_flight: dict[UUID, _Pending] = {}
         self._work = asyncio.Event()
         self._enough: asyncio.Future[None] | None = None
@@ -116,20 +119,22 @@ class Committer:
         """How many have no answer yet."""
         return len(self._in_flight)
 
-    async def submit(self, command: Command, origin: Origin) -> Outcome:
+    async def submit(self, command: Command, origin: Origin, *, weight: int = 1) -> Outcome:
         """Carry out one command. Raises `Refused`, `OverloadedError`, or another `LedgerError`.
 
+        `weight` is as how many plain commands it counts in a transaction.
         Cancelling the wait cancels nothing: a command that is in the queue will be carried out.
         """
         if origin.command_id in self._in_flight:
             raise Refused(errors.idempotency_key_in_use())
         if self._closing or len(self._queue) >= self._queue_limit:
             raise OverloadedError("the queue of commands is full")
-        pending = _Pending(command, origin, asyncio.get_running_loop().create_future())
+        pending = _Pending(command, origin, asyncio.get_running_loop().create_future(), weight)
         self._in_flight[origin.command_id] = pending
         self._queue.append(pending)
+        self._queued_weight += weight
         self._work.set()
-        if len(self._queue) >= self._share():
+        if self._queued_weight >= self._share():
             self._end_wait()
         try:
             return await pending.future
@@ -144,6 +149,7 @@ class Committer:
             except Exception as error:  # a fault of ours: nobody may wait for ever, and all others go on
                 log.exception("committer failed", commands=len(self._in_flight))
                 self._queue.clear()
+                self._queued_weight = 0
                 self._heads.clear()
                 waiting = list(self._in_flight.values())
                 self._finish(waiting, [error] * len(waiting))
@@ -166,7 +172,19 @@ class Committer:
 
     def _next_batch(self) -> list[_Pending]:
         self._circulating = max(len(self._in_flight), self._circulating - self._circulating // 16)
-        return [self._queue.popleft() for _ in range(min(len(self._queue), self._share(), self._batch_limit))]
+        batch: list[_Pending] = []
+        weight = 0
+        for _ in range(min(len(self._queue), self._share())):
+            weight += self._queue[0].weight
+            if batch and weight > self._batch_limit:
+                break
+            batch.append(self._queue.popleft())
+        self._queued_weight -= sum(pending.weight for pending in batch)
+        return batch
+
+    def _put_back(self, batch: Sequence[_Pending]) -> None:
+        self._queue.extendleft(reversed(batch))
+        self._queued_weight += sum(pending.weight for pending in batch)
 
     def _share(self) -> int:
         """How many of the commands that come again and again make a batch, so that nobody waits for all of them."""
@@ -201,7 +219,7 @@ class Committer:
                 answers = await writing
             except Exception as error:  # noqa: BLE001 - `_failed` tells them apart
                 if following is not None:
-                    self._queue.extendleft(reversed(following.commands))
+                    self._put_back(following.commands)
                 return await self._failed(prepared.commands, error)
             self._heads |= prepared.heads
             if following is None:
@@ -227,7 +245,7 @@ class Committer:
         self, writing: "asyncio.Task[list[Answer]]", prepared: Prepared[_Pending]
     ) -> Prepared[_Pending] | None:
         """Prepare the next batch once there are enough commands for one, or else when this one is written."""
-        if len(self._queue) < self._share():
+        if self._queued_weight < self._share():
             self._enough = asyncio.get_running_loop().create_future()
             writing.add_done_callback(self._end_wait)
             await self._enough
@@ -236,7 +254,7 @@ class Committer:
         batch = self._next_batch()
         following = self._prepared(batch, prepared.heads)
         if following is None:
-            self._queue.extendleft(reversed(batch))
+            self._put_back(batch)
         return following
 
     def _end_wait(self, _: object = None) -> None:

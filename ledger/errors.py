@@ -18,6 +18,11 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
     detail: dict[str, str] | None = None
 
+    def within(self, place: str) -> "Refusal":
+        """The same, of one part of the request: `place` is its JSON pointer (RFC 6901)."""
+        detail = self.detail or {}
+        return msgspec.structs.replace(self, detail={**detail, "pointer": place + detail.get("pointer", "")})
+
 
 class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
     """A command was refused, for one or more reasons, and nothing has changed."""
@@ -176,6 +181,16 @@ def transaction_already_exists(transfer_id: UUID) -> Refusal:
     return Refusal(
         "transaction_already_exists",
         f"transaction already exists: {transfer_id}",
+        detail={"transaction_id": str(transfer_id)},
+    )
+
+
+def transaction_id_reused(transfer_id: UUID) -> Refusal:
+    """The id of an item is taken, and not by the same transfer: it is no repetition."""
+    return Refusal(
+        "transaction_id_reused",
+        f"the id was used for another transaction: {transfer_id}",
+        reason="an id belongs to one transaction",
         detail={"transaction_id": str(transfer_id)},
     )
 

@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     ledger_login_window_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
     ledger_trusted_proxies: Annotated[int, Field(ge=0, le=100)] = 0
     ledger_body_limit_bytes: Annotated[int, Field(ge=1024, le=100_000_000)] = 65_536
+    ledger_bulk_limit_bytes: Annotated[int, Field(ge=1024, le=100_000_000)] = 8_388_608
     ledger_body_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10
     ledger_keepalive_seconds: Annotated[float, Field(gt=0, le=3600)] = 75
     ledger_shutdown_seconds: Annotated[float, Field(gt=0, le=300)] = 15

@@ -49,14 +49,14 @@ class TracedCommitter(Committer):
         self._watch_too = watch
         self._spans: dict[UUID, Span] = {}
 
-    async def submit(self, command: Command, origin: Origin) -> Outcome:
+    async def submit(self, command: Command, origin: Origin, *, weight: int = 1) -> Outcome:
         """The same."""
         with self._tracer.start_as_current_span(
             command.name, record_exception=False, set_status_on_exception=False
         ) as span:
             first = self._spans.setdefault(origin.command_id, span) is span
             try:
-                return await super().submit(command, origin)
+                return await super().submit(command, origin, weight=weight)
             except Refused as refused:
                 span.set_attribute("ledger.refusals", [refusal.code for refusal in refused.refusals])
                 raise

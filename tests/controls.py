@@ -49,7 +49,8 @@ class Api:
         if self.token is not None:
             headers.setdefault("Authorization", f"Bearer {self.token}")
         async with self.client.request(method, path, json=json, headers=headers, **options) as response:
-            body = await response.json() if "json" in response.content_type else await response.text()
+            is_json = response.content_type.endswith("json")
+            body = await response.json() if is_json else await response.text()
             conformity.check(method, response.url.raw_path, response.status, response.headers, body)
             return Answer(response.status, body, response.headers)
 

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from ledger import store
 from ledger.batch import Batch, Origin, Outcome
 from ledger.commands.accounts import OpenAccount
+from ledger.commands.bulk import TransferMany
 from ledger.commands.decider import Command, Credential, Decision, States
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, UpdateUser
@@ -715,3 +716,30 @@ async def test_a_fault_of_the_committer_fails_those_who_wait_and_no_one_after_th
             await bank.submit(a_transfer(source, destination, 1))
     await bank.submit(a_transfer(source, destination, 1))
     assert [99, 1] == await bank.balances([source, destination])
+
+
+async def test_a_command_that_weighs_much_has_a_transaction_to_itself(settings: Settings, connection: Any) -> None:
+    written: list[list[str]] = []
+    async with banking(
+        settings,
+        connection,
+        batch_limit=4,
+        watch=lambda commands, _: written.append([one.command.name for one in commands]),
+    ) as bank:
+        alice, bob = await bank.accounts(100, 0)
+        written.clear()
+        many = TransferMany(tuple(a_transfer(alice, bob) for _ in range(5)))
+        submitted = [
+            bank.committer.submit(command, Origin(new_id()), weight=weight)
+            for command, weight in [
+                *((a_transfer(alice, bob), 1) for _ in range(3)),
+                (many, 5),
+                (a_transfer(alice, bob), 1),
+                (a_transfer(alice, bob), 3),
+                (a_transfer(alice, bob), 1),
+            ]
+        ]
+
+        await asyncio.gather(*submitted)
+
+    assert [["TransferMoney"] * 3, ["TransferMany"], ["TransferMoney"] * 2, ["TransferMoney"]] == written

@@ -18,7 +18,7 @@ from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.controls import ADMIN_PASSWORD, NOBODY, Api
 from tests.processes import DEADLINE_SECONDS, until
-from web import feed
+from web import feed, reply
 
 INSERT = "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES ($1, 1, 'UserDeleted', $2)"
 EVENT_STREAM = {"Accept": "text/event-stream"}
@@ -235,7 +235,7 @@ def one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only one feed at a time, which is checked often, and has little patience."""
     monkeypatch.setattr(feed, "MAX_FEEDS", 1)
     monkeypatch.setattr(feed, "CHECK_SECONDS", 0.02)
-    monkeypatch.setattr(feed, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
 
 
 @pytest.mark.usefixtures("one_place")

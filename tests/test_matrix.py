@@ -96,6 +96,7 @@ TABLE = {
     ("GET", "/ledger/trial-balance"): Row(ACCESS, AUDITORS_TOO),
     ("GET", "/transactions"): Row(ACCESS, NOT_GUESTS),
     ("POST", "/transactions"): PAYING,
+    ("POST", "/transactions/batch"): PAYING,
     ("POST", "/transactions/transfer"): PAYING,
     ("POST", "/transactions/hold"): PAYING,
     ("POST", "/transactions/{id}/capture"): Row(ACCESS, ADMINS, ADMINS),
@@ -168,7 +169,7 @@ async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:
             source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
             held = await api.post("/v1/transactions/hold", a_transfer(source, destination, 1))
             return str(held.body["id"])
-        case "/transactions" | "/transactions/transfer" | "/transactions/hold":
+        case "/transactions" | "/transactions/transfer" | "/transactions/hold" | "/transactions/batch":
             return str((await api.new_account(user["id"], balance_cents=100))["id"])
         case path if path.startswith("/transactions/{id}"):
             source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
@@ -201,6 +202,7 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         ("POST", "/accounts"): {"user_id": resource},
         ("PUT", "/accounts/{id}"): {"balance_cents": 5},
         ("POST", "/transactions/transfer"): a_transfer(resource, sink, 1),
+        ("POST", "/transactions/batch"): {"atomic": True, "items": [a_transfer(resource, sink, 1)]},
         ("POST", "/transactions/hold"): a_transfer(resource, sink, 1),
         ("POST", "/transactions"): {
             "postings": [{"account_id": resource, "amount_cents": -1}, {"account_id": sink, "amount_cents": 1}]

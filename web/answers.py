@@ -163,6 +163,21 @@ class Transaction(Answer, frozen=True):
     reversed_by: Annotated[Id, Meta(description="What moved this one back")] | UnsetType = UNSET
 
 
+class ItemResult(Answer, frozen=True, omit_defaults=True):
+    """What became of an item: its transaction, which may be there since an earlier request, or why there is none."""
+
+    status: Annotated[int, Meta(ge=200, le=599, description="What the item would be answered alone", examples=[200])]
+    transaction: Transaction | UnsetType = UNSET
+    replayed: Literal[True] | UnsetType = UNSET
+    errors: Annotated[list["Reason"], Meta(min_length=1)] | UnsetType = UNSET
+
+
+class BatchResult(Answer, frozen=True):
+    """What became of each item, in order."""
+
+    results: Annotated[list[ItemResult], Meta(min_length=1)]
+
+
 class Entry(Answer, frozen=True):
     """A line of an account's statement, with the balance after it; what left the account is negative."""
 

@@ -24,6 +24,7 @@ from web.context import ACTOR, REQUEST_ID, RUNTIME, request_id
 from web.cors import Inner, add_cors
 from web.errors import problem, refusals_of, unknown_version
 from web.feed import add_feeds
+from web.handlers.bulk import BULKS, Places
 from web.handlers.docs import OPENAPI
 from web.handlers.monitoring import DRAINING, FIGURES, STANDING
 from web.limits import LIMITS, limit_headers
@@ -56,6 +57,7 @@ def create_app(settings: Settings, figures: Figures | None = None, tracer: "Trac
             counted[added] = figures.of_route(route.method, route.path)
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
+    app[BULKS] = Places()
     app.cleanup_ctx.append(_runtime(settings, tracer))
     if tracer is not None:
         from web.tracing import traced  # noqa: PLC0415 - it needs what not everybody installs

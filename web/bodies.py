@@ -13,7 +13,7 @@ from ledger.times import rfc3339
 from web.context import RUNTIME
 from web.reply import Reply
 
-_REPLAYED = {"Idempotent-Replayed": "true"}
+REPLAYED = {"Idempotent-Replayed": "true"}
 
 
 async def read_json_if_any(request: web.Request) -> bytes:
@@ -21,11 +21,16 @@ async def read_json_if_any(request: web.Request) -> bytes:
     return await read_json(request) if request.can_read_body else b""
 
 
-async def read_json(request: web.Request) -> bytes:
-    """The body's bytes. Answers 415 to another media type, 413 to too many of them, 408 if they do not arrive."""
+async def read_json(request: web.Request, limit_bytes: int | None = None) -> bytes:
+    """The body's bytes. Answers 415 to another media type, 413 to too many of them, 408 if they do not arrive.
+
+    `limit_bytes` goes before the limit that all routes share.
+    """
     plain = request.headers.get("Content-Type") == "application/json"
     if not plain and (request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8"):
         raise web.HTTPUnsupportedMediaType
+    if limit_bytes is not None:
+        request = request.clone(client_max_size=limit_bytes)
     if request.content.is_eof():  # all of it is here, as it nearly always is: no timer is needed
         return await request.read()
     try:
@@ -51,7 +56,7 @@ def answer(
 
 def done(outcome: Outcome) -> Reply:
     """The empty answer of a command that was carried out. A replay says so."""
-    reply = Reply(headers=_REPLAYED if outcome.replayed else None)
+    reply = Reply(headers=REPLAYED if outcome.replayed else None)
     reply.position = outcome.position
     return reply
 
@@ -62,7 +67,7 @@ def outcome_of(outcome: Outcome, *timed: str, status: int, **known: str) -> Repl
     `known` are members that the command had no need of.
     """
     body = {**outcome.result, **known, **dict.fromkeys(timed, rfc3339(outcome.recorded_at))}
-    return _response(body, status, _REPLAYED if outcome.replayed else None, outcome.position)
+    return _response(body, status, REPLAYED if outcome.replayed else None, outcome.position)
 
 
 def rendered(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,6 +85,13 @@ def origin(request: web.Request, raw: bytes = b"") -> Origin:
     )
 
 
+def part_of(whole: Origin, number: int) -> Origin:
+    """Where a later part of a request comes from. Under a key, it is the same each time as well."""
+    keyed = whole.request_hash is not None
+    command_id = derived_id("idempotency-part", f"{whole.command_id}:{number}") if keyed else new_id()
+    return msgspec.structs.replace(whole, command_id=command_id)
+
+
 def _fingerprint(request: web.Request, raw: bytes) -> bytes:
     secret = request.app[RUNTIME].settings.jwt_secret
     key = hashlib.sha256(b"idempotency" + (secret.get_secret_value().encode() if secret else b"")).digest()

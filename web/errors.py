@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import web
 
+from ledger import errors
 from ledger.database import REPLICA_BUSY, UNREACHABLE
-from ledger.errors import DatabaseError, OverloadedError, Refusal, Refused
+from ledger.errors import DatabaseError, OverloadedError, Refusal, Refused, StaleClaimError
 from ledger.throttle import TooManyAttemptsError
 from web.reply import Reply
 
@@ -57,6 +58,7 @@ STATUSES = {
     "condition_not_met": Status(412, "conflict"),
     "validation_error": Status(422, "validation_error"),
     "id_mismatch": Status(422, "validation_error"),
+    "transaction_id_reused": Status(422, "validation_error"),
     "idempotency_key_reused": Status(422, "validation_error"),
     "currency_mismatch": Status(422, "validation_error"),
     "account_closed": Status(422, "validation_error"),
@@ -105,6 +107,8 @@ def refusals_of(error: BaseException) -> Sequence[Refusal]:  # noqa: PLR0911 - o
             return (_FRAMEWORK.get(error.status, MALFORMED),)
         case TooManyAttemptsError():
             return (RATE_LIMITED,)
+        case StaleClaimError():
+            return (errors.wrong_credentials(),)
         case OverloadedError():
             return (OVERLOADED,)
         case DatabaseError():
@@ -138,12 +142,13 @@ def problem_body(refusals: Sequence[Refusal], *, instance: str, trace_id: str, t
         "status": status,
         "detail": refusals[0].message,
         "instance": instance,
-        "errors": [_entry(refusal, instance, trace_id, timestamp) for refusal in refusals],
+        "errors": [entry(refusal, instance, trace_id, timestamp) for refusal in refusals],
     }
 
 
-def _entry(refusal: Refusal, instance: str, trace_id: str, timestamp: str) -> dict[str, Any]:
-    entry = {
+def entry(refusal: Refusal, instance: str, trace_id: str, timestamp: str) -> dict[str, Any]:
+    """One reason, as a member of `errors`."""
+    members = {
         "code": refusal.code,
         "kind": STATUSES[refusal.code].kind,
         "message": refusal.message,
@@ -153,7 +158,7 @@ def _entry(refusal: Refusal, instance: str, trace_id: str, timestamp: str) -> di
         "trace_id": trace_id,
         "timestamp": timestamp,
     }
-    return {member: value for member, value in entry.items() if value is not None}
+    return {member: value for member, value in members.items() if value is not None}
 
 
 def _headers(status: int, refusal: Refusal) -> dict[str, str]:

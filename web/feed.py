@@ -13,7 +13,6 @@ from typing import Any
 
 import asyncpg
 import msgspec
-import structlog
 from aiohttp import web
 from asyncpg import Pool
 
@@ -31,14 +30,11 @@ CONTENT_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0  # after which a feed without events shows that it lives
 CHECK_SECONDS = 1.0  # after which an idle feed looks whether its token is in force, and its reader there
 POLL_SECONDS = 0.2  # after which a worker asks the log for news
-PATIENCE_SECONDS = 10.0  # with a reader who does not read
 MAX_FEEDS = 32  # of a worker
 CHUNK = 200  # events in one piece
 
 HEARTBEAT = b": heartbeat\n\n"
 RETRY = b"retry: 1000\n\n"  # milliseconds after which a reader comes back
-
-log = structlog.get_logger()
 
 
 class Feeds:
@@ -116,17 +112,10 @@ async def feed(request: web.Request, chosen: Chosen, after: int) -> Stream:
     """The events wanted after a position, and then those that come, until the client, the token or the service ends."""
     stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
     with request.app[FEEDS].admitted(reader(request)):
-        try:
-            await stream.prepare(request)
-            await _send(stream, RETRY)
+        async with stream.opened(request):
+            await stream.send(RETRY)
             with contextlib.suppress(Refused):  # it comes back, and is told
                 await _deliver(request, stream, chosen, after)
-            await stream.write_eof()
-        except Exception as error:  # noqa: BLE001 - the status has been sent: there is no other answer than to hang up
-            if not isinstance(error, ConnectionError):  # that is the client's
-                log.warning("a feed was broken off", error=type(error).__name__, request_id=request[REQUEST_ID])
-            if request.transport is not None:
-                request.transport.abort()
     return stream
 
 
@@ -137,7 +126,7 @@ async def _deliver(request: web.Request, stream: Stream, chosen: Chosen, after: 
         stretch = await stored.read(pool, after, limit=CHUNK, chosen=chosen)
         await check_again(request)  # after the reading: nothing is sent that happened after a revocation
         if stretch.events or clock() - sent_at >= HEARTBEAT_SECONDS:
-            await _send(stream, b"".join(map(_message, stretch.events)) or HEARTBEAT)
+            await stream.send(b"".join(map(_message, stretch.events)) or HEARTBEAT)
             sent_at = clock()
         after = stretch.reached
         if stretch.is_last:
@@ -147,12 +136,6 @@ async def _deliver(request: web.Request, stream: Stream, chosen: Chosen, after: 
 def _message(event: StoredEvent) -> bytes:
     data = msgspec.json.encode(rendered(event.body()))
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.topic.encode(), data)
-
-
-async def _send(stream: Stream, data: bytes) -> None:
-    """Send a piece; wait while too much of what was sent before has not been read. Raises `TimeoutError`."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await stream.write(data)
 
 
 def _is_connected(request: web.Request) -> bool:

@@ -29,6 +29,7 @@ from web.errors import (
     TOO_SLOW,
     problem_body,
 )
+from web.handlers import lines
 from web.operations import ID, LIMIT, MIN_POSITION, OPERATIONS, TAGGED, Operation, Parameter, Refusing
 from web.routes import ANYONE, ROUTES, UNVERSIONED, VERSIONS, Route
 
@@ -211,9 +212,10 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
     }
     if operation.takes is not None:
         schema = {"$ref": _REF.format(f"{operation.takes.__name__}Request")}
+        text = {media: {"schema": {"type": "string"}} for media in lines.MEDIA if operation.lines}
         described["requestBody"] = {
             "required": not operation.body_is_optional,
-            "content": {"application/json": {"schema": schema, "example": schemas.example(schema)}},
+            "content": {"application/json": {"schema": schema, "example": schemas.example(schema)}, **text},
         }
     return described
 

@@ -16,7 +16,7 @@ from web import answers, schemas
 from web.auth import Handler
 from web.cursors import PATTERN
 from web.errors import DATABASE_DOWN, NO_SUCH_RESOURCE, OVERLOADED, RATE_LIMITED
-from web.handlers import accounts, audit, auth, docs, history, monitoring, proofs, service, transactions, users
+from web.handlers import accounts, audit, auth, docs, history, lines, monitoring, proofs, service, transactions, users
 from web.pages import MAX_LIMIT
 
 Refusing: TypeAlias = Refusal | Callable[..., Refusal]
@@ -34,14 +34,16 @@ class Parameter(NamedTuple):
 class Operation(NamedTuple):
     """What a handler takes (a JSON body), gives (with this status), and refuses beside what all its like refuse.
 
-    `gives` is the type of the answer's body, or None if it has none; `media` are the types it may come as.
-    `headers` are those that an answer may have beside what all its like have. One that is conditional heeds `If-Match`.
+    With `lines` it also takes JSON Lines. `gives` is the type of the answer's body, or None if it has none; `media` are
+    the types it may come as. `headers` are those that an answer may have beside what all its like have. One that is
+    conditional heeds `If-Match`.
     """
 
     summary: str
     gives: Any = None
     status: int = 200
     takes: type[schemas.Body] | None = None
+    lines: bool = False
     body_is_optional: bool = False
     parameters: tuple[Parameter, ...] = ()
     refuses: tuple[Refusing, ...] = ()
@@ -271,6 +273,14 @@ OPERATIONS: dict[Handler, Operation] = {
             Parameter("max_amount_cents", "Of so much at most; of a journal entry, a leg", _number(0, MAX_CENTS)),
             *PERIOD,
         ),
+    ),
+    transactions.transfer_many: Operation(
+        "Move money many times: all or nothing, or each for itself; also as JSON Lines, answered as they come",
+        answers.BatchResult,
+        takes=schemas.Batch,
+        lines=True,
+        refuses=(errors.transaction_id_reused, *_TRANSFER),
+        media=("application/json", lines.CONTENT_TYPE),
     ),
     transactions.transfer: Operation(
         "Move money from one account to another",

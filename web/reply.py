@@ -1,12 +1,18 @@
 """The answer of this service: a status, a small body, and the headers that every answer has."""
 
+import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
 from email.utils import formatdate
 from functools import lru_cache
 from typing import cast
 
+import structlog
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
+
+PATIENCE_SECONDS = 10.0  # with the reader of a stream who does not read
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -15,6 +21,7 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Server": "ledger",
 }
+log = structlog.get_logger()
 _FIXED = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
 
 
@@ -84,11 +91,29 @@ class Reply(web.Response):
 
 
 class Stream(web.StreamResponse):
-    """An answer of no given length, which its handler writes piece by piece."""
+    """An answer of no given length, which its handler sends piece by piece."""
 
     def __init__(self, request_id: str, content_type: str) -> None:
         super().__init__(headers={hdrs.CONTENT_TYPE: content_type, **SECURITY_HEADERS, "X-Request-Id": request_id})
         self.request_id = request_id
+
+    @contextlib.asynccontextmanager
+    async def opened(self, request: web.Request) -> AsyncIterator[None]:
+        """Begin, and end when all is sent. The status goes first: if anything fails, all that is left is to hang up."""
+        try:
+            await self.prepare(request)
+            yield
+            await self.write_eof()
+        except Exception as error:  # noqa: BLE001 - there is no other answer
+            if not isinstance(error, ConnectionError):  # that is the client's
+                log.warning("a stream was broken off", error=type(error).__name__, request_id=self.request_id)
+            if request.transport is not None:
+                request.transport.abort()
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece; wait while too much of what was sent before has not been read. Raises `TimeoutError`."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.write(data)
 
 
 @lru_cache(maxsize=1)

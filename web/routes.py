@@ -54,6 +54,7 @@ ROUTES = (
     Route("GET", "/ledger/trial-balance", history.trial_balance, AUDITOR),
     Route("GET", "/transactions", transactions.list_transactions, READER),
     Route("POST", "/transactions", transactions.post_entry, PAYER),
+    Route("POST", "/transactions/batch", transactions.transfer_many, PAYER),
     Route("POST", "/transactions/transfer", transactions.transfer, PAYER),
     Route("POST", "/transactions/hold", transactions.place_hold, PAYER),
     Route("POST", "/transactions/{id}/capture", transactions.capture_hold, ADMIN),

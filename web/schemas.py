@@ -76,6 +76,8 @@ def _time(value: object) -> datetime:
     return parse_time(value)
 
 
+MAX_ITEMS = 10_000  # of a batch
+
 _CONTROLS = r"\x00-\x1f\x7f-\x9f"
 PRINTABLE = rf"^[^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?$"
 _BLANK_OR_PRINTABLE = rf"^([^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?)?$"
@@ -293,6 +295,15 @@ class ConditionalTransfer(Transfer):
 
     source_version: Annotated[int, Field(ge=1, le=MAX_CENTS)] | None = None
     conditions: Conditions | None = None
+
+
+class Batch(Body):
+    """`POST /transactions/batch`. With `atomic`, all items or none; else each has a result of its own."""
+
+    model_config = _described({"atomic": False, "items": [{"id": _FROM, **_BETWEEN}]})
+
+    atomic: bool
+    items: Annotated[list[Transfer], Field(min_length=1, max_length=MAX_ITEMS)]
 
 
 class Hold(Transaction):

@@ -4,19 +4,24 @@ import msgspec
 from aiohttp import web
 
 from ledger import stored
-from ledger.batch import Outcome
+from ledger.batch import Origin, Outcome
 from ledger.commands.decider import Command
 from web.context import RUNTIME, origin
 
 
 async def submit(request: web.Request, command: Command, raw: bytes = b"") -> Outcome:
-    """Carry out a command of the caller. Raises `Refused`, or a `LedgerError`.
+    """Carry out a command of the caller. Raises `Refused`, or a `LedgerError`."""
+    return await submit_from(request, command, origin(request, raw))
+
+
+async def submit_from(request: web.Request, command: Command, source: Origin, *, weight: int = 1) -> Outcome:
+    """The same, from this origin, with this weight.
 
     What was carried out before, or had nothing to change, has no new events: then the position is that of its old ones,
     or of all that there was.
     """
-    runtime, source = request.app[RUNTIME], origin(request, raw)
-    outcome = await runtime.committer.submit(command, source)
+    runtime = request.app[RUNTIME]
+    outcome = await runtime.committer.submit(command, source, weight=weight)
     if outcome.position is not None:
         return outcome
     position = await stored.position_of_command(runtime.pool, source.command_id, outcome.recorded_at)

@@ -34,13 +34,15 @@ class Decision(msgspec.Struct, frozen=True):
     """What a command leads to: events in order, each with its stream, and the answer that its client gets.
 
     `result` is plain JSON without times; the time of the answer is the one at which the command was recorded. With
-    `refusals`, the client is refused, and the events happen all the same.
+    `refusals`, the client is refused, and the events happen all the same. `states` are those that the events lead to,
+    from a command that had to fold them.
     """
 
     events: list[StreamEvent]
     result: dict[str, Any]
     credential: Credential | None = None
     refusals: tuple[Refusal, ...] = ()
+    states: States | None = None
 
 
 class Claim(msgspec.Struct, frozen=True, cache_hash=True):

@@ -54,27 +54,36 @@ class TransferMoney(Conditional, frozen=True):
 
     def decide(self, states: States) -> Decision:
         """Both entries, or all that stands against them at once, in the contract's order."""
+        transfer, events = self.happens(states)
+        return Decision(events, transfer_result(self.transfer_id, transfer))
+
+    def happens(self, states: States) -> tuple[MoneyTransferred, list[StreamEvent]]:
+        """What is decided, without the answer to it."""
         check_unclaimed(states, self.transfer_id, self.reference)
         if self.expected is not None or self.source_available_min_cents is not None:
             self._check_conditions(states)
         source, destination = between(
             states, self.source_account_id, self.destination_account_id, self.amount_cents, self.only_owner_id
         )
-        transfer = MoneyTransferred(
+        transfer = self.made(source.currency)
+        events = move(self.transfer_id, transfer, source, destination)
+        if self.reference is not None:
+            events.append((reference_stream(self.reference), ReferenceUsed(self.transfer_id)))
+        return transfer, events
+
+    def made(self, currency: str) -> MoneyTransferred:
+        """The event that says all this, once it has happened."""
+        return MoneyTransferred(
             self.source_account_id,
             self.destination_account_id,
             self.amount_cents,
-            source.currency,
+            currency,
             "transfer",
             self.reference,
             self.description,
             self.metadata,
             self.effective_at,
         )
-        events = move(self.transfer_id, transfer, source, destination)
-        if self.reference is not None:
-            events.append((reference_stream(self.reference), ReferenceUsed(self.transfer_id)))
-        return Decision(events, transfer_result(self.transfer_id, transfer))
 
     def _check_conditions(self, states: States) -> None:
         source = owned(state_of(states, self.source_account_id, Account), self.only_owner_id)

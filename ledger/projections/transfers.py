@@ -1,7 +1,7 @@
 """Transactions, as `/transactions` shows them: transfers, journal entries and holds, and what became of them."""
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
@@ -264,6 +264,12 @@ def visible(row: Record, party_id: UUID | None) -> dict[str, Any] | None:
     if party_id is not None and "postings" in body:
         body["postings"] = [posting for posting in body["postings"] if UUID(posting["account_id"]) in row["own"]]
     return body
+
+
+async def find_all(reader: Reader, transfer_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Those of these transactions that there are."""
+    rows = await reader.fetch("SELECT * FROM transfers WHERE id = ANY($1)", transfer_ids)
+    return {row["id"]: shown(row) for row in rows}
 
 
 def accounts_of(body: Mapping[str, Any]) -> tuple[UUID, ...]:

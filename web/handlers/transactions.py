@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
+from ledger.commands.bulk import TransferMany
 from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
 from ledger.commands.reversals import ReverseTransfer
@@ -22,15 +23,17 @@ from ledger.projections.transactions import Wanted
 from ledger.stored import LAST
 from ledger.times import rfc3339
 from web import schemas
-from web.bodies import answer, outcome_of, read_json, read_json_if_any
+from web.bodies import REPLAYED, answer, outcome_of, read_json, read_json_if_any
 from web.conditional import expected_in, tagged
-from web.context import ACTOR, RUNTIME, path_id
+from web.context import ACTOR, RUNTIME, origin, path_id
 from web.cursors import cursor_in
+from web.handlers import bulk, lines
 from web.handlers.accounts import own_only
+from web.handlers.bulk import BULKS
 from web.pages import limit_of, link_to_next
 from web.query import choice_in, id_in, number_in, time_in, words_in
 from web.reading import reader
-from web.reply import Reply
+from web.reply import Reply, Stream
 from web.writing import submit
 
 STATUSES = get_args(Status)
@@ -41,20 +44,25 @@ async def transfer(request: web.Request) -> Reply:
     """POST /transactions/transfer. A customer moves money from own accounts only."""
     raw = await read_json(request)
     body = schemas.parse(schemas.ConditionalTransfer, raw)
-    command = TransferMoney(
-        body.id or new_id(),
-        body.source_account_id,
-        body.destination_account_id,
-        body.amount_cents,
-        body.reference,
-        _payer(request),
-        body.id is not None,
-        body.description,
-        body.metadata or None,
-        body.effective_at,
-    )
-    command = _on_conditions(request, body, command)
+    command = _on_conditions(request, body, _transfer(body, _payer(request)))
     return outcome_of(await submit(request, command, raw), "created_at", status=200)
+
+
+async def transfer_many(request: web.Request) -> Reply | Stream:
+    """POST /transactions/batch, as JSON, or a line each, which are answered as they come."""
+    payer = _payer(request)
+    with request.app[BULKS].admitted():
+        if request.content_type in lines.MEDIA:
+            return await lines.carry_out_lines(request, lambda body: _transfer(body, payer))
+        raw = await read_json(request, request.app[RUNTIME].settings.ledger_bulk_limit_bytes)
+        batch = await bulk.parse(raw)
+        made = tuple(_transfer(item, payer) for item in batch.items)
+        if batch.atomic:
+            results = await bulk.carry_out(request, TransferMany(made, atomic=True), origin(request, raw))
+        else:
+            results = await bulk.carry_out_each(request, made, origin(request, raw))
+        headers = REPLAYED if results.replayed else None
+        return answer({"results": results.items}, headers=headers, position=results.position)
 
 
 async def post_entry(request: web.Request) -> Reply:
@@ -174,6 +182,21 @@ def _on_conditions(request: web.Request, body: schemas.ConditionalTransfer, comm
         return command
     minimum = None if conditions is None else conditions.source_available_min_cents
     return msgspec.structs.replace(command, expected=expected, source_available_min_cents=minimum)
+
+
+def _transfer(body: schemas.Transfer, payer: UUID | None) -> TransferMoney:
+    return TransferMoney(
+        body.id or new_id(),
+        body.source_account_id,
+        body.destination_account_id,
+        body.amount_cents,
+        body.reference,
+        payer,
+        body.id is not None,
+        body.description,
+        body.metadata or None,
+        body.effective_at,
+    )
 
 
 def _payer(request: web.Request) -> UUID | None:

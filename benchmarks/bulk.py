@@ -1,0 +1,103 @@
+"""Transfers in bulk, against the set-based upper bound: the same rows, written by the same SQL, and nothing else."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from benchmarks.figures import SECONDS, Row, at_least, in_turns
+from benchmarks.load import Measured, post_bodies
+from benchmarks.service import Service
+from ledger import store
+from ledger.batch import Origin, Prepared, Submission, prepare, streams_of
+from ledger.commands.bulk import TransferMany
+from ledger.commands.transfers import TransferMoney
+from ledger.ids import FastUUID, new_id
+from ledger.statements import send_encoded_arrays
+
+ITEMS = 1000
+CONNECTIONS = 4
+BODIES = 16
+BATCHES = 12  # of each client, a round
+
+
+async def measure(service: Service, accounts: Sequence[str]) -> Row:
+    """Bulk transfers a second, against the bound. Each has its half of the accounts: nobody is in another's way."""
+    half = len(accounts) // 2
+    ledger, bound = await in_turns(
+        lambda: over_http(service, accounts[:half], seconds=SECONDS),
+        lambda: upper_bound(service, accounts[half:]),
+    )
+    return at_least(
+        "(n) bulk transfers/s over HTTP, 1,000 a request, 4 connections, against the SQL that writes the same rows",
+        *(ledger.per_second, bound.per_second, 0.5),
+    )
+
+
+async def over_http(service: Service, accounts: Sequence[str], *, seconds: int) -> Measured:
+    """Let wrk post batches that are not atomic, again and again. Counts transfers."""
+    pairs = itertools.cycle(itertools.pairwise([*accounts, accounts[0]]))
+    bodies = []
+    for _ in range(BODIES):
+        items = (
+            f'{{"source_account_id":"{source}","destination_account_id":"{destination}","amount_cents":1}}'
+            for source, destination in itertools.islice(pairs, ITEMS)
+        )
+        bodies.append(f'{{"atomic":false,"items":[{",".join(items)}]}}')
+    url = f"{service.url}/v1/transactions/batch"
+    measured = await post_bodies(service, url, bodies, connections=CONNECTIONS, seconds=seconds)
+    return measured._replace(per_second=measured.per_second * ITEMS)
+
+
+async def upper_bound(service: Service, accounts: Sequence[str]) -> Measured:
+    """Let as many clients write what such batches write, each among accounts of its own. All is prepared before."""
+    share = len(accounts) // CONNECTIONS
+    clients = [
+        await _Client.connected(service, accounts[number * share : (number + 1) * share])
+        for number in range(CONNECTIONS)
+    ]
+    began = time.perf_counter()
+    taken = list(itertools.chain(*await asyncio.gather(*(client.write() for client in clients))))
+    seconds = time.perf_counter() - began
+    for client in clients:
+        await client.connection.close()
+    taken.sort()
+    return Measured(len(taken) * ITEMS / seconds, taken[len(taken) // 2], taken[len(taken) * 99 // 100])
+
+
+class _Client(NamedTuple):
+    connection: "asyncpg.Connection[Any]"
+    batches: list[Prepared[Submission]]
+
+    @classmethod
+    async def connected(cls, service: Service, accounts: Sequence[str]) -> "_Client":
+        connection = await asyncpg.connect(service.database_url, server_settings={"search_path": "ledger"})
+        send_encoded_arrays(connection)
+        ids = [FastUUID(account) for account in accounts]
+        heads = await store.read_heads(connection, ids)
+        pairs = itertools.cycle(itertools.pairwise([*ids, ids[0]]))
+        batches = []
+        for _ in range(BATCHES):
+            submission = _batch(list(itertools.islice(pairs, ITEMS)))
+            prepared = prepare([submission], streams_of([submission]), heads)
+            heads = {**heads, **prepared.heads}
+            batches.append(prepared)
+        return cls(connection, batches)
+
+    async def write(self) -> list[float]:
+        """Write them all, and tell how many milliseconds each took."""
+        taken = []
+        for batch in self.batches:
+            began = time.perf_counter()
+            await store.write(self.connection, batch.read, len(batch.command_ids), batch.statements)
+            taken.append((time.perf_counter() - began) * 1000)
+        return taken
+
+
+def _batch(pairs: Sequence[tuple[UUID, UUID]]) -> Submission:
+    transfers = tuple(TransferMoney(new_id(), source, destination, 1) for source, destination in pairs)
+    return Submission(TransferMany(transfers), Origin(new_id()))

@@ -1,0 +1,85 @@
+"""Many transfers as one command: decided in order, each seeing what those before it did, by the rules of a single one.
+
+An item whose client chose its id may come again: with the same content it is a replay, which changes nothing.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+from uuid import UUID
+
+import msgspec
+
+from ledger import errors
+from ledger.commands.decider import Decision, States, StreamEvent, state_of
+from ledger.commands.transfers import TransferMoney, owned
+from ledger.errors import Refusal, Refused
+from ledger.events import State, evolve
+from ledger.events.accounts import Account
+from ledger.events.transfers import Transfer
+
+
+class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one item, beyond what it said itself: the transfer's id and currency, or why there is none.
+
+    A replay has no currency: its transfer was made before.
+    """
+
+    id: UUID | None = None
+    currency: str | None = None
+    refusals: tuple[Refusal, ...] = ()
+
+
+class TransferMany(msgspec.Struct, frozen=True):
+    """Make these transfers, in order. With `atomic`, all of them or none; else each that is not refused.
+
+    The result has an `ItemResult` for each, in order: with what the request says it makes the answer, so the command
+    log need not say everything twice.
+    """
+
+    name: ClassVar[str] = "TransferMany"
+
+    transfers: tuple[TransferMoney, ...]
+    atomic: bool = False
+
+    def streams(self) -> Iterable[UUID]:
+        """Those of all transfers."""
+        return {stream for transfer in self.transfers for stream in transfer.streams()}
+
+    def creates(self) -> Iterable[UUID]:
+        """The transfers whose ids nobody chose."""
+        return [transfer.transfer_id for transfer in self.transfers if not transfer.id_was_chosen]
+
+    def decide(self, states: States) -> Decision:
+        """What happens to each. Raises `Refused` if `atomic`, with what stands against the first that may not be."""
+        now = dict(states)
+        events: list[StreamEvent] = []
+        results: list[ItemResult] = []
+        for number, transfer in enumerate(self.transfers):
+            try:
+                result, happened = _decide(transfer, now)
+            except Refused as refused:
+                if self.atomic:
+                    raise Refused(*(refusal.within(f"/items/{number}") for refusal in refused.refusals)) from None
+                results.append(ItemResult(refusals=refused.refusals))
+                continue
+            for stream, event in happened:
+                now[stream] = evolve(now[stream], event)
+            events += happened
+            results.append(result)
+        return Decision(events, {"results": results}, states=now)
+
+
+def _decide(transfer: TransferMoney, states: dict[UUID, State | None]) -> tuple[ItemResult, list[StreamEvent]]:
+    if transfer.id_was_chosen and states[transfer.transfer_id] is not None:
+        _check_same(transfer, states)
+        return ItemResult(transfer.transfer_id), []
+    made, events = transfer.happens(states)
+    return ItemResult(transfer.transfer_id, made.currency), events
+
+
+def _check_same(transfer: TransferMoney, states: States) -> None:
+    """Raise `Refused` unless this very transfer was made under its id, from an account that the caller may debit."""
+    known = state_of(states, transfer.transfer_id, Transfer)
+    source = owned(state_of(states, transfer.source_account_id, Account), transfer.only_owner_id)
+    if known is None or known.made is None or source is None or known.made != transfer.made(known.made.currency):
+        raise Refused(errors.transaction_id_reused(transfer.transfer_id))

@@ -1,0 +1,474 @@
+"""Many transfers in one request: all or nothing, or each for itself, and none twice."""
+
+import asyncio
+import io
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import asyncpg
+import pytest
+
+from ledger.settings import Settings
+from tests.controls import NOBODY, Answer, Api, a_transfer, new_id
+from web.handlers import bulk
+
+Serve = Callable[[Settings], Awaitable[Api]]
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+Item = dict[str, Any]
+
+PATH = "/v1/transactions/batch"
+KEY = {"Idempotency-Key": "one-key"}
+
+
+async def send(api: Api, items: list[Item], *, atomic: bool = False, headers: dict[str, str] | None = None) -> Answer:
+    body = io.BytesIO(json.dumps({"atomic": atomic, "items": items}).encode())
+    return await api.post(PATH, data=body, headers={"Content-Type": "application/json", **(headers or {})})
+
+
+def statuses(answer: Answer) -> list[int]:
+    return [result["status"] for result in answer.body["results"]]
+
+
+def codes(answer: Answer) -> list[list[str]]:
+    """Of each item, the codes of what stands against it."""
+    return [[error["code"] for error in result.get("errors", ())] for result in answer.body["results"]]
+
+
+async def accounts(api: Api, *balances: int) -> list[dict[str, Any]]:
+    return [await api.new_account(balance_cents=balance) for balance in balances]
+
+
+async def balances(api: Api, *found: dict[str, Any]) -> list[int]:
+    return [await api.balance(account) for account in found]
+
+
+async def counts(connection: Connection) -> tuple[int, ...]:
+    """How many events there are, and how many commands that made them."""
+    return tuple(
+        [await connection.fetchval(f"SELECT count(*) FROM {table}") for table in ("stored_events", "command_log")]
+    )
+
+
+# Each for itself
+
+
+async def test_each_item_has_its_own_result_in_order_and_a_bad_one_fails_no_neighbour(api: Api) -> None:
+    """Lesson 5."""
+    alice, bob = await accounts(api, 100, 0)
+
+    answer = await send(
+        api,
+        [
+            a_transfer(alice, bob, 60),
+            a_transfer(alice, bob, 60),
+            a_transfer(alice, NOBODY, 1),
+            a_transfer(alice, bob, 40),
+        ],
+    )
+
+    assert (200, [200, 422, 422, 200]) == (answer.status, statuses(answer))
+    assert [[], ["transfer_insufficient_funds"], ["transfer_destination_account_not_found"], []] == codes(answer)
+    assert [60, 40] == [answer.body["results"][number]["transaction"]["amount_cents"] for number in (0, 3)]
+    assert [0, 100] == await balances(api, alice, bob)
+
+
+async def test_an_item_may_spend_what_one_before_it_brought(api: Api) -> None:
+    alice, bob, carol = await accounts(api, 10, 0, 0)
+
+    answer = await send(api, [a_transfer(bob, carol, 10), a_transfer(alice, bob, 10), a_transfer(bob, carol, 10)])
+
+    assert [422, 200, 200] == statuses(answer)
+    assert [0, 0, 10] == await balances(api, alice, bob, carol)
+
+
+async def test_what_an_item_made_is_what_reading_it_gives(api: Api) -> None:
+    alice, bob = await accounts(api, 100, 0)
+    said = {
+        "reference": "rent",
+        "description": "May",
+        "metadata": {"flat": "3"},
+        "effective_at": "2026-05-01T00:00:00Z",
+    }
+
+    answer = await send(api, [{**a_transfer(alice, bob, 1), **said}, a_transfer(alice, bob, 2)], atomic=True)
+
+    for result in answer.body["results"]:
+        made = result["transaction"]
+        assert (200, made) == (await api.get(f"/v1/transactions/{made['id']}"))[:2]
+
+
+async def wrong(api: Api) -> dict[str, Item]:
+    """A transfer for each reason to refuse it."""
+    alice, bob, euros = (
+        await api.new_account(balance_cents=5),
+        await api.new_account(),
+        await api.new_account(currency="EUR"),
+    )
+    closed, frozen = await api.new_account(), await api.new_account(balance_cents=5, frozen="debits")
+    taken = await api.post("/v1/transactions/transfer", {**a_transfer(alice, bob, 1), "reference": "taken"})
+    assert 200 == taken.status
+    assert 200 == (await api.delete(f"/v1/accounts/{closed['id']}")).status
+    return {
+        "funds": a_transfer(alice, bob, 5),
+        "unknown": a_transfer(NOBODY, str(new_id()), 5),
+        "unknown and same": a_transfer(NOBODY, NOBODY, 5),
+        "same": a_transfer(alice, alice, 5),
+        "currency": a_transfer(alice, euros, 1),
+        "closed": a_transfer(alice, closed, 1),
+        "frozen": a_transfer(frozen, bob, 1),
+        "reference": {**a_transfer(alice, bob, 1), "reference": "taken"},
+    }
+
+
+async def test_an_item_is_refused_for_what_a_single_transfer_is_refused_for(api: Api) -> None:
+    items = await wrong(api)
+    alone = {name: await api.post("/v1/transactions/transfer", item) for name, item in items.items()}
+
+    many = await send(api, list(items.values()))
+    atomic = {name: await send(api, [item], atomic=True) for name, item in items.items()}
+
+    assert [answer.codes for answer in alone.values()] == codes(many)
+    assert [answer.status for answer in alone.values()] == statuses(many)
+    assert {name: (answer.status, answer.codes) for name, answer in alone.items()} == {
+        name: (answer.status, answer.codes) for name, answer in atomic.items()
+    }
+
+
+async def test_a_customer_pays_from_own_accounts_only(api: Api) -> None:
+    """Lesson 35."""
+    caller = await api.as_new_user("customer")
+    own, (other,) = await api.new_account(caller.user_id, balance_cents=5), await accounts(api, 5)
+
+    answer = await send(caller, [a_transfer(own, other, 1), a_transfer(other, own, 1), a_transfer(NOBODY, own, 1)])
+
+    assert [[], *[["transfer_source_account_not_found"]] * 2] == codes(answer)
+
+
+async def test_a_reference_can_be_used_once_in_a_batch(api: Api) -> None:
+    alice, bob = await accounts(api, 5, 0)
+
+    answer = await send(api, [{**a_transfer(alice, bob, 1), "reference": "rent"}] * 2)
+
+    assert ([200, 409], [[], ["reference_already_exists"]]) == (statuses(answer), codes(answer))
+
+
+# All or nothing
+
+
+async def test_all_of_an_atomic_batch_happens_in_one_transaction(api: Api, connection: Connection) -> None:
+    alice, bob = await accounts(api, 100, 0)
+    before = await counts(connection)
+
+    answer = await send(api, [a_transfer(alice, bob, cents) for cents in range(1, 11)], atomic=True)
+
+    assert [200] * 10 == statuses(answer)
+    assert [45, 55] == await balances(api, alice, bob)
+    assert (before[0] + 30, before[1] + 1) == await counts(connection)
+    assert 1 == await connection.fetchval("SELECT count(DISTINCT xmin::text) FROM transfers WHERE kind = 'transfer'")
+
+
+async def test_an_atomic_batch_with_one_bad_item_changes_nothing_and_names_the_first(
+    api: Api, connection: Connection
+) -> None:
+    """Lesson 5: nothing is made good afterwards, because nothing was done."""
+    alice, bob = await accounts(api, 100, 0)
+    before, _ = await counts(connection)
+    items = [a_transfer(alice, bob, 1)] * 17 + [a_transfer(alice, bob, 84), a_transfer(NOBODY, bob, 1)]
+
+    answer = await send(api, items, atomic=True)
+
+    assert (422, ["transfer_insufficient_funds"]) == (answer.status, answer.codes)
+    assert ["/items/17"] == answer.pointers
+    assert before == (await counts(connection))[0]
+    assert [100, 0] == await balances(api, alice, bob)
+
+
+async def test_all_that_is_wrong_with_the_first_bad_item_is_told(api: Api) -> None:
+    alice, bob = await accounts(api, 100, 0)
+
+    answer = await send(api, [a_transfer(alice, bob, 1), a_transfer(NOBODY, NOBODY, 1)], atomic=True)
+
+    assert ["transfer_source_account_not_found", "transfer_accounts_are_same"] == answer.codes
+    assert {"source_account_id": NOBODY, "pointer": "/items/1"} == answer.body["errors"][0]["detail"]
+
+
+async def test_a_balance_beyond_what_json_readers_know_is_refused_where_it_arises(api: Api) -> None:
+    """Lesson 7."""
+    rich, poor = await api.new_account(balance_cents=2**53 - 1), await api.new_account(overdraft_limit_cents=5)
+
+    answer = await send(api, [a_transfer(poor, rich, 1)], atomic=True)
+
+    assert (422, ["/items/0/amount_cents"]) == (answer.status, answer.pointers)
+
+
+# Items that come again
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+async def test_an_item_that_comes_again_happens_once_and_says_so(
+    api: Api, connection: Connection, atomic: bool
+) -> None:
+    """Lesson 4."""
+    alice, bob = await accounts(api, 100, 0)
+    item = {**a_transfer(alice, bob, 30), "id": str(new_id())}
+    single = (await api.post("/v1/transactions/transfer", item)).body
+    before, _ = await counts(connection)
+
+    answer = await send(api, [item], atomic=atomic)
+
+    assert [{"status": 200, "replayed": True, "transaction": single}] == answer.body["results"]
+    assert before == (await counts(connection))[0]
+    assert [70, 30] == await balances(api, alice, bob)
+
+
+async def test_an_item_twice_in_one_batch_happens_once(api: Api) -> None:
+    """Lesson 4."""
+    alice, bob = await accounts(api, 100, 0)
+    item = {**a_transfer(alice, bob, 30), "id": str(new_id()), "reference": "rent", "metadata": {"flat": "3"}}
+
+    first, second = (await send(api, [item, item], atomic=True)).body["results"]
+
+    assert {**first, "replayed": True} == second
+    assert [70, 30] == await balances(api, alice, bob)
+
+
+CHANGES = [{"amount_cents": 31}, {"reference": "other"}, {"description": "other"}, {"metadata": {"flat": "4"}}]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
+async def test_an_id_with_another_content_is_refused(api: Api, change: Item) -> None:
+    """Lesson 4: the body is compared, whether it was sent before or stands in the same batch."""
+    alice, bob = await accounts(api, 100, 0)
+    item = {**a_transfer(alice, bob, 30), "id": str(new_id())}
+
+    together = await send(api, [item, {**item, **change}])
+    later = await send(api, [{**item, **change}, {**item, "id": str(new_id())}])
+
+    assert ([200, 422], [[], ["transaction_id_reused"]]) == (statuses(together), codes(together))
+    assert ([422, 200], [["transaction_id_reused"], []]) == (statuses(later), codes(later))
+    assert [40, 60] == await balances(api, alice, bob)
+
+
+async def test_an_id_that_is_not_of_a_transfer_is_refused(api: Api) -> None:
+    alice, bob = await accounts(api, 100, 0)
+    held = await api.post("/v1/transactions/hold", a_transfer(alice, bob, 30))
+
+    answer = await send(
+        api, [{**a_transfer(alice, bob, 30), "id": held.body["id"]}, {**a_transfer(alice, bob, 30), "id": bob["id"]}]
+    )
+
+    assert [["transaction_id_reused"]] * 2 == codes(answer)
+
+
+async def test_a_customer_is_not_shown_the_transfer_of_another_as_a_replay(api: Api) -> None:
+    """Lesson 35."""
+    alice, bob = await accounts(api, 100, 0)
+    item = {**a_transfer(alice, bob, 30), "id": str(new_id())}
+    await send(api, [item])
+
+    answer = await send(await api.as_new_user("customer"), [item])
+
+    assert [["transaction_id_reused"]] == codes(answer)
+
+
+async def test_two_batches_with_the_same_items_at_once_happen_once(api: Api) -> None:
+    """Lesson 4."""
+    alice, bob = await accounts(api, 1000, 0)
+    items = [{**a_transfer(alice, bob, 1), "id": str(new_id())} for _ in range(50)]
+
+    answers = await asyncio.gather(*(send(api, items) for _ in range(4)))
+
+    assert [[200] * 50] * 4 == [statuses(answer) for answer in answers]
+    assert 150 == sum(result.get("replayed", False) for answer in answers for result in answer.body["results"])
+    assert [950, 50] == await balances(api, alice, bob)
+
+
+# Requests that come again
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+async def test_a_batch_that_is_repeated_under_its_key_gets_the_same_answer(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch, atomic: bool
+) -> None:
+    """Lesson 4."""
+    monkeypatch.setattr(bulk, "CHUNK", 3)
+    alice, bob = await accounts(api, 100, 0)
+    known = {**a_transfer(alice, bob, 1), "id": str(new_id())}
+    items = [known, known, *(a_transfer(alice, bob, cents) for cents in range(1, 6))]
+    items += [] if atomic else [a_transfer(alice, NOBODY, 1), a_transfer(alice, bob, 100)]
+
+    first = await send(api, items, atomic=atomic, headers=KEY)
+    before = await counts(connection)
+    again = await send(api, items, atomic=atomic, headers=KEY)
+
+    assert without_times(first) == without_times(again)
+    assert (None, "true") == tuple(answer.headers.get("Idempotent-Replayed") for answer in (first, again))
+    assert before == await counts(connection)
+
+
+def without_times(answer: Answer) -> Any:
+    """The results without what belongs to one request."""
+    return [
+        {**result, "errors": [(error["code"], error.get("detail")) for error in result.get("errors", ())]}
+        for result in answer.body["results"]
+    ]
+
+
+async def test_a_refused_batch_is_refused_again_under_its_key(api: Api) -> None:
+    alice, bob = await accounts(api, 1, 0)
+    first = await send(api, [a_transfer(alice, bob, 2)], atomic=True, headers=KEY)
+    await api.put(f"/v1/accounts/{alice['id']}", {"balance_cents": 100})
+
+    again = await send(api, [a_transfer(alice, bob, 2)], atomic=True, headers=KEY)
+
+    assert [(422, ["/items/0"])] * 2 == [(answer.status, answer.pointers) for answer in (first, again)]
+    assert "true" == again.headers["Idempotent-Replayed"]
+
+
+async def test_a_key_belongs_to_one_batch(api: Api) -> None:
+    alice, bob = await accounts(api, 100, 0)
+    await send(api, [a_transfer(alice, bob, 1)], headers=KEY)
+
+    answers = [
+        await send(api, [a_transfer(alice, bob, 2)], headers=KEY),
+        await send(api, [a_transfer(alice, bob, 1)], atomic=True, headers=KEY),
+    ]
+
+    assert [(422, ["idempotency_key_reused"])] * 2 == [(answer.status, answer.codes) for answer in answers]
+
+
+async def test_a_batch_that_broke_off_goes_on_under_its_key(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lesson 4: what was done is not done again, and the rest is."""
+    monkeypatch.setattr(bulk, "CHUNK", 2)
+    alice, bob = await accounts(api, 100, 0)
+    items = [a_transfer(alice, bob, cents) for cents in range(1, 6)]
+    real, calls = bulk.carry_out, iter(range(9))
+
+    async def broken(*arguments: Any) -> Any:
+        if next(calls) == 1:
+            raise bulk.OverloadedError("full")
+        return await real(*arguments)
+
+    monkeypatch.setattr(bulk, "carry_out", broken)
+
+    half = await send(api, items, headers=KEY)
+    whole = await send(api, items, headers=KEY)
+
+    assert [200, 200, 503, 503, 503] == statuses(half)
+    assert ["overloaded"] == codes(half)[2]
+    assert ([200] * 5, half.body["results"][:2]) == (statuses(whole), whole.body["results"][:2])
+    assert [85, 15] == await balances(api, alice, bob)
+
+
+# What is not a batch
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+async def test_one_malformed_item_refuses_the_request_and_is_named(
+    api: Api, connection: Connection, atomic: bool
+) -> None:
+    """Lesson 33: an item is parsed as strictly as a body of its own."""
+    alice, bob = await accounts(api, 100, 0)
+    before = await counts(connection)
+    items = [a_transfer(alice, bob, cents) for cents in (1, 25.0, "25", True, 0)]
+    items += [{**items[0], "id": "one"}, {**items[0], "reference": "\0"}, {**items[0], "amount": 1}, 5]
+
+    answer = await send(api, items, atomic=atomic)
+
+    assert (422, {"validation_error"}) == (answer.status, {*answer.codes})
+    assert [
+        *(f"/items/{number}/amount_cents" for number in range(1, 5)),
+        *("/items/5/id", "/items/6/reference", "/items/7/amount", "/items/8"),
+    ] == answer.pointers
+    assert before == await counts(connection)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"atomic": true, "items": []}', (422, ["/items"])),
+        ('{"items": []}', (422, ["/atomic", "/items"])),
+        ('{"atomic": 1, "items": {}}', (422, ["/atomic", "/items"])),
+        ('{"atomic": true, "items": [5], "more": 1}', (422, ["/items/0", "/more"])),
+        ("[]", (422, [""])),
+        ('{"atomic": true, "items": [' + ",".join(["5"] * 10_001) + "]}", (422, ["/items"])),
+    ],
+)
+async def test_what_is_not_a_batch_is_refused_by_name(api: Api, body: str, expected: tuple[int, list[str]]) -> None:
+    answer = await api.post(PATH, data=body, headers={"Content-Type": "application/json"})
+
+    assert expected == (answer.status, answer.pointers)
+
+
+@pytest.mark.parametrize("body", ['{"atomic": true, "items": [', ""])
+async def test_what_is_not_json_is_400(api: Api, body: str) -> None:
+    answer = await api.post(PATH, data=body, headers={"Content-Type": "application/json"})
+
+    assert (400, ["malformed_request"]) == (answer.status, answer.codes)
+
+
+async def test_no_more_errors_are_told_than_can_be_read(api: Api) -> None:
+    """Lesson 36."""
+    answers = [await send(api, [{}] * 1000), await api.post(PATH, {"items": [{}] * 1000})]
+
+    assert [(422, bulk.MAX_REFUSALS)] * 2 == [(answer.status, len(answer.codes)) for answer in answers]
+
+
+async def test_a_batch_may_be_larger_than_other_bodies_and_has_a_bound(serve: Serve, settings: Settings) -> None:
+    """Lesson 36."""
+    api = await serve(settings.model_copy(update={"ledger_body_limit_bytes": 1024, "ledger_bulk_limit_bytes": 4096}))
+    alice, bob = await accounts(api, 100, 0)
+
+    fits, too_large = [await send(api, [a_transfer(alice, bob, 1)] * number) for number in (20, 40)]
+
+    assert (200, [200] * 20) == (fits.status, statuses(fits))
+    assert (413, ["payload_too_large"]) == (too_large.status, too_large.codes)
+    assert 80 == await api.balance(alice)
+
+
+async def test_no_more_bulk_requests_than_there_is_room_for_are_taken(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lesson 36."""
+    monkeypatch.setattr(bulk, "MAX_BULKS", 0)
+    alice, bob = await accounts(api, 100, 0)
+
+    answer = await send(api, [a_transfer(alice, bob, 1)])
+
+    assert (503, ["overloaded"], "1") == (answer.status, answer.codes, answer.headers["Retry-After"])
+
+
+async def test_ten_thousand_transfers_are_one_batch(api: Api, connection: Connection) -> None:
+    alice, bob = await accounts(api, 10_000, 0)
+    items = [a_transfer(alice, bob, 1)] * 10_000
+
+    atomic = await send(api, items, atomic=True)
+    back = await send(api, [a_transfer(bob, alice, 1)] * 10_000)
+
+    assert [[200] * 10_000] * 2 == [statuses(atomic), statuses(back)]
+    assert [10_000, 0] == await balances(api, alice, bob)
+    assert 1 + 10 == await connection.fetchval("SELECT count(*) FROM command_log WHERE name = 'TransferMany'")
+
+
+async def test_a_token_that_is_revoked_carries_out_no_batch(api: Api, connection: Connection) -> None:
+    caller, (alice, bob) = await api.as_new_user("admin"), await accounts(api, 100, 0)
+    await api.post("/v1/auth/revoke-user", {"user_id": caller.user_id})
+    before = await counts(connection)
+
+    answer = await send(caller, [a_transfer(alice, bob, 1)])
+
+    assert (401, ["authentication_wrong_credentials"]) == (answer.status, answer.codes)
+    assert before == await counts(connection)
+
+
+async def test_who_did_what_knows_a_batch(api: Api) -> None:
+    alice, bob = await accounts(api, 100, 0)
+    caller = await api.as_new_user("admin")
+    answer = await send(caller, [a_transfer(alice, bob, 1), a_transfer(alice, NOBODY, 1)])
+
+    (command, _) = (await api.get(f"/v1/audit/actors/{caller.user_id}")).body
+
+    made, refused = command["result"]["results"]
+    assert ("TransferMany", answer.body["results"][0]["transaction"]["id"]) == (command["name"], made["id"])
+    assert ["transfer_destination_account_not_found"] == [refusal["code"] for refusal in refused["refusals"]]

@@ -1,0 +1,85 @@
+"""Many transfers decide like one after the other: whatever they are, the same happens, and the same is refused."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.commands.bulk import TransferMany
+from ledger.commands.transfers import TransferMoney
+from ledger.errors import Refused
+from ledger.events import State, evolve
+from ledger.events.accounts import Account
+
+OWNER, OTHER = UUID(int=1), UUID(int=2)
+ACCOUNTS: dict[UUID, State | None] = {
+    UUID(int=10): Account(OWNER, "USD", 100),
+    UUID(int=11): Account(OWNER, "USD", 20, overdraft_limit_cents=5),
+    UUID(int=12): Account(OTHER, "USD", 50, held_cents=30),
+    UUID(int=13): Account(OWNER, "EUR", 50),
+    UUID(int=14): Account(OWNER, "USD", 50, frozen="debits"),
+    UUID(int=15): Account(OWNER, "USD", closed=True),
+    UUID(int=16): None,
+}
+
+accounts = st.sampled_from(list(ACCOUNTS))
+references = st.none() | st.sampled_from(["rent", "wages"])
+owners = st.none() | st.just(OWNER)
+transfers = st.lists(st.tuples(accounts, accounts, st.integers(1, 60), references, owners), min_size=1, max_size=12)
+
+
+def made(rows: list[tuple[Any, ...]]) -> tuple[TransferMoney, ...]:
+    return tuple(TransferMoney(UUID(int=100 + number), *row) for number, row in enumerate(rows))
+
+
+def one_by_one(items: tuple[TransferMoney, ...]) -> list[Any]:
+    """What happens, or stands against it, when each is a command of its own."""
+    states, found = dict(ACCOUNTS), []
+    for item in items:
+        seen = {stream: states.get(stream) for stream in (*item.streams(), *item.creates())}
+        try:
+            events = item.decide(seen).events
+        except Refused as refused:
+            found.append(refused.refusals)
+            continue
+        found.append(events)
+        for stream, event in events:
+            states[stream] = evolve(states.get(stream), event)
+    return found
+
+
+def states_of(command: TransferMany) -> dict[UUID, State | None]:
+    return {stream: ACCOUNTS.get(stream) for stream in (*command.streams(), *command.creates())}
+
+
+@given(transfers)
+def test_items_happen_and_are_refused_as_if_they_had_come_alone(rows: list[tuple[Any, ...]]) -> None:
+    items = made(rows)
+    alone = one_by_one(items)
+
+    decision = TransferMany(items).decide(states_of(TransferMany(items)))
+
+    assert [event for found in alone if isinstance(found, list) for event in found] == decision.events
+    assert [() if isinstance(found, list) else found for found in alone] == [
+        result.refusals for result in decision.result["results"]
+    ]
+
+
+@given(transfers)
+def test_all_or_nothing_happens_if_none_is_refused_and_names_the_first_that_is(rows: list[tuple[Any, ...]]) -> None:
+    """Lesson 5."""
+    items = made(rows)
+    alone = one_by_one(items)
+    command = TransferMany(items, atomic=True)
+    refused = [number for number, found in enumerate(alone) if not isinstance(found, list)]
+
+    if not refused:
+        assert [event for found in alone for event in found] == command.decide(states_of(command)).events
+        return
+    with pytest.raises(Refused) as raised:
+        command.decide(states_of(command))
+    assert [one.code for one in alone[refused[0]]] == [one.code for one in raised.value.refusals]
+    pointers = [one.detail["pointer"] for one in raised.value.refusals if one.detail is not None]
+    assert len(raised.value.refusals) == sum(pointer.startswith(f"/items/{refused[0]}") for pointer in pointers)

@@ -1,0 +1,300 @@
+"""Transfers as JSON Lines: one a line, in order, carried out and answered as they come."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
+
+import asyncpg
+import msgspec
+import pytest
+from aiohttp import ClientResponse
+
+from ledger.settings import Settings
+from tests.controls import Answer, Api, a_transfer, new_id
+from tests.processes import until
+from web import reply
+from web.answers import ItemResult
+from web.handlers import bulk, lines
+from web.handlers.monitoring import DRAINING
+
+Serve = Callable[[Settings], Awaitable[Api]]
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+
+PATH = "/v1/transactions/batch"
+HEADERS = {"Content-Type": "application/jsonl"}
+
+
+def encoded(*items: Any) -> bytes:
+    """A line an item; what is bytes already stays so."""
+    return b"".join((item if isinstance(item, bytes) else json.dumps(item).encode()) + b"\n" for item in items)
+
+
+async def send(api: Api, data: Any, **headers: str) -> Answer:
+    return await api.post(PATH, data=data, headers={**HEADERS, **headers})
+
+
+def results(answer: Answer | str) -> list[dict[str, Any]]:
+    """What the lines of an answer say; each is a result as the document knows it, and a number."""
+    text = answer if isinstance(answer, str) else answer.body
+    found = [json.loads(line) for line in text.splitlines()]
+    for result in found:
+        msgspec.convert({name: value for name, value in result.items() if name != "line"}, ItemResult)
+    return found
+
+
+def summary(answer: Answer | str) -> list[tuple[int | None, int]]:
+    return [(result.get("line"), result["status"]) for result in results(answer)]
+
+
+async def accounts(api: Api) -> tuple[dict[str, Any], dict[str, Any]]:
+    return await api.new_account(balance_cents=100), await api.new_account()
+
+
+@pytest.mark.parametrize("media", lines.MEDIA)
+async def test_each_line_has_its_own_result_in_order(api: Api, media: str) -> None:
+    """Lesson 5."""
+    alice, bob = await accounts(api)
+    known = {**a_transfer(alice, bob, 1), "id": str(new_id())}
+
+    answer = await send(api, encoded(known, a_transfer(alice, bob, 100), known), **{"Content-Type": media})
+
+    assert (200, "application/jsonl") == (answer.status, answer.headers["Content-Type"])
+    assert [(1, 200), (2, 422), (3, 200)] == summary(answer)
+    first, _, again = results(answer)
+    assert {**first, "line": 3, "replayed": True} == again
+    assert 99 == await api.balance(alice)
+
+
+async def test_a_malformed_line_is_an_error_of_its_own_and_the_stream_goes_on(api: Api) -> None:
+    """Lesson 33."""
+    alice, bob = await accounts(api)
+    good = a_transfer(alice, bob, 1)
+    bad = [{**good, "amount_cents": 25.0}, b"{", b"[]", b'{"a": NaN}', b"\xff", {**good, "more": 1}]
+
+    answer = await send(api, encoded(good, *bad, good))
+
+    assert [(1, 200), (2, 422), (3, 400), (4, 422), (5, 422), (6, 400), (7, 422), (8, 200)] == summary(answer)
+    assert {"pointer": "/amount_cents"} == results(answer)[1]["errors"][0]["detail"]
+    assert 98 == await api.balance(alice)
+
+
+async def test_blank_lines_count_and_the_last_line_needs_no_end(api: Api) -> None:
+    alice, bob = await accounts(api)
+    line = json.dumps(a_transfer(alice, bob, 1)).encode()
+
+    answer = await send(api, b"\n \r\n" + line + b"\r\n\n" + line)
+
+    assert [(3, 200), (5, 200)] == summary(answer)
+
+
+async def test_a_line_that_is_too_long_is_an_error_and_is_not_kept(serve: Serve, settings: Settings) -> None:
+    """Lesson 36."""
+    api = await serve(settings.model_copy(update={"ledger_body_limit_bytes": 1024}))
+    alice, bob = await accounts(api)
+    good = json.dumps(a_transfer(alice, bob, 1)).encode()
+
+    answer = await send(api, encoded(good, b"x" * 200_000, good.ljust(1024), good.ljust(1025), good))
+
+    assert [(1, 200), (2, 413), (3, 200), (4, 413), (5, 200)] == summary(answer)
+
+
+async def test_more_lines_than_a_chunk_are_carried_out_in_order(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "CHUNK", 7)
+    alice, bob = await accounts(api)
+
+    answer = await send(api, encoded(*(a_transfer(*pair, 100) for pair in [(alice, bob), (bob, alice)] * 50)))
+
+    assert [(number, 200) for number in range(1, 101)] == summary(answer)
+    assert 15 <= await connection.fetchval("SELECT count(*) FROM command_log WHERE name = 'TransferMany'")
+
+
+async def test_nothing_at_all_is_answered_with_nothing(api: Api) -> None:
+    assert (200, "") == (await send(api, b""))[:2]
+
+
+class Conversation:
+    """A stream whose lines a test sends one by one, while it reads what comes back."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.response: ClientResponse
+
+    async def begin(self, *items: Any) -> None:
+        self.say(*items)
+        headers = {**HEADERS, "Authorization": f"Bearer {self._api.token}"}
+        self.response = await self._api.client.post(PATH, data=self._sent(), headers=headers)
+
+    def say(self, *items: Any) -> None:
+        self.say_bytes(encoded(*items))
+
+    def say_bytes(self, data: bytes) -> None:
+        self._lines.put_nowait(data)
+
+    def end(self) -> None:
+        self._lines.put_nowait(None)
+
+    async def heard(self) -> tuple[int | None, int]:
+        (found,) = summary((await self.response.content.readline()).decode())
+        return found
+
+    async def rest(self) -> str:
+        return await self.response.text()
+
+    async def _sent(self) -> AsyncIterator[bytes]:
+        while (line := await self._lines.get()) is not None:
+            yield line
+
+
+async def test_results_come_back_while_lines_are_still_sent(api: Api) -> None:
+    alice, bob = await accounts(api)
+    talk = Conversation(api)
+
+    await talk.begin(a_transfer(alice, bob, 1))
+    for number in range(1, 4):
+        assert (number, 200) == await talk.heard()
+        assert 100 - number == await api.balance(alice)
+        talk.say(a_transfer(alice, bob, 1))
+    talk.end()
+
+    assert [(4, 200)] == summary(await talk.rest())
+
+
+async def test_a_token_that_is_revoked_ends_the_stream_and_says_so(api: Api) -> None:
+    alice, bob = await accounts(api)
+    caller = await api.as_new_user("admin")
+    talk = Conversation(caller)
+    await talk.begin(a_transfer(alice, bob, 1))
+    assert (1, 200) == await talk.heard()
+
+    await api.post("/v1/auth/revoke-user", {"user_id": caller.user_id})
+    talk.say(a_transfer(alice, bob, 1))
+
+    assert [(None, 401)] == summary(await talk.rest())
+    assert 99 == await api.balance(alice)
+    talk.end()
+
+
+async def test_a_client_that_hangs_up_takes_nothing_back(api: Api) -> None:
+    """Lesson 37."""
+    alice, bob = await accounts(api)
+    talk = Conversation(api)
+    await talk.begin(*[a_transfer(alice, bob, 1)] * 10)
+
+    await talk.heard()
+    talk.response.close()
+    talk.end()
+
+    assert [90, 10] == [await api.balance(account) for account in (alice, bob)]
+    assert 200 == (await api.transfer(alice, bob, 1)).status
+
+
+async def test_what_had_not_been_handed_in_when_the_client_hung_up_can_be_sent_again(api: Api) -> None:
+    """Lesson 4."""
+    alice, bob = await accounts(api)
+    items = [{**a_transfer(alice, bob, 1), "id": str(new_id())} for _ in range(20)]
+    talk = Conversation(api)
+    await talk.begin(*items[:10])
+    await talk.heard()
+    talk.response.close()
+    talk.end()
+
+    answer = await send(api, encoded(*items))
+
+    assert [(number, 200) for number in range(1, 21)] == summary(answer)
+    assert [True] * 10 == [result.get("replayed", False) for result in results(answer)][:10]
+    assert [80, 20] == [await api.balance(account) for account in (alice, bob)]
+
+
+async def test_a_client_that_does_not_read_is_hung_up_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lesson 36: it is read from no further, and keeps no place."""
+    monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
+    places = api.client.app[bulk.BULKS]  # type: ignore[index]
+    _, writer = await asyncio.open_connection(api.client.host, api.client.port, limit=1024)
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: ledger\r\nAuthorization: Bearer {api.token}\r\nTransfer-Encoding: chunked\r\n"
+    )
+    writer.write(f"{head}Content-Type: application/jsonl\r\n\r\n".encode())
+    lines_sent = encoded(*[{}] * 1000)
+
+    async def push() -> None:
+        while True:
+            writer.write(b"%x\r\n%s\r\n" % (len(lines_sent), lines_sent))
+            await writer.drain()
+            await asyncio.sleep(0)  # the service runs in this loop as well
+
+    with pytest.raises(ConnectionError):
+        await push()
+    await until(lambda: places.taken == 0)
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"source'])
+async def test_a_stream_that_brings_no_line_for_too_long_is_ended(
+    serve: Serve, settings: Settings, sent: bytes
+) -> None:
+    """Lesson 34."""
+    api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.2}))
+    alice, bob = await accounts(api)
+    talk = Conversation(api)
+
+    await talk.begin(a_transfer(alice, bob, 1))
+    talk.say_bytes(sent or b"\n")
+
+    assert [(1, 200), (None, 408)] == summary(await talk.rest())
+    talk.end()
+
+
+async def test_a_worker_that_is_to_stop_ends_the_stream(api: Api) -> None:
+    alice, bob = await accounts(api)
+    talk = Conversation(api)
+    await talk.begin(a_transfer(alice, bob, 1))
+    assert (1, 200) == await talk.heard()
+
+    api.client.app[DRAINING].set()  # type: ignore[index]
+    talk.say(a_transfer(alice, bob, 1))
+
+    assert [(None, 503)] == summary(await talk.rest())
+    assert 99 == await api.balance(alice)
+    talk.end()
+
+
+async def test_a_stream_takes_no_key(api: Api) -> None:
+    alice, bob = await accounts(api)
+
+    answer = await send(api, encoded(a_transfer(alice, bob, 1)), **{"Idempotency-Key": "one"})
+
+    assert (422, ["/Idempotency-Key"]) == (answer.status, answer.pointers)
+    assert 100 == await api.balance(alice)
+
+
+@pytest.mark.parametrize("data", [b"", b"{"])
+async def test_who_has_no_token_in_force_gets_no_stream(api: Api, data: bytes) -> None:
+    caller = await api.as_new_user("admin")
+    await api.post("/v1/auth/revoke-user", {"user_id": caller.user_id})
+
+    answer = await send(caller, data)
+
+    assert (401, ["authentication_wrong_credentials"]) == (answer.status, answer.codes)
+
+
+async def test_another_charset_is_refused(api: Api) -> None:
+    answer = await send(api, b"", **{"Content-Type": "application/jsonl; charset=utf-16"})
+
+    assert (415, ["unsupported_media_type"]) == (answer.status, answer.codes)
+
+
+def pieces(text: bytes, size: int) -> Iterable[bytes]:
+    return (text[start : start + size] for start in range(0, len(text), size))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_lines_are_cut_the_same_however_they_arrive(size: int) -> None:
+    text, splitter = b"one\n\n 2\nthree and too long\n4\r\nfive", lines.Splitter(10)
+
+    found = [line for piece in pieces(text, size) for line in splitter.lines(piece)] + splitter.rest()
+
+    assert [1, 3, 4, 5, 6] == [number for number, _ in found]
+    assert [b"one", b" 2", b"4\r", b"five"] == [line for _, line in found if len(line) <= 10]

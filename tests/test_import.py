@@ -1,0 +1,182 @@
+"""`ledger import`: files of transfers, through a running service, and none twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger import errors
+from ledger.errors import Refused
+from ledger.importing import ImportFailedError, Result, Service, measure, read, send
+from tests.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, new_id
+from tests.processes import ledger, until
+from web.handlers import lines
+
+HEADER = "source_account_id,destination_account_id,amount_cents,reference,metadata.flat\n"
+
+
+def url(api: Api) -> str:
+    return str(api.client.make_url("")).rstrip("/")
+
+
+class Said:
+    """What a command said, and how it ended."""
+
+    def __init__(self, status: int, output: str, error: str) -> None:
+        self.status, self.output, self.error = status, output, error
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return tuple(json.loads(self.output)[name] for name in ("made", "replayed", "refused"))
+
+
+async def run(api: Api, file: Path, *arguments: str, password: str | None = ADMIN_PASSWORD) -> Said:
+    given = {} if password is None else {"LEDGER_PASSWORD": password}
+    with ledger(file.parent / "run", "import", str(file), "--url", url(api), *arguments, **given) as running:
+        status = await running.status()
+        return Said(status, running.output.read_text(), running.log.read_text())
+
+
+async def accounts(api: Api, balance_cents: int = 100) -> tuple[dict[str, Any], dict[str, Any]]:
+    return await api.new_account(balance_cents=balance_cents), await api.new_account()
+
+
+def a_file(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+async def test_a_file_of_csv_is_imported_once_however_often_it_is_sent(api: Api, tmp_path: Path) -> None:
+    """Lesson 4."""
+    alice, bob = await accounts(api)
+    pair = f"{alice['id']},{bob['id']}"
+    file = a_file(tmp_path / "may.csv", f'{HEADER}{pair},1,"rent, May",3\n{pair},2,,\n')
+
+    first, again = [await run(api, file, "--json") for _ in range(2)]
+
+    assert ([0, (2, 0, 0)], [0, (0, 2, 0)]) == ([first.status, first.counts], [again.status, again.counts])
+    assert 97 == await api.balance(alice)
+    (entry, other) = (await api.get(f"/v1/accounts/{bob['id']}/entries")).body
+    assert (None, "rent, May") == (entry["reference"], other["reference"])
+    made = (await api.get(f"/v1/transactions/{other['transaction_id']}")).body
+    assert {"flat": "3"} == made["metadata"]
+
+
+async def test_what_is_refused_is_named_by_line_and_the_rest_is_made(api: Api, tmp_path: Path) -> None:
+    """Lesson 5."""
+    alice, bob = await accounts(api)
+    good = json.dumps({**a_transfer(alice, bob, 1), "id": str(new_id())})
+    bad = [json.dumps(a_transfer(alice, NOBODY, 1)), json.dumps(a_transfer(alice, bob, 1.5)), "{"]
+    file = a_file(tmp_path / "may.jsonl", "\n".join([good, "", *bad, good]))
+
+    said = await run(api, file)
+
+    assert (1, "1 made, 1 replayed, 3 refused\n") == (said.status, said.output)
+    assert [
+        f"{file}:3: transfer_destination_account_not_found: destination account not found: {NOBODY}",
+        f"{file}:4: validation_error: /amount_cents Input should be a valid integer",
+        f"{file}:5: malformed_request: the request is malformed",
+    ] == said.error.splitlines()
+
+
+async def test_an_import_that_is_killed_goes_on_and_doubles_nothing(api: Api, tmp_path: Path) -> None:
+    """Lesson 4."""
+    alice, bob = await accounts(api, 5000)
+    file = a_file(tmp_path / "may.jsonl", (json.dumps(a_transfer(alice, bob, 1)) + "\n") * 5000)
+
+    async def has_begun() -> bool:
+        return await api.balance(alice) < 5000
+
+    with ledger(tmp_path / "killed", "import", str(file), "--url", url(api), LEDGER_PASSWORD=ADMIN_PASSWORD):
+        await until(has_begun)
+
+    again = await run(api, file, "--json")
+
+    made, replayed, refused = again.counts
+    assert (0, 5000, 0) == (again.status, made + replayed, refused)
+    assert [0, 5000] == [await api.balance(account) for account in (alice, bob)]
+
+
+async def test_a_session_that_ends_meanwhile_is_followed_by_another(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await accounts(api)
+    file = a_file(tmp_path / "may.jsonl", (json.dumps(a_transfer(alice, bob, 1)) + "\n") * 20)
+    monkeypatch.setattr(lines, "CHUNK", 5)
+    real, calls = lines.check_again, iter(range(100))
+
+    async def check_again(request: Any) -> None:
+        if next(calls) == 2:
+            raise Refused(errors.wrong_credentials())
+        await real(request)
+
+    monkeypatch.setattr(lines, "check_again", check_again)
+    heard: list[Result] = []
+
+    await send(Service(url(api), "admin", ADMIN_PASSWORD), lambda: read(file, "digest"), heard.append)
+
+    assert [(number, 200, False) for number in range(1, 21)] == [result[:3] for result in heard]
+    assert 80 == await api.balance(alice)
+
+
+async def test_who_cannot_log_in_is_told(api: Api, tmp_path: Path) -> None:
+    file = a_file(tmp_path / "may.jsonl", "{}")
+
+    wrong, none = await run(api, file, password="not the password"), await run(api, file, password=None)
+
+    assert (1, 2) == (wrong.status, none.status)
+    assert "ledger: the service answers 401 authentication_wrong_credentials" in wrong.error
+    assert "ledger: give --password-file, or set LEDGER_PASSWORD\n" == none.error
+
+
+async def test_a_service_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
+    file = a_file(tmp_path / "may.jsonl", "{}")
+
+    with pytest.raises(ImportFailedError, match=r"^http://127\.0\.0\.1:1: "):
+        await send(Service("http://127.0.0.1:1", "admin", "secret"), lambda: read(file, "digest"), print)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("source_account_id,amount_cents\n", ":1: no column destination_account_id"),
+        (HEADER.replace("reference", "refrence"), ":1: unknown column 'refrence'"),
+        (HEADER.replace("reference", "amount_cents"), ":1: a column twice"),
+        (HEADER + "a,b,1,,\na,b\n", ":3: 2 columns instead of 5"),
+        (HEADER + 'a,b,1,"', ":2: unexpected end of data"),
+        ("", ":1: no column source_account_id"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named_by_line(tmp_path: Path, text: str, complaint: str) -> None:
+    file = a_file(tmp_path / "may.csv", text)
+
+    with pytest.raises(ImportFailedError) as refused:
+        list(read(file, "digest"))
+
+    assert f"{file}{complaint}" == str(refused.value)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImportFailedError, match=r"must end in \.csv, \.jsonl or \.ndjson"):
+        list(read(a_file(tmp_path / "may.xlsx", ""), "digest"))
+
+
+def test_an_amount_that_is_no_integer_is_left_to_the_service_to_refuse(tmp_path: Path) -> None:
+    """Lesson 33."""
+    rows = "".join(f"a,b,{amount},,\n" for amount in ("1.0", "1e3", "", "\u0661", "7"))
+
+    found = [json.loads(record.body) for record in read(a_file(tmp_path / "may.csv", HEADER + rows), "digest")]
+
+    assert ["1.0", "1e3", None, "\u0661", 7] == [body.get("amount_cents") for body in found]
+
+
+def test_each_line_has_an_id_of_its_own_which_follows_from_the_file(tmp_path: Path) -> None:
+    file = a_file(tmp_path / "may.jsonl", '{"amount_cents":1}\n' * 3)
+    ids = [[json.loads(record.body)["id"] for record in read(file, measure(file).digest)] for _ in range(2)]
+    file.write_text('{"amount_cents":1}\n' * 4)
+
+    edited = [json.loads(record.body)["id"] for record in read(file, measure(file).digest)]
+
+    assert ids[0] == ids[1]
+    assert 7 == len({*ids[0], *edited})
