@@ -628,6 +628,7 @@ async def test_a_lock_that_cannot_be_had_in_time_fails_its_commands_and_none_aft
     settings: Settings, connection: Any
 ) -> None:
     """A transaction that could not begin must not stay in the way of all that follow."""
+
     async def impatient() -> Any:
         return await connect(settings, lock_timeout="50ms")
 
