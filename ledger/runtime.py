@@ -39,6 +39,7 @@ class Runtime:
     throttle: LoginThrottle
     signer: Signer
     cursor_key: bytes
+    fingerprint_key: bytes
     redis: "Redis"
     mirror: Mirror
     revoked_below: Coalesced[Session, int]
@@ -82,6 +83,7 @@ async def open_runtime(
                 LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _limits(settings)),
                 signer_of(settings),
                 settings.jwt_keys()[0].derive(b"ledger: where a list goes on"),
+                settings.jwt_keys()[0].derive(b"ledger: what a request with a key says"),
                 redis,
                 mirror,
                 Coalesced(mirror.revoked_below),

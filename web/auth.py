@@ -12,7 +12,7 @@ from ledger.commands.decider import Claim
 from ledger.errors import Refused, StaleClaimError
 from ledger.events.users import ROLES
 from ledger.jwt import InvalidTokenError, TokenType, Verified
-from ledger.projections.tokens import NEVER
+from ledger.projections.tokens import NEVER, revoked_below
 from ledger.runtime import Runtime
 from web.context import ACTOR, CLAIM, RUNTIME, Actor
 from web.reply import Reply, Stream
@@ -81,8 +81,17 @@ def guarded(access: Access, handler: Handler) -> Handler:
 
 
 async def check_again(request: web.Request) -> None:
-    """Raise `Refused` if the access token of a request that takes long has ended or was revoked meanwhile."""
-    await _check_in_force(request.app[RUNTIME], _bearer(request, TokenType.ACCESS))
+    """Raise `Refused` if the access token of a request that takes long has ended or was revoked meanwhile.
+
+    It asks PostgreSQL and not the mirror, which hears of a revocation a moment after it was committed: whoever has read
+    an event knows of every revocation before it.
+    """
+    runtime, verified = request.app[RUNTIME], _bearer(request, TokenType.ACCESS)
+    if runtime.settings.jwt_enable_revoked_tokens:
+        session = (verified.session_id, verified.user_id)
+        _check_issued_after(verified, (await revoked_below(runtime.pool, [session])).get(session))
+    else:
+        await _check_in_force(runtime, verified)
 
 
 def _with_refresh_token(handler: Handler) -> Handler:
@@ -131,9 +140,12 @@ def _presented(request: web.Request) -> str:
 async def _check_in_force(runtime: Runtime, verified: Verified) -> None:
     """Raise `Refused` if the token was revoked; if that is not enforced, if its user has not these roles any more."""
     if runtime.settings.jwt_enable_revoked_tokens:
-        below = await runtime.revoked_below.get((verified.session_id, verified.user_id))
-        in_force = verified.claims.pos >= (NEVER if below is None else below)
-    else:
-        in_force = verified.roles <= (await runtime.standing.get(verified.user_id) or frozenset())
-    if not in_force:
+        _check_issued_after(verified, await runtime.revoked_below.get((verified.session_id, verified.user_id)))
+    elif not verified.roles <= (await runtime.standing.get(verified.user_id) or frozenset()):
+        raise Refused(errors.wrong_credentials())
+
+
+def _check_issued_after(verified: Verified, below: int | None) -> None:
+    """Raise `Refused` if the token was issued before what revoked all of its session, which None says of any."""
+    if verified.claims.pos < (NEVER if below is None else below):
         raise Refused(errors.wrong_credentials())

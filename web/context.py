@@ -1,6 +1,5 @@
 """What belongs to one request: its id, who is calling, and what is shared by all of them."""
 
-import hashlib
 import hmac
 import re
 from random import getrandbits
@@ -93,9 +92,7 @@ def part_of(whole: Origin, number: int) -> Origin:
 
 
 def _fingerprint(request: web.Request, raw: bytes) -> bytes:
-    secret = request.app[RUNTIME].settings.jwt_secret
-    key = hashlib.sha256(b"idempotency" + (secret.get_secret_value().encode() if secret else b"")).digest()
     condition = "".join(request.headers.getall("If-Match", []))
     route = f"{request.method} {request.path.split('/', 2)[-1]}{condition and f' {condition}'}\n".encode()
     canonical = msgspec.json.encode(msgspec.json.decode(raw), order="sorted") if raw else b""
-    return hmac.digest(key, route + canonical, "sha256")
+    return hmac.digest(request.app[RUNTIME].fingerprint_key, route + canonical, "sha256")
