@@ -11,7 +11,7 @@ from benchmarks import audit, bulk, lists
 from benchmarks.figures import SECONDS, Row, at_least, at_most, in_turns
 from benchmarks.history import lengthen
 from benchmarks.load import CLASSIC_TABLES, classic, missing_tools, reads, transfers
-from benchmarks.service import Service, running
+from benchmarks.service import Service, resident_mebibytes, running
 
 WARM_UP_SECONDS = 4
 ACCOUNTS = 1000
@@ -60,7 +60,7 @@ async def _throughput(service: Service, accounts: list[str]) -> list[Row]:
         lambda: classic(service, clients=32, seconds=SECONDS),
     )
     best = max(five.per_second, thirty_two.per_second)
-    memory = service.resident_mebibytes()
+    memory = resident_mebibytes(service.worker_pid)
     return [
         at_least(
             "(a) transfers/s over HTTP, 64 connections, 1,000 accounts, against pgbench (best of 5 and 32)",

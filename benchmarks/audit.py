@@ -5,6 +5,7 @@ import json
 import os
 import random
 import secrets
+import select
 import subprocess
 import time
 from datetime import timedelta
@@ -18,7 +19,7 @@ from benchmarks import library
 from benchmarks.figures import Row, at_least, at_most
 from benchmarks.history import grow
 from benchmarks.load import Measured, transfers
-from benchmarks.service import LEDGER, Service, running
+from benchmarks.service import LEDGER, Service, resident_mebibytes, running
 from ledger import store
 from ledger.audit import timetravel
 from ledger.audit.timetravel import AtTime
@@ -31,6 +32,7 @@ WRITERS = 16
 SECONDS = 15
 QUESTIONS = 300
 FOLDED = 100_000  # events
+LOOK_SECONDS = 0.05  # between two looks at how much memory a command takes
 
 
 class Ran(NamedTuple):
@@ -145,14 +147,21 @@ def _run(environment: dict[str, str], arguments: tuple[str, ...]) -> Ran:
     pipe = subprocess.PIPE
     with subprocess.Popen([*LEDGER, *arguments], stdout=pipe, stderr=subprocess.DEVNULL, env=environment) as process:
         assert process.stdout is not None
-        output = b""
-        while chunk := process.stdout.read(1 << 20):
-            output = chunk[-10_000:]  # of an export nobody needs all
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        descriptor, output, peak = process.stdout.fileno(), b"", 0.0
+        while True:
+            ready = select.select([descriptor], [], [], LOOK_SECONDS)[0]
+            peak = (
+                resident_mebibytes(process.pid) or peak
+            )  # `wait4` would tell that of this process, from which it came
+            if not ready:
+                continue
+            chunk = os.read(descriptor, 1 << 20)
+            if not chunk:
+                break
+            output = (output + chunk)[-10_000:]  # of an export nobody needs all
     if process.returncode:
         raise RuntimeError(f"ledger {' '.join(arguments)} failed: {output.decode()}")
-    return Ran(output, time.perf_counter() - begun, usage.ru_maxrss / 1024)
+    return Ran(output, time.perf_counter() - begun, peak)
 
 
 _REBUILD = ("projections", "rebuild", "--all", "--json")

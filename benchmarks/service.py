@@ -39,13 +39,6 @@ class Service:
         ours = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url, "JWT_SECRET": secrets.token_urlsafe(32)}
         return {**os.environ, **ours}
 
-    def resident_mebibytes(self) -> float:
-        """The worker's peak resident memory."""
-        status = Path(f"/proc/{self.worker_pid}/status").read_text()
-        match = re.search(r"VmHWM:\s+(\d+) kB", status)
-        assert match is not None
-        return int(match[1]) / 1024
-
     async def open_accounts(self, count: int) -> list[str]:
         """Open accounts with more money than a run can move."""
         gate = asyncio.Semaphore(AT_ONCE)
@@ -57,6 +50,13 @@ class Service:
                     return str((await _post(session, f"{self.url}/v1/accounts", body))["id"])
 
             return list(await asyncio.gather(*(one() for _ in range(count))))
+
+
+def resident_mebibytes(pid: int) -> float:
+    """A process's peak resident memory so far; 0 once it has ended."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    match = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(match[1]) / 1024 if match else 0.0
 
 
 @contextlib.asynccontextmanager
