@@ -7,6 +7,7 @@ of logins costs the flooders, not everybody else.
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 from argon2 import PasswordHasher, Type
@@ -28,6 +29,12 @@ MAX_PASSWORD_LENGTH = 1024
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
 
 
+@cache
+def _decoy() -> str:
+    """A hash of nobody's: verifying against it takes as long as against a real one."""
+    return _HASHER.hash("")
+
+
 class Passwords:
     """Hashes and verifies in `threads` threads; more than `queue_limit` waiting is an `OverloadedError`."""
 
@@ -35,7 +42,7 @@ class Passwords:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._queue_limit = queue_limit
         self._waiting = 0
-        self._decoy = _HASHER.hash("")  # verifying against it takes as long as against a real one
+        _decoy()  # made now, so that the first who is unknown does not wait longer
 
     def close(self) -> None:
         """Let the running hashes end."""
@@ -47,7 +54,7 @@ class Passwords:
 
     async def verify(self, stored_hash: str | None, password: str) -> bool:
         """Whether the password is the one that was hashed. Takes as long when there is no hash."""
-        return await self._run(lambda: _matches(stored_hash or self._decoy, password)) and bool(stored_hash)
+        return await self._run(lambda: _matches(stored_hash or _decoy(), password)) and bool(stored_hash)
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= self._queue_limit:

@@ -141,6 +141,7 @@ class _WithoutTitles(GenerateJsonSchema):
 
 
 @cache
+@cache
 def document() -> bytes:
     """The document of this service, encoded."""
     return msgspec.json.encode(described({route: OPERATIONS[route.handler] for route in (*UNVERSIONED, *ROUTES)}))
