@@ -156,6 +156,7 @@ async def test_an_unknown_route_is_not_found(api: Api, path: str) -> None:
         ("PATCH", "/v1/users", "GET,POST"),
         ("POST", f"/v1/users/{NOBODY}", "DELETE,GET,PUT"),
         ("OPTIONS", "/v1/accounts", "GET,POST"),
+        ("GET", "/v1/transactions/transfer", "POST"),
     ],
 )
 async def test_another_method_is_not_allowed_and_the_answer_says_which_are(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -32,7 +32,7 @@ from web.metrics import Figures, RouteFigures
 from web.openapi import document, waits
 from web.reading import reading
 from web.reply import Reply
-from web.routes import ROUTES, UNVERSIONED, VERSIONS
+from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -53,7 +53,8 @@ def create_app(settings: Settings, figures: Figures | None = None, tracer: "Trac
     for prefix, routes in (("", UNVERSIONED), *((f"/{version}", ROUTES) for version in VERSIONS)):
         for route in routes:
             handler = reading(route.handler) if waits(route) else route.handler
-            added = app.router.add_route(route.method, prefix + route.path, guarded(route.access, handler))
+            path = prefix + _unambiguous(route.path, routes)
+            added = app.router.add_route(route.method, path, guarded(route.access, handler))
             counted[added] = figures.of_route(route.method, route.path)
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
@@ -64,6 +65,14 @@ def create_app(settings: Settings, figures: Figures | None = None, tracer: "Trac
 
         app.middlewares.insert(0, traced(tracer))
     return app
+
+
+def _unambiguous(path: str, routes: Iterable[Route]) -> str:
+    """The path, in which an id is none of the words that stand in its place in other paths."""
+    parent, _, last = path.rpartition("/")
+    others = {other.path.rpartition("/")[::2] for other in routes}
+    words = sorted(word for folder, word in others if folder == parent and "{" not in word)
+    return f"{parent}/{{id:(?!(?:{'|'.join(words)})$)[^{{}}/]+}}" if last == "{id}" and words else path
 
 
 def figures_of(file: int | None = None, slot: int = 0) -> Figures:
