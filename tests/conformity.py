@@ -43,7 +43,9 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
 
 def route_of(method: str, path: str) -> Route | None:
     """The route that a request takes, if there is one."""
-    return next((route for pattern, route in _PATTERNS if route.method == method and pattern.fullmatch(path)), None)
+    fitting = [route for pattern, route in _PATTERNS if pattern.fullmatch(path)]
+    literal = [route for route in fitting if not route.path.endswith("{id}")]  # a word is no id
+    return next((route for route in literal or fitting if route.method == method), None)
 
 
 def codes_of(route: Route) -> set[str]:
