@@ -25,12 +25,13 @@ CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 30
 
 # What the client sees when PostgreSQL is gone, going or not there yet. An `asyncpg.InterfaceError` is the client's own
-# word that the connection is closed.
+# word that the connection is closed, an `InternalClientError` what it says of one that ended while it was handed over.
 UNREACHABLE = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,

@@ -281,12 +281,7 @@ async def read_page(
 
 async def read_rows(reader: Reader, *, after_position: int, upto_position: int, limit: int) -> list[StoredRow]:
     """Up to `limit` rows of the log, in order, after one position and up to another."""
-    rows = await reader.fetch(
-        f"{_SELECT_ROWS} WHERE notification_id > $1 AND notification_id <= $2 ORDER BY notification_id LIMIT $3",
-        after_position,
-        upto_position,
-        limit,
-    )
+    rows = await reader.fetch(ROWS_BETWEEN, after_position, upto_position, limit)
     return [StoredRow(*row) for row in rows]
 
 
@@ -348,8 +343,10 @@ _SELECT = """SELECT notification_id, originator_id, originator_version, recorded
 
 # A time that Python has no value for is left out: it was never recorded.
 _SELECT_ROWS = """SELECT originator_id, originator_version, topic, state, notification_id,
-                         CASE WHEN recorded_at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN recorded_at END, command_id
+                         CASE WHEN recorded_at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN recorded_at END AS recorded_at,
+                         command_id
                   FROM stored_events"""
+ROWS_BETWEEN = f"{_SELECT_ROWS} WHERE notification_id > $1 AND notification_id <= $2 ORDER BY notification_id LIMIT $3"
 
 
 def _logged(row: Record) -> LoggedCommand:

@@ -1,7 +1,8 @@
 """A ledger with some history and a key to seal it with, and somebody who can do anything in its database."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from ledger.ids import new_id
 from ledger.keys import Key, new_private_pem, private_key
 from ledger.runtime import Runtime
 from ledger.seals import table
-from ledger.seals.blocks import SignedHeader
+from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal
 from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Finding, verify
 from ledger.settings import Settings
@@ -26,6 +27,14 @@ from ledger.settings import Settings
 BLOCK = 4  # events
 INSERT = """INSERT INTO stored_events (originator_id, originator_version, topic, state)
             VALUES ($1, 1, 'NameClaimed', '{}')"""
+
+
+def block_of(
+    ledger_id: UUID, previous: Header | None, rows: Sequence[StoredRow], *, sealed_at: datetime, key: Key
+) -> Block:
+    """These events, sealed as the next block."""
+    leaves, last = tuple(map(event_leaf, rows)), rows[-1].notification_id
+    return seal(ledger_id, previous, leaves, last_position=last, sealed_at=sealed_at, key=key)
 
 
 class Sealed:

@@ -12,14 +12,14 @@ import pytest
 from ledger.events import StoredRow
 from ledger.ids import new_id
 from ledger.keys import Key, private_key, public_pem
-from ledger.seals import blocks, receipts
+from ledger.seals import receipts
 from ledger.seals.blocks import Block
 from ledger.seals.receipts import FORMAT, InvalidReceiptError, Receipt, SealMismatchError
 from ledger.seals.sealing import sealing as seal_meanwhile
 from ledger.settings import Settings
 from tests.controls import NOBODY, Api
 from tests.processes import ledger, until
-from tests.sealed import a_key_file
+from tests.sealed import a_key_file, block_of
 from tests.test_errors_over_http import assert_is_problem
 
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -39,7 +39,7 @@ def rows(count: int) -> list[StoredRow]:
 
 
 def sealed(some: list[StoredRow], key: Key) -> Block:
-    return blocks.seal(new_id(), None, some, sealed_at=NOW, key=key)
+    return block_of(new_id(), None, some, sealed_at=NOW, key=key)
 
 
 def receipt_of(some: list[StoredRow], key: Key, *indices: int) -> bytes:

@@ -12,7 +12,7 @@ from ledger.keys import private_key
 from ledger.seals import blocks
 from ledger.seals.sealing import BrokenChainError, Sealer
 from ledger.seals.verifying import Finding
-from tests.sealed import BLOCK, INSERT, Sealed, a_key_file
+from tests.sealed import BLOCK, INSERT, Sealed, a_key_file, block_of
 
 # Every event, once.
 
@@ -132,7 +132,7 @@ async def test_a_change_with_all_that_follows_from_it_is_found(sealed: Sealed) -
     previous, now = None, await sealed.rows()
     for head in heads:
         inside = [row for row in now if head.block.first_position <= row.notification_id <= head.block.last_position]
-        block = blocks.seal(sealed.ledger_id, previous, inside, sealed_at=head.block.sealed_at, key=sealed.key)
+        block = block_of(sealed.ledger_id, previous, inside, sealed_at=head.block.sealed_at, key=sealed.key)
         previous = block.head.block
         await sealed.tamper(
             f"""UPDATE seals SET root = '\\x{previous.root.hex()}', previous = '\\x{previous.previous.hex()}',

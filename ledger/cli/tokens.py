@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 from uuid import UUID
 
-import structlog
 import typer
 from asyncpg import UndefinedTableError
 from rich.console import Console
@@ -23,17 +22,15 @@ from ledger.settings import Settings
 app = typer.Typer(no_args_is_help=True, help="Tokens, and what is known of those that were revoked.")
 mirror = typer.Typer(no_args_is_help=True, help="The mirror of revocations in Redis.")
 app.add_typer(mirror, name="mirror")
-log = structlog.get_logger()
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON instead of text.")]
 
 
 @mirror.command("status")
-def show_status(
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of a table.")] = False,
-) -> None:
+def show_status(as_json: AsJson = False) -> None:
     """Show how far the mirror reaches. The exit status is 1 if that is not far enough, or Redis does not answer."""
     status = run(_status)
     if as_json:
-        sys.stdout.write(json.dumps({**status._asdict(), "whole": status.is_whole}) + "\n")
+        _print_json(status)
     else:
         table = Table("position", "last revocation", "whole", box=None)
         position = "none" if status.position is None else str(status.position)
@@ -44,9 +41,17 @@ def show_status(
 
 
 @mirror.command("rebuild")
-def rebuild() -> None:
+def rebuild(as_json: AsJson = False) -> None:
     """Throw the mirror away and fill it anew. Services may run: they ask PostgreSQL meanwhile."""
-    run(_rebuild)
+    status = run(_rebuild)
+    if as_json:
+        _print_json(status)
+    else:
+        sys.stdout.write(f"mirror rebuilt up to position {status.position}\n")
+
+
+def _print_json(status: MirrorStatus) -> None:
+    sys.stdout.write(json.dumps({**status._asdict(), "whole": status.is_whole}) + "\n")
 
 
 async def _status(settings: Settings) -> MirrorStatus:
@@ -54,11 +59,10 @@ async def _status(settings: Settings) -> MirrorStatus:
         return await opened.status()
 
 
-async def _rebuild(settings: Settings) -> None:
+async def _rebuild(settings: Settings) -> MirrorStatus:
     async with _opened(settings) as opened:
         await opened.rebuild()
-        status = await opened.status()
-    log.info("mirror rebuilt", position=status.position)
+        return await opened.status()
 
 
 @asynccontextmanager

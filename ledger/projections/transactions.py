@@ -1,10 +1,11 @@
 """The list of transactions, newest first: all of them, or those that filters choose.
 
-A transfer pays for none of it. Where the candidates of a page come from depends on what is asked: from an account's
-lines and holds, from an index that plain transfers are not in, or from the log itself. A page looks at a bounded number
-of candidates, so it may be short, or empty, while there is a next one.
+Where the candidates of a page come from depends on what is asked: from an account's lines and holds, from an index that
+plain transfers are not in, from the bands of amounts, or from the log itself. A page looks at a bounded number of
+candidates, so it may be short, or empty, while there is a next one.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from ledger.stored import Bounds
 
 SCAN = 1000  # candidates of a page that filters choose from
 SCANNED_EVENTS = 5000  # of the log, for a page
+BANDS = tuple(digit * 10**power for power in range(16) for digit in (1, 2, 5))  # each from its amount to the next
 
 
 class Wanted(NamedTuple):
@@ -73,7 +75,7 @@ async def page(reader: Reader, wanted: Wanted, *, before: int, limit: int) -> Fo
     """Up to `limit` transactions that began before a position, newest first."""
     bounds = await stored.bounds(reader, wanted.from_time, wanted.to_time, before)
     is_chosen = wanted != Wanted(wanted.party_id, wanted.user_id, wanted.account_id)
-    candidates = await _candidates(reader, wanted, bounds, SCAN if is_chosen else limit + 1)
+    candidates = await _candidates(reader, wanted, bounds, limit + 1, SCAN if is_chosen else limit + 1)
     rows = await _rows(reader, wanted, bounds, candidates.ids)
     shown = [(row["position"], body) for row in rows if (body := visible(row, wanted.party_id)) is not None]
     found = [(position, body) for position, body in shown if _has_leg(body, wanted)]
@@ -81,7 +83,8 @@ async def page(reader: Reader, wanted: Wanted, *, before: int, limit: int) -> Fo
     return Found([body for _, body in found[:limit]], reached)
 
 
-async def _candidates(reader: Reader, wanted: Wanted, bounds: Bounds, count: int) -> _Candidates:
+async def _candidates(reader: Reader, wanted: Wanted, bounds: Bounds, needed: int, count: int) -> _Candidates:
+    """At most `count`, among which some may be unwanted, from each place; `needed`, where few are."""
     if wanted.reference is not None:
         return await _indexed(reader, "reference = $4", wanted.reference, bounds, count)
     if wanted.is_of_accounts:
@@ -90,6 +93,8 @@ async def _candidates(reader: Reader, wanted: Wanted, bounds: Bounds, count: int
         return await _indexed(reader, "status = $4", wanted.status, bounds, count)
     if wanted.kind not in {None, "transfer"}:
         return await _indexed(reader, "kind = $4 AND kind <> 'transfer'", wanted.kind, bounds, count)
+    if (wanted.currency, wanted.min_amount_cents, wanted.max_amount_cents) != (None, None, None):
+        return await _in_bands(reader, wanted, bounds, needed, count)
     return await _in_the_log(reader, bounds, count)
 
 
@@ -100,6 +105,40 @@ async def _indexed(reader: Reader, condition: str, value: object, bounds: Bounds
         *(*bounds, count, value),
     )
     return _Candidates([row["id"] for row in rows], rows[-1]["position"] if len(rows) == count else None)
+
+
+async def _in_bands(reader: Reader, wanted: Wanted, bounds: Bounds, needed: int, count: int) -> _Candidates:
+    """All of a band are wanted, but of the first and the last one."""
+    lowest = bisect_right(BANDS, wanted.min_amount_cents or 0)
+    highest = len(BANDS) if wanted.max_amount_cents is None else bisect_right(BANDS, wanted.max_amount_cents)
+    rows = await reader.fetch(_IN_BANDS, *bounds, wanted.currency, lowest, highest, needed, count)
+    parts: dict[tuple[str, int], list[Record]] = {}
+    for row in rows:
+        parts.setdefault((row["currency"], row["band"]), []).append(row)
+    reached = max((part[-1]["position"] for part in parts.values() if len(part) == part[0]["most"]), default=None)
+    return _Candidates([row["id"] for row in rows if row["position"] >= (reached or 0)], reached)
+
+
+_BANDS = ",".join(map(str, BANDS))
+_IN_BANDS = f"""
+WITH RECURSIVE used AS (  -- the currencies that there are
+         SELECT coalesce($3, (SELECT min(currency) FROM accounts)) AS currency
+         UNION ALL SELECT (SELECT min(currency) FROM accounts WHERE currency > used.currency) FROM used
+         WHERE $3::text IS NULL AND used.currency IS NOT NULL),
+     bands AS MATERIALIZED (
+         SELECT currency, band, CASE WHEN band IN ($4, $5) THEN $7::bigint ELSE $6::bigint END AS most
+         FROM used, generate_series($4::int, $5::int) AS band),
+     entries AS MATERIALIZED (
+         SELECT id, position FROM transfers WHERE postings IS NOT NULL AND position > $1 AND position < $2
+         ORDER BY position DESC LIMIT $7)
+SELECT bands.*, found.* FROM bands, LATERAL (
+    SELECT id, position FROM transfers
+    WHERE currency = bands.currency AND width_bucket(amount_cents, '{{{_BANDS}}}'::bigint[]) = band
+      AND position > $1 AND position < $2
+    ORDER BY position DESC LIMIT most) AS found
+UNION ALL SELECT '', 0, $7::bigint, id, position FROM entries
+ORDER BY position DESC
+"""
 
 
 async def _in_the_log(reader: Reader, bounds: Bounds, count: int) -> _Candidates:

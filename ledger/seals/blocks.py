@@ -7,7 +7,6 @@ names the hash of its predecessor, so who has seen one header holds all earlier 
 
 import hashlib
 import struct
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, NamedTuple
 from uuid import UUID
@@ -109,16 +108,21 @@ NO_ID = bytes(16)
 
 
 def seal(
-    ledger_id: UUID, previous: Header | None, rows: Sequence[StoredRow], *, sealed_at: datetime, key: Key
+    ledger_id: UUID,
+    previous: Header | None,
+    leaves: tuple[bytes, ...],
+    *,
+    last_position: int,
+    sealed_at: datetime,
+    key: Key,
 ) -> Block:
-    """The next block: these events, which are all between the last block's end and the last of them."""
-    leaves = tuple(map(event_leaf, rows))
+    """The next block: the leaves of all events between the last block's end and the position of the last of them."""
     header = Header(
         ledger=ledger_id,
         number=1 if previous is None else previous.number + 1,
         first_position=1 if previous is None else previous.last_position + 1,
-        last_position=rows[-1].notification_id,
-        count=len(rows),
+        last_position=last_position,
+        count=len(leaves),
         root=merkle.root(leaves),
         previous=NO_BLOCK if previous is None else previous.hash(),
         sealed_at=sealed_at,

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -101,25 +100,31 @@ class Sealer:
             if not await table.take_lock(connection, wait=wait):
                 return 0
             last = await self._checked_last(connection)
-            rows = await store.read_rows(
-                connection,
-                after_position=0 if last is None else last.last_position,
-                upto_position=upto_position,
-                limit=self._limit,
-            )
-            if rows:
-                now = await table.now(connection)
-                block = self._block(last, rows, now)
+            block = await self._next(connection, last, upto_position)
+            if block is not None:
                 await table.insert(connection, block)
                 last = block.head.block
         self._seen = last
-        return len(rows)
+        return 0 if block is None else len(block.leaves)
 
-    def _block(self, last: Header | None, rows: Sequence[StoredRow], now: datetime) -> Block:
-        try:
-            return seal(self._ledger_id, last, rows, sealed_at=now, key=self._key)
-        except ValueError as error:
-            raise CannotApplyError(str(error), _unsealable(rows)) from error
+    async def _next(self, connection: "Connection[Any]", last: Header | None, upto_position: int) -> Block | None:
+        """The block after the last one; None if there is nothing for it."""
+        after = 0 if last is None else last.last_position
+        leaves = await table.leaves(connection, after_position=after, upto_position=upto_position, limit=self._limit)
+        if leaves is None:
+            return None
+        if leaves.hashes is None:
+            raise _unsealable(
+                await store.read_rows(connection, after_position=after, upto_position=upto_position, limit=self._limit)
+            )
+        return seal(
+            self._ledger_id,
+            last,
+            leaves.hashes,
+            last_position=leaves.last_position,
+            sealed_at=await table.now(connection),
+            key=self._key,
+        )
 
     async def _checked_last(self, connection: "Connection[Any]") -> Header | None:
         """The last block, which the chain that this process knows leads to."""
@@ -133,14 +138,14 @@ class Sealer:
         return None if last is None else last.block
 
 
-def _unsealable(rows: Sequence[StoredRow]) -> int | None:
-    """The position of the first event that has no leaf."""
+def _unsealable(rows: Sequence[StoredRow]) -> CannotApplyError:
+    """What stands against the first event that has no leaf."""
     for row in rows:
         try:
             event_leaf(row)
-        except ValueError:
-            return row.notification_id
-    return None
+        except ValueError as error:
+            return CannotApplyError(str(error), row.notification_id)
+    raise AssertionError("PostgreSQL hashes the same columns")
 
 
 def _is_signed(head: SignedHeader, key: Key) -> bool:
