@@ -12,7 +12,7 @@ from ledger import credentials, store
 from ledger.commands.conditions import Conditional, Versioned
 from ledger.commands.decider import Claim, Command, Decision, States, StreamEvent
 from ledger.errors import Refused, StaleClaimError
-from ledger.events import Event, Recorded, encode, evolve
+from ledger.events import Recorded, encode, evolve
 from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import REVOKING
 from ledger.statements import Statement
@@ -91,8 +91,7 @@ class Batch:
         if not states.keys() >= {stream for stream, _ in decision.events}:
             return LookupError(f"{command.name} appends to streams that it did not read")
         if decision.states is None:
-            for stream_id, event in decision.events:
-                self._append(stream_id, event, command_id)
+            self._append(decision.events, command_id)
         else:
             self._append_folded(decision.events, decision.states, command_id)
         return decision
@@ -111,14 +110,16 @@ class Batch:
     def _head(self, stream_id: UUID) -> Head:
         return self.changed.get(stream_id) or self.heads.get(stream_id, NO_STREAM)
 
-    def _append(self, stream_id: UUID, event: Event, command_id: UUID) -> None:
-        head = self._head(stream_id)
-        version = head.version + 1
-        if stream_id in self._claimed:
-            self._holding.clear()
-        self.changed[stream_id] = Head(version, evolve(head.state, event))
-        self.appended.append(Recorded(len(self.appended), stream_id, version, None, event))
-        self.command_ids.append(command_id)
+    def _append(self, events: Sequence[StreamEvent], command_id: UUID) -> None:
+        changed, appended, claimed = self.changed, self.appended, self._claimed
+        for stream_id, event in events:
+            head = changed.get(stream_id) or self.heads.get(stream_id, NO_STREAM)
+            version = head.version + 1
+            if stream_id in claimed:
+                self._holding.clear()
+            changed[stream_id] = Head(version, evolve(head.state, event))
+            appended.append(Recorded(len(appended), stream_id, version, None, event))
+            self.command_ids.append(command_id)
 
     def _append_folded(self, events: Sequence[StreamEvent], states: States, command_id: UUID) -> None:
         versions: dict[UUID, int] = {}

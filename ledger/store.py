@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from asyncpg import Connection, Record
 
 from ledger.database import Reader
@@ -37,7 +38,7 @@ class StreamChangedError(Exception):
     """A stream has another version than the one that a decision was based on."""
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """A stream's last version and what its events add up to. A stream that does not exist is at version 0."""
 
     version: int
@@ -343,8 +344,8 @@ _SELECT = """SELECT notification_id, originator_id, originator_version, recorded
 
 # A time that Python has no value for is left out: it was never recorded.
 _SELECT_ROWS = """SELECT originator_id, originator_version, topic, state, notification_id,
-                         CASE WHEN recorded_at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN recorded_at END AS recorded_at,
-                         command_id
+                         CASE WHEN recorded_at BETWEEN '0001-01-02Z' AND '9999-12-30Z'
+                              THEN recorded_at END AS recorded_at, command_id
                   FROM stored_events"""
 ROWS_BETWEEN = f"{_SELECT_ROWS} WHERE notification_id > $1 AND notification_id <= $2 ORDER BY notification_id LIMIT $3"
 

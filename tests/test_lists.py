@@ -1,6 +1,7 @@
 """Lists in pages: each cursor is good for one caller, one list and one choice of filters, and tells nothing."""
 
 import base64
+import importlib
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -304,6 +305,48 @@ async def test_filters_that_choose_little_are_bounded_and_complete(
     assert books.of_bob == await ids_of(books.bob, "min_amount_cents=0")
 
 
+async def test_amounts_and_currencies_are_found_whatever_their_bands(
+    api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page takes so many of each band; none is left out, none is twice, and other currencies stay out."""
+    pairs = {
+        currency: [await api.new_account(balance_cents=10**6, currency=currency) for _ in range(2)]
+        for currency in ("USD", "EUR")
+    }
+    for cents in (1, 2, 4, 5, 9, 10, 19, 20, 50, 99, 100, 199, 200, 5000):
+        for currency in (*pairs, "USD"):
+            assert 200 == (await api.transfer(*pairs[currency], cents)).status
+    await connection.execute("ANALYZE transfers")
+    rows = await all_of(api, "/v1/transactions")
+    monkeypatch.setattr(transactions, "SCAN", 3)
+
+    for currency in (None, "USD", "EUR", "CHF"):
+        for low, high in (
+            (None, None),
+            (1, 1),
+            (2, 5),
+            (3, 4),
+            (5, 9),
+            (10, 100),
+            (100, None),
+            (None, 19),
+            (6000, None),
+        ):
+            wanted = [
+                row["id"]
+                for row in rows
+                if currency in {None, row["currency"]} and (low or 0) <= row["amount_cents"] <= (high or 10**9)
+            ]
+            filters = {"currency": currency, "min_amount_cents": low, "max_amount_cents": high}
+            query = "&".join(f"{name}={value}" for name, value in filters.items() if value is not None)
+            assert wanted == await ids_of(api, query), query
+
+
+def test_the_bands_of_the_queries_are_those_of_the_index() -> None:
+    migration = importlib.import_module("migrations.versions.0011_amounts")
+    assert ",".join(map(str, transactions.BANDS)) == migration.BANDS
+
+
 @pytest.mark.parametrize(
     "query",
     ["user_id=x", "account_id=1", "currency=usd", "status=done", "kind=none", "min_amount_cents=-1", "from_time=noon"],
@@ -376,7 +419,12 @@ async def test_a_list_costs_the_same_however_deep_and_long_it_is(
         return sum(plans)
 
     end = await connection.fetchval("SELECT max(notification_id) FROM stored_events")
-    for wanted in (Wanted(), Wanted(account_id=UUID(accounts[0]["id"])), Wanted(user_id=UUID(accounts[0]["user_id"]))):
+    for wanted in (
+        Wanted(),
+        Wanted(account_id=UUID(accounts[0]["id"])),
+        Wanted(user_id=UUID(accounts[0]["user_id"])),
+        Wanted(currency="USD"),
+    ):
         for before in (end, end // 2, 200):
             assert await blocks(wanted, before) < 400, (wanted, before)
 

@@ -916,10 +916,11 @@ async def test_an_operator_makes_the_mirror_anew_while_a_service_runs(run: Run, 
     (key,) = await scene.redis.keys("*:cutoffs")
     await scene.redis.hset(key, NOBODY, 1)
 
-    rebuilding = asyncio.create_task(run("rebuild"))
+    rebuilding = asyncio.create_task(run("rebuild", "--json"))
     while not rebuilding.done():
         await scene.check()
 
-    assert (0, "") == (await rebuilding)[:2]
+    status, line, _ = await rebuilding
+    assert (0, True) == (status, json.loads(line)["whole"])
     assert None is await scene.redis.hget(key, NOBODY)
     assert await scene.is_whole()

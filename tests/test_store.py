@@ -11,6 +11,7 @@ import asyncpg
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger import store
 from ledger.database import connect
@@ -66,7 +67,7 @@ async def append(
     rows = [Recorded(number, stream_id, after_version + 1 + number, None, event) for number, event in enumerate(events)]
     statement = store.append_events(rows, [new_id() for _ in rows])
     done = await store.write(connection, {stream_id: after_version}, len(rows), [statement, *heads_of(rows)])
-    return [row._replace(position=done.first_position + row.position, recorded_at=done.recorded_at) for row in rows]
+    return [replace(row, position=done.first_position + row.position, recorded_at=done.recorded_at) for row in rows]
 
 
 def heads_of(rows: list[Recorded]) -> list[Statement]:
@@ -122,7 +123,7 @@ async def test_an_insert_cannot_turn_into_an_update(connection: Any) -> None:
 async def test_a_version_that_is_taken_is_an_error_and_nothing_is_appended(connection: Any) -> None:
     """Lesson 16."""
     (row,) = await append(connection, CLAIMED)
-    again = store.append_events([row._replace(position=1), Recorded(0, new_id(), 1, None, CLAIMED)], [new_id()] * 2)
+    again = store.append_events([replace(row, position=1), Recorded(0, new_id(), 1, None, CLAIMED)], [new_id()] * 2)
     with pytest.raises(StreamChangedError):
         await store.write(connection, {}, 2, [again])
     assert [row] == await store.read_log(connection)

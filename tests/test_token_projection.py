@@ -10,6 +10,7 @@ from uuid import UUID
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger import store
 from ledger.commands.decider import Claim, Command
@@ -74,7 +75,7 @@ class Log:
         self.ledger.next_batch()
         if appended:
             first, at = self.last + 3, START + timedelta(minutes=len(self.transactions))
-            self.transactions.append([row._replace(position=first + row.position, recorded_at=at) for row in appended])
+            self.transactions.append([replace(row, position=first + row.position, recorded_at=at) for row in appended])
 
     def rows(self) -> list[Recorded]:
         return [row for rows in self.transactions for row in rows]
@@ -165,7 +166,7 @@ async def append(connection: Any, log: Log) -> None:
     for transaction in log.transactions:
         first, at = transaction[0].position, transaction[0].recorded_at
         assert at is not None
-        rows = [row._replace(position=row.position - first, recorded_at=None) for row in transaction]
+        rows = [replace(row, position=row.position - first, recorded_at=None) for row in transaction]
         appended = store.append_events(rows, [COMMAND for _ in rows])
         await run(connection, first, at, [appended, *tokens.apply_sessions(rows), *tokens.apply_tokens(rows)])
 

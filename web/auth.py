@@ -14,7 +14,7 @@ from ledger.events.users import ROLES
 from ledger.jwt import InvalidTokenError, TokenType, Verified
 from ledger.projections.tokens import NEVER, revoked_below
 from ledger.runtime import Runtime
-from web.context import ACTOR, CLAIM, RUNTIME, Actor
+from web.context import ACTOR, RUNTIME, Actor
 from web.reply import Reply, Stream
 
 Handler = Callable[[web.Request], Awaitable[Reply | Stream]]
@@ -63,11 +63,9 @@ def guarded(access: Access, handler: Handler) -> Handler:
         later = may and access.in_transaction and "Idempotency-Key" not in request.headers
         if not later:
             await _check_in_force(runtime, verified)
-        request[ACTOR] = _actor(verified)
+        request[ACTOR] = _claimant(verified, runtime.settings.jwt_enable_revoked_tokens)
         if not may:
             raise Refused(errors.forbidden())
-        enforced = runtime.settings.jwt_enable_revoked_tokens
-        request[CLAIM] = _claim(verified, enforced)
         try:
             return await handler(request)
         except StaleClaimError:
@@ -96,7 +94,8 @@ async def check_again(request: web.Request) -> None:
 
 def _with_refresh_token(handler: Handler) -> Handler:
     async def guard(request: web.Request) -> Reply | Stream:
-        request[ACTOR] = _actor(_bearer(request, TokenType.REFRESH))
+        verified = _bearer(request, TokenType.REFRESH)
+        request[ACTOR] = Actor(verified.user_id, verified.roles, verified.session_id, verified.jti)
         return await handler(request)
 
     return guard
@@ -113,14 +112,11 @@ def _with_secret(handler: Handler, otherwise: Handler) -> Handler:
     return guard
 
 
-def _actor(verified: Verified) -> Actor:
-    return Actor(verified.user_id, verified.roles, verified.session_id, verified.jti)
-
-
 @lru_cache(maxsize=4096)
-def _claim(verified: Verified, enforced: bool) -> Claim:
+def _claimant(verified: Verified, enforced: bool) -> Actor:
     """The same object each time, so that a batch sees at once that two commands claim the same."""
-    return Claim(verified.user_id, verified.roles, verified.session_id, verified.jti, enforced)
+    who = (verified.user_id, verified.roles, verified.session_id, verified.jti)
+    return Actor(*who, Claim(*who, enforced))
 
 
 def _bearer(request: web.Request, kind: TokenType) -> Verified:

@@ -26,15 +26,20 @@ async def read_json(request: web.Request, limit_bytes: int | None = None) -> byt
 
     `limit_bytes` goes before the limit that all routes share.
     """
+    settings = request.app[RUNTIME].settings
     plain = request.headers.get("Content-Type") == "application/json"
     if not plain and (request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8"):
         raise web.HTTPUnsupportedMediaType
+    if request.content.is_eof():  # all of it is here, as it nearly always is
+        raw = request.content.read_nowait()
+        limit = limit_bytes or settings.ledger_body_limit_bytes
+        if len(raw) > limit:
+            raise web.HTTPRequestEntityTooLarge(limit)
+        return raw
     if limit_bytes is not None:
         request = request.clone(client_max_size=limit_bytes)
-    if request.content.is_eof():  # all of it is here, as it nearly always is: no timer is needed
-        return await request.read()
     try:
-        async with asyncio.timeout(request.app[RUNTIME].settings.ledger_body_timeout_seconds):
+        async with asyncio.timeout(settings.ledger_body_timeout_seconds):
             return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None

@@ -18,12 +18,16 @@ from ledger.runtime import Runtime
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who is calling: a user with the roles of this moment, and the token that said so."""
+    """Who is calling: a user with the roles of this moment, and the token that said so.
+
+    The claim is there if that was an access token.
+    """
 
     user_id: UUID
     roles: frozenset[str]
     session_id: UUID
     jti: UUID
+    claim: Claim | None = None
 
     def has(self, *roles: str) -> bool:
         """Whether the user has one of these roles."""
@@ -32,7 +36,6 @@ class Actor(msgspec.Struct, frozen=True):
 
 RUNTIME = web.AppKey("RUNTIME", Runtime)
 ACTOR = web.RequestKey("ACTOR", Actor)
-CLAIM = web.RequestKey("CLAIM", Claim)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -80,7 +83,7 @@ def origin(request: web.Request, raw: bytes = b"") -> Origin:
         actor.jti,
         request[REQUEST_ID],
         request_hash,
-        request.get(CLAIM),
+        actor.claim,
     )
 
 

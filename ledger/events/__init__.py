@@ -60,7 +60,7 @@ class Upcast(NamedTuple):
 UPCASTS: dict[str, Upcast] = {}  # by topic; `tests/stored_events.jsonl` keeps a sample of each
 
 
-class Recorded(NamedTuple):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """An event and its envelope, as the store keeps it. `position` orders the whole log, `version` one stream.
 
     On its way into the log an event has no time yet, and its position counts from 0 in its transaction: the statement

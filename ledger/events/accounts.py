@@ -132,11 +132,11 @@ def world_account_id(currency: str) -> UUID:
 
 def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: PLR0911 - one arm an event
     """Fold one event into the state; the first event of a stream is its opening."""
+    if isinstance(event, (AccountDebited, AccountCredited)):  # nearly all are
+        return _changed(state, balance_cents=event.balance_cents)
     match event:
         case AccountOpened(owner_id=owner_id, currency=currency):
             return Account(owner_id, currency)
-        case AccountDebited(balance_cents=balance) | AccountCredited(balance_cents=balance):
-            return _changed(state, balance_cents=balance)
         case FundsHeld(held_cents=held) | FundsReleased(held_cents=held):
             return _changed(state, held_cents=held)
         case AccountOwnerChanged(owner_id=owner_id):

@@ -1,7 +1,7 @@
 """Accounts, as `/accounts` shows them: one row each, with the balance of now."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 from uuid import UUID
 
 from asyncpg import Record
@@ -29,12 +29,18 @@ from ledger.stored import Bounds
 _CHANGES = frozenset(get_args(AccountEvent)) - {AccountOpened}
 _INSERTED = ("uuid", "bigint", "timestamptz", "uuid", "text", "bigint", "text", "bigint", "timestamptz")
 HANDLED = _CHANGES | {AccountOpened}
+_Entry: TypeAlias = AccountDebited | AccountCredited
+_ENTRIES = frozenset(get_args(_Entry))
+_OTHERS = HANDLED - _ENTRIES
 
 Status = Literal["open", "closed"]
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
     """New rows for accounts that were opened; of an account that changed, only what is so after the last event."""
+    types = {type(row.event) for row in events}
+    if types.isdisjoint(_OTHERS):
+        return _move([row for row in events if type(row.event) in _ENTRIES])
     opened = [(row, row.event) for row in events if isinstance(row.event, AccountOpened)]
     changed: dict[UUID, list[Recorded]] = {}
     for row in events:
@@ -43,6 +49,28 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     new = {row.stream_id: changed.pop(row.stream_id, []) for row, _ in opened}
     statements = [_insert(opened, [_Change(new[row.stream_id]) for row, _ in opened])] if opened else []
     return [*statements, *([_update([_Change(rows) for rows in changed.values()])] if changed else [])]
+
+
+def _move(entries: Sequence[Recorded]) -> list[Statement]:
+    """The same of accounts between which money moved, and no more happened, as it nearly always is."""
+    last = list({row.stream_id: row for row in entries}.values())
+    if not last:
+        return []
+    return [
+        Statement(
+            f"""UPDATE accounts SET version = new.version, updated_at = coalesce(new.at, recorded_at),
+                                    balance_cents = new.balance_cents
+                FROM {columns("uuid", "bigint", "timestamptz", "bigint")} AS new(id, version, at, balance_cents),
+                     reserved
+                WHERE accounts.id = new.id""",
+            (
+                uuids(row.stream_id for row in last),
+                integers(row.version for row in last),
+                times([row.recorded_at for row in last]),
+                integers(cast("_Entry", row.event).balance_cents for row in last),
+            ),
+        )
+    ]
 
 
 class _Change:

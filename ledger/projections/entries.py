@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias, get_args
+from typing import Any, NamedTuple, TypeAlias, cast, get_args
 from uuid import UUID
 
 from asyncpg import Record
@@ -27,7 +27,7 @@ class Balance(NamedTuple):
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
     """A row an entry; debits are negative."""
-    entries = [(row, row.event) for row in events if isinstance(row.event, _Entry)]
+    entries = [(row, cast("_Entry", row.event)) for row in events if type(row.event) in HANDLED]
     if not entries:
         return []
     return [

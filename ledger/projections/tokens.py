@@ -134,11 +134,11 @@ def _changed(rows: Sequence[_Session]) -> tuple[bytes, ...]:
     return (
         uuids(row.id for row in rows),
         times(None if row.expires_at is None else _moment(row.expires_at) for row in rows),
-        integers(row.rotated and row.rotated.position for row in rows),
-        times(row.rotated and row.rotated.recorded_at for row in rows),
-        integers(row.revoked and row.revoked.position for row in rows),
+        integers(None if row.rotated is None else row.rotated.position for row in rows),
+        times(None if row.rotated is None else row.rotated.recorded_at for row in rows),
+        integers(None if row.revoked is None else row.revoked.position for row in rows),
         booleans(row.ended is not None for row in rows),
-        times(row.ended and row.ended.recorded_at for row in rows),
+        times(None if row.ended is None else row.ended.recorded_at for row in rows),
         texts(row.ended_by for row in rows),
     )
 
