@@ -9,7 +9,7 @@ from rich.table import Table
 
 from benchmarks import audit, bulk, lists
 from benchmarks.figures import SECONDS, Row, at_least, at_most, in_turns
-from benchmarks.history import lengthen
+from benchmarks.history import fill_log, lengthen
 from benchmarks.load import CLASSIC_TABLES, classic, missing_tools, reads, transfers
 from benchmarks.service import Service, resident_mebibytes, running
 
@@ -39,6 +39,7 @@ async def _measure() -> list[Row]:
         database = await asyncpg.connect(service.database_url, server_settings={"search_path": "public"})
         for statement in CLASSIC_TABLES:
             await database.execute(statement)
+        await fill_log(database)
         await transfers(service, accounts, connections=64, seconds=WARM_UP_SECONDS)
         rows = [
             *await _throughput(service, accounts),

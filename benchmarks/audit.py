@@ -17,7 +17,7 @@ import asyncpg
 
 from benchmarks import library
 from benchmarks.figures import Row, at_least, at_most
-from benchmarks.history import grow
+from benchmarks.history import fill_log, grow
 from benchmarks.load import Measured, transfers
 from benchmarks.service import LEDGER, Service, resident_mebibytes, running
 from ledger import store
@@ -51,6 +51,7 @@ async def measure() -> list[Row]:
         await grow(database, accounts, SOME)
         small = [await _ran(service, *command) for command in (_REBUILD, _EXPORT)]
         verified = await _ran(service, "audit", "verify")
+        await fill_log(database)
         alone = await transfers(service, accounts, connections=WRITERS, seconds=SECONDS)
         await grow(database, accounts, MANY - SOME)
         large = [await _ran(service, *command) for command in (_REBUILD, _EXPORT)]
@@ -63,8 +64,9 @@ async def measure() -> list[Row]:
                     ("l", "an export", large[1].mebibytes, small[1].mebibytes),
                 )
             ),
-            await _writes_meanwhile(service, accounts, alone),
         ]
+        await fill_log(database)
+        rows.append(await _writes_meanwhile(service, accounts, alone))
         await database.close()
     return rows
 

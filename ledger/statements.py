@@ -8,7 +8,7 @@ half as long to read this as the text (decision 7).
 import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -90,7 +90,6 @@ _pack_boolean = struct.Struct("!i?").pack
 _pack_length = struct.Struct("!i").pack
 _pack_header = struct.Struct("!5i").pack
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def _sized(value: bytes) -> bytes:
@@ -102,9 +101,9 @@ def _word(value: str) -> bytes:
     return _sized(value.encode())
 
 
-@lru_cache(maxsize=1024)
 def _microseconds(value: datetime) -> int:
-    return (value - _EPOCH) // _MICROSECOND
+    since = value - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def _array(element: int, items: list[bytes]) -> bytes:

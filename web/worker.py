@@ -4,7 +4,6 @@ Whoever started it kills it when it takes too long to stop. When that is gone, t
 """
 
 import asyncio
-import gc
 import signal
 import socket
 import sys
@@ -16,6 +15,7 @@ import uvloop
 from aiohttp import web
 
 from ledger import logs
+from ledger.garbage import collect_rarely
 from ledger.settings import Settings
 from web.app import create_app, figures_of
 from web.handlers.monitoring import DRAINING
@@ -32,10 +32,7 @@ def main() -> None:
     settings = Settings.load()
     logs.configure(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop
-    # What the start has made stays for good, and a request leaves no cycles behind: looking for some after every few
-    # requests, through all of it, is time that the requests lack.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    collect_rarely()
     listener, lifeline, file, number = map(int, sys.argv[1:])
     figures = figures_of(file, number)
     with _tracing(settings) as tracer:

@@ -11,6 +11,7 @@ from rich.console import Console
 from ledger import database, logs, redis
 from ledger.embedded import EmbeddedError
 from ledger.errors import LedgerError, Refused
+from ledger.garbage import collect_rarely
 from ledger.profile import completed
 from ledger.redis import RedisUnusableError
 from ledger.settings import Settings, SettingsError, unknown_variables
@@ -38,6 +39,7 @@ def run(work: Callable[[Settings], Awaitable[T]]) -> T:
     logs.configure(settings)
     for name in unknown_variables():
         log.warning("unknown setting ignored", name=name)
+    collect_rarely()
     try:
         return uvloop.run(_completed(settings, work))
     except FAILURES as error:

@@ -1,9 +1,10 @@
 """Applying the log to shadow tables: in large runs, each in one transaction with the position that it reaches."""
 
 import asyncio
+import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
@@ -22,6 +23,7 @@ from ledger.stored import LAST
 KNOWN_TOPICS = frozenset(TOPICS[cls] for cls in get_args(Event))  # one that is not known is never left out
 
 SMALL_BATCH = 500  # events in one transaction while others write: what makes them wait is short
+AHEAD = 2  # batches that are read while one waits to be written
 _NOTHING_RESERVED = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
 
 
@@ -35,6 +37,14 @@ class Progress(NamedTuple):
 
 
 Report = Callable[[Progress], None]
+
+
+class _Run(NamedTuple):
+    """Events, what they do, and the position that has been reached once they have done it."""
+
+    events: Sequence[Recorded]
+    statements: Sequence[Statement]
+    reached: int
 
 
 @dataclass
@@ -63,28 +73,35 @@ class Replay:
         return [projection.name for projection in self.projections]
 
     async def run(self, last: int = LAST, *, gives_way: bool = False) -> None:
-        """Apply what is in the log, up to a position or to its end; while one batch is written the next is read.
+        """Apply what is in the log, up to a position or to its end.
 
-        One that gives way takes small batches while others append, and leaves them as much time as it takes.
+        While one batch is written the next is encoded, and those after it are read. A replay that gives way takes
+        small batches while others append, one at a time, and leaves them as much time as it takes.
         """
-        reading = self._reading(self.position, last)
+        reading = deque([asyncio.create_task(self._read(self.position, last))])
+        writing = asyncio.create_task(_nothing())
         try:
-            while (page := await reading).size:
-                begun, grows = time.monotonic(), gives_way and await self._grows()
+            while True:
+                while len(reading) <= AHEAD:
+                    reading.append(asyncio.create_task(self._read_after(reading[-1], last)))
+                if not (page := await reading[0]).size:
+                    break
+                del reading[0]
+                begun = time.monotonic()
+                runs = self._runs(page)
+                await writing
+                grows = gives_way and await self._grows()
                 self.at_once = min(self.batch, SMALL_BATCH) if grows else self.batch
-                reading = self._reading(page.reached, last)
-                runs = _runs(page.events)
-                for some in runs[:-1]:
-                    await self._apply(some, some[-1].position)
-                await self._apply(runs[-1], page.reached)
-                self.events += page.size
-                self.head = max(self.head, self.position)
-                self.report(Progress(self.stage, self.position, self.head, self.events))
+                writing = asyncio.create_task(self._write(page, runs))
+                await asyncio.sleep(0)  # in this turn of the loop it is sent
                 if grows:
+                    await writing
                     await asyncio.sleep(time.monotonic() - begun)
+            await writing
         finally:
-            reading.cancel()
-            await asyncio.wait((reading,))
+            for task in (*reading, writing):
+                task.cancel()
+            await asyncio.gather(*reading, writing, return_exceptions=True)
 
     async def _grows(self) -> bool:
         """Whether the log has grown since this was asked last."""
@@ -94,26 +111,57 @@ class Replay:
         )
         return before not in {None, self.seen}
 
-    def _reading(self, after: int, last: int) -> "asyncio.Task[Page]":
-        handled = {TOPICS[cls] for projection in self.projections for cls in projection.handles}
-        return asyncio.create_task(_read(self.reader, after, last, self.at_once, KNOWN_TOPICS - handled))
+    async def _read_after(self, reading: "asyncio.Task[Page]", last: int) -> Page:
+        """The page after the one that is being read; if that is empty, it is the last."""
+        page = await reading
+        return await self._read(page.reached, last) if page.size else page
 
-    async def _apply(self, run: Sequence[Recorded], reached: int) -> None:
-        """Apply events, and note how far that is, in one transaction.
+    async def _read(self, after: int, last: int) -> Page:
+        handled = {TOPICS[cls] for projection in self.projections for cls in projection.handles}
+        bounds = {"after_position": after, "upto_position": last, "limit": self.at_once}
+        try:
+            return await store.read_page(self.reader, **bounds, left_out=KNOWN_TOPICS - handled)
+        except ValueError as error:
+            raise RebuildError(f"the log cannot be read after position {after}: {error}") from error
+
+    def _runs(self, page: Page) -> list["_Run"]:
+        """The events of a page, in runs that can be applied together, at least none.
+
+        A clean-up of tokens sees all that was before it, and begins a run.
+        """
+        events = page.events
+        starts = [0, *(at for at, row in enumerate(events) if at and type(row.event) is RevokedTokensForgotten)]
+        ends = [*starts[1:], len(events)]
+        reached = [*(events[end - 1].position for end in ends[:-1]), page.reached]
+        return [self._run(events[start:end], at) for start, end, at in zip(starts, ends, reached, strict=True)]
+
+    def _run(self, events: Sequence[Recorded], reached: int) -> "_Run":
+        return _Run(events, apply_all(self.projections, events), reached)
+
+    async def _write(self, page: Page, runs: Sequence["_Run"]) -> None:
+        for run in runs:
+            await self._apply(run)
+        self.events += page.size
+        self.head = max(self.head, self.position)
+        self.report(Progress(self.stage, self.position, self.head, self.events))
+
+    async def _apply(self, run: "_Run") -> None:
+        """Apply events, and note how far that is, in one statement, which is a transaction if none has begun.
 
         Statements of one run have no order, so a name that one user gave up and another took looks taken twice: such a
         run is cut in two. If it is a single event that does not fit, that is said.
         """
-        statements = apply_all(self.projections, run)
+        events, statements, reached = run
+        inner = self.writer.transaction() if self.writer.is_in_transaction() else contextlib.nullcontext()
         try:
-            async with self.writer.transaction():
+            async with inner:
                 await run_together(self.writer, _NOTHING_RESERVED, [*statements, self._noted(reached)])
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
-            if len(run) == 1:
-                raise RebuildError(f"the event at position {run[0].position} cannot be applied: {error}") from error
-            half = len(run) // 2
-            await self._apply(run[:half], run[half - 1].position)
-            await self._apply(run[half:], reached)
+            if len(events) == 1:
+                raise RebuildError(f"the event at position {events[0].position} cannot be applied: {error}") from error
+            half = len(events) // 2
+            await self._apply(self._run(events[:half], events[half - 1].position))
+            await self._apply(self._run(events[half:], reached))
         else:
             self.position = reached
 
@@ -124,14 +172,5 @@ class Replay:
         )
 
 
-async def _read(reader: "Connection[Any]", after: int, last: int, limit: int, left_out: AbstractSet[str]) -> Page:
-    try:
-        return await store.read_page(reader, after_position=after, upto_position=last, limit=limit, left_out=left_out)
-    except ValueError as error:
-        raise RebuildError(f"the log cannot be read after position {after}: {error}") from error
-
-
-def _runs(events: Sequence[Recorded]) -> list[Sequence[Recorded]]:
-    """Events that can be applied together, at least none: a clean-up sees all that was before it, and begins a run."""
-    starts = [0, *(at for at, row in enumerate(events) if at and isinstance(row.event, RevokedTokensForgotten))]
-    return [events[start:end] for start, end in zip(starts, [*starts[1:], len(events)], strict=True)]
+async def _nothing() -> None:
+    """What is written before the first batch."""
