@@ -95,11 +95,13 @@ class Committer:
         self._connection: Connection[Any] | None = None
         self._locked_batches = 0
         self._heads: dict[UUID, Head] = {}  # as this worker last saw or made them
+        self._loop: asyncio.AbstractEventLoop  # in which it was started
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to carry out what is submitted."""
-        self._task = asyncio.create_task(self._run(), name="committer")
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), name="committer")
 
     async def close(self) -> None:
         """Accept nothing more, carry out what waits, and let the connection go."""
@@ -129,7 +131,7 @@ class Committer:
             raise Refused(errors.idempotency_key_in_use())
         if self._closing or len(self._queue) >= self._queue_limit:
             raise OverloadedError("the queue of commands is full")
-        pending = _Pending(command, origin, asyncio.get_running_loop().create_future(), weight)
+        pending = _Pending(command, origin, self._loop.create_future(), weight)
         self._in_flight[origin.command_id] = pending
         self._queue.append(pending)
         self._queued_weight += weight

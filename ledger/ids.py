@@ -6,36 +6,36 @@ library's, and a transfer handles some forty of them.
 
 import os
 import re
+import struct
 import time
 from collections.abc import Iterator
 from uuid import UUID
 
 from asyncpg.pgproto.pgproto import UUID as FastUUID  # noqa: N811 - it is the class, not a constant
 
-_CANONICAL = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_is_canonical = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII).fullmatch
+_pack = struct.Struct("!QQ").pack
+_VERSION, _VARIANT = 0x7000, 0x8000_0000_0000_0000
 
 
 def new_id() -> UUID:
     """A fresh id: 48 bits of time in milliseconds, and 74 random bits."""
-    random = _random()
-    version, variant = 0x70 | random[0] & 0x0F, 0x80 | random[2] & 0x3F
-    return FastUUID(
-        (time.time_ns() // 1_000_000).to_bytes(6, "big") + bytes((version, random[1], variant)) + random[3:]
-    )
+    high, low = _random()
+    milliseconds = time.time_ns() // 1_000_000
+    return FastUUID(_pack(milliseconds << 16 | _VERSION | high & 0x0FFF, _VARIANT | low & 0x3FFF_FFFF_FFFF_FFFF))
 
 
-def _chunks() -> Iterator[bytes]:
-    """Ten random bytes at a time. The system is asked for many at once: a question takes longer than the answer."""
+def _numbers() -> Iterator[tuple[int, int]]:
+    """16 and 64 random bits. The system is asked for many at once: a question takes longer than the answer."""
     while True:
-        pool = os.urandom(10 * 256)
-        yield from (pool[start : start + 10] for start in range(0, len(pool), 10))
+        yield from struct.iter_unpack("!HQ", os.urandom(10 * 256))
 
 
-_random = _chunks().__next__
+_random = _numbers().__next__
 
 
 def parse_id(text: str) -> UUID:
     """The id of this canonical text, 8-4-4-4-12 hexadecimal digits. Raises `ValueError` on any other."""
-    if not _CANONICAL.fullmatch(text):
+    if not _is_canonical(text):
         raise ValueError("must be a UUID, such as 01890a5d-ac96-774b-bcce-b302099a8057")
     return FastUUID(text)

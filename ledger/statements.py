@@ -45,7 +45,12 @@ def columns(*types: str) -> str:
 
 def uuids(values: Iterable[UUID | None]) -> bytes:
     """A `uuid[]`."""
-    return _array(2950, [NULL if value is None else _SIXTEEN + value.bytes for value in values])
+    listed = [*values]
+    try:
+        packed = [b"", *[value.bytes for value in cast("list[UUID]", listed)]]
+    except AttributeError:  # there are nulls
+        return _array(2950, [NULL if value is None else _SIXTEEN + value.bytes for value in listed])
+    return _pack_header(1, 1, 2950, len(listed), 1) + _SIXTEEN.join(packed)
 
 
 def integers(values: Iterable[int | None]) -> bytes:
