@@ -50,12 +50,14 @@ def conditions(given: Iterable[tuple[str, object]], first: int) -> tuple[str, li
     return sql, [value for _, value in chosen]
 
 
-async def connect(settings: Settings, **server_settings: str) -> "Connection[Any]":
-    """Open one connection."""
+async def connect(
+    settings: Settings, *, statement_seconds: float | None = STATEMENT_SECONDS, **server_settings: str
+) -> "Connection[Any]":
+    """Open one connection; without `statement_seconds`, its statements take as long as they take."""
     connection = await asyncpg.connect(
         settings.database_dsn(),
         timeout=CONNECT_SECONDS,
-        command_timeout=STATEMENT_SECONDS,
+        command_timeout=statement_seconds,
         server_settings=_server_settings(settings) | server_settings,
     )
     send_encoded_arrays(connection)

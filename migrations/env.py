@@ -23,7 +23,13 @@ def _migrate(connection: Connection, schema: str) -> None:
 
 async def _run() -> None:
     settings = context.config.attributes.get("settings") or Settings.load()
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: connect(settings), poolclass=NullPool)
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=lambda: connect(
+            settings, statement_seconds=None
+        ),  # an index takes long, a queue of starts longer
+        poolclass=NullPool,
+    )
     async with engine.begin() as connection:
         await connection.run_sync(_migrate, settings.ledger_schema)
     await engine.dispose()

@@ -2,6 +2,7 @@
 
 import base64
 import importlib
+import itertools
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,7 @@ from ledger.keys import new_private_pem
 from ledger.projections import transactions
 from ledger.projections.transactions import Wanted
 from ledger.settings import Settings
+from ledger.stored import LAST
 from tests.controls import Answer, Api, a_transfer
 
 
@@ -316,30 +318,54 @@ async def test_amounts_and_currencies_are_found_whatever_their_bands(
     for cents in (1, 2, 4, 5, 9, 10, 19, 20, 50, 99, 100, 199, 200, 5000):
         for currency in (*pairs, "USD"):
             assert 200 == (await api.transfer(*pairs[currency], cents)).status
+        held = a_transfer(*pairs["USD"], cents)
+        assert 200 == (await api.post("/v1/transactions/hold", held)).status
+        source, sink = (account["id"] for account in pairs["EUR"])
+        postings = [{"account_id": source, "amount_cents": -cents}, {"account_id": sink, "amount_cents": cents}]
+        assert 200 == (await api.post("/v1/transactions", {"postings": postings})).status
     await connection.execute("ANALYZE transfers")
     rows = await all_of(api, "/v1/transactions")
     monkeypatch.setattr(transactions, "SCAN", 3)
 
-    for currency in (None, "USD", "EUR", "CHF"):
-        for low, high in (
-            (None, None),
-            (1, 1),
-            (2, 5),
-            (3, 4),
-            (5, 9),
-            (10, 100),
-            (100, None),
-            (None, 19),
-            (6000, None),
-        ):
-            wanted = [
-                row["id"]
-                for row in rows
-                if currency in {None, row["currency"]} and (low or 0) <= row["amount_cents"] <= (high or 10**9)
-            ]
-            filters = {"currency": currency, "min_amount_cents": low, "max_amount_cents": high}
-            query = "&".join(f"{name}={value}" for name, value in filters.items() if value is not None)
-            assert wanted == await ids_of(api, query), query
+    def is_wanted(row: dict[str, Any], query: dict[str, Any]) -> bool:
+        low, high = query.get("min_amount_cents", 0), query.get("max_amount_cents", 10**9)
+        return query.get("status") in {None, row["status"]} and any(
+            query.get("currency") in {None, leg["currency"]} and low <= abs(leg["amount_cents"]) <= high
+            for leg in row.get("postings", [row])
+        )
+
+    ranges = [(None, None), (1, 1), (2, 5), (3, 4), (5, 9), (10, 100), (100, None), (None, 19), (6000, None)]
+    for currency, (low, high), status in itertools.product((None, "USD", "EUR", "CHF"), ranges, (None, "posted")):
+        filters = {"currency": currency, "min_amount_cents": low, "max_amount_cents": high, "status": status}
+        query = {name: value for name, value in filters.items() if value is not None}
+        found = await ids_of(api, "&".join(f"{name}={value}" for name, value in query.items()))
+        assert [row["id"] for row in rows if is_wanted(row, query)] == found, query
+
+
+async def test_a_page_of_many_bands_takes_no_more_candidates_than_any_other(
+    api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lesson 36."""
+    pair = [await api.new_account(balance_cents=10**9) for _ in range(2)]
+    for power in range(8):
+        for _ in range(3):
+            assert 200 == (await api.transfer(*pair, 10**power)).status
+    taken: list[int] = []
+
+    class Counting:
+        async def fetch(self, sql: str, *values: object) -> list[asyncpg.Record]:
+            rows = await connection.fetch(sql, *values)
+            taken.append(len(rows))
+            return list(rows)
+
+        async def fetchval(self, sql: str, *values: object) -> Any:
+            return await connection.fetchval(sql, *values)
+
+    monkeypatch.setattr(transactions, "SCAN", 5)
+    found = await transactions.page(Counting(), Wanted(min_amount_cents=2), before=LAST, limit=4)  # type: ignore[arg-type]
+
+    assert 4 == len(found.bodies)
+    assert max(taken) <= 5
 
 
 def test_the_bands_of_the_queries_are_those_of_the_index() -> None:

@@ -33,8 +33,7 @@ def show_status(as_json: AsJson = False) -> None:
         _print_json(status)
     else:
         table = Table("position", "last revocation", "whole", box=None)
-        position = "none" if status.position is None else str(status.position)
-        table.add_row(position, str(status.last_revocation), "yes" if status.is_whole else "no")
+        table.add_row(_shown(status), str(status.last_revocation), "yes" if status.is_whole else "no")
         Console().print(table)
     if not status.is_whole:
         sys.exit(1)
@@ -47,11 +46,15 @@ def rebuild(as_json: AsJson = False) -> None:
     if as_json:
         _print_json(status)
     else:
-        sys.stdout.write(f"mirror rebuilt up to position {status.position}\n")
+        sys.stdout.write(f"mirror rebuilt up to position {_shown(status)}\n")
 
 
 def _print_json(status: MirrorStatus) -> None:
     sys.stdout.write(json.dumps({**status._asdict(), "whole": status.is_whole}) + "\n")
+
+
+def _shown(status: MirrorStatus) -> str:
+    return "none" if status.position is None else str(status.position)
 
 
 async def _status(settings: Settings) -> MirrorStatus:

@@ -76,7 +76,8 @@ class Replay:
         """Apply what is in the log, up to a position or to its end.
 
         While one batch is written the next is encoded, and those after it are read. A replay that gives way takes
-        small batches while others append, one at a time, and leaves them as much time as it takes.
+        small batches while others append, one at a time, after those that are read already, and leaves them as much
+        time as it takes.
         """
         reading = deque([asyncio.create_task(self._read(self.position, last))])
         writing = asyncio.create_task(_nothing())
@@ -98,6 +99,9 @@ class Replay:
                     await writing
                     await asyncio.sleep(time.monotonic() - begun)
             await writing
+        except Exception:
+            await asyncio.wait((writing,))  # what can be written is, whatever cannot be read
+            raise
         finally:
             for task in (*reading, writing):
                 task.cancel()

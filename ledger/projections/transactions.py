@@ -108,14 +108,17 @@ async def _indexed(reader: Reader, condition: str, value: object, bounds: Bounds
 
 
 async def _in_bands(reader: Reader, wanted: Wanted, bounds: Bounds, needed: int, count: int) -> _Candidates:
-    """All of a band are wanted, but of the first and the last one."""
+    """All of a band are wanted, but of the first and the last one; fewer, if something else is asked for as well."""
+    if (wanted.status, wanted.kind) != (None, None):
+        needed = count
     lowest = bisect_right(BANDS, wanted.min_amount_cents or 0)
     highest = len(BANDS) if wanted.max_amount_cents is None else bisect_right(BANDS, wanted.max_amount_cents)
     rows = await reader.fetch(_IN_BANDS, *bounds, wanted.currency, lowest, highest, needed, count)
     parts: dict[tuple[str, int], list[Record]] = {}
     for row in rows:
         parts.setdefault((row["currency"], row["band"]), []).append(row)
-    reached = max((part[-1]["position"] for part in parts.values() if len(part) == part[0]["most"]), default=None)
+    ends = [part[-1]["position"] for part in parts.values() if len(part) == part[0]["most"]]
+    reached = max(ends + ([rows[-1]["position"]] if len(rows) == count else []), default=None)
     return _Candidates([row["id"] for row in rows if row["position"] >= (reached or 0)], reached)
 
 
@@ -137,7 +140,7 @@ SELECT bands.*, found.* FROM bands, LATERAL (
       AND position > $1 AND position < $2
     ORDER BY position DESC LIMIT most) AS found
 UNION ALL SELECT '', 0, $7::bigint, id, position FROM entries
-ORDER BY position DESC
+ORDER BY position DESC LIMIT $7
 """
 
 

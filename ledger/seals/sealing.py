@@ -145,7 +145,7 @@ def _unsealable(rows: Sequence[StoredRow]) -> CannotApplyError:
             event_leaf(row)
         except ValueError as error:
             return CannotApplyError(str(error), row.notification_id)
-    raise AssertionError("PostgreSQL hashes the same columns")
+    return CannotApplyError("an event had no leaf, and has one now: seal again", rows[0].notification_id)
 
 
 def _is_signed(head: SignedHeader, key: Key) -> bool:

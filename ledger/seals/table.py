@@ -100,9 +100,9 @@ _LEAF = r"""
 sha256('\x00' || uuid_send(originator_id) || int8send(originator_version) || int8send(notification_id)
        || int8send((extract(epoch FROM recorded_at) * 1000000)::bigint) || boolsend(command_id IS NOT NULL)
        || uuid_send(coalesce(command_id, '00000000-0000-0000-0000-000000000000'))
-       || int4send(octet_length(topic)) || convert_to(topic, 'UTF8') || state)"""
+       || int4send(octet_length(convert_to(topic, 'UTF8'))) || convert_to(topic, 'UTF8') || state)"""
 _LEAVES = f"""
-SELECT count(*), count(leaf), max(notification_id), string_agg(leaf, '')
+SELECT count(*), count(leaf), max(notification_id), string_agg(leaf, '' ORDER BY notification_id)
 FROM (SELECT notification_id, {_LEAF} AS leaf FROM ({ROWS_BETWEEN}) AS page) AS hashed"""
 
 
