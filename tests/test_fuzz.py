@@ -14,7 +14,7 @@ from ledger.settings import Settings
 from tests.controls import PASSWORD, Api
 from tests.processes import ROOT
 
-SECONDS = int(os.environ.get("LEDGER_FUZZ_SECONDS", "60"))  # for all roles together
+SECONDS = int(os.environ.get("LEDGER_FUZZ_SECONDS", "40"))  # for all roles together
 SEED = os.environ.get("LEDGER_FUZZ_SEED", "1")
 OPTIONS = ("--checks", "all", "--generation-database", "none", "--warnings", "off", "--no-color", "--seed", SEED)
 ST = (sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tests/schemathesis.toml"))
