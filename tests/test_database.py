@@ -18,19 +18,23 @@ async def test_a_connection_that_ends_while_it_is_used_is_a_database_that_is_awa
     pool, over = await open_pool(settings), asyncio.Event()
 
     async def ask() -> None:
-        while not over.is_set():
-            try:
-                await pool.fetchval("SELECT 1")
-            except Exception as error:  # noqa: BLE001 - which one it is, is the question
-                met.append(error)
+        try:
+            await pool.fetchval("SELECT 1")
+        except Exception as error:  # noqa: BLE001 - which one it is, is the question
+            met.append(error)
 
-    callers = [asyncio.create_task(ask()) for _ in range(CALLERS)]
+    async def ask_again_and_again() -> None:
+        while not over.is_set():
+            await ask()
+
+    callers = [asyncio.create_task(ask_again_and_again()) for _ in range(CALLERS)]
+    name = await connection.fetchval("SELECT current_database()")
     for _ in range(ENDINGS):
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
-            await connection.fetchval("SELECT current_database()"),
+            name,
         )
-        await asyncio.sleep(0.005)
+        await ask()
     over.set()
     await asyncio.gather(*callers)
     pool.terminate()
