@@ -82,7 +82,7 @@ class Batch:
         if claim is not None and not self._holds(claim):
             return StaleClaimError()
         states: States = {stream: self._head(stream).state for stream in (*command.streams(), *command.creates())}
-        if isinstance(command, Conditional) and command.expected is not None:
+        if isinstance(command, Conditional) and command.depends_on_versions():
             states = Versioned(states, {stream: self._head(stream).version for stream in states})
         try:
             decision = command.decide(states)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
+from uuid import UUID
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -87,6 +88,12 @@ def store(credentials: Sequence[Credential], events: Iterable[Recorded]) -> list
 _UPSERT = f"""INSERT INTO credentials (user_id, id, hash) SELECT * FROM {columns("uuid", "uuid", "text")}
               ON CONFLICT (user_id) DO UPDATE SET id = excluded.id, hash = excluded.hash"""
 _DELETE = "DELETE FROM credentials WHERE user_id = ANY($1::uuid[])"
+
+
+async def of_user(reader: Reader, user_id: UUID) -> Credential | None:
+    """Return the credential in force of a user."""
+    row = await reader.fetchrow("SELECT id, user_id, hash FROM credentials WHERE user_id = $1", user_id)
+    return Credential(*row) if row else None
 
 
 async def find(reader: Reader, username: str) -> Credential | None:

@@ -14,6 +14,10 @@ from uuid import UUID
 from asyncpg.pgproto.pgproto import UUID as FastUUID  # noqa: N811 - it is the class, not a constant
 
 _is_canonical = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII).fullmatch
+_other_form = re.compile(
+    r"(?:urn:uuid:(?P<urn>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})|(?P<plain>[0-9a-f]{32}))",
+    re.ASCII | re.IGNORECASE,
+).fullmatch
 _pack = struct.Struct("!QQ").pack
 _VERSION, _VARIANT = 0x7000, 0x8000_0000_0000_0000
 
@@ -35,7 +39,10 @@ _random = _numbers().__next__
 
 
 def parse_id(text: str) -> UUID:
-    """The id of this canonical text, 8-4-4-4-12 hexadecimal digits. Raises `ValueError` on any other."""
-    if not _is_canonical(text):
+    """Return the id of a UUID's text: canonical, 32 digits, or a URN (RFC 9562, section 4). Raises `ValueError`."""
+    if _is_canonical(text):
+        return FastUUID(text)
+    digits = _other_form(text)
+    if digits is None:
         raise ValueError("must be a UUID, such as 01890a5d-ac96-774b-bcce-b302099a8057")
-    return FastUUID(text)
+    return FastUUID((digits["urn"] or digits["plain"]).lower())

@@ -20,6 +20,9 @@ from uuid import UUID, uuid5
 
 import aiohttp
 
+from ledger import strict_json
+from ledger.strict_json import MalformedJsonError
+
 BLOCK = 1 << 20  # bytes
 AT_ONCE = 500  # lines in one piece
 CONNECT_SECONDS, SILENCE_SECONDS = 10, 60
@@ -132,8 +135,8 @@ def _read_lines(path: Path, digest: str) -> Iterator[Record]:
             if not line.strip():
                 continue
             try:
-                body = json.loads(line)
-            except (ValueError, RecursionError):
+                body = strict_json.decode(line)
+            except MalformedJsonError:
                 body = None
             if isinstance(body, dict) and body.get("id") is None:
                 yield Record(number, _encoded(body, digest, number))

@@ -63,6 +63,9 @@ class Api:
     async def put(self, path: str, json: Any = None, **options: Any) -> Answer:
         return await self.call("PUT", path, json, **options)
 
+    async def patch(self, path: str, json: Any = None, **options: Any) -> Answer:
+        return await self.call("PATCH", path, json, **options)
+
     async def delete(self, path: str, **options: Any) -> Answer:
         return await self.call("DELETE", path, **options)
 

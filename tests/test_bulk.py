@@ -472,3 +472,20 @@ async def test_who_did_what_knows_a_batch(api: Api) -> None:
     made, refused = command["result"]["results"]
     assert ("TransferMany", answer.body["results"][0]["transaction"]["id"]) == (command["name"], made["id"])
     assert ["transfer_destination_account_not_found"] == [refusal["code"] for refusal in refused["refusals"]]
+
+
+@pytest.mark.parametrize("depth", [190, 500, 900, 990, 1_000, 5_000])
+async def test_a_batch_that_is_nested_deeply_is_refused_and_is_no_fault(api: Api, depth: int) -> None:
+    """A batch of arrays is read to where its reader gives up, and each reader gives up elsewhere."""
+    bodies = (
+        '{"atomic": false, "items": [' + "[" * depth + "]" * depth + "]}",
+        '{"atomic": false, "items": [' + '{"metadata":' * depth + "1" + "}" * depth + "]}",
+        '{"atomic": ' + "[" * depth + "]" * depth + "}",
+    )
+
+    answers = [
+        await api.post("/v1/transactions/batch", data=body, headers={"Content-Type": "application/json"})
+        for body in bodies
+    ]
+
+    assert all(answer.status in {400, 422} for answer in answers), answers

@@ -193,7 +193,7 @@ async def test_a_body_of_unknown_length_is_bounded_as_well(serve: Serve, setting
 
 @pytest.mark.parametrize(
     "media_type",
-    [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "application/json; charset=utf-16"],
+    [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "application/+json"],
 )
 async def test_another_media_type_is_refused(api: Api, media_type: str | None) -> None:
     """Lesson 32."""
@@ -205,12 +205,32 @@ async def test_another_media_type_is_refused(api: Api, media_type: str | None) -
     assert_is_problem(answer, 415, "unsupported_media_type")
 
 
-async def test_json_in_utf_8_may_say_so(api: Api) -> None:
-    body = json.dumps(a_user(username="zoë"), ensure_ascii=False).encode()
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/json; charset=utf8",  # what the reference's own clients send
+        "application/json; charset=UTF-8",
+        'application/json; charset="utf-8"',
+        "application/json; charset=us-ascii",
+        "application/json; charset=iso-8859-1",
+        "application/json; charset=utf-16",
+        "application/json; charset",
+        "Application/JSON;CHARSET=UTF8",
+        "application/vnd.api+json",
+        "application/merge-patch+json; charset=utf8",
+    ],
+)
+async def test_the_charset_of_json_has_no_meaning_and_the_bytes_are_utf_8(api: Api, media_type: str) -> None:
+    """Lesson 40."""
+    body = json.dumps(a_user(username="zoë"), ensure_ascii=False)
 
-    answer = await api.post("/v1/users", data=body, headers={"Content-Type": "application/json; charset=UTF-8"})
+    answers = [
+        await api.post("/v1/users", data=raw, headers={"Content-Type": media_type})
+        for raw in (body.encode("iso-8859-1"), body.encode("utf-16"), body.encode())
+    ]
 
-    assert (201, "zoë") == (answer.status, answer.body["username"])
+    assert [400, 400, 201] == [answer.status for answer in answers]
+    assert "zoë" == answers[-1].body["username"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"{}}", b"{'a': 1}", b"\xff", b"nonsense", b"\xef\xbb\xbf{}", b"{,}"])

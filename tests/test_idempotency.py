@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from multidict import CIMultiDict
 
 from ledger.settings import Settings
 from tests.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
@@ -76,6 +77,88 @@ async def test_a_repeated_request_may_spell_its_body_differently(api: Api, kind:
     second = await api.post(path, data=respelt, headers={**KEY, "Content-Type": "application/json"})
 
     assert (first.body, "true") == (second.body, second.headers.get("Idempotent-Replayed"))
+
+
+def in_other_words(body: dict[str, Any]) -> dict[str, Any]:
+    """The same request: members in another order, null and read-only ones besides, ids in capitals or as URNs."""
+    respelt = {
+        member: value.upper().replace("-", "") if member.endswith("_id") else value for member, value in body.items()
+    }
+    return {"id": None, "created_at": "ignored", **dict(reversed(respelt.items())), "updated_at": None}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_repeated_request_may_say_the_same_in_other_words(api: Api, kind: str) -> None:
+    path, body = (await bodies(api))[kind]
+    other = in_other_words(body)
+    if kind == "transfer":
+        other.pop("updated_at")
+
+    first = await api.post(path, body, headers=KEY)
+    second = await api.post(path, other, headers=KEY)
+
+    assert (first.body, "true") == (second.body, second.headers.get("Idempotent-Replayed"))
+
+
+async def test_a_repeated_request_may_spell_ids_times_and_defaults_in_another_way(api: Api) -> None:
+    alice, bob = await api.new_account(balance_cents=100), await api.new_account()
+    held = await api.post("/v1/transactions/hold", a_transfer(alice, bob, 30))
+    hold_id = held.body["id"]
+    pairs = [
+        (
+            "/v1/transactions/hold",
+            {**a_transfer(alice, bob, 5), "effective_at": "2026-05-01T12:00:00Z"},
+            "/v2/transactions/hold",
+            {**a_transfer(alice, bob, 5), "effective_at": "2026-05-01T14:00:00.000+02:00", "description": None},
+        ),
+        (
+            f"/v1/transactions/{hold_id}/capture",
+            None,
+            f"/v1/transactions/{hold_id.upper()}/capture",
+            {"amount_cents": None},
+        ),
+        (
+            "/v1/transactions/batch",
+            {"atomic": False, "items": [a_transfer(alice, bob, 1)]},
+            "/v1/transactions/batch",
+            {"items": [{**a_transfer(alice, bob, 1), "id": None, "kind": "transfer"}], "atomic": False},
+        ),
+    ]
+    for number, (path, body, other_path, other_body) in enumerate(pairs):
+        key = {"Idempotency-Key": f"key-{number}"}
+
+        first = await api.post(path, body, headers=key)
+        second = await api.post(other_path, other_body, headers=key)
+
+        assert (200, first.body, "true") == (first.status, second.body, second.headers.get("Idempotent-Replayed"))
+
+
+async def test_a_repeated_request_with_another_password_is_another_request(api: Api) -> None:
+    user = a_user()
+
+    first = await api.post("/v1/users", user, headers=KEY)
+    second = await api.post("/v1/users", {**user, "password": "another password"}, headers=KEY)
+
+    assert (201, 422, ["idempotency_key_reused"]) == (first.status, second.status, second.codes)
+
+
+async def test_two_keys_are_refused(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+    """A proxy in front may look at the other one."""
+    alice, bob = await api.new_account(balance_cents=100), await api.new_account()
+    before = await connection.fetchval("SELECT count(*) FROM stored_events")
+    twice = CIMultiDict(
+        [("Idempotency-Key", "one"), ("Idempotency-Key", "one"), ("Authorization", f"Bearer {api.token}")]
+    )
+    bodies = {
+        TRANSFER: a_transfer(alice, bob, 30),
+        "/v1/users": a_user(),
+        "/v1/transactions/batch": {"atomic": True, "items": [a_transfer(alice, bob, 30)]},
+    }
+
+    statuses = {path: (await api.client.post(path, json=body, headers=twice)).status for path, body in bodies.items()}
+
+    assert dict.fromkeys(bodies, 422) == statuses
+    assert before == await connection.fetchval("SELECT count(*) FROM stored_events")
 
 
 @pytest.mark.parametrize("kind", KINDS)

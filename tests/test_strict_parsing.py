@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from ledger.settings import Settings
-from tests.controls import NOBODY, Api
+from tests.controls import NOBODY, Api, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -39,7 +39,7 @@ NOT_TEXT = ["7", "true", "1.5", "[]", "{}", f'["{CANARY}"]']
 CONTROL = [f'"{CANARY}{character}x"' for character in ("\\u0000", "\\n", "\\t", "\\u001b", "\\u007f", "\\u0085")]
 NOT_IDS = [
     *('"not-an-id"', '""', '"018f000000007000800000000000000000"', '"{018f0000-0000-7000-8000-000000000000}"'),
-    *('"urn:uuid:018f0000-0000-7000-8000-000000000000"', '"018f0000-0000-7000-8000-00000000000"', '" "'),
+    *('"urn:uuid:018f0000000070008000000000000000"', '"018f0000-0000-7000-8000-00000000000"', '" "'),
     *(
         '"018f0000-0000-7000-8000-000000000000\\n"',
         '"\u066018f0000-0000-7000-8000-000000000000"',
@@ -64,10 +64,8 @@ NOT_CENTS = [
         "{}",
         "-1",
         "-0.0",
-        "NaN",
-        "Infinity",
     ),
-    *("9007199254740992", "9223372036854775808", "18446744073709551616", "9" * 400, "-" + "9" * 400, "1e400", "-1e400"),
+    *("9007199254740992", "9223372036854775808", "18446744073709551616", "9" * 400, "-" + "9" * 400, "1e300"),
 ]
 NOT_CURRENCIES = ['"usd"', '"US"', '"USDX"', '"XXX"', '"BTC"', '""', '"USD "', "7", "true", "[]", f'"{CANARY}"']
 NOT_ROLES = [
@@ -146,6 +144,10 @@ REQUIRED = [
 ]
 
 BROKEN = {
+    "a member twice": b'{"username": "carol", "username": "carol"}',
+    "a member twice, once escaped": b'{"amount_cents": 1, "amount\\u005fcents": 100}',
+    "a member twice, in a member": b'{"metadata": {"order": "1", "order": "2"}}',
+    "a member twice, that is ignored": b'{"status": 1, "status": 1}',
     "nothing": b"",
     "blanks": b" \n",
     "half": b'{"username": "carol"',
@@ -291,15 +293,16 @@ async def test_a_body_that_is_no_object_is_refused_as_a_whole(
 
 
 @pytest.mark.parametrize("route", ["create user", "open account", "transfer"])
+@pytest.mark.parametrize("member", ["id", "created_at"])
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "a-key"}], ids=["without a key", "with a key"])
 async def test_what_is_no_number_in_json_is_malformed_in_members_that_are_ignored_too(
-    api: Api, connection: "asyncpg.Connection[Any]", route: str, headers: dict[str, str]
+    api: Api, connection: "asyncpg.Connection[Any]", route: str, member: str, headers: dict[str, str]
 ) -> None:
     """RFC 8259, section 6, knows no NaN and no Infinity, and 1e999 would become one."""
     before = await events(connection)
     values = ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"]
 
-    answers = {value: await send(api, route, body_with(route, "created_at", value), **headers) for value in values}
+    answers = {value: await send(api, route, body_with(route, member, value), **headers) for value in values}
 
     assert dict.fromkeys(values, 400) == {value: answer.status for value, answer in answers.items()}
     assert [["malformed_request"]] * len(values) == [answer.codes for answer in answers.values()]
@@ -323,7 +326,7 @@ async def test_members_that_are_ignored_may_have_any_other_value(api: Api, heade
 )
 async def test_an_id_in_the_path_that_is_none_is_refused(api: Api, method: str, path: str) -> None:
     none = [
-        *("7", CANARY, NOBODY[:-1], NOBODY + "0", NOBODY.replace("-", "")),
+        *("7", CANARY, NOBODY[:-1], NOBODY + "0", NOBODY.replace("-", "", 1)),
         *(f"{NOBODY}%00", f"{NOBODY}%0A", "%F0%9F%98%80", "%ff", "%20", "..%2F"),
     ]
 
@@ -342,3 +345,21 @@ async def test_all_members_that_do_not_fit_are_reported_at_once(api: Api) -> Non
     assert 422 == answer.status
     assert {"/username", "/email", "/password", "/roles", "/nickname"} == set(answer.pointers)
     assert 5 == len(answer.body["errors"])
+
+
+async def test_ids_are_understood_in_each_form_of_rfc_9562_and_answered_in_canonical_form(api: Api) -> None:
+    """In bodies, paths and parameters; clients of some languages know only one of these forms."""
+    user_id = str(new_id())
+    forms = [user_id, user_id.upper(), user_id.replace("-", ""), f"urn:uuid:{user_id}", f"URN:UUID:{user_id.upper()}"]
+    created = await api.new_user(id=forms[3])
+    accounts = [await api.new_account(user_id=form) for form in forms]
+
+    by_path = [await api.get(f"/v1/users/{form}") for form in forms]
+    by_parameter = [await api.get("/v1/accounts", params={"user_id": form}) for form in forms]
+
+    assert user_id == created["id"]
+    assert [user_id] * len(forms) == [answer.body["id"] for answer in by_path]
+    assert [user_id] * len(forms) == [account["user_id"] for account in accounts]
+    assert [[account["id"] for account in reversed(accounts)]] * len(forms) == [
+        [account["id"] for account in answer.body] for answer in by_parameter
+    ]

@@ -19,7 +19,8 @@ from ledger.readiness import Standing, standing
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.throttle import TooManyAttemptsError
-from web.auth import guarded
+from ledger.turns import Turns
+from web.auth import Handler, guarded
 from web.context import ACTOR, REQUEST_ID, RUNTIME, request_id
 from web.cors import Inner, add_cors
 from web.errors import problem, refusals_of, unknown_version
@@ -29,10 +30,12 @@ from web.handlers.docs import OPENAPI
 from web.handlers.monitoring import DRAINING, FIGURES, STANDING
 from web.limits import LIMITS, limit_headers
 from web.metrics import Figures, RouteFigures
-from web.openapi import document, waits
-from web.reading import reading
+from web.openapi import document, query_parameters, waits
+from web.operations import OPERATIONS
+from web.reading import knowing, reading
 from web.reply import Reply
 from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
+from web.writing import TURNS
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -52,19 +55,26 @@ def create_app(settings: Settings, figures: Figures | None = None, tracer: "Trac
     app[FIGURES], app[DRAINING] = figures, asyncio.Event()
     for prefix, routes in (("", UNVERSIONED), *((f"/{version}", ROUTES) for version in VERSIONS)):
         for route in routes:
-            handler = reading(route.handler) if waits(route) else route.handler
+            handler = _strict(route)
             path = prefix + _unambiguous(route.path, routes)
             added = app.router.add_route(route.method, path, guarded(route.access, handler))
             counted[added] = figures.of_route(route.method, route.path)
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
-    app[BULKS] = Places()
+    app[BULKS], app[TURNS] = Places(), Turns()
     app.cleanup_ctx.append(_runtime(settings, tracer))
     if tracer is not None:
         from web.tracing import traced  # noqa: PLC0415 - it needs what not everybody installs
 
         app.middlewares.insert(0, traced(tracer))
     return app
+
+
+def _strict(route: Route) -> Handler:
+    """Return the route's handler, which gets only requests with the parameters that the route has."""
+    handler = reading(route.handler) if waits(route) else route.handler
+    names = query_parameters(route, OPERATIONS[route.handler])
+    return handler if names is None else knowing(names, handler)
 
 
 def _unambiguous(path: str, routes: Iterable[Route]) -> str:

@@ -1,6 +1,7 @@
 """Bodies on the wire: reading JSON within bounds, and writing it with RFC 3339 times in UTC."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,19 +17,22 @@ from web.reply import Reply
 REPLAYED = {"Idempotent-Replayed": "true"}
 
 
+_JSON = re.compile(r"application/(?:json|[^/]+\+json)", re.IGNORECASE)
+
+
 async def read_json_if_any(request: web.Request) -> bytes:
-    """The body's bytes, where a request may have none."""
+    """Return the body's bytes, where a request may have none."""
     return await read_json(request) if request.can_read_body else b""
 
 
 async def read_json(request: web.Request, limit_bytes: int | None = None) -> bytes:
-    """The body's bytes. Answers 415 to another media type, 413 to too many of them, 408 if they do not arrive.
+    """Return the body's bytes. Answers 415 to another media type, 413 to too many of them, 408 if they do not arrive.
 
-    `limit_bytes` goes before the limit that all routes share.
+    `limit_bytes` goes before the limit that all routes share. A `charset` has no meaning for JSON (RFC 8259, section
+    11), so clients that send one are not refused for it; the bytes are UTF-8 whatever it says.
     """
     settings = request.app[RUNTIME].settings
-    plain = request.headers.get("Content-Type") == "application/json"
-    if not plain and (request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8"):
+    if request.headers.get("Content-Type") != "application/json" and not _JSON.fullmatch(request.content_type):
         raise web.HTTPUnsupportedMediaType
     if request.content.is_eof():  # all of it is here, as it nearly always is
         raw = request.content.read_nowait()

@@ -2,6 +2,7 @@
 
 import hmac
 import re
+from collections.abc import Callable
 from random import getrandbits
 from uuid import UUID
 
@@ -38,6 +39,8 @@ RUNTIME = web.AppKey("RUNTIME", Runtime)
 ACTOR = web.RequestKey("ACTOR", Actor)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
 
+Canonical = Callable[[], bytes]
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
@@ -62,20 +65,18 @@ def check_same_id(path: UUID, body: UUID | str | None) -> None:
         raise Refused(errors.id_mismatch())
 
 
-def origin(request: web.Request, raw: bytes = b"") -> Origin:
-    """Where the command of this request comes from. With `Idempotency-Key`, its id is the same each time.
+def origin(request: web.Request, canonical: Canonical = bytes) -> Origin:
+    """Return where the command of this request comes from. With `Idempotency-Key`, its id is the same each time.
 
-    A key belongs to the user who sent it, so nobody can find out another's. The body is compared by a keyed hash: a
-    password in it must not be guessable from the command log.
+    A key belongs to the user who sent it, so nobody can find out another's. `canonical` gives the canonical form of the
+    body. It is compared by a keyed hash: a password in it must not be guessable from the command log. Raises `Refused`.
     """
-    actor = request[ACTOR]
-    key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
-    command_id, request_hash = new_id(), None
-    if key is not None:
-        if not _IDEMPOTENCY_KEY.fullmatch(key):
-            raise Refused(errors.invalid("/Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+    actor, key = request[ACTOR], idempotency_key(request)
+    if key is None:
+        command_id, request_hash = new_id(), None
+    else:
         command_id = derived_id("idempotency", f"{actor.user_id}:{key}")
-        request_hash = _fingerprint(request, raw)
+        request_hash = _fingerprint(request, canonical())
     return Origin(
         command_id,
         actor.user_id,
@@ -87,6 +88,18 @@ def origin(request: web.Request, raw: bytes = b"") -> Origin:
     )
 
 
+def idempotency_key(request: web.Request) -> str | None:
+    """Return the key of a request that has one. Raises `Refused` if it has two, or one that is no key."""
+    keys = request.headers.getall("Idempotency-Key", ()) if request.method == "POST" else ()
+    if not keys:
+        return None
+    if len(keys) > 1:
+        raise Refused(errors.invalid("/Idempotency-Key", "must be given once"))
+    if not _IDEMPOTENCY_KEY.fullmatch(keys[0]):
+        raise Refused(errors.invalid("/Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+    return keys[0]
+
+
 def part_of(whole: Origin, number: int) -> Origin:
     """Where a later part of a request comes from. Under a key, it is the same each time as well."""
     keyed = whole.request_hash is not None
@@ -94,8 +107,14 @@ def part_of(whole: Origin, number: int) -> Origin:
     return msgspec.structs.replace(whole, command_id=command_id)
 
 
-def _fingerprint(request: web.Request, raw: bytes) -> bytes:
+def _fingerprint(request: web.Request, canonical: bytes) -> bytes:
     condition = "".join(request.headers.getall("If-Match", []))
-    route = f"{request.method} {request.path.split('/', 2)[-1]}{condition and f' {condition}'}\n".encode()
-    canonical = msgspec.json.encode(msgspec.json.decode(raw), order="sorted") if raw else b""
+    route = f"{request.method} {_canonical_path(request)}{condition and f' {condition}'}\n".encode()
     return hmac.digest(request.app[RUNTIME].fingerprint_key, route + canonical, "sha256")
+
+
+def _canonical_path(request: web.Request) -> str:
+    """Return the path without its version; an id in it is canonical, however the client spelt it."""
+    path = request.path.split("/", 2)[-1]
+    given = request.match_info.get("id")
+    return path if given is None else path.replace(given, str(path_id(request)), 1)

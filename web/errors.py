@@ -93,6 +93,11 @@ _FRAMEWORK = {
 }
 
 
+def malformed(reason: str) -> Refusal:
+    """Return the refusal of a body that is not JSON; `reason` says where or why, and repeats no value."""
+    return msgspec.structs.replace(MALFORMED, reason=reason)
+
+
 def unknown_version(version: str) -> Refusal:
     """A path of an API version that does not exist."""
     return Refusal("api_version_error", f"unknown version: {version}")

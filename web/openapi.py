@@ -33,6 +33,7 @@ from web.handlers import lines
 from web.operations import ID, LIMIT, MIN_POSITION, OPERATIONS, TAGGED, Operation, Parameter, Refusing
 from web.routes import ANYONE, ROUTES, UNVERSIONED, VERSIONS, Route
 
+MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 _REF = "#/components/schemas/{}"
 _EXAMPLE_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 _EXAMPLES: dict[Any, Any] = {
@@ -191,7 +192,7 @@ def refusals_of(route: Route, operation: Operation) -> Iterator[Refusing]:
         yield errors.precondition_failed
     if operation.takes is not None:
         yield from (TOO_SLOW, TOO_LARGE, NOT_JSON)
-    if operation.takes is not None or parameters_of(route, operation):
+    if query_parameters(route, operation) is not None:
         yield errors.invalid
     yield from operation.refuses
     yield INTERNAL
@@ -213,10 +214,12 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
     }
     if operation.takes is not None:
         schema = {"$ref": _REF.format(f"{operation.takes.__name__}Request")}
+        json = {"schema": schema, "example": schemas.example(schema)}
+        media = ("application/json", MERGE_PATCH) if route.method == "PATCH" else ("application/json",)
         text = {media: {"schema": {"type": "string"}} for media in lines.MEDIA if operation.lines}
         described["requestBody"] = {
             "required": not operation.body_is_optional,
-            "content": {"application/json": {"schema": schema, "example": schemas.example(schema)}, **text},
+            "content": {**dict.fromkeys(media, json), **text},
         }
     return described
 
@@ -235,6 +238,13 @@ def parameters_of(route: Route, operation: Operation) -> list[Parameter]:
     if waits(route):
         own.append(MIN_POSITION)
     return own
+
+
+def query_parameters(route: Route, operation: Operation) -> frozenset[str] | None:
+    """Return the query parameters that a route has; None for pages and files, where links may carry others."""
+    if "application/json" not in operation.media:
+        return None
+    return frozenset(parameter.name for parameter in parameters_of(route, operation) if parameter.place == "query")
 
 
 def _is_cacheable(route: Route, operation: Operation) -> bool:

@@ -97,6 +97,10 @@ _TRANSFER = (
     errors.currency_mismatch,
     errors.reference_already_exists,
 )
+_ACCOUNT_CHANGE = (
+    *(errors.account_not_found, errors.user_not_found, errors.id_mismatch, errors.currency_mismatch),
+    *(errors.account_closed, errors.account_frozen, errors.insufficient_funds),
+)
 _HOLD = (errors.transaction_not_found, errors.hold_not_pending)
 _HELD_ACCOUNTS = (errors.account_closed, errors.account_frozen)
 
@@ -171,6 +175,14 @@ OPERATIONS: dict[Handler, Operation] = {
         headers=TAGGED,
         is_conditional=True,
     ),
+    users.patch_user: Operation(
+        "Change single members of a user",
+        answers.User,
+        takes=schemas.UserPatch,
+        refuses=(errors.user_not_found, errors.user_already_exists, errors.id_mismatch),
+        headers=TAGGED,
+        is_conditional=True,
+    ),
     users.delete_user: Operation(
         "Delete a user and close their accounts",
         refuses=(errors.user_not_found, errors.account_not_empty),
@@ -206,10 +218,15 @@ OPERATIONS: dict[Handler, Operation] = {
         "Change an account's owner, its policy, or its balance by a transfer from or to the ledger's own account",
         answers.Account,
         takes=schemas.Account,
-        refuses=(
-            *(errors.account_not_found, errors.user_not_found, errors.id_mismatch, errors.currency_mismatch),
-            *(errors.account_closed, errors.account_frozen, errors.insufficient_funds),
-        ),
+        refuses=_ACCOUNT_CHANGE,
+        headers=TAGGED,
+        is_conditional=True,
+    ),
+    accounts.patch_account: Operation(
+        "Change single members of an account",
+        answers.Account,
+        takes=schemas.AccountPatch,
+        refuses=_ACCOUNT_CHANGE,
         headers=TAGGED,
         is_conditional=True,
     ),

@@ -57,8 +57,6 @@ def choice_in(request: web.Request, name: str, choices: Collection[str]) -> str 
 
 def moment_in(request: web.Request) -> Moment | None:
     """The moment of the whole ledger that is asked for; None for now."""
-    if text_in(request, "at_version") is not None:
-        refuse("/at_version", "is that of one account; give at_position or at_time")
     moment = account_moment_in(request)
     return None if isinstance(moment, AtVersion) else moment
 

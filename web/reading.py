@@ -1,5 +1,7 @@
-"""Reads: from the replica if there is one, and not before it knows what the client knows."""
+"""Requests before their handlers: with parameters that the route has, and reads that know what the client knows."""
 
+from collections.abc import Collection
+from itertools import islice
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -11,6 +13,20 @@ from web.auth import Handler
 from web.context import RUNTIME
 from web.query import number_in
 from web.reply import Reply, Stream
+
+MAX_REFUSALS = 10  # of one query string
+
+
+def knowing(names: Collection[str], handler: Handler) -> Handler:
+    """Return the handler, which gets no query parameters but these: one that is misspelt must not be ignored."""
+    reason = f"is not a parameter of this route; it has {', '.join(sorted(names)) or 'none'}"
+
+    async def strict(request: web.Request) -> Reply | Stream:
+        if request.rel_url.raw_query_string and (unknown := request.query.keys() - names):
+            raise Refused(*(errors.invalid(f"/{name}", reason) for name in islice(sorted(unknown), MAX_REFUSALS)))
+        return await handler(request)
+
+    return strict
 
 
 def reader(request: web.Request) -> "Pool[Any]":

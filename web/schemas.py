@@ -4,6 +4,7 @@ No floats, numeric strings, booleans or exponents pass for integers; no control 
 knows. Read-only members are accepted and ignored, so that a body that was read can be sent back.
 """
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Self, TypeVar
 from uuid import UUID
@@ -12,6 +13,7 @@ import msgspec
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -22,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from ledger import errors
+from ledger import errors, strict_json
 from ledger.commands.journal import MAX_POSTINGS
 from ledger.credentials import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from ledger.derived import is_derived
@@ -32,9 +34,10 @@ from ledger.events.users import ROLES, Role
 from ledger.ids import parse_id
 from ledger.money import CURRENCIES, MAX_CENTS
 from ledger.settings import MAX_HOLD_SECONDS
+from ledger.strict_json import MalformedJsonError
 from ledger.texts import printable
 from ledger.times import parse_time
-from web.errors import MALFORMED
+from web.errors import MALFORMED, malformed
 
 
 def _roles(text: str) -> str:
@@ -75,6 +78,35 @@ def _time(value: object) -> datetime:
         raise ValueError("must be a time, as text")  # noqa: TRY004 - pydantic takes no TypeError
     return parse_time(value)
 
+
+def _read_at(value: object) -> datetime:
+    """Return a time that was read from a body; without a zone it is UTC, as in those of the reference."""
+    if not isinstance(value, str):
+        raise ValueError("must be a time, as text")  # noqa: TRY004 - pydantic takes no TypeError
+    with suppress(ValueError):
+        return parse_time(f"{value}Z")
+    return parse_time(value)
+
+
+def _password_or_none(secret: SecretStr) -> SecretStr:
+    if 0 < len(secret.get_secret_value()) < MIN_PASSWORD_LENGTH:
+        raise ValueError(f"must have at least {MIN_PASSWORD_LENGTH} characters, or none to leave it as it is")
+    return secret
+
+
+def _not_null(value: object) -> object:
+    if value is None:
+        raise ValueError("must not be null: it cannot be taken away")
+    return value
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    options = schema.pop("anyOf", [schema])
+    schema.update(next(option for option in options if option.get("type") != "null"))
+
+
+T = TypeVar("T")
+NotNull = Annotated[T | None, BeforeValidator(_not_null), Field(json_schema_extra=_without_null)]  # may be absent
 
 MAX_ITEMS = 10_000  # of a batch
 
@@ -120,6 +152,19 @@ Metadata = Annotated[
     Field(max_length=50, json_schema_extra={"propertyNames": {"maxLength": 64, "pattern": PRINTABLE}}),
 ]
 Time = Annotated[datetime, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
+ReadAt = Annotated[
+    datetime,
+    PlainValidator(_read_at),
+    WithJsonSchema({"type": "string", "format": "date-time", "description": "When what the client read was so"}),
+]
+Password = Annotated[SecretStr, Field(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH)]
+PasswordHash = Annotated[SecretStr, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
+PasswordOrNone = Annotated[
+    SecretStr,
+    Field(max_length=MAX_PASSWORD_LENGTH, json_schema_extra={"pattern": rf"^([\s\S]{{{MIN_PASSWORD_LENGTH},}})?$"}),
+    AfterValidator(_password_or_none),
+]
+PasswordHashOrNone = Annotated[SecretStr, Field(max_length=MAX_PASSWORD_LENGTH)]
 ReadOnly = Annotated[Any, Field(default=None, exclude=True, repr=False, description="Accepted, and ignored")]
 
 
@@ -127,6 +172,19 @@ class Body(BaseModel):
     """A JSON object with no other members than these."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    def canonical(self) -> bytes:
+        """Return the same bytes for all bodies that say the same in other words.
+
+        The order of members, null or a default for an absent one, the spelling of ids and times, and members that are
+        ignored make no difference. The bytes hold secrets: they are for hashing, and nothing else.
+        """
+        said = self.model_dump(exclude_none=True, exclude_defaults=True)
+        return msgspec.json.encode(said, enc_hook=_plain, order="sorted")
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _described(*examples: dict[str, Any], **rules: Any) -> ConfigDict:
@@ -162,21 +220,16 @@ class Login(Body):
         return self
 
 
-class User(Body):
-    """What creating and changing a user have in common."""
+class _User(Body):
+    """What the bodies of users have in common. A client may send a digest of its own making instead of a password."""
 
-    model_config = _described(_ALICE, **{"not": _given("password", "password_hash")})
-
-    id: Id | None = None
-    username: Username
-    email: Email
-    password: Annotated[SecretStr, Field(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH)] | None = None
-    password_hash: Annotated[SecretStr, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)] | None = None
     password_salt: ReadOnly
-    active: bool | None = None
-    roles: Roles
     created_at: ReadOnly
     updated_at: ReadOnly
+    password: Password | None = None
+    password_hash: PasswordHash | None = None
+    active: bool | None = None
+    roles: Roles | None = None
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:
@@ -185,22 +238,53 @@ class User(Body):
 
     @property
     def secret(self) -> str | None:
-        """The password, or the digest that the client made of it, which serves as one."""
+        """The password, or the digest, which serves as one."""
         given = self.password or self.password_hash
         return given.get_secret_value() if given else None
 
-    def role_names(self) -> tuple[Role, ...]:
-        """The roles, in the order in which they were given."""
+    def role_names(self) -> tuple[Role, ...] | None:
+        """Return the roles in the order in which they were given, if they were."""
+        if self.roles is None:
+            return None
         given = self.roles.split(",")
         return tuple(sorted((role for role in ROLES if role in given), key=given.index))
 
 
-class NewUser(User):
+class User(_User):
+    """`PUT /users/{id}`. Secret, `active` and `roles` stay as they are when they are not given, null or empty."""
+
+    model_config = _described(_ALICE, **{"not": _given("password", "password_hash")})
+
+    id: Id | None = None
+    username: Username
+    email: Email
+    password: PasswordOrNone | None = None
+    password_hash: PasswordHashOrNone | None = None
+
+
+class UserPatch(_User):
+    """`PATCH /users/{id}` (RFC 7396). Nothing of a user can be taken away, so nothing may be null."""
+
+    model_config = _described({"email": "alice@example.org"}, **{"not": _given("password", "password_hash")})
+
+    id: NotNull[Id] = None
+    username: NotNull[Username] = None
+    email: NotNull[Email] = None
+    password: NotNull[Password] = None
+    password_hash: NotNull[PasswordHash] = None
+    active: NotNull[bool] = None
+    roles: NotNull[Roles] = None
+
+
+class NewUser(_User):
     """`POST /users`."""
 
     model_config = _described({**_ALICE, "password": "wonderland"}, oneOf=[_given("password"), _given("password_hash")])
 
     id: ChosenId | None = None
+    username: Username
+    email: Email
+    roles: Roles | None = "guest"
 
     @model_validator(mode="after")
     def _has_secret(self) -> Self:
@@ -227,7 +311,22 @@ class NewAccount(Body):
     updated_at: ReadOnly
 
 
-class Account(Body):
+class _Account(Body):
+    """What changes of an account have in common.
+
+    `updated_at` says what the client read: another `balance_cents` than that of now is refused if it is not of now.
+    """
+
+    held_cents: ReadOnly
+    available_cents: ReadOnly
+    status: ReadOnly
+    created_at: ReadOnly
+    updated_at: ReadAt | None = None
+    overdraft_limit_cents: Cents | None = None
+    frozen: Freeze | None = None
+
+
+class Account(_Account):
     """`PUT /accounts/{id}`. What is not given, or null, stays as it is."""
 
     model_config = _described({"balance_cents": 7_500})
@@ -236,13 +335,17 @@ class Account(Body):
     user_id: Id | None = None
     balance_cents: Balance | None = None
     currency: Currency | None = None
-    overdraft_limit_cents: Cents | None = None
-    frozen: Freeze | None = None
-    held_cents: ReadOnly
-    available_cents: ReadOnly
-    status: ReadOnly
-    created_at: ReadOnly
-    updated_at: ReadOnly
+
+
+class AccountPatch(_Account):
+    """`PATCH /accounts/{id}` (RFC 7396). Null takes the overdraft limit or the freeze away."""
+
+    model_config = _described({"overdraft_limit_cents": 50_000})
+
+    id: NotNull[Id] = None
+    user_id: NotNull[Id] = None
+    balance_cents: NotNull[Balance] = None
+    currency: NotNull[Currency] = None
 
 
 class UserTokens(Body):
@@ -383,12 +486,23 @@ BodyT = TypeVar("BodyT", bound=Body)
 
 
 def parse(model: type[BodyT], raw: bytes) -> BodyT:
-    """The body as its model. Raises `Refused`: one entry per offending member, which never shows the value."""
+    """Return the body as its model. Raises `Refused`: one entry per offending member, which never shows the value."""
+    check_json(raw)
+    return parse_checked(model, raw)
+
+
+def check_json(raw: bytes) -> None:
+    """Raise `Refused` unless this is JSON; pydantic lets NaN, Infinity and a member twice through."""
+    try:
+        strict_json.decode(raw)
+    except MalformedJsonError as error:
+        raise Refused(malformed(f"the body {error}")) from None
+
+
+def parse_checked(model: type[BodyT], raw: bytes) -> BodyT:
+    """Do the same to a part of a text that `check_json` has let through."""
     try:
         body = model.model_validate_json(raw)
-        msgspec.json.decode(raw)  # knows no NaN and Infinity (RFC 8259, section 6), which pydantic lets through
-    except msgspec.MsgspecError:
-        raise Refused(MALFORMED) from None
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         if any(problem["type"] == "json_invalid" for problem in problems):

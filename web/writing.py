@@ -1,4 +1,8 @@
-"""Writes: a caller's command is carried out, and the answer says up to where in the log its effect is."""
+"""Writes: a caller's command is executed, and the response says up to where in the log its effect is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
@@ -6,12 +10,36 @@ from aiohttp import web
 from ledger import stored
 from ledger.batch import Origin, Outcome
 from ledger.commands.decider import Command
-from web.context import RUNTIME, origin
+from ledger.errors import OverloadedError, StaleCommandError
+from ledger.turns import Turns
+from web.context import RUNTIME, Canonical, origin
+
+TURNS = web.AppKey("TURNS", Turns)
 
 
-async def submit(request: web.Request, command: Command, raw: bytes = b"") -> Outcome:
-    """Carry out a command of the caller. Raises `Refused`, or a `LedgerError`."""
-    return await submit_from(request, command, origin(request, raw))
+async def submit(request: web.Request, command: Command, canonical: Canonical = bytes) -> Outcome:
+    """Execute a command of the caller; `canonical` as `origin` wants it. Raises `Refused`, or a `LedgerError`."""
+    return await submit_from(request, command, origin(request, canonical))
+
+
+async def submit_in_turn(
+    request: web.Request, key: UUID, make: Callable[[], Awaitable[Command]], canonical: Canonical = bytes
+) -> Outcome:
+    """Make a command from what is so now and execute it; make it again when another change came first.
+
+    Changes with the same key, in this worker, wait for each other: only those of other workers can come first. Raises
+    `OverloadedError` if that goes on for as long as a command may wait for the database.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + request.app[RUNTIME].settings.ledger_database_patience_seconds
+    async with request.app[TURNS].take(key, until=deadline):
+        while True:
+            command = await make()
+            try:
+                return await submit(request, command, canonical)
+            except StaleCommandError:
+                if clock() > deadline:
+                    raise OverloadedError("others kept changing what the command depends on") from None
 
 
 async def submit_from(request: web.Request, command: Command, source: Origin, *, weight: int = 1) -> Outcome:

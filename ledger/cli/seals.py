@@ -14,7 +14,7 @@ import structlog
 import typer
 from asyncpg import Pool
 
-from ledger import followers
+from ledger import followers, strict_json
 from ledger.cli.audit import audit
 from ledger.cli.progress import Progress
 from ledger.cli.running import fail, run
@@ -29,6 +29,7 @@ from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Report
 from ledger.seals.verifying import verify as verify_all
 from ledger.settings import Settings
+from ledger.strict_json import MalformedJsonError
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -217,18 +218,18 @@ def _proven_members(proof: Proof) -> dict[str, object]:
 
 
 def _decoded(state: bytes) -> object:
-    """What an event says; as text if it is no JSON, for a ledger may seal anything."""
+    """Return what an event says; as text if it is not JSON, for a ledger may seal anything."""
     try:
-        return msgspec.json.decode(state)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return strict_json.decode(state)
+    except MalformedJsonError:
         return state.decode(errors="replace")
 
 
 def _heads_in(path: Path) -> list[SignedHeader]:
     try:
-        return [msgspec.json.decode(line, type=SignedHeader) for line in _content(path).splitlines()]
-    except msgspec.MsgspecError as error:
-        fail(f"{path}: this is no file of heads: {error}", 2)
+        return [msgspec.convert(strict_json.decode(line), SignedHeader) for line in _content(path).splitlines()]
+    except (MalformedJsonError, msgspec.ValidationError) as error:
+        fail(f"{path}: not a file of heads: {error}", 2)
 
 
 def _public_key(path: Path) -> Key:

@@ -82,7 +82,8 @@ class UpdateAccount(Conditional, frozen=True):
     """Give the account another owner, another policy, another balance (by the transfer `transfer_id` against `world`).
 
     The policy comes first: it says which balance there can be. None leaves as it is. `currency` is the account's own,
-    which the caller knows or looks up: it tells which `world`.
+    which the caller knows or looks up: it tells which `world`. The balance changes only at one of the versions
+    `balance_expected`, if they are given: a balance that was read before a transfer must not undo it.
     """
 
     name: ClassVar[str] = "UpdateAccount"
@@ -94,6 +95,11 @@ class UpdateAccount(Conditional, frozen=True):
     transfer_id: UUID
     overdraft_limit_cents: int | None = None
     frozen: Freeze | None = None
+    balance_expected: frozenset[int] | None = None
+
+    def depends_on_versions(self) -> bool:
+        """Return whether the decision needs the account's version."""
+        return self.expected is not None or self.balance_expected is not None
 
     def streams(self) -> Iterable[UUID]:
         """The account, its next owner, and what an adjustment takes."""
@@ -123,6 +129,7 @@ class UpdateAccount(Conditional, frozen=True):
         allowed, account = policy(account, self.overdraft_limit_cents, self.frozen)
         events += [(self.account_id, event) for event in allowed]
         if self.balance_cents is not None and self.balance_cents != account.balance_cents:
+            check_version(states, self.account_id, self.balance_expected)
             difference = self.balance_cents - account.balance_cents
             if difference < 0 and self.balance_cents < -account.overdraft_limit_cents:
                 raise Refused(errors.invalid("/balance_cents", "must not be below the overdraft limit"))

@@ -20,6 +20,10 @@ class Conditional(msgspec.Struct, frozen=True, kw_only=True):
 
     expected: frozenset[int] | None = None
 
+    def depends_on_versions(self) -> bool:
+        """Return whether the decision needs the versions of its streams, and not only their states."""
+        return self.expected is not None
+
 
 class Versioned(dict[UUID, State | None]):
     """States with the versions of their streams, for a command that says which it expects."""

@@ -74,10 +74,10 @@ class CreateUser(msgspec.Struct, frozen=True):
 
 
 class UpdateUser(Conditional, frozen=True):
-    """Make a user what is said here. `active` and `credential` None leave as it is.
+    """Make a user what is said here; None leaves as it is.
 
-    `known_username` and `known_email` are the names when the command was made. Raises `StaleCommandError` if they are
-    not any more.
+    `known_username` and `known_email` are the names when the command was made. Raises `StaleCommandError` if they have
+    changed since and the command renames.
     """
 
     name: ClassVar[str] = "UpdateUser"
@@ -85,15 +85,15 @@ class UpdateUser(Conditional, frozen=True):
     user_id: UUID
     known_username: str
     known_email: str
-    username: str
-    email: str
-    active: bool | None
-    roles: tuple[Role, ...]
-    credential: Credential | None
+    username: str | None = None
+    email: str | None = None
+    active: bool | None = None
+    roles: tuple[Role, ...] | None = None
+    credential: Credential | None = None
 
     def streams(self) -> Iterable[UUID]:
         """The user, and the names before and after."""
-        return (self.user_id, *self._name_streams())
+        return (self.user_id, *(self._name_streams() if self._renames else ()))
 
     def creates(self) -> Iterable[UUID]:
         """Nothing under a fresh id."""
@@ -102,21 +102,30 @@ class UpdateUser(Conditional, frozen=True):
     def decide(self, states: States) -> Decision:
         """One event for each thing that changes; none if nothing does."""
         user = existing_user(states, self.user_id)
-        if (user.username, user.email) != (self.known_username, self.known_email):
+        if self._renames and (user.username, user.email) != (self.known_username, self.known_email):
             raise StaleCommandError
         check_version(states, self.user_id, self.expected)
-        refusals = names_taken(states, self.user_id, self.username, self.email)
-        if refusals:
-            raise Refused(*refusals)
         events: list[StreamEvent] = [(self.user_id, event) for event in self._changes(user)]
-        for before, after in self._renamed():
-            events += [(before, NameReleased(self.user_id)), (after, NameClaimed(self.user_id))]
+        if self._renames:
+            if refusals := names_taken(states, self.user_id, *self._names):
+                raise Refused(*refusals)
+            for before, after in self._renamed():
+                events += [(before, NameReleased(self.user_id)), (after, NameClaimed(self.user_id))]
         return Decision(events, {"id": str(self.user_id)}, self.credential)
 
+    @property
+    def _renames(self) -> bool:
+        return self.username is not None or self.email is not None
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        """The user name and the address that the user has afterwards."""
+        return (self.username or self.known_username, self.email or self.known_email)
+
     def _changes(self, user: User) -> Iterable[Event]:
-        if (user.username, user.email) != (self.username, self.email):
-            yield UserUpdated(self.username, self.email)
-        if user.roles != self.roles:
+        if self._renames and (user.username, user.email) != self._names:
+            yield UserUpdated(*self._names)
+        if self.roles is not None and user.roles != self.roles:
             yield UserRolesChanged(self.roles)
         if self.active is not None and self.active != user.active:
             yield UserActivated() if self.active else UserDeactivated()
@@ -127,18 +136,20 @@ class UpdateUser(Conditional, frozen=True):
 
     def _takes_something_away(self, user: User) -> bool:
         """Whether tokens from before say too much: the user was demoted, shut out, or has another password."""
-        demoted = not set(user.roles) <= set(self.roles)
+        demoted = self.roles is not None and not set(user.roles) <= set(self.roles)
         return demoted or (user.active and self.active is False) or self.credential is not None
 
     def _renamed(self) -> list[tuple[UUID, UUID]]:
+        username, email = self._names
         pairs = [
-            (username_stream(self.known_username), username_stream(self.username)),
-            (email_stream(self.known_email), email_stream(self.email)),
+            (username_stream(self.known_username), username_stream(username)),
+            (email_stream(self.known_email), email_stream(email)),
         ]
         return [(before, after) for before, after in pairs if before != after]
 
     def _name_streams(self) -> Iterable[UUID]:
-        yield from (username_stream(self.username), email_stream(self.email))
+        username, email = self._names
+        yield from (username_stream(username), email_stream(email))
         yield from (username_stream(self.known_username), email_stream(self.known_email))
 
 

@@ -73,7 +73,7 @@ def check(raw: bytes, keys: Mapping[str, Key]) -> Receipt:
     """The receipt in these bytes, which holds if one of these keys signed its blocks. Raises `InvalidReceiptError`."""
     try:
         receipt = msgspec.json.decode(raw, type=Receipt)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidReceiptError(f"it is not a receipt: {error}") from None
     if msgspec.json.encode(receipt) != raw:
         raise InvalidReceiptError("it is not spelt as the ledger spells receipts, byte by byte")

@@ -1,5 +1,6 @@
 """Accounts: admins do everything, auditors read everything, customers read their own."""
 
+from datetime import datetime
 from typing import cast, get_args
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from ledger.audit import timetravel
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.database import Resource
 from ledger.errors import Refused
+from ledger.events.accounts import Freeze
 from ledger.ids import new_id
 from ledger.money import CURRENCIES
 from ledger.projections import accounts
@@ -71,8 +73,7 @@ async def get_account(request: web.Request) -> Reply:
 
 async def open_account(request: web.Request) -> Reply:
     """POST /accounts."""
-    raw = await read_json(request)
-    body = schemas.parse(schemas.NewAccount, raw)
+    body = schemas.parse(schemas.NewAccount, await read_json(request))
     runtime = request.app[RUNTIME]
     command = OpenAccount(
         body.id or new_id(),
@@ -83,14 +84,31 @@ async def open_account(request: web.Request) -> Reply:
         body.overdraft_limit_cents or 0,
         body.frozen or "none",
     )
-    outcome = await submit(request, command, raw)
+    outcome = await submit(request, command, body.canonical)
     return outcome_of(outcome, "created_at", "updated_at", status=201)
 
 
 async def update_account(request: web.Request) -> Reply:
     """PUT /accounts/{id}."""
-    account_id = path_id(request)
     body = schemas.parse(schemas.Account, await read_json(request))
+    return await _change(request, body, body.overdraft_limit_cents, body.frozen)
+
+
+async def patch_account(request: web.Request) -> Reply:
+    """PATCH /accounts/{id}: only the members that are given (RFC 7396); null takes a policy away."""
+    body = schemas.parse(schemas.AccountPatch, await read_json(request))
+    given = body.model_fields_set
+    limit = (body.overdraft_limit_cents or 0) if "overdraft_limit_cents" in given else None
+    return await _change(request, body, limit, (body.frozen or "none") if "frozen" in given else None)
+
+
+async def _change(
+    request: web.Request,
+    body: schemas.Account | schemas.AccountPatch,
+    overdraft_limit_cents: int | None,
+    frozen: Freeze | None,
+) -> Reply:
+    account_id = path_id(request)
     check_same_id(account_id, body.id)
     known = await found(request, account_id)
     command = UpdateAccount(
@@ -99,12 +117,20 @@ async def update_account(request: web.Request) -> Reply:
         body.balance_cents,
         body.currency or known.body["currency"],
         new_id(),
-        body.overdraft_limit_cents,
-        body.frozen,
+        overdraft_limit_cents,
+        frozen,
+        _balance_expected(body.updated_at, known),
         expected=expected_in(request),
     )
     outcome = await submit(request, command)
     return tagged(request, *await found(request, account_id), position=outcome.position)
+
+
+def _balance_expected(read_at: datetime | None, known: Resource) -> frozenset[int] | None:
+    """Return the versions at which a client may set a balance that read the account as it was changed at `read_at`."""
+    if read_at is None:
+        return None
+    return frozenset({int(known.tag)} if read_at == known.body["updated_at"] else ())
 
 
 async def close_account(request: web.Request) -> Reply:

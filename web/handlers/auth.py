@@ -20,8 +20,8 @@ from ledger.commands.tokens import (
     RevokeUserTokens,
     StartSession,
 )
-from ledger.errors import DatabaseError, OverloadedError, Refused, StaleCommandError
-from ledger.events.tokens import Pair
+from ledger.errors import DatabaseError, Refused
+from ledger.events.tokens import ALL_TOKENS, Pair
 from ledger.ids import new_id, parse_id
 from ledger.jwt import Claims, TokenType
 from ledger.projections import tokens
@@ -35,9 +35,7 @@ from web.limits import LIMITS, limit_headers
 from web.pages import page
 from web.reading import reader
 from web.reply import Reply
-from web.writing import submit
-
-MAX_COUNTINGS = 5  # of what is to be forgotten while others forget
+from web.writing import submit, submit_in_turn
 
 
 async def login(request: web.Request) -> Reply:
@@ -92,12 +90,11 @@ async def logout(request: web.Request) -> Reply:
 
 async def revoke_user(request: web.Request) -> Reply:
     """POST /auth/revoke-user. Everybody may revoke their own tokens, admins anybody's."""
-    raw = await read_json(request)
-    body = schemas.parse(schemas.UserTokens, raw)
+    body = schemas.parse(schemas.UserTokens, await read_json(request))
     actor = request[ACTOR]
     if body.user_id != actor.user_id and not actor.has("admin"):
         raise Refused(errors.forbidden())
-    return done(await submit(request, RevokeUserTokens(body.user_id), raw))
+    return done(await submit(request, RevokeUserTokens(body.user_id), body.canonical))
 
 
 async def revoke_all(request: web.Request) -> Reply:
@@ -110,16 +107,13 @@ async def clean_up(request: web.Request) -> Reply:
     _check_revocation_is_on(request)
     runtime = request.app[RUNTIME]
     expired_before = int(time.time()) - runtime.settings.jwt_validation_leeway_seconds
-    for _ in range(MAX_COUNTINGS):
+
+    async def make() -> ForgetTokens:
         cleanups = await tokens.cleanups(runtime.pool)
         count, as_of_position = await tokens.forgettable(runtime.pool, expired_before=expired_before)
-        command = ForgetTokens(expired_before, as_of_position, count, cleanups)
-        try:
-            outcome = await submit(request, command)
-        except StaleCommandError:
-            continue
-        return outcome_of(outcome, status=200)
-    raise OverloadedError("others keep cleaning up")
+        return ForgetTokens(expired_before, as_of_position, count, cleanups)
+
+    return outcome_of(await submit_in_turn(request, ALL_TOKENS, make), status=200)
 
 
 async def list_sessions(request: web.Request) -> Reply:

@@ -64,12 +64,18 @@ class Batch(NamedTuple):
     atomic: bool
     items: Sequence[schemas.Transfer]
 
+    def canonical(self) -> bytes:
+        """Return the same bytes for all batches that say the same, as a body's `canonical` does."""
+        items = b",".join(item.canonical() for item in self.items)
+        return b'{"atomic":%b,"items":[%b]}' % (b"true" if self.atomic else b"false", items)
+
 
 async def parse(raw: bytes) -> Batch:
-    """The batch in a body. Raises `Refused`: one entry per offending member, up to a bound."""
+    """Return the batch in a body. Raises `Refused`: one entry per offending member, up to a bound."""
+    await asyncio.to_thread(schemas.check_json, raw)  # megabytes, and others wait for their turn
     try:
         envelope = msgspec.json.decode(raw, type=_Envelope)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         raise Refused(*_against(raw)) from None
     items: list[schemas.Transfer] = []
     refusals: list[Refusal] = []
@@ -77,7 +83,7 @@ async def parse(raw: bytes) -> Batch:
         if number % SLICE == 0:
             await asyncio.sleep(0)
         try:
-            items.append(schemas.parse(schemas.Transfer, bytes(item)))
+            items.append(schemas.parse_checked(schemas.Transfer, bytes(item)))
         except Refused as refused:
             refusals += (refusal.within(f"/items/{number}") for refusal in refused.refusals)
         if len(refusals) >= MAX_REFUSALS:
@@ -90,7 +96,7 @@ async def parse(raw: bytes) -> Batch:
 def _against(raw: bytes) -> Sequence[Refusal]:
     """What is wrong with a body that is no batch, whatever its items are."""
     try:
-        schemas.parse(schemas.Batch, raw)
+        schemas.parse_checked(schemas.Batch, raw)
     except Refused as refused:
         return refused.refusals[:MAX_REFUSALS]
     return (MALFORMED,)

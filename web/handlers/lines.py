@@ -43,8 +43,6 @@ async def carry_out_lines(request: web.Request, make: Make) -> Stream:
     """
     if "Idempotency-Key" in request.headers:
         raise Refused(errors.invalid("/Idempotency-Key", "is for one body: give each line an id"))
-    if (request.charset or "utf-8").lower() != "utf-8":
-        raise web.HTTPUnsupportedMediaType
     await check_again(request)  # if no line is good, no transaction will find out
     stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
     async with stream.opened(request):

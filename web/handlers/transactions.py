@@ -1,5 +1,6 @@
 """Transfers, journal entries, holds and reversals: transactions, under the name that the public URLs give them."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 from uuid import UUID
@@ -25,7 +26,7 @@ from ledger.times import rfc3339
 from web import schemas
 from web.bodies import REPLAYED, answer, outcome_of, read_json, read_json_if_any
 from web.conditional import expected_in, tagged
-from web.context import ACTOR, RUNTIME, origin, path_id
+from web.context import ACTOR, RUNTIME, idempotency_key, origin, path_id
 from web.cursors import cursor_in
 from web.handlers import bulk, lines
 from web.handlers.accounts import own_only
@@ -42,10 +43,9 @@ KINDS = ("hold", *sorted({*get_args(TransferKind), *get_args(JournalKind)}))
 
 async def transfer(request: web.Request) -> Reply:
     """POST /transactions/transfer. A customer moves money from own accounts only."""
-    raw = await read_json(request)
-    body = schemas.parse(schemas.ConditionalTransfer, raw)
+    body = schemas.parse(schemas.ConditionalTransfer, await read_json(request))
     command = _on_conditions(request, body, _transfer(body, _payer(request)))
-    return outcome_of(await submit(request, command, raw), "created_at", status=200)
+    return outcome_of(await submit(request, command, body.canonical), "created_at", status=200)
 
 
 async def transfer_many(request: web.Request) -> Reply | Stream:
@@ -54,21 +54,21 @@ async def transfer_many(request: web.Request) -> Reply | Stream:
     with request.app[BULKS].admitted():
         if request.content_type in lines.MEDIA:
             return await lines.carry_out_lines(request, lambda body: _transfer(body, payer))
-        raw = await read_json(request, request.app[RUNTIME].settings.ledger_bulk_limit_bytes)
-        batch = await bulk.parse(raw)
+        batch = await bulk.parse(await read_json(request, request.app[RUNTIME].settings.ledger_bulk_limit_bytes))
         made = tuple(_transfer(item, payer) for item in batch.items)
+        canonical = b"" if idempotency_key(request) is None else await asyncio.to_thread(batch.canonical)
+        source = origin(request, lambda: canonical)
         if batch.atomic:
-            results = await bulk.carry_out(request, TransferMany(made, atomic=True), origin(request, raw))
+            results = await bulk.carry_out(request, TransferMany(made, atomic=True), source)
         else:
-            results = await bulk.carry_out_each(request, made, origin(request, raw))
+            results = await bulk.carry_out_each(request, made, source)
         headers = REPLAYED if results.replayed else None
         return answer({"results": results.items}, headers=headers, position=results.position)
 
 
 async def post_entry(request: web.Request) -> Reply:
     """POST /transactions. A customer takes money out of own accounts only."""
-    raw = await read_json(request)
-    body = schemas.parse(schemas.JournalEntry, raw)
+    body = schemas.parse(schemas.JournalEntry, await read_json(request))
     command = PostJournalEntry(
         body.id or new_id(),
         tuple(Leg(posting.account_id, posting.amount_cents) for posting in body.postings),
@@ -79,13 +79,12 @@ async def post_entry(request: web.Request) -> Reply:
         body.metadata or None,
         body.effective_at,
     )
-    return outcome_of(await submit(request, command, raw), "created_at", status=200)
+    return outcome_of(await submit(request, command, body.canonical), "created_at", status=200)
 
 
 async def place_hold(request: web.Request) -> Reply:
     """POST /transactions/hold. A customer sets money of own accounts aside only."""
-    raw = await read_json(request)
-    body = schemas.parse(schemas.Hold, raw)
+    body = schemas.parse(schemas.Hold, await read_json(request))
     settings, now = request.app[RUNTIME].settings, datetime.now(UTC)
     seconds = body.expires_in_seconds or settings.ledger_hold_seconds
     command = PlaceHold(
@@ -104,34 +103,31 @@ async def place_hold(request: web.Request) -> Reply:
         body.metadata or None,
         body.effective_at,
     )
-    return outcome_of(await submit(request, command, raw), "created_at", status=200)
+    return outcome_of(await submit(request, command, body.canonical), "created_at", status=200)
 
 
 async def capture_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/capture."""
-    raw = await read_json_if_any(request)
-    body = schemas.parse(schemas.Capture, raw or b"{}")
+    body = schemas.parse(schemas.Capture, await read_json_if_any(request) or b"{}")
     known = (await _found(request, path_id(request))).body
     accounts = transfers.accounts_of(known)
     command = CaptureHold(known["id"], accounts[0], accounts[1], body.amount_cents, datetime.now(UTC))
-    outcome = await submit(request, command, raw)
+    outcome = await submit(request, command, body.canonical)
     return outcome_of(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
 
 
 async def void_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/void."""
-    raw = await read_json_if_any(request)
-    schemas.parse(schemas.Nothing, raw or b"{}")
+    body = schemas.parse(schemas.Nothing, await read_json_if_any(request) or b"{}")
     known = (await _found(request, path_id(request))).body
     command = VoidHold(known["id"], transfers.accounts_of(known)[0], datetime.now(UTC))
-    outcome = await submit(request, command, raw)
+    outcome = await submit(request, command, body.canonical)
     return outcome_of(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
 
 
 async def reverse(request: web.Request) -> Reply:
     """POST /transactions/{id}/reverse."""
-    raw = await read_json_if_any(request)
-    body = schemas.parse(schemas.Reversal, raw or b"{}")
+    body = schemas.parse(schemas.Reversal, await read_json_if_any(request) or b"{}")
     known = (await _found(request, path_id(request))).body
     command = ReverseTransfer(
         body.id or new_id(),
@@ -141,7 +137,7 @@ async def reverse(request: web.Request) -> Reply:
         body.description,
         body.id is not None,
     )
-    return outcome_of(await submit(request, command, raw), "created_at", status=200)
+    return outcome_of(await submit(request, command, body.canonical), "created_at", status=200)
 
 
 async def list_transactions(request: web.Request) -> Reply:

@@ -4,10 +4,10 @@ from uuid import UUID
 
 from aiohttp import web
 
-from ledger import errors, store, stored
+from ledger import credentials, errors, store, stored
 from ledger.commands.decider import Credential
 from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
-from ledger.errors import OverloadedError, Refused, StaleCommandError
+from ledger.errors import Refused
 from ledger.events.users import User
 from ledger.ids import new_id
 from ledger.projections import accounts, users
@@ -21,9 +21,7 @@ from web.pages import Page, page
 from web.query import choice_in, time_in, words_in
 from web.reading import reader
 from web.reply import Reply
-from web.writing import submit
-
-MAX_READINGS = 5  # of a user who changes while a command is made
+from web.writing import submit, submit_in_turn
 
 
 async def list_users(request: web.Request) -> Reply:
@@ -49,26 +47,37 @@ async def get_user(request: web.Request) -> Reply:
 
 async def create_user(request: web.Request) -> Reply:
     """POST /users."""
-    raw = await read_json(request)
-    body = schemas.parse(schemas.NewUser, raw)
+    body = schemas.parse(schemas.NewUser, await read_json(request))
     user_id = body.id or new_id()
     runtime = request.app[RUNTIME]
     credential = await _credential(runtime, user_id, body.secret or "")
-    command = CreateUser(user_id, body.username, body.email, body.active is not False, body.role_names(), credential)
-    outcome = await submit(request, command, raw)
+    command = CreateUser(
+        user_id, body.username, body.email, body.active is not False, body.role_names() or ("guest",), credential
+    )
+    outcome = await submit(request, command, body.canonical)
     return outcome_of(outcome, "created_at", "updated_at", status=201)
 
 
 async def update_user(request: web.Request) -> Reply:
     """PUT /users/{id}."""
-    user_id = path_id(request)
-    body = schemas.parse(schemas.User, await read_json(request))
+    return await _change(request, schemas.parse(schemas.User, await read_json(request)))
+
+
+async def patch_user(request: web.Request) -> Reply:
+    """PATCH /users/{id}: only the members that are given (RFC 7396)."""
+    return await _change(request, schemas.parse(schemas.UserPatch, await read_json(request)))
+
+
+async def _change(request: web.Request, body: schemas.User | schemas.UserPatch) -> Reply:
+    user_id, expected = path_id(request), expected_in(request)
     check_same_id(user_id, body.id)
     runtime = request.app[RUNTIME]
-    credential = await _credential(runtime, user_id, body.secret) if body.secret else None
-    for _ in range(MAX_READINGS):
+    await _known(runtime, user_id)  # before anything is hashed for nobody
+    credential = await _new_credential(runtime, user_id, body.secret)
+
+    async def make() -> UpdateUser:
         known = await _known(runtime, user_id)
-        command = UpdateUser(
+        return UpdateUser(
             user_id,
             known.username,
             known.email,
@@ -77,30 +86,24 @@ async def update_user(request: web.Request) -> Reply:
             body.active,
             body.role_names(),
             credential,
-            expected=expected_in(request),
+            expected=expected,
         )
-        try:
-            outcome = await submit(request, command)
-        except StaleCommandError:
-            continue
-        return await _user(request, user_id, outcome.position)
-    raise OverloadedError("the user keeps changing")
+
+    outcome = await submit_in_turn(request, user_id, make)
+    return await _user(request, user_id, outcome.position)
 
 
 async def delete_user(request: web.Request) -> Reply:
     """DELETE /users/{id}."""
     user_id = path_id(request)
     runtime, expected = request.app[RUNTIME], expected_in(request)
-    for _ in range(MAX_READINGS):
+
+    async def make() -> DeleteUser:
         known = await _known(runtime, user_id)  # before the accounts: one that comes later changes its `assignments`
         account_ids = await accounts.open_ids(runtime.pool, user_id)
-        command = DeleteUser(user_id, known.username, known.email, account_ids, known.assignments, expected=expected)
-        try:
-            outcome = await submit(request, command)
-        except StaleCommandError:
-            continue
-        return done(outcome)
-    raise OverloadedError("the user keeps changing")
+        return DeleteUser(user_id, known.username, known.email, account_ids, known.assignments, expected=expected)
+
+    return done(await submit_in_turn(request, user_id, make))
 
 
 async def _user(request: web.Request, user_id: UUID, position: int | None = None) -> Reply:
@@ -116,6 +119,16 @@ async def _known(runtime: Runtime, user_id: UUID) -> User:
     if not isinstance(state, User) or state.deleted:
         raise Refused(errors.user_not_found(user_id))
     return state
+
+
+async def _new_credential(runtime: Runtime, user_id: UUID, secret: str | None) -> Credential | None:
+    """Return the credential of a secret; None if it is not given, or the user logs in with it already."""
+    if secret is None:
+        return None
+    known = await credentials.of_user(runtime.pool, user_id)
+    if known is not None and await runtime.passwords.verify(known.hash, secret):
+        return None
+    return await _credential(runtime, user_id, secret)
 
 
 async def _credential(runtime: Runtime, user_id: UUID, secret: str) -> Credential:

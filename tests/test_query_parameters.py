@@ -1,0 +1,46 @@
+"""Query parameters that a route does not have are refused by name: lesson 42."""
+
+import asyncpg
+import pytest
+
+from ledger.jwt import TokenType
+from tests.controls import NOBODY, Api
+from web.openapi import path_of
+from web.operations import OPERATIONS
+from web.routes import ROUTES, UNVERSIONED, Route
+
+STRICT = [route for route in (*UNVERSIONED, *ROUTES) if "application/json" in OPERATIONS[route.handler].media]
+
+
+@pytest.mark.parametrize("route", STRICT, ids=[f"{route.method} {route.path}" for route in STRICT])
+async def test_a_parameter_that_a_route_does_not_have_is_refused_by_name(api: Api, route: Route) -> None:
+    path = path_of(route).replace("{id}", NOBODY)
+
+    answer = await api.call(route.method, path, params={"dry_run": "true", "accont_id": NOBODY})
+
+    if route.access.token is TokenType.REFRESH:  # the token is checked first
+        assert 401 == answer.status
+    else:
+        assert (422, ["/accont_id", "/dry_run"]) == (answer.status, answer.pointers)
+
+
+async def test_a_transfer_with_a_parameter_moves_no_money(api: Api, connection: "asyncpg.Connection[object]") -> None:
+    alice, bob = await api.new_account(balance_cents=100), await api.new_account()
+    before = await connection.fetchval("SELECT count(*) FROM stored_events")
+
+    for key in ({}, {"Idempotency-Key": "a-key"}):
+        answer = await api.transfer(alice, bob, 30, params={"dry_run": "true"}, headers=key)
+        assert (422, ["/dry_run"]) == (answer.status, answer.pointers)
+
+    assert before == await connection.fetchval("SELECT count(*) FROM stored_events")
+
+
+async def test_the_refusal_names_the_parameters_that_there_are_and_is_bounded(api: Api) -> None:
+    answer = await api.get("/v1/users", params={f"x{number}": "1" for number in range(500)})
+
+    assert 10 == len(answer.body["errors"])
+    assert "active" in answer.body["errors"][0]["message"]
+
+
+async def test_pages_for_people_may_be_linked_to_with_parameters(api: Api) -> None:
+    assert 200 == (await api.nobody.get("/docs", params={"utm_source": "mail"})).status
