@@ -8,7 +8,7 @@ from tests.browser import browser
 from tests.controls import Api
 from web.routes import ROUTES, UNVERSIONED
 
-VERSION = "#operations-service-version"
+VERSION = "#operations-service-getVersion"
 
 
 async def test_the_page_shows_every_route_and_calls_one(api: Api, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -13,11 +14,15 @@ from tests.conformity import codes_of
 from tests.controls import Api
 from web.errors import STATUSES
 from web.handlers import docs
-from web.openapi import document, path_of, refusals_of
+from web.openapi import document, operation_id, path_of, refusals_of
 from web.operations import OPERATIONS
 from web.routes import ROUTES, UNVERSIONED, Route
 
 EVERY = (*UNVERSIONED, *ROUTES)
+VERBS = (
+    *("capture", "close", "create", "delete", "end", "get", "list", "log", "open", "place", "post", "purge", "refresh"),
+    *("reverse", "revoke", "update", "void"),
+)
 ELSEWHERE = {"method_not_allowed", "api_version_error"}  # no route answers these
 
 
@@ -31,6 +36,13 @@ def test_every_route_is_described_and_nothing_else(served: dict[str, Any]) -> No
 
     assert {(route.method, path_of(route)) for route in EVERY} == described
     assert {route.handler for route in EVERY} == set(OPERATIONS)
+
+
+def test_every_operation_has_a_name_of_its_own_that_begins_with_a_verb() -> None:
+    names = [operation_id(route) for route in EVERY]
+
+    assert len(EVERY) == len(set(names))
+    assert [] == [name for name in names if not re.fullmatch(rf"({'|'.join(VERBS)})([A-Z][a-z]+)+", name)]
 
 
 def test_the_document_is_openapi_3_1(served: dict[str, Any]) -> None:

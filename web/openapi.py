@@ -142,7 +142,6 @@ class _WithoutTitles(GenerateJsonSchema):
 
 
 @cache
-@cache
 def document() -> bytes:
     """The document of this service, encoded."""
     return msgspec.json.encode(described({route: OPERATIONS[route.handler] for route in (*UNVERSIONED, *ROUTES)}))
@@ -177,6 +176,12 @@ def path_of(route: Route) -> str:
     return route.path if route in UNVERSIONED else f"/{VERSIONS[0]}{route.path}"
 
 
+def operation_id(route: Route) -> str:
+    """Return what generated clients call a route: its handler's name, in camel case."""
+    first, *others = route.handler.__name__.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
 def refusals_of(route: Route, operation: Operation) -> Iterator[Refusing]:
     """All that a route may refuse, or fail with: what is its own, and what follows from what it is."""
     yield MALFORMED
@@ -200,7 +205,7 @@ def refusals_of(route: Route, operation: Operation) -> Iterator[Refusing]:
 
 def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": route.handler.__name__,
+        "operationId": operation_id(route),
         "summary": operation.summary,
         "description": _callers(route),
         "tags": [_tag(route)],

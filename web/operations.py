@@ -105,39 +105,39 @@ _HOLD = (errors.transaction_not_found, errors.hold_not_pending)
 _HELD_ACCOUNTS = (errors.account_closed, errors.account_frozen)
 
 OPERATIONS: dict[Handler, Operation] = {
-    service.root: Operation("Greet whoever has a token", answers.Greeting),
-    service.jwks: Operation("The public keys that tokens can be verified with", answers.Keys),
-    proofs.seal_keys: Operation("The public key that signs the seals", answers.Keys),
-    docs.openapi: Operation("This document", dict[str, Any]),
-    docs.page: Operation("The page that shows this document", str, media=("text/html",)),
-    docs.asset: Operation(
+    service.get_greeting: Operation("Greet whoever has a token", answers.Greeting),
+    service.get_token_keys: Operation("The public keys that tokens can be verified with", answers.Keys),
+    proofs.get_seal_keys: Operation("The public key that signs the seals", answers.Keys),
+    docs.get_api_document: Operation("This document", dict[str, Any]),
+    docs.get_docs_page: Operation("The page that shows this document", str, media=("text/html",)),
+    docs.get_docs_asset: Operation(
         "What that page is made of",
         str,
         parameters=(Parameter("name", "The file", {"enum": sorted(docs.ASSETS)}, place="path"),),
         refuses=(NO_SUCH_RESOURCE,),
         media=tuple(sorted(set(docs.ASSETS.values()))),
     ),
-    service.health: Operation("Whether the service answers", answers.Health),
-    monitoring.livez: Operation("Whether a worker lives", answers.Liveness),
-    monitoring.readyz: Operation(
+    service.get_health: Operation("Whether the service answers", answers.Health),
+    monitoring.get_liveness: Operation("Whether a worker lives", answers.Liveness),
+    monitoring.get_readiness: Operation(
         "Whether a worker should get requests", answers.Readiness, refuses=(errors.not_ready,)
     ),
-    monitoring.metrics: Operation("The figures of all workers, for Prometheus", str, media=("text/plain",)),
-    service.version: Operation("What is running", answers.Release),
-    auth.login: Operation(
+    monitoring.get_metrics: Operation("The figures of all workers, for Prometheus", str, media=("text/plain",)),
+    service.get_version: Operation("What is running", answers.Release),
+    auth.log_in: Operation(
         "Log in",
         answers.Tokens,
         takes=schemas.Login,
         refuses=(errors.missing_credentials, errors.wrong_credentials, RATE_LIMITED, DATABASE_DOWN, OVERLOADED),
         headers=("RateLimit-Policy", "RateLimit"),
     ),
-    auth.refresh: Operation("Change a refresh token for a new pair", answers.Tokens),
-    auth.logout: Operation("End the session", refuses=_NO_REVOCATION),
-    auth.revoke_user: Operation(
+    auth.refresh_tokens: Operation("Change a refresh token for a new pair", answers.Tokens),
+    auth.log_out: Operation("End the session", refuses=_NO_REVOCATION),
+    auth.revoke_user_tokens: Operation(
         "Revoke all tokens of a user", takes=schemas.UserTokens, refuses=(errors.forbidden, errors.user_not_found)
     ),
-    auth.revoke_all: Operation("Revoke all tokens of all users"),
-    auth.clean_up: Operation(
+    auth.revoke_all_tokens: Operation("Revoke all tokens of all users"),
+    auth.purge_revoked_tokens: Operation(
         "Forget revoked tokens that nobody accepts any more", answers.Cleanup, refuses=_NO_REVOCATION
     ),
     auth.list_sessions: Operation(
@@ -147,7 +147,7 @@ OPERATIONS: dict[Handler, Operation] = {
         refuses=(errors.forbidden,),
     ),
     auth.end_session: Operation("End a session", refuses=(errors.session_not_found,)),
-    audit.actor: Operation(
+    audit.list_actor_commands: Operation(
         "What a user, a session or a token carried out or was refused, newest first",
         list[answers.Command],
         parameters=PAGE,
@@ -235,13 +235,13 @@ OPERATIONS: dict[Handler, Operation] = {
         refuses=(errors.account_not_found, errors.account_not_empty, errors.account_closed),
         is_conditional=True,
     ),
-    proofs.prove_account: Operation(
+    proofs.get_account_receipt: Operation(
         "The receipt of an account's last event, or of that with a version",
         Receipt,
         parameters=(Parameter("at_version", "The event's version", _number(1)),),
         refuses=(errors.account_not_found, *_SEALS),
     ),
-    history.list_entries: Operation(
+    history.list_account_entries: Operation(
         "An account's statement, newest line first",
         list[answers.Entry],
         parameters=(
@@ -272,7 +272,7 @@ OPERATIONS: dict[Handler, Operation] = {
         ),
         media=("application/json", "text/event-stream"),
     ),
-    history.trial_balance: Operation(
+    history.get_trial_balance: Operation(
         "Debits, credits and their sum, of each currency", answers.TrialBalance, parameters=MOMENT
     ),
     transactions.list_transactions: Operation(
@@ -291,7 +291,7 @@ OPERATIONS: dict[Handler, Operation] = {
             *PERIOD,
         ),
     ),
-    transactions.transfer_many: Operation(
+    transactions.create_transfer_batch: Operation(
         "Move money many times: all or nothing, or each for itself; also as JSON Lines, answered as they come",
         answers.BatchResult,
         takes=schemas.Batch,
@@ -299,14 +299,14 @@ OPERATIONS: dict[Handler, Operation] = {
         refuses=(errors.transaction_id_reused, *_TRANSFER),
         media=("application/json", lines.CONTENT_TYPE),
     ),
-    transactions.transfer: Operation(
+    transactions.create_transfer: Operation(
         "Move money from one account to another",
         answers.Transaction,
         takes=schemas.ConditionalTransfer,
         refuses=(*_TRANSFER, errors.condition_not_met),
         is_conditional=True,
     ),
-    transactions.post_entry: Operation(
+    transactions.post_journal_entry: Operation(
         "Move money between several accounts at once",
         answers.Transaction,
         takes=schemas.JournalEntry,
@@ -325,7 +325,7 @@ OPERATIONS: dict[Handler, Operation] = {
     transactions.void_hold: Operation(
         "Give up what is held", answers.Transaction, takes=schemas.Nothing, body_is_optional=True, refuses=_HOLD
     ),
-    transactions.reverse: Operation(
+    transactions.reverse_transaction: Operation(
         "Move back all that a transaction moved, once",
         answers.Transaction,
         takes=schemas.Reversal,
@@ -338,7 +338,7 @@ OPERATIONS: dict[Handler, Operation] = {
     transactions.get_transaction: Operation(
         "A transaction", answers.Transaction, refuses=(errors.transaction_not_found,), headers=TAGGED
     ),
-    proofs.prove_transaction: Operation(
+    proofs.get_transaction_receipt: Operation(
         "The receipt of a transaction", Receipt, refuses=(errors.transaction_not_found, *_SEALS)
     ),
 }

@@ -14,7 +14,7 @@ from web.reading import reader
 from web.reply import Reply
 
 
-async def actor(request: web.Request) -> Reply:
+async def list_actor_commands(request: web.Request) -> Reply:
     """GET /audit/actors/{id}: the commands of a user, a session or a token, newest first."""
     pool, actor_id = reader(request), path_id(request)
     found = await actors.find(pool, actor_id)

@@ -38,7 +38,7 @@ from web.reply import Reply
 from web.writing import submit, submit_in_turn
 
 
-async def login(request: web.Request) -> Reply:
+async def log_in(request: web.Request) -> Reply:
     """POST /auth/login. Takes as long, and answers the same, whether the user exists or not.
 
     `Idempotency-Key` has no meaning here: nobody is known yet whose key it could be, and tokens are not stored.
@@ -64,7 +64,7 @@ async def login(request: web.Request) -> Reply:
     return reply
 
 
-async def refresh(request: web.Request) -> Reply:
+async def refresh_tokens(request: web.Request) -> Reply:
     """POST /auth/refresh, with the refresh token."""
     runtime = request.app[RUNTIME]
     presented, settings = request[ACTOR], runtime.settings
@@ -80,7 +80,7 @@ async def refresh(request: web.Request) -> Reply:
     return await _signed(runtime, await runtime.committer.submit(command, origin(request)))
 
 
-async def logout(request: web.Request) -> Reply:
+async def log_out(request: web.Request) -> Reply:
     """POST /auth/logout, with the refresh token."""
     _check_revocation_is_on(request)
     presented = request[ACTOR]
@@ -88,7 +88,7 @@ async def logout(request: web.Request) -> Reply:
     return done(await submit(request, command))
 
 
-async def revoke_user(request: web.Request) -> Reply:
+async def revoke_user_tokens(request: web.Request) -> Reply:
     """POST /auth/revoke-user. Everybody may revoke their own tokens, admins anybody's."""
     body = schemas.parse(schemas.UserTokens, await read_json(request))
     actor = request[ACTOR]
@@ -97,12 +97,12 @@ async def revoke_user(request: web.Request) -> Reply:
     return done(await submit(request, RevokeUserTokens(body.user_id), body.canonical))
 
 
-async def revoke_all(request: web.Request) -> Reply:
+async def revoke_all_tokens(request: web.Request) -> Reply:
     """POST /auth/revoke-all. The caller's own tokens are among them."""
     return done(await submit(request, RevokeAllTokens()))
 
 
-async def clean_up(request: web.Request) -> Reply:
+async def purge_revoked_tokens(request: web.Request) -> Reply:
     """POST /auth/cleanup."""
     _check_revocation_is_on(request)
     runtime = request.app[RUNTIME]

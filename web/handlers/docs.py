@@ -41,17 +41,17 @@ _START = """SwaggerUIBundle({
 """
 
 
-async def openapi(request: web.Request) -> Reply:
+async def get_api_document(request: web.Request) -> Reply:
     """GET /openapi.json."""
     return Reply(body=request.app[OPENAPI], content_type="application/json")
 
 
-async def page(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share
+async def get_docs_page(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share
     """GET /docs."""
     return Reply(text=_PAGE, content_type="text/html", headers=_HEADERS)
 
 
-async def asset(request: web.Request) -> Reply:
+async def get_docs_asset(request: web.Request) -> Reply:
     """GET /docs/{name}."""
     name = request.match_info["name"]
     if name not in ASSETS:

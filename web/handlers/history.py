@@ -17,7 +17,7 @@ from web.reading import reader
 from web.reply import Reply, Stream
 
 
-async def list_entries(request: web.Request) -> Reply:
+async def list_account_entries(request: web.Request) -> Reply:
     """GET /accounts/{id}/entries: lines with the balance after each, newest first, or the oldest with `order=asc`.
 
     `from_version`, `to_version`, `from_time` and `to_time` are bounds, themselves included.
@@ -70,7 +70,7 @@ async def list_events(request: web.Request) -> Reply | Stream:
     return await feed(request, chosen, parse_number(last, "/Last-Event-ID") if last else after)
 
 
-async def trial_balance(request: web.Request) -> Reply:
+async def get_trial_balance(request: web.Request) -> Reply:
     """GET /ledger/trial-balance: of now, or of `at_position` or `at_time`."""
     pool, moment = reader(request), moment_in(request)
     return answer(await timetravel.trial_balance(pool, await timetravel.position_of(pool, moment)))

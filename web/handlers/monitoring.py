@@ -24,12 +24,12 @@ STANDING: web.AppKey[Coalesced[None, Standing]] = web.AppKey("STANDING", Coalesc
 OK = "ok"
 
 
-async def livez(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share
+async def get_liveness(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share
     """GET /livez: the worker's event loop turns. Who gets no answer for long may kill it."""
     return answer({"status": "alive"})
 
 
-async def readyz(request: web.Request) -> Reply:
+async def get_readiness(request: web.Request) -> Reply:
     """GET /readyz. 503 `not_ready` while a worker should get no requests; its detail says what is the matter.
 
     Without Redis, revocations are looked up in PostgreSQL and logins are counted by each process: that is no reason.
@@ -40,7 +40,7 @@ async def readyz(request: web.Request) -> Reply:
     return answer({"status": "ready", "checks": checks})
 
 
-async def metrics(request: web.Request) -> Reply:
+async def get_metrics(request: web.Request) -> Reply:
     """GET /metrics: the figures of all workers, in Prometheus' text format."""
     figures, runtime = request.app[FIGURES], request.app[RUNTIME]
     figures.sample(runtime)

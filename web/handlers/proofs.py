@@ -25,7 +25,7 @@ from web.reply import Reply
 REACH = 100  # positions, between a transfer's event and its entries
 
 
-async def prove_transaction(request: web.Request) -> Reply:
+async def get_transaction_receipt(request: web.Request) -> Reply:
     """GET /transactions/{id}/proof: the receipt of a transfer with its entries, for whoever may read it.
 
     An entry tells the balance after it, and a journal entry all of its legs: customers get what their own accounts had.
@@ -37,7 +37,7 @@ async def prove_transaction(request: web.Request) -> Reply:
     return await _receipt(request, [row for row in rows if await _is_part(pool, row, transfer_id, party_id)])
 
 
-async def prove_account(request: web.Request) -> Reply:
+async def get_account_receipt(request: web.Request) -> Reply:
     """GET /accounts/{id}/proof: the receipt of an account's last event, or of that with the version `at_version`."""
     account_id, version = path_id(request), number_in(request, "at_version", minimum=1)
     await found(request, account_id)
@@ -47,7 +47,7 @@ async def prove_account(request: web.Request) -> Reply:
     return await _receipt(request, rows)
 
 
-async def seal_keys(request: web.Request) -> Reply:
+async def get_seal_keys(request: web.Request) -> Reply:
     """GET /.well-known/ledger-seal.json: the public key that signs the seals (RFC 7517); none if there are none."""
     key = request.app[RUNTIME].settings.seal_key()
     return answer({"keys": [] if key is None else [key.public]})

@@ -8,21 +8,21 @@ from web.context import RUNTIME
 from web.reply import Reply
 
 
-async def root(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share
+async def get_greeting(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share
     """GET /."""
     return answer({"message": "Ledger is ready."})
 
 
-async def jwks(request: web.Request) -> Reply:
+async def get_token_keys(request: web.Request) -> Reply:
     """GET /.well-known/jwks.json: the public keys that tokens can be verified with (RFC 7517); none for HS256."""
     return answer(request.app[RUNTIME].signer.jwks())
 
 
-async def health(request: web.Request) -> Reply:  # noqa: ARG001
+async def get_health(request: web.Request) -> Reply:  # noqa: ARG001
     """GET /health."""
     return answer({"status": "healthy"})
 
 
-async def version(request: web.Request) -> Reply:  # noqa: ARG001
+async def get_version(request: web.Request) -> Reply:  # noqa: ARG001
     """GET /version."""
     return answer({"name": "ledger", "version": __version__})

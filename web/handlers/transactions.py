@@ -41,14 +41,14 @@ STATUSES = get_args(Status)
 KINDS = ("hold", *sorted({*get_args(TransferKind), *get_args(JournalKind)}))
 
 
-async def transfer(request: web.Request) -> Reply:
+async def create_transfer(request: web.Request) -> Reply:
     """POST /transactions/transfer. A customer moves money from own accounts only."""
     body = schemas.parse(schemas.ConditionalTransfer, await read_json(request))
     command = _on_conditions(request, body, _transfer(body, _payer(request)))
     return outcome_of(await submit(request, command, body.canonical), "created_at", status=200)
 
 
-async def transfer_many(request: web.Request) -> Reply | Stream:
+async def create_transfer_batch(request: web.Request) -> Reply | Stream:
     """POST /transactions/batch, as JSON, or a line each, which are answered as they come."""
     payer = _payer(request)
     with request.app[BULKS].admitted():
@@ -66,7 +66,7 @@ async def transfer_many(request: web.Request) -> Reply | Stream:
         return answer({"results": results.items}, headers=headers, position=results.position)
 
 
-async def post_entry(request: web.Request) -> Reply:
+async def post_journal_entry(request: web.Request) -> Reply:
     """POST /transactions. A customer takes money out of own accounts only."""
     body = schemas.parse(schemas.JournalEntry, await read_json(request))
     command = PostJournalEntry(
@@ -125,7 +125,7 @@ async def void_hold(request: web.Request) -> Reply:
     return outcome_of(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
 
 
-async def reverse(request: web.Request) -> Reply:
+async def reverse_transaction(request: web.Request) -> Reply:
     """POST /transactions/{id}/reverse."""
     body = schemas.parse(schemas.Reversal, await read_json_if_any(request) or b"{}")
     known = (await _found(request, path_id(request))).body
