@@ -53,7 +53,7 @@ def path_id(request: web.Request) -> UUID:
     try:
         return parse_id(request.match_info["id"])
     except ValueError as error:
-        raise Refused(errors.invalid("/id", str(error))) from None
+        raise Refused(errors.invalid_parameter("id", str(error), "path")) from None
 
 
 def check_same_id(path: UUID, body: UUID | str | None) -> None:
@@ -73,7 +73,9 @@ def origin(request: web.Request, raw: bytes = b"") -> Origin:
     command_id, request_hash = new_id(), None
     if key is not None:
         if not _IDEMPOTENCY_KEY.fullmatch(key):
-            raise Refused(errors.invalid("/Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+            raise Refused(
+                errors.invalid_parameter("Idempotency-Key", "must be 1 to 255 visible ASCII characters", "header")
+            )
         command_id = derived_id("idempotency", f"{actor.user_id}:{key}")
         request_hash = _fingerprint(request, raw)
     return Origin(

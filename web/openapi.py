@@ -40,7 +40,13 @@ _EXAMPLES: dict[Any, Any] = {
     int: 1,
     "member": "username",
     "pointer": "/amount_cents",
-    "message": "must be given",
+    "message": "must be a whole number",
+    "unknown": "amount",
+    "members": ("source_account_id", "destination_account_id", "amount_cents"),
+    "parameter": "limit",
+    "name": "limt",
+    "parameters": ("cursor", "limit"),
+    "place": "query",
     "checks": {"postgresql": "unreachable"},
     "status": "voided",
     "reason": "a reversal is final",
@@ -191,8 +197,10 @@ def refusals_of(route: Route, operation: Operation) -> Iterator[Refusing]:
         yield errors.precondition_failed
     if operation.takes is not None:
         yield from (TOO_SLOW, TOO_LARGE, NOT_JSON)
-    if operation.takes is not None or parameters_of(route, operation):
-        yield errors.invalid
+        yield from (errors.invalid, errors.unknown_member)
+    if parameters_of(route, operation):
+        yield errors.invalid_parameter
+    yield errors.unknown_parameter
     yield from operation.refuses
     yield INTERNAL
 
