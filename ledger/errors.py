@@ -5,9 +5,18 @@ nothing. A *fault* is trouble of ours and ends in `Error`. Which HTTP status eit
 `web.errors`.
 """
 
+import difflib
+import re
+from collections.abc import Collection
+from typing import Literal
 from uuid import UUID
 
 import msgspec
+
+Place = Literal["query", "path", "header"]
+
+MAX_NAME_LENGTH = 64  # of a client's own name that a message repeats
+_is_word = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_NAME_LENGTH}}}", re.ASCII).fullmatch
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -54,8 +63,31 @@ class OverloadedError(LedgerError):
 
 
 def invalid(pointer: str, message: str) -> Refusal:
-    """A member of the request does not fit; `pointer` is its JSON pointer (RFC 6901)."""
+    """Return the refusal of a member of the body; `pointer` is its JSON pointer (RFC 6901)."""
     return Refusal("validation_error", message, detail={"pointer": pointer})
+
+
+def unknown_member(pointer: str, unknown: str, members: Collection[str]) -> Refusal:
+    """Return the refusal of a member that no such body has; `members` are those that it can have."""
+    return invalid(pointer, _unknown("member", unknown, members))
+
+
+def invalid_parameter(parameter: str, message: str, place: Place = "query") -> Refusal:
+    """Return the refusal of a parameter of the query or the path, or of a header field."""
+    return Refusal("validation_error", message, detail={"parameter": parameter, "in": place})
+
+
+def unknown_parameter(name: str, parameters: Collection[str]) -> Refusal:
+    """Return the refusal of a query parameter that the route does not have; `parameters` are those that it has."""
+    return invalid_parameter(name, _unknown("parameter", name, parameters))
+
+
+def _unknown(kind: str, name: str, known: Collection[str]) -> str:
+    """Return which name is unknown, the nearest known one, and all of them. A name that is no word is not repeated."""
+    said = f"unknown {kind} {name}" if _is_word(name) else f"unknown {kind}"
+    names = ", ".join(known) or "none"
+    nearest = difflib.get_close_matches(name[:MAX_NAME_LENGTH], known, n=1)
+    return f"{said}; did you mean {nearest[0]}? Known: {names}" if nearest else f"{said}; known: {names}"
 
 
 def not_ready(checks: dict[str, str]) -> Refusal:

@@ -32,8 +32,13 @@ class Answer(NamedTuple):
 
     @property
     def pointers(self) -> list[str]:
-        """What the errors point at, in order."""
+        """The members of the body that the errors point at, in order."""
         return [error["detail"]["pointer"] for error in self.body["errors"]]
+
+    @property
+    def parameters(self) -> list[str]:
+        """The parameters that the errors name, each after the part of the request it is in."""
+        return [f"{error['detail']['in']} {error['detail']['parameter']}" for error in self.body["errors"]]
 
 
 @dataclass(frozen=True)

@@ -549,4 +549,4 @@ async def test_a_page_out_of_bounds_is_refused(api: Api, query: str) -> None:
     refused = await api.get(f"/v1/accounts?{query}")
 
     assert (422, ["validation_error"]) == (refused.status, refused.codes)
-    assert ["/" + query.partition("=")[0]] == refused.pointers
+    assert ["query " + query.partition("=")[0]] == refused.parameters

@@ -317,7 +317,7 @@ async def test_a_page_has_1_to_200_commands(api: Api, limit: str) -> None:
 
     refused = await api.get(f"/v1/audit/actors/{actor}", params={"limit": limit})
 
-    assert (422, ["/limit"]) == (refused.status, refused.pointers)
+    assert (422, ["query limit"]) == (refused.status, refused.parameters)
 
 
 # Who may ask, and about whom
@@ -370,7 +370,7 @@ async def test_an_id_of_something_that_acts_not_is_not_found(api: Api) -> None:
 async def test_what_is_no_id_is_refused(api: Api, some: str) -> None:
     refused = await api.get(f"/v1/audit/actors/{some}")
 
-    assert (422, ["validation_error"], ["/id"]) == (refused.status, refused.codes, refused.pointers)
+    assert (422, ["validation_error"], ["path id"]) == (refused.status, refused.codes, refused.parameters)
 
 
 async def test_no_secret_is_on_record(api: Api, connection: "asyncpg.Connection[Any]") -> None:

@@ -266,7 +266,7 @@ async def test_a_stream_takes_no_key(api: Api) -> None:
 
     answer = await send(api, encoded(a_transfer(alice, bob, 1)), **{"Idempotency-Key": "one"})
 
-    assert (422, ["/Idempotency-Key"]) == (answer.status, answer.pointers)
+    assert (422, ["header Idempotency-Key"]) == (answer.status, answer.parameters)
     assert 100 == await api.balance(alice)
 
 

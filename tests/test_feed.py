@@ -113,7 +113,7 @@ async def test_a_reader_who_comes_back_goes_on_after_the_last_id(api: Api) -> No
 async def test_a_last_id_that_does_not_fit_is_refused_by_name(api: Api, last: str) -> None:
     answer = await api.get("/v1/events", headers={**EVENT_STREAM, "Last-Event-ID": last})
     assert 422 == answer.status
-    assert ["/Last-Event-ID"] == answer.pointers
+    assert ["header Last-Event-ID"] == answer.parameters
 
 
 async def test_a_feed_passes_over_what_is_not_wanted(api: Api) -> None:

@@ -293,4 +293,4 @@ async def test_a_parameter_that_is_given_twice_is_refused(api: Api) -> None:
 def assert_named(answer: Answer, name: str) -> None:
     assert 422 == answer.status
     assert ["validation_error"] == answer.codes
-    assert [f"/{name}"] == answer.pointers
+    assert [f"query {name}"] == answer.parameters

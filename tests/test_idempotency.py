@@ -315,7 +315,11 @@ async def test_a_key_that_is_none_is_refused(api: Api, key: str) -> None:
 
     refused = await api.transfer(alice, bob, 1, headers={"Idempotency-Key": key})
 
-    assert (422, ["validation_error"], ["/Idempotency-Key"]) == (refused.status, refused.codes, refused.pointers)
+    assert (422, ["validation_error"], ["header Idempotency-Key"]) == (
+        refused.status,
+        refused.codes,
+        refused.parameters,
+    )
     assert 5 == await api.balance(alice)
 
 

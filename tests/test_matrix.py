@@ -375,7 +375,7 @@ async def test_a_customer_finds_no_account_of_another_by_any_cursor(api: Api) ->
     assert own == {account["id"] for account in (await as_caller.get("/v1/accounts")).body}
     for path, _ in everything[1:]:
         seen = await as_caller.get(path.replace("limit=1", "limit=200"))
-        assert (422, ["/cursor"]) == (seen.status, seen.pointers)
+        assert (422, ["query cursor"]) == (seen.status, seen.parameters)
 
 
 @pytest.mark.parametrize("member", ["user_id", "owner_id", "id"])
@@ -401,7 +401,7 @@ async def test_a_user_finds_no_session_of_another_by_any_cursor(api: Api) -> Non
     for link in links:
         assert 403 == (await as_caller.get(link)).status
         seen = await as_caller.get(f"/v1/auth/sessions?cursor={link.partition('cursor=')[2]}")
-        assert (422, ["/cursor"]) == (seen.status, seen.pointers)
+        assert (422, ["query cursor"]) == (seen.status, seen.parameters)
 
 
 @pytest.mark.parametrize("role", ["admin", "auditor", "customer"])

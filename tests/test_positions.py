@@ -135,7 +135,7 @@ async def test_a_read_waits_for_a_position_that_comes(api: Api, connection: Conn
 async def test_a_position_that_there_cannot_be_is_refused(api: Api, position: str) -> None:
     refused = await api.get(f"/v1/users?min_position={position}")
 
-    assert (422, ["/min_position"]) == (refused.status, refused.pointers)
+    assert (422, ["query min_position"]) == (refused.status, refused.parameters)
 
 
 async def test_a_replica_of_another_ledger_is_not_read(settings: Settings, servers: Services, template: str) -> None:

@@ -188,7 +188,7 @@ async def test_an_account_has_a_receipt_for_each_of_its_versions(sealing: Api, k
     assert 93 == msgspec.json.decode(found[2].state)["balance_cents"]
     assert_is_problem(await sealing.get(f"{path}?at_version=4"), 404, "resource_not_found", "resource_not_found")
     for text in ("0", "-1", "1.0", "x", str(2**63)):
-        assert ["/at_version"] == (await sealing.get(f"{path}?at_version={text}")).pointers
+        assert ["query at_version"] == (await sealing.get(f"{path}?at_version={text}")).parameters
 
 
 async def test_receipts_are_for_those_who_may_read_what_they_prove(sealing: Api) -> None:

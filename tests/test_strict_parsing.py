@@ -333,7 +333,7 @@ async def test_an_id_in_the_path_that_is_none_is_refused(api: Api, method: str, 
     for id_ in none:
         answer = await api.call(method, f"{path}/{id_}", {} if method == "PUT" else None)
 
-        assert (422, ["validation_error"], ["/id"]) == (answer.status, answer.codes, answer.pointers)
+        assert (422, ["validation_error"], ["path id"]) == (answer.status, answer.codes, answer.parameters)
         assert CANARY not in answer.body["errors"][0]["message"]
 
 

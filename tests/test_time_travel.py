@@ -182,14 +182,14 @@ async def test_a_moment_that_does_not_fit_is_refused_by_name(api: Api, path: str
     """Lesson 33."""
     answer = await api.get(path, params=parameters)
     assert 422 == answer.status
-    assert [f"/{name}" for name in parameters] == answer.pointers
+    assert [f"query {name}" for name in parameters] == answer.parameters
 
 
 async def test_a_version_is_that_of_one_account(api: Api) -> None:
     for path in ("/v1/accounts", "/v1/ledger/trial-balance"):
-        assert ["/at_version"] == (await api.get(path, params={"at_version": 1})).pointers
+        assert ["query at_version"] == (await api.get(path, params={"at_version": 1})).parameters
     two = await api.get(f"/v1/accounts/{WORLD}", params={"at_version": 1, "at_position": 1})
-    assert ["/at_version", "/at_position"] == two.pointers
+    assert ["query at_version", "query at_position"] == two.parameters
 
 
 # The trial balance.

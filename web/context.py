@@ -56,7 +56,7 @@ def path_id(request: web.Request) -> UUID:
     try:
         return parse_id(request.match_info["id"])
     except ValueError as error:
-        raise Refused(errors.invalid("/id", str(error))) from None
+        raise Refused(errors.invalid_parameter("id", str(error), "path")) from None
 
 
 def check_same_id(path: UUID, body: UUID | str | None) -> None:
@@ -94,9 +94,11 @@ def idempotency_key(request: web.Request) -> str | None:
     if not keys:
         return None
     if len(keys) > 1:
-        raise Refused(errors.invalid("/Idempotency-Key", "must be given once"))
+        raise Refused(errors.invalid_parameter("Idempotency-Key", "must be given once", "header"))
     if not _IDEMPOTENCY_KEY.fullmatch(keys[0]):
-        raise Refused(errors.invalid("/Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+        raise Refused(
+            errors.invalid_parameter("Idempotency-Key", "must be 1 to 255 visible ASCII characters", "header")
+        )
     return keys[0]
 
 

@@ -38,7 +38,7 @@ def cursor_in(request: web.Request, kind: type[PlaceT]) -> PlaceT | None:
     raw = _decoded(text) if len(text) <= MAX_CURSOR_LENGTH else b""
     mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
     if not hmac.compare_digest(mac, _mac(request, body)):
-        refuse("/cursor", "must be that of a `Link` to a next page of this list")
+        refuse("cursor", "must be that of a `Link` to a next page of this list")
     return msgspec.json.decode(body, type=kind)
 
 

@@ -41,7 +41,13 @@ _EXAMPLES: dict[Any, Any] = {
     int: 1,
     "member": "username",
     "pointer": "/amount_cents",
-    "message": "must be given",
+    "message": "must be a whole number",
+    "unknown": "amount",
+    "members": ("source_account_id", "destination_account_id", "amount_cents"),
+    "parameter": "limit",
+    "name": "limt",
+    "parameters": ("cursor", "limit"),
+    "place": "query",
     "checks": {"postgresql": "unreachable"},
     "status": "voided",
     "reason": "a reversal is final",
@@ -197,8 +203,11 @@ def refusals_of(route: Route, operation: Operation) -> Iterator[Refusing]:
         yield errors.precondition_failed
     if operation.takes is not None:
         yield from (TOO_SLOW, TOO_LARGE, NOT_JSON)
+        yield from (errors.invalid, errors.unknown_member)
+    if parameters_of(route, operation):
+        yield errors.invalid_parameter
     if query_parameters(route, operation) is not None:
-        yield errors.invalid
+        yield errors.unknown_parameter
     yield from operation.refuses
     yield INTERNAL
 

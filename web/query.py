@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ledger import errors
 from ledger.audit.timetravel import AccountMoment, AtPosition, AtTime, AtVersion, Moment
-from ledger.errors import Refused
+from ledger.errors import Place, Refused
 from ledger.ids import parse_id
 from ledger.stored import LAST
 from ledger.texts import printable
@@ -19,13 +19,13 @@ from ledger.times import parse_time
 def number_in(request: web.Request, name: str, *, minimum: int = 0, maximum: int = LAST) -> int | None:
     """A whole number, if it is given."""
     text = text_in(request, name)
-    return None if text is None else parse_number(text, f"/{name}", minimum, maximum)
+    return None if text is None else parse_number(text, name, minimum, maximum)
 
 
-def parse_number(text: str, pointer: str, minimum: int = 0, maximum: int = LAST) -> int:
-    """The whole number of this text."""
+def parse_number(text: str, name: str, minimum: int = 0, maximum: int = LAST, *, place: Place = "query") -> int:
+    """Return the whole number in the text of a parameter."""
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(maximum)) and minimum <= int(text) <= maximum):
-        refuse(pointer, f"must be a whole number from {minimum} to {maximum}")
+        refuse(name, f"must be a whole number from {minimum} to {maximum}", place)
     return int(text)
 
 
@@ -35,7 +35,7 @@ def time_in(request: web.Request, name: str) -> datetime | None:
     try:
         return None if text is None else parse_time(text)
     except ValueError as error:
-        refuse(f"/{name}", str(error))
+        refuse(name, str(error))
 
 
 def id_in(request: web.Request, name: str) -> UUID | None:
@@ -44,14 +44,14 @@ def id_in(request: web.Request, name: str) -> UUID | None:
     try:
         return None if text is None else parse_id(text)
     except ValueError as error:
-        refuse(f"/{name}", str(error))
+        refuse(name, str(error))
 
 
 def choice_in(request: web.Request, name: str, choices: Collection[str]) -> str | None:
     """One of these words, if it is given."""
     text = text_in(request, name)
     if text is not None and text not in choices:
-        refuse(f"/{name}", f"must be one of {', '.join(sorted(choices))}")
+        refuse(name, f"must be one of {', '.join(sorted(choices))}")
     return text
 
 
@@ -71,7 +71,7 @@ def account_moment_in(request: web.Request) -> AccountMoment | None:
         **({} if time is None else {"at_time": AtTime(time)}),
     }
     if len(given) > 1:
-        raise Refused(*(errors.invalid(f"/{name}", "must be given alone") for name in given))
+        raise Refused(*(errors.invalid_parameter(name, "must be given alone") for name in given))
     return next(iter(given.values()), None)
 
 
@@ -79,7 +79,7 @@ def text_in(request: web.Request, name: str) -> str | None:
     """The text of a parameter, if it is given."""
     texts = request.query.getall(name, [])
     if len(texts) > 1:
-        refuse(f"/{name}", "must be given once")
+        refuse(name, "must be given once")
     return texts[0] if texts else None
 
 
@@ -89,13 +89,13 @@ def words_in(request: web.Request, name: str, maximum: int) -> str | None:
     if text is None:
         return None
     if not 1 <= len(text) <= maximum:
-        refuse(f"/{name}", f"must have 1 to {maximum} characters")
+        refuse(name, f"must have 1 to {maximum} characters")
     try:
         return printable(text)
     except ValueError as error:
-        refuse(f"/{name}", str(error))
+        refuse(name, str(error))
 
 
-def refuse(pointer: str, message: str) -> NoReturn:
-    """Raise `Refused`: this does not fit."""
-    raise Refused(errors.invalid(pointer, message))
+def refuse(name: str, message: str, place: Place = "query") -> NoReturn:
+    """Raise `Refused`: this parameter does not fit."""
+    raise Refused(errors.invalid_parameter(name, message, place))

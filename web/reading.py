@@ -1,7 +1,6 @@
 """Requests before their handlers: with parameters that the route has, and reads that know what the client knows."""
 
 from collections.abc import Collection
-from itertools import islice
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -19,11 +18,11 @@ MAX_REFUSALS = 10  # of one query string
 
 def knowing(names: Collection[str], handler: Handler) -> Handler:
     """Return the handler, which gets no query parameters but these: one that is misspelt must not be ignored."""
-    reason = f"is not a parameter of this route; it has {', '.join(sorted(names)) or 'none'}"
+    known = sorted(names)
 
     async def strict(request: web.Request) -> Reply | Stream:
         if request.rel_url.raw_query_string and (unknown := request.query.keys() - names):
-            raise Refused(*(errors.invalid(f"/{name}", reason) for name in islice(sorted(unknown), MAX_REFUSALS)))
+            raise Refused(*(errors.unknown_parameter(name, known) for name in sorted(unknown)[:MAX_REFUSALS]))
         return await handler(request)
 
     return strict

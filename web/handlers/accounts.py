@@ -56,7 +56,7 @@ async def list_accounts(request: web.Request) -> Reply:
 def _refuse_filters(request: web.Request) -> None:
     given = [name for name in FILTERS if name in request.query]
     if given:
-        raise Refused(*(errors.invalid(f"/{name}", "chooses from what is so now") for name in given))
+        raise Refused(*(errors.invalid_parameter(name, "chooses from what is so now") for name in given))
 
 
 async def get_account(request: web.Request) -> Reply:

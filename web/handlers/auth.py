@@ -163,7 +163,7 @@ def _asked_user(request: web.Request) -> UUID | None:
     try:
         return None if text is None else parse_id(text)
     except ValueError as error:
-        raise Refused(errors.invalid("/user_id", str(error))) from None
+        raise Refused(errors.invalid_parameter("user_id", str(error))) from None
 
 
 def _check_revocation_is_on(request: web.Request) -> None:

@@ -67,7 +67,7 @@ async def list_events(request: web.Request) -> Reply | Stream:
     if not wants_feed(request):
         return await _events(request, chosen, after)
     last = request.headers.get("Last-Event-ID")
-    return await feed(request, chosen, parse_number(last, "/Last-Event-ID") if last else after)
+    return await feed(request, chosen, parse_number(last, "Last-Event-ID", place="header") if last else after)
 
 
 async def get_trial_balance(request: web.Request) -> Reply:
