@@ -20,8 +20,8 @@ from web.routes import ROUTES, UNVERSIONED, Route
 
 EVERY = (*UNVERSIONED, *ROUTES)
 VERBS = (
-    *("capture", "close", "create", "delete", "end", "get", "list", "log", "open", "place", "post", "purge", "refresh"),
-    *("reverse", "revoke", "update", "void"),
+    *("capture", "close", "create", "delete", "end", "get", "list", "log", "open", "patch", "place", "post", "purge"),
+    *("refresh", "reverse", "revoke", "update", "void"),
 )
 ELSEWHERE = {"method_not_allowed", "api_version_error"}  # no route answers these
 
