@@ -17,7 +17,7 @@ from web.auth import Handler
 from web.cursors import PATTERN
 from web.errors import DATABASE_DOWN, NO_SUCH_RESOURCE, OVERLOADED, RATE_LIMITED
 from web.handlers import accounts, audit, auth, docs, history, lines, monitoring, proofs, service, transactions, users
-from web.pages import MAX_LIMIT
+from web.pages import MAX_ITEMS, MAX_LIMIT
 
 Refusing: TypeAlias = Refusal | Callable[..., Refusal]
 
@@ -69,7 +69,11 @@ def _words(maximum: int) -> dict[str, Any]:
 ID = {"type": "string", "format": "uuid"}
 TIME = {"type": "string", "format": "date-time", "examples": ["2026-05-01T12:00:00Z"]}
 
-LIMIT = Parameter("limit", "How many items at most", {**_number(1, MAX_LIMIT), "default": MAX_LIMIT})
+LIMIT = Parameter(
+    "limit",
+    f"How many items at most; without `limit` and `cursor` {MAX_ITEMS:,}, with a `cursor` alone {MAX_LIMIT:,}",
+    _number(1, MAX_LIMIT),
+)
 CURSOR = Parameter("cursor", "From the `Link` to the next page", {"type": "string", "pattern": PATTERN})
 BEFORE = Parameter("before", "The version before which to go on", _number())
 AFTER = Parameter("after", "The position or version after which to go on", _number())
@@ -184,6 +188,11 @@ OPERATIONS: dict[Handler, Operation] = {
             Parameter("user_id", "Of this user", ID),
             CURRENCY,
             Parameter("status", "In this status", {"enum": ["open", "closed"]}),
+            Parameter(
+                "world",
+                "Whether the ledger's own accounts are listed too",
+                {"enum": ["true", "false"], "default": "false"},
+            ),
             *PERIOD,
             *MOMENT,
         ),
