@@ -81,6 +81,7 @@ AT_TIME = Parameter("at_time", "As it was at this time", TIME)
 AT_POSITION = Parameter("at_position", "As it was after the event at this position of the log", _number())
 AT_VERSION = Parameter("at_version", "As it was after this event of its stream", _number())
 TAGGED = ("ETag",)
+CREATED = (*TAGGED, "Location")
 MIN_POSITION = Parameter("min_position", "A `Ledger-Position` that must have been reached; it is waited for", _number())
 CURRENCY = Parameter("currency", "In this currency", {"enum": sorted(CURRENCIES)})
 PERIOD = (Parameter("from_time", "The earliest time", TIME), Parameter("to_time", "The latest time", TIME))
@@ -164,7 +165,12 @@ OPERATIONS: dict[Handler, Operation] = {
         ),
     ),
     users.create_user: Operation(
-        "Create a user", answers.User, status=201, takes=schemas.NewUser, refuses=(errors.user_already_exists,)
+        "Create a user",
+        answers.User,
+        status=201,
+        takes=schemas.NewUser,
+        refuses=(errors.user_already_exists,),
+        headers=CREATED,
     ),
     users.get_user: Operation("A user", answers.User, refuses=(errors.user_not_found,), headers=TAGGED),
     users.update_user: Operation(
@@ -203,6 +209,7 @@ OPERATIONS: dict[Handler, Operation] = {
         status=201,
         takes=schemas.NewAccount,
         refuses=(errors.user_not_found, errors.account_already_exists),
+        headers=CREATED,
     ),
     accounts.get_account: Operation(
         "An account, now or as it was",

@@ -15,14 +15,14 @@ from ledger.money import CURRENCIES
 from ledger.projections import accounts
 from ledger.projections.accounts import Status, Wanted
 from web import schemas
-from web.bodies import done, outcome_of, read_json
+from web.bodies import done, read_json
 from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
 from web.pages import Page, by_position, list_of, span_in
 from web.query import account_moment_in, choice_in, id_in, moment_in, time_in
 from web.reading import reader
 from web.reply import Reply, Stream
-from web.writing import submit
+from web.writing import created, submit
 
 FILTERS = ("user_id", "currency", "status", "from_time", "to_time")
 
@@ -88,8 +88,7 @@ async def open_account(request: web.Request) -> Reply:
         body.overdraft_limit_cents or 0,
         body.frozen or "none",
     )
-    outcome = await submit(request, command, raw)
-    return outcome_of(outcome, "created_at", "updated_at", status=201)
+    return await created(request, command, raw)
 
 
 async def update_account(request: web.Request) -> Reply:

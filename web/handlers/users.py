@@ -15,14 +15,14 @@ from ledger.projections import accounts, users
 from ledger.projections.users import Wanted
 from ledger.runtime import Runtime
 from web import schemas
-from web.bodies import done, outcome_of, read_json
+from web.bodies import done, read_json
 from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
 from web.pages import Page, by_position, list_of, span_in
 from web.query import choice_in, time_in, words_in
 from web.reading import reader
 from web.reply import Reply, Stream
-from web.writing import submit
+from web.writing import created, submit
 
 MAX_READINGS = 5  # of a user who changes while a command is made
 
@@ -56,8 +56,7 @@ async def create_user(request: web.Request) -> Reply:
     runtime = request.app[RUNTIME]
     credential = await _credential(runtime, user_id, body.secret or "")
     command = CreateUser(user_id, body.username, body.email, body.active is not False, body.role_names(), credential)
-    outcome = await submit(request, command, raw)
-    return outcome_of(outcome, "created_at", "updated_at", status=201)
+    return await created(request, command, raw)
 
 
 async def update_user(request: web.Request) -> Reply:
