@@ -5,12 +5,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
 from asyncpg import Connection, Pool
+from asyncpg.pool import PoolConnectionProxy
 
 from ledger.errors import DatabaseError
 from ledger.settings import Settings
 from ledger.statements import send_encoded_arrays
 
-Reader: TypeAlias = "Pool[Any] | Connection[Any]"
+Reader: TypeAlias = "Pool[Any] | Connection[Any] | PoolConnectionProxy[Any]"
 
 
 class Resource(NamedTuple):

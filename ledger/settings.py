@@ -128,8 +128,8 @@ class Settings(BaseSettings):
     @classmethod
     def _origins(cls, value: str) -> str:
         origins = value.split()
-        if any(not re.fullmatch(r"https?://[^/\s*]+", origin) for origin in origins):
-            raise ValueError("must be origins such as https://app.example, separated by blanks")
+        if origins != ["*"] and any(not re.fullmatch(r"https?://[^/\s*]+", origin) for origin in origins):
+            raise ValueError("must be origins such as https://app.example, separated by blanks, or * alone")
         return value
 
     @field_validator("jwt_secret", "ledger_jwt_previous_secret")

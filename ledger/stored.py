@@ -19,6 +19,7 @@ from ledger.events.accounts import AccountClosed, AccountOpened, AccountOwnerCha
 EVENT_TOPICS = frozenset({*(TOPICS[cls] for cls in get_args(Event)), *UPCASTS})
 LAST = 2**63 - 1  # before any position and any version there can be
 SCAN = 2000  # events that are looked at for one stretch, if no index knows where those are that are wanted
+CREATION = 10  # versions, among which are all that the command that creates a stream appends to it
 
 # As the indexes of migrations 0004 and 0009 have it.
 _FREQUENT = "('AccountDebited', 'AccountCredited', 'MoneyTransferred')"
@@ -145,6 +146,20 @@ async def position_of_command(reader: Reader, command_id: UUID, recorded_at: dat
         await position_at(reader, recorded_at),
     )
     return position
+
+
+async def version_of_command(reader: Reader, stream_id: UUID, command_id: UUID) -> int:
+    """Return the version to which the command that created a stream brought it. Raises `LookupError`."""
+    version: int | None = await reader.fetchval(
+        """SELECT max(originator_version) FROM stored_events
+           WHERE originator_id = $1 AND originator_version <= $2 AND command_id = $3""",
+        stream_id,
+        CREATION,
+        command_id,
+    )
+    if version is None:
+        raise LookupError(f"the command {command_id} did not create the stream {stream_id}")
+    return version
 
 
 async def read(reader: Reader, after: int, *, limit: int, chosen: Chosen = EVERYTHING) -> Stretch:

@@ -14,7 +14,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from ledger.settings import Settings
+from ledger.settings import Settings, SettingsError
 from tests.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Answer, Api, a_user, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -150,13 +150,13 @@ async def test_an_unknown_route_is_not_found(api: Api, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", "/", "GET"),
-        ("DELETE", "/v1/health", "GET"),
-        ("GET", "/v1/auth/login", "POST"),
-        ("PATCH", "/v1/users", "GET,POST"),
-        ("POST", f"/v1/users/{NOBODY}", "DELETE,GET,PUT"),
-        ("OPTIONS", "/v1/accounts", "GET,POST"),
-        ("GET", "/v1/transactions/transfer", "POST"),
+        ("POST", "/", "GET,HEAD,OPTIONS"),
+        ("DELETE", "/v1/health", "GET,HEAD,OPTIONS"),
+        ("GET", "/v1/auth/login", "OPTIONS,POST"),
+        ("HEAD", "/v1/auth/login", "OPTIONS,POST"),
+        ("PATCH", "/v1/users", "GET,HEAD,OPTIONS,POST"),
+        ("TRACE", "/v1/accounts", "GET,HEAD,OPTIONS,POST"),
+        ("GET", "/v1/transactions/transfer", "OPTIONS,POST"),
     ],
 )
 async def test_another_method_is_not_allowed_and_the_answer_says_which_are(
@@ -165,7 +165,10 @@ async def test_another_method_is_not_allowed_and_the_answer_says_which_are(
     """Lesson 32."""
     answer = await api.call(method, path)
 
-    assert_is_problem(answer, 405, "method_not_allowed")
+    if method == "HEAD":
+        assert (405, "application/problem+json") == (answer.status, answer.headers["Content-Type"])
+    else:
+        assert_is_problem(answer, 405, "method_not_allowed")
     assert allowed.split(",") == sorted(answer.headers["Allow"].split(","))
 
 
@@ -567,7 +570,7 @@ async def test_every_answer_has_the_security_headers(api: Api) -> None:
         await sent(api, b"garbage\r\n\r\n"),
     ]
 
-    assert [200, 200, 404, 400, 401, 405, 400, 201, 413, 405, 400] == [answer.status for answer in answers]
+    assert [200, 200, 404, 400, 401, 405, 400, 201, 413, 204, 400] == [answer.status for answer in answers]
     for answer in answers:
         assert SECURITY_HEADERS.items() <= {name: answer.headers[name] for name in SECURITY_HEADERS}.items()
         assert answer.headers["X-Request-Id"]
@@ -600,7 +603,7 @@ async def test_no_other_origin_reads_anything_unless_the_settings_name_it(api: A
         await open_api.call("OPTIONS", "/v1/users", headers={"Origin": "https://evil.example", **PREFLIGHT}),
     ]
 
-    assert [200, 405, 200, 200, 200, 200, 405] == [answer.status for answer in answers]
+    assert [200, 204, 200, 200, 200, 200, 204] == [answer.status for answer in answers]
     assert [{}] * 7 == [shared(answer) for answer in answers]
 
 
@@ -614,7 +617,7 @@ async def test_an_origin_that_the_settings_name_reads_answers(open_api: Api, ori
         answer.headers["Vary"],
     )
     known = {"X-Request-Id", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After"}
-    assert known | {"ETag", "Ledger-Position", "Link"} == set(
+    assert known | {"ETag", "Ledger-Position", "Link", "Location"} == set(
         answer.headers["Access-Control-Expose-Headers"].split(", ")
     )
     assert "Access-Control-Allow-Credentials" not in answer.headers
@@ -633,10 +636,46 @@ async def test_a_preflight_request_is_answered_without_a_token(open_api: Api) ->
     answer = await open_api.nobody.call("OPTIONS", "/v1/users", headers={"Origin": ORIGIN, **PREFLIGHT})
 
     assert (204, "", ORIGIN) == (answer.status, answer.body, answer.headers["Access-Control-Allow-Origin"])
-    assert {"GET", "POST", "PUT", "DELETE"} == set(answer.headers["Access-Control-Allow-Methods"].split(", "))
+    assert {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} == set(
+        answer.headers["Access-Control-Allow-Methods"].split(", ")
+    )
     allowed = answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
     assert {"authorization", "content-type", "idempotency-key"} <= set(allowed)
     assert SECURITY_HEADERS.items() <= {name: answer.headers[name] for name in SECURITY_HEADERS}.items()
+
+
+async def test_any_origin_may_read_what_needs_no_credentials(serve: Serve, settings: Settings) -> None:
+    """Tokens travel in a header, so `*` gives a page nothing that it has not got: credentials are never allowed."""
+    api = await serve(settings.model_copy(update={"ledger_cors_origins": "*"}))
+    strange = {"Origin": "https://any.example"}
+    answers = [
+        await api.get("/v1/health", headers=strange),
+        await api.get("/v1/health"),  # the same for everybody: a cache needs no `Vary`
+        await api.nobody.get("/v1/users", headers=strange),
+        await api.get("/v1/nowhere", headers=strange),
+        await api.nobody.call("OPTIONS", "/v1/users", headers={**strange, **PREFLIGHT}),
+        await api.nobody.call("OPTIONS", "/v1/nowhere", headers={**strange, **PREFLIGHT}),
+    ]
+
+    assert [200, 200, 401, 404, 204, 204] == [answer.status for answer in answers]
+    assert ["*"] * 6 == [answer.headers["Access-Control-Allow-Origin"] for answer in answers]
+    assert not any("Origin" in answer.headers.getall("Vary", []) for answer in answers)
+    assert not any("Access-Control-Allow-Credentials" in answer.headers for answer in answers)
+
+
+async def test_a_preflight_request_is_answered_on_every_path(open_api: Api) -> None:
+    """A page learns that a path is unknown from the request itself."""
+    headers = {"Origin": ORIGIN, **PREFLIGHT}
+    answers = [await open_api.nobody.call("OPTIONS", path, headers=headers) for path in ("/v1/nowhere", "/v9/users")]
+
+    assert [204, 204] == [answer.status for answer in answers]
+    assert [ORIGIN] * 2 == [answer.headers["Access-Control-Allow-Origin"] for answer in answers]
+
+
+@pytest.mark.parametrize("origins", ["* https://app.example", "https://*", "https://*.example", "**", "null", "* *"])
+def test_a_star_is_alone_or_an_error(origins: str) -> None:
+    with pytest.raises(SettingsError, match="LEDGER_CORS_ORIGINS"):
+        Settings.load(_env_file=None, ledger_cors_origins=origins)
 
 
 async def test_a_fault_is_told_to_nobody(api: Api, connection: "asyncpg.Connection[Any]") -> None:

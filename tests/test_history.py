@@ -247,7 +247,7 @@ async def test_a_guest_reads_no_account(api: Api) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("limit", value) for value in ("0", "201", "1.0", "", "-1", "one", "\u0661")),
+        *(("limit", value) for value in ("0", "1001", "1.0", "", "-1", "one", "\u0661")),
         *(
             (name, value)
             for name in ("after", "before", "from_version", "to_version")
@@ -274,7 +274,7 @@ async def test_a_parameter_of_a_statement_that_does_not_fit_is_named(api: Api, n
     ("name", "value"),
     [
         ("after", "-1"),
-        ("limit", "201"),
+        ("limit", "1001"),
         ("topic", "NoSuchThing"),
         ("topic", "Account"),
         ("stream", "x"),

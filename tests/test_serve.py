@@ -297,7 +297,7 @@ HERE = {"DATABASE_URL": "postgresql://someone@localhost/ledger", "JWT_SECRET": S
         ("LEDGER_DEFAULT_CURRENCY", "XXXX", {}),
         ("LEDGER_DEFAULT_CURRENCY", "usd", {}),
         ("LEDGER_SCHEMA", 'public"; DROP', {}),
-        ("LEDGER_CORS_ORIGINS", "*", {}),
+        ("LEDGER_CORS_ORIGINS", "* https://app.example", {}),
         ("LEDGER_ADMIN_PASSWORD", "hunter2", {}),
         ("LEDGER_QUEUE_LIMIT", "-1", {}),
         ("JWT_EXPIRE_ACCESS_TOKEN_SECONDS", "1.5h", {}),

@@ -208,7 +208,7 @@ async def test_the_largest_amount_arrives_to_the_cent(api: Api) -> None:
 async def test_a_balance_beyond_what_json_readers_keep_is_refused(api: Api) -> None:
     """Lesson 7: a transfer out of world, which has no funds to be short of."""
     full = await api.new_account(balance_cents=2**53 - 1)
-    world = next(account for account in (await api.get("/v1/accounts")).body if account["user_id"] is None)
+    world = next(account for account in (await api.get("/v1/accounts?world=true")).body if account["user_id"] is None)
 
     refused = await api.transfer(world, full, 1)
 
@@ -338,7 +338,7 @@ async def test_the_account_of_another_is_no_source_for_a_customer(api: Api) -> N
     customer = await api.as_new_user("customer")
     own, shut = await api.new_account(customer.user_id), await a_closed_account(api)
     rich, poor = await api.new_account(balance_cents=10), await api.new_account()
-    world = next(account for account in (await api.get("/v1/accounts")).body if account["user_id"] is None)
+    world = next(account for account in (await api.get("/v1/accounts?world=true")).body if account["user_id"] is None)
 
     for other in (rich, poor, shut, world):
         refused = await customer.transfer(other, own, 1)

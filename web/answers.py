@@ -100,10 +100,10 @@ class User(Answer, frozen=True):
 
 
 class Account(Answer, frozen=True):
-    """An account; as it was at a moment, with its `version` and `position` of then. `world` accounts have no owner."""
+    """An account. At a point in time it also has the `version` and `position` of that time."""
 
     id: Id
-    user_id: Id | None
+    user_id: Annotated[Id | None, Meta(description="Null for the ledger's own `world` accounts only")]
     balance_cents: Cents
     held_cents: Annotated[int, Meta(ge=0, le=MAX_CENTS, description="What pending holds set aside", examples=[0])]
     available_cents: Annotated[

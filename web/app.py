@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from ledger.background import running
@@ -32,6 +32,7 @@ from web.limits import LIMITS, limit_headers
 from web.metrics import Figures, RouteFigures
 from web.openapi import document, query_parameters, waits
 from web.operations import OPERATIONS
+from web.pages import LARGE_LISTS, large_lists
 from web.reading import knowing, reading
 from web.reply import Reply
 from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
@@ -55,13 +56,13 @@ def create_app(settings: Settings, figures: Figures | None = None, tracer: "Trac
     app[FIGURES], app[DRAINING] = figures, asyncio.Event()
     for prefix, routes in (("", UNVERSIONED), *((f"/{version}", ROUTES) for version in VERSIONS)):
         for route in routes:
-            handler = _strict(route)
-            path = prefix + _unambiguous(route.path, routes)
-            added = app.router.add_route(route.method, path, guarded(route.access, handler))
-            counted[added] = figures.of_route(route.method, route.path)
+            path, behind = prefix + _unambiguous(route.path, routes), guarded(route.access, _strict(route))
+            for method in route.methods:
+                added = app.router.add_route(method, path, behind)
+                counted[added] = figures.of_route(method, route.path)
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
-    app[BULKS], app[TURNS] = Places(), Turns()
+    app[BULKS], app[TURNS], app[LARGE_LISTS] = Places(), Turns(), large_lists()
     app.cleanup_ctx.append(_runtime(settings, tracer))
     if tracer is not None:
         from web.tracing import traced  # noqa: PLC0415 - it needs what not everybody installs
@@ -87,7 +88,8 @@ def _unambiguous(path: str, routes: Iterable[Route]) -> str:
 
 def figures_of(file: int | None = None, slot: int = 0) -> Figures:
     """Where all that this application does is counted: in memory of its own, or in a slot of shared memory."""
-    return Figures([(route.method, route.path) for route in (*UNVERSIONED, *ROUTES)], file, slot)
+    routes = (*UNVERSIONED, *ROUTES)
+    return Figures([(method, route.path) for route in routes for method in route.methods], file, slot)
 
 
 def _runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[web.Application], AsyncIterator[None]]:
@@ -144,14 +146,21 @@ def _observed(counted: Mapping[web.AbstractRoute, RouteFigures], unmatched: Rout
 
 
 async def _explanation(request: web.Request, error: Exception) -> Reply:
-    """The contract's answer to whatever was raised; what nobody foresaw is logged with its traceback."""
+    """The contract's answer to whatever was raised; what nobody foresaw is logged with its traceback.
+
+    The router raises for OPTIONS on every path that has other methods: that answer is a success.
+    """
+    headers: dict[str, str] = {}
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        headers["Allow"] = ",".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
+        if request.method == hdrs.METH_OPTIONS:
+            return Reply(status=204, headers=headers)
     refusals = refusals_of(error)
     if isinstance(error, web.HTTPNotFound) and await _is_unknown_version(request):
         refusals = (unknown_version(request.path.split("/")[1]),)
     if refusals[0].code in {"internal_error", "database_error"}:
         log.error("request failed", request_id=request[REQUEST_ID], exc_info=error)
     request.app[FIGURES].refused(refusals)
-    headers = {"Allow": error.headers["Allow"]} if isinstance(error, web.HTTPMethodNotAllowed) else {}
     if isinstance(error, Refused) and error.replayed:
         headers["Idempotent-Replayed"] = "true"
     quotas = request.get(LIMITS, ())

@@ -18,7 +18,7 @@ _VERSION = re.compile(r'"([1-9][0-9]{0,18})"', re.ASCII)
 def tagged(request: web.Request, body: Mapping[str, Any], tag: object, *, position: int | None = None) -> Reply:
     """The answer with a resource, or 304 if it is one that the client has."""
     etag = f'"{tag}"'
-    if request.method == hdrs.METH_GET and _is_known(request, etag):
+    if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} and _is_known(request, etag):
         reply = Reply(status=304)
     else:
         reply = answer(body, position=position)

@@ -1,4 +1,4 @@
-"""Cross-origin requests (Fetch standard, section 3.2) from the origins that the settings name; none by default.
+"""Cross-origin requests (Fetch standard, section 3.2) from the origins that the settings name, or from any (`*`).
 
 Tokens travel in a header that no browser adds by itself, so credentials are never allowed.
 """
@@ -11,33 +11,37 @@ from web.reply import Reply
 
 Inner = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+ANY = "*"
 PREFLIGHT_HEADERS = {
-    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
     "Access-Control-Allow-Headers": (
         "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id"
     ),
     "Access-Control-Max-Age": "600",
 }
 EXPOSED_HEADERS = (
-    "ETag, Idempotent-Replayed, Ledger-Position, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+    "ETag, Idempotent-Replayed, Ledger-Position, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 )
 
 
 def add_cors(app: web.Application, origins: Sequence[str]) -> None:
-    """Let pages of these origins call: answer their preflight requests, and let them read every answer."""
+    """Let pages of these origins, or of any (`*`), call: answer preflight requests, and let them read every answer."""
     allowed = frozenset(origins)
+    anybody = ANY in allowed
 
     async def share(request: web.Request, response: web.StreamResponse) -> None:
-        origin = request.headers.get("Origin")
+        origin = ANY if anybody else request.headers.get("Origin")
         if origin in allowed:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+        if not anybody:
             response.headers.add("Vary", "Origin")
 
     @web.middleware
     async def preflight(request: web.Request, handler: Inner) -> web.StreamResponse:
         asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        if asks and request.headers.get("Origin") in allowed:
+        origin = request.headers.get("Origin")
+        if asks and origin is not None and (anybody or origin in allowed):
             return Reply(status=204, headers=PREFLIGHT_HEADERS)
         return await handler(request)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from asyncpg import Pool
 
 from ledger import stored
@@ -114,8 +114,9 @@ async def feed(request: web.Request, chosen: Chosen, after: int) -> Stream:
     with request.app[FEEDS].admitted(reader(request)):
         async with stream.opened(request):
             await stream.send(RETRY)
-            with contextlib.suppress(Refused):  # it comes back, and is told
-                await _deliver(request, stream, chosen, after)
+            if request.method != hdrs.METH_HEAD:
+                with contextlib.suppress(Refused):  # it comes back, and is told
+                    await _deliver(request, stream, chosen, after)
     return stream
 
 

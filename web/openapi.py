@@ -30,7 +30,7 @@ from web.errors import (
     problem_body,
 )
 from web.handlers import lines
-from web.operations import ID, LIMIT, MIN_POSITION, OPERATIONS, TAGGED, Operation, Parameter, Refusing
+from web.operations import CREATED, ID, LIMIT, MIN_POSITION, OPERATIONS, Operation, Parameter, Refusing
 from web.routes import ANYONE, ROUTES, UNVERSIONED, VERSIONS, Route
 
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
@@ -63,8 +63,10 @@ A double-entry ledger over HTTP. Money moves between accounts; all balances toge
 - Amounts are integers in minor units, within ±(2^53 - 1). Times are RFC 3339, in UTC, with microseconds.
 - Every answer has `X-Request-Id`, the client's own if it sent a plain word. Whatever is not a success is a problem \
 (RFC 9457) with the reasons as stable codes.
-- A path that is not here is 404 `resource_not_found`; a method that a path does not have, such as HEAD or OPTIONS, is \
-405 `method_not_allowed` with `Allow`.
+- A path that is not here is 404 `resource_not_found`; a method that a path does not have is 405 `method_not_allowed` \
+with `Allow`. HEAD works wherever GET does, and OPTIONS answers `Allow` on every path.
+- Lists have up to 10,000 items, or up to `limit` (1 to 1,000), and `Link: rel="next"` while there are more. They are \
+compressed for clients whose `Accept-Encoding` says so.
 """
 _KEY = Parameter(
     "Idempotency-Key",
@@ -91,6 +93,7 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ETag": ("The version of the resource", {"type": "string", "pattern": r'^"[0-9]+(\.[0-9a-f]+)?"$'}),
     "Idempotent-Replayed": ("The request had been carried out before", {"const": "true"}),
     "Ledger-Position": ("Up to where in the log the effect is", {"type": "string", "pattern": "^[0-9]+$"}),
+    "Location": ("The path of the new resource", {"type": "string", "format": "uri-reference"}),
     "Link": ('The next page, `rel="next"`, while there is one (RFC 8288)', {"type": "string"}),
     "RateLimit": ("What is left of each limit, and when it resets", {"type": "string"}),
     "RateLimit-Policy": ("The limits that apply (draft-ietf-httpapi-ratelimit-headers-10)", {"type": "string"}),
@@ -326,7 +329,7 @@ def _problems(route: Route, operation: Operation) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for refusing in refusals_of(route, operation):
         by_status.setdefault(STATUSES[example_refusal(refusing).code].status, []).append(_name(refusing))
-    headers = tuple(name for name in operation.headers if name not in TAGGED)
+    headers = tuple(name for name in operation.headers if name not in CREATED)
     return {str(status): _problem(status, names, headers) for status, names in sorted(by_status.items())}
 
 

@@ -17,7 +17,7 @@ from web.auth import Handler
 from web.cursors import PATTERN
 from web.errors import DATABASE_DOWN, NO_SUCH_RESOURCE, OVERLOADED, RATE_LIMITED
 from web.handlers import accounts, audit, auth, docs, history, lines, monitoring, proofs, service, transactions, users
-from web.pages import MAX_LIMIT
+from web.pages import MAX_ITEMS, MAX_LIMIT
 
 Refusing: TypeAlias = Refusal | Callable[..., Refusal]
 
@@ -69,7 +69,11 @@ def _words(maximum: int) -> dict[str, Any]:
 ID = {"type": "string", "format": "uuid"}
 TIME = {"type": "string", "format": "date-time", "examples": ["2026-05-01T12:00:00Z"]}
 
-LIMIT = Parameter("limit", "How many items at most", {**_number(1, MAX_LIMIT), "default": MAX_LIMIT})
+LIMIT = Parameter(
+    "limit",
+    f"How many items at most; without `limit` and `cursor` {MAX_ITEMS:,}, with a `cursor` alone {MAX_LIMIT:,}",
+    _number(1, MAX_LIMIT),
+)
 CURSOR = Parameter("cursor", "From the `Link` to the next page", {"type": "string", "pattern": PATTERN})
 BEFORE = Parameter("before", "The version before which to go on", _number())
 AFTER = Parameter("after", "The position or version after which to go on", _number())
@@ -77,6 +81,7 @@ AT_TIME = Parameter("at_time", "As it was at this time", TIME)
 AT_POSITION = Parameter("at_position", "As it was after the event at this position of the log", _number())
 AT_VERSION = Parameter("at_version", "As it was after this event of its stream", _number())
 TAGGED = ("ETag",)
+CREATED = (*TAGGED, "Location")
 MIN_POSITION = Parameter("min_position", "A `Ledger-Position` that must have been reached; it is waited for", _number())
 CURRENCY = Parameter("currency", "In this currency", {"enum": sorted(CURRENCIES)})
 PERIOD = (Parameter("from_time", "The earliest time", TIME), Parameter("to_time", "The latest time", TIME))
@@ -164,7 +169,12 @@ OPERATIONS: dict[Handler, Operation] = {
         ),
     ),
     users.create_user: Operation(
-        "Create a user", answers.User, status=201, takes=schemas.NewUser, refuses=(errors.user_already_exists,)
+        "Create a user",
+        answers.User,
+        status=201,
+        takes=schemas.NewUser,
+        refuses=(errors.user_already_exists,),
+        headers=CREATED,
     ),
     users.get_user: Operation("A user", answers.User, refuses=(errors.user_not_found,), headers=TAGGED),
     users.update_user: Operation(
@@ -196,6 +206,11 @@ OPERATIONS: dict[Handler, Operation] = {
             Parameter("user_id", "Of this user", ID),
             CURRENCY,
             Parameter("status", "In this status", {"enum": ["open", "closed"]}),
+            Parameter(
+                "world",
+                "Whether the ledger's own accounts are listed too",
+                {"enum": ["true", "false"], "default": "false"},
+            ),
             *PERIOD,
             *MOMENT,
         ),
@@ -206,6 +221,7 @@ OPERATIONS: dict[Handler, Operation] = {
         status=201,
         takes=schemas.NewAccount,
         refuses=(errors.user_not_found, errors.account_already_exists),
+        headers=CREATED,
     ),
     accounts.get_account: Operation(
         "An account, now or as it was",

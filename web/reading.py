@@ -31,7 +31,7 @@ def knowing(names: Collection[str], handler: Handler) -> Handler:
 def reader(request: web.Request) -> "Pool[Any]":
     """Where a request reads: what a write looks up is never old."""
     runtime = request.app[RUNTIME]
-    return runtime.readers if request.method == hdrs.METH_GET else runtime.pool
+    return runtime.readers if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} else runtime.pool
 
 
 def reading(handler: Handler) -> Handler:

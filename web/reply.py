@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from email.utils import formatdate
 from functools import lru_cache
+from types import MappingProxyType
 from typing import cast
 
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
-PATIENCE_SECONDS = 10.0  # with the reader of a stream who does not read
+PATIENCE_SECONDS = 10.0  # with a client that does not read its stream
+PIECE_BYTES = 65_536  # that a client must read in that time
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -91,19 +93,26 @@ class Reply(web.Response):
 
 
 class Stream(web.StreamResponse):
-    """An answer of no given length, which its handler sends piece by piece."""
+    """An answer that its handler sends piece by piece, as the client reads it."""
 
-    def __init__(self, request_id: str, content_type: str) -> None:
-        super().__init__(headers={hdrs.CONTENT_TYPE: content_type, **SECURITY_HEADERS, "X-Request-Id": request_id})
+    def __init__(self, request_id: str, content_type: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        own = {hdrs.CONTENT_TYPE: content_type, **SECURITY_HEADERS, "X-Request-Id": request_id}
+        super().__init__(headers={**own, **headers})
         self.request_id = request_id
+        self._is_head = False
 
     @contextlib.asynccontextmanager
     async def opened(self, request: web.Request) -> AsyncIterator[None]:
-        """Begin, and end when all is sent. The status goes first: if anything fails, all that is left is to hang up."""
+        """Send the status and headers, run the block, and end the body. If anything fails, abort the connection.
+
+        The status is sent already, so there is no other way to say that the body is incomplete.
+        """
+        self._is_head = request.method == hdrs.METH_HEAD
         try:
             await self.prepare(request)
             yield
-            await self.write_eof()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self.write_eof()
         except Exception as error:  # noqa: BLE001 - there is no other answer
             if not isinstance(error, ConnectionError):  # that is the client's
                 log.warning("a stream was broken off", error=type(error).__name__, request_id=self.request_id)
@@ -111,9 +120,13 @@ class Stream(web.StreamResponse):
                 request.transport.abort()
 
     async def send(self, data: bytes) -> None:
-        """Send a piece; wait while too much of what was sent before has not been read. Raises `TimeoutError`."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await self.write(data)
+        """Send data, but none to a HEAD request; wait while the client does not read. Raises `TimeoutError`."""
+        if self._is_head:
+            return
+        whole = memoryview(data)
+        for start in range(0, len(data), PIECE_BYTES):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self.write(whole[start : start + PIECE_BYTES])
 
 
 @lru_cache(maxsize=1)

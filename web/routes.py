@@ -22,6 +22,11 @@ class Route(NamedTuple):
     handler: Handler
     access: Access
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What is served: where GET is, HEAD is too (RFC 9110, section 9.3.2), by the same handler."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
 
 ROUTES = (
     Route("GET", "/health", service.get_health, PUBLIC),

@@ -12,7 +12,9 @@ from ledger.batch import Origin, Outcome
 from ledger.commands.decider import Command
 from ledger.errors import OverloadedError, StaleCommandError
 from ledger.turns import Turns
+from web.bodies import outcome_of
 from web.context import RUNTIME, Canonical, origin
+from web.reply import Reply
 
 TURNS = web.AppKey("TURNS", Turns)
 
@@ -54,3 +56,18 @@ async def submit_from(request: web.Request, command: Command, source: Origin, *,
         return outcome
     position = await stored.position_of_command(runtime.pool, source.command_id, outcome.recorded_at)
     return msgspec.structs.replace(outcome, position=position)
+
+
+async def created(request: web.Request, command: Command, canonical: Canonical) -> Reply:
+    """Execute a command that creates a resource; answer 201 with its path, and with its version as an entity tag.
+
+    The version is that of the creation, also for a replay: the same answer, whatever happened since.
+    """
+    source = origin(request, canonical)
+    outcome = await submit_from(request, command, source)
+    resource_id = outcome.result["id"]
+    version = await stored.version_of_command(request.app[RUNTIME].pool, UUID(resource_id), source.command_id)
+    reply = outcome_of(outcome, "created_at", "updated_at", status=201)
+    reply.headers["Location"] = f"{request.path}/{resource_id}"
+    reply.tag = f'"{version}"'
+    return reply

@@ -69,15 +69,16 @@ async def account_at(reader: Reader, account_id: UUID, moment: AccountMoment) ->
 
 
 async def accounts_at(
-    reader: Reader, position: int, *, owner_id: UUID | None, before: int, limit: int
+    reader: Reader, position: int, *, owner_id: UUID | None, before: int, limit: int, world: bool = False
 ) -> list[tuple[int, dict[str, Any]]]:
     """Up to `limit` accounts as they were at a position, the newest first, each with the position of its opening.
 
-    With `owner_id`, those that are that user's now.
+    With `owner_id`, those that are that user's now; with `world`, the ledger's own as well.
     """
     mine = "" if owner_id is None else "AND user_id = $3"
+    owned = "" if world else "AND user_id IS NOT NULL"
     rows = await reader.fetch(
-        f"""SELECT id, currency, created_at, position FROM accounts WHERE position < $1 {mine}
+        f"""SELECT id, currency, created_at, position FROM accounts WHERE position < $1 {mine} {owned}
             ORDER BY position DESC LIMIT $2""",
         *(min(before, position + 1), limit),
         *([] if owner_id is None else [owner_id]),

@@ -199,6 +199,7 @@ class Wanted(NamedTuple):
     user_id: UUID | None = None
     currency: str | None = None
     status: Status | None = None
+    world: bool = False  # the ledger's own as well
 
 
 async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
@@ -208,8 +209,9 @@ async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> li
         first=4,
     )
     status = "" if wanted.status is None else f"AND status = '{wanted.status}'"  # spelt out, as in the index
+    owned = "" if wanted.world else "AND user_id IS NOT NULL"  # the others are one a currency: no index leaves them out
     rows = await reader.fetch(
-        f"""SELECT * FROM accounts WHERE position > $1 AND position < $2 {chosen} {status}
+        f"""SELECT * FROM accounts WHERE position > $1 AND position < $2 {chosen} {status} {owned}
             ORDER BY position DESC LIMIT $3""",
         *(*bounds, limit, *values),
     )

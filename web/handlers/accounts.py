@@ -9,7 +9,7 @@ from aiohttp import web
 from ledger import errors, stored
 from ledger.audit import timetravel
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
-from ledger.database import Resource
+from ledger.database import Reader, Resource
 from ledger.errors import Refused
 from ledger.events.accounts import Freeze
 from ledger.ids import new_id
@@ -17,40 +17,45 @@ from ledger.money import CURRENCIES
 from ledger.projections import accounts
 from ledger.projections.accounts import Status, Wanted
 from web import schemas
-from web.bodies import done, outcome_of, read_json
+from web.bodies import done, read_json
 from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
-from web.pages import Page, page
+from web.pages import Page, by_position, list_of, span_in
 from web.query import account_moment_in, choice_in, id_in, moment_in, time_in
 from web.reading import reader
-from web.reply import Reply
-from web.writing import submit
+from web.reply import Reply, Stream
+from web.writing import created, submit
 
 FILTERS = ("user_id", "currency", "status", "from_time", "to_time")
 
 
-async def list_accounts(request: web.Request) -> Reply:
-    """GET /accounts; as they were, with `at_position` or `at_time`."""
-    pool, owner_id, moment = reader(request), own_only(request), moment_in(request)
+async def list_accounts(request: web.Request) -> Reply | Stream:
+    """GET /accounts; as they were, with `at_position` or `at_time`; the ledger's own too, with `world=true`."""
+    span, owner_id, moment = span_in(request, int), own_only(request), moment_in(request)
+    world = choice_in(request, "world", ("true", "false")) == "true"
     wanted = Wanted(
         owner_id,
         id_in(request, "user_id"),
         choice_in(request, "currency", CURRENCIES),
         cast("Status | None", choice_in(request, "status", get_args(Status))),
+        world=world,
     )
     from_time, to_time = time_in(request, "from_time"), time_in(request, "to_time")
     if moment is not None:
         _refuse_filters(request)
-        position = await timetravel.position_of(pool, moment)
-        return await page(
-            request,
-            lambda before, limit: timetravel.accounts_at(pool, position, owner_id=owner_id, before=before, limit=limit),
-        )
+        position = await timetravel.position_of(reader(request), moment)
 
-    async def query(before: int, limit: int) -> Page:
-        return await accounts.page(pool, wanted, await stored.bounds(pool, from_time, to_time, before), limit)
+        async def then(source: Reader, before: int, limit: int) -> Page:
+            return await timetravel.accounts_at(
+                source, position, owner_id=owner_id, world=world, before=before, limit=limit
+            )
 
-    return await page(request, query)
+        return await list_of(request, span, by_position(then))
+
+    async def now(source: Reader, before: int, limit: int) -> Page:
+        return await accounts.page(source, wanted, await stored.bounds(source, from_time, to_time, before), limit)
+
+    return await list_of(request, span, by_position(now))
 
 
 def _refuse_filters(request: web.Request) -> None:
@@ -84,8 +89,7 @@ async def open_account(request: web.Request) -> Reply:
         body.overdraft_limit_cents or 0,
         body.frozen or "none",
     )
-    outcome = await submit(request, command, body.canonical)
-    return outcome_of(outcome, "created_at", "updated_at", status=201)
+    return await created(request, command, body.canonical)
 
 
 async def update_account(request: web.Request) -> Reply:

@@ -20,6 +20,7 @@ from ledger.commands.tokens import (
     RevokeUserTokens,
     StartSession,
 )
+from ledger.database import Reader
 from ledger.errors import DatabaseError, Refused
 from ledger.events.tokens import ALL_TOKENS, Pair
 from ledger.ids import new_id, parse_id
@@ -32,9 +33,8 @@ from web import schemas
 from web.bodies import answer, done, outcome_of, read_json
 from web.context import ACTOR, REQUEST_ID, RUNTIME, origin, path_id
 from web.limits import LIMITS, limit_headers
-from web.pages import page
-from web.reading import reader
-from web.reply import Reply
+from web.pages import Page, by_position, list_of, span_in
+from web.reply import Reply, Stream
 from web.writing import submit, submit_in_turn
 
 
@@ -116,16 +116,17 @@ async def purge_revoked_tokens(request: web.Request) -> Reply:
     return outcome_of(await submit_in_turn(request, ALL_TOKENS, make), status=200)
 
 
-async def list_sessions(request: web.Request) -> Reply:
+async def list_sessions(request: web.Request) -> Reply | Stream:
     """GET /auth/sessions: one's own; for admins, with `user_id`, another's."""
-    actor, pool = request[ACTOR], reader(request)
+    actor, span = request[ACTOR], span_in(request, int)
     user_id = _asked_user(request) or actor.user_id
     if user_id != actor.user_id and not actor.has("admin"):
         raise Refused(errors.forbidden())
-    return await page(
-        request,
-        lambda before, limit: tokens.sessions_of(pool, user_id, before=before, limit=limit),
-    )
+
+    async def query(source: Reader, before: int, limit: int) -> Page:
+        return await tokens.sessions_of(source, user_id, before=before, limit=limit)
+
+    return await list_of(request, span, by_position(query))
 
 
 async def end_session(request: web.Request) -> Reply:

@@ -5,24 +5,24 @@ from aiohttp import web
 from ledger import stored
 from ledger.audit import history, timetravel
 from ledger.audit.history import Period
+from ledger.database import Reader
 from ledger.stored import EVENT_TOPICS, LAST, Chosen
 from web.bodies import answer
 from web.context import path_id
-from web.cursors import cursor_in
 from web.feed import feed, wants_feed
 from web.handlers.accounts import found
-from web.pages import limit_of, link_to_next
+from web.pages import Chunk, Span, list_of, span_in
 from web.query import choice_in, id_in, moment_in, number_in, parse_number, time_in
 from web.reading import reader
 from web.reply import Reply, Stream
 
 
-async def list_account_entries(request: web.Request) -> Reply:
+async def list_account_entries(request: web.Request) -> Reply | Stream:
     """GET /accounts/{id}/entries: lines with the balance after each, newest first, or the oldest with `order=asc`.
 
     `from_version`, `to_version`, `from_time` and `to_time` are bounds, themselves included.
     """
-    account_id, limit = path_id(request), limit_of(request)
+    account_id, span = path_id(request), span_in(request, int)
     ascending = choice_in(request, "order", ("asc", "desc")) == "asc"
     period = Period(
         number_in(request, "from_version"),
@@ -30,31 +30,26 @@ async def list_account_entries(request: web.Request) -> Reply:
         time_in(request, "from_time"),
         time_in(request, "to_time"),
     )
-    after, before = number_in(request, "after") or 0, number_in(request, "before")
-    before = LAST if before is None else before
-    place = cursor_in(request, int)
-    if place is not None:
-        after, before = (max(after, place), before) if ascending else (after, min(before, place))
+    first, last = number_in(request, "after") or 0, number_in(request, "before")
+    last = LAST if last is None else last
     await found(request, account_id)
-    lines = await history.lines(
-        reader(request),
-        account_id,
-        period,
-        after=after,
-        before=before,
-        ascending=ascending,
-        limit=limit + 1,
-    )
-    last = lines[limit - 1]["version"] if len(lines) > limit else None
-    return answer(lines[:limit], headers=link_to_next(request, limit, last))
+
+    async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
+        after = first if place is None or not ascending else max(first, place)
+        before = last if place is None or ascending else min(last, place)
+        lines = await history.lines(
+            source, account_id, period, after=after, before=before, ascending=ascending, limit=limit + 1
+        )
+        return Chunk(lines[:limit], lines[limit - 1]["version"] if len(lines) > limit else None)
+
+    return await list_of(request, span, walk)
 
 
-async def list_account_events(request: web.Request) -> Reply:
+async def list_account_events(request: web.Request) -> Reply | Stream:
     """GET /accounts/{id}/events: what is stored of an account, in order."""
-    account_id, after = path_id(request), number_in(request, "after")
-    limit_of(request)
+    account_id, after, span = path_id(request), number_in(request, "after"), span_in(request, int)
     await found(request, account_id)
-    return await _events(request, Chosen(stream_id=account_id), after or 0)
+    return await _events(request, span, Chosen(stream_id=account_id), after or 0)
 
 
 async def list_events(request: web.Request) -> Reply | Stream:
@@ -65,7 +60,7 @@ async def list_events(request: web.Request) -> Reply | Stream:
     chosen = Chosen(choice_in(request, "topic", EVENT_TOPICS), id_in(request, "stream"))
     after = number_in(request, "after") or 0
     if not wants_feed(request):
-        return await _events(request, chosen, after)
+        return await _events(request, span_in(request, int), chosen, after)
     last = request.headers.get("Last-Event-ID")
     return await feed(request, chosen, parse_number(last, "Last-Event-ID", place="header") if last else after)
 
@@ -76,9 +71,10 @@ async def get_trial_balance(request: web.Request) -> Reply:
     return answer(await timetravel.trial_balance(pool, await timetravel.position_of(pool, moment)))
 
 
-async def _events(request: web.Request, chosen: Chosen, after: int) -> Reply:
-    limit, place = limit_of(request), cursor_in(request, int)
-    start = after if place is None else max(after, place)
-    stretch = await stored.read(reader(request), start, limit=limit, chosen=chosen)
-    reached = None if stretch.is_last else stretch.reached
-    return answer([event.body() for event in stretch.events], headers=link_to_next(request, limit, reached))
+async def _events(request: web.Request, span: Span[int], chosen: Chosen, after: int) -> Reply | Stream:
+    async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
+        start = after if place is None else max(after, place)
+        stretch = await stored.read(source, start, limit=limit, chosen=chosen)
+        return Chunk([event.body() for event in stretch.events], None if stretch.is_last else stretch.reached)
+
+    return await list_of(request, span, walk)

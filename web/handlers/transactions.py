@@ -14,7 +14,7 @@ from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
 from ledger.commands.reversals import ReverseTransfer
 from ledger.commands.transfers import TransferMoney
-from ledger.database import Resource
+from ledger.database import Reader, Resource
 from ledger.errors import Refused
 from ledger.events.transfers import JournalKind, Status, TransferKind
 from ledger.ids import new_id
@@ -27,11 +27,10 @@ from web import schemas
 from web.bodies import REPLAYED, answer, outcome_of, read_json, read_json_if_any
 from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, idempotency_key, origin, path_id
-from web.cursors import cursor_in
 from web.handlers import bulk, lines
 from web.handlers.accounts import own_only
 from web.handlers.bulk import BULKS
-from web.pages import limit_of, link_to_next
+from web.pages import Chunk, list_of, span_in
 from web.query import choice_in, id_in, number_in, time_in, words_in
 from web.reading import reader
 from web.reply import Reply, Stream
@@ -140,12 +139,12 @@ async def reverse_transaction(request: web.Request) -> Reply:
     return outcome_of(await submit(request, command, body.canonical), "created_at", status=200)
 
 
-async def list_transactions(request: web.Request) -> Reply:
+async def list_transactions(request: web.Request) -> Reply | Stream:
     """GET /transactions: all, or a customer's own, newest first.
 
     A page may have fewer than `limit`, or none, and a `Link` to the next one all the same.
     """
-    limit, before = limit_of(request), cursor_in(request, int)
+    span = span_in(request, int)
     wanted = Wanted(
         own_only(request),
         id_in(request, "user_id"),
@@ -159,8 +158,11 @@ async def list_transactions(request: web.Request) -> Reply:
         time_in(request, "from_time"),
         time_in(request, "to_time"),
     )
-    found = await transactions.page(reader(request), wanted, before=LAST if before is None else before, limit=limit)
-    return answer(found.bodies, headers=link_to_next(request, limit, found.reached))
+
+    async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:
+        return Chunk(*await transactions.page(source, wanted, before=LAST if before is None else before, limit=limit))
+
+    return await list_of(request, span, walk)
 
 
 async def get_transaction(request: web.Request) -> Reply:

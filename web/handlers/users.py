@@ -7,6 +7,7 @@ from aiohttp import web
 from ledger import credentials, errors, store, stored
 from ledger.commands.decider import Credential
 from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
+from ledger.database import Reader
 from ledger.errors import Refused
 from ledger.events.users import User
 from ledger.ids import new_id
@@ -14,26 +15,26 @@ from ledger.projections import accounts, users
 from ledger.projections.users import Wanted
 from ledger.runtime import Runtime
 from web import schemas
-from web.bodies import done, outcome_of, read_json
+from web.bodies import done, read_json
 from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
-from web.pages import Page, page
+from web.pages import Page, by_position, list_of, span_in
 from web.query import choice_in, time_in, words_in
 from web.reading import reader
-from web.reply import Reply
-from web.writing import submit, submit_in_turn
+from web.reply import Reply, Stream
+from web.writing import created, submit_in_turn
 
 
-async def list_users(request: web.Request) -> Reply:
+async def list_users(request: web.Request) -> Reply | Stream:
     """GET /users."""
-    pool, active = reader(request), choice_in(request, "active", ("true", "false"))
+    span, active = span_in(request, int), choice_in(request, "active", ("true", "false"))
     wanted = Wanted(words_in(request, "username", 64), None if active is None else active == "true")
     from_time, to_time = time_in(request, "from_time"), time_in(request, "to_time")
 
-    async def query(before: int, limit: int) -> Page:
-        return await users.page(pool, wanted, await stored.bounds(pool, from_time, to_time, before), limit)
+    async def query(source: Reader, before: int, limit: int) -> Page:
+        return await users.page(source, wanted, await stored.bounds(source, from_time, to_time, before), limit)
 
-    return await page(request, query)
+    return await list_of(request, span, by_position(query))
 
 
 async def get_user(request: web.Request) -> Reply:
@@ -51,11 +52,9 @@ async def create_user(request: web.Request) -> Reply:
     user_id = body.id or new_id()
     runtime = request.app[RUNTIME]
     credential = await _credential(runtime, user_id, body.secret or "")
-    command = CreateUser(
-        user_id, body.username, body.email, body.active is not False, body.role_names() or ("guest",), credential
-    )
-    outcome = await submit(request, command, body.canonical)
-    return outcome_of(outcome, "created_at", "updated_at", status=201)
+    roles = body.role_names() or ("guest",)
+    command = CreateUser(user_id, body.username, body.email, body.active is not False, roles, credential)
+    return await created(request, command, body.canonical)
 
 
 async def update_user(request: web.Request) -> Reply:

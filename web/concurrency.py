@@ -1,0 +1,47 @@
+"""A bound on what runs at once: in all, and for each caller, so that one caller cannot keep all others out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from ledger.errors import OverloadedError
+
+
+class ConcurrencyLimit:
+    """Admits `total` at a time, `each` of one caller; up to `queue` others wait for at most `wait_seconds`."""
+
+    def __init__(self, *, total: int, each: int, queue: int, wait_seconds: float) -> None:
+        self.admitted = 0
+        self._each = each
+        self._queue = queue
+        self._wait_seconds = wait_seconds
+        self._waiting = 0
+        self._all = asyncio.Semaphore(total)
+        self._callers: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def admit(self, caller: UUID) -> AsyncIterator[None]:
+        """Wait for a turn, and keep it for the block. Raises `OverloadedError` if there is none in time."""
+        own = self._callers.setdefault(caller, asyncio.Semaphore(self._each))
+        async with AsyncExitStack() as held:
+            await self._wait(held, own)
+            self.admitted += 1
+            try:
+                yield
+            finally:
+                self.admitted -= 1
+
+    async def _wait(self, held: AsyncExitStack, own: asyncio.Semaphore) -> None:
+        if self._waiting >= self._queue:
+            raise OverloadedError("too many requests wait for their turn")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await held.enter_async_context(own)  # first: a caller who waits for others of their own holds no place
+                await held.enter_async_context(self._all)
+        except TimeoutError:
+            raise OverloadedError("no turn in time") from None
+        finally:
+            self._waiting -= 1
