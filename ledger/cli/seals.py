@@ -31,7 +31,7 @@ from ledger.seals.verifying import verify as verify_all
 from ledger.settings import Settings
 
 T = TypeVar("T")
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 PAGE = 1000  # heads at a time
 PublicKeys = Annotated[list[Path] | None, typer.Option("--public-key", help="A PEM file with a key that may sign.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON instead of text.")]
