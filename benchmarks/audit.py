@@ -93,7 +93,7 @@ async def balance_at_a_time(database: "asyncpg.Connection[Any]", long: str, shor
 
 async def _rates(service: Service, database: "asyncpg.Connection[Any]", verifying: float) -> list[Row]:
     addresses = {"database_url": service.database_url, "redis_url": service.redis_url}
-    settings = Settings.load(_env_file=None, jwt_secret=secrets.token_urlsafe(32), **addresses)
+    settings = Settings.load(jwt_secret=secrets.token_urlsafe(32), **addresses)
     await database.execute(f"CREATE SCHEMA {library.SCHEMA}")
     rebuilt = json.loads((await _ran(service, "projections", "rebuild", "entries", "--json")).output)
     yardstick = await asyncio.to_thread(library.events_per_second, settings, warm_up_seconds=1, seconds=5)

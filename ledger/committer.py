@@ -33,7 +33,7 @@ MAX_RECONNECT_PAUSE_SECONDS = 0.5
 
 Watch = Callable[[Sequence[Submission], float], None]  # who is told of each batch written, and in how many seconds
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 _refusals = msgspec.json.Decoder(tuple[Refusal, ...])
 
 

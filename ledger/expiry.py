@@ -22,7 +22,7 @@ from ledger.projections import transfers
 
 BATCH = 100  # holds that are seen to at once
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Expirer:

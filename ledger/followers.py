@@ -26,7 +26,7 @@ POLL_SECONDS = 1.0  # of one that has stopped, for being resumed; and between tw
 FOLLOWERS = {"mirror": "redis", "seals": "seals"}
 STATES = ("following", "failing", "stopped", "not running")
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class CannotApplyError(Exception):

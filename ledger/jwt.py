@@ -17,7 +17,8 @@ import msgspec
 
 from ledger.ids import parse_id
 from ledger.keys import Key, base64url, secret_key
-from ledger.settings import Settings, SettingsError
+from ledger.settings import Settings
+from ledger.variables import SettingsError
 
 MAX_TOKEN_LENGTH = 4096
 LAST_SECOND = 253_402_300_799  # of the year 9999

@@ -86,7 +86,7 @@ _CLEARED = f"""
 if redis.call('HGET', KEYS[1], 'position') == '{CLEARING}' then redis.call('UNLINK', KEYS[1]) end
 """
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class MirrorUnusableError(Exception):

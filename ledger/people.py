@@ -4,6 +4,9 @@ import secrets
 from typing import NamedTuple
 from uuid import UUID
 
+from pydantic import SecretStr
+
+from ledger import credentials
 from ledger.batch import Origin
 from ledger.commands.accounts import OpenAccount
 from ledger.commands.decider import Credential
@@ -12,18 +15,20 @@ from ledger.derived import derived_id
 from ledger.errors import Refused
 from ledger.events.users import Role
 from ledger.ids import new_id
-from ledger.projections import users
+from ledger.projections import accounts, users
 from ledger.runtime import Runtime
 
 DEMO_BALANCE_CENTS = 100_00
 DEMO_USERS = ("alice", "bob")
+# What clients of the reference service send for alice and bob: public, so never the default on a configured database.
+SAMPLE_PASSWORD = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"  # noqa: S105
 
 
 class Person(NamedTuple):
-    """A demo user, with what it takes to log in and to move money."""
+    """A demo user. The password is None if the user existed already."""
 
     username: str
-    password: str
+    password: str | None
     user_id: UUID
     account_id: UUID
 
@@ -58,15 +63,28 @@ async def create_user(
     await runtime.committer.submit(command, Origin(new_id()))
 
 
-async def create_demo(runtime: Runtime) -> list[Person]:
-    """Make alice and bob, with an account of 100.00 each. Raises `Refused` if they are there already."""
-    people = []
-    for username in DEMO_USERS:
-        user_id, account_id = (derived_id(kind, f"demo:{username}") for kind in ("user", "account"))
-        password = secrets.token_urlsafe(12)
-        await create_user(runtime, user_id, username, password, ("customer",), email=f"{username}@example.com")
+async def has_password(runtime: Runtime, username: str, password: SecretStr) -> bool:
+    """Return whether this is the password of the user of that name."""
+    credential = await credentials.find(runtime.pool, username)
+    return await runtime.passwords.verify(credential.hash if credential else None, password.get_secret_value())
+
+
+async def create_demo(runtime: Runtime, *, sample_passwords: bool) -> list[Person]:
+    """Create alice and bob, with an account of 100.00 each, as far as they do not exist.
+
+    Their password is the documented sample, or a random one each. Raises `Refused` if another user has such a name.
+    """
+    return [await _create_demo_user(runtime, username, sample_passwords) for username in DEMO_USERS]
+
+
+async def _create_demo_user(runtime: Runtime, username: str, sample_password: bool) -> Person:
+    user_id, account_id = (derived_id(kind, f"demo:{username}") for kind in ("user", "account"))
+    password = None
+    if await users.find(runtime.pool, user_id) is None:
+        password = SAMPLE_PASSWORD if sample_password else secrets.token_urlsafe(12)
+        await create_user(runtime, user_id, username, password, ("customer",), email=f"{username}@mail.com")
+    if await accounts.find(runtime.pool, account_id) is None:
         currency = runtime.settings.ledger_default_currency
         command = OpenAccount(account_id, user_id, currency, DEMO_BALANCE_CENTS, new_id())
         await runtime.committer.submit(command, Origin(new_id()))
-        people.append(Person(username, password, user_id, account_id))
-    return people
+    return Person(username, password, user_id, account_id)

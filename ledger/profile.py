@@ -22,9 +22,9 @@ SEAL_KEY_FILE = "seal-key.pem"
 
 
 @asynccontextmanager
-async def completed(settings: Settings) -> AsyncIterator[Settings]:
-    """The settings with every server and secret there, for as long as the context lasts."""
-    if settings.has_database and settings.has_redis:
+async def completed(settings: Settings, *, needs_redis: bool) -> AsyncIterator[Settings]:
+    """Complete the settings with the servers and secrets that are needed, for as long as the context lasts."""
+    if settings.has_database and (settings.has_redis or not needs_redis):
         yield settings
         return
     async with embedded_services(settings.ledger_data_dir) as services:
@@ -41,6 +41,16 @@ async def completed(settings: Settings) -> AsyncIterator[Settings]:
                 or _kept_key(settings.ledger_data_dir.absolute() / SEAL_KEY_FILE),
             }
         yield settings.model_copy(update=found)
+
+
+def admin_password_file(settings: Settings) -> Path | None:
+    """Return the file in which the embedded profile keeps the first admin's password, if it made that up."""
+    path, password = settings.ledger_data_dir / ADMIN_PASSWORD_FILE, settings.ledger_admin_password
+    try:
+        kept = path.read_text().strip()
+    except OSError:
+        return None
+    return path if password is not None and password.get_secret_value() == kept else None
 
 
 def _kept(path: Path) -> SecretStr:

@@ -1,4 +1,4 @@
-"""Settings, from the environment or `.env`. A malformed value stops the start with one line that names the variable."""
+"""Settings, from the environment or a file. A malformed value stops the start with one line that names the variable."""
 
 import os
 import re
@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from ledger import variables
 from ledger.keys import EDDSA, Key, private_key, public_key, secret_key
+from ledger.levels import Levels, parse_levels
 from ledger.money import CURRENCIES
+from ledger.variables import SettingsError
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
@@ -21,16 +23,10 @@ HoldSeconds = Annotated[int, Field(ge=1, le=MAX_HOLD_SECONDS)]
 Party = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]  # who issues tokens, or accepts them
 
 
-class SettingsError(Exception):
-    """A setting cannot be used. One line, which names the variable and never its value."""
-
-
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every setting there is; a field's name in capitals is its variable."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     service_host: str = "127.0.0.1"
     service_port: Annotated[int, Field(ge=0, le=65535)] = 8080
@@ -94,21 +90,31 @@ class Settings(BaseSettings):
     ledger_tracing: Literal["off", "otlp"] = "off"
     ledger_metrics_token: Annotated[SecretStr, Field(min_length=32, max_length=1024)] | None = None
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: str = "info"
     ledger_log_format: Literal["auto", "json", "console"] = "auto"
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
-        """Read the environment and `.env`. Raises `SettingsError`."""
+        """Read the environment and the settings file. Raises `SettingsError`."""
+        return cls._checked(variables.read(os.environ, VARIABLES) | overrides)
+
+    @classmethod
+    def passed_on(cls) -> Self:
+        """Read what the parent process passed on with `child_environment`. Raises `SettingsError`."""
+        return cls._checked(variables.passed_on(os.environ, VARIABLES))
+
+    @classmethod
+    def _checked(cls, values: dict[str, Any]) -> Self:
         try:
-            return cls(**overrides)
+            return cls(**values)
         except ValidationError as error:
             raise SettingsError("; ".join(_line(problem) for problem in error.errors())) from None
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_level")
     @classmethod
-    def _lower(cls, value: object) -> object:
-        return value.lower() if isinstance(value, str) else value
+    def _known_levels(cls, value: str) -> str:
+        parse_levels(value)
+        return value
 
     @field_validator("ledger_tracing")
     @classmethod
@@ -155,8 +161,6 @@ class Settings(BaseSettings):
             for variable in ("postgres_user", "postgres_db"):
                 if getattr(self, variable) is None:
                     raise ValueError(f"{variable.upper()}: must be set when POSTGRES_HOST is")
-        if self.has_database and self.jwt_secret is None:
-            raise ValueError("JWT_SECRET: must be set when the database is not the embedded one")
         return self
 
     @model_validator(mode="after")
@@ -189,6 +193,15 @@ class Settings(BaseSettings):
     def has_redis(self) -> bool:
         """Whether a Redis or Valkey server is configured; otherwise the embedded one serves."""
         return self.redis_url is not None or self.redis_host is not None
+
+    def check_can_sign(self) -> None:
+        """Raise `SettingsError` if tokens cannot be signed; the embedded profile makes up a secret of its own."""
+        if self.has_database and self.jwt_secret is None:
+            raise SettingsError("JWT_SECRET: must be set when the database is not the embedded one")
+
+    def levels(self) -> Levels:
+        """Return what is logged, for each module."""
+        return parse_levels(self.log_level)
 
     def jwt_keys(self) -> tuple[Key, Key | None]:
         """The key that signs tokens, and the one before it, if its tokens are still accepted. Raises `ValueError`."""
@@ -232,14 +245,15 @@ class Settings(BaseSettings):
         return self.ledger_drain_seconds + 2 * self.ledger_shutdown_seconds
 
     def environment(self) -> dict[str, str]:
-        """These settings as variables, for a child process: what was given, and nothing else."""
+        """Return these settings as variables: what was given, and nothing else."""
         return {name.upper(): _text(getattr(self, name)) for name in sorted(self.model_fields_set)}
 
+    def child_environment(self) -> dict[str, str]:
+        """Return this process's environment with these settings instead of its own, for `passed_on` in a child."""
+        return {**variables.without_settings(os.environ, VARIABLES), **self.environment()}
 
-def unknown_variables() -> list[str]:
-    """Variables that look like the ledger's own and are not: probably misspelt."""
-    known = {name.upper() for name in Settings.model_fields}
-    return sorted(name for name in os.environ if name.startswith(("LEDGER_", "JWT_")) and name not in known)
+
+VARIABLES = frozenset(name.upper() for name in Settings.model_fields)
 
 
 def _is_installed(module: str) -> bool:

@@ -82,7 +82,7 @@ end
 return 1
 """
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Quota(NamedTuple):

@@ -23,7 +23,7 @@ RESTART_PAUSE_SECONDS = 0.2
 STEADY_SECONDS = 10  # a worker that lived this long has started well
 SLACK_SECONDS = 5  # for a worker that has done all and only has to end
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class WorkersFailedError(Exception):
@@ -95,7 +95,7 @@ async def _run_once(worker: _Worker, stop: asyncio.Event) -> int:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=descriptors,
-            env={**os.environ, **worker.settings.environment()},
+            env=worker.settings.child_environment(),
         )
     finally:
         os.close(lifeline_read)

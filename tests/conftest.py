@@ -84,7 +84,6 @@ def settings_for(servers: Services, database: str, **overrides: Any) -> Settings
     unthrottled = {"ledger_login_attempts_per_account": 100_000, "ledger_login_attempts_per_address": 100_000}
     return Settings(
         **{**unthrottled, **overrides},
-        _env_file=None,
         database_url=servers.database_url.replace("/ledger?", f"/{database}?"),
         redis_url=servers.redis_url,
         jwt_secret="a-secret-of-the-tests-that-is-long-enough",

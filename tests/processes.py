@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ledger.settings import Settings
+from ledger.settings import VARIABLES
+from ledger.variables import OWN_PREFIXES, without_settings
 
 DEADLINE_SECONDS = 30
 PS = shutil.which("ps") or "ps"
@@ -57,8 +58,11 @@ def is_alive(pid: int) -> bool:
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process that knows of the ledger's settings only these."""
-    ours = {name.upper() for name in Settings.model_fields}
-    foreign = {name: value for name, value in os.environ.items() if name not in ours}
+    foreign = {
+        name: value
+        for name, value in without_settings(os.environ, VARIABLES).items()
+        if not name.upper().startswith(OWN_PREFIXES)
+    }
     return {**foreign, "PYTHONPATH": str(ROOT), **variables}
 
 

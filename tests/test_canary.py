@@ -36,7 +36,8 @@ from ledger.ids import new_id
 from ledger.jwt import Claims, InvalidTokenError, Signer, TokenType
 from ledger.keys import new_private_pem, secret_key
 from ledger.runtime import open_runtime
-from ledger.settings import Settings, SettingsError
+from ledger.settings import Settings
+from ledger.variables import SettingsError
 from tests.controls import NOBODY, a_transfer, a_user
 from tests.processes import DEADLINE_SECONDS, Ledger, ledger, processes, until
 from tests.valkey import Valkey, a_valkey
@@ -648,7 +649,7 @@ async def test_the_service_and_its_parts_show_no_secret(
     seal.write_text(new_private_pem())
     async with a_proxy(settings) as proxy:
         chosen = variables(settings, given, proxy, valkey, seal)
-        full = Settings(_env_file=None, **{name.lower(): value for name, value in chosen.items()})
+        full = Settings(**{name.lower(): value for name, value in chosen.items()})
         async with open_runtime(full) as runtime:
             parts = {name: getattr(runtime, name) for name in runtime.__dataclass_fields__}
             things = {"runtime": runtime, **parts, "dump": full.model_dump(), "json": full.model_dump_json()}
@@ -694,7 +695,7 @@ async def test_errors_show_no_secret(settings: Settings, given: Given, unused_tc
     """Lesson 31: neither in their words nor in their traceback."""
     url = f"postgresql://ledger:{given.database}@127.0.0.1:{unused_tcp_port}/ledger"
     kept = settings.model_dump(exclude_unset=True)
-    away = Settings(_env_file=None, **{**kept, "database_url": url})
+    away = Settings(**{**kept, "database_url": url})
     signer = Signer(given.signing, leeway_seconds=0)
     token = expired_and_unknown(given.signing)[0]
     secret = json.dumps(
@@ -702,7 +703,7 @@ async def test_errors_show_no_secret(settings: Settings, given: Given, unused_tc
     ).encode()
 
     def settings_with(**changes: Any) -> Callable[[], Settings]:
-        return lambda: Settings.load(_env_file=None, **{**kept, **changes})
+        return lambda: Settings.load(**{**kept, **changes})
 
     def validated() -> object:
         return schemas.Login.model_validate_json(secret)

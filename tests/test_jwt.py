@@ -30,7 +30,8 @@ from pydantic import SecretStr
 import ledger.jwt
 from ledger.jwt import MAX_TOKEN_LENGTH, Claims, InvalidTokenError, Signer, TokenType, signer_of
 from ledger.keys import Key, private_key, public_key, secret_key
-from ledger.settings import Settings, SettingsError
+from ledger.settings import Settings
+from ledger.variables import SettingsError
 
 LEEWAY = 60
 LATER = 4_102_444_800  # 1 January 2100

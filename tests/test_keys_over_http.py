@@ -49,7 +49,7 @@ def public_pem(path: Path) -> bytes:
 
 def with_changes(settings: Settings, **changes: Any) -> Settings:
     """These settings with others, checked as they are at a start."""
-    return Settings(_env_file=None, **{**settings.model_dump(exclude_unset=True), **changes})
+    return Settings(**{**settings.model_dump(exclude_unset=True), **changes})
 
 
 async def log_in(api: Api) -> dict[str, Any]:

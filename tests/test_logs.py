@@ -45,7 +45,11 @@ class Captured(io.TextIOWrapper):
 @pytest.fixture
 def stderr() -> Iterator[Captured]:
     """Where the log goes once it is configured."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield Captured()
+    root.handlers[:] = handlers
+    root.setLevel(level)
     structlog.reset_defaults()
 
 

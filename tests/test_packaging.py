@@ -90,7 +90,7 @@ def test_the_settings_in_compose_are_ones_that_the_service_takes(service: str) -
     variables: dict[str, str] = compose()["services"][service]["environment"]
     members = {name.lower(): substituted(value) for name, value in variables.items() if substituted(value)}
     assert set() == members.keys() - Settings.model_fields.keys()
-    settings = Settings(_env_file=None, **members)
+    settings = Settings(**members)
     assert (True, True) == (settings.has_database, settings.has_redis)
 
 
@@ -123,7 +123,7 @@ def test_compose_starts_what_others_need_first() -> None:
 
 def test_compose_gives_a_worker_the_time_to_stop() -> None:
     grace = int(compose()["services"]["ledger"]["stop_grace_period"].removesuffix("s"))
-    assert grace > Settings(_env_file=None, jwt_secret=GIVEN["JWT_SECRET"]).stop_seconds() + 5
+    assert grace > Settings(jwt_secret=GIVEN["JWT_SECRET"]).stop_seconds() + 5
 
 
 def dockerfile() -> list[tuple[str, str]]:

@@ -18,7 +18,8 @@ from ledger.runtime import Runtime
 from ledger.seals import sealing, table
 from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import verify
-from ledger.settings import Settings, SettingsError
+from ledger.settings import Settings
+from ledger.variables import SettingsError
 from tests.processes import ledger, until
 from tests.sealed import BLOCK, INSERT, Sealed
 
@@ -152,7 +153,7 @@ def test_a_key_that_cannot_sign_seals_stops_the_start(tmp_path: Path) -> None:
     rsa.write_bytes(generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     for path in (nonsense, rsa, tmp_path / "none"):
         with pytest.raises(SettingsError, match=r"^LEDGER_SEAL_KEY_FILE: must be "):
-            Settings.load(_env_file=None, ledger_seal_key_file=path)
+            Settings.load(ledger_seal_key_file=path)
 
 
 def test_a_start_without_a_key_says_in_one_line_that_nothing_is_sealed(settings: Settings, key_file: Path) -> None:

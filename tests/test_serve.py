@@ -430,14 +430,14 @@ async def _word(reader: asyncio.StreamReader) -> bytes:
 @pytest.mark.parametrize("version", ["6.2.14", "2.8"])
 async def test_a_redis_that_is_too_old_is_refused(version: str, settings: Settings) -> None:
     async with a_redis(version) as url:
-        old = Settings(_env_file=None, **{**settings.model_dump(exclude_unset=True), "redis_url": url})
+        old = Settings(**{**settings.model_dump(exclude_unset=True), "redis_url": url})
         with pytest.raises(RedisUnusableError, match=f"^Redis {version} is too old: version 7 or later is needed$"):
             await redis.check_version(old)
 
 
 async def test_a_redis_that_is_recent_enough_is_accepted(settings: Settings) -> None:
     async with a_redis("7.2.4") as url:
-        recent = Settings(_env_file=None, **{**settings.model_dump(exclude_unset=True), "redis_url": url})
+        recent = Settings(**{**settings.model_dump(exclude_unset=True), "redis_url": url})
         await redis.check_version(recent)
 
 

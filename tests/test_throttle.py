@@ -16,8 +16,9 @@ from redis.backoff import NoBackoff
 
 from ledger import throttle
 from ledger.embedded import Services
-from ledger.settings import Settings, SettingsError
+from ledger.settings import Settings
 from ledger.throttle import Attempt, Limits, LoginThrottle, TooManyAttemptsError, client_address
+from ledger.variables import SettingsError
 from tests.controls import new_id
 
 LIMITS = Limits(per_account=3, per_address=5, window_seconds=60)
@@ -600,7 +601,7 @@ def test_what_a_client_sends_does_not_change_its_address(sent: str, appended: st
 
 
 def test_the_limits_are_settings() -> None:
-    settings = Settings(_env_file=None)
+    settings = Settings()
 
     assert (10, 100, 60, 0) == (
         settings.ledger_login_attempts_per_account,
@@ -623,4 +624,4 @@ def test_a_limit_that_makes_no_sense_is_named(variable: str, value: str, monkeyp
     monkeypatch.setenv(variable, value)
 
     with pytest.raises(SettingsError, match=variable):
-        Settings.load(_env_file=None)
+        Settings.load()

@@ -18,7 +18,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
 
 from ledger import settings as ledger_settings
-from ledger.settings import Settings, SettingsError
+from ledger.settings import Settings
+from ledger.variables import SettingsError
 from tests.controls import Api
 from tests.processes import ledger
 
@@ -133,7 +134,7 @@ def test_without_the_extra_they_cannot_be_wanted(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(ledger_settings, "find_spec", nothing)
     with pytest.raises(SettingsError, match=r"^LEDGER_TRACING: needs the extra otel"):
-        Settings.load(_env_file=None, ledger_tracing="otlp")
+        Settings.load(ledger_tracing="otlp")
 
 
 async def test_a_service_sends_its_spans_to_the_collector_before_it_ends(settings: Settings, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ledger.coalesce import Coalesced
 from ledger.committer import Committer
 from ledger.errors import Refused
 from ledger.expiry import Expirer
+from ledger.logs import ACCESS
 from ledger.readiness import Standing, standing
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
@@ -41,7 +42,8 @@ from web.writing import TURNS
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
+access_log = structlog.get_logger(ACCESS)
 
 
 def create_app(settings: Settings, figures: Figures | None = None, tracer: "Tracer | None" = None) -> web.Application:
@@ -131,7 +133,7 @@ def _observed(counted: Mapping[web.AbstractRoute, RouteFigures], unmatched: Rout
         actor = request.get(ACTOR)
         seconds = time.perf_counter() - started
         counted.get(request.match_info.route, unmatched).count(response.status, seconds)
-        log.info(
+        access_log.info(
             "request",
             method=request.method,
             path=request.path,

@@ -23,7 +23,7 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Server": "ledger",
 }
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 _FIXED = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
 
 

@@ -7,13 +7,15 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from ledger.logs import ACCESS
 from ledger.settings import Settings
 from web.context import request_id
 from web.errors import MALFORMED, problem, refusals_of
 from web.handlers.monitoring import FIGURES
 from web.metrics import Figures
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
+access_log = structlog.get_logger(ACCESS)
 
 
 class _Protocol(RequestHandler):
@@ -35,7 +37,9 @@ class _Protocol(RequestHandler):
         response.request_id = trace_id
         response.force_close()
         cast("_Server", self._manager).figures.unparsed(response.status, refusals)
-        log.info("request", method=request.method, path=request.path, status=response.status, request_id=trace_id)
+        access_log.info(
+            "request", method=request.method, path=request.path, status=response.status, request_id=trace_id
+        )
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("request failed", request_id=trace_id, exc_info=exc)
         return response

@@ -24,12 +24,12 @@ from web.server import Runner
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
-log = structlog.get_logger()
+log = structlog.get_logger("web.worker")  # `__name__` is `__main__` here
 
 
 def main() -> None:
     """Run: the arguments are the descriptors of the listening socket, the lifeline, the metrics; and its number."""
-    settings = Settings.load()
+    settings = Settings.passed_on()
     logs.configure(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop
     collect_rarely()

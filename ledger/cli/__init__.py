@@ -1,42 +1,40 @@
 """The `ledger` command. Whatever goes wrong at a start is one line on standard error, and exit status 1 or 2."""
 
 import asyncio
-import os
 import signal
-import socket
 import sys
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
 
 import structlog
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from ledger import people, workers
+from ledger import __version__, people, workers
 from ledger.cli import export, importing, projections, seals, tokens, verify  # noqa: F401 - some only register their commands
 from ledger.cli.audit import audit
-from ledger.cli.running import ListenError, console, fail, run
+from ledger.cli.running import ListenError, fail, run
+from ledger.cli.welcome import prepare_admin, welcome
 from ledger.credentials import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from ledger.ids import new_id
 from ledger.migrations import migrate as apply_migrations
-from ledger.profile import ADMIN_PASSWORD_FILE
-from ledger.projections import users
 from ledger.runtime import open_runtime
 from ledger.seals.sealing import sealing
 from ledger.settings import Settings
 
-DEMO_WIDTH = 120  # an id that is folded into two lines cannot be copied
+T = TypeVar("T")
 
+DEMO_WIDTH = 160  # an id that is folded into two lines cannot be copied
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="An event-sourced, double-entry ledger.")
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 admins = typer.Typer(no_args_is_help=True, help="Users who may do everything.")
 app.command("import")(importing.import_file)
 app.add_typer(admins, name="admin")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(projections.app, name="projections")
 app.add_typer(audit, name="audit")
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def main() -> None:
@@ -44,17 +42,32 @@ def main() -> None:
     app()
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"ledger {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """An event-sourced, double-entry ledger."""
+
+
 @app.command()
 def serve(
     count: Annotated[int, typer.Option("--workers", min=1, max=64, help="How many processes serve requests.")] = 1,
 ) -> None:
     """Serve the API, on PostgreSQL and Valkey of its own where no others are configured."""
-    run(lambda settings: _serve(settings, count))
+    _run_whole(lambda settings: _serve(settings, count))
 
 
 @app.command()
 def migrate() -> None:
-    """Bring the database's schema up to date."""
+    """Bring the database's schema up to date. Of the settings it needs those of PostgreSQL alone."""
     run(_migrate)
 
 
@@ -65,13 +78,24 @@ def create_admin(
 ) -> None:
     """Create an admin; the password is asked for, or read from a pipe."""
     password = _ask_password()
-    run(lambda settings: _create_admin(settings, username, password, email))
+    _run_whole(lambda settings: _create_admin(settings, username, password, email))
 
 
 @app.command()
-def demo() -> None:
-    """Load the sample data: alice and bob, with 100.00 each."""
-    run(_demo)
+def demo(
+    sample_passwords: Annotated[
+        bool, typer.Option(help="The documented password on a configured database too: for test systems only.")
+    ] = False,
+) -> None:
+    """Load the sample data: alice and bob, with 100.00 each. What exists already is left as it is.
+
+    On the embedded database their password is the documented sample; on a configured one it is random and shown once.
+    """
+    _run_whole(lambda settings: _demo(settings, sample_passwords=sample_passwords))
+
+
+def _run_whole(work: Callable[[Settings], Awaitable[T]]) -> T:
+    return run(work, needs_redis=True, needs_key=True)
 
 
 async def _migrate(settings: Settings) -> None:
@@ -86,33 +110,15 @@ async def _serve(settings: Settings, count: int) -> None:
     await _migrate(settings)
     seals.tell_if_off(settings)
     async with open_runtime(settings) as runtime:
-        made = await people.ensure_first_admin(runtime)
-        if not made and not await users.any_exists(runtime.pool):
-            log.warning("there is no user yet: set LEDGER_ADMIN_PASSWORD, or run `ledger admin create`")
+        admin = await prepare_admin(runtime)
     try:
         listener = workers.listen(settings)
     except OSError as error:
         raise ListenError(f"{settings.service_host}:{settings.service_port}: {error.strerror}") from error
     async with sealing(settings):
         with listener:
-            await workers.run_workers(
-                settings, listener, count, ready=lambda: _welcome(settings, listener, made=made), stop=stop
-            )
+            await workers.run_workers(settings, listener, count, ready=lambda: welcome(listener, admin), stop=stop)
     log.info("stopped")
-
-
-def _welcome(settings: Settings, listener: socket.socket, *, made: bool) -> None:
-    host, port = listener.getsockname()[:2]
-    log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}", pid=os.getpid())
-    given = Settings.load()
-    if made and settings.ledger_admin_password and not given.ledger_admin_password and not given.has_database:
-        path = settings.ledger_data_dir / ADMIN_PASSWORD_FILE
-        console.print(
-            f"\nThe first admin is [bold]{escape(settings.ledger_admin_username)}[/], with the password"
-            f" [bold]{settings.ledger_admin_password.get_secret_value()}[/]"
-            f"\nThis is shown once. It is kept in {escape(str(path))}, which only you can read.\n",
-            soft_wrap=True,
-        )
 
 
 async def _create_admin(settings: Settings, username: str, password: str, email: str | None) -> None:
@@ -122,13 +128,15 @@ async def _create_admin(settings: Settings, username: str, password: str, email:
     log.info("admin created", username=username)
 
 
-async def _demo(settings: Settings) -> None:
+async def _demo(settings: Settings, *, sample_passwords: bool) -> None:
+    is_embedded = not Settings.load().has_database  # `settings` name the embedded server like any other
     await _migrate(settings)
     async with open_runtime(settings) as runtime:
-        made = await people.create_demo(runtime)
-    table = Table("username", "password (shown once)", "user id", "account id", box=None)
+        made = await people.create_demo(runtime, sample_passwords=sample_passwords or is_embedded)
+    table = Table("username", "password", "user id", "account id", box=None)
     for person in made:
-        table.add_row(person.username, person.password, str(person.user_id), str(person.account_id))
+        shown = person.password or "(as before: the user existed already)"
+        table.add_row(person.username, shown, str(person.user_id), str(person.account_id))
     Console(width=DEMO_WIDTH).print(table)
 
 

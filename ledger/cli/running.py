@@ -14,7 +14,8 @@ from ledger.errors import LedgerError, Refused
 from ledger.garbage import collect_rarely
 from ledger.profile import completed
 from ledger.redis import RedisUnusableError
-from ledger.settings import Settings, SettingsError, unknown_variables
+from ledger.settings import Settings
+from ledger.variables import SettingsError
 from ledger.workers import WorkersFailedError
 
 T = TypeVar("T")
@@ -26,41 +27,51 @@ class ListenError(Exception):
 
 FAILURES = (EmbeddedError, LedgerError, Refused, RedisUnusableError, SettingsError, WorkersFailedError, ListenError)
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 console = Console(stderr=True, highlight=False)
 
 
-def run(work: Callable[[Settings], Awaitable[T]]) -> T:
-    """Do the work with complete settings and servers that answer; any failure ends the program with one line."""
+def run(work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool = False, needs_key: bool = False) -> T:
+    """Do the work with complete settings and servers that answer; any failure ends the program with one line.
+
+    Work that needs Redis or the key that signs tokens says so; other work runs without them.
+    """
     try:
         settings = Settings.load()
+        if needs_key:
+            settings.check_can_sign()
     except SettingsError as error:
         fail(str(error), 2)
     logs.configure(settings)
-    for name in unknown_variables():
-        log.warning("unknown setting ignored", name=name)
     collect_rarely()
     try:
-        return uvloop.run(_completed(settings, work))
+        return uvloop.run(_completed(settings, work, needs_redis=needs_redis))
     except FAILURES as error:
-        fail(str(error), 1)
+        fail(_text(error), 1)
     except BaseExceptionGroup as group:
         known, unknown = group.split(FAILURES)
         if unknown is not None or known is None:
             raise
-        fail(str(_first(known)), 1)
+        fail(_text(_first(known)), 1)
 
 
-async def _completed(settings: Settings, work: Callable[[Settings], Awaitable[T]]) -> T:
-    async with completed(settings) as full:
+async def _completed(settings: Settings, work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool) -> T:
+    async with completed(settings, needs_redis=needs_redis) as full:
         await database.check_version(full)
-        await redis.check_version(full)
+        if needs_redis:
+            await redis.check_version(full)
         return await work(full)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, Refused):
+        return ", ".join(f"{refusal.code}: {refusal.message}" for refusal in error.refusals)
+    return str(error)
 
 
 def fail(message: str, status: int) -> NoReturn:

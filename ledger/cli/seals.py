@@ -32,7 +32,7 @@ from ledger.settings import Settings
 from ledger.strict_json import MalformedJsonError
 
 T = TypeVar("T")
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 PAGE = 1000  # heads at a time
 PublicKeys = Annotated[list[Path] | None, typer.Option("--public-key", help="A PEM file with a key that may sign.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON instead of text.")]

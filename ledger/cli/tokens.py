@@ -28,7 +28,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON instead o
 @mirror.command("status")
 def show_status(as_json: AsJson = False) -> None:
     """Show how far the mirror reaches. The exit status is 1 if that is not far enough, or Redis does not answer."""
-    status = run(_status)
+    status = run(_status, needs_redis=True)
     if as_json:
         _print_json(status)
     else:
@@ -42,7 +42,7 @@ def show_status(as_json: AsJson = False) -> None:
 @mirror.command("rebuild")
 def rebuild(as_json: AsJson = False) -> None:
     """Throw the mirror away and fill it anew. Services may run: they ask PostgreSQL meanwhile."""
-    status = run(_rebuild)
+    status = run(_rebuild, needs_redis=True)
     if as_json:
         _print_json(status)
     else:

@@ -1,0 +1,65 @@
+"""What `ledger serve` says once it serves: to machines in the log, and to people where to go on.
+
+The first admin's password is shown once, at the start that made it up. Later starts say where it is kept, as long as
+it still is that admin's password.
+"""
+
+import os
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+from rich.markup import escape
+
+from ledger import people
+from ledger.cli.running import console
+from ledger.profile import admin_password_file
+from ledger.projections import users
+from ledger.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+
+class Admin(NamedTuple):
+    """The first admin: the file with the password that the ledger made up, and that password if it is new."""
+
+    username: str
+    password_file: Path | None = None
+    new_password: str | None = None
+
+
+async def prepare_admin(runtime: Runtime) -> Admin:
+    """Create the first admin of an empty ledger, and return what to say of them."""
+    settings = runtime.settings
+    username, password = settings.ledger_admin_username, settings.ledger_admin_password
+    is_new = await people.ensure_first_admin(runtime)
+    if not is_new and not await users.any_exists(runtime.pool):
+        log.warning("there is no user yet: set LEDGER_ADMIN_PASSWORD, or run `ledger admin create`")
+    file = admin_password_file(settings)
+    if file is None or password is None or not await people.has_password(runtime, username, password):
+        return Admin(username)
+    return Admin(username, file, password.get_secret_value() if is_new else None)
+
+
+def welcome(listener: socket.socket, admin: Admin) -> None:
+    """Say where the service and its documentation are, and where the admin's password is."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    kept = {"admin_password_file": str(admin.password_file)} if admin.password_file else {}
+    log.info("serving", url=url, docs=f"{url}/docs", pid=os.getpid(), **kept)
+    if console.is_terminal or admin.new_password:
+        console.print(f"\n{_introduction(url, admin)}\n", soft_wrap=True)
+
+
+def _introduction(url: str, admin: Admin) -> str:
+    lines = [f"Read and try the API at [bold]{url}/docs[/]"]
+    name, file = f"[bold]{escape(admin.username)}[/]", escape(str(admin.password_file))
+    if admin.new_password:
+        lines += [
+            f"The first admin is {name}, with the password [bold]{admin.new_password}[/]",
+            f"This is shown once. It is kept in {file}, which only you can read.",
+        ]
+    elif admin.password_file:
+        lines.append(f"The first admin is {name}; the password is in {file}")
+    return "\n".join(lines)
