@@ -1,7 +1,7 @@
 """Reads the reference's database, in one read-only transaction: every row is from the same point in time.
 
-Its tables are named with their schema: where the two share a database and a role, the search path would find the ledger's
-own tables of the same names first.
+Its tables are named with their schema. Where the two share a database and a role, the search path would find the
+ledger's own tables of the same names first.
 """
 
 import re
