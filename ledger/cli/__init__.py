@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger import __version__, people, workers
-from ledger.cli import export, importing, projections, seals, tokens, verify  # noqa: F401 - some only register their commands
+from ledger.cli import export, import_reference, importing, projections, seals, tokens, verify  # noqa: F401 - some only register their commands
 from ledger.cli.audit import audit
 from ledger.cli.running import ListenError, fail, run
 from ledger.cli.welcome import prepare_admin, welcome
@@ -30,6 +30,7 @@ DEMO_WIDTH = 160  # an id that is folded into two lines cannot be copied
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 admins = typer.Typer(no_args_is_help=True, help="Users who may do everything.")
 app.command("import")(importing.import_file)
+app.command("import-reference")(import_reference.import_reference)
 app.add_typer(admins, name="admin")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(projections.app, name="projections")

@@ -1,6 +1,7 @@
 """Opening, changing and closing accounts. No command sets a balance: money comes from `world` and goes back there."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
@@ -204,11 +205,20 @@ def policy(
 
 
 def adjust(
-    states: States, account_id: UUID, account: Account, cents: int, transfer_id: UUID, kind: TransferKind
+    states: States,
+    account_id: UUID,
+    account: Account,
+    cents: int,
+    transfer_id: UUID,
+    kind: TransferKind,
+    *,
+    force: bool = False,
+    description: str | None = None,
+    effective_at: datetime | None = None,
 ) -> list[StreamEvent]:
-    """The transfer that changes an account by `cents`, up from `world` or down to it, which is opened if need be.
+    """Return the transfer that changes an account by `cents`, up from `world` or down to it, opened if need be.
 
-    Raises `Refused` if the account may not change so.
+    With `force`, the account may be short of funds. Raises `Refused` if it may not change by that much.
     """
     world_id = world_account_id(account.currency)
     world = state_of(states, world_id, Account)
@@ -217,9 +227,20 @@ def adjust(
         opening = [(world_id, AccountOpened(None, account.currency))]
         world = Account(None, account.currency)
     source, destination = (world_id, account_id) if cents > 0 else (account_id, world_id)
-    against = against_credit(account_id, account) if cents > 0 else against_debit(account_id, account, -cents)
+    against = (
+        against_credit(account_id, account) if cents > 0 else against_debit(account_id, account, -cents, force=force)
+    )
     if against is not None:
         raise Refused(against)
-    transfer = MoneyTransferred(source, destination, abs(cents), account.currency, kind, None)
+    transfer = MoneyTransferred(
+        source,
+        destination,
+        abs(cents),
+        account.currency,
+        kind,
+        None,
+        description=description,
+        effective_at=effective_at,
+    )
     sides = (world, account) if cents > 0 else (account, world)
     return opening + move(transfer_id, transfer, *sides, pointer="/balance_cents")

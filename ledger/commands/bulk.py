@@ -3,8 +3,8 @@
 An item whose client chose its id may come again: with the same content it is a replay, which changes nothing.
 """
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from typing import ClassVar, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -13,9 +13,11 @@ from ledger import errors
 from ledger.commands.decider import Decision, States, StreamEvent, state_of
 from ledger.commands.transfers import TransferMoney, owned
 from ledger.errors import Refusal, Refused
-from ledger.events import State, evolve
+from ledger.events import evolve
 from ledger.events.accounts import Account
 from ledger.events.transfers import Transfer
+
+ItemT = TypeVar("ItemT")
 
 
 class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,33 +53,47 @@ class TransferMany(msgspec.Struct, frozen=True):
 
     def decide(self, states: States) -> Decision:
         """What happens to each. Raises `Refused` if `atomic`, with what stands against the first that may not be."""
-        now = dict(states)
-        events: list[StreamEvent] = []
-        results: list[ItemResult] = []
-        for number, transfer in enumerate(self.transfers):
-            try:
-                result, happened = _decide(transfer, now)
-            except Refused as refused:
-                if self.atomic:
-                    raise Refused(*(refusal.within(f"/items/{number}") for refusal in refused.refusals)) from None
-                results.append(ItemResult(refusals=refused.refusals))
-                continue
-            for stream, event in happened:
-                now[stream] = evolve(now[stream], event)
-            events += happened
-            results.append(result)
-        return Decision(events, {"results": results}, states=now)
+        return decide_each(self.transfers, states, _decide, atomic=self.atomic)
 
 
-def _decide(transfer: TransferMoney, states: dict[UUID, State | None]) -> tuple[ItemResult, list[StreamEvent]]:
+def decide_each(
+    items: Iterable[ItemT],
+    states: States,
+    decide: Callable[[ItemT, States], tuple[ItemResult, list[StreamEvent]]],
+    *,
+    atomic: bool = False,
+) -> Decision:
+    """Decide items in order, each from the states that those before it left. The result has an `ItemResult` for each.
+
+    Raises `Refused` if `atomic`, with the refusals of the first item that is refused.
+    """
+    now = dict(states)
+    events: list[StreamEvent] = []
+    results: list[ItemResult] = []
+    for number, item in enumerate(items):
+        try:
+            result, happened = decide(item, now)
+        except Refused as refused:
+            if atomic:
+                raise Refused(*(refusal.within(f"/items/{number}") for refusal in refused.refusals)) from None
+            results.append(ItemResult(refusals=refused.refusals))
+            continue
+        for stream, event in happened:
+            now[stream] = evolve(now[stream], event)
+        events += happened
+        results.append(result)
+    return Decision(events, {"results": results}, states=now)
+
+
+def _decide(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[StreamEvent]]:
     if transfer.id_was_chosen and states[transfer.transfer_id] is not None:
-        _check_same(transfer, states)
+        check_same(transfer, states)
         return ItemResult(transfer.transfer_id), []
     made, events = transfer.happens(states)
     return ItemResult(transfer.transfer_id, made.currency), events
 
 
-def _check_same(transfer: TransferMoney, states: States) -> None:
+def check_same(transfer: TransferMoney, states: States) -> None:
     """Raise `Refused` unless this very transfer was made under its id, from an account that the caller may debit."""
     known = state_of(states, transfer.transfer_id, Transfer)
     source = owned(state_of(states, transfer.source_account_id, Account), transfer.only_owner_id)

@@ -111,13 +111,22 @@ def check_unclaimed(states: States, transfer_id: UUID, reference: str | None) ->
 
 
 def between(
-    states: States, source_id: UUID, destination_id: UUID, cents: int, only_owner_id: UUID | None
+    states: States,
+    source_id: UUID,
+    destination_id: UUID,
+    cents: int,
+    only_owner_id: UUID | None = None,
+    *,
+    force: bool = False,
 ) -> tuple[Account, Account]:
-    """Source and destination of so much. Raises `Refused` with all that stands against it, in the contract's order."""
+    """Return source and destination of a transfer; with `force`, the source may be short of funds.
+
+    Raises `Refused` with every refusal, in the contract's order.
+    """
     source = owned(state_of(states, source_id, Account), only_owner_id)
     destination = state_of(states, destination_id, Account)
     refusals = (
-        against_debit(source_id, source, cents),
+        against_debit(source_id, source, cents, force=force),
         errors.accounts_are_same() if source_id == destination_id else against_credit(destination_id, destination),
     )
     if refusals != (None, None) or source is None or destination is None:

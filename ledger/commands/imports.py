@@ -1,0 +1,120 @@
+"""Accounts and transfers that another service kept. Its history is a fact, so it is recorded even where it overdraws.
+
+Both commands can be repeated: an item that has been recorded already changes nothing.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+import msgspec
+
+from ledger import errors
+from ledger.commands.accounts import adjust, existing_user, open_account
+from ledger.commands.bulk import ItemResult, check_same, decide_each
+from ledger.commands.decider import Decision, States, StreamEvent
+from ledger.commands.transfers import TransferMoney, between, move
+from ledger.errors import Refused
+from ledger.events.accounts import Account, AccountOpened, world_account_id
+from ledger.events.transfers import TransferKind
+from ledger.events.users import AccountAssigned
+
+
+class ImportedBalance(msgspec.Struct, frozen=True):
+    """An account, its owner, and the transfer that changes its balance by `cents`, which may be negative or 0."""
+
+    account_id: UUID
+    owner_id: UUID
+    cents: int
+    transfer_id: UUID
+    effective_at: datetime | None = None
+
+
+class ImportAccounts(msgspec.Struct, frozen=True):
+    """Open accounts with opening balances from `world`, or correct the balances of accounts that exist already."""
+
+    name: ClassVar[str] = "ImportAccounts"
+
+    currency: str
+    balances: tuple[ImportedBalance, ...]
+
+    def streams(self) -> Iterable[UUID]:
+        """Return the accounts, their owners, the transfers and `world`."""
+        yield world_account_id(self.currency)
+        for balance in self.balances:
+            yield from (balance.account_id, balance.owner_id, balance.transfer_id)
+
+    def creates(self) -> Iterable[UUID]:
+        """Return nothing: the transfers may exist already."""
+        return ()
+
+    def decide(self, states: States) -> Decision:
+        """Open or correct each account that is not refused; the result has an `ItemResult` for each."""
+        return decide_each(self.balances, states, self._decide)
+
+    def _decide(self, balance: ImportedBalance, states: States) -> tuple[ItemResult, list[StreamEvent]]:
+        if states[balance.transfer_id] is not None:
+            return ItemResult(balance.transfer_id), []
+        account, events = self._account(balance, states)
+        kind: TransferKind = "opening" if events else "adjustment"
+        if balance.cents:
+            events += adjust(
+                states,
+                balance.account_id,
+                account,
+                balance.cents,
+                balance.transfer_id,
+                kind,
+                force=True,
+                description="imported opening balance" if events else "imported balance correction",
+                effective_at=balance.effective_at,
+            )
+        return ItemResult(balance.transfer_id, self.currency), events
+
+    def _account(self, balance: ImportedBalance, states: States) -> tuple[Account, list[StreamEvent]]:
+        """Return the account, and the events that open it if it is new."""
+        if states[balance.account_id] is None:
+            existing_user(states, balance.owner_id)
+            return Account(balance.owner_id, self.currency), [
+                (balance.account_id, AccountOpened(balance.owner_id, self.currency)),
+                (balance.owner_id, AccountAssigned(balance.account_id)),
+            ]
+        if not isinstance(states[balance.account_id], Account):
+            raise Refused(errors.account_already_exists(balance.account_id))
+        account = open_account(states, balance.account_id)
+        if account.currency != self.currency:
+            raise Refused(errors.currency_mismatch())
+        return account, []
+
+
+class ImportTransfers(msgspec.Struct, frozen=True):
+    """Record transfers under their own ids, in order, whether or not their sources have the funds."""
+
+    name: ClassVar[str] = "ImportTransfers"
+
+    transfers: tuple[TransferMoney, ...]
+
+    def streams(self) -> Iterable[UUID]:
+        """Return the transfers and their accounts."""
+        for transfer in self.transfers:
+            yield from (transfer.transfer_id, transfer.source_account_id, transfer.destination_account_id)
+
+    def creates(self) -> Iterable[UUID]:
+        """Return nothing: the transfers may exist already."""
+        return ()
+
+    def decide(self, states: States) -> Decision:
+        """Record each transfer that is not refused; the result has an `ItemResult` for each."""
+        return decide_each(self.transfers, states, _transfer)
+
+
+def _transfer(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[StreamEvent]]:
+    if states[transfer.transfer_id] is not None:
+        check_same(transfer, states)
+        return ItemResult(transfer.transfer_id), []
+    source, destination = between(
+        states, transfer.source_account_id, transfer.destination_account_id, transfer.amount_cents, force=True
+    )
+    made = transfer.made(source.currency)
+    return ItemResult(transfer.transfer_id, made.currency), move(transfer.transfer_id, made, source, destination)

@@ -1,0 +1,168 @@
+"""The ledger as an import reads and writes it; or, in a dry run, as it would be.
+
+A dry run decides the same commands from the same states, and keeps what they lead to in memory.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from asyncpg import Connection
+
+from ledger import store
+from ledger.batch import Origin
+from ledger.commands.bulk import ItemResult
+from ledger.commands.decider import Command, Credential
+from ledger.commands.imports import ImportAccounts, ImportTransfers
+from ledger.commands.users import CreateUser
+from ledger.errors import Refused
+from ledger.events import State, evolve
+from ledger.events.accounts import world_account_id
+from ledger.ids import new_id
+from ledger.runtime import Runtime
+
+PIECE = 5000  # accounts whose entries are read at once
+HASHING_AT_ONCE = 2
+REQUEST_ID = "import-reference"  # in the command log
+
+
+class Imported(NamedTuple):
+    """What an import and others have moved into an account so far. `openings` counts the import's own corrections."""
+
+    openings: int = 0
+    opening_cents: int = 0
+    transferred_cents: int = 0
+    moved_cents: int = 0
+
+    @property
+    def cents(self) -> int:
+        """The balance that the account would have if nobody else had moved anything."""
+        return self.opening_cents + self.transferred_cents
+
+
+class NewUser(NamedTuple):
+    """A user to create, whose credential is still to be made of the secret."""
+
+    command: CreateUser
+    secret: str
+
+
+class RehearsedBooks:
+    """The ledger as it would be: nothing is written."""
+
+    is_rehearsal = True
+
+    def __init__(self, connection: "Connection[Any]") -> None:
+        self._connection = connection
+        self._changed: dict[UUID, State] = {}
+
+    async def states(self, streams: Collection[UUID]) -> dict[UUID, State | None]:
+        """Return the states of streams, None for those that do not exist."""
+        heads = await store.read_heads(self._connection, streams)
+        stored = {stream: heads[stream].state if stream in heads else None for stream in streams}
+        return {stream: self._changed.get(stream, state) for stream, state in stored.items()}
+
+    async def create_users(self, users: Sequence[NewUser]) -> list[Refused | None]:
+        """Create users, in order; return the refusal of each that may not be created."""
+        return [await _refusal_of(self._rehearse(user.command)) for user in users]
+
+    async def carry_out(self, command: ImportAccounts | ImportTransfers, *, weight: int) -> list[ItemResult]:
+        """Carry out one command of this many items, and return what became of each."""
+        del weight
+        return list((await self._rehearse(command))["results"])
+
+    async def _rehearse(self, command: Command) -> Mapping[str, Any]:
+        states = await self.states({*command.streams(), *command.creates()})
+        decision = command.decide(states)
+        for stream, event in decision.events:
+            self._changed[stream] = states[stream] = evolve(states[stream], event)
+        return decision.result
+
+    async def imported(self, account_ids: Sequence[UUID]) -> dict[UUID, Imported]:
+        """Return what was moved into those of these accounts that an import has opened."""
+        found: dict[UUID, Imported] = {}
+        for start in range(0, len(account_ids), PIECE):
+            rows = await self._connection.fetch(_IMPORTED, account_ids[start : start + PIECE])
+            found |= {row[0]: Imported(row[1], int(row[2]), int(row[3]), int(row[4])) for row in rows}
+        return found
+
+    async def totals(self, currency: str) -> tuple[int, int]:
+        """Return the balance of `world`, and the sum of all balances."""
+        row = await self._connection.fetchrow(_TOTALS, currency, world_account_id(currency))
+        assert row is not None  # noqa: S101 - it has no GROUP BY
+        return int(row[0]), int(row[1])
+
+
+class Books(RehearsedBooks):
+    """The ledger itself. Commands go through its committer, like those of the service."""
+
+    is_rehearsal = False
+
+    def __init__(self, connection: "Connection[Any]", runtime: Runtime) -> None:
+        super().__init__(connection)
+        self._runtime = runtime
+        self._hashing = asyncio.Semaphore(min(HASHING_AT_ONCE, runtime.settings.ledger_login_queue_limit))
+        self._submitting = asyncio.Semaphore(runtime.settings.ledger_queue_limit)
+
+    async def create_users(self, users: Sequence[NewUser]) -> list[Refused | None]:
+        """Create users, in order; return the refusal of each that may not be created."""
+        hashes = await asyncio.gather(*(self._hash(user.secret) for user in users))
+        return await asyncio.gather(
+            *(
+                _refusal_of(self._submit(_with_hash(user.command, hashed), weight=1))
+                for user, hashed in zip(users, hashes, strict=True)
+            )
+        )
+
+    async def carry_out(self, command: ImportAccounts | ImportTransfers, *, weight: int) -> list[ItemResult]:
+        """Carry out one command of this many items, and return what became of each."""
+        return msgspec.convert((await self._submit(command, weight=weight))["results"], list[ItemResult])
+
+    async def _submit(self, command: Command, *, weight: int) -> Mapping[str, Any]:
+        # The id is a new one, so that a command that was refused is decided again in the next run. What was recorded is
+        # not recorded twice, because its streams exist.
+        async with self._submitting:
+            outcome = await self._runtime.committer.submit(
+                command, Origin(new_id(), request_id=REQUEST_ID), weight=weight
+            )
+        return outcome.result
+
+    async def _hash(self, secret: str) -> str:
+        async with self._hashing:
+            return await self._runtime.passwords.hash(secret)
+
+
+def _with_hash(command: CreateUser, hashed: str) -> CreateUser:
+    return msgspec.structs.replace(command, credential=Credential(new_id(), command.user_id, hashed))
+
+
+async def _refusal_of(work: Awaitable[object]) -> Refused | None:
+    try:
+        await work
+    except Refused as refused:
+        return refused
+    return None
+
+
+# Entries by the command that made them. Only the command log knows which accounts an import has opened.
+_IMPORTED = f"""
+SELECT opened.originator_id,
+       count(*) FILTER (WHERE maker.name = '{ImportAccounts.name}'),
+       coalesce(sum(amount_cents) FILTER (WHERE maker.name = '{ImportAccounts.name}'), 0),
+       coalesce(sum(amount_cents) FILTER (WHERE maker.name = '{ImportTransfers.name}'), 0),
+       coalesce(sum(amount_cents)
+                FILTER (WHERE coalesce(maker.name, '') NOT IN ('{ImportAccounts.name}', '{ImportTransfers.name}')), 0)
+FROM stored_events AS opened
+JOIN command_log AS opener ON opener.command_id = opened.command_id AND opener.name = '{ImportAccounts.name}'
+LEFT JOIN entries ON account_id = opened.originator_id
+LEFT JOIN stored_events AS entered ON entered.originator_id = account_id AND entered.originator_version = version
+LEFT JOIN command_log AS maker ON maker.command_id = entered.command_id
+WHERE opened.originator_id = ANY($1) AND opened.originator_version = 1
+GROUP BY opened.originator_id
+"""
+_TOTALS = """
+SELECT coalesce(sum(balance_cents) FILTER (WHERE id = $2), 0), coalesce(sum(balance_cents), 0)
+FROM accounts WHERE currency = $1
+"""

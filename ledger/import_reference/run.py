@@ -1,0 +1,113 @@
+"""One run: users, then accounts with their opening balances, then transactions, then the proof.
+
+A run looks at what is here already and does what is missing, so that one that was killed is completed by the next.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+from uuid import UUID
+
+from ledger.audit.progress import Progress
+from ledger.events.users import Name, User, username_stream
+from ledger.ids import parse_id
+from ledger.import_reference.accounts import Targets, exclude, find_targets, open_and_correct
+from ledger.import_reference.books import RehearsedBooks
+from ledger.import_reference.report import Problem, Proof, Report
+from ledger.import_reference.source import Account, Reference, ReferenceUnusableError
+from ledger.import_reference.source import User as ReferenceUser
+from ledger.import_reference.transactions import record, survey
+from ledger.import_reference.users import take_users
+
+
+class Options(NamedTuple):
+    """What the operator chose. `mapped` and `holder` name users of the ledger, by id or user name.
+
+    `mapped` says which users of the reference they are; `holder` gets the accounts of users that are not here.
+    """
+
+    currency: str
+    mapped: Mapping[UUID, str]
+    holder: str | None = None
+    balances_only: bool = False
+
+
+async def import_reference(reference: Reference, books: RehearsedBooks, options: Options, progress: Progress) -> Report:
+    """Take over what is not here yet. Raises `ReferenceUnusableError`, or another `LedgerError`."""
+    report = Report(options.currency, books.is_rehearsal)
+    mapped = {user_id: await _user(books, user) for user_id, user in options.mapped.items()}
+    holder_id = None if options.holder is None else await _user(books, options.holder)
+    accounts = await reference.accounts()
+    users = await reference.users()  # after the accounts, so that no owner is missing where this takes two requests
+    _check_mapped(mapped, users, accounts)
+    owners = await take_users(books, users, mapped, report, progress)
+    targets = await find_targets(books, accounts, owners, holder_id, report)
+    with_transactions = reference.lists_transactions and not options.balances_only
+    await _settle(reference, books, targets, report, with_transactions=with_transactions)
+    await open_and_correct(books, targets, report, progress)
+    if with_transactions:
+        await record(reference, books, targets, report, progress)
+    else:
+        _say_why_without(options, report)
+    if not books.is_rehearsal:
+        report.proof = await _prove(books, targets, options.currency)
+    return report
+
+
+async def _settle(
+    reference: Reference, books: RehearsedBooks, targets: Targets, report: Report, *, with_transactions: bool
+) -> None:
+    """Find out which opening balances are needed. What is left out changes those of others, so this may take rounds."""
+    reread = True
+    while reread:
+        if with_transactions:
+            await survey(reference, books, targets, report.currency)
+        world_cents, _ = await books.totals(report.currency)
+        reread = exclude(targets, world_cents, report)
+
+
+async def _prove(books: RehearsedBooks, targets: Targets, currency: str) -> Proof:
+    """Compare every account's balance with the reference's, from what the ledger's own tables say now."""
+    proof = Proof()
+    imported = await books.imported([*targets])
+    for target in targets.values():
+        now = imported.get(target.account.id)
+        if now is not None:
+            proof.compare(target.account.id, target.account.balance_cents, now.cents, now.moved_cents)
+    proof.world_cents, proof.trial_balance_cents = await books.totals(currency)
+    return proof
+
+
+def _say_why_without(options: Options, report: Report) -> None:
+    if options.balances_only:
+        report.notes.append("transactions were not asked for: --balances-only")
+        return
+    reason = "the reference's API does not list them"
+    remedy = "give the URL of its database, or --balances-only if balances are enough"
+    report.refuse(Problem("transaction", None, "not_listed", reason, remedy))
+
+
+async def _user(books: RehearsedBooks, given: str) -> UUID:
+    """Return the user of the ledger with this id or user name."""
+    user_id = _parsed(given)
+    if user_id is None:
+        stream = username_stream(given)
+        name = (await books.states([stream]))[stream]
+        user_id = name.holder_id if isinstance(name, Name) else None
+    if user_id is not None:
+        user = (await books.states([user_id]))[user_id]
+        if isinstance(user, User) and not user.deleted:
+            return user_id
+    raise ReferenceUnusableError(f"the ledger has no user {given!a}")
+
+
+def _parsed(text: str) -> UUID | None:
+    try:
+        return parse_id(text)
+    except ValueError:
+        return None
+
+
+def _check_mapped(mapped: Mapping[UUID, UUID], users: Collection[ReferenceUser], accounts: Collection[Account]) -> None:
+    known = {user.id for user in users} | {account.user_id for account in accounts}
+    if unknown := mapped.keys() - known:
+        raise ReferenceUnusableError(f"--map-user: the reference has no user {min(unknown)}")

@@ -1,0 +1,175 @@
+"""Takes over users: which of them can be users here, and why the others cannot."""
+
+import re
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from ledger.audit.progress import Progress
+from ledger.commands.decider import Credential, States
+from ledger.commands.users import CreateUser
+from ledger.credentials import MAX_PASSWORD_LENGTH
+from ledger.derived import is_derived
+from ledger.errors import Refused
+from ledger.events import State, evolve
+from ledger.events.users import ROLES, Name, Role, User, email_stream, username_stream
+from ledger.ids import new_id
+from ledger.import_reference import source
+from ledger.import_reference.books import NewUser, RehearsedBooks
+from ledger.import_reference.report import Against, Problem, Report
+from ledger.texts import printable
+
+PIECE = 32  # users whose passwords are hashed before they are written
+
+# The same rules as those of `POST /users`, of which the tests make sure.
+MAX_USERNAME_LENGTH = 64
+MAX_EMAIL_LENGTH = 254
+MAX_ROLES_LENGTH = 64
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+# What the reference's first migration gives its admin, and its documentation publishes.
+PUBLISHED_SECRET = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"  # noqa: S105 - everybody knows it
+
+
+async def take_users(
+    books: RehearsedBooks,
+    users: Sequence[source.User],
+    mapped: Mapping[UUID, UUID],
+    report: Report,
+    progress: Progress,
+) -> dict[UUID, UUID]:
+    """Create the users that are not here yet. Return, for each that is here in the end, who that is here.
+
+    Users that are mapped are here already, as others.
+    """
+    progress.begin("users", len(users))
+    owners = dict(mapped)
+    report.users.at_reference = len(users)
+    report.users.already_here += sum(user.id in mapped for user in users)
+    possible = []
+    for user in users:
+        if user.id in mapped:
+            continue
+        if against := against_user(user):
+            report.refuse(_problem(user, against))
+        else:
+            possible.append(user)
+    for start in range(0, len(possible), PIECE):
+        piece = possible[start : start + PIECE]
+        owners |= await _take_piece(books, piece, report)
+        progress.advance(len(piece))
+    return owners
+
+
+def against_user(user: source.User) -> Against | None:
+    """Return why a user may not be created here, whoever else there is."""
+    if is_derived(user.id):
+        return Against("id_reserved", "ids of version 8 are the ledger's own")
+    if why := _against_username(user.username):
+        return Against("username_invalid", f"its user name {why}")
+    if why := _against_email(user.email):
+        return Against("email_invalid", f"its e-mail address {why}")
+    if roles_of(user.roles) is None:
+        return Against("roles_invalid", f"its roles {user.roles!a} are not distinct ones of {', '.join(ROLES)}")
+    if not 1 <= len(user.password_hash) <= MAX_PASSWORD_LENGTH:
+        return Against("password_invalid", f"its password_hash does not have 1 to {MAX_PASSWORD_LENGTH} characters")
+    return None
+
+
+def roles_of(text: str) -> tuple[Role, ...] | None:
+    """Return the roles in a text, separated by commas; None if they are not distinct roles that there are."""
+    names = [name.strip(" ") for name in text.split(",")]
+    roles = tuple(role for name in names for role in ROLES if role == name)
+    return roles if len(text) <= MAX_ROLES_LENGTH and len(names) == len(roles) == len(set(roles)) else None
+
+
+def _against_username(username: str) -> str | None:
+    if not 1 <= len(username) <= MAX_USERNAME_LENGTH:
+        return f"does not have 1 to {MAX_USERNAME_LENGTH} characters"
+    return _against_text(username)
+
+
+def _against_email(email: str) -> str | None:
+    if len(email) > MAX_EMAIL_LENGTH:
+        return f"has more than {MAX_EMAIL_LENGTH} characters"
+    if not _EMAIL.fullmatch(email):
+        return f"is {email!a}, which is none"
+    return _against_text(email)
+
+
+def _against_text(text: str) -> str | None:
+    try:
+        printable(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+async def _take_piece(books: RehearsedBooks, users: Sequence[source.User], report: Report) -> dict[UUID, UUID]:
+    commands = [_command(user) for user in users]
+    states = await books.states({stream for command in commands for stream in command.streams()})
+    owners: dict[UUID, UUID] = {}
+    new: list[tuple[source.User, CreateUser]] = []
+    for user, command in zip(users, commands, strict=True):
+        known = states[user.id]
+        if isinstance(known, User) and not known.deleted:
+            owners[user.id] = user.id
+            _compare(command, known, user, report)
+        elif against := _refusal_of(command, states):
+            report.refuse(_problem(user, against))
+        else:
+            new.append((user, command))
+    refusals = await books.create_users([NewUser(command, user.password_hash) for user, command in new])
+    for (user, _), refused in zip(new, refusals, strict=True):
+        if refused is not None:  # somebody was faster
+            report.refuse(_problem(user, Against(refused.refusals[0].code, refused.refusals[0].message)))
+            continue
+        owners[user.id] = user.id
+        report.users.taken += 1
+        if user.password_hash == PUBLISHED_SECRET:
+            report.notes.append(f"user {user.id} has the password that the reference publishes: change it")
+    return owners
+
+
+def _command(user: source.User) -> CreateUser:
+    credential = Credential(new_id(), user.id, "")  # until its secret is hashed
+    return CreateUser(user.id, user.username, user.email, user.active, roles_of(user.roles) or (), credential)
+
+
+def _refusal_of(command: CreateUser, states: dict[UUID, State | None]) -> Against | None:
+    """Return why the command would be refused, or let it happen in `states`, for the users after it to see."""
+    try:
+        decision = command.decide(states)
+    except Refused as refused:
+        return _who_has(command, states) or Against(refused.refusals[0].code, refused.refusals[0].message)
+    for stream, event in decision.events:
+        states[stream] = evolve(states[stream], event)
+    return None
+
+
+def _who_has(command: CreateUser, states: States) -> Against | None:
+    """Return which other user has the id or a name, if that is why."""
+    if states[command.user_id] is not None:
+        return Against("id_taken", "its id belongs to a deleted user, or to something else")
+    names = (
+        ("username_taken", "its user name", username_stream(command.username)),
+        ("email_taken", "its e-mail address", email_stream(command.email)),
+    )
+    for code, what, stream in names:
+        name = states[stream]
+        if isinstance(name, Name) and name.holder_id is not None:
+            return Against(code, f"{what} belongs to user {name.holder_id} here")
+    return None
+
+
+def _compare(command: CreateUser, known: User, user: source.User, report: Report) -> None:
+    members = ("username", "email", "active", "roles")
+    if differing := [member for member in members if getattr(command, member) != getattr(known, member)]:
+        reason = f"is here already, with another {' and another '.join(differing)}"
+        report.differ(Problem("user", user.id, "differs", reason, name=user.username))
+    else:
+        report.users.already_here += 1
+
+
+def _problem(user: source.User, against: Against) -> Problem:
+    remedy = f"change it at the reference, or name a user of the ledger: --map-user {user.id}=USER"
+    return Problem("user", user.id, against.code, against.reason, remedy, user.username)
