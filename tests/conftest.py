@@ -23,6 +23,7 @@ from tests.processes import DEADLINE_SECONDS
 from tests.sealed import Sealed, a_key_file, a_ledger
 from tests.surroundings import settle
 from tests.traffic import carry_out
+from tests.valkey import PATIENCE
 from web.app import create_app
 from web.server import Runner
 
@@ -101,7 +102,7 @@ def settings_for(servers: Services, database: str, **overrides: Any) -> Settings
         **{**unthrottled, **overrides},
         _env_file=None,
         database_url=servers.database_url.replace("/ledger?", f"/{database}?"),
-        redis_url=f"{servers.redis_url}&socket_timeout={DEADLINE_SECONDS}&socket_connect_timeout={DEADLINE_SECONDS}",
+        redis_url=f"{servers.redis_url}&{PATIENCE}",
         jwt_secret="a-secret-of-the-tests-that-is-long-enough",
         ledger_admin_password=ADMIN_PASSWORD,
     )

@@ -219,7 +219,7 @@ async def _held_until_soon(api: Api, transfer: Body) -> tuple[Body, dict[str, st
         body, headers = {**transfer, "expires_at": soon.isoformat()}, {"Idempotency-Key": soon.isoformat()}
         answer = await api.post("/v1/transactions/hold", body, headers=headers)
         if answer.status == 200:
-            await until(lambda: datetime.now(UTC) > soon)
+            await until(lambda soon=soon: datetime.now(UTC) > soon)
             return body, headers, answer
         assert (422, ["/expires_at"]) == (answer.status, answer.pointers)
         seconds *= 2
