@@ -15,10 +15,11 @@ from typing import Any
 
 import aiohttp
 
+from tests.processes import DEADLINE_SECONDS
+
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM_OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
 ADDRESS = re.compile(rb"(?:listening on ws://|address=)(127\.0\.0\.1:\d+)")
-DEADLINE_SECONDS = 30
 
 
 class Page:

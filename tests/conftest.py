@@ -1,25 +1,41 @@
 """Real servers for every test: one embedded PostgreSQL and Valkey a run, one fresh database a test."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import hypothesis
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from ledger import mirror, throttle
 from ledger.database import connect
 from ledger.embedded import Services, embedded_services
 from ledger.migrations import migrate
 from ledger.people import ensure_first_admin
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, Api, new_id
+from tests.controls import ADMIN_PASSWORD, Api, Clock, new_id
+from tests.processes import DEADLINE_SECONDS
 from tests.sealed import Sealed, a_key_file, a_ledger
+from tests.surroundings import settle
 from tests.traffic import carry_out
+from tests.valkey import PATIENCE
 from web.app import create_app
 from web.server import Runner
+
+settle()
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,  # the time that an example takes is that of the machine
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    database=None,
+    derandomize="LEDGER_FUZZ_SECONDS" not in os.environ,
+)
+hypothesis.settings.load_profile("suite")
 
 TEMPLATE = "template_ledger"
 UNSAFE = ("fsync", "full_page_writes")  # processes are killed here, machines are not; a copy takes a tenth of the time
@@ -85,7 +101,7 @@ def settings_for(servers: Services, database: str, **overrides: Any) -> Settings
     return Settings(
         **{**unthrottled, **overrides},
         database_url=servers.database_url.replace("/ledger?", f"/{database}?"),
-        redis_url=servers.redis_url,
+        redis_url=f"{servers.redis_url}&{PATIENCE}",
         jwt_secret="a-secret-of-the-tests-that-is-long-enough",
         ledger_admin_password=ADMIN_PASSWORD,
     )
@@ -100,8 +116,29 @@ async def connection(settings: Settings) -> AsyncIterator["asyncpg.Connection[An
 
 
 @pytest.fixture
-async def runtime(settings: Settings) -> AsyncIterator[Runtime]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give Redis all the time that it needs on a busy machine, instead of asking PostgreSQL and saying so in the log.
+
+    What a slow Redis changes is for the tests that slow it down.
+    """
+    for name in ("TIMEOUT_SECONDS", "FILL_SECONDS", "FRESH_SECONDS"):
+        monkeypatch.setattr(mirror, name, DEADLINE_SECONDS)
+    monkeypatch.setattr(throttle, "TIMEOUT_SECONDS", DEADLINE_SECONDS)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time as tokens see it, which stands still until the test moves it on."""
+    stopped = Clock()
+    monkeypatch.setattr("web.handlers.auth.time", stopped)
+    monkeypatch.setattr("ledger.jwt.time", stopped)
+    return stopped
+
+
+@pytest.fixture
+async def runtime(settings: Settings, patient: None) -> AsyncIterator[Runtime]:
     """The ledger without HTTP."""
+    del patient
     async with open_runtime(settings) as opened:
         yield opened
 
@@ -116,22 +153,23 @@ async def busy(runtime: Runtime) -> Runtime:
 @pytest.fixture
 async def serve(
     settings: Settings,  # whose database must outlive the service
+    patient: None,
     aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]],
 ) -> Callable[..., Awaitable[Api]]:
-    """Serves the API over real HTTP, with the first admin logged in."""
-    del settings
+    """Serve the API over real HTTP, with the first admin logged in, or to nobody if told so."""
+    del settings, patient
 
     class Server(TestServer):
         async def _make_runner(self, **_: Any) -> Runner:
             return Runner(self.app, self.settings)
 
-    async def start(settings: Settings, **options: Any) -> Api:
+    async def start(settings: Settings, *, logs_in: bool = True, **options: Any) -> Api:
         async with open_runtime(settings) as opened:
             await ensure_first_admin(opened)
         server = Server(create_app(settings, **options))
         server.settings = settings
         api = Api(await aiohttp_client(server))
-        return await api.logged_in("admin", ADMIN_PASSWORD)
+        return await api.logged_in("admin", ADMIN_PASSWORD) if logs_in else api
 
     return start
 

@@ -1,6 +1,7 @@
 """The one place that invents sample data, and a client that speaks the contract."""
 
 import itertools
+import time
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ NOBODY = "018f0000-0000-7000-8000-000000000000"
 
 _numbers = itertools.count(1)
 
-__all__ = ["ADMIN_PASSWORD", "NOBODY", "PASSWORD", "Answer", "Api", "a_transfer", "a_user", "new_id"]
+__all__ = ["ADMIN_PASSWORD", "NOBODY", "PASSWORD", "Answer", "Api", "Clock", "a_transfer", "a_user", "new_id"]
 
 
 class Answer(NamedTuple):
@@ -108,6 +109,16 @@ class Api:
 
     async def transfer(self, source: Any, destination: Any, amount_cents: Any, **options: Any) -> Answer:
         return await self.post("/v1/transactions/transfer", a_transfer(source, destination, amount_cents), **options)
+
+
+class Clock:
+    """A clock that stands still until it is moved on; all other clocks go on."""
+
+    def __init__(self) -> None:
+        self.now = int(time.time())
+
+    def time(self) -> float:
+        return self.now
 
 
 def a_user(**members: Any) -> dict[str, Any]:

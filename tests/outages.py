@@ -1,8 +1,10 @@
 """What the service can lose while it runs."""
 
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -30,3 +32,30 @@ async def without_postgresql(settings: Settings) -> AsyncIterator[None]:
     finally:
         await connection.execute(f"ALTER DATABASE {name}_gone RENAME TO {name}")
         await connection.close()
+
+
+async def cut_off(connection: Any) -> None:
+    """End the service's connections to the test's database; they are gone when this returns.
+
+    PostgreSQL only asks its processes to end: until they have, one of them may still answer.
+    """
+    rows = await connection.fetch(
+        """SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
+           WHERE datname = current_database() AND application_name = 'ledger' AND pid <> pg_backend_pid()"""
+    )
+    await until(lambda: are_gone(connection, [row["pid"] for row in rows]))
+
+
+async def are_gone(connection: Any, pids: list[int]) -> bool:
+    """Return whether none of these processes of PostgreSQL is left."""
+    return not await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1::int[])", pids)
+
+
+@contextmanager
+def a_port(*, listening: bool) -> Iterator[int]:
+    """A port of this machine at which somebody listens, or certainly nobody: it is taken all the time."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        if listening:
+            taken.listen()
+        yield taken.getsockname()[1]

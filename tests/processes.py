@@ -11,14 +11,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
+from ledger import variables
 from ledger.settings import VARIABLES
-from ledger.variables import OWN_PREFIXES, without_settings
+from ledger.variables import OWN_PREFIXES
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 120  # for what hangs: on a busy machine everything takes its time, and no test may fail by that
 PS = shutil.which("ps") or "ps"
 LEDGER = (sys.executable, "-c", "from ledger.cli import main; main()")
 ROOT = Path(__file__).parent.parent
@@ -35,20 +37,24 @@ async def until(condition: Callable[[], Any]) -> Any:
         await asyncio.sleep(0.02)
 
 
-class Listed(NamedTuple):
+@dataclass(frozen=True)
+class Listed:
     """A process, as the system sees it."""
 
     pid: int
-    parent: int
+    parent: int = field(compare=False)  # changes when the parent ends
+    uid: int
     command: str
 
 
 def processes() -> list[Listed]:
     """All that live; this owes nothing to the code under test."""
-    columns = "pid=,ppid=,stat=,args="
-    listing = subprocess.run([PS, "-A", "-ww", "-o", columns], capture_output=True, text=True, check=True)
-    rows = (line.split(None, 3) for line in listing.stdout.splitlines())
-    return [Listed(int(row[0]), int(row[1]), row[3]) for row in rows if len(row) == 4 and "Z" not in row[2]]
+    columns = "pid=,ppid=,uid=,stat=,args="
+    command = [PS, "-A", "-ww", "-o", columns]
+    # The arguments of other people's processes may be text in any encoding.
+    listing = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=True)
+    rows = (line.split(None, 4) for line in listing.stdout.splitlines())
+    return [Listed(int(r[0]), int(r[1]), int(r[2]), r[4]) for r in rows if len(r) == 5 and "Z" not in r[3]]
 
 
 def is_alive(pid: int) -> bool:
@@ -56,14 +62,16 @@ def is_alive(pid: int) -> bool:
     return any(process.pid == pid for process in processes())
 
 
-def environment(variables: Mapping[str, str]) -> dict[str, str]:
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process that knows of the ledger's settings only these."""
-    foreign = {
-        name: value
-        for name, value in without_settings(os.environ, VARIABLES).items()
-        if not name.upper().startswith(OWN_PREFIXES)
-    }
-    return {**foreign, "PYTHONPATH": str(ROOT), **variables}
+    return {**without_settings(os.environ), "PYTHONPATH": str(ROOT), **settings}
+
+
+def without_settings(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that the ledger neither reads nor takes for misspelt ones, whatever their case."""
+    kept = variables.without_settings(given, VARIABLES)
+    own = {name for name in kept if name.upper().startswith(OWN_PREFIXES)} - variables.TESTS
+    return {name: value for name, value in kept.items() if name not in own}
 
 
 class Ledger:

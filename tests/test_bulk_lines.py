@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -236,14 +237,17 @@ async def test_a_stream_that_brings_no_line_for_too_long_is_ended(
     serve: Serve, settings: Settings, sent: bytes
 ) -> None:
     """Lesson 34."""
-    api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.2}))
-    alice, bob = await accounts(api)
-    talk = Conversation(api)
+    patient = await serve(settings)
+    alice, bob = await accounts(patient)
+    api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.2}), logs_in=False)
+    talk = Conversation(replace(api, token=patient.token))
 
     await talk.begin(a_transfer(alice, bob, 1))
     talk.say_bytes(sent or b"\n")
 
-    assert [(1, 200), (None, 408)] == summary(await talk.rest())
+    *before, ended = summary(await talk.rest())
+    assert (None, 408) == ended
+    assert before in ([(1, 200)], [])  # on a busy machine, the first may have been late as well
     talk.end()
 
 

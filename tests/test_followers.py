@@ -19,10 +19,12 @@ from ledger.followers import CannotApplyError, Follower, FollowerStatus, Reached
 from ledger.ids import new_id
 from ledger.projections.status import Status, status
 from ledger.settings import Settings
+from tests.outages import are_gone
 from tests.processes import ledger, until
 from tests.sealed import INSERT, Sealed
 
 Connection = Any  # asyncpg's, which is generic for type checkers only
+REST_SECONDS = 0.01
 
 
 class Counting:
@@ -32,7 +34,6 @@ class Counting:
         self.poison = poison
         self.seen: list[int] = []
         self.steps = 0
-        self.again = asyncio.Event()
 
     async def step(self, connection: Connection, leads: bool) -> Reached:
         self.steps += 1
@@ -46,8 +47,8 @@ class Counting:
         return Reached(self.seen[-1] if self.seen else None)
 
     async def rest(self) -> None:
-        await self.again.wait()
-        self.again.clear()
+        """Look again soon: who led before may hold the lock a moment longer than its connection lasts."""
+        await asyncio.sleep(REST_SECONDS)
 
 
 @pytest.fixture(autouse=True)
@@ -171,13 +172,16 @@ async def test_a_lost_connection_is_opened_again_and_what_went_wrong_is_shown_me
     task = asyncio.create_task(follow(Follower("seals", step, counting.rest), lambda: connect(settings)))
     await until(lambda: told(connection, "nothing came"))
     works.set()
-    await append(connection)
+    first = await append(connection)
     await until(lambda: counting.seen)
     await until(lambda: told(connection, None))
-    await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE classid = 'followers'::regclass")
-    steps = counting.steps
-    counting.again.set()
-    await until(lambda: counting.steps > steps)
+    rows = await connection.fetch(
+        "SELECT pid, pg_terminate_backend(pid) FROM pg_locks WHERE classid = 'followers'::regclass"
+    )
+    await until(lambda: are_gone(connection, [row["pid"] for row in rows]))
+    second = await append(connection)
+    await until(lambda: len(counting.seen) > 1)
+    assert [first, second] == counting.seen
     task.cancel()
     await asyncio.wait((task,))
 
@@ -195,7 +199,7 @@ async def of(settings: Settings, name: str) -> Status:
 
 async def reaches_the_end(settings: Settings, name: str) -> Status | None:
     row = await of(settings, name)
-    return row if (row.state, row.lag_events) == ("following", 0) else None
+    return row if (row.state, row.lag_events, row.last_error) == ("following", 0, None) else None
 
 
 async def test_the_status_shows_both_followers_of_a_service_at_the_end_of_the_log(
@@ -207,11 +211,14 @@ async def test_the_status_shows_both_followers_of_a_service_at_the_end_of_the_lo
         await running.url()
         for name in ("mirror", "seals"):
             row = await until(lambda name=name: reaches_the_end(settings, name))
-            assert (0.0, None) == (row.lag_seconds, row.last_error)
-        with ledger(tmp_path / "status", "projections", "status", "--json", **variables) as asked:
-            assert 0 == await asked.status(), asked.log.read_text()
-        rows = {row["projection"]: row for row in json.loads(asked.output.read_text())}
-        assert {"inline", "following"} == {row["state"] for row in rows.values()}
+            assert 0.0 == row.lag_seconds
+
+        async def are_told() -> bool:
+            with ledger(tmp_path / str(new_id()), "projections", "status", "--json", **variables) as asked:
+                assert 0 == await asked.status(), asked.log.read_text()
+            return {"inline", "following"} == {row["state"] for row in json.loads(asked.output.read_text())}
+
+        await until(are_told)  # Redis may be slow to answer at any one time
         assert 0 == await running.stop()
 
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_public_key,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -395,7 +395,6 @@ def test_a_number_is_a_whole_number_that_makes_sense(keys: Keys, signer: Signer,
     assert not is_valid(signer, forged(keys.signing, payload_with(**{name: value})))
 
 
-@settings(deadline=None)
 @given(value=st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=3))
 def test_an_expiry_is_nothing_but_a_number(keys: Keys, signer: Signer, value: Any) -> None:
     """Lesson 29."""
@@ -575,7 +574,6 @@ def test_no_more_tokens_are_remembered_than_there_is_room_for(keys: Keys, monkey
 # One token, one text
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_a_token_with_one_other_character_is_no_token(signer: Signer, data: st.DataObject) -> None:
     """Lesson 28: what is known by its text must not have a second one."""
@@ -589,7 +587,6 @@ def test_a_token_with_one_other_character_is_no_token(signer: Signer, data: st.D
     assert (changed == token) is is_valid(signer, changed)
 
 
-@settings(deadline=None)
 @given(text=st.text() | st.lists(st.text(string.ascii_letters + "-_"), min_size=3, max_size=3).map(".".join))
 def test_no_text_is_a_token_by_chance(signer: Signer, text: str) -> None:
     assert not is_valid(signer, text)

@@ -16,6 +16,7 @@ import structlog
 from ledger import logs
 from ledger.settings import Settings
 from tests.controls import ADMIN_PASSWORD, NOBODY, Api, a_user
+from tests.processes import DEADLINE_SECONDS, until
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -157,7 +158,7 @@ async def test_a_request_that_is_not_http_is_a_line_too(logged: Api, stderr: Cap
     """Lesson 32: its answer has an id, which must lead somewhere."""
     reader, writer = await asyncio.open_connection(logged.client.server.host, logged.client.server.port)
     writer.write(b"garbage\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         answer = (await reader.readuntil(b"\r\n\r\n")).decode()
     writer.close()
 
@@ -240,10 +241,7 @@ async def test_a_client_who_hangs_up_is_no_fault_of_the_database(logged: Api, st
     with suppress(ConnectionError):
         await writer.wait_closed()
 
-    async with asyncio.timeout(10):
-        while len(stderr.requests) < 2:  # noqa: ASYNC110 - the log is all there is to wait for
-            await asyncio.sleep(0)
-
+    await until(lambda: len(stderr.requests) == 2)
     assert [("request", "info")] * 2 == [(line["event"], line["level"]) for line in stderr.lines]
     assert ("/v1/auth/login", True) == (stderr.requests[1]["path"], stderr.requests[1]["status"] < 500)
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.seals import merkle
@@ -46,13 +46,11 @@ def test_the_roots_are_those_of_the_known_vectors(count: int) -> None:
     assert ROOTS[count] == merkle.root(hashes).hex()
 
 
-@settings(deadline=None)
 @given(sizes)
 def test_the_root_is_the_one_of_the_definition(count: int) -> None:
     assert root_by_definition(leaves(count)) == merkle.root(leaves(count))
 
 
-@settings(deadline=None)
 @given(sizes, st.data())
 def test_the_path_of_any_leaf_leads_to_the_root(count: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, count - 1))
@@ -62,7 +60,6 @@ def test_the_path_of_any_leaf_leads_to_the_root(count: int, data: st.DataObject)
     assert len(path) <= (count - 1).bit_length()
 
 
-@settings(deadline=None)
 @given(sizes, st.data())
 def test_a_wrong_leaf_index_path_or_root_never_verifies(count: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, count - 1))

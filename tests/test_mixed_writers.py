@@ -85,12 +85,13 @@ async def follow(settings: Settings, done: asyncio.Event) -> list[int]:
 
 
 async def accounts(runtime: Runtime) -> tuple[UUID, UUID]:
+    """Two accounts that can both pay for all transfers, whoever comes first."""
     owner_id, source, destination = new_id(), new_id(), new_id()
     credential = Credential(new_id(), owner_id, "")
     for command in (
         CreateUser(owner_id, "owner", "owner@example.com", True, ("customer",), credential),
-        OpenAccount(source, owner_id, "USD", 1_000_000, new_id()),
-        OpenAccount(destination, owner_id, "USD", 0, new_id()),
+        OpenAccount(source, owner_id, "USD", 3 * EACH, new_id()),
+        OpenAccount(destination, owner_id, "USD", 3 * EACH, new_id()),
     ):
         await runtime.committer.submit(command, Origin(new_id()))
     return source, destination

@@ -19,7 +19,7 @@ from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from tests.conftest import settings_for
 from tests.controls import PASSWORD, Answer, Api, a_user
-from tests.processes import until
+from tests.processes import DEADLINE_SECONDS, until
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -122,7 +122,8 @@ async def test_a_position_that_does_not_come_is_refused_in_bounded_time(hasty: A
     assert {"position": str(beyond - 1)} == refused.body["errors"][0]["detail"]
 
 
-async def test_a_read_waits_for_a_position_that_comes(api: Api, connection: Connection) -> None:
+async def test_a_read_waits_for_a_position_that_comes(serve: Serve, settings: Settings, connection: Connection) -> None:
+    api = await serve(settings.model_copy(update={"ledger_position_wait_seconds": DEADLINE_SECONDS}))
     beyond = await head(connection) + 1
     waiting = asyncio.create_task(api.get(f"/v1/users?min_position={beyond}"))
 
@@ -181,6 +182,10 @@ async def _if_there(api: Api, path: str) -> Answer | None:
     return answer if answer.status == 200 else None
 
 
+async def is_paused(replica: Connection) -> bool:
+    return bool(await replica.fetchval("SELECT pg_get_wal_replay_pause_state() = 'paused'"))
+
+
 async def test_reads_come_from_a_replica_as_far_as_the_client_asks(
     replicated: tuple[Settings, Connection], serve: Serve
 ) -> None:
@@ -190,7 +195,8 @@ async def test_reads_come_from_a_replica_as_far_as_the_client_asks(
     ready = position_of(await api.transfer(account, sink, 1))
     path = f"/v1/accounts/{account['id']}"
     assert 9 == (await until(lambda: _if_there(api, f"{path}?min_position={ready}"))).body["balance_cents"]
-    await replica.execute("SELECT pg_wal_replay_pause()")
+    await replica.execute("SELECT pg_wal_replay_pause()")  # it does so when it comes to it
+    await until(lambda: is_paused(replica))
 
     position = position_of(await api.transfer(account, sink, 2))
     late, refused = await api.get(path), await api.get(f"{path}?min_position={position}")

@@ -23,7 +23,7 @@ from ledger.projections.shadow import RebuildError, printed
 from ledger.projections.status import Status, status
 from ledger.settings import Settings
 from tests.controls import PASSWORD, Api, new_id
-from tests.processes import ledger
+from tests.processes import DEADLINE_SECONDS, ledger
 
 ALL = [projection.name for projection in INLINE]
 Connection = Any  # `asyncpg.Connection` has type arguments in its stubs only
@@ -165,7 +165,7 @@ async def test_revocations_after_a_rebuild_are_told(api: Api, settings: Settings
     await rebuilt(settings, ["sessions"])
     assert heard.empty()
     assert 200 == (await api.post("/v1/auth/revoke-user", {"user_id": (await api.new_user())["id"]})).status
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await heard.get()
 
 

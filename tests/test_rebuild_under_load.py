@@ -22,7 +22,7 @@ from ledger.projections import INLINE
 from ledger.projections.rebuild import Outcome, rebuild
 from ledger.settings import Settings
 from tests.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
-from tests.processes import Ledger, ledger, until
+from tests.processes import DEADLINE_SECONDS, Ledger, ledger, until
 
 ALL = [projection.name for projection in INLINE]
 CLIENTS = 16
@@ -90,7 +90,7 @@ class Crowd:
 @asynccontextmanager
 async def at_work(running: Ledger) -> AsyncIterator[Crowd]:
     """Clients of a service, at work."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE_SECONDS)) as session:
         crowd = Crowd(session, await running.url())
         await crowd.start()
         clients = [asyncio.create_task(crowd.keep_on(number)) for number in range(CLIENTS)]
@@ -167,16 +167,20 @@ async def position(connection: Any) -> int:
 async def test_a_rebuild_that_is_killed_goes_on_where_it_was(
     variables: dict[str, str], settings: Settings, connection: Any, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Lesson 14: a checkpoint that is written in another transaction than its effect."""
+    """Lesson 14: a checkpoint that is written in another transaction than its effect.
+
+    Somebody reads a table until it is killed, so that it cannot come to its end before.
+    """
     arguments = ("projections", "rebuild", "--all", "--batch", "2")
     with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
         async with at_work(running) as crowd:
             await more(crowd, 100)
             before = await connection.fetchval("SELECT 'accounts'::regclass::oid")
             with ledger(tmp_path / "killed", *arguments, **variables) as killed:
-                await until(lambda: passed(connection, 100))
-                killed.send(number)
-                assert (-9 if number == signal.SIGKILL else 1) == await killed.status()
+                async with a_reader(settings):
+                    await until(lambda: passed(connection, 100))
+                    killed.send(number)
+                    assert (-9 if number == signal.SIGKILL else 1) == await killed.status()
             assert before == await connection.fetchval("SELECT 'accounts'::regclass::oid")
             assert number == signal.SIGKILL or "the same command goes on from here" in killed.lines[-1]
             reached = await position(connection)
@@ -186,6 +190,16 @@ async def test_a_rebuild_that_is_killed_goes_on_where_it_was(
             assert (True, 0) == (outcome.swapped, outcome.differing), outcome.differences
             await more(crowd, 20)
         await check_nothing_is_lost_or_doubled(crowd, connection, settings)
+
+
+@asynccontextmanager
+async def a_reader(settings: Settings) -> AsyncIterator[None]:
+    """A query that lasts as long as this, and keeps every swap out."""
+    reader = await connect(settings)
+    async with reader.transaction():
+        await reader.execute("SELECT FROM accounts")
+        yield
+    await reader.close()
 
 
 async def passed(connection: Any, at: int) -> bool:
@@ -207,14 +221,11 @@ async def test_readers_are_not_held_up_by_a_swap_that_has_to_wait(
     with ledger(tmp_path / "service", "serve", **variables) as running:
         async with at_work(running) as crowd:
             await more(crowd, 100)
-            reading = connection.transaction()
-            await reading.start()
-            await connection.execute("SELECT FROM accounts")
-            swapping = asyncio.create_task(rebuilt(settings))
-            await until(lambda: waits(connection))
-            await more(crowd, 100)
-            assert not swapping.done()
-            await reading.rollback()
+            async with a_reader(settings):
+                swapping = asyncio.create_task(rebuilt(settings))
+                await until(lambda: waits(connection))
+                await more(crowd, 100)
+                assert not swapping.done()
             outcome = await swapping
             assert (True, 0) == (outcome.swapped, outcome.differing)
         await check_nothing_is_lost_or_doubled(crowd, connection, settings)

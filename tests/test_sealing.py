@@ -62,13 +62,14 @@ async def test_a_writer_who_never_ends_is_not_waited_for_without_end(
     settings: Settings, sealed: Sealed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36."""
-    monkeypatch.setattr(sealing, "PATIENCE_SECONDS", 0.05)
     writer = await connect(settings)
     await writer.execute("SET session_replication_role = replica; BEGIN")
     await sealed.connection.execute(INSERT, new_id())
     await writer.execute("LOCK TABLE stored_events IN ROW EXCLUSIVE MODE")
-    with pytest.raises(TimeoutError):
-        await sealed.seal()
+    with monkeypatch.context() as patch:
+        patch.setattr(sealing, "PATIENCE_SECONDS", 0.05)
+        with pytest.raises(TimeoutError):
+            await sealed.seal()
     await writer.close()
     await until(sealed.seal)
     assert [] == await sealed.findings()

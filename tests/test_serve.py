@@ -7,8 +7,8 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ledger.errors import DatabaseError
 from ledger.redis import RedisUnusableError
 from ledger.settings import Settings
 from tests.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
+from tests.outages import a_port
 from tests.processes import DEADLINE_SECONDS, Ledger, is_alive, ledger, processes, until
 
 SHOWN = re.compile(r"The first admin is (\S+), with the password (\S+)")
@@ -266,7 +267,7 @@ async def test_a_service_that_drains_takes_no_new_connections(
 
 def is_refused(address: tuple[str, int]) -> bool:
     try:
-        socket.create_connection(address, timeout=5).close()
+        socket.create_connection(address, timeout=DEADLINE_SECONDS).close()
     except ConnectionRefusedError:
         return True
     return False
@@ -343,16 +344,6 @@ async def test_settings_are_also_read_from_a_file(clean: pytest.MonkeyPatch, tmp
     del clean
     (tmp_path / ".env").write_text("SERVICE_PORT=1234\n")
     assert 1234 == Settings.load().service_port
-
-
-@contextmanager
-def a_port(*, listening: bool) -> Iterator[int]:
-    """A port of this machine at which somebody listens, or certainly nobody."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        if listening:
-            taken.listen()
-        yield taken.getsockname()[1]
 
 
 async def one_line(running: Ledger) -> str:

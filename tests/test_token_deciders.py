@@ -328,7 +328,6 @@ def test_a_session_that_is_over_cannot_be_refreshed(at: int, enforced: bool) -> 
     assert WRONG == Given(THERE).refuses(refresh(0, 1, at, enforced=enforced))
 
 
-@hypothesis.settings(deadline=None)
 @hypothesis.given(times=st.lists(st.integers(START - 100, SESSION_END + 100), max_size=8))
 def test_rotation_never_extends_a_session(times: list[int]) -> None:
     ledger, shown = a_ledger(), 0
@@ -687,7 +686,6 @@ def usable(ledger: Ledger, numbers: Iterable[int]) -> set[int]:
 attempts = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 8), st.booleans()), max_size=15)
 
 
-@hypothesis.settings(deadline=None)
 @hypothesis.given(attempts=attempts, grace_seconds=st.sampled_from([0, 5, 10]))
 def test_whoever_refreshes_with_whatever_token_at_most_one_is_usable_and_after_a_reuse_none(
     attempts: Sequence[tuple[int, int, bool]], grace_seconds: int
@@ -718,7 +716,6 @@ def test_whoever_refreshes_with_whatever_token_at_most_one_is_usable_and_after_a
         assert (set() if is_over else {issued[-1]}) == usable(ledger, issued)
 
 
-@hypothesis.settings(deadline=None)
 @hypothesis.given(attempts=attempts)
 def test_of_all_access_tokens_only_the_newest_is_in_force_and_after_a_reuse_none(
     attempts: Sequence[tuple[int, int, bool]],

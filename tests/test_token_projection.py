@@ -43,8 +43,7 @@ from ledger.statements import Statement, run_together
 from tests.test_deciders import ALICE, BOB, COMMAND, NOBODY, SECRET, Ledger, a_batch, a_user, an_id
 
 ON_A_CONNECTION_OF_ITS_OWN = hypothesis.settings(
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
-    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
     max_examples=30,
     phases=set(hypothesis.Phase) - {hypothesis.Phase.explain},  # which would take minutes
 )
@@ -481,7 +480,7 @@ def test_the_logs_above_get_everywhere() -> None:
     """A property that only ever sees refusals guards nothing."""
     seen: set[type[Any]] = set()
 
-    @hypothesis.settings(max_examples=100, derandomize=True, database=None, deadline=None)
+    @hypothesis.settings(max_examples=100, derandomize=True, database=None)
     @hypothesis.given(log=logs())
     def look(log: Log) -> None:
         seen.update(type(row.event) for row in log.rows())

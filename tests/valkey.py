@@ -15,7 +15,10 @@ from redis.exceptions import RedisError
 
 from ledger.embedded.binaries import find_programs
 from ledger.settings import Settings
-from tests.processes import until
+from tests.processes import DEADLINE_SECONDS, until
+
+# Part of a URL: on a busy machine, a server that answers late is not one that is away.
+PATIENCE = f"socket_timeout={DEADLINE_SECONDS}&socket_connect_timeout={DEADLINE_SECONDS}"
 
 
 class Valkey:
@@ -23,7 +26,7 @@ class Valkey:
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "s"
-        self.url = f"unix://{quote(str(self.socket))}?db=0"
+        self.url = f"unix://{quote(str(self.socket))}?db=0&{PATIENCE}"
         self.process: subprocess.Popen[bytes] | None = None
         self._data, self._copy, self._log = folder / "data", folder / "copy", folder / "log"
         self._data.mkdir()
@@ -33,7 +36,7 @@ class Valkey:
         return settings.model_copy(update={"redis_url": SecretStr(self.url)})
 
     def client(self) -> "Redis":
-        return Redis.from_url(self.url, protocol=2, decode_responses=True, socket_timeout=10)
+        return Redis.from_url(self.url, protocol=2, decode_responses=True)
 
     async def start(self) -> None:
         """Start it, on what is in its folder."""
@@ -102,3 +105,18 @@ def a_valkey(folder: Path) -> Iterator[Valkey]:
         yield valkey
     finally:
         valkey.kill()
+
+
+async def keys_of(redis: "Redis", prefix: str) -> list[str]:
+    """The names of all keys under a prefix, without it."""
+    return sorted([key.decode().removeprefix(prefix) async for key in redis.scan_iter(match=f"{prefix}*", count=1000)])
+
+
+async def pass_time(redis: "Redis", prefix: str, seconds: float) -> None:
+    """Make everything under the prefix older."""
+    for name in await keys_of(redis, prefix):
+        key = prefix + name
+        if b"zset" == await redis.type(key):
+            for member in await redis.zrange(key, 0, -1):
+                await redis.zincrby(key, -seconds, member)
+        await redis.pexpire(key, await redis.pttl(key) - int(seconds * 1000))
