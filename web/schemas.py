@@ -36,7 +36,7 @@ from ledger.money import CURRENCIES, MAX_CENTS
 from ledger.settings import MAX_HOLD_SECONDS
 from ledger.strict_json import MalformedJsonError
 from ledger.texts import printable
-from ledger.times import parse_time
+from ledger.times import DATE_OR_TIME_PATTERN, parse_start, parse_time
 from web.errors import MALFORMED, malformed
 
 
@@ -74,18 +74,25 @@ def _not_zero(cents: int) -> int:
 
 
 def _time(value: object) -> datetime:
+    return parse_time(_text(value))
+
+
+def _date_or_time(value: object) -> datetime:
+    return parse_start(_text(value))
+
+
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a time, as text")  # noqa: TRY004 - pydantic takes no TypeError
-    return parse_time(value)
+    return value
 
 
 def _read_at(value: object) -> datetime:
     """Return a time that was read from a body; without a zone it is UTC, as in those of the reference."""
-    if not isinstance(value, str):
-        raise ValueError("must be a time, as text")  # noqa: TRY004 - pydantic takes no TypeError
+    text = _text(value)
     with suppress(ValueError):
-        return parse_time(f"{value}Z")
-    return parse_time(value)
+        return parse_time(f"{text}Z")
+    return parse_time(text)
 
 
 def _password_or_none(secret: SecretStr) -> SecretStr:
@@ -165,6 +172,18 @@ PasswordOrNone = Annotated[
     AfterValidator(_password_or_none),
 ]
 PasswordHashOrNone = Annotated[SecretStr, Field(max_length=MAX_PASSWORD_LENGTH)]
+DateOrTime = Annotated[
+    datetime,
+    PlainValidator(_date_or_time),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": DATE_OR_TIME_PATTERN,
+            "description": "RFC 3339; a plain date is midnight UTC",
+            "examples": ["2026-05-01", "2026-05-01T12:00:00Z"],
+        }
+    ),
+]
 ReadOnly = Annotated[Any, Field(default=None, exclude=True, repr=False, description="Accepted, and ignored")]
 
 
@@ -363,7 +382,7 @@ class Transaction(Body):
     reference: Reference | None = None
     description: Description | None = None
     metadata: Metadata | None = None
-    effective_at: Time | None = None
+    effective_at: DateOrTime | None = None
     currency: ReadOnly
     kind: ReadOnly
     status: ReadOnly

@@ -32,7 +32,7 @@ from web.handlers import bulk, lines
 from web.handlers.accounts import own_only
 from web.handlers.bulk import BULKS
 from web.pages import limit_of, link_to_next
-from web.query import choice_in, id_in, number_in, time_in, words_in
+from web.query import choice_in, id_in, number_in, period_in, words_in
 from web.reading import reader
 from web.reply import Reply, Stream
 from web.writing import submit
@@ -156,8 +156,7 @@ async def list_transactions(request: web.Request) -> Reply:
         words_in(request, "reference", 200),
         number_in(request, "min_amount_cents", maximum=MAX_CENTS),
         number_in(request, "max_amount_cents", maximum=MAX_CENTS),
-        time_in(request, "from_time"),
-        time_in(request, "to_time"),
+        *period_in(request),
     )
     found = await transactions.page(reader(request), wanted, before=LAST if before is None else before, limit=limit)
     return answer(found.bodies, headers=link_to_next(request, limit, found.reached))

@@ -18,7 +18,7 @@ from web.bodies import done, outcome_of, read_json
 from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
 from web.pages import Page, page
-from web.query import choice_in, time_in, words_in
+from web.query import choice_in, period_in, words_in
 from web.reading import reader
 from web.reply import Reply
 from web.writing import submit, submit_in_turn
@@ -28,7 +28,7 @@ async def list_users(request: web.Request) -> Reply:
     """GET /users."""
     pool, active = reader(request), choice_in(request, "active", ("true", "false"))
     wanted = Wanted(words_in(request, "username", 64), None if active is None else active == "true")
-    from_time, to_time = time_in(request, "from_time"), time_in(request, "to_time")
+    from_time, to_time = period_in(request)
 
     async def query(before: int, limit: int) -> Page:
         return await users.page(pool, wanted, await stored.bounds(pool, from_time, to_time, before), limit)
