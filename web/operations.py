@@ -12,6 +12,7 @@ from ledger.errors import Refusal
 from ledger.money import CURRENCIES, MAX_CENTS
 from ledger.seals.receipts import Receipt
 from ledger.stored import EVENT_TOPICS, LAST
+from ledger.texts import PRINTABLE_PATTERN
 from ledger.times import DATE_OR_TIME_PATTERN
 from web import answers, schemas
 from web.auth import Handler
@@ -64,7 +65,7 @@ def _number(minimum: int = 0, maximum: int = LAST) -> dict[str, Any]:
 
 
 def _words(maximum: int) -> dict[str, Any]:
-    return {"type": "string", "minLength": 1, "maxLength": maximum, "pattern": schemas.PRINTABLE}
+    return {"type": "string", "minLength": 1, "maxLength": maximum, "pattern": PRINTABLE_PATTERN}
 
 
 ID = {"type": "string", "format": "uuid"}

@@ -7,6 +7,7 @@ knows. Read-only members are accepted and ignored, so that a body that was read 
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Self, TypeVar
+from unicodedata import normalize
 from uuid import UUID
 
 import msgspec
@@ -33,9 +34,21 @@ from ledger.events.accounts import Freeze
 from ledger.events.users import ROLES, Role
 from ledger.ids import parse_id
 from ledger.money import CURRENCIES, MAX_CENTS
+from ledger.names import MAX_EMAIL_LENGTH, MAX_USERNAME_LENGTH, check_email, check_username
 from ledger.settings import MAX_HOLD_SECONDS
 from ledger.strict_json import MalformedJsonError
-from ledger.texts import printable
+from ledger.texts import (
+    EMAIL_PATTERN,
+    IDENTIFYING_PATTERN,
+    KNOWN_EMAIL_PATTERN,
+    MAX_REFERENCE_LENGTH,
+    PRINTABLE_PATTERN,
+    READABLE_PATTERN,
+    identifying,
+    printable,
+    readable,
+    reference,
+)
 from ledger.times import DATE_OR_TIME_PATTERN, parse_start, parse_time
 from web.errors import MALFORMED, malformed
 
@@ -115,11 +128,18 @@ def _without_null(schema: dict[str, Any]) -> None:
 T = TypeVar("T")
 NotNull = Annotated[T | None, BeforeValidator(_not_null), Field(json_schema_extra=_without_null)]  # may be absent
 
+
+def _with_composed_keys(metadata: dict[str, str]) -> dict[str, str]:
+    composed = {normalize("NFC", key): value for key, value in metadata.items()}
+    if len(composed) < len(metadata):
+        raise ValueError("must not have keys that look the same")
+    return composed
+
+
 MAX_ITEMS = 10_000  # of a batch
 
-_CONTROLS = r"\x00-\x1f\x7f-\x9f"
-PRINTABLE = rf"^[^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?$"
-_BLANK_OR_PRINTABLE = rf"^([^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?)?$"
+_BLANK_OR_READABLE = f"^({READABLE_PATTERN.removeprefix('^').removesuffix('$')})?$"
+_EMAIL = Field(max_length=MAX_EMAIL_LENGTH, pattern=r"^[^@\s]+@[^@\s]+$")
 _ROLE = f" *({'|'.join(ROLES)}) *"
 _DISTINCT = "".join(f"(?!.*{role}.*{role})" for role in ROLES)
 
@@ -142,21 +162,26 @@ SignedCents = Annotated[
     int, Field(ge=-MAX_CENTS, le=MAX_CENTS, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero)
 ]
 Currency = Annotated[str, AfterValidator(_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
-Username = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable), _shown(PRINTABLE)]
-Email = Annotated[
-    str,
-    Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"),
-    AfterValidator(printable),
-    _shown(rf"^[^@\s{_CONTROLS}]+@[^@\s{_CONTROLS}]+$"),
-]
+_USERNAME = Field(min_length=1, max_length=MAX_USERNAME_LENGTH)
+NewUsername = Annotated[str, _USERNAME, AfterValidator(check_username), _shown(IDENTIFYING_PATTERN)]
+NewEmail = Annotated[str, _EMAIL, AfterValidator(check_email), _shown(EMAIL_PATTERN)]
+# Of a user who may have had the name before there were rules for it; the decision checks another name.
+Username = Annotated[str, _USERNAME, AfterValidator(printable), _shown(PRINTABLE_PATTERN)]
+Email = Annotated[str, _EMAIL, AfterValidator(printable), _shown(KNOWN_EMAIL_PATTERN)]
 Roles = Annotated[str, Field(max_length=64), AfterValidator(_roles), _shown(f"^{_DISTINCT}{_ROLE}(,{_ROLE})*$")]
-Reference = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable), _shown(PRINTABLE)]
-Description = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(printable), _shown(PRINTABLE)]
-MetadataKey = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
-MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(printable), _shown(_BLANK_OR_PRINTABLE)]
+Reference = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_REFERENCE_LENGTH),
+    AfterValidator(reference),
+    _shown(IDENTIFYING_PATTERN),
+]
+Description = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(readable), _shown(READABLE_PATTERN)]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(identifying)]
+MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(readable), _shown(_BLANK_OR_READABLE)]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
-    Field(max_length=50, json_schema_extra={"propertyNames": {"maxLength": 64, "pattern": PRINTABLE}}),
+    Field(max_length=50, json_schema_extra={"propertyNames": {"maxLength": 64, "pattern": IDENTIFYING_PATTERN}}),
+    AfterValidator(_with_composed_keys),
 ]
 Time = Annotated[datetime, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 ReadAt = Annotated[
@@ -301,8 +326,8 @@ class NewUser(_User):
     model_config = _described({**_ALICE, "password": "wonderland"}, oneOf=[_given("password"), _given("password_hash")])
 
     id: ChosenId | None = None
-    username: Username
-    email: Email
+    username: NewUsername
+    email: NewEmail
     roles: Roles | None = "guest"
 
     @model_validator(mode="after")

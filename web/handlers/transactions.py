@@ -22,6 +22,7 @@ from ledger.money import CURRENCIES, MAX_CENTS
 from ledger.projections import transactions, transfers
 from ledger.projections.transactions import Wanted
 from ledger.stored import LAST
+from ledger.texts import MAX_REFERENCE_LENGTH, spellings
 from ledger.times import rfc3339
 from web import schemas
 from web.bodies import REPLAYED, answer, outcome_of, read_json, read_json_if_any
@@ -145,6 +146,7 @@ async def list_transactions(request: web.Request) -> Reply:
 
     A page may have fewer than `limit`, or none, and a `Link` to the next one all the same.
     """
+    reference = words_in(request, "reference", MAX_REFERENCE_LENGTH)
     limit, before = limit_of(request), cursor_in(request, int)
     wanted = Wanted(
         own_only(request),
@@ -153,7 +155,7 @@ async def list_transactions(request: web.Request) -> Reply:
         choice_in(request, "currency", CURRENCIES),
         choice_in(request, "status", STATUSES),
         choice_in(request, "kind", KINDS),
-        words_in(request, "reference", 200),
+        None if reference is None else spellings(reference),
         number_in(request, "min_amount_cents", maximum=MAX_CENTS),
         number_in(request, "max_amount_cents", maximum=MAX_CENTS),
         *period_in(request),
