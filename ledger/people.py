@@ -15,8 +15,10 @@ from ledger.derived import derived_id
 from ledger.errors import Refused
 from ledger.events.users import Role
 from ledger.ids import new_id
+from ledger.names import check_username
 from ledger.projections import accounts, users
 from ledger.runtime import Runtime
+from ledger.variables import SettingsError
 
 DEMO_BALANCE_CENTS = 100_00
 DEMO_USERS = ("alice", "bob")
@@ -36,11 +38,16 @@ class Person(NamedTuple):
 async def ensure_first_admin(runtime: Runtime) -> bool:
     """Make the first admin of an empty ledger, if a password is set; whether there was one to make.
 
-    The id follows from the purpose, so of several starts at once only one succeeds.
+    The id follows from the purpose, so of several starts at once only one succeeds. Raises `SettingsError` if nobody
+    can have the name that is set.
     """
     password = runtime.settings.ledger_admin_password
     if password is None or await users.any_exists(runtime.pool):
         return False
+    try:
+        check_username(runtime.settings.ledger_admin_username)
+    except ValueError as error:
+        raise SettingsError(f"LEDGER_ADMIN_USERNAME: {error}") from None
     try:
         await create_user(
             runtime,

@@ -24,6 +24,7 @@ DEPENDS = (
     "chooses from what is so now",
     "must be that of a `Link` to a next page of this list",
     "must be in the future, and no more than",
+    "must be a date and time that exist",  # no pattern knows how long a month is
     "must cover what is overdrawn or held already",
     "must each be of another account",
     "must not be below the overdraft limit",

@@ -286,11 +286,11 @@ async def test_an_account_chooses_its_transfers(busy: Runtime) -> None:
     assert {str(EUROS), str(MORE_EUROS), str(world_account_id("EUR"))} == {id_of(name) for name in names}
 
 
-async def test_times_choose_from_the_first_on_and_before_the_second(busy: Runtime) -> None:
+async def test_times_choose_from_the_first_to_the_second_both_included(busy: Runtime) -> None:
     rows = await transfers_of(busy)
     times = sorted({row["recorded_at"] for row in rows})
     begin, end = times[2], times[5]
-    expected = [str(row["id"]) for row in rows if begin <= row["recorded_at"] < end]
+    expected = [str(row["id"]) for row in rows if begin <= row["recorded_at"] <= end]
     given = [moment.isoformat().replace("+00:00", "Z") for moment in (begin, end)]
     found = await exported(busy, "--format", "jsonl", "--from", given[0], "--to", given[1])
     assert expected == [json.loads(line)["id"] for line in found.splitlines()]
@@ -318,7 +318,7 @@ async def test_a_file_that_cannot_be_made_is_one_clear_line(settings: Settings) 
     assert (1, "ledger: /nowhere/out.csv: No such file or directory") == (status, log.splitlines()[-1])
 
 
-@pytest.mark.parametrize("arguments", [("--account", "x"), ("--from", "yesterday"), ("--to", "2026-13-01")])
+@pytest.mark.parametrize("arguments", [("--account", "x"), ("--from", "yesterday"), ("--to", "2026-02-29")])
 async def test_an_argument_that_does_not_fit_is_one_clear_line(arguments: tuple[str, str], settings: Settings) -> None:
     status, output, log = await run_export(settings, "--format", "csv", *arguments)
     assert (2, b"") == (status, output)

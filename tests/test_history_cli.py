@@ -106,7 +106,7 @@ async def test_tables_hold_what_can_be_copied(api: Api, auditor: Auditor, accoun
         (("replay", NOBODY), 1, "no such account"),
         (("balance", NOBODY), 1, "no such account"),
         (("balance", "x"), 2, "must be a UUID"),
-        (("balance", NOBODY, "--at", "noon"), 2, "--at: must be a time"),
+        (("balance", NOBODY, "--at", "noon"), 2, "--at: must be a date, such as"),
         (("balance", NOBODY, "--at-version", "1", "--at-position", "1"), 2, "give one of"),
         (("trial-balance", "--at", "2026-05-01T12:00:00Z", "--at-position", "1"), 2, "give one of"),
         (("events", "--topic", "x"), 2, "--topic: must be one of"),

@@ -87,7 +87,8 @@ NOT_EMAILS = [
 ]
 NOT_PASSWORDS = ['"seven77"', '""', '"' + "x" * 1025 + '"', *NOT_TEXT]
 
-NOT_TIMES = ['""', '"2026-05-01"', '"2026-05-01T12:00:00"', '"2026-02-30T12:00:00Z"', "7", "1.5", "true", "[]", "{}"]
+NOT_DATES = ['""', '"2026-02-30"', '"2026-05-01T12:00:00"', '"2026-02-30T12:00:00Z"', "7", "1.5", "true", "[]", "{}"]
+NOT_TIMES = [*NOT_DATES, '"2026-05-01"']
 NOT_FREEZES = ['""', '"None"', '"credits"', "7", "true", "[]", "{}", f'"{CANARY}"']
 _LEG = '{"account_id": "018f0000-0000-7000-8000-%012d", "amount_cents": 1}'
 NOT_POSTINGS = [
@@ -129,7 +130,7 @@ FIELDS: list[tuple[str, str, list[str]]] = [
     ("transfer", "reference", ['""', '" x"', '"' + "x" * 201 + '"', *CONTROL, *NOT_TEXT]),
     ("transfer", "description", ['""', '" x"', '"' + "x" * 501 + '"', *CONTROL, *NOT_TEXT]),
     ("transfer", "metadata", ["7", "true", "[]", f'"{CANARY}"', json.dumps({str(n): "" for n in range(51)})]),
-    ("transfer", "effective_at", NOT_TIMES),
+    ("transfer", "effective_at", NOT_DATES),
     ("hold", "expires_at", NOT_TIMES),
     ("hold", "expires_in_seconds", [*NOT_CENTS, "0", "31622401"]),
     ("hold", "amount_cents", [*NOT_CENTS, "null", "0"]),

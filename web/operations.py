@@ -12,6 +12,8 @@ from ledger.errors import Refusal
 from ledger.money import CURRENCIES, MAX_CENTS
 from ledger.seals.receipts import Receipt
 from ledger.stored import EVENT_TOPICS, LAST
+from ledger.texts import PRINTABLE_PATTERN
+from ledger.times import DATE_OR_TIME_PATTERN
 from web import answers, schemas
 from web.auth import Handler
 from web.cursors import PATTERN
@@ -63,11 +65,15 @@ def _number(minimum: int = 0, maximum: int = LAST) -> dict[str, Any]:
 
 
 def _words(maximum: int) -> dict[str, Any]:
-    return {"type": "string", "minLength": 1, "maxLength": maximum, "pattern": schemas.PRINTABLE}
+    return {"type": "string", "minLength": 1, "maxLength": maximum, "pattern": PRINTABLE_PATTERN}
 
 
 ID = {"type": "string", "format": "uuid"}
-TIME = {"type": "string", "format": "date-time", "examples": ["2026-05-01T12:00:00Z"]}
+DATE_OR_TIME = {
+    "type": "string",
+    "pattern": DATE_OR_TIME_PATTERN,
+    "examples": ["2026-05-01", "2026-05-01T12:00:00Z"],
+}
 
 LIMIT = Parameter(
     "limit",
@@ -77,14 +83,19 @@ LIMIT = Parameter(
 CURSOR = Parameter("cursor", "From the `Link` to the next page", {"type": "string", "pattern": PATTERN})
 BEFORE = Parameter("before", "The version before which to go on", _number())
 AFTER = Parameter("after", "The position or version after which to go on", _number())
-AT_TIME = Parameter("at_time", "As it was at this time", TIME)
+AT_TIME = Parameter(
+    "at_time", "As it was after all that happened at this time, or on this date (UTC), and before", DATE_OR_TIME
+)
 AT_POSITION = Parameter("at_position", "As it was after the event at this position of the log", _number())
 AT_VERSION = Parameter("at_version", "As it was after this event of its stream", _number())
 TAGGED = ("ETag",)
 CREATED = (*TAGGED, "Location")
 MIN_POSITION = Parameter("min_position", "A `Ledger-Position` that must have been reached; it is waited for", _number())
 CURRENCY = Parameter("currency", "In this currency", {"enum": sorted(CURRENCIES)})
-PERIOD = (Parameter("from_time", "The earliest time", TIME), Parameter("to_time", "The latest time", TIME))
+PERIOD = (
+    Parameter("from_time", "The start of a period, included; a date from its first moment on (UTC)", DATE_OR_TIME),
+    Parameter("to_time", "The end of a period, included; a date to its last moment (UTC)", DATE_OR_TIME),
+)
 PAGE = (LIMIT, CURSOR)
 MOMENT = (AT_TIME, AT_POSITION)
 

@@ -1,6 +1,6 @@
 """Query parameters, read strictly: what is given twice or does not fit is refused with the parameter's name."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import NoReturn
 from uuid import UUID
@@ -13,7 +13,7 @@ from ledger.errors import Place, Refused
 from ledger.ids import parse_id
 from ledger.stored import LAST
 from ledger.texts import printable
-from ledger.times import parse_time
+from ledger.times import parse_end, parse_start
 
 
 def number_in(request: web.Request, name: str, *, minimum: int = 0, maximum: int = LAST) -> int | None:
@@ -29,11 +29,15 @@ def parse_number(text: str, name: str, minimum: int = 0, maximum: int = LAST, *,
     return int(text)
 
 
-def time_in(request: web.Request, name: str) -> datetime | None:
-    """A time, in UTC, if it is given."""
+def period_in(request: web.Request) -> tuple[datetime | None, datetime | None]:
+    """Return the start and the end of a period, both included, if they are given; in UTC."""
+    return _time_in(request, "from_time", parse_start), _time_in(request, "to_time", parse_end)
+
+
+def _time_in(request: web.Request, name: str, parse: Callable[[str], datetime]) -> datetime | None:
     text = text_in(request, name)
     try:
-        return None if text is None else parse_time(text)
+        return None if text is None else parse(text)
     except ValueError as error:
         refuse(name, str(error))
 
@@ -64,7 +68,7 @@ def moment_in(request: web.Request) -> Moment | None:
 def account_moment_in(request: web.Request) -> AccountMoment | None:
     """The moment of an account that is asked for; None for now."""
     version, position = number_in(request, "at_version"), number_in(request, "at_position")
-    time = time_in(request, "at_time")
+    time = _time_in(request, "at_time", parse_end)
     given: dict[str, AccountMoment] = {
         **({} if version is None else {"at_version": AtVersion(version)}),
         **({} if position is None else {"at_position": AtPosition(position)}),

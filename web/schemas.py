@@ -7,6 +7,7 @@ knows. Read-only members are accepted and ignored, so that a body that was read 
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Self, TypeVar
+from unicodedata import normalize
 from uuid import UUID
 
 import msgspec
@@ -33,10 +34,22 @@ from ledger.events.accounts import Freeze
 from ledger.events.users import ROLES, Role
 from ledger.ids import parse_id
 from ledger.money import CURRENCIES, MAX_CENTS
+from ledger.names import MAX_EMAIL_LENGTH, MAX_USERNAME_LENGTH, check_email, check_username
 from ledger.settings import MAX_HOLD_SECONDS
 from ledger.strict_json import MalformedJsonError
-from ledger.texts import printable
-from ledger.times import parse_time
+from ledger.texts import (
+    EMAIL_PATTERN,
+    IDENTIFYING_PATTERN,
+    KNOWN_EMAIL_PATTERN,
+    MAX_REFERENCE_LENGTH,
+    PRINTABLE_PATTERN,
+    READABLE_PATTERN,
+    identifying,
+    printable,
+    readable,
+    reference,
+)
+from ledger.times import DATE_OR_TIME_PATTERN, parse_start, parse_time
 from web.errors import MALFORMED, malformed
 
 
@@ -74,18 +87,25 @@ def _not_zero(cents: int) -> int:
 
 
 def _time(value: object) -> datetime:
+    return parse_time(_text(value))
+
+
+def _date_or_time(value: object) -> datetime:
+    return parse_start(_text(value))
+
+
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a time, as text")  # noqa: TRY004 - pydantic takes no TypeError
-    return parse_time(value)
+    return value
 
 
 def _read_at(value: object) -> datetime:
     """Return a time that was read from a body; without a zone it is UTC, as in those of the reference."""
-    if not isinstance(value, str):
-        raise ValueError("must be a time, as text")  # noqa: TRY004 - pydantic takes no TypeError
+    text = _text(value)
     with suppress(ValueError):
-        return parse_time(f"{value}Z")
-    return parse_time(value)
+        return parse_time(f"{text}Z")
+    return parse_time(text)
 
 
 def _password_or_none(secret: SecretStr) -> SecretStr:
@@ -108,11 +128,18 @@ def _without_null(schema: dict[str, Any]) -> None:
 T = TypeVar("T")
 NotNull = Annotated[T | None, BeforeValidator(_not_null), Field(json_schema_extra=_without_null)]  # may be absent
 
+
+def _with_composed_keys(metadata: dict[str, str]) -> dict[str, str]:
+    composed = {normalize("NFC", key): value for key, value in metadata.items()}
+    if len(composed) < len(metadata):
+        raise ValueError("must not have keys that look the same")
+    return composed
+
+
 MAX_ITEMS = 10_000  # of a batch
 
-_CONTROLS = r"\x00-\x1f\x7f-\x9f"
-PRINTABLE = rf"^[^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?$"
-_BLANK_OR_PRINTABLE = rf"^([^\s{_CONTROLS}]([^{_CONTROLS}]*[^\s{_CONTROLS}])?)?$"
+_BLANK_OR_READABLE = f"^({READABLE_PATTERN.removeprefix('^').removesuffix('$')})?$"
+_EMAIL = Field(max_length=MAX_EMAIL_LENGTH, pattern=r"^[^@\s]+@[^@\s]+$")
 _ROLE = f" *({'|'.join(ROLES)}) *"
 _DISTINCT = "".join(f"(?!.*{role}.*{role})" for role in ROLES)
 
@@ -135,21 +162,26 @@ SignedCents = Annotated[
     int, Field(ge=-MAX_CENTS, le=MAX_CENTS, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero)
 ]
 Currency = Annotated[str, AfterValidator(_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
-Username = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable), _shown(PRINTABLE)]
-Email = Annotated[
-    str,
-    Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"),
-    AfterValidator(printable),
-    _shown(rf"^[^@\s{_CONTROLS}]+@[^@\s{_CONTROLS}]+$"),
-]
+_USERNAME = Field(min_length=1, max_length=MAX_USERNAME_LENGTH)
+NewUsername = Annotated[str, _USERNAME, AfterValidator(check_username), _shown(IDENTIFYING_PATTERN)]
+NewEmail = Annotated[str, _EMAIL, AfterValidator(check_email), _shown(EMAIL_PATTERN)]
+# Of a user who may have had the name before there were rules for it; the decision checks another name.
+Username = Annotated[str, _USERNAME, AfterValidator(printable), _shown(PRINTABLE_PATTERN)]
+Email = Annotated[str, _EMAIL, AfterValidator(printable), _shown(KNOWN_EMAIL_PATTERN)]
 Roles = Annotated[str, Field(max_length=64), AfterValidator(_roles), _shown(f"^{_DISTINCT}{_ROLE}(,{_ROLE})*$")]
-Reference = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable), _shown(PRINTABLE)]
-Description = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(printable), _shown(PRINTABLE)]
-MetadataKey = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
-MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(printable), _shown(_BLANK_OR_PRINTABLE)]
+Reference = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_REFERENCE_LENGTH),
+    AfterValidator(reference),
+    _shown(IDENTIFYING_PATTERN),
+]
+Description = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(readable), _shown(READABLE_PATTERN)]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(identifying)]
+MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(readable), _shown(_BLANK_OR_READABLE)]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
-    Field(max_length=50, json_schema_extra={"propertyNames": {"maxLength": 64, "pattern": PRINTABLE}}),
+    Field(max_length=50, json_schema_extra={"propertyNames": {"maxLength": 64, "pattern": IDENTIFYING_PATTERN}}),
+    AfterValidator(_with_composed_keys),
 ]
 Time = Annotated[datetime, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 ReadAt = Annotated[
@@ -165,6 +197,18 @@ PasswordOrNone = Annotated[
     AfterValidator(_password_or_none),
 ]
 PasswordHashOrNone = Annotated[SecretStr, Field(max_length=MAX_PASSWORD_LENGTH)]
+DateOrTime = Annotated[
+    datetime,
+    PlainValidator(_date_or_time),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": DATE_OR_TIME_PATTERN,
+            "description": "RFC 3339; a plain date is midnight UTC",
+            "examples": ["2026-05-01", "2026-05-01T12:00:00Z"],
+        }
+    ),
+]
 ReadOnly = Annotated[Any, Field(default=None, exclude=True, repr=False, description="Accepted, and ignored")]
 
 
@@ -282,8 +326,8 @@ class NewUser(_User):
     model_config = _described({**_ALICE, "password": "wonderland"}, oneOf=[_given("password"), _given("password_hash")])
 
     id: ChosenId | None = None
-    username: Username
-    email: Email
+    username: NewUsername
+    email: NewEmail
     roles: Roles | None = "guest"
 
     @model_validator(mode="after")
@@ -363,7 +407,7 @@ class Transaction(Body):
     reference: Reference | None = None
     description: Description | None = None
     metadata: Metadata | None = None
-    effective_at: Time | None = None
+    effective_at: DateOrTime | None = None
     currency: ReadOnly
     kind: ReadOnly
     status: ReadOnly

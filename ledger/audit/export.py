@@ -35,7 +35,7 @@ class Format(StrEnum):
 
 
 class Selection(NamedTuple):
-    """Which transfers: of one account, from a time on, before a time; None leaves nothing out."""
+    """Which transfers: of one account, in a period that includes both its ends; None leaves nothing out."""
 
     account_id: UUID | None = None
     since: datetime | None = None
@@ -64,7 +64,7 @@ _CHOSEN = """FROM (SELECT id, coalesce(settled_position, position) AS position, 
               FROM transfers WHERE coalesce(status, 'captured') = 'captured') AS moved
     WHERE ($1::uuid IS NULL OR $1 IN (source_account_id, destination_account_id)
            OR postings @> jsonb_build_array(jsonb_build_object('account_id', $1)))
-      AND ($2::timestamptz IS NULL OR recorded_at >= $2) AND ($3::timestamptz IS NULL OR recorded_at < $3)"""
+      AND ($2::timestamptz IS NULL OR recorded_at >= $2) AND ($3::timestamptz IS NULL OR recorded_at <= $3)"""
 _TRANSFERS = f"""SELECT id, position, recorded_at, kind, reference, currency, amount_cents, source_account_id,
                         destination_account_id, postings {_CHOSEN} ORDER BY position"""
 _ACCOUNTS = f"""SELECT id, user_id, currency, created_at FROM accounts

@@ -28,7 +28,7 @@ from ledger.errors import DatabaseError
 from ledger.ids import parse_id
 from ledger.projections import accounts
 from ledger.stored import EVENT_TOPICS, LAST, Chosen
-from ledger.times import parse_time, rfc3339
+from ledger.times import parse_end, rfc3339
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -41,7 +41,7 @@ audit = typer.Typer(no_args_is_help=True, help="What happened, and what was so w
 Account = Annotated[str, typer.Argument(help="The id of an account.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="How many at most.")]
-At = Annotated[str | None, typer.Option(help="A time, such as 2026-05-01T12:00:00Z.")]
+At = Annotated[str | None, typer.Option(help="A time, such as 2026-05-01T12:00:00Z, or the end of a date (UTC).")]
 Position = Annotated[int | None, typer.Option("--at-position", min=0, max=LAST, help="A position of the log.")]
 
 
@@ -203,7 +203,7 @@ def _moment(at: str | None, position: int | None) -> Moment | None:
         fail("give one of --at and --at-position", 2)
     try:
         if at is not None:
-            return AtTime(parse_time(at))
+            return AtTime(parse_end(at))
     except ValueError as error:
         fail(f"--at: {error}", 2)
     return None if position is None else AtPosition(position)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -22,21 +22,21 @@ from ledger.database import connect
 from ledger.errors import DatabaseError
 from ledger.ids import parse_id
 from ledger.settings import Settings
-from ledger.times import parse_time
+from ledger.times import parse_end, parse_start
 
 
 @audit.command()
 def export(
     format_: Annotated[Format, typer.Option("--format", help="What to write.")],
     account: Annotated[str | None, typer.Option(help="Only transfers from or to this account.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="Only transfers at this time or later.")] = None,
-    to: Annotated[str | None, typer.Option(help="Only transfers before this time.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Only transfers from this time or date (UTC) on.")] = None,
+    to: Annotated[str | None, typer.Option(help="Only transfers up to this time or date (UTC), included.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="A file instead of standard output, replaced when all is well.")
     ] = None,
 ) -> None:
     """Write transfers, each once and with both sides, in the order of the log."""
-    selection = Selection(_id(account), _time("--from", from_), _time("--to", to))
+    selection = Selection(_id(account), _time("--from", from_, parse_start), _time("--to", to, parse_end))
     if output is None and format_ is Format.PARQUET and sys.stdout.isatty():
         fail("parquet is not for a terminal: give --output", 2)
     try:
@@ -87,8 +87,8 @@ def _id(text: str | None) -> UUID | None:
         fail(f"--account: {error}", 2)
 
 
-def _time(option: str, text: str | None) -> datetime | None:
+def _time(option: str, text: str | None, parse: Callable[[str], datetime]) -> datetime | None:
     try:
-        return None if text is None else parse_time(text)
+        return None if text is None else parse(text)
     except ValueError as error:
         fail(f"{option}: {error}", 2)

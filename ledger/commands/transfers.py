@@ -16,6 +16,7 @@ from ledger.events.transfers import (
     MoneyTransferred,
     ReferenceUsed,
     reference_stream,
+    reference_streams,
 )
 from ledger.money import MAX_CENTS
 from ledger.times import rfc3339
@@ -99,14 +100,14 @@ def claims(transfer_id: UUID, reference: str | None, *, id_was_chosen: bool) -> 
     if id_was_chosen:
         yield transfer_id
     if reference is not None:
-        yield reference_stream(reference)
+        yield from reference_streams(reference)
 
 
 def check_unclaimed(states: States, transfer_id: UUID, reference: str | None) -> None:
     """Raise `Refused` if the id or the reference is taken."""
     if states[transfer_id] is not None:
         raise Refused(errors.transaction_already_exists(transfer_id))
-    if reference is not None and states[reference_stream(reference)] is not None:
+    if reference is not None and any(states[stream] is not None for stream in reference_streams(reference)):
         raise Refused(errors.reference_already_exists())
 
 

@@ -1,7 +1,7 @@
 """Creating, changing and deleting users. A name is free when its stream says so, so two requests cannot both get it."""
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from typing import ClassVar, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -27,13 +27,14 @@ from ledger.events.users import (
     UserRolesChanged,
     UserTokensRevoked,
     UserUpdated,
-    email_stream,
-    username_stream,
+    email_streams,
+    username_streams,
 )
+from ledger.names import check_email, check_username
 
 
 class CreateUser(msgspec.Struct, frozen=True):
-    """Create a user under two names that nobody has."""
+    """Create a user under two names that nobody has, and that look like nobody's."""
 
     name: ClassVar[str] = "CreateUser"
 
@@ -46,7 +47,7 @@ class CreateUser(msgspec.Struct, frozen=True):
 
     def streams(self) -> Iterable[UUID]:
         """The user, who must be new, and both names."""
-        return (self.user_id, username_stream(self.username), email_stream(self.email))
+        return (self.user_id, *username_streams(self.username), *email_streams(self.email))
 
     def creates(self) -> Iterable[UUID]:
         """Nothing under a fresh id."""
@@ -54,19 +55,23 @@ class CreateUser(msgspec.Struct, frozen=True):
 
     def decide(self, states: States) -> Decision:
         """The creation, and the claim of both names; or all that is taken, at once."""
+        username, email = checked_names(self.username, self.email)
+        claims = (
+            NameChange("username", (), username_streams(self.username)),
+            NameChange("email", (), email_streams(self.email)),
+        )
         refusals = [] if states[self.user_id] is None else [errors.user_already_exists("id")]
-        refusals += names_taken(states, self.user_id, self.username, self.email)
+        refusals += names_taken(states, self.user_id, claims)
         if refusals:
             raise Refused(*refusals)
-        created = UserCreated(self.username, self.email, self.active, self.roles, self.credential.id)
+        created = UserCreated(username, email, self.active, self.roles, self.credential.id)
         events: list[StreamEvent] = [(self.user_id, created)]
-        events += [
-            (stream, NameClaimed(self.user_id)) for stream in (username_stream(self.username), email_stream(self.email))
-        ]
+        for claim in claims:
+            events += claim.events(states, self.user_id)
         result = {
             "id": str(self.user_id),
-            "username": self.username,
-            "email": self.email,
+            "username": username,
+            "email": email,
             "active": self.active,
             "roles": ",".join(self.roles),
         }
@@ -105,12 +110,13 @@ class UpdateUser(Conditional, frozen=True):
         if self._renames and (user.username, user.email) != (self.known_username, self.known_email):
             raise StaleCommandError
         check_version(states, self.user_id, self.expected)
-        events: list[StreamEvent] = [(self.user_id, event) for event in self._changes(user)]
+        names = checked_names(*self._names, known=(self.known_username, self.known_email))
+        events: list[StreamEvent] = [(self.user_id, event) for event in self._changes(user, names)]
         if self._renames:
-            if refusals := names_taken(states, self.user_id, *self._names):
+            if refusals := names_taken(states, self.user_id, self._name_changes):
                 raise Refused(*refusals)
-            for before, after in self._renamed():
-                events += [(before, NameReleased(self.user_id)), (after, NameClaimed(self.user_id))]
+            for change in self._name_changes:
+                events += change.events(states, self.user_id)
         return Decision(events, {"id": str(self.user_id)}, self.credential)
 
     @property
@@ -122,9 +128,9 @@ class UpdateUser(Conditional, frozen=True):
         """The user name and the address that the user has afterwards."""
         return (self.username or self.known_username, self.email or self.known_email)
 
-    def _changes(self, user: User) -> Iterable[Event]:
-        if self._renames and (user.username, user.email) != self._names:
-            yield UserUpdated(*self._names)
+    def _changes(self, user: User, names: tuple[str, str]) -> Iterable[Event]:
+        if self._renames and (user.username, user.email) != names:
+            yield UserUpdated(*names)
         if self.roles is not None and user.roles != self.roles:
             yield UserRolesChanged(self.roles)
         if self.active is not None and self.active != user.active:
@@ -139,18 +145,17 @@ class UpdateUser(Conditional, frozen=True):
         demoted = self.roles is not None and not set(user.roles) <= set(self.roles)
         return demoted or (user.active and self.active is False) or self.credential is not None
 
-    def _renamed(self) -> list[tuple[UUID, UUID]]:
+    @property
+    def _name_changes(self) -> "tuple[NameChange, NameChange]":
         username, email = self._names
-        pairs = [
-            (username_stream(self.known_username), username_stream(username)),
-            (email_stream(self.known_email), email_stream(email)),
-        ]
-        return [(before, after) for before, after in pairs if before != after]
+        return (
+            NameChange("username", username_streams(self.known_username), username_streams(username)),
+            NameChange("email", email_streams(self.known_email), email_streams(email)),
+        )
 
     def _name_streams(self) -> Iterable[UUID]:
-        username, email = self._names
-        yield from (username_stream(username), email_stream(email))
-        yield from (username_stream(self.known_username), email_stream(self.known_email))
+        for change in self._name_changes:
+            yield from (*change.after, *change.before)
 
 
 class DeleteUser(Conditional, frozen=True):
@@ -170,8 +175,7 @@ class DeleteUser(Conditional, frozen=True):
 
     def streams(self) -> Iterable[UUID]:
         """The user, both names and all accounts."""
-        names = (username_stream(self.known_username), email_stream(self.known_email))
-        return (self.user_id, *names, *self.account_ids)
+        return (self.user_id, *self._names, *self.account_ids)
 
     def creates(self) -> Iterable[UUID]:
         """Nothing under a fresh id."""
@@ -189,11 +193,14 @@ class DeleteUser(Conditional, frozen=True):
         check_version(states, self.user_id, self.expected)
         events = [close(account_id, account) for account_id, account in self._open_accounts(states)]
         events += [
-            (stream, NameReleased(self.user_id))
-            for stream in (username_stream(user.username), email_stream(user.email))
+            (stream, NameReleased(self.user_id)) for stream in self._names if _holder(states, stream) == self.user_id
         ]
         events += [(self.user_id, UserTokensRevoked()), (self.user_id, UserDeleted())]
         return Decision(events, {"id": str(self.user_id)})
+
+    @property
+    def _names(self) -> tuple[UUID, ...]:
+        return (*username_streams(self.known_username), *email_streams(self.known_email))
 
     def _open_accounts(self, states: States) -> Iterable[tuple[UUID, Account]]:
         for account_id in self.account_ids:
@@ -202,12 +209,66 @@ class DeleteUser(Conditional, frozen=True):
                 yield account_id, account
 
 
-def names_taken(states: States, user_id: UUID, username: str, email: str) -> list[Refusal]:
-    """A refusal for each name that another user has."""
-    streams = {"username": username_stream(username), "email": email_stream(email)}
-    holders = {member: state_of(states, stream, Name) for member, stream in streams.items()}
+class NameChange(NamedTuple):
+    """The streams that a user's name took, and those that it is to take: its own first, then that of its look."""
+
+    member: str
+    before: tuple[UUID, ...]
+    after: tuple[UUID, ...]
+
+    @property
+    def is_another_name(self) -> bool:
+        """Whether the name changes, and not only how it is spelt."""
+        return self.before[:1] != self.after[:1]
+
+    def events(self, states: States, user_id: UUID) -> list[StreamEvent]:
+        """Return what the user releases, and claims.
+
+        A name from before looks were claimed claims its own, if nobody has it.
+        """
+        released = [one for one in self.before if one not in self.after and _holder(states, one) == user_id]
+        claimed = [one for one in self.after if _holder(states, one) is None]
+        return [
+            *((stream, NameReleased(user_id)) for stream in released),
+            *((stream, NameClaimed(user_id)) for stream in claimed),
+        ]
+
+
+def checked_names(username: str, email: str, *, known: tuple[str, str] | None = None) -> tuple[str, str]:
+    """Return a user name and an address as they are stored; those that are known already are not checked again.
+
+    Raises `Refused`.
+    """
+    known_username, known_email = known or (None, None)
+    refusals: list[Refusal] = []
+    names = (
+        _checked("username", username, known_username, check_username, refusals),
+        _checked("email", email, known_email, check_email, refusals),
+    )
+    if refusals:
+        raise Refused(*refusals)
+    return names
+
+
+def _checked(member: str, name: str, known: str | None, check: Callable[[str], str], refusals: list[Refusal]) -> str:
+    if name == known:
+        return name
+    try:
+        return check(name)
+    except ValueError as error:
+        refusals.append(errors.invalid(f"/{member}", str(error)))
+        return name
+
+
+def names_taken(states: States, user_id: UUID, changes: Iterable[NameChange]) -> list[Refusal]:
+    """Return a refusal for each new name that another user has, or that looks like one."""
     return [
-        errors.user_already_exists(member)
-        for member, name in holders.items()
-        if name is not None and name.holder_id not in (None, user_id)
+        errors.user_already_exists(change.member)
+        for change in changes
+        if change.is_another_name and any(_holder(states, stream) not in {None, user_id} for stream in change.after)
     ]
+
+
+def _holder(states: States, stream: UUID) -> UUID | None:
+    name = state_of(states, stream, Name)
+    return None if name is None else name.holder_id

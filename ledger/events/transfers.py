@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.derived import derived_id
+from ledger.texts import canonical_reference, spellings
 
 TransferKind = Literal["transfer", "opening", "adjustment", "reversal"]
 JournalKind = Literal["journal", "reversal"]
@@ -134,8 +135,18 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def reference_stream(reference: str) -> UUID:
-    """The stream of a reference."""
-    return derived_id("reference", reference)
+    """Return the stream of a reference, the same for all spellings that look the same."""
+    return derived_id("reference", canonical_reference(reference))
+
+
+def reference_streams(reference: str) -> tuple[UUID, ...]:
+    """Return the streams that may say that a reference is taken.
+
+    References that were stored before they were composed have the stream of their own spelling.
+    """
+    if reference.isascii():
+        return (reference_stream(reference),)
+    return tuple(derived_id("reference", spelling) for spelling in dict.fromkeys(spellings(reference)))
 
 
 def evolve(state: Transfer | None, event: TransferEvent) -> Transfer:  # noqa: PLR0911 - one arm an event

@@ -1,17 +1,17 @@
 """What can have happened to a user and to the names that users claim, and what it adds up to.
 
 A user name or e-mail address is a stream of its own, found by its folded form: whoever appends to it first has it, so
-two users can never share one, whatever races. Credentials are not here: the log knows only which credential is in
-force, never its hash.
+two users can never share one, whatever races. A name that looks like another takes the stream of that one as well.
+Credentials are not here: the log knows only which credential is in force, never its hash.
 """
 
-import unicodedata
 from typing import Literal, assert_never
 from uuid import UUID
 
 import msgspec
 
 from ledger.derived import derived_id
+from ledger.names import folded, looked_at
 
 Role = Literal["admin", "auditor", "customer", "guest"]
 ROLES: tuple[Role, ...] = ("admin", "auditor", "customer", "guest")
@@ -120,18 +120,28 @@ class Name(msgspec.Struct, frozen=True):
 
 
 def username_stream(username: str) -> UUID:
-    """The stream of a user name, the same for all spellings that fold together."""
-    return derived_id("username", _folded(username))
+    """Return the stream of a user name, the same for all spellings that fold together."""
+    return derived_id("username", folded(username))
+
+
+def username_streams(username: str) -> tuple[UUID, ...]:
+    """Return the streams that a user name takes: its own, and that of the name it looks like, if that is another."""
+    return _streams("username", username)
 
 
 def email_stream(email: str) -> UUID:
-    """The stream of an e-mail address, the same for all spellings that fold together."""
-    return derived_id("email", _folded(email))
+    """Return the stream of an e-mail address, the same for all spellings that fold together."""
+    return derived_id("email", folded(email))
 
 
-def _folded(name: str) -> str:
-    """Compatibility caseless matching (Unicode, section 3.13, D146, without its rarer second pass)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+def email_streams(email: str) -> tuple[UUID, ...]:
+    """Return the streams that an address takes: its own, and that of the address it looks like, if that is another."""
+    return _streams("email", email)
+
+
+def _streams(kind: str, name: str) -> tuple[UUID, ...]:
+    form = folded(name)
+    return tuple(derived_id(kind, one) for one in dict.fromkeys((form, looked_at(form))))
 
 
 def evolve(state: User | None, event: UserEvent) -> User:  # noqa: PLR0911 - one arm an event

@@ -37,7 +37,7 @@ class Wanted(NamedTuple):
     currency: str | None = None
     status: str | None = None
     kind: str | None = None
-    reference: str | None = None
+    references: tuple[str, str, str] | None = None  # spellings of one
     min_amount_cents: int | None = None
     max_amount_cents: int | None = None
     from_time: datetime | None = None
@@ -85,24 +85,24 @@ async def page(reader: Reader, wanted: Wanted, *, before: int, limit: int) -> Fo
 
 async def _candidates(reader: Reader, wanted: Wanted, bounds: Bounds, needed: int, count: int) -> _Candidates:
     """At most `count`, among which some may be unwanted, from each place; `needed`, where few are."""
-    if wanted.reference is not None:
-        return await _indexed(reader, "reference = $4", wanted.reference, bounds, count)
+    if wanted.references is not None:
+        return await _indexed(reader, "reference IN ($4, $5, $6)", wanted.references, bounds, count)
     if wanted.is_of_accounts:
         return await _of_accounts(reader, wanted, bounds, count)
     if wanted.status not in {None, "posted"}:
-        return await _indexed(reader, "status = $4", wanted.status, bounds, count)
+        return await _indexed(reader, "status = $4", (wanted.status,), bounds, count)
     if wanted.kind not in {None, "transfer"}:
-        return await _indexed(reader, "kind = $4 AND kind <> 'transfer'", wanted.kind, bounds, count)
+        return await _indexed(reader, "kind = $4 AND kind <> 'transfer'", (wanted.kind,), bounds, count)
     if (wanted.currency, wanted.min_amount_cents, wanted.max_amount_cents) != (None, None, None):
         return await _in_bands(reader, wanted, bounds, needed, count)
     return await _in_the_log(reader, bounds, count)
 
 
-async def _indexed(reader: Reader, condition: str, value: object, bounds: Bounds, count: int) -> _Candidates:
+async def _indexed(reader: Reader, condition: str, values: Sequence[object], bounds: Bounds, count: int) -> _Candidates:
     rows = await reader.fetch(
         f"""SELECT id, position FROM transfers WHERE position > $1 AND position < $2 AND {condition}
             ORDER BY position DESC LIMIT $3""",
-        *(*bounds, count, value),
+        *(*bounds, count, *values),
     )
     return _Candidates([row["id"] for row in rows], rows[-1]["position"] if len(rows) == count else None)
 
@@ -219,7 +219,7 @@ async def _rows(reader: Reader, wanted: Wanted, bounds: Bounds, ids: Sequence[UU
         (
             ("coalesce(status, 'posted') = {}", wanted.status),
             ("kind = {}", wanted.kind),
-            ("reference = {}", wanted.reference),
+            ("reference = ANY({})", wanted.references),
             ("(postings IS NOT NULL OR currency = {})", wanted.currency),
             ("(postings IS NOT NULL OR amount_cents >= {})", wanted.min_amount_cents),
             ("(postings IS NOT NULL OR amount_cents <= {})", wanted.max_amount_cents),

@@ -21,7 +21,7 @@ from web.bodies import done, read_json
 from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
 from web.pages import Page, by_position, list_of, span_in
-from web.query import account_moment_in, choice_in, id_in, moment_in, time_in
+from web.query import account_moment_in, choice_in, id_in, moment_in, period_in
 from web.reading import reader
 from web.reply import Reply, Stream
 from web.writing import created, submit
@@ -40,7 +40,7 @@ async def list_accounts(request: web.Request) -> Reply | Stream:
         cast("Status | None", choice_in(request, "status", get_args(Status))),
         world=world,
     )
-    from_time, to_time = time_in(request, "from_time"), time_in(request, "to_time")
+    from_time, to_time = period_in(request)
     if moment is not None:
         _refuse_filters(request)
         position = await timetravel.position_of(reader(request), moment)

@@ -12,7 +12,7 @@ from web.context import path_id
 from web.feed import feed, wants_feed
 from web.handlers.accounts import found
 from web.pages import Chunk, Span, list_of, span_in
-from web.query import choice_in, id_in, moment_in, number_in, parse_number, time_in
+from web.query import choice_in, id_in, moment_in, number_in, parse_number, period_in
 from web.reading import reader
 from web.reply import Reply, Stream
 
@@ -27,8 +27,7 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
     period = Period(
         number_in(request, "from_version"),
         number_in(request, "to_version"),
-        time_in(request, "from_time"),
-        time_in(request, "to_time"),
+        *period_in(request),
     )
     first, last = number_in(request, "after") or 0, number_in(request, "before")
     last = LAST if last is None else last

@@ -22,6 +22,7 @@ from ledger.money import CURRENCIES, MAX_CENTS
 from ledger.projections import transactions, transfers
 from ledger.projections.transactions import Wanted
 from ledger.stored import LAST
+from ledger.texts import MAX_REFERENCE_LENGTH, spellings
 from ledger.times import rfc3339
 from web import schemas
 from web.bodies import REPLAYED, answer, outcome_of, read_json, read_json_if_any
@@ -31,7 +32,7 @@ from web.handlers import bulk, lines
 from web.handlers.accounts import own_only
 from web.handlers.bulk import BULKS
 from web.pages import Chunk, list_of, span_in
-from web.query import choice_in, id_in, number_in, time_in, words_in
+from web.query import choice_in, id_in, number_in, period_in, words_in
 from web.reading import reader
 from web.reply import Reply, Stream
 from web.writing import submit
@@ -145,6 +146,7 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
     A page may have fewer than `limit`, or none, and a `Link` to the next one all the same.
     """
     span = span_in(request, int)
+    reference = words_in(request, "reference", MAX_REFERENCE_LENGTH)
     wanted = Wanted(
         own_only(request),
         id_in(request, "user_id"),
@@ -152,11 +154,10 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
         choice_in(request, "currency", CURRENCIES),
         choice_in(request, "status", STATUSES),
         choice_in(request, "kind", KINDS),
-        words_in(request, "reference", 200),
+        None if reference is None else spellings(reference),
         number_in(request, "min_amount_cents", maximum=MAX_CENTS),
         number_in(request, "max_amount_cents", maximum=MAX_CENTS),
-        time_in(request, "from_time"),
-        time_in(request, "to_time"),
+        *period_in(request),
     )
 
     async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:

@@ -19,7 +19,7 @@ from web.bodies import done, read_json
 from web.conditional import expected_in, tagged
 from web.context import ACTOR, RUNTIME, check_same_id, path_id
 from web.pages import Page, by_position, list_of, span_in
-from web.query import choice_in, time_in, words_in
+from web.query import choice_in, period_in, words_in
 from web.reading import reader
 from web.reply import Reply, Stream
 from web.writing import created, submit_in_turn
@@ -29,7 +29,7 @@ async def list_users(request: web.Request) -> Reply | Stream:
     """GET /users."""
     span, active = span_in(request, int), choice_in(request, "active", ("true", "false"))
     wanted = Wanted(words_in(request, "username", 64), None if active is None else active == "true")
-    from_time, to_time = time_in(request, "from_time"), time_in(request, "to_time")
+    from_time, to_time = period_in(request)
 
     async def query(source: Reader, before: int, limit: int) -> Page:
         return await users.page(source, wanted, await stored.bounds(source, from_time, to_time, before), limit)
