@@ -39,7 +39,8 @@ def test_every_pinned_dependency_has_an_allowed_licence() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ("", 0) == (done.stderr, done.returncode)
     pinned = [
-        re.findall(r"^([\w.-]+)==", (ROOT / "requirements" / f"{group}.txt").read_text(), re.M) for group in GROUPS
+        re.findall(r"^([\w.-]+)==", (ROOT / "requirements" / f"{group}.txt").read_text(), re.MULTILINE)
+        for group in GROUPS
     ]
     assert {name for names in pinned for name in names} == {line.split()[1] for line in done.stdout.splitlines()}
 
