@@ -80,7 +80,8 @@ async def test_a_replay_shows_each_event_and_what_the_account_was_after_it(
     assert {(account["user_id"], "open")} == {(step["user_id"], step["status"]) for step in said.documents}
     heading, *rows = [line.split() for line in table.output.splitlines()]
     assert ["version", "position", "recorded", "at", "topic", "balance", "held", "user", "id", "status"] == heading
-    assert [["1", "0"], ["2", "100"], ["3", "70"]] == [[row[0], row[4]] for row in rows]
+    assert [["1", "0.00"], ["2", "1.00"], ["3", "0.70"]] == [[row[0], row[4]] for row in rows]
+    assert {("USD", "0.00", "USD")} == {tuple(row[5:8]) for row in rows}
 
 
 async def test_tables_hold_what_can_be_copied(api: Api, auditor: Auditor, account: dict[str, Any]) -> None:
@@ -92,11 +93,25 @@ async def test_tables_hold_what_can_be_copied(api: Api, auditor: Auditor, accoun
         ("events", "--stream", account["id"], "--after", str(line["position"] - 1)),
     )
     row = history.output.splitlines()[1].split()
-    values = [line[name] for name in ("version", "created_at", "amount_cents", "balance_cents")]
-    assert [*map(str, values), line["other_account_id"], line["transaction_id"]] == row
-    assert [account["id"], account["user_id"], "70"] == balance.output.splitlines()[1].split()[:3]
-    assert "USD" == trial.output.splitlines()[1].split()[0]
+    amounts = ["-0.30", "USD", "0.70", "USD"]
+    assert [
+        *(str(line["version"]), line["created_at"], *amounts),
+        *(line["other_account_id"], line["transaction_id"]),
+    ] == row
+    assert [account["id"], account["user_id"], "0.70", "USD"] == balance.output.splitlines()[1].split()[:4]
+    assert ["USD", "3", "1.00", "USD"] == trial.output.splitlines()[1].split()[:4]
     assert [str(line["position"]), "AccountDebited"] == [events.output.splitlines()[1].split()[at] for at in (0, 4)]
+
+
+@pytest.mark.parametrize(
+    ("currency", "shown"), [("JPY", "100015579 JPY"), ("KWD", "100015.579 KWD"), ("EUR", "1000155.79 EUR")]
+)
+async def test_amounts_have_the_decimal_places_of_their_currency(
+    api: Api, auditor: Auditor, currency: str, shown: str
+) -> None:
+    account = await api.new_account(balance_cents=100_015_579, currency=currency)
+    questions = (("balance", account["id"]), ("history", account["id"]), ("replay", account["id"]), ("trial-balance",))
+    assert [True] * 4 == [shown in said.output for said in await auditor.all(*questions)]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +149,7 @@ async def test_books_that_do_not_balance_are_a_failure(
     said = await auditor.asks("trial-balance", "--at-position", str(await connection.fetchval(OPENED, account["id"])))
     assert 1 == said.status
     assert "the books do not balance" in said.error
-    assert "-1" in said.output
+    assert "-0.01 USD" in said.output
 
 
 OPENED = "SELECT max(position) FROM entries WHERE account_id = $1::text::uuid AND balance_cents = 99"

@@ -5,6 +5,7 @@ There is no container engine where these tests run, so the files are read and he
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,11 +17,15 @@ from typing import Any
 
 import pytest
 import yaml
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from ledger import migrations
-from ledger.settings import Settings
+from ledger.embedded.binaries import find_programs
+from ledger.settings import VARIABLES, Settings
+from ledger.variables import read
 from tests.controls import Api
-from tests.processes import ROOT, environment
+from tests.processes import ROOT, environment, processes, until
 from web.openapi import path_of
 from web.routes import ROUTES, UNVERSIONED
 
@@ -104,6 +109,77 @@ def test_compose_has_no_secret_of_its_own_and_does_not_start_without_them() -> N
         assert value.startswith(required), name
 
 
+SERVICE_SECRETS = {"POSTGRES_PASSWORD": "POSTGRES_PASSWORD", "VALKEYCLI_AUTH": "VALKEY_PASSWORD"}
+
+
+def services_alone() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "compose.services.yml").read_text()))["services"]
+
+
+def test_the_services_alone_are_those_of_the_whole_system() -> None:
+    whole, alone = compose()["services"], services_alone()
+    assert {"postgres", "valkey"} == alone.keys()
+    for name, service in alone.items():
+        same = ("image", "volumes", "restart", *(("command", "shm_size") if name == "postgres" else ("read_only",)))
+        assert [whole[name][key] for key in same] == [service[key] for key in same]
+        assert whole[name]["healthcheck"].keys() == service["healthcheck"].keys()
+    assert whole["postgres"]["environment"].keys() == alone["postgres"]["environment"].keys()
+    assert whole["valkey"]["command"][1:] == alone["valkey"]["command"][4:]
+
+
+def test_the_services_alone_need_secrets_and_are_open_to_this_machine_only() -> None:
+    """Lesson 31."""
+    services = services_alone()
+    given = {name: value for service in services.values() for name, value in service["environment"].items()}
+    for name, variable in SERVICE_SECRETS.items():
+        assert f"${{{variable}:?set {variable}}}" == given[name]
+    assert [["127.0.0.1:${POSTGRES_PORT:-5432}:5432"], ["127.0.0.1:${REDIS_PORT:-6379}:6379"]] == [
+        service["ports"] for service in services.values()
+    ]
+
+
+def test_one_env_file_serves_the_services_alone_and_the_ledger(tmp_path: Path) -> None:
+    """Whatever Compose reads there is none of the ledger's misspellings; the ledger finds both servers."""
+    text = (ROOT / "compose.services.yml").read_text()
+    read_by_compose = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
+    assert read_by_compose >= {"POSTGRES_PASSWORD", "VALKEY_PASSWORD", "POSTGRES_PORT", "REDIS_PORT"}
+    values = {name: "5432" if name.endswith("_PORT") else "secret" for name in read_by_compose}
+    values |= {"POSTGRES_HOST": "127.0.0.1", "REDIS_URL": "redis://:secret@127.0.0.1:6379/0"}
+    file = tmp_path / "env"
+    file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    settings = Settings(**read({"LEDGER_ENV_FILE": str(file)}, VARIABLES))
+    assert (True, True) == (settings.has_database, settings.has_redis)
+
+
+async def test_the_valkey_alone_demands_its_password_and_does_not_show_it(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Lesson 31: its command runs here as in its container, but on a socket."""
+    folder = tmp_path_factory.mktemp("v")
+    command = [part.replace("$$", "$") for part in services_alone()["valkey"]["command"]]
+    password = "a-password-of-the-services"
+    process = await asyncio.create_subprocess_exec(
+        *[*command, "--port", "0", "--unixsocket", str(folder / "s"), "--dir", str(folder)],
+        env={"VALKEYCLI_AUTH": password, "PATH": f"{find_programs().valkey.parent}:{os.environ['PATH']}"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await until((folder / "s").exists)
+        with_password = Redis(unix_socket_path=str(folder / "s"), password=password, protocol=2)
+        without = Redis(unix_socket_path=str(folder / "s"), protocol=2)
+        async with with_password, without:
+            assert await with_password.ping()
+            assert {"appendonly": "yes"} == await with_password.config_get("appendonly")
+            with pytest.raises(RedisError, match="Authentication required"):
+                await without.ping()
+        (listed,) = [row.command for row in processes() if row.pid == process.pid]
+        assert ("valkey-server", False) == (Path(listed.split()[0]).name, password in listed)
+    finally:
+        process.kill()
+        await process.wait()
+
+
 def test_nothing_in_compose_is_open_to_other_machines_or_writes_to_its_root() -> None:
     services = compose()["services"]
     ports = [port for service in services.values() for port in service.get("ports", ())]
@@ -179,7 +255,7 @@ def test_ci_runs_what_everybody_can_run() -> None:
     ran = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     made = {command.split()[1] for command in ran if command.startswith("make ")}
-    assert {"check", "build"} <= made <= targets
+    assert {"check", "build", "licences"} <= made <= targets
     assert 2 == sum("pip-audit" in command for command in ran)
 
 

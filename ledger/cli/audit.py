@@ -1,8 +1,8 @@
 """`ledger audit`: what happened, and what was so when.
 
-Tables for people; with `--json` one JSON document, or, for what may be long, one on each line. Amounts are in minor
-units and times in UTC. The exit status is 0, or 1 if there is no such account or the books do not balance, or 2 if an
-argument does not fit.
+Tables for people, with amounts such as `1000155.79 USD`. With `--json` one JSON document, or, for long results, one on
+each line, with amounts in minor units. Times are in UTC. The exit status is 0, or 1 if there is no such account or the
+books do not balance, or 2 if an argument does not fit.
 """
 
 import sys
@@ -26,6 +26,7 @@ from ledger.cli.running import fail, run
 from ledger.database import UNREACHABLE, connect
 from ledger.errors import DatabaseError
 from ledger.ids import parse_id
+from ledger.money import decimal_text
 from ledger.projections import accounts
 from ledger.stored import EVENT_TOPICS, LAST, Chosen
 from ledger.times import parse_end, rfc3339
@@ -33,7 +34,7 @@ from ledger.times import parse_end, rfc3339
 T = TypeVar("T")
 Row = Mapping[str, Any]
 
-WIDTH = 160  # an id that is folded into two lines cannot be copied
+WIDTH = 200  # an id that is folded into two lines cannot be copied
 CHUNK = 1000  # rows of one table; a long one is printed in several
 
 audit = typer.Typer(no_args_is_help=True, help="What happened, and what was so when.")
@@ -50,11 +51,15 @@ def show_history(account: Account, limit: Limit = 100, as_json: AsJson = False) 
     """Show the newest lines of an account's statement, each with the balance after it. JSON: one line an entry."""
     account_id = _id(account)
 
-    async def lines(connection: "Connection[Any]") -> list[dict[str, Any]]:
-        await _check_exists(connection, account_id)
-        return await history.lines(connection, account_id, Period(), after=0, before=LAST, ascending=False, limit=limit)
+    async def lines(connection: "Connection[Any]") -> tuple[str, list[dict[str, Any]]]:
+        currency = await _currency_of(connection, account_id)
+        found = await history.lines(
+            connection, account_id, Period(), after=0, before=LAST, ascending=False, limit=limit
+        )
+        return currency, found
 
-    _print_rows(_ask(lines), _LINE, as_json=as_json)
+    currency, rows = _ask(lines)
+    _print_rows(rows, _LINE, as_json=as_json, currency=currency)
 
 
 @audit.command("events")
@@ -116,15 +121,15 @@ def show_replay(account: Account, as_json: AsJson = False) -> None:
 
     async def replayed(connection: "Connection[Any]") -> int:
         rows: list[Row] = []
-        count = 0
+        count, currency = 0, ""
         async for step in history.replay(connection, account_id):
             rows.append(_step(step))
-            count += 1
+            count, currency = count + 1, step.state.currency
             if len(rows) == CHUNK:
-                _print_rows(rows, _STEP, as_json=as_json)
+                _print_rows(rows, _STEP, as_json=as_json, currency=currency)
                 rows = []
         if rows:
-            _print_rows(rows, _STEP, as_json=as_json)
+            _print_rows(rows, _STEP, as_json=as_json, currency=currency)
         return count
 
     if not _ask(replayed):
@@ -133,7 +138,7 @@ def show_replay(account: Account, as_json: AsJson = False) -> None:
 
 _LINE = ("version", "created_at", "amount_cents", "balance_cents", "other_account_id", "transaction_id", "reference")
 _EVENT = ("position", "recorded_at", "stream_id", "version", "topic", "state")
-_ACCOUNT = ("id", "user_id", "balance_cents", "currency", "status", "version", "updated_at")
+_ACCOUNT = ("id", "user_id", "balance_cents", "status", "version", "updated_at")
 _CURRENCY = ("currency", "accounts", "debit_cents", "credit_cents", "sum_cents")
 _STEP = ("version", "position", "recorded_at", "topic", "balance_cents", "held_cents", "user_id", "status")
 _WIDTHS = {"version": 9, "position": 12, "recorded_at": 27, "topic": 21, "balance_cents": 17, "user_id": 36}
@@ -178,9 +183,11 @@ def _ask(question: "Callable[[Connection[Any]], Awaitable[T]]") -> T:
     return run(asked)
 
 
-async def _check_exists(connection: "Connection[Any]", account_id: UUID) -> None:
-    if await accounts.find(connection, account_id) is None:
+async def _currency_of(connection: "Connection[Any]", account_id: UUID) -> str:
+    account = await accounts.find(connection, account_id)
+    if account is None:
         fail(f"no such account: {account_id}", 1)
+    return str(account.body["currency"])
 
 
 def _id(text: str) -> UUID:
@@ -216,7 +223,8 @@ def _print_document(document: Row, rows: Sequence[Row], columns: Sequence[str], 
         _print_rows(rows, columns, as_json=False)
 
 
-def _print_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool) -> None:
+def _print_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool, currency: str = "") -> None:
+    """Print rows; `currency` is that of amounts in rows that do not name theirs."""
     if as_json:
         sys.stdout.writelines(_json(row) for row in rows)
         return
@@ -230,8 +238,14 @@ def _print_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool) -
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(_text(row[name]) for name in columns))
+        table.add_row(*(_cell(name, row[name], str(row.get("currency", currency))) for name in columns))
     Console(width=WIDTH, highlight=False, markup=False).print(table)
+
+
+def _cell(name: str, value: object, currency: str) -> str:
+    if name.endswith("_cents") and isinstance(value, int):
+        return f"{decimal_text(value, currency)} {currency}"
+    return _text(value)
 
 
 def _text(value: object) -> str:
