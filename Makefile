@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= auto
 
-.PHONY: help run test check lint fuzz licences bench build lock clean
+.PHONY: help run test check lint fuzz licences bench build reference lock clean
 help: ## what the targets do
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -35,6 +35,9 @@ bench: .venv/dev.stamp ## the benchmark: ratios against the same machine in the 
 build: .venv/dev.stamp ## the wheel and the source distribution, in dist/
 	rm -rf dist
 	$(BIN)/hatchling build
+
+reference: .venv/dev.stamp ## the reference of errors, from the code
+	$(BIN)/python -m web.reference > docs/reference/errors.md
 
 lock: ## pin every dependency again, with hashes (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group build pyproject.toml -o requirements/run.txt

@@ -20,12 +20,16 @@ _is_word = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_NAME_LENGTH}}}", re.ASCII).fullm
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One reason for a refusal. `code` is stable; `detail` names the offender."""
+    """One reason for a refusal. `code` is stable; `detail` names the offender.
+
+    `description` is there if more can be said of this case than of every one with the code.
+    """
 
     code: str
     message: str
     reason: str | None = None
     detail: dict[str, str] | None = None
+    description: str | None = None
 
     def within(self, place: str) -> "Refusal":
         """The same, of one part of the request: `place` is its JSON pointer (RFC 6901)."""
@@ -67,9 +71,10 @@ def invalid(pointer: str, message: str) -> Refusal:
     return Refusal("validation_error", message, detail={"pointer": pointer})
 
 
-def unknown_member(pointer: str, unknown: str, members: Collection[str]) -> Refusal:
-    """Return the refusal of a member that no such body has; `members` are those that it can have."""
-    return invalid(pointer, _unknown("member", unknown, members))
+def unknown_member(unknown: str, members: Collection[str]) -> Refusal:
+    """Return the refusal of the member at this pointer; `members` are those that the object may have."""
+    name = unknown.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
+    return invalid(unknown, _unknown("member", name, members))
 
 
 def invalid_parameter(parameter: str, message: str, place: Place = "query") -> Refusal:
@@ -100,6 +105,17 @@ def wrong_credentials() -> Refusal:
     return Refusal("authentication_wrong_credentials", "wrong credentials")
 
 
+def authorization_missing() -> Refusal:
+    """Return the same answer to a request that presents no credentials at all, which is told so."""
+    return msgspec.structs.replace(wrong_credentials(), description="The request has no `Authorization` header.")
+
+
+def authorization_without_token() -> Refusal:
+    """Return the same answer to a request whose `Authorization` header has no bearer token, which is told so."""
+    description = "The `Authorization` header has no bearer token."
+    return msgspec.structs.replace(wrong_credentials(), description=description)
+
+
 def missing_credentials() -> Refusal:
     """A login without a user name or without a password."""
     return Refusal("authentication_missing_credentials", "missing credentials")
@@ -112,7 +128,7 @@ def actor_not_found(actor_id: UUID) -> Refusal:
 
 def revocation_is_off() -> Refusal:
     """What cannot be done while `JWT_ENABLE_REVOKED_TOKENS` is false."""
-    return Refusal("authentication_revoked_tokens_inactive", "revoked tokens are inactive")
+    return Refusal("authentication_revoked_tokens_inactive", "use of revoked tokens is inactive")
 
 
 def session_not_found(session_id: UUID) -> Refusal:

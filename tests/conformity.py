@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 
 from web.answers import Problem
-from web.errors import STATUSES
+from web.catalogue import CATALOGUE, page_of
 from web.openapi import example_refusal, refusals_of
 from web.operations import OPERATIONS, Operation
 from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
 
+SAYS_MORE = {"authentication_wrong_credentials"}  # where no token was sent
 ELSEWHERE = {"resource_not_found", "method_not_allowed", "api_version_error", "malformed_request"}
 
 
@@ -34,7 +35,7 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
         codes = ELSEWHERE if route is None else codes_of(route)
         undocumented = {reason.code for reason in problem.errors} - codes
         assert not undocumented, f"{method} {path} is answered {undocumented}: list it in web/operations.py"
-        assert status == STATUSES[problem.errors[0].code].status
+        _check_catalogued(status, problem)
     elif status == 304:
         assert route is not None
         assert OPERATIONS[route.handler].is_tagged
@@ -42,6 +43,15 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
         assert "ETag" in headers
     elif route is not None:
         _check_success(OPERATIONS[route.handler], status, headers, body)
+
+
+def _check_catalogued(status: int, problem: Problem) -> None:
+    first = CATALOGUE[problem.errors[0].code]
+    assert (status, first.title, page_of(problem.errors[0].code)) == (problem.status, problem.title, problem.type)
+    for reason in problem.errors:
+        known = CATALOGUE[reason.code]
+        assert (known.kind, known.help, page_of(reason.code)) == (reason.kind, reason.help, reason.doc_url)
+        assert reason.description == known.description or reason.code in SAYS_MORE
 
 
 def route_of(method: str, path: str) -> Route | None:

@@ -12,11 +12,23 @@ from tests import conformity
 
 ADMIN_PASSWORD = "the-admin's-password"
 PASSWORD = "a user's password"
+CATALOGUED = frozenset({"description", "help", "doc_url"})  # members of an entry that follow from its code
 NOBODY = "018f0000-0000-7000-8000-000000000000"
 
 _numbers = itertools.count(1)
 
-__all__ = ["ADMIN_PASSWORD", "NOBODY", "PASSWORD", "Answer", "Api", "Clock", "a_transfer", "a_user", "new_id"]
+__all__ = [
+    "ADMIN_PASSWORD",
+    "CATALOGUED",
+    "NOBODY",
+    "PASSWORD",
+    "Answer",
+    "Api",
+    "Clock",
+    "a_transfer",
+    "a_user",
+    "new_id",
+]
 
 
 class Answer(NamedTuple):

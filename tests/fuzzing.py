@@ -17,11 +17,11 @@ ID_MEMBERS = ("user_id", "source_account_id", "destination_account_id")
 # What is about a member, and only found out by looking at the ledger, or at several parameters together; and 1.0, which
 # is an integer for JSON Schema and none for the ledger.
 DEPENDS = (
-    "Input should be a valid integer",
+    "must be an integer, without quotes, fraction or exponent",
     "must be that of a `Link`",
-    "a balance would exceed 2^53 - 1",
+    "must not bring a balance beyond 2^53 - 1",
     "must be given alone",
-    "chooses from what is so now",
+    "must not be given together with at_position or at_time",
     "must be that of a `Link` to a next page of this list",
     "must be in the future, and no more than",
     "must be a date and time that exist",  # no pattern knows how long a month is
@@ -30,7 +30,7 @@ DEPENDS = (
     "must not be below the overdraft limit",
     "must not be more than what is held",
     "must sum to zero in each currency",
-    "the ledger's own account changes only by transfers",
+    "must not be an account of the ledger's own, which only transfers change",
 )
 
 

@@ -75,7 +75,7 @@ async def test_what_is_refused_is_named_by_line_and_the_rest_is_made(api: Api, t
     assert (1, "1 made, 1 replayed, 3 refused\n") == (said.status, said.output)
     assert [
         f"{file}:3: transfer_destination_account_not_found: destination account not found: {NOBODY}",
-        f"{file}:4: validation_error: /amount_cents Input should be a valid integer",
+        f"{file}:4: validation_error: /amount_cents must be an integer, without quotes, fraction or exponent",
         f"{file}:5: malformed_request: the request is malformed",
     ] == said.error.splitlines()
 

@@ -12,7 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from ledger import errors
 from tests.conformity import codes_of
 from tests.controls import Api
-from web.errors import STATUSES
+from web.catalogue import CATALOGUE
 from web.handlers import docs
 from web.openapi import document, operation_id, path_of, refusals_of
 from web.operations import OPERATIONS
@@ -57,7 +57,7 @@ def test_every_refusal_of_the_ledger_is_described_where_it_can_happen() -> None:
 
 
 def test_every_code_is_described() -> None:
-    assert set(STATUSES) - ELSEWHERE == {code for route in EVERY for code in codes_of(route)}
+    assert set(CATALOGUE) - ELSEWHERE == {code for route in EVERY for code in codes_of(route)}
 
 
 @pytest.mark.parametrize("route", EVERY, ids=lambda route: f"{route.method} {route.path}")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ledger.settings import Settings
-from tests.controls import NOBODY, Answer, Api, a_transfer, new_id
+from tests.controls import CATALOGUED, NOBODY, Answer, Api, a_transfer, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -56,7 +56,7 @@ async def test_all_that_is_wrong_is_reported_at_once_in_order(api: Api) -> None:
 
 def entries(answer: Answer) -> list[dict[str, Any]]:
     """The errors without what differs from one request to the next."""
-    varying = {"trace_id", "timestamp", "instance"}
+    varying = {"trace_id", "timestamp", "instance", *CATALOGUED}
     return [{name: value for name, value in entry.items() if name not in varying} for entry in answer.body["errors"]]
 
 

@@ -244,11 +244,18 @@ class Keys(Answer, frozen=True):
 
 
 class Reason(Answer, frozen=True):
-    """One thing that is wrong. `detail` names the offender: by its id, or by a JSON pointer (RFC 6901) to a member."""
+    """One thing that is wrong.
+
+    `detail` names the offender: by its id, by the JSON pointer (RFC 6901) of a member of the body, or by the name of a
+    `parameter` and what it is `in`.
+    """
 
     code: Annotated[str, Meta(description="Stable: clients may rely on it")]
     kind: str
     message: str
+    description: Annotated[str, Meta(description="What the matter is, in a sentence")]
+    help: Annotated[str, Meta(description="What the client can do")]
+    doc_url: Annotated[str, Meta(description="The page about the code: a URI reference (RFC 3986)")]
     instance: str
     trace_id: Word
     timestamp: Time
@@ -259,9 +266,22 @@ class Reason(Answer, frozen=True):
 class Problem(Answer, frozen=True):
     """Why a request was refused (RFC 9457), with all the reasons; the first one gives the status."""
 
-    type: str
+    type: Annotated[str, Meta(description="The page about the first code: a URI reference (RFC 3986)")]
     title: str
     status: Annotated[int, Meta(ge=400, le=599)]
     detail: str
     instance: str
     errors: Annotated[list[Reason], Meta(min_length=1)]
+
+
+class ErrorType(Answer, frozen=True):
+    """What a code means, and what a client can do about it; `example` is a problem that has it."""
+
+    code: Annotated[str, Meta(examples=["user_not_found"])]
+    status: Annotated[int, Meta(ge=400, le=599)]
+    kind: str
+    title: str
+    description: str
+    help: str
+    doc_url: Annotated[str, Meta(description="The page about the code: a URI reference (RFC 3986)")]
+    example: Problem | UnsetType = UNSET

@@ -21,6 +21,7 @@ from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.throttle import TooManyAttemptsError
 from ledger.turns import Turns
+from web.accept import accepted
 from web.auth import Handler, guarded
 from web.context import ACTOR, REQUEST_ID, RUNTIME, request_id
 from web.cors import Inner, add_cors
@@ -28,6 +29,7 @@ from web.errors import problem, refusals_of, unknown_version
 from web.feed import add_feeds
 from web.handlers.bulk import BULKS, Places
 from web.handlers.docs import OPENAPI
+from web.handlers.error_pages import EXAMPLES
 from web.handlers.monitoring import DRAINING, FIGURES, STANDING
 from web.limits import LIMITS, limit_headers
 from web.metrics import Figures, RouteFigures
@@ -35,6 +37,7 @@ from web.openapi import document, query_parameters, waits
 from web.operations import OPERATIONS
 from web.pages import LARGE_LISTS, large_lists
 from web.reading import knowing, reading
+from web.reference import examples
 from web.reply import Reply
 from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
 from web.writing import TURNS
@@ -54,7 +57,7 @@ def create_app(settings: Settings, figures: Figures | None = None, tracer: "Trac
         middlewares=[_observed(counted, figures.unmatched)],
         client_max_size=settings.ledger_body_limit_bytes,
     )
-    app[OPENAPI] = document()
+    app[OPENAPI], app[EXAMPLES] = document(), examples()
     app[FIGURES], app[DRAINING] = figures, asyncio.Event()
     for prefix, routes in (("", UNVERSIONED), *((f"/{version}", ROUTES) for version in VERSIONS)):
         for route in routes:
@@ -158,7 +161,8 @@ async def _explanation(request: web.Request, error: Exception) -> Reply:
         if request.method == hdrs.METH_OPTIONS:
             return Reply(status=204, headers=headers)
     refusals = refusals_of(error)
-    if isinstance(error, web.HTTPNotFound) and await _is_unknown_version(request):
+    unrouted = isinstance(error, web.HTTPNotFound) and error is request.match_info.http_exception
+    if unrouted and await _is_unknown_version(request):
         refusals = (unknown_version(request.path.split("/")[1]),)
     if refusals[0].code in {"internal_error", "database_error"}:
         log.error("request failed", request_id=request[REQUEST_ID], exc_info=error)
@@ -171,7 +175,13 @@ async def _explanation(request: web.Request, error: Exception) -> Reply:
         quotas = error.quotas
     if quotas:
         headers |= limit_headers(quotas)
-    return problem(refusals, instance=request.path, trace_id=request[REQUEST_ID], headers=headers)
+    return problem(
+        refusals,
+        instance=request.path,
+        trace_id=request[REQUEST_ID],
+        accept=accepted(request),
+        headers=headers,
+    )
 
 
 async def _is_unknown_version(request: web.Request) -> bool:

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ledger import errors
 from ledger.commands.decider import Claim
-from ledger.errors import Refused, StaleClaimError
+from ledger.errors import Refusal, Refused, StaleClaimError
 from ledger.events.users import ROLES
 from ledger.jwt import InvalidTokenError, TokenType, Verified
 from ledger.projections.tokens import NEVER, revoked_below
@@ -120,11 +120,17 @@ def _claimant(verified: Verified, enforced: bool) -> Actor:
 
 
 def _bearer(request: web.Request, kind: TokenType) -> Verified:
-    """The token of the request. Raises `Refused`: one answer, whatever is wrong."""
+    """Return the token of the request. Raises `Refused`: one answer, whatever is wrong with the token."""
+    presented = _presented(request)
     try:
-        return request.app[RUNTIME].signer.verify(_presented(request), kind)
+        return request.app[RUNTIME].signer.verify(presented, kind)
     except InvalidTokenError:
-        raise Refused(errors.wrong_credentials()) from None
+        raise Refused(errors.wrong_credentials() if presented else _nothing_presented(request)) from None
+
+
+def _nothing_presented(request: web.Request) -> Refusal:
+    has_header = hdrs.AUTHORIZATION in request.headers
+    return errors.authorization_without_token() if has_header else errors.authorization_missing()
 
 
 def _presented(request: web.Request) -> str:

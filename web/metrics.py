@@ -26,7 +26,7 @@ from ledger.metrics import MICROSECONDS, SECONDS, Batches, Family, Layout, Meter
 from ledger.projections.transfers import Holds
 from ledger.readiness import Standing
 from ledger.runtime import Runtime
-from web.errors import STATUSES
+from web.catalogue import CATALOGUE
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SAMPLE_SECONDS = 1.0
@@ -78,7 +78,7 @@ class Figures:
             MICROSECONDS,
         )
         self._refusals = Family(
-            "ledger_refusals", "What was refused, and why.", "counter", ("code",), [(code,) for code in STATUSES]
+            "ledger_refusals", "What was refused, and why.", "counter", ("code",), [(code,) for code in CATALOGUE]
         )
         families = (*metrics.FAMILIES, self._requests, self._seconds, self._refusals)
         self.meter = Meter(Layout(families), file, slot)

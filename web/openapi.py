@@ -6,7 +6,6 @@ Pure: the same tables make the same document.
 import inspect
 from collections.abc import Iterator, Mapping
 from functools import cache
-from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -17,21 +16,23 @@ from ledger import __version__, errors
 from ledger.errors import Refusal
 from ledger.jwt import TokenType
 from web.answers import Problem
-from web.errors import CONTENT_TYPE as PROBLEM
+from web.catalogue import CATALOGUE, phrase
 from web.errors import (
     DATABASE_DOWN,
     INTERNAL,
     MALFORMED,
     NOT_JSON,
     OVERLOADED,
-    STATUSES,
     TOO_LARGE,
     TOO_SLOW,
     problem_body,
 )
+from web.errors import MEDIA as PROBLEM_MEDIA
 from web.handlers import lines
 from web.operations import CREATED, ID, LIMIT, MIN_POSITION, OPERATIONS, Operation, Parameter, Refusing
 from web.routes import ANYONE, ROUTES, UNVERSIONED, VERSIONS, Route
+from web.schemas import ConditionalTransfer
+from web.wording import members_of
 
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 _REF = "#/components/schemas/{}"
@@ -42,8 +43,8 @@ _EXAMPLES: dict[Any, Any] = {
     "member": "username",
     "pointer": "/amount_cents",
     "message": "must be a whole number",
-    "unknown": "amount",
-    "members": ("source_account_id", "destination_account_id", "amount_cents"),
+    "unknown": "/amount",
+    "members": members_of(ConditionalTransfer),
     "parameter": "limit",
     "name": "limt",
     "parameters": ("cursor", "limit"),
@@ -191,11 +192,17 @@ def operation_id(route: Route) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
+def example_path(route: Route) -> str:
+    """Return the path of a request that takes this route."""
+    return path_of(route).replace("{id}", str(_EXAMPLE_ID))
+
+
 def refusals_of(route: Route, operation: Operation) -> Iterator[Refusing]:
     """All that a route may refuse, or fail with: what is its own, and what follows from what it is."""
     yield MALFORMED
     if route.access.roles is not None:
-        yield from (errors.wrong_credentials, DATABASE_DOWN, OVERLOADED)
+        yield from (errors.authorization_missing, errors.authorization_without_token, errors.wrong_credentials)
+        yield from (DATABASE_DOWN, OVERLOADED)
     if route.access.roles is not None and route.access.roles != ANYONE.roles:
         yield errors.forbidden
     if _takes_key(route):
@@ -259,7 +266,7 @@ def parameters_of(route: Route, operation: Operation) -> list[Parameter]:
 
 def query_parameters(route: Route, operation: Operation) -> frozenset[str] | None:
     """Return the query parameters that a route has; None for pages and files, where links may carry others."""
-    if "application/json" not in operation.media:
+    if "application/json" not in operation.media or "text/html" in operation.media:
         return None
     return frozenset(parameter.name for parameter in parameters_of(route, operation) if parameter.place == "query")
 
@@ -328,7 +335,7 @@ def _success(route: Route, operation: Operation, schemas: _Schemas) -> dict[str,
 def _problems(route: Route, operation: Operation) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for refusing in refusals_of(route, operation):
-        by_status.setdefault(STATUSES[example_refusal(refusing).code].status, []).append(_name(refusing))
+        by_status.setdefault(CATALOGUE[example_refusal(refusing).code].status, []).append(_name(refusing))
     headers = tuple(name for name in operation.headers if name not in CREATED)
     return {str(status): _problem(status, names, headers) for status, names in sorted(by_status.items())}
 
@@ -336,10 +343,11 @@ def _problems(route: Route, operation: Operation) -> dict[str, Any]:
 def _problem(status: int, names: list[str], headers: tuple[str, ...]) -> dict[str, Any]:
     schema = {"$ref": _REF.format("Problem")}
     examples = {name: {"$ref": f"#/components/examples/{name}"} for name in names}
+    problem, plain = PROBLEM_MEDIA
     return {
-        "description": HTTPStatus(status).phrase,
+        "description": phrase(status),
         "headers": _headers("X-Request-Id", *_PROBLEM_HEADERS.get(status, ()), *headers),
-        "content": {PROBLEM: {"schema": schema, "examples": examples}},
+        "content": {problem: {"schema": schema, "examples": examples}, plain: {"schema": schema}},
     }
 
 
@@ -349,13 +357,15 @@ def _headers(*names: str) -> dict[str, dict[str, str]]:
 
 def _problem_examples(operations: Mapping[Route, Operation]) -> dict[str, Any]:
     used = {_name(refusing): refusing for pair in operations.items() for refusing in refusals_of(*pair)}
-    return {name: {"value": _example_problem(example_refusal(refusing))} for name, refusing in sorted(used.items())}
+    made = {name: example_refusal(refusing) for name, refusing in sorted(used.items())}
+    return {name: {"value": example_problem(refusal, "/v1/transactions/transfer")} for name, refusal in made.items()}
 
 
-def _example_problem(refusal: Refusal) -> dict[str, Any]:
+def example_problem(refusal: Refusal, instance: str) -> dict[str, Any]:
+    """Return the problem that reports this refusal of a request for this path."""
     return problem_body(
         [refusal],
-        instance="/v1/transactions/transfer",
+        instance=instance,
         trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
         timestamp=_NOON,
     )

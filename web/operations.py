@@ -16,9 +16,23 @@ from ledger.texts import PRINTABLE_PATTERN
 from ledger.times import DATE_OR_TIME_PATTERN
 from web import answers, schemas
 from web.auth import Handler
+from web.catalogue import CATALOGUE
 from web.cursors import PATTERN
 from web.errors import DATABASE_DOWN, NO_SUCH_RESOURCE, OVERLOADED, RATE_LIMITED
-from web.handlers import accounts, audit, auth, docs, history, lines, monitoring, proofs, service, transactions, users
+from web.handlers import (
+    accounts,
+    audit,
+    auth,
+    docs,
+    error_pages,
+    history,
+    lines,
+    monitoring,
+    proofs,
+    service,
+    transactions,
+    users,
+)
 from web.pages import MAX_ITEMS, MAX_LIMIT
 
 Refusing: TypeAlias = Refusal | Callable[..., Refusal]
@@ -132,6 +146,14 @@ OPERATIONS: dict[Handler, Operation] = {
         parameters=(Parameter("name", "The file", {"enum": sorted(docs.ASSETS)}, place="path"),),
         refuses=(NO_SUCH_RESOURCE,),
         media=tuple(sorted(set(docs.ASSETS.values()))),
+    ),
+    error_pages.list_errors: Operation("All errors", list[answers.ErrorType], media=error_pages.MEDIA),
+    error_pages.get_error: Operation(
+        "What an error means, and what a client can do about it",
+        answers.ErrorType,
+        parameters=(Parameter("code", "The error's code", {"enum": sorted(CATALOGUE)}, place="path"),),
+        refuses=(NO_SUCH_RESOURCE,),
+        media=error_pages.MEDIA,
     ),
     service.get_health: Operation("Whether the service answers", answers.Health),
     monitoring.get_liveness: Operation("Whether a worker lives", answers.Liveness),

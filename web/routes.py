@@ -3,7 +3,19 @@
 from typing import NamedTuple
 
 from web.auth import PUBLIC, REFRESH_TOKEN, SCRAPER, Access, Handler, roles
-from web.handlers import accounts, audit, auth, docs, history, monitoring, proofs, service, transactions, users
+from web.handlers import (
+    accounts,
+    audit,
+    auth,
+    docs,
+    error_pages,
+    history,
+    monitoring,
+    proofs,
+    service,
+    transactions,
+    users,
+)
 
 VERSIONS = ("v1", "v2")
 
@@ -78,4 +90,6 @@ UNVERSIONED = (
     Route("GET", "/openapi.json", docs.get_api_document, PUBLIC),
     Route("GET", "/docs", docs.get_docs_page, PUBLIC),
     Route("GET", "/docs/{name}", docs.get_docs_asset, PUBLIC),
+    Route("GET", "/errors", error_pages.list_errors, PUBLIC),
+    Route("GET", "/errors/{code}", error_pages.get_error, PUBLIC),
 )

@@ -4,6 +4,7 @@ No floats, numeric strings, booleans or exponents pass for integers; no control 
 knows. Read-only members are accepted and ignored, so that a body that was read can be sent back.
 """
 
+import re
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Self, TypeVar
@@ -23,13 +24,12 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
-from ledger import errors, strict_json
+from ledger import strict_json
 from ledger.commands.journal import MAX_POSTINGS
 from ledger.credentials import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from ledger.derived import is_derived
-from ledger.errors import Refusal, Refused
+from ledger.errors import Refused
 from ledger.events.accounts import Freeze
 from ledger.events.users import ROLES, Role
 from ledger.ids import parse_id
@@ -50,7 +50,10 @@ from ledger.texts import (
     reference,
 )
 from ledger.times import DATE_OR_TIME_PATTERN, parse_start, parse_time
-from web.errors import MALFORMED, malformed
+from web.errors import MALFORMED, NO_BODY, malformed
+from web.wording import refusals_of
+
+_is_email = re.compile(r"[^@\s]+@[^@\s]+").fullmatch
 
 
 def _roles(text: str) -> str:
@@ -70,7 +73,7 @@ def _id(value: object) -> UUID:
 def _chosen_id(value: object) -> UUID:
     chosen = _id(value)
     if is_derived(chosen):
-        raise ValueError("must not be of version 8: those ids are the ledger's own")
+        raise ValueError("must not be of version 8, which is for ids of the ledger's own")
     return chosen
 
 
@@ -78,6 +81,12 @@ def _currency(code: str) -> str:
     if code not in CURRENCIES:
         raise ValueError("must be an ISO 4217 code")
     return code
+
+
+def _email(text: str) -> str:
+    if not _is_email(text):
+        raise ValueError("must be an e-mail address, such as alice@example.com")
+    return text
 
 
 def _not_zero(cents: int) -> int:
@@ -137,9 +146,10 @@ def _with_composed_keys(metadata: dict[str, str]) -> dict[str, str]:
 
 
 MAX_ITEMS = 10_000  # of a batch
+WHITESPACE = b" \t\r\n"  # of JSON (RFC 8259, section 2)
 
 _BLANK_OR_READABLE = f"^({READABLE_PATTERN.removeprefix('^').removesuffix('$')})?$"
-_EMAIL = Field(max_length=MAX_EMAIL_LENGTH, pattern=r"^[^@\s]+@[^@\s]+$")
+_EMAIL = Field(max_length=MAX_EMAIL_LENGTH)
 _ROLE = f" *({'|'.join(ROLES)}) *"
 _DISTINCT = "".join(f"(?!.*{role}.*{role})" for role in ROLES)
 
@@ -164,10 +174,10 @@ SignedCents = Annotated[
 Currency = Annotated[str, AfterValidator(_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
 _USERNAME = Field(min_length=1, max_length=MAX_USERNAME_LENGTH)
 NewUsername = Annotated[str, _USERNAME, AfterValidator(check_username), _shown(IDENTIFYING_PATTERN)]
-NewEmail = Annotated[str, _EMAIL, AfterValidator(check_email), _shown(EMAIL_PATTERN)]
+NewEmail = Annotated[str, _EMAIL, AfterValidator(_email), AfterValidator(check_email), _shown(EMAIL_PATTERN)]
 # Of a user who may have had the name before there were rules for it; the decision checks another name.
 Username = Annotated[str, _USERNAME, AfterValidator(printable), _shown(PRINTABLE_PATTERN)]
-Email = Annotated[str, _EMAIL, AfterValidator(printable), _shown(KNOWN_EMAIL_PATTERN)]
+Email = Annotated[str, _EMAIL, AfterValidator(_email), AfterValidator(printable), _shown(KNOWN_EMAIL_PATTERN)]
 Roles = Annotated[str, Field(max_length=64), AfterValidator(_roles), _shown(f"^{_DISTINCT}{_ROLE}(,{_ROLE})*$")]
 Reference = Annotated[
     str,
@@ -469,7 +479,7 @@ class Hold(Transaction):
     @model_validator(mode="after")
     def _one_end(self) -> Self:
         if self.expires_at is not None and self.expires_in_seconds is not None:
-            raise ValueError("expires_in_seconds: says the same as expires_at; give one of them")
+            raise ValueError("expires_in_seconds: must not be given together with expires_at")
         return self
 
 
@@ -540,7 +550,7 @@ def check_json(raw: bytes) -> None:
     try:
         strict_json.decode(raw)
     except MalformedJsonError as error:
-        raise Refused(malformed(f"the body {error}")) from None
+        raise Refused(malformed(f"the body {error}") if raw.strip(WHITESPACE) else NO_BODY) from None
 
 
 def parse_checked(model: type[BodyT], raw: bytes) -> BodyT:
@@ -548,22 +558,13 @@ def parse_checked(model: type[BodyT], raw: bytes) -> BodyT:
     try:
         body = model.model_validate_json(raw)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        problems = error.errors(include_url=False, include_input=False)
         if any(problem["type"] == "json_invalid" for problem in problems):
             raise Refused(MALFORMED) from None
-        raise Refused(*(_refusal(problem) for problem in problems)) from None
+        raise Refused(*refusals_of(model, problems)) from None
     return body
-
-
-def _refusal(problem: ErrorDetails) -> Refusal:
-    message = problem["msg"].removeprefix("Value error, ")
-    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in problem["loc"])
-    if not pointer and ": " in message:  # of a rule over several members, which names its own
-        member, message = message.split(": ", 1)
-        pointer = f"/{member}"
-    return errors.invalid(pointer, message)
 
 
 def _check_one_secret(password: SecretStr | None, password_hash: SecretStr | None) -> None:
     if password is not None and password_hash is not None:
-        raise ValueError("password_hash: is another name for password; give one of them")
+        raise ValueError("password_hash: must not be given together with password, whose other name it is")

@@ -33,7 +33,8 @@ class _Protocol(RequestHandler):
         """The answer to a request that is not HTTP (400), or to a fault below the application (500)."""
         refusals = (MALFORMED,) if status < HTTPStatus.INTERNAL_SERVER_ERROR else refusals_of(exc or RuntimeError())
         trace_id = request_id(request)
-        response = problem(refusals, instance=request.path, trace_id=trace_id)
+        accept = request.headers.get("Accept", "*/*")  # of what cannot be parsed, aiohttp makes a request without any
+        response = problem(refusals, instance=request.path, trace_id=trace_id, accept=accept)
         response.request_id = trace_id
         response.force_close()
         cast("_Server", self._manager).figures.unparsed(response.status, refusals)

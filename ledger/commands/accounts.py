@@ -28,6 +28,8 @@ from ledger.events.accounts import (
 from ledger.events.transfers import MoneyTransferred, TransferKind
 from ledger.events.users import AccountAssigned, User
 
+OWN_ACCOUNT = "must not be an account of the ledger's own, which only transfers change"
+
 
 class OpenAccount(msgspec.Struct, frozen=True):
     """Open an account; an opening balance (0 to `MAX_CENTS`) is the transfer `transfer_id` from `world`.
@@ -175,7 +177,7 @@ def open_account(states: States, account_id: UUID) -> Account:
     if account.closed:
         raise Refused(errors.account_closed(account_id))
     if account.is_world:
-        raise Refused(errors.invalid("/id", "the ledger's own account changes only by transfers"))
+        raise Refused(errors.invalid_parameter("id", OWN_ACCOUNT, "path"))
     return account
 
 

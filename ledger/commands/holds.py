@@ -74,7 +74,7 @@ class PlaceHold(msgspec.Struct, frozen=True):
             raise Refused(errors.currency_mismatch())
         held = source.held_cents + self.amount_cents
         if held > MAX_CENTS:
-            raise Refused(errors.invalid("/amount_cents", "what is held would exceed 2^53 - 1"))
+            raise Refused(errors.invalid("/amount_cents", "must not bring what is held above 2^53 - 1"))
         placed = HoldPlaced(
             self.source_account_id,
             self.destination_account_id,

@@ -190,7 +190,7 @@ def debit(transfer_id: UUID, account: Account, cents: int, pointer: str) -> Acco
     """The entry of what leaves an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     balance = account.balance_cents - cents
     if balance < -MAX_CENTS:
-        raise Refused(errors.invalid(pointer, "a balance would exceed 2^53 - 1"))
+        raise Refused(errors.invalid(pointer, "must not bring a balance beyond 2^53 - 1"))
     return AccountDebited(transfer_id, cents, balance)
 
 
@@ -198,7 +198,7 @@ def credit(transfer_id: UUID, account: Account, cents: int, pointer: str) -> Acc
     """The entry of what comes into an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     balance = account.balance_cents + cents
     if balance > MAX_CENTS:
-        raise Refused(errors.invalid(pointer, "a balance would exceed 2^53 - 1"))
+        raise Refused(errors.invalid(pointer, "must not bring a balance beyond 2^53 - 1"))
     return AccountCredited(transfer_id, cents, balance)
 
 

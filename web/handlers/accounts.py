@@ -61,7 +61,8 @@ async def list_accounts(request: web.Request) -> Reply | Stream:
 def _refuse_filters(request: web.Request) -> None:
     given = [name for name in FILTERS if name in request.query]
     if given:
-        raise Refused(*(errors.invalid_parameter(name, "chooses from what is so now") for name in given))
+        message = "must not be given together with at_position or at_time"
+        raise Refused(*(errors.invalid_parameter(name, message) for name in given))
 
 
 async def get_account(request: web.Request) -> Reply:

@@ -19,14 +19,15 @@ from ledger.projections import transfers
 from ledger.times import rfc3339
 from web import schemas
 from web.bodies import rendered
+from web.catalogue import CATALOGUE
 from web.context import REQUEST_ID, RUNTIME, part_of
-from web.errors import MALFORMED, STATUSES, entry, refusals_of
+from web.errors import MALFORMED, entry, refusals_of
 from web.handlers.monitoring import FIGURES
+from web.wording import MAX_REFUSALS
 from web.writing import submit_from
 
 CHUNK = 1000  # items of one command; under an idempotency key, a retry relies on it
 SLICE = 500  # items parsed before others get their turn
-MAX_REFUSALS = 100  # that are told of one body
 MAX_BULKS = 16  # requests of a worker that are under way at once: each may be large
 
 
@@ -98,7 +99,7 @@ def _against(raw: bytes) -> Sequence[Refusal]:
     try:
         schemas.parse_checked(schemas.Batch, raw)
     except Refused as refused:
-        return refused.refusals[:MAX_REFUSALS]
+        return refused.refusals
     return (MALFORMED,)
 
 
@@ -169,6 +170,6 @@ def refused(request: web.Request, refusals: Sequence[Refusal]) -> dict[str, Any]
     request.app[FIGURES].refused(refusals)
     now = rfc3339(datetime.now(UTC))
     return {
-        "status": STATUSES[refusals[0].code].status,
+        "status": CATALOGUE[refusals[0].code].status,
         "errors": [entry(refusal, request.path, request[REQUEST_ID], now) for refusal in refusals],
     }

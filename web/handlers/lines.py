@@ -42,7 +42,8 @@ async def carry_out_lines(request: web.Request, make: Make) -> Stream:
     What ends it early (the token, a fault, the service's end) is a last line, without a number.
     """
     if "Idempotency-Key" in request.headers:
-        raise Refused(errors.invalid_parameter("Idempotency-Key", "is for one body: give each line an id", "header"))
+        message = "must not be given with a stream; give each line an id"
+        raise Refused(errors.invalid_parameter("Idempotency-Key", message, "header"))
     await check_again(request)  # if no line is good, no transaction will find out
     stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
     async with stream.opened(request):
