@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 import jwt
 import pytest
+from multidict import CIMultiDict
 
 from ledger.jwt import Claims, Signer, TokenType
 from ledger.settings import Settings
@@ -476,3 +477,13 @@ async def test_the_credential_of_a_deleted_user_is_forgotten(api: Api, connectio
     await api.delete(f"/v1/users/{user['id']}")
 
     assert 0 == await connection.fetchval("SELECT count(*) FROM credentials WHERE user_id = $1", user["id"])
+
+
+async def test_of_two_authorization_headers_none_counts(api: Api) -> None:
+    """A proxy in front may look at the other one."""
+    token = f"Bearer {api.token}"
+
+    for pair in ([token, token], [token, "Bearer x"], ["Bearer x", token], [token, "Basic eDp4"]):
+        headers = CIMultiDict([("Authorization", value) for value in pair])
+        response = await api.client.get("/", headers=headers)
+        assert 401 == response.status

@@ -134,8 +134,12 @@ def _nothing_presented(request: web.Request) -> Refusal:
 
 
 def _presented(request: web.Request) -> str:
-    """What is presented as a bearer token (RFC 6750, section 2.1); nothing, if nothing is."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    """Return what is presented as a bearer token (RFC 6750, section 2.1): nothing, unless exactly one header has one.
+
+    A proxy in front may look at another one of two headers.
+    """
+    given = request.headers.getall(hdrs.AUTHORIZATION, ())
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     return token if scheme.lower() == "bearer" else ""
 
 
