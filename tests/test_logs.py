@@ -4,8 +4,11 @@ import asyncio
 import io
 import json
 import logging
+import re
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +19,7 @@ import structlog
 from ledger import logs
 from ledger.settings import Settings
 from tests.controls import ADMIN_PASSWORD, NOBODY, Api, a_user
-from tests.processes import DEADLINE_SECONDS, until
+from tests.processes import DEADLINE_SECONDS, ROOT, until
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -266,3 +269,96 @@ async def test_the_level_is_a_setting(
     await api.get("/v1/accounts")
 
     assert ["request failed"] == [line["event"] for line in stderr.lines]
+
+
+async def test_request_lines_are_those_of_the_access_log(
+    api: Api, settings: Settings, connection: "asyncpg.Connection[Any]", stderr: Captured
+) -> None:
+    """Its level silences them, and nothing else."""
+    configure(settings, stderr)
+    await api.get("/v1/health")
+    assert ["aiohttp.access"] == [line["logger"] for line in stderr.lines]
+
+    configure(settings, stderr, log_level="info,aiohttp.access=warning")
+    await connection.execute("ALTER TABLE accounts RENAME TO elsewhere")
+    await api.get("/v1/health")
+    await api.get("/v1/accounts")
+
+    assert [("aiohttp.access", "request"), ("web.app", "request failed")] == [
+        (line["logger"], line["event"]) for line in stderr.lines
+    ]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_each_module_has_its_level(settings: Settings, stderr: Captured, log_format: str) -> None:
+    configure(settings, stderr, log_format=log_format, log_level="warning,ledger.committer=debug,ledger.cli=off")
+    for module in ("ledger.committer", "ledger.store", "ledger.cli.seals"):
+        logger = structlog.get_logger(module)
+        for level in ("debug", "info", "warning", "error"):
+            getattr(logger, level)(f"{level} of {module}")
+
+    said = re.findall(r"(\w+) of ([\w.]+\w)", stderr.text)
+
+    assert [
+        *((level, "ledger.committer") for level in ("debug", "info", "warning", "error")),
+        *((level, "ledger.store") for level in ("warning", "error")),
+    ] == said
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_loggers_of_the_standard_library_share_output_and_levels(
+    settings: Settings, stderr: Captured, log_format: str, foreign: list[logging.Logger]
+) -> None:
+    configure(settings, stderr, log_format=log_format, log_level="info,tests.quiet=error,tests.loud=trace")
+    for logger in foreign:
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.CRITICAL):
+            logger.log(level, "%s of %s", logging.getLevelName(level), logger.name)
+
+    said = re.findall(r"([A-Z]+) of ([\w.]+\w)", stderr.text)
+
+    assert [
+        ("CRITICAL", "tests.quiet.below"),
+        *((level, "tests.loud") for level in ("DEBUG", "INFO", "WARNING", "CRITICAL")),
+        *((level, "tests.usual") for level in ("INFO", "WARNING", "CRITICAL")),
+    ] == said
+
+
+@pytest.fixture
+def foreign() -> Iterator[list[logging.Logger]]:
+    """Loggers as libraries have them; their levels are forgotten afterwards."""
+    yield [logging.getLogger(f"tests.{name}") for name in ("quiet.below", "loud", "usual")]
+    for name in ("quiet", "loud"):
+        logging.getLogger(f"tests.{name}").setLevel(logging.NOTSET)
+
+
+def test_a_record_of_the_standard_library_is_a_line_with_its_traceback(settings: Settings, stderr: Captured) -> None:
+    configure(settings, stderr)
+    logging.getLogger("asyncio").error("a task failed\nin two lines", exc_info=ZeroDivisionError("by nothing"))
+
+    (line,) = stderr.lines
+    assert ("asyncio", "error", "a task failed\nin two lines") == (line["logger"], line["level"], line["event"])
+    assert "ZeroDivisionError: by nothing" in line["exception"]
+
+
+def test_lines_of_other_threads_are_whole(settings: Settings, stderr: Captured) -> None:
+    """Migrations run in a thread."""
+    configure(settings, stderr)
+
+    def write(number: int) -> None:
+        for _ in range(100):
+            logging.getLogger("alembic").info("line of %s", number)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, range(4)))
+
+    assert {f"line of {number}": 100 for number in range(4)} == Counter(line["event"] for line in stderr.lines)
+
+
+def test_every_logger_knows_its_module() -> None:
+    """Else its level could not be set, and its lines would not say where they come from."""
+    sources = {path: path.read_text() for name in ("ledger", "web") for path in (ROOT / name).rglob("*.py")}
+    named = {
+        str(path): re.findall(r"get_logger\((.*?)\)", text) for path, text in sources.items() if path.name != "logs.py"
+    }
+    allowed = {"__name__", "ACCESS", '"web.worker"'}
+    assert {} == {path: names for path, names in named.items() if not allowed.issuperset(names)}

@@ -1,41 +1,113 @@
-"""The README's quick start does what the README says."""
+"""The README's quick start does what the README says, in every shell, however often it is pasted."""
 
 import asyncio
+import json
 import re
+import shutil
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.processes import ROOT, ledger
+import pytest
 
+from tests.processes import ROOT, Ledger, ledger
+
+README = (ROOT / "README.md").read_text()
 SCRIPT = re.compile(r"<!-- quick start -->\n```sh\n(.*?)```\n<!-- /quick start -->", re.DOTALL)
 EXAMPLE = re.compile(r"<!-- httpx -->\n```python\n(.*?)```\n<!-- /httpx -->", re.DOTALL)
+PASTE_SECONDS = 120  # it starts some fifty programs, one after the other
+SHELLS = {  # interactive ones, as a terminal starts them; but without the user's own files
+    "bash": ("bash", "--norc", "--noprofile", "--noediting", "-i"),
+    "zsh": ("zsh", "-f", "-i"),
+    "dash": ("dash", "-i"),
+}
 
 
-async def test_the_quick_start_can_be_pasted(tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text()
-    found, example = SCRIPT.search(readme), EXAMPLE.search(readme)
-    assert found is not None
-    assert example is not None
-
-    with ledger(tmp_path, "serve", LEDGER_DATA_DIR=".ledger", SERVICE_PORT="0") as service:
-        url = await service.url()
-        output = await _run("bash", "-eu", "-c", f"TOKEN=\n{_at(url, found[1])}", folder=tmp_path)
-        shown = await _run(sys.executable, "-c", _at(url, example[1]), folder=tmp_path)
-        await service.stop()
-
-    transferred, source, destination, read_again, refused = output.strip().splitlines()
-    assert ("7500", "2500") == (source, destination)
-    assert transferred == read_again
-    assert '"code":"transfer_insufficient_funds"' in refused
-    assert "[7500]\n" == shown
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Ledger]:
+    with ledger(tmp_path, "serve", LEDGER_DATA_DIR=".ledger", SERVICE_PORT="0") as running:
+        await running.url()
+        yield running
+        await running.stop()
 
 
-def _at(url: str, script: str) -> str:
+def found(pattern: re.Pattern[str]) -> str:
+    (text,) = pattern.findall(README)
+    return str(text)
+
+
+def at(url: str, script: str) -> str:
     return script.replace("http://127.0.0.1:8080", url)
 
 
-async def _run(*command: str, folder: Path) -> str:
-    process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
-    assert 0 == process.returncode
-    return output.decode()
+async def run(*command: str, folder: Path, given: str = "") -> tuple[str, str]:
+    """What a command says on its two outputs."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+    )
+    async with asyncio.timeout(PASTE_SECONDS):
+        output, errors = await process.communicate(given.encode())
+    return output.decode(), errors.decode()
+
+
+async def test_the_quick_start_can_be_pasted_again_and_again_into_any_shell(tmp_path: Path, service: Ledger) -> None:
+    """In all shells that are here, twice in each: all of them find what the first has made."""
+    url = await service.url()
+    pasted = at(url, found(SCRIPT)) * 2
+    shells = [command for name, command in SHELLS.items() if shutil.which(name)]
+    assert SHELLS["bash"] in shells
+    answers = []
+    for shell in shells:
+        output, errors = await run(*shell, folder=tmp_path, given=pasted)
+        assert [] == re.findall(r"(?i)not found|error|there is no|curl:|substitution", errors), errors
+        answers += output.splitlines()
+    shown, _ = await run(sys.executable, "-c", at(url, found(EXAMPLE)), folder=tmp_path)
+
+    transfers = [json.loads(answer) for answer in (*answers[0::5], *answers[1::5])]
+    assert [2 * len(shells)] * 5 == [len(answers[start::5]) for start in range(5)]
+    assert 1 == len({transfer["id"] for transfer in transfers})
+    assert {("7500", "2500")} == set(zip(answers[2::5], answers[3::5], strict=True))
+    assert ["transfer_insufficient_funds"] * 2 * len(shells) == [
+        json.loads(answer)["errors"][0]["code"] for answer in answers[4::5]
+    ]
+    assert "[7500]\n" == shown
+
+
+async def test_what_goes_wrong_is_said_in_the_services_own_words(tmp_path: Path, service: Ledger) -> None:
+    (tmp_path / "elsewhere" / ".ledger").mkdir(parents=True)
+    (tmp_path / "elsewhere" / ".ledger" / "admin-password").write_text("the wrong password\n")
+    script = at(await service.url(), found(SCRIPT))
+
+    _, errors = await run(*SHELLS["bash"], folder=tmp_path / "elsewhere", given=script)
+
+    assert "there is no access_token in the answer: " in errors
+    assert "wrong credentials" in errors
+    assert "Traceback" not in errors
+
+
+async def test_without_a_service_the_quick_start_says_so(tmp_path: Path) -> None:
+    (tmp_path / ".ledger").mkdir()
+    (tmp_path / ".ledger" / "admin-password").write_text("x\n")
+    _, errors = await run(*SHELLS["bash"], folder=tmp_path, given=at("http://127.0.0.1:1", found(SCRIPT)))
+    assert "curl: (7)" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("trap", "why"),
+    [
+        (r"(^|\s)#", "zsh runs comments that are typed in"),
+        (r"!", "bash replaces it by an earlier command"),
+        (r"\$\{", "dash knows few expansions, and none of positions and patterns"),
+        (r"\b(path|status|argv|options|functions|aliases|signals)=", "zsh keeps these for itself"),
+        (r"\[\[|<<<|<\(|\bfunction\b|\bsource\b|\blocal\b|\$'", "POSIX shells need not know it"),
+        (r"\t", "a terminal completes it"),
+        (r"[?*=~](?=[\w/]*\s[^=']*$)(?<![\w)]=)", "zsh expands it, and stops if nothing matches"),
+        (r"(^|[^'\"\w-])\$[A-Z]\w*(?![\w\"'])", "bash splits what is not quoted"),
+    ],
+)
+def test_no_line_of_the_quick_start_is_a_trap_in_some_shell(trap: str, why: str) -> None:
+    """Also where that shell is not installed."""
+    code = re.sub(r"python3 -c '.*?'", "python3 -c ''", found(SCRIPT), flags=re.DOTALL)
+    assert [] == [line for line in code.splitlines() if re.search(trap, line)], why

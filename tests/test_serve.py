@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jwt
 import pytest
 
-from ledger import cli, database, redis
+from ledger import __version__, cli, database, redis
+from ledger.cli.welcome import Admin, prepare_admin
 from ledger.database import connect
 from ledger.errors import DatabaseError
 from ledger.redis import RedisUnusableError
-from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
+from ledger.runtime import open_runtime
+from ledger.settings import VARIABLES, Settings
+from ledger.variables import SOURCES
+from tests.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, a_user
 from tests.outages import a_port
 from tests.processes import DEADLINE_SECONDS, Ledger, is_alive, ledger, processes, until
 
@@ -93,6 +97,7 @@ async def test_the_first_start_shows_the_admins_password_which_works(
     running = run("serve", **alone)
     url = await running.url()
     ((username, password),) = await until(lambda: SHOWN.findall(running.log.read_text()))
+    assert f"Read and try the API at {url}/docs" in spoken(running)
     status, _ = await call("GET", f"{url}/v1/users", token=await log_in(url, username, password))
     assert ("admin", 200) == (username, status)
     assert 1 == running.log.read_text().count(password)
@@ -128,6 +133,32 @@ async def test_a_second_start_goes_on_with_the_same_data_and_secrets_and_shows_n
     assert (200, user) == found
     assert [] == spoken(second)
     assert password not in second.log.read_text()
+    (record,) = second.logged("serving")
+    assert (f"{url}/docs", str(data_dir / "admin-password")) == (record["docs"], record["admin_password_file"])
+    assert 0 == await second.stop()
+
+    third = run("serve", **alone, LEDGER_LOG_FORMAT="json", TTY_COMPATIBLE="1", TERM="dumb")
+    url = await third.url()
+    said = await until(lambda: spoken(third)[1:] and spoken(third))
+    assert [
+        f"Read and try the API at {url}/docs",
+        f"The first admin is admin; the password is in {data_dir / 'admin-password'}",
+    ] == said
+
+
+async def test_a_password_that_is_not_the_admins_is_not_pointed_to(settings: Settings, tmp_path: Path) -> None:
+    """A later start says where the password is kept, as long as it still is that of the first admin."""
+    embedded = settings.model_copy(update={"ledger_data_dir": tmp_path})
+    file = tmp_path / "admin-password"
+    file.write_text(f"{ADMIN_PASSWORD}\n")
+    async with open_runtime(embedded) as runtime:
+        assert Admin("admin", file, ADMIN_PASSWORD) == await prepare_admin(runtime)
+        assert Admin("admin", file) == await prepare_admin(runtime)
+        file.write_text("another\n")
+        assert Admin("admin") == await prepare_admin(runtime)
+        file.write_text(f"{ADMIN_PASSWORD}\n")
+        await runtime.pool.execute("UPDATE credentials SET hash = $1", await runtime.passwords.hash("changed since"))
+        assert Admin("admin") == await prepare_admin(runtime)
 
 
 async def test_a_password_that_was_given_is_not_shown(run: Callable[..., Ledger], alone: dict[str, str]) -> None:
@@ -294,6 +325,7 @@ HERE = {"DATABASE_URL": "postgresql://someone@localhost/ledger", "JWT_SECRET": S
         ("SERVICE_PORT", "abc", {}),
         ("SERVICE_PORT", "65536", {}),
         ("LOG_LEVEL", "loud", {}),
+        ("LOG_LEVEL", "info,ledger", {}),
         ("LEDGER_LOG_FORMAT", "xml", {}),
         ("LEDGER_DEFAULT_CURRENCY", "XXXX", {}),
         ("LEDGER_DEFAULT_CURRENCY", "usd", {}),
@@ -328,8 +360,8 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_never_its_value(
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """An environment and a working folder without any settings."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    for name in VARIABLES | SOURCES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return monkeypatch
 
@@ -432,33 +464,133 @@ async def test_a_redis_that_is_recent_enough_is_accepted(settings: Settings) -> 
         await redis.check_version(recent)
 
 
-async def test_misspelt_settings_are_warned_about_by_name(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
-    running = run("migrate", **shared, LEDGER_QUEUE_LIMITS="hunter2", JWT_SECRETS="hunter2", OTHER_THING="1")
-    assert 0 == await running.status()
-    warned = [(record["level"], record["name"]) for record in running.logged("unknown setting ignored")]
-    assert [("warning", "JWT_SECRETS"), ("warning", "LEDGER_QUEUE_LIMITS")] == warned
-    assert "hunter2" not in running.log.read_text()
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("serve", "migrate", "demo", "projections list", "projections rebuild users", "projections resume seals"),
+        *("tokens mirror status", "tokens mirror rebuild", "audit trial-balance", f"audit balance {NOBODY}"),
+        *("audit verify", "audit seal-status", "audit export --format csv"),
+    ],
+)
+def test_every_command_stops_at_a_misspelt_setting(
+    command: str, clean: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    clean.setenv("LEDGER_QUEUE_LIMITS", "hunter2")
+    (tmp_path / ".env").write_text("JWT_SECRETS='hunter2'\n")
+    with pytest.raises(SystemExit) as ended:
+        cli.app(command.split())
+    assert 2 == ended.value.code
+    assert (
+        "ledger: JWT_SECRETS: unknown setting in .env:1; did you mean JWT_SECRET?; LEDGER_QUEUE_LIMITS: unknown setting"
+        " in the environment; did you mean LEDGER_QUEUE_LIMIT?\n"
+    ) == capsys.readouterr().err
+
+
+async def test_a_service_on_another_file_hands_its_settings_to_its_workers(
+    run: Callable[..., Ledger], shared: dict[str, str], tmp_path: Path
+) -> None:
+    file, issuer = tmp_path / "settings", "the$issuer"
+    file.write_text("".join(f"{name}='{value}'\n" for name, value in shared.items()) + f"LEDGER_JWT_ISSUER={issuer}\n")
+    running = run("serve", LEDGER_ENV_FILE=str(file))
+    token = await log_in(await running.url(), "admin", ADMIN_PASSWORD)
+    assert issuer == jwt.decode(token, options={"verify_signature": False})["iss"]
 
 
 # The other commands.
 
 
+DIGEST = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"
+
+
+def rows(running: Ledger) -> list[list[str]]:
+    """The rows of the table that a command printed."""
+    return [re.split(r" {2,}", line.strip()) for line in running.output.read_text().splitlines()][1:]
+
+
+async def assert_is_demo_user(api: Api, row: list[str]) -> None:
+    username, password, user_id, account_id = row
+    person = await api.logged_in(username, password)
+    user, account = await person.get(f"/v1/users/{user_id}"), await person.get(f"/v1/accounts/{account_id}")
+    assert (username, f"{username}@mail.com", "customer") == tuple(
+        user.body[name] for name in ("username", "email", "roles")
+    )
+    assert (user_id, 100_00, "USD") == tuple(account.body[key] for key in ("user_id", "balance_cents", "currency"))
+
+
 async def test_the_demo_makes_two_users_with_a_hundred_each(
     run: Callable[..., Ledger], shared: dict[str, str], api: Api
 ) -> None:
+    """Lesson 31: on a configured database with random passwords."""
     running = run("demo", **shared)
     assert 0 == await running.status()
-    _, *rows = [line.split() for line in running.output.read_text().splitlines()]
-    assert ["alice", "bob"] == [row[0] for row in rows]
-    for username, password, user_id, account_id in rows:
-        person = await api.logged_in(username, password)
-        found = await person.get(f"/v1/accounts/{account_id}")
-        assert (user_id, 100_00, "USD") == tuple(found.body[key] for key in ("user_id", "balance_cents", "currency"))
+    made = rows(running)
+    assert ["alice", "bob"] == [row[0] for row in made]
+    for row in made:
+        await assert_is_demo_user(api, row)
+    assert DIGEST not in running.output.read_text()
+    refused = await api.nobody.post("/v1/auth/login", {"username": "alice", "password_hash": DIGEST})
+    assert 401 == refused.status
 
 
-async def test_the_demo_is_made_once(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
-    assert 0 == await run("demo", **shared).status()
-    assert "ledger: user_already_exists" in await one_line(run("demo", **shared))
+async def test_the_demo_has_the_sample_passwords_where_they_are_asked_for(
+    run: Callable[..., Ledger], shared: dict[str, str], api: Api
+) -> None:
+    running = run("demo", "--sample-passwords", **shared)
+    assert 0 == await running.status()
+    for row in rows(running):
+        assert DIGEST == row[1]
+        await assert_is_demo_user(api, row)
+        login = await api.nobody.post("/v1/auth/login", {"username": row[0], "password_hash": DIGEST})
+        assert 200 == login.status
+
+
+async def test_the_demo_of_the_embedded_database_has_the_sample_passwords(
+    run: Callable[..., Ledger], alone: dict[str, str]
+) -> None:
+    """Clients of the reference service log in with them."""
+    running = run("demo", **alone)
+    assert 0 == await running.status()
+    assert [("alice", DIGEST), ("bob", DIGEST)] == [tuple(row[:2]) for row in rows(running)]
+
+
+async def test_the_demo_leaves_what_exists_as_it_is(
+    run: Callable[..., Ledger], shared: dict[str, str], api: Api
+) -> None:
+    first = run("demo", **shared)
+    assert 0 == await first.status()
+    made = rows(first)
+    second = run("demo", "--sample-passwords", **shared)
+    assert 0 == await second.status()
+    unchanged = "(as before: the user existed already)"
+    assert [[name, unchanged, *ids] for name, _, *ids in made] == rows(second)
+    for row in made:
+        await assert_is_demo_user(api, row)
+
+
+async def test_the_demo_takes_nobodys_name(run: Callable[..., Ledger], shared: dict[str, str], api: Api) -> None:
+    await api.new_user(username="bob")
+    line = await one_line(run("demo", **shared))
+    assert "ledger: user_already_exists: a user with this username already exists" == line
+
+
+async def test_migrate_needs_the_settings_of_postgresql_alone(
+    run: Callable[..., Ledger], shared: dict[str, str], tmp_path: Path
+) -> None:
+    """Neither a secret nor Redis, not even one of its own."""
+    with a_port(listening=False) as port:
+        away = f"redis://127.0.0.1:{port}/0"
+        for number, more in enumerate(({}, {"REDIS_URL": away})):
+            variables = {"DATABASE_URL": shared["DATABASE_URL"], "LEDGER_SCHEMA": f"fresh_{number}", **more}
+            running = run("migrate", LEDGER_DATA_DIR=str(tmp_path / "unused"), **variables)
+            assert 0 == await running.status(), running.lines
+            assert [f"fresh_{number}"] == [record["schema"] for record in running.logged("schema migrated")]
+    assert not (tmp_path / "unused").exists()
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.app(["--version"])
+    assert (0, f"ledger {__version__}\n") == (ended.value.code, capsys.readouterr().out)
 
 
 async def test_an_admin_is_created_with_a_password_from_a_pipe(
