@@ -1,4 +1,4 @@
-"""The reference service as an import meets it, a database and an API that answers as it does; and runs of the import."""
+"""The reference service as an import meets it, a database and an API that answers like it, and runs of the import."""
 
 import itertools
 import json

@@ -131,7 +131,7 @@ async def test_a_run_that_cannot_read_writes_nothing_and_ends_with_1(
 async def test_a_holder_whom_the_ledger_does_not_have_stops_the_run(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
-    with pytest.raises(ReferenceUnusableError, match="^the ledger has no user 'nobody'$"):
+    with pytest.raises(ReferenceUnusableError, match=r"^the ledger has no user 'nobody'$"):
         await taken(runtime, connection, reference, holder="nobody")
 
 
