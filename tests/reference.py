@@ -1,9 +1,11 @@
-"""The reference service as an import meets it: a database with its tables, and an API that answers as it does."""
+"""The reference service as an import meets it, a database and an API that answers like it, and runs of the import."""
 
 import itertools
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
@@ -12,7 +14,17 @@ import asyncpg
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from ledger.batch import Origin
+from ledger.derived import derived_id
+from ledger.import_reference.books import Books, RehearsedBooks
+from ledger.import_reference.database import open_database
+from ledger.import_reference.report import Report
+from ledger.import_reference.run import Options, import_reference
+from ledger.money import MAX_CENTS
+from ledger.runtime import Runtime
 from ledger.settings import Settings
+from tests.controls import new_id
+from tests.processes import ledger
 
 SECRET = "a digest that a client of the reference made"
 MONDAY = datetime(2024, 1, 15, 9, 30, 0, 123456)  # noqa: DTZ001 - the reference keeps no zone
@@ -144,3 +156,138 @@ def _shown(value: Any) -> Any:
             return value.isoformat()
         case _:
             return value
+
+
+class Quiet:
+    """Nobody watches."""
+
+    def begin(self, what: str, rows: int) -> None:
+        pass
+
+    def advance(self, rows: int) -> None:
+        pass
+
+
+class Said:
+    """What a command said, and how it ended."""
+
+    def __init__(self, status: int, output: str, error: str) -> None:
+        self.status, self.output, self.error = status, output, error
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return json.loads(self.output)
+
+
+async def run(folder: Path, settings: Settings, *arguments: str, **variables: str) -> Said:
+    with ledger(folder / "run", *arguments, **settings.environment(), **variables) as running:
+        status = await running.status()
+        return Said(status, running.output.read_text(), running.log.read_text())
+
+
+async def taken(runtime: Runtime, connection: Any, reference: Reference, **options: Any) -> Report:
+    """The report of one run."""
+    chosen = Options(**{"currency": "USD", "mapped": {}, **options})
+    async with open_database(reference.url, "public") as source:
+        return await import_reference(source, Books(connection, runtime), chosen, Quiet())
+
+
+async def rehearsed(connection: Any, reference: Reference) -> Report:
+    async with open_database(reference.url, "public") as source:
+        return await import_reference(source, RehearsedBooks(connection), Options("USD", {}), Quiet())
+
+
+async def balances(connection: Any) -> dict[UUID, int]:
+    """Those of all accounts but `world`."""
+    rows = await connection.fetch("SELECT id, balance_cents FROM accounts WHERE user_id IS NOT NULL")
+    return {row[0]: row[1] for row in rows}
+
+
+async def everything(connection: Any) -> list[Any]:
+    """What any write would change."""
+    return [
+        await connection.fetchval("SELECT max(notification_id) FROM stored_events"),
+        await connection.fetchval("SELECT count(*) FROM command_log"),
+        await connection.fetch("SELECT * FROM credentials ORDER BY user_id"),
+    ]
+
+
+def codes(report: Report) -> dict[str, set[UUID | None]]:
+    """The rows that were not taken or differ, by resource and code."""
+    found: dict[str, set[UUID | None]] = {}
+    for problem in report.problems:
+        found.setdefault(f"{problem.resource}.{problem.code}", set()).add(problem.id)
+    return found
+
+
+async def submit(runtime: Runtime, command: Any) -> None:
+    await runtime.committer.submit(command, Origin(new_id()))
+
+
+async def a_pair(reference: Reference, *cents: int) -> list[UUID]:
+    """An account of this balance for each, of users of their own."""
+    return [await reference.account(await reference.user(f"user-{uuid4().hex}"), balance) for balance in cents]
+
+
+async def awful(reference: Reference) -> dict[str, set[UUID | None]]:
+    """Rows that the reference accepts and the ledger does not, by the code with which each is reported."""
+    good, other = await a_pair(reference, 1_000, 2_000)
+    eight, nobody = derived_id("user", "somebody"), uuid4()
+    bob = await reference.user("bob")
+    late = await reference.account(bob, 5, created_at=at())
+    both = await reference.account(bob, 7, id=bob)
+    await reference.transfer(good, other, 100)
+    invalid = {
+        "user.id_reserved": {await reference.user("reserved", id=eight)},
+        "user.username_taken": {await reference.user("BOB")},
+        "user.email_taken": {
+            await reference.user("upper", email="Some@Example.com", created_at=at(10_000)),
+        },
+        "user.username_invalid": {
+            await reference.user(""),
+            await reference.user("a" * 65),
+            await reference.user("bell\a"),
+            await reference.user(" blank"),
+        },
+        "user.email_invalid": {await reference.user("e1", email=""), await reference.user("e2", email="none")},
+        "user.roles_invalid": {
+            await reference.user("r1", roles=""),
+            await reference.user("r2", roles="root"),
+            await reference.user("r3", roles="admin,admin"),
+        },
+        "user.password_invalid": {
+            await reference.user("p1", password_hash=""),
+            await reference.user("p2", password_hash="a" * 1025),
+        },
+    }
+    await reference.user("lower", email="some@example.com", created_at=at(0))
+    gone = uuid4()
+    return {
+        **invalid,
+        "account.id_reserved": {await reference.account(bob, 3, id=derived_id("account", "somebody"))},
+        "account.id_taken": {both},
+        "account.balance_too_large": {
+            await reference.account(bob, MAX_CENTS + 1),
+            await reference.account(bob, -(2**63)),
+        },
+        "account.owner_not_taken": {await reference.account(nobody, 11), await reference.account(eight, 13)},
+        "transaction.id_reserved": {await reference.transfer(good, other, 1, id=derived_id("transfer", "some"))},
+        "transaction.amount_not_positive": {
+            await reference.transfer(good, other, 0),
+            await reference.transfer(good, other, -70),
+        },
+        "transaction.amount_too_large": {await reference.transaction(good, other, 2**53)},
+        "transaction.accounts_are_same": {await reference.transaction(good, good, 5)},
+        "transaction.account_not_taken": {
+            await reference.transfer(good, gone, 40),
+            await reference.transfer(gone, other, 40),
+            await reference.transaction(both, other, 3),
+        },
+        "transaction.date_out_of_range": {
+            await reference.transaction(good, other, 3, created_at=datetime.max),  # noqa: DTZ901
+        },
+        "transaction.id_taken": {
+            await reference.transfer(good, other, 6, id=late),
+            await reference.transfer(good, other, 6, id=bob),
+        },
+    }

@@ -1,112 +1,42 @@
-"""`ledger import-reference`: what the reference holds is taken over once, whatever interrupts it, and proved."""
+"""`ledger import-reference`: what is taken over, as what, and what the report and the proof say."""
 
-import asyncio
-import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
-from random import Random
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from ledger.batch import Origin
-from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
-from ledger.commands.transfers import TransferMoney
-from ledger.derived import derived_id
 from ledger.import_reference import report as report_module
-from ledger.import_reference.books import Books, RehearsedBooks
 from ledger.import_reference.database import open_database
-from ledger.import_reference.report import Report
-from ledger.import_reference.run import Options, import_reference
 from ledger.import_reference.source import ReferenceUnusableError
 from ledger.money import MAX_CENTS
 from ledger.people import create_user
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from tests.controls import NOBODY, Api, new_id
-from tests.processes import ledger, until
-from tests.reference import MONDAY, SECRET, TABLES, Reference, a_reference, an_api, at
-
-
-class Quiet:
-    """Nobody watches."""
-
-    def begin(self, what: str, rows: int) -> None:
-        pass
-
-    def advance(self, rows: int) -> None:
-        pass
-
-
-class Said:
-    """What a command said, and how it ended."""
-
-    def __init__(self, status: int, output: str, error: str) -> None:
-        self.status, self.output, self.error = status, output, error
-
-    @property
-    def body(self) -> dict[str, Any]:
-        return json.loads(self.output)
+from tests.controls import Api, new_id
+from tests.reference import (
+    MONDAY,
+    SECRET,
+    TABLES,
+    Reference,
+    a_pair,
+    a_reference,
+    an_api,
+    awful,
+    balances,
+    codes,
+    run,
+    taken,
+)
 
 
 @pytest.fixture
 async def reference(settings: Settings) -> AsyncIterator[Reference]:
     async with a_reference(settings) as made:
         yield made
-
-
-async def run(folder: Path, settings: Settings, *arguments: str, **variables: str) -> Said:
-    with ledger(folder / "run", *arguments, **settings.environment(), **variables) as running:
-        status = await running.status()
-        return Said(status, running.output.read_text(), running.log.read_text())
-
-
-async def taken(runtime: Runtime, connection: Any, reference: Reference, **options: Any) -> Report:
-    """The report of one run."""
-    chosen = Options(**{"currency": "USD", "mapped": {}, **options})
-    async with open_database(reference.url, "public") as source:
-        return await import_reference(source, Books(connection, runtime), chosen, Quiet())
-
-
-async def rehearsed(connection: Any, reference: Reference) -> Report:
-    async with open_database(reference.url, "public") as source:
-        return await import_reference(source, RehearsedBooks(connection), Options("USD", {}), Quiet())
-
-
-async def balances(connection: Any) -> dict[UUID, int]:
-    """Those of all accounts but `world`."""
-    rows = await connection.fetch("SELECT id, balance_cents FROM accounts WHERE user_id IS NOT NULL")
-    return {row[0]: row[1] for row in rows}
-
-
-async def everything(connection: Any) -> list[Any]:
-    """What any write would change."""
-    return [
-        await connection.fetchval("SELECT max(notification_id) FROM stored_events"),
-        await connection.fetchval("SELECT count(*) FROM command_log"),
-        await connection.fetch("SELECT * FROM credentials ORDER BY user_id"),
-    ]
-
-
-def codes(report: Report) -> dict[str, set[UUID | None]]:
-    """The rows that were not taken or differ, by resource and code."""
-    found: dict[str, set[UUID | None]] = {}
-    for problem in report.problems:
-        found.setdefault(f"{problem.resource}.{problem.code}", set()).add(problem.id)
-    return found
-
-
-async def submit(runtime: Runtime, command: Any) -> None:
-    await runtime.committer.submit(command, Origin(new_id()))
-
-
-async def a_pair(reference: Reference, *cents: int) -> list[UUID]:
-    """An account of this balance for each, of users of their own."""
-    return [await reference.account(await reference.user(f"user-{uuid4().hex}"), balance) for balance in cents]
 
 
 async def test_users_balances_and_transactions_are_taken_with_their_ids_dates_and_secrets(
@@ -158,114 +88,6 @@ async def test_the_books_are_right_after_an_import_and_the_trial_balance_is_zero
     assert 1 == (await taken(runtime, connection, reference)).corrected
     verified = await run(tmp_path, settings, "audit", "verify")
     assert (0, "") == (verified.status, verified.output), verified.error
-
-
-async def test_a_second_run_changes_nothing(runtime: Runtime, connection: Any, reference: Reference) -> None:
-    """Lesson 4."""
-    first, second = await a_pair(reference, 300, 0)
-    await reference.transfer(first, second, 100)
-    await reference.user("no-email", email="none")  # is refused each time
-    await taken(runtime, connection, reference)
-    before = await everything(connection)
-
-    report = await taken(runtime, connection, reference)
-
-    assert before == await everything(connection)
-    for tally in (report.users, report.accounts, report.transactions):
-        assert (0, tally.at_reference) == (tally.taken, tally.already_here + tally.not_taken)
-    assert (report.is_proved, 0) == (True, report.corrected)
-
-
-async def test_a_dry_run_changes_nothing_and_foretells_the_run(
-    runtime: Runtime, connection: Any, reference: Reference
-) -> None:
-    """Lesson 6."""
-    await awful(reference)
-    before = await everything(connection)
-
-    foretold = await rehearsed(connection, reference)
-
-    assert before == await everything(connection)
-    report = await taken(runtime, connection, reference)
-    assert report.problems == foretold.problems
-    for name in ("users", "accounts", "transactions", "reference_cents", "taken_cents", "notes"):
-        assert getattr(report, name) == getattr(foretold, name), name
-
-
-async def test_a_dry_run_says_that_nothing_was_written(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
-) -> None:
-    await a_pair(reference, 300)
-    before = await everything(connection)
-
-    said = await run(tmp_path, settings, "import-reference", reference.url, "--dry-run")
-
-    assert (0, before) == (said.status, await everything(connection))
-    assert "dry run: nothing was written" in said.output.splitlines()
-
-
-async def awful(reference: Reference) -> dict[str, set[UUID | None]]:
-    """Rows that the reference accepts and the ledger does not, by the code with which each is reported."""
-    good, other = await a_pair(reference, 1_000, 2_000)
-    eight, nobody = derived_id("user", "somebody"), uuid4()
-    bob = await reference.user("bob")
-    late = await reference.account(bob, 5, created_at=at())
-    both = await reference.account(bob, 7, id=bob)
-    await reference.transfer(good, other, 100)
-    invalid = {
-        "user.id_reserved": {await reference.user("reserved", id=eight)},
-        "user.username_taken": {await reference.user("BOB")},
-        "user.email_taken": {
-            await reference.user("upper", email="Some@Example.com", created_at=at(10_000)),
-        },
-        "user.username_invalid": {
-            await reference.user(""),
-            await reference.user("a" * 65),
-            await reference.user("bell\a"),
-            await reference.user(" blank"),
-        },
-        "user.email_invalid": {await reference.user("e1", email=""), await reference.user("e2", email="none")},
-        "user.roles_invalid": {
-            await reference.user("r1", roles=""),
-            await reference.user("r2", roles="root"),
-            await reference.user("r3", roles="admin,admin"),
-        },
-        "user.password_invalid": {
-            await reference.user("p1", password_hash=""),
-            await reference.user("p2", password_hash="a" * 1025),
-        },
-    }
-    await reference.user("lower", email="some@example.com", created_at=at(0))
-    gone = uuid4()
-    return {
-        **invalid,
-        "account.id_reserved": {await reference.account(bob, 3, id=derived_id("account", "somebody"))},
-        "account.id_taken": {both},
-        "account.balance_too_large": {
-            await reference.account(bob, MAX_CENTS + 1),
-            await reference.account(bob, -(2**63)),
-        },
-        "account.owner_not_taken": {await reference.account(nobody, 11), await reference.account(eight, 13)},
-        "transaction.id_reserved": {await reference.transfer(good, other, 1, id=derived_id("transfer", "some"))},
-        "transaction.amount_not_positive": {
-            await reference.transfer(good, other, 0),
-            await reference.transfer(good, other, -70),
-        },
-        "transaction.amount_too_large": {await reference.transaction(good, other, 2**53)},
-        "transaction.accounts_are_same": {await reference.transaction(good, good, 5)},
-        "transaction.account_not_taken": {
-            await reference.transfer(good, gone, 40),
-            await reference.transfer(gone, other, 40),
-            await reference.transaction(both, other, 3),
-        },
-        "transaction.date_out_of_range": {
-            await reference.transaction(good, other, 3, created_at=datetime.max),  # noqa: DTZ901
-        },
-        "transaction.id_taken": {
-            await reference.transfer(good, other, 6, id=late),
-            await reference.transfer(good, other, 6, id=bob),
-        },
-    }
 
 
 async def test_what_the_ledger_does_not_accept_is_named_and_every_other_balance_is_right(
@@ -323,91 +145,6 @@ async def test_accounts_of_nobody_go_to_the_holder(runtime: Runtime, connection:
     assert (await taken(runtime, connection, reference)).is_complete  # it is here now, whoever's it was
 
 
-async def test_what_the_reference_did_since_an_earlier_run_is_made_up_for(
-    runtime: Runtime, connection: Any, reference: Reference
-) -> None:
-    first, second = await a_pair(reference, 300, 0)
-    await reference.transfer(first, second, 100)
-    await taken(runtime, connection, reference)
-    await reference.transfer(second, first, 30)
-    await reference.put_balance(second, 1_000)
-    third = (await a_pair(reference, 5))[0]
-    await reference.transfer(first, third, 3)
-
-    report = await taken(runtime, connection, reference)
-
-    assert report.is_complete
-    assert await reference.balances() == await balances(connection)
-    assert (1, 930, 2) == (report.corrected, report.corrected_cents, report.transactions.taken)
-
-
-async def test_what_moved_here_since_is_told_and_does_not_disprove(
-    runtime: Runtime, connection: Any, reference: Reference
-) -> None:
-    first, second = await a_pair(reference, 300, 0)
-    await reference.transfer(first, second, 100)
-    await taken(runtime, connection, reference)
-    await submit(runtime, TransferMoney(new_id(), first, second, 20))
-
-    report = await taken(runtime, connection, reference)
-
-    assert report.is_complete
-    assert report.proof is not None
-    assert (2, 0, 0) == (report.proof.moved_accounts, report.proof.moved_cents, report.corrected)
-    assert {first: 180, second: 120} == await balances(connection)
-
-
-async def test_what_is_here_with_other_content_is_named(
-    runtime: Runtime, connection: Any, reference: Reference
-) -> None:
-    user = await reference.user("alice")
-    account, other = await reference.account(user, 5), await reference.account(user, 5)
-    paid = await reference.transfer(account, other, 1)
-    own = await reference.account(user, 9)
-    await taken(runtime, connection, reference)
-    elsewhere = new_id()
-    await submit(runtime, OpenAccount(elsewhere, user, "USD", 70, new_id()))
-    await reference.account(user, 70, id=elsewhere)
-    await reference.connection.execute("UPDATE users SET email = 'new@example.com', active = false")
-    await reference.connection.execute("UPDATE transactions SET amount_cents = 2")
-    await reference.connection.execute(
-        "UPDATE accounts SET user_id = $1 WHERE id = $2", await reference.user("bob"), own
-    )
-
-    report = await taken(runtime, connection, reference)
-
-    assert {
-        "user.differs": {user},
-        "account.id_taken": {elsewhere},
-        "account.owner_differs": {own},
-        "transaction.id_taken": {paid},
-    } == codes(report)
-    assert "is here already, with another email and another active" == report.problems[0].reason
-    assert (report.is_proved, 0) == (True, report.corrected)
-    assert 70 == (await balances(connection))[elsewhere]
-
-
-@pytest.mark.parametrize("shut", ["closed", "frozen"])
-async def test_an_account_that_is_shut_here_is_left_alone_and_named(
-    runtime: Runtime, connection: Any, reference: Reference, shut: str
-) -> None:
-    first, second = await a_pair(reference, 0, 50)
-    await taken(runtime, connection, reference)
-    if shut == "closed":
-        await submit(runtime, CloseAccount(first))
-    else:
-        await submit(runtime, UpdateAccount(first, None, None, "USD", new_id(), frozen="all"))
-    assert (await taken(runtime, connection, reference)).is_complete
-    paid = await reference.transfer(second, first, 20)
-
-    report = await taken(runtime, connection, reference)
-
-    assert {"account.not_correctable": {first}, "transaction.account_not_open": {paid}} == codes(report)
-    assert {first: 0, second: 30} == await balances(connection)
-    assert not report.is_proved
-    assert [(first, 20, 0)] == (report.proof and report.proof.differences)
-
-
 async def test_a_history_that_leaves_the_bounds_is_kept_in_the_opening_balances(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
@@ -435,85 +172,6 @@ async def test_an_account_whose_opening_world_cannot_give_is_named(
     assert {"account.world_too_large": {second}, "transaction.account_not_taken": {paid}} == codes(report)
     assert {first: MAX_CENTS, third: -1} == await balances(connection)
     assert (report.is_proved, MAX_CENTS) == (True, report.reference_cents)
-
-
-@pytest.mark.parametrize("seed", range(4))
-async def test_whatever_the_reference_lost_or_made_up_every_balance_is_the_reference_s(
-    runtime: Runtime, connection: Any, reference: Reference, seed: int
-) -> None:
-    """Lesson 1: its transfers lose updates, so its balances do not follow from its transactions."""
-    random = Random(seed)  # noqa: S311 - samples
-    accounts = await a_pair(reference, *(random.randint(-500, 5_000) for _ in range(6)))
-    strangers = [uuid4(), uuid4()]
-    for _ in range(3):
-        for _ in range(40):
-            source, destination = random.sample(accounts + strangers, 2)
-            move = random.choice([reference.transfer, reference.transaction])
-            await move(source, destination, random.randint(-3, 900), created_at=at(random.randint(0, 99)))
-        await reference.put_balance(random.choice(accounts), random.randint(-500, 5_000))
-        report = await taken(runtime, connection, reference)
-        assert report.is_proved
-        assert await reference.balances() == await balances(connection)
-
-
-STAGES = {
-    "users": "SELECT count(*) >= 32 FROM users",
-    "accounts": "SELECT count(*) >= 1 FROM accounts",
-    "transactions": "SELECT count(*) >= 1000 FROM transfers WHERE kind = 'transfer'",
-}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-async def test_a_run_that_is_killed_is_completed_by_the_next_and_nothing_is_doubled(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path, stage: str
-) -> None:
-    """Lesson 4."""
-    users = [await reference.user(f"user-{number}") for number in range(40)]
-    accounts = [await reference.account(user, 1_000 + number) for number, user in enumerate(users)]
-    random = Random(stage)  # noqa: S311 - samples
-    rows = [(uuid4(), *random.sample(accounts, 2), random.randint(1, 500), at(number)) for number in range(4_000)]
-    await reference.connection.copy_records_to_table("transactions", records=rows)
-
-    async def is_at_stage() -> bool:
-        return bool(await connection.fetchval(STAGES[stage]))
-
-    with ledger(tmp_path / "killed", "import-reference", reference.url, **settings.environment()) as running:
-        await until(is_at_stage)
-        assert running.process.poll() is None
-    interrupted = await connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'")
-
-    said = await run(tmp_path, settings, "import-reference", reference.url, "--json")
-
-    assert (0, True) == (said.status, said.body["complete"])
-    assert interrupted < 4_000
-    assert 4_000 == said.body["transactions"]["taken"] + said.body["transactions"]["already_here"]
-    assert 4_000 == await connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'")
-    assert await reference.balances() == await balances(connection)
-    assert 0 == said.body["corrected"]
-
-
-async def test_two_runs_at_once_double_nothing(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
-) -> None:
-    accounts = await a_pair(reference, *range(1_000, 1_020))
-    random = Random(1)  # noqa: S311 - samples
-    for number in range(100):
-        await reference.transfer(*random.sample(accounts, 2), number + 1)
-    variables = settings.environment()
-
-    with (
-        ledger(tmp_path / "one", "import-reference", reference.url, **variables) as one,
-        ledger(tmp_path / "two", "import-reference", reference.url, **variables) as two,
-    ):
-        await one.status()
-        await two.status()
-
-    assert (0, True) == (
-        (said := await run(tmp_path, settings, "import-reference", reference.url, "--json")).status,
-        True,
-    )
-    assert (0, 100) == (said.body["corrected"], said.body["transactions"]["already_here"])
-    assert await reference.balances() == await balances(connection)
 
 
 async def test_all_is_read_as_it_was_at_one_point_in_time(reference: Reference) -> None:
@@ -583,89 +241,6 @@ async def test_a_password_and_its_salt_are_hashed_as_the_reference_s_clients_do(
     assert f"user {admin} has the password that the reference publishes: change it" in said.output
     assert published not in said.output + said.error
     assert [(admin,)] == await connection.fetch("SELECT id FROM users")
-
-
-@asynccontextmanager
-async def refusing_passwords() -> AsyncIterator[str]:
-    """A PostgreSQL that knows nobody; the tests' own one asks for no password. Yields a URL with a password."""
-
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while (size := int.from_bytes(await reader.readexactly(4))) == 8:  # wants TLS
-            await reader.readexactly(4)
-            writer.write(b"N")
-        await reader.readexactly(size - 4)
-        said = b'SFATAL\0C28P01\0Mpassword authentication failed for user "sample"\0\0'
-        writer.write(b"E" + (len(said) + 4).to_bytes(4) + said)
-        await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-        yield f"postgresql://sample:secret-word@127.0.0.1:{server.sockets[0].getsockname()[1]}/sample"
-
-
-async def test_a_reference_that_cannot_be_read_is_one_line(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
-) -> None:
-    before = await everything(connection)
-    missing = reference.url.replace("/r_", "/no_")
-
-    async def said(url: str, *arguments: str, **variables: str) -> str:
-        said = await run(tmp_path, settings, "import-reference", url, *arguments, **variables)
-        assert (1, "") == (said.status, said.output), said.error
-        assert 1 == len(said.error.splitlines())
-        assert "secret-word" not in said.error
-        return said.error
-
-    assert "does not exist" in await said(missing)
-    assert "127.0.0.1: the reference's database cannot be read: " in await said(
-        "postgresql://a:secret-word@127.0.0.1:1/b"
-    )
-    assert "the reference's URL cannot be used" in await said("postgresql://a:secret-word/x@127.0.0.1/b")
-    assert "no table other.users to read" in await said(reference.url, "--schema", "other")
-    assert "--schema: must be a name" in await said(reference.url, "--schema", 'a"b')
-    assert "the ledger has no user 'nobody'" in await said(reference.url, "--holder", "nobody")
-    async with refusing_passwords() as url:
-        assert 'password authentication failed for user "sample"' in await said(url)
-    async with an_api(reference) as url:
-        wrong = await said(url, REFERENCE_PASSWORD="secret-word")
-        assert "/v1/auth/login with 401 authentication_wrong_credentials: wrong credentials" in wrong
-        assert "with 404" in await said(f"{url}/elsewhere", REFERENCE_PASSWORD=SECRET)
-    assert "cannot be reached" in await said("http://127.0.0.1:1", REFERENCE_PASSWORD=SECRET)
-    await reference.connection.execute("ALTER TABLE transactions DROP COLUMN amount_cents")
-    assert "its table transactions has no column amount_cents" in await said(reference.url)
-    await reference.connection.execute("DROP TABLE transactions")
-    assert "no table public.transactions to read" in await said(reference.url)
-    assert before == await everything(connection)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        (("mysql://localhost/db",), "the URL must start with postgresql://, http:// or https://"),
-        (("http://127.0.0.1:1",), "give --password-file, or set REFERENCE_PASSWORD"),
-        (("postgresql://localhost/db", "--map-user", "bob=alice"), "--map-user: must be ID=USER, not 'bob=alice'"),
-        (("postgresql://localhost/db", "--currency", "EURO"), "--currency: must be an ISO 4217 code"),
-    ],
-)
-async def test_arguments_that_do_not_fit_are_one_line(
-    settings: Settings, tmp_path: Path, arguments: tuple[str, ...], why: str
-) -> None:
-    said = await run(tmp_path, settings, "import-reference", *arguments)
-
-    assert (2, f"ledger: {why}\n") == (said.status, said.error)
-
-
-async def test_a_user_who_is_mapped_but_unknown_to_the_reference_stops_the_run(
-    runtime: Runtime, connection: Any, reference: Reference
-) -> None:
-    """A typo in an id would leave the accounts of the right user out."""
-    await create_user(runtime, new_id(), "admin", "a password", ("admin",))
-    before = await everything(connection)
-
-    with pytest.raises(ReferenceUnusableError, match=f"the reference has no user {NOBODY}"):
-        await taken(runtime, connection, reference, mapped={UUID(NOBODY): "admin"})
-
-    assert before == await everything(connection)
 
 
 async def test_the_report_is_bounded_and_counts_all(

@@ -1,0 +1,172 @@
+"""What an import may record that no client may do, and which users it may create: exactly those that clients may."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.commands.imports import ImportAccounts, ImportedBalance, ImportTransfers
+from ledger.commands.transfers import TransferMoney
+from ledger.errors import Refused
+from ledger.events import State, evolve
+from ledger.events.accounts import Account, AccountCredited, AccountDebited, AccountOpened, world_account_id
+from ledger.events.transfers import MoneyTransferred
+from ledger.events.users import AccountAssigned, User
+from ledger.import_reference.source import User as ReferenceUser
+from ledger.import_reference.users import against_user, roles_of
+from ledger.money import MAX_CENTS
+from web import schemas
+
+ALICE, ACCOUNT, OTHER, TRANSFER = (UUID(int=number) for number in (1, 10, 11, 100))
+WORLD = world_account_id("USD")
+MONDAY = datetime(2024, 1, 15, tzinfo=UTC)
+A_USER = User("alice", "alice@example.com", active=True, roles=("customer",), credential_id=UUID(int=9))
+
+
+def decided(command: Any, states: dict[UUID, State | None]) -> tuple[list[Any], list[Any]]:
+    """The events, and the code of each item's refusal, None if it was not refused."""
+    decision = command.decide({stream: states.get(stream) for stream in (*command.streams(), *command.creates())})
+    refusals = [result.refusals for result in decision.result["results"]]
+    return decision.events, [found[0].code if found else None for found in refusals]
+
+
+def opening(cents: int, **members: Any) -> ImportAccounts:
+    balance = {"account_id": ACCOUNT, "owner_id": ALICE, "cents": cents, "transfer_id": TRANSFER, **members}
+    return ImportAccounts("USD", (ImportedBalance(**balance),))
+
+
+def test_an_account_is_opened_with_what_it_had_even_if_that_is_negative() -> None:
+    events, refusals = decided(opening(-50, effective_at=MONDAY), {ALICE: A_USER})
+
+    transfer = MoneyTransferred(
+        ACCOUNT, WORLD, 50, "USD", "opening", None, "imported opening balance", effective_at=MONDAY
+    )
+    assert [None] == refusals
+    assert [
+        (ACCOUNT, AccountOpened(ALICE, "USD")),
+        (ALICE, AccountAssigned(ACCOUNT)),
+        (WORLD, AccountOpened(None, "USD")),
+        (TRANSFER, transfer),
+        (ACCOUNT, AccountDebited(TRANSFER, 50, -50)),
+        (WORLD, AccountCredited(TRANSFER, 50, 50)),
+    ] == events
+
+
+def test_an_account_without_a_balance_has_no_transfer() -> None:
+    events, _ = decided(opening(0), {ALICE: A_USER})
+
+    assert [AccountOpened(ALICE, "USD"), AccountAssigned(ACCOUNT)] == [event for _, event in events]
+
+
+def test_an_account_that_exists_is_corrected_once() -> None:
+    """Lesson 4."""
+    states: dict[UUID, State | None] = {ALICE: A_USER, ACCOUNT: Account(ALICE, "USD", 5), WORLD: Account(None, "USD")}
+
+    events, _ = decided(opening(-50), states)
+    for stream, event in events:
+        states[stream] = evolve(states.get(stream), event)
+
+    assert ["adjustment"] == [event.kind for _, event in events if isinstance(event, MoneyTransferred)]
+    assert Account(ALICE, "USD", -45) == states[ACCOUNT]
+    assert ([], [None]) == decided(opening(-50), states)
+
+
+@pytest.mark.parametrize(
+    ("states", "code"),
+    [
+        ({}, "user_not_found"),
+        ({ALICE: User("a", "a@b", True, (), UUID(int=9), deleted=True)}, "user_not_found"),
+        ({ALICE: A_USER, ACCOUNT: A_USER}, "account_already_exists"),
+        ({ALICE: A_USER, ACCOUNT: Account(ALICE, "EUR")}, "currency_mismatch"),
+        ({ALICE: A_USER, ACCOUNT: Account(ALICE, "USD", closed=True)}, "account_closed"),
+        ({ALICE: A_USER, ACCOUNT: Account(ALICE, "USD", frozen="all")}, "account_frozen"),
+        ({ALICE: A_USER, WORLD: Account(None, "USD", -MAX_CENTS)}, "validation_error"),
+    ],
+)
+def test_an_account_that_cannot_change_does_not(states: dict[UUID, State | None], code: str) -> None:
+    assert ([], [code]) == decided(opening(50), states)
+
+
+def test_one_account_that_is_refused_does_not_fail_its_neighbours() -> None:
+    """Lesson 5."""
+    (bad,) = opening(1, owner_id=UUID(int=2)).balances
+    (good,) = opening(1, account_id=OTHER, transfer_id=UUID(int=101)).balances
+
+    events, refusals = decided(ImportAccounts("USD", (bad, good)), {ALICE: A_USER})
+
+    assert ["user_not_found", None] == refusals
+    assert {OTHER, ALICE, WORLD, UUID(int=101)} == {stream for stream, _ in events}
+
+
+def a_transfer(cents: int, source: UUID = ACCOUNT, destination: UUID = OTHER) -> TransferMoney:
+    return TransferMoney(TRANSFER, source, destination, cents, id_was_chosen=True, effective_at=MONDAY)
+
+
+def test_a_transfer_that_happened_is_recorded_whether_or_not_there_were_funds_and_once() -> None:
+    states: dict[UUID, State | None] = {ACCOUNT: Account(ALICE, "USD"), OTHER: Account(ALICE, "USD")}
+
+    events, refusals = decided(ImportTransfers((a_transfer(70), a_transfer(70))), states)
+
+    assert [None, None] == refusals
+    made = MoneyTransferred(ACCOUNT, OTHER, 70, "USD", "transfer", None, effective_at=MONDAY)
+    assert [
+        (TRANSFER, made),
+        (ACCOUNT, AccountDebited(TRANSFER, 70, -70)),
+        (OTHER, AccountCredited(TRANSFER, 70, 70)),
+    ] == events
+
+
+@pytest.mark.parametrize(
+    ("account", "code"),
+    [
+        (None, "transfer_source_account_not_found"),
+        (Account(ALICE, "EUR"), "currency_mismatch"),
+        (Account(ALICE, "USD", closed=True), "account_closed"),
+        (Account(ALICE, "USD", frozen="debits"), "account_frozen"),
+        (Account(ALICE, "USD", -MAX_CENTS), "validation_error"),
+    ],
+)
+def test_a_transfer_that_cannot_be_recorded_is_refused(account: Account | None, code: str) -> None:
+    states: dict[UUID, State | None] = {ACCOUNT: account, OTHER: Account(ALICE, "USD")}
+
+    assert ([], [code]) == decided(ImportTransfers((a_transfer(70),)), states)
+
+
+def test_an_id_of_another_transfer_is_not_the_same_transfer() -> None:
+    states: dict[UUID, State | None] = {ACCOUNT: Account(ALICE, "USD"), OTHER: Account(ALICE, "USD")}
+
+    events, refusals = decided(ImportTransfers((a_transfer(70), a_transfer(71))), states)
+
+    assert (3, [None, "transaction_id_reused"]) == (len(events), refusals)
+
+
+_odd = st.sampled_from([*"aZ9é@.,\t\n\x00\x7f\x85 \u00a0\u200b", "@b", "x" * 63, "y" * 250])
+texts = st.lists(_odd, max_size=6).map("".join)
+roles = st.lists(st.sampled_from(["admin", "auditor", "customer", "guest", " guest ", "root", "", "ADMIN"]), max_size=4)
+
+
+@given(
+    st.just("alice") | texts,
+    st.just("a@b") | texts,
+    st.just("customer") | roles.map(",".join),
+    st.sampled_from(["", "a", "a" * 1024, "a" * 1025]),
+    st.booleans(),
+)
+def test_exactly_the_users_that_a_client_may_create_may_be_imported(
+    username: str, email: str, names: str, secret: str, active: bool
+) -> None:
+    body = {"username": username, "email": email, "roles": names, "password_hash": secret, "active": active}
+    try:
+        parsed = schemas.parse(schemas.NewUser, json.dumps(body).encode())
+    except Refused:
+        parsed = None
+
+    against = against_user(ReferenceUser(UUID(int=1), username, email, secret, active, names))
+
+    assert (parsed is None) == (against is not None), (body, against)
+    if parsed is not None:
+        assert parsed.role_names() == roles_of(names)

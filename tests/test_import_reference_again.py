@@ -1,0 +1,244 @@
+"""`ledger import-reference`, run again: nothing is doubled and nothing is lost, whatever came in between."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
+from ledger.commands.transfers import TransferMoney
+from ledger.runtime import Runtime
+from ledger.settings import Settings
+from tests.controls import new_id
+from tests.processes import ledger, until
+from tests.reference import (
+    Reference,
+    a_pair,
+    a_reference,
+    at,
+    awful,
+    balances,
+    codes,
+    everything,
+    rehearsed,
+    run,
+    submit,
+    taken,
+)
+
+
+@pytest.fixture
+async def reference(settings: Settings) -> AsyncIterator[Reference]:
+    async with a_reference(settings) as made:
+        yield made
+
+
+async def test_a_second_run_changes_nothing(runtime: Runtime, connection: Any, reference: Reference) -> None:
+    """Lesson 4."""
+    first, second = await a_pair(reference, 300, 0)
+    await reference.transfer(first, second, 100)
+    await reference.user("no-email", email="none")  # is refused each time
+    await taken(runtime, connection, reference)
+    before = await everything(connection)
+
+    report = await taken(runtime, connection, reference)
+
+    assert before == await everything(connection)
+    for tally in (report.users, report.accounts, report.transactions):
+        assert (0, tally.at_reference) == (tally.taken, tally.already_here + tally.not_taken)
+    assert (report.is_proved, 0) == (True, report.corrected)
+
+
+async def test_a_dry_run_changes_nothing_and_foretells_the_run(
+    runtime: Runtime, connection: Any, reference: Reference
+) -> None:
+    """Lesson 6."""
+    await awful(reference)
+    before = await everything(connection)
+
+    foretold = await rehearsed(connection, reference)
+
+    assert before == await everything(connection)
+    report = await taken(runtime, connection, reference)
+    assert report.problems == foretold.problems
+    for name in ("users", "accounts", "transactions", "reference_cents", "taken_cents", "notes"):
+        assert getattr(report, name) == getattr(foretold, name), name
+
+
+async def test_a_dry_run_says_that_nothing_was_written(
+    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+) -> None:
+    await a_pair(reference, 300)
+    before = await everything(connection)
+
+    said = await run(tmp_path, settings, "import-reference", reference.url, "--dry-run")
+
+    assert (0, before) == (said.status, await everything(connection))
+    assert "dry run: nothing was written" in said.output.splitlines()
+
+
+async def test_what_the_reference_did_since_an_earlier_run_is_made_up_for(
+    runtime: Runtime, connection: Any, reference: Reference
+) -> None:
+    first, second = await a_pair(reference, 300, 0)
+    await reference.transfer(first, second, 100)
+    await taken(runtime, connection, reference)
+    await reference.transfer(second, first, 30)
+    await reference.put_balance(second, 1_000)
+    third = (await a_pair(reference, 5))[0]
+    await reference.transfer(first, third, 3)
+
+    report = await taken(runtime, connection, reference)
+
+    assert report.is_complete
+    assert await reference.balances() == await balances(connection)
+    assert (1, 930, 2) == (report.corrected, report.corrected_cents, report.transactions.taken)
+
+
+async def test_what_moved_here_since_is_told_and_does_not_disprove(
+    runtime: Runtime, connection: Any, reference: Reference
+) -> None:
+    first, second = await a_pair(reference, 300, 0)
+    await reference.transfer(first, second, 100)
+    await taken(runtime, connection, reference)
+    await submit(runtime, TransferMoney(new_id(), first, second, 20))
+
+    report = await taken(runtime, connection, reference)
+
+    assert report.is_complete
+    assert report.proof is not None
+    assert (2, 0, 0) == (report.proof.moved_accounts, report.proof.moved_cents, report.corrected)
+    assert {first: 180, second: 120} == await balances(connection)
+
+
+async def test_what_is_here_with_other_content_is_named(
+    runtime: Runtime, connection: Any, reference: Reference
+) -> None:
+    user = await reference.user("alice")
+    account, other = await reference.account(user, 5), await reference.account(user, 5)
+    paid = await reference.transfer(account, other, 1)
+    own = await reference.account(user, 9)
+    await taken(runtime, connection, reference)
+    elsewhere = new_id()
+    await submit(runtime, OpenAccount(elsewhere, user, "USD", 70, new_id()))
+    await reference.account(user, 70, id=elsewhere)
+    await reference.connection.execute("UPDATE users SET email = 'new@example.com', active = false")
+    await reference.connection.execute("UPDATE transactions SET amount_cents = 2")
+    await reference.connection.execute(
+        "UPDATE accounts SET user_id = $1 WHERE id = $2", await reference.user("bob"), own
+    )
+
+    report = await taken(runtime, connection, reference)
+
+    assert {
+        "user.differs": {user},
+        "account.id_taken": {elsewhere},
+        "account.owner_differs": {own},
+        "transaction.id_taken": {paid},
+    } == codes(report)
+    assert "is here already, with another email and another active" == report.problems[0].reason
+    assert (report.is_proved, 0) == (True, report.corrected)
+    assert 70 == (await balances(connection))[elsewhere]
+
+
+@pytest.mark.parametrize("shut", ["closed", "frozen"])
+async def test_an_account_that_is_shut_here_is_left_alone_and_named(
+    runtime: Runtime, connection: Any, reference: Reference, shut: str
+) -> None:
+    first, second = await a_pair(reference, 0, 50)
+    await taken(runtime, connection, reference)
+    if shut == "closed":
+        await submit(runtime, CloseAccount(first))
+    else:
+        await submit(runtime, UpdateAccount(first, None, None, "USD", new_id(), frozen="all"))
+    assert (await taken(runtime, connection, reference)).is_complete
+    paid = await reference.transfer(second, first, 20)
+
+    report = await taken(runtime, connection, reference)
+
+    assert {"account.not_correctable": {first}, "transaction.account_not_open": {paid}} == codes(report)
+    assert {first: 0, second: 30} == await balances(connection)
+    assert not report.is_proved
+    assert [(first, 20, 0)] == (report.proof and report.proof.differences)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_the_reference_lost_or_made_up_every_balance_is_the_reference_s(
+    runtime: Runtime, connection: Any, reference: Reference, seed: int
+) -> None:
+    """Lesson 1: its transfers lose updates, so its balances do not follow from its transactions."""
+    random = Random(seed)  # noqa: S311 - samples
+    accounts = await a_pair(reference, *(random.randint(-500, 5_000) for _ in range(6)))
+    strangers = [uuid4(), uuid4()]
+    for _ in range(3):
+        for _ in range(40):
+            source, destination = random.sample(accounts + strangers, 2)
+            move = random.choice([reference.transfer, reference.transaction])
+            await move(source, destination, random.randint(-3, 900), created_at=at(random.randint(0, 99)))
+        await reference.put_balance(random.choice(accounts), random.randint(-500, 5_000))
+        report = await taken(runtime, connection, reference)
+        assert report.is_proved
+        assert await reference.balances() == await balances(connection)
+
+
+STAGES = {
+    "users": "SELECT count(*) >= 32 FROM users",
+    "accounts": "SELECT count(*) >= 1 FROM accounts",
+    "transactions": "SELECT count(*) >= 1000 FROM transfers WHERE kind = 'transfer'",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_a_run_that_is_killed_is_completed_by_the_next_and_nothing_is_doubled(
+    settings: Settings, connection: Any, reference: Reference, tmp_path: Path, stage: str
+) -> None:
+    """Lesson 4."""
+    users = [await reference.user(f"user-{number}") for number in range(40)]
+    accounts = [await reference.account(user, 1_000 + number) for number, user in enumerate(users)]
+    random = Random(stage)  # noqa: S311 - samples
+    rows = [(uuid4(), *random.sample(accounts, 2), random.randint(1, 500), at(number)) for number in range(4_000)]
+    await reference.connection.copy_records_to_table("transactions", records=rows)
+
+    async def is_at_stage() -> bool:
+        return bool(await connection.fetchval(STAGES[stage]))
+
+    with ledger(tmp_path / "killed", "import-reference", reference.url, **settings.environment()) as running:
+        await until(is_at_stage)
+        assert running.process.poll() is None
+    interrupted = await connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'")
+
+    said = await run(tmp_path, settings, "import-reference", reference.url, "--json")
+
+    assert (0, True) == (said.status, said.body["complete"])
+    assert interrupted < 4_000
+    assert 4_000 == said.body["transactions"]["taken"] + said.body["transactions"]["already_here"]
+    assert 4_000 == await connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'")
+    assert await reference.balances() == await balances(connection)
+    assert 0 == said.body["corrected"]
+
+
+async def test_two_runs_at_once_double_nothing(
+    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+) -> None:
+    accounts = await a_pair(reference, *range(1_000, 1_020))
+    random = Random(1)  # noqa: S311 - samples
+    for number in range(100):
+        await reference.transfer(*random.sample(accounts, 2), number + 1)
+    variables = settings.environment()
+
+    with (
+        ledger(tmp_path / "one", "import-reference", reference.url, **variables) as one,
+        ledger(tmp_path / "two", "import-reference", reference.url, **variables) as two,
+    ):
+        await one.status()
+        await two.status()
+
+    assert (0, True) == (
+        (said := await run(tmp_path, settings, "import-reference", reference.url, "--json")).status,
+        True,
+    )
+    assert (0, 100) == (said.body["corrected"], said.body["transactions"]["already_here"])
+    assert await reference.balances() == await balances(connection)

@@ -1,0 +1,165 @@
+"""`ledger import-reference` where it cannot work: one line, without secrets, and nothing is written."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from ledger.import_reference.api import open_api
+from ledger.import_reference.database import open_database
+from ledger.import_reference.source import ReferenceUnusableError
+from ledger.people import create_user
+from ledger.runtime import Runtime
+from ledger.settings import Settings
+from tests.controls import NOBODY, new_id
+from tests.processes import until
+from tests.reference import (
+    SECRET,
+    Reference,
+    a_pair,
+    a_reference,
+    an_api,
+    everything,
+    run,
+    taken,
+)
+
+
+@pytest.fixture
+async def reference(settings: Settings) -> AsyncIterator[Reference]:
+    async with a_reference(settings) as made:
+        yield made
+
+
+@asynccontextmanager
+async def refusing_passwords() -> AsyncIterator[str]:
+    """A PostgreSQL that knows nobody; the tests' own one asks for no password. Yields a URL with a password."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (size := int.from_bytes(await reader.readexactly(4))) == 8:  # wants TLS
+            await reader.readexactly(4)
+            writer.write(b"N")
+        await reader.readexactly(size - 4)
+        said = b'SFATAL\0C28P01\0Mpassword authentication failed for user "sample"\0\0'
+        writer.write(b"E" + (len(said) + 4).to_bytes(4) + said)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        yield f"postgresql://sample:secret-word@127.0.0.1:{server.sockets[0].getsockname()[1]}/sample"
+
+
+async def why_not(source: AbstractAsyncContextManager[Any]) -> str:
+    """What is said of a reference that cannot be read."""
+    with pytest.raises(ReferenceUnusableError) as caught:
+        async with source as opened:
+            await opened.users()
+    said = str(caught.value)
+    assert ("\n" in said, "secret-word" in said) == (False, False)
+    return said
+
+
+async def test_a_database_that_cannot_be_read_is_one_line_without_its_password(reference: Reference) -> None:
+    missing = reference.url.replace("/r_", "/no_")
+    assert "does not exist" in await why_not(open_database(missing, "public"))
+    nobody = "postgresql://a:secret-word@127.0.0.1:1/b"
+    assert "127.0.0.1: the reference's database cannot be read: " in await why_not(open_database(nobody, "public"))
+    unescaped = "postgresql://a:secret-word/x@127.0.0.1/b"
+    assert "the reference's URL cannot be used" in await why_not(open_database(unescaped, "public"))
+    assert "no table other.users to read" in await why_not(open_database(reference.url, "other"))
+    assert "--schema: must be a name" in await why_not(open_database(reference.url, 'a"b'))
+    async with refusing_passwords() as url:
+        said = await why_not(open_database(url, "public"))
+        assert 'password authentication failed for user "sample"' in said
+    await reference.connection.execute("ALTER TABLE transactions DROP COLUMN amount_cents")
+    assert "its table transactions has no column amount_cents" in await why_not(open_database(reference.url, "public"))
+    await reference.connection.execute("DROP TABLE transactions")
+    assert "no table public.transactions to read" in await why_not(open_database(reference.url, "public"))
+
+
+async def test_an_api_that_cannot_be_read_is_one_line_without_the_secret(reference: Reference) -> None:
+    async def listing(text: str) -> str:
+        async def answer(_: web.Request) -> web.Response:
+            return web.Response(text=text, content_type="application/json")
+
+        app = web.Application()
+        app.add_routes([web.post("/v1/auth/login", answer), web.get("/v1/users", answer)])
+        async with TestServer(app) as server:
+            return await why_not(open_api(str(server.make_url("")), "admin", "secret-word", None))
+
+    async with an_api(reference) as url:
+        wrong = await why_not(open_api(url, "admin", "secret-word", None))
+        assert "/v1/auth/login with 401 authentication_wrong_credentials: wrong credentials" in wrong
+        assert "with 404" in await why_not(open_api(f"{url}/elsewhere", "admin", SECRET, None))
+    assert "cannot be reached" in await why_not(open_api("http://127.0.0.1:1", "admin", "secret-word", None))
+    assert "/v1/users is not what the reference answers" in await listing('{"access_token": "secret-word"}')
+    assert "/v1/auth/login is not what the reference answers" in await listing("<html>")
+
+
+async def test_a_reference_that_goes_away_in_the_middle_is_one_line(reference: Reference) -> None:
+    first, second = await a_pair(reference, 1, 0)
+    await reference.transfer(first, second, 1)
+    async with open_database(reference.url, "public") as source:
+        await reference.connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ledger import-reference'"
+            " AND datname = current_database()"
+        )
+
+        with pytest.raises(ReferenceUnusableError, match="the reference's database cannot be read"):
+            await until(source.count_transactions)
+
+
+async def test_a_run_that_cannot_read_writes_nothing_and_ends_with_1(
+    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+) -> None:
+    before = await everything(connection)
+    await reference.connection.execute("DROP TABLE accounts")
+
+    said = await run(tmp_path, settings, "import-reference", reference.url)
+
+    line = "ledger: the database has no table public.accounts to read\n"
+    assert (1, "", line) == (said.status, said.output, said.error)
+    assert before == await everything(connection)
+
+
+async def test_a_holder_whom_the_ledger_does_not_have_stops_the_run(
+    runtime: Runtime, connection: Any, reference: Reference
+) -> None:
+    with pytest.raises(ReferenceUnusableError, match=r"^the ledger has no user 'nobody'$"):
+        await taken(runtime, connection, reference, holder="nobody")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("mysql://localhost/db",), "the URL must start with postgresql://, http:// or https://"),
+        (("http://127.0.0.1:1",), "give --password-file, or set REFERENCE_PASSWORD"),
+        (("postgresql://localhost/db", "--map-user", "bob=alice"), "--map-user: must be ID=USER, not 'bob=alice'"),
+        (("postgresql://localhost/db", "--currency", "EURO"), "--currency: must be an ISO 4217 code"),
+    ],
+)
+async def test_arguments_that_do_not_fit_are_one_line(
+    settings: Settings, tmp_path: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    said = await run(tmp_path, settings, "import-reference", *arguments)
+
+    assert (2, f"ledger: {why}\n") == (said.status, said.error)
+
+
+async def test_a_user_who_is_mapped_but_unknown_to_the_reference_stops_the_run(
+    runtime: Runtime, connection: Any, reference: Reference
+) -> None:
+    """A typo in an id would leave the accounts of the right user out."""
+    await create_user(runtime, new_id(), "admin", "a password", ("admin",))
+    before = await everything(connection)
+
+    with pytest.raises(ReferenceUnusableError, match=f"the reference has no user {NOBODY}"):
+        await taken(runtime, connection, reference, mapped={UUID(NOBODY): "admin"})
+
+    assert before == await everything(connection)
