@@ -47,7 +47,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base
     with asyncio.Runner() as runner:
-        lease = embedded_services(shared / "servers")
+        lease = embedded_services(shared / "servers", timeout_seconds=DEADLINE_SECONDS)
         yield runner.run(lease.__aenter__())
         runner.run(lease.__aexit__(None, None, None))
 
