@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,15 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 
+MAX_PROCESSES = 8  # all of a run share one PostgreSQL, and each has some 25 of its 200 connections at the most
 TEMPLATE = "template_ledger"
 UNSAFE = ("fsync", "full_page_writes")  # processes are killed here, machines are not; a copy takes a tenth of the time
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Bound how many processes `-n auto` starts, however many cores there are."""
+    return min((yield), MAX_PROCESSES)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +55,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base
     with asyncio.Runner() as runner:
-        lease = embedded_services(shared / "servers")
+        lease = embedded_services(shared / "servers", timeout_seconds=DEADLINE_SECONDS)
         yield runner.run(lease.__aenter__())
         runner.run(lease.__aexit__(None, None, None))
 
@@ -84,6 +92,20 @@ def template(servers: Services) -> str:
 @pytest.fixture
 async def settings(servers: Services, template: str) -> AsyncIterator[Settings]:
     """Settings of a database of the test's own."""
+    async with a_database(servers, template) as found:
+        yield found
+
+
+@pytest.fixture
+async def elsewhere(servers: Services, template: str) -> AsyncIterator[Settings]:
+    """Settings of another ledger."""
+    async with a_database(servers, template) as found:
+        yield found
+
+
+@asynccontextmanager
+async def a_database(servers: Services, template: str) -> AsyncIterator[Settings]:
+    """Settings of a new ledger. Its template is copied from only: nobody else can while somebody is connected to it."""
     name = f"t_{new_id().hex}"
     connection = await asyncpg.connect(servers.database_url)
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")

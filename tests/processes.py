@@ -22,6 +22,7 @@ from ledger.variables import OWN_PREFIXES
 
 DEADLINE_SECONDS = 120  # for what hangs: on a busy machine everything takes its time, and no test may fail by that
 PS = shutil.which("ps") or "ps"
+TERMINAL = ("COLUMNS", "LINES", "TERM", "FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE")  # how output looks
 LEDGER = (sys.executable, "-c", "from ledger.cli import main; main()")
 ROOT = Path(__file__).parent.parent
 
@@ -63,8 +64,9 @@ def is_alive(pid: int) -> bool:
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that knows of the ledger's settings only these."""
-    return {**without_settings(os.environ), "PYTHONPATH": str(ROOT), **settings}
+    """The environment of a process that knows of the ledger's settings only these, and of no terminal."""
+    inherited = {name: value for name, value in without_settings(os.environ).items() if name not in TERMINAL}
+    return {**inherited, "PYTHONPATH": str(ROOT), **settings}
 
 
 def without_settings(given: Mapping[str, str]) -> dict[str, str]:
@@ -103,10 +105,14 @@ class Ledger:
         """The whole lines on standard error so far."""
         return [line for line in self.log.read_text().split("\n")[:-1] if line.strip()]
 
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The log's records so far."""
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
+
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The log's records of that name."""
-        records = [json.loads(line) for line in self.lines if line.startswith("{")]
-        return [record for record in records if record["event"] == event]
+        return [record for record in self.records if record["event"] == event]
 
     async def url(self) -> str:
         """Where it serves, as soon as it does."""

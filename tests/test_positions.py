@@ -139,8 +139,8 @@ async def test_a_position_that_there_cannot_be_is_refused(api: Api, position: st
     assert (422, ["query min_position"]) == (refused.status, refused.parameters)
 
 
-async def test_a_replica_of_another_ledger_is_not_read(settings: Settings, servers: Services, template: str) -> None:
-    other = settings_for(servers, template).database_url
+async def test_a_replica_of_another_ledger_is_not_read(settings: Settings, elsewhere: Settings) -> None:
+    other = elsewhere.database_url
 
     with pytest.raises(DatabaseError, match="another ledger"):
         async with open_runtime(settings.model_copy(update={"database_read_url": other})):

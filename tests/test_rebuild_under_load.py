@@ -155,7 +155,8 @@ async def test_all_tables_are_swapped_while_clients_read_and_write(
                 await more(crowd, 50)
         await check_nothing_is_lost_or_doubled(crowd, connection, settings)
         assert 0 == await running.stop()
-    assert not [line for line in running.lines if '"error"' in line or "Traceback" in line]
+    assert [] == [record for record in running.records if record["level"] == "error"]
+    assert "Traceback" not in running.log.read_text()
 
 
 async def position(connection: Any) -> int:

@@ -382,7 +382,7 @@ async def test_writers_of_two_schemas_do_not_wait_for_each_other(
     try:
         async with one.transaction():
             await insert(one)
-            await asyncio.wait_for(append(two, CLAIMED), 5)
+            await asyncio.wait_for(append(two, CLAIMED), DEADLINE_SECONDS)
     finally:
         await two.close()
 
