@@ -111,8 +111,8 @@ def authorization_missing() -> Refusal:
 
 
 def authorization_without_token() -> Refusal:
-    """Return the same answer to a request whose `Authorization` header has no bearer token, which is told so."""
-    description = "The `Authorization` header has no bearer token."
+    """Return the same answer to a request that does not have one bearer token, which is told so."""
+    description = "The request has no single `Authorization` header with a bearer token."
     return msgspec.structs.replace(wrong_credentials(), description=description)
 
 

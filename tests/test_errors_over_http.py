@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from ledger.settings import Settings, SettingsError
 from tests.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Answer, Api, a_user, new_id
 from tests.processes import DEADLINE_SECONDS
+from web.catalogue import CATALOGUE
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -29,6 +30,7 @@ SECURITY_HEADERS = {
     "Server": "ledger",
 }
 JSON = {"Content-Type": "application/json"}
+NO_TOKEN = "The request has no single `Authorization` header with a bearer token."
 
 
 def assert_is_problem(answer: Answer, status: int, code: str, kind: str = "validation_error") -> None:
@@ -91,11 +93,86 @@ async def test_an_error_has_all_members_of_the_format_and_no_absent_one(api: Api
     }.items() <= with_all.body.items()
 
 
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (None, "application/problem+json"),
+        ("*/*", "application/problem+json"),
+        ("application/*", "application/problem+json"),
+        ("application/json, text/plain, */*", "application/problem+json"),
+        ("application/problem+json, application/json", "application/problem+json"),
+        ("text/html", "application/problem+json"),
+        ("application/json", "application/json"),
+        ("Application/JSON; charset=utf-8", "application/json"),
+        ("application/json, application/problem+json;q=0", "application/json"),
+        ("application/json;q=0", "application/problem+json"),
+    ],
+)
+async def test_a_client_that_takes_json_and_no_problems_gets_the_same_body_as_json(
+    api: Api, accept: str | None, expected: str
+) -> None:
+    headers = {} if accept is None else {"Accept": accept}
+    skipped = ["Accept"] if accept is None else []
+
+    refused = await api.get(f"/v1/users/{NOBODY}", headers=headers, skip_auto_headers=skipped)
+    unparsed = await sent(api, head("GET /v1/health HTTP/1.1", Expect="a-miracle", **headers))
+
+    assert [expected] * 2 == [answer.headers["Content-Type"] for answer in (refused, unparsed)]
+    assert (404, f"user not found: {NOBODY}") == (refused.body["status"], refused.body["detail"])
+    assert unparsed.status == unparsed.body["status"]
+
+
+async def test_a_status_has_the_phrase_of_rfc_9110_on_the_wire(api: Api) -> None:
+    fields = {"Content_Type": "application/json", "Content_Length": "2"}
+
+    assert b"HTTP/1.1 422 Unprocessable Content\r\n" == await status_line(
+        api, head("POST /v1/auth/login HTTP/1.1", **fields) + b"[]"
+    )
+
+
+async def status_line(api: Api, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
+    writer.write(request)
+    async with asyncio.timeout(10):
+        line = await reader.readline()
+    writer.close()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("headers", "description"),
+    [
+        ({}, "The request has no `Authorization` header."),
+        ({"Authorization": ""}, NO_TOKEN),
+        ({"Authorization": "Bearer"}, NO_TOKEN),
+        ({"Authorization": "Basic YWRtaW46cGFzc3dvcmQ="}, NO_TOKEN),
+        ([("Authorization", "Bearer x"), ("Authorization", "Bearer x")], NO_TOKEN),
+        ({"Authorization": "Bearer x"}, CATALOGUE["authentication_wrong_credentials"].description),
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/accounts"), ("POST", "/v1/auth/logout")])
+async def test_a_request_without_a_token_is_told_so_and_one_with_a_bad_token_not_what_is_wrong(
+    api: Api, method: str, path: str, headers: Any, description: str
+) -> None:
+    answer = await api.nobody.call(method, path, headers=headers)
+
+    assert_is_problem(answer, 401, "authentication_wrong_credentials", "authentication_error")
+    assert ("wrong credentials", description) == (answer.body["detail"], answer.body["errors"][0]["description"])
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n\t"])
+async def test_a_body_that_is_missing_is_asked_for(api: Api, body: bytes) -> None:
+    for path in ("/v1/auth/login", "/v1/transactions/batch"):
+        answer = await api.post(path, data=body, headers=JSON)
+        assert_is_problem(answer, 400, "malformed_request")
+        assert "a JSON body is required" == answer.body["detail"]
+
+
 async def test_many_errors_share_one_id_and_the_status_of_the_first(api: Api) -> None:
     answer = await api.post("/v1/users", {})
 
     assert (422, 422) == (answer.status, answer.body["status"])
-    assert ["/username", "/email", "/roles"] == answer.pointers
+    assert ["/username", "/email"] == answer.pointers
     assert {answer.headers["X-Request-Id"]} == {entry["trace_id"] for entry in answer.body["errors"]}
 
 

@@ -278,10 +278,10 @@ class ErrorType(Answer, frozen=True):
     """What a code means, and what a client can do about it; `example` is a problem that has it."""
 
     code: Annotated[str, Meta(examples=["user_not_found"])]
-    status: Annotated[int, Meta(ge=400, le=599)]
-    kind: str
-    title: str
-    description: str
-    help: str
-    doc_url: Annotated[str, Meta(description="The page about the code: a URI reference (RFC 3986)")]
+    status: Annotated[int, Meta(ge=400, le=599, examples=[404])]
+    kind: Annotated[str, Meta(examples=["resource_not_found"])]
+    title: Annotated[str, Meta(examples=["User not found"])]
+    description: Annotated[str, Meta(examples=["There is no user with this id, or the caller may not see it."])]
+    help: Annotated[str, Meta(examples=["Check the id. Admins can list all users."])]
+    doc_url: Annotated[str, Meta(description="The page's path", examples=["/errors/user_not_found"])]
     example: Problem | UnsetType = UNSET
