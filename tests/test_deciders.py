@@ -419,6 +419,76 @@ def test_a_released_name_is_free_for_another() -> None:
     assert (username_stream("alice"), NameClaimed(BOB)) in events
 
 
+# Names that look the same.
+
+CYRILLIC, LATIN = "\u0430\u0440\u0435", "ape"
+APE_THERE = a_user(BOB, LATIN)
+
+
+def a_lookalike(user_id: UUID = ALICE) -> list[StreamEvent]:
+    """A user whose name looks like another, which it takes as well."""
+    return Given().when(a_creation(user_id, CYRILLIC, "alice@example.com"))
+
+
+def test_a_name_claims_the_one_it_looks_like() -> None:
+    assert [
+        (username_stream(CYRILLIC), NameClaimed(ALICE)),
+        (username_stream(LATIN), NameClaimed(ALICE)),
+        (email_stream("alice@example.com"), NameClaimed(ALICE)),
+    ] == a_lookalike()[1:]
+
+
+def test_of_two_names_that_look_the_same_only_the_first_can_be_had() -> None:
+    assert ["user_already_exists"] == Given(APE_THERE).refuses(a_creation(ALICE, CYRILLIC, "alice@example.com"))
+    assert ["user_already_exists"] == Given(a_lookalike()).refuses(a_creation(BOB, LATIN, "bob@example.com"))
+
+
+def test_a_rename_between_two_names_that_look_the_same_keeps_what_they_share() -> None:
+    names = {"known_username": CYRILLIC, "username": LATIN}
+    assert [
+        (ALICE, UserUpdated(LATIN, "alice@example.com")),
+        (username_stream(CYRILLIC), NameReleased(ALICE)),
+    ] == Given(a_lookalike()).when(a_change(**names))
+
+
+def test_a_deleted_user_releases_the_name_that_theirs_looked_like() -> None:
+    events = Given(a_lookalike()).when(a_deletion(known_username=CYRILLIC))
+    assert {
+        (username_stream(CYRILLIC), NameReleased(ALICE)),
+        (username_stream(LATIN), NameReleased(ALICE)),
+    } <= {event for event in events if isinstance(event[1], NameReleased)}
+
+
+def test_a_name_from_before_claims_its_look_with_the_next_change() -> None:
+    given = Given(a_user(ALICE, CYRILLIC))
+    address = f"{CYRILLIC}@example.com"
+    change = a_change(known_username=CYRILLIC, username=CYRILLIC, known_email=address, email=address)
+    assert (username_stream(LATIN), NameClaimed(ALICE)) in given.when(change)
+
+
+def test_a_name_from_before_is_kept_when_another_has_its_look_by_now() -> None:
+    given = Given([*a_user(ALICE, CYRILLIC), *APE_THERE])
+    address = f"{CYRILLIC}@example.com"
+    known = {"known_username": CYRILLIC, "username": CYRILLIC, "known_email": address, "email": address}
+    assert [(ALICE, UserRolesChanged(("guest",))), (ALICE, UserTokensRevoked())] == [
+        event for event in given.when(a_change(**known, roles=("guest",))) if event[0] == ALICE
+    ]
+    deletion = DeleteUser(ALICE, CYRILLIC, address, (), 0)
+    assert (username_stream(LATIN), NameReleased(ALICE)) not in given.when(deletion)
+
+
+@pytest.mark.parametrize("name", ["b\U0001f600b", "al\u200dice", "\u0430lice"])
+def test_a_name_from_before_there_were_rules_stays_and_no_other_one_comes(name: str) -> None:
+    address = f"{name}@example.com"
+    given = Given(a_user(ALICE, name))
+    known = {"known_username": name, "known_email": address}
+    assert [(ALICE, UserRolesChanged(("guest",))), (ALICE, UserTokensRevoked())] == given.when(
+        a_change(**known, username=name, email=address, roles=("guest",))
+    )
+    assert ["validation_error"] == given.refuses(a_change(**known, username=f"{name}2", email=address))
+    assert ["validation_error"] == Given().refuses(a_creation(username=name))
+
+
 # UpdateUser.
 
 

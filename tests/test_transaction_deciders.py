@@ -11,6 +11,7 @@ from ledger.commands.decider import StreamEvent
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
 from ledger.commands.reversals import ReverseTransfer
+from ledger.derived import derived_id
 from ledger.errors import StaleCommandError
 from ledger.events import encode
 from ledger.events.accounts import (
@@ -30,7 +31,9 @@ from ledger.events.transfers import (
     JournalEntryPosted,
     MoneyTransferred,
     Posting,
+    ReferenceUsed,
     TransactionReversed,
+    reference_stream,
 )
 from ledger.money import MAX_CENTS
 from ledger.projections import transfers
@@ -204,3 +207,23 @@ def test_in_one_batch_plain_transfers_go_apart_from_those_that_say_more() -> Non
         batch.decide(command, an_id("a command"))
     plain, special = transfers.apply(batch.appended)
     assert ("description" in plain.sql, "description" in special.sql) == (False, True)
+
+
+# References.
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "caf\u00e9"), ("INV\u00a01", "INV 1"), ("rent", "rent")],
+)
+def test_a_reference_is_used_once_however_it_is_spelt(first: str, second: str) -> None:
+    used = (reference_stream(first), ReferenceUsed(OTHER_TRANSFER))
+    entry = PostJournalEntry(TRANSFER, (Leg(PURSE, -1), Leg(TILL, 1)), second)
+    for command in (a_transfer(reference=second), a_hold(reference=second), entry):
+        assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(command)
+
+
+@pytest.mark.parametrize("spelling", ["caf\u00e9", "cafe\u0301"])
+def test_a_reference_that_was_stored_before_it_was_composed_is_used_up(spelling: str) -> None:
+    used = (derived_id("reference", "cafe\u0301"), ReferenceUsed(OTHER_TRANSFER))
+    assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(a_transfer(reference=spelling))

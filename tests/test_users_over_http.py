@@ -152,7 +152,7 @@ async def test_each_of_them_is_taken_on_its_own(api: Api, member: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("dora", "DORA"), ("straße", "STRASSE"), ("ﬁsher", "fisher"), ("Zoë", "Zoe\u0308")]
+    ("first", "second"), [("dora", "DORA"), ("straße", "STRASSE"), ("\uff46isher", "fisher"), ("Zoë", "Zoe\u0308")]
 )
 async def test_a_name_is_taken_in_all_spellings_that_fold_to_it(api: Api, first: str, second: str) -> None:
     await api.new_user(username=first, email=f"{first}@example.com")

@@ -1,0 +1,243 @@
+"""Texts that look the same are the same to the service, and texts that deceive are refused. Lesson 64."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ledger.batch import Origin
+from ledger.commands.decider import Credential, Decision, States
+from ledger.commands.users import CreateUser
+from ledger.events.users import NameClaimed, UserCreated, email_stream, username_stream
+from ledger.ids import new_id
+from ledger.runtime import Runtime
+from ledger.settings import Settings
+from tests.controls import PASSWORD, Answer, Api, a_transfer, a_user
+
+Serve = Callable[[Settings], Awaitable[Api]]
+
+CYRILLIC, LATIN = "\u0430\u0440\u0435", "ape"
+COMPOSED, DECOMPOSED = "caf\u00e9 7", "cafe\u0301 7"
+HIDDEN = ["\u200b", "\u200d", "\u00ad", "\ufeff", "\u202e", "\ufe0f", "\u2028", "\ue000", "\u0378", "\U000e0061"]
+
+
+def what(answer: Answer) -> tuple[int, list[str], list[str]]:
+    return answer.status, answer.codes, answer.pointers
+
+
+# Names.
+
+
+@pytest.mark.parametrize("name", ["\u0430lice", "al\u200dice", "b\U0001f600b", "a  b"])
+async def test_a_name_that_deceives_is_refused_wherever_it_is_given(api: Api, name: str) -> None:
+    user = await api.new_user()
+    path, refused = f"/v1/users/{user['id']}", (422, ["validation_error"], ["/username"])
+
+    assert refused == what(await api.post("/v1/users", a_user(username=name)))
+    assert refused == what(await api.put(path, {**user, "username": name}))
+    assert refused == what(await api.call("PATCH", path, {"username": name}))
+
+
+@pytest.mark.parametrize("address", ["\u0430lice@example.com", "alice@\u0435xample.com", "al\u200bice@example.com"])
+async def test_an_address_that_deceives_is_refused_wherever_it_is_given(api: Api, address: str) -> None:
+    user = await api.new_user()
+    path, refused = f"/v1/users/{user['id']}", (422, ["validation_error"], ["/email"])
+
+    assert refused == what(await api.post("/v1/users", a_user(email=address)))
+    assert refused == what(await api.put(path, {**user, "email": address}))
+
+
+@pytest.mark.parametrize(("first", "second"), [(CYRILLIC, LATIN), (LATIN, CYRILLIC)])
+async def test_a_name_that_looks_like_another_users_is_taken(api: Api, first: str, second: str) -> None:
+    other = await api.new_user()
+    await api.new_user(username=first, email=f"a@{first}.com")
+    taken = (409, ["user_already_exists"])
+
+    assert (*taken, ["/username"]) == what(await api.post("/v1/users", a_user(username=second)))
+    assert (*taken, ["/email"]) == what(await api.post("/v1/users", a_user(email=f"a@{second}.com")))
+    assert (*taken, ["/username"]) == what(await api.put(f"/v1/users/{other['id']}", {**other, "username": second}))
+
+
+async def test_of_two_who_race_for_names_that_look_the_same_one_gets_it(serve: Serve, settings: Settings) -> None:
+    """Also when they reach two workers of the service."""
+    workers = [await serve(settings), await serve(settings)]
+
+    answers = await asyncio.gather(
+        *(workers[number % 2].post("/v1/users", a_user(username=(CYRILLIC, LATIN)[number // 2])) for number in range(4))
+    )
+
+    assert [201, 409, 409, 409] == sorted(answer.status for answer in answers)
+
+
+async def test_a_look_is_free_again_when_the_name_that_had_it_goes(api: Api) -> None:
+    user = await api.new_user(username=CYRILLIC)
+    await api.put(f"/v1/users/{user['id']}", {**user, "username": "somebody"})
+    other = await api.new_user(username=LATIN)
+    await api.delete(f"/v1/users/{other['id']}")
+
+    assert CYRILLIC == (await api.new_user(username=CYRILLIC))["username"]
+
+
+async def test_a_login_under_a_name_that_only_looks_right_has_wrong_credentials(api: Api) -> None:
+    await api.new_user(username=CYRILLIC)
+
+    answer = await api.nobody.post("/v1/auth/login", {"username": LATIN, "password": PASSWORD})
+
+    assert (401, ["authentication_wrong_credentials"]) == (answer.status, answer.codes)
+    assert (await api.logged_in(CYRILLIC)).token is not None
+
+
+async def test_a_name_is_answered_as_it_is_stored(api: Api) -> None:
+    user = await api.new_user(username="\uff5aoe\u0308", email="zoe\u0308@example.com")
+
+    assert ("zo\u00eb", "zo\u00eb@example.com") == (user["username"], user["email"])
+    assert user == (await api.get(f"/v1/users/{user['id']}")).body
+    assert [user] == (await api.get("/v1/users", params={"username": "ZOE\u0308"})).body
+
+
+class CreateUserAsBefore(CreateUser, frozen=True):
+    """Create a user as it was done before there were rules for names, and looks were claimed."""
+
+    def streams(self) -> Any:
+        return (self.user_id, username_stream(self.username), email_stream(self.email))
+
+    def decide(self, states: States) -> Decision:
+        del states
+        claimed = NameClaimed(self.user_id)
+        created = UserCreated(self.username, self.email, self.active, self.roles, self.credential.id)
+        streams = (username_stream(self.username), email_stream(self.email))
+        return Decision(
+            [(self.user_id, created), *((stream, claimed) for stream in streams)],
+            {"id": str(self.user_id)},
+            self.credential,
+        )
+
+
+async def a_user_from_before(api: Api, runtime: Runtime, username: str) -> dict[str, Any]:
+    user_id = new_id()
+    credential = Credential(new_id(), user_id, await runtime.passwords.hash(PASSWORD))
+    email = f"{user_id}@example.com"
+    command = CreateUserAsBefore(user_id, username, email, True, ("customer",), credential)
+    await runtime.committer.submit(command, Origin(new_id()))
+    return (await api.get(f"/v1/users/{user_id}")).body
+
+
+@pytest.mark.parametrize("name", ["\u0430lice", "al\u200dice", "b\U0001f600b", CYRILLIC])
+async def test_a_user_from_before_goes_on_under_the_same_name(api: Api, runtime: Runtime, name: str) -> None:
+    user = await a_user_from_before(api, runtime, name)
+
+    assert (await api.logged_in(name)).token is not None
+    assert [user] == (await api.get("/v1/users", params={"username": name})).body
+    changed = await api.put(f"/v1/users/{user['id']}", {**user, "roles": "guest"})
+    assert (200, name, "guest") == (changed.status, changed.body["username"], changed.body["roles"])
+    assert 200 == (await api.delete(f"/v1/users/{user['id']}")).status
+
+
+async def test_the_look_of_a_name_from_before_is_taken_with_its_next_change(api: Api, runtime: Runtime) -> None:
+    user = await a_user_from_before(api, runtime, CYRILLIC)
+    await api.put(f"/v1/users/{user['id']}", user)
+
+    assert 409 == (await api.post("/v1/users", a_user(username=LATIN))).status
+
+
+# References.
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), ("INV\u00a017", "INV 17")]
+)
+async def test_an_invoice_is_paid_once_however_its_reference_is_spelt(api: Api, first: str, second: str) -> None:
+    source, destination = await api.new_account(balance_cents=100), await api.new_account()
+    path, transfer = "/v1/transactions", a_transfer(source, destination, 1)
+    legs = [{"account_id": source["id"], "amount_cents": -1}, {"account_id": destination["id"], "amount_cents": 1}]
+
+    paid = await api.post(f"{path}/transfer", {**transfer, "reference": first})
+    again = [
+        await api.post(f"{path}/transfer", {**transfer, "reference": second}),
+        await api.post(f"{path}/hold", {**transfer, "reference": second}),
+        await api.post(path, {"postings": legs, "reference": second}),
+        await api.post(f"{path}/batch", {"atomic": True, "items": [{**transfer, "reference": second}]}),
+    ]
+
+    assert (200, [(409, ["reference_already_exists"])] * 4) == (
+        paid.status,
+        [(answer.status, answer.codes) for answer in again],
+    )
+    assert 99 == await api.balance(source)
+    assert paid.body["reference"] in {COMPOSED, "INV 17"}
+    for reference in (first, second):
+        found = await api.get(path, params={"reference": reference})
+        assert [paid.body["id"]] == [one["id"] for one in found.body]
+
+
+async def test_a_reference_that_was_stored_as_it_came_is_found_as_it_came(
+    api: Api, connection: "asyncpg.Connection[Any]"
+) -> None:
+    source, destination = await api.new_account(balance_cents=100), await api.new_account()
+    old: dict[str, str] = {}
+    for number, reference in enumerate((DECOMPOSED, "INV\u200b17", "a\u00a0b")):
+        body = {**a_transfer(source, destination, 1), "reference": f"as it is now {number}"}
+        old[reference] = (await api.post("/v1/transactions/transfer", body)).body["id"]
+        await connection.execute("UPDATE transfers SET reference = $1 WHERE id = $2", reference, old[reference])
+
+    found = {reference: await api.get("/v1/transactions", params={"reference": reference}) for reference in old}
+
+    assert old == {reference: one["id"] for reference, answer in found.items() for one in answer.body}
+    composed = await api.get("/v1/transactions", params={"reference": COMPOSED})
+    assert [old[DECOMPOSED]] == [one["id"] for one in composed.body]
+
+
+@pytest.mark.parametrize("character", HIDDEN)
+async def test_what_nobody_sees_is_in_no_reference_and_no_key(api: Api, character: str) -> None:
+    source, destination = await api.new_account(balance_cents=100), await api.new_account()
+    transfer = a_transfer(source, destination, 1)
+
+    for member, value in (("reference", f"a{character}b"), ("metadata", {f"a{character}b": "x"})):
+        answer = await api.post("/v1/transactions/transfer", {**transfer, member: value})
+
+        assert (422, ["validation_error"]) == (answer.status, answer.codes)
+        assert answer.pointers[0].startswith(f"/{member}")
+
+
+async def test_keys_that_look_the_same_are_refused(api: Api) -> None:
+    source, destination = await api.new_account(balance_cents=100), await api.new_account()
+    path, transfer = "/v1/transactions/transfer", a_transfer(source, destination, 1)
+
+    twice = await api.post(path, {**transfer, "metadata": {COMPOSED: "1", DECOMPOSED: "2"}})
+    once = await api.post(path, {**transfer, "metadata": {DECOMPOSED: "2"}})
+
+    assert (422, ["validation_error"], ["/metadata"]) == what(twice)
+    assert {COMPOSED: "2"} == once.body["metadata"]
+
+
+# Texts that people read.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\uf8ff",
+    ],
+    ids=["emoji", "Persian", "private"],
+)
+async def test_what_people_write_for_people_is_kept_as_it_is(api: Api, text: str) -> None:
+    source, destination = await api.new_account(balance_cents=100), await api.new_account()
+    members = {"description": text, "metadata": {"note": text}}
+
+    answer = await api.post("/v1/transactions/transfer", {**a_transfer(source, destination, 1), **members})
+
+    assert (200, members) == (answer.status, {name: answer.body[name] for name in members})
+
+
+@pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u2028", "\x00", "\x85"])
+async def test_what_breaks_or_reorders_lines_is_in_no_text(api: Api, character: str) -> None:
+    source, destination = await api.new_account(balance_cents=100), await api.new_account()
+    members = {"description": f"a{character}b", "metadata": {"note": f"a{character}b"}}
+
+    answer = await api.post("/v1/transactions/transfer", {**a_transfer(source, destination, 1), **members})
+
+    assert (422, ["/description", "/metadata/note"]) == (answer.status, answer.pointers)
