@@ -91,3 +91,15 @@ async def test_the_page_and_its_parts_come_from_here_and_nowhere_else(api: Api) 
         assert f"docs/{name}" in page.body
         assert (200, f"{media}; charset=utf-8") == (part.status, part.headers["Content-Type"])
     assert 404 == (await api.nobody.get("/docs/none")).status
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"), [("gzip", "gzip"), ("gzip;q=0, deflate", "deflate"), ("gzip;q=0", None)]
+)
+async def test_the_parts_of_the_page_are_compressed_as_the_browser_accepts(
+    api: Api, accepted: str, coding: str | None
+) -> None:
+    part = await api.nobody.get("/docs/swagger-ui.css", headers={"Accept-Encoding": accepted})
+
+    assert (200, coding) == (part.status, part.headers.get("Content-Encoding"))
+    assert "Accept-Encoding" == part.headers["Vary"]

@@ -34,7 +34,7 @@ class ConcurrencyLimit:
                 self.admitted -= 1
 
     async def _wait(self, held: AsyncExitStack, own: asyncio.Semaphore) -> None:
-        if self._waiting >= self._queue:
+        if (own.locked() or self._all.locked()) and self._waiting >= self._queue:
             raise OverloadedError("too many requests wait for their turn")
         self._waiting += 1
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from web.codings import coding_for
 from web.reply import Reply
 
 OPENAPI = web.AppKey("OPENAPI", bytes)
@@ -57,7 +58,9 @@ async def get_docs_asset(request: web.Request) -> Reply:
     if name not in ASSETS:
         raise web.HTTPNotFound
     reply = Reply(body=_content(name), content_type=ASSETS[name], charset="utf-8", headers=_HEADERS)
-    reply.enable_compression()
+    coding = coding_for(request)
+    if coding is not None:
+        reply.enable_compression(web.ContentCoding(coding))
     return reply
 
 
