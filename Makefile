@@ -59,5 +59,5 @@ clean: ## remove the virtual environment and caches, never the data folder
 
 .venv/dev.stamp: requirements/dev.txt .venv/run.stamp
 	@echo 'Installing the tools in requirements/dev.txt: usually one to two minutes.'
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -18,14 +18,28 @@ import aiohttp
 from tests.processes import DEADLINE_SECONDS
 
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-CHROMIUM_OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
+CHROMIUM_OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--remote-debugging-port=0",
+)
 ADDRESS = re.compile(rb"(?:listening on ws://|address=)(127\.0\.0\.1:\d+)")
 
 
 class Page:
-    """One page: what it runs, what it asks for, and what goes wrong on it."""
+    """One page: what it runs, what it asks for, and what goes wrong on it.
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    `has_layout` says whether the browser lays pages out and paints them, so that colours and sizes can be judged.
+    """
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, has_layout: bool) -> None:
+        self.has_layout = has_layout
         self.requested: list[str] = []
         self.complaints: list[str] = []
         self._socket = socket
@@ -40,6 +54,14 @@ class Page:
         for domain in ("Page", "Runtime", "Network", "Log"):
             await self._call(f"{domain}.enable")
         await self._call("Page.navigate", url=url)
+
+    async def look(self, *, scheme: str, width: int, height: int = 900) -> None:
+        """Show the page on a screen of this size, in the light or the dark colour scheme."""
+        media = [{"name": "prefers-color-scheme", "value": scheme}]
+        await self._call("Emulation.setEmulatedMedia", features=media)
+        await self._call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
 
     async def run(self, script: str) -> Any:
         """What a script gives, as soon as that is true."""
@@ -85,20 +107,24 @@ async def browser(folder: Path) -> AsyncIterator[Page]:
             start_new_session=True,
         )
         try:
-            address = await _address(process)
+            address, has_layout = await _address(process), _chromium() is not None
             async with aiohttp.ClientSession() as session:
                 async with session.get(f"http://{address}/json/version") as answer:
                     url = (await answer.json(content_type=None))["webSocketDebuggerUrl"]
                 async with session.ws_connect(url, max_msg_size=0) as socket:
-                    yield Page(socket)
+                    yield Page(socket, has_layout)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # it has processes of its own, which would keep the pipe open
             await process.communicate()
 
 
+def _chromium() -> str | None:
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
+
+
 def _command(folder: Path) -> list[str]:
-    installed = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    installed = _chromium()
     if installed is not None:
         return [installed, *CHROMIUM_OPTIONS, f"--user-data-dir={folder}", "about:blank"]
     wheel = find_spec("lightpanda")

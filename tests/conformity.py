@@ -41,6 +41,10 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
         assert OPERATIONS[route.handler].is_tagged
         assert body == ""
         assert "ETag" in headers
+    elif status == 303:
+        assert route is not None
+        assert route.access.browsers_to == headers["Location"]
+        assert body == ""
     elif route is not None:
         _check_success(OPERATIONS[route.handler], status, headers, body)
 

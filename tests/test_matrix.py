@@ -210,7 +210,7 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
     }
     query = f"?user_id={resource}" if key(route) == ("GET", "/auth/sessions") and not own else ""
     return Request(
-        route.method, path.replace("{id}", resource).replace("{name}", "start.js") + query, bodies.get(key(route))
+        route.method, path.replace("{id}", resource).replace("{name}", "main.js") + query, bodies.get(key(route))
     )
 
 

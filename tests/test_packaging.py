@@ -26,6 +26,7 @@ from ledger.settings import VARIABLES, Settings
 from ledger.variables import read
 from tests.controls import Api
 from tests.processes import ROOT, environment, processes, until
+from web.handlers.docs import FOLDER
 from web.openapi import path_of
 from web.routes import ROUTES, UNVERSIONED
 
@@ -47,11 +48,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_has_every_module_every_migration_and_the_licence(wheel: Path) -> None:
+def test_the_wheel_has_every_module_every_migration_the_page_and_the_licence(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for name in ("ledger", "web") for path in (ROOT / name).rglob("*.py")}
     schema = {f"ledger/schema/{path.relative_to(ROOT / 'migrations')}" for path in (ROOT / "migrations").rglob("*.py")}
-    assert set() == (modules | schema) - names
+    page = {str(path.relative_to(ROOT)) for path in FOLDER.iterdir()}
+    assert set() == (modules | schema | page) - names
     assert [name for name in names if name.startswith(f"ledger/schema/versions/{migrations.head()}_")]
     assert [name for name in names if name.endswith("dist-info/licenses/LICENSE")]
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]

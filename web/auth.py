@@ -14,6 +14,7 @@ from ledger.events.users import ROLES
 from ledger.jwt import InvalidTokenError, TokenType, Verified
 from ledger.projections.tokens import NEVER, revoked_below
 from ledger.runtime import Runtime
+from web.accept import accepted, preferred
 from web.context import ACTOR, RUNTIME, Actor
 from web.reply import Reply, Stream
 
@@ -27,13 +28,14 @@ class Access:
     Whether an access token is still in force is looked up before the handler runs. The committer finds it out once
     more, together with all else that a command depends on; with `in_transaction`, it alone does, which saves a round
     trip. What a refresh token is worth, the command that uses it finds out. `by_secret` also lets in who has the secret
-    that the settings name for Prometheus, which cannot log in.
+    that the settings name for Prometheus, which cannot log in. A browser without a token is sent to `browsers_to`.
     """
 
     roles: frozenset[str] | None
     in_transaction: bool = False
     token: TokenType = TokenType.ACCESS
     by_secret: bool = False
+    browsers_to: str | None = None
 
 
 PUBLIC = Access(None)
@@ -52,15 +54,19 @@ def guarded(access: Access, handler: Handler) -> Handler:
         return handler
     if access.token is TokenType.REFRESH:
         return _with_refresh_token(handler)
+    if access.browsers_to is not None:
+        return _leading_browsers(access.browsers_to, guarded(replace(access, browsers_to=None), handler))
     if access.by_secret:
         return _with_secret(handler, guarded(replace(access, by_secret=False), handler))
-    allowed = access.roles
+    return _with_access_token(access.roles, access.in_transaction, handler)
 
+
+def _with_access_token(allowed: frozenset[str], in_transaction: bool, handler: Handler) -> Handler:
     async def guard(request: web.Request) -> Reply | Stream:
         runtime = request.app[RUNTIME]
         verified = _bearer(request, TokenType.ACCESS)
         may = not verified.roles.isdisjoint(allowed)
-        later = may and access.in_transaction and "Idempotency-Key" not in request.headers
+        later = may and in_transaction and "Idempotency-Key" not in request.headers
         if not later:
             await _check_in_force(runtime, verified)
         request[ACTOR] = _claimant(verified, runtime.settings.jwt_enable_revoked_tokens)
@@ -107,6 +113,16 @@ def _with_secret(handler: Handler, otherwise: Handler) -> Handler:
         given = _presented(request).encode(errors="surrogateescape")
         if secret is not None and hmac.compare_digest(given, secret.get_secret_value().encode()):
             return await handler(request)
+        return await otherwise(request)
+
+    return guard
+
+
+def _leading_browsers(path: str, otherwise: Handler) -> Handler:
+    async def guard(request: web.Request) -> Reply | Stream:
+        choice = preferred(accepted(request), ("application/json", "text/html"))
+        if hdrs.AUTHORIZATION not in request.headers and choice == "text/html":
+            return Reply(status=303, headers={hdrs.LOCATION: path, hdrs.VARY: hdrs.ACCEPT})
         return await otherwise(request)
 
     return guard

@@ -96,12 +96,18 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Ledger-Position": ("Up to where in the log the effect is", {"type": "string", "pattern": "^[0-9]+$"}),
     "Location": ("The path of the new resource", {"type": "string", "format": "uri-reference"}),
     "Link": ('The next page, `rel="next"`, while there is one (RFC 8288)', {"type": "string"}),
+    "Location": ("Where to look", {"type": "string", "format": "uri-reference"}),
     "RateLimit": ("What is left of each limit, and when it resets", {"type": "string"}),
     "RateLimit-Policy": ("The limits that apply (draft-ietf-httpapi-ratelimit-headers-10)", {"type": "string"}),
     "Retry-After": ("Seconds to wait", {"type": "string", "pattern": "^[0-9]+$"}),
+    "Vary": ("The request headers that the answer depends on", {"type": "string"}),
     "WWW-Authenticate": ("How to authenticate", {"const": "Bearer"}),
 }
 _PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_TO_BROWSERS = {
+    "description": "To a browser that has no token: where the documentation is",
+    "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "Location", "Vary")},
+}
 _NOT_MODIFIED = {
     "description": "The client has it already",
     "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "ETag")},
@@ -232,6 +238,7 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
         "parameters": [_parameter(parameter) for parameter in parameters_of(route, operation)],
         "responses": {
             str(operation.status): _success(route, operation, schemas),
+            **({"303": _TO_BROWSERS} if route.access.browsers_to else {}),
             **({"304": _NOT_MODIFIED} if _is_cacheable(route, operation) else {}),
             **_problems(route, operation),
         },

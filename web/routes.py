@@ -1,5 +1,6 @@
 """The whole API on one screen: method, path, handler, and who may call it. `/v2` is the same API as `/v1`."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from web.auth import PUBLIC, REFRESH_TOKEN, SCRAPER, Access, Handler, roles
@@ -83,7 +84,7 @@ ROUTES = (
     Route("GET", "/transactions/{id}/proof", proofs.get_transaction_receipt, READER),
 )
 UNVERSIONED = (
-    Route("GET", "/", service.get_greeting, ANYONE),
+    Route("GET", "/", service.get_greeting, replace(ANYONE, browsers_to="/docs")),
     Route("GET", "/metrics", monitoring.get_metrics, SCRAPER),
     Route("GET", "/.well-known/jwks.json", service.get_token_keys, PUBLIC),  # RFC 8615
     Route("GET", "/.well-known/ledger-seal.json", proofs.get_seal_keys, PUBLIC),
