@@ -79,4 +79,15 @@ def _check_success(operation: Operation, status: int, headers: Mapping[str, str]
     media = headers["Content-Type"].partition(";")[0]
     assert media in operation.media
     if media == "application/json":
-        msgspec.convert(body, operation.gives)
+        assert _members(body) == _members(msgspec.to_builtins(msgspec.convert(body, operation.gives)))
+
+
+def _members(body: Any) -> Any:
+    """Return the members of a body and of all in it. `convert` alone would not miss the tag of a struct."""
+    match body:
+        case dict():
+            return {name: _members(member) for name, member in body.items()}
+        case list():
+            return [_members(item) for item in body]
+        case _:
+            return None

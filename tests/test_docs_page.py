@@ -241,9 +241,7 @@ async def test_a_browser_at_the_root_is_sent_to_the_page(api: Api, accept: str) 
     assert ("/docs", "Accept") == (answer.headers["Location"], answer.headers["Vary"])
 
 
-@pytest.mark.parametrize(
-    "accept", ["*/*", "application/json", "application/json, text/html", "text/html;q=0", ""]
-)
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/html", "text/html;q=0", ""])
 async def test_an_api_client_at_the_root_is_answered_as_ever(api: Api, accept: str) -> None:
     unknown = await api.nobody.get("/", headers={"Accept": accept}, allow_redirects=False)
     known = await api.get("/", headers={"Accept": BROWSERS}, allow_redirects=False)

@@ -1,7 +1,7 @@
 """What clients are answered: the shapes that the document shows, and that every answer in the tests is held to."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -9,21 +9,51 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ledger.commands.journal import MAX_POSTINGS
 from ledger.events.accounts import Freeze
-from ledger.events.transfers import JournalKind, Status, TransferKind
-from ledger.money import MAX_CENTS
+from ledger.money import CURRENCIES, MAX_CENTS
+
+
+def _component(name: str, **schema: Any) -> Meta:
+    """Return what makes a type a component of the document, which has no class of its own."""
+    return Meta(extra_json_schema={"x-component": name, **schema})
+
 
 Id = Annotated[UUID, Meta(examples=["01890a5d-ac96-774b-bcce-b302099a8057"])]
 Time = Annotated[datetime, Meta(tz=True, examples=["2026-05-01T12:00:00.000000Z"])]
 Cents = Annotated[int, Meta(ge=-MAX_CENTS, le=MAX_CENTS, description="In the currency's minor unit", examples=[2500])]
-Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217", examples=["USD"])]
+Amount = Annotated[int, Meta(ge=1, le=MAX_CENTS, description="In the currency's minor unit", examples=[2500])]
+CURRENCY = {
+    "x-component": "Currency",
+    "type": "string",
+    "pattern": "^[A-Z]{3}$",
+    "enum": sorted(CURRENCIES),
+    "description": "ISO 4217",
+    "examples": ["USD"],
+}
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", extra_json_schema=CURRENCY)]
+FREEZE = {
+    "x-component": "Freeze",
+    "type": "string",
+    "enum": sorted(get_args(Freeze)),
+    "description": "`debits`: no money leaves the account; `all`: none comes in either",
+    "examples": ["none"],
+}
 Version = Annotated[int, Meta(ge=1, description="Which event of its stream, from 1", examples=[3])]
 Position = Annotated[int, Meta(ge=1, description="Where in the log", examples=[42])]
 Token = Annotated[str, Meta(description="RFC 7519", examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl"])]
+Text = Annotated[str, Meta(min_length=1, max_length=500)]
+EffectiveAt = Annotated[Time, Meta(description="When it counts, for people")]
+Metadata = Annotated[dict[str, str], Meta(description="The client's own")]
 Reference = Annotated[str, Meta(min_length=1, max_length=200, examples=["rent, May"])]
 Word = Annotated[str, Meta(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
 
-
-Kind = Annotated[TransferKind | JournalKind | Literal["hold"], Meta(examples=["transfer"])]
+Kind = Literal["transfer", "opening", "adjustment", "hold", "journal", "reversal"]
+KIND = {
+    "x-component": "TransactionKind",
+    "type": "string",
+    "enum": sorted(get_args(Kind)),
+    "description": "What kind of transaction it is",
+    "examples": ["transfer"],
+}
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,32 +61,32 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Greeting(Answer, frozen=True):
-    """The service knows who is calling."""
+    """A greeting to an authenticated caller."""
 
     message: Annotated[str, Meta(examples=["Ledger is ready."])]
 
 
 class Health(Answer, frozen=True):
-    """The service answers."""
+    """The service responds."""
 
     status: Literal["healthy"]
 
 
 class Liveness(Answer, frozen=True):
-    """The worker's event loop turns."""
+    """The worker's event loop is running."""
 
     status: Literal["alive"]
 
 
 class Readiness(Answer, frozen=True):
-    """The worker takes requests; without Redis it does so more slowly."""
+    """The worker accepts requests; without Redis, more slowly."""
 
     status: Literal["ready"]
     checks: Annotated[dict[str, str], Meta(examples=[{"postgresql": "ok", "redis": "degraded"}])]
 
 
 class Release(Answer, frozen=True):
-    """What is running."""
+    """The name and version of the service."""
 
     name: Literal["ledger"]
     version: Annotated[str, Meta(examples=["0.1.0"])]
@@ -72,13 +102,13 @@ class Tokens(Answer, frozen=True):
 
 
 class Cleanup(Answer, frozen=True):
-    """How many revoked tokens are forgotten, access and refresh tokens counted apart."""
+    """The number of purged tokens; access and refresh tokens are counted separately."""
 
     deleted_tokens: Annotated[int, Meta(ge=0, examples=[2])]
 
 
 class Session(Answer, frozen=True):
-    """A login that is still in force."""
+    """A session, which begins with a login, while it is valid."""
 
     id: Id
     user_id: Id
@@ -88,7 +118,7 @@ class Session(Answer, frozen=True):
 
 
 class User(Answer, frozen=True):
-    """A user; never a password, nor anything that was made of one."""
+    """A user. No response has a password, or anything derived from one."""
 
     id: Id
     username: Annotated[str, Meta(examples=["alice"])]
@@ -118,9 +148,7 @@ class Account(Answer, frozen=True):
     overdraft_limit_cents: Annotated[
         int, Meta(ge=0, le=MAX_CENTS, description="How far the balance may fall below zero", examples=[0])
     ]
-    frozen: Annotated[
-        Freeze, Meta(description="`debits`: no money leaves; `all`: none comes in either", examples=["none"])
-    ]
+    frozen: Annotated[Freeze, Meta(extra_json_schema=FREEZE)]
     currency: Currency
     status: Literal["open", "closed"]
     created_at: Time
@@ -130,56 +158,117 @@ class Account(Answer, frozen=True):
 
 
 class Posting(Answer, frozen=True):
-    """One leg of a journal entry: what an account got, or what left it, which is negative."""
+    """A posting of a journal entry; what an account paid is negative."""
 
     account_id: Id
     amount_cents: Cents
     currency: Currency
 
 
-class Transaction(Answer, frozen=True):
-    """Money that moved, or is held: between two accounts, or as `postings` between several.
+Postings = Annotated[list[Posting], Meta(min_length=1, max_length=MAX_POSTINGS)]
 
-    What a transaction of its kind never has, or this one has not, is left out.
-    """
+
+class _Transaction(Answer, frozen=True, kw_only=True, tag_field="kind"):
+    """What transactions of all kinds have. A member that a transaction does not have is left out."""
 
     id: Id
-    kind: Kind
     reference: Reference | None
-    status: Annotated[Status, Meta(examples=["posted"])]
     created_at: Time
+    reversed_by: Annotated[Id, Meta(description="The transaction that reversed this one")] | UnsetType = UNSET
+
+
+class _BetweenTwo(_Transaction, frozen=True, kw_only=True):
+    """Money that moves from one account to another."""
+
+    source_account_id: Id
+    destination_account_id: Id
+    amount_cents: Amount
+    currency: Currency
+
+
+class _Described(_BetweenTwo, frozen=True, kw_only=True):
+    """The same, with what the client says about it."""
+
+    description: Text | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    effective_at: EffectiveAt | UnsetType = UNSET
+
+
+class Transfer(_Described, frozen=True, kw_only=True, tag="transfer"):
+    """A transfer between two accounts."""
+
+    status: Literal["posted"]
+
+
+class Opening(_BetweenTwo, frozen=True, kw_only=True, tag="opening"):
+    """The opening balance of an account, which came from the ledger's own `world` account."""
+
+    status: Literal["posted"]
+
+
+class Adjustment(_BetweenTwo, frozen=True, kw_only=True, tag="adjustment"):
+    """A correction of an account's balance, from or to the ledger's own `world` account."""
+
+    status: Literal["posted"]
+
+
+class Hold(_Described, frozen=True, kw_only=True, tag="hold"):
+    """A hold: money set aside for another account until it is captured or released, or the hold expires."""
+
+    status: Annotated[Literal["pending", "captured", "voided", "expired"], Meta(examples=["pending"])]
+    expires_at: Time
+    settled_at: Annotated[Time, Meta(description="When the hold was captured or released, or expired")] | UnsetType = (
+        UNSET
+    )
+    captured_cents: Annotated[Amount, Meta(description="The part that was captured")] | UnsetType = UNSET
+
+
+class JournalEntry(_Transaction, frozen=True, kw_only=True, tag="journal"):
+    """A journal entry, which moved money between several accounts at once."""
+
+    status: Literal["posted"]
+    postings: Postings
+    description: Text | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    effective_at: EffectiveAt | UnsetType = UNSET
+
+
+class Reversal(_Transaction, frozen=True, kw_only=True, tag="reversal"):
+    """A reversal of another transaction: with `postings` if that was a journal entry, else between two accounts."""
+
+    status: Literal["posted"]
+    reverses: Annotated[Id, Meta(description="The transaction that this one reversed")]
     source_account_id: Id | UnsetType = UNSET
     destination_account_id: Id | UnsetType = UNSET
-    amount_cents: Cents | UnsetType = UNSET
+    amount_cents: Amount | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
-    postings: Annotated[list[Posting], Meta(max_length=MAX_POSTINGS)] | UnsetType = UNSET
-    description: Annotated[str, Meta(min_length=1, max_length=500)] | UnsetType = UNSET
-    metadata: dict[str, str] | UnsetType = UNSET
-    effective_at: Time | UnsetType = UNSET
-    expires_at: Time | UnsetType = UNSET
-    settled_at: Annotated[Time, Meta(description="When the hold ended")] | UnsetType = UNSET
-    captured_cents: Annotated[int, Meta(ge=1, le=MAX_CENTS, description="What of the hold moved")] | UnsetType = UNSET
-    reverses: Annotated[Id, Meta(description="What this one moved back")] | UnsetType = UNSET
-    reversed_by: Annotated[Id, Meta(description="What moved this one back")] | UnsetType = UNSET
+    postings: Postings | UnsetType = UNSET
+    description: Text | UnsetType = UNSET
+
+
+Transaction = Annotated[
+    Transfer | Opening | Adjustment | Hold | JournalEntry | Reversal,
+    _component("Transaction", description="A transaction of any kind; `kind` says which."),
+]
 
 
 class ItemResult(Answer, frozen=True, omit_defaults=True):
-    """What became of an item: its transaction, which may be there since an earlier request, or why there is none."""
+    """The result of an item: its transaction, or its errors; `replayed` if an earlier request made the transaction."""
 
     status: Annotated[int, Meta(ge=200, le=599, description="What the item would be answered alone", examples=[200])]
-    transaction: Transaction | UnsetType = UNSET
-    replayed: Literal[True] | UnsetType = UNSET
+    transaction: Transfer | UnsetType = UNSET
+    replayed: bool | UnsetType = UNSET
     errors: Annotated[list["Reason"], Meta(min_length=1)] | UnsetType = UNSET
 
 
 class BatchResult(Answer, frozen=True):
-    """What became of each item, in order."""
+    """The results of a batch's items, in order."""
 
     results: Annotated[list[ItemResult], Meta(min_length=1)]
 
 
 class Entry(Answer, frozen=True):
-    """A line of an account's statement, with the balance after it; what left the account is negative."""
+    """An entry of an account's statement, with the balance after it; what the account paid is negative."""
 
     account_id: Id
     version: Version
@@ -188,13 +277,13 @@ class Entry(Answer, frozen=True):
     other_account_id: Annotated[Id | None, Meta(description="None if there are several")]
     amount_cents: Cents
     balance_cents: Cents
-    kind: Kind
+    kind: Annotated[Kind, Meta(extra_json_schema=KIND)]
     reference: Reference | None
     created_at: Time
 
 
 class StoredEvent(Answer, frozen=True):
-    """An event as it is stored; what `state` holds depends on the `topic`."""
+    """A stored event; the members of `state` depend on `topic`."""
 
     position: Position
     stream_id: Id
@@ -206,7 +295,7 @@ class StoredEvent(Answer, frozen=True):
 
 
 class CurrencyBalance(Answer, frozen=True):
-    """What the accounts of a currency owe and have together, in cents; the sum is zero."""
+    """The debits and credits of all accounts in a currency, in minor units; they sum to zero."""
 
     currency: Currency
     accounts: Annotated[int, Meta(ge=1, examples=[3])]
@@ -216,7 +305,7 @@ class CurrencyBalance(Answer, frozen=True):
 
 
 class TrialBalance(Answer, frozen=True):
-    """Whether the books are balanced, as of a position of the log."""
+    """The trial balance at a position of the log."""
 
     position: Annotated[int, Meta(ge=0, examples=[42])]
     balanced: bool
@@ -224,7 +313,7 @@ class TrialBalance(Answer, frozen=True):
 
 
 class Command(Answer, frozen=True):
-    """A command that somebody gave, and what came of it: a result, or the codes of a refusal."""
+    """A command with its outcome: a result, or the codes of a refusal."""
 
     command_id: Id
     name: Annotated[str, Meta(examples=["TransferMoney"])]
@@ -237,8 +326,8 @@ class Command(Answer, frozen=True):
     recorded_at: Time
 
 
-class Keys(Answer, frozen=True):
-    """A set of public keys (RFC 7517, section 5); empty if there is none to show."""
+class KeySet(Answer, frozen=True):
+    """A set of public keys (RFC 7517, section 5); empty if there are none."""
 
     keys: list[dict[str, str]]
 
@@ -275,7 +364,7 @@ class Problem(Answer, frozen=True):
 
 
 class ErrorType(Answer, frozen=True):
-    """What a code means, and what a client can do about it; `example` is a problem that has it."""
+    """An error: what its code means, and what a client can do about it; `example` is a problem that has it."""
 
     code: Annotated[str, Meta(examples=["user_not_found"])]
     status: Annotated[int, Meta(ge=400, le=599, examples=[404])]

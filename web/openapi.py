@@ -10,13 +10,14 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic import BaseModel
 
 from ledger import __version__, errors
 from ledger.errors import Refusal
 from ledger.jwt import TokenType
 from web.answers import Problem
 from web.catalogue import CATALOGUE, phrase
+from web.components import REF, Components
 from web.errors import (
     DATABASE_DOWN,
     INTERNAL,
@@ -35,7 +36,6 @@ from web.schemas import ConditionalTransfer
 from web.wording import members_of
 
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
-_REF = "#/components/schemas/{}"
 _EXAMPLE_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 _EXAMPLES: dict[Any, Any] = {
     UUID: _EXAMPLE_ID,
@@ -54,16 +54,14 @@ _EXAMPLES: dict[Any, Any] = {
     "reason": "a reversal is final",
 }
 _NOON = "2026-05-01T12:00:00.000000Z"
-_HASH = "A" * 43 + "="
-_PLAIN = {"uuid": str(_EXAMPLE_ID), "date-time": _NOON, "base64": _HASH, "boolean": True, "integer": 1, "string": "…"}
 
 DESCRIPTION = """\
-A double-entry ledger over HTTP. Money moves between accounts; all balances together are always zero.
+A double-entry ledger over HTTP. Money moves between accounts; balances always sum to zero.
 
 - `/v2` is the same API as `/v1`; any other version is 400 `api_version_error`.
 - Amounts are integers in minor units, within ±(2^53 - 1). Times are RFC 3339, in UTC, with microseconds.
-- Every answer has `X-Request-Id`, the client's own if it sent a plain word. Whatever is not a success is a problem \
-(RFC 9457) with the reasons as stable codes.
+- Every answer has `X-Request-Id`, the client's own if it sent a plain word. Errors are RFC 9457 \
+problem details with stable codes.
 - A path that is not here is 404 `resource_not_found`; a method that a path does not have is 405 `method_not_allowed` \
 with `Allow`. HEAD works wherever GET does, and OPTIONS answers `Allow` on every path.
 - Lists have up to 10,000 items, or up to `limit` (1 to 1,000), and `Link: rel="next"` while there are more. They are \
@@ -71,33 +69,40 @@ compressed for clients whose `Accept-Encoding` says so.
 """
 _KEY = Parameter(
     "Idempotency-Key",
-    "The same request under the same key is carried out once, and answered the same",
+    "Requests with the same key are carried out once; a repeated request gets the first response",
     {"type": "string", "pattern": "^[!-~]{1,255}$", "examples": ["rent-may"]},
     place="header",
 )
 _ENTITY_TAGS = {"type": "string", "examples": ['"3"']}
-_IF_MATCH = Parameter("If-Match", "The `ETag` at which it is to be changed, or debited", _ENTITY_TAGS, place="header")
-_IF_NONE_MATCH = Parameter("If-None-Match", "The `ETag` that the client has", _ENTITY_TAGS, place="header")
-_PATH_ID = Parameter("id", "Which one", ID, place="path")
+_IF_MATCH = Parameter(
+    "If-Match", "The `ETag` that the resource, or the account to be debited, must have", _ENTITY_TAGS, place="header"
+)
+_IF_NONE_MATCH = Parameter("If-None-Match", "The `ETag` that the client already has", _ENTITY_TAGS, place="header")
+_PATH_ID = Parameter("id", "The id of the resource", ID, place="path")
 _TAGS = {  # in this order
     "auth": "Sessions and their tokens",
-    "users": "Who may call, and as what",
-    "accounts": "Accounts, their statements and receipts",
-    "transactions": "Money on the move",
-    "events": "The log",
+    "users": "Users and roles",
+    "accounts": "Accounts, statements and receipts",
+    "transactions": "Transfers, journal entries, holds and reversals",
+    "events": "The event log",
     "ledger": "The books as a whole",
-    "audit": "Who did what",
+    "audit": "Commands and who sent them",
     "service": "The service itself",
 }
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "X-Request-Id": ("Names the request in the service's log", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
+    "X-Request-Id": (
+        "Identifies the request in the service's log",
+        {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    ),
     "ETag": ("The version of the resource", {"type": "string", "pattern": r'^"[0-9]+(\.[0-9a-f]+)?"$'}),
-    "Idempotent-Replayed": ("The request had been carried out before", {"const": "true"}),
-    "Ledger-Position": ("Up to where in the log the effect is", {"type": "string", "pattern": "^[0-9]+$"}),
-    "Location": ("The path of the new resource", {"type": "string", "format": "uri-reference"}),
+    "Idempotent-Replayed": ("The request was carried out before", {"const": "true"}),
+    "Ledger-Position": (
+        "The position in the log of the last event of the request",
+        {"type": "string", "pattern": "^[0-9]+$"},
+    ),
+    "Location": ("The path of the new resource, or of another page", {"type": "string", "format": "uri-reference"}),
     "Link": ('The next page, `rel="next"`, while there is one (RFC 8288)', {"type": "string"}),
-    "Location": ("Where to look", {"type": "string", "format": "uri-reference"}),
-    "RateLimit": ("What is left of each limit, and when it resets", {"type": "string"}),
+    "RateLimit": ("The rest of each limit, and when it resets", {"type": "string"}),
     "RateLimit-Policy": ("The limits that apply (draft-ietf-httpapi-ratelimit-headers-10)", {"type": "string"}),
     "Retry-After": ("Seconds to wait", {"type": "string", "pattern": "^[0-9]+$"}),
     "Vary": ("The request headers that the answer depends on", {"type": "string"}),
@@ -109,52 +114,9 @@ _TO_BROWSERS = {
     "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "Location", "Vary")},
 }
 _NOT_MODIFIED = {
-    "description": "The client has it already",
+    "description": "Not modified: the client has the current version",
     "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "ETag")},
 }
-
-
-class _Schemas:
-    """The schemas of all bodies. What is taken and what is given are two things, also where they share a name."""
-
-    def __init__(self, operations: Any) -> None:
-        operations = list(operations)
-        taken = sorted({op.takes for op in operations if op.takes}, key=lambda model: model.__name__)
-        given = [op.gives for op in operations if op.gives is not None]
-        _, definitions = models_json_schema(
-            [(model, "validation") for model in taken],
-            ref_template=_REF.format("{model}Request"),
-            schema_generator=_WithoutTitles,
-        )
-        requests = {f"{name}Request": schema for name, schema in definitions.get("$defs", {}).items()}
-        schemas, answers = msgspec.json.schema_components([*given, Problem], ref_template=_REF.format("{name}"))
-        self._of = dict(zip(map(repr, given), schemas, strict=False))
-        self.components = dict(sorted({**requests, **answers}.items()))
-
-    def given(self, body: Any) -> dict[str, Any]:
-        """The schema of an answer's body."""
-        return self._of[repr(body)]
-
-    def example(self, schema: Mapping[str, Any]) -> Any:
-        """An example of a schema, put together from those of its parts."""
-        match schema:
-            case {"examples": [first, *_]} | {"const": first} | {"enum": [first, *_]}:
-                return first
-            case {"$ref": str(reference)}:
-                return self.example(self.components[reference.rpartition("/")[2]])
-            case {"anyOf": [first, *_]}:
-                return self.example(first)
-            case {"type": "object"}:
-                return {name: self.example(schema["properties"][name]) for name in schema.get("required", ())}
-            case {"type": "array"}:
-                return [self.example(schema["items"])]
-            case _:
-                return _PLAIN[schema.get("format") or schema.get("contentEncoding") or schema["type"]]
-
-
-class _WithoutTitles(GenerateJsonSchema):
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
-        return False
 
 
 @cache
@@ -165,18 +127,24 @@ def document() -> bytes:
 
 def described(operations: Mapping[Route, Operation]) -> dict[str, Any]:
     """The document of these routes."""
-    schemas = _Schemas(operations.values())
+    components = _components(operations)
     paths: dict[str, dict[str, Any]] = {}
     for route, operation in operations.items():
-        paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(route, operation, schemas)
+        paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(route, operation, components)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Ledger", "version": __version__, "description": DESCRIPTION},
+        "info": {
+            "title": "Ledger",
+            "version": __version__,
+            "description": DESCRIPTION,
+            "contact": {"name": "The Ledger project"},
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": schemas.components,
+            "schemas": dict(sorted(components.schemas.items())),
             "headers": {name: {"description": text, "schema": schema} for name, (text, schema) in _HEADERS.items()},
             "examples": _problem_examples(operations),
             "securitySchemes": {
@@ -185,6 +153,19 @@ def described(operations: Mapping[Route, Operation]) -> dict[str, Any]:
             },
         },
     }
+
+
+def _components(operations: Mapping[Route, Operation]) -> Components:
+    taken: dict[type[BaseModel], str] = {
+        operation.takes: _request_name(route) for route, operation in operations.items() if operation.takes
+    }
+    given = {repr(operation.gives): operation.gives for operation in operations.values() if operation.gives is not None}
+    return Components(taken, [*given.values(), Problem])
+
+
+def _request_name(route: Route) -> str:
+    name = operation_id(route)
+    return f"{name[0].upper()}{name[1:]}Request"
 
 
 def path_of(route: Route) -> str:
@@ -228,24 +209,24 @@ def refusals_of(route: Route, operation: Operation) -> Iterator[Refusing]:
     yield INTERNAL
 
 
-def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+def _operation(route: Route, operation: Operation, components: Components) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation_id(route),
         "summary": operation.summary,
         "description": _callers(route),
         "tags": [_tag(route)],
         "security": _security(route),
-        "parameters": [_parameter(parameter) for parameter in parameters_of(route, operation)],
+        "parameters": [_parameter(parameter, components) for parameter in parameters_of(route, operation)],
         "responses": {
-            str(operation.status): _success(route, operation, schemas),
+            str(operation.status): _success(route, operation, components),
             **({"303": _TO_BROWSERS} if route.access.browsers_to else {}),
             **({"304": _NOT_MODIFIED} if _is_cacheable(route, operation) else {}),
             **_problems(route, operation),
         },
     }
     if operation.takes is not None:
-        schema = {"$ref": _REF.format(f"{operation.takes.__name__}Request")}
-        json = {"schema": schema, "example": schemas.example(schema)}
+        schema = components.request(operation.takes)
+        json = {"schema": schema, "example": components.example(schema)}
         media = ("application/json", MERGE_PATCH) if route.method == "PATCH" else ("application/json",)
         text = {media: {"schema": {"type": "string"}} for media in lines.MEDIA if operation.lines}
         described["requestBody"] = {
@@ -291,24 +272,24 @@ def _takes_key(route: Route) -> bool:
     return route.method == "POST" and route.access.roles is not None
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
+def _parameter(parameter: Parameter, components: Components) -> dict[str, Any]:
     required = parameter.place == "path"
     return {
         "name": parameter.name,
         "in": parameter.place,
         "required": required,
         "description": parameter.description,
-        "schema": parameter.schema,
+        "schema": components.tidy(parameter.schema),
     }
 
 
 def _callers(route: Route) -> str:
     if route.access.roles is None:
-        return "For everyone."
+        return "Public."
     if route.access.token is TokenType.REFRESH:
-        return "With the refresh token."
-    others = ", and whoever has the secret for Prometheus" if route.access.by_secret else ""
-    return f"For {', '.join(sorted(route.access.roles))}{others}."
+        return "Needs the refresh token."
+    others = "; or the secret for Prometheus" if route.access.by_secret else ""
+    return f"Roles: {', '.join(sorted(route.access.roles))}{others}."
 
 
 def _tag(route: Route) -> str:
@@ -322,7 +303,7 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
     return [{"refreshToken" if route.access.token is TokenType.REFRESH else "accessToken": []}]
 
 
-def _success(route: Route, operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+def _success(route: Route, operation: Operation, components: Components) -> dict[str, Any]:
     names = ["X-Request-Id", *operation.headers]
     if LIMIT in operation.parameters:
         names.append("Link")
@@ -330,10 +311,13 @@ def _success(route: Route, operation: Operation, schemas: _Schemas) -> dict[str,
         names.append("Ledger-Position")
     if _takes_key(route):
         names.append("Idempotent-Replayed")
-    response: dict[str, Any] = {"description": operation.summary, "headers": _headers(*names)}
+    response: dict[str, Any] = {
+        "description": operation.response or components.describe(operation.gives),
+        "headers": _headers(*names),
+    }
     if operation.gives is not None:
-        schema = schemas.given(operation.gives)
-        json = {"schema": schema, "example": schemas.example(schema)}
+        schema = components.answer(operation.gives)
+        json = {"schema": schema, "example": components.example(schema)}
         text = {"schema": {"type": "string"}}
         response["content"] = {media: json if media == "application/json" else text for media in operation.media}
     return response
@@ -348,7 +332,7 @@ def _problems(route: Route, operation: Operation) -> dict[str, Any]:
 
 
 def _problem(status: int, names: list[str], headers: tuple[str, ...]) -> dict[str, Any]:
-    schema = {"$ref": _REF.format("Problem")}
+    schema = {"$ref": REF.format(Problem.__name__)}
     examples = {name: {"$ref": f"#/components/examples/{name}"} for name in names}
     problem, plain = PROBLEM_MEDIA
     return {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ledger import errors
 from ledger.errors import Refusal
-from ledger.money import CURRENCIES, MAX_CENTS
+from ledger.money import MAX_CENTS
 from ledger.seals.receipts import Receipt
 from ledger.stored import EVENT_TOPICS, LAST
 from ledger.texts import PRINTABLE_PATTERN
@@ -51,8 +51,8 @@ class Operation(NamedTuple):
     """What a handler takes (a JSON body), gives (with this status), and refuses beside what all its like refuse.
 
     With `lines` it also takes JSON Lines. `gives` is the type of the answer's body, or None if it has none; `media` are
-    the types it may come as. `headers` are those that an answer may have beside what all its like have. One that is
-    conditional heeds `If-Match`.
+    the types it may come as. `response` says what the answer is, if that does not follow from `gives`. `headers` are
+    those that an answer may have beside what all its like have. One that is conditional heeds `If-Match`.
     """
 
     summary: str
@@ -65,6 +65,7 @@ class Operation(NamedTuple):
     refuses: tuple[Refusing, ...] = ()
     media: tuple[str, ...] = ("application/json",)
     is_conditional: bool = False
+    response: str = ""
 
     @property
     def is_tagged(self) -> bool:
@@ -94,18 +95,16 @@ LIMIT = Parameter(
     f"How many items at most; without `limit` and `cursor` {MAX_ITEMS:,}, with a `cursor` alone {MAX_LIMIT:,}",
     _number(1, MAX_LIMIT),
 )
-CURSOR = Parameter("cursor", "From the `Link` to the next page", {"type": "string", "pattern": PATTERN})
-BEFORE = Parameter("before", "The version before which to go on", _number())
-AFTER = Parameter("after", "The position or version after which to go on", _number())
-AT_TIME = Parameter(
-    "at_time", "As it was after all that happened at this time, or on this date (UTC), and before", DATE_OR_TIME
-)
-AT_POSITION = Parameter("at_position", "As it was after the event at this position of the log", _number())
-AT_VERSION = Parameter("at_version", "As it was after this event of its stream", _number())
+CURSOR = Parameter("cursor", "The cursor in the `Link` to the next page", {"type": "string", "pattern": PATTERN})
+BEFORE = Parameter("before", "Only entries before this version", _number())
+AFTER = Parameter("after", "Only what comes after this position or version", _number())
+AT_TIME = Parameter("at_time", "The state at the end of this time, or of this date (UTC)", DATE_OR_TIME)
+AT_POSITION = Parameter("at_position", "The state after the event at this position of the log", _number())
+AT_VERSION = Parameter("at_version", "The state after the event with this version", _number())
 TAGGED = ("ETag",)
 CREATED = (*TAGGED, "Location")
-MIN_POSITION = Parameter("min_position", "A `Ledger-Position` that must have been reached; it is waited for", _number())
-CURRENCY = Parameter("currency", "In this currency", {"enum": sorted(CURRENCIES)})
+MIN_POSITION = Parameter("min_position", "Wait until this `Ledger-Position` is visible", _number())
+CURRENCY = Parameter("currency", "Only in this currency", answers.CURRENCY)
 PERIOD = (
     Parameter("from_time", "The start of a period, included; a date from its first moment on (UTC)", DATE_OR_TIME),
     Parameter("to_time", "The end of a period, included; a date to its last moment (UTC)", DATE_OR_TIME),
@@ -135,33 +134,36 @@ _HOLD = (errors.transaction_not_found, errors.hold_not_pending)
 _HELD_ACCOUNTS = (errors.account_closed, errors.account_frozen)
 
 OPERATIONS: dict[Handler, Operation] = {
-    service.get_greeting: Operation("Greet whoever has a token", answers.Greeting),
-    service.get_token_keys: Operation("The public keys that tokens can be verified with", answers.Keys),
-    proofs.get_seal_keys: Operation("The public key that signs the seals", answers.Keys),
-    docs.get_api_document: Operation("This document", dict[str, Any]),
-    docs.get_docs_page: Operation("The page that shows this document", str, media=("text/html",)),
+    service.get_greeting: Operation("Return a greeting to an authenticated caller", answers.Greeting),
+    service.get_token_keys: Operation("Return the public keys that verify tokens", answers.KeySet),
+    proofs.get_seal_keys: Operation("Return the public key that verifies seals", answers.KeySet),
+    docs.get_api_document: Operation("Return this document", dict[str, Any], response="An OpenAPI document"),
+    docs.get_docs_page: Operation("Show this document", str, response="A web page", media=("text/html",)),
     docs.get_docs_asset: Operation(
-        "What that page is made of",
+        "Return a file of that web page",
         str,
+        response="The file",
         parameters=(Parameter("name", "The file", {"enum": sorted(docs.ASSETS)}, place="path"),),
         refuses=(NO_SUCH_RESOURCE,),
         media=tuple(sorted(set(docs.ASSETS.values()))),
     ),
-    error_pages.list_errors: Operation("All errors", list[answers.ErrorType], media=error_pages.MEDIA),
+    error_pages.list_errors: Operation("List all errors", list[answers.ErrorType], media=error_pages.MEDIA),
     error_pages.get_error: Operation(
-        "What an error means, and what a client can do about it",
+        "Explain an error and what a client can do about it",
         answers.ErrorType,
         parameters=(Parameter("code", "The error's code", {"enum": sorted(CATALOGUE)}, place="path"),),
         refuses=(NO_SUCH_RESOURCE,),
         media=error_pages.MEDIA,
     ),
-    service.get_health: Operation("Whether the service answers", answers.Health),
-    monitoring.get_liveness: Operation("Whether a worker lives", answers.Liveness),
+    service.get_health: Operation("Check that the service responds", answers.Health),
+    monitoring.get_liveness: Operation("Check that a worker is alive", answers.Liveness),
     monitoring.get_readiness: Operation(
-        "Whether a worker should get requests", answers.Readiness, refuses=(errors.not_ready,)
+        "Check that a worker is ready for requests", answers.Readiness, refuses=(errors.not_ready,)
     ),
-    monitoring.get_metrics: Operation("The figures of all workers, for Prometheus", str, media=("text/plain",)),
-    service.get_version: Operation("What is running", answers.Release),
+    monitoring.get_metrics: Operation(
+        "Return the metrics of all workers", str, response="Metrics in Prometheus' format", media=("text/plain",)
+    ),
+    service.get_version: Operation("Return the name and version of the service", answers.Release),
     auth.log_in: Operation(
         "Log in",
         answers.Tokens,
@@ -169,35 +171,33 @@ OPERATIONS: dict[Handler, Operation] = {
         refuses=(errors.missing_credentials, errors.wrong_credentials, RATE_LIMITED, DATABASE_DOWN, OVERLOADED),
         headers=("RateLimit-Policy", "RateLimit"),
     ),
-    auth.refresh_tokens: Operation("Change a refresh token for a new pair", answers.Tokens),
+    auth.refresh_tokens: Operation("Exchange a refresh token for a new pair", answers.Tokens),
     auth.log_out: Operation("End the session", refuses=_NO_REVOCATION),
     auth.revoke_user_tokens: Operation(
         "Revoke all tokens of a user", takes=schemas.UserTokens, refuses=(errors.forbidden, errors.user_not_found)
     ),
     auth.revoke_all_tokens: Operation("Revoke all tokens of all users"),
-    auth.purge_revoked_tokens: Operation(
-        "Forget revoked tokens that nobody accepts any more", answers.Cleanup, refuses=_NO_REVOCATION
-    ),
+    auth.purge_revoked_tokens: Operation("Purge expired revoked tokens", answers.Cleanup, refuses=_NO_REVOCATION),
     auth.list_sessions: Operation(
-        "The sessions of a user, newest first",
+        "List the sessions of a user, newest first",
         list[answers.Session],
-        parameters=(Parameter("user_id", "Another user than oneself; for admins", ID), *PAGE),
+        parameters=(Parameter("user_id", "The user, by default the caller; others for admins only", ID), *PAGE),
         refuses=(errors.forbidden,),
     ),
     auth.end_session: Operation("End a session", refuses=(errors.session_not_found,)),
     audit.list_actor_commands: Operation(
-        "What a user, a session or a token carried out or was refused, newest first",
+        "List the commands of a user, session or token, newest first",
         list[answers.Command],
         parameters=PAGE,
         refuses=(errors.actor_not_found,),
     ),
     users.list_users: Operation(
-        "Users, newest first",
+        "List users, newest first",
         list[answers.User],
         parameters=(
             *PAGE,
-            Parameter("username", "Of this name", _words(64)),
-            Parameter("active", "Only those that are, or are not", {"enum": ["true", "false"]}),
+            Parameter("username", "Only the user with this name", _words(64)),
+            Parameter("active", "Only active, or only inactive users", {"enum": ["true", "false"]}),
             *PERIOD,
         ),
     ),
@@ -209,9 +209,9 @@ OPERATIONS: dict[Handler, Operation] = {
         refuses=(errors.user_already_exists,),
         headers=CREATED,
     ),
-    users.get_user: Operation("A user", answers.User, refuses=(errors.user_not_found,), headers=TAGGED),
+    users.get_user: Operation("Get a user", answers.User, refuses=(errors.user_not_found,), headers=TAGGED),
     users.update_user: Operation(
-        "Change a user",
+        "Update a user",
         answers.User,
         takes=schemas.User,
         refuses=(errors.user_not_found, errors.user_already_exists, errors.id_mismatch),
@@ -232,13 +232,13 @@ OPERATIONS: dict[Handler, Operation] = {
         is_conditional=True,
     ),
     accounts.list_accounts: Operation(
-        "Accounts, newest first; a customer's own",
+        "List accounts, newest first; customers see their own",
         list[answers.Account],
         parameters=(
             *PAGE,
-            Parameter("user_id", "Of this user", ID),
+            Parameter("user_id", "Only accounts of this user", ID),
             CURRENCY,
-            Parameter("status", "In this status", {"enum": ["open", "closed"]}),
+            Parameter("status", "Only with this status", {"enum": ["open", "closed"]}),
             Parameter(
                 "world",
                 "Whether the ledger's own accounts are listed too",
@@ -249,7 +249,7 @@ OPERATIONS: dict[Handler, Operation] = {
         ),
     ),
     accounts.open_account: Operation(
-        "Open an account; an opening balance comes from the ledger's own account",
+        "Open an account; its opening balance comes from the ledger's own account",
         answers.Account,
         status=201,
         takes=schemas.NewAccount,
@@ -257,14 +257,14 @@ OPERATIONS: dict[Handler, Operation] = {
         headers=CREATED,
     ),
     accounts.get_account: Operation(
-        "An account, now or as it was",
+        "Get an account, now or at a point in time",
         answers.Account,
         parameters=(*MOMENT, AT_VERSION),
         refuses=_UNKNOWN_ACCOUNT,
         headers=TAGGED,
     ),
     accounts.update_account: Operation(
-        "Change an account's owner, its policy, or its balance by a transfer from or to the ledger's own account",
+        "Update an account's owner or policy, or adjust its balance by a transfer from or to `world`",
         answers.Account,
         takes=schemas.Account,
         refuses=_ACCOUNT_CHANGE,
@@ -280,22 +280,24 @@ OPERATIONS: dict[Handler, Operation] = {
         is_conditional=True,
     ),
     accounts.close_account: Operation(
-        "Close an account that is at zero and holds nothing",
+        "Close an account that has no money and no pending holds",
         refuses=(errors.account_not_found, errors.account_not_empty, errors.account_closed),
         is_conditional=True,
     ),
     proofs.get_account_receipt: Operation(
-        "The receipt of an account's last event, or of that with a version",
+        "Get the receipt of an account's last event, or of the event with a given version",
         Receipt,
         parameters=(Parameter("at_version", "The event's version", _number(1)),),
         refuses=(errors.account_not_found, *_SEALS),
     ),
     history.list_account_entries: Operation(
-        "An account's statement, newest line first",
+        "List the entries of an account, newest first",
         list[answers.Entry],
         parameters=(
             *PAGE,
-            Parameter("order", "Newest or oldest first", {"enum": ["asc", "desc"], "default": "desc"}),
+            Parameter(
+                "order", "`asc`: oldest first; `desc`: newest first", {"enum": ["asc", "desc"], "default": "desc"}
+            ),
             Parameter("from_version", "The first version", _number()),
             Parameter("to_version", "The last version", _number()),
             *PERIOD,
@@ -305,13 +307,13 @@ OPERATIONS: dict[Handler, Operation] = {
         refuses=_UNKNOWN_ACCOUNT,
     ),
     history.list_account_events: Operation(
-        "What is stored of an account, in order",
+        "List the stored events of an account, in order",
         list[answers.StoredEvent],
         parameters=(*PAGE, AFTER),
         refuses=_UNKNOWN_ACCOUNT,
     ),
     history.list_events: Operation(
-        "The log in order, or as it grows (server-sent events)",
+        "List stored events in order, or stream them as server-sent events",
         list[answers.StoredEvent],
         parameters=(
             *PAGE,
@@ -322,26 +324,30 @@ OPERATIONS: dict[Handler, Operation] = {
         media=("application/json", "text/event-stream"),
     ),
     history.get_trial_balance: Operation(
-        "Debits, credits and their sum, of each currency", answers.TrialBalance, parameters=MOMENT
+        "Get the debits, credits and sum of each currency", answers.TrialBalance, parameters=MOMENT
     ),
     transactions.list_transactions: Operation(
-        "Transactions, newest first; a customer's own. A page may be short while there is a next one",
+        "List transactions, newest first; customers see their own. A page may be short although another follows",
         list[answers.Transaction],
         parameters=(
             *PAGE,
-            Parameter("user_id", "Of accounts that are this user's now", ID),
-            Parameter("account_id", "Of this account", ID),
+            Parameter("user_id", "Only of accounts that this user owns now", ID),
+            Parameter("account_id", "Only of this account", ID),
             CURRENCY,
-            Parameter("status", "In this status", {"enum": sorted(transactions.STATUSES)}),
-            Parameter("kind", "Of this kind", {"enum": sorted(transactions.KINDS)}),
-            Parameter("reference", "With this reference", _words(200)),
-            Parameter("min_amount_cents", "Of so much at least; of a journal entry, a leg", _number(0, MAX_CENTS)),
-            Parameter("max_amount_cents", "Of so much at most; of a journal entry, a leg", _number(0, MAX_CENTS)),
+            Parameter("status", "Only with this status", {"enum": sorted(transactions.STATUSES)}),
+            Parameter("kind", "Only of this kind", answers.KIND),
+            Parameter("reference", "Only with this reference", _words(200)),
+            Parameter(
+                "min_amount_cents", "The smallest amount; for a journal entry, of a posting", _number(0, MAX_CENTS)
+            ),
+            Parameter(
+                "max_amount_cents", "The largest amount; for a journal entry, of a posting", _number(0, MAX_CENTS)
+            ),
             *PERIOD,
         ),
     ),
     transactions.create_transfer_batch: Operation(
-        "Move money many times: all or nothing, or each for itself; also as JSON Lines, answered as they come",
+        "Create many transfers, together or one by one; JSON Lines are answered as they are processed",
         answers.BatchResult,
         takes=schemas.Batch,
         lines=True,
@@ -349,34 +355,34 @@ OPERATIONS: dict[Handler, Operation] = {
         media=("application/json", lines.CONTENT_TYPE),
     ),
     transactions.create_transfer: Operation(
-        "Move money from one account to another",
-        answers.Transaction,
+        "Transfer money from one account to another",
+        answers.Transfer,
         takes=schemas.ConditionalTransfer,
         refuses=(*_TRANSFER, errors.condition_not_met),
         is_conditional=True,
     ),
     transactions.post_journal_entry: Operation(
         "Move money between several accounts at once",
-        answers.Transaction,
+        answers.JournalEntry,
         takes=schemas.JournalEntry,
         refuses=tuple(refusal for refusal in _TRANSFER if refusal != errors.currency_mismatch),
     ),
     transactions.place_hold: Operation(
-        "Set money of an account aside for another", answers.Transaction, takes=schemas.Hold, refuses=_TRANSFER
+        "Hold money of an account for another", answers.Hold, takes=schemas.Hold, refuses=_TRANSFER
     ),
     transactions.capture_hold: Operation(
-        "Move what is held, or part of it; the rest is not held any more",
-        answers.Transaction,
+        "Capture all or part of a hold, and release the rest",
+        answers.Hold,
         takes=schemas.Capture,
         body_is_optional=True,
         refuses=(*_HOLD, *_HELD_ACCOUNTS),
     ),
     transactions.void_hold: Operation(
-        "Give up what is held", answers.Transaction, takes=schemas.Nothing, body_is_optional=True, refuses=_HOLD
+        "Release a hold", answers.Hold, takes=schemas.Nothing, body_is_optional=True, refuses=_HOLD
     ),
     transactions.reverse_transaction: Operation(
-        "Move back all that a transaction moved, once",
-        answers.Transaction,
+        "Reverse a transaction",
+        answers.Reversal,
         takes=schemas.Reversal,
         body_is_optional=True,
         refuses=(
@@ -385,9 +391,9 @@ OPERATIONS: dict[Handler, Operation] = {
         ),
     ),
     transactions.get_transaction: Operation(
-        "A transaction", answers.Transaction, refuses=(errors.transaction_not_found,), headers=TAGGED
+        "Get a transaction", answers.Transaction, refuses=(errors.transaction_not_found,), headers=TAGGED
     ),
     proofs.get_transaction_receipt: Operation(
-        "The receipt of a transaction", Receipt, refuses=(errors.transaction_not_found, *_SEALS)
+        "Get the receipt of a transaction", Receipt, refuses=(errors.transaction_not_found, *_SEALS)
     ),
 }

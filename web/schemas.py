@@ -50,6 +50,7 @@ from ledger.texts import (
     reference,
 )
 from ledger.times import DATE_OR_TIME_PATTERN, parse_start, parse_time
+from web.answers import CURRENCY, FREEZE
 from web.errors import MALFORMED, NO_BODY, malformed
 from web.wording import refusals_of
 
@@ -151,7 +152,7 @@ WHITESPACE = b" \t\r\n"  # of JSON (RFC 8259, section 2)
 _BLANK_OR_READABLE = f"^({READABLE_PATTERN.removeprefix('^').removesuffix('$')})?$"
 _EMAIL = Field(max_length=MAX_EMAIL_LENGTH)
 _ROLE = f" *({'|'.join(ROLES)}) *"
-_DISTINCT = "".join(f"(?!.*{role}.*{role})" for role in ROLES)
+_TWICE = "|".join(f"{role}.*{role}" for role in ROLES)
 
 
 def _shown(pattern: str) -> Any:
@@ -171,14 +172,23 @@ Balance = Annotated[int, Field(ge=-MAX_CENTS, le=MAX_CENTS)]
 SignedCents = Annotated[
     int, Field(ge=-MAX_CENTS, le=MAX_CENTS, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero)
 ]
-Currency = Annotated[str, AfterValidator(_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
+Currency = Annotated[str, AfterValidator(_currency), WithJsonSchema(CURRENCY)]
+Frozen = Annotated[Freeze, WithJsonSchema(FREEZE)]
 _USERNAME = Field(min_length=1, max_length=MAX_USERNAME_LENGTH)
 NewUsername = Annotated[str, _USERNAME, AfterValidator(check_username), _shown(IDENTIFYING_PATTERN)]
 NewEmail = Annotated[str, _EMAIL, AfterValidator(_email), AfterValidator(check_email), _shown(EMAIL_PATTERN)]
 # Of a user who may have had the name before there were rules for it; the decision checks another name.
 Username = Annotated[str, _USERNAME, AfterValidator(printable), _shown(PRINTABLE_PATTERN)]
 Email = Annotated[str, _EMAIL, AfterValidator(_email), AfterValidator(printable), _shown(KNOWN_EMAIL_PATTERN)]
-Roles = Annotated[str, Field(max_length=64), AfterValidator(_roles), _shown(f"^{_DISTINCT}{_ROLE}(,{_ROLE})*$")]
+Roles = Annotated[
+    str,
+    Field(
+        max_length=64,
+        description=f"Distinct roles, separated by commas: {', '.join(ROLES)}",
+        json_schema_extra={"pattern": f"^{_ROLE}(,{_ROLE})*$", "not": {"pattern": _TWICE}},
+    ),
+    AfterValidator(_roles),
+]
 Reference = Annotated[
     str,
     Field(min_length=1, max_length=MAX_REFERENCE_LENGTH),
@@ -197,7 +207,9 @@ Time = Annotated[datetime, PlainValidator(_time), WithJsonSchema({"type": "strin
 ReadAt = Annotated[
     datetime,
     PlainValidator(_read_at),
-    WithJsonSchema({"type": "string", "format": "date-time", "description": "When what the client read was so"}),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "description": "That of the account which the client read"}
+    ),
 ]
 Password = Annotated[SecretStr, Field(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH)]
 PasswordHash = Annotated[SecretStr, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
@@ -219,7 +231,7 @@ DateOrTime = Annotated[
         }
     ),
 ]
-ReadOnly = Annotated[Any, Field(default=None, exclude=True, repr=False, description="Accepted, and ignored")]
+ReadOnly = Annotated[Any, Field(default=None, exclude=True, repr=False, json_schema_extra={"readOnly": True})]
 
 
 class Body(BaseModel):
@@ -246,10 +258,17 @@ def _described(*examples: dict[str, Any], **rules: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": list(examples), **rules})
 
 
-def _given(*members: str) -> dict[str, Any]:
-    return {"required": list(members), "properties": {member: {"type": ["string", "integer"]} for member in members}}
+def _both(first: str, second: str) -> dict[str, Any]:
+    """Return the schema of bodies that have both of these members; null means that one is not there."""
+    return {"required": [first, second], "properties": {first: _NOT_NULL, second: _NOT_NULL}}
 
 
+def _neither(first: str, second: str) -> dict[str, Any]:
+    return {"properties": {first: _NULL, second: _NULL}}
+
+
+_NULL = {"type": "null"}
+_NOT_NULL = {"not": _NULL}
 _ALICE = {"username": "alice", "email": "alice@example.com", "active": True, "roles": "customer"}
 _NOON = "2026-05-01T12:00:00Z"
 _FROM, _TO = "01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-b1c2-7d3e-8f40-5a6b7c8d9e0f"
@@ -261,7 +280,7 @@ class Login(Body):
     """`POST /auth/login`. That a part is missing has an answer of its own, so all are optional here."""
 
     model_config = _described(
-        {"username": "alice", "password": "wonderland"}, **{"not": _given("password", "password_hash")}
+        {"username": "alice", "password": "wonderland"}, **{"not": _both("password", "password_hash")}
     )
 
     username: Annotated[str, Field(max_length=1024)] | None = None
@@ -307,7 +326,7 @@ class _User(Body):
 class User(_User):
     """`PUT /users/{id}`. Secret, `active` and `roles` stay as they are when they are not given, null or empty."""
 
-    model_config = _described(_ALICE, **{"not": _given("password", "password_hash")})
+    model_config = _described(_ALICE, **{"not": _both("password", "password_hash")})
 
     id: Id | None = None
     username: Username
@@ -319,7 +338,7 @@ class User(_User):
 class UserPatch(_User):
     """`PATCH /users/{id}` (RFC 7396). Nothing of a user can be taken away, so nothing may be null."""
 
-    model_config = _described({"email": "alice@example.org"}, **{"not": _given("password", "password_hash")})
+    model_config = _described({"email": "alice@example.org"}, **{"not": _both("password", "password_hash")})
 
     id: NotNull[Id] = None
     username: NotNull[Username] = None
@@ -333,7 +352,10 @@ class UserPatch(_User):
 class NewUser(_User):
     """`POST /users`."""
 
-    model_config = _described({**_ALICE, "password": "wonderland"}, oneOf=[_given("password"), _given("password_hash")])
+    model_config = _described(
+        {**_ALICE, "password": "wonderland"},
+        **{"not": {"anyOf": [_both("password", "password_hash"), _neither("password", "password_hash")]}},
+    )
 
     id: ChosenId | None = None
     username: NewUsername
@@ -357,7 +379,7 @@ class NewAccount(Body):
     balance_cents: Cents | None = None
     currency: Currency | None = None
     overdraft_limit_cents: Cents | None = None
-    frozen: Freeze | None = None
+    frozen: Frozen | None = None
     held_cents: ReadOnly
     available_cents: ReadOnly
     status: ReadOnly
@@ -377,7 +399,7 @@ class _Account(Body):
     created_at: ReadOnly
     updated_at: ReadAt | None = None
     overdraft_limit_cents: Cents | None = None
-    frozen: Freeze | None = None
+    frozen: Frozen | None = None
 
 
 class Account(_Account):
@@ -467,7 +489,7 @@ class Hold(Transaction):
     """`POST /transactions/hold`. It ends by itself at `expires_at`, or after `expires_in_seconds`."""
 
     model_config = _described(
-        {**_BETWEEN, "expires_in_seconds": 86_400}, **{"not": _given("expires_at", "expires_in_seconds")}
+        {**_BETWEEN, "expires_in_seconds": 86_400}, **{"not": _both("expires_at", "expires_in_seconds")}
     )
 
     source_account_id: Id

@@ -54,7 +54,7 @@ class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the ledger hands out: proofs of the events of one transfer, or of one version of an account."""
+    """A receipt: proofs of the events of one transaction, or of one version of an account."""
 
     format: Literal["ledger-receipt-1"]
     proofs: Annotated[list[Proof], msgspec.Meta(min_length=1)]

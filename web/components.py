@@ -1,0 +1,194 @@
+"""The schemas of all bodies, as components that client generators make good types of.
+
+Pydantic describes what requests may hold and msgspec what answers hold, exactly but each in its own way. Here both are
+brought into the form that generators understand: decision 21 says what each of them needs.
+"""
+
+import inspect
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+REF = "#/components/schemas/{}"
+_VALUES = {"examples", "enum", "const", "default"}
+_MAX_INT32 = 2**31 - 1
+_TYPES = {str: "string", int: "integer", bool: "boolean"}
+
+
+class Components:
+    """All named schemas of the document. What requests hold is named after the operation, or ends in `Request`."""
+
+    def __init__(self, requests: Mapping[type[BaseModel], str], answers: Sequence[Any]) -> None:
+        self.schemas: dict[str, Any] = {}
+        self._names = requests
+        for name, schema in _requests(requests).items():
+            self.add(name, schema)
+        inline, named = msgspec.json.schema_components(answers, ref_template=REF.format("{name}"))
+        for name, schema in named.items():
+            self.add(name, schema)
+        self._answers = {repr(body): self.tidy(schema) for body, schema in zip(answers, inline, strict=True)}
+
+    def add(self, name: str, schema: Mapping[str, Any]) -> None:
+        """Make a schema a component. Raises `ValueError` if another one has the name."""
+        made = {**self.tidy(schema), "title": name}
+        if self.schemas.setdefault(name, made) != made:
+            raise ValueError(f"two schemas are called {name}")
+
+    def request(self, model: type[BaseModel]) -> dict[str, Any]:
+        """Return the schema of a request's body."""
+        return {"$ref": REF.format(self._names[model])}
+
+    def answer(self, body: Any) -> dict[str, Any]:
+        """Return the schema of an answer's body."""
+        schema: dict[str, Any] = self._answers[repr(body)]
+        return schema
+
+    def describe(self, body: Any) -> str:
+        """Return one sentence that says what an answer with this body is."""
+        match None if body is None else self.answer(body):
+            case None:
+                return "Done; the response has no body"
+            case {"items": {"$ref": str(reference)}}:
+                return f"A page of {_plural(reference.rpartition('/')[2])}"
+            case {"$ref": str(reference)}:
+                description: str = self.schemas[reference.rpartition("/")[2]]["description"]
+                return description.partition(". ")[0].removesuffix(".")
+            case _:
+                raise ValueError(f"say in web/operations.py what the response is whose body is {body}")
+
+    def tidy(self, schema: Any) -> Any:
+        """Return a schema as generators understand it; parts that have a name become components."""
+        if isinstance(schema, list):
+            return [self.tidy(part) for part in schema]
+        if not isinstance(schema, dict):
+            return schema
+        if "x-component" in schema:  # Python has no class for it
+            name = schema["x-component"]
+            self.add(name, _without(schema, "x-component", "default"))
+            return {"$ref": REF.format(name)}
+        tidied = {key: value if key in _VALUES else self.tidy(value) for key, value in schema.items()}
+        return _without_read_only(_without_defaults(_typed(tidied)))
+
+    def example(self, schema: Mapping[str, Any]) -> Any:
+        """Return an example of a schema, put together from those of its parts."""
+        match schema:
+            case {"examples": [first, *_]} | {"const": first} | {"enum": [first, *_]}:
+                return first
+            case {"$ref": str(reference)}:
+                return self.example(self.schemas[reference.rpartition("/")[2]])
+            case {"anyOf": [first, *_]} | {"oneOf": [first, *_]}:
+                return self.example(first)
+            case {"type": "object"}:
+                return {name: self.example(schema["properties"][name]) for name in schema.get("required", ())}
+            case {"type": "array"}:
+                return [self.example(schema["items"])]
+            case _:
+                return _PLAIN[schema.get("format") or schema.get("contentEncoding") or schema["type"]]
+
+
+_PLAIN: dict[Any, Any] = {
+    "uuid": "01890a5d-ac96-774b-bcce-b302099a8057",
+    "date-time": "2026-05-01T12:00:00.000000Z",
+    "base64": "A" * 43 + "=",
+    "boolean": True,
+    "int64": 1,
+    "integer": 1,
+    "string": "…",
+}
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False
+
+
+def _plural(name: str) -> str:
+    words = re.sub("(?<!^)([A-Z])", r" \1", name).lower()
+    return f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
+
+
+def _requests(names: Mapping[type[BaseModel], str]) -> dict[str, Any]:
+    _, made = models_json_schema(
+        [(model, "validation") for model in names], ref_template="{model}", schema_generator=_WithoutTitles
+    )
+    definitions = made.get("$defs", {})
+    by_class = {model.__name__: name for model, name in names.items()}
+    renamed = {name: by_class.get(name, f"{name}Request") for name in definitions}
+    return {renamed[name]: _referring(schema, renamed) for name, schema in definitions.items()}
+
+
+def _referring(schema: Any, names: Mapping[str, str]) -> Any:
+    match schema:
+        case {"$ref": str(model)}:
+            return {"$ref": REF.format(names[model])}
+        case dict():
+            return {key: _referring(value, names) for key, value in schema.items()}
+        case list():
+            return [_referring(part, names) for part in schema]
+        case _:
+            return schema
+
+
+def _typed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that says its type in full, and in one way."""
+    said = {"description": inspect.cleandoc(schema["description"])} if _is_text(schema.get("description")) else {}
+    match schema:
+        case {"anyOf": [{"type": str(kind)} as one, {"type": "null"}]} if "enum" not in one:
+            return {**_without(schema, "anyOf"), **one, **said, "type": [kind, "null"]}
+        case {"anyOf": branches, "discriminator": _}:
+            return {**_without(schema, "anyOf"), **said, "oneOf": branches}
+        case {"enum": [first, *_]} if "type" not in schema:
+            return {"type": _TYPES[type(first)], **schema, **said}
+        case {"type": "integer"} if schema.get("maximum", _MAX_INT32 + 1) > _MAX_INT32:
+            return {**schema, **said, "format": "int64"}
+        case _:
+            return {**schema, **said}
+
+
+def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that tells people alone of defaults: generators take members that have one for required."""
+    match schema:
+        case {"properties": dict(members)}:
+            return {**schema, "properties": {name: _without_default(member) for name, member in members.items()}}
+        case _:
+            return schema
+
+
+def _without_default(member: dict[str, Any]) -> dict[str, Any]:
+    if member.get("default") is None:
+        return _without(member, "default")
+    sentences = (member.get("description"), f"Default: {json.dumps(member['default'])}")
+    return {**_without(member, "default"), "description": ". ".join(filter(None, sentences))}
+
+
+def _without_read_only(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a request's schema that allows read-only members without making them members of the types of clients."""
+    match schema:
+        case {"properties": dict(members), "type": "object"}:
+            ignored = [name for name, member in members.items() if member.get("readOnly")]
+            if not ignored:
+                return schema
+            text = (
+                f"Accepted, so that an answer can be sent back, and ignored: {', '.join(map('`{}`'.format, ignored))}."
+            )
+            return {
+                **_without(schema, "additionalProperties"),
+                "description": f"{schema['description']}\n\n{text}",
+                "properties": _without(members, *ignored),
+                "propertyNames": {"enum": list(members)},
+            }
+        case _:
+            return schema
+
+
+def _without(schema: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key not in keys}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)  # and not a member of that name
