@@ -239,7 +239,10 @@ async def awful(reference: Reference) -> dict[str, set[UUID | None]]:
     await reference.transfer(good, other, 100)
     invalid = {
         "user.id_reserved": {await reference.user("reserved", id=eight)},
-        "user.username_taken": {await reference.user("BOB")},
+        "user.username_taken": {
+            await reference.user("BOB"),
+            await reference.user("\u0455\u0441\u043e\u0440\u0435", created_at=at(10_000)),  # scope, in Cyrillic letters
+        },
         "user.email_taken": {
             await reference.user("upper", email="Some@Example.com", created_at=at(10_000)),
         },
@@ -248,6 +251,7 @@ async def awful(reference: Reference) -> dict[str, set[UUID | None]]:
             await reference.user("a" * 65),
             await reference.user("bell\a"),
             await reference.user(" blank"),
+            await reference.user("b\u043eb"),
         },
         "user.email_invalid": {await reference.user("e1", email=""), await reference.user("e2", email="none")},
         "user.roles_invalid": {
@@ -261,6 +265,7 @@ async def awful(reference: Reference) -> dict[str, set[UUID | None]]:
         },
     }
     await reference.user("lower", email="some@example.com", created_at=at(0))
+    await reference.user("scope", created_at=at(0))
     gone = uuid4()
     return {
         **invalid,

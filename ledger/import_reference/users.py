@@ -1,7 +1,7 @@
 """Takes over users: which of them can be users here, and why the others cannot."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from ledger.audit.progress import Progress
@@ -11,23 +11,19 @@ from ledger.credentials import MAX_PASSWORD_LENGTH
 from ledger.derived import is_derived
 from ledger.errors import Refused
 from ledger.events import State, evolve
-from ledger.events.users import ROLES, Name, Role, User, email_stream, username_stream
+from ledger.events.users import ROLES, Name, Role, User, email_streams, username_streams
 from ledger.ids import new_id
 from ledger.import_reference import source
 from ledger.import_reference.books import NewUser, RehearsedBooks
 from ledger.import_reference.report import Against, Problem, Report
-from ledger.texts import printable
+from ledger.names import MAX_EMAIL_LENGTH, MAX_USERNAME_LENGTH, check_email, check_username
+from ledger.people import SAMPLE_PASSWORD
 
 PIECE = 32  # users whose passwords are hashed before they are written
 
-# The same rules as those of `POST /users`, of which the tests make sure.
-MAX_USERNAME_LENGTH = 64
-MAX_EMAIL_LENGTH = 254
+# The rules are those of `POST /users`: a test compares them.
 MAX_ROLES_LENGTH = 64
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-
-# What the reference's first migration gives its admin, and its documentation publishes.
-PUBLISHED_SECRET = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"  # noqa: S105 - everybody knows it
 
 
 async def take_users(
@@ -84,21 +80,21 @@ def roles_of(text: str) -> tuple[Role, ...] | None:
 
 def _against_username(username: str) -> str | None:
     if not 1 <= len(username) <= MAX_USERNAME_LENGTH:
-        return f"does not have 1 to {MAX_USERNAME_LENGTH} characters"
-    return _against_text(username)
+        return f"must have 1 to {MAX_USERNAME_LENGTH} characters"
+    return _said_by(check_username, username)
 
 
 def _against_email(email: str) -> str | None:
     if len(email) > MAX_EMAIL_LENGTH:
-        return f"has more than {MAX_EMAIL_LENGTH} characters"
+        return f"must have at most {MAX_EMAIL_LENGTH} characters"
     if not _EMAIL.fullmatch(email):
-        return f"is {email!a}, which is none"
-    return _against_text(email)
+        return f"must be an e-mail address, and is {email!a}"
+    return _said_by(check_email, email)
 
 
-def _against_text(text: str) -> str | None:
+def _said_by(check: Callable[[str], str], name: str) -> str | None:
     try:
-        printable(text)
+        check(name)
     except ValueError as error:
         return str(error)
     return None
@@ -125,14 +121,15 @@ async def _take_piece(books: RehearsedBooks, users: Sequence[source.User], repor
             continue
         owners[user.id] = user.id
         report.users.taken += 1
-        if user.password_hash == PUBLISHED_SECRET:
+        if user.password_hash == SAMPLE_PASSWORD:
             report.notes.append(f"user {user.id} has the password that the reference publishes: change it")
     return owners
 
 
 def _command(user: source.User) -> CreateUser:
-    credential = Credential(new_id(), user.id, "")  # until its secret is hashed
-    return CreateUser(user.id, user.username, user.email, user.active, roles_of(user.roles) or (), credential)
+    """Return the command that creates a user whom the rules allow, whose secret is still to be hashed."""
+    names = check_username(user.username), check_email(user.email)
+    return CreateUser(user.id, *names, user.active, roles_of(user.roles) or (), Credential(new_id(), user.id, ""))
 
 
 def _refusal_of(command: CreateUser, states: dict[UUID, State | None]) -> Against | None:
@@ -151,13 +148,15 @@ def _who_has(command: CreateUser, states: States) -> Against | None:
     if states[command.user_id] is not None:
         return Against("id_taken", "its id belongs to a deleted user, or to something else")
     names = (
-        ("username_taken", "its user name", username_stream(command.username)),
-        ("email_taken", "its e-mail address", email_stream(command.email)),
+        ("username_taken", "its user name", username_streams(command.username)),
+        ("email_taken", "its e-mail address", email_streams(command.email)),
     )
-    for code, what, stream in names:
-        name = states[stream]
-        if isinstance(name, Name) and name.holder_id is not None:
-            return Against(code, f"{what} belongs to user {name.holder_id} here")
+    for code, what, streams in names:
+        for stream in streams:
+            name = states[stream]
+            if isinstance(name, Name) and name.holder_id is not None:
+                how = "belongs to" if stream == streams[0] else "looks like that of"
+                return Against(code, f"{what} {how} user {name.holder_id} here")
     return None
 
 

@@ -1,0 +1,75 @@
+"""The guide to moving from the reference: its commands are run here, and its reports are what they print."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from ledger.people import ensure_first_admin
+from ledger.runtime import Runtime
+from ledger.settings import Settings
+from tests.processes import ROOT, environment
+from tests.reference import Reference, a_reference, at
+
+GUIDE = (ROOT / "docs" / "how-to" / "import-reference.md").read_text()
+ADMIN, ALICE, BOB, GONE = (UUID(f"{digit}17646a0-7437-48a0-bb03-a7aa830f8f81") for digit in ("6", "7", "8", "9"))
+PURSE, OFFICE, ALICES, BOBS = (UUID(f"72022566-44e2-44a4-bf07-485c6a56d50{digit}") for digit in range(4))
+
+
+@pytest.fixture
+async def reference(settings: Settings) -> AsyncIterator[Reference]:
+    async with a_reference(settings) as made:
+        yield made
+
+
+def block(name: str) -> str:
+    """What the guide has under a name."""
+    (found,) = re.findall(rf"<!-- {name} -->\n```(?:sh)?\n(.*?)```\n<!-- /{name} -->", GUIDE, re.DOTALL)
+    return str(found)
+
+
+async def fill(reference: Reference) -> None:
+    """What the guide's reference holds."""
+    for user_id, name in ((ADMIN, "admin"), (ALICE, "alice"), (BOB, "bob")):
+        roles = "admin" if name == "admin" else "customer"
+        await reference.user(name, id=user_id, email=f"{name}@mail.com", roles=roles, created_at=at(0))
+    for account_id, user_id, cents in ((PURSE, ADMIN, 5_000), (OFFICE, GONE, 700), (ALICES, ALICE, 10_000)):
+        await reference.account(user_id, cents, id=account_id, created_at=at(0))
+    await reference.account(BOB, 10_000, id=BOBS, created_at=at(0))
+    for number, cents in enumerate((2_500, 1_200, 0)):
+        transaction_id = UUID(f"0c0ff4ee-8f0c-4c0a-9a4f-5d2a4c9b7e1{number}")
+        await reference.transfer(ALICES, BOBS, cents, id=transaction_id, created_at=at(number))
+    last = UUID("0c0ff4ee-8f0c-4c0a-9a4f-5d2a4c9b7e19")
+    await reference.transfer(PURSE, ALICES, 4_000, id=last, created_at=at(9))
+
+
+async def says(commands: str, folder: Path, variables: dict[str, str]) -> tuple[int | None, str]:
+    """The exit status and the standard output of a shell that runs these commands."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", commands),
+        cwd=folder,
+        env={**environment(variables), "PATH": f"{folder}:{os.environ['PATH']}"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def test_the_guide_s_commands_print_the_guide_s_reports(
+    settings: Settings, runtime: Runtime, reference: Reference, tmp_path: Path
+) -> None:
+    assert await ensure_first_admin(runtime)
+    await fill(reference)
+    variables = {**settings.environment(), "REFERENCE_URL": reference.url}
+    program = tmp_path / "ledger"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from ledger.cli import main; main()" "$@"\n')
+    program.chmod(0o755)
+
+    said = [await says(block(name), tmp_path, variables) for name in ("dry-run", "import")]
+
+    assert [(1, block(f"{name} report")) for name in ("dry-run", "import")] == said
