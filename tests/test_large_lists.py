@@ -30,13 +30,18 @@ from tests.test_lists import all_of, next_of
 from web import pages, reply
 from web.codings import coding_for
 from web.concurrency import ConcurrencyLimit
-from web.pages import LARGE_LISTS
+from web.pages import LARGE_LISTS, LargeLists
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 OPENED = """INSERT INTO accounts (id, user_id, currency, balance_cents, status, version, position, created_at,
                                   updated_at)
             SELECT gen_random_uuid(), $1, 'USD', 0, 'open', 1, 1000000 + number, now(), now()
             FROM generate_series(1, $2::int) AS number"""
+
+
+def limits_of(api: Api) -> LargeLists:
+    limits: LargeLists = api.client.app[LARGE_LISTS]  # type: ignore[index]
+    return limits
 
 
 @pytest.fixture
@@ -206,8 +211,7 @@ async def crowded(serve: Callable[[Settings], Awaitable[Api]], settings: Setting
 
 def taken(api: Api) -> AbstractAsyncContextManager[None]:
     """Let another caller have that place."""
-    limit: ConcurrencyLimit = api.client.app[LARGE_LISTS]  # type: ignore[index]
-    return limit.admit(OTHER)
+    return limits_of(api).kept.admit(OTHER)
 
 
 async def test_a_large_list_without_a_turn_is_refused_and_others_are_not(crowded: Api) -> None:
@@ -267,7 +271,7 @@ async def test_a_client_that_does_not_read_loses_the_connection_and_its_place(
     monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
     monkeypatch.setattr(pages, "MAX_ITEMS", 40_000)
     await connection.execute(OPENED, UUID((await api.new_user())["id"]), 40_000)
-    limit = api.client.app[LARGE_LISTS]  # type: ignore[index]
+    limit = limits_of(api).kept
     with socket.socket() as idle:
         idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         idle.setblocking(False)

@@ -35,7 +35,7 @@ from web.limits import LIMITS, limit_headers
 from web.metrics import Figures, RouteFigures
 from web.openapi import document, query_parameters, waits
 from web.operations import OPERATIONS
-from web.pages import LARGE_LISTS, large_lists
+from web.pages import LARGE_LISTS, LargeLists
 from web.reading import knowing, reading
 from web.reference import examples
 from web.reply import Reply
@@ -67,7 +67,7 @@ def create_app(settings: Settings, figures: Figures | None = None, tracer: "Trac
                 counted[added] = figures.of_route(method, route.path)
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
-    app[BULKS], app[TURNS], app[LARGE_LISTS] = Places(), Turns(), large_lists()
+    app[BULKS], app[TURNS], app[LARGE_LISTS] = Places(), Turns(), LargeLists()
     app.cleanup_ctx.append(_runtime(settings, tracer))
     if tracer is not None:
         from web.tracing import traced  # noqa: PLC0415 - it needs what not everybody installs

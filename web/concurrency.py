@@ -12,7 +12,7 @@ from ledger.errors import OverloadedError
 class ConcurrencyLimit:
     """Admits `total` at a time, `each` of one caller; up to `queue` others wait for at most `wait_seconds`."""
 
-    def __init__(self, *, total: int, each: int, queue: int, wait_seconds: float) -> None:
+    def __init__(self, total: int, each: int, queue: int, wait_seconds: float) -> None:
         self.admitted = 0
         self._each = each
         self._queue = queue

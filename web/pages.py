@@ -34,13 +34,14 @@ SLICE = 100  # items encoded before others get their turn
 MAX_CHUNKS = 100  # of one list: filters may choose few items, or none, of each
 MAX_BYTES = 16_777_216  # of one list, before compression; the rest is on the next page
 
-MAX_LARGE = 8  # lists of a worker that exceed a small page, from reading to sending
+MAX_LARGE = 8  # lists of a worker that exceed a small page and are in memory
 MAX_LARGE_EACH = 4  # of one caller
+MAX_READ = 2  # of them that are read at once: each takes a connection, and its share of the event loop
+MAX_READ_EACH = 1
 MAX_WAITING = 64
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 5.0  # for a place, and again for the turn to read
 
 CONTENT_TYPE = "application/json"
-LARGE_LISTS = web.AppKey("LARGE_LISTS", ConcurrencyLimit)
 
 Page: TypeAlias = list[tuple[int, dict[str, Any]]]  # each item with its position
 PlaceT = TypeVar("PlaceT")
@@ -67,9 +68,15 @@ class Span(NamedTuple, Generic[PlaceT]):
 Walk: TypeAlias = Callable[[Reader, PlaceT | None, int], Awaitable[Chunk[PlaceT]]]
 
 
-def large_lists() -> ConcurrencyLimit:
-    """Return a worker's bound on large lists."""
-    return ConcurrencyLimit(total=MAX_LARGE, each=MAX_LARGE_EACH, queue=MAX_WAITING, wait_seconds=WAIT_SECONDS)
+class LargeLists:
+    """A worker's bounds on large lists: how many are in memory, and how many of these are being read."""
+
+    def __init__(self) -> None:
+        self.kept = ConcurrencyLimit(MAX_LARGE, MAX_LARGE_EACH, MAX_WAITING, WAIT_SECONDS)
+        self.read = ConcurrencyLimit(MAX_READ, MAX_READ_EACH, MAX_WAITING, WAIT_SECONDS)
+
+
+LARGE_LISTS = web.AppKey("LARGE_LISTS", LargeLists)
 
 
 def span_in(request: web.Request, kind: type[PlaceT]) -> Span[PlaceT]:
@@ -97,10 +104,12 @@ async def list_of(request: web.Request, span: Span[PlaceT], walk: Walk[PlaceT]) 
     if (place is None or span.most <= SMALL) and small.raw_bytes <= SMALL_BYTES:
         return await _reply(request, b"".join(small.pieces), _link(request, span, place))
     del small
-    async with request.app[LARGE_LISTS].admit(request[ACTOR].user_id):
+    limits, caller = request.app[LARGE_LISTS], request[ACTOR].user_id
+    async with limits.kept.admit(caller):
         coding = coding_for(request)
         body = _Body(coding)
         async with (
+            limits.read.admit(caller),
             pool.acquire(timeout=WAIT_SECONDS) as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
