@@ -21,6 +21,7 @@ from ledger.levels import LEVELS, Levels
 from ledger.settings import Settings
 
 ACCESS = "aiohttp.access"  # the logger of the line that each request gets
+TALKATIVE = ("alembic",)  # at `info` it would list its plugins: it is shown at `debug`, or if a directive names it
 
 
 def configure(settings: Settings) -> None:
@@ -37,6 +38,8 @@ def _forward_standard_library(levels: Levels) -> None:
         root.removeHandler(handler)
     root.addHandler(_Forwarding())
     root.setLevel(levels.usual)
+    for module in TALKATIVE:
+        logging.getLogger(module).setLevel(LEVELS["warning"] if levels.usual == LEVELS["info"] else logging.NOTSET)
     for module, level in levels.modules:
         logging.getLogger(module).setLevel(level)
 

@@ -327,8 +327,22 @@ def test_loggers_of_the_standard_library_share_output_and_levels(
 def foreign() -> Iterator[list[logging.Logger]]:
     """Loggers as libraries have them; their levels are forgotten afterwards."""
     yield [logging.getLogger(f"tests.{name}") for name in ("quiet.below", "loud", "usual")]
-    for name in ("quiet", "loud"):
-        logging.getLogger(f"tests.{name}").setLevel(logging.NOTSET)
+    for name in ("tests.quiet", "tests.loud", "alembic", "alembic.runtime"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize(
+    ("log_level", "is_shown"),
+    [("info", False), ("debug", True), ("info,alembic=info", True), ("info,alembic.runtime=info", True)],
+)
+def test_a_talkative_library_is_shown_where_it_is_asked_for(
+    settings: Settings, stderr: Captured, log_level: str, *, is_shown: bool, foreign: list[logging.Logger]
+) -> None:
+    del foreign
+    configure(settings, stderr, log_level=log_level)
+    logging.getLogger("alembic.runtime.plugins").info("setup plugin")
+    logging.getLogger("alembic.runtime.plugins").warning("of importance")
+    assert [*(["setup plugin"] * is_shown), "of importance"] == [line["event"] for line in stderr.lines]
 
 
 def test_a_record_of_the_standard_library_is_a_line_with_its_traceback(settings: Settings, stderr: Captured) -> None:
@@ -346,7 +360,7 @@ def test_lines_of_other_threads_are_whole(settings: Settings, stderr: Captured) 
 
     def write(number: int) -> None:
         for _ in range(100):
-            logging.getLogger("alembic").info("line of %s", number)
+            logging.getLogger("threads").info("line of %s", number)
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(write, range(4)))

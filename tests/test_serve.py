@@ -467,7 +467,7 @@ async def test_a_redis_that_is_recent_enough_is_accepted(settings: Settings) -> 
 @pytest.mark.parametrize(
     "command",
     [
-        *("serve", "migrate", "demo", "projections list", "projections rebuild users", "projections resume seals"),
+        *("serve", "migrate", "demo", "projections status", "projections rebuild users", "projections resume seals"),
         *("tokens mirror status", "tokens mirror rebuild", "audit trial-balance", f"audit balance {NOBODY}"),
         *("audit verify", "audit seal-status", "audit export --format csv"),
     ],
@@ -490,7 +490,7 @@ async def test_a_service_on_another_file_hands_its_settings_to_its_workers(
     run: Callable[..., Ledger], shared: dict[str, str], tmp_path: Path
 ) -> None:
     file, issuer = tmp_path / "settings", "the$issuer"
-    file.write_text("".join(f"{name}='{value}'\n" for name, value in shared.items()) + f"LEDGER_JWT_ISSUER={issuer}\n")
+    file.write_text("".join(f'{name}="{value}"\n' for name, value in shared.items()) + f"LEDGER_JWT_ISSUER={issuer}\n")
     running = run("serve", LEDGER_ENV_FILE=str(file))
     token = await log_in(await running.url(), "admin", ADMIN_PASSWORD)
     assert issuer == jwt.decode(token, options={"verify_signature": False})["iss"]
