@@ -6,6 +6,7 @@ another amount than the one that is moved, so such a text is no JSON here.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -35,8 +36,7 @@ def decode(raw: bytes) -> Any:
 def _object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) < len(members):
-        names = [name for name, _ in members]
-        twice = next(name for name in names if names.count(name) > 1)
+        (twice, _), *_ = Counter(name for name, _ in members).most_common(1)
         raise MalformedJsonError(f"has the member {json.dumps(twice[:MAX_NAME_LENGTH])} twice in one object")
     return found
 

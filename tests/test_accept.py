@@ -2,7 +2,7 @@
 
 import pytest
 
-from web.accept import is_accepted, preferred
+from web.accept import is_accepted, is_named, preferred
 
 JSON, HTML = OFFERS = ("application/json", "text/html")
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
@@ -48,3 +48,17 @@ def test_the_most_wanted_offer_is_preferred_and_the_first_in_doubt(accept: str, 
 )
 def test_a_media_type_is_accepted_unless_the_most_specific_range_says_otherwise(accept: str, expected: bool) -> None:
     assert expected == is_accepted(accept, JSON)
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("application/json", True),
+        ("text/html, Application/JSON;q=0.1", True),
+        ("application/json;q=0", False),
+        ("*/*", False),
+        ("application/*", False),
+    ],
+)
+def test_a_media_type_is_named_if_no_wildcard_stands_for_it(accept: str, expected: bool) -> None:
+    assert expected == is_named(accept, JSON)

@@ -16,6 +16,7 @@ from web.catalogue import CATALOGUE, page_of, phrase
 from web.reference import examples, markdown
 
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+JSON = "application/json"
 VARYING = {"trace_id", "timestamp", "instance"}
 
 
@@ -62,11 +63,12 @@ async def test_the_examples_are_what_the_service_answers(api: Api) -> None:
     made = examples()
     nobody = await api.nobody.get("/v1/accounts")
     unknown = await api.post("/v1/transactions/transfer", {**a_transfer(NOBODY, NOBODY, 5), "amount": 5})
+    malformed = await api.post("/v1/transactions/batch", data=b'{"atomic": }', headers={"Content-Type": JSON})
     user_id = made["user_not_found"]["errors"][0]["detail"]["user_id"]
     missing = await api.get(f"/v1/users/{user_id}")
     same = await api.transfer(*([await api.new_account(balance_cents=1)] * 2), 1)
 
-    for answer in (nobody, unknown, missing, same):
+    for answer in (nobody, unknown, malformed, missing, same):
         assert without_varying(made[answer.codes[0]]) == without_varying(answer.body)
     assert "The request has no `Authorization` header." == nobody.body["errors"][0]["description"]
 
@@ -82,7 +84,7 @@ async def test_every_code_has_a_page_for_people_and_for_programs(api: Api) -> No
         assert (200, "text/html; charset=utf-8") == (page.status, page.headers["Content-Type"])
         shown = re.sub("</?code>", "`", page.body)
         assert all(html.escape(text) in shown for text in (code, known.title, known.description, known.help))
-        assert (200, "application/json") == (told.status, told.headers["Content-Type"])
+        assert (200, JSON) == (told.status, told.headers["Content-Type"])
         assert {**known._asdict(), "code": code, "doc_url": page_of(code), "example": example} == told.body
 
 

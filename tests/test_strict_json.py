@@ -1,6 +1,7 @@
 """JSON is read as RFC 8259 and RFC 7493 say: lesson 43."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -35,6 +36,17 @@ def test_a_member_twice_is_found_wherever_it_is(members: dict[str, object], arou
 
     with pytest.raises(MalformedJsonError, match="twice in one object"):
         strict_json.decode(text.encode())
+
+
+def test_a_member_twice_is_found_among_very_many_at_once() -> None:
+    """Lesson 36: comparing each name with all others would take minutes."""
+    text = "{" + ",".join(f'"{number}":0' for number in range(100_000)) + ',"99999":0}'
+    started = time.process_time()
+
+    with pytest.raises(MalformedJsonError, match='the member "99999" twice'):
+        strict_json.decode(text.encode())
+
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(

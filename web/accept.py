@@ -25,6 +25,11 @@ def is_accepted(accept: str, media: str) -> bool:
     return _weight(_weights(accept), media) > 0
 
 
+def is_named(accept: str, media: str) -> bool:
+    """Return whether this `Accept` asks for a media type by its name."""
+    return _weights(accept).get(media, 0) > 0
+
+
 def _weight(weights: dict[str, float], media: str) -> float:
     """Return the weight of the most specific range that has this media type."""
     ranges = (media, f"{media.partition('/')[0]}/*", "*/*")

@@ -20,6 +20,7 @@ from ledger import stored
 from ledger.database import UNREACHABLE
 from ledger.errors import OverloadedError, Refused
 from ledger.stored import Chosen, StoredEvent
+from web.accept import accepted, is_named
 from web.auth import check_again
 from web.bodies import rendered
 from web.context import REQUEST_ID
@@ -103,9 +104,8 @@ def add_feeds(app: web.Application) -> None:
 
 
 def wants_feed(request: web.Request) -> bool:
-    """Whether the client asks for a feed instead of a page."""
-    accepted = ",".join(request.headers.getall("Accept", [])).split(",")
-    return any(part.split(";")[0].strip().lower() == CONTENT_TYPE for part in accepted)
+    """Return whether the client asks for a feed instead of a page."""
+    return is_named(accepted(request), CONTENT_TYPE)
 
 
 async def feed(request: web.Request, chosen: Chosen, after: int) -> Stream:

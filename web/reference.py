@@ -12,7 +12,7 @@ import msgspec
 from ledger import errors
 from ledger.errors import Refusal
 from web.catalogue import CATALOGUE, page_of, phrase
-from web.errors import METHOD_NOT_ALLOWED, unknown_version
+from web.errors import METHOD_NOT_ALLOWED, malformed, unknown_version
 from web.handlers import transactions
 from web.openapi import example_path, example_problem, example_refusal, refusals_of
 from web.operations import OPERATIONS, Refusing
@@ -65,6 +65,7 @@ def main() -> None:
 
 def _candidates() -> Iterator[tuple[Refusal, str]]:
     """Yield refusals with the path of a route that can answer with them, the most telling ones first."""
+    yield malformed("the body is not JSON at line 1, column 12"), "/v1/transactions/batch"
     routes = sorted((*ROUTES, *UNVERSIONED), key=lambda route: route.handler != transactions.create_transfer)
     pairs = [(refusing, route) for route in routes for refusing in refusals_of(route, OPERATIONS[route.handler])]
     for refusing, route in sorted(pairs, key=lambda pair: pair[0] not in _TELLING):
