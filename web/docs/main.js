@@ -66,7 +66,7 @@ function contents(groups) {
     element("ul", {}, entries.map(({ id, method, operation }) => element(
       "li",
       { "data-operation": id },
-      element("a", { href: `#${id}` }, operation.summary ?? id, " ", element("span", { class: `method ${method}` }, method.toUpperCase())),
+      element("a", { href: `#${id}` }, element("span", {}, inline(operation.summary ?? id)), " ", element("span", { class: `method ${method}` }, method.toUpperCase())),
     ))),
   ]));
 }

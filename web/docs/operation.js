@@ -26,7 +26,7 @@ export function operationView(spec, entry) {
     " ",
     element("code", { class: "path" }, path.split(/(?<=\/)/).flatMap((part) => [part, element("wbr")])),
     " ",
-    element("span", { class: "summary" }, operation.summary ?? id),
+    element("span", { class: "summary" }, inline(operation.summary ?? id)),
   ];
   const onToggle = (open) => {
     if (open) history.replaceState(null, "", `#${id}`);
@@ -141,18 +141,31 @@ function errorsView(spec, operation) {
   return element("section", {}, element("h4", {}, "Errors"), element("ul", { class: "errors" }, rows));
 }
 
+/** Return a line for each code of a status; several examples of one code share a line. */
 function errorRows(spec, status, response) {
-  const examples = Object.values(response.content ?? {}).flatMap((media) => Object.entries(media.examples ?? {}));
-  const rows = examples.length ? examples : [[response.description, {}]];
-  return rows.map(([name, reference]) => {
+  const named = Object.values(response.content ?? {}).flatMap((media) => Object.entries(media.examples ?? {}));
+  const lines = new Map(named.length ? [] : [[response.description, []]]);
+  for (const [name, reference] of named) {
     const { value } = resolve(spec, reference).schema;
-    const reason = value?.errors?.[0];
-    const code = element("code", {}, reason?.code ?? name);
-    const link = /^(https?:\/)?\//.test(value?.type ?? "") ? element("a", { href: value.type }, code) : code;
-    const example = value && disclosure("example", () => [jsonView(value, `Example of ${name}`)]);
-    return element("li", {}, [
-      element("span", { class: "bad" }, status),
-      element("div", {}, link, " ", element("span", { class: "about" }, reason?.message ?? response.description), " ", example && example.button, example && example.region),
-    ]);
-  });
+    const code = value?.errors?.[0]?.code ?? name;
+    lines.set(code, [...(lines.get(code) ?? []), value]);
+  }
+  return [...lines].map(([code, values]) => errorRow(status, code, values, response.description));
+}
+
+function errorRow(status, code, values, otherwise) {
+  const [first] = values;
+  const shown = element("code", {}, code);
+  const label = [values.length > 1 ? `${values.length} examples` : "example", element("span", { class: "unseen" }, ` of ${code}`)];
+  const examples = first && disclosure(label, () => values.map((value) => jsonView(value, `Example of ${code}`)));
+  return element("li", {}, [
+    element("span", { class: "bad" }, status),
+    element("div", {}, [
+      /^(https?:\/)?\//.test(first?.type ?? "") ? element("a", { href: first.type }, shown) : shown,
+      " ",
+      element("span", { class: "about" }, first?.errors?.[0]?.message ?? otherwise),
+      " ",
+      ...(examples ? [examples.button, examples.region] : []),
+    ]),
+  ]);
 }
