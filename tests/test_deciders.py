@@ -482,9 +482,8 @@ def test_a_name_from_before_there_were_rules_stays_and_no_other_one_comes(name: 
     address = f"{name}@example.com"
     given = Given(a_user(ALICE, name))
     known = {"known_username": name, "known_email": address}
-    assert [(ALICE, UserRolesChanged(("guest",))), (ALICE, UserTokensRevoked())] == given.when(
-        a_change(**known, username=name, email=address, roles=("guest",))
-    )
+    changed = given.when(a_change(**known, username=name, email=address, roles=("guest",)))
+    assert [UserRolesChanged(("guest",)), UserTokensRevoked()] == [event for id_, event in changed if id_ == ALICE]
     assert ["validation_error"] == given.refuses(a_change(**known, username=f"{name}2", email=address))
     assert ["validation_error"] == Given().refuses(a_creation(username=name))
 
