@@ -1,6 +1,7 @@
 """`ledger import-reference`, run again: nothing is doubled and nothing is lost, whatever came in between."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +14,7 @@ from ledger.commands.transfers import TransferMoney
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.controls import new_id
+from tests.outages import cut_off
 from tests.processes import ledger, until
 from tests.reference import (
     Reference,
@@ -184,40 +186,84 @@ async def test_whatever_the_reference_lost_or_made_up_every_balance_is_the_refer
         assert await reference.balances() == await balances(connection)
 
 
-STAGES = {
-    "users": "SELECT count(*) >= 32 FROM users",
-    "accounts": "SELECT count(*) >= 1 FROM accounts",
-    "transactions": "SELECT count(*) >= 1000 FROM transfers WHERE kind = 'transfer'",
-}
+STAGES = {"users": ("users", 32), "accounts": ("accounts", 1), "transactions": ("transfers", 2_000)}
+
+
+@asynccontextmanager
+async def stopping_at(connection: Any, stage: str) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
+    """Whoever writes the last row of a stage waits, in the middle of its transaction, until the context ends.
+
+    Yields what tells whether somebody waits.
+    """
+    table, rows = STAGES[stage]
+    await connection.execute(
+        f"""CREATE FUNCTION wait_there() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF (SELECT count(*) FROM {table}) >= {rows} THEN PERFORM pg_advisory_xact_lock(42); END IF;
+                RETURN NULL;
+            END $$;
+            CREATE TRIGGER wait_there AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION wait_there()"""
+    )
+    await connection.execute("SELECT pg_advisory_lock(42)")
+
+    async def somebody_waits() -> bool:
+        return bool(
+            await connection.fetchval(
+                """SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database
+                   WHERE datname = current_database() AND locktype = 'advisory' AND objid = 42 AND NOT granted"""
+            )
+        )
+
+    try:
+        yield somebody_waits
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock(42)")
+
+
+async def many(reference: Reference, transactions: int) -> None:
+    """Forty accounts, and transactions between them that say nothing about their balances."""
+    accounts = await a_pair(reference, *range(1_000, 1_040))
+    random = Random(transactions)  # noqa: S311 - samples
+    rows = [(uuid4(), *random.sample(accounts, 2), random.randint(1, 500), at(n)) for n in range(transactions)]
+    await reference.connection.copy_records_to_table("transactions", records=rows)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_run_that_is_killed_is_completed_by_the_next_and_nothing_is_doubled(
     settings: Settings, connection: Any, reference: Reference, tmp_path: Path, stage: str
 ) -> None:
-    """Lesson 4."""
-    users = [await reference.user(f"user-{number}") for number in range(40)]
-    accounts = [await reference.account(user, 1_000 + number) for number, user in enumerate(users)]
-    random = Random(stage)  # noqa: S311 - samples
-    rows = [(uuid4(), *random.sample(accounts, 2), random.randint(1, 500), at(number)) for number in range(4_000)]
-    await reference.connection.copy_records_to_table("transactions", records=rows)
-
-    async def is_at_stage() -> bool:
-        return bool(await connection.fetchval(STAGES[stage]))
-
-    with ledger(tmp_path / "killed", "import-reference", reference.url, **settings.environment()) as running:
-        await until(is_at_stage)
-        assert running.process.poll() is None
+    """Lesson 4. What PostgreSQL was doing when the client died may still be committed, while the next run reads."""
+    await many(reference, 3_500)
+    async with stopping_at(connection, stage) as is_stopped:
+        with ledger(tmp_path / "killed", "import-reference", reference.url, **settings.environment()):
+            await until(is_stopped)
     interrupted = await connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'")
 
     said = await run(tmp_path, settings, "import-reference", reference.url, "--json")
 
-    assert (0, True) == (said.status, said.body["complete"])
-    assert interrupted < 4_000
-    assert 4_000 == said.body["transactions"]["taken"] + said.body["transactions"]["already_here"]
-    assert 4_000 == await connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'")
+    assert (0, True, 0) == (said.status, said.body["complete"], said.body["corrected"])
+    assert interrupted < 3_500
+    assert 3_500 == said.body["transactions"]["taken"] + said.body["transactions"]["already_here"]
+    assert 3_500 == await connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'")
     assert await reference.balances() == await balances(connection)
-    assert 0 == said.body["corrected"]
+
+
+async def test_a_run_that_loses_the_ledger_s_database_is_one_line_and_completed_by_the_next(
+    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+) -> None:
+    await many(reference, 1_500)
+    with ledger(tmp_path / "lost", "import-reference", reference.url, **settings.environment()) as running:
+        async with stopping_at(connection, "accounts") as is_stopped:
+            await until(is_stopped)
+            await cut_off(connection)
+        status = await running.status()
+        said = running.lines[-1]
+
+    again = await run(tmp_path, settings, "import-reference", reference.url, "--json")
+
+    assert (1, "ledger: PostgreSQL is gone") == (status, said[:26])
+    assert "run the same command again to resume" in said
+    assert (0, True, 0) == (again.status, again.body["complete"], again.body["corrected"])
+    assert await reference.balances() == await balances(connection)
 
 
 async def test_two_runs_at_once_double_nothing(

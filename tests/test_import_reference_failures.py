@@ -111,8 +111,12 @@ async def test_a_reference_that_goes_away_in_the_middle_is_one_line(reference: R
             " AND datname = current_database()"
         )
 
+        async def never() -> bool:
+            await source.count_transactions()
+            return False
+
         with pytest.raises(ReferenceUnusableError, match="the reference's database cannot be read"):
-            await until(source.count_transactions)
+            await until(never)
 
 
 async def test_a_run_that_cannot_read_writes_nothing_and_ends_with_1(
