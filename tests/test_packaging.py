@@ -261,6 +261,14 @@ def test_ci_runs_what_everybody_can_run() -> None:
     assert 2 == sum("pip-audit" in command for command in ran)
 
 
+@pytest.mark.parametrize("slow", ["-m venv", "-r requirements/run.txt", "-r requirements/dev.txt", "ledger serve"])
+def test_make_says_what_it_does_before_each_slow_step(slow: str) -> None:
+    """A newcomer who sees nothing for a minute gives up."""
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    (at,) = [number for number, line in enumerate(lines) if slow in line and not line.startswith("\t@echo")]
+    assert (True, True) == (lines[at - 1].startswith("\t@echo '"), lines[at].startswith("\t@"))
+
+
 def test_ci_tries_the_pythons_that_the_package_promises() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
     project = (ROOT / "pyproject.toml").read_text()
