@@ -96,7 +96,7 @@ async def traffic(api: Api) -> list[str]:
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
     await api.transfer(alice, bob, 5)
     await api.transfer(alice, bob, 5)
-    await api.call("PATCH", path)
+    await api.call("PATCH", "/v1/users")
     await api.get("/v9/health")
     await api.delete(path)
     return [*secrets, *(pair[name] for name in ("access_token", "refresh_token")), "made-up-token"]

@@ -22,7 +22,8 @@ sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]]).returncode)
 SAYS_WHAT_IT_INHERITED = """
 import json, os, signal, sys
 ignored = [number.name for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
-print(json.dumps({"ignored": sorted({"SIGINT", "SIGHUP", "SIGCHLD"} & {*ignored}), "mask": os.umask(0), "variables": [*os.environ]}))
+ignored = sorted({"SIGINT", "SIGHUP", "SIGCHLD"} & {*ignored})
+print(json.dumps({"ignored": ignored, "mask": os.umask(0), "variables": [*os.environ]}))
 sys.exit(3)
 """
 FOREIGN = {
