@@ -7,13 +7,15 @@ from typing import Any
 import asyncpg
 import pytest
 
+from ledger.audit.verify import Sources, verify
 from ledger.batch import Origin
 from ledger.commands.decider import Credential, Decision, States
 from ledger.commands.users import CreateUser
 from ledger.events.users import NameClaimed, UserCreated, email_stream, username_stream
 from ledger.ids import new_id
-from ledger.runtime import Runtime
-from ledger.settings import Settings
+from ledger.people import ensure_first_admin
+from ledger.runtime import Runtime, open_runtime
+from ledger.settings import Settings, SettingsError
 from tests.controls import PASSWORD, Answer, Api, a_transfer, a_user
 
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -140,6 +142,40 @@ async def test_the_look_of_a_name_from_before_is_taken_with_its_next_change(api:
     await api.put(f"/v1/users/{user['id']}", user)
 
     assert 409 == (await api.post("/v1/users", a_user(username=LATIN))).status
+
+
+async def test_the_first_admin_has_a_name_that_somebody_can_have(settings: Settings) -> None:
+    """Or the service starts without anybody who may call it."""
+    async with open_runtime(settings.model_copy(update={"ledger_admin_username": "\u0430dmin"})) as opened:
+        with pytest.raises(SettingsError, match="^LEDGER_ADMIN_USERNAME: must not mix"):
+            await ensure_first_admin(opened)
+
+
+class Unheard:
+    """Progress that nobody watches."""
+
+    def begin(self, what: str, rows: int) -> None:
+        """Say nothing."""
+
+    def advance(self, rows: int) -> None:
+        """Say nothing."""
+
+    def note(self, sentence: str) -> None:
+        """Say nothing."""
+
+
+async def test_the_books_are_right_when_names_took_the_streams_of_others(
+    api: Api, runtime: Runtime, connection: "asyncpg.Connection[Any]"
+) -> None:
+    user, gone = await api.new_user(username=CYRILLIC), await api.new_user(username="\u0441\u0430\u0440")
+    await api.put(f"/v1/users/{user['id']}", {**user, "username": LATIN})
+    await api.delete(f"/v1/users/{gone['id']}")
+    await a_user_from_before(api, runtime, "al\u200dice")
+
+    sources = Sources(connection, runtime.pool, runtime.redis)
+
+    assert [] == [finding async for finding in verify(sources, Unheard())]
+    assert [] == [finding async for finding in verify(sources, Unheard(), fast=True)]
 
 
 # References.
