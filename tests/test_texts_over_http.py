@@ -147,7 +147,7 @@ async def test_the_look_of_a_name_from_before_is_taken_with_its_next_change(api:
 async def test_the_first_admin_has_a_name_that_somebody_can_have(settings: Settings) -> None:
     """Or the service starts without anybody who may call it."""
     async with open_runtime(settings.model_copy(update={"ledger_admin_username": "\u0430dmin"})) as opened:
-        with pytest.raises(SettingsError, match="^LEDGER_ADMIN_USERNAME: must not mix"):
+        with pytest.raises(SettingsError, match=r"^LEDGER_ADMIN_USERNAME: must not mix"):
             await ensure_first_admin(opened)
 
 
