@@ -432,4 +432,4 @@ async def test_a_customer_sees_no_more_by_asking_for_the_ledgers_own_accounts(ap
 async def test_whether_the_ledgers_own_are_wanted_is_said_in_two_words(api: Api, value: str) -> None:
     refused = await api.get(f"/v1/accounts?world={value}")
 
-    assert (422, ["validation_error"], ["/world"]) == (refused.status, refused.codes, refused.pointers)
+    assert (422, ["validation_error"], ["query world"]) == (refused.status, refused.codes, refused.parameters)

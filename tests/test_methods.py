@@ -18,7 +18,7 @@ EVENT_STREAM = {"Accept": "text/event-stream"}
 
 
 def concrete(path: str, resource_id: str) -> str:
-    return path.replace("{id}", resource_id).replace("{name}", "style.css")
+    return path.replace("{id}", resource_id).replace("{name}", "style.css").replace("{code}", "overloaded")
 
 
 def comparable(answer: Answer, *changing: str) -> dict[str, str]:

@@ -99,7 +99,7 @@ async def test_the_page_and_its_parts_come_from_here_and_nowhere_else(api: Api) 
 async def test_the_parts_of_the_page_are_compressed_as_the_browser_accepts(
     api: Api, accepted: str, coding: str | None
 ) -> None:
-    part = await api.nobody.get("/docs/swagger-ui.css", headers={"Accept-Encoding": accepted})
+    part = await api.nobody.get("/docs/style.css", headers={"Accept-Encoding": accepted})
 
     assert (200, coding) == (part.status, part.headers.get("Content-Encoding"))
     assert "Accept-Encoding" == part.headers["Vary"]
