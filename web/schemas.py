@@ -207,7 +207,9 @@ Time = Annotated[datetime, PlainValidator(_time), WithJsonSchema({"type": "strin
 ReadAt = Annotated[
     datetime,
     PlainValidator(_read_at),
-    WithJsonSchema({"type": "string", "format": "date-time", "description": "That of the account which the client read"}),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "description": "That of the account which the client read"}
+    ),
 ]
 Password = Annotated[SecretStr, Field(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH)]
 PasswordHash = Annotated[SecretStr, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
