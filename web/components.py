@@ -88,7 +88,7 @@ class Components:
             case {"type": "array"}:
                 return [self.example(schema["items"])]
             case _:
-                return _PLAIN[schema.get("format") or schema.get("contentEncoding") or schema["type"]]
+                return _plain(schema)
 
 
 _PLAIN: dict[Any, Any] = {
@@ -96,10 +96,14 @@ _PLAIN: dict[Any, Any] = {
     "date-time": "2026-05-01T12:00:00.000000Z",
     "base64": "A" * 43 + "=",
     "boolean": True,
-    "int64": 1,
-    "integer": 1,
     "string": "…",
 }
+
+
+def _plain(schema: Mapping[str, Any]) -> Any:
+    if schema["type"] == "integer":
+        return max(1, schema.get("minimum", 1))
+    return _PLAIN[schema.get("format") or schema.get("contentEncoding") or schema["type"]]
 
 
 class _WithoutTitles(GenerateJsonSchema):

@@ -95,7 +95,7 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     ),
     "ETag": ("The version of the resource", {"type": "string", "pattern": r'^"[0-9]+(\.[0-9a-f]+)?"$'}),
-    "Idempotent-Replayed": ("The request was carried out before", {"const": "true"}),
+    "Idempotent-Replayed": ("The request was carried out before", {"type": "string", "enum": ["true"]}),
     "Ledger-Position": (
         "The position in the log of the last event of the request",
         {"type": "string", "pattern": "^[0-9]+$"},
@@ -106,7 +106,7 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "RateLimit-Policy": ("The limits that apply (draft-ietf-httpapi-ratelimit-headers-10)", {"type": "string"}),
     "Retry-After": ("Seconds to wait", {"type": "string", "pattern": "^[0-9]+$"}),
     "Vary": ("The request headers that the answer depends on", {"type": "string"}),
-    "WWW-Authenticate": ("How to authenticate", {"const": "Bearer"}),
+    "WWW-Authenticate": ("How to authenticate", {"type": "string", "enum": ["Bearer"]}),
 }
 _PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _TO_BROWSERS = {

@@ -1,0 +1,136 @@
+"""The document is put as client generators need it; `tests/test_generated_clients.py` runs some of them."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests import conformity
+from web import schemas
+from web.handlers import transactions
+from web.openapi import document
+
+TRANSFER = "/v1/transactions/transfer"
+
+
+@pytest.fixture
+def served() -> dict[str, Any]:
+    return json.loads(document())
+
+
+def parts(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object in the document."""
+    if isinstance(node, dict):
+        yield node
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from parts(part)
+
+
+def typed(served: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """Every schema of this type, whether or not it may also be null."""
+    return [part for part in parts(served) if part.get("type") in (kind, [kind, "null"])]
+
+
+def test_a_component_is_titled_as_it_is_called(served: dict[str, Any]) -> None:
+    """Two models of one title are one to openapi-python-client, which leaves one of them out. Lesson 44."""
+    components = served["components"]["schemas"]
+
+    assert {name: name for name in components} == {name: schema["title"] for name, schema in components.items()}
+
+
+def test_no_member_has_a_default(served: dict[str, Any]) -> None:
+    """openapi-typescript takes members that have one for required ones. Lesson 44."""
+    members = [member for schema in typed(served, "object") for member in schema.get("properties", {}).values()]
+
+    assert len(members) > 100
+    assert [] == [member for member in members if "default" in member]
+
+
+def test_integers_of_more_than_32_bits_say_so(served: dict[str, Any]) -> None:
+    """Else a cent is an `int` in Java, and 21,474,836.48 cannot be read. Lesson 44."""
+    large = [schema for schema in typed(served, "integer") if schema.get("maximum", 2**53) >= 2**31]
+
+    assert len(large) > 20
+    assert {"int64"} == {schema.get("format") for schema in large}
+
+
+def test_every_header_and_parameter_has_a_type(served: dict[str, Any]) -> None:
+    """Clients of oapi-codegen fail at run time on a header that has none."""
+    headers = [header["schema"] for header in served["components"]["headers"].values()]
+    parameters = [part["schema"] for part in parts(served["paths"]) if "in" in part and "schema" in part]
+
+    assert len(parameters) > len(headers) > 5
+    assert [] == [schema for schema in (*headers, *parameters) if "type" not in schema and "$ref" not in schema]
+
+
+def test_every_choice_has_a_type(served: dict[str, Any]) -> None:
+    choices = [part for part in parts(served["components"]["schemas"]) if isinstance(part.get("enum"), list)]
+    names = [part["propertyNames"] for part in parts(served) if "enum" in part.get("propertyNames", {})]
+
+    assert len(choices) > len(names) > 0
+    assert [] == [choice for choice in choices if "type" not in choice and choice not in names]
+
+
+def test_patterns_need_no_look_around(served: dict[str, Any]) -> None:
+    """The regular expressions of Go and Rust have none."""
+    patterns = [part["pattern"] for part in parts(served) if isinstance(part.get("pattern"), str)]
+
+    assert len(patterns) > 10
+    assert [] == [pattern for pattern in patterns if re.search(r"\(\?[=!<]", pattern)]
+
+
+def test_the_currencies_are_listed_once(served: dict[str, Any]) -> None:
+    lists = [part for part in parts(served) if "USD" in part.get("enum", ())]
+
+    assert [served["components"]["schemas"]["Currency"]] == lists
+
+
+def test_members_that_are_ignored_are_no_members_of_the_types_of_requests(served: dict[str, Any]) -> None:
+    request = served["components"]["schemas"]["CreateTransferRequest"]
+    names = set(request["propertyNames"]["enum"])
+
+    assert {"created_at", "currency", "kind", "status"} <= names - set(request["properties"])
+    assert set(schemas.ConditionalTransfer.model_fields) == names
+
+
+def test_a_transaction_is_one_of_a_type_a_kind_with_what_that_always_has(served: dict[str, Any]) -> None:
+    components = served["components"]["schemas"]
+    mapping = components["Transaction"]["discriminator"]["mapping"]
+    required = {kind: set(components[ref.rpartition("/")[2]]["required"]) for kind, ref in mapping.items()}
+    between = {"source_account_id", "destination_account_id", "amount_cents", "currency"}
+
+    assert set(transactions.KINDS) == set(mapping)
+    assert {"id", "kind", "status", "reference", "created_at"} == set.intersection(*required.values())
+    assert {"transfer", "opening", "adjustment", "hold"} == {kind for kind in required if between <= required[kind]}
+    assert "postings" in required["journal"]
+    assert "expires_at" in required["hold"]
+    assert "reverses" in required["reversal"]
+
+
+def test_a_response_says_more_than_what_was_asked(served: dict[str, Any]) -> None:
+    for methods in served["paths"].values():
+        for operation in methods.values():
+            assert operation["summary"] not in {found["description"] for found in operation["responses"].values()}
+
+
+def test_the_example_of_a_transfer_shows_what_matters(served: dict[str, Any]) -> None:
+    example = response(served)["example"]
+
+    assert {"source_account_id", "destination_account_id", "amount_cents", "currency"} <= set(example)
+
+
+def test_a_body_without_its_kind_does_not_conform(served: dict[str, Any]) -> None:
+    example, headers = response(served)["example"], {"Content-Type": "application/json"}
+    conformity.check("POST", TRANSFER, 200, headers, example)
+    del example["kind"]
+
+    with pytest.raises(AssertionError):
+        conformity.check("POST", TRANSFER, 200, headers, example)
+
+
+def response(served: dict[str, Any]) -> dict[str, Any]:
+    """What the document says of the response to a transfer."""
+    content: dict[str, Any] = served["paths"][TRANSFER]["post"]["responses"]["200"]["content"]
+    return content["application/json"]
