@@ -104,13 +104,13 @@ FIELDS: list[tuple[str, str, list[str]]] = [
     ("create user", "email", [*NOT_EMAILS, "null"]),
     ("create user", "password", [*NOT_PASSWORDS, "null"]),
     ("create user", "active", ["0", "1", '"true"', '"false"', '"yes"', "[]", "{}", "1.0"]),
-    ("create user", "roles", [*NOT_ROLES, "null"]),
+    ("create user", "roles", NOT_ROLES),
     ("update user", "id", NOT_IDS),
     ("update user", "username", [*NOT_NAMES, "null"]),
     ("update user", "email", [*NOT_EMAILS, "null"]),
-    ("update user", "password", NOT_PASSWORDS),
+    ("update user", "password", [value for value in NOT_PASSWORDS if value != '""']),
     ("update user", "active", ["0", "1", '"true"', '"false"', "[]"]),
-    ("update user", "roles", [*NOT_ROLES, "null"]),
+    ("update user", "roles", NOT_ROLES),
     ("open account", "id", NOT_IDS),
     ("open account", "user_id", [*NOT_IDS, "null"]),
     ("open account", "balance_cents", NOT_CENTS),
@@ -138,8 +138,8 @@ FIELDS: list[tuple[str, str, list[str]]] = [
 ]
 
 REQUIRED = [
-    *(("create user", member) for member in USER),
-    *(("update user", member) for member in ("username", "email", "roles")),
+    *(("create user", member) for member in USER if member != "roles"),
+    *(("update user", member) for member in ("username", "email")),
     ("open account", "user_id"),
     *(("transfer", member) for member in TRANSFER),
 ]

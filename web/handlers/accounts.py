@@ -95,25 +95,27 @@ async def open_account(request: web.Request) -> Reply:
 
 async def update_account(request: web.Request) -> Reply:
     """PUT /accounts/{id}."""
+    account_id = path_id(request)
     body = schemas.parse(schemas.Account, await read_json(request))
-    return await _change(request, body, body.overdraft_limit_cents, body.frozen)
+    return await _change(request, account_id, body, body.overdraft_limit_cents, body.frozen)
 
 
 async def patch_account(request: web.Request) -> Reply:
     """PATCH /accounts/{id}: only the members that are given (RFC 7396); null takes a policy away."""
+    account_id = path_id(request)
     body = schemas.parse(schemas.AccountPatch, await read_json(request))
     given = body.model_fields_set
     limit = (body.overdraft_limit_cents or 0) if "overdraft_limit_cents" in given else None
-    return await _change(request, body, limit, (body.frozen or "none") if "frozen" in given else None)
+    return await _change(request, account_id, body, limit, (body.frozen or "none") if "frozen" in given else None)
 
 
 async def _change(
     request: web.Request,
+    account_id: UUID,
     body: schemas.Account | schemas.AccountPatch,
     overdraft_limit_cents: int | None,
     frozen: Freeze | None,
 ) -> Reply:
-    account_id = path_id(request)
     check_same_id(account_id, body.id)
     known = await found(request, account_id)
     command = UpdateAccount(

@@ -59,18 +59,19 @@ async def create_user(request: web.Request) -> Reply:
 
 async def update_user(request: web.Request) -> Reply:
     """PUT /users/{id}."""
-    return await _change(request, schemas.parse(schemas.User, await read_json(request)))
+    user_id = path_id(request)
+    return await _change(request, user_id, schemas.parse(schemas.User, await read_json(request)))
 
 
 async def patch_user(request: web.Request) -> Reply:
     """PATCH /users/{id}: only the members that are given (RFC 7396)."""
-    return await _change(request, schemas.parse(schemas.UserPatch, await read_json(request)))
+    user_id = path_id(request)
+    return await _change(request, user_id, schemas.parse(schemas.UserPatch, await read_json(request)))
 
 
-async def _change(request: web.Request, body: schemas.User | schemas.UserPatch) -> Reply:
-    user_id, expected = path_id(request), expected_in(request)
+async def _change(request: web.Request, user_id: UUID, body: schemas.User | schemas.UserPatch) -> Reply:
     check_same_id(user_id, body.id)
-    runtime = request.app[RUNTIME]
+    runtime, expected = request.app[RUNTIME], expected_in(request)
     await _known(runtime, user_id)  # before anything is hashed for nobody
     credential = await _new_credential(runtime, user_id, body.secret)
 
