@@ -118,7 +118,7 @@ async def purge_revoked_tokens(request: web.Request) -> Reply:
 
 async def list_sessions(request: web.Request) -> Reply | Stream:
     """GET /auth/sessions: one's own; for admins, with `user_id`, another's."""
-    actor, span = request[ACTOR], span_in(request, int)
+    actor = request[ACTOR]
     user_id = _asked_user(request) or actor.user_id
     if user_id != actor.user_id and not actor.has("admin"):
         raise Refused(errors.forbidden())
@@ -126,7 +126,7 @@ async def list_sessions(request: web.Request) -> Reply | Stream:
     async def query(source: Reader, before: int, limit: int) -> Page:
         return await tokens.sessions_of(source, user_id, before=before, limit=limit)
 
-    return await list_of(request, span, by_position(query))
+    return await list_of(request, span_in(request, int), by_position(query))
 
 
 async def end_session(request: web.Request) -> Reply:
