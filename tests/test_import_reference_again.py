@@ -191,7 +191,7 @@ STAGES = {"users": ("users", 32), "accounts": ("accounts", 1), "transactions": (
 
 @asynccontextmanager
 async def stopping_at(connection: Any, stage: str) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
-    """Whoever writes the last row of a stage waits, in the middle of its transaction, until the context ends.
+    """The run that writes the last row of a stage waits, in the middle of its transaction, until the context ends.
 
     Yields what tells whether somebody waits.
     """

@@ -12,7 +12,7 @@ from ledger.settings import Settings
 from tests.controls import Api, a_transfer
 from tests.processes import LEDGER, environment
 
-# Whoever closes May wants the first and the last microsecond of it, and nothing of April or June.
+# An accountant who closes May wants the first and the last microsecond of it, and nothing of April or June.
 RECORDED = {
     "April's last": "2026-04-30T23:59:59.999999Z",
     "May's first": "2026-05-01T00:00:00.000000Z",

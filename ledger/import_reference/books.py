@@ -69,7 +69,7 @@ class RehearsedBooks:
         return [await _refusal_of(self._rehearse(user.command)) for user in users]
 
     async def carry_out(self, command: ImportAccounts | ImportTransfers, *, weight: int) -> list[ItemResult]:
-        """Carry out one command of this many items, and return what became of each."""
+        """Execute one command of this many items, and return the result of each."""
         del weight
         return list((await self._rehearse(command))["results"])
 
@@ -117,7 +117,7 @@ class Books(RehearsedBooks):
         )
 
     async def carry_out(self, command: ImportAccounts | ImportTransfers, *, weight: int) -> list[ItemResult]:
-        """Carry out one command of this many items, and return what became of each."""
+        """Execute one command of this many items, and return the result of each."""
         return msgspec.convert((await self._submit(command, weight=weight))["results"], list[ItemResult])
 
     async def _submit(self, command: Command, *, weight: int) -> Mapping[str, Any]:

@@ -48,7 +48,7 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """How many rows of a table the reference has, and what became of them."""
+    """How many rows of a table the reference has, and how many of them were taken."""
 
     at_reference: int = 0
     taken: int = 0

@@ -95,7 +95,7 @@ async def survey(reference: Reference, books: RehearsedBooks, targets: Targets, 
 async def record(
     reference: Reference, books: RehearsedBooks, targets: Targets, report: Report, progress: Progress
 ) -> None:
-    """Record the transactions that are new, and report what became of each."""
+    """Record the transactions that are new, and report the result of each."""
     report.transactions.at_reference = await reference.count_transactions()
     progress.begin("transactions", report.transactions.at_reference)
     async for piece in judged(reference, books, targets, report.currency):

@@ -57,7 +57,7 @@ async def take_users(
 
 
 def against_user(user: source.User) -> Against | None:
-    """Return why a user may not be created here, whoever else there is."""
+    """Return why a user may not be created here, whatever other users there are."""
     if is_derived(user.id):
         return Against("id_reserved", "ids of version 8 are the ledger's own")
     if why := _against_username(user.username):
