@@ -1,27 +1,26 @@
 """Query parameters that a route does not have are refused by name: lesson 42."""
 
 import asyncpg
-import pytest
 
 from ledger.jwt import TokenType
 from tests.controls import NOBODY, Api
 from web.openapi import path_of
-from web.routes import ROUTES, UNVERSIONED, Route
+from web.routes import ROUTES, UNVERSIONED
 
 PAGES = {"/docs", "/docs/{name}", "/errors", "/errors/{code}", "/metrics"}  # for people, and what no client composes
 STRICT = [route for route in (*UNVERSIONED, *ROUTES) if route.path not in PAGES]
 
 
-@pytest.mark.parametrize("route", STRICT, ids=[f"{route.method} {route.path}" for route in STRICT])
-async def test_a_parameter_that_a_route_does_not_have_is_refused_by_name(api: Api, route: Route) -> None:
-    path = path_of(route).replace("{id}", NOBODY)
+async def test_a_parameter_that_a_route_does_not_have_is_refused_by_name(api: Api) -> None:
+    for route in STRICT:
+        path = path_of(route).replace("{id}", NOBODY)
 
-    answer = await api.call(route.method, path, params={"dry_run": "true", "accont_id": NOBODY})
+        answer = await api.call(route.method, path, params={"dry_run": "true", "accont_id": NOBODY})
 
-    if route.access.token is TokenType.REFRESH:  # the token is checked first
-        assert 401 == answer.status
-    else:
-        assert (422, ["query accont_id", "query dry_run"]) == (answer.status, answer.parameters)
+        if route.access.token is TokenType.REFRESH:  # the token is checked first
+            assert 401 == answer.status, route
+        else:
+            assert (422, ["query accont_id", "query dry_run"]) == (answer.status, answer.parameters), route
 
 
 async def test_a_transfer_with_a_parameter_moves_no_money(api: Api, connection: "asyncpg.Connection[object]") -> None:
