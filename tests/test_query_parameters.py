@@ -4,7 +4,8 @@ import asyncpg
 
 from ledger.jwt import TokenType
 from tests.controls import NOBODY, Api
-from web.openapi import path_of
+from web.openapi import parameters_of, path_of
+from web.operations import OPERATIONS
 from web.routes import ROUTES, UNVERSIONED
 
 PAGES = {"/docs", "/docs/{name}", "/errors", "/errors/{code}", "/metrics"}  # for people, and what no client composes
@@ -21,6 +22,23 @@ async def test_a_parameter_that_a_route_does_not_have_is_refused_by_name(api: Ap
             assert 401 == answer.status, route
         else:
             assert (422, ["query accont_id", "query dry_run"]) == (answer.status, answer.parameters), route
+
+
+async def test_a_parameter_that_is_given_twice_is_refused_on_every_route(api: Api) -> None:
+    """Two readers may take different ones."""
+    given = [
+        (path_of(route), parameter.name)
+        for route in STRICT
+        for parameter in parameters_of(route, OPERATIONS[route.handler])
+        if parameter.place == "query" and "{id}" not in route.path
+    ]
+
+    answers = {(path, name): await api.get(path, params=[(name, NOBODY), (name, NOBODY)]) for path, name in given}
+
+    assert {("/v1/auth/sessions", "user_id"), ("/v1/accounts", "world")} <= answers.keys()
+    assert {(path, name): (422, [f"query {name}"]) for path, name in given} == {
+        asked: (answer.status, answer.parameters) for asked, answer in answers.items()
+    }
 
 
 async def test_a_transfer_with_a_parameter_moves_no_money(api: Api, connection: "asyncpg.Connection[object]") -> None:

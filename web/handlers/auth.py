@@ -23,7 +23,7 @@ from ledger.commands.tokens import (
 from ledger.database import Reader
 from ledger.errors import DatabaseError, Refused
 from ledger.events.tokens import ALL_TOKENS, Pair
-from ledger.ids import new_id, parse_id
+from ledger.ids import new_id
 from ledger.jwt import Claims, TokenType
 from ledger.projections import tokens
 from ledger.runtime import Runtime
@@ -34,6 +34,7 @@ from web.bodies import answer, done, outcome_of, read_json
 from web.context import ACTOR, REQUEST_ID, RUNTIME, origin, path_id
 from web.limits import LIMITS, limit_headers
 from web.pages import Page, by_position, list_of, span_in
+from web.query import id_in
 from web.reply import Reply, Stream
 from web.writing import submit, submit_in_turn
 
@@ -119,7 +120,7 @@ async def purge_revoked_tokens(request: web.Request) -> Reply:
 async def list_sessions(request: web.Request) -> Reply | Stream:
     """GET /auth/sessions: one's own; for admins, with `user_id`, another's."""
     actor = request[ACTOR]
-    user_id = _asked_user(request) or actor.user_id
+    user_id = id_in(request, "user_id") or actor.user_id
     if user_id != actor.user_id and not actor.has("admin"):
         raise Refused(errors.forbidden())
 
@@ -157,14 +158,6 @@ async def _start_session(request: web.Request, credential: Credential) -> Outcom
     command = StartSession(new_id(), credential.user_id, credential.id, pair, ends_at)
     source = Origin(new_id(), credential.user_id, command.session_id, request_id=request[REQUEST_ID])
     return await runtime.committer.submit(command, source)
-
-
-def _asked_user(request: web.Request) -> UUID | None:
-    text = request.query.get("user_id")
-    try:
-        return None if text is None else parse_id(text)
-    except ValueError as error:
-        raise Refused(errors.invalid_parameter("user_id", str(error))) from None
 
 
 def _check_revocation_is_on(request: web.Request) -> None:
