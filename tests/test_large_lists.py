@@ -199,6 +199,32 @@ async def test_filters_that_choose_nothing_read_no_more_than_so_many_chunks(
     assert [] == await all_of(api, path)
 
 
+@pytest.mark.usefixtures("small")
+async def test_chunks_after_the_first_are_read_in_turn(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lesson 36: filters that choose nothing of each chunk must not read a hundred of them without a bound."""
+    source, sink = await api.new_account(balance_cents=100), await api.new_account()
+    for _ in range(8):
+        await api.transfer(source, sink, 4)
+    monkeypatch.setattr(transactions, "SCAN", 2)
+    read = transactions.page
+    turns = []
+
+    async def watched(*arguments: Any, **options: Any) -> Any:
+        turns.append(limits_of(api).read.admitted)
+        return await read(*arguments, **options)
+
+    monkeypatch.setattr(transactions, "page", watched)
+    path = "/v1/transactions?max_amount_cents=3&min_amount_cents=3"
+
+    assert [] == (await api.get(path)).body
+    assert [0, 1, 1] == turns[:3]
+    assert {1} == {*turns[1:]}
+    turns.clear()
+    page = await api.get(f"{path}&limit=5")
+    assert ([], [0]) == (page.body, turns), "a page ends with a chunk that filters left short"
+    assert next_of(page) is not None
+
+
 @pytest.fixture
 async def crowded(serve: Callable[[Settings], Awaitable[Api]], settings: Settings, small: None) -> Api:
     """A service that has one place for large lists, for which nobody may wait."""

@@ -97,11 +97,15 @@ def by_position(query: Callable[[Reader, int, int], Awaitable[Page]]) -> Walk[in
 
 
 async def list_of(request: web.Request, span: Span[PlaceT], walk: Walk[PlaceT]) -> Reply | Stream:
-    """Answer with this part of a list. Raises `OverloadedError` if it is large, and too many are under way."""
+    """Answer with this part of a list. Raises `OverloadedError` if it is large, and too many are under way.
+
+    Its first chunk is read without a turn. It is the answer if the list ends there, or the page that was asked for.
+    """
     pool = reader(request)
     small = _Body(None)
-    place = await _read(pool, walk, span._replace(most=min(span.most, SMALL)), small)
-    if (place is None or span.most <= SMALL) and small.raw_bytes <= SMALL_BYTES:
+    place = await _read(pool, walk, span._replace(most=min(span.most, SMALL), is_page=True), small)
+    is_page = span.is_page and (span.most <= SMALL or small.count < SMALL)
+    if (place is None or is_page) and small.raw_bytes <= SMALL_BYTES:
         return await _reply(request, b"".join(small.pieces), _link(request, span, place))
     del small
     limits, caller = request.app[LARGE_LISTS], request[ACTOR].user_id
