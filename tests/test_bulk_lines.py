@@ -1,6 +1,7 @@
 """Transfers as JSON Lines: one a line, in order, carried out and answered as they come."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from aiohttp import ClientResponse
 from ledger.settings import Settings
 from tests.controls import Answer, Api, a_transfer, new_id
 from tests.processes import until
-from web import reply
+from web import reply, schemas
 from web.answers import ItemResult
 from web.handlers import bulk, lines
 from web.handlers.monitoring import DRAINING
@@ -162,6 +163,32 @@ async def test_results_come_back_while_lines_are_still_sent(api: Api) -> None:
     talk.end()
 
     assert [(4, 200)] == summary(await talk.rest())
+
+
+async def test_others_get_their_turn_while_lines_are_parsed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lesson 36: a piece of the stream can have thousands of lines, each wrong in a way that takes long to explain."""
+    turns, seen, parse = itertools.count(), [], schemas.parse
+    turn = next(turns)
+
+    async def others() -> None:
+        nonlocal turn
+        while True:
+            turn = next(turns)
+            await asyncio.sleep(0)
+
+    def watched(model: type[schemas.Transfer], raw: bytes) -> schemas.Transfer:
+        seen.append(turn)
+        return parse(model, raw)
+
+    monkeypatch.setattr(schemas, "parse", watched)
+    monkeypatch.setattr(lines, "SLICE", 2)
+    running = asyncio.create_task(others())
+
+    answer = await send(api, b"{}\n" * 8)
+
+    running.cancel()
+    assert [(number, 422) for number in range(1, 9)] == summary(answer)
+    assert 4 <= len({*seen})
 
 
 async def test_a_token_that_is_revoked_ends_the_stream_and_says_so(api: Api) -> None:

@@ -26,6 +26,7 @@ from web.reply import Stream
 
 CONTENT_TYPE = "application/jsonl"
 MEDIA = (CONTENT_TYPE, "application/x-ndjson")
+SLICE = 100  # lines parsed before others get their turn: a piece of the stream may have thousands
 LINGER_SECONDS = 0.05  # for more lines, before those that are here are carried out
 
 Make = Callable[[schemas.Transfer], TransferMoney]
@@ -97,7 +98,9 @@ async def _chunks(request: web.Request, make: Make) -> AsyncGenerator[list[_Line
         lines = [] if data is None else splitter.lines(data) if data else splitter.rest()
         if lines and not waiting:
             deadline = clock() + LINGER_SECONDS
-        waiting += (_parsed(number, line, limit, make) for number, line in lines)
+        for start in range(0, len(lines), SLICE):
+            waiting += (_parsed(number, line, limit, make) for number, line in lines[start : start + SLICE])
+            await asyncio.sleep(0)
         if data is None and not waiting:
             raise web.HTTPRequestTimeout
         while len(waiting) >= CHUNK or (waiting and not data):
