@@ -266,6 +266,18 @@ async def test_what_is_no_json_is_malformed(api: Api, connection: "asyncpg.Conne
     assert before == await events(connection)
 
 
+@pytest.mark.parametrize(
+    "raw", ['{"username": "\\ud800"}', '{"\\udfff": 1}', '{"username": ' + "[" * 900 + "]" * 900 + "}"]
+)
+async def test_what_the_standard_library_reads_and_the_models_do_not_is_malformed_for_a_reason(
+    api: Api, raw: str
+) -> None:
+    answer = await send(api, "create user", raw)
+
+    assert (400, ["malformed_request"]) == (answer.status, answer.codes)
+    assert "the body is nested too deeply, or has half of a surrogate pair" == answer.body["errors"][0]["reason"]
+
+
 @pytest.mark.parametrize("route", ROUTES)
 async def test_nesting_as_deep_as_a_large_body_allows_is_malformed(
     serve: Serve, settings: Settings, route: str

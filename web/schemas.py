@@ -24,7 +24,7 @@ from ledger.events.users import ROLES, Role
 from ledger.money import MAX_CENTS
 from ledger.settings import MAX_HOLD_SECONDS
 from ledger.strict_json import MalformedJsonError
-from web.errors import MALFORMED, NO_BODY, malformed
+from web.errors import NO_BODY, malformed
 from web.fields import (
     Balance,
     Cents,
@@ -56,6 +56,9 @@ from web.wording import refusals_of
 
 MAX_ITEMS = 10_000  # of a batch
 WHITESPACE = b" \t\r\n"  # of JSON (RFC 8259, section 2)
+NOT_FOR_PYDANTIC = (
+    "the body is nested too deeply, or has half of a surrogate pair"  # all that `check_json` lets through
+)
 
 
 class Body(BaseModel):
@@ -406,7 +409,7 @@ def parse_checked(model: type[BodyT], raw: bytes) -> BodyT:
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         if any(problem["type"] == "json_invalid" for problem in problems):
-            raise Refused(MALFORMED) from None
+            raise Refused(malformed(NOT_FOR_PYDANTIC)) from None
         raise Refused(*refusals_of(model, problems)) from None
     return body
 
