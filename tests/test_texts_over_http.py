@@ -11,7 +11,7 @@ from ledger.audit.verify import Sources, verify
 from ledger.batch import Origin
 from ledger.commands.decider import Credential, Decision, States
 from ledger.commands.users import CreateUser
-from ledger.events.users import NameClaimed, UserCreated, email_stream, username_stream
+from ledger.events.users import NameClaimed, UserCreated, email_streams, username_stream
 from ledger.ids import new_id
 from ledger.people import ensure_first_admin
 from ledger.runtime import Runtime, open_runtime
@@ -103,13 +103,13 @@ class CreateUserAsBefore(CreateUser, frozen=True):
     """Create a user as it was done before there were rules for names, and looks were claimed."""
 
     def streams(self) -> Any:
-        return (self.user_id, username_stream(self.username), email_stream(self.email))
+        return (self.user_id, username_stream(self.username), email_streams(self.email)[0])
 
     def decide(self, states: States) -> Decision:
         del states
         claimed = NameClaimed(self.user_id)
         created = UserCreated(self.username, self.email, self.active, self.roles, self.credential.id)
-        streams = (username_stream(self.username), email_stream(self.email))
+        streams = (username_stream(self.username), email_streams(self.email)[0])
         return Decision(
             [(self.user_id, created), *((stream, claimed) for stream in streams)],
             {"id": str(self.user_id)},

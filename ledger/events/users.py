@@ -129,11 +129,6 @@ def username_streams(username: str) -> tuple[UUID, ...]:
     return _streams("username", username)
 
 
-def email_stream(email: str) -> UUID:
-    """Return the stream of an e-mail address, the same for all spellings that fold together."""
-    return derived_id("email", folded(email))
-
-
 def email_streams(email: str) -> tuple[UUID, ...]:
     """Return the streams that an address takes: its own, and that of the address it looks like, if that is another."""
     return _streams("email", email)
