@@ -290,11 +290,20 @@ async def test_a_turn_comes_in_order_and_no_more_wait_than_may() -> None:
     assert [1] == order
 
 
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {(reply, "PATIENCE_SECONDS"): 0.2},
+        {(pages, "SEND_SECONDS"): 0.2, (pages, "SEND_BYTES_PER_SECOND"): 1e12},
+    ],
+    ids=["between two pieces", "in all"],
+)
 async def test_a_client_that_does_not_read_loses_the_connection_and_its_place(
-    api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
+    api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch, bounds: dict[Any, float]
 ) -> None:
     """Lesson 36: what it does not read is not kept for it. The body must not fit into the system's buffers."""
-    monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
+    for (module, name), value in bounds.items():
+        monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(pages, "MAX_ITEMS", 40_000)
     await connection.execute(OPENED, UUID((await api.new_user())["id"]), 40_000)
     limit = limits_of(api).kept

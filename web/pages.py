@@ -41,6 +41,9 @@ MAX_READ_EACH = 1
 MAX_WAITING = 64
 WAIT_SECONDS = 5.0  # for a place, and again for the turn to read
 
+SEND_SECONDS = 10.0  # that a client may take for any list, and
+SEND_BYTES_PER_SECOND = 131_072  # how fast it must read beyond that: it keeps a place meanwhile
+
 CONTENT_TYPE = "application/json"
 
 Page: TypeAlias = list[tuple[int, dict[str, Any]]]  # each item with its position
@@ -182,9 +185,9 @@ async def _reply(request: web.Request, body: bytes, link: dict[str, str]) -> Rep
 
 
 async def _send(request: web.Request, pieces: list[bytes], headers: Mapping[str, str]) -> Stream:
-    length = {"Content-Length": str(sum(map(len, pieces)))}
-    stream = Stream(request[REQUEST_ID], CONTENT_TYPE, {**headers, **length})
-    async with stream.opened(request):
+    length = sum(map(len, pieces))
+    stream = Stream(request[REQUEST_ID], CONTENT_TYPE, {**headers, "Content-Length": str(length)})
+    async with stream.opened(request), asyncio.timeout(SEND_SECONDS + length / SEND_BYTES_PER_SECOND):
         for piece in pieces:
             await stream.send(piece)
     return stream
