@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ledger.events.users import email_stream, username_stream
+from ledger.events.users import email_streams, username_stream
 from ledger.settings import Settings
 from tests.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
 
@@ -228,7 +228,7 @@ async def test_a_name_is_free_again_after_its_user_was_deleted_and_the_id_is_not
     assert (taken("id"), 201) == (conflicts(same_id), same_names.status)
 
 
-@pytest.mark.parametrize("stream", [username_stream("squatted"), email_stream("squatted@example.com")])
+@pytest.mark.parametrize("stream", [username_stream("squatted"), *email_streams("squatted@example.com")])
 async def test_nobody_can_take_the_stream_of_a_name_by_choosing_its_id(api: Api, stream: Any) -> None:
     """A customer picks the ids of transfers: one that is the ledger's own must not keep a user from being made."""
     customer = await api.as_new_user("customer")
