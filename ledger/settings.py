@@ -20,6 +20,24 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
 MAX_HOLD_SECONDS = 366 * 86400
 HoldSeconds = Annotated[int, Field(ge=1, le=MAX_HOLD_SECONDS)]
+MESSAGES = {  # in place of pydantic's, which speak of inputs and validation and change between releases
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} characters",
+    "too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "string_unicode": "must be UTF-8",
+    "value_error": "{error}",
+}
+UNFORESEEN = "must have another form"
 Party = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]  # who issues tokens, or accepts them
 
 
@@ -287,8 +305,15 @@ def _key_in(variable: str, path: Path, read: Callable[[Path], Key]) -> Key:
 
 
 def _line(problem: Any) -> str:
-    text = problem["msg"].removeprefix("Value error, ")
+    text = MESSAGES.get(problem["type"], UNFORESEEN).format_map(
+        {name: _shown(limit) for name, limit in problem.get("ctx", {}).items()}
+    )
     return f"{problem['loc'][0].upper()}: {text}" if problem["loc"] else text
+
+
+def _shown(limit: object) -> str:
+    """Return a limit as an operator would write it: 3600 instead of 3600.0, and values of a choice without quotes."""
+    return str(int(limit) if isinstance(limit, float) and limit.is_integer() else limit).replace("'", "")
 
 
 def _text(value: object) -> str:
