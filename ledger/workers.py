@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -23,6 +23,8 @@ RESTART_PAUSE_SECONDS = 0.2
 STEADY_SECONDS = 10  # a worker that lived this long has started well
 SLACK_SECONDS = 5  # for a worker that has done all and only has to end
 
+BACKLOG = 1024  # connections that wait for a worker to accept them
+
 log = structlog.get_logger(__name__)
 
 
@@ -30,10 +32,37 @@ class WorkersFailedError(Exception):
     """The workers keep dying."""
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Bind the service's socket. Raises `OSError`."""
+class ListenError(Exception):
+    """The service's address cannot be used."""
+
+
+@contextlib.contextmanager
+def bound(settings: Settings) -> Iterator[socket.socket]:
+    """Give a socket with the service's address, which refuses connections until `listen`. Raises `ListenError`."""
     family = socket.AF_INET6 if ":" in settings.service_host else socket.AF_INET
-    return socket.create_server((settings.service_host, settings.service_port), family=family, backlog=1024)
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        with _named(settings):
+            listener.bind((settings.service_host, settings.service_port))
+        yield listener
+
+
+def listen(settings: Settings, listener: socket.socket) -> None:
+    """Let connections in. Raises `ListenError`: of two starts that have bound one address, the first gets it."""
+    with _named(settings):
+        listener.listen(BACKLOG)
+
+
+@contextlib.contextmanager
+def _named(settings: Settings) -> Iterator[None]:
+    """Say which address cannot be used, and which settings choose another."""
+    try:
+        yield
+    except OSError as error:
+        address = f"{settings.service_host}:{settings.service_port}"
+        raise ListenError(f"{address}: {error.strerror}; change SERVICE_PORT or SERVICE_HOST") from error
 
 
 async def run_workers(

@@ -390,7 +390,27 @@ async def one_line(running: Ledger) -> str:
 async def test_a_port_in_use_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
     with a_port(listening=True) as port:
         line = await one_line(run("serve", **{**shared, "SERVICE_PORT": str(port)}))
-    assert line.startswith(f"ledger: 127.0.0.1:{port}: Address already in use")
+    assert f"ledger: 127.0.0.1:{port}: Address already in use; change SERVICE_PORT or SERVICE_HOST" == line
+
+
+async def test_a_host_that_there_is_not_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+    line = await one_line(run("serve", **{**shared, "SERVICE_HOST": "nowhere.invalid", "SERVICE_PORT": "0"}))
+    assert re.fullmatch(r"ledger: nowhere\.invalid:0: .+; change SERVICE_PORT or SERVICE_HOST", line)
+
+
+async def test_a_start_without_a_port_changes_nothing(
+    run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
+) -> None:
+    """A second service that takes the first one's port by mistake must not migrate its database."""
+    with a_port(listening=True) as port:
+        running = run("serve", **{**shared, "LEDGER_SCHEMA": "untouched", "SERVICE_PORT": str(port)})
+        await one_line(running)
+
+    connection = await connect(settings)
+    try:
+        assert not await connection.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname = 'untouched'")
+    finally:
+        await connection.close()
 
 
 async def test_a_database_that_cannot_be_reached_is_one_line(

@@ -14,7 +14,7 @@ from rich.table import Table
 from ledger import __version__, people, workers
 from ledger.cli import export, import_reference, importing, projections, seals, tokens, verify  # noqa: F401 - some only register their commands
 from ledger.cli.audit import audit
-from ledger.cli.running import ListenError, fail, run
+from ledger.cli.running import fail, run
 from ledger.cli.welcome import prepare_admin, welcome
 from ledger.credentials import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from ledger.ids import new_id
@@ -108,16 +108,13 @@ async def _serve(settings: Settings, count: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await _migrate(settings)
-    seals.tell_if_off(settings)
-    async with open_runtime(settings) as runtime:
-        admin = await prepare_admin(runtime)
-    try:
-        listener = workers.listen(settings)
-    except OSError as error:
-        raise ListenError(f"{settings.service_host}:{settings.service_port}: {error.strerror}") from error
-    async with sealing(settings):
-        with listener:
+    with workers.bound(settings) as listener:  # a start that cannot serve must not migrate, nor make an admin
+        await _migrate(settings)
+        seals.tell_if_off(settings)
+        async with open_runtime(settings) as runtime:
+            admin = await prepare_admin(runtime)
+        workers.listen(settings, listener)
+        async with sealing(settings):
             await workers.run_workers(settings, listener, count, ready=lambda: welcome(listener, admin), stop=stop)
     log.info("stopped")
 

@@ -16,13 +16,9 @@ from ledger.profile import completed
 from ledger.redis import RedisUnusableError
 from ledger.settings import Settings
 from ledger.variables import SettingsError
-from ledger.workers import WorkersFailedError
+from ledger.workers import ListenError, WorkersFailedError
 
 T = TypeVar("T")
-
-
-class ListenError(Exception):
-    """The service's address cannot be used."""
 
 
 FAILURES = (EmbeddedError, LedgerError, Refused, RedisUnusableError, SettingsError, WorkersFailedError, ListenError)
