@@ -71,7 +71,7 @@ def read(environment: Mapping[str, str], settings: Collection[str]) -> dict[str,
     `settings` are the names of all settings in capitals.
     """
     own = list(_of_environment(environment))
-    written = list(_of_file(_chosen_file(environment)))
+    written = list(_of_chosen_file(environment))
     _check_names([*own, *written], environment, settings)
     return _values([*written, *own], settings)
 
@@ -99,21 +99,20 @@ def _of_environment(environment: Mapping[str, str]) -> Iterator[Variable]:
             yield Variable(name.upper(), value, "the environment")
 
 
-def _chosen_file(environment: Mapping[str, str]) -> Path | None:
-    """Return the file to read, if there is one. A file that was asked for must exist; `.env` need not."""
+def _of_chosen_file(environment: Mapping[str, str]) -> Iterator[Variable]:
+    """Yield the variables of the file to read. One that a variable asks for must exist; `.env` need not."""
     named = environment.get(ENV_FILE)
-    if named:
-        return Path(named)
-    if environment.get(ENV_TEST) == "1":
-        return Path(".env_test")
     usual = Path(".env")
-    return usual if usual.exists() and not usual.is_dir() else None  # a folder is somebody's virtual environment
+    if named:
+        yield from _of_file(Path(named), asked_by=ENV_FILE)
+    elif environment.get(ENV_TEST) == "1":
+        yield from _of_file(Path(".env_test"), asked_by=ENV_TEST)
+    elif usual.exists() and not usual.is_dir():  # a folder is somebody's virtual environment
+        yield from _of_file(usual)
 
 
-def _of_file(path: Path | None) -> Iterator[Variable]:
-    if path is None:
-        return
-    for binding in parse_stream(StringIO(_text(path))):
+def _of_file(path: Path, *, asked_by: str | None = None) -> Iterator[Variable]:
+    for binding in parse_stream(StringIO(_text(path, asked_by))):
         place = f"{path}:{_line(binding)}"
         if binding.error or (binding.value is not None and _swallowed_lines(binding)):
             raise SettingsError(f"{place}: cannot be read: is a quotation mark or an equals sign missing?")
@@ -128,13 +127,14 @@ def _of_file(path: Path | None) -> Iterator[Variable]:
         yield Variable(binding.key.upper(), binding.value, place)
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, asked_by: str | None) -> str:
+    place = f"{asked_by}: {path}" if asked_by else str(path)
     try:
         return path.read_text("utf-8")
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+        raise SettingsError(f"{place}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path}: cannot be read: is not UTF-8") from None
+        raise SettingsError(f"{place}: cannot be read: is not UTF-8") from None
 
 
 def _line(binding: Binding) -> int:

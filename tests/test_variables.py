@@ -216,7 +216,7 @@ def test_values_of_others_may_have_several_lines(folder: Path) -> None:
 def test_a_file_that_is_no_text_stops_the_start(folder: Path, content: bytes | None) -> None:
     file = folder / "settings"
     file.mkdir() if content is None else file.write_bytes(content)
-    assert refusal({"LEDGER_ENV_FILE": "settings"}).startswith("settings: cannot be read: ")
+    assert refusal({"LEDGER_ENV_FILE": "settings"}).startswith("LEDGER_ENV_FILE: settings: cannot be read: ")
 
 
 def test_a_folder_called_env_is_somebody_elses(folder: Path) -> None:
@@ -243,7 +243,8 @@ def test_the_environment_names_the_file(folder: Path, environment: dict[str, str
 
 
 @pytest.mark.parametrize(
-    ("environment", "name"), [({"LEDGER_ENV_FILE": "gone"}, "gone"), ({"ENV_TEST": "1"}, ".env_test")]
+    ("environment", "name"),
+    [({"LEDGER_ENV_FILE": "gone"}, "LEDGER_ENV_FILE: gone"), ({"ENV_TEST": "1"}, "ENV_TEST: .env_test")],
 )
 def test_a_file_that_is_named_must_exist(folder: Path, environment: dict[str, str], name: str) -> None:
     (folder / ".env").write_text("SERVICE_PORT=1\n")
