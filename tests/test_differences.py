@@ -160,6 +160,19 @@ async def test_stale_balances(api: Api) -> None:
     assert 70 == await api.balance(read)
 
 
+async def test_puts_without_a_change(api: Api) -> None:
+    user = await api.new_user(password_hash="xyz123", password=None)
+    account = await api.new_account(user["id"])
+
+    same_user = await api.put(f"/v1/users/{user['id']}", {**user, "password_hash": "xyz123"})
+    same_account = await api.put(f"/v1/accounts/{account['id']}", account)
+    changed = await api.put(f"/v1/users/{user['id']}", {**user, "email": "other@example.com"})
+
+    assert (200, user) == (same_user.status, same_user.body)
+    assert (200, account) == (same_account.status, same_account.body)
+    assert user["updated_at"] < changed.body["updated_at"]
+
+
 async def test_names_are_unique(api: Api) -> None:
     user = await api.new_user()
 
