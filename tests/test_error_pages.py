@@ -93,6 +93,7 @@ async def test_the_index_leads_to_every_page(api: Api) -> None:
     told = await api.nobody.get("/errors")
 
     assert [page_of(code) for code in CATALOGUE] == re.findall('href="(/errors/[^"]+)"', page.body)
+    assert list(CATALOGUE) == re.findall(r"<code>(\w+)</code>", page.body.replace("_<wbr>", "_"))
     assert list(CATALOGUE) == [known["code"] for known in told.body]
 
 
@@ -127,6 +128,17 @@ async def test_a_code_that_there_is_not_has_no_page(api: Api) -> None:
         for headers in (HTML, {}):
             answer = await api.nobody.get(path, headers=headers)
             assert (404, ["resource_not_found"]) == (answer.status, answer.codes)
+
+
+@pytest.mark.parametrize("path", ["/errors", "/errors/transfer_destination_account_not_found"])
+async def test_a_page_fits_a_narrow_screen(api: Api, tmp_path: Path, path: str) -> None:
+    async with browser(tmp_path) as page:
+        await page.open(str(api.client.make_url(path)))
+        await page.run("document.querySelector('h1')?.textContent")
+        await page.look(scheme="light", width=320)
+        wider = await page.run("String(document.documentElement.scrollWidth > innerWidth)")
+
+    assert (not page.has_layout) or wider == "false"
 
 
 async def test_a_browser_shows_a_page_without_a_complaint(api: Api, tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ JSON, HTML = MEDIA = ("application/json", "text/html")
 _STYLE = """
 :root { color-scheme: light dark }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; vertical-align: top; padding: .4rem 1rem .4rem 0; border-bottom: 1px solid GrayText }
-code, pre { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
+table { border-collapse: collapse; width: 100%; font-size: .875rem }
+th, td { text-align: left; vertical-align: top; padding: .4rem .5rem .4rem 0; border-bottom: 1px solid GrayText }
+code, pre { font-family: ui-monospace, monospace }
+p code, pre { overflow-wrap: anywhere }
 pre { white-space: pre-wrap; border: 1px solid GrayText; padding: 1rem }
 """
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -41,7 +42,7 @@ async def list_errors(request: web.Request) -> Reply:
     if preferred(accepted(request), MEDIA) == JSON:
         return _reply(JSON, msgspec.json.encode([_entry(code) for code in CATALOGUE]))
     rows = "".join(
-        f'<tr><th scope="row"><a href="{page_of(code)}"><code>{code}</code></a></th>'
+        f'<tr><th scope="row"><a href="{page_of(code)}"><code>{_breakable(code)}</code></a></th>'
         f"<td>{known.status}</td><td>{_inline(known.title)}</td></tr>\n"
         for code, known in CATALOGUE.items()
     )
@@ -73,6 +74,11 @@ async def get_error(request: web.Request) -> Reply:
 
 def _entry(code: str) -> dict[str, Any]:
     return {"code": code, **CATALOGUE[code]._asdict(), "doc_url": page_of(code)}
+
+
+def _breakable(code: str) -> str:
+    """Return a code that narrow screens may break after an underscore, and nowhere else."""
+    return code.replace("_", "_<wbr>")
 
 
 def _inline(text: str) -> str:
