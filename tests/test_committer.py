@@ -366,9 +366,10 @@ async def end_backend(eyes: Any, pid: int) -> None:
 
 async def test_a_connection_that_was_lost_while_idle_is_opened_again(settings: Settings, connection: Any) -> None:
     opened: list[Any] = []
+    patience: dict[str, str] = {}  # without end, until all is set up
 
     async def remembered() -> Any:
-        opened.append(await connect(settings))
+        opened.append(await connect(settings, **patience))
         return opened[-1]
 
     async with banking(settings, connection, using=remembered) as bank:
@@ -624,14 +625,16 @@ async def test_a_lock_that_cannot_be_had_in_time_fails_its_commands_and_none_aft
     """A transaction that could not begin must not stay in the way of all that follow."""
 
     opened: list[Any] = []
+    patience: dict[str, str] = {}  # without end, until all is set up
 
     async def remembered() -> Any:
-        opened.append(await connect(settings))
+        opened.append(await connect(settings, **patience))
         return opened[-1]
 
     async with banking(settings, connection, using=remembered) as bank:
         source, destination = await bank.accounts(100, 0)
         await conflict(settings, bank, source, destination)
+        patience["lock_timeout"] = "50ms"
         await opened[-1].execute("SET lock_timeout = '50ms'")
         async with rival(settings, a_transfer(source, destination)):
             with pytest.raises(DatabaseError):
