@@ -142,7 +142,7 @@ async def test_accounts_of_nobody_go_to_the_holder(runtime: Runtime, connection:
 
     assert report.is_complete
     assert holder == await connection.fetchval("SELECT user_id FROM accounts WHERE id = $1", account)
-    assert (await taken(runtime, connection, reference)).is_complete  # it is here now, whoever's it was
+    assert (await taken(runtime, connection, reference)).is_complete  # it is taken already, so no holder is needed
 
 
 async def test_a_history_that_leaves_the_bounds_is_kept_in_the_opening_balances(

@@ -85,7 +85,7 @@ async def follow(settings: Settings, done: asyncio.Event) -> list[int]:
 
 
 async def accounts(runtime: Runtime) -> tuple[UUID, UUID]:
-    """Two accounts that can both pay for all transfers, whoever comes first."""
+    """Two accounts that can both pay for all transfers, in any order of the writers."""
     owner_id, source, destination = new_id(), new_id(), new_id()
     credential = Credential(new_id(), owner_id, "")
     for command in (
