@@ -1,244 +1,300 @@
-"""The list of transactions, newest first: all of them, or those that filters choose.
+"""Transactions, as `/transactions` shows them: transfers, journal entries and holds, and what became of them."""
 
-Where the candidates of a page come from depends on what is asked: from an account's lines and holds, from an index that
-plain transfers are not in, from the bands of amounts, or from the log itself. A page looks at a bounded number of
-candidates, so it may be short, or empty, while there is a next one.
-"""
-
-from bisect import bisect_right
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
+import msgspec
 from asyncpg import Record
 
-from ledger import stored
-from ledger.database import Reader, conditions
-from ledger.events import TOPICS
-from ledger.events.transfers import HoldPlaced, JournalEntryPosted, MoneyTransferred
-from ledger.projections.transfers import OWN, visible
-from ledger.stored import Bounds
+from ledger.database import Reader, Resource
+from ledger.events import Recorded, encode
+from ledger.events.transfers import (
+    HoldCaptured,
+    HoldExpired,
+    HoldPlaced,
+    HoldVoided,
+    JournalEntryPosted,
+    MoneyTransferred,
+    Transfer,
+    TransferEvent,
+    evolve,
+)
+from ledger.statements import Statement, columns, documents, integers, texts, times, uuids, words
 
-SCAN = 1000  # candidates of a page that filters choose from
-SCANNED_EVENTS = 5000  # of the log, for a page
-BANDS = tuple(digit * 10**power for power in range(16) for digit in (1, 2, 5))  # each from its amount to the next
-
-
-class Wanted(NamedTuple):
-    """Which transactions are wanted: those for which all of it holds. None is no matter.
-
-    With `party_id`, only those of the accounts that are that user's now, who sees of a journal entry the own legs only.
-    """
-
-    party_id: UUID | None = None
-    user_id: UUID | None = None
-    account_id: UUID | None = None
-    currency: str | None = None
-    status: str | None = None
-    kind: str | None = None
-    references: tuple[str, str, str] | None = None  # spellings of one
-    min_amount_cents: int | None = None
-    max_amount_cents: int | None = None
-    from_time: datetime | None = None
-    to_time: datetime | None = None
-
-    @property
-    def is_of_accounts(self) -> bool:
-        """Whether only some accounts matter."""
-        return any(one is not None for one in (self.party_id, self.user_id, self.account_id))
-
-    @property
-    def may_be_holds(self) -> bool:
-        """Whether holds can be among them."""
-        return self.kind in {None, "hold"} and self.status != "posted"
-
-    @property
-    def may_be_others(self) -> bool:
-        """Whether something else than holds can be among them."""
-        return self.kind != "hold" and self.status in {None, "posted"}
+MAX_COUNTED = 100_000
+HANDLED = frozenset(get_args(TransferEvent))
+_TYPES = ("uuid", "bigint", "timestamptz", "uuid", "uuid", "bigint", "text", "text", "text")
+_BEGINNINGS = MoneyTransferred | JournalEntryPosted | HoldPlaced
+_ENDS = HoldCaptured | HoldVoided | HoldExpired
+_OTHERS = HANDLED - {MoneyTransferred}
 
 
-class Found(NamedTuple):
-    """A page of transactions, and the position down to which all are found; None: there are no more."""
-
-    bodies: list[dict[str, Any]]
-    reached: int | None
-
-
-class _Candidates(NamedTuple):
-    ids: Sequence[UUID]
-    reached: int | None
+def apply(events: Sequence[Recorded]) -> list[Statement]:
+    """A row a transaction, inserted as its last event leaves it; of one that is there, what changes."""
+    made = [(row, row.event) for row in events if isinstance(row.event, MoneyTransferred)]
+    odd = {row.stream_id for row, event in made if _says_more(event)}
+    odd.update(row.stream_id for row in events if type(row.event) in _OTHERS)
+    plain = [(row, event) for row, event in made if row.stream_id not in odd] if odd else made
+    return [*([_insert_plain(plain)] if plain else []), *(_of_all_kinds(events, odd) if odd else [])]
 
 
-async def page(reader: Reader, wanted: Wanted, *, before: int, limit: int) -> Found:
-    """Up to `limit` transactions that began before a position, newest first."""
-    bounds = await stored.bounds(reader, wanted.from_time, wanted.to_time, before)
-    is_chosen = wanted != Wanted(wanted.party_id, wanted.user_id, wanted.account_id)
-    candidates = await _candidates(reader, wanted, bounds, limit + 1, SCAN if is_chosen else limit + 1)
-    rows = await _rows(reader, wanted, bounds, candidates.ids)
-    shown = [(row["position"], body) for row in rows if (body := visible(row, wanted.party_id)) is not None]
-    found = [(position, body) for position, body in shown if _has_leg(body, wanted)]
-    reached = found[limit - 1][0] if len(found) > limit else candidates.reached
-    return Found([body for _, body in found[:limit]], reached)
-
-
-async def _candidates(reader: Reader, wanted: Wanted, bounds: Bounds, needed: int, count: int) -> _Candidates:
-    """At most `count`, among which some may be unwanted, from each place; `needed`, where few are."""
-    if wanted.references is not None:
-        return await _indexed(reader, "reference IN ($4, $5, $6)", wanted.references, bounds, count)
-    if wanted.is_of_accounts:
-        return await _of_accounts(reader, wanted, bounds, count)
-    if wanted.status not in {None, "posted"}:
-        return await _indexed(reader, "status = $4", (wanted.status,), bounds, count)
-    if wanted.kind not in {None, "transfer"}:
-        return await _indexed(reader, "kind = $4 AND kind <> 'transfer'", (wanted.kind,), bounds, count)
-    if (wanted.currency, wanted.min_amount_cents, wanted.max_amount_cents) != (None, None, None):
-        return await _in_bands(reader, wanted, bounds, needed, count)
-    return await _in_the_log(reader, bounds, count)
-
-
-async def _indexed(reader: Reader, condition: str, values: Sequence[object], bounds: Bounds, count: int) -> _Candidates:
-    rows = await reader.fetch(
-        f"""SELECT id, position FROM transfers WHERE position > $1 AND position < $2 AND {condition}
-            ORDER BY position DESC LIMIT $3""",
-        *(*bounds, count, *values),
-    )
-    return _Candidates([row["id"] for row in rows], rows[-1]["position"] if len(rows) == count else None)
-
-
-async def _in_bands(reader: Reader, wanted: Wanted, bounds: Bounds, needed: int, count: int) -> _Candidates:
-    """All of a band are wanted, but of the first and the last one; fewer, if something else is asked for as well."""
-    if (wanted.status, wanted.kind) != (None, None):
-        needed = count
-    lowest = bisect_right(BANDS, wanted.min_amount_cents or 0)
-    highest = len(BANDS) if wanted.max_amount_cents is None else bisect_right(BANDS, wanted.max_amount_cents)
-    rows = await reader.fetch(_IN_BANDS, *bounds, wanted.currency, lowest, highest, needed, count)
-    parts: dict[tuple[str, int], list[Record]] = {}
-    for row in rows:
-        parts.setdefault((row["currency"], row["band"]), []).append(row)
-    ends = [part[-1]["position"] for part in parts.values() if len(part) == part[0]["most"]]
-    reached = max(ends + ([rows[-1]["position"]] if len(rows) == count else []), default=None)
-    return _Candidates([row["id"] for row in rows if row["position"] >= (reached or 0)], reached)
-
-
-_BANDS = ",".join(map(str, BANDS))
-_IN_BANDS = f"""
-WITH RECURSIVE used AS (  -- the currencies that there are
-         SELECT coalesce($3, (SELECT min(currency) FROM accounts)) AS currency
-         UNION ALL SELECT (SELECT min(currency) FROM accounts WHERE currency > used.currency) FROM used
-         WHERE $3::text IS NULL AND used.currency IS NOT NULL),
-     bands AS MATERIALIZED (
-         SELECT currency, band, CASE WHEN band IN ($4, $5) THEN $7::bigint ELSE $6::bigint END AS most
-         FROM used, generate_series($4::int, $5::int) AS band),
-     entries AS MATERIALIZED (
-         SELECT id, position FROM transfers WHERE postings IS NOT NULL AND position > $1 AND position < $2
-         ORDER BY position DESC LIMIT $7)
-SELECT bands.*, found.* FROM bands, LATERAL (
-    SELECT id, position FROM transfers
-    WHERE currency = bands.currency AND width_bucket(amount_cents, '{{{_BANDS}}}'::bigint[]) = band
-      AND position > $1 AND position < $2
-    ORDER BY position DESC LIMIT most) AS found
-UNION ALL SELECT '', 0, $7::bigint, id, position FROM entries
-ORDER BY position DESC LIMIT $7
-"""
-
-
-async def _in_the_log(reader: Reader, bounds: Bounds, count: int) -> _Candidates:
-    rows = await reader.fetch(_IN_THE_LOG, *bounds, SCANNED_EVENTS, count)
-    ids = [row["id"] for row in rows]
-    if len(rows) == count:
-        return _Candidates(ids, rows[-1]["position"])
-    return _Candidates(ids, await reader.fetchval(_END_OF_SCAN, *bounds, SCANNED_EVENTS))
-
-
-_STRETCH = """FROM stored_events WHERE notification_id > $1 AND notification_id < $2
-              ORDER BY notification_id DESC"""
-_BEGINNINGS = ", ".join(f"'{TOPICS[kind]}'" for kind in (MoneyTransferred, JournalEntryPosted, HoldPlaced))
-_IN_THE_LOG = f"""SELECT originator_id AS id, notification_id AS position
-                  FROM (SELECT originator_id, notification_id, topic {_STRETCH} LIMIT $3) AS stretch
-                  WHERE topic IN ({_BEGINNINGS}) LIMIT $4"""
-_END_OF_SCAN = f"SELECT notification_id {_STRETCH} OFFSET $3::bigint - 1 LIMIT 1"
-
-
-async def _of_accounts(reader: Reader, wanted: Wanted, bounds: Bounds, count: int) -> _Candidates:
-    mine, chosen = conditions(
-        (("user_id = {}", wanted.party_id), ("user_id = {}", wanted.user_id), ("id = {}", wanted.account_id)), first=4
-    )
-    values = [*bounds, count, *chosen]
-    lines = await reader.fetch(_LINES.format(mine=mine), *values) if wanted.may_be_others else []
-    holds = await reader.fetch(_HOLDS.format(mine=mine), *values) if wanted.may_be_holds else []
-    ends = [_end(rows) for rows in (lines, holds) if len(rows) == count]
-    reached = max(ends, default=None)
-    others = [row for row in lines if row["kind"] != "hold"]  # what was captured is found among the holds
-    return _Candidates(
-        list(dict.fromkeys(row["id"] for row in (*others, *holds) if row["begun"] >= (reached or 0))), reached
+def _says_more(event: MoneyTransferred) -> bool:
+    """Whether it has one of the members that most transfers do not have."""
+    return (
+        event.description is not None
+        or event.metadata is not None
+        or event.effective_at is not None
+        or event.reverses is not None
     )
 
 
-def _end(rows: Sequence[Record]) -> int:
-    """Where a search ended. The lines of a transaction come after its beginning, and before the next one's."""
-    last = rows[-1]
-    end: int = last["position"] if last["kind"] == "hold" else last["begun"]
-    return end
-
-
-_LINES = """
-WITH mine AS MATERIALIZED (SELECT id FROM accounts WHERE true {mine}),
-     latest AS MATERIALIZED (  -- no more accounts can have the lines of a page
-         SELECT mine.id, line.* FROM mine, LATERAL (
-             SELECT version, position FROM entries
-             WHERE account_id = mine.id AND version <= (SELECT version_at(mine.id, $2::bigint - 1))
-             ORDER BY version DESC LIMIT 1) AS line
-         ORDER BY line.position DESC LIMIT $3),
-     lines AS MATERIALIZED (
-         SELECT line.* FROM latest, LATERAL (
-             SELECT transfer_id, position FROM entries WHERE account_id = latest.id AND version <= latest.version
-             ORDER BY version DESC LIMIT $3) AS line
-         WHERE line.position > $1 ORDER BY line.position DESC LIMIT $3)
-SELECT transfers.id, kind, transfers.position AS begun, lines.position
-FROM lines JOIN transfers ON transfers.id = transfer_id ORDER BY lines.position DESC
-"""
-_HOLDS = """
-WITH mine AS MATERIALIZED (SELECT id FROM accounts WHERE true {mine})
-SELECT DISTINCT hold.id, 'hold' AS kind, hold.position AS begun, hold.position FROM mine, LATERAL (
-    (SELECT transfers.id, position FROM transfers
-     WHERE source_account_id = mine.id AND kind = 'hold' AND position > $1 AND position < $2
-     ORDER BY position DESC LIMIT $3)
-    UNION ALL
-    (SELECT transfers.id, position FROM transfers
-     WHERE destination_account_id = mine.id AND kind = 'hold' AND position > $1 AND position < $2
-     ORDER BY position DESC LIMIT $3)) AS hold
-ORDER BY hold.position DESC LIMIT $3
-"""
-
-
-async def _rows(reader: Reader, wanted: Wanted, bounds: Bounds, ids: Sequence[UUID]) -> list[Record]:
-    """Those of the candidates for which all holds that can be said of a transaction as a whole."""
-    chosen, values = conditions(
+def _insert_plain(made: Sequence[tuple[Recorded, MoneyTransferred]]) -> Statement:
+    return Statement(
+        f"""INSERT INTO transfers (id, position, recorded_at, source_account_id, destination_account_id,
+                                   amount_cents, currency, kind, reference)
+            SELECT id, first_position + number, coalesce(at, recorded_at), source_id, destination_id, amount_cents,
+                   currency, kind, reference
+            FROM {columns(*_TYPES)} AS new(id, number, at, source_id, destination_id, amount_cents, currency, kind,
+                                           reference), reserved""",
         (
-            ("coalesce(status, 'posted') = {}", wanted.status),
-            ("kind = {}", wanted.kind),
-            ("reference = ANY({})", wanted.references),
-            ("(postings IS NOT NULL OR currency = {})", wanted.currency),
-            ("(postings IS NOT NULL OR amount_cents >= {})", wanted.min_amount_cents),
-            ("(postings IS NOT NULL OR amount_cents <= {})", wanted.max_amount_cents),
+            uuids(row.stream_id for row, _ in made),
+            integers(row.position for row, _ in made),
+            times([row.recorded_at for row, _ in made]),
+            uuids(event.source_account_id for _, event in made),
+            uuids(event.destination_account_id for _, event in made),
+            integers(event.amount_cents for _, event in made),
+            words(event.currency for _, event in made),
+            words(event.kind for _, event in made),
+            texts(event.reference for _, event in made),
         ),
-        first=5,
     )
+
+
+class _Course(NamedTuple):
+    """The events of one transaction in a run: what they add up to, where that begins, ends, and where it settled."""
+
+    state: Transfer
+    first: Recorded
+    last: Recorded
+    settled: Recorded | None
+
+
+def _of_all_kinds(events: Sequence[Recorded], transfer_ids: set[UUID]) -> list[Statement]:
+    runs: dict[UUID, list[Recorded]] = {}
+    for row in events:
+        if isinstance(row.event, TransferEvent) and row.stream_id in transfer_ids:
+            runs.setdefault(row.stream_id, []).append(row)
+    courses = [_course(rows) for rows in runs.values()]
+    new = [course for course in courses if isinstance(course.first.event, _BEGINNINGS)]
+    old = [course for course in courses if not isinstance(course.first.event, _BEGINNINGS)]
+    return [*([_insert(new)] if new else []), *([_update(old)] if old else [])]
+
+
+def _course(rows: Sequence[Recorded]) -> _Course:
+    state = None if isinstance(rows[0].event, _BEGINNINGS) else Transfer()
+    settled = None
+    for row in rows:
+        assert isinstance(row.event, TransferEvent)  # noqa: S101 - those were chosen
+        state = evolve(state, row.event)
+        settled = row if isinstance(row.event, _ENDS) else settled
+    assert state is not None  # noqa: S101 - there is one event at least
+    return _Course(state, rows[0], rows[-1], settled)
+
+
+class _Column(NamedTuple):
+    name: str
+    type: str
+    encode: Callable[[Iterable[Any]], bytes]
+    value: Callable[[_Course], Any]
+
+
+def _told(name: str) -> Callable[[_Course], Any]:
+    """A member of the event with which a transaction begins, if an event of its kind has it."""
+    return lambda course: getattr(course.first.event, name, None)
+
+
+def _document(name: str) -> Callable[[_Course], bytes | None]:
+    told = _told(name)
+    return lambda course: None if (value := told(course)) is None else encode(value)
+
+
+def _kind(course: _Course) -> str:
+    match course.first.event:
+        case MoneyTransferred(kind=kind) | JournalEntryPosted(kind=kind):
+            return kind
+        case _:
+            return "hold"
+
+
+_BEGUN = (
+    _Column("begun", "bigint", integers, lambda course: course.first.position),
+    _Column("begun_at", "timestamptz", times, lambda course: course.first.recorded_at),
+)
+_TOLD = (
+    _Column("kind", "text", words, _kind),
+    _Column("source_account_id", "uuid", uuids, _told("source_account_id")),
+    _Column("destination_account_id", "uuid", uuids, _told("destination_account_id")),
+    _Column("amount_cents", "bigint", integers, _told("amount_cents")),
+    _Column("currency", "text", texts, _told("currency")),
+    _Column("reference", "text", texts, _told("reference")),
+    _Column("postings", "jsonb", documents, _document("postings")),
+    _Column("description", "text", texts, _told("description")),
+    _Column("metadata", "jsonb", documents, _document("metadata")),
+    _Column("effective_at", "timestamptz", times, _told("effective_at")),
+    _Column("expires_at", "timestamptz", times, _told("expires_at")),
+    _Column("reverses", "uuid", uuids, _told("reverses")),
+)
+_ID = _Column("id", "uuid", uuids, lambda course: course.first.stream_id)
+_BECAME = (
+    _Column("version", "bigint", integers, lambda course: course.last.version if course.last.version > 1 else None),
+    _Column("status", "text", texts, lambda course: None if course.state.status == "posted" else course.state.status),
+    _Column("captured_cents", "bigint", integers, lambda course: course.state.captured_cents),
+    _Column("reversed_by", "uuid", uuids, lambda course: course.state.reversed_by),
+)
+_SETTLED = (
+    _Column("settled", "bigint", integers, lambda course: course.settled and course.settled.position),
+    _Column("settled_time", "timestamptz", times, lambda course: course.settled and course.settled.recorded_at),
+)
+_SETTLED_AT = """first_position + settled AS settled_position,
+                 CASE WHEN settled IS NOT NULL THEN coalesce(settled_time, recorded_at) END AS settled_at"""
+
+
+def _insert(courses: Sequence[_Course]) -> Statement:
+    same = (_ID, *_TOLD, *_BECAME)
+    names = ", ".join(column.name for column in same)
+    new, values = _new((*same, *_BEGUN, *_SETTLED), courses)
+    return Statement(
+        f"""INSERT INTO transfers ({names}, position, recorded_at, settled_position, settled_at)
+            SELECT {names}, first_position + begun, coalesce(begun_at, recorded_at), {_SETTLED_AT}
+            FROM {new}, reserved""",
+        values,
+    )
+
+
+def _update(courses: Sequence[_Course]) -> Statement:
+    new, values = _new((_ID, *_BECAME, *_SETTLED), courses)
+    changed = (*(column.name for column in _BECAME), "settled_position", "settled_at")
+    return Statement(
+        f"""UPDATE transfers SET {", ".join(f"{name} = coalesce(new.{name}, transfers.{name})" for name in changed)}
+            FROM (SELECT new.*, {_SETTLED_AT} FROM {new}, reserved) AS new
+            WHERE transfers.id = new.id""",
+        values,
+    )
+
+
+def _new(given: Sequence[_Column], courses: Sequence[_Course]) -> tuple[str, tuple[bytes, ...]]:
+    """The table `new` of these columns, and the values that it takes."""
+    return (
+        f"{columns(*(column.type for column in given))} AS new({', '.join(column.name for column in given)})",
+        tuple(column.encode([column.value(course) for course in courses]) for column in given),
+    )
+
+
+class Holds(NamedTuple):
+    """How many holds are pending, up to `MAX_COUNTED`, and for how long the first has been due (0: none is)."""
+
+    pending: int
+    overdue_seconds: float
+
+
+async def holds(reader: Reader) -> Holds:
+    """How the holds stand."""
+    row = await reader.fetchrow(
+        """SELECT (SELECT count(*) FROM (SELECT FROM transfers WHERE status = 'pending' LIMIT $1) AS counted),
+                  greatest(0, extract(epoch FROM clock_timestamp() - (SELECT min(expires_at) FROM transfers
+                                                                      WHERE status = 'pending')))::float8""",
+        MAX_COUNTED,
+    )
+    assert row is not None  # noqa: S101 - it has no FROM
+    return Holds(*row)
+
+
+class Due(NamedTuple):
+    """A hold whose time has come, and the account that it holds money of."""
+
+    transfer_id: UUID
+    source_account_id: UUID
+
+
+async def due(reader: Reader, now: datetime, limit: int) -> list[Due]:
+    """Up to `limit` pending holds that are not to be held any longer, the oldest first."""
     rows = await reader.fetch(
-        f"""SELECT transfers.*, {OWN.format("$4")} FROM transfers
-            WHERE id = ANY($1) AND position > $2 AND position < $3 {chosen} ORDER BY position DESC""",
-        *(ids, *bounds, wanted.party_id, *values),
+        """SELECT id, source_account_id FROM transfers
+           WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2""",
+        now,
+        limit,
     )
-    return list(rows)
+    return [Due(*row) for row in rows]
 
 
-def _has_leg(body: dict[str, Any], wanted: Wanted) -> bool:
-    """Whether one of the legs of a journal entry that are shown is as wanted; of others that is known already."""
-    return "postings" not in body or any(
-        wanted.currency in {None, posting["currency"]}
-        and (wanted.min_amount_cents or 0) <= abs(posting["amount_cents"])
-        and (wanted.max_amount_cents is None or abs(posting["amount_cents"]) <= wanted.max_amount_cents)
-        for posting in body["postings"]
+async def find(reader: Reader, transfer_id: UUID, *, party_id: UUID | None = None) -> Resource | None:
+    """One transaction; with `party_id`, only what that user may see of it."""
+    row = await reader.fetchrow(
+        f"SELECT transfers.*, {OWN.format('$2')} FROM transfers WHERE id = $1", transfer_id, party_id
     )
+    body = None if row is None else visible(row, party_id)
+    if row is None or body is None:
+        return None
+    version = str(row["version"] or 1)
+    if party_id is None or "postings" not in body:
+        return Resource(body, version)
+    seen = encode([posting["account_id"] for posting in body["postings"]])  # which may change with an owner
+    return Resource(body, f"{version}.{zlib.crc32(seen):x}")
+
+
+# The accounts of a transaction that are a user's now.
+OWN = """ARRAY(SELECT accounts.id FROM accounts WHERE user_id = {} AND accounts.id = ANY(
+    CASE WHEN postings IS NULL THEN ARRAY[source_account_id, destination_account_id]
+         ELSE ARRAY(SELECT (posting ->> 'account_id')::uuid FROM jsonb_array_elements(postings) AS posting) END)
+) AS own"""
+
+
+def visible(row: Record, party_id: UUID | None) -> dict[str, Any] | None:
+    """A row with `OWN`, as that user sees it, or as all do who see everything (None).
+
+    Who is no party to it sees nothing, and of a journal entry the legs of own accounts: what others got out of it is
+    not for everybody.
+    """
+    if party_id is not None and not row["own"]:
+        return None
+    body = shown(row)
+    if party_id is not None and "postings" in body:
+        body["postings"] = [posting for posting in body["postings"] if UUID(posting["account_id"]) in row["own"]]
+    return body
+
+
+async def find_all(reader: Reader, transfer_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Those of these transactions that there are."""
+    rows = await reader.fetch("SELECT * FROM transfers WHERE id = ANY($1)", transfer_ids)
+    return {row["id"]: shown(row) for row in rows}
+
+
+def accounts_of(body: Mapping[str, Any]) -> tuple[UUID, ...]:
+    """The accounts between which money moves, or may move."""
+    if "postings" in body:
+        return tuple(UUID(posting["account_id"]) for posting in body["postings"])
+    return body["source_account_id"], body["destination_account_id"]
+
+
+_BETWEEN_TWO = ("source_account_id", "destination_account_id", "amount_cents", "currency")
+_IF_ANY = ("description", "effective_at", "expires_at", "captured_cents", "settled_at", "reverses", "reversed_by")
+
+
+def shown(row: Record) -> dict[str, Any]:
+    """A row as clients see it: what a transaction of its kind never has, or this one has not, is left out."""
+    between = {member: row[member] for member in _BETWEEN_TWO} if row["postings"] is None else {}
+    several = {} if row["postings"] is None else {"postings": msgspec.json.decode(row["postings"])}
+    return {
+        "id": row["id"],
+        **between,
+        **several,
+        "kind": row["kind"],
+        "reference": row["reference"],
+        "status": row["status"] or "posted",
+        **({} if row["metadata"] is None else {"metadata": msgspec.json.decode(row["metadata"])}),
+        **{member: row[member] for member in _IF_ANY if row[member] is not None},
+        "created_at": row["recorded_at"],
+    }
