@@ -24,7 +24,7 @@ lint: .venv/dev.stamp
 
 fuzz: .venv/dev.stamp ## ten minutes of made-up requests as each role, other ones each time
 	LEDGER_FUZZ_SECONDS=$${LEDGER_FUZZ_SECONDS:-600} LEDGER_FUZZ_SEED=$${LEDGER_FUZZ_SEED:-$$(date +%s)} \
-	  $(BIN)/pytest -n $(JOBS) tests/test_fuzz.py tests/test_stateful.py
+	  $(BIN)/pytest -n $(JOBS) tests/fuzz/test_fuzz.py tests/fuzz/test_stateful.py
 
 licences: .venv/dev.stamp ## the licence of every dependency, checked against requirements/licences.toml
 	$(BIN)/python requirements/licences.py

@@ -20,11 +20,11 @@ from benchmarks.figures import Row, at_least, at_most
 from benchmarks.history import fill_log, grow
 from benchmarks.load import Measured, transfers
 from benchmarks.service import LEDGER, Service, resident_mebibytes, running
-from ledger import store
-from ledger.audit import timetravel
-from ledger.audit.timetravel import AtTime
+from ledger.audit import as_of as timetravel
+from ledger.audit.as_of import AtTime
 from ledger.events import State, evolve
 from ledger.settings import Settings
+from ledger.store import log as store
 
 ACCOUNTS = 1000
 SOME, MANY = 100_000, 1_000_000  # events

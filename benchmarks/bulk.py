@@ -12,12 +12,12 @@ import asyncpg
 from benchmarks.figures import SECONDS, Row, at_least, in_turns
 from benchmarks.load import Measured, post_bodies
 from benchmarks.service import Service
-from ledger import store
-from ledger.batch import Origin, Prepared, Submission, prepare, streams_of
-from ledger.commands.bulk import TransferMany
+from ledger.commands.batch import TransferMany
 from ledger.commands.transfers import TransferMoney
-from ledger.ids import FastUUID, new_id
-from ledger.statements import send_encoded_arrays
+from ledger.store import log as store
+from ledger.store.statements import send_encoded_arrays
+from ledger.values.ids import FastUUID, new_id
+from ledger.write.group import Origin, Prepared, Submission, prepare, streams_of
 
 ITEMS = 1000
 CONNECTIONS = 4

@@ -6,12 +6,12 @@ from typing import Any
 
 from asyncpg import Connection
 
-from ledger import store
-from ledger.database import connect
 from ledger.events import Recorded
 from ledger.events.accounts import AccountCredited, AccountDebited
 from ledger.settings import Settings
-from ledger.statements import Statement, columns, integers, uuids
+from ledger.store import log as store
+from ledger.store.pool import connect
+from ledger.store.statements import Statement, columns, integers, uuids
 
 PAUSE_SECONDS = 1.0
 TABLES = """

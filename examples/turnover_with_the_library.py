@@ -9,8 +9,8 @@ from eventsourcing.projection import Projection, ProjectionRunner
 from psycopg.sql import SQL, Identifier
 
 from ledger.events.accounts import AccountCredited, AccountDebited
-from ledger.interop import LedgerApplication, LedgerEvent, environment
 from ledger.settings import Settings
+from ledger.store.library import LedgerApplication, LedgerEvent, environment
 
 SCHEMA = "turnover"
 

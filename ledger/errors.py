@@ -2,7 +2,7 @@
 
 A *refusal* is a state of the world that forbids a command: it has a stable code that clients rely on and it changes
 nothing. A *fault* is trouble of ours and ends in `Error`. Which HTTP status either becomes is decided in one place,
-`web.catalogue`.
+`web.http.catalogue`.
 """
 
 import difflib

@@ -9,19 +9,19 @@ from uuid import UUID
 from asyncpg import Pool
 from redis.asyncio import Redis
 
-from ledger.background import running
-from ledger.coalesce import Coalesced
-from ledger.committer import Committer, Watch
-from ledger.credentials import Passwords
-from ledger.database import UNREACHABLE, connect, open_pool
+from ledger.concurrency.dataloader import Coalesced
+from ledger.concurrency.tasks import running
 from ledger.errors import DatabaseError
-from ledger.jwt import Signer, signer_of
-from ledger.mirror import Mirror, Session
+from ledger.identity.login_throttle import Limits, LoginThrottle
+from ledger.identity.passwords import Passwords
+from ledger.identity.revocation_cache import Mirror, Session
+from ledger.identity.tokens import Signer, signer_of
+from ledger.identity.valkey import open_client
 from ledger.projections import users
-from ledger.reached import Reached
-from ledger.redis import open_client
 from ledger.settings import Settings
-from ledger.throttle import Limits, LoginThrottle
+from ledger.store.pool import UNREACHABLE, connect, open_pool
+from ledger.store.replica import Reached
+from ledger.write.committer import Committer, Watch
 
 _IDENTITY = "SELECT id FROM ledger_identity"
 

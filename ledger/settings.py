@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from ledger import variables
-from ledger.keys import EDDSA, Key, private_key, public_key, secret_key
-from ledger.levels import Levels, parse_levels
+from ledger.environment import variables
+from ledger.environment.log_levels import Levels, parse_levels
+from ledger.environment.variables import SettingsError
+from ledger.identity.keys import EDDSA, Key, private_key, public_key, secret_key
 from ledger.money import CURRENCIES
-from ledger.variables import SettingsError
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]

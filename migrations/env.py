@@ -1,4 +1,4 @@
-"""Runs the migrations over asyncpg, one at a time, in the schema that `ledger.migrations` was given."""
+"""Runs the migrations over asyncpg, one at a time, in the schema that `ledger.store.migrate` was given."""
 
 import asyncio
 
@@ -7,8 +7,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from ledger.database import connect
 from ledger.settings import Settings
+from ledger.store.pool import connect
 
 LOCK = 7_253_119_260_111_901  # of this project; migrations of two starts at once queue up behind it
 

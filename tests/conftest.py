@@ -12,19 +12,20 @@ import hypothesis
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from ledger import mirror, throttle
-from ledger.database import connect
+from ledger.cli.seed import ensure_first_admin
 from ledger.embedded import Services, embedded_services
-from ledger.migrations import migrate
-from ledger.people import ensure_first_admin
+from ledger.identity import login_throttle as throttle
+from ledger.identity import revocation_cache as mirror
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, Api, Clock, new_id
-from tests.processes import DEADLINE_SECONDS
-from tests.sealed import Sealed, a_key_file, a_ledger
-from tests.surroundings import settle
-from tests.traffic import carry_out
-from tests.valkey import PATIENCE
+from ledger.store.migrate import migrate
+from ledger.store.pool import connect
+from tests.support.controls import ADMIN_PASSWORD, Api, Clock, new_id
+from tests.support.processes import DEADLINE_SECONDS
+from tests.support.sealed import Sealed, a_key_file, a_ledger
+from tests.support.surroundings import settle
+from tests.support.traffic import carry_out
+from tests.support.valkey import PATIENCE
 from web.app import create_app
 from web.server import Runner
 
@@ -153,7 +154,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time as tokens see it, which stands still until the test moves it on."""
     stopped = Clock()
     monkeypatch.setattr("web.handlers.auth.time", stopped)
-    monkeypatch.setattr("ledger.jwt.time", stopped)
+    monkeypatch.setattr("ledger.identity.tokens.time", stopped)
     return stopped
 
 

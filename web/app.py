@@ -10,37 +10,37 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from ledger.background import running
-from ledger.coalesce import Coalesced
-from ledger.committer import Committer
+from ledger.concurrency.dataloader import Coalesced
+from ledger.concurrency.tasks import running
+from ledger.concurrency.turns import Turns
 from ledger.errors import Refused
-from ledger.expiry import Expirer
-from ledger.logs import ACCESS
-from ledger.readiness import Standing, standing
+from ledger.identity.login_throttle import TooManyAttemptsError
 from ledger.runtime import Runtime, open_runtime
+from ledger.service.health import Standing, standing
+from ledger.service.logging import ACCESS
 from ledger.settings import Settings
-from ledger.throttle import TooManyAttemptsError
-from ledger.turns import Turns
-from web.accept import accepted
+from ledger.write.committer import Committer
+from ledger.write.hold_expiry import Expirer
 from web.auth import Handler, guarded
-from web.context import ACTOR, REQUEST_ID, RUNTIME, request_id
-from web.cors import Inner, add_cors
-from web.errors import problem, refusals_of, unknown_version
-from web.feed import add_feeds
-from web.handlers.bulk import BULKS, Places
+from web.handlers.batch import BULKS, Places
 from web.handlers.docs import OPENAPI
 from web.handlers.error_pages import EXAMPLES
 from web.handlers.monitoring import DRAINING, FIGURES, STANDING
-from web.limits import LIMITS, limit_headers
+from web.http.accept import accepted
+from web.http.context import ACTOR, REQUEST_ID, RUNTIME, request_id
+from web.http.cors import Inner, add_cors
+from web.http.errors import problem, refusals_of, unknown_version
+from web.http.pages import LARGE_LISTS, LargeLists
+from web.http.ratelimit import LIMITS, limit_headers
+from web.http.replica import knowing, reading
+from web.http.response import Reply
+from web.http.sse import add_feeds
+from web.http.submit import TURNS
 from web.metrics import Figures, RouteFigures
 from web.openapi import document, query_parameters, waits
 from web.operations import OPERATIONS
-from web.pages import LARGE_LISTS, LargeLists
-from web.reading import knowing, reading
 from web.reference import examples
-from web.reply import Reply
 from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
-from web.writing import TURNS
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -113,7 +113,7 @@ def _runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[web.Appli
 def _committing(tracer: "Tracer | None") -> Callable[..., Committer]:
     if tracer is None:
         return Committer
-    from ledger.tracing import TracedCommitter  # noqa: PLC0415 - as above
+    from ledger.service.tracing import TracedCommitter  # noqa: PLC0415 - as above
 
     return partial(TracedCommitter, tracer)
 

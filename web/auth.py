@@ -8,15 +8,15 @@ from functools import lru_cache
 from aiohttp import hdrs, web
 
 from ledger import errors
-from ledger.commands.decider import Claim
+from ledger.commands.command import Claim
 from ledger.errors import Refusal, Refused, StaleClaimError
 from ledger.events.users import ROLES
-from ledger.jwt import InvalidTokenError, TokenType, Verified
+from ledger.identity.tokens import InvalidTokenError, TokenType, Verified
 from ledger.projections.tokens import NEVER, revoked_below
 from ledger.runtime import Runtime
-from web.accept import accepted, preferred
-from web.context import ACTOR, RUNTIME, Actor
-from web.reply import Reply, Stream
+from web.http.accept import accepted, preferred
+from web.http.context import ACTOR, RUNTIME, Actor
+from web.http.response import Reply, Stream
 
 Handler = Callable[[web.Request], Awaitable[Reply | Stream]]
 

@@ -16,14 +16,14 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from ledger.credentials import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
-from ledger.derived import is_derived
 from ledger.events.accounts import Freeze
 from ledger.events.users import ROLES
-from ledger.ids import parse_id
+from ledger.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from ledger.money import CURRENCIES, MAX_CENTS
-from ledger.names import MAX_EMAIL_LENGTH, MAX_USERNAME_LENGTH, check_email, check_username
-from ledger.texts import (
+from ledger.values.derived import is_derived
+from ledger.values.ids import parse_id
+from ledger.values.names import MAX_EMAIL_LENGTH, MAX_USERNAME_LENGTH, check_email, check_username
+from ledger.values.text import (
     EMAIL_PATTERN,
     IDENTIFYING_PATTERN,
     KNOWN_EMAIL_PATTERN,
@@ -35,8 +35,8 @@ from ledger.texts import (
     readable,
     reference,
 )
-from ledger.times import DATE_OR_TIME_PATTERN, parse_start, parse_time
-from web.answers import CURRENCY, FREEZE
+from ledger.values.timestamps import DATE_OR_TIME_PATTERN, parse_start, parse_time
+from web.responses import CURRENCY, FREEZE
 
 _is_email = re.compile(r"[^@\s]+@[^@\s]+").fullmatch
 

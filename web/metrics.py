@@ -19,14 +19,15 @@ from prometheus_client.core import (
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from ledger import __version__, metrics
+from ledger import __version__
 from ledger.errors import Refusal
-from ledger.followers import STATES
-from ledger.metrics import MICROSECONDS, SECONDS, Batches, Family, Layout, Meter
-from ledger.projections.transfers import Holds
-from ledger.readiness import Standing
+from ledger.followers.follower import STATES
+from ledger.projections.transactions import Holds
 from ledger.runtime import Runtime
-from web.catalogue import CATALOGUE
+from ledger.service import metrics
+from ledger.service.health import Standing
+from ledger.service.metrics import MICROSECONDS, SECONDS, Batches, Family, Layout, Meter
+from web.http.catalogue import CATALOGUE
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SAMPLE_SECONDS = 1.0

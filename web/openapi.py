@@ -14,11 +14,11 @@ from pydantic import BaseModel
 
 from ledger import __version__, errors
 from ledger.errors import Refusal
-from ledger.jwt import TokenType
-from web.answers import Problem
-from web.catalogue import CATALOGUE, phrase
+from ledger.identity.tokens import TokenType
 from web.components import REF, Components
-from web.errors import (
+from web.handlers import batch_stream as lines
+from web.http.catalogue import CATALOGUE, phrase
+from web.http.errors import (
     DATABASE_DOWN,
     INTERNAL,
     MALFORMED,
@@ -28,12 +28,12 @@ from web.errors import (
     TOO_SLOW,
     problem_body,
 )
-from web.errors import MEDIA as PROBLEM_MEDIA
-from web.handlers import lines
+from web.http.errors import MEDIA as PROBLEM_MEDIA
+from web.http.wording import members_of
 from web.operations import CREATED, ID, LIMIT, MIN_POSITION, OPERATIONS, Operation, Parameter, Refusing
+from web.requests import ConditionalTransfer
+from web.responses import Problem
 from web.routes import ANYONE, ROUTES, UNVERSIONED, VERSIONS, Route
-from web.schemas import ConditionalTransfer
-from web.wording import members_of
 
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 _EXAMPLE_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")

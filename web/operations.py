@@ -11,29 +11,30 @@ from ledger import errors
 from ledger.errors import Refusal
 from ledger.money import MAX_CENTS
 from ledger.seals.receipts import Receipt
-from ledger.stored import EVENT_TOPICS, LAST
-from ledger.texts import PRINTABLE_PATTERN
-from ledger.times import DATE_OR_TIME_PATTERN
-from web import answers, schemas
+from ledger.store.reader import EVENT_TOPICS, LAST
+from ledger.values.text import PRINTABLE_PATTERN
+from ledger.values.timestamps import DATE_OR_TIME_PATTERN
+from web import requests as schemas
+from web import responses as answers
 from web.auth import Handler
-from web.catalogue import CATALOGUE
-from web.cursors import PATTERN
-from web.errors import DATABASE_DOWN, NO_SUCH_RESOURCE, OVERLOADED, RATE_LIMITED
 from web.handlers import (
     accounts,
-    audit,
+    actors,
     auth,
+    batch_stream,
     docs,
     error_pages,
-    history,
-    lines,
+    log,
     monitoring,
-    proofs,
+    receipts,
     service,
     transactions,
     users,
 )
-from web.pages import MAX_ITEMS, MAX_LIMIT
+from web.http.catalogue import CATALOGUE
+from web.http.cursors import PATTERN
+from web.http.errors import DATABASE_DOWN, NO_SUCH_RESOURCE, OVERLOADED, RATE_LIMITED
+from web.http.pages import MAX_ITEMS, MAX_LIMIT
 
 Refusing: TypeAlias = Refusal | Callable[..., Refusal]
 
@@ -136,7 +137,7 @@ _HELD_ACCOUNTS = (errors.account_closed, errors.account_frozen)
 OPERATIONS: dict[Handler, Operation] = {
     service.get_greeting: Operation("Return a greeting to an authenticated caller", answers.Greeting),
     service.get_token_keys: Operation("Return the public keys that verify tokens", answers.KeySet),
-    proofs.get_seal_keys: Operation("Return the public key that verifies seals", answers.KeySet),
+    receipts.get_seal_keys: Operation("Return the public key that verifies seals", answers.KeySet),
     docs.get_api_document: Operation("Return this document", dict[str, Any], response="An OpenAPI document"),
     docs.get_docs_page: Operation("Show this document", str, response="A web page", media=("text/html",)),
     docs.get_docs_asset: Operation(
@@ -185,7 +186,7 @@ OPERATIONS: dict[Handler, Operation] = {
         refuses=(errors.forbidden,),
     ),
     auth.end_session: Operation("End a session", refuses=(errors.session_not_found,)),
-    audit.list_actor_commands: Operation(
+    actors.list_actor_commands: Operation(
         "List the commands of a user, session or token, newest first",
         list[answers.Command],
         parameters=PAGE,
@@ -284,13 +285,13 @@ OPERATIONS: dict[Handler, Operation] = {
         refuses=(errors.account_not_found, errors.account_not_empty, errors.account_closed),
         is_conditional=True,
     ),
-    proofs.get_account_receipt: Operation(
+    receipts.get_account_receipt: Operation(
         "Get the receipt of an account's last event, or of the event with a given version",
         Receipt,
         parameters=(Parameter("at_version", "The event's version", _number(1)),),
         refuses=(errors.account_not_found, *_SEALS),
     ),
-    history.list_account_entries: Operation(
+    log.list_account_entries: Operation(
         "List the entries of an account, newest first",
         list[answers.Entry],
         parameters=(
@@ -306,13 +307,13 @@ OPERATIONS: dict[Handler, Operation] = {
         ),
         refuses=_UNKNOWN_ACCOUNT,
     ),
-    history.list_account_events: Operation(
+    log.list_account_events: Operation(
         "List the stored events of an account, in order",
         list[answers.StoredEvent],
         parameters=(*PAGE, AFTER),
         refuses=_UNKNOWN_ACCOUNT,
     ),
-    history.list_events: Operation(
+    log.list_events: Operation(
         "List stored events in order, or stream them as server-sent events",
         list[answers.StoredEvent],
         parameters=(
@@ -323,7 +324,7 @@ OPERATIONS: dict[Handler, Operation] = {
         ),
         media=("application/json", "text/event-stream"),
     ),
-    history.get_trial_balance: Operation(
+    log.get_trial_balance: Operation(
         "Get the debits, credits and sum of each currency", answers.TrialBalance, parameters=MOMENT
     ),
     transactions.list_transactions: Operation(
@@ -352,7 +353,7 @@ OPERATIONS: dict[Handler, Operation] = {
         takes=schemas.Batch,
         lines=True,
         refuses=(errors.transaction_id_reused, *_TRANSFER),
-        media=("application/json", lines.CONTENT_TYPE),
+        media=("application/json", batch_stream.CONTENT_TYPE),
     ),
     transactions.create_transfer: Operation(
         "Transfer money from one account to another",
@@ -393,7 +394,7 @@ OPERATIONS: dict[Handler, Operation] = {
     transactions.get_transaction: Operation(
         "Get a transaction", answers.Transaction, refuses=(errors.transaction_not_found,), headers=TAGGED
     ),
-    proofs.get_transaction_receipt: Operation(
+    receipts.get_transaction_receipt: Operation(
         "Get the receipt of a transaction", Receipt, refuses=(errors.transaction_not_found, *_SEALS)
     ),
 }

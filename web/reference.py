@@ -11,9 +11,9 @@ import msgspec
 
 from ledger import errors
 from ledger.errors import Refusal
-from web.catalogue import CATALOGUE, page_of, phrase
-from web.errors import METHOD_NOT_ALLOWED, malformed, unknown_version
 from web.handlers import transactions
+from web.http.catalogue import CATALOGUE, page_of, phrase
+from web.http.errors import METHOD_NOT_ALLOWED, malformed, unknown_version
 from web.openapi import example_path, example_problem, example_refusal, refusals_of
 from web.operations import OPERATIONS, Refusing
 from web.routes import ROUTES, UNVERSIONED

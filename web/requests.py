@@ -16,15 +16,14 @@ from pydantic import (
     model_validator,
 )
 
-from ledger import strict_json
 from ledger.commands.journal import MAX_POSTINGS
-from ledger.credentials import MAX_PASSWORD_LENGTH
 from ledger.errors import Refused
 from ledger.events.users import ROLES, Role
+from ledger.identity.passwords import MAX_PASSWORD_LENGTH
 from ledger.money import MAX_CENTS
 from ledger.settings import MAX_HOLD_SECONDS
-from ledger.strict_json import MalformedJsonError
-from web.errors import NO_BODY, malformed
+from ledger.values import strict_json
+from ledger.values.strict_json import MalformedJsonError
 from web.fields import (
     Balance,
     Cents,
@@ -52,7 +51,8 @@ from web.fields import (
     Time,
     Username,
 )
-from web.wording import refusals_of
+from web.http.errors import NO_BODY, malformed
+from web.http.wording import refusals_of
 
 MAX_ITEMS = 10_000  # of a batch
 WHITESPACE = b" \t\r\n"  # of JSON (RFC 8259, section 2)

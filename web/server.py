@@ -7,11 +7,11 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from ledger.logs import ACCESS
+from ledger.service.logging import ACCESS
 from ledger.settings import Settings
-from web.context import request_id
-from web.errors import MALFORMED, problem, refusals_of
 from web.handlers.monitoring import FIGURES
+from web.http.context import request_id
+from web.http.errors import MALFORMED, problem, refusals_of
 from web.metrics import Figures
 
 log = structlog.get_logger(__name__)

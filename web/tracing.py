@@ -7,7 +7,7 @@ from aiohttp.typedefs import Middleware
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from web.cors import Inner
+from web.http.cors import Inner
 
 
 def traced(tracer: Tracer) -> Middleware:

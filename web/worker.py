@@ -14,8 +14,8 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from ledger import logs
-from ledger.garbage import collect_rarely
+from ledger.service import logging as logs
+from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
 from web.app import create_app, figures_of
 from web.handlers.monitoring import DRAINING
@@ -42,7 +42,7 @@ def main() -> None:
 def _tracing(settings: Settings) -> "AbstractContextManager[Tracer | None]":
     if settings.ledger_tracing == "off":
         return nullcontext()
-    from ledger.tracing import exporting  # noqa: PLC0415 - it needs what not everybody installs
+    from ledger.service.tracing import exporting  # noqa: PLC0415 - it needs what not everybody installs
 
     return exporting()
 

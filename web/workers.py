@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
-from ledger import metrics
+from ledger.service import metrics
 from ledger.settings import Settings
 
 MAX_RESTARTS_IN_A_ROW = 5

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import msgspec
 
-from ledger import store
-from ledger.database import Reader
 from ledger.events.users import User
 from ledger.projections import tokens
-from ledger.store import Before
+from ledger.store import log as store
+from ledger.store.log import Before
+from ledger.store.pool import Reader
 
 
 class Actor(NamedTuple):

@@ -11,13 +11,13 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from ledger import stored
-from ledger.database import Reader
 from ledger.events import Recorded
 from ledger.events.accounts import Account, AccountEvent, evolve
 from ledger.projections import entries
 from ledger.projections.entries import Balance
-from ledger.stored import Landmarks
+from ledger.store import reader as stored
+from ledger.store.pool import Reader
+from ledger.store.reader import Landmarks
 
 
 class AtTime(NamedTuple):

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from ledger import stored
-from ledger.database import Reader
 from ledger.events import State, decode_event, evolve
 from ledger.events.accounts import Account
 from ledger.projections import entries
-from ledger.stored import Chosen, StoredEvent
+from ledger.store import reader as stored
+from ledger.store.pool import Reader
+from ledger.store.reader import Chosen, StoredEvent
 
 CHUNK = 1000  # events in one step of a replay
 

@@ -16,7 +16,7 @@ import msgspec
 
 from ledger.events.accounts import world_account_id
 from ledger.money import decimal_text
-from ledger.times import rfc3339
+from ledger.values.timestamps import rfc3339
 
 
 class Account(NamedTuple):

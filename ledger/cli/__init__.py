@@ -11,17 +11,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ledger import __version__, people, workers
-from ledger.cli import export, import_reference, importing, projections, seals, tokens, verify  # noqa: F401 - some only register their commands
+from ledger import __version__
+from ledger.cli import export, import_reference, projections, seals, tokens, verify  # noqa: F401 - some only register their commands
+from ledger.cli import import_ as importing
+from ledger.cli import seed as people
 from ledger.cli.audit import audit
-from ledger.cli.running import fail, run
+from ledger.cli.shell import fail, run
 from ledger.cli.welcome import prepare_admin, welcome
-from ledger.credentials import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
-from ledger.ids import new_id
-from ledger.migrations import migrate as apply_migrations
+from ledger.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from ledger.runtime import open_runtime
 from ledger.seals.sealing import sealing
 from ledger.settings import Settings
+from ledger.store.migrate import migrate as apply_migrations
+from ledger.values.ids import new_id
+from web import workers
 
 T = TypeVar("T")
 

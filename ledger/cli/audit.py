@@ -18,18 +18,19 @@ from asyncpg import Connection
 from rich.console import Console
 from rich.table import Table
 
-from ledger import stored
-from ledger.audit import history, timetravel
-from ledger.audit.history import Period, Step
-from ledger.audit.timetravel import AccountMoment, AtPosition, AtTime, AtVersion, Moment
-from ledger.cli.running import fail, run
-from ledger.database import UNREACHABLE, connect
+from ledger.audit import as_of as timetravel
+from ledger.audit import entries as history
+from ledger.audit.as_of import AccountMoment, AtPosition, AtTime, AtVersion, Moment
+from ledger.audit.entries import Period, Step
+from ledger.cli.shell import fail, run
 from ledger.errors import DatabaseError
-from ledger.ids import parse_id
 from ledger.money import decimal_text
 from ledger.projections import accounts
-from ledger.stored import EVENT_TOPICS, LAST, Chosen
-from ledger.times import parse_end, rfc3339
+from ledger.store import reader as stored
+from ledger.store.pool import UNREACHABLE, connect
+from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
+from ledger.values.ids import parse_id
+from ledger.values.timestamps import parse_end, rfc3339
 
 T = TypeVar("T")
 Row = Mapping[str, Any]

@@ -17,12 +17,12 @@ from ledger.audit import export as exporting
 from ledger.audit.export import ExportError, Format, Selection
 from ledger.cli.audit import audit
 from ledger.cli.progress import Progress
-from ledger.cli.running import console, fail, run
-from ledger.database import connect
+from ledger.cli.shell import console, fail, run
 from ledger.errors import DatabaseError
-from ledger.ids import parse_id
 from ledger.settings import Settings
-from ledger.times import parse_end, parse_start
+from ledger.store.pool import connect
+from ledger.values.ids import parse_id
+from ledger.values.timestamps import parse_end, parse_start
 
 
 @audit.command()

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ledger.cli.running import console, fail
-from ledger.importing import ImportFailedError, Result, Service, measure, read, send
+from ledger.cli.import_client import ImportFailedError, Result, Service, measure, read, send
+from ledger.cli.shell import console, fail
 
 KEPT_ERRORS = 1000  # that --json shows; the counts are of all
 

@@ -20,8 +20,8 @@ from uuid import UUID, uuid5
 
 import aiohttp
 
-from ledger import strict_json
-from ledger.strict_json import MalformedJsonError
+from ledger.values import strict_json
+from ledger.values.strict_json import MalformedJsonError
 
 BLOCK = 1 << 20  # bytes
 AT_ONCE = 500  # lines in one piece

@@ -13,10 +13,8 @@ import asyncpg
 import typer
 
 from ledger.cli.progress import Progress
-from ledger.cli.running import fail, run
-from ledger.database import UNREACHABLE, connect
+from ledger.cli.shell import fail, run
 from ledger.errors import DatabaseError
-from ledger.ids import parse_id
 from ledger.import_reference.api import open_api
 from ledger.import_reference.books import Books, RehearsedBooks
 from ledger.import_reference.database import open_database
@@ -24,10 +22,12 @@ from ledger.import_reference.report import Report
 from ledger.import_reference.run import Options
 from ledger.import_reference.run import import_reference as import_all
 from ledger.import_reference.source import Reference
-from ledger.migrations import migrate
 from ledger.money import CURRENCIES
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
+from ledger.store.migrate import migrate
+from ledger.store.pool import UNREACHABLE, connect
+from ledger.values.ids import parse_id
 
 RESUME = "run the same command again to resume; what was taken is not taken twice"
 

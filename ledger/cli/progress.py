@@ -6,7 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from ledger.cli.running import console
+from ledger.cli.shell import console
 
 
 class _Speed(ProgressColumn):

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ledger.cli.running import console, fail, run
-from ledger.followers import FOLLOWERS
+from ledger.cli.shell import console, fail, run
+from ledger.followers.follower import FOLLOWERS
 from ledger.projections import INLINE
-from ledger.projections.rebuild import BATCH, Outcome, cancel, rebuild, rollback
-from ledger.projections.replay import Report
-from ledger.projections.shadow import RebuildError, printed
-from ledger.projections.status import Status, resume, status
+from ledger.projections.rebuild.rebuild import BATCH, Outcome, cancel, rebuild, rollback
+from ledger.projections.rebuild.replay import Report
+from ledger.projections.rebuild.shadow import RebuildError, printed
+from ledger.projections.rebuild.status import Status, resume, status
 
 T = TypeVar("T")
 WIDTH = 160  # of a table that is not shown on a terminal

@@ -14,22 +14,24 @@ import structlog
 import typer
 from asyncpg import Pool
 
-from ledger import followers, strict_json
 from ledger.cli.audit import audit
 from ledger.cli.progress import Progress
-from ledger.cli.running import fail, run
-from ledger.database import UNREACHABLE, connect, open_pool
+from ledger.cli.shell import fail, run
 from ledger.errors import DatabaseError
-from ledger.followers import CannotApplyError
-from ledger.keys import EDDSA, Key, public_key, public_pem
-from ledger.seals import receipts, table
+from ledger.followers import follower as followers
+from ledger.followers.follower import CannotApplyError
+from ledger.identity.keys import EDDSA, Key, public_key, public_pem
+from ledger.seals import receipts
+from ledger.seals import store as table
 from ledger.seals.blocks import SignedHeader
 from ledger.seals.receipts import InvalidReceiptError, Proof
 from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Report
 from ledger.seals.verifying import verify as verify_all
 from ledger.settings import Settings
-from ledger.strict_json import MalformedJsonError
+from ledger.store.pool import UNREACHABLE, connect, open_pool
+from ledger.values import strict_json
+from ledger.values.strict_json import MalformedJsonError
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)

@@ -6,24 +6,23 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from ledger import credentials
-from ledger.batch import Origin
 from ledger.commands.accounts import OpenAccount
-from ledger.commands.decider import Credential
+from ledger.commands.command import Credential
 from ledger.commands.users import CreateUser
-from ledger.derived import derived_id
+from ledger.environment.variables import SettingsError
 from ledger.errors import Refused
 from ledger.events.users import Role
-from ledger.ids import new_id
-from ledger.names import check_username
+from ledger.identity import passwords as credentials
+from ledger.import_reference.users import SAMPLE_PASSWORD
 from ledger.projections import accounts, users
 from ledger.runtime import Runtime
-from ledger.variables import SettingsError
+from ledger.values.derived import derived_id
+from ledger.values.ids import new_id
+from ledger.values.names import check_username
+from ledger.write.group import Origin
 
 DEMO_BALANCE_CENTS = 100_00
 DEMO_USERS = ("alice", "bob")
-# What clients of the reference service send for alice and bob: public, so never the default on a configured database.
-SAMPLE_PASSWORD = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"  # noqa: S105
 
 
 class Person(NamedTuple):

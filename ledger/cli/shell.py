@@ -8,15 +8,17 @@ import structlog
 import uvloop
 from rich.console import Console
 
-from ledger import database, logs, redis
 from ledger.embedded import EmbeddedError
+from ledger.environment.variables import SettingsError
 from ledger.errors import LedgerError, Refused
-from ledger.garbage import collect_rarely
-from ledger.profile import completed
-from ledger.redis import RedisUnusableError
+from ledger.identity import valkey as redis
+from ledger.identity.valkey import RedisUnusableError
+from ledger.service import logging as logs
+from ledger.service.bootstrap import completed
+from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
-from ledger.variables import SettingsError
-from ledger.workers import ListenError, WorkersFailedError
+from ledger.store import pool as database
+from web.workers import ListenError, WorkersFailedError
 
 T = TypeVar("T")
 

@@ -12,12 +12,13 @@ from asyncpg import UndefinedTableError
 from rich.console import Console
 from rich.table import Table
 
-from ledger import database, redis
-from ledger.cli.running import run
+from ledger.cli.shell import run
 from ledger.errors import DatabaseError
-from ledger.mirror import Mirror, MirrorStatus, MirrorUnusableError
-from ledger.redis import RedisUnusableError
+from ledger.identity import valkey as redis
+from ledger.identity.revocation_cache import Mirror, MirrorStatus, MirrorUnusableError
+from ledger.identity.valkey import RedisUnusableError
 from ledger.settings import Settings
+from ledger.store import pool as database
 
 app = typer.Typer(no_args_is_help=True, help="Tokens, and what is known of those that were revoked.")
 mirror = typer.Typer(no_args_is_help=True, help="The mirror of revocations in Redis.")

@@ -12,11 +12,11 @@ from ledger.audit.verify import Sources, json_line
 from ledger.audit.verify import verify as findings
 from ledger.cli.audit import audit
 from ledger.cli.progress import Progress
-from ledger.cli.running import console, fail, run
-from ledger.database import UNREACHABLE, connect
+from ledger.cli.shell import console, fail, run
 from ledger.errors import DatabaseError
-from ledger.redis import open_client
+from ledger.identity.valkey import open_client
 from ledger.settings import Settings
+from ledger.store.pool import UNREACHABLE, connect
 
 
 @audit.command()

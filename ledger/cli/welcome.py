@@ -12,11 +12,11 @@ from typing import NamedTuple
 import structlog
 from rich.markup import escape
 
-from ledger import people
-from ledger.cli.running import console
-from ledger.profile import admin_password_file
+from ledger.cli import seed as people
+from ledger.cli.shell import console
 from ledger.projections import users
 from ledger.runtime import Runtime
+from ledger.service.bootstrap import admin_password_file
 
 log = structlog.get_logger(__name__)
 

@@ -8,8 +8,8 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.conditions import Conditional, check_version
-from ledger.commands.decider import Decision, States, StreamEvent, state_of
+from ledger.commands.command import Decision, States, StreamEvent, state_of
+from ledger.commands.expected_version import Conditional, check_version
 from ledger.commands.transfers import against_credit, against_debit, move
 from ledger.errors import Refused
 from ledger.events.accounts import (
@@ -25,7 +25,7 @@ from ledger.events.accounts import (
     evolve,
     world_account_id,
 )
-from ledger.events.transfers import MoneyTransferred, TransferKind
+from ledger.events.transactions import MoneyTransferred, TransferKind
 from ledger.events.users import AccountAssigned, User
 
 OWN_ACCOUNT = "must not be an account of the ledger's own, which only transfers change"

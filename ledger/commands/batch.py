@@ -10,12 +10,12 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.decider import Decision, States, StreamEvent, state_of
+from ledger.commands.command import Decision, States, StreamEvent, state_of
 from ledger.commands.transfers import TransferMoney, owned
 from ledger.errors import Refusal, Refused
 from ledger.events import evolve
 from ledger.events.accounts import Account
-from ledger.events.transfers import Transfer
+from ledger.events.transactions import Transfer
 
 ItemT = TypeVar("ItemT")
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.decider import States
+from ledger.commands.command import States
 from ledger.errors import Refused
 from ledger.events import State
 

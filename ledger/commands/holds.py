@@ -11,12 +11,12 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.decider import Decision, States, StreamEvent, state_of
+from ledger.commands.command import Decision, States, StreamEvent, state_of
 from ledger.commands.journal import Leg, takers
 from ledger.commands.transfers import add_details, between, check_unclaimed, claims, credit, debit
 from ledger.errors import Refused, StaleCommandError
 from ledger.events.accounts import Account, FundsHeld, FundsReleased
-from ledger.events.transfers import (
+from ledger.events.transactions import (
     HoldCaptured,
     HoldExpired,
     HoldPlaced,
@@ -27,7 +27,7 @@ from ledger.events.transfers import (
     reference_stream,
 )
 from ledger.money import MAX_CENTS
-from ledger.times import rfc3339
+from ledger.values.timestamps import rfc3339
 
 
 class PlaceHold(msgspec.Struct, frozen=True):

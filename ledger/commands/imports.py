@@ -12,12 +12,12 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.accounts import adjust, existing_user, open_account
-from ledger.commands.bulk import ItemResult, check_same, decide_each
-from ledger.commands.decider import Decision, States, StreamEvent
+from ledger.commands.batch import ItemResult, check_same, decide_each
+from ledger.commands.command import Decision, States, StreamEvent
 from ledger.commands.transfers import TransferMoney, between, move
 from ledger.errors import Refused
 from ledger.events.accounts import Account, AccountOpened, world_account_id
-from ledger.events.transfers import TransferKind
+from ledger.events.transactions import TransferKind
 from ledger.events.users import AccountAssigned
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.decider import Decision, States, StreamEvent, state_of
+from ledger.commands.command import Decision, States, StreamEvent, state_of
 from ledger.commands.transfers import (
     add_details,
     against_credit,
@@ -22,7 +22,7 @@ from ledger.commands.transfers import (
 )
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account
-from ledger.events.transfers import JournalEntryPosted, Posting, ReferenceUsed, reference_stream
+from ledger.events.transactions import JournalEntryPosted, Posting, ReferenceUsed, reference_stream
 
 MAX_POSTINGS = 100  # of one entry
 

@@ -7,11 +7,11 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.decider import Decision, States, StreamEvent, state_of
+from ledger.commands.command import Decision, States, StreamEvent, state_of
 from ledger.commands.journal import Leg, entry_result, post, takers
 from ledger.commands.transfers import check_unclaimed, claims, move, transfer_result
 from ledger.errors import Refused, StaleCommandError
-from ledger.events.transfers import JournalEntryPosted, MoneyTransferred, Posting, TransactionReversed, Transfer
+from ledger.events.transactions import JournalEntryPosted, MoneyTransferred, Posting, TransactionReversed, Transfer
 
 
 class ReverseTransfer(msgspec.Struct, frozen=True):

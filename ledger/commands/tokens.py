@@ -11,7 +11,7 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.accounts import existing_user
-from ledger.commands.decider import Decision, States, state_of
+from ledger.commands.command import Decision, States, state_of
 from ledger.errors import Refused, StaleCommandError
 from ledger.events.tokens import (
     ALL_TOKENS,

@@ -6,11 +6,11 @@ from typing import ClassVar
 from uuid import UUID
 
 from ledger import errors
-from ledger.commands.conditions import Conditional, check_version
-from ledger.commands.decider import Decision, States, StreamEvent, state_of
+from ledger.commands.command import Decision, States, StreamEvent, state_of
+from ledger.commands.expected_version import Conditional, check_version
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited
-from ledger.events.transfers import (
+from ledger.events.transactions import (
     HoldPlaced,
     JournalEntryPosted,
     MoneyTransferred,
@@ -19,7 +19,7 @@ from ledger.events.transfers import (
     reference_streams,
 )
 from ledger.money import MAX_CENTS
-from ledger.times import rfc3339
+from ledger.values.timestamps import rfc3339
 
 
 class TransferMoney(Conditional, frozen=True):

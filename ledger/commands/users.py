@@ -8,8 +8,8 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.accounts import close, existing_user
-from ledger.commands.conditions import Conditional, check_version
-from ledger.commands.decider import Credential, Decision, States, StreamEvent, state_of
+from ledger.commands.command import Credential, Decision, States, StreamEvent, state_of
+from ledger.commands.expected_version import Conditional, check_version
 from ledger.errors import Refusal, Refused, StaleCommandError
 from ledger.events import Event
 from ledger.events.accounts import Account
@@ -30,7 +30,7 @@ from ledger.events.users import (
     email_streams,
     username_streams,
 )
-from ledger.names import check_email, check_username
+from ledger.values.names import check_email, check_username
 
 
 class CreateUser(msgspec.Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""Asynchronous building blocks: background tasks, batched loading and turns."""

@@ -1,0 +1,1 @@
+"""Environment variables and log levels, as the settings read them."""

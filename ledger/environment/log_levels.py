@@ -18,7 +18,7 @@ class Levels(NamedTuple):
     modules: tuple[tuple[str, int], ...] = ()
 
     def of(self, module: str) -> int:
-        """Return the level of a module; a directive for `ledger` holds for `ledger.committer` too."""
+        """Return the level of a module; a directive for `ledger` holds for `ledger.write.committer` too."""
         for name, level in self.modules:
             if module == name or module.startswith(f"{name}."):
                 return level

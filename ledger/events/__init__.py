@@ -12,7 +12,8 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import accounts, tokens, transfers, users
+from ledger.events import accounts, tokens, users
+from ledger.events import transactions as transfers
 
 Event = (
     accounts.AccountEvent
@@ -57,7 +58,7 @@ class Upcast(NamedTuple):
     upcast: Callable[[Any], Event]
 
 
-UPCASTS: dict[str, Upcast] = {}  # by topic; `tests/stored_events.jsonl` keeps a sample of each
+UPCASTS: dict[str, Upcast] = {}  # by topic; `tests/unit/events/stored_events.jsonl` keeps a sample of each
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.derived import derived_id
 from ledger.money import MAX_CENTS
+from ledger.values.derived import derived_id
 
 
 class AccountOpened(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.derived import derived_id
+from ledger.values.derived import derived_id
 
 ALL_TOKENS = derived_id("tokens", "all")
 CLEANUPS = derived_id("tokens", "cleanups")

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.derived import derived_id
-from ledger.texts import canonical_reference, spellings
+from ledger.values.derived import derived_id
+from ledger.values.text import canonical_reference, spellings
 
 TransferKind = Literal["transfer", "opening", "adjustment", "reversal"]
 JournalKind = Literal["journal", "reversal"]

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.derived import derived_id
-from ledger.names import folded, looked_at
+from ledger.values.derived import derived_id
+from ledger.values.names import folded, looked_at
 
 Role = Literal["admin", "auditor", "customer", "guest"]
 ROLES: tuple[Role, ...] = ("admin", "auditor", "customer", "guest")

@@ -1,0 +1,1 @@
+"""Readers of the log that keep a position of their own."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 import structlog
 from asyncpg import Connection
 
-from ledger.database import UNREACHABLE, Reader
+from ledger.store.pool import UNREACHABLE, Reader
 
 PAUSE_SECONDS = 1.0  # after a failure
 POLL_SECONDS = 1.0  # of one that has stopped, for being resumed; and between two reports

@@ -14,12 +14,12 @@ from uuid import UUID
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from ledger.commands.decider import Credential
-from ledger.database import Reader
+from ledger.commands.command import Credential
 from ledger.errors import OverloadedError
 from ledger.events import Recorded
 from ledger.events.users import UserDeleted, username_stream
-from ledger.statements import Statement, columns, texts, uuids
+from ledger.store.pool import Reader
+from ledger.store.statements import Statement, columns, texts, uuids
 
 T = TypeVar("T")
 

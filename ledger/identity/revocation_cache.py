@@ -10,7 +10,7 @@ flush, a crash, a restore from an older copy or a partition it does not: then Po
 filled again from its tables.
 
 Every process hears of revocations (LISTEN), looks for them by itself as well, because a notification can be lost, and
-fills the mirror after its own. One of them, which leads (`ledger.followers`), also follows those of others.
+fills the mirror after its own. One of them, which leads (`ledger.followers.follower`), also follows those of others.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ from asyncpg import Connection, Pool, Record
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from ledger import stored
-from ledger.coalesce import Coalesced
-from ledger.database import Reader
-from ledger.followers import CannotApplyError, Follower, Reached, follow
+from ledger.concurrency.dataloader import Coalesced
+from ledger.followers.follower import CannotApplyError, Follower, Reached, follow
 from ledger.projections import tokens
 from ledger.projections.tokens import EVERYBODY
+from ledger.store import reader as stored
+from ledger.store.pool import Reader
 
 Session = tuple[UUID, UUID]  # its id, and its user's
 

@@ -1,4 +1,4 @@
-"""Tokens (RFC 7519): what they say, and how they are spelt. Signatures are made and checked by `ledger/keys.py`.
+"""Encode and verify JSON Web Tokens (RFC 7519). `ledger.identity.keys` signs them and checks signatures.
 
 Verifying is strict. Every token of a key has the same header, so a header is never parsed, only compared: what it could
 ask for, another algorithm or key, is not even read. The two other parts have one spelling, so a token has one text. All
@@ -15,10 +15,10 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.ids import parse_id
-from ledger.keys import Key, base64url, secret_key
+from ledger.environment.variables import SettingsError
+from ledger.identity.keys import Key, base64url, secret_key
 from ledger.settings import Settings
-from ledger.variables import SettingsError
+from ledger.values.ids import parse_id
 
 MAX_TOKEN_LENGTH = 4096
 LAST_SECOND = 253_402_300_799  # of the year 9999

@@ -11,13 +11,13 @@ from uuid import UUID
 
 from ledger.audit.progress import Progress
 from ledger.commands.imports import ImportAccounts, ImportedBalance
-from ledger.derived import derived_id, is_derived
 from ledger.events import State
 from ledger.events.accounts import Account
 from ledger.import_reference import source
 from ledger.import_reference.books import Imported, RehearsedBooks
 from ledger.import_reference.report import Against, Problem, Report
 from ledger.money import MAX_CENTS
+from ledger.values.derived import derived_id, is_derived
 
 PIECE = 500  # accounts of one command
 

@@ -11,17 +11,17 @@ from uuid import UUID
 import msgspec
 from asyncpg import Connection
 
-from ledger import store
-from ledger.batch import Origin
-from ledger.commands.bulk import ItemResult
-from ledger.commands.decider import Command, Credential
+from ledger.commands.batch import ItemResult
+from ledger.commands.command import Command, Credential
 from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.users import CreateUser
 from ledger.errors import Refused
 from ledger.events import State, evolve
 from ledger.events.accounts import world_account_id
-from ledger.ids import new_id
 from ledger.runtime import Runtime
+from ledger.store import log as store
+from ledger.values.ids import new_id
+from ledger.write.group import Origin
 
 PIECE = 5000  # accounts whose entries are read at once
 HASHING_AT_ONCE = 2

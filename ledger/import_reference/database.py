@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import asyncpg
 from asyncpg import Connection
 
-from ledger.database import CONNECT_SECONDS, UNREACHABLE
 from ledger.import_reference.source import Account, ReferenceUnusableError, Transaction, User
+from ledger.store.pool import CONNECT_SECONDS, UNREACHABLE
 
 PIECE = 1000  # transactions that are read at once
 TABLES = {

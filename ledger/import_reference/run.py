@@ -9,7 +9,6 @@ from uuid import UUID
 
 from ledger.audit.progress import Progress
 from ledger.events.users import Name, User, username_stream
-from ledger.ids import parse_id
 from ledger.import_reference.accounts import Targets, exclude, find_targets, open_and_correct
 from ledger.import_reference.books import RehearsedBooks
 from ledger.import_reference.report import Problem, Proof, Report
@@ -17,6 +16,7 @@ from ledger.import_reference.source import Account, Reference, ReferenceUnusable
 from ledger.import_reference.source import User as ReferenceUser
 from ledger.import_reference.transactions import record, survey
 from ledger.import_reference.users import take_users
+from ledger.values.ids import parse_id
 
 
 class Options(NamedTuple):

@@ -10,14 +10,14 @@ from uuid import UUID
 from ledger.audit.progress import Progress
 from ledger.commands.imports import ImportTransfers
 from ledger.commands.transfers import TransferMoney
-from ledger.derived import is_derived
 from ledger.events import State
-from ledger.events.transfers import Transfer
+from ledger.events.transactions import Transfer
 from ledger.import_reference.accounts import Targets
 from ledger.import_reference.books import RehearsedBooks
 from ledger.import_reference.report import Problem, Report
 from ledger.import_reference.source import Reference, Transaction
 from ledger.money import MAX_CENTS
+from ledger.values.derived import is_derived
 
 REASONS = {
     "id_reserved": "ids of version 8 are the ledger's own",

@@ -10,8 +10,9 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from ledger.events import Recorded
-from ledger.projections import accounts, entries, tokens, transfers, users
-from ledger.statements import Statement
+from ledger.projections import accounts, entries, tokens, users
+from ledger.projections import transactions as transfers
+from ledger.store.statements import Statement
 
 
 class Projection(NamedTuple):

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.database import Reader, Resource, conditions
 from ledger.events import Event, Recorded
 from ledger.events.accounts import (
     Account,
@@ -23,8 +22,9 @@ from ledger.events.accounts import (
     FundsReleased,
     OverdraftLimitChanged,
 )
-from ledger.statements import Statement, columns, integers, texts, times, uuids, words
-from ledger.stored import Bounds
+from ledger.store.pool import Reader, Resource, conditions
+from ledger.store.reader import Bounds
+from ledger.store.statements import Statement, columns, integers, texts, times, uuids, words
 
 _CHANGES = frozenset(get_args(AccountEvent)) - {AccountOpened}
 _INSERTED = ("uuid", "bigint", "timestamptz", "uuid", "text", "bigint", "text", "bigint", "timestamptz")

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.database import Reader
 from ledger.events import Recorded
 from ledger.events.accounts import AccountCredited, AccountDebited
-from ledger.statements import Statement, columns, integers, times, uuids
+from ledger.store.pool import Reader
+from ledger.store.statements import Statement, columns, integers, times, uuids
 
 _Entry: TypeAlias = AccountDebited | AccountCredited
 HANDLED = frozenset(get_args(_Entry))

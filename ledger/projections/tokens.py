@@ -13,7 +13,6 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.database import Reader
 from ledger.events import Recorded
 from ledger.events.tokens import (
     CLEANUPS,
@@ -27,8 +26,9 @@ from ledger.events.tokens import (
 )
 from ledger.events.users import UserTokensRevoked
 from ledger.money import MAX_CENTS
-from ledger.statements import Statement, booleans, columns, integers, texts, times, uuids
-from ledger.store import read_heads
+from ledger.store.log import read_heads
+from ledger.store.pool import Reader
+from ledger.store.statements import Statement, booleans, columns, integers, texts, times, uuids
 
 ACCESS, REFRESH = 0, 1  # the values of the claim `typ`
 NEVER = MAX_CENTS  # a position that no log reaches: what was issued before it is dead for good

@@ -13,12 +13,12 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from ledger import stored
-from ledger.database import Reader, conditions
 from ledger.events import TOPICS
-from ledger.events.transfers import HoldPlaced, JournalEntryPosted, MoneyTransferred
-from ledger.projections.transfers import OWN, visible
-from ledger.stored import Bounds
+from ledger.events.transactions import HoldPlaced, JournalEntryPosted, MoneyTransferred
+from ledger.projections.transactions import OWN, visible
+from ledger.store import reader as stored
+from ledger.store.pool import Reader, conditions
+from ledger.store.reader import Bounds
 
 SCAN = 1000  # candidates of a page that filters choose from
 SCANNED_EVENTS = 5000  # of the log, for a page

@@ -9,9 +9,8 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
-from ledger.database import Reader, Resource
 from ledger.events import Recorded, encode
-from ledger.events.transfers import (
+from ledger.events.transactions import (
     HoldCaptured,
     HoldExpired,
     HoldPlaced,
@@ -22,7 +21,8 @@ from ledger.events.transfers import (
     TransferEvent,
     evolve,
 )
-from ledger.statements import Statement, columns, documents, integers, texts, times, uuids, words
+from ledger.store.pool import Reader, Resource
+from ledger.store.statements import Statement, columns, documents, integers, texts, times, uuids, words
 
 MAX_COUNTED = 100_000
 HANDLED = frozenset(get_args(TransferEvent))

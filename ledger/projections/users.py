@@ -7,7 +7,6 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.database import Reader, Resource, conditions
 from ledger.events import Recorded
 from ledger.events.users import (
     AccountAssigned,
@@ -22,8 +21,9 @@ from ledger.events.users import (
     UserUpdated,
     username_stream,
 )
-from ledger.statements import Statement, booleans, columns, integers, texts, times, uuids
-from ledger.stored import Bounds
+from ledger.store.pool import Reader, Resource, conditions
+from ledger.store.reader import Bounds
+from ledger.store.statements import Statement, booleans, columns, integers, texts, times, uuids
 
 HANDLED = frozenset(get_args(UserEvent)) - {AccountAssigned}
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.events import StoredRow
-from ledger.keys import Key
+from ledger.identity.keys import Key
 from ledger.seals import merkle
 
 NO_BLOCK = bytes(merkle.HASH_BYTES)  # the predecessor of the first one

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.events import StoredRow
-from ledger.keys import Key
+from ledger.identity.keys import Key
 from ledger.seals import merkle
 from ledger.seals.blocks import Block, Hash, Header, SignedHeader, Time, event_leaf
 

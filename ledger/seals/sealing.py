@@ -14,16 +14,16 @@ from uuid import UUID
 
 from asyncpg import Connection
 
-from ledger import store
-from ledger.background import running
-from ledger.database import Reader, connect
+from ledger.concurrency.tasks import running
 from ledger.events import StoredRow
-from ledger.followers import CannotApplyError, Follower, Reached, follow
-from ledger.keys import Key
-from ledger.seals import table
+from ledger.followers.follower import CannotApplyError, Follower, Reached, follow
+from ledger.identity.keys import Key
+from ledger.seals import store as table
 from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal
 from ledger.seals.receipts import FORMAT, Receipt, prove
 from ledger.settings import Settings
+from ledger.store import log as store
+from ledger.store.pool import Reader, connect
 
 PATIENCE_SECONDS = 5.0  # with writers who are under way
 

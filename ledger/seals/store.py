@@ -7,10 +7,10 @@ from uuid import UUID
 
 from asyncpg import Connection, Record
 
-from ledger.database import Reader
 from ledger.seals.blocks import Block, Header, SignedHeader
 from ledger.seals.merkle import HASH_BYTES
-from ledger.store import ROWS_BETWEEN
+from ledger.store.log import ROWS_BETWEEN
+from ledger.store.pool import Reader
 
 POLL_SECONDS = 0.02
 

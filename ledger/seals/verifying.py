@@ -10,11 +10,12 @@ from uuid import UUID
 
 from asyncpg import Pool
 
-from ledger import store
 from ledger.events import StoredRow
-from ledger.keys import Key
-from ledger.seals import merkle, table
+from ledger.identity.keys import Key
+from ledger.seals import merkle
+from ledger.seals import store as table
 from ledger.seals.blocks import NO_BLOCK, Block, Header, SignedHeader, event_leaf
+from ledger.store import log as store
 
 PAGE = 16  # blocks at a time
 MAX_NAMED = 20  # events of one block

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from ledger.embedded import embedded_services
-from ledger.keys import new_private_pem
+from ledger.identity.keys import new_private_pem
 from ledger.settings import Settings
 
 ADMIN_PASSWORD_FILE = "admin-password"  # noqa: S105 - a file's name

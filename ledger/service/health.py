@@ -3,9 +3,10 @@
 import asyncio
 from typing import NamedTuple
 
-from ledger import followers, migrations
-from ledger.database import Reader
-from ledger.followers import FollowerStatus
+from ledger.followers import follower as followers
+from ledger.followers.follower import FollowerStatus
+from ledger.store import migrate as migrations
+from ledger.store.pool import Reader
 
 PATIENCE_SECONDS = 2.0
 

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict
 
-from ledger.levels import LEVELS, Levels
+from ledger.environment.log_levels import LEVELS, Levels
 from ledger.settings import Settings
 
 ACCESS = "aiohttp.access"  # the logger of the line that each request gets

@@ -16,10 +16,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Span, Tracer, set_span_in_context
 
 from ledger import __version__
-from ledger.batch import Origin, Outcome, Submission
-from ledger.commands.decider import Command
-from ledger.committer import Committer, Watch
+from ledger.commands.command import Command
 from ledger.errors import Refused
+from ledger.write.committer import Committer, Watch
+from ledger.write.group import Origin, Outcome, Submission
 
 
 @contextlib.contextmanager

@@ -72,7 +72,7 @@ class LedgerApplication(Application[UUID]):
     name = "stored"  # the library's table is the name and `_events`
     env: ClassVar[dict[str, str]] = {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
-        "MAPPER_TOPIC": "ledger.interop:LedgerMapper",
+        "MAPPER_TOPIC": "ledger.store.library:LedgerMapper",
     }
 
 

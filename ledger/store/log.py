@@ -16,7 +16,6 @@ import asyncpg
 import msgspec
 from asyncpg import Connection, Record
 
-from ledger.database import Reader
 from ledger.events import (
     DECODERS,
     HEADLESS,
@@ -29,7 +28,8 @@ from ledger.events import (
     encode,
     evolve,
 )
-from ledger.statements import Statement, blobs, columns, documents, integers, run_together, texts, uuids, words
+from ledger.store.pool import Reader
+from ledger.store.statements import Statement, blobs, columns, documents, integers, run_together, texts, uuids, words
 
 READ_LIMIT = 10_000
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import asyncpg
 
-from ledger.database import connect
 from ledger.settings import Settings
+from ledger.store.pool import connect
 
-_HERE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent.parent
 FOLDER = next(  # in a wheel inside the package, in a checkout beside it
-    folder for folder in (_HERE / "schema", _HERE.parent / "migrations") if folder.is_dir()
+    folder for folder in (_PACKAGE / "schema", _PACKAGE.parent / "migrations") if folder.is_dir()
 )
 
 

@@ -9,7 +9,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from ledger.errors import DatabaseError
 from ledger.settings import Settings
-from ledger.statements import send_encoded_arrays
+from ledger.store.statements import send_encoded_arrays
 
 Reader: TypeAlias = "Pool[Any] | Connection[Any] | PoolConnectionProxy[Any]"
 

@@ -12,9 +12,9 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
-from ledger.database import Reader
 from ledger.events import TOPICS, UPCASTS, Event, Recorded, decode_event
 from ledger.events.accounts import AccountClosed, AccountOpened, AccountOwnerChanged
+from ledger.store.pool import Reader
 
 EVENT_TOPICS = frozenset({*(TOPICS[cls] for cls in get_args(Event)), *UPCASTS})
 LAST = 2**63 - 1  # before any position and any version there can be

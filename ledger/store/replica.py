@@ -6,7 +6,7 @@ from typing import Any
 
 from asyncpg import Pool
 
-from ledger import stored
+from ledger.store import reader as stored
 
 POLL_SECONDS = 0.02
 

@@ -1,0 +1,1 @@
+"""Pure values and their formats: ids, timestamps, text, names."""

@@ -2,9 +2,9 @@
 
 Derived from `confusables.txt` and `Scripts.txt` of Unicode 18.0.0 (copyright 2026 Unicode, Inc.; Unicode License v3).
 Of each class of characters with one prototype (UTS 39, section 4), the table has those that a folded name can have in
-the scripts that `ledger.names` knows; one of them stands for all others of other scripts. Letters stand for letters,
-marks for marks and digits for digits. No ASCII character is replaced, so `user1` and `userl` are two names. Latin
-letters of phonetic alphabets count as another script. Hangul is left alone.
+the scripts that `ledger.values.names` knows; one of them stands for all others of other scripts. Letters stand for
+letters, marks for marks and digits for digits. No ASCII character is replaced, so `user1` and `userl` are two names.
+Latin letters of phonetic alphabets count as another script. Hangul is left alone.
 
 The ids of streams follow from this table, so it never changes: a later Unicode needs a second table beside it.
 """

@@ -12,8 +12,8 @@ import regex
 from precis_i18n import get_profile
 from precis_i18n.profile import Profile
 
-from ledger.lookalikes import STANDS_FOR
-from ledger.texts import identifying
+from ledger.values.lookalikes import STANDS_FOR
+from ledger.values.text import identifying
 
 MAX_USERNAME_LENGTH, MAX_EMAIL_LENGTH = 64, 254
 NOT_OF_RFC_8265 = "must be words of letters, digits and ASCII punctuation, with single spaces between them (RFC 8265)"

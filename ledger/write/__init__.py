@@ -1,0 +1,1 @@
+"""The write path: commit groups, the committer and the expiry of holds."""

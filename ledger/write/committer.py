@@ -17,12 +17,13 @@ import msgspec
 import structlog
 from asyncpg import Connection
 
-from ledger import errors, store
-from ledger.batch import Answer, Origin, Outcome, Prepared, Submission, prepare, streams_of
-from ledger.commands.decider import Command
-from ledger.database import UNREACHABLE
+from ledger import errors
+from ledger.commands.command import Command
 from ledger.errors import DatabaseError, LedgerError, OverloadedError, Refusal, Refused, StaleCommandError
-from ledger.store import NO_STREAM, Head, LoggedCommand, StreamChangedError
+from ledger.store import log as store
+from ledger.store.log import NO_STREAM, Head, LoggedCommand, StreamChangedError
+from ledger.store.pool import UNREACHABLE
+from ledger.write.group import Answer, Origin, Outcome, Prepared, Submission, prepare, streams_of
 
 MAX_ATTEMPTS = 4  # of one command, whatever fails
 LOCKED_BATCHES = 100  # after another worker came between reading and writing

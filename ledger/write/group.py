@@ -8,15 +8,16 @@ from uuid import UUID
 
 import msgspec
 
-from ledger import credentials, store
-from ledger.commands.conditions import Conditional, Versioned
-from ledger.commands.decider import Claim, Command, Decision, States, StreamEvent
+from ledger.commands.command import Claim, Command, Decision, States, StreamEvent
+from ledger.commands.expected_version import Conditional, Versioned
 from ledger.errors import Refused, StaleClaimError
 from ledger.events import Recorded, encode, evolve
+from ledger.identity import passwords as credentials
 from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import REVOKING
-from ledger.statements import Statement
-from ledger.store import NO_STREAM, Head, LoggedCommand, Reservation
+from ledger.store import log as store
+from ledger.store.log import NO_STREAM, Head, LoggedCommand, Reservation
+from ledger.store.statements import Statement
 
 
 class Origin(msgspec.Struct, frozen=True):

@@ -12,13 +12,13 @@ from typing import Any, cast
 import structlog
 from asyncpg import Connection, Pool
 
-from ledger.batch import Origin
 from ledger.commands.holds import ExpireHold
-from ledger.committer import Committer
-from ledger.database import UNREACHABLE
 from ledger.errors import LedgerError
-from ledger.ids import new_id
-from ledger.projections import transfers
+from ledger.projections import transactions as transfers
+from ledger.store.pool import UNREACHABLE
+from ledger.values.ids import new_id
+from ledger.write.committer import Committer
+from ledger.write.group import Origin
 
 BATCH = 100  # holds that are seen to at once
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.controls import Answer, Api, a_transfer
+from tests.support.controls import Answer, Api, a_transfer
 
 Body = dict[str, Any]
 

@@ -11,7 +11,7 @@ import pytest
 from ledger.events.accounts import world_account_id
 from ledger.money import MAX_CENTS
 from ledger.settings import Settings
-from tests.controls import NOBODY, Answer, Api, a_transfer, new_id
+from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

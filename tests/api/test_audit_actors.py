@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from ledger.settings import Settings
-from tests.controls import NOBODY, PASSWORD, Answer, Api, Clock, a_user, new_id
+from tests.support.controls import NOBODY, PASSWORD, Answer, Api, Clock, a_user, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

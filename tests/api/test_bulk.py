@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from ledger.settings import Settings
-from tests.controls import NOBODY, Answer, Api, a_transfer, new_id
-from web.handlers import bulk
+from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
+from web.handlers import batch as bulk
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Connection: TypeAlias = "asyncpg.Connection[Any]"

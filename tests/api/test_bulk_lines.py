@@ -13,12 +13,14 @@ import pytest
 from aiohttp import ClientResponse
 
 from ledger.settings import Settings
-from tests.controls import Answer, Api, a_transfer, new_id
-from tests.processes import until
-from web import reply, schemas
-from web.answers import ItemResult
-from web.handlers import bulk, lines
+from tests.support.controls import Answer, Api, a_transfer, new_id
+from tests.support.processes import until
+from web import requests as schemas
+from web.handlers import batch as bulk
+from web.handlers import batch_stream as lines
 from web.handlers.monitoring import DRAINING
+from web.http import response as reply
+from web.responses import ItemResult
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Connection: TypeAlias = "asyncpg.Connection[Any]"

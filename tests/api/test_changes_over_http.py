@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from ledger.settings import Settings
-from tests.controls import NOBODY, PASSWORD, Api, a_user
+from tests.support.controls import NOBODY, PASSWORD, Api, a_user
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

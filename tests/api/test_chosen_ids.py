@@ -5,7 +5,7 @@ from uuid import UUID
 
 from ledger.events.accounts import world_account_id
 from ledger.events.users import email_streams, username_stream
-from tests.controls import Answer, Api, a_transfer
+from tests.support.controls import Answer, Api, a_transfer
 
 
 async def transfer_called(api: Api, transfer_id: UUID) -> Answer:

@@ -14,13 +14,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ledger import store
 from ledger.events import fold
 from ledger.events.accounts import Account
-from ledger.events.transfers import MoneyTransferred
+from ledger.events.transactions import MoneyTransferred
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, PASSWORD, a_transfer, a_user
-from tests.processes import DEADLINE_SECONDS, Ledger, ledger, until
+from ledger.store import log as store
+from tests.support.controls import ADMIN_PASSWORD, PASSWORD, a_transfer, a_user
+from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
 
 ACCOUNTS = 20
 HOT_ACCOUNTS = 3  # take part in most transfers

@@ -9,13 +9,13 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from ledger.batch import Batch
-from ledger.commands.decider import Decision
+from ledger.commands.command import Decision
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
 from ledger.events.accounts import Account
-from ledger.store import Head
-from tests.controls import NOBODY, Answer, Api, a_transfer, new_id
+from ledger.store.log import Head
+from ledger.write.group import Batch
+from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
 
 FAILED = (412, ["precondition_failed"])
 

@@ -8,8 +8,8 @@ import jwt
 import pytest
 
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Api, a_transfer, a_user, new_id
-from tests.processes import ROOT
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Api, a_transfer, a_user, new_id
+from tests.support.processes import ROOT
 
 PAGE = (ROOT / "docs/reference/differences.md").read_text()
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

@@ -10,9 +10,9 @@ import pytest
 from yarl import URL
 
 from ledger.settings import Settings
-from tests.browser import Page, browser
-from tests.conformity import codes_of
-from tests.controls import ADMIN_PASSWORD, Api
+from tests.support.browser import Page, browser
+from tests.support.conformity import codes_of
+from tests.support.controls import ADMIN_PASSWORD, Api
 from web.handlers.docs import ASSETS, FOLDER
 from web.openapi import document
 from web.routes import ROUTES, UNVERSIONED

@@ -4,9 +4,9 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from tests.conformity import route_of
-from tests.controls import ADMIN_PASSWORD, Answer, Api
-from tests.processes import ROOT
+from tests.support.conformity import route_of
+from tests.support.controls import ADMIN_PASSWORD, Answer, Api
+from tests.support.processes import ROOT
 from web.routes import ROUTES, UNVERSIONED
 
 FILE = ROOT / "docs/endpoints.http"

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.events.accounts import world_account_id
 from ledger.settings import Settings
-from tests.controls import NOBODY, Api, a_transfer, new_id
+from tests.support.controls import NOBODY, Api, a_transfer, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Body = dict[str, Any]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.browser import browser
-from tests.controls import NOBODY, Api, a_transfer
-from tests.processes import ROOT
-from web.catalogue import CATALOGUE, page_of, phrase
+from tests.support.browser import browser
+from tests.support.controls import NOBODY, Api, a_transfer
+from tests.support.processes import ROOT
+from web.http.catalogue import CATALOGUE, page_of, phrase
 from web.reference import examples, markdown
 
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}

@@ -15,9 +15,9 @@ import structlog
 from pydantic import SecretStr
 
 from ledger.settings import Settings, SettingsError
-from tests.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Answer, Api, a_user, new_id
-from tests.processes import DEADLINE_SECONDS
-from web.catalogue import CATALOGUE
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Answer, Api, a_user, new_id
+from tests.support.processes import DEADLINE_SECONDS
+from web.http.catalogue import CATALOGUE
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

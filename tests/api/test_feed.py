@@ -10,16 +10,17 @@ from uuid import UUID
 
 import pytest
 
-from ledger.database import connect
 from ledger.events import encode
 from ledger.events.users import UserDeleted
-from ledger.ids import new_id
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, NOBODY, Api, Clock
-from tests.outages import cut_off
-from tests.processes import DEADLINE_SECONDS, until
-from web import feed, reply
+from ledger.store.pool import connect
+from ledger.values.ids import new_id
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, Clock
+from tests.support.outages import cut_off
+from tests.support.processes import DEADLINE_SECONDS, until
+from web.http import response as reply
+from web.http import sse as feed
 
 INSERT = "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES ($1, 1, 'UserDeleted', $2)"
 EVENT_STREAM = {"Accept": "text/event-stream"}

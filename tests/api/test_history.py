@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from ledger import stored
 from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
-from ledger.stored import Chosen
-from tests.controls import NOBODY, Answer, Api, a_transfer
+from ledger.store import reader as stored
+from ledger.store.reader import Chosen
+from tests.support.controls import NOBODY, Answer, Api, a_transfer
 
 WORLD = str(world_account_id("USD"))
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from ledger import store
 from ledger.events import fold
 from ledger.events.accounts import Account
-from ledger.expiry import Expirer
-from ledger.ids import parse_id
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
-from tests.controls import NOBODY, Answer, Api, a_transfer, new_id
-from tests.outages import cut_off
-from tests.processes import until
+from ledger.store import log as store
+from ledger.values.ids import parse_id
+from ledger.write.hold_expiry import Expirer
+from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
+from tests.support.outages import cut_off
+from tests.support.processes import until
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Body = dict[str, Any]
@@ -279,7 +279,7 @@ async def test_more_holds_than_one_batch_end_together(
     unexpired: Api, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36."""
-    monkeypatch.setattr("ledger.expiry.BATCH", 3)
+    monkeypatch.setattr("ledger.write.hold_expiry.BATCH", 3)
     accounts = await _two(unexpired)
     for _ in range(7):
         await hold(unexpired, accounts, 1, expires_in_seconds=60)

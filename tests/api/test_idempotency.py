@@ -11,7 +11,7 @@ import pytest
 from multidict import CIMultiDict
 
 from ledger.settings import Settings
-from tests.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
+from tests.support.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

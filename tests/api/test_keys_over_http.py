@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, Api
+from tests.support.controls import ADMIN_PASSWORD, Api
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

@@ -22,15 +22,17 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from ledger.errors import OverloadedError
-from ledger.projections import accounts, transactions
+from ledger.projections import accounts
+from ledger.projections import transaction_search as transactions
 from ledger.settings import Settings
-from tests.controls import Api
-from tests.processes import until
-from tests.test_lists import all_of, next_of
-from web import pages, reply
-from web.codings import coding_for
-from web.concurrency import ConcurrencyLimit
-from web.pages import LARGE_LISTS, LargeLists
+from tests.api.test_lists import all_of, next_of
+from tests.support.controls import Api
+from tests.support.processes import until
+from web.http import pages
+from web.http import response as reply
+from web.http.codings import coding_for
+from web.http.concurrency import ConcurrencyLimit
+from web.http.pages import LARGE_LISTS, LargeLists
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 OPENED = """INSERT INTO accounts (id, user_id, currency, balance_cents, status, version, position, created_at,

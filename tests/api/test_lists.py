@@ -15,12 +15,12 @@ import pytest
 from yarl import URL
 
 from benchmarks.history import grow
-from ledger.keys import new_private_pem
-from ledger.projections import transactions
-from ledger.projections.transactions import Wanted
+from ledger.identity.keys import new_private_pem
+from ledger.projections import transaction_search as transactions
+from ledger.projections.transaction_search import Wanted
 from ledger.settings import Settings
-from ledger.stored import LAST
-from tests.controls import Answer, Api, a_transfer
+from ledger.store.reader import LAST
+from tests.support.controls import Answer, Api, a_transfer
 
 
 def next_of(answer: Answer) -> str | None:

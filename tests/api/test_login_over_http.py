@@ -14,9 +14,9 @@ import jwt
 import pytest
 from multidict import CIMultiDict
 
-from ledger.jwt import Claims, Signer, TokenType
+from ledger.identity.tokens import Claims, Signer, TokenType
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, CATALOGUED, NOBODY, PASSWORD, Answer, Api, a_user
+from tests.support.controls import ADMIN_PASSWORD, CATALOGUED, NOBODY, PASSWORD, Answer, Api, a_user
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

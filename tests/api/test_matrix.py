@@ -11,9 +11,9 @@ import asyncpg
 import msgspec
 import pytest
 
-from ledger.jwt import Signer, TokenType, signer_of
+from ledger.identity.tokens import Signer, TokenType, signer_of
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api, a_transfer, a_user, new_id
+from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api, a_transfer, a_user, new_id
 from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
 
 Serve = Callable[[Settings], Awaitable[Api]]

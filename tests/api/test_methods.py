@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.controls import NOBODY, Answer, Api, a_transfer, a_user, new_id
-from tests.processes import DEADLINE_SECONDS
-from web import pages
+from tests.support.controls import NOBODY, Answer, Api, a_transfer, a_user, new_id
+from tests.support.processes import DEADLINE_SECONDS
+from web.http import pages
 from web.openapi import path_of
 from web.routes import ROUTES, UNVERSIONED
 

@@ -13,12 +13,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from ledger import metrics
-from ledger.followers import STATES
-from ledger.metrics import Family, Layout, Meter
+from ledger.followers.follower import STATES
+from ledger.service import metrics
+from ledger.service.metrics import Family, Layout, Meter
 from ledger.settings import Settings
-from tests.controls import Api, a_transfer
-from tests.processes import ledger, until
+from tests.support.controls import Api, a_transfer
+from tests.support.processes import ledger, until
 
 Series: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
 Serve = Callable[[Settings], Awaitable[Api]]

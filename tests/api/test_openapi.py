@@ -10,10 +10,10 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from ledger import errors
-from tests.conformity import codes_of
-from tests.controls import Api
-from web.catalogue import CATALOGUE
+from tests.support.conformity import codes_of
+from tests.support.controls import Api
 from web.handlers import docs
+from web.http.catalogue import CATALOGUE
 from web.openapi import document, operation_id, path_of, refusals_of
 from web.operations import OPERATIONS
 from web.routes import ROUTES, UNVERSIONED, Route

@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from ledger.settings import Settings
-from tests.controls import Api, a_transfer
-from tests.processes import LEDGER, environment
+from tests.support.controls import Api, a_transfer
+from tests.support.processes import LEDGER, environment
 
 # An accountant who closes May wants the first and the last microsecond of it, and nothing of April or June.
 RECORDED = {

@@ -14,12 +14,12 @@ from ledger.embedded import Services, embedded_services
 from ledger.embedded.binaries import find_programs
 from ledger.embedded.folder import DataFolder
 from ledger.errors import DatabaseError
-from ledger.migrations import migrate
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
+from ledger.store.migrate import migrate
 from tests.conftest import settings_for
-from tests.controls import PASSWORD, Answer, Api, a_user
-from tests.processes import DEADLINE_SECONDS, until
+from tests.support.controls import PASSWORD, Answer, Api, a_user
+from tests.support.processes import DEADLINE_SECONDS, until
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Serve = Callable[[Settings], Awaitable[Api]]

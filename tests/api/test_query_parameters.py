@@ -2,8 +2,8 @@
 
 import asyncpg
 
-from ledger.jwt import TokenType
-from tests.controls import NOBODY, Api
+from ledger.identity.tokens import TokenType
+from tests.support.controls import NOBODY, Api
 from web.openapi import parameters_of, path_of
 from web.operations import OPERATIONS
 from web.routes import ROUTES, UNVERSIONED

@@ -11,10 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from ledger.settings import Settings
-from tests.controls import Api
-from tests.outages import a_port, without_postgresql
-from tests.processes import is_alive, ledger, until
-from tests.sealed import a_key_file
+from tests.support.controls import Api
+from tests.support.outages import a_port, without_postgresql
+from tests.support.processes import is_alive, ledger, until
+from tests.support.sealed import a_key_file
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

@@ -15,7 +15,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from ledger.settings import Settings
-from tests.controls import Api
+from tests.support.controls import Api
 
 DIGEST = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"  # what the reference's clients send
 JSON = "application/json; charset=utf8"  # as they spell it

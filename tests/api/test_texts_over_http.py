@@ -8,15 +8,15 @@ import asyncpg
 import pytest
 
 from ledger.audit.verify import Sources, verify
-from ledger.batch import Origin
-from ledger.commands.decider import Credential, Decision, States
+from ledger.cli.seed import ensure_first_admin
+from ledger.commands.command import Credential, Decision, States
 from ledger.commands.users import CreateUser
 from ledger.events.users import NameClaimed, UserCreated, email_streams, username_stream
-from ledger.ids import new_id
-from ledger.people import ensure_first_admin
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings, SettingsError
-from tests.controls import PASSWORD, Answer, Api, a_transfer, a_user
+from ledger.values.ids import new_id
+from ledger.write.group import Origin
+from tests.support.controls import PASSWORD, Answer, Api, a_transfer, a_user
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

@@ -16,14 +16,14 @@ from multidict import CIMultiDict
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from ledger import credentials
-from ledger.credentials import Passwords
 from ledger.embedded import Services
+from ledger.identity import passwords as credentials
+from ledger.identity.passwords import Passwords
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api
-from tests.outages import a_port
-from tests.processes import DEADLINE_SECONDS, until
-from tests.valkey import pass_time
+from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api
+from tests.support.outages import a_port
+from tests.support.processes import DEADLINE_SECONDS, until
+from tests.support.valkey import pass_time
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

@@ -17,10 +17,10 @@ import pytest
 from pydantic import SecretStr
 
 from ledger import runtime
-from ledger.database import connect
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, CATALOGUED, NOBODY, PASSWORD, Answer, Api, Clock
-from tests.test_committer import Line
+from ledger.store.pool import connect
+from tests.integration.write.test_committer import Line
+from tests.support.controls import ADMIN_PASSWORD, CATALOGUED, NOBODY, PASSWORD, Answer, Api, Clock
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Connection: TypeAlias = "asyncpg.Connection[Any]"

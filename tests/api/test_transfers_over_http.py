@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ledger.settings import Settings
-from tests.controls import CATALOGUED, NOBODY, Answer, Api, a_transfer, new_id
+from tests.support.controls import CATALOGUED, NOBODY, Answer, Api, a_transfer, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

@@ -10,7 +10,7 @@ import pytest
 
 from ledger.events.users import email_streams, username_stream
 from ledger.settings import Settings
-from tests.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
+from tests.support.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
 

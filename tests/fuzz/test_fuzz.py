@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from ledger.settings import Settings
-from tests.controls import PASSWORD, Api
-from tests.processes import ROOT
+from tests.support.controls import PASSWORD, Api
+from tests.support.processes import ROOT
 
 SECONDS = int(os.environ.get("LEDGER_FUZZ_SECONDS", "40"))  # for all roles together
 SEED = os.environ.get("LEDGER_FUZZ_SEED", "1")
 OPTIONS = ("--checks", "all", "--generation-database", "none", "--warnings", "off", "--no-color", "--seed", SEED)
-ST = (sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tests/schemathesis.toml"))
+ST = (sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tests/fuzz/schemathesis.toml"))
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def test_nothing_answers_other_than_the_document_says(api: Api, tmp_path: 
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "SCHEMATHESIS_HOOKS": "tests.fuzzing",
+            "SCHEMATHESIS_HOOKS": "tests.support.fuzzing",
             "LEDGER_FUZZ": json.dumps(given),
         },
         stdout=asyncio.subprocess.PIPE,

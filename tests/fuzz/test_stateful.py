@@ -17,9 +17,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.controls import NOBODY, Api, a_user, new_id
-from tests.model import Ledger, RefusedError
-from web.catalogue import CATALOGUE
+from tests.support.controls import NOBODY, Api, a_user, new_id
+from tests.support.model import Ledger, RefusedError
+from web.http.catalogue import CATALOGUE
 
 EXAMPLES = int(os.environ.get("LEDGER_FUZZ_SECONDS", "10"))
 STEPS = 30

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.processes import DEADLINE_SECONDS
+from tests.support.processes import DEADLINE_SECONDS
 
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM_OPTIONS = (

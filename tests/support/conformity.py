@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from web.answers import Problem
-from web.catalogue import CATALOGUE, page_of
+from web.http.catalogue import CATALOGUE, page_of
 from web.openapi import example_refusal, refusals_of
 from web.operations import OPERATIONS, Operation
+from web.responses import Problem
 from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
 
 SAYS_MORE = {"authentication_wrong_credentials"}  # where no token was sent

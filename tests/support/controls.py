@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from aiohttp.test_utils import TestClient
 
-from ledger.ids import new_id
-from tests import conformity
+from ledger.values.ids import new_id
+from tests.support import conformity
 
 ADMIN_PASSWORD = "the-admin's-password"
 PASSWORD = "a user's password"

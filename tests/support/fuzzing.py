@@ -9,10 +9,10 @@ from zlib import crc32
 import httpx
 import schemathesis
 
-from ledger.names import MIXED_SCRIPTS, NOT_OF_RFC_8265
-from ledger.texts import NOT_IDENTIFYING
+from ledger.values.names import MIXED_SCRIPTS, NOT_OF_RFC_8265
+from ledger.values.text import NOT_IDENTIFYING
 
-GIVEN: dict[str, Any] = json.loads(os.environ["LEDGER_FUZZ"])  # from tests/test_fuzz.py
+GIVEN: dict[str, Any] = json.loads(os.environ["LEDGER_FUZZ"])  # from tests/fuzz/test_fuzz.py
 KNOWN: list[str] = GIVEN["known_ids"]
 NOBODY = "018f0000-0000-7000-8000-000000000000"
 WITH_REFRESH_TOKEN = "/auth/(refresh|logout)$"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from ledger.settings import Settings
-from tests.processes import until
+from tests.support.processes import until
 
 
 @asynccontextmanager

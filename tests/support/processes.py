@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ledger import variables
+from ledger.environment import variables
+from ledger.environment.variables import OWN_PREFIXES
 from ledger.settings import VARIABLES
-from ledger.variables import OWN_PREFIXES
 
 DEADLINE_SECONDS = 120  # for what hangs: on a busy machine everything takes its time, and no test may fail by that
 PS = shutil.which("ps") or "ps"
 TERMINAL = ("COLUMNS", "LINES", "TERM", "FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE")  # how output looks
 LEDGER = (sys.executable, "-c", "from ledger.cli import main; main()")
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 async def until(condition: Callable[[], Any]) -> Any:

@@ -14,8 +14,6 @@ import asyncpg
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from ledger.batch import Origin
-from ledger.derived import derived_id
 from ledger.import_reference.books import Books, RehearsedBooks
 from ledger.import_reference.database import open_database
 from ledger.import_reference.report import Report
@@ -23,8 +21,10 @@ from ledger.import_reference.run import Options, import_reference
 from ledger.money import MAX_CENTS
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from tests.controls import new_id
-from tests.processes import ledger
+from ledger.values.derived import derived_id
+from ledger.write.group import Origin
+from tests.support.controls import new_id
+from tests.support.processes import ledger
 
 SECRET = "a digest that a client of the reference made"
 MONDAY = datetime(2024, 1, 15, 9, 30, 0, 123456)  # noqa: DTZ001 - the reference keeps no zone

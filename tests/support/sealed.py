@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from ledger import store
-from ledger.batch import Origin
 from ledger.commands.accounts import OpenAccount
-from ledger.commands.decider import Credential
+from ledger.commands.command import Credential
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
-from ledger.database import open_pool
 from ledger.events import StoredRow
-from ledger.ids import new_id
-from ledger.keys import Key, new_private_pem, private_key
+from ledger.identity.keys import Key, new_private_pem, private_key
 from ledger.runtime import Runtime
-from ledger.seals import table
+from ledger.seals import store as table
 from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal
 from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Finding, verify
 from ledger.settings import Settings
+from ledger.store import log as store
+from ledger.store.pool import open_pool
+from ledger.values.ids import new_id
+from ledger.write.group import Origin
 
 BLOCK = 4  # events
 INSERT = """INSERT INTO stored_events (originator_id, originator_version, topic, state)

@@ -7,7 +7,7 @@ clients would depend on the shell that starts the suite.
 import os
 import signal
 
-from tests.processes import without_settings
+from tests.support.processes import without_settings
 
 # A background job of a shell ignores the first and the third of these, `nohup` the second; some runners ignore others.
 SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD)

@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from ledger.batch import Origin
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
-from ledger.commands.decider import Command, Credential
+from ledger.commands.command import Command, Credential
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
 from ledger.commands.reversals import ReverseTransfer
@@ -24,8 +23,9 @@ from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
 from ledger.events.accounts import world_account_id
 from ledger.events.tokens import Pair
-from ledger.ids import new_id
 from ledger.runtime import Runtime
+from ledger.values.ids import new_id
+from ledger.write.group import Origin
 
 PAST, FUTURE = 1_000_000_000, 4_000_000_000
 

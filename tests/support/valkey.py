@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from ledger.embedded.binaries import find_programs
 from ledger.settings import Settings
-from tests.processes import DEADLINE_SECONDS, until
+from tests.support.processes import DEADLINE_SECONDS, until
 
 # Part of a URL: on a busy machine, a server that answers late is not one that is away.
 PATIENCE = f"socket_timeout={DEADLINE_SECONDS}&socket_connect_timeout={DEADLINE_SECONDS}"

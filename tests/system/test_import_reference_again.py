@@ -13,10 +13,10 @@ from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.transfers import TransferMoney
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from tests.controls import new_id
-from tests.outages import cut_off
-from tests.processes import ledger, until
-from tests.reference import (
+from tests.support.controls import new_id
+from tests.support.outages import cut_off
+from tests.support.processes import ledger, until
+from tests.support.reference import (
     Reference,
     a_pair,
     a_reference,

@@ -11,15 +11,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from ledger.cli.seed import create_user
 from ledger.import_reference.api import open_api
 from ledger.import_reference.database import open_database
 from ledger.import_reference.source import ReferenceUnusableError
-from ledger.people import create_user
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from tests.controls import NOBODY, new_id
-from tests.processes import until
-from tests.reference import (
+from tests.support.controls import NOBODY, new_id
+from tests.support.processes import until
+from tests.support.reference import (
     SECRET,
     Reference,
     a_pair,

@@ -10,11 +10,11 @@ from uuid import UUID
 
 import pytest
 
-from ledger.people import ensure_first_admin
+from ledger.cli.seed import ensure_first_admin
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from tests.processes import ROOT, environment
-from tests.reference import Reference, a_reference, at
+from tests.support.processes import ROOT, environment
+from tests.support.reference import Reference, a_reference, at
 
 GUIDE = (ROOT / "docs" / "how-to" / "import-reference.md").read_text()
 ADMIN, ALICE, BOB, GONE = (UUID(f"{digit}17646a0-7437-48a0-bb03-a7aa830f8f81") for digit in ("6", "7", "8", "9"))

@@ -16,10 +16,10 @@ import asyncpg
 import pytest
 import structlog
 
-from ledger import logs
+from ledger.service import logging as logs
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, NOBODY, Api, a_user
-from tests.processes import DEADLINE_SECONDS, ROOT, until
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, a_user
+from tests.support.processes import DEADLINE_SECONDS, ROOT, until
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -291,8 +291,8 @@ async def test_request_lines_are_those_of_the_access_log(
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_each_module_has_its_level(settings: Settings, stderr: Captured, log_format: str) -> None:
-    configure(settings, stderr, log_format=log_format, log_level="warning,ledger.committer=debug,ledger.cli=off")
-    for module in ("ledger.committer", "ledger.store", "ledger.cli.seals"):
+    configure(settings, stderr, log_format=log_format, log_level="warning,ledger.write.committer=debug,ledger.cli=off")
+    for module in ("ledger.write.committer", "ledger.store.log", "ledger.cli.seals"):
         logger = structlog.get_logger(module)
         for level in ("debug", "info", "warning", "error"):
             getattr(logger, level)(f"{level} of {module}")
@@ -300,8 +300,8 @@ def test_each_module_has_its_level(settings: Settings, stderr: Captured, log_for
     said = re.findall(r"(\w+) of ([\w.]+\w)", stderr.text)
 
     assert [
-        *((level, "ledger.committer") for level in ("debug", "info", "warning", "error")),
-        *((level, "ledger.store") for level in ("warning", "error")),
+        *((level, "ledger.write.committer") for level in ("debug", "info", "warning", "error")),
+        *((level, "ledger.store.log") for level in ("warning", "error")),
     ] == said
 
 

@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from ledger.embedded import Services
 from ledger.embedded.binaries import find_programs
 from ledger.settings import Settings
-from tests.controls import Api, new_id
-from tests.processes import ROOT, environment
-from tests.sealed import a_key_file
+from tests.support.controls import Api, new_id
+from tests.support.processes import ROOT, environment
+from tests.support.sealed import a_key_file
 
 GUIDE = (ROOT / "docs" / "operations.md").read_text()
 

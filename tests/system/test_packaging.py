@@ -20,12 +20,12 @@ import yaml
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from ledger import migrations
 from ledger.embedded.binaries import find_programs
+from ledger.environment.variables import read
 from ledger.settings import VARIABLES, Settings
-from ledger.variables import read
-from tests.controls import Api
-from tests.processes import ROOT, environment, processes, until
+from ledger.store import migrate as migrations
+from tests.support.controls import Api
+from tests.support.processes import ROOT, environment, processes, until
 from web.handlers.docs import FOLDER
 from web.openapi import path_of
 from web.routes import ROUTES, UNVERSIONED

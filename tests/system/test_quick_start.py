@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT, Ledger, ledger
+from tests.support.processes import ROOT, Ledger, ledger
 
 README = (ROOT / "README.md").read_text()
 SCRIPT = re.compile(r"<!-- quick start -->\n```sh\n(.*?)```\n<!-- /quick start -->", re.DOTALL)

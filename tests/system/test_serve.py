@@ -16,17 +16,19 @@ import aiohttp
 import jwt
 import pytest
 
-from ledger import __version__, cli, database, redis
+from ledger import __version__, cli
 from ledger.cli.welcome import Admin, prepare_admin
-from ledger.database import connect
+from ledger.environment.variables import SOURCES
 from ledger.errors import DatabaseError
-from ledger.redis import RedisUnusableError
+from ledger.identity import valkey as redis
+from ledger.identity.valkey import RedisUnusableError
 from ledger.runtime import open_runtime
 from ledger.settings import VARIABLES, Settings
-from ledger.variables import SOURCES
-from tests.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, a_user
-from tests.outages import a_port
-from tests.processes import DEADLINE_SECONDS, Ledger, is_alive, ledger, processes, until
+from ledger.store import pool as database
+from ledger.store.pool import connect
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, a_user
+from tests.support.outages import a_port
+from tests.support.processes import DEADLINE_SECONDS, Ledger, is_alive, ledger, processes, until
 
 SHOWN = re.compile(r"The first admin is (\S+), with the password (\S+)")
 

@@ -18,10 +18,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
 
 from ledger import settings as ledger_settings
+from ledger.environment.variables import SettingsError
 from ledger.settings import Settings
-from ledger.variables import SettingsError
-from tests.controls import Api
-from tests.processes import ledger
+from tests.support.controls import Api
+from tests.support.processes import ledger
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

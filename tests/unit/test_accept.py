@@ -2,7 +2,7 @@
 
 import pytest
 
-from web.accept import is_accepted, is_named, preferred
+from web.http.accept import is_accepted, is_named, preferred
 
 JSON, HTML = OFFERS = ("application/json", "text/html")
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ledger.ids import new_id
+from ledger.values.ids import new_id
 
 THREADS, EACH = 8, 20_000
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ledger.levels import LEVELS, OFF, parse_levels
+from ledger.environment.log_levels import LEVELS, OFF, parse_levels
 
 DEBUG, INFO, WARNING, ERROR = LEVELS.values()
 
@@ -10,15 +10,15 @@ DEBUG, INFO, WARNING, ERROR = LEVELS.values()
 @pytest.mark.parametrize(
     ("text", "module", "level"),
     [
-        ("info", "ledger.committer", INFO),
-        ("WARNING", "ledger.committer", WARNING),
+        ("info", "ledger.write.committer", INFO),
+        ("WARNING", "ledger.write.committer", WARNING),
         ("warn", "web.app", WARNING),
         ("trace", "web.app", DEBUG),
         ("off", "web.app", OFF),
-        ("info,aiohttp.access=debug,ledger.committer=warning", "aiohttp.access", DEBUG),
-        ("info,aiohttp.access=debug,ledger.committer=warning", "ledger.committer", WARNING),
-        ("info,aiohttp.access=debug,ledger.committer=warning", "ledger.store", INFO),
-        ("error,ledger=debug", "ledger.committer", DEBUG),
+        ("info,aiohttp.access=debug,ledger.write.committer=warning", "aiohttp.access", DEBUG),
+        ("info,aiohttp.access=debug,ledger.write.committer=warning", "ledger.write.committer", WARNING),
+        ("info,aiohttp.access=debug,ledger.write.committer=warning", "ledger.store.log", INFO),
+        ("error,ledger=debug", "ledger.write.committer", DEBUG),
         ("error,ledger=debug", "ledgers", ERROR),
         ("ledger=debug,ledger.cli=error,warning", "ledger.cli.seals", ERROR),
         ("ledger.cli=error,ledger=debug,warning", "ledger.cli.seals", ERROR),

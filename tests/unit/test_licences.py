@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 POLICY = tomllib.loads((ROOT / "requirements" / "licences.toml").read_text())
 

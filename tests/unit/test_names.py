@@ -10,11 +10,11 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.derived import derived_id
 from ledger.events.users import email_streams, username_stream, username_streams
-from ledger.lookalikes import STANDS_FOR
-from ledger.names import MIXED_SCRIPTS, NOT_OF_RFC_8265, check_email, check_username, folded, looked_at
-from ledger.texts import NOT_IDENTIFYING
+from ledger.values.derived import derived_id
+from ledger.values.lookalikes import STANDS_FOR
+from ledger.values.names import MIXED_SCRIPTS, NOT_OF_RFC_8265, check_email, check_username, folded, looked_at
+from ledger.values.text import NOT_IDENTIFYING
 
 NAMES = [
     *("alice", "Alice Smith", "O'Brien", "a.b+c@d.e", "user-1", "bob0", "zo\u00eb", "Stra\u00dfe", "\u0131lg\u0131n"),

@@ -1,4 +1,4 @@
-"""The document is put as client generators need it; `tests/test_generated_clients.py` runs some of them."""
+"""The document is put as client generators need it; `tests/system/test_generated_clients.py` runs some of them."""
 
 import json
 import re
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests import conformity
-from web import schemas
+from tests.support import conformity
+from web import requests as schemas
 from web.handlers import transactions
 from web.openapi import document
 

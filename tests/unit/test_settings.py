@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ledger.environment.variables import SOURCES, SettingsError
 from ledger.settings import VARIABLES, Settings
-from ledger.variables import SOURCES, SettingsError
 
 WRONG = ("nonsense", "-1", "0", "1.5", "nan", "1e999", "tru", "9" * 5000, "x" * 2000, "\udcff")
 

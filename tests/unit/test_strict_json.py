@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import strict_json
-from ledger.strict_json import MalformedJsonError
+from ledger.values import strict_json
+from ledger.values.strict_json import MalformedJsonError
 
 VALUES = st.recursive(
     st.none()

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 # A shell that starts the suite in the background ignores the first, `nohup` the second, some runners the third.
 STARTS_A_PROCESS = """
@@ -13,7 +13,7 @@ import os, signal, subprocess, sys
 for name in ("SIGINT", "SIGHUP", "SIGCHLD"):
     signal.signal(getattr(signal, name), signal.SIG_IGN)
 os.umask(0o077)
-from tests.surroundings import settle
+from tests.support.surroundings import settle
 settle()
 for name in ("SIGINT", "SIGHUP"):
     os.kill(os.getpid(), getattr(signal, name))  # which it goes on to ignore

@@ -8,9 +8,9 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.derived import derived_id
-from ledger.events.transfers import reference_stream, reference_streams
-from ledger.texts import (
+from ledger.events.transactions import reference_stream, reference_streams
+from ledger.values.derived import derived_id
+from ledger.values.text import (
     IDENTIFYING_PATTERN,
     NOT_IDENTIFYING,
     PRINTABLE_PATTERN,

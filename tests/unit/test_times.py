@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.times import DATE_OR_TIME_PATTERN, parse_end, parse_start, parse_time, rfc3339
+from ledger.values.timestamps import DATE_OR_TIME_PATTERN, parse_end, parse_start, parse_time, rfc3339
 
 SPELLINGS = {
     "2026-05-01T12:00:00Z": datetime(2026, 5, 1, 12, tzinfo=UTC),

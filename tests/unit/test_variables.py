@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger import variables
+from ledger.environment import variables
+from ledger.environment.variables import SettingsError
 from ledger.settings import VARIABLES, Settings
-from ledger.variables import SettingsError
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 REFERENCE_FILE = """\
 # Service configuration.

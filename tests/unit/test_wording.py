@@ -9,10 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from ledger.errors import Refusal, Refused
-from web import schemas
+from web import requests as schemas
+from web.http.wording import MAX_REFUSALS, MESSAGES, UNFORESEEN
 from web.operations import OPERATIONS
-from web.schemas import Batch, Body, ConditionalTransfer, Hold, JournalEntry, Login, NewUser, Reversal
-from web.wording import MAX_REFUSALS, MESSAGES, UNFORESEEN
+from web.requests import Batch, Body, ConditionalTransfer, Hold, JournalEntry, Login, NewUser, Reversal
 
 MODELS = sorted({op.takes for op in OPERATIONS.values() if op.takes}, key=lambda model: model.__name__)
 PYDANTIC = re.compile(

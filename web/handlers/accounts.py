@@ -6,25 +6,26 @@ from uuid import UUID
 
 from aiohttp import web
 
-from ledger import errors, stored
-from ledger.audit import timetravel
+from ledger import errors
+from ledger.audit import as_of as timetravel
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
-from ledger.database import Reader, Resource
 from ledger.errors import Refused
 from ledger.events.accounts import Freeze
-from ledger.ids import new_id
 from ledger.money import CURRENCIES
 from ledger.projections import accounts
 from ledger.projections.accounts import Status, Wanted
-from web import schemas
-from web.bodies import done, read_json
-from web.conditional import expected_in, tagged
-from web.context import ACTOR, RUNTIME, check_same_id, path_id
-from web.pages import Page, by_position, list_of, span_in
-from web.query import account_moment_in, choice_in, id_in, moment_in, period_in
-from web.reading import reader
-from web.reply import Reply, Stream
-from web.writing import created, submit
+from ledger.store import reader as stored
+from ledger.store.pool import Reader, Resource
+from ledger.values.ids import new_id
+from web import requests as schemas
+from web.http.context import ACTOR, RUNTIME, check_same_id, path_id
+from web.http.json import done, read_json
+from web.http.pages import Page, by_position, list_of, span_in
+from web.http.params import account_moment_in, choice_in, id_in, moment_in, period_in
+from web.http.preconditions import expected_in, tagged
+from web.http.replica import reader
+from web.http.response import Reply, Stream
+from web.http.submit import created, submit
 
 FILTERS = ("user_id", "currency", "status", "from_time", "to_time")
 

@@ -4,13 +4,13 @@ from aiohttp import web
 
 from ledger import errors
 from ledger.audit import actors
-from ledger.database import Reader
 from ledger.errors import Refused
-from ledger.store import Before
-from web.context import path_id
-from web.pages import Chunk, list_of, span_in
-from web.reading import reader
-from web.reply import Reply, Stream
+from ledger.store.log import Before
+from ledger.store.pool import Reader
+from web.http.context import path_id
+from web.http.pages import Chunk, list_of, span_in
+from web.http.replica import reader
+from web.http.response import Reply, Stream
 
 
 async def list_actor_commands(request: web.Request) -> Reply | Stream:

@@ -8,9 +8,8 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from ledger import credentials, errors
-from ledger.batch import Origin, Outcome
-from ledger.commands.decider import Credential
+from ledger import errors
+from ledger.commands.command import Credential
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -20,23 +19,25 @@ from ledger.commands.tokens import (
     RevokeUserTokens,
     StartSession,
 )
-from ledger.database import Reader
 from ledger.errors import DatabaseError, Refused
 from ledger.events.tokens import ALL_TOKENS, Pair
-from ledger.ids import new_id
-from ledger.jwt import Claims, TokenType
+from ledger.identity import passwords as credentials
+from ledger.identity.login_throttle import client_address
+from ledger.identity.tokens import Claims, TokenType
 from ledger.projections import tokens
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from ledger.throttle import client_address
-from web import schemas
-from web.bodies import answer, done, outcome_of, read_json
-from web.context import ACTOR, REQUEST_ID, RUNTIME, origin, path_id
-from web.limits import LIMITS, limit_headers
-from web.pages import Page, by_position, list_of, span_in
-from web.query import id_in
-from web.reply import Reply, Stream
-from web.writing import submit, submit_in_turn
+from ledger.store.pool import Reader
+from ledger.values.ids import new_id
+from ledger.write.group import Origin, Outcome
+from web import requests as schemas
+from web.http.context import ACTOR, REQUEST_ID, RUNTIME, origin, path_id
+from web.http.json import answer, done, outcome_of, read_json
+from web.http.pages import Page, by_position, list_of, span_in
+from web.http.params import id_in
+from web.http.ratelimit import LIMITS, limit_headers
+from web.http.response import Reply, Stream
+from web.http.submit import submit, submit_in_turn
 
 
 async def log_in(request: web.Request) -> Reply:

@@ -10,21 +10,21 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from ledger.batch import Origin, Outcome
-from ledger.commands.bulk import ItemResult, TransferMany
+from ledger.commands.batch import ItemResult, TransferMany
 from ledger.commands.transfers import TransferMoney, transfer_result
-from ledger.database import UNREACHABLE
 from ledger.errors import LedgerError, OverloadedError, Refusal, Refused
-from ledger.projections import transfers
-from ledger.times import rfc3339
-from web import schemas
-from web.bodies import rendered
-from web.catalogue import CATALOGUE
-from web.context import REQUEST_ID, RUNTIME, part_of
-from web.errors import MALFORMED, entry, refusals_of
+from ledger.projections import transactions as transfers
+from ledger.store.pool import UNREACHABLE
+from ledger.values.timestamps import rfc3339
+from ledger.write.group import Origin, Outcome
+from web import requests as schemas
 from web.handlers.monitoring import FIGURES
-from web.wording import MAX_REFUSALS
-from web.writing import submit_from
+from web.http.catalogue import CATALOGUE
+from web.http.context import REQUEST_ID, RUNTIME, part_of
+from web.http.errors import MALFORMED, entry, refusals_of
+from web.http.json import rendered
+from web.http.submit import submit_from
+from web.http.wording import MAX_REFUSALS
 
 CHUNK = 1000  # items of one command; under an idempotency key, a retry relies on it
 SLICE = 500  # items parsed before others get their turn

@@ -12,17 +12,17 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
-from ledger.commands.bulk import TransferMany
+from ledger.commands.batch import TransferMany
 from ledger.commands.transfers import TransferMoney
-from ledger.database import UNREACHABLE
 from ledger.errors import LedgerError, OverloadedError, Refusal, Refused
-from web import schemas
+from ledger.store.pool import UNREACHABLE
+from web import requests as schemas
 from web.auth import check_again
-from web.context import REQUEST_ID, RUNTIME, origin
-from web.errors import TOO_LARGE, refusals_of
-from web.handlers.bulk import CHUNK, carry_out, refused
+from web.handlers.batch import CHUNK, carry_out, refused
 from web.handlers.monitoring import DRAINING
-from web.reply import Stream
+from web.http.context import REQUEST_ID, RUNTIME, origin
+from web.http.errors import TOO_LARGE, refusals_of
+from web.http.response import Stream
 
 CONTENT_TYPE = "application/jsonl"
 MEDIA = (CONTENT_TYPE, "application/x-ndjson")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from web.codings import coding_for
-from web.reply import Reply
+from web.http.codings import coding_for
+from web.http.response import Reply
 
 OPENAPI = web.AppKey("OPENAPI", bytes)
 

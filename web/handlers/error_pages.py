@@ -11,10 +11,10 @@ import msgspec
 from aiohttp import web
 
 from ledger.errors import Refused
-from web.accept import accepted, preferred
-from web.catalogue import CATALOGUE, PATH, page_of, phrase
-from web.errors import NO_SUCH_RESOURCE
-from web.reply import Reply
+from web.http.accept import accepted, preferred
+from web.http.catalogue import CATALOGUE, PATH, page_of, phrase
+from web.http.errors import NO_SUCH_RESOURCE
+from web.http.response import Reply
 
 EXAMPLES = web.AppKey("EXAMPLES", Mapping[str, Any])  # a problem for each code
 JSON, HTML = MEDIA = ("application/json", "text/html")

@@ -2,19 +2,20 @@
 
 from aiohttp import web
 
-from ledger import stored
-from ledger.audit import history, timetravel
-from ledger.audit.history import Period
-from ledger.database import Reader
-from ledger.stored import EVENT_TOPICS, LAST, Chosen
-from web.bodies import answer
-from web.context import path_id
-from web.feed import feed, wants_feed
+from ledger.audit import as_of as timetravel
+from ledger.audit import entries as history
+from ledger.audit.entries import Period
+from ledger.store import reader as stored
+from ledger.store.pool import Reader
+from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
 from web.handlers.accounts import found
-from web.pages import Chunk, Span, list_of, span_in
-from web.query import choice_in, id_in, moment_in, number_in, parse_number, period_in
-from web.reading import reader
-from web.reply import Reply, Stream
+from web.http.context import path_id
+from web.http.json import answer
+from web.http.pages import Chunk, Span, list_of, span_in
+from web.http.params import choice_in, id_in, moment_in, number_in, parse_number, period_in
+from web.http.replica import reader
+from web.http.response import Reply, Stream
+from web.http.sse import feed, wants_feed
 
 
 async def list_account_entries(request: web.Request) -> Reply | Stream:

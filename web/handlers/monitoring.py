@@ -5,17 +5,17 @@ import asyncio
 from aiohttp import web
 
 from ledger import errors
-from ledger.coalesce import Coalesced
-from ledger.database import UNREACHABLE
+from ledger.concurrency.dataloader import Coalesced
 from ledger.errors import Refused
-from ledger.followers import FollowerStatus
-from ledger.projections import transfers
-from ledger.readiness import Standing
+from ledger.followers.follower import FollowerStatus
+from ledger.projections import transactions as transfers
+from ledger.service.health import Standing
 from ledger.settings import Settings
-from web.bodies import answer
-from web.context import RUNTIME
+from ledger.store.pool import UNREACHABLE
+from web.http.context import RUNTIME
+from web.http.json import answer
+from web.http.response import Reply
 from web.metrics import CONTENT_TYPE, Figures
-from web.reply import Reply
 
 FIGURES = web.AppKey("FIGURES", Figures)
 DRAINING = web.AppKey("DRAINING", asyncio.Event)

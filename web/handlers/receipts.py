@@ -8,19 +8,21 @@ import msgspec
 from aiohttp import web
 from asyncpg import Pool
 
-from ledger import errors, store
+from ledger import errors
 from ledger.errors import Refused
 from ledger.events import TOPICS, StoredRow, decode_event
 from ledger.events.accounts import AccountEvent
-from ledger.events.transfers import JournalEntryPosted
-from ledger.projections import accounts, transfers
+from ledger.events.transactions import JournalEntryPosted
+from ledger.projections import accounts
+from ledger.projections import transactions as transfers
 from ledger.seals import sealing
-from web.bodies import answer
-from web.context import RUNTIME, path_id
+from ledger.store import log as store
 from web.handlers.accounts import found, own_only
-from web.query import number_in
-from web.reading import reader
-from web.reply import Reply
+from web.http.context import RUNTIME, path_id
+from web.http.json import answer
+from web.http.params import number_in
+from web.http.replica import reader
+from web.http.response import Reply
 
 REACH = 100  # positions, between a transfer's event and its entries
 

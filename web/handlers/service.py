@@ -3,9 +3,9 @@
 from aiohttp import web
 
 from ledger import __version__
-from web.bodies import answer
-from web.context import RUNTIME
-from web.reply import Reply
+from web.http.context import RUNTIME
+from web.http.json import answer
+from web.http.response import Reply
 
 
 async def get_greeting(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share

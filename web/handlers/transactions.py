@@ -9,33 +9,35 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
-from ledger.commands.bulk import TransferMany
+from ledger.commands.batch import TransferMany
 from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
 from ledger.commands.reversals import ReverseTransfer
 from ledger.commands.transfers import TransferMoney
-from ledger.database import Reader, Resource
 from ledger.errors import Refused
-from ledger.events.transfers import JournalKind, Status, TransferKind
-from ledger.ids import new_id
+from ledger.events.transactions import JournalKind, Status, TransferKind
 from ledger.money import CURRENCIES, MAX_CENTS
-from ledger.projections import transactions, transfers
-from ledger.projections.transactions import Wanted
-from ledger.stored import LAST
-from ledger.texts import MAX_REFERENCE_LENGTH, spellings
-from ledger.times import rfc3339
-from web import schemas
-from web.bodies import REPLAYED, answer, outcome_of, read_json, read_json_if_any
-from web.conditional import expected_in, tagged
-from web.context import ACTOR, RUNTIME, idempotency_key, origin, path_id
-from web.handlers import bulk, lines
+from ledger.projections import transaction_search as transactions
+from ledger.projections import transactions as transfers
+from ledger.projections.transaction_search import Wanted
+from ledger.store.pool import Reader, Resource
+from ledger.store.reader import LAST
+from ledger.values.ids import new_id
+from ledger.values.text import MAX_REFERENCE_LENGTH, spellings
+from ledger.values.timestamps import rfc3339
+from web import requests as schemas
+from web.handlers import batch as bulk
+from web.handlers import batch_stream as lines
 from web.handlers.accounts import own_only
-from web.handlers.bulk import BULKS
-from web.pages import Chunk, list_of, span_in
-from web.query import choice_in, id_in, number_in, period_in, words_in
-from web.reading import reader
-from web.reply import Reply, Stream
-from web.writing import submit
+from web.handlers.batch import BULKS
+from web.http.context import ACTOR, RUNTIME, idempotency_key, origin, path_id
+from web.http.json import REPLAYED, answer, outcome_of, read_json, read_json_if_any
+from web.http.pages import Chunk, list_of, span_in
+from web.http.params import choice_in, id_in, number_in, period_in, words_in
+from web.http.preconditions import expected_in, tagged
+from web.http.replica import reader
+from web.http.response import Reply, Stream
+from web.http.submit import submit
 
 STATUSES = get_args(Status)
 KINDS = ("hold", *sorted({*get_args(TransferKind), *get_args(JournalKind)}))

@@ -4,25 +4,28 @@ from uuid import UUID
 
 from aiohttp import web
 
-from ledger import credentials, errors, store, stored
-from ledger.commands.decider import Credential
+from ledger import errors
+from ledger.commands.command import Credential
 from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
-from ledger.database import Reader
 from ledger.errors import Refused
 from ledger.events.users import User
-from ledger.ids import new_id
+from ledger.identity import passwords as credentials
 from ledger.projections import accounts, users
 from ledger.projections.users import Wanted
 from ledger.runtime import Runtime
-from web import schemas
-from web.bodies import done, read_json
-from web.conditional import expected_in, tagged
-from web.context import ACTOR, RUNTIME, check_same_id, path_id
-from web.pages import Page, by_position, list_of, span_in
-from web.query import choice_in, period_in, words_in
-from web.reading import reader
-from web.reply import Reply, Stream
-from web.writing import created, submit_in_turn
+from ledger.store import log as store
+from ledger.store import reader as stored
+from ledger.store.pool import Reader
+from ledger.values.ids import new_id
+from web import requests as schemas
+from web.http.context import ACTOR, RUNTIME, check_same_id, path_id
+from web.http.json import done, read_json
+from web.http.pages import Page, by_position, list_of, span_in
+from web.http.params import choice_in, period_in, words_in
+from web.http.preconditions import expected_in, tagged
+from web.http.replica import reader
+from web.http.response import Reply, Stream
+from web.http.submit import created, submit_in_turn
 
 
 async def list_users(request: web.Request) -> Reply | Stream:

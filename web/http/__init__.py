@@ -1,0 +1,1 @@
+"""HTTP building blocks that know no resource: bodies, parameters, pages, preconditions, errors."""

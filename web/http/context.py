@@ -10,12 +10,12 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
-from ledger.batch import Origin
-from ledger.commands.decider import Claim
-from ledger.derived import derived_id
+from ledger.commands.command import Claim
 from ledger.errors import Refused
-from ledger.ids import new_id, parse_id
 from ledger.runtime import Runtime
+from ledger.values.derived import derived_id
+from ledger.values.ids import new_id, parse_id
+from ledger.write.group import Origin
 
 
 class Actor(msgspec.Struct, frozen=True):

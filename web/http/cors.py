@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
-from web.reply import Reply
+from web.http.response import Reply
 
 Inner = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -12,9 +12,9 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from ledger.keys import base64url
-from web.context import ACTOR, RUNTIME
-from web.query import refuse, text_in
+from ledger.identity.keys import base64url
+from web.http.context import ACTOR, RUNTIME
+from web.http.params import refuse, text_in
 
 MAX_CURSOR_LENGTH = 256
 PATTERN = rf"^[A-Za-z0-9_-]{{1,{MAX_CURSOR_LENGTH}}}$"

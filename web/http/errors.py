@@ -1,6 +1,6 @@
-"""Every answer that is not a success, as `application/problem+json` (RFC 9457); `web.catalogue` has their statuses.
+"""Errors as `application/problem+json` (RFC 9457), with the statuses of `web.http.catalogue`.
 
-Nothing that PostgreSQL, Redis or a traceback said ever gets into one.
+A problem never contains text of PostgreSQL, of Redis or of a traceback.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
-from ledger.database import REPLICA_BUSY, UNREACHABLE
 from ledger.errors import DatabaseError, OverloadedError, Refusal, Refused, StaleClaimError
-from ledger.throttle import TooManyAttemptsError
-from web.accept import is_accepted
-from web.catalogue import CATALOGUE, page_of, phrase
-from web.reply import Reply
+from ledger.identity.login_throttle import TooManyAttemptsError
+from ledger.store.pool import REPLICA_BUSY, UNREACHABLE
+from web.http.accept import is_accepted
+from web.http.catalogue import CATALOGUE, page_of, phrase
+from web.http.response import Reply
 
 CONTENT_TYPE = "application/problem+json"
 JSON = "application/json"

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from ledger.batch import Outcome
-from ledger.times import rfc3339
-from web.context import RUNTIME
-from web.reply import Reply
+from ledger.values.timestamps import rfc3339
+from ledger.write.group import Outcome
+from web.http.context import RUNTIME
+from web.http.response import Reply
 
 REPLAYED = {"Idempotent-Replayed": "true"}
 

@@ -12,16 +12,16 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import msgspec
 from aiohttp import web
 
-from ledger.database import Reader
-from ledger.stored import LAST
-from web.bodies import rendered
-from web.codings import MIN_BYTES, Compressor, coding_for, compressed, compressor_of
-from web.concurrency import ConcurrencyLimit
-from web.context import ACTOR, REQUEST_ID
-from web.cursors import cursor_in, cursor_of
-from web.query import number_in
-from web.reading import reader
-from web.reply import Reply, Stream
+from ledger.store.pool import Reader
+from ledger.store.reader import LAST
+from web.http.codings import MIN_BYTES, Compressor, coding_for, compressed, compressor_of
+from web.http.concurrency import ConcurrencyLimit
+from web.http.context import ACTOR, REQUEST_ID
+from web.http.cursors import cursor_in, cursor_of
+from web.http.json import rendered
+from web.http.params import number_in
+from web.http.replica import reader
+from web.http.response import Reply, Stream
 
 MAX_LIMIT = 1000
 MAX_ITEMS = 10_000  # without `limit` and `cursor`

@@ -8,12 +8,12 @@ from uuid import UUID
 from aiohttp import web
 
 from ledger import errors
-from ledger.audit.timetravel import AccountMoment, AtPosition, AtTime, AtVersion, Moment
+from ledger.audit.as_of import AccountMoment, AtPosition, AtTime, AtVersion, Moment
 from ledger.errors import Place, Refused
-from ledger.ids import parse_id
-from ledger.stored import LAST
-from ledger.texts import printable
-from ledger.times import parse_end, parse_start
+from ledger.store.reader import LAST
+from ledger.values.ids import parse_id
+from ledger.values.text import printable
+from ledger.values.timestamps import parse_end, parse_start
 
 
 def number_in(request: web.Request, name: str, *, minimum: int = 0, maximum: int = LAST) -> int | None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from web.bodies import answer
-from web.reply import Reply
+from web.http.json import answer
+from web.http.response import Reply
 
 ANY = "*"
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"'

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
-from ledger.throttle import Quota
+from ledger.identity.login_throttle import Quota
 
 LIMITS = web.RequestKey("LIMITS", Sequence[Quota])  # those that apply to a request, as it leaves them
 

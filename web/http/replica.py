@@ -9,9 +9,9 @@ from asyncpg import Pool
 from ledger import errors
 from ledger.errors import Refused
 from web.auth import Handler
-from web.context import RUNTIME
-from web.query import number_in
-from web.reply import Reply, Stream
+from web.http.context import RUNTIME
+from web.http.params import number_in
+from web.http.response import Reply, Stream
 
 MAX_REFUSALS = 10  # of one query string
 

@@ -16,16 +16,16 @@ import msgspec
 from aiohttp import hdrs, web
 from asyncpg import Pool
 
-from ledger import stored
-from ledger.database import UNREACHABLE
 from ledger.errors import OverloadedError, Refused
-from ledger.stored import Chosen, StoredEvent
-from web.accept import accepted, is_named
+from ledger.store import reader as stored
+from ledger.store.pool import UNREACHABLE
+from ledger.store.reader import Chosen, StoredEvent
 from web.auth import check_again
-from web.bodies import rendered
-from web.context import REQUEST_ID
-from web.reading import reader
-from web.reply import Stream
+from web.http.accept import accepted, is_named
+from web.http.context import REQUEST_ID
+from web.http.json import rendered
+from web.http.replica import reader
+from web.http.response import Stream
 
 CONTENT_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0  # after which a feed without events shows that it lives

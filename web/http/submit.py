@@ -7,14 +7,14 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from ledger import stored
-from ledger.batch import Origin, Outcome
-from ledger.commands.decider import Command
+from ledger.commands.command import Command
+from ledger.concurrency.turns import Turns
 from ledger.errors import OverloadedError, StaleCommandError
-from ledger.turns import Turns
-from web.bodies import outcome_of
-from web.context import RUNTIME, Canonical, origin
-from web.reply import Reply
+from ledger.store import reader as stored
+from ledger.write.group import Origin, Outcome
+from web.http.context import RUNTIME, Canonical, origin
+from web.http.json import outcome_of
+from web.http.response import Reply
 
 TURNS = web.AppKey("TURNS", Turns)
 

@@ -24,10 +24,10 @@ from ledger.audit.verify.books import check_books
 from ledger.audit.verify.commands import check_commands
 from ledger.audit.verify.findings import Finding, json_line
 from ledger.audit.verify.heads import check_heads
-from ledger.audit.verify.mirror import UNUSABLE, check_mirror
 from ledger.audit.verify.reading import Scope, start_of_transaction
+from ledger.audit.verify.revocation_cache import UNUSABLE, check_mirror
 from ledger.audit.verify.streams import check_log, check_strangers, check_streams
-from ledger.database import Reader
+from ledger.store.pool import Reader
 
 __all__ = ["Finding", "Progress", "Sources", "json_line", "verify"]
 

@@ -8,7 +8,7 @@ import msgspec
 from asyncpg import Connection, Record
 
 from ledger.audit.verify.findings import Finding, Value, differences, missing, unfounded
-from ledger.audit.verify.history import Folded, credential_of
+from ledger.audit.verify.log import Folded, credential_of
 from ledger.audit.verify.reading import pages
 from ledger.audit.verify.streams import stored_credentials
 from ledger.events import State, decode_state

@@ -15,8 +15,8 @@ from redis.exceptions import RedisError
 
 from ledger.audit.verify.findings import Finding
 from ledger.audit.verify.reading import PAGE, pages
-from ledger.database import Reader
 from ledger.projections import tokens
+from ledger.store.pool import Reader
 
 Session = tuple[UUID, UUID]  # its id, and its user's
 UNUSABLE = (RedisError, OSError, TimeoutError, ValueError)

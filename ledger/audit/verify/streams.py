@@ -9,7 +9,7 @@ from asyncpg import Connection, Record
 
 from ledger.audit.verify import tables
 from ledger.audit.verify.findings import Finding
-from ledger.audit.verify.history import (
+from ledger.audit.verify.log import (
     Folded,
     Stored,
     StoredHead,

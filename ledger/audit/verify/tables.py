@@ -12,14 +12,14 @@ import msgspec
 from asyncpg import Connection
 
 from ledger.audit.verify.findings import Finding, differences, missing, unfounded
-from ledger.audit.verify.history import runs
+from ledger.audit.verify.log import runs
 from ledger.audit.verify.reading import Scope, pages
 from ledger.events import Recorded
 from ledger.events.tokens import AllTokensRevoked, RevokedTokensForgotten
 from ledger.events.users import UserTokensRevoked
 from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import EVERYBODY
-from ledger.statements import Statement, run_together
+from ledger.store.statements import Statement, run_together
 
 # What names a row, and the stream that it comes from.
 KEYS: Mapping[str, tuple[tuple[str, ...], str]] = {

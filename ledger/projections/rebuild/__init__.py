@@ -1,0 +1,1 @@
+"""Rebuilding projections while the service runs."""

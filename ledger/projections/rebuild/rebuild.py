@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 import asyncpg
 from asyncpg import Connection
 
-from ledger.database import connect
 from ledger.errors import DatabaseError
 from ledger.projections import INLINE, Projection
-from ledger.projections.replay import Replay, Report
-from ledger.projections.shadow import SHOWN, Difference, RebuildError, Schemas, Tables
+from ledger.projections.rebuild.replay import Replay, Report
+from ledger.projections.rebuild.shadow import SHOWN, Difference, RebuildError, Schemas, Tables
 from ledger.settings import Settings
-from ledger.statements import send_encoded_arrays
+from ledger.store.pool import connect
+from ledger.store.statements import send_encoded_arrays
 
 BATCH = 5000  # events in one transaction
 FEW = 500  # events that may be left for the swap
@@ -368,7 +368,8 @@ async def _fingerprint(reader: "Connection[Any]") -> str:
 
 def _digest(version: str) -> str:
     digest = hashlib.sha256(version.encode())
-    for folder in (Path(__file__).parent, Path(__file__).parent.parent / "events"):
-        for path in sorted(folder.glob("*.py")):
+    package = Path(__file__).parents[2]
+    for folder in (package / "projections", package / "events"):
+        for path in sorted(folder.rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple, get_args
 import asyncpg
 from asyncpg import Connection
 
-from ledger import store
 from ledger.events import TOPICS, Event, Recorded
 from ledger.events.tokens import RevokedTokensForgotten
 from ledger.projections import Projection, apply_all
-from ledger.projections.shadow import RebuildError
-from ledger.statements import Statement, run_together
-from ledger.store import Page
-from ledger.stored import LAST
+from ledger.projections.rebuild.shadow import RebuildError
+from ledger.store import log as store
+from ledger.store.log import Page
+from ledger.store.reader import LAST
+from ledger.store.statements import Statement, run_together
 
 KNOWN_TOPICS = frozenset(TOPICS[cls] for cls in get_args(Event))  # one that is not known is never left out
 

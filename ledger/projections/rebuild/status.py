@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from asyncpg import Connection, Record, UndefinedColumnError, UndefinedTableError
 
-from ledger import followers
-from ledger.database import connect
 from ledger.errors import DatabaseError
-from ledger.followers import FOLLOWERS, FollowerStatus
+from ledger.followers import follower as followers
+from ledger.followers.follower import FOLLOWERS, FollowerStatus
 from ledger.projections import INLINE, Projection
 from ledger.settings import Settings
+from ledger.store.pool import connect
 
 
 class Status(NamedTuple):

@@ -24,11 +24,11 @@ from ledger import money
 from ledger.audit import export_text
 from ledger.audit.export_text import BEANCOUNT, HLEDGER, Account, Transfer
 from ledger.events.accounts import world_account_id
-from ledger.ids import new_id
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from tests.processes import LEDGER, environment
-from tests.traffic import EUROS, MORE_EUROS, PAYMENT, REFERENCE
+from ledger.values.ids import new_id
+from tests.support.processes import LEDGER, environment
+from tests.support.traffic import EUROS, MORE_EUROS, PAYMENT, REFERENCE
 
 HLEDGER_TOOL = shutil.which("hledger")
 Balances = dict[str, Decimal]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ledger.settings import Settings
-from tests.controls import NOBODY, Api
-from tests.processes import ledger
+from tests.support.controls import NOBODY, Api
+from tests.support.processes import ledger
 
 
 class Said:

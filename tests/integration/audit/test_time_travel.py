@@ -8,18 +8,19 @@ from uuid import UUID
 
 import pytest
 
-from ledger import stored
-from ledger.audit import history, timetravel
-from ledger.audit.history import Period
-from ledger.audit.timetravel import AtPosition, AtTime, AtVersion
+from ledger.audit import as_of as timetravel
+from ledger.audit import entries as history
+from ledger.audit.as_of import AtPosition, AtTime, AtVersion
+from ledger.audit.entries import Period
 from ledger.events import encode, fold
 from ledger.events.accounts import Account, AccountCredited, AccountOpened, world_account_id
-from ledger.ids import new_id
 from ledger.projections import entries
 from ledger.runtime import Runtime
-from ledger.store import read_log, read_stream
-from ledger.stored import LAST, Chosen
-from tests.controls import NOBODY, Api
+from ledger.store import reader as stored
+from ledger.store.log import read_log, read_stream
+from ledger.store.reader import LAST, Chosen
+from ledger.values.ids import new_id
+from tests.support.controls import NOBODY, Api
 
 WORLD = str(world_account_id("USD"))
 START = datetime(2020, 1, 1, tzinfo=UTC)

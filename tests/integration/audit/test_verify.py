@@ -14,24 +14,24 @@ import pytest
 from redis.asyncio import Redis
 
 from ledger.audit.verify import Finding, Sources, reading, verify
-from ledger.batch import Origin
 from ledger.commands.tokens import RevokeUserTokens, StartSession
 from ledger.commands.transfers import TransferMoney
-from ledger.database import connect
 from ledger.embedded import Services
 from ledger.events import Event
 from ledger.events.accounts import world_account_id
 from ledger.events.tokens import ALL_TOKENS, Pair
-from ledger.ids import new_id
-from ledger.mirror import Mirror
+from ledger.identity.revocation_cache import Mirror
+from ledger.identity.valkey import open_client
 from ledger.projections.tokens import EVERYBODY
-from ledger.redis import open_client
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
-from tests import traffic
+from ledger.store.pool import connect
+from ledger.values.ids import new_id
+from ledger.write.group import Origin
 from tests.conftest import made_once, settings_for
-from tests.processes import LEDGER, environment, until
-from tests.traffic import (
+from tests.support import traffic
+from tests.support.processes import LEDGER, environment, until
+from tests.support.traffic import (
     ALICE,
     BOB,
     CAROL,

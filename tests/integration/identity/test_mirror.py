@@ -22,18 +22,19 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from ledger import mirror, throttle
-from ledger.coalesce import Coalesced
-from ledger.database import connect, open_pool
-from ledger.mirror import Mirror, MirrorStatus, MirrorUnusableError, Session
+from ledger.concurrency.dataloader import Coalesced
+from ledger.identity import login_throttle as throttle
+from ledger.identity import revocation_cache as mirror
+from ledger.identity.revocation_cache import Mirror, MirrorStatus, MirrorUnusableError, Session
+from ledger.identity.valkey import open_client
 from ledger.projections.tokens import EVERYBODY, NEVER
-from ledger.redis import open_client
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Api, new_id
-from tests.outages import without_postgresql
-from tests.processes import DEADLINE_SECONDS, ledger, until
-from tests.valkey import Valkey, a_valkey
-from web.context import RUNTIME
+from ledger.store.pool import connect, open_pool
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Api, new_id
+from tests.support.outages import without_postgresql
+from tests.support.processes import DEADLINE_SECONDS, ledger, until
+from tests.support.valkey import Valkey, a_valkey
+from web.http.context import RUNTIME
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Connection = Any  # asyncpg's, which is generic for type checkers only

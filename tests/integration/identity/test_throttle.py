@@ -13,13 +13,13 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from ledger import throttle
 from ledger.embedded import Services
+from ledger.environment.variables import SettingsError
+from ledger.identity import login_throttle as throttle
+from ledger.identity.login_throttle import Attempt, Limits, LoginThrottle, TooManyAttemptsError, client_address
 from ledger.settings import Settings
-from ledger.throttle import Attempt, Limits, LoginThrottle, TooManyAttemptsError, client_address
-from ledger.variables import SettingsError
-from tests.controls import new_id
-from tests.valkey import keys_of, pass_time
+from tests.support.controls import new_id
+from tests.support.valkey import keys_of, pass_time
 
 MINUTE, DAY = 60, 86_400
 WINDOW = 60 * MINUTE  # so long that none ends before the test says so, however busy the machine is

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from ledger.database import connect
-from ledger.followers import FOLLOWERS
+from ledger.followers.follower import FOLLOWERS
 from ledger.projections import INLINE
-from ledger.projections.rebuild import Outcome, cancel, rebuild, rollback
-from ledger.projections.replay import Progress
-from ledger.projections.shadow import RebuildError, printed
-from ledger.projections.status import Status, status
+from ledger.projections.rebuild.rebuild import Outcome, cancel, rebuild, rollback
+from ledger.projections.rebuild.replay import Progress
+from ledger.projections.rebuild.shadow import RebuildError, printed
+from ledger.projections.rebuild.status import Status, status
 from ledger.settings import Settings
-from tests.controls import PASSWORD, Api, new_id
-from tests.processes import DEADLINE_SECONDS, ledger
+from ledger.store.pool import connect
+from tests.support.controls import PASSWORD, Api, new_id
+from tests.support.processes import DEADLINE_SECONDS, ledger
 
 ALL = [projection.name for projection in INLINE]
 Connection = Any  # `asyncpg.Connection` has type arguments in its stubs only

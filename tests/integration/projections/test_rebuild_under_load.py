@@ -13,16 +13,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ledger import store
 from ledger.audit.snapshot import snapshot
-from ledger.database import connect
 from ledger.events import fold
 from ledger.events.accounts import Account
 from ledger.projections import INLINE
-from ledger.projections.rebuild import Outcome, rebuild
+from ledger.projections.rebuild.rebuild import Outcome, rebuild
 from ledger.settings import Settings
-from tests.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
-from tests.processes import DEADLINE_SECONDS, Ledger, ledger, until
+from ledger.store import log as store
+from ledger.store.pool import connect
+from tests.support.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
+from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
 
 ALL = [projection.name for projection in INLINE]
 CLIENTS = 16

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger import store
-from ledger.commands.decider import Claim, Command
+from ledger.commands.command import Claim, Command
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -39,8 +38,9 @@ from ledger.events.tokens import (
 from ledger.events.users import UserTokensRevoked
 from ledger.projections import tokens
 from ledger.projections.tokens import ACCESS, EVERYBODY, NEVER, REFRESH, REVOKING
-from ledger.statements import Statement, run_together
-from tests.test_deciders import ALICE, BOB, COMMAND, NOBODY, SECRET, Ledger, a_batch, a_user, an_id
+from ledger.store import log as store
+from ledger.store.statements import Statement, run_together
+from tests.unit.commands.test_deciders import ALICE, BOB, COMMAND, NOBODY, SECRET, Ledger, a_batch, a_user, an_id
 
 ON_A_CONNECTION_OF_ITS_OWN = hypothesis.settings(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],

@@ -10,17 +10,17 @@ import msgspec
 import pytest
 
 from ledger.events import StoredRow
-from ledger.ids import new_id
-from ledger.keys import Key, private_key, public_pem
+from ledger.identity.keys import Key, private_key, public_pem
 from ledger.seals import receipts
 from ledger.seals.blocks import Block
 from ledger.seals.receipts import FORMAT, InvalidReceiptError, Receipt, SealMismatchError
 from ledger.seals.sealing import sealing as seal_meanwhile
 from ledger.settings import Settings
-from tests.controls import NOBODY, Api
-from tests.processes import ledger, until
-from tests.sealed import a_key_file, block_of
-from tests.test_errors_over_http import assert_is_problem
+from ledger.values.ids import new_id
+from tests.api.test_errors_over_http import assert_is_problem
+from tests.support.controls import NOBODY, Api
+from tests.support.processes import ledger, until
+from tests.support.sealed import a_key_file, block_of
 
 Serve = Callable[[Settings], Awaitable[Api]]
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

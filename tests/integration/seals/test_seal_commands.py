@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ledger.ids import new_id
-from ledger.keys import private_key, public_pem
+from ledger.identity.keys import private_key, public_pem
 from ledger.settings import Settings
-from tests.processes import ledger
-from tests.sealed import INSERT
+from ledger.values.ids import new_id
+from tests.support.processes import ledger
+from tests.support.sealed import INSERT
 
 Ran = tuple[int, str, str]  # the exit status, standard output and standard error
 Audit = Callable[..., Awaitable[Ran]]

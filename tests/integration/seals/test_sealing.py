@@ -9,19 +9,20 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from structlog.testing import capture_logs
 
-from ledger.batch import Origin
 from ledger.cli.seals import tell_if_off
 from ledger.commands.transfers import TransferMoney
-from ledger.database import connect
-from ledger.ids import new_id
+from ledger.environment.variables import SettingsError
 from ledger.runtime import Runtime
-from ledger.seals import sealing, table
+from ledger.seals import sealing
+from ledger.seals import store as table
 from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import verify
 from ledger.settings import Settings
-from ledger.variables import SettingsError
-from tests.processes import ledger, until
-from tests.sealed import BLOCK, INSERT, Sealed
+from ledger.store.pool import connect
+from ledger.values.ids import new_id
+from ledger.write.group import Origin
+from tests.support.processes import ledger, until
+from tests.support.sealed import BLOCK, INSERT, Sealed
 
 WAITS = """SELECT true FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted
            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""

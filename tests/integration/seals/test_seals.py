@@ -7,12 +7,12 @@ import asyncpg
 import pytest
 
 from ledger.events import StoredRow
-from ledger.ids import new_id
-from ledger.keys import private_key
+from ledger.identity.keys import private_key
 from ledger.seals import blocks
 from ledger.seals.sealing import BrokenChainError, Sealer
 from ledger.seals.verifying import Finding
-from tests.sealed import BLOCK, INSERT, Sealed, a_key_file, block_of
+from ledger.values.ids import new_id
+from tests.support.sealed import BLOCK, INSERT, Sealed, a_key_file, block_of
 
 # Every event, once.
 

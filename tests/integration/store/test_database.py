@@ -4,8 +4,8 @@ import asyncio
 
 import asyncpg
 
-from ledger.database import UNREACHABLE, open_pool
 from ledger.settings import Settings
+from ledger.store.pool import UNREACHABLE, open_pool
 
 CALLERS, ENDINGS = 10, 200
 

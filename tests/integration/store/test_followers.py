@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ledger import followers
-from ledger.database import connect
-from ledger.followers import CannotApplyError, Follower, FollowerStatus, Reached, follow
-from ledger.ids import new_id
-from ledger.projections.status import Status, status
+from ledger.followers import follower as followers
+from ledger.followers.follower import CannotApplyError, Follower, FollowerStatus, Reached, follow
+from ledger.projections.rebuild.status import Status, status
 from ledger.settings import Settings
-from tests.outages import are_gone
-from tests.processes import ledger, until
-from tests.sealed import INSERT, Sealed
+from ledger.store.pool import connect
+from ledger.values.ids import new_id
+from tests.support.outages import are_gone
+from tests.support.processes import ledger, until
+from tests.support.sealed import INSERT, Sealed
 
 Connection = Any  # asyncpg's, which is generic for type checkers only
 REST_SECONDS = 0.01

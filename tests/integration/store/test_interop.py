@@ -10,20 +10,20 @@ import pytest
 from eventsourcing.application import AggregateNotFoundError
 from eventsourcing.persistence import Notification, StoredEvent
 
-from ledger import store
-from ledger.batch import Origin
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
-from ledger.commands.decider import Command, Credential
+from ledger.commands.command import Command, Credential
 from ledger.commands.holds import PlaceHold, VoidHold
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
 from ledger.events import TOPICS, encode, fold
 from ledger.events.accounts import Account
-from ledger.events.transfers import Transfer
-from ledger.ids import new_id
-from ledger.interop import LedgerApplication, LedgerEvent, LedgerMapper, Stream, environment
+from ledger.events.transactions import Transfer
 from ledger.runtime import Runtime
 from ledger.settings import Settings
+from ledger.store import log as store
+from ledger.store.library import LedgerApplication, LedgerEvent, LedgerMapper, Stream, environment
+from ledger.values.ids import new_id
+from ledger.write.group import Origin
 
 OWNER, HEIR = new_id(), new_id()
 KEPT, EMPTIED, HELD = new_id(), new_id(), new_id()

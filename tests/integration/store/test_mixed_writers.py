@@ -8,20 +8,20 @@ from uuid import UUID
 
 import pytest
 
-from ledger import store
-from ledger.batch import Origin
 from ledger.commands.accounts import OpenAccount
-from ledger.commands.decider import Credential
+from ledger.commands.command import Credential
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
-from ledger.committer import Committer
-from ledger.database import connect
 from ledger.events import encode
 from ledger.events.users import NameClaimed
-from ledger.ids import new_id
-from ledger.interop import LedgerApplication, LedgerEvent, environment
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
+from ledger.store import log as store
+from ledger.store.library import LedgerApplication, LedgerEvent, environment
+from ledger.store.pool import connect
+from ledger.values.ids import new_id
+from ledger.write.committer import Committer
+from ledger.write.group import Origin
 
 EACH = 150  # appends of each writer
 CLAIMED = NameClaimed(UUID(int=1))

@@ -13,17 +13,17 @@ import pytest
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger import store
-from ledger.database import connect
+from ledger.cli.seed import ensure_first_admin
 from ledger.events import Event, Recorded, encode
 from ledger.events.accounts import AccountOpened
-from ledger.events.transfers import MoneyTransferred
+from ledger.events.transactions import MoneyTransferred
 from ledger.events.users import Name, NameClaimed, NameReleased
-from ledger.ids import new_id
-from ledger.people import ensure_first_admin
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
-from ledger.statements import (
+from ledger.store import log as store
+from ledger.store.log import Head, StreamChangedError
+from ledger.store.pool import connect
+from ledger.store.statements import (
     Statement,
     blobs,
     booleans,
@@ -35,8 +35,8 @@ from ledger.statements import (
     times,
     uuids,
 )
-from ledger.store import Head, StreamChangedError
-from tests.processes import DEADLINE_SECONDS, ledger, until
+from ledger.values.ids import new_id
+from tests.support.processes import DEADLINE_SECONDS, ledger, until
 
 Connect = Callable[[], Awaitable[Any]]
 CLAIMED = NameClaimed(UUID(int=1))

@@ -15,21 +15,21 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from ledger import store
-from ledger.batch import Batch, Origin, Outcome
 from ledger.commands.accounts import OpenAccount
-from ledger.commands.bulk import TransferMany
-from ledger.commands.decider import Command, Credential, Decision, States
+from ledger.commands.batch import TransferMany
+from ledger.commands.command import Command, Credential, Decision, States
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, UpdateUser
-from ledger.committer import MAX_ATTEMPTS, Committer
-from ledger.database import connect
 from ledger.errors import DatabaseError, OverloadedError, Refused, StaleCommandError
-from ledger.ids import new_id
 from ledger.projections import INLINE, apply_all
 from ledger.settings import Settings
-from tests.outages import are_gone, cut_off
-from tests.processes import until
+from ledger.store import log as store
+from ledger.store.pool import connect
+from ledger.values.ids import new_id
+from ledger.write.committer import MAX_ATTEMPTS, Committer
+from ledger.write.group import Batch, Origin, Outcome
+from tests.support.outages import are_gone, cut_off
+from tests.support.processes import until
 
 HASH = b"the hash of a request"
 

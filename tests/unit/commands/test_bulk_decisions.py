@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.commands.bulk import TransferMany
+from ledger.commands.batch import TransferMany
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
 from ledger.events import State, evolve

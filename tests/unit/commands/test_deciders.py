@@ -16,9 +16,8 @@ import pytest
 from hypothesis import strategies as st
 
 from ledger import errors
-from ledger.batch import Batch
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
-from ledger.commands.decider import Command, Credential, Decision, StreamEvent
+from ledger.commands.command import Command, Credential, Decision, StreamEvent
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
 from ledger.commands.reversals import ReverseTransfer
@@ -59,7 +58,7 @@ from ledger.events.accounts import (
     world_account_id,
 )
 from ledger.events.tokens import CLEANUPS, Cleanups, Pair, TokensIssued, TokensRotated
-from ledger.events.transfers import (
+from ledger.events.transactions import (
     HoldCaptured,
     HoldExpired,
     HoldVoided,
@@ -86,7 +85,8 @@ from ledger.events.users import (
     username_stream,
 )
 from ledger.money import MAX_CENTS
-from ledger.store import NO_STREAM, Head
+from ledger.store.log import NO_STREAM, Head
+from ledger.write.group import Batch
 
 
 def an_id(name: str) -> UUID:
@@ -1044,7 +1044,7 @@ def test_each_prefix_of_a_history_folds_and_all_of_it_gives_the_heads(ledger: Le
         head = heads[row.stream_id]
         heads[row.stream_id] = Head(head.version + 1, evolve(head.state, row.event))
         assert row.version == head.version + 1
-    assert {**ledger.batch.heads, **ledger.batch.changed} == heads
+    assert {**ledger.write.group.heads, **ledger.write.group.changed} == heads
 
 
 @any_ledger

@@ -14,12 +14,12 @@ from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
 from ledger.events import State, evolve
 from ledger.events.accounts import Account, AccountCredited, AccountDebited, AccountOpened, world_account_id
-from ledger.events.transfers import MoneyTransferred
+from ledger.events.transactions import MoneyTransferred
 from ledger.events.users import AccountAssigned, User
 from ledger.import_reference.source import User as ReferenceUser
 from ledger.import_reference.users import against_user, roles_of
 from ledger.money import MAX_CENTS
-from web import schemas
+from web import requests as schemas
 
 ALICE, ACCOUNT, OTHER, TRANSFER = (UUID(int=number) for number in (1, 10, 11, 100))
 WORLD = world_account_id("USD")

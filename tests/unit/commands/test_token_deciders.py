@@ -10,8 +10,7 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 
-from ledger.batch import Batch, Origin, Submission, prepare, streams_of
-from ledger.commands.decider import Claim, Command, Credential, Decision, StreamEvent
+from ledger.commands.command import Claim, Command, Credential, Decision, StreamEvent
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -42,8 +41,9 @@ from ledger.events.users import (
     UserRolesChanged,
     UserTokensRevoked,
 )
-from ledger.store import NO_STREAM, Reservation
-from tests.test_deciders import (
+from ledger.store.log import NO_STREAM, Reservation
+from ledger.write.group import Batch, Origin, Submission, prepare, streams_of
+from tests.unit.commands.test_deciders import (
     ALICE,
     ALICE_THERE,
     BOB,
@@ -676,7 +676,7 @@ def usable(ledger: Ledger, numbers: Iterable[int]) -> set[int]:
     """The refresh tokens, of those of these pairs, that would get a new pair now."""
     found = set()
     for number in numbers:
-        batch = Batch({**ledger.batch.heads, **ledger.batch.changed})
+        batch = Batch({**ledger.write.group.heads, **ledger.write.group.changed})
         decided = batch.decide(refresh(number, 999, START, grace_seconds=0), COMMAND)
         if isinstance(decided, Decision) and not decided.refusals:
             found.add(number)

@@ -5,13 +5,11 @@ from typing import Any
 
 import pytest
 
-from ledger.batch import Batch, Origin, Submission, prepare, streams_of
 from ledger.commands.accounts import UpdateAccount
-from ledger.commands.decider import StreamEvent
+from ledger.commands.command import StreamEvent
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
 from ledger.commands.reversals import ReverseTransfer
-from ledger.derived import derived_id
 from ledger.errors import StaleCommandError
 from ledger.events import encode
 from ledger.events.accounts import (
@@ -23,7 +21,7 @@ from ledger.events.accounts import (
     FundsReleased,
     OverdraftLimitChanged,
 )
-from ledger.events.transfers import (
+from ledger.events.transactions import (
     HoldCaptured,
     HoldExpired,
     HoldPlaced,
@@ -36,9 +34,11 @@ from ledger.events.transfers import (
     reference_stream,
 )
 from ledger.money import MAX_CENTS
-from ledger.projections import transfers
-from ledger.store import Head
-from tests.test_deciders import (
+from ledger.projections import transactions as transfers
+from ledger.store.log import Head
+from ledger.values.derived import derived_id
+from ledger.write.group import Batch, Origin, Submission, prepare, streams_of
+from tests.unit.commands.test_deciders import (
     ALICE,
     NOON,
     OTHER_TRANSFER,

@@ -13,7 +13,7 @@ import pytest
 
 from ledger.events import TOPICS, UPCASTS, Decoders, Event, State, Upcast, decode_event, encode, evolve
 from ledger.events.accounts import AccountCredited
-from ledger.ids import new_id
+from ledger.values.ids import new_id
 
 
 class Sample(msgspec.Struct):

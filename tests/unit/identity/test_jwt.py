@@ -27,11 +27,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-import ledger.jwt
-from ledger.jwt import MAX_TOKEN_LENGTH, Claims, InvalidTokenError, Signer, TokenType, signer_of
-from ledger.keys import Key, private_key, public_key, secret_key
+import ledger.identity.tokens
+from ledger.environment.variables import SettingsError
+from ledger.identity.keys import Key, private_key, public_key, secret_key
+from ledger.identity.tokens import MAX_TOKEN_LENGTH, Claims, InvalidTokenError, Signer, TokenType, signer_of
 from ledger.settings import Settings
-from ledger.variables import SettingsError
 
 LEEWAY = 60
 LATER = 4_102_444_800  # 1 January 2100
@@ -555,7 +555,7 @@ def test_a_token_that_is_remembered_ends_all_the_same(signer: Signer, monkeypatc
     end = claims().exp + LEEWAY
 
     for passed, valid in ((-5, True), (0, False), (5, False)):
-        monkeypatch.setattr(ledger.jwt, "time", SimpleNamespace(time=lambda passed=passed: end + passed))
+        monkeypatch.setattr(ledger.identity.tokens, "time", SimpleNamespace(time=lambda passed=passed: end + passed))
         assert valid is is_valid(signer, token)
 
 
