@@ -130,6 +130,7 @@ def row_of(route: Route) -> Row:
 
 
 def test_every_route_is_in_the_table() -> None:
+    """Lesson 62."""
     for route in EVERY:
         row_of(route)
 

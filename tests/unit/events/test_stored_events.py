@@ -32,6 +32,7 @@ EVENTS = get_args(Event)
 
 
 def test_there_is_a_sample_of_every_topic_that_is_written_or_was() -> None:
+    """Lesson 62."""
     assert {*(TOPICS[cls] for cls in EVENTS), *UPCASTS} == {sample.topic for sample in SAMPLES}
     assert len(SAMPLES) == len({sample.topic for sample in SAMPLES})
 
