@@ -1044,7 +1044,7 @@ def test_each_prefix_of_a_history_folds_and_all_of_it_gives_the_heads(ledger: Le
         head = heads[row.stream_id]
         heads[row.stream_id] = Head(head.version + 1, evolve(head.state, row.event))
         assert row.version == head.version + 1
-    assert {**ledger.write.group.heads, **ledger.write.group.changed} == heads
+    assert {**ledger.batch.heads, **ledger.batch.changed} == heads
 
 
 @any_ledger

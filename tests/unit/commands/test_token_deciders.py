@@ -676,7 +676,7 @@ def usable(ledger: Ledger, numbers: Iterable[int]) -> set[int]:
     """The refresh tokens, of those of these pairs, that would get a new pair now."""
     found = set()
     for number in numbers:
-        batch = Batch({**ledger.write.group.heads, **ledger.write.group.changed})
+        batch = Batch({**ledger.batch.heads, **ledger.batch.changed})
         decided = batch.decide(refresh(number, 999, START, grace_seconds=0), COMMAND)
         if isinstance(decided, Decision) and not decided.refusals:
             found.add(number)
