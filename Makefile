@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= auto
 
-.PHONY: help run test check lint fuzz licences bench build reference lock clean
+.PHONY: help run unit test check format lint coverage fuzz licences bench build reference lock clean
 help: ## what the targets do
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -11,10 +11,17 @@ run: .venv/run.stamp ## start the ledger, with its own PostgreSQL and Valkey whe
 	@echo 'Starting the ledger. The first start creates its database, which takes some 10 seconds; Ctrl-C stops everything.'
 	@exec $(BIN)/ledger serve
 
+unit: .venv/dev.stamp ## the pure tests, in seconds and without a server
+	$(BIN)/pytest -q -n $(JOBS) --hypothesis-profile unit tests/unit
+
 test: .venv/dev.stamp ## the whole suite
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 check: lint test ## what CI runs: format, lint, types, import contracts, tests
+
+format: .venv/dev.stamp ## format the code and fix what ruff can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
