@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= auto
+COVERAGE_FLOOR := 90
 
 .PHONY: help run unit test check format lint coverage fuzz licences bench build reference lock clean
 help: ## what the targets do
@@ -16,6 +17,9 @@ unit: .venv/dev.stamp ## the pure tests, in seconds and without a server
 
 test: .venv/dev.stamp ## the whole suite
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
+
+coverage: .venv/dev.stamp ## the whole suite with its branch coverage, which may not fall below the floor
+	$(BIN)/pytest -n $(JOBS) --dist worksteal --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR)
 
 check: lint test ## what CI runs: format, lint, types, import contracts, tests
 

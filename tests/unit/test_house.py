@@ -1,6 +1,7 @@
 """The limits of size and structure that keep the code easy to find one's way in (decision 29)."""
 
 import ast
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from statistics import median, quantiles
@@ -21,6 +22,11 @@ MAX_FUNCTION_P90 = 16
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+@cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def relative(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -39,13 +45,13 @@ def function_lengths() -> dict[str, int]:
     return {
         f"{relative(path)}:{node.lineno} {node.name}": body_lines(node)
         for path in CODE
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parse(path))
         if isinstance(node, Function)
     }
 
 
 def imported_modules(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
+    tree = parse(path)
     return {
         name
         for node in ast.walk(tree)
@@ -90,4 +96,4 @@ def test_no_test_imports_a_test() -> None:
 
 def test_every_package_has_a_docstring() -> None:
     packages = [path for path in CODE if path.name == "__init__.py"]
-    assert [] == [relative(path) for path in packages if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert [] == [relative(path) for path in packages if not ast.get_docstring(parse(path))]
