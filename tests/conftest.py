@@ -11,22 +11,26 @@ import asyncpg
 import hypothesis
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from argon2 import PasswordHasher
 
 from ledger.cli.seed import ensure_first_admin
 from ledger.embedded import Services, embedded_services
 from ledger.identity import login_throttle as throttle
+from ledger.identity import passwords as credentials
 from ledger.identity import revocation_cache as mirror
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.store.migrate import migrate
 from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, Api, Clock, new_id
+from tests.support.databases import folder_in_memory
 from tests.support.processes import DEADLINE_SECONDS
 from tests.support.sealed import Sealed, a_key_file, a_ledger
 from tests.support.surroundings import settle
 from tests.support.traffic import carry_out
 from tests.support.valkey import PATIENCE
 from web.app import create_app
+from web.http.context import RUNTIME
 from web.server import Runner
 
 settle()
@@ -45,6 +49,24 @@ TEMPLATE = "template_ledger"
 UNSAFE = ("fsync", "full_page_writes")  # processes are killed here, machines are not; a copy takes a tenth of the time
 
 
+in_memory = pytest.StashKey[Path | None]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of the run's servers, in the process that starts the others."""
+    if not hasattr(config, "workerinput"):
+        lease = folder_in_memory()
+        config.stash[in_memory] = lease.__enter__()
+        config.add_cleanup(lambda: lease.__exit__(None, None, None))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of the run where that folder is."""
+    folder = node.config.stash[in_memory]
+    node.workerinput["in_memory"] = folder and str(folder)
+
+
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """Bound how many processes `-n auto` starts, however many cores there are."""
@@ -52,10 +74,13 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """The run's servers, which all its processes share."""
     base = tmp_path_factory.getbasetemp()
-    shared = base.parent if base.name.startswith("popen-") else base
+    if (given := getattr(request.config, "workerinput", None)) is None:
+        shared = request.config.stash[in_memory] or base
+    else:
+        shared = Path(given["in_memory"] or base.parent)
     with asyncio.Runner() as runner:
         lease = embedded_services(shared / "servers", timeout_seconds=DEADLINE_SECONDS)
         yield runner.run(lease.__aenter__())
@@ -150,6 +175,24 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "TIMEOUT_SECONDS", DEADLINE_SECONDS)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[PasswordHasher]:
+    """Hash with the least work that argon2 knows, except where a test asks for the hasher of the service.
+
+    Most tests log in, and none of these needs to be safe from guessing. Yields that hasher.
+    """
+    safe = credentials._HASHER  # noqa: SLF001 - to put it back
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(credentials, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield safe
+
+
+@pytest.fixture
+def safe_passwords(quick_passwords: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash as the service does."""
+    monkeypatch.setattr(credentials, "_HASHER", quick_passwords)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time as tokens see it, which stands still until the test moves it on."""
@@ -188,11 +231,10 @@ async def serve(
             return Runner(self.app, self.settings)
 
     async def start(settings: Settings, *, logs_in: bool = True, **options: Any) -> Api:
-        async with open_runtime(settings) as opened:
-            await ensure_first_admin(opened)
         server = Server(create_app(settings, **options))
         server.settings = settings
         api = Api(await aiohttp_client(server))
+        await ensure_first_admin(server.app[RUNTIME])
         return await api.logged_in("admin", ADMIN_PASSWORD) if logs_in else api
 
     return start

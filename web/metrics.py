@@ -4,7 +4,7 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any
 
@@ -56,33 +56,45 @@ class RouteFigures:
         cells[self._sum] += microseconds
 
 
+@cache  # both are large, and the same for every application of a process
+def _families(routes: tuple[tuple[str, str], ...]) -> tuple[Family, Family, Family]:
+    """Return the families of requests, of their durations and of refusals."""
+    keys = [*routes, UNMATCHED]
+    labels = ("method", "route")
+    requests = Family(
+        "ledger_http_requests",
+        "Requests that were answered.",
+        "counter",
+        (*labels, "status"),
+        [(*key, str(status)) for key in keys for status in _HTTP_STATUSES],
+    )
+    seconds = Family(
+        "ledger_http_request_seconds",
+        "How long requests took to be answered.",
+        "histogram",
+        labels,
+        keys,
+        SECONDS,
+        MICROSECONDS,
+    )
+    refusals = Family(
+        "ledger_refusals", "What was refused, and why.", "counter", ("code",), [(code,) for code in CATALOGUE]
+    )
+    return requests, seconds, refusals
+
+
+@cache
+def _layout(routes: tuple[tuple[str, str], ...]) -> Layout:
+    return Layout((*metrics.FAMILIES, *_families(routes)))
+
+
 class Figures:
     """What this worker counts of these routes, each a method and a path, and of all else; and what all workers do."""
 
     def __init__(self, routes: Iterable[tuple[str, str]], file: int | None = None, slot: int = 0) -> None:
-        keys = [*routes, UNMATCHED]
-        labels = ("method", "route")
-        self._requests = Family(
-            "ledger_http_requests",
-            "Requests that were answered.",
-            "counter",
-            (*labels, "status"),
-            [(*key, str(status)) for key in keys for status in _HTTP_STATUSES],
-        )
-        self._seconds = Family(
-            "ledger_http_request_seconds",
-            "How long requests took to be answered.",
-            "histogram",
-            labels,
-            keys,
-            SECONDS,
-            MICROSECONDS,
-        )
-        self._refusals = Family(
-            "ledger_refusals", "What was refused, and why.", "counter", ("code",), [(code,) for code in CATALOGUE]
-        )
-        families = (*metrics.FAMILIES, self._requests, self._seconds, self._refusals)
-        self.meter = Meter(Layout(families), file, slot)
+        listed = tuple(routes)
+        self._requests, self._seconds, self._refusals = _families(listed)
+        self.meter = Meter(_layout(listed), file, slot)
         self.batches = Batches(self.meter)
         self.unmatched = self.of_route(*UNMATCHED)
 

@@ -5,6 +5,7 @@
 
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -39,6 +40,7 @@ Every answer that is not a success has this body (RFC 9457), as `application/pro
 """
 
 
+@cache
 def examples() -> dict[str, dict[str, Any]]:
     """Return a problem for each code, of a route that can answer with it."""
     found: dict[str, dict[str, Any]] = {}

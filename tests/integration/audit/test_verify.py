@@ -105,7 +105,7 @@ async def copied(servers: Services, busy_template: str) -> AsyncIterator[Sources
     """A copy that nobody else uses, and the mirror, which all copies share."""
     name = f"t_{new_id().hex}"
     maker = await asyncpg.connect(servers.database_url)
-    await maker.execute(f"CREATE DATABASE {name} TEMPLATE {busy_template}")
+    await maker.execute(f"CREATE DATABASE {name} TEMPLATE {busy_template} STRATEGY file_copy")
     settings = settings_for(servers, name)
     one, two = await connect(settings), await connect(settings)
     async with open_client(settings) as redis:
