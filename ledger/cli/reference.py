@@ -86,8 +86,8 @@ def _is_flag(parameter: Any) -> bool:
 def _values(parameter: Any) -> str:
     """Return the values that an option can have if they are listed, else the last word of its name in capitals."""
     annotation = parameter.type_descriptor.annotation
-    choices = get_args(annotation) if all(isinstance(choice, str) for choice in get_args(annotation)) else ()
-    choices = choices or [member.value for member in getattr(annotation, "__members__", {}).values()]
+    listed = [choice for choice in get_args(annotation) if isinstance(choice, str)]
+    choices = listed or [member.value for member in getattr(annotation, "__members__", {}).values()]
     return "|".join(choices) or parameter.metavar or str(parameter.opts[0]).rpartition("-")[2].upper()
 
 

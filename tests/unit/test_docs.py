@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ledger.environment import variables
 from ledger.settings import VARIABLES, Settings
@@ -51,6 +52,13 @@ def test_every_page_is_in_the_index() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_the_hooks_run_the_tools_of_make_lint() -> None:
+    recipe = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    tools = [re.split(r" [-.]", line.replace("$(BIN)", ".venv/bin").strip())[0] for line in recipe.splitlines()[1:]]
+    assert tools == [hook["entry"].partition(" -")[0] for hook in hooks]
 
 
 # Settings

@@ -51,7 +51,7 @@ PROSE = tuple(
     if page.name != "lessons.md" and "decisions" not in page.parts
 )
 LONG = tuple(page for page in PROSE if page.name != "CHANGELOG.md")
-CODE_ROOTS: tuple[str, ...] = ()  # folders whose docstrings and comments are held to the phrases as well
+CODE_ROOTS = ("examples", "requirements")  # folders whose docstrings and comments are held to the phrases as well
 CODE = tuple(file for root in CODE_ROOTS for file in sorted((ROOT / root).rglob("*.py")))
 
 FENCED = re.compile(r"^(```+).*?^\1$|<!--.*?-->", re.DOTALL | re.MULTILINE)
