@@ -47,8 +47,9 @@ build: .venv/dev.stamp ## the wheel and the source distribution, in dist/
 	rm -rf dist
 	$(BIN)/hatchling build
 
-reference: .venv/dev.stamp ## the reference of errors, from the code
+reference: .venv/dev.stamp ## the reference of errors and commands, from the code
 	$(BIN)/python -m web.reference > docs/reference/errors.md
+	$(BIN)/python -m ledger.cli.reference > docs/reference/cli.md
 
 lock: ## pin every dependency again, with hashes (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group build pyproject.toml -o requirements/run.txt

@@ -26,17 +26,19 @@ _INTRODUCTION = """\
 
 <!-- Made by `make reference`; a test fails when it is stale. -->
 
-Every answer that is not a success has this body (RFC 9457), as `application/problem+json`. A client that accepts
-`application/json` and not `application/problem+json` gets the same body as `application/json`.
+Every error has this body (RFC 9457), as `application/problem+json`. A client that accepts `application/json` and not
+`application/problem+json` gets the same body as `application/json`.
 
-- `errors` has an entry for each reason. The first one gives `status`, `type`, `title` and `detail`.
+- `errors` has an entry for each reason. The first one determines `status`, `type`, `title` and `detail`.
 - `code` is stable: rely on it, and never on `message`. `kind` groups codes.
-- `description` says what the matter is, and `help` what to do. `reason` says which rule was broken, where one was.
-- `detail` names what is wrong: a member of the body by its JSON pointer (`pointer`, RFC 6901), a parameter of the
-  query, the path or a header by its name (`parameter`, with `in`), or a resource by its id.
+- `description` explains the error, and `help` says what to do. `reason` names the broken rule, if there is one.
+- `detail` names the cause:
+  - a member of the body, by its JSON pointer (`pointer`, RFC 6901)
+  - a parameter of the query, the path or a header, by its name (`parameter`, with `in`)
+  - a resource, by its id
 - `type` and `doc_url` are the path of the page about the code on the service itself. `GET /errors` lists all of them.
-- `trace_id` is the `X-Request-Id` of the answer, and stands in the service's log.
-- Status 503 comes with `Retry-After`, and so do 429 and `not_sealed_yet`.
+- `trace_id` is the `X-Request-Id` of the response. It also appears in the service's log.
+- Errors with status 503 or 429, and `not_sealed_yet`, have `Retry-After`.
 """
 
 

@@ -17,7 +17,7 @@ from tests.support.controls import Api, new_id
 from tests.support.processes import ROOT, environment
 from tests.support.sealed import a_key_file
 
-GUIDE = (ROOT / "docs" / "operations.md").read_text()
+GUIDE = (ROOT / "docs" / "how-to" / "operate.md").read_text()
 
 
 def script(name: str) -> str:

@@ -1,6 +1,5 @@
 """Where settings come from: a name that is nearly right stops the start, and a value is what is written."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from ledger.environment import variables
 from ledger.environment.variables import SettingsError
 from ledger.settings import VARIABLES, Settings
-from tests.support.processes import ROOT
 
 REFERENCE_FILE = """\
 # Service configuration.
@@ -280,12 +278,3 @@ def test_a_child_has_the_settings_of_its_parent_and_reads_no_file(
         monkeypatch.setenv(name, value)
 
     assert parent == Settings.passed_on()
-
-
-def test_the_documentation_has_every_setting() -> None:
-    table = (ROOT / "README.md").read_text().partition("\n## Settings\n")[2].partition("\n### ")[0]
-    written = set(re.findall(r"`([A-Z_]+)`", table))
-    suffixes = tuple(name for name in written if name.startswith("_"))  # of a name that stands before them in the row
-    assert set() == {
-        name for name in VARIABLES | variables.SOURCES if name not in written if not name.endswith(suffixes)
-    }
