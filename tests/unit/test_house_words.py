@@ -18,7 +18,6 @@ MAX_WORDS = 30
 PHRASES = (
     r"\b(?<!with the )whoever\b",
     r"(?:^|[.;:(]\s+)who (?:has|asks|wants|does|reads|sends|minds|may|can|loses)\b",
-    r"\bwho does not\b",
     r"\bwhat (?:came|comes|became|becomes) of\b",
     r"\bof late\b",
     r"\banew\b",
@@ -45,11 +44,7 @@ PHRASES = (
     r"\bwho(?:se)? an account is\b",
 )
 BANNED = re.compile("|".join(PHRASES), re.IGNORECASE | re.MULTILINE)
-PROSE = tuple(
-    page
-    for page in sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")))
-    if page.name != "lessons.md" and "decisions" not in page.parts
-)
+PROSE = tuple(sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md"))))
 LONG = tuple(page for page in PROSE if page.name != "CHANGELOG.md")
 CODE_ROOTS = ("examples", "requirements")  # folders whose docstrings and comments are held to the phrases as well
 CODE = tuple(file for root in CODE_ROOTS for file in sorted((ROOT / root).rglob("*.py")))
