@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from ledger.environment import variables
 from ledger.environment.log_levels import Levels, parse_levels
 from ledger.environment.variables import SettingsError
-from ledger.identity.keys import EDDSA, Key, private_key, public_key, secret_key
 from ledger.money import CURRENCIES
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -156,13 +154,6 @@ class Settings(BaseModel):
             raise ValueError("must be origins such as https://app.example, separated by blanks, or * alone")
         return value
 
-    @field_validator("jwt_secret", "ledger_jwt_previous_secret")
-    @classmethod
-    def _can_sign(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            secret_key(value.get_secret_value())
-        return value
-
     @field_validator("database_url", "database_read_url")
     @classmethod
     def _postgres_scheme(cls, value: SecretStr | None) -> SecretStr | None:
@@ -192,14 +183,8 @@ class Settings(BaseModel):
         if self.ledger_jwt_key_file is not None:
             if self.ledger_jwt_previous_secret is not None:
                 raise ValueError("LEDGER_JWT_PREVIOUS_SECRET: cannot be set when LEDGER_JWT_KEY_FILE is")
-            self.jwt_keys()
         elif self.ledger_jwt_previous_key_file is not None:
             raise ValueError("LEDGER_JWT_PREVIOUS_KEY_FILE: cannot be set when LEDGER_JWT_KEY_FILE is not")
-        return self
-
-    @model_validator(mode="after")
-    def _can_seal(self) -> Self:
-        self.seal_key()
         return self
 
     @property
@@ -220,26 +205,6 @@ class Settings(BaseModel):
     def levels(self) -> Levels:
         """Return what is logged, for each module."""
         return parse_levels(self.log_level)
-
-    def jwt_keys(self) -> tuple[Key, Key | None]:
-        """The key that signs tokens, and the one before it, if its tokens are still accepted. Raises `ValueError`."""
-        if self.ledger_jwt_key_file is not None:
-            return _file_keys(self.ledger_jwt_key_file, self.ledger_jwt_previous_key_file)
-        if self.jwt_secret is None:
-            raise ValueError("JWT_SECRET: must be set when LEDGER_JWT_KEY_FILE is not")
-        previous = self.ledger_jwt_previous_secret
-        return secret_key(self.jwt_secret.get_secret_value()), (
-            None if previous is None else secret_key(previous.get_secret_value())
-        )
-
-    def seal_key(self) -> Key | None:
-        """The key that signs the blocks of the log; None if it is not sealed. Raises `ValueError`."""
-        if self.ledger_seal_key_file is None:
-            return None
-        key = _key_in("LEDGER_SEAL_KEY_FILE", self.ledger_seal_key_file, private_key)
-        if key.algorithm != EDDSA:
-            raise ValueError("LEDGER_SEAL_KEY_FILE: must be an Ed25519 key")
-        return key
 
     def database_dsn(self) -> str:
         """Where the database is, secrets included."""
@@ -285,23 +250,6 @@ def _with_scheme(value: SecretStr | None, *schemes: str) -> SecretStr | None:
     if value is not None and not value.get_secret_value().startswith(schemes):
         raise ValueError(f"must start with {' or '.join(schemes)}")
     return value
-
-
-def _file_keys(path: Path, previous_path: Path | None) -> tuple[Key, Key | None]:
-    key = _key_in("LEDGER_JWT_KEY_FILE", path, private_key)
-    if previous_path is None:
-        return key, None
-    previous = _key_in("LEDGER_JWT_PREVIOUS_KEY_FILE", previous_path, public_key)
-    if previous.algorithm != key.algorithm:
-        raise ValueError("LEDGER_JWT_PREVIOUS_KEY_FILE: must be a key of the same kind as LEDGER_JWT_KEY_FILE")
-    return key, previous
-
-
-def _key_in(variable: str, path: Path, read: Callable[[Path], Key]) -> Key:
-    try:
-        return read(path)
-    except ValueError as error:
-        raise ValueError(f"{variable}: {error}") from None
 
 
 def _line(problem: Any) -> str:

@@ -20,6 +20,7 @@ from ledger.cli.shell import fail, run
 from ledger.errors import DatabaseError
 from ledger.followers import follower as followers
 from ledger.followers.follower import CannotApplyError
+from ledger.identity.keyring import load_sealing_key
 from ledger.identity.keys import EDDSA, Key, public_key, public_pem
 from ledger.seals import receipts
 from ledger.seals import store as table
@@ -133,14 +134,14 @@ async def _seal(settings: Settings) -> int:
 
 
 async def _own_key(settings: Settings) -> Key:
-    key = settings.seal_key()
+    key = load_sealing_key(settings)
     if key is None:
         fail("LEDGER_SEAL_KEY_FILE is not set: there is no key to seal with", 2)
     return key
 
 
 async def _verify(settings: Settings, keys: list[Key], heads: list[SignedHeader]) -> Report:
-    own = settings.seal_key()
+    own = load_sealing_key(settings)
     trusted = {key.kid: key for key in (*keys, *([] if own is None else [own]))}
     if not trusted:
         fail("set LEDGER_SEAL_KEY_FILE or give --public-key: whose signatures count, the database must not say", 2)

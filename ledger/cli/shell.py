@@ -12,6 +12,7 @@ from ledger.embedded import EmbeddedError
 from ledger.environment.variables import SettingsError
 from ledger.errors import LedgerError, Refused
 from ledger.identity import valkey as redis
+from ledger.identity.keyring import check_keys
 from ledger.identity.valkey import RedisUnusableError
 from ledger.service import logging as logs
 from ledger.service.bootstrap import completed
@@ -36,6 +37,7 @@ def run(work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool = False, 
     """
     try:
         settings = Settings.load()
+        check_keys(settings)
         if needs_key:
             settings.check_can_sign()
     except SettingsError as error:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.environment.variables import SettingsError
+from ledger.identity.keyring import Keyring
 from ledger.identity.keys import Key, base64url, secret_key
 from ledger.settings import Settings
 from ledger.values.ids import parse_id
@@ -152,16 +152,12 @@ class Signer:
         return verified
 
 
-def signer_of(settings: Settings) -> Signer:
-    """The signer that the settings describe. Raises `SettingsError`."""
-    try:
-        key, previous = settings.jwt_keys()
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
+def create_signer(settings: Settings, keyring: Keyring) -> Signer:
+    """Return the signer that uses these keys, and the issuer, audience and leeway of the settings."""
     return Signer(
-        key,
+        keyring.signing,
         leeway_seconds=settings.jwt_validation_leeway_seconds,
-        previous=previous,
+        previous=keyring.previous,
         issuer=settings.ledger_jwt_issuer,
         audience=settings.ledger_jwt_audience,
     )

@@ -17,6 +17,7 @@ from asyncpg import Connection
 from ledger.concurrency.tasks import running
 from ledger.events import StoredRow
 from ledger.followers.follower import CannotApplyError, Follower, Reached, follow
+from ledger.identity.keyring import load_sealing_key
 from ledger.identity.keys import Key
 from ledger.seals import store as table
 from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal
@@ -38,7 +39,7 @@ async def sealing(settings: Settings) -> AsyncIterator[None]:
 
     It belongs into a process that serves no requests: hashing a block takes the time of some hundred of them.
     """
-    key = settings.seal_key()
+    key = load_sealing_key(settings)
     if key is None:
         yield
         return

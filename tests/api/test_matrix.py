@@ -11,7 +11,8 @@ import asyncpg
 import msgspec
 import pytest
 
-from ledger.identity.tokens import Signer, TokenType, signer_of
+from ledger.identity.keyring import load_keyring
+from ledger.identity.tokens import Signer, TokenType, create_signer
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api, a_transfer, a_user, new_id
 from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
@@ -297,7 +298,10 @@ async def test_a_user_with_several_roles_may_do_what_any_of_them_may(api: Api) -
 async def misfits(api: Api, settings: Settings, row: Row) -> dict[str, str | None]:
     """Authorization headers of admins that must not let anyone in, by what is wrong with them."""
     caller, gone = await party(api, "admin"), await party(api, "admin")
-    signer, kind = signer_of(settings), TokenType.REFRESH if row.token == REFRESH else TokenType.ACCESS
+    signer, kind = (
+        create_signer(settings, load_keyring(settings)),
+        TokenType.REFRESH if row.token == REFRESH else TokenType.ACCESS,
+    )
     claims = signer.verify(bearer(row, caller), kind).claims
     expired = msgspec.structs.replace(claims, iat=claims.iat - 10_000, exp=claims.iat - 1000)
     stranger = Signer("another-secret-that-is-long-enough", leeway_seconds=60)

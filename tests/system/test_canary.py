@@ -31,6 +31,7 @@ from ledger.commands.users import CreateUser
 from ledger.environment.variables import SettingsError
 from ledger.errors import Refused
 from ledger.events.tokens import Pair
+from ledger.identity.keyring import check_keys
 from ledger.identity.keys import new_private_pem, secret_key
 from ledger.identity.tokens import Claims, InvalidTokenError, Signer, TokenType
 from ledger.runtime import open_runtime
@@ -719,8 +720,8 @@ async def test_errors_show_no_secret(settings: Settings, given: Given, nowhere: 
         {"username": [given.misplaced], "password": given.password, "unknown": given.misplaced}
     ).encode()
 
-    def settings_with(**changes: Any) -> Callable[[], Settings]:
-        return lambda: Settings.load(**{**kept, **changes})
+    def settings_with(**changes: Any) -> Callable[[], None]:
+        return lambda: check_keys(Settings.load(**{**kept, **changes}))
 
     def validated() -> object:
         return schemas.Login.model_validate_json(secret)

@@ -230,7 +230,7 @@ async def test_workers_that_keep_dying_end_the_service_with_one_line(
     """Lesson 36."""
     broken = tmp_path / "broken" / "web"
     broken.mkdir(parents=True)
-    (broken / "__init__.py").touch()
+    (broken / "__init__.py").write_text(f"__path__.append({str(ROOT / 'web')!r})\n")
     (broken / "worker.py").write_text("raise SystemExit(3)\n")
     running = run("serve", **shared, PYTHONPATH=str(broken.parent))
     assert 1 == await running.status()
@@ -329,6 +329,8 @@ HERE = {"DATABASE_URL": "postgresql://someone@localhost/ledger", "JWT_SECRET": S
         ("LOG_LEVEL", "loud", {}),
         ("LOG_LEVEL", "info,ledger", {}),
         ("LEDGER_LOG_FORMAT", "xml", {}),
+        ("LEDGER_SEAL_KEY_FILE", "no-such-file.pem", {}),
+        ("LEDGER_JWT_KEY_FILE", "no-such-file.pem", {}),
         ("LEDGER_DEFAULT_CURRENCY", "XXXX", {}),
         ("LEDGER_DEFAULT_CURRENCY", "usd", {}),
         ("LEDGER_SCHEMA", 'public"; DROP', {}),

@@ -51,8 +51,8 @@ async def get_account_receipt(request: web.Request) -> Reply:
 
 async def get_seal_keys(request: web.Request) -> Reply:
     """GET /.well-known/ledger-seal.json: the public key that signs the seals (RFC 7517); none if there are none."""
-    key = request.app[RUNTIME].settings.seal_key()
-    return answer({"keys": [] if key is None else [key.public]})
+    public = request.app[RUNTIME].seal_public
+    return answer({"keys": [] if public is None else [public]})
 
 
 async def _is_part(pool: "Pool[Any]", row: StoredRow, transfer_id: UUID, party_id: UUID | None) -> bool:

@@ -1,5 +1,6 @@
 """Receipts: who has one and the public key needs nobody's word, and nobody can make one up or change one."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -234,6 +235,13 @@ async def test_anybody_can_have_the_key(sealing: Api, key: Key) -> None:
     (published,) = answer.body["keys"]
     assert {**(key.public or {})} == published
     assert "d" not in published  # RFC 8037, section 2: the private part
+
+
+async def test_the_published_key_outlives_its_file(sealing: Api, key: Key, key_file: Path) -> None:
+    """The key is read once, at the start: a request opens no file, and needs none."""
+    await asyncio.to_thread(key_file.unlink)
+    answer = await sealing.nobody.get("/.well-known/ledger-seal.json")
+    assert [key.public] == answer.body["keys"]
 
 
 # On the command line, with nothing else.

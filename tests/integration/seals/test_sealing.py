@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from ledger.cli.seals import tell_if_off
 from ledger.commands.transfers import TransferMoney
 from ledger.environment.variables import SettingsError
+from ledger.identity.keyring import load_sealing_key
 from ledger.runtime import Runtime
 from ledger.seals import sealing
 from ledger.seals import store as table
@@ -155,7 +156,7 @@ def test_a_key_that_cannot_sign_seals_stops_the_start(tmp_path: Path) -> None:
     rsa.write_bytes(generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     for path in (nonsense, rsa, tmp_path / "none"):
         with pytest.raises(SettingsError, match=r"^LEDGER_SEAL_KEY_FILE: must be "):
-            Settings.load(ledger_seal_key_file=path)
+            load_sealing_key(Settings.load(ledger_seal_key_file=path))
 
 
 def test_a_start_without_a_key_says_in_one_line_that_nothing_is_sealed(settings: Settings, key_file: Path) -> None:

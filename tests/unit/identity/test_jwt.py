@@ -29,8 +29,9 @@ from pydantic import SecretStr
 
 import ledger.identity.tokens
 from ledger.environment.variables import SettingsError
+from ledger.identity.keyring import check_keys, load_keyring
 from ledger.identity.keys import Key, private_key, public_key, secret_key
-from ledger.identity.tokens import MAX_TOKEN_LENGTH, Claims, InvalidTokenError, Signer, TokenType, signer_of
+from ledger.identity.tokens import MAX_TOKEN_LENGTH, Claims, InvalidTokenError, Signer, TokenType, create_signer
 from ledger.settings import Settings
 
 LEEWAY = 60
@@ -749,6 +750,10 @@ def loaded(**variables: str) -> Settings:
     return Settings.load(**{name.lower(): value for name, value in ({"JWT_SECRET": SECRET} | variables).items()})
 
 
+def signer_of(settings: Settings) -> Signer:
+    return create_signer(settings, load_keyring(settings))
+
+
 KEY, PREVIOUS, PREVIOUS_SECRET = "LEDGER_JWT_KEY_FILE", "LEDGER_JWT_PREVIOUS_KEY_FILE", "LEDGER_JWT_PREVIOUS_SECRET"
 BAD_FILES = [
     *("no-such.pem", "folder.pem", "empty.pem", "garbage.pem", "cut.pem", "huge.pem", "locked.pem", "short.pem"),
@@ -781,7 +786,7 @@ def test_a_key_that_cannot_be_used_stops_the_start_with_one_line(
 ) -> None:
     """Lesson 31: the line names the variable and never its value."""
     with pytest.raises(SettingsError) as raised:
-        loaded(**others, **{variable: value})
+        check_keys(loaded(**others, **{variable: value}))
 
     said = str(raised.value)
     assert said.startswith(f"{variable}: ")
