@@ -14,8 +14,7 @@ from ledger.seals.receipts import Receipt
 from ledger.store.reader import EVENT_TOPICS, LAST
 from ledger.values.text import PRINTABLE_PATTERN
 from ledger.values.timestamps import DATE_OR_TIME_PATTERN
-from web import requests as schemas
-from web import responses as answers
+from web import requests, responses
 from web.auth import Handler
 from web.handlers import (
     accounts,
@@ -59,7 +58,7 @@ class Operation(NamedTuple):
     summary: str
     gives: Any = None
     status: int = 200
-    takes: type[schemas.Body] | None = None
+    takes: type[requests.Body] | None = None
     lines: bool = False
     body_is_optional: bool = False
     parameters: tuple[Parameter, ...] = ()
@@ -105,7 +104,7 @@ AT_VERSION = Parameter("at_version", "The state after the event with this versio
 TAGGED = ("ETag",)
 CREATED = (*TAGGED, "Location")
 MIN_POSITION = Parameter("min_position", "Wait until this `Ledger-Position` is visible", _number())
-CURRENCY = Parameter("currency", "Only in this currency", answers.CURRENCY)
+CURRENCY = Parameter("currency", "Only in this currency", responses.CURRENCY)
 PERIOD = (
     Parameter("from_time", "The start of a period, included; a date from its first moment on (UTC)", DATE_OR_TIME),
     Parameter("to_time", "The end of a period, included; a date to its last moment (UTC)", DATE_OR_TIME),
@@ -135,9 +134,9 @@ _HOLD = (errors.transaction_not_found, errors.hold_not_pending)
 _HELD_ACCOUNTS = (errors.account_closed, errors.account_frozen)
 
 OPERATIONS: dict[Handler, Operation] = {
-    service.get_greeting: Operation("Return a greeting to an authenticated caller", answers.Greeting),
-    service.get_token_keys: Operation("Return the public keys that verify tokens", answers.KeySet),
-    receipts.get_seal_keys: Operation("Return the public key that verifies seals", answers.KeySet),
+    service.get_greeting: Operation("Return a greeting to an authenticated caller", responses.Greeting),
+    service.get_token_keys: Operation("Return the public keys that verify tokens", responses.KeySet),
+    receipts.get_seal_keys: Operation("Return the public key that verifies seals", responses.KeySet),
     docs.get_api_document: Operation("Return this document", dict[str, Any], response="An OpenAPI document"),
     docs.get_docs_page: Operation("Show this document", str, response="A web page", media=("text/html",)),
     docs.get_docs_asset: Operation(
@@ -148,53 +147,53 @@ OPERATIONS: dict[Handler, Operation] = {
         refuses=(NO_SUCH_RESOURCE,),
         media=tuple(sorted(set(docs.ASSETS.values()))),
     ),
-    error_pages.list_errors: Operation("List all errors", list[answers.ErrorType], media=error_pages.MEDIA),
+    error_pages.list_errors: Operation("List all errors", list[responses.ErrorType], media=error_pages.MEDIA),
     error_pages.get_error: Operation(
         "Explain an error and what a client can do about it",
-        answers.ErrorType,
+        responses.ErrorType,
         parameters=(Parameter("code", "The error's code", {"enum": sorted(CATALOGUE)}, place="path"),),
         refuses=(NO_SUCH_RESOURCE,),
         media=error_pages.MEDIA,
     ),
-    service.get_health: Operation("Check that the service responds", answers.Health),
-    monitoring.get_liveness: Operation("Check that a worker is alive", answers.Liveness),
+    service.get_health: Operation("Check that the service responds", responses.Health),
+    monitoring.get_liveness: Operation("Check that a worker is alive", responses.Liveness),
     monitoring.get_readiness: Operation(
-        "Check that a worker is ready for requests", answers.Readiness, refuses=(errors.not_ready,)
+        "Check that a worker is ready for requests", responses.Readiness, refuses=(errors.not_ready,)
     ),
     monitoring.get_metrics: Operation(
         "Return the metrics of all workers", str, response="Metrics in Prometheus' format", media=("text/plain",)
     ),
-    service.get_version: Operation("Return the name and version of the service", answers.Release),
+    service.get_version: Operation("Return the name and version of the service", responses.Release),
     auth.log_in: Operation(
         "Log in",
-        answers.Tokens,
-        takes=schemas.Login,
+        responses.Tokens,
+        takes=requests.Login,
         refuses=(errors.missing_credentials, errors.wrong_credentials, RATE_LIMITED, DATABASE_DOWN, OVERLOADED),
         headers=("RateLimit-Policy", "RateLimit"),
     ),
-    auth.refresh_tokens: Operation("Exchange a refresh token for a new pair", answers.Tokens),
+    auth.refresh_tokens: Operation("Exchange a refresh token for a new pair", responses.Tokens),
     auth.log_out: Operation("End the session", refuses=_NO_REVOCATION),
     auth.revoke_user_tokens: Operation(
-        "Revoke all tokens of a user", takes=schemas.UserTokens, refuses=(errors.forbidden, errors.user_not_found)
+        "Revoke all tokens of a user", takes=requests.UserTokens, refuses=(errors.forbidden, errors.user_not_found)
     ),
     auth.revoke_all_tokens: Operation("Revoke all tokens of all users"),
-    auth.purge_revoked_tokens: Operation("Purge expired revoked tokens", answers.Cleanup, refuses=_NO_REVOCATION),
+    auth.purge_revoked_tokens: Operation("Purge expired revoked tokens", responses.Cleanup, refuses=_NO_REVOCATION),
     auth.list_sessions: Operation(
         "List the sessions of a user, newest first",
-        list[answers.Session],
+        list[responses.Session],
         parameters=(Parameter("user_id", "The user, by default the caller; others for admins only", ID), *PAGE),
         refuses=(errors.forbidden,),
     ),
     auth.end_session: Operation("End a session", refuses=(errors.session_not_found,)),
     actors.list_actor_commands: Operation(
         "List the commands of a user, session or token, newest first",
-        list[answers.Command],
+        list[responses.Command],
         parameters=PAGE,
         refuses=(errors.actor_not_found,),
     ),
     users.list_users: Operation(
         "List users, newest first",
-        list[answers.User],
+        list[responses.User],
         parameters=(
             *PAGE,
             Parameter("username", "Only the user with this name", _words(64)),
@@ -204,25 +203,25 @@ OPERATIONS: dict[Handler, Operation] = {
     ),
     users.create_user: Operation(
         "Create a user",
-        answers.User,
+        responses.User,
         status=201,
-        takes=schemas.NewUser,
+        takes=requests.NewUser,
         refuses=(errors.user_already_exists,),
         headers=CREATED,
     ),
-    users.get_user: Operation("Get a user", answers.User, refuses=(errors.user_not_found,), headers=TAGGED),
+    users.get_user: Operation("Get a user", responses.User, refuses=(errors.user_not_found,), headers=TAGGED),
     users.update_user: Operation(
         "Update a user",
-        answers.User,
-        takes=schemas.User,
+        responses.User,
+        takes=requests.User,
         refuses=(errors.user_not_found, errors.user_already_exists, errors.id_mismatch),
         headers=TAGGED,
         is_conditional=True,
     ),
     users.patch_user: Operation(
         "Change single members of a user",
-        answers.User,
-        takes=schemas.UserPatch,
+        responses.User,
+        takes=requests.UserPatch,
         refuses=(errors.user_not_found, errors.user_already_exists, errors.id_mismatch),
         headers=TAGGED,
         is_conditional=True,
@@ -234,7 +233,7 @@ OPERATIONS: dict[Handler, Operation] = {
     ),
     accounts.list_accounts: Operation(
         "List accounts, newest first; customers see their own",
-        list[answers.Account],
+        list[responses.Account],
         parameters=(
             *PAGE,
             Parameter("user_id", "Only accounts of this user", ID),
@@ -251,31 +250,31 @@ OPERATIONS: dict[Handler, Operation] = {
     ),
     accounts.open_account: Operation(
         "Open an account; its opening balance comes from the ledger's own account",
-        answers.Account,
+        responses.Account,
         status=201,
-        takes=schemas.NewAccount,
+        takes=requests.NewAccount,
         refuses=(errors.user_not_found, errors.account_already_exists),
         headers=CREATED,
     ),
     accounts.get_account: Operation(
         "Get an account, now or at a point in time",
-        answers.Account,
+        responses.Account,
         parameters=(*MOMENT, AT_VERSION),
         refuses=_UNKNOWN_ACCOUNT,
         headers=TAGGED,
     ),
     accounts.update_account: Operation(
         "Update an account's owner or policy, or adjust its balance by a transfer from or to `world`",
-        answers.Account,
-        takes=schemas.Account,
+        responses.Account,
+        takes=requests.Account,
         refuses=_ACCOUNT_CHANGE,
         headers=TAGGED,
         is_conditional=True,
     ),
     accounts.patch_account: Operation(
         "Change single members of an account",
-        answers.Account,
-        takes=schemas.AccountPatch,
+        responses.Account,
+        takes=requests.AccountPatch,
         refuses=_ACCOUNT_CHANGE,
         headers=TAGGED,
         is_conditional=True,
@@ -293,7 +292,7 @@ OPERATIONS: dict[Handler, Operation] = {
     ),
     log.list_account_entries: Operation(
         "List the entries of an account, newest first",
-        list[answers.Entry],
+        list[responses.Entry],
         parameters=(
             *PAGE,
             Parameter(
@@ -309,13 +308,13 @@ OPERATIONS: dict[Handler, Operation] = {
     ),
     log.list_account_events: Operation(
         "List the stored events of an account, in order",
-        list[answers.StoredEvent],
+        list[responses.StoredEvent],
         parameters=(*PAGE, AFTER),
         refuses=_UNKNOWN_ACCOUNT,
     ),
     log.list_events: Operation(
         "List stored events in order, or stream them as server-sent events",
-        list[answers.StoredEvent],
+        list[responses.StoredEvent],
         parameters=(
             *PAGE,
             AFTER,
@@ -325,18 +324,18 @@ OPERATIONS: dict[Handler, Operation] = {
         media=("application/json", "text/event-stream"),
     ),
     log.get_trial_balance: Operation(
-        "Get the debits, credits and sum of each currency", answers.TrialBalance, parameters=MOMENT
+        "Get the debits, credits and sum of each currency", responses.TrialBalance, parameters=MOMENT
     ),
     transactions.list_transactions: Operation(
         "List transactions, newest first; customers see their own. A page may be short although another follows",
-        list[answers.Transaction],
+        list[responses.Transaction],
         parameters=(
             *PAGE,
             Parameter("user_id", "Only of accounts that this user owns now", ID),
             Parameter("account_id", "Only of this account", ID),
             CURRENCY,
             Parameter("status", "Only with this status", {"enum": sorted(transactions.STATUSES)}),
-            Parameter("kind", "Only of this kind", answers.KIND),
+            Parameter("kind", "Only of this kind", responses.KIND),
             Parameter("reference", "Only with this reference", _words(200)),
             Parameter(
                 "min_amount_cents", "The smallest amount; for a journal entry, of a posting", _number(0, MAX_CENTS)
@@ -349,42 +348,42 @@ OPERATIONS: dict[Handler, Operation] = {
     ),
     transactions.create_transfer_batch: Operation(
         "Create many transfers, together or one by one; JSON Lines are answered as they are processed",
-        answers.BatchResult,
-        takes=schemas.Batch,
+        responses.BatchResult,
+        takes=requests.Batch,
         lines=True,
         refuses=(errors.transaction_id_reused, *_TRANSFER),
         media=("application/json", batch_stream.CONTENT_TYPE),
     ),
     transactions.create_transfer: Operation(
         "Transfer money from one account to another",
-        answers.Transfer,
-        takes=schemas.ConditionalTransfer,
+        responses.Transfer,
+        takes=requests.ConditionalTransfer,
         refuses=(*_TRANSFER, errors.condition_not_met),
         is_conditional=True,
     ),
     transactions.post_journal_entry: Operation(
         "Move money between several accounts at once",
-        answers.JournalEntry,
-        takes=schemas.JournalEntry,
+        responses.JournalEntry,
+        takes=requests.JournalEntry,
         refuses=tuple(refusal for refusal in _TRANSFER if refusal != errors.currency_mismatch),
     ),
     transactions.place_hold: Operation(
-        "Hold money of an account for another", answers.Hold, takes=schemas.Hold, refuses=_TRANSFER
+        "Hold money of an account for another", responses.Hold, takes=requests.Hold, refuses=_TRANSFER
     ),
     transactions.capture_hold: Operation(
         "Capture all or part of a hold, and release the rest",
-        answers.Hold,
-        takes=schemas.Capture,
+        responses.Hold,
+        takes=requests.Capture,
         body_is_optional=True,
         refuses=(*_HOLD, *_HELD_ACCOUNTS),
     ),
     transactions.void_hold: Operation(
-        "Release a hold", answers.Hold, takes=schemas.Nothing, body_is_optional=True, refuses=_HOLD
+        "Release a hold", responses.Hold, takes=requests.Nothing, body_is_optional=True, refuses=_HOLD
     ),
     transactions.reverse_transaction: Operation(
         "Reverse a transaction",
-        answers.Reversal,
-        takes=schemas.Reversal,
+        responses.Reversal,
+        takes=requests.Reversal,
         body_is_optional=True,
         refuses=(
             *(errors.transaction_not_found, errors.transaction_already_exists, errors.insufficient_funds),
@@ -392,7 +391,7 @@ OPERATIONS: dict[Handler, Operation] = {
         ),
     ),
     transactions.get_transaction: Operation(
-        "Get a transaction", answers.Transaction, refuses=(errors.transaction_not_found,), headers=TAGGED
+        "Get a transaction", responses.Transaction, refuses=(errors.transaction_not_found,), headers=TAGGED
     ),
     receipts.get_transaction_receipt: Operation(
         "Get the receipt of a transaction", Receipt, refuses=(errors.transaction_not_found, *_SEALS)

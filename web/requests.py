@@ -4,7 +4,7 @@ No floats, numeric strings, booleans or exponents pass for integers; no control 
 knows. Read-only members are accepted and ignored, so that a body that was read can be sent back.
 """
 
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
 import msgspec
 from pydantic import (
@@ -12,18 +12,14 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     model_validator,
 )
 
 from ledger.commands.journal import MAX_POSTINGS
-from ledger.errors import Refused
 from ledger.events.users import ROLES, Role
 from ledger.identity.passwords import MAX_PASSWORD_LENGTH
 from ledger.money import MAX_CENTS
 from ledger.settings import MAX_HOLD_SECONDS
-from ledger.values import strict_json
-from ledger.values.strict_json import MalformedJsonError
 from web.fields import (
     Balance,
     Cents,
@@ -51,14 +47,8 @@ from web.fields import (
     Time,
     Username,
 )
-from web.http.errors import NO_BODY, malformed
-from web.http.wording import refusals_of
 
 MAX_ITEMS = 10_000  # of a batch
-WHITESPACE = b" \t\r\n"  # of JSON (RFC 8259, section 2)
-NOT_FOR_PYDANTIC = (
-    "the body is nested too deeply, or has half of a surrogate pair"  # all that `check_json` lets through
-)
 
 
 class Body(BaseModel):
@@ -383,35 +373,6 @@ class Nothing(Body):
     """`POST /transactions/{id}/void`: an empty object, or nothing at all."""
 
     model_config = _described({})
-
-
-BodyT = TypeVar("BodyT", bound=Body)
-
-
-def parse(model: type[BodyT], raw: bytes) -> BodyT:
-    """Return the body as its model. Raises `Refused`: one entry per offending member, which never shows the value."""
-    check_json(raw)
-    return parse_checked(model, raw)
-
-
-def check_json(raw: bytes) -> None:
-    """Raise `Refused` unless this is JSON; pydantic lets NaN, Infinity and a member twice through."""
-    try:
-        strict_json.decode(raw)
-    except MalformedJsonError as error:
-        raise Refused(malformed(f"the body {error}") if raw.strip(WHITESPACE) else NO_BODY) from None
-
-
-def parse_checked(model: type[BodyT], raw: bytes) -> BodyT:
-    """Do the same to a part of a text that `check_json` has let through."""
-    try:
-        body = model.model_validate_json(raw)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        if any(problem["type"] == "json_invalid" for problem in problems):
-            raise Refused(malformed(NOT_FOR_PYDANTIC)) from None
-        raise Refused(*refusals_of(model, problems)) from None
-    return body
 
 
 def _check_one_secret(password: SecretStr | None, password_hash: SecretStr | None) -> None:

@@ -15,7 +15,7 @@ from aiohttp import ClientResponse
 from ledger.settings import Settings
 from tests.support.controls import Answer, Api, a_transfer, new_id
 from tests.support.processes import until
-from web import requests as schemas
+from web import requests
 from web.handlers import batch as bulk
 from web.handlers import batch_stream as lines
 from web.handlers.monitoring import DRAINING
@@ -169,7 +169,7 @@ async def test_results_come_back_while_lines_are_still_sent(api: Api) -> None:
 
 async def test_others_get_their_turn_while_lines_are_parsed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 36: a piece of the stream can have thousands of lines, each wrong in a way that takes long to explain."""
-    turns, seen, parse = itertools.count(), [], schemas.parse
+    turns, seen, parse = itertools.count(), [], lines.parse
     turn = next(turns)
 
     async def others() -> None:
@@ -178,11 +178,11 @@ async def test_others_get_their_turn_while_lines_are_parsed(api: Api, monkeypatc
             turn = next(turns)
             await asyncio.sleep(0)
 
-    def watched(model: type[schemas.Transfer], raw: bytes) -> schemas.Transfer:
+    def watched(model: type[requests.Transfer], raw: bytes) -> requests.Transfer:
         seen.append(turn)
         return parse(model, raw)
 
-    monkeypatch.setattr(schemas, "parse", watched)
+    monkeypatch.setattr(lines, "parse", watched)
     monkeypatch.setattr(lines, "SLICE", 2)
     running = asyncio.create_task(others())
 

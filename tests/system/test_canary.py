@@ -43,7 +43,8 @@ from tests.support.controls import NOBODY, a_transfer, a_user
 from tests.support.outages import a_port
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, processes, until
 from tests.support.valkey import PATIENCE, Valkey, a_valkey
-from web import requests as schemas
+from web import requests
+from web.http.json import parse
 from web.routes import ROUTES, UNVERSIONED
 
 JSON = {"Content-Type": "application/json"}
@@ -691,10 +692,10 @@ def test_commands_and_what_they_carry_show_no_secret(given: Given) -> None:
         "logout": LogOut(new_id(), user_id, new_id()),
         "origin": Origin(new_id(), request_hash=given.key.encode()[:0]),
         "claim": Claim(user_id, frozenset({"guest"}), new_id(), new_id()),
-        "login": schemas.parse(schemas.Login, json.dumps({"username": "x", "password": given.password}).encode()),
-        "digest": schemas.parse(schemas.Login, json.dumps({"username": "x", "password_hash": given.digest}).encode()),
-        "new user": schemas.parse(schemas.NewUser, json.dumps({**user, "password": given.password}).encode()),
-        "user": schemas.parse(schemas.User, json.dumps({**user, "password_hash": given.digest}).encode()),
+        "login": parse(requests.Login, json.dumps({"username": "x", "password": given.password}).encode()),
+        "digest": parse(requests.Login, json.dumps({"username": "x", "password_hash": given.digest}).encode()),
+        "new user": parse(requests.NewUser, json.dumps({**user, "password": given.password}).encode()),
+        "user": parse(requests.User, json.dumps({**user, "password_hash": given.digest}).encode()),
     }
 
     places = presented(things)
@@ -724,13 +725,13 @@ async def test_errors_show_no_secret(settings: Settings, given: Given, nowhere: 
         return lambda: check_keys(Settings.load(**{**kept, **changes}))
 
     def validated() -> object:
-        return schemas.Login.model_validate_json(secret)
+        return requests.Login.model_validate_json(secret)
 
     errors = {
         "expired": await raised(lambda: signer.verify(token, TokenType.ACCESS), InvalidTokenError),
         "spoilt": await raised(lambda: signer.verify(f"{token}x", TokenType.ACCESS), InvalidTokenError),
-        "refused": await raised(lambda: schemas.parse(schemas.Login, secret), Refused),
-        "malformed": await raised(lambda: schemas.parse(schemas.Login, secret[:-1]), Refused),
+        "refused": await raised(lambda: parse(requests.Login, secret), Refused),
+        "malformed": await raised(lambda: parse(requests.Login, secret[:-1]), Refused),
         "invalid": await raised(validated, ValidationError),
         "short": await raised(settings_with(jwt_secret=given.signing[:20]), SettingsError),
         "short token": await raised(settings_with(ledger_metrics_token=given.scraping[:20]), SettingsError),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support import conformity
-from web import requests as schemas
+from web import requests
 from web.handlers import transactions
 from web.openapi import document
 
@@ -92,7 +92,7 @@ def test_members_that_are_ignored_are_no_members_of_the_types_of_requests(served
     names = set(request["propertyNames"]["enum"])
 
     assert {"created_at", "currency", "kind", "status"} <= names - set(request["properties"])
-    assert set(schemas.ConditionalTransfer.model_fields) == names
+    assert set(requests.ConditionalTransfer.model_fields) == names
 
 
 def test_a_transaction_is_one_of_a_type_a_kind_with_what_that_always_has(served: dict[str, Any]) -> None:

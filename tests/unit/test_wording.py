@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from ledger.errors import Refusal, Refused
-from web import requests as schemas
+from web.http.json import parse
 from web.http.wording import MAX_REFUSALS, MESSAGES, UNFORESEEN
 from web.operations import OPERATIONS
 from web.requests import Batch, Body, ConditionalTransfer, Hold, JournalEntry, Login, NewUser, Reversal
@@ -52,7 +52,7 @@ def wrong_items(item: dict[str, Any]) -> Iterator[Any]:
 
 def refusals(model: type[Body], body: Any) -> tuple[Refusal, ...]:
     try:
-        schemas.parse(model, json.dumps(body).encode())
+        parse(model, json.dumps(body).encode())
     except Refused as refused:
         return refused.refusals
     return ()

@@ -17,9 +17,9 @@ from ledger.projections.accounts import Status, Wanted
 from ledger.store import reader as stored
 from ledger.store.pool import Reader, Resource
 from ledger.values.ids import new_id
-from web import requests as schemas
+from web import requests
 from web.http.context import ACTOR, RUNTIME, check_same_id, path_id
-from web.http.json import done, read_json
+from web.http.json import done, parse, read_json
 from web.http.pages import Page, by_position, list_of, span_in
 from web.http.params import account_moment_in, choice_in, id_in, moment_in, period_in
 from web.http.preconditions import expected_in, tagged
@@ -80,7 +80,7 @@ async def get_account(request: web.Request) -> Reply:
 
 async def open_account(request: web.Request) -> Reply:
     """POST /accounts."""
-    body = schemas.parse(schemas.NewAccount, await read_json(request))
+    body = parse(requests.NewAccount, await read_json(request))
     runtime = request.app[RUNTIME]
     command = OpenAccount(
         body.id or new_id(),
@@ -97,14 +97,14 @@ async def open_account(request: web.Request) -> Reply:
 async def update_account(request: web.Request) -> Reply:
     """PUT /accounts/{id}."""
     account_id = path_id(request)
-    body = schemas.parse(schemas.Account, await read_json(request))
+    body = parse(requests.Account, await read_json(request))
     return await _change(request, account_id, body, body.overdraft_limit_cents, body.frozen)
 
 
 async def patch_account(request: web.Request) -> Reply:
     """PATCH /accounts/{id}: only the members that are given (RFC 7396); null takes a policy away."""
     account_id = path_id(request)
-    body = schemas.parse(schemas.AccountPatch, await read_json(request))
+    body = parse(requests.AccountPatch, await read_json(request))
     given = body.model_fields_set
     limit = (body.overdraft_limit_cents or 0) if "overdraft_limit_cents" in given else None
     return await _change(request, account_id, body, limit, (body.frozen or "none") if "frozen" in given else None)
@@ -113,7 +113,7 @@ async def patch_account(request: web.Request) -> Reply:
 async def _change(
     request: web.Request,
     account_id: UUID,
-    body: schemas.Account | schemas.AccountPatch,
+    body: requests.Account | requests.AccountPatch,
     overdraft_limit_cents: int | None,
     frozen: Freeze | None,
 ) -> Reply:

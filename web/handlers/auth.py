@@ -30,9 +30,9 @@ from ledger.settings import Settings
 from ledger.store.pool import Reader
 from ledger.values.ids import new_id
 from ledger.write.group import Origin, Outcome
-from web import requests as schemas
+from web import requests
 from web.http.context import ACTOR, REQUEST_ID, RUNTIME, origin, path_id
-from web.http.json import answer, done, outcome_of, read_json
+from web.http.json import answer, done, outcome_of, parse, read_json
 from web.http.pages import Page, by_position, list_of, span_in
 from web.http.params import id_in
 from web.http.ratelimit import LIMITS, limit_headers
@@ -45,7 +45,7 @@ async def log_in(request: web.Request) -> Reply:
 
     `Idempotency-Key` has no meaning here: nobody is known yet whose key it could be, and tokens are not stored.
     """
-    body = schemas.parse(schemas.Login, await read_json(request))
+    body = parse(requests.Login, await read_json(request))
     secret = body.password or body.password_hash
     if not body.username or secret is None or not secret.get_secret_value():
         raise Refused(errors.missing_credentials())
@@ -92,7 +92,7 @@ async def log_out(request: web.Request) -> Reply:
 
 async def revoke_user_tokens(request: web.Request) -> Reply:
     """POST /auth/revoke-user. Everybody may revoke their own tokens, admins anybody's."""
-    body = schemas.parse(schemas.UserTokens, await read_json(request))
+    body = parse(requests.UserTokens, await read_json(request))
     actor = request[ACTOR]
     if body.user_id != actor.user_id and not actor.has("admin"):
         raise Refused(errors.forbidden())

@@ -17,12 +17,12 @@ from ledger.projections import transactions as transfers
 from ledger.store.pool import UNREACHABLE
 from ledger.values.timestamps import rfc3339
 from ledger.write.group import Origin, Outcome
-from web import requests as schemas
+from web import requests
 from web.handlers.monitoring import FIGURES
 from web.http.catalogue import CATALOGUE
 from web.http.context import REQUEST_ID, RUNTIME, part_of
 from web.http.errors import MALFORMED, entry, refusals_of
-from web.http.json import rendered
+from web.http.json import check_json, parse_checked, rendered
 from web.http.submit import submit_from
 from web.http.wording import MAX_REFUSALS
 
@@ -56,14 +56,14 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     """A batch whose items are still to be parsed."""
 
     atomic: bool
-    items: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=schemas.MAX_ITEMS)]
+    items: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=requests.MAX_ITEMS)]
 
 
 class Batch(NamedTuple):
     """A batch, each of its items parsed as if it were a body of its own."""
 
     atomic: bool
-    items: Sequence[schemas.Transfer]
+    items: Sequence[requests.Transfer]
 
     def canonical(self) -> bytes:
         """Return the same bytes for all batches that say the same, as a body's `canonical` does."""
@@ -71,20 +71,20 @@ class Batch(NamedTuple):
         return b'{"atomic":%b,"items":[%b]}' % (b"true" if self.atomic else b"false", items)
 
 
-async def parse(raw: bytes) -> Batch:
+async def parse_batch(raw: bytes) -> Batch:
     """Return the batch in a body. Raises `Refused`: one entry per offending member, up to a bound."""
-    await asyncio.to_thread(schemas.check_json, raw)  # megabytes, and others wait for their turn
+    await asyncio.to_thread(check_json, raw)  # megabytes, and others wait for their turn
     try:
         envelope = msgspec.json.decode(raw, type=_Envelope)
     except (msgspec.MsgspecError, RecursionError):
         raise Refused(*_against(raw)) from None
-    items: list[schemas.Transfer] = []
+    items: list[requests.Transfer] = []
     refusals: list[Refusal] = []
     for number, item in enumerate(envelope.items):
         if number % SLICE == 0:
             await asyncio.sleep(0)
         try:
-            items.append(schemas.parse_checked(schemas.Transfer, bytes(item)))
+            items.append(parse_checked(requests.Transfer, bytes(item)))
         except Refused as refused:
             refusals += (refusal.within(f"/items/{number}") for refusal in refused.refusals)
         if len(refusals) >= MAX_REFUSALS:
@@ -97,7 +97,7 @@ async def parse(raw: bytes) -> Batch:
 def _against(raw: bytes) -> Sequence[Refusal]:
     """What is wrong with a body that is no batch, whatever its items are."""
     try:
-        schemas.parse_checked(schemas.Batch, raw)
+        parse_checked(requests.Batch, raw)
     except Refused as refused:
         return refused.refusals
     return (MALFORMED,)

@@ -16,12 +16,13 @@ from ledger.commands.batch import TransferMany
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import LedgerError, OverloadedError, Refusal, Refused
 from ledger.store.pool import UNREACHABLE
-from web import requests as schemas
+from web import requests
 from web.auth import check_again
 from web.handlers.batch import CHUNK, carry_out, refused
 from web.handlers.monitoring import DRAINING
 from web.http.context import REQUEST_ID, RUNTIME, origin
 from web.http.errors import TOO_LARGE, refusals_of
+from web.http.json import parse
 from web.http.response import Stream
 
 CONTENT_TYPE = "application/jsonl"
@@ -29,7 +30,7 @@ MEDIA = (CONTENT_TYPE, "application/x-ndjson")
 SLICE = 100  # lines parsed before others get their turn: a piece of the stream may have thousands
 LINGER_SECONDS = 0.05  # for more lines, before those that are here are carried out
 
-Make = Callable[[schemas.Transfer], TransferMoney]
+Make = Callable[[requests.Transfer], TransferMoney]
 
 
 class _Line(NamedTuple):
@@ -124,7 +125,7 @@ def _parsed(number: int, line: bytes, limit: int, make: Make) -> _Line:
     if len(line) > limit:
         return _Line(number, (TOO_LARGE,))
     try:
-        return _Line(number, make(schemas.parse(schemas.Transfer, line)))
+        return _Line(number, make(parse(requests.Transfer, line)))
     except Refused as error:
         return _Line(number, error.refusals)
 

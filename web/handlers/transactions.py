@@ -25,13 +25,13 @@ from ledger.store.reader import LAST
 from ledger.values.ids import new_id
 from ledger.values.text import MAX_REFERENCE_LENGTH, spellings
 from ledger.values.timestamps import rfc3339
-from web import requests as schemas
+from web import requests
 from web.handlers import batch as bulk
 from web.handlers import batch_stream as lines
 from web.handlers.accounts import own_only
 from web.handlers.batch import BULKS
 from web.http.context import ACTOR, RUNTIME, idempotency_key, origin, path_id
-from web.http.json import REPLAYED, answer, outcome_of, read_json, read_json_if_any
+from web.http.json import REPLAYED, answer, outcome_of, parse, read_json, read_json_if_any
 from web.http.pages import Chunk, list_of, span_in
 from web.http.params import choice_in, id_in, number_in, period_in, words_in
 from web.http.preconditions import expected_in, tagged
@@ -45,7 +45,7 @@ KINDS = ("hold", *sorted({*get_args(TransferKind), *get_args(JournalKind)}))
 
 async def create_transfer(request: web.Request) -> Reply:
     """POST /transactions/transfer. A customer moves money from own accounts only."""
-    body = schemas.parse(schemas.ConditionalTransfer, await read_json(request))
+    body = parse(requests.ConditionalTransfer, await read_json(request))
     command = _on_conditions(request, body, _transfer(body, _payer(request)))
     return outcome_of(await submit(request, command, body.canonical), "created_at", status=200)
 
@@ -56,7 +56,7 @@ async def create_transfer_batch(request: web.Request) -> Reply | Stream:
     with request.app[BULKS].admitted():
         if request.content_type in lines.MEDIA:
             return await lines.carry_out_lines(request, lambda body: _transfer(body, payer))
-        batch = await bulk.parse(await read_json(request, request.app[RUNTIME].settings.ledger_bulk_limit_bytes))
+        batch = await bulk.parse_batch(await read_json(request, request.app[RUNTIME].settings.ledger_bulk_limit_bytes))
         made = tuple(_transfer(item, payer) for item in batch.items)
         canonical = b"" if idempotency_key(request) is None else await asyncio.to_thread(batch.canonical)
         source = origin(request, lambda: canonical)
@@ -70,7 +70,7 @@ async def create_transfer_batch(request: web.Request) -> Reply | Stream:
 
 async def post_journal_entry(request: web.Request) -> Reply:
     """POST /transactions. A customer takes money out of own accounts only."""
-    body = schemas.parse(schemas.JournalEntry, await read_json(request))
+    body = parse(requests.JournalEntry, await read_json(request))
     command = PostJournalEntry(
         body.id or new_id(),
         tuple(Leg(posting.account_id, posting.amount_cents) for posting in body.postings),
@@ -86,7 +86,7 @@ async def post_journal_entry(request: web.Request) -> Reply:
 
 async def place_hold(request: web.Request) -> Reply:
     """POST /transactions/hold. A customer sets money of own accounts aside only."""
-    body = schemas.parse(schemas.Hold, await read_json(request))
+    body = parse(requests.Hold, await read_json(request))
     settings, now = request.app[RUNTIME].settings, datetime.now(UTC)
     seconds = body.expires_in_seconds or settings.ledger_hold_seconds
     command = PlaceHold(
@@ -110,7 +110,7 @@ async def place_hold(request: web.Request) -> Reply:
 
 async def capture_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/capture."""
-    body = schemas.parse(schemas.Capture, await read_json_if_any(request) or b"{}")
+    body = parse(requests.Capture, await read_json_if_any(request) or b"{}")
     known = (await _found(request, path_id(request))).body
     accounts = transfers.accounts_of(known)
     command = CaptureHold(known["id"], accounts[0], accounts[1], body.amount_cents, datetime.now(UTC))
@@ -120,7 +120,7 @@ async def capture_hold(request: web.Request) -> Reply:
 
 async def void_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/void."""
-    body = schemas.parse(schemas.Nothing, await read_json_if_any(request) or b"{}")
+    body = parse(requests.Nothing, await read_json_if_any(request) or b"{}")
     known = (await _found(request, path_id(request))).body
     command = VoidHold(known["id"], transfers.accounts_of(known)[0], datetime.now(UTC))
     outcome = await submit(request, command, body.canonical)
@@ -129,7 +129,7 @@ async def void_hold(request: web.Request) -> Reply:
 
 async def reverse_transaction(request: web.Request) -> Reply:
     """POST /transactions/{id}/reverse."""
-    body = schemas.parse(schemas.Reversal, await read_json_if_any(request) or b"{}")
+    body = parse(requests.Reversal, await read_json_if_any(request) or b"{}")
     known = (await _found(request, path_id(request))).body
     command = ReverseTransfer(
         body.id or new_id(),
@@ -173,7 +173,7 @@ async def get_transaction(request: web.Request) -> Reply:
     return tagged(request, *await _found(request, path_id(request)))
 
 
-def _on_conditions(request: web.Request, body: schemas.ConditionalTransfer, command: TransferMoney) -> TransferMoney:
+def _on_conditions(request: web.Request, body: requests.ConditionalTransfer, command: TransferMoney) -> TransferMoney:
     """The transfer, if what `If-Match`, `source_version` and `conditions` say of the source is so."""
     expected, conditions = expected_in(request), body.conditions
     if body.source_version is not None:
@@ -185,7 +185,7 @@ def _on_conditions(request: web.Request, body: schemas.ConditionalTransfer, comm
     return msgspec.structs.replace(command, expected=expected, source_available_min_cents=minimum)
 
 
-def _transfer(body: schemas.Transfer, payer: UUID | None) -> TransferMoney:
+def _transfer(body: requests.Transfer, payer: UUID | None) -> TransferMoney:
     return TransferMoney(
         body.id or new_id(),
         body.source_account_id,

@@ -17,9 +17,9 @@ from ledger.store import log as store
 from ledger.store import reader as stored
 from ledger.store.pool import Reader
 from ledger.values.ids import new_id
-from web import requests as schemas
+from web import requests
 from web.http.context import ACTOR, RUNTIME, check_same_id, path_id
-from web.http.json import done, read_json
+from web.http.json import done, parse, read_json
 from web.http.pages import Page, by_position, list_of, span_in
 from web.http.params import choice_in, period_in, words_in
 from web.http.preconditions import expected_in, tagged
@@ -51,7 +51,7 @@ async def get_user(request: web.Request) -> Reply:
 
 async def create_user(request: web.Request) -> Reply:
     """POST /users."""
-    body = schemas.parse(schemas.NewUser, await read_json(request))
+    body = parse(requests.NewUser, await read_json(request))
     user_id = body.id or new_id()
     runtime = request.app[RUNTIME]
     credential = await _credential(runtime, user_id, body.secret or "")
@@ -63,16 +63,16 @@ async def create_user(request: web.Request) -> Reply:
 async def update_user(request: web.Request) -> Reply:
     """PUT /users/{id}."""
     user_id = path_id(request)
-    return await _change(request, user_id, schemas.parse(schemas.User, await read_json(request)))
+    return await _change(request, user_id, parse(requests.User, await read_json(request)))
 
 
 async def patch_user(request: web.Request) -> Reply:
     """PATCH /users/{id}: only the members that are given (RFC 7396)."""
     user_id = path_id(request)
-    return await _change(request, user_id, schemas.parse(schemas.UserPatch, await read_json(request)))
+    return await _change(request, user_id, parse(requests.UserPatch, await read_json(request)))
 
 
-async def _change(request: web.Request, user_id: UUID, body: schemas.User | schemas.UserPatch) -> Reply:
+async def _change(request: web.Request, user_id: UUID, body: requests.User | requests.UserPatch) -> Reply:
     check_same_id(user_id, body.id)
     runtime, expected = request.app[RUNTIME], expected_in(request)
     await _known(runtime, user_id)  # before anything is hashed for nobody

@@ -4,18 +4,27 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from pydantic import BaseModel, ValidationError
 
+from ledger.errors import Refused
+from ledger.values import strict_json
+from ledger.values.strict_json import MalformedJsonError
 from ledger.values.timestamps import rfc3339
 from ledger.write.group import Outcome
 from web.http.context import RUNTIME
+from web.http.errors import NO_BODY, malformed
 from web.http.response import Reply
+from web.http.wording import refusals_of
 
 REPLAYED = {"Idempotent-Replayed": "true"}
+WHITESPACE = b" \t\r\n"  # of JSON (RFC 8259, section 2)
+NOT_FOR_PYDANTIC = "the body is nested too deeply, or has half of a surrogate pair"  # `check_json` accepts both
 
+BodyT = TypeVar("BodyT", bound=BaseModel)
 
 _JSON = re.compile(r"application/(?:json|[^/]+\+json)", re.IGNORECASE)
 
@@ -49,6 +58,31 @@ async def read_json(request: web.Request, limit_bytes: int | None = None) -> byt
         raise web.HTTPRequestTimeout from None
     except ConnectionError:  # the client's: it has hung up
         raise web.HTTPBadRequest from None
+
+
+def parse(model: type[BodyT], raw: bytes) -> BodyT:
+    """Return the body as its model. Raises `Refused`: one entry per offending member, without its value."""
+    check_json(raw)
+    return parse_checked(model, raw)
+
+
+def check_json(raw: bytes) -> None:
+    """Raise `Refused` unless the body is JSON. Pydantic alone would accept NaN, Infinity and duplicate members."""
+    try:
+        strict_json.decode(raw)
+    except MalformedJsonError as error:
+        raise Refused(malformed(f"the body {error}") if raw.strip(WHITESPACE) else NO_BODY) from None
+
+
+def parse_checked(model: type[BodyT], raw: bytes) -> BodyT:
+    """Return a body, or an item of one, that `check_json` has accepted, as its model. Raises `Refused` like `parse`."""
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        if any(problem["type"] == "json_invalid" for problem in problems):
+            raise Refused(malformed(NOT_FOR_PYDANTIC)) from None
+        raise Refused(*refusals_of(model, problems)) from None
 
 
 def answer(

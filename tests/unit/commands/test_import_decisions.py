@@ -19,7 +19,8 @@ from ledger.events.users import AccountAssigned, User
 from ledger.import_reference.source import User as ReferenceUser
 from ledger.import_reference.users import against_user, roles_of
 from ledger.money import MAX_CENTS
-from web import requests as schemas
+from web import requests
+from web.http.json import parse
 
 ALICE, ACCOUNT, OTHER, TRANSFER = (UUID(int=number) for number in (1, 10, 11, 100))
 WORLD = world_account_id("USD")
@@ -161,7 +162,7 @@ ORDINARY = {"username": "alice", "email": "a@b", "roles": "customer", "password_
 def test_exactly_the_users_that_a_client_may_create_may_be_imported(member: tuple[str, str]) -> None:
     body: dict[str, Any] = {**ORDINARY, **dict([member])}
     try:
-        parsed = schemas.parse(schemas.NewUser, json.dumps(body).encode())
+        parsed = parse(requests.NewUser, json.dumps(body).encode())
     except Refused:
         parsed = None
 
