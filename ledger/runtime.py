@@ -87,7 +87,7 @@ async def open_runtime(
                 redis,
                 mirror,
                 Coalesced(mirror.revoked_below),
-                Coalesced(lambda ids: users.standing(pool, ids)),
+                Coalesced(lambda ids: users.active_roles(pool, ids)),
             )
     finally:
         await committer.close()
