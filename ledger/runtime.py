@@ -81,7 +81,7 @@ async def open_runtime(
                 redis=redis,
                 mirror=mirror,
                 revoked_below=Coalesced(mirror.revoked_below),
-                standing=Coalesced(lambda ids: users.standing(pool, ids)),
+                standing=Coalesced(lambda ids: users.active_roles(pool, ids)),
             )
     finally:
         await committer.close()

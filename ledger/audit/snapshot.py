@@ -1,4 +1,4 @@
-"""One moment of the whole ledger, for questions that take long."""
+"""One point in time of the whole ledger, for queries that take long."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,21 +6,21 @@ from typing import Any
 
 from asyncpg import Connection
 
-from ledger.projections import INLINE
+from ledger.projections import TABLES
 
 
 @asynccontextmanager
 async def snapshot(connection: "Connection[Any]") -> AsyncIterator[None]:
-    """All that is read inside was so at one moment, however long it takes; nothing that is made inside stays.
+    """Read one point in time inside the context, and roll back all changes at its end.
 
-    A rebuild swaps tables, and rows that it wrote after the moment would be missing in those that are found by name
-    later. So the tables are locked before the moment is chosen (PostgreSQL manual, 13.3.1: ACCESS SHARE holds up the
-    swap and nobody else, and LOCK TABLE takes no snapshot).
+    A rebuild swaps tables: a later lookup by name could find a table whose rows are newer than the snapshot, and see
+    none of them. So the tables are locked before the snapshot is taken. ACCESS SHARE conflicts with nothing but the
+    swap, and LOCK TABLE takes no snapshot (PostgreSQL manual, 13.3.1).
     """
     transaction = connection.transaction(isolation="repeatable_read")
     await transaction.start()
     try:
-        tables = ", ".join(table for projection in INLINE for table in projection.tables)
+        tables = ", ".join(table.name for table in TABLES)
         await connection.execute(f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
         await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         yield

@@ -34,7 +34,7 @@ Batch = Annotated[int, typer.Option(min=1, max=100_000, help="How many events sh
 def show_list(as_json: AsJson = False) -> None:
     """Show which projections and followers there are, and where they write."""
     rows = [
-        *(("inline", one.name, one.tables) for one in INLINE),
+        *(("inline", one.name, one.table_names) for one in INLINE),
         *(("follower", name, (target,)) for name, target in FOLLOWERS.items()),
     ]
     if as_json:

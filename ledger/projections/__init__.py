@@ -1,8 +1,7 @@
-"""Projections: what queries read, one module a question, each with the queries on its own tables.
+"""Projections: the read tables, one module per table, each with the queries on its own tables.
 
-A projection says what events do to its tables as set-based statements; it has no clock and reads nothing else, so the
-same events always give the same rows. The inline ones run in the transaction that appends, so a client always reads
-its own writes.
+A projection turns events into set-based statements on its tables. It has no clock and reads nothing else, so the same
+events always give the same rows. Inline projections run in the transaction that appends: a client reads its own writes.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,30 +11,37 @@ from typing import NamedTuple
 from ledger.events import Recorded
 from ledger.projections import accounts, entries, tokens, users
 from ledger.projections import transactions as transfers
+from ledger.projections.table import Table
 from ledger.store.statements import Statement
 
 
 class Projection(NamedTuple):
-    """A projection's name, the tables that are its own, the events it handles, and what those do to the tables."""
+    """A name, the description of each of its tables, the events that it handles, and their effect on the tables."""
 
     name: str
-    tables: tuple[str, ...]
+    tables: tuple[Table, ...]
     handles: AbstractSet[type]
     apply: Callable[[Sequence[Recorded]], list[Statement]]
 
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """The names of the tables."""
+        return tuple(table.name for table in self.tables)
+
 
 INLINE = (
-    Projection("users", ("users",), users.HANDLED, users.apply),
-    Projection("accounts", ("accounts",), accounts.HANDLED, accounts.apply),
-    Projection("entries", ("entries",), entries.HANDLED, entries.apply),
-    Projection("transfers", ("transfers",), transfers.HANDLED, transfers.apply),
-    Projection("sessions", ("sessions", "cutoffs"), tokens.HANDLED_BY_SESSIONS, tokens.apply_sessions),
-    Projection("tokens", ("tokens",), tokens.HANDLED_BY_TOKENS, tokens.apply_tokens),
+    Projection("users", (users.USERS,), users.HANDLED, users.apply),
+    Projection("accounts", (accounts.ACCOUNTS,), accounts.HANDLED, accounts.apply),
+    Projection("entries", (entries.ENTRIES,), entries.HANDLED, entries.apply),
+    Projection("transfers", (transfers.TRANSFERS,), transfers.HANDLED, transfers.apply),
+    Projection("sessions", (tokens.SESSIONS, tokens.CUTOFFS), tokens.HANDLED_BY_SESSIONS, tokens.apply_sessions),
+    Projection("tokens", (tokens.TOKENS,), tokens.HANDLED_BY_TOKENS, tokens.apply_tokens),
 )
+TABLES = tuple(table for projection in INLINE for table in projection.tables)
 
 
 def apply_all(projections: Iterable[Projection], events: Sequence[Recorded]) -> list[Statement]:
-    """All that these events do to the tables of these projections."""
+    """Return the statements that apply these events to the tables of these projections."""
     types = {type(row.event) for row in events}
     return [
         statement

@@ -1,12 +1,14 @@
-"""Accounts, as `/accounts` shows them: one row each, with the balance of now."""
+"""Accounts, as `/accounts` shows them: one row each, with the current balance."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, TypeAlias, assert_never, cast, get_args
 from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.events import Event, Recorded
+from ledger.events import Recorded
 from ledger.events.accounts import (
     Account,
     AccountClosed,
@@ -22,94 +24,116 @@ from ledger.events.accounts import (
     FundsReleased,
     OverdraftLimitChanged,
 )
+from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.pool import Reader, Resource, conditions
 from ledger.store.reader import Bounds
-from ledger.store.statements import Statement, columns, integers, texts, times, uuids, words
+from ledger.store.statements import Statement, integers, times, uuids
 
-_CHANGES = frozenset(get_args(AccountEvent)) - {AccountOpened}
-_INSERTED = ("uuid", "bigint", "timestamptz", "uuid", "text", "bigint", "text", "bigint", "timestamptz")
-HANDLED = _CHANGES | {AccountOpened}
+HANDLED = frozenset(get_args(AccountEvent))
 _Entry: TypeAlias = AccountDebited | AccountCredited
 _ENTRIES = frozenset(get_args(_Entry))
 _OTHERS = HANDLED - _ENTRIES
 
 Status = Literal["open", "closed"]
 
+ACCOUNTS = Table(
+    name="accounts",
+    key=("id",),
+    stream="id",
+    columns=(
+        Column("id", "uuid"),
+        Column("user_id", "uuid", optional=True),
+        Column("currency", "text"),
+        Column("balance_cents", "bigint"),
+        Column("status", "text"),
+        Column("version", "bigint", change=CHANGE),
+        Column("position", "bigint", POSITION),
+        Column("created_at", "timestamptz", TIME),
+        Column("updated_at", "timestamptz", TIME, CHANGE),
+        Column("held_cents", "bigint", optional=True),
+        Column("overdraft_limit_cents", "bigint", optional=True),
+        Column("frozen", "text", optional=True),
+    ),
+    indexes=(
+        Index("accounts_position_idx", '("position")', unique=True),
+        Index("accounts_user_idx", '(user_id, "position")'),
+        Index("accounts_currency_idx", '(currency, "position")'),
+        Index("accounts_closed_idx", '("position")', where="(status = 'closed'::text)"),
+    ),
+    changes="update",
+)
+_FUNDS = ("held_cents", "overdraft_limit_cents", "frozen")
+_CHANGING = tuple(name for name in ACCOUNTS.names if name not in {"currency", "position", "created_at"})
+_WITHOUT_FUNDS = tuple(name for name in _CHANGING if name not in _FUNDS)
+
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
-    """New rows for accounts that were opened; of an account that changed, only what is so after the last event."""
+    """Return the inserts of opened accounts and one update of each other account that changed."""
     types = {type(row.event) for row in events}
     if types.isdisjoint(_OTHERS):
         return _move([row for row in events if type(row.event) in _ENTRIES])
-    opened = [(row, row.event) for row in events if isinstance(row.event, AccountOpened)]
-    changed: dict[UUID, list[Recorded]] = {}
-    for row in events:
-        if type(row.event) in _CHANGES:
-            changed.setdefault(row.stream_id, []).append(row)
-    new = {row.stream_id: changed.pop(row.stream_id, []) for row, _ in opened}
-    statements = [_insert(opened, [_Change(new[row.stream_id]) for row, _ in opened])] if opened else []
-    return [*statements, *([_update([_Change(rows) for rows in changed.values()])] if changed else [])]
-
-
-def _move(entries: Sequence[Recorded]) -> list[Statement]:
-    """The same of accounts between which money moved, and no more happened, as it nearly always is."""
-    last = list({row.stream_id: row for row in entries}.values())
-    if not last:
-        return []
+    rows: dict[UUID, _Row] = {}
+    for recorded in events:
+        if type(recorded.event) in HANDLED:
+            rows.setdefault(recorded.stream_id, _Row(recorded.stream_id)).change(recorded)
+    opened = [row for row in rows.values() if row.position is not None]
+    changed = [row for row in rows.values() if row.position is None]
+    names = _CHANGING if any(row.changes_funds for row in changed) else _WITHOUT_FUNDS
     return [
-        Statement(
-            f"""UPDATE accounts SET version = new.version, updated_at = coalesce(new.at, recorded_at),
-                                    balance_cents = new.balance_cents
-                FROM {columns("uuid", "bigint", "timestamptz", "bigint")} AS new(id, version, at, balance_cents),
-                     reserved
-                WHERE accounts.id = new.id""",
-            (
-                uuids(row.stream_id for row in last),
-                integers(row.version for row in last),
-                times([row.recorded_at for row in last]),
-                integers(cast("_Entry", row.event).balance_cents for row in last),
-            ),
-        )
+        *([insert(ACCOUNTS, encode_columns(ACCOUNTS, ACCOUNTS.names, opened))] if opened else []),
+        *([update(ACCOUNTS, encode_columns(ACCOUNTS, names, changed))] if changed else []),
     ]
 
 
-class _Change:
-    """What a run of events of one account leaves behind; None is what it does not touch."""
+def _move(entries: Sequence[Recorded]) -> list[Statement]:
+    """Return the update of accounts that only have entries: nearly every commit group needs no other."""
+    last = list({row.stream_id: row for row in entries}.values())
+    if not last:
+        return []
+    values = {
+        "id": uuids([row.stream_id for row in last]),
+        "version": integers([row.version for row in last]),
+        "updated_at": times([row.recorded_at for row in last]),
+        "balance_cents": integers([cast("_Entry", row.event).balance_cents for row in last]),
+    }
+    return [update(ACCOUNTS, values)]
 
-    __slots__ = (
-        "balance_cents",
-        "frozen",
-        "held_cents",
-        "last",
-        "overdraft_limit_cents",
-        "owner_id",
-        "status",
-        "touches_funds",
-    )
 
-    def __init__(self, rows: Sequence[Recorded]) -> None:
-        self.last = rows[-1] if rows else None
-        self.balance_cents: int | None = None
-        self.owner_id: UUID | None = None
-        self.status: str | None = None
-        self.held_cents: int | None = None
-        self.overdraft_limit_cents: int | None = None
-        self.frozen: Freeze | None = None
-        self.touches_funds = False  # transfers do not
-        for row in rows:
-            match row.event:
-                case AccountDebited(balance_cents=balance) | AccountCredited(balance_cents=balance):
-                    self.balance_cents = balance
-                case AccountOwnerChanged(owner_id=owner_id):
-                    self.owner_id = owner_id
-                case AccountClosed():
-                    self.status = "closed"
-                case other:
-                    self._take_funds(other)
+@dataclass(slots=True)
+class _Row:
+    """The values that a run of events gives the columns of one account; None leaves a column unchanged."""
 
-    def _take_funds(self, event: Event) -> None:
-        self.touches_funds = True
+    id: UUID
+    user_id: UUID | None = None
+    currency: str | None = None
+    balance_cents: int | None = None
+    status: Status | None = None
+    version: int = 0
+    position: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    held_cents: int | None = None
+    overdraft_limit_cents: int | None = None
+    frozen: Freeze | None = None
+
+    @property
+    def changes_funds(self) -> bool:
+        """Whether a column of `_FUNDS` changes; transfers change none."""
+        return any(getattr(self, name) is not None for name in _FUNDS)
+
+    def change(self, recorded: Recorded) -> None:
+        """Apply one event."""
+        self.version, self.updated_at = recorded.version, recorded.recorded_at
+        event = cast("AccountEvent", recorded.event)
         match event:
+            case AccountDebited(balance_cents=balance) | AccountCredited(balance_cents=balance):
+                self.balance_cents = balance
+            case AccountOpened():
+                self._open(recorded, event)
+            case AccountOwnerChanged(owner_id=owner_id):
+                self.user_id = owner_id
+            case AccountClosed():
+                self.status = "closed"
             case FundsHeld(held_cents=held) | FundsReleased(held_cents=held):
                 self.held_cents = held
             case OverdraftLimitChanged(overdraft_limit_cents=limit):
@@ -119,73 +143,17 @@ class _Change:
             case AccountUnfrozen():
                 self.frozen = "none"
             case _:
-                pass
+                assert_never(event)
 
-
-_FUNDS = (("held_cents", "bigint"), ("overdraft_limit_cents", "bigint"), ("frozen", "text"))
-
-
-def _insert(opened: Sequence[tuple[Recorded, AccountOpened]], changes: Sequence[_Change]) -> Statement:
-    return Statement(
-        f"""INSERT INTO accounts (id, position, created_at, user_id, currency, balance_cents, status, version,
-                                  updated_at, held_cents, overdraft_limit_cents, frozen)
-            SELECT id, first_position + number, coalesce(at, recorded_at), user_id, currency, balance_cents, status,
-                   version, coalesce(changed_at, recorded_at), held_cents, overdraft_limit_cents, frozen
-            FROM {columns(*_INSERTED, *(kind for _, kind in _FUNDS))}
-                 AS new(id, number, at, user_id, currency, balance_cents, status, version, changed_at, held_cents,
-                        overdraft_limit_cents, frozen), reserved""",
-        (
-            uuids(row.stream_id for row, _ in opened),
-            integers(row.position for row, _ in opened),
-            times([row.recorded_at for row, _ in opened]),
-            uuids(change.owner_id or event.owner_id for (_, event), change in zip(opened, changes, strict=True)),
-            words(event.currency for _, event in opened),
-            integers(change.balance_cents or 0 for change in changes),
-            words(change.status or "open" for change in changes),
-            integers((change.last or row).version for (row, _), change in zip(opened, changes, strict=True)),
-            times([(change.last or row).recorded_at for (row, _), change in zip(opened, changes, strict=True)]),
-            integers(change.held_cents or 0 for change in changes),
-            integers(change.overdraft_limit_cents or 0 for change in changes),
-            words(change.frozen or "none" for change in changes),
-        ),
-    )
-
-
-def _update(changes: Sequence[_Change]) -> Statement:
-    last = [change.last for change in changes if change.last is not None]
-    funds = _FUNDS if any(change.touches_funds for change in changes) else ()
-    return Statement(
-        f"""UPDATE accounts SET version = new.version, updated_at = coalesce(new.at, recorded_at),
-                   balance_cents = coalesce(new.balance_cents, accounts.balance_cents),
-                   user_id = coalesce(new.user_id, accounts.user_id),
-                   status = coalesce(new.status, accounts.status)
-                   {"".join(f", {name} = coalesce(new.{name}, accounts.{name})" for name, _ in funds)}
-            FROM {columns("uuid", "bigint", "timestamptz", "bigint", "uuid", "text", *(kind for _, kind in funds))}
-                 AS new(id, version, at, balance_cents, user_id, status {"".join(f", {name}" for name, _ in funds)}),
-                 reserved
-            WHERE accounts.id = new.id""",
-        (
-            uuids(row.stream_id for row in last),
-            integers(row.version for row in last),
-            times([row.recorded_at for row in last]),
-            integers(change.balance_cents for change in changes),
-            uuids(change.owner_id for change in changes),
-            texts(change.status for change in changes),
-            *(_funds_of(changes) if funds else ()),
-        ),
-    )
-
-
-def _funds_of(changes: Sequence[_Change]) -> tuple[bytes, ...]:
-    return (
-        integers(change.held_cents for change in changes),
-        integers(change.overdraft_limit_cents for change in changes),
-        texts(change.frozen for change in changes),
-    )
+    def _open(self, recorded: Recorded, event: AccountOpened) -> None:
+        self.position, self.created_at = recorded.position, recorded.recorded_at
+        self.user_id, self.currency, self.status = event.owner_id, event.currency, "open"
+        self.balance_cents = self.held_cents = self.overdraft_limit_cents = 0
+        self.frozen = "none"
 
 
 async def find(reader: Reader, account_id: UUID, *, owner_id: UUID | None = None) -> Resource | None:
-    """One account; with `owner_id`, only if it is that user's."""
+    """Return one account, or None. With `owner_id`, an account of another user is None as well."""
     row = await reader.fetchrow(
         "SELECT * FROM accounts WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)", account_id, owner_id
     )
@@ -193,23 +161,23 @@ async def find(reader: Reader, account_id: UUID, *, owner_id: UUID | None = None
 
 
 class Wanted(NamedTuple):
-    """Which accounts are wanted: those for which all of it holds. None is no matter."""
+    """The filters of a list of accounts, which all apply. None filters nothing."""
 
     owner_id: UUID | None = None
     user_id: UUID | None = None
     currency: str | None = None
     status: Status | None = None
-    world: bool = False  # the ledger's own as well
+    world: bool = False  # include the accounts of the ledger itself
 
 
 async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
-    """Up to `limit` accounts opened between two positions, newest first, each with its position."""
+    """Return up to `limit` accounts opened between two positions, newest first, each with its position."""
     chosen, values = conditions(
         (("user_id = {}", wanted.owner_id), ("user_id = {}", wanted.user_id), ("currency = {}", wanted.currency)),
         first=4,
     )
     status = "" if wanted.status is None else f"AND status = '{wanted.status}'"  # spelt out, as in the index
-    owned = "" if wanted.world else "AND user_id IS NOT NULL"  # the others are one a currency: no index leaves them out
+    owned = "" if wanted.world else "AND user_id IS NOT NULL"  # one account a currency has no owner
     rows = await reader.fetch(
         f"""SELECT * FROM accounts WHERE position > $1 AND position < $2 {chosen} {status} {owned}
             ORDER BY position DESC LIMIT $3""",
@@ -219,7 +187,7 @@ async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> li
 
 
 async def open_ids(reader: Reader, owner_id: UUID) -> tuple[UUID, ...]:
-    """The open accounts of one user."""
+    """Return the ids of the open accounts of one user."""
     rows = await reader.fetch("SELECT id FROM accounts WHERE user_id = $1 AND status = 'open'", owner_id)
     return tuple(row["id"] for row in rows)
 
@@ -230,7 +198,7 @@ def _body(row: Record) -> dict[str, Any]:
 
 
 def funds_in(row: Record) -> dict[str, int | str]:
-    """What a row says of the money of an account."""
+    """Return the amounts and restrictions in a row, as clients see them."""
     return Account(
         row["user_id"],
         row["currency"],

@@ -1,4 +1,4 @@
-"""Statement lines: one row for each debit and credit, numbered by the account's version, with the balance after it."""
+"""Statement entries: one row for each debit and credit, with the account's version and the balance after it."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -9,15 +9,31 @@ from asyncpg import Record
 
 from ledger.events import Recorded
 from ledger.events.accounts import AccountCredited, AccountDebited
+from ledger.projections.table import POSITION, TIME, Column, Table, insert
 from ledger.store.pool import Reader
-from ledger.store.statements import Statement, columns, integers, times, uuids
+from ledger.store.statements import Statement, integers, times, uuids
 
 _Entry: TypeAlias = AccountDebited | AccountCredited
 HANDLED = frozenset(get_args(_Entry))
 
+ENTRIES = Table(
+    name="entries",
+    key=("account_id", "version"),
+    stream="account_id",
+    columns=(
+        Column("account_id", "uuid"),
+        Column("version", "bigint"),
+        Column("transfer_id", "uuid"),
+        Column("amount_cents", "bigint"),
+        Column("balance_cents", "bigint"),
+        Column("position", "bigint", POSITION),
+        Column("recorded_at", "timestamptz", TIME),
+    ),
+)
+
 
 class Balance(NamedTuple):
-    """What an account had after one of its lines, and which and when that was."""
+    """The balance of an account after one of its entries, with the version, position and time of that entry."""
 
     balance_cents: int
     version: int
@@ -26,42 +42,33 @@ class Balance(NamedTuple):
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
-    """A row an entry; debits are negative."""
-    entries = [(row, cast("_Entry", row.event)) for row in events if type(row.event) in HANDLED]
-    if not entries:
+    """Return the insert of one row per entry; debits are negative."""
+    rows = [row for row in events if type(row.event) in HANDLED]
+    if not rows:
         return []
-    return [
-        Statement(
-            f"""INSERT INTO entries (account_id, version, position, recorded_at, transfer_id, amount_cents,
-                                     balance_cents)
-                SELECT account_id, version, first_position + number, coalesce(at, recorded_at), transfer_id,
-                       amount_cents, balance_cents
-                FROM {columns("uuid", "bigint", "bigint", "timestamptz", "uuid", "bigint", "bigint")}
-                     AS new(account_id, version, number, at, transfer_id, amount_cents, balance_cents), reserved""",
-            (
-                uuids(row.stream_id for row, _ in entries),
-                integers(row.version for row, _ in entries),
-                integers(row.position for row, _ in entries),
-                times([row.recorded_at for row, _ in entries]),
-                uuids(entry.transfer_id for _, entry in entries),
-                integers(
-                    entry.amount_cents if type(entry) is AccountCredited else -entry.amount_cents
-                    for _, entry in entries
-                ),
-                integers(entry.balance_cents for _, entry in entries),
-            ),
-        )
-    ]
+    entries = [cast("_Entry", row.event) for row in rows]
+    values = {
+        "account_id": uuids([row.stream_id for row in rows]),
+        "version": integers([row.version for row in rows]),
+        "position": integers([row.position for row in rows]),
+        "recorded_at": times([row.recorded_at for row in rows]),
+        "transfer_id": uuids([entry.transfer_id for entry in entries]),
+        "amount_cents": integers(
+            [entry.amount_cents if type(entry) is AccountCredited else -entry.amount_cents for entry in entries]
+        ),
+        "balance_cents": integers([entry.balance_cents for entry in entries]),
+    }
+    return [insert(ENTRIES, values)]
 
 
 async def page(
     reader: Reader, account_id: UUID, *, after: int, before: int, ascending: bool, limit: int
 ) -> list[dict[str, Any]]:
-    """Up to `limit` lines of an account between two versions, both excluded; the newest first, or the oldest."""
+    """Return up to `limit` entries of an account between two versions (exclusive), newest or oldest first."""
     rows = await reader.fetch(
-        f"""SELECT lines.*, transfer.*
+        f"""SELECT chosen.*, transfer.*
             FROM (SELECT * FROM entries WHERE account_id = $1 AND version > $2 AND version < $3
-                  ORDER BY version {"ASC" if ascending else "DESC"} LIMIT $4) AS lines,
+                  ORDER BY version {"ASC" if ascending else "DESC"} LIMIT $4) AS chosen,
                  LATERAL (SELECT source_account_id, destination_account_id, kind, reference
                           FROM transfers WHERE id = transfer_id LIMIT 1) AS transfer
             ORDER BY version {"ASC" if ascending else "DESC"}""",
@@ -74,7 +81,7 @@ async def page(
 
 
 async def balances_at(reader: Reader, account_ids: Collection[UUID], position: int) -> dict[UUID, Balance]:
-    """The balances at a position of those of these accounts that had a line by then: one row an account."""
+    """Return the balance of each account at a position. Accounts without an entry by then are left out."""
     rows = await reader.fetch(
         """SELECT id, last.* FROM unnest($1::uuid[]) AS id,
                   LATERAL (SELECT balance_cents, version, position, recorded_at FROM entries

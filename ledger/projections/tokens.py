@@ -1,14 +1,13 @@
-"""Sessions, cut-offs, and the ids of all tokens that were issued, with when they end and what revoked them.
+"""Sessions, cut-offs, and the ids of all issued tokens, with their expiry and the event that revoked them.
 
 A token is dead if it was issued at a smaller position than `revoked_below` of its session, or than the cut-off of its
-user or of everybody. That one comparison is all that PostgreSQL, the mirror and the decisions of `ledger.commands`
-differ in how they come by.
+user or of everybody. PostgreSQL, the revocation cache and the deciders of `ledger.commands` make the same comparison.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias, assert_never, cast, get_args
 from uuid import UUID
 
 from asyncpg import Record
@@ -20,193 +19,246 @@ from ledger.events.tokens import (
     Cleanups,
     RefreshTokenReused,
     RevokedTokensForgotten,
+    SessionEvent,
     SessionRevoked,
     TokensIssued,
     TokensRotated,
 )
 from ledger.events.users import UserTokensRevoked
 from ledger.money import MAX_CENTS
+from ledger.projections.table import (
+    CHANGE,
+    POSITION,
+    TIME,
+    Column,
+    Index,
+    Table,
+    encode_columns,
+    insert,
+    update,
+    upsert,
+)
 from ledger.store.log import read_heads
 from ledger.store.pool import Reader
-from ledger.store.statements import Statement, booleans, columns, integers, texts, times, uuids
+from ledger.store.statements import Statement, integers, uuids
 
 ACCESS, REFRESH = 0, 1  # the values of the claim `typ`
-NEVER = MAX_CENTS  # a position that no log reaches: what was issued before it is dead for good
+NEVER = MAX_CENTS  # a position that no log reaches: a token that was issued before it is dead for good
 REVOKING = frozenset({TokensRotated, SessionRevoked, RefreshTokenReused, UserTokensRevoked, AllTokensRevoked})
-_OF_SESSIONS = frozenset({TokensIssued, TokensRotated, SessionRevoked, RefreshTokenReused})
+_OF_SESSIONS = frozenset(get_args(SessionEvent))
 HANDLED_BY_SESSIONS = _OF_SESSIONS | {UserTokensRevoked, AllTokensRevoked}
-HANDLED_BY_TOKENS = HANDLED_BY_SESSIONS | {RevokedTokensForgotten}
-EVERYBODY = UUID(int=0)  # whose cut-off is everybody's
+_TokenEvent: TypeAlias = SessionEvent | UserTokensRevoked | AllTokensRevoked | RevokedTokensForgotten
+HANDLED_BY_TOKENS = frozenset(get_args(_TokenEvent))
+EVERYBODY = UUID(int=0)  # the user whose cut-off applies to all users
+
+SESSIONS = Table(
+    name="sessions",
+    key=("id",),
+    stream="id",
+    columns=(
+        Column("id", "uuid"),
+        Column("user_id", "uuid"),
+        Column("position", "bigint", POSITION),
+        Column(
+            "revoked_below",
+            "bigint",
+            f"CASE WHEN new.ended_by IS NOT NULL THEN {NEVER} ELSE coalesce({POSITION}, 0) END",
+            "greatest({table}.{name}, {new})",
+        ),
+        Column("revoked_position", "bigint", POSITION, CHANGE, optional=True),
+        Column("created_at", "timestamptz", TIME),
+        Column(
+            "refreshed_at",
+            "timestamptz",
+            TIME,
+            "CASE WHEN new.revoked_below IS NULL THEN {table}.{name} ELSE {new} END",
+        ),
+        Column("expires_at", "timestamptz", change="greatest({new}, {table}.{name})"),
+        Column("ended_at", "timestamptz", f"CASE WHEN new.ended_by IS NOT NULL THEN {TIME} END", optional=True),
+        Column("ended_by", "text", optional=True),
+    ),
+    indexes=(
+        Index("sessions_user_idx", '(user_id, "position")'),
+        Index("sessions_revoked_idx", "(revoked_position)", where="(revoked_position IS NOT NULL)"),
+    ),
+    changes="update",
+)
+CUTOFFS = Table(
+    name="cutoffs",
+    key=("user_id",),
+    stream="user_id",
+    columns=(Column("user_id", "uuid"), Column("position", "bigint", POSITION)),
+    indexes=(Index("cutoffs_position_idx", '("position")'),),
+    changes="upsert",
+)
+TOKENS = Table(
+    name="tokens",
+    key=("jti",),
+    stream="session_id",
+    columns=(
+        Column("jti", "uuid"),
+        Column("session_id", "uuid"),
+        Column("user_id", "uuid"),
+        Column("type", "smallint"),
+        Column("position", "bigint", POSITION),
+        Column("expires_at", "timestamptz"),
+        Column("revoked_position", "bigint", POSITION, optional=True),
+        Column("forgotten", "boolean", optional=True),
+    ),
+    indexes=(
+        Index("tokens_session_idx", "(session_id)", writes=True),
+        Index("tokens_user_idx", "(user_id)", where="(revoked_position IS NULL)", writes=True),
+        Index("tokens_revoked_idx", "(expires_at)", where="((revoked_position IS NOT NULL) AND (NOT forgotten))"),
+    ),
+    changes="update",
+)
+_CHANGING = tuple(name for name in SESSIONS.names if name not in {"user_id", "position", "created_at"})
+_ISSUED = tuple(name for name in TOKENS.names if name != "forgotten")
 
 
 def apply_sessions(events: Sequence[Recorded]) -> list[Statement]:
-    """A row a session, written once however much happens to it in these events."""
+    """Return the inserts and updates of sessions, each row at most once, and the cut-offs."""
     rows: dict[UUID, _Session] = {}
     for recorded in events:
         if type(recorded.event) in _OF_SESSIONS:
-            rows.setdefault(recorded.stream_id, _Session(recorded.stream_id)).change(recorded)
-    started = [row for row in rows.values() if row.started is not None]
-    changed = [row for row in rows.values() if row.started is None]
+            row = rows.setdefault(recorded.stream_id, _Session(recorded.stream_id))
+            row.change(recorded, cast("SessionEvent", recorded.event))
+    started = [row for row in rows.values() if row.position is not None]
+    changed = [row for row in rows.values() if row.position is None]
     return [
-        *([_insert_sessions(started)] if started else []),
-        *([_update_sessions(changed)] if changed else []),
+        *([insert(SESSIONS, encode_columns(SESSIONS, SESSIONS.names, started))] if started else []),
+        *([update(SESSIONS, encode_columns(SESSIONS, _CHANGING, changed))] if changed else []),
         *_cut_off(events),
     ]
 
 
 @dataclass(slots=True)
 class _Session:
-    """What a run of events leaves behind of one session; None is what it does not touch.
+    """The values that a run of events gives the columns of one session; None leaves a column unchanged.
 
-    `revoked` is the last event that killed tokens.
+    `revoked_below` is the position of the last rotation; a session that has ended is revoked whatever it is.
     """
 
     id: UUID
-    started: Recorded | None = None
-    rotated: Recorded | None = None
-    ended: Recorded | None = None
-    revoked: Recorded | None = None
+    user_id: UUID | None = None
+    position: int | None = None
+    created_at: datetime | None = None
+    refreshed_at: datetime | None = None
+    expires_at: datetime | None = None
+    revoked_below: int | None = None
+    revoked_position: int | None = None
+    ended_at: datetime | None = None
     ended_by: str | None = None
-    expires_at: int | None = None
 
-    def change(self, recorded: Recorded) -> None:
-        match recorded.event:
-            case TokensIssued(refresh_expires_at=expires_at):
-                self.started, self.expires_at = recorded, expires_at
+    def change(self, recorded: Recorded, event: SessionEvent) -> None:
+        """Apply one event."""
+        match event:
+            case TokensIssued(user_id=user_id, refresh_expires_at=expires_at):
+                self.user_id, self.position, self.expires_at = user_id, recorded.position, _time(expires_at)
+                self.created_at = self.refreshed_at = recorded.recorded_at
             case TokensRotated(refresh_expires_at=expires_at):
-                self.rotated = self.revoked = recorded
-                self.expires_at = max(self.expires_at or 0, expires_at)
+                self.revoked_below = self.revoked_position = recorded.position
+                self.refreshed_at = recorded.recorded_at
+                expiry = _time(expires_at)
+                self.expires_at = expiry if self.expires_at is None else max(self.expires_at, expiry)
             case SessionRevoked(by=by):
-                self.ended = self.revoked = recorded
-                self.ended_by = by
+                self._end(recorded, by)
             case RefreshTokenReused():
-                self.ended = self.revoked = recorded
-                self.ended_by = "reuse"
+                self._end(recorded, "reuse")
             case _:
-                pass
+                assert_never(event)
 
-
-def _insert_sessions(rows: Sequence[_Session]) -> Statement:
-    started = [(row, row.started, row.started.event) for row in rows if row.started is not None]
-    issued = [(row, recorded, event) for row, recorded, event in started if isinstance(event, TokensIssued)]
-    kinds = ("uuid", "uuid", "bigint", "timestamptz", *_CHANGED_KINDS[1:])
-    return Statement(
-        f"""INSERT INTO sessions (id, user_id, position, created_at, refreshed_at, expires_at, revoked_below,
-                                  revoked_position, ended_at, ended_by)
-            SELECT id, user_id, first_position + number, coalesce(at, recorded_at),
-                   coalesce(rotated_at, at, recorded_at), expires_at,
-                   CASE WHEN ended THEN {NEVER} ELSE coalesce(first_position + rotated, 0) END,
-                   first_position + revoked, CASE WHEN ended THEN coalesce(ended_at, recorded_at) END, ended_by
-            FROM {columns(*kinds)}
-                 AS new(id, user_id, number, at, {_CHANGED_NAMES}), reserved""",
-        (
-            uuids(row.id for row, _, _ in issued),
-            uuids(event.user_id for _, _, event in issued),
-            integers(recorded.position for _, recorded, _ in issued),
-            times(recorded.recorded_at for _, recorded, _ in issued),
-            *_changed([row for row, _, _ in issued])[1:],
-        ),
-    )
-
-
-def _update_sessions(rows: Sequence[_Session]) -> Statement:
-    """Change sessions. What has ended stays so, also if it is refreshed where that is not enforced."""
-    return Statement(
-        f"""UPDATE sessions
-            SET refreshed_at = CASE WHEN rotated IS NULL THEN refreshed_at ELSE coalesce(rotated_at, recorded_at) END,
-                expires_at = greatest(new.expires_at, sessions.expires_at),
-                revoked_below = CASE WHEN ended THEN {NEVER} ELSE greatest(revoked_below, first_position + rotated) END,
-                revoked_position = first_position + revoked,
-                ended_at = CASE WHEN ended THEN coalesce(new.ended_at, recorded_at) ELSE sessions.ended_at END,
-                ended_by = coalesce(new.ended_by, sessions.ended_by)
-            FROM {columns(*_CHANGED_KINDS)}
-                 AS new(id, {_CHANGED_NAMES}), reserved
-            WHERE sessions.id = new.id""",
-        _changed(rows),
-    )
-
-
-_CHANGED_NAMES = "expires_at, rotated, rotated_at, revoked, ended, ended_at, ended_by"
-_CHANGED_KINDS = ("uuid", "timestamptz", "bigint", "timestamptz", "bigint", "boolean", "timestamptz", "text")
-
-
-def _changed(rows: Sequence[_Session]) -> tuple[bytes, ...]:
-    return (
-        uuids(row.id for row in rows),
-        times(None if row.expires_at is None else _moment(row.expires_at) for row in rows),
-        integers(None if row.rotated is None else row.rotated.position for row in rows),
-        times(None if row.rotated is None else row.rotated.recorded_at for row in rows),
-        integers(None if row.revoked is None else row.revoked.position for row in rows),
-        booleans(row.ended is not None for row in rows),
-        times(None if row.ended is None else row.ended.recorded_at for row in rows),
-        texts(row.ended_by for row in rows),
-    )
+    def _end(self, recorded: Recorded, by: str) -> None:
+        self.revoked_position, self.ended_at, self.ended_by = recorded.position, recorded.recorded_at, by
 
 
 def _cut_off(events: Sequence[Recorded]) -> list[Statement]:
     cutoffs = {
-        _whose(row): row.position for row in events if isinstance(row.event, UserTokensRevoked | AllTokensRevoked)
+        _user_of(row): row.position for row in events if isinstance(row.event, UserTokensRevoked | AllTokensRevoked)
     }
     if not cutoffs:
         return []
-    return [
-        Statement(
-            f"""INSERT INTO cutoffs (user_id, position)
-                SELECT user_id, first_position + number
-                FROM {columns("uuid", "bigint")} AS new(user_id, number), reserved
-                ON CONFLICT (user_id) DO UPDATE SET position = excluded.position""",
-            (uuids(cutoffs), integers(cutoffs.values())),
-        )
-    ]
+    return [upsert(CUTOFFS, {"user_id": uuids(cutoffs), "position": integers(cutoffs.values())})]
 
 
 def apply_tokens(events: Sequence[Recorded]) -> list[Statement]:
-    """Two rows a pair of tokens, which are marked when something revokes them.
+    """Return the inserts of issued tokens, two a pair, and the updates of those that are revoked or purged.
 
-    What is to be forgotten had been revoked before the clean-up was asked for, so no event of the same transaction is
-    about it; a rebuild begins a new run of events at each clean-up.
+    A clean-up concerns tokens that were revoked before it was requested, so no event of its transaction concerns them.
+    A rebuild begins a new run of events at each clean-up.
     """
-    issued: list[_Token] = []
-    living: dict[UUID, list[_Token]] = {}  # by session
-    sessions: dict[UUID, int] = {}
-    users: dict[UUID, int] = {}
+    run = _TokenRun()
     for row in events:
-        match row.event:
-            case TokensRotated() | SessionRevoked() | RefreshTokenReused():
-                sessions.setdefault(row.stream_id, row.position)
-                _kill(living, [row.stream_id], row.position)
-            case UserTokensRevoked() | AllTokensRevoked():
-                users.setdefault(_whose(row), row.position)
-                cut = [session for session, pair in living.items() if _whose(row) in (pair[0].user_id, EVERYBODY)]
-                _kill(living, cut, row.position)
-            case _:
-                pass
-        if isinstance(row.event, TokensIssued | TokensRotated):
-            living[row.stream_id] = _pair(row, row.event)
-            issued += living[row.stream_id]
-    forgotten = [row.event for row in events if isinstance(row.event, RevokedTokensForgotten)]
+        if type(row.event) in HANDLED_BY_TOKENS:
+            run.take(row, cast("_TokenEvent", row.event))
     return [
-        *([_insert_tokens(issued)] if issued else []),
-        *([_revoke_tokens(sessions, users)] if sessions or users else []),
-        *(_forget_tokens(event) for event in forgotten),
+        *([insert(TOKENS, encode_columns(TOKENS, _ISSUED, run.issued))] if run.issued else []),
+        *([_revoke_tokens(run.sessions, run.users)] if run.sessions or run.users else []),
+        *(_purge_tokens(event) for event in run.purges),
     ]
 
 
 @dataclass(slots=True)
 class _Token:
+    """The columns of an issued token."""
+
     jti: UUID
     session_id: UUID
     user_id: UUID
-    kind: int
+    type: int
     position: int
     expires_at: datetime
     revoked_position: int | None = None
 
 
+@dataclass(slots=True)
+class _TokenRun:
+    """The effects of a run of events: tokens issued, and the first position that revokes a session or a user.
+
+    `living` has the tokens of the run that are not revoked, by session.
+    """
+
+    issued: list[_Token] = field(default_factory=list)
+    living: dict[UUID, list[_Token]] = field(default_factory=dict)
+    sessions: dict[UUID, int] = field(default_factory=dict)
+    users: dict[UUID, int] = field(default_factory=dict)
+    purges: list[RevokedTokensForgotten] = field(default_factory=list)
+
+    def take(self, row: Recorded, event: _TokenEvent) -> None:
+        """Apply one event."""
+        match event:
+            case TokensIssued():
+                self._issue(row, event)
+            case TokensRotated():
+                self._revoke_session(row)
+                self._issue(row, event)
+            case SessionRevoked() | RefreshTokenReused():
+                self._revoke_session(row)
+            case UserTokensRevoked() | AllTokensRevoked():
+                self._revoke_user(_user_of(row), row.position)
+            case RevokedTokensForgotten():
+                self.purges.append(event)
+            case _:
+                assert_never(event)
+
+    def _issue(self, row: Recorded, event: TokensIssued | TokensRotated) -> None:
+        self.living[row.stream_id] = _pair(row, event)
+        self.issued += self.living[row.stream_id]
+
+    def _revoke_session(self, row: Recorded) -> None:
+        self.sessions.setdefault(row.stream_id, row.position)
+        _kill(self.living, [row.stream_id], row.position)
+
+    def _revoke_user(self, user_id: UUID, position: int) -> None:
+        self.users.setdefault(user_id, position)
+        cut = [session for session, pair in self.living.items() if user_id in (pair[0].user_id, EVERYBODY)]
+        _kill(self.living, cut, position)
+
+
 def _pair(row: Recorded, event: TokensIssued | TokensRotated) -> list[_Token]:
     ends = ((event.access_jti, ACCESS, event.access_expires_at), (event.refresh_jti, REFRESH, event.refresh_expires_at))
     return [
-        _Token(jti, row.stream_id, event.user_id, kind, row.position, _moment(expires_at))
+        _Token(jti, row.stream_id, event.user_id, kind, row.position, _time(expires_at))
         for jti, kind, expires_at in ends
     ]
 
@@ -217,27 +269,8 @@ def _kill(living: dict[UUID, list[_Token]], sessions: Iterable[UUID], position: 
             token.revoked_position = position
 
 
-def _insert_tokens(tokens: Sequence[_Token]) -> Statement:
-    kinds = ("uuid", "uuid", "uuid", "bigint", "bigint", "timestamptz", "bigint")
-    return Statement(
-        f"""INSERT INTO tokens (jti, session_id, user_id, type, position, expires_at, revoked_position)
-            SELECT jti, session_id, user_id, type, first_position + number, expires_at, first_position + revoked
-            FROM {columns(*kinds)}
-                 AS new(jti, session_id, user_id, type, number, expires_at, revoked), reserved""",
-        (
-            uuids(token.jti for token in tokens),
-            uuids(token.session_id for token in tokens),
-            uuids(token.user_id for token in tokens),
-            integers(token.kind for token in tokens),
-            integers(token.position for token in tokens),
-            times(token.expires_at for token in tokens),
-            integers(token.revoked_position for token in tokens),
-        ),
-    )
-
-
 def _revoke_tokens(sessions: dict[UUID, int], users: dict[UUID, int]) -> Statement:
-    """Mark what was issued before these events; what killed a token first is what counts."""
+    """Mark the tokens that were issued before these events. The first event that revokes a token counts."""
     return Statement(
         f"""UPDATE tokens SET revoked_position = first_position + dead.number
             FROM (SELECT jti, min(number) AS number
@@ -258,25 +291,28 @@ def _revoke_tokens(sessions: dict[UUID, int], users: dict[UUID, int]) -> Stateme
     )
 
 
-def _forget_tokens(event: RevokedTokensForgotten) -> Statement:
-    """What is forgotten is never counted or looked at again; the row still tells auditors whose token it was."""
+def _purge_tokens(event: RevokedTokensForgotten) -> Statement:
+    """Mark tokens as purged: no query counts them again, and auditors still find the user of each."""
     return Statement(
         """UPDATE tokens SET forgotten = true
            WHERE revoked_position <= $1 AND expires_at < $2::timestamptz AND NOT forgotten""",
-        (event.as_of_position, _moment(event.expired_before)),
+        (event.as_of_position, _time(event.expired_before)),
     )
 
 
-def _whose(row: Recorded) -> UUID:
+def _user_of(row: Recorded) -> UUID:
     return row.stream_id if isinstance(row.event, UserTokensRevoked) else EVERYBODY
 
 
-def _moment(seconds: int) -> datetime:
+def _time(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-async def whose(reader: Reader, some_id: UUID) -> tuple[UUID, datetime, UUID, UUID | None] | None:
-    """Of a session's or a token's id: the user, when the session began, its id, and the token's if it is one."""
+async def find_actor(reader: Reader, some_id: UUID) -> tuple[UUID, datetime, UUID, UUID | None] | None:
+    """Find a session by its id or by that of a token.
+
+    Return the user, the start and the id of the session, and the id of the token if `some_id` is that of a token.
+    """
     row = await reader.fetchrow(
         """SELECT user_id, created_at, id, NULL::uuid FROM sessions WHERE id = $1
            UNION ALL
@@ -287,13 +323,13 @@ async def whose(reader: Reader, some_id: UUID) -> tuple[UUID, datetime, UUID, UU
 
 
 async def issued_at(reader: Reader, jti: UUID) -> int | None:
-    """The position at which a token was issued."""
+    """Return the position at which a token was issued, or None."""
     position: int | None = await reader.fetchval("SELECT position FROM tokens WHERE jti = $1", jti)
     return position
 
 
 async def revoked_below(reader: Reader, sessions: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], int]:
-    """For each session, with its user, the position below which its tokens are dead."""
+    """Return for each pair of a session and its user the position below which its tokens are dead."""
     pairs = list(sessions)
     rows = await reader.fetch(
         f"""SELECT asked.id, asked.user_id,
@@ -309,7 +345,7 @@ async def revoked_below(reader: Reader, sessions: Collection[tuple[UUID, UUID]])
 
 
 async def last_revocation(reader: Reader) -> int:
-    """The position of the last event that killed tokens."""
+    """Return the position of the last event that revoked tokens, or 0."""
     position: int = await reader.fetchval(
         """SELECT greatest((SELECT max(revoked_position) FROM sessions WHERE revoked_position IS NOT NULL),
                            (SELECT max(position) FROM cutoffs), 0)"""
@@ -318,9 +354,10 @@ async def last_revocation(reader: Reader) -> int:
 
 
 async def revocations(reader: Reader, *, after: int, limit: int) -> list[Record]:
-    """Up to `limit` revocations after a position, in order: `position`, `session_id`, `user_id`, `below`, `expires_at`.
+    """Return up to `limit` revocations after a position, in order.
 
-    `session_id` is null in a cut-off. Of several revocations of one session or user, the last stands for all.
+    The columns are `position`, `session_id` (null in a cut-off), `user_id`, `below` and `expires_at`. Of several
+    revocations of one session or user, only the last is included.
     """
     return await reader.fetch(
         """SELECT * FROM (
@@ -334,28 +371,28 @@ async def revocations(reader: Reader, *, after: int, limit: int) -> list[Record]
     )
 
 
-async def forgettable(reader: Reader, *, expired_before: int) -> tuple[int, int]:
-    """How many revoked tokens ended before a time, and up to which position of the log that was counted."""
+async def count_purgeable(reader: Reader, *, expired_before: int) -> tuple[int, int]:
+    """Return the number of revoked tokens that expired before a time, and the position of the log of that count."""
     row = await reader.fetchrow(
         """SELECT count(*), coalesce((SELECT max(notification_id) FROM stored_events), 0)
            FROM tokens WHERE revoked_position IS NOT NULL AND NOT forgotten AND expires_at < $1""",
-        _moment(expired_before),
+        _time(expired_before),
     )
     assert row is not None  # noqa: S101 - an aggregate has a row
     return row[0], row[1]
 
 
-async def cleanups(reader: Reader) -> int:
-    """How often revoked tokens were forgotten."""
+async def count_cleanups(reader: Reader) -> int:
+    """Return how often revoked tokens were purged."""
     heads = await read_heads(reader, [CLEANUPS])
     state = heads[CLEANUPS].state if heads else None
     return state.count if isinstance(state, Cleanups) else 0
 
 
-async def sessions_of(
+async def list_sessions(
     reader: Reader, user_id: UUID | None, *, before: int, limit: int
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Up to `limit` sessions of a user, or of all, that are still in force, newest first, each with its position."""
+    """Return up to `limit` active sessions of one user or all users, newest first, each with its position."""
     rows = await reader.fetch(
         f"""SELECT sessions.* FROM sessions
             LEFT JOIN cutoffs ON cutoffs.user_id = sessions.user_id

@@ -15,14 +15,13 @@ from asyncpg import Record
 
 from ledger.events import TOPICS
 from ledger.events.transactions import HoldPlaced, JournalEntryPosted, MoneyTransferred
-from ledger.projections.transactions import OWN, visible
+from ledger.projections.transactions import BANDS, BANDS_SQL, OWN, format_visible
 from ledger.store import reader as stored
 from ledger.store.pool import Reader, conditions
 from ledger.store.reader import Bounds
 
 SCAN = 1000  # candidates of a page that filters choose from
 SCANNED_EVENTS = 5000  # of the log, for a page
-BANDS = tuple(digit * 10**power for power in range(16) for digit in (1, 2, 5))  # each from its amount to the next
 
 
 class Wanted(NamedTuple):
@@ -77,7 +76,7 @@ async def page(reader: Reader, wanted: Wanted, *, before: int, limit: int) -> Fo
     is_chosen = wanted != Wanted(wanted.party_id, wanted.user_id, wanted.account_id)
     candidates = await _candidates(reader, wanted, bounds, limit + 1, SCAN if is_chosen else limit + 1)
     rows = await _rows(reader, wanted, bounds, candidates.ids)
-    shown = [(row["position"], body) for row in rows if (body := visible(row, wanted.party_id)) is not None]
+    shown = [(row["position"], body) for row in rows if (body := format_visible(row, wanted.party_id)) is not None]
     found = [(position, body) for position, body in shown if _has_leg(body, wanted)]
     reached = found[limit - 1][0] if len(found) > limit else candidates.reached
     return Found([body for _, body in found[:limit]], reached)
@@ -122,7 +121,6 @@ async def _in_bands(reader: Reader, wanted: Wanted, bounds: Bounds, needed: int,
     return _Candidates([row["id"] for row in rows if row["position"] >= (reached or 0)], reached)
 
 
-_BANDS = ",".join(map(str, BANDS))
 _IN_BANDS = f"""
 WITH RECURSIVE used AS (  -- the currencies that there are
          SELECT coalesce($3, (SELECT min(currency) FROM accounts)) AS currency
@@ -136,7 +134,7 @@ WITH RECURSIVE used AS (  -- the currencies that there are
          ORDER BY position DESC LIMIT $7)
 SELECT bands.*, found.* FROM bands, LATERAL (
     SELECT id, position FROM transfers
-    WHERE currency = bands.currency AND width_bucket(amount_cents, '{{{_BANDS}}}'::bigint[]) = band
+    WHERE currency = bands.currency AND width_bucket(amount_cents, {BANDS_SQL}) = band
       AND position > $1 AND position < $2
     ORDER BY position DESC LIMIT most) AS found
 UNION ALL SELECT '', 0, $7::bigint, id, position FROM entries

@@ -1,13 +1,15 @@
-"""Transactions, as `/transactions` shows them: transfers, journal entries and holds, and what became of them."""
+"""Transactions, as `/transactions` shows them: transfers, journal entries and holds, with their current state."""
 
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, get_args
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeAlias, cast, get_args
 from uuid import UUID
 
 import msgspec
 from asyncpg import Record
+from msgspec import structs
 
 from ledger.events import Recorded, encode
 from ledger.events.transactions import (
@@ -21,187 +23,158 @@ from ledger.events.transactions import (
     TransferEvent,
     evolve,
 )
+from ledger.projections.table import POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.pool import Reader, Resource
-from ledger.store.statements import Statement, columns, documents, integers, texts, times, uuids, words
+from ledger.store.statements import Statement, integers, texts, times, uuids, words
 
 MAX_COUNTED = 100_000
+BANDS = tuple(digit * 10**power for power in range(16) for digit in (1, 2, 5))  # each from its amount to the next
+BANDS_SQL = f"'{{{','.join(map(str, BANDS))}}}'::bigint[]"
 HANDLED = frozenset(get_args(TransferEvent))
-_TYPES = ("uuid", "bigint", "timestamptz", "uuid", "uuid", "bigint", "text", "text", "text")
-_BEGINNINGS = MoneyTransferred | JournalEntryPosted | HoldPlaced
+_Beginning: TypeAlias = MoneyTransferred | JournalEntryPosted | HoldPlaced
 _ENDS = HoldCaptured | HoldVoided | HoldExpired
 _OTHERS = HANDLED - {MoneyTransferred}
+_TYPES: Mapping[object, str] = {str: "text", datetime: "timestamptz", dict[str, str]: "jsonb"}
+
+
+def _details() -> tuple[Column, ...]:
+    """Return a column for each member that all kinds of transactions can have: one more needs only a migration."""
+    members = [{field.name: field for field in structs.fields(kind)} for kind in get_args(_Beginning)]
+    shared = [field for name, field in members[0].items() if all(name in others for others in members[1:])]
+    return tuple(
+        Column(field.name, next(_TYPES[kind] for kind in get_args(field.type) if kind in _TYPES), optional=True)
+        for field in shared
+    )
+
+
+DETAILS = _details()
+_SETTLED_TIME = f"CASE WHEN new.settled_position IS NOT NULL THEN {TIME} END"
+
+TRANSFERS = Table(
+    name="transfers",
+    key=("id",),
+    stream="id",
+    columns=(
+        Column("id", "uuid"),
+        Column("source_account_id", "uuid", optional=True),
+        Column("destination_account_id", "uuid", optional=True),
+        Column("amount_cents", "bigint", optional=True),
+        Column("currency", "text", optional=True),
+        Column("kind", "text"),
+        Column("position", "bigint", POSITION),
+        Column("recorded_at", "timestamptz", TIME),
+        Column("postings", "jsonb", optional=True),
+        *DETAILS,
+        Column("status", "text", optional=True),
+        Column("version", "bigint", optional=True),
+        Column("expires_at", "timestamptz", optional=True),
+        Column("captured_cents", "bigint", optional=True),
+        Column("settled_position", "bigint", POSITION, optional=True),
+        Column("settled_at", "timestamptz", _SETTLED_TIME, optional=True),
+        Column("reverses", "uuid", optional=True),
+        Column("reversed_by", "uuid", optional=True),
+    ),
+    indexes=(
+        Index("transfers_due_idx", "(expires_at)", where="(status = 'pending'::text)"),
+        Index("transfers_reference_idx", '(reference, "position")', where="(reference IS NOT NULL)"),
+        Index("transfers_kind_idx", '(kind, "position")', where="(kind <> 'transfer'::text)"),
+        Index("transfers_status_idx", '(status, "position")', where="(status IS NOT NULL)"),
+        Index("transfers_held_of_idx", '(source_account_id, "position")', where="(kind = 'hold'::text)"),
+        Index("transfers_held_for_idx", '(destination_account_id, "position")', where="(kind = 'hold'::text)"),
+        Index("transfers_amount_idx", f'(currency, width_bucket(amount_cents, {BANDS_SQL}), "position")'),
+        Index("transfers_postings_idx", '("position")', where="(postings IS NOT NULL)"),
+    ),
+)
+# A plain transfer has these members and no other: its row needs neither the fold nor the other columns.
+_PLAIN = ("source_account_id", "destination_account_id", "amount_cents", "currency", "kind", "reference")
+_rare_members = attrgetter(*(name for name in MoneyTransferred.__struct_fields__ if name not in _PLAIN))
+_NO_RARE_MEMBERS = (None,) * (len(MoneyTransferred.__struct_fields__) - len(_PLAIN))
+_CHANGING = ("id", "version", "status", "captured_cents", "reversed_by", "settled_position", "settled_at")
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
-    """A row a transaction, inserted as its last event leaves it; of one that is there, what changes."""
-    made = [(row, row.event) for row in events if isinstance(row.event, MoneyTransferred)]
-    odd = {row.stream_id for row, event in made if _says_more(event)}
-    odd.update(row.stream_id for row in events if type(row.event) in _OTHERS)
-    plain = [(row, event) for row, event in made if row.stream_id not in odd] if odd else made
-    return [*([_insert_plain(plain)] if plain else []), *(_of_all_kinds(events, odd) if odd else [])]
+    """Return the inserts of new transactions, as their last event leaves them, and the updates of others."""
+    transfers = [(row, row.event) for row in events if isinstance(row.event, MoneyTransferred)]
+    others = {row.stream_id for row, event in transfers if _rare_members(event) != _NO_RARE_MEMBERS}
+    others.update(row.stream_id for row in events if type(row.event) in _OTHERS)
+    plain = [(row, event) for row, event in transfers if row.stream_id not in others] if others else transfers
+    return [*([_insert_plain(plain)] if plain else []), *(_write_folded(events, others) if others else [])]
 
 
-def _says_more(event: MoneyTransferred) -> bool:
-    """Whether it has one of the members that most transfers do not have."""
-    return (
-        event.description is not None
-        or event.metadata is not None
-        or event.effective_at is not None
-        or event.reverses is not None
-    )
+def _insert_plain(transfers: Sequence[tuple[Recorded, MoneyTransferred]]) -> Statement:
+    values = {
+        "id": uuids([row.stream_id for row, _ in transfers]),
+        "position": integers([row.position for row, _ in transfers]),
+        "recorded_at": times([row.recorded_at for row, _ in transfers]),
+        "source_account_id": uuids([event.source_account_id for _, event in transfers]),
+        "destination_account_id": uuids([event.destination_account_id for _, event in transfers]),
+        "amount_cents": integers([event.amount_cents for _, event in transfers]),
+        "currency": words([event.currency for _, event in transfers]),
+        "kind": words([event.kind for _, event in transfers]),
+        "reference": texts([event.reference for _, event in transfers]),
+    }
+    return insert(TRANSFERS, values)
 
 
-def _insert_plain(made: Sequence[tuple[Recorded, MoneyTransferred]]) -> Statement:
-    return Statement(
-        f"""INSERT INTO transfers (id, position, recorded_at, source_account_id, destination_account_id,
-                                   amount_cents, currency, kind, reference)
-            SELECT id, first_position + number, coalesce(at, recorded_at), source_id, destination_id, amount_cents,
-                   currency, kind, reference
-            FROM {columns(*_TYPES)} AS new(id, number, at, source_id, destination_id, amount_cents, currency, kind,
-                                           reference), reserved""",
-        (
-            uuids(row.stream_id for row, _ in made),
-            integers(row.position for row, _ in made),
-            times([row.recorded_at for row, _ in made]),
-            uuids(event.source_account_id for _, event in made),
-            uuids(event.destination_account_id for _, event in made),
-            integers(event.amount_cents for _, event in made),
-            words(event.currency for _, event in made),
-            words(event.kind for _, event in made),
-            texts(event.reference for _, event in made),
-        ),
-    )
-
-
-class _Course(NamedTuple):
-    """The events of one transaction in a run: what they add up to, where that begins, ends, and where it settled."""
-
-    state: Transfer
-    first: Recorded
-    last: Recorded
-    settled: Recorded | None
-
-
-def _of_all_kinds(events: Sequence[Recorded], transfer_ids: set[UUID]) -> list[Statement]:
+def _write_folded(events: Sequence[Recorded], transfer_ids: set[UUID]) -> list[Statement]:
     runs: dict[UUID, list[Recorded]] = {}
     for row in events:
         if isinstance(row.event, TransferEvent) and row.stream_id in transfer_ids:
             runs.setdefault(row.stream_id, []).append(row)
-    courses = [_course(rows) for rows in runs.values()]
-    new = [course for course in courses if isinstance(course.first.event, _BEGINNINGS)]
-    old = [course for course in courses if not isinstance(course.first.event, _BEGINNINGS)]
-    return [*([_insert(new)] if new else []), *([_update(old)] if old else [])]
+    rows = [_Row(run) for run in runs.values()]
+    new = [row for row in rows if row.begins]
+    old = [row for row in rows if not row.begins]
+    return [
+        *([insert(TRANSFERS, encode_columns(TRANSFERS, TRANSFERS.names, new))] if new else []),
+        *([update(TRANSFERS, encode_columns(TRANSFERS, _CHANGING, old))] if old else []),
+    ]
 
 
-def _course(rows: Sequence[Recorded]) -> _Course:
-    state = None if isinstance(rows[0].event, _BEGINNINGS) else Transfer()
-    settled = None
-    for row in rows:
-        assert isinstance(row.event, TransferEvent)  # noqa: S101 - those were chosen
-        state = evolve(state, row.event)
-        settled = row if isinstance(row.event, _ENDS) else settled
-    assert state is not None  # noqa: S101 - there is one event at least
-    return _Course(state, rows[0], rows[-1], settled)
+class _Row:
+    """The values that a run of events gives the columns of one transaction; None leaves a column unchanged.
 
+    A column that is not named here has the value of the member of its name in the first event.
+    """
 
-class _Column(NamedTuple):
-    name: str
-    type: str
-    encode: Callable[[Iterable[Any]], bytes]
-    value: Callable[[_Course], Any]
+    def __init__(self, run: Sequence[Recorded]) -> None:
+        self._first, last = run[0], run[-1]
+        self.id = self._first.stream_id
+        self.begins = isinstance(self._first.event, _Beginning)
+        state = None if self.begins else Transfer()
+        settled = None
+        for row in run:
+            state = evolve(state, cast("TransferEvent", row.event))
+            settled = row if isinstance(row.event, _ENDS) else settled
+        assert state is not None  # noqa: S101 - a run has at least one event
+        self.position, self.recorded_at = self._first.position, self._first.recorded_at
+        self.version = last.version if last.version > 1 else None
+        self.status = None if state.status == "posted" else state.status
+        self.captured_cents, self.reversed_by = state.captured_cents, state.reversed_by
+        self.settled_position = None if settled is None else settled.position
+        self.settled_at = None if settled is None else settled.recorded_at
 
+    @property
+    def kind(self) -> str:
+        """The kind of the transaction."""
+        return "hold" if isinstance(self._first.event, HoldPlaced) else self._first_member("kind")
 
-def _told(name: str) -> Callable[[_Course], Any]:
-    """A member of the event with which a transaction begins, if an event of its kind has it."""
-    return lambda course: getattr(course.first.event, name, None)
+    def __getattr__(self, name: str) -> Any:
+        value = self._first_member(name)
+        return encode(value) if value is not None and TRANSFERS.by_name[name].type == "jsonb" else value
 
-
-def _document(name: str) -> Callable[[_Course], bytes | None]:
-    told = _told(name)
-    return lambda course: None if (value := told(course)) is None else encode(value)
-
-
-def _kind(course: _Course) -> str:
-    match course.first.event:
-        case MoneyTransferred(kind=kind) | JournalEntryPosted(kind=kind):
-            return kind
-        case _:
-            return "hold"
-
-
-_BEGUN = (
-    _Column("begun", "bigint", integers, lambda course: course.first.position),
-    _Column("begun_at", "timestamptz", times, lambda course: course.first.recorded_at),
-)
-_TOLD = (
-    _Column("kind", "text", words, _kind),
-    _Column("source_account_id", "uuid", uuids, _told("source_account_id")),
-    _Column("destination_account_id", "uuid", uuids, _told("destination_account_id")),
-    _Column("amount_cents", "bigint", integers, _told("amount_cents")),
-    _Column("currency", "text", texts, _told("currency")),
-    _Column("reference", "text", texts, _told("reference")),
-    _Column("postings", "jsonb", documents, _document("postings")),
-    _Column("description", "text", texts, _told("description")),
-    _Column("metadata", "jsonb", documents, _document("metadata")),
-    _Column("effective_at", "timestamptz", times, _told("effective_at")),
-    _Column("expires_at", "timestamptz", times, _told("expires_at")),
-    _Column("reverses", "uuid", uuids, _told("reverses")),
-)
-_ID = _Column("id", "uuid", uuids, lambda course: course.first.stream_id)
-_BECAME = (
-    _Column("version", "bigint", integers, lambda course: course.last.version if course.last.version > 1 else None),
-    _Column("status", "text", texts, lambda course: None if course.state.status == "posted" else course.state.status),
-    _Column("captured_cents", "bigint", integers, lambda course: course.state.captured_cents),
-    _Column("reversed_by", "uuid", uuids, lambda course: course.state.reversed_by),
-)
-_SETTLED = (
-    _Column("settled", "bigint", integers, lambda course: course.settled and course.settled.position),
-    _Column("settled_time", "timestamptz", times, lambda course: course.settled and course.settled.recorded_at),
-)
-_SETTLED_AT = """first_position + settled AS settled_position,
-                 CASE WHEN settled IS NOT NULL THEN coalesce(settled_time, recorded_at) END AS settled_at"""
-
-
-def _insert(courses: Sequence[_Course]) -> Statement:
-    same = (_ID, *_TOLD, *_BECAME)
-    names = ", ".join(column.name for column in same)
-    new, values = _new((*same, *_BEGUN, *_SETTLED), courses)
-    return Statement(
-        f"""INSERT INTO transfers ({names}, position, recorded_at, settled_position, settled_at)
-            SELECT {names}, first_position + begun, coalesce(begun_at, recorded_at), {_SETTLED_AT}
-            FROM {new}, reserved""",
-        values,
-    )
-
-
-def _update(courses: Sequence[_Course]) -> Statement:
-    new, values = _new((_ID, *_BECAME, *_SETTLED), courses)
-    changed = (*(column.name for column in _BECAME), "settled_position", "settled_at")
-    return Statement(
-        f"""UPDATE transfers SET {", ".join(f"{name} = coalesce(new.{name}, transfers.{name})" for name in changed)}
-            FROM (SELECT new.*, {_SETTLED_AT} FROM {new}, reserved) AS new
-            WHERE transfers.id = new.id""",
-        values,
-    )
-
-
-def _new(given: Sequence[_Column], courses: Sequence[_Course]) -> tuple[str, tuple[bytes, ...]]:
-    """The table `new` of these columns, and the values that it takes."""
-    return (
-        f"{columns(*(column.type for column in given))} AS new({', '.join(column.name for column in given)})",
-        tuple(column.encode([column.value(course) for course in courses]) for column in given),
-    )
+    def _first_member(self, name: str) -> Any:
+        return getattr(self._first.event, name, None)
 
 
 class Holds(NamedTuple):
-    """How many holds are pending, up to `MAX_COUNTED`, and for how long the first has been due (0: none is)."""
+    """The number of pending holds, up to `MAX_COUNTED`, and the seconds for which the oldest due hold is overdue."""
 
     pending: int
     overdue_seconds: float
 
 
-async def holds(reader: Reader) -> Holds:
-    """How the holds stand."""
+async def count_holds(reader: Reader) -> Holds:
+    """Count the pending holds, and measure how long the oldest is overdue."""
     row = await reader.fetchrow(
         """SELECT (SELECT count(*) FROM (SELECT FROM transfers WHERE status = 'pending' LIMIT $1) AS counted),
                   greatest(0, extract(epoch FROM clock_timestamp() - (SELECT min(expires_at) FROM transfers
@@ -212,79 +185,85 @@ async def holds(reader: Reader) -> Holds:
     return Holds(*row)
 
 
-class Due(NamedTuple):
-    """A hold whose time has come, and the account that it holds money of."""
+class DueHold(NamedTuple):
+    """A hold that has expired, and the account whose money it holds."""
 
     transfer_id: UUID
     source_account_id: UUID
 
 
-async def due(reader: Reader, now: datetime, limit: int) -> list[Due]:
-    """Up to `limit` pending holds that are not to be held any longer, the oldest first."""
+async def list_due_holds(reader: Reader, now: datetime, limit: int) -> list[DueHold]:
+    """Return up to `limit` pending holds that expire at `now` or earlier, in the order in which they expire."""
     rows = await reader.fetch(
         """SELECT id, source_account_id FROM transfers
            WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2""",
         now,
         limit,
     )
-    return [Due(*row) for row in rows]
+    return [DueHold(*row) for row in rows]
 
 
 async def find(reader: Reader, transfer_id: UUID, *, party_id: UUID | None = None) -> Resource | None:
-    """One transaction; with `party_id`, only what that user may see of it."""
+    """Return one transaction, or None; with `party_id`, only what that user may see of it."""
     row = await reader.fetchrow(
         f"SELECT transfers.*, {OWN.format('$2')} FROM transfers WHERE id = $1", transfer_id, party_id
     )
-    body = None if row is None else visible(row, party_id)
+    body = None if row is None else format_visible(row, party_id)
     if row is None or body is None:
         return None
     version = str(row["version"] or 1)
     if party_id is None or "postings" not in body:
         return Resource(body, version)
-    seen = encode([posting["account_id"] for posting in body["postings"]])  # which may change with an owner
+    seen = encode(
+        [posting["account_id"] for posting in body["postings"]]
+    )  # the visible postings change when an account changes its owner
     return Resource(body, f"{version}.{zlib.crc32(seen):x}")
 
 
-# The accounts of a transaction that are a user's now.
+# The accounts of a transaction that a user owns now.
 OWN = """ARRAY(SELECT accounts.id FROM accounts WHERE user_id = {} AND accounts.id = ANY(
     CASE WHEN postings IS NULL THEN ARRAY[source_account_id, destination_account_id]
          ELSE ARRAY(SELECT (posting ->> 'account_id')::uuid FROM jsonb_array_elements(postings) AS posting) END)
 ) AS own"""
 
 
-def visible(row: Record, party_id: UUID | None) -> dict[str, Any] | None:
-    """A row with `OWN`, as that user sees it, or as all do who see everything (None).
+def format_visible(row: Record, party_id: UUID | None) -> dict[str, Any] | None:
+    """Return a row with `OWN` as this user sees it, or None; `party_id` None sees everything.
 
-    Who is no party to it sees nothing, and of a journal entry the legs of own accounts: what others got out of it is
-    not for everybody.
+    A user sees only transactions of own accounts, and only the postings of own accounts in a journal entry.
     """
     if party_id is not None and not row["own"]:
         return None
-    body = shown(row)
+    body = format_transaction(row)
     if party_id is not None and "postings" in body:
         body["postings"] = [posting for posting in body["postings"] if UUID(posting["account_id"]) in row["own"]]
     return body
 
 
 async def find_all(reader: Reader, transfer_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
-    """Those of these transactions that there are."""
+    """Return the transactions that exist among these ids."""
     rows = await reader.fetch("SELECT * FROM transfers WHERE id = ANY($1)", transfer_ids)
-    return {row["id"]: shown(row) for row in rows}
+    return {row["id"]: format_transaction(row) for row in rows}
 
 
 def accounts_of(body: Mapping[str, Any]) -> tuple[UUID, ...]:
-    """The accounts between which money moves, or may move."""
+    """Return the accounts between which a transaction moves money, or may move it."""
     if "postings" in body:
         return tuple(UUID(posting["account_id"]) for posting in body["postings"])
     return body["source_account_id"], body["destination_account_id"]
 
 
 _BETWEEN_TWO = ("source_account_id", "destination_account_id", "amount_cents", "currency")
-_IF_ANY = ("description", "effective_at", "expires_at", "captured_cents", "settled_at", "reverses", "reversed_by")
+_ALWAYS = ("reference",)
+_DOCUMENTS = tuple(column.name for column in DETAILS if column.type == "jsonb")
+_IF_ANY = (
+    *(column.name for column in DETAILS if column.name not in {*_ALWAYS, *_DOCUMENTS}),
+    *("expires_at", "captured_cents", "settled_at", "reverses", "reversed_by"),
+)
 
 
-def shown(row: Record) -> dict[str, Any]:
-    """A row as clients see it: what a transaction of its kind never has, or this one has not, is left out."""
+def format_transaction(row: Record) -> dict[str, Any]:
+    """Return a row as clients see it, without the members that it does not have."""
     between = {member: row[member] for member in _BETWEEN_TWO} if row["postings"] is None else {}
     several = {} if row["postings"] is None else {"postings": msgspec.json.decode(row["postings"])}
     return {
@@ -292,9 +271,9 @@ def shown(row: Record) -> dict[str, Any]:
         **between,
         **several,
         "kind": row["kind"],
-        "reference": row["reference"],
+        **{member: row[member] for member in _ALWAYS},
         "status": row["status"] or "posted",
-        **({} if row["metadata"] is None else {"metadata": msgspec.json.decode(row["metadata"])}),
+        **{member: msgspec.json.decode(row[member]) for member in _DOCUMENTS if row[member] is not None},
         **{member: row[member] for member in _IF_ANY if row[member] is not None},
         "created_at": row["recorded_at"],
     }

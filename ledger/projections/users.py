@@ -1,4 +1,4 @@
-"""Users, as `/users` shows them, and what a login and every request ask about one."""
+"""Users, as `/users` shows them, and the roles that logins and requests look up."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -21,18 +21,42 @@ from ledger.events.users import (
     UserUpdated,
     username_stream,
 )
+from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.pool import Reader, Resource, conditions
 from ledger.store.reader import Bounds
-from ledger.store.statements import Statement, booleans, columns, integers, texts, times, uuids
+from ledger.store.statements import Statement, uuids
 
 HANDLED = frozenset(get_args(UserEvent)) - {AccountAssigned}
 
+USERS = Table(
+    name="users",
+    key=("id",),
+    stream="id",
+    columns=(
+        Column("id", "uuid"),
+        Column("username", "text"),
+        Column("email", "text"),
+        Column("active", "boolean"),
+        Column("roles", "text"),
+        Column("name_id", "uuid"),
+        Column("position", "bigint", POSITION),
+        Column("created_at", "timestamptz", TIME),
+        Column("updated_at", "timestamptz", TIME, CHANGE),
+    ),
+    indexes=(
+        Index("users_name_id_idx", "(name_id)", unique=True),
+        Index("users_position_idx", '("position")', unique=True),
+        Index("users_inactive_idx", '("position")', where="(NOT active)"),
+    ),
+    changes="update",
+)
+_CHANGING = tuple(name for name in USERS.names if name not in {"position", "created_at"})
+
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
-    """New rows for users who were created, changes to those who are there, none for those who are gone.
+    """Return the inserts, updates and deletes of users, each row at most once.
 
-    A command appends all of its user's creation or deletion at once, and a rebuild applies events in long runs: what
-    happens to a user within one run is folded here first, so that each row is written once.
+    A rebuild applies long runs of events, so the events of one user within a run are folded first.
     """
     rows: dict[UUID, _Row] = {}
     for recorded in events:
@@ -43,15 +67,15 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     changed = [row for row in rows.values() if row.position is None and not row.deleted]
     deleted = [row.id for row in rows.values() if row.position is None and row.deleted]
     return [
-        *([Statement(_INSERT, _columns(created))] if created else []),
-        *([Statement(_UPDATE, _columns(changed))] if changed else []),
+        *([insert(USERS, encode_columns(USERS, USERS.names, created))] if created else []),
+        *([update(USERS, encode_columns(USERS, _CHANGING, changed))] if changed else []),
         *([Statement("DELETE FROM users WHERE id = ANY($1::uuid[])", (uuids(deleted),))] if deleted else []),
     ]
 
 
 @dataclass(slots=True)
 class _Row:
-    """The columns that a run of events sets; None is what it does not touch."""
+    """The values that a run of events gives the columns of one user; None leaves a column unchanged."""
 
     id: UUID
     username: str | None = None
@@ -62,6 +86,11 @@ class _Row:
     created_at: Any = None
     updated_at: Any = None
     deleted: bool = False
+
+    @property
+    def name_id(self) -> UUID | None:
+        """The stream of the user name."""
+        return None if self.username is None else username_stream(self.username)
 
     def change(self, recorded: Recorded, event: UserEvent) -> None:
         self.updated_at = recorded.recorded_at
@@ -85,35 +114,8 @@ class _Row:
                 assert_never(event)
 
 
-def _columns(rows: Sequence[_Row]) -> tuple[bytes, ...]:
-    return (
-        uuids(row.id for row in rows),
-        texts(row.username for row in rows),
-        texts(row.email for row in rows),
-        booleans(row.active for row in rows),
-        texts(row.roles for row in rows),
-        uuids(None if row.username is None else username_stream(row.username) for row in rows),
-        integers(row.position for row in rows),
-        times([row.created_at for row in rows]),
-        times([row.updated_at for row in rows]),
-    )
-
-
-_NEW = f"""{columns("uuid", "text", "text", "boolean", "text", "uuid", "bigint", "timestamptz", "timestamptz")}
-           AS new(id, username, email, active, roles, name_id, number, created_at, at), reserved"""
-_INSERT = f"""INSERT INTO users (id, username, email, active, roles, name_id, position, created_at, updated_at)
-              SELECT id, username, email, active, roles, name_id, first_position + number,
-                     coalesce(created_at, recorded_at), coalesce(at, recorded_at)
-              FROM {_NEW}"""
-_UPDATE = f"""UPDATE users SET username = coalesce(new.username, users.username),
-                     email = coalesce(new.email, users.email), active = coalesce(new.active, users.active),
-                     roles = coalesce(new.roles, users.roles), name_id = coalesce(new.name_id, users.name_id),
-                     updated_at = coalesce(new.at, recorded_at)
-              FROM {_NEW} WHERE users.id = new.id"""
-
-
 async def find(reader: Reader, user_id: UUID) -> Resource | None:
-    """One user. The version is that of the head: no column repeats it."""
+    """Return one user with the version of its head, which no column repeats."""
     row = await reader.fetchrow(
         """SELECT users.*, version FROM users JOIN stream_heads ON originator_id = users.id WHERE users.id = $1""",
         user_id,
@@ -122,14 +124,14 @@ async def find(reader: Reader, user_id: UUID) -> Resource | None:
 
 
 class Wanted(NamedTuple):
-    """Which users are wanted: those for which all of it holds. None is no matter."""
+    """The filters of a list of users, which all apply. None filters nothing."""
 
     username: str | None = None
     active: bool | None = None
 
 
 async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
-    """Up to `limit` users created between two positions, newest first, each with its position."""
+    """Return up to `limit` users created between two positions, newest first, each with its position."""
     name_id = None if wanted.username is None else username_stream(wanted.username)
     chosen, values = conditions((("name_id = {}", name_id),), first=4)
     active = {None: "", True: "AND active", False: "AND NOT active"}[wanted.active]
@@ -142,12 +144,12 @@ async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> li
 
 
 async def any_exists(reader: Reader) -> bool:
-    """Whether there is a user at all."""
+    """Tell whether any user exists."""
     return bool(await reader.fetchval("SELECT EXISTS (SELECT FROM users)"))
 
 
-async def standing(reader: Reader, user_ids: Collection[UUID]) -> dict[UUID, frozenset[str]]:
-    """The roles of those of these users who are there and active."""
+async def active_roles(reader: Reader, user_ids: Collection[UUID]) -> dict[UUID, frozenset[str]]:
+    """Return the roles of each active user among these."""
     rows = await reader.fetch("SELECT id, roles FROM users WHERE id = ANY($1) AND active", user_ids)
     return {row[0]: frozenset(row[1].split(",")) for row in rows}
 

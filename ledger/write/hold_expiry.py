@@ -53,7 +53,7 @@ class Expirer:
             locked = "SELECT pg_try_advisory_xact_lock('stored_events'::regclass::oid::int, 2)"
             if not await connection.fetchval(locked):
                 return 0
-            due = await transfers.due(cast("Connection[Any]", connection), now, BATCH)
+            due = await transfers.list_due_holds(cast("Connection[Any]", connection), now, BATCH)
             commands = [ExpireHold(hold.transfer_id, hold.source_account_id, now) for hold in due]
             answers = await asyncio.gather(
                 *(self._committer.submit(command, Origin(new_id())) for command in commands), return_exceptions=True

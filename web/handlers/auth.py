@@ -111,8 +111,8 @@ async def purge_revoked_tokens(request: web.Request) -> Reply:
     expired_before = int(time.time()) - runtime.settings.jwt_validation_leeway_seconds
 
     async def make() -> ForgetTokens:
-        cleanups = await tokens.cleanups(runtime.pool)
-        count, as_of_position = await tokens.forgettable(runtime.pool, expired_before=expired_before)
+        cleanups = await tokens.count_cleanups(runtime.pool)
+        count, as_of_position = await tokens.count_purgeable(runtime.pool, expired_before=expired_before)
         return ForgetTokens(expired_before, as_of_position, count, cleanups)
 
     return outcome_of(await submit_in_turn(request, ALL_TOKENS, make), status=200)
@@ -126,7 +126,7 @@ async def list_sessions(request: web.Request) -> Reply | Stream:
         raise Refused(errors.forbidden())
 
     async def query(source: Reader, before: int, limit: int) -> Page:
-        return await tokens.sessions_of(source, user_id, before=before, limit=limit)
+        return await tokens.list_sessions(source, user_id, before=before, limit=limit)
 
     return await list_of(request, span_in(request, int), by_position(query))
 

@@ -45,7 +45,7 @@ async def get_metrics(request: web.Request) -> Reply:
     figures, runtime = request.app[FIGURES], request.app[RUNTIME]
     figures.sample(runtime)
     found = await _standing(request.app)
-    held = None if found is None else await transfers.holds(runtime.pool)
+    held = None if found is None else await transfers.count_holds(runtime.pool)
     body = await asyncio.to_thread(figures.text, found, held)
     return Reply(body=body, headers={"Content-Type": CONTENT_TYPE})
 

@@ -75,7 +75,7 @@ async def _heads(connection: "Connection[Any]", progress: Progress) -> AsyncIter
 async def _history(connection: "Connection[Any]", scope: Scope, progress: Progress) -> AsyncIterator[Finding]:
     events = await connection.fetchval("SELECT count(*) FROM stored_events WHERE notification_id > $1", scope.since)
     progress.begin("the log, by position", events)
-    await tables.make_room(connection, scope)
+    await tables.create_tables(connection, scope)
     async for finding in check_log(connection, scope, progress.advance):
         yield finding
     async for finding in tables.compare(connection, scope):

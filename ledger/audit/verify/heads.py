@@ -1,4 +1,4 @@
-"""The quick check: heads against the last versions of their streams, and read tables against heads. No history."""
+"""The quick check: heads against the last versions of their streams, and read tables against heads, without history."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +15,10 @@ from ledger.events import State, decode_state
 from ledger.events.accounts import Account
 from ledger.events.tokens import Session
 from ledger.events.users import User
+from ledger.projections.accounts import ACCOUNTS
+from ledger.projections.table import Table
+from ledger.projections.tokens import SESSIONS
+from ledger.projections.users import USERS
 
 _HEADS = """
 SELECT originator_id, version, topic, state, coalesce(originator_version, 0) AS last_version
@@ -23,7 +27,7 @@ LEFT JOIN LATERAL (SELECT originator_version FROM stored_events
                    WHERE stored_events.originator_id = stream_heads.originator_id
                    ORDER BY originator_version DESC LIMIT 1) AS last ON true
 """
-_TABLES: Mapping[type[State], str] = {User: "users", Account: "accounts", Session: "sessions"}
+_TABLES: Mapping[type[State], Table] = {User: USERS, Account: ACCOUNTS, Session: SESSIONS}
 Advance = Callable[[int], None]
 
 
@@ -34,48 +38,45 @@ class _Head(NamedTuple):
 
 
 async def check_heads(connection: "Connection[Any]", advance: Advance) -> AsyncIterator[Finding]:
-    """Every head and what follows from it, and every row that follows from none."""
+    """Yield the findings for every head, for the rows that follow from it, and for rows without a head."""
     async for rows in pages(connection, _HEADS):
         for row in rows:
             for finding in _judge_head(row):
                 yield finding
-        for finding in await _what_follows(connection, [head for row in rows for head in _readable(row)]):
+        for finding in await _check_rows(connection, [head for row in rows for head in _readable(row)]):
             yield finding
         advance(len(rows))
     for table in _TABLES.values():
-        sql = f"SELECT id FROM {table} WHERE NOT EXISTS (SELECT FROM stream_heads WHERE originator_id = id)"
+        sql = f"SELECT id FROM {table.name} WHERE NOT EXISTS (SELECT FROM stream_heads WHERE originator_id = id)"
         async for rows in pages(connection, sql):
             for row in rows:
-                yield unfounded(table, str(row["id"]))
+                yield unfounded(table.name, str(row["id"]))
 
 
 def expected_row(version: int, state: State) -> dict[str, Value] | None:
-    """What a read table should say of a stream, as far as that follows from its head; None if it has no row."""
+    """Return the columns of a read table that follow from a head, or None if the stream has no row."""
     match state:
         case User(deleted=True):
             return None
         case User():
-            roles = ",".join(state.roles)
-            return {"username": state.username, "email": state.email, "active": state.active, "roles": roles}
+            return _columns_of(USERS, state, {"roles": ",".join(state.roles)})
         case Account():
-            return {
-                "user_id": state.owner_id,
-                "currency": state.currency,
-                "balance_cents": state.balance_cents,
-                "held_cents": state.held_cents,
-                "overdraft_limit_cents": state.overdraft_limit_cents,
-                "frozen": state.frozen,
-                "status": "closed" if state.closed else "open",
-                "version": version,
-            }
-        case Session():
+            status = "closed" if state.closed else "open"
+            return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})
+        case Session():  # `expires_at` is the end of the session in the head, and that of the last token in the row
             return {"user_id": state.user_id, "ended": state.ended}
         case _:
             return None
 
 
-async def _what_follows(connection: "Connection[Any]", heads: Sequence[_Head]) -> list[Finding]:
-    """What is wrong with the rows and credentials of these heads."""
+def _columns_of(table: Table, state: State, known: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the columns that have the name of a member of a head, and those that are known besides."""
+    members = msgspec.structs.asdict(state)
+    return {name: members[name] for name in table.names if name in members} | dict(known)
+
+
+async def _check_rows(connection: "Connection[Any]", heads: Sequence[_Head]) -> list[Finding]:
+    """Return the findings for the rows and credentials of these heads."""
     credentials = await stored_credentials(connection, [head.stream_id for head in heads])
     return [
         *[finding for table in _TABLES.values() for finding in await _against(connection, table, heads)],
@@ -89,11 +90,11 @@ async def _what_follows(connection: "Connection[Any]", heads: Sequence[_Head]) -
     ]
 
 
-async def _against(connection: "Connection[Any]", table: str, heads: Sequence[_Head]) -> list[Finding]:
-    kept = [head for head in heads if _TABLES.get(type(head.state)) == table]
-    rows = await connection.fetch(f"SELECT * FROM {table} WHERE id = ANY($1)", [head.stream_id for head in kept])
+async def _against(connection: "Connection[Any]", table: Table, heads: Sequence[_Head]) -> list[Finding]:
+    kept = [head for head in heads if _TABLES.get(type(head.state)) is table]
+    rows = await connection.fetch(f"SELECT * FROM {table.name} WHERE id = ANY($1)", [head.stream_id for head in kept])
     found = {row["id"]: dict(row) for row in rows}
-    return [finding for head in kept for finding in _judge_row(table, head, found.get(head.stream_id))]
+    return [finding for head in kept for finding in _judge_row(table.name, head, found.get(head.stream_id))]
 
 
 def _judge_row(table: str, head: _Head, found: dict[str, Value] | None) -> Iterator[Finding]:

@@ -1,11 +1,11 @@
-"""The read tables against the log: what they should hold is projected anew, into tables that end with the check.
+"""The read tables against the log: the log is projected again, into temporary tables, and the rows are compared.
 
-The projections run as they do when the ledger writes, in pages of the log; their tables are found by name, and for
-this connection those names are first those of temporary tables. So memory is bounded, and disk is needed as for the
-read tables themselves. An event that a projection cannot take is a finding, never passed over (lesson 12).
+The projections run as they do when the ledger writes, page by page. They find their tables by name, and on this
+connection the temporary tables hide those of the ledger. So memory is bounded, and the check needs as much disk as the
+read tables. An event that a projection cannot apply is a finding (lesson 12).
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -17,68 +17,51 @@ from ledger.audit.verify.reading import Scope, pages
 from ledger.events import Recorded
 from ledger.events.tokens import AllTokensRevoked, RevokedTokensForgotten
 from ledger.events.users import UserTokensRevoked
-from ledger.projections import INLINE, apply_all
-from ledger.projections.tokens import EVERYBODY
+from ledger.projections import INLINE, TABLES, apply_all
+from ledger.projections.entries import ENTRIES
+from ledger.projections.table import Table
+from ledger.projections.tokens import CUTOFFS, EVERYBODY
 from ledger.store.statements import Statement, run_together
 
-# What names a row, and the stream that it comes from.
-KEYS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "users": (("id",), "id"),
-    "accounts": (("id",), "id"),
-    "entries": (("account_id", "version"), "account_id"),
-    "transfers": (("id",), "id"),
-    "sessions": (("id",), "id"),
-    "cutoffs": (("user_id",), "user_id"),
-    "tokens": (("jti",), "session_id"),
-}
-# What these do to rows shows in other streams than their own.
+# Events that change rows of other streams than their own.
 FAR_REACHING = [kind.__name__ for kind in (UserTokensRevoked, AllTokensRevoked, RevokedTokensForgotten)]
-_INDEXES = (  # unique only where a projection needs it: a log that is wrong must not end the check
-    "CREATE INDEX ON pg_temp.users (id)",
-    "CREATE INDEX ON pg_temp.accounts (id)",
-    "CREATE INDEX ON pg_temp.sessions (id)",
-    "CREATE UNIQUE INDEX ON pg_temp.cutoffs (user_id)",
-    "CREATE INDEX ON pg_temp.tokens (jti)",
-    "CREATE INDEX ON pg_temp.tokens (session_id)",
-    "CREATE INDEX ON pg_temp.tokens (user_id) WHERE revoked_position IS NULL",
-)
 _IN_THE_LOG_ALREADY = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
 
 
-async def make_room(connection: "Connection[Any]", scope: Scope) -> None:
-    """Make the temporary tables, empty. They hide those of the ledger, which `scope.schema` still names."""
-    for table in KEYS:
-        like = f"LIKE {scope.schema}.{table} INCLUDING DEFAULTS"
-        await connection.execute(f"CREATE TEMPORARY TABLE {table} ({like}) ON COMMIT DROP")
-    for index in _INDEXES:
-        await connection.execute(index)
+async def create_tables(connection: "Connection[Any]", scope: Scope) -> None:
+    """Create the temporary tables. They hide those of the ledger, which `scope.schema` still names."""
+    for table in TABLES:
+        like = f"LIKE {scope.schema}.{table.name} INCLUDING DEFAULTS"
+        await connection.execute(f"CREATE TEMPORARY TABLE {table.name} ({like}) ON COMMIT DROP")
+        for index in _indexes(table):
+            await connection.execute(index)
     await connection.execute("SET LOCAL enable_seqscan = off")  # plans are made while the tables are empty
 
 
 async def project(connection: "Connection[Any]", events: Sequence[Recorded]) -> list[Finding]:
-    """Let the projections take the next events of the log; those that one cannot take, each as a finding."""
+    """Apply the next events of the log, and return a finding for each event that a projection cannot apply."""
     findings: list[Finding] = []
     for run in runs(events, RevokedTokensForgotten):
-        if await _applied(connection, run) is not None:
+        if await _apply(connection, run) is not None:
             for row in run:
-                error = await _applied(connection, [row])
-                findings += [] if error is None else [_unprojected(row, error)]
+                error = await _apply(connection, [row])
+                findings += [] if error is None else [_report_event(row, error)]
     return findings
 
 
 async def compare(connection: "Connection[Any]", scope: Scope) -> AsyncIterator[Finding]:
-    """Every row that is not what the log adds up to."""
+    """Yield the findings for each row that differs from the projected one."""
     await connection.execute("SET LOCAL enable_seqscan = on")
-    for table in KEYS:
-        await connection.execute(f"ANALYZE pg_temp.{table}")
+    for table in TABLES:
+        await connection.execute(f"ANALYZE pg_temp.{table.name}")
         async for rows in pages(connection, _unequal_rows(table, scope), scope.since):
             for row in rows:
-                for finding in _judged(table, row["key"], row["expected"], row["found"]):
+                for finding in _judge_row(table.name, row["key"], row["expected"], row["found"]):
                     yield finding
 
 
-async def _applied(connection: "Connection[Any]", events: Sequence[Recorded]) -> Exception | None:
-    """Why the projections cannot take these events, which then have had no effect."""
+async def _apply(connection: "Connection[Any]", events: Sequence[Recorded]) -> Exception | None:
+    """Apply events, or return the error for which none of them had an effect."""
     try:
         statements = apply_all(INLINE, events)
         if statements:
@@ -86,14 +69,14 @@ async def _applied(connection: "Connection[Any]", events: Sequence[Recorded]) ->
                 await run_together(connection, _IN_THE_LOG_ALREADY, statements)
     except (ConnectionError, TimeoutError):
         raise
-    except Exception as error:  # the log may hold anything, and what it is becomes a finding
+    except Exception as error:  # tampering can leave anything in the log: it becomes a finding
         if connection.is_closed():
             raise
         return error
     return None
 
 
-def _unprojected(row: Recorded, error: Exception) -> Finding:
+def _report_event(row: Recorded, error: Exception) -> Finding:
     return Finding(
         "the projections can take every event",
         type(row.event).__name__,
@@ -105,21 +88,34 @@ def _unprojected(row: Recorded, error: Exception) -> Finding:
     )
 
 
-def _unequal_rows(table: str, scope: Scope) -> str:
-    keys, stream = KEYS[table]
-    names = ", ".join(keys)
-    condition = scope.touched(stream)
-    if table == "entries":
+def _indexes(table: Table) -> list[str]:
+    """Return the indexes by which the projection finds rows.
+
+    None is unique but that of an upsert: rows that a wrong log makes twice must not end the check.
+    """
+    unique = "UNIQUE" if table.changes == "upsert" else ""
+    key = f"CREATE {unique} INDEX ON pg_temp.{table.name} ({', '.join(table.key)})"
+    others = [
+        f"CREATE INDEX ON pg_temp.{table.name} {index.on} {f'WHERE {index.where}' if index.where else ''}"
+        for index in table.indexes
+        if index.writes
+    ]
+    return others if table.changes == "rarely" else [key, *others]
+
+
+def _unequal_rows(table: Table, scope: Scope) -> str:
+    names, condition = ", ".join(table.key), scope.touched(table.stream)
+    if table is ENTRIES:
         condition += " AND position > $1"
-    if table == "cutoffs":
+    if table is CUTOFFS:
         condition += f" OR user_id = '{EVERYBODY}'"
     return f"""SELECT concat_ws(' ', {names}) AS key, to_jsonb(expected) AS expected, to_jsonb(found) AS found
-               FROM (SELECT * FROM {scope.schema}.{table} WHERE {condition}) AS found
-               FULL JOIN (SELECT * FROM pg_temp.{table} WHERE {condition}) AS expected USING ({names})
+               FROM (SELECT * FROM {scope.schema}.{table.name} WHERE {condition}) AS found
+               FULL JOIN (SELECT * FROM pg_temp.{table.name} WHERE {condition}) AS expected USING ({names})
                WHERE to_jsonb(expected) IS DISTINCT FROM to_jsonb(found)"""
 
 
-def _judged(table: str, key: str, expected: str | None, found: str | None) -> Iterator[Finding]:
+def _judge_row(table: str, key: str, expected: str | None, found: str | None) -> Iterator[Finding]:
     if found is None:
         yield missing(table, key)
     elif expected is None:

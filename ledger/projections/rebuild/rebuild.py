@@ -99,7 +99,7 @@ async def _opened(settings: Settings, names: Sequence[str], batch: int, report: 
         writer = await _connect_writer(settings, schemas.shadow)
         try:
             await _become_the_only_one(writer, schemas.live)
-            tables = Tables(writer, schemas, [table for projection in projections for table in projection.tables])
+            tables = Tables(writer, schemas, [table for one in projections for table in one.tables])
             yield _Rebuild(Replay(reader, writer, schemas.live, projections, batch, report), tables)
         finally:
             await _close(writer)

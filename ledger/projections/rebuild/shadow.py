@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from asyncpg import Connection
 
 from ledger.errors import LedgerError
+from ledger.projections.table import Table
 
 SHOWN = 20  # differing rows of a table
 PATIENCE_SECONDS = 24 * 3600  # to compare or to analyse a table takes as long as it takes; nobody waits for it
@@ -49,11 +50,11 @@ class Difference(NamedTuple):
 class Tables:
     """Some tables of one ledger. `connection` is on no schema but the shadow's."""
 
-    def __init__(self, connection: "Connection[Any]", schemas: Schemas, names: Sequence[str]) -> None:
+    def __init__(self, connection: "Connection[Any]", schemas: Schemas, tables: Sequence[Table]) -> None:
         self._connection = connection
         self._schemas = schemas
-        self._names = names
-        self._keys: dict[str, list[str]] = {}
+        self._names = [table.name for table in tables]
+        self._keys = {table.name: table.key for table in tables}
 
     async def create(self) -> None:
         """Make empty shadows, and do away with those that were there."""
@@ -93,7 +94,7 @@ class Tables:
     async def watch(self) -> None:
         """From now on note the keys of rows that change in the shadows; forget those that were noted before."""
         for name in self._names:
-            shadow, keys = self._shadow(name), ", ".join(await self._key(name))
+            shadow, keys = self._shadow(name), ", ".join(self._keys[name])
             await self._connection.execute(
                 f"""DROP TABLE IF EXISTS {self._touched(name)};
                     CREATE TABLE {self._touched(name)} AS SELECT {keys} FROM {shadow} WITH NO DATA"""
@@ -111,7 +112,7 @@ class Tables:
         await self._connection.execute(f"SET LOCAL work_mem = '128MB'; SET LOCAL enable_seqscan = {scans}")
         count, shown = 0, list[Difference]()
         for name in self._names:
-            keys = await self._key(name)
+            keys = self._keys[name]
             rows = await self._connection.fetch(
                 f"""SELECT to_jsonb(found), to_jsonb(expected), count(*) OVER ()
                     FROM {self._pairs(name, ", ".join(keys), touched=touched)}
@@ -175,12 +176,6 @@ class Tables:
         for statement in await self._statements(query, *values):
             await self._connection.execute(statement)
 
-    async def _key(self, name: str) -> list[str]:
-        """The columns of the primary key, which every table of a projection has."""
-        if name not in self._keys:
-            self._keys[name] = [row[0] for row in await self._connection.fetch(_KEY, self._live(name))]
-        return self._keys[name]
-
     async def _shape(self, table: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in await self._connection.fetch(_SHAPE, table)]
 
@@ -211,8 +206,6 @@ def _difference(table: str, keys: Sequence[str], found: str | None, expected: st
 
 
 _OPTIONS = "SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = $1::text::regclass"
-_KEY = """SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey)
-          WHERE indrelid = $1::text::regclass AND indisprimary ORDER BY array_position(indkey::int2[], attnum)"""
 _SHAPE = """SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
             WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
 # What is not in the search path is named with its schema, so each definition names the table that it is to be put on.

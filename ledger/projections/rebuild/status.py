@@ -74,7 +74,7 @@ def _inline(projection: Projection, row: Record, head: int, per_second: float) -
     position = head if row["position"] is None else row["position"]
     return Status(
         projection.name,
-        projection.tables,
+        projection.table_names,
         row["rows"],
         row["state"],
         position,
@@ -102,7 +102,7 @@ def _follower(one: FollowerStatus, head: int) -> Status:
 
 
 def _tables(projection: Projection) -> str:
-    return " ".join([projection.name, *projection.tables])
+    return " ".join([projection.name, *projection.table_names])
 
 
 _QUERY = """

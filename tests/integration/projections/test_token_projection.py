@@ -421,7 +421,7 @@ async def test_the_sessions_of_a_user_are_those_that_can_still_be_used_newest_fi
     before = NEVER
     async with database.rolled_back() as connection:
         await append(connection, log)
-        while page := await tokens.sessions_of(connection, user_id, before=before, limit=limit):
+        while page := await tokens.list_sessions(connection, user_id, before=before, limit=limit):
             assert limit >= len(page)
             found += page
             before = page[-1][0]
@@ -439,8 +439,8 @@ async def test_what_can_be_forgotten_is_counted_as_of_the_end_of_the_log(
     model = modelled(log)
     async with database.rolled_back() as connection:
         await append(connection, log)
-        found = await tokens.forgettable(connection, expired_before=expired_before)
-        assert model.cleanups == await tokens.cleanups(connection)
+        found = await tokens.count_purgeable(connection, expired_before=expired_before)
+        assert model.cleanups == await tokens.count_cleanups(connection)
     assert (model.forgettable(expired_before), log.last) == found
 
 
@@ -452,8 +452,8 @@ async def test_as_many_are_forgotten_as_were_counted_whatever_is_revoked_meanwhi
     async with database.rolled_back() as connection:
         await append(connection, log)
         before = {row["jti"] for row in (await tables(connection))["tokens"] if not row["forgotten"]}
-        count, as_of = await tokens.forgettable(connection, expired_before=expired_before)
-        known = await tokens.cleanups(connection)
+        count, as_of = await tokens.count_purgeable(connection, expired_before=expired_before)
+        known = await tokens.count_cleanups(connection)
         later = Log(log.ledger, log.transactions)
         later.ledger.carry_out(RevokeAllTokens())
         if is_in_time:
@@ -462,7 +462,7 @@ async def test_as_many_are_forgotten_as_were_counted_whatever_is_revoked_meanwhi
         later.commit()
         await append(connection, Log(later.ledger, later.transactions[len(log.transactions) :]))
         after = {row["jti"] for row in (await tables(connection))["tokens"] if not row["forgotten"]}
-        assert known + (count > 0) == await tokens.cleanups(connection)
+        assert known + (count > 0) == await tokens.count_cleanups(connection)
     assert count == len(before - after)
     assert after <= before
 
@@ -470,9 +470,9 @@ async def test_as_many_are_forgotten_as_were_counted_whatever_is_revoked_meanwhi
 async def test_nothing_is_revoked_and_nothing_can_be_forgotten_in_an_empty_ledger(connection: Any) -> None:
     assert 0 == await tokens.last_revocation(connection)
     assert [] == await tokens.revocations(connection, after=0, limit=10)
-    assert (0, 0) == await tokens.forgettable(connection, expired_before=FUTURE)
-    assert 0 == await tokens.cleanups(connection)
-    assert [] == await tokens.sessions_of(connection, None, before=NEVER, limit=10)
+    assert (0, 0) == await tokens.count_purgeable(connection, expired_before=FUTURE)
+    assert 0 == await tokens.count_cleanups(connection)
+    assert [] == await tokens.list_sessions(connection, None, before=NEVER, limit=10)
     assert {(NOBODY, ALICE): NEVER} == await tokens.revoked_below(connection, [(NOBODY, ALICE)])
 
 
