@@ -23,18 +23,11 @@ from tests.support.reference import (
     SECRET,
     Reference,
     a_pair,
-    a_reference,
     an_api,
     everything,
     run,
     taken,
 )
-
-
-@pytest.fixture
-async def reference(settings: Settings) -> AsyncIterator[Reference]:
-    async with a_reference(settings) as made:
-        yield made
 
 
 @asynccontextmanager
