@@ -19,7 +19,7 @@ import aiohttp
 BALANCE_CENTS = 10**11
 START_SECONDS = 60
 AT_ONCE = 64
-LEDGER = (sys.executable, "-c", "from ledger.cli import main; main()")
+LEDGER = (sys.executable, "-m", "ledger")
 
 
 @dataclass(frozen=True)

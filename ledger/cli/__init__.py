@@ -1,49 +1,98 @@
-"""The `ledger` command. Whatever goes wrong at a start is one line on standard error, and exit status 1 or 2."""
+"""The `ledger` command. A failure is one line on standard error, and exit status 1, or 2 for invalid usage."""
 
-import asyncio
-import signal
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Annotated, NamedTuple, TypeAlias
 
-import structlog
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ledger import __version__
-from ledger.cli import export, import_reference, projections, seals, tokens, verify  # noqa: F401 - some only register their commands
-from ledger.cli import import_ as importing
-from ledger.cli import seed as people
-from ledger.cli.audit import audit
-from ledger.cli.shell import fail, run
-from ledger.cli.welcome import prepare_admin, welcome
-from ledger.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
-from ledger.runtime import open_runtime
-from ledger.seals.sealing import sealing
-from ledger.settings import Settings
-from ledger.store.migrate import migrate as apply_migrations
-from ledger.values.ids import new_id
-from web import workers
+from ledger.cli import (
+    admin,
+    audit,
+    demo,
+    export,
+    import_,
+    import_reference,
+    migrate,
+    projections,
+    seals,
+    serve,
+    tokens,
+    verify,
+)
 
-T = TypeVar("T")
+Commands: TypeAlias = "Mapping[str, Callable[..., None] | Group]"
 
-DEMO_WIDTH = 160  # an id that is folded into two lines cannot be copied
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-admins = typer.Typer(no_args_is_help=True, help="Users who may do everything.")
-app.command("import")(importing.import_file)
-app.command("import-reference")(import_reference.import_reference)
-app.add_typer(admins, name="admin")
-app.add_typer(tokens.app, name="tokens")
-app.add_typer(projections.app, name="projections")
-app.add_typer(audit, name="audit")
-log = structlog.get_logger(__name__)
+class Group(NamedTuple):
+    """Commands that share a first word."""
+
+    description: str
+    commands: Commands
+
+
+COMMANDS: Commands = {
+    "serve": serve.serve,
+    "migrate": migrate.migrate,
+    "admin": Group("Manage admins: users who may do everything.", {"create": admin.create_admin}),
+    "demo": demo.demo,
+    "import": import_.import_file,
+    "import-reference": import_reference.import_reference,
+    "tokens": Group(
+        "Inspect and repair what the service knows about revoked tokens.",
+        {
+            "mirror": Group(
+                "The cache of revocations in Redis.",
+                {"status": tokens.show_mirror_status, "rebuild": tokens.rebuild_mirror},
+            )
+        },
+    ),
+    "projections": Group(
+        "Inspect and rebuild the tables that queries read.",
+        {
+            "list": projections.show_list,
+            "status": projections.show_status,
+            "rebuild": projections.start_rebuild,
+            "rollback": projections.start_rollback,
+            "resume": projections.resume_follower,
+            "cancel": projections.cancel_rebuild,
+        },
+    ),
+    "audit": Group(
+        "Show, verify, seal and export the history.",
+        {
+            "history": audit.show_history,
+            "events": audit.show_events,
+            "balance": audit.show_balance,
+            "trial-balance": audit.show_trial_balance,
+            "replay": audit.show_replay,
+            "export": export.export,
+            "verify": verify.verify,
+            "seal": seals.seal,
+            "seal-status": seals.show_seal_status,
+            "seal-key": seals.show_seal_key,
+            "export-heads": seals.export_heads,
+            "verify-seals": seals.verify_seals,
+            "check-receipt": seals.check_receipt,
+        },
+    ),
+}
 
 
 def main() -> None:
-    """The entry point."""
-    app()
+    """Run the command that the arguments of the process name."""
+    app(prog_name="ledger")
+
+
+def _register(target: typer.Typer, commands: Commands) -> typer.Typer:
+    for name, command in commands.items():
+        if isinstance(command, Group):
+            group = typer.Typer(no_args_is_help=True, help=command.description)
+            target.add_typer(_register(group, command.commands), name=name)
+        else:
+            target.command(name)(command)
+    return target
 
 
 def _show_version(wanted: bool) -> None:
@@ -52,100 +101,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+app = _register(typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False), COMMANDS)
+
+
 @app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """An event-sourced, double-entry ledger."""
-
-
-@app.command()
-def serve(
-    count: Annotated[int, typer.Option("--workers", min=1, max=64, help="How many processes serve requests.")] = 1,
-) -> None:
-    """Serve the API, on PostgreSQL and Valkey of its own where no others are configured."""
-    _run_whole(lambda settings: _serve(settings, count))
-
-
-@app.command()
-def migrate() -> None:
-    """Bring the database's schema up to date. Of the settings it needs those of PostgreSQL alone."""
-    run(_migrate)
-
-
-@admins.command("create")
-def create_admin(
-    username: Annotated[str, typer.Argument(help="The name to log in with.")],
-    email: Annotated[str | None, typer.Option(help="Where to write to.")] = None,
-) -> None:
-    """Create an admin; the password is asked for, or read from a pipe."""
-    password = _ask_password()
-    _run_whole(lambda settings: _create_admin(settings, username, password, email))
-
-
-@app.command()
-def demo(
-    sample_passwords: Annotated[
-        bool, typer.Option(help="The documented password on a configured database too: for test systems only.")
-    ] = False,
-) -> None:
-    """Load the sample data: alice and bob, with 100.00 each. What exists already is left as it is.
-
-    On the embedded database their password is the documented sample; on a configured one it is random and shown once.
-    """
-    _run_whole(lambda settings: _demo(settings, sample_passwords=sample_passwords))
-
-
-def _run_whole(work: Callable[[Settings], Awaitable[T]]) -> T:
-    return run(work, needs_redis=True, needs_key=True)
-
-
-async def _migrate(settings: Settings) -> None:
-    changed = await apply_migrations(settings)
-    log.info("schema migrated" if changed else "schema is up to date", schema=settings.ledger_schema)
-
-
-async def _serve(settings: Settings, count: int) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with workers.bound(settings) as listener:  # a start that cannot serve must not migrate, nor make an admin
-        await _migrate(settings)
-        seals.tell_if_off(settings)
-        async with open_runtime(settings) as runtime:
-            admin = await prepare_admin(runtime)
-        workers.listen(settings, listener)
-        async with sealing(settings):
-            await workers.run_workers(settings, listener, count, ready=lambda: welcome(listener, admin), stop=stop)
-    log.info("stopped")
-
-
-async def _create_admin(settings: Settings, username: str, password: str, email: str | None) -> None:
-    await _migrate(settings)
-    async with open_runtime(settings) as runtime:
-        await people.create_user(runtime, new_id(), username, password, ("admin",), email=email)
-    log.info("admin created", username=username)
-
-
-async def _demo(settings: Settings, *, sample_passwords: bool) -> None:
-    is_embedded = not Settings.load().has_database  # `settings` name the embedded server like any other
-    await _migrate(settings)
-    async with open_runtime(settings) as runtime:
-        made = await people.create_demo(runtime, sample_passwords=sample_passwords or is_embedded)
-    table = Table("username", "password", "user id", "account id", box=None)
-    for person in made:
-        shown = person.password or "(as before: the user existed already)"
-        table.add_row(person.username, shown, str(person.user_id), str(person.account_id))
-    Console(width=DEMO_WIDTH).print(table)
-
-
-def _ask_password() -> str:
-    if sys.stdin.isatty():
-        password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    else:
-        password = sys.stdin.readline().rstrip("\n")
-    if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
-        fail(f"a password has {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters", 2)
-    return password
+    """Run an event-sourced, double-entry ledger."""

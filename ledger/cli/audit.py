@@ -1,129 +1,117 @@
-"""`ledger audit`: what happened, and what was so when.
+"""`ledger audit`: the history of accounts, the event log, and balances at a point in time.
 
-Tables for people, with amounts such as `1000155.79 USD`. With `--json` one JSON document, or, for long results, one on
-each line, with amounts in minor units. Times are in UTC. The exit status is 0, or 1 if there is no such account or the
-books do not balance, or 2 if an argument does not fit.
+Tables have amounts such as `1000155.79 USD`. With `--json`, a command prints one JSON document, or one object a line
+where results can be long, with amounts in minor units. Times are in UTC. The exit status is 0; 1 if the account does
+not exist or the books do not balance; 2 if an argument is invalid.
 """
 
-import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
-import asyncpg
-import msgspec
 import typer
 from asyncpg import Connection
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column
 
-from ledger.audit import as_of as timetravel
-from ledger.audit import entries as history
+from ledger.audit import as_of, entries
 from ledger.audit.as_of import AccountMoment, AtPosition, AtTime, AtVersion, Moment
 from ledger.audit.entries import Period, Step
-from ledger.cli.shell import fail, run
-from ledger.errors import DatabaseError
+from ledger.cli.options import AsJson, parse_argument_id, parse_option
+from ledger.cli.output import emit_lines, encode_compact, print_table
+from ledger.cli.shell import fail, query
 from ledger.money import decimal_text
 from ledger.projections import accounts
-from ledger.store import reader as stored
-from ledger.store.pool import UNREACHABLE, connect
+from ledger.store import reader
 from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
 from ledger.values.ids import parse_id
 from ledger.values.timestamps import parse_end, rfc3339
 
-T = TypeVar("T")
 Row = Mapping[str, Any]
 
-WIDTH = 200  # an id that is folded into two lines cannot be copied
-CHUNK = 1000  # rows of one table; a long one is printed in several
+WIDTH = 200  # characters of a table; an id that is folded into two lines cannot be copied
+CHUNK = 1000  # rows of one table; a longer result is printed as several
 
-audit = typer.Typer(no_args_is_help=True, help="What happened, and what was so when.")
+AccountId = Annotated[str, typer.Argument(help="Account id.")]
+Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="Maximum number of rows.")]
+At = Annotated[
+    str | None, typer.Option(help="Point in time, such as 2026-05-01T12:00:00Z, or a date for its end (UTC).")
+]
+Position = Annotated[int | None, typer.Option("--at-position", min=0, max=LAST, help="Position in the log.")]
 
-Account = Annotated[str, typer.Argument(help="The id of an account.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="How many at most.")]
-At = Annotated[str | None, typer.Option(help="A time, such as 2026-05-01T12:00:00Z, or the end of a date (UTC).")]
-Position = Annotated[int | None, typer.Option("--at-position", min=0, max=LAST, help="A position of the log.")]
 
+def show_history(account: AccountId, limit: Limit = 100, as_json: AsJson = False) -> None:
+    """Show the newest entries of an account's statement, each with the balance after it. JSON: one entry a line."""
+    account_id = parse_argument_id(account)
 
-@audit.command("history")
-def show_history(account: Account, limit: Limit = 100, as_json: AsJson = False) -> None:
-    """Show the newest lines of an account's statement, each with the balance after it. JSON: one line an entry."""
-    account_id = _id(account)
-
-    async def lines(connection: "Connection[Any]") -> tuple[str, list[dict[str, Any]]]:
+    async def read(connection: "Connection[Any]") -> tuple[str, list[dict[str, Any]]]:
         currency = await _currency_of(connection, account_id)
-        found = await history.lines(
+        found = await entries.lines(
             connection, account_id, Period(), after=0, before=LAST, ascending=False, limit=limit
         )
         return currency, found
 
-    currency, rows = _ask(lines)
-    _print_rows(rows, _LINE, as_json=as_json, currency=currency)
+    currency, rows = query(read)
+    _print_rows(rows, _ENTRY, as_json=as_json, currency=currency)
 
 
-@audit.command("events")
 def show_events(
     after: Annotated[int, typer.Option(min=0, max=LAST, help="Begin after this position.")] = 0,
-    topic: Annotated[str | None, typer.Option(help="Only events of this topic.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Only events with this topic.")] = None,
     stream: Annotated[str | None, typer.Option(help="Only events of this stream.")] = None,
     limit: Limit = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Show the log in order, or what the options choose. JSON: one line an event."""
+    """Show the event log in order, filtered by the options. JSON: one event a line."""
     if topic is not None and topic not in EVENT_TOPICS:
         fail(f"--topic: must be one of {', '.join(sorted(EVENT_TOPICS))}", 2)
-    chosen = Chosen(topic, None if stream is None else _id(stream))
-    _print_rows(_ask(lambda connection: _events(connection, chosen, after, limit)), _EVENT, as_json=as_json)
+    chosen = Chosen(topic, parse_option(stream or "", stream, parse_id))
+    _print_rows(query(lambda connection: _read_events(connection, chosen, after, limit)), _EVENT, as_json=as_json)
 
 
-@audit.command("balance")
 def show_balance(
-    account: Account,
+    account: AccountId,
     at: At = None,
     at_position: Position = None,
     at_version: Annotated[
-        int | None, typer.Option("--at-version", min=0, max=LAST, help="A version of the account.")
+        int | None, typer.Option("--at-version", min=0, max=LAST, help="Version of the account.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show whose an account is and its balance, now or as of a moment. JSON: one document."""
-    account_id, moment = _id(account), _account_moment(at, at_position, at_version)
+    """Show an account's owner and balance, now or at a point in time. JSON: one document."""
+    account_id, moment = parse_argument_id(account), _account_moment(at, at_position, at_version)
 
-    async def as_of(connection: "Connection[Any]") -> dict[str, Any] | None:
-        now = AtPosition(await stored.last_position(connection))
-        return await timetravel.account_at(connection, account_id, moment or now)
+    async def read(connection: "Connection[Any]") -> dict[str, Any] | None:
+        now = AtPosition(await reader.last_position(connection))
+        return await as_of.account_at(connection, account_id, moment or now)
 
-    body = _ask(as_of)
+    body = query(read)
     if body is None:
         fail(f"no such account then: {account_id}" if moment else f"no such account: {account_id}", 1)
     _print_document(body, [body], _ACCOUNT, as_json=as_json)
 
 
-@audit.command("trial-balance")
 def show_trial_balance(at: At = None, at_position: Position = None, as_json: AsJson = False) -> None:
-    """Show debits, credits and their sum for each currency, now or as of a moment. JSON: one document."""
+    """Show debits, credits and their sum in each currency, now or at a point in time. JSON: one document."""
     moment = _moment(at, at_position)
 
-    async def as_of(connection: "Connection[Any]") -> dict[str, Any]:
-        return await timetravel.trial_balance(connection, await timetravel.position_of(connection, moment))
+    async def read(connection: "Connection[Any]") -> dict[str, Any]:
+        return await as_of.trial_balance(connection, await as_of.position_of(connection, moment))
 
-    body = _ask(as_of)
+    body = query(read)
     _print_document(body, body["currencies"], _CURRENCY, as_json=as_json)
     if not body["balanced"]:
         fail("the books do not balance", 1)
 
 
-@audit.command("replay")
-def show_replay(account: Account, as_json: AsJson = False) -> None:
-    """Fold an account's events one by one, and show what it was after each. JSON: one line an event."""
-    account_id = _id(account)
+def show_replay(account: AccountId, as_json: AsJson = False) -> None:
+    """Replay an account's events one by one, and show its state after each. JSON: one event a line."""
+    account_id = parse_argument_id(account)
 
-    async def replayed(connection: "Connection[Any]") -> int:
+    async def print_steps(connection: "Connection[Any]") -> int:
         rows: list[Row] = []
         count, currency = 0, ""
-        async for step in history.replay(connection, account_id):
+        async for step in entries.replay(connection, account_id):
             rows.append(_step(step))
             count, currency = count + 1, step.state.currency
             if len(rows) == CHUNK:
@@ -133,11 +121,11 @@ def show_replay(account: Account, as_json: AsJson = False) -> None:
             _print_rows(rows, _STEP, as_json=as_json, currency=currency)
         return count
 
-    if not _ask(replayed):
+    if not query(print_steps):
         fail(f"no such account: {account_id}", 1)
 
 
-_LINE = ("version", "created_at", "amount_cents", "balance_cents", "other_account_id", "transaction_id", "reference")
+_ENTRY = ("version", "created_at", "amount_cents", "balance_cents", "other_account_id", "transaction_id", "reference")
 _EVENT = ("position", "recorded_at", "stream_id", "version", "topic", "state")
 _ACCOUNT = ("id", "user_id", "balance_cents", "status", "version", "updated_at")
 _CURRENCY = ("currency", "accounts", "debit_cents", "credit_cents", "sum_cents")
@@ -145,11 +133,11 @@ _STEP = ("version", "position", "recorded_at", "topic", "balance_cents", "held_c
 _WIDTHS = {"version": 9, "position": 12, "recorded_at": 27, "topic": 21, "balance_cents": 17, "user_id": 36}
 
 
-async def _events(connection: "Connection[Any]", chosen: Chosen, after: int, limit: int) -> list[dict[str, Any]]:
+async def _read_events(connection: "Connection[Any]", chosen: Chosen, after: int, limit: int) -> list[dict[str, Any]]:
     bodies: list[dict[str, Any]] = []
     is_last = False
     while len(bodies) < limit and not is_last:
-        stretch = await stored.read(connection, after, limit=min(CHUNK, limit - len(bodies)), chosen=chosen)
+        stretch = await reader.read(connection, after, limit=min(CHUNK, limit - len(bodies)), chosen=chosen)
         bodies += [event.body() for event in stretch.events]
         after, is_last = stretch.reached, stretch.is_last
     return bodies
@@ -167,35 +155,11 @@ def _step(step: Step) -> Row:
     }
 
 
-def _ask(question: "Callable[[Connection[Any]], Awaitable[T]]") -> T:
-    """What the database answers; it needs a ledger of this version."""
-
-    async def asked(settings: Any) -> T:
-        connection = await connect(settings)
-        try:
-            return await question(connection)
-        except (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError) as error:
-            raise DatabaseError("the schema is not up to date: run `ledger migrate`") from error
-        except UNREACHABLE as error:
-            raise DatabaseError(f"PostgreSQL is gone: {type(error).__name__}") from error
-        finally:
-            await connection.close(timeout=1)
-
-    return run(asked)
-
-
 async def _currency_of(connection: "Connection[Any]", account_id: UUID) -> str:
     account = await accounts.find(connection, account_id)
     if account is None:
         fail(f"no such account: {account_id}", 1)
     return str(account.body["currency"])
-
-
-def _id(text: str) -> UUID:
-    try:
-        return parse_id(text)
-    except ValueError as error:
-        fail(f"{text}: {error}", 2)
 
 
 def _account_moment(at: str | None, position: int | None, version: int | None) -> AccountMoment | None:
@@ -209,58 +173,50 @@ def _account_moment(at: str | None, position: int | None, version: int | None) -
 def _moment(at: str | None, position: int | None) -> Moment | None:
     if at is not None and position is not None:
         fail("give one of --at and --at-position", 2)
-    try:
-        if at is not None:
-            return AtTime(parse_end(at))
-    except ValueError as error:
-        fail(f"--at: {error}", 2)
-    return None if position is None else AtPosition(position)
+    if position is not None:
+        return AtPosition(position)
+    return parse_option("--at", at, lambda text: AtTime(parse_end(text)))
 
 
 def _print_document(document: Row, rows: Sequence[Row], columns: Sequence[str], *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(_json(document))
+        emit_lines([document])
     else:
         _print_rows(rows, columns, as_json=False)
 
 
 def _print_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool, currency: str = "") -> None:
-    """Print rows; `currency` is that of amounts in rows that do not name theirs."""
+    """Print rows as JSON Lines or as a table; `currency` is that of amounts in rows without a currency."""
     if as_json:
-        sys.stdout.writelines(_json(row) for row in rows)
+        emit_lines(rows)
         return
-    table = Table(box=None)
-    for name in columns:
-        right = name.endswith("_cents") or name in {"version", "position", "accounts"}
-        table.add_column(
-            name.removesuffix("_cents").replace("_", " "),
-            justify="right" if right else "left",
-            min_width=_WIDTHS.get(name),
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(_cell(name, row[name], str(row.get("currency", currency))) for name in columns))
-    Console(width=WIDTH, highlight=False, markup=False).print(table)
+    cells = ([_cell(name, row[name], str(row.get("currency", currency))) for name in columns] for row in rows)
+    print_table([_column(name) for name in columns], cells, width=WIDTH)
+
+
+def _column(name: str) -> Column:
+    is_number = name.endswith("_cents") or name in {"version", "position", "accounts"}
+    return Column(
+        name.removesuffix("_cents").replace("_", " "),
+        justify="right" if is_number else "left",
+        min_width=_WIDTHS.get(name),
+        overflow="fold",
+    )
 
 
 def _cell(name: str, value: object, currency: str) -> str:
     if name.endswith("_cents") and isinstance(value, int):
         return f"{decimal_text(value, currency)} {currency}"
-    return _text(value)
+    return _format_value(value)
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     match value:
         case None:
             return ""
         case dict():
-            return msgspec.json.encode(value).decode()
+            return encode_compact(value)
         case datetime():
             return rfc3339(value)
         case _:
             return str(value)
-
-
-def _json(row: Row) -> str:
-    shown = {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}
-    return msgspec.json.encode(shown).decode() + "\n"

@@ -1,33 +1,32 @@
-"""`ledger import`: transfers from a file, through the API of a running service."""
+"""`ledger import`: send the transfers in a file to the API of a running service."""
 
 import asyncio
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ledger.cli.import_client import ImportFailedError, Result, Service, measure, read, send
+from ledger.cli.options import AsJson
+from ledger.cli.output import emit
+from ledger.cli.progress import Progress
 from ledger.cli.shell import console, fail
 
-KEPT_ERRORS = 1000  # that --json shows; the counts are of all
+LISTED_ERRORS = 1000  # in the output of --json; the counts include all
 
 
 class _Tally:
-    """What became of the lines so far."""
+    """The results of the lines so far."""
 
     def __init__(self, path: Path, *, quiet: bool) -> None:
         self.made = self.replayed = self.refused = 0
         self.errors: list[dict[str, Any]] = []
         self._path, self._quiet = path, quiet
 
-    def hear(self, result: Result) -> None:
-        """Take one more line in, and say at once if it was refused."""
+    def add(self, result: Result) -> None:
+        """Count the result of another line; list its errors, and print them unless the tally is quiet."""
         if not result.errors:
             self.made += not result.replayed
             self.replayed += result.replayed
@@ -35,77 +34,73 @@ class _Tally:
         self.refused += 1
         for error in result.errors:
             known: dict[str, Any] = {name: error[name] for name in ("code", "message", "detail") if name in error}
-            if len(self.errors) < KEPT_ERRORS:
+            if len(self.errors) < LISTED_ERRORS:
                 self.errors.append({"line": result.line, "status": result.status, **known})
             if not self._quiet:
-                where = error.get("detail", {}).get("pointer", "")
-                console.print(
-                    f"{self._path}:{result.line}: {error['code']}: {where}{' ' if where else ''}{error['message']}",
-                    markup=False,
-                    soft_wrap=True,
-                )
+                self._print(result.line, error)
+
+    def _print(self, line: int, error: dict[str, Any]) -> None:
+        where = error.get("detail", {}).get("pointer", "")
+        console.print(
+            f"{self._path}:{line}: {error['code']}: {where}{' ' if where else ''}{error['message']}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def import_file(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV (.csv) or JSON Lines (.jsonl).")],
-    url: Annotated[str, typer.Option(envvar="LEDGER_URL", help="Where the service is.")] = "http://127.0.0.1:8080",
-    username: Annotated[str, typer.Option(envvar="LEDGER_USERNAME", help="Who pays.")] = "admin",
+    url: Annotated[str, typer.Option(envvar="LEDGER_URL", help="URL of the service.")] = "http://127.0.0.1:8080",
+    username: Annotated[str, typer.Option(envvar="LEDGER_USERNAME", help="User to log in as.")] = "admin",
     password_file: Annotated[
-        Path | None, typer.Option(help="Holds the password; else LEDGER_PASSWORD does.", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(help="File with the password; by default, LEDGER_PASSWORD is used.", exists=True, dir_okay=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Make the transfers in a file. The same file again makes none twice, so what was interrupted is started again.
+    """Create the transfers in a file. To resume, run the command again: completed transfers are not repeated.
 
-    Columns of CSV: source_account_id, destination_account_id, amount_cents; and, if wanted, id, reference,
-    description, effective_at, metadata.KEY. Lines of JSON are bodies of POST /v1/transactions/transfer. The exit
-    status is 1 if lines were refused or the import stopped early.
+    CSV columns: source_account_id, destination_account_id, amount_cents; optionally id, reference, description,
+    effective_at, metadata.KEY. Each line of JSON is a body of POST /v1/transactions/transfer. The exit status is 1 if
+    lines were refused or the import stopped early.
     """
     tally = _Tally(file, quiet=as_json)
     stopped: str | None = None
     try:
-        service = Service(url.rstrip("/"), username, _password(password_file))
-        measured = measure(file)
-        with _shown(tally, measured.lines) as heard:
-            asyncio.run(send(service, lambda: read(file, measured.digest), heard))
+        service = Service(url.rstrip("/"), username, _read_password(password_file))
+        _send_file(service, file, tally)
     except (ImportFailedError, OSError) as error:
         stopped = str(error)
     except KeyboardInterrupt:
         stopped = "stopped"
-    _tell(tally, stopped, as_json=as_json)
+    _print_counts(tally, stopped, as_json=as_json)
 
 
-def _tell(tally: _Tally, stopped: str | None, *, as_json: bool) -> None:
+def _send_file(service: Service, file: Path, tally: _Tally) -> None:
+    measured = measure(file)
+    with Progress() as progress:
+        progress.begin("transfers", measured.lines)
+
+        def add(result: Result) -> None:
+            progress.advance(1)
+            tally.add(result)
+
+        asyncio.run(send(service, lambda: read(file, measured.digest), add))
+
+
+def _print_counts(tally: _Tally, stopped: str | None, *, as_json: bool) -> None:
     counts = {"made": tally.made, "replayed": tally.replayed, "refused": tally.refused}
     if as_json:
-        sys.stdout.write(json.dumps({**counts, "stopped": stopped, "errors": tally.errors}) + "\n")
+        emit({**counts, "stopped": stopped, "errors": tally.errors})
     else:
         sys.stdout.write(", ".join(f"{count:,} {name}" for name, count in counts.items()) + "\n")
     if stopped is not None:
-        fail(f"{stopped}; the same command goes on, and makes nothing twice", 1)
+        fail(f"{stopped}; run the command again to resume; completed transfers are not repeated", 1)
     if tally.refused:
         sys.exit(1)
 
 
-@contextmanager
-def _shown(tally: _Tally, total: int) -> Iterator[Callable[[Result], None]]:
-    """A bar on a terminal, which ends before anything else is said."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("transfers", total=total, speed="")
-        done = 0
-
-        def heard(result: Result) -> None:
-            nonlocal done
-            done += 1
-            tally.hear(result)
-            elapsed = max(bar.tasks[0].elapsed or 0, 0.001)
-            bar.update(task, completed=done, speed=f"{done:,} of {total:,}, {done / elapsed:,.0f}/s")
-
-        yield heard
-
-
-def _password(path: Path | None) -> str:
+def _read_password(path: Path | None) -> str:
     if path is not None:
         return path.read_text().rstrip("\n")
     password = os.environ.get("LEDGER_PASSWORD")

@@ -1,7 +1,7 @@
-"""Transfers from a file to a running service: read line by line, sent as a stream, and answered as it goes.
+"""Stream the transfers in a file to a running service, and report the result of each line.
 
-A line without an id gets one that follows from the whole file and the line's number, so sending the same file again
-makes no transfer twice. An edited file is another file: whoever wants to edit and send again gives ids.
+A line without an id gets one derived from the digest of the whole file and the line's number, so sending the same file
+again repeats no transfer. An edited file has another digest: to edit a file and send it again, give ids.
 """
 
 import asyncio
@@ -23,30 +23,30 @@ import aiohttp
 from ledger.values import strict_json
 from ledger.values.strict_json import MalformedJsonError
 
-BLOCK = 1 << 20  # bytes
-AT_ONCE = 500  # lines in one piece
+BLOCK_BYTES = 1 << 20
+LINES_PER_CHUNK = 500
 CONNECT_SECONDS, SILENCE_SECONDS = 10, 60
 REQUIRED = ("source_account_id", "destination_account_id", "amount_cents")
 COLUMNS = (*REQUIRED, "id", "reference", "description", "effective_at")
-METADATA = "metadata."  # begins a column whose name goes on with a key
+METADATA = "metadata."  # prefix of a column whose name ends with a key
 
 _NAMESPACE = UUID("5d0c1d5e-3f8e-4a39-8d65-0b8a1f6f3c52")
 _INTEGER = re.compile(r"-?[0-9]{1,16}", re.ASCII)
 
 
 class ImportFailedError(Exception):
-    """The import stopped early. Started again, it goes on without doing anything twice."""
+    """The import stopped early. It can be started again: completed transfers are not repeated."""
 
 
 class Record(NamedTuple):
-    """A line of the file, as it is sent."""
+    """A line of the file, and the request body for it."""
 
     line: int
     body: bytes
 
 
 class Result(NamedTuple):
-    """What became of a line: made, made before (`replayed`), or refused with these codes and messages."""
+    """The result of a line: created, created earlier (`replayed`), or refused with these errors."""
 
     line: int
     status: int
@@ -56,7 +56,7 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Service:
-    """Where the service is, and who sends."""
+    """The URL of the service, and the user to log in as."""
 
     url: str
     username: str
@@ -64,24 +64,24 @@ class Service:
 
 
 class Measured(NamedTuple):
-    """What tells a file from all others, and how many lines it has."""
+    """The SHA-256 digest of a file, and the number of its lines."""
 
     digest: str
     lines: int
 
 
 def measure(path: Path) -> Measured:
-    """Read a file once, in blocks."""
+    """Return the digest and the number of lines of a file."""
     digest, lines = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(BLOCK_BYTES):
             digest.update(block)
             lines += block.count(b"\n")
     return Measured(digest.hexdigest(), lines)
 
 
 def read(path: Path, digest: str) -> Iterator[Record]:
-    """The transfers in a file of CSV or JSON Lines, by its name's ending. Raises `ImportFailedError`."""
+    """Yield the transfers in a file of CSV or JSON Lines, according to its suffix. Raises `ImportFailedError`."""
     match path.suffix.lower():
         case ".csv":
             yield from _read_csv(path, digest)
@@ -100,7 +100,7 @@ def _read_csv(path: Path, digest: str) -> Iterator[Record]:
             begin = rows.line_num + 1
             for row in rows:
                 if row:
-                    yield Record(begin, _encoded(_from_row(path, begin, header, row), digest, begin))
+                    yield Record(begin, _encode(_parse_row(path, begin, header, row), digest, begin))
                 begin = rows.line_num + 1
         except (csv.Error, UnicodeDecodeError) as error:
             raise ImportFailedError(f"{path}:{rows.line_num}: {error}") from error
@@ -114,10 +114,10 @@ def _check_header(path: Path, header: list[str]) -> None:
     if unknown:
         raise ImportFailedError(f"{path}:1: unknown column {unknown[0]!r}")
     if len(header) != len(set(header)):
-        raise ImportFailedError(f"{path}:1: a column twice")
+        raise ImportFailedError(f"{path}:1: duplicate column")
 
 
-def _from_row(path: Path, line: int, header: list[str], row: list[str]) -> dict[str, Any]:
+def _parse_row(path: Path, line: int, header: list[str], row: list[str]) -> dict[str, Any]:
     if len(row) != len(header):
         raise ImportFailedError(f"{path}:{line}: {len(row)} columns instead of {len(header)}")
     given = {name: value for name, value in zip(header, row, strict=True) if value}
@@ -139,20 +139,20 @@ def _read_lines(path: Path, digest: str) -> Iterator[Record]:
             except MalformedJsonError:
                 body = None
             if isinstance(body, dict) and body.get("id") is None:
-                yield Record(number, _encoded(body, digest, number))
+                yield Record(number, _encode(body, digest, number))
             else:
-                yield Record(number, line.strip())  # complete, or for the service to say what is wrong with it
+                yield Record(number, line.strip())  # complete, or invalid, which the service reports
 
 
-def _encoded(body: dict[str, Any], digest: str, line: int) -> bytes:
+def _encode(body: dict[str, Any], digest: str, line: int) -> bytes:
     body.setdefault("id", str(uuid5(_NAMESPACE, f"{digest}:{line}")))
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-async def send(service: Service, records: Callable[[], Iterator[Record]], heard: Callable[[Result], None]) -> None:
-    """Send all records, and tell `heard` what became of each, in order. Raises `ImportFailedError`.
+async def send(service: Service, records: Callable[[], Iterator[Record]], on_result: Callable[[Result], None]) -> None:
+    """Send all records, and call `on_result` with the result of each, in order. Raises `ImportFailedError`.
 
-    When the token ends, another login goes on where the last answer was.
+    When the token expires, log in again and continue after the last result.
     """
     done = 0
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
@@ -160,31 +160,31 @@ async def send(service: Service, records: Callable[[], Iterator[Record]], heard:
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
                 token = await _log_in(session, service)
-                sending = _Sending(islice(records(), done, None))
-                ended = await sending.run(session, service.url, token, heard)
-                if ended is None:
+                request = _BatchRequest(islice(records(), done, None))
+                problem = await request.run(session, service.url, token, on_result)
+                if problem is None:
                     return
-                if sending.answered == 0 or ended["status"] != HTTPStatus.UNAUTHORIZED:
-                    raise ImportFailedError(_why(ended))
-                done += sending.answered
+                if request.answered == 0 or problem["status"] != HTTPStatus.UNAUTHORIZED:
+                    raise ImportFailedError(_describe(problem))
+                done += request.answered
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise ImportFailedError(f"{service.url}: {str(error) or 'no answer in time'}") from error
+        raise ImportFailedError(f"{service.url}: {str(error) or 'no response in time'}") from error
 
 
-class _Sending:
-    """One request: records on their way, and the answers to them."""
+class _BatchRequest:
+    """One request: the records that are being sent, and the results that have arrived."""
 
     def __init__(self, records: Iterator[Record]) -> None:
         self.answered = 0
         self._records = records
-        self._unanswered: deque[int] = deque()
+        self._pending: deque[int] = deque()
 
     async def run(
-        self, session: aiohttp.ClientSession, url: str, token: str, heard: Callable[[Result], None]
+        self, session: aiohttp.ClientSession, url: str, token: str, on_result: Callable[[Result], None]
     ) -> dict[str, Any] | None:
-        """Send and hear; if the service ends it early, what it says."""
+        """Send the records and report their results; return the problem with which the service ends early, if any."""
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/jsonl"}
-        async with session.post(f"{url}/v1/transactions/batch", data=self._pieces(), headers=headers) as response:
+        async with session.post(f"{url}/v1/transactions/batch", data=self._chunks(), headers=headers) as response:
             if response.status != HTTPStatus.OK:
                 return dict(await response.json(content_type=None))
             async for line in response.content:
@@ -192,16 +192,16 @@ class _Sending:
                 if "line" not in result:
                     return dict(result)
                 self.answered += 1
-                errors, number = result.get("errors", []), self._unanswered.popleft()
-                heard(Result(number, result["status"], result.get("replayed", False), errors))
-        if self._unanswered:
-            raise ImportFailedError("the service ended the stream too early")
+                errors, number = result.get("errors", []), self._pending.popleft()
+                on_result(Result(number, result["status"], result.get("replayed", False), errors))
+        if self._pending:
+            raise ImportFailedError("the service closed the stream before the last result")
         return None
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        while piece := list(islice(self._records, AT_ONCE)):
-            self._unanswered.extend(record.line for record in piece)
-            yield b"".join(record.body + b"\n" for record in piece)
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while chunk := list(islice(self._records, LINES_PER_CHUNK)):
+            self._pending.extend(record.line for record in chunk)
+            yield b"".join(record.body + b"\n" for record in chunk)
             await asyncio.sleep(0)
 
 
@@ -210,10 +210,10 @@ async def _log_in(session: aiohttp.ClientSession, service: Service) -> str:
     async with session.post(f"{service.url}/v1/auth/login", json=login) as response:
         body = await response.json(content_type=None)
         if response.status != HTTPStatus.OK:
-            raise ImportFailedError(_why(body))
+            raise ImportFailedError(_describe(body))
         return str(body["access_token"])
 
 
-def _why(problem: dict[str, Any]) -> str:
+def _describe(problem: dict[str, Any]) -> str:
     first = problem["errors"][0]
-    return f"the service answers {problem['status']} {first['code']}: {first['message']}"
+    return f"the service responds with {problem['status']} {first['code']}: {first['message']}"

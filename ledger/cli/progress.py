@@ -1,8 +1,17 @@
-"""How far a command is, how fast, and for how long."""
+"""Progress bars on standard error: how far a command is, how fast, and for how long."""
 
 from typing import Any, Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 from rich.text import Text
 
@@ -15,7 +24,7 @@ class _Speed(ProgressColumn):
 
 
 class Progress:
-    """Bars on standard error, where that is a terminal."""
+    """Progress bars, shown only if standard error is a terminal. They end before an error is printed."""
 
     def __init__(self) -> None:
         columns: tuple[Any, ...] = (
@@ -24,6 +33,7 @@ class Progress:
             MofNCompleteColumn(),
             _Speed(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
         )
         self._bars = Bars(*columns, console=console, disable=not console.is_terminal)
         self._task: TaskID | None = None
@@ -36,14 +46,20 @@ class Progress:
         self._bars.stop()
 
     def begin(self, what: str, rows: int) -> None:
-        """Another bar."""
+        """Add a bar for another part of the work."""
         self._task = self._bars.add_task(what, total=rows)
 
     def advance(self, rows: int) -> None:
-        """Move the last bar on."""
+        """Move the last bar forward."""
         if self._task is not None:
             self._bars.advance(self._task, rows)
 
+    def update(self, stage: str, done: int, rows: int) -> None:
+        """Set the last bar, or the first one, to a stage of the work and to how much of it is done."""
+        if self._task is None:
+            self._task = self._bars.add_task(stage)
+        self._bars.update(self._task, description=stage, completed=done, total=rows)
+
     def note(self, sentence: str) -> None:
-        """A line above the bars."""
+        """Print a line above the bars."""
         console.print(sentence, style="yellow")

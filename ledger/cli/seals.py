@@ -1,136 +1,125 @@
-"""`ledger audit`, as far as it is about seals: making and verifying them, keeping their heads, checking receipts."""
+"""The commands of `ledger audit` for seals: seal the log, verify seals, export block headers, check receipts."""
 
-import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import asyncpg
 import msgspec
 import structlog
 import typer
 from asyncpg import Pool
 
-from ledger.cli.audit import audit
+from ledger.cli.options import AsJson
+from ledger.cli.output import emit, encode_compact
 from ledger.cli.progress import Progress
-from ledger.cli.shell import fail, run
-from ledger.errors import DatabaseError
-from ledger.followers import follower as followers
-from ledger.followers.follower import CannotApplyError
+from ledger.cli.shell import connected, fail, pooled, query_pool, run
+from ledger.followers import follower
 from ledger.identity.keyring import load_sealing_key
 from ledger.identity.keys import EDDSA, Key, public_key, public_pem
 from ledger.seals import receipts
-from ledger.seals import store as table
+from ledger.seals import store as seals
 from ledger.seals.blocks import SignedHeader
 from ledger.seals.receipts import InvalidReceiptError, Proof
 from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Report
 from ledger.seals.verifying import verify as verify_all
 from ledger.settings import Settings
-from ledger.store.pool import UNREACHABLE, connect, open_pool
 from ledger.values import strict_json
 from ledger.values.strict_json import MalformedJsonError
+from ledger.values.timestamps import rfc3339
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
-PAGE = 1000  # heads at a time
-PublicKeys = Annotated[list[Path] | None, typer.Option("--public-key", help="A PEM file with a key that may sign.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON instead of text.")]
+PAGE = 1000  # block headers read at once
+PublicKeys = Annotated[
+    list[Path] | None, typer.Option("--public-key", help="PEM file with a trusted public key; may be repeated.")
+]
 
 
-@audit.command("seal")
 def seal(as_json: AsJson = False) -> None:
-    """Seal, now, all events that are not sealed yet."""
+    """Seal all events that are not sealed yet."""
     count = run(_seal)
-    sys.stdout.write(json.dumps({"sealed_events": count}) + "\n" if as_json else f"sealed {count} events\n")
-
-
-@audit.command("seal-status")
-def seal_status(as_json: AsJson = False) -> None:
-    """Show how far the log is sealed, and by how much that lags behind."""
-    status = run(lambda settings: _with_pool(settings, table.status))
-    members = {**status._asdict(), "oldest_unsealed_at": _text(status.oldest_unsealed_at)}
     if as_json:
-        sys.stdout.write(json.dumps(members) + "\n")
+        emit({"sealed_events": count})
+    else:
+        sys.stdout.write(f"sealed {count} events\n")
+
+
+def show_seal_status(as_json: AsJson = False) -> None:
+    """Show how far the log is sealed, and how many events are not sealed yet."""
+    status = query_pool(seals.status)
+    oldest = status.oldest_unsealed_at
+    members = {**status._asdict(), "oldest_unsealed_at": None if oldest is None else rfc3339(oldest)}
+    if as_json:
+        emit(members)
     else:
         sys.stdout.writelines(f"{name.replace('_', ' ')}: {value}\n" for name, value in members.items())
 
 
-@audit.command("seal-key")
-def seal_key(
-    as_json: Annotated[bool, typer.Option("--json", help="As a JSON Web Key (RFC 7517).")] = False,
+def show_seal_key(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON Web Key (RFC 7517).")] = False,
 ) -> None:
-    """Print the public key that seals are signed with, as a PEM file."""
+    """Print the public key of the seals as a PEM file."""
     key = run(_own_key)
-    sys.stdout.write(json.dumps(key.public) + "\n" if as_json else public_pem(key))
+    if as_json:
+        emit(key.public)
+    else:
+        sys.stdout.write(public_pem(key))
 
 
-@audit.command("export-heads")
 def export_heads(
-    after: Annotated[int, typer.Option(min=0, help="Only those after this block.")] = 0,
+    after: Annotated[int, typer.Option(min=0, help="Only blocks after this one.")] = 0,
 ) -> None:
-    """Print the signed header of every block, one a line, to be kept where nobody can change it."""
-    run(lambda settings: _with_pool(settings, lambda pool: _print_heads(pool, after)))
+    """Print the signed header of every block, one a line; keep them where nobody can change them."""
+    query_pool(lambda pool: _print_headers(pool, after))
 
 
-@audit.command("verify-seals")
 def verify_seals(
-    against: Annotated[Path | None, typer.Option(help="A file of heads that were exported before.")] = None,
+    against: Annotated[Path | None, typer.Option(help="File of block headers that were exported earlier.")] = None,
     public_keys: PublicKeys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compute all seals anew from the log; exit with 1 if anything is not as it was sealed."""
-    heads = [] if against is None else _heads_in(against)
-    keys = [_public_key(path) for path in public_keys or []]
-    report = run(lambda settings: _verify(settings, keys, heads))
+    """Recompute all seals from the log; exit with 1 if anything differs from what was sealed."""
+    headers = [] if against is None else _read_headers(against)
+    keys = [_read_public_key(path) for path in public_keys or []]
+    report = run(lambda settings: _verify(settings, keys, headers))
     _print_report(report, as_json=as_json)
     if report.findings:
         sys.exit(1)
 
 
-@audit.command("check-receipt")
 def check_receipt(
-    file: Annotated[Path, typer.Argument(help="The receipt, exactly as the ledger gave it.")],
-    public_keys: Annotated[list[Path], typer.Option("--public-key", help="A PEM file with the ledger's key.")],
+    file: Annotated[Path, typer.Argument(help="Receipt, exactly as the ledger returned it.")],
+    public_keys: Annotated[
+        list[Path], typer.Option("--public-key", help="PEM file with the ledger's public key; may be repeated.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Check a receipt with nothing but the ledger's public key: no database, no settings."""
-    keys = [_public_key(path) for path in public_keys]
+    """Check a receipt with the ledger's public key alone, without database and settings."""
+    keys = {key.kid: key for key in map(_read_public_key, public_keys)}
     try:
-        receipt = receipts.check(_content(file), {key.kid: key for key in keys})
+        receipt = receipts.check(_read_bytes(file), keys)
     except InvalidReceiptError as error:
-        fail(f"the receipt proves nothing: {error}", 1)
+        fail(f"the receipt is not valid: {error}", 1)
     if as_json:
-        sys.stdout.write(
-            msgspec.json.encode({"proven": [_proven_members(proof) for proof in receipt.proofs]}).decode() + "\n"
-        )
+        sys.stdout.write(encode_compact({"proven": [_proof_members(proof) for proof in receipt.proofs]}) + "\n")
     else:
-        sys.stdout.writelines(map(_proven, receipt.proofs))
+        sys.stdout.writelines(map(_describe_proof, receipt.proofs))
 
 
-def tell_if_off(settings: Settings) -> None:
-    """Say so, once a start, if the log is not sealed."""
+def log_if_unsealed(settings: Settings) -> None:
+    """Log, once at the start of a service, that the log is not sealed."""
     if settings.ledger_seal_key_file is None:
-        log.info("the log is not sealed: set LEDGER_SEAL_KEY_FILE to have changes of history found")
+        log.info("the log is not sealed: set LEDGER_SEAL_KEY_FILE to detect tampering with history")
 
 
 async def _seal(settings: Settings) -> int:
     key = await _own_key(settings)
-
-    async def sealed(pool: "Pool[Any]") -> int:
-        sealer = Sealer(await table.ledger_id(pool), key, limit=settings.ledger_seal_events)
-        connection = await connect(settings)
-        try:
-            count = await sealer.seal(connection)
-            await followers.report(connection, "seals", sealer.reached)
-            return count
-        finally:
-            await connection.close(timeout=1)
-
-    return await _with_pool(settings, sealed)
+    async with pooled(settings) as pool, connected(settings) as connection:
+        sealer = Sealer(await seals.ledger_id(pool), key, limit=settings.ledger_seal_events)
+        count = await sealer.seal(connection)
+        await follower.report(connection, "seals", sealer.reached)
+        return count
 
 
 async def _own_key(settings: Settings) -> Key:
@@ -140,78 +129,57 @@ async def _own_key(settings: Settings) -> Key:
     return key
 
 
-async def _verify(settings: Settings, keys: list[Key], heads: list[SignedHeader]) -> Report:
+async def _verify(settings: Settings, keys: list[Key], headers: list[SignedHeader]) -> Report:
     own = load_sealing_key(settings)
     trusted = {key.kid: key for key in (*keys, *([] if own is None else [own]))}
     if not trusted:
-        fail("set LEDGER_SEAL_KEY_FILE or give --public-key: whose signatures count, the database must not say", 2)
-
-    async def verified(pool: "Pool[Any]") -> Report:
+        fail(
+            "set LEDGER_SEAL_KEY_FILE or give --public-key: the database must not decide which keys are trusted",
+            2,
+        )
+    async with pooled(settings) as pool:
         with Progress() as progress:
-            progress.begin("the seals", await table.sealed_events(pool))
-            return await verify_all(pool, trusted, heads, advance=progress.advance)
-
-    return await _with_pool(settings, verified)
+            progress.begin("the seals", await seals.sealed_events(pool))
+            return await verify_all(pool, trusted, headers, advance=progress.advance)
 
 
-async def _print_heads(pool: "Pool[Any]", after: int) -> None:
-    ledger_id = await table.ledger_id(pool)
-    while heads := await table.heads(pool, ledger_id, after_number=after, limit=PAGE):
-        sys.stdout.writelines(msgspec.json.encode(head).decode() + "\n" for head in heads)
-        after = heads[-1].block.number
-
-
-async def _with_pool(settings: Settings, work: "Callable[[Pool[Any]], Awaitable[T]]") -> T:
-    async with _opened(settings) as pool:
-        return await work(pool)
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> "AsyncIterator[Pool[Any]]":
-    pool = await open_pool(settings)
-    try:
-        yield pool
-    except asyncpg.UndefinedTableError as error:
-        raise DatabaseError("the schema is not up to date: run `ledger migrate`") from error
-    except CannotApplyError as error:
-        where = "" if error.position is None else f"the event at position {error.position} cannot be sealed: "
-        raise DatabaseError(f"{where}{error}") from error
-    except UNREACHABLE as error:
-        raise DatabaseError(f"PostgreSQL is gone, or a writer does not end: {type(error).__name__}") from error
-    finally:
-        await pool.close()
+async def _print_headers(pool: "Pool[Any]", after: int) -> None:
+    ledger_id = await seals.ledger_id(pool)
+    while headers := await seals.heads(pool, ledger_id, after_number=after, limit=PAGE):
+        sys.stdout.writelines(encode_compact(header) + "\n" for header in headers)
+        after = headers[-1].block.number
 
 
 def _print_report(report: Report, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json.dumps({**report._asdict(), "findings": [f._asdict() for f in report.findings]}) + "\n")
+        emit({**report._asdict(), "findings": [finding._asdict() for finding in report.findings]})
         return
     sys.stdout.writelines(f"{finding}\n" for finding in report.findings)
     sys.stdout.write(
         f"{report.events} events in {report.blocks} blocks, {report.heads_compared} of them compared with exported"
-        f" heads; {report.unsealed_events} events are not sealed yet; {len(report.findings)} findings\n"
+        f" headers; {report.unsealed_events} events are not sealed yet; {len(report.findings)} findings\n"
     )
 
 
-def _proven(proof: Proof) -> str:
+def _describe_proof(proof: Proof) -> str:
     event, block = proof.event, proof.block
     return (
         f"proven: {event.topic}, version {event.originator_version} of stream {event.originator_id}, is recorded at"
-        f" position {event.notification_id}, {_text(event.recorded_at)}, and says"
+        f" position {event.notification_id}, {rfc3339(event.recorded_at)}, with the content"
         f" {event.state.decode(errors='replace')}\n"
         f"  It is event {proof.leaf_index + 1} of {block.count} in block {block.number} of ledger {block.ledger}, which"
-        f" was sealed {_text(block.sealed_at)} with key {block.key_id}.\n"
-        f"  Not proven: that nothing happened since, and that others are shown the same block; for that, compare its"
-        f" hash, {block.hash().hex()}, with heads that were exported.\n"
+        f" was sealed {rfc3339(block.sealed_at)} with key {block.key_id}.\n"
+        f"  Not proven: that nothing was recorded since, and that others are shown the same block. For that, compare"
+        f" its hash, {block.hash().hex()}, with exported headers.\n"
     )
 
 
-def _proven_members(proof: Proof) -> dict[str, object]:
-    """The event, with what it says as JSON if it is, and the block it is in."""
+def _proof_members(proof: Proof) -> Mapping[str, object]:
+    """Return the event, its content as JSON where possible, and its block."""
     event, block = proof.event, proof.block
     return {
         **msgspec.structs.asdict(event),
-        "state": _decoded(event.state),
+        "state": _decode_state(event.state),
         "block": block.number,
         "block_hash": block.hash().hex(),
         "ledger": block.ledger,
@@ -220,22 +188,22 @@ def _proven_members(proof: Proof) -> dict[str, object]:
     }
 
 
-def _decoded(state: bytes) -> object:
-    """Return what an event says; as text if it is not JSON, for a ledger may seal anything."""
+def _decode_state(state: bytes) -> object:
+    """Return an event's content, as text if it is not JSON: a ledger may seal any bytes."""
     try:
         return strict_json.decode(state)
     except MalformedJsonError:
         return state.decode(errors="replace")
 
 
-def _heads_in(path: Path) -> list[SignedHeader]:
+def _read_headers(path: Path) -> list[SignedHeader]:
     try:
-        return [msgspec.convert(strict_json.decode(line), SignedHeader) for line in _content(path).splitlines()]
+        return [msgspec.convert(strict_json.decode(line), SignedHeader) for line in _read_bytes(path).splitlines()]
     except (MalformedJsonError, msgspec.ValidationError) as error:
-        fail(f"{path}: not a file of heads: {error}", 2)
+        fail(f"{path}: not a file of block headers: {error}", 2)
 
 
-def _public_key(path: Path) -> Key:
+def _read_public_key(path: Path) -> Key:
     try:
         key = public_key(path)
     except ValueError as error:
@@ -245,13 +213,8 @@ def _public_key(path: Path) -> Key:
     return key
 
 
-def _content(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         fail(f"{path}: {error.strerror}", 2)
-
-
-def _text(moment: datetime | None) -> str | None:
-    """RFC 3339, in UTC."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

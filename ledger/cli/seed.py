@@ -1,4 +1,4 @@
-"""Users that are made without HTTP: the first admin, further admins from the command line, and the demo's."""
+"""Create users without HTTP: the first admin, further admins from the command line, and the demo users."""
 
 import secrets
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from ledger.commands.users import CreateUser
 from ledger.environment.variables import SettingsError
 from ledger.errors import Refused
 from ledger.events.users import Role
-from ledger.identity import passwords as credentials
+from ledger.identity import passwords
 from ledger.import_reference.users import SAMPLE_PASSWORD
 from ledger.projections import accounts, users
 from ledger.runtime import Runtime
@@ -25,8 +25,8 @@ DEMO_BALANCE_CENTS = 100_00
 DEMO_USERS = ("alice", "bob")
 
 
-class Person(NamedTuple):
-    """A demo user. The password is None if the user existed already."""
+class DemoUser(NamedTuple):
+    """A demo user. The password is None if the user existed before."""
 
     username: str
     password: str | None
@@ -35,10 +35,10 @@ class Person(NamedTuple):
 
 
 async def ensure_first_admin(runtime: Runtime) -> bool:
-    """Make the first admin of an empty ledger, if a password is set; whether there was one to make.
+    """Create the first admin of an empty ledger if a password is set; return whether it was created.
 
-    The id follows from the purpose, so of several starts at once only one succeeds. Raises `SettingsError` if nobody
-    can have the name that is set.
+    The id is derived from its purpose, so only one of several concurrent starts succeeds. Raises `SettingsError` if
+    the user name in the settings is invalid.
     """
     password = runtime.settings.ledger_admin_password
     if password is None or await users.any_exists(runtime.pool):
@@ -70,20 +70,20 @@ async def create_user(
 
 
 async def has_password(runtime: Runtime, username: str, password: SecretStr) -> bool:
-    """Return whether this is the password of the user of that name."""
-    credential = await credentials.find(runtime.pool, username)
+    """Return whether the user of that name has this password."""
+    credential = await passwords.find(runtime.pool, username)
     return await runtime.passwords.verify(credential.hash if credential else None, password.get_secret_value())
 
 
-async def create_demo(runtime: Runtime, *, sample_passwords: bool) -> list[Person]:
-    """Create alice and bob, with an account of 100.00 each, as far as they do not exist.
+async def create_demo(runtime: Runtime, *, sample_passwords: bool) -> list[DemoUser]:
+    """Create alice and bob with an account of 100.00 each, unless they exist.
 
     Their password is the documented sample, or a random one each. Raises `Refused` if another user has such a name.
     """
     return [await _create_demo_user(runtime, username, sample_passwords) for username in DEMO_USERS]
 
 
-async def _create_demo_user(runtime: Runtime, username: str, sample_password: bool) -> Person:
+async def _create_demo_user(runtime: Runtime, username: str, sample_password: bool) -> DemoUser:
     user_id, account_id = (derived_id(kind, f"demo:{username}") for kind in ("user", "account"))
     password = None
     if await users.find(runtime.pool, user_id) is None:
@@ -93,4 +93,4 @@ async def _create_demo_user(runtime: Runtime, username: str, sample_password: bo
         currency = runtime.settings.ledger_default_currency
         command = OpenAccount(account_id, user_id, currency, DEMO_BALANCE_CENTS, new_id())
         await runtime.committer.submit(command, Origin(new_id()))
-    return Person(username, password, user_id, account_id)
+    return DemoUser(username, password, user_id, account_id)

@@ -1,39 +1,57 @@
-"""Running a command of the command line: settings, servers, and one line for whatever goes wrong."""
+"""Run the work of a command: settings, servers and connections, with one line on standard error for any failure."""
 
 import sys
-from collections.abc import Awaitable, Callable
-from typing import NoReturn, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NoReturn, TypeVar
 
+import asyncpg
 import structlog
 import uvloop
+from asyncpg import Connection, Pool
 from rich.console import Console
 
+from ledger.audit.export import ExportError
 from ledger.embedded import EmbeddedError
 from ledger.environment.variables import SettingsError
-from ledger.errors import LedgerError, Refused
-from ledger.identity import valkey as redis
+from ledger.errors import DatabaseError, LedgerError, Refused
+from ledger.followers.follower import CannotApplyError
+from ledger.identity import valkey
+from ledger.identity.revocation_cache import MirrorUnusableError
 from ledger.identity.keyring import check_keys
 from ledger.identity.valkey import RedisUnusableError
-from ledger.service import logging as logs
+from ledger.service import logging
 from ledger.service.bootstrap import completed
 from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
-from ledger.store import pool as database
+from ledger.store import pool
+from ledger.store.pool import STATEMENT_SECONDS, UNREACHABLE
 from web.workers import ListenError, WorkersFailedError
 
 T = TypeVar("T")
 
-
-FAILURES = (EmbeddedError, LedgerError, Refused, RedisUnusableError, SettingsError, WorkersFailedError, ListenError)
+CLOSE_SECONDS = 1
+FAILURES = (
+    EmbeddedError,
+    ExportError,
+    LedgerError,
+    ListenError,
+    MirrorUnusableError,
+    RedisUnusableError,
+    Refused,
+    SettingsError,
+    WorkersFailedError,
+)
+NOT_MIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
 
 log = structlog.get_logger(__name__)
 console = Console(stderr=True, highlight=False)
 
 
 def run(work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool = False, needs_key: bool = False) -> T:
-    """Do the work with complete settings and servers that answer; any failure ends the program with one line.
+    """Run the work with complete settings and reachable servers; a failure ends the program with one line.
 
-    Work that needs Redis or the key that signs tokens says so; other work runs without them.
+    Unless the caller asks for them, the work runs without Redis and without the key that signs tokens.
     """
     try:
         settings = Settings.load()
@@ -42,39 +60,104 @@ def run(work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool = False, 
             settings.check_can_sign()
     except SettingsError as error:
         fail(str(error), 2)
-    logs.configure(settings)
+    logging.configure(settings)
     collect_rarely()
     try:
-        return uvloop.run(_completed(settings, work, needs_redis=needs_redis))
+        return uvloop.run(_run_with_servers(settings, work, needs_redis=needs_redis))
     except FAILURES as error:
-        fail(_text(error), 1)
+        fail(_describe(error), 1)
     except BaseExceptionGroup as group:
         known, unknown = group.split(FAILURES)
         if unknown is not None or known is None:
             raise
-        fail(_text(_first(known)), 1)
+        fail(_describe(_first_error(known)), 1)
 
 
-async def _completed(settings: Settings, work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool) -> T:
+def run_service(work: Callable[[Settings], Awaitable[T]]) -> T:
+    """Run work that needs all that the service needs: PostgreSQL, Redis and the key that signs tokens."""
+    return run(work, needs_redis=True, needs_key=True)
+
+
+def query(question: "Callable[[Connection[Any]], Awaitable[T]]") -> T:
+    """Run a question on one connection of its own, and return the answer."""
+
+    async def answer(settings: Settings) -> T:
+        async with connected(settings) as connection:
+            return await question(connection)
+
+    return run(answer)
+
+
+def query_pool(question: "Callable[[Pool[Any]], Awaitable[T]]") -> T:
+    """Run a question on a pool of connections, and return the answer."""
+
+    async def answer(settings: Settings) -> T:
+        async with pooled(settings) as connections:
+            return await question(connections)
+
+    return run(answer)
+
+
+@asynccontextmanager
+async def connected(
+    settings: Settings, *, statement_seconds: float | None = STATEMENT_SECONDS, hint: str = ""
+) -> "AsyncIterator[Connection[Any]]":
+    """Open a connection for the length of the context. Raises `DatabaseError`; `hint` ends its text."""
+    with explain_database_errors(hint):
+        connection = await pool.connect(settings, statement_seconds=statement_seconds)
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=CLOSE_SECONDS)
+
+
+@asynccontextmanager
+async def pooled(settings: Settings) -> "AsyncIterator[Pool[Any]]":
+    """Open a pool of connections for the length of the context. Raises `DatabaseError`."""
+    with explain_database_errors():
+        connections = await pool.open_pool(settings)
+        try:
+            yield connections
+        finally:
+            await connections.close()
+
+
+@contextmanager
+def explain_database_errors(hint: str = "") -> Iterator[None]:
+    """Turn what PostgreSQL or a follower raises into a `DatabaseError` of one sentence, which `hint` ends."""
+    try:
+        yield
+    except NOT_MIGRATED as error:
+        raise DatabaseError("the schema is not up to date: run `ledger migrate`") from error
+    except CannotApplyError as error:
+        where = "" if error.position is None else f"the event at position {error.position} cannot be processed: "
+        raise DatabaseError(f"{where}{error}") from error
+    except TimeoutError as error:
+        raise DatabaseError(f"PostgreSQL did not answer in time, or a transaction stays open{hint}") from error
+    except UNREACHABLE as error:
+        raise DatabaseError(f"the connection to PostgreSQL was lost: {type(error).__name__}{hint}") from error
+
+
+async def _run_with_servers(settings: Settings, work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool) -> T:
     async with completed(settings, needs_redis=needs_redis) as full:
-        await database.check_version(full)
+        await pool.check_version(full)
         if needs_redis:
-            await redis.check_version(full)
+            await valkey.check_version(full)
         return await work(full)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return _first_error(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _text(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     if isinstance(error, Refused):
         return ", ".join(f"{refusal.code}: {refusal.message}" for refusal in error.refusals)
     return str(error)
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """End the program with one line on standard error."""
+    """End the program with one line on standard error and this exit status."""
     sys.stderr.write(f"ledger: {message}\n")
     sys.exit(status)

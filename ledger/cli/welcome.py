@@ -1,7 +1,7 @@
-"""What `ledger serve` says once it serves: to machines in the log, and to people where to go on.
+"""Greet the operator once `ledger serve` accepts requests: a record in the log, and an introduction on the terminal.
 
-The first admin's password is shown once, at the start that made it up. Later starts say where it is kept, as long as
-it still is that admin's password.
+The first admin's password is shown once, by the start that generated it. Later starts name the file that holds it, as
+long as it is still that admin's password.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import structlog
 from rich.markup import escape
 
-from ledger.cli import seed as people
+from ledger.cli import seed
 from ledger.cli.shell import console
 from ledger.projections import users
 from ledger.runtime import Runtime
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Admin(NamedTuple):
-    """The first admin: the file with the password that the ledger made up, and that password if it is new."""
+    """The first admin: the file with the generated password, and that password if it is new."""
 
     username: str
     password_file: Path | None = None
@@ -30,24 +30,24 @@ class Admin(NamedTuple):
 
 
 async def prepare_admin(runtime: Runtime) -> Admin:
-    """Create the first admin of an empty ledger, and return what to say of them."""
+    """Create the first admin of an empty ledger, and return what to tell the operator about them."""
     settings = runtime.settings
     username, password = settings.ledger_admin_username, settings.ledger_admin_password
-    is_new = await people.ensure_first_admin(runtime)
+    is_new = await seed.ensure_first_admin(runtime)
     if not is_new and not await users.any_exists(runtime.pool):
         log.warning("there is no user yet: set LEDGER_ADMIN_PASSWORD, or run `ledger admin create`")
     file = admin_password_file(settings)
-    if file is None or password is None or not await people.has_password(runtime, username, password):
+    if file is None or password is None or not await seed.has_password(runtime, username, password):
         return Admin(username)
     return Admin(username, file, password.get_secret_value() if is_new else None)
 
 
 def welcome(listener: socket.socket, admin: Admin) -> None:
-    """Say where the service and its documentation are, and where the admin's password is."""
+    """Log and print the URLs of the service and its documentation, and where the admin's password is."""
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    kept = {"admin_password_file": str(admin.password_file)} if admin.password_file else {}
-    log.info("serving", url=url, docs=f"{url}/docs", pid=os.getpid(), **kept)
+    file = {"admin_password_file": str(admin.password_file)} if admin.password_file else {}
+    log.info("serving", url=url, docs=f"{url}/docs", pid=os.getpid(), **file)
     if console.is_terminal or admin.new_password:
         console.print(f"\n{_introduction(url, admin)}\n", soft_wrap=True)
 

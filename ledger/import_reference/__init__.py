@@ -1,1 +1,1 @@
-"""Takes over what the reference service holds: users, accounts, balances, transactions. Runs can be resumed."""
+"""Import users, accounts, balances and transactions of the reference service. An interrupted run can be resumed."""

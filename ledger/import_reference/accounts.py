@@ -1,8 +1,8 @@
-"""Takes over accounts: whose they are here, and which opening balances make them end where the reference has them.
+"""Import accounts: find their owners, and the opening balances that make them end where the reference has them.
 
-The reference's balances need not follow from its transactions. So an opening balance is what an account has there,
-without what its imported transactions move. If the reference has changed since an earlier run, or more of its
-transactions can be taken now, a correction makes up for that.
+The reference's balances need not follow from its transactions. So an opening balance is the balance there, minus what
+the imported transactions of the account move. A later run corrects balances if the reference has changed since, or if
+more of its transactions can be imported.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,20 +15,20 @@ from ledger.events import State
 from ledger.events.accounts import Account
 from ledger.import_reference import source
 from ledger.import_reference.books import Imported, RehearsedBooks
-from ledger.import_reference.report import Against, Problem, Report
+from ledger.import_reference.report import Problem, Rejection, Report
 from ledger.money import MAX_CENTS
 from ledger.values.derived import derived_id, is_derived
 
-PIECE = 500  # accounts of one command
+CHUNK = 500  # accounts in one command
 
 
 @dataclass(slots=True)
 class Target:
-    """An account of the reference that is here, or will be.
+    """An account of the reference that is in the ledger, or will be.
 
-    Only an open one changes. One that `differs` belongs to another user than the reference says. Without `has_history`,
-    none of its transactions are taken. `net_cents` is what those that are still to be taken move, and never less than
-    `low_cents` and never more than `high_cents` on the way.
+    Only an open account changes. If it `differs`, its owner in the ledger is not the user that the reference names.
+    Without `has_history`, none of its transactions are imported. The transactions that are still to be imported move
+    `net_cents` in total, and between `low_cents` and `high_cents` on the way.
     """
 
     account: source.Account
@@ -44,24 +44,24 @@ class Target:
 
     @property
     def correction_cents(self) -> int:
-        """What is to be moved from `world`, or to it if negative, before the transactions that are still missing."""
+        """The amount to move from `world` (to it, if negative) before the missing transactions are imported."""
         return self.account.balance_cents - self.imported.cents - self.net_cents
 
     @property
     def stays_within_bounds(self) -> bool:
-        """Whether every balance on the way, and the correction itself, is at most `MAX_CENTS`."""
+        """Whether the correction and every balance on the way are at most `MAX_CENTS`."""
         start = self.imported.cents + self.imported.moved_cents + self.correction_cents
         bounds = (self.correction_cents, start + self.low_cents, start + self.high_cents)
         return all(abs(cents) <= MAX_CENTS for cents in bounds)
 
     def move(self, cents: int) -> None:
-        """Take in a transaction that is still to be taken."""
+        """Add the amount of a transaction that is still to be imported."""
         self.net_cents += cents
         self.low_cents = min(self.low_cents, self.net_cents)
         self.high_cents = max(self.high_cents, self.net_cents)
 
-    def forget_moves(self) -> None:
-        """Begin again, before the first transaction."""
+    def reset_moves(self) -> None:
+        """Return to the state before the first transaction."""
         self.net_cents = self.low_cents = self.high_cents = 0
 
 
@@ -75,15 +75,15 @@ async def find_targets(
     holder_id: UUID | None,
     report: Report,
 ) -> Targets:
-    """Return the accounts that can be taken, or are here already, in order. The report gets the others."""
+    """Return the accounts that can be imported or are in the ledger, in order. Report the others."""
     report.accounts.at_reference = len(accounts)
     report.reference_cents = sum(account.balance_cents for account in accounts)
     targets: Targets = {}
-    for start in range(0, len(accounts), PIECE):
-        piece = accounts[start : start + PIECE]
-        ids = [account.id for account in piece]
+    for start in range(0, len(accounts), CHUNK):
+        chunk = accounts[start : start + CHUNK]
+        ids = [account.id for account in chunk]
         states, imported = await books.states(ids), await books.imported(ids)
-        for account in piece:
+        for account in chunk:
             owner_id = owners.get(account.user_id, holder_id)
             found = _target(account, owner_id, states[account.id], imported.get(account.id), report.currency)
             if isinstance(found, Problem):
@@ -99,8 +99,8 @@ async def find_targets(
 def _target(
     account: source.Account, owner_id: UUID | None, state: State | None, imported: Imported | None, currency: str
 ) -> Target | Problem:
-    if against := _against(account, owner_id, state, imported, currency):
-        return Problem("account", account.id, *against, cents=account.balance_cents)
+    if rejection := _reject(account, owner_id, state, imported, currency):
+        return Problem("account", account.id, *rejection, cents=account.balance_cents)
     if isinstance(state, Account) and imported is not None:
         is_open = not state.closed and state.frozen == "none"
         differs = owner_id not in {None, state.owner_id}
@@ -108,29 +108,29 @@ def _target(
     return Target(account, owner_id or account.user_id, False, True, Imported())
 
 
-def _against(
+def _reject(
     account: source.Account, owner_id: UUID | None, state: State | None, imported: Imported | None, currency: str
-) -> Against | None:
-    """Return why the account cannot be taken."""
+) -> Rejection | None:
+    """Return why the account cannot be imported, or None."""
     if is_derived(account.id):
-        return Against("id_reserved", "ids of version 8 are the ledger's own")
+        return Rejection("id_reserved", "ids of version 8 are the ledger's own")
     if abs(account.balance_cents) > MAX_CENTS:
-        return Against("balance_too_large", "its balance exceeds 2^53 - 1")
+        return Rejection("balance_too_large", "its balance exceeds 2^53 - 1")
     if isinstance(state, Account) and imported is not None:
         same = state.currency == currency
-        return None if same else Against("currency_mismatch", f"is here already, in {state.currency}")
+        return None if same else Rejection("currency_mismatch", f"is here already, in {state.currency}")
     if state is not None:
-        return Against("id_taken", "its id is in use here, for something that no import has made")
+        return Rejection("id_taken", "its id is in use here, for something that was not imported")
     if owner_id is None:
         remedy = f"run again with --map-user {account.user_id}=USER, or with --holder USER for all such accounts"
-        return Against("owner_not_taken", f"its user {account.user_id} is not here", remedy)
+        return Rejection("owner_not_taken", f"its user {account.user_id} is not here", remedy)
     return None
 
 
 def exclude(targets: Targets, world_cents: int, report: Report) -> bool:
-    """Take out what would carry a balance beyond `MAX_CENTS`; return whether the transactions must be read again.
+    """Exclude what would move a balance beyond `MAX_CENTS`; return whether the transactions must be read again.
 
-    `world_cents` is the balance of `world` before.
+    `world_cents` is the balance of `world` before the import.
     """
     reread = False
     for target in [*targets.values()]:
@@ -149,23 +149,23 @@ def exclude(targets: Targets, world_cents: int, report: Report) -> bool:
 
 
 async def open_and_correct(books: RehearsedBooks, targets: Targets, report: Report, progress: Progress) -> None:
-    """Open the accounts that are not here, and correct the balances of those that are."""
-    changing = [target for target in targets.values() if _changes(target, report)]
+    """Open the accounts that are missing, and correct the balances of those that exist."""
+    changing = [target for target in targets.values() if _needs_change(target, report)]
     progress.begin("accounts", len(changing))
-    for start in range(0, len(changing), PIECE):
-        piece = changing[start : start + PIECE]
-        command = ImportAccounts(report.currency, tuple(_balances(piece)))
-        results = await books.carry_out(command, weight=len(piece))
-        for target, result in zip(piece, results, strict=True):
+    for start in range(0, len(changing), CHUNK):
+        chunk = changing[start : start + CHUNK]
+        command = ImportAccounts(report.currency, tuple(_balances(chunk)))
+        results = await books.execute(command, weight=len(chunk))
+        for target, result in zip(chunk, results, strict=True):
             if result.refusals:
                 report.refuse(_problem(target, result.refusals[0].code, result.refusals[0].message))
             else:
                 _count(target, report)
-        progress.advance(len(piece))
+        progress.advance(len(chunk))
     report.taken_cents = sum(target.account.balance_cents for target in targets.values())
 
 
-def _changes(target: Target, report: Report) -> bool:
+def _needs_change(target: Target, report: Report) -> bool:
     if not target.exists:
         return True
     if target.correction_cents == 0:

@@ -1,6 +1,6 @@
-"""The ledger as an import reads and writes it; or, in a dry run, as it would be.
+"""Read and write the ledger for an import; in a dry run, keep the changes in memory.
 
-A dry run decides the same commands from the same states, and keeps what they lead to in memory.
+A dry run decides the same commands on the same states.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from ledger.store import log as store
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
 
-PIECE = 5000  # accounts whose entries are read at once
-HASHING_AT_ONCE = 2
+CHUNK = 5000  # accounts whose entries one query reads
+MAX_CONCURRENT_HASHES = 2
 REQUEST_ID = "import-reference"  # in the command log
 
 
 class Imported(NamedTuple):
-    """What an import and others have moved into an account so far. `openings` counts the import's own corrections."""
+    """What the import and others have moved into an account. `openings` counts the import's own corrections."""
 
     openings: int = 0
     opening_cents: int = 0
@@ -38,19 +38,19 @@ class Imported(NamedTuple):
 
     @property
     def cents(self) -> int:
-        """The balance that the account would have if nobody else had moved anything."""
+        """The balance that the account would have if nothing but the import had moved money."""
         return self.opening_cents + self.transferred_cents
 
 
 class NewUser(NamedTuple):
-    """A user to create, whose credential is still to be made of the secret."""
+    """A user to create; the credential still has to be made from the secret."""
 
     command: CreateUser
     secret: str
 
 
 class RehearsedBooks:
-    """The ledger as it would be: nothing is written."""
+    """The ledger in a dry run: nothing is written."""
 
     is_rehearsal = True
 
@@ -65,11 +65,11 @@ class RehearsedBooks:
         return {stream: self._changed.get(stream, state) for stream, state in stored.items()}
 
     async def create_users(self, users: Sequence[NewUser]) -> list[Refused | None]:
-        """Create users, in order; return the refusal of each that may not be created."""
+        """Create users, in order; return for each its refusal, or None."""
         return [await _refusal_of(self._rehearse(user.command)) for user in users]
 
-    async def carry_out(self, command: ImportAccounts | ImportTransfers, *, weight: int) -> list[ItemResult]:
-        """Execute one command of this many items, and return the result of each."""
+    async def execute(self, command: ImportAccounts | ImportTransfers, *, weight: int) -> list[ItemResult]:
+        """Execute a command with `weight` items, and return the result of each item."""
         del weight
         return list((await self._rehearse(command))["results"])
 
@@ -81,10 +81,10 @@ class RehearsedBooks:
         return decision.result
 
     async def imported(self, account_ids: Sequence[UUID]) -> dict[UUID, Imported]:
-        """Return what was moved into those of these accounts that an import has opened."""
+        """Return what was moved into the accounts, for those that an import has opened."""
         found: dict[UUID, Imported] = {}
-        for start in range(0, len(account_ids), PIECE):
-            rows = await self._connection.fetch(_IMPORTED, account_ids[start : start + PIECE])
+        for start in range(0, len(account_ids), CHUNK):
+            rows = await self._connection.fetch(_IMPORTED, account_ids[start : start + CHUNK])
             found |= {row[0]: Imported(row[1], int(row[2]), int(row[3]), int(row[4])) for row in rows}
         return found
 
@@ -96,18 +96,18 @@ class RehearsedBooks:
 
 
 class Books(RehearsedBooks):
-    """The ledger itself. Commands go through its committer, like those of the service."""
+    """The ledger itself. Commands go through the committer, as they do in the service."""
 
     is_rehearsal = False
 
     def __init__(self, connection: "Connection[Any]", runtime: Runtime) -> None:
         super().__init__(connection)
         self._runtime = runtime
-        self._hashing = asyncio.Semaphore(min(HASHING_AT_ONCE, runtime.settings.ledger_login_queue_limit))
+        self._hashing = asyncio.Semaphore(min(MAX_CONCURRENT_HASHES, runtime.settings.ledger_login_queue_limit))
         self._submitting = asyncio.Semaphore(runtime.settings.ledger_queue_limit)
 
     async def create_users(self, users: Sequence[NewUser]) -> list[Refused | None]:
-        """Create users, in order; return the refusal of each that may not be created."""
+        """Create users, in order; return for each its refusal, or None."""
         hashes = await asyncio.gather(*(self._hash(user.secret) for user in users))
         return await asyncio.gather(
             *(
@@ -116,13 +116,13 @@ class Books(RehearsedBooks):
             )
         )
 
-    async def carry_out(self, command: ImportAccounts | ImportTransfers, *, weight: int) -> list[ItemResult]:
-        """Execute one command of this many items, and return the result of each."""
+    async def execute(self, command: ImportAccounts | ImportTransfers, *, weight: int) -> list[ItemResult]:
+        """Execute a command with `weight` items, and return the result of each item."""
         return msgspec.convert((await self._submit(command, weight=weight))["results"], list[ItemResult])
 
     async def _submit(self, command: Command, *, weight: int) -> Mapping[str, Any]:
-        # The id is a new one, so that a command that was refused is decided again in the next run. What was recorded is
-        # not recorded twice, because its streams exist.
+        # A new command id, so that the next run decides a refused command again. Recorded items are not repeated,
+        # because their streams exist.
         async with self._submitting:
             outcome = await self._runtime.committer.submit(
                 command, Origin(new_id(), request_id=REQUEST_ID), weight=weight
@@ -146,7 +146,7 @@ async def _refusal_of(work: Awaitable[object]) -> Refused | None:
     return None
 
 
-# Entries by the command that made them. Only the command log knows which accounts an import has opened.
+# Entries by their command. Only the command log tells which accounts an import has opened.
 _IMPORTED = f"""
 SELECT opened.originator_id,
        count(*) FILTER (WHERE maker.name = '{ImportAccounts.name}'),

@@ -1,7 +1,7 @@
-"""Reads the reference's database, in one read-only transaction: every row is from the same point in time.
+"""Read the reference's database in one read-only transaction, so that all rows are from the same point in time.
 
-Its tables are named with their schema. Where the two share a database and a role, the search path would find the
-ledger's own tables of the same names first.
+Table names include the schema. If the reference shares a database and a role with the ledger, the search path would
+find the ledger's own tables of the same names first.
 """
 
 import re
@@ -17,7 +17,7 @@ from asyncpg import Connection
 from ledger.import_reference.source import Account, ReferenceUnusableError, Transaction, User
 from ledger.store.pool import CONNECT_SECONDS, UNREACHABLE
 
-PIECE = 1000  # transactions that are read at once
+CHUNK = 1000  # transactions in one read
 TABLES = {
     "users": ("id", "username", "email", "password_hash", "active", "roles", "created_at"),
     "accounts": ("id", "user_id", "balance_cents", "created_at"),
@@ -25,7 +25,7 @@ TABLES = {
 }
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}", re.ASCII)
-# A date that Python has no value for is left out.
+# Dates that Python cannot represent become NULL.
 _DATE = "CASE WHEN created_at BETWEEN '0001-01-02' AND '9999-12-30' THEN created_at::timestamp END AS created_at"
 _SESSION = {
     "application_name": "ledger import-reference",
@@ -68,13 +68,13 @@ class ReferenceDatabase:
         return int(row[0])
 
     async def transactions(self) -> AsyncIterator[Sequence[Transaction]]:
-        """Yield all transactions in pieces, oldest first."""
-        with _failures():
+        """Yield all transactions in chunks, oldest first."""
+        with _explain_errors():
             cursor = await self._connection.cursor(
                 f"""SELECT id::uuid, source_account_id::uuid, destination_account_id::uuid, amount_cents::bigint,
                            {_DATE} FROM {self._schema}.transactions AS listed ORDER BY listed.created_at, listed.id"""
             )
-            while rows := await cursor.fetch(PIECE):
+            while rows := await cursor.fetch(CHUNK):
                 yield [Transaction(row[0], row[1], row[2], row[3], _in_utc(row[4])) for row in rows]
 
     async def check(self) -> None:
@@ -91,19 +91,19 @@ class ReferenceDatabase:
                 raise ReferenceUnusableError(f"its table {table} has no column {missing[0]}")
 
     async def _fetch(self, sql: str, *values: object) -> list[Any]:
-        with _failures():
+        with _explain_errors():
             return await self._connection.fetch(sql, *values)
 
 
 @asynccontextmanager
 async def open_database(url: str, schema: str) -> AsyncIterator[ReferenceDatabase]:
-    """Connect, and keep one point in time for as long as the context lasts. Raises `ReferenceUnusableError`."""
+    """Connect, and read one point in time for as long as the context lasts. Raises `ReferenceUnusableError`."""
     if not _NAME.fullmatch(schema):
         raise ReferenceUnusableError("--schema: must be a name such as public")
-    with _failures(at=f"{_place(url)}: "):
+    with _explain_errors(at=f"{_host(url)}: "):
         connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS, server_settings=_SESSION)
     try:
-        with _failures():
+        with _explain_errors():
             await connection.transaction(isolation="repeatable_read", readonly=True).start()
         reference = ReferenceDatabase(connection, schema)
         await reference.check()
@@ -113,11 +113,11 @@ async def open_database(url: str, schema: str) -> AsyncIterator[ReferenceDatabas
 
 
 @contextmanager
-def _failures(at: str = "") -> Iterator[None]:
-    """Make one line of what PostgreSQL or the network says."""
+def _explain_errors(at: str = "") -> Iterator[None]:
+    """Turn errors of PostgreSQL and the network into a `ReferenceUnusableError` of one line."""
     try:
         yield
-    except ValueError as error:  # whose text may have a piece of the password
+    except ValueError as error:  # its text may contain a part of the password
         raise ReferenceUnusableError(
             "the reference's URL cannot be used; are special characters in its password percent-encoded?"
         ) from error
@@ -126,7 +126,7 @@ def _failures(at: str = "") -> Iterator[None]:
         raise ReferenceUnusableError(f"{at}the reference's database cannot be read: {said}") from error
 
 
-def _place(url: str) -> str:
+def _host(url: str) -> str:
     """Return the host of a URL, without user and password."""
     try:
         return urlsplit(url).hostname or "the default host"
@@ -135,5 +135,5 @@ def _place(url: str) -> str:
 
 
 def _in_utc(date: datetime | None) -> datetime | None:
-    """Return the date with its zone: the reference keeps none, and means UTC."""
+    """Return the date with its zone: the reference stores none, and means UTC."""
     return None if date is None else date.replace(tzinfo=UTC)

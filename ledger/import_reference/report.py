@@ -1,4 +1,4 @@
-"""What an import did and did not do, and the proof that the balances are those of the reference."""
+"""Report what an import did and did not do, and prove that the balances equal those of the reference."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from uuid import UUID
 
 from ledger.money import decimal_text
 
-MAX_LISTED = 1000  # problems, and differences of balances; the counts are of all
+MAX_LISTED = 1000  # problems, and differences of balances; the counts include all
 
 Resource = Literal["user", "account", "transaction"]
 
 
-class Against(NamedTuple):
-    """Why a row of the reference cannot be taken. The code is stable."""
+class Rejection(NamedTuple):
+    """Why a row of the reference cannot be imported. The code is stable."""
 
     code: str
     reason: str
@@ -22,7 +22,7 @@ class Against(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Why a row of the reference was not taken, or differs from what is here. `cents` is its balance or amount."""
+    """Why a row of the reference was not imported, or differs from the ledger. `cents` is its balance or amount."""
 
     resource: Resource
     id: UUID | None
@@ -33,12 +33,12 @@ class Problem(NamedTuple):
     cents: int | None = None
 
     def body(self) -> dict[str, Any]:
-        """Return the problem as JSON, without the members that it lacks."""
+        """Return the members of the problem as JSON, without those that are None."""
         members = {**self._asdict(), "id": None if self.id is None else str(self.id)}
         return {name: value for name, value in members.items() if value is not None}
 
     def text(self, currency: str) -> str:
-        """Return the problem as one line, in which no name has control characters."""
+        """Return the problem as one line, with control characters in names escaped."""
         name = "" if self.name is None else f" {self.name!a}"
         cents = "" if self.cents is None else f" of {decimal_text(self.cents, currency)} {currency}"
         remedy = "" if self.remedy is None else f" ({self.remedy})"
@@ -48,7 +48,7 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """How many rows of a table the reference has, and how many of them were taken."""
+    """The number of rows that a table of the reference has, and the number with each result."""
 
     at_reference: int = 0
     taken: int = 0
@@ -58,7 +58,7 @@ class Tally:
 
 
 class Difference(NamedTuple):
-    """An account whose imported balance is not the reference's."""
+    """An account whose imported balance differs from the reference's."""
 
     account_id: UUID
     reference_cents: int
@@ -67,7 +67,7 @@ class Difference(NamedTuple):
 
 @dataclass(slots=True)
 class Proof:
-    """What the ledger's own tables say after the import, account by account and in total."""
+    """The balances in the ledger's own tables after the import, compared account by account and in total."""
 
     accounts: int = 0
     imported_cents: int = 0
@@ -79,7 +79,7 @@ class Proof:
     trial_balance_cents: int = 0
 
     def compare(self, account_id: UUID, reference_cents: int, imported_cents: int, moved_cents: int) -> None:
-        """Take in one account: what the import moved, and what others have moved since."""
+        """Compare one account: what the import moved into it, and what others have moved since."""
         self.accounts += 1
         self.imported_cents += imported_cents
         self.moved_accounts += moved_cents != 0
@@ -92,7 +92,7 @@ class Proof:
 
 @dataclass(slots=True)
 class Report:
-    """The whole report. `proof` is missing from a dry run."""
+    """The whole report. A dry run has no `proof`."""
 
     currency: str
     dry_run: bool
@@ -109,18 +109,18 @@ class Report:
     proof: Proof | None = None
 
     def refuse(self, problem: Problem) -> None:
-        """Take in a row that was not taken."""
+        """Add a row that was not imported."""
         self._tally(problem.resource).not_taken += problem.id is not None
         self._list(problem)
 
     def differ(self, problem: Problem) -> None:
-        """Take in a row that is here with other content."""
+        """Add a row that the ledger has with other content."""
         self._tally(problem.resource).differing += 1
         self._list(problem)
 
     @property
     def is_proved(self) -> bool:
-        """Whether every balance that was taken is the reference's, and all balances here sum to zero."""
+        """Whether every imported balance equals the reference's, and all balances in the ledger sum to zero."""
         proof = self.proof
         return (
             proof is not None
@@ -131,7 +131,7 @@ class Report:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything was taken, or would be, as it is at the reference."""
+        """Whether everything was imported (in a dry run: would be) as it is at the reference."""
         return not self.counts and (self.dry_run or self.is_proved)
 
     def _tally(self, resource: Resource) -> Tally:
@@ -213,8 +213,8 @@ class Report:
             cents = [decimal_text(value, self.currency) for value in difference[1:]]
             yield f"account {difference.account_id}: {cents[0]} at the reference, {cents[1]} in the ledger"
         equal = self.proof.accounts - self.proof.differing
-        verdict = "proved" if self.is_proved else "NOT PROVED"
-        yield f"{verdict}: {equal:,} of {self.proof.accounts:,} balances equal the reference's"
+        result = "proved" if self.is_proved else "NOT PROVED"
+        yield f"{result}: {equal:,} of {self.proof.accounts:,} balances equal the reference's"
 
 
 def _members(row: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""One run: users, then accounts with their opening balances, then transactions, then the proof.
+"""Run an import: users, then accounts with their opening balances, then transactions, then the proof.
 
-A run looks at what is here already and does what is missing, so that one that was killed is completed by the next.
+A run imports what is missing from the ledger, so the next run completes one that was killed.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,15 +14,15 @@ from ledger.import_reference.books import RehearsedBooks
 from ledger.import_reference.report import Problem, Proof, Report
 from ledger.import_reference.source import Account, Reference, ReferenceUnusableError
 from ledger.import_reference.source import User as ReferenceUser
-from ledger.import_reference.transactions import record, survey
-from ledger.import_reference.users import take_users
+from ledger.import_reference.transactions import project_moves, record
+from ledger.import_reference.users import import_users
 from ledger.values.ids import parse_id
 
 
 class Options(NamedTuple):
-    """What the operator chose. `mapped` and `holder` name users of the ledger, by id or user name.
+    """The operator's options. `mapped` and `holder` name users of the ledger, by id or user name.
 
-    `mapped` says which users of the reference they are; `holder` gets the accounts of users that are not here.
+    `mapped` has the users of the reference as keys. `holder` gets the accounts of users that are not in the ledger.
     """
 
     currency: str
@@ -32,41 +32,41 @@ class Options(NamedTuple):
 
 
 async def import_reference(reference: Reference, books: RehearsedBooks, options: Options, progress: Progress) -> Report:
-    """Take over what is not here yet. Raises `ReferenceUnusableError`, or another `LedgerError`."""
+    """Import what is missing from the ledger. Raises `ReferenceUnusableError`, or another `LedgerError`."""
     report = Report(options.currency, books.is_rehearsal)
-    mapped = {user_id: await _user(books, user) for user_id, user in options.mapped.items()}
-    holder_id = None if options.holder is None else await _user(books, options.holder)
+    mapped = {user_id: await _resolve_user(books, user) for user_id, user in options.mapped.items()}
+    holder_id = None if options.holder is None else await _resolve_user(books, options.holder)
     accounts = await reference.accounts()
-    users = await reference.users()  # after the accounts, so that no owner is missing where this takes two requests
+    users = await reference.users()  # after the accounts, so that no owner is missing if these are two requests
     _check_mapped(mapped, users, accounts)
-    owners = await take_users(books, users, mapped, report, progress)
+    owners = await import_users(books, users, mapped, report, progress)
     targets = await find_targets(books, accounts, owners, holder_id, report)
     with_transactions = reference.lists_transactions and not options.balances_only
-    await _settle(reference, books, targets, report, with_transactions=with_transactions)
+    await _project_balances(reference, books, targets, report, with_transactions=with_transactions)
     await open_and_correct(books, targets, report, progress)
     if with_transactions:
         await record(reference, books, targets, report, progress)
     else:
-        _say_why_without(options, report)
+        _note_missing_transactions(options, report)
     if not books.is_rehearsal:
         report.proof = await _prove(books, targets, options.currency)
     return report
 
 
-async def _settle(
+async def _project_balances(
     reference: Reference, books: RehearsedBooks, targets: Targets, report: Report, *, with_transactions: bool
 ) -> None:
-    """Find out which opening balances are needed. What is left out changes those of others, so this may take rounds."""
+    """Find the opening balances that are needed. Each exclusion changes other balances, so this repeats until none."""
     reread = True
     while reread:
         if with_transactions:
-            await survey(reference, books, targets, report.currency)
+            await project_moves(reference, books, targets, report.currency)
         world_cents, _ = await books.totals(report.currency)
         reread = exclude(targets, world_cents, report)
 
 
 async def _prove(books: RehearsedBooks, targets: Targets, currency: str) -> Proof:
-    """Compare every account's balance with the reference's, from what the ledger's own tables say now."""
+    """Compare every account's balance in the ledger's own tables with the reference's."""
     proof = Proof()
     imported = await books.imported([*targets])
     for target in targets.values():
@@ -77,18 +77,18 @@ async def _prove(books: RehearsedBooks, targets: Targets, currency: str) -> Proo
     return proof
 
 
-def _say_why_without(options: Options, report: Report) -> None:
+def _note_missing_transactions(options: Options, report: Report) -> None:
     if options.balances_only:
-        report.notes.append("transactions were not asked for: --balances-only")
+        report.notes.append("transactions were not imported: --balances-only")
         return
     reason = "the reference's API does not list them"
     remedy = "give the URL of its database, or --balances-only if balances are enough"
     report.refuse(Problem("transaction", None, "not_listed", reason, remedy))
 
 
-async def _user(books: RehearsedBooks, given: str) -> UUID:
+async def _resolve_user(books: RehearsedBooks, given: str) -> UUID:
     """Return the user of the ledger with this id or user name."""
-    user_id = _parsed(given)
+    user_id = _parse_id_or_none(given)
     if user_id is None:
         stream = username_stream(given)
         name = (await books.states([stream]))[stream]
@@ -100,7 +100,7 @@ async def _user(books: RehearsedBooks, given: str) -> UUID:
     raise ReferenceUnusableError(f"the ledger has no user {given!a}")
 
 
-def _parsed(text: str) -> UUID | None:
+def _parse_id_or_none(text: str) -> UUID | None:
     try:
         return parse_id(text)
     except ValueError:

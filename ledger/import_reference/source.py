@@ -1,4 +1,4 @@
-"""What the reference service holds, whichever way it is read."""
+"""The rows of the reference service, whether they are read from its database or its API."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from ledger.errors import LedgerError
 
 
 class ReferenceUnusableError(LedgerError):
-    """The reference cannot be read, or an option does not fit it. One line, without secrets."""
+    """The reference cannot be read, or an option names something that it lacks. One line, without secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +63,4 @@ class Reference(Protocol):
         """Return the number of transactions."""
 
     def transactions(self) -> AsyncIterator[Sequence[Transaction]]:
-        """Yield all transactions in pieces, oldest first; the same ones each time."""
+        """Yield all transactions in chunks, oldest first; the same ones each time."""

@@ -1,6 +1,6 @@
-"""Takes over transactions: which of them can be transfers here, and why the others cannot.
+"""Import transactions: find those that can be transfers in the ledger, and report why the others cannot.
 
-Those that cannot have moved money all the same, which the opening balances of their accounts make up for.
+Transactions that cannot be imported have moved money all the same: the opening balances of their accounts include it.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -33,19 +33,19 @@ REASONS = {
 _KEPT_IN_BALANCE = "its effect is in the imported balances"
 
 
-class Judged(NamedTuple):
-    """A transaction, with "new", "already here", or the code of the reason why it cannot be taken."""
+class Classified(NamedTuple):
+    """A transaction with its kind: "new", "already here", or the code of the reason why it cannot be imported."""
 
     transaction: Transaction
-    verdict: str
+    kind: str
 
 
-def judge(transaction: Transaction, state: State | None, targets: Targets, currency: str) -> str:
-    """Return "new", "already here", or the code of the reason why the transaction cannot be taken.
+def classify(transaction: Transaction, state: State | None, targets: Targets, currency: str) -> str:
+    """Return "new", "already here", or the code of the reason why the transaction cannot be imported.
 
-    `state` is that of the stream of its id.
+    `state` is the state of the stream with its id.
     """
-    if code := _against_row(transaction):
+    if code := _reject_row(transaction):
         return code
     if state is not None:
         is_same = isinstance(state, Transfer) and state.made == as_transfer(transaction).made(currency)
@@ -72,22 +72,22 @@ def as_transfer(transaction: Transaction) -> TransferMoney:
     )
 
 
-async def judged(
+async def classify_all(
     reference: Reference, books: RehearsedBooks, targets: Targets, currency: str
-) -> AsyncIterator[Sequence[Judged]]:
-    """Yield all transactions in pieces, oldest first, with what is to become of each."""
-    async for piece in reference.transactions():
-        states: Mapping[UUID, State | None] = await books.states([transaction.id for transaction in piece])
-        yield [Judged(row, judge(row, states[row.id], targets, currency)) for row in piece]
+) -> AsyncIterator[Sequence[Classified]]:
+    """Yield all transactions in chunks, oldest first, each with its kind."""
+    async for chunk in reference.transactions():
+        states: Mapping[UUID, State | None] = await books.states([transaction.id for transaction in chunk])
+        yield [Classified(row, classify(row, states[row.id], targets, currency)) for row in chunk]
 
 
-async def survey(reference: Reference, books: RehearsedBooks, targets: Targets, currency: str) -> None:
-    """Find out what the transactions that are still to be taken will move."""
+async def project_moves(reference: Reference, books: RehearsedBooks, targets: Targets, currency: str) -> None:
+    """Compute how much the transactions that are still to be imported will move."""
     for target in targets.values():
-        target.forget_moves()
-    async for piece in judged(reference, books, targets, currency):
-        for transaction, verdict in piece:
-            if verdict == "new":
+        target.reset_moves()
+    async for chunk in classify_all(reference, books, targets, currency):
+        for transaction, kind in chunk:
+            if kind == "new":
                 targets[transaction.source_account_id].move(-transaction.amount_cents)
                 targets[transaction.destination_account_id].move(transaction.amount_cents)
 
@@ -98,24 +98,24 @@ async def record(
     """Record the transactions that are new, and report the result of each."""
     report.transactions.at_reference = await reference.count_transactions()
     progress.begin("transactions", report.transactions.at_reference)
-    async for piece in judged(reference, books, targets, report.currency):
-        new = [transaction for transaction, verdict in piece if verdict == "new"]
-        report.transactions.already_here += sum(verdict == "already here" for _, verdict in piece)
-        for transaction, verdict in piece:
-            if verdict in REASONS:
-                _refuse(transaction, verdict, f"{REASONS[verdict]}; {_KEPT_IN_BALANCE}", report)
+    async for chunk in classify_all(reference, books, targets, report.currency):
+        new = [transaction for transaction, kind in chunk if kind == "new"]
+        report.transactions.already_here += sum(kind == "already here" for _, kind in chunk)
+        for transaction, kind in chunk:
+            if kind in REASONS:
+                _refuse(transaction, kind, f"{REASONS[kind]}; {_KEPT_IN_BALANCE}", report)
         if books.is_rehearsal:
             report.transactions.taken += len(new)
         elif new:
-            await _record_piece(books, new, report)
-        progress.advance(len(piece))
+            await _record_chunk(books, new, report)
+        progress.advance(len(chunk))
 
 
-async def _record_piece(books: RehearsedBooks, new: Sequence[Transaction], report: Report) -> None:
+async def _record_chunk(books: RehearsedBooks, new: Sequence[Transaction], report: Report) -> None:
     command = ImportTransfers(tuple(as_transfer(transaction) for transaction in new))
-    results = await books.carry_out(command, weight=len(new))
+    results = await books.execute(command, weight=len(new))
     for transaction, result in zip(new, results, strict=True):
-        if result.refusals:  # something changed since the survey
+        if result.refusals:  # the ledger has changed since the transaction was classified
             _refuse(transaction, result.refusals[0].code, result.refusals[0].message, report)
         elif result.currency is None:
             report.transactions.already_here += 1
@@ -127,8 +127,8 @@ def _refuse(transaction: Transaction, code: str, reason: str, report: Report) ->
     report.refuse(Problem("transaction", transaction.id, code, reason, cents=transaction.amount_cents))
 
 
-def _against_row(transaction: Transaction) -> str | None:
-    """Return the code of what is wrong with a row, whatever else there is."""
+def _reject_row(transaction: Transaction) -> str | None:
+    """Return the code of the reason why no ledger could import the row, or None."""
     if is_derived(transaction.id):
         return "id_reserved"
     if transaction.amount_cents <= 0:

@@ -1,4 +1,4 @@
-"""Takes over users: which of them can be users here, and why the others cannot."""
+"""Import users: find those that can be users of the ledger, and report why the others cannot."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,30 +13,30 @@ from ledger.events.users import ROLES, Name, Role, User, email_streams, username
 from ledger.identity.passwords import MAX_PASSWORD_LENGTH
 from ledger.import_reference import source
 from ledger.import_reference.books import NewUser, RehearsedBooks
-from ledger.import_reference.report import Against, Problem, Report
+from ledger.import_reference.report import Problem, Rejection, Report
 from ledger.values.derived import is_derived
 from ledger.values.ids import new_id
 from ledger.values.names import MAX_EMAIL_LENGTH, MAX_USERNAME_LENGTH, check_email, check_username
 
 # What clients of the reference service send for alice and bob: public, so never the default on a configured database.
 SAMPLE_PASSWORD = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"  # noqa: S105
-PIECE = 32  # users whose passwords are hashed before they are written
+CHUNK = 32  # users created at once, after their passwords are hashed
 
 # The rules are those of `POST /users`: a test compares them.
 MAX_ROLES_LENGTH = 64
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
-async def take_users(
+async def import_users(
     books: RehearsedBooks,
     users: Sequence[source.User],
     mapped: Mapping[UUID, UUID],
     report: Report,
     progress: Progress,
 ) -> dict[UUID, UUID]:
-    """Create the users that are not here yet. Return, for each that is here in the end, who that is here.
+    """Create the missing users. Return the ledger's user id for each user of the reference that is in the ledger.
 
-    Users that are mapped are here already, as others.
+    Mapped users are in the ledger under another id.
     """
     progress.begin("users", len(users))
     owners = dict(mapped)
@@ -46,54 +46,54 @@ async def take_users(
     for user in users:
         if user.id in mapped:
             continue
-        if against := against_user(user):
-            report.refuse(_problem(user, against))
+        if rejection := reject_user(user):
+            report.refuse(_problem(user, rejection))
         else:
             possible.append(user)
-    for start in range(0, len(possible), PIECE):
-        piece = possible[start : start + PIECE]
-        owners |= await _take_piece(books, piece, report)
-        progress.advance(len(piece))
+    for start in range(0, len(possible), CHUNK):
+        chunk = possible[start : start + CHUNK]
+        owners |= await _import_chunk(books, chunk, report)
+        progress.advance(len(chunk))
     return owners
 
 
-def against_user(user: source.User) -> Against | None:
-    """Return why a user may not be created here, whatever other users there are."""
+def reject_user(user: source.User) -> Rejection | None:
+    """Return why the ledger cannot have such a user, regardless of other users; None if it can."""
     if is_derived(user.id):
-        return Against("id_reserved", "ids of version 8 are the ledger's own")
-    if why := _against_username(user.username):
-        return Against("username_invalid", f"its user name {why}")
-    if why := _against_email(user.email):
-        return Against("email_invalid", f"its e-mail address {why}")
+        return Rejection("id_reserved", "ids of version 8 are the ledger's own")
+    if why := _reject_username(user.username):
+        return Rejection("username_invalid", f"its user name {why}")
+    if why := _reject_email(user.email):
+        return Rejection("email_invalid", f"its e-mail address {why}")
     if roles_of(user.roles) is None:
-        return Against("roles_invalid", f"its roles {user.roles!a} are not distinct ones of {', '.join(ROLES)}")
+        return Rejection("roles_invalid", f"its roles {user.roles!a} must be distinct and among {', '.join(ROLES)}")
     if not 1 <= len(user.password_hash) <= MAX_PASSWORD_LENGTH:
-        return Against("password_invalid", f"its password_hash does not have 1 to {MAX_PASSWORD_LENGTH} characters")
+        return Rejection("password_invalid", f"its password_hash does not have 1 to {MAX_PASSWORD_LENGTH} characters")
     return None
 
 
 def roles_of(text: str) -> tuple[Role, ...] | None:
-    """Return the roles in a text, separated by commas; None if they are not distinct roles that there are."""
+    """Return the roles in a text separated by commas; None unless they are distinct and known."""
     names = [name.strip(" ") for name in text.split(",")]
     roles = tuple(role for name in names for role in ROLES if role == name)
     return roles if len(text) <= MAX_ROLES_LENGTH and len(names) == len(roles) == len(set(roles)) else None
 
 
-def _against_username(username: str) -> str | None:
+def _reject_username(username: str) -> str | None:
     if not 1 <= len(username) <= MAX_USERNAME_LENGTH:
         return f"must have 1 to {MAX_USERNAME_LENGTH} characters"
-    return _said_by(check_username, username)
+    return _error_of(check_username, username)
 
 
-def _against_email(email: str) -> str | None:
+def _reject_email(email: str) -> str | None:
     if len(email) > MAX_EMAIL_LENGTH:
         return f"must have at most {MAX_EMAIL_LENGTH} characters"
     if not _EMAIL.fullmatch(email):
         return f"must be an e-mail address, and is {email!a}"
-    return _said_by(check_email, email)
+    return _error_of(check_email, email)
 
 
-def _said_by(check: Callable[[str], str], name: str) -> str | None:
+def _error_of(check: Callable[[str], str], name: str) -> str | None:
     try:
         check(name)
     except ValueError as error:
@@ -101,7 +101,7 @@ def _said_by(check: Callable[[str], str], name: str) -> str | None:
     return None
 
 
-async def _take_piece(books: RehearsedBooks, users: Sequence[source.User], report: Report) -> dict[UUID, UUID]:
+async def _import_chunk(books: RehearsedBooks, users: Sequence[source.User], report: Report) -> dict[UUID, UUID]:
     commands = [_command(user) for user in users]
     states = await books.states({stream for command in commands for stream in command.streams()})
     owners: dict[UUID, UUID] = {}
@@ -111,14 +111,14 @@ async def _take_piece(books: RehearsedBooks, users: Sequence[source.User], repor
         if isinstance(known, User) and not known.deleted:
             owners[user.id] = user.id
             _compare(command, known, user, report)
-        elif against := _refusal_of(command, states):
-            report.refuse(_problem(user, against))
+        elif rejection := _try_command(command, states):
+            report.refuse(_problem(user, rejection))
         else:
             new.append((user, command))
     refusals = await books.create_users([NewUser(command, user.password_hash) for user, command in new])
     for (user, _), refused in zip(new, refusals, strict=True):
-        if refused is not None:  # somebody was faster
-            report.refuse(_problem(user, Against(refused.refusals[0].code, refused.refusals[0].message)))
+        if refused is not None:  # another command took the id or a name first
+            report.refuse(_problem(user, Rejection(refused.refusals[0].code, refused.refusals[0].message)))
             continue
         owners[user.id] = user.id
         report.users.taken += 1
@@ -128,26 +128,26 @@ async def _take_piece(books: RehearsedBooks, users: Sequence[source.User], repor
 
 
 def _command(user: source.User) -> CreateUser:
-    """Return the command that creates a user whom the rules allow, whose secret is still to be hashed."""
+    """Return the command that creates a valid user; the secret still has to be hashed."""
     names = check_username(user.username), check_email(user.email)
     return CreateUser(user.id, *names, user.active, roles_of(user.roles) or (), Credential(new_id(), user.id, ""))
 
 
-def _refusal_of(command: CreateUser, states: dict[UUID, State | None]) -> Against | None:
-    """Return why the command would be refused, or let it happen in `states`, for the users after it to see."""
+def _try_command(command: CreateUser, states: dict[UUID, State | None]) -> Rejection | None:
+    """Return why the command would be refused; otherwise apply it to `states`, for the users after it."""
     try:
         decision = command.decide(states)
     except Refused as refused:
-        return _who_has(command, states) or Against(refused.refusals[0].code, refused.refusals[0].message)
+        return _name_conflict(command, states) or Rejection(refused.refusals[0].code, refused.refusals[0].message)
     for stream, event in decision.events:
         states[stream] = evolve(states[stream], event)
     return None
 
 
-def _who_has(command: CreateUser, states: States) -> Against | None:
-    """Return which other user has the id or a name, if that is why."""
+def _name_conflict(command: CreateUser, states: States) -> Rejection | None:
+    """Return the rejection that names the user with the id or a name of the command; None if there is no such user."""
     if states[command.user_id] is not None:
-        return Against("id_taken", "its id belongs to a deleted user, or to something else")
+        return Rejection("id_taken", "its id belongs to a deleted user, or to something else")
     names = (
         ("username_taken", "its user name", username_streams(command.username)),
         ("email_taken", "its e-mail address", email_streams(command.email)),
@@ -157,7 +157,7 @@ def _who_has(command: CreateUser, states: States) -> Against | None:
             name = states[stream]
             if isinstance(name, Name) and name.holder_id is not None:
                 how = "belongs to" if stream == streams[0] else "looks like that of"
-                return Against(code, f"{what} {how} user {name.holder_id} here")
+                return Rejection(code, f"{what} {how} user {name.holder_id} here")
     return None
 
 
@@ -170,6 +170,6 @@ def _compare(command: CreateUser, known: User, user: source.User, report: Report
         report.users.already_here += 1
 
 
-def _problem(user: source.User, against: Against) -> Problem:
+def _problem(user: source.User, rejection: Rejection) -> Problem:
     remedy = f"change it at the reference, or name a user of the ledger: --map-user {user.id}=USER"
-    return Problem("user", user.id, against.code, against.reason, remedy, user.username)
+    return Problem("user", user.id, rejection.code, rejection.reason, remedy, user.username)

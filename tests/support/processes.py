@@ -23,7 +23,7 @@ from ledger.settings import VARIABLES
 DEADLINE_SECONDS = 120  # for what hangs: on a busy machine everything takes its time, and no test may fail by that
 PS = shutil.which("ps") or "ps"
 TERMINAL = ("COLUMNS", "LINES", "TERM", "FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE")  # how output looks
-LEDGER = (sys.executable, "-c", "from ledger.cli import main; main()")
+LEDGER = (sys.executable, "-m", "ledger")
 ROOT = Path(__file__).parents[2]
 
 

@@ -126,7 +126,7 @@ async def test_who_cannot_log_in_is_told(api: Api, tmp_path: Path) -> None:
     wrong, none = await run(api, file, password="not the password"), await run(api, file, password=None)
 
     assert (1, 2) == (wrong.status, none.status)
-    assert "ledger: the service answers 401 authentication_wrong_credentials" in wrong.error
+    assert "ledger: the service responds with 401 authentication_wrong_credentials" in wrong.error
     assert "ledger: give --password-file, or set LEDGER_PASSWORD\n" == none.error
 
 
@@ -142,7 +142,7 @@ async def test_a_service_that_cannot_be_reached_is_one_line(tmp_path: Path) -> N
     [
         ("source_account_id,amount_cents\n", ":1: no column destination_account_id"),
         (HEADER.replace("reference", "refrence"), ":1: unknown column 'refrence'"),
-        (HEADER.replace("reference", "amount_cents"), ":1: a column twice"),
+        (HEADER.replace("reference", "amount_cents"), ":1: duplicate column"),
         (HEADER + "a,b,1,,\na,b\n", ":3: 2 columns instead of 5"),
         (HEADER + 'a,b,1,"', ":2: unexpected end of data"),
         ("", ":1: no column source_account_id"),

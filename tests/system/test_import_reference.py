@@ -1,6 +1,5 @@
 """`ledger import-reference`: what is taken over, as what, and what the report and the proof say."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from tests.support.reference import (
     TABLES,
     Reference,
     a_pair,
-    a_reference,
     an_api,
     awful,
     balances,
@@ -31,12 +29,6 @@ from tests.support.reference import (
     run,
     taken,
 )
-
-
-@pytest.fixture
-async def reference(settings: Settings) -> AsyncIterator[Reference]:
-    async with a_reference(settings) as made:
-        yield made
 
 
 async def test_users_balances_and_transactions_are_taken_with_their_ids_dates_and_secrets(

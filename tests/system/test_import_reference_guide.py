@@ -67,7 +67,7 @@ async def test_the_guide_s_commands_print_the_guide_s_reports(
     await fill(reference)
     variables = {**settings.environment(), "REFERENCE_URL": reference.url}
     program = tmp_path / "ledger"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from ledger.cli import main; main()" "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ledger "$@"\n')
     program.chmod(0o755)
 
     said = [await says(block(name), tmp_path, variables) for name in ("dry-run", "import")]

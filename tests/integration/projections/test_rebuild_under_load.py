@@ -183,7 +183,7 @@ async def test_a_rebuild_that_is_killed_goes_on_where_it_was(
                     killed.send(number)
                     assert (-9 if number == signal.SIGKILL else 1) == await killed.status()
             assert before == await connection.fetchval("SELECT 'accounts'::regclass::oid")
-            assert number == signal.SIGKILL or "the same command goes on from here" in killed.lines[-1]
+            assert number == signal.SIGKILL or "run the command again to resume from here" in killed.lines[-1]
             reached = await position(connection)
             await more(crowd, 20)
             outcome = await rebuilt(settings)

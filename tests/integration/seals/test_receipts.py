@@ -274,6 +274,6 @@ async def test_a_receipt_is_checked_without_a_database_and_it_is_said_what_it_pr
     changed = raw.replace(b'"leaf_index":1', b'"leaf_index":2')
     status, said, error = await checked(tmp_path / "bad", changed, public_pem(key))
     assert (1, "") == (status, said)
-    assert error == "ledger: the receipt proves nothing: the event at position 3 is not in block 1\n"
+    assert error == "ledger: the receipt is not valid: the event at position 3 is not in block 1\n"
     status, _, error = await checked(tmp_path / "no-key", raw, "nothing")
     assert (2, True) == (status, "key.pem: must be a PEM file" in error)

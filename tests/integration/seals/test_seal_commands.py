@@ -75,6 +75,6 @@ async def test_nothing_is_sealed_or_verified_without_a_key(audit: Audit) -> None
 
 async def test_what_is_no_file_of_heads_is_refused(audit: Audit, tmp_path: Path) -> None:
     (tmp_path / "heads").write_text("{}\n")
-    for name, problem in (("heads", "not a file of heads"), ("none", "No such file")):
+    for name, problem in (("heads", "not a file of block headers"), ("none", "No such file")):
         status, _, error = await audit("verify-seals", "--against", str(tmp_path / name))
         assert (2, True) == (status, problem in error)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from structlog.testing import capture_logs
 
-from ledger.cli.seals import tell_if_off
+from ledger.cli.seals import log_if_unsealed
 from ledger.commands.transfers import TransferMoney
 from ledger.environment.variables import SettingsError
 from ledger.identity.keyring import load_sealing_key
@@ -161,8 +161,8 @@ def test_a_key_that_cannot_sign_seals_stops_the_start(tmp_path: Path) -> None:
 
 def test_a_start_without_a_key_says_in_one_line_that_nothing_is_sealed(settings: Settings, key_file: Path) -> None:
     with capture_logs() as said:
-        tell_if_off(settings.model_copy(update={"ledger_seal_key_file": key_file}))
+        log_if_unsealed(settings.model_copy(update={"ledger_seal_key_file": key_file}))
         assert [] == said
-        tell_if_off(settings)
+        log_if_unsealed(settings)
     (line,) = said
     assert "LEDGER_SEAL_KEY_FILE" in line["event"]

@@ -1,0 +1,20 @@
+"""`ledger migrate`: apply the migrations of the database's schema."""
+
+import structlog
+
+from ledger.cli.shell import run
+from ledger.settings import Settings
+from ledger.store import migrate as migrations
+
+log = structlog.get_logger(__name__)
+
+
+def migrate() -> None:
+    """Bring the database's schema up to date. Only the settings for PostgreSQL are needed."""
+    run(migrate_schema)
+
+
+async def migrate_schema(settings: Settings) -> None:
+    """Apply the missing migrations, and log whether there were any."""
+    changed = await migrations.migrate(settings)
+    log.info("schema migrated" if changed else "schema is up to date", schema=settings.ledger_schema)

@@ -1,0 +1,32 @@
+"""Options and arguments that several commands share, and how their texts are parsed."""
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+import typer
+
+from ledger.cli.shell import fail
+from ledger.values.ids import parse_id
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def parse_argument_id(text: str) -> UUID:
+    """Return the id that an argument gives; end the program with status 2 if it is none."""
+    return parse_value(text, text, parse_id)
+
+
+def parse_option(option: str, text: str | None, parse: Callable[[str], T]) -> T | None:
+    """Return the value of an option, or None if it was not given; end the program with status 2 if it is invalid."""
+    return None if text is None else parse_value(option, text, parse)
+
+
+def parse_value(name: str, text: str, parse: Callable[[str], T]) -> T:
+    """Return the parsed text; if `parse` raises `ValueError`, end the program with status 2 and name what is wrong."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        fail(f"{name}: {error}", 2)

@@ -1,0 +1,47 @@
+"""What commands print on standard output: JSON for programs, tables for people."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Column, Table
+
+from ledger.values.timestamps import rfc3339
+
+WIDTH = 160  # characters of a table; an id that is folded into two lines cannot be copied
+
+
+def emit(document: Any) -> None:
+    """Print one JSON document on a line of its own."""
+    sys.stdout.write(json.dumps(document, default=str) + "\n")
+
+
+def emit_lines(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print JSON Lines: a compact object for each row, with times as RFC 3339 in UTC."""
+    sys.stdout.writelines(encode_compact(_with_texts(row)) + "\n" for row in rows)
+
+
+def encode_compact(value: object) -> str:
+    """Return a value as JSON without spaces."""
+    return msgspec.json.encode(value).decode()
+
+
+def print_table(columns: Sequence[str | Column], rows: Iterable[Sequence[str]], *, width: int | None = WIDTH) -> None:
+    """Print a table of `width` characters, or as wide as the terminal if that is None."""
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=width, highlight=False, markup=False).print(table)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return the count with its noun, which takes an "s" unless the count is 1."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _with_texts(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}

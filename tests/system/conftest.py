@@ -1,0 +1,14 @@
+"""Fixtures of tests that run whole commands."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ledger.settings import Settings
+from tests.support.reference import Reference, a_reference
+
+
+@pytest.fixture
+async def reference(settings: Settings) -> AsyncIterator[Reference]:
+    async with a_reference(settings) as opened:
+        yield opened

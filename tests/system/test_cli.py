@@ -1,0 +1,50 @@
+"""The `ledger` command: how it is started, and which commands it has."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger import __version__
+from ledger.cli import COMMANDS, Commands, Group
+from tests.support.processes import ledger
+
+
+def commands(group: Commands, prefix: str = "") -> Iterator[tuple[str, Callable[..., None]]]:
+    for name, command in group.items():
+        if isinstance(command, Group):
+            yield from commands(command.commands, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
+async def output_of(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    with ledger(folder / "run", *arguments) as running:
+        status = await running.status()
+        return status, running.output.read_text(), running.log.read_text()
+
+
+async def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
+    assert (0, f"ledger {__version__}\n", "") == await output_of(tmp_path, "--version")
+
+
+async def test_usage_names_the_command_and_not_the_module(tmp_path: Path) -> None:
+    status, output, error = await output_of(tmp_path, "audit", "balance")
+
+    assert (2, "") == (status, output)
+    assert "Usage: ledger audit balance" in error
+
+
+async def test_the_help_of_the_command_lists_every_command(tmp_path: Path) -> None:
+    status, output, _ = await output_of(tmp_path, "--help")
+
+    assert 0 == status
+    assert [] == [name for name in COMMANDS if f" {name} " not in output]
+
+
+@pytest.mark.parametrize(("name", "command"), tuple(commands(COMMANDS)))
+def test_a_command_says_what_it_does_in_one_sentence(name: str, command: Callable[..., None]) -> None:
+    summary = (command.__doc__ or "").split("\n")[0]
+
+    assert summary[:1].isupper(), name
+    assert summary.endswith("."), name
