@@ -17,8 +17,8 @@ from ledger.environment.variables import SettingsError
 from ledger.errors import DatabaseError, LedgerError, Refused
 from ledger.followers.follower import CannotApplyError
 from ledger.identity import valkey
-from ledger.identity.revocation_cache import MirrorUnusableError
 from ledger.identity.keyring import check_keys
+from ledger.identity.revocation_cache import MirrorUnusableError
 from ledger.identity.valkey import RedisUnusableError
 from ledger.service import logging
 from ledger.service.bootstrap import completed
