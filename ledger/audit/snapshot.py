@@ -2,15 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
-
-from asyncpg import Connection
 
 from ledger.projections import INLINE
+from ledger.store.connections import Connection
 
 
 @asynccontextmanager
-async def snapshot(connection: "Connection[Any]") -> AsyncIterator[None]:
+async def snapshot(connection: Connection) -> AsyncIterator[None]:
     """All that is read inside was so at one moment, however long it takes; nothing that is made inside stays.
 
     A rebuild swaps tables, and rows that it wrote after the moment would be missing in those that are found by name

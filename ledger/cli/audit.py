@@ -14,7 +14,6 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import typer
-from asyncpg import Connection
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +26,7 @@ from ledger.errors import DatabaseError
 from ledger.money import decimal_text
 from ledger.projections import accounts
 from ledger.store import reader as stored
+from ledger.store.connections import Connection
 from ledger.store.pool import UNREACHABLE, connect
 from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
 from ledger.values.ids import parse_id
@@ -52,7 +52,7 @@ def show_history(account: Account, limit: Limit = 100, as_json: AsJson = False) 
     """Show the newest lines of an account's statement, each with the balance after it. JSON: one line an entry."""
     account_id = _id(account)
 
-    async def lines(connection: "Connection[Any]") -> tuple[str, list[dict[str, Any]]]:
+    async def lines(connection: Connection) -> tuple[str, list[dict[str, Any]]]:
         currency = await _currency_of(connection, account_id)
         found = await history.lines(
             connection, account_id, Period(), after=0, before=LAST, ascending=False, limit=limit
@@ -91,8 +91,8 @@ def show_balance(
     """Show whose an account is and its balance, now or as of a moment. JSON: one document."""
     account_id, moment = _id(account), _account_moment(at, at_position, at_version)
 
-    async def as_of(connection: "Connection[Any]") -> dict[str, Any] | None:
-        now = AtPosition(await stored.last_position(connection))
+    async def as_of(connection: Connection) -> dict[str, Any] | None:
+        now = AtPosition(await stored.log_end(connection))
         return await timetravel.account_at(connection, account_id, moment or now)
 
     body = _ask(as_of)
@@ -106,7 +106,7 @@ def show_trial_balance(at: At = None, at_position: Position = None, as_json: AsJ
     """Show debits, credits and their sum for each currency, now or as of a moment. JSON: one document."""
     moment = _moment(at, at_position)
 
-    async def as_of(connection: "Connection[Any]") -> dict[str, Any]:
+    async def as_of(connection: Connection) -> dict[str, Any]:
         return await timetravel.trial_balance(connection, await timetravel.position_of(connection, moment))
 
     body = _ask(as_of)
@@ -120,7 +120,7 @@ def show_replay(account: Account, as_json: AsJson = False) -> None:
     """Fold an account's events one by one, and show what it was after each. JSON: one line an event."""
     account_id = _id(account)
 
-    async def replayed(connection: "Connection[Any]") -> int:
+    async def replayed(connection: Connection) -> int:
         rows: list[Row] = []
         count, currency = 0, ""
         async for step in history.replay(connection, account_id):
@@ -145,7 +145,7 @@ _STEP = ("version", "position", "recorded_at", "topic", "balance_cents", "held_c
 _WIDTHS = {"version": 9, "position": 12, "recorded_at": 27, "topic": 21, "balance_cents": 17, "user_id": 36}
 
 
-async def _events(connection: "Connection[Any]", chosen: Chosen, after: int, limit: int) -> list[dict[str, Any]]:
+async def _events(connection: Connection, chosen: Chosen, after: int, limit: int) -> list[dict[str, Any]]:
     bodies: list[dict[str, Any]] = []
     is_last = False
     while len(bodies) < limit and not is_last:
@@ -167,7 +167,7 @@ def _step(step: Step) -> Row:
     }
 
 
-def _ask(question: "Callable[[Connection[Any]], Awaitable[T]]") -> T:
+def _ask(question: Callable[[Connection], Awaitable[T]]) -> T:
     """What the database answers; it needs a ledger of this version."""
 
     async def asked(settings: Any) -> T:
@@ -184,7 +184,7 @@ def _ask(question: "Callable[[Connection[Any]], Awaitable[T]]") -> T:
     return run(asked)
 
 
-async def _currency_of(connection: "Connection[Any]", account_id: UUID) -> str:
+async def _currency_of(connection: Connection, account_id: UUID) -> str:
     account = await accounts.find(connection, account_id)
     if account is None:
         fail(f"no such account: {account_id}", 1)

@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import asyncpg
 import msgspec
 import structlog
 import typer
-from asyncpg import Pool
 
 from ledger.cli.audit import audit
 from ledger.cli.progress import Progress
@@ -30,6 +29,8 @@ from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Report
 from ledger.seals.verifying import verify as verify_all
 from ledger.settings import Settings
+from ledger.store.connections import Pool
+from ledger.store.identity import read_ledger_id
 from ledger.store.pool import UNREACHABLE, connect, open_pool
 from ledger.values import strict_json
 from ledger.values.strict_json import MalformedJsonError
@@ -120,8 +121,8 @@ def tell_if_off(settings: Settings) -> None:
 async def _seal(settings: Settings) -> int:
     key = await _own_key(settings)
 
-    async def sealed(pool: "Pool[Any]") -> int:
-        sealer = Sealer(await table.ledger_id(pool), key, limit=settings.ledger_seal_events)
+    async def sealed(pool: Pool) -> int:
+        sealer = Sealer(await read_ledger_id(pool), key, limit=settings.ledger_seal_events)
         connection = await connect(settings)
         try:
             count = await sealer.seal(connection)
@@ -146,7 +147,7 @@ async def _verify(settings: Settings, keys: list[Key], heads: list[SignedHeader]
     if not trusted:
         fail("set LEDGER_SEAL_KEY_FILE or give --public-key: whose signatures count, the database must not say", 2)
 
-    async def verified(pool: "Pool[Any]") -> Report:
+    async def verified(pool: Pool) -> Report:
         with Progress() as progress:
             progress.begin("the seals", await table.sealed_events(pool))
             return await verify_all(pool, trusted, heads, advance=progress.advance)
@@ -154,20 +155,20 @@ async def _verify(settings: Settings, keys: list[Key], heads: list[SignedHeader]
     return await _with_pool(settings, verified)
 
 
-async def _print_heads(pool: "Pool[Any]", after: int) -> None:
-    ledger_id = await table.ledger_id(pool)
+async def _print_heads(pool: Pool, after: int) -> None:
+    ledger_id = await read_ledger_id(pool)
     while heads := await table.heads(pool, ledger_id, after_number=after, limit=PAGE):
         sys.stdout.writelines(msgspec.json.encode(head).decode() + "\n" for head in heads)
         after = heads[-1].block.number
 
 
-async def _with_pool(settings: Settings, work: "Callable[[Pool[Any]], Awaitable[T]]") -> T:
+async def _with_pool(settings: Settings, work: Callable[[Pool], Awaitable[T]]) -> T:
     async with _opened(settings) as pool:
         return await work(pool)
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> "AsyncIterator[Pool[Any]]":
+async def _opened(settings: Settings) -> AsyncIterator[Pool]:
     pool = await open_pool(settings)
     try:
         yield pool

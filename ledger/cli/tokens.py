@@ -5,7 +5,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from asyncpg import UndefinedTableError
@@ -19,6 +18,7 @@ from ledger.identity.revocation_cache import Mirror, MirrorStatus, MirrorUnusabl
 from ledger.identity.valkey import RedisUnusableError
 from ledger.settings import Settings
 from ledger.store import pool as database
+from ledger.store.identity import read_ledger_id
 
 app = typer.Typer(no_args_is_help=True, help="Tokens, and what is known of those that were revoked.")
 mirror = typer.Typer(no_args_is_help=True, help="The mirror of revocations in Redis.")
@@ -74,7 +74,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Mirror]:
     """The mirror without the rest of a runtime, which would fill it while it is looked at."""
     pool, client = await database.open_pool(settings), redis.open_client(settings)
     try:
-        ledger_id: UUID = await pool.fetchval("SELECT id FROM ledger_identity")
+        ledger_id = await read_ledger_id(pool)
         yield Mirror(client, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
     except UndefinedTableError as error:
         raise DatabaseError("the database has no ledger of this version: run `ledger migrate`") from error

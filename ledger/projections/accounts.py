@@ -22,7 +22,8 @@ from ledger.events.accounts import (
     FundsReleased,
     OverdraftLimitChanged,
 )
-from ledger.store.pool import Reader, Resource, conditions
+from ledger.store.connections import Reader
+from ledger.store.pool import Resource, conditions
 from ledger.store.reader import Bounds
 from ledger.store.statements import Statement, columns, integers, texts, times, uuids, words
 

@@ -9,7 +9,7 @@ from asyncpg import Record
 
 from ledger.events import Recorded
 from ledger.events.accounts import AccountCredited, AccountDebited
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
 from ledger.store.statements import Statement, columns, integers, times, uuids
 
 _Entry: TypeAlias = AccountDebited | AccountCredited

@@ -26,8 +26,9 @@ from ledger.events.tokens import (
 )
 from ledger.events.users import UserTokensRevoked
 from ledger.money import MAX_CENTS
+from ledger.store.connections import Reader
 from ledger.store.log import read_heads
-from ledger.store.pool import Reader
+from ledger.store.sql import LOG_END
 from ledger.store.statements import Statement, booleans, columns, integers, texts, times, uuids
 
 ACCESS, REFRESH = 0, 1  # the values of the claim `typ`
@@ -337,7 +338,7 @@ async def revocations(reader: Reader, *, after: int, limit: int) -> list[Record]
 async def forgettable(reader: Reader, *, expired_before: int) -> tuple[int, int]:
     """How many revoked tokens ended before a time, and up to which position of the log that was counted."""
     row = await reader.fetchrow(
-        """SELECT count(*), coalesce((SELECT max(notification_id) FROM stored_events), 0)
+        f"""SELECT count(*), {LOG_END}
            FROM tokens WHERE revoked_position IS NOT NULL AND NOT forgotten AND expires_at < $1""",
         _moment(expired_before),
     )

@@ -21,7 +21,8 @@ from ledger.events.transactions import (
     TransferEvent,
     evolve,
 )
-from ledger.store.pool import Reader, Resource
+from ledger.store.connections import Reader
+from ledger.store.pool import Resource
 from ledger.store.statements import Statement, columns, documents, integers, texts, times, uuids, words
 
 MAX_COUNTED = 100_000

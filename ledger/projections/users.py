@@ -21,8 +21,10 @@ from ledger.events.users import (
     UserUpdated,
     username_stream,
 )
-from ledger.store.pool import Reader, Resource, conditions
+from ledger.store.connections import Reader
+from ledger.store.pool import Resource, conditions
 from ledger.store.reader import Bounds
+from ledger.store.sql import HEAD_VERSIONS
 from ledger.store.statements import Statement, booleans, columns, integers, texts, times, uuids
 
 HANDLED = frozenset(get_args(UserEvent)) - {AccountAssigned}
@@ -115,7 +117,8 @@ _UPDATE = f"""UPDATE users SET username = coalesce(new.username, users.username)
 async def find(reader: Reader, user_id: UUID) -> Resource | None:
     """One user. The version is that of the head: no column repeats it."""
     row = await reader.fetchrow(
-        """SELECT users.*, version FROM users JOIN stream_heads ON originator_id = users.id WHERE users.id = $1""",
+        f"""SELECT users.*, version FROM users JOIN ({HEAD_VERSIONS}) AS heads ON stream_id = users.id
+            WHERE users.id = $1""",
         user_id,
     )
     return Resource(_body(row), str(row["version"])) if row else None

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from asyncpg import Connection, Record
+from asyncpg import Record
 
 from ledger.audit.verify.findings import Finding, Value, differences, missing, unfounded
 from ledger.audit.verify.log import Folded, credential_of
@@ -15,14 +15,10 @@ from ledger.events import State, decode_state
 from ledger.events.accounts import Account
 from ledger.events.tokens import Session
 from ledger.events.users import User
+from ledger.store import integrity
+from ledger.store.connections import Connection
+from ledger.store.tables import STREAM_HEADS
 
-_HEADS = """
-SELECT originator_id, version, topic, state, coalesce(originator_version, 0) AS last_version
-FROM stream_heads
-LEFT JOIN LATERAL (SELECT originator_version FROM stored_events
-                   WHERE stored_events.originator_id = stream_heads.originator_id
-                   ORDER BY originator_version DESC LIMIT 1) AS last ON true
-"""
 _TABLES: Mapping[type[State], str] = {User: "users", Account: "accounts", Session: "sessions"}
 Advance = Callable[[int], None]
 
@@ -33,9 +29,9 @@ class _Head(NamedTuple):
     state: State
 
 
-async def check_heads(connection: "Connection[Any]", advance: Advance) -> AsyncIterator[Finding]:
+async def check_heads(connection: Connection, advance: Advance) -> AsyncIterator[Finding]:
     """Every head and what follows from it, and every row that follows from none."""
-    async for rows in pages(connection, _HEADS):
+    async for rows in pages(connection, integrity.HEADS_AND_LAST_VERSIONS):
         for row in rows:
             for finding in _judge_head(row):
                 yield finding
@@ -43,8 +39,7 @@ async def check_heads(connection: "Connection[Any]", advance: Advance) -> AsyncI
             yield finding
         advance(len(rows))
     for table in _TABLES.values():
-        sql = f"SELECT id FROM {table} WHERE NOT EXISTS (SELECT FROM stream_heads WHERE originator_id = id)"
-        async for rows in pages(connection, sql):
+        async for rows in pages(connection, integrity.ids_without_head(table)):
             for row in rows:
                 yield unfounded(table, str(row["id"]))
 
@@ -74,7 +69,7 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:
             return None
 
 
-async def _what_follows(connection: "Connection[Any]", heads: Sequence[_Head]) -> list[Finding]:
+async def _what_follows(connection: Connection, heads: Sequence[_Head]) -> list[Finding]:
     """What is wrong with the rows and credentials of these heads."""
     credentials = await stored_credentials(connection, [head.stream_id for head in heads])
     return [
@@ -89,7 +84,7 @@ async def _what_follows(connection: "Connection[Any]", heads: Sequence[_Head]) -
     ]
 
 
-async def _against(connection: "Connection[Any]", table: str, heads: Sequence[_Head]) -> list[Finding]:
+async def _against(connection: Connection, table: str, heads: Sequence[_Head]) -> list[Finding]:
     kept = [head for head in heads if _TABLES.get(type(head.state)) == table]
     rows = await connection.fetch(f"SELECT * FROM {table} WHERE id = ANY($1)", [head.stream_id for head in kept])
     found = {row["id"]: dict(row) for row in rows}
@@ -117,7 +112,7 @@ def _readable(row: Record) -> list[_Head]:
 def _judge_head(row: Record) -> Iterator[Finding]:
     place: dict[str, Any] = {
         "stream_id": row["originator_id"],
-        "table": "stream_heads",
+        "table": STREAM_HEADS,
         "row": str(row["originator_id"]),
     }
     if row["version"] != row["last_version"]:

@@ -6,10 +6,8 @@ read tables themselves. An event that a projection cannot take is a finding, nev
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
-from asyncpg import Connection
 
 from ledger.audit.verify.findings import Finding, differences, missing, unfounded
 from ledger.audit.verify.log import runs
@@ -19,7 +17,9 @@ from ledger.events.tokens import AllTokensRevoked, RevokedTokensForgotten
 from ledger.events.users import UserTokensRevoked
 from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import EVERYBODY
+from ledger.store.connections import Connection
 from ledger.store.statements import Statement, run_together
+from ledger.store.tables import STORED_EVENTS
 
 # What names a row, and the stream that it comes from.
 KEYS: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -45,7 +45,7 @@ _INDEXES = (  # unique only where a projection needs it: a log that is wrong mus
 _IN_THE_LOG_ALREADY = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
 
 
-async def make_room(connection: "Connection[Any]", scope: Scope) -> None:
+async def make_room(connection: Connection, scope: Scope) -> None:
     """Make the temporary tables, empty. They hide those of the ledger, which `scope.schema` still names."""
     for table in KEYS:
         like = f"LIKE {scope.schema}.{table} INCLUDING DEFAULTS"
@@ -55,7 +55,7 @@ async def make_room(connection: "Connection[Any]", scope: Scope) -> None:
     await connection.execute("SET LOCAL enable_seqscan = off")  # plans are made while the tables are empty
 
 
-async def project(connection: "Connection[Any]", events: Sequence[Recorded]) -> list[Finding]:
+async def project(connection: Connection, events: Sequence[Recorded]) -> list[Finding]:
     """Let the projections take the next events of the log; those that one cannot take, each as a finding."""
     findings: list[Finding] = []
     for run in runs(events, RevokedTokensForgotten):
@@ -66,7 +66,7 @@ async def project(connection: "Connection[Any]", events: Sequence[Recorded]) -> 
     return findings
 
 
-async def compare(connection: "Connection[Any]", scope: Scope) -> AsyncIterator[Finding]:
+async def compare(connection: Connection, scope: Scope) -> AsyncIterator[Finding]:
     """Every row that is not what the log adds up to."""
     await connection.execute("SET LOCAL enable_seqscan = on")
     for table in KEYS:
@@ -77,7 +77,7 @@ async def compare(connection: "Connection[Any]", scope: Scope) -> AsyncIterator[
                     yield finding
 
 
-async def _applied(connection: "Connection[Any]", events: Sequence[Recorded]) -> Exception | None:
+async def _applied(connection: Connection, events: Sequence[Recorded]) -> Exception | None:
     """Why the projections cannot take these events, which then have had no effect."""
     try:
         statements = apply_all(INLINE, events)
@@ -101,7 +101,7 @@ def _unprojected(row: Recorded, error: Exception) -> Finding:
         stream_id=row.stream_id,
         version=row.version,
         position=row.position,
-        table="stored_events",
+        table=STORED_EVENTS,
     )
 
 
