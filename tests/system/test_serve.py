@@ -28,7 +28,7 @@ from ledger.store import pool as database
 from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, a_user
 from tests.support.outages import a_port
-from tests.support.processes import DEADLINE_SECONDS, Ledger, is_alive, ledger, processes, until
+from tests.support.processes import DEADLINE_SECONDS, ROOT, Ledger, is_alive, ledger, processes, until
 
 SHOWN = re.compile(r"The first admin is (\S+), with the password (\S+)")
 
@@ -585,7 +585,7 @@ async def test_the_demo_leaves_what_exists_as_it_is(
     made = rows(first)
     second = run("demo", "--sample-passwords", **shared)
     assert 0 == await second.status()
-    unchanged = "(as before: the user existed already)"
+    unchanged = "(unchanged: the user existed)"
     assert [[name, unchanged, *ids] for name, _, *ids in made] == rows(second)
     for row in made:
         await assert_is_demo_user(api, row)
