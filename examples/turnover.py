@@ -2,14 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
-
-from asyncpg import Connection
 
 from ledger.events import Recorded
 from ledger.events.accounts import AccountCredited, AccountDebited
 from ledger.settings import Settings
 from ledger.store import log as store
+from ledger.store.connections import Connection
 from ledger.store.pool import connect
 from ledger.store.statements import Statement, columns, integers, uuids
 
@@ -44,7 +42,7 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     ]
 
 
-async def step(connection: "Connection[Any]") -> int:
+async def step(connection: Connection) -> int:
     """Take the next events; how many they are. The table and the position change together or not at all."""
     async with connection.transaction():
         position = await connection.fetchval("SELECT position FROM turnover.position FOR UPDATE")  # one at a time

@@ -3,10 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from asyncpg import Pool
 from redis.asyncio import Redis
 
 from ledger.concurrency.dataloader import Coalesced
@@ -20,6 +18,7 @@ from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
 from ledger.projections import users
 from ledger.settings import Settings
+from ledger.store.connections import Pool
 from ledger.store.identity import read_ledger_id
 from ledger.store.pool import UNREACHABLE, connect, open_pool
 from ledger.store.replica import Reached
@@ -31,8 +30,8 @@ class Runtime:
     """Everything that handlers and commands of the command line work with."""
 
     settings: Settings
-    pool: "Pool[Any]"
-    readers: "Pool[Any]"
+    pool: Pool
+    readers: Pool
     reached: Reached
     committer: Committer
     passwords: Passwords
@@ -111,7 +110,7 @@ def _create_committer(
     )
 
 
-async def _open_readers(settings: Settings, pool: "Pool[Any]", ledger_id: UUID) -> "Pool[Any]":
+async def _open_readers(settings: Settings, pool: Pool, ledger_id: UUID) -> Pool:
     """Open the pool for queries that need not see the last write. Raises `DatabaseError` if it is of another ledger."""
     if settings.database_read_url is None:
         return pool

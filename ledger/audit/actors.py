@@ -10,8 +10,8 @@ import msgspec
 from ledger.events.users import User
 from ledger.projections import tokens
 from ledger.store import log as store
+from ledger.store.connections import Reader
 from ledger.store.log import Before
-from ledger.store.pool import Reader
 
 
 class Actor(NamedTuple):

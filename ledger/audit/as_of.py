@@ -16,7 +16,7 @@ from ledger.events.accounts import Account, AccountEvent, evolve
 from ledger.projections import entries
 from ledger.projections.entries import Balance
 from ledger.store import reader as stored
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
 from ledger.store.reader import Landmarks
 
 
@@ -44,7 +44,7 @@ AccountMoment: TypeAlias = Moment | AtVersion
 
 async def position_of(reader: Reader, moment: Moment | None) -> int:
     """The position that a moment, None for now, stands for; it is never beyond the end of the log."""
-    head = await stored.last_position(reader)
+    head = await stored.log_end(reader)
     match moment:
         case None:
             return head

@@ -9,7 +9,7 @@ from ledger.events import State, decode_event, evolve
 from ledger.events.accounts import Account
 from ledger.projections import entries
 from ledger.store import reader as stored
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
 from ledger.store.reader import Chosen, StoredEvent
 
 CHUNK = 1000  # events in one step of a replay
@@ -52,7 +52,7 @@ async def lines(
 async def replay(reader: Reader, account_id: UUID) -> AsyncIterator[Step]:
     """The account's events up to now, in order, each with what they add up to until then; no events, no steps."""
     state: State | None = None
-    after, end = 0, await stored.last_position(reader)
+    after, end = 0, await stored.log_end(reader)
     while after < end:
         stretch = await stored.read(reader, after, limit=CHUNK, chosen=Chosen(stream_id=account_id))
         for event in stretch.events:

@@ -11,14 +11,15 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 from uuid import UUID
 
-from asyncpg import Connection, Record
+from asyncpg import Record
 
 from ledger.audit.export_text import BEANCOUNT, CSV, HLEDGER, JSONL, Account, TextFormat, Transfer
 from ledger.audit.progress import Progress
 from ledger.audit.snapshot import snapshot
+from ledger.store.connections import Connection
 
 PAGE = 5000
 PATIENCE_SECONDS = 86_400  # to sort all transfers may take its time; a connection's own bound is for requests
@@ -90,7 +91,7 @@ def writer(format_: Format) -> Writer:
 
 
 async def export(
-    connection: "Connection[Any]",
+    connection: Connection,
     write: Writer,
     selection: Selection,
     file: BinaryIO,
@@ -112,7 +113,7 @@ async def export(
     return count
 
 
-async def _pages(connection: "Connection[Any]", sql: str, selection: Selection) -> AsyncIterator[list[Record]]:
+async def _pages(connection: Connection, sql: str, selection: Selection) -> AsyncIterator[list[Record]]:
     cursor = await connection.cursor(sql, *selection, timeout=PATIENCE_SECONDS)
     while rows := await cursor.fetch(PAGE, timeout=PATIENCE_SECONDS):
         yield rows

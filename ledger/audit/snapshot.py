@@ -2,15 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
-
-from asyncpg import Connection
 
 from ledger.projections import TABLES
+from ledger.store.connections import Connection
 
 
 @asynccontextmanager
-async def snapshot(connection: "Connection[Any]") -> AsyncIterator[None]:
+async def snapshot(connection: Connection) -> AsyncIterator[None]:
     """Read one point in time inside the context, and roll back all changes at its end.
 
     A rebuild swaps tables: a later lookup by name could find a table whose rows are newer than the snapshot, and see

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from asyncpg import Connection
 from rich.table import Column
 
 from ledger.audit import as_of, entries
@@ -23,6 +22,7 @@ from ledger.cli.shell import fail, query
 from ledger.money import decimal_text
 from ledger.projections import accounts
 from ledger.store import reader
+from ledger.store.connections import Connection
 from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
 from ledger.values.ids import parse_id
 from ledger.values.timestamps import parse_end, rfc3339
@@ -44,7 +44,7 @@ def show_history(account: AccountId, limit: Limit = 100, as_json: AsJson = False
     """Show the newest entries of an account's statement, each with the balance after it. JSON: one entry a line."""
     account_id = parse_argument_id(account)
 
-    async def read(connection: "Connection[Any]") -> tuple[str, list[dict[str, Any]]]:
+    async def read(connection: Connection) -> tuple[str, list[dict[str, Any]]]:
         currency = await _currency_of(connection, account_id)
         found = await entries.lines(
             connection, account_id, Period(), after=0, before=LAST, ascending=False, limit=limit
@@ -81,8 +81,8 @@ def show_balance(
     """Show an account's owner and balance, now or at a point in time. JSON: one document."""
     account_id, moment = parse_argument_id(account), _account_moment(at, at_position, at_version)
 
-    async def read(connection: "Connection[Any]") -> dict[str, Any] | None:
-        now = AtPosition(await reader.last_position(connection))
+    async def read(connection: Connection) -> dict[str, Any] | None:
+        now = AtPosition(await reader.log_end(connection))
         return await as_of.account_at(connection, account_id, moment or now)
 
     body = query(read)
@@ -95,7 +95,7 @@ def show_trial_balance(at: At = None, at_position: Position = None, as_json: AsJ
     """Show debits, credits and their sum in each currency, now or at a point in time. JSON: one document."""
     moment = _moment(at, at_position)
 
-    async def read(connection: "Connection[Any]") -> dict[str, Any]:
+    async def read(connection: Connection) -> dict[str, Any]:
         return await as_of.trial_balance(connection, await as_of.position_of(connection, moment))
 
     body = query(read)
@@ -108,7 +108,7 @@ def show_replay(account: AccountId, as_json: AsJson = False) -> None:
     """Replay an account's events one by one, and show its state after each. JSON: one event a line."""
     account_id = parse_argument_id(account)
 
-    async def print_steps(connection: "Connection[Any]") -> int:
+    async def print_steps(connection: Connection) -> int:
         rows: list[Row] = []
         count, currency = 0, ""
         async for step in entries.replay(connection, account_id):
@@ -133,7 +133,7 @@ _STEP = ("version", "position", "recorded_at", "topic", "balance_cents", "held_c
 _WIDTHS = {"version": 9, "position": 12, "recorded_at": 27, "topic": 21, "balance_cents": 17, "user_id": 36}
 
 
-async def _read_events(connection: "Connection[Any]", chosen: Chosen, after: int, limit: int) -> list[dict[str, Any]]:
+async def _read_events(connection: Connection, chosen: Chosen, after: int, limit: int) -> list[dict[str, Any]]:
     bodies: list[dict[str, Any]] = []
     is_last = False
     while len(bodies) < limit and not is_last:
@@ -155,7 +155,7 @@ def _step(step: Step) -> Row:
     }
 
 
-async def _currency_of(connection: "Connection[Any]", account_id: UUID) -> str:
+async def _currency_of(connection: Connection, account_id: UUID) -> str:
     account = await accounts.find(connection, account_id)
     if account is None:
         fail(f"no such account: {account_id}", 1)

@@ -3,12 +3,11 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import structlog
 import typer
-from asyncpg import Pool
 
 from ledger.cli.options import AsJson
 from ledger.cli.output import emit, encode_compact
@@ -25,6 +24,8 @@ from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Report
 from ledger.seals.verifying import verify as verify_all
 from ledger.settings import Settings
+from ledger.store.connections import Pool
+from ledger.store.identity import read_ledger_id
 from ledger.values import strict_json
 from ledger.values.strict_json import MalformedJsonError
 from ledger.values.timestamps import rfc3339
@@ -116,7 +117,7 @@ def log_if_unsealed(settings: Settings) -> None:
 async def _seal(settings: Settings) -> int:
     key = await _own_key(settings)
     async with pooled(settings) as pool, connected(settings) as connection:
-        sealer = Sealer(await seals.ledger_id(pool), key, limit=settings.ledger_seal_events)
+        sealer = Sealer(await read_ledger_id(pool), key, limit=settings.ledger_seal_events)
         count = await sealer.seal(connection)
         await follower.report(connection, "seals", sealer.reached)
         return count
@@ -143,8 +144,8 @@ async def _verify(settings: Settings, keys: list[Key], headers: list[SignedHeade
             return await verify_all(pool, trusted, headers, advance=progress.advance)
 
 
-async def _print_headers(pool: "Pool[Any]", after: int) -> None:
-    ledger_id = await seals.ledger_id(pool)
+async def _print_headers(pool: Pool, after: int) -> None:
+    ledger_id = await read_ledger_id(pool)
     while headers := await seals.heads(pool, ledger_id, after_number=after, limit=PAGE):
         sys.stdout.writelines(encode_compact(header) + "\n" for header in headers)
         after = headers[-1].block.number

@@ -4,7 +4,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 from ledger.cli.options import AsJson
 from ledger.cli.output import emit, print_table
@@ -12,6 +11,7 @@ from ledger.cli.shell import pooled, run
 from ledger.identity.revocation_cache import Mirror, MirrorStatus
 from ledger.identity.valkey import open_client
 from ledger.settings import Settings
+from ledger.store.identity import read_ledger_id
 
 
 def show_mirror_status(as_json: AsJson = False) -> None:
@@ -60,7 +60,7 @@ async def _open_mirror(settings: Settings) -> AsyncIterator[Mirror]:
     client = open_client(settings)
     try:
         async with pooled(settings) as pool:
-            ledger_id: UUID = await pool.fetchval("SELECT id FROM ledger_identity")
+            ledger_id = await read_ledger_id(pool)
             yield Mirror(client, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
     finally:
         await client.aclose()

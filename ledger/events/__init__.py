@@ -58,7 +58,7 @@ class Upcast(NamedTuple):
     upcast: Callable[[Any], Event]
 
 
-UPCASTS: dict[str, Upcast] = {}  # by topic; `tests/unit/events/stored_events.jsonl` keeps a sample of each
+UPCASTS: dict[str, Upcast] = {}  # by topic; `tests/unit/events/` keeps a sample of each
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
@@ -76,7 +76,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoredRow(NamedTuple):
-    """A row of `stored_events`, every column of it, as it lies there: nothing is decoded."""
+    """A row of the log with all its columns, as it is stored: nothing is decoded."""
 
     originator_id: UUID
     originator_version: int

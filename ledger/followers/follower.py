@@ -12,12 +12,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import structlog
-from asyncpg import Connection
 
-from ledger.store.pool import UNREACHABLE, Reader
+from ledger.store.connections import Connection, Reader
+from ledger.store.locks import has_leader, try_lead
+from ledger.store.pool import UNREACHABLE
+from ledger.store.sql import lag_seconds, topic_at
 
 PAUSE_SECONDS = 1.0  # after a failure
 POLL_SECONDS = 1.0  # of one that has stopped, for being resumed; and between two reports
@@ -51,9 +53,9 @@ class Follower(NamedTuple):
     """
 
     name: str
-    step: "Callable[[Connection[Any], bool], Awaitable[Reached]]"
+    step: Callable[[Connection, bool], Awaitable[Reached]]
     rest: Callable[[], Awaitable[object]]
-    begin: "Callable[[Connection[Any]], Awaitable[None]] | None" = None
+    begin: Callable[[Connection], Awaitable[None]] | None = None
     lost: Callable[[], None] | None = None
 
 
@@ -70,7 +72,7 @@ class FollowerStatus(NamedTuple):
     error_topic: str | None
 
 
-async def follow(follower: Follower, connect: "Callable[[], Awaitable[Connection[Any]]]") -> NoReturn:
+async def follow(follower: Follower, connect: Callable[[], Awaitable[Connection]]) -> NoReturn:
     """Follow for as long as the process runs."""
     while True:
         try:
@@ -118,13 +120,13 @@ async def report(reader: Reader, name: str, reached: Reached, per_second: float 
     )
 
 
-async def _follow(follower: Follower, connection: "Connection[Any]") -> None:
+async def _follow(follower: Follower, connection: Connection) -> None:
     if follower.begin is not None:
         await follower.begin(connection)
     leads, before, told_at = False, Reached(None), 0.0
     told: Reached | None = None
     while True:
-        leads = leads or await connection.fetchval(_LEAD, list(FOLLOWERS).index(follower.name))
+        leads = leads or await try_lead(connection, list(FOLLOWERS).index(follower.name))
         begun = time.monotonic()
         try:
             reached = await follower.step(connection, leads)
@@ -148,11 +150,11 @@ async def _follow(follower: Follower, connection: "Connection[Any]") -> None:
         await follower.rest()
 
 
-async def _stop(connection: "Connection[Any]", name: str, error: CannotApplyError) -> None:
+async def _stop(connection: Connection, name: str, error: CannotApplyError) -> None:
     """Note why, and wait until somebody has it resumed."""
     topic = await connection.fetchval(
-        """UPDATE followers SET stopped = true, error = $2, error_position = $3, updated_at = now(),
-                                error_topic = (SELECT topic FROM stored_events WHERE notification_id = $3)
+        f"""UPDATE followers SET stopped = true, error = $2, error_position = $3, updated_at = now(),
+                                error_topic = {topic_at("$3")}
            WHERE name = $1 RETURNING error_topic""",
         name,
         _told(error),
@@ -176,19 +178,12 @@ def _told(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-_LEAD = "SELECT pg_try_advisory_lock('followers'::regclass::oid::int, $1)"
-
-_STATUS = """
+_STATUS = f"""
 SELECT name,
-       CASE WHEN stopped THEN 'stopped' WHEN NOT EXISTS (
-                SELECT FROM pg_locks
-                WHERE locktype = 'advisory' AND granted AND classid = 'followers'::regclass AND objsubid = 2
-                  AND objid::bigint = number - 1
-                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) THEN 'not running'
+       CASE WHEN stopped THEN 'stopped' WHEN NOT {has_leader("number - 1")} THEN 'not running'
             WHEN error IS NOT NULL THEN 'failing' ELSE 'following' END,
        position,
-       coalesce((SELECT extract(epoch FROM clock_timestamp() - recorded_at) FROM stored_events
-                 WHERE notification_id > position ORDER BY notification_id LIMIT 1), 0)::float8,
+       {lag_seconds("position")},
        per_second, error, error_position, error_topic
 FROM unnest($1::text[]) WITH ORDINALITY AS named(name, number) JOIN followers USING (name) ORDER BY number
 """

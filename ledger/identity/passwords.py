@@ -18,7 +18,7 @@ from ledger.commands.command import Credential
 from ledger.errors import OverloadedError
 from ledger.events import Recorded
 from ledger.events.users import UserDeleted, username_stream
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
 from ledger.store.statements import Statement, columns, texts, uuids
 
 T = TypeVar("T")

@@ -20,11 +20,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
-from asyncpg import Connection, Pool, Record
+from asyncpg import Record
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -33,7 +33,7 @@ from ledger.followers.follower import CannotApplyError, Follower, Reached, follo
 from ledger.projections import tokens
 from ledger.projections.tokens import EVERYBODY
 from ledger.store import reader as stored
-from ledger.store.pool import Reader
+from ledger.store.connections import Connection, Pool, Reader
 
 Session = tuple[UUID, UUID]  # its id, and its user's
 
@@ -108,7 +108,7 @@ class MirrorStatus(NamedTuple):
 class Mirror:
     """The mirror, as one process sees it. `leeway_seconds` is how long after its end a token still passes."""
 
-    def __init__(self, redis: "Redis", pool: "Pool[Any]", ledger_id: UUID, *, leeway_seconds: int) -> None:
+    def __init__(self, redis: "Redis", pool: Pool, ledger_id: UUID, *, leeway_seconds: int) -> None:
         self._redis = redis
         self._pool = pool
         self._prefix = f"ledger:{ledger_id}:revoked:"
@@ -168,21 +168,21 @@ class Mirror:
         marker = await self._marker(FILL_SECONDS)
         return MirrorStatus(None if marker == CLEARING else marker, await tokens.last_revocation(self._pool))
 
-    async def follow(self, connect: "Callable[[], Awaitable[Connection[Any]]]", channel: str) -> None:
+    async def follow(self, connect: Callable[[], Awaitable[Connection]], channel: str) -> None:
         """Hear of revocations for as long as the process runs; while no other process does so, fill the mirror."""
         await follow(
             Follower("mirror", self._step, self._rest, begin=lambda one: self._listen(one, channel), lost=self._doubt),
             connect,
         )
 
-    async def _listen(self, connection: "Connection[Any]", channel: str) -> None:
+    async def _listen(self, connection: Connection, channel: str) -> None:
         connection.add_termination_listener(self._doubt)
         await connection.add_listener(channel, lambda *_: self._awake.set())
 
-    async def _step(self, connection: "Connection[Any]", leads: bool) -> Reached:
+    async def _step(self, connection: Connection, leads: bool) -> Reached:
         """Hear of revocations; fill the mirror with them, if nobody else does. How far the mirror is, if it leads."""
         self._awake.clear()
-        head = await stored.last_position(connection) if leads else None
+        head = await stored.log_end(connection) if leads else None
         await self._hear(connection)
         error = None
         if leads or self._lags or not self._usable:

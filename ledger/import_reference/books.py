@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from asyncpg import Connection
 
 from ledger.commands.batch import ItemResult
 from ledger.commands.command import Command, Credential
@@ -20,6 +19,8 @@ from ledger.events import State, evolve
 from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
 from ledger.store import log as store
+from ledger.store.connections import Connection
+from ledger.store.sql import EVENT_COMMANDS
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
 
@@ -54,7 +55,7 @@ class RehearsedBooks:
 
     is_rehearsal = True
 
-    def __init__(self, connection: "Connection[Any]") -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._changed: dict[UUID, State] = {}
 
@@ -100,7 +101,7 @@ class Books(RehearsedBooks):
 
     is_rehearsal = False
 
-    def __init__(self, connection: "Connection[Any]", runtime: Runtime) -> None:
+    def __init__(self, connection: Connection, runtime: Runtime) -> None:
         super().__init__(connection)
         self._runtime = runtime
         self._hashing = asyncio.Semaphore(min(MAX_CONCURRENT_HASHES, runtime.settings.ledger_login_queue_limit))
@@ -148,19 +149,17 @@ async def _refusal_of(work: Awaitable[object]) -> Refused | None:
 
 # Entries by their command. Only the command log tells which accounts an import has opened.
 _IMPORTED = f"""
-SELECT opened.originator_id,
-       count(*) FILTER (WHERE maker.name = '{ImportAccounts.name}'),
-       coalesce(sum(amount_cents) FILTER (WHERE maker.name = '{ImportAccounts.name}'), 0),
-       coalesce(sum(amount_cents) FILTER (WHERE maker.name = '{ImportTransfers.name}'), 0),
-       coalesce(sum(amount_cents)
-                FILTER (WHERE coalesce(maker.name, '') NOT IN ('{ImportAccounts.name}', '{ImportTransfers.name}')), 0)
-FROM stored_events AS opened
-JOIN command_log AS opener ON opener.command_id = opened.command_id AND opener.name = '{ImportAccounts.name}'
-LEFT JOIN entries ON account_id = opened.originator_id
-LEFT JOIN stored_events AS entered ON entered.originator_id = account_id AND entered.originator_version = version
-LEFT JOIN command_log AS maker ON maker.command_id = entered.command_id
-WHERE opened.originator_id = ANY($1) AND opened.originator_version = 1
-GROUP BY opened.originator_id
+SELECT opened.stream_id,
+       count(*) FILTER (WHERE maker.command = '{ImportAccounts.name}'),
+       coalesce(sum(amount_cents) FILTER (WHERE maker.command = '{ImportAccounts.name}'), 0),
+       coalesce(sum(amount_cents) FILTER (WHERE maker.command = '{ImportTransfers.name}'), 0),
+       coalesce(sum(amount_cents) FILTER (
+           WHERE coalesce(maker.command, '') NOT IN ('{ImportAccounts.name}', '{ImportTransfers.name}')), 0)
+FROM ({EVENT_COMMANDS}) AS opened
+LEFT JOIN entries ON account_id = opened.stream_id
+LEFT JOIN ({EVENT_COMMANDS}) AS maker ON maker.stream_id = account_id AND maker.version = entries.version
+WHERE opened.stream_id = ANY($1) AND opened.version = 1 AND opened.command = '{ImportAccounts.name}'
+GROUP BY opened.stream_id
 """
 _TOTALS = """
 SELECT coalesce(sum(balance_cents) FILTER (WHERE id = $2), 0), coalesce(sum(balance_cents), 0)

@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
-from asyncpg import Connection
 
 from ledger.import_reference.source import Account, ReferenceUnusableError, Transaction, User
+from ledger.store.connections import Connection
 from ledger.store.pool import CONNECT_SECONDS, UNREACHABLE
 
 CHUNK = 1000  # transactions in one read
@@ -41,7 +41,7 @@ class ReferenceDatabase:
 
     lists_transactions = True
 
-    def __init__(self, connection: "Connection[Any]", schema: str) -> None:
+    def __init__(self, connection: Connection, schema: str) -> None:
         self._connection = connection
         self._name = schema
         self._schema = f'"{schema}"'

@@ -25,7 +25,8 @@ from ledger.events.accounts import (
     OverdraftLimitChanged,
 )
 from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update
-from ledger.store.pool import Reader, Resource, conditions
+from ledger.store.connections import Reader
+from ledger.store.pool import Resource, conditions
 from ledger.store.reader import Bounds
 from ledger.store.statements import Statement, integers, times, uuids
 

@@ -10,7 +10,7 @@ from asyncpg import Record
 from ledger.events import Recorded
 from ledger.events.accounts import AccountCredited, AccountDebited
 from ledger.projections.table import POSITION, TIME, Column, Table, insert
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
 from ledger.store.statements import Statement, integers, times, uuids
 
 _Entry: TypeAlias = AccountDebited | AccountCredited

@@ -38,8 +38,9 @@ from ledger.projections.table import (
     update,
     upsert,
 )
+from ledger.store.connections import Reader
 from ledger.store.log import read_heads
-from ledger.store.pool import Reader
+from ledger.store.sql import LOG_END
 from ledger.store.statements import Statement, integers, uuids
 
 ACCESS, REFRESH = 0, 1  # the values of the claim `typ`
@@ -374,7 +375,7 @@ async def revocations(reader: Reader, *, after: int, limit: int) -> list[Record]
 async def count_purgeable(reader: Reader, *, expired_before: int) -> tuple[int, int]:
     """Return the number of revoked tokens that expired before a time, and the position of the log of that count."""
     row = await reader.fetchrow(
-        """SELECT count(*), coalesce((SELECT max(notification_id) FROM stored_events), 0)
+        f"""SELECT count(*), {LOG_END}
            FROM tokens WHERE revoked_position IS NOT NULL AND NOT forgotten AND expires_at < $1""",
         _time(expired_before),
     )

@@ -17,8 +17,10 @@ from ledger.events import TOPICS
 from ledger.events.transactions import HoldPlaced, JournalEntryPosted, MoneyTransferred
 from ledger.projections.transactions import BANDS, BANDS_SQL, OWN, format_visible
 from ledger.store import reader as stored
-from ledger.store.pool import Reader, conditions
+from ledger.store.connections import Reader
+from ledger.store.pool import conditions
 from ledger.store.reader import Bounds
+from ledger.store.sql import NEWEST_BETWEEN
 
 SCAN = 1000  # candidates of a page that filters choose from
 SCANNED_EVENTS = 5000  # of the log, for a page
@@ -150,13 +152,10 @@ async def _in_the_log(reader: Reader, bounds: Bounds, count: int) -> _Candidates
     return _Candidates(ids, await reader.fetchval(_END_OF_SCAN, *bounds, SCANNED_EVENTS))
 
 
-_STRETCH = """FROM stored_events WHERE notification_id > $1 AND notification_id < $2
-              ORDER BY notification_id DESC"""
 _BEGINNINGS = ", ".join(f"'{TOPICS[kind]}'" for kind in (MoneyTransferred, JournalEntryPosted, HoldPlaced))
-_IN_THE_LOG = f"""SELECT originator_id AS id, notification_id AS position
-                  FROM (SELECT originator_id, notification_id, topic {_STRETCH} LIMIT $3) AS stretch
+_IN_THE_LOG = f"""SELECT stream_id AS id, position FROM ({NEWEST_BETWEEN} LIMIT $3) AS stretch
                   WHERE topic IN ({_BEGINNINGS}) LIMIT $4"""
-_END_OF_SCAN = f"SELECT notification_id {_STRETCH} OFFSET $3::bigint - 1 LIMIT 1"
+_END_OF_SCAN = f"SELECT position FROM ({NEWEST_BETWEEN} OFFSET $3::bigint - 1 LIMIT 1) AS last"
 
 
 async def _of_accounts(reader: Reader, wanted: Wanted, bounds: Bounds, count: int) -> _Candidates:

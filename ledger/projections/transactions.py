@@ -24,7 +24,8 @@ from ledger.events.transactions import (
     evolve,
 )
 from ledger.projections.table import POSITION, TIME, Column, Index, Table, encode_columns, insert, update
-from ledger.store.pool import Reader, Resource
+from ledger.store.connections import Reader
+from ledger.store.pool import Resource
 from ledger.store.statements import Statement, integers, texts, times, uuids, words
 
 MAX_COUNTED = 100_000

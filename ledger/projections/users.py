@@ -22,8 +22,10 @@ from ledger.events.users import (
     username_stream,
 )
 from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update
-from ledger.store.pool import Reader, Resource, conditions
+from ledger.store.connections import Reader
+from ledger.store.pool import Resource, conditions
 from ledger.store.reader import Bounds
+from ledger.store.sql import HEAD_VERSIONS
 from ledger.store.statements import Statement, uuids
 
 HANDLED = frozenset(get_args(UserEvent)) - {AccountAssigned}
@@ -117,7 +119,8 @@ class _Row:
 async def find(reader: Reader, user_id: UUID) -> Resource | None:
     """Return one user with the version of its head, which no column repeats."""
     row = await reader.fetchrow(
-        """SELECT users.*, version FROM users JOIN stream_heads ON originator_id = users.id WHERE users.id = $1""",
+        f"""SELECT users.*, version FROM users JOIN ({HEAD_VERSIONS}) AS heads ON stream_id = users.id
+            WHERE users.id = $1""",
         user_id,
     )
     return Resource(_body(row), str(row["version"])) if row else None

@@ -9,10 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
 from uuid import UUID
-
-from asyncpg import Connection
 
 from ledger.concurrency.tasks import running
 from ledger.events import StoredRow
@@ -23,8 +20,11 @@ from ledger.seals import store as table
 from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal
 from ledger.seals.receipts import FORMAT, Receipt, prove
 from ledger.settings import Settings
+from ledger.store import locks
 from ledger.store import log as store
-from ledger.store.pool import Reader, connect
+from ledger.store.connections import Connection, Reader
+from ledger.store.identity import read_ledger_id
+from ledger.store.pool import connect
 
 PATIENCE_SECONDS = 5.0  # with writers who are under way
 
@@ -45,7 +45,7 @@ async def sealing(settings: Settings) -> AsyncIterator[None]:
         return
     connection = await connect(settings)
     try:
-        ledger_id = await table.ledger_id(connection)
+        ledger_id = await read_ledger_id(connection)
     finally:
         await connection.close()
     sealer = Sealer(ledger_id, key, limit=settings.ledger_seal_events)
@@ -67,17 +67,17 @@ class Sealer:
         """Up to where the log is sealed, as far as this process has seen."""
         return Reached(None if self._seen is None else self._seen.last_position)
 
-    async def follow(self, connect: "Callable[[], Awaitable[Connection[Any]]]", pause_seconds: float) -> None:
+    async def follow(self, connect: Callable[[], Awaitable[Connection]], pause_seconds: float) -> None:
         """Seal whatever there is, again and again, for as long as the process runs."""
         await follow(Follower("seals", self._step, lambda: asyncio.sleep(pause_seconds)), connect)
 
-    async def seal(self, connection: "Connection[Any]", *, wait: bool = True) -> int:
+    async def seal(self, connection: Connection, *, wait: bool = True) -> int:
         """Seal all that is settled now; how many events that were. Without `wait`, none if another one is sealing.
 
         Raises `TimeoutError` if a writer does not end, `BrokenChainError`, and what PostgreSQL raises.
         """
         last = await table.last(connection, self._ledger_id)
-        upto = await table.settled_position(
+        upto = await locks.settled_position(
             connection,
             after_position=0 if last is None else last.block.last_position,
             patience_seconds=PATIENCE_SECONDS,
@@ -90,15 +90,15 @@ class Sealer:
                 begun = time.monotonic()
         return total
 
-    async def _step(self, connection: "Connection[Any]", leads: bool) -> Reached:
+    async def _step(self, connection: Connection, leads: bool) -> Reached:
         if leads:
             await self.seal(connection, wait=False)
         return self.reached
 
-    async def _seal_block(self, connection: "Connection[Any]", upto_position: int, *, wait: bool) -> int:
+    async def _seal_block(self, connection: Connection, upto_position: int, *, wait: bool) -> int:
         """Add one block, or none if there is nothing for it; how many events it has."""
         async with connection.transaction():
-            if not await table.take_lock(connection, wait=wait):
+            if not await locks.lock_sealing(connection, wait=wait):
                 return 0
             last = await self._checked_last(connection)
             block = await self._next(connection, last, upto_position)
@@ -108,7 +108,7 @@ class Sealer:
         self._seen = last
         return 0 if block is None else len(block.leaves)
 
-    async def _next(self, connection: "Connection[Any]", last: Header | None, upto_position: int) -> Block | None:
+    async def _next(self, connection: Connection, last: Header | None, upto_position: int) -> Block | None:
         """The block after the last one; None if there is nothing for it."""
         after = 0 if last is None else last.last_position
         leaves = await table.leaves(connection, after_position=after, upto_position=upto_position, limit=self._limit)
@@ -127,7 +127,7 @@ class Sealer:
             key=self._key,
         )
 
-    async def _checked_last(self, connection: "Connection[Any]") -> Header | None:
+    async def _checked_last(self, connection: Connection) -> Header | None:
         """The last block, which the chain that this process knows leads to."""
         last = await table.last(connection, self._ledger_id)
         if self._seen is not None:
@@ -158,7 +158,7 @@ def _is_signed(head: SignedHeader, key: Key) -> bool:
 
 async def receipt(reader: Reader, rows: Sequence[StoredRow]) -> Receipt | None:
     """The receipt of these events; None while one of them is not sealed. Raises `SealMismatchError`."""
-    ledger_id = await table.ledger_id(reader)
+    ledger_id = await read_ledger_id(reader)
     proofs = []
     for row in rows:
         block = await table.covering(reader, ledger_id, row.notification_id)

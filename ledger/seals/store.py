@@ -1,18 +1,16 @@
 """The table of seals, the leaves of what is to be sealed, and how far that may be. The only place with SQL on seals."""
 
-import asyncio
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from asyncpg import Connection, Record
+from asyncpg import Record
 
 from ledger.seals.blocks import Block, Header, SignedHeader
 from ledger.seals.merkle import HASH_BYTES
+from ledger.store.connections import Reader
 from ledger.store.log import ROWS_BETWEEN
-from ledger.store.pool import Reader
-
-POLL_SECONDS = 0.02
+from ledger.store.sql import LOG_END, count_after, time_after
 
 
 class SealStatus(NamedTuple):
@@ -25,21 +23,11 @@ class SealStatus(NamedTuple):
     oldest_unsealed_at: datetime | None
 
 
-async def ledger_id(reader: Reader) -> UUID:
-    """Which ledger this is."""
-    found: UUID = await reader.fetchval("SELECT id FROM ledger_identity")
-    return found
-
-
 async def status(reader: Reader) -> SealStatus:
     """How the seals stand."""
     row = await reader.fetchrow(
-        """WITH sealed AS (SELECT count(*) AS blocks, coalesce(max(last_position), 0) AS position FROM seals)
-           SELECT blocks, position, coalesce((SELECT max(notification_id) FROM stored_events), 0),
-                  (SELECT count(*) FROM stored_events WHERE notification_id > position),
-                  (SELECT recorded_at FROM stored_events WHERE notification_id > position
-                   ORDER BY notification_id LIMIT 1)
-           FROM sealed"""
+        f"""WITH sealed AS (SELECT count(*) AS blocks, coalesce(max(last_position), 0) AS position FROM seals)
+            SELECT blocks, position, {LOG_END}, {count_after("position")}, {time_after("position")} FROM sealed"""
     )
     assert row is not None  # noqa: S101 - it counts
     return SealStatus(*row)
@@ -49,33 +37,6 @@ async def sealed_events(reader: Reader) -> int:
     """How many events the seals are said to cover."""
     count: int = await reader.fetchval("SELECT coalesce(sum(count), 0)::bigint FROM seals")
     return count
-
-
-async def settled_position(reader: Reader, *, after_position: int, patience_seconds: float) -> int | None:
-    """A position below which nothing can be committed any more; None if there are no events after `after_position`.
-
-    Positions come in order (decision 2), unless somebody has switched the trigger off. So nobody is trusted to have
-    taken the append lock: whoever could write when the last position was read is waited for. Whoever comes later draws
-    a later position. Raises `TimeoutError`.
-    """
-    row = await reader.fetchrow(f"SELECT (SELECT max(notification_id) FROM stored_events), ARRAY({_WRITERS})")
-    assert row is not None  # noqa: S101 - it has no FROM
-    if row[0] is None or row[0] <= after_position:
-        return None
-    position: int = row[0]
-    writers = row[1]
-    async with asyncio.timeout(patience_seconds):
-        sql = f"SELECT EXISTS ({_WRITERS} AND virtualtransaction = ANY($1))"
-        while await reader.fetchval(sql, writers):  # noqa: ASYNC110 - nobody in this process knows when they end
-            await asyncio.sleep(POLL_SECONDS)
-    return position
-
-
-# Whoever writes to a table has this lock on it before a position is drawn, and keeps it to the end of the transaction
-# (PostgreSQL manual, 13.3.1).
-_WRITERS = """SELECT virtualtransaction FROM pg_locks
-              WHERE locktype = 'relation' AND relation = 'stored_events'::regclass AND mode = 'RowExclusiveLock'
-                AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
 class Leaves(NamedTuple):
@@ -104,14 +65,6 @@ sha256('\x00' || uuid_send(originator_id) || int8send(originator_version) || int
 _LEAVES = f"""
 SELECT count(*), count(leaf), max(notification_id), string_agg(leaf, '' ORDER BY notification_id)
 FROM (SELECT notification_id, {_LEAF} AS leaf FROM ({ROWS_BETWEEN}) AS page) AS hashed"""
-
-
-async def take_lock(connection: "Connection[Any]", *, wait: bool) -> bool:
-    """Become the one who seals, until the end of the transaction; whether that is so."""
-    if wait:
-        await connection.execute("SELECT pg_advisory_xact_lock('seals'::regclass::oid::bigint)")
-        return True
-    return bool(await connection.fetchval("SELECT pg_try_advisory_xact_lock('seals'::regclass::oid::bigint)"))
 
 
 async def now(reader: Reader) -> datetime:

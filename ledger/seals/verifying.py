@@ -16,6 +16,7 @@ from ledger.seals import merkle
 from ledger.seals import store as table
 from ledger.seals.blocks import NO_BLOCK, Block, Header, SignedHeader, event_leaf
 from ledger.store import log as store
+from ledger.store.identity import read_ledger_id
 
 PAGE = 16  # blocks at a time
 MAX_NAMED = 20  # events of one block
@@ -52,7 +53,7 @@ async def verify(
     advance: Callable[[int], None] = lambda _: None,
 ) -> Report:
     """Verify all seals with these keys, and with heads that were exported before; `advance` is told of events."""
-    ledger_id = await table.ledger_id(pool)
+    ledger_id = await read_ledger_id(pool)
     kept = {head.block.number: head.block for head in heads}
     findings = [
         Finding(None, position, "an event lies before the first position that there can be")

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from ledger.followers import follower as followers
 from ledger.followers.follower import FollowerStatus
 from ledger.store import migrate as migrations
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
+from ledger.store.sql import LOG_END
 
 PATIENCE_SECONDS = 2.0
 
@@ -32,6 +33,4 @@ async def standing(reader: Reader) -> Standing:
         return Standing(row[0], row[1], await followers.status(reader))
 
 
-_STANDING = """
-SELECT (SELECT version_num FROM alembic_version), coalesce((SELECT max(notification_id) FROM stored_events), 0)
-"""
+_STANDING = f"SELECT (SELECT version_num FROM alembic_version), {LOG_END}"

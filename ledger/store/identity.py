@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
 
 
 async def read_ledger_id(reader: Reader) -> UUID:

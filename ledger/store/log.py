@@ -9,12 +9,12 @@ that lock, so two writers who read the same never both write. `recorded_at` neve
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 import msgspec
-from asyncpg import Connection, Record
+from asyncpg import Record
 
 from ledger.events import (
     DECODERS,
@@ -28,7 +28,8 @@ from ledger.events import (
     encode,
     evolve,
 )
-from ledger.store.pool import Reader
+from ledger.store.connections import Connection, Reader
+from ledger.store.locks import BEGIN_LOCKED
 from ledger.store.statements import Statement, blobs, columns, documents, integers, run_together, texts, uuids, words
 
 READ_LIMIT = 10_000
@@ -89,16 +90,13 @@ async def read_heads(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID,
     return heads
 
 
-async def begin_locked(connection: "Connection[Any]") -> None:
+async def begin_locked(connection: Connection) -> None:
     """Begin a transaction that has the append lock from the start: what it reads, nobody else can change."""
-    await connection.execute(
-        """BEGIN; LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
-           SELECT pg_advisory_xact_lock('stored_events'::regclass::oid::bigint)"""
-    )
+    await connection.execute(BEGIN_LOCKED)
 
 
 async def write(
-    connection: "Connection[Any]", read: Mapping[UUID, int], count: int, statements: Sequence[Statement]
+    connection: Connection, read: Mapping[UUID, int], count: int, statements: Sequence[Statement]
 ) -> Reservation:
     """Append `count` events, and all that goes with them, in one statement, which is a transaction if none has begun.
 
@@ -188,7 +186,7 @@ def log_commands(commands: Sequence[LoggedCommand]) -> Statement:
     )
 
 
-async def find_commands(connection: "Connection[Any]", command_ids: Collection[UUID]) -> dict[UUID, LoggedCommand]:
+async def find_commands(connection: Connection, command_ids: Collection[UUID]) -> dict[UUID, LoggedCommand]:
     """Those of these commands that are in the log already."""
     rows = await connection.fetch(
         """SELECT command_id, name, actor_id, session_id, jti, request_id, request_hash, outcome, result,
@@ -223,7 +221,7 @@ async def read_commands(
 
 
 async def read_stream(
-    connection: "Connection[Any]", stream_id: UUID, *, after_version: int = 0, limit: int = READ_LIMIT
+    connection: Connection, stream_id: UUID, *, after_version: int = 0, limit: int = READ_LIMIT
 ) -> list[Recorded]:
     """Up to `limit` events of one stream, in order, after a version."""
     rows = await connection.fetch(
@@ -236,9 +234,7 @@ async def read_stream(
     return [_recorded(row) for row in rows]
 
 
-async def read_log(
-    connection: "Connection[Any]", *, after_position: int = 0, limit: int = READ_LIMIT
-) -> list[Recorded]:
+async def read_log(connection: Connection, *, after_position: int = 0, limit: int = READ_LIMIT) -> list[Recorded]:
     """Up to `limit` events of the whole log, in order, after a position. Positions have gaps; no event is skipped."""
     rows = await connection.fetch(
         f"{_SELECT} WHERE notification_id > $1 ORDER BY notification_id LIMIT $2", after_position, limit
@@ -255,7 +251,7 @@ class Page(NamedTuple):
 
 
 async def read_page(
-    connection: "Connection[Any]", *, after_position: int, upto_position: int, limit: int, left_out: Collection[str]
+    connection: Connection, *, after_position: int, upto_position: int, limit: int, left_out: Collection[str]
 ) -> Page:
     """The next events of the log, at most `limit`; those of the topics that are left out are only counted."""
     size, reached = await connection.fetchrow(

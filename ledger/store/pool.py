@@ -1,17 +1,14 @@
 """Connections to PostgreSQL: all in the ledger's own schema, all with a bound on how long they wait."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import asyncpg
-from asyncpg import Connection, Pool
-from asyncpg.pool import PoolConnectionProxy
 
 from ledger.errors import DatabaseError
 from ledger.settings import Settings
+from ledger.store.connections import Connection, Pool
 from ledger.store.statements import send_encoded_arrays
-
-Reader: TypeAlias = "Pool[Any] | Connection[Any] | PoolConnectionProxy[Any]"
 
 
 class Resource(NamedTuple):
@@ -53,7 +50,7 @@ def conditions(given: Iterable[tuple[str, object]], first: int) -> tuple[str, li
 
 async def connect(
     settings: Settings, *, statement_seconds: float | None = STATEMENT_SECONDS, **server_settings: str
-) -> "Connection[Any]":
+) -> Connection:
     """Open one connection; without `statement_seconds`, its statements take as long as they take."""
     connection = await asyncpg.connect(
         settings.database_dsn(),
@@ -65,7 +62,7 @@ async def connect(
     return connection
 
 
-async def open_pool(settings: Settings, dsn: str | None = None, **server_settings: str) -> "Pool[Any]":
+async def open_pool(settings: Settings, dsn: str | None = None, **server_settings: str) -> Pool:
     """Open the pool that queries share; with `dsn`, to another server than that of the settings."""
     return await asyncpg.create_pool(
         dsn or settings.database_dsn(),
@@ -92,7 +89,7 @@ async def check_version(settings: Settings) -> None:
         raise DatabaseError(f"PostgreSQL {version.major} is too old: version {MIN_VERSION} or later is needed")
 
 
-async def _leave_as_is(connection: "Connection[Any]") -> None:
+async def _leave_as_is(connection: Connection) -> None:
     """Queries leave nothing behind in a session, and to clean it would cost each of them a second round trip."""
 
 

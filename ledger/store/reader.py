@@ -14,7 +14,8 @@ from asyncpg import Record
 
 from ledger.events import TOPICS, UPCASTS, Event, Recorded, decode_event
 from ledger.events.accounts import AccountClosed, AccountOpened, AccountOwnerChanged
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
+from ledger.store.tables import STORED_EVENTS, log_table
 
 EVENT_TOPICS = frozenset({*(TOPICS[cls] for cls in get_args(Event)), *UPCASTS})
 LAST = 2**63 - 1  # before any position and any version there can be
@@ -89,9 +90,10 @@ class Landmarks(NamedTuple):
     recorded_at: datetime
 
 
-async def last_position(reader: Reader) -> int:
-    """Where the log ends; 0 if it is empty. What comes later, comes after it."""
-    position: int = await reader.fetchval("SELECT coalesce(max(notification_id), 0) FROM stored_events")
+async def log_end(reader: Reader, schema: str | None = None) -> int:
+    """Return the last position of the log, of another schema if one is given; 0 if the log is empty."""
+    table = STORED_EVENTS if schema is None else log_table(schema)
+    position: int = await reader.fetchval(f"SELECT coalesce(max(notification_id), 0) FROM {table}")
     return position
 
 
@@ -164,7 +166,7 @@ async def version_of_command(reader: Reader, stream_id: UUID, command_id: UUID) 
 
 async def read(reader: Reader, after: int, *, limit: int, chosen: Chosen = EVERYTHING) -> Stretch:
     """Up to `limit` of the events wanted after a position. There may be fewer, or none, and more beyond `reached`."""
-    head = await last_position(reader)
+    head = await log_end(reader)
     by_index = chosen.topic is None or (chosen.stream_id is None and chosen.topic not in _FREQUENT_TOPICS)
     count = limit if by_index else max(limit, SCAN)
     rows = await _scan(reader, after, count, chosen)

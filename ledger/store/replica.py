@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-from typing import Any
-
-from asyncpg import Pool
 
 from ledger.store import reader as stored
+from ledger.store.connections import Pool
 
 POLL_SECONDS = 0.02
 
@@ -14,7 +12,7 @@ POLL_SECONDS = 0.02
 class Reached:
     """Waits for positions to become visible in the database behind a pool."""
 
-    def __init__(self, pool: "Pool[Any]") -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._looking: asyncio.Task[int] | None = None
 
@@ -34,4 +32,4 @@ class Reached:
 
     async def _after(self, pause: float) -> int:
         await asyncio.sleep(pause)
-        return await stored.last_position(self._pool)
+        return await stored.log_end(self._pool)

@@ -13,7 +13,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from asyncpg import Connection, Record
+from asyncpg import Record
+
+from ledger.store.connections import Connection
+from ledger.values.asyncpg_private import add_array_codecs
 
 
 class Statement(NamedTuple):
@@ -26,7 +29,7 @@ class Statement(NamedTuple):
     values: tuple[Any, ...]
 
 
-async def run_together(connection: "Connection[Any]", reserved: Statement, statements: Sequence[Statement]) -> Record:
+async def run_together(connection: Connection, reserved: Statement, statements: Sequence[Statement]) -> Record:
     """Run statements that do not depend on each other's effects as one (WITH queries, PostgreSQL manual 7.8).
 
     All of them can refer to the one row of `reserved`, which is also the result.
@@ -126,12 +129,9 @@ _ENCODERS: dict[tuple[int, str], Callable[[Any], bytes]] = {
 }
 
 
-def send_encoded_arrays(connection: "Connection[Any]") -> None:
-    """Let this connection take arrays that are encoded already, as those of a `Statement`, beside plain lists."""
-    protocol = cast("Any", connection)._protocol  # noqa: SLF001 - `set_type_codec` refuses arrays (decision 7)
-    settings = protocol.get_settings()
-    for (oid, name), encoder in _ENCODERS.items():
-        settings.add_python_codec(oid, name, "pg_catalog", [], "scalar", _unless_encoded(encoder), bytes, "binary")
+def send_encoded_arrays(connection: Connection) -> None:
+    """Let this connection take arrays that are already encoded, as those of a `Statement`, beside plain lists."""
+    add_array_codecs(connection, {kind: _unless_encoded(encoder) for kind, encoder in _ENCODERS.items()})
 
 
 def _unless_encoded(encoder: Callable[[Any], bytes]) -> Callable[[Any], bytes]:

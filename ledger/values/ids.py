@@ -10,7 +10,7 @@ import struct
 import time
 from uuid import UUID
 
-from asyncpg.pgproto.pgproto import UUID as FastUUID  # noqa: N811 - it is the class, not a constant
+from ledger.values.asyncpg_private import FastUUID
 
 _is_canonical = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII).fullmatch
 _other_form = re.compile(

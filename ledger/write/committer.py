@@ -10,17 +10,16 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
 import structlog
-from asyncpg import Connection
 
 from ledger import errors
 from ledger.commands.command import Command
 from ledger.errors import DatabaseError, LedgerError, OverloadedError, Refusal, Refused, StaleCommandError
 from ledger.store import log as store
+from ledger.store.connections import Connection
 from ledger.store.log import NO_STREAM, Head, LoggedCommand, StreamChangedError
 from ledger.store.pool import UNREACHABLE
 from ledger.write.group import Answer, Origin, Outcome, Prepared, Submission, prepare, streams_of
@@ -72,7 +71,7 @@ class Committer:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable["Connection[Any]"]],
+        connect: Callable[[], Awaitable[Connection]],
         *,
         queue_limit: int,
         batch_limit: int,
@@ -93,7 +92,7 @@ class Committer:
         self._enough: asyncio.Future[None] | None = None
         self._circulating = 0  # how many commands are under way at once, of late
         self._closing = False
-        self._connection: Connection[Any] | None = None
+        self._connection: Connection | None = None
         self._locked_batches = 0
         self._heads: dict[UUID, Head] = {}  # as this worker last saw or made them
         self._loop: asyncio.AbstractEventLoop  # in which it was started
@@ -327,7 +326,7 @@ class Committer:
         return answers
 
     async def _answers(
-        self, connection: "Connection[Any]", batch: Sequence[_Pending], heads: dict[UUID, Head]
+        self, connection: Connection, batch: Sequence[_Pending], heads: dict[UUID, Head]
     ) -> list[Answer]:
         """Each command's answer: the one it had before, or what comes of it now."""
         known = await _known(connection, batch)
@@ -335,7 +334,7 @@ class Committer:
         new = dict(zip(fresh, await _carry_out(connection, fresh, heads), strict=True)) if fresh else {}
         return [new[pending] if pending in new else _replay(pending, known) for pending in batch]
 
-    async def _connected(self) -> "Connection[Any]":
+    async def _connected(self) -> Connection:
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         pause = 0.02
@@ -358,7 +357,7 @@ class Committer:
                 await connection.close(timeout=1)
 
 
-async def _known(connection: "Connection[Any]", batch: Sequence[_Pending]) -> dict[UUID, LoggedCommand]:
+async def _known(connection: Connection, batch: Sequence[_Pending]) -> dict[UUID, LoggedCommand]:
     """Those of the batch that were carried out or refused before."""
     ids = [pending.origin.command_id for pending in batch if pending.may_be_known]
     return await store.find_commands(connection, ids) if ids else {}
@@ -376,7 +375,7 @@ def _replay(pending: _Pending, known: Mapping[UUID, LoggedCommand]) -> Answer:
     return Outcome(msgspec.json.decode(row.result), row.recorded_at, replayed=replayed)
 
 
-async def _carry_out(connection: "Connection[Any]", fresh: Sequence[_Pending], heads: dict[UUID, Head]) -> list[Answer]:
+async def _carry_out(connection: Connection, fresh: Sequence[_Pending], heads: dict[UUID, Head]) -> list[Answer]:
     """Read what is not among the heads, decide, write all there is to write, and take the new heads over."""
     streams = streams_of(fresh)
     if unknown := streams - heads.keys():
@@ -387,7 +386,7 @@ async def _carry_out(connection: "Connection[Any]", fresh: Sequence[_Pending], h
     return answers
 
 
-async def _execute(connection: "Connection[Any]", prepared: Prepared[_Pending]) -> list[Answer]:
+async def _execute(connection: Connection, prepared: Prepared[_Pending]) -> list[Answer]:
     """Write what was prepared, if there is anything to write, and answer."""
     if not prepared.statements:
         return prepared.answers(None)

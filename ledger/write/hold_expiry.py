@@ -7,14 +7,15 @@ find nothing to do.
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 
 import structlog
-from asyncpg import Connection, Pool
 
 from ledger.commands.holds import ExpireHold
 from ledger.errors import LedgerError
 from ledger.projections import transactions as transfers
+from ledger.store.connections import Connection, Pool
+from ledger.store.locks import try_lock_expiry
 from ledger.store.pool import UNREACHABLE
 from ledger.values.ids import new_id
 from ledger.write.committer import Committer
@@ -28,7 +29,7 @@ log = structlog.get_logger(__name__)
 class Expirer:
     """Ends holds that are due."""
 
-    def __init__(self, pool: "Pool[Any]", committer: Committer) -> None:
+    def __init__(self, pool: Pool, committer: Committer) -> None:
         self._pool = pool
         self._committer = committer
 
@@ -50,10 +51,9 @@ class Expirer:
         Raises what PostgreSQL and the committer raise; some may have been ended then.
         """
         async with self._pool.acquire() as connection, connection.transaction():
-            locked = "SELECT pg_try_advisory_xact_lock('stored_events'::regclass::oid::int, 2)"
-            if not await connection.fetchval(locked):
+            if not await try_lock_expiry(connection):
                 return 0
-            due = await transfers.list_due_holds(cast("Connection[Any]", connection), now, BATCH)
+            due = await transfers.list_due_holds(cast("Connection", connection), now, BATCH)
             commands = [ExpireHold(hold.transfer_id, hold.source_account_id, now) for hold in due]
             answers = await asyncio.gather(
                 *(self._committer.submit(command, Origin(new_id())) for command in commands), return_exceptions=True

@@ -190,7 +190,7 @@ async def test_a_choice_of_topic_or_stream_finds_all_of_it(
 async def test_a_stretch_without_anything_wanted_reaches_the_end_of_the_log(api: Api, runtime: Runtime) -> None:
     """Lesson 11."""
     await two_accounts(api)
-    head = await stored.last_position(runtime.pool)
+    head = await stored.log_end(runtime.pool)
     for chosen in (Chosen("AllTokensRevoked"), Chosen("AccountDebited"), Chosen()):
         stretch = await stored.read(runtime.pool, head, limit=10, chosen=chosen)
         assert ([], head, True) == (stretch.events, stretch.reached, stretch.is_last)

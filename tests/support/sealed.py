@@ -20,6 +20,7 @@ from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Finding, verify
 from ledger.settings import Settings
 from ledger.store import log as store
+from ledger.store.identity import read_ledger_id
 from ledger.store.pool import open_pool
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
@@ -86,5 +87,5 @@ async def a_ledger(settings: Settings, runtime: Runtime, connection: Any, key_fi
     await connection.execute("SELECT nextval('stored_events_notification_id_seq')")
     await connection.execute(INSERT, new_id())
     pool = await open_pool(settings)
-    yield Sealed(connection, pool, await table.ledger_id(pool), private_key(key_file), (source, destination))
+    yield Sealed(connection, pool, await read_ledger_id(pool), private_key(key_file), (source, destination))
     await pool.close()

@@ -230,7 +230,7 @@ async def test_workers_that_keep_dying_end_the_service_with_one_line(
     """Lesson 36."""
     broken = tmp_path / "broken" / "web"
     broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text(f"__path__.append({str(ROOT / 'web')!r})\n")
+    (broken / "__init__.py").write_text(f"__path__.append({str(Path(__file__).parents[2] / 'web')!r})\n")
     (broken / "worker.py").write_text("raise SystemExit(3)\n")
     running = run("serve", **shared, PYTHONPATH=str(broken.parent))
     assert 1 == await running.status()

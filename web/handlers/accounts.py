@@ -15,7 +15,8 @@ from ledger.money import CURRENCIES
 from ledger.projections import accounts
 from ledger.projections.accounts import Status, Wanted
 from ledger.store import reader as stored
-from ledger.store.pool import Reader, Resource
+from ledger.store.connections import Reader
+from ledger.store.pool import Resource
 from ledger.values.ids import new_id
 from web import requests
 from web.http.context import ACTOR, RUNTIME, check_same_id, path_id

@@ -5,8 +5,8 @@ from aiohttp import web
 from ledger import errors
 from ledger.audit import actors
 from ledger.errors import Refused
+from ledger.store.connections import Reader
 from ledger.store.log import Before
-from ledger.store.pool import Reader
 from web.http.context import path_id
 from web.http.pages import Chunk, list_of, span_in
 from web.http.replica import reader

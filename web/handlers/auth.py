@@ -27,7 +27,7 @@ from ledger.identity.tokens import Claims, TokenType
 from ledger.projections import tokens
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
 from ledger.values.ids import new_id
 from ledger.write.group import Origin, Outcome
 from web import requests

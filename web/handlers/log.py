@@ -6,7 +6,7 @@ from ledger.audit import as_of as timetravel
 from ledger.audit import entries as history
 from ledger.audit.entries import Period
 from ledger.store import reader as stored
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
 from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
 from web.handlers.accounts import found
 from web.http.context import path_id

@@ -1,12 +1,10 @@
 """Receipts, with which whoever has the ledger's public key can check, without asking it, what its log holds."""
 
 import math
-from typing import Any
 from uuid import UUID
 
 import msgspec
 from aiohttp import web
-from asyncpg import Pool
 
 from ledger import errors
 from ledger.errors import Refused
@@ -17,6 +15,7 @@ from ledger.projections import accounts
 from ledger.projections import transactions as transfers
 from ledger.seals import sealing
 from ledger.store import log as store
+from ledger.store.connections import Pool
 from web.handlers.accounts import found, own_only
 from web.http.context import RUNTIME, path_id
 from web.http.json import answer
@@ -55,7 +54,7 @@ async def get_seal_keys(request: web.Request) -> Reply:
     return answer({"keys": [] if public is None else [public]})
 
 
-async def _is_part(pool: "Pool[Any]", row: StoredRow, transfer_id: UUID, party_id: UUID | None) -> bool:
+async def _is_part(pool: Pool, row: StoredRow, transfer_id: UUID, party_id: UUID | None) -> bool:
     """Whether it is an event of a transfer, or of an account that takes part in it and is that user's."""
     if row.originator_id == transfer_id:
         return party_id is None or row.topic != TOPICS[JournalEntryPosted]  # which tells what others got

@@ -20,7 +20,8 @@ from ledger.money import CURRENCIES, MAX_CENTS
 from ledger.projections import transaction_search as transactions
 from ledger.projections import transactions as transfers
 from ledger.projections.transaction_search import Wanted
-from ledger.store.pool import Reader, Resource
+from ledger.store.connections import Reader
+from ledger.store.pool import Resource
 from ledger.store.reader import LAST
 from ledger.values.ids import new_id
 from ledger.values.text import MAX_REFERENCE_LENGTH, spellings

@@ -15,7 +15,7 @@ from ledger.projections.users import Wanted
 from ledger.runtime import Runtime
 from ledger.store import log as store
 from ledger.store import reader as stored
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
 from ledger.values.ids import new_id
 from web import requests
 from web.http.context import ACTOR, RUNTIME, check_same_id, path_id

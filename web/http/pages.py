@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import msgspec
 from aiohttp import web
 
-from ledger.store.pool import Reader
+from ledger.store.connections import Reader
 from ledger.store.reader import LAST
 from web.http.codings import MIN_BYTES, Compressor, coding_for, compressed, compressor_of
 from web.http.concurrency import ConcurrencyLimit

@@ -1,13 +1,12 @@
 """Requests before their handlers: with parameters that the route has, and reads that know what the client knows."""
 
 from collections.abc import Collection
-from typing import Any
 
 from aiohttp import hdrs, web
-from asyncpg import Pool
 
 from ledger import errors
 from ledger.errors import Refused
+from ledger.store.connections import Pool
 from web.auth import Handler
 from web.http.context import RUNTIME
 from web.http.params import number_in
@@ -28,7 +27,7 @@ def knowing(names: Collection[str], handler: Handler) -> Handler:
     return strict
 
 
-def reader(request: web.Request) -> "Pool[Any]":
+def reader(request: web.Request) -> Pool:
     """Where a request reads: what a write looks up is never old."""
     runtime = request.app[RUNTIME]
     return runtime.readers if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} else runtime.pool

@@ -9,15 +9,14 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import asyncpg
 import msgspec
 from aiohttp import hdrs, web
-from asyncpg import Pool
 
 from ledger.errors import OverloadedError, Refused
 from ledger.store import reader as stored
+from ledger.store.connections import Pool
 from ledger.store.pool import UNREACHABLE
 from ledger.store.reader import Chosen, StoredEvent
 from web.auth import check_again
@@ -49,7 +48,7 @@ class Feeds:
         self._watching: asyncio.Task[None] | None = None
 
     @contextmanager
-    def admitted(self, pool: "Pool[Any]") -> Iterator[None]:
+    def admitted(self, pool: Pool) -> Iterator[None]:
         """A place for one more feed. Raises `OverloadedError` if there is none."""
         if self.closed or self._open >= MAX_FEEDS:
             raise OverloadedError("no place for another feed")
@@ -80,10 +79,10 @@ class Feeds:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def _watch(self, pool: "Pool[Any]") -> None:
+    async def _watch(self, pool: Pool) -> None:
         while True:
             with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):  # who has news to send meets it as well
-                head = await stored.last_position(pool)
+                head = await stored.log_end(pool)
                 if head != self._head:
                     self._head = head
                     self._tell()

@@ -12,9 +12,8 @@ with the number of streams; disk is needed for temporary tables as large as the 
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from asyncpg import Connection
 from redis.asyncio import Redis
 
 from ledger.audit import progress
@@ -24,10 +23,11 @@ from ledger.audit.verify.books import check_books
 from ledger.audit.verify.commands import check_commands
 from ledger.audit.verify.findings import Finding, json_line
 from ledger.audit.verify.heads import check_heads
-from ledger.audit.verify.reading import Scope, start_of_transaction
+from ledger.audit.verify.reading import Scope
 from ledger.audit.verify.revocation_cache import UNUSABLE, check_mirror
 from ledger.audit.verify.streams import check_log, check_strangers, check_streams
-from ledger.store.pool import Reader
+from ledger.store import integrity
+from ledger.store.connections import Connection, Reader
 
 __all__ = ["Finding", "Progress", "Sources", "json_line", "verify"]
 
@@ -35,7 +35,7 @@ __all__ = ["Finding", "Progress", "Sources", "json_line", "verify"]
 class Sources(NamedTuple):
     """Where the books are kept. `connection` takes the snapshot; `now` sees what was committed since."""
 
-    connection: "Connection[Any]"
+    connection: Connection
     now: Reader
     redis: "Redis"
 
@@ -52,7 +52,7 @@ async def verify(sources: Sources, progress: Progress, *, since: int = 0, fast: 
     connection = sources.connection
     async with snapshot(connection):
         schema = await connection.fetchval("SELECT quote_ident(current_schema())")
-        scope = Scope(schema, await start_of_transaction(connection, since))
+        scope = Scope(schema, await integrity.start_of_transaction(connection, since))
         async for finding in _heads(connection, progress) if fast else _history(connection, scope, progress):
             yield finding
         async for finding in check_books(connection, scope):
@@ -66,14 +66,14 @@ async def verify(sources: Sources, progress: Progress, *, since: int = 0, fast: 
             progress.note(f"the mirror was not checked: Redis cannot be used: {type(error).__name__}")
 
 
-async def _heads(connection: "Connection[Any]", progress: Progress) -> AsyncIterator[Finding]:
-    progress.begin("heads", await connection.fetchval("SELECT count(*) FROM stream_heads"))
+async def _heads(connection: Connection, progress: Progress) -> AsyncIterator[Finding]:
+    progress.begin("heads", await integrity.count_heads(connection))
     async for finding in check_heads(connection, progress.advance):
         yield finding
 
 
-async def _history(connection: "Connection[Any]", scope: Scope, progress: Progress) -> AsyncIterator[Finding]:
-    events = await connection.fetchval("SELECT count(*) FROM stored_events WHERE notification_id > $1", scope.since)
+async def _history(connection: Connection, scope: Scope, progress: Progress) -> AsyncIterator[Finding]:
+    events = await integrity.count_events(connection, after_position=scope.since)
     progress.begin("the log, by position", events)
     await tables.create_tables(connection, scope)
     async for finding in check_log(connection, scope, progress.advance):

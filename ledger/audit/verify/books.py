@@ -7,10 +7,11 @@ log and not the ledger's own, which are compared with them.
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from asyncpg import Connection, Record
+from asyncpg import Record
 
 from ledger.audit.verify.findings import Finding
 from ledger.audit.verify.reading import Scope, pages
+from ledger.store.connections import Connection
 
 # What a transaction should have moved: the legs of a journal entry; of a hold, what was captured.
 _TRANSFERS = """
@@ -56,7 +57,7 @@ WHERE accounts.balance_cents <> coalesce(last.balance_cents, 0)
 """
 
 
-async def check_books(connection: "Connection[Any]", scope: Scope) -> AsyncIterator[Finding]:
+async def check_books(connection: Connection, scope: Scope) -> AsyncIterator[Finding]:
     """Everything about the money that is not as double entry wants it."""
     judges: tuple[tuple[str, tuple[object, ...], Callable[[Record], Iterator[Finding]]], ...] = (
         (_TRANSFERS, (scope.since,), _judge_transfer),

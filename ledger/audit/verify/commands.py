@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from asyncpg import Connection, Record
+from asyncpg import Record
 
 from ledger.audit.verify.findings import Finding
 from ledger.audit.verify.reading import Scope, pages
@@ -14,6 +14,9 @@ from ledger.commands.reversals import ReverseTransfer
 from ledger.commands.tokens import RevokeAllTokens, RevokeUserTokens, StartSession
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, DeleteUser
+from ledger.store import integrity
+from ledger.store.connections import Connection
+from ledger.store.tables import COMMAND_LOG
 
 # Those that are never accepted without an event; another may find that nothing is left to change.
 NEVER_WITHOUT_EVENT = [
@@ -35,35 +38,19 @@ NEVER_WITHOUT_EVENT = [
     )
 ]
 
-_EVENTS = """
-SELECT notification_id, originator_id, originator_version, stored_events.command_id, stored_events.recorded_at,
-       command_log.recorded_at AS logged_at
-FROM stored_events LEFT JOIN command_log USING (command_id)
-WHERE notification_id > $1 AND command_id IS NOT NULL
-  AND command_log.recorded_at IS DISTINCT FROM stored_events.recorded_at
-"""
 
-_COMMANDS = """
-SELECT command_id, name FROM command_log
-WHERE outcome = 'accepted' AND name = ANY($2)
-  AND recorded_at >= coalesce((SELECT recorded_at FROM stored_events WHERE notification_id > $1
-                               ORDER BY notification_id LIMIT 1), '-infinity')
-  AND NOT EXISTS (SELECT FROM stored_events WHERE stored_events.command_id = command_log.command_id)
-"""
-
-
-async def check_commands(connection: "Connection[Any]", scope: Scope) -> AsyncIterator[Finding]:
+async def check_commands(connection: Connection, scope: Scope) -> AsyncIterator[Finding]:
     """Events whose command is not in the log or was another time's, and commands whose events are gone."""
-    async for rows in pages(connection, _EVENTS, scope.since):
+    async for rows in pages(connection, integrity.EVENTS_UNLIKE_THEIR_COMMAND, scope.since):
         for row in rows:
             for finding in _judge_event(row):
                 yield finding
-    async for rows in pages(connection, _COMMANDS, scope.since, NEVER_WITHOUT_EVENT):
+    async for rows in pages(connection, integrity.ACCEPTED_WITHOUT_EVENTS, scope.since, NEVER_WITHOUT_EVENT):
         for row in rows:
             yield Finding(
                 "a command that was accepted has its events",
                 f"events of a {row['name']}",
-                table="command_log",
+                table=COMMAND_LOG,
                 row=str(row["command_id"]),
             )
 
@@ -73,7 +60,7 @@ def _judge_event(row: Record) -> Iterator[Finding]:
         "stream_id": row["originator_id"],
         "version": row["originator_version"],
         "position": row["notification_id"],
-        "table": "command_log",
+        "table": COMMAND_LOG,
         "row": str(row["command_id"]),
     }
     if row["logged_at"] is None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from asyncpg import Connection, Record
+from asyncpg import Record
 
 from ledger.audit.verify.findings import Finding, Value, differences, missing, unfounded
 from ledger.audit.verify.log import Folded, credential_of
@@ -19,14 +19,10 @@ from ledger.projections.accounts import ACCOUNTS
 from ledger.projections.table import Table
 from ledger.projections.tokens import SESSIONS
 from ledger.projections.users import USERS
+from ledger.store import integrity
+from ledger.store.connections import Connection
+from ledger.store.tables import STREAM_HEADS
 
-_HEADS = """
-SELECT originator_id, version, topic, state, coalesce(originator_version, 0) AS last_version
-FROM stream_heads
-LEFT JOIN LATERAL (SELECT originator_version FROM stored_events
-                   WHERE stored_events.originator_id = stream_heads.originator_id
-                   ORDER BY originator_version DESC LIMIT 1) AS last ON true
-"""
 _TABLES: Mapping[type[State], Table] = {User: USERS, Account: ACCOUNTS, Session: SESSIONS}
 Advance = Callable[[int], None]
 
@@ -37,9 +33,9 @@ class _Head(NamedTuple):
     state: State
 
 
-async def check_heads(connection: "Connection[Any]", advance: Advance) -> AsyncIterator[Finding]:
+async def check_heads(connection: Connection, advance: Advance) -> AsyncIterator[Finding]:
     """Yield the findings for every head, for the rows that follow from it, and for rows without a head."""
-    async for rows in pages(connection, _HEADS):
+    async for rows in pages(connection, integrity.HEADS_AND_LAST_VERSIONS):
         for row in rows:
             for finding in _judge_head(row):
                 yield finding
@@ -47,8 +43,7 @@ async def check_heads(connection: "Connection[Any]", advance: Advance) -> AsyncI
             yield finding
         advance(len(rows))
     for table in _TABLES.values():
-        sql = f"SELECT id FROM {table.name} WHERE NOT EXISTS (SELECT FROM stream_heads WHERE originator_id = id)"
-        async for rows in pages(connection, sql):
+        async for rows in pages(connection, integrity.ids_without_head(table.name)):
             for row in rows:
                 yield unfounded(table.name, str(row["id"]))
 
@@ -75,7 +70,7 @@ def _columns_of(table: Table, state: State, known: Mapping[str, Value]) -> dict[
     return {name: members[name] for name in table.names if name in members} | dict(known)
 
 
-async def _check_rows(connection: "Connection[Any]", heads: Sequence[_Head]) -> list[Finding]:
+async def _check_rows(connection: Connection, heads: Sequence[_Head]) -> list[Finding]:
     """Return the findings for the rows and credentials of these heads."""
     credentials = await stored_credentials(connection, [head.stream_id for head in heads])
     return [
@@ -90,7 +85,7 @@ async def _check_rows(connection: "Connection[Any]", heads: Sequence[_Head]) -> 
     ]
 
 
-async def _against(connection: "Connection[Any]", table: Table, heads: Sequence[_Head]) -> list[Finding]:
+async def _against(connection: Connection, table: Table, heads: Sequence[_Head]) -> list[Finding]:
     kept = [head for head in heads if _TABLES.get(type(head.state)) is table]
     rows = await connection.fetch(f"SELECT * FROM {table.name} WHERE id = ANY($1)", [head.stream_id for head in kept])
     found = {row["id"]: dict(row) for row in rows}
@@ -118,7 +113,7 @@ def _readable(row: Record) -> list[_Head]:
 def _judge_head(row: Record) -> Iterator[Finding]:
     place: dict[str, Any] = {
         "stream_id": row["originator_id"],
-        "table": "stream_heads",
+        "table": STREAM_HEADS,
         "row": str(row["originator_id"]),
     }
     if row["version"] != row["last_version"]:

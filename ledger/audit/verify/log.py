@@ -13,6 +13,7 @@ import msgspec
 from ledger.audit.verify.findings import Finding
 from ledger.events import HEADLESS, Event, Recorded, State, decode_event, decode_state, evolve
 from ledger.events.users import User
+from ledger.store.tables import STORED_EVENTS, STREAM_HEADS
 
 _EVENTS = frozenset(get_args(Event))
 
@@ -161,7 +162,7 @@ def _head_finding(folded: Folded, rule: str, expected: object, found: object, co
         stream_id=folded.stream_id,
         version=folded.version,
         position=folded.position or None,
-        table="stream_heads",
+        table=STREAM_HEADS,
         row=str(folded.stream_id),
         column=column,
     )
@@ -175,5 +176,5 @@ def _at(stored: Stored, rule: str, expected: object, found: object) -> Finding:
         stream_id=stored.stream_id,
         version=stored.version,
         position=stored.position,
-        table="stored_events",
+        table=STORED_EVENTS,
     )

@@ -6,28 +6,27 @@ trusted by nobody, and there is nothing to find in it.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
-from asyncpg import Connection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ledger.audit.verify.findings import Finding
 from ledger.audit.verify.reading import PAGE, pages
 from ledger.projections import tokens
-from ledger.store.pool import Reader
+from ledger.store.connections import Connection, Reader
+from ledger.store.identity import read_ledger_id
 
 Session = tuple[UUID, UUID]  # its id, and its user's
 UNUSABLE = (RedisError, OSError, TimeoutError, ValueError)
 
 
-async def check_mirror(connection: "Connection[Any]", now: Reader, redis: "Redis") -> AsyncIterator[Finding]:
+async def check_mirror(connection: Connection, now: Reader, redis: "Redis") -> AsyncIterator[Finding]:
     """Every value that no moment since the snapshot began explains. Raises one of `UNUSABLE` if Redis cannot be asked.
 
     `connection` has the snapshot, and in a whole check the tables that were projected anew; `now` has neither.
     """
-    ledger_id = await connection.fetchval("SELECT id FROM ledger_identity")
+    ledger_id = await read_ledger_id(connection)
     prefix = f"ledger:{ledger_id}:revoked:"
     needed = await tokens.last_revocation(connection)
     marker = await redis.hget(f"{prefix}cutoffs", "position")
@@ -60,7 +59,7 @@ def judge(key: str, member: str | None, least: int, found: int | None, most: int
 
 
 async def _sessions(
-    connection: "Connection[Any]", now: Reader, redis: "Redis", prefix: str, keys: Sequence[bytes | str]
+    connection: Connection, now: Reader, redis: "Redis", prefix: str, keys: Sequence[bytes | str]
 ) -> list[Finding]:
     """Judge the keys of sessions. One that has gone since it was listed says nothing, like any that is missing."""
     if not keys:
@@ -78,7 +77,7 @@ async def _sessions(
     ]
 
 
-async def _ended(connection: "Connection[Any]", sessions: Sequence[Session]) -> dict[Session, int]:
+async def _ended(connection: Connection, sessions: Sequence[Session]) -> dict[Session, int]:
     rows = await connection.fetch(
         "SELECT id, user_id, revoked_below FROM sessions WHERE id = ANY($1)", [session_id for session_id, _ in sessions]
     )

@@ -1,11 +1,7 @@
 """The shell around the log: it is read twice, in the order of positions and stream by stream, each in one snapshot."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime
-from typing import Any
 from uuid import UUID
-
-from asyncpg import Connection, Record
 
 from ledger.audit.verify import tables
 from ledger.audit.verify.findings import Finding
@@ -21,19 +17,16 @@ from ledger.audit.verify.log import (
 )
 from ledger.audit.verify.reading import Scope, pages
 from ledger.events import Recorded
+from ledger.store import integrity
+from ledger.store.connections import Connection
 
 Advance = Callable[[int], None]
 
-_COLUMNS = "notification_id, originator_id, originator_version, recorded_at, topic, state"
 
-
-async def check_log(connection: "Connection[Any]", scope: Scope, advance: Advance) -> AsyncIterator[Finding]:
+async def check_log(connection: Connection, scope: Scope, advance: Advance) -> AsyncIterator[Finding]:
     """Read the log in order, event by event, and let the projections take it."""
-    before: datetime | None = await connection.fetchval(
-        "SELECT recorded_at FROM stored_events WHERE notification_id <= $1 ORDER BY notification_id DESC LIMIT 1",
-        scope.since,
-    )
-    sql = f"""SELECT {_COLUMNS} FROM stored_events
+    before = await integrity.time_of(connection, scope.since)
+    sql = f"""{integrity.EVENTS}
               WHERE {scope.touched("originator_id")} OR topic = ANY($2) ORDER BY notification_id"""
     async for rows in pages(connection, sql, scope.since, tables.FAR_REACHING):
         events: list[Recorded] = []
@@ -53,9 +46,9 @@ async def check_log(connection: "Connection[Any]", scope: Scope, advance: Advanc
         advance(len(rows))
 
 
-async def check_streams(connection: "Connection[Any]", scope: Scope, advance: Advance) -> AsyncIterator[Finding]:
+async def check_streams(connection: Connection, scope: Scope, advance: Advance) -> AsyncIterator[Finding]:
     """Read the log stream by stream: versions, what they add up to, and what is kept of that beside the log."""
-    sql = f"""SELECT {_COLUMNS} FROM stored_events
+    sql = f"""{integrity.EVENTS}
               WHERE {scope.touched("originator_id")} ORDER BY originator_id, originator_version"""
     fold: StreamFold | None = None
     async for rows in pages(connection, sql, scope.since):
@@ -75,15 +68,9 @@ async def check_streams(connection: "Connection[Any]", scope: Scope, advance: Ad
         yield finding
 
 
-async def check_strangers(connection: "Connection[Any]") -> AsyncIterator[Finding]:
+async def check_strangers(connection: Connection) -> AsyncIterator[Finding]:
     """Heads of streams, and credentials of users, that there are not."""
-    sql = """SELECT 'stream_heads', originator_id FROM stream_heads
-             WHERE NOT EXISTS (SELECT FROM stored_events
-                               WHERE stored_events.originator_id = stream_heads.originator_id)
-             UNION ALL
-             SELECT 'credentials', user_id FROM credentials
-             WHERE NOT EXISTS (SELECT FROM stored_events WHERE originator_id = user_id)"""
-    async for rows in pages(connection, sql):
+    async for rows in pages(connection, integrity.ROWS_WITHOUT_STREAM):
         for table, stream_id in rows:
             yield Finding(
                 "what is kept beside the log belongs to a stream",
@@ -95,18 +82,16 @@ async def check_strangers(connection: "Connection[Any]") -> AsyncIterator[Findin
             )
 
 
-async def stored_credentials(connection: "Connection[Any]", user_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+async def stored_credentials(connection: Connection, user_ids: Sequence[UUID]) -> dict[UUID, UUID]:
     """The ids of the credentials of these users."""
     rows = await connection.fetch("SELECT user_id, id FROM credentials WHERE user_id = ANY($1)", user_ids)
     return {row["user_id"]: row["id"] for row in rows}
 
 
-async def _beside_the_log(connection: "Connection[Any]", streams: Sequence[Folded]) -> list[Finding]:
+async def _beside_the_log(connection: Connection, streams: Sequence[Folded]) -> list[Finding]:
     """What is wrong with the heads and credentials of these streams."""
     stream_ids = [folded.stream_id for folded in streams]
-    rows: list[Record] = await connection.fetch(
-        "SELECT originator_id, version, topic, state FROM stream_heads WHERE originator_id = ANY($1)", stream_ids
-    )
+    rows = await integrity.read_stored_heads(connection, stream_ids)
     heads = {row["originator_id"]: StoredHead(row["version"], row["topic"], row["state"]) for row in rows}
     credentials = await stored_credentials(connection, stream_ids)
     return [

@@ -6,10 +6,8 @@ read tables. An event that a projection cannot apply is a finding (lesson 12).
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
 
 import msgspec
-from asyncpg import Connection
 
 from ledger.audit.verify.findings import Finding, differences, missing, unfounded
 from ledger.audit.verify.log import runs
@@ -21,14 +19,16 @@ from ledger.projections import INLINE, TABLES, apply_all
 from ledger.projections.entries import ENTRIES
 from ledger.projections.table import Table
 from ledger.projections.tokens import CUTOFFS, EVERYBODY
+from ledger.store.connections import Connection
 from ledger.store.statements import Statement, run_together
+from ledger.store.tables import STORED_EVENTS
 
 # Events that change rows of other streams than their own.
 FAR_REACHING = [kind.__name__ for kind in (UserTokensRevoked, AllTokensRevoked, RevokedTokensForgotten)]
 _IN_THE_LOG_ALREADY = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
 
 
-async def create_tables(connection: "Connection[Any]", scope: Scope) -> None:
+async def create_tables(connection: Connection, scope: Scope) -> None:
     """Create the temporary tables. They hide those of the ledger, which `scope.schema` still names."""
     for table in TABLES:
         like = f"LIKE {scope.schema}.{table.name} INCLUDING DEFAULTS"
@@ -38,7 +38,7 @@ async def create_tables(connection: "Connection[Any]", scope: Scope) -> None:
     await connection.execute("SET LOCAL enable_seqscan = off")  # plans are made while the tables are empty
 
 
-async def project(connection: "Connection[Any]", events: Sequence[Recorded]) -> list[Finding]:
+async def project(connection: Connection, events: Sequence[Recorded]) -> list[Finding]:
     """Apply the next events of the log, and return a finding for each event that a projection cannot apply."""
     findings: list[Finding] = []
     for run in runs(events, RevokedTokensForgotten):
@@ -49,7 +49,7 @@ async def project(connection: "Connection[Any]", events: Sequence[Recorded]) -> 
     return findings
 
 
-async def compare(connection: "Connection[Any]", scope: Scope) -> AsyncIterator[Finding]:
+async def compare(connection: Connection, scope: Scope) -> AsyncIterator[Finding]:
     """Yield the findings for each row that differs from the projected one."""
     await connection.execute("SET LOCAL enable_seqscan = on")
     for table in TABLES:
@@ -60,7 +60,7 @@ async def compare(connection: "Connection[Any]", scope: Scope) -> AsyncIterator[
                     yield finding
 
 
-async def _apply(connection: "Connection[Any]", events: Sequence[Recorded]) -> Exception | None:
+async def _apply(connection: Connection, events: Sequence[Recorded]) -> Exception | None:
     """Apply events, or return the error for which none of them had an effect."""
     try:
         statements = apply_all(INLINE, events)
@@ -84,7 +84,7 @@ def _report_event(row: Recorded, error: Exception) -> Finding:
         stream_id=row.stream_id,
         version=row.version,
         position=row.position,
-        table="stored_events",
+        table=STORED_EVENTS,
     )
 
 

@@ -7,7 +7,7 @@ are noted, and only those are compared again, until there are few. Then appends 
 compared, readers are stopped, and the tables are swapped, all in one transaction that gives up and tries again rather
 than let anybody wait long.
 
-Whoever appends takes the lock of the table `stored_events` first and those of the read tables and the append lock
+Whoever appends takes the lock of the table of the log first and those of the read tables and the append lock
 later, in either order. So a swap takes that one first: who could deadlock with it then waits at the door.
 """
 
@@ -22,14 +22,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
-from asyncpg import Connection
 
 from ledger.errors import DatabaseError
 from ledger.projections import INLINE, Projection
 from ledger.projections.rebuild.replay import Replay, Report
 from ledger.projections.rebuild.shadow import SHOWN, Difference, RebuildError, Schemas, Tables
 from ledger.settings import Settings
+from ledger.store import locks
+from ledger.store.connections import Connection
 from ledger.store.pool import connect
+from ledger.store.reader import log_end
 from ledger.store.statements import send_encoded_arrays
 
 BATCH = 5000  # events in one transaction
@@ -107,7 +109,7 @@ async def _opened(settings: Settings, names: Sequence[str], batch: int, report: 
         await _close(reader)
 
 
-async def _connect_writer(settings: Settings, schema: str) -> "Connection[Any]":
+async def _connect_writer(settings: Settings, schema: str) -> Connection:
     """A connection whose statements find tables in that schema and no other, and may take as long as they need.
 
     Like the committer's it looks rows up by key, however small a table is when the statement is planned. What is
@@ -131,20 +133,16 @@ async def _connect_writer(settings: Settings, schema: str) -> "Connection[Any]":
     return connection
 
 
-async def _become_the_only_one(writer: "Connection[Any]", schema: str) -> None:
+async def _become_the_only_one(writer: Connection, schema: str) -> None:
     try:
-        await writer.execute(
-            f"""SET lock_timeout = '{LOCK_SECONDS}s';
-                SELECT pg_advisory_lock('"{schema}".rebuilds'::regclass::oid::bigint);
-                RESET lock_timeout"""
-        )
+        await locks.lock_rebuilds(writer, schema, wait_seconds=LOCK_SECONDS)
     except asyncpg.LockNotAvailableError as error:
         raise RebuildError("another rebuild is running: wait for it, or stop it with Ctrl-C") from error
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
         raise DatabaseError("the database has no ledger of this version: run `ledger migrate`") from error
 
 
-async def _close(connection: "Connection[Any]") -> None:
+async def _close(connection: Connection) -> None:
     with contextlib.suppress(Exception):  # it must not take the place of what went wrong
         await connection.close(timeout=AUTOVACUUM_SECONDS)
 
@@ -225,7 +223,7 @@ class _Rebuild:
     async def run(self, *, swap: bool, keep: bool, compare: bool) -> Outcome:
         """Apply the log, compare, and swap."""
         started = time.monotonic()
-        self.replay.head = await self._last_position()
+        self.replay.head = await log_end(self.reader)
         await self.replay.run(gives_way=True)
         self.replay.stage = "comparing" if compare else "catching up"
         await self.tables.analyze()
@@ -277,17 +275,11 @@ class _Rebuild:
             code,
         )
 
-    async def _last_position(self) -> int:
-        position: int = await self.reader.fetchval("SELECT coalesce(max(notification_id), 0) FROM stored_events")
-        return position
-
     async def _round(self, *, compare: bool, touched: bool) -> int:
         """Come up to where one snapshot stands, and compare in it; how many events that took."""
         before = self.replay.events
         async with self.writer.transaction(isolation="repeatable_read"):
-            last = await self.writer.fetchval(
-                f'SELECT coalesce(max(notification_id), 0) FROM "{self.schema}".stored_events'
-            )
+            last = await log_end(self.writer, self.schema)
             await self.replay.run(last)
             if compare:
                 await self._compare(touched=touched)
@@ -322,7 +314,7 @@ class _Rebuild:
             script = await self.tables.swap_script(keep=keep)
             await self.writer.execute(f"SET LOCAL lock_timeout = '{wait_ms}ms'")
             begun = time.monotonic()
-            await self._stop_appends()
+            await locks.stop_appends(self.writer, self.schema)
             await self.replay.run()
             if compare:
                 await self._compare(touched=True)
@@ -341,13 +333,6 @@ class _Rebuild:
             self.names,
         )
 
-    async def _stop_appends(self) -> None:
-        """Take the lock that every append takes first, and the append lock, which nobody can hold any more."""
-        await self.writer.execute(
-            f"""LOCK TABLE "{self.schema}".stored_events IN EXCLUSIVE MODE;
-                SELECT pg_advisory_xact_lock('"{self.schema}".stored_events'::regclass::oid::bigint)"""
-        )
-
 
 async def _to_its_end(work: Awaitable[None]) -> None:
     """Do the work; whoever is cancelled meanwhile is cancelled only if it fails: a commit is not called back."""
@@ -360,7 +345,7 @@ async def _to_its_end(work: Awaitable[None]) -> None:
             raise
 
 
-async def _fingerprint(reader: "Connection[Any]") -> str:
+async def _fingerprint(reader: Connection) -> str:
     """What decides the rows: the code of the projections and of the events, and the version of the schema."""
     version: str = await reader.fetchval("SELECT version_num FROM alembic_version")
     return await asyncio.to_thread(_digest, version)

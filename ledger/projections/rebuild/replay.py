@@ -6,18 +6,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import asyncpg
-from asyncpg import Connection
 
 from ledger.events import TOPICS, Event, Recorded
 from ledger.events.tokens import RevokedTokensForgotten
 from ledger.projections import Projection, apply_all
 from ledger.projections.rebuild.shadow import RebuildError
 from ledger.store import log as store
+from ledger.store.connections import Connection
 from ledger.store.log import Page
-from ledger.store.reader import LAST
+from ledger.store.reader import LAST, log_end
 from ledger.store.statements import Statement, run_together
 
 KNOWN_TOPICS = frozenset(TOPICS[cls] for cls in get_args(Event))  # one that is not known is never left out
@@ -51,8 +51,8 @@ class _Run(NamedTuple):
 class Replay:
     """A replay at a `position`. The reader is in the ledger's schema, the writer in that of the shadows."""
 
-    reader: "Connection[Any]"
-    writer: "Connection[Any]"
+    reader: Connection
+    writer: Connection
     schema: str
     projections: Sequence[Projection]
     batch: int
@@ -111,7 +111,7 @@ class Replay:
         """Whether the log has grown since this was asked last."""
         before, self.seen = (
             self.seen,
-            await self.writer.fetchval(f'SELECT coalesce(max(notification_id), 0) FROM "{self.schema}".stored_events'),
+            await log_end(self.writer, self.schema),
         )
         return before not in {None, self.seen}
 

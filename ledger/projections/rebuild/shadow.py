@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from asyncpg import Connection
-
 from ledger.errors import LedgerError
 from ledger.projections.table import Table
+from ledger.store.connections import Connection
+from ledger.store.tables import log_table
 
 SHOWN = 20  # differing rows of a table
 PATIENCE_SECONDS = 24 * 3600  # to compare or to analyse a table takes as long as it takes; nobody waits for it
@@ -50,7 +50,7 @@ class Difference(NamedTuple):
 class Tables:
     """Some tables of one ledger. `connection` is on no schema but the shadow's."""
 
-    def __init__(self, connection: "Connection[Any]", schemas: Schemas, tables: Sequence[Table]) -> None:
+    def __init__(self, connection: Connection, schemas: Schemas, tables: Sequence[Table]) -> None:
         self._connection = connection
         self._schemas = schemas
         self._names = [table.name for table in tables]
@@ -133,7 +133,7 @@ class Tables:
     async def still(self) -> None:
         """Send autovacuum away and keep it away, from all tables that a swap locks; nobody else notices."""
         tables = [
-            f'"{self._schemas.live}".stored_events',
+            log_table(self._schemas.live),
             *map(self._live, self._names),
             *map(self._shadow, self._names),
         ]

@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from asyncpg import Connection, Record, UndefinedColumnError, UndefinedTableError
+from asyncpg import Record, UndefinedColumnError, UndefinedTableError
 
 from ledger.errors import DatabaseError
 from ledger.followers import follower as followers
 from ledger.followers.follower import FOLLOWERS, FollowerStatus
 from ledger.projections import INLINE, Projection
 from ledger.settings import Settings
+from ledger.store.connections import Connection
 from ledger.store.pool import connect
+from ledger.store.reader import log_end
+from ledger.store.sql import lag_seconds
 
 
 class Status(NamedTuple):
@@ -48,7 +51,7 @@ async def resume(settings: Settings, name: str) -> int | None:
 
 
 @asynccontextmanager
-async def _connected(settings: Settings) -> "AsyncIterator[Connection[Any]]":
+async def _connected(settings: Settings) -> AsyncIterator[Connection]:
     connection = await connect(settings)
     try:
         yield connection
@@ -58,9 +61,9 @@ async def _connected(settings: Settings) -> "AsyncIterator[Connection[Any]]":
         await connection.close()
 
 
-async def _all(connection: "Connection[Any]", schema: str) -> list[Status]:
+async def _all(connection: Connection, schema: str) -> list[Status]:
     following = await followers.status(connection)
-    head = await connection.fetchval("SELECT coalesce(max(notification_id), 0) FROM stored_events")
+    head = await log_end(connection)
     before = await connection.fetchval("SELECT position_at(clock_timestamp() - interval '1 minute')")
     rows = await connection.fetch(_QUERY, schema, [_tables(one) for one in INLINE])
     found = {row["projection"]: row for row in rows}
@@ -105,15 +108,14 @@ def _tables(projection: Projection) -> str:
     return " ".join([projection.name, *projection.table_names])
 
 
-_QUERY = """
+_QUERY = f"""
 SELECT named.projection, rebuilds.position, error,
        (position - started_position) / nullif(extract(epoch FROM updated_at - started_at), 0)::float8 AS per_second,
        CASE WHEN rebuilds.position IS NOT NULL THEN 'rebuilding'
             WHEN kept_position IS NOT NULL THEN 'kept old' ELSE 'inline' END AS state,
        (SELECT coalesce(sum(greatest(reltuples, pg_stat_get_live_tuples(oid))), 0)::bigint FROM pg_class
         WHERE relnamespace = $1::text::regnamespace AND relname = ANY(named.tables)) AS rows,
-       coalesce((SELECT extract(epoch FROM clock_timestamp() - recorded_at) FROM stored_events
-                 WHERE notification_id > rebuilds.position ORDER BY notification_id LIMIT 1), 0)::float8 AS lag_seconds
+       {lag_seconds("rebuilds.position")} AS lag_seconds
 FROM (SELECT words[1] AS projection, words[2:] AS tables
       FROM unnest($2::text[]) AS given(line), string_to_array(line, ' ') AS words) AS named
 LEFT JOIN rebuilds USING (projection)

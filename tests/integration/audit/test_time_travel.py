@@ -249,7 +249,7 @@ async def test_a_time_is_the_position_of_the_last_event_until_then(connection: A
 
 async def test_an_empty_log_has_no_positions(connection: Any) -> None:
     assert 0 == await stored.position_at(connection, START)
-    assert 0 == await stored.last_position(connection)
+    assert 0 == await stored.log_end(connection)
     assert {"position": 0, "balanced": True, "currencies": []} == await timetravel.trial_balance(connection, 0)
 
 

@@ -1,0 +1,100 @@
+"""What the verification of the books asks of the store's tables: rows as they are stored, decodable or not."""
+
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from asyncpg import Record
+
+from ledger.store.connections import Connection
+
+EVENTS = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state
+            FROM stored_events"""
+
+HEADS_AND_LAST_VERSIONS = """
+SELECT originator_id, version, topic, state, coalesce(originator_version, 0) AS last_version
+FROM stream_heads
+LEFT JOIN LATERAL (SELECT originator_version FROM stored_events
+                   WHERE stored_events.originator_id = stream_heads.originator_id
+                   ORDER BY originator_version DESC LIMIT 1) AS last ON true
+"""
+
+# Each with the name of its table.
+ROWS_WITHOUT_STREAM = """
+SELECT 'stream_heads', originator_id FROM stream_heads
+WHERE NOT EXISTS (SELECT FROM stored_events WHERE stored_events.originator_id = stream_heads.originator_id)
+UNION ALL
+SELECT 'credentials', user_id FROM credentials
+WHERE NOT EXISTS (SELECT FROM stored_events WHERE originator_id = user_id)
+"""
+
+EVENTS_UNLIKE_THEIR_COMMAND = """
+SELECT notification_id, originator_id, originator_version, stored_events.command_id, stored_events.recorded_at,
+       command_log.recorded_at AS logged_at
+FROM stored_events LEFT JOIN command_log USING (command_id)
+WHERE notification_id > $1 AND command_id IS NOT NULL
+  AND command_log.recorded_at IS DISTINCT FROM stored_events.recorded_at
+"""
+
+ACCEPTED_WITHOUT_EVENTS = """
+SELECT command_id, name FROM command_log
+WHERE outcome = 'accepted' AND name = ANY($2)
+  AND recorded_at >= coalesce((SELECT recorded_at FROM stored_events WHERE notification_id > $1
+                               ORDER BY notification_id LIMIT 1), '-infinity')
+  AND NOT EXISTS (SELECT FROM stored_events WHERE stored_events.command_id = command_log.command_id)
+"""
+
+
+def streams_after(schema: str) -> str:
+    """Return the query for the streams that have an event after a position, which is parameter 1."""
+    return f"SELECT originator_id FROM {schema}.stored_events WHERE notification_id > $1"
+
+
+def ids_without_head(table: str) -> str:
+    """Return the query for the rows of a read table whose stream has no head."""
+    return f"SELECT id FROM {table} WHERE NOT EXISTS (SELECT FROM stream_heads WHERE originator_id = id)"
+
+
+async def read_stored_heads(connection: Connection, stream_ids: Collection[UUID]) -> list[Record]:
+    """Return the rows of the heads that these streams have."""
+    return await connection.fetch(
+        "SELECT originator_id, version, topic, state FROM stream_heads WHERE originator_id = ANY($1)", stream_ids
+    )
+
+
+async def count_heads(connection: Connection) -> int:
+    """Return the number of heads."""
+    count: int = await connection.fetchval("SELECT count(*) FROM stream_heads")
+    return count
+
+
+async def count_events(connection: Connection, *, after_position: int) -> int:
+    """Return the number of events after a position."""
+    sql = "SELECT count(*) FROM stored_events WHERE notification_id > $1"
+    count: int = await connection.fetchval(sql, after_position)
+    return count
+
+
+async def time_of(connection: Connection, position: int) -> datetime | None:
+    """Return when the last event up to a position was recorded; None if there is no such event."""
+    found: datetime | None = await connection.fetchval(
+        "SELECT recorded_at FROM stored_events WHERE notification_id <= $1 ORDER BY notification_id DESC LIMIT 1",
+        position,
+    )
+    return found
+
+
+async def start_of_transaction(connection: Connection, position: int) -> int:
+    """Return the last position before the database transaction of the next event: its events have one time."""
+    next_time = await connection.fetchval(
+        "SELECT recorded_at FROM stored_events WHERE notification_id > $1 ORDER BY notification_id LIMIT 1", position
+    )
+    if next_time is None:
+        return position
+    before: int | None = await connection.fetchval(
+        """SELECT notification_id FROM stored_events WHERE notification_id <= $1 AND recorded_at < $2
+           ORDER BY notification_id DESC LIMIT 1""",
+        position,
+        next_time,
+    )
+    return before or 0

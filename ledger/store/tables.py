@@ -1,0 +1,10 @@
+"""The names of the store's tables, for findings and locks. SQL on these tables is in `ledger.store` alone."""
+
+STORED_EVENTS = "stored_events"
+STREAM_HEADS = "stream_heads"
+COMMAND_LOG = "command_log"
+
+
+def log_table(schema: str) -> str:
+    """Return the qualified name of the log's table in a schema."""
+    return f'"{schema}".{STORED_EVENTS}'
