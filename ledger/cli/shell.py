@@ -3,12 +3,11 @@
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import asyncpg
 import structlog
 import uvloop
-from asyncpg import Connection, Pool
 from rich.console import Console
 
 from ledger.audit.export import ExportError
@@ -25,6 +24,7 @@ from ledger.service.bootstrap import completed
 from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
 from ledger.store import pool
+from ledger.store.connections import Connection, Pool
 from ledger.store.pool import STATEMENT_SECONDS, UNREACHABLE
 from web.workers import ListenError, WorkersFailedError
 
@@ -78,7 +78,7 @@ def run_service(work: Callable[[Settings], Awaitable[T]]) -> T:
     return run(work, needs_redis=True, needs_key=True)
 
 
-def query(question: "Callable[[Connection[Any]], Awaitable[T]]") -> T:
+def query(question: Callable[[Connection], Awaitable[T]]) -> T:
     """Run a question on one connection of its own, and return the answer."""
 
     async def answer(settings: Settings) -> T:
@@ -88,7 +88,7 @@ def query(question: "Callable[[Connection[Any]], Awaitable[T]]") -> T:
     return run(answer)
 
 
-def query_pool(question: "Callable[[Pool[Any]], Awaitable[T]]") -> T:
+def query_pool(question: Callable[[Pool], Awaitable[T]]) -> T:
     """Run a question on a pool of connections, and return the answer."""
 
     async def answer(settings: Settings) -> T:
@@ -101,7 +101,7 @@ def query_pool(question: "Callable[[Pool[Any]], Awaitable[T]]") -> T:
 @asynccontextmanager
 async def connected(
     settings: Settings, *, statement_seconds: float | None = STATEMENT_SECONDS, hint: str = ""
-) -> "AsyncIterator[Connection[Any]]":
+) -> AsyncIterator[Connection]:
     """Open a connection for the length of the context. Raises `DatabaseError`; `hint` ends its text."""
     with explain_database_errors(hint):
         connection = await pool.connect(settings, statement_seconds=statement_seconds)
@@ -112,7 +112,7 @@ async def connected(
 
 
 @asynccontextmanager
-async def pooled(settings: Settings) -> "AsyncIterator[Pool[Any]]":
+async def pooled(settings: Settings) -> AsyncIterator[Pool]:
     """Open a pool of connections for the length of the context. Raises `DatabaseError`."""
     with explain_database_errors():
         connections = await pool.open_pool(settings)
