@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from ledger.settings import Settings
-from tests.support.controls import Answer, Api, a_transfer, new_id
+from tests.support.controls import Answer, Api, Serve, a_transfer, new_id
 from tests.support.processes import until
 from web import requests
 from web.handlers import batch as bulk
@@ -22,7 +22,6 @@ from web.handlers.monitoring import DRAINING
 from web.http import response as reply
 from web.responses import ItemResult
 
-Serve = Callable[[Settings], Awaitable[Api]]
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 PATH = "/v1/transactions/batch"
@@ -242,7 +241,7 @@ async def test_what_had_not_been_handed_in_when_the_client_hung_up_can_be_sent_a
 async def test_a_client_that_does_not_read_is_hung_up_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 36: it is read from no further, and keeps no place."""
     monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
-    places = api.client.app[bulk.BULKS]  # type: ignore[index]
+    places = api.client.app[bulk.BULKS]
     _, writer = await asyncio.open_connection(api.client.host, api.client.port, limit=1024)
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: ledger\r\nAuthorization: Bearer {api.token}\r\nTransfer-Encoding: chunked\r\n"
@@ -286,7 +285,7 @@ async def test_a_worker_that_is_to_stop_ends_the_stream(api: Api) -> None:
     await talk.begin(a_transfer(alice, bob, 1))
     assert (1, 200) == await talk.heard()
 
-    api.client.app[DRAINING].set()  # type: ignore[index]
+    api.client.app[DRAINING].set()
     talk.say(a_transfer(alice, bob, 1))
 
     assert [(None, 503)] == summary(await talk.rest())

@@ -11,6 +11,7 @@ from ledger.cli.import_client import ImportFailedError, Result, Service, measure
 from ledger.errors import Refused
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, new_id
 from tests.support.processes import ledger, until
+from web import auth
 from web.handlers import batch_stream as lines
 
 HEADER = "source_account_id,destination_account_id,amount_cents,reference,metadata.flat\n"
@@ -104,7 +105,7 @@ async def test_a_session_that_ends_meanwhile_is_followed_by_another(
     alice, bob = await accounts(api)
     file = a_file(tmp_path / "may.jsonl", (json.dumps(a_transfer(alice, bob, 1)) + "\n") * 20)
     monkeypatch.setattr(lines, "CHUNK", 5)
-    real, calls = lines.check_again, iter(range(100))
+    real, calls = auth.check_again, iter(range(100))
 
     async def check_again(request: Any) -> None:
         if next(calls) == 2:

@@ -265,7 +265,8 @@ async def test_two_runs_at_once_double_nothing(
     accounts = await a_pair(reference, *range(1_000, 1_020))
     random = Random(1)  # noqa: S311 - samples
     for number in range(100):
-        await reference.transfer(*random.sample(accounts, 2), number + 1)
+        source, destination = random.sample(accounts, 2)
+        await reference.transfer(source, destination, number + 1)
     variables = settings.environment()
 
     with (
