@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,9 @@ in_memory = pytest.StashKey[Path | None]()
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder of the run's servers, in the process that starts the others."""
     if not hasattr(config, "workerinput"):
-        lease = folder_in_memory()
-        config.stash[in_memory] = lease.__enter__()
-        config.add_cleanup(lambda: lease.__exit__(None, None, None))
+        lease = ExitStack()
+        config.stash[in_memory] = lease.enter_context(folder_in_memory())
+        config.add_cleanup(lease.close)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -19,6 +19,7 @@ from web import requests
 from web.handlers import batch as bulk
 from web.handlers import batch_stream as lines
 from web.handlers.monitoring import DRAINING
+from web.http import json as json_bodies
 from web.http import response as reply
 from web.responses import ItemResult
 
@@ -168,7 +169,7 @@ async def test_results_come_back_while_lines_are_still_sent(api: Api) -> None:
 
 async def test_others_get_their_turn_while_lines_are_parsed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 36: a piece of the stream can have thousands of lines, each wrong in a way that takes long to explain."""
-    turns, seen, parse = itertools.count(), [], lines.parse
+    turns, seen, parse = itertools.count(), [], json_bodies.parse
     turn = next(turns)
 
     async def others() -> None:

@@ -18,6 +18,7 @@ from benchmarks.history import grow
 from ledger.identity.keys import new_private_pem
 from ledger.projections import transaction_search as transactions
 from ledger.projections.transaction_search import Wanted
+from ledger.projections.transactions import BANDS
 from ledger.settings import Settings
 from ledger.store.reader import LAST
 from tests.support.controls import Answer, Api, a_transfer
@@ -372,7 +373,7 @@ async def test_a_page_of_many_bands_takes_no_more_candidates_than_any_other(
 
 def test_the_bands_of_the_queries_are_those_of_the_index() -> None:
     migration = importlib.import_module("migrations.versions.0011_amounts")
-    assert ",".join(map(str, transactions.BANDS)) == migration.BANDS
+    assert ",".join(map(str, BANDS)) == migration.BANDS
 
 
 @pytest.mark.parametrize(
