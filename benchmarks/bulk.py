@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
+from asyncpg.pgproto.pgproto import UUID as FastUUID  # noqa: N811 - it is the class, not a constant
 
 from benchmarks.figures import SECONDS, Row, at_least, in_turns
 from benchmarks.load import Measured, post_bodies
@@ -16,7 +17,7 @@ from ledger.commands.batch import TransferMany
 from ledger.commands.transfers import TransferMoney
 from ledger.store import log as store
 from ledger.store.statements import send_encoded_arrays
-from ledger.values.ids import FastUUID, new_id
+from ledger.values.ids import new_id
 from ledger.write.group import Origin, Prepared, Submission, prepare, streams_of
 
 ITEMS = 1000

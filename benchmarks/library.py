@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 
 from ledger.events.accounts import AccountCredited, AccountDebited
 from ledger.settings import Settings
-from ledger.store.library import LedgerApplication, LedgerEvent, environment
+from ledger.store.library import LedgerApplication, LedgerEvent, Stream, environment
 
 SCHEMA = "bench_library"
 
@@ -77,7 +77,12 @@ def folded_per_second(settings: Settings, account_ids: list[UUID]) -> float:
     """Events a second that the library's repository reads, decodes and folds."""
     application = LedgerApplication(environment(settings))
     begun = time.monotonic()
-    versions = [application.repository.get(account_id).version for account_id in account_ids]
+    versions = [_version(application, account_id) for account_id in account_ids]
     seconds = time.monotonic() - begun
     application.close()
     return sum(versions) / seconds
+
+
+def _version(application: LedgerApplication, account_id: UUID) -> int:
+    stream: Stream = application.repository.get(account_id)
+    return stream.version

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.store.migrate import migrate
 from ledger.store.pool import connect
-from tests.support.controls import ADMIN_PASSWORD, Api, Clock, new_id
+from tests.support.controls import ADMIN_PASSWORD, Api, Clock, Serve, new_id
 from tests.support.databases import folder_in_memory
 from tests.support.processes import DEADLINE_SECONDS
 from tests.support.sealed import Sealed, a_key_file, a_ledger
@@ -55,9 +55,9 @@ in_memory = pytest.StashKey[Path | None]()
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder of the run's servers, in the process that starts the others."""
     if not hasattr(config, "workerinput"):
-        lease = folder_in_memory()
-        config.stash[in_memory] = lease.__enter__()
-        config.add_cleanup(lambda: lease.__exit__(None, None, None))
+        lease = ExitStack()
+        config.stash[in_memory] = lease.enter_context(folder_in_memory())
+        config.add_cleanup(lease.close)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -222,17 +222,20 @@ async def serve(
     settings: Settings,  # whose database must outlive the service
     patient: None,
     aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]],
-) -> Callable[..., Awaitable[Api]]:
+) -> Serve:
     """Serve the API over real HTTP, with the first admin logged in, or to nobody if told so."""
     del settings, patient
 
     class Server(TestServer):
+        def __init__(self, settings: Settings, **options: Any) -> None:
+            super().__init__(create_app(settings, **options))
+            self.settings = settings
+
         async def _make_runner(self, **_: Any) -> Runner:
             return Runner(self.app, self.settings)
 
     async def start(settings: Settings, *, logs_in: bool = True, **options: Any) -> Api:
-        server = Server(create_app(settings, **options))
-        server.settings = settings
+        server = Server(settings, **options)
         api = Api(await aiohttp_client(server))
         await ensure_first_admin(server.app[RUNTIME])
         return await api.logged_in("admin", ADMIN_PASSWORD) if logs_in else api

@@ -9,9 +9,11 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
+from ledger.errors import OverloadedError
 from ledger.settings import Settings
 from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
 from web.handlers import batch as bulk
+from web.http.wording import MAX_REFUSALS
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -347,7 +349,7 @@ async def test_a_batch_that_broke_off_goes_on_under_its_key(api: Api, monkeypatc
 
     async def broken(*arguments: Any) -> Any:
         if next(calls) == 1:
-            raise bulk.OverloadedError("full")
+            raise OverloadedError("full")
         return await real(*arguments)
 
     monkeypatch.setattr(bulk, "carry_out", broken)
@@ -371,7 +373,7 @@ async def test_one_malformed_item_refuses_the_request_and_is_named(
     """Lesson 33: an item is parsed as strictly as a body of its own."""
     alice, bob = await accounts(api, 100, 0)
     before = await counts(connection)
-    items = [a_transfer(alice, bob, cents) for cents in (1, 25.0, "25", True, 0)]
+    items: list[Any] = [a_transfer(alice, bob, cents) for cents in (1, 25.0, "25", True, 0)]
     items += [{**items[0], "id": "one"}, {**items[0], "reference": "\0"}, {**items[0], "amount": 1}, 5]
 
     answer = await send(api, items, atomic=atomic)
@@ -412,7 +414,7 @@ async def test_no_more_errors_are_told_than_can_be_read(api: Api) -> None:
     """Lesson 36."""
     answers = [await send(api, [{}] * 1000), await api.post(PATH, {"items": [{}] * 1000})]
 
-    assert [(422, bulk.MAX_REFUSALS)] * 2 == [(answer.status, len(answer.codes)) for answer in answers]
+    assert [(422, MAX_REFUSALS)] * 2 == [(answer.status, len(answer.codes)) for answer in answers]
 
 
 async def test_a_batch_may_be_larger_than_other_bodies_and_has_a_bound(serve: Serve, settings: Settings) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -13,16 +13,16 @@ import pytest
 from aiohttp import ClientResponse
 
 from ledger.settings import Settings
-from tests.support.controls import Answer, Api, a_transfer, new_id
+from tests.support.controls import Answer, Api, Serve, a_transfer, new_id
 from tests.support.processes import until
 from web import requests
 from web.handlers import batch as bulk
 from web.handlers import batch_stream as lines
 from web.handlers.monitoring import DRAINING
+from web.http import json as json_bodies
 from web.http import response as reply
 from web.responses import ItemResult
 
-Serve = Callable[[Settings], Awaitable[Api]]
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 PATH = "/v1/transactions/batch"
@@ -169,7 +169,7 @@ async def test_results_come_back_while_lines_are_still_sent(api: Api) -> None:
 
 async def test_others_get_their_turn_while_lines_are_parsed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 36: a piece of the stream can have thousands of lines, each wrong in a way that takes long to explain."""
-    turns, seen, parse = itertools.count(), [], lines.parse
+    turns, seen, parse = itertools.count(), [], json_bodies.parse
     turn = next(turns)
 
     async def others() -> None:
@@ -242,7 +242,7 @@ async def test_what_had_not_been_handed_in_when_the_client_hung_up_can_be_sent_a
 async def test_a_client_that_does_not_read_is_hung_up_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 36: it is read from no further, and keeps no place."""
     monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
-    places = api.client.app[bulk.BULKS]  # type: ignore[index]
+    places = api.client.app[bulk.BULKS]
     _, writer = await asyncio.open_connection(api.client.host, api.client.port, limit=1024)
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: ledger\r\nAuthorization: Bearer {api.token}\r\nTransfer-Encoding: chunked\r\n"
@@ -286,7 +286,7 @@ async def test_a_worker_that_is_to_stop_ends_the_stream(api: Api) -> None:
     await talk.begin(a_transfer(alice, bob, 1))
     assert (1, 200) == await talk.heard()
 
-    api.client.app[DRAINING].set()  # type: ignore[index]
+    api.client.app[DRAINING].set()
     talk.say(a_transfer(alice, bob, 1))
 
     assert [(None, 503)] == summary(await talk.rest())

@@ -65,7 +65,8 @@ class Crowd:
     async def _client(self, work: Any, chance: random.Random) -> None:
         for _ in work:
             pool = self.account_ids[:HOT_ACCOUNTS] if chance.random() < 0.5 else self.account_ids
-            body = a_transfer(*chance.sample(pool, 2), chance.randint(1, 400))
+            source, destination = chance.sample(pool, 2)
+            body = a_transfer(source, destination, chance.randint(1, 400))
             key = f"{chance.getrandbits(64):x}"
             status, answer = await self._persistent("/v1/transactions/transfer", body, key)
             self.statuses[status] += 1

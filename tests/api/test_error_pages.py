@@ -66,7 +66,8 @@ async def test_the_examples_are_what_the_service_answers(api: Api) -> None:
     malformed = await api.post("/v1/transactions/batch", data=b'{"atomic": }', headers={"Content-Type": JSON})
     user_id = made["user_not_found"]["errors"][0]["detail"]["user_id"]
     missing = await api.get(f"/v1/users/{user_id}")
-    same = await api.transfer(*([await api.new_account(balance_cents=1)] * 2), 1)
+    account = await api.new_account(balance_cents=1)
+    same = await api.transfer(account, account, 1)
 
     for answer in (nobody, unknown, malformed, missing, same):
         assert without_varying(made[answer.codes[0]]) == without_varying(answer.body)

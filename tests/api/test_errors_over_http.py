@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from ledger.settings import Settings, SettingsError
-from tests.support.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Answer, Api, a_user, new_id
+from ledger.environment.variables import SettingsError
+from ledger.settings import Settings
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Answer, Api, Serve, a_user, new_id
 from tests.support.processes import DEADLINE_SECONDS
 from web.http.catalogue import CATALOGUE
-
-Serve = Callable[[Settings], Awaitable[Api]]
 
 RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 SECURITY_HEADERS = {

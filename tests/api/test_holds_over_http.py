@@ -156,10 +156,10 @@ async def test_a_repeated_request_is_carried_out_once_and_answered_the_same(
     requests = [("/v1/transactions/hold", body), (f"/v1/transactions/{held['id']}/capture", {"amount_cents": 1})]
     sent = [(path, body, {"Idempotency-Key": path}) for path, body in requests]
     answers = [await api.post(path, body, headers=headers) for path, body, headers in sent]
-    *expiring, answer = await _held_until_soon(api, a_transfer(*accounts, 1))
+    expiring, key, answer = await _held_until_soon(api, a_transfer(*accounts, 1))
 
     for (path, body, headers), first in zip(
-        [*sent, ("/v1/transactions/hold", *expiring)], [*answers, answer], strict=True
+        [*sent, ("/v1/transactions/hold", expiring, key)], [*answers, answer], strict=True
     ):
         again = await api.post(path, body, headers=headers)
         assert (200, "true") == (again.status, again.headers["Idempotent-Replayed"])

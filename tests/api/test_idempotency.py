@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 from multidict import CIMultiDict
+from pydantic import SecretStr
 
 from ledger.settings import Settings
 from tests.support.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
@@ -210,7 +211,10 @@ async def test_what_could_not_be_parsed_takes_no_key(api: Api) -> None:
 async def test_a_key_belongs_to_one_body(api: Api, kind: str) -> None:
     """Lesson 4."""
     path, body = (await bodies(api))[kind]
-    change = {"transfer": {"amount_cents": 31}, "create user": {"password": "another password"}}
+    change: dict[str, dict[str, Any]] = {
+        "transfer": {"amount_cents": 31},
+        "create user": {"password": "another password"},
+    }
     await api.post(path, body, headers=KEY)
 
     refused = await api.post(path, {**body, **change.get(kind, {"balance_cents": 31})}, headers=KEY)
@@ -417,9 +421,7 @@ async def test_another_signing_secret_gives_another_hash(
     """Lesson 31: the key of that hash is the service's own."""
     body = {"user_id": NOBODY}
     await (await serve(settings)).post("/v1/accounts", body, headers=KEY)
-    changed = settings.model_copy(
-        update={"jwt_secret": type(settings.jwt_secret)("another-secret-that-is-long-enough")}
-    )
+    changed = settings.model_copy(update={"jwt_secret": SecretStr("another-secret-that-is-long-enough")})
 
     again = await (await serve(changed)).post("/v1/accounts", body, headers={"Idempotency-Key": "another-key"})
 

@@ -42,7 +42,7 @@ OPENED = """INSERT INTO accounts (id, user_id, currency, balance_cents, status, 
 
 
 def limits_of(api: Api) -> LargeLists:
-    limits: LargeLists = api.client.app[LARGE_LISTS]  # type: ignore[index]
+    limits: LargeLists = api.client.app[LARGE_LISTS]
     return limits
 
 
@@ -58,7 +58,11 @@ async def raw(api: Api, path: str, accepted: str | None = None) -> tuple[bytes, 
     headers = {"Authorization": f"Bearer {api.token}"}
     if accepted is not None:
         headers["Accept-Encoding"] = accepted
-    options = {"auto_decompress": False, "skip_auto_headers": ["Accept-Encoding"], "cookie_jar": DummyCookieJar()}
+    options: dict[str, Any] = {
+        "auto_decompress": False,
+        "skip_auto_headers": ["Accept-Encoding"],
+        "cookie_jar": DummyCookieJar(),
+    }
     async with ClientSession(**options) as session, session.get(api.client.make_url(path), headers=headers) as response:
         assert 200 == response.status
         return await response.read(), response.headers
@@ -451,7 +455,7 @@ async def test_the_ledgers_own_accounts_are_listed_to_those_who_ask(api: Api) ->
     euros = (await api.get("/v1/accounts?world=true&currency=EUR&status=open")).body
     assert [-5, 5] == sorted(account["balance_cents"] for account in euros)
     assert 4 == sum(row["accounts"] for row in (await api.get("/v1/ledger/trial-balance")).body["currencies"])
-    for account in every:
+    for account in (await api.get("/v1/accounts?world=true")).body:
         assert 200 == (await api.get(f"/v1/accounts/{account['id']}")).status
 
 

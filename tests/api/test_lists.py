@@ -18,6 +18,7 @@ from benchmarks.history import grow
 from ledger.identity.keys import new_private_pem
 from ledger.projections import transaction_search as transactions
 from ledger.projections.transaction_search import Wanted
+from ledger.projections.transactions import BANDS
 from ledger.settings import Settings
 from ledger.store.reader import LAST
 from tests.support.controls import Answer, Api, a_transfer
@@ -318,8 +319,9 @@ async def test_amounts_and_currencies_are_found_whatever_their_bands(
     }
     for cents in (1, 2, 4, 5, 9, 10, 19, 20, 50, 99, 100, 199, 200, 5000):
         for currency in (*pairs, "USD"):
-            assert 200 == (await api.transfer(*pairs[currency], cents)).status
-        held = a_transfer(*pairs["USD"], cents)
+            first, second = pairs[currency]
+            assert 200 == (await api.transfer(first, second, cents)).status
+        held = a_transfer(pairs["USD"][0], pairs["USD"][1], cents)
         assert 200 == (await api.post("/v1/transactions/hold", held)).status
         source, sink = (account["id"] for account in pairs["EUR"])
         postings = [{"account_id": source, "amount_cents": -cents}, {"account_id": sink, "amount_cents": cents}]
@@ -336,8 +338,8 @@ async def test_amounts_and_currencies_are_found_whatever_their_bands(
         )
 
     ranges = [(None, None), (1, 1), (2, 5), (3, 4), (5, 9), (10, 100), (100, None), (None, 19), (6000, None)]
-    for currency, (low, high), status in itertools.product((None, "USD", "EUR", "CHF"), ranges, (None, "posted")):
-        filters = {"currency": currency, "min_amount_cents": low, "max_amount_cents": high, "status": status}
+    for wanted, (low, high), status in itertools.product((None, "USD", "EUR", "CHF"), ranges, (None, "posted")):
+        filters = {"currency": wanted, "min_amount_cents": low, "max_amount_cents": high, "status": status}
         query = {name: value for name, value in filters.items() if value is not None}
         found = await ids_of(api, "&".join(f"{name}={value}" for name, value in query.items()))
         assert [row["id"] for row in rows if is_wanted(row, query)] == found, query
@@ -347,10 +349,10 @@ async def test_a_page_of_many_bands_takes_no_more_candidates_than_any_other(
     api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36."""
-    pair = [await api.new_account(balance_cents=10**9) for _ in range(2)]
+    source, destination = [await api.new_account(balance_cents=10**9) for _ in range(2)]
     for power in range(8):
         for _ in range(3):
-            assert 200 == (await api.transfer(*pair, 10**power)).status
+            assert 200 == (await api.transfer(source, destination, 10**power)).status
     taken: list[int] = []
 
     class Counting:
@@ -371,7 +373,7 @@ async def test_a_page_of_many_bands_takes_no_more_candidates_than_any_other(
 
 def test_the_bands_of_the_queries_are_those_of_the_index() -> None:
     migration = importlib.import_module("migrations.versions.0011_amounts")
-    assert ",".join(map(str, transactions.BANDS)) == migration.BANDS
+    assert ",".join(map(str, BANDS)) == migration.BANDS
 
 
 @pytest.mark.parametrize(

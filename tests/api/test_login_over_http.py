@@ -31,12 +31,12 @@ WRONG_CREDENTIALS = {
 async def logged_in(api: Api, username: str = "admin", password: str = ADMIN_PASSWORD) -> dict[str, Any]:
     answer = await api.nobody.post(LOGIN, {"username": username, "password": password})
     assert 200 == answer.status
-    return answer.body
+    return dict(answer.body)
 
 
 def claims_of(token: str) -> dict[str, Any]:
     payload = token.split(".")[1]
-    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
 
 
 def unlike_any_other(answer: Answer) -> dict[str, Any]:

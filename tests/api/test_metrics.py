@@ -202,6 +202,7 @@ async def test_any_worker_tells_the_figures_of_all_and_they_outlive_it(settings:
         async with aiohttp.ClientSession(await running.url(), headers=authorized) as session:
             for _ in range(20):
                 await get(session, "/v1/health")
+            found: Series = {}
             for _ in range(4):
                 found = parsed(await get(session, "/metrics"))
                 assert 20 == value(found, "ledger_http_requests_total", method="GET", route="/health", status="200")

@@ -1,5 +1,7 @@
 """Query parameters that a route does not have are refused by name: lesson 42."""
 
+from typing import Any
+
 import asyncpg
 
 from ledger.identity.tokens import TokenType
@@ -41,7 +43,7 @@ async def test_a_parameter_that_is_given_twice_is_refused_on_every_route(api: Ap
     }
 
 
-async def test_a_transfer_with_a_parameter_moves_no_money(api: Api, connection: "asyncpg.Connection[object]") -> None:
+async def test_a_transfer_with_a_parameter_moves_no_money(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
     before = await connection.fetchval("SELECT count(*) FROM stored_events")
 

@@ -177,7 +177,7 @@ NO_OBJECTS = [b"[]", b"7", b'"text"', b"null", b"true", b"[{}]", b'"' + CANARY.e
 
 
 async def events(connection: "asyncpg.Connection[Any]") -> int:
-    return await connection.fetchval("SELECT count(*) FROM stored_events")
+    return int(await connection.fetchval("SELECT count(*) FROM stored_events"))
 
 
 async def send(api: Api, route: str, raw: str | bytes, **headers: str) -> Any:

@@ -11,9 +11,10 @@ from ledger.audit.verify import Sources, verify
 from ledger.cli.seed import ensure_first_admin
 from ledger.commands.command import Credential, Decision, States
 from ledger.commands.users import CreateUser
+from ledger.environment.variables import SettingsError
 from ledger.events.users import NameClaimed, UserCreated, email_streams, username_stream
 from ledger.runtime import Runtime, open_runtime
-from ledger.settings import Settings, SettingsError
+from ledger.settings import Settings
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
 from tests.support.controls import PASSWORD, Answer, Api, a_transfer, a_user
@@ -123,7 +124,7 @@ async def a_user_from_before(api: Api, runtime: Runtime, username: str) -> dict[
     email = f"{user_id}@example.com"
     command = CreateUserAsBefore(user_id, username, email, True, ("customer",), credential)
     await runtime.committer.submit(command, Origin(new_id()))
-    return (await api.get(f"/v1/users/{user_id}")).body
+    return dict((await api.get(f"/v1/users/{user_id}")).body)
 
 
 @pytest.mark.parametrize("name", ["\u0430lice", "al\u200dice", "b\U0001f600b", CYRILLIC])

@@ -1207,7 +1207,7 @@ async def broken_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> As
     line = Line(settings.database_dsn())
     async with line.open() as dsn:
 
-        async def on_the_line(settings: Settings, **options: str) -> Connection:
+        async def on_the_line(settings: Settings, **options: Any) -> Connection:
             is_committer = "plan_cache_mode" in options
             url = {"database_url": SecretStr(dsn)} if is_committer else {}
             return await connect(settings.model_copy(update=url), **options)

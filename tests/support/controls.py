@@ -3,10 +3,11 @@
 import itertools
 import time
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from aiohttp.test_utils import TestClient
 
+from ledger.settings import Settings
 from ledger.values.ids import new_id
 from tests.support import conformity
 
@@ -25,6 +26,7 @@ __all__ = [
     "Answer",
     "Api",
     "Clock",
+    "Serve",
     "a_transfer",
     "a_user",
     "new_id",
@@ -101,7 +103,7 @@ class Api:
     async def new_user(self, **members: Any) -> dict[str, Any]:
         answer = await self.post("/v1/users", a_user(**members))
         assert answer.status == 201, answer
-        return answer.body
+        return dict(answer.body)
 
     async def as_new_user(self, roles: str) -> "Api":
         """The same service as a new user with these roles."""
@@ -112,15 +114,21 @@ class Api:
         owner = user_id or (await self.new_user())["id"]
         answer = await self.post("/v1/accounts", {"user_id": owner, "balance_cents": balance_cents, **members})
         assert answer.status == 201, answer
-        return answer.body
+        return dict(answer.body)
 
     async def balance(self, account: dict[str, Any]) -> int:
         answer = await self.get(f"/v1/accounts/{account['id']}")
         assert answer.status == 200, answer
-        return answer.body["balance_cents"]
+        return int(answer.body["balance_cents"])
 
     async def transfer(self, source: Any, destination: Any, amount_cents: Any, **options: Any) -> Answer:
         return await self.post("/v1/transactions/transfer", a_transfer(source, destination, amount_cents), **options)
+
+
+class Serve(Protocol):
+    """Start a service with these settings, and log its first admin in, unless told otherwise."""
+
+    async def __call__(self, settings: Settings, *, logs_in: bool = True, **options: Any) -> Api: ...
 
 
 class Clock:

@@ -12,6 +12,7 @@ import schemathesis
 from ledger.values.names import MIXED_SCRIPTS, NOT_OF_RFC_8265
 from ledger.values.text import NOT_IDENTIFYING
 
+Case = schemathesis.Case[Any]
 GIVEN: dict[str, Any] = json.loads(os.environ["LEDGER_FUZZ"])  # from tests/fuzz/test_fuzz.py
 KNOWN: list[str] = GIVEN["known_ids"]
 NOBODY = "018f0000-0000-7000-8000-000000000000"
@@ -52,15 +53,15 @@ def _log_in() -> dict[str, str]:
 
 
 class _Bearer:
-    def set(self, case: schemathesis.Case, data: str, context: Any) -> None:  # noqa: ARG002
-        case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}
+    def set(self, case: Case, data: str, context: Any) -> None:  # noqa: ARG002
+        case.headers["Authorization"] = f"Bearer {data}"
 
 
 @schemathesis.auth(refresh_interval=3600).skip_for(path_regex=WITH_REFRESH_TOKEN)
 class AccessToken(_Bearer):
     """One for all requests, until it is revoked by one of them."""
 
-    def get(self, case: schemathesis.Case, context: Any) -> str:  # noqa: ARG002
+    def get(self, case: Case, context: Any) -> str:  # noqa: ARG002
         return _log_in()["access_token"]
 
 
@@ -68,12 +69,12 @@ class AccessToken(_Bearer):
 class RefreshToken(_Bearer):
     """One for each request, which uses it up."""
 
-    def get(self, case: schemathesis.Case, context: Any) -> str:  # noqa: ARG002
+    def get(self, case: Case, context: Any) -> str:  # noqa: ARG002
         return _log_in()["refresh_token"]
 
 
 @schemathesis.hook
-def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: Any) -> None:  # noqa: ARG001
+def before_call(context: schemathesis.HookContext, case: Case, kwargs: Any) -> None:  # noqa: ARG001
     """Let half of the ids be of something that exists; and spare the users who call."""
     found = case.meta is None or case.meta.phase.name.value != "stateful"
     for values, names in ((case.path_parameters, ("id",)), (case.body, ID_MEMBERS)):
@@ -115,7 +116,7 @@ def _existing(value: Any) -> Any:
 def refuses_no_data_that_fits(
     context: schemathesis.CheckContext,  # noqa: ARG001
     response: schemathesis.Response,
-    case: schemathesis.Case,
+    case: Case,
 ) -> None:
     """What fits the document is never called invalid: the document leaves no rule out."""
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code not in {400, 422}:

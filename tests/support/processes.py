@@ -27,7 +27,7 @@ LEDGER = (sys.executable, "-m", "ledger")
 ROOT = Path(__file__).parents[2]
 
 
-async def until(condition: Callable[[], Any]) -> Any:
+async def until(condition: Callable[..., Any]) -> Any:  # `...`: a lambda may bind a loop's variable as a default
     """What the condition gives, as soon as that is true."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
@@ -116,7 +116,7 @@ class Ledger:
 
     async def url(self) -> str:
         """Where it serves, as soon as it does."""
-        (record,) = await until(lambda: self.logged("serving") or self._raise_if_ended())
+        (record,) = await until(self._serving)
         return str(record["url"])
 
     async def address(self) -> tuple[str, int]:
@@ -143,8 +143,10 @@ class Ledger:
         self.send(signal.SIGTERM)
         return await self.status()
 
-    def _raise_if_ended(self) -> None:
-        assert self.process.poll() is None, self.log.read_text()
+    def _serving(self) -> list[dict[str, Any]]:
+        found = self.logged("serving")
+        assert found or self.process.poll() is None, self.log.read_text()
+        return found
 
 
 @contextmanager

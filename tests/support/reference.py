@@ -71,12 +71,12 @@ class Reference:
             **columns,
         }
         await self.insert("users", {**row, "updated_at": row["created_at"]})
-        return row["id"]
+        return UUID(str(row["id"]))
 
     async def account(self, user_id: UUID, balance_cents: int = 0, **columns: Any) -> UUID:
         row = {"id": uuid4(), "user_id": user_id, "balance_cents": balance_cents, "created_at": at(), **columns}
         await self.insert("accounts", {**row, "updated_at": row["created_at"]})
-        return row["id"]
+        return UUID(str(row["id"]))
 
     async def transaction(self, source: UUID, destination: UUID, amount_cents: int, **columns: Any) -> UUID:
         """A row alone: the balances stay as they are."""
@@ -89,7 +89,7 @@ class Reference:
             **columns,
         }
         await self.insert("transactions", row)
-        return row["id"]
+        return UUID(str(row["id"]))
 
     async def transfer(self, source: UUID, destination: UUID, amount_cents: int, **columns: Any) -> UUID:
         """The row, and the balances as the reference moves them."""
@@ -176,7 +176,7 @@ class Said:
 
     @property
     def body(self) -> dict[str, Any]:
-        return json.loads(self.output)
+        return dict(json.loads(self.output))
 
 
 async def run(folder: Path, settings: Settings, *arguments: str, **variables: str) -> Said:
@@ -237,7 +237,7 @@ async def awful(reference: Reference) -> dict[str, set[UUID | None]]:
     late = await reference.account(bob, 5, created_at=at())
     both = await reference.account(bob, 7, id=bob)
     await reference.transfer(good, other, 100)
-    invalid = {
+    invalid: dict[str, set[UUID | None]] = {
         "user.id_reserved": {await reference.user("reserved", id=eight)},
         "user.username_taken": {
             await reference.user("BOB"),

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.commands.accounts import OpenAccount
-from ledger.commands.command import Credential
+from ledger.commands.command import Command, Credential
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
 from ledger.events import StoredRow
@@ -77,12 +77,13 @@ def a_key_file(path: Path) -> Path:
 async def a_ledger(settings: Settings, runtime: Runtime, connection: Any, key_file: Path) -> AsyncIterator[Sealed]:
     """Some 25 events, the last of which comes after a gap; nothing is sealed yet."""
     owner_id, source, destination = new_id(), new_id(), new_id()
-    for command in (
+    commands: tuple[Command, ...] = (
         CreateUser(owner_id, "owner", "owner@example.com", True, ("customer",), Credential(new_id(), owner_id, "")),
         OpenAccount(source, owner_id, "USD", 1_000, new_id()),
         OpenAccount(destination, owner_id, "USD", 0, new_id()),
         *(TransferMoney(new_id(), source, destination, 1) for _ in range(5)),
-    ):
+    )
+    for command in commands:
         await runtime.committer.submit(command, Origin(new_id()))
     await connection.execute("SELECT nextval('stored_events_notification_id_seq')")
     await connection.execute(INSERT, new_id())

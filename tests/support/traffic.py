@@ -23,6 +23,7 @@ from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
 from ledger.events.accounts import world_account_id
 from ledger.events.tokens import Pair
+from ledger.events.users import Role
 from ledger.runtime import Runtime
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
@@ -54,7 +55,8 @@ def a_pair(number: int, ends: int = FUTURE) -> Pair:
 
 def history() -> list[tuple[UUID, Command]]:
     """Commands, each with its id; one is refused, and one is refused although it has an event."""
-    roles, another = ("customer",), Credential(an_id(99), BOB, "another hash")
+    roles: tuple[Role, ...] = ("customer",)
+    another = Credential(an_id(99), BOB, "another hash")
     people = [
         CreateUser(user_id, name, f"{name}@example.com", True, roles, secret(user_id))
         for user_id, name in ((ALICE, "alice"), (BOB, "bob"), (CAROL, "carol"))

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -117,6 +117,7 @@ async def pass_time(redis: "Redis", prefix: str, seconds: float) -> None:
     for name in await keys_of(redis, prefix):
         key = prefix + name
         if b"zset" == await redis.type(key):
-            for member in await redis.zrange(key, 0, -1):
+            members: list[Any] = await redis.zrange(key, 0, -1)
+            for member in members:
                 await redis.zincrby(key, -seconds, member)
         await redis.pexpire(key, await redis.pttl(key) - int(seconds * 1000))

@@ -669,7 +669,7 @@ async def test_the_service_and_its_parts_show_no_secret(
         things["key"] = secret_key(given.signing)
         things |= {
             "jwks": runtime.signer.jwks(),
-            "connection": runtime.redis.connection_pool.make_connection(),
+            "connection": runtime.redis.connection_pool.make_connection(),  # type: ignore[no-untyped-call]  # untyped in redis-py
         }
         places = presented(things)
 

@@ -115,7 +115,7 @@ SERVICE_SECRETS = {"POSTGRES_PASSWORD": "POSTGRES_PASSWORD", "VALKEYCLI_AUTH": "
 
 
 def services_alone() -> dict[str, Any]:
-    return dict(yaml.safe_load((ROOT / "compose.services.yml").read_text()))["services"]
+    return dict(yaml.safe_load((ROOT / "compose.services.yml").read_text())["services"])
 
 
 def test_the_services_alone_are_those_of_the_whole_system() -> None:

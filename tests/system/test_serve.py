@@ -249,7 +249,7 @@ async def a_request_that_hangs(settings: Settings, url: str) -> AsyncIterator["a
         async with holder.transaction():
             await holder.execute("SELECT FROM stream_heads FOR UPDATE")
             transfer = asyncio.create_task(
-                call("POST", f"{url}/v1/transactions/transfer", a_transfer(*opened, 1), token)
+                call("POST", f"{url}/v1/transactions/transfer", a_transfer(opened[0], opened[1], 1), token)
             )
             waiting = """SELECT count(*) FROM pg_stat_activity
                          WHERE datname = current_database() AND wait_event_type = 'Lock'"""

@@ -40,7 +40,8 @@ class Traced:
 
 
 async def a_transfer(api: Api, accounts: Sequence[Any], **options: Any) -> int:
-    return (await api.transfer(*accounts, 1, **options)).status
+    source, destination = accounts
+    return (await api.transfer(source, destination, 1, **options)).status
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ TRANSFER = "/v1/transactions/transfer"
 
 @pytest.fixture
 def served() -> dict[str, Any]:
-    return json.loads(document())
+    described: dict[str, Any] = json.loads(document())
+    return described
 
 
 def parts(node: Any) -> Iterator[dict[str, Any]]:
@@ -132,5 +133,5 @@ def test_a_body_without_its_kind_does_not_conform(served: dict[str, Any]) -> Non
 
 def response(served: dict[str, Any]) -> dict[str, Any]:
     """What the document says of the response to a transfer."""
-    content: dict[str, Any] = served["paths"][TRANSFER]["post"]["responses"]["200"]["content"]
-    return content["application/json"]
+    content = served["paths"][TRANSFER]["post"]["responses"]["200"]["content"]
+    return dict(content["application/json"])

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 from beancount import loader
-from beancount.core.data import Transaction
+from beancount.core.data import Posting, Transaction
 from hypothesis import strategies as st
 
 from ledger import money
@@ -157,7 +157,13 @@ async def test_beancount_accepts_the_journal_and_reports_the_same_balances(busy:
 
 
 def posting_of(entry: Transaction) -> list[tuple[str, Decimal]]:
-    return [(posting.account, posting.units.number) for posting in entry.postings]
+    return [(posting.account, number_of(posting)) for posting in entry.postings]
+
+
+def number_of(posting: Posting) -> Decimal:
+    assert posting.units is not None
+    assert posting.units.number is not None
+    return posting.units.number
 
 
 def summed(transactions: Any) -> Balances:
@@ -241,13 +247,14 @@ def test_whatever_a_reference_holds_a_beancount_journal_has_one_transaction_with
     opened = [
         Account(account_id, None, "EUR", transfer.recorded_at)
         for account_id in (transfer.source_account_id, transfer.destination_account_id)
+        if account_id is not None
     ]
     text = BEANCOUNT.header + "".join(map(BEANCOUNT.account, opened)) + BEANCOUNT.transfer(transfer)
     entries, errors, _ = loader.load_string(text)
     (found,) = (entry for entry in entries if isinstance(entry, Transaction))
     assert [] == errors
     assert re.sub(r"[\x00-\x08\x0b-\x1f]", " ", reference) == found.narration
-    assert {Decimal("0.01"), Decimal("-0.01")} == {posting.units.number for posting in found.postings}
+    assert {Decimal("0.01"), Decimal("-0.01")} == {number_of(posting) for posting in found.postings}
     assert str(transfer.id) == found.meta["id"]
 
 
@@ -265,10 +272,10 @@ async def test_hledger_itself_reads_odd_references(tmp_path: Path) -> None:
     path = tmp_path / "odd.journal"
     path.write_text(HLEDGER.header + "".join(map(HLEDGER.transfer, transfers)), encoding="utf-8")
     found = by_id(await reported_by_hledger(path)) if HLEDGER_TOOL else by_id(summed(read_journal(path.read_text())))
-    assert Decimal(money.decimal_text(sum(one.amount_cents for one in transfers), "EUR")) == found.pop(
+    assert Decimal(money.decimal_text(sum(one.amount_cents or 0 for one in transfers), "EUR")) == found.pop(
         str(world_account_id("EUR"))
     )
-    assert {str(one.source_account_id): -Decimal(export_text.amount(one)) for one in transfers} == found
+    assert {str(one.source_account_id): -Decimal(export_text.amount(one) or 0) for one in transfers} == found
 
 
 # What is chosen, and where it goes.

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import pytest
@@ -21,6 +21,9 @@ from ledger.store.log import read_log, read_stream
 from ledger.store.reader import LAST, Chosen
 from ledger.values.ids import new_id
 from tests.support.controls import NOBODY, Api
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
 
 WORLD = str(world_account_id("USD"))
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -49,7 +52,8 @@ async def a_life(api: Api) -> tuple[dict[str, Any], list[str]]:
 
 async def test_an_account_is_at_every_moment_what_its_events_until_then_add_up_to(api: Api, runtime: Runtime) -> None:
     account, _ = await a_life(api)
-    async with runtime.pool.acquire() as connection:
+    async with runtime.pool.acquire() as proxy:
+        connection = cast("Connection[Any]", proxy)
         rows = await read_stream(connection, UUID(account["id"]))
         log = await read_log(connection)
     for position in [0, *(row.position for row in log), log[-1].position + 100]:
@@ -333,6 +337,7 @@ async def _lines_of_a_period(reader: Any, account_id: UUID) -> Any:
     return await history.lines(reader, account_id, period, after=0, before=LAST, ascending=True, limit=20)
 
 
+NOT_THEIRS = UUID(int=4)
 QUESTIONS: dict[str, Question] = {
     "at a version": lambda reader, account_id: timetravel.account_at(reader, account_id, AtVersion(9)),
     "at the last version": lambda reader, account_id: timetravel.account_at(reader, account_id, AtVersion(LAST)),
@@ -354,7 +359,6 @@ QUESTIONS: dict[str, Question] = {
         reader, LAST - 1, owner_id=NOT_THEIRS, before=LAST, limit=20
     ),
 }
-NOT_THEIRS = UUID(int=4)
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])

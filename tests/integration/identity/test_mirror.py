@@ -9,7 +9,7 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -135,7 +135,8 @@ class Scene:
 
     @property
     def mirror(self) -> Mirror:
-        return cast("Any", self.admin.client.server).app[RUNTIME].mirror
+        mirror: Mirror = cast("Any", self.admin.client.server).app[RUNTIME].mirror
+        return mirror
 
     async def settle(self, ways: tuple[str, ...]) -> None:
         """Somebody for each way, whom the service has seen, and a whole mirror."""
@@ -176,7 +177,7 @@ class Scene:
 
     async def cut(self, caller: Caller) -> int:
         """The position below which the caller's token is dead, according to the mirror."""
-        (hash_key,) = await self.redis.keys("*:revoked:cutoffs")
+        (hash_key,) = map(str, await self.redis.keys("*:revoked:cutoffs"))
         sub, sid = caller.claims["sub"], caller.claims["sid"]
         found = [
             *await self.redis.hmget(hash_key, str(EVERYBODY), sub),
@@ -897,7 +898,7 @@ def run(tmp_path: Path, settings: Settings, valkey: Valkey) -> Callable[..., Awa
     return ended
 
 
-Run = Callable[..., Awaitable[tuple[int, str, str]]]
+Run = Callable[..., Coroutine[Any, Any, tuple[int, str, str]]]
 
 
 async def test_an_operator_sees_that_the_mirror_is_whole(run: Run, bench: Bench) -> None:

@@ -67,9 +67,8 @@ class Crowd:
     async def act(self, chance: random.Random) -> None:
         match chance.choices(("transfer", "read", "list", "open", "session"), (60, 20, 10, 8, 2))[0]:
             case "transfer":
-                made = await self.call(
-                    "POST", "/transactions/transfer", a_transfer(*chance.sample(self.accounts, 2), 7)
-                )
+                source, destination = chance.sample(self.accounts, 2)
+                made = await self.call("POST", "/transactions/transfer", a_transfer(source, destination, 7))
                 self.transfers.append(made["id"])
                 await self.call("GET", f"/transactions/{made['id']}")  # what was written is there
             case "read":
@@ -161,7 +160,7 @@ async def test_all_tables_are_swapped_while_clients_read_and_write(
 
 async def position(connection: Any) -> int:
     """That an unfinished rebuild has reached."""
-    return await connection.fetchval("SELECT coalesce(max(position), 0) FROM rebuilds")
+    return int(await connection.fetchval("SELECT coalesce(max(position), 0) FROM rebuilds"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -209,10 +208,11 @@ async def passed(connection: Any, at: int) -> bool:
 
 async def waits(connection: Any) -> bool:
     """Whether a swap waits for a lock on the live tables."""
-    return await connection.fetchval(
+    found: bool = await connection.fetchval(
         """SELECT EXISTS (SELECT FROM pg_locks WHERE relation IN ('users'::regclass, 'accounts'::regclass)
                                                   AND NOT granted AND mode = 'AccessExclusiveLock')"""
     )
+    return found
 
 
 async def test_readers_are_not_held_up_by_a_swap_that_has_to_wait(

@@ -1,6 +1,7 @@
 """Sealed blocks: whatever is done to the log, or to its seals, is found. Lesson 18."""
 
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -36,7 +37,7 @@ async def test_a_leaf_covers_every_column_there_is(sealed: Sealed) -> None:
     )
     assert {row[0] for row in columns} == set(StoredRow._fields)
     row = (await sealed.rows())[0]
-    others = {
+    others: dict[str, Any] = {
         "originator_id": new_id(),
         "originator_version": row.originator_version + 1,
         "topic": row.topic + "X",

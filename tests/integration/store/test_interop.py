@@ -15,7 +15,7 @@ from ledger.commands.command import Command, Credential
 from ledger.commands.holds import PlaceHold, VoidHold
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
-from ledger.events import TOPICS, encode, fold
+from ledger.events import TOPICS, Event, encode, fold
 from ledger.events.accounts import Account
 from ledger.events.transactions import Transfer
 from ledger.runtime import Runtime
@@ -60,8 +60,18 @@ async def library(settings: Settings) -> AsyncIterator[LedgerApplication]:
 
 async def get(library: LedgerApplication, stream_id: UUID, **options: Any) -> Stream:
     """What the library's repository gives; it has no `await` of its own."""
-    found: Stream = await asyncio.to_thread(library.repository.get, stream_id, **options)
-    return found
+
+    def stream() -> Stream:
+        found: Stream = library.repository.get(stream_id, **options)
+        return found
+
+    return await asyncio.to_thread(stream)
+
+
+def event_of(library: LedgerApplication, item: Notification) -> Event:
+    found = library.mapper.to_domain_event(item)
+    assert isinstance(found, LedgerEvent)
+    return found.event
 
 
 @pytest.mark.parametrize("account_id", [KEPT, EMPTIED])
@@ -76,6 +86,7 @@ async def test_the_library_sees_the_account_that_the_ledger_sees(
     assert (account_id, head.version, head.state) == (seen.id, seen.version, seen.state)
     assert isinstance(seen.state, Account)
     in_table = (seen.state.owner_id, seen.state.currency, seen.state.balance_cents, seen.state.closed, seen.version)
+    assert row is not None
     assert tuple(row) == in_table
 
 
@@ -118,9 +129,7 @@ async def test_the_librarys_log_has_all_events_in_order(
     seen = [
         (
             item.id,
-            LedgerEvent(
-                UUID(str(item.originator_id)), item.originator_version, library.mapper.to_domain_event(item).event
-            ),
+            LedgerEvent(UUID(str(item.originator_id)), item.originator_version, event_of(library, item)),
         )
         for item in notifications
     ]

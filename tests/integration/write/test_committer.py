@@ -135,7 +135,7 @@ async def holding(settings: Settings, account_id: UUID) -> AsyncIterator[None]:
         await other.close()
 
 
-class BrokenTransfer(TransferMoney):
+class BrokenTransfer(TransferMoney, frozen=True):
     """A command with a fault in it."""
 
     def decide(self, states: States) -> Decision:
@@ -366,7 +366,7 @@ async def end_backend(eyes: Any, pid: int) -> None:
 
 async def test_a_connection_that_was_lost_while_idle_is_opened_again(settings: Settings, connection: Any) -> None:
     opened: list[Any] = []
-    patience: dict[str, str] = {}  # without end, until all is set up
+    patience: dict[str, Any] = {}  # without end, until all is set up
 
     async def remembered() -> Any:
         opened.append(await connect(settings, **patience))
@@ -390,7 +390,8 @@ async def test_a_backend_that_is_killed_again_and_again_loses_and_doubles_nothin
     async def client() -> None:
         nonlocal answered
         while not enough.is_set():
-            await bank.submit(a_transfer(*chance.sample(account_ids, 2), chance.randint(1, 9)))
+            source, destination = chance.sample(account_ids, 2)
+            await bank.submit(a_transfer(source, destination, chance.randint(1, 9)))
             answered += 1
 
     async def end_one() -> int:
@@ -625,7 +626,7 @@ async def test_a_lock_that_cannot_be_had_in_time_fails_its_commands_and_none_aft
     """A transaction that could not begin must not stay in the way of all that follow."""
 
     opened: list[Any] = []
-    patience: dict[str, str] = {}  # without end, until all is set up
+    patience: dict[str, Any] = {}  # without end, until all is set up
 
     async def remembered() -> Any:
         opened.append(await connect(settings, **patience))
@@ -652,9 +653,10 @@ async def test_two_processes_refuse_nothing_that_is_affordable_on_hot_accounts(
     async with committing(settings, batch_limit=8) as other:
         outcomes = await asyncio.gather(
             *(
-                committer.submit(a_transfer(*chance.sample(account_ids, 2)), Origin(new_id()))
+                committer.submit(a_transfer(source, destination), Origin(new_id()))
                 for _ in range(300)
                 for committer in (bank.committer, other)
+                for source, destination in [chance.sample(account_ids, 2)]
             ),
             return_exceptions=True,
         )
@@ -731,16 +733,14 @@ async def test_a_command_that_weighs_much_has_a_transaction_to_itself(settings: 
         alice, bob = await bank.accounts(100, 0)
         written.clear()
         many = TransferMany(tuple(a_transfer(alice, bob) for _ in range(5)))
-        submitted = [
-            bank.committer.submit(command, Origin(new_id()), weight=weight)
-            for command, weight in [
-                *((a_transfer(alice, bob), 1) for _ in range(3)),
-                (many, 5),
-                (a_transfer(alice, bob), 1),
-                (a_transfer(alice, bob), 3),
-                (a_transfer(alice, bob), 1),
-            ]
+        weighted: list[tuple[Command, int]] = [
+            *((a_transfer(alice, bob), 1) for _ in range(3)),
+            (many, 5),
+            (a_transfer(alice, bob), 1),
+            (a_transfer(alice, bob), 3),
+            (a_transfer(alice, bob), 1),
         ]
+        submitted = [bank.committer.submit(command, Origin(new_id()), weight=weight) for command, weight in weighted]
 
         await asyncio.gather(*submitted)
 

@@ -36,7 +36,7 @@ def made(rows: list[tuple[Any, ...]]) -> tuple[TransferMoney, ...]:
 
 def one_by_one(items: tuple[TransferMoney, ...]) -> list[Any]:
     """What happens, or stands against it, when each is a command of its own."""
-    states, found = dict(ACCOUNTS), []
+    states, found = dict(ACCOUNTS), list[Any]()
     for item in items:
         seen = {stream: states.get(stream) for stream in (*item.streams(), *item.creates())}
         try:

@@ -250,7 +250,10 @@ def test_no_balance_grows_beyond_what_every_json_reader_keeps() -> None:
 
 def test_world_falls_no_deeper_than_what_every_json_reader_keeps() -> None:
     """Lesson 7."""
-    deep = [(WORLD, AccountOpened(None, "USD")), (WORLD, AccountDebited(OTHER_TRANSFER, MAX_CENTS, -MAX_CENTS))]
+    deep: list[StreamEvent] = [
+        (WORLD, AccountOpened(None, "USD")),
+        (WORLD, AccountDebited(OTHER_TRANSFER, MAX_CENTS, -MAX_CENTS)),
+    ]
     command = a_transfer(1, source_account_id=WORLD)
     assert ["validation_error"] == Given([*TWO_ACCOUNTS, *deep]).refuses(command)
 
@@ -646,7 +649,7 @@ def test_a_fault_of_one_command_leaves_the_batch_as_it_was() -> None:
     """Lesson 5."""
     batch = a_batch(TWO_ACCOUNTS)
 
-    class Broken(TransferMoney):
+    class Broken(TransferMoney, frozen=True):
         def decide(self, states: Any) -> Decision:
             super().decide(states)
             raise ZeroDivisionError
@@ -659,7 +662,7 @@ def test_a_fault_of_one_command_leaves_the_batch_as_it_was() -> None:
 def test_a_command_cannot_append_to_a_stream_it_did_not_read() -> None:
     batch = a_batch(TWO_ACCOUNTS)
 
-    class Careless(CloseAccount):
+    class Careless(CloseAccount, frozen=True):
         def decide(self, states: Any) -> Decision:
             del states
             return Decision([(SAFE, AccountClosed())], {})
@@ -813,7 +816,7 @@ def journal_entry(
 
 def placing(_: Ledger, now: int, lasts: int, reference: str | None, *drawn: Any) -> Command:
     moment = NOON + timedelta(seconds=now)
-    members = {"now": moment, "expires_at": moment + timedelta(seconds=lasts), "limit_seconds": 100}
+    members: dict[str, Any] = {"now": moment, "expires_at": moment + timedelta(seconds=lasts), "limit_seconds": 100}
     transfer_id, source, destination, cents = drawn
     return PlaceHold(transfer_id, source, destination, cents, **members, reference=reference, id_was_chosen=True)
 
@@ -839,7 +842,9 @@ def reversal(ledger: Ledger, number: int, force: bool) -> Command:
 references = st.sampled_from([None, None, None, "rent", "fees"])
 numbers = st.integers(0, 5)
 transfers_of_any = making(
-    lambda _, *drawn: TransferMoney(*drawn, id_was_chosen=True),
+    lambda _, key, source, destination, cents, reference, owner: TransferMoney(
+        key, source, destination, cents, reference, owner, id_was_chosen=True
+    ),
     transfer_ids,
     any_ids,
     any_ids,
@@ -887,13 +892,17 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     holds,
     entries_and_reversals,
     policies,
-    making(lambda ledger, *drawn: OpenAccount(*drawn, ledger.fresh_id()), account_ids, user_ids, currencies, balances),
     making(
-        lambda ledger, *drawn: UpdateAccount(*drawn, ledger.fresh_id()), account_ids, user_ids, balances, currencies
+        lambda ledger, key, owner, currency, cents: OpenAccount(key, owner, currency, cents, ledger.fresh_id()),
+        *(account_ids, user_ids, currencies, balances),
+    ),
+    making(
+        lambda ledger, key, owner, cents, currency: UpdateAccount(key, owner, cents, currency, ledger.fresh_id()),
+        *(account_ids, user_ids, balances, currencies),
     ),
     making(lambda _, account_id: CloseAccount(account_id), account_ids),
     making(
-        lambda _, user_id, *drawn: CreateUser(user_id, *drawn, a_secret(user_id)),
+        lambda _, key, name, email, active, role_names: CreateUser(key, name, email, active, role_names, a_secret(key)),
         user_ids,
         names,
         names,
