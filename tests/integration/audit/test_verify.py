@@ -576,4 +576,4 @@ async def test_the_command_fails_and_names_the_place(busy: Runtime, connection: 
 async def test_the_command_refuses_a_contradiction(settings: Settings) -> None:
     status, output, log = await run_verify(settings, "--fast", "--since", "7")
     assert (2, "") == (status, output)
-    assert "--since says where the history begins" in log
+    assert "--since limits the history that is read" in log
