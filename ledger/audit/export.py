@@ -16,12 +16,13 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.audit.export_text import BEANCOUNT, CSV, HLEDGER, JSONL, Account, TextFormat, Transfer
+from ledger.audit.export_text import BEANCOUNT, CSV, DETAILS, HLEDGER, JSONL, Account, TextFormat, Transfer
 from ledger.audit.progress import Progress
 from ledger.audit.snapshot import snapshot
 from ledger.store.connections import Connection
 
 PAGE = 5000
+_MEMBERS = len(Transfer._fields) - 1  # without `details`
 PATIENCE_SECONDS = 86_400  # to sort all transfers may take its time; a connection's own bound is for requests
 
 
@@ -59,15 +60,16 @@ class Sink(Protocol):
 
 Writer = Callable[[BinaryIO], AbstractContextManager[Sink]]
 
-_CHOSEN = """FROM (SELECT id, coalesce(settled_position, position) AS position, kind, reference, currency, postings,
+_DETAILS = "".join(f", {column.name}" for column in DETAILS)
+_CHOSEN = f"""FROM (SELECT id, coalesce(settled_position, position) AS position, kind, reference, currency, postings,
                      coalesce(settled_at, recorded_at) AS recorded_at, source_account_id, destination_account_id,
-                     coalesce(captured_cents, amount_cents) AS amount_cents
+                     coalesce(captured_cents, amount_cents) AS amount_cents{_DETAILS}
               FROM transfers WHERE coalesce(status, 'captured') = 'captured') AS moved
     WHERE ($1::uuid IS NULL OR $1 IN (source_account_id, destination_account_id)
            OR postings @> jsonb_build_array(jsonb_build_object('account_id', $1)))
       AND ($2::timestamptz IS NULL OR recorded_at >= $2) AND ($3::timestamptz IS NULL OR recorded_at <= $3)"""
 _TRANSFERS = f"""SELECT id, position, recorded_at, kind, reference, currency, amount_cents, source_account_id,
-                        destination_account_id, postings {_CHOSEN} ORDER BY position"""
+                        destination_account_id, postings{_DETAILS} {_CHOSEN} ORDER BY position"""
 _ACCOUNTS = f"""SELECT id, user_id, currency, created_at FROM accounts
                 WHERE id IN (SELECT source_account_id {_CHOSEN} UNION ALL SELECT destination_account_id {_CHOSEN}
                              UNION ALL SELECT (posting ->> 'account_id')::uuid
@@ -106,11 +108,16 @@ async def export(
             async for rows in _pages(connection, _ACCOUNTS, selection):
                 sink.accounts([Account(*row) for row in rows])
             async for rows in _pages(connection, _TRANSFERS, selection):
-                sink.transfers([Transfer(*row) for row in rows])
+                sink.transfers([_read_transfer(row) for row in rows])
                 count += len(rows)
                 if progress is not None:
                     progress.advance(len(rows))
     return count
+
+
+def _read_transfer(row: Record) -> Transfer:
+    details = {column.name: row[column.name] for column in DETAILS if row[column.name] is not None}
+    return Transfer(*row[:_MEMBERS])._replace(details=details)
 
 
 async def _pages(connection: Connection, sql: str, selection: Selection) -> AsyncIterator[list[Record]]:

@@ -8,7 +8,7 @@ from uuid import UUID
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from ledger.audit.export_text import Account, Transfer, amount
+from ledger.audit.export_text import DETAILS, Account, Transfer, amount
 
 # 2^53 - 1 of the smallest unit there is has 16 digits; the largest number of decimal places is 3.
 _AMOUNT = pa.decimal128(19, 3)
@@ -25,6 +25,8 @@ _TYPES: dict[str, Any] = {
     "destination_account_id": pa.string(),
     "postings": pa.string(),
 }
+_DETAIL_TYPES = {"text": pa.string(), "jsonb": pa.string(), "timestamptz": pa.timestamp("us", tz="UTC")}
+_TYPES |= {column.name: _DETAIL_TYPES[column.type] for column in DETAILS}
 _SCHEMA = pa.schema(list(_TYPES.items()))
 
 
@@ -51,6 +53,7 @@ class ParquetSink:
 def _row(transfer: Transfer) -> dict[str, object]:
     return {
         **transfer._asdict(),
+        **{column.name: transfer.details.get(column.name) for column in DETAILS},
         "id": str(transfer.id),
         "source_account_id": _text(transfer.source_account_id),
         "destination_account_id": _text(transfer.destination_account_id),

@@ -7,15 +7,17 @@ amount that it has here. Days are those of UTC.
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from ledger.events.accounts import world_account_id
 from ledger.money import decimal_text
+from ledger.projections import transactions
 from ledger.values.timestamps import rfc3339
 
 
@@ -49,6 +51,7 @@ class Transfer(NamedTuple):
     source_account_id: UUID | None
     destination_account_id: UUID | None
     postings: str | None = None
+    details: Mapping[str, Any] = MappingProxyType({})  # those of `DETAILS` that it has; documents are JSON texts
 
 
 class TextFormat(NamedTuple):
@@ -59,6 +62,7 @@ class TextFormat(NamedTuple):
     transfer: Callable[[Transfer], str]
 
 
+DETAILS = tuple(column for column in transactions.DETAILS if column.name not in Transfer._fields)
 _MEMBERS = (
     "id",
     "position",
@@ -71,6 +75,7 @@ _MEMBERS = (
     "source_account_id",
     "destination_account_id",
     "postings",
+    *(column.name for column in DETAILS),
 )
 
 
@@ -80,6 +85,7 @@ class _Posting(msgspec.Struct):
     currency: str
 
 
+_HLEDGER_ENDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029,\[\]]+")
 _postings = msgspec.json.Decoder(list[_Posting])
 
 
@@ -106,12 +112,20 @@ def _nothing(account: Account) -> str:  # noqa: ARG001 - the shape that formats 
 
 def _members(transfer: Transfer) -> dict[str, object]:
     known = {**transfer._asdict(), "amount": amount(transfer), "recorded_at": rfc3339(transfer.recorded_at)}
-    return {name: known[name] for name in _MEMBERS}
+    known |= {name: _format_detail(value) for name, value in transfer.details.items()}
+    return {name: known.get(name) for name in _MEMBERS}
+
+
+def _format_detail(value: str | datetime | None) -> str | None:
+    return rfc3339(value) if isinstance(value, datetime) else value
 
 
 def _json_line(transfer: Transfer) -> str:
-    postings = None if transfer.postings is None else msgspec.Raw(transfer.postings.encode())
-    return msgspec.json.encode({**_members(transfer), "postings": postings}).decode() + "\n"
+    documents = {"postings": transfer.postings} | {
+        column.name: transfer.details.get(column.name) for column in DETAILS if column.type == "jsonb"
+    }
+    raw = {name: None if text is None else msgspec.Raw(text.encode()) for name, text in documents.items()}
+    return msgspec.json.encode({**_members(transfer), **raw}).decode() + "\n"
 
 
 def _csv_line(transfer: Transfer) -> str:
@@ -132,8 +146,17 @@ def _hledger(transfer: Transfer) -> str:
     return (
         f"\n{_day(transfer.recorded_at)} * ({transfer.position}) {description or transfer.kind}\n"
         f"    ; id: {transfer.id}, kind: {transfer.kind}, recorded-at: {rfc3339(transfer.recorded_at)}\n"
-        f"{sides}"
+        f"{_hledger_details(transfer)}{sides}"
     )
+
+
+def _hledger_details(transfer: Transfer) -> str:
+    """Return a tag for each detail. A value ends at a comma, and brackets hold dates: both become blanks."""
+    values = {name.replace("_", "-"): _format_detail(value) for name, value in transfer.details.items()}
+    texts = {
+        name: re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029,\[\]]+", " ", value) for name, value in values.items() if value
+    }
+    return "".join(f"    ; {name}: {text.strip()}\n" for name, text in texts.items())
 
 
 def _units(leg: Leg) -> str:
@@ -154,8 +177,13 @@ def _beancount(transfer: Transfer) -> str:
         f"  position: {transfer.position}\n"
         f'  kind: "{transfer.kind}"\n'
         f'  recorded-at: "{rfc3339(transfer.recorded_at)}"\n'
-        f"{sides}"
+        f"{_beancount_details(transfer)}{sides}"
     )
+
+
+def _beancount_details(transfer: Transfer) -> str:
+    values = {name.replace("_", "-"): _format_detail(value) for name, value in transfer.details.items()}
+    return "".join(f"  {name}: {_quoted(value)}\n" for name, value in values.items() if value)
 
 
 def _beancount_open(account: Account) -> str:

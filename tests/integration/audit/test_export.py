@@ -28,7 +28,7 @@ from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from tests.support.processes import LEDGER, environment
-from tests.support.traffic import EUROS, MORE_EUROS, PAYMENT, REFERENCE
+from tests.support.traffic import ENTRY, EUROS, MORE_EUROS, PAYMENT, REFERENCE
 
 HLEDGER_TOOL = shutil.which("hledger")
 Balances = dict[str, Decimal]
@@ -125,6 +125,27 @@ async def test_parquet_has_the_same_rows_with_types(busy: Runtime, tmp_path: Pat
     assert [facts(row) for row in expected] == [facts(row) for row in rows]
     assert [row["recorded_at"] for row in expected] == [row["recorded_at"] for row in rows]
     assert [Decimal(units(row) or 0) for row in expected] == [row["amount"] or 0 for row in rows]
+
+
+async def test_all_formats_have_the_details_of_a_transaction(busy: Runtime, tmp_path: Path) -> None:
+    """Each detail of the described table is in each format by itself."""
+    path = tmp_path / "transfers.parquet"
+    await exported(busy, "--format", "parquet", "--output", str(path))
+    (row,) = [row for row in await transfers_of(busy) if row["id"] == ENTRY]
+    lines = [json.loads(line) for line in (await exported(busy, "--format", "jsonl")).splitlines()]
+    (line,) = [line for line in lines if line["id"] == str(ENTRY)]
+    text = io.StringIO(await exported(busy, "--format", "csv"), newline="")
+    (record,) = [record for record in csv.DictReader(text) if record["id"] == str(ENTRY)]
+    (typed,) = [typed for typed in pq.read_table(path).to_pylist() if typed["id"] == str(ENTRY)]
+    journal, ledger = await exported(busy, "--format", "hledger"), await exported(busy, "--format", "beancount")
+    assert row["metadata"]
+    assert json.loads(row["metadata"]) == line["metadata"] == json.loads(record["metadata"])
+    assert row["metadata"] == typed["metadata"]
+    for detail in export_text.DETAILS:
+        assert (detail.name in line, detail.name in record, detail.name in typed) == (True, True, True)
+        if row[detail.name] is not None:
+            assert f"    ; {detail.name.replace('_', '-')}: " in journal
+            assert f"  {detail.name.replace('_', '-')}: " in ledger
 
 
 async def test_parquet_goes_to_a_pipe_too(busy: Runtime) -> None:
@@ -243,7 +264,7 @@ def a_transfer(reference: str | None, cents: int = 1, currency: str = "EUR") -> 
 @hypothesis.settings(max_examples=50)
 @hypothesis.given(reference=ODD)
 def test_whatever_a_reference_holds_a_beancount_journal_has_one_transaction_with_it(reference: str) -> None:
-    transfer = a_transfer(reference)
+    transfer = a_transfer(reference)._replace(details={"description": reference})
     opened = [
         Account(account_id, None, "EUR", transfer.recorded_at)
         for account_id in (transfer.source_account_id, transfer.destination_account_id)
@@ -260,7 +281,7 @@ def test_whatever_a_reference_holds_a_beancount_journal_has_one_transaction_with
 
 @hypothesis.given(reference=ODD)
 def test_whatever_a_reference_holds_an_hledger_journal_has_one_transaction(reference: str) -> None:
-    transfer = a_transfer(reference)
+    transfer = a_transfer(reference)._replace(details={"description": reference})
     (postings,) = read_journal(HLEDGER.header + HLEDGER.transfer(transfer))
     assert [-Decimal("0.01"), Decimal("0.01")] == [amount for _, amount in postings]
 

@@ -4,11 +4,9 @@ import asyncio
 import itertools
 import json
 import subprocess
-from collections.abc import AsyncIterator
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import pytest
 from redis.asyncio import Redis
@@ -16,19 +14,15 @@ from redis.asyncio import Redis
 from ledger.audit.verify import Finding, Sources, reading, verify
 from ledger.commands.tokens import RevokeUserTokens, StartSession
 from ledger.commands.transfers import TransferMoney
-from ledger.embedded import Services
 from ledger.events import Event
 from ledger.events.accounts import world_account_id
 from ledger.events.tokens import ALL_TOKENS, Pair
-from ledger.identity.revocation_cache import Mirror
-from ledger.identity.valkey import open_client
 from ledger.projections.tokens import EVERYBODY
-from ledger.runtime import Runtime, open_runtime
+from ledger.runtime import Runtime
 from ledger.settings import Settings
-from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
-from tests.conftest import made_once, settings_for
+from tests.integration.audit.conftest import Heard, check, plant
 from tests.support import traffic
 from tests.support.processes import LEDGER, environment, until
 from tests.support.traffic import (
@@ -46,78 +40,7 @@ from tests.support.traffic import (
     PENDING,
     ROTATED_SESSION,
     YEN,
-    carry_out,
 )
-
-BUSY_TEMPLATE = "template_busy"
-
-
-class Heard:
-    """What verification said of how far it was."""
-
-    def __init__(self) -> None:
-        self.parts: list[tuple[str, int]] = []
-        self.rows = 0
-        self.notes: list[str] = []
-
-    def begin(self, what: str, rows: int) -> None:
-        self.parts.append((what, rows))
-
-    def advance(self, rows: int) -> None:
-        self.rows += rows
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
-
-
-@pytest.fixture
-async def sources(busy: Runtime, settings: Settings) -> AsyncIterator[Sources]:
-    connection = await connect(settings)
-    yield Sources(connection, busy.pool, busy.redis)
-    await connection.close()
-
-
-@pytest.fixture
-async def mirrored(copied: Sources) -> Sources:
-    """A copy with a mirror of its own."""
-    ledger_id = await copied.now.fetchval("UPDATE ledger_identity SET id = gen_random_uuid() RETURNING id")
-    await Mirror(copied.redis, cast("Any", copied.now), ledger_id, leeway_seconds=0).fill()
-    return copied
-
-
-@pytest.fixture(scope="session")
-def busy_template(servers: Services, template: str) -> str:
-    """The database of such a ledger, to copy: it takes less time than to let everything happen again."""
-
-    async def fill(draft: str) -> None:
-        async with open_runtime(settings_for(servers, draft)) as runtime:
-            # The template's ledger is that of all other tests: this one needs an identity of its own.
-            await runtime.pool.execute("UPDATE ledger_identity SET id = gen_random_uuid()")
-        async with open_runtime(settings_for(servers, draft)) as runtime:
-            await carry_out(runtime)
-
-    asyncio.run(made_once(servers, BUSY_TEMPLATE, template, fill))
-    return BUSY_TEMPLATE
-
-
-@pytest.fixture
-async def copied(servers: Services, busy_template: str) -> AsyncIterator[Sources]:
-    """A copy that nobody else uses, and the mirror, which all copies share."""
-    name = f"t_{new_id().hex}"
-    maker = await asyncpg.connect(servers.database_url)
-    await maker.execute(f"CREATE DATABASE {name} TEMPLATE {busy_template} STRATEGY file_copy")
-    settings = settings_for(servers, name)
-    one, two = await connect(settings), await connect(settings)
-    async with open_client(settings) as redis:
-        yield Sources(one, two, redis)
-    await one.close()
-    await two.close()
-    await maker.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await maker.close()
-
-
-async def check(sources: Sources, **options: Any) -> list[Finding]:
-    return [finding async for finding in verify(sources, Heard(), **options)]
 
 
 async def test_the_traffic_of_these_tests_leaves_no_table_empty(busy: Runtime) -> None:
@@ -469,11 +392,6 @@ PLANTED = [
 ]
 
 
-async def plant(connection: Any, sql: str) -> None:
-    """Change what triggers protect, as somebody does who has the database."""
-    await connection.execute(f"SET session_replication_role = replica; {sql}; RESET session_replication_role")
-
-
 def has(findings: list[Finding], rule: str, place: dict[str, Any]) -> bool:
     return any(
         finding.rule == rule and all(getattr(finding, name) == value for name, value in place.items())
@@ -658,4 +576,4 @@ async def test_the_command_fails_and_names_the_place(busy: Runtime, connection: 
 async def test_the_command_refuses_a_contradiction(settings: Settings) -> None:
     status, output, log = await run_verify(settings, "--fast", "--since", "7")
     assert (2, "") == (status, output)
-    assert "--since says where the history begins" in log
+    assert "--since limits the history that is read" in log
