@@ -30,7 +30,7 @@ from tests.support.surroundings import settle
 from tests.support.traffic import carry_out
 from tests.support.valkey import PATIENCE
 from web.app import create_app
-from web.http.context import RUNTIME
+from web.http.request import RUNTIME
 from web.server import Runner
 
 settle()

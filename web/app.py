@@ -26,21 +26,21 @@ from web.handlers.batch import BULKS, Places
 from web.handlers.docs import OPENAPI
 from web.handlers.error_pages import EXAMPLES
 from web.handlers.monitoring import DRAINING, FIGURES, STANDING
-from web.http.accept import accepted
-from web.http.context import ACTOR, REQUEST_ID, RUNTIME, request_id
 from web.http.cors import Inner, add_cors
 from web.http.errors import problem, refusals_of, unknown_version
-from web.http.pages import LARGE_LISTS, LargeLists
+from web.http.negotiation import accept_of
+from web.http.pagination import LARGE_LISTS, LargeLists
 from web.http.ratelimit import LIMITS, limit_headers
-from web.http.replica import knowing, reading
+from web.http.replica import refuse_unknown_parameters, wait_for_position
+from web.http.request import ACTOR, REQUEST_ID, RUNTIME, make_request_id
 from web.http.response import Reply
 from web.http.sse import add_feeds
 from web.http.submit import TURNS
 from web.metrics import Figures, RouteFigures
 from web.openapi import document, query_parameters, waits
-from web.operations import OPERATIONS
 from web.reference import examples
-from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
+from web.routes import ROUTES, UNVERSIONED, VERSIONS
+from web.routes.route import Route
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -78,9 +78,9 @@ def create_app(settings: Settings, figures: Figures | None = None, tracer: "Trac
 
 def _strict(route: Route) -> Handler:
     """Return the route's handler, which gets only requests with the parameters that the route has."""
-    handler = reading(route.handler) if waits(route) else route.handler
-    names = query_parameters(route, OPERATIONS[route.handler])
-    return handler if names is None else knowing(names, handler)
+    handler = wait_for_position(route.handler) if waits(route) else route.handler
+    names = query_parameters(route)
+    return handler if names is None else refuse_unknown_parameters(names, handler)
 
 
 def _unambiguous(path: str, routes: Iterable[Route]) -> str:
@@ -127,7 +127,7 @@ def _observed(counted: Mapping[web.AbstractRoute, RouteFigures], unmatched: Rout
     async def observed(request: web.Request, handler: Inner) -> web.StreamResponse:
         """The outermost layer: an id for the request, an answer to whatever is raised, headers, a count, a log line."""
         started = time.perf_counter()
-        request[REQUEST_ID] = trace_id = request_id(request)
+        request[REQUEST_ID] = trace_id = make_request_id(request)
         try:
             response = cast("Reply", await handler(request))
         except Exception as error:  # noqa: BLE001 - this is where every error ends
@@ -179,7 +179,7 @@ async def _explanation(request: web.Request, error: Exception) -> Reply:
         refusals,
         instance=request.path,
         trace_id=request[REQUEST_ID],
-        accept=accepted(request),
+        accept=accept_of(request),
         headers=headers,
     )
 

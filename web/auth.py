@@ -14,8 +14,8 @@ from ledger.events.users import ROLES
 from ledger.identity.tokens import InvalidTokenError, TokenType, Verified
 from ledger.projections.tokens import NEVER, revoked_below
 from ledger.runtime import Runtime
-from web.http.accept import accepted, preferred
-from web.http.context import ACTOR, RUNTIME, Actor
+from web.http.negotiation import accept_of, choose_media
+from web.http.request import ACTOR, RUNTIME, Actor
 from web.http.response import Reply, Stream
 
 Handler = Callable[[web.Request], Awaitable[Reply | Stream]]
@@ -120,7 +120,7 @@ def _with_secret(handler: Handler, otherwise: Handler) -> Handler:
 
 def _leading_browsers(path: str, otherwise: Handler) -> Handler:
     async def guard(request: web.Request) -> Reply | Stream:
-        choice = preferred(accepted(request), ("application/json", "text/html"))
+        choice = choose_media(accept_of(request), ("application/json", "text/html"))
         if hdrs.AUTHORIZATION not in request.headers and choice == "text/html":
             return Reply(status=303, headers={hdrs.LOCATION: path, hdrs.VARY: hdrs.ACCEPT})
         return await otherwise(request)

@@ -59,7 +59,7 @@ class Components:
                 description: str = self.schemas[reference.rpartition("/")[2]]["description"]
                 return description.partition(". ")[0].removesuffix(".")
             case _:
-                raise ValueError(f"say in web/operations.py what the response is whose body is {body}")
+                raise ValueError(f"say in web/routes/ what the response is whose body is {body}")
 
     def tidy(self, schema: Any) -> Any:
         """Return a schema as generators understand it; parts that have a name become components."""

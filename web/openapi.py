@@ -1,10 +1,10 @@
-"""The API as a document (OpenAPI 3.1), made of the route table, the schemas that parse requests, and `web.operations`.
+"""The API as a document (OpenAPI 3.1), generated from the route table and the models of requests and responses.
 
 Pure: the same tables make the same document.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from ledger import __version__, errors
 from ledger.errors import Refusal
 from ledger.identity.tokens import TokenType
 from web.components import REF, Components
-from web.handlers import batch_stream as lines
+from web.handlers import batch_stream
 from web.http.catalogue import CATALOGUE, phrase
 from web.http.errors import (
     DATABASE_DOWN,
@@ -29,11 +29,15 @@ from web.http.errors import (
     problem_body,
 )
 from web.http.errors import MEDIA as PROBLEM_MEDIA
+from web.http.idempotency import IDEMPOTENCY_KEY
+from web.http.pagination import LIMIT
+from web.http.params import PATH_ID, Parameter
+from web.http.replica import MIN_POSITION
 from web.http.wording import members_of
-from web.operations import CREATED, ID, LIMIT, MIN_POSITION, OPERATIONS, Operation, Parameter, Refusing
 from web.requests import ConditionalTransfer
 from web.responses import Problem
-from web.routes import ANYONE, ROUTES, UNVERSIONED, VERSIONS, Route
+from web.routes import ROUTES, UNVERSIONED, VERSIONS
+from web.routes.route import ANYONE, CREATED, Refusing, Route
 
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 _EXAMPLE_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
@@ -67,18 +71,17 @@ with `Allow`. HEAD works wherever GET does, and OPTIONS answers `Allow` on every
 - Lists have up to 10,000 items, or up to `limit` (1 to 1,000), and `Link: rel="next"` while there are more. They are \
 compressed for clients whose `Accept-Encoding` says so.
 """
-_KEY = Parameter(
-    "Idempotency-Key",
-    "Requests with the same key are carried out once; a repeated request gets the first response",
-    {"type": "string", "pattern": "^[!-~]{1,255}$", "examples": ["rent-may"]},
-    place="header",
-)
 _ENTITY_TAGS = {"type": "string", "examples": ['"3"']}
 _IF_MATCH = Parameter(
-    "If-Match", "The `ETag` that the resource, or the account to be debited, must have", _ENTITY_TAGS, place="header"
+    "If-Match",
+    "The `ETag` that the resource, or the account to be debited, must have",
+    str,
+    schema=_ENTITY_TAGS,
+    place="header",
 )
-_IF_NONE_MATCH = Parameter("If-None-Match", "The `ETag` that the client already has", _ENTITY_TAGS, place="header")
-_PATH_ID = Parameter("id", "The id of the resource", ID, place="path")
+_IF_NONE_MATCH = Parameter(
+    "If-None-Match", "The `ETag` that the client already has", str, schema=_ENTITY_TAGS, place="header"
+)
 _TAGS = {  # in this order
     "auth": "Sessions and their tokens",
     "users": "Users and roles",
@@ -122,15 +125,15 @@ _NOT_MODIFIED = {
 @cache
 def document() -> bytes:
     """The document of this service, encoded."""
-    return msgspec.json.encode(described({route: OPERATIONS[route.handler] for route in (*UNVERSIONED, *ROUTES)}))
+    return msgspec.json.encode(describe((*UNVERSIONED, *ROUTES)))
 
 
-def described(operations: Mapping[Route, Operation]) -> dict[str, Any]:
-    """The document of these routes."""
-    components = _components(operations)
+def describe(routes: Sequence[Route]) -> dict[str, Any]:
+    """Return the document of these routes."""
+    components = _components(routes)
     paths: dict[str, dict[str, Any]] = {}
-    for route, operation in operations.items():
-        paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(route, operation, components)
+    for route in routes:
+        paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(route, components)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -146,7 +149,7 @@ def described(operations: Mapping[Route, Operation]) -> dict[str, Any]:
         "components": {
             "schemas": dict(sorted(components.schemas.items())),
             "headers": {name: {"description": text, "schema": schema} for name, (text, schema) in _HEADERS.items()},
-            "examples": _problem_examples(operations),
+            "examples": _problem_examples(routes),
             "securitySchemes": {
                 "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                 "refreshToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -155,12 +158,13 @@ def described(operations: Mapping[Route, Operation]) -> dict[str, Any]:
     }
 
 
-def _components(operations: Mapping[Route, Operation]) -> Components:
-    taken: dict[type[BaseModel], str] = {
-        operation.takes: _request_name(route) for route, operation in operations.items() if operation.takes
+def _components(routes: Sequence[Route]) -> Components:
+    requests: dict[type[BaseModel], str] = {
+        route.operation.request_model: _request_name(route) for route in routes if route.operation.request_model
     }
-    given = {repr(operation.gives): operation.gives for operation in operations.values() if operation.gives is not None}
-    return Components(taken, [*given.values(), Problem])
+    models = [route.operation.response_model for route in routes]
+    responses = {repr(model): model for model in models if model is not None}
+    return Components(requests, [*responses.values(), Problem])
 
 
 def _request_name(route: Route) -> str:
@@ -184,8 +188,9 @@ def example_path(route: Route) -> str:
     return path_of(route).replace("{id}", str(_EXAMPLE_ID))
 
 
-def refusals_of(route: Route, operation: Operation) -> Iterator[Refusing]:
+def refusals_of(route: Route) -> Iterator[Refusing]:
     """All that a route may refuse, or fail with: what is its own, and what follows from what it is."""
+    operation = route.operation
     yield MALFORMED
     if route.access.roles is not None:
         yield from (errors.authorization_missing, errors.authorization_without_token, errors.wrong_credentials)
@@ -198,37 +203,38 @@ def refusals_of(route: Route, operation: Operation) -> Iterator[Refusing]:
         yield errors.position_not_reached
     if operation.is_conditional:
         yield errors.precondition_failed
-    if operation.takes is not None:
+    if operation.request_model is not None:
         yield from (TOO_SLOW, TOO_LARGE, NOT_JSON)
         yield from (errors.invalid, errors.unknown_member)
-    if parameters_of(route, operation):
+    if parameters_of(route):
         yield errors.invalid_parameter
-    if query_parameters(route, operation) is not None:
+    if query_parameters(route) is not None:
         yield errors.unknown_parameter
-    yield from operation.refuses
+    yield from operation.refusals
     yield INTERNAL
 
 
-def _operation(route: Route, operation: Operation, components: Components) -> dict[str, Any]:
+def _operation(route: Route, components: Components) -> dict[str, Any]:
+    operation = route.operation
     described: dict[str, Any] = {
         "operationId": operation_id(route),
         "summary": operation.summary,
         "description": _callers(route),
         "tags": [_tag(route)],
         "security": _security(route),
-        "parameters": [_parameter(parameter, components) for parameter in parameters_of(route, operation)],
+        "parameters": [_parameter(parameter, components) for parameter in parameters_of(route)],
         "responses": {
-            str(operation.status): _success(route, operation, components),
+            str(operation.status): _success(route, components),
             **({"303": _TO_BROWSERS} if route.access.browsers_to else {}),
-            **({"304": _NOT_MODIFIED} if _is_cacheable(route, operation) else {}),
-            **_problems(route, operation),
+            **({"304": _NOT_MODIFIED} if _is_cacheable(route) else {}),
+            **_problems(route),
         },
     }
-    if operation.takes is not None:
-        schema = components.request(operation.takes)
+    if operation.request_model is not None:
+        schema = components.request(operation.request_model)
         json = {"schema": schema, "example": components.example(schema)}
         media = ("application/json", MERGE_PATCH) if route.method == "PATCH" else ("application/json",)
-        text = {media: {"schema": {"type": "string"}} for media in lines.MEDIA if operation.lines}
+        text = {media: {"schema": {"type": "string"}} for media in batch_stream.MEDIA if operation.accepts_json_lines}
         described["requestBody"] = {
             "required": not operation.body_is_optional,
             "content": {**dict.fromkeys(media, json), **text},
@@ -236,31 +242,33 @@ def _operation(route: Route, operation: Operation, components: Components) -> di
     return described
 
 
-def parameters_of(route: Route, operation: Operation) -> list[Parameter]:
+def parameters_of(route: Route) -> list[Parameter[Any]]:
     """The parameters of a route: its own, the id in its path, and a key for what can be repeated safely."""
+    operation = route.operation
     own = [*operation.parameters]
     if "{id}" in route.path:
-        own.insert(0, _PATH_ID)
+        own.insert(0, PATH_ID)
     if _takes_key(route):
-        own.append(_KEY)
+        own.append(IDEMPOTENCY_KEY)
     if operation.is_conditional:
         own.append(_IF_MATCH)
-    if _is_cacheable(route, operation):
+    if _is_cacheable(route):
         own.append(_IF_NONE_MATCH)
     if waits(route):
         own.append(MIN_POSITION)
     return own
 
 
-def query_parameters(route: Route, operation: Operation) -> frozenset[str] | None:
+def query_parameters(route: Route) -> frozenset[str] | None:
     """Return the query parameters that a route has; None for pages and files, where links may carry others."""
-    if "application/json" not in operation.media or "text/html" in operation.media:
+    operation = route.operation
+    if "application/json" not in operation.media_types or "text/html" in operation.media_types:
         return None
-    return frozenset(parameter.name for parameter in parameters_of(route, operation) if parameter.place == "query")
+    return frozenset(parameter.name for parameter in parameters_of(route) if parameter.place == "query")
 
 
-def _is_cacheable(route: Route, operation: Operation) -> bool:
-    return route.method == "GET" and operation.is_tagged
+def _is_cacheable(route: Route) -> bool:
+    return route.method == "GET" and route.operation.is_tagged
 
 
 def waits(route: Route) -> bool:
@@ -272,7 +280,7 @@ def _takes_key(route: Route) -> bool:
     return route.method == "POST" and route.access.roles is not None
 
 
-def _parameter(parameter: Parameter, components: Components) -> dict[str, Any]:
+def _parameter(parameter: Parameter[Any], components: Components) -> dict[str, Any]:
     required = parameter.place == "path"
     return {
         "name": parameter.name,
@@ -303,8 +311,9 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
     return [{"refreshToken" if route.access.token is TokenType.REFRESH else "accessToken": []}]
 
 
-def _success(route: Route, operation: Operation, components: Components) -> dict[str, Any]:
-    names = ["X-Request-Id", *operation.headers]
+def _success(route: Route, components: Components) -> dict[str, Any]:
+    operation = route.operation
+    names = ["X-Request-Id", *operation.response_headers]
     if LIMIT in operation.parameters:
         names.append("Link")
     if route.method != "GET":
@@ -312,22 +321,23 @@ def _success(route: Route, operation: Operation, components: Components) -> dict
     if _takes_key(route):
         names.append("Idempotent-Replayed")
     response: dict[str, Any] = {
-        "description": operation.response or components.describe(operation.gives),
+        "description": operation.response_description or components.describe(operation.response_model),
         "headers": _headers(*names),
     }
-    if operation.gives is not None:
-        schema = components.answer(operation.gives)
+    if operation.response_model is not None:
+        schema = components.answer(operation.response_model)
         json = {"schema": schema, "example": components.example(schema)}
         text = {"schema": {"type": "string"}}
-        response["content"] = {media: json if media == "application/json" else text for media in operation.media}
+        response["content"] = {media: json if media == "application/json" else text for media in operation.media_types}
     return response
 
 
-def _problems(route: Route, operation: Operation) -> dict[str, Any]:
+def _problems(route: Route) -> dict[str, Any]:
+    operation = route.operation
     by_status: dict[int, list[str]] = {}
-    for refusing in refusals_of(route, operation):
+    for refusing in refusals_of(route):
         by_status.setdefault(CATALOGUE[example_refusal(refusing).code].status, []).append(_name(refusing))
-    headers = tuple(name for name in operation.headers if name not in CREATED)
+    headers = tuple(name for name in operation.response_headers if name not in CREATED)
     return {str(status): _problem(status, names, headers) for status, names in sorted(by_status.items())}
 
 
@@ -346,8 +356,8 @@ def _headers(*names: str) -> dict[str, dict[str, str]]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _problem_examples(operations: Mapping[Route, Operation]) -> dict[str, Any]:
-    used = {_name(refusing): refusing for pair in operations.items() for refusing in refusals_of(*pair)}
+def _problem_examples(routes: Sequence[Route]) -> dict[str, Any]:
+    used = {_name(refusing): refusing for route in routes for refusing in refusals_of(route)}
     made = {name: example_refusal(refusing) for name, refusing in sorted(used.items())}
     return {name: {"value": example_problem(refusal, "/v1/transactions/transfer")} for name, refusal in made.items()}
 

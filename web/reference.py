@@ -16,8 +16,8 @@ from web.handlers import transactions
 from web.http.catalogue import CATALOGUE, page_of, phrase
 from web.http.errors import METHOD_NOT_ALLOWED, malformed, unknown_version
 from web.openapi import example_path, example_problem, example_refusal, refusals_of
-from web.operations import OPERATIONS, Refusing
 from web.routes import ROUTES, UNVERSIONED
+from web.routes.route import Refusing
 
 _TELLING: tuple[Refusing, ...] = (errors.authorization_missing, errors.unknown_member, errors.account_not_found)
 
@@ -71,7 +71,7 @@ def _candidates() -> Iterator[tuple[Refusal, str]]:
     """Yield refusals with the path of a route that can answer with them, the most telling ones first."""
     yield malformed("the body is not JSON at line 1, column 12"), "/v1/transactions/batch"
     routes = sorted((*ROUTES, *UNVERSIONED), key=lambda route: route.handler != transactions.create_transfer)
-    pairs = [(refusing, route) for route in routes for refusing in refusals_of(route, OPERATIONS[route.handler])]
+    pairs = [(refusing, route) for route in routes for refusing in refusals_of(route)]
     for refusing, route in sorted(pairs, key=lambda pair: pair[0] not in _TELLING):
         yield example_refusal(refusing), example_path(route)
     yield METHOD_NOT_ALLOWED, "/v1/transactions/transfer"

@@ -21,7 +21,7 @@ Id = Annotated[UUID, Meta(examples=["01890a5d-ac96-774b-bcce-b302099a8057"])]
 Time = Annotated[datetime, Meta(tz=True, examples=["2026-05-01T12:00:00.000000Z"])]
 Cents = Annotated[int, Meta(ge=-MAX_CENTS, le=MAX_CENTS, description="In the currency's minor unit", examples=[2500])]
 Amount = Annotated[int, Meta(ge=1, le=MAX_CENTS, description="In the currency's minor unit", examples=[2500])]
-CURRENCY = {
+CURRENCY: dict[str, Any] = {
     "x-component": "Currency",
     "type": "string",
     "pattern": "^[A-Z]{3}$",
@@ -30,7 +30,7 @@ CURRENCY = {
     "examples": ["USD"],
 }
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", extra_json_schema=CURRENCY)]
-FREEZE = {
+FREEZE: dict[str, Any] = {
     "x-component": "Freeze",
     "type": "string",
     "enum": sorted(get_args(Freeze)),
@@ -47,7 +47,7 @@ Reference = Annotated[str, Meta(min_length=1, max_length=200, examples=["rent, M
 Word = Annotated[str, Meta(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
 
 Kind = Literal["transfer", "opening", "adjustment", "hold", "journal", "reversal"]
-KIND = {
+KIND: dict[str, Any] = {
     "x-component": "TransactionKind",
     "type": "string",
     "enum": sorted(get_args(Kind)),

@@ -10,8 +10,8 @@ from aiohttp.web_protocol import RequestHandler
 from ledger.service.logging import ACCESS
 from ledger.settings import Settings
 from web.handlers.monitoring import FIGURES
-from web.http.context import request_id
 from web.http.errors import MALFORMED, problem, refusals_of
+from web.http.request import make_request_id
 from web.metrics import Figures
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ class _Protocol(RequestHandler):
     ) -> web.StreamResponse:
         """The answer to a request that is not HTTP (400), or to a fault below the application (500)."""
         refusals = (MALFORMED,) if status < HTTPStatus.INTERNAL_SERVER_ERROR else refusals_of(exc or RuntimeError())
-        trace_id = request_id(request)
+        trace_id = make_request_id(request)
         accept = request.headers.get("Accept", "*/*")  # of what cannot be parsed, aiohttp makes a request without any
         response = problem(refusals, instance=request.path, trace_id=trace_id, accept=accept)
         response.request_id = trace_id

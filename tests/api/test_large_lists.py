@@ -28,11 +28,11 @@ from ledger.settings import Settings
 from tests.api.test_lists import all_of, next_of
 from tests.support.controls import Api
 from tests.support.processes import until
-from web.http import pages
+from web.http import pagination
 from web.http import response as reply
-from web.http.codings import coding_for
 from web.http.concurrency import ConcurrencyLimit
-from web.http.pages import LARGE_LISTS, LargeLists
+from web.http.negotiation import choose_coding
+from web.http.pagination import LARGE_LISTS, LargeLists
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 OPENED = """INSERT INTO accounts (id, user_id, currency, balance_cents, status, version, position, created_at,
@@ -50,7 +50,7 @@ def limits_of(api: Api) -> LargeLists:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of 2, chunks of 3, lists of 7."""
     for name, value in (("SMALL", 2), ("CHUNK", 3), ("MAX_ITEMS", 7), ("SLICE", 2)):
-        monkeypatch.setattr(pages, name, value)
+        monkeypatch.setattr(pagination, name, value)
 
 
 async def raw(api: Api, path: str, accepted: str | None = None) -> tuple[bytes, Any]:
@@ -134,12 +134,12 @@ async def test_every_list_comes_whole_whatever_its_chunks(
 ) -> None:
     whole = {path: (await api.get(path)).body for path in every_list}
     for name, value in (("SMALL", 2), ("CHUNK", 3), ("SLICE", 2)):
-        monkeypatch.setattr(pages, name, value)
+        monkeypatch.setattr(pagination, name, value)
     for path, items in whole.items():
         answer = await api.get(path)
         assert (items, None) == (answer.body, next_of(answer)), path
         assert str(len(json.dumps(items))) != answer.headers["Content-Length"]
-    monkeypatch.setattr(pages, "MAX_ITEMS", 7)
+    monkeypatch.setattr(pagination, "MAX_ITEMS", 7)
     for path, items in whole.items():
         assert len(items) > 7, path
         assert items[:7] == (await api.get(path)).body, path
@@ -175,8 +175,8 @@ async def test_a_list_of_large_items_ends_early_with_a_link(api: Api, monkeypatc
     for _ in range(6):
         await api.new_user()
     whole = await api.get("/v1/users")
-    monkeypatch.setattr(pages, "MAX_BYTES", 3 * len(json.dumps(whole.body[0])))
-    monkeypatch.setattr(pages, "CHUNK_BYTES", 1)  # one by one
+    monkeypatch.setattr(pagination, "MAX_BYTES", 3 * len(json.dumps(whole.body[0])))
+    monkeypatch.setattr(pagination, "CHUNK_BYTES", 1)  # one by one
 
     short = await api.get("/v1/users")
 
@@ -193,7 +193,7 @@ async def test_filters_that_choose_nothing_read_no_more_than_so_many_chunks(
     for _ in range(8):
         await api.transfer(source, sink, 4)
     monkeypatch.setattr(transactions, "SCAN", 2)
-    monkeypatch.setattr(pages, "MAX_CHUNKS", 2)
+    monkeypatch.setattr(pagination, "MAX_CHUNKS", 2)
 
     answer = await api.get("/v1/transactions?reference=none&kind=transfer&min_amount_cents=1")
     assert ([], None) == (answer.body, next_of(answer)), "an index knows that there is none"
@@ -237,7 +237,7 @@ async def crowded(serve: Callable[[Settings], Awaitable[Api]], settings: Setting
     del small
     with pytest.MonkeyPatch.context() as patched:
         for name, value in (("MAX_LARGE", 1), ("MAX_LARGE_EACH", 1), ("MAX_WAITING", 0)):
-            patched.setattr(pages, name, value)
+            patched.setattr(pagination, name, value)
         return await serve(settings)
 
 
@@ -300,7 +300,7 @@ async def test_a_turn_comes_in_order_and_no_more_wait_than_may() -> None:
     "bounds",
     [
         {(reply, "PATIENCE_SECONDS"): 0.2},
-        {(pages, "SEND_SECONDS"): 0.2, (pages, "SEND_BYTES_PER_SECOND"): 1e12},
+        {(pagination, "SEND_SECONDS"): 0.2, (pagination, "SEND_BYTES_PER_SECOND"): 1e12},
     ],
     ids=["between two pieces", "in all"],
 )
@@ -310,7 +310,7 @@ async def test_a_client_that_does_not_read_loses_the_connection_and_its_place(
     """Lesson 36: what it does not read is not kept for it. The body must not fit into the system's buffers."""
     for (module, name), value in bounds.items():
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(pages, "MAX_ITEMS", 40_000)
+    monkeypatch.setattr(pagination, "MAX_ITEMS", 40_000)
     await connection.execute(OPENED, UUID((await api.new_user())["id"]), 40_000)
     limit = limits_of(api).kept
     with socket.socket() as idle:
@@ -357,7 +357,7 @@ async def test_a_list_that_fails_half_way_is_an_error_and_not_half_a_list(
 async def test_a_small_page_of_large_items_waits_for_its_turn_too(
     crowded: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "SMALL_BYTES", 10)
+    monkeypatch.setattr(pagination, "SMALL_BYTES", 10)
     async with taken(crowded):
         refused = await crowded.get("/v1/users?limit=1")
     assert (503, ["overloaded"]) == (refused.status, refused.codes)
@@ -379,7 +379,7 @@ async def test_lists_are_compressed_as_the_client_accepts(
     coding = accepted if accepted in {"gzip", "deflate"} else None
     expected = (await api.get("/v1/users")).body
     for small in (200, 2):
-        monkeypatch.setattr(pages, "SMALL", small)
+        monkeypatch.setattr(pagination, "SMALL", small)
 
         body, headers = await raw(api, "/v1/users", accepted)
 
@@ -430,7 +430,7 @@ def test_a_client_says_which_coding_it_prefers(fields: list[str], coding: str | 
     """RFC 9110, section 12.5.3; what is no weight makes an element that is passed over."""
     request = make_mocked_request("GET", "/v1/users", CIMultiDict(("Accept-Encoding", field) for field in fields))
 
-    assert coding == coding_for(request)
+    assert coding == choose_coding(request)
 
 
 # The ledger's own accounts

@@ -15,7 +15,8 @@ from ledger.identity.keyring import load_keyring
 from ledger.identity.tokens import Signer, TokenType, create_signer
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api, a_transfer, a_user, new_id
-from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
+from web.routes import ROUTES, UNVERSIONED, VERSIONS
+from web.routes.route import Route
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Connection: TypeAlias = "asyncpg.Connection[Any]"

@@ -8,7 +8,7 @@ import structlog
 
 from tests.support.controls import NOBODY, Answer, Api, a_transfer, a_user, new_id
 from tests.support.processes import DEADLINE_SECONDS
-from web.http import pages
+from web.http import pagination
 from web.openapi import path_of
 from web.routes import ROUTES, UNVERSIONED
 
@@ -79,7 +79,7 @@ async def test_head_of_a_feed_is_its_headers_and_ends(api: Api) -> None:
 
 
 async def test_head_of_a_large_list_is_its_headers(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "SMALL", 2)
+    monkeypatch.setattr(pagination, "SMALL", 2)
     for _ in range(3):
         await api.new_user()
 

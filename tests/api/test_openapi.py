@@ -15,8 +15,8 @@ from tests.support.controls import Api
 from web.handlers import docs
 from web.http.catalogue import CATALOGUE
 from web.openapi import document, operation_id, path_of, refusals_of
-from web.operations import OPERATIONS
-from web.routes import ROUTES, UNVERSIONED, Route
+from web.routes import ROUTES, UNVERSIONED
+from web.routes.route import Route
 
 EVERY = (*UNVERSIONED, *ROUTES)
 VERBS = (
@@ -36,7 +36,6 @@ def test_every_route_is_described_and_nothing_else(served: dict[str, Any]) -> No
     described = {(method.upper(), path) for path, methods in served["paths"].items() for method in methods}
 
     assert {(route.method, path_of(route)) for route in EVERY} == described
-    assert {route.handler for route in EVERY} == set(OPERATIONS)
 
 
 def test_every_operation_has_a_name_of_its_own_that_begins_with_a_verb() -> None:
@@ -52,7 +51,7 @@ def test_the_document_is_openapi_3_1(served: dict[str, Any]) -> None:
 
 def test_every_refusal_of_the_ledger_is_described_where_it_can_happen() -> None:
     made = {function for name, function in inspect.getmembers(errors, inspect.isfunction) if not name.startswith("_")}
-    described = {refusing for route in EVERY for refusing in refusals_of(route, OPERATIONS[route.handler])}
+    described = {refusing for route in EVERY for refusing in refusals_of(route)}
 
     assert set() == made - described
 
@@ -63,15 +62,15 @@ def test_every_code_is_described() -> None:
 
 @pytest.mark.parametrize("route", EVERY, ids=lambda route: f"{route.method} {route.path}")
 def test_the_examples_are_what_the_service_takes_and_gives(served: dict[str, Any], route: Route) -> None:
-    operation, described = OPERATIONS[route.handler], served["paths"][path_of(route)][route.method.lower()]
+    operation, described = route.operation, served["paths"][path_of(route)][route.method.lower()]
 
-    if operation.takes is not None:
+    if operation.request_model is not None:
         example = described["requestBody"]["content"]["application/json"]["example"]
-        operation.takes.model_validate_json(json.dumps(example))
+        operation.request_model.model_validate_json(json.dumps(example))
     given = described["responses"][str(operation.status)].get("content", {}).get("application/json")
-    assert (given is not None) == (operation.gives is not None and "application/json" in operation.media)
+    assert (given is not None) == (operation.response_model is not None and "application/json" in operation.media_types)
     if given is not None:
-        msgspec.convert(given["example"], operation.gives)
+        msgspec.convert(given["example"], operation.response_model)
 
 
 async def test_the_document_is_public(api: Api, served: dict[str, Any]) -> None:

@@ -8,9 +8,9 @@ import msgspec
 
 from web.http.catalogue import CATALOGUE, page_of
 from web.openapi import example_refusal, refusals_of
-from web.operations import OPERATIONS, Operation
 from web.responses import Problem
-from web.routes import ROUTES, UNVERSIONED, VERSIONS, Route
+from web.routes import ROUTES, UNVERSIONED, VERSIONS
+from web.routes.route import Operation, Route
 
 SAYS_MORE = {"authentication_wrong_credentials"}  # where no token was sent
 ELSEWHERE = {"resource_not_found", "method_not_allowed", "api_version_error", "malformed_request"}
@@ -29,16 +29,16 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
     route = route_of("GET" if method == "HEAD" else method, path)
     if method == "HEAD" or (method, status) == ("OPTIONS", 204):
         assert not body
-        assert route is None or status != 200 or OPERATIONS[route.handler].is_tagged == ("ETag" in headers)
+        assert route is None or status != 200 or route.operation.is_tagged == ("ETag" in headers)
     elif status >= 400:
         problem = msgspec.convert(body, Problem)
         codes = ELSEWHERE if route is None else codes_of(route)
         undocumented = {reason.code for reason in problem.errors} - codes
-        assert not undocumented, f"{method} {path} is answered {undocumented}: list it in web/operations.py"
+        assert not undocumented, f"{method} {path} is answered {undocumented}: list it in web/routes/"
         _check_catalogued(status, problem)
     elif status == 304:
         assert route is not None
-        assert OPERATIONS[route.handler].is_tagged
+        assert route.operation.is_tagged
         assert body == ""
         assert "ETag" in headers
     elif status == 303:
@@ -46,7 +46,7 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
         assert route.access.browsers_to == headers["Location"]
         assert body == ""
     elif route is not None:
-        _check_success(OPERATIONS[route.handler], status, headers, body)
+        _check_success(route.operation, status, headers, body)
 
 
 def _check_catalogued(status: int, problem: Problem) -> None:
@@ -67,19 +67,19 @@ def route_of(method: str, path: str) -> Route | None:
 
 def codes_of(route: Route) -> set[str]:
     """The codes of all errors that the document knows of a route."""
-    return {example_refusal(refusing).code for refusing in refusals_of(route, OPERATIONS[route.handler])}
+    return {example_refusal(refusing).code for refusing in refusals_of(route)}
 
 
 def _check_success(operation: Operation, status: int, headers: Mapping[str, str], body: Any) -> None:
     assert operation.status == status
     assert operation.is_tagged == ("ETag" in headers)
-    if operation.gives is None:
+    if operation.response_model is None:
         assert body == ""
         return
     media = headers["Content-Type"].partition(";")[0]
-    assert media in operation.media
+    assert media in operation.media_types
     if media == "application/json":
-        assert _members(body) == _members(msgspec.to_builtins(msgspec.convert(body, operation.gives)))
+        assert _members(body) == _members(msgspec.to_builtins(msgspec.convert(body, operation.response_model)))
 
 
 def _members(body: Any) -> Any:

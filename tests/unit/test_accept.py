@@ -2,7 +2,7 @@
 
 import pytest
 
-from web.http.accept import is_accepted, is_named, preferred
+from web.http.negotiation import choose_media, is_accepted, is_named
 
 JSON, HTML = OFFERS = ("application/json", "text/html")
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
@@ -31,7 +31,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;
     ],
 )
 def test_the_most_wanted_offer_is_preferred_and_the_first_in_doubt(accept: str, expected: str) -> None:
-    assert expected == preferred(accept, OFFERS)
+    assert expected == choose_media(accept, OFFERS)
 
 
 @pytest.mark.parametrize(

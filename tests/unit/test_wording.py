@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from ledger.errors import Refusal, Refused
 from web.http.json import parse
 from web.http.wording import MAX_REFUSALS, MESSAGES, UNFORESEEN
-from web.operations import OPERATIONS
 from web.requests import Batch, Body, ConditionalTransfer, Hold, JournalEntry, Login, NewUser, Reversal
+from web.routes import ROUTES, UNVERSIONED
 
-MODELS = sorted({op.takes for op in OPERATIONS.values() if op.takes}, key=lambda model: model.__name__)
+REQUEST_MODELS = {route.operation.request_model for route in (*UNVERSIONED, *ROUTES)}
+MODELS = sorted(filter(None, REQUEST_MODELS), key=lambda model: model.__name__)
 PYDANTIC = re.compile(
     "[Ii]nput|[Ff]ield|[Vv]alidation|Value error|Extra|[Ss]tring should|valid |Assertion|Dictionary|List"
 )

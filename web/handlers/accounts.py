@@ -1,7 +1,7 @@
 """Accounts: admins do everything, auditors read everything, customers read their own."""
 
 from datetime import datetime
-from typing import cast, get_args
+from typing import Any, cast, get_args
 from uuid import UUID
 
 from aiohttp import web
@@ -11,7 +11,6 @@ from ledger.audit import as_of as timetravel
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.errors import Refused
 from ledger.events.accounts import Freeze
-from ledger.money import CURRENCIES
 from ledger.projections import accounts
 from ledger.projections.accounts import Status, Wanted
 from ledger.store import reader as stored
@@ -19,30 +18,45 @@ from ledger.store.connections import Reader
 from ledger.store.pool import Resource
 from ledger.values.ids import new_id
 from web import requests
-from web.http.context import ACTOR, RUNTIME, check_same_id, path_id
-from web.http.json import done, parse, read_json
-from web.http.pages import Page, by_position, list_of, span_in
-from web.http.params import account_moment_in, choice_in, id_in, moment_in, period_in
-from web.http.preconditions import expected_in, tagged
+from web.http.json import answer_empty, parse, read_json
+from web.http.pagination import Page, answer_list, read_span, walk_by_position
+from web.http.params import (
+    CURRENCY,
+    PERIOD,
+    Parameter,
+    check_same_id,
+    choice_parameter,
+    flag_parameter,
+    id_parameter,
+    read_account_point_in_time,
+    read_path_id,
+    read_period,
+    read_point_in_time,
+)
+from web.http.preconditions import answer_resource, read_expected_versions
 from web.http.replica import reader
+from web.http.request import ACTOR, RUNTIME
 from web.http.response import Reply, Stream
-from web.http.submit import created, submit
+from web.http.submit import submit, submit_creation
 
-FILTERS = ("user_id", "currency", "status", "from_time", "to_time")
+USER_ID = id_parameter("user_id", "Only accounts of this user")
+STATUS = choice_parameter("status", "Only with this status", get_args(Status))
+WORLD = flag_parameter("world", "Whether to include the ledger's own accounts", default=False)
+FILTERS: tuple[Parameter[Any], ...] = (USER_ID, CURRENCY, STATUS, *PERIOD)
 
 
 async def list_accounts(request: web.Request) -> Reply | Stream:
     """GET /accounts; as they were, with `at_position` or `at_time`; the ledger's own too, with `world=true`."""
-    span, owner_id, moment = span_in(request, int), own_only(request), moment_in(request)
-    world = choice_in(request, "world", ("true", "false")) == "true"
+    span, owner_id, moment = read_span(request, int), own_only(request), read_point_in_time(request)
+    world = WORLD.read(request) is True
     wanted = Wanted(
         owner_id,
-        id_in(request, "user_id"),
-        choice_in(request, "currency", CURRENCIES),
-        cast("Status | None", choice_in(request, "status", get_args(Status))),
+        USER_ID.read(request),
+        CURRENCY.read(request),
+        cast("Status | None", STATUS.read(request)),
         world=world,
     )
-    from_time, to_time = period_in(request)
+    from_time, to_time = read_period(request)
     if moment is not None:
         _refuse_filters(request)
         position = await timetravel.position_of(reader(request), moment)
@@ -52,16 +66,16 @@ async def list_accounts(request: web.Request) -> Reply | Stream:
                 source, position, owner_id=owner_id, world=world, before=before, limit=limit
             )
 
-        return await list_of(request, span, by_position(then))
+        return await answer_list(request, span, walk_by_position(then))
 
     async def now(source: Reader, before: int, limit: int) -> Page:
         return await accounts.page(source, wanted, await stored.bounds(source, from_time, to_time, before), limit)
 
-    return await list_of(request, span, by_position(now))
+    return await answer_list(request, span, walk_by_position(now))
 
 
 def _refuse_filters(request: web.Request) -> None:
-    given = [name for name in FILTERS if name in request.query]
+    given = [filter_.name for filter_ in FILTERS if filter_.name in request.query]
     if given:
         message = "must not be given together with at_position or at_time"
         raise Refused(*(errors.invalid_parameter(name, message) for name in given))
@@ -69,14 +83,14 @@ def _refuse_filters(request: web.Request) -> None:
 
 async def get_account(request: web.Request) -> Reply:
     """GET /accounts/{id}; as it was, with `at_version`, `at_position` or `at_time`."""
-    account_id, moment = path_id(request), account_moment_in(request)
+    account_id, moment = read_path_id(request), read_account_point_in_time(request)
     now = await found(request, account_id)
     if moment is None:
-        return tagged(request, *now)
+        return answer_resource(request, *now)
     then = await timetravel.account_at(reader(request), account_id, moment)
     if then is None:
         raise Refused(errors.account_not_found(account_id))
-    return tagged(request, then, then["version"])
+    return answer_resource(request, then, then["version"])
 
 
 async def open_account(request: web.Request) -> Reply:
@@ -92,19 +106,19 @@ async def open_account(request: web.Request) -> Reply:
         body.overdraft_limit_cents or 0,
         body.frozen or "none",
     )
-    return await created(request, command, body.canonical)
+    return await submit_creation(request, command, body.canonical)
 
 
 async def update_account(request: web.Request) -> Reply:
     """PUT /accounts/{id}."""
-    account_id = path_id(request)
+    account_id = read_path_id(request)
     body = parse(requests.Account, await read_json(request))
     return await _change(request, account_id, body, body.overdraft_limit_cents, body.frozen)
 
 
 async def patch_account(request: web.Request) -> Reply:
     """PATCH /accounts/{id}: only the members that are given (RFC 7396); null takes a policy away."""
-    account_id = path_id(request)
+    account_id = read_path_id(request)
     body = parse(requests.AccountPatch, await read_json(request))
     given = body.model_fields_set
     limit = (body.overdraft_limit_cents or 0) if "overdraft_limit_cents" in given else None
@@ -129,10 +143,10 @@ async def _change(
         overdraft_limit_cents,
         frozen,
         _balance_expected(body.updated_at, known),
-        expected=expected_in(request),
+        expected=read_expected_versions(request),
     )
     outcome = await submit(request, command)
-    return tagged(request, *await found(request, account_id), position=outcome.position)
+    return answer_resource(request, *await found(request, account_id), position=outcome.position)
 
 
 def _balance_expected(read_at: datetime | None, known: Resource) -> frozenset[int] | None:
@@ -144,8 +158,8 @@ def _balance_expected(read_at: datetime | None, known: Resource) -> frozenset[in
 
 async def close_account(request: web.Request) -> Reply:
     """DELETE /accounts/{id}."""
-    command = CloseAccount(path_id(request), expected=expected_in(request))
-    return done(await submit(request, command))
+    command = CloseAccount(read_path_id(request), expected=read_expected_versions(request))
+    return answer_empty(await submit(request, command))
 
 
 def own_only(request: web.Request) -> UUID | None:

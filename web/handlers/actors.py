@@ -7,15 +7,15 @@ from ledger.audit import actors
 from ledger.errors import Refused
 from ledger.store.connections import Reader
 from ledger.store.log import Before
-from web.http.context import path_id
-from web.http.pages import Chunk, list_of, span_in
+from web.http.pagination import Chunk, answer_list, read_span
+from web.http.params import read_path_id
 from web.http.replica import reader
 from web.http.response import Reply, Stream
 
 
 async def list_actor_commands(request: web.Request) -> Reply | Stream:
     """GET /audit/actors/{id}: the commands of a user, a session or a token, newest first."""
-    actor_id = path_id(request)
+    actor_id = read_path_id(request)
     found = await actors.find(reader(request), actor_id)
     if found is None:
         raise Refused(errors.actor_not_found(actor_id))
@@ -25,4 +25,4 @@ async def list_actor_commands(request: web.Request) -> Reply | Stream:
         last = Before(rows[limit - 1]["recorded_at"], rows[limit - 1]["command_id"]) if len(rows) > limit else None
         return Chunk(rows[:limit], last)
 
-    return await list_of(request, span_in(request, Before), walk)
+    return await answer_list(request, read_span(request, Before), walk)

@@ -31,13 +31,16 @@ from ledger.store.connections import Reader
 from ledger.values.ids import new_id
 from ledger.write.group import Origin, Outcome
 from web import requests
-from web.http.context import ACTOR, REQUEST_ID, RUNTIME, origin, path_id
-from web.http.json import answer, done, outcome_of, parse, read_json
-from web.http.pages import Page, by_position, list_of, span_in
-from web.http.params import id_in
+from web.http.idempotency import make_origin
+from web.http.json import answer, answer_empty, answer_outcome, parse, read_json
+from web.http.pagination import Page, answer_list, read_span, walk_by_position
+from web.http.params import id_parameter, read_path_id
 from web.http.ratelimit import LIMITS, limit_headers
+from web.http.request import ACTOR, REQUEST_ID, RUNTIME
 from web.http.response import Reply, Stream
 from web.http.submit import submit, submit_in_turn
+
+USER_ID = id_parameter("user_id", "The user, by default the caller; other users for admins only")
 
 
 async def log_in(request: web.Request) -> Reply:
@@ -79,7 +82,7 @@ async def refresh_tokens(request: web.Request) -> Reply:
         settings.ledger_refresh_grace_seconds,
         settings.jwt_enable_revoked_tokens,
     )
-    return await _signed(runtime, await runtime.committer.submit(command, origin(request)))
+    return await _signed(runtime, await runtime.committer.submit(command, make_origin(request)))
 
 
 async def log_out(request: web.Request) -> Reply:
@@ -87,7 +90,7 @@ async def log_out(request: web.Request) -> Reply:
     _check_revocation_is_on(request)
     presented = request[ACTOR]
     command = LogOut(presented.session_id, presented.user_id, presented.jti)
-    return done(await submit(request, command))
+    return answer_empty(await submit(request, command))
 
 
 async def revoke_user_tokens(request: web.Request) -> Reply:
@@ -96,12 +99,12 @@ async def revoke_user_tokens(request: web.Request) -> Reply:
     actor = request[ACTOR]
     if body.user_id != actor.user_id and not actor.has("admin"):
         raise Refused(errors.forbidden())
-    return done(await submit(request, RevokeUserTokens(body.user_id), body.canonical))
+    return answer_empty(await submit(request, RevokeUserTokens(body.user_id), body.canonical))
 
 
 async def revoke_all_tokens(request: web.Request) -> Reply:
     """POST /auth/revoke-all. The caller's own tokens are among them."""
-    return done(await submit(request, RevokeAllTokens()))
+    return answer_empty(await submit(request, RevokeAllTokens()))
 
 
 async def purge_revoked_tokens(request: web.Request) -> Reply:
@@ -115,27 +118,27 @@ async def purge_revoked_tokens(request: web.Request) -> Reply:
         count, as_of_position = await tokens.count_purgeable(runtime.pool, expired_before=expired_before)
         return ForgetTokens(expired_before, as_of_position, count, cleanups)
 
-    return outcome_of(await submit_in_turn(request, ALL_TOKENS, make), status=200)
+    return answer_outcome(await submit_in_turn(request, ALL_TOKENS, make), status=200)
 
 
 async def list_sessions(request: web.Request) -> Reply | Stream:
     """GET /auth/sessions: one's own; for admins, with `user_id`, another's."""
     actor = request[ACTOR]
-    user_id = id_in(request, "user_id") or actor.user_id
+    user_id = USER_ID.read(request) or actor.user_id
     if user_id != actor.user_id and not actor.has("admin"):
         raise Refused(errors.forbidden())
 
     async def query(source: Reader, before: int, limit: int) -> Page:
         return await tokens.list_sessions(source, user_id, before=before, limit=limit)
 
-    return await list_of(request, span_in(request, int), by_position(query))
+    return await answer_list(request, read_span(request, int), walk_by_position(query))
 
 
 async def end_session(request: web.Request) -> Reply:
     """DELETE /auth/sessions/{id}."""
     actor = request[ACTOR]
-    command = EndSession(path_id(request), None if actor.has("admin") else actor.user_id)
-    return done(await submit(request, command))
+    command = EndSession(read_path_id(request), None if actor.has("admin") else actor.user_id)
+    return answer_empty(await submit(request, command))
 
 
 def _address(request: web.Request) -> str:

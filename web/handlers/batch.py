@@ -20,9 +20,10 @@ from ledger.write.group import Origin, Outcome
 from web import requests
 from web.handlers.monitoring import FIGURES
 from web.http.catalogue import CATALOGUE
-from web.http.context import REQUEST_ID, RUNTIME, part_of
 from web.http.errors import MALFORMED, entry, refusals_of
-from web.http.json import check_json, parse_checked, rendered
+from web.http.idempotency import make_part
+from web.http.json import check_json, format_times, parse_checked
+from web.http.request import REQUEST_ID, RUNTIME
 from web.http.submit import submit_from
 from web.http.wording import MAX_REFUSALS
 
@@ -128,7 +129,7 @@ async def carry_out_each(request: web.Request, made: Sequence[TransferMoney], wh
     for number, start in enumerate(range(0, len(made), CHUNK)):
         command = TransferMany(tuple(made[start : start + CHUNK]))
         try:
-            results = await carry_out(request, command, part_of(whole, number) if number else whole)
+            results = await carry_out(request, command, make_part(whole, number) if number else whole)
         except (LedgerError, *UNREACHABLE) as error:
             if number == 0:
                 raise
@@ -157,7 +158,7 @@ def _told(
         if result.id is None:
             told.append(refused(request, result.refusals))
         elif result.currency is None:
-            told.append({"status": 200, "replayed": True, "transaction": rendered(before[result.id])})
+            told.append({"status": 200, "replayed": True, "transaction": format_times(before[result.id])})
         else:
             body = transfer_result(result.id, transfer.made(result.currency))
             body["created_at"] = at

@@ -20,9 +20,10 @@ from web import requests
 from web.auth import check_again
 from web.handlers.batch import CHUNK, carry_out, refused
 from web.handlers.monitoring import DRAINING
-from web.http.context import REQUEST_ID, RUNTIME, origin
 from web.http.errors import TOO_LARGE, refusals_of
+from web.http.idempotency import make_origin
 from web.http.json import parse
+from web.http.request import REQUEST_ID, RUNTIME
 from web.http.response import Stream
 
 CONTENT_TYPE = "application/jsonl"
@@ -48,7 +49,7 @@ async def carry_out_lines(request: web.Request, make: Make) -> Stream:
         raise Refused(errors.invalid_parameter("Idempotency-Key", message, "header"))
     await check_again(request)  # if no line is good, no transaction will find out
     stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
-    async with stream.opened(request):
+    async with stream.open(request):
         try:
             await _deliver(request, stream, make)
         except (Refused, LedgerError, web.HTTPException, *UNREACHABLE) as error:
@@ -76,7 +77,7 @@ async def _deliver(request: web.Request, stream: Stream, make: Make) -> None:
 
 async def _results(request: web.Request, chunk: Sequence[_Line]) -> list[dict[str, Any]]:
     command = TransferMany(tuple(line.item for line in chunk if isinstance(line.item, TransferMoney)))
-    made = iter((await carry_out(request, command, origin(request))).items if command.transfers else ())
+    made = iter((await carry_out(request, command, make_origin(request))).items if command.transfers else ())
     return [
         {"line": line.number, **(next(made) if isinstance(line.item, TransferMoney) else refused(request, line.item))}
         for line in chunk

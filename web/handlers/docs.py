@@ -5,7 +5,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from web.http.codings import coding_for
+from web.http.negotiation import choose_coding
+from web.http.params import Parameter
 from web.http.response import Reply
 
 OPENAPI = web.AppKey("OPENAPI", bytes)
@@ -20,6 +21,7 @@ ASSETS = {
         for name in ("dom", "main", "markdown", "operation", "request", "schema", "session", "views")
     },
 }
+NAME = Parameter("name", "The file", str, schema={"enum": sorted(ASSETS)}, place="path")
 # Nothing is cached (`Cache-Control: no-store`): after an upgrade, modules of two releases must not meet in a browser.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -45,7 +47,7 @@ async def get_docs_asset(request: web.Request) -> Reply:
     if name not in ASSETS:
         raise web.HTTPNotFound
     reply = Reply(body=_content(name), content_type=ASSETS[name], charset="utf-8", headers=_HEADERS)
-    coding = coding_for(request)
+    coding = choose_coding(request)
     if coding is not None:
         reply.enable_compression(web.ContentCoding(coding))
     return reply

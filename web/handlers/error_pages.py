@@ -11,12 +11,14 @@ import msgspec
 from aiohttp import web
 
 from ledger.errors import Refused
-from web.http.accept import accepted, preferred
 from web.http.catalogue import CATALOGUE, PATH, page_of, phrase
 from web.http.errors import NO_SUCH_RESOURCE
+from web.http.negotiation import accept_of, choose_media
+from web.http.params import Parameter
 from web.http.response import Reply
 
 EXAMPLES = web.AppKey("EXAMPLES", Mapping[str, Any])  # a problem for each code
+CODE = Parameter("code", "The error's code", str, schema={"enum": sorted(CATALOGUE)}, place="path")
 JSON, HTML = MEDIA = ("application/json", "text/html")
 
 _STYLE = """
@@ -39,7 +41,7 @@ _HEADERS = {
 
 async def list_errors(request: web.Request) -> Reply:
     """GET /errors: every code, in a table for people."""
-    if preferred(accepted(request), MEDIA) == JSON:
+    if choose_media(accept_of(request), MEDIA) == JSON:
         return _reply(JSON, msgspec.json.encode([_entry(code) for code in CATALOGUE]))
     rows = "".join(
         f'<tr><th scope="row"><a href="{page_of(code)}"><code>{_breakable(code)}</code></a></th>'
@@ -56,7 +58,7 @@ async def get_error(request: web.Request) -> Reply:
     if code not in CATALOGUE:
         raise Refused(NO_SUCH_RESOURCE)
     example = request.app[EXAMPLES][code]
-    if preferred(accepted(request), MEDIA) == JSON:
+    if choose_media(accept_of(request), MEDIA) == JSON:
         return _reply(JSON, msgspec.json.encode({**_entry(code), "example": example}))
     known = CATALOGUE[code]
     shown = msgspec.json.format(msgspec.json.encode(example)).decode()

@@ -9,13 +9,33 @@ from ledger.store import reader as stored
 from ledger.store.connections import Reader
 from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
 from web.handlers.accounts import found
-from web.http.context import path_id
 from web.http.json import answer
-from web.http.pages import Chunk, Span, list_of, span_in
-from web.http.params import choice_in, id_in, moment_in, number_in, parse_number, period_in
+from web.http.pagination import Chunk, Span, answer_list, read_span
+from web.http.params import (
+    AFTER,
+    choice_parameter,
+    id_parameter,
+    integer_parameter,
+    read_path_id,
+    read_period,
+    read_point_in_time,
+)
 from web.http.replica import reader
 from web.http.response import Reply, Stream
 from web.http.sse import feed, wants_feed
+
+ORDER = choice_parameter(
+    "order",
+    "`asc`: oldest first; `desc`: newest first",
+    ("asc", "desc"),
+    schema={"enum": ["asc", "desc"], "default": "desc"},
+)
+FROM_VERSION = integer_parameter("from_version", "The first version")
+TO_VERSION = integer_parameter("to_version", "The last version")
+BEFORE = integer_parameter("before", "Only entries before this version")
+TOPIC = choice_parameter("topic", "Only events of this topic", sorted(EVENT_TOPICS))
+STREAM = id_parameter("stream", "Only events of this stream")
+LAST_EVENT_ID = integer_parameter("Last-Event-ID", "The position of the last event received", place="header")
 
 
 async def list_account_entries(request: web.Request) -> Reply | Stream:
@@ -23,14 +43,14 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
 
     `from_version`, `to_version`, `from_time` and `to_time` are bounds, themselves included.
     """
-    account_id, span = path_id(request), span_in(request, int)
-    ascending = choice_in(request, "order", ("asc", "desc")) == "asc"
+    account_id, span = read_path_id(request), read_span(request, int)
+    ascending = ORDER.read(request) == "asc"
     period = Period(
-        number_in(request, "from_version"),
-        number_in(request, "to_version"),
-        *period_in(request),
+        FROM_VERSION.read(request),
+        TO_VERSION.read(request),
+        *read_period(request),
     )
-    first, last = number_in(request, "after") or 0, number_in(request, "before")
+    first, last = AFTER.read(request) or 0, BEFORE.read(request)
     last = LAST if last is None else last
     await found(request, account_id)
 
@@ -42,12 +62,12 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
         )
         return Chunk(lines[:limit], lines[limit - 1]["version"] if len(lines) > limit else None)
 
-    return await list_of(request, span, walk)
+    return await answer_list(request, span, walk)
 
 
 async def list_account_events(request: web.Request) -> Reply | Stream:
     """GET /accounts/{id}/events: what is stored of an account, in order."""
-    account_id, after, span = path_id(request), number_in(request, "after"), span_in(request, int)
+    account_id, after, span = read_path_id(request), AFTER.read(request), read_span(request, int)
     await found(request, account_id)
     return await _events(request, span, Chosen(stream_id=account_id), after or 0)
 
@@ -57,17 +77,17 @@ async def list_events(request: web.Request) -> Reply | Stream:
 
     A page may have fewer events than `limit`, or none, and a `Link` to the next one all the same.
     """
-    chosen = Chosen(choice_in(request, "topic", EVENT_TOPICS), id_in(request, "stream"))
-    after = number_in(request, "after") or 0
+    chosen = Chosen(TOPIC.read(request), STREAM.read(request))
+    after = AFTER.read(request) or 0
     if not wants_feed(request):
-        return await _events(request, span_in(request, int), chosen, after)
-    last = request.headers.get("Last-Event-ID")
-    return await feed(request, chosen, parse_number(last, "Last-Event-ID", place="header") if last else after)
+        return await _events(request, read_span(request, int), chosen, after)
+    last = request.headers.get(LAST_EVENT_ID.name)
+    return await feed(request, chosen, LAST_EVENT_ID.parse(last) if last else after)
 
 
 async def get_trial_balance(request: web.Request) -> Reply:
     """GET /ledger/trial-balance: of now, or of `at_position` or `at_time`."""
-    pool, moment = reader(request), moment_in(request)
+    pool, moment = reader(request), read_point_in_time(request)
     return answer(await timetravel.trial_balance(pool, await timetravel.position_of(pool, moment)))
 
 
@@ -77,4 +97,4 @@ async def _events(request: web.Request, span: Span[int], chosen: Chosen, after: 
         stretch = await stored.read(source, start, limit=limit, chosen=chosen)
         return Chunk([event.body() for event in stretch.events], None if stretch.is_last else stretch.reached)
 
-    return await list_of(request, span, walk)
+    return await answer_list(request, span, walk)

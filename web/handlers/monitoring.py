@@ -12,8 +12,8 @@ from ledger.projections import transactions as transfers
 from ledger.service.health import Standing
 from ledger.settings import Settings
 from ledger.store.pool import UNREACHABLE
-from web.http.context import RUNTIME
 from web.http.json import answer
+from web.http.request import RUNTIME
 from web.http.response import Reply
 from web.metrics import CONTENT_TYPE, Figures
 

@@ -17,13 +17,15 @@ from ledger.seals import sealing
 from ledger.store import log as store
 from ledger.store.connections import Pool
 from web.handlers.accounts import found, own_only
-from web.http.context import RUNTIME, path_id
 from web.http.json import answer
-from web.http.params import number_in
+from web.http.params import integer_parameter, read_path_id
 from web.http.replica import reader
+from web.http.request import RUNTIME
 from web.http.response import Reply
 
 REACH = 100  # positions, between a transfer's event and its entries
+
+AT_VERSION = integer_parameter("at_version", "The event's version", minimum=1)
 
 
 async def get_transaction_receipt(request: web.Request) -> Reply:
@@ -31,7 +33,7 @@ async def get_transaction_receipt(request: web.Request) -> Reply:
 
     An entry tells the balance after it, and a journal entry all of its legs: customers get what their own accounts had.
     """
-    pool, transfer_id, party_id = reader(request), path_id(request), own_only(request)
+    pool, transfer_id, party_id = reader(request), read_path_id(request), own_only(request)
     if await transfers.find(pool, transfer_id, party_id=party_id) is None:
         raise Refused(errors.transaction_not_found(transfer_id))
     rows = await store.read_rows_beside(pool, transfer_id, reach=REACH)
@@ -40,7 +42,7 @@ async def get_transaction_receipt(request: web.Request) -> Reply:
 
 async def get_account_receipt(request: web.Request) -> Reply:
     """GET /accounts/{id}/proof: the receipt of an account's last event, or of that with the version `at_version`."""
-    account_id, version = path_id(request), number_in(request, "at_version", minimum=1)
+    account_id, version = read_path_id(request), AT_VERSION.read(request)
     await found(request, account_id)
     rows = await store.read_stream_rows(reader(request), account_id, version=version, limit=1)
     if not rows:

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from ledger import __version__
-from web.http.context import RUNTIME
 from web.http.json import answer
+from web.http.request import RUNTIME
 from web.http.response import Reply
 
 

@@ -15,8 +15,8 @@ from ledger.commands.journal import Leg, PostJournalEntry
 from ledger.commands.reversals import ReverseTransfer
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
-from ledger.events.transactions import JournalKind, Status, TransferKind
-from ledger.money import CURRENCIES, MAX_CENTS
+from ledger.events.transactions import Status
+from ledger.money import MAX_CENTS
 from ledger.projections import transaction_search as transactions
 from ledger.projections import transactions as transfers
 from ledger.projections.transaction_search import Wanted
@@ -26,29 +26,47 @@ from ledger.store.reader import LAST
 from ledger.values.ids import new_id
 from ledger.values.text import MAX_REFERENCE_LENGTH, spellings
 from ledger.values.timestamps import rfc3339
-from web import requests
+from web import requests, responses
 from web.handlers import batch as bulk
 from web.handlers import batch_stream as lines
 from web.handlers.accounts import own_only
 from web.handlers.batch import BULKS
-from web.http.context import ACTOR, RUNTIME, idempotency_key, origin, path_id
-from web.http.json import REPLAYED, answer, outcome_of, parse, read_json, read_json_if_any
-from web.http.pages import Chunk, list_of, span_in
-from web.http.params import choice_in, id_in, number_in, period_in, words_in
-from web.http.preconditions import expected_in, tagged
+from web.http.idempotency import make_origin, read_idempotency_key
+from web.http.json import REPLAYED, answer, answer_outcome, parse, read_json, read_json_if_any
+from web.http.pagination import Chunk, answer_list, read_span
+from web.http.params import (
+    CURRENCY,
+    choice_parameter,
+    id_parameter,
+    integer_parameter,
+    read_path_id,
+    read_period,
+    text_parameter,
+)
+from web.http.preconditions import answer_resource, read_expected_versions
 from web.http.replica import reader
+from web.http.request import ACTOR, RUNTIME
 from web.http.response import Reply, Stream
 from web.http.submit import submit
 
-STATUSES = get_args(Status)
-KINDS = ("hold", *sorted({*get_args(TransferKind), *get_args(JournalKind)}))
+USER_ID = id_parameter("user_id", "Only transactions of accounts that this user owns now")
+ACCOUNT_ID = id_parameter("account_id", "Only transactions of this account")
+STATUS = choice_parameter("status", "Only with this status", sorted(get_args(Status)))
+KIND = choice_parameter("kind", "Only of this kind", responses.KIND["enum"], schema=responses.KIND)
+REFERENCE = text_parameter("reference", "Only with this reference", max_length=MAX_REFERENCE_LENGTH)
+MIN_AMOUNT = integer_parameter(
+    "min_amount_cents", "The smallest amount; for a journal entry, of a posting", maximum=MAX_CENTS
+)
+MAX_AMOUNT = integer_parameter(
+    "max_amount_cents", "The largest amount; for a journal entry, of a posting", maximum=MAX_CENTS
+)
 
 
 async def create_transfer(request: web.Request) -> Reply:
     """POST /transactions/transfer. A customer moves money from own accounts only."""
     body = parse(requests.ConditionalTransfer, await read_json(request))
     command = _on_conditions(request, body, _transfer(body, _payer(request)))
-    return outcome_of(await submit(request, command, body.canonical), "created_at", status=200)
+    return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
 
 
 async def create_transfer_batch(request: web.Request) -> Reply | Stream:
@@ -59,8 +77,8 @@ async def create_transfer_batch(request: web.Request) -> Reply | Stream:
             return await lines.carry_out_lines(request, lambda body: _transfer(body, payer))
         batch = await bulk.parse_batch(await read_json(request, request.app[RUNTIME].settings.ledger_bulk_limit_bytes))
         made = tuple(_transfer(item, payer) for item in batch.items)
-        canonical = b"" if idempotency_key(request) is None else await asyncio.to_thread(batch.canonical)
-        source = origin(request, lambda: canonical)
+        canonical = b"" if read_idempotency_key(request) is None else await asyncio.to_thread(batch.canonical)
+        source = make_origin(request, lambda: canonical)
         if batch.atomic:
             results = await bulk.carry_out(request, TransferMany(made, atomic=True), source)
         else:
@@ -82,7 +100,7 @@ async def post_journal_entry(request: web.Request) -> Reply:
         body.metadata or None,
         body.effective_at,
     )
-    return outcome_of(await submit(request, command, body.canonical), "created_at", status=200)
+    return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
 
 
 async def place_hold(request: web.Request) -> Reply:
@@ -106,32 +124,32 @@ async def place_hold(request: web.Request) -> Reply:
         body.metadata or None,
         body.effective_at,
     )
-    return outcome_of(await submit(request, command, body.canonical), "created_at", status=200)
+    return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
 
 
 async def capture_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/capture."""
     body = parse(requests.Capture, await read_json_if_any(request) or b"{}")
-    known = (await _found(request, path_id(request))).body
+    known = (await _found(request, read_path_id(request))).body
     accounts = transfers.accounts_of(known)
     command = CaptureHold(known["id"], accounts[0], accounts[1], body.amount_cents, datetime.now(UTC))
     outcome = await submit(request, command, body.canonical)
-    return outcome_of(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
+    return answer_outcome(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
 
 
 async def void_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/void."""
     body = parse(requests.Nothing, await read_json_if_any(request) or b"{}")
-    known = (await _found(request, path_id(request))).body
+    known = (await _found(request, read_path_id(request))).body
     command = VoidHold(known["id"], transfers.accounts_of(known)[0], datetime.now(UTC))
     outcome = await submit(request, command, body.canonical)
-    return outcome_of(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
+    return answer_outcome(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
 
 
 async def reverse_transaction(request: web.Request) -> Reply:
     """POST /transactions/{id}/reverse."""
     body = parse(requests.Reversal, await read_json_if_any(request) or b"{}")
-    known = (await _found(request, path_id(request))).body
+    known = (await _found(request, read_path_id(request))).body
     command = ReverseTransfer(
         body.id or new_id(),
         known["id"],
@@ -140,7 +158,7 @@ async def reverse_transaction(request: web.Request) -> Reply:
         body.description,
         body.id is not None,
     )
-    return outcome_of(await submit(request, command, body.canonical), "created_at", status=200)
+    return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
 
 
 async def list_transactions(request: web.Request) -> Reply | Stream:
@@ -148,35 +166,35 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
 
     A page may have fewer than `limit`, or none, and a `Link` to the next one all the same.
     """
-    span = span_in(request, int)
-    reference = words_in(request, "reference", MAX_REFERENCE_LENGTH)
+    span = read_span(request, int)
+    reference = REFERENCE.read(request)
     wanted = Wanted(
         own_only(request),
-        id_in(request, "user_id"),
-        id_in(request, "account_id"),
-        choice_in(request, "currency", CURRENCIES),
-        choice_in(request, "status", STATUSES),
-        choice_in(request, "kind", KINDS),
+        USER_ID.read(request),
+        ACCOUNT_ID.read(request),
+        CURRENCY.read(request),
+        STATUS.read(request),
+        KIND.read(request),
         None if reference is None else spellings(reference),
-        number_in(request, "min_amount_cents", maximum=MAX_CENTS),
-        number_in(request, "max_amount_cents", maximum=MAX_CENTS),
-        *period_in(request),
+        MIN_AMOUNT.read(request),
+        MAX_AMOUNT.read(request),
+        *read_period(request),
     )
 
     async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:
         return Chunk(*await transactions.page(source, wanted, before=LAST if before is None else before, limit=limit))
 
-    return await list_of(request, span, walk)
+    return await answer_list(request, span, walk)
 
 
 async def get_transaction(request: web.Request) -> Reply:
     """GET /transactions/{id}."""
-    return tagged(request, *await _found(request, path_id(request)))
+    return answer_resource(request, *await _found(request, read_path_id(request)))
 
 
 def _on_conditions(request: web.Request, body: requests.ConditionalTransfer, command: TransferMoney) -> TransferMoney:
     """The transfer, if what `If-Match`, `source_version` and `conditions` say of the source is so."""
-    expected, conditions = expected_in(request), body.conditions
+    expected, conditions = read_expected_versions(request), body.conditions
     if body.source_version is not None:
         only = frozenset({body.source_version})
         expected = only if expected is None else only & expected

@@ -17,32 +17,36 @@ from ledger.store import log as store
 from ledger.store import reader as stored
 from ledger.store.connections import Reader
 from ledger.values.ids import new_id
+from ledger.values.names import MAX_USERNAME_LENGTH
 from web import requests
-from web.http.context import ACTOR, RUNTIME, check_same_id, path_id
-from web.http.json import done, parse, read_json
-from web.http.pages import Page, by_position, list_of, span_in
-from web.http.params import choice_in, period_in, words_in
-from web.http.preconditions import expected_in, tagged
+from web.http.json import answer_empty, parse, read_json
+from web.http.pagination import Page, answer_list, read_span, walk_by_position
+from web.http.params import check_same_id, flag_parameter, read_path_id, read_period, text_parameter
+from web.http.preconditions import answer_resource, read_expected_versions
 from web.http.replica import reader
+from web.http.request import ACTOR, RUNTIME
 from web.http.response import Reply, Stream
-from web.http.submit import created, submit_in_turn
+from web.http.submit import submit_creation, submit_in_turn
+
+USERNAME = text_parameter("username", "Only the user with this name", max_length=MAX_USERNAME_LENGTH)
+ACTIVE = flag_parameter("active", "Only active, or only inactive users")
 
 
 async def list_users(request: web.Request) -> Reply | Stream:
     """GET /users."""
-    span, active = span_in(request, int), choice_in(request, "active", ("true", "false"))
-    wanted = Wanted(words_in(request, "username", 64), None if active is None else active == "true")
-    from_time, to_time = period_in(request)
+    span, active = read_span(request, int), ACTIVE.read(request)
+    wanted = Wanted(USERNAME.read(request), active)
+    from_time, to_time = read_period(request)
 
     async def query(source: Reader, before: int, limit: int) -> Page:
         return await users.page(source, wanted, await stored.bounds(source, from_time, to_time, before), limit)
 
-    return await list_of(request, span, by_position(query))
+    return await answer_list(request, span, walk_by_position(query))
 
 
 async def get_user(request: web.Request) -> Reply:
     """GET /users/{id}."""
-    user_id = path_id(request)
+    user_id = read_path_id(request)
     actor = request[ACTOR]
     if user_id != actor.user_id and not actor.has("admin", "auditor"):
         raise Refused(errors.user_not_found(user_id))
@@ -57,24 +61,24 @@ async def create_user(request: web.Request) -> Reply:
     credential = await _credential(runtime, user_id, body.secret or "")
     roles = body.role_names() or ("guest",)
     command = CreateUser(user_id, body.username, body.email, body.active is not False, roles, credential)
-    return await created(request, command, body.canonical)
+    return await submit_creation(request, command, body.canonical)
 
 
 async def update_user(request: web.Request) -> Reply:
     """PUT /users/{id}."""
-    user_id = path_id(request)
+    user_id = read_path_id(request)
     return await _change(request, user_id, parse(requests.User, await read_json(request)))
 
 
 async def patch_user(request: web.Request) -> Reply:
     """PATCH /users/{id}: only the members that are given (RFC 7396)."""
-    user_id = path_id(request)
+    user_id = read_path_id(request)
     return await _change(request, user_id, parse(requests.UserPatch, await read_json(request)))
 
 
 async def _change(request: web.Request, user_id: UUID, body: requests.User | requests.UserPatch) -> Reply:
     check_same_id(user_id, body.id)
-    runtime, expected = request.app[RUNTIME], expected_in(request)
+    runtime, expected = request.app[RUNTIME], read_expected_versions(request)
     await _known(runtime, user_id)  # before anything is hashed for nobody
     credential = await _new_credential(runtime, user_id, body.secret)
 
@@ -98,22 +102,22 @@ async def _change(request: web.Request, user_id: UUID, body: requests.User | req
 
 async def delete_user(request: web.Request) -> Reply:
     """DELETE /users/{id}."""
-    user_id = path_id(request)
-    runtime, expected = request.app[RUNTIME], expected_in(request)
+    user_id = read_path_id(request)
+    runtime, expected = request.app[RUNTIME], read_expected_versions(request)
 
     async def make() -> DeleteUser:
         known = await _known(runtime, user_id)  # before the accounts: one that comes later changes its `assignments`
         account_ids = await accounts.open_ids(runtime.pool, user_id)
         return DeleteUser(user_id, known.username, known.email, account_ids, known.assignments, expected=expected)
 
-    return done(await submit_in_turn(request, user_id, make))
+    return answer_empty(await submit_in_turn(request, user_id, make))
 
 
 async def _user(request: web.Request, user_id: UUID, position: int | None = None) -> Reply:
     user = await users.find(reader(request), user_id)
     if user is None:
         raise Refused(errors.user_not_found(user_id))
-    return tagged(request, *user, position=position)
+    return answer_resource(request, *user, position=position)
 
 
 async def _known(runtime: Runtime, user_id: UUID) -> User:

@@ -14,8 +14,8 @@ from ledger import errors
 from ledger.errors import DatabaseError, OverloadedError, Refusal, Refused, StaleClaimError
 from ledger.identity.login_throttle import TooManyAttemptsError
 from ledger.store.pool import REPLICA_BUSY, UNREACHABLE
-from web.http.accept import is_accepted
 from web.http.catalogue import CATALOGUE, page_of, phrase
+from web.http.negotiation import is_accepted
 from web.http.response import Reply
 
 CONTENT_TYPE = "application/problem+json"

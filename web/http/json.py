@@ -15,8 +15,8 @@ from ledger.values import strict_json
 from ledger.values.strict_json import MalformedJsonError
 from ledger.values.timestamps import rfc3339
 from ledger.write.group import Outcome
-from web.http.context import RUNTIME
 from web.http.errors import NO_BODY, malformed
+from web.http.request import RUNTIME
 from web.http.response import Reply
 from web.http.wording import refusals_of
 
@@ -93,18 +93,18 @@ def answer(
     position: int | None = None,
 ) -> Reply:
     """A JSON answer; `position` is that of the last event of a write."""
-    shown = rendered(body) if isinstance(body, Mapping) else [rendered(item) for item in body]
+    shown = format_times(body) if isinstance(body, Mapping) else [format_times(item) for item in body]
     return _response(shown, status, headers, position)
 
 
-def done(outcome: Outcome) -> Reply:
+def answer_empty(outcome: Outcome) -> Reply:
     """The empty answer of a command that was carried out. A replay says so."""
     reply = Reply(headers=REPLAYED if outcome.replayed else None)
     reply.position = outcome.position
     return reply
 
 
-def outcome_of(outcome: Outcome, *timed: str, status: int, **known: str) -> Reply:
+def answer_outcome(outcome: Outcome, *timed: str, status: int, **known: str) -> Reply:
     """The answer of a command that made something; `timed` are the members that hold when. A replay says so.
 
     `known` are members that the command had no need of.
@@ -113,7 +113,7 @@ def outcome_of(outcome: Outcome, *timed: str, status: int, **known: str) -> Repl
     return _response(body, status, REPLAYED if outcome.replayed else None, outcome.position)
 
 
-def rendered(body: Mapping[str, Any]) -> dict[str, Any]:
+def format_times(body: Mapping[str, Any]) -> dict[str, Any]:
     """A body with its times as text."""
     return {member: rfc3339(value) if isinstance(value, datetime) else value for member, value in body.items()}
 

@@ -1,8 +1,13 @@
-"""Query parameters, read strictly: what is given twice or does not fit is refused with the parameter's name."""
+"""Parameters of requests: each is declared once, as an object that reads it strictly and describes it.
 
-from collections.abc import Callable, Collection
+A handler reads a parameter with its `read`, and the row of its route lists the same object for the OpenAPI document.
+A parameter that is given twice, or has a value that is not accepted, is refused by its name.
+"""
+
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import NoReturn
+from types import MappingProxyType
+from typing import Any, Generic, NoReturn, TypeVar
 from uuid import UUID
 
 from aiohttp import web
@@ -12,94 +17,164 @@ from ledger.audit.as_of import AccountMoment, AtPosition, AtTime, AtVersion, Mom
 from ledger.errors import Place, Refused
 from ledger.store.reader import LAST
 from ledger.values.ids import parse_id
-from ledger.values.text import printable
-from ledger.values.timestamps import parse_end, parse_start
+from ledger.values.text import PRINTABLE_PATTERN, printable
+from ledger.values.timestamps import DATE_OR_TIME_PATTERN, parse_end, parse_start
+from web.responses import CURRENCY as CURRENCY_SCHEMA
+
+ValueT = TypeVar("ValueT")
 
 
-def number_in(request: web.Request, name: str, *, minimum: int = 0, maximum: int = LAST) -> int | None:
-    """A whole number, if it is given."""
-    text = text_in(request, name)
-    return None if text is None else parse_number(text, name, minimum, maximum)
+class Parameter(Generic[ValueT]):
+    """A parameter of the query, the path or a header: its name, what the document says of it, and its parser.
+
+    The parser raises `ValueError` with the message of the refusal.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        parse: Callable[[str], ValueT],
+        *,
+        schema: Mapping[str, Any] = MappingProxyType({"type": "string"}),
+        place: Place = "query",
+    ) -> None:
+        self.name = name
+        self.description = description
+        self.schema = schema
+        self.place = place
+        self._parse = parse
+
+    def read(self, request: web.Request) -> ValueT | None:
+        """Return the value of this query parameter, or None if it is absent. Raises `Refused`."""
+        texts = request.query.getall(self.name, [])
+        if len(texts) > 1:
+            self.refuse("must be given once")
+        return self.parse(texts[0]) if texts else None
+
+    def parse(self, text: str) -> ValueT:
+        """Return the value that a text stands for. Raises `Refused`."""
+        try:
+            return self._parse(text)
+        except ValueError as error:
+            self.refuse(str(error))
+
+    def refuse(self, message: str) -> NoReturn:
+        """Raise `Refused` for this parameter."""
+        raise Refused(errors.invalid_parameter(self.name, message, self.place))
 
 
-def parse_number(text: str, name: str, minimum: int = 0, maximum: int = LAST, *, place: Place = "query") -> int:
-    """Return the whole number in the text of a parameter."""
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(maximum)) and minimum <= int(text) <= maximum):
-        refuse(name, f"must be a whole number from {minimum} to {maximum}", place)
-    return int(text)
+def text_parameter(name: str, description: str, *, max_length: int) -> Parameter[str]:
+    """Return a parameter for a name or a reference: printable characters, at least one."""
+
+    def parse(text: str) -> str:
+        if not 1 <= len(text) <= max_length:
+            raise ValueError(f"must have 1 to {max_length} characters")
+        return printable(text)
+
+    schema = {"type": "string", "minLength": 1, "maxLength": max_length, "pattern": PRINTABLE_PATTERN}
+    return Parameter(name, description, parse, schema=schema)
 
 
-def period_in(request: web.Request) -> tuple[datetime | None, datetime | None]:
-    """Return the start and the end of a period, both included, if they are given; in UTC."""
-    return _time_in(request, "from_time", parse_start), _time_in(request, "to_time", parse_end)
+def integer_parameter(
+    name: str, description: str, *, minimum: int = 0, maximum: int = LAST, place: Place = "query"
+) -> Parameter[int]:
+    """Return a parameter for an integer within bounds, both included."""
+
+    def parse(text: str) -> int:
+        is_number = text.isascii() and text.isdigit() and len(text) <= len(str(maximum))
+        if not (is_number and minimum <= int(text) <= maximum):
+            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
+        return int(text)
+
+    schema = {"type": "integer", "minimum": minimum, "maximum": maximum}
+    return Parameter(name, description, parse, schema=schema, place=place)
 
 
-def _time_in(request: web.Request, name: str, parse: Callable[[str], datetime]) -> datetime | None:
-    text = text_in(request, name)
-    try:
-        return None if text is None else parse(text)
-    except ValueError as error:
-        refuse(name, str(error))
+def id_parameter(name: str, description: str, *, place: Place = "query") -> Parameter[UUID]:
+    """Return a parameter for an id in any form that the API accepts."""
+    return Parameter(name, description, parse_id, schema={"type": "string", "format": "uuid"}, place=place)
 
 
-def id_in(request: web.Request, name: str) -> UUID | None:
-    """An id, if it is given."""
-    text = text_in(request, name)
-    try:
-        return None if text is None else parse_id(text)
-    except ValueError as error:
-        refuse(name, str(error))
+def choice_parameter(
+    name: str, description: str, choices: Collection[str], *, schema: Mapping[str, Any] | None = None
+) -> Parameter[str]:
+    """Return a parameter for one of the choices; `schema` describes them if a component of the document does."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be one of {', '.join(sorted(choices))}")
+        return text
+
+    return Parameter(name, description, parse, schema=schema or {"enum": list(choices)})
 
 
-def choice_in(request: web.Request, name: str, choices: Collection[str]) -> str | None:
-    """One of these words, if it is given."""
-    text = text_in(request, name)
-    if text is not None and text not in choices:
-        refuse(name, f"must be one of {', '.join(sorted(choices))}")
-    return text
+def flag_parameter(name: str, description: str, *, default: bool | None = None) -> Parameter[bool]:
+    """Return a parameter for `true` or `false`."""
+    words = {"true": True, "false": False}
+
+    def parse(text: str) -> bool:
+        if text not in words:
+            raise ValueError("must be one of false, true")
+        return words[text]
+
+    described = {} if default is None else {"default": str(default).lower()}
+    return Parameter(name, description, parse, schema={"enum": list(words), **described})
 
 
-def moment_in(request: web.Request) -> Moment | None:
-    """The moment of the whole ledger that is asked for; None for now."""
-    moment = account_moment_in(request)
+def time_parameter(name: str, description: str, parse: Callable[[str], datetime]) -> Parameter[datetime]:
+    """Return a parameter for a time; `parse` says which instant a plain date stands for."""
+    examples = ["2026-05-01", "2026-05-01T12:00:00Z"]
+    schema = {"type": "string", "pattern": DATE_OR_TIME_PATTERN, "examples": examples}
+    return Parameter(name, description, parse, schema=schema)
+
+
+PATH_ID = id_parameter("id", "The id of the resource", place="path")
+CURRENCY = choice_parameter(
+    "currency", "Only in this currency", frozenset(CURRENCY_SCHEMA["enum"]), schema=CURRENCY_SCHEMA
+)
+AFTER = integer_parameter("after", "Only items after this position or version")
+
+FROM_TIME = time_parameter("from_time", "The start of a period, inclusive; a date means its start (UTC)", parse_start)
+TO_TIME = time_parameter("to_time", "The end of a period, inclusive; a date means its end (UTC)", parse_end)
+PERIOD = (FROM_TIME, TO_TIME)
+
+AT_TIME = time_parameter("at_time", "The state at this time, or at the end of this date (UTC)", parse_end)
+AT_POSITION = integer_parameter("at_position", "The state after the event at this position of the log")
+AT_VERSION = integer_parameter("at_version", "The state after the event with this version")
+POINT_IN_TIME = (AT_TIME, AT_POSITION)
+
+
+def read_path_id(request: web.Request) -> UUID:
+    """Return the id in the path. Raises `Refused` if it is not a UUID."""
+    return PATH_ID.parse(request.match_info[PATH_ID.name])
+
+
+def check_same_id(path: UUID, body: UUID | str | None) -> None:
+    """Raise `Refused` if the body names another resource than the path."""
+    if body is not None and body != path:
+        raise Refused(errors.id_mismatch())
+
+
+def read_period(request: web.Request) -> tuple[datetime | None, datetime | None]:
+    """Return the start and the end of the requested period in UTC, both inclusive; None for an open end."""
+    return FROM_TIME.read(request), TO_TIME.read(request)
+
+
+def read_point_in_time(request: web.Request) -> Moment | None:
+    """Return the point in time at which to show the whole ledger; None for now."""
+    moment = read_account_point_in_time(request)
     return None if isinstance(moment, AtVersion) else moment
 
 
-def account_moment_in(request: web.Request) -> AccountMoment | None:
-    """The moment of an account that is asked for; None for now."""
-    version, position = number_in(request, "at_version"), number_in(request, "at_position")
-    time = _time_in(request, "at_time", parse_end)
-    given: dict[str, AccountMoment] = {
-        **({} if version is None else {"at_version": AtVersion(version)}),
-        **({} if position is None else {"at_position": AtPosition(position)}),
-        **({} if time is None else {"at_time": AtTime(time)}),
+def read_account_point_in_time(request: web.Request) -> AccountMoment | None:
+    """Return the point in time at which to show an account; None for now."""
+    version, position, time = AT_VERSION.read(request), AT_POSITION.read(request), AT_TIME.read(request)
+    given: dict[Parameter[Any], AccountMoment] = {
+        **({} if version is None else {AT_VERSION: AtVersion(version)}),
+        **({} if position is None else {AT_POSITION: AtPosition(position)}),
+        **({} if time is None else {AT_TIME: AtTime(time)}),
     }
     if len(given) > 1:
-        raise Refused(*(errors.invalid_parameter(name, "must be given alone") for name in given))
+        raise Refused(*(errors.invalid_parameter(one.name, "must be given alone") for one in given))
     return next(iter(given.values()), None)
-
-
-def text_in(request: web.Request, name: str) -> str | None:
-    """The text of a parameter, if it is given."""
-    texts = request.query.getall(name, [])
-    if len(texts) > 1:
-        refuse(name, "must be given once")
-    return texts[0] if texts else None
-
-
-def words_in(request: web.Request, name: str, maximum: int) -> str | None:
-    """A text of so many characters at most that could be a name or a reference, if it is given."""
-    text = text_in(request, name)
-    if text is None:
-        return None
-    if not 1 <= len(text) <= maximum:
-        refuse(name, f"must have 1 to {maximum} characters")
-    try:
-        return printable(text)
-    except ValueError as error:
-        refuse(name, str(error))
-
-
-def refuse(name: str, message: str, place: Place = "query") -> NoReturn:
-    """Raise `Refused`: this parameter does not fit."""
-    raise Refused(errors.invalid_parameter(name, message, place))

@@ -15,7 +15,9 @@ _TAGS = re.compile(rf"{_TAG}(?:[ \t]*,[ \t]*{_TAG})*")
 _VERSION = re.compile(r'"([1-9][0-9]{0,18})"', re.ASCII)
 
 
-def tagged(request: web.Request, body: Mapping[str, Any], tag: object, *, position: int | None = None) -> Reply:
+def answer_resource(
+    request: web.Request, body: Mapping[str, Any], tag: object, *, position: int | None = None
+) -> Reply:
     """The answer with a resource, or 304 if it is one that the client has."""
     etag = f'"{tag}"'
     if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} and _is_known(request, etag):
@@ -26,7 +28,7 @@ def tagged(request: web.Request, body: Mapping[str, Any], tag: object, *, positi
     return reply
 
 
-def expected_in(request: web.Request) -> frozenset[int] | None:
+def read_expected_versions(request: web.Request) -> frozenset[int] | None:
     """The versions that `If-Match` names; None if any will do.
 
     A weak tag matches nothing (section 13.1.1), and neither does one that is none of ours, or what is no tag at all.

@@ -8,20 +8,22 @@ from ledger import errors
 from ledger.errors import Refused
 from ledger.store.connections import Pool
 from web.auth import Handler
-from web.http.context import RUNTIME
-from web.http.params import number_in
+from web.http.params import integer_parameter
+from web.http.request import RUNTIME
 from web.http.response import Reply, Stream
 
-MAX_REFUSALS = 10  # of one query string
+MIN_POSITION = integer_parameter("min_position", "Wait until this `Ledger-Position` is visible")
+
+MAX_UNKNOWN = 10  # parameters that one response names
 
 
-def knowing(names: Collection[str], handler: Handler) -> Handler:
+def refuse_unknown_parameters(names: Collection[str], handler: Handler) -> Handler:
     """Return the handler, which gets no query parameters but these: one that is misspelt must not be ignored."""
     known = sorted(names)
 
     async def strict(request: web.Request) -> Reply | Stream:
         if request.rel_url.raw_query_string and (unknown := request.query.keys() - names):
-            raise Refused(*(errors.unknown_parameter(name, known) for name in sorted(unknown)[:MAX_REFUSALS]))
+            raise Refused(*(errors.unknown_parameter(name, known) for name in sorted(unknown)[:MAX_UNKNOWN]))
         return await handler(request)
 
     return strict
@@ -33,11 +35,11 @@ def reader(request: web.Request) -> Pool:
     return runtime.readers if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} else runtime.pool
 
 
-def reading(handler: Handler) -> Handler:
+def wait_for_position(handler: Handler) -> Handler:
     """The handler, which runs once everything up to `min_position` can be read, or else is refused."""
 
     async def patient(request: web.Request) -> Reply | Stream:
-        position = number_in(request, "min_position")
+        position = MIN_POSITION.read(request)
         if position is not None:
             runtime = request.app[RUNTIME]
             reached = await runtime.reached.wait_for(position, runtime.settings.ledger_position_wait_seconds)

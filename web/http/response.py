@@ -102,7 +102,7 @@ class Stream(web.StreamResponse):
         self._is_head = False
 
     @contextlib.asynccontextmanager
-    async def opened(self, request: web.Request) -> AsyncIterator[None]:
+    async def open(self, request: web.Request) -> AsyncIterator[None]:
         """Send the status and headers, run the block, and end the body. If anything fails, abort the connection.
 
         The status is sent already, so there is no other way to say that the body is incomplete.

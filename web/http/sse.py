@@ -20,10 +20,10 @@ from ledger.store.connections import Pool
 from ledger.store.pool import UNREACHABLE
 from ledger.store.reader import Chosen, StoredEvent
 from web.auth import check_again
-from web.http.accept import accepted, is_named
-from web.http.context import REQUEST_ID
-from web.http.json import rendered
+from web.http.json import format_times
+from web.http.negotiation import accept_of, is_named
 from web.http.replica import reader
+from web.http.request import REQUEST_ID
 from web.http.response import Stream
 
 CONTENT_TYPE = "text/event-stream"
@@ -104,14 +104,14 @@ def add_feeds(app: web.Application) -> None:
 
 def wants_feed(request: web.Request) -> bool:
     """Return whether the client asks for a feed instead of a page."""
-    return is_named(accepted(request), CONTENT_TYPE)
+    return is_named(accept_of(request), CONTENT_TYPE)
 
 
 async def feed(request: web.Request, chosen: Chosen, after: int) -> Stream:
     """The events wanted after a position, and then those that come, until the client, the token or the service ends."""
     stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
     with request.app[FEEDS].admitted(reader(request)):
-        async with stream.opened(request):
+        async with stream.open(request):
             await stream.send(RETRY)
             if request.method != hdrs.METH_HEAD:
                 with contextlib.suppress(Refused):  # it comes back, and is told
@@ -134,7 +134,7 @@ async def _deliver(request: web.Request, stream: Stream, chosen: Chosen, after: 
 
 
 def _message(event: StoredEvent) -> bytes:
-    data = msgspec.json.encode(rendered(event.body()))
+    data = msgspec.json.encode(format_times(event.body()))
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.topic.encode(), data)
 
 

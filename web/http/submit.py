@@ -12,8 +12,9 @@ from ledger.concurrency.turns import Turns
 from ledger.errors import OverloadedError, StaleCommandError
 from ledger.store import reader as stored
 from ledger.write.group import Origin, Outcome
-from web.http.context import RUNTIME, Canonical, origin
-from web.http.json import outcome_of
+from web.http.idempotency import Canonical, make_origin
+from web.http.json import answer_outcome
+from web.http.request import RUNTIME
 from web.http.response import Reply
 
 TURNS = web.AppKey("TURNS", Turns)
@@ -21,7 +22,7 @@ TURNS = web.AppKey("TURNS", Turns)
 
 async def submit(request: web.Request, command: Command, canonical: Canonical = bytes) -> Outcome:
     """Execute a command of the caller; `canonical` as `origin` wants it. Raises `Refused`, or a `LedgerError`."""
-    return await submit_from(request, command, origin(request, canonical))
+    return await submit_from(request, command, make_origin(request, canonical))
 
 
 async def submit_in_turn(
@@ -58,16 +59,16 @@ async def submit_from(request: web.Request, command: Command, source: Origin, *,
     return msgspec.structs.replace(outcome, position=position)
 
 
-async def created(request: web.Request, command: Command, canonical: Canonical) -> Reply:
+async def submit_creation(request: web.Request, command: Command, canonical: Canonical) -> Reply:
     """Execute a command that creates a resource; answer 201 with its path, and with its version as an entity tag.
 
     The version is that of the creation, also for a replay: the same answer, whatever happened since.
     """
-    source = origin(request, canonical)
+    source = make_origin(request, canonical)
     outcome = await submit_from(request, command, source)
     resource_id = outcome.result["id"]
     version = await stored.version_of_command(request.app[RUNTIME].pool, UUID(resource_id), source.command_id)
-    reply = outcome_of(outcome, "created_at", "updated_at", status=201)
+    reply = answer_outcome(outcome, "created_at", "updated_at", status=201)
     reply.headers["Location"] = f"{request.path}/{resource_id}"
     reply.tag = f'"{version}"'
     return reply

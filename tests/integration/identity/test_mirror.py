@@ -34,7 +34,7 @@ from tests.support.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Api, new_id
 from tests.support.outages import without_postgresql
 from tests.support.processes import DEADLINE_SECONDS, ledger, until
 from tests.support.valkey import Valkey, a_valkey
-from web.http.context import RUNTIME
+from web.http.request import RUNTIME
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Connection = Any  # asyncpg's, which is generic for type checkers only

@@ -1,26 +1,31 @@
 """Lists: up to 10,000 items without `limit` and `cursor`, otherwise pages, with a `Link` to the next one (RFC 8288).
 
 A list that exceeds a small page is read chunk by chunk in one snapshot of the database, as encoded (and compressed)
-bytes. So an error is still an answer, and `Link` and `Content-Length` are right. How many such bodies a worker holds is
-bounded, and so is each of them; a client that does not read its body loses the connection.
+bytes. So an error is still answered with its own status, and `Link` and `Content-Length` are right. A worker holds a
+bounded number of such bodies of bounded size. A client that does not read its body loses the connection.
+
+A cursor is a signed position in a list. It is valid for one caller, one path and one set of filters.
 """
 
 import asyncio
+import base64
+import binascii
+import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from aiohttp import web
 
+from ledger.identity.keys import base64url
 from ledger.store.connections import Reader
 from ledger.store.reader import LAST
-from web.http.codings import MIN_BYTES, Compressor, coding_for, compressed, compressor_of
 from web.http.concurrency import ConcurrencyLimit
-from web.http.context import ACTOR, REQUEST_ID
-from web.http.cursors import cursor_in, cursor_of
-from web.http.json import rendered
-from web.http.params import number_in
+from web.http.json import format_times
+from web.http.negotiation import MIN_BYTES, Compressor, choose_coding, compress, make_compressor
+from web.http.params import Parameter, integer_parameter
 from web.http.replica import reader
+from web.http.request import ACTOR, REQUEST_ID, RUNTIME
 from web.http.response import Reply, Stream
 
 MAX_LIMIT = 1000
@@ -29,38 +34,56 @@ MAX_ITEMS = 10_000  # without `limit` and `cursor`
 SMALL = 200  # items that every request may have in memory
 SMALL_BYTES = 262_144
 CHUNK = 500  # items that are read at once
-CHUNK_BYTES = 524_288  # that they should not exceed, as far as the items before them tell
-SLICE = 100  # items encoded before others get their turn
+CHUNK_BYTES = 524_288  # the size to aim at, estimated from the items before
+SLICE = 100  # items encoded before other requests get their turn
 MAX_CHUNKS = 100  # of one list: filters may choose few items, or none, of each
 MAX_BYTES = 16_777_216  # of one list, before compression; the rest is on the next page
 
 MAX_LARGE = 8  # lists of a worker that exceed a small page and are in memory
 MAX_LARGE_EACH = 4  # of one caller
-MAX_READ = 2  # of them that are read at once: each takes a connection, and its share of the event loop
+MAX_READ = 2  # large lists that are read at once: each takes a connection, and its share of the event loop
 MAX_READ_EACH = 1
 MAX_WAITING = 64
-WAIT_SECONDS = 5.0  # for a place, and again for the turn to read
+WAIT_SECONDS = 5.0  # for admission, and again for the turn to read
 
 SEND_SECONDS = 10.0  # that a client may take for any list, and
-SEND_BYTES_PER_SECOND = 131_072  # how fast it must read beyond that: it keeps a place meanwhile
+SEND_BYTES_PER_SECOND = 131_072  # how fast it must read beyond that, because it occupies the limit
 
 CONTENT_TYPE = "application/json"
+
+MAX_CURSOR_LENGTH = 256
+FREE = frozenset({"cursor", "limit", "min_position"})  # may differ from page to page
+_MAC_BYTES = 16
+
+LIMIT = integer_parameter(
+    "limit",
+    f"The most items to return; without `limit` and `cursor` {MAX_ITEMS:,}, with a `cursor` alone {MAX_LIMIT:,}",
+    minimum=1,
+    maximum=MAX_LIMIT,
+)
+CURSOR = Parameter(
+    "cursor",
+    "The cursor in the `Link` to the next page",
+    str,
+    schema={"type": "string", "pattern": rf"^[A-Za-z0-9_-]{{1,{MAX_CURSOR_LENGTH}}}$"},
+)
+PAGE = (LIMIT, CURSOR)
 
 Page: TypeAlias = list[tuple[int, dict[str, Any]]]  # each item with its position
 PlaceT = TypeVar("PlaceT")
 
 
 class Chunk(NamedTuple, Generic[PlaceT]):
-    """Items of a list, in order, and the place after which the list goes on; None if it does not."""
+    """Items of a list, in order, and the place after which the list continues; None at its end."""
 
     items: Sequence[Mapping[str, Any]]
     place: PlaceT | None
 
 
 class Span(NamedTuple, Generic[PlaceT]):
-    """Which part of a list is wanted: up to `most` items after a place; None is the beginning.
+    """The requested part of a list: up to `most` items after a place; None is the beginning.
 
-    `is_page` is False for a client that asked for everything, and may not know `Link`.
+    `is_page` is False for a client that asked for the whole list, and may not know `Link`.
     """
 
     most: int
@@ -72,7 +95,7 @@ Walk: TypeAlias = Callable[[Reader, PlaceT | None, int], Awaitable[Chunk[PlaceT]
 
 
 class LargeLists:
-    """A worker's bounds on large lists: how many are in memory, and how many of these are being read."""
+    """A worker's limits for large lists: on those in memory, and on those that are being read."""
 
     def __init__(self) -> None:
         self.kept = ConcurrencyLimit(MAX_LARGE, MAX_LARGE_EACH, MAX_WAITING, WAIT_SECONDS)
@@ -82,15 +105,15 @@ class LargeLists:
 LARGE_LISTS = web.AppKey("LARGE_LISTS", LargeLists)
 
 
-def span_in(request: web.Request, kind: type[PlaceT]) -> Span[PlaceT]:
-    """Return what `limit` and `cursor` ask for. Raises `Refused`."""
-    limit, start = number_in(request, "limit", minimum=1, maximum=MAX_LIMIT), cursor_in(request, kind)
+def read_span(request: web.Request, kind: type[PlaceT]) -> Span[PlaceT]:
+    """Return the part of a list that `limit` and `cursor` ask for. Raises `Refused`."""
+    limit, start = LIMIT.read(request), read_cursor(request, kind)
     is_page = limit is not None or start is not None
     return Span(limit or (MAX_LIMIT if is_page else MAX_ITEMS), start, is_page)
 
 
-def by_position(query: Callable[[Reader, int, int], Awaitable[Page]]) -> Walk[int]:
-    """Return how to walk a list whose query takes the position to stay below and a limit, newest first."""
+def walk_by_position(query: Callable[[Reader, int, int], Awaitable[Page]]) -> Walk[int]:
+    """Return the walk of a list, newest first, whose query takes the position to stay below and a limit."""
 
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
         rows = await query(source, LAST if place is None else place, limit + 1)
@@ -99,10 +122,10 @@ def by_position(query: Callable[[Reader, int, int], Awaitable[Page]]) -> Walk[in
     return walk
 
 
-async def list_of(request: web.Request, span: Span[PlaceT], walk: Walk[PlaceT]) -> Reply | Stream:
-    """Answer with this part of a list. Raises `OverloadedError` if it is large, and too many are under way.
+async def answer_list(request: web.Request, span: Span[PlaceT], walk: Walk[PlaceT]) -> Reply | Stream:
+    """Answer with this part of a list. Raises `OverloadedError` if it is large, and too many are in progress.
 
-    Its first chunk is read without a turn. It is the answer if the list ends there, or the page that was asked for.
+    Its first chunk is read without waiting. It is the whole answer if the list, or the requested page, ends there.
     """
     pool = reader(request)
     small = _Body(None)
@@ -113,7 +136,7 @@ async def list_of(request: web.Request, span: Span[PlaceT], walk: Walk[PlaceT]) 
     del small
     limits, caller = request.app[LARGE_LISTS], request[ACTOR].user_id
     async with limits.kept.admit(caller):
-        coding = coding_for(request)
+        coding = choose_coding(request)
         body = _Body(coding)
         async with (
             limits.read.admit(caller),
@@ -125,9 +148,9 @@ async def list_of(request: web.Request, span: Span[PlaceT], walk: Walk[PlaceT]) 
 
 
 async def _read(source: Reader, walk: Walk[PlaceT], span: Span[PlaceT], body: "_Body") -> PlaceT | None:
-    """Read into a body, and return the place after which the list goes on.
+    """Read into a body, and return the place after which the list continues.
 
-    A page ends with a chunk that filters left short. For a client that asked for everything, the next chunks follow.
+    A page ends with a chunk that filters left short. For a client that asked for the whole list, more chunks follow.
     """
     place, asked = span.start, min(span.most, SMALL)
     for _ in range(MAX_CHUNKS):
@@ -143,28 +166,28 @@ async def _read(source: Reader, walk: Walk[PlaceT], span: Span[PlaceT], body: "_
 
 
 class _Body:
-    """A JSON array that grows chunk by chunk, in pieces of bytes, which are compressed as it grows."""
+    """A JSON array that grows chunk by chunk, as pieces of bytes that are compressed on the way."""
 
     def __init__(self, coding: str | None) -> None:
         self.pieces: list[bytes] = []
         self.count = 0
         self.raw_bytes = 0
-        self._compressor: Compressor | None = None if coding is None else compressor_of(coding)
+        self._compressor: Compressor | None = None if coding is None else make_compressor(coding)
 
     def next_chunk(self) -> int:
-        """Return how many more items to read at once, if they are like those before."""
+        """Return how many items to read next, if they are about as large as those before."""
         return max(1, min(CHUNK, CHUNK_BYTES * self.count // self.raw_bytes)) if self.count else CHUNK
 
     async def extend(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Append items."""
         for start in range(0, len(items), SLICE):
-            part = msgspec.json.encode([rendered(item) for item in items[start : start + SLICE]])[1:-1]
+            part = msgspec.json.encode([format_times(item) for item in items[start : start + SLICE]])[1:-1]
             await self._append((b"," if self.count else b"[") + part)
             self.count += len(items[start : start + SLICE])
             await asyncio.sleep(0)
 
     async def close(self) -> None:
-        """Append what ends it."""
+        """End the array, and the compression."""
         await self._append(b"]" if self.count else b"[]")
         if self._compressor is not None:
             self.pieces.append(self._compressor.flush())
@@ -178,16 +201,16 @@ class _Body:
 
 
 async def _reply(request: web.Request, body: bytes, link: dict[str, str]) -> Reply:
-    coding = coding_for(request) if len(body) >= MIN_BYTES else None
+    coding = choose_coding(request) if len(body) >= MIN_BYTES else None
     if coding is not None:
-        body = await compressed(coding, body)
+        body = await compress(coding, body)
     return Reply(body=body, content_type=CONTENT_TYPE, headers=_headers(coding) | link)
 
 
 async def _send(request: web.Request, pieces: list[bytes], headers: Mapping[str, str]) -> Stream:
     length = sum(map(len, pieces))
     stream = Stream(request[REQUEST_ID], CONTENT_TYPE, {**headers, "Content-Length": str(length)})
-    async with stream.opened(request), asyncio.timeout(SEND_SECONDS + length / SEND_BYTES_PER_SECOND):
+    async with stream.open(request), asyncio.timeout(SEND_SECONDS + length / SEND_BYTES_PER_SECOND):
         for piece in pieces:
             await stream.send(piece)
     return stream
@@ -199,9 +222,41 @@ def _headers(coding: str | None) -> dict[str, str]:
 
 
 def _link(request: web.Request, span: Span[PlaceT], place: PlaceT | None) -> dict[str, str]:
-    """Return the header that leads to the page after this place; none if there is none."""
+    """Return the `Link` header to the page after this place, or nothing at the end of the list."""
     if place is None:
         return {}
     limit = min(span.most, MAX_LIMIT)
-    url = request.rel_url.update_query({"limit": limit, "cursor": cursor_of(request, place)})
+    url = request.rel_url.update_query({"limit": limit, "cursor": make_cursor(request, place)})
     return {"Link": f'<{url}>; rel="next"'}
+
+
+def make_cursor(request: web.Request, place: object) -> str:
+    """Return the cursor of a place in the list that this request asks for."""
+    body = msgspec.json.encode(place)
+    return base64url(_compute_mac(request, body) + body)
+
+
+def read_cursor(request: web.Request, kind: type[PlaceT]) -> PlaceT | None:
+    """Return the place where the page begins; None for the first page. Raises `Refused` for another list's cursor."""
+    text = CURSOR.read(request)
+    if text is None:
+        return None
+    raw = _decode(text) if len(text) <= MAX_CURSOR_LENGTH else b""
+    mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+    if not hmac.compare_digest(mac, _compute_mac(request, body)):
+        CURSOR.refuse("must be that of a `Link` to a next page of this list")
+    return msgspec.json.decode(body, type=kind)
+
+
+def _compute_mac(request: web.Request, body: bytes) -> bytes:
+    filters = sorted((name, value) for name, value in request.query.items() if name not in FREE)
+    scope = msgspec.json.encode((request[ACTOR].user_id, request.path.split("/", 2)[-1], filters))
+    return hmac.digest(request.app[RUNTIME].cursor_key, scope + b"\n" + body, "sha256")[:_MAC_BYTES]
+
+
+def _decode(text: str) -> bytes:
+    try:
+        raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), b"-_", validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        return b""
+    return raw if base64url(raw) == text else b""

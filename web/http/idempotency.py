@@ -1,0 +1,86 @@
+"""Where a request's command comes from, and how `Idempotency-Key` makes its id the same each time."""
+
+import hmac
+import re
+from collections.abc import Callable
+
+import msgspec
+from aiohttp import web
+
+from ledger.values.derived import derived_id
+from ledger.values.ids import new_id
+from ledger.write.group import Origin
+from web.http.params import Parameter, read_path_id
+from web.http.request import ACTOR, REQUEST_ID, RUNTIME
+
+Canonical = Callable[[], bytes]
+
+_PATTERN = "^[!-~]{1,255}$"
+
+
+def _parse_key(text: str) -> str:
+    if not re.fullmatch(_PATTERN, text):
+        raise ValueError("must be 1 to 255 visible ASCII characters")
+    return text
+
+
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "Requests with the same key are executed once; a repeated request gets the first response",
+    _parse_key,
+    schema={"type": "string", "pattern": _PATTERN, "examples": ["rent-may"]},
+    place="header",
+)
+
+
+def make_origin(request: web.Request, canonical: Canonical = bytes) -> Origin:
+    """Return the origin of this request's command. With `Idempotency-Key`, the command's id is the same each time.
+
+    A key belongs to the user who sent it, so no client can learn the keys of others. `canonical` returns the canonical
+    form of the body. Its hash is keyed: a password in it must not be guessable from the command log. Raises `Refused`.
+    """
+    actor, key = request[ACTOR], read_idempotency_key(request)
+    if key is None:
+        command_id, request_hash = new_id(), None
+    else:
+        command_id = derived_id("idempotency", f"{actor.user_id}:{key}")
+        request_hash = _compute_fingerprint(request, canonical())
+    return Origin(
+        command_id,
+        actor.user_id,
+        actor.session_id,
+        actor.jti,
+        request[REQUEST_ID],
+        request_hash,
+        actor.claim,
+    )
+
+
+def read_idempotency_key(request: web.Request) -> str | None:
+    """Return the request's key, or None. Raises `Refused` if there are two, or the key is invalid."""
+    keys = request.headers.getall(IDEMPOTENCY_KEY.name, ()) if request.method == "POST" else ()
+    if not keys:
+        return None
+    if len(keys) > 1:
+        IDEMPOTENCY_KEY.refuse("must be given once")
+    return IDEMPOTENCY_KEY.parse(keys[0])
+
+
+def make_part(whole: Origin, number: int) -> Origin:
+    """Return the origin of a later part of a request. With a key, it is also the same each time."""
+    keyed = whole.request_hash is not None
+    command_id = derived_id("idempotency-part", f"{whole.command_id}:{number}") if keyed else new_id()
+    return msgspec.structs.replace(whole, command_id=command_id)
+
+
+def _compute_fingerprint(request: web.Request, canonical: bytes) -> bytes:
+    condition = "".join(request.headers.getall("If-Match", []))
+    route = f"{request.method} {_canonical_path(request)}{condition and f' {condition}'}\n".encode()
+    return hmac.digest(request.app[RUNTIME].fingerprint_key, route + canonical, "sha256")
+
+
+def _canonical_path(request: web.Request) -> str:
+    """Return the path without its version, and with an id in its canonical form."""
+    path = request.path.split("/", 2)[-1]
+    given = request.match_info.get("id")
+    return path if given is None else path.replace(given, str(read_path_id(request)), 1)

@@ -1,0 +1,41 @@
+"""What a request carries besides its bytes: its id, its caller, and the runtime that all requests share."""
+
+import re
+from random import getrandbits
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from ledger.commands.command import Claim
+from ledger.runtime import Runtime
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """The calling user, with the roles at this time and the token that named them.
+
+    `claim` is set if that was an access token.
+    """
+
+    user_id: UUID
+    roles: frozenset[str]
+    session_id: UUID
+    jti: UUID
+    claim: Claim | None = None
+
+    def has(self, *roles: str) -> bool:
+        """Return whether the user has one of these roles."""
+        return not self.roles.isdisjoint(roles)
+
+
+RUNTIME = web.AppKey("RUNTIME", Runtime)
+ACTOR = web.RequestKey("ACTOR", Actor)
+REQUEST_ID = web.RequestKey("REQUEST_ID", str)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+def make_request_id(request: web.BaseRequest) -> str:
+    """Return the client's `X-Request-Id` if it is a plain word, else a fresh id."""
+    given = request.headers.get("X-Request-Id")
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"

@@ -1,0 +1,20 @@
+"""The whole API: every route with its handler, the roles that may call it, and what the document says of it.
+
+`/v2` is the same API as `/v1`. The rows are grouped by resource in the modules of this package.
+"""
+
+from web.routes import accounts, audit, auth, log, service, transactions, users
+from web.routes.route import Route
+
+VERSIONS = ("v1", "v2")
+
+ROUTES: tuple[Route, ...] = (
+    *service.ROUTES,
+    *auth.ROUTES,
+    *audit.ROUTES,
+    *users.ROUTES,
+    *accounts.ROUTES,
+    *log.ROUTES,
+    *transactions.ROUTES,
+)
+UNVERSIONED: tuple[Route, ...] = service.UNVERSIONED

@@ -1,0 +1,135 @@
+"""Routes for accounts, their statements and receipts."""
+
+from ledger import errors
+from ledger.seals.receipts import Receipt
+from web import requests, responses
+from web.handlers import (
+    accounts,
+    log,
+    receipts,
+)
+from web.http.pagination import PAGE
+from web.http.params import AFTER, AT_VERSION, CURRENCY, PERIOD, POINT_IN_TIME
+from web.routes.route import ADMIN, CREATED, NO_SEAL, READER, TAGGED, Operation, Refusing, Route
+
+ACCOUNT_MISSING: tuple[Refusing, ...] = (errors.account_not_found,)
+ACCOUNT_CHANGE: tuple[Refusing, ...] = (
+    *(errors.account_not_found, errors.user_not_found, errors.id_mismatch, errors.currency_mismatch),
+    *(errors.account_closed, errors.account_frozen, errors.insufficient_funds),
+)
+
+ROUTES = (
+    Route(
+        "GET",
+        "/accounts",
+        accounts.list_accounts,
+        READER,
+        Operation(
+            "List accounts, newest first; customers see their own",
+            response_model=list[responses.Account],
+            parameters=(*PAGE, accounts.USER_ID, CURRENCY, accounts.STATUS, accounts.WORLD, *PERIOD, *POINT_IN_TIME),
+        ),
+    ),
+    Route(
+        "POST",
+        "/accounts",
+        accounts.open_account,
+        ADMIN,
+        Operation(
+            "Open an account; its opening balance comes from the ledger's own account",
+            response_model=responses.Account,
+            status=201,
+            request_model=requests.NewAccount,
+            refusals=(errors.user_not_found, errors.account_already_exists),
+            response_headers=CREATED,
+        ),
+    ),
+    Route(
+        "GET",
+        "/accounts/{id}",
+        accounts.get_account,
+        READER,
+        Operation(
+            "Get an account, now or at a point in time",
+            response_model=responses.Account,
+            parameters=(*POINT_IN_TIME, AT_VERSION),
+            refusals=ACCOUNT_MISSING,
+            response_headers=TAGGED,
+        ),
+    ),
+    Route(
+        "PUT",
+        "/accounts/{id}",
+        accounts.update_account,
+        ADMIN,
+        Operation(
+            "Update an account's owner or policy, or adjust its balance by a transfer from or to `world`",
+            response_model=responses.Account,
+            request_model=requests.Account,
+            refusals=ACCOUNT_CHANGE,
+            response_headers=TAGGED,
+            is_conditional=True,
+        ),
+    ),
+    Route(
+        "PATCH",
+        "/accounts/{id}",
+        accounts.patch_account,
+        ADMIN,
+        Operation(
+            "Change single members of an account",
+            response_model=responses.Account,
+            request_model=requests.AccountPatch,
+            refusals=ACCOUNT_CHANGE,
+            response_headers=TAGGED,
+            is_conditional=True,
+        ),
+    ),
+    Route(
+        "DELETE",
+        "/accounts/{id}",
+        accounts.close_account,
+        ADMIN,
+        Operation(
+            "Close an account that has no money and no pending holds",
+            refusals=(errors.account_not_found, errors.account_not_empty, errors.account_closed),
+            is_conditional=True,
+        ),
+    ),
+    Route(
+        "GET",
+        "/accounts/{id}/proof",
+        receipts.get_account_receipt,
+        READER,
+        Operation(
+            "Get the receipt of an account's last event, or of the event with a given version",
+            response_model=Receipt,
+            parameters=(receipts.AT_VERSION,),
+            refusals=(errors.account_not_found, *NO_SEAL),
+        ),
+    ),
+    Route(
+        "GET",
+        "/accounts/{id}/entries",
+        log.list_account_entries,
+        READER,
+        Operation(
+            "List the entries of an account, newest first",
+            response_model=list[responses.Entry],
+            parameters=(*PAGE, log.ORDER, log.FROM_VERSION, log.TO_VERSION, *PERIOD, AFTER, log.BEFORE),
+            refusals=ACCOUNT_MISSING,
+        ),
+    ),
+    Route(
+        "GET",
+        "/accounts/{id}/events",
+        log.list_account_events,
+        READER,
+        Operation(
+            "List the stored events of an account, in order",
+            response_model=list[responses.StoredEvent],
+            parameters=(*PAGE, AFTER),
+            refusals=ACCOUNT_MISSING,
+        ),
+    ),
+)

@@ -1,0 +1,75 @@
+"""Routes for sessions and their tokens."""
+
+from ledger import errors
+from web import requests, responses
+from web.auth import PUBLIC, REFRESH_TOKEN
+from web.handlers import (
+    auth,
+)
+from web.http.errors import DATABASE_DOWN, OVERLOADED, RATE_LIMITED
+from web.http.pagination import PAGE
+from web.routes.route import ADMIN, ANYONE, Operation, Refusing, Route
+
+REVOCATION_OFF: tuple[Refusing, ...] = (errors.revocation_is_off,)
+
+ROUTES = (
+    Route(
+        "POST",
+        "/auth/login",
+        auth.log_in,
+        PUBLIC,
+        Operation(
+            "Log in",
+            response_model=responses.Tokens,
+            request_model=requests.Login,
+            refusals=(errors.missing_credentials, errors.wrong_credentials, RATE_LIMITED, DATABASE_DOWN, OVERLOADED),
+            response_headers=("RateLimit-Policy", "RateLimit"),
+        ),
+    ),
+    Route(
+        "POST",
+        "/auth/refresh",
+        auth.refresh_tokens,
+        REFRESH_TOKEN,
+        Operation("Exchange a refresh token for a new pair", response_model=responses.Tokens),
+    ),
+    Route("POST", "/auth/logout", auth.log_out, REFRESH_TOKEN, Operation("End the session", refusals=REVOCATION_OFF)),
+    Route(
+        "POST",
+        "/auth/revoke-user",
+        auth.revoke_user_tokens,
+        ANYONE,
+        Operation(
+            "Revoke all tokens of a user",
+            request_model=requests.UserTokens,
+            refusals=(errors.forbidden, errors.user_not_found),
+        ),
+    ),
+    Route("POST", "/auth/revoke-all", auth.revoke_all_tokens, ADMIN, Operation("Revoke all tokens of all users")),
+    Route(
+        "POST",
+        "/auth/cleanup",
+        auth.purge_revoked_tokens,
+        ADMIN,
+        Operation("Purge expired revoked tokens", response_model=responses.Cleanup, refusals=REVOCATION_OFF),
+    ),
+    Route(
+        "GET",
+        "/auth/sessions",
+        auth.list_sessions,
+        ANYONE,
+        Operation(
+            "List the sessions of a user, newest first",
+            response_model=list[responses.Session],
+            parameters=(auth.USER_ID, *PAGE),
+            refusals=(errors.forbidden,),
+        ),
+    ),
+    Route(
+        "DELETE",
+        "/auth/sessions/{id}",
+        auth.end_session,
+        ANYONE,
+        Operation("End a session", refusals=(errors.session_not_found,)),
+    ),
+)

@@ -1,0 +1,70 @@
+"""A row of the route table: where a request goes, who may send it, and what it takes and gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ledger import errors
+from ledger.errors import Refusal
+from web.auth import Access, Handler, roles
+from web.http.params import Parameter
+from web.requests import Body
+
+Refusing: TypeAlias = Refusal | Callable[..., Refusal]
+
+ANYONE = roles("admin", "auditor", "customer", "guest")
+ADMIN = roles("admin")
+AUDITOR = roles("admin", "auditor")
+READER = roles("admin", "auditor", "customer")  # customers see their own
+PAYER = roles("admin", "customer", in_transaction=True)  # customers pay from their own accounts
+
+TAGGED = ("ETag",)
+CREATED = (*TAGGED, "Location")
+NO_SEAL: tuple[Refusing, ...] = (errors.not_sealed_yet, errors.sealing_is_off)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What the OpenAPI document says of a route.
+
+    What follows from the route's method, path and access rule is added by `web.openapi`: the headers, parameters and
+    refusals of all routes of that kind.
+
+    - `response_model` is the type of the body, or None if there is none; `response_description` replaces its docstring.
+    - `refusals` are those of this route alone, and `response_headers` the headers of its successful responses.
+    - A conditional operation respects `If-Match`.
+    """
+
+    summary: str
+    response_model: Any = None
+    status: int = 200
+    request_model: type[Body] | None = None
+    accepts_json_lines: bool = False
+    body_is_optional: bool = False
+    parameters: tuple[Parameter[Any], ...] = ()
+    refusals: tuple[Refusing, ...] = ()
+    media_types: tuple[str, ...] = ("application/json",)
+    is_conditional: bool = False
+    response_description: str = ""
+    response_headers: tuple[str, ...] = ()
+
+    @property
+    def is_tagged(self) -> bool:
+        """Whether a successful response has an entity tag."""
+        return "ETag" in self.response_headers
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Route:
+    """A row of the table. `path` follows the version."""
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    operation: Operation
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that the handler serves: HEAD is served wherever GET is (RFC 9110, section 9.3.2)."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)

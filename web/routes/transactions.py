@@ -1,0 +1,168 @@
+"""Routes for transfers, journal entries, holds and reversals."""
+
+from ledger import errors
+from ledger.seals.receipts import Receipt
+from web import requests, responses
+from web.handlers import (
+    batch_stream,
+    receipts,
+    transactions,
+)
+from web.http.pagination import PAGE
+from web.http.params import CURRENCY, PERIOD
+from web.routes.route import ADMIN, NO_SEAL, PAYER, READER, TAGGED, Operation, Refusing, Route
+
+HELD_ACCOUNTS: tuple[Refusing, ...] = (errors.account_closed, errors.account_frozen)
+HOLD_REFUSALS: tuple[Refusing, ...] = (errors.transaction_not_found, errors.hold_not_pending)
+TRANSFER_REFUSALS: tuple[Refusing, ...] = (
+    errors.transaction_already_exists,
+    errors.insufficient_funds,
+    errors.source_account_not_found,
+    errors.destination_account_not_found,
+    errors.accounts_are_same,
+    errors.account_closed,
+    errors.account_frozen,
+    errors.currency_mismatch,
+    errors.reference_already_exists,
+)
+
+ROUTES = (
+    Route(
+        "GET",
+        "/transactions",
+        transactions.list_transactions,
+        READER,
+        Operation(
+            "List transactions, newest first; customers see their own. A page may be short although another follows",
+            response_model=list[responses.Transaction],
+            parameters=(
+                *PAGE,
+                transactions.USER_ID,
+                transactions.ACCOUNT_ID,
+                CURRENCY,
+                transactions.STATUS,
+                transactions.KIND,
+                transactions.REFERENCE,
+                transactions.MIN_AMOUNT,
+                transactions.MAX_AMOUNT,
+                *PERIOD,
+            ),
+        ),
+    ),
+    Route(
+        "POST",
+        "/transactions",
+        transactions.post_journal_entry,
+        PAYER,
+        Operation(
+            "Move money between several accounts at once",
+            response_model=responses.JournalEntry,
+            request_model=requests.JournalEntry,
+            refusals=tuple(refusal for refusal in TRANSFER_REFUSALS if refusal != errors.currency_mismatch),
+        ),
+    ),
+    Route(
+        "POST",
+        "/transactions/batch",
+        transactions.create_transfer_batch,
+        PAYER,
+        Operation(
+            "Create many transfers, together or one by one; JSON Lines are answered as they are processed",
+            response_model=responses.BatchResult,
+            request_model=requests.Batch,
+            accepts_json_lines=True,
+            refusals=(errors.transaction_id_reused, *TRANSFER_REFUSALS),
+            media_types=("application/json", batch_stream.CONTENT_TYPE),
+        ),
+    ),
+    Route(
+        "POST",
+        "/transactions/transfer",
+        transactions.create_transfer,
+        PAYER,
+        Operation(
+            "Transfer money from one account to another",
+            response_model=responses.Transfer,
+            request_model=requests.ConditionalTransfer,
+            refusals=(*TRANSFER_REFUSALS, errors.condition_not_met),
+            is_conditional=True,
+        ),
+    ),
+    Route(
+        "POST",
+        "/transactions/hold",
+        transactions.place_hold,
+        PAYER,
+        Operation(
+            "Hold money of an account for another",
+            response_model=responses.Hold,
+            request_model=requests.Hold,
+            refusals=TRANSFER_REFUSALS,
+        ),
+    ),
+    Route(
+        "POST",
+        "/transactions/{id}/capture",
+        transactions.capture_hold,
+        ADMIN,
+        Operation(
+            "Capture all or part of a hold, and release the rest",
+            response_model=responses.Hold,
+            request_model=requests.Capture,
+            body_is_optional=True,
+            refusals=(*HOLD_REFUSALS, *HELD_ACCOUNTS),
+        ),
+    ),
+    Route(
+        "POST",
+        "/transactions/{id}/void",
+        transactions.void_hold,
+        ADMIN,
+        Operation(
+            "Release a hold",
+            response_model=responses.Hold,
+            request_model=requests.Nothing,
+            body_is_optional=True,
+            refusals=HOLD_REFUSALS,
+        ),
+    ),
+    Route(
+        "POST",
+        "/transactions/{id}/reverse",
+        transactions.reverse_transaction,
+        ADMIN,
+        Operation(
+            "Reverse a transaction",
+            response_model=responses.Reversal,
+            request_model=requests.Reversal,
+            body_is_optional=True,
+            refusals=(
+                *(errors.transaction_not_found, errors.transaction_already_exists, errors.insufficient_funds),
+                *(errors.transaction_already_reversed, errors.transaction_not_reversible, *HELD_ACCOUNTS),
+            ),
+        ),
+    ),
+    Route(
+        "GET",
+        "/transactions/{id}",
+        transactions.get_transaction,
+        READER,
+        Operation(
+            "Get a transaction",
+            response_model=responses.Transaction,
+            refusals=(errors.transaction_not_found,),
+            response_headers=TAGGED,
+        ),
+    ),
+    Route(
+        "GET",
+        "/transactions/{id}/proof",
+        receipts.get_transaction_receipt,
+        READER,
+        Operation(
+            "Get the receipt of a transaction",
+            response_model=Receipt,
+            refusals=(errors.transaction_not_found, *NO_SEAL),
+        ),
+    ),
+)

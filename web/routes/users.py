@@ -1,0 +1,86 @@
+"""Routes for users."""
+
+from ledger import errors
+from web import requests, responses
+from web.handlers import (
+    users,
+)
+from web.http.pagination import PAGE
+from web.http.params import PERIOD
+from web.routes.route import ADMIN, ANYONE, AUDITOR, CREATED, TAGGED, Operation, Route
+
+ROUTES = (
+    Route(
+        "GET",
+        "/users",
+        users.list_users,
+        AUDITOR,
+        Operation(
+            "List users, newest first",
+            response_model=list[responses.User],
+            parameters=(*PAGE, users.USERNAME, users.ACTIVE, *PERIOD),
+        ),
+    ),
+    Route(
+        "POST",
+        "/users",
+        users.create_user,
+        ADMIN,
+        Operation(
+            "Create a user",
+            response_model=responses.User,
+            status=201,
+            request_model=requests.NewUser,
+            refusals=(errors.user_already_exists,),
+            response_headers=CREATED,
+        ),
+    ),
+    Route(
+        "GET",
+        "/users/{id}",
+        users.get_user,
+        ANYONE,
+        Operation(
+            "Get a user", response_model=responses.User, refusals=(errors.user_not_found,), response_headers=TAGGED
+        ),
+    ),
+    Route(
+        "PUT",
+        "/users/{id}",
+        users.update_user,
+        ADMIN,
+        Operation(
+            "Update a user",
+            response_model=responses.User,
+            request_model=requests.User,
+            refusals=(errors.user_not_found, errors.user_already_exists, errors.id_mismatch),
+            response_headers=TAGGED,
+            is_conditional=True,
+        ),
+    ),
+    Route(
+        "PATCH",
+        "/users/{id}",
+        users.patch_user,
+        ADMIN,
+        Operation(
+            "Change single members of a user",
+            response_model=responses.User,
+            request_model=requests.UserPatch,
+            refusals=(errors.user_not_found, errors.user_already_exists, errors.id_mismatch),
+            response_headers=TAGGED,
+            is_conditional=True,
+        ),
+    ),
+    Route(
+        "DELETE",
+        "/users/{id}",
+        users.delete_user,
+        ADMIN,
+        Operation(
+            "Delete a user and close their accounts",
+            refusals=(errors.user_not_found, errors.account_not_empty),
+            is_conditional=True,
+        ),
+    ),
+)
