@@ -100,5 +100,10 @@ class _Client(NamedTuple):
 
 
 def _batch(pairs: Sequence[tuple[UUID, UUID]]) -> Submission:
-    transfers = tuple(TransferMoney(new_id(), source, destination, 1) for source, destination in pairs)
+    transfers = tuple(
+        TransferMoney(
+            transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+        )
+        for source, destination in pairs
+    )
     return Submission(TransferMany(transfers), Origin(new_id()))

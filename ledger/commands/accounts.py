@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.command import Decision, States, StreamEvent, state_of
+from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.expected_version import Conditional, check_version
 from ledger.commands.transfers import against_credit, against_debit, move
 from ledger.errors import Refused
@@ -31,13 +31,14 @@ from ledger.events.users import AccountAssigned, User
 OWN_ACCOUNT = "must not be an account of the ledger's own, which only transfers change"
 
 
-class OpenAccount(msgspec.Struct, frozen=True):
+class OpenAccount(Command, frozen=True, kw_only=True):
     """Open an account; an opening balance (0 to `MAX_CENTS`) is the transfer `transfer_id` from `world`.
 
     It may fall below zero by `overdraft_limit_cents`, and be `frozen` once the opening balance is there.
     """
 
     name: ClassVar[str] = "OpenAccount"
+    always_appends: ClassVar[bool] = True
 
     account_id: UUID
     owner_id: UUID
@@ -81,7 +82,7 @@ class OpenAccount(msgspec.Struct, frozen=True):
         return Decision(events, result)
 
 
-class UpdateAccount(Conditional, frozen=True):
+class UpdateAccount(Conditional, frozen=True, kw_only=True):
     """Give the account another owner, another policy, another balance (by the transfer `transfer_id` against `world`).
 
     The policy comes first: it says which balance there can be. None leaves as it is. `currency` is the account's own,
@@ -144,16 +145,13 @@ class CloseAccount(Conditional, frozen=True):
     """Close an account that is at zero and holds nothing."""
 
     name: ClassVar[str] = "CloseAccount"
+    always_appends: ClassVar[bool] = True
 
     account_id: UUID
 
     def streams(self) -> Iterable[UUID]:
         """The account."""
         return (self.account_id,)
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """The closing."""
@@ -235,12 +233,12 @@ def adjust(
     if against is not None:
         raise Refused(against)
     transfer = MoneyTransferred(
-        source,
-        destination,
-        abs(cents),
-        account.currency,
-        kind,
-        None,
+        source_account_id=source,
+        destination_account_id=destination,
+        amount_cents=abs(cents),
+        currency=account.currency,
+        kind=kind,
+        reference=None,
         description=description,
         effective_at=effective_at,
     )

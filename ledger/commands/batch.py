@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.command import Decision, States, StreamEvent, state_of
+from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.transfers import TransferMoney, owned
 from ledger.errors import Refusal, Refused
 from ledger.events import evolve
@@ -31,7 +31,7 @@ class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
     refusals: tuple[Refusal, ...] = ()
 
 
-class TransferMany(msgspec.Struct, frozen=True):
+class TransferMany(Command, frozen=True):
     """Make these transfers, in order. With `atomic`, all of them or none; else each that is not refused.
 
     The result has an `ItemResult` for each, in order: with what the request says it makes the answer, so the command

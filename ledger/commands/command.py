@@ -6,7 +6,7 @@ that it can be repeated, and tested in microseconds.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -80,19 +80,31 @@ class Claim(msgspec.Struct, frozen=True, cache_hash=True):
         )
 
 
-class Command(Protocol):
-    """A request to change something, as imperative as its class's name."""
+class Command(msgspec.Struct, frozen=True):
+    """A request to change something. `name` is stored in the command log, so it outlives a renaming of the class.
+
+    Set `always_appends` if the command is never accepted without an event: `ledger audit verify` then reports an
+    accepted command whose events are missing.
+    """
 
     name: ClassVar[str]
+    always_appends: ClassVar[bool] = False
 
     def streams(self) -> Iterable[UUID]:
-        """The streams whose states the decision depends on. If one changes before it is written, it is made anew."""
+        """Return the streams whose states the decision depends on. If one changes first, it is decided again."""
+        raise NotImplementedError
 
     def creates(self) -> Iterable[UUID]:
-        """Streams under fresh ids: they need not be looked for, only to be still missing when it is written."""
+        """Return streams under fresh ids. They are not read, but must still be missing when the events are written."""
+        return ()
+
+    def depends_on_versions(self) -> bool:
+        """Return whether the decision needs the versions of its streams, and not only their states."""
+        return False
 
     def decide(self, states: States) -> Decision:
-        """What happens. Raises `Refused` where it may not."""
+        """Return the events and the result. Raises `Refused` if a rule forbids the command."""
+        raise NotImplementedError
 
 
 def state_of(states: States, stream_id: UUID, kind: type[StateT]) -> StateT | None:

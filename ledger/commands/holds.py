@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
-import msgspec
-
 from ledger import errors
-from ledger.commands.command import Decision, States, StreamEvent, state_of
+from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.journal import Leg, takers
-from ledger.commands.transfers import add_details, between, check_unclaimed, claims, credit, debit
+from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
+from ledger.commands.transfers import between, credit, debit
 from ledger.errors import Refused, StaleCommandError
 from ledger.events.accounts import Account, FundsHeld, FundsReleased
 from ledger.events.transactions import (
@@ -21,23 +20,22 @@ from ledger.events.transactions import (
     HoldExpired,
     HoldPlaced,
     HoldVoided,
-    ReferenceUsed,
     Transfer,
     evolve,
-    reference_stream,
 )
 from ledger.money import MAX_CENTS
 from ledger.values.timestamps import rfc3339
 
 
-class PlaceHold(msgspec.Struct, frozen=True):
+class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
     """Set `amount_cents` aside until `expires_at`, which is after `now`, by `limit_seconds` at most.
 
     `expiry_pointer` is the member of the request that says when. With `only_owner_id`, only of an account of that user.
     """
 
     name: ClassVar[str] = "PlaceHold"
-    transfer_id: UUID
+    always_appends: ClassVar[bool] = True
+
     source_account_id: UUID
     destination_account_id: UUID
     amount_cents: int
@@ -45,25 +43,15 @@ class PlaceHold(msgspec.Struct, frozen=True):
     expires_at: datetime
     limit_seconds: int
     expiry_pointer: str = "/expires_at"
-    reference: str | None = None
-    only_owner_id: UUID | None = None
-    id_was_chosen: bool = False
-    description: str | None = None
-    metadata: dict[str, str] | None = None
-    effective_at: datetime | None = None
 
     def streams(self) -> Iterable[UUID]:
         """Both accounts, and what may be taken: the id, if its client chose it, and the reference."""
         yield from (self.source_account_id, self.destination_account_id)
-        yield from claims(self.transfer_id, self.reference, id_was_chosen=self.id_was_chosen)
-
-    def creates(self) -> Iterable[UUID]:
-        """The transaction, unless its client chose the id."""
-        return () if self.id_was_chosen else (self.transfer_id,)
+        yield from self.reserves()
 
     def decide(self, states: States) -> Decision:
         """The hold, or all that stands against it, as it would against a transfer."""
-        check_unclaimed(states, self.transfer_id, self.reference)
+        check_unreserved(states, self.transfer_id, self.reference)
         if not self.now < self.expires_at <= self.now + timedelta(seconds=self.limit_seconds):
             message = f"must be in the future, and no more than {self.limit_seconds} seconds away"
             raise Refused(errors.invalid(self.expiry_pointer, message))
@@ -76,29 +64,27 @@ class PlaceHold(msgspec.Struct, frozen=True):
         if held > MAX_CENTS:
             raise Refused(errors.invalid("/amount_cents", "must not bring what is held above 2^53 - 1"))
         placed = HoldPlaced(
-            self.source_account_id,
-            self.destination_account_id,
-            self.amount_cents,
-            source.currency,
-            self.expires_at,
-            self.reference,
-            self.description,
-            self.metadata,
-            self.effective_at,
+            source_account_id=self.source_account_id,
+            destination_account_id=self.destination_account_id,
+            amount_cents=self.amount_cents,
+            currency=source.currency,
+            expires_at=self.expires_at,
+            **self.details(),
         )
         events: list[StreamEvent] = [
             (self.transfer_id, placed),
             (self.source_account_id, FundsHeld(self.transfer_id, self.amount_cents, held)),
+            *self.use_reference(),
         ]
-        if self.reference is not None:
-            events.append((reference_stream(self.reference), ReferenceUsed(self.transfer_id)))
         return Decision(events, hold_result(self.transfer_id, placed, evolve(None, placed)))
 
 
-class CaptureHold(msgspec.Struct, frozen=True):
+class CaptureHold(Command, frozen=True, kw_only=True):
     """Move what is held, or `amount_cents` of it, and hold the rest no longer. The accounts never change."""
 
     name: ClassVar[str] = "CaptureHold"
+    always_appends: ClassVar[bool] = True
+
     transfer_id: UUID
     source_account_id: UUID
     destination_account_id: UUID
@@ -108,10 +94,6 @@ class CaptureHold(msgspec.Struct, frozen=True):
     def streams(self) -> Iterable[UUID]:
         """The transaction and both accounts."""
         return (self.transfer_id, self.source_account_id, self.destination_account_id)
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """The capture, the release of what was held, and both entries."""
@@ -139,10 +121,12 @@ class CaptureHold(msgspec.Struct, frozen=True):
         )
 
 
-class VoidHold(msgspec.Struct, frozen=True):
+class VoidHold(Command, frozen=True):
     """Give up what is held."""
 
     name: ClassVar[str] = "VoidHold"
+    always_appends: ClassVar[bool] = True
+
     transfer_id: UUID
     source_account_id: UUID
     now: datetime
@@ -150,10 +134,6 @@ class VoidHold(msgspec.Struct, frozen=True):
     def streams(self) -> Iterable[UUID]:
         """The transaction and the account that it holds money of."""
         return (self.transfer_id, self.source_account_id)
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """The end of the hold."""
@@ -168,10 +148,11 @@ class VoidHold(msgspec.Struct, frozen=True):
         )
 
 
-class ExpireHold(msgspec.Struct, frozen=True):
+class ExpireHold(Command, frozen=True):
     """Give up what is held, if its time has come and nothing else has ended it."""
 
     name: ClassVar[str] = "ExpireHold"
+
     transfer_id: UUID
     source_account_id: UUID
     now: datetime
@@ -179,10 +160,6 @@ class ExpireHold(msgspec.Struct, frozen=True):
     def streams(self) -> Iterable[UUID]:
         """The transaction and the account that it holds money of."""
         return (self.transfer_id, self.source_account_id)
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """The end of the hold, or nothing."""

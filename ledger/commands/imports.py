@@ -13,7 +13,7 @@ import msgspec
 from ledger import errors
 from ledger.commands.accounts import adjust, existing_user, open_account
 from ledger.commands.batch import ItemResult, check_same, decide_each
-from ledger.commands.command import Decision, States, StreamEvent
+from ledger.commands.command import Command, Decision, States, StreamEvent
 from ledger.commands.transfers import TransferMoney, between, move
 from ledger.errors import Refused
 from ledger.events.accounts import Account, AccountOpened, world_account_id
@@ -21,7 +21,7 @@ from ledger.events.transactions import TransferKind
 from ledger.events.users import AccountAssigned
 
 
-class ImportedBalance(msgspec.Struct, frozen=True):
+class ImportedBalance(msgspec.Struct, frozen=True, kw_only=True):
     """An account, its owner, and the transfer that changes its balance by `cents`, which may be negative or 0."""
 
     account_id: UUID
@@ -31,7 +31,7 @@ class ImportedBalance(msgspec.Struct, frozen=True):
     effective_at: datetime | None = None
 
 
-class ImportAccounts(msgspec.Struct, frozen=True):
+class ImportAccounts(Command, frozen=True):
     """Open accounts with opening balances from `world`, or correct the balances of accounts that exist already."""
 
     name: ClassVar[str] = "ImportAccounts"
@@ -44,10 +44,6 @@ class ImportAccounts(msgspec.Struct, frozen=True):
         yield world_account_id(self.currency)
         for balance in self.balances:
             yield from (balance.account_id, balance.owner_id, balance.transfer_id)
-
-    def creates(self) -> Iterable[UUID]:
-        """Return nothing: the transfers may exist already."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """Open or correct each account that is not refused; the result has an `ItemResult` for each."""
@@ -88,7 +84,7 @@ class ImportAccounts(msgspec.Struct, frozen=True):
         return account, []
 
 
-class ImportTransfers(msgspec.Struct, frozen=True):
+class ImportTransfers(Command, frozen=True):
     """Record transfers under their own ids, in order, whether or not their sources have the funds."""
 
     name: ClassVar[str] = "ImportTransfers"
@@ -99,10 +95,6 @@ class ImportTransfers(msgspec.Struct, frozen=True):
         """Return the transfers and their accounts."""
         for transfer in self.transfers:
             yield from (transfer.transfer_id, transfer.source_account_id, transfer.destination_account_id)
-
-    def creates(self) -> Iterable[UUID]:
-        """Return nothing: the transfers may exist already."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """Record each transfer that is not refused; the result has an `ItemResult` for each."""

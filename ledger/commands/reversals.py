@@ -7,14 +7,15 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.command import Decision, States, StreamEvent, state_of
+from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.journal import Leg, entry_result, post, takers
-from ledger.commands.transfers import check_unclaimed, claims, move, transfer_result
+from ledger.commands.transaction import check_unreserved, reservations
+from ledger.commands.transfers import move, transfer_result
 from ledger.errors import Refused, StaleCommandError
 from ledger.events.transactions import JournalEntryPosted, MoneyTransferred, Posting, TransactionReversed, Transfer
 
 
-class ReverseTransfer(msgspec.Struct, frozen=True):
+class ReverseTransfer(Command, frozen=True, kw_only=True):
     """Move back what a transaction has moved. With `force`, also where the money is not there any more.
 
     `account_ids` are all of its accounts, which the caller looks up: they never change. Raises `StaleCommandError` if
@@ -22,6 +23,8 @@ class ReverseTransfer(msgspec.Struct, frozen=True):
     """
 
     name: ClassVar[str] = "ReverseTransfer"
+    always_appends: ClassVar[bool] = True
+
     reversal_id: UUID
     transfer_id: UUID
     account_ids: tuple[UUID, ...]
@@ -32,7 +35,7 @@ class ReverseTransfer(msgspec.Struct, frozen=True):
     def streams(self) -> Iterable[UUID]:
         """The transaction, its accounts, and the reversal itself if its client chose the id."""
         yield from (self.transfer_id, *self.account_ids)
-        yield from claims(self.reversal_id, None, id_was_chosen=self.id_was_chosen)
+        yield from reservations(self.reversal_id, None, id_was_chosen=self.id_was_chosen)
 
     def creates(self) -> Iterable[UUID]:
         """The reversal, unless its client chose the id."""
@@ -40,7 +43,7 @@ class ReverseTransfer(msgspec.Struct, frozen=True):
 
     def decide(self, states: States) -> Decision:
         """The opposite transaction, linked with the first both ways."""
-        check_unclaimed(states, self.reversal_id, None)
+        check_unreserved(states, self.reversal_id, None)
         first = _reversible(self.transfer_id, state_of(states, self.transfer_id, Transfer))
         if not {posting.account_id for posting in first.postings} <= set(self.account_ids):
             raise StaleCommandError
@@ -52,13 +55,13 @@ class ReverseTransfer(msgspec.Struct, frozen=True):
         cents = moved[1].amount_cents
         accounts = takers(states, (Leg(source_id, -cents), Leg(destination_id, cents)), force=self.force)
         transfer = MoneyTransferred(
-            source_id,
-            destination_id,
-            cents,
-            moved[1].currency,
-            "reversal",
-            None,
-            self.description,
+            source_account_id=source_id,
+            destination_account_id=destination_id,
+            amount_cents=cents,
+            currency=moved[1].currency,
+            kind="reversal",
+            reference=None,
+            description=self.description,
             reverses=self.transfer_id,
         )
         events = move(self.reversal_id, transfer, accounts[source_id], accounts[destination_id])
@@ -68,7 +71,9 @@ class ReverseTransfer(msgspec.Struct, frozen=True):
         postings = tuple(msgspec.structs.replace(posting, amount_cents=-posting.amount_cents) for posting in moved)
         legs = [Leg(posting.account_id, posting.amount_cents) for posting in postings]
         accounts = takers(states, legs, force=self.force)
-        entry = JournalEntryPosted(postings, "reversal", None, self.description, reverses=self.transfer_id)
+        entry = JournalEntryPosted(
+            postings=postings, kind="reversal", reference=None, description=self.description, reverses=self.transfer_id
+        )
         return Decision([*post(self.reversal_id, entry, accounts), self._link()], entry_result(self.reversal_id, entry))
 
     def _link(self) -> StreamEvent:

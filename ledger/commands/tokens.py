@@ -11,7 +11,7 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.accounts import existing_user
-from ledger.commands.command import Decision, States, state_of
+from ledger.commands.command import Command, Decision, States, state_of
 from ledger.errors import Refused, StaleCommandError
 from ledger.events.tokens import (
     ALL_TOKENS,
@@ -31,10 +31,11 @@ from ledger.events.tokens import (
 from ledger.events.users import User, UserTokensRevoked
 
 
-class StartSession(msgspec.Struct, frozen=True):
+class StartSession(Command, frozen=True, kw_only=True):
     """Start a session for a user who has shown the secret of the credential `credential_id`."""
 
     name: ClassVar[str] = "StartSession"
+    always_appends: ClassVar[bool] = True
 
     session_id: UUID
     user_id: UUID
@@ -71,7 +72,7 @@ class StartSession(msgspec.Struct, frozen=True):
         return Decision([(self.session_id, issued)], issue(self.session_id, self.user_id, self.pair, roles))
 
 
-class RefreshTokens(msgspec.Struct, frozen=True):
+class RefreshTokens(Command, frozen=True, kw_only=True):
     """Replace the pair of tokens that `refresh_jti` belongs to by the next one.
 
     A token that was rotated away ends the session, except for the retry of a client that never got the answer: within
@@ -91,10 +92,6 @@ class RefreshTokens(msgspec.Struct, frozen=True):
     def streams(self) -> Iterable[UUID]:
         """The session, its user, and the cut-offs."""
         return (self.session_id, self.user_id, ALL_TOKENS)
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """The next pair, the same pair again, or the end of the session."""
@@ -136,7 +133,7 @@ class RefreshTokens(msgspec.Struct, frozen=True):
         return Decision([*reused], {}, refusals=(errors.wrong_credentials(),))
 
 
-class LogOut(msgspec.Struct, frozen=True):
+class LogOut(Command, frozen=True):
     """End the session that a refresh token belongs to. Only the one in force can do that; any other changes nothing."""
 
     name: ClassVar[str] = "LogOut"
@@ -149,10 +146,6 @@ class LogOut(msgspec.Struct, frozen=True):
         """The session, its user, and the cut-offs."""
         return (self.session_id, self.user_id, ALL_TOKENS)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
         """The end of the session."""
         session = state_of(states, self.session_id, Session)
@@ -164,7 +157,7 @@ class LogOut(msgspec.Struct, frozen=True):
         return Decision([(self.session_id, SessionRevoked("logout"))], {"id": str(self.session_id)})
 
 
-class EndSession(msgspec.Struct, frozen=True):
+class EndSession(Command, frozen=True):
     """End one session, by its id. With `only_user_id`, only one of that user's."""
 
     name: ClassVar[str] = "EndSession"
@@ -176,10 +169,6 @@ class EndSession(msgspec.Struct, frozen=True):
         """The session."""
         return (self.session_id,)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
         """The end of the session; nothing if it is over already."""
         session = state_of(states, self.session_id, Session)
@@ -189,10 +178,11 @@ class EndSession(msgspec.Struct, frozen=True):
         return Decision([] if session.ended else [(self.session_id, SessionRevoked(by))], {"id": str(self.session_id)})
 
 
-class RevokeUserTokens(msgspec.Struct, frozen=True):
+class RevokeUserTokens(Command, frozen=True):
     """Cut off every token that was issued to a user until now."""
 
     name: ClassVar[str] = "RevokeUserTokens"
+    always_appends: ClassVar[bool] = True
 
     user_id: UUID
 
@@ -200,35 +190,28 @@ class RevokeUserTokens(msgspec.Struct, frozen=True):
         """The user."""
         return (self.user_id,)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
         """The cut-off."""
         existing_user(states, self.user_id)
         return Decision([(self.user_id, UserTokensRevoked())], {"id": str(self.user_id)})
 
 
-class RevokeAllTokens(msgspec.Struct, frozen=True):
+class RevokeAllTokens(Command, frozen=True):
     """Cut off every token that was issued until now."""
 
     name: ClassVar[str] = "RevokeAllTokens"
+    always_appends: ClassVar[bool] = True
 
     def streams(self) -> Iterable[UUID]:
         """The cut-offs."""
         return (ALL_TOKENS,)
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
 
     def decide(self, states: States) -> Decision:  # noqa: ARG002 - nothing stands against it
         """The cut-off."""
         return Decision([(ALL_TOKENS, AllTokensRevoked())], {})
 
 
-class ForgetTokens(msgspec.Struct, frozen=True):
+class ForgetTokens(Command, frozen=True, kw_only=True):
     """Forget the `count` tokens that were revoked at `as_of_position` or before and ended before `expired_before`.
 
     They were counted after `cleanups` clean-ups. Raises `StaleCommandError` if there was another one since.
@@ -244,10 +227,6 @@ class ForgetTokens(msgspec.Struct, frozen=True):
     def streams(self) -> Iterable[UUID]:
         """The clean-ups."""
         return (CLEANUPS,)
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """The clean-up, if there is anything to forget."""

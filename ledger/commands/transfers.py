@@ -1,28 +1,22 @@
 """Moving money. Whatever moves leaves one account for another, so all balances together are always zero."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
 from ledger import errors
 from ledger.commands.command import Decision, States, StreamEvent, state_of
-from ledger.commands.expected_version import Conditional, check_version
+from ledger.commands.expected_version import check_version
+from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited
 from ledger.events.transactions import (
-    HoldPlaced,
-    JournalEntryPosted,
     MoneyTransferred,
-    ReferenceUsed,
-    reference_stream,
-    reference_streams,
 )
 from ledger.money import MAX_CENTS
-from ledger.values.timestamps import rfc3339
 
 
-class TransferMoney(Conditional, frozen=True):
+class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
     """Move `amount_cents` (1 to `MAX_CENTS`). With `only_owner_id`, only from an account of that user.
 
     It may expect a version of the source, and that before the transfer `source_available_min_cents` are available
@@ -30,28 +24,24 @@ class TransferMoney(Conditional, frozen=True):
     """
 
     name: ClassVar[str] = "TransferMoney"
-    transfer_id: UUID
+    always_appends: ClassVar[bool] = True
+
     source_account_id: UUID
     destination_account_id: UUID
     amount_cents: int
-    reference: str | None = None
-    only_owner_id: UUID | None = None
-    id_was_chosen: bool = False
-    description: str | None = None
-    metadata: dict[str, str] | None = None
-    effective_at: datetime | None = None
     source_available_min_cents: int | None = None
+    expected: frozenset[int] | None = None
+
+    def depends_on_versions(self) -> bool:
+        """Return whether the decision needs the version of the source."""
+        return self.expected is not None
 
     def streams(self) -> Iterable[UUID]:
-        """Both accounts, and what may be taken: the transfer itself if its client chose the id, and the reference."""
+        """Return both accounts, and the streams of what the client chose."""
         accounts = (self.source_account_id, self.destination_account_id)
         if self.reference is None and not self.id_was_chosen:
             return accounts
-        return (*accounts, *claims(self.transfer_id, self.reference, id_was_chosen=self.id_was_chosen))
-
-    def creates(self) -> Iterable[UUID]:
-        """The transfer, unless its client chose the id."""
-        return () if self.id_was_chosen else (self.transfer_id,)
+        return (*accounts, *self.reserves())
 
     def decide(self, states: States) -> Decision:
         """Both entries, or all that stands against them at once, in the contract's order."""
@@ -60,7 +50,7 @@ class TransferMoney(Conditional, frozen=True):
 
     def happens(self, states: States) -> tuple[MoneyTransferred, list[StreamEvent]]:
         """What is decided, without the answer to it."""
-        check_unclaimed(states, self.transfer_id, self.reference)
+        check_unreserved(states, self.transfer_id, self.reference)
         if self.expected is not None or self.source_available_min_cents is not None:
             self._check_conditions(states)
         source, destination = between(
@@ -69,21 +59,18 @@ class TransferMoney(Conditional, frozen=True):
         transfer = self.made(source.currency)
         events = move(self.transfer_id, transfer, source, destination)
         if self.reference is not None:
-            events.append((reference_stream(self.reference), ReferenceUsed(self.transfer_id)))
+            events += self.use_reference()
         return transfer, events
 
     def made(self, currency: str) -> MoneyTransferred:
         """The event that says all this, once it has happened."""
         return MoneyTransferred(
-            self.source_account_id,
-            self.destination_account_id,
-            self.amount_cents,
-            currency,
-            "transfer",
-            self.reference,
-            self.description,
-            self.metadata,
-            self.effective_at,
+            source_account_id=self.source_account_id,
+            destination_account_id=self.destination_account_id,
+            amount_cents=self.amount_cents,
+            currency=currency,
+            kind="transfer",
+            **self.details(),
         )
 
     def _check_conditions(self, states: States) -> None:
@@ -93,22 +80,6 @@ class TransferMoney(Conditional, frozen=True):
         check_version(states, self.source_account_id, self.expected)
         if self.source_available_min_cents is not None and source.available_cents < self.source_available_min_cents:
             raise Refused(errors.condition_not_met("/conditions/source_available_min_cents"))
-
-
-def claims(transfer_id: UUID, reference: str | None, *, id_was_chosen: bool) -> Iterable[UUID]:
-    """The streams of what a client chose, which another transaction may have already."""
-    if id_was_chosen:
-        yield transfer_id
-    if reference is not None:
-        yield from reference_streams(reference)
-
-
-def check_unclaimed(states: States, transfer_id: UUID, reference: str | None) -> None:
-    """Raise `Refused` if the id or the reference is taken."""
-    if states[transfer_id] is not None:
-        raise Refused(errors.transaction_already_exists(transfer_id))
-    if reference is not None and any(states[stream] is not None for stream in reference_streams(reference)):
-        raise Refused(errors.reference_already_exists())
 
 
 def between(
@@ -217,16 +188,3 @@ def transfer_result(transfer_id: UUID, transfer: MoneyTransferred) -> dict[str, 
     if transfer.reverses is not None:
         result["reverses"] = str(transfer.reverses)
     return add_details(result, transfer)
-
-
-def add_details(
-    result: dict[str, object], event: MoneyTransferred | JournalEntryPosted | HoldPlaced
-) -> dict[str, object]:
-    """What a client told for people to read, if anything."""
-    if event.description is not None:
-        result["description"] = event.description
-    if event.metadata is not None:
-        result["metadata"] = event.metadata
-    if event.effective_at is not None:
-        result["effective_at"] = rfc3339(event.effective_at)
-    return result

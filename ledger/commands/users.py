@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, NamedTuple
 from uuid import UUID
 
-import msgspec
-
 from ledger import errors
 from ledger.commands.accounts import close, existing_user
-from ledger.commands.command import Credential, Decision, States, StreamEvent, state_of
+from ledger.commands.command import Command, Credential, Decision, States, StreamEvent, state_of
 from ledger.commands.expected_version import Conditional, check_version
 from ledger.errors import Refusal, Refused, StaleCommandError
 from ledger.events import Event
@@ -33,10 +31,11 @@ from ledger.events.users import (
 from ledger.values.names import check_email, check_username
 
 
-class CreateUser(msgspec.Struct, frozen=True):
+class CreateUser(Command, frozen=True, kw_only=True):
     """Create a user under two names that nobody has, and that look like nobody's."""
 
     name: ClassVar[str] = "CreateUser"
+    always_appends: ClassVar[bool] = True
 
     user_id: UUID
     username: str
@@ -48,10 +47,6 @@ class CreateUser(msgspec.Struct, frozen=True):
     def streams(self) -> Iterable[UUID]:
         """The user, who must be new, and both names."""
         return (self.user_id, *username_streams(self.username), *email_streams(self.email))
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """The creation, and the claim of both names; or all that is taken, at once."""
@@ -78,7 +73,7 @@ class CreateUser(msgspec.Struct, frozen=True):
         return Decision(events, result, self.credential)
 
 
-class UpdateUser(Conditional, frozen=True):
+class UpdateUser(Conditional, frozen=True, kw_only=True):
     """Make a user what is said here; None leaves as it is.
 
     `known_username` and `known_email` are the names when the command was made. Raises `StaleCommandError` if they have
@@ -99,10 +94,6 @@ class UpdateUser(Conditional, frozen=True):
     def streams(self) -> Iterable[UUID]:
         """The user, and the names before and after."""
         return (self.user_id, *(self._name_streams() if self._renames else ()))
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """One event for each thing that changes; none if nothing does."""
@@ -158,7 +149,7 @@ class UpdateUser(Conditional, frozen=True):
             yield from (*change.after, *change.before)
 
 
-class DeleteUser(Conditional, frozen=True):
+class DeleteUser(Conditional, frozen=True, kw_only=True):
     """Delete a user and close the accounts, all of which must be at zero.
 
     `account_ids` are the user's open accounts as they were when `assignments` was read; `known_username` and
@@ -166,6 +157,7 @@ class DeleteUser(Conditional, frozen=True):
     """
 
     name: ClassVar[str] = "DeleteUser"
+    always_appends: ClassVar[bool] = True
 
     user_id: UUID
     known_username: str
@@ -176,10 +168,6 @@ class DeleteUser(Conditional, frozen=True):
     def streams(self) -> Iterable[UUID]:
         """The user, both names and all accounts."""
         return (self.user_id, *self._names, *self.account_ids)
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """The closing of the accounts, the release of the names, and the deletion."""

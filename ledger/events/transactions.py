@@ -5,7 +5,8 @@ is captured. A reference is a stream of its own: the first transaction that appe
 """
 
 from datetime import datetime
-from typing import Literal, assert_never
+from operator import attrgetter
+from typing import Any, Literal, assert_never
 from uuid import UUID
 
 import msgspec
@@ -18,19 +19,37 @@ JournalKind = Literal["journal", "reversal"]
 Status = Literal["posted", "pending", "captured", "voided", "expired"]
 
 
-class MoneyTransferred(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`amount_cents` left the source for the destination; both are in `currency`. `effective_at` is for people only."""
+class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client may say about a transaction. `effective_at` is information only: no rule depends on it."""
+
+    reference: str | None
+    description: str | None = None
+    metadata: dict[str, str] | None = None
+    effective_at: datetime | None = None
+
+    def details(self) -> dict[str, Any]:
+        """Return the members of `Details` alone, to pass on from a command to its event."""
+        return dict(zip(_DETAILS, _details_of(self), strict=True))
+
+
+_DETAILS = Details.__struct_fields__
+_details_of = attrgetter(*_DETAILS)
+
+
+class ReversibleDetails(Details, frozen=True, kw_only=True, omit_defaults=True):
+    """Details of a transaction that moves money at once, and may be the reversal of another one."""
+
+    reverses: UUID | None = None
+
+
+class MoneyTransferred(ReversibleDetails, frozen=True, omit_defaults=True):
+    """`amount_cents` left the source for the destination; both accounts are in `currency`."""
 
     source_account_id: UUID
     destination_account_id: UUID
     amount_cents: int
     currency: str
     kind: TransferKind
-    reference: str | None
-    description: str | None = None
-    metadata: dict[str, str] | None = None
-    effective_at: datetime | None = None
-    reverses: UUID | None = None
 
 
 class Posting(msgspec.Struct, frozen=True):
@@ -41,19 +60,14 @@ class Posting(msgspec.Struct, frozen=True):
     currency: str
 
 
-class JournalEntryPosted(msgspec.Struct, frozen=True, omit_defaults=True):
+class JournalEntryPosted(ReversibleDetails, frozen=True, omit_defaults=True):
     """Money moved between several accounts at once. The postings sum to zero in each currency."""
 
     postings: tuple[Posting, ...]
     kind: JournalKind
-    reference: str | None
-    description: str | None = None
-    metadata: dict[str, str] | None = None
-    effective_at: datetime | None = None
-    reverses: UUID | None = None
 
 
-class HoldPlaced(msgspec.Struct, frozen=True, omit_defaults=True):
+class HoldPlaced(Details, frozen=True, omit_defaults=True):
     """`amount_cents` of the source is set aside for the destination until `expires_at`; nothing has moved yet."""
 
     source_account_id: UUID
@@ -61,10 +75,6 @@ class HoldPlaced(msgspec.Struct, frozen=True, omit_defaults=True):
     amount_cents: int
     currency: str
     expires_at: datetime
-    reference: str | None
-    description: str | None = None
-    metadata: dict[str, str] | None = None
-    effective_at: datetime | None = None
 
 
 class HoldCaptured(msgspec.Struct, frozen=True):

@@ -63,10 +63,10 @@ def classify(transaction: Transaction, state: State | None, targets: Targets, cu
 def as_transfer(transaction: Transaction) -> TransferMoney:
     """Return the transfer that records the transaction, under its own id and date."""
     return TransferMoney(
-        transaction.id,
-        transaction.source_account_id,
-        transaction.destination_account_id,
-        transaction.amount_cents,
+        transfer_id=transaction.id,
+        source_account_id=transaction.source_account_id,
+        destination_account_id=transaction.destination_account_id,
+        amount_cents=transaction.amount_cents,
         id_was_chosen=True,
         effective_at=transaction.created_at,
     )

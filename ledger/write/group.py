@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.commands.command import Claim, Command, Decision, States, StreamEvent
-from ledger.commands.expected_version import Conditional, Versioned
+from ledger.commands.expected_version import Versioned
 from ledger.errors import Refused, StaleClaimError
 from ledger.events import Recorded, encode, evolve
 from ledger.identity import passwords as credentials
@@ -83,7 +83,7 @@ class Batch:
         if claim is not None and not self._holds(claim):
             return StaleClaimError()
         states: States = {stream: self._head(stream).state for stream in (*command.streams(), *command.creates())}
-        if isinstance(command, Conditional) and command.depends_on_versions():
+        if command.depends_on_versions():
             states = Versioned(states, {stream: self._head(stream).version for stream in states})
         try:
             decision = command.decide(states)

@@ -28,7 +28,7 @@ from ledger.store import pool as database
 from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, a_user
 from tests.support.outages import a_port
-from tests.support.processes import DEADLINE_SECONDS, ROOT, Ledger, is_alive, ledger, processes, until
+from tests.support.processes import DEADLINE_SECONDS, Ledger, is_alive, ledger, processes, until
 
 SHOWN = re.compile(r"The first admin is (\S+), with the password (\S+)")
 

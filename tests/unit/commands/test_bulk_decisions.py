@@ -31,7 +31,17 @@ transfers = st.lists(st.tuples(accounts, accounts, st.integers(1, 60), reference
 
 
 def made(rows: list[tuple[Any, ...]]) -> tuple[TransferMoney, ...]:
-    return tuple(TransferMoney(UUID(int=100 + number), *row) for number, row in enumerate(rows))
+    return tuple(
+        TransferMoney(
+            transfer_id=UUID(int=100 + number),
+            source_account_id=source,
+            destination_account_id=destination,
+            amount_cents=cents,
+            reference=reference,
+            only_owner_id=owner_id,
+        )
+        for number, (source, destination, cents, reference, owner_id) in enumerate(rows)
+    )
 
 
 def one_by_one(items: tuple[TransferMoney, ...]) -> list[Any]:

@@ -77,7 +77,13 @@ def pair(number: int, at: int = START) -> Pair:
 
 
 def login(number: int = 0, at: int = START, session_id: UUID = SESSION, user_id: UUID = ALICE) -> StartSession:
-    return StartSession(session_id, user_id, SECRET, pair(number, at), at + SESSION_END - START)
+    return StartSession(
+        session_id=session_id,
+        user_id=user_id,
+        credential_id=SECRET,
+        pair=pair(number, at),
+        session_expires_at=at + SESSION_END - START,
+    )
 
 
 def refresh(
@@ -91,7 +97,14 @@ def refresh(
 ) -> RefreshTokens:
     """Show the refresh token of one pair, and ask for another."""
     jti = pair(shown).refresh_jti
-    return RefreshTokens(session_id, user_id, jti, pair(wanted, at), grace_seconds, enforced)
+    return RefreshTokens(
+        session_id=session_id,
+        user_id=user_id,
+        refresh_jti=jti,
+        pair=pair(wanted, at),
+        grace_seconds=grace_seconds,
+        enforced=enforced,
+    )
 
 
 def logout(shown: int, session_id: UUID = SESSION, user_id: UUID = ALICE) -> LogOut:
@@ -640,12 +653,18 @@ def test_a_new_password_is_needed_for_the_next_login() -> None:
 
 def test_a_cleanup_says_what_is_forgotten_and_how_many_tokens_that_was() -> None:
     forgotten = (CLEANUPS, RevokedTokensForgotten(START, 7))
-    assert Decision([forgotten], {"deleted_tokens": 3}) == Given().decide(ForgetTokens(START, 7, 3, 0))
-    assert Decision([forgotten], {"deleted_tokens": 1}) == Given([forgotten]).decide(ForgetTokens(START, 7, 1, 1))
+    assert Decision([forgotten], {"deleted_tokens": 3}) == Given().decide(
+        ForgetTokens(expired_before=START, as_of_position=7, count=3, cleanups=0)
+    )
+    assert Decision([forgotten], {"deleted_tokens": 1}) == Given([forgotten]).decide(
+        ForgetTokens(expired_before=START, as_of_position=7, count=1, cleanups=1)
+    )
 
 
 def test_a_cleanup_of_nothing_is_no_event() -> None:
-    assert Decision([], {"deleted_tokens": 0}) == Given().decide(ForgetTokens(START, 7, 0, 0))
+    assert Decision([], {"deleted_tokens": 0}) == Given().decide(
+        ForgetTokens(expired_before=START, as_of_position=7, count=0, cleanups=0)
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -653,7 +672,7 @@ def test_what_was_counted_before_another_cleanup_is_stale(count: int) -> None:
     once: list[StreamEvent] = [(CLEANUPS, RevokedTokensForgotten(START, 7))]
     for history, known in ((once, 0), (once * 2, 1), ([], 1)):
         with pytest.raises(StaleCommandError):
-            Given(history).decide(ForgetTokens(START, 7, count, known))
+            Given(history).decide(ForgetTokens(expired_before=START, as_of_position=7, count=count, cleanups=known))
 
 
 # Whatever happens, in whatever order.
