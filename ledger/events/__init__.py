@@ -46,7 +46,8 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     tokens.AllTokensRevoked: tokens.evolve_cutoffs,
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
 }
-TOPICS: dict[type[Event] | type[State], str] = {cls: cls.__name__ for cls in (*get_args(Event), *get_args(State))}
+TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
+FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transfers.MoneyTransferred)  # too many for an index of topics
 HEADLESS = (transfers.Transfer, transfers.Reference)  # streams of so few events that a head would be one row more
 encode = msgspec.json.Encoder().encode
 

@@ -4,7 +4,7 @@ Every entry carries the balance after it, so a balance at any version is one row
 nothing: a rule that is tightened later must not make old history unreadable.
 """
 
-from typing import Literal, assert_never
+from typing import ClassVar, Literal, assert_never
 from uuid import UUID
 
 import msgspec
@@ -16,6 +16,8 @@ from ledger.values.derived import derived_id
 class AccountOpened(msgspec.Struct, frozen=True):
     """An account exists from now on. The ledger's own `world` accounts have no owner."""
 
+    TOPIC: ClassVar[str] = "AccountOpened"
+
     owner_id: UUID | None
     currency: str
 
@@ -23,11 +25,15 @@ class AccountOpened(msgspec.Struct, frozen=True):
 class AccountOwnerChanged(msgspec.Struct, frozen=True):
     """The account, with its balance and history, belongs to another user."""
 
+    TOPIC: ClassVar[str] = "AccountOwnerChanged"
+
     owner_id: UUID
 
 
 class AccountDebited(msgspec.Struct, frozen=True):
     """Money left the account; `balance_cents` is what was left."""
+
+    TOPIC: ClassVar[str] = "AccountDebited"
 
     transfer_id: UUID
     amount_cents: int
@@ -37,6 +43,8 @@ class AccountDebited(msgspec.Struct, frozen=True):
 class AccountCredited(msgspec.Struct, frozen=True):
     """Money came in; `balance_cents` is what there was then."""
 
+    TOPIC: ClassVar[str] = "AccountCredited"
+
     transfer_id: UUID
     amount_cents: int
     balance_cents: int
@@ -45,9 +53,13 @@ class AccountCredited(msgspec.Struct, frozen=True):
 class AccountClosed(msgspec.Struct, frozen=True):
     """The account, at zero, takes part in nothing any more."""
 
+    TOPIC: ClassVar[str] = "AccountClosed"
+
 
 class FundsHeld(msgspec.Struct, frozen=True):
     """A hold set money of the account aside; `held_cents` is all that was held then."""
+
+    TOPIC: ClassVar[str] = "FundsHeld"
 
     transfer_id: UUID
     amount_cents: int
@@ -57,6 +69,8 @@ class FundsHeld(msgspec.Struct, frozen=True):
 class FundsReleased(msgspec.Struct, frozen=True):
     """A hold is over, whatever became of it; `held_cents` is what was still held then."""
 
+    TOPIC: ClassVar[str] = "FundsReleased"
+
     transfer_id: UUID
     amount_cents: int
     held_cents: int
@@ -65,17 +79,23 @@ class FundsReleased(msgspec.Struct, frozen=True):
 class OverdraftLimitChanged(msgspec.Struct, frozen=True):
     """So far may the balance fall below zero."""
 
+    TOPIC: ClassVar[str] = "OverdraftLimitChanged"
+
     overdraft_limit_cents: int
 
 
 class AccountFrozen(msgspec.Struct, frozen=True):
     """From now on no money leaves the account (`debits`), or none comes in either (`all`)."""
 
+    TOPIC: ClassVar[str] = "AccountFrozen"
+
     frozen: Literal["debits", "all"]
 
 
 class AccountUnfrozen(msgspec.Struct, frozen=True):
     """Money comes and goes again."""
+
+    TOPIC: ClassVar[str] = "AccountUnfrozen"
 
 
 AccountEvent = (
@@ -90,11 +110,21 @@ AccountEvent = (
     | AccountUnfrozen
     | AccountClosed
 )
+BALANCE_EVENTS = (AccountDebited, AccountCredited)
+OWNERSHIP_EVENTS = (AccountOpened, AccountOwnerChanged)
+FUNDS_EVENTS = (FundsHeld, FundsReleased, OverdraftLimitChanged, AccountFrozen, AccountUnfrozen)
+CLOSING_EVENTS = (AccountClosed,)
+# Every account event is in one of these groups. Reads as of a point in time depend on it: see ledger/store/reader.py.
+EVENT_GROUPS = (BALANCE_EVENTS, OWNERSHIP_EVENTS, FUNDS_EVENTS, CLOSING_EVENTS)
+LANDMARK_EVENTS = (*OWNERSHIP_EVENTS, *CLOSING_EVENTS)
+
 Freeze = Literal["none", "debits", "all"]
 
 
 class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the events of one account add up to."""
+
+    TOPIC: ClassVar[str] = "Account"
 
     owner_id: UUID | None
     currency: str

@@ -6,7 +6,7 @@ is captured. A reference is a stream of its own: the first transaction that appe
 
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Literal, assert_never
+from typing import Any, ClassVar, Literal, assert_never
 from uuid import UUID
 
 import msgspec
@@ -45,6 +45,8 @@ class ReversibleDetails(Details, frozen=True, kw_only=True, omit_defaults=True):
 class MoneyTransferred(ReversibleDetails, frozen=True, omit_defaults=True):
     """`amount_cents` left the source for the destination; both accounts are in `currency`."""
 
+    TOPIC: ClassVar[str] = "MoneyTransferred"
+
     source_account_id: UUID
     destination_account_id: UUID
     amount_cents: int
@@ -63,12 +65,16 @@ class Posting(msgspec.Struct, frozen=True):
 class JournalEntryPosted(ReversibleDetails, frozen=True, omit_defaults=True):
     """Money moved between several accounts at once. The postings sum to zero in each currency."""
 
+    TOPIC: ClassVar[str] = "JournalEntryPosted"
+
     postings: tuple[Posting, ...]
     kind: JournalKind
 
 
 class HoldPlaced(Details, frozen=True, omit_defaults=True):
     """`amount_cents` of the source is set aside for the destination until `expires_at`; nothing has moved yet."""
+
+    TOPIC: ClassVar[str] = "HoldPlaced"
 
     source_account_id: UUID
     destination_account_id: UUID
@@ -80,19 +86,27 @@ class HoldPlaced(Details, frozen=True, omit_defaults=True):
 class HoldCaptured(msgspec.Struct, frozen=True):
     """So much of what was held moved to the destination. The rest is not held any more."""
 
+    TOPIC: ClassVar[str] = "HoldCaptured"
+
     amount_cents: int
 
 
 class HoldVoided(msgspec.Struct, frozen=True):
     """Nothing moves, and nothing is held any more."""
 
+    TOPIC: ClassVar[str] = "HoldVoided"
+
 
 class HoldExpired(msgspec.Struct, frozen=True):
     """Its time came first. Nothing moves, and nothing is held any more."""
 
+    TOPIC: ClassVar[str] = "HoldExpired"
+
 
 class TransactionReversed(msgspec.Struct, frozen=True):
     """Another transaction moved everything back."""
+
+    TOPIC: ClassVar[str] = "TransactionReversed"
 
     reversal_id: UUID
 
@@ -105,11 +119,15 @@ TransferEvent = (
 class ReferenceUsed(msgspec.Struct, frozen=True):
     """The reference belongs to this transaction."""
 
+    TOPIC: ClassVar[str] = "ReferenceUsed"
+
     transfer_id: UUID
 
 
 class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the events of one transaction add up to. One of the first three says how it began."""
+
+    TOPIC: ClassVar[str] = "Transfer"
 
     made: MoneyTransferred | None = None
     posted: JournalEntryPosted | None = None
@@ -140,6 +158,8 @@ class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Reference(msgspec.Struct, frozen=True):
     """Which transaction has a reference."""
+
+    TOPIC: ClassVar[str] = "Reference"
 
     transfer_id: UUID
 
