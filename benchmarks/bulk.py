@@ -13,7 +13,7 @@ from asyncpg.pgproto.pgproto import UUID as FastUUID  # noqa: N811 - it is the c
 from benchmarks.figures import SECONDS, Row, at_least, in_turns
 from benchmarks.load import Measured, post_bodies
 from benchmarks.service import Service
-from ledger.commands.batch import TransferMany
+from ledger.commands.batch import TransferBatch
 from ledger.commands.transfers import TransferMoney
 from ledger.store import log as store
 from ledger.store.statements import send_encoded_arrays
@@ -106,4 +106,4 @@ def _batch(pairs: Sequence[tuple[UUID, UUID]]) -> Submission:
         )
         for source, destination in pairs
     )
-    return Submission(TransferMany(transfers), Origin(new_id()))
+    return Submission(TransferBatch(transfers), Origin(new_id()))

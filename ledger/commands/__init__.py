@@ -1,12 +1,12 @@
 """Requests to change the ledger, and the pure decisions about them. `COMMANDS` lists every command."""
 
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
-from ledger.commands.batch import TransferMany
+from ledger.commands.batch import TransferBatch
 from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
-from ledger.commands.reversals import ReverseTransfer
+from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -24,9 +24,9 @@ COMMANDS: tuple[type[Command], ...] = (
     UpdateAccount,
     CloseAccount,
     TransferMoney,
-    TransferMany,
+    TransferBatch,
     PostJournalEntry,
-    ReverseTransfer,
+    ReverseTransaction,
     PlaceHold,
     CaptureHold,
     VoidHold,

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from ledger import errors
 from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
-from ledger.commands.journal import Leg, takers
+from ledger.commands.journal import Leg, check_legs
 from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
-from ledger.commands.transfers import between, credit, debit
+from ledger.commands.transfers import check_transfer, credit, debit
 from ledger.errors import Refused, StaleCommandError
 from ledger.events.accounts import Account, FundsHeld, FundsReleased
 from ledger.events.transactions import (
@@ -20,7 +20,7 @@ from ledger.events.transactions import (
     HoldExpired,
     HoldPlaced,
     HoldVoided,
-    Transfer,
+    Transaction,
     evolve,
 )
 from ledger.money import MAX_CENTS
@@ -45,17 +45,17 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
     expiry_pointer: str = "/expires_at"
 
     def streams(self) -> Iterable[UUID]:
-        """Both accounts, and what may be taken: the id, if its client chose it, and the reference."""
+        """Return both accounts, and the streams of what the client chose."""
         yield from (self.source_account_id, self.destination_account_id)
         yield from self.reserves()
 
     def decide(self, states: States) -> Decision:
-        """The hold, or all that stands against it, as it would against a transfer."""
+        """Return the hold. Raises `Refused` with every refusal, as a transfer does."""
         check_unreserved(states, self.transfer_id, self.reference)
         if not self.now < self.expires_at <= self.now + timedelta(seconds=self.limit_seconds):
             message = f"must be in the future, and no more than {self.limit_seconds} seconds away"
             raise Refused(errors.invalid(self.expiry_pointer, message))
-        source, destination = between(
+        source, destination = check_transfer(
             states, self.source_account_id, self.destination_account_id, self.amount_cents, self.only_owner_id
         )
         if source.currency != destination.currency:
@@ -92,12 +92,12 @@ class CaptureHold(Command, frozen=True, kw_only=True):
     now: datetime
 
     def streams(self) -> Iterable[UUID]:
-        """The transaction and both accounts."""
+        """Return the transaction and both accounts."""
         return (self.transfer_id, self.source_account_id, self.destination_account_id)
 
     def decide(self, states: States) -> Decision:
-        """The capture, the release of what was held, and both entries."""
-        hold = pending(states, self.transfer_id, self.now)
+        """Return the capture, the release of what was held, and both entries."""
+        hold = require_pending(states, self.transfer_id, self.now)
         if (hold.source_account_id, hold.destination_account_id) != (
             self.source_account_id,
             self.destination_account_id,
@@ -107,7 +107,7 @@ class CaptureHold(Command, frozen=True, kw_only=True):
         if cents > hold.amount_cents:
             raise Refused(errors.invalid("/amount_cents", "must not be more than what is held"))
         legs = (Leg(self.source_account_id, -cents), Leg(self.destination_account_id, cents))
-        accounts = takers(states, legs, force=True)  # that there is enough, was seen to when it was held
+        accounts = check_legs(states, legs, force=True)  # the hold has set the funds aside
         source, destination = accounts[self.source_account_id], accounts[self.destination_account_id]
         captured = HoldCaptured(cents)
         events: list[StreamEvent] = [
@@ -117,65 +117,59 @@ class CaptureHold(Command, frozen=True, kw_only=True):
             (self.destination_account_id, credit(self.transfer_id, destination, cents, "/amount_cents")),
         ]
         return Decision(
-            events, hold_result(self.transfer_id, hold, evolve(state_of(states, self.transfer_id, Transfer), captured))
+            events,
+            hold_result(self.transfer_id, hold, evolve(state_of(states, self.transfer_id, Transaction), captured)),
         )
 
 
-class VoidHold(Command, frozen=True):
-    """Give up what is held."""
+class EndHold(Command, frozen=True):
+    """A command that releases the funds of a hold without moving money."""
+
+    transfer_id: UUID
+    source_account_id: UUID
+    now: datetime
+
+    def streams(self) -> Iterable[UUID]:
+        """Return the transaction and its source account."""
+        return (self.transfer_id, self.source_account_id)
+
+    def release(self, states: States, hold: HoldPlaced, event: HoldVoided | HoldExpired) -> list[StreamEvent]:
+        """Return the end of the hold, and the release of its funds."""
+        source = require_source(states, hold, self.source_account_id)
+        return [(self.transfer_id, event), release(self.transfer_id, hold, source)]
+
+
+class VoidHold(EndHold, frozen=True):
+    """Release a hold before its time has come."""
 
     name: ClassVar[str] = "VoidHold"
     always_appends: ClassVar[bool] = True
 
-    transfer_id: UUID
-    source_account_id: UUID
-    now: datetime
-
-    def streams(self) -> Iterable[UUID]:
-        """The transaction and the account that it holds money of."""
-        return (self.transfer_id, self.source_account_id)
-
     def decide(self, states: States) -> Decision:
-        """The end of the hold."""
-        hold = pending(states, self.transfer_id, self.now)
+        """Return the end of the hold."""
+        hold = require_pending(states, self.transfer_id, self.now)
         voided = HoldVoided()
-        events: list[StreamEvent] = [
-            (self.transfer_id, voided),
-            release(self.transfer_id, hold, source_of(states, hold, self.source_account_id)),
-        ]
-        return Decision(
-            events, hold_result(self.transfer_id, hold, evolve(state_of(states, self.transfer_id, Transfer), voided))
-        )
+        events = self.release(states, hold, voided)
+        state = evolve(state_of(states, self.transfer_id, Transaction), voided)
+        return Decision(events, hold_result(self.transfer_id, hold, state))
 
 
-class ExpireHold(Command, frozen=True):
-    """Give up what is held, if its time has come and nothing else has ended it."""
+class ExpireHold(EndHold, frozen=True):
+    """Release a hold whose time has come, unless it has ended already."""
 
     name: ClassVar[str] = "ExpireHold"
 
-    transfer_id: UUID
-    source_account_id: UUID
-    now: datetime
-
-    def streams(self) -> Iterable[UUID]:
-        """The transaction and the account that it holds money of."""
-        return (self.transfer_id, self.source_account_id)
-
     def decide(self, states: States) -> Decision:
-        """The end of the hold, or nothing."""
-        state = state_of(states, self.transfer_id, Transfer)
+        """Return the end of the hold, or no event if the hold has ended or may continue."""
+        state = state_of(states, self.transfer_id, Transaction)
         if state is None or state.hold is None or state.status != "pending" or self.now < state.hold.expires_at:
             return Decision([], {"id": str(self.transfer_id)})
-        events: list[StreamEvent] = [
-            (self.transfer_id, HoldExpired()),
-            release(self.transfer_id, state.hold, source_of(states, state.hold, self.source_account_id)),
-        ]
-        return Decision(events, {"id": str(self.transfer_id)})
+        return Decision(self.release(states, state.hold, HoldExpired()), {"id": str(self.transfer_id)})
 
 
-def pending(states: States, transfer_id: UUID, now: datetime) -> HoldPlaced:
-    """A hold that nothing has ended yet. Raises `Refused` on anything else."""
-    state = state_of(states, transfer_id, Transfer)
+def require_pending(states: States, transfer_id: UUID, now: datetime) -> HoldPlaced:
+    """Return a hold that has not ended yet. Raises `Refused` on any other."""
+    state = state_of(states, transfer_id, Transaction)
     if state is None:
         raise Refused(errors.transaction_not_found(transfer_id))
     if state.hold is None or state.status != "pending":
@@ -185,8 +179,8 @@ def pending(states: States, transfer_id: UUID, now: datetime) -> HoldPlaced:
     return state.hold
 
 
-def source_of(states: States, hold: HoldPlaced, known_id: UUID) -> Account:
-    """The account whose money is held. Raises `StaleCommandError` if it is not the one that is known."""
+def require_source(states: States, hold: HoldPlaced, known_id: UUID) -> Account:
+    """Return the account whose money is held. Raises `StaleCommandError` if it is not the one that is known."""
     source = state_of(states, known_id, Account)
     if source is None or hold.source_account_id != known_id:
         raise StaleCommandError
@@ -194,13 +188,13 @@ def source_of(states: States, hold: HoldPlaced, known_id: UUID) -> Account:
 
 
 def release(transfer_id: UUID, hold: HoldPlaced, source: Account) -> StreamEvent:
-    """What was held, is not any more."""
+    """Return the event that releases the funds of a hold."""
     left = source.held_cents - hold.amount_cents
     return (hold.source_account_id, FundsReleased(transfer_id, hold.amount_cents, left))
 
 
-def hold_result(transfer_id: UUID, hold: HoldPlaced, state: Transfer) -> dict[str, object]:
-    """A hold as its client sees it."""
+def hold_result(transfer_id: UUID, hold: HoldPlaced, state: Transaction) -> dict[str, object]:
+    """Return a hold as its client sees it."""
     result: dict[str, object] = {
         "id": str(transfer_id),
         "source_account_id": str(hold.source_account_id),

@@ -11,10 +11,10 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.accounts import adjust, existing_user, open_account
-from ledger.commands.batch import ItemResult, check_same, decide_each
+from ledger.commands.accounts import adjust, require_open_account, require_user
+from ledger.commands.batch import ItemResult, check_same_transfer, decide_each
 from ledger.commands.command import Command, Decision, States, StreamEvent
-from ledger.commands.transfers import TransferMoney, between, move
+from ledger.commands.transfers import TransferMoney, check_transfer, move
 from ledger.errors import Refused
 from ledger.events.accounts import Account, AccountOpened, world_account_id
 from ledger.events.transactions import TransferKind
@@ -71,14 +71,14 @@ class ImportAccounts(Command, frozen=True):
     def _account(self, balance: ImportedBalance, states: States) -> tuple[Account, list[StreamEvent]]:
         """Return the account, and the events that open it if it is new."""
         if states[balance.account_id] is None:
-            existing_user(states, balance.owner_id)
+            require_user(states, balance.owner_id)
             return Account(balance.owner_id, self.currency), [
                 (balance.account_id, AccountOpened(balance.owner_id, self.currency)),
                 (balance.owner_id, AccountAssigned(balance.account_id)),
             ]
         if not isinstance(states[balance.account_id], Account):
             raise Refused(errors.account_already_exists(balance.account_id))
-        account = open_account(states, balance.account_id)
+        account = require_open_account(states, balance.account_id)
         if account.currency != self.currency:
             raise Refused(errors.currency_mismatch())
         return account, []
@@ -103,10 +103,10 @@ class ImportTransfers(Command, frozen=True):
 
 def _transfer(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[StreamEvent]]:
     if states[transfer.transfer_id] is not None:
-        check_same(transfer, states)
+        check_same_transfer(transfer, states)
         return ItemResult(transfer.transfer_id), []
-    source, destination = between(
+    source, destination = check_transfer(
         states, transfer.source_account_id, transfer.destination_account_id, transfer.amount_cents, force=True
     )
-    made = transfer.made(source.currency)
+    made = transfer.to_event(source.currency)
     return ItemResult(transfer.transfer_id, made.currency), move(transfer.transfer_id, made, source, destination)

@@ -8,7 +8,7 @@ from uuid import UUID
 from ledger import errors
 from ledger.commands.command import Decision, States, StreamEvent, state_of
 from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
-from ledger.commands.transfers import against_credit, against_debit, credit, debit, owned
+from ledger.commands.transfers import credit, credit_refusal, debit, debit_refusal, hide_others_account
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account
 from ledger.events.transactions import JournalEntryPosted, Posting
@@ -32,14 +32,14 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
     legs: tuple[Leg, ...]
 
     def streams(self) -> Iterable[UUID]:
-        """All accounts, and what may be taken: the id, if its client chose it, and the reference."""
+        """Return all accounts, and the streams of what the client chose."""
         yield from (leg.account_id for leg in self.legs)
         yield from self.reserves()
 
     def decide(self, states: States) -> Decision:
-        """An entry for each leg; or all that stands against them at once, in the order of the legs."""
+        """Return an entry for each leg. Raises `Refused` with every refusal, in the order of the legs."""
         check_unreserved(states, self.transfer_id, self.reference)
-        accounts = takers(states, self.legs, self.only_owner_id)
+        accounts = check_legs(states, self.legs, self.only_owner_id)
         postings = tuple(Posting(*leg, accounts[leg.account_id].currency) for leg in self.legs)
         sums: Counter[str] = Counter()
         for posting in postings:
@@ -51,10 +51,10 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
         return Decision(events, entry_result(self.transfer_id, entry))
 
 
-def takers(
+def check_legs(
     states: States, legs: Sequence[Leg], only_owner_id: UUID | None = None, *, force: bool = False
 ) -> Mapping[UUID, Account]:
-    """The accounts of these legs. Raises `Refused` with all that stands against them."""
+    """Return the accounts of these legs. Raises `Refused` with every refusal."""
     accounts = {leg.account_id: state_of(states, leg.account_id, Account) for leg in legs}
     against = [_against(leg, accounts[leg.account_id], only_owner_id, force) for leg in legs]
     if refusals := [refusal for refusal in against if refusal is not None]:
@@ -65,12 +65,12 @@ def takers(
 def _against(leg: Leg, account: Account | None, only_owner_id: UUID | None, force: bool) -> Refusal | None:
     account_id, cents = leg
     if cents > 0:
-        return against_credit(account_id, account)
-    return against_debit(account_id, owned(account, only_owner_id), -cents, force=force)
+        return credit_refusal(account_id, account)
+    return debit_refusal(account_id, hide_others_account(account, only_owner_id), -cents, force=force)
 
 
 def post(transfer_id: UUID, entry: JournalEntryPosted, accounts: Mapping[UUID, Account]) -> list[StreamEvent]:
-    """The journal entry, and the entry of each of its accounts. Raises `Refused` on a balance beyond `MAX_CENTS`."""
+    """Return the journal entry and its accounts' entries. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     events: list[StreamEvent] = [(transfer_id, entry)]
     for number, posting in enumerate(entry.postings):
         account, cents, pointer = accounts[posting.account_id], posting.amount_cents, f"/postings/{number}/amount_cents"
@@ -82,7 +82,7 @@ def post(transfer_id: UUID, entry: JournalEntryPosted, accounts: Mapping[UUID, A
 
 
 def entry_result(transfer_id: UUID, entry: JournalEntryPosted) -> dict[str, object]:
-    """A journal entry as its client sees it."""
+    """Return a journal entry as its client sees it."""
     result: dict[str, object] = {
         "id": str(transfer_id),
         "postings": [

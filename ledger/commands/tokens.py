@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.accounts import existing_user
+from ledger.commands.accounts import require_user
 from ledger.commands.command import Command, Decision, States, state_of
 from ledger.errors import Refused, StaleCommandError
 from ledger.events.tokens import (
@@ -44,15 +44,15 @@ class StartSession(Command, frozen=True, kw_only=True):
     session_expires_at: int
 
     def streams(self) -> Iterable[UUID]:
-        """The user, and the cut-offs."""
+        """Return the user, and the cut-offs."""
         return (self.user_id, ALL_TOKENS)
 
     def creates(self) -> Iterable[UUID]:
-        """The session."""
+        """Return the session."""
         return (self.session_id,)
 
     def decide(self, states: States) -> Decision:
-        """The first pair of tokens, if the credential is still the one in force and the user may log in."""
+        """Return the first pair of tokens, if the credential is still the one in force and the user may log in."""
         user = state_of(states, self.user_id, User)
         if user is None or user.deleted or not user.active or user.credential_id != self.credential_id:
             raise Refused(errors.wrong_credentials())
@@ -67,9 +67,9 @@ class StartSession(Command, frozen=True, kw_only=True):
             self.session_expires_at,
             roles,
             user.token_cutoffs,
-            all_cutoffs(states),
+            count_cutoffs(states),
         )
-        return Decision([(self.session_id, issued)], issue(self.session_id, self.user_id, self.pair, roles))
+        return Decision([(self.session_id, issued)], token_result(self.session_id, self.user_id, self.pair, roles))
 
 
 class RefreshTokens(Command, frozen=True, kw_only=True):
@@ -90,20 +90,20 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
     enforced: bool = True
 
     def streams(self) -> Iterable[UUID]:
-        """The session, its user, and the cut-offs."""
+        """Return the session, its user, and the cut-offs."""
         return (self.session_id, self.user_id, ALL_TOKENS)
 
     def decide(self, states: States) -> Decision:
-        """The next pair, the same pair again, or the end of the session."""
+        """Return the next pair, the same pair again, or the end of the session."""
         session = state_of(states, self.session_id, Session)
         user = state_of(states, self.user_id, User)
         if session is None or session.user_id != self.user_id or user is None or user.deleted or not user.active:
             raise Refused(errors.wrong_credentials())
         if self.enforced:
-            if not is_alive(session, user, all_cutoffs(states)):
+            if not is_in_force(session, user, count_cutoffs(states)):
                 raise Refused(errors.wrong_credentials())
             if self.refresh_jti != session.pair.refresh_jti:
-                return self._came_back(session)
+                return self._refuse_reuse(session)
         if self.pair.issued_at >= session.expires_at:
             raise Refused(errors.wrong_credentials())
         roles = ",".join(user.roles)
@@ -121,14 +121,14 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
             pair.issued_at,
             roles,
             user.token_cutoffs,
-            all_cutoffs(states),
+            count_cutoffs(states),
         )
-        return Decision([(self.session_id, rotated)], issue(self.session_id, self.user_id, pair, roles))
+        return Decision([(self.session_id, rotated)], token_result(self.session_id, self.user_id, pair, roles))
 
-    def _came_back(self, session: Session) -> Decision:
+    def _refuse_reuse(self, session: Session) -> Decision:
         age = max(self.pair.issued_at - session.pair.issued_at, 0)
         if self.refresh_jti == session.previous_jti and age < self.grace_seconds:
-            return Decision([], issue(self.session_id, self.user_id, session.pair, session.roles))
+            return Decision([], token_result(self.session_id, self.user_id, session.pair, session.roles))
         reused: list[tuple[UUID, RefreshTokenReused]] = [(self.session_id, RefreshTokenReused(self.refresh_jti))]
         return Decision([*reused], {}, refusals=(errors.wrong_credentials(),))
 
@@ -143,14 +143,14 @@ class LogOut(Command, frozen=True):
     refresh_jti: UUID
 
     def streams(self) -> Iterable[UUID]:
-        """The session, its user, and the cut-offs."""
+        """Return the session, its user, and the cut-offs."""
         return (self.session_id, self.user_id, ALL_TOKENS)
 
     def decide(self, states: States) -> Decision:
-        """The end of the session."""
+        """Return the end of the session."""
         session = state_of(states, self.session_id, Session)
         user = state_of(states, self.user_id, User)
-        if session is None or session.user_id != self.user_id or not is_alive(session, user, all_cutoffs(states)):
+        if session is None or session.user_id != self.user_id or not is_in_force(session, user, count_cutoffs(states)):
             raise Refused(errors.wrong_credentials())
         if self.refresh_jti != session.pair.refresh_jti:
             raise Refused(errors.wrong_credentials())
@@ -166,11 +166,11 @@ class EndSession(Command, frozen=True):
     only_user_id: UUID | None = None
 
     def streams(self) -> Iterable[UUID]:
-        """The session."""
+        """Return the session."""
         return (self.session_id,)
 
     def decide(self, states: States) -> Decision:
-        """The end of the session; nothing if it is over already."""
+        """Return the end of the session; nothing if it is over already."""
         session = state_of(states, self.session_id, Session)
         if session is None or self.only_user_id not in (None, session.user_id):
             raise Refused(errors.session_not_found(self.session_id))
@@ -187,12 +187,12 @@ class RevokeUserTokens(Command, frozen=True):
     user_id: UUID
 
     def streams(self) -> Iterable[UUID]:
-        """The user."""
+        """Return the user."""
         return (self.user_id,)
 
     def decide(self, states: States) -> Decision:
-        """The cut-off."""
-        existing_user(states, self.user_id)
+        """Return the cut-off."""
+        require_user(states, self.user_id)
         return Decision([(self.user_id, UserTokensRevoked())], {"id": str(self.user_id)})
 
 
@@ -203,11 +203,11 @@ class RevokeAllTokens(Command, frozen=True):
     always_appends: ClassVar[bool] = True
 
     def streams(self) -> Iterable[UUID]:
-        """The cut-offs."""
+        """Return the cut-offs."""
         return (ALL_TOKENS,)
 
-    def decide(self, states: States) -> Decision:  # noqa: ARG002 - nothing stands against it
-        """The cut-off."""
+    def decide(self, states: States) -> Decision:  # noqa: ARG002 - no rule forbids it
+        """Return the cut-off."""
         return Decision([(ALL_TOKENS, AllTokensRevoked())], {})
 
 
@@ -225,11 +225,11 @@ class ForgetTokens(Command, frozen=True, kw_only=True):
     cleanups: int
 
     def streams(self) -> Iterable[UUID]:
-        """The clean-ups."""
+        """Return the clean-ups."""
         return (CLEANUPS,)
 
     def decide(self, states: States) -> Decision:
-        """The clean-up, if there is anything to forget."""
+        """Return the clean-up, if there is anything to forget."""
         state = state_of(states, CLEANUPS, Cleanups)
         if (state.count if state else 0) != self.cleanups:
             raise StaleCommandError
@@ -237,14 +237,14 @@ class ForgetTokens(Command, frozen=True, kw_only=True):
         return Decision([*events], {"deleted_tokens": self.count})
 
 
-def all_cutoffs(states: States) -> int:
-    """How often all tokens were revoked."""
+def count_cutoffs(states: States) -> int:
+    """Return how often all tokens were revoked."""
     state = state_of(states, ALL_TOKENS, Cutoffs)
     return state.count if state else 0
 
 
-def is_alive(session: Session, user: User | None, cutoffs: int) -> bool:
-    """Whether the tokens of a session can still be used by its user: nobody ended it, and no cut-off came after it."""
+def is_in_force(session: Session, user: User | None, cutoffs: int) -> bool:
+    """Return whether a session's tokens are in force: the session has not ended, and no cut-off came after it."""
     return (
         user is not None
         and not session.ended
@@ -252,8 +252,8 @@ def is_alive(session: Session, user: User | None, cutoffs: int) -> bool:
     )
 
 
-def issue(session_id: UUID, user_id: UUID, pair: Pair, roles: str) -> dict[str, object]:
-    """What it takes to sign a pair of tokens. It is no secret: without the key it is nothing."""
+def token_result(session_id: UUID, user_id: UUID, pair: Pair, roles: str) -> dict[str, object]:
+    """Return the values that are signed as a pair of tokens. They are no secret: without the key they are useless."""
     return {
         "session_id": str(session_id),
         "user_id": str(user_id),

@@ -31,7 +31,7 @@ class AccountOwnerChanged(msgspec.Struct, frozen=True):
 
 
 class AccountDebited(msgspec.Struct, frozen=True):
-    """Money left the account; `balance_cents` is what was left."""
+    """Money left the account; `balance_cents` is the balance afterwards."""
 
     TOPIC: ClassVar[str] = "AccountDebited"
 
@@ -41,7 +41,7 @@ class AccountDebited(msgspec.Struct, frozen=True):
 
 
 class AccountCredited(msgspec.Struct, frozen=True):
-    """Money came in; `balance_cents` is what there was then."""
+    """Money entered the account; `balance_cents` is the balance afterwards."""
 
     TOPIC: ClassVar[str] = "AccountCredited"
 
@@ -51,13 +51,13 @@ class AccountCredited(msgspec.Struct, frozen=True):
 
 
 class AccountClosed(msgspec.Struct, frozen=True):
-    """The account, at zero, takes part in nothing any more."""
+    """The account is closed, at zero, and takes part in no further transaction."""
 
     TOPIC: ClassVar[str] = "AccountClosed"
 
 
 class FundsHeld(msgspec.Struct, frozen=True):
-    """A hold set money of the account aside; `held_cents` is all that was held then."""
+    """A hold set money of the account aside; `held_cents` is the total held afterwards."""
 
     TOPIC: ClassVar[str] = "FundsHeld"
 
@@ -67,7 +67,7 @@ class FundsHeld(msgspec.Struct, frozen=True):
 
 
 class FundsReleased(msgspec.Struct, frozen=True):
-    """A hold is over, whatever became of it; `held_cents` is what was still held then."""
+    """A hold ended, captured or not; `held_cents` is the total held afterwards."""
 
     TOPIC: ClassVar[str] = "FundsReleased"
 
@@ -77,7 +77,7 @@ class FundsReleased(msgspec.Struct, frozen=True):
 
 
 class OverdraftLimitChanged(msgspec.Struct, frozen=True):
-    """So far may the balance fall below zero."""
+    """The balance may fall below zero by this limit."""
 
     TOPIC: ClassVar[str] = "OverdraftLimitChanged"
 
@@ -93,7 +93,7 @@ class AccountFrozen(msgspec.Struct, frozen=True):
 
 
 class AccountUnfrozen(msgspec.Struct, frozen=True):
-    """Money comes and goes again."""
+    """Money may enter and leave the account again."""
 
     TOPIC: ClassVar[str] = "AccountUnfrozen"
 
@@ -136,16 +136,16 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def available_cents(self) -> int:
-        """What can be spent: the balance without what is held, and the overdraft limit."""
+        """Return what can be spent: the balance, less the funds held, plus the overdraft limit."""
         return self.balance_cents - self.held_cents + self.overdraft_limit_cents
 
     @property
     def is_world(self) -> bool:
-        """Whether this is the ledger's own account, the other side of all money that comes in or goes out."""
+        """Return whether this is the ledger's own account, the other side of all money that comes in or goes out."""
         return self.owner_id is None
 
     def funds(self) -> dict[str, int | str]:
-        """What there is and what may be done with it, as clients see it: no number is one that JSON readers lose."""
+        """Return balance, funds and policy as clients see them, within the integers that JSON readers keep exactly."""
         return {
             "balance_cents": self.balance_cents,
             "held_cents": self.held_cents,
@@ -156,7 +156,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def world_account_id(currency: str) -> UUID:
-    """The stream of the ledger's own account in a currency: what it lacks is what all others have together."""
+    """Return the stream of the ledger's own account in a currency: what it lacks is what all others have together."""
     return derived_id("world", currency)
 
 

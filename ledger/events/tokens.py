@@ -64,7 +64,7 @@ class TokensRotated(msgspec.Struct, frozen=True):
 
 
 class SessionRevoked(msgspec.Struct, frozen=True):
-    """The session is over: its user logged out, or somebody who may ended it."""
+    """The session ended: its user logged out, or an authorized caller revoked it."""
 
     TOPIC: ClassVar[str] = "SessionRevoked"
 
@@ -113,7 +113,7 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Cutoffs(msgspec.Struct, frozen=True):
-    """How often all tokens were revoked."""
+    """Return how often all tokens were revoked."""
 
     TOPIC: ClassVar[str] = "Cutoffs"
 

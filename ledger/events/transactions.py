@@ -84,7 +84,7 @@ class HoldPlaced(Details, frozen=True, omit_defaults=True):
 
 
 class HoldCaptured(msgspec.Struct, frozen=True):
-    """So much of what was held moved to the destination. The rest is not held any more."""
+    """`amount_cents` of the hold moved to the destination. The rest was released."""
 
     TOPIC: ClassVar[str] = "HoldCaptured"
 
@@ -92,13 +92,13 @@ class HoldCaptured(msgspec.Struct, frozen=True):
 
 
 class HoldVoided(msgspec.Struct, frozen=True):
-    """Nothing moves, and nothing is held any more."""
+    """The hold was released, and no money moved."""
 
     TOPIC: ClassVar[str] = "HoldVoided"
 
 
 class HoldExpired(msgspec.Struct, frozen=True):
-    """Its time came first. Nothing moves, and nothing is held any more."""
+    """The hold expired: its funds were released, and no money moved."""
 
     TOPIC: ClassVar[str] = "HoldExpired"
 
@@ -111,7 +111,7 @@ class TransactionReversed(msgspec.Struct, frozen=True):
     reversal_id: UUID
 
 
-TransferEvent = (
+TransactionEvent = (
     MoneyTransferred | JournalEntryPosted | HoldPlaced | HoldCaptured | HoldVoided | HoldExpired | TransactionReversed
 )
 
@@ -124,7 +124,7 @@ class ReferenceUsed(msgspec.Struct, frozen=True):
     transfer_id: UUID
 
 
-class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the events of one transaction add up to. One of the first three says how it began."""
 
     TOPIC: ClassVar[str] = "Transfer"
@@ -138,7 +138,7 @@ class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def postings(self) -> tuple[Posting, ...]:
-        """All that it moved so far."""
+        """Return the postings that it has moved so far."""
         if self.posted is not None:
             return self.posted.postings
         begun, cents = self.made or self.hold, self.made.amount_cents if self.made else self.captured_cents
@@ -151,13 +151,13 @@ class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def reverses(self) -> UUID | None:
-        """The transaction whose movement it moved back."""
+        """Return the transaction whose movement it moved back."""
         begun = self.made or self.posted
         return None if begun is None else begun.reverses
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """Which transaction has a reference."""
+    """The transaction that has a reference."""
 
     TOPIC: ClassVar[str] = "Reference"
 
@@ -179,15 +179,15 @@ def reference_streams(reference: str) -> tuple[UUID, ...]:
     return tuple(derived_id("reference", spelling) for spelling in dict.fromkeys(spellings(reference)))
 
 
-def evolve(state: Transfer | None, event: TransferEvent) -> Transfer:  # noqa: PLR0911 - one arm an event
+def evolve(state: Transaction | None, event: TransactionEvent) -> Transaction:  # noqa: PLR0911 - one arm an event
     """Fold one event into the state; the first event of a stream says how it began."""
     match event:
         case MoneyTransferred():
-            return Transfer(event)
+            return Transaction(event)
         case JournalEntryPosted():
-            return Transfer(posted=event)
+            return Transaction(posted=event)
         case HoldPlaced():
-            return Transfer(hold=event, status="pending")
+            return Transaction(hold=event, status="pending")
         case HoldCaptured(amount_cents=cents):
             return _changed(state, status="captured", captured_cents=cents)
         case HoldVoided():
@@ -205,7 +205,7 @@ def evolve_reference(state: Reference | None, event: ReferenceUsed) -> Reference
     return Reference(event.transfer_id)
 
 
-def _changed(state: Transfer | None, **changes: object) -> Transfer:
+def _changed(state: Transaction | None, **changes: object) -> Transaction:
     if state is None:
         raise ValueError("the history of a transaction starts with how it began")
     return msgspec.structs.replace(state, **changes)

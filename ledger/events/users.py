@@ -53,7 +53,7 @@ class UserActivated(msgspec.Struct, frozen=True):
 
 
 class UserDeactivated(msgspec.Struct, frozen=True):
-    """The user may do nothing, from the next request on."""
+    """The user is refused everything, from the next request on."""
 
     TOPIC: ClassVar[str] = "UserDeactivated"
 
@@ -81,7 +81,7 @@ class AccountAssigned(msgspec.Struct, frozen=True):
 
 
 class UserDeleted(msgspec.Struct, frozen=True):
-    """The user is gone; the id stays taken for ever."""
+    """The user was deleted; the id is never used again."""
 
     TOPIC: ClassVar[str] = "UserDeleted"
 
@@ -138,7 +138,7 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Name(msgspec.Struct, frozen=True):
-    """Who has a user name or e-mail address, if anyone."""
+    """The user who holds a user name or e-mail address, or None."""
 
     TOPIC: ClassVar[str] = "Name"
 

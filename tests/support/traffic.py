@@ -8,7 +8,7 @@ from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.command import Command, Credential
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
-from ledger.commands.reversals import ReverseTransfer
+from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -218,9 +218,9 @@ def transactions() -> list[Command]:
             reference="told",
             **told,
         ),
-        ReverseTransfer(reversal_id=new_id(), transfer_id=ENTRY, account_ids=tuple(leg.account_id for leg in legs)),
-        ReverseTransfer(reversal_id=new_id(), transfer_id=HELD, account_ids=(EUROS, MORE_EUROS), description="back"),
-        ReverseTransfer(reversal_id=new_id(), transfer_id=PAYMENT, account_ids=(EUROS, MORE_EUROS), force=True),
+        ReverseTransaction(reversal_id=new_id(), transfer_id=ENTRY, account_ids=tuple(leg.account_id for leg in legs)),
+        ReverseTransaction(reversal_id=new_id(), transfer_id=HELD, account_ids=(EUROS, MORE_EUROS), description="back"),
+        ReverseTransaction(reversal_id=new_id(), transfer_id=PAYMENT, account_ids=(EUROS, MORE_EUROS), force=True),
         UpdateAccount(
             account_id=DINARS,
             owner_id=None,

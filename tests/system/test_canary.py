@@ -25,7 +25,8 @@ import pytest
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from ledger.commands.command import Claim, Credential, Decision
+from ledger.commands.caller import Caller
+from ledger.commands.command import Credential, Decision
 from ledger.commands.tokens import LogOut, RefreshTokens, StartSession
 from ledger.commands.users import CreateUser
 from ledger.environment.variables import SettingsError
@@ -697,7 +698,7 @@ def test_commands_and_what_they_carry_show_no_secret(given: Given) -> None:
         ),
         "logout": LogOut(new_id(), user_id, new_id()),
         "origin": Origin(new_id(), request_hash=given.key.encode()[:0]),
-        "claim": Claim(user_id, frozenset({"guest"}), new_id(), new_id()),
+        "caller": Caller(user_id, frozenset({"guest"}), new_id(), new_id()),
         "login": parse(requests.Login, json.dumps({"username": "x", "password": given.password}).encode()),
         "digest": parse(requests.Login, json.dumps({"username": "x", "password_hash": given.digest}).encode()),
         "new user": parse(requests.NewUser, json.dumps({**user, "password": given.password}).encode()),

@@ -9,10 +9,10 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
-from ledger.commands.batch import TransferMany
+from ledger.commands.batch import TransferBatch
 from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
-from ledger.commands.reversals import ReverseTransfer
+from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
 from ledger.events.transactions import JournalKind, Status, TransferKind
@@ -62,7 +62,7 @@ async def create_transfer_batch(request: web.Request) -> Reply | Stream:
         canonical = b"" if idempotency_key(request) is None else await asyncio.to_thread(batch.canonical)
         source = origin(request, lambda: canonical)
         if batch.atomic:
-            results = await bulk.carry_out(request, TransferMany(made, atomic=True), source)
+            results = await bulk.carry_out(request, TransferBatch(made, atomic=True), source)
         else:
             results = await bulk.carry_out_each(request, made, source)
         headers = REPLAYED if results.replayed else None
@@ -138,7 +138,7 @@ async def reverse_transaction(request: web.Request) -> Reply:
     """POST /transactions/{id}/reverse."""
     body = parse(requests.Reversal, await read_json_if_any(request) or b"{}")
     known = (await _found(request, path_id(request))).body
-    command = ReverseTransfer(
+    command = ReverseTransaction(
         reversal_id=body.id or new_id(),
         transfer_id=known["id"],
         account_ids=transfers.accounts_of(known),

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
-from ledger.commands.command import Claim
+from ledger.commands.caller import Caller
 from ledger.errors import Refused
 from ledger.runtime import Runtime
 from ledger.values.derived import derived_id
@@ -21,14 +21,14 @@ from ledger.write.group import Origin
 class Actor(msgspec.Struct, frozen=True):
     """Who is calling: a user with the roles of this moment, and the token that said so.
 
-    The claim is there if that was an access token.
+    The caller is there if that was an access token.
     """
 
     user_id: UUID
     roles: frozenset[str]
     session_id: UUID
     jti: UUID
-    claim: Claim | None = None
+    caller: Caller | None = None
 
     def has(self, *roles: str) -> bool:
         """Whether the user has one of these roles."""
@@ -84,7 +84,7 @@ def origin(request: web.Request, canonical: Canonical = bytes) -> Origin:
         actor.jti,
         request[REQUEST_ID],
         request_hash,
-        actor.claim,
+        actor.caller,
     )
 
 

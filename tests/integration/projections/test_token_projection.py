@@ -12,7 +12,8 @@ import pytest
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.commands.command import Claim, Command
+from ledger.commands.caller import Caller
+from ledger.commands.command import Command
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -395,8 +396,8 @@ async def test_a_token_is_dead_for_queries_if_and_only_if_it_is_for_decisions(lo
         await append(connection, log)
         below = await tokens.revoked_below(connection, {(row.stream_id, event.user_id) for row, event in issued})
     for row, event in issued:
-        claim = Claim(event.user_id, frozenset(), row.stream_id, event.access_jti)
-        assert claim.holds(states) == (row.position >= below[row.stream_id, event.user_id])
+        caller = Caller(event.user_id, frozenset(), row.stream_id, event.access_jti)
+        assert caller.is_valid(states) == (row.position >= below[row.stream_id, event.user_id])
 
 
 @ON_A_CONNECTION_OF_ITS_OWN

@@ -17,7 +17,7 @@ from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
 from ledger.events import TOPICS, Event, encode, fold
 from ledger.events.accounts import Account
-from ledger.events.transactions import Transfer
+from ledger.events.transactions import Transaction
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.store import log as store
@@ -141,7 +141,7 @@ async def test_the_library_sees_the_account_that_the_ledger_sees(
 async def test_the_library_sees_what_became_of_a_hold(history: Runtime, library: LedgerApplication) -> None:
     del history
     states = [(await get(library, HELD, version=version)).state for version in (1, 2)]
-    assert ["pending", "voided"] == [state.status for state in states if isinstance(state, Transfer)]
+    assert ["pending", "voided"] == [state.status for state in states if isinstance(state, Transaction)]
 
 
 async def test_the_library_sees_an_account_as_it_was_at_any_version(

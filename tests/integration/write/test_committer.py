@@ -16,7 +16,7 @@ import structlog
 from pydantic import SecretStr
 
 from ledger.commands.accounts import OpenAccount
-from ledger.commands.batch import TransferMany
+from ledger.commands.batch import TransferBatch
 from ledger.commands.command import Command, Credential, Decision, States
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, UpdateUser
@@ -774,7 +774,7 @@ async def test_a_command_that_weighs_much_has_a_transaction_to_itself(settings: 
     ) as bank:
         alice, bob = await bank.accounts(100, 0)
         written.clear()
-        many = TransferMany(tuple(a_transfer(alice, bob) for _ in range(5)))
+        many = TransferBatch(tuple(a_transfer(alice, bob) for _ in range(5)))
         weighted: list[tuple[Command, int]] = [
             *((a_transfer(alice, bob), 1) for _ in range(3)),
             (many, 5),

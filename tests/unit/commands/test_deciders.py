@@ -20,7 +20,7 @@ from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.command import Command, Credential, Decision, StreamEvent
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
-from ledger.commands.reversals import ReverseTransfer
+from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -45,7 +45,7 @@ from ledger.events import (
     evolve,
     fold,
     tokens,
-    transfers,
+    transactions,
     users,
 )
 from ledger.events.accounts import (
@@ -65,8 +65,8 @@ from ledger.events.transactions import (
     HoldVoided,
     MoneyTransferred,
     ReferenceUsed,
+    Transaction,
     TransactionReversed,
-    Transfer,
     reference_stream,
 )
 from ledger.events.users import (
@@ -787,13 +787,13 @@ class Ledger:
     def users(self) -> dict[UUID, User]:
         return {key: state for key, state in self.states().items() if isinstance(state, User)}
 
-    def transfers(self) -> dict[UUID, Transfer]:
-        return {key: state for key, state in self.states().items() if isinstance(state, Transfer)}
+    def transfers(self) -> dict[UUID, Transaction]:
+        return {key: state for key, state in self.states().items() if isinstance(state, Transaction)}
 
-    def transfer(self, number: int, kind: str = "any") -> tuple[UUID, Transfer]:
+    def transfer(self, number: int, kind: str = "any") -> tuple[UUID, Transaction]:
         """One of the transactions, 0 is the last; if there is none, one that never was."""
         found = [(key, state) for key, state in self.transfers().items() if kind == "any" or state.hold is not None]
-        return found[-1 - number % len(found)] if found else (NOBODY, Transfer())
+        return found[-1 - number % len(found)] if found else (NOBODY, Transaction())
 
     def fresh_id(self) -> UUID:
         """An id of the service's own choice, as against those that clients choose."""
@@ -954,7 +954,9 @@ def end_of_hold(ledger: Ledger, command: type[VoidHold | ExpireHold], number: in
 def reversal(ledger: Ledger, number: int, force: bool) -> Command:
     transfer_id, state = ledger.transfer(number)
     account_ids = tuple(posting.account_id for posting in state.postings)
-    return ReverseTransfer(reversal_id=ledger.fresh_id(), transfer_id=transfer_id, account_ids=account_ids, force=force)
+    return ReverseTransaction(
+        reversal_id=ledger.fresh_id(), transfer_id=transfer_id, account_ids=account_ids, force=force
+    )
 
 
 references = st.sampled_from([None, None, None, "rent", "fees"])
@@ -1126,7 +1128,7 @@ def test_no_command_takes_more_from_a_users_account_than_is_available_unless_it_
         before = dict(states)
         for row in rows:
             states[row.stream_id] = evolve(states.get(row.stream_id), row.event)
-        is_forced = isinstance(command, ReverseTransfer) and command.force
+        is_forced = isinstance(command, ReverseTransaction) and command.force
         for stream_id in {row.stream_id for row in rows} - {WORLD, WORLD_OF_EUROS}:
             account, earlier = states[stream_id], before.get(stream_id)
             if isinstance(account, Account) and not is_forced:
@@ -1256,8 +1258,8 @@ FAMILIES: dict[Any, type[Any]] = {
     event: state
     for union, state in (
         (accounts.AccountEvent, accounts.Account),
-        (transfers.TransferEvent, transfers.Transfer),
-        (transfers.ReferenceUsed, transfers.Reference),
+        (transactions.TransactionEvent, transactions.Transaction),
+        (transactions.ReferenceUsed, transactions.Reference),
         (users.UserEvent, users.User),
         (users.NameEvent, users.Name),
         (tokens.SessionEvent, tokens.Session),

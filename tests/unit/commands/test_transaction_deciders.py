@@ -9,7 +9,7 @@ from ledger.commands.accounts import UpdateAccount
 from ledger.commands.command import StreamEvent
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
-from ledger.commands.reversals import ReverseTransfer
+from ledger.commands.reversals import ReverseTransaction
 from ledger.errors import StaleCommandError
 from ledger.events import encode
 from ledger.events.accounts import (
@@ -159,7 +159,7 @@ def test_what_is_held_is_captured_even_if_the_account_is_overdrawn_since() -> No
         ),
         VoidHold(TRANSFER, TILL, NOON),
         ExpireHold(TRANSFER, TILL, SOON),
-        ReverseTransfer(reversal_id=REVERSAL, transfer_id=OTHER_TRANSFER, account_ids=(PURSE,)),
+        ReverseTransaction(reversal_id=REVERSAL, transfer_id=OTHER_TRANSFER, account_ids=(PURSE,)),
     ],
     ids=lambda command: command.name,
 )
@@ -241,7 +241,7 @@ def test_a_reversal_is_the_opposite_and_known_to_what_it_reverses() -> None:
         (TILL, AccountDebited(REVERSAL, 30, 0)),
         (PURSE, AccountCredited(REVERSAL, 30, 100)),
         (TRANSFER, TransactionReversed(REVERSAL)),
-    ] == Given(given).when(ReverseTransfer(reversal_id=REVERSAL, transfer_id=TRANSFER, account_ids=(PURSE, TILL)))
+    ] == Given(given).when(ReverseTransaction(reversal_id=REVERSAL, transfer_id=TRANSFER, account_ids=(PURSE, TILL)))
 
 
 def test_force_opens_no_frozen_account() -> None:
@@ -261,7 +261,7 @@ def test_force_opens_no_frozen_account() -> None:
         (TILL, AccountFrozen("debits")),
     ]
     assert ["account_frozen"] == Given(given).refuses(
-        ReverseTransfer(reversal_id=REVERSAL, transfer_id=TRANSFER, account_ids=(PURSE, TILL), force=True)
+        ReverseTransaction(reversal_id=REVERSAL, transfer_id=TRANSFER, account_ids=(PURSE, TILL), force=True)
     )
 
 
