@@ -1034,7 +1034,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     ),
     making(
         lambda ledger, key, owner, cents, currency: UpdateAccount(
-            expected=key, account_id=owner, owner_id=cents, balance_cents=currency, currency=ledger.fresh_id()
+            account_id=key, owner_id=owner, balance_cents=cents, currency=currency, transfer_id=ledger.fresh_id()
         ),
         *(account_ids, user_ids, balances, currencies),
     ),
