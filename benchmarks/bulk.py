@@ -13,7 +13,7 @@ from asyncpg.pgproto.pgproto import UUID as FastUUID  # noqa: N811 - it is the c
 from benchmarks.figures import SECONDS, Row, at_least, in_turns
 from benchmarks.load import Measured, post_bodies
 from benchmarks.service import Service
-from ledger.commands.batch import TransferMany
+from ledger.commands.batch import TransferBatch
 from ledger.commands.transfers import TransferMoney
 from ledger.store import log as store
 from ledger.store.statements import send_encoded_arrays
@@ -100,5 +100,10 @@ class _Client(NamedTuple):
 
 
 def _batch(pairs: Sequence[tuple[UUID, UUID]]) -> Submission:
-    transfers = tuple(TransferMoney(new_id(), source, destination, 1) for source, destination in pairs)
-    return Submission(TransferMany(transfers), Origin(new_id()))
+    transfers = tuple(
+        TransferMoney(
+            transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+        )
+        for source, destination in pairs
+    )
+    return Submission(TransferBatch(transfers), Origin(new_id()))

@@ -32,7 +32,7 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str | None = None
 
     def within(self, place: str) -> "Refusal":
-        """The same, of one part of the request: `place` is its JSON pointer (RFC 6901)."""
+        """Return the refusal for one part of the request: `place` is its JSON pointer (RFC 6901)."""
         detail = self.detail or {}
         return msgspec.structs.replace(self, detail={**detail, "pointer": place + detail.get("pointer", "")})
 
@@ -54,7 +54,7 @@ class StaleCommandError(LedgerError):
     """The command was made from a reading that has changed since: read again and make it anew."""
 
 
-class StaleClaimError(LedgerError):
+class StaleCallerError(LedgerError):
     """The caller is not, or not any more, who the token says: look up who that is now."""
 
 
@@ -96,12 +96,12 @@ def _unknown(kind: str, name: str, known: Collection[str]) -> str:
 
 
 def not_ready(checks: dict[str, str]) -> Refusal:
-    """A worker should get no requests now; `checks` tells why."""
+    """Report that a worker should get no requests now; `checks` names the reasons."""
     return Refusal("not_ready", "the service is not ready", detail=checks)
 
 
 def wrong_credentials() -> Refusal:
-    """The one answer to every failed authentication, whatever failed."""
+    """Refuse an authentication, with the same error for every reason."""
     return Refusal("authentication_wrong_credentials", "wrong credentials")
 
 
@@ -117,7 +117,7 @@ def authorization_without_token() -> Refusal:
 
 
 def missing_credentials() -> Refusal:
-    """A login without a user name or without a password."""
+    """Refuse a login without a user name or a password."""
     return Refusal("authentication_missing_credentials", "missing credentials")
 
 
@@ -127,7 +127,7 @@ def actor_not_found(actor_id: UUID) -> Refusal:
 
 
 def revocation_is_off() -> Refusal:
-    """What cannot be done while `JWT_ENABLE_REVOKED_TOKENS` is false."""
+    """Refuse an operation that needs `JWT_ENABLE_REVOKED_TOKENS`."""
     return Refusal("authentication_revoked_tokens_inactive", "use of revoked tokens is inactive")
 
 
@@ -137,7 +137,7 @@ def session_not_found(session_id: UUID) -> Refusal:
 
 
 def forbidden() -> Refusal:
-    """The caller is known, and may not do this."""
+    """Refuse an operation that the authenticated caller's roles do not allow."""
     return Refusal("authentication_forbidden", "forbidden")
 
 
@@ -161,7 +161,7 @@ def transaction_not_found(transfer_id: UUID) -> Refusal:
 
 
 def not_sealed_yet(retry_after_seconds: int) -> Refusal:
-    """The event is in the log, and not in a sealed block yet: soon there is a receipt."""
+    """Refuse a receipt for an event that no sealed block covers yet: the client may retry soon."""
     return Refusal(
         "not_sealed_yet",
         "the event is not sealed yet",
@@ -171,7 +171,7 @@ def not_sealed_yet(retry_after_seconds: int) -> Refusal:
 
 
 def precondition_failed(version: int) -> Refusal:
-    """The resource is at another version than the client says that it must be."""
+    """Refuse a change of a resource that is not at the version the client expects."""
     return Refusal(
         "precondition_failed",
         "the resource has changed",
@@ -181,12 +181,12 @@ def precondition_failed(version: int) -> Refusal:
 
 
 def condition_not_met(pointer: str) -> Refusal:
-    """What the client made the request depend on is not so."""
+    """Refuse a request whose condition is not met."""
     return Refusal("condition_not_met", "a condition of the request is not met", detail={"pointer": pointer})
 
 
 def position_not_reached(reached: int) -> Refusal:
-    """What the client wants to see cannot be read yet, and it was waited for long enough."""
+    """Refuse a read of a position that the replica did not reach in time."""
     return Refusal(
         "position_not_reached",
         "the position has not been reached",
@@ -196,7 +196,7 @@ def position_not_reached(reached: int) -> Refusal:
 
 
 def sealing_is_off() -> Refusal:
-    """The event is not sealed, and while no key is configured it will not be."""
+    """Refuse a receipt for an event that is not sealed, because no key is configured."""
     return Refusal("sealing_inactive", "the log is not sealed", reason="no key to seal it with is configured")
 
 
@@ -206,7 +206,7 @@ def account_not_found(account_id: UUID) -> Refusal:
 
 
 def user_already_exists(member: str) -> Refusal:
-    """The id, user name or e-mail address (`member`) belongs to another user, or did to a deleted one (id)."""
+    """Refuse an id, user name or e-mail address (`member`) of another user, or the id of a deleted one."""
     return Refusal(
         "user_already_exists",
         f"a user with this {member} already exists",
@@ -216,7 +216,7 @@ def user_already_exists(member: str) -> Refusal:
 
 
 def account_already_exists(account_id: UUID) -> Refusal:
-    """The id is taken, by an open account or a closed one."""
+    """Refuse the id of an account, open or closed."""
     return Refusal(
         "account_already_exists",
         f"account already exists: {account_id}",
@@ -225,7 +225,7 @@ def account_already_exists(account_id: UUID) -> Refusal:
 
 
 def transaction_already_exists(transfer_id: UUID) -> Refusal:
-    """The id is taken by another transfer."""
+    """Refuse the id of another transaction."""
     return Refusal(
         "transaction_already_exists",
         f"transaction already exists: {transfer_id}",
@@ -234,7 +234,7 @@ def transaction_already_exists(transfer_id: UUID) -> Refusal:
 
 
 def transaction_id_reused(transfer_id: UUID) -> Refusal:
-    """The id of an item is taken, and not by the same transfer: it is no repetition."""
+    """Refuse an item whose id belongs to a different transfer."""
     return Refusal(
         "transaction_id_reused",
         f"the id was used for another transaction: {transfer_id}",
@@ -254,7 +254,7 @@ def account_not_empty(account_id: UUID) -> Refusal:
 
 
 def account_frozen(account_id: UUID) -> Refusal:
-    """An admin has frozen the account: no money leaves it, or none comes in either."""
+    """Refuse to move money of an account that an admin has frozen, for debits or altogether."""
     return Refusal(
         "account_frozen",
         f"account is frozen: {account_id}",
@@ -264,7 +264,7 @@ def account_frozen(account_id: UUID) -> Refusal:
 
 
 def reference_already_exists() -> Refusal:
-    """The reference belongs to another transaction."""
+    """Refuse the reference of another transaction."""
     return Refusal(
         "reference_already_exists",
         "a transaction with this reference already exists",
@@ -284,7 +284,7 @@ def hold_not_pending(transfer_id: UUID, status: str) -> Refusal:
 
 
 def transaction_already_reversed(transfer_id: UUID, reversal_id: UUID) -> Refusal:
-    """A transaction is reversed once, and as a whole."""
+    """Refuse to reverse a transaction twice."""
     return Refusal(
         "transaction_already_reversed",
         f"transaction is already reversed: {transfer_id}",
@@ -303,7 +303,7 @@ def transaction_not_reversible(transfer_id: UUID, reason: str) -> Refusal:
 
 
 def account_closed(account_id: UUID) -> Refusal:
-    """A closed account takes part in nothing; its history stays readable."""
+    """Refuse to use a closed account, whose history stays readable."""
     return Refusal(
         "account_closed",
         f"account is closed: {account_id}",
@@ -322,7 +322,7 @@ def currency_mismatch() -> Refusal:
 
 
 def insufficient_funds() -> Refusal:
-    """The source account would fall below what it may."""
+    """Refuse to debit more than the available funds."""
     return Refusal(
         "transfer_insufficient_funds",
         "source account does not have sufficient funds for the transfer",
@@ -351,7 +351,7 @@ def destination_account_not_found(account_id: UUID) -> Refusal:
 
 
 def accounts_are_same() -> Refusal:
-    """A transfer needs two accounts."""
+    """Refuse a transfer from an account to itself."""
     return Refusal(
         "transfer_accounts_are_same",
         "source and destination accounts are the same",
@@ -360,12 +360,12 @@ def accounts_are_same() -> Refusal:
 
 
 def id_mismatch() -> Refusal:
-    """The id in the path and the one in the body differ."""
+    """Refuse a body whose id differs from the id in the path."""
     return Refusal("id_mismatch", "the id in the path differs from the id in the body", detail={"pointer": "/id"})
 
 
 def idempotency_key_reused() -> Refusal:
-    """The key was used before, for another request."""
+    """Refuse an idempotency key that was used for another request."""
     return Refusal(
         "idempotency_key_reused",
         "the idempotency key was used for another request",
@@ -374,5 +374,5 @@ def idempotency_key_reused() -> Refusal:
 
 
 def idempotency_key_in_use() -> Refusal:
-    """The first request with this key is still running."""
+    """Refuse a repetition while the first request with its key is still running."""
     return Refusal("idempotency_key_in_use", "a request with this idempotency key is still running")

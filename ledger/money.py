@@ -202,7 +202,7 @@ def minor_digits(currency: str) -> int:
 
 
 def decimal_text(cents: int, currency: str) -> str:
-    """An amount in units of its currency, exact, with all its decimal places: `-0.05`, `100`, `1.000`."""
+    """Return an amount in units of its currency, exact, with all its decimal places: `-0.05`, `100`, `1.000`."""
     digits = minor_digits(currency)
     sign, text = "-" if cents < 0 else "", str(abs(cents)).rjust(digits + 1, "0")
     return sign + (f"{text[:-digits]}.{text[-digits:]}" if digits else text)

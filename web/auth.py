@@ -8,8 +8,8 @@ from functools import lru_cache
 from aiohttp import hdrs, web
 
 from ledger import errors
-from ledger.commands.command import Claim
-from ledger.errors import Refusal, Refused, StaleClaimError
+from ledger.commands.caller import Caller
+from ledger.errors import Refusal, Refused, StaleCallerError
 from ledger.events.users import ROLES
 from ledger.identity.tokens import InvalidTokenError, TokenType, Verified
 from ledger.projections.tokens import NEVER, revoked_below
@@ -74,7 +74,7 @@ def _with_access_token(allowed: frozenset[str], in_transaction: bool, handler: H
             raise Refused(errors.forbidden())
         try:
             return await handler(request)
-        except StaleClaimError:
+        except StaleCallerError:
             raise Refused(errors.wrong_credentials()) from None
         except (Refused, web.HTTPException):  # a success has been checked; who is refused must be known as well
             if later:
@@ -132,7 +132,7 @@ def _leading_browsers(path: str, otherwise: Handler) -> Handler:
 def _claimant(verified: Verified, enforced: bool) -> Actor:
     """The same object each time, so that a batch sees at once that two commands claim the same."""
     who = (verified.user_id, verified.roles, verified.session_id, verified.jti)
-    return Actor(*who, Claim(*who, enforced))
+    return Actor(*who, Caller(*who, enforced))
 
 
 def _bearer(request: web.Request, kind: TokenType) -> Verified:

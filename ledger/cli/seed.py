@@ -65,7 +65,14 @@ async def create_user(
 ) -> None:
     """Create a user. Raises `Refused` if the id or a name is taken."""
     credential = Credential(new_id(), user_id, await runtime.passwords.hash(password))
-    command = CreateUser(user_id, username, email or f"{username}@localhost", True, roles, credential)
+    command = CreateUser(
+        user_id=user_id,
+        username=username,
+        email=email or f"{username}@localhost",
+        active=True,
+        roles=roles,
+        credential=credential,
+    )
     await runtime.committer.submit(command, Origin(new_id()))
 
 
@@ -91,6 +98,12 @@ async def _create_demo_user(runtime: Runtime, username: str, sample_password: bo
         await create_user(runtime, user_id, username, password, ("customer",), email=f"{username}@mail.com")
     if await accounts.find(runtime.pool, account_id) is None:
         currency = runtime.settings.ledger_default_currency
-        command = OpenAccount(account_id, user_id, currency, DEMO_BALANCE_CENTS, new_id())
+        command = OpenAccount(
+            account_id=account_id,
+            owner_id=user_id,
+            currency=currency,
+            balance_cents=DEMO_BALANCE_CENTS,
+            transfer_id=new_id(),
+        )
         await runtime.committer.submit(command, Origin(new_id()))
     return DemoUser(username, password, user_id, account_id)

@@ -1,1 +1,46 @@
-"""What may happen next: commands, and the pure decisions they end in."""
+"""Requests to change the ledger, and the pure decisions about them. `COMMANDS` lists every command."""
+
+from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
+from ledger.commands.batch import TransferBatch
+from ledger.commands.command import Command
+from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
+from ledger.commands.imports import ImportAccounts, ImportTransfers
+from ledger.commands.journal import PostJournalEntry
+from ledger.commands.reversals import ReverseTransaction
+from ledger.commands.tokens import (
+    EndSession,
+    ForgetTokens,
+    LogOut,
+    RefreshTokens,
+    RevokeAllTokens,
+    RevokeUserTokens,
+    StartSession,
+)
+from ledger.commands.transfers import TransferMoney
+from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
+
+COMMANDS: tuple[type[Command], ...] = (
+    OpenAccount,
+    UpdateAccount,
+    CloseAccount,
+    TransferMoney,
+    TransferBatch,
+    PostJournalEntry,
+    ReverseTransaction,
+    PlaceHold,
+    CaptureHold,
+    VoidHold,
+    ExpireHold,
+    ImportAccounts,
+    ImportTransfers,
+    CreateUser,
+    UpdateUser,
+    DeleteUser,
+    StartSession,
+    RefreshTokens,
+    LogOut,
+    EndSession,
+    RevokeUserTokens,
+    RevokeAllTokens,
+    ForgetTokens,
+)

@@ -8,9 +8,9 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.command import Decision, States, StreamEvent, state_of
+from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.expected_version import Conditional, check_version
-from ledger.commands.transfers import against_credit, against_debit, move
+from ledger.commands.transfers import credit_refusal, debit_refusal, move
 from ledger.errors import Refused
 from ledger.events.accounts import (
     Account,
@@ -31,13 +31,14 @@ from ledger.events.users import AccountAssigned, User
 OWN_ACCOUNT = "must not be an account of the ledger's own, which only transfers change"
 
 
-class OpenAccount(msgspec.Struct, frozen=True):
+class OpenAccount(Command, frozen=True, kw_only=True):
     """Open an account; an opening balance (0 to `MAX_CENTS`) is the transfer `transfer_id` from `world`.
 
     It may fall below zero by `overdraft_limit_cents`, and be `frozen` once the opening balance is there.
     """
 
     name: ClassVar[str] = "OpenAccount"
+    always_appends: ClassVar[bool] = True
 
     account_id: UUID
     owner_id: UUID
@@ -48,20 +49,20 @@ class OpenAccount(msgspec.Struct, frozen=True):
     frozen: Freeze = "none"
 
     def streams(self) -> Iterable[UUID]:
-        """The account, which must be new, its owner, and what an opening balance takes."""
+        """Return the account, which must be new, its owner, and what an opening balance takes."""
         yield from (self.account_id, self.owner_id)
         if self.balance_cents:
             yield world_account_id(self.currency)
 
     def creates(self) -> Iterable[UUID]:
-        """The transfer of the opening balance."""
+        """Return the transfer of the opening balance."""
         return (self.transfer_id,)
 
     def decide(self, states: States) -> Decision:
-        """The opening, and the transfer of the opening balance."""
+        """Return the opening, and the transfer of the opening balance."""
         if states[self.account_id] is not None:
             raise Refused(errors.account_already_exists(self.account_id))
-        existing_user(states, self.owner_id)
+        require_user(states, self.owner_id)
         account = Account(self.owner_id, self.currency)
         events: list[StreamEvent] = [
             (self.account_id, AccountOpened(self.owner_id, self.currency)),
@@ -69,7 +70,7 @@ class OpenAccount(msgspec.Struct, frozen=True):
         ]
         if self.balance_cents:
             events += adjust(states, self.account_id, account, self.balance_cents, self.transfer_id, "opening")
-        allowed, account = policy(account, self.overdraft_limit_cents, self.frozen)
+        allowed, account = change_policy(account, self.overdraft_limit_cents, self.frozen)
         events += [(self.account_id, event) for event in allowed]
         result = {
             "id": str(self.account_id),
@@ -81,7 +82,7 @@ class OpenAccount(msgspec.Struct, frozen=True):
         return Decision(events, result)
 
 
-class UpdateAccount(Conditional, frozen=True):
+class UpdateAccount(Conditional, frozen=True, kw_only=True):
     """Give the account another owner, another policy, another balance (by the transfer `transfer_id` against `world`).
 
     The policy comes first: it says which balance there can be. None leaves as it is. `currency` is the account's own,
@@ -105,7 +106,7 @@ class UpdateAccount(Conditional, frozen=True):
         return self.expected is not None or self.balance_expected is not None
 
     def streams(self) -> Iterable[UUID]:
-        """The account, its next owner, and what an adjustment takes."""
+        """Return the account, its next owner, and what an adjustment takes."""
         yield self.account_id
         if self.owner_id is not None:
             yield self.owner_id
@@ -113,23 +114,23 @@ class UpdateAccount(Conditional, frozen=True):
             yield world_account_id(self.currency)
 
     def creates(self) -> Iterable[UUID]:
-        """The adjusting transfer."""
+        """Return the adjusting transfer."""
         return (self.transfer_id,)
 
     def decide(self, states: States) -> Decision:
-        """A change of owner, of policy, and an adjusting transfer, each only where something changes."""
-        account = open_account(states, self.account_id)
+        """Return a change of owner, a change of policy and an adjusting transfer, each only if something changes."""
+        account = require_open_account(states, self.account_id)
         check_version(states, self.account_id, self.expected)
         if account.currency != self.currency:
             raise Refused(errors.currency_mismatch())
         events: list[StreamEvent] = []
         if self.owner_id is not None and self.owner_id != account.owner_id:
-            existing_user(states, self.owner_id)
+            require_user(states, self.owner_id)
             events += [
                 (self.account_id, AccountOwnerChanged(self.owner_id)),
                 (self.owner_id, AccountAssigned(self.account_id)),
             ]
-        allowed, account = policy(account, self.overdraft_limit_cents, self.frozen)
+        allowed, account = change_policy(account, self.overdraft_limit_cents, self.frozen)
         events += [(self.account_id, event) for event in allowed]
         if self.balance_cents is not None and self.balance_cents != account.balance_cents:
             check_version(states, self.account_id, self.balance_expected)
@@ -144,33 +145,30 @@ class CloseAccount(Conditional, frozen=True):
     """Close an account that is at zero and holds nothing."""
 
     name: ClassVar[str] = "CloseAccount"
+    always_appends: ClassVar[bool] = True
 
     account_id: UUID
 
     def streams(self) -> Iterable[UUID]:
-        """The account."""
+        """Return the account."""
         return (self.account_id,)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing."""
-        return ()
-
     def decide(self, states: States) -> Decision:
-        """The closing."""
-        account = open_account(states, self.account_id)
+        """Return the closing."""
+        account = require_open_account(states, self.account_id)
         check_version(states, self.account_id, self.expected)
         return Decision([close(self.account_id, account)], {"id": str(self.account_id)})
 
 
 def close(account_id: UUID, account: Account) -> StreamEvent:
-    """The closing of an open account. Raises `Refused` unless it is at zero and holds nothing."""
+    """Return the closing of an open account. Raises `Refused` unless it is at zero and holds nothing."""
     if account.balance_cents != 0 or account.held_cents != 0:
         raise Refused(errors.account_not_empty(account_id))
     return (account_id, AccountClosed())
 
 
-def open_account(states: States, account_id: UUID) -> Account:
-    """A user's account that may change. Raises `Refused` on one that does not exist, is closed, or is `world`."""
+def require_open_account(states: States, account_id: UUID) -> Account:
+    """Return a user's open account. Raises `Refused` if it is missing, closed, or `world`."""
     account = state_of(states, account_id, Account)
     if account is None:
         raise Refused(errors.account_not_found(account_id))
@@ -181,18 +179,21 @@ def open_account(states: States, account_id: UUID) -> Account:
     return account
 
 
-def existing_user(states: States, user_id: UUID) -> User:
-    """A user who was not deleted. Raises `Refused` on any other."""
+def require_user(states: States, user_id: UUID) -> User:
+    """Return a user who was not deleted. Raises `Refused` on any other."""
     user = state_of(states, user_id, User)
     if user is None or user.deleted:
         raise Refused(errors.user_not_found(user_id))
     return user
 
 
-def policy(
+def change_policy(
     account: Account, overdraft_limit_cents: int | None, frozen: Freeze | None
 ) -> tuple[list[AccountEvent], Account]:
-    """The events after which this holds for an account, None as before, and the account then. Raises `Refused`."""
+    """Return the events that set an account's policy, and the account afterwards. Raises `Refused`.
+
+    None keeps a part of the policy as it is.
+    """
     events: list[AccountEvent] = []
     if overdraft_limit_cents is not None and overdraft_limit_cents != account.overdraft_limit_cents:
         needed = account.held_cents - account.balance_cents
@@ -230,17 +231,17 @@ def adjust(
         world = Account(None, account.currency)
     source, destination = (world_id, account_id) if cents > 0 else (account_id, world_id)
     against = (
-        against_credit(account_id, account) if cents > 0 else against_debit(account_id, account, -cents, force=force)
+        credit_refusal(account_id, account) if cents > 0 else debit_refusal(account_id, account, -cents, force=force)
     )
     if against is not None:
         raise Refused(against)
     transfer = MoneyTransferred(
-        source,
-        destination,
-        abs(cents),
-        account.currency,
-        kind,
-        None,
+        source_account_id=source,
+        destination_account_id=destination,
+        amount_cents=abs(cents),
+        currency=account.currency,
+        kind=kind,
+        reference=None,
         description=description,
         effective_at=effective_at,
     )

@@ -10,12 +10,12 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.command import Decision, States, StreamEvent, state_of
-from ledger.commands.transfers import TransferMoney, owned
+from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
+from ledger.commands.transfers import TransferMoney, hide_others_account
 from ledger.errors import Refusal, Refused
 from ledger.events import evolve
 from ledger.events.accounts import Account
-from ledger.events.transactions import Transfer
+from ledger.events.transactions import Transaction
 
 ItemT = TypeVar("ItemT")
 
@@ -31,7 +31,7 @@ class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
     refusals: tuple[Refusal, ...] = ()
 
 
-class TransferMany(msgspec.Struct, frozen=True):
+class TransferBatch(Command, frozen=True):
     """Make these transfers, in order. With `atomic`, all of them or none; else each that is not refused.
 
     The result has an `ItemResult` for each, in order: with what the request says it makes the answer, so the command
@@ -44,15 +44,15 @@ class TransferMany(msgspec.Struct, frozen=True):
     atomic: bool = False
 
     def streams(self) -> Iterable[UUID]:
-        """Those of all transfers."""
+        """Return the streams of all transfers."""
         return {stream for transfer in self.transfers for stream in transfer.streams()}
 
     def creates(self) -> Iterable[UUID]:
-        """The transfers whose ids nobody chose."""
+        """Return the transfers under fresh ids."""
         return [transfer.transfer_id for transfer in self.transfers if not transfer.id_was_chosen]
 
     def decide(self, states: States) -> Decision:
-        """What happens to each. Raises `Refused` if `atomic`, with what stands against the first that may not be."""
+        """Return the events of all transfers. Raises `Refused` if `atomic`, with the first transfer's refusals."""
         return decide_each(self.transfers, states, _decide, atomic=self.atomic)
 
 
@@ -87,15 +87,15 @@ def decide_each(
 
 def _decide(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[StreamEvent]]:
     if transfer.id_was_chosen and states[transfer.transfer_id] is not None:
-        check_same(transfer, states)
+        check_same_transfer(transfer, states)
         return ItemResult(transfer.transfer_id), []
-    made, events = transfer.happens(states)
+    made, events = transfer.decide_transfer(states)
     return ItemResult(transfer.transfer_id, made.currency), events
 
 
-def check_same(transfer: TransferMoney, states: States) -> None:
+def check_same_transfer(transfer: TransferMoney, states: States) -> None:
     """Raise `Refused` unless this very transfer was made under its id, from an account that the caller may debit."""
-    known = state_of(states, transfer.transfer_id, Transfer)
-    source = owned(state_of(states, transfer.source_account_id, Account), transfer.only_owner_id)
-    if known is None or known.made is None or source is None or known.made != transfer.made(known.made.currency):
+    known = state_of(states, transfer.transfer_id, Transaction)
+    source = hide_others_account(state_of(states, transfer.source_account_id, Account), transfer.only_owner_id)
+    if known is None or known.made is None or source is None or known.made != transfer.to_event(known.made.currency):
         raise Refused(errors.transaction_id_reused(transfer.transfer_id))

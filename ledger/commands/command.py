@@ -1,4 +1,4 @@
-"""The shape of a command: it names the streams it reads, and decides from their states what happens.
+"""The base of all commands: a command names the streams that it reads, and decides from their states alone.
 
 Deciding is pure. Whatever a decision needs from the world (ids, expiry times, hashes) comes in with the command, so
 that it can be repeated, and tested in microseconds.
@@ -6,15 +6,13 @@ that it can be repeated, and tested in microseconds.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from ledger.errors import Refusal
 from ledger.events import Event, State
-from ledger.events.tokens import ALL_TOKENS, Cutoffs, Session
-from ledger.events.users import User
 
 States = Mapping[UUID, State | None]
 StreamEvent = tuple[UUID, Event]
@@ -45,57 +43,34 @@ class Decision(msgspec.Struct, frozen=True):
     states: States | None = None
 
 
-class Claim(msgspec.Struct, frozen=True, cache_hash=True):
-    """Who the caller is according to an access token: a user with roles, in a session. `jti` is the token's id.
+class Command(msgspec.Struct, frozen=True):
+    """A request to change something. `name` is stored in the command log, so it outlives a renaming of the class.
 
-    With `enforced`, the token must not have been revoked.
+    Set `always_appends` if the command is never accepted without an event: `ledger audit verify` then reports an
+    accepted command whose events are missing.
     """
 
-    user_id: UUID
-    roles: frozenset[str]
-    session_id: UUID
-    jti: UUID
-    enforced: bool = True
-
-    def streams(self) -> tuple[UUID, ...]:
-        """The streams that say whether it is so."""
-        return (self.user_id, self.session_id, ALL_TOKENS) if self.enforced else (self.user_id,)
-
-    def holds(self, states: States) -> bool:
-        """Whether it is so: the user is there, active, and has these roles, and the token is in force."""
-        user = states[self.user_id]
-        if not isinstance(user, User) or user.deleted or not user.active or not self.roles <= set(user.roles):
-            return False
-        return not self.enforced or self._is_in_force(states, user)
-
-    def _is_in_force(self, states: States, user: User) -> bool:
-        session, cutoffs = states[self.session_id], states[ALL_TOKENS]
-        if not isinstance(session, Session) or session.user_id != self.user_id or session.ended:
-            return False
-        count = cutoffs.count if isinstance(cutoffs, Cutoffs) else 0
-        return (session.pair.access_jti, session.user_cutoffs, session.all_cutoffs) == (
-            self.jti,
-            user.token_cutoffs,
-            count,
-        )
-
-
-class Command(Protocol):
-    """A request to change something, as imperative as its class's name."""
-
     name: ClassVar[str]
+    always_appends: ClassVar[bool] = False
 
     def streams(self) -> Iterable[UUID]:
-        """The streams whose states the decision depends on. If one changes before it is written, it is made anew."""
+        """Return the streams whose states the decision depends on. If one changes first, it is decided again."""
+        raise NotImplementedError
 
     def creates(self) -> Iterable[UUID]:
-        """Streams under fresh ids: they need not be looked for, only to be still missing when it is written."""
+        """Return streams under fresh ids. They are not read, but must still be missing when the events are written."""
+        return ()
+
+    def depends_on_versions(self) -> bool:
+        """Return whether the decision needs the versions of its streams, and not only their states."""
+        return False
 
     def decide(self, states: States) -> Decision:
-        """What happens. Raises `Refused` where it may not."""
+        """Return the events and the result. Raises `Refused` if a rule forbids the command."""
+        raise NotImplementedError
 
 
 def state_of(states: States, stream_id: UUID, kind: type[StateT]) -> StateT | None:
-    """The state of a stream, if it exists and is of this kind: an id of another kind of stream is no match."""
+    """Return the state of a stream, if it exists and is of this kind: an id of another kind of stream is no match."""
     state = states[stream_id]
     return state if isinstance(state, kind) else None

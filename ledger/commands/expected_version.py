@@ -7,15 +7,13 @@ is written, it is decided anew.
 from collections.abc import Mapping
 from uuid import UUID
 
-import msgspec
-
 from ledger import errors
-from ledger.commands.command import States
+from ledger.commands.command import Command, States
 from ledger.errors import Refused
 from ledger.events import State
 
 
-class Conditional(msgspec.Struct, frozen=True, kw_only=True):
+class Conditional(Command, frozen=True, kw_only=True):
     """A command that may say at which versions the stream must be that it is about; None: at any."""
 
     expected: frozenset[int] | None = None

@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
-import msgspec
-
 from ledger import errors
-from ledger.commands.command import Decision, States, StreamEvent, state_of
-from ledger.commands.journal import Leg, takers
-from ledger.commands.transfers import add_details, between, check_unclaimed, claims, credit, debit
+from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
+from ledger.commands.journal import Leg, check_legs
+from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
+from ledger.commands.transfers import check_transfer, credit, debit
 from ledger.errors import Refused, StaleCommandError
 from ledger.events.accounts import Account, FundsHeld, FundsReleased
 from ledger.events.transactions import (
@@ -21,23 +20,22 @@ from ledger.events.transactions import (
     HoldExpired,
     HoldPlaced,
     HoldVoided,
-    ReferenceUsed,
-    Transfer,
+    Transaction,
     evolve,
-    reference_stream,
 )
 from ledger.money import MAX_CENTS
 from ledger.values.timestamps import rfc3339
 
 
-class PlaceHold(msgspec.Struct, frozen=True):
+class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
     """Set `amount_cents` aside until `expires_at`, which is after `now`, by `limit_seconds` at most.
 
     `expiry_pointer` is the member of the request that says when. With `only_owner_id`, only of an account of that user.
     """
 
     name: ClassVar[str] = "PlaceHold"
-    transfer_id: UUID
+    always_appends: ClassVar[bool] = True
+
     source_account_id: UUID
     destination_account_id: UUID
     amount_cents: int
@@ -45,29 +43,19 @@ class PlaceHold(msgspec.Struct, frozen=True):
     expires_at: datetime
     limit_seconds: int
     expiry_pointer: str = "/expires_at"
-    reference: str | None = None
-    only_owner_id: UUID | None = None
-    id_was_chosen: bool = False
-    description: str | None = None
-    metadata: dict[str, str] | None = None
-    effective_at: datetime | None = None
 
     def streams(self) -> Iterable[UUID]:
-        """Both accounts, and what may be taken: the id, if its client chose it, and the reference."""
+        """Return both accounts, and the streams of what the client chose."""
         yield from (self.source_account_id, self.destination_account_id)
-        yield from claims(self.transfer_id, self.reference, id_was_chosen=self.id_was_chosen)
-
-    def creates(self) -> Iterable[UUID]:
-        """The transaction, unless its client chose the id."""
-        return () if self.id_was_chosen else (self.transfer_id,)
+        yield from self.reserves()
 
     def decide(self, states: States) -> Decision:
-        """The hold, or all that stands against it, as it would against a transfer."""
-        check_unclaimed(states, self.transfer_id, self.reference)
+        """Return the hold. Raises `Refused` with every refusal, as a transfer does."""
+        check_unreserved(states, self.transfer_id, self.reference)
         if not self.now < self.expires_at <= self.now + timedelta(seconds=self.limit_seconds):
             message = f"must be in the future, and no more than {self.limit_seconds} seconds away"
             raise Refused(errors.invalid(self.expiry_pointer, message))
-        source, destination = between(
+        source, destination = check_transfer(
             states, self.source_account_id, self.destination_account_id, self.amount_cents, self.only_owner_id
         )
         if source.currency != destination.currency:
@@ -76,29 +64,27 @@ class PlaceHold(msgspec.Struct, frozen=True):
         if held > MAX_CENTS:
             raise Refused(errors.invalid("/amount_cents", "must not bring what is held above 2^53 - 1"))
         placed = HoldPlaced(
-            self.source_account_id,
-            self.destination_account_id,
-            self.amount_cents,
-            source.currency,
-            self.expires_at,
-            self.reference,
-            self.description,
-            self.metadata,
-            self.effective_at,
+            source_account_id=self.source_account_id,
+            destination_account_id=self.destination_account_id,
+            amount_cents=self.amount_cents,
+            currency=source.currency,
+            expires_at=self.expires_at,
+            **self.details(),
         )
         events: list[StreamEvent] = [
             (self.transfer_id, placed),
             (self.source_account_id, FundsHeld(self.transfer_id, self.amount_cents, held)),
+            *self.use_reference(),
         ]
-        if self.reference is not None:
-            events.append((reference_stream(self.reference), ReferenceUsed(self.transfer_id)))
         return Decision(events, hold_result(self.transfer_id, placed, evolve(None, placed)))
 
 
-class CaptureHold(msgspec.Struct, frozen=True):
+class CaptureHold(Command, frozen=True, kw_only=True):
     """Move what is held, or `amount_cents` of it, and hold the rest no longer. The accounts never change."""
 
     name: ClassVar[str] = "CaptureHold"
+    always_appends: ClassVar[bool] = True
+
     transfer_id: UUID
     source_account_id: UUID
     destination_account_id: UUID
@@ -106,16 +92,12 @@ class CaptureHold(msgspec.Struct, frozen=True):
     now: datetime
 
     def streams(self) -> Iterable[UUID]:
-        """The transaction and both accounts."""
+        """Return the transaction and both accounts."""
         return (self.transfer_id, self.source_account_id, self.destination_account_id)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
-        """The capture, the release of what was held, and both entries."""
-        hold = pending(states, self.transfer_id, self.now)
+        """Return the capture, the release of what was held, and both entries."""
+        hold = require_pending(states, self.transfer_id, self.now)
         if (hold.source_account_id, hold.destination_account_id) != (
             self.source_account_id,
             self.destination_account_id,
@@ -125,7 +107,7 @@ class CaptureHold(msgspec.Struct, frozen=True):
         if cents > hold.amount_cents:
             raise Refused(errors.invalid("/amount_cents", "must not be more than what is held"))
         legs = (Leg(self.source_account_id, -cents), Leg(self.destination_account_id, cents))
-        accounts = takers(states, legs, force=True)  # that there is enough, was seen to when it was held
+        accounts = check_legs(states, legs, force=True)  # the hold has set the funds aside
         source, destination = accounts[self.source_account_id], accounts[self.destination_account_id]
         captured = HoldCaptured(cents)
         events: list[StreamEvent] = [
@@ -135,70 +117,59 @@ class CaptureHold(msgspec.Struct, frozen=True):
             (self.destination_account_id, credit(self.transfer_id, destination, cents, "/amount_cents")),
         ]
         return Decision(
-            events, hold_result(self.transfer_id, hold, evolve(state_of(states, self.transfer_id, Transfer), captured))
+            events,
+            hold_result(self.transfer_id, hold, evolve(state_of(states, self.transfer_id, Transaction), captured)),
         )
 
 
-class VoidHold(msgspec.Struct, frozen=True):
-    """Give up what is held."""
+class EndHold(Command, frozen=True):
+    """A command that releases the funds of a hold without moving money."""
+
+    transfer_id: UUID
+    source_account_id: UUID
+    now: datetime
+
+    def streams(self) -> Iterable[UUID]:
+        """Return the transaction and its source account."""
+        return (self.transfer_id, self.source_account_id)
+
+    def release(self, states: States, hold: HoldPlaced, event: HoldVoided | HoldExpired) -> list[StreamEvent]:
+        """Return the end of the hold, and the release of its funds."""
+        source = require_source(states, hold, self.source_account_id)
+        return [(self.transfer_id, event), release(self.transfer_id, hold, source)]
+
+
+class VoidHold(EndHold, frozen=True):
+    """Release a hold before its time has come."""
 
     name: ClassVar[str] = "VoidHold"
-    transfer_id: UUID
-    source_account_id: UUID
-    now: datetime
-
-    def streams(self) -> Iterable[UUID]:
-        """The transaction and the account that it holds money of."""
-        return (self.transfer_id, self.source_account_id)
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
+    always_appends: ClassVar[bool] = True
 
     def decide(self, states: States) -> Decision:
-        """The end of the hold."""
-        hold = pending(states, self.transfer_id, self.now)
+        """Return the end of the hold."""
+        hold = require_pending(states, self.transfer_id, self.now)
         voided = HoldVoided()
-        events: list[StreamEvent] = [
-            (self.transfer_id, voided),
-            release(self.transfer_id, hold, source_of(states, hold, self.source_account_id)),
-        ]
-        return Decision(
-            events, hold_result(self.transfer_id, hold, evolve(state_of(states, self.transfer_id, Transfer), voided))
-        )
+        events = self.release(states, hold, voided)
+        state = evolve(state_of(states, self.transfer_id, Transaction), voided)
+        return Decision(events, hold_result(self.transfer_id, hold, state))
 
 
-class ExpireHold(msgspec.Struct, frozen=True):
-    """Give up what is held, if its time has come and nothing else has ended it."""
+class ExpireHold(EndHold, frozen=True):
+    """Release a hold whose time has come, unless it has ended already."""
 
     name: ClassVar[str] = "ExpireHold"
-    transfer_id: UUID
-    source_account_id: UUID
-    now: datetime
-
-    def streams(self) -> Iterable[UUID]:
-        """The transaction and the account that it holds money of."""
-        return (self.transfer_id, self.source_account_id)
-
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
 
     def decide(self, states: States) -> Decision:
-        """The end of the hold, or nothing."""
-        state = state_of(states, self.transfer_id, Transfer)
+        """Return the end of the hold, or no event if the hold has ended or may continue."""
+        state = state_of(states, self.transfer_id, Transaction)
         if state is None or state.hold is None or state.status != "pending" or self.now < state.hold.expires_at:
             return Decision([], {"id": str(self.transfer_id)})
-        events: list[StreamEvent] = [
-            (self.transfer_id, HoldExpired()),
-            release(self.transfer_id, state.hold, source_of(states, state.hold, self.source_account_id)),
-        ]
-        return Decision(events, {"id": str(self.transfer_id)})
+        return Decision(self.release(states, state.hold, HoldExpired()), {"id": str(self.transfer_id)})
 
 
-def pending(states: States, transfer_id: UUID, now: datetime) -> HoldPlaced:
-    """A hold that nothing has ended yet. Raises `Refused` on anything else."""
-    state = state_of(states, transfer_id, Transfer)
+def require_pending(states: States, transfer_id: UUID, now: datetime) -> HoldPlaced:
+    """Return a hold that has not ended yet. Raises `Refused` on any other."""
+    state = state_of(states, transfer_id, Transaction)
     if state is None:
         raise Refused(errors.transaction_not_found(transfer_id))
     if state.hold is None or state.status != "pending":
@@ -208,8 +179,8 @@ def pending(states: States, transfer_id: UUID, now: datetime) -> HoldPlaced:
     return state.hold
 
 
-def source_of(states: States, hold: HoldPlaced, known_id: UUID) -> Account:
-    """The account whose money is held. Raises `StaleCommandError` if it is not the one that is known."""
+def require_source(states: States, hold: HoldPlaced, known_id: UUID) -> Account:
+    """Return the account whose money is held. Raises `StaleCommandError` if it is not the one that is known."""
     source = state_of(states, known_id, Account)
     if source is None or hold.source_account_id != known_id:
         raise StaleCommandError
@@ -217,13 +188,13 @@ def source_of(states: States, hold: HoldPlaced, known_id: UUID) -> Account:
 
 
 def release(transfer_id: UUID, hold: HoldPlaced, source: Account) -> StreamEvent:
-    """What was held, is not any more."""
+    """Return the event that releases the funds of a hold."""
     left = source.held_cents - hold.amount_cents
     return (hold.source_account_id, FundsReleased(transfer_id, hold.amount_cents, left))
 
 
-def hold_result(transfer_id: UUID, hold: HoldPlaced, state: Transfer) -> dict[str, object]:
-    """A hold as its client sees it."""
+def hold_result(transfer_id: UUID, hold: HoldPlaced, state: Transaction) -> dict[str, object]:
+    """Return a hold as its client sees it."""
     result: dict[str, object] = {
         "id": str(transfer_id),
         "source_account_id": str(hold.source_account_id),

@@ -11,17 +11,17 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.accounts import adjust, existing_user, open_account
-from ledger.commands.batch import ItemResult, check_same, decide_each
-from ledger.commands.command import Decision, States, StreamEvent
-from ledger.commands.transfers import TransferMoney, between, move
+from ledger.commands.accounts import adjust, require_open_account, require_user
+from ledger.commands.batch import ItemResult, check_same_transfer, decide_each
+from ledger.commands.command import Command, Decision, States, StreamEvent
+from ledger.commands.transfers import TransferMoney, check_transfer, move
 from ledger.errors import Refused
 from ledger.events.accounts import Account, AccountOpened, world_account_id
 from ledger.events.transactions import TransferKind
 from ledger.events.users import AccountAssigned
 
 
-class ImportedBalance(msgspec.Struct, frozen=True):
+class ImportedBalance(msgspec.Struct, frozen=True, kw_only=True):
     """An account, its owner, and the transfer that changes its balance by `cents`, which may be negative or 0."""
 
     account_id: UUID
@@ -31,7 +31,7 @@ class ImportedBalance(msgspec.Struct, frozen=True):
     effective_at: datetime | None = None
 
 
-class ImportAccounts(msgspec.Struct, frozen=True):
+class ImportAccounts(Command, frozen=True):
     """Open accounts with opening balances from `world`, or correct the balances of accounts that exist already."""
 
     name: ClassVar[str] = "ImportAccounts"
@@ -44,10 +44,6 @@ class ImportAccounts(msgspec.Struct, frozen=True):
         yield world_account_id(self.currency)
         for balance in self.balances:
             yield from (balance.account_id, balance.owner_id, balance.transfer_id)
-
-    def creates(self) -> Iterable[UUID]:
-        """Return nothing: the transfers may exist already."""
-        return ()
 
     def decide(self, states: States) -> Decision:
         """Open or correct each account that is not refused; the result has an `ItemResult` for each."""
@@ -75,20 +71,20 @@ class ImportAccounts(msgspec.Struct, frozen=True):
     def _account(self, balance: ImportedBalance, states: States) -> tuple[Account, list[StreamEvent]]:
         """Return the account, and the events that open it if it is new."""
         if states[balance.account_id] is None:
-            existing_user(states, balance.owner_id)
+            require_user(states, balance.owner_id)
             return Account(balance.owner_id, self.currency), [
                 (balance.account_id, AccountOpened(balance.owner_id, self.currency)),
                 (balance.owner_id, AccountAssigned(balance.account_id)),
             ]
         if not isinstance(states[balance.account_id], Account):
             raise Refused(errors.account_already_exists(balance.account_id))
-        account = open_account(states, balance.account_id)
+        account = require_open_account(states, balance.account_id)
         if account.currency != self.currency:
             raise Refused(errors.currency_mismatch())
         return account, []
 
 
-class ImportTransfers(msgspec.Struct, frozen=True):
+class ImportTransfers(Command, frozen=True):
     """Record transfers under their own ids, in order, whether or not their sources have the funds."""
 
     name: ClassVar[str] = "ImportTransfers"
@@ -100,10 +96,6 @@ class ImportTransfers(msgspec.Struct, frozen=True):
         for transfer in self.transfers:
             yield from (transfer.transfer_id, transfer.source_account_id, transfer.destination_account_id)
 
-    def creates(self) -> Iterable[UUID]:
-        """Return nothing: the transfers may exist already."""
-        return ()
-
     def decide(self, states: States) -> Decision:
         """Record each transfer that is not refused; the result has an `ItemResult` for each."""
         return decide_each(self.transfers, states, _transfer)
@@ -111,10 +103,10 @@ class ImportTransfers(msgspec.Struct, frozen=True):
 
 def _transfer(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[StreamEvent]]:
     if states[transfer.transfer_id] is not None:
-        check_same(transfer, states)
+        check_same_transfer(transfer, states)
         return ItemResult(transfer.transfer_id), []
-    source, destination = between(
+    source, destination = check_transfer(
         states, transfer.source_account_id, transfer.destination_account_id, transfer.amount_cents, force=True
     )
-    made = transfer.made(source.currency)
+    made = transfer.to_event(source.currency)
     return ItemResult(transfer.transfer_id, made.currency), move(transfer.transfer_id, made, source, destination)

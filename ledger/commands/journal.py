@@ -2,27 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import ClassVar, NamedTuple
 from uuid import UUID
 
-import msgspec
-
 from ledger import errors
 from ledger.commands.command import Decision, States, StreamEvent, state_of
-from ledger.commands.transfers import (
-    add_details,
-    against_credit,
-    against_debit,
-    check_unclaimed,
-    claims,
-    credit,
-    debit,
-    owned,
-)
+from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
+from ledger.commands.transfers import credit, credit_refusal, debit, debit_refusal, hide_others_account
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account
-from ledger.events.transactions import JournalEntryPosted, Posting, ReferenceUsed, reference_stream
+from ledger.events.transactions import JournalEntryPosted, Posting
 
 MAX_POSTINGS = 100  # of one entry
 
@@ -34,51 +23,38 @@ class Leg(NamedTuple):
     amount_cents: int
 
 
-class PostJournalEntry(msgspec.Struct, frozen=True):
+class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
     """Move what the legs say, each of another account. With `only_owner_id`, only out of accounts of that user."""
 
     name: ClassVar[str] = "PostJournalEntry"
-    transfer_id: UUID
+    always_appends: ClassVar[bool] = True
+
     legs: tuple[Leg, ...]
-    reference: str | None = None
-    only_owner_id: UUID | None = None
-    id_was_chosen: bool = False
-    description: str | None = None
-    metadata: dict[str, str] | None = None
-    effective_at: datetime | None = None
 
     def streams(self) -> Iterable[UUID]:
-        """All accounts, and what may be taken: the id, if its client chose it, and the reference."""
+        """Return all accounts, and the streams of what the client chose."""
         yield from (leg.account_id for leg in self.legs)
-        yield from claims(self.transfer_id, self.reference, id_was_chosen=self.id_was_chosen)
-
-    def creates(self) -> Iterable[UUID]:
-        """The transaction, unless its client chose the id."""
-        return () if self.id_was_chosen else (self.transfer_id,)
+        yield from self.reserves()
 
     def decide(self, states: States) -> Decision:
-        """An entry for each leg; or all that stands against them at once, in the order of the legs."""
-        check_unclaimed(states, self.transfer_id, self.reference)
-        accounts = takers(states, self.legs, self.only_owner_id)
+        """Return an entry for each leg. Raises `Refused` with every refusal, in the order of the legs."""
+        check_unreserved(states, self.transfer_id, self.reference)
+        accounts = check_legs(states, self.legs, self.only_owner_id)
         postings = tuple(Posting(*leg, accounts[leg.account_id].currency) for leg in self.legs)
         sums: Counter[str] = Counter()
         for posting in postings:
             sums[posting.currency] += posting.amount_cents
         if any(sums.values()):
             raise Refused(errors.invalid("/postings", "must sum to zero in each currency"))
-        entry = JournalEntryPosted(
-            postings, "journal", self.reference, self.description, self.metadata, self.effective_at
-        )
-        events = post(self.transfer_id, entry, accounts)
-        if self.reference is not None:
-            events.append((reference_stream(self.reference), ReferenceUsed(self.transfer_id)))
+        entry = JournalEntryPosted(postings=postings, kind="journal", **self.details())
+        events = [*post(self.transfer_id, entry, accounts), *self.use_reference()]
         return Decision(events, entry_result(self.transfer_id, entry))
 
 
-def takers(
+def check_legs(
     states: States, legs: Sequence[Leg], only_owner_id: UUID | None = None, *, force: bool = False
 ) -> Mapping[UUID, Account]:
-    """The accounts of these legs. Raises `Refused` with all that stands against them."""
+    """Return the accounts of these legs. Raises `Refused` with every refusal."""
     accounts = {leg.account_id: state_of(states, leg.account_id, Account) for leg in legs}
     against = [_against(leg, accounts[leg.account_id], only_owner_id, force) for leg in legs]
     if refusals := [refusal for refusal in against if refusal is not None]:
@@ -89,12 +65,12 @@ def takers(
 def _against(leg: Leg, account: Account | None, only_owner_id: UUID | None, force: bool) -> Refusal | None:
     account_id, cents = leg
     if cents > 0:
-        return against_credit(account_id, account)
-    return against_debit(account_id, owned(account, only_owner_id), -cents, force=force)
+        return credit_refusal(account_id, account)
+    return debit_refusal(account_id, hide_others_account(account, only_owner_id), -cents, force=force)
 
 
 def post(transfer_id: UUID, entry: JournalEntryPosted, accounts: Mapping[UUID, Account]) -> list[StreamEvent]:
-    """The journal entry, and the entry of each of its accounts. Raises `Refused` on a balance beyond `MAX_CENTS`."""
+    """Return the journal entry and its accounts' entries. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     events: list[StreamEvent] = [(transfer_id, entry)]
     for number, posting in enumerate(entry.postings):
         account, cents, pointer = accounts[posting.account_id], posting.amount_cents, f"/postings/{number}/amount_cents"
@@ -106,7 +82,7 @@ def post(transfer_id: UUID, entry: JournalEntryPosted, accounts: Mapping[UUID, A
 
 
 def entry_result(transfer_id: UUID, entry: JournalEntryPosted) -> dict[str, object]:
-    """A journal entry as its client sees it."""
+    """Return a journal entry as its client sees it."""
     result: dict[str, object] = {
         "id": str(transfer_id),
         "postings": [

@@ -10,8 +10,8 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.accounts import existing_user
-from ledger.commands.command import Decision, States, state_of
+from ledger.commands.accounts import require_user
+from ledger.commands.command import Command, Decision, States, state_of
 from ledger.errors import Refused, StaleCommandError
 from ledger.events.tokens import (
     ALL_TOKENS,
@@ -31,10 +31,11 @@ from ledger.events.tokens import (
 from ledger.events.users import User, UserTokensRevoked
 
 
-class StartSession(msgspec.Struct, frozen=True):
+class StartSession(Command, frozen=True, kw_only=True):
     """Start a session for a user who has shown the secret of the credential `credential_id`."""
 
     name: ClassVar[str] = "StartSession"
+    always_appends: ClassVar[bool] = True
 
     session_id: UUID
     user_id: UUID
@@ -43,15 +44,15 @@ class StartSession(msgspec.Struct, frozen=True):
     session_expires_at: int
 
     def streams(self) -> Iterable[UUID]:
-        """The user, and the cut-offs."""
+        """Return the user, and the cut-offs."""
         return (self.user_id, ALL_TOKENS)
 
     def creates(self) -> Iterable[UUID]:
-        """The session."""
+        """Return the session."""
         return (self.session_id,)
 
     def decide(self, states: States) -> Decision:
-        """The first pair of tokens, if the credential is still the one in force and the user may log in."""
+        """Return the first pair of tokens, if the credential is still the one in force and the user may log in."""
         user = state_of(states, self.user_id, User)
         if user is None or user.deleted or not user.active or user.credential_id != self.credential_id:
             raise Refused(errors.wrong_credentials())
@@ -66,12 +67,12 @@ class StartSession(msgspec.Struct, frozen=True):
             self.session_expires_at,
             roles,
             user.token_cutoffs,
-            all_cutoffs(states),
+            count_cutoffs(states),
         )
-        return Decision([(self.session_id, issued)], issue(self.session_id, self.user_id, self.pair, roles))
+        return Decision([(self.session_id, issued)], token_result(self.session_id, self.user_id, self.pair, roles))
 
 
-class RefreshTokens(msgspec.Struct, frozen=True):
+class RefreshTokens(Command, frozen=True, kw_only=True):
     """Replace the pair of tokens that `refresh_jti` belongs to by the next one.
 
     A token that was rotated away ends the session, except for the retry of a client that never got the answer: within
@@ -89,24 +90,20 @@ class RefreshTokens(msgspec.Struct, frozen=True):
     enforced: bool = True
 
     def streams(self) -> Iterable[UUID]:
-        """The session, its user, and the cut-offs."""
+        """Return the session, its user, and the cut-offs."""
         return (self.session_id, self.user_id, ALL_TOKENS)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
-        """The next pair, the same pair again, or the end of the session."""
+        """Return the next pair, the same pair again, or the end of the session."""
         session = state_of(states, self.session_id, Session)
         user = state_of(states, self.user_id, User)
         if session is None or session.user_id != self.user_id or user is None or user.deleted or not user.active:
             raise Refused(errors.wrong_credentials())
         if self.enforced:
-            if not is_alive(session, user, all_cutoffs(states)):
+            if not is_in_force(session, user, count_cutoffs(states)):
                 raise Refused(errors.wrong_credentials())
             if self.refresh_jti != session.pair.refresh_jti:
-                return self._came_back(session)
+                return self._refuse_reuse(session)
         if self.pair.issued_at >= session.expires_at:
             raise Refused(errors.wrong_credentials())
         roles = ",".join(user.roles)
@@ -124,19 +121,19 @@ class RefreshTokens(msgspec.Struct, frozen=True):
             pair.issued_at,
             roles,
             user.token_cutoffs,
-            all_cutoffs(states),
+            count_cutoffs(states),
         )
-        return Decision([(self.session_id, rotated)], issue(self.session_id, self.user_id, pair, roles))
+        return Decision([(self.session_id, rotated)], token_result(self.session_id, self.user_id, pair, roles))
 
-    def _came_back(self, session: Session) -> Decision:
+    def _refuse_reuse(self, session: Session) -> Decision:
         age = max(self.pair.issued_at - session.pair.issued_at, 0)
         if self.refresh_jti == session.previous_jti and age < self.grace_seconds:
-            return Decision([], issue(self.session_id, self.user_id, session.pair, session.roles))
+            return Decision([], token_result(self.session_id, self.user_id, session.pair, session.roles))
         reused: list[tuple[UUID, RefreshTokenReused]] = [(self.session_id, RefreshTokenReused(self.refresh_jti))]
         return Decision([*reused], {}, refusals=(errors.wrong_credentials(),))
 
 
-class LogOut(msgspec.Struct, frozen=True):
+class LogOut(Command, frozen=True):
     """End the session that a refresh token belongs to. Only the one in force can do that; any other changes nothing."""
 
     name: ClassVar[str] = "LogOut"
@@ -146,25 +143,21 @@ class LogOut(msgspec.Struct, frozen=True):
     refresh_jti: UUID
 
     def streams(self) -> Iterable[UUID]:
-        """The session, its user, and the cut-offs."""
+        """Return the session, its user, and the cut-offs."""
         return (self.session_id, self.user_id, ALL_TOKENS)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
-        """The end of the session."""
+        """Return the end of the session."""
         session = state_of(states, self.session_id, Session)
         user = state_of(states, self.user_id, User)
-        if session is None or session.user_id != self.user_id or not is_alive(session, user, all_cutoffs(states)):
+        if session is None or session.user_id != self.user_id or not is_in_force(session, user, count_cutoffs(states)):
             raise Refused(errors.wrong_credentials())
         if self.refresh_jti != session.pair.refresh_jti:
             raise Refused(errors.wrong_credentials())
         return Decision([(self.session_id, SessionRevoked("logout"))], {"id": str(self.session_id)})
 
 
-class EndSession(msgspec.Struct, frozen=True):
+class EndSession(Command, frozen=True):
     """End one session, by its id. With `only_user_id`, only one of that user's."""
 
     name: ClassVar[str] = "EndSession"
@@ -173,15 +166,11 @@ class EndSession(msgspec.Struct, frozen=True):
     only_user_id: UUID | None = None
 
     def streams(self) -> Iterable[UUID]:
-        """The session."""
+        """Return the session."""
         return (self.session_id,)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
-        """The end of the session; nothing if it is over already."""
+        """Return the end of the session; nothing if it is over already."""
         session = state_of(states, self.session_id, Session)
         if session is None or self.only_user_id not in (None, session.user_id):
             raise Refused(errors.session_not_found(self.session_id))
@@ -189,46 +178,40 @@ class EndSession(msgspec.Struct, frozen=True):
         return Decision([] if session.ended else [(self.session_id, SessionRevoked(by))], {"id": str(self.session_id)})
 
 
-class RevokeUserTokens(msgspec.Struct, frozen=True):
+class RevokeUserTokens(Command, frozen=True):
     """Cut off every token that was issued to a user until now."""
 
     name: ClassVar[str] = "RevokeUserTokens"
+    always_appends: ClassVar[bool] = True
 
     user_id: UUID
 
     def streams(self) -> Iterable[UUID]:
-        """The user."""
+        """Return the user."""
         return (self.user_id,)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
-        """The cut-off."""
-        existing_user(states, self.user_id)
+        """Return the cut-off."""
+        require_user(states, self.user_id)
         return Decision([(self.user_id, UserTokensRevoked())], {"id": str(self.user_id)})
 
 
-class RevokeAllTokens(msgspec.Struct, frozen=True):
+class RevokeAllTokens(Command, frozen=True):
     """Cut off every token that was issued until now."""
 
     name: ClassVar[str] = "RevokeAllTokens"
+    always_appends: ClassVar[bool] = True
 
     def streams(self) -> Iterable[UUID]:
-        """The cut-offs."""
+        """Return the cut-offs."""
         return (ALL_TOKENS,)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
-    def decide(self, states: States) -> Decision:  # noqa: ARG002 - nothing stands against it
-        """The cut-off."""
+    def decide(self, states: States) -> Decision:  # noqa: ARG002 - no rule forbids it
+        """Return the cut-off."""
         return Decision([(ALL_TOKENS, AllTokensRevoked())], {})
 
 
-class ForgetTokens(msgspec.Struct, frozen=True):
+class ForgetTokens(Command, frozen=True, kw_only=True):
     """Forget the `count` tokens that were revoked at `as_of_position` or before and ended before `expired_before`.
 
     They were counted after `cleanups` clean-ups. Raises `StaleCommandError` if there was another one since.
@@ -242,15 +225,11 @@ class ForgetTokens(msgspec.Struct, frozen=True):
     cleanups: int
 
     def streams(self) -> Iterable[UUID]:
-        """The clean-ups."""
+        """Return the clean-ups."""
         return (CLEANUPS,)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
-        """The clean-up, if there is anything to forget."""
+        """Return the clean-up, if there is anything to forget."""
         state = state_of(states, CLEANUPS, Cleanups)
         if (state.count if state else 0) != self.cleanups:
             raise StaleCommandError
@@ -258,14 +237,14 @@ class ForgetTokens(msgspec.Struct, frozen=True):
         return Decision([*events], {"deleted_tokens": self.count})
 
 
-def all_cutoffs(states: States) -> int:
-    """How often all tokens were revoked."""
+def count_cutoffs(states: States) -> int:
+    """Return how often all tokens were revoked."""
     state = state_of(states, ALL_TOKENS, Cutoffs)
     return state.count if state else 0
 
 
-def is_alive(session: Session, user: User | None, cutoffs: int) -> bool:
-    """Whether the tokens of a session can still be used by its user: nobody ended it, and no cut-off came after it."""
+def is_in_force(session: Session, user: User | None, cutoffs: int) -> bool:
+    """Return whether a session's tokens are in force: the session has not ended, and no cut-off came after it."""
     return (
         user is not None
         and not session.ended
@@ -273,8 +252,8 @@ def is_alive(session: Session, user: User | None, cutoffs: int) -> bool:
     )
 
 
-def issue(session_id: UUID, user_id: UUID, pair: Pair, roles: str) -> dict[str, object]:
-    """What it takes to sign a pair of tokens. It is no secret: without the key it is nothing."""
+def token_result(session_id: UUID, user_id: UUID, pair: Pair, roles: str) -> dict[str, object]:
+    """Return the values that are signed as a pair of tokens. They are no secret: without the key they are useless."""
     return {
         "session_id": str(session_id),
         "user_id": str(user_id),

@@ -1,28 +1,22 @@
 """Moving money. Whatever moves leaves one account for another, so all balances together are always zero."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
 from ledger import errors
 from ledger.commands.command import Decision, States, StreamEvent, state_of
-from ledger.commands.expected_version import Conditional, check_version
+from ledger.commands.expected_version import check_version
+from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited
 from ledger.events.transactions import (
-    HoldPlaced,
-    JournalEntryPosted,
     MoneyTransferred,
-    ReferenceUsed,
-    reference_stream,
-    reference_streams,
 )
 from ledger.money import MAX_CENTS
-from ledger.values.timestamps import rfc3339
 
 
-class TransferMoney(Conditional, frozen=True):
+class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
     """Move `amount_cents` (1 to `MAX_CENTS`). With `only_owner_id`, only from an account of that user.
 
     It may expect a version of the source, and that before the transfer `source_available_min_cents` are available
@@ -30,64 +24,57 @@ class TransferMoney(Conditional, frozen=True):
     """
 
     name: ClassVar[str] = "TransferMoney"
-    transfer_id: UUID
+    always_appends: ClassVar[bool] = True
+
     source_account_id: UUID
     destination_account_id: UUID
     amount_cents: int
-    reference: str | None = None
-    only_owner_id: UUID | None = None
-    id_was_chosen: bool = False
-    description: str | None = None
-    metadata: dict[str, str] | None = None
-    effective_at: datetime | None = None
     source_available_min_cents: int | None = None
+    expected: frozenset[int] | None = None
+
+    def depends_on_versions(self) -> bool:
+        """Return whether the decision needs the version of the source."""
+        return self.expected is not None
 
     def streams(self) -> Iterable[UUID]:
-        """Both accounts, and what may be taken: the transfer itself if its client chose the id, and the reference."""
+        """Return both accounts, and the streams of what the client chose."""
         accounts = (self.source_account_id, self.destination_account_id)
         if self.reference is None and not self.id_was_chosen:
             return accounts
-        return (*accounts, *claims(self.transfer_id, self.reference, id_was_chosen=self.id_was_chosen))
-
-    def creates(self) -> Iterable[UUID]:
-        """The transfer, unless its client chose the id."""
-        return () if self.id_was_chosen else (self.transfer_id,)
+        return (*accounts, *self.reserves())
 
     def decide(self, states: States) -> Decision:
-        """Both entries, or all that stands against them at once, in the contract's order."""
-        transfer, events = self.happens(states)
+        """Return both entries. Raises `Refused` with every refusal, in the contract's order."""
+        transfer, events = self.decide_transfer(states)
         return Decision(events, transfer_result(self.transfer_id, transfer))
 
-    def happens(self, states: States) -> tuple[MoneyTransferred, list[StreamEvent]]:
-        """What is decided, without the answer to it."""
-        check_unclaimed(states, self.transfer_id, self.reference)
+    def decide_transfer(self, states: States) -> tuple[MoneyTransferred, list[StreamEvent]]:
+        """Return the transfer and all its events, without a result."""
+        check_unreserved(states, self.transfer_id, self.reference)
         if self.expected is not None or self.source_available_min_cents is not None:
             self._check_conditions(states)
-        source, destination = between(
+        source, destination = check_transfer(
             states, self.source_account_id, self.destination_account_id, self.amount_cents, self.only_owner_id
         )
-        transfer = self.made(source.currency)
+        transfer = self.to_event(source.currency)
         events = move(self.transfer_id, transfer, source, destination)
         if self.reference is not None:
-            events.append((reference_stream(self.reference), ReferenceUsed(self.transfer_id)))
+            events += self.use_reference()
         return transfer, events
 
-    def made(self, currency: str) -> MoneyTransferred:
-        """The event that says all this, once it has happened."""
+    def to_event(self, currency: str) -> MoneyTransferred:
+        """Return the event that records this transfer."""
         return MoneyTransferred(
-            self.source_account_id,
-            self.destination_account_id,
-            self.amount_cents,
-            currency,
-            "transfer",
-            self.reference,
-            self.description,
-            self.metadata,
-            self.effective_at,
+            source_account_id=self.source_account_id,
+            destination_account_id=self.destination_account_id,
+            amount_cents=self.amount_cents,
+            currency=currency,
+            kind="transfer",
+            **self.details(),
         )
 
     def _check_conditions(self, states: States) -> None:
-        source = owned(state_of(states, self.source_account_id, Account), self.only_owner_id)
+        source = hide_others_account(state_of(states, self.source_account_id, Account), self.only_owner_id)
         if source is None:  # which is a refusal of its own, and says nothing about another's account
             return
         check_version(states, self.source_account_id, self.expected)
@@ -95,23 +82,7 @@ class TransferMoney(Conditional, frozen=True):
             raise Refused(errors.condition_not_met("/conditions/source_available_min_cents"))
 
 
-def claims(transfer_id: UUID, reference: str | None, *, id_was_chosen: bool) -> Iterable[UUID]:
-    """The streams of what a client chose, which another transaction may have already."""
-    if id_was_chosen:
-        yield transfer_id
-    if reference is not None:
-        yield from reference_streams(reference)
-
-
-def check_unclaimed(states: States, transfer_id: UUID, reference: str | None) -> None:
-    """Raise `Refused` if the id or the reference is taken."""
-    if states[transfer_id] is not None:
-        raise Refused(errors.transaction_already_exists(transfer_id))
-    if reference is not None and any(states[stream] is not None for stream in reference_streams(reference)):
-        raise Refused(errors.reference_already_exists())
-
-
-def between(
+def check_transfer(
     states: States,
     source_id: UUID,
     destination_id: UUID,
@@ -124,24 +95,24 @@ def between(
 
     Raises `Refused` with every refusal, in the contract's order.
     """
-    source = owned(state_of(states, source_id, Account), only_owner_id)
+    source = hide_others_account(state_of(states, source_id, Account), only_owner_id)
     destination = state_of(states, destination_id, Account)
     refusals = (
-        against_debit(source_id, source, cents, force=force),
-        errors.accounts_are_same() if source_id == destination_id else against_credit(destination_id, destination),
+        debit_refusal(source_id, source, cents, force=force),
+        errors.accounts_are_same() if source_id == destination_id else credit_refusal(destination_id, destination),
     )
     if refusals != (None, None) or source is None or destination is None:
         raise Refused(*(refusal for refusal in refusals if refusal is not None))
     return source, destination
 
 
-def owned(account: Account | None, only_owner_id: UUID | None) -> Account | None:
-    """The account, if it is that user's; another's is as good as none."""
+def hide_others_account(account: Account | None, only_owner_id: UUID | None) -> Account | None:
+    """Return the account if that user owns it, or None: another user's account looks like a missing one."""
     return None if account is not None and only_owner_id not in (None, account.owner_id) else account
 
 
-def against_debit(account_id: UUID, account: Account | None, cents: int, *, force: bool = False) -> Refusal | None:
-    """What stands against so much leaving an account. With `force`, there need not be so much."""
+def debit_refusal(account_id: UUID, account: Account | None, cents: int, *, force: bool = False) -> Refusal | None:
+    """Return the refusal that forbids debiting `cents`, or None. With `force`, ignore insufficient funds."""
     if account is None:
         return errors.source_account_not_found(account_id)
     if account.closed:
@@ -153,8 +124,8 @@ def against_debit(account_id: UUID, account: Account | None, cents: int, *, forc
     return None
 
 
-def against_credit(account_id: UUID, account: Account | None) -> Refusal | None:
-    """What stands against money coming into an account."""
+def credit_refusal(account_id: UUID, account: Account | None) -> Refusal | None:
+    """Return the refusal that forbids crediting an account, or None."""
     if account is None:
         return errors.destination_account_not_found(account_id)
     if account.closed:
@@ -172,7 +143,7 @@ def move(
     *,
     pointer: str = "/amount_cents",
 ) -> list[StreamEvent]:
-    """The transfer and its two entries. Raises `Refused` on two currencies, or a balance beyond `MAX_CENTS`.
+    """Return the transfer and its two entries. Raises `Refused` on two currencies, or a balance beyond `MAX_CENTS`.
 
     `pointer` is the member of the request that says how much.
     """
@@ -187,7 +158,7 @@ def move(
 
 
 def debit(transfer_id: UUID, account: Account, cents: int, pointer: str) -> AccountDebited:
-    """The entry of what leaves an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
+    """Return the entry of what leaves an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     balance = account.balance_cents - cents
     if balance < -MAX_CENTS:
         raise Refused(errors.invalid(pointer, "must not bring a balance beyond 2^53 - 1"))
@@ -195,7 +166,7 @@ def debit(transfer_id: UUID, account: Account, cents: int, pointer: str) -> Acco
 
 
 def credit(transfer_id: UUID, account: Account, cents: int, pointer: str) -> AccountCredited:
-    """The entry of what comes into an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
+    """Return the entry of what comes into an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     balance = account.balance_cents + cents
     if balance > MAX_CENTS:
         raise Refused(errors.invalid(pointer, "must not bring a balance beyond 2^53 - 1"))
@@ -203,7 +174,7 @@ def credit(transfer_id: UUID, account: Account, cents: int, pointer: str) -> Acc
 
 
 def transfer_result(transfer_id: UUID, transfer: MoneyTransferred) -> dict[str, object]:
-    """A transfer as its client sees it."""
+    """Return a transfer as its client sees it."""
     result: dict[str, object] = {
         "id": str(transfer_id),
         "source_account_id": str(transfer.source_account_id),
@@ -217,16 +188,3 @@ def transfer_result(transfer_id: UUID, transfer: MoneyTransferred) -> dict[str, 
     if transfer.reverses is not None:
         result["reverses"] = str(transfer.reverses)
     return add_details(result, transfer)
-
-
-def add_details(
-    result: dict[str, object], event: MoneyTransferred | JournalEntryPosted | HoldPlaced
-) -> dict[str, object]:
-    """What a client told for people to read, if anything."""
-    if event.description is not None:
-        result["description"] = event.description
-    if event.metadata is not None:
-        result["metadata"] = event.metadata
-    if event.effective_at is not None:
-        result["effective_at"] = rfc3339(event.effective_at)
-    return result

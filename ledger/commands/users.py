@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, NamedTuple
 from uuid import UUID
 
-import msgspec
-
 from ledger import errors
-from ledger.commands.accounts import close, existing_user
-from ledger.commands.command import Credential, Decision, States, StreamEvent, state_of
+from ledger.commands.accounts import close, require_user
+from ledger.commands.command import Command, Credential, Decision, States, StreamEvent, state_of
 from ledger.commands.expected_version import Conditional, check_version
 from ledger.errors import Refusal, Refused, StaleCommandError
 from ledger.events import Event
@@ -33,10 +31,11 @@ from ledger.events.users import (
 from ledger.values.names import check_email, check_username
 
 
-class CreateUser(msgspec.Struct, frozen=True):
+class CreateUser(Command, frozen=True, kw_only=True):
     """Create a user under two names that nobody has, and that look like nobody's."""
 
     name: ClassVar[str] = "CreateUser"
+    always_appends: ClassVar[bool] = True
 
     user_id: UUID
     username: str
@@ -46,22 +45,18 @@ class CreateUser(msgspec.Struct, frozen=True):
     credential: Credential
 
     def streams(self) -> Iterable[UUID]:
-        """The user, who must be new, and both names."""
+        """Return the user, who must be new, and both names."""
         return (self.user_id, *username_streams(self.username), *email_streams(self.email))
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
-        """The creation, and the claim of both names; or all that is taken, at once."""
-        username, email = checked_names(self.username, self.email)
+        """Return the creation, and the claim of both names; or all that is taken, at once."""
+        username, email = check_names(self.username, self.email)
         claims = (
             NameChange("username", (), username_streams(self.username)),
             NameChange("email", (), email_streams(self.email)),
         )
         refusals = [] if states[self.user_id] is None else [errors.user_already_exists("id")]
-        refusals += names_taken(states, self.user_id, claims)
+        refusals += refuse_taken_names(states, self.user_id, claims)
         if refusals:
             raise Refused(*refusals)
         created = UserCreated(username, email, self.active, self.roles, self.credential.id)
@@ -78,7 +73,7 @@ class CreateUser(msgspec.Struct, frozen=True):
         return Decision(events, result, self.credential)
 
 
-class UpdateUser(Conditional, frozen=True):
+class UpdateUser(Conditional, frozen=True, kw_only=True):
     """Make a user what is said here; None leaves as it is.
 
     `known_username` and `known_email` are the names when the command was made. Raises `StaleCommandError` if they have
@@ -97,23 +92,19 @@ class UpdateUser(Conditional, frozen=True):
     credential: Credential | None = None
 
     def streams(self) -> Iterable[UUID]:
-        """The user, and the names before and after."""
+        """Return the user, and the names before and after."""
         return (self.user_id, *(self._name_streams() if self._renames else ()))
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
-        """One event for each thing that changes; none if nothing does."""
-        user = existing_user(states, self.user_id)
+        """Return one event for each change."""
+        user = require_user(states, self.user_id)
         if self._renames and (user.username, user.email) != (self.known_username, self.known_email):
             raise StaleCommandError
         check_version(states, self.user_id, self.expected)
-        names = checked_names(*self._names, known=(self.known_username, self.known_email))
+        names = check_names(*self._names, known=(self.known_username, self.known_email))
         events: list[StreamEvent] = [(self.user_id, event) for event in self._changes(user, names)]
         if self._renames:
-            if refusals := names_taken(states, self.user_id, self._name_changes):
+            if refusals := refuse_taken_names(states, self.user_id, self._name_changes):
                 raise Refused(*refusals)
             for change in self._name_changes:
                 events += change.events(states, self.user_id)
@@ -125,7 +116,7 @@ class UpdateUser(Conditional, frozen=True):
 
     @property
     def _names(self) -> tuple[str, str]:
-        """The user name and the address that the user has afterwards."""
+        """Return the user name and the address that the user has afterwards."""
         return (self.username or self.known_username, self.email or self.known_email)
 
     def _changes(self, user: User, names: tuple[str, str]) -> Iterable[Event]:
@@ -141,7 +132,7 @@ class UpdateUser(Conditional, frozen=True):
             yield UserTokensRevoked()
 
     def _takes_something_away(self, user: User) -> bool:
-        """Whether tokens from before say too much: the user was demoted, shut out, or has another password."""
+        """Return whether tokens from before say too much: the user was demoted, shut out, or has another password."""
         demoted = self.roles is not None and not set(user.roles) <= set(self.roles)
         return demoted or (user.active and self.active is False) or self.credential is not None
 
@@ -158,7 +149,7 @@ class UpdateUser(Conditional, frozen=True):
             yield from (*change.after, *change.before)
 
 
-class DeleteUser(Conditional, frozen=True):
+class DeleteUser(Conditional, frozen=True, kw_only=True):
     """Delete a user and close the accounts, all of which must be at zero.
 
     `account_ids` are the user's open accounts as they were when `assignments` was read; `known_username` and
@@ -166,6 +157,7 @@ class DeleteUser(Conditional, frozen=True):
     """
 
     name: ClassVar[str] = "DeleteUser"
+    always_appends: ClassVar[bool] = True
 
     user_id: UUID
     known_username: str
@@ -174,16 +166,12 @@ class DeleteUser(Conditional, frozen=True):
     assignments: int
 
     def streams(self) -> Iterable[UUID]:
-        """The user, both names and all accounts."""
+        """Return the user, both names and all accounts."""
         return (self.user_id, *self._names, *self.account_ids)
 
-    def creates(self) -> Iterable[UUID]:
-        """Nothing under a fresh id."""
-        return ()
-
     def decide(self, states: States) -> Decision:
-        """The closing of the accounts, the release of the names, and the deletion."""
-        user = existing_user(states, self.user_id)
+        """Return the closing of the accounts, the release of the names, and the deletion."""
+        user = require_user(states, self.user_id)
         if (user.username, user.email, user.assignments) != (
             self.known_username,
             self.known_email,
@@ -218,7 +206,7 @@ class NameChange(NamedTuple):
 
     @property
     def is_another_name(self) -> bool:
-        """Whether the name changes, and not only how it is spelt."""
+        """Return whether the name changes, and not only how it is spelt."""
         return self.before[:1] != self.after[:1]
 
     def events(self, states: States, user_id: UUID) -> list[StreamEvent]:
@@ -234,7 +222,7 @@ class NameChange(NamedTuple):
         ]
 
 
-def checked_names(username: str, email: str, *, known: tuple[str, str] | None = None) -> tuple[str, str]:
+def check_names(username: str, email: str, *, known: tuple[str, str] | None = None) -> tuple[str, str]:
     """Return a user name and an address as they are stored; those that are known already are not checked again.
 
     Raises `Refused`.
@@ -242,15 +230,15 @@ def checked_names(username: str, email: str, *, known: tuple[str, str] | None = 
     known_username, known_email = known or (None, None)
     refusals: list[Refusal] = []
     names = (
-        _checked("username", username, known_username, check_username, refusals),
-        _checked("email", email, known_email, check_email, refusals),
+        _check_name("username", username, known_username, check_username, refusals),
+        _check_name("email", email, known_email, check_email, refusals),
     )
     if refusals:
         raise Refused(*refusals)
     return names
 
 
-def _checked(member: str, name: str, known: str | None, check: Callable[[str], str], refusals: list[Refusal]) -> str:
+def _check_name(member: str, name: str, known: str | None, check: Callable[[str], str], refusals: list[Refusal]) -> str:
     if name == known:
         return name
     try:
@@ -260,7 +248,7 @@ def _checked(member: str, name: str, known: str | None, check: Callable[[str], s
         return name
 
 
-def names_taken(states: States, user_id: UUID, changes: Iterable[NameChange]) -> list[Refusal]:
+def refuse_taken_names(states: States, user_id: UUID, changes: Iterable[NameChange]) -> list[Refusal]:
     """Return a refusal for each new name that another user has, or that looks like one."""
     return [
         errors.user_already_exists(change.member)

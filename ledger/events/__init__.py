@@ -12,13 +12,12 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import accounts, tokens, users
-from ledger.events import transactions as transfers
+from ledger.events import accounts, tokens, transactions, users
 
 Event = (
     accounts.AccountEvent
-    | transfers.TransferEvent
-    | transfers.ReferenceUsed
+    | transactions.TransactionEvent
+    | transactions.ReferenceUsed
     | users.UserEvent
     | users.NameEvent
     | tokens.SessionEvent
@@ -27,8 +26,8 @@ Event = (
 )
 State = (
     accounts.Account
-    | transfers.Transfer
-    | transfers.Reference
+    | transactions.Transaction
+    | transactions.Reference
     | users.User
     | users.Name
     | tokens.Session
@@ -40,14 +39,18 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(accounts.AccountEvent), accounts.evolve),
     **dict.fromkeys(get_args(users.UserEvent), users.evolve),
     **dict.fromkeys(get_args(users.NameEvent), users.evolve_name),
-    **dict.fromkeys(get_args(transfers.TransferEvent), transfers.evolve),
-    transfers.ReferenceUsed: transfers.evolve_reference,
+    **dict.fromkeys(get_args(transactions.TransactionEvent), transactions.evolve),
+    transactions.ReferenceUsed: transactions.evolve_reference,
     **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),
     tokens.AllTokensRevoked: tokens.evolve_cutoffs,
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
 }
-TOPICS: dict[type[Event] | type[State], str] = {cls: cls.__name__ for cls in (*get_args(Event), *get_args(State))}
-HEADLESS = (transfers.Transfer, transfers.Reference)  # streams of so few events that a head would be one row more
+TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
+FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transactions.MoneyTransferred)  # too many for an index of topics
+HEADLESS = (
+    transactions.Transaction,
+    transactions.Reference,
+)  # their streams are so short that a head would save nothing
 encode = msgspec.json.Encoder().encode
 
 
@@ -107,13 +110,13 @@ DECODERS = Decoders(UPCASTS)
 
 
 def decode_event(topic: str, state: bytes) -> Event:
-    """The stored event of a topic. An unknown topic or a wrong shape is an error, never skipped."""
+    """Return the stored event of a topic. An unknown topic or a wrong shape is an error, never skipped."""
     event: Event = DECODERS[topic](state)
     return event
 
 
 def decode_state(topic: str, state: bytes) -> State:
-    """The stored state of a stream's head."""
+    """Return the stored state of a stream's head."""
     decoded: State = DECODERS[topic](state)
     return decoded
 
@@ -124,7 +127,7 @@ def evolve(state: State | None, event: Event) -> State:
 
 
 def fold(events: Iterable[Event]) -> State | None:
-    """What a stream's events, in order, add up to; None if there are none."""
+    """Return the state that a stream's events fold into, or None without events."""
     state: State | None = None
     for event in events:
         state = evolve(state, event)

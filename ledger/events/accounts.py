@@ -4,7 +4,7 @@ Every entry carries the balance after it, so a balance at any version is one row
 nothing: a rule that is tightened later must not make old history unreadable.
 """
 
-from typing import Literal, assert_never
+from typing import ClassVar, Literal, assert_never
 from uuid import UUID
 
 import msgspec
@@ -16,6 +16,8 @@ from ledger.values.derived import derived_id
 class AccountOpened(msgspec.Struct, frozen=True):
     """An account exists from now on. The ledger's own `world` accounts have no owner."""
 
+    TOPIC: ClassVar[str] = "AccountOpened"
+
     owner_id: UUID | None
     currency: str
 
@@ -23,11 +25,15 @@ class AccountOpened(msgspec.Struct, frozen=True):
 class AccountOwnerChanged(msgspec.Struct, frozen=True):
     """The account, with its balance and history, belongs to another user."""
 
+    TOPIC: ClassVar[str] = "AccountOwnerChanged"
+
     owner_id: UUID
 
 
 class AccountDebited(msgspec.Struct, frozen=True):
-    """Money left the account; `balance_cents` is what was left."""
+    """Money left the account; `balance_cents` is the balance afterwards."""
+
+    TOPIC: ClassVar[str] = "AccountDebited"
 
     transfer_id: UUID
     amount_cents: int
@@ -35,7 +41,9 @@ class AccountDebited(msgspec.Struct, frozen=True):
 
 
 class AccountCredited(msgspec.Struct, frozen=True):
-    """Money came in; `balance_cents` is what there was then."""
+    """Money entered the account; `balance_cents` is the balance afterwards."""
+
+    TOPIC: ClassVar[str] = "AccountCredited"
 
     transfer_id: UUID
     amount_cents: int
@@ -43,11 +51,15 @@ class AccountCredited(msgspec.Struct, frozen=True):
 
 
 class AccountClosed(msgspec.Struct, frozen=True):
-    """The account, at zero, takes part in nothing any more."""
+    """The account is closed, at zero, and takes part in no further transaction."""
+
+    TOPIC: ClassVar[str] = "AccountClosed"
 
 
 class FundsHeld(msgspec.Struct, frozen=True):
-    """A hold set money of the account aside; `held_cents` is all that was held then."""
+    """A hold set money of the account aside; `held_cents` is the total held afterwards."""
+
+    TOPIC: ClassVar[str] = "FundsHeld"
 
     transfer_id: UUID
     amount_cents: int
@@ -55,7 +67,9 @@ class FundsHeld(msgspec.Struct, frozen=True):
 
 
 class FundsReleased(msgspec.Struct, frozen=True):
-    """A hold is over, whatever became of it; `held_cents` is what was still held then."""
+    """A hold ended, captured or not; `held_cents` is the total held afterwards."""
+
+    TOPIC: ClassVar[str] = "FundsReleased"
 
     transfer_id: UUID
     amount_cents: int
@@ -63,7 +77,9 @@ class FundsReleased(msgspec.Struct, frozen=True):
 
 
 class OverdraftLimitChanged(msgspec.Struct, frozen=True):
-    """So far may the balance fall below zero."""
+    """The balance may fall below zero by this limit."""
+
+    TOPIC: ClassVar[str] = "OverdraftLimitChanged"
 
     overdraft_limit_cents: int
 
@@ -71,11 +87,15 @@ class OverdraftLimitChanged(msgspec.Struct, frozen=True):
 class AccountFrozen(msgspec.Struct, frozen=True):
     """From now on no money leaves the account (`debits`), or none comes in either (`all`)."""
 
+    TOPIC: ClassVar[str] = "AccountFrozen"
+
     frozen: Literal["debits", "all"]
 
 
 class AccountUnfrozen(msgspec.Struct, frozen=True):
-    """Money comes and goes again."""
+    """Money may enter and leave the account again."""
+
+    TOPIC: ClassVar[str] = "AccountUnfrozen"
 
 
 AccountEvent = (
@@ -90,11 +110,21 @@ AccountEvent = (
     | AccountUnfrozen
     | AccountClosed
 )
+BALANCE_EVENTS = (AccountDebited, AccountCredited)
+OWNERSHIP_EVENTS = (AccountOpened, AccountOwnerChanged)
+FUNDS_EVENTS = (FundsHeld, FundsReleased, OverdraftLimitChanged, AccountFrozen, AccountUnfrozen)
+CLOSING_EVENTS = (AccountClosed,)
+# Every account event is in one of these groups. Reads as of a point in time depend on it: see ledger/store/reader.py.
+EVENT_GROUPS = (BALANCE_EVENTS, OWNERSHIP_EVENTS, FUNDS_EVENTS, CLOSING_EVENTS)
+LANDMARK_EVENTS = (*OWNERSHIP_EVENTS, *CLOSING_EVENTS)
+
 Freeze = Literal["none", "debits", "all"]
 
 
 class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the events of one account add up to."""
+
+    TOPIC: ClassVar[str] = "Account"
 
     owner_id: UUID | None
     currency: str
@@ -106,16 +136,16 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def available_cents(self) -> int:
-        """What can be spent: the balance without what is held, and the overdraft limit."""
+        """Return what can be spent: the balance, less the funds held, plus the overdraft limit."""
         return self.balance_cents - self.held_cents + self.overdraft_limit_cents
 
     @property
     def is_world(self) -> bool:
-        """Whether this is the ledger's own account, the other side of all money that comes in or goes out."""
+        """Return whether this is the ledger's own account, the other side of all money that comes in or goes out."""
         return self.owner_id is None
 
     def funds(self) -> dict[str, int | str]:
-        """What there is and what may be done with it, as clients see it: no number is one that JSON readers lose."""
+        """Return balance, funds and policy as clients see them, within the integers that JSON readers keep exactly."""
         return {
             "balance_cents": self.balance_cents,
             "held_cents": self.held_cents,
@@ -126,7 +156,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def world_account_id(currency: str) -> UUID:
-    """The stream of the ledger's own account in a currency: what it lacks is what all others have together."""
+    """Return the stream of the ledger's own account in a currency: what it lacks is what all others have together."""
     return derived_id("world", currency)
 
 

@@ -4,7 +4,7 @@ Tokens themselves are never stored, only their ids (`jti`, RFC 7519 section 4.1.
 seconds since the epoch, as in the tokens. What kills all tokens of a user is an event of that user.
 """
 
-from typing import Literal, assert_never
+from typing import ClassVar, Literal, assert_never
 from uuid import UUID
 
 import msgspec
@@ -33,6 +33,8 @@ class TokensIssued(msgspec.Struct, frozen=True):
     The two counts are those of the cut-offs until then, of this user's tokens and of all.
     """
 
+    TOPIC: ClassVar[str] = "TokensIssued"
+
     user_id: UUID
     access_jti: UUID
     access_expires_at: int
@@ -48,6 +50,8 @@ class TokensIssued(msgspec.Struct, frozen=True):
 class TokensRotated(msgspec.Struct, frozen=True):
     """A refresh: the next pair. The one before is dead. The counts are those of the cut-offs until then."""
 
+    TOPIC: ClassVar[str] = "TokensRotated"
+
     user_id: UUID
     access_jti: UUID
     access_expires_at: int
@@ -60,13 +64,17 @@ class TokensRotated(msgspec.Struct, frozen=True):
 
 
 class SessionRevoked(msgspec.Struct, frozen=True):
-    """The session is over: its user logged out, or somebody who may ended it."""
+    """The session ended: its user logged out, or an authorized caller revoked it."""
+
+    TOPIC: ClassVar[str] = "SessionRevoked"
 
     by: Ending
 
 
 class RefreshTokenReused(msgspec.Struct, frozen=True):
     """A refresh token came back that had been rotated away. One of two who have it is a thief: the session is over."""
+
+    TOPIC: ClassVar[str] = "RefreshTokenReused"
 
     jti: UUID
 
@@ -77,9 +85,13 @@ SessionEvent = TokensIssued | TokensRotated | SessionRevoked | RefreshTokenReuse
 class AllTokensRevoked(msgspec.Struct, frozen=True):
     """A cut-off: every token that was issued until now is dead."""
 
+    TOPIC: ClassVar[str] = "AllTokensRevoked"
+
 
 class RevokedTokensForgotten(msgspec.Struct, frozen=True):
     """Of tokens that were revoked at `as_of_position` or before and ended before `expired_before`, no trace is kept."""
+
+    TOPIC: ClassVar[str] = "RevokedTokensForgotten"
 
     expired_before: int
     as_of_position: int
@@ -87,6 +99,8 @@ class RevokedTokensForgotten(msgspec.Struct, frozen=True):
 
 class Session(msgspec.Struct, frozen=True):
     """What the events of one session add up to. `previous_jti` is the refresh token that the last rotation replaced."""
+
+    TOPIC: ClassVar[str] = "Session"
 
     user_id: UUID
     pair: Pair
@@ -99,13 +113,17 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Cutoffs(msgspec.Struct, frozen=True):
-    """How often all tokens were revoked."""
+    """Return how often all tokens were revoked."""
+
+    TOPIC: ClassVar[str] = "Cutoffs"
 
     count: int
 
 
 class Cleanups(msgspec.Struct, frozen=True):
     """How often revoked tokens were forgotten."""
+
+    TOPIC: ClassVar[str] = "Cleanups"
 
     count: int
 

@@ -5,7 +5,8 @@ is captured. A reference is a stream of its own: the first transaction that appe
 """
 
 from datetime import datetime
-from typing import Literal, assert_never
+from operator import attrgetter
+from typing import Any, ClassVar, Literal, assert_never
 from uuid import UUID
 
 import msgspec
@@ -18,19 +19,39 @@ JournalKind = Literal["journal", "reversal"]
 Status = Literal["posted", "pending", "captured", "voided", "expired"]
 
 
-class MoneyTransferred(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`amount_cents` left the source for the destination; both are in `currency`. `effective_at` is for people only."""
+class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client may say about a transaction. `effective_at` is information only: no rule depends on it."""
+
+    reference: str | None
+    description: str | None = None
+    metadata: dict[str, str] | None = None
+    effective_at: datetime | None = None
+
+    def details(self) -> dict[str, Any]:
+        """Return the members of `Details` alone, to pass on from a command to its event."""
+        return dict(zip(_DETAILS, _details_of(self), strict=True))
+
+
+_DETAILS = Details.__struct_fields__
+_details_of = attrgetter(*_DETAILS)
+
+
+class ReversibleDetails(Details, frozen=True, kw_only=True, omit_defaults=True):
+    """Details of a transaction that moves money at once, and may be the reversal of another one."""
+
+    reverses: UUID | None = None
+
+
+class MoneyTransferred(ReversibleDetails, frozen=True, omit_defaults=True):
+    """`amount_cents` left the source for the destination; both accounts are in `currency`."""
+
+    TOPIC: ClassVar[str] = "MoneyTransferred"
 
     source_account_id: UUID
     destination_account_id: UUID
     amount_cents: int
     currency: str
     kind: TransferKind
-    reference: str | None
-    description: str | None = None
-    metadata: dict[str, str] | None = None
-    effective_at: datetime | None = None
-    reverses: UUID | None = None
 
 
 class Posting(msgspec.Struct, frozen=True):
@@ -41,53 +62,56 @@ class Posting(msgspec.Struct, frozen=True):
     currency: str
 
 
-class JournalEntryPosted(msgspec.Struct, frozen=True, omit_defaults=True):
+class JournalEntryPosted(ReversibleDetails, frozen=True, omit_defaults=True):
     """Money moved between several accounts at once. The postings sum to zero in each currency."""
+
+    TOPIC: ClassVar[str] = "JournalEntryPosted"
 
     postings: tuple[Posting, ...]
     kind: JournalKind
-    reference: str | None
-    description: str | None = None
-    metadata: dict[str, str] | None = None
-    effective_at: datetime | None = None
-    reverses: UUID | None = None
 
 
-class HoldPlaced(msgspec.Struct, frozen=True, omit_defaults=True):
+class HoldPlaced(Details, frozen=True, omit_defaults=True):
     """`amount_cents` of the source is set aside for the destination until `expires_at`; nothing has moved yet."""
+
+    TOPIC: ClassVar[str] = "HoldPlaced"
 
     source_account_id: UUID
     destination_account_id: UUID
     amount_cents: int
     currency: str
     expires_at: datetime
-    reference: str | None
-    description: str | None = None
-    metadata: dict[str, str] | None = None
-    effective_at: datetime | None = None
 
 
 class HoldCaptured(msgspec.Struct, frozen=True):
-    """So much of what was held moved to the destination. The rest is not held any more."""
+    """`amount_cents` of the hold moved to the destination. The rest was released."""
+
+    TOPIC: ClassVar[str] = "HoldCaptured"
 
     amount_cents: int
 
 
 class HoldVoided(msgspec.Struct, frozen=True):
-    """Nothing moves, and nothing is held any more."""
+    """The hold was released, and no money moved."""
+
+    TOPIC: ClassVar[str] = "HoldVoided"
 
 
 class HoldExpired(msgspec.Struct, frozen=True):
-    """Its time came first. Nothing moves, and nothing is held any more."""
+    """The hold expired: its funds were released, and no money moved."""
+
+    TOPIC: ClassVar[str] = "HoldExpired"
 
 
 class TransactionReversed(msgspec.Struct, frozen=True):
     """Another transaction moved everything back."""
 
+    TOPIC: ClassVar[str] = "TransactionReversed"
+
     reversal_id: UUID
 
 
-TransferEvent = (
+TransactionEvent = (
     MoneyTransferred | JournalEntryPosted | HoldPlaced | HoldCaptured | HoldVoided | HoldExpired | TransactionReversed
 )
 
@@ -95,11 +119,15 @@ TransferEvent = (
 class ReferenceUsed(msgspec.Struct, frozen=True):
     """The reference belongs to this transaction."""
 
+    TOPIC: ClassVar[str] = "ReferenceUsed"
+
     transfer_id: UUID
 
 
-class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the events of one transaction add up to. One of the first three says how it began."""
+
+    TOPIC: ClassVar[str] = "Transfer"
 
     made: MoneyTransferred | None = None
     posted: JournalEntryPosted | None = None
@@ -110,7 +138,7 @@ class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def postings(self) -> tuple[Posting, ...]:
-        """All that it moved so far."""
+        """Return the postings that it has moved so far."""
         if self.posted is not None:
             return self.posted.postings
         begun, cents = self.made or self.hold, self.made.amount_cents if self.made else self.captured_cents
@@ -123,13 +151,15 @@ class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def reverses(self) -> UUID | None:
-        """The transaction whose movement it moved back."""
+        """Return the transaction whose movement it moved back."""
         begun = self.made or self.posted
         return None if begun is None else begun.reverses
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """Which transaction has a reference."""
+    """The transaction that has a reference."""
+
+    TOPIC: ClassVar[str] = "Reference"
 
     transfer_id: UUID
 
@@ -149,15 +179,15 @@ def reference_streams(reference: str) -> tuple[UUID, ...]:
     return tuple(derived_id("reference", spelling) for spelling in dict.fromkeys(spellings(reference)))
 
 
-def evolve(state: Transfer | None, event: TransferEvent) -> Transfer:  # noqa: PLR0911 - one arm an event
+def evolve(state: Transaction | None, event: TransactionEvent) -> Transaction:  # noqa: PLR0911 - one arm an event
     """Fold one event into the state; the first event of a stream says how it began."""
     match event:
         case MoneyTransferred():
-            return Transfer(event)
+            return Transaction(event)
         case JournalEntryPosted():
-            return Transfer(posted=event)
+            return Transaction(posted=event)
         case HoldPlaced():
-            return Transfer(hold=event, status="pending")
+            return Transaction(hold=event, status="pending")
         case HoldCaptured(amount_cents=cents):
             return _changed(state, status="captured", captured_cents=cents)
         case HoldVoided():
@@ -175,7 +205,7 @@ def evolve_reference(state: Reference | None, event: ReferenceUsed) -> Reference
     return Reference(event.transfer_id)
 
 
-def _changed(state: Transfer | None, **changes: object) -> Transfer:
+def _changed(state: Transaction | None, **changes: object) -> Transaction:
     if state is None:
         raise ValueError("the history of a transaction starts with how it began")
     return msgspec.structs.replace(state, **changes)

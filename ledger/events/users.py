@@ -5,7 +5,7 @@ two users can never share one, whatever races. A name that looks like another ta
 Credentials are not here: the log knows only which credential is in force, never its hash.
 """
 
-from typing import Literal, assert_never
+from typing import ClassVar, Literal, assert_never
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,8 @@ ROLES: tuple[Role, ...] = ("admin", "auditor", "customer", "guest")
 class UserCreated(msgspec.Struct, frozen=True):
     """A user exists from now on, and logs in with the credential of that id."""
 
+    TOPIC: ClassVar[str] = "UserCreated"
+
     username: str
     email: str
     active: bool
@@ -30,6 +32,8 @@ class UserCreated(msgspec.Struct, frozen=True):
 class UserUpdated(msgspec.Struct, frozen=True):
     """The user goes by another name or address."""
 
+    TOPIC: ClassVar[str] = "UserUpdated"
+
     username: str
     email: str
 
@@ -37,19 +41,27 @@ class UserUpdated(msgspec.Struct, frozen=True):
 class UserRolesChanged(msgspec.Struct, frozen=True):
     """The user may do other things than before, from the next request on."""
 
+    TOPIC: ClassVar[str] = "UserRolesChanged"
+
     roles: tuple[Role, ...]
 
 
 class UserActivated(msgspec.Struct, frozen=True):
     """The user may log in again."""
 
+    TOPIC: ClassVar[str] = "UserActivated"
+
 
 class UserDeactivated(msgspec.Struct, frozen=True):
-    """The user may do nothing, from the next request on."""
+    """The user is refused everything, from the next request on."""
+
+    TOPIC: ClassVar[str] = "UserDeactivated"
 
 
 class PasswordChanged(msgspec.Struct, frozen=True):
     """The user logs in with another credential."""
+
+    TOPIC: ClassVar[str] = "PasswordChanged"
 
     credential_id: UUID
 
@@ -57,15 +69,21 @@ class PasswordChanged(msgspec.Struct, frozen=True):
 class UserTokensRevoked(msgspec.Struct, frozen=True):
     """A cut-off: every token that was issued to the user until now is dead."""
 
+    TOPIC: ClassVar[str] = "UserTokensRevoked"
+
 
 class AccountAssigned(msgspec.Struct, frozen=True):
     """An account became the user's."""
+
+    TOPIC: ClassVar[str] = "AccountAssigned"
 
     account_id: UUID
 
 
 class UserDeleted(msgspec.Struct, frozen=True):
-    """The user is gone; the id stays taken for ever."""
+    """The user was deleted; the id is never used again."""
+
+    TOPIC: ClassVar[str] = "UserDeleted"
 
 
 UserEvent = (
@@ -84,11 +102,15 @@ UserEvent = (
 class NameClaimed(msgspec.Struct, frozen=True):
     """The name belongs to this user."""
 
+    TOPIC: ClassVar[str] = "NameClaimed"
+
     user_id: UUID
 
 
 class NameReleased(msgspec.Struct, frozen=True):
     """The name is free again."""
+
+    TOPIC: ClassVar[str] = "NameReleased"
 
     user_id: UUID
 
@@ -103,6 +125,8 @@ class User(msgspec.Struct, frozen=True):
     `token_cutoffs` counts how often the user's tokens were revoked.
     """
 
+    TOPIC: ClassVar[str] = "User"
+
     username: str
     email: str
     active: bool
@@ -114,7 +138,9 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Name(msgspec.Struct, frozen=True):
-    """Who has a user name or e-mail address, if anyone."""
+    """The user who holds a user name or e-mail address, or None."""
+
+    TOPIC: ClassVar[str] = "Name"
 
     holder_id: UUID | None
 

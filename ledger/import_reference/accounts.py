@@ -182,11 +182,11 @@ def _balances(targets: Iterable[Target]) -> Iterator[ImportedBalance]:
     for target in targets:
         account = target.account
         yield ImportedBalance(
-            account.id,
-            target.owner_id,
-            target.correction_cents,
-            derived_id("reference-balance", f"{account.id}:{target.imported.openings}"),
-            None if target.exists else account.created_at,
+            account_id=account.id,
+            owner_id=target.owner_id,
+            cents=target.correction_cents,
+            transfer_id=derived_id("reference-balance", f"{account.id}:{target.imported.openings}"),
+            effective_at=None if target.exists else account.created_at,
         )
 
 

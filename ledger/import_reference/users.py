@@ -129,8 +129,14 @@ async def _import_chunk(books: RehearsedBooks, users: Sequence[source.User], rep
 
 def _command(user: source.User) -> CreateUser:
     """Return the command that creates a valid user; the secret still has to be hashed."""
-    names = check_username(user.username), check_email(user.email)
-    return CreateUser(user.id, *names, user.active, roles_of(user.roles) or (), Credential(new_id(), user.id, ""))
+    return CreateUser(
+        user_id=user.id,
+        username=check_username(user.username),
+        email=check_email(user.email),
+        active=user.active,
+        roles=roles_of(user.roles) or (),
+        credential=Credential(new_id(), user.id, ""),
+    )
 
 
 def _try_command(command: CreateUser, states: dict[UUID, State | None]) -> Rejection | None:

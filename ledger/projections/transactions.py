@@ -19,8 +19,8 @@ from ledger.events.transactions import (
     HoldVoided,
     JournalEntryPosted,
     MoneyTransferred,
-    Transfer,
-    TransferEvent,
+    Transaction,
+    TransactionEvent,
     evolve,
 )
 from ledger.projections.table import POSITION, TIME, Column, Index, Table, encode_columns, insert, update
@@ -31,7 +31,7 @@ from ledger.store.statements import Statement, integers, texts, times, uuids, wo
 MAX_COUNTED = 100_000
 BANDS = tuple(digit * 10**power for power in range(16) for digit in (1, 2, 5))  # each from its amount to the next
 BANDS_SQL = f"'{{{','.join(map(str, BANDS))}}}'::bigint[]"
-HANDLED = frozenset(get_args(TransferEvent))
+HANDLED = frozenset(get_args(TransactionEvent))
 _Beginning: TypeAlias = MoneyTransferred | JournalEntryPosted | HoldPlaced
 _ENDS = HoldCaptured | HoldVoided | HoldExpired
 _OTHERS = HANDLED - {MoneyTransferred}
@@ -120,7 +120,7 @@ def _insert_plain(transfers: Sequence[tuple[Recorded, MoneyTransferred]]) -> Sta
 def _write_folded(events: Sequence[Recorded], transfer_ids: set[UUID]) -> list[Statement]:
     runs: dict[UUID, list[Recorded]] = {}
     for row in events:
-        if isinstance(row.event, TransferEvent) and row.stream_id in transfer_ids:
+        if isinstance(row.event, TransactionEvent) and row.stream_id in transfer_ids:
             runs.setdefault(row.stream_id, []).append(row)
     rows = [_Row(run) for run in runs.values()]
     new = [row for row in rows if row.begins]
@@ -141,10 +141,10 @@ class _Row:
         self._first, last = run[0], run[-1]
         self.id = self._first.stream_id
         self.begins = isinstance(self._first.event, _Beginning)
-        state = None if self.begins else Transfer()
+        state = None if self.begins else Transaction()
         settled = None
         for row in run:
-            state = evolve(state, cast("TransferEvent", row.event))
+            state = evolve(state, cast("TransactionEvent", row.event))
             settled = row if isinstance(row.event, _ENDS) else settled
         assert state is not None  # noqa: S101 - a run has at least one event
         self.position, self.recorded_at = self._first.position, self._first.recorded_at

@@ -4,7 +4,7 @@ Positions become visible in order, so all events up to the last one that is visi
 who goes on from there. Whatever is asked, the cost is bounded and does not grow with the log or with the stream.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
@@ -12,8 +12,15 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
-from ledger.events import TOPICS, UPCASTS, Event, Recorded, decode_event
-from ledger.events.accounts import AccountClosed, AccountOpened, AccountOwnerChanged
+from ledger.events import FREQUENT_EVENTS, TOPICS, UPCASTS, Event, Recorded, decode_event
+from ledger.events.accounts import (
+    FUNDS_EVENTS,
+    LANDMARK_EVENTS,
+    OWNERSHIP_EVENTS,
+    AccountClosed,
+    AccountOpened,
+    AccountOwnerChanged,
+)
 from ledger.store.connections import Reader
 from ledger.store.tables import STORED_EVENTS, log_table
 
@@ -22,12 +29,18 @@ LAST = 2**63 - 1  # before any position and any version there can be
 SCAN = 2000  # events that are looked at for one stretch, if no index knows where those are that are wanted
 CREATION = 10  # versions, among which are all that the command that creates a stream appends to it
 
-# As the indexes of migrations 0004 and 0009 have it.
-_FREQUENT = "('AccountDebited', 'AccountCredited', 'MoneyTransferred')"
-_FREQUENT_TOPICS = frozenset({"AccountDebited", "AccountCredited", "MoneyTransferred"})
-_LANDMARKS = "('AccountOpened', 'AccountOwnerChanged', 'AccountClosed')"
-_FUNDS = "('FundsHeld', 'FundsReleased', 'OverdraftLimitChanged', 'AccountFrozen', 'AccountUnfrozen')"
-_OWNERS = "('AccountOpened', 'AccountOwnerChanged')"
+
+def _topic_list(group: Iterable[type[Event]]) -> str:
+    """Return the topics of a group as an SQL list."""
+    return "({})".format(", ".join(f"'{TOPICS[cls]}'" for cls in group))
+
+
+# The partial indexes of migrations 0004 and 0009 have the same lists, in the same order: a test compares them.
+FREQUENT = _topic_list(FREQUENT_EVENTS)
+LANDMARKS = _topic_list(LANDMARK_EVENTS)
+FUNDS = _topic_list(FUNDS_EVENTS)
+_OWNERS = _topic_list(OWNERSHIP_EVENTS)
+_FREQUENT_TOPICS = frozenset(TOPICS[cls] for cls in FREQUENT_EVENTS)
 
 _SELECT = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state, command_id
              FROM stored_events"""
@@ -183,7 +196,7 @@ async def read_landmarks(reader: Reader, account_ids: Collection[UUID], position
         f"""SELECT id, last.*, owner.topic AS owner_topic, owner.state
             FROM unnest($1::uuid[]) AS id,
                  LATERAL (SELECT topic, originator_version, notification_id, recorded_at FROM stored_events
-                          WHERE originator_id = id AND notification_id <= $2 AND topic IN {_LANDMARKS}
+                          WHERE originator_id = id AND notification_id <= $2 AND topic IN {LANDMARKS}
                           ORDER BY notification_id DESC LIMIT 1) AS last,
                  LATERAL (SELECT topic, state FROM stored_events
                           WHERE originator_id = id AND notification_id <= $2 AND topic IN {_OWNERS}
@@ -197,10 +210,10 @@ async def read_landmarks(reader: Reader, account_ids: Collection[UUID], position
 async def read_funds(reader: Reader, account_ids: Collection[UUID], position: int) -> dict[UUID, list[Recorded]]:
     """The last events, in order, that said by a position what of these accounts is held, and what is allowed."""
     rows = await reader.fetch(
-        f"""SELECT last.* FROM unnest($1::uuid[]) AS id, unnest(ARRAY[{_FUNDS.strip("()")}]) AS name,
+        f"""SELECT last.* FROM unnest($1::uuid[]) AS id, unnest(ARRAY[{FUNDS.strip("()")}]) AS name,
                  LATERAL (SELECT notification_id, originator_id, originator_version, recorded_at, topic, state
                           FROM stored_events
-                          WHERE originator_id = id AND topic = name AND topic IN {_FUNDS} AND notification_id <= $2
+                          WHERE originator_id = id AND topic = name AND topic IN {FUNDS} AND notification_id <= $2
                           ORDER BY notification_id DESC LIMIT 1) AS last
             ORDER BY notification_id""",
         account_ids,
@@ -217,7 +230,7 @@ async def _scan(reader: Reader, after: int, limit: int, chosen: Chosen) -> list[
         where = "originator_id = $3 AND originator_version > (SELECT version_at($3, $1))"
         return await _fetch(reader, where, "originator_version", after, limit, chosen.stream_id)
     if chosen.topic is not None and chosen.topic not in _FREQUENT_TOPICS:
-        where = f"topic = $3 AND topic NOT IN {_FREQUENT} AND notification_id > $1"
+        where = f"topic = $3 AND topic NOT IN {FREQUENT} AND notification_id > $1"
         return await _fetch(reader, where, "notification_id", after, limit, chosen.topic)
     return await _fetch(reader, "notification_id > $1", "notification_id", after, limit)
 

@@ -12,7 +12,7 @@ _NAMESPACE = bytes.fromhex("6f1d1c1e5a0b5c529d5e0c9f3c1a7b11")
 
 
 def derived_id(kind: str, name: str) -> UUID:
-    """The id of this name among names of its kind."""
+    """Return the id of this name among names of its kind."""
     digest = bytearray(hashlib.sha256(_NAMESPACE + f"{kind}:{name}".encode(errors="surrogatepass")).digest()[:16])
     digest[6] = VERSION << 4 | digest[6] & 0x0F
     digest[8] = 0x80 | digest[8] & 0x3F

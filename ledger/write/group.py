@@ -8,9 +8,10 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.commands.command import Claim, Command, Decision, States, StreamEvent
-from ledger.commands.expected_version import Conditional, Versioned
-from ledger.errors import Refused, StaleClaimError
+from ledger.commands.caller import Caller
+from ledger.commands.command import Command, Decision, States, StreamEvent
+from ledger.commands.expected_version import Versioned
+from ledger.errors import Refused, StaleCallerError
 from ledger.events import Recorded, encode, evolve
 from ledger.identity import passwords as credentials
 from ledger.projections import INLINE, apply_all
@@ -23,7 +24,7 @@ from ledger.store.statements import Statement
 class Origin(msgspec.Struct, frozen=True):
     """Where a command comes from, for the command log. `request_hash` is there if its client may repeat it.
 
-    A `claim` is checked in the transaction itself, so it needs no look-up before. It is for new commands only: what a
+    A `caller` is checked in the transaction itself, so it needs no look-up before. It is for new commands only: what a
     repeated one is answered does not depend on it.
     """
 
@@ -33,7 +34,7 @@ class Origin(msgspec.Struct, frozen=True):
     jti: UUID | None = None
     request_id: str | None = None
     request_hash: bytes | None = None
-    claim: Claim | None = None
+    caller: Caller | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -72,18 +73,20 @@ class Batch:
     changed: dict[UUID, Head] = field(default_factory=dict)
     appended: list[Recorded] = field(default_factory=list)
     command_ids: list[UUID] = field(default_factory=list)
-    _holding: set[Claim] = field(default_factory=set)  # of those that were looked at, since their streams changed
+    _valid: set[Caller] = field(default_factory=set)  # of those that were looked at, since their streams changed
     _claimed: set[UUID] = field(default_factory=set)
 
-    def decide(self, command: Command, command_id: UUID, claim: Claim | None = None) -> Decision | Refused | Exception:
+    def decide(
+        self, command: Command, command_id: UUID, caller: Caller | None = None
+    ) -> Decision | Refused | Exception:
         """Decide one command and take its events in; a refusal or a fault leaves all as it was.
 
-        A claim that does not hold is a `StaleClaimError`, whatever the command.
+        A caller that is not valid is a `StaleCallerError`, whatever the command.
         """
-        if claim is not None and not self._holds(claim):
-            return StaleClaimError()
+        if caller is not None and not self._is_valid(caller):
+            return StaleCallerError()
         states: States = {stream: self._head(stream).state for stream in (*command.streams(), *command.creates())}
-        if isinstance(command, Conditional) and command.depends_on_versions():
+        if command.depends_on_versions():
             states = Versioned(states, {stream: self._head(stream).version for stream in states})
         try:
             decision = command.decide(states)
@@ -97,14 +100,14 @@ class Batch:
             self._append_folded(decision.events, decision.states, command_id)
         return decision
 
-    def _holds(self, claim: Claim) -> bool:
-        """Whether a claim holds; a batch has many commands of one client."""
-        if claim in self._holding:
+    def _is_valid(self, caller: Caller) -> bool:
+        """Return whether a caller is valid; remembered, because a batch has many commands of one client."""
+        if caller in self._valid:
             return True
-        streams = claim.streams()
-        if not claim.holds({stream: self._head(stream).state for stream in streams}):
+        streams = caller.streams()
+        if not caller.is_valid({stream: self._head(stream).state for stream in streams}):
             return False
-        self._holding.add(claim)
+        self._valid.add(caller)
         self._claimed.update(streams)
         return True
 
@@ -117,7 +120,7 @@ class Batch:
             head = changed.get(stream_id) or self.heads.get(stream_id, NO_STREAM)
             version = head.version + 1
             if stream_id in claimed:
-                self._holding.clear()
+                self._valid.clear()
             changed[stream_id] = Head(version, evolve(head.state, event))
             appended.append(Recorded(len(appended), stream_id, version, None, event))
             self.command_ids.append(command_id)
@@ -129,7 +132,7 @@ class Batch:
             self.appended.append(Recorded(len(self.appended), stream_id, version, None, event))
             self.command_ids.append(command_id)
         if not self._claimed.isdisjoint(versions):
-            self._holding.clear()
+            self._valid.clear()
         self.changed |= {stream_id: Head(version, states[stream_id]) for stream_id, version in versions.items()}
 
 
@@ -159,14 +162,14 @@ class Prepared(NamedTuple, Generic[SubmissionT]):
 def streams_of(batch: Sequence[Submission]) -> set[UUID]:
     """The streams that deciding these commands takes."""
     streams = {stream for submission in batch for stream in submission.command.streams()}
-    claims = {submission.origin.claim for submission in batch}
-    return streams.union(*(claim.streams() for claim in claims if claim is not None))
+    claims = {submission.origin.caller for submission in batch}
+    return streams.union(*(caller.streams() for caller in claims if caller is not None))
 
 
 def prepare(commands: Sequence[SubmissionT], streams: set[UUID], heads: Mapping[UUID, Head]) -> Prepared[SubmissionT]:
     """Decide the commands from the heads of their streams, those that there are, and say what there is to write."""
     batch = Batch(heads)
-    verdicts = [batch.decide(one.command, one.origin.command_id, one.origin.claim) for one in commands]
+    verdicts = [batch.decide(one.command, one.origin.command_id, one.origin.caller) for one in commands]
     logged = [
         _logged(submission, verdict)
         for submission, verdict in zip(commands, verdicts, strict=True)

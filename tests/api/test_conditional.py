@@ -235,7 +235,16 @@ def test_a_version_is_what_those_before_it_in_the_batch_left() -> None:
     batch = Batch({source: Head(3, Account(owner, "USD", 10)), sink: Head(1, Account(owner, "USD"))})
 
     def transfer(version: int) -> Any:
-        return batch.decide(TransferMoney(new_id(), source, sink, 1, expected=frozenset({version})), UUID(int=1))
+        return batch.decide(
+            TransferMoney(
+                transfer_id=new_id(),
+                source_account_id=source,
+                destination_account_id=sink,
+                amount_cents=1,
+                expected=frozenset({version}),
+            ),
+            UUID(int=1),
+        )
 
     assert [Refused, Decision, Refused, Decision] == [type(transfer(version)) for version in (2, 3, 3, 4)]
 

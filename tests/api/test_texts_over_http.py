@@ -122,7 +122,9 @@ async def a_user_from_before(api: Api, runtime: Runtime, username: str) -> dict[
     user_id = new_id()
     credential = Credential(new_id(), user_id, await runtime.passwords.hash(PASSWORD))
     email = f"{user_id}@example.com"
-    command = CreateUserAsBefore(user_id, username, email, True, ("customer",), credential)
+    command = CreateUserAsBefore(
+        user_id=user_id, username=username, email=email, active=True, roles=("customer",), credential=credential
+    )
     await runtime.committer.submit(command, Origin(new_id()))
     return dict((await api.get(f"/v1/users/{user_id}")).body)
 

@@ -78,10 +78,22 @@ async def a_ledger(settings: Settings, runtime: Runtime, connection: Any, key_fi
     """Some 25 events, the last of which comes after a gap; nothing is sealed yet."""
     owner_id, source, destination = new_id(), new_id(), new_id()
     commands: tuple[Command, ...] = (
-        CreateUser(owner_id, "owner", "owner@example.com", True, ("customer",), Credential(new_id(), owner_id, "")),
-        OpenAccount(source, owner_id, "USD", 1_000, new_id()),
-        OpenAccount(destination, owner_id, "USD", 0, new_id()),
-        *(TransferMoney(new_id(), source, destination, 1) for _ in range(5)),
+        CreateUser(
+            user_id=owner_id,
+            username="owner",
+            email="owner@example.com",
+            active=True,
+            roles=("customer",),
+            credential=Credential(new_id(), owner_id, ""),
+        ),
+        OpenAccount(account_id=source, owner_id=owner_id, currency="USD", balance_cents=1_000, transfer_id=new_id()),
+        OpenAccount(account_id=destination, owner_id=owner_id, currency="USD", balance_cents=0, transfer_id=new_id()),
+        *(
+            TransferMoney(
+                transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+            )
+            for _ in range(5)
+        ),
     )
     for command in commands:
         await runtime.committer.submit(command, Origin(new_id()))

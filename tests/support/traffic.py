@@ -8,7 +8,7 @@ from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.command import Command, Credential
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
-from ledger.commands.reversals import ReverseTransfer
+from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -42,7 +42,13 @@ OPEN_SESSION, ROTATED_SESSION, ENDED_SESSION, STOLEN_SESSION, OLD_SESSION = (an_
 HELD, PENDING, ENTRY = an_id(70), an_id(73), an_id(80)
 PAYMENT_COMMAND = an_id(40)
 REFERENCE = 'rent; "March"\n\\ größer | = 5 € ; date:2001-01-01'
-PAY = TransferMoney(PAYMENT, EUROS, MORE_EUROS, 25_00, REFERENCE)
+PAY = TransferMoney(
+    transfer_id=PAYMENT,
+    source_account_id=EUROS,
+    destination_account_id=MORE_EUROS,
+    amount_cents=25_00,
+    reference=REFERENCE,
+)
 
 
 def secret(user_id: UUID) -> Credential:
@@ -58,41 +64,121 @@ def history() -> list[tuple[UUID, Command]]:
     roles: tuple[Role, ...] = ("customer",)
     another = Credential(an_id(99), BOB, "another hash")
     people = [
-        CreateUser(user_id, name, f"{name}@example.com", True, roles, secret(user_id))
+        CreateUser(
+            user_id=user_id,
+            username=name,
+            email=f"{name}@example.com",
+            active=True,
+            roles=roles,
+            credential=secret(user_id),
+        )
         for user_id, name in ((ALICE, "alice"), (BOB, "bob"), (CAROL, "carol"))
     ]
     commands: list[Command] = [
         *people,
-        OpenAccount(EUROS, ALICE, "EUR", 100_00, OPENING),
-        OpenAccount(MORE_EUROS, BOB, "EUR", 50, new_id()),
-        OpenAccount(YEN, ALICE, "JPY", 12345, new_id()),
-        OpenAccount(DINARS, BOB, "KWD", 1234, new_id()),
-        OpenAccount(CLOSED, CAROL, "EUR", 0, new_id()),
+        OpenAccount(account_id=EUROS, owner_id=ALICE, currency="EUR", balance_cents=100_00, transfer_id=OPENING),
+        OpenAccount(account_id=MORE_EUROS, owner_id=BOB, currency="EUR", balance_cents=50, transfer_id=new_id()),
+        OpenAccount(account_id=YEN, owner_id=ALICE, currency="JPY", balance_cents=12345, transfer_id=new_id()),
+        OpenAccount(account_id=DINARS, owner_id=BOB, currency="KWD", balance_cents=1234, transfer_id=new_id()),
+        OpenAccount(account_id=CLOSED, owner_id=CAROL, currency="EUR", balance_cents=0, transfer_id=new_id()),
         PAY,
-        TransferMoney(BACK, MORE_EUROS, EUROS, 7),
-        TransferMoney(new_id(), MORE_EUROS, EUROS, 1_000_000),  # there is not so much
-        UpdateAccount(YEN, BOB, 20000, "JPY", YEN_PAYMENT),
+        TransferMoney(transfer_id=BACK, source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=7),
+        TransferMoney(
+            transfer_id=new_id(), source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=1_000_000
+        ),  # there is not so much
+        UpdateAccount(account_id=YEN, owner_id=BOB, balance_cents=20000, currency="JPY", transfer_id=YEN_PAYMENT),
         UpdateUser(
-            BOB, "bob", "bob@example.com", "robert", "robert@example.com", False, ("auditor", "customer"), another
+            user_id=BOB,
+            known_username="bob",
+            known_email="bob@example.com",
+            username="robert",
+            email="robert@example.com",
+            active=False,
+            roles=("auditor", "customer"),
+            credential=another,
         ),
-        UpdateUser(BOB, "robert", "robert@example.com", "robert", "robert@example.com", True, roles, None),
-        DeleteUser(CAROL, "carol", "carol@example.com", (CLOSED,), 1),
-        StartSession(OLD_SESSION, ALICE, secret(ALICE).id, a_pair(90, PAST), FUTURE),
+        UpdateUser(
+            user_id=BOB,
+            known_username="robert",
+            known_email="robert@example.com",
+            username="robert",
+            email="robert@example.com",
+            active=True,
+            roles=roles,
+            credential=None,
+        ),
+        DeleteUser(
+            user_id=CAROL, known_username="carol", known_email="carol@example.com", account_ids=(CLOSED,), assignments=1
+        ),
+        StartSession(
+            session_id=OLD_SESSION,
+            user_id=ALICE,
+            credential_id=secret(ALICE).id,
+            pair=a_pair(90, PAST),
+            session_expires_at=FUTURE,
+        ),
         RevokeAllTokens(),
-        StartSession(ENDED_SESSION, ALICE, secret(ALICE).id, a_pair(50), FUTURE),
+        StartSession(
+            session_id=ENDED_SESSION,
+            user_id=ALICE,
+            credential_id=secret(ALICE).id,
+            pair=a_pair(50),
+            session_expires_at=FUTURE,
+        ),
         RevokeUserTokens(ALICE),
-        ForgetTokens(PAST + 1, 10_000, 2, 0),
-        StartSession(OPEN_SESSION, ALICE, secret(ALICE).id, a_pair(52), FUTURE),
-        StartSession(ROTATED_SESSION, ALICE, secret(ALICE).id, a_pair(54), FUTURE),
-        RefreshTokens(ROTATED_SESSION, ALICE, a_pair(54).refresh_jti, a_pair(56), 0),
-        StartSession(STOLEN_SESSION, ALICE, secret(ALICE).id, a_pair(58), FUTURE),
-        RefreshTokens(STOLEN_SESSION, ALICE, a_pair(58).refresh_jti, a_pair(60), 0),
-        RefreshTokens(STOLEN_SESSION, ALICE, a_pair(58).refresh_jti, a_pair(62), 0),  # it came back
+        ForgetTokens(expired_before=PAST + 1, as_of_position=10_000, count=2, cleanups=0),
+        StartSession(
+            session_id=OPEN_SESSION,
+            user_id=ALICE,
+            credential_id=secret(ALICE).id,
+            pair=a_pair(52),
+            session_expires_at=FUTURE,
+        ),
+        StartSession(
+            session_id=ROTATED_SESSION,
+            user_id=ALICE,
+            credential_id=secret(ALICE).id,
+            pair=a_pair(54),
+            session_expires_at=FUTURE,
+        ),
+        RefreshTokens(
+            session_id=ROTATED_SESSION,
+            user_id=ALICE,
+            refresh_jti=a_pair(54).refresh_jti,
+            pair=a_pair(56),
+            grace_seconds=0,
+        ),
+        StartSession(
+            session_id=STOLEN_SESSION,
+            user_id=ALICE,
+            credential_id=secret(ALICE).id,
+            pair=a_pair(58),
+            session_expires_at=FUTURE,
+        ),
+        RefreshTokens(
+            session_id=STOLEN_SESSION,
+            user_id=ALICE,
+            refresh_jti=a_pair(58).refresh_jti,
+            pair=a_pair(60),
+            grace_seconds=0,
+        ),
+        RefreshTokens(
+            session_id=STOLEN_SESSION,
+            user_id=ALICE,
+            refresh_jti=a_pair(58).refresh_jti,
+            pair=a_pair(62),
+            grace_seconds=0,
+        ),  # it came back
         EndSession(ENDED_SESSION),
         LogOut(ROTATED_SESSION, ALICE, a_pair(56).refresh_jti),
         CloseAccount(YEN),  # it is not at zero
         *transactions(),
-        *(TransferMoney(new_id(), EUROS, MORE_EUROS, cents) for cents in range(1, 30)),
+        *(
+            TransferMoney(
+                transfer_id=new_id(), source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=cents
+            )
+            for cents in range(1, 30)
+        ),
     ]
     return [(PAYMENT_COMMAND if command is PAY else new_id(), command) for command in commands]
 
@@ -101,22 +187,58 @@ def transactions() -> list[Command]:
     """Journal entries, reversals and holds with every end, and accounts with every policy."""
     now = datetime.now(UTC)
     soon, later = now + timedelta(seconds=1), now + timedelta(seconds=9)
-    holds = [PlaceHold(an_id(70 + n), EUROS, MORE_EUROS, 10 + n, now, soon, 10) for n in range(4)]
+    holds = [
+        PlaceHold(
+            transfer_id=an_id(70 + n),
+            source_account_id=EUROS,
+            destination_account_id=MORE_EUROS,
+            amount_cents=10 + n,
+            now=now,
+            expires_at=soon,
+            limit_seconds=10,
+        )
+        for n in range(4)
+    ]
     legs = (Leg(EUROS, -30), Leg(MORE_EUROS, 20), Leg(world_account_id("EUR"), 10))
     told: dict[str, Any] = {"description": "all of it", "metadata": {"key": "value"}, "effective_at": now}
     return [
         *holds,
-        CaptureHold(HELD, EUROS, MORE_EUROS, 4, now),
+        CaptureHold(
+            transfer_id=HELD, source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=4, now=now
+        ),
         VoidHold(an_id(71), EUROS, now),
         ExpireHold(an_id(72), EUROS, later),
-        PostJournalEntry(ENTRY, legs, "salaries", **told),
-        PostJournalEntry(new_id(), legs, "salaries"),  # it is taken
-        TransferMoney(new_id(), EUROS, MORE_EUROS, 3, "told", **told),
-        ReverseTransfer(new_id(), ENTRY, tuple(leg.account_id for leg in legs)),
-        ReverseTransfer(new_id(), HELD, (EUROS, MORE_EUROS), description="back"),
-        ReverseTransfer(new_id(), PAYMENT, (EUROS, MORE_EUROS), force=True),
-        UpdateAccount(DINARS, None, None, "KWD", new_id(), 500, "debits"),
-        UpdateAccount(DINARS, None, None, "KWD", new_id(), 400, "none"),
+        PostJournalEntry(transfer_id=ENTRY, legs=legs, reference="salaries", **told),
+        PostJournalEntry(transfer_id=new_id(), legs=legs, reference="salaries"),  # it is taken
+        TransferMoney(
+            transfer_id=new_id(),
+            source_account_id=EUROS,
+            destination_account_id=MORE_EUROS,
+            amount_cents=3,
+            reference="told",
+            **told,
+        ),
+        ReverseTransaction(reversal_id=new_id(), transfer_id=ENTRY, account_ids=tuple(leg.account_id for leg in legs)),
+        ReverseTransaction(reversal_id=new_id(), transfer_id=HELD, account_ids=(EUROS, MORE_EUROS), description="back"),
+        ReverseTransaction(reversal_id=new_id(), transfer_id=PAYMENT, account_ids=(EUROS, MORE_EUROS), force=True),
+        UpdateAccount(
+            account_id=DINARS,
+            owner_id=None,
+            balance_cents=None,
+            currency="KWD",
+            transfer_id=new_id(),
+            overdraft_limit_cents=500,
+            frozen="debits",
+        ),
+        UpdateAccount(
+            account_id=DINARS,
+            owner_id=None,
+            balance_cents=None,
+            currency="KWD",
+            transfer_id=new_id(),
+            overdraft_limit_cents=400,
+            frozen="none",
+        ),
     ]
 
 

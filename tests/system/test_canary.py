@@ -25,7 +25,8 @@ import pytest
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from ledger.commands.command import Claim, Credential, Decision
+from ledger.commands.caller import Caller
+from ledger.commands.command import Credential, Decision
 from ledger.commands.tokens import LogOut, RefreshTokens, StartSession
 from ledger.commands.users import CreateUser
 from ledger.environment.variables import SettingsError
@@ -685,13 +686,19 @@ def test_commands_and_what_they_carry_show_no_secret(given: Given) -> None:
     user = {"username": "x", "email": "x@example.com", "roles": "guest", "password_salt": given.salt}
     things = {
         "credential": credential,
-        "create": CreateUser(user_id, "x", "x@example.com", True, ("guest",), credential),
+        "create": CreateUser(
+            user_id=user_id, username="x", email="x@example.com", active=True, roles=("guest",), credential=credential
+        ),
         "decision": Decision([], {}, credential),
-        "start": StartSession(new_id(), user_id, credential.id, pair, 9),
-        "refresh": RefreshTokens(new_id(), user_id, new_id(), pair, 0),
+        "start": StartSession(
+            session_id=new_id(), user_id=user_id, credential_id=credential.id, pair=pair, session_expires_at=9
+        ),
+        "refresh": RefreshTokens(
+            session_id=new_id(), user_id=user_id, refresh_jti=new_id(), pair=pair, grace_seconds=0
+        ),
         "logout": LogOut(new_id(), user_id, new_id()),
         "origin": Origin(new_id(), request_hash=given.key.encode()[:0]),
-        "claim": Claim(user_id, frozenset({"guest"}), new_id(), new_id()),
+        "caller": Caller(user_id, frozenset({"guest"}), new_id(), new_id()),
         "login": parse(requests.Login, json.dumps({"username": "x", "password": given.password}).encode()),
         "digest": parse(requests.Login, json.dumps({"username": "x", "password_hash": given.digest}).encode()),
         "new user": parse(requests.NewUser, json.dumps({**user, "password": given.password}).encode()),

@@ -42,4 +42,9 @@ async def test_both_keep_the_turnover_that_the_entries_have(busy: Runtime, setti
         assert expected == ours == librarys
         head = await connection.fetchval("SELECT max(notification_id) FROM stored_events")
         assert head == await connection.fetchval("SELECT position FROM turnover.position")
-        await busy.committer.submit(TransferMoney(new_id(), MORE_EUROS, EUROS, 1), Origin(new_id()))
+        await busy.committer.submit(
+            TransferMoney(
+                transfer_id=new_id(), source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=1
+            ),
+            Origin(new_id()),
+        )

@@ -99,7 +99,10 @@ async def test_what_moved_here_since_is_told_and_does_not_disprove(
     first, second = await a_pair(reference, 300, 0)
     await reference.transfer(first, second, 100)
     await taken(runtime, connection, reference)
-    await submit(runtime, TransferMoney(new_id(), first, second, 20))
+    await submit(
+        runtime,
+        TransferMoney(transfer_id=new_id(), source_account_id=first, destination_account_id=second, amount_cents=20),
+    )
 
     report = await taken(runtime, connection, reference)
 
@@ -118,7 +121,10 @@ async def test_what_is_here_with_other_content_is_named(
     own = await reference.account(user, 9)
     await taken(runtime, connection, reference)
     elsewhere = new_id()
-    await submit(runtime, OpenAccount(elsewhere, user, "USD", 70, new_id()))
+    await submit(
+        runtime,
+        OpenAccount(account_id=elsewhere, owner_id=user, currency="USD", balance_cents=70, transfer_id=new_id()),
+    )
     await reference.account(user, 70, id=elsewhere)
     await reference.connection.execute("UPDATE users SET email = 'new@example.com', active = false")
     await reference.connection.execute("UPDATE transactions SET amount_cents = 2")
@@ -148,7 +154,12 @@ async def test_an_account_that_is_shut_here_is_left_alone_and_named(
     if shut == "closed":
         await submit(runtime, CloseAccount(first))
     else:
-        await submit(runtime, UpdateAccount(first, None, None, "USD", new_id(), frozen="all"))
+        await submit(
+            runtime,
+            UpdateAccount(
+                account_id=first, owner_id=None, balance_cents=None, currency="USD", transfer_id=new_id(), frozen="all"
+            ),
+        )
     assert (await taken(runtime, connection, reference)).is_complete
     paid = await reference.transfer(second, first, 20)
 

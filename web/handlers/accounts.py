@@ -98,13 +98,13 @@ async def open_account(request: web.Request) -> Reply:
     body = parse(requests.NewAccount, await read_json(request))
     runtime = request.app[RUNTIME]
     command = OpenAccount(
-        body.id or new_id(),
-        body.user_id,
-        body.currency or runtime.settings.ledger_default_currency,
-        body.balance_cents or 0,
-        new_id(),
-        body.overdraft_limit_cents or 0,
-        body.frozen or "none",
+        account_id=body.id or new_id(),
+        owner_id=body.user_id,
+        currency=body.currency or runtime.settings.ledger_default_currency,
+        balance_cents=body.balance_cents or 0,
+        transfer_id=new_id(),
+        overdraft_limit_cents=body.overdraft_limit_cents or 0,
+        frozen=body.frozen or "none",
     )
     return await submit_creation(request, command, body.canonical)
 
@@ -135,14 +135,14 @@ async def _change(
     check_same_id(account_id, body.id)
     known = await found(request, account_id)
     command = UpdateAccount(
-        account_id,
-        body.user_id,
-        body.balance_cents,
-        body.currency or known.body["currency"],
-        new_id(),
-        overdraft_limit_cents,
-        frozen,
-        _balance_expected(body.updated_at, known),
+        account_id=account_id,
+        owner_id=body.user_id,
+        balance_cents=body.balance_cents,
+        currency=body.currency or known.body["currency"],
+        transfer_id=new_id(),
+        overdraft_limit_cents=overdraft_limit_cents,
+        frozen=frozen,
+        balance_expected=_balance_expected(body.updated_at, known),
         expected=read_expected_versions(request),
     )
     outcome = await submit(request, command)

@@ -75,12 +75,12 @@ async def refresh_tokens(request: web.Request) -> Reply:
     presented, settings = request[ACTOR], runtime.settings
     now = int(time.time())
     command = RefreshTokens(
-        presented.session_id,
-        presented.user_id,
-        presented.jti,
-        _new_pair(settings, now, now + settings.ledger_session_seconds),
-        settings.ledger_refresh_grace_seconds,
-        settings.jwt_enable_revoked_tokens,
+        session_id=presented.session_id,
+        user_id=presented.user_id,
+        refresh_jti=presented.jti,
+        pair=_new_pair(settings, now, now + settings.ledger_session_seconds),
+        grace_seconds=settings.ledger_refresh_grace_seconds,
+        enforced=settings.jwt_enable_revoked_tokens,
     )
     return await _signed(runtime, await runtime.committer.submit(command, make_origin(request)))
 
@@ -116,7 +116,9 @@ async def purge_revoked_tokens(request: web.Request) -> Reply:
     async def make() -> ForgetTokens:
         cleanups = await tokens.count_cleanups(runtime.pool)
         count, as_of_position = await tokens.count_purgeable(runtime.pool, expired_before=expired_before)
-        return ForgetTokens(expired_before, as_of_position, count, cleanups)
+        return ForgetTokens(
+            expired_before=expired_before, as_of_position=as_of_position, count=count, cleanups=cleanups
+        )
 
     return answer_outcome(await submit_in_turn(request, ALL_TOKENS, make), status=200)
 
@@ -159,7 +161,13 @@ async def _start_session(request: web.Request, credential: Credential) -> Outcom
     runtime, now = request.app[RUNTIME], int(time.time())
     ends_at = now + runtime.settings.ledger_session_seconds
     pair = _new_pair(runtime.settings, now, ends_at)
-    command = StartSession(new_id(), credential.user_id, credential.id, pair, ends_at)
+    command = StartSession(
+        session_id=new_id(),
+        user_id=credential.user_id,
+        credential_id=credential.id,
+        pair=pair,
+        session_expires_at=ends_at,
+    )
     source = Origin(new_id(), credential.user_id, command.session_id, request_id=request[REQUEST_ID])
     return await runtime.committer.submit(command, source)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from ledger.commands.batch import ItemResult, TransferMany
+from ledger.commands.batch import ItemResult, TransferBatch
 from ledger.commands.transfers import TransferMoney, transfer_result
 from ledger.errors import LedgerError, OverloadedError, Refusal, Refused
 from ledger.projections import transactions as transfers
@@ -112,7 +112,7 @@ class Results(NamedTuple):
     position: int | None
 
 
-async def carry_out(request: web.Request, command: TransferMany, origin: Origin) -> Results:
+async def carry_out(request: web.Request, command: TransferBatch, origin: Origin) -> Results:
     """Carry out a chunk. Raises `Refused` or a `LedgerError`: then none of it happened, as far as anybody knows."""
     outcome = await submit_from(request, command, origin, weight=len(command.transfers))
     results = _results_of(outcome)
@@ -127,7 +127,7 @@ async def carry_out_each(request: web.Request, made: Sequence[TransferMoney], wh
     told: list[dict[str, Any]] = []
     replayed, position = True, None
     for number, start in enumerate(range(0, len(made), CHUNK)):
-        command = TransferMany(tuple(made[start : start + CHUNK]))
+        command = TransferBatch(tuple(made[start : start + CHUNK]))
         try:
             results = await carry_out(request, command, make_part(whole, number) if number else whole)
         except (LedgerError, *UNREACHABLE) as error:
@@ -160,7 +160,7 @@ def _told(
         elif result.currency is None:
             told.append({"status": 200, "replayed": True, "transaction": format_times(before[result.id])})
         else:
-            body = transfer_result(result.id, transfer.made(result.currency))
+            body = transfer_result(result.id, transfer.to_event(result.currency))
             body["created_at"] = at
             told.append({"status": 200, "transaction": body})
     return told

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
-from ledger.commands.batch import TransferMany
+from ledger.commands.batch import TransferBatch
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import LedgerError, OverloadedError, Refusal, Refused
 from ledger.store.pool import UNREACHABLE
@@ -76,7 +76,7 @@ async def _deliver(request: web.Request, stream: Stream, make: Make) -> None:
 
 
 async def _results(request: web.Request, chunk: Sequence[_Line]) -> list[dict[str, Any]]:
-    command = TransferMany(tuple(line.item for line in chunk if isinstance(line.item, TransferMoney)))
+    command = TransferBatch(tuple(line.item for line in chunk if isinstance(line.item, TransferMoney)))
     made = iter((await carry_out(request, command, make_origin(request))).items if command.transfers else ())
     return [
         {"line": line.number, **(next(made) if isinstance(line.item, TransferMoney) else refused(request, line.item))}

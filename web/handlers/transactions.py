@@ -9,10 +9,10 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
-from ledger.commands.batch import TransferMany
+from ledger.commands.batch import TransferBatch
 from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
-from ledger.commands.reversals import ReverseTransfer
+from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
 from ledger.events.transactions import Status
@@ -80,7 +80,7 @@ async def create_transfer_batch(request: web.Request) -> Reply | Stream:
         canonical = b"" if read_idempotency_key(request) is None else await asyncio.to_thread(batch.canonical)
         source = make_origin(request, lambda: canonical)
         if batch.atomic:
-            results = await bulk.carry_out(request, TransferMany(made, atomic=True), source)
+            results = await bulk.carry_out(request, TransferBatch(made, atomic=True), source)
         else:
             results = await bulk.carry_out_each(request, made, source)
         headers = REPLAYED if results.replayed else None
@@ -91,14 +91,14 @@ async def post_journal_entry(request: web.Request) -> Reply:
     """POST /transactions. A customer takes money out of own accounts only."""
     body = parse(requests.JournalEntry, await read_json(request))
     command = PostJournalEntry(
-        body.id or new_id(),
-        tuple(Leg(posting.account_id, posting.amount_cents) for posting in body.postings),
-        body.reference,
-        _payer(request),
-        body.id is not None,
-        body.description,
-        body.metadata or None,
-        body.effective_at,
+        transfer_id=body.id or new_id(),
+        legs=tuple(Leg(posting.account_id, posting.amount_cents) for posting in body.postings),
+        reference=body.reference,
+        only_owner_id=_payer(request),
+        id_was_chosen=body.id is not None,
+        description=body.description,
+        metadata=body.metadata or None,
+        effective_at=body.effective_at,
     )
     return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
 
@@ -109,20 +109,20 @@ async def place_hold(request: web.Request) -> Reply:
     settings, now = request.app[RUNTIME].settings, datetime.now(UTC)
     seconds = body.expires_in_seconds or settings.ledger_hold_seconds
     command = PlaceHold(
-        body.id or new_id(),
-        body.source_account_id,
-        body.destination_account_id,
-        body.amount_cents,
-        now,
-        body.expires_at or now + timedelta(seconds=seconds),
-        settings.ledger_hold_limit_seconds,
-        "/expires_at" if body.expires_at is not None else "/expires_in_seconds",
-        body.reference,
-        _payer(request),
-        body.id is not None,
-        body.description,
-        body.metadata or None,
-        body.effective_at,
+        transfer_id=body.id or new_id(),
+        source_account_id=body.source_account_id,
+        destination_account_id=body.destination_account_id,
+        amount_cents=body.amount_cents,
+        now=now,
+        expires_at=body.expires_at or now + timedelta(seconds=seconds),
+        limit_seconds=settings.ledger_hold_limit_seconds,
+        expiry_pointer="/expires_at" if body.expires_at is not None else "/expires_in_seconds",
+        reference=body.reference,
+        only_owner_id=_payer(request),
+        id_was_chosen=body.id is not None,
+        description=body.description,
+        metadata=body.metadata or None,
+        effective_at=body.effective_at,
     )
     return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
 
@@ -132,7 +132,13 @@ async def capture_hold(request: web.Request) -> Reply:
     body = parse(requests.Capture, await read_json_if_any(request) or b"{}")
     known = (await _found(request, read_path_id(request))).body
     accounts = transfers.accounts_of(known)
-    command = CaptureHold(known["id"], accounts[0], accounts[1], body.amount_cents, datetime.now(UTC))
+    command = CaptureHold(
+        transfer_id=known["id"],
+        source_account_id=accounts[0],
+        destination_account_id=accounts[1],
+        amount_cents=body.amount_cents,
+        now=datetime.now(UTC),
+    )
     outcome = await submit(request, command, body.canonical)
     return answer_outcome(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
 
@@ -150,13 +156,13 @@ async def reverse_transaction(request: web.Request) -> Reply:
     """POST /transactions/{id}/reverse."""
     body = parse(requests.Reversal, await read_json_if_any(request) or b"{}")
     known = (await _found(request, read_path_id(request))).body
-    command = ReverseTransfer(
-        body.id or new_id(),
-        known["id"],
-        transfers.accounts_of(known),
-        body.force,
-        body.description,
-        body.id is not None,
+    command = ReverseTransaction(
+        reversal_id=body.id or new_id(),
+        transfer_id=known["id"],
+        account_ids=transfers.accounts_of(known),
+        force=body.force,
+        description=body.description,
+        id_was_chosen=body.id is not None,
     )
     return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
 
@@ -206,16 +212,16 @@ def _on_conditions(request: web.Request, body: requests.ConditionalTransfer, com
 
 def _transfer(body: requests.Transfer, payer: UUID | None) -> TransferMoney:
     return TransferMoney(
-        body.id or new_id(),
-        body.source_account_id,
-        body.destination_account_id,
-        body.amount_cents,
-        body.reference,
-        payer,
-        body.id is not None,
-        body.description,
-        body.metadata or None,
-        body.effective_at,
+        transfer_id=body.id or new_id(),
+        source_account_id=body.source_account_id,
+        destination_account_id=body.destination_account_id,
+        amount_cents=body.amount_cents,
+        reference=body.reference,
+        only_owner_id=payer,
+        id_was_chosen=body.id is not None,
+        description=body.description,
+        metadata=body.metadata or None,
+        effective_at=body.effective_at,
     )
 
 

@@ -60,7 +60,14 @@ async def create_user(request: web.Request) -> Reply:
     runtime = request.app[RUNTIME]
     credential = await _credential(runtime, user_id, body.secret or "")
     roles = body.role_names() or ("guest",)
-    command = CreateUser(user_id, body.username, body.email, body.active is not False, roles, credential)
+    command = CreateUser(
+        user_id=user_id,
+        username=body.username,
+        email=body.email,
+        active=body.active is not False,
+        roles=roles,
+        credential=credential,
+    )
     return await submit_creation(request, command, body.canonical)
 
 
@@ -85,14 +92,14 @@ async def _change(request: web.Request, user_id: UUID, body: requests.User | req
     async def make() -> UpdateUser:
         known = await _known(runtime, user_id)
         return UpdateUser(
-            user_id,
-            known.username,
-            known.email,
-            body.username,
-            body.email,
-            body.active,
-            body.role_names(),
-            credential,
+            user_id=user_id,
+            known_username=known.username,
+            known_email=known.email,
+            username=body.username,
+            email=body.email,
+            active=body.active,
+            roles=body.role_names(),
+            credential=credential,
             expected=expected,
         )
 
@@ -108,7 +115,14 @@ async def delete_user(request: web.Request) -> Reply:
     async def make() -> DeleteUser:
         known = await _known(runtime, user_id)  # before the accounts: one that comes later changes its `assignments`
         account_ids = await accounts.open_ids(runtime.pool, user_id)
-        return DeleteUser(user_id, known.username, known.email, account_ids, known.assignments, expected=expected)
+        return DeleteUser(
+            user_id=user_id,
+            known_username=known.username,
+            known_email=known.email,
+            account_ids=account_ids,
+            assignments=known.assignments,
+            expected=expected,
+        )
 
     return answer_empty(await submit_in_turn(request, user_id, make))
 

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
-from ledger.errors import DatabaseError, OverloadedError, Refusal, Refused, StaleClaimError
+from ledger.errors import DatabaseError, OverloadedError, Refusal, Refused, StaleCallerError
 from ledger.identity.login_throttle import TooManyAttemptsError
 from ledger.store.pool import REPLICA_BUSY, UNREACHABLE
 from web.http.catalogue import CATALOGUE, page_of, phrase
@@ -64,7 +64,7 @@ def refusals_of(error: BaseException) -> Sequence[Refusal]:  # noqa: PLR0911 - o
             return (_FRAMEWORK.get(error.status, MALFORMED),)
         case TooManyAttemptsError():
             return (RATE_LIMITED,)
-        case StaleClaimError():
+        case StaleCallerError():
             return (errors.wrong_credentials(),)
         case OverloadedError():
             return (OVERLOADED,)

@@ -52,7 +52,7 @@ def make_origin(request: web.Request, canonical: Canonical = bytes) -> Origin:
         actor.jti,
         request[REQUEST_ID],
         request_hash,
-        actor.claim,
+        actor.caller,
     )
 
 

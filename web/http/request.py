@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from ledger.commands.command import Claim
+from ledger.commands.caller import Caller
 from ledger.runtime import Runtime
 
 
@@ -21,7 +21,7 @@ class Actor(msgspec.Struct, frozen=True):
     roles: frozenset[str]
     session_id: UUID
     jti: UUID
-    claim: Claim | None = None
+    caller: Caller | None = None
 
     def has(self, *roles: str) -> bool:
         """Return whether the user has one of these roles."""

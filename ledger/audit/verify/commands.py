@@ -7,36 +7,12 @@ from asyncpg import Record
 
 from ledger.audit.verify.findings import Finding
 from ledger.audit.verify.reading import Scope, pages
-from ledger.commands.accounts import CloseAccount, OpenAccount
-from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
-from ledger.commands.journal import PostJournalEntry
-from ledger.commands.reversals import ReverseTransfer
-from ledger.commands.tokens import RevokeAllTokens, RevokeUserTokens, StartSession
-from ledger.commands.transfers import TransferMoney
-from ledger.commands.users import CreateUser, DeleteUser
+from ledger.commands import COMMANDS
 from ledger.store import integrity
 from ledger.store.connections import Connection
 from ledger.store.tables import COMMAND_LOG
 
-# Those that are never accepted without an event; another may find that nothing is left to change.
-NEVER_WITHOUT_EVENT = [
-    command.name
-    for command in (
-        CaptureHold,
-        CloseAccount,
-        CreateUser,
-        DeleteUser,
-        OpenAccount,
-        PlaceHold,
-        PostJournalEntry,
-        ReverseTransfer,
-        RevokeAllTokens,
-        RevokeUserTokens,
-        StartSession,
-        TransferMoney,
-        VoidHold,
-    )
-]
+ALWAYS_APPEND = [command.name for command in COMMANDS if command.always_appends]
 
 
 async def check_commands(connection: Connection, scope: Scope) -> AsyncIterator[Finding]:
@@ -45,7 +21,7 @@ async def check_commands(connection: Connection, scope: Scope) -> AsyncIterator[
         for row in rows:
             for finding in _judge_event(row):
                 yield finding
-    async for rows in pages(connection, integrity.ACCEPTED_WITHOUT_EVENTS, scope.since, NEVER_WITHOUT_EVENT):
+    async for rows in pages(connection, integrity.ACCEPTED_WITHOUT_EVENTS, scope.since, ALWAYS_APPEND):
         for row in rows:
             yield Finding(
                 "a command that was accepted has its events",

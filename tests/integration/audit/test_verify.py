@@ -457,9 +457,20 @@ async def test_books_that_are_written_to_are_checked_as_they_were_at_one_moment(
         for number in itertools.count():
             if done:
                 return
-            await busy.committer.submit(TransferMoney(new_id(), source, destination, 1), Origin(new_id()))
+            await busy.committer.submit(
+                TransferMoney(
+                    transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+                ),
+                Origin(new_id()),
+            )
             await busy.committer.submit(RevokeUserTokens(ALICE), Origin(new_id()))
-            session = StartSession(new_id(), ALICE, traffic.secret(ALICE).id, traffic.a_pair(0), traffic.FUTURE)
+            session = StartSession(
+                session_id=new_id(),
+                user_id=ALICE,
+                credential_id=traffic.secret(ALICE).id,
+                pair=traffic.a_pair(0),
+                session_expires_at=traffic.FUTURE,
+            )
             pair = Pair(new_id(), traffic.FUTURE - 5, new_id(), traffic.FUTURE, number)
             await busy.committer.submit(msgspec.structs.replace(session, pair=pair), Origin(new_id()))
             written += 1

@@ -9,7 +9,7 @@ import pytest
 from ledger.events import Event
 from ledger.events.accounts import AccountEvent
 from ledger.events.tokens import SessionEvent
-from ledger.events.transactions import HoldPlaced, JournalEntryPosted, MoneyTransferred, TransferEvent
+from ledger.events.transactions import HoldPlaced, JournalEntryPosted, MoneyTransferred, TransactionEvent
 from ledger.events.users import UserEvent
 from ledger.projections import INLINE, TABLES, transactions
 from ledger.projections.table import Column, Table, insert, update, upsert
@@ -102,7 +102,7 @@ def test_the_details_are_the_members_that_all_kinds_of_transactions_share() -> N
 def test_each_event_of_an_aggregate_with_a_table_is_handled_or_named_here() -> None:
     """An event that no projection handles changes no read table."""
     unhandled = {"AccountAssigned"}
-    aggregates = (AccountEvent, UserEvent, SessionEvent, TransferEvent)
+    aggregates = (AccountEvent, UserEvent, SessionEvent, TransactionEvent)
     handled = {kind for projection in INLINE for kind in projection.handles}
     of_aggregates = {kind for union in aggregates for kind in get_args(union)}
     assert unhandled == {kind.__name__ for kind in of_aggregates - handled}

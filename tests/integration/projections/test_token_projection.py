@@ -12,7 +12,8 @@ import pytest
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.commands.command import Claim, Command
+from ledger.commands.caller import Caller
+from ledger.commands.command import Command
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -84,10 +85,24 @@ class Log:
         return Pair(an_id(f"access {number}"), ends - 2, an_id(f"refresh {number}"), ends, number)
 
     def login(self, user_id: UUID, ends: int) -> Command:
-        return StartSession(self.ledger.fresh_id(), user_id, SECRET, self.a_pair(ends), FUTURE + 5)
+        return StartSession(
+            session_id=self.ledger.fresh_id(),
+            user_id=user_id,
+            credential_id=SECRET,
+            pair=self.a_pair(ends),
+            session_expires_at=FUTURE + 5,
+        )
 
     def refresh(self, number: int, ends: int, grace_seconds: int, enforced: bool) -> Command:
-        return RefreshTokens(*self.ledger.refresh_token(number), self.a_pair(ends), grace_seconds, enforced)
+        session_id, user_id, refresh_jti = self.ledger.refresh_token(number)
+        return RefreshTokens(
+            session_id=session_id,
+            user_id=user_id,
+            refresh_jti=refresh_jti,
+            pair=self.a_pair(ends),
+            grace_seconds=grace_seconds,
+            enforced=enforced,
+        )
 
     def cut_off(self, user_id: UUID | None) -> Command:
         return RevokeUserTokens(user_id) if user_id else RevokeAllTokens()
@@ -95,7 +110,9 @@ class Log:
     def forget(self, ends: int, before_last: int) -> Command:
         state = self.ledger.batch.heads.get(CLEANUPS)
         known = state.state.count if state and isinstance(state.state, Cleanups) else 0
-        return ForgetTokens(ends, max(self.last - before_last, 0), 1, known)
+        return ForgetTokens(
+            expired_before=ends, as_of_position=max(self.last - before_last, 0), count=1, cleanups=known
+        )
 
 
 some_number, some_ends = st.integers(0, 5), st.sampled_from(ENDS)
@@ -379,8 +396,8 @@ async def test_a_token_is_dead_for_queries_if_and_only_if_it_is_for_decisions(lo
         await append(connection, log)
         below = await tokens.revoked_below(connection, {(row.stream_id, event.user_id) for row, event in issued})
     for row, event in issued:
-        claim = Claim(event.user_id, frozenset(), row.stream_id, event.access_jti)
-        assert claim.holds(states) == (row.position >= below[row.stream_id, event.user_id])
+        caller = Caller(event.user_id, frozenset(), row.stream_id, event.access_jti)
+        assert caller.is_valid(states) == (row.position >= below[row.stream_id, event.user_id])
 
 
 @ON_A_CONNECTION_OF_ITS_OWN
@@ -458,7 +475,9 @@ async def test_as_many_are_forgotten_as_were_counted_whatever_is_revoked_meanwhi
         later.ledger.carry_out(RevokeAllTokens())
         if is_in_time:
             later.commit()
-        later.ledger.carry_out(ForgetTokens(expired_before, as_of, count, known))
+        later.ledger.carry_out(
+            ForgetTokens(expired_before=expired_before, as_of_position=as_of, count=count, cleanups=known)
+        )
         later.commit()
         await append(connection, Log(later.ledger, later.transactions[len(log.transactions) :]))
         after = {row["jti"] for row in (await tables(connection))["tokens"] if not row["forgotten"]}

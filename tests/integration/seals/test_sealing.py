@@ -99,7 +99,11 @@ async def test_several_who_seal_while_several_write_leave_one_chain_over_every_e
 
     async def keep_transferring() -> None:
         for _ in range(20):
-            await runtime.committer.submit(TransferMoney(new_id(), *unsealed.accounts, 1), Origin(new_id()))
+            source, destination = unsealed.accounts
+            command = TransferMoney(
+                transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+            )
+            await runtime.committer.submit(command, Origin(new_id()))
 
     sealers = [asyncio.create_task(keep_sealing()) for _ in range(3)]
     await asyncio.gather(keep_inserting(), keep_inserting(), keep_transferring())

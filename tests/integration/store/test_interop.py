@@ -17,7 +17,7 @@ from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
 from ledger.events import TOPICS, Event, encode, fold
 from ledger.events.accounts import Account
-from ledger.events.transactions import Transfer
+from ledger.events.transactions import Transaction
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.store import log as store
@@ -34,16 +34,64 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 async def history(runtime: Runtime) -> Runtime:
     """A ledger in which accounts have had everything happen to them."""
     commands: list[Command] = [
-        CreateUser(OWNER, "owner", "owner@example.com", True, ("customer",), Credential(new_id(), OWNER, "")),
-        CreateUser(HEIR, "heir", "heir@example.com", True, ("customer",), Credential(new_id(), HEIR, "")),
-        OpenAccount(KEPT, OWNER, "EUR", 100, new_id()),
-        OpenAccount(EMPTIED, OWNER, "EUR", 50, new_id()),
-        *(TransferMoney(new_id(), KEPT, EMPTIED, amount) for amount in (1, 2, 3)),
-        TransferMoney(new_id(), EMPTIED, KEPT, 56, "all of it"),
-        PlaceHold(HELD, KEPT, EMPTIED, 5, NOON, NOON + timedelta(hours=1), 3600),
+        CreateUser(
+            user_id=OWNER,
+            username="owner",
+            email="owner@example.com",
+            active=True,
+            roles=("customer",),
+            credential=Credential(new_id(), OWNER, ""),
+        ),
+        CreateUser(
+            user_id=HEIR,
+            username="heir",
+            email="heir@example.com",
+            active=True,
+            roles=("customer",),
+            credential=Credential(new_id(), HEIR, ""),
+        ),
+        OpenAccount(account_id=KEPT, owner_id=OWNER, currency="EUR", balance_cents=100, transfer_id=new_id()),
+        OpenAccount(account_id=EMPTIED, owner_id=OWNER, currency="EUR", balance_cents=50, transfer_id=new_id()),
+        *(
+            TransferMoney(
+                transfer_id=new_id(), source_account_id=KEPT, destination_account_id=EMPTIED, amount_cents=amount
+            )
+            for amount in (1, 2, 3)
+        ),
+        TransferMoney(
+            transfer_id=new_id(),
+            source_account_id=EMPTIED,
+            destination_account_id=KEPT,
+            amount_cents=56,
+            reference="all of it",
+        ),
+        PlaceHold(
+            transfer_id=HELD,
+            source_account_id=KEPT,
+            destination_account_id=EMPTIED,
+            amount_cents=5,
+            now=NOON,
+            expires_at=NOON + timedelta(hours=1),
+            limit_seconds=3600,
+        ),
         VoidHold(HELD, KEPT, NOON),
-        UpdateAccount(KEPT, HEIR, 200, "EUR", new_id(), 50),
-        UpdateAccount(KEPT, None, None, "EUR", new_id(), None, "all"),
+        UpdateAccount(
+            account_id=KEPT,
+            owner_id=HEIR,
+            balance_cents=200,
+            currency="EUR",
+            transfer_id=new_id(),
+            overdraft_limit_cents=50,
+        ),
+        UpdateAccount(
+            account_id=KEPT,
+            owner_id=None,
+            balance_cents=None,
+            currency="EUR",
+            transfer_id=new_id(),
+            overdraft_limit_cents=None,
+            frozen="all",
+        ),
         CloseAccount(EMPTIED),
     ]
     for command in commands:
@@ -93,7 +141,7 @@ async def test_the_library_sees_the_account_that_the_ledger_sees(
 async def test_the_library_sees_what_became_of_a_hold(history: Runtime, library: LedgerApplication) -> None:
     del history
     states = [(await get(library, HELD, version=version)).state for version in (1, 2)]
-    assert ["pending", "voided"] == [state.status for state in states if isinstance(state, Transfer)]
+    assert ["pending", "voided"] == [state.status for state in states if isinstance(state, Transaction)]
 
 
 async def test_the_library_sees_an_account_as_it_was_at_any_version(

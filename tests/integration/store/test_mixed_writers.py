@@ -37,7 +37,12 @@ async def rival(settings: Settings) -> AsyncIterator[Runtime]:
 async def transfer(committer: Committer, source: UUID, destination: UUID) -> None:
     """The ledger's own way: many in a transaction."""
     for _ in range(EACH // 5):
-        commands = [TransferMoney(new_id(), source, destination, 1) for _ in range(5)]
+        commands = [
+            TransferMoney(
+                transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+            )
+            for _ in range(5)
+        ]
         await asyncio.gather(*(committer.submit(command, Origin(new_id())) for command in commands))
 
 
@@ -89,9 +94,18 @@ async def accounts(runtime: Runtime) -> tuple[UUID, UUID]:
     owner_id, source, destination = new_id(), new_id(), new_id()
     credential = Credential(new_id(), owner_id, "")
     for command in (
-        CreateUser(owner_id, "owner", "owner@example.com", True, ("customer",), credential),
-        OpenAccount(source, owner_id, "USD", 3 * EACH, new_id()),
-        OpenAccount(destination, owner_id, "USD", 3 * EACH, new_id()),
+        CreateUser(
+            user_id=owner_id,
+            username="owner",
+            email="owner@example.com",
+            active=True,
+            roles=("customer",),
+            credential=credential,
+        ),
+        OpenAccount(account_id=source, owner_id=owner_id, currency="USD", balance_cents=3 * EACH, transfer_id=new_id()),
+        OpenAccount(
+            account_id=destination, owner_id=owner_id, currency="USD", balance_cents=3 * EACH, transfer_id=new_id()
+        ),
     ):
         await runtime.committer.submit(command, Origin(new_id()))
     return source, destination

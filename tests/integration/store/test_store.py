@@ -214,7 +214,14 @@ async def test_heads_are_replaced_and_read_back(connection: Any) -> None:
 
 
 async def test_a_transfer_keeps_no_head_and_is_folded_from_its_events(connection: Any) -> None:
-    event = MoneyTransferred(UUID(int=1), UUID(int=2), 3, "USD", "transfer", None)
+    event = MoneyTransferred(
+        source_account_id=UUID(int=1),
+        destination_account_id=UUID(int=2),
+        amount_cents=3,
+        currency="USD",
+        kind="transfer",
+        reference=None,
+    )
     rows = [Recorded(0, new_id(), 1, None, event)]
     heads = store.fold_heads(rows)
     await store.write(connection, {}, 1, [store.append_events(rows, [new_id()]), *store.replace_heads(heads)])

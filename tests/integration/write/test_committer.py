@@ -16,7 +16,7 @@ import structlog
 from pydantic import SecretStr
 
 from ledger.commands.accounts import OpenAccount
-from ledger.commands.batch import TransferMany
+from ledger.commands.batch import TransferBatch
 from ledger.commands.command import Command, Credential, Decision, States
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, UpdateUser
@@ -52,7 +52,12 @@ class Bank:
         return await asyncio.gather(*map(self.submit, commands), return_exceptions=True)
 
     async def accounts(self, *balances: int) -> list[UUID]:
-        opened = [OpenAccount(new_id(), self.owner_id, "USD", balance, new_id()) for balance in balances]
+        opened = [
+            OpenAccount(
+                account_id=new_id(), owner_id=self.owner_id, currency="USD", balance_cents=balance, transfer_id=new_id()
+            )
+            for balance in balances
+        ]
         for outcome in await self.outcomes(*opened):
             assert isinstance(outcome, Outcome), outcome
         return [command.account_id for command in opened]
@@ -79,7 +84,13 @@ class Bank:
 
 
 def a_transfer(source: UUID, destination: UUID, amount_cents: int = 1, **members: Any) -> TransferMoney:
-    return TransferMoney(new_id(), source, destination, amount_cents, **members)
+    return TransferMoney(
+        transfer_id=new_id(),
+        source_account_id=source,
+        destination_account_id=destination,
+        amount_cents=amount_cents,
+        **members,
+    )
 
 
 async def nobody_is_told() -> None:
@@ -106,7 +117,16 @@ async def banking(settings: Settings, eyes: Any, **options: Any) -> AsyncIterato
     async with committing(settings, **options) as committer:
         bank = Bank(committer, eyes, new_id())
         credential = Credential(new_id(), bank.owner_id, "a hash")
-        await bank.submit(CreateUser(bank.owner_id, "owner", "owner@example.com", True, ("customer",), credential))
+        await bank.submit(
+            CreateUser(
+                user_id=bank.owner_id,
+                username="owner",
+                email="owner@example.com",
+                active=True,
+                roles=("customer",),
+                credential=credential,
+            )
+        )
         yield bank
 
 
@@ -195,7 +215,9 @@ async def test_a_refusal_is_in_the_log_of_commands(bank: Bank) -> None:
 async def test_a_command_with_a_fault_fails_alone(bank: Bank) -> None:
     """Lesson 5."""
     source, destination = await bank.accounts(100, 0)
-    broken = BrokenTransfer(new_id(), source, destination, 1)
+    broken = BrokenTransfer(
+        transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+    )
     outcomes = await bank.outcomes(a_transfer(source, destination), broken, a_transfer(source, destination))
     assert [Outcome, ZeroDivisionError, Outcome] == [type(outcome) for outcome in outcomes]
     assert [98, 2] == await bank.balances([source, destination])
@@ -605,7 +627,16 @@ async def test_who_made_a_command_anew_gets_through_although_this_process_had_ol
 
 def a_renaming(user_id: UUID, before: str, after: str) -> UpdateUser:
     email = "owner@example.com"
-    return UpdateUser(user_id, before, email, after, email, None, ("customer",), None)
+    return UpdateUser(
+        user_id=user_id,
+        known_username=before,
+        known_email=email,
+        username=after,
+        email=email,
+        active=None,
+        roles=("customer",),
+        credential=None,
+    )
 
 
 async def test_an_id_that_a_client_chose_is_taken_once(settings: Settings, bank: Bank) -> None:
@@ -688,7 +719,16 @@ async def test_two_processes_can_both_open_the_first_account_of_a_currency(setti
     async with committing(settings) as other:
         outcomes = await asyncio.gather(
             *(
-                committer.submit(OpenAccount(new_id(), bank.owner_id, currency, 5, new_id()), Origin(new_id()))
+                committer.submit(
+                    OpenAccount(
+                        account_id=new_id(),
+                        owner_id=bank.owner_id,
+                        currency=currency,
+                        balance_cents=5,
+                        transfer_id=new_id(),
+                    ),
+                    Origin(new_id()),
+                )
                 for currency in ("EUR", "CHF", "SEK", "NOK", "DKK")
                 for committer in (bank.committer, other)
             ),
@@ -702,7 +742,9 @@ async def test_two_processes_can_both_open_the_first_account_of_a_currency(setti
 async def test_an_id_is_given_once_by_two_processes(settings: Settings, bank: Bank) -> None:
     async with committing(settings) as other:
         for _ in range(10):
-            command = OpenAccount(new_id(), bank.owner_id, "USD", 0, new_id())
+            command = OpenAccount(
+                account_id=new_id(), owner_id=bank.owner_id, currency="USD", balance_cents=0, transfer_id=new_id()
+            )
             outcomes = await asyncio.gather(
                 *(committer.submit(command, Origin(new_id())) for committer in (bank.committer, other)),
                 return_exceptions=True,
@@ -732,7 +774,7 @@ async def test_a_command_that_weighs_much_has_a_transaction_to_itself(settings: 
     ) as bank:
         alice, bob = await bank.accounts(100, 0)
         written.clear()
-        many = TransferMany(tuple(a_transfer(alice, bob) for _ in range(5)))
+        many = TransferBatch(tuple(a_transfer(alice, bob) for _ in range(5)))
         weighted: list[tuple[Command, int]] = [
             *((a_transfer(alice, bob), 1) for _ in range(3)),
             (many, 5),

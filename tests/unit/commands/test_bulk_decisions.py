@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.commands.batch import TransferMany
+from ledger.commands.batch import TransferBatch
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
 from ledger.events import State, evolve
@@ -31,7 +31,17 @@ transfers = st.lists(st.tuples(accounts, accounts, st.integers(1, 60), reference
 
 
 def made(rows: list[tuple[Any, ...]]) -> tuple[TransferMoney, ...]:
-    return tuple(TransferMoney(UUID(int=100 + number), *row) for number, row in enumerate(rows))
+    return tuple(
+        TransferMoney(
+            transfer_id=UUID(int=100 + number),
+            source_account_id=source,
+            destination_account_id=destination,
+            amount_cents=cents,
+            reference=reference,
+            only_owner_id=owner_id,
+        )
+        for number, (source, destination, cents, reference, owner_id) in enumerate(rows)
+    )
 
 
 def one_by_one(items: tuple[TransferMoney, ...]) -> list[Any]:
@@ -50,7 +60,7 @@ def one_by_one(items: tuple[TransferMoney, ...]) -> list[Any]:
     return found
 
 
-def states_of(command: TransferMany) -> dict[UUID, State | None]:
+def states_of(command: TransferBatch) -> dict[UUID, State | None]:
     return {stream: ACCOUNTS.get(stream) for stream in (*command.streams(), *command.creates())}
 
 
@@ -59,7 +69,7 @@ def test_items_happen_and_are_refused_as_if_they_had_come_alone(rows: list[tuple
     items = made(rows)
     alone = one_by_one(items)
 
-    decision = TransferMany(items).decide(states_of(TransferMany(items)))
+    decision = TransferBatch(items).decide(states_of(TransferBatch(items)))
 
     assert [event for found in alone if isinstance(found, list) for event in found] == decision.events
     assert [() if isinstance(found, list) else found for found in alone] == [
@@ -72,7 +82,7 @@ def test_all_or_nothing_happens_if_none_is_refused_and_names_the_first_that_is(r
     """Lesson 5."""
     items = made(rows)
     alone = one_by_one(items)
-    command = TransferMany(items, atomic=True)
+    command = TransferBatch(items, atomic=True)
     refused = [number for number, found in enumerate(alone) if not isinstance(found, list)]
 
     if not refused:

@@ -20,7 +20,7 @@ from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.command import Command, Credential, Decision, StreamEvent
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
-from ledger.commands.reversals import ReverseTransfer
+from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -45,7 +45,7 @@ from ledger.events import (
     evolve,
     fold,
     tokens,
-    transfers,
+    transactions,
     users,
 )
 from ledger.events.accounts import (
@@ -55,6 +55,7 @@ from ledger.events.accounts import (
     AccountDebited,
     AccountOpened,
     AccountOwnerChanged,
+    Freeze,
     world_account_id,
 )
 from ledger.events.tokens import CLEANUPS, Cleanups, Pair, TokensIssued, TokensRotated
@@ -64,8 +65,8 @@ from ledger.events.transactions import (
     HoldVoided,
     MoneyTransferred,
     ReferenceUsed,
+    Transaction,
     TransactionReversed,
-    Transfer,
     reference_stream,
 )
 from ledger.events.users import (
@@ -171,7 +172,17 @@ def test_a_transfer_is_one_event_and_its_two_entries_with_the_balance_after_each
     events = Given(TWO_ACCOUNTS).when(a_transfer(30, reference="rent"))
 
     assert [
-        (TRANSFER, MoneyTransferred(PURSE, TILL, 30, "USD", "transfer", "rent")),
+        (
+            TRANSFER,
+            MoneyTransferred(
+                source_account_id=PURSE,
+                destination_account_id=TILL,
+                amount_cents=30,
+                currency="USD",
+                kind="transfer",
+                reference="rent",
+            ),
+        ),
         (PURSE, AccountDebited(TRANSFER, 30, 70)),
         (TILL, AccountCredited(TRANSFER, 30, 30)),
         (reference_stream("rent"), ReferenceUsed(TRANSFER)),
@@ -222,7 +233,19 @@ def test_money_does_not_change_its_currency_on_the_way() -> None:
 
 
 def test_a_transfer_id_is_taken_once() -> None:
-    made = [(TRANSFER, MoneyTransferred(PURSE, TILL, 1, "USD", "transfer", None))]
+    made = [
+        (
+            TRANSFER,
+            MoneyTransferred(
+                source_account_id=PURSE,
+                destination_account_id=TILL,
+                amount_cents=1,
+                currency="USD",
+                kind="transfer",
+                reference=None,
+            ),
+        )
+    ]
     command = a_transfer(id_was_chosen=True)
     assert ["transaction_already_exists"] == Given([*TWO_ACCOUNTS, *made]).refuses(command)
 
@@ -274,7 +297,17 @@ def test_an_empty_account_is_an_opening_and_an_assignment() -> None:
 def test_an_opening_balance_is_a_transfer_from_world() -> None:
     events = Given([*ALICE_THERE, *WORLD_THERE]).when(an_opening(50))
     assert [
-        (TRANSFER, MoneyTransferred(WORLD, PURSE, 50, "USD", "opening", None)),
+        (
+            TRANSFER,
+            MoneyTransferred(
+                source_account_id=WORLD,
+                destination_account_id=PURSE,
+                amount_cents=50,
+                currency="USD",
+                kind="opening",
+                reference=None,
+            ),
+        ),
         (WORLD, AccountDebited(TRANSFER, 50, -150)),
         (PURSE, AccountCredited(TRANSFER, 50, 50)),
     ] == events[2:]
@@ -308,7 +341,17 @@ def an_update(**members: Any) -> UpdateAccount:
 def test_a_higher_balance_is_a_transfer_from_world() -> None:
     events = Given([*TWO_ACCOUNTS, *WORLD_THERE]).when(an_update(balance_cents=150))
     assert [
-        (TRANSFER, MoneyTransferred(WORLD, PURSE, 50, "USD", "adjustment", None)),
+        (
+            TRANSFER,
+            MoneyTransferred(
+                source_account_id=WORLD,
+                destination_account_id=PURSE,
+                amount_cents=50,
+                currency="USD",
+                kind="adjustment",
+                reference=None,
+            ),
+        ),
         (WORLD, AccountDebited(TRANSFER, 50, -150)),
         (PURSE, AccountCredited(TRANSFER, 50, 150)),
     ] == events
@@ -317,7 +360,17 @@ def test_a_higher_balance_is_a_transfer_from_world() -> None:
 def test_a_lower_balance_is_a_transfer_to_world() -> None:
     events = Given([*TWO_ACCOUNTS, *WORLD_THERE]).when(an_update(balance_cents=0))
     assert [
-        (TRANSFER, MoneyTransferred(PURSE, WORLD, 100, "USD", "adjustment", None)),
+        (
+            TRANSFER,
+            MoneyTransferred(
+                source_account_id=PURSE,
+                destination_account_id=WORLD,
+                amount_cents=100,
+                currency="USD",
+                kind="adjustment",
+                reference=None,
+            ),
+        ),
         (PURSE, AccountDebited(TRANSFER, 100, 0)),
         (WORLD, AccountCredited(TRANSFER, 100, 0)),
     ] == events
@@ -382,7 +435,14 @@ def test_world_cannot_be_closed() -> None:
 
 
 def a_creation(user_id: UUID = BOB, username: str = "bob", email: str = "bob@example.com") -> CreateUser:
-    return CreateUser(user_id, username, email, True, ("customer",), Credential(SECRET, user_id, "a hash"))
+    return CreateUser(
+        user_id=user_id,
+        username=username,
+        email=email,
+        active=True,
+        roles=("customer",),
+        credential=Credential(SECRET, user_id, "a hash"),
+    )
 
 
 def test_a_new_user_claims_both_names() -> None:
@@ -476,7 +536,7 @@ def test_a_name_from_before_is_kept_when_another_has_its_look_by_now() -> None:
     assert [(ALICE, UserRolesChanged(("guest",))), (ALICE, UserTokensRevoked())] == [
         event for event in given.when(a_change(**known, roles=("guest",))) if event[0] == ALICE
     ]
-    deletion = DeleteUser(ALICE, CYRILLIC, address, (), 0)
+    deletion = DeleteUser(user_id=ALICE, known_username=CYRILLIC, known_email=address, account_ids=(), assignments=0)
     assert (username_stream(LATIN), NameReleased(ALICE)) not in given.when(deletion)
 
 
@@ -557,7 +617,13 @@ def test_a_user_who_is_not_there_cannot_change() -> None:
 
 
 def a_deletion(*account_ids: UUID, assignments: int = 0, known_username: str = "alice") -> DeleteUser:
-    return DeleteUser(ALICE, known_username, "alice@example.com", account_ids, assignments)
+    return DeleteUser(
+        user_id=ALICE,
+        known_username=known_username,
+        known_email="alice@example.com",
+        account_ids=account_ids,
+        assignments=assignments,
+    )
 
 
 def test_a_deleted_user_releases_both_names() -> None:
@@ -600,7 +666,7 @@ def test_an_account_that_went_to_another_user_is_left_alone() -> None:
 
 # StartSession. All other commands about tokens are in test_token_deciders.py.
 
-A_LOGIN = StartSession(SESSION, ALICE, SECRET, PAIR, session_expires_at=9_000)
+A_LOGIN = StartSession(session_id=SESSION, user_id=ALICE, credential_id=SECRET, pair=PAIR, session_expires_at=9_000)
 
 
 def test_a_session_starts_with_its_first_tokens() -> None:
@@ -654,7 +720,7 @@ def test_a_fault_of_one_command_leaves_the_batch_as_it_was() -> None:
             super().decide(states)
             raise ZeroDivisionError
 
-    command = Broken(TRANSFER, PURSE, TILL, 1)
+    command = Broken(transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=1)
     assert isinstance(batch.decide(command, COMMAND), ZeroDivisionError)
     assert ({}, []) == (batch.changed, batch.appended)
 
@@ -721,13 +787,13 @@ class Ledger:
     def users(self) -> dict[UUID, User]:
         return {key: state for key, state in self.states().items() if isinstance(state, User)}
 
-    def transfers(self) -> dict[UUID, Transfer]:
-        return {key: state for key, state in self.states().items() if isinstance(state, Transfer)}
+    def transfers(self) -> dict[UUID, Transaction]:
+        return {key: state for key, state in self.states().items() if isinstance(state, Transaction)}
 
-    def transfer(self, number: int, kind: str = "any") -> tuple[UUID, Transfer]:
+    def transfer(self, number: int, kind: str = "any") -> tuple[UUID, Transaction]:
         """One of the transactions, 0 is the last; if there is none, one that never was."""
         found = [(key, state) for key, state in self.transfers().items() if kind == "any" or state.hold is not None]
-        return found[-1 - number % len(found)] if found else (NOBODY, Transfer())
+        return found[-1 - number % len(found)] if found else (NOBODY, Transaction())
 
     def fresh_id(self) -> UUID:
         """An id of the service's own choice, as against those that clients choose."""
@@ -781,29 +847,59 @@ def making(make: Callable[..., Command], *drawn: st.SearchStrategy[Any]) -> st.S
 def deletion(ledger: Ledger, user_id: UUID, is_fresh: bool) -> Command:
     own = [key for key, account in ledger.accounts().items() if account.owner_id == user_id and not account.closed]
     user = ledger.users().get(user_id)
-    assignments = user.assignments if user and is_fresh else -1
-    return DeleteUser(user_id, *ledger.names_of(user_id), tuple(own), assignments)
+    username, email = ledger.names_of(user_id)
+    return DeleteUser(
+        user_id=user_id,
+        known_username=username,
+        known_email=email,
+        account_ids=tuple(own),
+        assignments=user.assignments if user and is_fresh else -1,
+    )
 
 
 def change(ledger: Ledger, user_id: UUID, is_fresh: bool, *wanted: Any) -> Command:
     known = ledger.names_of(user_id) if is_fresh else ("stale", "stale")
     username, email, active, role_names, has_secret = wanted
-    renamed = (username or known[0], email or known[1])
-    return UpdateUser(user_id, *known, *renamed, active, role_names, a_secret(user_id) if has_secret else None)
+    return UpdateUser(
+        user_id=user_id,
+        known_username=known[0],
+        known_email=known[1],
+        username=username or known[0],
+        email=email or known[1],
+        active=active,
+        roles=role_names,
+        credential=a_secret(user_id) if has_secret else None,
+    )
 
 
 def login(ledger: Ledger, user_id: UUID, is_right: bool, now: int) -> Command:
-    return StartSession(ledger.fresh_id(), user_id, SECRET if is_right else TILL, ledger.fresh_pair(now), now + 100)
+    return StartSession(
+        session_id=ledger.fresh_id(),
+        user_id=user_id,
+        credential_id=SECRET if is_right else TILL,
+        pair=ledger.fresh_pair(now),
+        session_expires_at=now + 100,
+    )
 
 
 def refresh(ledger: Ledger, number: int, now: int, grace_seconds: int, enforced: bool) -> Command:
-    return RefreshTokens(*ledger.refresh_token(number), ledger.fresh_pair(now), grace_seconds, enforced)
+    session_id, user_id, refresh_jti = ledger.refresh_token(number)
+    return RefreshTokens(
+        session_id=session_id,
+        user_id=user_id,
+        refresh_jti=refresh_jti,
+        pair=ledger.fresh_pair(now),
+        grace_seconds=grace_seconds,
+        enforced=enforced,
+    )
 
 
 def forgetting(ledger: Ledger, time: int, count: int, is_fresh: bool) -> Command:
     state = ledger.states().get(CLEANUPS)
     known = state.count if isinstance(state, Cleanups) else 0
-    return ForgetTokens(time, len(ledger.history), count, known if is_fresh else -1)
+    return ForgetTokens(
+        expired_before=time, as_of_position=len(ledger.history), count=count, cleanups=known if is_fresh else -1
+    )
 
 
 def journal_entry(
@@ -811,21 +907,43 @@ def journal_entry(
 ) -> Command:
     legs = [Leg(*leg) for leg in zip(account_ids[1:], cents, strict=False)]
     legs.append(Leg(account_ids[0], -sum(leg.amount_cents for leg in legs) or 1))
-    return PostJournalEntry(transfer_id, tuple(legs), reference, None, True, "a description", {"key": "value"}, NOON)
+    return PostJournalEntry(
+        transfer_id=transfer_id,
+        legs=tuple(legs),
+        reference=reference,
+        only_owner_id=None,
+        id_was_chosen=True,
+        description="a description",
+        metadata={"key": "value"},
+        effective_at=NOON,
+    )
 
 
 def placing(_: Ledger, now: int, lasts: int, reference: str | None, *drawn: Any) -> Command:
     moment = NOON + timedelta(seconds=now)
     members: dict[str, Any] = {"now": moment, "expires_at": moment + timedelta(seconds=lasts), "limit_seconds": 100}
     transfer_id, source, destination, cents = drawn
-    return PlaceHold(transfer_id, source, destination, cents, **members, reference=reference, id_was_chosen=True)
+    return PlaceHold(
+        transfer_id=transfer_id,
+        source_account_id=source,
+        destination_account_id=destination,
+        amount_cents=cents,
+        **members,
+        reference=reference,
+        id_was_chosen=True,
+    )
 
 
 def capture(ledger: Ledger, number: int, cents: int | None, now: int) -> Command:
     transfer_id, state = ledger.transfer(number, "hold")
     hold = state.hold
-    accounts = (hold.source_account_id, hold.destination_account_id) if hold else (PURSE, TILL)
-    return CaptureHold(transfer_id, *accounts, cents, NOON + timedelta(seconds=now))
+    return CaptureHold(
+        transfer_id=transfer_id,
+        source_account_id=hold.source_account_id if hold else PURSE,
+        destination_account_id=hold.destination_account_id if hold else TILL,
+        amount_cents=cents,
+        now=NOON + timedelta(seconds=now),
+    )
 
 
 def end_of_hold(ledger: Ledger, command: type[VoidHold | ExpireHold], number: int, now: int) -> Command:
@@ -836,14 +954,22 @@ def end_of_hold(ledger: Ledger, command: type[VoidHold | ExpireHold], number: in
 def reversal(ledger: Ledger, number: int, force: bool) -> Command:
     transfer_id, state = ledger.transfer(number)
     account_ids = tuple(posting.account_id for posting in state.postings)
-    return ReverseTransfer(ledger.fresh_id(), transfer_id, account_ids, force)
+    return ReverseTransaction(
+        reversal_id=ledger.fresh_id(), transfer_id=transfer_id, account_ids=account_ids, force=force
+    )
 
 
 references = st.sampled_from([None, None, None, "rent", "fees"])
 numbers = st.integers(0, 5)
 transfers_of_any = making(
     lambda _, key, source, destination, cents, reference, owner: TransferMoney(
-        key, source, destination, cents, reference, owner, id_was_chosen=True
+        transfer_id=key,
+        source_account_id=source,
+        destination_account_id=destination,
+        amount_cents=cents,
+        reference=reference,
+        only_owner_id=owner,
+        id_was_chosen=True,
     ),
     transfer_ids,
     any_ids,
@@ -868,7 +994,15 @@ entries_and_reversals: st.SearchStrategy[Maker] = st.one_of(
     making(reversal, numbers, st.booleans()),
 )
 policies = making(
-    lambda ledger, account_id, *drawn: UpdateAccount(account_id, None, None, "USD", ledger.fresh_id(), *drawn),
+    lambda ledger, account_id, limit_cents, frozen: UpdateAccount(
+        account_id=account_id,
+        owner_id=None,
+        balance_cents=None,
+        currency="USD",
+        transfer_id=ledger.fresh_id(),
+        overdraft_limit_cents=limit_cents,
+        frozen=frozen,
+    ),
     account_ids,
     st.none() | st.sampled_from([0, 50, 1000, MAX_CENTS]),
     st.sampled_from([None, None, "none", "debits", "all"]),
@@ -893,16 +1027,22 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     entries_and_reversals,
     policies,
     making(
-        lambda ledger, key, owner, currency, cents: OpenAccount(key, owner, currency, cents, ledger.fresh_id()),
+        lambda ledger, key, owner, currency, cents: OpenAccount(
+            account_id=key, owner_id=owner, currency=currency, balance_cents=cents, transfer_id=ledger.fresh_id()
+        ),
         *(account_ids, user_ids, currencies, balances),
     ),
     making(
-        lambda ledger, key, owner, cents, currency: UpdateAccount(key, owner, cents, currency, ledger.fresh_id()),
+        lambda ledger, key, owner, cents, currency: UpdateAccount(
+            account_id=key, owner_id=owner, balance_cents=cents, currency=currency, transfer_id=ledger.fresh_id()
+        ),
         *(account_ids, user_ids, balances, currencies),
     ),
     making(lambda _, account_id: CloseAccount(account_id), account_ids),
     making(
-        lambda _, key, name, email, active, role_names: CreateUser(key, name, email, active, role_names, a_secret(key)),
+        lambda _, key, name, email, active, role_names: CreateUser(
+            user_id=key, username=name, email=email, active=active, roles=role_names, credential=a_secret(key)
+        ),
         user_ids,
         names,
         names,
@@ -919,15 +1059,43 @@ makers: st.SearchStrategy[Maker] = st.one_of(
 def populated(ledger: Ledger) -> Ledger:
     """A beginning after which most commands succeed."""
     for user_id, name in zip(USERS, ("alice", "bob", "fish"), strict=True):
-        ledger.carry_out(CreateUser(user_id, name, name, name != "fish", ("customer",), a_secret(user_id)))
+        ledger.carry_out(
+            CreateUser(
+                user_id=user_id,
+                username=name,
+                email=name,
+                active=name != "fish",
+                roles=("customer",),
+                credential=a_secret(user_id),
+            )
+        )
         ledger.carry_out(login(ledger, user_id, is_right=True, now=0))
         ledger.carry_out(refresh(ledger, 0, now=0, grace_seconds=0, enforced=True))
     for number, account_id in enumerate(ACCOUNTS):
-        ledger.carry_out(OpenAccount(account_id, USERS[number % 3], "USD", 100 * (number % 3), ledger.fresh_id()))
+        ledger.carry_out(
+            OpenAccount(
+                account_id=account_id,
+                owner_id=USERS[number % 3],
+                currency="USD",
+                balance_cents=100 * (number % 3),
+                transfer_id=ledger.fresh_id(),
+            )
+        )
     for number in range(3):
         ledger.carry_out(placing(ledger, 0, 50, None, an_id(f"hold {number}"), TILL, PURSE, 20))
-    for policy in ((50, "all"), (60, "none")):
-        ledger.carry_out(UpdateAccount(ACCOUNTS[3], None, None, "USD", ledger.fresh_id(), *policy))
+    policies: tuple[tuple[int, Freeze], ...] = ((50, "all"), (60, "none"))
+    for limit_cents, frozen in policies:
+        ledger.carry_out(
+            UpdateAccount(
+                account_id=ACCOUNTS[3],
+                owner_id=None,
+                balance_cents=None,
+                currency="USD",
+                transfer_id=ledger.fresh_id(),
+                overdraft_limit_cents=limit_cents,
+                frozen=frozen,
+            )
+        )
     return ledger
 
 
@@ -960,7 +1128,7 @@ def test_no_command_takes_more_from_a_users_account_than_is_available_unless_it_
         before = dict(states)
         for row in rows:
             states[row.stream_id] = evolve(states.get(row.stream_id), row.event)
-        is_forced = isinstance(command, ReverseTransfer) and command.force
+        is_forced = isinstance(command, ReverseTransaction) and command.force
         for stream_id in {row.stream_id for row in rows} - {WORLD, WORLD_OF_EUROS}:
             account, earlier = states[stream_id], before.get(stream_id)
             if isinstance(account, Account) and not is_forced:
@@ -1090,8 +1258,8 @@ FAMILIES: dict[Any, type[Any]] = {
     event: state
     for union, state in (
         (accounts.AccountEvent, accounts.Account),
-        (transfers.TransferEvent, transfers.Transfer),
-        (transfers.ReferenceUsed, transfers.Reference),
+        (transactions.TransactionEvent, transactions.Transaction),
+        (transactions.ReferenceUsed, transactions.Reference),
         (users.UserEvent, users.User),
         (users.NameEvent, users.Name),
         (tokens.SessionEvent, tokens.Session),

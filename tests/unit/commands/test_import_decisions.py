@@ -44,7 +44,14 @@ def test_an_account_is_opened_with_what_it_had_even_if_that_is_negative() -> Non
     events, refusals = decided(opening(-50, effective_at=MONDAY), {ALICE: A_USER})
 
     transfer = MoneyTransferred(
-        ACCOUNT, WORLD, 50, "USD", "opening", None, "imported opening balance", effective_at=MONDAY
+        source_account_id=ACCOUNT,
+        destination_account_id=WORLD,
+        amount_cents=50,
+        currency="USD",
+        kind="opening",
+        reference=None,
+        description="imported opening balance",
+        effective_at=MONDAY,
     )
     assert [None] == refusals
     assert [
@@ -104,7 +111,14 @@ def test_one_account_that_is_refused_does_not_fail_its_neighbours() -> None:
 
 
 def a_transfer(cents: int, source: UUID = ACCOUNT, destination: UUID = OTHER) -> TransferMoney:
-    return TransferMoney(TRANSFER, source, destination, cents, id_was_chosen=True, effective_at=MONDAY)
+    return TransferMoney(
+        transfer_id=TRANSFER,
+        source_account_id=source,
+        destination_account_id=destination,
+        amount_cents=cents,
+        id_was_chosen=True,
+        effective_at=MONDAY,
+    )
 
 
 def test_a_transfer_that_happened_is_recorded_whether_or_not_there_were_funds_and_once() -> None:
@@ -113,7 +127,15 @@ def test_a_transfer_that_happened_is_recorded_whether_or_not_there_were_funds_an
     events, refusals = decided(ImportTransfers((a_transfer(70), a_transfer(70))), states)
 
     assert [None, None] == refusals
-    made = MoneyTransferred(ACCOUNT, OTHER, 70, "USD", "transfer", None, effective_at=MONDAY)
+    made = MoneyTransferred(
+        source_account_id=ACCOUNT,
+        destination_account_id=OTHER,
+        amount_cents=70,
+        currency="USD",
+        kind="transfer",
+        reference=None,
+        effective_at=MONDAY,
+    )
     assert [
         (TRANSFER, made),
         (ACCOUNT, AccountDebited(TRANSFER, 70, -70)),

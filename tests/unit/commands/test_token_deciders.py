@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 
-from ledger.commands.command import Claim, Command, Credential, Decision, StreamEvent
+from ledger.commands.caller import Caller
+from ledger.commands.command import Command, Credential, Decision, StreamEvent
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -20,7 +21,7 @@ from ledger.commands.tokens import (
     RevokeUserTokens,
     StartSession,
 )
-from ledger.errors import Refused, StaleClaimError, StaleCommandError
+from ledger.errors import Refused, StaleCallerError, StaleCommandError
 from ledger.events.tokens import (
     ALL_TOKENS,
     CLEANUPS,
@@ -77,7 +78,13 @@ def pair(number: int, at: int = START) -> Pair:
 
 
 def login(number: int = 0, at: int = START, session_id: UUID = SESSION, user_id: UUID = ALICE) -> StartSession:
-    return StartSession(session_id, user_id, SECRET, pair(number, at), at + SESSION_END - START)
+    return StartSession(
+        session_id=session_id,
+        user_id=user_id,
+        credential_id=SECRET,
+        pair=pair(number, at),
+        session_expires_at=at + SESSION_END - START,
+    )
 
 
 def refresh(
@@ -91,16 +98,23 @@ def refresh(
 ) -> RefreshTokens:
     """Show the refresh token of one pair, and ask for another."""
     jti = pair(shown).refresh_jti
-    return RefreshTokens(session_id, user_id, jti, pair(wanted, at), grace_seconds, enforced)
+    return RefreshTokens(
+        session_id=session_id,
+        user_id=user_id,
+        refresh_jti=jti,
+        pair=pair(wanted, at),
+        grace_seconds=grace_seconds,
+        enforced=enforced,
+    )
 
 
 def logout(shown: int, session_id: UUID = SESSION, user_id: UUID = ALICE) -> LogOut:
     return LogOut(session_id, user_id, pair(shown).refresh_jti)
 
 
-def claim(shown: int = 0, roles: Iterable[str] = ("customer",), **members: Any) -> Claim:
+def caller(shown: int = 0, roles: Iterable[str] = ("customer",), **members: Any) -> Caller:
     named = {"user_id": ALICE, "session_id": SESSION, "jti": pair(shown).access_jti, **members}
-    return Claim(roles=frozenset(roles), **named)
+    return Caller(roles=frozenset(roles), **named)
 
 
 def after(history: Iterable[StreamEvent], *commands: Command) -> list[StreamEvent]:
@@ -117,9 +131,9 @@ def session_of(history: Iterable[StreamEvent]) -> Session:
     return state
 
 
-def holds(history: Iterable[StreamEvent], claimed: Claim) -> bool:
+def holds(history: Iterable[StreamEvent], claimed: Caller) -> bool:
     heads = a_batch(history).heads
-    return claimed.holds({stream: heads.get(stream, NO_STREAM).state for stream in claimed.streams()})
+    return claimed.is_valid({stream: heads.get(stream, NO_STREAM).state for stream in claimed.streams()})
 
 
 def assert_dead(history: Iterable[StreamEvent], *numbers: int) -> None:
@@ -129,14 +143,14 @@ def assert_dead(history: Iterable[StreamEvent], *numbers: int) -> None:
         for at in (START, START + 50, SESSION_END):
             assert WRONG == given.refuses(refresh(number, 99, at))
         assert WRONG == given.refuses(logout(number))
-        assert not holds(given.history, claim(number))
+        assert not holds(given.history, caller(number))
 
 
 def assert_alive(history: Iterable[StreamEvent], number: int) -> None:
     given = Given(list(history))
     assert [TokensRotated] == [type(event) for _, event in given.when(refresh(number, 99))]
     assert [(SESSION, SessionRevoked("logout"))] == given.when(logout(number))
-    assert holds(given.history, claim(number))
+    assert holds(given.history, caller(number))
 
 
 THERE = after(ALICE_THERE, login())
@@ -200,8 +214,8 @@ def test_a_refresh_replaces_the_pair_by_the_next_one() -> None:
 
 
 def test_after_a_rotation_only_the_new_pair_is_in_force() -> None:
-    assert [False, True] == [holds(ROTATED, claim(number)) for number in (0, 1)]
-    assert [False, False, True] == [holds(ROTATED_TWICE, claim(number)) for number in (0, 1, 2)]
+    assert [False, True] == [holds(ROTATED, caller(number)) for number in (0, 1)]
+    assert [False, False, True] == [holds(ROTATED_TWICE, caller(number)) for number in (0, 1, 2)]
     assert_alive(ROTATED, 1)
     assert_alive(ROTATED_TWICE, 2)
 
@@ -367,7 +381,7 @@ def test_a_dead_session_stays_dead_when_its_user_is_activated_again(end: StreamE
 def test_a_new_login_does_not_wake_a_dead_session(end: StreamEvent) -> None:
     again = after([*ROTATED, end], login(5, session_id=OTHER_SESSION))
     assert_dead(again, 0, 1)
-    assert holds(again, claim(5, session_id=OTHER_SESSION))
+    assert holds(again, caller(5, session_id=OTHER_SESSION))
 
 
 # Cut-offs.
@@ -400,8 +414,8 @@ def test_a_login_in_the_second_of_a_cutoff_is_dead_if_it_came_before_it(cut: Com
 def test_a_login_after_a_cutoff_works_although_the_clock_was_set_back(cut: Command) -> None:
     """Lesson 26."""
     history = after(ALICE_THERE, login(5, START, OTHER_SESSION), cut, login(0, START - 40))
-    assert holds(history, claim(0))
-    assert not holds(history, claim(5, session_id=OTHER_SESSION))
+    assert holds(history, caller(0))
+    assert not holds(history, caller(5, session_id=OTHER_SESSION))
 
 
 @EACH_CUT
@@ -427,7 +441,7 @@ def test_a_cutoff_of_a_user_leaves_others_alone() -> None:
 def test_a_cutoff_of_all_is_everybodys() -> None:
     history = after([*BOB_THERE, *THERE], login(5, session_id=OTHER_SESSION, user_id=BOB), RevokeAllTokens())
     assert_dead(history, 0)
-    assert not holds(history, claim(5, user_id=BOB, session_id=OTHER_SESSION))
+    assert not holds(history, caller(5, user_id=BOB, session_id=OTHER_SESSION))
 
 
 @EACH_CUT
@@ -436,9 +450,9 @@ def test_in_one_batch_too_only_the_order_counts(cut: Command) -> None:
     batch = a_batch(ALICE_THERE)
     for command in (login(0), cut, login(5, session_id=OTHER_SESSION)):
         assert isinstance(batch.decide(command, COMMAND), Decision)
-    assert isinstance(batch.decide(refresh(0, 1), COMMAND, claim(0)), StaleClaimError)
+    assert isinstance(batch.decide(refresh(0, 1), COMMAND, caller(0)), StaleCallerError)
     assert isinstance(batch.decide(refresh(0, 1), COMMAND), Refused)
-    accepted = batch.decide(refresh(5, 6, session_id=OTHER_SESSION), COMMAND, claim(5, session_id=OTHER_SESSION))
+    accepted = batch.decide(refresh(5, 6, session_id=OTHER_SESSION), COMMAND, caller(5, session_id=OTHER_SESSION))
     assert isinstance(accepted, Decision)
     assert () == accepted.refusals
 
@@ -524,53 +538,53 @@ def test_what_was_refreshed_while_it_was_not_enforced_does_not_wake_a_session_th
 PROMOTED: StreamEvent = (ALICE, UserRolesChanged(("auditor", "customer")))
 DEMOTED: StreamEvent = (ALICE, UserRolesChanged(("guest",)))
 STANDING = [
-    pytest.param(THERE, claim(), True, id="good"),
-    pytest.param(ROTATED, claim(1), True, id="good after a refresh"),
-    pytest.param([*THERE, PROMOTED], claim(), True, id="with more roles by now"),
-    pytest.param(THERE, claim(roles=()), True, id="no role"),
-    pytest.param([], claim(), False, id="nobody"),
-    pytest.param(THERE, claim(user_id=SESSION), False, id="no user"),
-    pytest.param([*THERE, (ALICE, UserDeactivated())], claim(), False, id="inactive"),
-    pytest.param([*THERE, (ALICE, UserDeleted())], claim(), False, id="deleted"),
-    pytest.param([*THERE, DEMOTED], claim(), False, id="demoted"),
-    pytest.param(THERE, claim(roles=("customer", "admin")), False, id="never had that role"),
+    pytest.param(THERE, caller(), True, id="good"),
+    pytest.param(ROTATED, caller(1), True, id="good after a refresh"),
+    pytest.param([*THERE, PROMOTED], caller(), True, id="with more roles by now"),
+    pytest.param(THERE, caller(roles=()), True, id="no role"),
+    pytest.param([], caller(), False, id="nobody"),
+    pytest.param(THERE, caller(user_id=SESSION), False, id="no user"),
+    pytest.param([*THERE, (ALICE, UserDeactivated())], caller(), False, id="inactive"),
+    pytest.param([*THERE, (ALICE, UserDeleted())], caller(), False, id="deleted"),
+    pytest.param([*THERE, DEMOTED], caller(), False, id="demoted"),
+    pytest.param(THERE, caller(roles=("customer", "admin")), False, id="never had that role"),
 ]
 REVOKED = [
-    pytest.param(ALICE_THERE, claim(), id="no session"),
-    pytest.param(THERE, claim(session_id=ALICE), id="another kind of stream"),
-    pytest.param([*THERE, *BOB_THERE], claim(user_id=BOB), id="another's session"),
-    pytest.param(ROTATED, claim(0), id="rotated"),
-    pytest.param(THERE, claim(jti=pair(0).refresh_jti), id="the refresh token"),
-    *(pytest.param([*THERE, end], claim(), id=repr(end[1])) for end in ENDS),
-    pytest.param(after(ALICE_THERE, RevokeAllTokens(), login(), RevokeAllTokens()), claim(), id="the second cut-off"),
-    pytest.param([*THERE, DEMOTED, (ALICE, UserTokensRevoked()), PROMOTED], claim(), id="had the roles back"),
+    pytest.param(ALICE_THERE, caller(), id="no session"),
+    pytest.param(THERE, caller(session_id=ALICE), id="another kind of stream"),
+    pytest.param([*THERE, *BOB_THERE], caller(user_id=BOB), id="another's session"),
+    pytest.param(ROTATED, caller(0), id="rotated"),
+    pytest.param(THERE, caller(jti=pair(0).refresh_jti), id="the refresh token"),
+    *(pytest.param([*THERE, end], caller(), id=repr(end[1])) for end in ENDS),
+    pytest.param(after(ALICE_THERE, RevokeAllTokens(), login(), RevokeAllTokens()), caller(), id="the second cut-off"),
+    pytest.param([*THERE, DEMOTED, (ALICE, UserTokensRevoked()), PROMOTED], caller(), id="had the roles back"),
 ]
 
 
 @pytest.mark.parametrize("enforced", [True, False])
 @pytest.mark.parametrize(("history", "claimed", "expected"), STANDING)
 def test_a_claim_holds_while_its_user_may_do_what_it_says(
-    history: list[StreamEvent], claimed: Claim, expected: bool, enforced: bool
+    history: list[StreamEvent], claimed: Caller, expected: bool, enforced: bool
 ) -> None:
     assert expected is holds(history, msgspec.structs.replace(claimed, enforced=enforced))
 
 
 @pytest.mark.parametrize(("history", "claimed"), REVOKED)
 def test_a_claim_of_a_token_that_was_revoked_holds_only_if_that_is_not_enforced(
-    history: list[StreamEvent], claimed: Claim
+    history: list[StreamEvent], claimed: Caller
 ) -> None:
     assert not holds(history, claimed)
     assert holds(history, msgspec.structs.replace(claimed, enforced=False))
 
 
 def test_a_claim_looks_at_nothing_but_the_user_if_it_is_not_enforced() -> None:
-    assert (ALICE,) == claim(enforced=False).streams()
-    assert {ALICE, SESSION, ALL_TOKENS} == set(claim().streams())
+    assert (ALICE,) == caller(enforced=False).streams()
+    assert {ALICE, SESSION, ALL_TOKENS} == set(caller().streams())
 
 
 def test_a_command_with_a_claim_that_does_not_hold_does_nothing() -> None:
     batch = a_batch([*THERE, (ALICE, UserTokensRevoked())])
-    assert isinstance(batch.decide(RevokeAllTokens(), COMMAND, claim()), StaleClaimError)
+    assert isinstance(batch.decide(RevokeAllTokens(), COMMAND, caller()), StaleCallerError)
     assert ({}, []) == (batch.changed, batch.appended)
 
 
@@ -640,12 +654,18 @@ def test_a_new_password_is_needed_for_the_next_login() -> None:
 
 def test_a_cleanup_says_what_is_forgotten_and_how_many_tokens_that_was() -> None:
     forgotten = (CLEANUPS, RevokedTokensForgotten(START, 7))
-    assert Decision([forgotten], {"deleted_tokens": 3}) == Given().decide(ForgetTokens(START, 7, 3, 0))
-    assert Decision([forgotten], {"deleted_tokens": 1}) == Given([forgotten]).decide(ForgetTokens(START, 7, 1, 1))
+    assert Decision([forgotten], {"deleted_tokens": 3}) == Given().decide(
+        ForgetTokens(expired_before=START, as_of_position=7, count=3, cleanups=0)
+    )
+    assert Decision([forgotten], {"deleted_tokens": 1}) == Given([forgotten]).decide(
+        ForgetTokens(expired_before=START, as_of_position=7, count=1, cleanups=1)
+    )
 
 
 def test_a_cleanup_of_nothing_is_no_event() -> None:
-    assert Decision([], {"deleted_tokens": 0}) == Given().decide(ForgetTokens(START, 7, 0, 0))
+    assert Decision([], {"deleted_tokens": 0}) == Given().decide(
+        ForgetTokens(expired_before=START, as_of_position=7, count=0, cleanups=0)
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -653,7 +673,7 @@ def test_what_was_counted_before_another_cleanup_is_stale(count: int) -> None:
     once: list[StreamEvent] = [(CLEANUPS, RevokedTokensForgotten(START, 7))]
     for history, known in ((once, 0), (once * 2, 1), ([], 1)):
         with pytest.raises(StaleCommandError):
-            Given(history).decide(ForgetTokens(START, 7, count, known))
+            Given(history).decide(ForgetTokens(expired_before=START, as_of_position=7, count=count, cleanups=known))
 
 
 # Whatever happens, in whatever order.
@@ -728,5 +748,5 @@ def test_of_all_access_tokens_only_the_newest_is_in_force_and_after_a_reuse_none
         if isinstance(ledger.history[-1].event, TokensRotated) and session_in(ledger).pair == pair(wanted, now):
             issued.append(wanted)
         states = {ALL_TOKENS: None, **ledger.states()}
-        in_force = {number for number in issued if claim(number).holds(states)}
+        in_force = {number for number in issued if caller(number).is_valid(states)}
         assert (set() if session_in(ledger).ended else {issued[-1]}) == in_force

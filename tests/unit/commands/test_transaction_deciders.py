@@ -9,7 +9,7 @@ from ledger.commands.accounts import UpdateAccount
 from ledger.commands.command import StreamEvent
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import Leg, PostJournalEntry
-from ledger.commands.reversals import ReverseTransfer
+from ledger.commands.reversals import ReverseTransaction
 from ledger.errors import StaleCommandError
 from ledger.events import encode
 from ledger.events.accounts import (
@@ -60,13 +60,32 @@ SOON = NOON + timedelta(seconds=60)
 THREE_ACCOUNTS = [*TWO_ACCOUNTS, *an_account(SAFE, ALICE, 50)]
 HELD: list[StreamEvent] = [
     *TWO_ACCOUNTS,
-    (TRANSFER, HoldPlaced(PURSE, TILL, 60, "USD", SOON, None)),
+    (
+        TRANSFER,
+        HoldPlaced(
+            source_account_id=PURSE,
+            destination_account_id=TILL,
+            amount_cents=60,
+            currency="USD",
+            expires_at=SOON,
+            reference=None,
+        ),
+    ),
     (PURSE, FundsHeld(TRANSFER, 60, 60)),
 ]
 
 
 def a_hold(**members: Any) -> PlaceHold:
-    return PlaceHold(TRANSFER, PURSE, TILL, 60, NOON, SOON, 60, **members)
+    return PlaceHold(
+        transfer_id=TRANSFER,
+        source_account_id=PURSE,
+        destination_account_id=TILL,
+        amount_cents=60,
+        now=NOON,
+        expires_at=SOON,
+        limit_seconds=60,
+        **members,
+    )
 
 
 # Holds.
@@ -82,15 +101,27 @@ def test_a_capture_releases_what_was_held_and_moves_what_was_asked_for() -> None
         (PURSE, FundsReleased(TRANSFER, 60, 0)),
         (PURSE, AccountDebited(TRANSFER, 25, 75)),
         (TILL, AccountCredited(TRANSFER, 25, 25)),
-    ] == Given(HELD).when(CaptureHold(TRANSFER, PURSE, TILL, 25, NOON))
+    ] == Given(HELD).when(
+        CaptureHold(
+            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=25, now=NOON
+        )
+    )
 
 
 def test_a_hold_is_over_when_its_time_has_come_and_not_before() -> None:
     last = SOON - timedelta(microseconds=1)
-    assert Given(HELD).when(CaptureHold(TRANSFER, PURSE, TILL, None, last))
+    assert Given(HELD).when(
+        CaptureHold(
+            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=last
+        )
+    )
     assert [] == Given(HELD).when(ExpireHold(TRANSFER, PURSE, last))
 
-    assert ["hold_not_pending"] == Given(HELD).refuses(CaptureHold(TRANSFER, PURSE, TILL, None, SOON))
+    assert ["hold_not_pending"] == Given(HELD).refuses(
+        CaptureHold(
+            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=SOON
+        )
+    )
     assert ["hold_not_pending"] == Given(HELD).refuses(VoidHold(TRANSFER, PURSE, SOON))
     expired = [(TRANSFER, HoldExpired()), (PURSE, FundsReleased(TRANSFER, 60, 0))]
     assert expired == Given(HELD).when(ExpireHold(TRANSFER, PURSE, SOON))
@@ -101,7 +132,11 @@ def test_a_hold_is_over_when_its_time_has_come_and_not_before() -> None:
 )
 def test_what_is_over_is_not_ended_again(ended: Any) -> None:
     given = Given([*HELD, (TRANSFER, ended), (PURSE, FundsReleased(TRANSFER, 60, 0))])
-    assert ["hold_not_pending"] == given.refuses(CaptureHold(TRANSFER, PURSE, TILL, None, NOON))
+    assert ["hold_not_pending"] == given.refuses(
+        CaptureHold(
+            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=NOON
+        )
+    )
     assert ["hold_not_pending"] == given.refuses(VoidHold(TRANSFER, PURSE, NOON))
     assert [] == given.when(ExpireHold(TRANSFER, PURSE, SOON))
 
@@ -109,21 +144,34 @@ def test_what_is_over_is_not_ended_again(ended: Any) -> None:
 def test_what_is_held_is_captured_even_if_the_account_is_overdrawn_since() -> None:
     """By a reversal that was forced: what the hold promised, it keeps."""
     given = Given([*HELD, (PURSE, AccountDebited(OTHER_TRANSFER, 100, 0))])
-    assert (PURSE, AccountDebited(TRANSFER, 60, -60)) in given.when(CaptureHold(TRANSFER, PURSE, TILL, None, NOON))
+    assert (PURSE, AccountDebited(TRANSFER, 60, -60)) in given.when(
+        CaptureHold(
+            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=NOON
+        )
+    )
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        CaptureHold(TRANSFER, PURSE, SAFE, None, NOON),
+        CaptureHold(
+            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=SAFE, amount_cents=None, now=NOON
+        ),
         VoidHold(TRANSFER, TILL, NOON),
         ExpireHold(TRANSFER, TILL, SOON),
-        ReverseTransfer(REVERSAL, OTHER_TRANSFER, (PURSE,)),
+        ReverseTransaction(reversal_id=REVERSAL, transfer_id=OTHER_TRANSFER, account_ids=(PURSE,)),
     ],
     ids=lambda command: command.name,
 )
 def test_a_command_that_was_made_from_other_accounts_is_stale(command: Any) -> None:
-    made = MoneyTransferred(PURSE, TILL, 1, "USD", "transfer", None)
+    made = MoneyTransferred(
+        source_account_id=PURSE,
+        destination_account_id=TILL,
+        amount_cents=1,
+        currency="USD",
+        kind="transfer",
+        reference=None,
+    )
     with pytest.raises(StaleCommandError):
         Given([*HELD, *an_account(SAFE, ALICE), (OTHER_TRANSFER, made)]).decide(command)
 
@@ -131,7 +179,17 @@ def test_a_command_that_was_made_from_other_accounts_is_stale(command: Any) -> N
 def test_what_is_held_of_world_stays_a_number_that_every_json_reader_keeps() -> None:
     """Lesson 7."""
     given = Given([*TWO_ACCOUNTS, *WORLD_THERE, (WORLD, FundsHeld(OTHER_TRANSFER, 1, MAX_CENTS))])
-    assert ["validation_error"] == given.refuses(PlaceHold(TRANSFER, WORLD, TILL, 1, NOON, SOON, 60))
+    assert ["validation_error"] == given.refuses(
+        PlaceHold(
+            transfer_id=TRANSFER,
+            source_account_id=WORLD,
+            destination_account_id=TILL,
+            amount_cents=1,
+            now=NOON,
+            expires_at=SOON,
+            limit_seconds=60,
+        )
+    )
     extreme = Account(ALICE, "USD", MAX_CENTS, overdraft_limit_cents=MAX_CENTS)
     assert MAX_CENTS == extreme.funds()["available_cents"]
 
@@ -143,40 +201,80 @@ def test_a_journal_entry_is_one_event_and_an_entry_for_each_leg() -> None:
     legs = (Leg(PURSE, -70), Leg(SAFE, -30), Leg(TILL, 100))
     postings = tuple(Posting(*leg, "USD") for leg in legs)
     assert [
-        (TRANSFER, JournalEntryPosted(postings, "journal", None)),
+        (TRANSFER, JournalEntryPosted(postings=postings, kind="journal", reference=None)),
         (PURSE, AccountDebited(TRANSFER, 70, 30)),
         (SAFE, AccountDebited(TRANSFER, 30, 20)),
         (TILL, AccountCredited(TRANSFER, 100, 100)),
-    ] == Given(THREE_ACCOUNTS).when(PostJournalEntry(TRANSFER, legs))
+    ] == Given(THREE_ACCOUNTS).when(PostJournalEntry(transfer_id=TRANSFER, legs=legs))
 
 
 def test_a_reversal_is_the_opposite_and_known_to_what_it_reverses() -> None:
     given = [
         *TWO_ACCOUNTS,
-        (TRANSFER, MoneyTransferred(PURSE, TILL, 30, "USD", "transfer", "rent")),
+        (
+            TRANSFER,
+            MoneyTransferred(
+                source_account_id=PURSE,
+                destination_account_id=TILL,
+                amount_cents=30,
+                currency="USD",
+                kind="transfer",
+                reference="rent",
+            ),
+        ),
         (PURSE, AccountDebited(TRANSFER, 30, 70)),
         (TILL, AccountCredited(TRANSFER, 30, 30)),
     ]
     assert [
-        (REVERSAL, MoneyTransferred(TILL, PURSE, 30, "USD", "reversal", None, reverses=TRANSFER)),
+        (
+            REVERSAL,
+            MoneyTransferred(
+                source_account_id=TILL,
+                destination_account_id=PURSE,
+                amount_cents=30,
+                currency="USD",
+                kind="reversal",
+                reference=None,
+                reverses=TRANSFER,
+            ),
+        ),
         (TILL, AccountDebited(REVERSAL, 30, 0)),
         (PURSE, AccountCredited(REVERSAL, 30, 100)),
         (TRANSFER, TransactionReversed(REVERSAL)),
-    ] == Given(given).when(ReverseTransfer(REVERSAL, TRANSFER, (PURSE, TILL)))
+    ] == Given(given).when(ReverseTransaction(reversal_id=REVERSAL, transfer_id=TRANSFER, account_ids=(PURSE, TILL)))
 
 
 def test_force_opens_no_frozen_account() -> None:
     given = [
         *TWO_ACCOUNTS,
-        (TRANSFER, MoneyTransferred(PURSE, TILL, 30, "USD", "transfer", None)),
+        (
+            TRANSFER,
+            MoneyTransferred(
+                source_account_id=PURSE,
+                destination_account_id=TILL,
+                amount_cents=30,
+                currency="USD",
+                kind="transfer",
+                reference=None,
+            ),
+        ),
         (TILL, AccountFrozen("debits")),
     ]
-    assert ["account_frozen"] == Given(given).refuses(ReverseTransfer(REVERSAL, TRANSFER, (PURSE, TILL), force=True))
+    assert ["account_frozen"] == Given(given).refuses(
+        ReverseTransaction(reversal_id=REVERSAL, transfer_id=TRANSFER, account_ids=(PURSE, TILL), force=True)
+    )
 
 
 def test_a_limit_can_be_raised_although_it_does_not_cover_what_a_forced_reversal_took() -> None:
     given = Given([*TWO_ACCOUNTS, (TILL, AccountDebited(OTHER_TRANSFER, 100, -100))])
-    command = UpdateAccount(TILL, None, None, "USD", TRANSFER, 50)
+    command = UpdateAccount(
+        account_id=TILL,
+        owner_id=None,
+        balance_cents=None,
+        currency="USD",
+        transfer_id=TRANSFER,
+        overdraft_limit_cents=50,
+    )
     assert [(TILL, OverdraftLimitChanged(50))] == given.when(command)
 
 
@@ -184,7 +282,16 @@ def test_a_limit_can_be_raised_although_it_does_not_cover_what_a_forced_reversal
 
 
 def test_a_plain_transfer_is_stored_as_it_was_before_there_was_anything_else() -> None:
-    stored = encode(MoneyTransferred(PURSE, TILL, 30, "USD", "transfer", None))
+    stored = encode(
+        MoneyTransferred(
+            source_account_id=PURSE,
+            destination_account_id=TILL,
+            amount_cents=30,
+            currency="USD",
+            kind="transfer",
+            reference=None,
+        )
+    )
     before = f'{{"source_account_id":"{PURSE}","destination_account_id":"{TILL}","amount_cents":30,"currency":"USD",'
     assert (before + '"kind":"transfer","reference":null}').encode() == stored
     assert f'{{"owner_id":"{ALICE}","currency":"USD","balance_cents":70}}'.encode() == encode(Account(ALICE, "USD", 70))
@@ -218,7 +325,7 @@ def test_in_one_batch_plain_transfers_go_apart_from_those_that_say_more() -> Non
 )
 def test_a_reference_is_used_once_however_it_is_spelt(first: str, second: str) -> None:
     used = (reference_stream(first), ReferenceUsed(OTHER_TRANSFER))
-    entry = PostJournalEntry(TRANSFER, (Leg(PURSE, -1), Leg(TILL, 1)), second)
+    entry = PostJournalEntry(transfer_id=TRANSFER, legs=(Leg(PURSE, -1), Leg(TILL, 1)), reference=second)
     for command in (a_transfer(reference=second), a_hold(reference=second), entry):
         assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(command)
 

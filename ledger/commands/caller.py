@@ -1,0 +1,44 @@
+"""The caller of a command, as its access token describes it."""
+
+from uuid import UUID
+
+import msgspec
+
+from ledger.commands.command import States
+from ledger.events.tokens import ALL_TOKENS, Cutoffs, Session
+from ledger.events.users import User
+
+
+class Caller(msgspec.Struct, frozen=True, cache_hash=True):
+    """A user with roles in a session, according to the access token `jti`.
+
+    With `enforced`, the token must not have been revoked.
+    """
+
+    user_id: UUID
+    roles: frozenset[str]
+    session_id: UUID
+    jti: UUID
+    enforced: bool = True
+
+    def streams(self) -> tuple[UUID, ...]:
+        """Return the streams from which `is_valid` is decided."""
+        return (self.user_id, self.session_id, ALL_TOKENS) if self.enforced else (self.user_id,)
+
+    def is_valid(self, states: States) -> bool:
+        """Return whether the user is active and has these roles, and the token is in force."""
+        user = states[self.user_id]
+        if not isinstance(user, User) or user.deleted or not user.active or not self.roles <= set(user.roles):
+            return False
+        return not self.enforced or self._is_in_force(states, user)
+
+    def _is_in_force(self, states: States, user: User) -> bool:
+        session, cutoffs = states[self.session_id], states[ALL_TOKENS]
+        if not isinstance(session, Session) or session.user_id != self.user_id or session.ended:
+            return False
+        count = cutoffs.count if isinstance(cutoffs, Cutoffs) else 0
+        return (session.pair.access_jti, session.user_cutoffs, session.all_cutoffs) == (
+            self.jti,
+            user.token_cutoffs,
+            count,
+        )

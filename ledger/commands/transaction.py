@@ -1,0 +1,73 @@
+"""The part that all commands share which begin a transaction: its id, its details, and what they reserve."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from ledger import errors
+from ledger.commands.command import Command, States, StreamEvent
+from ledger.errors import Refused
+from ledger.events.transactions import (
+    Details,
+    HoldPlaced,
+    JournalEntryPosted,
+    MoneyTransferred,
+    ReferenceUsed,
+    reference_stream,
+    reference_streams,
+)
+from ledger.values.timestamps import rfc3339
+
+
+class TransactionCommand(Details, Command, frozen=True, kw_only=True):
+    """A command that begins a transaction under a fresh id, or under the id that its client chose.
+
+    With `only_owner_id`, it may debit the accounts of that user alone.
+    """
+
+    reference: str | None = None
+    transfer_id: UUID
+    only_owner_id: UUID | None = None
+    id_was_chosen: bool = False
+
+    def creates(self) -> Iterable[UUID]:
+        """Return the transaction, unless its client chose the id."""
+        return () if self.id_was_chosen else (self.transfer_id,)
+
+    def reserves(self) -> Iterable[UUID]:
+        """Return the streams of the id and the reference that the client chose."""
+        return reservations(self.transfer_id, self.reference, id_was_chosen=self.id_was_chosen)
+
+    def use_reference(self) -> list[StreamEvent]:
+        """Return the event that reserves the reference, if there is a reference."""
+        if self.reference is None:
+            return []
+        return [(reference_stream(self.reference), ReferenceUsed(self.transfer_id))]
+
+
+def reservations(transfer_id: UUID, reference: str | None, *, id_was_chosen: bool) -> Iterable[UUID]:
+    """Return the streams of what a client chose, which another transaction may have reserved."""
+    if id_was_chosen:
+        yield transfer_id
+    if reference is not None:
+        yield from reference_streams(reference)
+
+
+def check_unreserved(states: States, transfer_id: UUID, reference: str | None) -> None:
+    """Raise `Refused` if another transaction has the id or the reference."""
+    if states[transfer_id] is not None:
+        raise Refused(errors.transaction_already_exists(transfer_id))
+    if reference is not None and any(states[stream] is not None for stream in reference_streams(reference)):
+        raise Refused(errors.reference_already_exists())
+
+
+def add_details(
+    result: dict[str, object], event: MoneyTransferred | JournalEntryPosted | HoldPlaced
+) -> dict[str, object]:
+    """Add the optional details of a transaction to its result, and return the result."""
+    if event.description is not None:
+        result["description"] = event.description
+    if event.metadata is not None:
+        result["metadata"] = event.metadata
+    if event.effective_at is not None:
+        result["effective_at"] = rfc3339(event.effective_at)
+    return result
