@@ -25,8 +25,8 @@ from ledger.errors import OverloadedError
 from ledger.projections import accounts
 from ledger.projections import transaction_search as transactions
 from ledger.settings import Settings
-from tests.api.test_lists import all_of, next_of
 from tests.support.controls import Api
+from tests.support.paging import all_of, next_of
 from tests.support.processes import until
 from web.http import pagination
 from web.http import response as reply

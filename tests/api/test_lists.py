@@ -1,10 +1,9 @@
-"""Lists in pages: each cursor is good for one caller, one list and one choice of filters, and tells nothing."""
+"""Lists are paged with cursors, filtered and sorted."""
 
 import base64
 import importlib
 import itertools
 import json
-import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,12 +21,7 @@ from ledger.projections.transactions import BANDS
 from ledger.settings import Settings
 from ledger.store.reader import LAST
 from tests.support.controls import Answer, Api, a_transfer
-
-
-def next_of(answer: Answer) -> str | None:
-    """The path of the next page."""
-    link = re.fullmatch(r'<([^>]+)>; rel="next"', answer.headers.get("Link", ""))
-    return link and link[1]
+from tests.support.paging import all_of, next_of
 
 
 def authorization(api: Api) -> dict[str, str]:
@@ -38,17 +32,6 @@ def cursor_of(answer: Answer) -> str:
     path = next_of(answer)
     assert path is not None
     return URL(path).query["cursor"]
-
-
-async def all_of(api: Api, path: str | None) -> list[dict[str, Any]]:
-    """Everything in a list, page by page."""
-    found: list[dict[str, Any]] = []
-    while path is not None:
-        answer = await api.get(path)
-        assert 200 == answer.status, answer
-        found += answer.body
-        path = next_of(answer)
-    return found
 
 
 def assert_refused(answer: Answer, parameter: str) -> None:

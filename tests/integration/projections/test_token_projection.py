@@ -41,7 +41,7 @@ from ledger.projections import tokens
 from ledger.projections.tokens import ACCESS, EVERYBODY, NEVER, REFRESH, REVOKING
 from ledger.store import log as store
 from ledger.store.statements import Statement, run_together
-from tests.unit.commands.test_deciders import ALICE, BOB, COMMAND, NOBODY, SECRET, Ledger, a_batch, a_user, an_id
+from tests.support.ledgers import ALICE, BOB, COMMAND, NOBODY, SECRET, Ledger, a_batch, a_user, an_id
 
 ON_A_CONNECTION_OF_ITS_OWN = hypothesis.settings(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],

@@ -18,8 +18,8 @@ from ledger.seals.receipts import FORMAT, InvalidReceiptError, Receipt, SealMism
 from ledger.seals.sealing import sealing as seal_meanwhile
 from ledger.settings import Settings
 from ledger.values.ids import new_id
-from tests.api.test_errors_over_http import assert_is_problem
 from tests.support.controls import NOBODY, Api
+from tests.support.problems import assert_is_problem
 from tests.support.processes import ledger, until
 from tests.support.sealed import a_key_file, block_of
 

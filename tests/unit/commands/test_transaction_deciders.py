@@ -38,7 +38,7 @@ from ledger.projections import transactions as transfers
 from ledger.store.log import Head
 from ledger.values.derived import derived_id
 from ledger.write.group import Batch, Origin, Submission, prepare, streams_of
-from tests.unit.commands.test_deciders import (
+from tests.support.ledgers import (
     ALICE,
     NOON,
     OTHER_TRANSFER,

@@ -1,110 +1,36 @@
-"""Lesson 31: secrets that nobody else has go in everywhere, and then everything that comes out is searched for them.
-
-A real service, at the level that logs most, gets traffic of every kind while its servers come and go. What is searched:
-its log, all its answers, its events and tables, its keys in Valkey, the log of PostgreSQL, the arguments of processes,
-and how objects present themselves. That the search finds what is there is tested with words that are no secrets.
-"""
+"""Lesson 31: secrets go in everywhere, and appear nowhere that they should not."""
 
 import asyncio
 import base64
 import json
 import re
-import secrets
-import time
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
 import pytest
-from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from ledger.commands.caller import Caller
-from ledger.commands.command import Credential, Decision
-from ledger.commands.tokens import LogOut, RefreshTokens, StartSession
-from ledger.commands.users import CreateUser
-from ledger.environment.variables import SettingsError
-from ledger.errors import Refused
-from ledger.events.tokens import Pair
-from ledger.identity.keyring import check_keys
-from ledger.identity.keys import new_private_pem, secret_key
-from ledger.identity.tokens import Claims, InvalidTokenError, Signer, TokenType
-from ledger.runtime import open_runtime
+from ledger.identity.keys import new_private_pem
 from ledger.settings import Settings
-from ledger.store.pool import connect
 from ledger.values.ids import new_id
-from ledger.write.group import Origin
+from tests.support.canaries import Given, Proxy, a_canary, expired_and_unknown, found, leaks, lock, variables
 from tests.support.controls import NOBODY, a_transfer, a_user
-from tests.support.outages import a_port
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, processes, until
-from tests.support.valkey import PATIENCE, Valkey, a_valkey
-from web import requests
-from web.http.json import parse
+from tests.support.valkey import Valkey
 from web.routes import ROUTES, UNVERSIONED
 
 JSON = {"Content-Type": "application/json"}
+
+
 LOGIN, REFRESH, LOGOUT = "/v1/auth/login", "/v1/auth/refresh", "/v1/auth/logout"
-ATTEMPTS = 4
+
 
 Body = dict[str, Any]
-
-
-def a_canary(name: str) -> str:
-    """A word that is nowhere unless somebody puts it there."""
-    return f"canary-{name}-{secrets.token_hex(12)}"
-
-
-def forms(secret: str) -> list[str]:
-    """How a secret may be spelt: as it is, in hexadecimal, and within base64, wherever in it that begins."""
-    raw = secret.encode()
-    spelt = [secret, raw.hex()]
-    for padding, first in ((0, 0), (1, 2), (2, 3)):  # the first characters that depend on the secret alone
-        padded = b"\0" * padding + raw
-        whole = base64.b64encode(padded)[first : len(padded) // 3 * 4].decode()
-        spelt += [whole, whole.translate(str.maketrans("+/", "-_"))]
-    return [form.lower() for form in spelt]
-
-
-def found(places: Mapping[str, str], secret: str) -> set[str]:
-    """The places in which a secret is, in whatever spelling."""
-    spelt = forms(secret)
-    return {place for place, text in places.items() if any(form in text for form in spelt)}
-
-
-def leaks(places: Mapping[str, str], known: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Which secret is in which place, both by their names."""
-    return sorted((name, place) for name, secret in known.items() for place in found(places, secret))
-
-
-# What goes in
-
-
-@dataclass(frozen=True)
-class Given:
-    """The secrets that the service or its clients are given."""
-
-    signing: str = field(default_factory=lambda: a_canary("signing-key"))
-    admin: str = field(default_factory=lambda: a_canary("admin"))
-    database: str = field(default_factory=lambda: a_canary("database"))
-    redis: str = field(default_factory=lambda: a_canary("redis"))
-    password: str = field(default_factory=lambda: a_canary("password"))
-    following: str = field(default_factory=lambda: a_canary("next-password"))
-    digest: str = field(default_factory=lambda: a_canary("digest"))
-    salt: str = field(default_factory=lambda: a_canary("salt"))
-    wrong: str = field(default_factory=lambda: a_canary("wrong-password"))
-    misplaced: str = field(default_factory=lambda: a_canary("misplaced"))
-    query: str = field(default_factory=lambda: a_canary("query"))
-    header: str = field(default_factory=lambda: a_canary("header"))
-    key: str = field(default_factory=lambda: a_canary("idempotency-key"))
-    bearer: str = field(default_factory=lambda: a_canary("bearer"))
-    malformed: str = field(default_factory=lambda: a_canary("malformed"))
-    scraping: str = field(default_factory=lambda: a_canary("metrics-token"))
 
 
 @dataclass
@@ -166,9 +92,6 @@ class Client:
             self.heard.append((await reader.read()).decode())
         writer.close()
         await writer.wait_closed()
-
-
-# The traffic
 
 
 async def people(client: Client) -> None:
@@ -365,64 +288,6 @@ async def logs_in(client: Client) -> bool:
     return (await client.call("POST", LOGIN, json=body))[0] == 200
 
 
-# What it runs on
-
-
-class Proxy:
-    """A socket behind which PostgreSQL is, unless it is closed; a port could be another's when it is opened again."""
-
-    def __init__(self, socket: str, folder: Path) -> None:
-        self._socket = socket
-        self._path = folder / ".s.PGSQL.5432"
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def query(self) -> str:
-        """The part of a URL that says where this is."""
-        return f"host={quote(str(self._path.parent), safe='')}&port=5432"
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_unix_server(self._carry, self._path)
-
-    async def close(self) -> None:
-        """Let nobody in any more, and cut off who is in."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-            self._path.unlink(missing_ok=True)
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*self._tasks)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        inner, outer = await asyncio.open_unix_connection(self._socket)
-        self._writers |= {writer, outer}
-        await asyncio.gather(_pipe(reader, outer), _pipe(inner, writer))
-        self._writers -= {writer, outer}
-        self._tasks.discard(task)
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-
-
-async def lock(valkey: Valkey, password: str) -> None:
-    """From here on, Valkey wants this password."""
-    async with valkey.client() as client:
-        await client.config_set("requirepass", password)
-
-
 @dataclass
 class Scene:
     """A service that has had its traffic, and where it may have left something."""
@@ -494,58 +359,6 @@ async def _value(client: "Redis", key: bytes) -> str:
 
 
 @pytest.fixture
-def given() -> Given:
-    return Given()
-
-
-@pytest.fixture
-async def valkey(tmp_path_factory: pytest.TempPathFactory, given: Given) -> AsyncIterator[Valkey]:
-    with a_valkey(tmp_path_factory.mktemp("v")) as started:
-        await started.start()
-        await lock(started, given.redis)
-        yield started
-
-
-@pytest.fixture
-async def proxy(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
-    (folder,) = parse_qs(urlsplit(settings.database_dsn()).query)["host"]
-    proxy = Proxy(f"{folder}/.s.PGSQL.5432", tmp_path_factory.mktemp("p"))
-    await proxy.open()
-    yield proxy
-    await proxy.close()
-
-
-def variables(settings: Settings, given: Given, proxy: Proxy, valkey: Valkey, seal: Path) -> dict[str, str]:
-    """The environment of the service, in which every secret is one that can be told from all others."""
-    database = urlsplit(settings.database_dsn()).path
-    return settings.environment() | {
-        "DATABASE_URL": f"postgresql://ledger:{given.database}@{database}?{proxy.query}",
-        "REDIS_URL": f"unix://:{given.redis}@{valkey.socket}?db=0&{PATIENCE}",
-        "JWT_SECRET": given.signing,
-        "LEDGER_METRICS_TOKEN": given.scraping,
-        "LEDGER_ADMIN_PASSWORD": given.admin,
-        "LEDGER_SEAL_KEY_FILE": str(seal),
-        "LEDGER_LOGIN_ATTEMPTS_PER_ACCOUNT": str(ATTEMPTS),
-        "LEDGER_LOGIN_WINDOW_SECONDS": "86400",  # nothing that is counted may be gone before it is searched
-        "LEDGER_DATABASE_PATIENCE_SECONDS": "0.2",
-        "LEDGER_REFRESH_GRACE_SECONDS": "300",
-        "LEDGER_LOG_FORMAT": "json",
-        "LOG_LEVEL": "debug",
-        "SERVICE_PORT": "0",
-    }
-
-
-def expired_and_unknown(signing: str) -> list[str]:
-    """Tokens with the right signature that are not accepted."""
-    signer, now = Signer(signing, leeway_seconds=0), int(time.time())
-    common = {"sub": NOBODY, "jti": str(new_id()), "typ": TokenType.ACCESS, "roles": "admin", "sid": str(new_id())}
-    return [
-        signer.sign(Claims(**common, iat=now - 9000, exp=now + offset, pos=1))  # type: ignore[arg-type]
-        for offset in (-5000, 5000)
-    ]
-
-
-@pytest.fixture
 async def scene(
     settings: Settings,
     connection: "asyncpg.Connection[Any]",
@@ -570,9 +383,6 @@ async def scene(
             others = {f"seal key {number}": line for number, line in enumerate(seal.read_text().split("\n")[1:-2])}
             yield Scene(client, running, valkey, connection, given, others)
             assert 0 == await running.stop()
-
-
-# The search
 
 
 async def test_no_secret_is_where_it_has_no_business(scene: Scene) -> None:
@@ -629,143 +439,3 @@ def test_a_secret_is_found_in_any_spelling(spelt: str) -> None:
 
     assert texts.keys() == found({**places, "elsewhere": a_canary("planted")}, secret)
     assert [("it", place) for place in sorted(texts)] == leaks(places, {"it": secret, "not it": a_canary("planted")})
-
-
-# How objects present themselves: whatever is logged, or raised, some day
-
-
-def presented(things: Mapping[str, object]) -> dict[str, str]:
-    """What there is to read of each thing; of an error, its traceback too."""
-    return {
-        name: "\n".join([repr(thing), str(thing), f"{thing}", *_trace(thing)]).lower() for name, thing in things.items()
-    }
-
-
-def _trace(thing: object) -> list[str]:
-    return traceback.format_exception(thing) if isinstance(thing, BaseException) else []
-
-
-async def raised(work: Callable[[], Any], kind: type[BaseException]) -> BaseException:
-    async def done() -> None:
-        result = work()
-        if isinstance(result, Awaitable):
-            await result
-
-    with pytest.raises(kind) as caught:
-        await done()
-    return caught.value
-
-
-async def test_the_service_and_its_parts_show_no_secret(
-    settings: Settings, proxy: Proxy, valkey: Valkey, given: Given, tmp_path: Path
-) -> None:
-    """Lesson 31: "the whole configuration at debug level"."""
-    seal = tmp_path / "seal-key"
-    seal.write_text(new_private_pem())
-    chosen = variables(settings, given, proxy, valkey, seal)
-    full = Settings(**{name.lower(): value for name, value in chosen.items()})
-    async with open_runtime(full) as runtime:
-        parts = {name: getattr(runtime, name) for name in runtime.__dataclass_fields__}
-        things = {"runtime": runtime, **parts, "dump": full.model_dump(), "json": full.model_dump_json()}
-        things["key"] = secret_key(given.signing)
-        things |= {
-            "jwks": runtime.signer.jwks(),
-            "connection": runtime.redis.connection_pool.make_connection(),  # type: ignore[no-untyped-call]  # untyped in redis-py
-        }
-        places = presented(things)
-
-    assert [] == leaks(places, {**vars(given), "seal key": seal.read_text().split("\n")[1]})
-    assert "secretstr" in places["settings"]
-
-
-def test_commands_and_what_they_carry_show_no_secret(given: Given) -> None:
-    """Lesson 31: a hash, a password, and what a body had, wherever it is a part of something."""
-    user_id, pair = new_id(), Pair(new_id(), 2, new_id(), 3, 1)
-    hashed = f"$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ${given.digest}"
-    credential = Credential(new_id(), user_id, hashed)
-    user = {"username": "x", "email": "x@example.com", "roles": "guest", "password_salt": given.salt}
-    things = {
-        "credential": credential,
-        "create": CreateUser(
-            user_id=user_id, username="x", email="x@example.com", active=True, roles=("guest",), credential=credential
-        ),
-        "decision": Decision([], {}, credential),
-        "start": StartSession(
-            session_id=new_id(), user_id=user_id, credential_id=credential.id, pair=pair, session_expires_at=9
-        ),
-        "refresh": RefreshTokens(
-            session_id=new_id(), user_id=user_id, refresh_jti=new_id(), pair=pair, grace_seconds=0
-        ),
-        "logout": LogOut(new_id(), user_id, new_id()),
-        "origin": Origin(new_id(), request_hash=given.key.encode()[:0]),
-        "caller": Caller(user_id, frozenset({"guest"}), new_id(), new_id()),
-        "login": parse(requests.Login, json.dumps({"username": "x", "password": given.password}).encode()),
-        "digest": parse(requests.Login, json.dumps({"username": "x", "password_hash": given.digest}).encode()),
-        "new user": parse(requests.NewUser, json.dumps({**user, "password": given.password}).encode()),
-        "user": parse(requests.User, json.dumps({**user, "password_hash": given.digest}).encode()),
-    }
-
-    places = presented(things)
-
-    assert [] == leaks(places, {**vars(given), "argon2": "$argon2id$"})
-    assert {"credential", "create", "decision"} == found(places, str(credential.id)) - {"start"}
-
-
-@pytest.fixture
-def nowhere() -> Iterator[int]:
-    with a_port(listening=False) as port:
-        yield port
-
-
-async def test_errors_show_no_secret(settings: Settings, given: Given, nowhere: int) -> None:
-    """Lesson 31: neither in their words nor in their traceback."""
-    url = f"postgresql://ledger:{given.database}@127.0.0.1:{nowhere}/ledger"
-    kept = settings.model_dump(exclude_unset=True)
-    away = Settings(**{**kept, "database_url": url})
-    signer = Signer(given.signing, leeway_seconds=0)
-    token = expired_and_unknown(given.signing)[0]
-    secret = json.dumps(
-        {"username": [given.misplaced], "password": given.password, "unknown": given.misplaced}
-    ).encode()
-
-    def settings_with(**changes: Any) -> Callable[[], None]:
-        return lambda: check_keys(Settings.load(**{**kept, **changes}))
-
-    def validated() -> object:
-        return requests.Login.model_validate_json(secret)
-
-    errors = {
-        "expired": await raised(lambda: signer.verify(token, TokenType.ACCESS), InvalidTokenError),
-        "spoilt": await raised(lambda: signer.verify(f"{token}x", TokenType.ACCESS), InvalidTokenError),
-        "refused": await raised(lambda: parse(requests.Login, secret), Refused),
-        "malformed": await raised(lambda: parse(requests.Login, secret[:-1]), Refused),
-        "invalid": await raised(validated, ValidationError),
-        "short": await raised(settings_with(jwt_secret=given.signing[:20]), SettingsError),
-        "short token": await raised(settings_with(ledger_metrics_token=given.scraping[:20]), SettingsError),
-        "no file": await raised(settings_with(ledger_jwt_key_file=given.signing), SettingsError),
-        "database": await raised(settings_with(database_url=f"mysql://x:{given.database}@x/x"), SettingsError),
-        "redis": await raised(settings_with(redis_url=f"http://x:{given.redis}@x"), SettingsError),
-        "admin": await raised(settings_with(ledger_admin_password=given.admin * 99), SettingsError),
-        "unreachable": await raised(lambda: connect(away), OSError),
-    }
-
-    known = {
-        **vars(given),
-        "short": given.signing[:20],
-        "short token": given.scraping[:20],
-        "token": token,
-        "signature": token.rsplit(".", 1)[1],
-    }
-    assert [] == leaks(presented(errors), known)
-    assert ["it"] == sorted(found(presented({"it": ValueError(given.admin), "not it": ValueError()}), given.admin))
-
-
-# Nothing to log in or to sign with by default
-
-
-def test_no_secret_has_a_default() -> None:
-    """Lesson 31: no default credentials, and no default signing key."""
-    fields = {name: known for name, known in Settings.model_fields.items() if "SecretStr" in str(known)}
-
-    assert {"jwt_secret", "ledger_admin_password", "database_url", "postgres_password", "redis_url"} <= fields.keys()
-    assert {None} == {known.default for known in fields.values()}

@@ -1,41 +1,16 @@
-"""Login throttling: guesses are few, and those of others never keep an owner out. Lesson 30.
-
-The rules are the same in Redis and, while it is away, within the process, so most tests run in both places.
-"""
+"""Guesses are few, and those of others never keep the owner out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from ledger.embedded import Services
-from ledger.environment.variables import SettingsError
 from ledger.identity import login_throttle as throttle
-from ledger.identity.login_throttle import Attempt, Limits, LoginThrottle, TooManyAttemptsError, client_address
-from ledger.settings import Settings
-from tests.support.controls import new_id
+from ledger.identity.login_throttle import Limits, LoginThrottle
+from tests.support.throttling import DAY, ELSEWHERE, HOME, LIMITS, LOOSE, MINUTE, WINDOW, Clock, admitted, refused
 from tests.support.valkey import keys_of, pass_time
-
-MINUTE, DAY = 60, 86_400
-WINDOW = 60 * MINUTE  # so long that none ends before the test says so, however busy the machine is
-LIMITS = Limits(per_account=3, per_address=5, window_seconds=WINDOW)
-LOOSE = Limits(per_account=3, per_address=1000, window_seconds=WINDOW)
-HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
-
-
-@dataclass
-class Clock:
-    """A clock that stands still unless it is told otherwise."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass(frozen=True)
@@ -44,31 +19,6 @@ class Place:
 
     build: Callable[[Limits], LoginThrottle]
     later: Callable[[float], Awaitable[None]]
-
-
-@pytest.fixture
-async def redis(servers: Services, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator["Redis"]:
-    """Valkey, with all the time that it needs on a busy machine."""
-    monkeypatch.setattr(throttle, "TIMEOUT_SECONDS", 30)
-    async with Redis.from_url(servers.redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def away(tmp_path: Path) -> AsyncIterator["Redis"]:
-    """A Redis that is not there."""
-    async with Redis(unix_socket_path=str(tmp_path / "nobody-listens"), retry=Retry(NoBackoff(), 0)) as client:
-        yield client
-
-
-@pytest.fixture
-def prefix() -> str:
-    return f"test:{new_id()}:"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(params=["redis", "process"])
@@ -83,26 +33,9 @@ async def place(request: pytest.FixtureRequest, redis: "Redis", away: "Redis", p
     return Place(lambda limits: LoginThrottle(client, prefix, limits, clock=clock), later)
 
 
-async def refused(throttled: LoginThrottle, account: str, address: str) -> int:
-    """For how many seconds the next attempt has to wait."""
-    with pytest.raises(TooManyAttemptsError) as caught:
-        await throttled.admit(account, address)
-    return caught.value.retry_after_seconds
-
-
 def about(seconds: int) -> range:
     """So many seconds, less what a busy machine may have taken meanwhile."""
     return range(seconds - 5 * MINUTE, seconds + 1)
-
-
-async def admitted(throttled: LoginThrottle, account: str, address: str, *, of: int) -> int:
-    """How many of so many attempts at once are let through."""
-    results = await asyncio.gather(*(throttled.admit(account, address) for _ in range(of)), return_exceptions=True)
-    assert all(isinstance(result, Attempt | TooManyAttemptsError) for result in results)
-    return sum(isinstance(result, Attempt) for result in results)
-
-
-# What is counted
 
 
 async def test_an_account_has_so_many_attempts_from_wherever_they_come(place: Place) -> None:
@@ -183,9 +116,6 @@ async def test_addresses_of_two_clients_are_counted_apart(place: Place, one: str
     await throttled.admit("user-9", other)
 
 
-# What is given back
-
-
 async def test_a_success_is_no_failure(place: Place) -> None:
     throttled = place.build(LIMITS)
 
@@ -225,9 +155,6 @@ async def test_an_attempt_that_outlasts_its_window_is_not_taken_off_the_next(pla
     await throttled.withdrawn(slow)
 
     await refused(throttled, "alice", HOME)
-
-
-# Who cannot be locked out
 
 
 async def test_attackers_cannot_lock_the_owner_out_of_a_known_address(place: Place) -> None:
@@ -319,9 +246,6 @@ async def test_accounts_that_do_not_exist_are_treated_like_those_that_do(place: 
         assert 3 == await admitted(throttled, name, f"203.0.113.{len(name) % 256}", of=5)
 
 
-# When it ends
-
-
 async def test_a_window_ends_by_itself_and_refusals_do_not_prolong_it(place: Place) -> None:
     """Lesson 30: there is no lock, only a wait."""
     throttled = place.build(LIMITS)
@@ -388,9 +312,6 @@ async def test_who_is_refused_for_the_account_is_not_counted_for_the_address(pla
     assert 2 == await admitted(throttled, "bob", ELSEWHERE, of=50)
 
 
-# What stands in Redis
-
-
 async def test_redis_holds_no_user_name_and_nothing_for_ever(redis: "Redis", prefix: str) -> None:
     throttled = LoginThrottle(redis, prefix, LIMITS)
     await throttled.succeeded(await throttled.admit("alice", HOME))
@@ -435,180 +356,3 @@ async def test_a_redis_that_forgot_the_scripts_is_taught_them_again(redis: "Redi
     await throttled.admit("alice", ELSEWHERE)
 
     assert 1 == await admitted(throttled, "alice", ELSEWHERE, of=5)
-
-
-# When Redis is away
-
-
-@pytest.fixture
-async def silent(tmp_path: Path) -> AsyncIterator[tuple["Redis", list[asyncio.StreamWriter]]]:
-    """A Redis that takes connections and never says a word, and the connections that it took."""
-    path, taken = str(tmp_path / "silent"), list[asyncio.StreamWriter]()
-
-    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        taken.append(writer)
-
-    server = await asyncio.start_unix_server(say_nothing, path)
-    async with Redis(unix_socket_path=path) as client:
-        yield client, taken
-    for writer in taken:
-        writer.close()
-    server.close()
-    await server.wait_closed()
-
-
-async def test_a_redis_that_hangs_costs_a_moment_and_is_then_left_alone(
-    silent: tuple["Redis", list[asyncio.StreamWriter]], prefix: str, clock: Clock
-) -> None:
-    client, taken = silent
-    throttled = LoginThrottle(client, prefix, LOOSE, clock=clock)
-
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=200)
-    asked = len(taken)
-    await refused(throttled, "alice", ELSEWHERE)
-    clock.now += 0.9
-    await refused(throttled, "alice", ELSEWHERE)
-
-    assert 1 <= asked <= throttle.CONCURRENT_CALLS  # all at once, so that all wait for one time-out
-    assert asked == len(taken)
-    clock.now += 0.2
-    await refused(throttled, "alice", ELSEWHERE)
-    assert asked < len(taken)
-
-
-async def test_after_an_error_the_process_counts_until_redis_is_asked_again(
-    redis: "Redis", prefix: str, clock: Clock
-) -> None:
-    throttled = LoginThrottle(redis, prefix, LIMITS, clock=clock)
-    await throttled.admit("alice", ELSEWHERE)
-    (broken, _) = [prefix + name for name in await keys_of(redis, prefix)]
-    await redis.delete(broken)
-    await redis.rpush(broken, "what is not ours")
-
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
-    await redis.delete(broken)
-    await refused(throttled, "alice", ELSEWHERE)
-    clock.now += throttle.PAUSE_SECONDS
-
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
-    assert b"3" == await redis.get(broken)
-
-
-async def test_a_login_succeeds_though_redis_went_away_meanwhile(
-    redis: "Redis", away: "Redis", prefix: str, clock: Clock
-) -> None:
-    before, after = (LoginThrottle(client, prefix, LIMITS, clock=clock) for client in (redis, away))
-    attempt = await before.admit("alice", HOME)
-
-    await after.succeeded(attempt)
-
-    await admitted(after, "alice", ELSEWHERE, of=5)
-    await after.admit("alice", HOME)  # and the process knows the address
-
-
-async def test_what_the_process_counted_is_not_taken_off_in_redis(
-    redis: "Redis", away: "Redis", prefix: str, clock: Clock
-) -> None:
-    before, after = (LoginThrottle(client, prefix, LIMITS, clock=clock) for client in (away, redis))
-    attempt = await before.admit("alice", ELSEWHERE)
-    await admitted(after, "alice", ELSEWHERE, of=5)
-
-    await after.withdrawn(attempt)
-
-    await refused(after, "alice", ELSEWHERE)
-
-
-async def test_the_process_forgets_the_oldest_when_there_is_too_much(
-    away: "Redis", prefix: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(throttle, "MEMORY_LIMIT", 4)
-    throttled = LoginThrottle(away, prefix, LOOSE, clock=clock)
-    for name, address in [("alice", HOME), ("bob", ELSEWHERE)]:
-        await admitted(throttled, name, address, of=5)
-
-    await throttled.admit("carol", ELSEWHERE)  # pushes out the bucket of alice's account, not that of bob's
-
-    await refused(throttled, "bob", ELSEWHERE)
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
-
-
-async def test_the_process_knows_the_addresses_of_those_who_logged_in_last(
-    away: "Redis", prefix: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(throttle, "MEMORY_LIMIT", 4)
-    throttled = LoginThrottle(away, prefix, LOOSE, clock=clock)
-    for name in ("alice", "bob", "carol", "dave", "alice", "erin"):
-        await throttled.succeeded(await throttled.admit(name, HOME))
-
-    for name, known in [("alice", True), ("bob", False)]:
-        assert 3 == await admitted(throttled, name, ELSEWHERE, of=5)
-        assert (3 if known else 0) == await admitted(throttled, name, HOME, of=5)
-
-
-# Whose address it is
-
-
-@pytest.mark.parametrize(
-    ("peer", "forwarded_for", "hops", "client"),
-    [
-        ("10.0.0.1", None, 0, "10.0.0.1"),
-        ("10.0.0.1", "203.0.113.9", 0, "10.0.0.1"),
-        ("10.0.0.1", "203.0.113.9", 1, "203.0.113.9"),
-        ("10.0.0.1", " 198.51.100.7 ,203.0.113.9 ", 1, "203.0.113.9"),
-        ("10.0.0.1", "198.51.100.7, 203.0.113.9, 10.0.0.2", 2, "203.0.113.9"),
-        ("10.0.0.1", ", 203.0.113.9", 1, "203.0.113.9"),
-        ("10.0.0.1", "203.0.113.9", 3, "203.0.113.9"),
-        ("10.0.0.1", "203.0.113.9, 10.0.0.2", 3, "203.0.113.9"),
-        ("10.0.0.1", None, 2, "10.0.0.1"),
-        ("10.0.0.1", " ", 2, "10.0.0.1"),
-        ("10.0.0.1", "203.0.113.9:5123", 1, "203.0.113.9"),
-        ("10.0.0.1", "[2001:DB8::9]:5123", 1, "2001:db8::9"),
-        ("10.0.0.1", "[2001:db8::9]", 1, "2001:db8::9"),
-        ("10.0.0.1", "2001:db8::9", 1, "2001:db8::9"),
-        ("::ffff:192.0.2.1", None, 0, "192.0.2.1"),
-        ("10.0.0.1", "203.0.113.9, garbage", 1, "unknown"),
-        ("10.0.0.1", "203.0.113.9, ", 1, "unknown"),
-        (None, None, 0, "unknown"),
-        ("", None, 1, "unknown"),
-    ],
-)
-def test_the_client_is_whom_the_outermost_proxy_of_ours_saw(
-    peer: str | None, forwarded_for: str | None, hops: int, client: str
-) -> None:
-    assert client == client_address(peer, forwarded_for, hops)
-
-
-@pytest.mark.parametrize("sent", ["198.51.100.7", "198.51.100.7, 198.51.100.8", ",,,", "garbage", "127.0.0.1, " * 50])
-@pytest.mark.parametrize(("appended", "hops"), [("203.0.113.9", 1), ("203.0.113.9, 10.0.0.2", 2)])
-def test_what_a_client_sends_does_not_change_its_address(sent: str, appended: str, hops: int) -> None:
-    assert "203.0.113.9" == client_address("10.0.0.1", f"{sent}, {appended}", hops)
-
-
-# Settings
-
-
-def test_the_limits_are_settings() -> None:
-    settings = Settings()
-
-    assert (10, 100, 60, 0) == (
-        settings.ledger_login_attempts_per_account,
-        settings.ledger_login_attempts_per_address,
-        settings.ledger_login_window_seconds,
-        settings.ledger_trusted_proxies,
-    )
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("LEDGER_LOGIN_ATTEMPTS_PER_ACCOUNT", "0"),
-        ("LEDGER_LOGIN_ATTEMPTS_PER_ADDRESS", "0"),
-        ("LEDGER_LOGIN_WINDOW_SECONDS", "0"),
-        ("LEDGER_TRUSTED_PROXIES", "-1"),
-    ],
-)
-def test_a_limit_that_makes_no_sense_is_named(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(variable, value)
-
-    with pytest.raises(SettingsError, match=variable):
-        Settings.load()

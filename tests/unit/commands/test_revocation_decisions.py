@@ -1,8 +1,6 @@
-"""The rules of sessions, refreshes and cut-offs, without any world around them."""
+"""The rules of cut-offs, logouts and claims."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import hypothesis
@@ -15,23 +13,18 @@ from ledger.commands.command import Command, Credential, Decision, StreamEvent
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
-    LogOut,
     RefreshTokens,
     RevokeAllTokens,
     RevokeUserTokens,
-    StartSession,
 )
 from ledger.errors import Refused, StaleCallerError, StaleCommandError
 from ledger.events.tokens import (
     ALL_TOKENS,
     CLEANUPS,
     AllTokensRevoked,
-    Pair,
     RefreshTokenReused,
     RevokedTokensForgotten,
-    Session,
     SessionRevoked,
-    TokensIssued,
     TokensRotated,
 )
 from ledger.events.users import (
@@ -42,9 +35,8 @@ from ledger.events.users import (
     UserRolesChanged,
     UserTokensRevoked,
 )
-from ledger.store.log import NO_STREAM, Reservation
-from ledger.write.group import Batch, Origin, Submission, prepare, streams_of
-from tests.unit.commands.test_deciders import (
+from ledger.write.group import Batch
+from tests.support.ledgers import (
     ALICE,
     ALICE_THERE,
     BOB,
@@ -52,7 +44,6 @@ from tests.unit.commands.test_deciders import (
     COMMAND,
     NEW_SECRET,
     NOBODY,
-    SECRET,
     SESSION,
     Given,
     Ledger,
@@ -60,301 +51,32 @@ from tests.unit.commands.test_deciders import (
     a_change,
     a_deletion,
     a_user,
-    an_id,
+)
+from tests.support.token_decisions import (
+    CUTS,
+    EACH_CUT,
+    OTHER_SESSION,
+    REUSES,
+    ROTATED,
+    ROTATED_TWICE,
+    START,
+    THERE,
+    WRONG,
+    a_ledger,
+    after,
+    assert_alive,
+    assert_dead,
+    caller,
+    holds,
+    login,
+    logout,
+    pair,
+    refresh,
+    session_in,
 )
 
-ACCESS_SECONDS, REFRESH_SECONDS = 100, 1_000
-START, SESSION_END = 10_000, 12_500
-GRACE = 10
-OTHER_SESSION = an_id("another session")
-WRONG = ["authentication_wrong_credentials"]
 NEW_PASSWORD = Credential(NEW_SECRET, ALICE, "a hash")
 
-
-def pair(number: int, at: int = START) -> Pair:
-    """The pair of tokens of that number, as a client asks for it: without regard to the end of the session."""
-    ends = at + ACCESS_SECONDS, at + REFRESH_SECONDS
-    return Pair(an_id(f"access {number}"), ends[0], an_id(f"refresh {number}"), ends[1], at)
-
-
-def login(number: int = 0, at: int = START, session_id: UUID = SESSION, user_id: UUID = ALICE) -> StartSession:
-    return StartSession(
-        session_id=session_id,
-        user_id=user_id,
-        credential_id=SECRET,
-        pair=pair(number, at),
-        session_expires_at=at + SESSION_END - START,
-    )
-
-
-def refresh(
-    shown: int,
-    wanted: int,
-    at: int = START + 50,
-    grace_seconds: int = GRACE,
-    enforced: bool = True,
-    session_id: UUID = SESSION,
-    user_id: UUID = ALICE,
-) -> RefreshTokens:
-    """Show the refresh token of one pair, and ask for another."""
-    jti = pair(shown).refresh_jti
-    return RefreshTokens(
-        session_id=session_id,
-        user_id=user_id,
-        refresh_jti=jti,
-        pair=pair(wanted, at),
-        grace_seconds=grace_seconds,
-        enforced=enforced,
-    )
-
-
-def logout(shown: int, session_id: UUID = SESSION, user_id: UUID = ALICE) -> LogOut:
-    return LogOut(session_id, user_id, pair(shown).refresh_jti)
-
-
-def caller(shown: int = 0, roles: Iterable[str] = ("customer",), **members: Any) -> Caller:
-    named = {"user_id": ALICE, "session_id": SESSION, "jti": pair(shown).access_jti, **members}
-    return Caller(roles=frozenset(roles), **named)
-
-
-def after(history: Iterable[StreamEvent], *commands: Command) -> list[StreamEvent]:
-    """The history, and what these commands add to it, one after another."""
-    longer = list(history)
-    for command in commands:
-        longer += Given(longer).when(command)
-    return longer
-
-
-def session_of(history: Iterable[StreamEvent]) -> Session:
-    state = a_batch(history).heads[SESSION].state
-    assert isinstance(state, Session)
-    return state
-
-
-def holds(history: Iterable[StreamEvent], claimed: Caller) -> bool:
-    heads = a_batch(history).heads
-    return claimed.is_valid({stream: heads.get(stream, NO_STREAM).state for stream in claimed.streams()})
-
-
-def assert_dead(history: Iterable[StreamEvent], *numbers: int) -> None:
-    """None of these pairs is good for anything, and trying leaves no trace."""
-    given = Given(list(history))
-    for number in numbers:
-        for at in (START, START + 50, SESSION_END):
-            assert WRONG == given.refuses(refresh(number, 99, at))
-        assert WRONG == given.refuses(logout(number))
-        assert not holds(given.history, caller(number))
-
-
-def assert_alive(history: Iterable[StreamEvent], number: int) -> None:
-    given = Given(list(history))
-    assert [TokensRotated] == [type(event) for _, event in given.when(refresh(number, 99))]
-    assert [(SESSION, SessionRevoked("logout"))] == given.when(logout(number))
-    assert holds(given.history, caller(number))
-
-
-THERE = after(ALICE_THERE, login())
-ROTATED = after(THERE, refresh(0, 1, START + 50))
-ROTATED_TWICE = after(ROTATED, refresh(1, 2, START + 55))
-
-
-# Starting.
-
-
-def test_a_session_knows_the_roles_and_the_cutoffs_of_its_login() -> None:
-    roles: tuple[Any, ...] = ("admin", "auditor")
-    cut: list[StreamEvent] = [(ALICE, UserTokensRevoked()), *[(ALL_TOKENS, AllTokensRevoked())] * 2]
-    started = Given([*a_user(ALICE, "alice", roles=roles), *cut]).decide(login())
-    ((_, issued),) = started.events
-    assert isinstance(issued, TokensIssued)
-    assert ("admin,auditor", 1, 2) == (issued.roles, issued.user_cutoffs, issued.all_cutoffs)
-    assert "admin,auditor" == started.result["roles"]
-
-
-def test_the_answer_has_all_that_it_takes_to_sign_the_tokens() -> None:
-    given = pair(0)
-    assert {
-        "session_id": str(SESSION),
-        "user_id": str(ALICE),
-        "roles": "customer",
-        "access_jti": str(given.access_jti),
-        "access_expires_at": START + ACCESS_SECONDS,
-        "refresh_jti": str(given.refresh_jti),
-        "refresh_expires_at": START + REFRESH_SECONDS,
-        "issued_at": START,
-    } == Given(ALICE_THERE).decide(login()).result
-
-
-def test_the_sessions_of_a_user_do_not_get_in_each_others_way() -> None:
-    both = after(THERE, login(5, session_id=OTHER_SESSION), refresh(5, 6, session_id=OTHER_SESSION))
-    ended = after(both, refresh(5, 7, START + 90, session_id=OTHER_SESSION))
-    assert (OTHER_SESSION, RefreshTokenReused(pair(5).refresh_jti)) == ended[-1]
-    assert_alive(ended, 0)
-
-
-# Refreshing.
-
-
-def test_a_refresh_replaces_the_pair_by_the_next_one() -> None:
-    decision = Given(THERE).decide(refresh(0, 1))
-    new = pair(1, START + 50)
-    rotated = TokensRotated(
-        ALICE,
-        new.access_jti,
-        new.access_expires_at,
-        new.refresh_jti,
-        new.refresh_expires_at,
-        new.issued_at,
-        "customer",
-        0,
-        0,
-    )
-    assert [(SESSION, rotated)] == decision.events
-    assert (str(new.refresh_jti), START + 50) == (decision.result["refresh_jti"], decision.result["issued_at"])
-
-
-def test_after_a_rotation_only_the_new_pair_is_in_force() -> None:
-    assert [False, True] == [holds(ROTATED, caller(number)) for number in (0, 1)]
-    assert [False, False, True] == [holds(ROTATED_TWICE, caller(number)) for number in (0, 1, 2)]
-    assert_alive(ROTATED, 1)
-    assert_alive(ROTATED_TWICE, 2)
-
-
-@pytest.mark.parametrize("later", [-5, 0, 1, GRACE - 1], ids=str)
-def test_within_the_grace_the_predecessor_gets_the_very_same_pair_again_and_nothing_happens(later: int) -> None:
-    """Lesson 22: the retry of a client that never got the answer, also where clocks differ."""
-    first = Given(THERE).decide(refresh(0, 1, START + 50))
-    again = Given(ROTATED).decide(refresh(0, 2, START + 50 + later))
-    assert Decision([], first.result) == again
-
-
-def test_two_refreshes_at_once_get_one_pair() -> None:
-    """Lesson 22: two concurrent refreshes both win and fork the session."""
-    batch = a_batch(THERE)
-    one, two = (batch.decide(refresh(0, number), COMMAND) for number in (1, 2))
-    assert isinstance(one, Decision)
-    assert isinstance(two, Decision)
-    assert one.result == two.result
-    assert [TokensRotated] == [type(row.event) for row in batch.appended]
-
-
-def test_a_retry_gets_the_pair_as_it_was_issued_whatever_roles_have_come_since() -> None:
-    promoted: list[StreamEvent] = [*ROTATED, (ALICE, UserRolesChanged(("customer", "auditor")))]
-    assert "customer" == Given(promoted).decide(refresh(0, 2)).result["roles"]
-
-
-REUSES = [
-    pytest.param(ROTATED, refresh(0, 9, START + 50 + GRACE), id="the predecessor after the grace"),
-    pytest.param(ROTATED, refresh(0, 9, grace_seconds=0), id="the predecessor without a grace"),
-    pytest.param(ROTATED, refresh(0, 9, START + 49, grace_seconds=0), id="without a grace, by a clock that is behind"),
-    pytest.param(ROTATED_TWICE, refresh(0, 9, START + 55), id="the predecessor once its successor was used"),
-    pytest.param(ROTATED_TWICE, refresh(1, 9, START + 55 + GRACE), id="the next predecessor after the grace"),
-    pytest.param(after(ROTATED_TWICE, refresh(2, 3, START + 55)), refresh(0, 9, START + 55), id="an older ancestor"),
-]
-
-
-@pytest.mark.parametrize(("history", "command"), REUSES)
-def test_a_token_that_was_rotated_away_ends_the_session_although_it_is_refused(
-    history: list[StreamEvent], command: RefreshTokens
-) -> None:
-    """Lesson 22: a stolen token's replay gets a 401 while the thief's descendants live on.
-
-    Lesson 23: reuse is detected but the revocation is rolled back with the error answer.
-    """
-    decision = Given(history).decide(command)
-    assert [(SESSION, RefreshTokenReused(command.refresh_jti))] == decision.events
-    assert WRONG == [refusal.code for refusal in decision.refusals]
-    assert {} == decision.result
-    assert_dead([*history, *decision.events], 0, 1, 2, 3, 9)
-
-
-def test_the_end_of_the_session_is_written_and_its_client_is_refused() -> None:
-    """Lesson 23: reuse is detected but the revocation is rolled back with the error answer."""
-    reuse = Submission(refresh(0, 2, START + 50 + GRACE), Origin(COMMAND))
-    next_one = Submission(refresh(1, 3, START + 50 + GRACE), Origin(an_id("another command")))
-    prepared = prepare([reuse, next_one], streams_of([reuse]), a_batch(ROTATED).heads)
-    assert [COMMAND] == prepared.command_ids
-    assert frozenset({COMMAND}) == prepared.revoking
-    assert session_of(ROTATED) != prepared.heads[SESSION].state
-
-    answers = prepared.answers(Reservation(7, datetime.now(UTC)))
-    refused = [answer.refusals for answer in answers if isinstance(answer, Refused)]
-    assert [WRONG, WRONG] == [[refusal.code for refusal in refusals] for refusals in refused]
-
-
-def test_the_grace_is_not_for_what_came_before_the_predecessor_however_quick() -> None:
-    command = refresh(0, 9, START + 55, grace_seconds=300)
-    assert [(SESSION, RefreshTokenReused(pair(0).refresh_jti))] == Given(ROTATED_TWICE).when(command)
-
-
-def test_a_session_that_is_not_there_cannot_be_refreshed() -> None:
-    assert WRONG == Given(ALICE_THERE).refuses(refresh(0, 1))
-    assert WRONG == Given(THERE).refuses(refresh(0, 1, session_id=ALICE))
-
-
-def test_the_session_of_another_user_cannot_be_refreshed() -> None:
-    given = Given([*THERE, *BOB_THERE])
-    assert WRONG == given.refuses(refresh(0, 1, user_id=BOB))
-    assert WRONG == given.refuses(refresh(0, 1, user_id=BOB, enforced=False))
-    assert WRONG == given.refuses(refresh(0, 1, user_id=NOBODY))
-
-
-def test_a_refresh_takes_the_roles_of_now() -> None:
-    promoted: list[StreamEvent] = [*THERE, (ALICE, UserRolesChanged(("auditor", "customer")))]
-    decision = Given(promoted).decide(refresh(0, 1))
-    ((_, rotated),) = decision.events
-    assert isinstance(rotated, TokensRotated)
-    assert ("auditor,customer", "auditor,customer") == (rotated.roles, decision.result["roles"])
-    assert "auditor,customer" == session_of([*promoted, *decision.events]).roles
-
-
-@pytest.mark.parametrize("enforced", [True, False])
-@pytest.mark.parametrize("event", [UserDeactivated(), UserDeleted()], ids=["inactive", "deleted"])
-def test_who_may_not_log_in_cannot_refresh(event: UserDeactivated | UserDeleted, enforced: bool) -> None:
-    """Lesson 27: whether or not there was a cut-off."""
-    assert WRONG == Given([*THERE, (ALICE, event)]).refuses(refresh(0, 1, enforced=enforced))
-    assert WRONG == Given([*ROTATED, (ALICE, event)]).refuses(refresh(0, 2, enforced=enforced))
-
-
-# How long a session lasts.
-
-
-@pytest.mark.parametrize(
-    ("at", "access", "refresh_end"),
-    [
-        (SESSION_END - REFRESH_SECONDS, SESSION_END - REFRESH_SECONDS + ACCESS_SECONDS, SESSION_END),
-        (SESSION_END - REFRESH_SECONDS + 1, SESSION_END - REFRESH_SECONDS + 1 + ACCESS_SECONDS, SESSION_END),
-        (SESSION_END - ACCESS_SECONDS, SESSION_END, SESSION_END),
-        (SESSION_END - 1, SESSION_END, SESSION_END),
-    ],
-)
-def test_no_token_outlives_its_session(at: int, access: int, refresh_end: int) -> None:
-    decision = Given(THERE).decide(refresh(0, 1, at))
-    ((_, rotated),) = decision.events
-    assert isinstance(rotated, TokensRotated)
-    assert (access, refresh_end) == (rotated.access_expires_at, rotated.refresh_expires_at)
-    assert (access, refresh_end) == (decision.result["access_expires_at"], decision.result["refresh_expires_at"])
-
-
-@pytest.mark.parametrize("enforced", [True, False])
-@pytest.mark.parametrize("at", [SESSION_END, SESSION_END + 1])
-def test_a_session_that_is_over_cannot_be_refreshed(at: int, enforced: bool) -> None:
-    assert WRONG == Given(THERE).refuses(refresh(0, 1, at, enforced=enforced))
-
-
-@hypothesis.given(times=st.lists(st.integers(START - 100, SESSION_END + 100), max_size=8))
-def test_rotation_never_extends_a_session(times: list[int]) -> None:
-    ledger, shown = a_ledger(), 0
-    for wanted, at in enumerate(times, 1):
-        verdict = ledger.carry_out(refresh(shown, wanted, at))
-        assert (at < SESSION_END) == isinstance(verdict, Decision)
-        shown = wanted if at < SESSION_END else shown
-    session = session_in(ledger)
-    assert SESSION_END == session.expires_at
-    assert SESSION_END >= max(session.pair.access_expires_at, session.pair.refresh_expires_at)
-
-
-# Dead sessions stay dead.
 
 ENDS: list[StreamEvent] = [
     (SESSION, SessionRevoked("logout")),
@@ -363,6 +85,8 @@ ENDS: list[StreamEvent] = [
     (ALICE, UserTokensRevoked()),
     (ALL_TOKENS, AllTokensRevoked()),
 ]
+
+
 EVERY_END = pytest.mark.parametrize("end", ENDS, ids=["logout", "revoked", "reuse", "cut off", "all cut off"])
 
 
@@ -382,15 +106,6 @@ def test_a_new_login_does_not_wake_a_dead_session(end: StreamEvent) -> None:
     again = after([*ROTATED, end], login(5, session_id=OTHER_SESSION))
     assert_dead(again, 0, 1)
     assert holds(again, caller(5, session_id=OTHER_SESSION))
-
-
-# Cut-offs.
-
-CUTS: list[tuple[Command, StreamEvent]] = [
-    (RevokeUserTokens(ALICE), (ALICE, UserTokensRevoked())),
-    (RevokeAllTokens(), (ALL_TOKENS, AllTokensRevoked())),
-]
-EACH_CUT = pytest.mark.parametrize("cut", [command for command, _ in CUTS], ids=["of the user", "of all"])
 
 
 @pytest.mark.parametrize(("command", "event"), CUTS, ids=["of the user", "of all"])
@@ -462,9 +177,6 @@ def test_who_is_not_there_has_no_tokens_to_cut_off(history: list[StreamEvent]) -
     assert ["user_not_found"] == Given(history).refuses(RevokeUserTokens(ALICE))
 
 
-# Logging out, and ending a session.
-
-
 def test_a_logout_ends_the_session() -> None:
     decision = Given(ROTATED).decide(logout(1))
     assert Decision([(SESSION, SessionRevoked("logout"))], {"id": str(SESSION)}) == decision
@@ -510,9 +222,6 @@ def test_a_session_is_ended_once(end: StreamEvent) -> None:
     assert Decision([], {"id": str(SESSION)}) == Given([*THERE, end]).decide(EndSession(SESSION))
 
 
-# Where nothing that was revoked is refused.
-
-
 @EVERY_END
 def test_if_it_is_not_enforced_what_was_revoked_can_be_refreshed(end: StreamEvent) -> None:
     for shown in (0, 1):
@@ -533,10 +242,12 @@ def test_what_was_refreshed_while_it_was_not_enforced_does_not_wake_a_session_th
     assert_dead(after([*ROTATED, end], refresh(1, 9, enforced=False)), 0, 1, 9)
 
 
-# Who the caller is.
-
 PROMOTED: StreamEvent = (ALICE, UserRolesChanged(("auditor", "customer")))
+
+
 DEMOTED: StreamEvent = (ALICE, UserRolesChanged(("guest",)))
+
+
 STANDING = [
     pytest.param(THERE, caller(), True, id="good"),
     pytest.param(ROTATED, caller(1), True, id="good after a refresh"),
@@ -549,6 +260,8 @@ STANDING = [
     pytest.param([*THERE, DEMOTED], caller(), False, id="demoted"),
     pytest.param(THERE, caller(roles=("customer", "admin")), False, id="never had that role"),
 ]
+
+
 REVOKED = [
     pytest.param(ALICE_THERE, caller(), id="no session"),
     pytest.param(THERE, caller(session_id=ALICE), id="another kind of stream"),
@@ -586,9 +299,6 @@ def test_a_command_with_a_claim_that_does_not_hold_does_nothing() -> None:
     batch = a_batch([*THERE, (ALICE, UserTokensRevoked())])
     assert isinstance(batch.decide(RevokeAllTokens(), COMMAND, caller()), StaleCallerError)
     assert ({}, []) == (batch.changed, batch.appended)
-
-
-# What takes something away from a user.
 
 
 @pytest.mark.parametrize(
@@ -649,9 +359,6 @@ def test_a_new_password_is_needed_for_the_next_login() -> None:
     assert WRONG == Given(changed).refuses(login(5, session_id=OTHER_SESSION))
 
 
-# Forgetting.
-
-
 def test_a_cleanup_says_what_is_forgotten_and_how_many_tokens_that_was() -> None:
     forgotten = (CLEANUPS, RevokedTokensForgotten(START, 7))
     assert Decision([forgotten], {"deleted_tokens": 3}) == Given().decide(
@@ -674,22 +381,6 @@ def test_what_was_counted_before_another_cleanup_is_stale(count: int) -> None:
     for history, known in ((once, 0), (once * 2, 1), ([], 1)):
         with pytest.raises(StaleCommandError):
             Given(history).decide(ForgetTokens(expired_before=START, as_of_position=7, count=count, cleanups=known))
-
-
-# Whatever happens, in whatever order.
-
-
-def a_ledger() -> Ledger:
-    """A ledger in which Alice has just logged in."""
-    ledger = Ledger(a_batch(ALICE_THERE))
-    ledger.carry_out(login())
-    return ledger
-
-
-def session_in(ledger: Ledger) -> Session:
-    state = ledger.states()[SESSION]
-    assert isinstance(state, Session)
-    return state
 
 
 def usable(ledger: Ledger, numbers: Iterable[int]) -> set[int]:

@@ -1,0 +1,326 @@
+"""Refresh tokens are exchanged once, and a retry within the grace period gets the same pair."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ledger.settings import Settings
+from tests.support.controls import Api, Clock
+from tests.support.token_api import (
+    CLEANUP,
+    LEEWAY,
+    LOGOUT,
+    NOT_ENFORCED,
+    REFRESH,
+    REVOKE_ALL,
+    REVOKE_USER,
+    SESSIONS,
+    Connection,
+    Serve,
+    assert_wrong_credentials,
+    claims_of,
+    events,
+    in_force,
+    logged_in,
+    passes,
+    presented,
+    recorded,
+    refreshed,
+    refreshes,
+    session_of,
+    shut_out,
+)
+
+TRANSFER = "/v1/transactions/transfer"
+
+
+async def test_a_refresh_gives_the_next_pair_of_the_session(api: Api) -> None:
+    first = await logged_in(api, await api.new_user())
+
+    second = await refreshed(api, first)
+
+    assert {"access_token", "refresh_token", "token_type", "expires_in"} == second.keys()
+    assert ("Bearer", 3600) == (second["token_type"], second["expires_in"])
+    before, access, refresh = (
+        claims_of(token) for token in (first["access_token"], second["access_token"], second["refresh_token"])
+    )
+    assert (before["sub"], before["sid"], "customer") == (access["sub"], access["sid"], access["roles"])
+    assert (0, 1, access["jti"], access["exp"]) == (access["typ"], refresh["typ"], refresh["prf"], refresh["pex"])
+    assert before["jti"] not in {access["jti"], refresh["jti"]}
+    assert before["pos"] < access["pos"] == refresh["pos"]
+    assert (True, True) == await in_force(api, second)
+
+
+async def test_a_refresh_needs_no_body_and_ignores_one(api: Api) -> None:
+    pair = await logged_in(api)
+
+    answer = await replace(api, token=pair["refresh_token"]).post(REFRESH, {"refresh_token": "another"})
+
+    assert 200 == answer.status
+
+
+async def test_after_a_refresh_the_presented_pair_is_dead_at_once(strict: Api) -> None:
+    first = await logged_in(strict)
+
+    second = await refreshed(strict, first)
+
+    assert not await passes(strict, first)
+    assert_wrong_credentials(await presented(strict, first["refresh_token"], LOGOUT))
+    assert await passes(strict, second)
+    assert_wrong_credentials(await presented(strict, first["refresh_token"], REFRESH))
+
+
+async def test_a_refresh_leaves_other_sessions_alone(api: Api) -> None:
+    user = await api.new_user()
+    one, other = await logged_in(api, user), await logged_in(api, user)
+
+    await refreshed(api, one)
+
+    assert (True, True) == await in_force(api, other)
+
+
+async def test_a_refresh_gives_the_roles_of_now(api: Api) -> None:
+    user = await api.new_user(roles="guest")
+    pair = await logged_in(api, user)
+    await api.put(f"/v1/users/{user['id']}", {**user, "roles": "guest,auditor"})
+
+    after = await refreshed(api, pair)
+
+    assert ["guest,auditor"] * 2 == [claims_of(after[name])["roles"] for name in ("access_token", "refresh_token")]
+    assert 200 == (await replace(api, token=after["access_token"]).get("/v1/accounts")).status
+
+
+async def test_an_access_token_refreshes_nothing(api: Api) -> None:
+    """Lesson 21."""
+    pair = await logged_in(api)
+
+    assert_wrong_credentials(await presented(api, pair["access_token"], REFRESH))
+    assert (True, True) == await in_force(api, pair)
+
+
+async def test_a_refresh_token_is_no_access_token(api: Api, connection: Connection) -> None:
+    """Lesson 21: neither where access is looked up before, nor where the transaction finds it out."""
+    pair = await logged_in(api)
+    source, destination = await api.new_account(balance_cents=100), await api.new_account()
+    thief, before = replace(api, token=pair["refresh_token"]), await events(connection)
+
+    answers = [
+        await thief.get("/"),
+        await thief.get("/v1/users"),
+        await thief.get(f"/v1/accounts/{source['id']}"),
+        await thief.transfer(source, destination, 1),
+        await thief.transfer(source, destination, 1, headers={"Idempotency-Key": "one"}),
+        await thief.post(REVOKE_USER, {"user_id": source["user_id"]}),
+        await thief.post(REVOKE_ALL),
+        await thief.post(CLEANUP),
+        await thief.get(SESSIONS),
+        await thief.delete(f"{SESSIONS}/{session_of(pair)}"),
+    ]
+
+    for answer in answers:
+        assert_wrong_credentials(answer)
+    assert before == await events(connection)
+
+
+@pytest.mark.parametrize("path", [REFRESH, LOGOUT])
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Bearer garbage", "Basic YWRtaW46YWRtaW4="])
+async def test_without_a_token_nothing_is_refreshed_and_nobody_logged_out(
+    api: Api, path: str, header: str | None
+) -> None:
+    headers = {} if header is None else {"Authorization": header}
+
+    assert_wrong_credentials(await api.nobody.post(path, headers=headers))
+
+
+@pytest.mark.parametrize(
+    ("seconds_after_its_end", "passes"), [(-1, True), (0, True), (LEEWAY - 1, True), (LEEWAY, False)]
+)
+async def test_a_refresh_token_passes_until_its_end_and_the_leeway_after(
+    serve: Serve, settings: Settings, clock: Clock, seconds_after_its_end: int, passes: bool
+) -> None:
+    api = await serve(settings.model_copy(update={"jwt_expire_refresh_token_seconds": 100}))
+    pair = await logged_in(api)
+
+    clock.now += 100 + seconds_after_its_end
+
+    assert passes is await refreshes(api, pair)
+
+
+async def test_no_refresh_makes_a_session_last_longer(serve: Serve, settings: Settings, clock: Clock) -> None:
+    """Every token ends with the session at the latest, and then even the leeway of a token gives no other."""
+    api = await serve(settings.model_copy(update={"ledger_session_seconds": 100}))
+    start, pair = clock.now, await logged_in(api)
+    assert (100, 100) == (pair["expires_in"], claims_of(pair["refresh_token"])["exp"] - start)
+
+    for seconds in (60, 99):
+        clock.now = start + seconds
+        pair = await refreshed(api, pair)
+        claims = [claims_of(pair[name]) for name in ("access_token", "refresh_token")]
+        assert [start + 100] * 2 == [token["exp"] for token in claims]
+        assert (100 - seconds, start + 100) == (pair["expires_in"], claims[1]["pex"])
+
+    clock.now = start + 100
+    assert (True, False) == await in_force(api, pair)
+    clock.now = start + 100 + LEEWAY
+    assert not await passes(api, pair)
+
+
+@pytest.mark.parametrize("ending", ["deactivated", "deleted"])
+@pytest.mark.parametrize("update", [{}, NOT_ENFORCED], ids=["enforced", "not enforced"])
+async def test_a_user_who_may_not_log_in_refreshes_nothing(
+    serve: Serve, settings: Settings, update: dict[str, Any], ending: str
+) -> None:
+    api = await serve(settings.model_copy(update=update))
+    user = await api.new_user()
+    pair = await logged_in(api, user)
+
+    await shut_out(api, user, ending)
+
+    assert_wrong_credentials(await presented(api, pair["refresh_token"], REFRESH))
+
+
+async def test_a_retry_within_the_grace_gets_the_same_tokens_and_appends_nothing(
+    api: Api, connection: Connection
+) -> None:
+    """Lesson 22: it is no other generation."""
+    pair = await logged_in(api)
+    first = await presented(api, pair["refresh_token"], REFRESH)
+    before = await events(connection)
+
+    retries = [await presented(api, pair["refresh_token"], REFRESH) for _ in range(3)]
+
+    assert [(200, first.body)] * 3 == [(retry.status, retry.body) for retry in retries]
+    assert before == await events(connection)
+    assert (True, True) == await in_force(api, first.body)
+
+
+async def test_a_retry_within_the_grace_says_what_was_said_whatever_has_changed(api: Api, clock: Clock) -> None:
+    user = await api.new_user(roles="guest")
+    pair = await logged_in(api, user)
+    first = await refreshed(api, pair)
+
+    await api.put(f"/v1/users/{user['id']}", {**user, "roles": "guest,auditor", "username": f"{user['username']}-2"})
+    clock.now += 9
+
+    assert first == await refreshed(api, pair)
+
+
+@pytest.mark.parametrize(("seconds", "forgiven"), [(9, True), (10, False)])
+async def test_the_grace_ends(api: Api, clock: Clock, connection: Connection, seconds: int, forgiven: bool) -> None:
+    """Lessons 22 and 23: after it, a token that comes back ends the session, although the answer is a refusal."""
+    first = await logged_in(api)
+    second = await refreshed(api, first)
+
+    clock.now += seconds
+
+    assert forgiven is await refreshes(api, first)
+    assert (forgiven, forgiven) == await in_force(api, second)
+    assert (0 if forgiven else 1) == len(await recorded(connection, "RefreshTokenReused", session_of(first)))
+
+
+async def test_without_a_grace_a_retry_ends_the_session(strict: Api, connection: Connection) -> None:
+    """Lessons 22 and 23."""
+    first = await logged_in(strict)
+    second = await refreshed(strict, first)
+
+    assert_wrong_credentials(await presented(strict, first["refresh_token"], REFRESH))
+
+    assert (False, False) == await in_force(strict, second)
+    assert 1 == len(await recorded(connection, "RefreshTokenReused", session_of(first)))
+    outcomes = await connection.fetch(
+        "SELECT outcome FROM command_log WHERE name = 'RefreshTokens' ORDER BY recorded_at"
+    )
+    assert ["accepted", "refused"] == [row[0] for row in outcomes][:2]
+
+
+async def test_without_a_grace_a_clock_that_is_behind_forgives_nothing(strict: Api, clock: Clock) -> None:
+    """Of two workers one is always behind; and a request may reach the log after another that began a second later."""
+    first = await logged_in(strict)
+    clock.now += 1
+    second = await refreshed(strict, first)
+
+    clock.now -= 1
+
+    assert not await refreshes(strict, first)
+    assert (False, False) == await in_force(strict, second)
+
+
+async def test_only_the_last_token_but_one_is_forgiven(api: Api) -> None:
+    """Lesson 22: once the next one was used as well, its client had got it, and the one before is stolen."""
+    first = await logged_in(api)
+    second = await refreshed(api, first)
+    third = await refreshed(api, second)
+
+    assert_wrong_credentials(await presented(api, first["refresh_token"], REFRESH))
+
+    assert [(False, False)] * 3 == [await in_force(api, pair) for pair in (first, second, third)]
+
+
+async def test_the_descendants_of_a_stolen_token_die_with_it(strict: Api, connection: Connection) -> None:
+    """Lesson 22: and nothing else of its user does."""
+    user = await strict.new_user()
+    stolen, other = await logged_in(strict, user), await logged_in(strict, user)
+    thief = await refreshed(strict, await refreshed(strict, stolen))
+    assert await passes(strict, thief)
+
+    assert_wrong_credentials(await presented(strict, stolen["refresh_token"], REFRESH))
+
+    assert (False, False) == await in_force(strict, thief)
+    assert_wrong_credentials(await presented(strict, thief["refresh_token"], LOGOUT))
+    assert (True, True) == await in_force(strict, other)
+    assert 1 == len(await recorded(connection, "RefreshTokenReused"))
+
+
+async def test_fifty_refreshes_of_one_token_at_once_make_one_generation(
+    api: Api, connection: Connection, clock: Clock
+) -> None:
+    """Lesson 22. All of them come within the grace, however long they take here."""
+    assert clock.now
+    pair = await logged_in(api)
+
+    answers = await asyncio.gather(*(presented(api, pair["refresh_token"], REFRESH) for _ in range(50)))
+
+    assert {200: 50} == Counter(answer.status for answer in answers)
+    assert 1 == len({answer.body["refresh_token"] for answer in answers})
+    assert 1 == len({answer.body["access_token"] for answer in answers})
+    assert 1 == len(await recorded(connection, "TokensRotated", session_of(pair)))
+    assert (True, True) == await in_force(api, answers[0].body)
+
+
+async def test_without_a_grace_one_of_fifty_refreshes_at_once_wins_and_the_session_is_dead(
+    strict: Api, connection: Connection, clock: Clock
+) -> None:
+    """Lesson 22."""
+    assert clock.now
+    pair = await logged_in(strict)
+
+    answers = await asyncio.gather(*(presented(strict, pair["refresh_token"], REFRESH) for _ in range(50)))
+
+    assert {200: 1, 401: 49} == Counter(answer.status for answer in answers)
+    (winner,) = [answer.body for answer in answers if answer.status == 200]
+    assert (False, False) == await in_force(strict, winner)
+    happened = [
+        len(await recorded(connection, topic, session_of(pair))) for topic in ("TokensRotated", "RefreshTokenReused")
+    ]
+    assert [1, 1] == happened
+
+
+async def test_refreshes_at_two_services_at_once_make_one_generation(
+    api: Api, serve: Serve, settings: Settings, connection: Connection, clock: Clock
+) -> None:
+    """Lesson 22: no process decides by what it remembers alone."""
+    assert clock.now
+    other = await serve(settings)
+    pair = await logged_in(api)
+
+    for _ in range(5):
+        answers = await asyncio.gather(
+            *(presented(service, pair["refresh_token"], REFRESH) for _ in range(10) for service in (api, other))
+        )
+        assert {200: 20} == Counter(answer.status for answer in answers)
+        assert 1 == len({answer.body["refresh_token"] for answer in answers})
+        pair = answers[0].body
+    assert 5 == len(await recorded(connection, "TokensRotated", session_of(pair)))

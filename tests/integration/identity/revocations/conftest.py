@@ -1,0 +1,44 @@
+"""A revocation cache with clients, for its tests."""
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from ledger.identity.revocation_cache import Mirror
+from ledger.identity.valkey import open_client
+from ledger.settings import Settings
+from ledger.store.pool import open_pool
+from tests.support.revocations import LEEWAY_SECONDS, Bench, Connection, Scene, Serve, Watched
+from tests.support.valkey import Valkey, a_valkey
+
+
+@pytest.fixture
+async def valkey(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Valkey]:
+    """A Valkey of the test's own."""
+    with a_valkey(tmp_path_factory.mktemp("v")) as valkey:
+        await valkey.start()
+        yield valkey
+
+
+@pytest.fixture
+async def scene(serve: Serve, settings: Settings, valkey: Valkey) -> AsyncIterator[Scene]:
+    async with valkey.client() as client:
+        yield Scene(valkey, await serve(valkey.settings(settings)), client)
+
+
+@pytest.fixture
+async def bench(settings: Settings, patient: None, valkey: Valkey, connection: Connection) -> AsyncIterator[Bench]:
+    del patient
+    pool, client = await open_pool(settings), open_client(valkey.settings(settings))
+    watched = Watched(pool)
+    ledger_id = await pool.fetchval("SELECT id FROM ledger_identity")
+
+    def another(ledger_id: UUID = ledger_id, leeway_seconds: int = LEEWAY_SECONDS) -> Mirror:
+        return Mirror(client, cast("Any", watched), ledger_id, leeway_seconds=leeway_seconds)
+
+    async with valkey.client() as eyes:
+        yield Bench(watched, eyes, connection, another(), another)
+    await client.aclose()
+    await pool.close()

@@ -1,0 +1,274 @@
+"""Whatever happens to Redis, a revoked token stays revoked and a valid one stays valid."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from ledger.identity import login_throttle as throttle
+from ledger.identity import revocation_cache as mirror
+from ledger.identity.revocation_cache import Mirror
+from ledger.settings import Settings
+from tests.support.outages import without_postgresql
+from tests.support.processes import until
+from tests.support.revocations import OF_ONE, Connection, Scene, Serve, calls, follower, revoke
+from tests.support.valkey import Valkey, a_valkey
+
+IMPATIENT = {throttle: ("TIMEOUT_SECONDS",), mirror: ("TIMEOUT_SECONDS", "FILL_SECONDS")}
+
+
+SECONDS = {(module, name): getattr(module, name) for module, names in IMPATIENT.items() for name in names}
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """A traceback for people takes a second to draw, and a failing service draws many."""
+    with capture_logs():
+        yield
+
+
+@contextmanager
+def paused_redis(valkey: Valkey) -> Iterator[None]:
+    """While this lasts, Valkey answers nobody, and the service waits for it no longer than it does in earnest."""
+    with pytest.MonkeyPatch.context() as patch:
+        for (module, name), seconds in SECONDS.items():
+            patch.setattr(module, name, seconds)
+        valkey.pause()
+        try:
+            yield
+        finally:
+            valkey.resume()
+
+
+OF_ALL = ("revoke-all",)
+
+
+async def flushed(scene: Scene) -> None:
+    await scene.redis.flushall()
+
+
+async def killed(scene: Scene) -> None:
+    scene.valkey.kill()
+    for _ in range(10):
+        await scene.check()
+    await scene.valkey.start()
+
+
+async def restarted_empty(scene: Scene) -> None:
+    """So fast that nobody noticed."""
+    scene.valkey.kill()
+    scene.valkey.empty()
+    await scene.valkey.start()
+
+
+async def set_back(scene: Scene) -> None:
+    scene.valkey.kill()
+    scene.valkey.set_back()
+    await scene.valkey.start()
+
+
+async def paused(scene: Scene) -> None:
+    with paused_redis(scene.valkey):
+        for _ in range(10):
+            await scene.check()
+
+
+async def evicted(scene: Scene) -> None:
+    """One key after the other, the one with the marker last."""
+    keys = await scene.redis.keys()
+    assert len(keys) > 2
+    for key in sorted(keys, key=lambda key: "cutoffs" in key):
+        await scene.redis.delete(key)
+        await scene.check()
+
+
+DISASTERS = (flushed, killed, restarted_empty, set_back, paused, evicted)
+
+
+@pytest.mark.parametrize("ways", [OF_ONE, OF_ALL], ids=["of-one", "of-all"])
+@pytest.mark.parametrize("disaster", DISASTERS)
+async def test_no_disaster_of_redis_lets_a_revoked_token_in_or_keeps_a_valid_one_out(
+    disaster: Callable[[Scene], Awaitable[None]], ways: tuple[str, ...], scene: Scene
+) -> None:
+    """Lesson 25: "Redis flushed, evicted, restarted empty or failed over to a stale replica: every revoked token works
+    again. Redis down: every request is a 500, for ever, because the client never reconnects."
+    """
+    await scene.settle(ways)
+    scene.valkey.copy()
+    await scene.revoke()
+    await scene.check()
+
+    await disaster(scene)
+
+    await until(scene.is_whole_again)
+    await until(scene.is_asked)
+    for way, victim in scene.victims.items():
+        assert await scene.cut(victim) > victim.claims["pos"], way
+
+
+async def test_a_revocation_is_mirrored_before_it_is_answered(scene: Scene) -> None:
+    await scene.settle(OF_ONE + OF_ALL)
+    for way, victim in scene.victims.items():
+        assert await scene.cut(victim) <= victim.claims["pos"], way
+
+        status = await revoke(way, scene.admin, victim)
+
+        cut, standing = await scene.cut(victim), await scene.mirror.status()
+        assert (200, True, True) == (status, cut > victim.claims["pos"], standing.is_whole), way
+
+
+@pytest.mark.parametrize("ways", [OF_ONE, OF_ALL], ids=["of-one", "of-all"])
+async def test_a_token_that_is_revoked_while_redis_is_away_is_dead_at_once_and_later(
+    ways: tuple[str, ...], scene: Scene
+) -> None:
+    """Lesson 25."""
+    await scene.settle(ways)
+
+    with paused_redis(scene.valkey):
+        await scene.revoke()
+        await scene.check()
+
+    await until(scene.is_whole_again)
+
+
+async def test_while_redis_is_paused_no_client_waits_for_it_more_than_once_and_not_for_long(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lesson 25: what times out is asked once, not by every request."""
+    await scene.settle(())
+    await scene.revoke()
+    await until(scene.is_asked)
+    asked = 0
+
+    async def look_up(sessions: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await Mirror._look_up(scene.mirror, sessions)  # noqa: SLF001 - how often it waits is the question
+
+    async def client() -> list[int]:
+        return [(await scene.admin.get("/")).status for _ in range(15)]
+
+    with paused_redis(scene.valkey):
+        monkeypatch.setattr(scene.mirror, "_look_up", look_up)
+        statuses = await asyncio.gather(*(client() for _ in range(20)))
+
+    assert [[200] * 15] * 20 == statuses
+    assert 1 <= asked <= 20
+    assert SECONDS[mirror, "TIMEOUT_SECONDS"] < 1
+
+
+async def test_a_request_asks_the_mirror_once_at_most(scene: Scene) -> None:
+    await scene.settle(())
+    await scene.revoke()
+    await until(scene.is_asked)
+    before = await calls(scene.redis, "mget")
+
+    for _ in range(5):
+        answers = await asyncio.gather(*(scene.admin.get("/") for _ in range(20)))
+        assert {200} == {answer.status for answer in answers}
+
+    assert 1 <= await calls(scene.redis, "mget") - before <= 100
+
+
+async def test_when_neither_can_be_asked_nobody_is_let_in_and_nobody_is_refused(
+    scene: Scene, settings: Settings
+) -> None:
+    await scene.settle(OF_ONE)
+    await scene.revoke()
+
+    async with without_postgresql(settings):
+        scene.valkey.kill()
+        callers = [*scene.valid, *(victim.api for victim in scene.victims.values())]
+        answers = [await caller.get("/") for _ in range(3) for caller in callers]
+    assert {(503, "database_error")} == {(answer.status, answer.codes[0]) for answer in answers}
+
+    await scene.valkey.start()
+    await until(scene.is_whole_again)
+
+
+async def test_without_postgresql_a_mirror_that_was_set_back_lets_nobody_in(scene: Scene, settings: Settings) -> None:
+    """Lesson 25, and nobody there who could tell."""
+    await scene.settle(OF_ONE)
+    scene.valkey.copy()
+    await scene.revoke()
+
+    async with without_postgresql(settings):
+        await set_back(scene)
+        answers = [await victim.api.get("/") for _ in range(20) for victim in scene.victims.values()]
+    assert {503} == {answer.status for answer in answers}
+
+    await until(scene.is_whole_again)
+
+
+async def test_one_service_follows_and_when_it_is_gone_the_other_does(
+    serve: Serve, scene: Scene, settings: Settings, connection: Connection
+) -> None:
+    leader = await until(lambda: follower(connection))
+    other = Scene(scene.valkey, await serve(scene.valkey.settings(settings)), scene.redis)
+    await other.settle(())
+    assert leader == await follower(connection)
+
+    await scene.admin.client.close()
+
+    await until(lambda: follower(connection, leader))
+    await scene.redis.flushall()
+    await until(other.is_whole)  # nobody asked for anything
+
+
+async def test_a_connection_to_listen_on_that_is_lost_is_opened_again(scene: Scene, connection: Connection) -> None:
+    """Lesson 10: "a follower that wakes only on NOTIFY blocks for ever when one is lost; a dropped LISTEN connection is
+    never reopened".
+    """
+    await scene.settle(OF_ONE)
+    await scene.revoke()
+    lost = await until(lambda: follower(connection))
+
+    await connection.execute("SELECT pg_terminate_backend($1)", lost)
+
+    await scene.check()
+    await until(lambda: follower(connection, lost))
+    await scene.redis.flushall()
+    await until(scene.is_whole)
+    await until(scene.is_asked)
+
+
+async def test_a_revocation_that_nobody_was_told_of_is_found(
+    serve: Serve, scene: Scene, settings: Settings, connection: Connection, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Lesson 10: "a follower that wakes only on NOTIFY blocks for ever when one is lost"."""
+    for table in ("sessions", "cutoffs"):
+        await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER tell")
+    await scene.settle(OF_ONE)
+    with a_valkey(tmp_path_factory.mktemp("v")) as elsewhere:
+        await elsewhere.start()
+        other = await serve(elsewhere.settings(settings))
+
+        for way, victim in scene.victims.items():
+            there = replace(victim, api=replace(victim.api, client=other.client))
+            assert 200 == await revoke(way, other, there)
+
+        await until(scene.is_whole)
+        await scene.check()
+        await other.client.close()
+
+
+async def test_a_revocation_by_another_service_is_heard_of_while_that_cannot_reach_redis(
+    serve: Serve, scene: Scene, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    await scene.settle(OF_ONE)
+    with a_valkey(tmp_path_factory.mktemp("v")) as elsewhere:
+        await elsewhere.start()
+        other = await serve(elsewhere.settings(settings))
+        elsewhere.kill()
+
+        for way, victim in scene.victims.items():
+            there = replace(victim, api=replace(victim.api, client=other.client))
+            assert 200 == await revoke(way, other, there)
+
+        await until(scene.is_whole)
+        await scene.check()
+        await other.client.close()

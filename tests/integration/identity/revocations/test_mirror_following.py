@@ -1,0 +1,178 @@
+"""One service follows the revocations of all, and operators see the state."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ledger.identity.revocation_cache import Mirror
+from ledger.projections.tokens import NEVER
+from ledger.settings import Settings
+from ledger.store.pool import connect
+from tests.support.controls import NOBODY, new_id
+from tests.support.processes import DEADLINE_SECONDS, ledger, until
+from tests.support.revocations import OF_ONE, Bench, Scene, follower
+from tests.support.valkey import Valkey
+
+
+@asynccontextmanager
+async def following(mirror: Mirror, connect_: Callable[[], Awaitable[Any]]) -> AsyncIterator["asyncio.Task[None]"]:
+    task = asyncio.create_task(mirror.follow(connect_, "ledger.revoked"))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait((task,), timeout=DEADLINE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError,
+        TimeoutError,
+        RuntimeError,
+        asyncpg.UndefinedTableError,
+        asyncpg.ObjectNotInPrerequisiteStateError,
+        asyncpg.InternalClientError,
+    ],
+)
+async def test_no_failure_ends_the_following(error: type[Exception], bench: Bench, settings: Settings) -> None:
+    await bench.session(NEVER, 5)
+    failures = iter([error("for once")])
+
+    async def fails_once() -> Any:
+        for failure in failures:
+            raise failure
+        return await connect(settings)
+
+    async with following(bench.mirror, fails_once):
+        await until(lambda: is_whole(bench.mirror))
+
+
+async def is_whole(mirror: Mirror) -> bool:
+    return (await mirror.status()).is_whole
+
+
+async def test_who_hears_no_more_asks_postgresql_until_it_does_again(bench: Bench, settings: Settings) -> None:
+    """Lesson 10: what is said meanwhile is missed."""
+    session = await bench.session()
+
+    async def is_asked() -> bool:
+        before = bench.pool.asked
+        assert 0 == await bench.below(session)
+        return bench.pool.asked > before
+
+    async def is_not_asked() -> bool:
+        return not await is_asked()
+
+    async with following(bench.mirror, lambda: connect(settings)):
+        await until(is_not_asked)
+        await bench.connection.execute(
+            "SELECT pg_terminate_backend($1)", await until(lambda: follower(bench.connection))
+        )
+        await until(is_asked)
+        await until(is_not_asked)
+
+
+class Stuck:
+    """A connection to a PostgreSQL that has stopped to answer, and can for once not even be closed."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.closings = 0
+
+    def add_termination_listener(self, _: Any) -> None:
+        pass
+
+    async def add_listener(self, *_: Any) -> None:
+        pass
+
+    async def fetchval(self, *_: Any) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+    async def close(self, **_: Any) -> None:
+        self.closings += 1
+        if self.closings == 1:
+            raise TimeoutError
+
+
+async def test_the_following_ends_when_it_is_told_to_although_postgresql_does_not_answer(bench: Bench) -> None:
+    """Lesson 37: a service that stops does stop."""
+    stuck = Stuck()
+
+    async def connected() -> Any:
+        return stuck
+
+    async with following(bench.mirror, connected) as task:
+        await stuck.asked.wait()
+    assert task.cancelled()
+
+
+@pytest.fixture
+def run(tmp_path: Path, settings: Settings, valkey: Valkey) -> Callable[..., Awaitable[tuple[int, str, str]]]:
+    """Runs a `ledger tokens mirror` command: its status, what it answers and what it says."""
+
+    async def ended(*arguments: str) -> tuple[int, str, str]:
+        folder = tmp_path / str(new_id())
+        variables = valkey.settings(settings).environment()
+        with ledger(folder, "tokens", "mirror", *arguments, **variables) as running:
+            return await running.status(), running.output.read_text(), running.log.read_text()
+
+    return ended
+
+
+Run = Callable[..., Coroutine[Any, Any, tuple[int, str, str]]]
+
+
+async def test_an_operator_sees_that_the_mirror_is_whole(run: Run, bench: Bench) -> None:
+    await bench.session(NEVER, 5)
+    await bench.mirror.fill()
+
+    (status, answer, _), (in_json, line, _) = await run("status"), await run("status", "--json")
+
+    assert (0, 0) == (status, in_json)
+    assert ["5", "5", "yes"] == answer.splitlines()[1].split()
+    assert ({"position": 5, "last_revocation": 5, "whole": True}, 1) == (json.loads(line), line.count("\n"))
+
+
+async def test_an_operator_sees_that_the_mirror_is_not_whole(run: Run, bench: Bench) -> None:
+    """And to look changes nothing."""
+    await bench.session(NEVER, 5)
+
+    (status, answer, _), (in_json, line, _) = await run("status"), await run("status", "--json")
+
+    assert (1, 1) == (status, in_json)
+    assert ["none", "5", "no"] == answer.splitlines()[1].split()
+    assert {"position": None, "last_revocation": 5, "whole": False} == json.loads(line)
+
+
+@pytest.mark.parametrize("command", ["status", "rebuild"])
+async def test_a_redis_that_does_not_answer_is_one_line(command: str, run: Run, valkey: Valkey) -> None:
+    valkey.kill()
+
+    status, answer, said = await run(command)
+
+    assert (1, "", 1) == (status, answer, said.count("\n"))
+    assert said.startswith("ledger: Redis cannot be reached: ")
+
+
+async def test_an_operator_makes_the_mirror_anew_while_a_service_runs(run: Run, scene: Scene) -> None:
+    await scene.settle(OF_ONE)
+    await scene.revoke()
+    (key,) = await scene.redis.keys("*:cutoffs")
+    await scene.redis.hset(key, NOBODY, 1)
+
+    rebuilding = asyncio.create_task(run("rebuild", "--json"))
+    while not rebuilding.done():
+        await scene.check()
+
+    status, line, _ = await rebuilding
+    assert (0, True) == (status, json.loads(line)["whole"])
+    assert None is await scene.redis.hget(key, NOBODY)
+    assert await scene.is_whole()

@@ -1,0 +1,233 @@
+"""Processes that write at the same time decide again instead of failing."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import UUID
+
+import pytest
+import structlog
+
+from ledger.commands.accounts import OpenAccount
+from ledger.commands.batch import TransferBatch
+from ledger.commands.command import Command
+from ledger.commands.users import UpdateUser
+from ledger.errors import DatabaseError, Refused, StaleCommandError
+from ledger.settings import Settings
+from ledger.store.pool import connect
+from ledger.values.ids import new_id
+from ledger.write.committer import Committer
+from ledger.write.group import Origin, Outcome
+from tests.support.bank import Bank, a_transfer, banking, committing, conflict, rival
+from tests.support.processes import until
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[Any]]:
+    """What is logged, unprinted: dozens of failures with all their variables take longer than the rest."""
+    with structlog.testing.capture_logs() as records:
+        yield records
+
+
+async def test_what_was_decided_on_a_balance_that_has_changed_is_decided_again(settings: Settings, bank: Bank) -> None:
+    """Lesson 1."""
+    source, destination = await bank.accounts(100, 0)
+    async with rival(settings, a_transfer(source, destination, 60)):
+        too_much = asyncio.create_task(bank.submit(a_transfer(source, destination, 60)))
+        await until(bank.blocked)
+        affordable = asyncio.create_task(bank.submit(a_transfer(source, destination, 40)))
+    outcomes = await asyncio.gather(too_much, affordable, return_exceptions=True)
+    assert [Refused, Outcome] == [type(outcome) for outcome in outcomes]
+    assert [0, 100] == await bank.balances([source, destination])
+
+
+async def test_a_refusal_on_a_balance_that_has_changed_is_decided_again(settings: Settings, bank: Bank) -> None:
+    """Lesson 3: what has become affordable meanwhile is not refused."""
+    source, destination = await bank.accounts(100, 0)
+    async with rival(settings, a_transfer(source, destination, 60)):
+        waiting = asyncio.create_task(bank.submit(a_transfer(destination, source, 60)))
+        await until(bank.blocked)
+    assert isinstance(await waiting, Outcome)
+    assert [100, 0] == await bank.balances([source, destination])
+
+
+async def test_who_made_a_command_anew_gets_through_although_this_process_had_old_news(
+    settings: Settings, bank: Bank
+) -> None:
+    """What a process remembers of a user may be old; a command that was made from the truth must not be stale twice."""
+    owner = bank.owner_id
+    async with committing(settings) as other:
+        await bank.submit(a_renaming(owner, "owner", "one"))
+        await other.submit(a_renaming(owner, "one", "two"), Origin(new_id()))
+        try:
+            await bank.submit(a_renaming(owner, "two", "three"))
+        except StaleCommandError:
+            await bank.submit(a_renaming(owner, "two", "three"))
+    assert "three" == await bank.eyes.fetchval("SELECT username FROM users WHERE id = $1", owner)
+
+
+def a_renaming(user_id: UUID, before: str, after: str) -> UpdateUser:
+    email = "owner@example.com"
+    return UpdateUser(
+        user_id=user_id,
+        known_username=before,
+        known_email=email,
+        username=after,
+        email=email,
+        active=None,
+        roles=("customer",),
+        credential=None,
+    )
+
+
+async def test_an_id_that_a_client_chose_is_taken_once(settings: Settings, bank: Bank) -> None:
+    """In one process, in another one, and long after."""
+    source, destination = await bank.accounts(100, 0)
+    command = a_transfer(source, destination, id_was_chosen=True)
+    await bank.submit(command)
+    async with committing(settings) as other:
+        for committer in (bank.committer, other, bank.committer):
+            with pytest.raises(Refused, match="transaction_already_exists"):
+                await committer.submit(command, Origin(new_id()))
+    assert [99, 1] == await bank.balances([source, destination])
+
+
+async def test_a_lock_that_cannot_be_had_in_time_fails_its_commands_and_none_after_them(
+    settings: Settings, connection: Any
+) -> None:
+    """A transaction that could not begin must not stay in the way of all that follow."""
+
+    opened: list[Any] = []
+    patience: dict[str, Any] = {}  # without end, until all is set up
+
+    async def remembered() -> Any:
+        opened.append(await connect(settings, **patience))
+        return opened[-1]
+
+    async with banking(settings, connection, using=remembered) as bank:
+        source, destination = await bank.accounts(100, 0)
+        await conflict(settings, bank, source, destination)
+        patience["lock_timeout"] = "50ms"
+        await opened[-1].execute("SET lock_timeout = '50ms'")
+        async with rival(settings, a_transfer(source, destination)):
+            with pytest.raises(DatabaseError):
+                await bank.submit(a_transfer(source, destination))
+        await bank.submit(a_transfer(source, destination))
+        assert [96, 4] == await bank.balances([source, destination])
+
+
+async def test_two_processes_refuse_nothing_that_is_affordable_on_hot_accounts(
+    settings: Settings, bank: Bank, logs: list[Any]
+) -> None:
+    """Lessons 1 and 3."""
+    account_ids = await bank.accounts(1000, 1000, 1000)
+    chance = random.Random(3)  # noqa: S311 - not for secrets
+    async with committing(settings, batch_limit=8) as other:
+        outcomes = await asyncio.gather(
+            *(
+                committer.submit(a_transfer(source, destination), Origin(new_id()))
+                for _ in range(300)
+                for committer in (bank.committer, other)
+                for source, destination in [chance.sample(account_ids, 2)]
+            ),
+            return_exceptions=True,
+        )
+    assert {Outcome: 600} == Counter(type(outcome) for outcome in outcomes)
+    assert 600 == await bank.transfers()
+    assert [] == logs  # no transaction had to be repeated
+    assert 3000 == sum(await bank.balances(account_ids))
+
+
+async def test_of_many_processes_none_gives_up_on_what_is_affordable(settings: Settings, bank: Bank) -> None:
+    """Lesson 3: of twenty transfers, ten are affordable, and ten are made, however many go for the same account."""
+    source, destination = await bank.accounts(10, 0)
+    async with AsyncExitStack() as stack:
+        committers = [await stack.enter_async_context(committing(settings, batch_limit=1)) for _ in range(10)]
+        outcomes = await asyncio.gather(
+            *(
+                committer.submit(a_transfer(source, destination), Origin(new_id()))
+                for committer in committers
+                for _ in range(2)
+            ),
+            return_exceptions=True,
+        )
+    assert {Outcome: 10, Refused: 10} == Counter(type(outcome) for outcome in outcomes)
+    assert [0, 10] == await bank.balances([source, destination])
+
+
+async def test_two_processes_can_both_open_the_first_account_of_a_currency(settings: Settings, bank: Bank) -> None:
+    """Nobody can lock a `world` that is not there yet."""
+    async with committing(settings) as other:
+        outcomes = await asyncio.gather(
+            *(
+                committer.submit(
+                    OpenAccount(
+                        account_id=new_id(),
+                        owner_id=bank.owner_id,
+                        currency=currency,
+                        balance_cents=5,
+                        transfer_id=new_id(),
+                    ),
+                    Origin(new_id()),
+                )
+                for currency in ("EUR", "CHF", "SEK", "NOK", "DKK")
+                for committer in (bank.committer, other)
+            ),
+            return_exceptions=True,
+        )
+    assert {Outcome: 10} == Counter(type(outcome) for outcome in outcomes)
+    rows = await bank.eyes.fetch("SELECT balance_cents FROM accounts WHERE user_id IS NULL")
+    assert [-10] * 5 == [row[0] for row in rows]
+
+
+async def test_an_id_is_given_once_by_two_processes(settings: Settings, bank: Bank) -> None:
+    async with committing(settings) as other:
+        for _ in range(10):
+            command = OpenAccount(
+                account_id=new_id(), owner_id=bank.owner_id, currency="USD", balance_cents=0, transfer_id=new_id()
+            )
+            outcomes = await asyncio.gather(
+                *(committer.submit(command, Origin(new_id())) for committer in (bank.committer, other)),
+                return_exceptions=True,
+            )
+            assert {Outcome: 1, Refused: 1} == Counter(type(outcome) for outcome in outcomes)
+
+
+async def test_a_fault_of_the_committer_fails_those_who_wait_and_no_one_after_them(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, destination = await bank.accounts(100, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Committer, "_next_batch", lambda _: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            await bank.submit(a_transfer(source, destination, 1))
+    await bank.submit(a_transfer(source, destination, 1))
+    assert [99, 1] == await bank.balances([source, destination])
+
+
+async def test_a_command_that_weighs_much_has_a_transaction_to_itself(settings: Settings, connection: Any) -> None:
+    written: list[list[str]] = []
+    async with banking(
+        settings,
+        connection,
+        batch_limit=4,
+        watch=lambda commands, _: written.append([one.command.name for one in commands]),
+    ) as bank:
+        alice, bob = await bank.accounts(100, 0)
+        written.clear()
+        many = TransferBatch(tuple(a_transfer(alice, bob) for _ in range(5)))
+        weighted: list[tuple[Command, int]] = [
+            *((a_transfer(alice, bob), 1) for _ in range(3)),
+            (many, 5),
+            (a_transfer(alice, bob), 1),
+            (a_transfer(alice, bob), 3),
+            (a_transfer(alice, bob), 1),
+        ]
+        submitted = [bank.committer.submit(command, Origin(new_id()), weight=weight) for command, weight in weighted]
+
+        await asyncio.gather(*submitted)
+
+    assert [["TransferMoney"] * 3, ["TransferMany"], ["TransferMoney"] * 2, ["TransferMoney"]] == written

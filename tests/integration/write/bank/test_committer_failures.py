@@ -1,0 +1,160 @@
+"""Connections break and databases stay away, and no command is lost or done twice."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from ledger.errors import DatabaseError, Refused
+from ledger.settings import Settings
+from ledger.store.pool import connect
+from ledger.write.group import Outcome
+from tests.support.bank import Bank, Line, a_transfer, banking, conflict
+from tests.support.outages import are_gone, cut_off
+from tests.support.processes import until
+
+
+async def end_backend(eyes: Any, pid: int) -> None:
+    await eyes.execute("SELECT pg_terminate_backend($1)", pid)
+    await until(lambda: are_gone(eyes, [pid]))
+
+
+async def test_a_connection_that_was_lost_while_idle_is_opened_again(settings: Settings, connection: Any) -> None:
+    opened: list[Any] = []
+    patience: dict[str, Any] = {}  # without end, until all is set up
+
+    async def remembered() -> Any:
+        opened.append(await connect(settings, **patience))
+        return opened[-1]
+
+    async with banking(settings, connection, using=remembered) as bank:
+        source, destination = await bank.accounts(100, 0)
+        await end_backend(connection, opened[-1].get_server_pid())
+        await bank.submit(a_transfer(source, destination))
+        assert [99, 1] == await bank.balances([source, destination])
+        assert 2 == len(opened)
+
+
+async def test_a_backend_that_is_killed_again_and_again_loses_and_doubles_nothing(bank: Bank) -> None:
+    """Lesson 4: each time in the middle of a transaction."""
+    account_ids = await bank.accounts(*[10_000] * 4)
+    chance = random.Random(4)  # noqa: S311 - not for secrets
+    answered = 0
+    enough = asyncio.Event()
+
+    async def client() -> None:
+        nonlocal answered
+        while not enough.is_set():
+            source, destination = chance.sample(account_ids, 2)
+            await bank.submit(a_transfer(source, destination, chance.randint(1, 9)))
+            answered += 1
+
+    async def end_one() -> int:
+        return int(
+            await bank.eyes.fetchval(
+                """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = 'ledger' AND xact_start IS NOT NULL"""
+            )
+        )
+
+    clients = [asyncio.create_task(client()) for _ in range(16)]
+    for _ in range(15):
+        goal = answered + 30
+        await until(lambda goal=goal: answered >= goal or any(task.done() for task in clients))
+        await until(end_one)
+    enough.set()
+    await asyncio.gather(*clients)
+
+    assert answered == await bank.transfers()
+    assert 40_000 == sum(await bank.balances(account_ids))
+
+
+@asynccontextmanager
+async def banking_on_a_line(settings: Settings, eyes: Any) -> AsyncIterator[tuple[Bank, Line]]:
+    line = Line(settings.database_dsn())
+    async with line.open() as dsn:
+        at_its_end = settings.model_copy(update={"database_url": SecretStr(dsn)})
+        async with banking(settings, eyes, using=lambda: connect(at_its_end)) as bank:
+            yield bank, line
+
+
+@pytest.mark.parametrize("direction", ["there", "back"])
+@pytest.mark.parametrize("locked", [False, True], ids=["", "after a conflict"])
+async def test_money_moves_once_at_whatever_moment_the_connection_breaks(
+    direction: str, locked: bool, settings: Settings, connection: Any
+) -> None:
+    """Lesson 4: what became of a write without an answer is in the log of commands."""
+    async with banking_on_a_line(settings, connection) as (bank, line):
+        for moment in itertools.count(1):
+            source, destination = await bank.accounts(102, 0)
+            if locked:  # the next transactions have the append lock from the start
+                await conflict(settings, bank, source, destination)
+                await bank.submit(a_transfer(destination, source, 2))
+            line.break_at(direction, moment)
+            outcomes = await bank.outcomes(*(a_transfer(source, destination, amount) for amount in (62, 62, 40)))
+            assert [Outcome, Refused, Outcome] == [type(outcome) for outcome in outcomes]
+            assert [0, 102] == await bank.balances([source, destination])
+            if line.breaks < moment:
+                break
+        assert line.breaks >= 1
+
+
+class DeadConnection:
+    """A connection that is open, and on which nothing works."""
+
+    def is_closed(self) -> bool:
+        return False
+
+    async def close(self, **_: Any) -> None:
+        """Nothing to close."""
+
+    async def _fail(self, *_: Any) -> Any:
+        raise ConnectionResetError
+
+    fetch = fetchrow = fetchval = execute = _fail
+
+
+async def test_a_command_that_meets_dead_connections_only_is_given_up(settings: Settings, connection: Any) -> None:
+    """Lesson 36."""
+    dead = False
+    opened: list[Any] = []
+
+    async def perhaps_dead() -> Any:
+        opened.append(DeadConnection() if dead else await connect(settings))
+        return opened[-1]
+
+    async with banking(settings, connection, using=perhaps_dead) as bank:
+        source, destination = await bank.accounts(100, 0)
+        dead = True
+        await end_backend(connection, opened[0].get_server_pid())
+        with pytest.raises(DatabaseError):
+            await bank.submit(a_transfer(source, destination))
+        dead = False
+        await bank.submit(a_transfer(source, destination))
+        assert [99, 1] == await bank.balances([source, destination])
+
+
+async def test_a_database_that_stays_away_fails_those_who_wait_and_is_found_again(
+    settings: Settings, connection: Any
+) -> None:
+    away = False
+
+    async def when_there() -> Any:
+        if away:
+            raise ConnectionRefusedError
+        return await connect(settings)
+
+    async with banking(settings, connection, using=when_there, patience_seconds=0.05) as bank:
+        source, destination = await bank.accounts(100, 0)
+        away = True
+        await cut_off(connection)
+        outcomes = await bank.outcomes(a_transfer(source, destination), a_transfer(source, destination))
+        assert [DatabaseError] * 2 == [type(outcome) for outcome in outcomes]
+        away = False
+        await bank.submit(a_transfer(source, destination))
+        assert [99, 1] == await bank.balances([source, destination])

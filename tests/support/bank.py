@@ -1,0 +1,181 @@
+"""Accounts and a committer, for the tests of group commit."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+from ledger.commands.accounts import OpenAccount
+from ledger.commands.command import Command, Credential
+from ledger.commands.transfers import TransferMoney
+from ledger.commands.users import CreateUser
+from ledger.projections import INLINE, apply_all
+from ledger.settings import Settings
+from ledger.store import log as store
+from ledger.store.pool import connect
+from ledger.values.ids import new_id
+from ledger.write.committer import Committer
+from ledger.write.group import Batch, Origin, Outcome
+from tests.support.processes import until
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A ledger through its committer, and a connection beside it that looks at what came of it."""
+
+    committer: Committer
+    eyes: Any
+    owner_id: UUID
+
+    async def submit(
+        self, command: Command, command_id: UUID | None = None, request_hash: bytes | None = None
+    ) -> Outcome:
+        return await self.committer.submit(command, Origin(command_id or new_id(), request_hash=request_hash))
+
+    async def outcomes(self, *commands: Command) -> list[Any]:
+        """What becomes of commands that are submitted at once: outcomes, or what was raised."""
+        return await asyncio.gather(*map(self.submit, commands), return_exceptions=True)
+
+    async def accounts(self, *balances: int) -> list[UUID]:
+        opened = [
+            OpenAccount(
+                account_id=new_id(), owner_id=self.owner_id, currency="USD", balance_cents=balance, transfer_id=new_id()
+            )
+            for balance in balances
+        ]
+        for outcome in await self.outcomes(*opened):
+            assert isinstance(outcome, Outcome), outcome
+        return [command.account_id for command in opened]
+
+    async def balances(self, account_ids: Sequence[UUID]) -> list[int]:
+        rows = await self.eyes.fetch("SELECT id, balance_cents FROM accounts")
+        found = dict(rows)
+        return [found[account_id] for account_id in account_ids]
+
+    async def transfers(self, kind: str = "transfer") -> int:
+        """How many events of transfers there are."""
+        query = "SELECT count(*) FROM events WHERE topic = 'MoneyTransferred' AND state->>'kind' = $1"
+        return int(await self.eyes.fetchval(query, kind))
+
+    async def transactions(self, name: str = "TransferMoney") -> int:
+        """In how many transactions the commands of a name were carried out."""
+        query = "SELECT count(DISTINCT (xmin::text, recorded_at)) FROM command_log WHERE name = $1"
+        return int(await self.eyes.fetchval(query, name))
+
+    async def blocked(self) -> bool:
+        """Whether a statement waits for a lock."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return bool(await self.eyes.fetchval(query))
+
+
+def a_transfer(source: UUID, destination: UUID, amount_cents: int = 1, **members: Any) -> TransferMoney:
+    return TransferMoney(
+        transfer_id=new_id(),
+        source_account_id=source,
+        destination_account_id=destination,
+        amount_cents=amount_cents,
+        **members,
+    )
+
+
+async def nobody_is_told() -> None:
+    """There is no mirror here."""
+
+
+@asynccontextmanager
+async def committing(
+    settings: Settings, *, using: Callable[[], Awaitable[Any]] | None = None, **limits: Any
+) -> AsyncIterator[Committer]:
+    """A committer that runs, on a connection of its own."""
+    bounds = {"queue_limit": 2048, "batch_limit": 256, "patience_seconds": 10, **limits}
+    committer = Committer(using or (lambda: connect(settings)), announce=nobody_is_told, **bounds)
+    committer.start()
+    try:
+        yield committer
+    finally:
+        await committer.close()
+
+
+@asynccontextmanager
+async def banking(settings: Settings, eyes: Any, **options: Any) -> AsyncIterator[Bank]:
+    """A committer with a user who may own accounts."""
+    async with committing(settings, **options) as committer:
+        bank = Bank(committer, eyes, new_id())
+        credential = Credential(new_id(), bank.owner_id, "a hash")
+        await bank.submit(
+            CreateUser(
+                user_id=bank.owner_id,
+                username="owner",
+                email="owner@example.com",
+                active=True,
+                roles=("customer",),
+                credential=credential,
+            )
+        )
+        yield bank
+
+
+class Line:
+    """A line to PostgreSQL that breaks, if it is told to, instead of passing the n-th message on in one direction."""
+
+    def __init__(self, dsn: str) -> None:
+        parts = urlsplit(dsn)
+        folder = parse_qs(parts.query)["host"][0]
+        self._socket = f"{folder}/.s.PGSQL.5432"
+        self._database = parts.path
+        self._direction, self._left = "", 0
+        self.breaks = 0
+
+    def break_at(self, direction: str, moment: int) -> None:
+        self._direction, self._left = direction, moment
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        """Where to connect to, to use it."""
+        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            yield f"postgresql://ledger@127.0.0.1:{port}{self._database}?sslmode=disable"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_unix_connection(self._socket)
+        pumps = [self._pump("there", reader, to_server), self._pump("back", from_server, writer)]
+        await asyncio.wait(map(asyncio.create_task, pumps), return_when=asyncio.FIRST_COMPLETED)
+        for end in (writer, to_server):
+            end.close()
+
+    async def _pump(self, direction: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while message := await reader.read(1_000_000):
+                if direction == self._direction:
+                    self._left -= 1
+                    if self._left == 0:
+                        self.breaks += 1
+                        return
+                writer.write(message)
+
+
+@asynccontextmanager
+async def rival(settings: Settings, command: Command) -> AsyncIterator[None]:
+    """Another process that has carried out a command, and commits when this is over; nobody else can write before."""
+    connection = await connect(settings)
+    try:
+        await store.begin_locked(connection)
+        batch = Batch(await store.read_heads(connection, list(command.streams())))
+        batch.decide(command, new_id())
+        statements = [store.append_events(batch.appended, batch.command_ids), *store.replace_heads(batch.changed)]
+        await store.write(connection, {}, len(batch.appended), [*statements, *apply_all(INLINE, batch.appended)])
+        yield
+        await connection.execute("COMMIT")
+    finally:
+        await connection.close()
+
+
+async def conflict(settings: Settings, bank: Bank, source: UUID, destination: UUID) -> None:
+    """A transfer of 1; between its reading and its writing another process makes the same one."""
+    async with rival(settings, a_transfer(source, destination)):
+        waiting = asyncio.create_task(bank.submit(a_transfer(source, destination)))
+        await until(bank.blocked)
+    await waiting

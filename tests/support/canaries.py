@@ -1,0 +1,153 @@
+"""Secrets that nobody else has, and the places where they may not appear."""
+
+import asyncio
+import base64
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from ledger.identity.tokens import Claims, Signer, TokenType
+from ledger.settings import Settings
+from ledger.values.ids import new_id
+from tests.support.controls import NOBODY
+from tests.support.valkey import PATIENCE, Valkey
+
+ATTEMPTS = 4
+
+
+def a_canary(name: str) -> str:
+    """A word that is nowhere unless somebody puts it there."""
+    return f"canary-{name}-{secrets.token_hex(12)}"
+
+
+def forms(secret: str) -> list[str]:
+    """How a secret may be spelt: as it is, in hexadecimal, and within base64, wherever in it that begins."""
+    raw = secret.encode()
+    spelt = [secret, raw.hex()]
+    for padding, first in ((0, 0), (1, 2), (2, 3)):  # the first characters that depend on the secret alone
+        padded = b"\0" * padding + raw
+        whole = base64.b64encode(padded)[first : len(padded) // 3 * 4].decode()
+        spelt += [whole, whole.translate(str.maketrans("+/", "-_"))]
+    return [form.lower() for form in spelt]
+
+
+def found(places: Mapping[str, str], secret: str) -> set[str]:
+    """The places in which a secret is, in whatever spelling."""
+    spelt = forms(secret)
+    return {place for place, text in places.items() if any(form in text for form in spelt)}
+
+
+def leaks(places: Mapping[str, str], known: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Which secret is in which place, both by their names."""
+    return sorted((name, place) for name, secret in known.items() for place in found(places, secret))
+
+
+@dataclass(frozen=True)
+class Given:
+    """The secrets that the service or its clients are given."""
+
+    signing: str = field(default_factory=lambda: a_canary("signing-key"))
+    admin: str = field(default_factory=lambda: a_canary("admin"))
+    database: str = field(default_factory=lambda: a_canary("database"))
+    redis: str = field(default_factory=lambda: a_canary("redis"))
+    password: str = field(default_factory=lambda: a_canary("password"))
+    following: str = field(default_factory=lambda: a_canary("next-password"))
+    digest: str = field(default_factory=lambda: a_canary("digest"))
+    salt: str = field(default_factory=lambda: a_canary("salt"))
+    wrong: str = field(default_factory=lambda: a_canary("wrong-password"))
+    misplaced: str = field(default_factory=lambda: a_canary("misplaced"))
+    query: str = field(default_factory=lambda: a_canary("query"))
+    header: str = field(default_factory=lambda: a_canary("header"))
+    key: str = field(default_factory=lambda: a_canary("idempotency-key"))
+    bearer: str = field(default_factory=lambda: a_canary("bearer"))
+    malformed: str = field(default_factory=lambda: a_canary("malformed"))
+    scraping: str = field(default_factory=lambda: a_canary("metrics-token"))
+
+
+class Proxy:
+    """A socket behind which PostgreSQL is, unless it is closed; a port could be another's when it is opened again."""
+
+    def __init__(self, socket: str, folder: Path) -> None:
+        self._socket = socket
+        self._path = folder / ".s.PGSQL.5432"
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def query(self) -> str:
+        """The part of a URL that says where this is."""
+        return f"host={quote(str(self._path.parent), safe='')}&port=5432"
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_unix_server(self._carry, self._path)
+
+    async def close(self) -> None:
+        """Let nobody in any more, and cut off who is in."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._path.unlink(missing_ok=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        inner, outer = await asyncio.open_unix_connection(self._socket)
+        self._writers |= {writer, outer}
+        await asyncio.gather(_pipe(reader, outer), _pipe(inner, writer))
+        self._writers -= {writer, outer}
+        self._tasks.discard(task)
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+async def lock(valkey: Valkey, password: str) -> None:
+    """From here on, Valkey wants this password."""
+    async with valkey.client() as client:
+        await client.config_set("requirepass", password)
+
+
+def variables(settings: Settings, given: Given, proxy: Proxy, valkey: Valkey, seal: Path) -> dict[str, str]:
+    """The environment of the service, in which every secret is one that can be told from all others."""
+    database = urlsplit(settings.database_dsn()).path
+    return settings.environment() | {
+        "DATABASE_URL": f"postgresql://ledger:{given.database}@{database}?{proxy.query}",
+        "REDIS_URL": f"unix://:{given.redis}@{valkey.socket}?db=0&{PATIENCE}",
+        "JWT_SECRET": given.signing,
+        "LEDGER_METRICS_TOKEN": given.scraping,
+        "LEDGER_ADMIN_PASSWORD": given.admin,
+        "LEDGER_SEAL_KEY_FILE": str(seal),
+        "LEDGER_LOGIN_ATTEMPTS_PER_ACCOUNT": str(ATTEMPTS),
+        "LEDGER_LOGIN_WINDOW_SECONDS": "86400",  # nothing that is counted may be gone before it is searched
+        "LEDGER_DATABASE_PATIENCE_SECONDS": "0.2",
+        "LEDGER_REFRESH_GRACE_SECONDS": "300",
+        "LEDGER_LOG_FORMAT": "json",
+        "LOG_LEVEL": "debug",
+        "SERVICE_PORT": "0",
+    }
+
+
+def expired_and_unknown(signing: str) -> list[str]:
+    """Tokens with the right signature that are not accepted."""
+    signer, now = Signer(signing, leeway_seconds=0), int(time.time())
+    common = {"sub": NOBODY, "jti": str(new_id()), "typ": TokenType.ACCESS, "roles": "admin", "sid": str(new_id())}
+    return [
+        signer.sign(Claims(**common, iat=now - 9000, exp=now + offset, pos=1))  # type: ignore[arg-type]
+        for offset in (-5000, 5000)
+    ]

@@ -1,0 +1,325 @@
+"""Given events, when a command, then events or a refusal: what the tests of decisions share."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, get_args
+from uuid import UUID, uuid5
+
+import pytest
+from hypothesis import strategies as st
+
+from ledger.commands.command import Command, Credential, Decision, StreamEvent
+from ledger.commands.tokens import (
+    RefreshTokens,
+)
+from ledger.commands.transfers import TransferMoney
+from ledger.commands.users import DeleteUser, UpdateUser
+from ledger.errors import Refused, StaleCommandError
+from ledger.events import (
+    Event,
+    Recorded,
+    State,
+    accounts,
+    evolve,
+    fold,
+    tokens,
+    transactions,
+    users,
+)
+from ledger.events.accounts import (
+    Account,
+    AccountCredited,
+    AccountDebited,
+    AccountOpened,
+    world_account_id,
+)
+from ledger.events.tokens import Pair, TokensIssued, TokensRotated
+from ledger.events.transactions import (
+    Transaction,
+)
+from ledger.events.users import (
+    AccountAssigned,
+    NameClaimed,
+    User,
+    UserCreated,
+    email_streams,
+    username_stream,
+)
+from ledger.store.log import NO_STREAM, Head
+from ledger.write.group import Batch
+
+
+def an_id(name: str) -> UUID:
+    """The same id for the same name."""
+    return uuid5(UUID(int=0), name)
+
+
+ALICE, BOB, NOBODY = an_id("alice"), an_id("bob"), an_id("nobody")
+
+
+PURSE, TILL, SAFE = an_id("purse"), an_id("till"), an_id("safe")
+
+
+TRANSFER, OTHER_TRANSFER, SESSION, COMMAND = an_id("transfer"), an_id("other"), an_id("session"), an_id("command")
+
+
+SECRET, NEW_SECRET = an_id("secret"), an_id("new secret")
+
+
+WORLD, WORLD_OF_EUROS = world_account_id("USD"), world_account_id("EUR")
+
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def a_user(
+    user_id: UUID, name: str, *, active: bool = True, roles: tuple[Any, ...] = ("customer",)
+) -> list[StreamEvent]:
+    email = f"{name}@example.com"
+    return [
+        (user_id, UserCreated(name, email, active, roles, SECRET)),
+        (username_stream(name), NameClaimed(user_id)),
+        (email_streams(email)[0], NameClaimed(user_id)),
+    ]
+
+
+def an_account(account_id: UUID, owner_id: UUID, balance_cents: int = 0, currency: str = "USD") -> list[StreamEvent]:
+    opened: list[StreamEvent] = [
+        (account_id, AccountOpened(owner_id, currency)),
+        (owner_id, AccountAssigned(account_id)),
+    ]
+    return [*opened, (account_id, AccountCredited(OTHER_TRANSFER, balance_cents, balance_cents))][
+        : 3 if balance_cents else 2
+    ]
+
+
+ALICE_THERE = a_user(ALICE, "alice")
+
+
+BOB_THERE = a_user(BOB, "bob")
+
+
+TWO_ACCOUNTS = [*ALICE_THERE, *BOB_THERE, *an_account(PURSE, ALICE, 100), *an_account(TILL, BOB)]
+
+
+WORLD_THERE: list[StreamEvent] = [
+    (WORLD, AccountOpened(None, "USD")),
+    (WORLD, AccountDebited(OTHER_TRANSFER, 100, -100)),
+]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A history; `when` decides a command after it, from no other streams than the command has named."""
+
+    history: Iterable[StreamEvent] = ()
+
+    def decide(self, command: Command) -> Decision:
+        streams: dict[UUID, list[Event]] = defaultdict(list)
+        for stream_id, event in self.history:
+            streams[stream_id].append(event)
+        return command.decide(
+            {stream_id: fold(streams[stream_id]) for stream_id in (*command.streams(), *command.creates())}
+        )
+
+    def when(self, command: Command) -> list[StreamEvent]:
+        return self.decide(command).events
+
+    def refuses(self, command: Command) -> list[str]:
+        with pytest.raises(Refused) as refused:
+            self.decide(command)
+        return [refusal.code for refusal in refused.value.refusals]
+
+
+def a_transfer(amount_cents: int = 30, **members: Any) -> TransferMoney:
+    named = {"transfer_id": TRANSFER, "source_account_id": PURSE, "destination_account_id": TILL, **members}
+    return TransferMoney(amount_cents=amount_cents, **named)
+
+
+def a_change(**members: Any) -> UpdateUser:
+    defaults = {
+        "user_id": ALICE,
+        "known_username": "alice",
+        "known_email": "alice@example.com",
+        "username": "alice",
+        "email": "alice@example.com",
+        "active": None,
+        "roles": ("customer",),
+        "credential": None,
+    }
+    return UpdateUser(**{**defaults, **members})
+
+
+def a_deletion(*account_ids: UUID, assignments: int = 0, known_username: str = "alice") -> DeleteUser:
+    return DeleteUser(
+        user_id=ALICE,
+        known_username=known_username,
+        known_email="alice@example.com",
+        account_ids=account_ids,
+        assignments=assignments,
+    )
+
+
+def a_batch(history: Iterable[StreamEvent]) -> Batch:
+    heads: dict[UUID, Head] = {}
+    for stream_id, event in history:
+        before = heads.get(stream_id, NO_STREAM)
+        heads[stream_id] = Head(before.version + 1, evolve(before.state, event))
+    return Batch(heads)
+
+
+USERS = [ALICE, BOB, an_id("carol")]
+
+
+ACCOUNTS = [PURSE, TILL, SAFE, an_id("chest")]
+
+
+NAMES = ["alice", "Alice", "ALICE", "bob", "stra\u00dfe", "STRASSE", "\ufb01sh", "fish"]
+
+
+@dataclass
+class Ledger:
+    """The ledger as a sequence of batches, with every event it ever had."""
+
+    batch: Batch = field(default_factory=lambda: Batch({}))
+    history: list[Recorded] = field(default_factory=list)
+    verdicts: list[Any] = field(default_factory=list)
+    steps: list[tuple[Command, list[Recorded]]] = field(default_factory=list)
+
+    def carry_out(self, command: Command) -> Decision | Refused | Exception:
+        before = dict(self.batch.changed), list(self.batch.appended)
+        verdict = self.batch.decide(command, COMMAND)
+        if not isinstance(verdict, Decision):
+            assert before == (self.batch.changed, self.batch.appended)
+            assert isinstance(verdict, Refused | StaleCommandError), verdict
+        self.steps.append((command, self.batch.appended[len(before[1]) :]))
+        self.history += self.steps[-1][1]
+        self.verdicts.append(verdict)
+        return verdict
+
+    def next_batch(self) -> None:
+        self.batch = Batch({**self.batch.heads, **self.batch.changed})
+
+    def states(self) -> dict[UUID, State]:
+        heads = {**self.batch.heads, **self.batch.changed}
+        return {stream_id: head.state for stream_id, head in heads.items() if head.state is not None}
+
+    def accounts(self) -> dict[UUID, Account]:
+        return {key: state for key, state in self.states().items() if isinstance(state, Account)}
+
+    def users(self) -> dict[UUID, User]:
+        return {key: state for key, state in self.states().items() if isinstance(state, User)}
+
+    def transfers(self) -> dict[UUID, Transaction]:
+        return {key: state for key, state in self.states().items() if isinstance(state, Transaction)}
+
+    def transfer(self, number: int, kind: str = "any") -> tuple[UUID, Transaction]:
+        """One of the transactions, 0 is the last; if there is none, one that never was."""
+        found = [(key, state) for key, state in self.transfers().items() if kind == "any" or state.hold is not None]
+        return found[-1 - number % len(found)] if found else (NOBODY, Transaction())
+
+    def fresh_id(self) -> UUID:
+        """An id of the service's own choice, as against those that clients choose."""
+        return an_id(f"fresh {len(self.verdicts)}")
+
+    def fresh_pair(self, now: int) -> Pair:
+        number = len(self.verdicts)
+        return Pair(an_id(f"access {number}"), now + 10, an_id(f"refresh {number}"), now + 50, now)
+
+    def refresh_tokens(self) -> list[tuple[UUID, UUID, UUID]]:
+        """Every refresh token that was ever issued, with its session and user."""
+        return [
+            (row.stream_id, row.event.user_id, row.event.refresh_jti)
+            for row in self.history
+            if isinstance(row.event, TokensIssued | TokensRotated)
+        ]
+
+    def refresh_token(self, number: int) -> tuple[UUID, UUID, UUID]:
+        """One of them, 0 is the last; if there is none, one of a session that never was."""
+        issued = self.refresh_tokens()
+        return issued[-1 - number % len(issued)] if issued else (SESSION, ALICE, NOBODY)
+
+    def names_of(self, user_id: UUID) -> tuple[str, str]:
+        user = self.users().get(user_id)
+        return (user.username, user.email) if user else ("nobody", "nobody@example.com")
+
+
+user_ids, account_ids = st.sampled_from(USERS), st.sampled_from(ACCOUNTS)
+
+
+transfer_ids = st.sampled_from([an_id(f"transfer {number}") for number in range(12)])
+
+
+names = st.sampled_from(NAMES)
+
+
+roles = st.sampled_from([("customer",), ("admin", "auditor"), ("guest",)])
+
+
+def a_secret(user_id: UUID) -> Credential:
+    return Credential(SECRET, user_id, "a hash")
+
+
+def deletion(ledger: Ledger, user_id: UUID, is_fresh: bool) -> Command:
+    own = [key for key, account in ledger.accounts().items() if account.owner_id == user_id and not account.closed]
+    user = ledger.users().get(user_id)
+    username, email = ledger.names_of(user_id)
+    return DeleteUser(
+        user_id=user_id,
+        known_username=username,
+        known_email=email,
+        account_ids=tuple(own),
+        assignments=user.assignments if user and is_fresh else -1,
+    )
+
+
+def change(ledger: Ledger, user_id: UUID, is_fresh: bool, *wanted: Any) -> Command:
+    known = ledger.names_of(user_id) if is_fresh else ("stale", "stale")
+    username, email, active, role_names, has_secret = wanted
+    return UpdateUser(
+        user_id=user_id,
+        known_username=known[0],
+        known_email=known[1],
+        username=username or known[0],
+        email=email or known[1],
+        active=active,
+        roles=role_names,
+        credential=a_secret(user_id) if has_secret else None,
+    )
+
+
+def refresh(ledger: Ledger, number: int, now: int, grace_seconds: int, enforced: bool) -> Command:
+    session_id, user_id, refresh_jti = ledger.refresh_token(number)
+    return RefreshTokens(
+        session_id=session_id,
+        user_id=user_id,
+        refresh_jti=refresh_jti,
+        pair=ledger.fresh_pair(now),
+        grace_seconds=grace_seconds,
+        enforced=enforced,
+    )
+
+
+def members(union: Any) -> tuple[Any, ...]:
+    return get_args(union) or (union,)
+
+
+EVENTS: tuple[type[Any], ...] = members(Event)
+
+
+FAMILIES: dict[Any, type[Any]] = {
+    event: state
+    for union, state in (
+        (accounts.AccountEvent, accounts.Account),
+        (transactions.TransactionEvent, transactions.Transaction),
+        (transactions.ReferenceUsed, transactions.Reference),
+        (users.UserEvent, users.User),
+        (users.NameEvent, users.Name),
+        (tokens.SessionEvent, tokens.Session),
+        (tokens.AllTokensRevoked, tokens.Cutoffs),
+        (tokens.RevokedTokensForgotten, tokens.Cleanups),
+    )
+    for event in members(union)
+}

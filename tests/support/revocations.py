@@ -1,0 +1,228 @@
+"""A revocation cache with clients, for its tests."""
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+from redis.asyncio import Redis
+
+from ledger.identity.revocation_cache import Mirror, MirrorUnusableError, Session
+from ledger.projections.tokens import EVERYBODY
+from ledger.settings import Settings
+from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, new_id
+from tests.support.processes import until
+from tests.support.valkey import Valkey
+from web.http.request import RUNTIME
+
+Serve = Callable[[Settings], Awaitable[Api]]
+
+
+Connection = Any  # asyncpg's, which is generic for type checkers only
+
+
+LEEWAY_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A user with a pair of tokens."""
+
+    api: Api
+    pair: dict[str, Any]
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        payload = self.pair["access_token"].split(".")[1]
+        return cast("dict[str, Any]", json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
+
+    async def with_refresh_token(self, path: str) -> int:
+        return (await replace(self.api, token=self.pair["refresh_token"]).post(path)).status
+
+
+async def logged_in(api: Api, username: str, password: str = PASSWORD) -> Caller:
+    answer = await api.nobody.post("/v1/auth/login", {"username": username, "password": password})
+    assert 200 == answer.status
+    return Caller(replace(api, token=answer.body["access_token"]), answer.body)
+
+
+async def a_caller(admin: Api) -> Caller:
+    return await logged_in(admin, (await admin.new_user())["username"])
+
+
+async def revoke(way: str, admin: Api, caller: Caller) -> int:
+    """Kill the caller's access token in one of the ways there are; the status of the answer."""
+    claims = caller.claims
+    match way:
+        case "logout":
+            return await caller.with_refresh_token("/v1/auth/logout")
+        case "rotation":
+            return await caller.with_refresh_token("/v1/auth/refresh")
+        case "revoke-user":
+            return (await admin.post("/v1/auth/revoke-user", {"user_id": claims["sub"]})).status
+        case "deletion":
+            return (await admin.delete(f"/v1/users/{claims['sub']}")).status
+        case "end":
+            return (await admin.delete(f"/v1/auth/sessions/{claims['sid']}")).status
+        case _:
+            return (await admin.post(f"/v1/auth/{way}")).status
+
+
+OF_ONE = ("logout", "rotation", "revoke-user", "deletion", "end")
+
+
+@dataclass
+class Scene:
+    """A service on a Valkey of the test's own, those whose tokens it must refuse, and those whose it must not."""
+
+    valkey: Valkey
+    admin: Api
+    redis: "Redis"
+    victims: dict[str, Caller] = field(default_factory=dict)
+    valid: list[Api] = field(default_factory=list)
+
+    @property
+    def mirror(self) -> Mirror:
+        mirror: Mirror = cast("Any", self.admin.client.server).app[RUNTIME].mirror
+        return mirror
+
+    async def settle(self, ways: tuple[str, ...]) -> None:
+        """Somebody for each way, whom the service has seen, and a whole mirror."""
+        self.victims = {way: await a_caller(self.admin) for way in ways}
+        await until(self.is_whole)
+        for victim in self.victims.values():
+            assert 200 == (await victim.api.get("/")).status
+
+    async def revoke(self) -> None:
+        """All of them lose their tokens; two others have theirs."""
+        for way, victim in self.victims.items():
+            assert 200 == await revoke(way, self.admin, victim)
+        self.admin = await self.admin.logged_in("admin", ADMIN_PASSWORD)
+        self.valid = [self.admin, (await a_caller(self.admin)).api]
+
+    async def check(self) -> None:
+        """Whoever was revoked is refused, and everybody else is not."""
+        dead = asyncio.gather(*(victim.api.get("/") for victim in self.victims.values()))
+        alive = asyncio.gather(*(caller.get("/") for caller in self.valid))
+        refused = dict(zip(self.victims, [answer.status for answer in await dead], strict=True))
+        assert dict.fromkeys(self.victims, 401) == refused
+        assert [200] * len(self.valid) == [answer.status for answer in await alive]
+
+    async def is_whole(self) -> bool:
+        with contextlib.suppress(MirrorUnusableError):
+            return (await self.mirror.status()).is_whole
+        return False
+
+    async def is_whole_again(self) -> bool:
+        await self.check()
+        return await self.is_whole()
+
+    async def is_asked(self) -> bool:
+        """Whether requests ask the mirror."""
+        before = await calls(self.redis, "mget")
+        await self.check()
+        return await calls(self.redis, "mget") > before
+
+    async def cut(self, caller: Caller) -> int:
+        """The position below which the caller's token is dead, according to the mirror."""
+        (hash_key,) = map(str, await self.redis.keys("*:revoked:cutoffs"))
+        sub, sid = caller.claims["sub"], caller.claims["sid"]
+        found = [
+            *await self.redis.hmget(hash_key, str(EVERYBODY), sub),
+            await self.redis.get(hash_key.replace("cutoffs", f"{sub}:{sid}")),
+        ]
+        return max(int(position or 0) for position in found)
+
+
+async def calls(redis: "Redis", command: str) -> int:
+    statistics = await redis.info("commandstats")
+    return int(statistics.get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+FOLLOWERS = """SELECT pid FROM pg_locks
+               WHERE locktype = 'advisory' AND granted
+               AND classid = 'followers'::regclass AND objid = 0 AND objsubid = 2
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
+
+async def follower(connection: Connection, *others: int) -> int | None:
+    """The process of PostgreSQL that serves whoever follows, unless it is one of these."""
+    rows = await connection.fetch(FOLLOWERS)
+    assert len(rows) <= 1
+    return next((row["pid"] for row in rows if row["pid"] not in others), None)
+
+
+class Watched:
+    """A pool that counts the look-ups, and lets something happen after one of them."""
+
+    def __init__(self, pool: Any) -> None:
+        self.pool = pool
+        self.asked = 0
+        self.is_broken = False
+        self.meanwhile: Callable[[], Awaitable[Any]] | None = None
+
+    async def fetch(self, query: str, *arguments: Any) -> Any:
+        found = await self.pool.fetch(query, *arguments)
+        self.asked += "asked" in query
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return found
+
+    async def fetchval(self, query: str, *arguments: Any) -> Any:
+        if self.is_broken:
+            raise asyncpg.InterfaceError("connection is closed")
+        return await self.pool.fetchval(query, *arguments)
+
+
+@dataclass
+class Bench:
+    """A mirror, its Redis, and the tables that it mirrors, which the test writes by hand."""
+
+    pool: Watched
+    redis: "Redis"
+    connection: Connection
+    mirror: Mirror
+    another: Callable[..., Mirror]
+
+    async def session(self, below: int = 0, at: int | None = None, *, ends_in: float = 3600) -> Session:
+        """A session, revoked at a position or not."""
+        session = new_id(), new_id()
+        await self.connection.execute(
+            """INSERT INTO sessions (id, user_id, position, revoked_below, revoked_position, created_at, refreshed_at,
+                                     expires_at)
+               VALUES ($1, $2, 1, $3, $4, now(), now(), now() + $5)""",
+            *session,
+            below,
+            at,
+            timedelta(seconds=ends_in),
+        )
+        return session
+
+    async def revoke(self, session: Session, below: int, at: int) -> None:
+        await self.connection.execute(
+            "UPDATE sessions SET revoked_below = $2, revoked_position = $3 WHERE id = $1", session[0], below, at
+        )
+
+    async def cut_off(self, user_id: UUID, at: int) -> None:
+        await self.connection.execute(
+            "INSERT INTO cutoffs VALUES ($1, $2) ON CONFLICT (user_id) DO UPDATE SET position = $2", user_id, at
+        )
+
+    async def below(self, session: Session) -> int:
+        return (await self.mirror.revoked_below([session]))[session]
+
+    async def key(self, session: Session) -> str:
+        """The name of a session's key."""
+        return (await self.cutoffs()).replace("cutoffs", f"{session[1]}:{session[0]}")
+
+    async def cutoffs(self) -> str:
+        """The name of the key with the marker and the cut-offs."""
+        ledger_id = await self.connection.fetchval("SELECT id FROM ledger_identity")
+        return f"ledger:{ledger_id}:revoked:cutoffs"

@@ -1,0 +1,49 @@
+"""The ledger command as a process, for its tests."""
+
+import fcntl
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.support.processes import DEADLINE_SECONDS, Ledger, processes
+
+
+def nobody_left(data: Path) -> bool:
+    """Whether no process works for that folder: its servers hold the lock, and others name the folder."""
+    try:
+        with (data / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:  # nobody came that far
+        pass
+    return not [process for process in processes() if str(data) in process.command]
+
+
+async def call(method: str, url: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    timeout = aiohttp.ClientTimeout(DEADLINE_SECONDS)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+        response = await session.request(method, url, json=body)
+        return response.status, await response.json()
+
+
+async def log_in(url: str, username: str, password: str) -> str:
+    status, answer = await call("POST", f"{url}/v1/auth/login", {"username": username, "password": password})
+    assert 200 == status, answer
+    return str(answer["access_token"])
+
+
+def spoken(running: Ledger) -> list[str]:
+    """What was said to people: all on standard error that is not of the log."""
+    return [line for line in running.lines if not line.startswith("{")]
+
+
+async def one_line(running: Ledger) -> str:
+    """What a start that failed said, which must be one line."""
+    assert 1 == await running.status()
+    (line,) = spoken(running)
+    assert line.startswith("ledger: ")
+    assert "Traceback" not in running.log.read_text()
+    return line

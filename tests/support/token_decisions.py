@@ -1,0 +1,170 @@
+"""Logins, refreshes and the events that they leave, for the tests of token decisions."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from ledger.commands.caller import Caller
+from ledger.commands.command import Command, StreamEvent
+from ledger.commands.tokens import (
+    LogOut,
+    RefreshTokens,
+    RevokeAllTokens,
+    RevokeUserTokens,
+    StartSession,
+)
+from ledger.events.tokens import (
+    ALL_TOKENS,
+    AllTokensRevoked,
+    Pair,
+    Session,
+    SessionRevoked,
+    TokensRotated,
+)
+from ledger.events.users import (
+    UserTokensRevoked,
+)
+from ledger.store.log import NO_STREAM
+from tests.support.ledgers import (
+    ALICE,
+    ALICE_THERE,
+    SECRET,
+    SESSION,
+    Given,
+    Ledger,
+    a_batch,
+    an_id,
+)
+
+ACCESS_SECONDS, REFRESH_SECONDS = 100, 1_000
+
+
+START, SESSION_END = 10_000, 12_500
+
+
+GRACE = 10
+
+
+OTHER_SESSION = an_id("another session")
+
+
+WRONG = ["authentication_wrong_credentials"]
+
+
+def pair(number: int, at: int = START) -> Pair:
+    """The pair of tokens of that number, as a client asks for it: without regard to the end of the session."""
+    ends = at + ACCESS_SECONDS, at + REFRESH_SECONDS
+    return Pair(an_id(f"access {number}"), ends[0], an_id(f"refresh {number}"), ends[1], at)
+
+
+def login(number: int = 0, at: int = START, session_id: UUID = SESSION, user_id: UUID = ALICE) -> StartSession:
+    return StartSession(
+        session_id=session_id,
+        user_id=user_id,
+        credential_id=SECRET,
+        pair=pair(number, at),
+        session_expires_at=at + SESSION_END - START,
+    )
+
+
+def refresh(
+    shown: int,
+    wanted: int,
+    at: int = START + 50,
+    grace_seconds: int = GRACE,
+    enforced: bool = True,
+    session_id: UUID = SESSION,
+    user_id: UUID = ALICE,
+) -> RefreshTokens:
+    """Show the refresh token of one pair, and ask for another."""
+    jti = pair(shown).refresh_jti
+    return RefreshTokens(
+        session_id=session_id,
+        user_id=user_id,
+        refresh_jti=jti,
+        pair=pair(wanted, at),
+        grace_seconds=grace_seconds,
+        enforced=enforced,
+    )
+
+
+def logout(shown: int, session_id: UUID = SESSION, user_id: UUID = ALICE) -> LogOut:
+    return LogOut(session_id, user_id, pair(shown).refresh_jti)
+
+
+def caller(shown: int = 0, roles: Iterable[str] = ("customer",), **members: Any) -> Caller:
+    named = {"user_id": ALICE, "session_id": SESSION, "jti": pair(shown).access_jti, **members}
+    return Caller(roles=frozenset(roles), **named)
+
+
+def after(history: Iterable[StreamEvent], *commands: Command) -> list[StreamEvent]:
+    """The history, and what these commands add to it, one after another."""
+    longer = list(history)
+    for command in commands:
+        longer += Given(longer).when(command)
+    return longer
+
+
+def holds(history: Iterable[StreamEvent], claimed: Caller) -> bool:
+    heads = a_batch(history).heads
+    return claimed.is_valid({stream: heads.get(stream, NO_STREAM).state for stream in claimed.streams()})
+
+
+def assert_dead(history: Iterable[StreamEvent], *numbers: int) -> None:
+    """None of these pairs is good for anything, and trying leaves no trace."""
+    given = Given(list(history))
+    for number in numbers:
+        for at in (START, START + 50, SESSION_END):
+            assert WRONG == given.refuses(refresh(number, 99, at))
+        assert WRONG == given.refuses(logout(number))
+        assert not holds(given.history, caller(number))
+
+
+def assert_alive(history: Iterable[StreamEvent], number: int) -> None:
+    given = Given(list(history))
+    assert [TokensRotated] == [type(event) for _, event in given.when(refresh(number, 99))]
+    assert [(SESSION, SessionRevoked("logout"))] == given.when(logout(number))
+    assert holds(given.history, caller(number))
+
+
+THERE = after(ALICE_THERE, login())
+
+
+ROTATED = after(THERE, refresh(0, 1, START + 50))
+
+
+ROTATED_TWICE = after(ROTATED, refresh(1, 2, START + 55))
+
+
+REUSES = [
+    pytest.param(ROTATED, refresh(0, 9, START + 50 + GRACE), id="the predecessor after the grace"),
+    pytest.param(ROTATED, refresh(0, 9, grace_seconds=0), id="the predecessor without a grace"),
+    pytest.param(ROTATED, refresh(0, 9, START + 49, grace_seconds=0), id="without a grace, by a clock that is behind"),
+    pytest.param(ROTATED_TWICE, refresh(0, 9, START + 55), id="the predecessor once its successor was used"),
+    pytest.param(ROTATED_TWICE, refresh(1, 9, START + 55 + GRACE), id="the next predecessor after the grace"),
+    pytest.param(after(ROTATED_TWICE, refresh(2, 3, START + 55)), refresh(0, 9, START + 55), id="an older ancestor"),
+]
+
+
+CUTS: list[tuple[Command, StreamEvent]] = [
+    (RevokeUserTokens(ALICE), (ALICE, UserTokensRevoked())),
+    (RevokeAllTokens(), (ALL_TOKENS, AllTokensRevoked())),
+]
+
+
+EACH_CUT = pytest.mark.parametrize("cut", [command for command, _ in CUTS], ids=["of the user", "of all"])
+
+
+def a_ledger() -> Ledger:
+    """A ledger in which Alice has just logged in."""
+    ledger = Ledger(a_batch(ALICE_THERE))
+    ledger.carry_out(login())
+    return ledger
+
+
+def session_in(ledger: Ledger) -> Session:
+    state = ledger.states()[SESSION]
+    assert isinstance(state, Session)
+    return state

@@ -1,0 +1,145 @@
+"""Keys, claims and forged tokens, for the tests of tokens."""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from ledger.identity.keys import Key, private_key, secret_key
+from ledger.identity.tokens import Claims, InvalidTokenError, Signer, TokenType
+
+SigningKey = ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+
+
+LEEWAY = 60
+
+
+LATER = 4_102_444_800  # 1 January 2100
+
+
+REQUIRED = ["sub", "jti", "iat", "exp", "typ", "roles", "sid", "pos"]
+
+
+USER = "0190b2c3-d4e5-7f60-8a1b-2c3d4e5f6071"
+
+
+class Keys:
+    """Three keys of one kind; what a forger may know of the first one is `public`."""
+
+    def __init__(self, *keys: Key, public: list[bytes]) -> None:
+        self.signing, self.following, self.foreign = keys
+        self.public = public
+
+
+def pem(key: PrivateKeyTypes, password: bytes | None = None) -> bytes:
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def public_pem(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def of_secrets() -> Keys:
+    return Keys(*(secret_key(f"secret number {number} which is long enough") for number in range(3)), public=[])
+
+
+def of_files(folder: Path, make: Callable[[], SigningKey]) -> Keys:
+    made = [make() for _ in range(3)]
+    for number, key in enumerate(made):
+        (folder / f"{number}.pem").write_bytes(pem(key))
+    keys = [private_key(folder / f"{number}.pem") for number in range(3)]
+    public = made[0].public_key()
+    assert keys[0].public is not None
+    return Keys(
+        *keys,
+        public=[
+            public_pem(public),
+            public_pem(public).strip(),
+            public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+            json.dumps(keys[0].public).encode(),
+            json.dumps({"keys": [keys[0].public]}).encode(),
+            *(member.encode() for member in keys[0].public.values()),
+            *(decoded(keys[0].public[member]) for member in ("x", "n") if member in keys[0].public),
+        ],
+    )
+
+
+def an_rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+def without_private(key: Key) -> Key:
+    return replace(key, signing=None)
+
+
+def claims(**changes: Any) -> Claims:
+    now = int(time.time())
+    given_claims: dict[str, Any] = {
+        "sub": USER,
+        "jti": "0190b2c3-d4e5-7f60-8a1b-000000000001",
+        "iat": now,
+        "exp": now + 3600,
+        "typ": TokenType.ACCESS,
+        "roles": "auditor,customer",
+        "sid": "0190b2c3-d4e5-7f60-8a1b-000000000002",
+        "pos": 7,
+    }
+    return Claims(**(given_claims | changes))
+
+
+def encoded(part: Any) -> str:
+    raw = part if isinstance(part, bytes) else json.dumps(part, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def decoded(segment: str) -> bytes:
+    """As lenient as most libraries."""
+    return base64.urlsafe_b64decode(segment + "==")
+
+
+def header_of(key: Key) -> dict[str, Any]:
+    return {"alg": key.algorithm, "kid": key.kid, "typ": "JWT"}
+
+
+def signed(key: Key, text: str) -> str:
+    """A token with this header and payload, whatever they are, and a right signature."""
+    return f"{text}.{encoded(key.sign(text.encode()))}"
+
+
+def forged(key: Key, payload: Any = None, header: Any = None) -> str:
+    if payload is None:
+        payload = json.loads(decoded(Signer(key, leeway_seconds=0).sign(claims()).split(".")[1]))
+    return signed(key, f"{encoded(header_of(key) if header is None else header)}.{encoded(payload)}")
+
+
+def payload_with(**changes: str) -> bytes:
+    """A payload as JSON text, some of whose members are not what they should be: "" is none at all."""
+    usual = {name: json.dumps(value) for name, value in payload().items()}
+    members = [f'"{name}":{text}' for name, text in (usual | changes).items() if text]
+    return f"{{{','.join(members)}}}".encode()
+
+
+def payload() -> dict[str, Any]:
+    return {name: getattr(claims(), name) for name in REQUIRED} | {"typ": 0}
+
+
+def is_valid(signer: Signer, token: str, kind: TokenType = TokenType.ACCESS) -> bool:
+    try:
+        signer.verify(token, kind)
+    except InvalidTokenError:
+        return False
+    return True

@@ -1,0 +1,235 @@
+"""The service as an operator meets it: starts, stops and killed workers."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from ledger.cli.welcome import Admin, prepare_admin
+from ledger.runtime import open_runtime
+from ledger.settings import Settings
+from ledger.store.pool import connect
+from tests.support.controls import ADMIN_PASSWORD, a_transfer, a_user
+from tests.support.processes import DEADLINE_SECONDS, Ledger, is_alive, until
+from tests.support.serving import call, log_in, nobody_left, spoken
+
+SHOWN = re.compile(r"The first admin is (\S+), with the password (\S+)")
+
+
+async def test_the_first_start_shows_the_admins_password_which_works(
+    run: Callable[..., Ledger], alone: dict[str, str]
+) -> None:
+    """Lesson 39: one command, and nothing was installed or started before."""
+    running = run("serve", **alone)
+    url = await running.url()
+    ((username, password),) = await until(lambda: SHOWN.findall(running.log.read_text()))
+    assert f"Read and try the API at {url}/docs" in spoken(running)
+    status, _ = await call("GET", f"{url}/v1/users", token=await log_in(url, username, password))
+    assert ("admin", 200) == (username, status)
+    assert 1 == running.log.read_text().count(password)
+
+
+async def test_the_secrets_it_makes_up_are_for_their_owners_eyes(
+    run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
+) -> None:
+    """Lesson 31."""
+    running = run("serve", **alone)
+    await running.url()
+    shown = await until(lambda: SHOWN.findall(running.log.read_text()))
+    kept = data_dir / "admin-password"
+    assert [("admin", kept.read_text().strip())] == shown
+    files = [kept, data_dir / "jwt-secret", data_dir / "seal-key.pem"]
+    assert [0o600] * 3 == [file.stat().st_mode & 0o777 for file in files]
+
+
+async def test_a_second_start_goes_on_with_the_same_data_and_secrets_and_shows_none(
+    run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
+) -> None:
+    first = run("serve", **alone)
+    url = await first.url()
+    password = (data_dir / "admin-password").read_text().strip()
+    token = await log_in(url, "admin", password)
+    status, user = await call("POST", f"{url}/v1/users", a_user(), token)
+    assert (201, 0) == (status, await first.stop())
+
+    second = run("serve", **alone)
+    url = await second.url()
+    found = await call("GET", f"{url}/v1/users/{user['id']}", token=token)
+    await log_in(url, "admin", password)
+    assert (200, user) == found
+    assert [] == spoken(second)
+    assert password not in second.log.read_text()
+    (record,) = second.logged("serving")
+    assert (f"{url}/docs", str(data_dir / "admin-password")) == (record["docs"], record["admin_password_file"])
+    assert 0 == await second.stop()
+
+    third = run("serve", **alone, LEDGER_LOG_FORMAT="json", TTY_COMPATIBLE="1", TERM="dumb")
+    url = await third.url()
+    said = await until(lambda: spoken(third)[1:] and spoken(third))
+    assert [
+        f"Read and try the API at {url}/docs",
+        f"The first admin is admin; the password is in {data_dir / 'admin-password'}",
+    ] == said
+
+
+async def test_a_password_that_is_not_the_admins_is_not_pointed_to(settings: Settings, tmp_path: Path) -> None:
+    """A later start says where the password is kept, as long as it still is that of the first admin."""
+    embedded = settings.model_copy(update={"ledger_data_dir": tmp_path})
+    file = tmp_path / "admin-password"
+    file.write_text(f"{ADMIN_PASSWORD}\n")
+    async with open_runtime(embedded) as runtime:
+        assert Admin("admin", file, ADMIN_PASSWORD) == await prepare_admin(runtime)
+        assert Admin("admin", file) == await prepare_admin(runtime)
+        file.write_text("another\n")
+        assert Admin("admin") == await prepare_admin(runtime)
+        file.write_text(f"{ADMIN_PASSWORD}\n")
+        await runtime.pool.execute("UPDATE credentials SET hash = $1", await runtime.passwords.hash("changed since"))
+        assert Admin("admin") == await prepare_admin(runtime)
+
+
+async def test_a_password_that_was_given_is_not_shown(run: Callable[..., Ledger], alone: dict[str, str]) -> None:
+    """Lesson 31: it is no news to whoever gave it, and the log may be read by others."""
+    running = run("serve", LEDGER_ADMIN_PASSWORD=ADMIN_PASSWORD, **alone)
+    await log_in(await running.url(), "admin", ADMIN_PASSWORD)
+    assert 0 == await running.stop()
+    assert [] == spoken(running)
+    assert ADMIN_PASSWORD not in running.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_polite_signal_stops_everything_with_status_zero(
+    number: signal.Signals, run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
+) -> None:
+    """Lesson 38. SIGINT goes to all processes of a terminal, so it does here."""
+    running = run("serve", "--workers", "2", **alone)
+    await running.url()
+    workers = running.workers()
+    os.killpg(running.pid, number) if number is signal.SIGINT else running.send(number)
+    assert (2, 0) == (len(workers), await running.status())
+    assert nobody_left(data_dir)
+    assert [] == [pid for pid in workers if is_alive(pid)]
+    assert "Traceback" not in running.log.read_text()
+
+
+async def test_a_killed_service_leaves_no_worker_and_no_server(
+    run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
+) -> None:
+    """Lesson 38."""
+    running = run("serve", "--workers", "2", **alone)
+    await running.url()
+    workers = running.workers()
+    running.send(signal.SIGKILL)
+    assert -signal.SIGKILL == await running.status()
+    await until(lambda: not any(map(is_alive, workers)))
+    await until(lambda: nobody_left(data_dir))
+
+
+async def test_a_service_that_is_told_to_stop_while_it_starts_leaves_nothing(
+    run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
+) -> None:
+    """Lesson 38."""
+    running = run("serve", **alone)
+    await until((data_dir / "pg.new").exists)
+    await running.stop()
+    await until(lambda: nobody_left(data_dir))
+
+
+async def test_a_killed_worker_is_started_again(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+    running = run("serve", **shared)
+    url = await running.url()
+    (worker,) = running.workers()
+    os.kill(worker, signal.SIGKILL)
+    status, _ = await call("GET", f"{url}/v1/health")
+    assert 200 == status
+    assert [-signal.SIGKILL] == [record["exit_code"] for record in running.logged("worker died")]
+    assert [worker] != running.workers()
+
+
+async def test_workers_that_keep_dying_end_the_service_with_one_line(
+    run: Callable[..., Ledger], shared: dict[str, str], tmp_path: Path
+) -> None:
+    """Lesson 36."""
+    broken = tmp_path / "broken" / "web"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text(f"__path__.append({str(Path(__file__).parents[2] / 'web')!r})\n")
+    (broken / "worker.py").write_text("raise SystemExit(3)\n")
+    running = run("serve", **shared, PYTHONPATH=str(broken.parent))
+    assert 1 == await running.status()
+    assert ["ledger: the workers keep dying; see the log above"] == spoken(running)
+
+
+@asynccontextmanager
+async def a_request_that_hangs(settings: Settings, url: str) -> AsyncIterator["asyncio.Task[tuple[int, Any]]"]:
+    """A transfer, which can go on when this is over: until then somebody else holds its account."""
+    token = await log_in(url, "admin", ADMIN_PASSWORD)
+    _, user = await call("POST", f"{url}/v1/users", a_user(), token)
+    body = {"user_id": user["id"], "balance_cents": 100}
+    opened = [(await call("POST", f"{url}/v1/accounts", body, token))[1] for _ in range(2)]
+    holder, eyes = await connect(settings, application_name="holder"), await connect(settings, application_name="eyes")
+    try:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM stream_heads FOR UPDATE")
+            transfer = asyncio.create_task(
+                call("POST", f"{url}/v1/transactions/transfer", a_transfer(opened[0], opened[1], 1), token)
+            )
+            waiting = """SELECT count(*) FROM pg_stat_activity
+                         WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+            await until(lambda: eyes.fetchval(waiting))
+            yield transfer
+    finally:
+        await holder.close()
+        await eyes.close()
+
+
+async def test_requests_in_flight_are_answered_before_the_service_stops(
+    run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
+) -> None:
+    """Lesson 37."""
+    running = run("serve", **shared)
+    async with a_request_that_hangs(settings, await running.url()) as transfer:
+        running.send(signal.SIGTERM)
+        await until(lambda: running.logged("draining"))
+    status, _ = await transfer
+    assert (200, 0) == (status, await running.status())
+
+
+async def test_a_worker_that_cannot_stop_does_not_outlive_a_killed_service(
+    run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
+) -> None:
+    """Lesson 38. Here it waits for a lock, for as long as somebody else has it."""
+    running = run("serve", LEDGER_SHUTDOWN_SECONDS="0.1", **shared)
+    async with a_request_that_hangs(settings, await running.url()) as transfer:
+        (worker,) = running.workers()
+        running.send(signal.SIGKILL)
+        await until(lambda: not is_alive(worker))
+        with pytest.raises(aiohttp.ClientError):
+            await transfer
+
+
+async def test_a_service_that_drains_takes_no_new_connections(
+    run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
+) -> None:
+    """Who is accepted and never answered waits for nothing; who is refused asks another machine."""
+    running = run("serve", **shared)
+    address = await running.address()
+    async with a_request_that_hangs(settings, await running.url()) as transfer:
+        running.send(signal.SIGTERM)
+        await until(lambda: running.logged("draining"))
+        await until(lambda: is_refused(address))
+    assert 200 == (await transfer)[0]
+
+
+def is_refused(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=DEADLINE_SECONDS).close()
+    except ConnectionRefusedError:
+        return True
+    return False

@@ -1,0 +1,139 @@
+"""The demo, the first admin and further admins."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ledger import __version__, cli
+from tests.support.controls import Api
+from tests.support.outages import a_port
+from tests.support.processes import Ledger
+from tests.support.serving import one_line
+
+DIGEST = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"
+
+
+def rows(running: Ledger) -> list[list[str]]:
+    """The rows of the table that a command printed."""
+    return [re.split(r" {2,}", line.strip()) for line in running.output.read_text().splitlines()][1:]
+
+
+async def assert_is_demo_user(api: Api, row: list[str]) -> None:
+    username, password, user_id, account_id = row
+    person = await api.logged_in(username, password)
+    user, account = await person.get(f"/v1/users/{user_id}"), await person.get(f"/v1/accounts/{account_id}")
+    assert (username, f"{username}@mail.com", "customer") == tuple(
+        user.body[name] for name in ("username", "email", "roles")
+    )
+    assert (user_id, 100_00, "USD") == tuple(account.body[key] for key in ("user_id", "balance_cents", "currency"))
+
+
+async def test_the_demo_makes_two_users_with_a_hundred_each(
+    run: Callable[..., Ledger], shared: dict[str, str], api: Api
+) -> None:
+    """Lesson 31: on a configured database with random passwords."""
+    running = run("demo", **shared)
+    assert 0 == await running.status()
+    made = rows(running)
+    assert ["alice", "bob"] == [row[0] for row in made]
+    for row in made:
+        await assert_is_demo_user(api, row)
+    assert DIGEST not in running.output.read_text()
+    refused = await api.nobody.post("/v1/auth/login", {"username": "alice", "password_hash": DIGEST})
+    assert 401 == refused.status
+
+
+async def test_the_demo_has_the_sample_passwords_where_they_are_asked_for(
+    run: Callable[..., Ledger], shared: dict[str, str], api: Api
+) -> None:
+    running = run("demo", "--sample-passwords", **shared)
+    assert 0 == await running.status()
+    for row in rows(running):
+        assert DIGEST == row[1]
+        await assert_is_demo_user(api, row)
+        login = await api.nobody.post("/v1/auth/login", {"username": row[0], "password_hash": DIGEST})
+        assert 200 == login.status
+
+
+async def test_the_demo_of_the_embedded_database_has_the_sample_passwords(
+    run: Callable[..., Ledger], alone: dict[str, str]
+) -> None:
+    """Clients of the reference service log in with them."""
+    running = run("demo", **alone)
+    assert 0 == await running.status()
+    assert [("alice", DIGEST), ("bob", DIGEST)] == [tuple(row[:2]) for row in rows(running)]
+
+
+async def test_the_demo_leaves_what_exists_as_it_is(
+    run: Callable[..., Ledger], shared: dict[str, str], api: Api
+) -> None:
+    first = run("demo", **shared)
+    assert 0 == await first.status()
+    made = rows(first)
+    second = run("demo", "--sample-passwords", **shared)
+    assert 0 == await second.status()
+    unchanged = "(unchanged: the user existed)"
+    assert [[name, unchanged, *ids] for name, _, *ids in made] == rows(second)
+    for row in made:
+        await assert_is_demo_user(api, row)
+
+
+async def test_the_demo_takes_nobodys_name(run: Callable[..., Ledger], shared: dict[str, str], api: Api) -> None:
+    await api.new_user(username="bob")
+    line = await one_line(run("demo", **shared))
+    assert "ledger: user_already_exists: a user with this username already exists" == line
+
+
+async def test_migrate_needs_the_settings_of_postgresql_alone(
+    run: Callable[..., Ledger], shared: dict[str, str], tmp_path: Path
+) -> None:
+    """Neither a secret nor Redis, not even one of its own."""
+    with a_port(listening=False) as port:
+        away = f"redis://127.0.0.1:{port}/0"
+        for number, more in enumerate(({}, {"REDIS_URL": away})):
+            variables = {"DATABASE_URL": shared["DATABASE_URL"], "LEDGER_SCHEMA": f"fresh_{number}", **more}
+            running = run("migrate", LEDGER_DATA_DIR=str(tmp_path / "unused"), **variables)
+            assert 0 == await running.status(), running.lines
+            assert [f"fresh_{number}"] == [record["schema"] for record in running.logged("schema migrated")]
+    assert not (tmp_path / "unused").exists()
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.app(["--version"])
+    assert (0, f"ledger {__version__}\n") == (ended.value.code, capsys.readouterr().out)
+
+
+async def test_an_admin_is_created_with_a_password_from_a_pipe(
+    run: Callable[..., Ledger], shared: dict[str, str], api: Api
+) -> None:
+    running = run("admin", "create", "root", given="a password from a pipe\n", **shared)
+    assert 0 == await running.status()
+    root = await api.logged_in("root", "a password from a pipe")
+    assert 200 == (await root.get("/v1/users")).status
+    assert "a password from a pipe" not in running.log.read_text() + running.output.read_text()
+
+
+async def test_an_admin_whose_name_is_taken_is_one_line(
+    run: Callable[..., Ledger], shared: dict[str, str], api: Api
+) -> None:
+    del api  # whose first admin has the name
+    line = await one_line(run("admin", "create", "Admin", given="a password from a pipe\n", **shared))
+    assert "ledger: user_already_exists" in line
+
+
+async def test_a_password_that_is_too_short_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+    running = run("admin", "create", "root", given="hunter2\n", **shared)
+    assert 2 == await running.status()
+    assert ["ledger: a password has 8 to 1024 characters"] == running.lines
+
+
+async def test_without_a_user_and_a_password_for_one_the_start_says_what_to_do(
+    run: Callable[..., Ledger], shared: dict[str, str]
+) -> None:
+    running = run("serve", **{**shared, "LEDGER_ADMIN_PASSWORD": ""})
+    await running.url()
+    warnings = [record["event"] for record in running.records if record["level"] == "warning"]
+    assert 1 == sum("LEDGER_ADMIN_PASSWORD" in warning for warning in warnings)

@@ -1,0 +1,70 @@
+"""Commands of one commit group see each other, in order."""
+
+from typing import Any
+
+from ledger import errors
+from ledger.commands.accounts import CloseAccount
+from ledger.commands.command import Decision
+from ledger.commands.transfers import TransferMoney
+from ledger.errors import Refused
+from ledger.events.accounts import (
+    AccountClosed,
+)
+from tests.support.ledgers import (
+    COMMAND,
+    OTHER_TRANSFER,
+    PURSE,
+    SAFE,
+    TILL,
+    TRANSFER,
+    TWO_ACCOUNTS,
+    a_batch,
+    a_transfer,
+    an_id,
+)
+
+
+def test_a_command_sees_what_the_one_before_it_did() -> None:
+    """Lesson 1."""
+    batch = a_batch(TWO_ACCOUNTS)
+    first = batch.decide(a_transfer(60), COMMAND)
+    second = batch.decide(a_transfer(60, transfer_id=OTHER_TRANSFER), COMMAND)
+    assert isinstance(first, Decision)
+    assert isinstance(second, Refused)
+    assert errors.insufficient_funds() == second.refusals[0]
+
+
+def test_a_fault_of_one_command_leaves_the_batch_as_it_was() -> None:
+    """Lesson 5."""
+    batch = a_batch(TWO_ACCOUNTS)
+
+    class Broken(TransferMoney, frozen=True):
+        def decide(self, states: Any) -> Decision:
+            super().decide(states)
+            raise ZeroDivisionError
+
+    command = Broken(transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=1)
+    assert isinstance(batch.decide(command, COMMAND), ZeroDivisionError)
+    assert ({}, []) == (batch.changed, batch.appended)
+
+
+def test_a_command_cannot_append_to_a_stream_it_did_not_read() -> None:
+    batch = a_batch(TWO_ACCOUNTS)
+
+    class Careless(CloseAccount, frozen=True):
+        def decide(self, states: Any) -> Decision:
+            del states
+            return Decision([(SAFE, AccountClosed())], {})
+
+    assert isinstance(batch.decide(Careless(TILL), COMMAND), LookupError)
+    assert [] == batch.appended
+
+
+def test_events_are_appended_in_the_order_of_their_commands() -> None:
+    batch = a_batch(TWO_ACCOUNTS)
+    batch.decide(a_transfer(60), COMMAND)
+    batch.decide(a_transfer(10, transfer_id=OTHER_TRANSFER), an_id("another command"))
+    assert [COMMAND] * 3 + [an_id("another command")] * 3 == batch.command_ids
+    assert [0, 1, 2, 3, 4, 5] == [row.position for row in batch.appended]
+    versions = [(row.stream_id, row.version) for row in batch.appended]
+    assert [(TRANSFER, 1), (PURSE, 3), (TILL, 2), (OTHER_TRANSFER, 1), (PURSE, 4), (TILL, 3)] == versions

@@ -1,0 +1,480 @@
+"""What always holds, whatever sequence of commands Hypothesis finds."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import hypothesis
+from hypothesis import strategies as st
+
+from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
+from ledger.commands.command import Command
+from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
+from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.reversals import ReverseTransaction
+from ledger.commands.tokens import (
+    EndSession,
+    ForgetTokens,
+    LogOut,
+    RevokeAllTokens,
+    RevokeUserTokens,
+    StartSession,
+)
+from ledger.commands.transfers import TransferMoney
+from ledger.commands.users import CreateUser
+from ledger.events import (
+    TOPICS,
+    State,
+    decode_event,
+    decode_state,
+    encode,
+    evolve,
+)
+from ledger.events.accounts import (
+    Account,
+    AccountCredited,
+    AccountDebited,
+    Freeze,
+)
+from ledger.events.tokens import CLEANUPS, Cleanups
+from ledger.events.transactions import (
+    HoldCaptured,
+    HoldExpired,
+    HoldVoided,
+    TransactionReversed,
+)
+from ledger.events.users import (
+    email_streams,
+    username_stream,
+)
+from ledger.money import MAX_CENTS
+from ledger.store.log import NO_STREAM, Head
+from tests.support.ledgers import (
+    ACCOUNTS,
+    ALICE,
+    BOB,
+    EVENTS,
+    NOON,
+    PURSE,
+    SECRET,
+    TILL,
+    USERS,
+    WORLD,
+    WORLD_OF_EUROS,
+    Ledger,
+    a_secret,
+    account_ids,
+    an_id,
+    change,
+    deletion,
+    names,
+    refresh,
+    roles,
+    transfer_ids,
+    user_ids,
+)
+
+Maker = Callable[[Ledger], Command]  # some commands can be made only once the ledger is known
+
+
+any_ids = st.sampled_from([*ACCOUNTS, *ACCOUNTS, ALICE, WORLD, an_id("transfer 1")])
+
+
+currencies = st.sampled_from(["USD", "USD", "EUR"])
+
+
+amounts = st.integers(1, 200) | st.sampled_from([100, MAX_CENTS - 1, MAX_CENTS])
+
+
+balances = st.integers(0, 300) | st.sampled_from([0, MAX_CENTS])
+
+
+mostly = st.sampled_from([True, True, True, False])
+
+
+times = st.sampled_from([0, 5, 20, 60, 99, 100])
+
+
+token_numbers = st.integers(0, 3)
+
+
+def making(make: Callable[..., Command], *drawn: st.SearchStrategy[Any]) -> st.SearchStrategy[Maker]:
+    """Commands made from a ledger and from what was drawn."""
+    return st.tuples(*drawn).map(lambda given: lambda ledger: make(ledger, *given))
+
+
+def login(ledger: Ledger, user_id: UUID, is_right: bool, now: int) -> Command:
+    return StartSession(
+        session_id=ledger.fresh_id(),
+        user_id=user_id,
+        credential_id=SECRET if is_right else TILL,
+        pair=ledger.fresh_pair(now),
+        session_expires_at=now + 100,
+    )
+
+
+def forgetting(ledger: Ledger, time: int, count: int, is_fresh: bool) -> Command:
+    state = ledger.states().get(CLEANUPS)
+    known = state.count if isinstance(state, Cleanups) else 0
+    return ForgetTokens(
+        expired_before=time, as_of_position=len(ledger.history), count=count, cleanups=known if is_fresh else -1
+    )
+
+
+def journal_entry(
+    _: Ledger, transfer_id: UUID, account_ids: list[UUID], cents: list[int], reference: str | None
+) -> Command:
+    legs = [Leg(*leg) for leg in zip(account_ids[1:], cents, strict=False)]
+    legs.append(Leg(account_ids[0], -sum(leg.amount_cents for leg in legs) or 1))
+    return PostJournalEntry(
+        transfer_id=transfer_id,
+        legs=tuple(legs),
+        reference=reference,
+        only_owner_id=None,
+        id_was_chosen=True,
+        description="a description",
+        metadata={"key": "value"},
+        effective_at=NOON,
+    )
+
+
+def placing(_: Ledger, now: int, lasts: int, reference: str | None, *drawn: Any) -> Command:
+    moment = NOON + timedelta(seconds=now)
+    members: dict[str, Any] = {"now": moment, "expires_at": moment + timedelta(seconds=lasts), "limit_seconds": 100}
+    transfer_id, source, destination, cents = drawn
+    return PlaceHold(
+        transfer_id=transfer_id,
+        source_account_id=source,
+        destination_account_id=destination,
+        amount_cents=cents,
+        **members,
+        reference=reference,
+        id_was_chosen=True,
+    )
+
+
+def capture(ledger: Ledger, number: int, cents: int | None, now: int) -> Command:
+    transfer_id, state = ledger.transfer(number, "hold")
+    hold = state.hold
+    return CaptureHold(
+        transfer_id=transfer_id,
+        source_account_id=hold.source_account_id if hold else PURSE,
+        destination_account_id=hold.destination_account_id if hold else TILL,
+        amount_cents=cents,
+        now=NOON + timedelta(seconds=now),
+    )
+
+
+def end_of_hold(ledger: Ledger, command: type[VoidHold | ExpireHold], number: int, now: int) -> Command:
+    transfer_id, state = ledger.transfer(number, "hold")
+    return command(transfer_id, state.hold.source_account_id if state.hold else PURSE, NOON + timedelta(seconds=now))
+
+
+def reversal(ledger: Ledger, number: int, force: bool) -> Command:
+    transfer_id, state = ledger.transfer(number)
+    account_ids = tuple(posting.account_id for posting in state.postings)
+    return ReverseTransaction(
+        reversal_id=ledger.fresh_id(), transfer_id=transfer_id, account_ids=account_ids, force=force
+    )
+
+
+references = st.sampled_from([None, None, None, "rent", "fees"])
+
+
+numbers = st.integers(0, 5)
+
+
+transfers_of_any = making(
+    lambda _, key, source, destination, cents, reference, owner: TransferMoney(
+        transfer_id=key,
+        source_account_id=source,
+        destination_account_id=destination,
+        amount_cents=cents,
+        reference=reference,
+        only_owner_id=owner,
+        id_was_chosen=True,
+    ),
+    transfer_ids,
+    any_ids,
+    any_ids,
+    amounts,
+    references,
+    st.sampled_from([None, ALICE]),
+)
+
+
+holds: st.SearchStrategy[Maker] = st.one_of(
+    making(placing, times, st.sampled_from([10, 50, 100, 0, 101]), references, transfer_ids, any_ids, any_ids, amounts),
+    making(capture, numbers, st.none() | st.integers(1, 100), times),
+    making(end_of_hold, st.sampled_from([VoidHold, ExpireHold]), numbers, times),
+)
+
+
+entries_and_reversals: st.SearchStrategy[Maker] = st.one_of(
+    making(
+        journal_entry,
+        transfer_ids,
+        st.lists(any_ids, min_size=2, max_size=4, unique=True),
+        st.lists(st.integers(-100, 100).filter(bool), min_size=3, max_size=3),
+        references,
+    ),
+    making(reversal, numbers, st.booleans()),
+)
+
+
+policies = making(
+    lambda ledger, account_id, limit_cents, frozen: UpdateAccount(
+        account_id=account_id,
+        owner_id=None,
+        balance_cents=None,
+        currency="USD",
+        transfer_id=ledger.fresh_id(),
+        overdraft_limit_cents=limit_cents,
+        frozen=frozen,
+    ),
+    account_ids,
+    st.none() | st.sampled_from([0, 50, 1000, MAX_CENTS]),
+    st.sampled_from([None, None, "none", "debits", "all"]),
+)
+
+
+token_makers: st.SearchStrategy[Maker] = st.one_of(
+    making(refresh, token_numbers, times, st.sampled_from([0, 10]), mostly),
+    making(lambda ledger, number: LogOut(*ledger.refresh_token(number)), token_numbers),
+    making(
+        lambda ledger, number, only: EndSession(ledger.refresh_token(number)[0], only),
+        token_numbers,
+        st.sampled_from([None, None, ALICE, BOB]),
+    ),
+    making(
+        lambda _, user_id: RevokeUserTokens(user_id) if user_id else RevokeAllTokens(), st.sampled_from([*USERS, None])
+    ),
+    making(forgetting, times, st.integers(0, 2), mostly),
+)
+
+
+makers: st.SearchStrategy[Maker] = st.one_of(
+    transfers_of_any,
+    holds,
+    holds,
+    entries_and_reversals,
+    policies,
+    making(
+        lambda ledger, key, owner, currency, cents: OpenAccount(
+            account_id=key, owner_id=owner, currency=currency, balance_cents=cents, transfer_id=ledger.fresh_id()
+        ),
+        *(account_ids, user_ids, currencies, balances),
+    ),
+    making(
+        lambda ledger, key, owner, cents, currency: UpdateAccount(
+            account_id=key, owner_id=owner, balance_cents=cents, currency=currency, transfer_id=ledger.fresh_id()
+        ),
+        *(account_ids, user_ids, balances, currencies),
+    ),
+    making(lambda _, account_id: CloseAccount(account_id), account_ids),
+    making(
+        lambda _, key, name, email, active, role_names: CreateUser(
+            user_id=key, username=name, email=email, active=active, roles=role_names, credential=a_secret(key)
+        ),
+        user_ids,
+        names,
+        names,
+        st.booleans(),
+        roles,
+    ),
+    making(change, user_ids, mostly, *[st.none() | names] * 2, st.none() | st.booleans(), roles, st.booleans()),
+    making(deletion, user_ids, mostly),
+    making(login, user_ids, mostly, times),
+    token_makers,
+)
+
+
+def populated(ledger: Ledger) -> Ledger:
+    """A beginning after which most commands succeed."""
+    for user_id, name in zip(USERS, ("alice", "bob", "fish"), strict=True):
+        ledger.carry_out(
+            CreateUser(
+                user_id=user_id,
+                username=name,
+                email=name,
+                active=name != "fish",
+                roles=("customer",),
+                credential=a_secret(user_id),
+            )
+        )
+        ledger.carry_out(login(ledger, user_id, is_right=True, now=0))
+        ledger.carry_out(refresh(ledger, 0, now=0, grace_seconds=0, enforced=True))
+    for number, account_id in enumerate(ACCOUNTS):
+        ledger.carry_out(
+            OpenAccount(
+                account_id=account_id,
+                owner_id=USERS[number % 3],
+                currency="USD",
+                balance_cents=100 * (number % 3),
+                transfer_id=ledger.fresh_id(),
+            )
+        )
+    for number in range(3):
+        ledger.carry_out(placing(ledger, 0, 50, None, an_id(f"hold {number}"), TILL, PURSE, 20))
+    policies: tuple[tuple[int, Freeze], ...] = ((50, "all"), (60, "none"))
+    for limit_cents, frozen in policies:
+        ledger.carry_out(
+            UpdateAccount(
+                account_id=ACCOUNTS[3],
+                owner_id=None,
+                balance_cents=None,
+                currency="USD",
+                transfer_id=ledger.fresh_id(),
+                overdraft_limit_cents=limit_cents,
+                frozen=frozen,
+            )
+        )
+    return ledger
+
+
+@st.composite
+def ledgers(draw: st.DrawFn, at_least: int = 1) -> Ledger:
+    """A ledger after any sequence of commands, cut into batches anywhere."""
+    ledger = populated(Ledger()) if draw(mostly) else Ledger()
+    for make, ends_batch in draw(st.lists(st.tuples(makers, st.booleans()), min_size=at_least, max_size=25)):
+        ledger.carry_out(make(ledger))
+        if ends_batch:
+            ledger.next_batch()
+    return ledger
+
+
+any_ledger = hypothesis.given(ledger=ledgers())
+
+
+@any_ledger
+def test_all_balances_of_a_currency_are_always_zero_together(ledger: Ledger) -> None:
+    sums: Counter[str] = Counter()
+    for account in ledger.accounts().values():
+        sums[account.currency] += account.balance_cents
+    assert {0} >= set(sums.values())
+
+
+@any_ledger
+def test_no_command_takes_more_from_a_users_account_than_is_available_unless_it_is_forced(ledger: Ledger) -> None:
+    states: dict[UUID, State] = {}
+    for command, rows in ledger.steps:
+        before = dict(states)
+        for row in rows:
+            states[row.stream_id] = evolve(states.get(row.stream_id), row.event)
+        is_forced = isinstance(command, ReverseTransaction) and command.force
+        for stream_id in {row.stream_id for row in rows} - {WORLD, WORLD_OF_EUROS}:
+            account, earlier = states[stream_id], before.get(stream_id)
+            if isinstance(account, Account) and not is_forced:
+                least = earlier.available_cents if isinstance(earlier, Account) else 0
+                assert min(0, least) <= account.available_cents
+
+
+@any_ledger
+def test_what_is_held_of_an_account_is_what_its_pending_holds_hold(ledger: Ledger) -> None:
+    held: Counter[UUID] = Counter()
+    for transfer in ledger.transfers().values():
+        if transfer.hold is not None and transfer.status == "pending":
+            held[transfer.hold.source_account_id] += transfer.hold.amount_cents
+    assert +held == +Counter({key: account.held_cents for key, account in ledger.accounts().items()})
+    assert 0 <= min([account.held_cents for account in ledger.accounts().values()], default=0)
+
+
+@any_ledger
+def test_a_hold_ends_once_and_a_transaction_is_reversed_once(ledger: Ledger) -> None:
+    """Lesson 8."""
+    ended = [row.stream_id for row in ledger.history if isinstance(row.event, HoldCaptured | HoldVoided | HoldExpired)]
+    reversed_ = [row.stream_id for row in ledger.history if isinstance(row.event, TransactionReversed)]
+    assert len(set(ended)) == len(ended)
+    assert len(set(reversed_)) == len(reversed_)
+
+
+@any_ledger
+def test_a_reversal_and_what_it_reverses_name_each_other_and_cancel(ledger: Ledger) -> None:
+    known = ledger.transfers()
+    forth = {(key, state.reversed_by) for key, state in known.items() if state.reversed_by is not None}
+    back = {(state.reverses, key) for key, state in known.items() if state.reverses is not None}
+    assert forth == back
+    for first, second in forth:
+        moved: Counter[UUID] = Counter()
+        for posting in (*known[first].postings, *known[second].postings):
+            moved[posting.account_id] += posting.amount_cents
+        assert {0} == set(moved.values())
+
+
+@any_ledger
+def test_two_transactions_never_share_a_reference(ledger: Ledger) -> None:
+    begun = [state.made or state.posted or state.hold for state in ledger.transfers().values()]
+    told = [event.reference for event in begun if event is not None and event.reference is not None]
+    assert len(set(told)) == len(told)
+
+
+@any_ledger
+def test_the_entries_of_each_transfer_cancel(ledger: Ledger) -> None:
+    entries = [
+        (
+            row.event.transfer_id,
+            row.stream_id,
+            row.event.amount_cents * (-1 if type(row.event) is AccountDebited else 1),
+        )
+        for row in ledger.history
+        if isinstance(row.event, AccountDebited | AccountCredited)
+    ]
+    postings = {key: state.postings for key, state in ledger.transfers().items()}
+    expected = [(key, leg.account_id, leg.amount_cents) for key, legs in postings.items() for leg in legs]
+    assert Counter(expected) == Counter(entries)
+    for legs in postings.values():
+        sums: Counter[str] = Counter()
+        for leg in legs:
+            sums[leg.currency] += leg.amount_cents
+        assert {0} >= set(sums.values())
+
+
+@any_ledger
+def test_the_balance_in_each_entry_is_the_sum_of_all_entries_up_to_it(ledger: Ledger) -> None:
+    sums: Counter[UUID] = Counter()
+    for row in ledger.history:
+        if isinstance(row.event, AccountDebited | AccountCredited):
+            sign = 1 if isinstance(row.event, AccountCredited) else -1
+            sums[row.stream_id] += sign * row.event.amount_cents
+            assert sums[row.stream_id] == row.event.balance_cents
+
+
+@any_ledger
+def test_two_living_users_never_share_a_name(ledger: Ledger) -> None:
+    living = [user for user in ledger.users().values() if not user.deleted]
+    assert len(living) == len({username_stream(user.username) for user in living})
+    assert len(living) == len({email_streams(user.email)[0] for user in living})
+
+
+@any_ledger
+def test_each_prefix_of_a_history_folds_and_all_of_it_gives_the_heads(ledger: Ledger) -> None:
+    """Lesson 17."""
+    heads: dict[UUID, Head] = defaultdict(lambda: NO_STREAM)
+    for row in ledger.history:
+        head = heads[row.stream_id]
+        heads[row.stream_id] = Head(head.version + 1, evolve(head.state, row.event))
+        assert row.version == head.version + 1
+    assert {**ledger.batch.heads, **ledger.batch.changed} == heads
+
+
+@any_ledger
+def test_everything_that_a_ledger_stores_is_read_back_as_it_was(ledger: Ledger) -> None:
+    events = [row.event for row in ledger.history]
+    states = list(ledger.states().values())
+    assert events == [decode_event(TOPICS[type(event)], encode(event)) for event in events]
+    assert states == [decode_state(TOPICS[type(state)], encode(state)) for state in states]
+
+
+def test_the_sequences_above_get_everywhere() -> None:
+    """A property that only ever sees refusals guards nothing."""
+    seen: set[type[Any]] = set()
+
+    @hypothesis.settings(max_examples=500, derandomize=True, database=None)
+    @hypothesis.given(ledger=ledgers(at_least=15))
+    def look(ledger: Ledger) -> None:
+        seen.update(type(row.event) for row in ledger.history)
+
+    look()
+    assert set(EVENTS) == seen

@@ -1,0 +1,60 @@
+"""Keys, claims and forged tokens, for the tests of tokens."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from ledger.identity.tokens import Signer
+from ledger.settings import Settings
+from tests.support.tokens import (
+    LEEWAY,
+    Keys,
+    SigningKey,
+    an_rsa_key,
+    of_files,
+    of_secrets,
+    pem,
+    public_pem,
+    without_private,
+)
+
+
+@pytest.fixture(scope="module", params=["HS256", "EdDSA", "RS256"])
+def keys(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """Keys of each kind."""
+    makers: dict[str, Callable[[], SigningKey]] = {"EdDSA": ed25519.Ed25519PrivateKey.generate, "RS256": an_rsa_key}
+    maker = makers.get(request.param)
+    return of_files(tmp_path_factory.mktemp("keys"), maker) if maker else of_secrets()
+
+
+@pytest.fixture(scope="module")
+def signer(keys: Keys) -> Signer:
+    """The service's signer, which has a previous key as well."""
+    return Signer(keys.signing, leeway_seconds=LEEWAY, previous=without_private(keys.following))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with key files of all sorts, good and bad, and an environment without settings."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    made: dict[str, PrivateKeyTypes] = {
+        "ed25519": ed25519.Ed25519PrivateKey.generate(),
+        "other": ed25519.Ed25519PrivateKey.generate(),
+    }
+    made |= {"ed448": ed448.Ed448PrivateKey.generate(), "ec": ec.generate_private_key(ec.SECP256R1())}
+    made |= {"rsa": an_rsa_key(), "short": an_rsa_key(1024)}
+    for name, key in made.items():
+        (tmp_path / f"{name}.pem").write_bytes(pem(key))
+        (tmp_path / f"{name}.pub").write_bytes(public_pem(key.public_key()))
+    (tmp_path / "locked.pem").write_bytes(pem(made["ed25519"], b"hunter2"))
+    (tmp_path / "empty.pem").write_bytes(b"")
+    (tmp_path / "garbage.pem").write_bytes(b"-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n")
+    (tmp_path / "cut.pem").write_bytes(pem(made["rsa"])[:-200])
+    (tmp_path / "huge.pem").write_bytes(b"\x00" * 200_000 + pem(made["ed25519"]))
+    (tmp_path / "folder.pem").mkdir()
+    return tmp_path

@@ -1,0 +1,207 @@
+"""Keys are loaded, published and named as the settings say."""
+
+import time
+from pathlib import Path
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    load_pem_public_key,
+)
+from pydantic import SecretStr
+
+from ledger.environment.variables import SettingsError
+from ledger.identity.keyring import check_keys, load_keyring
+from ledger.identity.keys import public_key
+from ledger.identity.tokens import Signer, create_signer
+from ledger.settings import Settings
+from tests.support.tokens import Keys, claims, decoded, is_valid, of_secrets, public_pem, without_private
+
+
+def test_a_secret_publishes_nothing() -> None:
+    keys = of_secrets()
+
+    assert {"keys": []} == Signer(keys.signing, leeway_seconds=0, previous=keys.following).jwks()
+
+
+def test_both_accepted_keys_are_published_and_nothing_private_with_them(keys: Keys) -> None:
+    published = Signer(keys.signing, leeway_seconds=0, previous=without_private(keys.following)).jwks()["keys"]
+
+    kinds = {"HS256": set(), "EdDSA": {"crv", "x"}, "RS256": {"n", "e"}}
+    expected = [key for key in (keys.signing, keys.following) if key.public is not None]
+    assert [(key.kid, key.algorithm, "sig") for key in expected] == [
+        (entry["kid"], entry["alg"], entry["use"]) for entry in published
+    ]
+    for entry in published:
+        assert {"kty", "kid", "alg", "use"} | kinds[keys.signing.algorithm] == entry.keys()
+
+
+def test_a_key_does_not_show_itself(keys: Keys) -> None:
+    shown = repr(keys.signing)
+
+    assert keys.signing.kid in shown
+    assert "secret number" not in shown
+    assert not any(word in shown for word in ("verifying", "signing"))
+
+
+RFC_8037_PEM = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+-----END PUBLIC KEY-----
+"""
+
+
+RFC_7638_MODULUS = (
+    "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3ok"
+    "njhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu"
+    "6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8a"
+    "wapJzKnqDKgw"
+)
+
+
+def test_a_key_is_named_by_its_thumbprint(tmp_path: Path) -> None:
+    """The examples of RFC 8037, appendix A.3, and RFC 7638, section 3.1."""
+    modulus = int.from_bytes(decoded(RFC_7638_MODULUS), "big")
+    (tmp_path / "ed25519.pem").write_text(RFC_8037_PEM)
+    (tmp_path / "rsa.pem").write_bytes(public_pem(rsa.RSAPublicNumbers(65537, modulus).public_key()))
+
+    names = [public_key(tmp_path / f"{kind}.pem").kid for kind in ("ed25519", "rsa")]
+
+    assert ["kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"] == names
+
+
+SECRET = "a-secret-of-the-tests-that-is-long-enough"
+
+
+def loaded(**variables: str) -> Settings:
+    return Settings.load(**{name.lower(): value for name, value in ({"JWT_SECRET": SECRET} | variables).items()})
+
+
+def signer_of(settings: Settings) -> Signer:
+    return create_signer(settings, load_keyring(settings))
+
+
+KEY, PREVIOUS, PREVIOUS_SECRET = "LEDGER_JWT_KEY_FILE", "LEDGER_JWT_PREVIOUS_KEY_FILE", "LEDGER_JWT_PREVIOUS_SECRET"
+
+
+BAD_FILES = [
+    *("no-such.pem", "folder.pem", "empty.pem", "garbage.pem", "cut.pem", "huge.pem", "locked.pem", "short.pem"),
+    *("ed448.pem", "ec.pem", "ed25519.pem/hunter2", "x" * 300, "ed448.pub", "ec.pub", "short.pub", "a\x00b"),
+]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "others"),
+    [
+        *((KEY, name, {}) for name in [*BAD_FILES, "ed25519.pub", "rsa.pub"]),
+        *((PREVIOUS, name, {KEY: "ed25519.pem"}) for name in [*BAD_FILES, "rsa.pem", "rsa.pub"]),
+        (PREVIOUS, "ed25519.pub", {KEY: "rsa.pem"}),
+        (PREVIOUS, "ed25519.pem", {}),
+        (PREVIOUS_SECRET, "too-short-hunter2", {}),
+        (PREVIOUS_SECRET, SECRET + "-before", {KEY: "ed25519.pem"}),
+        (PREVIOUS_SECRET, SECRET + "-before", {KEY: "ed25519.pem", PREVIOUS: "other.pem"}),
+        (PREVIOUS_SECRET, RFC_8037_PEM, {}),
+        ("JWT_SECRET", RFC_8037_PEM, {}),
+        ("JWT_SECRET", '{"kty":"oct","k":"aHVudGVyMmh1bnRlcjI"}', {}),
+        ("JWT_SECRET", "too-short-hunter2", {KEY: "ed25519.pem"}),
+        ("LEDGER_JWT_ISSUER", "two words", {}),
+        ("LEDGER_JWT_ISSUER", "x" * 257, {}),
+        ("LEDGER_JWT_ISSUER", "line\n", {}),
+        ("LEDGER_JWT_AUDIENCE", "größe", {}),
+    ],
+)
+def test_a_key_that_cannot_be_used_stops_the_start_with_one_line(
+    folder: Path, variable: str, value: str, others: dict[str, str]
+) -> None:
+    """Lesson 31: the line names the variable and never its value."""
+    with pytest.raises(SettingsError) as raised:
+        check_keys(loaded(**others, **{variable: value}))
+
+    said = str(raised.value)
+    assert said.startswith(f"{variable}: ")
+    assert "\n" not in said
+    assert not any(secret in said for secret in (value, str(folder), "hunter2", SECRET))
+
+
+@pytest.mark.parametrize(
+    ("variables", "algorithm", "published"),
+    [
+        ({}, "HS256", 0),
+        ({PREVIOUS_SECRET: SECRET + "-before"}, "HS256", 0),
+        ({KEY: "ed25519.pem"}, "EdDSA", 1),
+        ({KEY: "ed25519.pem", PREVIOUS: "other.pem"}, "EdDSA", 2),
+        ({KEY: "ed25519.pem", PREVIOUS: "other.pub"}, "EdDSA", 2),
+        ({KEY: "rsa.pem"}, "RS256", 1),
+        ({KEY: "rsa.pem", PREVIOUS: "rsa.pub"}, "RS256", 1),
+    ],
+)
+def test_the_settings_say_which_keys_are_used(
+    folder: Path, variables: dict[str, str], algorithm: str, published: int
+) -> None:
+    del folder
+    signer = signer_of(loaded(**variables))
+
+    token = signer.sign(claims())
+
+    assert is_valid(signer, token)
+    assert (algorithm, published) == (jwt.get_unverified_header(token)["alg"], len(signer.jwks()["keys"]))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"JWT_SECRET": SECRET + "-after", PREVIOUS_SECRET: SECRET}),
+        ({KEY: "ed25519.pem"}, {KEY: "other.pem", PREVIOUS: "ed25519.pub"}),
+        ({KEY: "ed25519.pem"}, {KEY: "other.pem", PREVIOUS: "ed25519.pem"}),
+    ],
+)
+def test_the_settings_rotate_keys(folder: Path, before: dict[str, str], after: dict[str, str]) -> None:
+    del folder
+    token = signer_of(loaded(**before)).sign(claims())
+    only_new = {name: value for name, value in after.items() if "PREVIOUS" not in name}
+
+    assert is_valid(signer_of(loaded(**after)), token)
+    assert not is_valid(signer_of(loaded(**only_new)), token)
+
+
+def test_with_a_key_file_the_secret_signs_nothing(folder: Path) -> None:
+    del folder
+    with_file, with_secret = loaded(**{KEY: "ed25519.pem"}), loaded()
+
+    assert not is_valid(signer_of(with_file), signer_of(with_secret).sign(claims()))
+    assert not is_valid(signer_of(with_secret), signer_of(with_file).sign(claims()))
+
+
+def test_the_settings_name_issuer_audience_and_leeway(folder: Path) -> None:
+    del folder
+    named = signer_of(loaded(LEDGER_JWT_ISSUER="me", LEDGER_JWT_AUDIENCE="you", JWT_VALIDATION_LEEWAY_SECONDS="5"))
+    now = int(time.time())
+
+    assert is_valid(named, named.sign(claims()))
+    assert not is_valid(named, named.sign(claims(iat=now - 60, exp=now - 10)))
+    assert not is_valid(named, signer_of(loaded()).sign(claims()))
+
+
+def test_without_any_key_there_is_no_signer(folder: Path) -> None:
+    del folder
+    with pytest.raises(SettingsError, match=r"^JWT_SECRET: must be set"):
+        signer_of(Settings.load())
+
+
+def test_a_key_file_that_is_gone_since_is_one_line_too(folder: Path) -> None:
+    settings = loaded(**{KEY: "ed25519.pem"})
+    (folder / "ed25519.pem").unlink()
+
+    with pytest.raises(SettingsError, match=r"^LEDGER_JWT_KEY_FILE: must be the name of a file that is there$"):
+        signer_of(settings)
+
+
+def test_a_child_process_gets_the_key_settings(folder: Path) -> None:
+    del folder
+    given_settings = loaded(**{KEY: "rsa.pem", PREVIOUS: "rsa.pub", "LEDGER_JWT_ISSUER": "me"})
+
+    passed_on = given_settings.environment()
+
+    assert ("rsa.pem", "rsa.pub", "me") == (passed_on[KEY], passed_on[PREVIOUS], passed_on["LEDGER_JWT_ISSUER"])
+    assert isinstance(given_settings.jwt_secret, SecretStr)
+    assert load_pem_public_key(Path(passed_on[PREVIOUS]).read_bytes()) is not None
