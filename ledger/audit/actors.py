@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.events.users import User
-from ledger.projections import tokens
+from ledger.projections import sessions
 from ledger.store import log as store
 from ledger.store.connections import Reader
 from ledger.store.log import Before
@@ -25,7 +25,7 @@ class Actor(NamedTuple):
 
 async def find(reader: Reader, actor_id: UUID) -> Actor | None:
     """Whose id this is: a token's, a session's or a user's, deleted ones included."""
-    found = await tokens.find_actor(reader, actor_id)
+    found = await sessions.find_actor(reader, actor_id)
     if found is not None:
         return Actor(*found)
     heads = await store.read_heads(reader, [actor_id])

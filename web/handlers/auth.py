@@ -24,7 +24,7 @@ from ledger.events.tokens import ALL_TOKENS, Pair
 from ledger.identity import passwords as credentials
 from ledger.identity.login_throttle import client_address
 from ledger.identity.tokens import Claims, TokenType
-from ledger.projections import tokens
+from ledger.projections import sessions, tokens
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.store.connections import Reader
@@ -131,7 +131,7 @@ async def list_sessions(request: web.Request) -> Reply | Stream:
         raise Refused(errors.forbidden())
 
     async def query(source: Reader, before: int, limit: int) -> Page:
-        return await tokens.list_sessions(source, user_id, before=before, limit=limit)
+        return await sessions.list_sessions(source, user_id, before=before, limit=limit)
 
     return await answer_list(request, read_span(request, int), walk_by_position(query))
 

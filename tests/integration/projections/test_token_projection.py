@@ -37,7 +37,7 @@ from ledger.events.tokens import (
     TokensRotated,
 )
 from ledger.events.users import UserTokensRevoked
-from ledger.projections import tokens
+from ledger.projections import sessions, tokens
 from ledger.projections.tokens import ACCESS, EVERYBODY, NEVER, REFRESH, REVOKING
 from ledger.store import log as store
 from ledger.store.statements import Statement, run_together
@@ -438,7 +438,7 @@ async def test_the_sessions_of_a_user_are_those_that_can_still_be_used_newest_fi
     before = NEVER
     async with database.rolled_back() as connection:
         await append(connection, log)
-        while page := await tokens.list_sessions(connection, user_id, before=before, limit=limit):
+        while page := await sessions.list_sessions(connection, user_id, before=before, limit=limit):
             assert limit >= len(page)
             found += page
             before = page[-1][0]
@@ -491,7 +491,7 @@ async def test_nothing_is_revoked_and_nothing_can_be_forgotten_in_an_empty_ledge
     assert [] == await tokens.revocations(connection, after=0, limit=10)
     assert (0, 0) == await tokens.count_purgeable(connection, expired_before=FUTURE)
     assert 0 == await tokens.count_cleanups(connection)
-    assert [] == await tokens.list_sessions(connection, None, before=NEVER, limit=10)
+    assert [] == await sessions.list_sessions(connection, None, before=NEVER, limit=10)
     assert {(NOBODY, ALICE): NEVER} == await tokens.revoked_below(connection, [(NOBODY, ALICE)])
 
 

@@ -1,0 +1,42 @@
+"""Queries on sessions: whose a session or token is, and which sessions are in force."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ledger.projections.tokens import EVERYBODY
+from ledger.store.connections import Reader
+
+
+async def find_actor(reader: Reader, some_id: UUID) -> tuple[UUID, datetime, UUID, UUID | None] | None:
+    """Find a session by its id or by that of a token.
+
+    Return the user, the start and the id of the session, and the id of the token if `some_id` is that of a token.
+    """
+    row = await reader.fetchrow(
+        """SELECT user_id, created_at, id, NULL::uuid FROM sessions WHERE id = $1
+           UNION ALL
+           SELECT sessions.user_id, created_at, id, jti FROM tokens JOIN sessions ON id = session_id WHERE jti = $1""",
+        some_id,
+    )
+    return (row[0], row[1], row[2], row[3]) if row else None
+
+
+async def list_sessions(
+    reader: Reader, user_id: UUID | None, *, before: int, limit: int
+) -> list[tuple[int, dict[str, Any]]]:
+    """Return up to `limit` active sessions of one user or all users, newest first, each with its position."""
+    rows = await reader.fetch(
+        f"""SELECT sessions.* FROM sessions
+            LEFT JOIN cutoffs ON cutoffs.user_id = sessions.user_id
+            LEFT JOIN cutoffs AS everybody ON everybody.user_id = '{EVERYBODY}'
+            WHERE sessions.position < $1 AND ($2::uuid IS NULL OR sessions.user_id = $2) AND ended_at IS NULL
+              AND expires_at > now() AND greatest(sessions.position, revoked_below)
+                                         >= greatest(cutoffs.position, everybody.position, 0)
+            ORDER BY sessions.position DESC LIMIT $3""",
+        before,
+        user_id,
+        limit,
+    )
+    members = ("id", "user_id", "created_at", "refreshed_at", "expires_at")
+    return [(row["position"], {member: row[member] for member in members}) for row in rows]
