@@ -392,6 +392,7 @@ async def test_a_changed_password_is_the_only_one_that_logs_in(api: Api) -> None
 # What a flood does
 
 
+@pytest.mark.usefixtures("safe_passwords")
 async def test_a_flood_of_logins_is_turned_away_while_the_service_answers(serve: Serve, settings: Settings) -> None:
     """Lesson 30."""
     api = await serve(settings.model_copy(update={"ledger_login_queue_limit": 1}))
@@ -410,6 +411,7 @@ async def test_a_flood_of_logins_is_turned_away_while_the_service_answers(serve:
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in turned_away)
 
 
+@pytest.mark.usefixtures("safe_passwords")
 async def test_logins_are_let_in_again_after_a_flood(serve: Serve, settings: Settings) -> None:
     """Lesson 30: nobody is locked out by what others did."""
     api = await serve(settings.model_copy(update={"ledger_login_queue_limit": 1}))
@@ -423,11 +425,11 @@ async def test_logins_are_let_in_again_after_a_flood(serve: Serve, settings: Set
 # Where secrets are
 
 
+@pytest.mark.usefixtures("safe_passwords")
 async def test_passwords_are_hashed_with_argon2id_each_with_its_own_salt(
-    safe_passwords: None, api: Api, connection: "asyncpg.Connection[Any]"
+    api: Api, connection: "asyncpg.Connection[Any]"
 ) -> None:
     """Lesson 20."""
-    del safe_passwords
     for _ in range(2):
         await api.new_user()
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - Linux has a file system there that is in memory; macOS has none
-ROOM_BYTES = 3 * 1024**3  # twice what a whole run of the suite takes, most of it PostgreSQL's log
+ROOM_BYTES = 1024**3  # several times what a run of the suite takes
 PREFIX = "ledger-tests-"
 YOUNG_SECONDS = 60  # a run locks its folder long before
 
