@@ -42,7 +42,7 @@ hypothesis.settings.register_profile(
     database=None,
     derandomize="LEDGER_FUZZ_SECONDS" not in os.environ,
 )
-hypothesis.settings.register_profile("unit", hypothesis.settings.get_profile("suite"), max_examples=20)
+hypothesis.settings.register_profile("unit", hypothesis.settings.get_profile("suite"), max_examples=10)
 hypothesis.settings.load_profile("suite")
 
 MAX_PROCESSES = 8  # all of a run share one PostgreSQL, and each has some 25 of its 200 connections at the most

@@ -18,7 +18,7 @@ from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, a_transfer, a_user
-from tests.support.processes import DEADLINE_SECONDS, Ledger, is_alive, until
+from tests.support.processes import DEADLINE_SECONDS, ROOT, Ledger, is_alive, until
 from tests.support.serving import call, log_in, nobody_left, spoken
 
 SHOWN = re.compile(r"The first admin is (\S+), with the password (\S+)")
@@ -159,7 +159,7 @@ async def test_workers_that_keep_dying_end_the_service_with_one_line(
     """Lesson 36."""
     broken = tmp_path / "broken" / "web"
     broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text(f"__path__.append({str(Path(__file__).parents[2] / 'web')!r})\n")
+    (broken / "__init__.py").write_text(f"__path__.append({str(ROOT / 'web')!r})\n")
     (broken / "worker.py").write_text("raise SystemExit(3)\n")
     running = run("serve", **shared, PYTHONPATH=str(broken.parent))
     assert 1 == await running.status()

@@ -471,7 +471,7 @@ def test_the_sequences_above_get_everywhere() -> None:
     """A property that only ever sees refusals guards nothing."""
     seen: set[type[Any]] = set()
 
-    @hypothesis.settings(max_examples=500, derandomize=True, database=None)
+    @hypothesis.settings(max_examples=300, derandomize=True, database=None)
     @hypothesis.given(ledger=ledgers(at_least=15))
     def look(ledger: Ledger) -> None:
         seen.update(type(row.event) for row in ledger.history)
