@@ -22,10 +22,11 @@ from ledger.settings import Settings
 from ledger.write.committer import Committer
 from ledger.write.hold_expiry import Expirer
 from web.auth import Handler, guarded
-from web.handlers.batch import BULKS, Places
+from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES
 from web.handlers.docs import OPENAPI
 from web.handlers.error_pages import EXAMPLES
-from web.handlers.monitoring import DRAINING, FIGURES, STANDING
+from web.handlers.monitoring import DRAINING, METRICS, STANDING
+from web.http.concurrency import ConcurrencyLimit
 from web.http.cors import Inner, add_cors
 from web.http.errors import problem, refusals_of, unknown_version
 from web.http.negotiation import accept_of
@@ -36,7 +37,7 @@ from web.http.request import ACTOR, REQUEST_ID, RUNTIME, make_request_id
 from web.http.response import Reply
 from web.http.sse import add_feeds
 from web.http.submit import TURNS
-from web.metrics import Figures, RouteFigures
+from web.metrics import Metrics, RouteMetrics
 from web.openapi import document, query_parameters, waits
 from web.reference import examples
 from web.routes import ROUTES, UNVERSIONED, VERSIONS
@@ -49,25 +50,25 @@ log = structlog.get_logger(__name__)
 access_log = structlog.get_logger(ACCESS)
 
 
-def create_app(settings: Settings, figures: Figures | None = None, tracer: "Tracer | None" = None) -> web.Application:
-    """The application; it opens its runtime when it starts. Without `figures` it counts for itself alone."""
-    figures = figures or figures_of()
-    counted: dict[web.AbstractRoute, RouteFigures] = {}
+def create_app(settings: Settings, metrics: Metrics | None = None, tracer: "Tracer | None" = None) -> web.Application:
+    """The application; it opens its runtime when it starts. Without `metrics` it counts for itself alone."""
+    metrics = metrics or make_metrics()
+    counted: dict[web.AbstractRoute, RouteMetrics] = {}
     app = web.Application(
-        middlewares=[_observed(counted, figures.unmatched)],
+        middlewares=[_observed(counted, metrics.unmatched)],
         client_max_size=settings.ledger_body_limit_bytes,
     )
     app[OPENAPI], app[EXAMPLES] = document(), examples()
-    app[FIGURES], app[DRAINING] = figures, asyncio.Event()
+    app[METRICS], app[DRAINING] = metrics, asyncio.Event()
     for prefix, routes in (("", UNVERSIONED), *((f"/{version}", ROUTES) for version in VERSIONS)):
         for route in routes:
             path, behind = prefix + _unambiguous(route.path, routes), guarded(route.access, _strict(route))
             for method in route.methods:
                 added = app.router.add_route(method, path, behind)
-                counted[added] = figures.of_route(method, route.path)
+                counted[added] = metrics.make_route_metrics(method, route.path)
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
-    app[BULKS], app[TURNS], app[LARGE_LISTS] = Places(), Turns(), LargeLists()
+    app[BATCH_LIMIT], app[TURNS], app[LARGE_LISTS] = ConcurrencyLimit(MAX_BATCHES), Turns(), LargeLists()
     app.cleanup_ctx.append(_runtime(settings, tracer))
     if tracer is not None:
         from web.tracing import traced  # noqa: PLC0415 - it needs what not everybody installs
@@ -91,20 +92,20 @@ def _unambiguous(path: str, routes: Iterable[Route]) -> str:
     return f"{parent}/{{id:(?!(?:{'|'.join(words)})$)[^{{}}/]+}}" if last == "{id}" and words else path
 
 
-def figures_of(file: int | None = None, slot: int = 0) -> Figures:
+def make_metrics(file: int | None = None, slot: int = 0) -> Metrics:
     """Where all that this application does is counted: in memory of its own, or in a slot of shared memory."""
     routes = (*UNVERSIONED, *ROUTES)
-    return Figures([(method, route.path) for route in routes for method in route.methods], file, slot)
+    return Metrics([(method, route.path) for route in routes for method in route.methods], file, slot)
 
 
 def _runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
-        figures = app[FIGURES]
-        async with open_runtime(settings, watch=figures.batches.written, committing=_committing(tracer)) as runtime:
+        metrics = app[METRICS]
+        async with open_runtime(settings, watch=metrics.batches.written, committing=_committing(tracer)) as runtime:
             app[RUNTIME] = runtime
             app[STANDING] = Coalesced(lambda _: _standing(runtime))
             expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
-            async with running(figures.keep_sampling(runtime)), running(expiring):
+            async with running(metrics.keep_sampling(runtime)), running(expiring):
                 yield
 
     return opened
@@ -122,7 +123,7 @@ async def _standing(runtime: Runtime) -> dict[None, Standing]:
     return {None: await standing(runtime.pool)}
 
 
-def _observed(counted: Mapping[web.AbstractRoute, RouteFigures], unmatched: RouteFigures) -> Middleware:
+def _observed(counted: Mapping[web.AbstractRoute, RouteMetrics], unmatched: RouteMetrics) -> Middleware:
     @web.middleware
     async def observed(request: web.Request, handler: Inner) -> web.StreamResponse:
         """The outermost layer: an id for the request, an answer to whatever is raised, headers, a count, a log line."""
@@ -166,7 +167,7 @@ async def _explanation(request: web.Request, error: Exception) -> Reply:
         refusals = (unknown_version(request.path.split("/")[1]),)
     if refusals[0].code in {"internal_error", "database_error"}:
         log.error("request failed", request_id=request[REQUEST_ID], exc_info=error)
-    request.app[FIGURES].refused(refusals)
+    request.app[METRICS].count_refusals(refusals)
     if isinstance(error, Refused) and error.replayed:
         headers["Idempotent-Replayed"] = "true"
     quotas = request.get(LIMITS, ())

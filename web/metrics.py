@@ -1,4 +1,4 @@
-"""What each request adds to the service's figures, and how those of all workers are written down for Prometheus."""
+"""Metrics: what each request adds to them, and how those of all workers are rendered for Prometheus."""
 
 import asyncio
 import time
@@ -31,13 +31,13 @@ from web.http.catalogue import CATALOGUE
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SAMPLE_SECONDS = 1.0
-UNMATCHED = ("", "")  # the method and path of what no route is for
+UNMATCHED = ("", "")  # the method and path of requests that match no route
 
 _HTTP_STATUSES = [status.value for status in HTTPStatus]
 
 
-class RouteFigures:
-    """Counts the requests of one route. Every request does: these are three additions, and no series is looked up."""
+class RouteMetrics:
+    """Counts the requests of one route. It costs three additions a request, and looks up no series."""
 
     __slots__ = ("_buckets", "_cells", "_statuses", "_sum")
 
@@ -48,7 +48,7 @@ class RouteFigures:
         self._sum = seconds + len(SECONDS) + 1
 
     def count(self, status: int, seconds: float) -> None:
-        """Take one request in, which was answered so after so long."""
+        """Count a request that was answered with this status after this time."""
         cells = self._cells
         microseconds = int(seconds * MICROSECONDS)
         cells[self._statuses[status]] += 1
@@ -63,23 +63,21 @@ def _families(routes: tuple[tuple[str, str], ...]) -> tuple[Family, Family, Fami
     labels = ("method", "route")
     requests = Family(
         "ledger_http_requests",
-        "Requests that were answered.",
+        "Answered requests.",
         "counter",
         (*labels, "status"),
         [(*key, str(status)) for key in keys for status in _HTTP_STATUSES],
     )
     seconds = Family(
         "ledger_http_request_seconds",
-        "How long requests took to be answered.",
+        "Time to answer requests.",
         "histogram",
         labels,
         keys,
         SECONDS,
         MICROSECONDS,
     )
-    refusals = Family(
-        "ledger_refusals", "What was refused, and why.", "counter", ("code",), [(code,) for code in CATALOGUE]
-    )
+    refusals = Family("ledger_refusals", "Refusals by code.", "counter", ("code",), [(code,) for code in CATALOGUE])
     return requests, seconds, refusals
 
 
@@ -88,34 +86,34 @@ def _layout(routes: tuple[tuple[str, str], ...]) -> Layout:
     return Layout((*metrics.FAMILIES, *_families(routes)))
 
 
-class Figures:
-    """What this worker counts of these routes, each a method and a path, and of all else; and what all workers do."""
+class Metrics:
+    """The metrics of this worker, for each route (a method and a path) and for the rest; it can read all workers'."""
 
     def __init__(self, routes: Iterable[tuple[str, str]], file: int | None = None, slot: int = 0) -> None:
         listed = tuple(routes)
         self._requests, self._seconds, self._refusals = _families(listed)
         self.meter = Meter(_layout(listed), file, slot)
         self.batches = Batches(self.meter)
-        self.unmatched = self.of_route(*UNMATCHED)
+        self.unmatched = self.make_route_metrics(*UNMATCHED)
 
-    def of_route(self, method: str, path: str) -> RouteFigures:
-        """Where the requests of a route are counted."""
+    def make_route_metrics(self, method: str, path: str) -> RouteMetrics:
+        """Return the counter of a route's requests."""
         first = self.meter.layout.first
         statuses = {status: first(self._requests, method, path, str(status)) for status in _HTTP_STATUSES}
-        return RouteFigures(self.meter.cells, statuses, first(self._seconds, method, path))
+        return RouteMetrics(self.meter.cells, statuses, first(self._seconds, method, path))
 
-    def refused(self, refusals: Iterable[Refusal]) -> None:
+    def count_refusals(self, refusals: Iterable[Refusal]) -> None:
         """Count refusals."""
         for refusal in refusals:
             self.meter.add(self._refusals, refusal.code)
 
-    def unparsed(self, status: int, refusals: Iterable[Refusal]) -> None:
-        """Count a request that never reached a route, since it was no HTTP."""
+    def count_unparsed(self, status: int, refusals: Iterable[Refusal]) -> None:
+        """Count a request that reached no route because it was not valid HTTP."""
         self.unmatched.count(status, 0)
-        self.refused(refusals)
+        self.count_refusals(refusals)
 
     async def keep_sampling(self, runtime: Runtime) -> None:
-        """Say every second how much of everything there is, for as long as the worker runs."""
+        """Sample the gauges every second for as long as the worker runs."""
         while True:
             self.sample(runtime)
             began = time.perf_counter()
@@ -124,7 +122,7 @@ class Figures:
             self.meter.set(metrics.LOOP_LAG, max(0, int(late * MICROSECONDS)))
 
     def sample(self, runtime: Runtime) -> None:
-        """Say how much of everything there is in this worker."""
+        """Set this worker's gauges."""
         idle = runtime.pool.get_idle_size()
         self.meter.set(metrics.WAITING, runtime.committer.waiting)
         self.meter.set(metrics.IN_FLIGHT, runtime.committer.in_flight)
@@ -132,13 +130,13 @@ class Figures:
         self.meter.set(metrics.CONNECTIONS, runtime.pool.get_size() - idle, "used")
         self.meter.set(metrics.MIRROR_TRUSTED, runtime.mirror.is_trusted())
 
-    def text(self, standing: Standing | None, holds: Holds | None) -> bytes:
-        """All figures, those of all workers, in Prometheus' text format; without those of a database that is away."""
-        return generate_latest(_Written(self.meter, standing, holds))
+    def render(self, standing: Standing | None, holds: Holds | None) -> bytes:
+        """Return the metrics of all workers in Prometheus' text format, without the database's if it is unreachable."""
+        return generate_latest(_MeterCollector(self.meter, standing, holds))
 
 
-class _Written(Collector):
-    """The figures as prometheus_client writes them."""
+class _MeterCollector(Collector):
+    """Adapts the metrics to prometheus_client."""
 
     def __init__(self, meter: Meter, standing: Standing | None, holds: Holds | None) -> None:
         self._meter = meter
@@ -146,8 +144,8 @@ class _Written(Collector):
         self._holds = holds
 
     def collect(self) -> Iterator[Metric]:
-        """All there is."""
-        yield InfoMetricFamily("ledger", "Which version runs.", {"version": __version__})
+        """Yield all metrics."""
+        yield InfoMetricFamily("ledger", "The running version.", {"version": __version__})
         for family in self._meter.layout.families:
             yield self._gauge(family) if family.kind == "gauge" else self._sum(family)
         yield from self._database()
@@ -184,13 +182,15 @@ class _Written(Collector):
             return
         yield GaugeMetricFamily("ledger_log_position", "The last position of the log.", value=standing.last_position)
         events = GaugeMetricFamily(
-            "ledger_follower_lag_events", "Positions that a follower lacks at most.", labels=["follower"]
+            "ledger_follower_lag_events", "The most positions that a follower can be behind.", labels=["follower"]
         )
         seconds = GaugeMetricFamily(
-            "ledger_follower_lag_seconds", "Age of the oldest event that a follower lacks.", labels=["follower"]
+            "ledger_follower_lag_seconds",
+            "Age of the oldest event that a follower lacks.",
+            labels=["follower"],
         )
         states = GaugeMetricFamily(
-            "ledger_follower_state", "What a follower does: the state that is 1.", labels=["follower", "state"]
+            "ledger_follower_state", "The state of a follower: the one that is 1.", labels=["follower", "state"]
         )
         for follower in standing.followers:
             events.add_metric([follower.name], standing.last_position - follower.position)
@@ -200,7 +200,7 @@ class _Written(Collector):
         yield from (events, seconds, states)
 
     def _processes(self) -> Iterator[Metric]:
-        """What the system says of each worker."""
+        """Yield the process metrics of each worker."""
         joined: dict[str, Metric] = {}
         for number, cells in self._meter.workers():
             pid = cells[self._meter.layout.first(metrics.PID)]

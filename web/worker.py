@@ -17,7 +17,7 @@ from aiohttp import web
 from ledger.service import logging as logs
 from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
-from web.app import create_app, figures_of
+from web.app import create_app, make_metrics
 from web.handlers.monitoring import DRAINING
 from web.server import Runner
 
@@ -34,9 +34,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop
     collect_rarely()
     listener, lifeline, file, number = map(int, sys.argv[1:])
-    figures = figures_of(file, number)
+    metrics = make_metrics(file, number)
     with _tracing(settings) as tracer:
-        uvloop.run(_serve(settings, socket.socket(fileno=listener), lifeline, create_app(settings, figures, tracer)))
+        uvloop.run(_serve(settings, socket.socket(fileno=listener), lifeline, create_app(settings, metrics, tracer)))
 
 
 def _tracing(settings: Settings) -> "AbstractContextManager[Tracer | None]":

@@ -4,7 +4,9 @@ import asyncio
 import io
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -345,14 +347,14 @@ async def test_a_batch_that_broke_off_goes_on_under_its_key(api: Api, monkeypatc
     monkeypatch.setattr(bulk, "CHUNK", 2)
     alice, bob = await accounts(api, 100, 0)
     items = [a_transfer(alice, bob, cents) for cents in range(1, 6)]
-    real, calls = bulk.carry_out, iter(range(9))
+    real, calls = bulk.execute_chunk, iter(range(9))
 
     async def broken(*arguments: Any) -> Any:
         if next(calls) == 1:
             raise OverloadedError("full")
         return await real(*arguments)
 
-    monkeypatch.setattr(bulk, "carry_out", broken)
+    monkeypatch.setattr(bulk, "execute_chunk", broken)
 
     half = await send(api, items, headers=KEY)
     whole = await send(api, items, headers=KEY)
@@ -429,14 +431,15 @@ async def test_a_batch_may_be_larger_than_other_bodies_and_has_a_bound(serve: Se
     assert 80 == await api.balance(alice)
 
 
-async def test_no_more_bulk_requests_than_there_is_room_for_are_taken(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_worker_processes_a_bounded_number_of_batches(api: Api) -> None:
     """Lesson 36."""
-    monkeypatch.setattr(bulk, "MAX_BULKS", 0)
     alice, bob = await accounts(api, 100, 0)
+    limit = api.client.app[bulk.BATCH_LIMIT]
 
-    answer = await send(api, [a_transfer(alice, bob, 1)])
+    async with AsyncExitStack() as admitted:
+        for _ in range(bulk.MAX_BATCHES):
+            await admitted.enter_async_context(limit.admit(uuid4()))
+        answer = await send(api, [a_transfer(alice, bob, 1)])
 
     assert (503, ["overloaded"], "1") == (answer.status, answer.codes, answer.headers["Retry-After"])
 

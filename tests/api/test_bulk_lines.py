@@ -242,7 +242,7 @@ async def test_what_had_not_been_handed_in_when_the_client_hung_up_can_be_sent_a
 async def test_a_client_that_does_not_read_is_hung_up_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 36: it is read from no further, and keeps no place."""
     monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
-    places = api.client.app[bulk.BULKS]
+    limit = api.client.app[bulk.BATCH_LIMIT]
     _, writer = await asyncio.open_connection(api.client.host, api.client.port, limit=1024)
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: ledger\r\nAuthorization: Bearer {api.token}\r\nTransfer-Encoding: chunked\r\n"
@@ -258,7 +258,7 @@ async def test_a_client_that_does_not_read_is_hung_up_on(api: Api, monkeypatch: 
 
     with pytest.raises(ConnectionError):
         await push()
-    await until(lambda: places.taken == 0)
+    await until(lambda: limit.admitted == 0)
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"source'])

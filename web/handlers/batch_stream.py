@@ -18,7 +18,7 @@ from ledger.errors import LedgerError, OverloadedError, Refusal, Refused
 from ledger.store.pool import UNREACHABLE
 from web import requests
 from web.auth import check_again
-from web.handlers.batch import CHUNK, carry_out, refused
+from web.handlers.batch import CHUNK, execute_chunk, format_refusal
 from web.handlers.monitoring import DRAINING
 from web.http.errors import TOO_LARGE, refusals_of
 from web.http.idempotency import make_origin
@@ -39,7 +39,7 @@ class _Line(NamedTuple):
     item: TransferMoney | Sequence[Refusal]
 
 
-async def carry_out_lines(request: web.Request, make: Make) -> Stream:
+async def execute_stream(request: web.Request, make: Make) -> Stream:
     """Carry out the transfers of a stream, and stream what became of each; `make` says what a body commands.
 
     What ends it early (the token, a fault, the service's end) is a last line, without a number.
@@ -55,7 +55,7 @@ async def carry_out_lines(request: web.Request, make: Make) -> Stream:
         except (Refused, LedgerError, web.HTTPException, *UNREACHABLE) as error:
             if isinstance(error, ConnectionError | TimeoutError):  # the client's: nobody would read it
                 raise
-            await stream.send(_encoded([refused(request, refusals_of(error))]))
+            await stream.send(_encoded([format_refusal(request, refusals_of(error))]))
     return stream
 
 
@@ -77,9 +77,12 @@ async def _deliver(request: web.Request, stream: Stream, make: Make) -> None:
 
 async def _results(request: web.Request, chunk: Sequence[_Line]) -> list[dict[str, Any]]:
     command = TransferBatch(tuple(line.item for line in chunk if isinstance(line.item, TransferMoney)))
-    made = iter((await carry_out(request, command, make_origin(request))).items if command.transfers else ())
+    made = iter((await execute_chunk(request, command, make_origin(request))).items if command.transfers else ())
     return [
-        {"line": line.number, **(next(made) if isinstance(line.item, TransferMoney) else refused(request, line.item))}
+        {
+            "line": line.number,
+            **(next(made) if isinstance(line.item, TransferMoney) else format_refusal(request, line.item)),
+        }
         for line in chunk
     ]
 

@@ -22,7 +22,7 @@ from web.http.params import (
 )
 from web.http.replica import reader
 from web.http.response import Reply, Stream
-from web.http.sse import feed, wants_feed
+from web.http.sse import send_feed, wants_feed
 
 ORDER = choice_parameter(
     "order",
@@ -82,7 +82,7 @@ async def list_events(request: web.Request) -> Reply | Stream:
     if not wants_feed(request):
         return await _events(request, read_span(request, int), chosen, after)
     last = request.headers.get(LAST_EVENT_ID.name)
-    return await feed(request, chosen, LAST_EVENT_ID.parse(last) if last else after)
+    return await send_feed(request, chosen, LAST_EVENT_ID.parse(last) if last else after)
 
 
 async def get_trial_balance(request: web.Request) -> Reply:

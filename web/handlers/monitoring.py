@@ -1,4 +1,4 @@
-"""For whoever runs the service: whether a worker lives, whether it should get requests, and the figures of all."""
+"""For whoever runs the service: whether a worker lives, whether it should get requests, and the metrics of all."""
 
 import asyncio
 
@@ -15,9 +15,9 @@ from ledger.store.pool import UNREACHABLE
 from web.http.json import answer
 from web.http.request import RUNTIME
 from web.http.response import Reply
-from web.metrics import CONTENT_TYPE, Figures
+from web.metrics import CONTENT_TYPE, Metrics
 
-FIGURES = web.AppKey("FIGURES", Figures)
+METRICS = web.AppKey("METRICS", Metrics)
 DRAINING = web.AppKey("DRAINING", asyncio.Event)
 STANDING: web.AppKey[Coalesced[None, Standing]] = web.AppKey("STANDING", Coalesced)
 
@@ -41,12 +41,12 @@ async def get_readiness(request: web.Request) -> Reply:
 
 
 async def get_metrics(request: web.Request) -> Reply:
-    """GET /metrics: the figures of all workers, in Prometheus' text format."""
-    figures, runtime = request.app[FIGURES], request.app[RUNTIME]
-    figures.sample(runtime)
+    """GET /metrics: the metrics of all workers, in Prometheus' text format."""
+    metrics, runtime = request.app[METRICS], request.app[RUNTIME]
+    metrics.sample(runtime)
     found = await _standing(request.app)
     held = None if found is None else await transfers.count_holds(runtime.pool)
-    body = await asyncio.to_thread(figures.text, found, held)
+    body = await asyncio.to_thread(metrics.render, found, held)
     return Reply(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 

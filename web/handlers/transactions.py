@@ -27,10 +27,9 @@ from ledger.values.ids import new_id
 from ledger.values.text import MAX_REFERENCE_LENGTH, spellings
 from ledger.values.timestamps import rfc3339
 from web import requests, responses
-from web.handlers import batch as bulk
-from web.handlers import batch_stream as lines
+from web.handlers import batch, batch_stream
 from web.handlers.accounts import own_only
-from web.handlers.batch import BULKS
+from web.handlers.batch import BATCH_LIMIT
 from web.http.idempotency import make_origin, read_idempotency_key
 from web.http.json import REPLAYED, answer, answer_outcome, parse, read_json, read_json_if_any
 from web.http.pagination import Chunk, answer_list, read_span
@@ -72,17 +71,19 @@ async def create_transfer(request: web.Request) -> Reply:
 async def create_transfer_batch(request: web.Request) -> Reply | Stream:
     """POST /transactions/batch, as JSON, or a line each, which are answered as they come."""
     payer = _payer(request)
-    with request.app[BULKS].admitted():
-        if request.content_type in lines.MEDIA:
-            return await lines.carry_out_lines(request, lambda body: _transfer(body, payer))
-        batch = await bulk.parse_batch(await read_json(request, request.app[RUNTIME].settings.ledger_bulk_limit_bytes))
-        made = tuple(_transfer(item, payer) for item in batch.items)
-        canonical = b"" if read_idempotency_key(request) is None else await asyncio.to_thread(batch.canonical)
+    async with request.app[BATCH_LIMIT].admit(request[ACTOR].user_id):
+        if request.content_type in batch_stream.MEDIA:
+            return await batch_stream.execute_stream(request, lambda body: _transfer(body, payer))
+        parsed = await batch.parse_batch(
+            await read_json(request, request.app[RUNTIME].settings.ledger_bulk_limit_bytes)
+        )
+        commands = tuple(_transfer(item, payer) for item in parsed.items)
+        canonical = b"" if read_idempotency_key(request) is None else await asyncio.to_thread(parsed.canonical)
         source = make_origin(request, lambda: canonical)
-        if batch.atomic:
-            results = await bulk.carry_out(request, TransferBatch(made, atomic=True), source)
+        if parsed.atomic:
+            results = await batch.execute_chunk(request, TransferBatch(commands, atomic=True), source)
         else:
-            results = await bulk.carry_out_each(request, made, source)
+            results = await batch.execute_chunks(request, commands, source)
         headers = REPLAYED if results.replayed else None
         return answer({"results": results.items}, headers=headers, position=results.position)
 

@@ -1,4 +1,4 @@
-"""A bound on what runs at once: in all, and for each caller, so that one caller cannot keep all others out."""
+"""A limit on what runs at once: in total, and for each caller, so that one caller cannot keep all others out."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,11 +10,14 @@ from ledger.errors import OverloadedError
 
 
 class ConcurrencyLimit:
-    """Admits `total` at a time, `each` of one caller; up to `queue` others wait for at most `wait_seconds`."""
+    """Admits `total` at a time, `each` of one caller, without which a caller has no limit.
 
-    def __init__(self, total: int, each: int, queue: int, wait_seconds: float) -> None:
+    Up to `queue` others wait for at most `wait_seconds`.
+    """
+
+    def __init__(self, total: int, *, each: int | None = None, queue: int = 0, wait_seconds: float = 1.0) -> None:
         self.admitted = 0
-        self._each = each
+        self._each = total if each is None else each
         self._queue = queue
         self._wait_seconds = wait_seconds
         self._waiting = 0
@@ -23,7 +26,7 @@ class ConcurrencyLimit:
 
     @asynccontextmanager
     async def admit(self, caller: UUID) -> AsyncIterator[None]:
-        """Wait for a turn, and keep it for the block. Raises `OverloadedError` if there is none in time."""
+        """Wait for admission, and keep it for the block. Raises `OverloadedError` if it does not come in time."""
         own = self._callers.setdefault(caller, asyncio.Semaphore(self._each))
         async with AsyncExitStack() as held:
             await self._wait(held, own)
@@ -39,7 +42,7 @@ class ConcurrencyLimit:
         self._waiting += 1
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await held.enter_async_context(own)  # first: a caller who waits for others of their own holds no place
+                await held.enter_async_context(own)  # first: a caller at its own limit takes no part of the total
                 await held.enter_async_context(self._all)
         except TimeoutError:
             raise OverloadedError("no turn in time") from None

@@ -98,8 +98,8 @@ class LargeLists:
     """A worker's limits for large lists: on those in memory, and on those that are being read."""
 
     def __init__(self) -> None:
-        self.kept = ConcurrencyLimit(MAX_LARGE, MAX_LARGE_EACH, MAX_WAITING, WAIT_SECONDS)
-        self.read = ConcurrencyLimit(MAX_READ, MAX_READ_EACH, MAX_WAITING, WAIT_SECONDS)
+        self.kept = ConcurrencyLimit(MAX_LARGE, each=MAX_LARGE_EACH, queue=MAX_WAITING, wait_seconds=WAIT_SECONDS)
+        self.read = ConcurrencyLimit(MAX_READ, each=MAX_READ_EACH, queue=MAX_WAITING, wait_seconds=WAIT_SECONDS)
 
 
 LARGE_LISTS = web.AppKey("LARGE_LISTS", LargeLists)

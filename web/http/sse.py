@@ -1,14 +1,15 @@
-"""The log as a live feed: server-sent events (HTML standard, section 9.2), one an event, `id` its position.
+"""The log as a live feed of server-sent events (HTML standard, section 9.2), each with its position as `id`.
 
-A reader who comes back with the last id goes on after it. A worker looks for news once for all of its feeds, by asking
-the log where it ends: there is no notification to lose, and appending costs nothing. A feed reads no further than its
-reader does, drops one who does not read, and ends with the token it was opened with.
+A client that reconnects with the last id resumes after it. A worker polls the end of the log once for all of its feeds:
+no notification can be lost, and appending costs nothing. A feed reads no further ahead than its client, disconnects a
+client that does not read, and ends with the token it was opened with.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -20,72 +21,72 @@ from ledger.store.connections import Pool
 from ledger.store.pool import UNREACHABLE
 from ledger.store.reader import Chosen, StoredEvent
 from web.auth import check_again
+from web.http.concurrency import ConcurrencyLimit
 from web.http.json import format_times
 from web.http.negotiation import accept_of, is_named
 from web.http.replica import reader
-from web.http.request import REQUEST_ID
+from web.http.request import ACTOR, REQUEST_ID
 from web.http.response import Stream
 
 CONTENT_TYPE = "text/event-stream"
-HEARTBEAT_SECONDS = 15.0  # after which a feed without events shows that it lives
-CHECK_SECONDS = 1.0  # after which an idle feed looks whether its token is in force, and its reader there
-POLL_SECONDS = 0.2  # after which a worker asks the log for news
+HEARTBEAT_SECONDS = 15.0  # after which a feed without events sends a sign of life
+CHECK_SECONDS = 1.0  # after which an idle feed checks its token and its connection
+POLL_SECONDS = 0.2  # between two polls of the end of the log
 MAX_FEEDS = 32  # of a worker
 CHUNK = 200  # events in one piece
 
 HEARTBEAT = b": heartbeat\n\n"
-RETRY = b"retry: 1000\n\n"  # milliseconds after which a reader comes back
+RETRY = b"retry: 1000\n\n"  # milliseconds after which a client reconnects
 
 
 class Feeds:
-    """All feeds of one worker, and what they wait for."""
+    """The open feeds of a worker: their limit, and the end of the log that they wait for."""
 
     def __init__(self) -> None:
         self.closed = False
-        self._open = 0
-        self._head = 0
-        self._news = asyncio.Event()
+        self._limit = ConcurrencyLimit(MAX_FEEDS)
+        self._log_end = 0
+        self._grown = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
 
-    @contextmanager
-    def admitted(self, pool: Pool) -> Iterator[None]:
-        """A place for one more feed. Raises `OverloadedError` if there is none."""
-        if self.closed or self._open >= MAX_FEEDS:
-            raise OverloadedError("no place for another feed")
-        self._open += 1
-        if self._watching is None:
-            self._watching = asyncio.create_task(self._watch(pool))
+    @asynccontextmanager
+    async def admit(self, caller: UUID, pool: Pool) -> AsyncIterator[None]:
+        """Admit a feed for the block. Raises `OverloadedError` if there are too many, or the worker is stopping."""
+        if self.closed:
+            raise OverloadedError("the worker is stopping")
         try:
-            yield
+            async with self._limit.admit(caller):
+                if self._watching is None:
+                    self._watching = asyncio.create_task(self._watch(pool))
+                yield
         finally:
-            self._open -= 1
-            if self._open == 0:
+            if self._watching is not None and self._limit.admitted == 0:
                 self._watching.cancel()
                 self._watching = None
 
     async def wait_beyond(self, position: int, seconds: float) -> None:
-        """Wait until the log goes beyond a position, the feeds are closed, or so many seconds have passed."""
+        """Wait until the log extends beyond a position or the feeds are closed, for at most `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._head <= position and not self.closed:
-                    await self._news.wait()
+                while self._log_end <= position and not self.closed:
+                    await self._grown.wait()
 
     def close(self) -> None:
-        """End all feeds, and admit no more."""
+        """End all feeds and admit no more."""
         self.closed = True
-        self._tell()
+        self._wake()
 
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+    def _wake(self) -> None:
+        self._grown.set()
+        self._grown = asyncio.Event()
 
     async def _watch(self, pool: Pool) -> None:
         while True:
-            with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):  # who has news to send meets it as well
-                head = await stored.log_end(pool)
-                if head != self._head:
-                    self._head = head
-                    self._tell()
+            with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):  # the feeds meet the same error
+                log_end = await stored.log_end(pool)
+                if log_end != self._log_end:
+                    self._log_end = log_end
+                    self._wake()
             await asyncio.sleep(POLL_SECONDS)
 
 
@@ -93,7 +94,7 @@ FEEDS = web.AppKey("FEEDS", Feeds)
 
 
 def add_feeds(app: web.Application) -> None:
-    """Let the application have feeds, which end when it begins to shut down."""
+    """Give the application feeds that end when it begins to shut down."""
     app[FEEDS] = feeds = Feeds()
 
     async def close(_: web.Application) -> None:
@@ -107,15 +108,14 @@ def wants_feed(request: web.Request) -> bool:
     return is_named(accept_of(request), CONTENT_TYPE)
 
 
-async def feed(request: web.Request, chosen: Chosen, after: int) -> Stream:
-    """The events wanted after a position, and then those that come, until the client, the token or the service ends."""
+async def send_feed(request: web.Request, chosen: Chosen, after: int) -> Stream:
+    """Send the events after a position, then new ones until the client leaves, the token ends or the worker stops."""
     stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
-    with request.app[FEEDS].admitted(reader(request)):
-        async with stream.open(request):
-            await stream.send(RETRY)
-            if request.method != hdrs.METH_HEAD:
-                with contextlib.suppress(Refused):  # it comes back, and is told
-                    await _deliver(request, stream, chosen, after)
+    async with request.app[FEEDS].admit(request[ACTOR].user_id, reader(request)), stream.open(request):
+        await stream.send(RETRY)
+        if request.method != hdrs.METH_HEAD:
+            with contextlib.suppress(Refused):  # the client reconnects, and gets the refusal
+                await _deliver(request, stream, chosen, after)
     return stream
 
 
@@ -124,7 +124,7 @@ async def _deliver(request: web.Request, stream: Stream, chosen: Chosen, after: 
     sent_at = clock()
     while not feeds.closed and _is_connected(request):
         stretch = await stored.read(pool, after, limit=CHUNK, chosen=chosen)
-        await check_again(request)  # after the reading: nothing is sent that happened after a revocation
+        await check_again(request)  # after reading, so that no event after a revocation is sent
         if stretch.events or clock() - sent_at >= HEARTBEAT_SECONDS:
             await stream.send(b"".join(map(_message, stretch.events)) or HEARTBEAT)
             sent_at = clock()

@@ -1,0 +1,30 @@
+"""The private interfaces of aiohttp that the service relies on, all of them: `pyproject.toml` caps its version."""
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+ProtocolFactory = Callable[..., RequestHandler]
+
+
+class _Server(web.Server):
+    protocol: ProtocolFactory
+
+    def __call__(self) -> RequestHandler:
+        return self.protocol(self, loop=self._loop, **self._kwargs)
+
+
+class ProtocolRunner(web.AppRunner):
+    """Runs an application on connections of another protocol class than aiohttp's own."""
+
+    def __init__(self, app: web.Application, protocol: ProtocolFactory, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._protocol = protocol
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = _Server
+        server.protocol = self._protocol  # type: ignore[attr-defined]
+        return server
