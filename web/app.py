@@ -1,4 +1,4 @@
-"""Puts the service together: routes, the layers around every request, and what is opened and closed with it."""
+"""The application: routes, middlewares, and the resources that it opens and closes."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ from ledger.service.logging import ACCESS
 from ledger.settings import Settings
 from ledger.write.committer import Committer
 from ledger.write.hold_expiry import Expirer
-from web.auth import Handler, guarded
+from web.auth import Handler, guard
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES
 from web.handlers.docs import OPENAPI
 from web.handlers.error_pages import EXAMPLES
@@ -51,41 +51,41 @@ access_log = structlog.get_logger(ACCESS)
 
 
 def create_app(settings: Settings, metrics: Metrics | None = None, tracer: "Tracer | None" = None) -> web.Application:
-    """The application; it opens its runtime when it starts. Without `metrics` it counts for itself alone."""
+    """Return the application. It opens its runtime at startup; without `metrics` it has its own."""
     metrics = metrics or make_metrics()
     counted: dict[web.AbstractRoute, RouteMetrics] = {}
     app = web.Application(
-        middlewares=[_observed(counted, metrics.unmatched)],
+        middlewares=[_observe(counted, metrics.unmatched)],
         client_max_size=settings.ledger_body_limit_bytes,
     )
     app[OPENAPI], app[EXAMPLES] = document(), examples()
     app[METRICS], app[DRAINING] = metrics, asyncio.Event()
     for prefix, routes in (("", UNVERSIONED), *((f"/{version}", ROUTES) for version in VERSIONS)):
         for route in routes:
-            path, behind = prefix + _unambiguous(route.path, routes), guarded(route.access, _strict(route))
+            path, behind = prefix + _exclude_words(route.path, routes), guard(route.access, _check_parameters(route))
             for method in route.methods:
                 added = app.router.add_route(method, path, behind)
                 counted[added] = metrics.make_route_metrics(method, route.path)
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
     app[BATCH_LIMIT], app[TURNS], app[LARGE_LISTS] = ConcurrencyLimit(MAX_BATCHES), Turns(), LargeLists()
-    app.cleanup_ctx.append(_runtime(settings, tracer))
+    app.cleanup_ctx.append(_manage_runtime(settings, tracer))
     if tracer is not None:
-        from web.tracing import traced  # noqa: PLC0415 - it needs what not everybody installs
+        from web.tracing import trace_requests  # noqa: PLC0415 - it needs an optional dependency
 
-        app.middlewares.insert(0, traced(tracer))
+        app.middlewares.insert(0, trace_requests(tracer))
     return app
 
 
-def _strict(route: Route) -> Handler:
-    """Return the route's handler, which gets only requests with the parameters that the route has."""
+def _check_parameters(route: Route) -> Handler:
+    """Return the route's handler behind the checks of its query parameters."""
     handler = wait_for_position(route.handler) if waits(route) else route.handler
     names = query_parameters(route)
     return handler if names is None else refuse_unknown_parameters(names, handler)
 
 
-def _unambiguous(path: str, routes: Iterable[Route]) -> str:
-    """The path, in which an id is none of the words that stand in its place in other paths."""
+def _exclude_words(path: str, routes: Iterable[Route]) -> str:
+    """Return the path with a pattern for its id that excludes the literal words of other paths in that place."""
     parent, _, last = path.rpartition("/")
     others = {other.path.rpartition("/")[::2] for other in routes}
     words = sorted(word for folder, word in others if folder == parent and "{" not in word)
@@ -93,17 +93,19 @@ def _unambiguous(path: str, routes: Iterable[Route]) -> str:
 
 
 def make_metrics(file: int | None = None, slot: int = 0) -> Metrics:
-    """Where all that this application does is counted: in memory of its own, or in a slot of shared memory."""
+    """Return the application's metrics, in its own memory or in a slot of a shared file."""
     routes = (*UNVERSIONED, *ROUTES)
     return Metrics([(method, route.path) for route in routes for method in route.methods], file, slot)
 
 
-def _runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[web.Application], AsyncIterator[None]]:
+def _manage_runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
         metrics = app[METRICS]
-        async with open_runtime(settings, watch=metrics.batches.written, committing=_committing(tracer)) as runtime:
+        async with open_runtime(
+            settings, watch=metrics.batches.written, committing=_choose_committer(tracer)
+        ) as runtime:
             app[RUNTIME] = runtime
-            app[STANDING] = Coalesced(lambda _: _standing(runtime))
+            app[STANDING] = Coalesced(lambda _: _read_standing(runtime))
             expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
             async with running(metrics.keep_sampling(runtime)), running(expiring):
                 yield
@@ -111,7 +113,7 @@ def _runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[web.Appli
     return opened
 
 
-def _committing(tracer: "Tracer | None") -> Callable[..., Committer]:
+def _choose_committer(tracer: "Tracer | None") -> Callable[..., Committer]:
     if tracer is None:
         return Committer
     from ledger.service.tracing import TracedCommitter  # noqa: PLC0415 - as above
@@ -119,20 +121,20 @@ def _committing(tracer: "Tracer | None") -> Callable[..., Committer]:
     return partial(TracedCommitter, tracer)
 
 
-async def _standing(runtime: Runtime) -> dict[None, Standing]:
+async def _read_standing(runtime: Runtime) -> dict[None, Standing]:
     return {None: await standing(runtime.pool)}
 
 
-def _observed(counted: Mapping[web.AbstractRoute, RouteMetrics], unmatched: RouteMetrics) -> Middleware:
+def _observe(counted: Mapping[web.AbstractRoute, RouteMetrics], unmatched: RouteMetrics) -> Middleware:
     @web.middleware
     async def observed(request: web.Request, handler: Inner) -> web.StreamResponse:
-        """The outermost layer: an id for the request, an answer to whatever is raised, headers, a count, a log line."""
+        """Run the outermost layer: request id, responses to exceptions, metrics and the access log."""
         started = time.perf_counter()
         request[REQUEST_ID] = trace_id = make_request_id(request)
         try:
             response = cast("Reply", await handler(request))
         except Exception as error:  # noqa: BLE001 - this is where every error ends
-            response = await _explanation(request, error)
+            response = await _explain(request, error)
         response.request_id = trace_id
         actor = request.get(ACTOR)
         seconds = time.perf_counter() - started
@@ -151,10 +153,10 @@ def _observed(counted: Mapping[web.AbstractRoute, RouteMetrics], unmatched: Rout
     return observed
 
 
-async def _explanation(request: web.Request, error: Exception) -> Reply:
-    """The contract's answer to whatever was raised; what nobody foresaw is logged with its traceback.
+async def _explain(request: web.Request, error: Exception) -> Reply:
+    """Return the response to an exception; log an unexpected one with its traceback.
 
-    The router raises for OPTIONS on every path that has other methods: that answer is a success.
+    The router raises for OPTIONS on every path that has other methods; that response is a success.
     """
     headers: dict[str, str] = {}
     if isinstance(error, web.HTTPMethodNotAllowed):
@@ -186,8 +188,8 @@ async def _explanation(request: web.Request, error: Exception) -> Reply:
 
 
 async def _is_unknown_version(request: web.Request) -> bool:
-    """Whether the path would be one of ours but for its first part, or at least names a version."""
-    _, first, rest = [*request.path.split("/", 2), "", ""][:3]  # of `*` (RFC 9112, section 3.2.4) there is only one
+    """Return whether the path has an unknown version before a known path, or at least names a version."""
+    _, first, rest = [*request.path.split("/", 2), "", ""][:3]  # the target `*` (RFC 9112, section 3.2.4) has one part
     if first in VERSIONS or not rest:
         return False
     if first.startswith("v") and first[1:].isdigit():

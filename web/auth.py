@@ -1,4 +1,4 @@
-"""Who is calling, and who may call what. Every route names its rule; there is no route without one."""
+"""Authentication and authorization: each route names the rule that decides which callers it admits."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -23,12 +23,12 @@ Handler = Callable[[web.Request], Awaitable[Reply | Stream]]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A rule: anyone (`roles` None), or those who show a token of this kind and have one of the roles.
+    """A rule: admit everyone (`roles` is None), or callers with a token of this kind and one of the roles.
 
-    Whether an access token is still in force is looked up before the handler runs. The committer finds it out once
-    more, together with all else that a command depends on; with `in_transaction`, it alone does, which saves a round
-    trip. What a refresh token is worth, the command that uses it finds out. `by_secret` also lets in who has the secret
-    that the settings name for Prometheus, which cannot log in. A browser without a token is sent to `browsers_to`.
+    The guard checks before the handler runs that an access token is still valid. The committer checks it again in the
+    command's transaction; with `in_transaction` it alone does, which saves a round trip. A refresh token is checked by
+    the command that uses it. `by_secret` also admits Prometheus, which cannot log in, by the secret in the settings. A
+    browser without a token is redirected to `browsers_to`.
     """
 
     roles: frozenset[str] | None
@@ -44,123 +44,123 @@ SCRAPER = Access(frozenset({"admin", "auditor"}), by_secret=True)
 
 
 def roles(*names: str, in_transaction: bool = False) -> Access:
-    """The rule that lets in users with one of these roles."""
+    """Return the rule that admits users with one of these roles."""
     return Access(frozenset(names), in_transaction)
 
 
-def guarded(access: Access, handler: Handler) -> Handler:
-    """The handler, behind its rule."""
+def guard(access: Access, handler: Handler) -> Handler:
+    """Return the handler behind its rule."""
     if access.roles is None:
         return handler
     if access.token is TokenType.REFRESH:
         return _with_refresh_token(handler)
     if access.browsers_to is not None:
-        return _leading_browsers(access.browsers_to, guarded(replace(access, browsers_to=None), handler))
+        return _redirect_browsers(access.browsers_to, guard(replace(access, browsers_to=None), handler))
     if access.by_secret:
-        return _with_secret(handler, guarded(replace(access, by_secret=False), handler))
+        return _with_secret(handler, guard(replace(access, by_secret=False), handler))
     return _with_access_token(access.roles, access.in_transaction, handler)
 
 
 def _with_access_token(allowed: frozenset[str], in_transaction: bool, handler: Handler) -> Handler:
-    async def guard(request: web.Request) -> Reply | Stream:
+    async def guarded(request: web.Request) -> Reply | Stream:
         runtime = request.app[RUNTIME]
-        verified = _bearer(request, TokenType.ACCESS)
+        verified = _verify_bearer(request, TokenType.ACCESS)
         may = not verified.roles.isdisjoint(allowed)
         later = may and in_transaction and "Idempotency-Key" not in request.headers
         if not later:
-            await _check_in_force(runtime, verified)
-        request[ACTOR] = _claimant(verified, runtime.settings.jwt_enable_revoked_tokens)
+            await _check_validity(runtime, verified)
+        request[ACTOR] = _make_actor(verified, runtime.settings.jwt_enable_revoked_tokens)
         if not may:
             raise Refused(errors.forbidden())
         try:
             return await handler(request)
         except StaleCallerError:
             raise Refused(errors.wrong_credentials()) from None
-        except (Refused, web.HTTPException):  # a success has been checked; who is refused must be known as well
+        except (Refused, web.HTTPException):  # the committer has checked the caller of a success, but not of a refusal
             if later:
-                await _check_in_force(runtime, verified)
+                await _check_validity(runtime, verified)
             raise
 
-    return guard
+    return guarded
 
 
 async def check_again(request: web.Request) -> None:
-    """Raise `Refused` if the access token of a request that takes long has ended or was revoked meanwhile.
+    """Raise `Refused` if the access token of a long request has expired or was revoked since the request began.
 
-    It asks PostgreSQL and not the mirror, which hears of a revocation a moment after it was committed: whoever has read
-    an event knows of every revocation before it.
+    It reads PostgreSQL, because the revocation cache learns of a revocation shortly after the commit. So a request that
+    has read an event has also seen every revocation before it.
     """
-    runtime, verified = request.app[RUNTIME], _bearer(request, TokenType.ACCESS)
+    runtime, verified = request.app[RUNTIME], _verify_bearer(request, TokenType.ACCESS)
     if runtime.settings.jwt_enable_revoked_tokens:
         session = (verified.session_id, verified.user_id)
         _check_issued_after(verified, (await revoked_below(runtime.pool, [session])).get(session))
     else:
-        await _check_in_force(runtime, verified)
+        await _check_validity(runtime, verified)
 
 
 def _with_refresh_token(handler: Handler) -> Handler:
-    async def guard(request: web.Request) -> Reply | Stream:
-        verified = _bearer(request, TokenType.REFRESH)
+    async def guarded(request: web.Request) -> Reply | Stream:
+        verified = _verify_bearer(request, TokenType.REFRESH)
         request[ACTOR] = Actor(verified.user_id, verified.roles, verified.session_id, verified.jti)
         return await handler(request)
 
-    return guard
+    return guarded
 
 
 def _with_secret(handler: Handler, otherwise: Handler) -> Handler:
-    async def guard(request: web.Request) -> Reply | Stream:
+    async def guarded(request: web.Request) -> Reply | Stream:
         secret = request.app[RUNTIME].settings.ledger_metrics_token
-        given = _presented(request).encode(errors="surrogateescape")
+        given = _bearer_of(request).encode(errors="surrogateescape")
         if secret is not None and hmac.compare_digest(given, secret.get_secret_value().encode()):
             return await handler(request)
         return await otherwise(request)
 
-    return guard
+    return guarded
 
 
-def _leading_browsers(path: str, otherwise: Handler) -> Handler:
-    async def guard(request: web.Request) -> Reply | Stream:
+def _redirect_browsers(path: str, otherwise: Handler) -> Handler:
+    async def guarded(request: web.Request) -> Reply | Stream:
         choice = choose_media(accept_of(request), ("application/json", "text/html"))
         if hdrs.AUTHORIZATION not in request.headers and choice == "text/html":
             return Reply(status=303, headers={hdrs.LOCATION: path, hdrs.VARY: hdrs.ACCEPT})
         return await otherwise(request)
 
-    return guard
+    return guarded
 
 
 @lru_cache(maxsize=4096)
-def _claimant(verified: Verified, enforced: bool) -> Actor:
-    """The same object each time, so that a batch sees at once that two commands claim the same."""
-    who = (verified.user_id, verified.roles, verified.session_id, verified.jti)
-    return Actor(*who, Caller(*who, enforced))
+def _make_actor(verified: Verified, enforced: bool) -> Actor:
+    """Return the same object each time, so that a commit group compares the callers of its commands by identity."""
+    caller = (verified.user_id, verified.roles, verified.session_id, verified.jti)
+    return Actor(*caller, Caller(*caller, enforced))
 
 
-def _bearer(request: web.Request, kind: TokenType) -> Verified:
-    """Return the token of the request. Raises `Refused`: one answer, whatever is wrong with the token."""
-    presented = _presented(request)
+def _verify_bearer(request: web.Request, kind: TokenType) -> Verified:
+    """Return the verified token of the request. Raises `Refused`, without saying what is wrong with the token."""
+    presented = _bearer_of(request)
     try:
         return request.app[RUNTIME].signer.verify(presented, kind)
     except InvalidTokenError:
-        raise Refused(errors.wrong_credentials() if presented else _nothing_presented(request)) from None
+        raise Refused(errors.wrong_credentials() if presented else _explain_missing_token(request)) from None
 
 
-def _nothing_presented(request: web.Request) -> Refusal:
+def _explain_missing_token(request: web.Request) -> Refusal:
     has_header = hdrs.AUTHORIZATION in request.headers
     return errors.authorization_without_token() if has_header else errors.authorization_missing()
 
 
-def _presented(request: web.Request) -> str:
-    """Return what is presented as a bearer token (RFC 6750, section 2.1): nothing, unless exactly one header has one.
+def _bearer_of(request: web.Request) -> str:
+    """Return the bearer token (RFC 6750, section 2.1), or an empty text unless exactly one header has one.
 
-    A proxy in front may look at another one of two headers.
+    With two headers, a proxy in front might check the other one.
     """
     given = request.headers.getall(hdrs.AUTHORIZATION, ())
     scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     return token if scheme.lower() == "bearer" else ""
 
 
-async def _check_in_force(runtime: Runtime, verified: Verified) -> None:
-    """Raise `Refused` if the token was revoked; if that is not enforced, if its user has not these roles any more."""
+async def _check_validity(runtime: Runtime, verified: Verified) -> None:
+    """Raise `Refused` if the token was revoked or, without revocation, if its user has lost one of its roles."""
     if runtime.settings.jwt_enable_revoked_tokens:
         _check_issued_after(verified, await runtime.revoked_below.get((verified.session_id, verified.user_id)))
     elif not verified.roles <= (await runtime.standing.get(verified.user_id) or frozenset()):
@@ -168,6 +168,6 @@ async def _check_in_force(runtime: Runtime, verified: Verified) -> None:
 
 
 def _check_issued_after(verified: Verified, below: int | None) -> None:
-    """Raise `Refused` if the token was issued before what revoked all of its session, which None says of any."""
+    """Raise `Refused` if the token was issued before position `below`; None means that its session has ended."""
     if verified.claims.pos < (NEVER if below is None else below):
         raise Refused(errors.wrong_credentials())

@@ -1,7 +1,7 @@
-"""The schemas of all bodies, as components that client generators make good types of.
+"""The schemas of all bodies, as components from which client generators make good types.
 
-Pydantic describes what requests may hold and msgspec what answers hold, exactly but each in its own way. Here both are
-brought into the form that generators understand: decision 21 says what each of them needs.
+Pydantic describes requests and msgspec responses, each in its own way. This module brings both into the form that
+generators understand; decision 21 has what each of them needs.
 """
 
 import inspect
@@ -21,12 +21,12 @@ _TYPES = {str: "string", int: "integer", bool: "boolean"}
 
 
 class Components:
-    """All named schemas of the document. What requests hold is named after the operation, or ends in `Request`."""
+    """The named schemas of the document. Those of requests are named after the operation, or end in `Request`."""
 
     def __init__(self, requests: Mapping[type[BaseModel], str], answers: Sequence[Any]) -> None:
         self.schemas: dict[str, Any] = {}
         self._names = requests
-        for name, schema in _requests(requests).items():
+        for name, schema in _describe_requests(requests).items():
             self.add(name, schema)
         inline, named = msgspec.json.schema_components(answers, ref_template=REF.format("{name}"))
         for name, schema in named.items():
@@ -34,9 +34,9 @@ class Components:
         self._answers = {repr(body): self.tidy(schema) for body, schema in zip(answers, inline, strict=True)}
 
     def add(self, name: str, schema: Mapping[str, Any]) -> None:
-        """Make a schema a component. Raises `ValueError` if another one has the name."""
-        made = {**self.tidy(schema), "title": name}
-        if self.schemas.setdefault(name, made) != made:
+        """Add a schema as a component. Raises `ValueError` if another schema has the name."""
+        component = {**self.tidy(schema), "title": name}
+        if self.schemas.setdefault(name, component) != component:
             raise ValueError(f"two schemas are called {name}")
 
     def request(self, model: type[BaseModel]) -> dict[str, Any]:
@@ -44,25 +44,25 @@ class Components:
         return {"$ref": REF.format(self._names[model])}
 
     def answer(self, body: Any) -> dict[str, Any]:
-        """Return the schema of an answer's body."""
+        """Return the schema of a response's body."""
         schema: dict[str, Any] = self._answers[repr(body)]
         return schema
 
     def describe(self, body: Any) -> str:
-        """Return one sentence that says what an answer with this body is."""
+        """Return one sentence that describes a response with this body."""
         match None if body is None else self.answer(body):
             case None:
                 return "Done; the response has no body"
             case {"items": {"$ref": str(reference)}}:
-                return f"A page of {_plural(reference.rpartition('/')[2])}"
+                return f"A page of {_pluralize(reference.rpartition('/')[2])}"
             case {"$ref": str(reference)}:
                 description: str = self.schemas[reference.rpartition("/")[2]]["description"]
                 return description.partition(". ")[0].removesuffix(".")
             case _:
-                raise ValueError(f"say in web/routes/ what the response is whose body is {body}")
+                raise ValueError(f"set response_description in web/routes/ for the body {body}")
 
     def tidy(self, schema: Any) -> Any:
-        """Return a schema as generators understand it; parts that have a name become components."""
+        """Return a schema in the form that generators understand; named parts become components."""
         if isinstance(schema, list):
             return [self.tidy(part) for part in schema]
         if not isinstance(schema, dict):
@@ -72,10 +72,10 @@ class Components:
             self.add(name, _without(schema, "x-component", "default"))
             return {"$ref": REF.format(name)}
         tidied = {key: value if key in _VALUES else self.tidy(value) for key, value in schema.items()}
-        return _without_read_only(_without_defaults(_typed(tidied)))
+        return _without_read_only(_without_defaults(_normalize_type(tidied)))
 
     def example(self, schema: Mapping[str, Any]) -> Any:
-        """Return an example of a schema, put together from those of its parts."""
+        """Return an example of a schema, assembled from those of its parts."""
         match schema:
             case {"examples": [first, *_]} | {"const": first} | {"enum": [first, *_]}:
                 return first
@@ -88,7 +88,7 @@ class Components:
             case {"type": "array"}:
                 return [self.example(schema["items"])]
             case _:
-                return _plain(schema)
+                return _example_of_type(schema)
 
 
 _PLAIN: dict[Any, Any] = {
@@ -100,7 +100,7 @@ _PLAIN: dict[Any, Any] = {
 }
 
 
-def _plain(schema: Mapping[str, Any]) -> Any:
+def _example_of_type(schema: Mapping[str, Any]) -> Any:
     if schema["type"] == "integer":
         return max(1, schema.get("minimum", 1))
     return _PLAIN[schema.get("format") or schema.get("contentEncoding") or schema["type"]]
@@ -111,35 +111,35 @@ class _WithoutTitles(GenerateJsonSchema):
         return False
 
 
-def _plural(name: str) -> str:
+def _pluralize(name: str) -> str:
     words = re.sub("(?<!^)([A-Z])", r" \1", name).lower()
     return f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
 
 
-def _requests(names: Mapping[type[BaseModel], str]) -> dict[str, Any]:
-    _, made = models_json_schema(
+def _describe_requests(names: Mapping[type[BaseModel], str]) -> dict[str, Any]:
+    _, generated = models_json_schema(
         [(model, "validation") for model in names], ref_template="{model}", schema_generator=_WithoutTitles
     )
-    definitions = made.get("$defs", {})
+    definitions = generated.get("$defs", {})
     by_class = {model.__name__: name for model, name in names.items()}
     renamed = {name: by_class.get(name, f"{name}Request") for name in definitions}
-    return {renamed[name]: _referring(schema, renamed) for name, schema in definitions.items()}
+    return {renamed[name]: _resolve_references(schema, renamed) for name, schema in definitions.items()}
 
 
-def _referring(schema: Any, names: Mapping[str, str]) -> Any:
+def _resolve_references(schema: Any, names: Mapping[str, str]) -> Any:
     match schema:
         case {"$ref": str(model)}:
             return {"$ref": REF.format(names[model])}
         case dict():
-            return {key: _referring(value, names) for key, value in schema.items()}
+            return {key: _resolve_references(value, names) for key, value in schema.items()}
         case list():
-            return [_referring(part, names) for part in schema]
+            return [_resolve_references(part, names) for part in schema]
         case _:
             return schema
 
 
-def _typed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema that says its type in full, and in one way."""
+def _normalize_type(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that states its type in full and in one form."""
     said = {"description": inspect.cleandoc(schema["description"])} if _is_text(schema.get("description")) else {}
     match schema:
         case {"anyOf": [{"type": str(kind)} as one, {"type": "null"}]} if "enum" not in one:
@@ -155,7 +155,7 @@ def _typed(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema that tells people alone of defaults: generators take members that have one for required."""
+    """Return a schema with defaults in descriptions only: generators treat members with a default as required."""
     match schema:
         case {"properties": dict(members)}:
             return {**schema, "properties": {name: _without_default(member) for name, member in members.items()}}
@@ -171,14 +171,14 @@ def _without_default(member: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_read_only(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a request's schema that allows read-only members without making them members of the types of clients."""
+    """Return a request's schema that accepts read-only members but hides them from the types of clients."""
     match schema:
         case {"properties": dict(members), "type": "object"}:
             ignored = [name for name, member in members.items() if member.get("readOnly")]
             if not ignored:
                 return schema
             text = (
-                f"Accepted, so that an answer can be sent back, and ignored: {', '.join(map('`{}`'.format, ignored))}."
+                f"Accepted and ignored, so that a response can be sent back: {', '.join(map('`{}`'.format, ignored))}."
             )
             return {
                 **_without(schema, "additionalProperties"),

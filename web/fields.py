@@ -1,4 +1,4 @@
-"""The members of bodies: what each may be, how it is parsed, and what the document says of it."""
+"""The members of request bodies: how each is parsed, and how the document describes it."""
 
 import re
 from contextlib import suppress
@@ -95,7 +95,7 @@ def _text(value: object) -> str:
 
 
 def _read_at(value: object) -> datetime:
-    """Return a time that was read from a body; without a zone it is UTC, as in those of the reference."""
+    """Return the time that a client has read; without a zone it is UTC, as in bodies of the reference service."""
     text = _text(value)
     with suppress(ValueError):
         return parse_time(f"{text}Z")
@@ -136,8 +136,8 @@ _ROLE = f" *({'|'.join(ROLES)}) *"
 _TWICE = "|".join(f"{role}.*{role}" for role in ROLES)
 
 
-def _shown(pattern: str) -> Any:
-    """What the document says of texts that are checked by a function."""
+def _pattern(pattern: str) -> Any:
+    """Return the pattern that the document shows for a text that a function checks."""
     return Field(json_schema_extra={"pattern": pattern})
 
 
@@ -156,11 +156,11 @@ SignedCents = Annotated[
 Currency = Annotated[str, AfterValidator(_currency), WithJsonSchema(CURRENCY)]
 Frozen = Annotated[Freeze, WithJsonSchema(FREEZE)]
 _USERNAME = Field(min_length=1, max_length=MAX_USERNAME_LENGTH)
-NewUsername = Annotated[str, _USERNAME, AfterValidator(check_username), _shown(IDENTIFYING_PATTERN)]
-NewEmail = Annotated[str, _EMAIL, AfterValidator(_email), AfterValidator(check_email), _shown(EMAIL_PATTERN)]
-# Of a user who may have had the name before there were rules for it; the decision checks another name.
-Username = Annotated[str, _USERNAME, AfterValidator(printable), _shown(PRINTABLE_PATTERN)]
-Email = Annotated[str, _EMAIL, AfterValidator(_email), AfterValidator(printable), _shown(KNOWN_EMAIL_PATTERN)]
+NewUsername = Annotated[str, _USERNAME, AfterValidator(check_username), _pattern(IDENTIFYING_PATTERN)]
+NewEmail = Annotated[str, _EMAIL, AfterValidator(_email), AfterValidator(check_email), _pattern(EMAIL_PATTERN)]
+# A user may have got this name before the rules for names existed, so only a new name is checked, by the command.
+Username = Annotated[str, _USERNAME, AfterValidator(printable), _pattern(PRINTABLE_PATTERN)]
+Email = Annotated[str, _EMAIL, AfterValidator(_email), AfterValidator(printable), _pattern(KNOWN_EMAIL_PATTERN)]
 Roles = Annotated[
     str,
     Field(
@@ -174,11 +174,11 @@ Reference = Annotated[
     str,
     Field(min_length=1, max_length=MAX_REFERENCE_LENGTH),
     AfterValidator(reference),
-    _shown(IDENTIFYING_PATTERN),
+    _pattern(IDENTIFYING_PATTERN),
 ]
-Description = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(readable), _shown(READABLE_PATTERN)]
+Description = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(readable), _pattern(READABLE_PATTERN)]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(identifying)]
-MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(readable), _shown(_BLANK_OR_READABLE)]
+MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(readable), _pattern(_BLANK_OR_READABLE)]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
     Field(max_length=50, json_schema_extra={"propertyNames": {"maxLength": 64, "pattern": IDENTIFYING_PATTERN}}),
@@ -189,7 +189,11 @@ ReadAt = Annotated[
     datetime,
     PlainValidator(_read_at),
     WithJsonSchema(
-        {"type": "string", "format": "date-time", "description": "That of the account which the client read"}
+        {
+            "type": "string",
+            "format": "date-time",
+            "description": "The `updated_at` that the client has read",
+        }
     ),
 ]
 Password = Annotated[SecretStr, Field(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH)]

@@ -64,12 +64,12 @@ A double-entry ledger over HTTP. Money moves between accounts; balances always s
 
 - `/v2` is the same API as `/v1`; any other version is 400 `api_version_error`.
 - Amounts are integers in minor units, within ±(2^53 - 1). Times are RFC 3339, in UTC, with microseconds.
-- Every answer has `X-Request-Id`, the client's own if it sent a plain word. Errors are RFC 9457 \
+- Every response has `X-Request-Id`, which is the client's own if that is a plain word. Errors are RFC 9457 \
 problem details with stable codes.
-- A path that is not here is 404 `resource_not_found`; a method that a path does not have is 405 `method_not_allowed` \
+- An unknown path is 404 `resource_not_found`; another method of a known path is 405 `method_not_allowed` \
 with `Allow`. HEAD works wherever GET does, and OPTIONS answers `Allow` on every path.
 - Lists have up to 10,000 items, or up to `limit` (1 to 1,000), and `Link: rel="next"` while there are more. They are \
-compressed for clients whose `Accept-Encoding` says so.
+compressed if `Accept-Encoding` allows it.
 """
 _ENTITY_TAGS = {"type": "string", "examples": ['"3"']}
 _IF_MATCH = Parameter(
@@ -98,22 +98,25 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     ),
     "ETag": ("The version of the resource", {"type": "string", "pattern": r'^"[0-9]+(\.[0-9a-f]+)?"$'}),
-    "Idempotent-Replayed": ("The request was carried out before", {"type": "string", "enum": ["true"]}),
+    "Idempotent-Replayed": (
+        "The response is that of an earlier request",
+        {"type": "string", "enum": ["true"]},
+    ),
     "Ledger-Position": (
         "The position in the log of the last event of the request",
         {"type": "string", "pattern": "^[0-9]+$"},
     ),
     "Location": ("The path of the new resource, or of another page", {"type": "string", "format": "uri-reference"}),
     "Link": ('The next page, `rel="next"`, while there is one (RFC 8288)', {"type": "string"}),
-    "RateLimit": ("The rest of each limit, and when it resets", {"type": "string"}),
+    "RateLimit": ("What is left of each limit, and when it resets", {"type": "string"}),
     "RateLimit-Policy": ("The limits that apply (draft-ietf-httpapi-ratelimit-headers-10)", {"type": "string"}),
     "Retry-After": ("Seconds to wait", {"type": "string", "pattern": "^[0-9]+$"}),
-    "Vary": ("The request headers that the answer depends on", {"type": "string"}),
+    "Vary": ("The request headers that the response depends on", {"type": "string"}),
     "WWW-Authenticate": ("How to authenticate", {"type": "string", "enum": ["Bearer"]}),
 }
 _PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _TO_BROWSERS = {
-    "description": "To a browser that has no token: where the documentation is",
+    "description": "Redirects a browser without a token to the documentation",
     "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "Location", "Vary")},
 }
 _NOT_MODIFIED = {
@@ -124,7 +127,7 @@ _NOT_MODIFIED = {
 
 @cache
 def document() -> bytes:
-    """The document of this service, encoded."""
+    """Return the encoded document of this service."""
     return msgspec.json.encode(describe((*UNVERSIONED, *ROUTES)))
 
 
@@ -173,12 +176,12 @@ def _request_name(route: Route) -> str:
 
 
 def path_of(route: Route) -> str:
-    """The path of a route, in the first version."""
+    """Return the path of a route in the first version."""
     return route.path if route in UNVERSIONED else f"/{VERSIONS[0]}{route.path}"
 
 
 def operation_id(route: Route) -> str:
-    """Return what generated clients call a route: its handler's name, in camel case."""
+    """Return the operation id, which names the method of generated clients: the handler's name in camel case."""
     first, *others = route.handler.__name__.split("_")
     return first + "".join(word.capitalize() for word in others)
 
@@ -189,7 +192,7 @@ def example_path(route: Route) -> str:
 
 
 def refusals_of(route: Route) -> Iterator[Refusing]:
-    """All that a route may refuse, or fail with: what is its own, and what follows from what it is."""
+    """Yield all errors of a route: its own, and those that follow from its method, access and body."""
     operation = route.operation
     yield MALFORMED
     if route.access.roles is not None:
@@ -243,7 +246,7 @@ def _operation(route: Route, components: Components) -> dict[str, Any]:
 
 
 def parameters_of(route: Route) -> list[Parameter[Any]]:
-    """The parameters of a route: its own, the id in its path, and a key for what can be repeated safely."""
+    """Return the parameters of a route: its own, and those that follow from its path, method and access."""
     operation = route.operation
     own = [*operation.parameters]
     if "{id}" in route.path:
@@ -260,7 +263,7 @@ def parameters_of(route: Route) -> list[Parameter[Any]]:
 
 
 def query_parameters(route: Route) -> frozenset[str] | None:
-    """Return the query parameters that a route has; None for pages and files, where links may carry others."""
+    """Return the names of a route's query parameters; None for pages and files, whose links may have others."""
     operation = route.operation
     if "application/json" not in operation.media_types or "text/html" in operation.media_types:
         return None
@@ -272,7 +275,7 @@ def _is_cacheable(route: Route) -> bool:
 
 
 def waits(route: Route) -> bool:
-    """Whether a client may ask it to wait for a position."""
+    """Return whether a client may ask the route to wait for a position."""
     return route.method == "GET" and route.access.roles is not None and route in ROUTES
 
 
@@ -373,7 +376,7 @@ def example_problem(refusal: Refusal, instance: str) -> dict[str, Any]:
 
 
 def example_refusal(refusing: Refusing) -> Refusal:
-    """A refusal as it may be: one that depends on something, of an example of that."""
+    """Return an example of a refusal; the arguments of a function are examples too."""
     if isinstance(refusing, Refusal):
         return refusing
     arguments = [

@@ -1,7 +1,7 @@
-"""What clients may send, parsed once and strictly.
+"""The models of request bodies, parsed once and strictly.
 
-No floats, numeric strings, booleans or exponents pass for integers; no control characters, and no members that nobody
-knows. Read-only members are accepted and ignored, so that a body that was read can be sent back.
+Floats, numeric strings, booleans and exponents are not accepted as integers. Control characters and unknown members are
+refused. Read-only members are accepted and ignored, so that a client can send back a body that it has read.
 """
 
 from typing import Annotated, Any, Self
@@ -52,31 +52,31 @@ MAX_ITEMS = 10_000  # of a batch
 
 
 class Body(BaseModel):
-    """A JSON object with no other members than these."""
+    """A JSON object with these members and no others."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     def canonical(self) -> bytes:
-        """Return the same bytes for all bodies that say the same in other words.
+        """Return the canonical form: the same bytes for equivalent bodies.
 
-        The order of members, null or a default for an absent one, the spelling of ids and times, and members that are
-        ignored make no difference. The bytes hold secrets: they are for hashing, and nothing else.
+        It does not depend on the order of members, on null or a default for an absent member, on the spelling of ids
+        and times, or on read-only members. The bytes hold secrets: use them for hashing only.
         """
-        said = self.model_dump(exclude_none=True, exclude_defaults=True)
-        return msgspec.json.encode(said, enc_hook=_plain, order="sorted")
+        members = self.model_dump(exclude_none=True, exclude_defaults=True)
+        return msgspec.json.encode(members, enc_hook=_plain, order="sorted")
 
 
 def _plain(value: object) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
-def _described(*examples: dict[str, Any], **rules: Any) -> ConfigDict:
-    """What the document says of a body beside its members: examples, and the rules over several members."""
+def _describe(*examples: dict[str, Any], **rules: Any) -> ConfigDict:
+    """Return what the document adds to a body's members: examples, and rules over several members."""
     return ConfigDict(json_schema_extra={"examples": list(examples), **rules})
 
 
 def _both(first: str, second: str) -> dict[str, Any]:
-    """Return the schema of bodies that have both of these members; null means that one is not there."""
+    """Return the schema of bodies that have both of these members; a null member counts as absent."""
     return {"required": [first, second], "properties": {first: _NOT_NULL, second: _NOT_NULL}}
 
 
@@ -94,9 +94,9 @@ _BETWEEN = {"source_account_id": _FROM, "destination_account_id": _TO, "amount_c
 
 
 class Login(Body):
-    """`POST /auth/login`. That a part is missing has an answer of its own, so all are optional here."""
+    """`POST /auth/login`. All members are optional here, because a missing one has an error of its own."""
 
-    model_config = _described(
+    model_config = _describe(
         {"username": "alice", "password": "wonderland"}, **{"not": _both("password", "password_hash")}
     )
 
@@ -111,7 +111,7 @@ class Login(Body):
 
 
 class _User(Body):
-    """What the bodies of users have in common. A client may send a digest of its own making instead of a password."""
+    """The members that all bodies of users share. A client may send its own digest instead of a password."""
 
     password_salt: ReadOnly
     created_at: ReadOnly
@@ -128,12 +128,12 @@ class _User(Body):
 
     @property
     def secret(self) -> str | None:
-        """The password, or the digest, which serves as one."""
+        """The password, or the digest that replaces it."""
         given = self.password or self.password_hash
         return given.get_secret_value() if given else None
 
     def role_names(self) -> tuple[Role, ...] | None:
-        """Return the roles in the order in which they were given, if they were."""
+        """Return the roles in the given order, or None if the body has none."""
         if self.roles is None:
             return None
         given = self.roles.split(",")
@@ -141,9 +141,9 @@ class _User(Body):
 
 
 class User(_User):
-    """`PUT /users/{id}`. Secret, `active` and `roles` stay as they are when they are not given, null or empty."""
+    """`PUT /users/{id}`. If the secret, `active` or `roles` is absent, null or empty, it does not change."""
 
-    model_config = _described(_ALICE, **{"not": _both("password", "password_hash")})
+    model_config = _describe(_ALICE, **{"not": _both("password", "password_hash")})
 
     id: Id | None = None
     username: Username
@@ -153,9 +153,9 @@ class User(_User):
 
 
 class UserPatch(_User):
-    """`PATCH /users/{id}` (RFC 7396). Nothing of a user can be taken away, so nothing may be null."""
+    """`PATCH /users/{id}` (RFC 7396). No member of a user can be removed, so none may be null."""
 
-    model_config = _described({"email": "alice@example.org"}, **{"not": _both("password", "password_hash")})
+    model_config = _describe({"email": "alice@example.org"}, **{"not": _both("password", "password_hash")})
 
     id: NotNull[Id] = None
     username: NotNull[Username] = None
@@ -169,7 +169,7 @@ class UserPatch(_User):
 class NewUser(_User):
     """`POST /users`."""
 
-    model_config = _described(
+    model_config = _describe(
         {**_ALICE, "password": "wonderland"},
         **{"not": {"anyOf": [_both("password", "password_hash"), _neither("password", "password_hash")]}},
     )
@@ -189,7 +189,7 @@ class NewUser(_User):
 class NewAccount(Body):
     """`POST /accounts`."""
 
-    model_config = _described({"user_id": _FROM, "balance_cents": 10_000, "currency": "USD"})
+    model_config = _describe({"user_id": _FROM, "balance_cents": 10_000, "currency": "USD"})
 
     id: ChosenId | None = None
     user_id: Id
@@ -205,9 +205,9 @@ class NewAccount(Body):
 
 
 class _Account(Body):
-    """What changes of an account have in common.
+    """The members that all changes of an account share.
 
-    `updated_at` says what the client read: another `balance_cents` than that of now is refused if it is not of now.
+    `updated_at` says which state the client has read. Another `balance_cents` is refused if the account changed since.
     """
 
     held_cents: ReadOnly
@@ -220,9 +220,9 @@ class _Account(Body):
 
 
 class Account(_Account):
-    """`PUT /accounts/{id}`. What is not given, or null, stays as it is."""
+    """`PUT /accounts/{id}`. A member that is absent or null does not change."""
 
-    model_config = _described({"balance_cents": 7_500})
+    model_config = _describe({"balance_cents": 7_500})
 
     id: Id | None = None
     user_id: Id | None = None
@@ -231,9 +231,9 @@ class Account(_Account):
 
 
 class AccountPatch(_Account):
-    """`PATCH /accounts/{id}` (RFC 7396). Null takes the overdraft limit or the freeze away."""
+    """`PATCH /accounts/{id}` (RFC 7396). Null removes the overdraft limit or the freeze."""
 
-    model_config = _described({"overdraft_limit_cents": 50_000})
+    model_config = _describe({"overdraft_limit_cents": 50_000})
 
     id: NotNull[Id] = None
     user_id: NotNull[Id] = None
@@ -244,13 +244,13 @@ class AccountPatch(_Account):
 class UserTokens(Body):
     """`POST /auth/revoke-user`."""
 
-    model_config = _described({"user_id": _FROM})
+    model_config = _describe({"user_id": _FROM})
 
     user_id: Id
 
 
 class Transaction(Body):
-    """What everything that moves money has in common. Who asks may say what it is for; it has no effect."""
+    """The members that all transactions share. The description and the metadata have no effect."""
 
     id: ChosenId | None = None
     reference: Reference | None = None
@@ -270,7 +270,7 @@ class Transaction(Body):
 class Transfer(Transaction):
     """`POST /transactions/transfer`."""
 
-    model_config = _described({**_BETWEEN, "reference": "rent, May"})
+    model_config = _describe({**_BETWEEN, "reference": "rent, May"})
 
     source_account_id: Id
     destination_account_id: Id
@@ -279,33 +279,33 @@ class Transfer(Transaction):
 
 
 class Conditions(Body):
-    """What must be so before the transfer, or else it is not made."""
+    """Conditions under which the transfer is posted."""
 
     source_available_min_cents: Balance
 
 
 class ConditionalTransfer(Transfer):
-    """`POST /transactions/transfer`, alone: `source_version` says at which version the source must be."""
+    """`POST /transactions/transfer`, alone. `source_version` is the version that the source account must have."""
 
-    model_config = _described({**_BETWEEN, "conditions": {"source_available_min_cents": 10_000}})
+    model_config = _describe({**_BETWEEN, "conditions": {"source_available_min_cents": 10_000}})
 
     source_version: Annotated[int, Field(ge=1, le=MAX_CENTS)] | None = None
     conditions: Conditions | None = None
 
 
 class Batch(Body):
-    """`POST /transactions/batch`. With `atomic`, all items or none; else each has a result of its own."""
+    """`POST /transactions/batch`. With `atomic`, all items are posted or none; else each has its own result."""
 
-    model_config = _described({"atomic": False, "items": [{"id": _FROM, **_BETWEEN}]})
+    model_config = _describe({"atomic": False, "items": [{"id": _FROM, **_BETWEEN}]})
 
     atomic: bool
     items: Annotated[list[Transfer], Field(min_length=1, max_length=MAX_ITEMS)]
 
 
 class Hold(Transaction):
-    """`POST /transactions/hold`. It ends by itself at `expires_at`, or after `expires_in_seconds`."""
+    """`POST /transactions/hold`. The hold expires at `expires_at`, or after `expires_in_seconds`."""
 
-    model_config = _described(
+    model_config = _describe(
         {**_BETWEEN, "expires_in_seconds": 86_400}, **{"not": _both("expires_at", "expires_in_seconds")}
     )
 
@@ -323,7 +323,7 @@ class Hold(Transaction):
 
 
 class Posting(Body):
-    """One leg of a journal entry: what an account gets, or what leaves it, which is negative."""
+    """A posting of a journal entry: the amount that an account receives; negative if it pays."""
 
     account_id: Id
     amount_cents: SignedCents
@@ -331,9 +331,9 @@ class Posting(Body):
 
 
 class JournalEntry(Transaction):
-    """`POST /transactions`. The postings sum to zero in each currency, and each is of another account."""
+    """`POST /transactions`. The postings sum to zero in each currency, and each has a different account."""
 
-    model_config = _described(
+    model_config = _describe(
         {
             "postings": [{"account_id": _FROM, "amount_cents": -2_500}, {"account_id": _TO, "amount_cents": 2_500}],
             "reference": "salaries, May",
@@ -352,17 +352,17 @@ class JournalEntry(Transaction):
 
 
 class Capture(Body):
-    """`POST /transactions/{id}/capture`. Without an amount, all that is held."""
+    """`POST /transactions/{id}/capture`. Without an amount, the whole hold is captured."""
 
-    model_config = _described({"amount_cents": 2_000})
+    model_config = _describe({"amount_cents": 2_000})
 
     amount_cents: PositiveCents | None = None
 
 
 class Reversal(Body):
-    """`POST /transactions/{id}/reverse`. With `force`, also where the money is not there any more."""
+    """`POST /transactions/{id}/reverse`. With `force`, even if the account that received the money has spent it."""
 
-    model_config = _described({"description": "sent to the wrong account"})
+    model_config = _describe({"description": "sent to the wrong account"})
 
     id: ChosenId | None = None
     force: bool = False
@@ -370,9 +370,9 @@ class Reversal(Body):
 
 
 class Nothing(Body):
-    """`POST /transactions/{id}/void`: an empty object, or nothing at all."""
+    """`POST /transactions/{id}/void`: an empty object, or no body."""
 
-    model_config = _described({})
+    model_config = _describe({})
 
 
 def _check_one_secret(password: SecretStr | None, password_hash: SecretStr | None) -> None:

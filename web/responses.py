@@ -1,4 +1,4 @@
-"""What clients are answered: the shapes that the document shows, and that every answer in the tests is held to."""
+"""The models of response bodies. The document shows them, and the tests check every response against them."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
@@ -13,7 +13,7 @@ from ledger.money import CURRENCIES, MAX_CENTS
 
 
 def _component(name: str, **schema: Any) -> Meta:
-    """Return what makes a type a component of the document, which has no class of its own."""
+    """Return the annotation that makes a type without a class a component of the document."""
     return Meta(extra_json_schema={"x-component": name, **schema})
 
 
@@ -37,12 +37,12 @@ FREEZE: dict[str, Any] = {
     "description": "`debits`: no money leaves the account; `all`: none comes in either",
     "examples": ["none"],
 }
-Version = Annotated[int, Meta(ge=1, description="Which event of its stream, from 1", examples=[3])]
-Position = Annotated[int, Meta(ge=1, description="Where in the log", examples=[42])]
+Version = Annotated[int, Meta(ge=1, description="The number of the event in its stream, from 1", examples=[3])]
+Position = Annotated[int, Meta(ge=1, description="The position in the log", examples=[42])]
 Token = Annotated[str, Meta(description="RFC 7519", examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl"])]
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
-EffectiveAt = Annotated[Time, Meta(description="When it counts, for people")]
-Metadata = Annotated[dict[str, str], Meta(description="The client's own")]
+EffectiveAt = Annotated[Time, Meta(description="When the transaction takes effect for bookkeeping")]
+Metadata = Annotated[dict[str, str], Meta(description="Key-value pairs of the client")]
 Reference = Annotated[str, Meta(min_length=1, max_length=200, examples=["rent, May"])]
 Word = Annotated[str, Meta(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
 
@@ -135,13 +135,13 @@ class Account(Answer, frozen=True):
     id: Id
     user_id: Annotated[Id | None, Meta(description="Null for the ledger's own `world` accounts only")]
     balance_cents: Cents
-    held_cents: Annotated[int, Meta(ge=0, le=MAX_CENTS, description="What pending holds set aside", examples=[0])]
+    held_cents: Annotated[int, Meta(ge=0, le=MAX_CENTS, description="Set aside by pending holds", examples=[0])]
     available_cents: Annotated[
         int,
         Meta(
             ge=-MAX_CENTS,
             le=MAX_CENTS,
-            description="What can be spent: the balance without what is held, and the overdraft limit",
+            description="What can be spent: the balance plus the overdraft limit, minus held money",
             examples=[2500],
         ),
     ]
@@ -169,7 +169,7 @@ Postings = Annotated[list[Posting], Meta(min_length=1, max_length=MAX_POSTINGS)]
 
 
 class _Transaction(Answer, frozen=True, kw_only=True, tag_field="kind"):
-    """What transactions of all kinds have. A member that a transaction does not have is left out."""
+    """The members that all kinds of transactions share. Members that do not apply are absent."""
 
     id: Id
     reference: Reference | None
@@ -178,7 +178,7 @@ class _Transaction(Answer, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class _BetweenTwo(_Transaction, frozen=True, kw_only=True):
-    """Money that moves from one account to another."""
+    """A transaction between two accounts."""
 
     source_account_id: Id
     destination_account_id: Id
@@ -187,7 +187,7 @@ class _BetweenTwo(_Transaction, frozen=True, kw_only=True):
 
 
 class _Described(_BetweenTwo, frozen=True, kw_only=True):
-    """The same, with what the client says about it."""
+    """A transaction between two accounts, with the client's description."""
 
     description: Text | UnsetType = UNSET
     metadata: Metadata | UnsetType = UNSET
@@ -255,7 +255,7 @@ Transaction = Annotated[
 class ItemResult(Answer, frozen=True, omit_defaults=True):
     """The result of an item: its transaction, or its errors; `replayed` if an earlier request made the transaction."""
 
-    status: Annotated[int, Meta(ge=200, le=599, description="What the item would be answered alone", examples=[200])]
+    status: Annotated[int, Meta(ge=200, le=599, description="The status that the item alone would get", examples=[200])]
     transaction: Transfer | UnsetType = UNSET
     replayed: bool | UnsetType = UNSET
     errors: Annotated[list["Reason"], Meta(min_length=1)] | UnsetType = UNSET
@@ -274,7 +274,7 @@ class Entry(Answer, frozen=True):
     version: Version
     position: Position
     transaction_id: Id
-    other_account_id: Annotated[Id | None, Meta(description="None if there are several")]
+    other_account_id: Annotated[Id | None, Meta(description="Null if there are several")]
     amount_cents: Cents
     balance_cents: Cents
     kind: Annotated[Kind, Meta(extra_json_schema=KIND)]
@@ -333,16 +333,16 @@ class KeySet(Answer, frozen=True):
 
 
 class Reason(Answer, frozen=True):
-    """One thing that is wrong.
+    """A reason for an error.
 
-    `detail` names the offender: by its id, by the JSON pointer (RFC 6901) of a member of the body, or by the name of a
-    `parameter` and what it is `in`.
+    `detail` names what is wrong: a resource by its id, a member of the body by its JSON pointer (RFC 6901), or a
+    `parameter` by its name and where it is (`in`).
     """
 
     code: Annotated[str, Meta(description="Stable: clients may rely on it")]
     kind: str
     message: str
-    description: Annotated[str, Meta(description="What the matter is, in a sentence")]
+    description: Annotated[str, Meta(description="What is wrong, in a sentence")]
     help: Annotated[str, Meta(description="What the client can do")]
     doc_url: Annotated[str, Meta(description="The page about the code: a URI reference (RFC 3986)")]
     instance: str
@@ -353,7 +353,7 @@ class Reason(Answer, frozen=True):
 
 
 class Problem(Answer, frozen=True):
-    """Why a request was refused (RFC 9457), with all the reasons; the first one gives the status."""
+    """A problem (RFC 9457) with all reasons why a request was refused; the first one gives the status."""
 
     type: Annotated[str, Meta(description="The page about the first code: a URI reference (RFC 3986)")]
     title: str

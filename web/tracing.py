@@ -1,4 +1,4 @@
-"""A span for each request. This is imported only where there is a tracer."""
+"""A span for each request. Imported only if tracing is on."""
 
 from http import HTTPStatus
 
@@ -10,8 +10,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from web.http.cors import Inner
 
 
-def traced(tracer: Tracer) -> Middleware:
-    """The layer that makes it: a part of the client's trace, if it names one (`traceparent`, W3C Trace Context)."""
+def trace_requests(tracer: Tracer) -> Middleware:
+    """Return the middleware that records a span, as part of the client's trace if `traceparent` names one (W3C)."""
     propagator = TraceContextTextMapPropagator()
 
     @web.middleware

@@ -1,6 +1,6 @@
-"""One worker process: serves on the socket it was given, until SIGTERM or until whoever started it is gone.
+"""A worker process: it serves on an inherited socket until SIGTERM, or until its parent process is gone.
 
-Whoever started it kills it when it takes too long to stop. When that is gone, the worker does so itself.
+The parent kills a worker that takes too long to stop. Without a parent, a timer does.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ log = structlog.get_logger("web.worker")  # `__name__` is `__main__` here
 
 
 def main() -> None:
-    """Run: the arguments are the descriptors of the listening socket, the lifeline, the metrics; and its number."""
+    """Run a worker; the arguments are the descriptors of listener, lifeline and metrics, and the worker's number."""
     settings = Settings.passed_on()
     logs.configure(settings)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides when to stop
     collect_rarely()
     listener, lifeline, file, number = map(int, sys.argv[1:])
     metrics = make_metrics(file, number)
@@ -42,7 +42,7 @@ def main() -> None:
 def _tracing(settings: Settings) -> "AbstractContextManager[Tracer | None]":
     if settings.ledger_tracing == "off":
         return nullcontext()
-    from ledger.service.tracing import exporting  # noqa: PLC0415 - it needs what not everybody installs
+    from ledger.service.tracing import exporting  # noqa: PLC0415 - it needs an optional dependency
 
     return exporting()
 
@@ -54,7 +54,7 @@ async def _serve(settings: Settings, listener: socket.socket, lifeline: int, app
     def abandoned() -> None:
         loop.remove_reader(lifeline)
         closing_seconds = settings.stop_seconds() - settings.ledger_drain_seconds
-        signal.setitimer(signal.ITIMER_REAL, closing_seconds)  # SIGALRM ends it, whatever hangs
+        signal.setitimer(signal.ITIMER_REAL, closing_seconds)  # SIGALRM ends the process even if something hangs
         stop.set()
         gone.set()
 

@@ -1,7 +1,7 @@
 """The worker processes: started on one listening socket, restarted when they die, drained when the service stops.
 
-Each worker holds the reading end of a pipe whose other end is here: should this process be killed, the workers see it
-close and stop by themselves. What they count is in memory that all of them share.
+Each worker has the reading end of a pipe whose other end is here. If this process is killed, the workers see the pipe
+close, and stop. Their metrics are in shared memory.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from ledger.settings import Settings
 
 MAX_RESTARTS_IN_A_ROW = 5
 RESTART_PAUSE_SECONDS = 0.2
-STEADY_SECONDS = 10  # a worker that lived this long has started well
-SLACK_SECONDS = 5  # for a worker that has done all and only has to end
+STEADY_SECONDS = 10  # a worker that runs this long has started successfully
+SLACK_SECONDS = 5  # for a worker to exit after its cleanup
 
-BACKLOG = 1024  # connections that wait for a worker to accept them
+BACKLOG = 1024  # connections waiting to be accepted
 
 log = structlog.get_logger(__name__)
 
@@ -38,26 +38,26 @@ class ListenError(Exception):
 
 @contextlib.contextmanager
 def bound(settings: Settings) -> Iterator[socket.socket]:
-    """Give a socket with the service's address, which refuses connections until `listen`. Raises `ListenError`."""
+    """Yield a socket bound to the service's address; it refuses connections until `listen`. Raises `ListenError`."""
     family = socket.AF_INET6 if ":" in settings.service_host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        with _named(settings):
+        with _explain_address(settings):
             listener.bind((settings.service_host, settings.service_port))
         yield listener
 
 
 def listen(settings: Settings, listener: socket.socket) -> None:
-    """Let connections in. Raises `ListenError`: of two starts that have bound one address, the first gets it."""
-    with _named(settings):
+    """Accept connections. Raises `ListenError` if another process bound to the same address listened first."""
+    with _explain_address(settings):
         listener.listen(BACKLOG)
 
 
 @contextlib.contextmanager
-def _named(settings: Settings) -> Iterator[None]:
-    """Say which address cannot be used, and which settings choose another."""
+def _explain_address(settings: Settings) -> Iterator[None]:
+    """Raise `ListenError` for an address that cannot be used, with the settings that change it."""
     try:
         yield
     except OSError as error:
@@ -77,14 +77,14 @@ async def run_workers(
                 group.create_task(_keep_running(worker, stop))
             waiting = group.create_task(_announce(workers, ready))
             await stop.wait()
-            listener.close()  # whoever comes now is refused at once, instead of never being answered
+            listener.close()  # new connections are refused at once, instead of never being answered
             waiting.cancel()
     finally:
         os.close(file)
 
 
 class _Worker(NamedTuple):
-    """What a worker is started with, each time; `serving` is set once it serves."""
+    """The arguments of each start of a worker; `serving` is set once it serves."""
 
     settings: Settings
     listener: socket.socket
@@ -139,7 +139,7 @@ async def _watch(worker: _Worker, process: asyncio.subprocess.Process, stop: asy
     exited = asyncio.create_task(process.wait())
     stopping = asyncio.create_task(stop.wait())
     try:
-        if await process.stdout.readline():  # its one line: it serves
+        if await process.stdout.readline():  # the worker prints one line when it serves
             worker.serving.set()
         await asyncio.wait((exited, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not exited.done():

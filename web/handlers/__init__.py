@@ -1,1 +1,1 @@
-"""Handlers: each reads a request, asks a query or submits a command, and writes the answer. They decide nothing."""
+"""Handlers: each reads a request, runs a query or submits a command, and writes the response. They decide nothing."""

@@ -1,4 +1,4 @@
-"""Accounts: admins do everything, auditors read everything, customers read their own."""
+"""Accounts: admins change and read all of them, auditors read all, customers read their own."""
 
 from datetime import datetime
 from typing import Any, cast, get_args
@@ -46,8 +46,8 @@ FILTERS: tuple[Parameter[Any], ...] = (USER_ID, CURRENCY, STATUS, *PERIOD)
 
 
 async def list_accounts(request: web.Request) -> Reply | Stream:
-    """GET /accounts; as they were, with `at_position` or `at_time`; the ledger's own too, with `world=true`."""
-    span, owner_id, moment = read_span(request, int), own_only(request), read_point_in_time(request)
+    """GET /accounts, now or at a point in time; with `world=true` including the ledger's own."""
+    span, owner_id, moment = read_span(request, int), readable_owner(request), read_point_in_time(request)
     world = WORLD.read(request) is True
     wanted = Wanted(
         owner_id,
@@ -82,9 +82,9 @@ def _refuse_filters(request: web.Request) -> None:
 
 
 async def get_account(request: web.Request) -> Reply:
-    """GET /accounts/{id}; as it was, with `at_version`, `at_position` or `at_time`."""
+    """GET /accounts/{id}, now or at a point in time."""
     account_id, moment = read_path_id(request), read_account_point_in_time(request)
-    now = await found(request, account_id)
+    now = await find_account(request, account_id)
     if moment is None:
         return answer_resource(request, *now)
     then = await timetravel.account_at(reader(request), account_id, moment)
@@ -117,7 +117,7 @@ async def update_account(request: web.Request) -> Reply:
 
 
 async def patch_account(request: web.Request) -> Reply:
-    """PATCH /accounts/{id}: only the members that are given (RFC 7396); null takes a policy away."""
+    """PATCH /accounts/{id}: change only the given members (RFC 7396); null removes a policy."""
     account_id = read_path_id(request)
     body = parse(requests.AccountPatch, await read_json(request))
     given = body.model_fields_set
@@ -133,7 +133,7 @@ async def _change(
     frozen: Freeze | None,
 ) -> Reply:
     check_same_id(account_id, body.id)
-    known = await found(request, account_id)
+    known = await find_account(request, account_id)
     command = UpdateAccount(
         account_id=account_id,
         owner_id=body.user_id,
@@ -142,15 +142,15 @@ async def _change(
         transfer_id=new_id(),
         overdraft_limit_cents=overdraft_limit_cents,
         frozen=frozen,
-        balance_expected=_balance_expected(body.updated_at, known),
+        balance_expected=_versions_to_adjust(body.updated_at, known),
         expected=read_expected_versions(request),
     )
     outcome = await submit(request, command)
-    return answer_resource(request, *await found(request, account_id), position=outcome.position)
+    return answer_resource(request, *await find_account(request, account_id), position=outcome.position)
 
 
-def _balance_expected(read_at: datetime | None, known: Resource) -> frozenset[int] | None:
-    """Return the versions at which a client may set a balance that read the account as it was changed at `read_at`."""
+def _versions_to_adjust(read_at: datetime | None, known: Resource) -> frozenset[int] | None:
+    """Return the versions that may have another balance set by a client that read the account at `read_at`."""
     if read_at is None:
         return None
     return frozenset({int(known.tag)} if read_at == known.body["updated_at"] else ())
@@ -162,15 +162,15 @@ async def close_account(request: web.Request) -> Reply:
     return answer_empty(await submit(request, command))
 
 
-def own_only(request: web.Request) -> UUID | None:
-    """The user whose accounts the caller may see; None for all."""
+def readable_owner(request: web.Request) -> UUID | None:
+    """Return the user whose accounts the caller may read; None for all users."""
     actor = request[ACTOR]
     return None if actor.has("admin", "auditor") else actor.user_id
 
 
-async def found(request: web.Request, account_id: UUID) -> Resource:
-    """The account, if there is one that the caller may see. Raises `Refused`."""
-    account = await accounts.find(reader(request), account_id, owner_id=own_only(request))
+async def find_account(request: web.Request, account_id: UUID) -> Resource:
+    """Return an account that the caller may read. Raises `Refused`."""
+    account = await accounts.find(reader(request), account_id, owner_id=readable_owner(request))
     if account is None:
         raise Refused(errors.account_not_found(account_id))
     return account

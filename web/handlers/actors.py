@@ -1,4 +1,4 @@
-"""For admins and auditors: who did what."""
+"""The commands that a user, session or token sent, for admins and auditors."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""Sessions and their tokens: logging in, refreshing, logging out, and revoking."""
+"""Sessions and their tokens: log in, refresh, log out, revoke."""
 
 import time
 from collections.abc import Mapping
@@ -44,20 +44,20 @@ USER_ID = id_parameter("user_id", "The user, by default the caller; other users 
 
 
 async def log_in(request: web.Request) -> Reply:
-    """POST /auth/login. Takes as long, and answers the same, whether the user exists or not.
+    """POST /auth/login. The time and the response do not reveal whether the user exists.
 
-    `Idempotency-Key` has no meaning here: nobody is known yet whose key it could be, and tokens are not stored.
+    `Idempotency-Key` is ignored: the caller is not authenticated yet, and tokens are not stored.
     """
     body = parse(requests.Login, await read_json(request))
     secret = body.password or body.password_hash
     if not body.username or secret is None or not secret.get_secret_value():
         raise Refused(errors.missing_credentials())
     runtime = request.app[RUNTIME]
-    attempt = await runtime.throttle.admit(body.username, _address(request))
+    attempt = await runtime.throttle.admit(body.username, _read_address(request))
     request[LIMITS] = attempt.quotas
     try:
-        credential = await _checked(runtime, body.username, secret.get_secret_value())
-        reply = await _signed(runtime, await _start_session(request, credential))
+        credential = await _check_password(runtime, body.username, secret.get_secret_value())
+        reply = await _sign_tokens(runtime, await _start_session(request, credential))
     except Refused:
         raise
     except Exception:
@@ -78,11 +78,11 @@ async def refresh_tokens(request: web.Request) -> Reply:
         session_id=presented.session_id,
         user_id=presented.user_id,
         refresh_jti=presented.jti,
-        pair=_new_pair(settings, now, now + settings.ledger_session_seconds),
+        pair=_make_pair(settings, now, now + settings.ledger_session_seconds),
         grace_seconds=settings.ledger_refresh_grace_seconds,
         enforced=settings.jwt_enable_revoked_tokens,
     )
-    return await _signed(runtime, await runtime.committer.submit(command, make_origin(request)))
+    return await _sign_tokens(runtime, await runtime.committer.submit(command, make_origin(request)))
 
 
 async def log_out(request: web.Request) -> Reply:
@@ -94,7 +94,7 @@ async def log_out(request: web.Request) -> Reply:
 
 
 async def revoke_user_tokens(request: web.Request) -> Reply:
-    """POST /auth/revoke-user. Everybody may revoke their own tokens, admins anybody's."""
+    """POST /auth/revoke-user. Users may revoke their own tokens, admins those of any user."""
     body = parse(requests.UserTokens, await read_json(request))
     actor = request[ACTOR]
     if body.user_id != actor.user_id and not actor.has("admin"):
@@ -103,7 +103,7 @@ async def revoke_user_tokens(request: web.Request) -> Reply:
 
 
 async def revoke_all_tokens(request: web.Request) -> Reply:
-    """POST /auth/revoke-all. The caller's own tokens are among them."""
+    """POST /auth/revoke-all. This includes the caller's own."""
     return answer_empty(await submit(request, RevokeAllTokens()))
 
 
@@ -124,7 +124,7 @@ async def purge_revoked_tokens(request: web.Request) -> Reply:
 
 
 async def list_sessions(request: web.Request) -> Reply | Stream:
-    """GET /auth/sessions: one's own; for admins, with `user_id`, another's."""
+    """GET /auth/sessions: the caller's own or, for admins, those of `user_id`."""
     actor = request[ACTOR]
     user_id = USER_ID.read(request) or actor.user_id
     if user_id != actor.user_id and not actor.has("admin"):
@@ -143,13 +143,13 @@ async def end_session(request: web.Request) -> Reply:
     return answer_empty(await submit(request, command))
 
 
-def _address(request: web.Request) -> str:
+def _read_address(request: web.Request) -> str:
     forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", [])) or None
     return client_address(request.remote, forwarded_for, request.app[RUNTIME].settings.ledger_trusted_proxies)
 
 
-async def _checked(runtime: Runtime, username: str, password: str) -> Credential:
-    """The credential of that user, if this is the password."""
+async def _check_password(runtime: Runtime, username: str, password: str) -> Credential:
+    """Return the credential of a user with this password. Raises `Refused`."""
     credential = await credentials.find(runtime.pool, username)
     matches = await runtime.passwords.verify(credential.hash if credential else None, password)
     if credential is None or not matches:
@@ -160,7 +160,7 @@ async def _checked(runtime: Runtime, username: str, password: str) -> Credential
 async def _start_session(request: web.Request, credential: Credential) -> Outcome:
     runtime, now = request.app[RUNTIME], int(time.time())
     ends_at = now + runtime.settings.ledger_session_seconds
-    pair = _new_pair(runtime.settings, now, ends_at)
+    pair = _make_pair(runtime.settings, now, ends_at)
     command = StartSession(
         session_id=new_id(),
         user_id=credential.user_id,
@@ -177,7 +177,7 @@ def _check_revocation_is_on(request: web.Request) -> None:
         raise Refused(errors.revocation_is_off())
 
 
-def _new_pair(settings: Settings, now: int, latest: int) -> Pair:
+def _make_pair(settings: Settings, now: int, latest: int) -> Pair:
     return Pair(
         access_jti=new_id(),
         access_expires_at=min(now + settings.jwt_expire_access_token_seconds, latest),
@@ -187,16 +187,16 @@ def _new_pair(settings: Settings, now: int, latest: int) -> Pair:
     )
 
 
-async def _signed(runtime: Runtime, outcome: Outcome) -> Reply:
-    """The pair of tokens of an outcome. One that was issued before is signed as it was then."""
+async def _sign_tokens(runtime: Runtime, outcome: Outcome) -> Reply:
+    """Answer with an outcome's pair of tokens. A replayed pair is signed with its original claims."""
     issued = outcome.result
     position = outcome.position or await tokens.issued_at(runtime.pool, UUID(issued["access_jti"]))
     if position is None:
         raise DatabaseError("a pair of tokens was issued and is not in the tokens table")
-    return answer(_bodies(runtime, issued, position), position=position)
+    return answer(_make_tokens(runtime, issued, position), position=position)
 
 
-def _bodies(runtime: Runtime, issued: Mapping[str, Any], position: int) -> dict[str, object]:
+def _make_tokens(runtime: Runtime, issued: Mapping[str, Any], position: int) -> dict[str, object]:
     access = Claims(
         sub=issued["user_id"],
         jti=issued["access_jti"],

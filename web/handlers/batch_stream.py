@@ -1,7 +1,7 @@
-"""Transfers as JSON Lines: one a line, carried out as they arrive, and as many lines back, in order.
+"""Transfers as JSON Lines: one on each line, executed as they arrive. The response has a line for each, in order.
 
-However long the stream is, a worker has three chunks of it in memory at most. It reads no further than it has carried
-out and than its client has read; a client that hangs up takes back nothing of what was handed in.
+A worker keeps at most three chunks of a stream in memory, however long it is. The server stops reading from clients
+that do not read their results. Transfers that it has received stay posted if the client disconnects.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ from web.http.response import Stream
 
 CONTENT_TYPE = "application/jsonl"
 MEDIA = (CONTENT_TYPE, "application/x-ndjson")
-SLICE = 100  # lines parsed before others get their turn: a piece of the stream may have thousands
-LINGER_SECONDS = 0.05  # for more lines, before those that are here are carried out
+SLICE = 100  # lines parsed before other requests get their turn: one read may bring thousands
+LINGER_SECONDS = 0.05  # wait for more lines before a chunk is executed
 
 Make = Callable[[requests.Transfer], TransferMoney]
 
@@ -40,59 +40,59 @@ class _Line(NamedTuple):
 
 
 async def execute_stream(request: web.Request, make: Make) -> Stream:
-    """Carry out the transfers of a stream, and stream what became of each; `make` says what a body commands.
+    """Execute the transfers of a stream, and stream the result of each; `make` turns a body into its command.
 
-    What ends it early (the token, a fault, the service's end) is a last line, without a number.
+    If the stream ends early (revoked token, fault, shutdown), a last line without a number says why.
     """
     if "Idempotency-Key" in request.headers:
         message = "must not be given with a stream; give each line an id"
         raise Refused(errors.invalid_parameter("Idempotency-Key", message, "header"))
-    await check_again(request)  # if no line is good, no transaction will find out
+    await check_again(request)  # no transaction checks the token if no line is valid
     stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
     async with stream.open(request):
         try:
             await _deliver(request, stream, make)
         except (Refused, LedgerError, web.HTTPException, *UNREACHABLE) as error:
-            if isinstance(error, ConnectionError | TimeoutError):  # the client's: nobody would read it
+            if isinstance(error, ConnectionError | TimeoutError):  # the client is gone
                 raise
-            await stream.send(_encoded([format_refusal(request, refusals_of(error))]))
+            await stream.send(_encode([format_refusal(request, refusals_of(error))]))
     return stream
 
 
 async def _deliver(request: web.Request, stream: Stream, make: Make) -> None:
-    chunks = _chunks(request, make)
+    chunks = _read_chunks(request, make)
     reading = asyncio.ensure_future(anext(chunks, None))
     try:
         while (chunk := await reading) is not None:
-            reading = asyncio.ensure_future(anext(chunks, None))  # while this one is carried out
+            reading = asyncio.ensure_future(anext(chunks, None))  # while this one is executed
             await check_again(request)
             if request.app[DRAINING].is_set():
-                raise OverloadedError("the worker is to stop")
-            await stream.send(_encoded(await _results(request, chunk)))
+                raise OverloadedError("the worker is stopping")
+            await stream.send(_encode(await _execute(request, chunk)))
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         await chunks.aclose()
 
 
-async def _results(request: web.Request, chunk: Sequence[_Line]) -> list[dict[str, Any]]:
+async def _execute(request: web.Request, chunk: Sequence[_Line]) -> list[dict[str, Any]]:
     command = TransferBatch(tuple(line.item for line in chunk if isinstance(line.item, TransferMoney)))
-    made = iter((await execute_chunk(request, command, make_origin(request))).items if command.transfers else ())
+    results = iter((await execute_chunk(request, command, make_origin(request))).items if command.transfers else ())
     return [
         {
             "line": line.number,
-            **(next(made) if isinstance(line.item, TransferMoney) else format_refusal(request, line.item)),
+            **(next(results) if isinstance(line.item, TransferMoney) else format_refusal(request, line.item)),
         }
         for line in chunk
     ]
 
 
-def _encoded(results: Sequence[dict[str, Any]]) -> bytes:
+def _encode(results: Sequence[dict[str, Any]]) -> bytes:
     return b"".join(msgspec.json.encode(result) + b"\n" for result in results)
 
 
-async def _chunks(request: web.Request, make: Make) -> AsyncGenerator[list[_Line], None]:
-    """The lines, some at a time. Raises `HTTPRequestTimeout` if there is none for too long."""
+async def _read_chunks(request: web.Request, make: Make) -> AsyncGenerator[list[_Line], None]:
+    """Yield the lines in chunks. Raises `HTTPRequestTimeout` if none arrives in time."""
     settings, clock = request.app[RUNTIME].settings, asyncio.get_running_loop().time
     limit, patience = settings.ledger_body_limit_bytes, settings.ledger_body_timeout_seconds
     splitter = Splitter(limit)
@@ -104,7 +104,7 @@ async def _chunks(request: web.Request, make: Make) -> AsyncGenerator[list[_Line
         if lines and not waiting:
             deadline = clock() + LINGER_SECONDS
         for start in range(0, len(lines), SLICE):
-            waiting += (_parsed(number, line, limit, make) for number, line in lines[start : start + SLICE])
+            waiting += (_parse_line(number, line, limit, make) for number, line in lines[start : start + SLICE])
             await asyncio.sleep(0)
         if data is None and not waiting:
             raise web.HTTPRequestTimeout
@@ -117,7 +117,7 @@ async def _chunks(request: web.Request, make: Make) -> AsyncGenerator[list[_Line
 
 
 async def _read_until(request: web.Request, deadline: float) -> bytes | None:
-    """What has arrived; nothing at the end of the stream; None if nothing arrives in time."""
+    """Return the data that has arrived: empty at the end of the stream, None if nothing arrives in time."""
     try:
         async with asyncio.timeout_at(deadline):
             return await request.content.readany()
@@ -125,7 +125,7 @@ async def _read_until(request: web.Request, deadline: float) -> bytes | None:
         return None
 
 
-def _parsed(number: int, line: bytes, limit: int, make: Make) -> _Line:
+def _parse_line(number: int, line: bytes, limit: int, make: Make) -> _Line:
     if len(line) > limit:
         return _Line(number, (TOO_LARGE,))
     try:
@@ -135,7 +135,7 @@ def _parsed(number: int, line: bytes, limit: int, make: Make) -> _Line:
 
 
 class Splitter:
-    """Cuts what arrives into numbered lines, and keeps no more of an unfinished one than it may have."""
+    """Cuts a stream into numbered lines, and keeps at most the permitted length of an unfinished one."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
@@ -143,19 +143,19 @@ class Splitter:
         self._rest = b""
 
     def lines(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The lines that are finished now, blank ones left out."""
+        """Return the lines that this data completes, without blank ones."""
         *finished, rest = data.split(b"\n")
         if finished:
             finished[0] = self._rest + finished[0]
             self._rest = b""
         self._rest += rest[: self._limit + 1 - len(self._rest)]
-        return [line for line in map(self._numbered, finished) if line[1].strip()]
+        return [line for line in map(self._number_line, finished) if line[1].strip()]
 
     def rest(self) -> list[tuple[int, bytes]]:
-        """The last line, if nothing ended it."""
+        """Return the last line if it has no line break."""
         last, self._rest = self._rest, b""
-        return [self._numbered(last)] if last.strip() else []
+        return [self._number_line(last)] if last.strip() else []
 
-    def _numbered(self, line: bytes) -> tuple[int, bytes]:
+    def _number_line(self, line: bytes) -> tuple[int, bytes]:
         self._number += 1
         return self._number, line

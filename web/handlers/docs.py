@@ -1,4 +1,4 @@
-"""The API description (OpenAPI 3.1) and the page that shows it, which loads nothing from anywhere else."""
+"""The API description (OpenAPI 3.1) and the page that shows it, which loads nothing from other hosts."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -40,7 +40,7 @@ _HEADERS = {
 
 
 async def list_errors(request: web.Request) -> Reply:
-    """GET /errors: every code, in a table for people."""
+    """GET /errors: all codes; a table in HTML."""
     if choose_media(accept_of(request), MEDIA) == JSON:
         return _reply(JSON, msgspec.json.encode([_entry(code) for code in CATALOGUE]))
     rows = "".join(
@@ -53,7 +53,7 @@ async def list_errors(request: web.Request) -> Reply:
 
 
 async def get_error(request: web.Request) -> Reply:
-    """GET /errors/{code}: what the error means, what the client can do, and an example."""
+    """GET /errors/{code}: the meaning of an error, its remedy and an example."""
     code = request.match_info["code"]
     if code not in CATALOGUE:
         raise Refused(NO_SUCH_RESOURCE)
@@ -84,7 +84,7 @@ def _breakable(code: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Return a text as HTML, what stands between backquotes as code."""
+    """Return a text as HTML, with text between backquotes as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 

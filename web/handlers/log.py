@@ -1,4 +1,4 @@
-"""What happened: statements and events of an account, the whole log as pages or as a feed, and the trial balance."""
+"""The log: an account's entries and events, all events as pages or as a feed, and the trial balance."""
 
 from aiohttp import web
 
@@ -8,7 +8,7 @@ from ledger.audit.entries import Period
 from ledger.store import reader as stored
 from ledger.store.connections import Reader
 from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
-from web.handlers.accounts import found
+from web.handlers.accounts import find_account
 from web.http.json import answer
 from web.http.pagination import Chunk, Span, answer_list, read_span
 from web.http.params import (
@@ -39,9 +39,9 @@ LAST_EVENT_ID = integer_parameter("Last-Event-ID", "The position of the last eve
 
 
 async def list_account_entries(request: web.Request) -> Reply | Stream:
-    """GET /accounts/{id}/entries: lines with the balance after each, newest first, or the oldest with `order=asc`.
+    """GET /accounts/{id}/entries: entries with the balance after each, newest first unless `order=asc`.
 
-    `from_version`, `to_version`, `from_time` and `to_time` are bounds, themselves included.
+    `from_version`, `to_version`, `from_time` and `to_time` are inclusive bounds.
     """
     account_id, span = read_path_id(request), read_span(request, int)
     ascending = ORDER.read(request) == "asc"
@@ -52,7 +52,7 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
     )
     first, last = AFTER.read(request) or 0, BEFORE.read(request)
     last = LAST if last is None else last
-    await found(request, account_id)
+    await find_account(request, account_id)
 
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
         after = first if place is None or not ascending else max(first, place)
@@ -66,32 +66,32 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
 
 
 async def list_account_events(request: web.Request) -> Reply | Stream:
-    """GET /accounts/{id}/events: what is stored of an account, in order."""
+    """GET /accounts/{id}/events: the stored events of an account, in order."""
     account_id, after, span = read_path_id(request), AFTER.read(request), read_span(request, int)
-    await found(request, account_id)
-    return await _events(request, span, Chosen(stream_id=account_id), after or 0)
+    await find_account(request, account_id)
+    return await _answer_events(request, span, Chosen(stream_id=account_id), after or 0)
 
 
 async def list_events(request: web.Request) -> Reply | Stream:
-    """GET /events: the whole log in order, or what `topic` and `stream` choose; with `Accept: text/event-stream`, live.
+    """GET /events: stored events in order, of a `topic` or `stream`; as a feed with `Accept: text/event-stream`.
 
-    A page may have fewer events than `limit`, or none, and a `Link` to the next one all the same.
+    A page may have fewer events than `limit`, or none, although it has a `Link` to the next one.
     """
     chosen = Chosen(TOPIC.read(request), STREAM.read(request))
     after = AFTER.read(request) or 0
     if not wants_feed(request):
-        return await _events(request, read_span(request, int), chosen, after)
+        return await _answer_events(request, read_span(request, int), chosen, after)
     last = request.headers.get(LAST_EVENT_ID.name)
     return await send_feed(request, chosen, LAST_EVENT_ID.parse(last) if last else after)
 
 
 async def get_trial_balance(request: web.Request) -> Reply:
-    """GET /ledger/trial-balance: of now, or of `at_position` or `at_time`."""
+    """GET /ledger/trial-balance: the trial balance now or at a point in time."""
     pool, moment = reader(request), read_point_in_time(request)
     return answer(await timetravel.trial_balance(pool, await timetravel.position_of(pool, moment)))
 
 
-async def _events(request: web.Request, span: Span[int], chosen: Chosen, after: int) -> Reply | Stream:
+async def _answer_events(request: web.Request, span: Span[int], chosen: Chosen, after: int) -> Reply | Stream:
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
         start = after if place is None else max(after, place)
         stretch = await stored.read(source, start, limit=limit, chosen=chosen)

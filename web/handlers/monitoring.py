@@ -1,4 +1,4 @@
-"""For whoever runs the service: whether a worker lives, whether it should get requests, and the metrics of all."""
+"""Monitoring for operators: liveness, readiness and metrics."""
 
 import asyncio
 
@@ -25,16 +25,16 @@ OK = "ok"
 
 
 async def get_liveness(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share
-    """GET /livez: the worker's event loop turns. Who gets no answer for long may kill it."""
+    """GET /livez: the worker's event loop runs. A supervisor may kill a worker that does not answer for long."""
     return answer({"status": "alive"})
 
 
 async def get_readiness(request: web.Request) -> Reply:
-    """GET /readyz. 503 `not_ready` while a worker should get no requests; its detail says what is the matter.
+    """GET /readyz. 503 `not_ready` while a worker should get no requests; `detail` has the result of each check.
 
-    Without Redis, revocations are looked up in PostgreSQL and logins are counted by each process: that is no reason.
+    Without Redis a worker stays ready: it reads revocations from PostgreSQL and counts logins by itself.
     """
-    checks = await _checks(request.app)
+    checks = await _run_checks(request.app)
     if any(found != OK for name, found in checks.items() if name != "redis"):
         raise Refused(errors.not_ready(checks))
     return answer({"status": "ready", "checks": checks})
@@ -44,15 +44,15 @@ async def get_metrics(request: web.Request) -> Reply:
     """GET /metrics: the metrics of all workers, in Prometheus' text format."""
     metrics, runtime = request.app[METRICS], request.app[RUNTIME]
     metrics.sample(runtime)
-    found = await _standing(request.app)
+    found = await _read_standing(request.app)
     held = None if found is None else await transfers.count_holds(runtime.pool)
     body = await asyncio.to_thread(metrics.render, found, held)
     return Reply(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 
-async def _checks(app: web.Application) -> dict[str, str]:
+async def _run_checks(app: web.Application) -> dict[str, str]:
     runtime = app[RUNTIME]
-    found = await _standing(app)
+    found = await _read_standing(app)
     checks = {
         "worker": "draining" if app[DRAINING].is_set() else OK,
         "postgresql": "unreachable" if found is None else OK,
@@ -61,19 +61,19 @@ async def _checks(app: web.Application) -> dict[str, str]:
     if found is not None:
         checks["migrations"] = OK if found.is_migrated else "behind"
         (seals,) = (follower for follower in found.followers if follower.name == "seals")
-        checks["seals"] = _lag(runtime.settings, seals)
+        checks["seals"] = _check_lag(runtime.settings, seals)
     return checks
 
 
-def _lag(settings: Settings, follower: FollowerStatus) -> str:
-    """Whether a follower is too far behind. Where there is no key to seal with, nobody waits for seals."""
+def _check_lag(settings: Settings, follower: FollowerStatus) -> str:
+    """Return whether a follower lags too far behind; never for seals without a key."""
     bound = settings.ledger_ready_lag_seconds
     lags = settings.ledger_seal_key_file is not None and 0 < bound < follower.lag_seconds
     return "lagging" if lags else OK
 
 
-async def _standing(app: web.Application) -> Standing | None:
-    """How the database stands; None if it does not answer."""
+async def _read_standing(app: web.Application) -> Standing | None:
+    """Return the state of the database; None if it is unreachable."""
     try:
         return await app[STANDING].get(None)
     except UNREACHABLE:

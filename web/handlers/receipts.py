@@ -1,4 +1,4 @@
-"""Receipts, with which whoever has the ledger's public key can check, without asking it, what its log holds."""
+"""Receipts: proofs that an event is in the log, which anyone can check offline with the ledger's public key."""
 
 import math
 from uuid import UUID
@@ -16,57 +16,58 @@ from ledger.projections import transactions as transfers
 from ledger.seals import sealing
 from ledger.store import log as store
 from ledger.store.connections import Pool
-from web.handlers.accounts import found, own_only
+from web.handlers.accounts import find_account, readable_owner
 from web.http.json import answer
 from web.http.params import integer_parameter, read_path_id
 from web.http.replica import reader
 from web.http.request import RUNTIME
 from web.http.response import Reply
 
-REACH = 100  # positions, between a transfer's event and its entries
+REACH = 100  # positions between a transaction's event and its entries
 
 AT_VERSION = integer_parameter("at_version", "The event's version", minimum=1)
 
 
 async def get_transaction_receipt(request: web.Request) -> Reply:
-    """GET /transactions/{id}/proof: the receipt of a transfer with its entries, for whoever may read it.
+    """GET /transactions/{id}/proof: the receipt of a transaction and its entries.
 
-    An entry tells the balance after it, and a journal entry all of its legs: customers get what their own accounts had.
+    An entry shows the balance after it, and a journal entry all postings, so customers get the events of their own
+    accounts only.
     """
-    pool, transfer_id, party_id = reader(request), read_path_id(request), own_only(request)
+    pool, transfer_id, party_id = reader(request), read_path_id(request), readable_owner(request)
     if await transfers.find(pool, transfer_id, party_id=party_id) is None:
         raise Refused(errors.transaction_not_found(transfer_id))
     rows = await store.read_rows_beside(pool, transfer_id, reach=REACH)
-    return await _receipt(request, [row for row in rows if await _is_part(pool, row, transfer_id, party_id)])
+    return await _answer_receipt(request, [row for row in rows if await _is_part(pool, row, transfer_id, party_id)])
 
 
 async def get_account_receipt(request: web.Request) -> Reply:
-    """GET /accounts/{id}/proof: the receipt of an account's last event, or of that with the version `at_version`."""
+    """GET /accounts/{id}/proof: the receipt of an account's last event, or of the one at `at_version`."""
     account_id, version = read_path_id(request), AT_VERSION.read(request)
-    await found(request, account_id)
+    await find_account(request, account_id)
     rows = await store.read_stream_rows(reader(request), account_id, version=version, limit=1)
     if not rows:
         raise Refused(errors.account_not_found(account_id))
-    return await _receipt(request, rows)
+    return await _answer_receipt(request, rows)
 
 
 async def get_seal_keys(request: web.Request) -> Reply:
-    """GET /.well-known/ledger-seal.json: the public key that signs the seals (RFC 7517); none if there are none."""
+    """GET /.well-known/ledger-seal.json: the public key that verifies seals (RFC 7517); an empty set without one."""
     public = request.app[RUNTIME].seal_public
     return answer({"keys": [] if public is None else [public]})
 
 
 async def _is_part(pool: Pool, row: StoredRow, transfer_id: UUID, party_id: UUID | None) -> bool:
-    """Whether it is an event of a transfer, or of an account that takes part in it and is that user's."""
+    """Return whether an event belongs to a transaction and, for a customer, to one of their accounts."""
     if row.originator_id == transfer_id:
-        return party_id is None or row.topic != TOPICS[JournalEntryPosted]  # which tells what others got
+        return party_id is None or row.topic != TOPICS[JournalEntryPosted]  # which shows the postings of other users
     event = decode_event(row.topic, row.state)
     if not isinstance(event, AccountEvent) or getattr(event, "transfer_id", None) != transfer_id:
         return False
     return party_id is None or await accounts.find(pool, row.originator_id, owner_id=party_id) is not None
 
 
-async def _receipt(request: web.Request, rows: list[StoredRow]) -> Reply:
+async def _answer_receipt(request: web.Request, rows: list[StoredRow]) -> Reply:
     runtime = request.app[RUNTIME]
     receipt = await sealing.receipt(runtime.pool, rows)
     if receipt is not None:

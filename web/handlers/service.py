@@ -1,4 +1,4 @@
-"""The service itself: its greeting, its health and its version."""
+"""The service: its greeting, health, version and public keys."""
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ async def get_greeting(request: web.Request) -> Reply:  # noqa: ARG001 - the sha
 
 
 async def get_token_keys(request: web.Request) -> Reply:
-    """GET /.well-known/jwks.json: the public keys that tokens can be verified with (RFC 7517); none for HS256."""
+    """GET /.well-known/jwks.json: the public keys that verify tokens (RFC 7517); an empty set with HS256."""
     return answer(request.app[RUNTIME].signer.jwks())
 
 

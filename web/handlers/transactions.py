@@ -1,4 +1,4 @@
-"""Transfers, journal entries, holds and reversals: transactions, under the name that the public URLs give them."""
+"""Transactions: transfers, batches, journal entries, holds and reversals."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ from ledger.values.text import MAX_REFERENCE_LENGTH, spellings
 from ledger.values.timestamps import rfc3339
 from web import requests, responses
 from web.handlers import batch, batch_stream
-from web.handlers.accounts import own_only
+from web.handlers.accounts import readable_owner
 from web.handlers.batch import BATCH_LIMIT
 from web.http.idempotency import make_origin, read_idempotency_key
 from web.http.json import REPLAYED, answer, answer_outcome, parse, read_json, read_json_if_any
@@ -62,22 +62,22 @@ MAX_AMOUNT = integer_parameter(
 
 
 async def create_transfer(request: web.Request) -> Reply:
-    """POST /transactions/transfer. A customer moves money from own accounts only."""
+    """POST /transactions/transfer. Customers pay from their own accounts only."""
     body = parse(requests.ConditionalTransfer, await read_json(request))
-    command = _on_conditions(request, body, _transfer(body, _payer(request)))
+    command = _add_preconditions(request, body, _make_transfer(body, _payer(request)))
     return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
 
 
 async def create_transfer_batch(request: web.Request) -> Reply | Stream:
-    """POST /transactions/batch, as JSON, or a line each, which are answered as they come."""
+    """POST /transactions/batch, as JSON, or as JSON Lines whose results are streamed."""
     payer = _payer(request)
     async with request.app[BATCH_LIMIT].admit(request[ACTOR].user_id):
         if request.content_type in batch_stream.MEDIA:
-            return await batch_stream.execute_stream(request, lambda body: _transfer(body, payer))
+            return await batch_stream.execute_stream(request, lambda body: _make_transfer(body, payer))
         parsed = await batch.parse_batch(
             await read_json(request, request.app[RUNTIME].settings.ledger_bulk_limit_bytes)
         )
-        commands = tuple(_transfer(item, payer) for item in parsed.items)
+        commands = tuple(_make_transfer(item, payer) for item in parsed.items)
         canonical = b"" if read_idempotency_key(request) is None else await asyncio.to_thread(parsed.canonical)
         source = make_origin(request, lambda: canonical)
         if parsed.atomic:
@@ -89,7 +89,7 @@ async def create_transfer_batch(request: web.Request) -> Reply | Stream:
 
 
 async def post_journal_entry(request: web.Request) -> Reply:
-    """POST /transactions. A customer takes money out of own accounts only."""
+    """POST /transactions. Customers pay from their own accounts only."""
     body = parse(requests.JournalEntry, await read_json(request))
     command = PostJournalEntry(
         transfer_id=body.id or new_id(),
@@ -105,7 +105,7 @@ async def post_journal_entry(request: web.Request) -> Reply:
 
 
 async def place_hold(request: web.Request) -> Reply:
-    """POST /transactions/hold. A customer sets money of own accounts aside only."""
+    """POST /transactions/hold. Customers hold money of their own accounts only."""
     body = parse(requests.Hold, await read_json(request))
     settings, now = request.app[RUNTIME].settings, datetime.now(UTC)
     seconds = body.expires_in_seconds or settings.ledger_hold_seconds
@@ -131,7 +131,7 @@ async def place_hold(request: web.Request) -> Reply:
 async def capture_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/capture."""
     body = parse(requests.Capture, await read_json_if_any(request) or b"{}")
-    known = (await _found(request, read_path_id(request))).body
+    known = (await _find_transaction(request, read_path_id(request))).body
     accounts = transfers.accounts_of(known)
     command = CaptureHold(
         transfer_id=known["id"],
@@ -147,7 +147,7 @@ async def capture_hold(request: web.Request) -> Reply:
 async def void_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/void."""
     body = parse(requests.Nothing, await read_json_if_any(request) or b"{}")
-    known = (await _found(request, read_path_id(request))).body
+    known = (await _find_transaction(request, read_path_id(request))).body
     command = VoidHold(known["id"], transfers.accounts_of(known)[0], datetime.now(UTC))
     outcome = await submit(request, command, body.canonical)
     return answer_outcome(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
@@ -156,7 +156,7 @@ async def void_hold(request: web.Request) -> Reply:
 async def reverse_transaction(request: web.Request) -> Reply:
     """POST /transactions/{id}/reverse."""
     body = parse(requests.Reversal, await read_json_if_any(request) or b"{}")
-    known = (await _found(request, read_path_id(request))).body
+    known = (await _find_transaction(request, read_path_id(request))).body
     command = ReverseTransaction(
         reversal_id=body.id or new_id(),
         transfer_id=known["id"],
@@ -169,14 +169,14 @@ async def reverse_transaction(request: web.Request) -> Reply:
 
 
 async def list_transactions(request: web.Request) -> Reply | Stream:
-    """GET /transactions: all, or a customer's own, newest first.
+    """GET /transactions: all transactions, or a customer's own, newest first.
 
-    A page may have fewer than `limit`, or none, and a `Link` to the next one all the same.
+    A page may have fewer items than `limit`, or none, although it has a `Link` to the next one.
     """
     span = read_span(request, int)
     reference = REFERENCE.read(request)
     wanted = Wanted(
-        own_only(request),
+        readable_owner(request),
         USER_ID.read(request),
         ACCOUNT_ID.read(request),
         CURRENCY.read(request),
@@ -196,11 +196,13 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
 
 async def get_transaction(request: web.Request) -> Reply:
     """GET /transactions/{id}."""
-    return answer_resource(request, *await _found(request, read_path_id(request)))
+    return answer_resource(request, *await _find_transaction(request, read_path_id(request)))
 
 
-def _on_conditions(request: web.Request, body: requests.ConditionalTransfer, command: TransferMoney) -> TransferMoney:
-    """The transfer, if what `If-Match`, `source_version` and `conditions` say of the source is so."""
+def _add_preconditions(
+    request: web.Request, body: requests.ConditionalTransfer, command: TransferMoney
+) -> TransferMoney:
+    """Return the command with the preconditions of `If-Match`, `source_version` and `conditions`."""
     expected, conditions = read_expected_versions(request), body.conditions
     if body.source_version is not None:
         only = frozenset({body.source_version})
@@ -211,7 +213,7 @@ def _on_conditions(request: web.Request, body: requests.ConditionalTransfer, com
     return msgspec.structs.replace(command, expected=expected, source_available_min_cents=minimum)
 
 
-def _transfer(body: requests.Transfer, payer: UUID | None) -> TransferMoney:
+def _make_transfer(body: requests.Transfer, payer: UUID | None) -> TransferMoney:
     return TransferMoney(
         transfer_id=body.id or new_id(),
         source_account_id=body.source_account_id,
@@ -227,14 +229,14 @@ def _transfer(body: requests.Transfer, payer: UUID | None) -> TransferMoney:
 
 
 def _payer(request: web.Request) -> UUID | None:
-    """The user whose money the caller may spend; None for everybody's."""
+    """Return the user whose money the caller may spend; None for any user."""
     actor = request[ACTOR]
     return None if actor.has("admin") else actor.user_id
 
 
-async def _found(request: web.Request, transfer_id: UUID) -> Resource:
-    """The transaction, if there is one that the caller may see. Raises `Refused`."""
-    found = await transfers.find(reader(request), transfer_id, party_id=own_only(request))
+async def _find_transaction(request: web.Request, transfer_id: UUID) -> Resource:
+    """Return a transaction that the caller may read. Raises `Refused`."""
+    found = await transfers.find(reader(request), transfer_id, party_id=readable_owner(request))
     if found is None:
         raise Refused(errors.transaction_not_found(transfer_id))
     return found

@@ -1,4 +1,4 @@
-"""Users, for admins; and oneself."""
+"""Users: admins change them, admins and auditors read all, and every user reads their own."""
 
 from uuid import UUID
 
@@ -50,7 +50,7 @@ async def get_user(request: web.Request) -> Reply:
     actor = request[ACTOR]
     if user_id != actor.user_id and not actor.has("admin", "auditor"):
         raise Refused(errors.user_not_found(user_id))
-    return await _user(request, user_id)
+    return await _answer_user(request, user_id)
 
 
 async def create_user(request: web.Request) -> Reply:
@@ -58,7 +58,7 @@ async def create_user(request: web.Request) -> Reply:
     body = parse(requests.NewUser, await read_json(request))
     user_id = body.id or new_id()
     runtime = request.app[RUNTIME]
-    credential = await _credential(runtime, user_id, body.secret or "")
+    credential = await _hash_secret(runtime, user_id, body.secret or "")
     roles = body.role_names() or ("guest",)
     command = CreateUser(
         user_id=user_id,
@@ -78,7 +78,7 @@ async def update_user(request: web.Request) -> Reply:
 
 
 async def patch_user(request: web.Request) -> Reply:
-    """PATCH /users/{id}: only the members that are given (RFC 7396)."""
+    """PATCH /users/{id}: change only the given members (RFC 7396)."""
     user_id = read_path_id(request)
     return await _change(request, user_id, parse(requests.UserPatch, await read_json(request)))
 
@@ -86,11 +86,11 @@ async def patch_user(request: web.Request) -> Reply:
 async def _change(request: web.Request, user_id: UUID, body: requests.User | requests.UserPatch) -> Reply:
     check_same_id(user_id, body.id)
     runtime, expected = request.app[RUNTIME], read_expected_versions(request)
-    await _known(runtime, user_id)  # before anything is hashed for nobody
-    credential = await _new_credential(runtime, user_id, body.secret)
+    await _read_user(runtime, user_id)  # before the costly hash
+    credential = await _hash_new_secret(runtime, user_id, body.secret)
 
     async def make() -> UpdateUser:
-        known = await _known(runtime, user_id)
+        known = await _read_user(runtime, user_id)
         return UpdateUser(
             user_id=user_id,
             known_username=known.username,
@@ -104,7 +104,7 @@ async def _change(request: web.Request, user_id: UUID, body: requests.User | req
         )
 
     outcome = await submit_in_turn(request, user_id, make)
-    return await _user(request, user_id, outcome.position)
+    return await _answer_user(request, user_id, outcome.position)
 
 
 async def delete_user(request: web.Request) -> Reply:
@@ -113,7 +113,7 @@ async def delete_user(request: web.Request) -> Reply:
     runtime, expected = request.app[RUNTIME], read_expected_versions(request)
 
     async def make() -> DeleteUser:
-        known = await _known(runtime, user_id)  # before the accounts: one that comes later changes its `assignments`
+        known = await _read_user(runtime, user_id)  # before the accounts: a later assignment changes the user's version
         account_ids = await accounts.open_ids(runtime.pool, user_id)
         return DeleteUser(
             user_id=user_id,
@@ -127,14 +127,14 @@ async def delete_user(request: web.Request) -> Reply:
     return answer_empty(await submit_in_turn(request, user_id, make))
 
 
-async def _user(request: web.Request, user_id: UUID, position: int | None = None) -> Reply:
+async def _answer_user(request: web.Request, user_id: UUID, position: int | None = None) -> Reply:
     user = await users.find(reader(request), user_id)
     if user is None:
         raise Refused(errors.user_not_found(user_id))
     return answer_resource(request, *user, position=position)
 
 
-async def _known(runtime: Runtime, user_id: UUID) -> User:
+async def _read_user(runtime: Runtime, user_id: UUID) -> User:
     heads = await store.read_heads(runtime.pool, [user_id])
     state = heads[user_id].state if user_id in heads else None
     if not isinstance(state, User) or state.deleted:
@@ -142,15 +142,15 @@ async def _known(runtime: Runtime, user_id: UUID) -> User:
     return state
 
 
-async def _new_credential(runtime: Runtime, user_id: UUID, secret: str | None) -> Credential | None:
-    """Return the credential of a secret; None if it is not given, or the user logs in with it already."""
+async def _hash_new_secret(runtime: Runtime, user_id: UUID, secret: str | None) -> Credential | None:
+    """Return the credential of a new secret; None if it is absent or is the current one."""
     if secret is None:
         return None
     known = await credentials.of_user(runtime.pool, user_id)
     if known is not None and await runtime.passwords.verify(known.hash, secret):
         return None
-    return await _credential(runtime, user_id, secret)
+    return await _hash_secret(runtime, user_id, secret)
 
 
-async def _credential(runtime: Runtime, user_id: UUID, secret: str) -> Credential:
+async def _hash_secret(runtime: Runtime, user_id: UUID, secret: str) -> Credential:
     return Credential(new_id(), user_id, await runtime.passwords.hash(secret))

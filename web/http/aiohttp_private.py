@@ -1,4 +1,4 @@
-"""The private interfaces of aiohttp that the service relies on, all of them: `pyproject.toml` caps its version."""
+"""All private interfaces of aiohttp that the service relies on. `pyproject.toml` caps its version for them."""
 
 from collections.abc import Callable
 from typing import Any

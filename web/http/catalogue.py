@@ -1,6 +1,6 @@
-"""The catalogue of errors: for every code its status, its kind, and what a client is told about it.
+"""The catalogue of errors: the status, kind, title, description and help of every code.
 
-The service serves each entry at `/errors/{code}`, and `docs/reference/errors.md` is made from the same table.
+The service serves each entry at `/errors/{code}`, and `docs/reference/errors.md` is generated from the same table.
 """
 
 from http import HTTPStatus
@@ -10,7 +10,7 @@ PATH = "/errors"
 
 
 class ErrorType(NamedTuple):
-    """A kind of error. `description` says what the matter is, `help` what the client can do about it."""
+    """A kind of error. `description` says what is wrong, and `help` what the client can do."""
 
     status: int
     kind: str

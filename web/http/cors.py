@@ -1,6 +1,6 @@
-"""Cross-origin requests (Fetch standard, section 3.2) from the origins that the settings name, or from any (`*`).
+"""Cross-origin requests (Fetch standard, section 3.2) from the origins in the settings, or from any (`*`).
 
-Tokens travel in a header that no browser adds by itself, so credentials are never allowed.
+Browsers do not send tokens by themselves, so credentials are never allowed.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,7 +25,7 @@ EXPOSED_HEADERS = (
 
 
 def add_cors(app: web.Application, origins: Sequence[str]) -> None:
-    """Let pages of these origins, or of any (`*`), call: answer preflight requests, and let them read every answer."""
+    """Let pages of these origins, or of any (`*`), call the API and read its responses; answer preflight requests."""
     allowed = frozenset(origins)
     anybody = ANY in allowed
 

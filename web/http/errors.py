@@ -51,12 +51,12 @@ def malformed(reason: str) -> Refusal:
 
 
 def unknown_version(version: str) -> Refusal:
-    """A path of an API version that does not exist."""
+    """Return the refusal of a path with an unknown API version."""
     return Refusal("api_version_error", f"unknown version: {version}")
 
 
 def refusals_of(error: BaseException) -> Sequence[Refusal]:  # noqa: PLR0911 - one arm an error
-    """What a client is told of an error; of one that nobody foresaw, only that there was one."""
+    """Return what to tell the client of an error; an unexpected one is just an internal error."""
     match error:
         case Refused():
             return error.refusals
@@ -84,9 +84,9 @@ def problem(
     accept: str,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    """Return the answer that reports these refusals; the first one gives the status.
+    """Return the response that reports these refusals; the first one gives the status.
 
-    Clients that accept JSON and not problem details get the same body under the name that they know.
+    Clients that accept JSON but not problem details get the same body as JSON.
     """
     now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
     body = problem_body(refusals, instance=instance, trace_id=trace_id, timestamp=now)
@@ -101,7 +101,7 @@ def problem(
 
 
 def problem_body(refusals: Sequence[Refusal], *, instance: str, trace_id: str, timestamp: str) -> dict[str, Any]:
-    """Return the body of that answer."""
+    """Return the body of that response."""
     first = refusals[0]
     known = CATALOGUE[first.code]
     return {

@@ -1,4 +1,4 @@
-"""Where a request's command comes from, and how `Idempotency-Key` makes its id the same each time."""
+"""The origin of a request's command; `Idempotency-Key` makes its id the same each time."""
 
 import hmac
 import re

@@ -1,4 +1,4 @@
-"""Bodies on the wire: reading JSON within bounds, and writing it with RFC 3339 times in UTC."""
+"""JSON bodies: read within limits, parsed strictly, and written with RFC 3339 times in UTC."""
 
 import asyncio
 import re
@@ -30,20 +30,20 @@ _JSON = re.compile(r"application/(?:json|[^/]+\+json)", re.IGNORECASE)
 
 
 async def read_json_if_any(request: web.Request) -> bytes:
-    """Return the body's bytes, where a request may have none."""
+    """Return the body's bytes; empty if the request has no body."""
     return await read_json(request) if request.can_read_body else b""
 
 
 async def read_json(request: web.Request, limit_bytes: int | None = None) -> bytes:
-    """Return the body's bytes. Answers 415 to another media type, 413 to too many of them, 408 if they do not arrive.
+    """Return the body's bytes. Raises 415 for another media type, 413 for too large a body, and 408 if it is too slow.
 
-    `limit_bytes` goes before the limit that all routes share. A `charset` has no meaning for JSON (RFC 8259, section
-    11), so clients that send one are not refused for it; the bytes are UTF-8 whatever it says.
+    `limit_bytes` replaces the limit that all routes share. A `charset` has no meaning for JSON (RFC 8259, section
+    11), and is ignored: the bytes are UTF-8.
     """
     settings = request.app[RUNTIME].settings
     if request.headers.get("Content-Type") != "application/json" and not _JSON.fullmatch(request.content_type):
         raise web.HTTPUnsupportedMediaType
-    if request.content.is_eof():  # all of it is here, as it nearly always is
+    if request.content.is_eof():  # the whole body has arrived, as nearly always
         raw = request.content.read_nowait()
         limit = limit_bytes or settings.ledger_body_limit_bytes
         if len(raw) > limit:
@@ -56,7 +56,7 @@ async def read_json(request: web.Request, limit_bytes: int | None = None) -> byt
             return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
-    except ConnectionError:  # the client's: it has hung up
+    except ConnectionError:  # the client has disconnected
         raise web.HTTPBadRequest from None
 
 
@@ -92,29 +92,29 @@ def answer(
     headers: Mapping[str, str] | None = None,
     position: int | None = None,
 ) -> Reply:
-    """A JSON answer; `position` is that of the last event of a write."""
+    """Return a JSON response; `position` is that of the last event of a write."""
     shown = format_times(body) if isinstance(body, Mapping) else [format_times(item) for item in body]
     return _response(shown, status, headers, position)
 
 
 def answer_empty(outcome: Outcome) -> Reply:
-    """The empty answer of a command that was carried out. A replay says so."""
+    """Return the empty response to an executed command; a replay has a header that says so."""
     reply = Reply(headers=REPLAYED if outcome.replayed else None)
     reply.position = outcome.position
     return reply
 
 
 def answer_outcome(outcome: Outcome, *timed: str, status: int, **known: str) -> Reply:
-    """The answer of a command that made something; `timed` are the members that hold when. A replay says so.
+    """Return the response with a command's result; a replay has a header that says so.
 
-    `known` are members that the command had no need of.
+    `timed` are the members that hold the time of recording, `known` members that the command did not need.
     """
     body = {**outcome.result, **known, **dict.fromkeys(timed, rfc3339(outcome.recorded_at))}
     return _response(body, status, REPLAYED if outcome.replayed else None, outcome.position)
 
 
 def format_times(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body with its times as text."""
+    """Return a body with its times as text."""
     return {member: rfc3339(value) if isinstance(value, datetime) else value for member, value in body.items()}
 
 

@@ -25,7 +25,7 @@ ValueT = TypeVar("ValueT")
 
 
 class Parameter(Generic[ValueT]):
-    """A parameter of the query, the path or a header: its name, what the document says of it, and its parser.
+    """A parameter of the query, the path or a header: its name, its description in the document, and its parser.
 
     The parser raises `ValueError` with the message of the refusal.
     """

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13): an entity tag is the version of the resource's stream, and strong."""
+"""Conditional requests (RFC 9110, section 13): entity tags are strong, and hold the version of a stream."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _VERSION = re.compile(r'"([1-9][0-9]{0,18})"', re.ASCII)
 def answer_resource(
     request: web.Request, body: Mapping[str, Any], tag: object, *, position: int | None = None
 ) -> Reply:
-    """The answer with a resource, or 304 if it is one that the client has."""
+    """Answer with a resource, or with 304 if the client has this version."""
     etag = f'"{tag}"'
     if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} and _is_known(request, etag):
         reply = Reply(status=304)
@@ -29,29 +29,29 @@ def answer_resource(
 
 
 def read_expected_versions(request: web.Request) -> frozenset[int] | None:
-    """The versions that `If-Match` names; None if any will do.
+    """Return the versions that `If-Match` names; None if every version matches.
 
-    A weak tag matches nothing (section 13.1.1), and neither does one that is none of ours, or what is no tag at all.
+    Weak tags (section 13.1.1), tags of other services and malformed tags match no version.
     """
-    given = _given(request, hdrs.IF_MATCH)
+    given = _join_header(request, hdrs.IF_MATCH)
     if given is None or given == ANY:
         return None
-    versions = (_VERSION.fullmatch(tag) for tag in _tags(given))
+    versions = (_VERSION.fullmatch(tag) for tag in _parse_tags(given))
     return frozenset(int(version[1]) for version in versions if version)
 
 
 def _is_known(request: web.Request, etag: str) -> bool:
-    """Whether `If-None-Match` names it, weakly or not (section 13.1.2)."""
-    given = _given(request, hdrs.IF_NONE_MATCH)
+    """Return whether `If-None-Match` names this tag, weak or strong (section 13.1.2)."""
+    given = _join_header(request, hdrs.IF_NONE_MATCH)
     if given is None:
         return False
-    return given == ANY or etag in (tag.removeprefix("W/") for tag in _tags(given))
+    return given == ANY or etag in (tag.removeprefix("W/") for tag in _parse_tags(given))
 
 
-def _given(request: web.Request, name: str) -> str | None:
+def _join_header(request: web.Request, name: str) -> str | None:
     fields = request.headers.getall(name, [])
     return ", ".join(fields).strip(" \t") if fields else None
 
 
-def _tags(given: str) -> list[str]:
+def _parse_tags(given: str) -> list[str]:
     return re.findall(_TAG, given) if _TAGS.fullmatch(given) else []

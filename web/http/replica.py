@@ -1,4 +1,4 @@
-"""Requests before their handlers: with parameters that the route has, and reads that know what the client knows."""
+"""Checks before a handler: only known parameters, and reads from a replica that has reached `min_position`."""
 
 from collections.abc import Collection
 
@@ -18,7 +18,7 @@ MAX_UNKNOWN = 10  # parameters that one response names
 
 
 def refuse_unknown_parameters(names: Collection[str], handler: Handler) -> Handler:
-    """Return the handler, which gets no query parameters but these: one that is misspelt must not be ignored."""
+    """Return the handler with a check that refuses other query parameters: a misspelt one must not be ignored."""
     known = sorted(names)
 
     async def strict(request: web.Request) -> Reply | Stream:
@@ -30,15 +30,15 @@ def refuse_unknown_parameters(names: Collection[str], handler: Handler) -> Handl
 
 
 def reader(request: web.Request) -> Pool:
-    """Where a request reads: what a write looks up is never old."""
+    """Return the pool that a request reads from: the primary for writes, whose reads must be current."""
     runtime = request.app[RUNTIME]
     return runtime.readers if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} else runtime.pool
 
 
 def wait_for_position(handler: Handler) -> Handler:
-    """The handler, which runs once everything up to `min_position` can be read, or else is refused."""
+    """Return the handler with a wait for `min_position`. It raises `Refused` if reads do not reach that in time."""
 
-    async def patient(request: web.Request) -> Reply | Stream:
+    async def waiting(request: web.Request) -> Reply | Stream:
         position = MIN_POSITION.read(request)
         if position is not None:
             runtime = request.app[RUNTIME]
@@ -47,4 +47,4 @@ def wait_for_position(handler: Handler) -> Handler:
                 raise Refused(errors.position_not_reached(reached))
         return await handler(request)
 
-    return patient
+    return waiting

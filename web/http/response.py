@@ -1,4 +1,4 @@
-"""The answer of this service: a status, a small body, and the headers that every answer has."""
+"""The responses of this service, with the headers that all of them share."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ import structlog
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
-PATIENCE_SECONDS = 10.0  # with a client that does not read its stream
-PIECE_BYTES = 65_536  # that a client must read in that time
+PATIENCE_SECONDS = 10.0  # before a client that does not read its stream is disconnected
+PIECE_BYTES = 65_536  # to be read in that time
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -28,10 +28,10 @@ _FIXED = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.item
 
 
 class Reply(web.Response):
-    """An answer, which is told its request's id before it is sent.
+    """A response with a small body. Set its `request_id` before it is sent.
 
-    The usual one, over HTTP/1.1, with no header of its own, to a client that keeps up, goes out as one piece of bytes:
-    aiohttp's way of putting it together took a tenth of the time of a transfer. Any other takes aiohttp's way.
+    A response over HTTP/1.1 without headers of its own, to a client that keeps up, is written at once: aiohttp's
+    assembly took a tenth of the time of a transfer. aiohttp sends all others.
     """
 
     request_id = ""
@@ -40,7 +40,7 @@ class Reply(web.Response):
     _sent_whole = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send the usual answer, or begin to send another."""
+        """Send a usual response at once, or begin to send another one."""
         if self._is_usual(request):
             self._sent_whole = True
             transport = request.transport
@@ -59,7 +59,7 @@ class Reply(web.Response):
         return await super().prepare(request)
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Send the rest, if there is one."""
+        """Send the rest of a response that was not sent at once."""
         if not self._sent_whole:
             await super().write_eof(data)
 
@@ -70,7 +70,7 @@ class Reply(web.Response):
 
     def _is_usual(self, request: web.BaseRequest) -> bool:
         return (
-            super().keep_alive is None  # a request that could not be parsed has no more than that
+            super().keep_alive is None  # not set: False for a request that cannot be parsed
             and isinstance(request, web.Request)
             and not request.app.on_response_prepare
             and request.keep_alive
@@ -93,7 +93,7 @@ class Reply(web.Response):
 
 
 class Stream(web.StreamResponse):
-    """An answer that its handler sends piece by piece, as the client reads it."""
+    """A response that its handler sends in pieces, as the client reads them."""
 
     def __init__(self, request_id: str, content_type: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         own = {hdrs.CONTENT_TYPE: content_type, **SECURITY_HEADERS, "X-Request-Id": request_id}
@@ -103,9 +103,9 @@ class Stream(web.StreamResponse):
 
     @contextlib.asynccontextmanager
     async def open(self, request: web.Request) -> AsyncIterator[None]:
-        """Send the status and headers, run the block, and end the body. If anything fails, abort the connection.
+        """Send the status and headers, run the block, and end the body. On an error, abort the connection.
 
-        The status is sent already, so there is no other way to say that the body is incomplete.
+        The status is sent already, so only this shows the client that the body is incomplete.
         """
         self._is_head = request.method == hdrs.METH_HEAD
         try:
@@ -113,14 +113,14 @@ class Stream(web.StreamResponse):
             yield
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self.write_eof()
-        except Exception as error:  # noqa: BLE001 - there is no other answer
-            if not isinstance(error, ConnectionError):  # that is the client's
+        except Exception as error:  # noqa: BLE001 - the status is sent already
+            if not isinstance(error, ConnectionError):  # which the client caused
                 log.warning("a stream was broken off", error=type(error).__name__, request_id=self.request_id)
             if request.transport is not None:
                 request.transport.abort()
 
     async def send(self, data: bytes) -> None:
-        """Send data, but none to a HEAD request; wait while the client does not read. Raises `TimeoutError`."""
+        """Send data (not for HEAD), waiting for the client to read. Raises `TimeoutError`."""
         if self._is_head:
             return
         whole = memoryview(data)

@@ -1,4 +1,4 @@
-"""Writes: a caller's command is executed, and the response says up to where in the log its effect is."""
+"""Execute the commands of callers; each response has the log position of its effect."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,17 +21,17 @@ TURNS = web.AppKey("TURNS", Turns)
 
 
 async def submit(request: web.Request, command: Command, canonical: Canonical = bytes) -> Outcome:
-    """Execute a command of the caller; `canonical` as `origin` wants it. Raises `Refused`, or a `LedgerError`."""
+    """Execute a command of the caller; `canonical` is that of `make_origin`. Raises `Refused`, or a `LedgerError`."""
     return await submit_from(request, command, make_origin(request, canonical))
 
 
 async def submit_in_turn(
     request: web.Request, key: UUID, make: Callable[[], Awaitable[Command]], canonical: Canonical = bytes
 ) -> Outcome:
-    """Make a command from what is so now and execute it; make it again when another change came first.
+    """Make a command from the current state and execute it; make it again if another change came first.
 
-    Changes with the same key, in this worker, wait for each other: only those of other workers can come first. Raises
-    `OverloadedError` if that goes on for as long as a command may wait for the database.
+    Changes with the same key queue within this worker, so only other workers can come first. Raises `OverloadedError`
+    if they keep doing so for as long as a command may wait for the database.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + request.app[RUNTIME].settings.ledger_database_patience_seconds
@@ -42,14 +42,14 @@ async def submit_in_turn(
                 return await submit(request, command, canonical)
             except StaleCommandError:
                 if clock() > deadline:
-                    raise OverloadedError("others kept changing what the command depends on") from None
+                    raise OverloadedError("concurrent changes kept making the command stale") from None
 
 
 async def submit_from(request: web.Request, command: Command, source: Origin, *, weight: int = 1) -> Outcome:
-    """The same, from this origin, with this weight.
+    """Execute a command with this origin and weight, and return its outcome with a position.
 
-    What was carried out before, or had nothing to change, has no new events: then the position is that of its old ones,
-    or of all that there was.
+    A replay or a command without effect has no new events. Its position is that of the original events, or the end of
+    the log at that time.
     """
     runtime = request.app[RUNTIME]
     outcome = await runtime.committer.submit(command, source, weight=weight)
@@ -60,9 +60,9 @@ async def submit_from(request: web.Request, command: Command, source: Origin, *,
 
 
 async def submit_creation(request: web.Request, command: Command, canonical: Canonical) -> Reply:
-    """Execute a command that creates a resource; answer 201 with its path, and with its version as an entity tag.
+    """Execute a command that creates a resource; answer 201 with its path, and its version as an entity tag.
 
-    The version is that of the creation, also for a replay: the same answer, whatever happened since.
+    The version is that of the creation, so that a replay gets the same response after later changes.
     """
     source = make_origin(request, canonical)
     outcome = await submit_from(request, command, source)

@@ -1,6 +1,6 @@
-"""What pydantic finds wrong with a body, in the words of this service.
+"""The messages about invalid bodies, in the words of this service.
 
-Its own sentences speak of inputs, fields and validation, name no unknown member, and change between releases.
+Pydantic's own messages speak of inputs and fields, name no unknown member, and change between releases.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ _UNITS = {"Value": "characters", "List": "items", "Dictionary": "members"}
 
 
 def refusals_of(model: type[BaseModel], problems: Sequence[ErrorDetails]) -> list[Refusal]:
-    """Return the refusals of a body that should have been of this model, up to a bound."""
+    """Return the refusals of a body that does not fit this model, up to `MAX_REFUSALS`."""
     return [_refusal(model, problem) for problem in problems[:MAX_REFUSALS]]
 
 
@@ -45,7 +45,7 @@ def _refusal(model: type[BaseModel], problem: ErrorDetails) -> Refusal:
         return errors.unknown_member(_pointer(place), _members_at(model, place[:-1]))
     if _is_name(place):
         return errors.invalid(_pointer(place[:-1]), message.replace("must", "the member's name must", 1))
-    if not place and ": " in message:  # of a rule over several members, which names its own
+    if not place and ": " in message:  # of a rule over several members: its message begins with the member
         member, message = message.split(": ", 1)
         return errors.invalid(f"/{member}", message)
     return errors.invalid(_pointer(place), message if place else f"the body {message}")
@@ -84,7 +84,7 @@ def _members_at(model: type[BaseModel], place: Sequence[int | str]) -> list[str]
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Return the models that an annotation is made of."""
+    """Yield the models in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):

@@ -1,4 +1,4 @@
-"""Routes that show who did what."""
+"""Routes for the commands of a user, session or token."""
 
 from ledger import errors
 from web import responses

@@ -1,4 +1,4 @@
-"""A row of the route table: where a request goes, who may send it, and what it takes and gives."""
+"""A row of the route table: the handler of a request, the access rule, and the description in the document."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,5 +66,5 @@ class Route:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods that the handler serves: HEAD is served wherever GET is (RFC 9110, section 9.3.2)."""
+        """The served methods: HEAD wherever GET is (RFC 9110, section 9.3.2)."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
