@@ -1,4 +1,4 @@
-// Shows one operation: what it takes, what it answers, its errors in one list, and a form to call it.
+// Shows one operation: its request, its responses, its errors in one list, and a form to call it.
 
 import { disclosure, element, newId } from "./dom.js";
 import { blocks, inline } from "./markdown.js";

@@ -1,4 +1,4 @@
-// Makes a request of what the reader typed, sends it, and shows the answer.
+// Builds a request from the form, sends it, and shows the response.
 
 import { disclosure, element } from "./dom.js";
 import { exampleOf, exampleOfMedia, resolve } from "./schema.js";
@@ -77,7 +77,7 @@ export function curlOf({ url, method, headers, body }) {
   return [`curl -X ${method} ${quoted(String(url))}`, ...shown, ...data].join(" \\\n  ");
 }
 
-/** Send a request and show its answer in `output`. */
+/** Send a request and show its response in `output`. */
 export async function send(request, output) {
   const started = performance.now();
   output.replaceChildren(element("p", { role: "status" }, "Sending …"));
@@ -89,7 +89,7 @@ export async function send(request, output) {
     const milliseconds = Math.round(performance.now() - started);
     output.replaceChildren(...answer(response, text, body, milliseconds));
   } catch (error) {
-    output.replaceChildren(element("p", { role: "alert", class: "bad" }, `No answer: ${error.message}`));
+    output.replaceChildren(element("p", { role: "alert", class: "bad" }, `No response: ${error.message}`));
   }
 }
 

@@ -1,6 +1,6 @@
-// Reads JSON Schema 2020-12 as OpenAPI 3.1 uses it. Pure: nothing here touches the page.
+// Reads JSON Schema 2020-12 as OpenAPI 3.1 uses it. Pure: it does not touch the page.
 
-const DEPTH = 8; // of examples: recursive schemas have to end somewhere
+const DEPTH = 8; // of examples, because schemas can be recursive
 const PLAIN = {
   uuid: "01890a5d-ac96-774b-bcce-b302099a8057",
   "date-time": "2026-05-01T12:00:00Z",
@@ -9,7 +9,7 @@ const PLAIN = {
   email: "alice@example.com",
 };
 
-/** Return what a JSON pointer of the document (`#/components/…`) points at. */
+/** Return what a JSON pointer of the document (`#/components/…`) points to. */
 export function at(spec, pointer) {
   const parts = pointer.replace(/^#\//, "").split("/");
   const names = parts.map((part) => decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~"));

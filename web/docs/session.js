@@ -1,4 +1,4 @@
-// The tokens, which live in this module's memory and nowhere else: a reload signs the reader out.
+// The tokens. They are only in this module's memory, so a reload signs the user out.
 
 import { disclosure, element } from "./dom.js";
 
@@ -87,7 +87,7 @@ function signOut(panel) {
     panel.button.focus();
     if (refresh) await fetch(new URL(LOGOUT, base), { method: "POST", headers: { Authorization: `Bearer ${refresh}` } });
   };
-  const note = element("p", {}, "The tokens are in the memory of this page only.");
+  const note = element("p", {}, "The tokens are only in the memory of this page.");
   return element("div", {}, note, element("button", { type: "button", onclick: end }, "Sign out"));
 }
 

@@ -6,7 +6,7 @@ import { hasParts, membersOf, resolve, rulesOf, typeOf, variantsOf, withoutNull 
 
 const FEW = 12; // values of an enumeration that are shown at once
 const SHORT = 40; // characters of a pattern that are shown at once
-const MOST = 200_000; // characters of an answer that are shown
+const MOST = 200_000; // characters of a response that are shown
 const TOKENS = /("(?:\\.|[^"\\])*")(\s*:)?|\b(?:true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
 /** Show a value as JSON, or a string as it is. */
@@ -30,7 +30,7 @@ function highlighted(text) {
   return [...nodes, text.slice(end)];
 }
 
-/** Show a schema: its members, its alternatives, or those of its items. `request` leaves out what only answers have. */
+/** Show a schema: its members, its alternatives, or those of its items. `request` leaves out members of responses. */
 export function schemaView(spec, schema, { request = false } = {}) {
   const options = { request };
   const { schema: found } = resolve(spec, withoutNull(spec, schema).schema);
