@@ -8,7 +8,7 @@ from ledger.projections.table import Table
 from tests.integration.audit.conftest import check, plant
 
 TAMPERED = {
-    "uuid": "'00000000-0000-4000-8000-000000000000'::uuid",  # the last of no order, so a changed row is not chosen again
+    "uuid": "'00000000-0000-4000-8000-000000000000'::uuid",  # sorts first, so a changed row is not chosen again
     "bigint": "coalesce({0}, 0) + 1",
     "smallint": "coalesce({0}, 0) + 1",
     "text": "concat({0}, 'x')",
