@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= auto
-COVERAGE_FLOOR := 90
+COVERAGE_FLOOR := 97
 
 .PHONY: help run unit test check format lint coverage fuzz licences bench build reference lock clean
 help: ## what the targets do
