@@ -58,10 +58,10 @@ async def measure() -> list[Row]:
         rows = [
             *await _rates(service, database, SOME / verified.seconds),
             *(
-                at_most(f"({letter}) peak resident MiB of {what} of 1,000,000 events, against 100,000", many, some, 1.2)
-                for letter, what, many, some in (
-                    ("l", "a rebuild of all", large[0].mebibytes, small[0].mebibytes),
-                    ("l", "an export", large[1].mebibytes, small[1].mebibytes),
+                at_most(f"memory: peak resident MiB of {what} of 1,000,000 events, against 100,000", many, some, 1.2)
+                for what, many, some in (
+                    ("a rebuild of all", large[0].mebibytes, small[0].mebibytes),
+                    ("an export", large[1].mebibytes, small[1].mebibytes),
                 )
             ),
         ]

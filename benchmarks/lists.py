@@ -22,9 +22,13 @@ async def measure(service: Service, accounts: list[str]) -> list[Row]:
     await grow(database, accounts[:2], 3 * (FAR + 1000))
     await database.close()
     return [
-        await _depths(service, "/v1/transactions?", "(l) ms of a page of all transactions at depth 10,000, against 10"),
-        await _depths(service, f"/v1/transactions?account_id={accounts[0]}&", "(l) the same of one account's"),
-        await _depths(service, f"/v1/accounts/{accounts[0]}/entries?", "(l) the same of an account's lines"),
+        await _depths(
+            service, "/v1/transactions?", "list pages: ms of a page of all transactions at depth 10,000, against 10"
+        ),
+        await _depths(
+            service, f"/v1/transactions?account_id={accounts[0]}&", "list pages: the same of one account's transactions"
+        ),
+        await _depths(service, f"/v1/accounts/{accounts[0]}/entries?", "list pages: the same of an account's entries"),
     ]
 
 

@@ -1,13 +1,13 @@
-"""Whoever asks something that takes long may want to know how far it is."""
+"""Progress reporting for queries that take long."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Who wants to know."""
+    """Receives the progress of a query."""
 
     def begin(self, what: str, rows: int) -> None:
-        """A part begins, with about so many rows to read."""
+        """Start a part of the query, with about `rows` rows to read."""
 
     def advance(self, rows: int) -> None:
-        """So many more were read."""
+        """Report that `rows` more rows were read."""

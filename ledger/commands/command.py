@@ -4,6 +4,7 @@ Deciding is pure. Whatever a decision needs from the world (ids, expiry times, h
 that it can be repeated, and tested in microseconds.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
@@ -53,9 +54,9 @@ class Command(msgspec.Struct, frozen=True):
     name: ClassVar[str]
     always_appends: ClassVar[bool] = False
 
+    @abstractmethod
     def streams(self) -> Iterable[UUID]:
         """Return the streams whose states the decision depends on. If one changes first, it is decided again."""
-        raise NotImplementedError
 
     def creates(self) -> Iterable[UUID]:
         """Return streams under fresh ids. They are not read, but must still be missing when the events are written."""
@@ -65,9 +66,9 @@ class Command(msgspec.Struct, frozen=True):
         """Return whether the decision needs the versions of its streams, and not only their states."""
         return False
 
+    @abstractmethod
     def decide(self, states: States) -> Decision:
         """Return the events and the result. Raises `Refused` if a rule forbids the command."""
-        raise NotImplementedError
 
 
 def state_of(states: States, stream_id: UUID, kind: type[StateT]) -> StateT | None:

@@ -128,7 +128,7 @@ async def _acquire(folder: DataFolder, timeout_seconds: float) -> _Connection:
 
 
 async def _connect(folder: DataFolder) -> _Connection | None:
-    """Get a lease from whoever serves the folder: None if nobody does, EmbeddedError if it refuses."""
+    """Get a lease from the process that serves the folder, or None without one. EmbeddedError if it refuses."""
     if not folder.is_served():
         return None
     try:

@@ -1,7 +1,7 @@
 """What can have happened to a user and to the names that users claim, and what it adds up to.
 
-A user name or e-mail address is a stream of its own, found by its folded form: whoever appends to it first has it, so
-two users can never share one, whatever races. A name that looks like another takes the stream of that one as well.
+A user name or e-mail address is a stream of its own, found by its folded form. The first user that appends to it has
+the name, so concurrent requests cannot give it to two users. A name that looks like another takes that stream as well.
 Credentials are not here: the log knows only which credential is in force, never its hash.
 """
 

@@ -1,16 +1,16 @@
-"""The mirror of revocations in Redis, which makes checking a token cheap, and is trusted no further than it goes.
+"""A cache of revocations in Redis, which makes checking a token cheap.
 
-One key, a hash, holds the cut-offs of users and of everybody, and a marker: everything up to that position of the log
-is mirrored. They are there together or not at all, so whoever has no cut-off in there has none. Every session has a key
-of its own, with the position below which its tokens are dead. Where that is missing, because it was evicted, has ended
-or was never asked for, PostgreSQL is asked, and the answer kept: nothing is ever concluded from a missing key.
+One key, a hash, holds the cut-offs of single users and of all users, and a marker: the position of the log up to which
+the cache is complete. They exist together or not at all, so a user without a cut-off in the hash has none. Each session
+has a key of its own, with the position below which its tokens are revoked. A key can be missing because it was evicted,
+expired or was never filled. The process then asks PostgreSQL and caches the result: a missing key proves nothing.
 
-All that is believed only while the marker reaches as far as the last revocation that this process knows of. After a
-flush, a crash, a restore from an older copy or a partition it does not: then PostgreSQL is asked, and the mirror is
-filled again from its tables.
+A process trusts the cache only while the marker reaches the last revocation that the process knows of. After a flush, a
+crash, a partition or a restore from an older copy it does not. The process then asks PostgreSQL, and refills the cache
+from its tables.
 
-Every process hears of revocations (LISTEN), looks for them by itself as well, because a notification can be lost, and
-fills the mirror after its own. One of them, which leads (`ledger.followers.follower`), also follows those of others.
+Every process listens for revocations (LISTEN), polls for them because a notification can be lost, and caches its own.
+The leader (`ledger.followers.follower`) also caches those of other processes.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ class RedisUnusableError(Exception):
 
 
 def open_client(settings: Settings) -> "Redis":
-    """A client that tries nothing twice and waits for nothing long: whoever asks has another place to ask."""
+    """Open a client that never retries and waits only briefly, because each caller can fall back to PostgreSQL."""
     pool = BlockingConnectionPool.from_url(
         settings.redis_dsn(),
         max_connections=CONNECTIONS,

@@ -1,8 +1,8 @@
-"""Sealing: what the log has grown by becomes the next block, soon, once, and in the order of the chain.
+"""Seal the log: new events become the next block of the chain, once and in order.
 
-Any process may seal; a lock lets one at a time do so, and a block is one transaction, so a crash leaves a whole chain.
-A sealer remembers the last block that it saw. A chain in which that has become another one is never built upon: whoever
-can write to the database cannot have a forged chain sealed by a service that runs.
+Any process may seal. A lock admits one at a time, and each block is one database transaction, so a crash leaves the
+chain intact. A sealer remembers the last block that it saw, and never extends a chain in which this block has changed.
+So an attacker who can write to the database cannot make a running service sign the continuation of a forged chain.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Verifying the seals: everything is computed anew from the rows of the log, and held to what was signed.
+"""Verify the seals: recompute every hash from the rows of the log, and compare it with the signed one.
 
-The database is not trusted. Which keys may sign is said by whoever asks, never by a table; and whether the whole chain
-was made anew, with the right key, only heads that were kept elsewhere can tell.
+The database is not trusted. The caller says which keys may sign, never a table. Only block headers that were kept
+elsewhere reveal that the whole chain was replaced by one that was signed with the right key.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence

@@ -70,7 +70,7 @@ def _kept_key(path: Path) -> Path:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Create the file, in one step: whoever sees it sees all of it, and of two who try, one succeeds."""
+    """Create the file atomically: readers never see a part of it, and of two processes that try, one succeeds."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,9 +1,9 @@
-"""The event store: streams of events in one log, in PostgreSQL. The only place that writes to its tables.
+"""The event store: streams of events in one log, in PostgreSQL. Only this module writes to its tables.
 
-Nothing is ever appended in silence or in part: a version that is taken is a unique violation. Positions become
-visible in order, because whoever appends holds the append lock from before the first position to the commit, so a
-reader that has seen position n will never miss a smaller one. What a decision was based on is looked at once more under
-that lock, so two writers who read the same never both write. `recorded_at` never decreases with the position.
+An append succeeds as a whole or fails: a version that exists already is a unique violation. Positions become visible in
+order, because a writer holds the append lock from before its first position to the commit. So a reader that has seen
+position n never misses a smaller one. Under that lock, the writer checks again the versions that its decision was based
+on, so of two writers that read the same versions only one writes. `recorded_at` never decreases with the position.
 """
 
 from collections import defaultdict
@@ -64,7 +64,7 @@ class Before(NamedTuple):
 
 
 class LoggedCommand(NamedTuple):
-    """A row of the command log: who wanted what, and what came of it. `result` is JSON; a new row has no time yet."""
+    """A row of the command log: the actor, the command and its outcome. `result` is JSON; a new row has no time yet."""
 
     command_id: UUID
     name: str

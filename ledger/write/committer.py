@@ -1,8 +1,8 @@
-"""Group commit: the commands that wait become one transaction.
+"""Group commit: the commands that wait share one database transaction.
 
-Whoever submits a command gets its own answer once it is durable, or once it is certain that nothing has changed. A
-command is carried out at most once: its id is in the command log, in the same transaction as its events. If the
-connection is lost while a transaction commits, the log tells what became of it; it is never repeated blindly.
+The caller of each command gets its outcome once it is durable, or once it is certain that nothing has changed. A
+command is executed at most once: its id is written to the command log in the transaction that writes its events. If the
+connection is lost during a commit, the committer looks the command up in that log, and never repeats it blindly.
 """
 
 import asyncio

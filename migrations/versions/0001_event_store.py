@@ -60,7 +60,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON command_log
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 """
 
-# Whoever inserts, this service or another program, has the lock before the first position is drawn, and keeps it to
+# Every writer, this service or another program, takes the lock before it draws its first position, and keeps it until
 # the commit. The lock comes after the table's own (ROW EXCLUSIVE), as it must for a program that starts with
 # LOCK TABLE, or the two would deadlock.
 APPEND_LOCK = """

@@ -58,7 +58,7 @@ class Crowd:
             self.account_ids.append(account["id"])
 
     async def transfer(self, count: int, *, seed: int = 0) -> None:
-        """Make so many random transfers, at once; whoever gets no answer asks again, with the same key."""
+        """Send random transfers at once. A client without an answer retries with the same key."""
         work = iter(range(count))
         await asyncio.gather(*(self._client(work, random.Random(seed * CLIENTS + n)) for n in range(CLIENTS)))  # noqa: S311
 

@@ -304,7 +304,7 @@ async def test_only_one_process_at_a_time_ends_what_is_due(unexpired: Api, runti
 async def test_of_many_who_end_a_hold_through_two_processes_one_wins(
     serve: Serve, settings: Settings, connection: Any, actions: tuple[str, str]
 ) -> None:
-    """Lesson 1. The sums hold whoever wins."""
+    """Lesson 1. The sums hold, whichever request wins."""
     apis = [await serve(settings), await serve(settings)]
     accounts = await _two(apis[0])
     holds = [await hold(apis[0], accounts, 5) for _ in range(8)]

@@ -24,7 +24,7 @@ from tests.support.processes import until
 
 @dataclass(frozen=True)
 class Bank:
-    """A ledger through its committer, and a connection beside it that looks at what came of it."""
+    """A ledger behind its committer, and a second connection that reads the results."""
 
     committer: Committer
     eyes: Any

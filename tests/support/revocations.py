@@ -107,7 +107,7 @@ class Scene:
         self.valid = [self.admin, (await a_caller(self.admin)).api]
 
     async def check(self) -> None:
-        """Whoever was revoked is refused, and everybody else is not."""
+        """Assert that revoked tokens are refused, and all others accepted."""
         dead = asyncio.gather(*(victim.api.get("/") for victim in self.victims.values()))
         alive = asyncio.gather(*(caller.get("/") for caller in self.valid))
         refused = dict(zip(self.victims, [answer.status for answer in await dead], strict=True))
@@ -152,7 +152,7 @@ FOLLOWERS = """SELECT pid FROM pg_locks
 
 
 async def follower(connection: Connection, *others: int) -> int | None:
-    """The process of PostgreSQL that serves whoever follows, unless it is one of these."""
+    """Return the PostgreSQL process that serves the leader, unless it is one of these."""
     rows = await connection.fetch(FOLLOWERS)
     assert len(rows) <= 1
     return next((row["pid"] for row in rows if row["pid"] not in others), None)

@@ -1,14 +1,14 @@
-"""Rebuilding projections from the log while the service goes on writing.
+"""Rebuild projections from the log while the service continues to write.
 
-The log is applied to shadow tables in large runs, each together with the position that it reaches, so a rebuild that is
-killed goes on where it was. A comparison with the live tables needs no lock: they are what the log says in every
-snapshot, so the shadows are brought to the last position of one and compared in the same. Rows that change afterwards
-are noted, and only those are compared again, until there are few. Then appends are stopped, the rest is applied and
-compared, readers are stopped, and the tables are swapped, all in one transaction that gives up and tries again rather
-than let anybody wait long.
+The log is applied to shadow tables in large chunks, each in one database transaction with the position that it reaches.
+A rebuild that is killed resumes from that position. Comparing with the live tables needs no lock, because in every
+snapshot they match the log: the shadow tables are brought to the end of a snapshot's log and compared in the snapshot.
+Rows that change afterwards are recorded, and only they are compared again, until few are left. One database transaction
+then blocks appends, applies and compares the rest, blocks readers and swaps the tables. It gives up and tries again
+rather than block others for long.
 
-Whoever appends takes the lock of the table of the log first and those of the read tables and the append lock
-later, in either order. So a swap takes that one first: who could deadlock with it then waits at the door.
+A writer locks the table of the log first, and the read tables and the append lock later, in either order. So a swap
+locks the table of the log first as well: a writer that could deadlock with the swap waits before it holds any lock.
 """
 
 import asyncio
@@ -335,7 +335,7 @@ class _Rebuild:
 
 
 async def _to_its_end(work: Awaitable[None]) -> None:
-    """Do the work; whoever is cancelled meanwhile is cancelled only if it fails: a commit is not called back."""
+    """Await `work` to its end. A cancellation takes effect only if `work` fails, because a commit cannot be undone."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)

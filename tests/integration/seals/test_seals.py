@@ -31,7 +31,7 @@ async def test_every_event_is_in_exactly_one_block_and_the_blocks_make_a_chain(s
 
 
 async def test_a_leaf_covers_every_column_there_is(sealed: Sealed) -> None:
-    """Lesson 18: a hash that leaves out a field. Whoever adds a column must add it here."""
+    """Lesson 18: a hash that leaves out a field. A new column must be added here."""
     columns = await sealed.connection.fetch(
         "SELECT column_name FROM information_schema.columns WHERE table_name = 'stored_events'"
     )

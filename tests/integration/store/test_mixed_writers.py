@@ -1,4 +1,4 @@
-"""Whoever appends, in whatever way, a reader who goes on from the last position it saw misses nothing. Lesson 9."""
+"""A reader that resumes from its last position misses no event, whichever program appends. Lesson 9."""
 
 import asyncio
 from collections.abc import AsyncIterator

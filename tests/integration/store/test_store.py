@@ -1,4 +1,4 @@
-"""What the event store promises, whoever writes: nothing changes, nothing is dropped, and positions come in order."""
+"""The event store promises, for any writer: no event changes or is dropped, and positions appear in order."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable

@@ -96,7 +96,7 @@ async def test_a_password_that_is_not_the_admins_is_not_pointed_to(settings: Set
 
 
 async def test_a_password_that_was_given_is_not_shown(run: Callable[..., Ledger], alone: dict[str, str]) -> None:
-    """Lesson 31: it is no news to whoever gave it, and the log may be read by others."""
+    """Lesson 31: the operator knows the password, and others may read the log."""
     running = run("serve", LEDGER_ADMIN_PASSWORD=ADMIN_PASSWORD, **alone)
     await log_in(await running.url(), "admin", ADMIN_PASSWORD)
     assert 0 == await running.stop()

@@ -39,7 +39,7 @@ def test_a_group_of_events_is_that_of_its_partial_index(migration: str, conditio
     assert condition in (MIGRATIONS / f"{migration}.py").read_text()
 
 
-def _subclasses(cls: type[Command]) -> set[type[Command]]:
+def _subclasses(cls: type[object]) -> set[type[object]]:
     return {cls, *(each for child in cls.__subclasses__() for each in _subclasses(child))}
 
 

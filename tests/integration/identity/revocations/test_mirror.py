@@ -117,7 +117,7 @@ async def test_more_than_one_step_of_revocations_are_mirrored(bench: Bench) -> N
 
 
 async def test_a_revocation_is_answered_although_there_is_much_to_mirror(bench: Bench) -> None:
-    """Whoever revokes with an empty mirror does not wait for the whole log, and nobody trusts what is there."""
+    """A revocation with an empty cache does not wait for the whole log, and no process trusts the cache."""
     await bench.connection.execute(
         """INSERT INTO sessions (id, user_id, position, revoked_below, revoked_position, created_at, refreshed_at,
                                  expires_at)

@@ -88,7 +88,7 @@ async def banking_on_a_line(settings: Settings, eyes: Any) -> AsyncIterator[tupl
 async def test_money_moves_once_at_whatever_moment_the_connection_breaks(
     direction: str, locked: bool, settings: Settings, connection: Any
 ) -> None:
-    """Lesson 4: what became of a write without an answer is in the log of commands."""
+    """Lesson 4: the command log has the outcome of a write whose answer was lost."""
     async with banking_on_a_line(settings, connection) as (bank, line):
         for moment in itertools.count(1):
             source, destination = await bank.accounts(102, 0)
