@@ -4,6 +4,7 @@ A transfer has two entries, a journal entry up to a hundred; they are events of 
 is captured. A reference is a stream of its own: the first transaction that appends to it has it, whatever races.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, assert_never
@@ -27,13 +28,16 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, str] | None = None
     effective_at: datetime | None = None
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> Mapping[str, Any]:
         """Return the members of `Details` alone, to pass on from a command to its event."""
-        return dict(zip(_DETAILS, _details_of(self), strict=True))
+        values = _details_of(self)
+        return _ABSENT if values == _ABSENT_VALUES else dict(zip(_DETAILS, values, strict=True))
 
 
 _DETAILS = Details.__struct_fields__
 _details_of = attrgetter(*_DETAILS)
+_ABSENT: Mapping[str, Any] = dict.fromkeys(_DETAILS)  # of most transfers, and made once: this is on the hot path
+_ABSENT_VALUES = tuple(_ABSENT.values())
 
 
 class ReversibleDetails(Details, frozen=True, kw_only=True, omit_defaults=True):
