@@ -20,11 +20,11 @@ from benchmarks.figures import Row, at_least, at_most
 from benchmarks.history import fill_log, grow
 from benchmarks.load import Measured, transfers
 from benchmarks.service import LEDGER, Service, resident_mebibytes, running
-from ledger.audit import as_of as timetravel
+from ledger.audit import as_of
 from ledger.audit.as_of import AtTime
 from ledger.events import State, evolve
 from ledger.settings import Settings
-from ledger.store import log as store
+from ledger.store import log as event_log
 
 ACCOUNTS = 1000
 SOME, MANY = 100_000, 1_000_000  # events
@@ -84,7 +84,7 @@ async def balance_at_a_time(database: "asyncpg.Connection[Any]", long: str, shor
         moment = AtTime(first + timedelta(seconds=chance.uniform(0, (last - first).total_seconds())))
         for account in (long, short):
             begun = time.perf_counter()
-            await timetravel.account_at(database, UUID(account), moment)
+            await as_of.account_at(database, UUID(account), moment)
             seconds[account].append(time.perf_counter() - begun)
     milliseconds = {account: median(found) * 1000 for account, found in seconds.items()}
     return at_most(
@@ -119,7 +119,7 @@ async def _folded(database: "asyncpg.Connection[Any]") -> float:
     states: dict[UUID, State] = {}
     begun, after, count = time.perf_counter(), 0, 0
     while count < FOLDED:
-        events = await store.read_log(database, after_position=after)
+        events = await event_log.read_log(database, after_position=after)
         for row in events:
             states[row.stream_id] = evolve(states.get(row.stream_id), row.event)
         after, count = events[-1].position, count + len(events)

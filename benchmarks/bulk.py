@@ -15,7 +15,7 @@ from benchmarks.load import Measured, post_bodies
 from benchmarks.service import Service
 from ledger.commands.batch import TransferBatch
 from ledger.commands.transfers import TransferMoney
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.statements import send_encoded_arrays
 from ledger.values.ids import new_id
 from ledger.write.group import Origin, Prepared, Submission, prepare, streams_of
@@ -79,7 +79,7 @@ class _Client(NamedTuple):
         connection = await asyncpg.connect(service.database_url, server_settings={"search_path": "ledger"})
         send_encoded_arrays(connection)
         ids = [FastUUID(account) for account in accounts]
-        heads = await store.read_heads(connection, ids)
+        heads = await event_log.read_heads(connection, ids)
         pairs = itertools.cycle(itertools.pairwise([*ids, ids[0]]))
         batches = []
         for _ in range(BATCHES):
@@ -94,7 +94,7 @@ class _Client(NamedTuple):
         taken = []
         for batch in self.batches:
             began = time.perf_counter()
-            await store.write(self.connection, batch.read, len(batch.command_ids), batch.statements)
+            await event_log.write(self.connection, batch.read, len(batch.command_ids), batch.statements)
             taken.append((time.perf_counter() - began) * 1000)
         return taken
 
@@ -102,7 +102,7 @@ class _Client(NamedTuple):
 def _batch(pairs: Sequence[tuple[UUID, UUID]]) -> Submission:
     transfers = tuple(
         TransferMoney(
-            transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+            transaction_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
         )
         for source, destination in pairs
     )

@@ -34,13 +34,20 @@ class Lines(PostgresTrackingRecorder):
     def add(self, event: LedgerEvent, tracking: Tracking) -> None:
         """Write one line."""
         match event.event:
-            case AccountCredited(transfer_id=transfer_id, amount_cents=amount, balance_cents=balance):
+            case AccountCredited(transaction_id=transaction_id, amount_cents=amount, balance_cents=balance):
                 pass
-            case AccountDebited(transfer_id=transfer_id, amount_cents=debited, balance_cents=balance):
+            case AccountDebited(transaction_id=transaction_id, amount_cents=debited, balance_cents=balance):
                 amount = -debited
             case _:
                 return
-        line = (event.originator_id, event.originator_version, transfer_id, amount, balance, tracking.notification_id)
+        line = (
+            event.originator_id,
+            event.originator_version,
+            transaction_id,
+            amount,
+            balance,
+            tracking.notification_id,
+        )
         with self.datastore.transaction(commit=True) as cursor:
             self._insert_tracking(cursor, tracking)
             cursor.execute(self._insert, line, prepare=True)

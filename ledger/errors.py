@@ -151,12 +151,12 @@ def user_not_found(user_id: UUID) -> Refusal:
     )
 
 
-def transaction_not_found(transfer_id: UUID) -> Refusal:
+def transaction_not_found(transaction_id: UUID) -> Refusal:
     """No such transfer, or none that the caller may see."""
     return Refusal(
         "transaction_not_found",
-        f"transaction not found: {transfer_id}",
-        detail={"transaction_id": str(transfer_id)},
+        f"transaction not found: {transaction_id}",
+        detail={"transaction_id": str(transaction_id)},
     )
 
 
@@ -224,22 +224,22 @@ def account_already_exists(account_id: UUID) -> Refusal:
     )
 
 
-def transaction_already_exists(transfer_id: UUID) -> Refusal:
+def transaction_already_exists(transaction_id: UUID) -> Refusal:
     """Refuse the id of another transaction."""
     return Refusal(
         "transaction_already_exists",
-        f"transaction already exists: {transfer_id}",
-        detail={"transaction_id": str(transfer_id)},
+        f"transaction already exists: {transaction_id}",
+        detail={"transaction_id": str(transaction_id)},
     )
 
 
-def transaction_id_reused(transfer_id: UUID) -> Refusal:
+def transaction_id_reused(transaction_id: UUID) -> Refusal:
     """Refuse an item whose id belongs to a different transfer."""
     return Refusal(
         "transaction_id_reused",
-        f"the id was used for another transaction: {transfer_id}",
+        f"the id was used for another transaction: {transaction_id}",
         reason="an id belongs to one transaction",
-        detail={"transaction_id": str(transfer_id)},
+        detail={"transaction_id": str(transaction_id)},
     )
 
 
@@ -273,32 +273,32 @@ def reference_already_exists() -> Refusal:
     )
 
 
-def hold_not_pending(transfer_id: UUID, status: str) -> Refusal:
+def hold_not_pending(transaction_id: UUID, status: str) -> Refusal:
     """There is nothing to capture or to void: the transaction is no hold, or one that is over."""
     return Refusal(
         "hold_not_pending",
-        f"transaction is not a pending hold: {transfer_id}",
+        f"transaction is not a pending hold: {transaction_id}",
         reason="only a pending hold can be captured or voided",
-        detail={"transaction_id": str(transfer_id), "status": status},
+        detail={"transaction_id": str(transaction_id), "status": status},
     )
 
 
-def transaction_already_reversed(transfer_id: UUID, reversal_id: UUID) -> Refusal:
+def transaction_already_reversed(transaction_id: UUID, reversal_id: UUID) -> Refusal:
     """Refuse to reverse a transaction twice."""
     return Refusal(
         "transaction_already_reversed",
-        f"transaction is already reversed: {transfer_id}",
-        detail={"transaction_id": str(transfer_id), "reversed_by": str(reversal_id)},
+        f"transaction is already reversed: {transaction_id}",
+        detail={"transaction_id": str(transaction_id), "reversed_by": str(reversal_id)},
     )
 
 
-def transaction_not_reversible(transfer_id: UUID, reason: str) -> Refusal:
+def transaction_not_reversible(transaction_id: UUID, reason: str) -> Refusal:
     """There is nothing that could be moved back: a reversal, or a hold that was not captured."""
     return Refusal(
         "transaction_not_reversible",
-        f"transaction cannot be reversed: {transfer_id}",
+        f"transaction cannot be reversed: {transaction_id}",
         reason=reason,
-        detail={"transaction_id": str(transfer_id)},
+        detail={"transaction_id": str(transaction_id)},
     )
 
 

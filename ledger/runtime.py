@@ -7,13 +7,13 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from ledger.concurrency.dataloader import Coalesced
+from ledger.concurrency.dataloader import DataLoader
 from ledger.concurrency.tasks import running
 from ledger.errors import DatabaseError
 from ledger.identity.keyring import load_keyring
 from ledger.identity.login_throttle import Limits, LoginThrottle
 from ledger.identity.passwords import Passwords
-from ledger.identity.revocation_cache import Mirror, Session
+from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
 from ledger.projections import users
@@ -21,7 +21,7 @@ from ledger.settings import Settings
 from ledger.store.connections import Pool
 from ledger.store.identity import read_ledger_id
 from ledger.store.pool import UNREACHABLE, connect, open_pool
-from ledger.store.replica import Reached
+from ledger.store.replica import ReplicaPosition
 from ledger.write.committer import Committer, Watch
 
 
@@ -32,7 +32,7 @@ class Runtime:
     settings: Settings
     pool: Pool
     readers: Pool
-    reached: Reached
+    reached: ReplicaPosition
     committer: Committer
     passwords: Passwords
     throttle: LoginThrottle
@@ -41,9 +41,9 @@ class Runtime:
     fingerprint_key: bytes
     seal_public: dict[str, str] | None
     redis: "Redis"
-    mirror: Mirror
-    revoked_below: Coalesced[Session, int]
-    standing: Coalesced[UUID, frozenset[str]]
+    mirror: RevocationCache
+    revoked_below: DataLoader[Session, int]
+    standing: DataLoader[UUID, frozenset[str]]
 
 
 @asynccontextmanager
@@ -59,7 +59,7 @@ async def open_runtime(
     ledger_id = await read_ledger_id(pool)
     readers = await _open_readers(settings, pool, ledger_id)
     redis = open_client(settings)
-    mirror = Mirror(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
+    mirror = RevocationCache(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
     committer = _create_committer(settings, committing, announce=mirror.announce, watch=watch)
     committer.start()
     passwords = Passwords(queue_limit=settings.ledger_login_queue_limit)
@@ -69,7 +69,7 @@ async def open_runtime(
                 settings=settings,
                 pool=pool,
                 readers=readers,
-                reached=Reached(readers),
+                reached=ReplicaPosition(readers),
                 committer=committer,
                 passwords=passwords,
                 throttle=LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _limits(settings)),
@@ -79,8 +79,8 @@ async def open_runtime(
                 seal_public=None if keyring.sealing is None else keyring.sealing.public,
                 redis=redis,
                 mirror=mirror,
-                revoked_below=Coalesced(mirror.revoked_below),
-                standing=Coalesced(lambda ids: users.active_roles(pool, ids)),
+                revoked_below=DataLoader(mirror.revoked_below),
+                standing=DataLoader(lambda ids: users.active_roles(pool, ids)),
             )
     finally:
         await committer.close()

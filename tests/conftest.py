@@ -15,9 +15,7 @@ from argon2 import PasswordHasher
 
 from ledger.cli.seed import ensure_first_admin
 from ledger.embedded import Services, embedded_services
-from ledger.identity import login_throttle as throttle
-from ledger.identity import passwords as credentials
-from ledger.identity import revocation_cache as mirror
+from ledger.identity import login_throttle, passwords, revocation_cache
 from ledger.runtime import Runtime, open_runtime
 from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
@@ -28,7 +26,7 @@ from tests.support.databases import folder_in_memory
 from tests.support.processes import DEADLINE_SECONDS
 from tests.support.sealed import Sealed, a_key_file, a_ledger
 from tests.support.surroundings import settle
-from tests.support.traffic import carry_out
+from tests.support.traffic import execute
 from tests.support.valkey import PATIENCE
 from web.app import create_app
 from web.http.request import RUNTIME
@@ -177,8 +175,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     What a slow Redis changes is for the tests that slow it down.
     """
     for name in ("TIMEOUT_SECONDS", "FILL_SECONDS", "FRESH_SECONDS"):
-        monkeypatch.setattr(mirror, name, DEADLINE_SECONDS)
-    monkeypatch.setattr(throttle, "TIMEOUT_SECONDS", DEADLINE_SECONDS)
+        monkeypatch.setattr(revocation_cache, name, DEADLINE_SECONDS)
+    monkeypatch.setattr(login_throttle, "TIMEOUT_SECONDS", DEADLINE_SECONDS)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -187,16 +185,16 @@ def quick_passwords() -> Iterator[PasswordHasher]:
 
     Most tests log in, and none of these needs to be safe from guessing. Yields that hasher.
     """
-    safe = credentials._HASHER  # noqa: SLF001 - to put it back
+    safe = passwords._HASHER  # noqa: SLF001 - to put it back
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(credentials, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        patch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         yield safe
 
 
 @pytest.fixture
 def safe_passwords(quick_passwords: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hash as the service does."""
-    monkeypatch.setattr(credentials, "_HASHER", quick_passwords)
+    monkeypatch.setattr(passwords, "_HASHER", quick_passwords)
 
 
 @pytest.fixture
@@ -219,7 +217,7 @@ async def runtime(settings: Settings, patient: None) -> AsyncIterator[Runtime]:
 @pytest.fixture
 async def busy(runtime: Runtime) -> Runtime:
     """A ledger to which everything has happened."""
-    await carry_out(runtime)
+    await execute(runtime)
     return runtime
 
 

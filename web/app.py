@@ -10,7 +10,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from ledger.concurrency.dataloader import Coalesced
+from ledger.concurrency.dataloader import DataLoader
 from ledger.concurrency.tasks import running
 from ledger.concurrency.turns import Turns
 from ledger.errors import Refused
@@ -105,7 +105,7 @@ def _manage_runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[we
             settings, watch=metrics.batches.written, committing=_choose_committer(tracer)
         ) as runtime:
             app[RUNTIME] = runtime
-            app[STANDING] = Coalesced(lambda _: _read_standing(runtime))
+            app[STANDING] = DataLoader(lambda _: _read_standing(runtime))
             expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
             async with running(metrics.keep_sampling(runtime)), running(expiring):
                 yield

@@ -26,7 +26,7 @@ from ledger.projections.transactions import Holds
 from ledger.runtime import Runtime
 from ledger.service import metrics
 from ledger.service.health import Standing
-from ledger.service.metrics import MICROSECONDS, SECONDS, Batches, Family, Layout, Meter
+from ledger.service.metrics import MICROSECONDS, SECONDS, CommitGroups, Family, Layout, Meter
 from web.http.catalogue import CATALOGUE
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -93,7 +93,7 @@ class Metrics:
         listed = tuple(routes)
         self._requests, self._seconds, self._refusals = _families(listed)
         self.meter = Meter(_layout(listed), file, slot)
-        self.batches = Batches(self.meter)
+        self.batches = CommitGroups(self.meter)
         self.unmatched = self.make_route_metrics(*UNMATCHED)
 
     def make_route_metrics(self, method: str, path: str) -> RouteMetrics:

@@ -22,13 +22,13 @@ from web.http.errors import (
     DATABASE_DOWN,
     INTERNAL,
     MALFORMED,
+    MEDIA,
     NOT_JSON,
     OVERLOADED,
     TOO_LARGE,
     TOO_SLOW,
     problem_body,
 )
-from web.http.errors import MEDIA as PROBLEM_MEDIA
 from web.http.idempotency import IDEMPOTENCY_KEY
 from web.http.pagination import LIMIT
 from web.http.params import PATH_ID, Parameter
@@ -347,7 +347,7 @@ def _problems(route: Route) -> dict[str, Any]:
 def _problem(status: int, names: list[str], headers: tuple[str, ...]) -> dict[str, Any]:
     schema = {"$ref": REF.format(Problem.__name__)}
     examples = {name: {"$ref": f"#/components/examples/{name}"} for name in names}
-    problem, plain = PROBLEM_MEDIA
+    problem, plain = MEDIA
     return {
         "description": phrase(status),
         "headers": _headers("X-Request-Id", *_PROBLEM_HEADERS.get(status, ()), *headers),

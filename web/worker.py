@@ -14,7 +14,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from ledger.service import logging as logs
+from ledger.service import logging
 from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
 from web.app import create_app, make_metrics
@@ -30,7 +30,7 @@ log = structlog.get_logger("web.worker")  # `__name__` is `__main__` here
 def main() -> None:
     """Run a worker; the arguments are the descriptors of listener, lifeline and metrics, and the worker's number."""
     settings = Settings.passed_on()
-    logs.configure(settings)
+    logging.configure(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides when to stop
     collect_rarely()
     listener, lifeline, file, number = map(int, sys.argv[1:])

@@ -9,7 +9,7 @@ import msgspec
 
 from ledger.events.users import User
 from ledger.projections import sessions
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.connections import Reader
 from ledger.store.log import Before
 
@@ -28,13 +28,13 @@ async def find(reader: Reader, actor_id: UUID) -> Actor | None:
     found = await sessions.find_actor(reader, actor_id)
     if found is not None:
         return Actor(*found)
-    heads = await store.read_heads(reader, [actor_id])
+    heads = await event_log.read_heads(reader, [actor_id])
     return Actor(actor_id) if heads and isinstance(heads[actor_id].state, User) else None
 
 
 async def commands(reader: Reader, actor: Actor, *, before: Before | None, limit: int) -> list[dict[str, Any]]:
     """Up to `limit` commands that an actor gave, newest first, with what came of each."""
-    rows = await store.read_commands(
+    rows = await event_log.read_commands(
         reader,
         actor.user_id,
         since=actor.since,

@@ -15,7 +15,7 @@ from ledger.events import Recorded
 from ledger.events.accounts import Account, AccountEvent, evolve
 from ledger.projections import entries
 from ledger.projections.entries import Balance
-from ledger.store import reader as stored
+from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import Landmarks
 
@@ -44,12 +44,12 @@ AccountMoment: TypeAlias = Moment | AtVersion
 
 async def position_of(reader: Reader, moment: Moment | None) -> int:
     """The position that a moment, None for now, stands for; it is never beyond the end of the log."""
-    head = await stored.log_end(reader)
+    head = await event_reader.log_end(reader)
     match moment:
         case None:
             return head
         case AtTime(time=time):
-            return min(head, await stored.position_at(reader, time))
+            return min(head, await event_reader.position_at(reader, time))
         case AtPosition(position=position):
             return min(head, position)
         case _:
@@ -59,7 +59,7 @@ async def position_of(reader: Reader, moment: Moment | None) -> int:
 async def account_at(reader: Reader, account_id: UUID, moment: AccountMoment) -> dict[str, Any] | None:
     """An account as it was at a moment, and as of which version and position; None before it existed."""
     if isinstance(moment, AtVersion):
-        position = await stored.position_of(reader, account_id, moment.version)
+        position = await event_reader.position_of(reader, account_id, moment.version)
     else:
         position = await position_of(reader, moment)
     row = await reader.fetchrow(
@@ -114,9 +114,9 @@ async def trial_balance(reader: Reader, position: int) -> dict[str, Any]:
 
 async def _as_of(reader: Reader, rows: Sequence[Record], position: int) -> list[dict[str, Any]]:
     account_ids = [row["id"] for row in rows]
-    landmarks = await stored.read_landmarks(reader, account_ids, position)
+    landmarks = await event_reader.read_landmarks(reader, account_ids, position)
     balances = await entries.balances_at(reader, account_ids, position)
-    funds = await stored.read_funds(reader, account_ids, position)
+    funds = await event_reader.read_funds(reader, account_ids, position)
     return [_account(row, landmarks[row["id"]], balances.get(row["id"]), funds.get(row["id"], [])) for row in rows]
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from ledger.events import State, decode_event, evolve
 from ledger.events.accounts import Account
 from ledger.projections import entries
-from ledger.store import reader as stored
+from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import Chosen, StoredEvent
 
@@ -42,19 +42,21 @@ async def lines(
         upper = min(upper, period.to_version + 1)
     if period.from_time is not None:
         lower = max(
-            lower, await _version_at(reader, account_id, await stored.position_before(reader, period.from_time))
+            lower, await _version_at(reader, account_id, await event_reader.position_before(reader, period.from_time))
         )
     if period.to_time is not None:
-        upper = min(upper, await _version_at(reader, account_id, await stored.position_at(reader, period.to_time)) + 1)
+        upper = min(
+            upper, await _version_at(reader, account_id, await event_reader.position_at(reader, period.to_time)) + 1
+        )
     return await entries.page(reader, account_id, after=lower, before=upper, ascending=ascending, limit=limit)
 
 
 async def replay(reader: Reader, account_id: UUID) -> AsyncIterator[Step]:
     """The account's events up to now, in order, each with what they add up to until then; no events, no steps."""
     state: State | None = None
-    after, end = 0, await stored.log_end(reader)
+    after, end = 0, await event_reader.log_end(reader)
     while after < end:
-        stretch = await stored.read(reader, after, limit=CHUNK, chosen=Chosen(stream_id=account_id))
+        stretch = await event_reader.read(reader, after, limit=CHUNK, chosen=Chosen(stream_id=account_id))
         for event in stretch.events:
             state = evolve(state, decode_event(event.topic, event.state))
             if not isinstance(state, Account):

@@ -21,7 +21,7 @@ from ledger.cli.output import emit_lines, encode_compact, print_table
 from ledger.cli.shell import fail, query
 from ledger.money import decimal_text
 from ledger.projections import accounts
-from ledger.store import reader
+from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
 from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
 from ledger.values.ids import parse_id
@@ -82,7 +82,7 @@ def show_balance(
     account_id, moment = parse_argument_id(account), _account_moment(at, at_position, at_version)
 
     async def read(connection: Connection) -> dict[str, Any] | None:
-        now = AtPosition(await reader.log_end(connection))
+        now = AtPosition(await event_reader.log_end(connection))
         return await as_of.account_at(connection, account_id, moment or now)
 
     body = query(read)
@@ -137,7 +137,7 @@ async def _read_events(connection: Connection, chosen: Chosen, after: int, limit
     bodies: list[dict[str, Any]] = []
     is_last = False
     while len(bodies) < limit and not is_last:
-        stretch = await reader.read(connection, after, limit=min(CHUNK, limit - len(bodies)), chosen=chosen)
+        stretch = await event_reader.read(connection, after, limit=min(CHUNK, limit - len(bodies)), chosen=chosen)
         bodies += [event.body() for event in stretch.events]
         after, is_last = stretch.reached, stretch.is_last
     return bodies

@@ -15,7 +15,7 @@ from ledger.cli.progress import Progress
 from ledger.cli.shell import fail, run
 from ledger.followers.follower import FOLLOWERS
 from ledger.projections import INLINE
-from ledger.projections.rebuild.rebuild import BATCH, Outcome, cancel, rebuild, rollback
+from ledger.projections.rebuild.rebuild import CHUNK_EVENTS, Outcome, cancel, rebuild, rollback
 from ledger.projections.rebuild.replay import Report
 from ledger.projections.rebuild.shadow import RebuildError, printed
 from ledger.projections.rebuild.status import Status, resume, status
@@ -24,7 +24,7 @@ from ledger.settings import Settings
 T = TypeVar("T")
 REVOCATION_TABLES = {"sessions", "cutoffs"}
 
-Batch = Annotated[int, typer.Option(min=1, max=100_000, help="Events per database transaction.")]
+Chunk = Annotated[int, typer.Option("--chunk", "--batch", min=1, max=100_000, help="Events per database transaction.")]
 
 
 def show_list(as_json: AsJson = False) -> None:
@@ -53,7 +53,7 @@ def start_rebuild(
     everything: Annotated[bool, typer.Option("--all", help="Rebuild all projections.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare only; exit with 1 if rows differ.")] = False,
     keep_old: Annotated[bool, typer.Option("--keep-old", help="Keep the old tables for a rollback.")] = False,
-    batch: Batch = BATCH,
+    chunk: Chunk = CHUNK_EVENTS,
     as_json: AsJson = False,
 ) -> None:
     """Rebuild read tables from the log, compare them with the live ones, and swap them in.
@@ -65,7 +65,7 @@ def start_rebuild(
     which = [one.name for one in INLINE] if everything else list(names or ())
     outcome = _run_rebuild(
         lambda settings, report: rebuild(
-            settings, which, dry_run=dry_run, keep_old=keep_old, batch=batch, report=report
+            settings, which, dry_run=dry_run, keep_old=keep_old, chunk=chunk, report=report
         )
     )
     _print_outcome(outcome, as_json=as_json)
@@ -75,11 +75,11 @@ def start_rebuild(
 
 def start_rollback(
     name: Annotated[str, typer.Argument(help="Projection whose old tables return.")],
-    batch: Batch = BATCH,
+    chunk: Chunk = CHUNK_EVENTS,
     as_json: AsJson = False,
 ) -> None:
     """Swap the tables kept by `rebuild --keep-old` back in, after applying all events since; keep the replaced ones."""
-    outcome = _run_rebuild(lambda settings, report: rollback(settings, name, batch=batch, report=report))
+    outcome = _run_rebuild(lambda settings, report: rollback(settings, name, chunk=chunk, report=report))
     _print_outcome(outcome, as_json=as_json)
 
 

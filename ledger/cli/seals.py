@@ -16,13 +16,11 @@ from ledger.cli.shell import connected, fail, pooled, query_pool, run
 from ledger.followers import follower
 from ledger.identity.keyring import load_sealing_key
 from ledger.identity.keys import EDDSA, Key, public_key, public_pem
-from ledger.seals import receipts
-from ledger.seals import store as seals
+from ledger.seals import receipts, store
 from ledger.seals.blocks import SignedHeader
 from ledger.seals.receipts import InvalidReceiptError, Proof
 from ledger.seals.sealing import Sealer
-from ledger.seals.verifying import Report
-from ledger.seals.verifying import verify as verify_all
+from ledger.seals.verifying import Report, verify
 from ledger.settings import Settings
 from ledger.store.connections import Pool
 from ledger.store.identity import read_ledger_id
@@ -48,7 +46,7 @@ def seal(as_json: AsJson = False) -> None:
 
 def show_seal_status(as_json: AsJson = False) -> None:
     """Show how far the log is sealed, and how many events are not sealed yet."""
-    status = query_pool(seals.status)
+    status = query_pool(store.status)
     oldest = status.oldest_unsealed_at
     members = {**status._asdict(), "oldest_unsealed_at": None if oldest is None else rfc3339(oldest)}
     if as_json:
@@ -140,13 +138,13 @@ async def _verify(settings: Settings, keys: list[Key], headers: list[SignedHeade
         )
     async with pooled(settings) as pool:
         with Progress() as progress:
-            progress.begin("the seals", await seals.sealed_events(pool))
-            return await verify_all(pool, trusted, headers, advance=progress.advance)
+            progress.begin("the seals", await store.sealed_events(pool))
+            return await verify(pool, trusted, headers, advance=progress.advance)
 
 
 async def _print_headers(pool: Pool, after: int) -> None:
     ledger_id = await read_ledger_id(pool)
-    while headers := await seals.heads(pool, ledger_id, after_number=after, limit=PAGE):
+    while headers := await store.heads(pool, ledger_id, after_number=after, limit=PAGE):
         sys.stdout.writelines(encode_compact(header) + "\n" for header in headers)
         after = headers[-1].block.number
 

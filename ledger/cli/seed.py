@@ -103,7 +103,7 @@ async def _create_demo_user(runtime: Runtime, username: str, sample_password: bo
             owner_id=user_id,
             currency=currency,
             balance_cents=DEMO_BALANCE_CENTS,
-            transfer_id=new_id(),
+            transaction_id=new_id(),
         )
         await runtime.committer.submit(command, Origin(new_id()))
     return DemoUser(username, password, user_id, account_id)

@@ -17,7 +17,7 @@ from ledger.errors import DatabaseError, LedgerError, Refused
 from ledger.followers.follower import CannotApplyError
 from ledger.identity import valkey
 from ledger.identity.keyring import check_keys
-from ledger.identity.revocation_cache import MirrorUnusableError
+from ledger.identity.revocation_cache import RevocationCacheError
 from ledger.identity.valkey import RedisUnusableError
 from ledger.service import logging
 from ledger.service.bootstrap import completed
@@ -36,7 +36,7 @@ FAILURES = (
     ExportError,
     LedgerError,
     ListenError,
-    MirrorUnusableError,
+    RevocationCacheError,
     RedisUnusableError,
     Refused,
     SettingsError,

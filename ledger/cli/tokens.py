@@ -8,7 +8,7 @@ from typing import Any
 from ledger.cli.options import AsJson
 from ledger.cli.output import emit, print_table
 from ledger.cli.shell import pooled, run
-from ledger.identity.revocation_cache import Mirror, MirrorStatus
+from ledger.identity.revocation_cache import RevocationCache, RevocationCacheStatus
 from ledger.identity.valkey import open_client
 from ledger.settings import Settings
 from ledger.store.identity import read_ledger_id
@@ -35,32 +35,32 @@ def rebuild_mirror(as_json: AsJson = False) -> None:
         sys.stdout.write(f"mirror rebuilt up to position {_format_position(status)}\n")
 
 
-def _members(status: MirrorStatus) -> dict[str, Any]:
+def _members(status: RevocationCacheStatus) -> dict[str, Any]:
     return {**status._asdict(), "whole": status.is_whole}
 
 
-def _format_position(status: MirrorStatus) -> str:
+def _format_position(status: RevocationCacheStatus) -> str:
     return "none" if status.position is None else str(status.position)
 
 
-async def _read_status(settings: Settings) -> MirrorStatus:
+async def _read_status(settings: Settings) -> RevocationCacheStatus:
     async with _open_mirror(settings) as mirror:
         return await mirror.status()
 
 
-async def _rebuild(settings: Settings) -> MirrorStatus:
+async def _rebuild(settings: Settings) -> RevocationCacheStatus:
     async with _open_mirror(settings) as mirror:
         await mirror.rebuild()
         return await mirror.status()
 
 
 @asynccontextmanager
-async def _open_mirror(settings: Settings) -> AsyncIterator[Mirror]:
+async def _open_mirror(settings: Settings) -> AsyncIterator[RevocationCache]:
     """Open the mirror alone: a whole runtime would fill it while the command looks at it."""
     client = open_client(settings)
     try:
         async with pooled(settings) as pool:
             ledger_id = await read_ledger_id(pool)
-            yield Mirror(client, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
+            yield RevocationCache(client, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
     finally:
         await client.aclose()

@@ -32,7 +32,7 @@ OWN_ACCOUNT = "must not be an account of the ledger's own, which only transfers 
 
 
 class OpenAccount(Command, frozen=True, kw_only=True):
-    """Open an account; an opening balance (0 to `MAX_CENTS`) is the transfer `transfer_id` from `world`.
+    """Open an account; an opening balance (0 to `MAX_CENTS`) is the transfer `transaction_id` from `world`.
 
     It may fall below zero by `overdraft_limit_cents`, and be `frozen` once the opening balance is there.
     """
@@ -44,7 +44,7 @@ class OpenAccount(Command, frozen=True, kw_only=True):
     owner_id: UUID
     currency: str
     balance_cents: int
-    transfer_id: UUID
+    transaction_id: UUID
     overdraft_limit_cents: int = 0
     frozen: Freeze = "none"
 
@@ -56,7 +56,7 @@ class OpenAccount(Command, frozen=True, kw_only=True):
 
     def creates(self) -> Iterable[UUID]:
         """Return the transfer of the opening balance."""
-        return (self.transfer_id,)
+        return (self.transaction_id,)
 
     def decide(self, states: States) -> Decision:
         """Return the opening, and the transfer of the opening balance."""
@@ -69,7 +69,7 @@ class OpenAccount(Command, frozen=True, kw_only=True):
             (self.owner_id, AccountAssigned(self.account_id)),
         ]
         if self.balance_cents:
-            events += adjust(states, self.account_id, account, self.balance_cents, self.transfer_id, "opening")
+            events += adjust(states, self.account_id, account, self.balance_cents, self.transaction_id, "opening")
         allowed, account = change_policy(account, self.overdraft_limit_cents, self.frozen)
         events += [(self.account_id, event) for event in allowed]
         result = {
@@ -83,7 +83,7 @@ class OpenAccount(Command, frozen=True, kw_only=True):
 
 
 class UpdateAccount(Conditional, frozen=True, kw_only=True):
-    """Give the account another owner, another policy, another balance (by the transfer `transfer_id` against `world`).
+    """Change an account's owner, policy or balance; a change of balance is the transfer `transaction_id` with `world`.
 
     The policy comes first: it says which balance there can be. None leaves as it is. `currency` is the account's own,
     which the caller knows or looks up: it tells which `world`. The balance changes only at one of the versions
@@ -96,7 +96,7 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
     owner_id: UUID | None
     balance_cents: int | None
     currency: str
-    transfer_id: UUID
+    transaction_id: UUID
     overdraft_limit_cents: int | None = None
     frozen: Freeze | None = None
     balance_expected: frozenset[int] | None = None
@@ -115,7 +115,7 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
 
     def creates(self) -> Iterable[UUID]:
         """Return the adjusting transfer."""
-        return (self.transfer_id,)
+        return (self.transaction_id,)
 
     def decide(self, states: States) -> Decision:
         """Return a change of owner, a change of policy and an adjusting transfer, each only if something changes."""
@@ -137,7 +137,7 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
             difference = self.balance_cents - account.balance_cents
             if difference < 0 and self.balance_cents < -account.overdraft_limit_cents:
                 raise Refused(errors.invalid("/balance_cents", "must not be below the overdraft limit"))
-            events += adjust(states, self.account_id, account, difference, self.transfer_id, "adjustment")
+            events += adjust(states, self.account_id, account, difference, self.transaction_id, "adjustment")
         return Decision(events, {"id": str(self.account_id)})
 
 
@@ -212,7 +212,7 @@ def adjust(
     account_id: UUID,
     account: Account,
     cents: int,
-    transfer_id: UUID,
+    transaction_id: UUID,
     kind: TransferKind,
     *,
     force: bool = False,
@@ -246,4 +246,4 @@ def adjust(
         effective_at=effective_at,
     )
     sides = (world, account) if cents > 0 else (account, world)
-    return opening + move(transfer_id, transfer, *sides, pointer="/balance_cents")
+    return opening + move(transaction_id, transfer, *sides, pointer="/balance_cents")

@@ -49,7 +49,7 @@ class TransferBatch(Command, frozen=True):
 
     def creates(self) -> Iterable[UUID]:
         """Return the transfers under fresh ids."""
-        return [transfer.transfer_id for transfer in self.transfers if not transfer.id_was_chosen]
+        return [transfer.transaction_id for transfer in self.transfers if not transfer.id_was_chosen]
 
     def decide(self, states: States) -> Decision:
         """Return the events of all transfers. Raises `Refused` if `atomic`, with the first transfer's refusals."""
@@ -86,16 +86,16 @@ def decide_each(
 
 
 def _decide(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[StreamEvent]]:
-    if transfer.id_was_chosen and states[transfer.transfer_id] is not None:
+    if transfer.id_was_chosen and states[transfer.transaction_id] is not None:
         check_same_transfer(transfer, states)
-        return ItemResult(transfer.transfer_id), []
+        return ItemResult(transfer.transaction_id), []
     made, events = transfer.decide_transfer(states)
-    return ItemResult(transfer.transfer_id, made.currency), events
+    return ItemResult(transfer.transaction_id, made.currency), events
 
 
 def check_same_transfer(transfer: TransferMoney, states: States) -> None:
     """Raise `Refused` unless this very transfer was made under its id, from an account that the caller may debit."""
-    known = state_of(states, transfer.transfer_id, Transaction)
+    known = state_of(states, transfer.transaction_id, Transaction)
     source = hide_others_account(state_of(states, transfer.source_account_id, Account), transfer.only_owner_id)
     if known is None or known.made is None or source is None or known.made != transfer.to_event(known.made.currency):
-        raise Refused(errors.transaction_id_reused(transfer.transfer_id))
+        raise Refused(errors.transaction_id_reused(transfer.transaction_id))

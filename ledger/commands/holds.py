@@ -51,7 +51,7 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
 
     def decide(self, states: States) -> Decision:
         """Return the hold. Raises `Refused` with every refusal, as a transfer does."""
-        check_unreserved(states, self.transfer_id, self.reference)
+        check_unreserved(states, self.transaction_id, self.reference)
         if not self.now < self.expires_at <= self.now + timedelta(seconds=self.limit_seconds):
             message = f"must be in the future, and no more than {self.limit_seconds} seconds away"
             raise Refused(errors.invalid(self.expiry_pointer, message))
@@ -72,11 +72,11 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
             **self.details(),
         )
         events: list[StreamEvent] = [
-            (self.transfer_id, placed),
-            (self.source_account_id, FundsHeld(self.transfer_id, self.amount_cents, held)),
+            (self.transaction_id, placed),
+            (self.source_account_id, FundsHeld(self.transaction_id, self.amount_cents, held)),
             *self.use_reference(),
         ]
-        return Decision(events, hold_result(self.transfer_id, placed, evolve(None, placed)))
+        return Decision(events, hold_result(self.transaction_id, placed, evolve(None, placed)))
 
 
 class CaptureHold(Command, frozen=True, kw_only=True):
@@ -85,7 +85,7 @@ class CaptureHold(Command, frozen=True, kw_only=True):
     name: ClassVar[str] = "CaptureHold"
     always_appends: ClassVar[bool] = True
 
-    transfer_id: UUID
+    transaction_id: UUID
     source_account_id: UUID
     destination_account_id: UUID
     amount_cents: int | None
@@ -93,11 +93,11 @@ class CaptureHold(Command, frozen=True, kw_only=True):
 
     def streams(self) -> Iterable[UUID]:
         """Return the transaction and both accounts."""
-        return (self.transfer_id, self.source_account_id, self.destination_account_id)
+        return (self.transaction_id, self.source_account_id, self.destination_account_id)
 
     def decide(self, states: States) -> Decision:
         """Return the capture, the release of what was held, and both entries."""
-        hold = require_pending(states, self.transfer_id, self.now)
+        hold = require_pending(states, self.transaction_id, self.now)
         if (hold.source_account_id, hold.destination_account_id) != (
             self.source_account_id,
             self.destination_account_id,
@@ -111,32 +111,34 @@ class CaptureHold(Command, frozen=True, kw_only=True):
         source, destination = accounts[self.source_account_id], accounts[self.destination_account_id]
         captured = HoldCaptured(cents)
         events: list[StreamEvent] = [
-            (self.transfer_id, captured),
-            release(self.transfer_id, hold, source),
-            (self.source_account_id, debit(self.transfer_id, source, cents, "/amount_cents")),
-            (self.destination_account_id, credit(self.transfer_id, destination, cents, "/amount_cents")),
+            (self.transaction_id, captured),
+            release(self.transaction_id, hold, source),
+            (self.source_account_id, debit(self.transaction_id, source, cents, "/amount_cents")),
+            (self.destination_account_id, credit(self.transaction_id, destination, cents, "/amount_cents")),
         ]
         return Decision(
             events,
-            hold_result(self.transfer_id, hold, evolve(state_of(states, self.transfer_id, Transaction), captured)),
+            hold_result(
+                self.transaction_id, hold, evolve(state_of(states, self.transaction_id, Transaction), captured)
+            ),
         )
 
 
 class EndHold(Command, frozen=True):
     """A command that releases the funds of a hold without moving money."""
 
-    transfer_id: UUID
+    transaction_id: UUID
     source_account_id: UUID
     now: datetime
 
     def streams(self) -> Iterable[UUID]:
         """Return the transaction and its source account."""
-        return (self.transfer_id, self.source_account_id)
+        return (self.transaction_id, self.source_account_id)
 
     def release(self, states: States, hold: HoldPlaced, event: HoldVoided | HoldExpired) -> list[StreamEvent]:
         """Return the end of the hold, and the release of its funds."""
         source = require_source(states, hold, self.source_account_id)
-        return [(self.transfer_id, event), release(self.transfer_id, hold, source)]
+        return [(self.transaction_id, event), release(self.transaction_id, hold, source)]
 
 
 class VoidHold(EndHold, frozen=True):
@@ -147,11 +149,11 @@ class VoidHold(EndHold, frozen=True):
 
     def decide(self, states: States) -> Decision:
         """Return the end of the hold."""
-        hold = require_pending(states, self.transfer_id, self.now)
+        hold = require_pending(states, self.transaction_id, self.now)
         voided = HoldVoided()
         events = self.release(states, hold, voided)
-        state = evolve(state_of(states, self.transfer_id, Transaction), voided)
-        return Decision(events, hold_result(self.transfer_id, hold, state))
+        state = evolve(state_of(states, self.transaction_id, Transaction), voided)
+        return Decision(events, hold_result(self.transaction_id, hold, state))
 
 
 class ExpireHold(EndHold, frozen=True):
@@ -161,21 +163,21 @@ class ExpireHold(EndHold, frozen=True):
 
     def decide(self, states: States) -> Decision:
         """Return the end of the hold, or no event if the hold has ended or may continue."""
-        state = state_of(states, self.transfer_id, Transaction)
+        state = state_of(states, self.transaction_id, Transaction)
         if state is None or state.hold is None or state.status != "pending" or self.now < state.hold.expires_at:
-            return Decision([], {"id": str(self.transfer_id)})
-        return Decision(self.release(states, state.hold, HoldExpired()), {"id": str(self.transfer_id)})
+            return Decision([], {"id": str(self.transaction_id)})
+        return Decision(self.release(states, state.hold, HoldExpired()), {"id": str(self.transaction_id)})
 
 
-def require_pending(states: States, transfer_id: UUID, now: datetime) -> HoldPlaced:
+def require_pending(states: States, transaction_id: UUID, now: datetime) -> HoldPlaced:
     """Return a hold that has not ended yet. Raises `Refused` on any other."""
-    state = state_of(states, transfer_id, Transaction)
+    state = state_of(states, transaction_id, Transaction)
     if state is None:
-        raise Refused(errors.transaction_not_found(transfer_id))
+        raise Refused(errors.transaction_not_found(transaction_id))
     if state.hold is None or state.status != "pending":
-        raise Refused(errors.hold_not_pending(transfer_id, state.status))
+        raise Refused(errors.hold_not_pending(transaction_id, state.status))
     if state.hold.expires_at <= now:
-        raise Refused(errors.hold_not_pending(transfer_id, "expired"))
+        raise Refused(errors.hold_not_pending(transaction_id, "expired"))
     return state.hold
 
 
@@ -187,16 +189,16 @@ def require_source(states: States, hold: HoldPlaced, known_id: UUID) -> Account:
     return source
 
 
-def release(transfer_id: UUID, hold: HoldPlaced, source: Account) -> StreamEvent:
+def release(transaction_id: UUID, hold: HoldPlaced, source: Account) -> StreamEvent:
     """Return the event that releases the funds of a hold."""
     left = source.held_cents - hold.amount_cents
-    return (hold.source_account_id, FundsReleased(transfer_id, hold.amount_cents, left))
+    return (hold.source_account_id, FundsReleased(transaction_id, hold.amount_cents, left))
 
 
-def hold_result(transfer_id: UUID, hold: HoldPlaced, state: Transaction) -> dict[str, object]:
+def hold_result(transaction_id: UUID, hold: HoldPlaced, state: Transaction) -> dict[str, object]:
     """Return a hold as its client sees it."""
     result: dict[str, object] = {
-        "id": str(transfer_id),
+        "id": str(transaction_id),
         "source_account_id": str(hold.source_account_id),
         "destination_account_id": str(hold.destination_account_id),
         "amount_cents": hold.amount_cents,

@@ -27,7 +27,7 @@ class ImportedBalance(msgspec.Struct, frozen=True, kw_only=True):
     account_id: UUID
     owner_id: UUID
     cents: int
-    transfer_id: UUID
+    transaction_id: UUID
     effective_at: datetime | None = None
 
 
@@ -43,15 +43,15 @@ class ImportAccounts(Command, frozen=True):
         """Return the accounts, their owners, the transfers and `world`."""
         yield world_account_id(self.currency)
         for balance in self.balances:
-            yield from (balance.account_id, balance.owner_id, balance.transfer_id)
+            yield from (balance.account_id, balance.owner_id, balance.transaction_id)
 
     def decide(self, states: States) -> Decision:
         """Open or correct each account that is not refused; the result has an `ItemResult` for each."""
         return decide_each(self.balances, states, self._decide)
 
     def _decide(self, balance: ImportedBalance, states: States) -> tuple[ItemResult, list[StreamEvent]]:
-        if states[balance.transfer_id] is not None:
-            return ItemResult(balance.transfer_id), []
+        if states[balance.transaction_id] is not None:
+            return ItemResult(balance.transaction_id), []
         account, events = self._account(balance, states)
         kind: TransferKind = "opening" if events else "adjustment"
         if balance.cents:
@@ -60,13 +60,13 @@ class ImportAccounts(Command, frozen=True):
                 balance.account_id,
                 account,
                 balance.cents,
-                balance.transfer_id,
+                balance.transaction_id,
                 kind,
                 force=True,
                 description="imported opening balance" if events else "imported balance correction",
                 effective_at=balance.effective_at,
             )
-        return ItemResult(balance.transfer_id, self.currency), events
+        return ItemResult(balance.transaction_id, self.currency), events
 
     def _account(self, balance: ImportedBalance, states: States) -> tuple[Account, list[StreamEvent]]:
         """Return the account, and the events that open it if it is new."""
@@ -94,7 +94,7 @@ class ImportTransfers(Command, frozen=True):
     def streams(self) -> Iterable[UUID]:
         """Return the transfers and their accounts."""
         for transfer in self.transfers:
-            yield from (transfer.transfer_id, transfer.source_account_id, transfer.destination_account_id)
+            yield from (transfer.transaction_id, transfer.source_account_id, transfer.destination_account_id)
 
     def decide(self, states: States) -> Decision:
         """Record each transfer that is not refused; the result has an `ItemResult` for each."""
@@ -102,11 +102,11 @@ class ImportTransfers(Command, frozen=True):
 
 
 def _transfer(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[StreamEvent]]:
-    if states[transfer.transfer_id] is not None:
+    if states[transfer.transaction_id] is not None:
         check_same_transfer(transfer, states)
-        return ItemResult(transfer.transfer_id), []
+        return ItemResult(transfer.transaction_id), []
     source, destination = check_transfer(
         states, transfer.source_account_id, transfer.destination_account_id, transfer.amount_cents, force=True
     )
     made = transfer.to_event(source.currency)
-    return ItemResult(transfer.transfer_id, made.currency), move(transfer.transfer_id, made, source, destination)
+    return ItemResult(transfer.transaction_id, made.currency), move(transfer.transaction_id, made, source, destination)

@@ -38,7 +38,7 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
 
     def decide(self, states: States) -> Decision:
         """Return an entry for each leg. Raises `Refused` with every refusal, in the order of the legs."""
-        check_unreserved(states, self.transfer_id, self.reference)
+        check_unreserved(states, self.transaction_id, self.reference)
         accounts = check_legs(states, self.legs, self.only_owner_id)
         postings = tuple(Posting(*leg, accounts[leg.account_id].currency) for leg in self.legs)
         sums: Counter[str] = Counter()
@@ -47,8 +47,8 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
         if any(sums.values()):
             raise Refused(errors.invalid("/postings", "must sum to zero in each currency"))
         entry = JournalEntryPosted(postings=postings, kind="journal", **self.details())
-        events = [*post(self.transfer_id, entry, accounts), *self.use_reference()]
-        return Decision(events, entry_result(self.transfer_id, entry))
+        events = [*post(self.transaction_id, entry, accounts), *self.use_reference()]
+        return Decision(events, entry_result(self.transaction_id, entry))
 
 
 def check_legs(
@@ -69,22 +69,22 @@ def _against(leg: Leg, account: Account | None, only_owner_id: UUID | None, forc
     return debit_refusal(account_id, hide_others_account(account, only_owner_id), -cents, force=force)
 
 
-def post(transfer_id: UUID, entry: JournalEntryPosted, accounts: Mapping[UUID, Account]) -> list[StreamEvent]:
+def post(transaction_id: UUID, entry: JournalEntryPosted, accounts: Mapping[UUID, Account]) -> list[StreamEvent]:
     """Return the journal entry and its accounts' entries. Raises `Refused` on a balance beyond `MAX_CENTS`."""
-    events: list[StreamEvent] = [(transfer_id, entry)]
+    events: list[StreamEvent] = [(transaction_id, entry)]
     for number, posting in enumerate(entry.postings):
         account, cents, pointer = accounts[posting.account_id], posting.amount_cents, f"/postings/{number}/amount_cents"
         if cents > 0:
-            events.append((posting.account_id, credit(transfer_id, account, cents, pointer)))
+            events.append((posting.account_id, credit(transaction_id, account, cents, pointer)))
         else:
-            events.append((posting.account_id, debit(transfer_id, account, -cents, pointer)))
+            events.append((posting.account_id, debit(transaction_id, account, -cents, pointer)))
     return events
 
 
-def entry_result(transfer_id: UUID, entry: JournalEntryPosted) -> dict[str, object]:
+def entry_result(transaction_id: UUID, entry: JournalEntryPosted) -> dict[str, object]:
     """Return a journal entry as its client sees it."""
     result: dict[str, object] = {
-        "id": str(transfer_id),
+        "id": str(transaction_id),
         "postings": [
             {"account_id": str(leg.account_id), "amount_cents": leg.amount_cents, "currency": leg.currency}
             for leg in entry.postings

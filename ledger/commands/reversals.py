@@ -26,7 +26,7 @@ class ReverseTransaction(Command, frozen=True, kw_only=True):
     always_appends: ClassVar[bool] = True
 
     reversal_id: UUID
-    transfer_id: UUID
+    transaction_id: UUID
     account_ids: tuple[UUID, ...]
     force: bool = False
     description: str | None = None
@@ -34,7 +34,7 @@ class ReverseTransaction(Command, frozen=True, kw_only=True):
 
     def streams(self) -> Iterable[UUID]:
         """Return the transaction, its accounts, and the reversal itself if its client chose the id."""
-        yield from (self.transfer_id, *self.account_ids)
+        yield from (self.transaction_id, *self.account_ids)
         yield from reservations(self.reversal_id, None, id_was_chosen=self.id_was_chosen)
 
     def creates(self) -> Iterable[UUID]:
@@ -44,7 +44,7 @@ class ReverseTransaction(Command, frozen=True, kw_only=True):
     def decide(self, states: States) -> Decision:
         """Return the opposite transaction, linked with the first both ways."""
         check_unreserved(states, self.reversal_id, None)
-        first = _reversible(self.transfer_id, state_of(states, self.transfer_id, Transaction))
+        first = _reversible(self.transaction_id, state_of(states, self.transaction_id, Transaction))
         if not {posting.account_id for posting in first.postings} <= set(self.account_ids):
             raise StaleCommandError
         opposite = self._opposite_transfer if first.posted is None else self._opposite_entry
@@ -62,7 +62,7 @@ class ReverseTransaction(Command, frozen=True, kw_only=True):
             kind="reversal",
             reference=None,
             description=self.description,
-            reverses=self.transfer_id,
+            reverses=self.transaction_id,
         )
         events = move(self.reversal_id, transfer, accounts[source_id], accounts[destination_id])
         return Decision([*events, self._link()], transfer_result(self.reversal_id, transfer))
@@ -72,22 +72,28 @@ class ReverseTransaction(Command, frozen=True, kw_only=True):
         legs = [Leg(posting.account_id, posting.amount_cents) for posting in postings]
         accounts = check_legs(states, legs, force=self.force)
         entry = JournalEntryPosted(
-            postings=postings, kind="reversal", reference=None, description=self.description, reverses=self.transfer_id
+            postings=postings,
+            kind="reversal",
+            reference=None,
+            description=self.description,
+            reverses=self.transaction_id,
         )
         return Decision([*post(self.reversal_id, entry, accounts), self._link()], entry_result(self.reversal_id, entry))
 
     def _link(self) -> StreamEvent:
-        return (self.transfer_id, TransactionReversed(self.reversal_id))
+        return (self.transaction_id, TransactionReversed(self.reversal_id))
 
 
-def _reversible(transfer_id: UUID, transfer: Transaction | None) -> Transaction:
+def _reversible(transaction_id: UUID, transfer: Transaction | None) -> Transaction:
     """Return the transaction, if there is something to move back. Raises `Refused`."""
     if transfer is None:
-        raise Refused(errors.transaction_not_found(transfer_id))
+        raise Refused(errors.transaction_not_found(transaction_id))
     if transfer.reversed_by is not None:
-        raise Refused(errors.transaction_already_reversed(transfer_id, transfer.reversed_by))
+        raise Refused(errors.transaction_already_reversed(transaction_id, transfer.reversed_by))
     if transfer.reverses is not None:
-        raise Refused(errors.transaction_not_reversible(transfer_id, "a reversal is final"))
+        raise Refused(errors.transaction_not_reversible(transaction_id, "a reversal is final"))
     if not transfer.postings:
-        raise Refused(errors.transaction_not_reversible(transfer_id, f"the hold is {transfer.status}: no money moved"))
+        raise Refused(
+            errors.transaction_not_reversible(transaction_id, f"the hold is {transfer.status}: no money moved")
+        )
     return transfer

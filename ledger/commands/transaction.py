@@ -25,37 +25,37 @@ class TransactionCommand(Details, Command, frozen=True, kw_only=True):
     """
 
     reference: str | None = None
-    transfer_id: UUID
+    transaction_id: UUID
     only_owner_id: UUID | None = None
     id_was_chosen: bool = False
 
     def creates(self) -> Iterable[UUID]:
         """Return the transaction, unless its client chose the id."""
-        return () if self.id_was_chosen else (self.transfer_id,)
+        return () if self.id_was_chosen else (self.transaction_id,)
 
     def reserves(self) -> Iterable[UUID]:
         """Return the streams of the id and the reference that the client chose."""
-        return reservations(self.transfer_id, self.reference, id_was_chosen=self.id_was_chosen)
+        return reservations(self.transaction_id, self.reference, id_was_chosen=self.id_was_chosen)
 
     def use_reference(self) -> list[StreamEvent]:
         """Return the event that reserves the reference, if there is a reference."""
         if self.reference is None:
             return []
-        return [(reference_stream(self.reference), ReferenceUsed(self.transfer_id))]
+        return [(reference_stream(self.reference), ReferenceUsed(self.transaction_id))]
 
 
-def reservations(transfer_id: UUID, reference: str | None, *, id_was_chosen: bool) -> Iterable[UUID]:
+def reservations(transaction_id: UUID, reference: str | None, *, id_was_chosen: bool) -> Iterable[UUID]:
     """Return the streams of what a client chose, which another transaction may have reserved."""
     if id_was_chosen:
-        yield transfer_id
+        yield transaction_id
     if reference is not None:
         yield from reference_streams(reference)
 
 
-def check_unreserved(states: States, transfer_id: UUID, reference: str | None) -> None:
+def check_unreserved(states: States, transaction_id: UUID, reference: str | None) -> None:
     """Raise `Refused` if another transaction has the id or the reference."""
-    if states[transfer_id] is not None:
-        raise Refused(errors.transaction_already_exists(transfer_id))
+    if states[transaction_id] is not None:
+        raise Refused(errors.transaction_already_exists(transaction_id))
     if reference is not None and any(states[stream] is not None for stream in reference_streams(reference)):
         raise Refused(errors.reference_already_exists())
 

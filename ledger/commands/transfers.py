@@ -46,18 +46,18 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
     def decide(self, states: States) -> Decision:
         """Return both entries. Raises `Refused` with every refusal, in the contract's order."""
         transfer, events = self.decide_transfer(states)
-        return Decision(events, transfer_result(self.transfer_id, transfer))
+        return Decision(events, transfer_result(self.transaction_id, transfer))
 
     def decide_transfer(self, states: States) -> tuple[MoneyTransferred, list[StreamEvent]]:
         """Return the transfer and all its events, without a result."""
-        check_unreserved(states, self.transfer_id, self.reference)
+        check_unreserved(states, self.transaction_id, self.reference)
         if self.expected is not None or self.source_available_min_cents is not None:
             self._check_conditions(states)
         source, destination = check_transfer(
             states, self.source_account_id, self.destination_account_id, self.amount_cents, self.only_owner_id
         )
         transfer = self.to_event(source.currency)
-        events = move(self.transfer_id, transfer, source, destination)
+        events = move(self.transaction_id, transfer, source, destination)
         if self.reference is not None:
             events += self.use_reference()
         return transfer, events
@@ -136,7 +136,7 @@ def credit_refusal(account_id: UUID, account: Account | None) -> Refusal | None:
 
 
 def move(
-    transfer_id: UUID,
+    transaction_id: UUID,
     transfer: MoneyTransferred,
     source: Account,
     destination: Account,
@@ -151,32 +151,32 @@ def move(
         raise Refused(errors.currency_mismatch())
     amount = transfer.amount_cents
     return [
-        (transfer_id, transfer),
-        (transfer.source_account_id, debit(transfer_id, source, amount, pointer)),
-        (transfer.destination_account_id, credit(transfer_id, destination, amount, pointer)),
+        (transaction_id, transfer),
+        (transfer.source_account_id, debit(transaction_id, source, amount, pointer)),
+        (transfer.destination_account_id, credit(transaction_id, destination, amount, pointer)),
     ]
 
 
-def debit(transfer_id: UUID, account: Account, cents: int, pointer: str) -> AccountDebited:
+def debit(transaction_id: UUID, account: Account, cents: int, pointer: str) -> AccountDebited:
     """Return the entry of what leaves an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     balance = account.balance_cents - cents
     if balance < -MAX_CENTS:
         raise Refused(errors.invalid(pointer, "must not bring a balance beyond 2^53 - 1"))
-    return AccountDebited(transfer_id, cents, balance)
+    return AccountDebited(transaction_id, cents, balance)
 
 
-def credit(transfer_id: UUID, account: Account, cents: int, pointer: str) -> AccountCredited:
+def credit(transaction_id: UUID, account: Account, cents: int, pointer: str) -> AccountCredited:
     """Return the entry of what comes into an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     balance = account.balance_cents + cents
     if balance > MAX_CENTS:
         raise Refused(errors.invalid(pointer, "must not bring a balance beyond 2^53 - 1"))
-    return AccountCredited(transfer_id, cents, balance)
+    return AccountCredited(transaction_id, cents, balance)
 
 
-def transfer_result(transfer_id: UUID, transfer: MoneyTransferred) -> dict[str, object]:
+def transfer_result(transaction_id: UUID, transfer: MoneyTransferred) -> dict[str, object]:
     """Return a transfer as its client sees it."""
     result: dict[str, object] = {
-        "id": str(transfer_id),
+        "id": str(transaction_id),
         "source_account_id": str(transfer.source_account_id),
         "destination_account_id": str(transfer.destination_account_id),
         "amount_cents": transfer.amount_cents,

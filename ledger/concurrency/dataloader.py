@@ -8,7 +8,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-class Coalesced(Generic[K, T]):
+class DataLoader(Generic[K, T]):
     """Looks up keys with `fetch`, which gets all that were asked for in one tick and returns what there is."""
 
     def __init__(self, fetch: Callable[[Collection[K]], Awaitable[Mapping[K, T]]]) -> None:

@@ -35,7 +35,7 @@ class AccountDebited(msgspec.Struct, frozen=True):
 
     TOPIC: ClassVar[str] = "AccountDebited"
 
-    transfer_id: UUID
+    transaction_id: UUID = msgspec.field(name="transfer_id")
     amount_cents: int
     balance_cents: int
 
@@ -45,7 +45,7 @@ class AccountCredited(msgspec.Struct, frozen=True):
 
     TOPIC: ClassVar[str] = "AccountCredited"
 
-    transfer_id: UUID
+    transaction_id: UUID = msgspec.field(name="transfer_id")
     amount_cents: int
     balance_cents: int
 
@@ -61,7 +61,7 @@ class FundsHeld(msgspec.Struct, frozen=True):
 
     TOPIC: ClassVar[str] = "FundsHeld"
 
-    transfer_id: UUID
+    transaction_id: UUID = msgspec.field(name="transfer_id")
     amount_cents: int
     held_cents: int
 
@@ -71,7 +71,7 @@ class FundsReleased(msgspec.Struct, frozen=True):
 
     TOPIC: ClassVar[str] = "FundsReleased"
 
-    transfer_id: UUID
+    transaction_id: UUID = msgspec.field(name="transfer_id")
     amount_cents: int
     held_cents: int
 

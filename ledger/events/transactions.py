@@ -125,7 +125,7 @@ class ReferenceUsed(msgspec.Struct, frozen=True):
 
     TOPIC: ClassVar[str] = "ReferenceUsed"
 
-    transfer_id: UUID
+    transaction_id: UUID = msgspec.field(name="transfer_id")
 
 
 class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -165,7 +165,7 @@ class Reference(msgspec.Struct, frozen=True):
 
     TOPIC: ClassVar[str] = "Reference"
 
-    transfer_id: UUID
+    transaction_id: UUID = msgspec.field(name="transfer_id")
 
 
 def reference_stream(reference: str) -> UUID:
@@ -206,7 +206,7 @@ def evolve(state: Transaction | None, event: TransactionEvent) -> Transaction:  
 
 def evolve_reference(state: Reference | None, event: ReferenceUsed) -> Reference:  # noqa: ARG001 - the shape all folds share
     """Fold one event into the state of a reference."""
-    return Reference(event.transfer_id)
+    return Reference(event.transaction_id)
 
 
 def _changed(state: Transaction | None, **changes: object) -> Transaction:

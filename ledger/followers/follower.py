@@ -39,7 +39,7 @@ class CannotApplyError(Exception):
         self.position = position
 
 
-class Reached(NamedTuple):
+class FollowerProgress(NamedTuple):
     """How far a follower is, None if that is not known now, and why no further."""
 
     position: int | None
@@ -53,7 +53,7 @@ class Follower(NamedTuple):
     """
 
     name: str
-    step: Callable[[Connection, bool], Awaitable[Reached]]
+    step: Callable[[Connection, bool], Awaitable[FollowerProgress]]
     rest: Callable[[], Awaitable[object]]
     begin: Callable[[Connection], Awaitable[None]] | None = None
     lost: Callable[[], None] | None = None
@@ -107,7 +107,7 @@ async def resume(reader: Reader, name: str) -> int | None:
     return position
 
 
-async def report(reader: Reader, name: str, reached: Reached, per_second: float | None = None) -> None:
+async def report(reader: Reader, name: str, reached: FollowerProgress, per_second: float | None = None) -> None:
     """Note how far a follower is, and that it goes on."""
     await reader.execute(
         """UPDATE followers SET position = coalesce($2, position), per_second = coalesce($3, per_second), error = $4,
@@ -123,8 +123,8 @@ async def report(reader: Reader, name: str, reached: Reached, per_second: float 
 async def _follow(follower: Follower, connection: Connection) -> None:
     if follower.begin is not None:
         await follower.begin(connection)
-    leads, before, told_at = False, Reached(None), 0.0
-    told: Reached | None = None
+    leads, before, told_at = False, FollowerProgress(None), 0.0
+    told: FollowerProgress | None = None
     while True:
         leads = leads or await try_lead(connection, list(FOLLOWERS).index(follower.name))
         begun = time.monotonic()
@@ -136,7 +136,7 @@ async def _follow(follower: Follower, connection: Connection) -> None:
             continue
         except Exception as error:
             with contextlib.suppress(Exception):  # the error that is told is the one that came first
-                await report(connection, follower.name, Reached(None, _told(error)))
+                await report(connection, follower.name, FollowerProgress(None, _told(error)))
             raise
         ended = time.monotonic()
         if (
@@ -167,7 +167,7 @@ async def _stop(connection: Connection, name: str, error: CannotApplyError) -> N
     log.info("a follower goes on", follower=name)
 
 
-def _speed(before: Reached, now: Reached, seconds: float) -> float | None:
+def _speed(before: FollowerProgress, now: FollowerProgress, seconds: float) -> float | None:
     """Positions a second in the step that led from one to the other."""
     if before.position is None or now.position is None or now.position <= before.position:
         return None

@@ -28,11 +28,11 @@ from asyncpg import Record
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from ledger.concurrency.dataloader import Coalesced
-from ledger.followers.follower import CannotApplyError, Follower, Reached, follow
+from ledger.concurrency.dataloader import DataLoader
+from ledger.followers.follower import CannotApplyError, Follower, FollowerProgress, follow
 from ledger.projections import tokens
 from ledger.projections.tokens import EVERYBODY
-from ledger.store import reader as stored
+from ledger.store import reader as event_reader
 from ledger.store.connections import Connection, Pool, Reader
 
 Session = tuple[UUID, UUID]  # its id, and its user's
@@ -89,11 +89,11 @@ if redis.call('HGET', KEYS[1], 'position') == '{CLEARING}' then redis.call('UNLI
 log = structlog.get_logger(__name__)
 
 
-class MirrorUnusableError(Exception):
+class RevocationCacheError(Exception):
     """Redis does not answer in time, or with what cannot be. One sentence for the operator."""
 
 
-class MirrorStatus(NamedTuple):
+class RevocationCacheStatus(NamedTuple):
     """How far the mirror reaches (None: it is empty), and how far it should."""
 
     position: int | None
@@ -105,7 +105,7 @@ class MirrorStatus(NamedTuple):
         return self.position == self.last_revocation
 
 
-class Mirror:
+class RevocationCache:
     """The mirror, as one process sees it. `leeway_seconds` is how long after its end a token still passes."""
 
     def __init__(self, redis: "Redis", pool: Pool, ledger_id: UUID, *, leeway_seconds: int) -> None:
@@ -124,7 +124,7 @@ class Mirror:
         self._advance_script = redis.register_script(_ADVANCE)
         self._clear_script = redis.register_script(_CLEAR)
         self._cleared_script = redis.register_script(_CLEARED)
-        self._announced: Coalesced[None, None] = Coalesced(lambda _: self._announce())
+        self._announced: DataLoader[None, None] = DataLoader(lambda _: self._announce())
 
     def is_trusted(self) -> bool:
         """Whether it is asked before PostgreSQL is, as far as this process knows."""
@@ -137,7 +137,7 @@ class Mirror:
             return await tokens.revoked_below(self._pool, sessions)
         try:
             marker, found = await self._look_up(list(sessions))
-        except MirrorUnusableError as error:
+        except RevocationCacheError as error:
             self._back_off(error)
             return await tokens.revoked_below(self._pool, sessions)
         if marker is None or marker < self._known:
@@ -163,10 +163,10 @@ class Mirror:
         await self._clear(FILL_SECONDS)
         await self.fill()
 
-    async def status(self) -> MirrorStatus:
+    async def status(self) -> RevocationCacheStatus:
         """How the mirror stands."""
         marker = await self._marker(FILL_SECONDS)
-        return MirrorStatus(None if marker == CLEARING else marker, await tokens.last_revocation(self._pool))
+        return RevocationCacheStatus(None if marker == CLEARING else marker, await tokens.last_revocation(self._pool))
 
     async def follow(self, connect: Callable[[], Awaitable[Connection]], channel: str) -> None:
         """Hear of revocations for as long as the process runs; while no other process does so, fill the mirror."""
@@ -179,16 +179,16 @@ class Mirror:
         connection.add_termination_listener(self._doubt)
         await connection.add_listener(channel, lambda *_: self._awake.set())
 
-    async def _step(self, connection: Connection, leads: bool) -> Reached:
+    async def _step(self, connection: Connection, leads: bool) -> FollowerProgress:
         """Hear of revocations; fill the mirror with them, if nobody else does. How far the mirror is, if it leads."""
         self._awake.clear()
-        head = await stored.log_end(connection) if leads else None
+        head = await event_reader.log_end(connection) if leads else None
         await self._hear(connection)
         error = None
         if leads or self._lags or not self._usable:
             self._lags = False
             error = await self._try_to_fill(connection)
-        return Reached(None, error) if error else Reached(head)
+        return FollowerProgress(None, error) if error else FollowerProgress(head)
 
     async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -231,7 +231,7 @@ class Mirror:
         try:
             kept = {session: (below, ends) for session, below in asked.items()}
             await self._write(marker, marker, {}, kept, TIMEOUT_SECONDS)
-        except MirrorUnusableError as error:
+        except RevocationCacheError as error:
             self._back_off(error)
 
     async def _marker(self, seconds: float) -> int | None:
@@ -306,7 +306,7 @@ class Mirror:
         except Exception as error:  # noqa: BLE001 - what was revoked stays revoked, and its answer must say so
             log.warning("a revocation cannot be followed", error=type(error).__name__)
             self._doubt()
-            with contextlib.suppress(MirrorUnusableError):  # nor may those trust the mirror who heard nothing
+            with contextlib.suppress(RevocationCacheError):  # nor may those trust the mirror who heard nothing
                 await self._withdraw()
             return {}
         try:
@@ -314,7 +314,7 @@ class Mirror:
                 if await self._advance(self._pool, needed, TIMEOUT_SECONDS):
                     return {}
             self._lags = True
-        except MirrorUnusableError as error:
+        except RevocationCacheError as error:
             self._back_off(error)
         except Exception as error:  # noqa: BLE001 - as above; this process knows what it is that the mirror lacks
             log.warning("a revocation cannot be mirrored", error=type(error).__name__)
@@ -330,7 +330,7 @@ class Mirror:
         """Fill the mirror; why that cannot be done now."""
         try:
             await self._fill(reader)
-        except MirrorUnusableError as error:
+        except RevocationCacheError as error:
             self._back_off(error)
             return str(error)
         if not self._usable:
@@ -338,7 +338,7 @@ class Mirror:
         self._usable = True
         return None
 
-    def _back_off(self, error: MirrorUnusableError) -> None:
+    def _back_off(self, error: RevocationCacheError) -> None:
         """Ask PostgreSQL only, until the follower has filled the mirror."""
         if self._usable:
             log.warning("redis does not answer; PostgreSQL is asked instead", error=str(error))
@@ -352,7 +352,7 @@ async def _patience(seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except (RedisError, OSError, RuntimeError, ValueError) as error:  # uvloop has a RuntimeError of its own
-        raise MirrorUnusableError(f"Redis cannot be used: {type(error).__name__}") from error
+        raise RevocationCacheError(f"Redis cannot be used: {type(error).__name__}") from error
 
 
 def _number(value: bytes | str | None) -> int | None:

@@ -185,7 +185,7 @@ def _balances(targets: Iterable[Target]) -> Iterator[ImportedBalance]:
             account_id=account.id,
             owner_id=target.owner_id,
             cents=target.correction_cents,
-            transfer_id=derived_id("reference-balance", f"{account.id}:{target.imported.openings}"),
+            transaction_id=derived_id("reference-balance", f"{account.id}:{target.imported.openings}"),
             effective_at=None if target.exists else account.created_at,
         )
 

@@ -10,8 +10,7 @@ from uuid import UUID
 from ledger.audit.progress import Progress
 from ledger.commands.imports import ImportTransfers
 from ledger.commands.transfers import TransferMoney
-from ledger.events import State
-from ledger.events import transactions as events
+from ledger.events import State, transactions
 from ledger.import_reference.accounts import Targets
 from ledger.import_reference.books import RehearsedBooks
 from ledger.import_reference.report import Problem, Report
@@ -48,7 +47,9 @@ def classify(transaction: Transaction, state: State | None, targets: Targets, cu
     if code := _reject_row(transaction):
         return code
     if state is not None:
-        is_same = isinstance(state, events.Transaction) and state.made == as_transfer(transaction).to_event(currency)
+        is_same = isinstance(state, transactions.Transaction) and state.made == as_transfer(transaction).to_event(
+            currency
+        )
         return "already here" if is_same else "id_taken"
     sides = [targets.get(transaction.source_account_id), targets.get(transaction.destination_account_id)]
     if any(side is None for side in sides):
@@ -63,7 +64,7 @@ def classify(transaction: Transaction, state: State | None, targets: Targets, cu
 def as_transfer(transaction: Transaction) -> TransferMoney:
     """Return the transfer that records the transaction, under its own id and date."""
     return TransferMoney(
-        transfer_id=transaction.id,
+        transaction_id=transaction.id,
         source_account_id=transaction.source_account_id,
         destination_account_id=transaction.destination_account_id,
         amount_cents=transaction.amount_cents,

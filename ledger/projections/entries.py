@@ -52,7 +52,7 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
         "version": integers([row.version for row in rows]),
         "position": integers([row.position for row in rows]),
         "recorded_at": times([row.recorded_at for row in rows]),
-        "transfer_id": uuids([entry.transfer_id for entry in entries]),
+        "transfer_id": uuids([entry.transaction_id for entry in entries]),
         "amount_cents": integers(
             [entry.amount_cents if type(entry) is AccountCredited else -entry.amount_cents for entry in entries]
         ),

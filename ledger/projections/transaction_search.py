@@ -16,7 +16,7 @@ from asyncpg import Record
 from ledger.events import TOPICS
 from ledger.events.transactions import HoldPlaced, JournalEntryPosted, MoneyTransferred
 from ledger.projections.transactions import BANDS, BANDS_SQL, OWN, format_visible
-from ledger.store import reader as stored
+from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.pool import conditions
 from ledger.store.reader import Bounds
@@ -74,7 +74,7 @@ class _Candidates(NamedTuple):
 
 async def page(reader: Reader, wanted: Wanted, *, before: int, limit: int) -> Found:
     """Up to `limit` transactions that began before a position, newest first."""
-    bounds = await stored.bounds(reader, wanted.from_time, wanted.to_time, before)
+    bounds = await event_reader.bounds(reader, wanted.from_time, wanted.to_time, before)
     is_chosen = wanted != Wanted(wanted.party_id, wanted.user_id, wanted.account_id)
     candidates = await _candidates(reader, wanted, bounds, limit + 1, SCAN if is_chosen else limit + 1)
     rows = await _rows(reader, wanted, bounds, candidates.ids)

@@ -117,10 +117,10 @@ def _insert_plain(transfers: Sequence[tuple[Recorded, MoneyTransferred]]) -> Sta
     return insert(TRANSFERS, values)
 
 
-def _write_folded(events: Sequence[Recorded], transfer_ids: set[UUID]) -> list[Statement]:
+def _write_folded(events: Sequence[Recorded], transaction_ids: set[UUID]) -> list[Statement]:
     runs: dict[UUID, list[Recorded]] = {}
     for row in events:
-        if isinstance(row.event, TransactionEvent) and row.stream_id in transfer_ids:
+        if isinstance(row.event, TransactionEvent) and row.stream_id in transaction_ids:
             runs.setdefault(row.stream_id, []).append(row)
     rows = [_Row(run) for run in runs.values()]
     new = [row for row in rows if row.begins]
@@ -189,7 +189,7 @@ async def count_holds(reader: Reader) -> Holds:
 class DueHold(NamedTuple):
     """A hold that has expired, and the account whose money it holds."""
 
-    transfer_id: UUID
+    transaction_id: UUID
     source_account_id: UUID
 
 
@@ -204,10 +204,10 @@ async def list_due_holds(reader: Reader, now: datetime, limit: int) -> list[DueH
     return [DueHold(*row) for row in rows]
 
 
-async def find(reader: Reader, transfer_id: UUID, *, party_id: UUID | None = None) -> Resource | None:
+async def find(reader: Reader, transaction_id: UUID, *, party_id: UUID | None = None) -> Resource | None:
     """Return one transaction, or None; with `party_id`, only what that user may see of it."""
     row = await reader.fetchrow(
-        f"SELECT transfers.*, {OWN.format('$2')} FROM transfers WHERE id = $1", transfer_id, party_id
+        f"SELECT transfers.*, {OWN.format('$2')} FROM transfers WHERE id = $1", transaction_id, party_id
     )
     body = None if row is None else format_visible(row, party_id)
     if row is None or body is None:
@@ -241,9 +241,9 @@ def format_visible(row: Record, party_id: UUID | None) -> dict[str, Any] | None:
     return body
 
 
-async def find_all(reader: Reader, transfer_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+async def find_all(reader: Reader, transaction_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
     """Return the transactions that exist among these ids."""
-    rows = await reader.fetch("SELECT * FROM transfers WHERE id = ANY($1)", transfer_ids)
+    rows = await reader.fetch("SELECT * FROM transfers WHERE id = ANY($1)", transaction_ids)
     return {row["id"]: format_transaction(row) for row in rows}
 
 

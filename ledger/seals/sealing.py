@@ -13,15 +13,15 @@ from uuid import UUID
 
 from ledger.concurrency.tasks import running
 from ledger.events import StoredRow
-from ledger.followers.follower import CannotApplyError, Follower, Reached, follow
+from ledger.followers.follower import CannotApplyError, Follower, FollowerProgress, follow
 from ledger.identity.keyring import load_sealing_key
 from ledger.identity.keys import Key
-from ledger.seals import store as table
+from ledger.seals import store
 from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal
 from ledger.seals.receipts import FORMAT, Receipt, prove
 from ledger.settings import Settings
 from ledger.store import locks
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.connections import Connection, Reader
 from ledger.store.identity import read_ledger_id
 from ledger.store.pool import connect
@@ -63,9 +63,9 @@ class Sealer:
         self._seen: Header | None = None
 
     @property
-    def reached(self) -> Reached:
+    def reached(self) -> FollowerProgress:
         """Up to where the log is sealed, as far as this process has seen."""
-        return Reached(None if self._seen is None else self._seen.last_position)
+        return FollowerProgress(None if self._seen is None else self._seen.last_position)
 
     async def follow(self, connect: Callable[[], Awaitable[Connection]], pause_seconds: float) -> None:
         """Seal whatever there is, again and again, for as long as the process runs."""
@@ -76,7 +76,7 @@ class Sealer:
 
         Raises `TimeoutError` if a writer does not end, `BrokenChainError`, and what PostgreSQL raises.
         """
-        last = await table.last(connection, self._ledger_id)
+        last = await store.last(connection, self._ledger_id)
         upto = await locks.settled_position(
             connection,
             after_position=0 if last is None else last.block.last_position,
@@ -90,7 +90,7 @@ class Sealer:
                 begun = time.monotonic()
         return total
 
-    async def _step(self, connection: Connection, leads: bool) -> Reached:
+    async def _step(self, connection: Connection, leads: bool) -> FollowerProgress:
         if leads:
             await self.seal(connection, wait=False)
         return self.reached
@@ -103,7 +103,7 @@ class Sealer:
             last = await self._checked_last(connection)
             block = await self._next(connection, last, upto_position)
             if block is not None:
-                await table.insert(connection, block)
+                await store.insert(connection, block)
                 last = block.head.block
         self._seen = last
         return 0 if block is None else len(block.leaves)
@@ -111,27 +111,29 @@ class Sealer:
     async def _next(self, connection: Connection, last: Header | None, upto_position: int) -> Block | None:
         """The block after the last one; None if there is nothing for it."""
         after = 0 if last is None else last.last_position
-        leaves = await table.leaves(connection, after_position=after, upto_position=upto_position, limit=self._limit)
+        leaves = await store.leaves(connection, after_position=after, upto_position=upto_position, limit=self._limit)
         if leaves is None:
             return None
         if leaves.hashes is None:
             raise _unsealable(
-                await store.read_rows(connection, after_position=after, upto_position=upto_position, limit=self._limit)
+                await event_log.read_rows(
+                    connection, after_position=after, upto_position=upto_position, limit=self._limit
+                )
             )
         return seal(
             self._ledger_id,
             last,
             leaves.hashes,
             last_position=leaves.last_position,
-            sealed_at=await table.now(connection),
+            sealed_at=await store.now(connection),
             key=self._key,
         )
 
     async def _checked_last(self, connection: Connection) -> Header | None:
         """The last block, which the chain that this process knows leads to."""
-        last = await table.last(connection, self._ledger_id)
+        last = await store.last(connection, self._ledger_id)
         if self._seen is not None:
-            known = await table.find(connection, self._ledger_id, self._seen.number)
+            known = await store.find(connection, self._ledger_id, self._seen.number)
             if known is None or known.block != self._seen:
                 raise BrokenChainError(f"block {self._seen.number} is not any more what it was: run verify-seals")
         if last is not None and last.block.key_id == self._key.kid and not _is_signed(last, self._key):
@@ -161,7 +163,7 @@ async def receipt(reader: Reader, rows: Sequence[StoredRow]) -> Receipt | None:
     ledger_id = await read_ledger_id(reader)
     proofs = []
     for row in rows:
-        block = await table.covering(reader, ledger_id, row.notification_id)
+        block = await store.covering(reader, ledger_id, row.notification_id)
         if block is None:
             return None
         proofs.append(prove(block, row))

@@ -12,10 +12,9 @@ from asyncpg import Pool
 
 from ledger.events import StoredRow
 from ledger.identity.keys import Key
-from ledger.seals import merkle
-from ledger.seals import store as table
+from ledger.seals import merkle, store
 from ledger.seals.blocks import NO_BLOCK, Block, Header, SignedHeader, event_leaf
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.identity import read_ledger_id
 
 PAGE = 16  # blocks at a time
@@ -57,17 +56,17 @@ async def verify(
     kept = {head.block.number: head.block for head in heads}
     findings = [
         Finding(None, position, "an event lies before the first position that there can be")
-        for position in await store.read_misplaced(pool)
+        for position in await event_log.read_misplaced(pool)
     ]
     previous: Header | None = None
     blocks = events = compared = 0
     async for block in _all_blocks(pool, ledger_id):
         header = block.head.block
-        rows = await store.read_rows(
+        rows = await event_log.read_rows(
             pool,
             after_position=header.first_position - 1,
             upto_position=header.last_position,
-            limit=len(block.leaves) + store.READ_LIMIT,
+            limit=len(block.leaves) + event_log.READ_LIMIT,
         )
         findings += _signature(block.head, keys) + _link(header, previous) + _content(block, rows)
         if known := kept.pop(header.number, None):
@@ -76,13 +75,13 @@ async def verify(
         previous, blocks, events = header, blocks + 1, events + len(rows)
         advance(len(rows))
     findings += [Finding(number, None, "it is in the file of heads, and gone") for number in sorted(kept)]
-    status = await table.status(pool)
+    status = await store.status(pool)
     return Report(blocks, events, compared, status.unsealed_events, findings)
 
 
 async def _all_blocks(pool: "Pool", ledger_id: UUID) -> AsyncIterator[Block]:
     after: int | None = None
-    while page := await table.blocks(pool, ledger_id, after_number=after, limit=PAGE):
+    while page := await store.blocks(pool, ledger_id, after_number=after, limit=PAGE):
         for block in page:
             yield block
         after = page[-1].head.block.number

@@ -3,9 +3,9 @@
 import asyncio
 from typing import NamedTuple
 
-from ledger.followers import follower as followers
+from ledger.followers import follower
 from ledger.followers.follower import FollowerStatus
-from ledger.store import migrate as migrations
+from ledger.store import migrate
 from ledger.store.connections import Reader
 from ledger.store.sql import LOG_END
 
@@ -22,7 +22,7 @@ class Standing(NamedTuple):
     @property
     def is_migrated(self) -> bool:
         """Whether the schema is that of this program, or of a later one that is being rolled out."""
-        return self.schema_version >= migrations.head()
+        return self.schema_version >= migrate.head()
 
 
 async def standing(reader: Reader) -> Standing:
@@ -30,7 +30,7 @@ async def standing(reader: Reader) -> Standing:
     async with asyncio.timeout(PATIENCE_SECONDS):
         row = await reader.fetchrow(_STANDING)
         assert row is not None  # noqa: S101 - it has no FROM
-        return Standing(row[0], row[1], await followers.status(reader))
+        return Standing(row[0], row[1], await follower.status(reader))
 
 
 _STANDING = f"SELECT (SELECT version_num FROM alembic_version), {LOG_END}"

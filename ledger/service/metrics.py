@@ -168,7 +168,7 @@ class Meter:
                 yield number, cells
 
 
-class Batches:
+class CommitGroups:
     """Counts what a committer wrote."""
 
     def __init__(self, meter: Meter) -> None:

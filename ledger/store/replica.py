@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 
-from ledger.store import reader as stored
+from ledger.store import reader as event_reader
 from ledger.store.connections import Pool
 
 POLL_SECONDS = 0.02
 
 
-class Reached:
+class ReplicaPosition:
     """Waits for positions to become visible in the database behind a pool."""
 
     def __init__(self, pool: Pool) -> None:
@@ -32,4 +32,4 @@ class Reached:
 
     async def _after(self, pause: float) -> int:
         await asyncio.sleep(pause)
-        return await stored.log_end(self._pool)
+        return await event_reader.log_end(self._pool)

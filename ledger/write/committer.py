@@ -18,7 +18,7 @@ import structlog
 from ledger import errors
 from ledger.commands.command import Command
 from ledger.errors import DatabaseError, LedgerError, OverloadedError, Refusal, Refused, StaleCommandError
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.connections import Connection
 from ledger.store.log import NO_STREAM, Head, LoggedCommand, StreamChangedError
 from ledger.store.pool import UNREACHABLE
@@ -317,7 +317,7 @@ class Committer:
             return await self._answers(connection, batch, self._heads)
         self._locked_batches -= 1
         try:
-            await store.begin_locked(connection)
+            await event_log.begin_locked(connection)
             answers = await self._answers(connection, batch, {})
         except BaseException:
             await connection.execute("ROLLBACK")
@@ -360,7 +360,7 @@ class Committer:
 async def _known(connection: Connection, batch: Sequence[_Pending]) -> dict[UUID, LoggedCommand]:
     """Those of the batch that were carried out or refused before."""
     ids = [pending.origin.command_id for pending in batch if pending.may_be_known]
-    return await store.find_commands(connection, ids) if ids else {}
+    return await event_log.find_commands(connection, ids) if ids else {}
 
 
 def _replay(pending: _Pending, known: Mapping[UUID, LoggedCommand]) -> Answer:
@@ -379,7 +379,7 @@ async def _carry_out(connection: Connection, fresh: Sequence[_Pending], heads: d
     """Read what is not among the heads, decide, write all there is to write, and take the new heads over."""
     streams = streams_of(fresh)
     if unknown := streams - heads.keys():
-        heads |= dict.fromkeys(unknown, NO_STREAM) | await store.read_heads(connection, unknown)
+        heads |= dict.fromkeys(unknown, NO_STREAM) | await event_log.read_heads(connection, unknown)
     prepared = prepare(fresh, streams, {stream: heads[stream] for stream in streams})
     answers = await _execute(connection, prepared)
     heads |= prepared.heads
@@ -394,5 +394,5 @@ async def _execute(connection: Connection, prepared: Prepared[_Pending]) -> list
         # Before it is written: should the connection be lost then, nobody could say any more what it was.
         pending.revoked |= pending.origin.command_id in prepared.revoking
     return prepared.answers(
-        await store.write(connection, prepared.read, len(prepared.command_ids), prepared.statements)
+        await event_log.write(connection, prepared.read, len(prepared.command_ids), prepared.statements)
     )

@@ -13,10 +13,10 @@ from ledger.commands.command import Command, Decision, States, StreamEvent
 from ledger.commands.expected_version import Versioned
 from ledger.errors import Refused, StaleCallerError
 from ledger.events import Recorded, encode, evolve
-from ledger.identity import passwords as credentials
+from ledger.identity import passwords
 from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import REVOKING
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.log import NO_STREAM, Head, LoggedCommand, Reservation
 from ledger.store.statements import Statement
 
@@ -63,7 +63,7 @@ SubmissionT = TypeVar("SubmissionT", bound=Submission)
 
 
 @dataclass(slots=True)
-class Batch:
+class CommitGroup:
     """The heads of all streams that the commands read, and what the commands append to them.
 
     `command_ids` names, for each appended event, the command that it came from.
@@ -168,7 +168,7 @@ def streams_of(batch: Sequence[Submission]) -> set[UUID]:
 
 def prepare(commands: Sequence[SubmissionT], streams: set[UUID], heads: Mapping[UUID, Head]) -> Prepared[SubmissionT]:
     """Decide the commands from the heads of their streams, those that there are, and say what there is to write."""
-    batch = Batch(heads)
+    batch = CommitGroup(heads)
     verdicts = [batch.decide(one.command, one.origin.command_id, one.origin.caller) for one in commands]
     logged = [
         _logged(submission, verdict)
@@ -181,7 +181,7 @@ def prepare(commands: Sequence[SubmissionT], streams: set[UUID], heads: Mapping[
         verdicts,
         {stream: heads.get(stream, NO_STREAM).version for stream in streams - batch.changed.keys()},
         batch.command_ids,
-        [store.log_commands(logged), *_appends(batch), *credentials.store(secrets, batch.appended)] if logged else [],
+        [event_log.log_commands(logged), *_appends(batch), *passwords.store(secrets, batch.appended)] if logged else [],
         {stream: head for stream, head in batch.changed.items() if stream in streams},
         frozenset(
             command_id
@@ -197,12 +197,12 @@ def _answer(verdict: Decision | Exception, recorded_at: datetime, position: int 
     return Refused(*verdict.refusals) if verdict.refusals else Outcome(verdict.result, recorded_at, position)
 
 
-def _appends(batch: Batch) -> list[Statement]:
+def _appends(batch: CommitGroup) -> list[Statement]:
     if not batch.appended:
         return []
     return [
-        store.append_events(batch.appended, batch.command_ids),
-        *store.replace_heads(batch.changed, {stream for stream, head in batch.heads.items() if head.version}),
+        event_log.append_events(batch.appended, batch.command_ids),
+        *event_log.replace_heads(batch.changed, {stream for stream, head in batch.heads.items() if head.version}),
         *apply_all(INLINE, batch.appended),
     ]
 

@@ -13,7 +13,7 @@ import structlog
 
 from ledger.commands.holds import ExpireHold
 from ledger.errors import LedgerError
-from ledger.projections import transactions as transfers
+from ledger.projections import transactions
 from ledger.store.connections import Connection, Pool
 from ledger.store.locks import try_lock_expiry
 from ledger.store.pool import UNREACHABLE
@@ -21,7 +21,7 @@ from ledger.values.ids import new_id
 from ledger.write.committer import Committer
 from ledger.write.group import Origin
 
-BATCH = 100  # holds that are seen to at once
+MAX_HOLDS = 100  # holds that are seen to at once
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class Expirer:
         """End whatever is due, again and again, for as long as the process runs."""
         while True:
             try:
-                while await self.expire(datetime.now(UTC)) == BATCH:
+                while await self.expire(datetime.now(UTC)) == MAX_HOLDS:
                     pass
             except (LedgerError, *UNREACHABLE) as error:
                 log.warning("holds cannot be expired", error=str(error) or type(error).__name__)
@@ -46,15 +46,15 @@ class Expirer:
             await asyncio.sleep(pause_seconds)
 
     async def expire(self, now: datetime) -> int:
-        """End up to `BATCH` holds that are due; how many were ended. None if another process is at it.
+        """End up to `MAX_HOLDS` holds that are due; how many were ended. None if another process is at it.
 
         Raises what PostgreSQL and the committer raise; some may have been ended then.
         """
         async with self._pool.acquire() as connection, connection.transaction():
             if not await try_lock_expiry(connection):
                 return 0
-            due = await transfers.list_due_holds(cast("Connection", connection), now, BATCH)
-            commands = [ExpireHold(hold.transfer_id, hold.source_account_id, now) for hold in due]
+            due = await transactions.list_due_holds(cast("Connection", connection), now, MAX_HOLDS)
+            commands = [ExpireHold(hold.transaction_id, hold.source_account_id, now) for hold in due]
             answers = await asyncio.gather(
                 *(self._committer.submit(command, Origin(new_id())) for command in commands), return_exceptions=True
             )

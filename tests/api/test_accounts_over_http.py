@@ -163,8 +163,8 @@ async def test_an_opening_balance_is_a_transfer_from_world(api: Api, connection:
     """Lesson 7."""
     account = await api.new_account(balance_cents=100)
 
-    (transfer_id,) = await transfers_of(connection, account)
-    transfer = await api.get(f"/v1/transactions/{transfer_id}")
+    (transaction_id,) = await transfers_of(connection, account)
+    transfer = await api.get(f"/v1/transactions/{transaction_id}")
 
     assert 200 == transfer.status
     assert {
@@ -215,8 +215,8 @@ async def test_another_balance_is_an_adjusting_transfer(
     changed = await api.put(f"/v1/accounts/{account['id']}", {**account, "balance_cents": balance})
 
     assert (200, balance) == (changed.status, changed.body["balance_cents"])
-    _, transfer_id = await transfers_of(connection, account)
-    transfer = (await api.get(f"/v1/transactions/{transfer_id}")).body
+    _, transaction_id = await transfers_of(connection, account)
+    transfer = (await api.get(f"/v1/transactions/{transaction_id}")).body
     assert ("adjustment", amount) == (transfer["kind"], transfer["amount_cents"])
     assert (source or account["id"], destination or account["id"]) == (
         transfer["source_account_id"],

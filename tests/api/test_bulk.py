@@ -14,7 +14,7 @@ import pytest
 from ledger.errors import OverloadedError
 from ledger.settings import Settings
 from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
-from web.handlers import batch as bulk
+from web.handlers import batch
 from web.http.wording import MAX_REFUSALS
 
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -296,7 +296,7 @@ async def test_a_batch_that_is_repeated_under_its_key_gets_the_same_answer(
     api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch, atomic: bool
 ) -> None:
     """Lesson 4."""
-    monkeypatch.setattr(bulk, "CHUNK", 3)
+    monkeypatch.setattr(batch, "CHUNK", 3)
     alice, bob = await accounts(api, 100, 0)
     known = {**a_transfer(alice, bob, 1), "id": str(new_id())}
     items = [known, known, *(a_transfer(alice, bob, cents) for cents in range(1, 6))]
@@ -344,17 +344,17 @@ async def test_a_key_belongs_to_one_batch(api: Api) -> None:
 
 async def test_a_batch_that_broke_off_goes_on_under_its_key(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 4: what was done is not done again, and the rest is."""
-    monkeypatch.setattr(bulk, "CHUNK", 2)
+    monkeypatch.setattr(batch, "CHUNK", 2)
     alice, bob = await accounts(api, 100, 0)
     items = [a_transfer(alice, bob, cents) for cents in range(1, 6)]
-    real, calls = bulk.execute_chunk, iter(range(9))
+    real, calls = batch.execute_chunk, iter(range(9))
 
     async def broken(*arguments: Any) -> Any:
         if next(calls) == 1:
             raise OverloadedError("full")
         return await real(*arguments)
 
-    monkeypatch.setattr(bulk, "execute_chunk", broken)
+    monkeypatch.setattr(batch, "execute_chunk", broken)
 
     half = await send(api, items, headers=KEY)
     whole = await send(api, items, headers=KEY)
@@ -434,10 +434,10 @@ async def test_a_batch_may_be_larger_than_other_bodies_and_has_a_bound(serve: Se
 async def test_a_worker_processes_a_bounded_number_of_batches(api: Api) -> None:
     """Lesson 36."""
     alice, bob = await accounts(api, 100, 0)
-    limit = api.client.app[bulk.BATCH_LIMIT]
+    limit = api.client.app[batch.BATCH_LIMIT]
 
     async with AsyncExitStack() as admitted:
-        for _ in range(bulk.MAX_BATCHES):
+        for _ in range(batch.MAX_BATCHES):
             await admitted.enter_async_context(limit.admit(uuid4()))
         answer = await send(api, [a_transfer(alice, bob, 1)])
 

@@ -16,11 +16,10 @@ from ledger.settings import Settings
 from tests.support.controls import Answer, Api, Serve, a_transfer, new_id
 from tests.support.processes import until
 from web import requests
-from web.handlers import batch as bulk
-from web.handlers import batch_stream as lines
+from web.handlers import batch, batch_stream
 from web.handlers.monitoring import DRAINING
 from web.http import json as json_bodies
-from web.http import response as reply
+from web.http import response
 from web.responses import ItemResult
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -55,7 +54,7 @@ async def accounts(api: Api) -> tuple[dict[str, Any], dict[str, Any]]:
     return await api.new_account(balance_cents=100), await api.new_account()
 
 
-@pytest.mark.parametrize("media", lines.MEDIA)
+@pytest.mark.parametrize("media", batch_stream.MEDIA)
 async def test_each_line_has_its_own_result_in_order(api: Api, media: str) -> None:
     """Lesson 5."""
     alice, bob = await accounts(api)
@@ -106,7 +105,7 @@ async def test_a_line_that_is_too_long_is_an_error_and_is_not_kept(serve: Serve,
 async def test_more_lines_than_a_chunk_are_carried_out_in_order(
     api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "CHUNK", 7)
+    monkeypatch.setattr(batch_stream, "CHUNK", 7)
     alice, bob = await accounts(api)
 
     answer = await send(api, encoded(*(a_transfer(*pair, 100) for pair in [(alice, bob), (bob, alice)] * 50)))
@@ -182,8 +181,8 @@ async def test_others_get_their_turn_while_lines_are_parsed(api: Api, monkeypatc
         seen.append(turn)
         return parse(model, raw)
 
-    monkeypatch.setattr(lines, "parse", watched)
-    monkeypatch.setattr(lines, "SLICE", 2)
+    monkeypatch.setattr(batch_stream, "parse", watched)
+    monkeypatch.setattr(batch_stream, "SLICE", 2)
     running = asyncio.create_task(others())
 
     answer = await send(api, b"{}\n" * 8)
@@ -241,8 +240,8 @@ async def test_what_had_not_been_handed_in_when_the_client_hung_up_can_be_sent_a
 
 async def test_a_client_that_does_not_read_is_hung_up_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 36: it is read from no further, and keeps no place."""
-    monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
-    limit = api.client.app[bulk.BATCH_LIMIT]
+    monkeypatch.setattr(response, "PATIENCE_SECONDS", 0.2)
+    limit = api.client.app[batch.BATCH_LIMIT]
     _, writer = await asyncio.open_connection(api.client.host, api.client.port, limit=1024)
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: ledger\r\nAuthorization: Bearer {api.token}\r\nTransfer-Encoding: chunked\r\n"
@@ -327,7 +326,7 @@ def pieces(text: bytes, size: int) -> Iterable[bytes]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_lines_are_cut_the_same_however_they_arrive(size: int) -> None:
-    text, splitter = b"one\n\n 2\nthree and too long\n4\r\nfive", lines.Splitter(10)
+    text, splitter = b"one\n\n 2\nthree and too long\n4\r\nfive", batch_stream.Splitter(10)
 
     found = [line for piece in pieces(text, size) for line in splitter.lines(piece)] + splitter.rest()
 

@@ -14,7 +14,7 @@ from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
 from ledger.events.accounts import Account
 from ledger.store.log import Head
-from ledger.write.group import Batch
+from ledger.write.group import CommitGroup
 from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
 
 FAILED = (412, ["precondition_failed"])
@@ -232,12 +232,12 @@ async def test_a_repeated_request_is_answered_as_the_first_whatever_has_changed_
 def test_a_version_is_what_those_before_it_in_the_batch_left() -> None:
     ids = [new_id() for _ in range(3)]
     source, sink, owner = ids
-    batch = Batch({source: Head(3, Account(owner, "USD", 10)), sink: Head(1, Account(owner, "USD"))})
+    batch = CommitGroup({source: Head(3, Account(owner, "USD", 10)), sink: Head(1, Account(owner, "USD"))})
 
     def transfer(version: int) -> Any:
         return batch.decide(
             TransferMoney(
-                transfer_id=new_id(),
+                transaction_id=new_id(),
                 source_account_id=source,
                 destination_account_id=sink,
                 amount_cents=1,

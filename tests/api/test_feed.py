@@ -20,7 +20,7 @@ from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, Clock
 from tests.support.outages import cut_off
 from tests.support.processes import DEADLINE_SECONDS, until
 from web.http import response as reply
-from web.http import sse as feed
+from web.http import sse
 
 INSERT = "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES ($1, 1, 'UserDeleted', $2)"
 EVENT_STREAM = {"Accept": "text/event-stream"}
@@ -221,7 +221,7 @@ async def test_a_feed_ends_when_its_token_does(api: Api, settings: Settings, clo
 
 
 async def test_a_feed_shows_that_it_lives(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.01)
     async with opened(api, f"?after={await head(api)}&stream={NOBODY}") as events:
         waiting = asyncio.create_task(events.next())
         await until(lambda: events.comments >= 3)
@@ -231,8 +231,8 @@ async def test_a_feed_shows_that_it_lives(api: Api, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only one feed at a time, which is checked often, and has little patience."""
-    monkeypatch.setattr(feed, "MAX_FEEDS", 1)
-    monkeypatch.setattr(feed, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(sse, "MAX_FEEDS", 1)
+    monkeypatch.setattr(sse, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
 
 

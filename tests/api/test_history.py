@@ -6,7 +6,7 @@ import pytest
 
 from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
-from ledger.store import reader as stored
+from ledger.store import reader as event_reader
 from ledger.store.reader import Chosen
 from tests.support.controls import NOBODY, Answer, Api, a_transfer
 
@@ -171,7 +171,7 @@ async def test_a_choice_of_topic_or_stream_finds_all_of_it(
     api: Api, monkeypatch: pytest.MonkeyPatch, limit: int, scan: int
 ) -> None:
     """Lesson 11: what is not wanted is passed over, and so does not hold anybody up."""
-    monkeypatch.setattr(stored, "SCAN", scan)
+    monkeypatch.setattr(event_reader, "SCAN", scan)
     source, destination = await two_accounts(api)
     await api.put(f"/v1/accounts/{source['id']}", {"user_id": (await api.new_user())["id"]})
     for _ in range(3):
@@ -190,9 +190,9 @@ async def test_a_choice_of_topic_or_stream_finds_all_of_it(
 async def test_a_stretch_without_anything_wanted_reaches_the_end_of_the_log(api: Api, runtime: Runtime) -> None:
     """Lesson 11."""
     await two_accounts(api)
-    head = await stored.log_end(runtime.pool)
+    head = await event_reader.log_end(runtime.pool)
     for chosen in (Chosen("AllTokensRevoked"), Chosen("AccountDebited"), Chosen()):
-        stretch = await stored.read(runtime.pool, head, limit=10, chosen=chosen)
+        stretch = await event_reader.read(runtime.pool, head, limit=10, chosen=chosen)
         assert ([], head, True) == (stretch.events, stretch.reached, stretch.is_last)
 
 

@@ -22,8 +22,7 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from ledger.errors import OverloadedError
-from ledger.projections import accounts
-from ledger.projections import transaction_search as transactions
+from ledger.projections import accounts, transaction_search
 from ledger.settings import Settings
 from tests.support.controls import Api
 from tests.support.paging import all_of, next_of
@@ -192,7 +191,7 @@ async def test_filters_that_choose_nothing_read_no_more_than_so_many_chunks(
     source, sink = await api.new_account(balance_cents=100), await api.new_account()
     for _ in range(8):
         await api.transfer(source, sink, 4)
-    monkeypatch.setattr(transactions, "SCAN", 2)
+    monkeypatch.setattr(transaction_search, "SCAN", 2)
     monkeypatch.setattr(pagination, "MAX_CHUNKS", 2)
 
     answer = await api.get("/v1/transactions?reference=none&kind=transfer&min_amount_cents=1")
@@ -211,15 +210,15 @@ async def test_chunks_after_the_first_are_read_in_turn(api: Api, monkeypatch: py
     source, sink = await api.new_account(balance_cents=100), await api.new_account()
     for _ in range(8):
         await api.transfer(source, sink, 4)
-    monkeypatch.setattr(transactions, "SCAN", 2)
-    read = transactions.page
+    monkeypatch.setattr(transaction_search, "SCAN", 2)
+    read = transaction_search.page
     turns = []
 
     async def watched(*arguments: Any, **options: Any) -> Any:
         turns.append(limits_of(api).read.admitted)
         return await read(*arguments, **options)
 
-    monkeypatch.setattr(transactions, "page", watched)
+    monkeypatch.setattr(transaction_search, "page", watched)
     path = "/v1/transactions?max_amount_cents=3&min_amount_cents=3"
 
     assert [] == (await api.get(path)).body

@@ -15,7 +15,7 @@ from yarl import URL
 
 from benchmarks.history import grow
 from ledger.identity.keys import new_private_pem
-from ledger.projections import transaction_search as transactions
+from ledger.projections import transaction_search
 from ledger.projections.transaction_search import Wanted
 from ledger.projections.transactions import BANDS
 from ledger.settings import Settings
@@ -282,8 +282,8 @@ async def test_filters_that_choose_little_are_bounded_and_complete(
     api: Api, books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36: a page looks at so much and no more, and says where it goes on."""
-    monkeypatch.setattr(transactions, "SCAN", 2)
-    monkeypatch.setattr(transactions, "SCANNED_EVENTS", 3)
+    monkeypatch.setattr(transaction_search, "SCAN", 2)
+    monkeypatch.setattr(transaction_search, "SCANNED_EVENTS", 3)
 
     assert [books.every["paid"]] == await ids_of(api, "min_amount_cents=100&max_amount_cents=999")
     assert [books.every["paid"]] == await ids_of(books.alice, "min_amount_cents=100&max_amount_cents=999")
@@ -311,7 +311,7 @@ async def test_amounts_and_currencies_are_found_whatever_their_bands(
         assert 200 == (await api.post("/v1/transactions", {"postings": postings})).status
     await connection.execute("ANALYZE transfers")
     rows = await all_of(api, "/v1/transactions")
-    monkeypatch.setattr(transactions, "SCAN", 3)
+    monkeypatch.setattr(transaction_search, "SCAN", 3)
 
     def is_wanted(row: dict[str, Any], query: dict[str, Any]) -> bool:
         low, high = query.get("min_amount_cents", 0), query.get("max_amount_cents", 10**9)
@@ -347,8 +347,8 @@ async def test_a_page_of_many_bands_takes_no_more_candidates_than_any_other(
         async def fetchval(self, sql: str, *values: object) -> Any:
             return await connection.fetchval(sql, *values)
 
-    monkeypatch.setattr(transactions, "SCAN", 5)
-    found = await transactions.page(Counting(), Wanted(min_amount_cents=2), before=LAST, limit=4)  # type: ignore[arg-type]
+    monkeypatch.setattr(transaction_search, "SCAN", 5)
+    found = await transaction_search.page(Counting(), Wanted(min_amount_cents=2), before=LAST, limit=4)  # type: ignore[arg-type]
 
     assert 4 == len(found.bodies)
     assert max(taken) <= 5
@@ -426,7 +426,7 @@ async def test_a_list_costs_the_same_however_deep_and_long_it_is(
             async def fetchval(self, sql: str, *values: object) -> Any:
                 return await connection.fetchval(sql, *values)
 
-        found = await transactions.page(Explained(), wanted, before=before, limit=20)  # type: ignore[arg-type]
+        found = await transaction_search.page(Explained(), wanted, before=before, limit=20)  # type: ignore[arg-type]
         assert 20 == len(found.bodies)
         return sum(plans)
 

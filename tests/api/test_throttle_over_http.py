@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from ledger.embedded import Services
-from ledger.identity import passwords as credentials
+from ledger.identity import passwords
 from ledger.identity.passwords import Passwords
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api
@@ -153,7 +153,7 @@ async def test_a_throttled_login_looks_nothing_up_and_hashes_nothing(api: Api, m
     """Lesson 30: a flood of logins must not starve everything else."""
     user = await api.new_user()
     done: list[str] = []
-    verify, find = Passwords.verify, credentials.find
+    verify, find = Passwords.verify, passwords.find
 
     async def counted_verify(self: Passwords, stored_hash: str | None, password: str) -> bool:
         done.append("hashed")
@@ -164,7 +164,7 @@ async def test_a_throttled_login_looks_nothing_up_and_hashes_nothing(api: Api, m
         return await find(reader, username)
 
     monkeypatch.setattr(Passwords, "verify", counted_verify)
-    monkeypatch.setattr(credentials, "find", counted_find)
+    monkeypatch.setattr(passwords, "find", counted_find)
 
     admitted = await guess(api, user["username"], *[None] * PER_ACCOUNT)
     work_of_the_admitted = list(done)
@@ -368,7 +368,7 @@ async def test_processes_count_together(serve: Serve, settings: Settings) -> Non
 def a_full_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Passwords are hashed when this is over and not before; the event is set once one waits for that."""
     begun, over = threading.Event(), threading.Event()
-    matches = credentials._matches  # noqa: SLF001 - what takes its time
+    matches = passwords._matches  # noqa: SLF001 - what takes its time
 
     def slow(stored_hash: str, password: str) -> bool:
         begun.set()
@@ -376,7 +376,7 @@ def a_full_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         return matches(stored_hash, password)
 
     with monkeypatch.context() as patch:
-        patch.setattr(credentials, "_matches", slow)
+        patch.setattr(passwords, "_matches", slow)
         try:
             yield begun
         finally:

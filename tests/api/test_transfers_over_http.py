@@ -397,16 +397,16 @@ async def test_a_transfer_of_others_looks_like_one_that_is_not_there(api: Api) -
     await api.new_account(customer.user_id)
     made = (await api.transfer(await api.new_account(balance_cents=1), await api.new_account(), 1)).body
 
-    for transfer_id in (made["id"], NOBODY):
-        refused = await customer.get(f"/v1/transactions/{transfer_id}")
+    for transaction_id in (made["id"], NOBODY):
+        refused = await customer.get(f"/v1/transactions/{transaction_id}")
 
         assert 404 == refused.status
         assert [
             {
                 "code": "transaction_not_found",
                 "kind": "resource_not_found",
-                "message": f"transaction not found: {transfer_id}",
-                "detail": {"transaction_id": transfer_id},
+                "message": f"transaction not found: {transaction_id}",
+                "detail": {"transaction_id": transaction_id},
             }
         ] == entries(refused)
 

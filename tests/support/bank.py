@@ -14,11 +14,11 @@ from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
 from ledger.projections import INLINE, apply_all
 from ledger.settings import Settings
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from ledger.write.committer import Committer
-from ledger.write.group import Batch, Origin, Outcome
+from ledger.write.group import CommitGroup, Origin, Outcome
 from tests.support.processes import until
 
 
@@ -42,7 +42,11 @@ class Bank:
     async def accounts(self, *balances: int) -> list[UUID]:
         opened = [
             OpenAccount(
-                account_id=new_id(), owner_id=self.owner_id, currency="USD", balance_cents=balance, transfer_id=new_id()
+                account_id=new_id(),
+                owner_id=self.owner_id,
+                currency="USD",
+                balance_cents=balance,
+                transaction_id=new_id(),
             )
             for balance in balances
         ]
@@ -73,7 +77,7 @@ class Bank:
 
 def a_transfer(source: UUID, destination: UUID, amount_cents: int = 1, **members: Any) -> TransferMoney:
     return TransferMoney(
-        transfer_id=new_id(),
+        transaction_id=new_id(),
         source_account_id=source,
         destination_account_id=destination,
         amount_cents=amount_cents,
@@ -162,11 +166,14 @@ async def rival(settings: Settings, command: Command) -> AsyncIterator[None]:
     """Another process that has carried out a command, and commits when this is over; nobody else can write before."""
     connection = await connect(settings)
     try:
-        await store.begin_locked(connection)
-        batch = Batch(await store.read_heads(connection, list(command.streams())))
+        await event_log.begin_locked(connection)
+        batch = CommitGroup(await event_log.read_heads(connection, list(command.streams())))
         batch.decide(command, new_id())
-        statements = [store.append_events(batch.appended, batch.command_ids), *store.replace_heads(batch.changed)]
-        await store.write(connection, {}, len(batch.appended), [*statements, *apply_all(INLINE, batch.appended)])
+        statements = [
+            event_log.append_events(batch.appended, batch.command_ids),
+            *event_log.replace_heads(batch.changed),
+        ]
+        await event_log.write(connection, {}, len(batch.appended), [*statements, *apply_all(INLINE, batch.appended)])
         yield
         await connection.execute("COMMIT")
     finally:

@@ -48,7 +48,7 @@ from ledger.events.users import (
     username_stream,
 )
 from ledger.store.log import NO_STREAM, Head
-from ledger.write.group import Batch
+from ledger.write.group import CommitGroup
 
 
 def an_id(name: str) -> UUID:
@@ -134,7 +134,7 @@ class Given:
 
 
 def a_transfer(amount_cents: int = 30, **members: Any) -> TransferMoney:
-    named = {"transfer_id": TRANSFER, "source_account_id": PURSE, "destination_account_id": TILL, **members}
+    named = {"transaction_id": TRANSFER, "source_account_id": PURSE, "destination_account_id": TILL, **members}
     return TransferMoney(amount_cents=amount_cents, **named)
 
 
@@ -162,12 +162,12 @@ def a_deletion(*account_ids: UUID, assignments: int = 0, known_username: str = "
     )
 
 
-def a_batch(history: Iterable[StreamEvent]) -> Batch:
+def a_batch(history: Iterable[StreamEvent]) -> CommitGroup:
     heads: dict[UUID, Head] = {}
     for stream_id, event in history:
         before = heads.get(stream_id, NO_STREAM)
         heads[stream_id] = Head(before.version + 1, evolve(before.state, event))
-    return Batch(heads)
+    return CommitGroup(heads)
 
 
 USERS = [ALICE, BOB, an_id("carol")]
@@ -183,12 +183,12 @@ NAMES = ["alice", "Alice", "ALICE", "bob", "stra\u00dfe", "STRASSE", "\ufb01sh",
 class Ledger:
     """The ledger as a sequence of batches, with every event it ever had."""
 
-    batch: Batch = field(default_factory=lambda: Batch({}))
+    batch: CommitGroup = field(default_factory=lambda: CommitGroup({}))
     history: list[Recorded] = field(default_factory=list)
     verdicts: list[Any] = field(default_factory=list)
     steps: list[tuple[Command, list[Recorded]]] = field(default_factory=list)
 
-    def carry_out(self, command: Command) -> Decision | Refused | Exception:
+    def execute(self, command: Command) -> Decision | Refused | Exception:
         before = dict(self.batch.changed), list(self.batch.appended)
         verdict = self.batch.decide(command, COMMAND)
         if not isinstance(verdict, Decision):
@@ -200,7 +200,7 @@ class Ledger:
         return verdict
 
     def next_batch(self) -> None:
-        self.batch = Batch({**self.batch.heads, **self.batch.changed})
+        self.batch = CommitGroup({**self.batch.heads, **self.batch.changed})
 
     def states(self) -> dict[UUID, State]:
         heads = {**self.batch.heads, **self.batch.changed}
@@ -249,7 +249,7 @@ class Ledger:
 user_ids, account_ids = st.sampled_from(USERS), st.sampled_from(ACCOUNTS)
 
 
-transfer_ids = st.sampled_from([an_id(f"transfer {number}") for number in range(12)])
+transaction_ids = st.sampled_from([an_id(f"transfer {number}") for number in range(12)])
 
 
 names = st.sampled_from(NAMES)

@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 from redis.asyncio import Redis
 
-from ledger.identity.revocation_cache import Mirror, MirrorUnusableError, Session
+from ledger.identity.revocation_cache import RevocationCache, RevocationCacheError, Session
 from ledger.projections.tokens import EVERYBODY
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, new_id
@@ -88,8 +88,8 @@ class Scene:
     valid: list[Api] = field(default_factory=list)
 
     @property
-    def mirror(self) -> Mirror:
-        mirror: Mirror = cast("Any", self.admin.client.server).app[RUNTIME].mirror
+    def mirror(self) -> RevocationCache:
+        mirror: RevocationCache = cast("Any", self.admin.client.server).app[RUNTIME].mirror
         return mirror
 
     async def settle(self, ways: tuple[str, ...]) -> None:
@@ -115,7 +115,7 @@ class Scene:
         assert [200] * len(self.valid) == [answer.status for answer in await alive]
 
     async def is_whole(self) -> bool:
-        with contextlib.suppress(MirrorUnusableError):
+        with contextlib.suppress(RevocationCacheError):
             return (await self.mirror.status()).is_whole
         return False
 
@@ -188,8 +188,8 @@ class Bench:
     pool: Watched
     redis: "Redis"
     connection: Connection
-    mirror: Mirror
-    another: Callable[..., Mirror]
+    mirror: RevocationCache
+    another: Callable[..., RevocationCache]
 
     async def session(self, below: int = 0, at: int | None = None, *, ends_in: float = 3600) -> Session:
         """A session, revoked at a position or not."""

@@ -14,12 +14,12 @@ from ledger.commands.users import CreateUser
 from ledger.events import StoredRow
 from ledger.identity.keys import Key, new_private_pem, private_key
 from ledger.runtime import Runtime
-from ledger.seals import store as table
+from ledger.seals import store
 from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal
 from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Finding, verify
 from ledger.settings import Settings
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.identity import read_ledger_id
 from ledger.store.pool import open_pool
 from ledger.values.ids import new_id
@@ -52,13 +52,13 @@ class Sealed:
         return (await verify(self.pool, {self.key.kid: self.key}, heads or [])).findings
 
     async def heads(self) -> list[SignedHeader]:
-        return await table.heads(self.pool, self.ledger_id, after_number=0, limit=1000)
+        return await store.heads(self.pool, self.ledger_id, after_number=0, limit=1000)
 
     async def rows(self) -> list[StoredRow]:
-        return await store.read_rows(self.pool, after_position=0, upto_position=2**62, limit=1000)
+        return await event_log.read_rows(self.pool, after_position=0, upto_position=2**62, limit=1000)
 
     async def is_whole(self) -> bool:
-        return (await table.status(self.pool)).unsealed_events == 0
+        return (await store.status(self.pool)).unsealed_events == 0
 
     async def tamper(self, *statements: str) -> None:
         """What somebody does in whose way no trigger is; every statement changes something."""
@@ -86,11 +86,13 @@ async def a_ledger(settings: Settings, runtime: Runtime, connection: Any, key_fi
             roles=("customer",),
             credential=Credential(new_id(), owner_id, ""),
         ),
-        OpenAccount(account_id=source, owner_id=owner_id, currency="USD", balance_cents=1_000, transfer_id=new_id()),
-        OpenAccount(account_id=destination, owner_id=owner_id, currency="USD", balance_cents=0, transfer_id=new_id()),
+        OpenAccount(account_id=source, owner_id=owner_id, currency="USD", balance_cents=1_000, transaction_id=new_id()),
+        OpenAccount(
+            account_id=destination, owner_id=owner_id, currency="USD", balance_cents=0, transaction_id=new_id()
+        ),
         *(
             TransferMoney(
-                transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+                transaction_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
             )
             for _ in range(5)
         ),

@@ -160,7 +160,7 @@ EACH_CUT = pytest.mark.parametrize("cut", [command for command, _ in CUTS], ids=
 def a_ledger() -> Ledger:
     """A ledger in which Alice has just logged in."""
     ledger = Ledger(a_batch(ALICE_THERE))
-    ledger.carry_out(login())
+    ledger.execute(login())
     return ledger
 
 

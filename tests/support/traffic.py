@@ -43,7 +43,7 @@ HELD, PENDING, ENTRY = an_id(70), an_id(73), an_id(80)
 PAYMENT_COMMAND = an_id(40)
 REFERENCE = 'rent; "March"\n\\ größer | = 5 € ; date:2001-01-01'
 PAY = TransferMoney(
-    transfer_id=PAYMENT,
+    transaction_id=PAYMENT,
     source_account_id=EUROS,
     destination_account_id=MORE_EUROS,
     amount_cents=25_00,
@@ -76,17 +76,17 @@ def history() -> list[tuple[UUID, Command]]:
     ]
     commands: list[Command] = [
         *people,
-        OpenAccount(account_id=EUROS, owner_id=ALICE, currency="EUR", balance_cents=100_00, transfer_id=OPENING),
-        OpenAccount(account_id=MORE_EUROS, owner_id=BOB, currency="EUR", balance_cents=50, transfer_id=new_id()),
-        OpenAccount(account_id=YEN, owner_id=ALICE, currency="JPY", balance_cents=12345, transfer_id=new_id()),
-        OpenAccount(account_id=DINARS, owner_id=BOB, currency="KWD", balance_cents=1234, transfer_id=new_id()),
-        OpenAccount(account_id=CLOSED, owner_id=CAROL, currency="EUR", balance_cents=0, transfer_id=new_id()),
+        OpenAccount(account_id=EUROS, owner_id=ALICE, currency="EUR", balance_cents=100_00, transaction_id=OPENING),
+        OpenAccount(account_id=MORE_EUROS, owner_id=BOB, currency="EUR", balance_cents=50, transaction_id=new_id()),
+        OpenAccount(account_id=YEN, owner_id=ALICE, currency="JPY", balance_cents=12345, transaction_id=new_id()),
+        OpenAccount(account_id=DINARS, owner_id=BOB, currency="KWD", balance_cents=1234, transaction_id=new_id()),
+        OpenAccount(account_id=CLOSED, owner_id=CAROL, currency="EUR", balance_cents=0, transaction_id=new_id()),
         PAY,
-        TransferMoney(transfer_id=BACK, source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=7),
+        TransferMoney(transaction_id=BACK, source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=7),
         TransferMoney(
-            transfer_id=new_id(), source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=1_000_000
+            transaction_id=new_id(), source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=1_000_000
         ),  # there is not so much
-        UpdateAccount(account_id=YEN, owner_id=BOB, balance_cents=20000, currency="JPY", transfer_id=YEN_PAYMENT),
+        UpdateAccount(account_id=YEN, owner_id=BOB, balance_cents=20000, currency="JPY", transaction_id=YEN_PAYMENT),
         UpdateUser(
             user_id=BOB,
             known_username="bob",
@@ -175,7 +175,7 @@ def history() -> list[tuple[UUID, Command]]:
         *transactions(),
         *(
             TransferMoney(
-                transfer_id=new_id(), source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=cents
+                transaction_id=new_id(), source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=cents
             )
             for cents in range(1, 30)
         ),
@@ -189,7 +189,7 @@ def transactions() -> list[Command]:
     soon, later = now + timedelta(seconds=1), now + timedelta(seconds=9)
     holds = [
         PlaceHold(
-            transfer_id=an_id(70 + n),
+            transaction_id=an_id(70 + n),
             source_account_id=EUROS,
             destination_account_id=MORE_EUROS,
             amount_cents=10 + n,
@@ -204,29 +204,33 @@ def transactions() -> list[Command]:
     return [
         *holds,
         CaptureHold(
-            transfer_id=HELD, source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=4, now=now
+            transaction_id=HELD, source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=4, now=now
         ),
         VoidHold(an_id(71), EUROS, now),
         ExpireHold(an_id(72), EUROS, later),
-        PostJournalEntry(transfer_id=ENTRY, legs=legs, reference="salaries", **told),
-        PostJournalEntry(transfer_id=new_id(), legs=legs, reference="salaries"),  # it is taken
+        PostJournalEntry(transaction_id=ENTRY, legs=legs, reference="salaries", **told),
+        PostJournalEntry(transaction_id=new_id(), legs=legs, reference="salaries"),  # it is taken
         TransferMoney(
-            transfer_id=new_id(),
+            transaction_id=new_id(),
             source_account_id=EUROS,
             destination_account_id=MORE_EUROS,
             amount_cents=3,
             reference="told",
             **told,
         ),
-        ReverseTransaction(reversal_id=new_id(), transfer_id=ENTRY, account_ids=tuple(leg.account_id for leg in legs)),
-        ReverseTransaction(reversal_id=new_id(), transfer_id=HELD, account_ids=(EUROS, MORE_EUROS), description="back"),
-        ReverseTransaction(reversal_id=new_id(), transfer_id=PAYMENT, account_ids=(EUROS, MORE_EUROS), force=True),
+        ReverseTransaction(
+            reversal_id=new_id(), transaction_id=ENTRY, account_ids=tuple(leg.account_id for leg in legs)
+        ),
+        ReverseTransaction(
+            reversal_id=new_id(), transaction_id=HELD, account_ids=(EUROS, MORE_EUROS), description="back"
+        ),
+        ReverseTransaction(reversal_id=new_id(), transaction_id=PAYMENT, account_ids=(EUROS, MORE_EUROS), force=True),
         UpdateAccount(
             account_id=DINARS,
             owner_id=None,
             balance_cents=None,
             currency="KWD",
-            transfer_id=new_id(),
+            transaction_id=new_id(),
             overdraft_limit_cents=500,
             frozen="debits",
         ),
@@ -235,14 +239,14 @@ def transactions() -> list[Command]:
             owner_id=None,
             balance_cents=None,
             currency="KWD",
-            transfer_id=new_id(),
+            transaction_id=new_id(),
             overdraft_limit_cents=400,
             frozen="none",
         ),
     ]
 
 
-async def carry_out(runtime: Runtime) -> None:
+async def execute(runtime: Runtime) -> None:
     """Let it all happen, and be mirrored."""
     for command_id, command in history():
         try:

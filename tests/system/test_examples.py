@@ -44,7 +44,7 @@ async def test_both_keep_the_turnover_that_the_entries_have(busy: Runtime, setti
         assert head == await connection.fetchval("SELECT position FROM turnover.position")
         await busy.committer.submit(
             TransferMoney(
-                transfer_id=new_id(), source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=1
+                transaction_id=new_id(), source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=1
             ),
             Origin(new_id()),
         )

@@ -12,7 +12,7 @@ from ledger.errors import Refused
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, new_id
 from tests.support.processes import ledger, until
 from web import auth
-from web.handlers import batch_stream as lines
+from web.handlers import batch_stream
 
 HEADER = "source_account_id,destination_account_id,amount_cents,reference,metadata.flat\n"
 
@@ -104,7 +104,7 @@ async def test_a_session_that_ends_meanwhile_is_followed_by_another(
 ) -> None:
     alice, bob = await accounts(api)
     file = a_file(tmp_path / "may.jsonl", (json.dumps(a_transfer(alice, bob, 1)) + "\n") * 20)
-    monkeypatch.setattr(lines, "CHUNK", 5)
+    monkeypatch.setattr(batch_stream, "CHUNK", 5)
     real, calls = auth.check_again, iter(range(100))
 
     async def check_again(request: Any) -> None:
@@ -112,7 +112,7 @@ async def test_a_session_that_ends_meanwhile_is_followed_by_another(
             raise Refused(errors.wrong_credentials())
         await real(request)
 
-    monkeypatch.setattr(lines, "check_again", check_again)
+    monkeypatch.setattr(batch_stream, "check_again", check_again)
     heard: list[Result] = []
 
     await send(Service(url(api), "admin", ADMIN_PASSWORD), lambda: read(file, "digest"), heard.append)

@@ -101,7 +101,7 @@ async def test_what_moved_here_since_is_told_and_does_not_disprove(
     await taken(runtime, connection, reference)
     await submit(
         runtime,
-        TransferMoney(transfer_id=new_id(), source_account_id=first, destination_account_id=second, amount_cents=20),
+        TransferMoney(transaction_id=new_id(), source_account_id=first, destination_account_id=second, amount_cents=20),
     )
 
     report = await taken(runtime, connection, reference)
@@ -123,7 +123,7 @@ async def test_what_is_here_with_other_content_is_named(
     elsewhere = new_id()
     await submit(
         runtime,
-        OpenAccount(account_id=elsewhere, owner_id=user, currency="USD", balance_cents=70, transfer_id=new_id()),
+        OpenAccount(account_id=elsewhere, owner_id=user, currency="USD", balance_cents=70, transaction_id=new_id()),
     )
     await reference.account(user, 70, id=elsewhere)
     await reference.connection.execute("UPDATE users SET email = 'new@example.com', active = false")
@@ -157,7 +157,12 @@ async def test_an_account_that_is_shut_here_is_left_alone_and_named(
         await submit(
             runtime,
             UpdateAccount(
-                account_id=first, owner_id=None, balance_cents=None, currency="USD", transfer_id=new_id(), frozen="all"
+                account_id=first,
+                owner_id=None,
+                balance_cents=None,
+                currency="USD",
+                transaction_id=new_id(),
+                frozen="all",
             ),
         )
     assert (await taken(runtime, connection, reference)).is_complete

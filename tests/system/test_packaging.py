@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from ledger.embedded.binaries import find_programs
 from ledger.environment.variables import read
 from ledger.settings import VARIABLES, Settings
-from ledger.store import migrate as migrations
+from ledger.store import migrate
 from tests.support.controls import Api
 from tests.support.processes import ROOT, environment, processes, until
 from web.handlers.docs import FOLDER
@@ -54,7 +54,7 @@ def test_the_wheel_has_every_module_every_migration_the_page_and_the_licence(whe
     schema = {f"ledger/schema/{path.relative_to(ROOT / 'migrations')}" for path in (ROOT / "migrations").rglob("*.py")}
     page = {str(path.relative_to(ROOT)) for path in FOLDER.iterdir()}
     assert set() == (modules | schema | page) - names
-    assert [name for name in names if name.startswith(f"ledger/schema/versions/{migrations.head()}_")]
+    assert [name for name in names if name.startswith(f"ledger/schema/versions/{migrate.head()}_")]
     assert [name for name in names if name.endswith("dist-info/licenses/LICENSE")]
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
 

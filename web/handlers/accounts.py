@@ -7,13 +7,13 @@ from uuid import UUID
 from aiohttp import web
 
 from ledger import errors
-from ledger.audit import as_of as timetravel
+from ledger.audit import as_of
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.errors import Refused
 from ledger.events.accounts import Freeze
 from ledger.projections import accounts
 from ledger.projections.accounts import Status, Wanted
-from ledger.store import reader as stored
+from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.pool import Resource
 from ledger.values.ids import new_id
@@ -59,17 +59,15 @@ async def list_accounts(request: web.Request) -> Reply | Stream:
     from_time, to_time = read_period(request)
     if moment is not None:
         _refuse_filters(request)
-        position = await timetravel.position_of(reader(request), moment)
+        position = await as_of.position_of(reader(request), moment)
 
         async def then(source: Reader, before: int, limit: int) -> Page:
-            return await timetravel.accounts_at(
-                source, position, owner_id=owner_id, world=world, before=before, limit=limit
-            )
+            return await as_of.accounts_at(source, position, owner_id=owner_id, world=world, before=before, limit=limit)
 
         return await answer_list(request, span, walk_by_position(then))
 
     async def now(source: Reader, before: int, limit: int) -> Page:
-        return await accounts.page(source, wanted, await stored.bounds(source, from_time, to_time, before), limit)
+        return await accounts.page(source, wanted, await event_reader.bounds(source, from_time, to_time, before), limit)
 
     return await answer_list(request, span, walk_by_position(now))
 
@@ -87,7 +85,7 @@ async def get_account(request: web.Request) -> Reply:
     now = await find_account(request, account_id)
     if moment is None:
         return answer_resource(request, *now)
-    then = await timetravel.account_at(reader(request), account_id, moment)
+    then = await as_of.account_at(reader(request), account_id, moment)
     if then is None:
         raise Refused(errors.account_not_found(account_id))
     return answer_resource(request, then, then["version"])
@@ -102,7 +100,7 @@ async def open_account(request: web.Request) -> Reply:
         owner_id=body.user_id,
         currency=body.currency or runtime.settings.ledger_default_currency,
         balance_cents=body.balance_cents or 0,
-        transfer_id=new_id(),
+        transaction_id=new_id(),
         overdraft_limit_cents=body.overdraft_limit_cents or 0,
         frozen=body.frozen or "none",
     )
@@ -139,7 +137,7 @@ async def _change(
         owner_id=body.user_id,
         balance_cents=body.balance_cents,
         currency=body.currency or known.body["currency"],
-        transfer_id=new_id(),
+        transaction_id=new_id(),
         overdraft_limit_cents=overdraft_limit_cents,
         frozen=frozen,
         balance_expected=_versions_to_adjust(body.updated_at, known),

@@ -21,7 +21,7 @@ from ledger.commands.tokens import (
 )
 from ledger.errors import DatabaseError, Refused
 from ledger.events.tokens import ALL_TOKENS, Pair
-from ledger.identity import passwords as credentials
+from ledger.identity import passwords
 from ledger.identity.login_throttle import client_address
 from ledger.identity.tokens import Claims, TokenType
 from ledger.projections import sessions, tokens
@@ -150,7 +150,7 @@ def _read_address(request: web.Request) -> str:
 
 async def _check_password(runtime: Runtime, username: str, password: str) -> Credential:
     """Return the credential of a user with this password. Raises `Refused`."""
-    credential = await credentials.find(runtime.pool, username)
+    credential = await passwords.find(runtime.pool, username)
     matches = await runtime.passwords.verify(credential.hash if credential else None, password)
     if credential is None or not matches:
         raise Refused(errors.wrong_credentials())

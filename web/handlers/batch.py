@@ -12,7 +12,7 @@ from aiohttp import web
 from ledger.commands.batch import ItemResult, TransferBatch
 from ledger.commands.transfers import TransferMoney, transfer_result
 from ledger.errors import LedgerError, Refusal, Refused
-from ledger.projections import transactions as transfers
+from ledger.projections import transactions
 from ledger.store.pool import UNREACHABLE
 from ledger.values.timestamps import rfc3339
 from ledger.write.group import Origin, Outcome
@@ -98,7 +98,7 @@ async def execute_chunk(request: web.Request, command: TransferBatch, origin: Or
     outcome = await submit_from(request, command, origin, weight=len(command.transfers))
     results = _parse_results(outcome)
     replayed = [result.id for result in results if result.id is not None and result.currency is None]
-    before = await transfers.find_all(request.app[RUNTIME].pool, replayed) if replayed else {}
+    before = await transactions.find_all(request.app[RUNTIME].pool, replayed) if replayed else {}
     items = _format_results(request, command.transfers, results, outcome.recorded_at, before)
     return Results(items, outcome.replayed, outcome.position)
 

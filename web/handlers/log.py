@@ -2,10 +2,9 @@
 
 from aiohttp import web
 
-from ledger.audit import as_of as timetravel
-from ledger.audit import entries as history
+from ledger.audit import as_of, entries
 from ledger.audit.entries import Period
-from ledger.store import reader as stored
+from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
 from web.handlers.accounts import find_account
@@ -57,7 +56,7 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
         after = first if place is None or not ascending else max(first, place)
         before = last if place is None or ascending else min(last, place)
-        lines = await history.lines(
+        lines = await entries.lines(
             source, account_id, period, after=after, before=before, ascending=ascending, limit=limit + 1
         )
         return Chunk(lines[:limit], lines[limit - 1]["version"] if len(lines) > limit else None)
@@ -88,13 +87,13 @@ async def list_events(request: web.Request) -> Reply | Stream:
 async def get_trial_balance(request: web.Request) -> Reply:
     """GET /ledger/trial-balance: the trial balance now or at a point in time."""
     pool, moment = reader(request), read_point_in_time(request)
-    return answer(await timetravel.trial_balance(pool, await timetravel.position_of(pool, moment)))
+    return answer(await as_of.trial_balance(pool, await as_of.position_of(pool, moment)))
 
 
 async def _answer_events(request: web.Request, span: Span[int], chosen: Chosen, after: int) -> Reply | Stream:
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
         start = after if place is None else max(after, place)
-        stretch = await stored.read(source, start, limit=limit, chosen=chosen)
+        stretch = await event_reader.read(source, start, limit=limit, chosen=chosen)
         return Chunk([event.body() for event in stretch.events], None if stretch.is_last else stretch.reached)
 
     return await answer_list(request, span, walk)

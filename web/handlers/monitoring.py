@@ -5,10 +5,10 @@ import asyncio
 from aiohttp import web
 
 from ledger import errors
-from ledger.concurrency.dataloader import Coalesced
+from ledger.concurrency.dataloader import DataLoader
 from ledger.errors import Refused
 from ledger.followers.follower import FollowerStatus
-from ledger.projections import transactions as transfers
+from ledger.projections import transactions
 from ledger.service.health import Standing
 from ledger.settings import Settings
 from ledger.store.pool import UNREACHABLE
@@ -19,7 +19,7 @@ from web.metrics import CONTENT_TYPE, Metrics
 
 METRICS = web.AppKey("METRICS", Metrics)
 DRAINING = web.AppKey("DRAINING", asyncio.Event)
-STANDING: web.AppKey[Coalesced[None, Standing]] = web.AppKey("STANDING", Coalesced)
+STANDING: web.AppKey[DataLoader[None, Standing]] = web.AppKey("STANDING", DataLoader)
 
 OK = "ok"
 
@@ -45,7 +45,7 @@ async def get_metrics(request: web.Request) -> Reply:
     metrics, runtime = request.app[METRICS], request.app[RUNTIME]
     metrics.sample(runtime)
     found = await _read_standing(request.app)
-    held = None if found is None else await transfers.count_holds(runtime.pool)
+    held = None if found is None else await transactions.count_holds(runtime.pool)
     body = await asyncio.to_thread(metrics.render, found, held)
     return Reply(body=body, headers={"Content-Type": CONTENT_TYPE})
 

@@ -11,10 +11,9 @@ from ledger.errors import Refused
 from ledger.events import TOPICS, StoredRow, decode_event
 from ledger.events.accounts import AccountEvent
 from ledger.events.transactions import JournalEntryPosted
-from ledger.projections import accounts
-from ledger.projections import transactions as transfers
+from ledger.projections import accounts, transactions
 from ledger.seals import sealing
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.connections import Pool
 from web.handlers.accounts import find_account, readable_owner
 from web.http.json import answer
@@ -34,18 +33,18 @@ async def get_transaction_receipt(request: web.Request) -> Reply:
     An entry shows the balance after it, and a journal entry all postings, so customers get the events of their own
     accounts only.
     """
-    pool, transfer_id, party_id = reader(request), read_path_id(request), readable_owner(request)
-    if await transfers.find(pool, transfer_id, party_id=party_id) is None:
-        raise Refused(errors.transaction_not_found(transfer_id))
-    rows = await store.read_rows_beside(pool, transfer_id, reach=REACH)
-    return await _answer_receipt(request, [row for row in rows if await _is_part(pool, row, transfer_id, party_id)])
+    pool, transaction_id, party_id = reader(request), read_path_id(request), readable_owner(request)
+    if await transactions.find(pool, transaction_id, party_id=party_id) is None:
+        raise Refused(errors.transaction_not_found(transaction_id))
+    rows = await event_log.read_rows_beside(pool, transaction_id, reach=REACH)
+    return await _answer_receipt(request, [row for row in rows if await _is_part(pool, row, transaction_id, party_id)])
 
 
 async def get_account_receipt(request: web.Request) -> Reply:
     """GET /accounts/{id}/proof: the receipt of an account's last event, or of the one at `at_version`."""
     account_id, version = read_path_id(request), AT_VERSION.read(request)
     await find_account(request, account_id)
-    rows = await store.read_stream_rows(reader(request), account_id, version=version, limit=1)
+    rows = await event_log.read_stream_rows(reader(request), account_id, version=version, limit=1)
     if not rows:
         raise Refused(errors.account_not_found(account_id))
     return await _answer_receipt(request, rows)
@@ -57,12 +56,12 @@ async def get_seal_keys(request: web.Request) -> Reply:
     return answer({"keys": [] if public is None else [public]})
 
 
-async def _is_part(pool: Pool, row: StoredRow, transfer_id: UUID, party_id: UUID | None) -> bool:
+async def _is_part(pool: Pool, row: StoredRow, transaction_id: UUID, party_id: UUID | None) -> bool:
     """Return whether an event belongs to a transaction and, for a customer, to one of their accounts."""
-    if row.originator_id == transfer_id:
+    if row.originator_id == transaction_id:
         return party_id is None or row.topic != TOPICS[JournalEntryPosted]  # which shows the postings of other users
     event = decode_event(row.topic, row.state)
-    if not isinstance(event, AccountEvent) or getattr(event, "transfer_id", None) != transfer_id:
+    if not isinstance(event, AccountEvent) or getattr(event, "transaction_id", None) != transaction_id:
         return False
     return party_id is None or await accounts.find(pool, row.originator_id, owner_id=party_id) is not None
 

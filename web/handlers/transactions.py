@@ -17,8 +17,7 @@ from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
 from ledger.events.transactions import Status
 from ledger.money import MAX_CENTS
-from ledger.projections import transaction_search as transactions
-from ledger.projections import transactions as transfers
+from ledger.projections import transaction_search, transactions
 from ledger.projections.transaction_search import Wanted
 from ledger.store.connections import Reader
 from ledger.store.pool import Resource
@@ -92,7 +91,7 @@ async def post_journal_entry(request: web.Request) -> Reply:
     """POST /transactions. Customers pay from their own accounts only."""
     body = parse(requests.JournalEntry, await read_json(request))
     command = PostJournalEntry(
-        transfer_id=body.id or new_id(),
+        transaction_id=body.id or new_id(),
         legs=tuple(Leg(posting.account_id, posting.amount_cents) for posting in body.postings),
         reference=body.reference,
         only_owner_id=_payer(request),
@@ -110,7 +109,7 @@ async def place_hold(request: web.Request) -> Reply:
     settings, now = request.app[RUNTIME].settings, datetime.now(UTC)
     seconds = body.expires_in_seconds or settings.ledger_hold_seconds
     command = PlaceHold(
-        transfer_id=body.id or new_id(),
+        transaction_id=body.id or new_id(),
         source_account_id=body.source_account_id,
         destination_account_id=body.destination_account_id,
         amount_cents=body.amount_cents,
@@ -132,9 +131,9 @@ async def capture_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/capture."""
     body = parse(requests.Capture, await read_json_if_any(request) or b"{}")
     known = (await _find_transaction(request, read_path_id(request))).body
-    accounts = transfers.accounts_of(known)
+    accounts = transactions.accounts_of(known)
     command = CaptureHold(
-        transfer_id=known["id"],
+        transaction_id=known["id"],
         source_account_id=accounts[0],
         destination_account_id=accounts[1],
         amount_cents=body.amount_cents,
@@ -148,7 +147,7 @@ async def void_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/void."""
     body = parse(requests.Nothing, await read_json_if_any(request) or b"{}")
     known = (await _find_transaction(request, read_path_id(request))).body
-    command = VoidHold(known["id"], transfers.accounts_of(known)[0], datetime.now(UTC))
+    command = VoidHold(known["id"], transactions.accounts_of(known)[0], datetime.now(UTC))
     outcome = await submit(request, command, body.canonical)
     return answer_outcome(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
 
@@ -159,8 +158,8 @@ async def reverse_transaction(request: web.Request) -> Reply:
     known = (await _find_transaction(request, read_path_id(request))).body
     command = ReverseTransaction(
         reversal_id=body.id or new_id(),
-        transfer_id=known["id"],
-        account_ids=transfers.accounts_of(known),
+        transaction_id=known["id"],
+        account_ids=transactions.accounts_of(known),
         force=body.force,
         description=body.description,
         id_was_chosen=body.id is not None,
@@ -189,7 +188,9 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
     )
 
     async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:
-        return Chunk(*await transactions.page(source, wanted, before=LAST if before is None else before, limit=limit))
+        return Chunk(
+            *await transaction_search.page(source, wanted, before=LAST if before is None else before, limit=limit)
+        )
 
     return await answer_list(request, span, walk)
 
@@ -215,7 +216,7 @@ def _add_preconditions(
 
 def _make_transfer(body: requests.Transfer, payer: UUID | None) -> TransferMoney:
     return TransferMoney(
-        transfer_id=body.id or new_id(),
+        transaction_id=body.id or new_id(),
         source_account_id=body.source_account_id,
         destination_account_id=body.destination_account_id,
         amount_cents=body.amount_cents,
@@ -234,9 +235,9 @@ def _payer(request: web.Request) -> UUID | None:
     return None if actor.has("admin") else actor.user_id
 
 
-async def _find_transaction(request: web.Request, transfer_id: UUID) -> Resource:
+async def _find_transaction(request: web.Request, transaction_id: UUID) -> Resource:
     """Return a transaction that the caller may read. Raises `Refused`."""
-    found = await transfers.find(reader(request), transfer_id, party_id=readable_owner(request))
+    found = await transactions.find(reader(request), transaction_id, party_id=readable_owner(request))
     if found is None:
-        raise Refused(errors.transaction_not_found(transfer_id))
+        raise Refused(errors.transaction_not_found(transaction_id))
     return found

@@ -9,12 +9,12 @@ from ledger.commands.command import Credential
 from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
 from ledger.events.users import User
-from ledger.identity import passwords as credentials
+from ledger.identity import passwords
 from ledger.projections import accounts, users
 from ledger.projections.users import Wanted
 from ledger.runtime import Runtime
-from ledger.store import log as store
-from ledger.store import reader as stored
+from ledger.store import log as event_log
+from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.values.ids import new_id
 from ledger.values.names import MAX_USERNAME_LENGTH
@@ -39,7 +39,7 @@ async def list_users(request: web.Request) -> Reply | Stream:
     from_time, to_time = read_period(request)
 
     async def query(source: Reader, before: int, limit: int) -> Page:
-        return await users.page(source, wanted, await stored.bounds(source, from_time, to_time, before), limit)
+        return await users.page(source, wanted, await event_reader.bounds(source, from_time, to_time, before), limit)
 
     return await answer_list(request, span, walk_by_position(query))
 
@@ -135,7 +135,7 @@ async def _answer_user(request: web.Request, user_id: UUID, position: int | None
 
 
 async def _read_user(runtime: Runtime, user_id: UUID) -> User:
-    heads = await store.read_heads(runtime.pool, [user_id])
+    heads = await event_log.read_heads(runtime.pool, [user_id])
     state = heads[user_id].state if user_id in heads else None
     if not isinstance(state, User) or state.deleted:
         raise Refused(errors.user_not_found(user_id))
@@ -146,7 +146,7 @@ async def _hash_new_secret(runtime: Runtime, user_id: UUID, secret: str | None) 
     """Return the credential of a new secret; None if it is absent or is the current one."""
     if secret is None:
         return None
-    known = await credentials.of_user(runtime.pool, user_id)
+    known = await passwords.of_user(runtime.pool, user_id)
     if known is not None and await runtime.passwords.verify(known.hash, secret):
         return None
     return await _hash_secret(runtime, user_id, secret)

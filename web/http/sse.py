@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from ledger.errors import OverloadedError, Refused
-from ledger.store import reader as stored
+from ledger.store import reader as event_reader
 from ledger.store.connections import Pool
 from ledger.store.pool import UNREACHABLE
 from ledger.store.reader import Chosen, StoredEvent
@@ -83,7 +83,7 @@ class Feeds:
     async def _watch(self, pool: Pool) -> None:
         while True:
             with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):  # the feeds meet the same error
-                log_end = await stored.log_end(pool)
+                log_end = await event_reader.log_end(pool)
                 if log_end != self._log_end:
                     self._log_end = log_end
                     self._wake()
@@ -123,7 +123,7 @@ async def _deliver(request: web.Request, stream: Stream, chosen: Chosen, after: 
     feeds, pool, clock = request.app[FEEDS], reader(request), asyncio.get_running_loop().time
     sent_at = clock()
     while not feeds.closed and _is_connected(request):
-        stretch = await stored.read(pool, after, limit=CHUNK, chosen=chosen)
+        stretch = await event_reader.read(pool, after, limit=CHUNK, chosen=chosen)
         await check_again(request)  # after reading, so that no event after a revocation is sent
         if stretch.events or clock() - sent_at >= HEARTBEAT_SECONDS:
             await stream.send(b"".join(map(_message, stretch.events)) or HEARTBEAT)

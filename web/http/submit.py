@@ -10,7 +10,7 @@ from aiohttp import web
 from ledger.commands.command import Command
 from ledger.concurrency.turns import Turns
 from ledger.errors import OverloadedError, StaleCommandError
-from ledger.store import reader as stored
+from ledger.store import reader as event_reader
 from ledger.write.group import Origin, Outcome
 from web.http.idempotency import Canonical, make_origin
 from web.http.json import answer_outcome
@@ -55,7 +55,7 @@ async def submit_from(request: web.Request, command: Command, source: Origin, *,
     outcome = await runtime.committer.submit(command, source, weight=weight)
     if outcome.position is not None:
         return outcome
-    position = await stored.position_of_command(runtime.pool, source.command_id, outcome.recorded_at)
+    position = await event_reader.position_of_command(runtime.pool, source.command_id, outcome.recorded_at)
     return msgspec.structs.replace(outcome, position=position)
 
 
@@ -67,7 +67,7 @@ async def submit_creation(request: web.Request, command: Command, canonical: Can
     source = make_origin(request, canonical)
     outcome = await submit_from(request, command, source)
     resource_id = outcome.result["id"]
-    version = await stored.version_of_command(request.app[RUNTIME].pool, UUID(resource_id), source.command_id)
+    version = await event_reader.version_of_command(request.app[RUNTIME].pool, UUID(resource_id), source.command_id)
     reply = answer_outcome(outcome, "created_at", "updated_at", status=201)
     reply.headers["Location"] = f"{request.path}/{resource_id}"
     reply.tag = f'"{version}"'

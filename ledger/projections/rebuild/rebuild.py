@@ -34,7 +34,7 @@ from ledger.store.pool import connect
 from ledger.store.reader import log_end
 from ledger.store.statements import send_encoded_arrays
 
-BATCH = 5000  # events in one transaction
+CHUNK_EVENTS = 5000  # events in one transaction
 FEW = 500  # events that may be left for the swap
 ATTEMPTS = 40  # of a swap, with a growing pause: about two minutes
 MAX_PAUSE_SECONDS = 4.0
@@ -67,10 +67,10 @@ def chosen(names: Sequence[str]) -> tuple[Projection, ...]:
 
 
 async def rebuild(
-    settings: Settings, names: Sequence[str], *, dry_run: bool, keep_old: bool, batch: int, report: Report
+    settings: Settings, names: Sequence[str], *, dry_run: bool, keep_old: bool, chunk: int, report: Report
 ) -> Outcome:
     """Rebuild projections, or only compare them with the log. Raises `RebuildError`, and nothing has changed."""
-    async with _opened(settings, names, batch, report) as work:
+    async with _opened(settings, names, chunk, report) as work:
         await work.start()
         outcome = await _recorded(work, work.run(swap=not dry_run, keep=keep_old, compare=True))
         if dry_run:
@@ -78,23 +78,23 @@ async def rebuild(
         return outcome
 
 
-async def rollback(settings: Settings, name: str, *, batch: int, report: Report) -> Outcome:
+async def rollback(settings: Settings, name: str, *, chunk: int, report: Report) -> Outcome:
     """Put the tables that a rebuild kept back, with all that has happened since; those of now are kept instead."""
-    async with _opened(settings, [name], batch, report) as work:
+    async with _opened(settings, [name], chunk, report) as work:
         await work.take_back()
         return await _recorded(work, work.run(swap=True, keep=True, compare=False))
 
 
 async def cancel(settings: Settings) -> list[str]:
     """Throw away what an interrupted rebuild has done; the names of its projections."""
-    async with _opened(settings, [], BATCH, lambda _: None) as work:
+    async with _opened(settings, [], CHUNK_EVENTS, lambda _: None) as work:
         names = await work.under_way()
         await work.forget()
         return names
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, names: Sequence[str], batch: int, report: Report) -> AsyncIterator["_Rebuild"]:
+async def _opened(settings: Settings, names: Sequence[str], chunk: int, report: Report) -> AsyncIterator["_Rebuild"]:
     projections, schemas = chosen(names), Schemas.of(settings.ledger_schema)
     reader = await connect(settings)
     try:
@@ -102,7 +102,7 @@ async def _opened(settings: Settings, names: Sequence[str], batch: int, report: 
         try:
             await _become_the_only_one(writer, schemas.live)
             tables = Tables(writer, schemas, [table for one in projections for table in one.tables])
-            yield _Rebuild(Replay(reader, writer, schemas.live, projections, batch, report), tables)
+            yield _Rebuild(Replay(reader, writer, schemas.live, projections, chunk, report), tables)
         finally:
             await _close(writer)
     finally:

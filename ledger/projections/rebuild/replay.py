@@ -14,7 +14,7 @@ from ledger.events import TOPICS, Event, Recorded
 from ledger.events.tokens import RevokedTokensForgotten
 from ledger.projections import Projection, apply_all
 from ledger.projections.rebuild.shadow import RebuildError
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.connections import Connection
 from ledger.store.log import Page
 from ledger.store.reader import LAST, log_end
@@ -55,7 +55,7 @@ class Replay:
     writer: Connection
     schema: str
     projections: Sequence[Projection]
-    batch: int
+    chunk: int
     report: Report
     stage: str = "replaying"
     position: int = 0
@@ -65,7 +65,7 @@ class Replay:
     seen: int | None = None
 
     def __post_init__(self) -> None:
-        self.at_once = self.batch
+        self.at_once = self.chunk
 
     @property
     def names(self) -> list[str]:
@@ -92,7 +92,7 @@ class Replay:
                 runs = self._runs(page)
                 await writing
                 grows = gives_way and await self._grows()
-                self.at_once = min(self.batch, SMALL_BATCH) if grows else self.batch
+                self.at_once = min(self.chunk, SMALL_BATCH) if grows else self.chunk
                 writing = asyncio.create_task(self._write(page, runs))
                 await asyncio.sleep(0)  # in this turn of the loop it is sent
                 if grows:
@@ -124,7 +124,7 @@ class Replay:
         handled = {TOPICS[cls] for projection in self.projections for cls in projection.handles}
         bounds = {"after_position": after, "upto_position": last, "limit": self.at_once}
         try:
-            return await store.read_page(self.reader, **bounds, left_out=KNOWN_TOPICS - handled)
+            return await event_log.read_page(self.reader, **bounds, left_out=KNOWN_TOPICS - handled)
         except ValueError as error:
             raise RebuildError(f"the log cannot be read after position {after}: {error}") from error
 

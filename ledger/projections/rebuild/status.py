@@ -7,7 +7,7 @@ from typing import NamedTuple
 from asyncpg import Record, UndefinedColumnError, UndefinedTableError
 
 from ledger.errors import DatabaseError
-from ledger.followers import follower as followers
+from ledger.followers import follower
 from ledger.followers.follower import FOLLOWERS, FollowerStatus
 from ledger.projections import INLINE, Projection
 from ledger.settings import Settings
@@ -47,7 +47,7 @@ async def status(settings: Settings) -> list[Status]:
 async def resume(settings: Settings, name: str) -> int | None:
     """Let a follower that has stopped try again, and say after which position; None if it has not stopped."""
     async with _connected(settings) as connection:
-        return await followers.resume(connection, name)
+        return await follower.resume(connection, name)
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def _connected(settings: Settings) -> AsyncIterator[Connection]:
 
 
 async def _all(connection: Connection, schema: str) -> list[Status]:
-    following = await followers.status(connection)
+    following = await follower.status(connection)
     head = await log_end(connection)
     before = await connection.fetchval("SELECT position_at(clock_timestamp() - interval '1 minute')")
     rows = await connection.fetch(_QUERY, schema, [_tables(one) for one in INLINE])

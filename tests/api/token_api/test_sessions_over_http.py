@@ -267,7 +267,7 @@ async def test_a_revoked_token_moves_no_money_not_even_in_the_batch_that_revokes
     dead_since = await connection.fetchval("SELECT min(position) FROM events WHERE topic = ANY($1)", topics)
     assert (200, {200, 401}) == (killed.status, {answer.status for answer in answers})
     assert 401 == answers[-1].status
-    assert all(positions[transfer_id] < dead_since for transfer_id in made)
+    assert all(positions[transaction_id] < dead_since for transaction_id in made)
     assert len(made) == await connection.fetchval(
         "SELECT count(*) FROM events WHERE topic = 'MoneyTransferred' AND state->>'kind' = 'transfer'"
     )

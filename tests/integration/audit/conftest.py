@@ -9,14 +9,14 @@ import pytest
 
 from ledger.audit.verify import Finding, Sources, verify
 from ledger.embedded import Services
-from ledger.identity.revocation_cache import Mirror
+from ledger.identity.revocation_cache import RevocationCache
 from ledger.identity.valkey import open_client
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from tests.conftest import made_once, settings_for
-from tests.support.traffic import carry_out
+from tests.support.traffic import execute
 
 BUSY_TEMPLATE = "template_busy"
 
@@ -50,7 +50,7 @@ async def sources(busy: Runtime, settings: Settings) -> AsyncIterator[Sources]:
 async def mirrored(copied: Sources) -> Sources:
     """A copy with a mirror of its own."""
     ledger_id = await copied.now.fetchval("UPDATE ledger_identity SET id = gen_random_uuid() RETURNING id")
-    await Mirror(copied.redis, cast("Any", copied.now), ledger_id, leeway_seconds=0).fill()
+    await RevocationCache(copied.redis, cast("Any", copied.now), ledger_id, leeway_seconds=0).fill()
     return copied
 
 
@@ -63,7 +63,7 @@ def busy_template(servers: Services, template: str) -> str:
             # The template's ledger is that of all other tests: this one needs an identity of its own.
             await runtime.pool.execute("UPDATE ledger_identity SET id = gen_random_uuid()")
         async with open_runtime(settings_for(servers, draft)) as runtime:
-            await carry_out(runtime)
+            await execute(runtime)
 
     asyncio.run(made_once(servers, BUSY_TEMPLATE, template, fill))
     return BUSY_TEMPLATE

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from ledger.audit import as_of as timetravel
+from ledger.audit import as_of
 from ledger.audit import entries as history
 from ledger.audit.as_of import AtPosition, AtTime, AtVersion
 from ledger.audit.entries import Period
@@ -16,7 +16,7 @@ from ledger.events import encode, fold
 from ledger.events.accounts import Account, AccountCredited, AccountOpened, world_account_id
 from ledger.projections import entries
 from ledger.runtime import Runtime
-from ledger.store import reader as stored
+from ledger.store import reader as event_reader
 from ledger.store.log import read_log, read_stream
 from ledger.store.reader import LAST, Chosen
 from ledger.values.ids import new_id
@@ -243,18 +243,18 @@ async def test_a_time_is_the_position_of_the_last_event_until_then(connection: A
     rows = await connection.fetch("SELECT notification_id, recorded_at FROM stored_events")
     for tenths in range(-20, 100):
         moment = START + timedelta(seconds=tenths / 10)
-        assert max((row[0] for row in rows if row[1] <= moment), default=0) == await stored.position_at(
+        assert max((row[0] for row in rows if row[1] <= moment), default=0) == await event_reader.position_at(
             connection, moment
         )
-        assert max((row[0] for row in rows if row[1] < moment), default=0) == await stored.position_before(
+        assert max((row[0] for row in rows if row[1] < moment), default=0) == await event_reader.position_before(
             connection, moment
         )
 
 
 async def test_an_empty_log_has_no_positions(connection: Any) -> None:
-    assert 0 == await stored.position_at(connection, START)
-    assert 0 == await stored.log_end(connection)
-    assert {"position": 0, "balanced": True, "currencies": []} == await timetravel.trial_balance(connection, 0)
+    assert 0 == await event_reader.position_at(connection, START)
+    assert 0 == await event_reader.log_end(connection)
+    assert {"position": 0, "balanced": True, "currencies": []} == await as_of.trial_balance(connection, 0)
 
 
 # What it costs.
@@ -339,23 +339,23 @@ async def _lines_of_a_period(reader: Any, account_id: UUID) -> Any:
 
 NOT_THEIRS = UUID(int=4)
 QUESTIONS: dict[str, Question] = {
-    "at a version": lambda reader, account_id: timetravel.account_at(reader, account_id, AtVersion(9)),
-    "at the last version": lambda reader, account_id: timetravel.account_at(reader, account_id, AtVersion(LAST)),
-    "at a position": lambda reader, account_id: timetravel.account_at(reader, account_id, AtPosition(LAST)),
-    "at a time": lambda reader, account_id: timetravel.account_at(
-        reader, account_id, AtTime(START + timedelta(days=2))
-    ),
+    "at a version": lambda reader, account_id: as_of.account_at(reader, account_id, AtVersion(9)),
+    "at the last version": lambda reader, account_id: as_of.account_at(reader, account_id, AtVersion(LAST)),
+    "at a position": lambda reader, account_id: as_of.account_at(reader, account_id, AtPosition(LAST)),
+    "at a time": lambda reader, account_id: as_of.account_at(reader, account_id, AtTime(START + timedelta(days=2))),
     "a balance": lambda reader, account_id: entries.balances_at(reader, [account_id], LAST),
     "lines of a period": _lines_of_a_period,
     "newest lines": lambda reader, account_id: entries.page(
         reader, account_id, after=0, before=LAST, ascending=False, limit=20
     ),
-    "a stream": lambda reader, account_id: stored.read(reader, 20_005, limit=20, chosen=Chosen(stream_id=account_id)),
-    "a frequent topic": lambda reader, _: stored.read(reader, 100, limit=20, chosen=Chosen("AccountCredited")),
-    "a rare topic": lambda reader, _: stored.read(reader, 100, limit=20, chosen=Chosen("UserDeleted")),
-    "the log": lambda reader, _: stored.read(reader, 10_000, limit=20),
-    "a list": lambda reader, _: timetravel.accounts_at(reader, LAST - 1, owner_id=None, before=LAST, limit=20),
-    "an owner's list": lambda reader, _: timetravel.accounts_at(
+    "a stream": lambda reader, account_id: event_reader.read(
+        reader, 20_005, limit=20, chosen=Chosen(stream_id=account_id)
+    ),
+    "a frequent topic": lambda reader, _: event_reader.read(reader, 100, limit=20, chosen=Chosen("AccountCredited")),
+    "a rare topic": lambda reader, _: event_reader.read(reader, 100, limit=20, chosen=Chosen("UserDeleted")),
+    "the log": lambda reader, _: event_reader.read(reader, 10_000, limit=20),
+    "a list": lambda reader, _: as_of.accounts_at(reader, LAST - 1, owner_id=None, before=LAST, limit=20),
+    "an owner's list": lambda reader, _: as_of.accounts_at(
         reader, LAST - 1, owner_id=NOT_THEIRS, before=LAST, limit=20
     ),
 }
@@ -377,11 +377,11 @@ async def test_no_question_costs_more_for_a_long_history(long_and_short: Any, qu
 
 
 async def test_the_answers_about_a_long_history_are_right(long_and_short: Any) -> None:
-    body = await timetravel.account_at(long_and_short, LONG, AtVersion(12_346))
+    body = await as_of.account_at(long_and_short, LONG, AtVersion(12_346))
     assert body is not None
     assert (12_345, 12_346, OWNER, "open") == tuple(
         body[name] for name in ("balance_cents", "version", "user_id", "status")
     )
-    at = await timetravel.account_at(long_and_short, LONG, AtTime(START + timedelta(milliseconds=777)))
+    at = await as_of.account_at(long_and_short, LONG, AtTime(START + timedelta(milliseconds=777)))
     assert at is not None
     assert (776, 777) == (at["balance_cents"], at["version"])

@@ -459,7 +459,10 @@ async def test_books_that_are_written_to_are_checked_as_they_were_at_one_moment(
                 return
             await busy.committer.submit(
                 TransferMoney(
-                    transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+                    transaction_id=new_id(),
+                    source_account_id=source,
+                    destination_account_id=destination,
+                    amount_cents=1,
                 ),
                 Origin(new_id()),
             )

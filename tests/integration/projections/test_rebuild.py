@@ -179,17 +179,17 @@ async def test_old_tables_that_are_kept_can_be_put_back_with_all_that_has_happen
     assert "open" == (await api.get(f"/v1/accounts/{destination['id']}")).body["status"]
     assert {"kept old"} == {row.state for row in await inline(settings)}
     assert 200 == (await api.transfer(source, destination, 1)).status
-    back = await rollback(settings, "accounts", batch=2, report=lambda _: None)
+    back = await rollback(settings, "accounts", chunk=2, report=lambda _: None)
     assert 3 == back.events
     row = await connection.fetchrow("SELECT status, balance_cents FROM accounts WHERE id = $1", destination["id"])
     assert ("strange", 37) == tuple(row or ())
     assert before == await shape(connection)
     assert 1 == await comparison(settings)
-    await rollback(settings, "accounts", batch=2, report=lambda _: None)
+    await rollback(settings, "accounts", chunk=2, report=lambda _: None)
     assert 0 == await comparison(settings)
     await rebuilt(settings)
     with pytest.raises(RebuildError, match="no old tables of accounts are kept"):
-        await rollback(settings, "accounts", batch=2, report=lambda _: None)
+        await rollback(settings, "accounts", chunk=2, report=lambda _: None)
 
 
 @asynccontextmanager

@@ -39,7 +39,7 @@ from ledger.events.tokens import (
 from ledger.events.users import UserTokensRevoked
 from ledger.projections import sessions, tokens
 from ledger.projections.tokens import ACCESS, EVERYBODY, NEVER, REFRESH, REVOKING
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.statements import Statement, run_together
 from tests.support.ledgers import ALICE, BOB, COMMAND, NOBODY, SECRET, Ledger, a_batch, a_user, an_id
 
@@ -135,9 +135,9 @@ def logs(draw: st.DrawFn) -> Log:
         st.tuples(st.just(Log.forget), some_ends.map(lambda ends: ends - 1), st.integers(0, 12)),
     )
     for user_id in (ALICE, BOB, ALICE):
-        log.ledger.carry_out(log.login(user_id, draw(some_ends)))
+        log.ledger.execute(log.login(user_id, draw(some_ends)))
     for (make, *drawn), commits in draw(st.lists(st.tuples(makers, st.booleans()), min_size=8, max_size=25)):
-        log.ledger.carry_out(make(log, *drawn))
+        log.ledger.execute(make(log, *drawn))
         if commits:
             log.commit()
     log.commit()
@@ -183,7 +183,7 @@ async def append(connection: Any, log: Log) -> None:
         first, at = transaction[0].position, transaction[0].recorded_at
         assert at is not None
         rows = [replace(row, position=row.position - first, recorded_at=None) for row in transaction]
-        appended = store.append_events(rows, [COMMAND for _ in rows])
+        appended = event_log.append_events(rows, [COMMAND for _ in rows])
         await run(connection, first, at, [appended, *tokens.apply_sessions(rows), *tokens.apply_tokens(rows)])
 
 
@@ -472,10 +472,10 @@ async def test_as_many_are_forgotten_as_were_counted_whatever_is_revoked_meanwhi
         count, as_of = await tokens.count_purgeable(connection, expired_before=expired_before)
         known = await tokens.count_cleanups(connection)
         later = Log(log.ledger, log.transactions)
-        later.ledger.carry_out(RevokeAllTokens())
+        later.ledger.execute(RevokeAllTokens())
         if is_in_time:
             later.commit()
-        later.ledger.carry_out(
+        later.ledger.execute(
             ForgetTokens(expired_before=expired_before, as_of_position=as_of, count=count, cleanups=known)
         )
         later.commit()

@@ -140,8 +140,8 @@ async def test_a_transfer_has_a_receipt_with_its_entries_that_can_be_checked_els
     await sealing.transfer(source, destination, 1)
     made = (await sealing.transfer(source, destination, 7)).body
     opening = (await sealing.get(f"/v1/accounts/{source['id']}/entries")).body[-1]["transaction_id"]
-    for transfer_id, amount, balances in ((made["id"], 7, {92, 8}), (opening, 100, {100, -100})):
-        raw = await receipt(sealing, f"/v1/transactions/{transfer_id}/proof")
+    for transaction_id, amount, balances in ((made["id"], 7, {92, 8}), (opening, 100, {100, -100})):
+        raw = await receipt(sealing, f"/v1/transactions/{transaction_id}/proof")
         events = [proof.event for proof in receipts.check(raw, {key.kid: key}).proofs]
         said = {event.topic: msgspec.json.decode(event.state) for event in events}
         assert {"MoneyTransferred": 1, "AccountDebited": 1, "AccountCredited": 1} == Counter(

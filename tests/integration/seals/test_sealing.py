@@ -14,8 +14,7 @@ from ledger.commands.transfers import TransferMoney
 from ledger.environment.variables import SettingsError
 from ledger.identity.keyring import load_sealing_key
 from ledger.runtime import Runtime
-from ledger.seals import sealing
-from ledger.seals import store as table
+from ledger.seals import sealing, store
 from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import verify
 from ledger.settings import Settings
@@ -101,7 +100,7 @@ async def test_several_who_seal_while_several_write_leave_one_chain_over_every_e
         for _ in range(20):
             source, destination = unsealed.accounts
             command = TransferMoney(
-                transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+                transaction_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
             )
             await runtime.committer.submit(command, Origin(new_id()))
 
@@ -144,10 +143,10 @@ async def test_a_service_with_a_key_seals_by_itself_and_says_how_far_it_is(
     settings: Settings, unsealed: Sealed, key_file: Path
 ) -> None:
     update = {"ledger_seal_key_file": key_file, "ledger_seal_seconds": 0.01, "ledger_seal_events": BLOCK}
-    before = await table.status(unsealed.pool)
+    before = await store.status(unsealed.pool)
     async with sealing.sealing(settings.model_copy(update=update)):
         await until(unsealed.is_whole)
-    after = await table.status(unsealed.pool)
+    after = await store.status(unsealed.pool)
     assert (0, 0, len(await unsealed.rows())) == (before.blocks, before.sealed_position, before.unsealed_events)
     assert (after.last_position, None) == (after.sealed_position, after.oldest_unsealed_at)
     assert [] == await unsealed.findings()

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ledger.followers import follower as followers
-from ledger.followers.follower import CannotApplyError, Follower, FollowerStatus, Reached, follow
+from ledger.followers import follower
+from ledger.followers.follower import CannotApplyError, Follower, FollowerProgress, FollowerStatus, follow
 from ledger.projections.rebuild.status import Status, status
 from ledger.settings import Settings
 from ledger.store.pool import connect
@@ -35,7 +35,7 @@ class Counting:
         self.seen: list[int] = []
         self.steps = 0
 
-    async def step(self, connection: Connection, leads: bool) -> Reached:
+    async def step(self, connection: Connection, leads: bool) -> FollowerProgress:
         self.steps += 1
         if leads:
             after = self.seen[-1] if self.seen else 0
@@ -44,7 +44,7 @@ class Counting:
                 if topic == self.poison:
                     raise CannotApplyError("it counts for nothing", position)
                 self.seen.append(position)
-        return Reached(self.seen[-1] if self.seen else None)
+        return FollowerProgress(self.seen[-1] if self.seen else None)
 
     async def rest(self) -> None:
         """Look again soon: who led before may hold the lock a moment longer than its connection lasts."""
@@ -53,8 +53,8 @@ class Counting:
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(followers, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(followers, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(follower, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(follower, "POLL_SECONDS", 0.01)
 
 
 @asynccontextmanager
@@ -76,7 +76,7 @@ async def append(connection: Connection, topic: str = "NameClaimed") -> int:
 
 
 async def shown(connection: Connection, name: str = "seals") -> FollowerStatus:
-    return next(one for one in await followers.status(connection) if one.name == name)
+    return next(one for one in await follower.status(connection) if one.name == name)
 
 
 async def is_in(connection: Connection, state: str) -> FollowerStatus | None:
@@ -103,12 +103,12 @@ async def test_an_event_that_cannot_be_applied_stops_a_follower_and_says_where_u
             assert (poison, "Strange", "it counts for nothing") == why
             assert ([first], 1) == (counting.seen, counting.steps)
             counting.poison = "none"  # the fix
-            assert stopped.position == await followers.resume(connection, "seals")
+            assert stopped.position == await follower.resume(connection, "seals")
             going_on = await until(lambda: is_at(connection, after))
             assert [first, poison, after] == counting.seen
             assert ("following", None, None, None) == (going_on.state, *going_on[-3:])
     assert [poison] == [line["position"] for line in said if line["log_level"] == "error"]
-    assert None is await followers.resume(connection, "seals")
+    assert None is await follower.resume(connection, "seals")
 
 
 async def test_who_is_resumed_before_the_fix_stops_again_at_the_same_event(
@@ -121,7 +121,7 @@ async def test_who_is_resumed_before_the_fix_stops_again_at_the_same_event(
         for attempt in (1, 2, 3):
             stopped = await until(lambda: is_in(connection, "stopped"))
             assert (poison, attempt) == (stopped.error_position, counting.steps)
-            await followers.resume(connection, "seals")
+            await follower.resume(connection, "seals")
     assert [] == counting.seen
 
 
@@ -164,7 +164,7 @@ async def test_a_lost_connection_is_opened_again_and_what_went_wrong_is_shown_me
     """Lesson 10: a dropped connection is never reopened."""
     counting, works = Counting(), asyncio.Event()
 
-    async def step(one: Connection, leads: bool) -> Reached:
+    async def step(one: Connection, leads: bool) -> FollowerProgress:
         if not works.is_set():
             raise TimeoutError("nothing came")
         return await counting.step(one, leads)
@@ -235,7 +235,7 @@ async def test_the_mirror_stops_at_a_session_that_redis_cannot_hold(
     assert (position, "TokensIssued") == (stopped.error_position, stopped.error_topic)
     assert 200 == (await api.get("/v1/health")).status
     await connection.execute("UPDATE sessions SET expires_at = now()")
-    await followers.resume(connection, "mirror")
+    await follower.resume(connection, "mirror")
     await until(lambda: reaches_the_end(settings, "mirror"))
 
 

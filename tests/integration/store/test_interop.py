@@ -20,7 +20,7 @@ from ledger.events.accounts import Account
 from ledger.events.transactions import Transaction
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.library import LedgerApplication, LedgerEvent, LedgerMapper, Stream, environment
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
@@ -50,23 +50,23 @@ async def history(runtime: Runtime) -> Runtime:
             roles=("customer",),
             credential=Credential(new_id(), HEIR, ""),
         ),
-        OpenAccount(account_id=KEPT, owner_id=OWNER, currency="EUR", balance_cents=100, transfer_id=new_id()),
-        OpenAccount(account_id=EMPTIED, owner_id=OWNER, currency="EUR", balance_cents=50, transfer_id=new_id()),
+        OpenAccount(account_id=KEPT, owner_id=OWNER, currency="EUR", balance_cents=100, transaction_id=new_id()),
+        OpenAccount(account_id=EMPTIED, owner_id=OWNER, currency="EUR", balance_cents=50, transaction_id=new_id()),
         *(
             TransferMoney(
-                transfer_id=new_id(), source_account_id=KEPT, destination_account_id=EMPTIED, amount_cents=amount
+                transaction_id=new_id(), source_account_id=KEPT, destination_account_id=EMPTIED, amount_cents=amount
             )
             for amount in (1, 2, 3)
         ),
         TransferMoney(
-            transfer_id=new_id(),
+            transaction_id=new_id(),
             source_account_id=EMPTIED,
             destination_account_id=KEPT,
             amount_cents=56,
             reference="all of it",
         ),
         PlaceHold(
-            transfer_id=HELD,
+            transaction_id=HELD,
             source_account_id=KEPT,
             destination_account_id=EMPTIED,
             amount_cents=5,
@@ -80,7 +80,7 @@ async def history(runtime: Runtime) -> Runtime:
             owner_id=HEIR,
             balance_cents=200,
             currency="EUR",
-            transfer_id=new_id(),
+            transaction_id=new_id(),
             overdraft_limit_cents=50,
         ),
         UpdateAccount(
@@ -88,7 +88,7 @@ async def history(runtime: Runtime) -> Runtime:
             owner_id=None,
             balance_cents=None,
             currency="EUR",
-            transfer_id=new_id(),
+            transaction_id=new_id(),
             overdraft_limit_cents=None,
             frozen="all",
         ),
@@ -127,7 +127,7 @@ async def test_the_library_sees_the_account_that_the_ledger_sees(
     account_id: UUID, history: Runtime, library: LedgerApplication
 ) -> None:
     seen = await get(library, account_id)
-    head = (await store.read_heads(history.pool, [account_id]))[account_id]
+    head = (await event_log.read_heads(history.pool, [account_id]))[account_id]
     row = await history.pool.fetchrow(
         "SELECT user_id, currency, balance_cents, status = 'closed', version FROM accounts WHERE id = $1", account_id
     )
@@ -148,7 +148,7 @@ async def test_the_library_sees_an_account_as_it_was_at_any_version(
     history: Runtime, library: LedgerApplication, connection: Any
 ) -> None:
     del history
-    events = await store.read_stream(connection, KEPT)
+    events = await event_log.read_stream(connection, KEPT)
     for row in events:
         expected = Stream(KEPT, row.version, fold(past.event for past in events[: row.version]))  # type: ignore[arg-type]
         assert expected == await get(library, KEPT, version=row.version)
@@ -181,14 +181,14 @@ async def test_the_librarys_log_has_all_events_in_order(
         )
         for item in notifications
     ]
-    recorded = await store.read_log(connection)
+    recorded = await event_log.read_log(connection)
     assert [(row.position, LedgerEvent(row.stream_id, row.version, row.event)) for row in recorded] == seen
 
 
 async def test_what_the_library_stores_is_what_the_ledger_stores(history: Runtime, connection: Any) -> None:
     del history
     mapper = LedgerMapper(None)  # type: ignore[arg-type]
-    for row in await store.read_log(connection):
+    for row in await event_log.read_log(connection):
         stored = StoredEvent(row.stream_id, row.version, TOPICS[type(row.event)], encode(row.event))
         assert stored == mapper.to_stored_event(mapper.to_domain_event(stored))
 

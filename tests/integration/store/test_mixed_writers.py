@@ -16,7 +16,7 @@ from ledger.events import encode
 from ledger.events.users import NameClaimed
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
-from ledger.store import log as store
+from ledger.store import log as event_log
 from ledger.store.library import LedgerApplication, LedgerEvent, environment
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
@@ -39,7 +39,7 @@ async def transfer(committer: Committer, source: UUID, destination: UUID) -> Non
     for _ in range(EACH // 5):
         commands = [
             TransferMoney(
-                transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+                transaction_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
             )
             for _ in range(5)
         ]
@@ -81,7 +81,7 @@ async def follow(settings: Settings, done: asyncio.Event) -> list[int]:
     seen: list[int] = []
     while True:
         was_done = done.is_set()
-        page = await store.read_log(connection, after_position=seen[-1] if seen else 0, limit=50)
+        page = await event_log.read_log(connection, after_position=seen[-1] if seen else 0, limit=50)
         seen += [row.position for row in page]
         if was_done and not page:
             break
@@ -102,9 +102,11 @@ async def accounts(runtime: Runtime) -> tuple[UUID, UUID]:
             roles=("customer",),
             credential=credential,
         ),
-        OpenAccount(account_id=source, owner_id=owner_id, currency="USD", balance_cents=3 * EACH, transfer_id=new_id()),
         OpenAccount(
-            account_id=destination, owner_id=owner_id, currency="USD", balance_cents=3 * EACH, transfer_id=new_id()
+            account_id=source, owner_id=owner_id, currency="USD", balance_cents=3 * EACH, transaction_id=new_id()
+        ),
+        OpenAccount(
+            account_id=destination, owner_id=owner_id, currency="USD", balance_cents=3 * EACH, transaction_id=new_id()
         ),
     ):
         await runtime.committer.submit(command, Origin(new_id()))

@@ -12,10 +12,10 @@ import pytest
 from ledger import cli
 from ledger.environment.variables import SOURCES
 from ledger.errors import DatabaseError
-from ledger.identity import valkey as redis
+from ledger.identity import valkey
 from ledger.identity.valkey import RedisUnusableError
 from ledger.settings import VARIABLES, Settings
-from ledger.store import pool as database
+from ledger.store import pool
 from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, NOBODY
 from tests.support.outages import a_port
@@ -154,9 +154,9 @@ async def test_a_data_folder_that_cannot_be_is_one_line(run: Callable[..., Ledge
 
 
 async def test_a_postgresql_that_is_too_old_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "MIN_VERSION", 99)
+    monkeypatch.setattr(pool, "MIN_VERSION", 99)
     with pytest.raises(DatabaseError, match=r"^PostgreSQL \d+ is too old: version 99 or later is needed$"):
-        await database.check_version(settings)
+        await pool.check_version(settings)
 
 
 @asynccontextmanager
@@ -186,13 +186,13 @@ async def test_a_redis_that_is_too_old_is_refused(version: str, settings: Settin
     async with a_redis(version) as url:
         old = Settings(**{**settings.model_dump(exclude_unset=True), "redis_url": url})
         with pytest.raises(RedisUnusableError, match=f"^Redis {version} is too old: version 7 or later is needed$"):
-            await redis.check_version(old)
+            await valkey.check_version(old)
 
 
 async def test_a_redis_that_is_recent_enough_is_accepted(settings: Settings) -> None:
     async with a_redis("7.2.4") as url:
         recent = Settings(**{**settings.model_dump(exclude_unset=True), "redis_url": url})
-        await redis.check_version(recent)
+        await valkey.check_version(recent)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from tests.support.ledgers import (
 
 
 def an_opening(balance_cents: int = 0, **members: Any) -> OpenAccount:
-    named = {"account_id": PURSE, "owner_id": ALICE, "currency": "USD", "transfer_id": TRANSFER, **members}
+    named = {"account_id": PURSE, "owner_id": ALICE, "currency": "USD", "transaction_id": TRANSFER, **members}
     return OpenAccount(balance_cents=balance_cents, **named)
 
 
@@ -84,7 +84,7 @@ def test_an_account_id_is_taken_once(taken: UUID) -> None:
 
 def an_update(**members: Any) -> UpdateAccount:
     defaults = {"account_id": PURSE, "owner_id": None, "balance_cents": None, "currency": "USD"}
-    return UpdateAccount(**{**defaults, "transfer_id": TRANSFER, **members})
+    return UpdateAccount(**{**defaults, "transaction_id": TRANSFER, **members})
 
 
 def test_a_higher_balance_is_a_transfer_from_world() -> None:

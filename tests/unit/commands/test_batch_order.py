@@ -28,7 +28,7 @@ def test_a_command_sees_what_the_one_before_it_did() -> None:
     """Lesson 1."""
     batch = a_batch(TWO_ACCOUNTS)
     first = batch.decide(a_transfer(60), COMMAND)
-    second = batch.decide(a_transfer(60, transfer_id=OTHER_TRANSFER), COMMAND)
+    second = batch.decide(a_transfer(60, transaction_id=OTHER_TRANSFER), COMMAND)
     assert isinstance(first, Decision)
     assert isinstance(second, Refused)
     assert errors.insufficient_funds() == second.refusals[0]
@@ -43,7 +43,7 @@ def test_a_fault_of_one_command_leaves_the_batch_as_it_was() -> None:
             super().decide(states)
             raise ZeroDivisionError
 
-    command = Broken(transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=1)
+    command = Broken(transaction_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=1)
     assert isinstance(batch.decide(command, COMMAND), ZeroDivisionError)
     assert ({}, []) == (batch.changed, batch.appended)
 
@@ -63,7 +63,7 @@ def test_a_command_cannot_append_to_a_stream_it_did_not_read() -> None:
 def test_events_are_appended_in_the_order_of_their_commands() -> None:
     batch = a_batch(TWO_ACCOUNTS)
     batch.decide(a_transfer(60), COMMAND)
-    batch.decide(a_transfer(10, transfer_id=OTHER_TRANSFER), an_id("another command"))
+    batch.decide(a_transfer(10, transaction_id=OTHER_TRANSFER), an_id("another command"))
     assert [COMMAND] * 3 + [an_id("another command")] * 3 == batch.command_ids
     assert [0, 1, 2, 3, 4, 5] == [row.position for row in batch.appended]
     versions = [(row.stream_id, row.version) for row in batch.appended]

@@ -33,7 +33,7 @@ transfers = st.lists(st.tuples(accounts, accounts, st.integers(1, 60), reference
 def made(rows: list[tuple[Any, ...]]) -> tuple[TransferMoney, ...]:
     return tuple(
         TransferMoney(
-            transfer_id=UUID(int=100 + number),
+            transaction_id=UUID(int=100 + number),
             source_account_id=source,
             destination_account_id=destination,
             amount_cents=cents,

@@ -36,7 +36,7 @@ def decided(command: Any, states: dict[UUID, State | None]) -> tuple[list[Any], 
 
 
 def opening(cents: int, **members: Any) -> ImportAccounts:
-    balance = {"account_id": ACCOUNT, "owner_id": ALICE, "cents": cents, "transfer_id": TRANSFER, **members}
+    balance = {"account_id": ACCOUNT, "owner_id": ALICE, "cents": cents, "transaction_id": TRANSFER, **members}
     return ImportAccounts("USD", (ImportedBalance(**balance),))
 
 
@@ -102,7 +102,7 @@ def test_an_account_that_cannot_change_does_not(states: dict[UUID, State | None]
 def test_one_account_that_is_refused_does_not_fail_its_neighbours() -> None:
     """Lesson 5."""
     (bad,) = opening(1, owner_id=UUID(int=2)).balances
-    (good,) = opening(1, account_id=OTHER, transfer_id=UUID(int=101)).balances
+    (good,) = opening(1, account_id=OTHER, transaction_id=UUID(int=101)).balances
 
     events, refusals = decided(ImportAccounts("USD", (bad, good)), {ALICE: A_USER})
 
@@ -112,7 +112,7 @@ def test_one_account_that_is_refused_does_not_fail_its_neighbours() -> None:
 
 def a_transfer(cents: int, source: UUID = ACCOUNT, destination: UUID = OTHER) -> TransferMoney:
     return TransferMoney(
-        transfer_id=TRANSFER,
+        transaction_id=TRANSFER,
         source_account_id=source,
         destination_account_id=destination,
         amount_cents=cents,

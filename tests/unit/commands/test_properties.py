@@ -72,7 +72,7 @@ from tests.support.ledgers import (
     names,
     refresh,
     roles,
-    transfer_ids,
+    transaction_ids,
     user_ids,
 )
 
@@ -124,12 +124,12 @@ def forgetting(ledger: Ledger, time: int, count: int, is_fresh: bool) -> Command
 
 
 def journal_entry(
-    _: Ledger, transfer_id: UUID, account_ids: list[UUID], cents: list[int], reference: str | None
+    _: Ledger, transaction_id: UUID, account_ids: list[UUID], cents: list[int], reference: str | None
 ) -> Command:
     legs = [Leg(*leg) for leg in zip(account_ids[1:], cents, strict=False)]
     legs.append(Leg(account_ids[0], -sum(leg.amount_cents for leg in legs) or 1))
     return PostJournalEntry(
-        transfer_id=transfer_id,
+        transaction_id=transaction_id,
         legs=tuple(legs),
         reference=reference,
         only_owner_id=None,
@@ -143,9 +143,9 @@ def journal_entry(
 def placing(_: Ledger, now: int, lasts: int, reference: str | None, *drawn: Any) -> Command:
     moment = NOON + timedelta(seconds=now)
     members: dict[str, Any] = {"now": moment, "expires_at": moment + timedelta(seconds=lasts), "limit_seconds": 100}
-    transfer_id, source, destination, cents = drawn
+    transaction_id, source, destination, cents = drawn
     return PlaceHold(
-        transfer_id=transfer_id,
+        transaction_id=transaction_id,
         source_account_id=source,
         destination_account_id=destination,
         amount_cents=cents,
@@ -156,10 +156,10 @@ def placing(_: Ledger, now: int, lasts: int, reference: str | None, *drawn: Any)
 
 
 def capture(ledger: Ledger, number: int, cents: int | None, now: int) -> Command:
-    transfer_id, state = ledger.transfer(number, "hold")
+    transaction_id, state = ledger.transfer(number, "hold")
     hold = state.hold
     return CaptureHold(
-        transfer_id=transfer_id,
+        transaction_id=transaction_id,
         source_account_id=hold.source_account_id if hold else PURSE,
         destination_account_id=hold.destination_account_id if hold else TILL,
         amount_cents=cents,
@@ -168,15 +168,15 @@ def capture(ledger: Ledger, number: int, cents: int | None, now: int) -> Command
 
 
 def end_of_hold(ledger: Ledger, command: type[VoidHold | ExpireHold], number: int, now: int) -> Command:
-    transfer_id, state = ledger.transfer(number, "hold")
-    return command(transfer_id, state.hold.source_account_id if state.hold else PURSE, NOON + timedelta(seconds=now))
+    transaction_id, state = ledger.transfer(number, "hold")
+    return command(transaction_id, state.hold.source_account_id if state.hold else PURSE, NOON + timedelta(seconds=now))
 
 
 def reversal(ledger: Ledger, number: int, force: bool) -> Command:
-    transfer_id, state = ledger.transfer(number)
+    transaction_id, state = ledger.transfer(number)
     account_ids = tuple(posting.account_id for posting in state.postings)
     return ReverseTransaction(
-        reversal_id=ledger.fresh_id(), transfer_id=transfer_id, account_ids=account_ids, force=force
+        reversal_id=ledger.fresh_id(), transaction_id=transaction_id, account_ids=account_ids, force=force
     )
 
 
@@ -188,7 +188,7 @@ numbers = st.integers(0, 5)
 
 transfers_of_any = making(
     lambda _, key, source, destination, cents, reference, owner: TransferMoney(
-        transfer_id=key,
+        transaction_id=key,
         source_account_id=source,
         destination_account_id=destination,
         amount_cents=cents,
@@ -196,7 +196,7 @@ transfers_of_any = making(
         only_owner_id=owner,
         id_was_chosen=True,
     ),
-    transfer_ids,
+    transaction_ids,
     any_ids,
     any_ids,
     amounts,
@@ -206,7 +206,9 @@ transfers_of_any = making(
 
 
 holds: st.SearchStrategy[Maker] = st.one_of(
-    making(placing, times, st.sampled_from([10, 50, 100, 0, 101]), references, transfer_ids, any_ids, any_ids, amounts),
+    making(
+        placing, times, st.sampled_from([10, 50, 100, 0, 101]), references, transaction_ids, any_ids, any_ids, amounts
+    ),
     making(capture, numbers, st.none() | st.integers(1, 100), times),
     making(end_of_hold, st.sampled_from([VoidHold, ExpireHold]), numbers, times),
 )
@@ -215,7 +217,7 @@ holds: st.SearchStrategy[Maker] = st.one_of(
 entries_and_reversals: st.SearchStrategy[Maker] = st.one_of(
     making(
         journal_entry,
-        transfer_ids,
+        transaction_ids,
         st.lists(any_ids, min_size=2, max_size=4, unique=True),
         st.lists(st.integers(-100, 100).filter(bool), min_size=3, max_size=3),
         references,
@@ -230,7 +232,7 @@ policies = making(
         owner_id=None,
         balance_cents=None,
         currency="USD",
-        transfer_id=ledger.fresh_id(),
+        transaction_id=ledger.fresh_id(),
         overdraft_limit_cents=limit_cents,
         frozen=frozen,
     ),
@@ -263,13 +265,13 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     policies,
     making(
         lambda ledger, key, owner, currency, cents: OpenAccount(
-            account_id=key, owner_id=owner, currency=currency, balance_cents=cents, transfer_id=ledger.fresh_id()
+            account_id=key, owner_id=owner, currency=currency, balance_cents=cents, transaction_id=ledger.fresh_id()
         ),
         *(account_ids, user_ids, currencies, balances),
     ),
     making(
         lambda ledger, key, owner, cents, currency: UpdateAccount(
-            account_id=key, owner_id=owner, balance_cents=cents, currency=currency, transfer_id=ledger.fresh_id()
+            account_id=key, owner_id=owner, balance_cents=cents, currency=currency, transaction_id=ledger.fresh_id()
         ),
         *(account_ids, user_ids, balances, currencies),
     ),
@@ -294,7 +296,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
 def populated(ledger: Ledger) -> Ledger:
     """A beginning after which most commands succeed."""
     for user_id, name in zip(USERS, ("alice", "bob", "fish"), strict=True):
-        ledger.carry_out(
+        ledger.execute(
             CreateUser(
                 user_id=user_id,
                 username=name,
@@ -304,29 +306,29 @@ def populated(ledger: Ledger) -> Ledger:
                 credential=a_secret(user_id),
             )
         )
-        ledger.carry_out(login(ledger, user_id, is_right=True, now=0))
-        ledger.carry_out(refresh(ledger, 0, now=0, grace_seconds=0, enforced=True))
+        ledger.execute(login(ledger, user_id, is_right=True, now=0))
+        ledger.execute(refresh(ledger, 0, now=0, grace_seconds=0, enforced=True))
     for number, account_id in enumerate(ACCOUNTS):
-        ledger.carry_out(
+        ledger.execute(
             OpenAccount(
                 account_id=account_id,
                 owner_id=USERS[number % 3],
                 currency="USD",
                 balance_cents=100 * (number % 3),
-                transfer_id=ledger.fresh_id(),
+                transaction_id=ledger.fresh_id(),
             )
         )
     for number in range(3):
-        ledger.carry_out(placing(ledger, 0, 50, None, an_id(f"hold {number}"), TILL, PURSE, 20))
+        ledger.execute(placing(ledger, 0, 50, None, an_id(f"hold {number}"), TILL, PURSE, 20))
     policies: tuple[tuple[int, Freeze], ...] = ((50, "all"), (60, "none"))
     for limit_cents, frozen in policies:
-        ledger.carry_out(
+        ledger.execute(
             UpdateAccount(
                 account_id=ACCOUNTS[3],
                 owner_id=None,
                 balance_cents=None,
                 currency="USD",
-                transfer_id=ledger.fresh_id(),
+                transaction_id=ledger.fresh_id(),
                 overdraft_limit_cents=limit_cents,
                 frozen=frozen,
             )
@@ -339,7 +341,7 @@ def ledgers(draw: st.DrawFn, at_least: int = 1) -> Ledger:
     """A ledger after any sequence of commands, cut into batches anywhere."""
     ledger = populated(Ledger()) if draw(mostly) else Ledger()
     for make, ends_batch in draw(st.lists(st.tuples(makers, st.booleans()), min_size=at_least, max_size=25)):
-        ledger.carry_out(make(ledger))
+        ledger.execute(make(ledger))
         if ends_batch:
             ledger.next_batch()
     return ledger
@@ -414,7 +416,7 @@ def test_two_transactions_never_share_a_reference(ledger: Ledger) -> None:
 def test_the_entries_of_each_transfer_cancel(ledger: Ledger) -> None:
     entries = [
         (
-            row.event.transfer_id,
+            row.event.transaction_id,
             row.stream_id,
             row.event.amount_cents * (-1 if type(row.event) is AccountDebited else 1),
         )

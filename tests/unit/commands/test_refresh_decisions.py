@@ -242,7 +242,7 @@ def test_a_session_that_is_over_cannot_be_refreshed(at: int, enforced: bool) -> 
 def test_rotation_never_extends_a_session(times: list[int]) -> None:
     ledger, shown = a_ledger(), 0
     for wanted, at in enumerate(times, 1):
-        verdict = ledger.carry_out(refresh(shown, wanted, at))
+        verdict = ledger.execute(refresh(shown, wanted, at))
         assert (at < SESSION_END) == isinstance(verdict, Decision)
         shown = wanted if at < SESSION_END else shown
     session = session_in(ledger)

@@ -35,7 +35,7 @@ from ledger.events.users import (
     UserRolesChanged,
     UserTokensRevoked,
 )
-from ledger.write.group import Batch
+from ledger.write.group import CommitGroup
 from tests.support.ledgers import (
     ALICE,
     ALICE_THERE,
@@ -387,7 +387,7 @@ def usable(ledger: Ledger, numbers: Iterable[int]) -> set[int]:
     """The refresh tokens, of those of these pairs, that would get a new pair now."""
     found = set()
     for number in numbers:
-        batch = Batch({**ledger.batch.heads, **ledger.batch.changed})
+        batch = CommitGroup({**ledger.batch.heads, **ledger.batch.changed})
         decided = batch.decide(refresh(number, 999, START, grace_seconds=0), COMMAND)
         if isinstance(decided, Decision) and not decided.refusals:
             found.add(number)
@@ -407,7 +407,7 @@ def test_whoever_refreshes_with_whatever_token_at_most_one_is_usable_and_after_a
     for wanted, (back, seconds, ends_batch) in enumerate(attempts, 1):
         now += seconds
         age = min(back, len(issued) - 1)
-        verdict = ledger.carry_out(refresh(issued[-1 - age], wanted, now, grace_seconds))
+        verdict = ledger.execute(refresh(issued[-1 - age], wanted, now, grace_seconds))
         if is_over:
             assert isinstance(verdict, Refused)
         elif age == 0:
@@ -435,7 +435,7 @@ def test_of_all_access_tokens_only_the_newest_is_in_force_and_after_a_reuse_none
     ledger, issued, now = a_ledger(), [0], START
     for wanted, (back, seconds, _) in enumerate(attempts, 1):
         now += seconds
-        ledger.carry_out(refresh(issued[-1 - min(back, len(issued) - 1)], wanted, now))
+        ledger.execute(refresh(issued[-1 - min(back, len(issued) - 1)], wanted, now))
         if isinstance(ledger.history[-1].event, TokensRotated) and session_in(ledger).pair == pair(wanted, now):
             issued.append(wanted)
         states = {ALL_TOKENS: None, **ledger.states()}

@@ -34,10 +34,10 @@ from ledger.events.transactions import (
     reference_stream,
 )
 from ledger.money import MAX_CENTS
-from ledger.projections import transactions as transfers
+from ledger.projections import transactions
 from ledger.store.log import Head
 from ledger.values.derived import derived_id
-from ledger.write.group import Batch, Origin, Submission, prepare, streams_of
+from ledger.write.group import CommitGroup, Origin, Submission, prepare, streams_of
 from tests.support.ledgers import (
     ALICE,
     NOON,
@@ -77,7 +77,7 @@ HELD: list[StreamEvent] = [
 
 def a_hold(**members: Any) -> PlaceHold:
     return PlaceHold(
-        transfer_id=TRANSFER,
+        transaction_id=TRANSFER,
         source_account_id=PURSE,
         destination_account_id=TILL,
         amount_cents=60,
@@ -103,7 +103,7 @@ def test_a_capture_releases_what_was_held_and_moves_what_was_asked_for() -> None
         (TILL, AccountCredited(TRANSFER, 25, 25)),
     ] == Given(HELD).when(
         CaptureHold(
-            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=25, now=NOON
+            transaction_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=25, now=NOON
         )
     )
 
@@ -112,14 +112,14 @@ def test_a_hold_is_over_when_its_time_has_come_and_not_before() -> None:
     last = SOON - timedelta(microseconds=1)
     assert Given(HELD).when(
         CaptureHold(
-            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=last
+            transaction_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=last
         )
     )
     assert [] == Given(HELD).when(ExpireHold(TRANSFER, PURSE, last))
 
     assert ["hold_not_pending"] == Given(HELD).refuses(
         CaptureHold(
-            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=SOON
+            transaction_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=SOON
         )
     )
     assert ["hold_not_pending"] == Given(HELD).refuses(VoidHold(TRANSFER, PURSE, SOON))
@@ -134,7 +134,7 @@ def test_what_is_over_is_not_ended_again(ended: Any) -> None:
     given = Given([*HELD, (TRANSFER, ended), (PURSE, FundsReleased(TRANSFER, 60, 0))])
     assert ["hold_not_pending"] == given.refuses(
         CaptureHold(
-            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=NOON
+            transaction_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=NOON
         )
     )
     assert ["hold_not_pending"] == given.refuses(VoidHold(TRANSFER, PURSE, NOON))
@@ -146,7 +146,7 @@ def test_what_is_held_is_captured_even_if_the_account_is_overdrawn_since() -> No
     given = Given([*HELD, (PURSE, AccountDebited(OTHER_TRANSFER, 100, 0))])
     assert (PURSE, AccountDebited(TRANSFER, 60, -60)) in given.when(
         CaptureHold(
-            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=NOON
+            transaction_id=TRANSFER, source_account_id=PURSE, destination_account_id=TILL, amount_cents=None, now=NOON
         )
     )
 
@@ -155,11 +155,11 @@ def test_what_is_held_is_captured_even_if_the_account_is_overdrawn_since() -> No
     "command",
     [
         CaptureHold(
-            transfer_id=TRANSFER, source_account_id=PURSE, destination_account_id=SAFE, amount_cents=None, now=NOON
+            transaction_id=TRANSFER, source_account_id=PURSE, destination_account_id=SAFE, amount_cents=None, now=NOON
         ),
         VoidHold(TRANSFER, TILL, NOON),
         ExpireHold(TRANSFER, TILL, SOON),
-        ReverseTransaction(reversal_id=REVERSAL, transfer_id=OTHER_TRANSFER, account_ids=(PURSE,)),
+        ReverseTransaction(reversal_id=REVERSAL, transaction_id=OTHER_TRANSFER, account_ids=(PURSE,)),
     ],
     ids=lambda command: command.name,
 )
@@ -181,7 +181,7 @@ def test_what_is_held_of_world_stays_a_number_that_every_json_reader_keeps() -> 
     given = Given([*TWO_ACCOUNTS, *WORLD_THERE, (WORLD, FundsHeld(OTHER_TRANSFER, 1, MAX_CENTS))])
     assert ["validation_error"] == given.refuses(
         PlaceHold(
-            transfer_id=TRANSFER,
+            transaction_id=TRANSFER,
             source_account_id=WORLD,
             destination_account_id=TILL,
             amount_cents=1,
@@ -205,7 +205,7 @@ def test_a_journal_entry_is_one_event_and_an_entry_for_each_leg() -> None:
         (PURSE, AccountDebited(TRANSFER, 70, 30)),
         (SAFE, AccountDebited(TRANSFER, 30, 20)),
         (TILL, AccountCredited(TRANSFER, 100, 100)),
-    ] == Given(THREE_ACCOUNTS).when(PostJournalEntry(transfer_id=TRANSFER, legs=legs))
+    ] == Given(THREE_ACCOUNTS).when(PostJournalEntry(transaction_id=TRANSFER, legs=legs))
 
 
 def test_a_reversal_is_the_opposite_and_known_to_what_it_reverses() -> None:
@@ -241,7 +241,7 @@ def test_a_reversal_is_the_opposite_and_known_to_what_it_reverses() -> None:
         (TILL, AccountDebited(REVERSAL, 30, 0)),
         (PURSE, AccountCredited(REVERSAL, 30, 100)),
         (TRANSFER, TransactionReversed(REVERSAL)),
-    ] == Given(given).when(ReverseTransaction(reversal_id=REVERSAL, transfer_id=TRANSFER, account_ids=(PURSE, TILL)))
+    ] == Given(given).when(ReverseTransaction(reversal_id=REVERSAL, transaction_id=TRANSFER, account_ids=(PURSE, TILL)))
 
 
 def test_force_opens_no_frozen_account() -> None:
@@ -261,7 +261,7 @@ def test_force_opens_no_frozen_account() -> None:
         (TILL, AccountFrozen("debits")),
     ]
     assert ["account_frozen"] == Given(given).refuses(
-        ReverseTransaction(reversal_id=REVERSAL, transfer_id=TRANSFER, account_ids=(PURSE, TILL), force=True)
+        ReverseTransaction(reversal_id=REVERSAL, transaction_id=TRANSFER, account_ids=(PURSE, TILL), force=True)
     )
 
 
@@ -272,7 +272,7 @@ def test_a_limit_can_be_raised_although_it_does_not_cover_what_a_forced_reversal
         owner_id=None,
         balance_cents=None,
         currency="USD",
-        transfer_id=TRANSFER,
+        transaction_id=TRANSFER,
         overdraft_limit_cents=50,
     )
     assert [(TILL, OverdraftLimitChanged(50))] == given.when(command)
@@ -308,11 +308,11 @@ def test_a_plain_transfer_takes_no_statement_more() -> None:
 
 
 def test_in_one_batch_plain_transfers_go_apart_from_those_that_say_more() -> None:
-    batch = Batch({key: Head(1, Account(ALICE, "USD", 100)) for key in (PURSE, TILL)})
+    batch = CommitGroup({key: Head(1, Account(ALICE, "USD", 100)) for key in (PURSE, TILL)})
     for number, description in enumerate((None, "rent", None)):
-        command = a_transfer(1, transfer_id=an_id(f"transfer {number}"), description=description)
+        command = a_transfer(1, transaction_id=an_id(f"transfer {number}"), description=description)
         batch.decide(command, an_id("a command"))
-    plain, special = transfers.apply(batch.appended)
+    plain, special = transactions.apply(batch.appended)
     assert ("description" in plain.sql, "description" in special.sql) == (False, True)
 
 
@@ -325,7 +325,7 @@ def test_in_one_batch_plain_transfers_go_apart_from_those_that_say_more() -> Non
 )
 def test_a_reference_is_used_once_however_it_is_spelt(first: str, second: str) -> None:
     used = (reference_stream(first), ReferenceUsed(OTHER_TRANSFER))
-    entry = PostJournalEntry(transfer_id=TRANSFER, legs=(Leg(PURSE, -1), Leg(TILL, 1)), reference=second)
+    entry = PostJournalEntry(transaction_id=TRANSFER, legs=(Leg(PURSE, -1), Leg(TILL, 1)), reference=second)
     for command in (a_transfer(reference=second), a_hold(reference=second), entry):
         assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(command)
 

@@ -69,8 +69,8 @@ def test_an_event_of_an_old_shape_is_read_as_one_of_today() -> None:
     def in_cents(old: CreditedInUnits) -> AccountCredited:
         return AccountCredited(old.transfer, old.amount * 100, old.balance * 100)
 
-    decoders, transfer_id = Decoders({"CreditedInUnits": Upcast(CreditedInUnits, in_cents)}), new_id()
-    stored = msgspec.json.encode({"transfer": transfer_id, "amount": 2, "balance": 5})
-    assert AccountCredited(transfer_id, 200, 500) == decoders["CreditedInUnits"](stored)
+    decoders, transaction_id = Decoders({"CreditedInUnits": Upcast(CreditedInUnits, in_cents)}), new_id()
+    stored = msgspec.json.encode({"transfer": transaction_id, "amount": 2, "balance": 5})
+    assert AccountCredited(transaction_id, 200, 500) == decoders["CreditedInUnits"](stored)
     with pytest.raises(msgspec.ValidationError):
         decoders["CreditedInUnits"](b"{}")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from ledger.identity.revocation_cache import Mirror
+from ledger.identity.revocation_cache import RevocationCache
 from ledger.identity.valkey import open_client
 from ledger.settings import Settings
 from ledger.store.pool import open_pool
@@ -35,8 +35,8 @@ async def bench(settings: Settings, patient: None, valkey: Valkey, connection: C
     watched = Watched(pool)
     ledger_id = await pool.fetchval("SELECT id FROM ledger_identity")
 
-    def another(ledger_id: UUID = ledger_id, leeway_seconds: int = LEEWAY_SECONDS) -> Mirror:
-        return Mirror(client, cast("Any", watched), ledger_id, leeway_seconds=leeway_seconds)
+    def another(ledger_id: UUID = ledger_id, leeway_seconds: int = LEEWAY_SECONDS) -> RevocationCache:
+        return RevocationCache(client, cast("Any", watched), ledger_id, leeway_seconds=leeway_seconds)
 
     async with valkey.client() as eyes:
         yield Bench(watched, eyes, connection, another(), another)

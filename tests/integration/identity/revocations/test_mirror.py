@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from ledger.concurrency.dataloader import Coalesced
-from ledger.identity.revocation_cache import MirrorStatus, MirrorUnusableError
+from ledger.concurrency.dataloader import DataLoader
+from ledger.identity.revocation_cache import RevocationCacheError, RevocationCacheStatus
 from ledger.projections.tokens import EVERYBODY, NEVER
 from tests.support.controls import new_id
 from tests.support.processes import until
@@ -39,7 +39,7 @@ async def test_all_look_ups_of_one_tick_are_one_command(bench: Bench) -> None:
     sessions = [await bench.session() for _ in range(200)]
     await bench.mirror.fill()
     await bench.mirror.revoked_below(sessions)
-    before, coalesced = await calls(bench.redis, "mget"), Coalesced(bench.mirror.revoked_below)
+    before, coalesced = await calls(bench.redis, "mget"), DataLoader(bench.mirror.revoked_below)
     bench.pool.asked = 0
 
     found = await asyncio.gather(*(coalesced.get(session) for session in sessions))
@@ -111,7 +111,7 @@ async def test_more_than_one_step_of_revocations_are_mirrored(bench: Bench) -> N
 
     await bench.mirror.fill()
 
-    assert MirrorStatus(9000, 9000) == await bench.mirror.status()
+    assert RevocationCacheStatus(9000, 9000) == await bench.mirror.status()
     assert 2502 == await bench.redis.dbsize()
     assert str(NEVER) == await bench.redis.get(await bench.key(last))
 
@@ -156,7 +156,7 @@ async def test_a_process_that_knew_more_than_a_restored_log_trusts_the_mirror_ag
 
     await bench.mirror.fill()
 
-    assert MirrorStatus(3, 3) == await bench.mirror.status()
+    assert RevocationCacheStatus(3, 3) == await bench.mirror.status()
     assert (3, 0) == (await bench.below(kept), bench.pool.asked)
 
 
@@ -167,11 +167,11 @@ async def test_a_mirror_that_somebody_stopped_clearing_is_not_trusted_and_is_cle
     await bench.redis.hset(await bench.cutoffs(), mapping={"position": -1})
     await bench.redis.set(await bench.key(stale), 0)
 
-    assert MirrorStatus(None, 3) == await bench.mirror.status()
+    assert RevocationCacheStatus(None, 3) == await bench.mirror.status()
     assert (3, 1) == (await bench.below(session), bench.pool.asked)
 
     await bench.mirror.fill()
-    assert MirrorStatus(3, 3) == await bench.mirror.status()
+    assert RevocationCacheStatus(3, 3) == await bench.mirror.status()
     assert None is await bench.redis.get(await bench.key(stale))
 
 
@@ -232,13 +232,13 @@ async def test_a_rebuild_makes_what_is_wrong_right_and_leaves_what_is_not_its_ow
     await bench.redis.lpush(await bench.key(session), "no number")
     throttle = (await bench.cutoffs()).replace("revoked:cutoffs", "login:known:alice")
     await bench.redis.set(throttle, 1)
-    with pytest.raises(MirrorUnusableError):
+    with pytest.raises(RevocationCacheError):
         await bench.mirror.fill()
     assert NEVER == await bench.below(session)
 
     await bench.mirror.rebuild()
 
-    assert MirrorStatus(5, 5) == await bench.mirror.status()
+    assert RevocationCacheStatus(5, 5) == await bench.mirror.status()
     assert (str(NEVER), "1") == (await bench.redis.get(await bench.key(session)), await bench.redis.get(throttle))
 
 

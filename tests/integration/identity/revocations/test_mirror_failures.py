@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ledger.identity import login_throttle as throttle
-from ledger.identity import revocation_cache as mirror
-from ledger.identity.revocation_cache import Mirror
+from ledger.identity import login_throttle, revocation_cache
+from ledger.identity.revocation_cache import RevocationCache
 from ledger.settings import Settings
 from tests.support.outages import without_postgresql
 from tests.support.processes import until
 from tests.support.revocations import OF_ONE, Connection, Scene, Serve, calls, follower, revoke
 from tests.support.valkey import Valkey, a_valkey
 
-IMPATIENT = {throttle: ("TIMEOUT_SECONDS",), mirror: ("TIMEOUT_SECONDS", "FILL_SECONDS")}
+IMPATIENT = {login_throttle: ("TIMEOUT_SECONDS",), revocation_cache: ("TIMEOUT_SECONDS", "FILL_SECONDS")}
 
 
 SECONDS = {(module, name): getattr(module, name) for module, names in IMPATIENT.items() for name in names}
@@ -147,7 +146,7 @@ async def test_while_redis_is_paused_no_client_waits_for_it_more_than_once_and_n
     async def look_up(sessions: Any) -> Any:
         nonlocal asked
         asked += 1
-        return await Mirror._look_up(scene.mirror, sessions)  # noqa: SLF001 - how often it waits is the question
+        return await RevocationCache._look_up(scene.mirror, sessions)  # noqa: SLF001 - how often it waits is the question
 
     async def client() -> list[int]:
         return [(await scene.admin.get("/")).status for _ in range(15)]
@@ -158,7 +157,7 @@ async def test_while_redis_is_paused_no_client_waits_for_it_more_than_once_and_n
 
     assert [[200] * 15] * 20 == statuses
     assert 1 <= asked <= 20
-    assert SECONDS[mirror, "TIMEOUT_SECONDS"] < 1
+    assert SECONDS[revocation_cache, "TIMEOUT_SECONDS"] < 1
 
 
 async def test_a_request_asks_the_mirror_once_at_most(scene: Scene) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ledger.identity.revocation_cache import Mirror
+from ledger.identity.revocation_cache import RevocationCache
 from ledger.projections.tokens import NEVER
 from ledger.settings import Settings
 from ledger.store.pool import connect
@@ -21,7 +21,9 @@ from tests.support.valkey import Valkey
 
 
 @asynccontextmanager
-async def following(mirror: Mirror, connect_: Callable[[], Awaitable[Any]]) -> AsyncIterator["asyncio.Task[None]"]:
+async def following(
+    mirror: RevocationCache, connect_: Callable[[], Awaitable[Any]]
+) -> AsyncIterator["asyncio.Task[None]"]:
     task = asyncio.create_task(mirror.follow(connect_, "ledger.revoked"))
     try:
         yield task
@@ -54,7 +56,7 @@ async def test_no_failure_ends_the_following(error: type[Exception], bench: Benc
         await until(lambda: is_whole(bench.mirror))
 
 
-async def is_whole(mirror: Mirror) -> bool:
+async def is_whole(mirror: RevocationCache) -> bool:
     return (await mirror.status()).is_whole
 
 

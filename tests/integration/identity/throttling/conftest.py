@@ -9,7 +9,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from ledger.embedded import Services
-from ledger.identity import login_throttle as throttle
+from ledger.identity import login_throttle
 from tests.support.controls import new_id
 from tests.support.throttling import Clock
 
@@ -17,7 +17,7 @@ from tests.support.throttling import Clock
 @pytest.fixture
 async def redis(servers: Services, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator["Redis"]:
     """Valkey, with all the time that it needs on a busy machine."""
-    monkeypatch.setattr(throttle, "TIMEOUT_SECONDS", 30)
+    monkeypatch.setattr(login_throttle, "TIMEOUT_SECONDS", 30)
     async with Redis.from_url(servers.redis_url) as client:
         yield client
 

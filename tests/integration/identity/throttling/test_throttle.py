@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from redis.asyncio import Redis
 
-from ledger.identity import login_throttle as throttle
+from ledger.identity import login_throttle
 from ledger.identity.login_throttle import Limits, LoginThrottle
 from tests.support.throttling import DAY, ELSEWHERE, HOME, LIMITS, LOOSE, MINUTE, WINDOW, Clock, admitted, refused
 from tests.support.valkey import keys_of, pass_time
@@ -226,7 +226,7 @@ async def test_an_address_is_forgotten_though_another_is_still_known(place: Plac
 
 async def test_an_account_knows_its_latest_addresses_and_not_too_many(place: Place) -> None:
     throttled = place.build(LIMITS)
-    addresses = [f"203.0.113.{number}" for number in range(throttle.REMEMBERED_ADDRESSES + 2)]
+    addresses = [f"203.0.113.{number}" for number in range(login_throttle.REMEMBERED_ADDRESSES + 2)]
     for address in [*addresses[:-1], addresses[0], addresses[-1]]:  # the first one is used again: the second goes
         await throttled.succeeded(await throttled.admit("alice", address))
 
@@ -334,11 +334,11 @@ async def test_redis_holds_no_user_name_and_nothing_for_ever(redis: "Redis", pre
 async def test_redis_keeps_nothing_of_successes_but_the_address(redis: "Redis", prefix: str) -> None:
     throttled = LoginThrottle(redis, prefix, LIMITS)
 
-    for number in range(throttle.REMEMBERED_ADDRESSES + 5):
+    for number in range(login_throttle.REMEMBERED_ADDRESSES + 5):
         await throttled.succeeded(await throttled.admit("alice", f"203.0.113.{number}"))
 
     (name,) = await keys_of(redis, prefix)
-    assert throttle.REMEMBERED_ADDRESSES == await redis.zcard(prefix + name)
+    assert login_throttle.REMEMBERED_ADDRESSES == await redis.zcard(prefix + name)
 
 
 async def test_ledgers_with_one_redis_count_apart(redis: "Redis", prefix: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ledger.environment.variables import SettingsError
-from ledger.identity import login_throttle as throttle
+from ledger.identity import login_throttle
 from ledger.identity.login_throttle import LoginThrottle, client_address
 from ledger.settings import Settings
 from tests.support.throttling import ELSEWHERE, HOME, LIMITS, LOOSE, Clock, admitted, refused
@@ -44,7 +44,7 @@ async def test_a_redis_that_hangs_costs_a_moment_and_is_then_left_alone(
     clock.now += 0.9
     await refused(throttled, "alice", ELSEWHERE)
 
-    assert 1 <= asked <= throttle.CONCURRENT_CALLS  # all at once, so that all wait for one time-out
+    assert 1 <= asked <= login_throttle.CONCURRENT_CALLS  # all at once, so that all wait for one time-out
     assert asked == len(taken)
     clock.now += 0.2
     await refused(throttled, "alice", ELSEWHERE)
@@ -63,7 +63,7 @@ async def test_after_an_error_the_process_counts_until_redis_is_asked_again(
     assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
     await redis.delete(broken)
     await refused(throttled, "alice", ELSEWHERE)
-    clock.now += throttle.PAUSE_SECONDS
+    clock.now += login_throttle.PAUSE_SECONDS
 
     assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
     assert b"3" == await redis.get(broken)
@@ -96,7 +96,7 @@ async def test_what_the_process_counted_is_not_taken_off_in_redis(
 async def test_the_process_forgets_the_oldest_when_there_is_too_much(
     away: "Redis", prefix: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "MEMORY_LIMIT", 4)
+    monkeypatch.setattr(login_throttle, "MEMORY_LIMIT", 4)
     throttled = LoginThrottle(away, prefix, LOOSE, clock=clock)
     for name, address in [("alice", HOME), ("bob", ELSEWHERE)]:
         await admitted(throttled, name, address, of=5)
@@ -110,7 +110,7 @@ async def test_the_process_forgets_the_oldest_when_there_is_too_much(
 async def test_the_process_knows_the_addresses_of_those_who_logged_in_last(
     away: "Redis", prefix: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "MEMORY_LIMIT", 4)
+    monkeypatch.setattr(login_throttle, "MEMORY_LIMIT", 4)
     throttled = LoginThrottle(away, prefix, LOOSE, clock=clock)
     for name in ("alice", "bob", "carol", "dave", "alice", "erin"):
         await throttled.succeeded(await throttled.admit(name, HOME))

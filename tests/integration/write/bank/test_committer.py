@@ -91,7 +91,7 @@ async def test_a_command_with_a_fault_fails_alone(bank: Bank) -> None:
     """Lesson 5."""
     source, destination = await bank.accounts(100, 0)
     broken = BrokenTransfer(
-        transfer_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
+        transaction_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=1
     )
     outcomes = await bank.outcomes(a_transfer(source, destination), broken, a_transfer(source, destination))
     assert [Outcome, ZeroDivisionError, Outcome] == [type(outcome) for outcome in outcomes]

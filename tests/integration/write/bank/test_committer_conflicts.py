@@ -169,7 +169,7 @@ async def test_two_processes_can_both_open_the_first_account_of_a_currency(setti
                         owner_id=bank.owner_id,
                         currency=currency,
                         balance_cents=5,
-                        transfer_id=new_id(),
+                        transaction_id=new_id(),
                     ),
                     Origin(new_id()),
                 )
@@ -187,7 +187,7 @@ async def test_an_id_is_given_once_by_two_processes(settings: Settings, bank: Ba
     async with committing(settings) as other:
         for _ in range(10):
             command = OpenAccount(
-                account_id=new_id(), owner_id=bank.owner_id, currency="USD", balance_cents=0, transfer_id=new_id()
+                account_id=new_id(), owner_id=bank.owner_id, currency="USD", balance_cents=0, transaction_id=new_id()
             )
             outcomes = await asyncio.gather(
                 *(committer.submit(command, Origin(new_id())) for committer in (bank.committer, other)),
