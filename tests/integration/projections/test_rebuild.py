@@ -30,7 +30,7 @@ Connection = Any  # `asyncpg.Connection` has type arguments in its stubs only
 
 
 async def rebuilt(settings: Settings, names: Sequence[str] = ALL, **options: Any) -> Outcome:
-    given = {"dry_run": False, "keep_old": False, "batch": 7, "report": lambda _: None, **options}
+    given = {"dry_run": False, "keep_old": False, "chunk": 7, "report": lambda _: None, **options}
     return await rebuild(settings, names, **given)
 
 
@@ -95,11 +95,11 @@ async def test_a_rebuilt_table_cannot_be_told_from_the_one_before(
     assert 0 == await connection.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname = 'ledger_rebuild'")
 
 
-@pytest.mark.parametrize("batch", [1, 2, 7, 5000])
-async def test_the_rows_are_the_same_however_the_log_is_cut(api: Api, settings: Settings, batch: int) -> None:
+@pytest.mark.parametrize("chunk", [1, 2, 7, 5000])
+async def test_the_rows_are_the_same_however_the_log_is_cut(api: Api, settings: Settings, chunk: int) -> None:
     """Also where a name passes from one user to another within one run."""
     await some_history(api)
-    outcome = await rebuilt(settings, batch=batch)
+    outcome = await rebuilt(settings, chunk=chunk)
     assert (0, outcome.position) == (outcome.differing, (await inline(settings))[0].position)
 
 
@@ -247,7 +247,7 @@ async def test_what_other_code_began_is_begun_anew(api: Api, settings: Settings,
 async def test_a_second_rebuild_is_refused_in_one_line(api: Api, settings: Settings, tmp_path: Path) -> None:
     await some_history(api)
     begun = asyncio.Event()
-    first = asyncio.create_task(rebuilt(settings, batch=1, report=lambda _: begun.set()))
+    first = asyncio.create_task(rebuilt(settings, chunk=1, report=lambda _: begun.set()))
     await begun.wait()
     async with held_up(settings):
         with ledger(tmp_path, "projections", "rebuild", "users", **settings.environment()) as running:
