@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import hypothesis
 import pytest
+import structlog
 from aiohttp.test_utils import TestClient, TestServer
 from argon2 import PasswordHasher
 
@@ -52,7 +53,10 @@ in_memory = pytest.StashKey[Path | None]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder of the run's servers, in the process that starts the others."""
+    """Make the folder of the run's servers, in the process that starts the others; let logs have plain tracebacks."""
+    # Before the service configures logging, structlog has rich render every local variable: seconds for each traceback.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
     if not hasattr(config, "workerinput"):
         lease = ExitStack()
         config.stash[in_memory] = lease.enter_context(folder_in_memory())

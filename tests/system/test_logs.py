@@ -50,11 +50,11 @@ class Captured(io.TextIOWrapper):
 def stderr() -> Iterator[Captured]:
     """Where the log goes once it is configured."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, configuration = root.handlers[:], root.level, structlog.get_config()
     yield Captured()
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
 
 
 def configure(settings: Settings, stderr: Captured, *, log_format: str = "json", log_level: str = "debug") -> None:
