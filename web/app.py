@@ -102,7 +102,7 @@ def _manage_runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[we
     async def opened(app: web.Application) -> AsyncIterator[None]:
         metrics = app[METRICS]
         async with open_runtime(
-            settings, watch=metrics.batches.written, committing=_choose_committer(tracer)
+            settings, watch=metrics.batches.written, create_committer=_choose_committer(tracer)
         ) as runtime:
             app[RUNTIME] = runtime
             app[STANDING] = DataLoader(lambda _: _read_standing(runtime))

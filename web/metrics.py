@@ -128,7 +128,7 @@ class Metrics:
         self.meter.set(metrics.IN_FLIGHT, runtime.committer.in_flight)
         self.meter.set(metrics.CONNECTIONS, idle, "idle")
         self.meter.set(metrics.CONNECTIONS, runtime.pool.get_size() - idle, "used")
-        self.meter.set(metrics.MIRROR_TRUSTED, runtime.mirror.is_trusted())
+        self.meter.set(metrics.REVOCATION_CACHE_TRUSTED, runtime.revocation_cache.is_trusted())
 
     def render(self, standing: Standing | None, holds: Holds | None) -> bytes:
         """Return the metrics of all workers in Prometheus' text format, without the database's if it is unreachable."""

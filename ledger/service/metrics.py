@@ -70,7 +70,7 @@ IN_FLIGHT = Family(
 CONNECTIONS = Family(
     "ledger_database_connections", "Connections for queries.", "gauge", ("state",), (("idle",), ("used",))
 )
-MIRROR_TRUSTED = Family(
+REVOCATION_CACHE_TRUSTED = Family(
     "ledger_mirror_trusted", "Whether revocations are looked up in Redis (1) or in PostgreSQL (0).", "gauge"
 )
 LOOP_LAG = Family(
@@ -81,7 +81,7 @@ PID = Family("ledger_worker_pid", "The process that a worker is.", "gauge")
 
 FAMILIES = (
     *(BATCH_COMMANDS, COMMIT_SECONDS, WAITING, IN_FLIGHT, CONNECTIONS),
-    *(MIRROR_TRUSTED, LOOP_LAG, STARTS, PID),
+    *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID),
 )
 
 

@@ -56,7 +56,7 @@ async def _run_checks(app: web.Application) -> dict[str, str]:
     checks = {
         "worker": "draining" if app[DRAINING].is_set() else OK,
         "postgresql": "unreachable" if found is None else OK,
-        "redis": OK if runtime.mirror.is_trusted() else "degraded",
+        "redis": OK if runtime.revocation_cache.is_trusted() else "degraded",
     }
     if found is not None:
         checks["migrations"] = OK if found.is_migrated else "behind"
