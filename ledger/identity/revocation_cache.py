@@ -251,8 +251,8 @@ class RevocationCache:
     async def _advance(self, reader: Reader, needed: int, seconds: float) -> bool:
         """Fill the cache by one step; return whether it is complete up to the position `needed`."""
         marker = await self._read_marker(seconds)
-        # Another process may have advanced the marker beyond `needed`. If it is beyond the last revocation, the database
-        # was restored from a backup, and the cache is of the log before that.
+        # Another process may have advanced the marker beyond `needed`. Beyond the last revocation, it is of a log that
+        # a restore has replaced.
         if marker == CLEARING or (
             marker is not None and marker > max(needed, await self._read_last_revocation(reader))
         ):
