@@ -1,7 +1,7 @@
-"""What a running service consists of, opened in order and closed in the reverse, for the web and the command line."""
+"""The parts of a running service, for the web and the command line: opened in order, closed in reverse order."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -27,12 +27,15 @@ from ledger.write.committer import Committer, Watch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """Everything that handlers and commands of the command line work with."""
+    """What handlers and commands of the command line work with.
+
+    `readers` may be a pool of a replica, which `replica_position` waits for.
+    """
 
     settings: Settings
     pool: Pool
     readers: Pool
-    reached: ReplicaPosition
+    replica_position: ReplicaPosition
     committer: Committer
     passwords: Passwords
     throttle: LoginThrottle
@@ -41,66 +44,74 @@ class Runtime:
     fingerprint_key: bytes
     seal_public: dict[str, str] | None
     redis: "Redis"
-    mirror: RevocationCache
+    revocation_cache: RevocationCache
     revoked_below: DataLoader[Session, int]
-    standing: DataLoader[UUID, frozenset[str]]
+    active_roles: DataLoader[UUID, frozenset[str]]
 
 
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, *, watch: Watch = lambda *_: None, committing: Callable[..., Committer] = Committer
+    settings: Settings, *, watch: Watch = lambda *_: None, create_committer: Callable[..., Committer] = Committer
 ) -> AsyncIterator[Runtime]:
-    """Load the keys and open everything that a process works with; when it closes, execute accepted commands first.
+    """Load the keys and open everything that a process works with; on exit, execute accepted commands, then close it.
 
-    `committing` makes the committer, which reports its commit groups to `watch`. Raises `SettingsError`.
+    The committer reports its commit groups to `watch`. Raises `SettingsError` or `DatabaseError`.
     """
     keyring = load_keyring(settings)
+    async with _open_pools(settings) as (pool, readers, ledger_id), aclosing(open_client(settings)) as redis:
+        cache = RevocationCache(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
+        with closing(Passwords(queue_limit=settings.ledger_login_queue_limit)) as passwords:
+            committer = _create_committer(settings, create_committer, announce=cache.announce, watch=watch)
+            committer.start()
+            try:
+                async with running(cache.follow(lambda: connect(settings), f"{settings.ledger_schema}.revoked")):
+                    yield Runtime(
+                        settings=settings,
+                        pool=pool,
+                        readers=readers,
+                        replica_position=ReplicaPosition(readers),
+                        committer=committer,
+                        passwords=passwords,
+                        throttle=LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _read_limits(settings)),
+                        signer=create_signer(settings, keyring),
+                        cursor_key=keyring.signing.derive(b"ledger: where a list goes on"),
+                        fingerprint_key=keyring.signing.derive(b"ledger: what a request with a key says"),
+                        seal_public=None if keyring.sealing is None else keyring.sealing.public,
+                        redis=redis,
+                        revocation_cache=cache,
+                        revoked_below=DataLoader(cache.revoked_below),
+                        active_roles=DataLoader(lambda ids: users.active_roles(pool, ids)),
+                    )
+            finally:
+                await committer.close()
+
+
+@asynccontextmanager
+async def _open_pools(settings: Settings) -> AsyncIterator[tuple[Pool, Pool, UUID]]:
+    """Open the pool and the pool for queries, which is the same one without a replica; also return the ledger's id."""
     pool = await open_pool(settings)
-    ledger_id = await read_ledger_id(pool)
-    readers = await _open_readers(settings, pool, ledger_id)
-    redis = open_client(settings)
-    mirror = RevocationCache(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
-    committer = _create_committer(settings, committing, announce=mirror.announce, watch=watch)
-    committer.start()
-    passwords = Passwords(queue_limit=settings.ledger_login_queue_limit)
     try:
-        async with running(mirror.follow(lambda: connect(settings), f"{settings.ledger_schema}.revoked")):
-            yield Runtime(
-                settings=settings,
-                pool=pool,
-                readers=readers,
-                reached=ReplicaPosition(readers),
-                committer=committer,
-                passwords=passwords,
-                throttle=LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _limits(settings)),
-                signer=create_signer(settings, keyring),
-                cursor_key=keyring.signing.derive(b"ledger: where a list goes on"),
-                fingerprint_key=keyring.signing.derive(b"ledger: what a request with a key says"),
-                seal_public=None if keyring.sealing is None else keyring.sealing.public,
-                redis=redis,
-                mirror=mirror,
-                revoked_below=DataLoader(mirror.revoked_below),
-                standing=DataLoader(lambda ids: users.active_roles(pool, ids)),
-            )
+        ledger_id = await read_ledger_id(pool)
+        readers = await _open_readers(settings, pool, ledger_id)
+        try:
+            yield pool, readers, ledger_id
+        finally:
+            if readers is not pool:
+                await readers.close()
     finally:
-        await committer.close()
-        passwords.close()
-        await redis.aclose()
-        if readers is not pool:
-            await readers.close()
         await pool.close()
 
 
 def _create_committer(
     settings: Settings,
-    committing: Callable[..., Committer],
+    create: Callable[..., Committer],
     *,
     announce: Callable[[], Awaitable[None]],
     watch: Watch,
 ) -> Committer:
-    # The committer's statements look up single rows by key. A plan that was made while a table was small must not scan
-    # it when it has grown, and no statement is worth a plan of its own.
-    return committing(
+    # The committer's statements look up single rows by key: a plan from when a table was small must not scan it later,
+    # and planning each execution would cost more than it saves.
+    return create(
         lambda: connect(settings, enable_seqscan="off", plan_cache_mode="force_generic_plan"),
         queue_limit=settings.ledger_queue_limit,
         batch_limit=settings.ledger_batch_limit,
@@ -111,7 +122,7 @@ def _create_committer(
 
 
 async def _open_readers(settings: Settings, pool: Pool, ledger_id: UUID) -> Pool:
-    """Open the pool for queries that need not see the last write. Raises `DatabaseError` if it is of another ledger."""
+    """Open the pool for queries that may lag behind writes. Raises `DatabaseError` if its database is not a copy."""
     if settings.database_read_url is None:
         return pool
     dsn = settings.database_read_url.get_secret_value()
@@ -125,7 +136,7 @@ async def _open_readers(settings: Settings, pool: Pool, ledger_id: UUID) -> Pool
     return readers
 
 
-def _limits(settings: Settings) -> Limits:
+def _read_limits(settings: Settings) -> Limits:
     return Limits(
         settings.ledger_login_attempts_per_account,
         settings.ledger_login_attempts_per_address,

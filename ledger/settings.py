@@ -1,4 +1,4 @@
-"""Settings, from the environment or a file. A malformed value stops the start with one line that names the variable."""
+"""Settings from the environment or a file. With an invalid value the service prints one line and does not start."""
 
 import os
 import re
@@ -18,7 +18,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
 MAX_HOLD_SECONDS = 366 * 86400
 HoldSeconds = Annotated[int, Field(ge=1, le=MAX_HOLD_SECONDS)]
-MESSAGES = {  # in place of pydantic's, which speak of inputs and validation and change between releases
+MESSAGES = {  # pydantic's own speak of inputs and validation, and change between releases
     "int_parsing": "must be a whole number",
     "int_parsing_size": "must be a whole number",
     "float_parsing": "must be a number",
@@ -35,12 +35,12 @@ MESSAGES = {  # in place of pydantic's, which speak of inputs and validation and
     "string_unicode": "must be UTF-8",
     "value_error": "{error}",
 }
-UNFORESEEN = "must have another form"
-Party = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]  # who issues tokens, or accepts them
+DEFAULT_MESSAGE = "must have another form"
+Party = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]  # the issuer or the audience of tokens
 
 
 class Settings(BaseModel):
-    """Every setting there is; a field's name in capitals is its variable."""
+    """All settings. The variable of a setting is its name in upper case."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -112,43 +112,43 @@ class Settings(BaseModel):
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Read the environment and the settings file. Raises `SettingsError`."""
-        return cls._checked(variables.read(os.environ, VARIABLES) | overrides)
+        return cls._from_values(variables.read(os.environ, VARIABLES) | overrides)
 
     @classmethod
-    def passed_on(cls) -> Self:
+    def load_passed_on(cls) -> Self:
         """Read what the parent process passed on with `child_environment`. Raises `SettingsError`."""
-        return cls._checked(variables.passed_on(os.environ, VARIABLES))
+        return cls._from_values(variables.read_passed_on(os.environ, VARIABLES))
 
     @classmethod
-    def _checked(cls, values: dict[str, Any]) -> Self:
+    def _from_values(cls, values: dict[str, Any]) -> Self:
         try:
             return cls(**values)
         except ValidationError as error:
-            raise SettingsError("; ".join(_line(problem) for problem in error.errors())) from None
+            raise SettingsError("; ".join(_format_problem(problem) for problem in error.errors())) from None
 
     @field_validator("log_level")
     @classmethod
-    def _known_levels(cls, value: str) -> str:
+    def _check_levels(cls, value: str) -> str:
         parse_levels(value)
         return value
 
     @field_validator("ledger_tracing")
     @classmethod
-    def _can_trace(cls, value: str) -> str:
+    def _check_tracing(cls, value: str) -> str:
         if value != "off" and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
             raise ValueError("needs the extra otel: pip install 'ledger-service[otel]'")
         return value
 
     @field_validator("ledger_default_currency")
     @classmethod
-    def _known_currency(cls, value: str) -> str:
+    def _check_currency(cls, value: str) -> str:
         if value not in CURRENCIES:
             raise ValueError("must be an ISO 4217 code")
         return value
 
     @field_validator("ledger_cors_origins")
     @classmethod
-    def _origins(cls, value: str) -> str:
+    def _check_origins(cls, value: str) -> str:
         origins = value.split()
         if origins != ["*"] and any(not re.fullmatch(r"https?://[^/\s*]+", origin) for origin in origins):
             raise ValueError("must be origins such as https://app.example, separated by blanks, or * alone")
@@ -156,16 +156,16 @@ class Settings(BaseModel):
 
     @field_validator("database_url", "database_read_url")
     @classmethod
-    def _postgres_scheme(cls, value: SecretStr | None) -> SecretStr | None:
-        return _with_scheme(value, "postgresql://", "postgres://")
+    def _check_postgres_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        return _check_scheme(value, "postgresql://", "postgres://")
 
     @field_validator("redis_url")
     @classmethod
-    def _redis_scheme(cls, value: SecretStr | None) -> SecretStr | None:
-        return _with_scheme(value, "redis://", "rediss://", "unix://")
+    def _check_redis_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        return _check_scheme(value, "redis://", "rediss://", "unix://")
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def _check_postgres(self) -> Self:
         if self.postgres_host is not None and self.database_url is None:
             for variable in ("postgres_user", "postgres_db"):
                 if getattr(self, variable) is None:
@@ -173,13 +173,13 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _holds_end(self) -> Self:
+    def _check_hold_seconds(self) -> Self:
         if self.ledger_hold_seconds > self.ledger_hold_limit_seconds:
             raise ValueError("LEDGER_HOLD_SECONDS: must not be more than LEDGER_HOLD_LIMIT_SECONDS")
         return self
 
     @model_validator(mode="after")
-    def _one_kind_of_key(self) -> Self:
+    def _check_key_kinds(self) -> Self:
         if self.ledger_jwt_key_file is not None:
             if self.ledger_jwt_previous_secret is not None:
                 raise ValueError("LEDGER_JWT_PREVIOUS_SECRET: cannot be set when LEDGER_JWT_KEY_FILE is")
@@ -189,25 +189,25 @@ class Settings(BaseModel):
 
     @property
     def has_database(self) -> bool:
-        """Whether a PostgreSQL server is configured; otherwise the embedded one serves."""
+        """Whether a PostgreSQL server is configured; otherwise the service starts the embedded one."""
         return self.database_url is not None or self.postgres_host is not None
 
     @property
     def has_redis(self) -> bool:
-        """Whether a Redis or Valkey server is configured; otherwise the embedded one serves."""
+        """Whether a Redis or Valkey server is configured; otherwise the service starts the embedded one."""
         return self.redis_url is not None or self.redis_host is not None
 
     def check_can_sign(self) -> None:
-        """Raise `SettingsError` if tokens cannot be signed; the embedded profile makes up a secret of its own."""
+        """Raise `SettingsError` if there is no secret to sign tokens with; the embedded profile generates one."""
         if self.has_database and self.jwt_secret is None:
             raise SettingsError("JWT_SECRET: must be set when the database is not the embedded one")
 
     def levels(self) -> Levels:
-        """Return what is logged, for each module."""
+        """Return the log levels."""
         return parse_levels(self.log_level)
 
     def database_dsn(self) -> str:
-        """Where the database is, secrets included."""
+        """Return the URL of the database, including its password."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         password = self.postgres_password.get_secret_value() if self.postgres_password else ""
@@ -217,22 +217,22 @@ class Settings(BaseModel):
         return f"postgresql://{user}@{host}:{self.postgres_port}/{quote(self.postgres_db or '', safe='')}"
 
     def redis_dsn(self) -> str:
-        """Where Redis or Valkey is, secrets included."""
+        """Return the URL of Redis or Valkey, including its password."""
         if self.redis_url is not None:
             return self.redis_url.get_secret_value()
         host = self.redis_host or ""
         return f"redis://{f'[{host}]' if ':' in host else host}:{self.redis_port}/0"
 
     def stop_seconds(self) -> float:
-        """How long a worker may take to stop: to be left by load balancers, for requests, for the committer's queue."""
+        """Return how long a worker may take to stop: to drain, finish requests and empty the committer's queue."""
         return self.ledger_drain_seconds + 2 * self.ledger_shutdown_seconds
 
     def environment(self) -> dict[str, str]:
-        """Return these settings as variables: what was given, and nothing else."""
-        return {name.upper(): _text(getattr(self, name)) for name in sorted(self.model_fields_set)}
+        """Return these settings as variables, without those that have their default."""
+        return {name.upper(): _format_value(getattr(self, name)) for name in sorted(self.model_fields_set)}
 
     def child_environment(self) -> dict[str, str]:
-        """Return this process's environment with these settings instead of its own, for `passed_on` in a child."""
+        """Return the environment of a child process, which calls `load_passed_on`: this one, with these settings."""
         return {**variables.without_settings(os.environ, VARIABLES), **self.environment()}
 
 
@@ -242,29 +242,29 @@ VARIABLES = frozenset(name.upper() for name in Settings.model_fields)
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # not even what it is a part of
+    except ModuleNotFoundError:  # its parent package is missing as well
         return False
 
 
-def _with_scheme(value: SecretStr | None, *schemes: str) -> SecretStr | None:
+def _check_scheme(value: SecretStr | None, *schemes: str) -> SecretStr | None:
     if value is not None and not value.get_secret_value().startswith(schemes):
         raise ValueError(f"must start with {' or '.join(schemes)}")
     return value
 
 
-def _line(problem: Any) -> str:
-    text = MESSAGES.get(problem["type"], UNFORESEEN).format_map(
-        {name: _shown(limit) for name, limit in problem.get("ctx", {}).items()}
+def _format_problem(problem: Any) -> str:
+    text = MESSAGES.get(problem["type"], DEFAULT_MESSAGE).format_map(
+        {name: _format_limit(limit) for name, limit in problem.get("ctx", {}).items()}
     )
     return f"{problem['loc'][0].upper()}: {text}" if problem["loc"] else text
 
 
-def _shown(limit: object) -> str:
-    """Return a limit as an operator would write it: 3600 instead of 3600.0, and values of a choice without quotes."""
+def _format_limit(limit: object) -> str:
+    """Return a limit as an operator writes it: 3600 rather than 3600.0, and choices without quotation marks."""
     return str(int(limit) if isinstance(limit, float) and limit.is_integer() else limit).replace("'", "")
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

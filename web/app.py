@@ -16,7 +16,7 @@ from ledger.concurrency.turns import Turns
 from ledger.errors import Refused
 from ledger.identity.login_throttle import TooManyAttemptsError
 from ledger.runtime import Runtime, open_runtime
-from ledger.service.health import Standing, standing
+from ledger.service.health import Health, read_health
 from ledger.service.logging import ACCESS
 from ledger.settings import Settings
 from ledger.write.committer import Committer
@@ -25,7 +25,7 @@ from web.auth import Handler, guard
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES
 from web.handlers.docs import OPENAPI
 from web.handlers.error_pages import EXAMPLES
-from web.handlers.monitoring import DRAINING, METRICS, STANDING
+from web.handlers.monitoring import DRAINING, HEALTH, METRICS
 from web.http.concurrency import ConcurrencyLimit
 from web.http.cors import Inner, add_cors
 from web.http.errors import problem, refusals_of, unknown_version
@@ -102,10 +102,10 @@ def _manage_runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[we
     async def opened(app: web.Application) -> AsyncIterator[None]:
         metrics = app[METRICS]
         async with open_runtime(
-            settings, watch=metrics.batches.written, committing=_choose_committer(tracer)
+            settings, watch=metrics.commit_groups.record, create_committer=_choose_committer(tracer)
         ) as runtime:
             app[RUNTIME] = runtime
-            app[STANDING] = DataLoader(lambda _: _read_standing(runtime))
+            app[HEALTH] = DataLoader(lambda _: _read_health(runtime))
             expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
             async with running(metrics.keep_sampling(runtime)), running(expiring):
                 yield
@@ -121,8 +121,8 @@ def _choose_committer(tracer: "Tracer | None") -> Callable[..., Committer]:
     return partial(TracedCommitter, tracer)
 
 
-async def _read_standing(runtime: Runtime) -> dict[None, Standing]:
-    return {None: await standing(runtime.pool)}
+async def _read_health(runtime: Runtime) -> dict[None, Health]:
+    return {None: await read_health(runtime.pool)}
 
 
 def _observe(counted: Mapping[web.AbstractRoute, RouteMetrics], unmatched: RouteMetrics) -> Middleware:

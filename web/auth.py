@@ -163,7 +163,7 @@ async def _check_validity(runtime: Runtime, verified: Verified) -> None:
     """Raise `Refused` if the token was revoked or, without revocation, if its user has lost one of its roles."""
     if runtime.settings.jwt_enable_revoked_tokens:
         _check_issued_after(verified, await runtime.revoked_below.get((verified.session_id, verified.user_id)))
-    elif not verified.roles <= (await runtime.standing.get(verified.user_id) or frozenset()):
+    elif not verified.roles <= (await runtime.active_roles.get(verified.user_id) or frozenset()):
         raise Refused(errors.wrong_credentials())
 
 

@@ -30,9 +30,9 @@ from ledger.values.text import (
     MAX_REFERENCE_LENGTH,
     PRINTABLE_PATTERN,
     READABLE_PATTERN,
-    identifying,
-    printable,
-    readable,
+    check_identifying,
+    check_printable,
+    check_readable,
     reference,
 )
 from ledger.values.timestamps import DATE_OR_TIME_PATTERN, parse_start, parse_time
@@ -159,8 +159,8 @@ _USERNAME = Field(min_length=1, max_length=MAX_USERNAME_LENGTH)
 NewUsername = Annotated[str, _USERNAME, AfterValidator(check_username), _pattern(IDENTIFYING_PATTERN)]
 NewEmail = Annotated[str, _EMAIL, AfterValidator(_email), AfterValidator(check_email), _pattern(EMAIL_PATTERN)]
 # A user may have got this name before the rules for names existed, so only a new name is checked, by the command.
-Username = Annotated[str, _USERNAME, AfterValidator(printable), _pattern(PRINTABLE_PATTERN)]
-Email = Annotated[str, _EMAIL, AfterValidator(_email), AfterValidator(printable), _pattern(KNOWN_EMAIL_PATTERN)]
+Username = Annotated[str, _USERNAME, AfterValidator(check_printable), _pattern(PRINTABLE_PATTERN)]
+Email = Annotated[str, _EMAIL, AfterValidator(_email), AfterValidator(check_printable), _pattern(KNOWN_EMAIL_PATTERN)]
 Roles = Annotated[
     str,
     Field(
@@ -176,9 +176,11 @@ Reference = Annotated[
     AfterValidator(reference),
     _pattern(IDENTIFYING_PATTERN),
 ]
-Description = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(readable), _pattern(READABLE_PATTERN)]
-MetadataKey = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(identifying)]
-MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(readable), _pattern(_BLANK_OR_READABLE)]
+Description = Annotated[
+    str, Field(min_length=1, max_length=500), AfterValidator(check_readable), _pattern(READABLE_PATTERN)
+]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(check_identifying)]
+MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(check_readable), _pattern(_BLANK_OR_READABLE)]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
     Field(max_length=50, json_schema_extra={"propertyNames": {"maxLength": 64, "pattern": IDENTIFYING_PATTERN}}),

@@ -25,7 +25,7 @@ from ledger.followers.follower import STATES
 from ledger.projections.transactions import Holds
 from ledger.runtime import Runtime
 from ledger.service import metrics
-from ledger.service.health import Standing
+from ledger.service.health import Health
 from ledger.service.metrics import MICROSECONDS, SECONDS, CommitGroups, Family, Layout, Meter
 from web.http.catalogue import CATALOGUE
 
@@ -93,12 +93,12 @@ class Metrics:
         listed = tuple(routes)
         self._requests, self._seconds, self._refusals = _families(listed)
         self.meter = Meter(_layout(listed), file, slot)
-        self.batches = CommitGroups(self.meter)
+        self.commit_groups = CommitGroups(self.meter)
         self.unmatched = self.make_route_metrics(*UNMATCHED)
 
     def make_route_metrics(self, method: str, path: str) -> RouteMetrics:
         """Return the counter of a route's requests."""
-        first = self.meter.layout.first
+        first = self.meter.layout.first_cell
         statuses = {status: first(self._requests, method, path, str(status)) for status in _HTTP_STATUSES}
         return RouteMetrics(self.meter.cells, statuses, first(self._seconds, method, path))
 
@@ -128,19 +128,19 @@ class Metrics:
         self.meter.set(metrics.IN_FLIGHT, runtime.committer.in_flight)
         self.meter.set(metrics.CONNECTIONS, idle, "idle")
         self.meter.set(metrics.CONNECTIONS, runtime.pool.get_size() - idle, "used")
-        self.meter.set(metrics.MIRROR_TRUSTED, runtime.mirror.is_trusted())
+        self.meter.set(metrics.REVOCATION_CACHE_TRUSTED, runtime.revocation_cache.is_trusted())
 
-    def render(self, standing: Standing | None, holds: Holds | None) -> bytes:
+    def render(self, health: Health | None, holds: Holds | None) -> bytes:
         """Return the metrics of all workers in Prometheus' text format, without the database's if it is unreachable."""
-        return generate_latest(_MeterCollector(self.meter, standing, holds))
+        return generate_latest(_MeterCollector(self.meter, health, holds))
 
 
 class _MeterCollector(Collector):
     """Adapts the metrics to prometheus_client."""
 
-    def __init__(self, meter: Meter, standing: Standing | None, holds: Holds | None) -> None:
+    def __init__(self, meter: Meter, health: Health | None, holds: Holds | None) -> None:
         self._meter = meter
-        self._standing = standing
+        self._health = health
         self._holds = holds
 
     def collect(self) -> Iterator[Metric]:
@@ -158,12 +158,12 @@ class _MeterCollector(Collector):
     def _sum(self, family: Family) -> Metric:
         if family.kind == "counter":
             counter = CounterMetricFamily(family.name, family.text, labels=family.labels)
-            for labels, cells in self._meter.total(family):
+            for labels, cells in self._meter.sum_series(family):
                 counter.add_metric(labels, cells[0] / family.scale)
             return counter
         histogram = HistogramMetricFamily(family.name, family.text, labels=family.labels)
-        for labels, cells in self._meter.total(family):
-            histogram.add_metric(labels, *metrics.cumulative(family, cells))
+        for labels, cells in self._meter.sum_series(family):
+            histogram.add_metric(labels, *metrics.cumulate_buckets(family, cells))
         return histogram
 
     def _gauge(self, family: Family) -> Metric:
@@ -171,16 +171,16 @@ class _MeterCollector(Collector):
         for number, cells in self._meter.workers():
             for labels in family.series:
                 gauge.add_metric(
-                    (str(number), *labels), cells[self._meter.layout.first(family, *labels)] / family.scale
+                    (str(number), *labels), cells[self._meter.layout.first_cell(family, *labels)] / family.scale
                 )
         return gauge
 
     def _database(self) -> Iterator[Metric]:
-        standing = self._standing
-        yield GaugeMetricFamily("ledger_database_up", "Whether PostgreSQL answers.", value=float(standing is not None))
-        if standing is None:
+        health = self._health
+        yield GaugeMetricFamily("ledger_database_up", "Whether PostgreSQL answers.", value=float(health is not None))
+        if health is None:
             return
-        yield GaugeMetricFamily("ledger_log_position", "The last position of the log.", value=standing.last_position)
+        yield GaugeMetricFamily("ledger_log_position", "The last position of the log.", value=health.last_position)
         events = GaugeMetricFamily(
             "ledger_follower_lag_events", "The most positions that a follower can be behind.", labels=["follower"]
         )
@@ -192,8 +192,8 @@ class _MeterCollector(Collector):
         states = GaugeMetricFamily(
             "ledger_follower_state", "The state of a follower: the one that is 1.", labels=["follower", "state"]
         )
-        for follower in standing.followers:
-            events.add_metric([follower.name], standing.last_position - follower.position)
+        for follower in health.followers:
+            events.add_metric([follower.name], health.last_position - follower.position)
             seconds.add_metric([follower.name], follower.lag_seconds)
             for state in STATES:
                 states.add_metric([follower.name, state], float(state == follower.state))
@@ -203,7 +203,7 @@ class _MeterCollector(Collector):
         """Yield the process metrics of each worker."""
         joined: dict[str, Metric] = {}
         for number, cells in self._meter.workers():
-            pid = cells[self._meter.layout.first(metrics.PID)]
+            pid = cells[self._meter.layout.first_cell(metrics.PID)]
             for metric in ProcessCollector(pid=partial(int, pid), registry=None).collect():
                 family = type(metric)(metric.name, metric.documentation, labels=["worker"])  # type: ignore[call-arg]
                 into: Any = joined.setdefault(metric.name, family)

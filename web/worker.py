@@ -29,7 +29,7 @@ log = structlog.get_logger("web.worker")  # `__name__` is `__main__` here
 
 def main() -> None:
     """Run a worker; the arguments are the descriptors of listener, lifeline and metrics, and the worker's number."""
-    settings = Settings.passed_on()
+    settings = Settings.load_passed_on()
     logging.configure(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides when to stop
     collect_rarely()
@@ -42,9 +42,9 @@ def main() -> None:
 def _tracing(settings: Settings) -> "AbstractContextManager[Tracer | None]":
     if settings.ledger_tracing == "off":
         return nullcontext()
-    from ledger.service.tracing import exporting  # noqa: PLC0415 - it needs an optional dependency
+    from ledger.service.tracing import open_tracer  # noqa: PLC0415 - it needs an optional dependency
 
-    return exporting()
+    return open_tracer()
 
 
 async def _serve(settings: Settings, listener: socket.socket, lifeline: int, app: web.Application) -> None:

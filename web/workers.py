@@ -69,7 +69,7 @@ async def run_workers(
     settings: Settings, listener: socket.socket, count: int, *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
     """Run `count` workers until `stop` is set; call `ready` once all of them serve."""
-    file = metrics.shared_file(count)
+    file = metrics.create_shared_file(count)
     workers = [_Worker(settings, listener, asyncio.Event(), file, number) for number in range(count)]
     try:
         async with asyncio.TaskGroup() as group:

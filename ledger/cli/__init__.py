@@ -44,7 +44,7 @@ COMMANDS: Commands = {
         {
             "mirror": Group(
                 "The cache of revocations in Redis.",
-                {"status": tokens.show_mirror_status, "rebuild": tokens.rebuild_mirror},
+                {"status": tokens.show_cache_status, "rebuild": tokens.rebuild_cache},
             )
         },
     ),

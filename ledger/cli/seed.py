@@ -78,7 +78,7 @@ async def create_user(
 
 async def has_password(runtime: Runtime, username: str, password: SecretStr) -> bool:
     """Return whether the user of that name has this password."""
-    credential = await passwords.find(runtime.pool, username)
+    credential = await passwords.find_credential(runtime.pool, username)
     return await runtime.passwords.verify(credential.hash if credential else None, password.get_secret_value())
 
 

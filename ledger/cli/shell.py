@@ -20,7 +20,7 @@ from ledger.identity.keyring import check_keys
 from ledger.identity.revocation_cache import RevocationCacheError
 from ledger.identity.valkey import RedisUnusableError
 from ledger.service import logging
-from ledger.service.bootstrap import completed
+from ledger.service.bootstrap import complete_settings
 from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
 from ledger.store import pool
@@ -139,7 +139,7 @@ def explain_database_errors(hint: str = "") -> Iterator[None]:
 
 
 async def _run_with_servers(settings: Settings, work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool) -> T:
-    async with completed(settings, needs_redis=needs_redis) as full:
+    async with complete_settings(settings, needs_redis=needs_redis) as full:
         await pool.check_version(full)
         if needs_redis:
             await valkey.check_version(full)

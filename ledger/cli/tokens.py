@@ -1,4 +1,4 @@
-"""`ledger tokens`: the state of the revocation cache (the mirror of revocations in Redis), and how to refill it."""
+"""`ledger tokens`: the state of the revocation cache (a copy of the revocations in Redis), and how to refill it."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -14,29 +14,29 @@ from ledger.settings import Settings
 from ledger.store.identity import read_ledger_id
 
 
-def show_mirror_status(as_json: AsJson = False) -> None:
+def show_cache_status(as_json: AsJson = False) -> None:
     """Show how much of the log the cache covers; exit with 1 if it is incomplete or Redis does not answer."""
     status = run(_read_status, needs_redis=True)
     if as_json:
         emit(_members(status))
     else:
-        row = (_format_position(status), str(status.last_revocation), "yes" if status.is_whole else "no")
+        row = (_format_position(status), str(status.last_revocation), "yes" if status.is_complete else "no")
         print_table(("position", "last revocation", "whole"), [row])
-    if not status.is_whole:
+    if not status.is_complete:
         sys.exit(1)
 
 
-def rebuild_mirror(as_json: AsJson = False) -> None:
+def rebuild_cache(as_json: AsJson = False) -> None:
     """Empty the revocation cache and fill it again. Services keep running: they read PostgreSQL until it is full."""
     status = run(_rebuild, needs_redis=True)
     if as_json:
         emit(_members(status))
     else:
-        sys.stdout.write(f"mirror rebuilt up to position {_format_position(status)}\n")
+        sys.stdout.write(f"revocation cache filled up to position {_format_position(status)}\n")
 
 
 def _members(status: RevocationCacheStatus) -> dict[str, Any]:
-    return {**status._asdict(), "whole": status.is_whole}
+    return {**status._asdict(), "whole": status.is_complete}
 
 
 def _format_position(status: RevocationCacheStatus) -> str:
@@ -44,19 +44,19 @@ def _format_position(status: RevocationCacheStatus) -> str:
 
 
 async def _read_status(settings: Settings) -> RevocationCacheStatus:
-    async with _open_mirror(settings) as mirror:
-        return await mirror.status()
+    async with _open_cache(settings) as cache:
+        return await cache.status()
 
 
 async def _rebuild(settings: Settings) -> RevocationCacheStatus:
-    async with _open_mirror(settings) as mirror:
-        await mirror.rebuild()
-        return await mirror.status()
+    async with _open_cache(settings) as cache:
+        await cache.rebuild()
+        return await cache.status()
 
 
 @asynccontextmanager
-async def _open_mirror(settings: Settings) -> AsyncIterator[RevocationCache]:
-    """Open the mirror alone: a whole runtime would fill it while the command looks at it."""
+async def _open_cache(settings: Settings) -> AsyncIterator[RevocationCache]:
+    """Open the revocation cache alone: a whole runtime would fill it while the command looks at it."""
     client = open_client(settings)
     try:
         async with pooled(settings) as pool:

@@ -1,6 +1,6 @@
 """Sessions: starting one, refreshing its tokens, ending it; and cut-offs, which end all of a user's, or all there are.
 
-What is dead is decided from the streams alone, in the order of the log: no clock and no mirror has a say.
+What is dead is decided from the streams alone, in the order of the log: neither a clock nor a cache is asked.
 """
 
 from collections.abc import Iterable

@@ -1,1 +1,1 @@
-"""Environment variables and log levels, as the settings read them."""
+"""Parse environment variables and log levels for the settings."""

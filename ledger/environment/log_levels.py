@@ -1,36 +1,36 @@
-"""Which messages are logged: a level for all modules, and other levels for some of them."""
+"""Log levels: a default level, and other levels for some modules."""
 
 import re
 from typing import NamedTuple
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 OFF = 100
-USUAL = "info"
+DEFAULT = "info"
 
 _NAMES = {**LEVELS, "trace": LEVELS["debug"], "warn": LEVELS["warning"], "off": OFF}
 _MODULE = re.compile(r"[A-Za-z_][\w.:-]*")
 
 
 class Levels(NamedTuple):
-    """The level of all modules that no directive names, and the directives, the most specific first."""
+    """The default level, and the levels of modules that a directive names, most specific first."""
 
-    usual: int
+    default: int
     modules: tuple[tuple[str, int], ...] = ()
 
     def of(self, module: str) -> int:
-        """Return the level of a module; a directive for `ledger` holds for `ledger.write.committer` too."""
+        """Return the level of a module; a directive for `ledger` applies to `ledger.write.committer` too."""
         for name, level in self.modules:
             if module == name or module.startswith(f"{name}."):
                 return level
-        return self.usual
+        return self.default
 
 
 def parse_levels(text: str) -> Levels:
-    """Return the levels that directives name, such as `info,aiohttp.access=debug`. Raises `ValueError`.
+    """Parse directives such as `info,aiohttp.access=debug`. Raises `ValueError`.
 
-    A directive is `LEVEL` or `MODULE=LEVEL`. Of two for the same module the later one holds.
+    A directive is `LEVEL` or `MODULE=LEVEL`. Of two for the same module, the later one applies.
     """
-    usual, modules = LEVELS[USUAL], dict[str, int]()
+    default, modules = LEVELS[DEFAULT], dict[str, int]()
     for number, directive in enumerate(text.split(","), 1):
         module, equals, name = (part.strip() for part in directive.rpartition("="))
         level = _NAMES.get(name.lower())
@@ -39,5 +39,5 @@ def parse_levels(text: str) -> Levels:
         if equals:
             modules[module] = level
         else:
-            usual = level
-    return Levels(usual, tuple(sorted(modules.items(), key=lambda item: len(item[0]), reverse=True)))
+            default = level
+    return Levels(default, tuple(sorted(modules.items(), key=lambda item: len(item[0]), reverse=True)))

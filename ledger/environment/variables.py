@@ -1,8 +1,8 @@
-"""Where settings are written: in the environment, and in one file, `.env` unless another is named.
+"""Read settings from the environment and from one file: `.env`, unless a variable names another.
 
-The environment takes precedence. A name that begins like the ledger's own but is none of them stops the start, and so
-does a line of the file that cannot be read: a setting that is ignored in silence does more harm than a service that
-does not start. In a value every character stands for itself; `$` is a `$`.
+The environment takes precedence. The service does not start if a variable has a prefix of the ledger but is not a
+setting, or if a line of the file cannot be parsed: a setting that is silently ignored does more harm. In a value every
+character is literal, including `$`.
 """
 
 import re
@@ -20,12 +20,12 @@ FOREIGN = "LEDGER_FOREIGN_VARIABLES"
 SOURCES = frozenset({ENV_FILE, ENV_TEST, FOREIGN})  # variables that say how the others are read
 
 OWN_PREFIXES = ("LEDGER_", "JWT_", "SERVICE_", "POSTGRES_", "REDIS_")
-SHARED_PREFIXES = ("DATABASE_", "LOG_")  # other programs use them too: only a near miss is a misspelling
-NEAR_MISS = 0.885  # of DATABASE_URL is DATABASE_ULR, but not DATABASE_USER
+SHARED_PREFIXES = ("DATABASE_", "LOG_")  # shared with other programs: only a near miss is a misspelling
+NEAR_MISS = 0.885  # DATABASE_ULR is a near miss of DATABASE_URL, DATABASE_USER is not
 
 CLIENTS = frozenset({"LEDGER_URL", "LEDGER_USERNAME", "LEDGER_PASSWORD"})  # of `ledger import`
 TESTS = frozenset({"LEDGER_FUZZ", "LEDGER_FUZZ_SECONDS", "LEDGER_FUZZ_SEED"})
-POSTGRES_IMAGE = frozenset(  # an `.env` that a compose file passes to the official image has these as well
+POSTGRES_IMAGE = frozenset(  # in an `.env` that a compose file passes to the official image
     {
         "POSTGRES_INITDB_ARGS",
         "POSTGRES_INITDB_ARGS_FILE",
@@ -36,7 +36,7 @@ POSTGRES_IMAGE = frozenset(  # an `.env` that a compose file passes to the offic
         "POSTGRES_DB_FILE",
     }
 )
-FREQUENT = {  # names that operators try, whose right name is spelt too differently to be found by likeness
+COMMON_MISTAKES = {  # names that operators try, too unlike the valid name to be matched with it
     "LEDGER_HOST": "SERVICE_HOST",
     "LEDGER_PORT": "SERVICE_PORT",
     "LEDGER_LOG_LEVEL": "LOG_LEVEL",
@@ -54,11 +54,11 @@ _OWN_LINE = re.compile(rf"^\s*(?:export\s+)?(?:{'|'.join(OWN_PREFIXES)})\w+\s*="
 
 
 class SettingsError(Exception):
-    """A setting cannot be used. One line, which names the variable and never its value."""
+    """A setting is invalid. The text is one line that names the variable and never shows its value."""
 
 
 class Variable(NamedTuple):
-    """A variable and where it is set: `the environment`, or a file and the line."""
+    """A variable, and where it is set: `the environment`, or a file and line."""
 
     name: str
     value: str
@@ -66,55 +66,57 @@ class Variable(NamedTuple):
 
 
 def read(environment: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:
-    """Return the settings that have a value, by their names in lower case. Raises `SettingsError`.
+    """Return the settings that have a value, by name in lower case. Raises `SettingsError`.
 
-    `settings` are the names of all settings in capitals.
+    `settings` has the names of all settings, in upper case.
     """
-    own = list(_of_environment(environment))
-    written = list(_of_chosen_file(environment))
-    _check_names([*own, *written], environment, settings)
-    return _values([*written, *own], settings)
+    exported = list(_read_environment(environment))
+    written = list(_read_chosen_file(environment))
+    _check_names([*exported, *written], environment, settings)
+    return _select_settings([*written, *exported], settings)
 
 
-def passed_on(environment: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:
-    """Return the settings that a parent process passed on, which has checked them: no file is read."""
-    return _values(_of_environment(environment), settings)
+def read_passed_on(environment: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:
+    """Return the settings that the parent process passed on. It has checked them and read the file."""
+    return _select_settings(_read_environment(environment), settings)
 
 
 def without_settings(environment: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:
-    """Return the environment without anything that `read` would take a setting from."""
+    """Return the environment without the variables that `read` uses."""
     dropped = SOURCES.union(settings)
     return {name: value for name, value in environment.items() if name.upper() not in dropped}
 
 
-def _values(variables: Collection[Variable] | Iterator[Variable], settings: Collection[str]) -> dict[str, str]:
+def _select_settings(variables: Collection[Variable] | Iterator[Variable], settings: Collection[str]) -> dict[str, str]:
     known = frozenset(settings)
     return {name.lower(): value for name, value, _ in variables if name in known and value}
 
 
-def _of_environment(environment: Mapping[str, str]) -> Iterator[Variable]:
-    """Yield the variables of the environment, but none that a container engine made up for a link."""
-    for name, value in sorted(environment.items(), reverse=True):  # of two spellings, the capitals come last and win
+def _read_environment(environment: Mapping[str, str]) -> Iterator[Variable]:
+    """Yield the variables of the environment, without those that a container engine adds for a link."""
+    for name, value in sorted(
+        environment.items(), reverse=True
+    ):  # of two spellings, the one in upper case comes last and wins
         if not (name.upper().endswith("_PORT") and _LINK.fullmatch(value)):
             yield Variable(name.upper(), value, "the environment")
 
 
-def _of_chosen_file(environment: Mapping[str, str]) -> Iterator[Variable]:
-    """Yield the variables of the file to read. One that a variable asks for must exist; `.env` need not."""
+def _read_chosen_file(environment: Mapping[str, str]) -> Iterator[Variable]:
+    """Yield the variables of the settings file. A file that a variable names must exist; `.env` need not."""
     named = environment.get(ENV_FILE)
-    usual = Path(".env")
+    default = Path(".env")
     if named:
-        yield from _of_file(Path(named), asked_by=ENV_FILE)
+        yield from _read_file(Path(named), named_by=ENV_FILE)
     elif environment.get(ENV_TEST) == "1":
-        yield from _of_file(Path(".env_test"), asked_by=ENV_TEST)
-    elif usual.exists() and not usual.is_dir():  # a folder is somebody's virtual environment
-        yield from _of_file(usual)
+        yield from _read_file(Path(".env_test"), named_by=ENV_TEST)
+    elif default.exists() and not default.is_dir():  # a folder named `.env` is a virtual environment
+        yield from _read_file(default)
 
 
-def _of_file(path: Path, *, asked_by: str | None = None) -> Iterator[Variable]:
-    for binding in parse_stream(StringIO(_text(path, asked_by))):
-        place = f"{path}:{_line(binding)}"
-        if binding.error or (binding.value is not None and _swallowed_lines(binding)):
+def _read_file(path: Path, *, named_by: str | None = None) -> Iterator[Variable]:
+    for binding in parse_stream(StringIO(_read_text(path, named_by))):
+        place = f"{path}:{_find_line(binding)}"
+        if binding.error or (binding.value is not None and _swallows_lines(binding)):
             raise SettingsError(f"{place}: cannot be read: is a quotation mark or an equals sign missing?")
         if binding.key is None:
             continue
@@ -127,8 +129,8 @@ def _of_file(path: Path, *, asked_by: str | None = None) -> Iterator[Variable]:
         yield Variable(binding.key.upper(), binding.value, place)
 
 
-def _text(path: Path, asked_by: str | None) -> str:
-    place = f"{asked_by}: {path}" if asked_by else str(path)
+def _read_text(path: Path, named_by: str | None) -> str:
+    place = f"{named_by}: {path}" if named_by else str(path)
     try:
         return path.read_text("utf-8")
     except OSError as error:
@@ -137,46 +139,46 @@ def _text(path: Path, asked_by: str | None) -> str:
         raise SettingsError(f"{place}: cannot be read: is not UTF-8") from None
 
 
-def _line(binding: Binding) -> int:
-    """Return the line on which a binding begins; the parser counts the empty lines before it as its own."""
+def _find_line(binding: Binding) -> int:
+    """Return the line on which a binding begins; the parser includes the empty lines before it."""
     text = binding.original.string
     return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
-def _swallowed_lines(binding: Binding) -> bool:
-    """Return whether a value has several lines that it should not have: its closing quotation mark is missing."""
+def _swallows_lines(binding: Binding) -> bool:
+    """Return whether a value includes later lines by mistake, because its closing quotation mark is missing."""
     name, value = binding.key or "", binding.value or ""
     return "\n" in value and (name.upper().startswith(OWN_PREFIXES) or _OWN_LINE.search(value) is not None)
 
 
 def _check_names(variables: Collection[Variable], environment: Mapping[str, str], settings: Collection[str]) -> None:
     listed = next((variable.value for variable in variables if variable.name == FOREIGN), "")
-    right = SOURCES.union(settings) - {ENV_TEST}
-    known = right | CLIENTS | TESTS | POSTGRES_IMAGE | set(listed.upper().split())
+    valid = SOURCES.union(settings) - {ENV_TEST}
+    known = valid | CLIENTS | TESTS | POSTGRES_IMAGE | set(listed.upper().split())
     links = _link_names(environment)
     unknown = [variable for variable in variables if variable.name not in known]
     problems = [
-        f"{name}: unknown setting in {place}{_advice(name, right | CLIENTS)}"
+        f"{name}: unknown setting in {place}{_suggest(name, valid | CLIENTS)}"
         for name, _, place in sorted(unknown)
-        if _is_misspelt(name, right) and not _is_linked(name, links)
+        if _is_misspelt(name, valid) and not _is_linked(name, links)
     ]
     if problems:
         raise SettingsError("; ".join(problems))
 
 
-def _is_misspelt(name: str, right: Collection[str]) -> bool:
+def _is_misspelt(name: str, valid: Collection[str]) -> bool:
     if name.startswith(OWN_PREFIXES):
         return True
-    return name.startswith(SHARED_PREFIXES) and bool(get_close_matches(name, right, 1, NEAR_MISS))
+    return name.startswith(SHARED_PREFIXES) and bool(get_close_matches(name, valid, 1, NEAR_MISS))
 
 
-def _advice(name: str, right: Collection[str]) -> str:
-    nearest = FREQUENT.get(name) or next(iter(get_close_matches(name, sorted(right), 1)), None)
+def _suggest(name: str, valid: Collection[str]) -> str:
+    nearest = COMMON_MISTAKES.get(name) or next(iter(get_close_matches(name, sorted(valid), 1)), None)
     return f"; did you mean {nearest}?" if nearest else ""
 
 
 def _link_names(environment: Mapping[str, str]) -> frozenset[str]:
-    """Return the names, in capitals, of the services that Docker or Kubernetes describes in the environment.
+    """Return the names, in upper case, of the services that Docker or Kubernetes describes in the environment.
 
     Both set `NAME_PORT` to a URL. Kubernetes sets `NAME_SERVICE_HOST` and `NAME_SERVICE_PORT` as well.
     """

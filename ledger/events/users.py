@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.values.derived import derived_id
-from ledger.values.names import folded, looked_at
+from ledger.values.names import compute_skeleton, fold
 
 Role = Literal["admin", "auditor", "customer", "guest"]
 ROLES: tuple[Role, ...] = ("admin", "auditor", "customer", "guest")
@@ -147,7 +147,7 @@ class Name(msgspec.Struct, frozen=True):
 
 def username_stream(username: str) -> UUID:
     """Return the stream of a user name, the same for all spellings that fold together."""
-    return derived_id("username", folded(username))
+    return derived_id("username", fold(username))
 
 
 def username_streams(username: str) -> tuple[UUID, ...]:
@@ -161,8 +161,8 @@ def email_streams(email: str) -> tuple[UUID, ...]:
 
 
 def _streams(kind: str, name: str) -> tuple[UUID, ...]:
-    form = folded(name)
-    return tuple(derived_id(kind, one) for one in dict.fromkeys((form, looked_at(form))))
+    form = fold(name)
+    return tuple(derived_id(kind, one) for one in dict.fromkeys((form, compute_skeleton(form))))
 
 
 def evolve(state: User | None, event: UserEvent) -> User:  # noqa: PLR0911 - one arm an event

@@ -47,9 +47,10 @@ class FollowerProgress(NamedTuple):
 
 
 class Follower(NamedTuple):
-    """`step` does what there is to do, as the leader or not, and says how far that is if it is known.
+    """A task that processes new events of the log, in steps.
 
-    `begin` prepares a connection, `rest` is the time between two steps, `lost` hears that nothing can be heard.
+    `step(connection, leads)` processes what is new, as far as its process should, and returns the progress. `rest`
+    waits between two steps. `begin` prepares each new connection, `lost` is called when a connection has failed.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The keys that the settings name: those that sign tokens, and the one that seals the log.
 
-Key files are read here alone, once at a start, so that a request opens no file. A key that cannot be used stops the
-start with one line that names the variable, and shows neither the key nor the file's name.
+Only this module reads key files, once at the start, so that no request opens a file. With an unusable key, the service
+prints one line that names the variable, but not the key or its file, and does not start.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The key that signs tokens, the previous one if its tokens are still accepted, and the sealing key if any."""
+    """The key that signs tokens, the previous one if its tokens are still accepted, and the sealing key, if any."""
 
     signing: Key
     previous: Key | None
@@ -43,7 +43,7 @@ def load_sealing_key(settings: Settings) -> Key | None:
 
 
 def check_keys(settings: Settings) -> None:
-    """Raise `SettingsError` unless every key that is configured can be used. A missing key is not an error here."""
+    """Raise `SettingsError` unless every configured key can be used. A missing key is not an error here."""
     _load_signing_keys(settings)
     load_sealing_key(settings)
 

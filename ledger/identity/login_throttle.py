@@ -1,13 +1,12 @@
-"""Login throttling: guessing passwords costs time, and nobody's guesses keep the owner of an account out.
+"""Throttle logins: guessing passwords takes time, and guesses by others do not lock out the owner of an account.
 
-An attempt is reserved before its password is checked, so that many at once cannot pass before the first of them has
-failed; a success gives it back, what is not given back is a failure. Failures are counted for the account and for the
-address. An address from which the account has logged in before has a bucket of its own for that account, which nobody
-at another address can fill. A window starts with its first attempt and ends by itself; being refused does not prolong
-it.
+An attempt is counted before its password is checked, so that concurrent attempts cannot exceed the limit. A success
+refunds it; an attempt that is not refunded is a failure. Failures are counted for the account and for the address. An
+address from which the account has logged in before has its own bucket for that account, which attempts from other
+addresses do not fill. A window starts with its first attempt and has a fixed length; refused attempts do not extend it.
 
-The counts stand in Redis. While it does not answer, each process counts for itself, by the same rules. No name leaves
-the process: an account is counted by the id of its name's stream, whether there is such a user or not.
+The counts are in Redis. While Redis does not answer, each process counts on its own, by the same rules. No name leaves
+the process: an account is counted by the id of its name's stream, whether or not such a user exists.
 """
 
 import asyncio
@@ -29,21 +28,21 @@ from ledger.events.users import username_stream
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 0.25
-PAUSE_SECONDS = 1.0  # after which Redis is asked again, once it has failed
-CONCURRENT_CALLS = 16  # a flood must neither use up the client's connections nor look like a Redis that is away
-REMEMBERED_SECONDS = 30 * 86_400  # how long an address stays known to an account after a login
-REMEMBERED_ADDRESSES = 16  # for each account, the latest
-MEMORY_LIMIT = 10_000  # windows, and accounts with known addresses, that a process keeps by itself
-IPV6_PREFIX = 64  # what one customer has at least
-UNKNOWN = "unknown"  # all addresses that are missing or are none
+PAUSE_SECONDS = 1.0  # after a failure of Redis, before it is tried again
+CONCURRENT_CALLS = 16  # a flood must not use up the client's connections, nor look like a failure of Redis
+REMEMBERED_SECONDS = 30 * 86_400  # how long an address stays known after a login of the account
+REMEMBERED_ADDRESSES = 16  # the latest of each account
+MEMORY_LIMIT = 10_000  # windows, and accounts with known addresses, in the memory of a process
+IPV6_PREFIX = 64  # the smallest network that providers assign to a customer
+UNKNOWN = "unknown"  # stands for every missing or malformed address
 
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([\d.]+):\d+")
 
-# Counts an attempt in the account's bucket and the address's, unless one of them is full.
-# KEYS: the account's known addresses, its bucket for strangers, that for this address alone, the address's bucket.
-# ARGV: the address, the limits of an account and of an address, the length of a window in milliseconds.
-# Gives for how many milliseconds one is full (0: the attempt is counted), whether the address is known, and of each
-# bucket when its window ends (milliseconds since the epoch), in how many milliseconds that is, and how many it counts.
+# Counts an attempt in the account's bucket and the address's bucket, unless one of them is full.
+# KEYS: the account's known addresses, its bucket for unknown addresses, its bucket for this address, the address's
+# bucket. ARGV: the address, the limits of an account and of an address, the length of a window in milliseconds.
+# Returns the milliseconds until no bucket is full (0: the attempt is counted), whether the address is known, and for
+# each bucket: the end of its window (milliseconds since the epoch), the milliseconds until then, and its count.
 _ADMIT = """
 local until_ = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local known = until_ and tonumber(until_) > tonumber(redis.call('TIME')[1])
@@ -64,9 +63,9 @@ end
 return reply
 """
 
-# Gives an attempt back to those of its windows that have not ended, and remembers the address of a success.
-# KEYS: the account's known addresses, then the windows. ARGV: the address (empty: not to be remembered), for how many
-# seconds, how many addresses at most, then when each window ends.
+# Refunds an attempt to its windows, except those that have ended, and makes the address of a success known.
+# KEYS: the account's known addresses, then the windows. ARGV: the address (empty: not to be made known), for how many
+# seconds it stays known, the limit of known addresses, then the end of each window.
 _SETTLE = """
 for i = 2, #KEYS do
     if redis.call('PEXPIRETIME', KEYS[i]) == tonumber(ARGV[i + 2]) and redis.call('DECR', KEYS[i]) < 1 then
@@ -86,7 +85,7 @@ log = structlog.get_logger(__name__)
 
 
 class Quota(NamedTuple):
-    """How many of so many attempts within a window are left, and in how many seconds they are all there again."""
+    """The attempts left of a limit for each window, and the seconds until the window ends and all are available."""
 
     name: str
     limit: int
@@ -96,7 +95,7 @@ class Quota(NamedTuple):
 
 
 class TooManyAttemptsError(Exception):
-    """Too many logins have failed; the next may be tried after `retry_after_seconds`, at least 1."""
+    """Too many logins have failed. The next attempt is possible after `retry_after_seconds`, at least 1."""
 
     def __init__(self, retry_after_seconds: int, quotas: Sequence[Quota] = ()) -> None:
         super().__init__(f"too many failed logins: wait {retry_after_seconds} s")
@@ -105,7 +104,7 @@ class TooManyAttemptsError(Exception):
 
 
 class Limits(NamedTuple):
-    """How many logins may fail within a window."""
+    """The number of logins that may fail within a window."""
 
     per_account: int
     per_address: int
@@ -113,7 +112,7 @@ class Limits(NamedTuple):
 
 
 class _Client(NamedTuple):
-    """Who tries to log in: the address as it is counted, and the keys that concern it."""
+    """An account and address that try to log in: the address as it is counted, and their keys in Redis."""
 
     address: str
     known: str
@@ -124,9 +123,9 @@ class _Client(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that was reserved, and in which windows; each ends at its time in milliseconds.
+    """A counted attempt, with the windows that count it and the end of each in milliseconds.
 
-    The quotas are those that are left if the attempt fails.
+    `quotas` are those that remain if the attempt fails.
     """
 
     client: _Client
@@ -135,13 +134,13 @@ class Attempt:
     quotas: Sequence[Quota]
 
     @property
-    def quotas_given_back(self) -> list[Quota]:
-        """Those that are left if the attempt does not count."""
+    def quotas_after_refund(self) -> list[Quota]:
+        """The quotas that remain once the attempt is refunded."""
         return [quota._replace(left=min(quota.left + 1, quota.limit)) for quota in self.quotas]
 
 
 class LoginThrottle:
-    """Admits logins. `prefix` is the ledger's own in Redis; no other program may clear what stands under it."""
+    """Admits logins. `prefix` begins its keys in Redis, which no other program may delete."""
 
     def __init__(
         self, redis: "Redis", prefix: str, limits: Limits, *, clock: Callable[[], float] = time.monotonic
@@ -152,68 +151,68 @@ class LoginThrottle:
         self._memory = _Memory(limits, clock)
         self._retry_at = clock()
         self._calls = asyncio.Semaphore(CONCURRENT_CALLS)
-        self._admit = redis.register_script(_ADMIT)
-        self._settle = redis.register_script(_SETTLE)
+        self._admit_script = redis.register_script(_ADMIT)
+        self._settle_script = redis.register_script(_SETTLE)
 
     async def admit(self, account: str, address: str) -> Attempt:
-        """Reserve an attempt of this user name, known or not, from this address. Raises `TooManyAttemptsError`."""
-        client = self._client(account, address)
+        """Count an attempt for this user name, known or not, from this address. Raises `TooManyAttemptsError`."""
+        client = self._identify(account, address)
         keys = [client.known, client.strangers, client.own, client.everybody]
         per_account, per_address, window_seconds = self._limits
         arguments: list[str | int] = [client.address, per_account, per_address, window_seconds * 1000]
-        reply = await self._ask(self._admit, keys, arguments)
+        reply = await self._run_script(self._admit_script, keys, arguments)
         wait, known, *windows = self._memory.admit(client) if reply is None else reply
         account_window, address_window = windows[:3], windows[3:]
         quotas = (
-            self._quota("account", per_account, account_window),
-            self._quota("address", per_address, address_window),
+            self._describe_quota("account", per_account, account_window),
+            self._describe_quota("address", per_address, address_window),
         )
         if wait:
             raise TooManyAttemptsError(math.ceil(wait / 1000), quotas)
         ends = {client.own if known else client.strangers: account_window[0], client.everybody: address_window[0]}
         return Attempt(client, ends, reply is not None, quotas)
 
-    async def succeeded(self, attempt: Attempt) -> None:
-        """Give the attempt back, and remember that its account has logged in from its address."""
+    async def record_success(self, attempt: Attempt) -> None:
+        """Refund the attempt, and make its address known to its account."""
         self._memory.remember(attempt.client)
-        await self._give_back(attempt, remembered=attempt.client.address)
+        await self._settle_attempt(attempt, known_address=attempt.client.address)
 
-    async def withdrawn(self, attempt: Attempt) -> None:
-        """Give the attempt back: for reasons of ours its password was never checked."""
-        await self._give_back(attempt, remembered="")
+    async def refund(self, attempt: Attempt) -> None:
+        """Refund the attempt, because the service failed before it had checked the password."""
+        await self._settle_attempt(attempt, known_address="")
 
-    def _quota(self, name: str, limit: int, window: Sequence[int]) -> Quota:
-        _, milliseconds, attempts = window  # of a window that has not begun, nothing is told but that
+    def _describe_quota(self, name: str, limit: int, window: Sequence[int]) -> Quota:
+        _, milliseconds, attempts = window  # the milliseconds are not positive before the first attempt
         length = self._limits.window_seconds
         seconds = math.ceil(milliseconds / 1000) if milliseconds > 0 else length
         return Quota(name, limit, length, max(0, limit - attempts), seconds)
 
-    async def _give_back(self, attempt: Attempt, *, remembered: str) -> None:
+    async def _settle_attempt(self, attempt: Attempt, *, known_address: str) -> None:
         windows = attempt.windows if attempt.in_redis else {}
         if not attempt.in_redis:
-            self._memory.give_back(attempt.windows)
-        arguments: list[str | int] = [remembered, REMEMBERED_SECONDS, REMEMBERED_ADDRESSES, *windows.values()]
-        await self._ask(self._settle, [attempt.client.known, *windows], arguments)
+            self._memory.refund(attempt.windows)
+        arguments: list[str | int] = [known_address, REMEMBERED_SECONDS, REMEMBERED_ADDRESSES, *windows.values()]
+        await self._run_script(self._settle_script, [attempt.client.known, *windows], arguments)
 
-    async def _ask(self, script: AsyncScript, keys: Sequence[str], arguments: Sequence[str | int]) -> Any | None:
-        """What the script gives; None if Redis does not answer, or has not a moment ago."""
+    async def _run_script(self, script: AsyncScript, keys: Sequence[str], arguments: Sequence[str | int]) -> Any | None:
+        """Return the result of a script; None if Redis does not answer, or failed less than `PAUSE_SECONDS` ago."""
         async with self._calls:
             if self._clock() < self._retry_at:
                 return None
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     return await script(keys=keys, args=arguments)
-            except Exception as error:  # noqa: BLE001 - whatever it is, somebody has to count
+            except Exception as error:  # noqa: BLE001 - after any failure, the process has to count
                 self._back_off(error)
                 return None
 
     def _back_off(self, error: Exception) -> None:
         if self._clock() >= self._retry_at:
-            log.warning("redis does not answer; each process counts logins by itself", error=type(error).__name__)
+            log.warning("redis does not answer; each process counts logins on its own", error=type(error).__name__)
         self._retry_at = self._clock() + PAUSE_SECONDS
 
-    def _client(self, account: str, address: str) -> _Client:
-        counted, name = _counted(address), username_stream(account)
+    def _identify(self, account: str, address: str) -> _Client:
+        counted, name = _group_address(address), username_stream(account)
         bucket = f"{self._prefix}account:{name}"
         return _Client(
             counted,
@@ -231,16 +230,16 @@ class _Window:
 
 
 class _Memory:
-    """The same rules within a process. When there is too much to remember, the oldest is forgotten."""
+    """Applies the same rules in the memory of a process. Beyond `MEMORY_LIMIT`, it drops the oldest entries."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
         self._windows: OrderedDict[str, _Window] = OrderedDict()
-        self._known: OrderedDict[str, OrderedDict[str, int]] = OrderedDict()  # until when, by account and address
+        self._known: OrderedDict[str, OrderedDict[str, int]] = OrderedDict()  # ends, by account and address
 
     def admit(self, client: _Client) -> list[int]:
-        """What the script `_ADMIT` gives."""
+        """Count an attempt, and return what the script `_ADMIT` returns."""
         now = self._now()
         known = self._known.get(client.known, OrderedDict()).get(client.address, 0) > now
         buckets = {
@@ -252,12 +251,12 @@ class _Memory:
         waits = [window.ends - now for bucket, window in live.items() if window.attempts >= buckets[bucket]]
         if not waits:
             live = {bucket: self._count(bucket, live.get(bucket), now) for bucket in buckets}
-        told = [live.get(bucket) or _Window(now) for bucket in buckets]
-        numbers = [number for window in told for number in (window.ends, window.ends - now, window.attempts)]
+        shown = [live.get(bucket) or _Window(now) for bucket in buckets]
+        numbers = [number for window in shown for number in (window.ends, window.ends - now, window.attempts)]
         return [max(waits, default=0), int(known), *numbers]
 
-    def give_back(self, windows: Mapping[str, int]) -> None:
-        """Count one attempt less in those of the windows that have not ended."""
+    def refund(self, windows: Mapping[str, int]) -> None:
+        """Subtract one attempt from each window that has not ended."""
         for bucket, ends in windows.items():
             window = self._windows.get(bucket)
             if window and window.ends == ends:
@@ -266,7 +265,7 @@ class _Memory:
                     del self._windows[bucket]
 
     def remember(self, client: _Client) -> None:
-        """The client's account has logged in from its address."""
+        """Make the address known to the account."""
         addresses = self._known.get(client.known, OrderedDict())
         _put(addresses, client.address, self._now() + REMEMBERED_SECONDS * 1000, limit=REMEMBERED_ADDRESSES)
         _put(self._known, client.known, addresses, limit=MEMORY_LIMIT)
@@ -283,7 +282,7 @@ class _Memory:
 
 
 def _put(mapping: OrderedDict[str, T], key: str, value: T, *, limit: int) -> None:
-    """Make this the newest entry, and let the oldest go if there are too many."""
+    """Set the newest entry, and drop the oldest if there are more than `limit`."""
     mapping[key] = value
     mapping.move_to_end(key)
     if len(mapping) > limit:
@@ -291,26 +290,26 @@ def _put(mapping: OrderedDict[str, T], key: str, value: T, *, limit: int) -> Non
 
 
 def client_address(peer: str | None, forwarded_for: str | None, hops: int) -> str:
-    """The client's address behind so many proxies of ours, each of which appends to X-Forwarded-For whom it saw.
+    """Return the client's address behind `hops` trusted proxies, each of which appends its peer to X-Forwarded-For.
 
-    What the client itself has sent stands left of that and is not looked at. A header that came in several lines is to
-    be joined with commas, in order.
+    Entries further left were sent by the client and are ignored. If the header has several lines, the caller joins them
+    with commas, in order.
     """
     entries = forwarded_for.split(",") if hops and forwarded_for and forwarded_for.strip() else []
-    address = _parsed(entries[-min(hops, len(entries))] if entries else peer or "")
+    address = _parse_address(entries[-min(hops, len(entries))] if entries else peer or "")
     return str(address) if address else UNKNOWN
 
 
-def _counted(address: str) -> str:
-    """The address under which a client is counted: an IPv6 address is as good as any other of its network."""
-    parsed = _parsed(address)
+def _group_address(address: str) -> str:
+    """Return the address as it is counted: for IPv6 its network, because a client can use any address in it."""
+    parsed = _parse_address(address)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((int(parsed), IPV6_PREFIX), strict=False))
     return str(parsed) if parsed else UNKNOWN
 
 
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """The address, without a port. An IPv4 address that a socket for both shows as IPv6 is one of IPv4."""
+def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Parse an address, with or without a port. An IPv4 address mapped to IPv6 becomes IPv4."""
     text = text.strip()
     with_port = _WITH_PORT.fullmatch(text)
     try:

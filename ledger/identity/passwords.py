@@ -1,7 +1,7 @@
-"""Passwords: hashed with argon2id, in a table beside the log, and never stored or compared as they came.
+"""Passwords: hashed with argon2id, and kept in a table outside the log. They are never stored in clear text.
 
-Hashing is the one slow thing that anyone can ask for, so it has threads and a queue of its own, both bounded: a flood
-of logins costs the flooders, not everybody else.
+Hashing is the only slow work that clients can request without a token. It has its own threads and queue, both bounded,
+so that a flood of logins does not slow down other requests.
 """
 
 import asyncio
@@ -31,31 +31,31 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Ty
 
 
 @cache
-def _decoy() -> str:
-    """A hash of nobody's: verifying against it takes as long as against a real one."""
+def _create_decoy() -> str:
+    """Return a hash that no user has, to verify against where there is no user, which then takes as long."""
     return _HASHER.hash("")
 
 
 class Passwords:
-    """Hashes and verifies in `threads` threads; more than `queue_limit` waiting is an `OverloadedError`."""
+    """Hashes and verifies passwords in `threads` threads. Raises `OverloadedError` if `queue_limit` calls wait."""
 
     def __init__(self, *, queue_limit: int, threads: int = 2) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._queue_limit = queue_limit
         self._waiting = 0
-        _decoy()  # made now, so that the first who is unknown does not wait longer
+        _create_decoy()  # cached now, so that the first login of an unknown user takes no longer
 
     def close(self) -> None:
-        """Let the running hashes end."""
+        """Cancel what waits, and wait for the hashes that are being computed."""
         self._pool.shutdown(cancel_futures=True)
 
     async def hash(self, password: str) -> str:
-        """The argon2id hash of a password, in its PHC string form."""
+        """Return the argon2id hash of a password as a PHC string."""
         return await self._run(lambda: _HASHER.hash(password))
 
     async def verify(self, stored_hash: str | None, password: str) -> bool:
-        """Whether the password is the one that was hashed. Takes as long when there is no hash."""
-        return await self._run(lambda: _matches(stored_hash or _decoy(), password)) and bool(stored_hash)
+        """Return whether the hash is of this password. Takes as long if there is no hash."""
+        return await self._run(lambda: _matches(stored_hash or _create_decoy(), password)) and bool(stored_hash)
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= self._queue_limit:
@@ -75,7 +75,7 @@ def _matches(stored_hash: str, password: str) -> bool:
 
 
 def store(credentials: Sequence[Credential], events: Iterable[Recorded]) -> list[Statement]:
-    """Write new credentials over their users' old ones, and forget those of deleted users."""
+    """Return statements that replace the credentials of users, and delete those of deleted users."""
     deleted = [row.stream_id for row in events if isinstance(row.event, UserDeleted)]
     kept = {credential.user_id: credential for credential in credentials}
     values = (uuids(kept), uuids(row.id for row in kept.values()), texts(row.hash for row in kept.values()))
@@ -90,14 +90,14 @@ _UPSERT = f"""INSERT INTO credentials (user_id, id, hash) SELECT * FROM {columns
 _DELETE = "DELETE FROM credentials WHERE user_id = ANY($1::uuid[])"
 
 
-async def of_user(reader: Reader, user_id: UUID) -> Credential | None:
-    """Return the credential in force of a user."""
+async def read_credential(reader: Reader, user_id: UUID) -> Credential | None:
+    """Return the current credential of a user, or None."""
     row = await reader.fetchrow("SELECT id, user_id, hash FROM credentials WHERE user_id = $1", user_id)
     return Credential(*row) if row else None
 
 
-async def find(reader: Reader, username: str) -> Credential | None:
-    """The credential in force of the user of that name."""
+async def find_credential(reader: Reader, username: str) -> Credential | None:
+    """Return the current credential of the user with this name, or None."""
     row = await reader.fetchrow(
         """SELECT credentials.id, user_id, hash FROM credentials JOIN users ON users.id = user_id
            WHERE name_id = $1""",

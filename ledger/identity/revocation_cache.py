@@ -35,26 +35,26 @@ from ledger.projections.tokens import EVERYBODY
 from ledger.store import reader as event_reader
 from ledger.store.connections import Connection, Pool, Reader
 
-Session = tuple[UUID, UUID]  # its id, and its user's
+Session = tuple[UUID, UUID]  # the ids of the session and of its user
 
-TIMEOUT_SECONDS = 0.25  # a mirror that is slower than PostgreSQL is of no use to those who wait for an answer
-FILL_SECONDS = 1.0  # for one step of filling it, which nobody waits for
-POLL_SECONDS = 1.0  # after which it is asked what there is without a notification, and Redis whether it is back
-FRESH_SECONDS = 5.0  # who has not heard from PostgreSQL for so long does not know what the mirror should hold
-REMEMBERED_SECONDS = 3600  # how long a session that was asked for is kept; when it is gone, it is asked for again
+TIMEOUT_SECONDS = 0.25  # for a call that a request waits for: a cache slower than PostgreSQL is of no use
+FILL_SECONDS = 1.0  # for a call of a step that fills the cache, for which no request waits
+POLL_SECONDS = 1.0  # between two steps without a notification; also how often Redis is tried again
+FRESH_SECONDS = 5.0  # without news from PostgreSQL for this long, the process cannot tell whether the cache is complete
+REMEMBERED_SECONDS = 3600  # how long the cache keeps a session that it lacked
 CHUNK = 1000  # revocations in one step
-STEPS = 3  # that one who has revoked waits for; the mirror may be empty, and the log long
-CLEARING = -1  # the marker of a mirror that is being cleared
+STEPS = 3  # steps that the client who revokes waits for: the cache may be empty, and the log long
+CLEARING = -1  # the marker of a cache that is being cleared
 
-# What is there, in one go. ARGV: the members of the hash; KEYS: the hash, then sessions.
+# Reads cut-offs and sessions in one call. KEYS: the hash, then sessions. ARGV: the members of the hash.
 _LOOK_UP = """
 return {redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('MGET', unpack(KEYS, 2))}
 """
 
-# Replaces values by greater ones and moves the marker on, if it still stands where it stood when the values were read:
-# a flush in between must not leave a marker that says more than there is. ARGV: the marker expected and the new one;
-# how many cut-offs there are, and each with its value; for each session its value and when the key ends (seconds since
-# the epoch).
+# Replaces values by greater ones and advances the marker, unless it has changed since the values were read: after a
+# flush in between, the new marker would claim more than the cache has. KEYS: the hash, then sessions. ARGV: the
+# expected and the new marker; the number of cut-offs, then each member with its value; then for each session its value
+# and when its key expires (seconds since the epoch).
 _ADVANCE = """
 if (redis.call('HGET', KEYS[1], 'position') or '') ~= ARGV[1] then return 0 end
 local at = 4
@@ -90,23 +90,23 @@ log = structlog.get_logger(__name__)
 
 
 class RevocationCacheError(Exception):
-    """Redis does not answer in time, or with what cannot be. One sentence for the operator."""
+    """Redis did not answer in time, or gave an impossible answer. The text is one sentence for the operator."""
 
 
 class RevocationCacheStatus(NamedTuple):
-    """How far the mirror reaches (None: it is empty), and how far it should."""
+    """The position up to which the cache is complete (None if it is empty), and that of the last revocation."""
 
     position: int | None
     last_revocation: int
 
     @property
-    def is_whole(self) -> bool:
-        """Whether it reaches as far as it should."""
+    def is_complete(self) -> bool:
+        """Whether the cache has every revocation."""
         return self.position == self.last_revocation
 
 
 class RevocationCache:
-    """The mirror, as one process sees it. `leeway_seconds` is how long after its end a token still passes."""
+    """The cache, as one process sees it. Tokens are accepted until `leeway_seconds` after their expiry."""
 
     def __init__(self, redis: "Redis", pool: Pool, ledger_id: UUID, *, leeway_seconds: int) -> None:
         self._redis = redis
@@ -114,12 +114,12 @@ class RevocationCache:
         self._prefix = f"ledger:{ledger_id}:revoked:"
         self._cutoffs = f"{self._prefix}cutoffs"
         self._leeway = timedelta(seconds=leeway_seconds)
-        self._known = 0  # the last revocation that this process has heard of
-        self._heard_at = -math.inf
-        self._doubted_at = -math.inf  # what was heard before this may not be all
-        self._usable = True  # Redis, as far as is known
-        self._lags = False  # the mirror, seen by one who asked it
-        self._awake = asyncio.Event()
+        self._last_revocation = 0  # its position, as far as this process knows
+        self._read_at = -math.inf
+        self._distrusted_at = -math.inf  # what was read before this may be out of date
+        self._is_redis_usable = True
+        self._is_behind = False  # a look-up has found the marker too low
+        self._wake = asyncio.Event()
         self._look_up_script = redis.register_script(_LOOK_UP)
         self._advance_script = redis.register_script(_ADVANCE)
         self._clear_script = redis.register_script(_CLEAR)
@@ -127,127 +127,135 @@ class RevocationCache:
         self._announced: DataLoader[None, None] = DataLoader(lambda _: self._announce())
 
     def is_trusted(self) -> bool:
-        """Whether it is asked before PostgreSQL is, as far as this process knows."""
+        """Return whether look-ups ask the cache first, and PostgreSQL only for what it lacks."""
         now = asyncio.get_running_loop().time()
-        return self._usable and self._heard_at > max(self._doubted_at, now - FRESH_SECONDS)
+        return self._is_redis_usable and self._read_at > max(self._distrusted_at, now - FRESH_SECONDS)
 
     async def revoked_below(self, sessions: Collection[Session]) -> Mapping[Session, int]:
-        """For each session the position below which its tokens are dead. Raises what PostgreSQL raises, if need be."""
+        """Return for each session the position below which its tokens are revoked.
+
+        Raises what asyncpg raises if it has to ask PostgreSQL.
+        """
         if not self.is_trusted():
             return await tokens.revoked_below(self._pool, sessions)
         try:
-            marker, found = await self._look_up(list(sessions))
+            marker, cached = await self._look_up(list(sessions))
         except RevocationCacheError as error:
             self._back_off(error)
             return await tokens.revoked_below(self._pool, sessions)
-        if marker is None or marker < self._known:
-            self._lags = True
-            self._awake.set()
+        if marker is None or marker < self._last_revocation:
+            self._is_behind = True
+            self._wake.set()
             return await tokens.revoked_below(self._pool, sessions)
-        if len(found) == len(sessions):
-            return found
-        asked = await tokens.revoked_below(self._pool, [session for session in sessions if session not in found])
-        await self._remember(marker, asked)
-        return found | asked
+        if len(cached) == len(sessions):
+            return cached
+        missing = await tokens.revoked_below(self._pool, [session for session in sessions if session not in cached])
+        await self._remember(marker, missing)
+        return cached | missing
 
     async def fill(self) -> None:
-        """Mirror every revocation until now that is not there yet. `MirrorUnusableError`, or what PostgreSQL raises."""
+        """Add every revocation that the cache lacks. Raises `RevocationCacheError`, or what asyncpg raises."""
         await self._fill(self._pool)
 
     async def announce(self) -> None:
-        """Mirror what was just revoked, before anybody is told. If Redis is away, nobody will trust it either."""
+        """Add new revocations before the client that revoked gets its response.
+
+        If Redis does not answer, look-ups ask PostgreSQL anyway, so the response does not wait any longer.
+        """
         await self._announced.get(None)
 
     async def rebuild(self) -> None:
-        """Throw the mirror away and fill it anew."""
+        """Clear the cache and fill it again."""
         await self._clear(FILL_SECONDS)
         await self.fill()
 
     async def status(self) -> RevocationCacheStatus:
-        """How the mirror stands."""
-        marker = await self._marker(FILL_SECONDS)
+        """Return up to which position the cache is complete, and up to which it should be."""
+        marker = await self._read_marker(FILL_SECONDS)
         return RevocationCacheStatus(None if marker == CLEARING else marker, await tokens.last_revocation(self._pool))
 
     async def follow(self, connect: Callable[[], Awaitable[Connection]], channel: str) -> None:
-        """Hear of revocations for as long as the process runs; while no other process does so, fill the mirror."""
-        await follow(
-            Follower("mirror", self._step, self._rest, begin=lambda one: self._listen(one, channel), lost=self._doubt),
-            connect,
-        )
+        """Listen for revocations until cancelled; while this process leads, also fill the cache."""
 
-    async def _listen(self, connection: Connection, channel: str) -> None:
-        connection.add_termination_listener(self._doubt)
-        await connection.add_listener(channel, lambda *_: self._awake.set())
+        async def listen(connection: Connection) -> None:
+            connection.add_termination_listener(self._distrust)
+            await connection.add_listener(channel, lambda *_: self._wake.set())
+
+        await follow(Follower("mirror", self._step, self._wait, begin=listen, lost=self._distrust), connect)
 
     async def _step(self, connection: Connection, leads: bool) -> FollowerProgress:
-        """Hear of revocations; fill the mirror with them, if nobody else does. How far the mirror is, if it leads."""
-        self._awake.clear()
-        head = await event_reader.log_end(connection) if leads else None
-        await self._hear(connection)
+        """Read the last revocation, and fill the cache if it lacks any. Return its progress if this process leads."""
+        self._wake.clear()
+        log_end = await event_reader.log_end(connection) if leads else None
+        await self._read_last_revocation(connection)
         error = None
-        if leads or self._lags or not self._usable:
-            self._lags = False
-            error = await self._try_to_fill(connection)
-        return FollowerProgress(None, error) if error else FollowerProgress(head)
+        if leads or self._is_behind or not self._is_redis_usable:
+            self._is_behind = False
+            error = await self._try_fill(connection)
+        return FollowerProgress(None, error) if error else FollowerProgress(log_end)
 
-    async def _rest(self) -> None:
+    async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
-                await self._awake.wait()
+                await self._wake.wait()
 
-    def _doubt(self, _: object = None) -> None:
-        """Trust nothing until PostgreSQL has been heard from once more."""
-        self._doubted_at = asyncio.get_running_loop().time()
-        self._awake.set()
+    def _distrust(self, _: object = None) -> None:
+        """Stop trusting the cache until PostgreSQL has answered again."""
+        self._distrusted_at = asyncio.get_running_loop().time()
+        self._wake.set()
 
-    async def _hear(self, reader: Reader) -> int:
-        """Ask PostgreSQL for the last revocation."""
-        asked, known = asyncio.get_running_loop().time(), self._known
+    async def _read_last_revocation(self, reader: Reader) -> int:
+        """Return the position of the last revocation, which PostgreSQL knows."""
+        began, before = asyncio.get_running_loop().time(), self._last_revocation
         last = await tokens.last_revocation(reader)
-        # Only a log from which something was lost goes back: a restore. Else the later of two answers came first.
-        self._known = last if known == self._known else max(self._known, last)
-        self._heard_at = max(self._heard_at, asked)
+        # The position decreases only if the database was restored. But if another call has changed it since, the two
+        # answers may have arrived in the wrong order, and the greater one is right.
+        self._last_revocation = last if before == self._last_revocation else max(self._last_revocation, last)
+        self._read_at = max(self._read_at, began)
         return last
 
     async def _look_up(self, sessions: Sequence[Session]) -> tuple[int | None, dict[Session, int]]:
-        """The marker, and what there is."""
+        """Return the marker, and the position below which each session that the cache has is revoked."""
         users = {user_id for _, user_id in sessions}
-        async with _patience(TIMEOUT_SECONDS):
+        async with _redis_call(TIMEOUT_SECONDS):
             cutoffs, values = await self._look_up_script(
                 keys=[self._cutoffs, *map(self._key, sessions)], args=["position", *map(str, (EVERYBODY, *users))]
             )
-            marker, everybody, *of_users = map(_number, cutoffs)
-            below = dict(zip(sessions, map(_number, values), strict=True))
-        cut = dict(zip(users, of_users, strict=True))
+            marker, of_everybody, *of_users = map(_parse_number, cutoffs)
+            of_sessions = dict(zip(sessions, map(_parse_number, values), strict=True))
+        of_user = dict(zip(users, of_users, strict=True))
         return marker, {
-            session: max(value, everybody or 0, cut[session[1]] or 0)
-            for session, value in below.items()
+            session: max(value, of_everybody or 0, of_user[session[1]] or 0)
+            for session, value in of_sessions.items()
             if value is not None
         }
 
-    async def _remember(self, marker: int, asked: Mapping[Session, int]) -> None:
-        """Mirror what PostgreSQL said of sessions after the marker had been read, unless that has moved since."""
-        ends = int(time.time()) + REMEMBERED_SECONDS
+    async def _remember(self, marker: int, revoked_below: Mapping[Session, int]) -> None:
+        """Cache sessions that PostgreSQL was asked for after the marker was read, unless the marker has changed."""
+        expires_at = int(time.time()) + REMEMBERED_SECONDS
         try:
-            kept = {session: (below, ends) for session, below in asked.items()}
-            await self._write(marker, marker, {}, kept, TIMEOUT_SECONDS)
+            sessions = {session: (below, expires_at) for session, below in revoked_below.items()}
+            await self._write(marker, marker, {}, sessions, TIMEOUT_SECONDS)
         except RevocationCacheError as error:
             self._back_off(error)
 
-    async def _marker(self, seconds: float) -> int | None:
-        async with _patience(seconds):
-            return _number(await self._redis.hget(self._cutoffs, "position"))
+    async def _read_marker(self, seconds: float) -> int | None:
+        async with _redis_call(seconds):
+            return _parse_number(await self._redis.hget(self._cutoffs, "position"))
 
     async def _fill(self, reader: Reader) -> None:
-        needed = await self._hear(reader)
+        needed = await self._read_last_revocation(reader)
         while not await self._advance(reader, needed, FILL_SECONDS):
             pass
 
     async def _advance(self, reader: Reader, needed: int, seconds: float) -> bool:
-        """Go one step on. Whether the mirror now reaches as far as it needs to."""
-        marker = await self._marker(seconds)
-        # One that others have moved beyond what is needed is fine; one beyond the log is that of another: a restore.
-        if marker == CLEARING or (marker is not None and marker > max(needed, await self._hear(reader))):
+        """Fill the cache by one step; return whether it is complete up to the position `needed`."""
+        marker = await self._read_marker(seconds)
+        # Another process may have advanced the marker beyond `needed`. Beyond the last revocation, it is of a log that
+        # a restore has replaced.
+        if marker == CLEARING or (
+            marker is not None and marker > max(needed, await self._read_last_revocation(reader))
+        ):
             await self._clear(seconds)
             return False
         if marker is not None and marker >= needed:
@@ -255,13 +263,15 @@ class RevocationCache:
         rows = await tokens.revocations(reader, after=marker or 0, limit=CHUNK)
         reached = max([row["position"] for row in rows] + ([needed] if len(rows) < CHUNK else []))
         cutoffs = {row["user_id"]: row["below"] for row in rows if row["session_id"] is None}
-        ended = {
-            (row["session_id"], row["user_id"]): (row["below"], self._end(row)) for row in rows if row["session_id"]
+        sessions = {
+            (row["session_id"], row["user_id"]): (row["below"], self._compute_end(row))
+            for row in rows
+            if row["session_id"]
         }
-        return await self._write(marker, reached, cutoffs, ended, seconds) and reached >= needed
+        return await self._write(marker, reached, cutoffs, sessions, seconds) and reached >= needed
 
-    def _end(self, row: Record) -> int:
-        """When no token of the session can pass any more, leeway included."""
+    def _compute_end(self, row: Record) -> int:
+        """Return when the last token of the session expires, leeway included, in seconds since the epoch."""
         try:
             return int((row["expires_at"] + self._leeway).timestamp()) + 1
         except (OverflowError, TypeError, ValueError) as error:
@@ -275,25 +285,25 @@ class RevocationCache:
         sessions: Mapping[Session, tuple[int, int]],
         seconds: float,
     ) -> bool:
-        """Write positions, and how far that is; nothing if the marker has moved."""
+        """Write positions and advance the marker to `reached`; write nothing and return False if it has changed."""
         arguments: list[str | int] = ["" if marker is None else marker, reached, len(cutoffs)]
         for user_id, position in cutoffs.items():
             arguments += [str(user_id), position]
-        for value, ends in sessions.values():
-            arguments += [value, ends]
-        async with _patience(seconds):
+        for below, expires_at in sessions.values():
+            arguments += [below, expires_at]
+        async with _redis_call(seconds):
             return bool(await self._advance_script(keys=[self._cutoffs, *map(self._key, sessions)], args=arguments))
 
     async def _clear(self, seconds: float) -> None:
-        async with _patience(seconds):
-            await self._clear_script(keys=[self._cutoffs])  # from now on nobody trusts the rest
+        async with _redis_call(seconds):
+            await self._clear_script(keys=[self._cutoffs])  # from now on no process trusts the other keys
         cursor = None
         while cursor != 0:
-            async with _patience(seconds):
+            async with _redis_call(seconds):
                 cursor, keys = await self._redis.scan(cursor or 0, match=f"{self._prefix}*:*", count=CHUNK)
                 if keys:
                     await self._redis.unlink(*keys)
-        async with _patience(seconds):
+        async with _redis_call(seconds):
             await self._cleared_script(keys=[self._cutoffs])
 
     def _key(self, session: Session) -> str:
@@ -302,52 +312,52 @@ class RevocationCache:
 
     async def _announce(self) -> dict[None, None]:
         try:
-            needed = await self._hear(self._pool)
-        except Exception as error:  # noqa: BLE001 - what was revoked stays revoked, and its answer must say so
-            log.warning("a revocation cannot be followed", error=type(error).__name__)
-            self._doubt()
-            with contextlib.suppress(RevocationCacheError):  # nor may those trust the mirror who heard nothing
-                await self._withdraw()
+            needed = await self._read_last_revocation(self._pool)
+        except Exception as error:  # noqa: BLE001 - the revocation is committed, and the response must say so
+            log.warning("a revocation cannot be read back", error=type(error).__name__)
+            self._distrust()
+            with contextlib.suppress(RevocationCacheError):  # processes that were not notified must not trust it
+                await self._invalidate()
             return {}
         try:
             for _ in range(STEPS):
                 if await self._advance(self._pool, needed, TIMEOUT_SECONDS):
                     return {}
-            self._lags = True
+            self._is_behind = True
         except RevocationCacheError as error:
             self._back_off(error)
-        except Exception as error:  # noqa: BLE001 - as above; this process knows what it is that the mirror lacks
-            log.warning("a revocation cannot be mirrored", error=type(error).__name__)
-            self._lags = True
-        self._awake.set()
+        except Exception as error:  # noqa: BLE001 - as above; this process knows that the marker is too low
+            log.warning("a revocation cannot be cached", error=type(error).__name__)
+            self._is_behind = True
+        self._wake.set()
         return {}
 
-    async def _withdraw(self) -> None:
-        async with _patience(TIMEOUT_SECONDS):
+    async def _invalidate(self) -> None:
+        async with _redis_call(TIMEOUT_SECONDS):
             await self._redis.unlink(self._cutoffs)
 
-    async def _try_to_fill(self, reader: Reader) -> str | None:
-        """Fill the mirror; why that cannot be done now."""
+    async def _try_fill(self, reader: Reader) -> str | None:
+        """Fill the cache; return why Redis prevents that, or None."""
         try:
             await self._fill(reader)
         except RevocationCacheError as error:
             self._back_off(error)
             return str(error)
-        if not self._usable:
+        if not self._is_redis_usable:
             log.info("redis answers again")
-        self._usable = True
+        self._is_redis_usable = True
         return None
 
     def _back_off(self, error: RevocationCacheError) -> None:
-        """Ask PostgreSQL only, until the follower has filled the mirror."""
-        if self._usable:
+        """Ask PostgreSQL only, until the follower has filled the cache."""
+        if self._is_redis_usable:
             log.warning("redis does not answer; PostgreSQL is asked instead", error=str(error))
-        self._usable = False
+        self._is_redis_usable = False
 
 
 @asynccontextmanager
-async def _patience(seconds: float) -> AsyncIterator[None]:
-    """Bounds how long Redis may take. Whatever is wrong with it or with what it says is `MirrorUnusableError`."""
+async def _redis_call(seconds: float) -> AsyncIterator[None]:
+    """Limit how long Redis may take, and turn every failure and impossible answer into `RevocationCacheError`."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -355,5 +365,5 @@ async def _patience(seconds: float) -> AsyncIterator[None]:
         raise RevocationCacheError(f"Redis cannot be used: {type(error).__name__}") from error
 
 
-def _number(value: bytes | str | None) -> int | None:
+def _parse_number(value: bytes | str | None) -> int | None:
     return None if value is None else int(value)

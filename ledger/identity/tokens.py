@@ -1,9 +1,9 @@
 """Encode and verify JSON Web Tokens (RFC 7519). `ledger.identity.keys` signs them and checks signatures.
 
-Verifying is strict. Every token of a key has the same header, so a header is never parsed, only compared: what it could
-ask for, another algorithm or key, is not even read. The two other parts have one spelling, so a token has one text. All
-claims are there and of their type, and it is the kind of token that was asked for. The result of a signature check is
-remembered, in bounds; whether a token has ended is checked every time.
+Verifying is strict. Every token of a key has the same header, so headers are compared and never parsed: a token cannot
+ask for another algorithm or key. Payload and signature must be in canonical form, so each token has one spelling. All
+claims must be present and of the right type, and the token must be of the requested kind. Results of signature checks
+are cached, up to a limit; the expiry is checked every time.
 """
 
 import base64
@@ -34,14 +34,14 @@ class TokenType(IntEnum):
 
 
 class InvalidTokenError(Exception):
-    """Not a token of ours, not of this kind, or ended. Which of it, nobody is told."""
+    """The token has no valid signature, is of another kind, or has expired. Callers do not learn which."""
 
 
 class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a token says. Times are whole seconds since the epoch; `pos` is the log position of its issue.
+    """The claims of a token. Times are whole seconds since the epoch; `pos` is the log position at which it was issued.
 
-    `prf` and `pex` are the paired access token's `jti` and `exp`, in refresh tokens only. `iss` and `aud` are not here:
-    they are the same in all tokens, and the signer's business.
+    Refresh tokens have `prf` and `pex`: the `jti` and `exp` of the access token issued with them. The signer adds `iss`
+    and `aud`, which are the same in all tokens.
     """
 
     sub: str
@@ -57,7 +57,7 @@ class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verified(msgspec.Struct, frozen=True, cache_hash=True):
-    """A token whose signature and shape are right, with its ids and roles parsed."""
+    """A token whose signature and claims are valid, with its ids and roles parsed."""
 
     user_id: UUID
     jti: UUID
@@ -67,10 +67,9 @@ class Verified(msgspec.Struct, frozen=True, cache_hash=True):
 
 
 class Signer:
-    """Signs with one key, or the HS256 key of a secret; accepts its tokens, and those of the previous key if any.
+    """Signs tokens with a key, or with the HS256 key of a secret. Accepts tokens of this key and of the previous key.
 
-    `leeway_seconds` is how long after `exp` a token still passes. With an issuer and an audience, tokens name them and
-    must name them.
+    Tokens are accepted until `leeway_seconds` after `exp`. An issuer and an audience are added to tokens, and required.
     """
 
     def __init__(
@@ -84,23 +83,23 @@ class Signer:
         cache_size: int = 4096,
     ) -> None:
         self._key = secret_key(key) if isinstance(key, str) else key
-        self._header = _header_of(self._key)
+        self._header = _encode_header(self._key)
         self._accepted = {self._header: self._key}
         if previous is not None:
-            self._accepted.setdefault(_header_of(previous), previous)
+            self._accepted.setdefault(_encode_header(previous), previous)
         self._leeway_seconds = leeway_seconds
         self._origin = {name: value for name, value in (("iss", issuer), ("aud", audience)) if value is not None}
         self._cache: OrderedDict[str, Verified] = OrderedDict()
         self._cache_size = cache_size
 
     def sign(self, claims: Claims) -> str:
-        """The compact form of a token: always the same text for the same claims."""
+        """Return the token with these claims in compact form, which is the same each time for the same claims."""
         members = {name: value for name, value in msgspec.structs.asdict(claims).items() if value is not None}
         signed = f"{self._header}.{base64url(msgspec.json.encode(members | self._origin))}"
         return f"{signed}.{base64url(self._key.sign(signed.encode()))}"
 
     def verify(self, token: str, kind: TokenType) -> Verified:
-        """What the token says. Raises `InvalidTokenError`."""
+        """Return the content of a token of this kind. Raises `InvalidTokenError`."""
         verified = self._cache.get(token) or self._remember(token, self._check(token))
         claims = verified.claims
         now = time.time()
@@ -111,7 +110,7 @@ class Signer:
         return verified
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """The public keys whose tokens are accepted, for others who verify (RFC 7517); none of a shared secret."""
+        """Return the public keys of accepted tokens as a JSON Web Key Set (RFC 7517). A shared secret has none."""
         return {"keys": [key.public for key in self._accepted.values() if key.public is not None]}
 
     def _check(self, token: str) -> Verified:
@@ -119,14 +118,14 @@ class Signer:
             raise InvalidTokenError
         try:
             header, payload, signature = token.split(".")
-            if not self._accepted[header].verifies(f"{header}.{payload}".encode(), _decoded(signature)):
+            if not self._accepted[header].verifies(f"{header}.{payload}".encode(), _decode(signature)):
                 raise InvalidTokenError
-            return self._verified(_decoded(payload))
+            return self._parse(_decode(payload))
         except (KeyError, ValueError, msgspec.DecodeError):
             raise InvalidTokenError from None
 
-    def _verified(self, payload: bytes) -> Verified:
-        """The claims, which have one spelling, too: no member twice, no blanks, no other numbers than integers."""
+    def _parse(self, payload: bytes) -> Verified:
+        """Parse a payload, which must be in canonical form: no duplicate members, no blanks, integers only."""
         members = msgspec.json.decode(payload, type=dict[str, str | int])
         if msgspec.json.encode(members) != payload:
             raise InvalidTokenError
@@ -136,11 +135,11 @@ class Signer:
         if claims.exp <= claims.iat:
             raise InvalidTokenError
         if claims.prf is not None:
-            _canonical_id(claims.prf)
+            _parse_canonical_id(claims.prf)
         return Verified(
-            _canonical_id(claims.sub),
-            _canonical_id(claims.jti),
-            _canonical_id(claims.sid),
+            _parse_canonical_id(claims.sub),
+            _parse_canonical_id(claims.jti),
+            _parse_canonical_id(claims.sid),
             frozenset(claims.roles.split(",")),
             claims,
         )
@@ -153,7 +152,7 @@ class Signer:
 
 
 def create_signer(settings: Settings, keyring: Keyring) -> Signer:
-    """Return the signer that uses these keys, and the issuer, audience and leeway of the settings."""
+    """Create a signer with these keys, and with the issuer, audience and leeway of the settings."""
     return Signer(
         keyring.signing,
         leeway_seconds=settings.jwt_validation_leeway_seconds,
@@ -163,20 +162,20 @@ def create_signer(settings: Settings, keyring: Keyring) -> Signer:
     )
 
 
-def _header_of(key: Key) -> str:
+def _encode_header(key: Key) -> str:
     return base64url(msgspec.json.encode({"alg": key.algorithm, "kid": key.kid, "typ": "JWT"}))
 
 
-def _decoded(segment: str) -> bytes:
-    """The bytes of base64url text in its one spelling. Raises `ValueError` for any other."""
+def _decode(segment: str) -> bytes:
+    """Decode base64url text in canonical form. Raises `ValueError` for any other form."""
     raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     if base64url(raw) != segment:
         raise ValueError("must be canonical base64url")
     return raw
 
 
-def _canonical_id(text: str) -> UUID:
-    found = parse_id(text)
-    if str(found) != text:
+def _parse_canonical_id(text: str) -> UUID:
+    parsed = parse_id(text)
+    if str(parsed) != text:
         raise ValueError("must be in lower case")
-    return found
+    return parsed

@@ -8,11 +8,11 @@ from redis.exceptions import RedisError
 from ledger.settings import Settings
 
 MIN_VERSION = 7
-CONNECTIONS = 32  # who finds none free waits, instead of taking Redis for dead
+CONNECTIONS = 32  # a caller waits for a free one rather than taking Redis for dead
 
 
 class RedisUnusableError(Exception):
-    """Redis does not answer, or is too old. One sentence for the operator."""
+    """Redis does not answer, or is too old. The text is one sentence for the operator."""
 
 
 def open_client(settings: Settings) -> "Redis":
@@ -31,7 +31,7 @@ def open_client(settings: Settings) -> "Redis":
 
 async def check_version(settings: Settings) -> None:
     """Raise `RedisUnusableError` unless Redis answers and is recent enough."""
-    # Protocol 2, or a server older than HELLO (Redis 5) could not even be asked how old it is.
+    # Protocol 2, because servers before Redis 6 have no HELLO, and would not tell their version.
     client = Redis.from_url(settings.redis_dsn(), protocol=2, socket_connect_timeout=5, socket_timeout=5)
     try:
         version = (await client.info("server"))["redis_version"]
@@ -39,5 +39,5 @@ async def check_version(settings: Settings) -> None:
         raise RedisUnusableError(f"Redis cannot be reached: {' '.join(str(error).split())}") from error
     finally:
         await client.aclose()
-    if int(str(version).split(".")[0]) < MIN_VERSION:  # redis-py makes a number of "2.8"
+    if int(str(version).split(".")[0]) < MIN_VERSION:  # redis-py parses "2.8" as a number
         raise RedisUnusableError(f"Redis {version} is too old: version {MIN_VERSION} or later is needed")

@@ -85,18 +85,18 @@ async def find_targets(
         states, imported = await books.states(ids), await books.imported(ids)
         for account in chunk:
             owner_id = owners.get(account.user_id, holder_id)
-            found = _target(account, owner_id, states[account.id], imported.get(account.id), report.currency)
-            if isinstance(found, Problem):
-                report.refuse(found)
+            target = _create_target(account, owner_id, states[account.id], imported.get(account.id), report.currency)
+            if isinstance(target, Problem):
+                report.refuse(target)
                 continue
-            targets[account.id] = found
-            if found.differs:
+            targets[account.id] = target
+            if target.differs:
                 reason = f"is here already, and does not belong to user {owner_id}"
-                report.differ(_problem(found, "owner_differs", reason))
+                report.differ(_create_problem(target, "owner_differs", reason))
     return targets
 
 
-def _target(
+def _create_target(
     account: source.Account, owner_id: UUID | None, state: State | None, imported: Imported | None, currency: str
 ) -> Target | Problem:
     if rejection := _reject(account, owner_id, state, imported, currency):
@@ -142,7 +142,7 @@ def exclude(targets: Targets, world_cents: int, report: Report) -> bool:
             world_cents = after
         elif not target.exists:
             reason = "with its opening balance, the balance of world would exceed 2^53 - 1"
-            report.refuse(_problem(target, "world_too_large", reason))
+            report.refuse(_create_problem(target, "world_too_large", reason))
             del targets[target.account.id]
             reread = True
     return reread
@@ -154,13 +154,13 @@ async def open_and_correct(books: RehearsedBooks, targets: Targets, report: Repo
     progress.begin("accounts", len(changing))
     for start in range(0, len(changing), CHUNK):
         chunk = changing[start : start + CHUNK]
-        command = ImportAccounts(report.currency, tuple(_balances(chunk)))
+        command = ImportAccounts(report.currency, tuple(_create_balances(chunk)))
         results = await books.execute(command, weight=len(chunk))
         for target, result in zip(chunk, results, strict=True):
             if result.refusals:
-                report.refuse(_problem(target, result.refusals[0].code, result.refusals[0].message))
+                report.refuse(_create_problem(target, result.refusals[0].code, result.refusals[0].message))
             else:
-                _count(target, report)
+                _count_result(target, report)
         progress.advance(len(chunk))
     report.taken_cents = sum(target.account.balance_cents for target in targets.values())
 
@@ -173,12 +173,12 @@ def _needs_change(target: Target, report: Report) -> bool:
         return False
     if not target.is_open or not target.stays_within_bounds:
         reason = "its balance here cannot be corrected: the account is closed or frozen, or would exceed 2^53 - 1"
-        report.differ(_problem(target, "not_correctable", reason))
+        report.differ(_create_problem(target, "not_correctable", reason))
         return False
     return True
 
 
-def _balances(targets: Iterable[Target]) -> Iterator[ImportedBalance]:
+def _create_balances(targets: Iterable[Target]) -> Iterator[ImportedBalance]:
     for target in targets:
         account = target.account
         yield ImportedBalance(
@@ -190,7 +190,7 @@ def _balances(targets: Iterable[Target]) -> Iterator[ImportedBalance]:
         )
 
 
-def _count(target: Target, report: Report) -> None:
+def _count_result(target: Target, report: Report) -> None:
     if not target.exists:
         report.accounts.taken += 1
         return
@@ -199,5 +199,5 @@ def _count(target: Target, report: Report) -> None:
     report.corrected_cents += target.correction_cents
 
 
-def _problem(target: Target, code: str, reason: str) -> Problem:
+def _create_problem(target: Target, code: str, reason: str) -> Problem:
     return Problem("account", target.account.id, code, reason, cents=target.account.balance_cents)

@@ -99,8 +99,8 @@ async def open_api(url: str, username: str, secret: str, salt: str | None) -> As
     except aiohttp.InvalidURL as error:
         raise ReferenceUnusableError("the reference's URL cannot be used") from error
     except (aiohttp.ClientError, TimeoutError) as error:
-        said = " ".join(str(error).split()) or "no response in time"
-        raise ReferenceUnusableError(f"the reference cannot be reached: {said}") from error
+        detail = " ".join(str(error).split()) or "no response in time"
+        raise ReferenceUnusableError(f"the reference cannot be reached: {detail}") from error
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:

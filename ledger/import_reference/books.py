@@ -30,7 +30,7 @@ REQUEST_ID = "import-reference"  # in the command log
 
 
 class Imported(NamedTuple):
-    """What the import and others have moved into an account. `openings` counts the import's own corrections."""
+    """What imports and other commands have moved into an account. `openings` counts the import's corrections."""
 
     openings: int = 0
     opening_cents: int = 0
@@ -67,7 +67,7 @@ class RehearsedBooks:
 
     async def create_users(self, users: Sequence[NewUser]) -> list[Refused | None]:
         """Create users, in order; return for each its refusal, or None."""
-        return [await _refusal_of(self._rehearse(user.command)) for user in users]
+        return [await _catch_refusal(self._rehearse(user.command)) for user in users]
 
     async def execute(self, command: ImportAccounts | ImportTransfers, *, weight: int) -> list[ItemResult]:
         """Execute a command with `weight` items, and return the result of each item."""
@@ -112,7 +112,7 @@ class Books(RehearsedBooks):
         hashes = await asyncio.gather(*(self._hash(user.secret) for user in users))
         return await asyncio.gather(
             *(
-                _refusal_of(self._submit(_with_hash(user.command, hashed), weight=1))
+                _catch_refusal(self._submit(_with_hash(user.command, hashed), weight=1))
                 for user, hashed in zip(users, hashes, strict=True)
             )
         )
@@ -139,7 +139,7 @@ def _with_hash(command: CreateUser, hashed: str) -> CreateUser:
     return msgspec.structs.replace(command, credential=Credential(new_id(), command.user_id, hashed))
 
 
-async def _refusal_of(work: Awaitable[object]) -> Refused | None:
+async def _catch_refusal(work: Awaitable[object]) -> Refused | None:
     try:
         await work
     except Refused as refused:
@@ -150,14 +150,14 @@ async def _refusal_of(work: Awaitable[object]) -> Refused | None:
 # Entries by their command. Only the command log tells which accounts an import has opened.
 _IMPORTED = f"""
 SELECT opened.stream_id,
-       count(*) FILTER (WHERE maker.command = '{ImportAccounts.name}'),
-       coalesce(sum(amount_cents) FILTER (WHERE maker.command = '{ImportAccounts.name}'), 0),
-       coalesce(sum(amount_cents) FILTER (WHERE maker.command = '{ImportTransfers.name}'), 0),
+       count(*) FILTER (WHERE recorded.command = '{ImportAccounts.name}'),
+       coalesce(sum(amount_cents) FILTER (WHERE recorded.command = '{ImportAccounts.name}'), 0),
+       coalesce(sum(amount_cents) FILTER (WHERE recorded.command = '{ImportTransfers.name}'), 0),
        coalesce(sum(amount_cents) FILTER (
-           WHERE coalesce(maker.command, '') NOT IN ('{ImportAccounts.name}', '{ImportTransfers.name}')), 0)
+           WHERE coalesce(recorded.command, '') NOT IN ('{ImportAccounts.name}', '{ImportTransfers.name}')), 0)
 FROM ({EVENT_COMMANDS}) AS opened
 LEFT JOIN entries ON account_id = opened.stream_id
-LEFT JOIN ({EVENT_COMMANDS}) AS maker ON maker.stream_id = account_id AND maker.version = entries.version
+LEFT JOIN ({EVENT_COMMANDS}) AS recorded ON recorded.stream_id = account_id AND recorded.version = entries.version
 WHERE opened.stream_id = ANY($1) AND opened.version = 1 AND opened.command = '{ImportAccounts.name}'
 GROUP BY opened.stream_id
 """

@@ -52,7 +52,7 @@ class ReferenceDatabase:
             f"""SELECT id::uuid, user_id::uuid, balance_cents::bigint, {_DATE} FROM {self._schema}.accounts AS listed
                 ORDER BY listed.created_at, listed.id"""
         )
-        return [Account(row[0], row[1], row[2], _in_utc(row[3])) for row in rows]
+        return [Account(row[0], row[1], row[2], _add_utc(row[3])) for row in rows]
 
     async def users(self) -> list[User]:
         """Return all users, oldest first."""
@@ -75,7 +75,7 @@ class ReferenceDatabase:
                            {_DATE} FROM {self._schema}.transactions AS listed ORDER BY listed.created_at, listed.id"""
             )
             while rows := await cursor.fetch(CHUNK):
-                yield [Transaction(row[0], row[1], row[2], row[3], _in_utc(row[4])) for row in rows]
+                yield [Transaction(row[0], row[1], row[2], row[3], _add_utc(row[4])) for row in rows]
 
     async def check(self) -> None:
         """Raise `ReferenceUnusableError` unless the tables and columns are there."""
@@ -100,7 +100,7 @@ async def open_database(url: str, schema: str) -> AsyncIterator[ReferenceDatabas
     """Connect, and read one point in time for as long as the context lasts. Raises `ReferenceUnusableError`."""
     if not _NAME.fullmatch(schema):
         raise ReferenceUnusableError("--schema: must be a name such as public")
-    with _explain_errors(at=f"{_host(url)}: "):
+    with _explain_errors(at=f"{_parse_host(url)}: "):
         connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS, server_settings=_SESSION)
     try:
         with _explain_errors():
@@ -122,11 +122,11 @@ def _explain_errors(at: str = "") -> Iterator[None]:
             "the reference's URL cannot be used; are special characters in its password percent-encoded?"
         ) from error
     except (*UNREACHABLE, asyncpg.PostgresError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise ReferenceUnusableError(f"{at}the reference's database cannot be read: {said}") from error
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise ReferenceUnusableError(f"{at}the reference's database cannot be read: {detail}") from error
 
 
-def _host(url: str) -> str:
+def _parse_host(url: str) -> str:
     """Return the host of a URL, without user and password."""
     try:
         return urlsplit(url).hostname or "the default host"
@@ -134,6 +134,6 @@ def _host(url: str) -> str:
         return "the reference"
 
 
-def _in_utc(date: datetime | None) -> datetime | None:
+def _add_utc(date: datetime | None) -> datetime | None:
     """Return the date with its zone: the reference stores none, and means UTC."""
     return None if date is None else date.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Report what an import did and did not do, and prove that the balances equal those of the reference."""
+"""Report the result of an import, and prove that the balances equal those of the reference."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -42,8 +42,8 @@ class Problem(NamedTuple):
         name = "" if self.name is None else f" {self.name!a}"
         cents = "" if self.cents is None else f" of {decimal_text(self.cents, currency)} {currency}"
         remedy = "" if self.remedy is None else f" ({self.remedy})"
-        which = "s" if self.id is None else f" {self.id}{name}{cents}"
-        return f"{self.resource}{which}: {self.reason}{remedy}"
+        subject = "s" if self.id is None else f" {self.id}{name}{cents}"
+        return f"{self.resource}{subject}: {self.reason}{remedy}"
 
 
 @dataclass(slots=True)
@@ -166,18 +166,18 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """Yield the report as text."""
-        yield from self._table()
+        yield from self._format_table()
         if self.problems:
             yield ""
             yield from (problem.text(self.currency) for problem in self.problems)
             if (rest := sum(self.counts.values()) - len(self.problems)) > 0:
                 yield f"and {rest:,} more"
         yield ""
-        yield from self._sums()
-        yield from self._proof()
+        yield from self._format_sums()
+        yield from self._format_proof()
         yield from self.notes
 
-    def _table(self) -> Iterator[str]:
+    def _format_table(self) -> Iterator[str]:
         taken = "to be taken" if self.dry_run else "taken"
         row = "{:<14}{:>14}{:>14}{:>14}{:>14}{:>14}"
         yield row.format("", "at reference", taken, "already here", "differing", "not taken")
@@ -185,7 +185,7 @@ class Report:
             tally = getattr(self, name)
             yield row.format(name, *(f"{count:,}" for count in _members(tally).values()))
 
-    def _sums(self) -> Iterator[str]:
+    def _format_sums(self) -> Iterator[str]:
         rows = [
             ("balances at the reference", self.reference_cents),
             ("of accounts not taken", self.reference_cents - self.taken_cents),
@@ -205,7 +205,7 @@ class Report:
             cents = decimal_text(self.corrected_cents, self.currency)
             yield f"corrected since an earlier run: {self.corrected:,} balances, by {cents} {self.currency} in total"
 
-    def _proof(self) -> Iterator[str]:
+    def _format_proof(self) -> Iterator[str]:
         if self.proof is None:
             yield "dry run: nothing was written"
             return

@@ -10,7 +10,7 @@ from ledger.errors import LedgerError
 
 
 class ReferenceUnusableError(LedgerError):
-    """The reference cannot be read, or an option names something that it lacks. One line, without secrets."""
+    """The reference cannot be read, or an option names something that it lacks. The text has one line, no secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +63,4 @@ class Reference(Protocol):
         """Return the number of transactions."""
 
     def transactions(self) -> AsyncIterator[Sequence[Transaction]]:
-        """Yield all transactions in chunks, oldest first; the same ones each time."""
+        """Yield all transactions in chunks, oldest first; each call yields the same."""

@@ -47,7 +47,7 @@ async def import_users(
         if user.id in mapped:
             continue
         if rejection := reject_user(user):
-            report.refuse(_problem(user, rejection))
+            report.refuse(_create_problem(user, rejection))
         else:
             possible.append(user)
     for start in range(0, len(possible), CHUNK):
@@ -65,14 +65,14 @@ def reject_user(user: source.User) -> Rejection | None:
         return Rejection("username_invalid", f"its user name {why}")
     if why := _reject_email(user.email):
         return Rejection("email_invalid", f"its e-mail address {why}")
-    if roles_of(user.roles) is None:
+    if parse_roles(user.roles) is None:
         return Rejection("roles_invalid", f"its roles {user.roles!a} must be distinct and among {', '.join(ROLES)}")
     if not 1 <= len(user.password_hash) <= MAX_PASSWORD_LENGTH:
         return Rejection("password_invalid", f"its password_hash does not have 1 to {MAX_PASSWORD_LENGTH} characters")
     return None
 
 
-def roles_of(text: str) -> tuple[Role, ...] | None:
+def parse_roles(text: str) -> tuple[Role, ...] | None:
     """Return the roles in a text separated by commas; None unless they are distinct and known."""
     names = [name.strip(" ") for name in text.split(",")]
     roles = tuple(role for name in names for role in ROLES if role == name)
@@ -82,7 +82,7 @@ def roles_of(text: str) -> tuple[Role, ...] | None:
 def _reject_username(username: str) -> str | None:
     if not 1 <= len(username) <= MAX_USERNAME_LENGTH:
         return f"must have 1 to {MAX_USERNAME_LENGTH} characters"
-    return _error_of(check_username, username)
+    return _catch_error(check_username, username)
 
 
 def _reject_email(email: str) -> str | None:
@@ -90,10 +90,10 @@ def _reject_email(email: str) -> str | None:
         return f"must have at most {MAX_EMAIL_LENGTH} characters"
     if not _EMAIL.fullmatch(email):
         return f"must be an e-mail address, and is {email!a}"
-    return _error_of(check_email, email)
+    return _catch_error(check_email, email)
 
 
-def _error_of(check: Callable[[str], str], name: str) -> str | None:
+def _catch_error(check: Callable[[str], str], name: str) -> str | None:
     try:
         check(name)
     except ValueError as error:
@@ -102,7 +102,7 @@ def _error_of(check: Callable[[str], str], name: str) -> str | None:
 
 
 async def _import_chunk(books: RehearsedBooks, users: Sequence[source.User], report: Report) -> dict[UUID, UUID]:
-    commands = [_command(user) for user in users]
+    commands = [_create_command(user) for user in users]
     states = await books.states({stream for command in commands for stream in command.streams()})
     owners: dict[UUID, UUID] = {}
     new: list[tuple[source.User, CreateUser]] = []
@@ -112,13 +112,13 @@ async def _import_chunk(books: RehearsedBooks, users: Sequence[source.User], rep
             owners[user.id] = user.id
             _compare(command, known, user, report)
         elif rejection := _try_command(command, states):
-            report.refuse(_problem(user, rejection))
+            report.refuse(_create_problem(user, rejection))
         else:
             new.append((user, command))
     refusals = await books.create_users([NewUser(command, user.password_hash) for user, command in new])
     for (user, _), refused in zip(new, refusals, strict=True):
         if refused is not None:  # another command took the id or a name first
-            report.refuse(_problem(user, Rejection(refused.refusals[0].code, refused.refusals[0].message)))
+            report.refuse(_create_problem(user, Rejection(refused.refusals[0].code, refused.refusals[0].message)))
             continue
         owners[user.id] = user.id
         report.users.taken += 1
@@ -127,14 +127,14 @@ async def _import_chunk(books: RehearsedBooks, users: Sequence[source.User], rep
     return owners
 
 
-def _command(user: source.User) -> CreateUser:
+def _create_command(user: source.User) -> CreateUser:
     """Return the command that creates a valid user; the secret still has to be hashed."""
     return CreateUser(
         user_id=user.id,
         username=check_username(user.username),
         email=check_email(user.email),
         active=user.active,
-        roles=roles_of(user.roles) or (),
+        roles=parse_roles(user.roles) or (),
         credential=Credential(new_id(), user.id, ""),
     )
 
@@ -144,13 +144,13 @@ def _try_command(command: CreateUser, states: dict[UUID, State | None]) -> Rejec
     try:
         decision = command.decide(states)
     except Refused as refused:
-        return _name_conflict(command, states) or Rejection(refused.refusals[0].code, refused.refusals[0].message)
+        return _find_name_conflict(command, states) or Rejection(refused.refusals[0].code, refused.refusals[0].message)
     for stream, event in decision.events:
         states[stream] = evolve(states[stream], event)
     return None
 
 
-def _name_conflict(command: CreateUser, states: States) -> Rejection | None:
+def _find_name_conflict(command: CreateUser, states: States) -> Rejection | None:
     """Return the rejection that names the user with the id or a name of the command; None if there is no such user."""
     if states[command.user_id] is not None:
         return Rejection("id_taken", "its id belongs to a deleted user, or to something else")
@@ -176,6 +176,6 @@ def _compare(command: CreateUser, known: User, user: source.User, report: Report
         report.users.already_here += 1
 
 
-def _problem(user: source.User, rejection: Rejection) -> Problem:
+def _create_problem(user: source.User, rejection: Rejection) -> Problem:
     remedy = f"change it at the reference, or name a user of the ledger: --map-user {user.id}=USER"
     return Problem("user", user.id, rejection.code, rejection.reason, remedy, user.username)

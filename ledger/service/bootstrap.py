@@ -1,7 +1,7 @@
-"""Where the service finds its servers and secrets: as configured, or, where nothing is, its own.
+"""Complete the settings: start embedded servers and generate secrets where none are configured.
 
-The embedded profile keeps what it makes up, the keys that sign tokens and seals and the first admin's password, in the
-data folder, readable by its owner only.
+The embedded profile generates the keys that sign tokens and seals, and the first admin's password. It keeps them in the
+data folder, readable by the folder's owner only.
 """
 
 import os
@@ -22,55 +22,55 @@ SEAL_KEY_FILE = "seal-key.pem"
 
 
 @asynccontextmanager
-async def completed(settings: Settings, *, needs_redis: bool) -> AsyncIterator[Settings]:
-    """Complete the settings with the servers and secrets that are needed, for as long as the context lasts."""
+async def complete_settings(settings: Settings, *, needs_redis: bool) -> AsyncIterator[Settings]:
+    """Yield the settings with all servers and secrets that are needed. Embedded servers stop when the context ends."""
     if settings.has_database and (settings.has_redis or not needs_redis):
         yield settings
         return
     async with embedded_services(settings.ledger_data_dir) as services:
-        found: dict[str, object] = {}
+        missing: dict[str, object] = {}
         if not settings.has_redis:
-            found["redis_url"] = SecretStr(services.redis_url)
+            missing["redis_url"] = SecretStr(services.redis_url)
         if not settings.has_database:
-            found |= {
+            missing |= {
                 "database_url": SecretStr(services.database_url),
-                "jwt_secret": settings.jwt_secret or _kept(settings.ledger_data_dir / JWT_SECRET_FILE),
+                "jwt_secret": settings.jwt_secret or _ensure_secret(settings.ledger_data_dir / JWT_SECRET_FILE),
                 "ledger_admin_password": settings.ledger_admin_password
-                or _kept(settings.ledger_data_dir / ADMIN_PASSWORD_FILE),
+                or _ensure_secret(settings.ledger_data_dir / ADMIN_PASSWORD_FILE),
                 "ledger_seal_key_file": settings.ledger_seal_key_file
-                or _kept_key(settings.ledger_data_dir.absolute() / SEAL_KEY_FILE),
+                or _ensure_key_file(settings.ledger_data_dir.absolute() / SEAL_KEY_FILE),
             }
-        yield settings.model_copy(update=found)
+        yield settings.model_copy(update=missing)
 
 
 def admin_password_file(settings: Settings) -> Path | None:
-    """Return the file in which the embedded profile keeps the first admin's password, if it made that up."""
+    """Return the file that has the first admin's password if the embedded profile generated it, or None."""
     path, password = settings.ledger_data_dir / ADMIN_PASSWORD_FILE, settings.ledger_admin_password
     try:
-        kept = path.read_text().strip()
+        generated = path.read_text().strip()
     except OSError:
         return None
-    return path if password is not None and password.get_secret_value() == kept else None
+    return path if password is not None and password.get_secret_value() == generated else None
 
 
-def _kept(path: Path) -> SecretStr:
-    """The secret in a file; a fresh random one, if there is no file yet."""
+def _ensure_secret(path: Path) -> SecretStr:
+    """Return the secret in a file; without a file, create it with a random secret."""
     while True:
         try:
             return SecretStr(path.read_text().strip())
         except FileNotFoundError:
-            _write_whole(path, secrets.token_urlsafe(32) + "\n")
+            _write_atomically(path, secrets.token_urlsafe(32) + "\n")
 
 
-def _kept_key(path: Path) -> Path:
-    """The name of a file with a key; with a fresh one, if there is no file yet."""
+def _ensure_key_file(path: Path) -> Path:
+    """Return the path of a key file; without a file, create it with a new key."""
     if not path.exists():
-        _write_whole(path, new_private_pem())
+        _write_atomically(path, new_private_pem())
     return path
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Create the file atomically: readers never see a part of it, and of two processes that try, one succeeds."""
+def _write_atomically(path: Path, text: str) -> None:
+    """Create the file atomically: no reader sees a part of it, and if two processes try, the first one wins."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

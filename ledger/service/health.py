@@ -1,4 +1,4 @@
-"""Whether the database is what a worker needs, and how far behind the log the followers are."""
+"""The health of the database: whether its schema is recent enough, and how far the followers lag behind the log."""
 
 import asyncio
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from ledger.store.sql import LOG_END
 PATIENCE_SECONDS = 2.0
 
 
-class Standing(NamedTuple):
-    """How the database stands."""
+class Health(NamedTuple):
+    """The schema version, the last position of the log, and the state of each follower."""
 
     schema_version: str
     last_position: int
@@ -21,16 +21,16 @@ class Standing(NamedTuple):
 
     @property
     def is_migrated(self) -> bool:
-        """Whether the schema is that of this program, or of a later one that is being rolled out."""
+        """Whether the schema is at least as recent as this program: a rollout migrates before it restarts workers."""
         return self.schema_version >= migrate.head()
 
 
-async def standing(reader: Reader) -> Standing:
-    """Ask PostgreSQL. Raises `TimeoutError`, or what PostgreSQL raises."""
+async def read_health(reader: Reader) -> Health:
+    """Return the health of the database. Raises `TimeoutError`, or what asyncpg raises."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        row = await reader.fetchrow(_STANDING)
+        row = await reader.fetchrow(_HEALTH)
         assert row is not None  # noqa: S101 - it has no FROM
-        return Standing(row[0], row[1], await follower.status(reader))
+        return Health(row[0], row[1], await follower.status(reader))
 
 
-_STANDING = f"SELECT (SELECT version_num FROM alembic_version), {LOG_END}"
+_HEALTH = f"SELECT (SELECT version_num FROM alembic_version), {LOG_END}"

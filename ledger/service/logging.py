@@ -1,8 +1,8 @@
-"""Logging: one line an event, JSON for machines and colours for a terminal, on standard error.
+"""Logging to standard error: one line for each event, as JSON or, on a terminal, in colours.
 
-What is logged is chosen field by field; whole requests, bodies, headers and settings never are. Each logger has the
-name of its module, which decides its level. Messages of the standard library's loggers, which libraries use, take the
-same way and obey the same levels.
+Every logged field is chosen; whole requests, bodies, headers and settings are never logged. A logger has the name of
+its module, which decides its level. Libraries log through the standard library, whose messages are forwarded and obey
+the same levels.
 """
 
 import asyncio
@@ -20,31 +20,33 @@ from structlog.typing import EventDict
 from ledger.environment.log_levels import LEVELS, Levels
 from ledger.settings import Settings
 
-ACCESS = "aiohttp.access"  # the logger of the line that each request gets
-TALKATIVE = ("alembic",)  # at `info` it would list its plugins: it is shown at `debug`, or if a directive names it
+ACCESS = "aiohttp.access"  # the logger of the access log
+VERBOSE_LIBRARIES = ("alembic",)  # lists its plugins at `info`: so logged at `debug`, or if a directive names it
 
 
 def configure(settings: Settings) -> None:
     """Set up logging for this process."""
-    human = settings.ledger_log_format == "console" or (settings.ledger_log_format == "auto" and sys.stderr.isatty())
+    is_console = settings.ledger_log_format == "console" or (
+        settings.ledger_log_format == "auto" and sys.stderr.isatty()
+    )
     levels = settings.levels()
-    (_for_people if human else _for_machines)(levels)
+    (_configure_console if is_console else _configure_json)(levels)
     _forward_standard_library(levels)
 
 
 def _forward_standard_library(levels: Levels) -> None:
     root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if isinstance(handler, _Forwarding)]:
+    for handler in [handler for handler in root.handlers if isinstance(handler, _ForwardingHandler)]:
         root.removeHandler(handler)
-    root.addHandler(_Forwarding())
-    root.setLevel(levels.usual)
-    for module in TALKATIVE:
-        logging.getLogger(module).setLevel(LEVELS["warning"] if levels.usual == LEVELS["info"] else logging.NOTSET)
+    root.addHandler(_ForwardingHandler())
+    root.setLevel(levels.default)
+    for module in VERBOSE_LIBRARIES:
+        logging.getLogger(module).setLevel(LEVELS["warning"] if levels.default == LEVELS["info"] else logging.NOTSET)
     for module, level in levels.modules:
         logging.getLogger(module).setLevel(level)
 
 
-def _for_people(levels: Levels) -> None:
+def _configure_console(levels: Levels) -> None:
     structlog.configure(
         processors=[
             _drop_below_threshold,
@@ -55,22 +57,22 @@ def _for_people(levels: Levels) -> None:
             ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger("debug"),
-        logger_factory=_sinks(levels, structlog.PrintLogger(sys.stderr).msg),
+        logger_factory=_create_sinks(levels, structlog.PrintLogger(sys.stderr).msg),
         cache_logger_on_first_use=True,
     )
 
 
-def _for_machines(levels: Levels) -> None:
+def _configure_json(levels: Levels) -> None:
     structlog.configure(
         processors=[],
-        wrapper_class=_direct(),
-        logger_factory=_sinks(levels, _Lines(sys.stderr.buffer).add),
+        wrapper_class=_create_direct_logger(),
+        logger_factory=_create_sinks(levels, _LineWriter(sys.stderr.buffer).add),
         cache_logger_on_first_use=True,
     )
 
 
 class _Sink:
-    """Where the lines of one module go, and from which level on."""
+    """Writes the lines of one module's logger, from a level upwards."""
 
     __slots__ = ("name", "threshold", "write")
 
@@ -78,13 +80,13 @@ class _Sink:
         self.name, self.threshold, self.write = name, threshold, write
 
     def msg(self, line: str) -> None:
-        """Write what structlog's processors made."""
+        """Write a line that structlog's processors have rendered."""
         self.write(line)
 
     debug = info = warning = error = critical = msg
 
 
-def _sinks(levels: Levels, write: Callable[[Any], None]) -> Callable[..., _Sink]:
+def _create_sinks(levels: Levels, write: Callable[[Any], None]) -> Callable[..., _Sink]:
     return lambda name="", *_: _Sink(name, levels.of(name), write)
 
 
@@ -95,8 +97,8 @@ def _drop_below_threshold(sink: _Sink, method: str, event: EventDict) -> EventDi
     return event
 
 
-class _Lines:
-    """Writes lines; those of one tick of the event loop together, for a write costs more than a line."""
+class _LineWriter:
+    """Writes all lines of one tick of the event loop together: a write costs more than a line."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -104,7 +106,7 @@ class _Lines:
         atexit.register(self._write)
 
     def add(self, line: bytes) -> None:
-        """Take a line, to be written before the loop waits again; at once in a thread without a loop."""
+        """Write a line before the event loop waits again, or at once in a thread without a loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -122,41 +124,41 @@ class _Lines:
             self._file.flush()
 
 
-def _direct() -> type[structlog.BoundLoggerBase]:
-    """A logger that writes at once: each request logs a line, and a chain of processors took five times as long."""
+def _create_direct_logger() -> type[structlog.BoundLoggerBase]:
+    """Return a logger class without processors: each request logs a line, and processors took five times as long."""
 
-    def method(level: str) -> Callable[..., None]:
+    def create_method(level: str) -> Callable[..., None]:
         rank = LEVELS[level]
 
         def write(self: structlog.BoundLoggerBase, event: str, **fields: Any) -> None:
             sink = self._logger
             if rank >= sink.threshold:
-                sink.write(_encoded(level, sink.name, event, fields))
+                sink.write(_encode_line(level, sink.name, event, fields))
 
         return write
 
     def exception(self: structlog.BoundLoggerBase, event: str, **fields: Any) -> None:
         self.error(event, **{"exc_info": True, **fields})  # type: ignore[attr-defined]
 
-    methods: dict[str, Any] = {level: method(level) for level in LEVELS}
+    methods: dict[str, Any] = {level: create_method(level) for level in LEVELS}
     return type("_Direct", (structlog.BoundLoggerBase,), {**methods, "exception": exception})
 
 
-def _encoded(level: str, name: str, event: str, fields: EventDict) -> bytes:
+def _encode_line(level: str, name: str, event: str, fields: EventDict) -> bytes:
     line: EventDict = {"timestamp": datetime.now(UTC), "level": level, "logger": name, "event": event, **fields}
     if "exc_info" in line:
         line = dict(structlog.processors.format_exc_info(None, level, line))
     return msgspec.json.encode(line, enc_hook=str)
 
 
-class _Forwarding(logging.Handler):
-    """Hands the records of the standard library's loggers to ours."""
+class _ForwardingHandler(logging.Handler):
+    """Forwards the records of the standard library's loggers to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record under its logger's name. What cannot be formatted is reported as `logging` does."""
+        """Log a record under its logger's name. Report one that cannot be formatted as `logging` does."""
         try:
             level = next((name for name, rank in reversed(LEVELS.items()) if record.levelno >= rank), "debug")
             fields = {"exc_info": record.exc_info} if record.exc_info else {}
             getattr(structlog.get_logger(record.name), level)(record.getMessage(), **fields)
-        except Exception:  # noqa: BLE001 - a message that breaks must not break what it is about
+        except Exception:  # noqa: BLE001 - a faulty log message must not fail the work that it reports
             self.handleError(record)

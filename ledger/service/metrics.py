@@ -1,8 +1,8 @@
-"""What the service counts, in memory that all of its processes share, so that any of them can tell the whole.
+"""Metrics in memory that all processes of the service share, so that each of them can report the metrics of all.
 
-Each worker counts in a slot of its own, with plain additions: no lock, no file, no message. A worker that is started
-again goes on in the slot of the one before it, so that a counter never goes back while the service runs. Nothing here
-knows a format or a protocol.
+Each worker counts in a slot of its own, with plain additions: no lock, no file, no message. A restarted worker
+continues in the slot of its predecessor, so no counter decreases while the service runs. Nothing here knows a format or
+a protocol.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
-SLOT_BYTES = 1 << 18  # of which only what is used takes memory
+SLOT_BYTES = 1 << 18  # the system allocates only the pages that are used
 CELL_BYTES = 8
-HEADER_CELLS = 1  # which layout the slot has
+HEADER_CELLS = 1  # the fingerprint of the slot's layout
 
 MICROSECONDS = 1_000_000
 
@@ -24,10 +24,10 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Family(NamedTuple):
-    """Series of one name. What is counted is whole; `scale` of it make one of the unit that the name says.
+    """The series of one name. Cells have integers: values in the unit of the name, times `scale`.
 
-    A histogram has the upper `bounds` of its buckets, in what is counted. A gauge is of each worker, all else of the
-    service.
+    A histogram has the upper `bounds` of its buckets, scaled. Gauges are reported for each worker, other metrics for
+    the whole service.
     """
 
     name: str
@@ -40,53 +40,54 @@ class Family(NamedTuple):
 
     @property
     def cells(self) -> int:
-        """How many cells a series has: one, or one a bucket, one for what is above, and the sum."""
+        """The number of cells of a series: one; for a histogram, one for each bucket, one for the rest and the sum."""
         return len(self.bounds) + 2 if self.kind == "histogram" else 1
 
 
-def _steps(*bounds: float) -> tuple[int, ...]:
+def _in_microseconds(*bounds: float) -> tuple[int, ...]:
     return tuple(int(bound * MICROSECONDS) for bound in bounds)
 
 
-SECONDS = _steps(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SECONDS = _in_microseconds(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 BATCH_COMMANDS = Family(
     "ledger_batch_commands",
-    "Commands that shared a transaction.",
+    "Commands that shared a database transaction.",
     "histogram",
     bounds=tuple(2**power for power in range(11)),
 )
 COMMIT_SECONDS = Family(
     "ledger_commit_seconds",
-    "How long a batch took from being sent to PostgreSQL until it was durable.",
+    "Time from sending a commit group to PostgreSQL until it was durable.",
     "histogram",
     bounds=SECONDS,
     scale=MICROSECONDS,
 )
 WAITING = Family("ledger_commands_waiting", "Commands in the queue.", "gauge")
-IN_FLIGHT = Family(
-    "ledger_commands_in_flight", "Commands that have no answer yet, those in the queue included.", "gauge"
-)
+IN_FLIGHT = Family("ledger_commands_in_flight", "Commands without a result yet, including those in the queue.", "gauge")
 CONNECTIONS = Family(
     "ledger_database_connections", "Connections for queries.", "gauge", ("state",), (("idle",), ("used",))
 )
-MIRROR_TRUSTED = Family(
+REVOCATION_CACHE_TRUSTED = Family(
     "ledger_mirror_trusted", "Whether revocations are looked up in Redis (1) or in PostgreSQL (0).", "gauge"
 )
 LOOP_LAG = Family(
-    "ledger_loop_lag_seconds", "How late the event loop came to a task a second.", "gauge", scale=MICROSECONDS
+    "ledger_loop_lag_seconds",
+    "How late the event loop ran a task that is due every second.",
+    "gauge",
+    scale=MICROSECONDS,
 )
-STARTS = Family("ledger_worker_starts", "Workers that were started, again or for the first time.", "counter")
-PID = Family("ledger_worker_pid", "The process that a worker is.", "gauge")
+STARTS = Family("ledger_worker_starts", "Workers that were started or restarted.", "counter")
+PID = Family("ledger_worker_pid", "The process id of a worker.", "gauge")
 
 FAMILIES = (
     *(BATCH_COMMANDS, COMMIT_SECONDS, WAITING, IN_FLIGHT, CONNECTIONS),
-    *(MIRROR_TRUSTED, LOOP_LAG, STARTS, PID),
+    *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID),
 )
 
 
 class Layout:
-    """Where each series is in a slot."""
+    """The place of each series in a slot."""
 
     def __init__(self, families: Sequence[Family]) -> None:
         self.families = families
@@ -101,13 +102,13 @@ class Layout:
         text = repr([(key, first) for key, first in self._first.items()]).encode()
         self.fingerprint = int.from_bytes(hashlib.sha256(text).digest()[:7])
 
-    def first(self, family: Family, *labels: str) -> int:
-        """The first cell of a series. Raises `KeyError`."""
+    def first_cell(self, family: Family, *labels: str) -> int:
+        """Return the index of the first cell of a series. Raises `KeyError`."""
         return self._first[family.name, labels]
 
 
 class Histogram:
-    """Counts how often values of one series were how large."""
+    """Counts the values of one series by size."""
 
     __slots__ = ("_bounds", "_cells", "_first", "_sum")
 
@@ -118,14 +119,14 @@ class Histogram:
         self._sum = first + len(bounds) + 1
 
     def observe(self, value: int) -> None:
-        """Take one value in."""
+        """Count a value, already scaled."""
         cells = self._cells
         cells[self._first + bisect_left(self._bounds, value)] += 1
         cells[self._sum] += value
 
 
 class Meter:
-    """The slots of all workers, one of which is this process's to write. Alone, it needs no file."""
+    """The slots of all workers, of which this process writes one. Without a file, the memory is its own."""
 
     def __init__(self, layout: Layout, file: int | None = None, slot: int = 0) -> None:
         self.layout = layout
@@ -134,56 +135,56 @@ class Meter:
         cells = memory.cast("q")
         self._slots = [cells[at : at + cells_each] for at in range(0, len(cells), cells_each)]
         self.cells = self._slots[slot]
-        if self.cells[0] != layout.fingerprint:  # it is empty, or of another version of this program
+        if self.cells[0] != layout.fingerprint:  # empty, or of another version of this program
             self.cells[:] = memoryview(bytes(SLOT_BYTES)).cast("q")
             self.cells[0] = layout.fingerprint
         self.add(STARTS)
         self.set(PID, os.getpid())
 
     def add(self, family: Family, *labels: str) -> None:
-        """Count one. Where it must cost nothing, add to the cell itself instead."""
-        self.cells[self.layout.first(family, *labels)] += 1
+        """Add one to a counter. Hot paths add to `cells` themselves instead."""
+        self.cells[self.layout.first_cell(family, *labels)] += 1
 
     def set(self, family: Family, value: int, *labels: str) -> None:
-        """Say how much there is now."""
-        self.cells[self.layout.first(family, *labels)] = value
+        """Set a gauge to a value, already scaled."""
+        self.cells[self.layout.first_cell(family, *labels)] = value
 
     def histogram(self, family: Family, *labels: str) -> Histogram:
-        """Where the values of a series are counted."""
-        return Histogram(self.cells, self.layout.first(family, *labels), family.bounds)
+        """Return the histogram that counts the values of a series."""
+        return Histogram(self.cells, self.layout.first_cell(family, *labels), family.bounds)
 
-    def total(self, family: Family) -> Iterator[tuple[tuple[str, ...], list[int]]]:
-        """The cells of each series of a family, added up over all workers; of those that are not all zero."""
+    def sum_series(self, family: Family) -> Iterator[tuple[tuple[str, ...], list[int]]]:
+        """Yield the labels of each series and its cells, summed over all workers; omit series with zeros only."""
         slots = [cells for _, cells in self.workers()]
         for labels in family.series:
-            first = self.layout.first(family, *labels)
+            first = self.layout.first_cell(family, *labels)
             summed = [sum(cells[at] for cells in slots) for at in range(first, first + family.cells)]
             if any(summed):
                 yield labels, summed
 
     def workers(self) -> Iterator[tuple[int, "memoryview[int]"]]:
-        """Each worker's number and cells; not of one that has not started, or is of another version."""
+        """Yield the number and cells of each worker that has started and is of this version."""
         for number, cells in enumerate(self._slots):
             if cells[0] == self.layout.fingerprint:
                 yield number, cells
 
 
 class CommitGroups:
-    """Counts what a committer wrote."""
+    """Counts the commit groups that a committer wrote."""
 
     def __init__(self, meter: Meter) -> None:
         self._commands = meter.histogram(BATCH_COMMANDS)
         self._seconds = meter.histogram(COMMIT_SECONDS)
 
-    def written(self, commands: Sequence[object], seconds: float) -> None:
-        """Count a batch, which took so long to be durable."""
+    def record(self, commands: Sequence[object], seconds: float) -> None:
+        """Count a commit group and the time until it was durable."""
         self._commands.observe(len(commands))
         self._seconds.observe(int(seconds * MICROSECONDS))
 
 
-def shared_file(slots: int) -> int:
-    """A descriptor of memory for so many workers, which is gone with the last process that has it open."""
-    if hasattr(os, "memfd_create"):  # Linux: also where no folder can be written to
+def create_shared_file(slots: int) -> int:
+    """Return a descriptor of memory with `slots` slots, which lives until the last process closes it."""
+    if hasattr(os, "memfd_create"):  # Linux: works without a writable folder
         descriptor = os.memfd_create("ledger-metrics")
     else:
         with tempfile.TemporaryFile() as file:
@@ -192,7 +193,7 @@ def shared_file(slots: int) -> int:
     return descriptor
 
 
-def cumulative(family: Family, cells: Sequence[int]) -> tuple[list[tuple[str, int]], float]:
-    """A histogram's buckets, each with how many are not above its bound, and the sum; both in the name's unit."""
+def cumulate_buckets(family: Family, cells: Sequence[int]) -> tuple[list[tuple[str, int]], float]:
+    """Return a histogram's buckets, each as its bound and the number of values up to it, and the sum, unscaled."""
     bounds = (*(str(bound / family.scale) for bound in family.bounds), "+Inf")
     return list(zip(bounds, accumulate(cells[:-1]), strict=True)), cells[-1] / family.scale

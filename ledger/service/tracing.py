@@ -1,6 +1,6 @@
-"""Traces (OpenTelemetry), which follow a command into the batch that carries it out.
+"""Traces (OpenTelemetry) that follow a command into the commit group that executes it.
 
-This is imported only where `LEDGER_TRACING` asks for traces; without, nothing of the extra `otel` need be installed.
+The service imports this module only if `LEDGER_TRACING` is on, because it needs the extra `otel`.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ from ledger.write.group import Origin, Outcome, Submission
 
 
 @contextlib.contextmanager
-def exporting() -> Iterator[Tracer]:
-    """A tracer whose spans go to a collector, by OTLP over HTTP; the variables `OTEL_…` say where, and how many.
+def open_tracer() -> Iterator[Tracer]:
+    """Yield a tracer that exports spans by OTLP over HTTP, from a thread of its own. `OTEL_…` variables configure it.
 
-    At the end those that wait are sent. It blocks, and has a thread of its own.
+    When the context ends, it blocks until the remaining spans are sent.
     """
     named = Resource({"service.name": "ledger", "service.version": __version__})
     provider = TracerProvider(resource=named.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
@@ -38,46 +38,46 @@ def exporting() -> Iterator[Tracer]:
 
 
 class TracedCommitter(Committer):
-    """A committer that has a span for each command, from its arrival to its answer, and one for each batch.
+    """A committer with a span for each command, from its arrival to its result, and one for each commit group.
 
-    A batch belongs to many traces: it is a child of the first command that is recorded, and linked with all of them.
+    A commit group is part of many traces: its span is a child of the first recorded command, and linked with all.
     """
 
     def __init__(self, tracer: Tracer, *arguments: Any, watch: Watch, **options: Any) -> None:
-        super().__init__(*arguments, watch=self._written_in_a_span, **options)
+        super().__init__(*arguments, watch=self._record_commit_group, **options)
         self._tracer = tracer
-        self._watch_too = watch
+        self._watch_next = watch
         self._spans: dict[UUID, Span] = {}
 
     async def submit(self, command: Command, origin: Origin, *, weight: int = 1) -> Outcome:
-        """The same."""
+        """Execute a command as `Committer` does, in a span."""
         with self._tracer.start_as_current_span(
             command.name, record_exception=False, set_status_on_exception=False
         ) as span:
-            first = self._spans.setdefault(origin.command_id, span) is span
+            is_first = self._spans.setdefault(origin.command_id, span) is span
             try:
                 return await super().submit(command, origin, weight=weight)
             except Refused as refused:
                 span.set_attribute("ledger.refusals", [refusal.code for refusal in refused.refusals])
                 raise
             finally:
-                if first:
+                if is_first:
                     del self._spans[origin.command_id]
 
-    def _written_in_a_span(self, commands: Sequence[Submission], seconds: float) -> None:
-        self._watch_too(commands, seconds)
-        found = [self._spans.get(one.origin.command_id) for one in commands]
+    def _record_commit_group(self, submissions: Sequence[Submission], seconds: float) -> None:
+        self._watch_next(submissions, seconds)
+        found = [self._spans.get(submission.origin.command_id) for submission in submissions]
         spans = [span for span in found if span is not None and span.is_recording()]
         if not spans:
             return
         ended_at = time.time_ns()
-        batch = self._tracer.start_span(
+        group = self._tracer.start_span(
             "batch",
             set_span_in_context(spans[0]),
             links=[Link(span.get_span_context()) for span in spans],
-            attributes={"ledger.commands": len(commands)},
+            attributes={"ledger.commands": len(submissions)},
             start_time=ended_at - int(seconds * 1e9),
         )
         for span in spans:
-            span.add_link(batch.get_span_context())
-        batch.end(ended_at)
+            span.add_link(group.get_span_context())
+        group.end(ended_at)

@@ -1,1 +1,1 @@
-"""Pure values and their formats: ids, timestamps, text, names."""
+"""Pure values and their formats: ids, timestamps, text and names."""

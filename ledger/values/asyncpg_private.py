@@ -1,6 +1,6 @@
-"""The private parts of asyncpg that the ledger uses, here alone; pyproject.toml caps its version for their sake.
+"""The private parts of asyncpg that the ledger uses. Only this module names them, and pyproject.toml caps its version.
 
-They are on the ground floor, because ids are, and asyncpg's own class of ids is the fastest to make and to send.
+The module is in the lowest layer because ids are: asyncpg's class of UUIDs is the fastest to create and to send.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ __all__ = ["FastUUID", "add_array_codecs"]
 
 
 def add_array_codecs(connection: Any, encoders: Mapping[tuple[int, str], Callable[[Any], bytes]]) -> None:
-    """Encode arrays with these functions, by the oid and name of their type. `set_type_codec` refuses arrays."""
+    """Register encoders of array types, by oid and name of the type, because `set_type_codec` refuses arrays."""
     settings = connection._protocol.get_settings()  # noqa: SLF001 - see above (decision 7)
     for (oid, name), encoder in encoders.items():
         settings.add_python_codec(oid, name, "pg_catalog", [], "scalar", encoder, bytes, "binary")

@@ -1,15 +1,15 @@
 """Letters of different scripts that look the same: a table of code points, taken from Unicode's own.
 
 Derived from `confusables.txt` and `Scripts.txt` of Unicode 18.0.0 (copyright 2026 Unicode, Inc.; Unicode License v3).
-Of each class of characters with one prototype (UTS 39, section 4), the table has those that a folded name can have in
-the scripts that `ledger.values.names` knows; one of them stands for all others of other scripts. Letters stand for
-letters, marks for marks and digits for digits. No ASCII character is replaced, so `user1` and `userl` are two names.
-Latin letters of phonetic alphabets count as another script. Hangul is left alone.
+For each class of characters with one prototype (UTS 39, section 4), the table has the characters that a folded name can
+contain in the scripts of `ledger.values.names`. One of them represents those of other scripts. Letters represent
+letters, marks represent marks, and digits represent digits. No ASCII character is replaced, so `user1` and `userl` are
+two names. Latin letters of phonetic alphabets count as another script. Hangul is not in the table.
 
-The ids of streams follow from this table, so it never changes: a later Unicode needs a second table beside it.
+Ids of streams are derived from this table, so it never changes: a later version of Unicode needs a second table.
 """
 
-# By the character that stands for them, those that look like it.
+# The characters that look alike, by the one that represents them.
 _ALIKE = {
     "0": (
         "\u0665\u06f5\u07c0\u0966\u09e6\u0a66\u0ae6\u0b66\u0be6\u0c66\u0ce6\u0d66\u0e50\u0ed0\u1040\u17e0"
@@ -284,4 +284,4 @@ _ALIKE = {
     "\ua739": "\ua73b",
     "\ua76f": "\U000169c1",
 }
-STANDS_FOR = {ord(alike): stands for stands, group in _ALIKE.items() for alike in group}
+REPRESENTATIVES = {ord(alike): representative for representative, group in _ALIKE.items() for alike in group}

@@ -1,7 +1,7 @@
-"""JSON as RFC 8259 and RFC 7493 (I-JSON) define it: UTF-8, no member twice, no NaN or Infinity.
+"""JSON as RFC 8259 and RFC 7493 (I-JSON) define it: UTF-8, without duplicate members, NaN or Infinity.
 
-Most readers keep the last of two members with one name, some the first. A gateway in front may then have checked
-another amount than the one that is moved, so such a text is no JSON here.
+Of duplicate members, most parsers keep the last, and some the first. A gateway might then check another amount than the
+one that is moved, so such a text is refused.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-MAX_NAME_LENGTH = 64  # of a member's name that a message repeats
+MAX_NAME_LENGTH = 64  # of a member's name in a message
 
 
 class MalformedJsonError(ValueError):
@@ -18,7 +18,7 @@ class MalformedJsonError(ValueError):
 
 
 def decode(raw: bytes) -> Any:
-    """Return what the text holds. Raises `MalformedJsonError`."""
+    """Decode a JSON text. Raises `MalformedJsonError`."""
     try:
         return _DECODER.decode(raw.decode())
     except json.JSONDecodeError as error:
@@ -29,27 +29,27 @@ def decode(raw: bytes) -> Any:
         raise MalformedJsonError("is nested too deeply") from None
     except MalformedJsonError:
         raise
-    except ValueError:  # an integer of more digits than Python reads
+    except ValueError:  # an integer with more digits than Python parses
         raise MalformedJsonError("has a number with too many digits") from None
 
 
-def _object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(members)
-    if len(found) < len(members):
+def _build_object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    decoded = dict(members)
+    if len(decoded) < len(members):
         (twice, _), *_ = Counter(name for name, _ in members).most_common(1)
         raise MalformedJsonError(f"has the member {json.dumps(twice[:MAX_NAME_LENGTH])} twice in one object")
-    return found
+    return decoded
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise MalformedJsonError(f"has {name}, which is not a JSON number")
 
 
-def _finite(text: str) -> float:
+def _parse_float(text: str) -> float:
     number = float(text)
     if math.isinf(number):
         raise MalformedJsonError("has a number that is too large")
     return number
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(object_pairs_hook=_build_object, parse_constant=_refuse_constant, parse_float=_parse_float)

@@ -1,6 +1,7 @@
-"""Times as text: RFC 3339 in UTC, in and out; and plain dates, each of which is a whole day in UTC.
+"""Parse and format timestamps (RFC 3339) in UTC, and parse dates, which stand for a whole day in UTC.
 
-A period includes both its ends, so a date is its first microsecond as the start of a period, and its last as the end.
+A period includes both its bounds. So a date means its first microsecond as the start of a period, and its last as the
+end.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ T = TypeVar("T")
 
 _DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
-DATE_OR_TIME_PATTERN = f"^{_DATE}([Tt]{_TIME})?$"  # not all that fits exists: 2026-02-30 does not
+DATE_OR_TIME_PATTERN = f"^{_DATE}([Tt]{_TIME})?$"  # also matches dates that do not exist, such as 2026-02-30
 
 _FULL_DATE = re.compile(_DATE, re.ASCII)
 _DATE_TIME = re.compile(f"{_DATE}[Tt]{_TIME}", re.ASCII)
@@ -25,52 +26,52 @@ NOT_IN_CALENDAR = "must be a date and time that exist, in the years 0001 to 9999
 
 
 def parse_time(text: str) -> datetime:
-    """Return the time that the text says (RFC 3339, section 5.6), in UTC, cut to the microsecond.
+    """Parse a timestamp (RFC 3339, section 5.6); return it in UTC, truncated to the microsecond.
 
     A leap second becomes the second after it. Raises `ValueError`.
     """
     if not _DATE_TIME.fullmatch(text):
         raise ValueError(_NO_TIME)
-    return _in_calendar(_time_of, text)
+    return _parse_in_calendar(_convert_time, text)
 
 
 def parse_start(text: str) -> datetime:
-    """Return the time, or the first microsecond of the date, that the text says. Raises `ValueError`."""
+    """Parse a timestamp, or a date as its first microsecond. Raises `ValueError`."""
     return _parse_bound(text, time.min)
 
 
 def parse_end(text: str) -> datetime:
-    """Return the time, or the last microsecond of the date, that the text says. Raises `ValueError`."""
+    """Parse a timestamp, or a date as its last microsecond. Raises `ValueError`."""
     return _parse_bound(text, time.max)
 
 
-def _parse_bound(text: str, of_day: time) -> datetime:
+def _parse_bound(text: str, time_of_day: time) -> datetime:
     if _FULL_DATE.fullmatch(text):
-        return datetime.combine(_in_calendar(date.fromisoformat, text), of_day, UTC)
+        return datetime.combine(_parse_in_calendar(date.fromisoformat, text), time_of_day, UTC)
     if _DATE_TIME.fullmatch(text):
-        return _in_calendar(_time_of, text)
+        return _parse_in_calendar(_convert_time, text)
     raise ValueError(_NO_DATE_OR_TIME)
 
 
-def _in_calendar(parse: Callable[[str], T], text: str) -> T:
+def _parse_in_calendar(parse: Callable[[str], T], text: str) -> T:
     with contextlib.suppress(ValueError, OverflowError):
         return parse(text)
     raise ValueError(NOT_IN_CALENDAR)
 
 
-def _time_of(text: str) -> datetime:
-    """Return the time of a text that has the form of one."""
-    clock, fraction, zone = _parts(text)
+def _convert_time(text: str) -> datetime:
+    """Convert a text that has the form of a timestamp. Raises `ValueError` or `OverflowError` if it does not exist."""
+    clock, fraction, zone = _split_time(text)
     minute = datetime.fromisoformat(clock[:16]).replace(tzinfo=zone).astimezone(UTC)
-    if clock.endswith("60"):  # which is the last second of a month, in UTC (ITU-R TF.460, annex 1)
+    if clock.endswith("60"):  # a leap second ends a month in UTC (ITU-R TF.460, annex 1)
         after = minute + timedelta(minutes=1)
         if (after.day, after.hour, after.minute) != (1, 0, 0):
             raise ValueError("no leap second")
     return minute + timedelta(seconds=int(clock[17:]), microseconds=fraction)
 
 
-def _parts(text: str) -> tuple[str, int, timezone]:
-    """Return the date and clock time, the microseconds, and the zone."""
+def _split_time(text: str) -> tuple[str, int, timezone]:
+    """Return the date with the time of day, the microseconds, and the zone."""
     end = -1 if text[-1] in "Zz" else -6
     offset = timedelta() if end == -1 else timedelta(hours=int(text[-5:-3]), minutes=int(text[-2:]))
     digits = text[20:end][:6].ljust(6, "0")
@@ -78,9 +79,9 @@ def _parts(text: str) -> tuple[str, int, timezone]:
 
 
 @lru_cache(maxsize=256)
-def rfc3339(moment: datetime) -> str:
-    """Return a time in UTC, with `Z` and always six digits of the second (RFC 3339, section 5.6).
+def rfc3339(timestamp: datetime) -> str:
+    """Format a timestamp in UTC, with six decimal places and `Z` (RFC 3339, section 5.6).
 
-    All that one transaction recorded has one time, so most calls ask for what the last one did.
+    Results are cached because all rows that one database transaction recorded have the same timestamp.
     """
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    return timestamp.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -25,9 +25,9 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX sessions_user_idx ON sessions (user_id, position)",  # a user's own list, newest first
-    "CREATE INDEX sessions_revoked_idx ON sessions (revoked_position) WHERE revoked_position IS NOT NULL",  # mirror
+    "CREATE INDEX sessions_revoked_idx ON sessions (revoked_position) WHERE revoked_position IS NOT NULL",  # revocation cache
     "CREATE TABLE cutoffs (user_id uuid PRIMARY KEY, position bigint NOT NULL)",
-    "CREATE INDEX cutoffs_position_idx ON cutoffs (position)",  # the mirror
+    "CREATE INDEX cutoffs_position_idx ON cutoffs (position)",  # the revocation cache
     "ALTER TABLE tokens ADD COLUMN revoked_position bigint, ADD COLUMN forgotten boolean NOT NULL DEFAULT false",
     "CREATE INDEX tokens_session_idx ON tokens (session_id)",
     "CREATE INDEX tokens_user_idx ON tokens (user_id) WHERE revoked_position IS NULL",

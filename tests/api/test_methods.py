@@ -93,12 +93,12 @@ async def test_head_of_a_large_list_is_its_headers(api: Api, monkeypatch: pytest
 async def test_head_is_counted_and_logged_as_what_it_is(api: Api) -> None:
     with structlog.testing.capture_logs() as lines:
         await api.call("HEAD", "/v1/health")
-    figures = (await api.get("/metrics")).body
+    metrics = (await api.get("/metrics")).body
 
     assert [("HEAD", "/v1/health", 200)] == [
         (line["method"], line["path"], line["status"]) for line in lines if line["event"] == "request"
     ]
-    assert 'ledger_http_requests_total{method="HEAD",route="/health",status="200"} 1.0' in figures
+    assert 'ledger_http_requests_total{method="HEAD",route="/health",status="200"} 1.0' in metrics
 
 
 # OPTIONS

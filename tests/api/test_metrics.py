@@ -1,4 +1,4 @@
-"""The service's figures: what is counted, that they are those of all workers, and who may see them."""
+"""The service's metrics: what is counted, for all workers, and which callers may read it."""
 
 import asyncio
 import os
@@ -144,7 +144,7 @@ async def test_they_are_there_while_the_database_is_away(api: Api, monkeypatch: 
     async def away(*_: object, **__: object) -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr("web.app.standing", away)
+    monkeypatch.setattr("web.app.read_health", away)
     found = await scraped_with(api, SECRET)
     assert 0 == value(found, "ledger_database_up")
     assert ("ledger_log_position", frozenset()) not in found
@@ -195,7 +195,7 @@ async def get(session: aiohttp.ClientSession, path: str) -> str:
         return await response.text()
 
 
-async def test_any_worker_tells_the_figures_of_all_and_they_outlive_it(settings: Settings, tmp_path: Path) -> None:
+async def test_any_worker_reports_the_metrics_of_all_and_they_survive_it(settings: Settings, tmp_path: Path) -> None:
     variables = {**settings.environment(), "SERVICE_PORT": "0", "LEDGER_METRICS_TOKEN": SECRET}
     with ledger(tmp_path / "run", "serve", "--workers", "2", **variables) as running:
         authorized = {"Authorization": f"Bearer {SECRET}"}
@@ -224,7 +224,7 @@ async def test_any_worker_tells_the_figures_of_all_and_they_outlive_it(settings:
 
 @contextmanager
 def a_file(slots: int) -> Iterator[int]:
-    descriptor = metrics.shared_file(slots)
+    descriptor = metrics.create_shared_file(slots)
     try:
         yield descriptor
     finally:
@@ -241,17 +241,17 @@ def test_slots_of_another_version_are_not_read_and_begin_anew() -> None:
         old.add(A)
         other = Meter(Layout([*metrics.FAMILIES, A, B]), file, 1)
         other.add(A)
-        assert [((), [1])] == list(other.total(A))
+        assert [((), [1])] == list(other.sum_series(A))
         Meter(Layout([*metrics.FAMILIES, A, B]), file, 0)
-        assert [((), [1])] == list(other.total(A))
+        assert [((), [1])] == list(other.sum_series(A))
 
 
 def test_a_value_is_in_the_first_bucket_whose_bound_it_does_not_exceed() -> None:
     meter = Meter(Layout([*metrics.FAMILIES, B]))
     for number in (0, 1, 2, 3, 4):
         meter.histogram(B).observe(number)
-    ((_, cells),) = meter.total(B)
-    assert ([("1.0", 2), ("2.0", 3), ("+Inf", 5)], 10) == metrics.cumulative(B, cells)
+    ((_, cells),) = meter.sum_series(B)
+    assert ([("1.0", 2), ("2.0", 3), ("+Inf", 5)], 10) == metrics.cumulate_buckets(B, cells)
 
 
 def test_what_does_not_fit_is_noticed_at_the_start() -> None:

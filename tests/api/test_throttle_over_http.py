@@ -153,7 +153,7 @@ async def test_a_throttled_login_looks_nothing_up_and_hashes_nothing(api: Api, m
     """Lesson 30: a flood of logins must not starve everything else."""
     user = await api.new_user()
     done: list[str] = []
-    verify, find = Passwords.verify, passwords.find
+    verify, find = Passwords.verify, passwords.find_credential
 
     async def counted_verify(self: Passwords, stored_hash: str | None, password: str) -> bool:
         done.append("hashed")
@@ -164,7 +164,7 @@ async def test_a_throttled_login_looks_nothing_up_and_hashes_nothing(api: Api, m
         return await find(reader, username)
 
     monkeypatch.setattr(Passwords, "verify", counted_verify)
-    monkeypatch.setattr(passwords, "find", counted_find)
+    monkeypatch.setattr(passwords, "find_credential", counted_find)
 
     admitted = await guess(api, user["username"], *[None] * PER_ACCOUNT)
     work_of_the_admitted = list(done)

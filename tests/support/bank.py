@@ -86,7 +86,7 @@ def a_transfer(source: UUID, destination: UUID, amount_cents: int = 1, **members
 
 
 async def nobody_is_told() -> None:
-    """There is no mirror here."""
+    """There is no revocation cache here."""
 
 
 @asynccontextmanager

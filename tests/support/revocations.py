@@ -88,12 +88,12 @@ class Scene:
     valid: list[Api] = field(default_factory=list)
 
     @property
-    def mirror(self) -> RevocationCache:
-        mirror: RevocationCache = cast("Any", self.admin.client.server).app[RUNTIME].mirror
-        return mirror
+    def revocation_cache(self) -> RevocationCache:
+        revocation_cache: RevocationCache = cast("Any", self.admin.client.server).app[RUNTIME].revocation_cache
+        return revocation_cache
 
     async def settle(self, ways: tuple[str, ...]) -> None:
-        """Somebody for each way, whom the service has seen, and a whole mirror."""
+        """Somebody for each way, whom the service has seen, and a complete revocation cache."""
         self.victims = {way: await a_caller(self.admin) for way in ways}
         await until(self.is_whole)
         for victim in self.victims.values():
@@ -116,7 +116,7 @@ class Scene:
 
     async def is_whole(self) -> bool:
         with contextlib.suppress(RevocationCacheError):
-            return (await self.mirror.status()).is_whole
+            return (await self.revocation_cache.status()).is_complete
         return False
 
     async def is_whole_again(self) -> bool:
@@ -124,13 +124,13 @@ class Scene:
         return await self.is_whole()
 
     async def is_asked(self) -> bool:
-        """Whether requests ask the mirror."""
+        """Whether requests ask the revocation cache."""
         before = await calls(self.redis, "mget")
         await self.check()
         return await calls(self.redis, "mget") > before
 
     async def cut(self, caller: Caller) -> int:
-        """The position below which the caller's token is dead, according to the mirror."""
+        """The position below which the caller's token is dead, according to the revocation cache."""
         (hash_key,) = map(str, await self.redis.keys("*:revoked:cutoffs"))
         sub, sid = caller.claims["sub"], caller.claims["sid"]
         found = [
@@ -183,12 +183,12 @@ class Watched:
 
 @dataclass
 class Bench:
-    """A mirror, its Redis, and the tables that it mirrors, which the test writes by hand."""
+    """A revocation cache, its Redis, and the tables that it is filled from, which the test writes by hand."""
 
     pool: Watched
     redis: "Redis"
     connection: Connection
-    mirror: RevocationCache
+    revocation_cache: RevocationCache
     another: Callable[..., RevocationCache]
 
     async def session(self, below: int = 0, at: int | None = None, *, ends_in: float = 3600) -> Session:
@@ -216,7 +216,7 @@ class Bench:
         )
 
     async def below(self, session: Session) -> int:
-        return (await self.mirror.revoked_below([session]))[session]
+        return (await self.revocation_cache.revoked_below([session]))[session]
 
     async def key(self, session: Session) -> str:
         """The name of a session's key."""

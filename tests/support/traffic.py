@@ -247,10 +247,10 @@ def transactions() -> list[Command]:
 
 
 async def execute(runtime: Runtime) -> None:
-    """Let it all happen, and be mirrored."""
+    """Let it all happen, and reach the revocation cache."""
     for command_id, command in history():
         try:
             await runtime.committer.submit(command, Origin(command_id))
         except Refused:
             continue
-    await runtime.mirror.fill()
+    await runtime.revocation_cache.fill()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ledger.events.users import email_streams, username_stream, username_streams
 from ledger.values.derived import derived_id
-from ledger.values.lookalikes import STANDS_FOR
-from ledger.values.names import MIXED_SCRIPTS, NOT_OF_RFC_8265, check_email, check_username, folded, looked_at
+from ledger.values.lookalikes import REPRESENTATIVES
+from ledger.values.names import MIXED_SCRIPTS, NOT_OF_RFC_8265, check_email, check_username, compute_skeleton, fold
 from ledger.values.text import NOT_IDENTIFYING
 
 NAMES = [
@@ -97,7 +97,7 @@ def test_names_that_look_the_same_have_a_stream_in_common(name: str, latin: str)
 @given(st.text(string.printable))
 def test_names_in_ascii_look_like_themselves_alone(name: str) -> None:
     """`user1` is not `userl`: old names have no other stream than ever."""
-    assert (derived_id("username", folded(name)),) == username_streams(name)
+    assert (derived_id("username", fold(name)),) == username_streams(name)
 
 
 @pytest.mark.parametrize(("one", "other"), [("user1", "userl"), ("bob0", "bobo"), ("\u0131lg\u0131n", "ilgin")])
@@ -107,13 +107,16 @@ def test_digits_and_letters_of_one_script_are_told_apart(one: str, other: str) -
 
 @given(st.text())
 def test_what_a_name_looks_like_looks_like_itself(name: str) -> None:
-    look = looked_at(folded(name))
+    look = compute_skeleton(fold(name))
 
-    assert look == looked_at(look) == folded(look)
+    assert look == compute_skeleton(look) == fold(look)
 
 
 @pytest.mark.parametrize(("check", "streams"), [(check_username, username_streams), (check_email, email_streams)])
-@given(name=st.text(max_size=20) | st.text(st.sampled_from("".join((*map(chr, STANDS_FOR), *STANDS_FOR.values())))))
+@given(
+    name=st.text(max_size=20)
+    | st.text(st.sampled_from("".join((*map(chr, REPRESENTATIVES), *REPRESENTATIVES.values()))))
+)
 def test_a_name_has_the_streams_it_is_stored_with(
     check: Callable[[str], str], streams: Callable[[str], tuple[UUID, ...]], name: str
 ) -> None:
@@ -132,11 +135,11 @@ PHONETIC = regex.compile(r"[\u0250-\u02af\u1d00-\u1dbf\ua720-\ua7ff\uab30-\uab6f
 
 def test_the_table_has_pairs_of_two_scripts_that_are_folded_already() -> None:
     scripts = [regex.compile(rf"\p{{sc={script}}}{{2}}") for script in ("Latin", "Greek", "Cyrillic", "Arabic", "Han")]
-    assert 634 == len(STANDS_FOR)
-    for code, stands in STANDS_FOR.items():
+    assert 634 == len(REPRESENTATIVES)
+    for code, stands in REPRESENTATIVES.items():
         alike = chr(code)
         assert PHONETIC.match(alike) or not any(script.fullmatch(alike + stands) for script in scripts)
         assert not alike.isascii()
-        assert (alike, stands) == (folded(alike), folded(stands))
-        assert ord(stands) not in STANDS_FOR
+        assert (alike, stands) == (fold(alike), fold(stands))
+        assert ord(stands) not in REPRESENTATIVES
         assert alike.isdigit() == stands.isdigit()

@@ -16,9 +16,9 @@ from ledger.values.text import (
     PRINTABLE_PATTERN,
     READABLE_PATTERN,
     canonical_reference,
-    identifying,
-    printable,
-    readable,
+    check_identifying,
+    check_printable,
+    check_readable,
     reference,
     spellings,
 )
@@ -62,24 +62,24 @@ WRITTEN = {
 def test_a_text_that_is_compared_has_nothing_that_nobody_sees(character: str) -> None:
     for text in (f"a{character}b", f"{character}b", f"a{character}"):
         with pytest.raises(ValueError, match=re.escape(NOT_IDENTIFYING)):
-            identifying(text)
+            check_identifying(text)
         with pytest.raises(ValueError, match=re.escape(NOT_IDENTIFYING)):
             reference(text)
 
 
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
 def test_a_text_that_is_read_has_all_that_scripts_and_emoji_need(text: str) -> None:
-    assert text == readable(text)
+    assert text == check_readable(text)
 
 
 @pytest.mark.parametrize("character", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_text_that_is_read_neither_breaks_nor_reorders_lines(character: str) -> None:
     with pytest.raises(ValueError, match="break or reorder lines"):
-        readable(f"a{character}b")
+        check_readable(f"a{character}b")
 
 
 @pytest.mark.parametrize("blank", [" ", "\u00a0", "\u3000"])
-@pytest.mark.parametrize("check", [printable, readable, identifying, reference])
+@pytest.mark.parametrize("check", [check_printable, check_readable, check_identifying, reference])
 def test_no_text_has_blanks_around_it(check: object, blank: str) -> None:
     assert callable(check)
     for text in (f"{blank}a", f"a{blank}", blank):
@@ -97,7 +97,7 @@ def test_every_character_that_is_ignorable_or_formats_is_hidden() -> None:
 
 def _refused(character: str) -> bool:
     try:
-        identifying(f"a{character}b")
+        check_identifying(f"a{character}b")
     except ValueError:
         return True
     return False
@@ -106,9 +106,9 @@ def _refused(character: str) -> bool:
 @given(st.text(max_size=10))
 def test_the_document_says_of_texts_what_the_service_does(text: str) -> None:
     """Of what is compared it says no more than that: Unicode's unassigned characters are in no pattern."""
-    for check, pattern in ((printable, PRINTABLE_PATTERN), (readable, READABLE_PATTERN)):
+    for check, pattern in ((check_printable, PRINTABLE_PATTERN), (check_readable, READABLE_PATTERN)):
         assert bool(re.fullmatch(pattern.removesuffix("$"), text)) == _passes(check, text)
-    if _passes(identifying, text):
+    if _passes(check_identifying, text):
         assert re.fullmatch(IDENTIFYING_PATTERN.removesuffix("$"), text)
 
 

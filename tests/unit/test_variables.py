@@ -277,4 +277,4 @@ def test_a_child_has_the_settings_of_its_parent_and_reads_no_file(
     for name, value in child_environment.items():
         monkeypatch.setenv(name, value)
 
-    assert parent == Settings.passed_on()
+    assert parent == Settings.load_passed_on()

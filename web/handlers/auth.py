@@ -61,11 +61,11 @@ async def log_in(request: web.Request) -> Reply:
     except Refused:
         raise
     except Exception:
-        request[LIMITS] = attempt.quotas_given_back
-        await runtime.throttle.withdrawn(attempt)
+        request[LIMITS] = attempt.quotas_after_refund
+        await runtime.throttle.refund(attempt)
         raise
-    await runtime.throttle.succeeded(attempt)
-    reply.headers.update(limit_headers(attempt.quotas_given_back))
+    await runtime.throttle.record_success(attempt)
+    reply.headers.update(limit_headers(attempt.quotas_after_refund))
     return reply
 
 
@@ -150,7 +150,7 @@ def _read_address(request: web.Request) -> str:
 
 async def _check_password(runtime: Runtime, username: str, password: str) -> Credential:
     """Return the credential of a user with this password. Raises `Refused`."""
-    credential = await passwords.find(runtime.pool, username)
+    credential = await passwords.find_credential(runtime.pool, username)
     matches = await runtime.passwords.verify(credential.hash if credential else None, password)
     if credential is None or not matches:
         raise Refused(errors.wrong_credentials())

@@ -9,7 +9,7 @@ from ledger.concurrency.dataloader import DataLoader
 from ledger.errors import Refused
 from ledger.followers.follower import FollowerStatus
 from ledger.projections import transactions
-from ledger.service.health import Standing
+from ledger.service.health import Health
 from ledger.settings import Settings
 from ledger.store.pool import UNREACHABLE
 from web.http.json import answer
@@ -19,7 +19,7 @@ from web.metrics import CONTENT_TYPE, Metrics
 
 METRICS = web.AppKey("METRICS", Metrics)
 DRAINING = web.AppKey("DRAINING", asyncio.Event)
-STANDING: web.AppKey[DataLoader[None, Standing]] = web.AppKey("STANDING", DataLoader)
+HEALTH: web.AppKey[DataLoader[None, Health]] = web.AppKey("HEALTH", DataLoader)
 
 OK = "ok"
 
@@ -44,7 +44,7 @@ async def get_metrics(request: web.Request) -> Reply:
     """GET /metrics: the metrics of all workers, in Prometheus' text format."""
     metrics, runtime = request.app[METRICS], request.app[RUNTIME]
     metrics.sample(runtime)
-    found = await _read_standing(request.app)
+    found = await _read_health(request.app)
     held = None if found is None else await transactions.count_holds(runtime.pool)
     body = await asyncio.to_thread(metrics.render, found, held)
     return Reply(body=body, headers={"Content-Type": CONTENT_TYPE})
@@ -52,11 +52,11 @@ async def get_metrics(request: web.Request) -> Reply:
 
 async def _run_checks(app: web.Application) -> dict[str, str]:
     runtime = app[RUNTIME]
-    found = await _read_standing(app)
+    found = await _read_health(app)
     checks = {
         "worker": "draining" if app[DRAINING].is_set() else OK,
         "postgresql": "unreachable" if found is None else OK,
-        "redis": OK if runtime.mirror.is_trusted() else "degraded",
+        "redis": OK if runtime.revocation_cache.is_trusted() else "degraded",
     }
     if found is not None:
         checks["migrations"] = OK if found.is_migrated else "behind"
@@ -72,9 +72,9 @@ def _check_lag(settings: Settings, follower: FollowerStatus) -> str:
     return "lagging" if lags else OK
 
 
-async def _read_standing(app: web.Application) -> Standing | None:
+async def _read_health(app: web.Application) -> Health | None:
     """Return the state of the database; None if it is unreachable."""
     try:
-        return await app[STANDING].get(None)
+        return await app[HEALTH].get(None)
     except UNREACHABLE:
         return None

@@ -146,7 +146,7 @@ async def _hash_new_secret(runtime: Runtime, user_id: UUID, secret: str | None) 
     """Return the credential of a new secret; None if it is absent or is the current one."""
     if secret is None:
         return None
-    known = await passwords.of_user(runtime.pool, user_id)
+    known = await passwords.read_credential(runtime.pool, user_id)
     if known is not None and await runtime.passwords.verify(known.hash, secret):
         return None
     return await _hash_secret(runtime, user_id, secret)

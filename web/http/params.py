@@ -17,7 +17,7 @@ from ledger.audit.as_of import AccountMoment, AtPosition, AtTime, AtVersion, Mom
 from ledger.errors import Place, Refused
 from ledger.store.reader import LAST
 from ledger.values.ids import parse_id
-from ledger.values.text import PRINTABLE_PATTERN, printable
+from ledger.values.text import PRINTABLE_PATTERN, check_printable
 from ledger.values.timestamps import DATE_OR_TIME_PATTERN, parse_end, parse_start
 from web.responses import CURRENCY as CURRENCY_SCHEMA
 
@@ -70,7 +70,7 @@ def text_parameter(name: str, description: str, *, max_length: int) -> Parameter
     def parse(text: str) -> str:
         if not 1 <= len(text) <= max_length:
             raise ValueError(f"must have 1 to {max_length} characters")
-        return printable(text)
+        return check_printable(text)
 
     schema = {"type": "string", "minLength": 1, "maxLength": max_length, "pattern": PRINTABLE_PATTERN}
     return Parameter(name, description, parse, schema=schema)

@@ -42,7 +42,7 @@ def wait_for_position(handler: Handler) -> Handler:
         position = MIN_POSITION.read(request)
         if position is not None:
             runtime = request.app[RUNTIME]
-            reached = await runtime.reached.wait_for(position, runtime.settings.ledger_position_wait_seconds)
+            reached = await runtime.replica_position.wait_for(position, runtime.settings.ledger_position_wait_seconds)
             if reached < position:
                 raise Refused(errors.position_not_reached(reached))
         return await handler(request)

@@ -24,7 +24,7 @@ from ledger.audit.verify.commands import check_commands
 from ledger.audit.verify.findings import Finding, json_line
 from ledger.audit.verify.heads import check_heads
 from ledger.audit.verify.reading import Scope
-from ledger.audit.verify.revocation_cache import UNUSABLE, check_mirror
+from ledger.audit.verify.revocation_cache import UNUSABLE, check_revocation_cache
 from ledger.audit.verify.streams import check_log, check_strangers, check_streams
 from ledger.store import integrity
 from ledger.store.connections import Connection, Reader
@@ -60,10 +60,10 @@ async def verify(sources: Sources, progress: Progress, *, since: int = 0, fast: 
         async for finding in check_strangers(connection):
             yield finding
         try:
-            async for finding in check_mirror(connection, sources.now, sources.redis):
+            async for finding in check_revocation_cache(connection, sources.now, sources.redis):
                 yield finding
         except UNUSABLE as error:
-            progress.note(f"the mirror was not checked: Redis cannot be used: {type(error).__name__}")
+            progress.note(f"the revocation cache was not checked: Redis cannot be used: {type(error).__name__}")
 
 
 async def _heads(connection: Connection, progress: Progress) -> AsyncIterator[Finding]:

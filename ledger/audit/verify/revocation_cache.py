@@ -1,8 +1,8 @@
-"""The mirror of revocations in Redis against the tables that it is filled from.
+"""The revocation cache in Redis against the tables that it is filled from.
 
-It goes on changing while it is looked at, and it only ever grows. So each value must lie between what the snapshot
-says and what PostgreSQL says after the value was read. A mirror that is empty, is being cleared or lags behind is
-trusted by nobody, and there is nothing to find in it.
+The cache changes during the check, and its values only grow. So each value must lie between what the snapshot says and
+what PostgreSQL says after the value was read. A cache that is empty, is being cleared or lags behind is not trusted by
+any process, so it is not checked.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ Session = tuple[UUID, UUID]  # its id, and its user's
 UNUSABLE = (RedisError, OSError, TimeoutError, ValueError)
 
 
-async def check_mirror(connection: Connection, now: Reader, redis: "Redis") -> AsyncIterator[Finding]:
+async def check_revocation_cache(connection: Connection, now: Reader, redis: "Redis") -> AsyncIterator[Finding]:
     """Every value that no moment since the snapshot began explains. Raises one of `UNUSABLE` if Redis cannot be asked.
 
     `connection` has the snapshot, and in a whole check the tables that were projected anew; `now` has neither.
@@ -54,7 +54,7 @@ def judge(key: str, member: str | None, least: int, found: int | None, most: int
     if found is None or not least <= found <= most:
         expected = str(least) if least == most else f"{least} to {most}"
         yield Finding(
-            "the mirror says what the read tables say", expected, found, table="redis", row=key, column=member
+            "the revocation cache says what the read tables say", expected, found, table="redis", row=key, column=member
         )
 
 

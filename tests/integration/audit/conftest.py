@@ -47,8 +47,8 @@ async def sources(busy: Runtime, settings: Settings) -> AsyncIterator[Sources]:
 
 
 @pytest.fixture
-async def mirrored(copied: Sources) -> Sources:
-    """A copy with a mirror of its own."""
+async def with_cache(copied: Sources) -> Sources:
+    """A copy with a revocation cache of its own."""
     ledger_id = await copied.now.fetchval("UPDATE ledger_identity SET id = gen_random_uuid() RETURNING id")
     await RevocationCache(copied.redis, cast("Any", copied.now), ledger_id, leeway_seconds=0).fill()
     return copied
@@ -71,7 +71,7 @@ def busy_template(servers: Services, template: str) -> str:
 
 @pytest.fixture
 async def copied(servers: Services, busy_template: str) -> AsyncIterator[Sources]:
-    """A copy that nobody else uses, and the mirror, which all copies share."""
+    """A copy that nobody else uses, and the revocation cache, which all copies share."""
     name = f"t_{new_id().hex}"
     maker = await asyncpg.connect(servers.database_url)
     await maker.execute(f"CREATE DATABASE {name} TEMPLATE {busy_template} STRATEGY file_copy")

@@ -503,41 +503,43 @@ async def test_memory_does_not_grow_with_the_log(copied: Sources, monkeypatch: p
     assert sum(rows for _, rows in heard.parts) == heard.rows
 
 
-# The mirror.
+# The revocation cache.
 
 
 @pytest.mark.parametrize("fast", [False, True])
-async def test_a_cutoff_that_the_mirror_lacks_is_found(fast: bool, mirrored: Sources) -> None:
-    key = await cutoffs_key(mirrored.now)
-    await mirrored.redis.hset(key, str(ALICE), "1")
-    await mirrored.redis.hdel(key, str(EVERYBODY))
-    found = await check(mirrored, fast=fast)
-    rule = "the mirror says what the read tables say"
+async def test_a_cutoff_that_the_cache_lacks_is_found(fast: bool, with_cache: Sources) -> None:
+    key = await cutoffs_key(with_cache.now)
+    await with_cache.redis.hset(key, str(ALICE), "1")
+    await with_cache.redis.hdel(key, str(EVERYBODY))
+    found = await check(with_cache, fast=fast)
+    rule = "the revocation cache says what the read tables say"
     assert has(found, rule, {"table": "redis", "row": key, "column": str(ALICE), "found": 1})
     assert has(found, rule, {"table": "redis", "row": key, "column": str(EVERYBODY), "found": None})
 
 
 @pytest.mark.parametrize("value", [0, 2**53], ids=["alive again", "dead"])
-async def test_a_session_that_the_mirror_has_wrong_is_found(value: int, mirrored: Sources) -> None:
-    key = (await cutoffs_key(mirrored.now)).removesuffix("cutoffs") + f"{ALICE}:{ROTATED_SESSION}"
-    assert await mirrored.redis.exists(key)
-    await mirrored.redis.set(key, value)
-    found = await check(mirrored)
-    assert has(found, "the mirror says what the read tables say", {"table": "redis", "row": key, "found": value})
+async def test_a_session_that_the_cache_has_wrong_is_found(value: int, with_cache: Sources) -> None:
+    key = (await cutoffs_key(with_cache.now)).removesuffix("cutoffs") + f"{ALICE}:{ROTATED_SESSION}"
+    assert await with_cache.redis.exists(key)
+    await with_cache.redis.set(key, value)
+    found = await check(with_cache)
+    assert has(
+        found, "the revocation cache says what the read tables say", {"table": "redis", "row": key, "found": value}
+    )
     assert 1 == len(found)
 
 
-async def test_a_mirror_that_nobody_trusts_has_nothing_to_find(mirrored: Sources) -> None:
-    key = await cutoffs_key(mirrored.now)
-    await mirrored.redis.hset(key, mapping={"position": "1", str(ALICE): "1"})
-    assert [] == await check(mirrored)
+async def test_a_cache_that_nobody_trusts_has_nothing_to_find(with_cache: Sources) -> None:
+    key = await cutoffs_key(with_cache.now)
+    await with_cache.redis.hset(key, mapping={"position": "1", str(ALICE): "1"})
+    assert [] == await check(with_cache)
 
 
 async def test_a_redis_that_does_not_answer_is_said_and_the_rest_is_checked(copied: Sources) -> None:
     heard = Heard()
     async with Redis.from_url("unix:///nowhere/valkey.sock") as gone:
         assert [] == [finding async for finding in verify(copied._replace(redis=gone), heard)]
-    assert ["the mirror was not checked: Redis cannot be used: ConnectionError"] == heard.notes
+    assert ["the revocation cache was not checked: Redis cannot be used: ConnectionError"] == heard.notes
 
 
 async def cutoffs_key(connection: Any) -> str:

@@ -17,7 +17,7 @@ from ledger.events.accounts import Account, AccountCredited, AccountDebited, Acc
 from ledger.events.transactions import MoneyTransferred
 from ledger.events.users import AccountAssigned, User
 from ledger.import_reference.source import User as ReferenceUser
-from ledger.import_reference.users import reject_user, roles_of
+from ledger.import_reference.users import parse_roles, reject_user
 from ledger.money import MAX_CENTS
 from web import requests
 from web.http.json import parse
@@ -192,4 +192,4 @@ def test_exactly_the_users_that_a_client_may_create_may_be_imported(member: tupl
 
     assert (parsed is None) == (against is not None), (body, against)
     if parsed is not None:
-        assert parsed.role_names() == roles_of(body["roles"])
+        assert parsed.role_names() == parse_roles(body["roles"])

@@ -120,18 +120,18 @@ async def test_a_success_is_no_failure(place: Place) -> None:
     throttled = place.build(LIMITS)
 
     for _ in range(20):
-        await throttled.succeeded(await throttled.admit("alice", HOME))
+        await throttled.record_success(await throttled.admit("alice", HOME))
 
     assert 3 == await admitted(throttled, "alice", HOME, of=4)
 
 
 async def test_a_success_takes_no_failure_back(place: Place) -> None:
     throttled = place.build(LIMITS)
-    await throttled.succeeded(await throttled.admit("alice", HOME))
+    await throttled.record_success(await throttled.admit("alice", HOME))
     await throttled.admit("alice", HOME)
     await throttled.admit("alice", HOME)
 
-    await throttled.succeeded(await throttled.admit("alice", HOME))
+    await throttled.record_success(await throttled.admit("alice", HOME))
 
     assert 1 == await admitted(throttled, "alice", HOME, of=4)
 
@@ -140,7 +140,7 @@ async def test_what_was_never_checked_is_no_failure_and_no_success(place: Place)
     throttled = place.build(LIMITS)
 
     for _ in range(20):
-        await throttled.withdrawn(await throttled.admit("alice", HOME))
+        await throttled.refund(await throttled.admit("alice", HOME))
 
     assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=4)
     await refused(throttled, "alice", HOME)
@@ -152,7 +152,7 @@ async def test_an_attempt_that_outlasts_its_window_is_not_taken_off_the_next(pla
     await place.later(60 * MINUTE)
 
     assert 3 == await admitted(throttled, "alice", HOME, of=4)
-    await throttled.withdrawn(slow)
+    await throttled.refund(slow)
 
     await refused(throttled, "alice", HOME)
 
@@ -160,18 +160,18 @@ async def test_an_attempt_that_outlasts_its_window_is_not_taken_off_the_next(pla
 async def test_attackers_cannot_lock_the_owner_out_of_a_known_address(place: Place) -> None:
     """Lesson 30: a limit for an account lets anyone lock anyone out, unless its owner is counted apart."""
     throttled = place.build(LIMITS)
-    await throttled.succeeded(await throttled.admit("alice", HOME))
+    await throttled.record_success(await throttled.admit("alice", HOME))
 
     passed = [await admitted(throttled, "alice", f"203.0.113.{number}", of=5) for number in range(50)]
 
     assert 3 == sum(passed)
     await refused(throttled, "alice", ELSEWHERE)
-    await throttled.succeeded(await throttled.admit("alice", HOME))
+    await throttled.record_success(await throttled.admit("alice", HOME))
 
 
 async def test_a_known_address_has_a_limit_too(place: Place) -> None:
     throttled = place.build(LIMITS)
-    await throttled.succeeded(await throttled.admit("alice", HOME))
+    await throttled.record_success(await throttled.admit("alice", HOME))
 
     assert 3 == await admitted(throttled, "alice", HOME, of=5)
 
@@ -181,7 +181,7 @@ async def test_a_known_address_has_a_limit_too(place: Place) -> None:
 async def test_an_address_is_known_to_the_account_that_logged_in_and_to_no_other(place: Place) -> None:
     """Lesson 30: who has an account does not come nearer to another's by it."""
     throttled = place.build(LOOSE)
-    await throttled.succeeded(await throttled.admit("mallory", ELSEWHERE))
+    await throttled.record_success(await throttled.admit("mallory", ELSEWHERE))
 
     passed = [await admitted(throttled, "alice", address, of=5) for address in (ELSEWHERE, HOME)]
 
@@ -190,7 +190,7 @@ async def test_an_address_is_known_to_the_account_that_logged_in_and_to_no_other
 
 async def test_a_known_network_is_known_as_a_whole(place: Place) -> None:
     throttled = place.build(LIMITS)
-    await throttled.succeeded(await throttled.admit("alice", "2001:db8::1"))
+    await throttled.record_success(await throttled.admit("alice", "2001:db8::1"))
     await admitted(throttled, "alice", ELSEWHERE, of=5)
 
     await throttled.admit("alice", "2001:db8::2")
@@ -200,7 +200,7 @@ async def test_an_address_stays_known_for_thirty_days_from_its_last_login(place:
     throttled = place.build(LIMITS)
     for days in (0, 29):
         await place.later(days * DAY)
-        await throttled.succeeded(await throttled.admit("alice", HOME))
+        await throttled.record_success(await throttled.admit("alice", HOME))
 
     await place.later(29 * DAY)
     await admitted(throttled, "alice", ELSEWHERE, of=5)
@@ -213,9 +213,9 @@ async def test_an_address_stays_known_for_thirty_days_from_its_last_login(place:
 
 async def test_an_address_is_forgotten_though_another_is_still_known(place: Place) -> None:
     throttled = place.build(LIMITS)
-    await throttled.succeeded(await throttled.admit("alice", HOME))
+    await throttled.record_success(await throttled.admit("alice", HOME))
     await place.later(20 * DAY)
-    await throttled.succeeded(await throttled.admit("alice", "203.0.113.1"))
+    await throttled.record_success(await throttled.admit("alice", "203.0.113.1"))
 
     await place.later(11 * DAY)
     await admitted(throttled, "alice", ELSEWHERE, of=5)
@@ -228,7 +228,7 @@ async def test_an_account_knows_its_latest_addresses_and_not_too_many(place: Pla
     throttled = place.build(LIMITS)
     addresses = [f"203.0.113.{number}" for number in range(login_throttle.REMEMBERED_ADDRESSES + 2)]
     for address in [*addresses[:-1], addresses[0], addresses[-1]]:  # the first one is used again: the second goes
-        await throttled.succeeded(await throttled.admit("alice", address))
+        await throttled.record_success(await throttled.admit("alice", address))
 
     await admitted(throttled, "alice", ELSEWHERE, of=5)
 
@@ -285,7 +285,7 @@ async def test_a_window_starts_with_its_first_attempt_and_later_ones_do_not_prol
 
 async def test_what_is_given_back_starts_no_window(place: Place) -> None:
     throttled = place.build(LIMITS)
-    await throttled.withdrawn(await throttled.admit("alice", ELSEWHERE))
+    await throttled.refund(await throttled.admit("alice", ELSEWHERE))
     await place.later(30 * MINUTE)
 
     await admitted(throttled, "alice", ELSEWHERE, of=5)
@@ -314,7 +314,7 @@ async def test_who_is_refused_for_the_account_is_not_counted_for_the_address(pla
 
 async def test_redis_holds_no_user_name_and_nothing_for_ever(redis: "Redis", prefix: str) -> None:
     throttled = LoginThrottle(redis, prefix, LIMITS)
-    await throttled.succeeded(await throttled.admit("alice", HOME))
+    await throttled.record_success(await throttled.admit("alice", HOME))
     for address in (HOME, ELSEWHERE, "2001:db8::1", "no address"):
         await throttled.admit("alice", address)
 
@@ -335,7 +335,7 @@ async def test_redis_keeps_nothing_of_successes_but_the_address(redis: "Redis", 
     throttled = LoginThrottle(redis, prefix, LIMITS)
 
     for number in range(login_throttle.REMEMBERED_ADDRESSES + 5):
-        await throttled.succeeded(await throttled.admit("alice", f"203.0.113.{number}"))
+        await throttled.record_success(await throttled.admit("alice", f"203.0.113.{number}"))
 
     (name,) = await keys_of(redis, prefix)
     assert login_throttle.REMEMBERED_ADDRESSES == await redis.zcard(prefix + name)

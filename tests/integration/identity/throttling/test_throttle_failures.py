@@ -75,7 +75,7 @@ async def test_a_login_succeeds_though_redis_went_away_meanwhile(
     before, after = (LoginThrottle(client, prefix, LIMITS, clock=clock) for client in (redis, away))
     attempt = await before.admit("alice", HOME)
 
-    await after.succeeded(attempt)
+    await after.record_success(attempt)
 
     await admitted(after, "alice", ELSEWHERE, of=5)
     await after.admit("alice", HOME)  # and the process knows the address
@@ -88,7 +88,7 @@ async def test_what_the_process_counted_is_not_taken_off_in_redis(
     attempt = await before.admit("alice", ELSEWHERE)
     await admitted(after, "alice", ELSEWHERE, of=5)
 
-    await after.withdrawn(attempt)
+    await after.refund(attempt)
 
     await refused(after, "alice", ELSEWHERE)
 
@@ -113,7 +113,7 @@ async def test_the_process_knows_the_addresses_of_those_who_logged_in_last(
     monkeypatch.setattr(login_throttle, "MEMORY_LIMIT", 4)
     throttled = LoginThrottle(away, prefix, LOOSE, clock=clock)
     for name in ("alice", "bob", "carol", "dave", "alice", "erin"):
-        await throttled.succeeded(await throttled.admit(name, HOME))
+        await throttled.record_success(await throttled.admit(name, HOME))
 
     for name, known in [("alice", True), ("bob", False)]:
         assert 3 == await admitted(throttled, name, ELSEWHERE, of=5)

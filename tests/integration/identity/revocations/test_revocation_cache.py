@@ -13,33 +13,33 @@ from tests.support.processes import until
 from tests.support.revocations import LEEWAY_SECONDS, Bench, calls
 
 
-async def test_what_the_mirror_says_is_what_postgresql_says(bench: Bench) -> None:
+async def test_what_the_cache_says_is_what_postgresql_says(bench: Bench) -> None:
     alive, rotated, ended = await bench.session(), await bench.session(4, 4), await bench.session(NEVER, 5)
     cut, nobody, stranger = await bench.session(), (new_id(), new_id()), (alive[0], new_id())
     await bench.cut_off(cut[1], 6)
     sessions = [alive, rotated, ended, cut, nobody, stranger]
-    by_postgresql = await bench.mirror.revoked_below(sessions)  # the mirror is empty
-    await bench.mirror.fill()
+    by_postgresql = await bench.revocation_cache.revoked_below(sessions)  # the revocation cache is empty
+    await bench.revocation_cache.fill()
 
-    first = await bench.mirror.revoked_below(sessions)
+    first = await bench.revocation_cache.revoked_below(sessions)
     bench.pool.asked = 0
-    second = await bench.mirror.revoked_below(sessions)
+    second = await bench.revocation_cache.revoked_below(sessions)
 
     assert [0, 4, NEVER, 6, NEVER, NEVER] == [by_postgresql[session] for session in sessions]
     assert (by_postgresql, by_postgresql, 0) == (first, second, bench.pool.asked)
 
     await bench.cut_off(EVERYBODY, 7)
-    await bench.mirror.announce()
-    cut_off = await bench.mirror.revoked_below(sessions)
+    await bench.revocation_cache.announce()
+    cut_off = await bench.revocation_cache.revoked_below(sessions)
     assert [7, 7, NEVER, 7, NEVER, NEVER] == [cut_off[session] for session in sessions]
     assert 0 == bench.pool.asked
 
 
 async def test_all_look_ups_of_one_tick_are_one_command(bench: Bench) -> None:
     sessions = [await bench.session() for _ in range(200)]
-    await bench.mirror.fill()
-    await bench.mirror.revoked_below(sessions)
-    before, coalesced = await calls(bench.redis, "mget"), DataLoader(bench.mirror.revoked_below)
+    await bench.revocation_cache.fill()
+    await bench.revocation_cache.revoked_below(sessions)
+    before, coalesced = await calls(bench.redis, "mget"), DataLoader(bench.revocation_cache.revoked_below)
     bench.pool.asked = 0
 
     found = await asyncio.gather(*(coalesced.get(session) for session in sessions))
@@ -50,7 +50,7 @@ async def test_all_look_ups_of_one_tick_are_one_command(bench: Bench) -> None:
 async def test_a_session_whose_key_was_evicted_is_asked_for_once(bench: Bench) -> None:
     """Lesson 25: "evicted: every revoked token works again"."""
     session = await bench.session(NEVER, 5)
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
     assert str(NEVER) == await bench.redis.get(await bench.key(session))
 
     await bench.redis.delete(await bench.key(session))
@@ -65,7 +65,7 @@ async def test_an_older_value_never_replaces_a_newer_one(bench: Bench) -> None:
     await bench.redis.set(await bench.key(rotated), 9)
     await bench.redis.hset(await bench.cutoffs(), mapping={"position": 3, str(rotated[1]): 8})
 
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
 
     assert "9" == await bench.redis.get(await bench.key(rotated))
     assert {"position": "5", str(rotated[1]): "8"} == await bench.redis.hgetall(await bench.cutoffs())
@@ -75,11 +75,11 @@ async def test_the_marker_is_not_moved_on_when_redis_is_flushed_between_reading_
     """Lesson 25: "flushed"."""
     early = await bench.session(NEVER, 5)
     await bench.cut_off(early[1], 4)
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
     late = await bench.session(NEVER, 6)
     bench.pool.meanwhile = bench.redis.flushall
 
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
 
     assert {"position": "6", str(early[1]): "4"} == await bench.redis.hgetall(await bench.cutoffs())
     assert [str(NEVER)] * 2 == [await bench.redis.get(await bench.key(session)) for session in (early, late)]
@@ -87,7 +87,7 @@ async def test_the_marker_is_not_moved_on_when_redis_is_flushed_between_reading_
 
 async def test_what_was_asked_before_a_revocation_is_not_kept_after_it(bench: Bench) -> None:
     session = await bench.session()
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
 
     async def revoked_and_evicted() -> None:
         await bench.revoke(session, NEVER, 5)
@@ -100,7 +100,7 @@ async def test_what_was_asked_before_a_revocation_is_not_kept_after_it(bench: Be
     assert NEVER == await bench.below(session)
 
 
-async def test_more_than_one_step_of_revocations_are_mirrored(bench: Bench) -> None:
+async def test_more_than_one_step_of_revocations_are_cached(bench: Bench) -> None:
     await bench.connection.execute(
         """INSERT INTO sessions (id, user_id, position, revoked_below, revoked_position, created_at, refreshed_at,
                                  expires_at)
@@ -109,14 +109,14 @@ async def test_more_than_one_step_of_revocations_are_mirrored(bench: Bench) -> N
     )
     last = await bench.session(NEVER, 9000)
 
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
 
-    assert RevocationCacheStatus(9000, 9000) == await bench.mirror.status()
+    assert RevocationCacheStatus(9000, 9000) == await bench.revocation_cache.status()
     assert 2502 == await bench.redis.dbsize()
     assert str(NEVER) == await bench.redis.get(await bench.key(last))
 
 
-async def test_a_revocation_is_answered_although_there_is_much_to_mirror(bench: Bench) -> None:
+async def test_a_revocation_is_answered_although_there_is_much_to_cache(bench: Bench) -> None:
     """A revocation with an empty cache does not wait for the whole log, and no process trusts the cache."""
     await bench.connection.execute(
         """INSERT INTO sessions (id, user_id, position, revoked_below, revoked_position, created_at, refreshed_at,
@@ -126,21 +126,21 @@ async def test_a_revocation_is_answered_although_there_is_much_to_mirror(bench: 
     )
     last = await bench.session(NEVER, 9000)
 
-    await bench.mirror.announce()
+    await bench.revocation_cache.announce()
 
-    status = await bench.mirror.status()
+    status = await bench.revocation_cache.status()
     assert (True, 9000) == ((status.position or 0) < 9000, status.last_revocation)
     assert NEVER == await bench.below(last)
 
 
-async def test_a_marker_beyond_the_log_clears_the_mirror(bench: Bench) -> None:
-    """The database was restored: what the mirror says is about another past."""
+async def test_a_marker_beyond_the_log_clears_the_cache(bench: Bench) -> None:
+    """The database was restored: what the revocation cache says is about another past."""
     session, gone = await bench.session(3, 3), (new_id(), new_id())
     await bench.redis.hset(await bench.cutoffs(), mapping={"position": 1000, str(session[1]): 900})
     for known in (session, gone):
         await bench.redis.set(await bench.key(known), 0)
 
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
 
     assert {"position": "3"} == await bench.redis.hgetall(await bench.cutoffs())
     assert ("3", None) == (
@@ -149,36 +149,36 @@ async def test_a_marker_beyond_the_log_clears_the_mirror(bench: Bench) -> None:
     )
 
 
-async def test_a_process_that_knew_more_than_a_restored_log_trusts_the_mirror_again(bench: Bench) -> None:
+async def test_a_process_that_knew_more_than_a_restored_log_trusts_the_cache_again(bench: Bench) -> None:
     lost, kept = await bench.session(NEVER, 1000), await bench.session(3, 3)
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
     await bench.connection.execute("DELETE FROM sessions WHERE id = $1", lost[0])
 
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
 
-    assert RevocationCacheStatus(3, 3) == await bench.mirror.status()
+    assert RevocationCacheStatus(3, 3) == await bench.revocation_cache.status()
     assert (3, 0) == (await bench.below(kept), bench.pool.asked)
 
 
-async def test_a_mirror_that_somebody_stopped_clearing_is_not_trusted_and_is_cleared(bench: Bench) -> None:
+async def test_a_cache_that_somebody_stopped_clearing_is_not_trusted_and_is_cleared(bench: Bench) -> None:
     session = await bench.session(3, 3)
     stale = new_id(), new_id()
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
     await bench.redis.hset(await bench.cutoffs(), mapping={"position": -1})
     await bench.redis.set(await bench.key(stale), 0)
 
-    assert RevocationCacheStatus(None, 3) == await bench.mirror.status()
+    assert RevocationCacheStatus(None, 3) == await bench.revocation_cache.status()
     assert (3, 1) == (await bench.below(session), bench.pool.asked)
 
-    await bench.mirror.fill()
-    assert RevocationCacheStatus(3, 3) == await bench.mirror.status()
+    await bench.revocation_cache.fill()
+    assert RevocationCacheStatus(3, 3) == await bench.revocation_cache.status()
     assert None is await bench.redis.get(await bench.key(stale))
 
 
 async def test_the_key_of_an_ended_session_is_kept_until_no_token_of_it_passes(bench: Bench) -> None:
     """Lesson 24: "cleanup forgets a revocation at exp while the verifier accepts until exp + leeway"."""
     session = await bench.session(NEVER, 5, ends_in=100)
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
 
     expires_at = await bench.connection.fetchval("SELECT extract(epoch FROM expires_at) FROM sessions")
     forgotten_at = await bench.redis.expiretime(await bench.key(session))
@@ -188,13 +188,13 @@ async def test_the_key_of_an_ended_session_is_kept_until_no_token_of_it_passes(b
 
 async def test_a_key_expires_and_the_session_stays_dead(bench: Bench) -> None:
     """Lesson 24."""
-    mirror = bench.another(leeway_seconds=1)
+    cache = bench.another(leeway_seconds=1)
     session = await bench.session(NEVER, 5, ends_in=0)
-    await mirror.fill()
+    await cache.fill()
     expires_at = float(await bench.connection.fetchval("SELECT extract(epoch FROM expires_at) FROM sessions"))
 
     async def is_gone() -> bool:
-        assert {session: NEVER} == await mirror.revoked_below([session])
+        assert {session: NEVER} == await cache.revoked_below([session])
         return bench.pool.asked > 0
 
     await until(is_gone)
@@ -203,7 +203,7 @@ async def test_a_key_expires_and_the_session_stays_dead(bench: Bench) -> None:
 
 async def test_a_session_that_is_in_force_is_not_kept_for_ever(bench: Bench) -> None:
     session = await bench.session()
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
 
     await bench.below(session)
 
@@ -215,9 +215,9 @@ async def test_two_ledgers_on_one_redis_do_not_see_each_other(bench: Bench) -> N
     session = await bench.session(NEVER, 5)
     await bench.redis.set("somebody", "else's")
 
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
 
-    assert (5, None) == ((await bench.mirror.status()).position, (await other.status()).position)
+    assert (5, None) == ((await bench.revocation_cache.status()).position, (await other.status()).position)
     keys = set(await bench.redis.keys())
     await other.rebuild()
     assert keys < set(await bench.redis.keys())
@@ -233,12 +233,12 @@ async def test_a_rebuild_makes_what_is_wrong_right_and_leaves_what_is_not_its_ow
     throttle = (await bench.cutoffs()).replace("revoked:cutoffs", "login:known:alice")
     await bench.redis.set(throttle, 1)
     with pytest.raises(RevocationCacheError):
-        await bench.mirror.fill()
+        await bench.revocation_cache.fill()
     assert NEVER == await bench.below(session)
 
-    await bench.mirror.rebuild()
+    await bench.revocation_cache.rebuild()
 
-    assert RevocationCacheStatus(5, 5) == await bench.mirror.status()
+    assert RevocationCacheStatus(5, 5) == await bench.revocation_cache.status()
     assert (str(NEVER), "1") == (await bench.redis.get(await bench.key(session)), await bench.redis.get(throttle))
 
 
@@ -255,12 +255,12 @@ async def test_rebuilds_at_the_same_time_end_whole(bench: Bench) -> None:
 async def test_who_cannot_ask_what_was_revoked_trusts_nothing_and_takes_the_marker_away(bench: Bench) -> None:
     """PostgreSQL died just after it had committed: others may not have heard of it either."""
     session = await bench.session()
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
     await bench.below(session)
     await bench.revoke(session, NEVER, 5)
     bench.pool.is_broken = True
 
-    await bench.mirror.announce()
+    await bench.revocation_cache.announce()
 
     assert NEVER == await bench.below(session)
     assert 0 == await bench.redis.exists(await bench.cutoffs())

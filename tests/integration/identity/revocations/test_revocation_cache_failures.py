@@ -109,15 +109,15 @@ async def test_no_disaster_of_redis_lets_a_revoked_token_in_or_keeps_a_valid_one
         assert await scene.cut(victim) > victim.claims["pos"], way
 
 
-async def test_a_revocation_is_mirrored_before_it_is_answered(scene: Scene) -> None:
+async def test_a_revocation_is_cached_before_it_is_answered(scene: Scene) -> None:
     await scene.settle(OF_ONE + OF_ALL)
     for way, victim in scene.victims.items():
         assert await scene.cut(victim) <= victim.claims["pos"], way
 
         status = await revoke(way, scene.admin, victim)
 
-        cut, standing = await scene.cut(victim), await scene.mirror.status()
-        assert (200, True, True) == (status, cut > victim.claims["pos"], standing.is_whole), way
+        cut, standing = await scene.cut(victim), await scene.revocation_cache.status()
+        assert (200, True, True) == (status, cut > victim.claims["pos"], standing.is_complete), way
 
 
 @pytest.mark.parametrize("ways", [OF_ONE, OF_ALL], ids=["of-one", "of-all"])
@@ -146,13 +146,13 @@ async def test_while_redis_is_paused_no_client_waits_for_it_more_than_once_and_n
     async def look_up(sessions: Any) -> Any:
         nonlocal asked
         asked += 1
-        return await RevocationCache._look_up(scene.mirror, sessions)  # noqa: SLF001 - how often it waits is the question
+        return await RevocationCache._look_up(scene.revocation_cache, sessions)  # noqa: SLF001 - how often it waits is the question
 
     async def client() -> list[int]:
         return [(await scene.admin.get("/")).status for _ in range(15)]
 
     with paused_redis(scene.valkey):
-        monkeypatch.setattr(scene.mirror, "_look_up", look_up)
+        monkeypatch.setattr(scene.revocation_cache, "_look_up", look_up)
         statuses = await asyncio.gather(*(client() for _ in range(20)))
 
     assert [[200] * 15] * 20 == statuses
@@ -160,7 +160,7 @@ async def test_while_redis_is_paused_no_client_waits_for_it_more_than_once_and_n
     assert SECONDS[revocation_cache, "TIMEOUT_SECONDS"] < 1
 
 
-async def test_a_request_asks_the_mirror_once_at_most(scene: Scene) -> None:
+async def test_a_request_asks_the_cache_once_at_most(scene: Scene) -> None:
     await scene.settle(())
     await scene.revoke()
     await until(scene.is_asked)
@@ -189,7 +189,7 @@ async def test_when_neither_can_be_asked_nobody_is_let_in_and_nobody_is_refused(
     await until(scene.is_whole_again)
 
 
-async def test_without_postgresql_a_mirror_that_was_set_back_lets_nobody_in(scene: Scene, settings: Settings) -> None:
+async def test_without_postgresql_a_cache_that_was_set_back_lets_nobody_in(scene: Scene, settings: Settings) -> None:
     """Lesson 25, and nobody there who could tell."""
     await scene.settle(OF_ONE)
     scene.valkey.copy()

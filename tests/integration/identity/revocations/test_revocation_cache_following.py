@@ -22,9 +22,9 @@ from tests.support.valkey import Valkey
 
 @asynccontextmanager
 async def following(
-    mirror: RevocationCache, connect_: Callable[[], Awaitable[Any]]
+    cache: RevocationCache, connect_: Callable[[], Awaitable[Any]]
 ) -> AsyncIterator["asyncio.Task[None]"]:
-    task = asyncio.create_task(mirror.follow(connect_, "ledger.revoked"))
+    task = asyncio.create_task(cache.follow(connect_, "ledger.revoked"))
     try:
         yield task
     finally:
@@ -52,12 +52,12 @@ async def test_no_failure_ends_the_following(error: type[Exception], bench: Benc
             raise failure
         return await connect(settings)
 
-    async with following(bench.mirror, fails_once):
-        await until(lambda: is_whole(bench.mirror))
+    async with following(bench.revocation_cache, fails_once):
+        await until(lambda: is_whole(bench.revocation_cache))
 
 
-async def is_whole(mirror: RevocationCache) -> bool:
-    return (await mirror.status()).is_whole
+async def is_whole(cache: RevocationCache) -> bool:
+    return (await cache.status()).is_complete
 
 
 async def test_who_hears_no_more_asks_postgresql_until_it_does_again(bench: Bench, settings: Settings) -> None:
@@ -72,7 +72,7 @@ async def test_who_hears_no_more_asks_postgresql_until_it_does_again(bench: Benc
     async def is_not_asked() -> bool:
         return not await is_asked()
 
-    async with following(bench.mirror, lambda: connect(settings)):
+    async with following(bench.revocation_cache, lambda: connect(settings)):
         await until(is_not_asked)
         await bench.connection.execute(
             "SELECT pg_terminate_backend($1)", await until(lambda: follower(bench.connection))
@@ -111,7 +111,7 @@ async def test_the_following_ends_when_it_is_told_to_although_postgresql_does_no
     async def connected() -> Any:
         return stuck
 
-    async with following(bench.mirror, connected) as task:
+    async with following(bench.revocation_cache, connected) as task:
         await stuck.asked.wait()
     assert task.cancelled()
 
@@ -132,9 +132,9 @@ def run(tmp_path: Path, settings: Settings, valkey: Valkey) -> Callable[..., Awa
 Run = Callable[..., Coroutine[Any, Any, tuple[int, str, str]]]
 
 
-async def test_an_operator_sees_that_the_mirror_is_whole(run: Run, bench: Bench) -> None:
+async def test_an_operator_sees_that_the_cache_is_whole(run: Run, bench: Bench) -> None:
     await bench.session(NEVER, 5)
-    await bench.mirror.fill()
+    await bench.revocation_cache.fill()
 
     (status, answer, _), (in_json, line, _) = await run("status"), await run("status", "--json")
 
@@ -143,7 +143,7 @@ async def test_an_operator_sees_that_the_mirror_is_whole(run: Run, bench: Bench)
     assert ({"position": 5, "last_revocation": 5, "whole": True}, 1) == (json.loads(line), line.count("\n"))
 
 
-async def test_an_operator_sees_that_the_mirror_is_not_whole(run: Run, bench: Bench) -> None:
+async def test_an_operator_sees_that_the_cache_is_not_whole(run: Run, bench: Bench) -> None:
     """And to look changes nothing."""
     await bench.session(NEVER, 5)
 
@@ -164,7 +164,7 @@ async def test_a_redis_that_does_not_answer_is_one_line(command: str, run: Run, 
     assert said.startswith("ledger: Redis cannot be reached: ")
 
 
-async def test_an_operator_makes_the_mirror_anew_while_a_service_runs(run: Run, scene: Scene) -> None:
+async def test_an_operator_makes_the_cache_anew_while_a_service_runs(run: Run, scene: Scene) -> None:
     await scene.settle(OF_ONE)
     await scene.revoke()
     (key,) = await scene.redis.keys("*:cutoffs")
