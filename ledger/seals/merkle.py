@@ -36,7 +36,7 @@ def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
 
 def leads_to(root: bytes, leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bool:
-    """Return whether a path leads from the leaf at `index`, in a tree of `size` leaves, to the root (section 2.1.3.2)."""
+    """Return whether `path` leads from a leaf at `index` in a tree of `size` leaves to the root (RFC 9162, 2.1.3.2)."""
     if not 0 <= index < size:
         return False
     node, last, reached = index, size - 1, leaf
