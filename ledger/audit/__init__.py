@@ -1,1 +1,1 @@
-"""What auditors ask: who did what, and whether the books are right."""
+"""Answers for auditors: who did what, what the books said at a point in time, and whether they are right."""

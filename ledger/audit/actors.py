@@ -1,4 +1,4 @@
-"""What a user, a session or a token carried out or was refused: "what did this stolen token do" is one question."""
+"""The commands of a user, a session or a token, so that one query shows what a stolen token did."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ from ledger.store.log import Before
 
 
 class Actor(NamedTuple):
-    """A user, or one session of that user, or one token of that session; and since when there can be commands."""
+    """A user, one of their sessions, or one token of a session; `since` is the earliest time of their commands."""
 
     user_id: UUID
     since: datetime | None = None
@@ -24,7 +24,7 @@ class Actor(NamedTuple):
 
 
 async def find(reader: Reader, actor_id: UUID) -> Actor | None:
-    """Whose id this is: a token's, a session's or a user's, deleted ones included."""
+    """Find the token, session or user with this id, including deleted ones."""
     found = await sessions.find_actor(reader, actor_id)
     if found is not None:
         return Actor(*found)
@@ -32,8 +32,8 @@ async def find(reader: Reader, actor_id: UUID) -> Actor | None:
     return Actor(actor_id) if heads and isinstance(heads[actor_id].state, User) else None
 
 
-async def commands(reader: Reader, actor: Actor, *, before: Before | None, limit: int) -> list[dict[str, Any]]:
-    """Up to `limit` commands that an actor gave, newest first, with what came of each."""
+async def list_commands(reader: Reader, actor: Actor, *, before: Before | None, limit: int) -> list[dict[str, Any]]:
+    """Return up to `limit` commands that an actor sent, newest first, each with its outcome."""
     rows = await event_log.read_commands(
         reader,
         actor.user_id,
@@ -52,13 +52,13 @@ async def commands(reader: Reader, actor: Actor, *, before: Before | None, limit
             "jti": row.jti,
             "request_id": row.request_id,
             "outcome": row.outcome,
-            "result": _result(row.result),
+            "result": _decode_result(row.result),
             "recorded_at": row.recorded_at,
         }
         for row in rows
     ]
 
 
-def _result(result: bytes) -> Mapping[str, Any] | list[Any]:
+def _decode_result(result: bytes) -> Mapping[str, Any] | list[Any]:
     decoded: Mapping[str, Any] | list[Any] = msgspec.json.decode(result)
     return decoded

@@ -1,7 +1,7 @@
-"""What was so at a moment: of one account, of all, and whether the books were balanced.
+"""Accounts and the trial balance at a point in time.
 
-A moment is a position of the log, or is turned into one; what was so then is what the last event up to there left
-behind. A balance is one row of `entries`, found by index, however long the account's history is.
+Every point in time is converted to a position in the log. The state at that position follows from the last events up
+to it. A balance is one row of `entries`, found by index, however long the account's history is.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from ledger.store.reader import Landmarks
 
 
 class AtTime(NamedTuple):
-    """After all that was recorded at this time or before."""
+    """After all events recorded at this time or earlier."""
 
     time: datetime
 
@@ -33,65 +33,65 @@ class AtPosition(NamedTuple):
 
 
 class AtVersion(NamedTuple):
-    """After the event of this version of an account."""
+    """After the event with this version of an account."""
 
     version: int
 
 
-Moment: TypeAlias = AtTime | AtPosition  # of the whole ledger
-AccountMoment: TypeAlias = Moment | AtVersion
+PointInTime: TypeAlias = AtTime | AtPosition  # of the whole ledger
+AccountPointInTime: TypeAlias = PointInTime | AtVersion
 
 
-async def position_of(reader: Reader, moment: Moment | None) -> int:
-    """The position that a moment, None for now, stands for; it is never beyond the end of the log."""
-    head = await event_reader.log_end(reader)
-    match moment:
+async def position_of(reader: Reader, point: PointInTime | None) -> int:
+    """Return the position of a point in time, at most the log end; None stands for now."""
+    log_end = await event_reader.log_end(reader)
+    match point:
         case None:
-            return head
+            return log_end
         case AtTime(time=time):
-            return min(head, await event_reader.position_at(reader, time))
+            return min(log_end, await event_reader.position_at(reader, time))
         case AtPosition(position=position):
-            return min(head, position)
+            return min(log_end, position)
         case _:
-            assert_never(moment)
+            assert_never(point)
 
 
-async def account_at(reader: Reader, account_id: UUID, moment: AccountMoment) -> dict[str, Any] | None:
-    """An account as it was at a moment, and as of which version and position; None before it existed."""
-    if isinstance(moment, AtVersion):
-        position = await event_reader.position_of(reader, account_id, moment.version)
+async def account_at(reader: Reader, account_id: UUID, point: AccountPointInTime) -> dict[str, Any] | None:
+    """Return an account at a point in time, with its version and position then; None before it was opened."""
+    if isinstance(point, AtVersion):
+        position = await event_reader.position_of(reader, account_id, point.version)
     else:
-        position = await position_of(reader, moment)
+        position = await position_of(reader, point)
     row = await reader.fetchrow(
         "SELECT id, currency, created_at FROM accounts WHERE id = $1 AND position <= $2", account_id, position
     )
-    return (await _as_of(reader, [row], position))[0] if row else None
+    return (await _read_accounts(reader, [row], position))[0] if row else None
 
 
 async def accounts_at(
     reader: Reader, position: int, *, owner_id: UUID | None, before: int, limit: int, world: bool = False
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Up to `limit` accounts as they were at a position, the newest first, each with the position of its opening.
+    """Return up to `limit` accounts as they were at a position, newest first, each with the position of its opening.
 
-    With `owner_id`, those that are that user's now; with `world`, the ledger's own as well.
+    With `owner_id`, only accounts that this user owns now; with `world`, also the ledger's own.
     """
-    mine = "" if owner_id is None else "AND user_id = $3"
-    owned = "" if world else "AND user_id IS NOT NULL"
+    of_owner = "" if owner_id is None else "AND user_id = $3"
+    of_users = "" if world else "AND user_id IS NOT NULL"
     rows = await reader.fetch(
-        f"""SELECT id, currency, created_at, position FROM accounts WHERE position < $1 {mine} {owned}
+        f"""SELECT id, currency, created_at, position FROM accounts WHERE position < $1 {of_owner} {of_users}
             ORDER BY position DESC LIMIT $2""",
         *(min(before, position + 1), limit),
         *([] if owner_id is None else [owner_id]),
     )
-    bodies = await _as_of(reader, rows, position)
+    bodies = await _read_accounts(reader, rows, position)
     return [(row["position"], body) for row, body in zip(rows, bodies, strict=True)]
 
 
 async def trial_balance(reader: Reader, position: int) -> dict[str, Any]:
-    """For each currency what accounts owe (`debit_cents`), what they have (`credit_cents`), and the sum: always zero.
+    """Return the sums of negative (`debit_cents`) and positive balances (`credit_cents`) of each currency.
 
-    It reads one row of `entries` an account, found by bisection, so it costs the more the more accounts there are, and
-    nothing else.
+    Their sum is zero in balanced books. The query finds one row of `entries` per account by index, so its cost grows
+    with the number of accounts alone.
     """
     rows = await reader.fetch(
         """SELECT currency, count(*) AS accounts,
@@ -104,7 +104,7 @@ async def trial_balance(reader: Reader, position: int) -> dict[str, Any]:
            WHERE accounts.position <= $1 GROUP BY currency ORDER BY currency""",
         position,
     )
-    currencies = [_currency(row) for row in rows]
+    currencies = [_currency_body(row) for row in rows]
     return {
         "position": position,
         "balanced": all(currency["sum_cents"] == 0 for currency in currencies),
@@ -112,20 +112,22 @@ async def trial_balance(reader: Reader, position: int) -> dict[str, Any]:
     }
 
 
-async def _as_of(reader: Reader, rows: Sequence[Record], position: int) -> list[dict[str, Any]]:
+async def _read_accounts(reader: Reader, rows: Sequence[Record], position: int) -> list[dict[str, Any]]:
     account_ids = [row["id"] for row in rows]
     landmarks = await event_reader.read_landmarks(reader, account_ids, position)
     balances = await entries.balances_at(reader, account_ids, position)
     funds = await event_reader.read_funds(reader, account_ids, position)
-    return [_account(row, landmarks[row["id"]], balances.get(row["id"]), funds.get(row["id"], [])) for row in rows]
+    return [_account_body(row, landmarks[row["id"]], balances.get(row["id"]), funds.get(row["id"], [])) for row in rows]
 
 
-def _account(row: Record, landmarks: Landmarks, balance: Balance | None, funds: Sequence[Recorded]) -> dict[str, Any]:
+def _account_body(
+    row: Record, landmarks: Landmarks, balance: Balance | None, funds: Sequence[Recorded]
+) -> dict[str, Any]:
     account = Account(landmarks.owner_id, row["currency"], balance.balance_cents if balance else 0)
     for event in funds:
         account = evolve(account, cast("AccountEvent", event.event))
-    known: list[Landmarks | Balance | Recorded] = [landmarks, *funds, *([balance] if balance else [])]
-    last = max(known, key=lambda one: one.version)
+    changes: list[Landmarks | Balance | Recorded] = [landmarks, *funds, *([balance] if balance else [])]
+    last = max(changes, key=lambda change: change.version)
     return {
         "id": row["id"],
         "user_id": landmarks.owner_id,
@@ -139,7 +141,7 @@ def _account(row: Record, landmarks: Landmarks, balance: Balance | None, funds: 
     }
 
 
-def _currency(row: Record) -> dict[str, Any]:
+def _currency_body(row: Record) -> dict[str, Any]:
     debit, credit = int(row["debit"]), int(row["credit"])
     return {
         "currency": row["currency"],

@@ -1,4 +1,4 @@
-"""What happened to an account: its lines between two moments, and its events folded one by one."""
+"""The history of an account: the entries of a period, and its state after each event."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -16,7 +16,7 @@ CHUNK = 1000  # events in one step of a replay
 
 
 class Period(NamedTuple):
-    """Which lines are wanted: those between two versions and between two times, these included; None is no bound."""
+    """A range of versions and a range of times, all bounds inclusive; None is no bound."""
 
     from_version: int | None = None
     to_version: int | None = None
@@ -25,16 +25,16 @@ class Period(NamedTuple):
 
 
 class Step(NamedTuple):
-    """An event of an account, and what the account was after it."""
+    """An event of an account, and the account after it."""
 
     event: StoredEvent
     state: Account
 
 
-async def lines(
+async def list_entries(
     reader: Reader, account_id: UUID, period: Period, *, after: int, before: int, ascending: bool, limit: int
 ) -> list[dict[str, Any]]:
-    """Up to `limit` lines of a period between two versions, both excluded; the newest first, or the oldest."""
+    """Return up to `limit` entries of a period between two versions (exclusive), newest or oldest first."""
     lower, upper = after, before
     if period.from_version is not None:
         lower = max(lower, period.from_version - 1)
@@ -42,17 +42,19 @@ async def lines(
         upper = min(upper, period.to_version + 1)
     if period.from_time is not None:
         lower = max(
-            lower, await _version_at(reader, account_id, await event_reader.position_before(reader, period.from_time))
+            lower,
+            await _read_version_at(reader, account_id, await event_reader.position_before(reader, period.from_time)),
         )
     if period.to_time is not None:
         upper = min(
-            upper, await _version_at(reader, account_id, await event_reader.position_at(reader, period.to_time)) + 1
+            upper,
+            await _read_version_at(reader, account_id, await event_reader.position_at(reader, period.to_time)) + 1,
         )
     return await entries.page(reader, account_id, after=lower, before=upper, ascending=ascending, limit=limit)
 
 
 async def replay(reader: Reader, account_id: UUID) -> AsyncIterator[Step]:
-    """The account's events up to now, in order, each with what they add up to until then; no events, no steps."""
+    """Yield the events of an account in order, each with the account after it; yield nothing for other streams."""
     state: State | None = None
     after, end = 0, await event_reader.log_end(reader)
     while after < end:
@@ -65,7 +67,7 @@ async def replay(reader: Reader, account_id: UUID) -> AsyncIterator[Step]:
         after = stretch.reached
 
 
-async def _version_at(reader: Reader, account_id: UUID, position: int) -> int:
-    """The version of an account's last line up to a position; 0 if there is none."""
+async def _read_version_at(reader: Reader, account_id: UUID, position: int) -> int:
+    """Return the version of an account's last entry up to a position; 0 without an entry."""
     found = await entries.balances_at(reader, [account_id], position)
     return found[account_id].version if account_id in found else 0

@@ -1,4 +1,4 @@
-"""Transfers as Parquet, with typed columns. Needs pyarrow, the extra `parquet`."""
+"""Transactions as Parquet, with typed columns. Needs pyarrow, which the extra `parquet` installs."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -8,9 +8,9 @@ from uuid import UUID
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from ledger.audit.export_text import DETAILS, Account, Transfer, amount
+from ledger.audit.export_text import DETAILS, Account, Transaction, format_amount
 
-# 2^53 - 1 of the smallest unit there is has 16 digits; the largest number of decimal places is 3.
+# The largest amount, 2^53 - 1 minor units, has 16 digits; a currency has at most 3 decimal places.
 _AMOUNT = pa.decimal128(19, 3)
 _TYPES: dict[str, Any] = {
     "id": pa.string(),
@@ -31,7 +31,7 @@ _SCHEMA = pa.schema(list(_TYPES.items()))
 
 
 class ParquetSink:
-    """Writes each page of transfers as a row group."""
+    """Writes each page of transactions as a row group."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._writer = pq.ParquetWriter(pa.PythonFile(file, "w"), _SCHEMA, compression="zstd")
@@ -42,24 +42,25 @@ class ParquetSink:
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
-    def accounts(self, accounts: Sequence[Account]) -> None:
-        """Nothing: a transfer names its accounts, and there is no second table in the file."""
+    def write_accounts(self, accounts: Sequence[Account]) -> None:
+        """Do nothing: the file has one table, and its rows name their accounts."""
 
-    def transfers(self, transfers: Sequence[Transfer]) -> None:
-        """The next row group."""
-        self._writer.write_batch(pa.RecordBatch.from_pylist([_row(one) for one in transfers], schema=_SCHEMA))
+    def write_transactions(self, transactions: Sequence[Transaction]) -> None:
+        """Write transactions as the next row group."""
+        rows = [_format_row(transaction) for transaction in transactions]
+        self._writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
 
 
-def _row(transfer: Transfer) -> dict[str, object]:
+def _format_row(transaction: Transaction) -> dict[str, object]:
     return {
-        **transfer._asdict(),
-        **{column.name: transfer.details.get(column.name) for column in DETAILS},
-        "id": str(transfer.id),
-        "source_account_id": _text(transfer.source_account_id),
-        "destination_account_id": _text(transfer.destination_account_id),
-        "amount": None if (units := amount(transfer)) is None else Decimal(units),
+        **transaction._asdict(),
+        **{column.name: transaction.details.get(column.name) for column in DETAILS},
+        "id": str(transaction.id),
+        "source_account_id": _format_id(transaction.source_account_id),
+        "destination_account_id": _format_id(transaction.destination_account_id),
+        "amount": None if (units := format_amount(transaction)) is None else Decimal(units),
     }
 
 
-def _text(account_id: UUID | None) -> str | None:
+def _format_id(account_id: UUID | None) -> str | None:
     return None if account_id is None else str(account_id)

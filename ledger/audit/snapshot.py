@@ -1,4 +1,4 @@
-"""One point in time of the whole ledger, for queries that take long."""
+"""A snapshot of the whole ledger, for queries that take long."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,11 +9,11 @@ from ledger.store.connections import Connection
 
 @asynccontextmanager
 async def snapshot(connection: Connection) -> AsyncIterator[None]:
-    """Read one point in time inside the context, and roll back all changes at its end.
+    """Read one point in time inside the context, and roll back all changes at the end.
 
-    A rebuild swaps tables: a later lookup by name could find a table whose rows are newer than the snapshot, and see
-    none of them. So the tables are locked before the snapshot is taken. ACCESS SHARE conflicts with nothing but the
-    swap, and LOCK TABLE takes no snapshot (PostgreSQL manual, 13.3.1).
+    A rebuild swaps tables. A lookup by name after the swap would find a table whose rows are all newer than the
+    snapshot, and so see no rows. Therefore the tables are locked before the snapshot is taken. ACCESS SHARE conflicts
+    only with the swap, and LOCK TABLE takes no snapshot (PostgreSQL manual, 13.3.1).
     """
     transaction = connection.transaction(isolation="repeatable_read")
     await transaction.start()

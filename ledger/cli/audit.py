@@ -14,7 +14,7 @@ import typer
 from rich.table import Column
 
 from ledger.audit import as_of, entries
-from ledger.audit.as_of import AccountMoment, AtPosition, AtTime, AtVersion, Moment
+from ledger.audit.as_of import AccountPointInTime, AtPosition, AtTime, AtVersion, PointInTime
 from ledger.audit.entries import Period, Step
 from ledger.cli.options import AsJson, parse_argument_id, parse_option
 from ledger.cli.output import emit_lines, encode_compact, print_table
@@ -46,7 +46,7 @@ def show_history(account: AccountId, limit: Limit = 100, as_json: AsJson = False
 
     async def read(connection: Connection) -> tuple[str, list[dict[str, Any]]]:
         currency = await _currency_of(connection, account_id)
-        found = await entries.lines(
+        found = await entries.list_entries(
             connection, account_id, Period(), after=0, before=LAST, ascending=False, limit=limit
         )
         return currency, found
@@ -162,7 +162,7 @@ async def _currency_of(connection: Connection, account_id: UUID) -> str:
     return str(account.body["currency"])
 
 
-def _account_moment(at: str | None, position: int | None, version: int | None) -> AccountMoment | None:
+def _account_moment(at: str | None, position: int | None, version: int | None) -> AccountPointInTime | None:
     if version is None:
         return _moment(at, position)
     if at is not None or position is not None:
@@ -170,7 +170,7 @@ def _account_moment(at: str | None, position: int | None, version: int | None) -
     return AtVersion(version)
 
 
-def _moment(at: str | None, position: int | None) -> Moment | None:
+def _moment(at: str | None, position: int | None) -> PointInTime | None:
     if at is not None and position is not None:
         fail("give one of --at and --at-position", 2)
     if position is not None:

@@ -43,7 +43,7 @@ def export(
 
 
 async def _export(settings: Settings, format_: Format, selection: Selection, output: Path | None) -> int:
-    write = exporting.writer(format_)
+    write = exporting.open_writer(format_)
     async with connected(settings) as connection:
         try:
             with _open_output(output) as file, Progress() as progress:

@@ -46,7 +46,7 @@ def seal(as_json: AsJson = False) -> None:
 
 def show_seal_status(as_json: AsJson = False) -> None:
     """Show how far the log is sealed, and how many events are not sealed yet."""
-    status = query_pool(store.status)
+    status = query_pool(store.read_status)
     oldest = status.oldest_unsealed_at
     members = {**status._asdict(), "oldest_unsealed_at": None if oldest is None else rfc3339(oldest)}
     if as_json:
@@ -117,7 +117,7 @@ async def _seal(settings: Settings) -> int:
     async with pooled(settings) as pool, connected(settings) as connection:
         sealer = Sealer(await read_ledger_id(pool), key, limit=settings.ledger_seal_events)
         count = await sealer.seal(connection)
-        await follower.report(connection, "seals", sealer.reached)
+        await follower.report(connection, "seals", sealer.progress)
         return count
 
 
@@ -138,13 +138,13 @@ async def _verify(settings: Settings, keys: list[Key], headers: list[SignedHeade
         )
     async with pooled(settings) as pool:
         with Progress() as progress:
-            progress.begin("the seals", await store.sealed_events(pool))
+            progress.begin("the seals", await store.count_sealed_events(pool))
             return await verify(pool, trusted, headers, advance=progress.advance)
 
 
 async def _print_headers(pool: Pool, after: int) -> None:
     ledger_id = await read_ledger_id(pool)
-    while headers := await store.heads(pool, ledger_id, after_number=after, limit=PAGE):
+    while headers := await store.list_headers(pool, ledger_id, after_number=after, limit=PAGE):
         sys.stdout.writelines(encode_compact(header) + "\n" for header in headers)
         after = headers[-1].block.number
 

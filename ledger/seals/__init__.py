@@ -1,1 +1,1 @@
-"""Tamper evidence: the log, sealed in signed blocks, so that no event can be changed, added or taken away unseen."""
+"""Tamper evidence: signed blocks over the log reveal every event that was changed, added or removed."""

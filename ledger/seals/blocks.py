@@ -1,8 +1,8 @@
-"""Blocks: which bytes of an event and of a header are hashed and signed. Pure.
+"""Blocks: the bytes of an event and of a block header that are hashed and signed. Pure.
 
-Both encodings are unambiguous: every member has a fixed width or says how long it is. A block covers all positions from
-the one after its predecessor's last to its own last, gaps included, so an event that turns up in a gap is found. It
-names the hash of its predecessor, so who has seen one header holds all earlier blocks to what they were.
+Both encodings are unambiguous: every member has a fixed width or is preceded by its length. A block covers all
+positions after its predecessor up to its own last one, including gaps, so an event added to a gap is detected. It
+contains the hash of its predecessor, so a copy of one block header reveals changes to all earlier blocks.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from ledger.events import StoredRow
 from ledger.identity.keys import Key
 from ledger.seals import merkle
 
-NO_BLOCK = bytes(merkle.HASH_BYTES)  # the predecessor of the first one
-_BLOCK = b"ledger block 1\n"  # nothing else that this key signs begins like this
+NO_BLOCK = bytes(merkle.HASH_BYTES)  # the predecessor of the first block
+_BLOCK = b"ledger block 1\n"  # no other message signed with this key begins like this
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _pack_event = struct.Struct("!16sqqq?16sI").pack
@@ -30,7 +30,7 @@ Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is signed of a block. `key_id` is the RFC 7638 thumbprint of the key that signed it."""
+    """The signed part of a block. `key_id` is the RFC 7638 thumbprint of the signing key."""
 
     ledger: UUID
     number: Number
@@ -42,10 +42,10 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sealed_at: Time
     key_id: str
 
-    def encoded(self) -> bytes:
-        """The bytes that are signed, and hashed for the next block. Raises `ValueError` if it can be no header."""
+    def encode(self) -> bytes:
+        """Return the bytes to sign, and to hash for the next block. Raises `ValueError` if a value is invalid."""
         if len(self.root) != merkle.HASH_BYTES or len(self.previous) != merkle.HASH_BYTES:
-            raise ValueError("a hash has 32 bytes")
+            raise ValueError("a hash must have 32 bytes")
         return (
             _BLOCK
             + _pack_header(
@@ -62,32 +62,32 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
     def hash(self) -> bytes:
-        """What the next block names as its predecessor."""
-        return hashlib.sha256(self.encoded()).digest()
+        """Return the hash that the next block contains as `previous`."""
+        return hashlib.sha256(self.encode()).digest()
 
 
 class SignedHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A header with its Ed25519 signature (RFC 8032): all that has to be kept elsewhere to hold the log to it."""
+    """A block header with its Ed25519 signature (RFC 8032). A copy kept elsewhere reveals tampering with the log."""
 
     block: Header
     signature: bytes
 
     def is_signed_by(self, key: Key) -> bool:
-        """Whether the signature is this key's."""
-        return self.block.key_id == key.kid and key.verifies(self.block.encoded(), self.signature)
+        """Return whether this key made the signature."""
+        return self.block.key_id == key.kid and key.verifies(self.block.encode(), self.signature)
 
 
 class Block(NamedTuple):
-    """A block as it is stored. The hashes of its leaves say which event was changed, and are held to the root."""
+    """A block as stored. Its leaves identify the events that changed; the signed root protects the leaves."""
 
-    head: SignedHeader
+    signed_header: SignedHeader
     leaves: tuple[bytes, ...]
 
 
 def event_leaf(row: StoredRow) -> bytes:
-    """The leaf of an event: every column of its row. Raises `ValueError` if a column has no value that it can have."""
+    """Return the leaf of an event, over all columns of its row. Raises `ValueError` if a value is invalid."""
     if None in row[:-1]:
-        raise ValueError("a column has no value")
+        raise ValueError("a column must have a value")
     topic, command_id = row.topic.encode(), row.command_id
     return merkle.leaf_hash(
         _pack_event(
@@ -107,7 +107,7 @@ def event_leaf(row: StoredRow) -> bytes:
 NO_ID = bytes(16)
 
 
-def seal(
+def seal_block(
     ledger_id: UUID,
     previous: Header | None,
     leaves: tuple[bytes, ...],
@@ -116,7 +116,7 @@ def seal(
     sealed_at: datetime,
     key: Key,
 ) -> Block:
-    """The next block: the leaves of all events between the last block's end and the position of the last of them."""
+    """Return the next signed block, over the leaves of all events after `previous` up to `last_position`."""
     header = Header(
         ledger=ledger_id,
         number=1 if previous is None else previous.number + 1,
@@ -128,10 +128,10 @@ def seal(
         sealed_at=sealed_at,
         key_id=key.kid,
     )
-    return Block(SignedHeader(header, key.sign(header.encoded())), leaves)
+    return Block(SignedHeader(header, key.sign(header.encode())), leaves)
 
 
-def _microseconds(moment: datetime) -> int:
-    if moment.tzinfo is None:  # such as asyncpg's `infinity`
-        raise ValueError("a time has a zone")
-    return (moment - _EPOCH) // _MICROSECOND
+def _microseconds(time: datetime) -> int:
+    if time.tzinfo is None:  # such as asyncpg's `infinity`
+        raise ValueError("a time must have a zone")
+    return (time - _EPOCH) // _MICROSECOND

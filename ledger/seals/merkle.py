@@ -1,7 +1,7 @@
-"""Merkle trees as RFC 9162, section 2.1, defines them, over SHA-256. Pure.
+"""Merkle trees over SHA-256, as defined in RFC 9162, section 2.1. Pure.
 
-A leaf and a node are hashed with different first bytes, so neither can pass for the other. The node that is last on its
-level and has no sibling goes up as it is, which is the same as splitting at the largest power of two.
+Leaves and nodes are hashed with different first bytes, so neither can pass for the other. A last node without a sibling
+moves up a level unchanged, which is equivalent to splitting at the largest power of two.
 """
 
 import hashlib
@@ -11,12 +11,12 @@ HASH_BYTES = 32
 
 
 def leaf_hash(data: bytes) -> bytes:
-    """The hash of a leaf (RFC 9162, section 2.1.1)."""
+    """Return the hash of a leaf (RFC 9162, section 2.1.1)."""
     return hashlib.sha256(b"\0" + data).digest()
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
-    """The tree's hash over its leaves' hashes; of no leaves, that of nothing (RFC 9162, section 2.1.1)."""
+    """Return the root of a tree from the hashes of its leaves (RFC 9162, section 2.1.1)."""
     if not leaves:
         return hashlib.sha256().digest()
     level = leaves
@@ -26,7 +26,7 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 
 def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """The hashes that lead from a leaf to the root (RFC 9162, section 2.1.3.1)."""
+    """Return the hashes that lead from a leaf to the root (RFC 9162, section 2.1.3.1)."""
     siblings, level = [], leaves
     while len(level) > 1:
         if index ^ 1 < len(level):
@@ -36,7 +36,7 @@ def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
 
 def leads_to(root: bytes, leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bool:
-    """Whether the path leads from this leaf, at its index in a tree of that size, to the root (section 2.1.3.2)."""
+    """Return whether `path` leads from a leaf at `index` in a tree of `size` leaves to the root (RFC 9162, 2.1.3.2)."""
     if not 0 <= index < size:
         return False
     node, last, reached = index, size - 1, leaf

@@ -1,7 +1,7 @@
-"""Receipts: events with all that proves, without the ledger's database, that they are in its log. Pure.
+"""Receipts: events with a proof that they are in the log, which is checked without the ledger's database. Pure.
 
-A receipt is JSON with one spelling (msgspec's: no blanks, members in order, base64 of RFC 4648, section 4), and any
-other is refused, so no byte of a receipt can be changed.
+A receipt is JSON in canonical form (msgspec's: no blanks, members in order, base64 of RFC 4648, section 4). Any other
+form is refused, so no byte of a receipt can be changed.
 """
 
 from collections.abc import Mapping
@@ -20,15 +20,15 @@ Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class InvalidReceiptError(Exception):
-    """A receipt proves nothing. One sentence that says why."""
+    """A receipt proves nothing. The message is one sentence with the reason."""
 
 
 class SealMismatchError(Exception):
-    """An event, or the block it is in, is not what was sealed."""
+    """An event or its block differs from what was sealed."""
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An event with every column of its row; `state` is what the event says, as stored."""
+    """An event with every column of its row; `state` is its content as stored."""
 
     originator_id: UUID
     originator_version: Integer
@@ -39,12 +39,12 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command_id: UUID | None
 
     def row(self) -> StoredRow:
-        """The row it was read from."""
+        """Return the row of the event."""
         return StoredRow(**msgspec.structs.asdict(self))
 
 
 class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An event, and the path (RFC 9162, section 2.1.3) from it to the root of a signed block."""
+    """An event, and its path (RFC 9162, section 2.1.3) to the root of a signed block."""
 
     event: Event
     leaf_index: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -54,29 +54,31 @@ class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A receipt: proofs of the events of one transaction, or of one version of an account."""
+    """Proofs of the events of one transaction, or of one version of an account."""
 
     format: Literal["ledger-receipt-1"]
     proofs: Annotated[list[Proof], msgspec.Meta(min_length=1)]
 
 
 def prove(block: Block, row: StoredRow) -> Proof:
-    """The proof that an event is in a block. Raises `SealMismatchError` rather than give one that proves nothing."""
-    header, leaf = block.head.block, event_leaf(row)
+    """Return the proof that an event is in a block. Raises `SealMismatchError` if the proof would not hold."""
+    header, leaf = block.signed_header.block, event_leaf(row)
     if merkle.root(block.leaves) != header.root or leaf not in block.leaves:
-        raise SealMismatchError(f"the event at position {row.notification_id} is not what block {header.number} sealed")
+        raise SealMismatchError(
+            f"the event at position {row.notification_id} is not the one sealed in block {header.number}"
+        )
     index = block.leaves.index(leaf)
-    return Proof(Event(**row._asdict()), index, merkle.path(block.leaves, index), header, block.head.signature)
+    return Proof(Event(**row._asdict()), index, merkle.path(block.leaves, index), header, block.signed_header.signature)
 
 
 def check(raw: bytes, keys: Mapping[str, Key]) -> Receipt:
-    """The receipt in these bytes, which holds if one of these keys signed its blocks. Raises `InvalidReceiptError`."""
+    """Return a receipt whose proofs hold and whose blocks are signed with these keys. Raises `InvalidReceiptError`."""
     try:
         receipt = msgspec.json.decode(raw, type=Receipt)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidReceiptError(f"it is not a receipt: {error}") from None
     if msgspec.json.encode(receipt) != raw:
-        raise InvalidReceiptError("it is not spelt as the ledger spells receipts, byte by byte")
+        raise InvalidReceiptError("it is not in the canonical form of receipts")
     for proof in receipt.proofs:
         _check_proof(proof, keys)
     return receipt
@@ -86,7 +88,9 @@ def _check_proof(proof: Proof, keys: Mapping[str, Key]) -> None:
     header, position = proof.block, proof.event.notification_id
     key = keys.get(header.key_id)
     if key is None:
-        raise InvalidReceiptError(f"block {header.number} is signed with key {header.key_id}, which is not among yours")
+        raise InvalidReceiptError(
+            f"block {header.number} is signed with key {header.key_id}, which is not among the given keys"
+        )
     try:
         is_signed = SignedHeader(header, proof.signature).is_signed_by(key)
         leaf = event_leaf(proof.event.row())

@@ -1,7 +1,7 @@
 """Verify the seals: recompute every hash from the rows of the log, and compare it with the signed one.
 
-The database is not trusted. The caller says which keys may sign, never a table. Only block headers that were kept
-elsewhere reveal that the whole chain was replaced by one that was signed with the right key.
+The database is not trusted: the caller names the keys that may sign, never a table. Only block headers kept elsewhere
+reveal that the whole chain was replaced by another one signed with the right key.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -18,24 +18,24 @@ from ledger.store import log as event_log
 from ledger.store.identity import read_ledger_id
 
 PAGE = 16  # blocks at a time
-MAX_NAMED = 20  # events of one block
+MAX_NAMED = 20  # findings about events of one block
 
 
 class Finding(NamedTuple):
-    """Something that is not as it was sealed: in which block, at which position, and what."""
+    """A difference from what was sealed, with its block and position if they are known."""
 
     block: int | None
     position: int | None
     problem: str
 
     def __str__(self) -> str:
-        places = (("block", self.block), ("position", self.position))
-        named = ", ".join(f"{name} {number}" for name, number in places if number is not None)
-        return f"{named}: {self.problem}" if named else self.problem
+        members = (("block", self.block), ("position", self.position))
+        place = ", ".join(f"{name} {number}" for name, number in members if number is not None)
+        return f"{place}: {self.problem}" if place else self.problem
 
 
 class Report(NamedTuple):
-    """What was verified, and what was found."""
+    """The extent of a verification, and its findings."""
 
     blocks: int
     events: int
@@ -47,132 +47,134 @@ class Report(NamedTuple):
 async def verify(
     pool: "Pool",
     keys: Mapping[str, Key],
-    heads: Sequence[SignedHeader] = (),
+    headers: Sequence[SignedHeader] = (),
     *,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Report:
-    """Verify all seals with these keys, and with heads that were exported before; `advance` is told of events."""
+    """Verify all seals with trusted keys and previously exported headers; `advance` receives numbers of events."""
     ledger_id = await read_ledger_id(pool)
-    kept = {head.block.number: head.block for head in heads}
+    exported = {header.block.number: header.block for header in headers}
     findings = [
-        Finding(None, position, "an event lies before the first position that there can be")
+        Finding(None, position, "the event is before the first possible position")
         for position in await event_log.read_misplaced(pool)
     ]
     previous: Header | None = None
     blocks = events = compared = 0
-    async for block in _all_blocks(pool, ledger_id):
-        header = block.head.block
+    async for block in _read_blocks(pool, ledger_id):
+        header = block.signed_header.block
         rows = await event_log.read_rows(
             pool,
             after_position=header.first_position - 1,
             upto_position=header.last_position,
             limit=len(block.leaves) + event_log.READ_LIMIT,
         )
-        findings += _signature(block.head, keys) + _link(header, previous) + _content(block, rows)
-        if known := kept.pop(header.number, None):
+        findings += _check_signature(block.signed_header, keys)
+        findings += _check_link(header, previous) + _check_content(block, rows)
+        if known := exported.pop(header.number, None):
             compared += 1
-            findings += _kept(header, known)
+            findings += _compare_headers(header, known)
         previous, blocks, events = header, blocks + 1, events + len(rows)
         advance(len(rows))
-    findings += [Finding(number, None, "it is in the file of heads, and gone") for number in sorted(kept)]
-    status = await store.status(pool)
+    findings += [Finding(number, None, "it is in the exported headers but missing here") for number in sorted(exported)]
+    status = await store.read_status(pool)
     return Report(blocks, events, compared, status.unsealed_events, findings)
 
 
-async def _all_blocks(pool: "Pool", ledger_id: UUID) -> AsyncIterator[Block]:
+async def _read_blocks(pool: "Pool", ledger_id: UUID) -> AsyncIterator[Block]:
     after: int | None = None
-    while page := await store.blocks(pool, ledger_id, after_number=after, limit=PAGE):
+    while page := await store.list_blocks(pool, ledger_id, after_number=after, limit=PAGE):
         for block in page:
             yield block
-        after = page[-1].head.block.number
+        after = page[-1].signed_header.block.number
 
 
-def _signature(head: SignedHeader, keys: Mapping[str, Key]) -> list[Finding]:
-    header = head.block
+def _check_signature(signed_header: SignedHeader, keys: Mapping[str, Key]) -> list[Finding]:
+    header = signed_header.block
     key = keys.get(header.key_id)
     if key is None:
         return [Finding(header.number, None, f"it is signed with key {header.key_id}, which is not trusted")]
     try:
-        is_signed = head.is_signed_by(key)
+        is_signed = signed_header.is_signed_by(key)
     except ValueError:
         is_signed = False
-    return [] if is_signed else [Finding(header.number, None, "its header is not what was signed")]
+    return [] if is_signed else [Finding(header.number, None, "its header does not match its signature")]
 
 
-def _link(header: Header, previous: Header | None) -> list[Finding]:
-    """Numbers, positions and hashes follow from block to block without a gap."""
+def _check_link(header: Header, previous: Header | None) -> list[Finding]:
+    """Return the finding if the number, hash or positions of a block do not follow from the previous block."""
     expected = (1, 1, NO_BLOCK) if previous is None else _successor(previous)
     if header.number != expected[0]:
         missing = range(expected[0], header.number)
         return [
-            Finding(missing[0] if missing else header.number, None, f"blocks before block {header.number} are gone")
+            Finding(missing[0] if missing else header.number, None, f"blocks before block {header.number} are missing")
         ]
     if header.previous != expected[2]:
-        return [Finding(header.number, None, "it does not continue the block before it")]
+        return [Finding(header.number, None, "it does not contain the hash of the previous block")]
     if header.first_position != expected[1] or header.last_position < header.first_position:
-        return [Finding(header.number, header.first_position, f"its positions do not begin at {expected[1]}")]
+        return [Finding(header.number, header.first_position, f"its positions do not start at {expected[1]}")]
     return []
 
 
 def _successor(previous: Header) -> tuple[int, int, bytes | None]:
     try:
-        named = previous.hash()
+        previous_hash = previous.hash()
     except ValueError:
-        named = None
-    return previous.number + 1, previous.last_position + 1, named
+        previous_hash = None
+    return previous.number + 1, previous.last_position + 1, previous_hash
 
 
-def _kept(header: Header, known: Header) -> list[Finding]:
-    return [] if header == known else [Finding(header.number, None, "it is not the block that the file of heads has")]
+def _compare_headers(header: Header, known: Header) -> list[Finding]:
+    return [] if header == known else [Finding(header.number, None, "it differs from the exported header")]
 
 
-def _content(block: Block, rows: Sequence[StoredRow]) -> list[Finding]:
-    """The events are those that were sealed. The stored leaves only help to name those that are not."""
-    header = block.head.block
-    leaves = [_leaf(row) for row in rows]
+def _check_content(block: Block, rows: Sequence[StoredRow]) -> list[Finding]:
+    """Return the findings about the events of a block. The stored leaves only help to identify changed events."""
+    header = block.signed_header.block
+    leaves = [_hash_event(row) for row in rows]
     computed = [leaf for leaf in leaves if leaf is not None]
     if len(computed) == len(rows) == header.count and merkle.root(computed) == header.root:
         return (
             [] if tuple(computed) == block.leaves else [Finding(header.number, None, "its list of leaves was changed")]
         )
-    named = _differences(header, [row.notification_id for row in rows], leaves, block.leaves)
-    if named and merkle.root(block.leaves) == header.root:
-        rest = len(named) - MAX_NAMED
-        return [*named[:MAX_NAMED], *([Finding(header.number, None, f"and {rest} more")] if rest > 0 else [])]
-    problem = f"its {header.count} events, {len(rows)} by now, or its list of leaves, are not what was sealed"
+    findings = _compare_events(header, [row.notification_id for row in rows], leaves, block.leaves)
+    if findings and merkle.root(block.leaves) == header.root:
+        rest = len(findings) - MAX_NAMED
+        return [*findings[:MAX_NAMED], *([Finding(header.number, None, f"and {rest} more")] if rest > 0 else [])]
+    problem = f"its {header.count} sealed events, now {len(rows)}, or its list of leaves have changed"
     return [Finding(header.number, None, problem)]
 
 
-def _differences(
+def _compare_events(
     header: Header, positions: Sequence[int], leaves: Sequence[bytes | None], sealed: Sequence[bytes]
 ) -> list[Finding]:
-    """What became of the sealed events, from one that is as it was to the next."""
+    """Return the findings for the events between unchanged ones."""
     index = {leaf: number for number, leaf in enumerate(sealed)}
     findings: list[Finding] = []
-    following, before, strange = 0, header.first_position - 1, list[int]()
+    following, before, unknown = 0, header.first_position - 1, list[int]()
     for position, leaf in zip(positions, leaves, strict=True):
         found = -1 if leaf is None else index.get(leaf, -1)
         if found < following:
-            strange.append(position)
+            unknown.append(position)
             continue
-        findings += _gap(header, before, strange, found - following)
-        following, before, strange = found + 1, position, []
-    return findings + _gap(header, before, strange, len(sealed) - following)
+        findings += _explain_gap(header, before, unknown, found - following)
+        following, before, unknown = found + 1, position, []
+    return findings + _explain_gap(header, before, unknown, len(sealed) - following)
 
 
-def _gap(header: Header, before: int, strange: Sequence[int], count: int) -> list[Finding]:
-    """Between two events that are as they were: these positions now, so many events when it was sealed."""
+def _explain_gap(header: Header, before: int, unknown: Sequence[int], count: int) -> list[Finding]:
+    """Return the findings between two unchanged events: `unknown` are the positions now, `count` events were sealed."""
     findings = [
         Finding(header.number, position, "the event was changed" if number < count else "the event was added later")
-        for number, position in enumerate(strange)
+        for number, position in enumerate(unknown)
     ]
-    if len(strange) < count:
-        last = strange[-1] if strange else before
-        findings.append(Finding(header.number, last + 1, f"{count - len(strange)} events from here on were taken away"))
+    missing = count - len(unknown)
+    if missing > 0:
+        last = unknown[-1] if unknown else before
+        findings.append(Finding(header.number, last + 1, f"events missing from here on: {missing}"))
     return findings
 
 
-def _leaf(row: StoredRow) -> bytes | None:
+def _hash_event(row: StoredRow) -> bytes | None:
     try:
         return event_leaf(row)
     except ValueError:

@@ -15,7 +15,7 @@ from ledger.events import StoredRow
 from ledger.identity.keys import Key, new_private_pem, private_key
 from ledger.runtime import Runtime
 from ledger.seals import store
-from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal
+from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal_block
 from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Finding, verify
 from ledger.settings import Settings
@@ -35,7 +35,7 @@ def block_of(
 ) -> Block:
     """These events, sealed as the next block."""
     leaves, last = tuple(map(event_leaf, rows)), rows[-1].notification_id
-    return seal(ledger_id, previous, leaves, last_position=last, sealed_at=sealed_at, key=key)
+    return seal_block(ledger_id, previous, leaves, last_position=last, sealed_at=sealed_at, key=key)
 
 
 class Sealed:
@@ -52,13 +52,13 @@ class Sealed:
         return (await verify(self.pool, {self.key.kid: self.key}, heads or [])).findings
 
     async def heads(self) -> list[SignedHeader]:
-        return await store.heads(self.pool, self.ledger_id, after_number=0, limit=1000)
+        return await store.list_headers(self.pool, self.ledger_id, after_number=0, limit=1000)
 
     async def rows(self) -> list[StoredRow]:
         return await event_log.read_rows(self.pool, after_position=0, upto_position=2**62, limit=1000)
 
     async def is_whole(self) -> bool:
-        return (await store.status(self.pool)).unsealed_events == 0
+        return (await store.read_status(self.pool)).unsealed_events == 0
 
     async def tamper(self, *statements: str) -> None:
         """What somebody does in whose way no trigger is; every statement changes something."""

@@ -21,7 +21,7 @@ async def list_actor_commands(request: web.Request) -> Reply | Stream:
         raise Refused(errors.actor_not_found(actor_id))
 
     async def walk(source: Reader, before: Before | None, limit: int) -> Chunk[Before]:
-        rows = await actors.commands(source, found, before=before, limit=limit + 1)
+        rows = await actors.list_commands(source, found, before=before, limit=limit + 1)
         last = Before(rows[limit - 1]["recorded_at"], rows[limit - 1]["command_id"]) if len(rows) > limit else None
         return Chunk(rows[:limit], last)
 

@@ -56,7 +56,7 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
         after = first if place is None or not ascending else max(first, place)
         before = last if place is None or ascending else min(last, place)
-        lines = await entries.lines(
+        lines = await entries.list_entries(
             source, account_id, period, after=after, before=before, ascending=ascending, limit=limit + 1
         )
         return Chunk(lines[:limit], lines[limit - 1]["version"] if len(lines) > limit else None)

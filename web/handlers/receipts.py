@@ -68,7 +68,7 @@ async def _is_part(pool: Pool, row: StoredRow, transaction_id: UUID, party_id: U
 
 async def _answer_receipt(request: web.Request, rows: list[StoredRow]) -> Reply:
     runtime = request.app[RUNTIME]
-    receipt = await sealing.receipt(runtime.pool, rows)
+    receipt = await sealing.build_receipt(runtime.pool, rows)
     if receipt is not None:
         return Reply(status=200, body=msgspec.json.encode(receipt), content_type="application/json")
     if runtime.settings.ledger_seal_key_file is None:

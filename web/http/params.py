@@ -13,7 +13,7 @@ from uuid import UUID
 from aiohttp import web
 
 from ledger import errors
-from ledger.audit.as_of import AccountMoment, AtPosition, AtTime, AtVersion, Moment
+from ledger.audit.as_of import AccountPointInTime, AtPosition, AtTime, AtVersion, PointInTime
 from ledger.errors import Place, Refused
 from ledger.store.reader import LAST
 from ledger.values.ids import parse_id
@@ -161,16 +161,16 @@ def read_period(request: web.Request) -> tuple[datetime | None, datetime | None]
     return FROM_TIME.read(request), TO_TIME.read(request)
 
 
-def read_point_in_time(request: web.Request) -> Moment | None:
+def read_point_in_time(request: web.Request) -> PointInTime | None:
     """Return the point in time at which to show the whole ledger; None for now."""
     moment = read_account_point_in_time(request)
     return None if isinstance(moment, AtVersion) else moment
 
 
-def read_account_point_in_time(request: web.Request) -> AccountMoment | None:
+def read_account_point_in_time(request: web.Request) -> AccountPointInTime | None:
     """Return the point in time at which to show an account; None for now."""
     version, position, time = AT_VERSION.read(request), AT_POSITION.read(request), AT_TIME.read(request)
-    given: dict[Parameter[Any], AccountMoment] = {
+    given: dict[Parameter[Any], AccountPointInTime] = {
         **({} if version is None else {AT_VERSION: AtVersion(version)}),
         **({} if position is None else {AT_POSITION: AtPosition(position)}),
         **({} if time is None else {AT_TIME: AtTime(time)}),

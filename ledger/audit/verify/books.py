@@ -1,7 +1,7 @@
-"""The books: whether every transfer moves what it says, every balance follows, everything together is zero.
+"""Check double entry: transactions against their entries, entries against balances, and the sums of balances.
 
-The questions are asked of the tables of transfers, entries and accounts; in a full check those are projected from the
-log and not the ledger's own, which are compared with them.
+The queries read the tables of transactions, entries and accounts. In a full check, these are the tables projected from
+the log; the ledger's own tables are compared with them elsewhere.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,10 +10,10 @@ from typing import Any
 from asyncpg import Record
 
 from ledger.audit.verify.findings import Finding
-from ledger.audit.verify.reading import Scope, pages
+from ledger.audit.verify.reading import Scope, read_pages
 from ledger.store.connections import Connection
 
-# What a transaction should have moved: the legs of a journal entry; of a hold, what was captured.
+# Compares the entries of each transaction with its postings; those of a hold have the captured amount.
 _TRANSFERS = """
 SELECT id, coalesce(transfers.position, entered.position) AS position, sides, amount_cents, expected, currencies,
        unequal
@@ -58,22 +58,22 @@ WHERE accounts.balance_cents <> coalesce(last.balance_cents, 0)
 
 
 async def check_books(connection: Connection, scope: Scope) -> AsyncIterator[Finding]:
-    """Everything about the money that is not as double entry wants it."""
+    """Yield a finding for each violation of double entry."""
     judges: tuple[tuple[str, tuple[object, ...], Callable[[Record], Iterator[Finding]]], ...] = (
         (_TRANSFERS, (scope.since,), _judge_transfer),
         (_ENTRIES, (scope.since,), _judge_entry),
         (_ACCOUNTS, (), _judge_account),
-        (_held(scope), (), _judge_held),
-        (_currencies(scope), (), _judge_currency),
+        (_held_sql(scope), (), _judge_held),
+        (_currencies_sql(scope), (), _judge_currency),
     )
     for sql, values, judge in judges:
-        async for rows in pages(connection, sql, *values):
+        async for rows in read_pages(connection, sql, *values):
             for row in rows:
                 for finding in judge(row):
                     yield finding
 
 
-def _held(scope: Scope) -> str:
+def _held_sql(scope: Scope) -> str:
     return f"""SELECT accounts.id, accounts.version, accounts.held_cents, coalesce(held.cents, 0) AS expected
                FROM {scope.schema}.accounts
                LEFT JOIN (SELECT source_account_id, sum(amount_cents) AS cents FROM {scope.schema}.transfers
@@ -81,7 +81,7 @@ def _held(scope: Scope) -> str:
                WHERE accounts.held_cents <> coalesce(held.cents, 0)"""
 
 
-def _currencies(scope: Scope) -> str:
+def _currencies_sql(scope: Scope) -> str:
     return f"""SELECT currency, sum(balance_cents) AS balance_cents FROM {scope.schema}.accounts
                GROUP BY currency HAVING sum(balance_cents) <> 0"""
 
@@ -91,17 +91,23 @@ def _judge_transfer(row: Record) -> Iterator[Finding]:
     place: dict[str, Any] = {"stream_id": row["id"], "position": row["position"], "table": "transfers"}
     place["row"] = str(row["id"])
     if expected is None:
-        yield Finding("every entry belongs to a transfer", "a transfer", sides, **place)
+        yield Finding("every entry belongs to a transaction", "a transaction", sides, **place)
     elif expected != sides:
-        yield Finding("a transaction has the entries that it calls for", expected, sides, **place)
+        yield Finding("the entries of a transaction match its postings", expected, sides, **place)
     if row["amount_cents"] is not None and row["amount_cents"] <= 0:
-        yield Finding("money moves forwards", "more than 0", row["amount_cents"], column="amount_cents", **place)
+        yield Finding(
+            "the amount of a transaction is positive",
+            "more than 0",
+            row["amount_cents"],
+            column="amount_cents",
+            **place,
+        )
     if row["unequal"] is not None:
-        rule = "the legs of a journal entry sum to zero in each currency"
+        rule = "the postings of a journal entry sum to zero in each currency"
         yield Finding(rule, None, row["unequal"], column="postings", **place)
     if row["currencies"] is not None:
         yield Finding(
-            "all accounts of a transaction are in its currency",
+            "every posting has the currency of its account",
             None,
             row["currencies"],
             column="currency",
@@ -111,7 +117,7 @@ def _judge_transfer(row: Record) -> Iterator[Finding]:
 
 def _judge_entry(row: Record) -> Iterator[Finding]:
     yield Finding(
-        "the balance after an entry is the one before it and the amount",
+        "the balance after an entry is the balance before it plus its amount",
         int(row["expected"]),
         row["balance_cents"],
         stream_id=row["account_id"],
@@ -125,7 +131,7 @@ def _judge_entry(row: Record) -> Iterator[Finding]:
 
 def _judge_account(row: Record) -> Iterator[Finding]:
     yield Finding(
-        "the balance of an account is that of its last entry",
+        "the balance of an account is the balance after its last entry",
         row["expected"],
         row["balance_cents"],
         stream_id=row["id"],
@@ -138,7 +144,7 @@ def _judge_account(row: Record) -> Iterator[Finding]:
 
 def _judge_held(row: Record) -> Iterator[Finding]:
     yield Finding(
-        "what is held of an account is what its pending holds hold",
+        "the held amount of an account is the sum of its pending holds",
         int(row["expected"]),
         row["held_cents"],
         stream_id=row["id"],
@@ -151,7 +157,7 @@ def _judge_held(row: Record) -> Iterator[Finding]:
 
 def _judge_currency(row: Record) -> Iterator[Finding]:
     yield Finding(
-        "all balances of a currency sum to zero",
+        "the balances of each currency sum to zero",
         0,
         int(row["balance_cents"]),
         table="accounts",

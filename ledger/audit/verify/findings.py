@@ -1,4 +1,4 @@
-"""What is wrong, and where: a finding names the rule that is broken, its place, and what should stand there."""
+"""Findings: the rule that is broken, where, and the expected and the found value."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -7,11 +7,11 @@ from uuid import UUID
 
 import msgspec
 
-Value = Any  # whatever a column or an event holds; `json_line` and `text` say how it is shown
+Value = Any  # any value of a column or an event
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One broken rule. What is None says nothing about the place; `expected` or `found` None means: nothing there."""
+    """A broken rule and its place. `expected` or `found` is None if there should be, or is, no value."""
 
     rule: str
     expected: Value = None
@@ -24,7 +24,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     column: str | None = None
 
     def text(self) -> str:
-        """The finding as one line."""
+        """Return the finding as one line of text."""
         parts = [
             f"{name} {value}"
             for name, value in (
@@ -37,20 +37,23 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
             )
             if value is not None
         ]
-        return f"{self.rule}: {', '.join(parts)}: expected {_shown(self.expected)}, found {_shown(self.found)}"
+        expected, found = _format_value(self.expected), _format_value(self.found)
+        return f"{self.rule}: {', '.join(parts)}: expected {expected}, found {found}"
 
 
 def json_line(finding: Finding) -> str:
-    """The finding as one JSON object."""
+    """Return the finding as one JSON object."""
     return msgspec.json.encode(finding, enc_hook=str).decode()
 
 
-def differences(table: str, row: str, expected: Mapping[str, Value], found: Mapping[str, Value]) -> Iterator[Finding]:
-    """A finding for each column of `expected` in which a row of a table says something else."""
+def compare_columns(
+    table: str, row: str, expected: Mapping[str, Value], found: Mapping[str, Value]
+) -> Iterator[Finding]:
+    """Yield a finding for each column of `expected` that differs in a row of a read table."""
     for column, value in expected.items():
         if found.get(column) != value:
             yield Finding(
-                "the read table says what the events say",
+                "the read table matches the events",
                 value,
                 found.get(column),
                 table=table,
@@ -59,17 +62,17 @@ def differences(table: str, row: str, expected: Mapping[str, Value], found: Mapp
             )
 
 
-def missing(table: str, row: str) -> Finding:
-    """A row that the events call for is not there."""
-    return Finding("the read table has a row for what the events say", "a row", None, table=table, row=row)
+def report_missing(table: str, row: str) -> Finding:
+    """Return the finding that a row is missing, although it follows from the events."""
+    return Finding("the read table has every row that follows from the events", "a row", None, table=table, row=row)
 
 
-def unfounded(table: str, row: str) -> Finding:
-    """A row is there that no event calls for."""
-    return Finding("the read table has no row that the events do not call for", None, "a row", table=table, row=row)
+def report_unexpected(table: str, row: str) -> Finding:
+    """Return the finding that a row exists, although it does not follow from the events."""
+    return Finding("the read table has only rows that follow from the events", None, "a row", table=table, row=row)
 
 
-def _shown(value: Value) -> str:
+def _format_value(value: Value) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""The quick check: heads against the last versions of their streams, and read tables against heads, without history."""
+"""The fast check: heads against the last versions of their streams, and read tables against heads."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,10 +7,10 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
-from ledger.audit.verify.findings import Finding, Value, differences, missing, unfounded
-from ledger.audit.verify.log import Folded, credential_of
-from ledger.audit.verify.reading import pages
-from ledger.audit.verify.streams import stored_credentials
+from ledger.audit.verify.findings import Finding, Value, compare_columns, report_missing, report_unexpected
+from ledger.audit.verify.log import FoldedStream, check_credential
+from ledger.audit.verify.reading import read_pages
+from ledger.audit.verify.streams import read_credentials
 from ledger.events import State, decode_state
 from ledger.events.accounts import Account
 from ledger.events.tokens import Session
@@ -35,17 +35,17 @@ class _Head(NamedTuple):
 
 async def check_heads(connection: Connection, advance: Advance) -> AsyncIterator[Finding]:
     """Yield the findings for every head, for the rows that follow from it, and for rows without a head."""
-    async for rows in pages(connection, integrity.HEADS_AND_LAST_VERSIONS):
+    async for rows in read_pages(connection, integrity.HEADS_AND_LAST_VERSIONS):
         for row in rows:
             for finding in _judge_head(row):
                 yield finding
-        for finding in await _check_rows(connection, [head for row in rows for head in _readable(row)]):
+        for finding in await _check_rows(connection, [head for row in rows for head in _decode_head(row)]):
             yield finding
         advance(len(rows))
     for table in _TABLES.values():
-        async for rows in pages(connection, integrity.ids_without_head(table.name)):
+        async for rows in read_pages(connection, integrity.ids_without_head(table.name)):
             for row in rows:
-                yield unfounded(table.name, str(row["id"]))
+                yield report_unexpected(table.name, str(row["id"]))
 
 
 def expected_row(version: int, state: State) -> dict[str, Value] | None:
@@ -58,52 +58,54 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:
         case Account():
             status = "closed" if state.closed else "open"
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})
-        case Session():  # `expires_at` is the end of the session in the head, and that of the last token in the row
+        case Session():  # `expires_at` differs: in the head it is the session's, in the row the last token's
             return {"user_id": state.user_id, "ended": state.ended}
         case _:
             return None
 
 
-def _columns_of(table: Table, state: State, known: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the columns that have the name of a member of a head, and those that are known besides."""
+def _columns_of(table: Table, state: State, others: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the columns named like a member of the state, and the given ones."""
     members = msgspec.structs.asdict(state)
-    return {name: members[name] for name in table.names if name in members} | dict(known)
+    return {name: members[name] for name in table.names if name in members} | dict(others)
 
 
 async def _check_rows(connection: Connection, heads: Sequence[_Head]) -> list[Finding]:
     """Return the findings for the rows and credentials of these heads."""
-    credentials = await stored_credentials(connection, [head.stream_id for head in heads])
+    credentials = await read_credentials(connection, [head.stream_id for head in heads])
     return [
-        *[finding for table in _TABLES.values() for finding in await _against(connection, table, heads)],
+        *[finding for table in _TABLES.values() for finding in await _check_table(connection, table, heads)],
         *[
             finding
             for head in heads
-            for finding in credential_of(
-                Folded(head.stream_id, head.version, 0, head.state), credentials.get(head.stream_id)
+            for finding in check_credential(
+                FoldedStream(head.stream_id, head.version, 0, head.state), credentials.get(head.stream_id)
             )
         ],
     ]
 
 
-async def _against(connection: Connection, table: Table, heads: Sequence[_Head]) -> list[Finding]:
-    kept = [head for head in heads if _TABLES.get(type(head.state)) is table]
-    rows = await connection.fetch(f"SELECT * FROM {table.name} WHERE id = ANY($1)", [head.stream_id for head in kept])
+async def _check_table(connection: Connection, table: Table, heads: Sequence[_Head]) -> list[Finding]:
+    of_table = [head for head in heads if _TABLES.get(type(head.state)) is table]
+    rows = await connection.fetch(
+        f"SELECT * FROM {table.name} WHERE id = ANY($1)", [head.stream_id for head in of_table]
+    )
     found = {row["id"]: dict(row) for row in rows}
-    return [finding for head in kept for finding in _judge_row(table.name, head, found.get(head.stream_id))]
+    return [finding for head in of_table for finding in _judge_row(table.name, head, found.get(head.stream_id))]
 
 
 def _judge_row(table: str, head: _Head, found: dict[str, Value] | None) -> Iterator[Finding]:
     expected, row = expected_row(head.version, head.state), str(head.stream_id)
     if found is None:
         if expected is not None:
-            yield missing(table, row)
+            yield report_missing(table, row)
     elif expected is None:
-        yield unfounded(table, row)
+        yield report_unexpected(table, row)
     else:
-        yield from differences(table, row, expected, found | {"ended": found.get("ended_at") is not None})
+        yield from compare_columns(table, row, expected, found | {"ended": found.get("ended_at") is not None})
 
 
-def _readable(row: Record) -> list[_Head]:
+def _decode_head(row: Record) -> list[_Head]:
     try:
         return [_Head(row["originator_id"], row["version"], decode_state(row["topic"], row["state"]))]
     except (ValueError, msgspec.MsgspecError):
@@ -119,6 +121,6 @@ def _judge_head(row: Record) -> Iterator[Finding]:
     if row["version"] != row["last_version"]:
         rule = "the head has the version of the last event"
         yield Finding(rule, row["last_version"], row["version"], column="version", **place)
-    if not _readable(row):
+    if not _decode_head(row):
         rule = "every head decodes under its topic"
-        yield Finding(rule, f"a {row['topic']}", row["state"][:80], column="state", **place)
+        yield Finding(rule, f"a valid {row['topic']}", row["state"][:80], column="state", **place)

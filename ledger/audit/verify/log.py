@@ -1,6 +1,6 @@
-"""The log itself, judged without I/O: event by event in the order of positions, and stream by stream.
+"""Check the log itself, by position and stream by stream, without I/O.
 
-What a stream adds up to is folded anew (`ledger.events.evolve`), from nothing but its events.
+The state of each stream is folded again with `ledger.events.evolve`, from its events alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,15 +11,15 @@ from uuid import UUID
 import msgspec
 
 from ledger.audit.verify.findings import Finding
-from ledger.events import HEADLESS, Event, Recorded, State, decode_event, decode_state, evolve
+from ledger.events import HEADLESS, TOPICS, Event, Recorded, State, decode_event, decode_state, evolve
 from ledger.events.users import User
 from ledger.store.tables import STORED_EVENTS, STREAM_HEADS
 
 _EVENTS = frozenset(get_args(Event))
 
 
-class Stored(NamedTuple):
-    """An event as it is stored, decodable or not."""
+class RawEvent(NamedTuple):
+    """An event as stored, decodable or not."""
 
     position: int
     stream_id: UUID
@@ -29,16 +29,16 @@ class Stored(NamedTuple):
     state: bytes
 
 
-class StoredHead(NamedTuple):
-    """A stream's head as it is stored, decodable or not."""
+class RawHead(NamedTuple):
+    """A head as stored, decodable or not."""
 
     version: int
     topic: str
     state: bytes
 
 
-class Folded(NamedTuple):
-    """What the events of a stream add up to. `state` is None if none of them could be read."""
+class FoldedStream(NamedTuple):
+    """The state of a stream after its events; None if none of the events could be decoded."""
 
     stream_id: UUID
     version: int
@@ -46,82 +46,87 @@ class Folded(NamedTuple):
     state: State | None
 
 
-def decoded(stored: Stored) -> Recorded | Finding:
-    """The event, or what is wrong with it. Only the closed table of topics decides what is an event (lesson 15)."""
+def decode(raw: RawEvent) -> Recorded | Finding:
+    """Decode an event, or return the finding about it. Only the fixed table of topics names event types (lesson 15)."""
     try:
-        event = decode_event(stored.topic, stored.state)
+        event = decode_event(raw.topic, raw.state)
     except (ValueError, msgspec.MsgspecError) as error:
-        return _at(stored, "every event decodes under its topic", f"a {stored.topic}", str(error))
+        return _report_event(raw, "every event decodes under its topic", f"a valid {raw.topic}", str(error))
     if type(event) not in _EVENTS:
-        return _at(stored, "every event decodes under its topic", "an event", f"a state: {stored.topic}")
-    return Recorded(stored.position, stored.stream_id, stored.version, stored.recorded_at, event)
+        return _report_event(raw, "every event decodes under its topic", "an event", f"a state: {raw.topic}")
+    return Recorded(raw.position, raw.stream_id, raw.version, raw.recorded_at, event)
 
 
-def time_goes_on(before: datetime | None, stored: Stored) -> Iterator[Finding]:
-    """Of two neighbours in the log, the later was not recorded earlier."""
-    if before is not None and stored.recorded_at < before:
-        yield _at(
-            stored, "times never decrease with the position", f"{before.isoformat()} or later", stored.recorded_at
+def check_time(previous_time: datetime | None, raw: RawEvent) -> Iterator[Finding]:
+    """Yield a finding if an event was recorded before its predecessor in the log, at `previous_time`."""
+    if previous_time is not None and raw.recorded_at < previous_time:
+        yield _report_event(
+            raw,
+            "times never decrease from one position to the next",
+            f"{previous_time.isoformat()} or later",
+            raw.recorded_at,
         )
 
 
 class StreamFold:
-    """Folds one stream, event by event, and says where it is not as a stream must be."""
+    """Folds one stream event by event, and reports events that do not fit."""
 
     def __init__(self, stream_id: UUID) -> None:
-        self._folded = Folded(stream_id, 0, 0, None)
+        self._folded = FoldedStream(stream_id, 0, 0, None)
 
     @property
-    def folded(self) -> Folded:
-        """What the events so far add up to."""
+    def folded(self) -> FoldedStream:
+        """The stream after the events so far."""
         return self._folded
 
-    def take(self, stored: Stored) -> Iterator[Finding]:
-        """Take the next event in. One that cannot be read is left out; `decoded` says so where the log is read."""
+    def take(self, raw: RawEvent) -> Iterator[Finding]:
+        """Apply the next event. An undecodable one is skipped: the pass by position reports it."""
         before = self._folded
-        if stored.version != before.version + 1:
-            yield _at(stored, "versions of a stream have no gap", before.version + 1, stored.version)
-        if stored.position <= before.position:
-            yield _at(
-                stored,
-                "positions increase with the versions of a stream",
+        if raw.version != before.version + 1:
+            yield _report_event(raw, "the versions of a stream have no gaps", before.version + 1, raw.version)
+        if raw.position <= before.position:
+            yield _report_event(
+                raw,
+                "the positions in a stream increase with its versions",
                 f"more than {before.position}",
-                stored.position,
+                raw.position,
             )
         state = before.state
-        event = decoded(stored)
+        event = decode(raw)
         if isinstance(event, Recorded):
             try:
                 state = evolve(state, event.event)
             except (ValueError, TypeError, AttributeError) as error:
-                yield _at(stored, "an event can follow what happened to its stream before", stored.topic, str(error))
-        self._folded = Folded(before.stream_id, stored.version, stored.position, state)
+                yield _report_event(
+                    raw, "every event can follow the earlier events of its stream", raw.topic, str(error)
+                )
+        self._folded = FoldedStream(before.stream_id, raw.version, raw.position, state)
 
 
-def head_of(folded: Folded, head: StoredHead | None) -> Iterator[Finding]:
-    """A stored head says what the stream's events add up to; only short streams need none."""
+def check_head(folded: FoldedStream, head: RawHead | None) -> Iterator[Finding]:
+    """Yield the findings for a stored head that differs from the stream's events. `HEADLESS` streams need no head."""
     version, state = folded.version, folded.state
     if head is None:
         if state is not None and not isinstance(state, HEADLESS):
-            yield _head_finding(folded, "every stream but a short one has a head", "a head", None, None)
+            yield _report_head(folded, "every stream that needs a head has one", "a head", None, None)
         return
     if head.version != version:
-        yield _head_finding(folded, "the head has the version of the last event", version, head.version, "version")
+        yield _report_head(folded, "the head has the version of the last event", version, head.version, "version")
     try:
         found = decode_state(head.topic, head.state)
     except (ValueError, msgspec.MsgspecError) as error:
-        yield _head_finding(folded, "every head decodes under its topic", f"a {head.topic}", str(error), "state")
+        yield _report_head(folded, "every head decodes under its topic", f"a valid {head.topic}", str(error), "state")
         return
     if type(found) is not type(state):
-        expected = None if state is None else type(state).__name__
-        yield _head_finding(folded, "the head says what the events add up to", expected, head.topic, "topic")
+        expected = None if state is None else TOPICS[type(state)]
+        yield _report_head(folded, "the head matches the events of its stream", expected, head.topic, "topic")
         return
     if state is not None:
-        yield from _fields(folded, state, found)
+        yield from _compare_states(folded, state, found)
 
 
-def credential_of(folded: Folded, credential_id: UUID | None) -> Iterator[Finding]:
-    """A user who was not deleted has the credential that the events name, and nobody else has any."""
+def check_credential(folded: FoldedStream, credential_id: UUID | None) -> Iterator[Finding]:
+    """Yield a finding if a user does not have the credential named by the events; a deleted user must have none."""
     if isinstance(folded.state, User):
         expected = None if folded.state.deleted else folded.state.credential_id
         if credential_id != expected:
@@ -136,8 +141,8 @@ def credential_of(folded: Folded, credential_id: UUID | None) -> Iterator[Findin
             )
 
 
-def runs(events: Sequence[Recorded], begins_run: type[Event]) -> Iterator[Sequence[Recorded]]:
-    """The events, cut before each of a kind that projections want at the beginning of a run."""
+def split_runs(events: Sequence[Recorded], begins_run: type[Event]) -> Iterator[Sequence[Recorded]]:
+    """Yield the events in runs; each event of the type `begins_run` starts another run."""
     begin = 0
     for number, row in enumerate(events):
         if number > begin and isinstance(row.event, begins_run):
@@ -147,14 +152,14 @@ def runs(events: Sequence[Recorded], begins_run: type[Event]) -> Iterator[Sequen
         yield events[begin:]
 
 
-def _fields(folded: Folded, state: State, found: State) -> Iterator[Finding]:
+def _compare_states(folded: FoldedStream, state: State, found: State) -> Iterator[Finding]:
     for name, expected in msgspec.structs.asdict(state).items():
         value = getattr(found, name)
         if value != expected:
-            yield _head_finding(folded, "the head says what the events add up to", expected, value, f"state.{name}")
+            yield _report_head(folded, "the head matches the events of its stream", expected, value, f"state.{name}")
 
 
-def _head_finding(folded: Folded, rule: str, expected: object, found: object, column: str | None) -> Finding:
+def _report_head(folded: FoldedStream, rule: str, expected: object, found: object, column: str | None) -> Finding:
     return Finding(
         rule,
         expected,
@@ -168,13 +173,13 @@ def _head_finding(folded: Folded, rule: str, expected: object, found: object, co
     )
 
 
-def _at(stored: Stored, rule: str, expected: object, found: object) -> Finding:
+def _report_event(raw: RawEvent, rule: str, expected: object, found: object) -> Finding:
     return Finding(
         rule,
         expected,
         found,
-        stream_id=stored.stream_id,
-        version=stored.version,
-        position=stored.position,
+        stream_id=raw.stream_id,
+        version=raw.version,
+        position=raw.position,
         table=STORED_EVENTS,
     )

@@ -1,4 +1,4 @@
-"""What verification reads from PostgreSQL: rows as they are stored, in pages of one snapshot, so memory is bounded."""
+"""Read rows as they are stored, in pages of one snapshot, so that memory is bounded."""
 
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -9,22 +9,22 @@ from ledger.store.connections import Connection
 from ledger.store.integrity import streams_after
 
 PAGE = 2000
-PATIENCE_SECONDS = 86_400  # one look at the whole log may take its time; a connection's own bound is for requests
+PATIENCE_SECONDS = 86_400  # to read the whole log; the connection's own timeout is meant for requests
 
 
 class Scope(NamedTuple):
-    """What is looked at: all, or what changed after a position, in the schema of that (quoted) name."""
+    """What to check: everything, or only changes after the position `since`. `schema` is quoted."""
 
     schema: str
     since: int = 0
 
-    def touched(self, column: str) -> str:
-        """The condition that a column names a stream that has an event after `since`, which is parameter 1."""
+    def where_changed(self, column: str) -> str:
+        """Return the where clause for streams, named by `column`, with an event after `since`, which is parameter 1."""
         return f"($1::bigint = 0 OR {column} IN ({streams_after(self.schema)}))"
 
 
-async def pages(connection: Connection, sql: str, *values: object) -> AsyncIterator[list[Record]]:
-    """The rows of a query, a page at a time, from a cursor on the server."""
+async def read_pages(connection: Connection, sql: str, *values: object) -> AsyncIterator[list[Record]]:
+    """Yield the rows of a query a page at a time, through a server-side cursor."""
     cursor = await connection.cursor(sql, *values, timeout=PATIENCE_SECONDS)
     while rows := await cursor.fetch(PAGE, timeout=PATIENCE_SECONDS):
         yield rows

@@ -1,8 +1,8 @@
-"""The revocation cache in Redis against the tables that it is filled from.
+"""Check the revocation cache in Redis against the tables from which it is filled.
 
-The cache changes during the check, and its values only grow. So each value must lie between what the snapshot says and
-what PostgreSQL says after the value was read. A cache that is empty, is being cleared or lags behind is not trusted by
-any process, so it is not checked.
+The cache changes during the check, but its values only grow. So each value must lie between the one in the snapshot and
+the one in PostgreSQL after the value was read. Requests do not trust a cache that is empty, is being cleared or lags
+behind, so such a cache has no findings.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -12,19 +12,20 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ledger.audit.verify.findings import Finding
-from ledger.audit.verify.reading import PAGE, pages
+from ledger.audit.verify.reading import PAGE, read_pages
 from ledger.projections import tokens
 from ledger.store.connections import Connection, Reader
 from ledger.store.identity import read_ledger_id
 
-Session = tuple[UUID, UUID]  # its id, and its user's
+Session = tuple[UUID, UUID]  # the id of the session, and of its user
 UNUSABLE = (RedisError, OSError, TimeoutError, ValueError)
 
 
 async def check_revocation_cache(connection: Connection, now: Reader, redis: "Redis") -> AsyncIterator[Finding]:
-    """Every value that no moment since the snapshot began explains. Raises one of `UNUSABLE` if Redis cannot be asked.
+    """Yield a finding for each value that was wrong at every point in time since the snapshot.
 
-    `connection` has the snapshot, and in a whole check the tables that were projected anew; `now` has neither.
+    `connection` has the snapshot and, in a full check, the tables projected from the log; `now` has neither. Raises one
+    of `UNUSABLE` if Redis does not answer.
     """
     ledger_id = await read_ledger_id(connection)
     prefix = f"ledger:{ledger_id}:revoked:"
@@ -32,63 +33,65 @@ async def check_revocation_cache(connection: Connection, now: Reader, redis: "Re
     marker = await redis.hget(f"{prefix}cutoffs", "position")
     if marker is None or int(marker) < needed:
         return
-    async for rows in pages(connection, "SELECT user_id, position FROM cutoffs"):
+    async for rows in read_pages(connection, "SELECT user_id, position FROM cutoffs"):
         users = {row["user_id"]: row["position"] for row in rows}
         values = await redis.hmget(f"{prefix}cutoffs", [str(user_id) for user_id in users])
-        later = await _cutoffs(now, list(users))
+        later = await _read_cutoffs(now, list(users))
         for (user_id, position), value in zip(users.items(), values, strict=True):
             found = None if value is None else int(value)
-            for finding in judge(
+            for finding in _judge_value(
                 f"{prefix}cutoffs", str(user_id), position, found, max(position, later.get(user_id, 0))
             ):
                 yield finding
     cursor = None
     while cursor != 0:
         cursor, keys = await redis.scan(cursor or 0, match=f"{prefix}*:*", count=PAGE)
-        for finding in await _sessions(connection, now, redis, prefix, keys):
+        for finding in await _check_sessions(connection, now, redis, prefix, keys):
             yield finding
 
 
-def judge(key: str, member: str | None, least: int, found: int | None, most: int) -> Iterator[Finding]:
-    """A value that is there, and between the two."""
+def _judge_value(key: str, member: str | None, least: int, found: int | None, most: int) -> Iterator[Finding]:
+    """Yield a finding if a value is missing or outside the range, bounds included."""
     if found is None or not least <= found <= most:
         expected = str(least) if least == most else f"{least} to {most}"
         yield Finding(
-            "the revocation cache says what the read tables say", expected, found, table="redis", row=key, column=member
+            "the revocation cache matches the read tables", expected, found, table="redis", row=key, column=member
         )
 
 
-async def _sessions(
+async def _check_sessions(
     connection: Connection, now: Reader, redis: "Redis", prefix: str, keys: Sequence[bytes | str]
 ) -> list[Finding]:
-    """Judge the keys of sessions. One that has gone since it was listed says nothing, like any that is missing."""
+    """Return the findings for the keys of sessions. A key deleted since the scan is skipped: sessions need no key."""
     if not keys:
         return []
     names = [key.decode() if isinstance(key, bytes) else key for key in keys]
-    sessions = [_session(name.removeprefix(prefix)) for name in names]
-    least = await _ended(connection, sessions)
+    sessions = [_parse_session(name.removeprefix(prefix)) for name in names]
+    least = await _read_revoked_below(connection, sessions)
     values = await redis.mget(names)
     most = await tokens.revoked_below(now, sessions)
     return [
         finding
         for name, session, value in zip(names, sessions, values, strict=True)
         if value is not None
-        for finding in judge(name, None, least.get(session, 0), int(value), max(least.get(session, 0), most[session]))
+        for finding in _judge_value(
+            name, None, least.get(session, 0), int(value), max(least.get(session, 0), most[session])
+        )
     ]
 
 
-async def _ended(connection: Connection, sessions: Sequence[Session]) -> dict[Session, int]:
+async def _read_revoked_below(connection: Connection, sessions: Sequence[Session]) -> dict[Session, int]:
     rows = await connection.fetch(
         "SELECT id, user_id, revoked_below FROM sessions WHERE id = ANY($1)", [session_id for session_id, _ in sessions]
     )
     return {(row["id"], row["user_id"]): row["revoked_below"] for row in rows}
 
 
-async def _cutoffs(reader: Reader, user_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+async def _read_cutoffs(reader: Reader, user_ids: Sequence[UUID]) -> Mapping[UUID, int]:
     rows = await reader.fetch("SELECT user_id, position FROM cutoffs WHERE user_id = ANY($1)", user_ids)
     return {row["user_id"]: row["position"] for row in rows}
 
 
-def _session(name: str) -> Session:
+def _parse_session(name: str) -> Session:
     user_id, session_id = name.split(":")
     return UUID(session_id), UUID(user_id)

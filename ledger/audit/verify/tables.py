@@ -1,4 +1,4 @@
-"""The read tables against the log: the log is projected again, into temporary tables, and the rows are compared.
+"""Check the read tables: project the log again into temporary tables, and compare the rows.
 
 The projections run as they do when the ledger writes, page by page. They find their tables by name, and on this
 connection the temporary tables hide those of the ledger. So memory is bounded, and the check needs as much disk as the
@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import msgspec
 
-from ledger.audit.verify.findings import Finding, differences, missing, unfounded
-from ledger.audit.verify.log import runs
-from ledger.audit.verify.reading import Scope, pages
-from ledger.events import Recorded
+from ledger.audit.verify.findings import Finding, compare_columns, report_missing, report_unexpected
+from ledger.audit.verify.log import split_runs
+from ledger.audit.verify.reading import Scope, read_pages
+from ledger.events import TOPICS, Recorded
 from ledger.events.tokens import AllTokensRevoked, RevokedTokensForgotten
 from ledger.events.users import UserTokensRevoked
 from ledger.projections import INLINE, TABLES, apply_all
@@ -24,12 +24,12 @@ from ledger.store.statements import Statement, run_together
 from ledger.store.tables import STORED_EVENTS
 
 # Events that change rows of other streams than their own.
-FAR_REACHING = [kind.__name__ for kind in (UserTokensRevoked, AllTokensRevoked, RevokedTokensForgotten)]
-_IN_THE_LOG_ALREADY = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
+FAR_REACHING = [TOPICS[kind] for kind in (UserTokensRevoked, AllTokensRevoked, RevokedTokensForgotten)]
+_NOTHING_TO_APPEND = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
 
 
 async def create_tables(connection: Connection, scope: Scope) -> None:
-    """Create the temporary tables. They hide those of the ledger, which `scope.schema` still names."""
+    """Create the temporary tables. They hide the tables of the ledger, which can still be named with `scope.schema`."""
     for table in TABLES:
         like = f"LIKE {scope.schema}.{table.name} INCLUDING DEFAULTS"
         await connection.execute(f"CREATE TEMPORARY TABLE {table.name} ({like}) ON COMMIT DROP")
@@ -41,7 +41,7 @@ async def create_tables(connection: Connection, scope: Scope) -> None:
 async def project(connection: Connection, events: Sequence[Recorded]) -> list[Finding]:
     """Apply the next events of the log, and return a finding for each event that a projection cannot apply."""
     findings: list[Finding] = []
-    for run in runs(events, RevokedTokensForgotten):
+    for run in split_runs(events, RevokedTokensForgotten):
         if await _apply(connection, run) is not None:
             for row in run:
                 error = await _apply(connection, [row])
@@ -50,26 +50,26 @@ async def project(connection: Connection, events: Sequence[Recorded]) -> list[Fi
 
 
 async def compare(connection: Connection, scope: Scope) -> AsyncIterator[Finding]:
-    """Yield the findings for each row that differs from the projected one."""
+    """Yield the findings for each row that differs from the projected row."""
     await connection.execute("SET LOCAL enable_seqscan = on")
     for table in TABLES:
         await connection.execute(f"ANALYZE pg_temp.{table.name}")
-        async for rows in pages(connection, _unequal_rows(table, scope), scope.since):
+        async for rows in read_pages(connection, _unequal_rows(table, scope), scope.since):
             for row in rows:
                 for finding in _judge_row(table.name, row["key"], row["expected"], row["found"]):
                     yield finding
 
 
 async def _apply(connection: Connection, events: Sequence[Recorded]) -> Exception | None:
-    """Apply events, or return the error for which none of them had an effect."""
+    """Apply all of the events, or none of them and return the error."""
     try:
         statements = apply_all(INLINE, events)
         if statements:
             async with connection.transaction():
-                await run_together(connection, _IN_THE_LOG_ALREADY, statements)
+                await run_together(connection, _NOTHING_TO_APPEND, statements)
     except (ConnectionError, TimeoutError):
         raise
-    except Exception as error:  # tampering can leave anything in the log: it becomes a finding
+    except Exception as error:  # tampering can cause any error: it becomes a finding
         if connection.is_closed():
             raise
         return error
@@ -78,8 +78,8 @@ async def _apply(connection: Connection, events: Sequence[Recorded]) -> Exceptio
 
 def _report_event(row: Recorded, error: Exception) -> Finding:
     return Finding(
-        "the projections can take every event",
-        type(row.event).__name__,
+        "the projections can apply every event",
+        TOPICS[type(row.event)],
         f"{type(error).__name__}: {error}",
         stream_id=row.stream_id,
         version=row.version,
@@ -91,7 +91,7 @@ def _report_event(row: Recorded, error: Exception) -> Finding:
 def _indexes(table: Table) -> list[str]:
     """Return the indexes by which the projection finds rows.
 
-    None is unique but that of an upsert: rows that a wrong log makes twice must not end the check.
+    Only an upsert gets a unique one: duplicate rows from a damaged log must not stop the check.
     """
     unique = "UNIQUE" if table.changes == "upsert" else ""
     key = f"CREATE {unique} INDEX ON pg_temp.{table.name} ({', '.join(table.key)})"
@@ -104,21 +104,21 @@ def _indexes(table: Table) -> list[str]:
 
 
 def _unequal_rows(table: Table, scope: Scope) -> str:
-    names, condition = ", ".join(table.key), scope.touched(table.stream)
+    names, where = ", ".join(table.key), scope.where_changed(table.stream)
     if table is ENTRIES:
-        condition += " AND position > $1"
+        where += " AND position > $1"
     if table is CUTOFFS:
-        condition += f" OR user_id = '{EVERYBODY}'"
+        where += f" OR user_id = '{EVERYBODY}'"
     return f"""SELECT concat_ws(' ', {names}) AS key, to_jsonb(expected) AS expected, to_jsonb(found) AS found
-               FROM (SELECT * FROM {scope.schema}.{table.name} WHERE {condition}) AS found
-               FULL JOIN (SELECT * FROM pg_temp.{table.name} WHERE {condition}) AS expected USING ({names})
+               FROM (SELECT * FROM {scope.schema}.{table.name} WHERE {where}) AS found
+               FULL JOIN (SELECT * FROM pg_temp.{table.name} WHERE {where}) AS expected USING ({names})
                WHERE to_jsonb(expected) IS DISTINCT FROM to_jsonb(found)"""
 
 
 def _judge_row(table: str, key: str, expected: str | None, found: str | None) -> Iterator[Finding]:
     if found is None:
-        yield missing(table, key)
+        yield report_missing(table, key)
     elif expected is None:
-        yield unfounded(table, key)
+        yield report_unexpected(table, key)
     else:
-        yield from differences(table, key, msgspec.json.decode(expected), msgspec.json.decode(found))
+        yield from compare_columns(table, key, msgspec.json.decode(expected), msgspec.json.decode(found))

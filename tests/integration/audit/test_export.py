@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from ledger import money
 from ledger.audit import export_text
-from ledger.audit.export_text import BEANCOUNT, HLEDGER, Account, Transfer
+from ledger.audit.export_text import BEANCOUNT, HLEDGER, Account
 from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
 from ledger.settings import Settings
@@ -255,10 +255,10 @@ ODD = st.text(
 )
 
 
-def a_transfer(reference: str | None, cents: int = 1, currency: str = "EUR") -> Transfer:
+def a_transfer(reference: str | None, cents: int = 1, currency: str = "EUR") -> export_text.Transaction:
     at = datetime(2026, 5, 1, 23, 59, 59, 999_999, tzinfo=UTC)
     ids = (new_id(), world_account_id(currency))
-    return Transfer(new_id(), 7, at, "transfer", reference, currency, cents, *ids)
+    return export_text.Transaction(new_id(), 7, at, "transfer", reference, currency, cents, *ids)
 
 
 @hypothesis.settings(max_examples=50)
@@ -270,7 +270,7 @@ def test_whatever_a_reference_holds_a_beancount_journal_has_one_transaction_with
         for account_id in (transfer.source_account_id, transfer.destination_account_id)
         if account_id is not None
     ]
-    text = BEANCOUNT.header + "".join(map(BEANCOUNT.account, opened)) + BEANCOUNT.transfer(transfer)
+    text = BEANCOUNT.header + "".join(map(BEANCOUNT.account, opened)) + BEANCOUNT.transaction(transfer)
     entries, errors, _ = loader.load_string(text)
     (found,) = (entry for entry in entries if isinstance(entry, Transaction))
     assert [] == errors
@@ -282,7 +282,7 @@ def test_whatever_a_reference_holds_a_beancount_journal_has_one_transaction_with
 @hypothesis.given(reference=ODD)
 def test_whatever_a_reference_holds_an_hledger_journal_has_one_transaction(reference: str) -> None:
     transfer = a_transfer(reference)._replace(details={"description": reference})
-    (postings,) = read_journal(HLEDGER.header + HLEDGER.transfer(transfer))
+    (postings,) = read_journal(HLEDGER.header + HLEDGER.transaction(transfer))
     assert [-Decimal("0.01"), Decimal("0.01")] == [amount for _, amount in postings]
 
 
@@ -291,12 +291,12 @@ async def test_hledger_itself_reads_odd_references(tmp_path: Path) -> None:
     odd = ["\n    equity:thief  1 EUR", "; x", "| y", "(z", "! a", "=2001-01-01", "1", "* b", "é\u2028", " ", "a  b"]
     transfers = [a_transfer(reference, 10**number) for number, reference in enumerate(odd)]
     path = tmp_path / "odd.journal"
-    path.write_text(HLEDGER.header + "".join(map(HLEDGER.transfer, transfers)), encoding="utf-8")
+    path.write_text(HLEDGER.header + "".join(map(HLEDGER.transaction, transfers)), encoding="utf-8")
     found = by_id(await reported_by_hledger(path)) if HLEDGER_TOOL else by_id(summed(read_journal(path.read_text())))
     assert Decimal(money.decimal_text(sum(one.amount_cents or 0 for one in transfers), "EUR")) == found.pop(
         str(world_account_id("EUR"))
     )
-    assert {str(one.source_account_id): -Decimal(export_text.amount(one) or 0) for one in transfers} == found
+    assert {str(one.source_account_id): -Decimal(export_text.format_amount(one) or 0) for one in transfers} == found
 
 
 # What is chosen, and where it goes.

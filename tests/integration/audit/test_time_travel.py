@@ -334,7 +334,7 @@ Question = Callable[[Any, UUID], Awaitable[Any]]
 
 async def _lines_of_a_period(reader: Any, account_id: UUID) -> Any:
     period = Period(from_time=START + timedelta(milliseconds=5), to_time=START + timedelta(days=2))
-    return await history.lines(reader, account_id, period, after=0, before=LAST, ascending=True, limit=20)
+    return await history.list_entries(reader, account_id, period, after=0, before=LAST, ascending=True, limit=20)
 
 
 NOT_THEIRS = UUID(int=4)

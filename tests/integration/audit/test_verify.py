@@ -84,7 +84,7 @@ TRANSFER = f"originator_id = '{PAYMENT}'"
 DEBIT = f"originator_id = '{EUROS}' AND topic = 'AccountDebited' AND {DECODED} ->> 'transfer_id' = '{PAYMENT}'"
 ITS_VERSION = f"SELECT originator_version FROM stored_events WHERE {DEBIT}"
 NEXT = f"originator_id = '{EUROS}' AND originator_version = ({ITS_VERSION}) + 1"
-READ_TABLE = "the read table says what the events say"
+READ_TABLE = "the read table matches the events"
 WORLD = world_account_id("EUR")
 
 
@@ -100,7 +100,7 @@ def changed_row(table: str, key: str, row: Any, column: str, value: str, *, fast
 
 
 def deleted_row(table: str, key: str, row: Any, *, fast: bool = False) -> Planted:
-    rule = "the read table has a row for what the events say"
+    rule = "the read table has every row that follows from the events"
     sql = f"DELETE FROM {table} WHERE {key} = '{row}'"
     return Planted(f"a deleted row of {table}", sql, rule, {"table": table, "row": str(row)}, fast=fast)
 
@@ -108,7 +108,7 @@ def deleted_row(table: str, key: str, row: Any, *, fast: bool = False) -> Plante
 def added_row(table: str, key: str, row: Any, *, fast: bool = False) -> Planted:
     """A copy of a row under another key, which no event knows."""
     new = new_id()
-    rule = "the read table has no row that the events do not call for"
+    rule = "the read table has only rows that follow from the events"
     indexes = {"users": "users_name_id_idx, users_position_idx", "accounts": "accounts_position_idx"}
     drop = f"DROP INDEX {indexes[table]};" if table in indexes else ""
     sql = f"""{drop} CREATE TEMPORARY TABLE copied AS SELECT * FROM {table} WHERE {key} = '{row}';
@@ -125,9 +125,9 @@ def changed_head(
 
 
 ENTRY_ROW = f"transfer_id = '{PAYMENT}' AND account_id"
-AFTER = "the balance after an entry is the one before it and the amount"
-SIDES = "a transaction has the entries that it calls for"
-HEAD_SAYS = "the head says what the events add up to"
+AFTER = "the balance after an entry is the balance before it plus its amount"
+SIDES = "the entries of a transaction match its postings"
+HEAD_SAYS = "the head matches the events of its stream"
 ENTRIES = {"table": "entries", "column": "balance_cents", "stream_id": EUROS}
 OF_PAYMENT = {"table": "transfers", "row": str(PAYMENT), "stream_id": PAYMENT}
 LOGGED = {"table": "command_log", "row": str(PAYMENT_COMMAND)}
@@ -140,24 +140,29 @@ PLANTED = [
     Planted("a changed amount of a transfer", edited(TRANSFER, "amount_cents", "2499"), SIDES, OF_PAYMENT),
     Planted("a changed source", edited(TRANSFER, "source_account_id", f'"{WORLD}"'), SIDES, OF_PAYMENT),
     Planted("a forged balance", edited(DEBIT, "balance_cents", "1000000"), AFTER, ENTRIES, DEBIT),
-    Planted("a negative amount", edited(TRANSFER, "amount_cents", "-1"), "money moves forwards", OF_PAYMENT),
+    Planted(
+        "a negative amount",
+        edited(TRANSFER, "amount_cents", "-1"),
+        "the amount of a transaction is positive",
+        OF_PAYMENT,
+    ),
     Planted(
         "another currency",
         edited(TRANSFER, "currency", '"USD"'),
-        "all accounts of a transaction are in its currency",
+        "every posting has the currency of its account",
         OF_PAYMENT,
     ),
     Planted("a transfer without its entry", f"DELETE FROM stored_events WHERE {DEBIT}", SIDES, OF_PAYMENT),
     Planted(
         "an entry without its transfer",
         f"DELETE FROM stored_events WHERE {TRANSFER}",
-        "every entry belongs to a transfer",
+        "every entry belongs to a transaction",
         OF_PAYMENT,
     ),
     Planted(
         "a deleted event",
         f"DELETE FROM stored_events WHERE {DEBIT}",
-        "versions of a stream have no gap",
+        "the versions of a stream have no gaps",
         {"table": "stored_events"},
         NEXT,
     ),
@@ -172,14 +177,14 @@ PLANTED = [
     Planted(
         "a deleted stream",
         f"DELETE FROM stored_events WHERE originator_id = '{ALL_TOKENS}'",
-        "what is kept beside the log belongs to a stream",
+        "every head and credential belongs to a stream",
         {"table": "stream_heads", "row": str(ALL_TOKENS)},
         fast=True,
     ),
     Planted(
         "a deleted beginning",
         f"DELETE FROM stored_events WHERE originator_id = '{YEN}' AND originator_version = 1",
-        "an event can follow what happened to its stream before",
+        "every event can follow the earlier events of its stream",
         {"table": "stored_events"},
         f"originator_id = '{YEN}' AND originator_version = 2",
     ),
@@ -189,7 +194,7 @@ PLANTED = [
             WHERE originator_id = '{EUROS}' AND originator_version IN (2, 3);
             UPDATE stored_events SET originator_version = 5 + originator_version
             WHERE originator_id = '{EUROS}' AND originator_version < 0""",
-        "positions increase with the versions of a stream",
+        "the positions in a stream increase with its versions",
         {"table": "stored_events", "version": 3},
         f"originator_id = '{EUROS}' AND originator_version = 2",
     ),
@@ -197,7 +202,7 @@ PLANTED = [
         "an undecodable event",
         f"UPDATE stored_events SET state = '{{\"amount' WHERE {DEBIT}",
         "every event decodes under its topic",
-        {"table": "stored_events", "expected": "a AccountDebited"},
+        {"table": "stored_events", "expected": "a valid AccountDebited"},
         DEBIT,
     ),
     Planted(
@@ -217,14 +222,14 @@ PLANTED = [
     Planted(
         "an event that no table can hold",
         edited(TRANSFER, "amount_cents", "1" + "0" * 30),
-        "the projections can take every event",
+        "the projections can apply every event",
         {"table": "stored_events"},
         TRANSFER,
     ),
     Planted(
         "a time that goes back",
         f"UPDATE stored_events SET recorded_at = '2000-01-01' WHERE {TRANSFER}",
-        "times never decrease with the position",
+        "times never decrease from one position to the next",
         {"table": "stored_events"},
         TRANSFER,
     ),
@@ -232,7 +237,7 @@ PLANTED = [
     Planted(
         "a time that is not the command's",
         f"UPDATE stored_events SET recorded_at = recorded_at + interval '1 microsecond' WHERE {TRANSFER}",
-        "a command was recorded with its events",
+        "a command and its events are recorded at the same time",
         {**LOGGED, "column": "recorded_at"},
         TRANSFER,
     ),
@@ -246,7 +251,7 @@ PLANTED = [
     Planted(
         "a command without its events",
         f"UPDATE stored_events SET command_id = NULL WHERE command_id = '{PAYMENT_COMMAND}'",
-        "a command that was accepted has its events",
+        "every accepted command has its events",
         LOGGED,
     ),
     # Heads.
@@ -263,7 +268,7 @@ PLANTED = [
     Planted(
         "a deleted head",
         f"DELETE FROM stream_heads WHERE originator_id = '{EUROS}'",
-        "every stream but a short one has a head",
+        "every stream that needs a head has one",
         {"table": "stream_heads", "row": str(EUROS)},
     ),
     # Read tables.
@@ -314,21 +319,21 @@ PLANTED = [
     Planted(
         "balances that do not sum to zero",
         f"UPDATE accounts SET balance_cents = balance_cents + 1 WHERE id = '{EUROS}'",
-        "all balances of a currency sum to zero",
+        "the balances of each currency sum to zero",
         {"table": "accounts", "row": "EUR", "expected": 0, "found": 1},
         fast=True,
     ),
     Planted(
         "money that is held by no hold",
         f"UPDATE accounts SET held_cents = held_cents + 1 WHERE id = '{EUROS}'",
-        "what is held of an account is what its pending holds hold",
+        "the held amount of an account is the sum of its pending holds",
         {"table": "accounts", "row": str(EUROS), "column": "held_cents"},
         fast=True,
     ),
     Planted(
         "a hold that holds more than its account knows",
         f"UPDATE transfers SET amount_cents = 99 WHERE id = '{PENDING}'",
-        "what is held of an account is what its pending holds hold",
+        "the held amount of an account is the sum of its pending holds",
         {"table": "accounts", "row": str(EUROS), "column": "held_cents"},
         fast=True,
         whole=False,
@@ -336,7 +341,7 @@ PLANTED = [
     Planted(
         "a journal entry that does not sum to zero",
         edited(f"originator_id = '{ENTRY}' AND originator_version = 1", "postings,0,amount_cents", "-31"),
-        "the legs of a journal entry sum to zero in each currency",
+        "the postings of a journal entry sum to zero in each currency",
         {"table": "transfers", "row": str(ENTRY), "found": "EUR"},
     ),
     Planted(
@@ -385,7 +390,7 @@ PLANTED = [
     Planted(
         "the credential of nobody",
         f"INSERT INTO credentials VALUES ('{traffic.an_id(98)}', gen_random_uuid(), '')",
-        "what is kept beside the log belongs to a stream",
+        "every head and credential belongs to a stream",
         {"table": "credentials", "row": str(traffic.an_id(98))},
         fast=True,
     ),
@@ -512,7 +517,7 @@ async def test_a_cutoff_that_the_cache_lacks_is_found(fast: bool, with_cache: So
     await with_cache.redis.hset(key, str(ALICE), "1")
     await with_cache.redis.hdel(key, str(EVERYBODY))
     found = await check(with_cache, fast=fast)
-    rule = "the revocation cache says what the read tables say"
+    rule = "the revocation cache matches the read tables"
     assert has(found, rule, {"table": "redis", "row": key, "column": str(ALICE), "found": 1})
     assert has(found, rule, {"table": "redis", "row": key, "column": str(EVERYBODY), "found": None})
 
@@ -523,9 +528,7 @@ async def test_a_session_that_the_cache_has_wrong_is_found(value: int, with_cach
     assert await with_cache.redis.exists(key)
     await with_cache.redis.set(key, value)
     found = await check(with_cache)
-    assert has(
-        found, "the revocation cache says what the read tables say", {"table": "redis", "row": key, "found": value}
-    )
+    assert has(found, "the revocation cache matches the read tables", {"table": "redis", "row": key, "found": value})
     assert 1 == len(found)
 
 
@@ -539,7 +542,7 @@ async def test_a_redis_that_does_not_answer_is_said_and_the_rest_is_checked(copi
     heard = Heard()
     async with Redis.from_url("unix:///nowhere/valkey.sock") as gone:
         assert [] == [finding async for finding in verify(copied._replace(redis=gone), heard)]
-    assert ["the revocation cache was not checked: Redis cannot be used: ConnectionError"] == heard.notes
+    assert ["the revocation cache was not checked: Redis is not usable: ConnectionError"] == heard.notes
 
 
 async def cutoffs_key(connection: Any) -> str:

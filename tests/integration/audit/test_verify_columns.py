@@ -35,7 +35,7 @@ async def test_a_tampered_value_is_found_in_each_column(table: Table, copied: So
     columns = [name for name in table.names if name not in table.key]
     row = await tamper(copied, table, columns)
     findings = [finding for finding in await check(copied) if (finding.table, finding.row) == (table.name, row)]
-    rule = "the read table says what the events say"
+    rule = "the read table matches the events"
     assert sorted(columns) == sorted(str(one.column) for one in findings if one.rule == rule)
 
 
@@ -44,4 +44,4 @@ async def test_a_tampered_key_is_found_in_each_of_its_columns(table: Table, copi
     for name in table.key:
         row = await tamper(copied, table, [name])
         rules = {finding.rule for finding in await check(copied) if (finding.table, finding.row) == (table.name, row)}
-        assert "the read table has a row for what the events say" in rules, name
+        assert "the read table has every row that follows from the events" in rules, name

@@ -143,10 +143,10 @@ async def test_a_service_with_a_key_seals_by_itself_and_says_how_far_it_is(
     settings: Settings, unsealed: Sealed, key_file: Path
 ) -> None:
     update = {"ledger_seal_key_file": key_file, "ledger_seal_seconds": 0.01, "ledger_seal_events": BLOCK}
-    before = await store.status(unsealed.pool)
+    before = await store.read_status(unsealed.pool)
     async with sealing.sealing(settings.model_copy(update=update)):
         await until(unsealed.is_whole)
-    after = await store.status(unsealed.pool)
+    after = await store.read_status(unsealed.pool)
     assert (0, 0, len(await unsealed.rows())) == (before.blocks, before.sealed_position, before.unsealed_events)
     assert (after.last_position, None) == (after.sealed_position, after.oldest_unsealed_at)
     assert [] == await unsealed.findings()

@@ -75,12 +75,12 @@ async def test_a_change_of_any_column_is_found_and_named(what: str, sealed: Seal
 
 async def test_an_event_that_was_taken_away_is_found(sealed: Sealed) -> None:
     await sealed.tamper(f"DELETE FROM stored_events WHERE {TENTH}")
-    assert [Finding(3, 10, "1 events from here on were taken away")] == await sealed.findings()
+    assert [Finding(3, 10, "events missing from here on: 1")] == await sealed.findings()
 
 
 async def test_a_block_whose_events_are_all_gone_is_found(sealed: Sealed) -> None:
     await sealed.tamper("DELETE FROM stored_events WHERE notification_id BETWEEN 9 AND 12")
-    assert [Finding(3, 9, "4 events from here on were taken away")] == await sealed.findings()
+    assert [Finding(3, 9, "events missing from here on: 4")] == await sealed.findings()
 
 
 async def test_an_event_that_was_slipped_into_a_gap_is_found(sealed: Sealed) -> None:
@@ -134,7 +134,7 @@ async def test_a_change_with_all_that_follows_from_it_is_found(sealed: Sealed) -
     for head in heads:
         inside = [row for row in now if head.block.first_position <= row.notification_id <= head.block.last_position]
         block = block_of(sealed.ledger_id, previous, inside, sealed_at=head.block.sealed_at, key=sealed.key)
-        previous = block.head.block
+        previous = block.signed_header.block
         await sealed.tamper(
             f"""UPDATE seals SET root = '\\x{previous.root.hex()}', previous = '\\x{previous.previous.hex()}',
                        leaves = '\\x{b"".join(block.leaves).hex()}' WHERE number = {previous.number}"""
@@ -142,7 +142,7 @@ async def test_a_change_with_all_that_follows_from_it_is_found(sealed: Sealed) -
     findings = await sealed.findings()
     number = next(head.block.number for head in heads if head.block.last_position >= changed.notification_id)
     assert list(range(number, len(heads) + 1)) == [finding.block for finding in findings]
-    assert {"its header is not what was signed"} == {finding.problem for finding in findings}
+    assert {"its header does not match its signature"} == {finding.problem for finding in findings}
 
 
 # The seals themselves.
@@ -206,7 +206,7 @@ async def test_an_end_that_was_cut_off_is_found_by_heads_kept_elsewhere(sealed: 
     )
     assert [] == await sealed.findings()
     findings = await sealed.findings(kept)
-    assert [Finding(last.number, None, "it is in the file of heads, and gone")] == findings
+    assert [Finding(last.number, None, "it is in the exported headers but missing here")] == findings
 
 
 async def test_a_sealer_that_runs_builds_on_no_chain_but_the_one_it_knows(unsealed: Sealed) -> None:
