@@ -16,6 +16,7 @@ from benchmarks.service import Service
 from ledger.commands.batch import TransferBatch
 from ledger.commands.transfers import TransferMoney
 from ledger.store import log as event_log
+from ledger.store.heads import read_heads
 from ledger.store.statements import send_encoded_arrays
 from ledger.values.ids import new_id
 from ledger.write.group import Origin, Prepared, Submission, prepare, streams_of
@@ -79,7 +80,7 @@ class _Client(NamedTuple):
         connection = await asyncpg.connect(service.database_url, server_settings={"search_path": "ledger"})
         send_encoded_arrays(connection)
         ids = [FastUUID(account) for account in accounts]
-        heads = await event_log.read_heads(connection, ids)
+        heads = await read_heads(connection, ids)
         pairs = itertools.cycle(itertools.pairwise([*ids, ids[0]]))
         batches = []
         for _ in range(BATCHES):

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
-from ledger.events import FREQUENT_EVENTS, TOPICS, UPCASTS, Event, Recorded, decode_event
+from ledger.events import DECODERS, FREQUENT_EVENTS, TOPICS, UPCASTS, Event, Recorded, decode_event
 from ledger.events.accounts import (
     FUNDS_EVENTS,
     LANDMARK_EVENTS,
@@ -21,12 +21,13 @@ from ledger.events.accounts import (
     AccountOpened,
     AccountOwnerChanged,
 )
-from ledger.store.connections import Reader
+from ledger.store.connections import Connection, Reader
 from ledger.store.tables import STORED_EVENTS, log_table
 
 EVENT_TOPICS = frozenset({*(TOPICS[cls] for cls in get_args(Event)), *UPCASTS})
 LAST = 2**63 - 1  # before any position and any version there can be
 SCAN = 2000  # events that are looked at for one stretch, if no index knows where those are that are wanted
+READ_LIMIT = 10_000
 CREATION = 10  # versions, among which are all that the command that creates a stream appends to it
 
 
@@ -42,7 +43,9 @@ FUNDS = _topic_list(FUNDS_EVENTS)
 _OWNERS = _topic_list(OWNERSHIP_EVENTS)
 _FREQUENT_TOPICS = frozenset(TOPICS[cls] for cls in FREQUENT_EVENTS)
 
-_SELECT = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state, command_id
+SELECT_RECORDED = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state
+             FROM stored_events"""
+_SELECT_STORED = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state, command_id
              FROM stored_events"""
 
 
@@ -190,6 +193,62 @@ async def read(reader: Reader, after: int, *, limit: int, chosen: Chosen = EVERY
     return Stretch(events, last if len(rows) == count else max(head, last), head)
 
 
+async def read_stream(
+    connection: Connection, stream_id: UUID, *, after_version: int = 0, limit: int = READ_LIMIT
+) -> list[Recorded]:
+    """Up to `limit` events of one stream, in order, after a version."""
+    rows = await connection.fetch(
+        f"""{SELECT_RECORDED} WHERE originator_id = $1 AND originator_version > $2
+            ORDER BY originator_version LIMIT $3""",
+        stream_id,
+        after_version,
+        limit,
+    )
+    return [to_recorded(row) for row in rows]
+
+
+async def read_log(connection: Connection, *, after_position: int = 0, limit: int = READ_LIMIT) -> list[Recorded]:
+    """Up to `limit` events of the whole log, in order, after a position. Positions have gaps; no event is skipped."""
+    rows = await connection.fetch(
+        f"{SELECT_RECORDED} WHERE notification_id > $1 ORDER BY notification_id LIMIT $2", after_position, limit
+    )
+    return [to_recorded(row) for row in rows]
+
+
+class Page(NamedTuple):
+    """A piece of the log: its `size` events reach up to a position; some of them may have been left out."""
+
+    events: list[Recorded]
+    size: int
+    reached: int
+
+
+async def read_page(
+    connection: Connection, *, after_position: int, upto_position: int, limit: int, left_out: Collection[str]
+) -> Page:
+    """The next events of the log, at most `limit`; those of the topics that are left out are only counted."""
+    size, reached = await connection.fetchrow(
+        """SELECT count(*), coalesce(max(notification_id), $1)
+           FROM (SELECT notification_id FROM stored_events WHERE notification_id > $1 AND notification_id <= $2
+                 ORDER BY notification_id LIMIT $3) AS page""",
+        after_position,
+        upto_position,
+        limit,
+    ) or (0, after_position)
+    rows = await connection.fetch(
+        f"""{SELECT_RECORDED} WHERE notification_id > $1 AND notification_id <= $2 AND topic <> ALL($3)
+            ORDER BY notification_id""",
+        after_position,
+        reached,
+        left_out,
+    )
+    events = [
+        Recorded(position, stream_id, version, recorded_at, DECODERS[topic](state))
+        for position, stream_id, version, recorded_at, topic, state in rows  # a rebuild reads millions
+    ]
+    return Page(events, size, reached)
+
+
 async def read_landmarks(reader: Reader, account_ids: Collection[UUID], position: int) -> dict[UUID, Landmarks]:
     """The landmarks of those of these accounts that existed at a position, as of then."""
     rows = await reader.fetch(
@@ -221,8 +280,13 @@ async def read_funds(reader: Reader, account_ids: Collection[UUID], position: in
     )
     events: dict[UUID, list[Recorded]] = {}
     for row in rows:
-        events.setdefault(row[1], []).append(Recorded(row[0], row[1], row[2], row[3], decode_event(row[4], row[5])))
+        events.setdefault(row[1], []).append(to_recorded(row))
     return events
+
+
+def to_recorded(row: Record) -> Recorded:
+    """Decode a row of `SELECT_RECORDED`."""
+    return Recorded(row[0], row[1], row[2], row[3], decode_event(row[4], row[5]))
 
 
 async def _scan(reader: Reader, after: int, limit: int, chosen: Chosen) -> list[StoredEvent]:
@@ -236,7 +300,7 @@ async def _scan(reader: Reader, after: int, limit: int, chosen: Chosen) -> list[
 
 
 async def _fetch(reader: Reader, where: str, order: str, *arguments: object) -> list[StoredEvent]:
-    rows = await reader.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT $2", *arguments)
+    rows = await reader.fetch(f"{_SELECT_STORED} WHERE {where} ORDER BY {order} LIMIT $2", *arguments)
     return [StoredEvent(*row) for row in rows]
 
 

@@ -19,8 +19,10 @@ from ledger import errors
 from ledger.commands.command import Command
 from ledger.errors import DatabaseError, LedgerError, OverloadedError, Refusal, Refused, StaleCommandError
 from ledger.store import log as event_log
+from ledger.store.commands import LoggedCommand, find_commands
 from ledger.store.connections import Connection
-from ledger.store.log import NO_STREAM, Head, LoggedCommand, StreamChangedError
+from ledger.store.heads import NO_STREAM, Head, read_heads
+from ledger.store.log import StreamChangedError
 from ledger.store.pool import UNREACHABLE
 from ledger.write.group import Answer, Origin, Outcome, Prepared, Submission, prepare, streams_of
 
@@ -360,7 +362,7 @@ class Committer:
 async def _known(connection: Connection, batch: Sequence[_Pending]) -> dict[UUID, LoggedCommand]:
     """Those of the batch that were carried out or refused before."""
     ids = [pending.origin.command_id for pending in batch if pending.may_be_known]
-    return await event_log.find_commands(connection, ids) if ids else {}
+    return await find_commands(connection, ids) if ids else {}
 
 
 def _replay(pending: _Pending, known: Mapping[UUID, LoggedCommand]) -> Answer:
@@ -379,7 +381,7 @@ async def _carry_out(connection: Connection, fresh: Sequence[_Pending], heads: d
     """Read what is not among the heads, decide, write all there is to write, and take the new heads over."""
     streams = streams_of(fresh)
     if unknown := streams - heads.keys():
-        heads |= dict.fromkeys(unknown, NO_STREAM) | await event_log.read_heads(connection, unknown)
+        heads |= dict.fromkeys(unknown, NO_STREAM) | await read_heads(connection, unknown)
     prepared = prepare(fresh, streams, {stream: heads[stream] for stream in streams})
     answers = await _execute(connection, prepared)
     heads |= prepared.heads

@@ -17,7 +17,9 @@ from ledger.identity import passwords
 from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import REVOKING
 from ledger.store import log as event_log
-from ledger.store.log import NO_STREAM, Head, LoggedCommand, Reservation
+from ledger.store.commands import LoggedCommand, log_commands
+from ledger.store.heads import NO_STREAM, Head, replace_heads
+from ledger.store.log import Reservation
 from ledger.store.statements import Statement
 
 
@@ -181,7 +183,7 @@ def prepare(commands: Sequence[SubmissionT], streams: set[UUID], heads: Mapping[
         verdicts,
         {stream: heads.get(stream, NO_STREAM).version for stream in streams - batch.changed.keys()},
         batch.command_ids,
-        [event_log.log_commands(logged), *_appends(batch), *passwords.store(secrets, batch.appended)] if logged else [],
+        [log_commands(logged), *_appends(batch), *passwords.store(secrets, batch.appended)] if logged else [],
         {stream: head for stream, head in batch.changed.items() if stream in streams},
         frozenset(
             command_id
@@ -202,7 +204,7 @@ def _appends(batch: CommitGroup) -> list[Statement]:
         return []
     return [
         event_log.append_events(batch.appended, batch.command_ids),
-        *event_log.replace_heads(batch.changed, {stream for stream, head in batch.heads.items() if head.version}),
+        *replace_heads(batch.changed, {stream for stream, head in batch.heads.items() if head.version}),
         *apply_all(INLINE, batch.appended),
     ]
 

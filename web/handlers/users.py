@@ -13,9 +13,9 @@ from ledger.identity import passwords
 from ledger.projections import accounts, users
 from ledger.projections.users import Wanted
 from ledger.runtime import Runtime
-from ledger.store import log as event_log
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
+from ledger.store.heads import read_heads
 from ledger.values.ids import new_id
 from ledger.values.names import MAX_USERNAME_LENGTH
 from web import requests
@@ -135,7 +135,7 @@ async def _answer_user(request: web.Request, user_id: UUID, position: int | None
 
 
 async def _read_user(runtime: Runtime, user_id: UUID) -> User:
-    heads = await event_log.read_heads(runtime.pool, [user_id])
+    heads = await read_heads(runtime.pool, [user_id])
     state = heads[user_id].state if user_id in heads else None
     if not isinstance(state, User) or state.deleted:
         raise Refused(errors.user_not_found(user_id))

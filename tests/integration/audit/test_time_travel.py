@@ -17,8 +17,7 @@ from ledger.events.accounts import Account, AccountCredited, AccountOpened, worl
 from ledger.projections import entries
 from ledger.runtime import Runtime
 from ledger.store import reader as event_reader
-from ledger.store.log import read_log, read_stream
-from ledger.store.reader import LAST, Chosen
+from ledger.store.reader import LAST, Chosen, read_log, read_stream
 from ledger.values.ids import new_id
 from tests.support.controls import NOBODY, Api
 
