@@ -12,7 +12,7 @@ from ledger.store.statements import Statement, blobs, columns, documents, texts,
 
 
 class LoggedCommand(NamedTuple):
-    """A row of the command log: the actor, the command and its outcome. `result` is JSON; a new row has no time yet."""
+    """A row of the command log. `result` is JSON; `recorded_at` is None until the row is written."""
 
     command_id: UUID
     name: str
@@ -27,14 +27,14 @@ class LoggedCommand(NamedTuple):
 
 
 class Before(NamedTuple):
-    """Where in the log of commands to go on: before the one that was recorded then, under this id."""
+    """A place in the command log to continue from, towards older commands."""
 
     recorded_at: datetime
     command_id: UUID
 
 
 def log_commands(commands: Sequence[LoggedCommand]) -> Statement:
-    """Insert what became of commands. A command id that is there already is a unique violation."""
+    """Insert commands with their outcomes. A command id that already exists is a unique violation."""
     types = ("uuid", "text", "uuid", "uuid", "uuid", "text", "bytea", "text", "jsonb")
     return Statement(
         f"""INSERT INTO command_log (command_id, name, actor_id, session_id, jti, request_id, request_hash,
@@ -55,14 +55,14 @@ def log_commands(commands: Sequence[LoggedCommand]) -> Statement:
 
 
 async def find_commands(connection: Connection, command_ids: Collection[UUID]) -> dict[UUID, LoggedCommand]:
-    """Those of these commands that are in the log already."""
+    """Return the commands that are already in the log, by id."""
     rows = await connection.fetch(
         """SELECT command_id, name, actor_id, session_id, jti, request_id, request_hash, outcome, result,
                   recorded_at
            FROM command_log WHERE command_id = ANY($1)""",
         command_ids,
     )
-    return {row["command_id"]: _logged(row) for row in rows}
+    return {row["command_id"]: _to_logged(row) for row in rows}
 
 
 async def read_commands(
@@ -75,7 +75,7 @@ async def read_commands(
     before: Before | None,
     limit: int,
 ) -> list[LoggedCommand]:
-    """Up to `limit` commands of a user, newest first; of one session or one token only, if they are given."""
+    """Return up to `limit` commands of a user, newest first, optionally of one session or token only."""
     rows = await reader.fetch(
         """SELECT command_id, name, actor_id, session_id, jti, request_id, request_hash, outcome, result, recorded_at
            FROM command_log
@@ -85,8 +85,8 @@ async def read_commands(
            ORDER BY recorded_at DESC, command_id DESC LIMIT $7""",
         *(actor_id, session_id, jti, *(before or (None, None)), since, limit),
     )
-    return [_logged(row) for row in rows]
+    return [_to_logged(row) for row in rows]
 
 
-def _logged(row: Record) -> LoggedCommand:
+def _to_logged(row: Record) -> LoggedCommand:
     return LoggedCommand(*row)._replace(result=row["result"].encode())

@@ -1,4 +1,4 @@
-"""The heads of streams: what is read before a decision, instead of all events of the stream."""
+"""The heads of streams, which deciders read instead of folding all events of a stream."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -13,7 +13,7 @@ from ledger.store.statements import Statement, blobs, columns, integers, uuids, 
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """A stream's last version and what its events add up to. A stream that does not exist is at version 0."""
+    """A stream's last version and state. A stream without events is at version 0."""
 
     version: int
     state: State | None
@@ -23,7 +23,7 @@ NO_STREAM = Head(0, None)
 
 
 async def read_heads(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID, Head]:
-    """The heads of those of these streams that there are; short streams keep none and are folded from their events."""
+    """Return the heads of the streams that exist. Short streams store no head: their events are folded."""
     rows = await reader.fetch(
         "SELECT originator_id, version, topic, state FROM stream_heads WHERE originator_id = ANY($1)",
         stream_ids,
@@ -42,7 +42,7 @@ async def _fold_streams(reader: Reader, stream_ids: Collection[UUID]) -> dict[UU
 
 
 def fold_heads(events: Iterable[Recorded]) -> dict[UUID, Head]:
-    """What events add up to, for each of their streams."""
+    """Fold events into the head of each of their streams."""
     heads: dict[UUID, Head] = defaultdict(lambda: NO_STREAM)
     for row in events:
         heads[row.stream_id] = Head(row.version, evolve(heads[row.stream_id].state, row.event))
@@ -50,14 +50,15 @@ def fold_heads(events: Iterable[Recorded]) -> dict[UUID, Head]:
 
 
 def replace_heads(heads: Mapping[UUID, Head], existing: Collection[UUID] = ()) -> list[Statement]:
-    """Write the new heads of streams; it takes half as long for those that are named as existing.
+    """Write new heads of streams, except of short streams, which store none.
 
-    Short streams get none.
+    A head in `existing` is updated, which takes half as long as an upsert.
     """
-    kept = {stream_id: head for stream_id, head in heads.items() if not isinstance(head.state, HEADLESS)}
-    old = {stream_id: head for stream_id, head in kept.items() if stream_id in existing}
-    new = {stream_id: head for stream_id, head in kept.items() if stream_id not in existing}
-    return [Statement(sql, _head_columns(some)) for sql, some in ((_UPDATE_HEADS, old), (_UPSERT_HEADS, new)) if some]
+    stored = {stream_id: head for stream_id, head in heads.items() if not isinstance(head.state, HEADLESS)}
+    updated = {stream_id: head for stream_id, head in stored.items() if stream_id in existing}
+    upserted = {stream_id: head for stream_id, head in stored.items() if stream_id not in existing}
+    groups = (_UPDATE_HEADS, updated), (_UPSERT_HEADS, upserted)
+    return [Statement(sql, _encode_heads(group)) for sql, group in groups if group]
 
 
 _UPDATE_HEADS = f"""UPDATE stream_heads SET version = new.version, state = new.state
@@ -68,7 +69,7 @@ _UPSERT_HEADS = f"""INSERT INTO stream_heads (originator_id, version, topic, sta
                     ON CONFLICT (originator_id) DO UPDATE SET version = excluded.version, state = excluded.state"""
 
 
-def _head_columns(heads: Mapping[UUID, Head]) -> tuple[bytes, ...]:
+def _encode_heads(heads: Mapping[UUID, Head]) -> tuple[bytes, ...]:
     return (
         uuids(heads),
         integers(head.version for head in heads.values()),

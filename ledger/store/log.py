@@ -1,9 +1,9 @@
 """Appends to the event store: streams of events in one log, in PostgreSQL.
 
-An append succeeds as a whole or fails: a version that exists already is a unique violation. Positions become visible in
-order, because a writer holds the append lock from before its first position to the commit. So a reader that has seen
-position n never misses a smaller one. Under that lock, the writer checks again the versions that its decision was based
-on, so of two writers that read the same versions only one writes. `recorded_at` never decreases with the position.
+An append is atomic, and a version that already exists is a unique violation. Positions become visible in order, because
+a writer holds the append lock from before its first position until its commit. So a reader that has seen position n has
+seen every smaller one. Under that lock, the writer checks again the versions that its decisions were based on: of two
+writers that read the same versions, only one writes. `recorded_at` never decreases with the position.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,28 +20,29 @@ from ledger.store.statements import Statement, blobs, columns, integers, run_tog
 
 
 class StreamChangedError(Exception):
-    """A stream has another version than the one that a decision was based on."""
+    """A stream no longer has the version that a decision was based on."""
 
 
 class Reservation(NamedTuple):
-    """Where and when a transaction's events were recorded: at `first_position` and the positions after it."""
+    """The time at which a database transaction's events were recorded, and the first of their consecutive positions."""
 
     first_position: int
     recorded_at: datetime
 
 
 async def begin_locked(connection: Connection) -> None:
-    """Begin a transaction that has the append lock from the start: what it reads, nobody else can change."""
+    """Begin a database transaction that holds the append lock, so no other writer can change what it reads."""
     await connection.execute(BEGIN_LOCKED)
 
 
 async def write(
     connection: Connection, read: Mapping[UUID, int], count: int, statements: Sequence[Statement]
 ) -> Reservation:
-    """Append `count` events, and all that goes with them, in one statement, which is a transaction if none has begun.
+    """Append `count` events in one statement together with everything that `statements` write.
 
-    `read` are the versions, 0 for none, of streams that were read and are not appended to. If one of them has another
-    version by now, or a stream that is appended to has, `StreamChangedError` is raised and nothing has changed.
+    The statement is a database transaction of its own unless one has begun. `read` has the versions, 0 for none, of
+    streams that were read but are not appended to. If any stream has another version by now, raises
+    `StreamChangedError` and writes nothing.
     """
     reserve = Statement(
         """SELECT first_position, recorded_at
@@ -53,13 +54,16 @@ async def write(
     except asyncpg.SerializationError as error:
         raise StreamChangedError from error
     except asyncpg.UniqueViolationError as error:
-        if error.constraint_name in {"stored_events_pkey", "entries_pkey"}:  # one version; WITH has no order
+        if error.constraint_name in {
+            "stored_events_pkey",
+            "entries_pkey",
+        }:  # both mean a version was taken; WITH has no order
             raise StreamChangedError from error
         raise
 
 
 def append_events(appended: Sequence[Recorded], command_ids: Sequence[UUID]) -> Statement:
-    """Insert events at the reserved positions, each with the command it came from."""
+    """Insert events at the reserved positions, each with the id of its command."""
     return Statement(
         f"""INSERT INTO stored_events (notification_id, originator_id, originator_version, topic, state, command_id,
                                        recorded_at)

@@ -16,7 +16,7 @@ from ledger.projections import Projection, apply_all
 from ledger.projections.rebuild.shadow import RebuildError
 from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
-from ledger.store.reader import LAST, Page, log_end
+from ledger.store.reader import MAX_POSITION, Page, log_end
 from ledger.store.statements import Statement, run_together
 
 KNOWN_TOPICS = frozenset(TOPICS[cls] for cls in get_args(Event))  # one that is not known is never left out
@@ -71,7 +71,7 @@ class Replay:
         """The projections."""
         return [projection.name for projection in self.projections]
 
-    async def run(self, last: int = LAST, *, gives_way: bool = False) -> None:
+    async def run(self, last: int = MAX_POSITION, *, gives_way: bool = False) -> None:
         """Apply what is in the log, up to a position or to its end.
 
         While one batch is written the next is encoded, and those after it are read. A replay that gives way takes
