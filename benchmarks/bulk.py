@@ -19,7 +19,7 @@ from ledger.store import log as event_log
 from ledger.store.heads import read_heads
 from ledger.store.statements import send_encoded_arrays
 from ledger.values.ids import new_id
-from ledger.write.group import Origin, Prepared, Submission, prepare, streams_of
+from ledger.write.group import Origin, PreparedGroup, Submission, prepare, streams_of
 
 ITEMS = 1000
 CONNECTIONS = 4
@@ -73,7 +73,7 @@ async def upper_bound(service: Service, accounts: Sequence[str]) -> Measured:
 
 class _Client(NamedTuple):
     connection: "asyncpg.Connection[Any]"
-    batches: list[Prepared[Submission]]
+    batches: list[PreparedGroup[Submission]]
 
     @classmethod
     async def connected(cls, service: Service, accounts: Sequence[str]) -> "_Client":

@@ -54,10 +54,8 @@ async def write(
     except asyncpg.SerializationError as error:
         raise StreamChangedError from error
     except asyncpg.UniqueViolationError as error:
-        if error.constraint_name in {
-            "stored_events_pkey",
-            "entries_pkey",
-        }:  # both mean a version was taken; WITH has no order
+        # Either means that a version is taken: the parts of WITH run in no order.
+        if error.constraint_name in {"stored_events_pkey", "entries_pkey"}:
             raise StreamChangedError from error
         raise
 

@@ -268,7 +268,7 @@ async def read_landmarks(reader: Reader, account_ids: Collection[UUID], position
 
 
 async def read_funds(reader: Reader, account_ids: Collection[UUID], position: int) -> dict[UUID, list[Recorded]]:
-    """Return the last events up to a position that set the accounts' held amounts and limits, in order."""
+    """Return each account's last event of each topic of `FUNDS_EVENTS` up to a position, in order."""
     rows = await reader.fetch(
         f"""SELECT last.* FROM unnest($1::uuid[]) AS id, unnest(ARRAY[{FUNDS.strip("()")}]) AS name,
                  LATERAL (SELECT notification_id, originator_id, originator_version, recorded_at, topic, state

@@ -95,7 +95,7 @@ async def committing(
     settings: Settings, *, using: Callable[[], Awaitable[Any]] | None = None, **limits: Any
 ) -> AsyncIterator[Committer]:
     """A committer that runs, on a connection of its own."""
-    bounds = {"queue_limit": 2048, "batch_limit": 256, "patience_seconds": 10, **limits}
+    bounds = {"queue_limit": 2048, "group_limit": 256, "patience_seconds": 10, **limits}
     committer = Committer(using or (lambda: connect(settings)), announce=nobody_is_told, **bounds)
     committer.start()
     try:
