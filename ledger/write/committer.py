@@ -369,7 +369,7 @@ def _replay(pending: _Pending, known: Mapping[UUID, LoggedCommand]) -> OutcomeOr
     if row.outcome == "refused":
         return Refused(*_refusals.decode(row.result), replayed=True)
     assert row.recorded_at is not None  # noqa: S101 - it was read from the log
-    # A command without a key has no retry: this is its first outcome, delayed by a lost connection.
+    # Clients cannot retry a command without a key: this is its first outcome, delayed by a lost connection.
     replayed = pending.origin.request_hash is not None
     return Outcome(msgspec.json.decode(row.result), row.recorded_at, replayed=replayed)
 
