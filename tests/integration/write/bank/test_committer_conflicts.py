@@ -201,7 +201,7 @@ async def test_a_fault_of_the_committer_fails_those_who_wait_and_no_one_after_th
 ) -> None:
     source, destination = await bank.accounts(100, 0)
     with monkeypatch.context() as patch:
-        patch.setattr(Committer, "_next_batch", lambda _: 1 // 0)
+        patch.setattr(Committer, "_take_group", lambda _: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             await bank.submit(a_transfer(source, destination, 1))
     await bank.submit(a_transfer(source, destination, 1))
