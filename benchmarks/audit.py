@@ -24,7 +24,7 @@ from ledger.audit import as_of
 from ledger.audit.as_of import AtTime
 from ledger.events import State, evolve
 from ledger.settings import Settings
-from ledger.store import log as event_log
+from ledger.store import reader as event_reader
 
 ACCOUNTS = 1000
 SOME, MANY = 100_000, 1_000_000  # events
@@ -119,7 +119,7 @@ async def _folded(database: "asyncpg.Connection[Any]") -> float:
     states: dict[UUID, State] = {}
     begun, after, count = time.perf_counter(), 0, 0
     while count < FOLDED:
-        events = await event_log.read_log(database, after_position=after)
+        events = await event_reader.read_log(database, after_position=after)
         for row in events:
             states[row.stream_id] = evolve(states.get(row.stream_id), row.event)
         after, count = events[-1].position, count + len(events)

@@ -16,9 +16,10 @@ from benchmarks.service import Service
 from ledger.commands.batch import TransferBatch
 from ledger.commands.transfers import TransferMoney
 from ledger.store import log as event_log
+from ledger.store.heads import read_heads
 from ledger.store.statements import send_encoded_arrays
 from ledger.values.ids import new_id
-from ledger.write.group import Origin, Prepared, Submission, prepare, streams_of
+from ledger.write.group import Origin, PreparedGroup, Submission, prepare, streams_of
 
 ITEMS = 1000
 CONNECTIONS = 4
@@ -72,14 +73,14 @@ async def upper_bound(service: Service, accounts: Sequence[str]) -> Measured:
 
 class _Client(NamedTuple):
     connection: "asyncpg.Connection[Any]"
-    batches: list[Prepared[Submission]]
+    batches: list[PreparedGroup[Submission]]
 
     @classmethod
     async def connected(cls, service: Service, accounts: Sequence[str]) -> "_Client":
         connection = await asyncpg.connect(service.database_url, server_settings={"search_path": "ledger"})
         send_encoded_arrays(connection)
         ids = [FastUUID(account) for account in accounts]
-        heads = await event_log.read_heads(connection, ids)
+        heads = await read_heads(connection, ids)
         pairs = itertools.cycle(itertools.pairwise([*ids, ids[0]]))
         batches = []
         for _ in range(BATCHES):

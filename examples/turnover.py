@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ledger.events import Recorded
 from ledger.events.accounts import AccountCredited, AccountDebited
 from ledger.settings import Settings
-from ledger.store import log as event_log
+from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
 from ledger.store.pool import connect
 from ledger.store.statements import Statement, columns, integers, uuids
@@ -46,7 +46,7 @@ async def step(connection: Connection) -> int:
     """Take the next events; how many they are. The table and the position change together or not at all."""
     async with connection.transaction():
         position = await connection.fetchval("SELECT position FROM turnover.position FOR UPDATE")  # one at a time
-        events = await event_log.read_log(connection, after_position=position)
+        events = await event_reader.read_log(connection, after_position=position)
         if events:
             for statement in apply(events):
                 await connection.execute(statement.sql, *statement.values)

@@ -114,7 +114,7 @@ def _create_committer(
     return create(
         lambda: connect(settings, enable_seqscan="off", plan_cache_mode="force_generic_plan"),
         queue_limit=settings.ledger_queue_limit,
-        batch_limit=settings.ledger_batch_limit,
+        group_limit=settings.ledger_batch_limit,
         patience_seconds=settings.ledger_database_patience_seconds,
         announce=announce,
         watch=watch,

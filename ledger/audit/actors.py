@@ -9,9 +9,9 @@ import msgspec
 
 from ledger.events.users import User
 from ledger.projections import sessions
-from ledger.store import log as event_log
+from ledger.store.commands import Before, read_commands
 from ledger.store.connections import Reader
-from ledger.store.log import Before
+from ledger.store.heads import read_heads
 
 
 class Actor(NamedTuple):
@@ -28,13 +28,13 @@ async def find(reader: Reader, actor_id: UUID) -> Actor | None:
     found = await sessions.find_actor(reader, actor_id)
     if found is not None:
         return Actor(*found)
-    heads = await event_log.read_heads(reader, [actor_id])
+    heads = await read_heads(reader, [actor_id])
     return Actor(actor_id) if heads and isinstance(heads[actor_id].state, User) else None
 
 
 async def list_commands(reader: Reader, actor: Actor, *, before: Before | None, limit: int) -> list[dict[str, Any]]:
     """Return up to `limit` commands that an actor sent, newest first, each with its outcome."""
-    rows = await event_log.read_commands(
+    rows = await read_commands(
         reader,
         actor.user_id,
         since=actor.since,

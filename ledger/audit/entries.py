@@ -10,7 +10,7 @@ from ledger.events.accounts import Account
 from ledger.projections import entries
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
-from ledger.store.reader import Chosen, StoredEvent
+from ledger.store.reader import EventFilter, StoredEvent
 
 CHUNK = 1000  # events in one step of a replay
 
@@ -58,7 +58,7 @@ async def replay(reader: Reader, account_id: UUID) -> AsyncIterator[Step]:
     state: State | None = None
     after, end = 0, await event_reader.log_end(reader)
     while after < end:
-        stretch = await event_reader.read(reader, after, limit=CHUNK, chosen=Chosen(stream_id=account_id))
+        stretch = await event_reader.read(reader, after, limit=CHUNK, matching=EventFilter(stream_id=account_id))
         for event in stretch.events:
             state = evolve(state, decode_event(event.topic, event.state))
             if not isinstance(state, Account):

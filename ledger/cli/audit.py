@@ -23,7 +23,7 @@ from ledger.money import decimal_text
 from ledger.projections import accounts
 from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
-from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
+from ledger.store.reader import EVENT_TOPICS, MAX_POSITION, EventFilter
 from ledger.values.ids import parse_id
 from ledger.values.timestamps import parse_end, rfc3339
 
@@ -37,7 +37,7 @@ Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="Maximum number o
 At = Annotated[
     str | None, typer.Option(help="Point in time, such as 2026-05-01T12:00:00Z, or a date for its end (UTC).")
 ]
-Position = Annotated[int | None, typer.Option("--at-position", min=0, max=LAST, help="Position in the log.")]
+Position = Annotated[int | None, typer.Option("--at-position", min=0, max=MAX_POSITION, help="Position in the log.")]
 
 
 def show_history(account: AccountId, limit: Limit = 100, as_json: AsJson = False) -> None:
@@ -47,7 +47,7 @@ def show_history(account: AccountId, limit: Limit = 100, as_json: AsJson = False
     async def read(connection: Connection) -> tuple[str, list[dict[str, Any]]]:
         currency = await _currency_of(connection, account_id)
         found = await entries.list_entries(
-            connection, account_id, Period(), after=0, before=LAST, ascending=False, limit=limit
+            connection, account_id, Period(), after=0, before=MAX_POSITION, ascending=False, limit=limit
         )
         return currency, found
 
@@ -56,7 +56,7 @@ def show_history(account: AccountId, limit: Limit = 100, as_json: AsJson = False
 
 
 def show_events(
-    after: Annotated[int, typer.Option(min=0, max=LAST, help="Begin after this position.")] = 0,
+    after: Annotated[int, typer.Option(min=0, max=MAX_POSITION, help="Begin after this position.")] = 0,
     topic: Annotated[str | None, typer.Option(help="Only events with this topic.")] = None,
     stream: Annotated[str | None, typer.Option(help="Only events of this stream.")] = None,
     limit: Limit = 100,
@@ -65,7 +65,7 @@ def show_events(
     """Show the event log in order, filtered by the options. JSON: one event a line."""
     if topic is not None and topic not in EVENT_TOPICS:
         fail(f"--topic: must be one of {', '.join(sorted(EVENT_TOPICS))}", 2)
-    chosen = Chosen(topic, parse_option(stream or "", stream, parse_id))
+    chosen = EventFilter(topic, parse_option(stream or "", stream, parse_id))
     _print_rows(query(lambda connection: _read_events(connection, chosen, after, limit)), _EVENT, as_json=as_json)
 
 
@@ -74,7 +74,7 @@ def show_balance(
     at: At = None,
     at_position: Position = None,
     at_version: Annotated[
-        int | None, typer.Option("--at-version", min=0, max=LAST, help="Version of the account.")
+        int | None, typer.Option("--at-version", min=0, max=MAX_POSITION, help="Version of the account.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -133,11 +133,11 @@ _STEP = ("version", "position", "recorded_at", "topic", "balance_cents", "held_c
 _WIDTHS = {"version": 9, "position": 12, "recorded_at": 27, "topic": 21, "balance_cents": 17, "user_id": 36}
 
 
-async def _read_events(connection: Connection, chosen: Chosen, after: int, limit: int) -> list[dict[str, Any]]:
+async def _read_events(connection: Connection, chosen: EventFilter, after: int, limit: int) -> list[dict[str, Any]]:
     bodies: list[dict[str, Any]] = []
     is_last = False
     while len(bodies) < limit and not is_last:
-        stretch = await event_reader.read(connection, after, limit=min(CHUNK, limit - len(bodies)), chosen=chosen)
+        stretch = await event_reader.read(connection, after, limit=min(CHUNK, limit - len(bodies)), matching=chosen)
         bodies += [event.body() for event in stretch.events]
         after, is_last = stretch.reached, stretch.is_last
     return bodies

@@ -1,1 +1,1 @@
-"""Asynchronous building blocks: background tasks, batched loading and turns."""
+"""Asynchronous building blocks: background tasks, combined look-ups and locks by key."""

@@ -1,4 +1,4 @@
-"""Many look-ups of one tick of the event loop share one query."""
+"""Combines the look-ups of one tick of the event loop into one query."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class DataLoader(Generic[K, T]):
-    """Looks up keys with `fetch`, which gets all that were asked for in one tick and returns what there is."""
+    """Looks up keys with `fetch`, which gets all keys of one tick and returns a value for each key that has one."""
 
     def __init__(self, fetch: Callable[[Collection[K]], Awaitable[Mapping[K, T]]]) -> None:
         self._fetch = fetch
@@ -17,7 +17,7 @@ class DataLoader(Generic[K, T]):
         self._running: set[asyncio.Task[None]] = set()
 
     async def get(self, key: K) -> T | None:
-        """What there is under a key, read after this call; raises what the query raises."""
+        """Return the value of a key, read after this call, or None. Raises what `fetch` raises."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._start, loop)
@@ -33,12 +33,12 @@ class DataLoader(Generic[K, T]):
 
     async def _run(self, waiting: Sequence[tuple[K, "asyncio.Future[T | None]"]]) -> None:
         try:
-            found = await self._fetch({key for key, _ in waiting})
-        except Exception as error:  # noqa: BLE001 - everyone who waits gets it
+            values = await self._fetch({key for key, _ in waiting})
+        except Exception as error:  # noqa: BLE001 - every waiting caller gets it
             for _, future in waiting:
                 if not future.done():
                     future.set_exception(error)
         else:
             for key, future in waiting:
                 if not future.done():
-                    future.set_result(found.get(key))
+                    future.set_result(values.get(key))

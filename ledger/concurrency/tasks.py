@@ -1,23 +1,23 @@
-"""Tasks that run beside everything else, for as long as it does."""
+"""Background tasks that live as long as a block of code."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
-AGAIN_SECONDS = 0.1
+RETRY_SECONDS = 0.1
 
 
 @asynccontextmanager
 async def running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Do the work meanwhile, and end it.
+    """Run work in a task until the block ends, then cancel it and wait for its end.
 
-    It is cancelled until it has ended: on Python 3.11 `asyncio.wait_for`, which redis-py uses too, can swallow a
-    cancellation that comes just when what it waits for is done.
+    The cancellation is repeated: on Python 3.11 `asyncio.wait_for`, which redis-py uses too, can swallow one that
+    arrives just as the awaited work completes.
     """
     task = asyncio.create_task(work)
     try:
         yield
     finally:
         task.cancel()
-        while (await asyncio.wait((task,), timeout=AGAIN_SECONDS))[1]:
+        while (await asyncio.wait((task,), timeout=RETRY_SECONDS))[1]:
             task.cancel()

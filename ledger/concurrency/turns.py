@@ -1,4 +1,4 @@
-"""One at a time for each key: callers that would only make each other begin again wait for their turn instead."""
+"""Lets one caller at a time work on a key, so that callers which would make each other retry wait instead."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,11 +8,11 @@ from weakref import WeakValueDictionary
 
 from ledger.errors import OverloadedError
 
-MAX_WAITING = 1000  # callers, whatever they wait for
+MAX_WAITING = 1000  # callers, for all keys together
 
 
 class Turns:
-    """Locks by key, which are there as long as somebody has one or waits for it."""
+    """Locks by key. A lock exists only while a caller holds it or waits for it."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
@@ -20,12 +20,12 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, key: UUID, *, until: float) -> AsyncIterator[None]:
-        """Wait for the turn, up to a time of the event loop's clock. Raises `OverloadedError` if it does not come."""
+        """Hold a key's lock. Raises `OverloadedError` if it is not free by `until`, on the event loop's clock."""
         lock = self._locks.get(key)
         if lock is None:
             self._locks[key] = lock = asyncio.Lock()
         if self._waiting >= MAX_WAITING:
-            raise OverloadedError("too many callers wait for their turn")
+            raise OverloadedError("too many callers are waiting for their turn")
         self._waiting += 1
         try:
             async with asyncio.timeout_at(until):

@@ -1,7 +1,7 @@
-"""PostgreSQL and Valkey for a service that was given neither.
+"""PostgreSQL and Valkey for a service that is configured with neither.
 
-They are started from installed wheels and durable in one data folder. Every process that names the folder
-shares them, and they are gone when the last of those is.
+They run from installed wheels and keep their data in one data folder. Every process that names the folder shares them,
+and they stop when the last of these processes ends.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from ledger.embedded.folder import READY, DataFolder, EmbeddedError
 __all__ = ["EmbeddedError", "Services", "embedded_services"]
 
 POLL_SECONDS = 0.01
-STOP_SECONDS = 60  # longer than the supervisor takes to insist
+STOP_SECONDS = 60  # longer than the supervisor takes to kill the servers
 FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 5.0
 
@@ -30,7 +30,7 @@ _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Where the servers are. The URLs stay the same for as long as the data folder stays where it is."""
+    """The URLs of the servers. They depend only on the path of the data folder."""
 
     database_url: str
     redis_url: str
@@ -38,13 +38,13 @@ class Services:
 
 @asynccontextmanager
 async def embedded_services(data_dir: Path, *, timeout_seconds: float = 60) -> AsyncIterator[Services]:
-    """Run PostgreSQL and Valkey on this folder, or join those that do.
+    """Run PostgreSQL and Valkey on a data folder, or share those that already run there.
 
-    They stop when the last process leaves, and come back by themselves should they be lost before.
-    EmbeddedError when they are not ready within the time.
+    They are restarted if they are lost, and stop when the last process leaves. Raises `EmbeddedError` if they are not
+    ready in time.
     """
     if sys.platform == "win32":
-        raise EmbeddedError("there are no servers to start on Windows: set DATABASE_URL and REDIS_URL")
+        raise EmbeddedError("Windows has no embedded servers: set DATABASE_URL and REDIS_URL")
     folder = DataFolder.prepare(data_dir)
     lease = _Lease(folder, timeout_seconds, await _acquire(folder, timeout_seconds))
     keeper = asyncio.create_task(lease.keep())
@@ -57,7 +57,7 @@ async def embedded_services(data_dir: Path, *, timeout_seconds: float = 60) -> A
 
 
 class _Lease:
-    """A connection to the folder's supervisor. For as long as it is open, the servers run."""
+    """A connection to the folder's supervisor. The servers run while it is open."""
 
     def __init__(self, folder: DataFolder, timeout_seconds: float, connection: _Connection) -> None:
         self._folder = folder
@@ -65,18 +65,18 @@ class _Lease:
         self._reader, self._writer = connection
 
     async def keep(self) -> None:
-        """Get another lease whenever this one is lost."""
+        """Acquire another lease whenever this one is lost."""
         while True:
-            words = b""
+            message = b""
             with suppress(OSError):
-                words = await self._reader.read()
-            reason = words.decode().strip() or "their supervisor is gone"
-            log.warning("lost the servers of %s, bringing them back: %s", self._folder.path, reason)
+                message = await self._reader.read()
+            reason = message.decode().strip() or "their supervisor has ended"
+            log.warning("lost the servers of %s, restarting them: %s", self._folder.path, reason)
             self._writer.close()
             self._reader, self._writer = await self._regain()
 
     async def release(self) -> None:
-        """Leave. If nobody else is there, both servers have stopped when this returns."""
+        """End the lease. If it is the last one, wait until both servers have stopped."""
         with suppress(OSError):
             async with asyncio.timeout(STOP_SECONDS):
                 if not self._writer.is_closing():
@@ -87,13 +87,13 @@ class _Lease:
             await self._writer.wait_closed()
 
     async def _regain(self) -> _Connection:
-        """Try for as long as it takes, with pauses that grow up to a bound."""
+        """Retry without limit, with pauses that grow up to a bound."""
         pause_seconds = FIRST_RETRY_SECONDS
         while True:
             try:
                 connection = await _acquire(self._folder, self._timeout_seconds)
             except EmbeddedError as error:
-                log.error("%s; next attempt in %g s", error, pause_seconds)  # noqa: TRY400 - its text says it all
+                log.error("%s; next attempt in %g s", error, pause_seconds)  # noqa: TRY400 - its text is enough
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, LONGEST_RETRY_SECONDS)
             else:
@@ -102,7 +102,7 @@ class _Lease:
 
 
 async def _acquire(folder: DataFolder, timeout_seconds: float) -> _Connection:
-    """Join the folder's supervisor, or start one. Of several started at once, the lock lets one serve all."""
+    """Connect to the folder's supervisor, or start one. If several are started at once, the lock lets one serve all."""
     spawned: socket.socket | None = None
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -112,62 +112,62 @@ async def _acquire(folder: DataFolder, timeout_seconds: float) -> _Connection:
                 _raise_if_ended(spawned, folder)
                 await asyncio.sleep(POLL_SECONDS)
             if spawned is not None:
-                spawned.close()  # the connection is the lease from here
+                spawned.close()  # from here on the connection is the lease
                 spawned = None
             return connection
     except TimeoutError:
         raise EmbeddedError(
             f"the servers of {folder.path} were not ready within {timeout_seconds:g} seconds: "
-            f"see the logs in there; if they are silent, something still holds {folder.lock}"
+            f"see the logs in it; if they are empty, a process still holds {folder.lock}"
         ) from None
     except OSError as error:
         raise EmbeddedError(f"the servers of {folder.path} cannot be started: {error}") from None
     finally:
         if spawned is not None:
-            await _see_off(spawned)
+            await _abandon(spawned)
 
 
 async def _connect(folder: DataFolder) -> _Connection | None:
-    """Get a lease from the process that serves the folder, or None without one. EmbeddedError if it refuses."""
+    """Get a lease from the folder's supervisor; None if none runs. Raises `EmbeddedError` if it refuses."""
     if not folder.is_served():
         return None
     try:
         reader, writer = await asyncio.open_unix_connection(folder.control)
     except (FileNotFoundError, ConnectionError):
         return None
-    words = b""
+    message = b""
     try:
         with suppress(OSError):
-            words = await reader.readline()
+            message = await reader.readline()
     finally:
-        if words != READY:
+        if message != READY:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
-    if words not in {READY, b""}:
-        raise EmbeddedError(words.decode().strip())
-    return (reader, writer) if words else None
+    if message not in {READY, b""}:
+        raise EmbeddedError(message.decode().strip())
+    return (reader, writer) if message else None
 
 
 def _spawn(folder: DataFolder) -> socket.socket:
-    """Start a supervisor in a session of its own. The socket shared with it is the first lease."""
+    """Start a supervisor in its own session. The returned socket, which it shares, is the first lease."""
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-m", "ledger.embedded.supervisor", str(folder.path)]
     try:
         with theirs, folder.open_log("supervisor") as output:
-            process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
+            process = subprocess.Popen(  # noqa: S603 - this interpreter with our own module
                 command, stdin=theirs.fileno(), stdout=output, stderr=output, start_new_session=True
             )
     except OSError:
         ours.close()
         raise
-    threading.Thread(target=process.wait, daemon=True).start()  # whenever it ends, it leaves no zombie
+    threading.Thread(target=process.wait, daemon=True).start()  # so that it leaves no zombie
     ours.setblocking(False)
     return ours
 
 
-async def _see_off(spawned: socket.socket) -> None:
-    """Give up what was started in vain, and wait until it and its servers have stopped, if nobody else came."""
+async def _abandon(spawned: socket.socket) -> None:
+    """Leave a supervisor that was started for nothing. Unless others use it, wait until it and its servers stop."""
     with spawned, suppress(OSError):
         spawned.shutdown(socket.SHUT_WR)
         async with asyncio.timeout(STOP_SECONDS):
@@ -177,11 +177,11 @@ async def _see_off(spawned: socket.socket) -> None:
 
 def _raise_if_ended(spawned: socket.socket, folder: DataFolder) -> None:
     try:
-        words = spawned.recv(4096)
+        message = spawned.recv(4096)
     except BlockingIOError:
         return
-    if words != READY:
+    if message != READY:
         raise EmbeddedError(
-            words.decode().strip()
-            or f"the supervisor of {folder.path} ended without a word: {folder.last_lines('supervisor')}"
+            message.decode().strip()
+            or f"the supervisor of {folder.path} ended without a message: {folder.last_lines('supervisor')}"
         )

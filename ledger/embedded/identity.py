@@ -1,7 +1,7 @@
 """Chooses the user that the servers run as.
 
-PostgreSQL refuses to be root, so root becomes an unprivileged user, or is one inside a user namespace.
-Nothing but our own folders is ever made more open for that.
+PostgreSQL refuses to run as root, so root switches to an unprivileged user or enters a user namespace. For this, only
+the ledger's own folders are ever given wider permissions.
 """
 
 import ctypes
@@ -24,20 +24,20 @@ from ledger.embedded.folder import (
 )
 
 CLONE_NEWUSER = 0x10000000
-UNPRIVILEGED = 65534  # what a namespace's only user is called there; any number but 0 would do
+UNPRIVILEGED = 65534  # the id of a namespace's only user; any number but 0 would do
 
 
 class Means(Enum):
     """How a child process gets its identity."""
 
-    STAY = auto()  # it is unprivileged already
+    STAY = auto()  # already unprivileged
     SETUID = auto()
-    NAMESPACE = auto()  # root outside is a plain user inside: it keeps its access to root's files and loses the rest
+    NAMESPACE = auto()  # root becomes a plain user inside, with access to root's files but no other privilege
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom the servers run as. In a namespace `uid` and `gid` are what they see themselves as."""
+    """The user that the servers run as. In a namespace, `uid` and `gid` are the ids seen inside."""
 
     means: Means
     uid: int
@@ -45,11 +45,11 @@ class Identity:
 
     @property
     def owner(self) -> int:
-        """The user that owns the servers' files, seen from outside."""
+        """Id of the user that owns the servers' files, as seen outside a namespace."""
         return os.geteuid() if self.means is Means.NAMESPACE else self.uid
 
     def assume(self) -> None:
-        """Become it for good. Only for a child process that is about to be another program."""
+        """Switch to this identity for good. Only for a child process that is about to run another program."""
         match self.means:
             case Means.STAY:
                 pass
@@ -63,7 +63,7 @@ class Identity:
                 assert_never(self.means)
 
     def reaches(self, paths: Iterable[Path]) -> bool:
-        """Say whether it may enter these folders and run these programs: a child becomes it and looks."""
+        """Return whether this identity may enter folders and run programs. A child process assumes it and checks."""
         child = os.fork()
         if child == 0:
             reached = False
@@ -83,31 +83,31 @@ class Identity:
 
 
 def choose_identity(folder: DataFolder, programs: Programs) -> Identity:
-    """Choose the user for the servers of this folder. A cluster stays with the user that it was made by."""
+    """Choose the user for the servers of a folder. A cluster keeps the user who created it."""
     owner = folder.cluster.stat().st_uid if folder.cluster.exists() else None
     if owner is not None and not may_be_ours(owner):
         raise belongs_to_another(folder.cluster, owner)
     if os.geteuid() != 0:
         return Identity(Means.STAY, os.geteuid(), os.getegid())
-    chosen = next((one for one in _candidates(owner) if _can_run(one, folder, programs)), None)
+    chosen = next((identity for identity in _list_candidates(owner) if _can_run(identity, folder, programs)), None)
     if chosen is None:
         raise EmbeddedError(
             f"PostgreSQL does not run as root, no unprivileged user can reach both {programs.postgres} and "
             f"{folder.path}, and user namespaces are refused here: run as another user, move the data folder "
-            "to where others may enter, or set DATABASE_URL and REDIS_URL"
+            "to where other users may enter, or set DATABASE_URL and REDIS_URL"
         )
     return chosen
 
 
 def make_private(path: Path, identity: Identity) -> None:
-    """Create a folder for the servers alone. One that exists must be theirs: it is never taken over."""
+    """Create a folder that only the servers' user can enter. An existing folder must already be that user's."""
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
-        found = path.lstat()
-        if found.st_uid != identity.owner or not is_private(found):
+        status = path.lstat()
+        if status.st_uid != identity.owner or not is_private(status):
             raise EmbeddedError(
-                f"{path} is not a private folder of user {identity.owner}, whom the servers run as: "
+                f"{path} is not a private folder of user {identity.owner}, which the servers run as: "
                 "move it away and start again"
             ) from None
     else:
@@ -115,7 +115,7 @@ def make_private(path: Path, identity: Identity) -> None:
             os.chown(path, identity.uid, identity.gid, follow_symlinks=False)
 
 
-def _candidates(owner: int | None) -> list[Identity]:
+def _list_candidates(owner: int | None) -> list[Identity]:
     candidates = [Identity(Means.SETUID, uid, gid) for uid, gid in server_users() if owner in {None, uid}]
     if sys.platform == "linux" and owner in {None, 0}:
         candidates.append(Identity(Means.NAMESPACE, UNPRIVILEGED, UNPRIVILEGED))
@@ -133,6 +133,6 @@ def _can_run(identity: Identity, folder: DataFolder, programs: Programs) -> bool
 
 
 def _is_fresh(folder: DataFolder) -> bool:
-    """Say whether the data folder is root's and holds nothing but what we put there to get this far."""
+    """Return whether the data folder is root's and has only the files that this start has created."""
     ours = {folder.lock.name, folder.log("supervisor").name}
-    return folder.path.stat().st_uid == 0 and ours.issuperset(found.name for found in folder.path.iterdir())
+    return folder.path.stat().st_uid == 0 and ours.issuperset(entry.name for entry in folder.path.iterdir())

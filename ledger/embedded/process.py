@@ -1,7 +1,7 @@
-"""Starts programs that cannot outlive us unseen.
+"""Starts programs that cannot outlive the supervisor unnoticed.
 
-Whatever they fork is counted with them, the data folder's lock is theirs too, and on Linux they are told to
-stop when the supervisor dies.
+The processes that they fork are tracked too, all of them hold the data folder's lock, and on Linux they get a signal
+when the supervisor dies.
 """
 
 import asyncio
@@ -22,33 +22,33 @@ KILL_SECONDS = 10
 
 
 class Process:
-    """A program that runs, with all that it has forked."""
+    """A running program with all the processes that it has forked."""
 
     def __init__(self, process: subprocess.Popen[bytes], lifeline: int) -> None:
         loop = asyncio.get_running_loop()
         self.pid = process.pid
-        self.ended: asyncio.Future[int] = loop.create_future()  # its exit code, once nothing of it is left
+        self.ended: asyncio.Future[int] = loop.create_future()  # its exit code, once all its processes have ended
         self._process = process
         self._lifeline = lifeline
-        loop.add_reader(lifeline, self._bury)
+        loop.add_reader(lifeline, self._reap)
 
     async def stop(self, ask: signal.Signals, insist: signal.Signals, *, ask_seconds: float) -> None:
-        """Ask, insist, kill; return when nothing of it is left, or when killing did not help."""
+        """Send `ask`, then `insist`, then SIGKILL, until all processes have ended or the last wait is over."""
         for number, seconds in ((ask, ask_seconds), (insist, KILL_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
             if self.ended.done():
                 return
             self._process.send_signal(number)
             await asyncio.wait({self.ended}, timeout=seconds)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         asyncio.get_running_loop().remove_reader(self._lifeline)
         os.close(self._lifeline)
-        self.ended.set_result(self._process.wait())  # a process closes its files just before it can be waited for
+        self.ended.set_result(self._process.wait())  # files are closed just before the process can be waited for
 
 
 @dataclass(frozen=True, slots=True)
 class Launcher:
-    """How every program of one data folder is started."""
+    """Starts the programs of one data folder."""
 
     folder: DataFolder
     identity: Identity
@@ -62,40 +62,40 @@ class Launcher:
         when_orphaned: signal.Signals,
         stdin: bytes = b"",
     ) -> Process:
-        """Run a program with its output in that log and `stdin`, at most a pipe's worth, to read.
+        """Run a program with its output in a log and `stdin` to read, which must fit into a pipe.
 
-        The program and its children keep the writing end of a pipe; its end of file says that all are gone.
+        The program and its children hold the write end of a pipe: its end of file means that all of them have ended.
         """
-        lifeline, theirs = os.pipe()
-        given, giving = os.pipe()
-        os.write(giving, stdin)
-        os.close(giving)
+        lifeline, write_end = os.pipe()
+        stdin_read, stdin_write = os.pipe()
+        os.write(stdin_write, stdin)
+        os.close(stdin_write)
         try:
             with self.folder.open_log(log) as output:
                 process = subprocess.Popen(  # noqa: S603 - our own programs
                     command,
-                    preexec_fn=self._in_child(when_orphaned),  # noqa: PLW1509 - the supervisor has no threads
-                    stdin=given,
+                    preexec_fn=self._prepare_child(when_orphaned),  # noqa: PLW1509 - the supervisor has no threads
+                    stdin=stdin_read,
                     stdout=output,
                     stderr=output,
                     cwd="/",
                     env=server_environment(os.environ),
-                    pass_fds=(self.lock, theirs),
+                    pass_fds=(self.lock, write_end),
                 )
         except BaseException:
             os.close(lifeline)
             raise
         finally:
-            os.close(theirs)
-            os.close(given)
+            os.close(write_end)
+            os.close(stdin_read)
         return Process(process, lifeline)
 
-    def _in_child(self, when_orphaned: signal.Signals) -> Callable[[], None]:
+    def _prepare_child(self, when_orphaned: signal.Signals) -> Callable[[], None]:
         libc, supervisor = ctypes.CDLL(None), os.getpid()
 
         def prepare() -> None:
             self.identity.assume()
-            if sys.platform == "linux":  # and only now: a change of user clears it
+            if sys.platform == "linux":  # after `assume`, because a change of user clears it
                 libc.prctl(PR_SET_PDEATHSIG, int(when_orphaned))
                 if os.getppid() != supervisor:
                     os._exit(1)
@@ -103,6 +103,6 @@ class Launcher:
         return prepare
 
 
-def server_environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Choose what the servers see: neither the user's PG* variables nor his language or time zone."""
-    return {k: v for k, v in ours.items() if not k.startswith("PG")} | {"LC_ALL": "C", "TZ": "UTC"}
+def server_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the servers' variables: this process's without PG* variables, and with a fixed locale and time zone."""
+    return {k: v for k, v in variables.items() if not k.startswith("PG")} | {"LC_ALL": "C", "TZ": "UTC"}

@@ -1,7 +1,7 @@
 """The one process that owns the servers of a data folder: `python -m ledger.embedded.supervisor DATA_FOLDER`.
 
-An open connection to it is a lease. It starts the servers, brings back one that dies, and stops both when the
-last lease is gone, however that client ended. Only the holder of the folder's lock gets that far.
+An open connection to it is a lease. The supervisor takes the folder's lock, starts the servers, restarts one that dies,
+and stops both when the last lease ends, however its client ended.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from ledger.embedded.valkey import Valkey
 
 LOCK_POLL_SECONDS = 0.03
 READY_POLL_SECONDS = 0.01
-STOP_SECONDS = 30  # for PostgreSQL's last checkpoint; then it is told to stop without
+STOP_SECONDS = 30  # for PostgreSQL's last checkpoint, before it is stopped without one
 RESTARTS_PER_MINUTE = 10
 RESTART_PAUSE_SECONDS = 0.2
 MINUTE_SECONDS = 60
@@ -42,15 +42,15 @@ class Supervisor:
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
         self._leases: set[asyncio.StreamWriter] = set()
-        self._unanswered: set[asyncio.StreamWriter] = set()
+        self._waiting: set[asyncio.StreamWriter] = set()
         self._down = {PostgreSQL.name, Valkey.name}
-        self._last: list[asyncio.StreamWriter] = []
+        self._last: list[asyncio.StreamWriter] = []  # leases that close when this process ends
         self._work: asyncio.Task[None] | None = None
 
     async def run(self, spawner: socket.socket) -> None:
-        """Serve until the last lease is gone. The socket shared with who started us is the first.
+        """Serve until the last lease ends. The first lease is the socket shared with the client that started this.
 
-        EmbeddedError, told to every lease, when the servers cannot be kept running.
+        Raises `EmbeddedError`, whose text every lease gets, if the servers cannot be kept running.
         """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
@@ -62,42 +62,42 @@ class Supervisor:
             if not self._work.cancelled():
                 self._work.result()
         except EmbeddedError as error:
-            self._tell(self._leases, " ".join(str(error).split()).encode() + b"\n")
+            self._send(self._leases, " ".join(str(error).split()).encode() + b"\n")
             raise
         finally:
             first.cancel()
 
     def _stop(self) -> None:
         if self._work is not None and not self._work.cancelling():
-            self._work.cancel()  # only once: a second time would cut the stopping short
+            self._work.cancel()  # only once: a second cancellation would interrupt the stopping
 
     async def _hold_lease(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._work is None or self._work.cancelling():  # too late: it has to find another supervisor
+        if self._work is None or self._work.cancelling():  # too late: the client must find another supervisor
             writer.close()
             return
         self._leases.add(writer)
-        self._unanswered.add(writer)
-        self._answer()
+        self._waiting.add(writer)
+        self._announce_ready()
         with suppress(OSError):
             await reader.read(1)
         self._leases.remove(writer)
-        self._unanswered.discard(writer)
-        await asyncio.sleep(0)  # a client that has just started us leaves two at once; none may see the other
+        self._waiting.discard(writer)
+        await asyncio.sleep(0)  # a client may end two leases at once: count both as ended
         if self._leases:
             writer.close()
         else:
-            self._last.append(writer)  # open until this process is gone, which is what its client waits for
+            self._last.append(writer)  # open until this process ends, which its client waits for
             self._stop()
 
-    def _answer(self) -> None:
+    def _announce_ready(self) -> None:
         if not self._down:
-            self._tell(self._unanswered, READY)
-            self._unanswered.clear()
+            self._send(self._waiting, READY)
+            self._waiting.clear()
 
     @staticmethod
-    def _tell(leases: set[asyncio.StreamWriter], words: bytes) -> None:
+    def _send(leases: set[asyncio.StreamWriter], message: bytes) -> None:
         for writer in leases:
-            writer.write(words)
+            writer.write(message)
 
     async def _serve(self) -> None:
         lock = await self._take_lock()
@@ -105,18 +105,18 @@ class Supervisor:
             programs = find_programs()
             launcher = Launcher(self._folder, choose_identity(self._folder, programs), lock)
             make_private(self._folder.sockets, launcher.identity)
-            with _listening_at(self._folder.control) as control:
-                door = await asyncio.start_unix_server(self._hold_lease, sock=control)
+            with _listen_at(self._folder.control) as control:
+                listener = await asyncio.start_unix_server(self._hold_lease, sock=control)
                 servers = PostgreSQL(self._folder, programs), Valkey(self._folder, programs)
                 for server in servers:
                     await server.create(launcher)
                 await self._run_servers(servers, launcher)
-                door.close()
+                listener.close()
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedError(f"the servers of {self._folder.path} cannot run: {error}") from error
 
     async def _take_lock(self) -> int:
-        """Wait until no process of an earlier set is left, or until nobody waits for us."""
+        """Wait until all processes of an earlier supervisor have ended, and take the folder's lock."""
         lock = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
         while True:
             try:
@@ -127,7 +127,7 @@ class Supervisor:
                 return lock
 
     async def _run_servers(self, servers: Iterable[Server], launcher: Launcher) -> None:
-        """Run them until we are stopped, or until one keeps dying."""
+        """Run the servers until this task is cancelled or one of them keeps dying."""
         tasks = [asyncio.create_task(self._keep_running(server, launcher)) for server in servers]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -151,26 +151,26 @@ class Supervisor:
             finally:
                 await process.stop(server.stop_signal, server.insist_signal, ask_seconds=STOP_SECONDS)
             deaths.append(time.monotonic())
-            log.warning("%s ended (%s), it is started again", server.name, process.ended.result())
+            log.warning("%s ended (%s), restarting it", server.name, process.ended.result())
             await asyncio.sleep(RESTART_PAUSE_SECONDS)
         raise EmbeddedError(
-            f"{server.name} died {RESTARTS_PER_MINUTE} times in a minute and is not started again: "
+            f"{server.name} died {RESTARTS_PER_MINUTE} times in a minute and is not restarted: "
             f"{self._folder.last_lines(server.name)}"
         )
 
     async def _watch(self, server: Server, process: Process) -> None:
-        """Return when the server has ended. While it is not ready, new leases wait."""
+        """Wait until the server ends. New leases wait until it is ready."""
         self._down.add(server.name)
         while not process.ended.done() and not await server.is_ready(process.pid):
             await asyncio.wait({process.ended}, timeout=READY_POLL_SECONDS)
         if not process.ended.done():
             self._down.discard(server.name)
-            self._answer()
+            self._announce_ready()
         await asyncio.wait({process.ended})
 
 
 @contextmanager
-def _listening_at(path: Path) -> Iterator[socket.socket]:
+def _listen_at(path: Path) -> Iterator[socket.socket]:
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -184,14 +184,14 @@ def _listening_at(path: Path) -> Iterator[socket.socket]:
 
 
 def main() -> None:
-    """Be the supervisor of the folder named on the command line, with standard input as the first lease."""
+    """Supervise the folder named on the command line, with standard input as the first lease."""
     os.umask(0o077)
     os.chdir("/")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     try:
         asyncio.run(Supervisor(DataFolder(Path(sys.argv[1]))).run(socket.socket(fileno=0)))
     except EmbeddedError as error:
-        log.error("%s", error)  # noqa: TRY400 - its text is all there is to say
+        log.error("%s", error)  # noqa: TRY400 - its text is enough
         sys.exit(1)
 
 

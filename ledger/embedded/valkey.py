@@ -1,6 +1,6 @@
-"""One Valkey on a unix socket.
+"""One Valkey server on a unix socket.
 
-What it was told survives its death, and all but the last second of that survives a power cut.
+Its data survives a crash of the server, and all but the last second of writes survives a power cut.
 """
 
 import asyncio
@@ -37,21 +37,21 @@ class Valkey:
     insist_signal = signal.SIGKILL
 
     def command(self) -> list[str | Path]:
-        """Name the program that serves the folder, with its arguments."""
+        """Return the command that serves the folder."""
         settings = SETTINGS | {"dir": str(self.folder.valkey), "unixsocket": str(self.folder.valkey_socket)}
         options = [part for name, value in settings.items() for part in (f"--{name}", value)]
         return [self.programs.valkey, *options]
 
     async def create(self, launcher: Launcher) -> None:
-        """Make sure that there is a folder for its file."""
+        """Create the folder of its append-only file if it is missing."""
         make_private(self.folder.valkey, launcher.identity)
 
     def sweep(self) -> None:
-        """Remove what a killed server left. Only while it is certain that none of ours lives."""
+        """Remove files left by a killed server. Call this only while none of ours can be running."""
         self.folder.valkey_socket.unlink(missing_ok=True)
 
     async def is_ready(self, _pid: int) -> bool:
-        """Say whether it answers; while it reads its file it does so with an error."""
+        """Return whether it answers a ping. While it loads its file, it answers with an error."""
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 reader, writer = await asyncio.open_unix_connection(self.folder.valkey_socket)

@@ -1,1 +1,1 @@
-"""Readers of the log that keep a position of their own."""
+"""Tasks that process the log after the fact and keep their own position in it."""

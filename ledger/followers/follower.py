@@ -1,11 +1,11 @@
-"""Followers: what comes after the log, in a task beside everything else, and so lags behind it.
+"""Followers: background tasks that process the log after the fact, and so lag behind it.
 
-All have one shape: connect, do what there is to do, say how far that is, rest, and begin again whatever happens. Of all
-processes one leads at a time; how far it is, and what it met with, is in the table `followers`, on which this is the
-only SQL. Where a follower really is, is written together with what it does (a block, a marker); the table only tells.
+Each follower connects, takes a step, reports its progress, rests, and starts again after any error. One process at a
+time leads it. Its progress and last error are in the table `followers`, which only this module's SQL uses. The table is
+informative: the authoritative position is written together with a follower's output, such as a block.
 
-A follower never passes over an event. One that it cannot apply stops it, until an operator resumes it. A process that
-begins to lead tries once more: where it stopped nothing is lost by that, and the fix may be the new process.
+A follower never skips an event. An event that it cannot apply stops it until an operator resumes it. A process that
+becomes the leader tries once more: that loses nothing, and the new process may have the fix.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from ledger.store.pool import UNREACHABLE
 from ledger.store.sql import lag_seconds, topic_at
 
 PAUSE_SECONDS = 1.0  # after a failure
-POLL_SECONDS = 1.0  # of one that has stopped, for being resumed; and between two reports
+POLL_SECONDS = 1.0  # between checks whether a stopped follower was resumed, and between two reports
 
-# Their names, and where they write. The place in this list is the number of a follower's lock: add at the end.
+# Each name with the target it writes to. A follower's place here is the number of its lock: add new ones at the end.
 FOLLOWERS = {"mirror": "redis", "seals": "seals"}
 STATES = ("following", "failing", "stopped", "not running")
 
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class CannotApplyError(Exception):
-    """A follower must not go on. `position` is that of the event that it cannot apply, if it is one."""
+    """A follower must stop. `position` is that of the event that it cannot apply, if an event is the reason."""
 
     def __init__(self, reason: str, position: int | None = None) -> None:
         super().__init__(reason)
@@ -40,7 +40,7 @@ class CannotApplyError(Exception):
 
 
 class FollowerProgress(NamedTuple):
-    """How far a follower is, None if that is not known now, and why no further."""
+    """A follower's position, None if it is unknown, and the error that holds it up."""
 
     position: int | None
     error: str | None = None
@@ -61,7 +61,7 @@ class Follower(NamedTuple):
 
 
 class FollowerStatus(NamedTuple):
-    """A follower. `state` is `following`, `failing` (it tries again), `stopped` or `not running`."""
+    """A follower's status. `state` is `following`, `failing` (it retries), `stopped` or `not running`."""
 
     name: str
     state: str
@@ -74,18 +74,18 @@ class FollowerStatus(NamedTuple):
 
 
 async def follow(follower: Follower, connect: Callable[[], Awaitable[Connection]]) -> NoReturn:
-    """Follow for as long as the process runs."""
+    """Run a follower until cancelled, reconnecting after every error."""
     while True:
         try:
             connection = await connect()
             try:
-                await _follow(follower, connection)
+                await _take_steps(follower, connection)
             finally:
-                with contextlib.suppress(Exception):  # it must not take the place of a cancellation
+                with contextlib.suppress(Exception):  # an error here must not replace a cancellation
                     await connection.close(timeout=1)
         except UNREACHABLE as error:
-            log.warning("a follower cannot go on now", follower=follower.name, error=_told(error))
-        except Exception:  # nobody else would do it
+            log.warning("a follower cannot go on now", follower=follower.name, error=_format_error(error))
+        except Exception:  # this task must not end: no other restarts it
             log.exception("a follower cannot go on now", follower=follower.name)
         if follower.lost is not None:
             follower.lost()
@@ -93,13 +93,13 @@ async def follow(follower: Follower, connect: Callable[[], Awaitable[Connection]
 
 
 async def status(reader: Reader) -> list[FollowerStatus]:
-    """How all followers are."""
+    """Return the status of every follower."""
     rows = await reader.fetch(_STATUS, list(FOLLOWERS))
     return [FollowerStatus(*row) for row in rows]
 
 
 async def resume(reader: Reader, name: str) -> int | None:
-    """Let a follower that has stopped try again, and say after which position; None if it has not stopped."""
+    """Resume a stopped follower and return the position it continues after; None if it is not stopped."""
     position: int | None = await reader.fetchval(
         """UPDATE followers SET stopped = false, error = NULL, error_position = NULL, error_topic = NULL
            WHERE name = $1 AND stopped RETURNING position""",
@@ -108,74 +108,71 @@ async def resume(reader: Reader, name: str) -> int | None:
     return position
 
 
-async def report(reader: Reader, name: str, reached: FollowerProgress, per_second: float | None = None) -> None:
-    """Note how far a follower is, and that it goes on."""
+async def report(reader: Reader, name: str, progress: FollowerProgress, per_second: float | None = None) -> None:
+    """Record a follower's progress and that it is not stopped."""
     await reader.execute(
         """UPDATE followers SET position = coalesce($2, position), per_second = coalesce($3, per_second), error = $4,
                                 stopped = false, error_position = NULL, error_topic = NULL, updated_at = now()
            WHERE name = $1""",
         name,
-        reached.position,
+        progress.position,
         per_second,
-        reached.error,
+        progress.error,
     )
 
 
-async def _follow(follower: Follower, connection: Connection) -> None:
+async def _take_steps(follower: Follower, connection: Connection) -> None:
     if follower.begin is not None:
         await follower.begin(connection)
-    leads, before, told_at = False, FollowerProgress(None), 0.0
-    told: FollowerProgress | None = None
+    leads, previous, reported_at = False, FollowerProgress(None), 0.0
+    reported: FollowerProgress | None = None
     while True:
         leads = leads or await try_lead(connection, list(FOLLOWERS).index(follower.name))
-        begun = time.monotonic()
+        began_at = time.monotonic()
         try:
-            reached = await follower.step(connection, leads)
+            progress = await follower.step(connection, leads)
         except CannotApplyError as error:
             await _stop(connection, follower.name, error)
-            told = None
+            reported = None
             continue
         except Exception as error:
-            with contextlib.suppress(Exception):  # the error that is told is the one that came first
-                await report(connection, follower.name, FollowerProgress(None, _told(error)))
+            with contextlib.suppress(Exception):  # the first error is the one to log
+                await report(connection, follower.name, FollowerProgress(None, _format_error(error)))
             raise
-        ended = time.monotonic()
-        if (
-            leads
-            and reached != told
-            and (told is None or reached.error != told.error or ended - told_at >= POLL_SECONDS)
-        ):
-            await report(connection, follower.name, reached, _speed(before, reached, ended - begun))
-            told, told_at = reached, ended
-        before = reached
+        ended_at = time.monotonic()
+        is_due = reported is None or progress.error != reported.error or ended_at - reported_at >= POLL_SECONDS
+        if leads and progress != reported and is_due:
+            await report(connection, follower.name, progress, _measure_speed(previous, progress, ended_at - began_at))
+            reported, reported_at = progress, ended_at
+        previous = progress
         await follower.rest()
 
 
 async def _stop(connection: Connection, name: str, error: CannotApplyError) -> None:
-    """Note why, and wait until somebody has it resumed."""
+    """Record why a follower stops, and wait until an operator resumes it."""
     topic = await connection.fetchval(
         f"""UPDATE followers SET stopped = true, error = $2, error_position = $3, updated_at = now(),
                                 error_topic = {topic_at("$3")}
            WHERE name = $1 RETURNING error_topic""",
         name,
-        _told(error),
+        _format_error(error),
         error.position,
     )
-    log.error("a follower has stopped", follower=name, position=error.position, topic=topic, error=_told(error))
+    log.error("a follower has stopped", follower=name, position=error.position, topic=topic, error=_format_error(error))
     sql = "SELECT stopped FROM followers WHERE name = $1"
-    while await connection.fetchval(sql, name):  # noqa: ASYNC110 - another process has it resumed
+    while await connection.fetchval(sql, name):  # noqa: ASYNC110 - another process resumes it
         await asyncio.sleep(POLL_SECONDS)
     log.info("a follower goes on", follower=name)
 
 
-def _speed(before: FollowerProgress, now: FollowerProgress, seconds: float) -> float | None:
-    """Positions a second in the step that led from one to the other."""
+def _measure_speed(before: FollowerProgress, now: FollowerProgress, seconds: float) -> float | None:
+    """Return the positions per second of the step from one progress to the other; None if unknown."""
     if before.position is None or now.position is None or now.position <= before.position:
         return None
     return (now.position - before.position) / max(seconds, 0.001)
 
 
-def _told(error: BaseException) -> str:
+def _format_error(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -18,8 +18,8 @@ from ledger.errors import Refused
 from ledger.events import State, evolve
 from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
-from ledger.store import log as event_log
 from ledger.store.connections import Connection
+from ledger.store.heads import read_heads
 from ledger.store.sql import EVENT_COMMANDS
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
@@ -61,7 +61,7 @@ class RehearsedBooks:
 
     async def states(self, streams: Collection[UUID]) -> dict[UUID, State | None]:
         """Return the states of streams, None for those that do not exist."""
-        heads = await event_log.read_heads(self._connection, streams)
+        heads = await read_heads(self._connection, streams)
         stored = {stream: heads[stream].state if stream in heads else None for stream in streams}
         return {stream: self._changed.get(stream, state) for stream, state in stored.items()}
 

@@ -24,10 +24,11 @@ from ledger.events.accounts import (
     FundsReleased,
     OverdraftLimitChanged,
 )
+from ledger.projections.resource import Resource
 from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
-from ledger.store.pool import Resource, conditions
 from ledger.store.reader import Bounds
+from ledger.store.sql import where_clause
 from ledger.store.statements import Statement, integers, times, uuids
 
 HANDLED = frozenset(get_args(AccountEvent))
@@ -173,7 +174,7 @@ class Wanted(NamedTuple):
 
 async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
     """Return up to `limit` accounts opened between two positions, newest first, each with its position."""
-    chosen, values = conditions(
+    chosen, values = where_clause(
         (("user_id = {}", wanted.owner_id), ("user_id = {}", wanted.user_id), ("currency = {}", wanted.currency)),
         first=4,
     )

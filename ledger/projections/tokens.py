@@ -39,7 +39,7 @@ from ledger.projections.table import (
     upsert,
 )
 from ledger.store.connections import Reader
-from ledger.store.log import read_heads
+from ledger.store.heads import read_heads
 from ledger.store.sql import LOG_END
 from ledger.store.statements import Statement, integers, uuids
 

@@ -18,9 +18,8 @@ from ledger.events.transactions import HoldPlaced, JournalEntryPosted, MoneyTran
 from ledger.projections.transactions import BANDS, BANDS_SQL, OWN, format_visible
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
-from ledger.store.pool import conditions
 from ledger.store.reader import Bounds
-from ledger.store.sql import NEWEST_BETWEEN
+from ledger.store.sql import NEWEST_BETWEEN, where_clause
 
 SCAN = 1000  # candidates of a page that filters choose from
 SCANNED_EVENTS = 5000  # of the log, for a page
@@ -74,7 +73,7 @@ class _Candidates(NamedTuple):
 
 async def page(reader: Reader, wanted: Wanted, *, before: int, limit: int) -> Found:
     """Up to `limit` transactions that began before a position, newest first."""
-    bounds = await event_reader.bounds(reader, wanted.from_time, wanted.to_time, before)
+    bounds = await event_reader.find_bounds(reader, wanted.from_time, wanted.to_time, before)
     is_chosen = wanted != Wanted(wanted.party_id, wanted.user_id, wanted.account_id)
     candidates = await _candidates(reader, wanted, bounds, limit + 1, SCAN if is_chosen else limit + 1)
     rows = await _rows(reader, wanted, bounds, candidates.ids)
@@ -159,7 +158,7 @@ _END_OF_SCAN = f"SELECT position FROM ({NEWEST_BETWEEN} OFFSET $3::bigint - 1 LI
 
 
 async def _of_accounts(reader: Reader, wanted: Wanted, bounds: Bounds, count: int) -> _Candidates:
-    mine, chosen = conditions(
+    mine, chosen = where_clause(
         (("user_id = {}", wanted.party_id), ("user_id = {}", wanted.user_id), ("id = {}", wanted.account_id)), first=4
     )
     values = [*bounds, count, *chosen]
@@ -212,7 +211,7 @@ ORDER BY hold.position DESC LIMIT $3
 
 async def _rows(reader: Reader, wanted: Wanted, bounds: Bounds, ids: Sequence[UUID]) -> list[Record]:
     """Those of the candidates for which all holds that can be said of a transaction as a whole."""
-    chosen, values = conditions(
+    chosen, values = where_clause(
         (
             ("coalesce(status, 'posted') = {}", wanted.status),
             ("kind = {}", wanted.kind),

@@ -23,9 +23,9 @@ from ledger.events.transactions import (
     TransactionEvent,
     evolve,
 )
+from ledger.projections.resource import Resource
 from ledger.projections.table import POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
-from ledger.store.pool import Resource
 from ledger.store.statements import Statement, integers, texts, times, uuids, words
 
 MAX_COUNTED = 100_000

@@ -21,11 +21,11 @@ from ledger.events.users import (
     UserUpdated,
     username_stream,
 )
+from ledger.projections.resource import Resource
 from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
-from ledger.store.pool import Resource, conditions
 from ledger.store.reader import Bounds
-from ledger.store.sql import HEAD_VERSIONS
+from ledger.store.sql import HEAD_VERSIONS, where_clause
 from ledger.store.statements import Statement, uuids
 
 HANDLED = frozenset(get_args(UserEvent)) - {AccountAssigned}
@@ -136,7 +136,7 @@ class Wanted(NamedTuple):
 async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
     """Return up to `limit` users created between two positions, newest first, each with its position."""
     name_id = None if wanted.username is None else username_stream(wanted.username)
-    chosen, values = conditions((("name_id = {}", name_id),), first=4)
+    chosen, values = where_clause((("name_id = {}", name_id),), first=4)
     active = {None: "", True: "AND active", False: "AND NOT active"}[wanted.active]
     rows = await reader.fetch(
         f"""SELECT * FROM users WHERE position > $1 AND position < $2 {chosen} {active}

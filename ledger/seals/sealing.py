@@ -21,10 +21,10 @@ from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal_bl
 from ledger.seals.receipts import FORMAT, Receipt, prove
 from ledger.settings import Settings
 from ledger.store import locks
-from ledger.store import log as event_log
 from ledger.store.connections import Connection, Reader
 from ledger.store.identity import read_ledger_id
 from ledger.store.pool import connect
+from ledger.store.rows import read_rows
 
 PATIENCE_SECONDS = 5.0  # how long to wait for open transactions of writers
 
@@ -118,9 +118,7 @@ class Sealer:
             return None
         if leaves.hashes is None:
             raise _explain_unsealable(
-                await event_log.read_rows(
-                    connection, after_position=after, upto_position=upto_position, limit=self._limit
-                )
+                await read_rows(connection, after_position=after, upto_position=upto_position, limit=self._limit)
             )
         return seal_block(
             self._ledger_id,

@@ -9,7 +9,7 @@ from asyncpg import Record
 from ledger.seals.blocks import Block, Header, SignedHeader
 from ledger.seals.merkle import HASH_BYTES
 from ledger.store.connections import Reader
-from ledger.store.log import ROWS_BETWEEN
+from ledger.store.rows import ROWS_BETWEEN
 from ledger.store.sql import LOG_END, count_after, time_after
 
 

@@ -14,8 +14,9 @@ from ledger.events import StoredRow
 from ledger.identity.keys import Key
 from ledger.seals import merkle, store
 from ledger.seals.blocks import NO_BLOCK, Block, Header, SignedHeader, event_leaf
-from ledger.store import log as event_log
+from ledger.store import reader as event_reader
 from ledger.store.identity import read_ledger_id
+from ledger.store.rows import read_misplaced, read_rows
 
 PAGE = 16  # blocks at a time
 MAX_NAMED = 20  # findings about events of one block
@@ -56,17 +57,17 @@ async def verify(
     exported = {header.block.number: header.block for header in headers}
     findings = [
         Finding(None, position, "the event is before the first possible position")
-        for position in await event_log.read_misplaced(pool)
+        for position in await read_misplaced(pool)
     ]
     previous: Header | None = None
     blocks = events = compared = 0
     async for block in _read_blocks(pool, ledger_id):
         header = block.signed_header.block
-        rows = await event_log.read_rows(
+        rows = await read_rows(
             pool,
             after_position=header.first_position - 1,
             upto_position=header.last_position,
-            limit=len(block.leaves) + event_log.READ_LIMIT,
+            limit=len(block.leaves) + event_reader.READ_LIMIT,
         )
         findings += _check_signature(block.signed_header, keys)
         findings += _check_link(header, previous) + _check_content(block, rows)

@@ -22,7 +22,7 @@ class Health(NamedTuple):
     @property
     def is_migrated(self) -> bool:
         """Whether the schema is at least as recent as this program: a rollout migrates before it restarts workers."""
-        return self.schema_version >= migrate.head()
+        return self.schema_version >= migrate.latest_migration()
 
 
 async def read_health(reader: Reader) -> Health:

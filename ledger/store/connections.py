@@ -1,4 +1,4 @@
-"""The types of connections and pools, in one place: asyncpg's classes take a type parameter in its stubs only."""
+"""Types of connections and pools. asyncpg's classes take a type parameter in its stubs but not at run time."""
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 

@@ -1,4 +1,4 @@
-"""The identity of a ledger: an id that its database was given when it was created, and that copies of it share."""
+"""The identity of a ledger: an id assigned when its database is created and shared by every copy of it."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""What the verification of the books asks of the store's tables: rows as they are stored, decodable or not."""
+"""Queries on the store's tables for verifying the books. Rows are returned as stored, decodable or not."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -19,7 +19,7 @@ LEFT JOIN LATERAL (SELECT originator_version FROM stored_events
                    ORDER BY originator_version DESC LIMIT 1) AS last ON true
 """
 
-# Each with the name of its table.
+# Each row begins with the name of its table.
 ROWS_WITHOUT_STREAM = """
 SELECT 'stream_heads', originator_id FROM stream_heads
 WHERE NOT EXISTS (SELECT FROM stored_events WHERE stored_events.originator_id = stream_heads.originator_id)
@@ -46,17 +46,17 @@ WHERE outcome = 'accepted' AND name = ANY($2)
 
 
 def streams_after(schema: str) -> str:
-    """Return the query for the streams that have an event after a position, which is parameter 1."""
+    """Return the query for streams with an event after a position, which is its parameter."""
     return f"SELECT originator_id FROM {schema}.stored_events WHERE notification_id > $1"
 
 
 def ids_without_head(table: str) -> str:
-    """Return the query for the rows of a read table whose stream has no head."""
+    """Return the query for ids in a read table whose stream has no head."""
     return f"SELECT id FROM {table} WHERE NOT EXISTS (SELECT FROM stream_heads WHERE originator_id = id)"
 
 
 async def read_stored_heads(connection: Connection, stream_ids: Collection[UUID]) -> list[Record]:
-    """Return the rows of the heads that these streams have."""
+    """Return the stored heads of streams; a stream without a head has no row."""
     return await connection.fetch(
         "SELECT originator_id, version, topic, state FROM stream_heads WHERE originator_id = ANY($1)", stream_ids
     )
@@ -76,16 +76,16 @@ async def count_events(connection: Connection, *, after_position: int) -> int:
 
 
 async def time_of(connection: Connection, position: int) -> datetime | None:
-    """Return when the last event up to a position was recorded; None if there is no such event."""
-    found: datetime | None = await connection.fetchval(
+    """Return when the last event at or before a position was recorded; None if there is no such event."""
+    recorded_at: datetime | None = await connection.fetchval(
         "SELECT recorded_at FROM stored_events WHERE notification_id <= $1 ORDER BY notification_id DESC LIMIT 1",
         position,
     )
-    return found
+    return recorded_at
 
 
 async def start_of_transaction(connection: Connection, position: int) -> int:
-    """Return the last position before the database transaction of the next event: its events have one time."""
+    """Return the last position before the database transaction of the next event, whose events share one time."""
     next_time = await connection.fetchval(
         "SELECT recorded_at FROM stored_events WHERE notification_id > $1 ORDER BY notification_id LIMIT 1", position
     )

@@ -1,11 +1,11 @@
-"""A ledger's database through the `eventsourcing` library (9.5): its repository and notification log, to read with.
+"""Read access to a ledger's database through the `eventsourcing` library (9.5): its repository and notification log.
 
     app = LedgerApplication(environment(Settings.load()))
     account = app.repository.get(account_id, version=3)
     account.state.balance_cents
 
-What is stored is decoded by the ledger's own closed table; no stored name is ever imported. Events that the library
-appends are in order and safe, but heads and read tables do not follow them: change a ledger through its commands.
+Stored events are decoded with the ledger's own closed table of topics; no stored name is ever imported. Events that the
+library appends are safe and in order, but they update neither heads nor read tables: change a ledger through commands.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from ledger.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A stream as the library's repository gives it: the state that its events add up to, as of a version."""
+    """A stream as the library's repository returns it: its state at a version."""
 
     id: UUID
     version: int
@@ -33,29 +33,29 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEvent:
-    """An event of a stream as the library wants it; `event` is the ledger's own."""
+    """An event of a stream in the form the library expects; `event` is the ledger's own."""
 
     originator_id: UUID
     originator_version: int
     event: Event
 
     def mutate(self, aggregate: Stream | None) -> Stream:
-        """The stream after this event."""
+        """Return the stream after this event."""
         state = evolve(aggregate.state if aggregate else None, self.event)
         return Stream(self.originator_id, self.originator_version, state)
 
 
 class LedgerMapper(Mapper[UUID]):
-    """Between the library's stored events and the ledger's: topics are plain names, states plain JSON."""
+    """Converts between the library's stored events and the ledger's. Topics are plain names, states are plain JSON."""
 
     def to_domain_event(self, stored_event: StoredEvent) -> LedgerEvent:
-        """The event. An unknown topic or a wrong shape is an error."""
+        """Decode a stored event. Raises an error for an unknown topic or a state of the wrong shape."""
         stream_id = UUID(str(stored_event.originator_id))
         event = decode_event(stored_event.topic, stored_event.state)
         return LedgerEvent(stream_id, stored_event.originator_version, event)
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
-        """The row. Only a `LedgerEvent` can become one."""
+        """Encode an event as a row. Raises `TypeError` for anything but a `LedgerEvent`."""
         if not isinstance(domain_event, LedgerEvent):
             raise TypeError(f"not an event of the ledger: {type(domain_event).__name__}")
         return StoredEvent(
@@ -67,7 +67,7 @@ class LedgerMapper(Mapper[UUID]):
 
 
 class LedgerApplication(Application[UUID]):
-    """The library's application on a ledger. Give it `environment(settings)`."""
+    """The library's application on a ledger; construct it with `environment(settings)`."""
 
     name = "stored"  # the library's table is the name and `_events`
     env: ClassVar[dict[str, str]] = {
@@ -77,15 +77,15 @@ class LedgerApplication(Application[UUID]):
 
 
 def environment(settings: Settings) -> Mapping[str, str]:
-    """What the library needs to find the ledger's database; it creates nothing there."""
-    found: dict[str, Any] = conninfo_to_dict(settings.database_dsn())
+    """Return the variables that connect the library to the ledger's database and keep it from creating tables."""
+    parameters: dict[str, Any] = conninfo_to_dict(settings.database_dsn())
     return {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
-        "POSTGRES_DBNAME": str(found.get("dbname", "")),
-        "POSTGRES_HOST": str(found.get("host", "")),
-        "POSTGRES_PORT": str(found.get("port", 5432)),
-        "POSTGRES_USER": str(found.get("user", "")),
-        "POSTGRES_PASSWORD": str(found.get("password", "")),
+        "POSTGRES_DBNAME": str(parameters.get("dbname", "")),
+        "POSTGRES_HOST": str(parameters.get("host", "")),
+        "POSTGRES_PORT": str(parameters.get("port", 5432)),
+        "POSTGRES_USER": str(parameters.get("user", "")),
+        "POSTGRES_PASSWORD": str(parameters.get("password", "")),
         "POSTGRES_SCHEMA": settings.ledger_schema,
         "CREATE_TABLE": "n",
     }

@@ -1,6 +1,6 @@
-"""Every advisory lock of the ledger, and the table locks that keep writers away from the log.
+"""Every advisory lock of the ledger, and the table locks that keep writers off the log.
 
-An advisory lock is named by the oid of a table, so ledgers in other schemas of the database have locks of their own.
+An advisory lock's key is the oid of a table, so ledgers in other schemas of the database have their own locks.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ POLL_SECONDS = 0.02
 class Lock(StrEnum):
     """The key of each advisory lock, as SQL."""
 
-    APPEND = "'stored_events'::regclass::oid::bigint"  # held from the first position to the commit
-    EXPIRY = "'stored_events'::regclass::oid::int, 2"  # of the process that expires holds
-    SEAL = "'seals'::regclass::oid::bigint"  # of the process that seals a block
-    FOLLOWER = "'followers'::regclass::oid::int, $1"  # of a follower's leader, by the follower's number
+    APPEND = "'stored_events'::regclass::oid::bigint"  # held from a writer's first position to its commit
+    EXPIRY = "'stored_events'::regclass::oid::int, 2"  # held by the process that expires holds
+    SEAL = "'seals'::regclass::oid::bigint"  # held by the process that seals a block
+    FOLLOWER = "'followers'::regclass::oid::int, $1"  # held by a follower's leader; $1 is the follower's number
 
 
 BEGIN_LOCKED = f"""BEGIN; LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
@@ -26,12 +26,12 @@ BEGIN_LOCKED = f"""BEGIN; LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
 
 
 async def try_lock_expiry(connection: Reader) -> bool:
-    """Take the right to expire holds until the end of the transaction; False if another process has it."""
+    """Take the expiry lock until the database transaction ends. Return False if another process holds it."""
     return bool(await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({Lock.EXPIRY})"))
 
 
 async def lock_sealing(connection: Connection, *, wait: bool) -> bool:
-    """Take the right to seal until the end of the transaction. Without `wait`, False if another process has it."""
+    """Take the sealing lock until the database transaction ends. Without `wait`, return False if it is held."""
     if wait:
         await connection.execute(f"SELECT pg_advisory_xact_lock({Lock.SEAL})")
         return True
@@ -39,12 +39,12 @@ async def lock_sealing(connection: Connection, *, wait: bool) -> bool:
 
 
 async def try_lead(connection: Connection, number: int) -> bool:
-    """Become the leader of the follower of this number while the connection lasts; False if another process is."""
+    """Become a follower's leader while the connection is open. Return False if another process leads it."""
     return bool(await connection.fetchval(f"SELECT pg_try_advisory_lock({Lock.FOLLOWER})", number))
 
 
 def has_leader(number: str) -> str:
-    """Return the SQL condition that some process leads the follower of a number, which is a column."""
+    """Return the SQL condition that a follower has a leader; `number` is the column with the follower's number."""
     return f"""EXISTS (SELECT FROM pg_locks
                        WHERE locktype = 'advisory' AND granted AND classid = 'followers'::regclass AND objsubid = 2
                          AND objid::bigint = {number}
@@ -52,7 +52,7 @@ def has_leader(number: str) -> str:
 
 
 async def lock_rebuilds(connection: Connection, schema: str, *, wait_seconds: float) -> None:
-    """Take the right to rebuild while the connection lasts. Raises `asyncpg.LockNotAvailableError`."""
+    """Take the rebuild lock while the connection is open. Raises `asyncpg.LockNotAvailableError` after the wait."""
     await connection.execute(
         f"""SET lock_timeout = '{wait_seconds}s';
             SELECT pg_advisory_lock('"{schema}".rebuilds'::regclass::oid::bigint);
@@ -61,7 +61,7 @@ async def lock_rebuilds(connection: Connection, schema: str, *, wait_seconds: fl
 
 
 async def stop_appends(connection: Connection, schema: str) -> None:
-    """Take the table lock that every append takes first, and the append lock, which is free by then."""
+    """Block appends until the database transaction ends: take the table lock they take first, then the append lock."""
     table = log_table(schema)
     await connection.execute(
         f"""LOCK TABLE {table} IN EXCLUSIVE MODE;
@@ -70,11 +70,11 @@ async def stop_appends(connection: Connection, schema: str) -> None:
 
 
 async def settled_position(reader: Reader, *, after_position: int, patience_seconds: float) -> int | None:
-    """Return a position below which nothing can be committed any more; None if no event follows `after_position`.
+    """Return a position at or below which no more events can be committed; None if no event follows `after_position`.
 
-    Positions come in order (decision 2), unless somebody has switched the trigger off. So no writer is trusted to have
-    taken the append lock: every transaction that could write when the end of the log was read is waited for, and later
-    ones draw later positions. Raises `TimeoutError`.
+    Positions appear in order (decision 2) unless an operator disables the trigger. So this does not rely on the append
+    lock: it waits for every transaction that could write when the log end was read. Later transactions draw later
+    positions. Raises `TimeoutError`.
     """
     row = await reader.fetchrow(f"SELECT (SELECT max(notification_id) FROM stored_events), ARRAY({_WRITERS})")
     assert row is not None  # noqa: S101 - it has no FROM
@@ -84,13 +84,13 @@ async def settled_position(reader: Reader, *, after_position: int, patience_seco
     writers = row[1]
     async with asyncio.timeout(patience_seconds):
         sql = f"SELECT EXISTS ({_WRITERS} AND virtualtransaction = ANY($1))"
-        while await reader.fetchval(sql, writers):  # noqa: ASYNC110 - no event in this process tells when they end
+        while await reader.fetchval(sql, writers):  # noqa: ASYNC110 - other processes end them
             await asyncio.sleep(POLL_SECONDS)
     return position
 
 
-# A writer has this lock on the table before it draws a position, and keeps it to the end of the transaction
-# (PostgreSQL manual, 13.3.1).
+# A writer takes this table lock before it draws a position, and holds it until its transaction ends (PostgreSQL manual,
+# 13.3.1).
 _WRITERS = """SELECT virtualtransaction FROM pg_locks
               WHERE locktype = 'relation' AND relation = 'stored_events'::regclass AND mode = 'RowExclusiveLock'
                 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""

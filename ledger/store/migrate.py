@@ -1,4 +1,4 @@
-"""Brings the database's schema to the version that this code works with."""
+"""Migrates the database's schema to the version that this code needs."""
 
 import asyncio
 from functools import cache
@@ -16,21 +16,21 @@ FOLDER = next(  # in a wheel inside the package, in a checkout beside it
 
 
 @cache
-def head() -> str:
-    """The version that this code works with."""
+def latest_migration() -> str:
+    """Return the schema version that this code needs."""
     return max(path.name for path in (FOLDER / "versions").glob("[0-9]*.py")).split("_")[0]
 
 
 async def migrate(settings: Settings) -> bool:
-    """Apply the migrations that are missing; whether there were any. Several starts at once queue up."""
-    if await _version(settings) == head():
+    """Apply missing migrations and return whether there were any. Processes that start together take turns."""
+    if await _read_version(settings) == latest_migration():
         return False
     await asyncio.to_thread(_upgrade, settings)
     return True
 
 
 def _upgrade(settings: Settings) -> None:
-    # Imported here: it costs more than all else that a start does, and most starts have nothing to migrate.
+    # Imported here because it costs more than the rest of a start, and most starts have nothing to migrate.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
@@ -39,7 +39,7 @@ def _upgrade(settings: Settings) -> None:
     command.upgrade(config, "head")
 
 
-async def _version(settings: Settings) -> str | None:
+async def _read_version(settings: Settings) -> str | None:
     connection = await connect(settings)
     try:
         version: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")

@@ -1,7 +1,4 @@
-"""Connections to PostgreSQL: all in the ledger's own schema, all with a bound on how long they wait."""
-
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+"""Connections to PostgreSQL: all use the ledger's own schema, and every wait has a bound."""
 
 import asyncpg
 
@@ -10,20 +7,12 @@ from ledger.settings import Settings
 from ledger.store.connections import Connection, Pool
 from ledger.store.statements import send_encoded_arrays
 
-
-class Resource(NamedTuple):
-    """Something as clients see it; the tag is another one whenever the body is."""
-
-    body: dict[str, Any]
-    tag: str
-
-
 MIN_VERSION = 15
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 30
 
-# What the client sees when PostgreSQL is gone, going or not there yet. An `asyncpg.InterfaceError` is the client's own
-# word that the connection is closed, an `InternalClientError` what it says of one that ended while it was handed over.
+# Errors that mean PostgreSQL is down, shutting down or starting. asyncpg itself raises `InterfaceError` on a closed
+# connection, and `InternalClientError` if the connection ends while the pool hands it over.
 UNREACHABLE = (
     OSError,
     TimeoutError,
@@ -35,23 +24,16 @@ UNREACHABLE = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.ObjectNotInPrerequisiteStateError,  # the database takes no connections
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database allows no connections
 )
-# What a replica says that must replay the log over what a query still needs (manual, 26.4.2).
+# A replica cancels a query whose rows it must remove to replay the log (manual, 26.4.2).
 REPLICA_BUSY = (asyncpg.SerializationError,)
-
-
-def conditions(given: Iterable[tuple[str, object]], first: int) -> tuple[str, list[object]]:
-    """SQL for those conditions that have a value, which `{}` stands for, and the values, numbered from `first`."""
-    chosen = [(sql, value) for sql, value in given if value is not None]
-    sql = "".join(f" AND {sql.format(f'${number}')}" for number, (sql, _) in enumerate(chosen, first))
-    return sql, [value for _, value in chosen]
 
 
 async def connect(
     settings: Settings, *, statement_seconds: float | None = STATEMENT_SECONDS, **server_settings: str
 ) -> Connection:
-    """Open one connection; without `statement_seconds`, its statements take as long as they take."""
+    """Open one connection. With `statement_seconds` None, its statements have no time limit."""
     connection = await asyncpg.connect(
         settings.database_dsn(),
         timeout=CONNECT_SECONDS,
@@ -63,12 +45,12 @@ async def connect(
 
 
 async def open_pool(settings: Settings, dsn: str | None = None, **server_settings: str) -> Pool:
-    """Open the pool that queries share; with `dsn`, to another server than that of the settings."""
+    """Open the pool that queries share; `dsn` replaces the server of the settings."""
     return await asyncpg.create_pool(
         dsn or settings.database_dsn(),
         min_size=1,
         max_size=settings.postgres_connection_pool,
-        reset=_leave_as_is,
+        reset=_skip_reset,
         timeout=CONNECT_SECONDS,
         command_timeout=STATEMENT_SECONDS,
         server_settings=_server_settings(settings) | server_settings,
@@ -76,11 +58,11 @@ async def open_pool(settings: Settings, dsn: str | None = None, **server_setting
 
 
 async def check_version(settings: Settings) -> None:
-    """Raise `DatabaseError`, one clear sentence, unless PostgreSQL answers and is recent enough."""
+    """Raise `DatabaseError` unless PostgreSQL can be reached and is recent enough."""
     try:
         connection = await connect(settings)
     except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
-        raise DatabaseError(f"PostgreSQL cannot be reached: {_one_line(error)}") from error
+        raise DatabaseError(f"PostgreSQL cannot be reached: {_format_error(error)}") from error
     try:
         version = connection.get_server_version()
     finally:
@@ -89,14 +71,14 @@ async def check_version(settings: Settings) -> None:
         raise DatabaseError(f"PostgreSQL {version.major} is too old: version {MIN_VERSION} or later is needed")
 
 
-async def _leave_as_is(connection: Connection) -> None:
-    """Queries leave nothing behind in a session, and to clean it would cost each of them a second round trip."""
+async def _skip_reset(connection: Connection) -> None:
+    """Skip the reset: queries leave no session state, and a reset would cost each of them a second round trip."""
 
 
 def _server_settings(settings: Settings) -> dict[str, str]:
-    # Every statement is a short one: compiling it costs more than running it.
+    # Every statement is short: compiling it would cost more than running it.
     return {"search_path": settings.ledger_schema, "application_name": "ledger", "jit": "off"}
 
 
-def _one_line(error: BaseException) -> str:
+def _format_error(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__

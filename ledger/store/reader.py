@@ -1,7 +1,7 @@
-"""The log as it is stored, to read: stretches of it, what a moment's position is, and an account's landmarks.
+"""Reads events from the log: by stream, topic or position, with the positions of times and accounts' landmarks.
 
-Positions become visible in order, so all events up to the last one that is visible are, and none of them is missed by
-who goes on from there. Whatever is asked, the cost is bounded and does not grow with the log or with the stream.
+Positions become visible in order, so a reader that continues after the last position it saw misses no event. The cost
+of each query is bounded and does not grow with the log or the stream.
 """
 
 from collections.abc import Collection, Iterable
@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
-from ledger.events import FREQUENT_EVENTS, TOPICS, UPCASTS, Event, Recorded, decode_event
+from ledger.events import DECODERS, FREQUENT_EVENTS, TOPICS, UPCASTS, Event, Recorded, decode_event
 from ledger.events.accounts import (
     FUNDS_EVENTS,
     LANDMARK_EVENTS,
@@ -21,13 +21,14 @@ from ledger.events.accounts import (
     AccountOpened,
     AccountOwnerChanged,
 )
-from ledger.store.connections import Reader
+from ledger.store.connections import Connection, Reader
 from ledger.store.tables import STORED_EVENTS, log_table
 
 EVENT_TOPICS = frozenset({*(TOPICS[cls] for cls in get_args(Event)), *UPCASTS})
-LAST = 2**63 - 1  # before any position and any version there can be
-SCAN = 2000  # events that are looked at for one stretch, if no index knows where those are that are wanted
-CREATION = 10  # versions, among which are all that the command that creates a stream appends to it
+MAX_POSITION = 2**63 - 1  # PostgreSQL's largest bigint, so also the largest version
+SCAN = 2000  # events that are read for one stretch if no index finds the matching ones
+READ_LIMIT = 10_000
+CREATION = 10  # versions; the command that creates a stream appends no more than that to it
 
 
 def _topic_list(group: Iterable[type[Event]]) -> str:
@@ -35,19 +36,21 @@ def _topic_list(group: Iterable[type[Event]]) -> str:
     return "({})".format(", ".join(f"'{TOPICS[cls]}'" for cls in group))
 
 
-# The partial indexes of migrations 0004 and 0009 have the same lists, in the same order: a test compares them.
+# The partial indexes of migrations 0004 and 0009 have the same lists in the same order, which a test compares.
 FREQUENT = _topic_list(FREQUENT_EVENTS)
 LANDMARKS = _topic_list(LANDMARK_EVENTS)
 FUNDS = _topic_list(FUNDS_EVENTS)
 _OWNERS = _topic_list(OWNERSHIP_EVENTS)
 _FREQUENT_TOPICS = frozenset(TOPICS[cls] for cls in FREQUENT_EVENTS)
 
-_SELECT = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state, command_id
+SELECT_RECORDED = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state
+             FROM stored_events"""
+_SELECT_STORED = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state, command_id
              FROM stored_events"""
 
 
 class StoredEvent(NamedTuple):
-    """An event with its envelope; `state` is JSON. Events that no command of ours appended have no `command_id`."""
+    """An event with its envelope; `state` is JSON. `command_id` is None if no command of the ledger appended it."""
 
     position: int
     stream_id: UUID
@@ -58,7 +61,7 @@ class StoredEvent(NamedTuple):
     command_id: UUID | None
 
     def body(self) -> dict[str, Any]:
-        """The event as it is shown. Raises `ValueError` if the state is not JSON."""
+        """Return the event as a response body. Raises `ValueError` if the state is not JSON."""
         return {
             "position": self.position,
             "stream_id": self.stream_id,
@@ -70,31 +73,31 @@ class StoredEvent(NamedTuple):
         }
 
 
-class Chosen(NamedTuple):
-    """Which events are wanted: all, or those of a topic, of a stream, or of both."""
+class EventFilter(NamedTuple):
+    """Matches all events, or those of a topic, of a stream, or of both."""
 
     topic: str | None = None
     stream_id: UUID | None = None
 
 
-EVERYTHING = Chosen()
+ALL_EVENTS = EventFilter()
 
 
 class Stretch(NamedTuple):
-    """Events that were wanted, in order, and all that there are up to `reached`. The log goes on to `head`."""
+    """All matching events up to position `reached`, in order, and where the log ended when they were read."""
 
     events: list[StoredEvent]
     reached: int
-    head: int
+    log_end: int
 
     @property
     def is_last(self) -> bool:
-        """Whether there is nothing beyond it yet."""
-        return self.reached >= self.head
+        """Whether it reaches the log end."""
+        return self.reached >= self.log_end
 
 
 class Landmarks(NamedTuple):
-    """Whose an account is, whether it is closed, and where, when and as which version that was last changed."""
+    """An account's owner and whether it is closed, with the version, position and time of the last change of either."""
 
     owner_id: UUID | None
     closed: bool
@@ -104,39 +107,39 @@ class Landmarks(NamedTuple):
 
 
 async def log_end(reader: Reader, schema: str | None = None) -> int:
-    """Return the last position of the log, of another schema if one is given; 0 if the log is empty."""
+    """Return the last position of the log, or of another schema's log; 0 if it is empty."""
     table = STORED_EVENTS if schema is None else log_table(schema)
     position: int = await reader.fetchval(f"SELECT coalesce(max(notification_id), 0) FROM {table}")
     return position
 
 
-async def position_at(reader: Reader, moment: datetime) -> int:
-    """The position of the last event that was recorded at a moment or before; 0 if there is none."""
-    position: int = await reader.fetchval("SELECT position_at($1)", moment)
+async def position_at(reader: Reader, time: datetime) -> int:
+    """Return the position of the last event recorded at or before a time; 0 if there is no such event."""
+    position: int = await reader.fetchval("SELECT position_at($1)", time)
     return position
 
 
-async def position_before(reader: Reader, moment: datetime) -> int:
-    """The position of the last event that was recorded before a moment; 0 if there is none."""
-    position: int = await reader.fetchval("SELECT position_at($1::timestamptz - interval '1 microsecond')", moment)
+async def position_before(reader: Reader, time: datetime) -> int:
+    """Return the position of the last event recorded before a time; 0 if there is no such event."""
+    position: int = await reader.fetchval("SELECT position_at($1::timestamptz - interval '1 microsecond')", time)
     return position
 
 
 class Bounds(NamedTuple):
-    """Between which positions, both excluded, something must have happened."""
+    """A range of positions, both ends excluded."""
 
     after: int
     before: int
 
 
-async def bounds(reader: Reader, from_time: datetime | None, to_time: datetime | None, before: int) -> Bounds:
-    """The bounds of what happened between two times, these included, and before a position."""
+async def find_bounds(reader: Reader, from_time: datetime | None, to_time: datetime | None, before: int) -> Bounds:
+    """Return the positions of events recorded between two times, both included, and before a position."""
     after = 0 if from_time is None else await position_before(reader, from_time)
     return Bounds(after, before if to_time is None else min(before, await position_at(reader, to_time) + 1))
 
 
 async def position_of(reader: Reader, stream_id: UUID, version: int) -> int:
-    """The position of a stream's last event up to a version; 0 if there is none."""
+    """Return the position of a stream's last event up to a version; 0 if there is no such event."""
     position: int | None = await reader.fetchval(
         """SELECT notification_id FROM stored_events WHERE originator_id = $1 AND originator_version <= $2
            ORDER BY originator_version DESC LIMIT 1""",
@@ -147,9 +150,10 @@ async def position_of(reader: Reader, stream_id: UUID, version: int) -> int:
 
 
 async def position_of_command(reader: Reader, command_id: UUID, recorded_at: datetime) -> int:
-    """The position of a command's last event; of a command without any, that of all there was when it was recorded.
+    """Return the position of a command's last event, or of the last event of all when it was recorded if it has none.
 
-    Its events have its time, and positions of the same time are next to each other, so no index on commands is needed.
+    Its events have its time, and events of one time are next to each other in the log, so no index on commands is
+    needed.
     """
     position: int = await reader.fetchval(
         """SELECT coalesce((SELECT notification_id FROM stored_events
@@ -164,7 +168,7 @@ async def position_of_command(reader: Reader, command_id: UUID, recorded_at: dat
 
 
 async def version_of_command(reader: Reader, stream_id: UUID, command_id: UUID) -> int:
-    """Return the version to which the command that created a stream brought it. Raises `LookupError`."""
+    """Return a stream's version after the command that created it. Raises `LookupError` if another command did."""
     version: int | None = await reader.fetchval(
         """SELECT max(originator_version) FROM stored_events
            WHERE originator_id = $1 AND originator_version <= $2 AND command_id = $3""",
@@ -177,21 +181,77 @@ async def version_of_command(reader: Reader, stream_id: UUID, command_id: UUID) 
     return version
 
 
-async def read(reader: Reader, after: int, *, limit: int, chosen: Chosen = EVERYTHING) -> Stretch:
-    """Up to `limit` of the events wanted after a position. There may be fewer, or none, and more beyond `reached`."""
-    head = await log_end(reader)
-    by_index = chosen.topic is None or (chosen.stream_id is None and chosen.topic not in _FREQUENT_TOPICS)
+async def read(reader: Reader, after: int, *, limit: int, matching: EventFilter = ALL_EVENTS) -> Stretch:
+    """Read up to `limit` matching events after a position. Even if few are returned, more may match after `reached`."""
+    end = await log_end(reader)
+    by_index = matching.topic is None or (matching.stream_id is None and matching.topic not in _FREQUENT_TOPICS)
     count = limit if by_index else max(limit, SCAN)
-    rows = await _scan(reader, after, count, chosen)
-    events = [row for row in rows if chosen.topic in {None, row.topic}][:limit]
+    rows = await _scan(reader, after, count, matching)
+    events = [row for row in rows if matching.topic in {None, row.topic}][:limit]
     if len(events) == limit:
-        return Stretch(events, events[-1].position, head)
+        return Stretch(events, events[-1].position, end)
     last = rows[-1].position if rows else after
-    return Stretch(events, last if len(rows) == count else max(head, last), head)
+    return Stretch(events, last if len(rows) == count else max(end, last), end)
+
+
+async def read_stream(
+    connection: Connection, stream_id: UUID, *, after_version: int = 0, limit: int = READ_LIMIT
+) -> list[Recorded]:
+    """Return up to `limit` events of one stream after a version, in order."""
+    rows = await connection.fetch(
+        f"""{SELECT_RECORDED} WHERE originator_id = $1 AND originator_version > $2
+            ORDER BY originator_version LIMIT $3""",
+        stream_id,
+        after_version,
+        limit,
+    )
+    return [to_recorded(row) for row in rows]
+
+
+async def read_log(connection: Connection, *, after_position: int = 0, limit: int = READ_LIMIT) -> list[Recorded]:
+    """Return up to `limit` events of the log after a position, in order. Positions may have gaps."""
+    rows = await connection.fetch(
+        f"{SELECT_RECORDED} WHERE notification_id > $1 ORDER BY notification_id LIMIT $2", after_position, limit
+    )
+    return [to_recorded(row) for row in rows]
+
+
+class Page(NamedTuple):
+    """A page of the log: `size` events up to position `reached`, of which `events` are those that were not left out."""
+
+    events: list[Recorded]
+    size: int
+    reached: int
+
+
+async def read_page(
+    connection: Connection, *, after_position: int, upto_position: int, limit: int, left_out: Collection[str]
+) -> Page:
+    """Return the next page of the log, of at most `limit` events. Events of the topics left out are only counted."""
+    size, reached = await connection.fetchrow(
+        """SELECT count(*), coalesce(max(notification_id), $1)
+           FROM (SELECT notification_id FROM stored_events WHERE notification_id > $1 AND notification_id <= $2
+                 ORDER BY notification_id LIMIT $3) AS page""",
+        after_position,
+        upto_position,
+        limit,
+    ) or (0, after_position)
+    rows = await connection.fetch(
+        f"""{SELECT_RECORDED} WHERE notification_id > $1 AND notification_id <= $2 AND topic <> ALL($3)
+            ORDER BY notification_id""",
+        after_position,
+        reached,
+        left_out,
+    )
+    events = [
+        Recorded(position, stream_id, version, recorded_at, DECODERS[topic](state))
+        for position, stream_id, version, recorded_at, topic, state in rows  # a rebuild reads millions
+    ]
+    return Page(events, size, reached)
 
 
 async def read_landmarks(reader: Reader, account_ids: Collection[UUID], position: int) -> dict[UUID, Landmarks]:
-    """The landmarks of those of these accounts that existed at a position, as of then."""
+    """Return the landmarks at a position of the accounts that existed there."""
     rows = await reader.fetch(
         f"""SELECT id, last.*, owner.topic AS owner_topic, owner.state
             FROM unnest($1::uuid[]) AS id,
@@ -204,11 +264,11 @@ async def read_landmarks(reader: Reader, account_ids: Collection[UUID], position
         account_ids,
         position,
     )
-    return {row["id"]: _landmarks(row) for row in rows}
+    return {row["id"]: _to_landmarks(row) for row in rows}
 
 
 async def read_funds(reader: Reader, account_ids: Collection[UUID], position: int) -> dict[UUID, list[Recorded]]:
-    """The last events, in order, that said by a position what of these accounts is held, and what is allowed."""
+    """Return each account's last event of each topic of `FUNDS_EVENTS` up to a position, in order."""
     rows = await reader.fetch(
         f"""SELECT last.* FROM unnest($1::uuid[]) AS id, unnest(ARRAY[{FUNDS.strip("()")}]) AS name,
                  LATERAL (SELECT notification_id, originator_id, originator_version, recorded_at, topic, state
@@ -221,29 +281,34 @@ async def read_funds(reader: Reader, account_ids: Collection[UUID], position: in
     )
     events: dict[UUID, list[Recorded]] = {}
     for row in rows:
-        events.setdefault(row[1], []).append(Recorded(row[0], row[1], row[2], row[3], decode_event(row[4], row[5])))
+        events.setdefault(row[1], []).append(to_recorded(row))
     return events
 
 
-async def _scan(reader: Reader, after: int, limit: int, chosen: Chosen) -> list[StoredEvent]:
-    if chosen.stream_id is not None:
+def to_recorded(row: Record) -> Recorded:
+    """Decode a row of `SELECT_RECORDED`."""
+    return Recorded(row[0], row[1], row[2], row[3], decode_event(row[4], row[5]))
+
+
+async def _scan(reader: Reader, after: int, limit: int, matching: EventFilter) -> list[StoredEvent]:
+    if matching.stream_id is not None:
         where = "originator_id = $3 AND originator_version > (SELECT version_at($3, $1))"
-        return await _fetch(reader, where, "originator_version", after, limit, chosen.stream_id)
-    if chosen.topic is not None and chosen.topic not in _FREQUENT_TOPICS:
+        return await _fetch(reader, where, "originator_version", after, limit, matching.stream_id)
+    if matching.topic is not None and matching.topic not in _FREQUENT_TOPICS:
         where = f"topic = $3 AND topic NOT IN {FREQUENT} AND notification_id > $1"
-        return await _fetch(reader, where, "notification_id", after, limit, chosen.topic)
+        return await _fetch(reader, where, "notification_id", after, limit, matching.topic)
     return await _fetch(reader, "notification_id > $1", "notification_id", after, limit)
 
 
 async def _fetch(reader: Reader, where: str, order: str, *arguments: object) -> list[StoredEvent]:
-    rows = await reader.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT $2", *arguments)
+    rows = await reader.fetch(f"{_SELECT_STORED} WHERE {where} ORDER BY {order} LIMIT $2", *arguments)
     return [StoredEvent(*row) for row in rows]
 
 
-def _landmarks(row: Record) -> Landmarks:
+def _to_landmarks(row: Record) -> Landmarks:
     match decode_event(row["owner_topic"], row["state"]):
         case AccountOpened(owner_id=owner_id) | AccountOwnerChanged(owner_id=owner_id):
             closed = row["topic"] == TOPICS[AccountClosed]
             return Landmarks(owner_id, closed, row["originator_version"], row["notification_id"], row["recorded_at"])
         case other:
-            raise ValueError(f"not about an owner: {other}")
+            raise ValueError(f"not an event about an owner: {other}")

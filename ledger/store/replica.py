@@ -1,4 +1,4 @@
-"""How far a database is, for all who wait until it is far enough: they share one question at a time."""
+"""Waits until a database has replayed up to a position. Callers that wait at the same time share one query."""
 
 import asyncio
 import contextlib
@@ -14,22 +14,22 @@ class ReplicaPosition:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._looking: asyncio.Task[int] | None = None
+        self._query: asyncio.Task[int] | None = None
 
     async def wait_for(self, position: int, seconds: float) -> int:
-        """The last position that can be read, once it is this one or a later one, or so many seconds have passed."""
-        reached = await self._look(0)
+        """Return the last visible position once it is `position` or later, or after `seconds` have passed."""
+        reached = await self._read_log_end(0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while reached < position:
-                    reached = await self._look(POLL_SECONDS)
+                    reached = await self._read_log_end(POLL_SECONDS)
         return reached
 
-    async def _look(self, pause: float) -> int:
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._after(pause))
-        return await asyncio.shield(self._looking)
+    async def _read_log_end(self, pause_seconds: float) -> int:
+        if self._query is None or self._query.done():
+            self._query = asyncio.create_task(self._query_after(pause_seconds))
+        return await asyncio.shield(self._query)
 
-    async def _after(self, pause: float) -> int:
-        await asyncio.sleep(pause)
+    async def _query_after(self, pause_seconds: float) -> int:
+        await asyncio.sleep(pause_seconds)
         return await event_reader.log_end(self._pool)

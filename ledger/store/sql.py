@@ -1,8 +1,10 @@
-"""Pieces of SQL on the store's tables, for queries that join the log with read tables in one snapshot.
+"""Pieces of SQL for queries that join the store's tables with read tables in one snapshot.
 
-Columns of the log get the names that the rest of the program uses: `stream_id`, `version`, `position`. PostgreSQL
-flattens these subqueries, so they cost nothing.
+Columns of the log get the names used by the rest of the program: `stream_id`, `version`, `position`. These subqueries
+cost nothing, because PostgreSQL flattens them.
 """
+
+from collections.abc import Iterable
 
 LOG_END = "coalesce((SELECT max(notification_id) FROM stored_events), 0)"
 HEAD_VERSIONS = "SELECT originator_id AS stream_id, version FROM stream_heads"
@@ -13,21 +15,31 @@ NEWEST_BETWEEN = """SELECT originator_id AS stream_id, notification_id AS positi
 
 
 def topic_at(position: str) -> str:
-    """Return the topic of the event at a position, which is a column or a parameter."""
+    """Return SQL for the topic of the event at a position, which is a column or a parameter."""
     return f"(SELECT topic FROM stored_events WHERE notification_id = {position})"
 
 
 def count_after(position: str) -> str:
-    """Return the number of events after a position."""
+    """Return SQL for the number of events after a position."""
     return f"(SELECT count(*) FROM stored_events WHERE notification_id > {position})"
 
 
 def time_after(position: str) -> str:
-    """Return when the first event after a position was recorded."""
+    """Return SQL for the time when the first event after a position was recorded."""
     return f"""(SELECT recorded_at FROM stored_events WHERE notification_id > {position}
                 ORDER BY notification_id LIMIT 1)"""
 
 
 def lag_seconds(position: str) -> str:
-    """Return the age of the first event after a position; 0 if there is no such event."""
+    """Return SQL for the age in seconds of the first event after a position; 0 if there is no such event."""
     return f"coalesce(extract(epoch FROM clock_timestamp() - {time_after(position)}), 0)::float8"
+
+
+def where_clause(filters: Iterable[tuple[str, object]], first: int) -> tuple[str, list[object]]:
+    """Return the AND-terms of the filters that have a value, and these values.
+
+    In a filter's SQL, `{}` stands for its parameter. Parameters are numbered from `first`.
+    """
+    active = [(sql, value) for sql, value in filters if value is not None]
+    sql = "".join(f" AND {sql.format(f'${number}')}" for number, (sql, _) in enumerate(active, first))
+    return sql, [value for _, value in active]

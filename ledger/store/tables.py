@@ -1,4 +1,4 @@
-"""The names of the store's tables, for findings and locks. SQL on these tables is in `ledger.store` alone."""
+"""Names of the store's tables, for findings and locks. Only `ledger.store` has SQL on these tables."""
 
 STORED_EVENTS = "stored_events"
 STREAM_HEADS = "stream_heads"

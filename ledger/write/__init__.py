@@ -1,1 +1,1 @@
-"""The write path: commit groups, the committer and the expiry of holds."""
+"""The write path: the committer, commit groups and the expiry of holds."""

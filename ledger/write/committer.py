@@ -1,8 +1,8 @@
-"""Group commit: the commands that wait share one database transaction.
+"""Group commit: commands that wait at the same time share one database transaction.
 
-The caller of each command gets its outcome once it is durable, or once it is certain that nothing has changed. A
-command is executed at most once: its id is written to the command log in the transaction that writes its events. If the
-connection is lost during a commit, the committer looks the command up in that log, and never repeats it blindly.
+Each caller gets an outcome once it is durable, or once it is certain that nothing has changed. A command is executed at
+most once: its id is written to the command log in the database transaction that writes its events. If the connection is
+lost during a commit, the committer looks the command up in that log and never repeats it blindly.
 """
 
 import asyncio
@@ -19,19 +19,21 @@ from ledger import errors
 from ledger.commands.command import Command
 from ledger.errors import DatabaseError, LedgerError, OverloadedError, Refusal, Refused, StaleCommandError
 from ledger.store import log as event_log
+from ledger.store.commands import LoggedCommand, find_commands
 from ledger.store.connections import Connection
-from ledger.store.log import NO_STREAM, Head, LoggedCommand, StreamChangedError
+from ledger.store.heads import NO_STREAM, Head, read_heads
+from ledger.store.log import StreamChangedError
 from ledger.store.pool import UNREACHABLE
-from ledger.write.group import Answer, Origin, Outcome, Prepared, Submission, prepare, streams_of
+from ledger.write.group import Origin, Outcome, OutcomeOrError, PreparedGroup, Submission, prepare, streams_of
 
-MAX_ATTEMPTS = 4  # of one command, whatever fails
-LOCKED_BATCHES = 100  # after another worker came between reading and writing
-SHARES = 2  # one is written while the other is answered, asked for more, and prepared
-SMALL_BATCH = 8  # no share is smaller
-CACHED_HEADS = 20_000  # some 10 MB
+MAX_ATTEMPTS = 4  # for one command, whatever the errors
+LOCKED_GROUPS = 100  # groups that take the append lock before reading, after a conflict with another worker
+GROUPS_AT_ONCE = 2  # one is written while the clients of the other get responses and send new requests
+MIN_GROUP_SIZE = 8
+CACHED_HEADS = 20_000  # about 10 MB
 MAX_RECONNECT_PAUSE_SECONDS = 0.5
 
-Watch = Callable[[Sequence[Submission], float], None]  # who is told of each batch written, and in how many seconds
+Watch = Callable[[Sequence[Submission], float], None]  # called for each group written, with the seconds it took
 
 log = structlog.get_logger(__name__)
 _refusals = msgspec.json.Decoder(tuple[Refusal, ...])
@@ -45,28 +47,28 @@ class _Pending(Submission):
         self.future = future
         self.weight = weight
         self.attempts = 0
-        self.revoked = False  # tokens, or tried to
+        self.revoked = False  # tokens, or attempted to
 
     @property
     def may_be_known(self) -> bool:
         return self.attempts > 0 or self.origin.request_hash is not None
 
-    def answer(self, answer: Answer) -> None:
+    def resolve(self, outcome: OutcomeOrError) -> None:
         if self.future.done():
             return
-        if isinstance(answer, Outcome):
-            self.future.set_result(answer)
+        if isinstance(outcome, Outcome):
+            self.future.set_result(outcome)
         else:
-            self.future.set_exception(answer)
+            self.future.set_exception(outcome)
 
 
 class Committer:
-    """Carries out commands, many in a transaction, on one connection of its own.
+    """Executes commands in commit groups, on one connection of its own.
 
-    At most `queue_limit` commands wait and at most `batch_limit` share a transaction; one that weighs as much as many
-    counts as many there, and one that weighs more than that has a transaction to itself. When PostgreSQL is away for
-    longer than `patience_seconds`, all that wait fail with `DatabaseError`. Who revoked tokens is answered after
-    `announce`. Who watches is told of every batch.
+    At most `queue_limit` commands wait, and the weights in a group add up to at most `group_limit`; a command of a
+    larger weight has a group to itself. If PostgreSQL is unreachable for longer than `patience_seconds`, all waiting
+    commands fail with `DatabaseError`. A command that revokes tokens returns after `announce`. `watch` is called for
+    each group written.
     """
 
     def __init__(
@@ -74,14 +76,14 @@ class Committer:
         connect: Callable[[], Awaitable[Connection]],
         *,
         queue_limit: int,
-        batch_limit: int,
+        group_limit: int,
         patience_seconds: float,
         announce: Callable[[], Awaitable[None]],
         watch: Watch = lambda *_: None,
     ) -> None:
         self._connect = connect
         self._queue_limit = queue_limit
-        self._batch_limit = batch_limit
+        self._group_limit = group_limit
         self._patience_seconds = patience_seconds
         self._announce = announce
         self._watch = watch
@@ -89,22 +91,22 @@ class Committer:
         self._queued_weight = 0
         self._in_flight: dict[UUID, _Pending] = {}
         self._work = asyncio.Event()
-        self._enough: asyncio.Future[None] | None = None
-        self._circulating = 0  # how many commands are under way at once, of late
+        self._group_ready: asyncio.Future[None] | None = None
+        self._circulating = 0  # a recent maximum of the commands in flight at once
         self._closing = False
         self._connection: Connection | None = None
-        self._locked_batches = 0
-        self._heads: dict[UUID, Head] = {}  # as this worker last saw or made them
-        self._loop: asyncio.AbstractEventLoop  # in which it was started
+        self._locked_groups = 0
+        self._heads: dict[UUID, Head] = {}  # as this worker last read or wrote them
+        self._loop: asyncio.AbstractEventLoop  # set by `start`
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to carry out what is submitted."""
+        """Begin to execute submitted commands."""
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run(), name="committer")
 
     async def close(self) -> None:
-        """Accept nothing more, carry out what waits, and let the connection go."""
+        """Refuse new commands, execute those that wait, and close the connection."""
         self._closing = True
         self._work.set()
         if self._task is not None:
@@ -113,19 +115,19 @@ class Committer:
 
     @property
     def waiting(self) -> int:
-        """How many commands are in the queue."""
+        """Number of commands in the queue."""
         return len(self._queue)
 
     @property
     def in_flight(self) -> int:
-        """How many have no answer yet."""
+        """Number of commands without an outcome, those in the queue included."""
         return len(self._in_flight)
 
     async def submit(self, command: Command, origin: Origin, *, weight: int = 1) -> Outcome:
-        """Carry out one command. Raises `Refused`, `OverloadedError`, or another `LedgerError`.
+        """Execute one command. Raises `Refused`, `OverloadedError`, or another `LedgerError`.
 
-        `weight` is as how many plain commands it counts in a transaction.
-        Cancelling the wait cancels nothing: a command that is in the queue will be carried out.
+        `weight` is the number of plain commands that it counts as in a group. Cancelling this call does not cancel the
+        command: once in the queue, it is executed.
         """
         if origin.command_id in self._in_flight:
             raise Refused(errors.idempotency_key_in_use())
@@ -136,8 +138,8 @@ class Committer:
         self._queue.append(pending)
         self._queued_weight += weight
         self._work.set()
-        if self._queued_weight >= self._share():
-            self._end_wait()
+        if self._queued_weight >= self._group_size():
+            self._stop_waiting()
         try:
             return await pending.future
         finally:
@@ -147,56 +149,56 @@ class Committer:
     async def _run(self) -> None:
         while True:
             try:
-                return await self._work_off()
-            except Exception as error:  # a fault of ours: nobody may wait for ever, and all others go on
+                return await self._process_queue()
+            except Exception as error:  # a bug: fail what waits and keep serving new commands
                 log.exception("committer failed", commands=len(self._in_flight))
                 self._queue.clear()
                 self._queued_weight = 0
                 self._heads.clear()
                 waiting = list(self._in_flight.values())
-                self._finish(waiting, [error] * len(waiting))
+                self._resolve(waiting, [error] * len(waiting))
                 await self._disconnect()
 
-    async def _work_off(self) -> None:
+    async def _process_queue(self) -> None:
         while True:
             if self._queue:
-                batch = self._next_batch()
-                prepared = self._prepared(batch, {})
-                await (self._commit(batch) if prepared is None else self._write(prepared))
+                group = self._take_group()
+                prepared = self._try_prepare(group, {})
+                await (self._commit(group) if prepared is None else self._write_pipelined(prepared))
             elif self._closing:
                 return
             else:
                 self._work.clear()
                 await self._work.wait()
-                await asyncio.sleep(0)  # what arrives in the same tick of the loop shares the transaction
+                await asyncio.sleep(0)  # commands that arrive in the same tick of the loop share the group
             if len(self._heads) > CACHED_HEADS:
                 self._heads.clear()
 
-    def _next_batch(self) -> list[_Pending]:
+    def _take_group(self) -> list[_Pending]:
         self._circulating = max(len(self._in_flight), self._circulating - self._circulating // 16)
-        batch: list[_Pending] = []
+        group: list[_Pending] = []
         weight = 0
-        for _ in range(min(len(self._queue), self._share())):
+        for _ in range(min(len(self._queue), self._group_size())):
             weight += self._queue[0].weight
-            if batch and weight > self._batch_limit:
+            if group and weight > self._group_limit:
                 break
-            batch.append(self._queue.popleft())
-        self._queued_weight -= sum(pending.weight for pending in batch)
-        return batch
+            group.append(self._queue.popleft())
+        self._queued_weight -= sum(pending.weight for pending in group)
+        return group
 
-    def _put_back(self, batch: Sequence[_Pending]) -> None:
-        self._queue.extendleft(reversed(batch))
-        self._queued_weight += sum(pending.weight for pending in batch)
+    def _put_back(self, group: Sequence[_Pending]) -> None:
+        self._queue.extendleft(reversed(group))
+        self._queued_weight += sum(pending.weight for pending in group)
 
-    def _share(self) -> int:
-        """How many of the commands that come again and again make a batch, so that nobody waits for all of them."""
-        return max(SMALL_BATCH, -(-self._circulating // SHARES))
+    def _group_size(self) -> int:
+        """Return the size at which a group is worth writing: a part of the circulating commands, not all of them."""
+        return max(MIN_GROUP_SIZE, -(-self._circulating // GROUPS_AT_ONCE))
 
-    def _prepared(self, batch: Sequence[_Pending], newer: Mapping[UUID, Head]) -> Prepared[_Pending] | None:
-        """The batch, decided, if that takes no look-up; `newer` heads go before those that are remembered."""
-        if self._locked_batches or any(pending.may_be_known for pending in batch):
+    def _try_prepare(self, group: Sequence[_Pending], newer: Mapping[UUID, Head]) -> PreparedGroup[_Pending] | None:
+        """Decide a group if that needs no query. `newer` heads take precedence over cached ones."""
+        if self._locked_groups or any(pending.may_be_known for pending in group):
             return None
-        streams = streams_of(batch)
+        streams = streams_of(group)
         known: dict[UUID, Head] = {}
         for stream in streams:
             head = newer.get(stream) or self._heads.get(stream)
@@ -204,137 +206,126 @@ class Committer:
                 return None
             known[stream] = head
         try:
-            return prepare(batch, streams, known)
-        except Exception:  # noqa: BLE001 - `_commit` meets it again, and finds the guilty one
+            return prepare(group, streams, known)
+        except Exception:  # noqa: BLE001 - `_commit` gets it again and isolates the command
             return None
 
-    async def _write(self, prepared: Prepared[_Pending]) -> None:
-        """Write a prepared batch, and those that can be prepared while the one before is written.
+    async def _write_pipelined(self, prepared: PreparedGroup[_Pending]) -> None:
+        """Write a prepared group, and further groups that can each be prepared while the one before is written.
 
-        They are decided as if that one had been written already; if it fails, the next goes back into the queue. The
-        next is on its way to PostgreSQL before the answers to this one are made, so neither waits for the other.
+        A group is decided as if the one before had been written; if that write fails, it goes back into the queue. It
+        is sent to PostgreSQL before the outcomes of the one before are returned, so neither waits for the other.
         """
-        writing = await self._begin(prepared)
+        writing = await self._send(prepared)
         while True:
-            following = await self._meanwhile(writing, prepared)
+            following = await self._prepare_next(writing, prepared)
             try:
-                answers = await writing
-            except Exception as error:  # noqa: BLE001 - `_failed` tells them apart
+                outcomes = await writing
+            except Exception as error:  # noqa: BLE001 - `_handle_failure` distinguishes errors
                 if following is not None:
                     self._put_back(following.commands)
-                return await self._failed(prepared.commands, error)
+                return await self._handle_failure(prepared.commands, error)
             self._heads |= prepared.heads
             if following is None:
-                return self._finish(prepared.commands, answers)
-            writing = await self._begin(following)
-            self._finish(prepared.commands, answers)
+                return self._resolve(prepared.commands, outcomes)
+            writing = await self._send(following)
+            self._resolve(prepared.commands, outcomes)
             prepared = following
 
-    async def _begin(self, prepared: Prepared[_Pending]) -> "asyncio.Task[list[Answer]]":
-        """Send a batch to PostgreSQL."""
-        writing = asyncio.create_task(self._written(prepared))
-        await asyncio.sleep(0)  # in this turn of the loop it is sent
+    async def _send(self, prepared: PreparedGroup[_Pending]) -> "asyncio.Task[list[OutcomeOrError]]":
+        writing = asyncio.create_task(self._write(prepared))
+        await asyncio.sleep(0)  # the task sends the group in this turn of the loop
         return writing
 
-    async def _written(self, prepared: Prepared[_Pending]) -> list[Answer]:
-        connection = await self._connected()
+    async def _write(self, prepared: PreparedGroup[_Pending]) -> list[OutcomeOrError]:
+        connection = await self._get_connection()
         began = time.perf_counter()
-        answers = await _execute(connection, prepared)
+        outcomes = await _write_prepared(connection, prepared)
         self._watch(prepared.commands, time.perf_counter() - began)
-        return answers
+        return outcomes
 
-    async def _meanwhile(
-        self, writing: "asyncio.Task[list[Answer]]", prepared: Prepared[_Pending]
-    ) -> Prepared[_Pending] | None:
-        """Prepare the next batch once there are enough commands for one, or else when this one is written."""
-        if self._queued_weight < self._share():
-            self._enough = asyncio.get_running_loop().create_future()
-            writing.add_done_callback(self._end_wait)
-            await self._enough
+    async def _prepare_next(
+        self, writing: "asyncio.Task[list[OutcomeOrError]]", prepared: PreparedGroup[_Pending]
+    ) -> PreparedGroup[_Pending] | None:
+        """Prepare the next group once enough commands wait for one, or at the latest when this one is written."""
+        if self._queued_weight < self._group_size():
+            self._group_ready = asyncio.get_running_loop().create_future()
+            writing.add_done_callback(self._stop_waiting)
+            await self._group_ready
         if not self._queue or (writing.done() and writing.exception()):
             return None
-        batch = self._next_batch()
-        following = self._prepared(batch, prepared.heads)
+        group = self._take_group()
+        following = self._try_prepare(group, prepared.heads)
         if following is None:
-            self._put_back(batch)
+            self._put_back(group)
         return following
 
-    def _end_wait(self, _: object = None) -> None:
-        if self._enough is not None and not self._enough.done():
-            self._enough.set_result(None)
+    def _stop_waiting(self, _: object = None) -> None:
+        if self._group_ready is not None and not self._group_ready.done():
+            self._group_ready.set_result(None)
 
-    async def _commit(self, batch: Sequence[_Pending]) -> None:
+    async def _commit(self, group: Sequence[_Pending]) -> None:
         began = time.perf_counter()
         try:
-            answers = await self._transact(batch)
-        except Exception as error:  # noqa: BLE001 - `_failed` tells them apart
-            await self._failed(batch, error)
+            outcomes = await self._transact(group)
+        except Exception as error:  # noqa: BLE001 - `_handle_failure` distinguishes errors
+            await self._handle_failure(group, error)
         else:
-            self._watch(batch, time.perf_counter() - began)
-            self._finish(batch, answers)
+            self._watch(group, time.perf_counter() - began)
+            self._resolve(group, outcomes)
 
-    async def _failed(self, batch: Sequence[_Pending], error: Exception) -> None:
-        if not isinstance(error, StreamChangedError | LedgerError):  # the one is how workers meet, the other is told
-            log.warning("transaction failed", commands=len(batch), error=type(error).__name__, exc_info=error)
+    async def _handle_failure(self, group: Sequence[_Pending], error: Exception) -> None:
+        if not isinstance(error, StreamChangedError | LedgerError):  # conflicts are routine; clients get the others
+            log.warning("transaction failed", commands=len(group), error=type(error).__name__, exc_info=error)
         match error:
             case StreamChangedError():
-                self._locked_batches = LOCKED_BATCHES
-                await self._try_again(batch)
+                self._locked_groups = LOCKED_GROUPS
+                await self._retry(group)
             case LedgerError():
-                self._finish(batch, [error] * len(batch))
+                self._resolve(group, [error] * len(group))
             case _ if isinstance(error, UNREACHABLE):
                 await self._disconnect()
-                await self._try_again(batch)
-            case _:  # the transaction is rolled back: find the guilty one
-                for pending in batch:
-                    await self._try_again([pending])
+                await self._retry(group)
+            case _:  # the transaction is rolled back: isolate the command that fails
+                for pending in group:
+                    await self._retry([pending])
 
-    async def _try_again(self, batch: Sequence[_Pending]) -> None:
+    async def _retry(self, group: Sequence[_Pending]) -> None:
         self._heads.clear()
-        for pending in batch:
+        for pending in group:
             pending.attempts += 1
-        if any(pending.attempts >= MAX_ATTEMPTS for pending in batch):
-            self._finish(batch, [DatabaseError(f"gave up after {MAX_ATTEMPTS} attempts")] * len(batch))
+        if any(pending.attempts >= MAX_ATTEMPTS for pending in group):
+            self._resolve(group, [DatabaseError(f"gave up after {MAX_ATTEMPTS} attempts")] * len(group))
         else:
-            await self._commit(batch)
+            await self._commit(group)
 
-    def _finish(self, batch: Sequence[_Pending], answers: Sequence[Answer]) -> None:
-        if any(isinstance(answer, StaleCommandError) for answer in answers):
-            self._heads.clear()  # nothing was written, so nothing told whether it is this worker that is behind
-        for pending, answer in zip(batch, answers, strict=True):
+    def _resolve(self, group: Sequence[_Pending], outcomes: Sequence[OutcomeOrError]) -> None:
+        if any(isinstance(outcome, StaleCommandError) for outcome in outcomes):
+            self._heads.clear()  # no write checked them, so the stale side may be this worker
+        for pending, outcome in zip(group, outcomes, strict=True):
             self._in_flight.pop(pending.origin.command_id, None)
-            pending.answer(answer)
+            pending.resolve(outcome)
 
-    async def _transact(self, batch: Sequence[_Pending]) -> list[Answer]:
-        """Carry out a batch, in one round trip if this worker knows all the heads that it needs.
+    async def _transact(self, group: Sequence[_Pending]) -> list[OutcomeOrError]:
+        """Execute a group, in one round trip if all the heads that it needs are cached.
 
-        What it knows may be old: then the write finds out and changes nothing, and this batch and the next ones are
-        carried out in transactions that have the append lock before they read. Workers on the same hot accounts wait
-        for each other that way, instead of working in vain.
+        If a cached head is stale, the write detects it and changes nothing. Then this group and the next ones take the
+        append lock before they read: workers on the same hot accounts take turns instead of failing each other.
         """
-        connection = await self._connected()
-        if not self._locked_batches:
-            return await self._answers(connection, batch, self._heads)
-        self._locked_batches -= 1
+        connection = await self._get_connection()
+        if not self._locked_groups:
+            return await _execute(connection, group, self._heads)
+        self._locked_groups -= 1
         try:
             await event_log.begin_locked(connection)
-            answers = await self._answers(connection, batch, {})
+            outcomes = await _execute(connection, group, {})
         except BaseException:
             await connection.execute("ROLLBACK")
             raise
         await connection.execute("COMMIT")
-        return answers
+        return outcomes
 
-    async def _answers(
-        self, connection: Connection, batch: Sequence[_Pending], heads: dict[UUID, Head]
-    ) -> list[Answer]:
-        """Each command's answer: the one it had before, or what comes of it now."""
-        known = await _known(connection, batch)
-        fresh = [pending for pending in batch if pending.origin.command_id not in known]
-        new = dict(zip(fresh, await _carry_out(connection, fresh, heads), strict=True)) if fresh else {}
-        return [new[pending] if pending in new else _replay(pending, known) for pending in batch]
-
-    async def _connected(self) -> Connection:
+    async def _get_connection(self) -> Connection:
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         pause = 0.02
@@ -357,42 +348,52 @@ class Committer:
                 await connection.close(timeout=1)
 
 
-async def _known(connection: Connection, batch: Sequence[_Pending]) -> dict[UUID, LoggedCommand]:
-    """Those of the batch that were carried out or refused before."""
-    ids = [pending.origin.command_id for pending in batch if pending.may_be_known]
-    return await event_log.find_commands(connection, ids) if ids else {}
+async def _execute(connection: Connection, group: Sequence[_Pending], heads: dict[UUID, Head]) -> list[OutcomeOrError]:
+    """Return the outcome of each command: a replay if it is in the command log, otherwise that of executing it."""
+    known = await _find_known(connection, group)
+    fresh = [pending for pending in group if pending.origin.command_id not in known]
+    new = dict(zip(fresh, await _decide_and_write(connection, fresh, heads), strict=True)) if fresh else {}
+    return [new[pending] if pending in new else _replay(pending, known) for pending in group]
 
 
-def _replay(pending: _Pending, known: Mapping[UUID, LoggedCommand]) -> Answer:
+async def _find_known(connection: Connection, group: Sequence[_Pending]) -> dict[UUID, LoggedCommand]:
+    """Return the commands of a group that are in the command log."""
+    ids = [pending.origin.command_id for pending in group if pending.may_be_known]
+    return await find_commands(connection, ids) if ids else {}
+
+
+def _replay(pending: _Pending, known: Mapping[UUID, LoggedCommand]) -> OutcomeOrError:
     row = known[pending.origin.command_id]
     if row.request_hash != pending.origin.request_hash:
         return Refused(errors.idempotency_key_reused())
     if row.outcome == "refused":
         return Refused(*_refusals.decode(row.result), replayed=True)
     assert row.recorded_at is not None  # noqa: S101 - it was read from the log
-    # Without a key nobody can have asked twice: this is the first answer, which a lost connection had kept back.
+    # Clients cannot retry a command without a key: this is its first outcome, delayed by a lost connection.
     replayed = pending.origin.request_hash is not None
     return Outcome(msgspec.json.decode(row.result), row.recorded_at, replayed=replayed)
 
 
-async def _carry_out(connection: Connection, fresh: Sequence[_Pending], heads: dict[UUID, Head]) -> list[Answer]:
-    """Read what is not among the heads, decide, write all there is to write, and take the new heads over."""
+async def _decide_and_write(
+    connection: Connection, fresh: Sequence[_Pending], heads: dict[UUID, Head]
+) -> list[OutcomeOrError]:
+    """Read the missing heads, decide, write, and update `heads`."""
     streams = streams_of(fresh)
     if unknown := streams - heads.keys():
-        heads |= dict.fromkeys(unknown, NO_STREAM) | await event_log.read_heads(connection, unknown)
+        heads |= dict.fromkeys(unknown, NO_STREAM) | await read_heads(connection, unknown)
     prepared = prepare(fresh, streams, {stream: heads[stream] for stream in streams})
-    answers = await _execute(connection, prepared)
+    outcomes = await _write_prepared(connection, prepared)
     heads |= prepared.heads
-    return answers
+    return outcomes
 
 
-async def _execute(connection: Connection, prepared: Prepared[_Pending]) -> list[Answer]:
-    """Write what was prepared, if there is anything to write, and answer."""
+async def _write_prepared(connection: Connection, prepared: PreparedGroup[_Pending]) -> list[OutcomeOrError]:
+    """Write a prepared group, unless it writes nothing, and return the outcome of each command."""
     if not prepared.statements:
-        return prepared.answers(None)
+        return prepared.build_outcomes(None)
     for pending in prepared.commands if prepared.revoking else ():
-        # Before it is written: should the connection be lost then, nobody could say any more what it was.
+        # Set before the write: if the connection is lost during it, the decision is lost too.
         pending.revoked |= pending.origin.command_id in prepared.revoking
-    return prepared.answers(
+    return prepared.build_outcomes(
         await event_log.write(connection, prepared.read, len(prepared.command_ids), prepared.statements)
     )

@@ -1,9 +1,9 @@
-"""The pure part of a group commit: commands are decided in order of arrival, each seeing what those before it did."""
+"""The pure part of a group commit. Commands are decided in order of arrival; each sees the effects of earlier ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -17,15 +17,17 @@ from ledger.identity import passwords
 from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import REVOKING
 from ledger.store import log as event_log
-from ledger.store.log import NO_STREAM, Head, LoggedCommand, Reservation
+from ledger.store.commands import LoggedCommand, log_commands
+from ledger.store.heads import NO_STREAM, Head, replace_heads
+from ledger.store.log import Reservation
 from ledger.store.statements import Statement
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a command comes from, for the command log. `request_hash` is there if its client may repeat it.
+    """Where a command comes from, for the command log. `request_hash` is set if the client may retry the command.
 
-    A `caller` is checked in the transaction itself, so it needs no look-up before. It is for new commands only: what a
-    repeated one is answered does not depend on it.
+    A `caller` is checked in the database transaction itself, so it needs no earlier look-up. Only new commands check
+    it: the outcome of a retry does not depend on it.
     """
 
     command_id: UUID
@@ -38,7 +40,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A command was carried out. `position` is that of its last event, if it has any and they are new."""
+    """The result of an accepted command. `position` is that of its last event; None for a replay or without events."""
 
     result: Mapping[str, Any]
     recorded_at: datetime
@@ -46,11 +48,11 @@ class Outcome(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-Answer = Outcome | Exception
+OutcomeOrError: TypeAlias = Outcome | Exception
 
 
 class Submission:
-    """A command, and where it comes from."""
+    """A command and its origin."""
 
     __slots__ = ("command", "origin")
 
@@ -64,24 +66,24 @@ SubmissionT = TypeVar("SubmissionT", bound=Submission)
 
 @dataclass(slots=True)
 class CommitGroup:
-    """The heads of all streams that the commands read, and what the commands append to them.
+    """Commands that share a database transaction: the heads of the streams they read and the events they append.
 
-    `command_ids` names, for each appended event, the command that it came from.
+    `command_ids` has the id of the command of each appended event.
     """
 
     heads: Mapping[UUID, Head]
     changed: dict[UUID, Head] = field(default_factory=dict)
     appended: list[Recorded] = field(default_factory=list)
     command_ids: list[UUID] = field(default_factory=list)
-    _valid: set[Caller] = field(default_factory=set)  # of those that were looked at, since their streams changed
-    _claimed: set[UUID] = field(default_factory=set)
+    _valid: set[Caller] = field(default_factory=set)  # since a stream of any valid caller last changed
+    _caller_streams: set[UUID] = field(default_factory=set)
 
     def decide(
         self, command: Command, command_id: UUID, caller: Caller | None = None
     ) -> Decision | Refused | Exception:
-        """Decide one command and take its events in; a refusal or a fault leaves all as it was.
+        """Decide one command and append its events. A refusal or an error changes nothing.
 
-        A caller that is not valid is a `StaleCallerError`, whatever the command.
+        Return `StaleCallerError` for a caller that is not valid, whatever the command.
         """
         if caller is not None and not self._is_valid(caller):
             return StaleCallerError()
@@ -90,7 +92,7 @@ class CommitGroup:
             states = Versioned(states, {stream: self._head(stream).version for stream in states})
         try:
             decision = command.decide(states)
-        except Exception as error:  # noqa: BLE001 - the submitter of this command gets it, its neighbours go on
+        except Exception as error:  # noqa: BLE001 - only this command fails, not the group
             return error
         if not states.keys() >= {stream for stream, _ in decision.events}:
             return LookupError(f"{command.name} appends to streams that it did not read")
@@ -101,25 +103,25 @@ class CommitGroup:
         return decision
 
     def _is_valid(self, caller: Caller) -> bool:
-        """Return whether a caller is valid; remembered, because a batch has many commands of one client."""
+        """Return whether a caller is valid. This is cached because a group has many commands of the same caller."""
         if caller in self._valid:
             return True
         streams = caller.streams()
         if not caller.is_valid({stream: self._head(stream).state for stream in streams}):
             return False
         self._valid.add(caller)
-        self._claimed.update(streams)
+        self._caller_streams.update(streams)
         return True
 
     def _head(self, stream_id: UUID) -> Head:
         return self.changed.get(stream_id) or self.heads.get(stream_id, NO_STREAM)
 
     def _append(self, events: Sequence[StreamEvent], command_id: UUID) -> None:
-        changed, appended, claimed = self.changed, self.appended, self._claimed
+        changed, appended, caller_streams = self.changed, self.appended, self._caller_streams
         for stream_id, event in events:
             head = changed.get(stream_id) or self.heads.get(stream_id, NO_STREAM)
             version = head.version + 1
-            if stream_id in claimed:
+            if stream_id in caller_streams:
                 self._valid.clear()
             changed[stream_id] = Head(version, evolve(head.state, event))
             appended.append(Recorded(len(appended), stream_id, version, None, event))
@@ -131,85 +133,89 @@ class CommitGroup:
             versions[stream_id] = version = (versions.get(stream_id) or self._head(stream_id).version) + 1
             self.appended.append(Recorded(len(self.appended), stream_id, version, None, event))
             self.command_ids.append(command_id)
-        if not self._claimed.isdisjoint(versions):
+        if not self._caller_streams.isdisjoint(versions):
             self._valid.clear()
         self.changed |= {stream_id: Head(version, states[stream_id]) for stream_id, version in versions.items()}
 
 
-class Prepared(NamedTuple, Generic[SubmissionT]):
-    """Commands that were decided from heads, and what there is to write. `heads` are those that the write leaves."""
+class PreparedGroup(NamedTuple, Generic[SubmissionT]):
+    """A decided commit group with the statements that write it. `heads` are the heads after the write."""
 
     commands: Sequence[SubmissionT]
-    verdicts: Sequence[Decision | Exception]
+    decisions: Sequence[Decision | Exception]
     read: Mapping[UUID, int]
     command_ids: Sequence[UUID]
     statements: Sequence[Statement]
     heads: Mapping[UUID, Head]
-    revoking: frozenset[UUID]  # the commands, by id, that killed tokens
+    revoking: frozenset[UUID]  # the ids of commands that revoke tokens
 
-    def answers(self, reservation: Reservation | None) -> list[Answer]:
-        """Each command's answer, once what there is to write is written."""
+    def build_outcomes(self, reservation: Reservation | None) -> list[OutcomeOrError]:
+        """Return each command's outcome after the write. Without a reservation nothing was written: all have failed."""
         if reservation is None:
-            return [verdict for verdict in self.verdicts if isinstance(verdict, Exception)]
+            return [decision for decision in self.decisions if isinstance(decision, Exception)]
         first, recorded_at = reservation
         last = {command_id: number for number, command_id in enumerate(self.command_ids, first)}
         return [
-            _answer(verdict, recorded_at, last.get(submission.origin.command_id))
-            for submission, verdict in zip(self.commands, self.verdicts, strict=True)
+            _build_outcome(decision, recorded_at, last.get(submission.origin.command_id))
+            for submission, decision in zip(self.commands, self.decisions, strict=True)
         ]
 
 
-def streams_of(batch: Sequence[Submission]) -> set[UUID]:
-    """The streams that deciding these commands takes."""
-    streams = {stream for submission in batch for stream in submission.command.streams()}
-    claims = {submission.origin.caller for submission in batch}
-    return streams.union(*(caller.streams() for caller in claims if caller is not None))
+def streams_of(submissions: Sequence[Submission]) -> set[UUID]:
+    """Return the streams that deciding these commands reads."""
+    streams = {stream for submission in submissions for stream in submission.command.streams()}
+    callers = {submission.origin.caller for submission in submissions}
+    return streams.union(*(caller.streams() for caller in callers if caller is not None))
 
 
-def prepare(commands: Sequence[SubmissionT], streams: set[UUID], heads: Mapping[UUID, Head]) -> Prepared[SubmissionT]:
-    """Decide the commands from the heads of their streams, those that there are, and say what there is to write."""
-    batch = CommitGroup(heads)
-    verdicts = [batch.decide(one.command, one.origin.command_id, one.origin.caller) for one in commands]
-    logged = [
-        _logged(submission, verdict)
-        for submission, verdict in zip(commands, verdicts, strict=True)
-        if isinstance(verdict, Decision | Refused)
+def prepare(
+    commands: Sequence[SubmissionT], streams: set[UUID], heads: Mapping[UUID, Head]
+) -> PreparedGroup[SubmissionT]:
+    """Decide commands from the heads of their streams and return what to write; a stream without a head is empty."""
+    group = CommitGroup(heads)
+    decisions = [
+        group.decide(pending.command, pending.origin.command_id, pending.origin.caller) for pending in commands
     ]
-    secrets = [verdict.credential for verdict in verdicts if isinstance(verdict, Decision) and verdict.credential]
-    return Prepared(
+    logged = [
+        _to_logged(submission, decision)
+        for submission, decision in zip(commands, decisions, strict=True)
+        if isinstance(decision, Decision | Refused)
+    ]
+    secrets = [decision.credential for decision in decisions if isinstance(decision, Decision) and decision.credential]
+    return PreparedGroup(
         commands,
-        verdicts,
-        {stream: heads.get(stream, NO_STREAM).version for stream in streams - batch.changed.keys()},
-        batch.command_ids,
-        [event_log.log_commands(logged), *_appends(batch), *passwords.store(secrets, batch.appended)] if logged else [],
-        {stream: head for stream, head in batch.changed.items() if stream in streams},
+        decisions,
+        {stream: heads.get(stream, NO_STREAM).version for stream in streams - group.changed.keys()},
+        group.command_ids,
+        [log_commands(logged), *_build_appends(group), *passwords.store(secrets, group.appended)] if logged else [],
+        {stream: head for stream, head in group.changed.items() if stream in streams},
         frozenset(
             command_id
-            for command_id, row in zip(batch.command_ids, batch.appended, strict=True)
+            for command_id, row in zip(group.command_ids, group.appended, strict=True)
             if type(row.event) in REVOKING
         ),
     )
 
 
-def _answer(verdict: Decision | Exception, recorded_at: datetime, position: int | None) -> Answer:
-    if isinstance(verdict, Exception):
-        return verdict
-    return Refused(*verdict.refusals) if verdict.refusals else Outcome(verdict.result, recorded_at, position)
+def _build_outcome(decision: Decision | Exception, recorded_at: datetime, position: int | None) -> OutcomeOrError:
+    if isinstance(decision, Exception):
+        return decision
+    return Refused(*decision.refusals) if decision.refusals else Outcome(decision.result, recorded_at, position)
 
 
-def _appends(batch: CommitGroup) -> list[Statement]:
-    if not batch.appended:
+def _build_appends(group: CommitGroup) -> list[Statement]:
+    if not group.appended:
         return []
     return [
-        event_log.append_events(batch.appended, batch.command_ids),
-        *event_log.replace_heads(batch.changed, {stream for stream, head in batch.heads.items() if head.version}),
-        *apply_all(INLINE, batch.appended),
+        event_log.append_events(group.appended, group.command_ids),
+        *replace_heads(group.changed, {stream for stream, head in group.heads.items() if head.version}),
+        *apply_all(INLINE, group.appended),
     ]
 
 
-def _logged(submission: Submission, verdict: Decision | Refused) -> LoggedCommand:
+def _to_logged(submission: Submission, decision: Decision | Refused) -> LoggedCommand:
     origin = submission.origin
-    refusals = verdict.refusals
+    refusals = decision.refusals
     return LoggedCommand(
         origin.command_id,
         submission.command.name,
@@ -219,5 +225,5 @@ def _logged(submission: Submission, verdict: Decision | Refused) -> LoggedComman
         origin.request_id,
         origin.request_hash,
         "refused" if refusals else "accepted",
-        encode(refusals or verdict.result) if isinstance(verdict, Decision) else encode(refusals),
+        encode(refusals or decision.result) if isinstance(decision, Decision) else encode(refusals),
     )

@@ -1,8 +1,7 @@
-"""Holds end when their time has come, whether or not anybody asks about them.
+"""Expires holds when they are due, whether or not a client asks about them.
 
-A hold that is due cannot be captured any more; that its money is free again takes a command, which is given here. Every
-process looks for holds that are due, and a lock lets one at a time see to them: if two did, one of two commands would
-find nothing to do.
+A hold that is due can no longer be captured, but its money is released only by a command, which is submitted here.
+Every process looks for due holds; a lock lets one process at a time expire them, so that no hold is expired twice.
 """
 
 import asyncio
@@ -21,46 +20,46 @@ from ledger.values.ids import new_id
 from ledger.write.committer import Committer
 from ledger.write.group import Origin
 
-MAX_HOLDS = 100  # holds that are seen to at once
+MAX_HOLDS = 100  # expired at once
 
 log = structlog.get_logger(__name__)
 
 
 class Expirer:
-    """Ends holds that are due."""
+    """Expires due holds."""
 
     def __init__(self, pool: Pool, committer: Committer) -> None:
         self._pool = pool
         self._committer = committer
 
     async def follow(self, pause_seconds: float) -> None:
-        """End whatever is due, again and again, for as long as the process runs."""
+        """Expire due holds until cancelled."""
         while True:
             try:
                 while await self.expire(datetime.now(UTC)) == MAX_HOLDS:
                     pass
             except (LedgerError, *UNREACHABLE) as error:
                 log.warning("holds cannot be expired", error=str(error) or type(error).__name__)
-            except Exception:  # nobody else would do it
+            except Exception:  # this task must not end: no other expires holds
                 log.exception("holds cannot be expired")
             await asyncio.sleep(pause_seconds)
 
     async def expire(self, now: datetime) -> int:
-        """End up to `MAX_HOLDS` holds that are due; how many were ended. None if another process is at it.
+        """Expire up to `MAX_HOLDS` due holds and return their number; 0 if another process holds the lock.
 
-        Raises what PostgreSQL and the committer raise; some may have been ended then.
+        Raises what PostgreSQL and the committer raise, possibly after some holds have expired.
         """
         async with self._pool.acquire() as connection, connection.transaction():
             if not await try_lock_expiry(connection):
                 return 0
             due = await transactions.list_due_holds(cast("Connection", connection), now, MAX_HOLDS)
             commands = [ExpireHold(hold.transaction_id, hold.source_account_id, now) for hold in due]
-            answers = await asyncio.gather(
+            outcomes = await asyncio.gather(
                 *(self._committer.submit(command, Origin(new_id())) for command in commands), return_exceptions=True
             )
-        ended = 0
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-            ended += answer.position is not None
-        return ended
+        expired = 0
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            expired += outcome.position is not None
+        return expired

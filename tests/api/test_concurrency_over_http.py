@@ -18,7 +18,8 @@ from ledger.events import fold
 from ledger.events.accounts import Account
 from ledger.events.transactions import MoneyTransferred
 from ledger.settings import Settings
-from ledger.store import log as event_log
+from ledger.store import reader as event_reader
+from ledger.store.heads import read_heads
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, a_transfer, a_user
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
 
@@ -107,7 +108,7 @@ def variables(settings: Settings) -> dict[str, str]:
 
 async def check_books(clients: Crowd, connection: Any) -> None:
     """Everything that must hold, whatever has happened. Lessons 1 and 4."""
-    events = await event_log.read_log(connection, limit=100_000)
+    events = await event_reader.read_log(connection, limit=100_000)
     streams: dict[str, list[Any]] = defaultdict(list)
     for row in events:
         streams[str(row.stream_id)].append(row)
@@ -117,7 +118,7 @@ async def check_books(clients: Crowd, connection: Any) -> None:
     folded = {key: fold(row.event for row in rows) for key, rows in streams.items()}
     balances = {key: state.balance_cents for key, state in folded.items() if isinstance(state, Account)}
     table = await connection.fetch("SELECT id::text, balance_cents FROM accounts")
-    heads = await event_log.read_heads(connection, [row.stream_id for row in events])
+    heads = await read_heads(connection, [row.stream_id for row in events])
     told = {key: (await clients.call("GET", f"/v1/accounts/{key}"))[1]["balance_cents"] for key in clients.account_ids}
 
     assert balances == dict(table)

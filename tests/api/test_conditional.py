@@ -13,7 +13,7 @@ from ledger.commands.command import Decision
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
 from ledger.events.accounts import Account
-from ledger.store.log import Head
+from ledger.store.heads import Head
 from ledger.write.group import CommitGroup
 from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
 

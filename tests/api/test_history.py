@@ -7,7 +7,7 @@ import pytest
 from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
 from ledger.store import reader as event_reader
-from ledger.store.reader import Chosen
+from ledger.store.reader import EventFilter
 from tests.support.controls import NOBODY, Answer, Api, a_transfer
 
 WORLD = str(world_account_id("USD"))
@@ -191,8 +191,8 @@ async def test_a_stretch_without_anything_wanted_reaches_the_end_of_the_log(api:
     """Lesson 11."""
     await two_accounts(api)
     head = await event_reader.log_end(runtime.pool)
-    for chosen in (Chosen("AllTokensRevoked"), Chosen("AccountDebited"), Chosen()):
-        stretch = await event_reader.read(runtime.pool, head, limit=10, chosen=chosen)
+    for chosen in (EventFilter("AllTokensRevoked"), EventFilter("AccountDebited"), EventFilter()):
+        stretch = await event_reader.read(runtime.pool, head, limit=10, matching=chosen)
         assert ([], head, True) == (stretch.events, stretch.reached, stretch.is_last)
 
 

@@ -11,7 +11,7 @@ from ledger.events import fold
 from ledger.events.accounts import Account
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
-from ledger.store import log as event_log
+from ledger.store import reader as event_reader
 from ledger.values.ids import parse_id
 from ledger.write.hold_expiry import Expirer
 from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
@@ -339,7 +339,7 @@ async def test_of_expiry_and_capture_one_wins(serve: Serve, settings: Settings, 
 
 async def _rows_are_folds(connection: Any, accounts: tuple[Body, Body]) -> bool:
     for account in accounts:
-        events = await event_log.read_stream(connection, parse_id(account["id"]))
+        events = await event_reader.read_stream(connection, parse_id(account["id"]))
         state = fold(row.event for row in events)
         row = await connection.fetchrow("SELECT * FROM accounts WHERE id = $1", parse_id(account["id"]))
         assert isinstance(state, Account)

@@ -19,7 +19,7 @@ from ledger.projections import transaction_search
 from ledger.projections.transaction_search import Wanted
 from ledger.projections.transactions import BANDS
 from ledger.settings import Settings
-from ledger.store.reader import LAST
+from ledger.store.reader import MAX_POSITION
 from tests.support.controls import Answer, Api, a_transfer
 from tests.support.paging import all_of, next_of
 
@@ -348,7 +348,7 @@ async def test_a_page_of_many_bands_takes_no_more_candidates_than_any_other(
             return await connection.fetchval(sql, *values)
 
     monkeypatch.setattr(transaction_search, "SCAN", 5)
-    found = await transaction_search.page(Counting(), Wanted(min_amount_cents=2), before=LAST, limit=4)  # type: ignore[arg-type]
+    found = await transaction_search.page(Counting(), Wanted(min_amount_cents=2), before=MAX_POSITION, limit=4)  # type: ignore[arg-type]
 
     assert 4 == len(found.bodies)
     assert max(taken) <= 5

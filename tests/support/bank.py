@@ -15,6 +15,7 @@ from ledger.commands.users import CreateUser
 from ledger.projections import INLINE, apply_all
 from ledger.settings import Settings
 from ledger.store import log as event_log
+from ledger.store.heads import read_heads, replace_heads
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from ledger.write.committer import Committer
@@ -94,7 +95,7 @@ async def committing(
     settings: Settings, *, using: Callable[[], Awaitable[Any]] | None = None, **limits: Any
 ) -> AsyncIterator[Committer]:
     """A committer that runs, on a connection of its own."""
-    bounds = {"queue_limit": 2048, "batch_limit": 256, "patience_seconds": 10, **limits}
+    bounds = {"queue_limit": 2048, "group_limit": 256, "patience_seconds": 10, **limits}
     committer = Committer(using or (lambda: connect(settings)), announce=nobody_is_told, **bounds)
     committer.start()
     try:
@@ -167,11 +168,11 @@ async def rival(settings: Settings, command: Command) -> AsyncIterator[None]:
     connection = await connect(settings)
     try:
         await event_log.begin_locked(connection)
-        batch = CommitGroup(await event_log.read_heads(connection, list(command.streams())))
+        batch = CommitGroup(await read_heads(connection, list(command.streams())))
         batch.decide(command, new_id())
         statements = [
             event_log.append_events(batch.appended, batch.command_ids),
-            *event_log.replace_heads(batch.changed),
+            *replace_heads(batch.changed),
         ]
         await event_log.write(connection, {}, len(batch.appended), [*statements, *apply_all(INLINE, batch.appended)])
         yield

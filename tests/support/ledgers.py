@@ -47,7 +47,7 @@ from ledger.events.users import (
     email_streams,
     username_stream,
 )
-from ledger.store.log import NO_STREAM, Head
+from ledger.store.heads import NO_STREAM, Head
 from ledger.write.group import CommitGroup
 
 

@@ -19,9 +19,9 @@ from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal_bl
 from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Finding, verify
 from ledger.settings import Settings
-from ledger.store import log as event_log
 from ledger.store.identity import read_ledger_id
 from ledger.store.pool import open_pool
+from ledger.store.rows import read_rows
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
 
@@ -55,7 +55,7 @@ class Sealed:
         return await store.list_headers(self.pool, self.ledger_id, after_number=0, limit=1000)
 
     async def rows(self) -> list[StoredRow]:
-        return await event_log.read_rows(self.pool, after_position=0, upto_position=2**62, limit=1000)
+        return await read_rows(self.pool, after_position=0, upto_position=2**62, limit=1000)
 
     async def is_whole(self) -> bool:
         return (await store.read_status(self.pool)).unsealed_events == 0

@@ -26,7 +26,7 @@ from ledger.events.tokens import (
 from ledger.events.users import (
     UserTokensRevoked,
 )
-from ledger.store.log import NO_STREAM
+from ledger.store.heads import NO_STREAM
 from tests.support.ledgers import (
     ALICE,
     ALICE_THERE,

@@ -320,14 +320,14 @@ async def refusal(data: Path) -> str:
 async def test_a_half_made_cluster_is_refused_and_left_alone(files: dict[str, str], data: Path) -> None:
     cluster = make_files(data / "pg", files)
     before = tree(cluster)
-    assert f"{cluster} is not a whole PostgreSQL cluster" in await refusal(data)
+    assert f"{cluster} is not a complete PostgreSQL cluster" in await refusal(data)
     assert tree(cluster) == before
 
 
 async def test_a_cluster_of_another_major_version_is_refused_and_left_alone(data: Path) -> None:
     cluster = make_files(data / "pg", {"PG_VERSION": "9.6\n", "global/pg_control": "x"})
     before = tree(cluster)
-    assert f"{cluster} was made by PostgreSQL 9.6" in await refusal(data)
+    assert f"{cluster} was created by PostgreSQL 9.6" in await refusal(data)
     assert tree(cluster) == before
 
 

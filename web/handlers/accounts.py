@@ -13,9 +13,9 @@ from ledger.errors import Refused
 from ledger.events.accounts import Freeze
 from ledger.projections import accounts
 from ledger.projections.accounts import Status, Wanted
+from ledger.projections.resource import Resource
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
-from ledger.store.pool import Resource
 from ledger.values.ids import new_id
 from web import requests
 from web.http.json import answer_empty, parse, read_json
@@ -67,7 +67,9 @@ async def list_accounts(request: web.Request) -> Reply | Stream:
         return await answer_list(request, span, walk_by_position(then))
 
     async def now(source: Reader, before: int, limit: int) -> Page:
-        return await accounts.page(source, wanted, await event_reader.bounds(source, from_time, to_time, before), limit)
+        return await accounts.page(
+            source, wanted, await event_reader.find_bounds(source, from_time, to_time, before), limit
+        )
 
     return await answer_list(request, span, walk_by_position(now))
 

@@ -5,8 +5,8 @@ from aiohttp import web
 from ledger import errors
 from ledger.audit import actors
 from ledger.errors import Refused
+from ledger.store.commands import Before
 from ledger.store.connections import Reader
-from ledger.store.log import Before
 from web.http.pagination import Chunk, answer_list, read_span
 from web.http.params import read_path_id
 from web.http.replica import reader

@@ -6,7 +6,7 @@ from ledger.audit import as_of, entries
 from ledger.audit.entries import Period
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
-from ledger.store.reader import EVENT_TOPICS, LAST, Chosen
+from ledger.store.reader import EVENT_TOPICS, MAX_POSITION, EventFilter
 from web.handlers.accounts import find_account
 from web.http.json import answer
 from web.http.pagination import Chunk, Span, answer_list, read_span
@@ -50,7 +50,7 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
         *read_period(request),
     )
     first, last = AFTER.read(request) or 0, BEFORE.read(request)
-    last = LAST if last is None else last
+    last = MAX_POSITION if last is None else last
     await find_account(request, account_id)
 
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
@@ -68,7 +68,7 @@ async def list_account_events(request: web.Request) -> Reply | Stream:
     """GET /accounts/{id}/events: the stored events of an account, in order."""
     account_id, after, span = read_path_id(request), AFTER.read(request), read_span(request, int)
     await find_account(request, account_id)
-    return await _answer_events(request, span, Chosen(stream_id=account_id), after or 0)
+    return await _answer_events(request, span, EventFilter(stream_id=account_id), after or 0)
 
 
 async def list_events(request: web.Request) -> Reply | Stream:
@@ -76,7 +76,7 @@ async def list_events(request: web.Request) -> Reply | Stream:
 
     A page may have fewer events than `limit`, or none, although it has a `Link` to the next one.
     """
-    chosen = Chosen(TOPIC.read(request), STREAM.read(request))
+    chosen = EventFilter(TOPIC.read(request), STREAM.read(request))
     after = AFTER.read(request) or 0
     if not wants_feed(request):
         return await _answer_events(request, read_span(request, int), chosen, after)
@@ -90,10 +90,10 @@ async def get_trial_balance(request: web.Request) -> Reply:
     return answer(await as_of.trial_balance(pool, await as_of.position_of(pool, moment)))
 
 
-async def _answer_events(request: web.Request, span: Span[int], chosen: Chosen, after: int) -> Reply | Stream:
+async def _answer_events(request: web.Request, span: Span[int], chosen: EventFilter, after: int) -> Reply | Stream:
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
         start = after if place is None else max(after, place)
-        stretch = await event_reader.read(source, start, limit=limit, chosen=chosen)
+        stretch = await event_reader.read(source, start, limit=limit, matching=chosen)
         return Chunk([event.body() for event in stretch.events], None if stretch.is_last else stretch.reached)
 
     return await answer_list(request, span, walk)

@@ -13,8 +13,8 @@ from ledger.events.accounts import AccountEvent
 from ledger.events.transactions import JournalEntryPosted
 from ledger.projections import accounts, transactions
 from ledger.seals import sealing
-from ledger.store import log as event_log
 from ledger.store.connections import Pool
+from ledger.store.rows import read_rows_beside, read_stream_rows
 from web.handlers.accounts import find_account, readable_owner
 from web.http.json import answer
 from web.http.params import integer_parameter, read_path_id
@@ -36,7 +36,7 @@ async def get_transaction_receipt(request: web.Request) -> Reply:
     pool, transaction_id, party_id = reader(request), read_path_id(request), readable_owner(request)
     if await transactions.find(pool, transaction_id, party_id=party_id) is None:
         raise Refused(errors.transaction_not_found(transaction_id))
-    rows = await event_log.read_rows_beside(pool, transaction_id, reach=REACH)
+    rows = await read_rows_beside(pool, transaction_id, reach=REACH)
     return await _answer_receipt(request, [row for row in rows if await _is_part(pool, row, transaction_id, party_id)])
 
 
@@ -44,7 +44,7 @@ async def get_account_receipt(request: web.Request) -> Reply:
     """GET /accounts/{id}/proof: the receipt of an account's last event, or of the one at `at_version`."""
     account_id, version = read_path_id(request), AT_VERSION.read(request)
     await find_account(request, account_id)
-    rows = await event_log.read_stream_rows(reader(request), account_id, version=version, limit=1)
+    rows = await read_stream_rows(reader(request), account_id, version=version, limit=1)
     if not rows:
         raise Refused(errors.account_not_found(account_id))
     return await _answer_receipt(request, rows)

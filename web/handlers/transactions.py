@@ -18,10 +18,10 @@ from ledger.errors import Refused
 from ledger.events.transactions import Status
 from ledger.money import MAX_CENTS
 from ledger.projections import transaction_search, transactions
+from ledger.projections.resource import Resource
 from ledger.projections.transaction_search import Wanted
 from ledger.store.connections import Reader
-from ledger.store.pool import Resource
-from ledger.store.reader import LAST
+from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import new_id
 from ledger.values.text import MAX_REFERENCE_LENGTH, spellings
 from ledger.values.timestamps import rfc3339
@@ -189,7 +189,9 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
 
     async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:
         return Chunk(
-            *await transaction_search.page(source, wanted, before=LAST if before is None else before, limit=limit)
+            *await transaction_search.page(
+                source, wanted, before=MAX_POSITION if before is None else before, limit=limit
+            )
         )
 
     return await answer_list(request, span, walk)

@@ -13,9 +13,9 @@ from ledger.identity import passwords
 from ledger.projections import accounts, users
 from ledger.projections.users import Wanted
 from ledger.runtime import Runtime
-from ledger.store import log as event_log
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
+from ledger.store.heads import read_heads
 from ledger.values.ids import new_id
 from ledger.values.names import MAX_USERNAME_LENGTH
 from web import requests
@@ -39,7 +39,9 @@ async def list_users(request: web.Request) -> Reply | Stream:
     from_time, to_time = read_period(request)
 
     async def query(source: Reader, before: int, limit: int) -> Page:
-        return await users.page(source, wanted, await event_reader.bounds(source, from_time, to_time, before), limit)
+        return await users.page(
+            source, wanted, await event_reader.find_bounds(source, from_time, to_time, before), limit
+        )
 
     return await answer_list(request, span, walk_by_position(query))
 
@@ -135,7 +137,7 @@ async def _answer_user(request: web.Request, user_id: UUID, position: int | None
 
 
 async def _read_user(runtime: Runtime, user_id: UUID) -> User:
-    heads = await event_log.read_heads(runtime.pool, [user_id])
+    heads = await read_heads(runtime.pool, [user_id])
     state = heads[user_id].state if user_id in heads else None
     if not isinstance(state, User) or state.deleted:
         raise Refused(errors.user_not_found(user_id))

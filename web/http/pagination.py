@@ -19,7 +19,7 @@ from aiohttp import web
 
 from ledger.identity.keys import base64url
 from ledger.store.connections import Reader
-from ledger.store.reader import LAST
+from ledger.store.reader import MAX_POSITION
 from web.http.concurrency import ConcurrencyLimit
 from web.http.json import format_times
 from web.http.negotiation import MIN_BYTES, Compressor, choose_coding, compress, make_compressor
@@ -116,7 +116,7 @@ def walk_by_position(query: Callable[[Reader, int, int], Awaitable[Page]]) -> Wa
     """Return the walk of a list, newest first, whose query takes the position to stay below and a limit."""
 
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
-        rows = await query(source, LAST if place is None else place, limit + 1)
+        rows = await query(source, MAX_POSITION if place is None else place, limit + 1)
         return Chunk([body for _, body in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
 
     return walk

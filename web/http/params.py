@@ -15,7 +15,7 @@ from aiohttp import web
 from ledger import errors
 from ledger.audit.as_of import AccountPointInTime, AtPosition, AtTime, AtVersion, PointInTime
 from ledger.errors import Place, Refused
-from ledger.store.reader import LAST
+from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import parse_id
 from ledger.values.text import PRINTABLE_PATTERN, check_printable
 from ledger.values.timestamps import DATE_OR_TIME_PATTERN, parse_end, parse_start
@@ -77,7 +77,7 @@ def text_parameter(name: str, description: str, *, max_length: int) -> Parameter
 
 
 def integer_parameter(
-    name: str, description: str, *, minimum: int = 0, maximum: int = LAST, place: Place = "query"
+    name: str, description: str, *, minimum: int = 0, maximum: int = MAX_POSITION, place: Place = "query"
 ) -> Parameter[int]:
     """Return a parameter for an integer within bounds, both included."""
 

@@ -19,7 +19,7 @@ from ledger.errors import OverloadedError, Refused
 from ledger.store import reader as event_reader
 from ledger.store.connections import Pool
 from ledger.store.pool import UNREACHABLE
-from ledger.store.reader import Chosen, StoredEvent
+from ledger.store.reader import EventFilter, StoredEvent
 from web.auth import check_again
 from web.http.concurrency import ConcurrencyLimit
 from web.http.json import format_times
@@ -108,7 +108,7 @@ def wants_feed(request: web.Request) -> bool:
     return is_named(accept_of(request), CONTENT_TYPE)
 
 
-async def send_feed(request: web.Request, chosen: Chosen, after: int) -> Stream:
+async def send_feed(request: web.Request, chosen: EventFilter, after: int) -> Stream:
     """Send the events after a position, then new ones until the client leaves, the token ends or the worker stops."""
     stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
     async with request.app[FEEDS].admit(request[ACTOR].user_id, reader(request)), stream.open(request):
@@ -119,11 +119,11 @@ async def send_feed(request: web.Request, chosen: Chosen, after: int) -> Stream:
     return stream
 
 
-async def _deliver(request: web.Request, stream: Stream, chosen: Chosen, after: int) -> None:
+async def _deliver(request: web.Request, stream: Stream, chosen: EventFilter, after: int) -> None:
     feeds, pool, clock = request.app[FEEDS], reader(request), asyncio.get_running_loop().time
     sent_at = clock()
     while not feeds.closed and _is_connected(request):
-        stretch = await event_reader.read(pool, after, limit=CHUNK, chosen=chosen)
+        stretch = await event_reader.read(pool, after, limit=CHUNK, matching=chosen)
         await check_again(request)  # after reading, so that no event after a revocation is sent
         if stretch.events or clock() - sent_at >= HEARTBEAT_SECONDS:
             await stream.send(b"".join(map(_message, stretch.events)) or HEARTBEAT)

@@ -14,10 +14,9 @@ from ledger.events import TOPICS, Event, Recorded
 from ledger.events.tokens import RevokedTokensForgotten
 from ledger.projections import Projection, apply_all
 from ledger.projections.rebuild.shadow import RebuildError
-from ledger.store import log as event_log
+from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
-from ledger.store.log import Page
-from ledger.store.reader import LAST, log_end
+from ledger.store.reader import MAX_POSITION, Page, log_end
 from ledger.store.statements import Statement, run_together
 
 KNOWN_TOPICS = frozenset(TOPICS[cls] for cls in get_args(Event))  # one that is not known is never left out
@@ -72,7 +71,7 @@ class Replay:
         """The projections."""
         return [projection.name for projection in self.projections]
 
-    async def run(self, last: int = LAST, *, gives_way: bool = False) -> None:
+    async def run(self, last: int = MAX_POSITION, *, gives_way: bool = False) -> None:
         """Apply what is in the log, up to a position or to its end.
 
         While one batch is written the next is encoded, and those after it are read. A replay that gives way takes
@@ -124,7 +123,7 @@ class Replay:
         handled = {TOPICS[cls] for projection in self.projections for cls in projection.handles}
         bounds = {"after_position": after, "upto_position": last, "limit": self.at_once}
         try:
-            return await event_log.read_page(self.reader, **bounds, left_out=KNOWN_TOPICS - handled)
+            return await event_reader.read_page(self.reader, **bounds, left_out=KNOWN_TOPICS - handled)
         except ValueError as error:
             raise RebuildError(f"the log cannot be read after position {after}: {error}") from error
 

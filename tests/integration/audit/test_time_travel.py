@@ -17,8 +17,7 @@ from ledger.events.accounts import Account, AccountCredited, AccountOpened, worl
 from ledger.projections import entries
 from ledger.runtime import Runtime
 from ledger.store import reader as event_reader
-from ledger.store.log import read_log, read_stream
-from ledger.store.reader import LAST, Chosen
+from ledger.store.reader import MAX_POSITION, EventFilter, read_log, read_stream
 from ledger.values.ids import new_id
 from tests.support.controls import NOBODY, Api
 
@@ -93,7 +92,7 @@ async def test_version_position_and_time_name_the_same_moments(api: Api) -> None
 async def test_the_present_is_the_account_as_it_is(api: Api) -> None:
     account, _ = await a_life(api)
     now = (await api.get(f"/v1/accounts/{account['id']}")).body
-    for moment in ({"at_time": "9999-12-31T23:59:59Z"}, {"at_position": LAST}, {"at_version": LAST}):
+    for moment in ({"at_time": "9999-12-31T23:59:59Z"}, {"at_position": MAX_POSITION}, {"at_version": MAX_POSITION}):
         then = (await api.get(f"/v1/accounts/{account['id']}", params=moment)).body
         assert now == {name: then[name] for name in now}
 
@@ -334,29 +333,35 @@ Question = Callable[[Any, UUID], Awaitable[Any]]
 
 async def _lines_of_a_period(reader: Any, account_id: UUID) -> Any:
     period = Period(from_time=START + timedelta(milliseconds=5), to_time=START + timedelta(days=2))
-    return await history.list_entries(reader, account_id, period, after=0, before=LAST, ascending=True, limit=20)
+    return await history.list_entries(
+        reader, account_id, period, after=0, before=MAX_POSITION, ascending=True, limit=20
+    )
 
 
 NOT_THEIRS = UUID(int=4)
 QUESTIONS: dict[str, Question] = {
     "at a version": lambda reader, account_id: as_of.account_at(reader, account_id, AtVersion(9)),
-    "at the last version": lambda reader, account_id: as_of.account_at(reader, account_id, AtVersion(LAST)),
-    "at a position": lambda reader, account_id: as_of.account_at(reader, account_id, AtPosition(LAST)),
+    "at the last version": lambda reader, account_id: as_of.account_at(reader, account_id, AtVersion(MAX_POSITION)),
+    "at a position": lambda reader, account_id: as_of.account_at(reader, account_id, AtPosition(MAX_POSITION)),
     "at a time": lambda reader, account_id: as_of.account_at(reader, account_id, AtTime(START + timedelta(days=2))),
-    "a balance": lambda reader, account_id: entries.balances_at(reader, [account_id], LAST),
+    "a balance": lambda reader, account_id: entries.balances_at(reader, [account_id], MAX_POSITION),
     "lines of a period": _lines_of_a_period,
     "newest lines": lambda reader, account_id: entries.page(
-        reader, account_id, after=0, before=LAST, ascending=False, limit=20
+        reader, account_id, after=0, before=MAX_POSITION, ascending=False, limit=20
     ),
     "a stream": lambda reader, account_id: event_reader.read(
-        reader, 20_005, limit=20, chosen=Chosen(stream_id=account_id)
+        reader, 20_005, limit=20, matching=EventFilter(stream_id=account_id)
     ),
-    "a frequent topic": lambda reader, _: event_reader.read(reader, 100, limit=20, chosen=Chosen("AccountCredited")),
-    "a rare topic": lambda reader, _: event_reader.read(reader, 100, limit=20, chosen=Chosen("UserDeleted")),
+    "a frequent topic": lambda reader, _: event_reader.read(
+        reader, 100, limit=20, matching=EventFilter("AccountCredited")
+    ),
+    "a rare topic": lambda reader, _: event_reader.read(reader, 100, limit=20, matching=EventFilter("UserDeleted")),
     "the log": lambda reader, _: event_reader.read(reader, 10_000, limit=20),
-    "a list": lambda reader, _: as_of.accounts_at(reader, LAST - 1, owner_id=None, before=LAST, limit=20),
+    "a list": lambda reader, _: as_of.accounts_at(
+        reader, MAX_POSITION - 1, owner_id=None, before=MAX_POSITION, limit=20
+    ),
     "an owner's list": lambda reader, _: as_of.accounts_at(
-        reader, LAST - 1, owner_id=NOT_THEIRS, before=LAST, limit=20
+        reader, MAX_POSITION - 1, owner_id=NOT_THEIRS, before=MAX_POSITION, limit=20
     ),
 }
 

@@ -19,7 +19,7 @@ from ledger.events.accounts import Account
 from ledger.projections import INLINE
 from ledger.projections.rebuild.rebuild import Outcome, rebuild
 from ledger.settings import Settings
-from ledger.store import log as event_log
+from ledger.store import reader as event_reader
 from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
@@ -107,7 +107,7 @@ def variables(settings: Settings) -> dict[str, str]:
 
 async def check_nothing_is_lost_or_doubled(crowd: Crowd, connection: Any, settings: Settings) -> None:
     """By the events themselves, which no projection has touched, and by a comparison of all rows."""
-    events = await event_log.read_log(connection, limit=1_000_000)
+    events = await event_reader.read_log(connection, limit=1_000_000)
     topics = Counter(type(row.event).__name__ for row in events)
     streams: dict[Any, list[Any]] = {}
     for row in events:

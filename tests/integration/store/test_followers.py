@@ -259,7 +259,7 @@ async def test_sealing_stops_at_an_event_that_has_no_leaf_and_goes_on_when_it_is
         assert 1 == len(await until(lambda: running.logged("a follower has stopped")))
         with ledger(tmp_path / "status", "projections", "status", **variables) as asked:
             assert 0 == await asked.status()
-        assert f"position {poison}, NameClaimed: a column has no value" in asked.output.read_text()
+        assert f"position {poison}, NameClaimed: a column must have a value" in asked.output.read_text()
         await sealed.tamper(f"UPDATE stored_events SET recorded_at = '{recorded_at}' WHERE notification_id = {poison}")
         with ledger(tmp_path / "resume", "projections", "resume", "seals", **variables) as resumed:
             assert 0 == await resumed.status(), resumed.log.read_text()

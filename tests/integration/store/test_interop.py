@@ -20,7 +20,8 @@ from ledger.events.accounts import Account
 from ledger.events.transactions import Transaction
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from ledger.store import log as event_log
+from ledger.store import reader as event_reader
+from ledger.store.heads import read_heads
 from ledger.store.library import LedgerApplication, LedgerEvent, LedgerMapper, Stream, environment
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
@@ -127,7 +128,7 @@ async def test_the_library_sees_the_account_that_the_ledger_sees(
     account_id: UUID, history: Runtime, library: LedgerApplication
 ) -> None:
     seen = await get(library, account_id)
-    head = (await event_log.read_heads(history.pool, [account_id]))[account_id]
+    head = (await read_heads(history.pool, [account_id]))[account_id]
     row = await history.pool.fetchrow(
         "SELECT user_id, currency, balance_cents, status = 'closed', version FROM accounts WHERE id = $1", account_id
     )
@@ -148,7 +149,7 @@ async def test_the_library_sees_an_account_as_it_was_at_any_version(
     history: Runtime, library: LedgerApplication, connection: Any
 ) -> None:
     del history
-    events = await event_log.read_stream(connection, KEPT)
+    events = await event_reader.read_stream(connection, KEPT)
     for row in events:
         expected = Stream(KEPT, row.version, fold(past.event for past in events[: row.version]))  # type: ignore[arg-type]
         assert expected == await get(library, KEPT, version=row.version)
@@ -181,14 +182,14 @@ async def test_the_librarys_log_has_all_events_in_order(
         )
         for item in notifications
     ]
-    recorded = await event_log.read_log(connection)
+    recorded = await event_reader.read_log(connection)
     assert [(row.position, LedgerEvent(row.stream_id, row.version, row.event)) for row in recorded] == seen
 
 
 async def test_what_the_library_stores_is_what_the_ledger_stores(history: Runtime, connection: Any) -> None:
     del history
     mapper = LedgerMapper(None)  # type: ignore[arg-type]
-    for row in await event_log.read_log(connection):
+    for row in await event_reader.read_log(connection):
         stored = StoredEvent(row.stream_id, row.version, TOPICS[type(row.event)], encode(row.event))
         assert stored == mapper.to_stored_event(mapper.to_domain_event(stored))
 

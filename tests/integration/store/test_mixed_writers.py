@@ -16,7 +16,7 @@ from ledger.events import encode
 from ledger.events.users import NameClaimed
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
-from ledger.store import log as event_log
+from ledger.store import reader as event_reader
 from ledger.store.library import LedgerApplication, LedgerEvent, environment
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
@@ -81,7 +81,7 @@ async def follow(settings: Settings, done: asyncio.Event) -> list[int]:
     seen: list[int] = []
     while True:
         was_done = done.is_set()
-        page = await event_log.read_log(connection, after_position=seen[-1] if seen else 0, limit=50)
+        page = await event_reader.read_log(connection, after_position=seen[-1] if seen else 0, limit=50)
         seen += [row.position for row in page]
         if was_done and not page:
             break

@@ -21,7 +21,10 @@ from ledger.events.users import Name, NameClaimed, NameReleased
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from ledger.store import log as event_log
-from ledger.store.log import Head, StreamChangedError
+from ledger.store import reader as event_reader
+from ledger.store.commands import LoggedCommand, log_commands
+from ledger.store.heads import Head, fold_heads, read_heads, replace_heads
+from ledger.store.log import StreamChangedError
 from ledger.store.pool import connect
 from ledger.store.statements import (
     Statement,
@@ -73,7 +76,7 @@ async def append(
 
 def heads_of(rows: list[Recorded]) -> list[Statement]:
     """What is enough of a head for these tests."""
-    return event_log.replace_heads({row.stream_id: Head(row.version, Name(None)) for row in rows})
+    return replace_heads({row.stream_id: Head(row.version, Name(None)) for row in rows})
 
 
 async def insert(connection: Any, stream_id: UUID | None = None, version: int = 1) -> None:
@@ -127,7 +130,7 @@ async def test_a_version_that_is_taken_is_an_error_and_nothing_is_appended(conne
     again = event_log.append_events([replace(row, position=1), Recorded(0, new_id(), 1, None, CLAIMED)], [new_id()] * 2)
     with pytest.raises(StreamChangedError):
         await event_log.write(connection, {}, 2, [again])
-    assert [row] == await event_log.read_log(connection)
+    assert [row] == await event_reader.read_log(connection)
 
 
 async def test_a_stream_that_has_changed_since_it_was_read_is_an_error_and_nothing_is_appended(connection: Any) -> None:
@@ -135,7 +138,7 @@ async def test_a_stream_that_has_changed_since_it_was_read_is_an_error_and_nothi
     (row,) = await append(connection, CLAIMED)
     with pytest.raises(StreamChangedError):
         await append(connection, CLAIMED, stream_id=row.stream_id, after_version=2)
-    assert [row] == await event_log.read_log(connection)
+    assert [row] == await event_reader.read_log(connection)
 
 
 async def test_a_stream_that_has_come_since_it_was_not_there_is_an_error(connection: Any) -> None:
@@ -144,7 +147,7 @@ async def test_a_stream_that_has_come_since_it_was_not_there_is_an_error(connect
     unrelated = event_log.append_events([Recorded(0, new_id(), 1, None, CLAIMED)], [new_id()])
     with pytest.raises(StreamChangedError):
         await event_log.write(connection, {row.stream_id: 0}, 1, [unrelated])
-    assert [row] == await event_log.read_log(connection)
+    assert [row] == await event_reader.read_log(connection)
 
 
 async def test_a_stream_that_changes_while_a_writer_waits_for_its_turn_is_an_error(
@@ -159,7 +162,7 @@ async def test_a_stream_that_changes_while_a_writer_waits_for_its_turn_is_an_err
         await until(lambda: is_blocked(connection, two))
     with pytest.raises(StreamChangedError):
         await waiting
-    assert 2 == len(await event_log.read_log(connection))
+    assert 2 == len(await event_reader.read_log(connection))
 
 
 async def test_who_begins_with_the_lock_reads_what_nobody_else_can_change(connection: Any, another: Connect) -> None:
@@ -171,7 +174,7 @@ async def test_who_begins_with_the_lock_reads_what_nobody_else_can_change(connec
     await append(one, CLAIMED, stream_id=row.stream_id, after_version=1)
     await one.execute("COMMIT")
     await waiting
-    assert [1, 2, 1] == [recorded.version for recorded in await event_log.read_log(connection)]
+    assert [1, 2, 1] == [recorded.version for recorded in await event_reader.read_log(connection)]
 
 
 async def test_another_program_cannot_insert_a_version_that_is_taken(connection: Any) -> None:
@@ -179,38 +182,38 @@ async def test_another_program_cannot_insert_a_version_that_is_taken(connection:
     (row,) = await append(connection, CLAIMED)
     with pytest.raises(asyncpg.UniqueViolationError):
         await insert(connection, row.stream_id, row.version)
-    assert [row] == await event_log.read_log(connection)
+    assert [row] == await event_reader.read_log(connection)
 
 
 async def test_a_command_id_that_is_taken_is_an_error(connection: Any) -> None:
     """Lesson 16."""
-    logged = event_log.LoggedCommand(new_id(), "CloseAccount", None, None, None, None, None, "accepted", b"{}")
-    await event_log.write(connection, {}, 0, [event_log.log_commands([logged])])
+    logged = LoggedCommand(new_id(), "CloseAccount", None, None, None, None, None, "accepted", b"{}")
+    await event_log.write(connection, {}, 0, [log_commands([logged])])
     with pytest.raises(asyncpg.UniqueViolationError):
-        await event_log.write(connection, {}, 0, [event_log.log_commands([logged])])
+        await event_log.write(connection, {}, 0, [log_commands([logged])])
 
 
 async def test_what_was_appended_is_read_back(connection: Any) -> None:
     first = await append(connection, CLAIMED, NameReleased(UUID(int=1)))
     second = await append(connection, CLAIMED, stream_id=first[0].stream_id, after_version=2)
     await append(connection, CLAIMED)
-    assert [*first, *second] == await event_log.read_stream(connection, first[0].stream_id)
-    assert second == await event_log.read_stream(connection, first[0].stream_id, after_version=2)
+    assert [*first, *second] == await event_reader.read_stream(connection, first[0].stream_id)
+    assert second == await event_reader.read_stream(connection, first[0].stream_id, after_version=2)
 
 
 async def test_the_log_is_read_in_pages_that_leave_nothing_out(connection: Any) -> None:
     appended = [row for _ in range(5) for row in await append(connection, CLAIMED, CLAIMED)]
     found: list[Recorded] = []
-    while page := await event_log.read_log(connection, after_position=found[-1].position if found else 0, limit=3):
+    while page := await event_reader.read_log(connection, after_position=found[-1].position if found else 0, limit=3):
         found += page
     assert appended == found
 
 
 async def test_heads_are_replaced_and_read_back(connection: Any) -> None:
     (row,) = await append(connection, CLAIMED)
-    heads = event_log.fold_heads([row])
-    await event_log.write(connection, {}, 0, event_log.replace_heads(heads))
-    assert heads == await event_log.read_heads(connection, [row.stream_id, new_id()])
+    heads = fold_heads([row])
+    await event_log.write(connection, {}, 0, replace_heads(heads))
+    assert heads == await read_heads(connection, [row.stream_id, new_id()])
 
 
 async def test_a_transfer_keeps_no_head_and_is_folded_from_its_events(connection: Any) -> None:
@@ -223,12 +226,10 @@ async def test_a_transfer_keeps_no_head_and_is_folded_from_its_events(connection
         reference=None,
     )
     rows = [Recorded(0, new_id(), 1, None, event)]
-    heads = event_log.fold_heads(rows)
-    await event_log.write(
-        connection, {}, 1, [event_log.append_events(rows, [new_id()]), *event_log.replace_heads(heads)]
-    )
+    heads = fold_heads(rows)
+    await event_log.write(connection, {}, 1, [event_log.append_events(rows, [new_id()]), *replace_heads(heads)])
     assert 0 == await connection.fetchval("SELECT count(*) FROM stream_heads")
-    assert heads == await event_log.read_heads(connection, [rows[0].stream_id])
+    assert heads == await read_heads(connection, [rows[0].stream_id])
 
 
 async def test_people_read_events_as_json(connection: Any) -> None:
@@ -284,7 +285,7 @@ async def test_a_second_writer_waits_for_the_first_so_positions_become_visible_i
     await insert(one)
     waiting = asyncio.create_task(append(two, CLAIMED) if write is append else insert(two))
     await until(lambda: is_blocked(connection, two))
-    assert ([], False) == (await event_log.read_log(connection), waiting.done())
+    assert ([], False) == (await event_reader.read_log(connection), waiting.done())
 
     await insert(one)
     await transaction.commit()
@@ -297,7 +298,7 @@ async def test_readers_do_not_wait_for_writers(connection: Any, another: Connect
     one = await another()
     async with one.transaction():
         await insert(one)
-        assert [] == await asyncio.wait_for(event_log.read_log(connection), DEADLINE_SECONDS)
+        assert [] == await asyncio.wait_for(event_reader.read_log(connection), DEADLINE_SECONDS)
 
 
 async def test_positions_that_were_reserved_are_in_a_row_and_never_drawn_again(
@@ -336,7 +337,7 @@ async def test_ours_holds_a_program_that_locks_the_table_up_and_no_more(connecti
         await until(lambda: is_blocked(connection, two))
         await append(one, CLAIMED)
     await waiting
-    assert 3 == len(await event_log.read_log(connection))
+    assert 3 == len(await event_reader.read_log(connection))
 
 
 async def test_programs_that_lock_the_table_and_ours_never_deadlock(connection: Any, another: Connect) -> None:
@@ -349,7 +350,7 @@ async def test_programs_that_lock_the_table_and_ours_never_deadlock(connection: 
     await asyncio.gather(
         repeat(lock_and_insert, one), repeat(insert, two), repeat(lambda writer: append(writer, CLAIMED), three)
     )
-    assert 120 == len(await event_log.read_log(connection))
+    assert 120 == len(await event_reader.read_log(connection))
 
 
 async def test_an_index_can_be_built_while_events_are_appended(connection: Any, another: Connect) -> None:
@@ -362,7 +363,7 @@ async def test_an_index_can_be_built_while_events_are_appended(connection: Any, 
         written += 1
     await built
     valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'topics'::regclass"
-    assert (True, written) == (await connection.fetchval(valid), len(await event_log.read_log(connection)))
+    assert (True, written) == (await connection.fetchval(valid), len(await event_reader.read_log(connection)))
 
 
 # One database, several ledgers; several starts.

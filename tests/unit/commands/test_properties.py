@@ -50,7 +50,7 @@ from ledger.events.users import (
     username_stream,
 )
 from ledger.money import MAX_CENTS
-from ledger.store.log import NO_STREAM, Head
+from ledger.store.heads import NO_STREAM, Head
 from tests.support.ledgers import (
     ACCOUNTS,
     ALICE,

@@ -176,8 +176,8 @@ def test_the_end_of_the_session_is_written_and_its_client_is_refused() -> None:
     assert frozenset({COMMAND}) == prepared.revoking
     assert session_of(ROTATED) != prepared.heads[SESSION].state
 
-    answers = prepared.answers(Reservation(7, datetime.now(UTC)))
-    refused = [answer.refusals for answer in answers if isinstance(answer, Refused)]
+    outcomes = prepared.build_outcomes(Reservation(7, datetime.now(UTC)))
+    refused = [outcome.refusals for outcome in outcomes if isinstance(outcome, Refused)]
     assert [WRONG, WRONG] == [[refusal.code for refusal in refusals] for refusals in refused]
 
 

@@ -35,7 +35,7 @@ from ledger.events.transactions import (
 )
 from ledger.money import MAX_CENTS
 from ledger.projections import transactions
-from ledger.store.log import Head
+from ledger.store.heads import Head
 from ledger.values.derived import derived_id
 from ledger.write.group import CommitGroup, Origin, Submission, prepare, streams_of
 from tests.support.ledgers import (

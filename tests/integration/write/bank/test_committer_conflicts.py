@@ -125,7 +125,7 @@ async def test_two_processes_refuse_nothing_that_is_affordable_on_hot_accounts(
     """Lessons 1 and 3."""
     account_ids = await bank.accounts(1000, 1000, 1000)
     chance = random.Random(3)  # noqa: S311 - not for secrets
-    async with committing(settings, batch_limit=8) as other:
+    async with committing(settings, group_limit=8) as other:
         outcomes = await asyncio.gather(
             *(
                 committer.submit(a_transfer(source, destination), Origin(new_id()))
@@ -145,7 +145,7 @@ async def test_of_many_processes_none_gives_up_on_what_is_affordable(settings: S
     """Lesson 3: of twenty transfers, ten are affordable, and ten are made, however many go for the same account."""
     source, destination = await bank.accounts(10, 0)
     async with AsyncExitStack() as stack:
-        committers = [await stack.enter_async_context(committing(settings, batch_limit=1)) for _ in range(10)]
+        committers = [await stack.enter_async_context(committing(settings, group_limit=1)) for _ in range(10)]
         outcomes = await asyncio.gather(
             *(
                 committer.submit(a_transfer(source, destination), Origin(new_id()))
@@ -201,7 +201,7 @@ async def test_a_fault_of_the_committer_fails_those_who_wait_and_no_one_after_th
 ) -> None:
     source, destination = await bank.accounts(100, 0)
     with monkeypatch.context() as patch:
-        patch.setattr(Committer, "_next_batch", lambda _: 1 // 0)
+        patch.setattr(Committer, "_take_group", lambda _: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             await bank.submit(a_transfer(source, destination, 1))
     await bank.submit(a_transfer(source, destination, 1))
@@ -213,7 +213,7 @@ async def test_a_command_that_weighs_much_has_a_transaction_to_itself(settings: 
     async with banking(
         settings,
         connection,
-        batch_limit=4,
+        group_limit=4,
         watch=lambda commands, _: written.append([one.command.name for one in commands]),
     ) as bank:
         alice, bob = await bank.accounts(100, 0)
