@@ -21,6 +21,7 @@ from ledger.events.transactions import (
     HoldPlaced,
     HoldVoided,
     Transaction,
+    copy_details,
     evolve,
 )
 from ledger.money import MAX_CENTS
@@ -69,8 +70,9 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
             amount_cents=self.amount_cents,
             currency=source.currency,
             expires_at=self.expires_at,
-            **self.details(),
+            reference=self.reference,
         )
+        placed = copy_details(self, placed)
         events: list[StreamEvent] = [
             (self.transaction_id, placed),
             (self.source_account_id, FundsHeld(self.transaction_id, self.amount_cents, held)),
