@@ -162,6 +162,7 @@ class ExpireHold(EndHold, frozen=True):
     """Release a hold whose time has come, unless it has ended already."""
 
     name: ClassVar[str] = "ExpireHold"
+    always_appends: ClassVar[bool] = False
 
     def decide(self, states: States) -> Decision:
         """Return the end of the hold, or no event if the hold has ended or may continue."""
