@@ -91,6 +91,7 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
     """
 
     name: ClassVar[str] = "UpdateAccount"
+    always_appends: ClassVar[bool] = False
 
     account_id: UUID
     owner_id: UUID | None

@@ -39,6 +39,7 @@ class TransferBatch(Command, frozen=True):
     """
 
     name: ClassVar[str] = "TransferMany"
+    always_appends: ClassVar[bool] = False
 
     transfers: tuple[TransferMoney, ...]
     atomic: bool = False

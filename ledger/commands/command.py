@@ -47,12 +47,12 @@ class Decision(msgspec.Struct, frozen=True):
 class Command(msgspec.Struct, frozen=True):
     """A request to change something. `name` is stored in the command log, so it outlives a renaming of the class.
 
-    Set `always_appends` if the command is never accepted without an event: `ledger audit verify` then reports an
-    accepted command whose events are missing.
+    Each command says in `always_appends` whether it is never accepted without an event: `ledger audit verify` then
+    reports an accepted command whose events are missing.
     """
 
     name: ClassVar[str]
-    always_appends: ClassVar[bool] = False
+    always_appends: ClassVar[bool]
 
     @abstractmethod
     def streams(self) -> Iterable[UUID]:

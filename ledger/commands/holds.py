@@ -21,6 +21,7 @@ from ledger.events.transactions import (
     HoldPlaced,
     HoldVoided,
     Transaction,
+    copy_details,
     evolve,
 )
 from ledger.money import MAX_CENTS
@@ -69,8 +70,9 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
             amount_cents=self.amount_cents,
             currency=source.currency,
             expires_at=self.expires_at,
-            **self.details(),
+            reference=self.reference,
         )
+        placed = copy_details(self, placed)
         events: list[StreamEvent] = [
             (self.transaction_id, placed),
             (self.source_account_id, FundsHeld(self.transaction_id, self.amount_cents, held)),
@@ -160,6 +162,7 @@ class ExpireHold(EndHold, frozen=True):
     """Release a hold whose time has come, unless it has ended already."""
 
     name: ClassVar[str] = "ExpireHold"
+    always_appends: ClassVar[bool] = False
 
     def decide(self, states: States) -> Decision:
         """Return the end of the hold, or no event if the hold has ended or may continue."""

@@ -35,6 +35,7 @@ class ImportAccounts(Command, frozen=True):
     """Open accounts with opening balances from `world`, or correct the balances of accounts that exist already."""
 
     name: ClassVar[str] = "ImportAccounts"
+    always_appends: ClassVar[bool] = False
 
     currency: str
     balances: tuple[ImportedBalance, ...]
@@ -88,6 +89,7 @@ class ImportTransfers(Command, frozen=True):
     """Record transfers under their own ids, in order, whether or not their sources have the funds."""
 
     name: ClassVar[str] = "ImportTransfers"
+    always_appends: ClassVar[bool] = False
 
     transfers: tuple[TransferMoney, ...]
 

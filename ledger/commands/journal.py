@@ -11,7 +11,7 @@ from ledger.commands.transaction import TransactionCommand, add_details, check_u
 from ledger.commands.transfers import credit, credit_refusal, debit, debit_refusal, hide_others_account
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account
-from ledger.events.transactions import JournalEntryPosted, Posting
+from ledger.events.transactions import JournalEntryPosted, Posting, copy_details
 
 MAX_POSTINGS = 100  # of one entry
 
@@ -46,7 +46,7 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
             sums[posting.currency] += posting.amount_cents
         if any(sums.values()):
             raise Refused(errors.invalid("/postings", "must sum to zero in each currency"))
-        entry = JournalEntryPosted(postings=postings, kind="journal", **self.details())
+        entry = copy_details(self, JournalEntryPosted(postings=postings, kind="journal", reference=self.reference))
         events = [*post(self.transaction_id, entry, accounts), *self.use_reference()]
         return Decision(events, entry_result(self.transaction_id, entry))
 

@@ -81,6 +81,7 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
     """
 
     name: ClassVar[str] = "RefreshTokens"
+    always_appends: ClassVar[bool] = False
 
     session_id: UUID
     user_id: UUID
@@ -137,6 +138,7 @@ class LogOut(Command, frozen=True):
     """End the session that a refresh token belongs to. Only the one in force can do that; any other changes nothing."""
 
     name: ClassVar[str] = "LogOut"
+    always_appends: ClassVar[bool] = False
 
     session_id: UUID
     user_id: UUID
@@ -161,6 +163,7 @@ class EndSession(Command, frozen=True):
     """End one session, by its id. With `only_user_id`, only one of that user's."""
 
     name: ClassVar[str] = "EndSession"
+    always_appends: ClassVar[bool] = False
 
     session_id: UUID
     only_user_id: UUID | None = None
@@ -218,6 +221,7 @@ class ForgetTokens(Command, frozen=True, kw_only=True):
     """
 
     name: ClassVar[str] = "ForgetTokens"
+    always_appends: ClassVar[bool] = False
 
     expired_before: int
     as_of_position: int

@@ -1,6 +1,7 @@
 """The part that all commands share which begin a transaction: its id, its details, and what they reserve."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from ledger import errors
@@ -12,6 +13,7 @@ from ledger.events.transactions import (
     JournalEntryPosted,
     MoneyTransferred,
     ReferenceUsed,
+    optional_details,
     reference_stream,
     reference_streams,
 )
@@ -64,10 +66,6 @@ def add_details(
     result: dict[str, object], event: MoneyTransferred | JournalEntryPosted | HoldPlaced
 ) -> dict[str, object]:
     """Add the optional details of a transaction to its result, and return the result."""
-    if event.description is not None:
-        result["description"] = event.description
-    if event.metadata is not None:
-        result["metadata"] = event.metadata
-    if event.effective_at is not None:
-        result["effective_at"] = rfc3339(event.effective_at)
+    for name, value in optional_details(event).items():
+        result[name] = rfc3339(value) if isinstance(value, datetime) else value
     return result

@@ -10,9 +10,7 @@ from ledger.commands.expected_version import check_version
 from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited
-from ledger.events.transactions import (
-    MoneyTransferred,
-)
+from ledger.events.transactions import MoneyTransferred, copy_details
 from ledger.money import MAX_CENTS
 
 
@@ -64,14 +62,15 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
 
     def to_event(self, currency: str) -> MoneyTransferred:
         """Return the event that records this transfer."""
-        return MoneyTransferred(
+        transfer = MoneyTransferred(
             source_account_id=self.source_account_id,
             destination_account_id=self.destination_account_id,
             amount_cents=self.amount_cents,
             currency=currency,
             kind="transfer",
-            **self.details(),
+            reference=self.reference,
         )
+        return copy_details(self, transfer)
 
     def _check_conditions(self, states: States) -> None:
         source = hide_others_account(state_of(states, self.source_account_id, Account), self.only_owner_id)

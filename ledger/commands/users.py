@@ -81,6 +81,7 @@ class UpdateUser(Conditional, frozen=True, kw_only=True):
     """
 
     name: ClassVar[str] = "UpdateUser"
+    always_appends: ClassVar[bool] = False
 
     user_id: UUID
     known_username: str

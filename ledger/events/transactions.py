@@ -4,10 +4,9 @@ A transfer has two entries, a journal entry up to a hundred; they are events of 
 is captured. A reference is a stream of its own: the first transaction that appends to it has it, whatever races.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, ClassVar, Literal, assert_never
+from typing import ClassVar, Literal, TypeVar, assert_never
 from uuid import UUID
 
 import msgspec
@@ -28,16 +27,25 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, str] | None = None
     effective_at: datetime | None = None
 
-    def details(self) -> Mapping[str, Any]:
-        """Return the members of `Details` alone, to pass on from a command to its event."""
-        values = _details_of(self)
-        return _ABSENT if values == _ABSENT_VALUES else dict(zip(_DETAILS, values, strict=True))
+
+DetailsT = TypeVar("DetailsT", bound=Details)
+OPTIONAL_DETAILS = tuple(field.name for field in msgspec.structs.fields(Details) if not field.required)
+_get_optional = attrgetter(*OPTIONAL_DETAILS)
+_ABSENT = (None,) * len(OPTIONAL_DETAILS)
 
 
-_DETAILS = Details.__struct_fields__
-_details_of = attrgetter(*_DETAILS)
-_ABSENT: Mapping[str, Any] = dict.fromkeys(_DETAILS)  # of most transfers, and made once: this is on the hot path
-_ABSENT_VALUES = tuple(_ABSENT.values())
+def optional_details(source: object) -> dict[str, object]:
+    """Return the optional details that a request, command or event has. An empty one counts as absent."""
+    if _get_optional(source) == _ABSENT:  # as in most transfers
+        return {}
+    return {name: value for name in OPTIONAL_DETAILS if (value := getattr(source, name))}
+
+
+def copy_details(source: object, target: DetailsT) -> DetailsT:
+    """Return a command with the optional details of a request, or an event with those of a command."""
+    if _get_optional(source) == _ABSENT:  # asked here too, because this is on the hot path
+        return target
+    return msgspec.structs.replace(target, **optional_details(source))
 
 
 class ReversibleDetails(Details, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,7 +9,8 @@ import pytest
 from ledger.commands import COMMANDS
 from ledger.commands.command import Command
 from ledger.events import Event, State
-from ledger.events.accounts import EVENT_GROUPS, AccountEvent
+from ledger.events.accounts import EVENT_GROUPS, FUNDS_EVENTS, LANDMARK_EVENTS, AccountEvent
+from ledger.projections import entries
 from ledger.store.reader import FREQUENT, FUNDS, LANDMARKS
 
 MIGRATIONS = Path(__file__).parents[3] / "migrations" / "versions"
@@ -24,6 +25,11 @@ def test_every_event_and_state_declares_its_topic_and_no_other_class_has_it() ->
 def test_every_account_event_is_in_exactly_one_group() -> None:
     counted = Counter(cls for group in EVENT_GROUPS for cls in group)
     assert dict.fromkeys(get_args(AccountEvent), 1) == counted
+
+
+def test_every_account_event_is_read_at_a_point_in_time() -> None:
+    """`ledger.audit.as_of` reads the entries and these two groups: an event of another group would be left out."""
+    assert {*get_args(AccountEvent)} == {*entries.HANDLED, *LANDMARK_EVENTS, *FUNDS_EVENTS}
 
 
 @pytest.mark.parametrize(
@@ -47,3 +53,8 @@ def test_every_command_is_listed_under_a_stored_name_of_its_own() -> None:
     named = {cls for cls in _subclasses(Command) if "name" in vars(cls) and cls.__module__.startswith("ledger.")}
     assert named == set(COMMANDS)
     assert len(COMMANDS) == len({command.name for command in COMMANDS})
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
+def test_every_command_says_whether_it_always_appends(command: type[Command]) -> None:
+    assert isinstance(vars(command).get("always_appends"), bool)
