@@ -1,16 +1,16 @@
 """The `ledger` command: how it is started, and which commands it has."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ledger import __version__
-from ledger.cli import COMMANDS, Commands, Group
+from ledger.cli import COMMANDS, Commands, Group, resolve
 from tests.support.processes import ledger
 
 
-def commands(group: Commands, prefix: str = "") -> Iterator[tuple[str, Callable[..., None]]]:
+def commands(group: Commands, prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, command in group.items():
         if isinstance(command, Group):
             yield from commands(command.commands, f"{prefix}{name} ")
@@ -42,9 +42,9 @@ async def test_the_help_of_the_command_lists_every_command(tmp_path: Path) -> No
     assert [] == [name for name in COMMANDS if f" {name} " not in output]
 
 
-@pytest.mark.parametrize(("name", "command"), tuple(commands(COMMANDS)))
-def test_a_command_says_what_it_does_in_one_sentence(name: str, command: Callable[..., None]) -> None:
-    summary = (command.__doc__ or "").split("\n")[0]
+@pytest.mark.parametrize(("name", "function"), tuple(commands(COMMANDS)))
+def test_a_command_says_what_it_does_in_one_sentence(name: str, function: str) -> None:
+    summary = (resolve(function).__doc__ or "").split("\n")[0]
 
     assert summary[:1].isupper(), name
     assert summary.endswith("."), name
