@@ -1,13 +1,15 @@
 """The `ledger` command: how it is started, and which commands it has."""
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from ledger import __version__
 from ledger.cli import COMMANDS, Commands, Group, resolve
-from tests.support.processes import ledger
+from tests.support.processes import ROOT, ledger
 
 
 def commands(group: Commands, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -26,6 +28,24 @@ async def output_of(folder: Path, *arguments: str) -> tuple[int, str, str]:
 
 async def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
     assert (0, f"ledger {__version__}\n", "") == await output_of(tmp_path, "--version")
+
+
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        (("ledger.cli",), {"asyncpg", "pydantic", "redis", "rich", "structlog"}),
+        (
+            [f"ledger.cli.{name}" for name in ("audit", "export", "migrate", "projections", "seals")],
+            {"aiohttp", "alembic", "opentelemetry", "pyarrow", "redis", "sqlalchemy"},
+        ),
+    ],
+)
+def test_a_command_imports_no_package_that_it_does_not_need(modules: Sequence[str], absent: set[str]) -> None:
+    program = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+
+    imported = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+
+    assert set() == absent & set(imported.stdout.split())
 
 
 async def test_usage_names_the_command_and_not_the_module(tmp_path: Path) -> None:

@@ -11,9 +11,8 @@ import pytest
 
 from ledger import cli
 from ledger.environment.variables import SOURCES
-from ledger.errors import DatabaseError
+from ledger.errors import DatabaseError, RedisUnusableError
 from ledger.identity import valkey
-from ledger.identity.valkey import RedisUnusableError
 from ledger.settings import VARIABLES, Settings
 from ledger.store import pool
 from ledger.store.pool import connect
