@@ -66,6 +66,14 @@ class OverloadedError(LedgerError):
     """A queue is full, or the service is shutting down."""
 
 
+class RedisUnusableError(Exception):
+    """Redis does not answer, or is too old. The text is one sentence for the operator."""
+
+
+class RevocationCacheError(Exception):
+    """Redis did not answer in time, or gave an impossible answer. The text is one sentence for the operator."""
+
+
 def invalid(pointer: str, message: str) -> Refusal:
     """Return the refusal of a member of the body; `pointer` is its JSON pointer (RFC 6901)."""
     return Refusal("validation_error", message, detail={"pointer": pointer})

@@ -4,9 +4,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, get_args
 
-import typer
-
-from ledger.cli import app
+from ledger.cli import root
 
 _INTRODUCTION = """\
 # Commands
@@ -20,7 +18,7 @@ _INTRODUCTION = """\
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Yield every command with its full name, such as `ledger audit verify`, in alphabetical order."""
-    yield from sorted(_below("ledger", typer.main.get_command(app)))
+    yield from sorted(_below("ledger", root()))
 
 
 def markdown() -> str:

@@ -13,7 +13,8 @@ from uuid import UUID
 import asyncpg
 from redis.asyncio import Redis
 
-from ledger.identity.revocation_cache import RevocationCache, RevocationCacheError, Session
+from ledger.errors import RevocationCacheError
+from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.projections.tokens import EVERYBODY
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, new_id

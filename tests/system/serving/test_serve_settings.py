@@ -11,9 +11,8 @@ import pytest
 
 from ledger import cli
 from ledger.environment.variables import SOURCES
-from ledger.errors import DatabaseError
+from ledger.errors import DatabaseError, RedisUnusableError
 from ledger.identity import valkey
-from ledger.identity.valkey import RedisUnusableError
 from ledger.settings import VARIABLES, Settings
 from ledger.store import pool
 from ledger.store.pool import connect
@@ -68,7 +67,7 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_never_its_value(
     for variable, setting in {**others, **({name: value} if value else {})}.items():
         clean.setenv(variable, setting)
     with pytest.raises(SystemExit) as ended:
-        cli.app(["serve"])
+        cli.root()(["serve"])
     said = capsys.readouterr().err
     assert 2 == ended.value.code
     assert said.startswith(f"ledger: {name}: ")
@@ -209,7 +208,7 @@ def test_every_command_stops_at_a_misspelt_setting(
     clean.setenv("LEDGER_QUEUE_LIMITS", "hunter2")
     (tmp_path / ".env").write_text("JWT_SECRETS='hunter2'\n")
     with pytest.raises(SystemExit) as ended:
-        cli.app(command.split())
+        cli.root()(command.split())
     assert 2 == ended.value.code
     assert (
         "ledger: JWT_SECRETS: unknown setting in .env:1; did you mean JWT_SECRET?; LEDGER_QUEUE_LIMITS: unknown setting"

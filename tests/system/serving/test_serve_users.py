@@ -102,7 +102,7 @@ async def test_migrate_needs_the_settings_of_postgresql_alone(
 
 def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.app(["--version"])
+        cli.root()(["--version"])
     assert (0, f"ledger {__version__}\n") == (ended.value.code, capsys.readouterr().out)
 
 

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from ledger.concurrency.dataloader import DataLoader
-from ledger.identity.revocation_cache import RevocationCacheError, RevocationCacheStatus
+from ledger.errors import RevocationCacheError
+from ledger.identity.revocation_cache import RevocationCacheStatus
 from ledger.projections.tokens import EVERYBODY, NEVER
 from tests.support.controls import new_id
 from tests.support.processes import until
