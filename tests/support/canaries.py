@@ -1,19 +1,17 @@
 """Secrets that nobody else has, and the places where they may not appear."""
 
-import asyncio
 import base64
 import secrets
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, urlsplit
 
 from ledger.identity.tokens import Claims, Signer, TokenType
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from tests.support.controls import NOBODY
+from tests.support.proxy import Proxy
 from tests.support.valkey import PATIENCE, Valkey
 
 ATTEMPTS = 4
@@ -68,55 +66,6 @@ class Given:
     scraping: str = field(default_factory=lambda: a_canary("metrics-token"))
 
 
-class Proxy:
-    """A socket behind which PostgreSQL is, unless it is closed; a port could be another's when it is opened again."""
-
-    def __init__(self, socket: str, folder: Path) -> None:
-        self._socket = socket
-        self._path = folder / ".s.PGSQL.5432"
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def query(self) -> str:
-        """The part of a URL that says where this is."""
-        return f"host={quote(str(self._path.parent), safe='')}&port=5432"
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_unix_server(self._carry, self._path)
-
-    async def close(self) -> None:
-        """Let nobody in any more, and cut off who is in."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-            self._path.unlink(missing_ok=True)
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*self._tasks)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        inner, outer = await asyncio.open_unix_connection(self._socket)
-        self._writers |= {writer, outer}
-        await asyncio.gather(_pipe(reader, outer), _pipe(inner, writer))
-        self._writers -= {writer, outer}
-        self._tasks.discard(task)
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-
-
 async def lock(valkey: Valkey, password: str) -> None:
     """From here on, Valkey wants this password."""
     async with valkey.client() as client:
@@ -125,9 +74,8 @@ async def lock(valkey: Valkey, password: str) -> None:
 
 def variables(settings: Settings, given: Given, proxy: Proxy, valkey: Valkey, seal: Path) -> dict[str, str]:
     """The environment of the service, in which every secret is one that can be told from all others."""
-    database = urlsplit(settings.database_dsn()).path
     return settings.environment() | {
-        "DATABASE_URL": f"postgresql://ledger:{given.database}@{database}?{proxy.query}",
+        "DATABASE_URL": proxy.database_url(settings, user=f"ledger:{given.database}"),
         "REDIS_URL": f"unix://:{given.redis}@{valkey.socket}?db=0&{PATIENCE}",
         "JWT_SECRET": given.signing,
         "LEDGER_METRICS_TOKEN": given.scraping,

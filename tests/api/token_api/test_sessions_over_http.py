@@ -10,13 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from pydantic import SecretStr
 
 from ledger import runtime
 from ledger.settings import Settings
 from ledger.store.pool import connect
-from tests.support.bank import Line
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Answer, Api, Clock
+from tests.support.proxy import Direction, Proxy
 from tests.support.token_api import (
     LOGOUT,
     REFRESH,
@@ -274,32 +273,30 @@ async def test_a_revoked_token_moves_no_money_not_even_in_the_batch_that_revokes
 
 
 @asynccontextmanager
-async def broken_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
-    """A line that breaks when it is told to, and that nobody but the committers is on."""
-    line = Line(settings.database_dsn())
-    async with line.open() as dsn:
+async def proxied_committer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
+    """Run a proxy in front of the database that committers alone use."""
+    async with Proxy.to_database(settings) as proxy:
 
-        async def on_the_line(settings: Settings, **options: Any) -> Connection:
+        async def connect_through_proxy(settings: Settings, **options: Any) -> Connection:
             is_committer = "plan_cache_mode" in options
-            url = {"database_url": SecretStr(dsn)} if is_committer else {}
-            return await connect(settings.model_copy(update=url), **options)
+            return await connect(proxy.database_settings(settings) if is_committer else settings, **options)
 
-        monkeypatch.setattr(runtime, "connect", on_the_line)
-        yield line
+        monkeypatch.setattr(runtime, "connect", connect_through_proxy)
+        yield proxy
 
 
-@pytest.mark.parametrize("direction", ["there", "back"])
+@pytest.mark.parametrize("direction", Direction)
 async def test_a_login_gives_working_tokens_at_whatever_moment_the_connection_breaks(
-    direction: str, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    direction: Direction, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when it was only the answer to the COMMIT that got lost. Only the committer is on the line that breaks."""
-    async with broken_line(settings, monkeypatch) as line:
+    async with proxied_committer(settings, monkeypatch) as proxy:
         api = await serve(settings)
         user = await api.new_user()
-        for moment in itertools.count(1):
-            line.break_at(direction, moment)
+        for chunk in itertools.count(1):
+            proxy.cut_at(direction, chunk)
             pair = await logged_in(api, user)
-            line.break_at("", 0)
+            proxy.heal()
             assert await passes(api, pair)
             pair = await refreshed(api, pair)
             assert [session_of(pair)] == await listed(api, f"{SESSIONS}?user_id={user['id']}")
@@ -307,11 +304,11 @@ async def test_a_login_gives_working_tokens_at_whatever_moment_the_connection_br
             after = await logged_in(api, user)
             assert [(False, False), (True, True)] == [await in_force(api, tokens) for tokens in (pair, after)]
             await revoke(api, user)
-            if line.breaks < moment:
+            if proxy.cuts < chunk:
                 break
         await api.client.close()
-    assert line.breaks >= 1
-    assert 2 * (line.breaks + 1) == await connection.fetchval(
+    assert proxy.cuts >= 1
+    assert 2 * (proxy.cuts + 1) == await connection.fetchval(
         "SELECT count(*) FROM events WHERE topic = 'TokensIssued' AND state->>'user_id' = $1", user["id"]
     )
 
@@ -321,18 +318,18 @@ async def test_a_refresh_whose_connection_broke_is_no_reuse(
     grace: int, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 22: what the service asks twice for reasons of its own, nobody has stolen."""
-    async with broken_line(settings, monkeypatch) as line:
+    async with proxied_committer(settings, monkeypatch) as proxy:
         api = await serve(settings.model_copy(update={"ledger_refresh_grace_seconds": grace}))
         pair = await logged_in(api)
-        for moment in itertools.count(1):
-            line.break_at("back", moment)
+        for chunk in itertools.count(1):
+            proxy.cut_at(Direction.TO_CLIENT, chunk)
             before, pair = pair, await refreshed(api, pair)
             assert (False, True) == (await passes(api, before), await passes(api, pair))
-            if line.breaks < moment:
+            if proxy.cuts < chunk:
                 break
         await api.client.close()
-    assert line.breaks >= 1
-    assert line.breaks + 1 == len(await recorded(connection, "TokensRotated", session_of(pair)))
+    assert proxy.cuts >= 1
+    assert proxy.cuts + 1 == len(await recorded(connection, "TokensRotated", session_of(pair)))
 
 
 async def test_ids_of_tokens_and_sessions_are_all_that_is_stored_of_them(api: Api, connection: Connection) -> None:

@@ -18,9 +18,10 @@ from redis.asyncio import Redis
 from ledger.identity.keys import new_private_pem
 from ledger.settings import Settings
 from ledger.values.ids import new_id
-from tests.support.canaries import Given, Proxy, a_canary, expired_and_unknown, found, leaks, lock, variables
+from tests.support.canaries import Given, a_canary, expired_and_unknown, found, leaks, lock, variables
 from tests.support.controls import NOBODY, a_transfer, a_user
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, processes, until
+from tests.support.proxy import Proxy
 from tests.support.valkey import Valkey
 from web.routes import ROUTES, UNVERSIONED
 
@@ -253,16 +254,16 @@ def paths() -> list[tuple[str, str]]:
     return [(method, re.sub(r"\{\w+\}", NOBODY, path)) for method, path in known]
 
 
-async def trouble(client: Client, proxy: "Proxy", valkey: Valkey, connection: "asyncpg.Connection[Any]") -> None:
+async def trouble(client: Client, proxy: Proxy, valkey: Valkey, connection: "asyncpg.Connection[Any]") -> None:
     """Tables, the database and Valkey go away, and come back."""
     given, access = client.given, await client.log_in()
     for table in ("credentials", "accounts", "stored_events", "tokens", "sessions"):
         await connection.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
         await a_bit_of_everything(client, *access)
         await connection.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
-    await proxy.close()
+    proxy.refuse()
     await a_bit_of_everything(client, *access)
-    await proxy.open()
+    proxy.heal()
     await until(lambda: logs_in(client))
     valkey.kill()
     await a_bit_of_everything(client, *await client.log_in())

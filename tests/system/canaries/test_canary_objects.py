@@ -24,8 +24,9 @@ from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
-from tests.support.canaries import Given, Proxy, expired_and_unknown, found, leaks, variables
+from tests.support.canaries import Given, expired_and_unknown, found, leaks, variables
 from tests.support.outages import a_port
+from tests.support.proxy import Proxy
 from tests.support.valkey import Valkey
 from web import requests
 from web.http.json import parse

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from ledger.errors import DatabaseError, Refused
 from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.write.group import Outcome
-from tests.support.bank import Bank, Line, a_transfer, banking, conflict
+from tests.support.bank import Bank, a_transfer, banking, conflict
 from tests.support.outages import are_gone, cut_off
 from tests.support.processes import until
+from tests.support.proxy import Direction, Proxy
 
 
 async def end_backend(eyes: Any, pid: int) -> None:
@@ -75,33 +75,32 @@ async def test_a_backend_that_is_killed_again_and_again_loses_and_doubles_nothin
 
 
 @asynccontextmanager
-async def banking_on_a_line(settings: Settings, eyes: Any) -> AsyncIterator[tuple[Bank, Line]]:
-    line = Line(settings.database_dsn())
-    async with line.open() as dsn:
-        at_its_end = settings.model_copy(update={"database_url": SecretStr(dsn)})
-        async with banking(settings, eyes, using=lambda: connect(at_its_end)) as bank:
-            yield bank, line
+async def banking_through_proxy(settings: Settings, eyes: Any) -> AsyncIterator[tuple[Bank, Proxy]]:
+    async with Proxy.to_database(settings) as proxy:
+        proxied = proxy.database_settings(settings)
+        async with banking(settings, eyes, using=lambda: connect(proxied)) as bank:
+            yield bank, proxy
 
 
-@pytest.mark.parametrize("direction", ["there", "back"])
+@pytest.mark.parametrize("direction", Direction)
 @pytest.mark.parametrize("locked", [False, True], ids=["", "after a conflict"])
 async def test_money_moves_once_at_whatever_moment_the_connection_breaks(
-    direction: str, locked: bool, settings: Settings, connection: Any
+    direction: Direction, locked: bool, settings: Settings, connection: Any
 ) -> None:
     """Lesson 4: the command log has the outcome of a write whose answer was lost."""
-    async with banking_on_a_line(settings, connection) as (bank, line):
-        for moment in itertools.count(1):
+    async with banking_through_proxy(settings, connection) as (bank, proxy):
+        for chunk in itertools.count(1):
             source, destination = await bank.accounts(102, 0)
             if locked:  # the next transactions have the append lock from the start
                 await conflict(settings, bank, source, destination)
                 await bank.submit(a_transfer(destination, source, 2))
-            line.break_at(direction, moment)
+            proxy.cut_at(direction, chunk)
             outcomes = await bank.outcomes(*(a_transfer(source, destination, amount) for amount in (62, 62, 40)))
             assert [Outcome, Refused, Outcome] == [type(outcome) for outcome in outcomes]
             assert [0, 102] == await bank.balances([source, destination])
-            if line.breaks < moment:
+            if proxy.cuts < chunk:
                 break
-        assert line.breaks >= 1
+        assert proxy.cuts >= 1
 
 
 class DeadConnection:
