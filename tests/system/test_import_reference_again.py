@@ -15,7 +15,7 @@ from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.controls import new_id
 from tests.support.outages import cut_off
-from tests.support.processes import ledger, until
+from tests.support.processes import ledger, run_ledger, until
 from tests.support.reference import (
     Reference,
     a_pair,
@@ -25,7 +25,6 @@ from tests.support.reference import (
     codes,
     everything,
     rehearsed,
-    run,
     submit,
     taken,
 )
@@ -64,12 +63,12 @@ async def test_a_dry_run_changes_nothing_and_foretells_the_run(
 
 
 async def test_a_dry_run_says_that_nothing_was_written(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+    settings: Settings, connection: Any, reference: Reference
 ) -> None:
     await a_pair(reference, 300)
     before = await everything(connection)
 
-    said = await run(tmp_path, settings, "import-reference", reference.url, "--dry-run")
+    said = await run_ledger("import-reference", reference.url, "--dry-run", variables=settings.environment())
 
     assert (0, before) == (said.status, await everything(connection))
     assert "dry run: nothing was written" in said.output.splitlines()
@@ -247,11 +246,11 @@ async def test_a_run_that_is_killed_is_completed_by_the_next_and_nothing_is_doub
             await until(is_stopped)
     interrupted = await connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'")
 
-    said = await run(tmp_path, settings, "import-reference", reference.url, "--json")
+    said = await run_ledger("import-reference", reference.url, "--json", variables=settings.environment())
 
-    assert (0, True, 0) == (said.status, said.body["complete"], said.body["corrected"])
+    assert (0, True, 0) == (said.status, said.document["complete"], said.document["corrected"])
     assert interrupted < 3_500
-    assert 3_500 == said.body["transactions"]["taken"] + said.body["transactions"]["already_here"]
+    assert 3_500 == said.document["transactions"]["taken"] + said.document["transactions"]["already_here"]
     assert 3_500 == await connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'")
     assert await reference.balances() == await balances(connection)
 
@@ -267,11 +266,11 @@ async def test_a_run_that_loses_the_ledger_s_database_is_one_line_and_completed_
         status = await running.status()
         said = running.lines[-1]
 
-    again = await run(tmp_path, settings, "import-reference", reference.url, "--json")
+    again = await run_ledger("import-reference", reference.url, "--json", variables=settings.environment())
 
     assert (1, True) == (status, said.startswith("ledger: the connection to PostgreSQL was lost"))
     assert "run the command again to resume" in said
-    assert (0, True, 0) == (again.status, again.body["complete"], again.body["corrected"])
+    assert (0, True, 0) == (again.status, again.document["complete"], again.document["corrected"])
     assert await reference.balances() == await balances(connection)
 
 
@@ -292,9 +291,6 @@ async def test_two_runs_at_once_double_nothing(
         await one.status()
         await two.status()
 
-    assert (0, True) == (
-        (said := await run(tmp_path, settings, "import-reference", reference.url, "--json")).status,
-        True,
-    )
-    assert (0, 100) == (said.body["corrected"], said.body["transactions"]["already_here"])
+    said = await run_ledger("import-reference", reference.url, "--json", variables=settings.environment())
+    assert (0, 0, 100) == (said.status, said.document["corrected"], said.document["transactions"]["already_here"])
     assert await reference.balances() == await balances(connection)

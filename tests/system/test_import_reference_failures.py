@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,14 +17,13 @@ from ledger.import_reference.source import ReferenceUnusableError
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.controls import NOBODY, new_id
-from tests.support.processes import until
+from tests.support.processes import run_ledger, until
 from tests.support.reference import (
     SECRET,
     Reference,
     a_pair,
     an_api,
     everything,
-    run,
     taken,
 )
 
@@ -113,12 +111,12 @@ async def test_a_reference_that_goes_away_in_the_middle_is_one_line(reference: R
 
 
 async def test_a_run_that_cannot_read_writes_nothing_and_ends_with_1(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+    settings: Settings, connection: Any, reference: Reference
 ) -> None:
     before = await everything(connection)
     await reference.connection.execute("DROP TABLE accounts")
 
-    said = await run(tmp_path, settings, "import-reference", reference.url)
+    said = await run_ledger("import-reference", reference.url, variables=settings.environment())
 
     line = "ledger: the database has no table public.accounts to read\n"
     assert (1, "", line) == (said.status, said.output, said.error)
@@ -141,10 +139,8 @@ async def test_a_holder_whom_the_ledger_does_not_have_stops_the_run(
         (("postgresql://localhost/db", "--currency", "EURO"), "--currency: must be an ISO 4217 code"),
     ],
 )
-async def test_arguments_that_do_not_fit_are_one_line(
-    settings: Settings, tmp_path: Path, arguments: tuple[str, ...], why: str
-) -> None:
-    said = await run(tmp_path, settings, "import-reference", *arguments)
+async def test_arguments_that_do_not_fit_are_one_line(settings: Settings, arguments: tuple[str, ...], why: str) -> None:
+    said = await run_ledger("import-reference", *arguments, variables=settings.environment())
 
     assert (2, f"ledger: {why}\n") == (said.status, said.error)
 

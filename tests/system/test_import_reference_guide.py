@@ -1,6 +1,5 @@
 """The guide to moving from the reference: its commands are run here, and its reports are what they print."""
 
-import asyncio
 import os
 import re
 import sys
@@ -13,7 +12,7 @@ import pytest
 from ledger.cli.seed import ensure_first_admin
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from tests.support.processes import ROOT, environment
+from tests.support.processes import ROOT, run_program
 from tests.support.reference import Reference, a_reference, at
 
 GUIDE = (ROOT / "docs" / "how-to" / "import-reference.md").read_text()
@@ -48,28 +47,17 @@ async def fill(reference: Reference) -> None:
     await reference.transfer(PURSE, ALICES, 4_000, id=last, created_at=at(9))
 
 
-async def says(commands: str, folder: Path, variables: dict[str, str]) -> tuple[int | None, str]:
-    """The exit status and the standard output of a shell that runs these commands."""
-    process = await asyncio.create_subprocess_exec(
-        *("sh", "-c", commands),
-        cwd=folder,
-        env={**environment(variables), "PATH": f"{folder}:{os.environ['PATH']}"},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate()
-    return process.returncode, output.decode()
-
-
 async def test_the_guide_s_commands_print_the_guide_s_reports(
     settings: Settings, runtime: Runtime, reference: Reference, tmp_path: Path
 ) -> None:
     assert await ensure_first_admin(runtime)
     await fill(reference)
-    variables = {**settings.environment(), "REFERENCE_URL": reference.url}
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    variables = {**settings.environment(), "REFERENCE_URL": reference.url, "PATH": path}
     program = tmp_path / "ledger"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ledger "$@"\n')
     program.chmod(0o755)
 
-    said = [await says(block(name), tmp_path, variables) for name in ("dry-run", "import")]
-
-    assert [(1, block(f"{name} report")) for name in ("dry-run", "import")] == said
+    for name in ("dry-run", "import"):
+        ran = await run_program("sh", "-c", block(name), folder=tmp_path, variables=variables)
+        assert (1, block(f"{name} report")) == (ran.status, ran.output)

@@ -1,6 +1,5 @@
 """The operations guide: what it tells to do is done here, and what it tells to look at is there."""
 
-import asyncio
 import os
 import re
 import sys
@@ -14,7 +13,7 @@ from ledger.embedded import Services
 from ledger.embedded.binaries import find_programs
 from ledger.settings import Settings
 from tests.support.controls import Api, new_id
-from tests.support.processes import ROOT, environment
+from tests.support.processes import ROOT, run_program
 from tests.support.sealed import a_key_file
 
 GUIDE = (ROOT / "docs" / "how-to" / "operate.md").read_text()
@@ -54,17 +53,10 @@ async def test_what_is_backed_up_can_be_restored_and_its_books_are_right(
 
 
 async def run(commands: str, folder: Path, variables: dict[str, str]) -> str:
-    """What the commands say; none of them fails."""
-    process = await asyncio.create_subprocess_exec(
-        *("bash", "-euo", "pipefail", "-c", commands),
-        cwd=folder,
-        env=environment(variables),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said = (await process.communicate())[0].decode()
-    assert 0 == process.returncode, said
-    return said
+    """Run commands, none of which fails, and return what they print on both outputs."""
+    ran = await run_program("bash", "-euo", "pipefail", "-c", commands, folder=folder, variables=variables)
+    assert 0 == ran.status, ran.error
+    return ran.output + ran.error
 
 
 async def test_the_series_to_alert_on_are_there(api: Api) -> None:

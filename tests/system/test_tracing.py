@@ -21,7 +21,7 @@ from ledger import settings as ledger_settings
 from ledger.environment.variables import SettingsError
 from ledger.settings import Settings
 from tests.support.controls import Api
-from tests.support.processes import ledger
+from tests.support.serving import serving
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -149,14 +149,12 @@ async def test_a_service_sends_its_spans_to_the_collector_before_it_ends(setting
     collector.router.add_post("/v1/traces", collect)
     async with TestServer(collector) as server:
         variables = {
-            **settings.environment(),
-            "SERVICE_PORT": "0",
             "LEDGER_TRACING": "otlp",
             "OTEL_EXPORTER_OTLP_ENDPOINT": str(server.make_url("")).rstrip("/"),
             "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
             "OTEL_SERVICE_NAME": "books",
         }
-        with ledger(tmp_path / "run", "serve", **variables) as running:
+        with serving(tmp_path, settings, variables=variables) as running:
             async with aiohttp.ClientSession(await running.url()) as session, session.get("/v1/health") as response:
                 assert 200 == response.status
             assert 0 == await running.stop()

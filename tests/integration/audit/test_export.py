@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -27,31 +28,21 @@ from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.values.ids import new_id
-from tests.support.processes import LEDGER, environment
+from tests.support.processes import ROOT, Ran, run_ledger
 from tests.support.traffic import ENTRY, EUROS, MORE_EUROS, PAYMENT, REFERENCE
 
 HLEDGER_TOOL = shutil.which("hledger")
 Balances = dict[str, Decimal]
 
 
-async def run_export(settings: Settings, *arguments: str, **more: str) -> tuple[int, bytes, str]:
-    given = {"DATABASE_URL": settings.database_dsn(), "REDIS_URL": settings.redis_dsn(), "JWT_SECRET": "s" * 32}
-    process = await asyncio.create_subprocess_exec(
-        *LEDGER,
-        *("audit", "export", *arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(given | more),
-    )
-    output, log = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output, log.decode()
+async def run_export(settings: Settings, *arguments: str, **variables: str) -> Ran:
+    return await run_ledger("audit", "export", *arguments, variables={**settings.environment(), **variables})
 
 
 async def exported(runtime: Runtime, *arguments: str) -> str:
     status, output, log = await run_export(runtime.settings, *arguments)
     assert 0 == status, log
-    return output.decode()
+    return output
 
 
 async def balances_of(runtime: Runtime) -> dict[str, Decimal]:
@@ -151,14 +142,14 @@ async def test_all_formats_have_the_details_of_a_transaction(busy: Runtime, tmp_
 async def test_parquet_goes_to_a_pipe_too(busy: Runtime) -> None:
     status, output, log = await run_export(busy.settings, "--format", "parquet")
     assert 0 == status, log
-    assert len(await transfers_of(busy)) == pq.read_table(io.BytesIO(output)).num_rows
+    assert len(await transfers_of(busy)) == pq.read_table(io.BytesIO(os.fsencode(output))).num_rows
 
 
 async def test_parquet_without_pyarrow_is_one_clear_line(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "pyarrow.py").write_text("raise ImportError\n")
-    path = f"{tmp_path}:{environment({})['PYTHONPATH']}"
+    path = f"{tmp_path}:{ROOT}"
     status, output, log = await run_export(settings, "--format", "parquet", PYTHONPATH=path)
-    assert (1, b"") == (status, output)
+    assert (1, "") == (status, output)
     assert "ledger: parquet needs pyarrow: install `ledger-service[parquet]`\n" == log.splitlines(keepends=True)[-1]
 
 
@@ -349,7 +340,7 @@ async def test_a_file_that_cannot_be_made_is_one_clear_line(settings: Settings) 
 @pytest.mark.parametrize("arguments", [("--account", "x"), ("--from", "yesterday"), ("--to", "2026-02-29")])
 async def test_an_argument_that_does_not_fit_is_one_clear_line(arguments: tuple[str, str], settings: Settings) -> None:
     status, output, log = await run_export(settings, "--format", "csv", *arguments)
-    assert (2, b"") == (status, output)
+    assert (2, "") == (status, output)
     assert log.startswith(f"ledger: {arguments[0]}: ")
 
 

@@ -1,45 +1,30 @@
 """`ledger audit`, as an auditor at a terminal meets it: tables, JSON, and exit statuses."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ledger.settings import Settings
 from tests.support.controls import NOBODY, Api
-from tests.support.processes import ledger
-
-
-class Said:
-    """What a command said, and how it ended."""
-
-    def __init__(self, status: int, output: str, error: str) -> None:
-        self.status, self.output, self.error = status, output, error
-
-    @property
-    def documents(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.output.splitlines()]
+from tests.support.processes import Ran, run_ledger
 
 
 class Auditor:
     """Runs `ledger audit` on the test's database."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self._folder, self._settings = folder, settings
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
-    async def asks(self, *arguments: str) -> Said:
-        with ledger(self._folder, "audit", *arguments, **self._settings.environment()) as running:
-            status = await running.status()
-            return Said(status, running.output.read_text(), running.log.read_text())
+    async def asks(self, *arguments: str) -> Ran:
+        return await run_ledger("audit", *arguments, variables=self._settings.environment())
 
-    async def all(self, *questions: tuple[str, ...]) -> list[Said]:
+    async def all(self, *questions: tuple[str, ...]) -> list[Ran]:
         return [await self.asks(*question) for question in questions]
 
 
 @pytest.fixture
-def auditor(tmp_path: Path, settings: Settings) -> Auditor:
-    return Auditor(tmp_path / "audit", settings)
+def auditor(settings: Settings) -> Auditor:
+    return Auditor(settings)
 
 
 @pytest.fixture
@@ -155,8 +140,8 @@ async def test_books_that_do_not_balance_are_a_failure(
 OPENED = "SELECT max(position) FROM entries WHERE account_id = $1::text::uuid AND balance_cents = 99"
 
 
-async def test_a_database_without_a_ledger_is_one_line(tmp_path: Path, settings: Settings) -> None:
+async def test_a_database_without_a_ledger_is_one_line(settings: Settings) -> None:
     elsewhere = settings.model_copy(update={"ledger_schema": "elsewhere"})
-    said = await Auditor(tmp_path / "audit", elsewhere).asks("trial-balance")
+    said = await Auditor(elsewhere).asks("trial-balance")
     assert 1 == said.status
     assert "run `ledger migrate`" in said.error.splitlines()[-1]

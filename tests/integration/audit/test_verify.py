@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import subprocess
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
@@ -24,7 +23,7 @@ from ledger.values.ids import new_id
 from ledger.write.group import Origin
 from tests.integration.audit.conftest import Heard, check, plant
 from tests.support import traffic
-from tests.support.processes import LEDGER, environment, until
+from tests.support.processes import Ran, run_ledger, until
 from tests.support.traffic import (
     ALICE,
     BOB,
@@ -552,25 +551,8 @@ async def cutoffs_key(connection: Any) -> str:
 # The command.
 
 
-async def run_verify(settings: Settings, *arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *LEDGER,
-        *("audit", "verify", *arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(variables(settings)),
-    )
-    output, log = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode(), log.decode()
-
-
-def variables(settings: Settings) -> dict[str, str]:
-    return {
-        "DATABASE_URL": settings.database_dsn(),
-        "REDIS_URL": settings.redis_dsn(),
-        "JWT_SECRET": "a-secret-of-the-tests-that-is-long-enough",
-    }
+async def run_verify(settings: Settings, *arguments: str) -> Ran:
+    return await run_ledger("audit", "verify", *arguments, variables=settings.environment())
 
 
 async def test_the_command_says_that_the_books_are_right(busy: Runtime) -> None:

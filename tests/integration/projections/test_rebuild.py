@@ -4,12 +4,10 @@ Lessons 12, 13 and 14.
 """
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +21,7 @@ from ledger.projections.rebuild.status import Status, status
 from ledger.settings import Settings
 from ledger.store.pool import connect
 from tests.support.controls import PASSWORD, Api, new_id
-from tests.support.processes import DEADLINE_SECONDS, ledger
+from tests.support.processes import DEADLINE_SECONDS, run_ledger
 
 ALL = [projection.name for projection in INLINE]
 Connection = Any  # `asyncpg.Connection` has type arguments in its stubs only
@@ -136,15 +134,13 @@ async def test_a_wrong_row_is_found_by_a_dry_run_and_repaired_by_a_rebuild(
     assert 0 == await comparison(settings)
 
 
-async def test_the_dry_run_shows_what_is_wrong_and_fails(
-    api: Api, settings: Settings, connection: Connection, tmp_path: Path
-) -> None:
+async def test_the_dry_run_shows_what_is_wrong_and_fails(api: Api, settings: Settings, connection: Connection) -> None:
     await some_history(api)
     await connection.execute("UPDATE accounts SET balance_cents = 5 WHERE balance_cents = 36")
-    with ledger(tmp_path, "projections", "rebuild", "--all", "--dry-run", **settings.environment()) as running:
-        assert 1 == await running.status()
-    assert "balance_cents is 5 and should be 36" in running.output.read_text()
-    assert "1 row differs" in running.output.read_text()
+    ran = await run_ledger("projections", "rebuild", "--all", "--dry-run", variables=settings.environment())
+    assert 1 == ran.status
+    assert "balance_cents is 5 and should be 36" in ran.output
+    assert "1 row differs" in ran.output
 
 
 async def test_only_what_is_named_is_rebuilt(api: Api, settings: Settings, connection: Connection) -> None:
@@ -244,20 +240,20 @@ async def test_what_other_code_began_is_begun_anew(api: Api, settings: Settings,
     assert (None, 0) == ((await rebuilt(settings)).resumed_from, await comparison(settings))
 
 
-async def test_a_second_rebuild_is_refused_in_one_line(api: Api, settings: Settings, tmp_path: Path) -> None:
+async def test_a_second_rebuild_is_refused_in_one_line(api: Api, settings: Settings) -> None:
     await some_history(api)
     begun = asyncio.Event()
     first = asyncio.create_task(rebuilt(settings, chunk=1, report=lambda _: begun.set()))
     await begun.wait()
     async with held_up(settings):
-        with ledger(tmp_path, "projections", "rebuild", "users", **settings.environment()) as running:
-            assert 1 == await running.status()
-            assert ["ledger: another rebuild is running: wait for it, or stop it with Ctrl-C"] == running.lines
+        ran = await run_ledger("projections", "rebuild", "users", variables=settings.environment())
+        expected = "ledger: another rebuild is running: wait for it, or stop it with Ctrl-C"
+        assert (1, [expected]) == (ran.status, ran.error.splitlines())
     assert 0 == (await first).differing
 
 
 async def test_an_event_that_cannot_be_applied_is_named_and_nothing_changes(
-    api: Api, settings: Settings, connection: Connection, tmp_path: Path
+    api: Api, settings: Settings, connection: Connection
 ) -> None:
     """Lessons 12 and 13: an error that is logged and passed over; a progress bar that hides it."""
     await some_history(api)
@@ -269,9 +265,8 @@ async def test_an_event_that_cannot_be_applied_is_named_and_nothing_changes(
         new_id(),
     )
     await connection.execute(f"ALTER TABLE entries ADD CHECK (position <> {position}) NOT VALID")
-    with ledger(tmp_path, "projections", "rebuild", "--all", **settings.environment()) as running:
-        assert 1 == await running.status()
-        assert f"ledger: the event at position {position} cannot be applied" in running.log.read_text()
+    ran = await run_ledger("projections", "rebuild", "--all", variables=settings.environment())
+    assert (1, True) == (ran.status, f"ledger: the event at position {position} cannot be applied" in ran.error)
     (told,) = {row.last_error for row in await inline(settings)}
     assert f"position {position} " in str(told)
     assert before == await connection.fetchval("SELECT 'accounts'::regclass::oid")
@@ -295,15 +290,13 @@ async def test_a_view_that_would_go_on_to_read_the_old_table_is_named(
         await rebuilt(settings)
 
 
-async def test_every_command_speaks_json(api: Api, settings: Settings, tmp_path: Path) -> None:
+async def test_every_command_speaks_json(api: Api, settings: Settings) -> None:
     await some_history(api)
     said = {}
-    for number, arguments in enumerate(
-        (["list"], ["status"], ["rebuild", "users", "--keep-old"], ["rollback", "users"], ["cancel"])
-    ):
-        with ledger(tmp_path / str(number), "projections", *arguments, "--json", **settings.environment()) as running:
-            assert 0 == await running.status(), running.log.read_text()
-            said[arguments[0]] = json.loads(running.output.read_text())
+    for arguments in (["list"], ["status"], ["rebuild", "users", "--keep-old"], ["rollback", "users"], ["cancel"]):
+        ran = await run_ledger("projections", *arguments, "--json", variables=settings.environment())
+        assert 0 == ran.status, ran.error
+        said[arguments[0]] = ran.document
     assert [*ALL, *FOLLOWERS] == [row["name"] for row in said["list"]] == [row["projection"] for row in said["status"]]
     assert (0, True) == (said["rebuild"]["differing"], said["rebuild"]["swapped"])
     assert said["rollback"]["swapped"]

@@ -23,6 +23,7 @@ from ledger.store import reader as event_reader
 from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
+from tests.support.serving import serving
 
 ALL = [projection.name for projection in INLINE]
 CLIENTS = 16
@@ -100,11 +101,6 @@ async def at_work(running: Ledger) -> AsyncIterator[Crowd]:
             await asyncio.gather(*clients)
 
 
-@pytest.fixture
-def variables(settings: Settings) -> dict[str, str]:
-    return {**settings.environment(), "SERVICE_PORT": "0"}
-
-
 async def check_nothing_is_lost_or_doubled(crowd: Crowd, connection: Any, settings: Settings) -> None:
     """By the events themselves, which no projection has touched, and by a comparison of all rows."""
     events = await event_reader.read_log(connection, limit=1_000_000)
@@ -139,13 +135,13 @@ async def more(crowd: Crowd, count: int) -> None:
 
 
 async def test_all_tables_are_swapped_while_clients_read_and_write(
-    variables: dict[str, str], settings: Settings, connection: Any, tmp_path: Path
+    settings: Settings, connection: Any, tmp_path: Path
 ) -> None:
     """Lesson 13: a rebuild that races the live projection, or that holds the service down.
 
     Every worker has prepared its statements before the first swap, so later ones meet plans of tables that are gone.
     """
-    with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
+    with serving(tmp_path, settings, workers=2) as running:
         async with at_work(running) as crowd:
             await more(crowd, 100)
             for number in range(3):
@@ -165,18 +161,18 @@ async def position(connection: Any) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 async def test_a_rebuild_that_is_killed_goes_on_where_it_was(
-    variables: dict[str, str], settings: Settings, connection: Any, tmp_path: Path, number: signal.Signals
+    settings: Settings, connection: Any, tmp_path: Path, number: signal.Signals
 ) -> None:
     """Lesson 14: a checkpoint that is written in another transaction than its effect.
 
     Somebody reads a table until it is killed, so that it cannot come to its end before.
     """
     arguments = ("projections", "rebuild", "--all", "--chunk", "2")
-    with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
+    with serving(tmp_path, settings, workers=2) as running:
         async with at_work(running) as crowd:
             await more(crowd, 100)
             before = await connection.fetchval("SELECT 'accounts'::regclass::oid")
-            with ledger(tmp_path / "killed", *arguments, **variables) as killed:
+            with ledger(tmp_path / "killed", *arguments, **settings.environment()) as killed:
                 async with a_reader(settings):
                     await until(lambda: passed(connection, 100))
                     killed.send(number)
@@ -216,10 +212,10 @@ async def waits(connection: Any) -> bool:
 
 
 async def test_readers_are_not_held_up_by_a_swap_that_has_to_wait(
-    variables: dict[str, str], settings: Settings, connection: Any, tmp_path: Path
+    settings: Settings, connection: Any, tmp_path: Path
 ) -> None:
     """A query that does not end keeps the swap out; all others pass, and the swap comes once it has ended."""
-    with ledger(tmp_path / "service", "serve", **variables) as running:
+    with serving(tmp_path, settings) as running:
         async with at_work(running) as crowd:
             await more(crowd, 100)
             async with a_reader(settings):

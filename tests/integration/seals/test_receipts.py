@@ -1,7 +1,6 @@
 """Receipts: who has one and the public key needs nobody's word, and nobody can make one up or change one."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from ledger.settings import Settings
 from ledger.values.ids import new_id
 from tests.support.controls import NOBODY, Api
 from tests.support.problems import assert_is_problem
-from tests.support.processes import ledger, until
+from tests.support.processes import Ran, run_ledger, until
 from tests.support.sealed import a_key_file, block_of
 
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -253,11 +252,10 @@ def prepare(folder: Path, raw: bytes, pem: str) -> None:
     (folder / "key.pem").write_text(pem)
 
 
-async def checked(folder: Path, raw: bytes, pem: str) -> tuple[int, str, str]:
-    """The exit status of `check-receipt`, and what it says, where no server and no setting is of use."""
+async def checked(folder: Path, raw: bytes, pem: str) -> Ran:
+    """Run `check-receipt` where neither a server nor a setting is of use."""
     prepare(folder, raw, pem)
-    with ledger(folder, *CHECK, **NO_SERVERS) as running:
-        return await running.status(), running.output.read_text(), running.log.read_text()
+    return await run_ledger(*CHECK, folder=folder, variables=NO_SERVERS)
 
 
 async def test_a_receipt_is_checked_without_a_database_and_it_is_said_what_it_proves(tmp_path: Path, key: Key) -> None:
@@ -267,9 +265,9 @@ async def test_a_receipt_is_checked_without_a_database_and_it_is_said_what_it_pr
     status, said, _ = await checked(tmp_path / "good", raw, public_pem(key))
     assert (0, True) == (status, f"NameClaimed, version 1 of stream {some[1].originator_id}" in said)
     assert "Not proven" in said
-    with ledger(tmp_path / "good", *CHECK, "--json", **NO_SERVERS) as running:
-        assert 0 == await running.status()
-        (proven,) = json.loads(running.output.read_text())["proven"]
+    in_json = await run_ledger(*CHECK, "--json", folder=tmp_path / "good", variables=NO_SERVERS)
+    assert 0 == in_json.status
+    (proven,) = in_json.document["proven"]
     assert ("NameClaimed", {"n": 1}, 1) == (proven["topic"], proven["state"], proven["block"])
     changed = raw.replace(b'"leaf_index":1', b'"leaf_index":2')
     status, said, error = await checked(tmp_path / "bad", changed, public_pem(key))

@@ -10,26 +10,25 @@ import pytest
 from ledger.identity.keys import private_key, public_pem
 from ledger.settings import Settings
 from ledger.values.ids import new_id
-from tests.support.processes import ledger
+from tests.support.processes import Ran, run_ledger
 from tests.support.sealed import INSERT
 
-Ran = tuple[int, str, str]  # the exit status, standard output and standard error
 Audit = Callable[..., Awaitable[Ran]]
 COUNT = 7
 
 
 @pytest.fixture
-async def audit(settings: Settings, connection: Any, tmp_path: Path) -> Audit:
-    """Runs `ledger audit` on a ledger with some events."""
+async def audit(settings: Settings, connection: Any) -> Audit:
+    """Return a function that runs `ledger audit` on a ledger with some events."""
     for _ in range(COUNT):
         await connection.execute(INSERT, new_id())
 
-    async def ran(*arguments: str, **variables: str) -> Ran:
-        given = {**settings.environment(), "LEDGER_SEAL_EVENTS": "3", **variables}
-        with ledger(tmp_path / f"run-{new_id()}", "audit", *arguments, **given) as running:
-            return await running.status(), running.output.read_text(), running.log.read_text()
+    async def run_audit(*arguments: str, **variables: str) -> Ran:
+        return await run_ledger(
+            "audit", *arguments, variables={**settings.environment(), "LEDGER_SEAL_EVENTS": "3", **variables}
+        )
 
-    return ran
+    return run_audit
 
 
 async def test_what_was_sealed_is_verified_and_compared_with_exported_heads(

@@ -4,7 +4,6 @@ Lessons 10 to 14.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,8 +19,9 @@ from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from tests.support.outages import are_gone
-from tests.support.processes import ledger, until
+from tests.support.processes import run_ledger, until
 from tests.support.sealed import INSERT, Sealed
+from tests.support.serving import serving
 
 Connection = Any  # asyncpg's, which is generic for type checkers only
 REST_SECONDS = 0.01
@@ -206,17 +206,17 @@ async def test_the_status_shows_both_followers_of_a_service_at_the_end_of_the_lo
     settings: Settings, key_file: Path, tmp_path: Path
 ) -> None:
     """Lesson 11: also over events that they do not handle."""
-    variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file), "SERVICE_PORT": "0"}
-    with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
+    variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file)}
+    with serving(tmp_path, settings, workers=2, variables={"LEDGER_SEAL_KEY_FILE": str(key_file)}) as running:
         await running.url()
         for name in ("mirror", "seals"):
             row = await until(lambda name=name: reaches_the_end(settings, name))
             assert 0.0 == row.lag_seconds
 
         async def are_told() -> bool:
-            with ledger(tmp_path / str(new_id()), "projections", "status", "--json", **variables) as asked:
-                assert 0 == await asked.status(), asked.log.read_text()
-            return {"inline", "following"} == {row["state"] for row in json.loads(asked.output.read_text())}
+            ran = await run_ledger("projections", "status", "--json", variables=variables)
+            assert 0 == ran.status, ran.error
+            return {"inline", "following"} == {row["state"] for row in ran.document}
 
         await until(are_told)  # Redis may be slow to answer at any one time
         assert 0 == await running.stop()
@@ -247,22 +247,22 @@ async def stops(settings: Settings, name: str) -> Status | None:
 async def test_sealing_stops_at_an_event_that_has_no_leaf_and_goes_on_when_it_is_mended_and_resumed(
     settings: Settings, sealed: Sealed, key_file: Path, tmp_path: Path
 ) -> None:
-    variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file), "SERVICE_PORT": "0"}
+    variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file)}
     poison = await append(sealed.connection)
     (recorded_at,) = await sealed.connection.fetchrow(
         "SELECT recorded_at FROM stored_events WHERE notification_id = $1", poison
     )
     await sealed.tamper(f"UPDATE stored_events SET recorded_at = 'infinity' WHERE notification_id = {poison}")
-    with ledger(tmp_path / "service", "serve", **variables) as running:
+    with serving(tmp_path, settings, variables={"LEDGER_SEAL_KEY_FILE": str(key_file)}) as running:
         stopped = await until(lambda: stops(settings, "seals"))
         assert (poison, "NameClaimed") == (stopped.error_position, stopped.error_topic)
         assert 1 == len(await until(lambda: running.logged("a follower has stopped")))
-        with ledger(tmp_path / "status", "projections", "status", **variables) as asked:
-            assert 0 == await asked.status()
-        assert f"position {poison}, NameClaimed: a column must have a value" in asked.output.read_text()
+        shown = await run_ledger("projections", "status", variables=variables)
+        assert 0 == shown.status
+        assert f"position {poison}, NameClaimed: a column must have a value" in shown.output
         await sealed.tamper(f"UPDATE stored_events SET recorded_at = '{recorded_at}' WHERE notification_id = {poison}")
-        with ledger(tmp_path / "resume", "projections", "resume", "seals", **variables) as resumed:
-            assert 0 == await resumed.status(), resumed.log.read_text()
+        resumed = await run_ledger("projections", "resume", "seals", variables=variables)
+        assert 0 == resumed.status, resumed.error
         await until(lambda: reaches_the_end(settings, "seals"))
         assert [] == await sealed.findings()
         assert 0 == await running.stop()
@@ -276,7 +276,7 @@ async def test_sealing_stops_at_an_event_that_has_no_leaf_and_goes_on_when_it_is
     ],
 )
 async def test_what_has_not_stopped_cannot_be_resumed(
-    settings: Settings, tmp_path: Path, name: str, exit_status: int, line: str
+    settings: Settings, name: str, exit_status: int, line: str
 ) -> None:
-    with ledger(tmp_path, "projections", "resume", name, **settings.environment()) as running:
-        assert (exit_status, [line]) == (await running.status(), running.lines)
+    ran = await run_ledger("projections", "resume", name, variables=settings.environment())
+    assert (exit_status, [line]) == (ran.status, ran.error.splitlines())

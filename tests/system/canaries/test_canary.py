@@ -20,8 +20,9 @@ from ledger.settings import Settings
 from ledger.values.ids import new_id
 from tests.support.canaries import Given, a_canary, expired_and_unknown, found, leaks, lock, variables
 from tests.support.controls import NOBODY, a_transfer, a_user
-from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, processes, until
+from tests.support.processes import DEADLINE_SECONDS, Ledger, processes, until
 from tests.support.proxy import Proxy
+from tests.support.serving import serving
 from tests.support.valkey import Valkey
 from web.routes import ROUTES, UNVERSIONED
 
@@ -373,7 +374,7 @@ async def scene(
     seal.write_text(new_private_pem())
     timeout = aiohttp.ClientTimeout(DEADLINE_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        with ledger(tmp_path / "run", "serve", **variables(settings, given, proxy, valkey, seal)) as running:
+        with serving(tmp_path / "run", settings, variables=variables(settings, given, proxy, valkey, seal)) as running:
             client = Client(session, await running.url(), given)
             forged = expired_and_unknown(given.signing)
             for part in (people, sessions, guesses, what_cannot_be_parsed):

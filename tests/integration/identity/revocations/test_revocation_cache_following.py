@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -14,8 +13,8 @@ from ledger.identity.revocation_cache import RevocationCache
 from ledger.projections.tokens import NEVER
 from ledger.settings import Settings
 from ledger.store.pool import connect
-from tests.support.controls import NOBODY, new_id
-from tests.support.processes import DEADLINE_SECONDS, ledger, until
+from tests.support.controls import NOBODY
+from tests.support.processes import DEADLINE_SECONDS, Ran, run_ledger, until
 from tests.support.revocations import OF_ONE, Bench, Scene, follower
 from tests.support.valkey import Valkey
 
@@ -116,20 +115,17 @@ async def test_the_following_ends_when_it_is_told_to_although_postgresql_does_no
     assert task.cancelled()
 
 
+Run = Callable[..., Coroutine[Any, Any, Ran]]
+
+
 @pytest.fixture
-def run(tmp_path: Path, settings: Settings, valkey: Valkey) -> Callable[..., Awaitable[tuple[int, str, str]]]:
-    """Runs a `ledger tokens mirror` command: its status, what it answers and what it says."""
+def run(settings: Settings, valkey: Valkey) -> Run:
+    """Return a function that runs a `ledger tokens mirror` command."""
 
-    async def ended(*arguments: str) -> tuple[int, str, str]:
-        folder = tmp_path / str(new_id())
-        variables = valkey.settings(settings).environment()
-        with ledger(folder, "tokens", "mirror", *arguments, **variables) as running:
-            return await running.status(), running.output.read_text(), running.log.read_text()
+    async def run_mirror(*arguments: str) -> Ran:
+        return await run_ledger("tokens", "mirror", *arguments, variables=valkey.settings(settings).environment())
 
-    return ended
-
-
-Run = Callable[..., Coroutine[Any, Any, tuple[int, str, str]]]
+    return run_mirror
 
 
 async def test_an_operator_sees_that_the_cache_is_whole(run: Run, bench: Bench) -> None:
