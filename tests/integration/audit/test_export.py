@@ -119,7 +119,7 @@ async def test_parquet_has_the_same_rows_with_types(busy: Runtime, tmp_path: Pat
 
 
 async def test_all_formats_have_the_details_of_a_transaction(busy: Runtime, tmp_path: Path) -> None:
-    """Each detail of the described table is in each format by itself."""
+    """Lesson 48: every detail of the described table is in every format."""
     path = tmp_path / "transfers.parquet"
     await exported(busy, "--format", "parquet", "--output", str(path))
     (row,) = [row for row in await transfers_of(busy) if row["id"] == ENTRY]
