@@ -16,7 +16,7 @@ from tests.support.valkey import Valkey, a_valkey
 
 @pytest.fixture
 async def valkey(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Valkey]:
-    """A Valkey of the test's own."""
+    """Run a Valkey for this test alone."""
     with a_valkey(tmp_path_factory.mktemp("v")) as valkey:
         await valkey.start()
         yield valkey

@@ -1,4 +1,4 @@
-"""One service follows the revocations of all, and operators see the state."""
+"""One service follows the revocations of all, and operators see the state of the cache."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ async def following(
         asyncpg.InternalClientError,
     ],
 )
-async def test_no_failure_ends_the_following(error: type[Exception], bench: Bench, settings: Settings) -> None:
+async def test_no_failure_stops_the_follower(error: type[Exception], bench: Bench, settings: Settings) -> None:
     await bench.session(NEVER, 5)
     failures = iter([error("for once")])
 
@@ -59,8 +59,10 @@ async def is_whole(cache: RevocationCache) -> bool:
     return (await cache.status()).is_complete
 
 
-async def test_who_hears_no_more_asks_postgresql_until_it_does_again(bench: Bench, settings: Settings) -> None:
-    """Lesson 10: what is said meanwhile is missed."""
+async def test_a_service_without_notifications_reads_postgresql_until_it_listens_again(
+    bench: Bench, settings: Settings
+) -> None:
+    """Lesson 10: notifications are missed while the connection is down."""
     session = await bench.session()
 
     async def is_asked() -> bool:
@@ -81,7 +83,7 @@ async def test_who_hears_no_more_asks_postgresql_until_it_does_again(bench: Benc
 
 
 class Stuck:
-    """A connection to a PostgreSQL that has stopped to answer, and can for once not even be closed."""
+    """A connection to a PostgreSQL that no longer answers; the first attempt to close it times out."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -103,8 +105,8 @@ class Stuck:
             raise TimeoutError
 
 
-async def test_the_following_ends_when_it_is_told_to_although_postgresql_does_not_answer(bench: Bench) -> None:
-    """Lesson 37: a service that stops does stop."""
+async def test_the_follower_stops_while_postgresql_does_not_answer(bench: Bench) -> None:
+    """Lesson 37: a shutdown is not held up."""
     stuck = Stuck()
 
     async def connected() -> Any:
@@ -128,7 +130,7 @@ def run(settings: Settings, valkey: Valkey) -> Run:
     return run_mirror
 
 
-async def test_an_operator_sees_that_the_cache_is_whole(run: Run, bench: Bench) -> None:
+async def test_an_operator_sees_that_the_cache_is_complete(run: Run, bench: Bench) -> None:
     await bench.session(NEVER, 5)
     await bench.revocation_cache.fill()
 
@@ -139,8 +141,8 @@ async def test_an_operator_sees_that_the_cache_is_whole(run: Run, bench: Bench) 
     assert ({"position": 5, "last_revocation": 5, "whole": True}, 1) == (json.loads(line), line.count("\n"))
 
 
-async def test_an_operator_sees_that_the_cache_is_not_whole(run: Run, bench: Bench) -> None:
-    """And to look changes nothing."""
+async def test_an_operator_sees_that_the_cache_is_incomplete(run: Run, bench: Bench) -> None:
+    """The command changes nothing."""
     await bench.session(NEVER, 5)
 
     (status, answer, _), (in_json, line, _) = await run("status"), await run("status", "--json")
@@ -160,7 +162,7 @@ async def test_a_redis_that_does_not_answer_is_one_line(command: str, run: Run, 
     assert said.startswith("ledger: Redis cannot be reached: ")
 
 
-async def test_an_operator_makes_the_cache_anew_while_a_service_runs(run: Run, scene: Scene) -> None:
+async def test_an_operator_rebuilds_the_cache_while_a_service_runs(run: Run, scene: Scene) -> None:
     await scene.settle(OF_ONE)
     await scene.revoke()
     (key,) = await scene.redis.keys("*:cutoffs")

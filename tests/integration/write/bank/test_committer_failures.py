@@ -24,9 +24,9 @@ async def end_backend(eyes: Any, pid: int) -> None:
     await until(lambda: are_gone(eyes, [pid]))
 
 
-async def test_a_connection_that_was_lost_while_idle_is_opened_again(settings: Settings, connection: Any) -> None:
+async def test_a_connection_lost_while_idle_is_reopened(settings: Settings, connection: Any) -> None:
     opened: list[Any] = []
-    patience: dict[str, Any] = {}  # without end, until all is set up
+    patience: dict[str, Any] = {}  # unlimited until everything is set up
 
     async def remembered() -> Any:
         opened.append(await connect(settings, **patience))
@@ -40,8 +40,8 @@ async def test_a_connection_that_was_lost_while_idle_is_opened_again(settings: S
         assert 2 == len(opened)
 
 
-async def test_a_backend_that_is_killed_again_and_again_loses_and_doubles_nothing(bank: Bank) -> None:
-    """Lesson 4: each time in the middle of a transaction."""
+async def test_repeatedly_killed_backends_lose_and_double_nothing(bank: Bank) -> None:
+    """Lesson 4: each time in the middle of a database transaction."""
     account_ids = await bank.accounts(*[10_000] * 4)
     chance = random.Random(4)  # noqa: S311 - not for secrets
     answered = 0
@@ -84,7 +84,7 @@ async def banking_through_proxy(settings: Settings, eyes: Any) -> AsyncIterator[
 
 @pytest.mark.parametrize("direction", Direction)
 @pytest.mark.parametrize("locked", [False, True], ids=["", "after a conflict"])
-async def test_money_moves_once_at_whatever_moment_the_connection_breaks(
+async def test_money_moves_once_wherever_the_connection_breaks(
     direction: Direction, locked: bool, settings: Settings, connection: Any
 ) -> None:
     """Lesson 4: the command log has the outcome of a write whose answer was lost."""
@@ -104,7 +104,7 @@ async def test_money_moves_once_at_whatever_moment_the_connection_breaks(
 
 
 class DeadConnection:
-    """A connection that is open, and on which nothing works."""
+    """A connection that looks open and fails every query."""
 
     def is_closed(self) -> bool:
         return False
@@ -118,16 +118,16 @@ class DeadConnection:
     fetch = fetchrow = fetchval = execute = _fail
 
 
-async def test_a_command_that_meets_dead_connections_only_is_given_up(settings: Settings, connection: Any) -> None:
+async def test_a_command_that_meets_only_dead_connections_fails(settings: Settings, connection: Any) -> None:
     """Lesson 36."""
     dead = False
     opened: list[Any] = []
 
-    async def perhaps_dead() -> Any:
+    async def connect_or_fail() -> Any:
         opened.append(DeadConnection() if dead else await connect(settings))
         return opened[-1]
 
-    async with banking(settings, connection, using=perhaps_dead) as bank:
+    async with banking(settings, connection, using=connect_or_fail) as bank:
         source, destination = await bank.accounts(100, 0)
         dead = True
         await end_backend(connection, opened[0].get_server_pid())
@@ -138,17 +138,15 @@ async def test_a_command_that_meets_dead_connections_only_is_given_up(settings: 
         assert [99, 1] == await bank.balances([source, destination])
 
 
-async def test_a_database_that_stays_away_fails_those_who_wait_and_is_found_again(
-    settings: Settings, connection: Any
-) -> None:
+async def test_commands_fail_while_the_database_is_away_and_succeed_later(settings: Settings, connection: Any) -> None:
     away = False
 
-    async def when_there() -> Any:
+    async def connect_when_available() -> Any:
         if away:
             raise ConnectionRefusedError
         return await connect(settings)
 
-    async with banking(settings, connection, using=when_there, patience_seconds=0.05) as bank:
+    async with banking(settings, connection, using=connect_when_available, patience_seconds=0.05) as bank:
         source, destination = await bank.accounts(100, 0)
         away = True
         await cut_off(connection)
