@@ -1,4 +1,4 @@
-"""Clients that generators make of the served document compile strictly, and do what programs want of them.
+"""Clients generated from the served document compile in strict mode, and programs that use them work.
 
 The programs are the examples, with the commands that examples/README.md gives. Each runs where its language is
 installed, and everywhere with GENERATED_CLIENTS=all, as in CI. Generators and libraries come from the caches of npm,
@@ -38,7 +38,7 @@ class Program(NamedTuple):
 
 
 def commands(language: str) -> str:
-    """The commands that the README has for a language."""
+    """Return the commands that the README has for a language."""
     (found,) = re.findall(rf"<!-- {language} -->\n```sh\n(.*?)```\n<!-- /{language} -->", README, re.DOTALL)
     return str(found)
 

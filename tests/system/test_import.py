@@ -1,4 +1,4 @@
-"""`ledger import`: files of transfers, through a running service, and none twice."""
+"""`ledger import` sends files of transfers to a running service, and repeats none."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def a_file(path: Path, text: str) -> Path:
     return path
 
 
-async def test_a_file_of_csv_is_imported_once_however_often_it_is_sent(api: Api, tmp_path: Path) -> None:
+async def test_a_csv_file_is_imported_once_however_often_it_is_sent(api: Api, tmp_path: Path) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api)
     pair = f"{alice['id']},{bob['id']}"
@@ -55,7 +55,7 @@ async def test_a_file_of_csv_is_imported_once_however_often_it_is_sent(api: Api,
     assert {"flat": "3"} == made["metadata"]
 
 
-async def test_what_is_refused_is_named_by_line_and_the_rest_is_made(api: Api, tmp_path: Path) -> None:
+async def test_refusals_are_named_by_line_and_the_rest_is_transferred(api: Api, tmp_path: Path) -> None:
     """Lesson 5."""
     alice, bob = await accounts(api)
     good = json.dumps({**a_transfer(alice, bob, 1), "id": str(new_id())})
@@ -72,7 +72,7 @@ async def test_what_is_refused_is_named_by_line_and_the_rest_is_made(api: Api, t
     ] == said.error.splitlines()
 
 
-async def test_an_import_that_is_killed_goes_on_and_doubles_nothing(api: Api, tmp_path: Path) -> None:
+async def test_a_killed_import_resumes_and_doubles_nothing(api: Api, tmp_path: Path) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api, 5000)
     file = a_file(tmp_path / "may.jsonl", (json.dumps(a_transfer(alice, bob, 1)) + "\n") * 5000)
@@ -90,7 +90,7 @@ async def test_an_import_that_is_killed_goes_on_and_doubles_nothing(api: Api, tm
     assert [0, 5000] == [await api.balance(account) for account in (alice, bob)]
 
 
-async def test_a_session_that_ends_meanwhile_is_followed_by_another(
+async def test_an_import_logs_in_again_when_its_session_ends(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob = await accounts(api)
@@ -104,15 +104,15 @@ async def test_a_session_that_ends_meanwhile_is_followed_by_another(
         await real(request)
 
     monkeypatch.setattr(batch_stream, "check_again", check_again)
-    heard: list[Result] = []
+    results: list[Result] = []
 
-    await send(Service(url(api), "admin", ADMIN_PASSWORD), lambda: read(file, "digest"), heard.append)
+    await send(Service(url(api), "admin", ADMIN_PASSWORD), lambda: read(file, "digest"), results.append)
 
-    assert [(number, 200, False) for number in range(1, 21)] == [result[:3] for result in heard]
+    assert [(number, 200, False) for number in range(1, 21)] == [result[:3] for result in results]
     assert 80 == await api.balance(alice)
 
 
-async def test_who_cannot_log_in_is_told(api: Api, tmp_path: Path) -> None:
+async def test_a_failed_login_is_reported(api: Api, tmp_path: Path) -> None:
     file = a_file(tmp_path / "may.jsonl", "{}")
 
     wrong, none = await run(api, file, password="not the password"), await run(api, file, password=None)
@@ -140,7 +140,7 @@ async def test_a_service_that_cannot_be_reached_is_one_line(tmp_path: Path) -> N
         ("", ":1: no column source_account_id"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_named_by_line(tmp_path: Path, text: str, complaint: str) -> None:
+def test_errors_in_a_file_are_named_by_line(tmp_path: Path, text: str, complaint: str) -> None:
     file = a_file(tmp_path / "may.csv", text)
 
     with pytest.raises(ImportFailedError) as refused:
@@ -154,7 +154,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         list(read(a_file(tmp_path / "may.xlsx", ""), "digest"))
 
 
-def test_an_amount_that_is_no_integer_is_left_to_the_service_to_refuse(tmp_path: Path) -> None:
+def test_the_service_refuses_amounts_that_are_not_integers(tmp_path: Path) -> None:
     """Lesson 33."""
     rows = "".join(f"a,b,{amount},,\n" for amount in ("1.0", "1e3", "", "\u0661", "7"))
 
@@ -163,7 +163,7 @@ def test_an_amount_that_is_no_integer_is_left_to_the_service_to_refuse(tmp_path:
     assert ["1.0", "1e3", None, "\u0661", 7] == [body.get("amount_cents") for body in found]
 
 
-def test_each_line_has_an_id_of_its_own_which_follows_from_the_file(tmp_path: Path) -> None:
+def test_the_id_of_each_line_follows_from_the_file(tmp_path: Path) -> None:
     file = a_file(tmp_path / "may.jsonl", '{"amount_cents":1}\n' * 3)
     ids = [[json.loads(record.body)["id"] for record in read(file, measure(file).digest)] for _ in range(2)]
     file.write_text('{"amount_cents":1}\n' * 4)

@@ -1,4 +1,4 @@
-"""`ledger import-reference`: what is taken over, as what, and what the report and the proof say."""
+"""`ledger import-reference` imports users, accounts and transactions, and its report proves the balances."""
 
 from datetime import UTC
 from pathlib import Path
@@ -31,7 +31,7 @@ from tests.support.reference import (
 )
 
 
-async def test_users_balances_and_transactions_are_taken_with_their_ids_dates_and_secrets(
+async def test_users_balances_and_transactions_keep_their_ids_dates_and_secrets(
     api: Api, settings: Settings, reference: Reference
 ) -> None:
     alice = await reference.user("alice", email="alice@mail.com")
@@ -39,7 +39,7 @@ async def test_users_balances_and_transactions_are_taken_with_their_ids_dates_an
     first, second = await reference.account(alice, 10_000), await reference.account(bob, 5_000)
     rent = await reference.transfer(first, second, 2_500, created_at=MONDAY)
     lost = await reference.transfer(second, first, 100)
-    await reference.put_balance(first, 7_000)  # what a race or an admin did
+    await reference.put_balance(first, 7_000)  # as after a race or a change by an admin
 
     said = await run_ledger("import-reference", reference.url, "--json", variables=settings.environment())
 
@@ -69,7 +69,7 @@ async def test_the_books_are_right_after_an_import_and_the_trial_balance_is_zero
     settings: Settings, runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     first, second, _ = await a_pair(reference, 300, -50, 0)
-    for cents in (400, 1, 2):  # overdraws on the way
+    for cents in (400, 1, 2):  # its history overdraws the account
         await reference.transfer(first, second, cents)
 
     report = await taken(runtime, connection, reference)
@@ -83,7 +83,7 @@ async def test_the_books_are_right_after_an_import_and_the_trial_balance_is_zero
     assert (0, "") == (verified.status, verified.output), verified.error
 
 
-async def test_what_the_ledger_does_not_accept_is_named_and_every_other_balance_is_right(
+async def test_unacceptable_rows_are_named_and_all_other_balances_are_right(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     expected = await awful(reference)
@@ -101,7 +101,7 @@ async def test_what_the_ledger_does_not_accept_is_named_and_every_other_balance_
     assert 1 == report.transactions.taken
 
 
-async def test_a_user_who_is_taken_by_another_id_is_named_with_the_remedy_which_works(
+async def test_a_user_who_exists_under_another_id_is_named_with_a_remedy_that_works(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     mine = new_id()
@@ -126,7 +126,9 @@ async def test_a_user_who_is_taken_by_another_id_is_named_with_the_remedy_which_
     assert mine == await connection.fetchval("SELECT user_id FROM accounts WHERE id = $1", account)
 
 
-async def test_accounts_of_nobody_go_to_the_holder(runtime: Runtime, connection: Any, reference: Reference) -> None:
+async def test_accounts_without_an_owner_go_to_the_holder(
+    runtime: Runtime, connection: Any, reference: Reference
+) -> None:
     holder = new_id()
     await create_user(runtime, holder, "holder", "a password", ("guest",))
     account = await reference.account(uuid4(), 50)
@@ -135,10 +137,10 @@ async def test_accounts_of_nobody_go_to_the_holder(runtime: Runtime, connection:
 
     assert report.is_complete
     assert holder == await connection.fetchval("SELECT user_id FROM accounts WHERE id = $1", account)
-    assert (await taken(runtime, connection, reference)).is_complete  # it is taken already, so no holder is needed
+    assert (await taken(runtime, connection, reference)).is_complete  # it is imported already, so no holder is needed
 
 
-async def test_a_history_that_leaves_the_bounds_is_kept_in_the_opening_balances(
+async def test_a_history_beyond_the_bounds_is_part_of_the_opening_balances(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     first, second, third, fourth = await a_pair(reference, MAX_CENTS, -MAX_CENTS + 200, 5, 5)
@@ -154,7 +156,7 @@ async def test_a_history_that_leaves_the_bounds_is_kept_in_the_opening_balances(
     assert await connection.fetchval("SELECT true FROM transfers WHERE id = $1", fine)
 
 
-async def test_an_account_whose_opening_world_cannot_give_is_named(
+async def test_an_account_with_an_impossible_opening_balance_is_named(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     first, second, third = await a_pair(reference, MAX_CENTS, 1, -1)
@@ -167,7 +169,7 @@ async def test_an_account_whose_opening_world_cannot_give_is_named(
     assert (report.is_proved, MAX_CENTS) == (True, report.reference_cents)
 
 
-async def test_all_is_read_as_it_was_at_one_point_in_time(reference: Reference) -> None:
+async def test_everything_is_read_at_one_point_in_time(reference: Reference) -> None:
     first, second = await a_pair(reference, 300, 0)
     async with open_database(reference.url, "public") as source:
         await source.accounts()
@@ -178,10 +180,10 @@ async def test_all_is_read_as_it_was_at_one_point_in_time(reference: Reference) 
         assert [] == [piece async for piece in source.transactions()]
 
 
-async def test_tables_of_the_ledger_itself_are_not_taken_for_those_of_the_reference(
+async def test_tables_of_the_ledger_are_not_mistaken_for_those_of_the_reference(
     settings: Settings, runtime: Runtime, connection: Any
 ) -> None:
-    """The two may share a database, and the role's own schema comes first in its search path."""
+    """Both may share a database, and the schema of the role comes first in its search path."""
     url = settings.database_dsn()
     for schema, why in (("public", "no table public.users to read"), ("ledger", "its table users has no column")):
         with pytest.raises(ReferenceUnusableError, match=why):
@@ -197,7 +199,7 @@ async def test_tables_of_the_ledger_itself_are_not_taken_for_those_of_the_refere
     assert {account: 70} == await balances(connection)
 
 
-async def test_the_api_gives_users_accounts_and_balances_and_says_what_it_does_not_list(
+async def test_users_accounts_and_balances_come_from_the_api_and_gaps_are_reported(
     settings: Settings, connection: Any, reference: Reference
 ) -> None:
     admin = await reference.user("admin", roles="admin")
@@ -236,7 +238,7 @@ async def test_a_password_and_its_salt_are_hashed_as_the_reference_s_clients_do(
     assert [(admin,)] == await connection.fetch("SELECT id FROM users")
 
 
-async def test_the_report_is_bounded_and_counts_all(
+async def test_the_report_is_bounded_and_counts_everything(
     runtime: Runtime, connection: Any, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36."""

@@ -1,4 +1,4 @@
-"""The guide to moving from the reference: its commands are run here, and its reports are what they print."""
+"""The commands of the guide to moving from the reference print the reports in the guide."""
 
 import os
 import re
@@ -27,13 +27,13 @@ async def reference(settings: Settings) -> AsyncIterator[Reference]:
 
 
 def block(name: str) -> str:
-    """What the guide has under a name."""
+    """Return the block with this name in the guide."""
     (found,) = re.findall(rf"<!-- {name} -->\n```(?:sh)?\n(.*?)```\n<!-- /{name} -->", GUIDE, re.DOTALL)
     return str(found)
 
 
 async def fill(reference: Reference) -> None:
-    """What the guide's reference holds."""
+    """Fill the reference with the guide's data."""
     for user_id, name in ((ADMIN, "admin"), (ALICE, "alice"), (BOB, "bob")):
         roles = "admin" if name == "admin" else "customer"
         await reference.user(name, id=user_id, email=f"{name}@mail.com", roles=roles, created_at=at(0))

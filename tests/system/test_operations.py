@@ -1,4 +1,4 @@
-"""The operations guide: what it tells to do is done here, and what it tells to look at is there."""
+"""The commands of the operations guide work, and the metrics and settings that it names exist."""
 
 import os
 import re
@@ -20,12 +20,12 @@ GUIDE = (ROOT / "docs" / "how-to" / "operate.md").read_text()
 
 
 def script(name: str) -> str:
-    """The lines that the guide has under a name."""
+    """Return the commands with this name in the guide."""
     (found,) = re.findall(rf"<!-- {name} -->\n```sh\n(.*?)```\n<!-- /{name} -->", GUIDE, re.DOTALL)
     return str(found)
 
 
-async def test_what_is_backed_up_can_be_restored_and_its_books_are_right(
+async def test_a_restored_backup_has_correct_books(
     serve: Callable[[Settings], Awaitable[Api]], settings: Settings, servers: Services, tmp_path: Path
 ) -> None:
     sealed = settings.model_copy(update={"ledger_seal_key_file": a_key_file(tmp_path / "key.pem")})
@@ -59,7 +59,7 @@ async def run(commands: str, folder: Path, variables: dict[str, str]) -> str:
     return ran.output + ran.error
 
 
-async def test_the_series_to_alert_on_are_there(api: Api) -> None:
+async def test_the_series_to_alert_on_exist(api: Api) -> None:
     families = text_string_to_metric_families((await api.get("/metrics")).body)
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
     there = {family.name + suffix for family in families for suffix in suffixes.get(family.type, ("",))}

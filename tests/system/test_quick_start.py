@@ -1,4 +1,4 @@
-"""The README's quick start does what the README says, in every shell, however often it is pasted."""
+"""The README's quick start works in every shell, however often it is pasted."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tests.support.processes import ROOT, Ledger, run_program
 
 README = (ROOT / "README.md").read_text()
 SCRIPT = re.compile(r"<!-- quick start -->\n```sh\n(.*?)```\n<!-- /quick start -->", re.DOTALL)
-SHELLS = {  # interactive ones, as a terminal starts them; but without the user's own files
+SHELLS = {  # interactive, as a terminal starts them, but without the user's configuration
     "bash": ("bash", "--norc", "--noprofile", "--noediting", "-i"),
     "zsh": ("zsh", "-f", "-i"),
     "dash": ("dash", "-i"),
@@ -28,7 +28,7 @@ def at(url: str, script: str) -> str:
 
 
 async def test_the_quick_start_can_be_pasted_again_and_again_into_any_shell(tmp_path: Path, service: Ledger) -> None:
-    """In all shells that are here, twice in each: all of them find what the first has made."""
+    """It is pasted twice into each installed shell, and only the first run creates anything."""
     url = await service.url()
     pasted = at(url, found(SCRIPT)) * 2
     shells = [command for name, command in SHELLS.items() if shutil.which(name)]
@@ -48,7 +48,7 @@ async def test_the_quick_start_can_be_pasted_again_and_again_into_any_shell(tmp_
     ]
 
 
-async def test_what_goes_wrong_is_said_in_the_services_own_words(tmp_path: Path, service: Ledger) -> None:
+async def test_a_failure_shows_the_message_of_the_service(tmp_path: Path, service: Ledger) -> None:
     (tmp_path / "elsewhere" / ".ledger").mkdir(parents=True)
     (tmp_path / "elsewhere" / ".ledger" / "admin-password").write_text("the wrong password\n")
     script = at(await service.url(), found(SCRIPT))
@@ -82,6 +82,6 @@ async def test_without_a_service_the_quick_start_says_so(tmp_path: Path) -> None
     ],
 )
 def test_no_line_of_the_quick_start_is_a_trap_in_some_shell(trap: str, why: str) -> None:
-    """Also where that shell is not installed."""
+    """This holds for shells that are not installed, too."""
     code = re.sub(r"python3 -c '.*?'", "python3 -c ''", found(SCRIPT), flags=re.DOTALL)
     assert [] == [line for line in code.splitlines() if re.search(trap, line)], why

@@ -1,4 +1,4 @@
-"""The tutorial's commands run as they are written, and print what the page says."""
+"""The tutorial's commands run as written, and print the output on the page."""
 
 import re
 import sys
@@ -47,6 +47,6 @@ async def test_every_command_of_the_tutorial_prints_what_the_page_says(folder: P
     assert shown == await run(sys.executable, "-c", program.replace("http://127.0.0.1:8080", url), folder=folder)
 
 
-def test_the_tutorial_runs_all_that_it_shows() -> None:
+def test_every_block_of_the_tutorial_is_run() -> None:
     """A block of shell or Python without a name would be run by no test; `make run` has no language."""
     assert len(STEPS) == len(re.findall(r"```(?:sh|python)\n", PAGE))

@@ -101,7 +101,7 @@ def run(settings: Settings) -> Command:
 
 
 async def requested(api: Api, method: str, path: str, **options: Any) -> dict[str, Any]:
-    """Send a request and return its response in the form of those that are kept: the body as text, or error codes."""
+    """Send a request and return its response as the kept ones are stored: the body as text, or error codes."""
     headers = {"Authorization": f"Bearer {api.token}", **options.pop("headers", {})}
     async with api.client.request(method, path, headers=headers, **options) as response:
         text = await response.text()
@@ -157,7 +157,7 @@ async def test_responses_are_byte_for_byte_those_of_the_version_before(
     serve: Callable[..., Awaitable[Api]], settings: Settings
 ) -> None:
     """Receipts and links to next pages are among them. The callers use tokens of that version."""
-    api = await serve(settings, logs_in=False)  # a login would be an event more
+    api = await serve(settings, logs_in=False)  # a login would add an event
     for response in RESPONSES:
         caller, path = response["as"], response["path"]
         found = await requested(

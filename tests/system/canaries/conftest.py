@@ -1,4 +1,4 @@
-"""Secrets that nobody else has, and the places where they may not appear."""
+"""A service whose secrets are all unique, so that each can be found wherever it leaks."""
 
 from collections.abc import AsyncIterator
 
