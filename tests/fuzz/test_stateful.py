@@ -167,8 +167,8 @@ class Books(RuleBasedStateMachine):
         except RefusedError as refused:
             expected = refused.codes
         answer = self.client.request(method, path, json=body)
-        told = answer.json()["errors"] if answer.status_code >= 400 else []
-        assert expected == [reason["code"] for reason in told]
+        errors = answer.json()["errors"] if answer.status_code >= 400 else []
+        assert expected == [reason["code"] for reason in errors]
         assert answer.status_code in ({CATALOGUE[expected[0]].status} if expected else {200, 201})
 
 

@@ -37,9 +37,9 @@ from ledger.embedded import embedded_services
 async def main():
     async with embedded_services(pathlib.Path(sys.argv[1])) as services:
         print(services.database_url, services.redis_url, flush=True)
-        told_to_leave = asyncio.Event()
-        asyncio.get_running_loop().add_reader(sys.stdin, told_to_leave.set)
-        await told_to_leave.wait()
+        leaving = asyncio.Event()
+        asyncio.get_running_loop().add_reader(sys.stdin, leaving.set)
+        await leaving.wait()
 
 asyncio.run(main())
 """
@@ -504,9 +504,9 @@ def no_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("no_wheels")
 async def test_without_any_programs_the_error_names_both_settings(data: Path) -> None:
-    told = await expect_refusal(data)
-    assert "DATABASE_URL" in told
-    assert "REDIS_URL" in told
+    message = await expect_refusal(data)
+    assert "DATABASE_URL" in message
+    assert "REDIS_URL" in message
 
 
 async def test_programs_on_the_path_are_used(no_wheels: Path, data: Path) -> None:

@@ -51,8 +51,8 @@ async def test_a_csv_file_is_imported_once_however_often_it_is_sent(api: Api, tm
     assert 97 == await api.balance(alice)
     (entry, other) = (await api.get(f"/v1/accounts/{bob['id']}/entries")).body
     assert (None, "rent, May") == (entry["reference"], other["reference"])
-    made = (await api.get(f"/v1/transactions/{other['transaction_id']}")).body
-    assert {"flat": "3"} == made["metadata"]
+    transaction = (await api.get(f"/v1/transactions/{other['transaction_id']}")).body
+    assert {"flat": "3"} == transaction["metadata"]
 
 
 async def test_refusals_are_named_by_line_and_the_rest_is_transferred(api: Api, tmp_path: Path) -> None:

@@ -55,11 +55,11 @@ async def test_users_balances_and_transactions_keep_their_ids_dates_and_secrets(
     assert 200 == as_alice.status
     assert [7_000, 7_400] == [await api.balance({"id": account}) for account in (first, second)]
     assert str(alice) == (await api.get(f"/v1/accounts/{first}")).body["user_id"]
-    made = (await api.get(f"/v1/transactions/{rent}")).body
+    transaction = (await api.get(f"/v1/transactions/{rent}")).body
     assert [str(first), str(second), 2_500, "transfer"] == [
-        made[name] for name in ("source_account_id", "destination_account_id", "amount_cents", "kind")
+        transaction[name] for name in ("source_account_id", "destination_account_id", "amount_cents", "kind")
     ]
-    assert "2024-01-15T09:30:00.123456Z" == made["effective_at"]
+    assert "2024-01-15T09:30:00.123456Z" == transaction["effective_at"]
     entries = (await api.get(f"/v1/accounts/{first}/entries?order=asc")).body
     assert [9_400, -2_500, 100] == [entry["amount_cents"] for entry in entries]
     assert [str(rent), str(lost)] == [entry["transaction_id"] for entry in entries[1:]]

@@ -22,8 +22,8 @@ PURSE, OFFICE, ALICES, BOBS = (UUID(f"72022566-44e2-44a4-bf07-485c6a56d50{digit}
 
 @pytest.fixture
 async def reference(settings: Settings) -> AsyncIterator[Reference]:
-    async with a_reference(settings) as made:
-        yield made
+    async with a_reference(settings) as reference:
+        yield reference
 
 
 def block(name: str) -> str:

@@ -256,8 +256,8 @@ def test_ci_runs_targets_of_the_makefile() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
     ran = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    made = {command.split()[1] for command in ran if command.startswith("make ")}
-    assert {"check", "build", "licences"} <= made <= targets
+    targets_run = {command.split()[1] for command in ran if command.startswith("make ")}
+    assert {"check", "build", "licences"} <= targets_run <= targets
     audited = {command.split()[-1] for command in ran if "pip-audit" in command}
     assert audited == {str(file.relative_to(ROOT)) for file in ROOT.glob("[re]*/**/*.txt") if "==" in file.read_text()}
 

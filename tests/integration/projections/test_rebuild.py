@@ -27,7 +27,7 @@ ALL = [projection.name for projection in INLINE]
 Connection = Any  # `asyncpg.Connection` has type arguments in its stubs only
 
 
-async def rebuilt(settings: Settings, names: Sequence[str] = ALL, **options: Any) -> Outcome:
+async def run_rebuild(settings: Settings, names: Sequence[str] = ALL, **options: Any) -> Outcome:
     given = {"dry_run": False, "keep_old": False, "chunk": 7, "report": lambda _: None, **options}
     return await rebuild(settings, names, **given)
 
@@ -39,7 +39,7 @@ async def inline_status(settings: Settings) -> list[Status]:
 
 async def count_differences(settings: Settings) -> int:
     """Return how many rows of all tables differ from the log."""
-    return (await rebuilt(settings, dry_run=True)).differing
+    return (await run_rebuild(settings, dry_run=True)).differing
 
 
 async def shape(connection: Connection) -> list[tuple[str, ...]]:
@@ -86,7 +86,7 @@ async def test_a_rebuilt_table_has_the_schema_of_the_one_before(
     )
     await create_history(api)
     before = await shape(connection)
-    outcome = await rebuilt(settings)
+    outcome = await run_rebuild(settings)
     assert outcome.swapped
     assert 0 == outcome.differing
     assert before == await shape(connection)
@@ -97,20 +97,20 @@ async def test_a_rebuilt_table_has_the_schema_of_the_one_before(
 async def test_the_rows_are_the_same_for_every_size_of_chunk(api: Api, settings: Settings, chunk: int) -> None:
     """This holds where a name passes from one user to another within one chunk."""
     await create_history(api)
-    outcome = await rebuilt(settings, chunk=chunk)
+    outcome = await run_rebuild(settings, chunk=chunk)
     assert (0, outcome.position) == (outcome.differing, (await inline_status(settings))[0].position)
 
 
 async def test_a_ledger_without_events_can_be_rebuilt(settings: Settings, connection: Connection) -> None:
     """Lesson 13: a rebuild that fails on zero events."""
     before = await shape(connection)
-    outcome = await rebuilt(settings)
+    outcome = await run_rebuild(settings)
     assert (0, 0, 0, True) == (outcome.events, outcome.position, outcome.differing, outcome.swapped)
     assert before == await shape(connection)
 
 
 @pytest.mark.parametrize(
-    ("planted", "told"),
+    ("planted", "shown"),
     [
         ("UPDATE accounts SET balance_cents = 5 WHERE balance_cents = 36", "balance_cents is 5 and should be 36"),
         ("DELETE FROM entries WHERE amount_cents = 8", "is missing"),
@@ -121,16 +121,16 @@ async def test_a_ledger_without_events_can_be_rebuilt(settings: Settings, connec
     ],
 )
 async def test_a_wrong_row_is_found_by_a_dry_run_and_repaired_by_a_rebuild(
-    api: Api, settings: Settings, connection: Connection, planted: str, told: str
+    api: Api, settings: Settings, connection: Connection, planted: str, shown: str
 ) -> None:
     """Lesson 12: a read model that is silently wrong."""
     await create_history(api)
     changed = int(re.findall(r"\d+", await connection.execute(planted))[-1])
     assert changed > 0
-    outcome = await rebuilt(settings, dry_run=True)
+    outcome = await run_rebuild(settings, dry_run=True)
     assert (changed, False) == (outcome.differing, outcome.swapped)
-    assert told in "\n".join(printed(outcome.differences))
-    assert changed == (await rebuilt(settings)).differing
+    assert shown in "\n".join(printed(outcome.differences))
+    assert changed == (await run_rebuild(settings)).differing
     assert 0 == await count_differences(settings)
 
 
@@ -146,25 +146,25 @@ async def test_the_dry_run_shows_what_is_wrong_and_fails(api: Api, settings: Set
 async def test_only_named_projections_are_rebuilt(api: Api, settings: Settings, connection: Connection) -> None:
     await create_history(api)
     await connection.execute("UPDATE accounts SET version = 0; UPDATE transfers SET amount_cents = 0")
-    await rebuilt(settings, ["accounts"])
-    outcome = await rebuilt(settings, dry_run=True)
+    await run_rebuild(settings, ["accounts"])
+    outcome = await run_rebuild(settings, dry_run=True)
     assert {"transfers"} == {row.table for row in outcome.differences}
     with pytest.raises(RebuildError, match="there is no projection 'balances'"):
-        await rebuilt(settings, ["balances"])
+        await run_rebuild(settings, ["balances"])
 
 
 async def test_revocations_after_a_rebuild_send_notifications(
     api: Api, settings: Settings, connection: Connection
 ) -> None:
     """The new tables have the triggers, which did not fire for old revocations."""
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    notified: asyncio.Queue[str] = asyncio.Queue()
     await create_history(api)
-    await connection.add_listener("ledger.revoked", lambda *call: heard.put_nowait(call[3]))
-    await rebuilt(settings, ["sessions"])
-    assert heard.empty()
+    await connection.add_listener("ledger.revoked", lambda *call: notified.put_nowait(call[3]))
+    await run_rebuild(settings, ["sessions"])
+    assert notified.empty()
     assert 200 == (await api.post("/v1/auth/revoke-user", {"user_id": (await api.new_user())["id"]})).status
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await heard.get()
+        await notified.get()
 
 
 async def test_a_rollback_to_kept_tables_has_all_later_events(
@@ -173,7 +173,7 @@ async def test_a_rollback_to_kept_tables_has_all_later_events(
     source, destination = await create_history(api)
     before = await shape(connection)
     await connection.execute("UPDATE accounts SET status = 'strange' WHERE id = $1", destination["id"])
-    await rebuilt(settings, keep_old=True)
+    await run_rebuild(settings, keep_old=True)
     assert "open" == (await api.get(f"/v1/accounts/{destination['id']}")).body["status"]
     assert {"kept old"} == {row.state for row in await inline_status(settings)}
     assert 200 == (await api.transfer(source, destination, 1)).status
@@ -185,7 +185,7 @@ async def test_a_rollback_to_kept_tables_has_all_later_events(
     assert 1 == await count_differences(settings)
     await rollback(settings, "accounts", chunk=2, report=lambda _: None)
     assert 0 == await count_differences(settings)
-    await rebuilt(settings)
+    await run_rebuild(settings)
     with pytest.raises(RebuildError, match="no old tables of accounts are kept"):
         await rollback(settings, "accounts", chunk=2, report=lambda _: None)
 
@@ -220,18 +220,18 @@ async def test_an_interrupted_rebuild_resumes_or_is_cancelled(
     """Lesson 14: the position is written with the rows."""
     await create_history(api)
     with pytest.raises(StopError):
-        await rebuilt(settings, report=stop_at(20))
+        await run_rebuild(settings, report=stop_at(20))
     assert {"rebuilding"} == {row.state for row in await inline_status(settings)}
     with pytest.raises(RebuildError, match="was interrupted: name the same"):
-        await rebuilt(settings, ["users"])
-    outcome = await rebuilt(settings)
+        await run_rebuild(settings, ["users"])
+    outcome = await run_rebuild(settings)
     assert (21, 0) == (outcome.resumed_from, outcome.differing)
     with pytest.raises(StopError):
-        await rebuilt(settings, report=stop_at(20))
+        await run_rebuild(settings, report=stop_at(20))
     assert set(ALL) == set(await cancel(settings))
     assert not await connection.fetchval("SELECT true FROM pg_namespace WHERE nspname = 'ledger_rebuild'")
     assert {"inline"} == {row.state for row in await inline_status(settings)}
-    assert (None, 0) == ((await rebuilt(settings)).resumed_from, await count_differences(settings))
+    assert (None, 0) == ((await run_rebuild(settings)).resumed_from, await count_differences(settings))
 
 
 async def test_a_rebuild_that_other_code_began_starts_over(
@@ -239,15 +239,15 @@ async def test_a_rebuild_that_other_code_began_starts_over(
 ) -> None:
     await create_history(api)
     with pytest.raises(StopError):
-        await rebuilt(settings, report=stop_at(20))
+        await run_rebuild(settings, report=stop_at(20))
     await connection.execute("UPDATE rebuilds SET code = 'of yesterday'")
-    assert (None, 0) == ((await rebuilt(settings)).resumed_from, await count_differences(settings))
+    assert (None, 0) == ((await run_rebuild(settings)).resumed_from, await count_differences(settings))
 
 
 async def test_a_second_rebuild_is_refused_in_one_line(api: Api, settings: Settings) -> None:
     await create_history(api)
     begun = asyncio.Event()
-    first = asyncio.create_task(rebuilt(settings, chunk=1, report=lambda _: begun.set()))
+    first = asyncio.create_task(run_rebuild(settings, chunk=1, report=lambda _: begun.set()))
     await begun.wait()
     async with blocked_swaps(settings):
         ran = await run_ledger("projections", "rebuild", "users", variables=settings.environment())
@@ -271,8 +271,8 @@ async def test_an_event_that_cannot_be_applied_is_named_and_changes_nothing(
     await connection.execute(f"ALTER TABLE entries ADD CHECK (position <> {position}) NOT VALID")
     ran = await run_ledger("projections", "rebuild", "--all", variables=settings.environment())
     assert (1, True) == (ran.status, f"ledger: the event at position {position} cannot be applied" in ran.error)
-    (told,) = {row.last_error for row in await inline_status(settings)}
-    assert f"position {position} " in str(told)
+    (error,) = {row.last_error for row in await inline_status(settings)}
+    assert f"position {position} " in str(error)
     assert before == await connection.fetchval("SELECT 'accounts'::regclass::oid")
 
 
@@ -283,13 +283,13 @@ async def test_an_event_that_cannot_be_read_is_named(api: Api, settings: Setting
         new_id(),
     )
     with pytest.raises(RebuildError, match=r"the log cannot be read after position .*: unknown topic: Other"):
-        await rebuilt(settings)
+        await run_rebuild(settings)
 
 
 async def test_a_view_that_would_still_read_the_old_table_is_named(settings: Settings, connection: Connection) -> None:
     await connection.execute("CREATE VIEW rich AS SELECT * FROM accounts WHERE balance_cents > 100")
     with pytest.raises(RebuildError, match=r"the view .*rich reads accounts"):
-        await rebuilt(settings)
+        await run_rebuild(settings)
 
 
 async def test_every_command_prints_json(api: Api, settings: Settings) -> None:

@@ -69,9 +69,9 @@ class Crowd:
         match chance.choices(("transfer", "read", "list", "open", "session"), (60, 20, 10, 8, 2))[0]:
             case "transfer":
                 source, destination = chance.sample(self.accounts, 2)
-                made = await self.call("POST", "/transactions/transfer", a_transfer(source, destination, 7))
-                self.transfers.append(made["id"])
-                await self.call("GET", f"/transactions/{made['id']}")  # the client reads its own write
+                transfer = await self.call("POST", "/transactions/transfer", a_transfer(source, destination, 7))
+                self.transfers.append(transfer["id"])
+                await self.call("GET", f"/transactions/{transfer['id']}")  # the client reads its own write
             case "read":
                 await self.call("GET", f"/accounts/{chance.choice(self.accounts)}")
             case "list":
@@ -119,10 +119,10 @@ async def check_nothing_is_lost_or_doubled(crowd: Crowd, connection: Any, settin
     pairs = topics["TokensIssued"] + topics["TokensRotated"]
     assert 2 * pairs == await connection.fetchval("SELECT count(*) FROM tokens")
     assert [] == crowd.faults
-    assert 0 == (await rebuilt(settings, dry_run=True)).differing
+    assert 0 == (await run_rebuild(settings, dry_run=True)).differing
 
 
-async def rebuilt(settings: Settings, **options: Any) -> Outcome:
+async def run_rebuild(settings: Settings, **options: Any) -> Outcome:
     given = {"dry_run": False, "keep_old": False, "chunk": 500, "report": lambda _: None, **options}
     return await rebuild(settings, ALL, **given)
 
@@ -145,7 +145,7 @@ async def test_all_tables_are_swapped_while_clients_read_and_write(
         async with active_clients(running) as crowd:
             await wait_for_transfers(crowd, 100)
             for number in range(3):
-                outcome = await rebuilt(settings, keep_old=number % 2 == 0)
+                outcome = await run_rebuild(settings, keep_old=number % 2 == 0)
                 assert (True, 0) == (outcome.swapped, outcome.differing), outcome.differences
                 await wait_for_transfers(crowd, 50)
         await check_nothing_is_lost_or_doubled(crowd, connection, settings)
@@ -181,7 +181,7 @@ async def test_a_killed_rebuild_resumes(
             assert number == signal.SIGKILL or "run the command again to resume from here" in killed.lines[-1]
             reached = await rebuilt_position(connection)
             await wait_for_transfers(crowd, 20)
-            outcome = await rebuilt(settings)
+            outcome = await run_rebuild(settings)
             assert reached <= (outcome.resumed_from or 0)
             assert (True, 0) == (outcome.swapped, outcome.differing), outcome.differences
             await wait_for_transfers(crowd, 20)
@@ -217,7 +217,7 @@ async def test_a_waiting_swap_does_not_block_readers(settings: Settings, connect
         async with active_clients(running) as crowd:
             await wait_for_transfers(crowd, 100)
             async with open_reader(settings):
-                swapping = asyncio.create_task(rebuilt(settings))
+                swapping = asyncio.create_task(run_rebuild(settings))
                 await until(lambda: swap_waits(connection))
                 await wait_for_transfers(crowd, 100)
                 assert not swapping.done()
@@ -232,7 +232,7 @@ async def test_a_snapshot_for_auditors_sees_complete_tables_during_a_rebuild(
     """In the snapshot, a table that was swapped in later would be empty."""
     account = await api.new_account(balance_cents=1)
     async with snapshot(connection):
-        swapping = asyncio.create_task(rebuilt(settings))
+        swapping = asyncio.create_task(run_rebuild(settings))
         other = await connect(settings)
         await until(lambda: swap_waits(other))
         await other.close()

@@ -137,9 +137,9 @@ async def test_a_transfer_has_a_receipt_with_its_entries_that_can_be_checked_els
     """This holds for every command that moves money; opening an account can be one."""
     source, destination = await sealing.new_account(balance_cents=100), await sealing.new_account()
     await sealing.transfer(source, destination, 1)
-    made = (await sealing.transfer(source, destination, 7)).body
+    transfer = (await sealing.transfer(source, destination, 7)).body
     opening = (await sealing.get(f"/v1/accounts/{source['id']}/entries")).body[-1]["transaction_id"]
-    for transaction_id, amount, balances in ((made["id"], 7, {92, 8}), (opening, 100, {100, -100})):
+    for transaction_id, amount, balances in ((transfer["id"], 7, {92, 8}), (opening, 100, {100, -100})):
         raw = await receipt(sealing, f"/v1/transactions/{transaction_id}/proof")
         events = [proof.event for proof in receipts.check(raw, {key.kid: key}).proofs]
         said = {event.topic: msgspec.json.decode(event.state) for event in events}
@@ -196,15 +196,15 @@ async def test_only_callers_who_may_read_an_event_get_its_receipt(sealing: Api) 
     payer, stranger = await sealing.as_new_user("customer"), await sealing.as_new_user("customer")
     auditor, guest = await sealing.as_new_user("auditor"), await sealing.as_new_user("guest")
     account = await sealing.new_account(payer.user_id, balance_cents=100)
-    made = (await payer.transfer(account, await sealing.new_account(), 7)).body
-    paths = [f"/v1/transactions/{made['id']}/proof", f"/v1/accounts/{account['id']}/proof"]
+    transfer = (await payer.transfer(account, await sealing.new_account(), 7)).body
+    paths = [f"/v1/transactions/{transfer['id']}/proof", f"/v1/accounts/{account['id']}/proof"]
     for path, code in zip(paths, ("transaction_not_found", "resource_not_found"), strict=True):
         await receipt(sealing, path)
         statuses = [(await api.get(path)).status for api in (payer, auditor, guest)]
         assert [200, 200, 403] == statuses
         assert_is_problem(await stranger.get(path), 404, code, "resource_not_found")
         assert_is_problem(
-            await sealing.get(path.replace(made["id"], NOBODY).replace(account["id"], NOBODY)),
+            await sealing.get(path.replace(transfer["id"], NOBODY).replace(account["id"], NOBODY)),
             404,
             code,
             "resource_not_found",

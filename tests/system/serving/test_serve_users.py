@@ -36,9 +36,9 @@ async def test_the_demo_creates_two_users_with_a_hundred_each(
     """Lesson 31: on a configured database with random passwords."""
     running = run("demo", **shared)
     assert 0 == await running.status()
-    made = rows(running)
-    assert ["alice", "bob"] == [row[0] for row in made]
-    for row in made:
+    created = rows(running)
+    assert ["alice", "bob"] == [row[0] for row in created]
+    for row in created:
         await assert_is_demo_user(api, row)
     assert DIGEST not in running.output.read_text()
     refused = await api.nobody.post("/v1/auth/login", {"username": "alice", "password_hash": DIGEST})
@@ -71,12 +71,12 @@ async def test_the_demo_leaves_existing_users_unchanged(
 ) -> None:
     first = run("demo", **shared)
     assert 0 == await first.status()
-    made = rows(first)
+    created = rows(first)
     second = run("demo", "--sample-passwords", **shared)
     assert 0 == await second.status()
     unchanged = "(unchanged: the user existed)"
-    assert [[name, unchanged, *ids] for name, _, *ids in made] == rows(second)
-    for row in made:
+    assert [[name, unchanged, *ids] for name, _, *ids in created] == rows(second)
+    for row in created:
         await assert_is_demo_user(api, row)
 
 
