@@ -11,7 +11,7 @@ from aiohttp import web
 from ledger import errors
 from ledger.commands.batch import TransferBatch
 from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
-from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
@@ -92,7 +92,7 @@ async def post_journal_entry(request: web.Request) -> Reply:
     body = parse(requests.JournalEntry, await read_json(request))
     entry = PostJournalEntry(
         transaction_id=body.id or new_id(),
-        legs=tuple(Leg(posting.account_id, posting.amount_cents) for posting in body.postings),
+        postings=tuple(NewPosting(posting.account_id, posting.amount_cents) for posting in body.postings),
         reference=body.reference,
         only_owner_id=_payer(request),
         id_was_chosen=body.id is not None,
