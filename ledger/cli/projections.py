@@ -17,7 +17,7 @@ from ledger.followers.follower import FOLLOWERS
 from ledger.projections import INLINE
 from ledger.projections.rebuild.rebuild import CHUNK_EVENTS, Outcome, cancel, rebuild, rollback
 from ledger.projections.rebuild.replay import Report
-from ledger.projections.rebuild.shadow import RebuildError, printed
+from ledger.projections.rebuild.shadow import RebuildError, format_differences
 from ledger.projections.rebuild.status import Status, resume, status
 from ledger.settings import Settings
 
@@ -110,7 +110,7 @@ def cancel_rebuild(as_json: AsJson = False) -> None:
 def _run_rebuild(work: Callable[[Settings, Report], Awaitable[Outcome]]) -> Outcome:
     async def run_with_progress(settings: Settings) -> Outcome:
         with Progress() as progress:
-            return await _until_stopped(work(settings, lambda at: progress.update(at.stage, at.position, at.head)))
+            return await _until_stopped(work(settings, lambda at: progress.update(at.stage, at.position, at.log_end)))
 
     return run(run_with_progress)
 
@@ -132,7 +132,7 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         emit({**outcome._asdict(), "differences": [row._asdict() for row in outcome.differences]})
         return
-    for line in printed(outcome.differences):
+    for line in format_differences(outcome.differences):
         sys.stdout.write(f"{line}\n")
     if outcome.differing > len(outcome.differences):
         sys.stdout.write(f"... and {outcome.differing - len(outcome.differences)} more\n")

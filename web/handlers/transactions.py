@@ -19,7 +19,7 @@ from ledger.events.transactions import Status, copy_details
 from ledger.money import MAX_CENTS
 from ledger.projections import transaction_search, transactions
 from ledger.projections.resource import Resource
-from ledger.projections.transaction_search import Wanted
+from ledger.projections.transaction_search import Filters
 from ledger.store.connections import Reader
 from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import new_id
@@ -168,7 +168,7 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
     """
     span = read_span(request, int)
     reference = REFERENCE.read(request)
-    wanted = Wanted(
+    filters = Filters(
         readable_owner(request),
         USER_ID.read(request),
         ACCOUNT_ID.read(request),
@@ -183,9 +183,7 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
 
     async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:
         return Chunk(
-            *await transaction_search.page(
-                source, wanted, before=MAX_POSITION if before is None else before, limit=limit
-            )
+            *await transaction_search.page(source, filters, before=MAX_POSITION if before is None else before, limit=limit)
         )
 
     return await answer_list(request, span, walk)
