@@ -150,7 +150,7 @@ async def _change(
 
 
 def _versions_to_adjust(read_at: datetime | None, known: Resource) -> frozenset[int] | None:
-    """Return the versions that may have another balance set by a client that read the account at `read_at`."""
+    """Return the versions at which a client that read the account at `read_at` may change its balance; None: any."""
     if read_at is None:
         return None
     return frozenset({int(known.tag)} if read_at == known.body["updated_at"] else ())

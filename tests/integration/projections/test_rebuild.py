@@ -224,7 +224,7 @@ async def test_what_was_interrupted_goes_on_where_it_was_or_is_thrown_away(
     with pytest.raises(StopError):
         await rebuilt(settings, report=stop_at(20))
     assert {"rebuilding"} == {row.state for row in await inline(settings)}
-    with pytest.raises(RebuildError, match="was interrupted: name the same"):
+    with pytest.raises(RebuildError, match="was interrupted: give the same names"):
         await rebuilt(settings, ["users"])
     outcome = await rebuilt(settings)
     assert (21, 0) == (outcome.resumed_from, outcome.differing)
