@@ -183,7 +183,9 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
 
     async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:
         return Chunk(
-            *await transaction_search.page(source, filters, before=MAX_POSITION if before is None else before, limit=limit)
+            *await transaction_search.page(
+                source, filters, before=MAX_POSITION if before is None else before, limit=limit
+            )
         )
 
     return await answer_list(request, span, walk)

@@ -39,7 +39,9 @@ async def list_users(request: web.Request) -> Reply | Stream:
     from_time, to_time = read_period(request)
 
     async def query(source: Reader, before: int, limit: int) -> Page:
-        return await users.page(source, filters, await event_reader.find_bounds(source, from_time, to_time, before), limit)
+        return await users.page(
+            source, filters, await event_reader.find_bounds(source, from_time, to_time, before), limit
+        )
 
     return await answer_list(request, span, walk_by_position(query))
 
