@@ -16,7 +16,7 @@ from yarl import URL
 from benchmarks.history import grow
 from ledger.identity.keys import new_private_pem
 from ledger.projections import transaction_search
-from ledger.projections.transaction_search import Wanted
+from ledger.projections.transaction_search import Filters
 from ledger.projections.transactions import BANDS
 from ledger.settings import Settings
 from ledger.store.reader import MAX_POSITION
@@ -348,7 +348,7 @@ async def test_a_page_of_many_bands_takes_no_more_candidates_than_any_other(
             return await connection.fetchval(sql, *values)
 
     monkeypatch.setattr(transaction_search, "SCAN", 5)
-    found = await transaction_search.page(Counting(), Wanted(min_amount_cents=2), before=MAX_POSITION, limit=4)  # type: ignore[arg-type]
+    found = await transaction_search.page(Counting(), Filters(min_amount_cents=2), before=MAX_POSITION, limit=4)  # type: ignore[arg-type]
 
     assert 4 == len(found.bodies)
     assert max(taken) <= 5
@@ -413,7 +413,7 @@ async def test_a_list_costs_the_same_however_deep_and_long_it_is(
     accounts = [await api.new_account(balance_cents=100_000) for _ in range(4)]
     await grow(connection, [UUID(account["id"]) for account in accounts], 9_000)
 
-    async def blocks(wanted: Wanted, before: int) -> int:
+    async def blocks(wanted: Filters, before: int) -> int:
         plans: list[int] = []
 
         class Explained:
@@ -432,10 +432,10 @@ async def test_a_list_costs_the_same_however_deep_and_long_it_is(
 
     end = await connection.fetchval("SELECT max(notification_id) FROM stored_events")
     for wanted in (
-        Wanted(),
-        Wanted(account_id=UUID(accounts[0]["id"])),
-        Wanted(user_id=UUID(accounts[0]["user_id"])),
-        Wanted(currency="USD"),
+        Filters(),
+        Filters(account_id=UUID(accounts[0]["id"])),
+        Filters(user_id=UUID(accounts[0]["user_id"])),
+        Filters(currency="USD"),
     ):
         for before in (end, end // 2, 200):
             assert await blocks(wanted, before) < 400, (wanted, before)

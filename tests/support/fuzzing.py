@@ -35,12 +35,12 @@ DEPENDS = (
     MIXED_SCRIPTS,
     "characters in normalization form C",
     "must not have keys that look the same",
-    "must cover what is overdrawn or held already",
+    "must cover the amount that is already overdrawn or held",
     "must each be of another account",
     "must not be below the overdraft limit",
-    "must not be more than what is held",
+    "must not be more than the amount held",
     "must sum to zero in each currency",
-    "must not be an account of the ledger's own, which only transfers change",
+    "must not be an account of the ledger itself, which only transfers change",
 )
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.command import Command, Credential
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
-from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.tokens import (
     EndSession,
@@ -199,7 +199,7 @@ def transactions() -> list[Command]:
         )
         for n in range(4)
     ]
-    legs = (Leg(EUROS, -30), Leg(MORE_EUROS, 20), Leg(world_account_id("EUR"), 10))
+    legs = (NewPosting(EUROS, -30), NewPosting(MORE_EUROS, 20), NewPosting(world_account_id("EUR"), 10))
     told: dict[str, Any] = {"description": "all of it", "metadata": {"key": "value"}, "effective_at": now}
     return [
         *holds,
@@ -208,8 +208,8 @@ def transactions() -> list[Command]:
         ),
         VoidHold(an_id(71), EUROS, now),
         ExpireHold(an_id(72), EUROS, later),
-        PostJournalEntry(transaction_id=ENTRY, legs=legs, reference="salaries", **told),
-        PostJournalEntry(transaction_id=new_id(), legs=legs, reference="salaries"),  # it is taken
+        PostJournalEntry(transaction_id=ENTRY, postings=legs, reference="salaries", **told),
+        PostJournalEntry(transaction_id=new_id(), postings=legs, reference="salaries"),  # it is taken
         TransferMoney(
             transaction_id=new_id(),
             source_account_id=EUROS,

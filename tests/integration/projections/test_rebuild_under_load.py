@@ -171,7 +171,7 @@ async def test_a_rebuild_that_is_killed_goes_on_where_it_was(
 
     Somebody reads a table until it is killed, so that it cannot come to its end before.
     """
-    arguments = ("projections", "rebuild", "--all", "--chunk", "2")
+    arguments = ("projections", "rebuild", "--all", "--batch", "2")  # still accepted for `--chunk`
     with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
         async with at_work(running) as crowd:
             await more(crowd, 100)

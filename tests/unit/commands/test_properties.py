@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
-from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.tokens import (
     EndSession,
@@ -126,11 +126,11 @@ def forgetting(ledger: Ledger, time: int, count: int, is_fresh: bool) -> Command
 def journal_entry(
     _: Ledger, transaction_id: UUID, account_ids: list[UUID], cents: list[int], reference: str | None
 ) -> Command:
-    legs = [Leg(*leg) for leg in zip(account_ids[1:], cents, strict=False)]
-    legs.append(Leg(account_ids[0], -sum(leg.amount_cents for leg in legs) or 1))
+    legs = [NewPosting(*leg) for leg in zip(account_ids[1:], cents, strict=False)]
+    legs.append(NewPosting(account_ids[0], -sum(leg.amount_cents for leg in legs) or 1))
     return PostJournalEntry(
         transaction_id=transaction_id,
-        legs=tuple(legs),
+        postings=tuple(legs),
         reference=reference,
         only_owner_id=None,
         id_was_chosen=True,
@@ -407,7 +407,7 @@ def test_a_reversal_and_what_it_reverses_name_each_other_and_cancel(ledger: Ledg
 
 @any_ledger
 def test_two_transactions_never_share_a_reference(ledger: Ledger) -> None:
-    begun = [state.made or state.posted or state.hold for state in ledger.transfers().values()]
+    begun = [state.transfer or state.journal_entry or state.hold for state in ledger.transfers().values()]
     told = [event.reference for event in begun if event is not None and event.reference is not None]
     assert len(set(told)) == len(told)
 

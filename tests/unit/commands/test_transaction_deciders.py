@@ -8,7 +8,7 @@ import pytest
 from ledger.commands.accounts import UpdateAccount
 from ledger.commands.command import StreamEvent
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
-from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.errors import StaleCommandError
 from ledger.events import encode
@@ -198,14 +198,14 @@ def test_what_is_held_of_world_stays_a_number_that_every_json_reader_keeps() -> 
 
 
 def test_a_journal_entry_is_one_event_and_an_entry_for_each_leg() -> None:
-    legs = (Leg(PURSE, -70), Leg(SAFE, -30), Leg(TILL, 100))
+    legs = (NewPosting(PURSE, -70), NewPosting(SAFE, -30), NewPosting(TILL, 100))
     postings = tuple(Posting(*leg, "USD") for leg in legs)
     assert [
         (TRANSFER, JournalEntryPosted(postings=postings, kind="journal", reference=None)),
         (PURSE, AccountDebited(TRANSFER, 70, 30)),
         (SAFE, AccountDebited(TRANSFER, 30, 20)),
         (TILL, AccountCredited(TRANSFER, 100, 100)),
-    ] == Given(THREE_ACCOUNTS).when(PostJournalEntry(transaction_id=TRANSFER, legs=legs))
+    ] == Given(THREE_ACCOUNTS).when(PostJournalEntry(transaction_id=TRANSFER, postings=legs))
 
 
 def test_a_reversal_is_the_opposite_and_known_to_what_it_reverses() -> None:
@@ -325,7 +325,9 @@ def test_in_one_batch_plain_transfers_go_apart_from_those_that_say_more() -> Non
 )
 def test_a_reference_is_used_once_however_it_is_spelt(first: str, second: str) -> None:
     used = (reference_stream(first), ReferenceUsed(OTHER_TRANSFER))
-    entry = PostJournalEntry(transaction_id=TRANSFER, legs=(Leg(PURSE, -1), Leg(TILL, 1)), reference=second)
+    entry = PostJournalEntry(
+        transaction_id=TRANSFER, postings=(NewPosting(PURSE, -1), NewPosting(TILL, 1)), reference=second
+    )
     for command in (a_transfer(reference=second), a_hold(reference=second), entry):
         assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(command)
 
