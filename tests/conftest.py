@@ -25,7 +25,7 @@ from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, Api, Clock, Serve, new_id
 from tests.support.databases import folder_in_memory
 from tests.support.processes import DEADLINE_SECONDS
-from tests.support.sealed import Sealed, a_key_file, a_ledger
+from tests.support.sealed import Sealed, ledger_to_seal, write_key_file
 from tests.support.surroundings import settle
 from tests.support.traffic import execute
 from tests.support.valkey import PATIENCE
@@ -260,13 +260,13 @@ async def api(serve: Callable[[Settings], Awaitable[Api]], settings: Settings) -
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
     """A new key to seal with."""
-    return a_key_file(tmp_path / "seal-key.pem")
+    return write_key_file(tmp_path / "seal-key.pem")
 
 
 @pytest.fixture
 async def unsealed(settings: Settings, runtime: Runtime, connection: Any, key_file: Path) -> AsyncIterator[Sealed]:
     """A ledger with some history, of which nothing is sealed."""
-    async with a_ledger(settings, runtime, connection, key_file) as found:
+    async with ledger_to_seal(settings, runtime, connection, key_file) as found:
         yield found
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.controls import Answer, Api, a_transfer
+from tests.support.controls import Api, Response, transfer_body
 
 Body = dict[str, Any]
 
 
-async def put(api: Api, account: Body, **members: Any) -> Answer:
+async def put(api: Api, account: Body, **members: Any) -> Response:
     return await api.put(f"/v1/accounts/{account['id']}", members)
 
 
@@ -32,7 +32,7 @@ async def test_an_account_may_be_overdrawn_as_far_as_its_limit(api: Api) -> None
 async def test_a_limit_covers_what_is_overdrawn_or_held(api: Api) -> None:
     account, other = await api.new_account(overdraft_limit_cents=50), await api.new_account()
     await api.transfer(account, other, 20)
-    await api.post("/v1/transactions/hold", a_transfer(account, other, 10))
+    await api.post("/v1/transactions/hold", transfer_body(account, other, 10))
 
     refused = await put(api, account, overdraft_limit_cents=29)
 
@@ -42,7 +42,7 @@ async def test_a_limit_covers_what_is_overdrawn_or_held(api: Api) -> None:
 
 async def test_a_balance_is_set_no_lower_than_what_is_allowed_and_not_held(api: Api) -> None:
     account, other = await api.new_account(balance_cents=100), await api.new_account()
-    await api.post("/v1/transactions/hold", a_transfer(account, other, 60))
+    await api.post("/v1/transactions/hold", transfer_body(account, other, 60))
 
     below = await put(api, account, balance_cents=-1)
     held = await put(api, account, balance_cents=59)
@@ -56,14 +56,14 @@ async def test_a_balance_is_set_no_lower_than_what_is_allowed_and_not_held(api: 
 @pytest.mark.parametrize(("frozen", "may_come_in"), [("debits", True), ("all", False)])
 async def test_no_money_leaves_a_frozen_account(api: Api, frozen: str, may_come_in: bool) -> None:
     account, other = await api.new_account(balance_cents=100), await api.new_account(balance_cents=100)
-    held = (await api.post("/v1/transactions/hold", a_transfer(account, other, 10))).body
+    held = (await api.post("/v1/transactions/hold", transfer_body(account, other, 10))).body
     back = (await api.transfer(other, account, 10)).body
 
     assert frozen == (await put(api, account, frozen=frozen)).body["frozen"]
 
     debits = [
         await api.transfer(account, other, 1),
-        await api.post("/v1/transactions/hold", a_transfer(account, other, 1)),
+        await api.post("/v1/transactions/hold", transfer_body(account, other, 1)),
         await api.post(f"/v1/transactions/{held['id']}/capture"),
         await api.post(f"/v1/transactions/{back['id']}/reverse", {"force": True}),
         await put(api, account, balance_cents=1),

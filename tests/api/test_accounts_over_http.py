@@ -11,7 +11,7 @@ import pytest
 from ledger.events.accounts import world_account_id
 from ledger.money import MAX_CENTS
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
+from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -21,7 +21,7 @@ RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 WORLD = str(world_account_id("USD"))
 
 
-def assert_not_found(answer: Answer, account_id: str) -> None:
+def assert_not_found(answer: Response, account_id: str) -> None:
     assert 404 == answer.status
     (entry,) = answer.body["errors"]
     assert ("resource_not_found", "resource_not_found") == (entry["code"], entry["kind"])
@@ -306,7 +306,7 @@ async def test_nobody_can_take_the_stream_of_world_by_choosing_the_id_of_a_trans
     source, destination = await api.new_account(customer.user_id, balance_cents=10), await api.new_account()
     world = str(world_account_id("EUR"))
 
-    refused = await customer.post("/v1/transactions/transfer", {**a_transfer(source, destination, 1), "id": world})
+    refused = await customer.post("/v1/transactions/transfer", {**transfer_body(source, destination, 1), "id": world})
     owner = (await api.new_user())["id"]
     opened = [
         await api.post("/v1/accounts", {"user_id": owner, "balance_cents": 5, "currency": "EUR"}) for _ in range(2)

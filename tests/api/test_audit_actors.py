@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, PASSWORD, Answer, Api, Clock, a_user, new_id
+from tests.support.controls import NOBODY, PASSWORD, Api, Clock, Response, new_id, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -53,7 +53,7 @@ class Session:
     def caller(self) -> Api:
         return replace(self.api, token=self.access)
 
-    async def post(self, path: str) -> Answer:
+    async def post(self, path: str) -> Response:
         """A call with the refresh token."""
         return await replace(self.api, token=self.refresh).post(path)
 
@@ -372,7 +372,7 @@ async def test_what_is_no_id_is_refused(api: Api, some: str) -> None:
 async def test_no_secret_is_on_record(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     """Lesson 31."""
     admin = await session_of(api, await api.new_user(roles="admin"))
-    body = a_user(id=str(new_id()), password="the first password", password_salt="a pinch of salt")
+    body = user_body(id=str(new_id()), password="the first password", password_salt="a pinch of salt")
     key = {"Idempotency-Key": "the-key-of-the-request"}
     user = (await admin.caller.post("/v1/users", body, headers=key)).body
     await admin.caller.post("/v1/users", body)

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, PASSWORD, Api, a_user
+from tests.support.controls import NOBODY, PASSWORD, Api, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -25,7 +25,7 @@ async def test_the_secret_that_a_user_has_already_is_no_change_and_ends_no_sessi
     api: Api, connection: "asyncpg.Connection[Any]", method: str, member: str, secret: str
 ) -> None:
     """The reference demands the secret in each PUT, so its clients send it."""
-    body = {key: value for key, value in a_user().items() if key != "password"} | {member: secret}
+    body = {key: value for key, value in user_body().items() if key != "password"} | {member: secret}
     user = (await api.post("/v1/users", body)).body
     customer = await api.logged_in(user["username"], secret)
     before = await events(connection)
@@ -41,7 +41,7 @@ async def test_the_secret_that_a_user_has_already_is_no_change_and_ends_no_sessi
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 async def test_another_secret_is_a_change_and_ends_the_sessions(api: Api, method: str) -> None:
-    body = a_user()
+    body = user_body()
     user = (await api.post("/v1/users", body)).body
     customer = await api.logged_in(user["username"])
 
@@ -56,7 +56,7 @@ async def test_another_secret_is_a_change_and_ends_the_sessions(api: Api, method
 )
 async def test_an_empty_secret_in_a_put_is_none(api: Api, absent: dict[str, Any]) -> None:
     """What clients with types send back who read no secret."""
-    body = a_user()
+    body = user_body()
     user = (await api.post("/v1/users", body)).body
     customer = await api.logged_in(user["username"])
 
@@ -68,7 +68,7 @@ async def test_an_empty_secret_in_a_put_is_none(api: Api, absent: dict[str, Any]
 
 @pytest.mark.parametrize("secret", [{"password": ""}, {"password_hash": ""}, {"password": "7 chars"}])
 async def test_an_empty_or_short_secret_is_none_to_create_a_user_with(api: Api, secret: dict[str, str]) -> None:
-    body = {key: value for key, value in a_user().items() if key != "password"}
+    body = {key: value for key, value in user_body().items() if key != "password"}
 
     answers = [await api.post("/v1/users", body | secret), await api.post("/v1/users", body)]
 
@@ -77,7 +77,7 @@ async def test_an_empty_or_short_secret_is_none_to_create_a_user_with(api: Api, 
 
 async def test_roles_may_be_left_out(api: Api) -> None:
     """As in the reference's own samples: a new user is a guest, and a change leaves them as they are."""
-    body = {key: value for key, value in a_user().items() if key != "roles"}
+    body = {key: value for key, value in user_body().items() if key != "roles"}
     guest = (await api.post("/v1/users", body)).body
     admin = await api.new_user(roles="admin,customer")
 

@@ -5,14 +5,14 @@ from uuid import UUID
 
 from ledger.events.accounts import world_account_id
 from ledger.events.users import email_streams, username_stream
-from tests.support.controls import Answer, Api, a_transfer
+from tests.support.controls import Api, Response, transfer_body
 
 
-async def transfer_called(api: Api, transaction_id: UUID) -> Answer:
+async def transfer_called(api: Api, transaction_id: UUID) -> Response:
     """A customer's transfer, between two accounts of the same user, whose id was chosen."""
     mine = await api.new_account(balance_cents=100)
     theirs: dict[str, Any] = await api.new_account(user_id=mine["user_id"])
-    return await api.post("/v1/transactions/transfer", {"id": str(transaction_id), **a_transfer(mine, theirs, 1)})
+    return await api.post("/v1/transactions/transfer", {"id": str(transaction_id), **transfer_body(mine, theirs, 1)})
 
 
 async def test_a_transfer_cannot_take_a_name(api: Api) -> None:

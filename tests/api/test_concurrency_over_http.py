@@ -51,7 +51,7 @@ class Crowd:
         self.session.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
     async def open_accounts(self) -> None:
-        _, user = await self.call("POST", "/v1/users", a_user(password=PASSWORD))
+        _, user = await self.call("POST", "/v1/users", user_body(password=PASSWORD))
         for _ in range(ACCOUNTS):
             body = {"user_id": user["id"], "balance_cents": BALANCE_CENTS}
             status, account = await self.call("POST", "/v1/accounts", body)
@@ -67,7 +67,7 @@ class Crowd:
         for _ in work:
             pool = self.account_ids[:HOT_ACCOUNTS] if chance.random() < 0.5 else self.account_ids
             source, destination = chance.sample(pool, 2)
-            body = a_transfer(source, destination, chance.randint(1, 400))
+            body = transfer_body(source, destination, chance.randint(1, 400))
             key = f"{chance.getrandbits(64):x}"
             status, answer = await self._persistent("/v1/transactions/transfer", body, key)
             self.statuses[status] += 1

@@ -7,8 +7,8 @@ import pytest
 
 from ledger.environment.variables import SettingsError
 from ledger.settings import Settings
-from tests.support.controls import PASSWORD, Answer, Api, Serve, a_user, new_id
-from tests.support.problems import JSON, SECURITY_HEADERS, assert_is_problem, sent
+from tests.support.controls import PASSWORD, Api, Response, Serve, new_id, user_body
+from tests.support.problems import JSON, SECURITY_HEADERS, assert_is_problem, send_raw
 
 
 async def test_every_answer_has_the_security_headers(api: Api) -> None:
@@ -20,10 +20,10 @@ async def test_every_answer_has_the_security_headers(api: Api) -> None:
         await api.nobody.get("/v1/users"),
         await api.call("PATCH", "/v1/users"),
         await api.post("/v1/users", data=b"{", headers=JSON),
-        await api.post("/v1/users", a_user()),
+        await api.post("/v1/users", user_body()),
         await api.post("/v1/users", data=b" " * 70_000, headers=JSON),
         await api.call("OPTIONS", "/v1/users"),
-        await sent(api, b"garbage\r\n\r\n"),
+        await send_raw(api, b"garbage\r\n\r\n"),
     ]
 
     assert [200, 200, 404, 400, 401, 405, 400, 201, 413, 204, 400] == [answer.status for answer in answers]
@@ -38,7 +38,7 @@ ORIGIN = "https://app.example"
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
 
 
-def shared(answer: Answer) -> dict[str, str]:
+def shared(answer: Response) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.startswith("Access-Control")}
 
 
@@ -146,7 +146,7 @@ async def test_a_fault_is_told_to_nobody(api: Api, connection: "asyncpg.Connecti
 
 async def test_names_and_secrets_are_not_told_by_a_conflict(api: Api) -> None:
     """Lesson 33: an error names the member, never its value."""
-    body = a_user(id=str(new_id()))
+    body = user_body(id=str(new_id()))
     await api.post("/v1/users", body)
 
     answer = await api.post("/v1/users", {**body, "id": None})

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, NOBODY, Answer, Api, Serve, a_user
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, Response, Serve, user_body
 from tests.support.problems import assert_is_problem
 
 
@@ -80,13 +80,13 @@ def calls_of(api: Api) -> list[tuple[str, str, Any]]:
         ("GET", "/", None),
         ("GET", "/v1/users", None),
         ("GET", f"/v1/accounts/{NOBODY}", None),
-        ("POST", "/v1/users", a_user()),
+        ("POST", "/v1/users", user_body()),
         ("POST", "/v1/accounts", {"user_id": api.user_id or NOBODY}),
         ("POST", "/v1/auth/login", {"username": "admin", "password": ADMIN_PASSWORD}),
     ]
 
 
-def assert_is_database_error(answer: Answer, *unspeakable: str) -> None:
+def assert_is_database_error(answer: Response, *unspeakable: str) -> None:
     assert_is_problem(answer, 503, "database_error", "database_error")
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     spoken = json.dumps(answer.body).lower()
@@ -118,10 +118,10 @@ async def test_the_service_is_healthy_without_the_database(gated: Api, gate: Gat
 async def test_the_service_works_again_once_the_database_is_back(gated: Api, gate: Gate) -> None:
     """Lesson 25, for PostgreSQL: nothing stays broken."""
     await gate.shut()
-    lost = await gated.post("/v1/users", a_user())
+    lost = await gated.post("/v1/users", user_body())
     await gate.open()
 
-    read, made = await gated.get("/v1/users"), await gated.post("/v1/users", a_user())
+    read, made = await gated.get("/v1/users"), await gated.post("/v1/users", user_body())
 
     assert (503, 200, 201) == (lost.status, read.status, made.status)
 

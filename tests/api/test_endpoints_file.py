@@ -5,7 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 from tests.support.conformity import route_of
-from tests.support.controls import ADMIN_PASSWORD, Answer, Api
+from tests.support.controls import ADMIN_PASSWORD, Api, Response
 from tests.support.processes import ROOT
 from web.routes import ROUTES, UNVERSIONED
 
@@ -59,7 +59,7 @@ async def test_every_request_of_the_file_is_answered_as_it_says_and_there_is_one
     assert {*ROUTES, *UNVERSIONED} == sent
 
 
-async def _send(api: Api, request: Request, named: dict[str, Any]) -> Answer:
+async def _send(api: Api, request: Request, named: dict[str, Any]) -> Response:
     headers = {name: _filled(text, named) for name, text in request.headers.items()}
     data = _filled(request.body, named)
     return await api.call(request.method, _filled(request.path, named), data=data or None, headers=headers)

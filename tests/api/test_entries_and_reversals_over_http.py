@@ -8,7 +8,7 @@ import pytest
 
 from ledger.events.accounts import world_account_id
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, Api, a_transfer, new_id
+from tests.support.controls import NOBODY, Api, new_id, transfer_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Body = dict[str, Any]
@@ -122,7 +122,7 @@ async def test_a_customer_takes_money_out_of_own_accounts_only_and_sees_own_legs
 async def test_a_transfer_says_what_it_is_for(api: Api) -> None:
     one, two, _ = await three(api)
 
-    answer = await api.post("/v1/transactions/transfer", {**a_transfer(one, two, 1), **TOLD})
+    answer = await api.post("/v1/transactions/transfer", {**transfer_body(one, two, 1), **TOLD})
 
     assert TOLD.items() <= answer.body.items()
     assert answer.body == await read(api, answer.body)
@@ -132,8 +132,8 @@ async def test_a_transfer_says_what_it_is_for(api: Api) -> None:
 async def test_a_body_that_was_read_can_be_sent_again_under_another_id(api: Api) -> None:
     one, two, three_ = await three(api)
     bodies = {
-        "/v1/transactions/transfer": {**a_transfer(one, two, 1), **TOLD},
-        "/v1/transactions/hold": {**a_transfer(one, two, 1), **TOLD},
+        "/v1/transactions/transfer": {**transfer_body(one, two, 1), **TOLD},
+        "/v1/transactions/hold": {**transfer_body(one, two, 1), **TOLD},
         "/v1/transactions": {**legs((one, -2), (two, 1), (three_, 1)), **TOLD},
     }
     for path, body in bodies.items():
@@ -147,8 +147,8 @@ async def test_a_body_that_was_read_can_be_sent_again_under_another_id(api: Api)
 async def test_a_reference_is_used_once_by_whatever_kind(api: Api, second: str) -> None:
     one, two, _ = await three(api)
     requests = {
-        "transfer": ("/v1/transactions/transfer", a_transfer(one, two, 1)),
-        "hold": ("/v1/transactions/hold", a_transfer(one, two, 1)),
+        "transfer": ("/v1/transactions/transfer", transfer_body(one, two, 1)),
+        "hold": ("/v1/transactions/hold", transfer_body(one, two, 1)),
         "entry": ("/v1/transactions", legs((one, -1), (two, 1))),
     }
     for number, (path, body) in enumerate(requests.values()):
@@ -163,7 +163,7 @@ async def test_a_reference_is_used_once_by_whatever_kind(api: Api, second: str) 
 async def test_of_many_who_use_a_reference_through_two_processes_one_wins(serve: Serve, settings: Settings) -> None:
     apis = [await serve(settings), await serve(settings)]
     one, two, _ = await three(apis[0])
-    body = {**a_transfer(one, two, 1), "reference": "rent"}
+    body = {**transfer_body(one, two, 1), "reference": "rent"}
 
     answers = await asyncio.gather(*(apis[n % 2].post("/v1/transactions/transfer", body) for n in range(12)))
 
@@ -182,7 +182,7 @@ async def test_a_reversal_moves_everything_back_and_both_name_each_other(api: Ap
     one, two, three_ = accounts = await three(api)
     transfer = (await api.transfer(one, two, 30)).body
     entry = (await api.post("/v1/transactions", legs((two, -60), (one, 20), (three_, 40)))).body
-    held = (await api.post("/v1/transactions/hold", a_transfer(one, three_, 50))).body
+    held = (await api.post("/v1/transactions/hold", transfer_body(one, three_, 50))).body
     await api.post(f"/v1/transactions/{held['id']}/capture", {"amount_cents": 10})
 
     for transaction in (held, entry, transfer):
@@ -211,8 +211,8 @@ async def test_a_transaction_is_reversed_once(api: Api) -> None:
 async def test_a_reversal_is_final_and_a_hold_that_moved_nothing_cannot_be_reversed(api: Api) -> None:
     one, two, _ = await three(api)
     reversal = (await reverse(api, (await api.transfer(one, two, 30)).body)).body
-    pending = (await api.post("/v1/transactions/hold", a_transfer(one, two, 1))).body
-    voided = (await api.post("/v1/transactions/hold", a_transfer(one, two, 1))).body
+    pending = (await api.post("/v1/transactions/hold", transfer_body(one, two, 1))).body
+    voided = (await api.post("/v1/transactions/hold", transfer_body(one, two, 1))).body
     await api.post(f"/v1/transactions/{voided['id']}/void")
 
     for transaction in (reversal, pending, voided):

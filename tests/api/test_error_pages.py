@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.browser import browser
-from tests.support.controls import NOBODY, Api, a_transfer
+from tests.support.controls import NOBODY, Api, transfer_body
 from tests.support.processes import ROOT
 from web.http.catalogue import CATALOGUE, page_of, phrase
 from web.reference import examples, markdown
@@ -62,7 +62,7 @@ def test_the_reference_has_all_that_a_client_wants_to_know_of_each_code() -> Non
 async def test_the_examples_are_what_the_service_answers(api: Api) -> None:
     made = examples()
     nobody = await api.nobody.get("/v1/accounts")
-    unknown = await api.post("/v1/transactions/transfer", {**a_transfer(NOBODY, NOBODY, 5), "amount": 5})
+    unknown = await api.post("/v1/transactions/transfer", {**transfer_body(NOBODY, NOBODY, 5), "amount": 5})
     malformed = await api.post("/v1/transactions/batch", data=b'{"atomic": }', headers={"Content-Type": JSON})
     user_id = made["user_not_found"]["errors"][0]["detail"]["user_id"]
     missing = await api.get(f"/v1/users/{user_id}")

@@ -8,8 +8,8 @@ import pytest
 import structlog
 
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, Api, Serve, a_user
-from tests.support.problems import JSON, assert_is_problem, head, sent, status_line
+from tests.support.controls import NOBODY, Api, Serve, user_body
+from tests.support.problems import JSON, assert_is_problem, request_head, send_raw, status_line
 from web.http.catalogue import CATALOGUE
 
 NO_TOKEN = "The request has no single `Authorization` header with a bearer token."
@@ -55,7 +55,7 @@ async def test_a_client_that_takes_json_and_no_problems_gets_the_same_body_as_js
     skipped = ["Accept"] if accept is None else []
 
     refused = await api.get(f"/v1/users/{NOBODY}", headers=headers, skip_auto_headers=skipped)
-    unparsed = await sent(api, head("GET /v1/health HTTP/1.1", Expect="a-miracle", **headers))
+    unparsed = await send_raw(api, request_head("GET /v1/health HTTP/1.1", Expect="a-miracle", **headers))
 
     assert [expected] * 2 == [answer.headers["Content-Type"] for answer in (refused, unparsed)]
     assert (404, f"user not found: {NOBODY}") == (refused.body["status"], refused.body["detail"])
@@ -66,7 +66,7 @@ async def test_a_status_has_the_phrase_of_rfc_9110_on_the_wire(api: Api) -> None
     fields = {"Content_Type": "application/json", "Content_Length": "2"}
 
     assert b"HTTP/1.1 422 Unprocessable Content\r\n" == await status_line(
-        api, head("POST /v1/auth/login HTTP/1.1", **fields) + b"[]"
+        api, request_head("POST /v1/auth/login HTTP/1.1", **fields) + b"[]"
     )
 
 
@@ -202,7 +202,7 @@ async def test_another_media_type_is_refused(api: Api, media_type: str | None) -
     fields = {"Content_Length": "2", "Authorization": f"Bearer {api.token}"}
     typed = fields if media_type is None else {**fields, "Content_Type": media_type}
 
-    answer = await sent(api, head("POST /v1/users HTTP/1.1", **typed) + b"{}")
+    answer = await send_raw(api, request_head("POST /v1/users HTTP/1.1", **typed) + b"{}")
 
     assert_is_problem(answer, 415, "unsupported_media_type")
 
@@ -224,7 +224,7 @@ async def test_another_media_type_is_refused(api: Api, media_type: str | None) -
 )
 async def test_the_charset_of_json_has_no_meaning_and_the_bytes_are_utf_8(api: Api, media_type: str) -> None:
     """Lesson 40."""
-    body = json.dumps(a_user(username="zoë"), ensure_ascii=False)
+    body = json.dumps(user_body(username="zoë"), ensure_ascii=False)
 
     answers = [
         await api.post("/v1/users", data=raw, headers={"Content-Type": media_type})

@@ -17,7 +17,7 @@ from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, Clock
-from tests.support.outages import cut_off
+from tests.support.outages import terminate_connections
 from tests.support.processes import DEADLINE_SECONDS, until
 from web.http import response as reply
 from web.http import sse
@@ -182,7 +182,7 @@ async def test_lost_connections_to_the_database_lose_no_event(api: Api, runtime:
     async with opened(api, f"?after={start}") as events:
         await api.new_user()
         seen += await events.take(3)
-        await cut_off(runtime.pool)
+        await terminate_connections(runtime.pool)
     await until(lambda: answers(api))
     await api.new_user()
     async with opened(api, f"?after={start}", **{"Last-Event-ID": str(seen[-1].id)}) as events:

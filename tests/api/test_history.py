@@ -48,7 +48,7 @@ async def all_of(api: Api, path: str) -> list[dict[str, Any]]:
 
 async def test_a_line_says_what_moved_what_was_left_and_where_the_other_side_is(api: Api) -> None:
     source, destination = await two_accounts(api)
-    body = {**a_transfer(source, destination, 30), "reference": "rent"}
+    body = {**transfer_body(source, destination, 30), "reference": "rent"}
     transfer = (await api.post("/v1/transactions/transfer", body)).body
     (line, opening) = (await api.get(f"/v1/accounts/{source['id']}/entries")).body
     assert {
@@ -290,7 +290,7 @@ async def test_a_parameter_that_is_given_twice_is_refused(api: Api) -> None:
     assert_named(await api.get("/v1/events?after=1&after=2"), "after")
 
 
-def assert_named(answer: Answer, name: str) -> None:
+def assert_named(answer: Response, name: str) -> None:
     assert 422 == answer.status
     assert ["validation_error"] == answer.codes
     assert [f"query {name}"] == answer.parameters

@@ -14,8 +14,8 @@ from ledger.settings import Settings
 from ledger.store import reader as event_reader
 from ledger.values.ids import parse_id
 from ledger.write.hold_expiry import Expirer
-from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
-from tests.support.outages import cut_off
+from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body
+from tests.support.outages import terminate_connections
 from tests.support.processes import until
 
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -31,7 +31,7 @@ async def accounts(api: Api) -> tuple[Body, Body]:
 
 
 async def hold(api: Api, accounts: tuple[Body, Body], cents: int = 60, **members: Any) -> Body:
-    answer = await api.post("/v1/transactions/hold", {**a_transfer(*accounts, cents), **members})
+    answer = await api.post("/v1/transactions/hold", {**transfer_body(*accounts, cents), **members})
     assert answer.status == 200, answer
     return dict(answer.body)
 
@@ -62,7 +62,7 @@ async def test_what_is_held_cannot_be_spent_or_held_again(api: Api, accounts: tu
     await hold(api, accounts, 60)
 
     for path in ("transfer", "hold"):
-        answer = await api.post(f"/v1/transactions/{path}", a_transfer(*accounts, 41))
+        answer = await api.post(f"/v1/transactions/{path}", transfer_body(*accounts, 41))
         assert (422, ["transfer_insufficient_funds"]) == (answer.status, answer.codes)
     assert 200 == (await api.transfer(*accounts, 40)).status
 
@@ -70,12 +70,12 @@ async def test_what_is_held_cannot_be_spent_or_held_again(api: Api, accounts: tu
 async def test_a_hold_is_refused_for_all_that_a_transfer_is(api: Api, accounts: tuple[Body, Body]) -> None:
     euros = await api.new_account(currency="EUR")
     refused = {
-        ("transfer_source_account_not_found", "transfer_destination_account_not_found"): a_transfer(
+        ("transfer_source_account_not_found", "transfer_destination_account_not_found"): transfer_body(
             NOBODY, str(new_id()), 1
         ),
-        ("transfer_accounts_are_same",): a_transfer(accounts[0], accounts[0], 1),
-        ("currency_mismatch",): a_transfer(accounts[0], euros, 1),
-        ("transfer_insufficient_funds",): a_transfer(*accounts, 101),
+        ("transfer_accounts_are_same",): transfer_body(accounts[0], accounts[0], 1),
+        ("currency_mismatch",): transfer_body(accounts[0], euros, 1),
+        ("transfer_insufficient_funds",): transfer_body(*accounts, 101),
     }
     for codes, body in refused.items():
         answer = await api.post("/v1/transactions/hold", body)
@@ -151,12 +151,12 @@ async def test_a_repeated_request_is_carried_out_once_and_answered_the_same(
     api: Api, accounts: tuple[Body, Body]
 ) -> None:
     """Lesson 4. Also when the time that it names has come since."""
-    body = {**a_transfer(*accounts, 60), "expires_in_seconds": 3600}
+    body = {**transfer_body(*accounts, 60), "expires_in_seconds": 3600}
     held = await hold(api, accounts, 1)
     requests = [("/v1/transactions/hold", body), (f"/v1/transactions/{held['id']}/capture", {"amount_cents": 1})]
     sent = [(path, body, {"Idempotency-Key": path}) for path, body in requests]
     answers = [await api.post(path, body, headers=headers) for path, body, headers in sent]
-    expiring, key, answer = await _held_until_soon(api, a_transfer(*accounts, 1))
+    expiring, key, answer = await _held_until_soon(api, transfer_body(*accounts, 1))
 
     for (path, body, headers), first in zip(
         [*sent, ("/v1/transactions/hold", expiring, key)], [*answers, answer], strict=True
@@ -192,7 +192,7 @@ async def test_a_hold_ends_in_the_future_and_not_too_far_away(
     api: Api, accounts: tuple[Body, Body], members: Body, pointer: str
 ) -> None:
     """Lesson 36."""
-    answer = await api.post("/v1/transactions/hold", {**a_transfer(*accounts, 1), **members})
+    answer = await api.post("/v1/transactions/hold", {**transfer_body(*accounts, 1), **members})
     assert (422, [pointer]) == (answer.status, answer.pointers)
 
 
@@ -204,11 +204,11 @@ async def unexpired(serve: Serve, settings: Settings) -> Api:
 
 async def _due(api: Api, accounts: tuple[Body, Body], cents: int = 60) -> Body:
     """A hold whose time has come."""
-    *_, answer = await _held_until_soon(api, a_transfer(*accounts, cents))
+    *_, answer = await _held_until_soon(api, transfer_body(*accounts, cents))
     return dict(answer.body)
 
 
-async def _held_until_soon(api: Api, transfer: Body) -> tuple[Body, dict[str, str], Answer]:
+async def _held_until_soon(api: Api, transfer: Body) -> tuple[Body, dict[str, str], Response]:
     """The body, the headers and the answer of a hold whose time has come since.
 
     A request that takes longer than the hold is refused; the next one then has twice the time.
@@ -262,7 +262,7 @@ async def test_ending_what_is_due_survives_the_loss_of_the_database(
     api = await serve(settings.model_copy(update={"ledger_expiry_seconds": 0.05}))
     accounts = await _two(api)
     for _ in range(3):
-        await cut_off(connection)
+        await terminate_connections(connection)
         await until(lambda: _answers(api))
         held = await _due(api, accounts, 1)
         await until(lambda held=held: _is(api, held, "expired"))
@@ -309,7 +309,7 @@ async def test_of_many_who_end_a_hold_through_two_processes_one_wins(
     accounts = await _two(apis[0])
     holds = [await hold(apis[0], accounts, 5) for _ in range(8)]
 
-    async def end(number: int, held: Body) -> Answer:
+    async def end(number: int, held: Body) -> Response:
         return await apis[number % 2].post(f"/v1/transactions/{held['id']}/{actions[number // 2 % 2]}")
 
     for held in holds:
@@ -358,7 +358,7 @@ async def test_a_customer_sets_money_of_own_accounts_aside_and_cannot_end_that(a
     held = await hold(customer, (own, other), 10)
 
     assert held == await read(customer, held)
-    refused = await customer.post("/v1/transactions/hold", a_transfer(other, own, 1))
+    refused = await customer.post("/v1/transactions/hold", transfer_body(other, own, 1))
     assert (422, ["transfer_source_account_not_found"]) == (refused.status, refused.codes)
     for action in ("capture", "void", "reverse"):
         assert 403 == (await customer.post(f"/v1/transactions/{held['id']}/{action}")).status

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from pydantic import SecretStr
 
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
+from tests.support.controls import NOBODY, PASSWORD, Api, Response, new_id, transfer_body, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -20,7 +20,7 @@ TRANSFER = "/v1/transactions/transfer"
 KEY = {"Idempotency-Key": "one-key"}
 
 
-def without_ids(answer: Answer) -> dict[str, Any]:
+def without_ids(answer: Response) -> dict[str, Any]:
     """An error's body without what belongs to one request."""
     entries = [
         {member: value for member, value in entry.items() if member not in {"trace_id", "timestamp"}}
@@ -33,8 +33,8 @@ async def bodies(api: Api) -> dict[str, tuple[str, dict[str, Any]]]:
     """A request of each kind that can be repeated."""
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
     return {
-        "transfer": (TRANSFER, a_transfer(alice, bob, 30)),
-        "create user": ("/v1/users", a_user()),
+        "transfer": (TRANSFER, transfer_body(alice, bob, 30)),
+        "create user": ("/v1/users", user_body()),
         "open account": ("/v1/accounts", {"user_id": alice["user_id"], "balance_cents": 30}),
     }
 
@@ -43,8 +43,8 @@ async def refusable(api: Api) -> dict[str, tuple[str, dict[str, Any]]]:
     """A request of each kind that is refused."""
     alice, bob, user = await api.new_account(), await api.new_account(), await api.new_user()
     return {
-        "transfer": (TRANSFER, a_transfer(alice, bob, 30)),
-        "create user": ("/v1/users", a_user(username=user["username"])),
+        "transfer": (TRANSFER, transfer_body(alice, bob, 30)),
+        "create user": ("/v1/users", user_body(username=user["username"])),
         "open account": ("/v1/accounts", {"user_id": NOBODY, "balance_cents": 30}),
     }
 
@@ -103,14 +103,14 @@ async def test_a_repeated_request_may_say_the_same_in_other_words(api: Api, kind
 
 async def test_a_repeated_request_may_spell_ids_times_and_defaults_in_another_way(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
-    held = await api.post("/v1/transactions/hold", a_transfer(alice, bob, 30))
+    held = await api.post("/v1/transactions/hold", transfer_body(alice, bob, 30))
     hold_id = held.body["id"]
     pairs = [
         (
             "/v1/transactions/hold",
-            {**a_transfer(alice, bob, 5), "effective_at": "2026-05-01T12:00:00Z"},
+            {**transfer_body(alice, bob, 5), "effective_at": "2026-05-01T12:00:00Z"},
             "/v2/transactions/hold",
-            {**a_transfer(alice, bob, 5), "effective_at": "2026-05-01T14:00:00.000+02:00", "description": None},
+            {**transfer_body(alice, bob, 5), "effective_at": "2026-05-01T14:00:00.000+02:00", "description": None},
         ),
         (
             f"/v1/transactions/{hold_id}/capture",
@@ -120,9 +120,9 @@ async def test_a_repeated_request_may_spell_ids_times_and_defaults_in_another_wa
         ),
         (
             "/v1/transactions/batch",
-            {"atomic": False, "items": [a_transfer(alice, bob, 1)]},
+            {"atomic": False, "items": [transfer_body(alice, bob, 1)]},
             "/v1/transactions/batch",
-            {"items": [{**a_transfer(alice, bob, 1), "id": None, "kind": "transfer"}], "atomic": False},
+            {"items": [{**transfer_body(alice, bob, 1), "id": None, "kind": "transfer"}], "atomic": False},
         ),
     ]
     for number, (path, body, other_path, other_body) in enumerate(pairs):
@@ -135,7 +135,7 @@ async def test_a_repeated_request_may_spell_ids_times_and_defaults_in_another_wa
 
 
 async def test_a_repeated_request_with_another_password_is_another_request(api: Api) -> None:
-    user = a_user()
+    user = user_body()
 
     first = await api.post("/v1/users", user, headers=KEY)
     second = await api.post("/v1/users", {**user, "password": "another password"}, headers=KEY)
@@ -151,9 +151,9 @@ async def test_two_keys_are_refused(api: Api, connection: "asyncpg.Connection[An
         [("Idempotency-Key", "one"), ("Idempotency-Key", "one"), ("Authorization", f"Bearer {api.token}")]
     )
     bodies = {
-        TRANSFER: a_transfer(alice, bob, 30),
-        "/v1/users": a_user(),
-        "/v1/transactions/batch": {"atomic": True, "items": [a_transfer(alice, bob, 30)]},
+        TRANSFER: transfer_body(alice, bob, 30),
+        "/v1/users": user_body(),
+        "/v1/transactions/batch": {"atomic": True, "items": [transfer_body(alice, bob, 30)]},
     }
 
     statuses = {path: (await api.client.post(path, json=body, headers=twice)).status for path, body in bodies.items()}
@@ -238,7 +238,7 @@ async def test_a_key_belongs_to_one_path(api: Api) -> None:
     body = {"user_id": (await api.new_user())["id"]}
     await api.post("/v1/accounts", body, headers=KEY)
 
-    refused = await api.post("/v1/users", {**a_user(), "id": None}, headers=KEY)
+    refused = await api.post("/v1/users", {**user_body(), "id": None}, headers=KEY)
 
     assert (422, ["idempotency_key_reused"]) == (refused.status, refused.codes)
 
@@ -248,7 +248,7 @@ async def test_v1_and_v2_share_their_keys(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
 
     first = await api.transfer(alice, bob, 3, headers=KEY)
-    second = await api.post("/v2/transactions/transfer", a_transfer(alice, bob, 3), headers=KEY)
+    second = await api.post("/v2/transactions/transfer", transfer_body(alice, bob, 3), headers=KEY)
 
     assert (first.body, "true") == (second.body, second.headers.get("Idempotent-Replayed"))
     assert 2 == await api.balance(alice)
@@ -265,7 +265,7 @@ async def test_without_a_key_every_request_happens(api: Api) -> None:
 async def test_a_key_wins_over_the_id_that_was_chosen(api: Api) -> None:
     """The same id again is a conflict, unless it is the same request under the same key."""
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
-    body = {**a_transfer(alice, bob, 1), "id": str(new_id())}
+    body = {**transfer_body(alice, bob, 1), "id": str(new_id())}
 
     first = await api.post(TRANSFER, body, headers=KEY)
     same_key = await api.post(TRANSFER, body, headers=KEY)
@@ -369,7 +369,7 @@ async def test_money_moves_once_when_the_retries_reach_two_workers(serve: Serve,
 async def test_one_user_is_made_however_often_a_request_is_retried_at_once(serve: Serve, settings: Settings) -> None:
     """Lesson 4."""
     workers = [await serve(settings), await serve(settings)]
-    body = a_user()
+    body = user_body()
 
     answers = await asyncio.gather(*(workers[number % 2].post("/v1/users", body, headers=KEY) for number in range(8)))
 
@@ -399,7 +399,7 @@ async def test_the_command_log_does_not_help_to_guess_a_password(
     api: Api, connection: "asyncpg.Connection[Any]"
 ) -> None:
     """Lesson 31: the hash that tells one body from another takes a key, or weak passwords could be tried against it."""
-    body = a_user()
+    body = user_body()
     await api.post("/v1/users", body, headers=KEY)
 
     stored = await connection.fetchval("SELECT request_hash FROM command_log WHERE request_hash IS NOT NULL")

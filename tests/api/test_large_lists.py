@@ -25,7 +25,7 @@ from ledger.errors import OverloadedError
 from ledger.projections import accounts, transaction_search
 from ledger.settings import Settings
 from tests.support.controls import Api
-from tests.support.paging import all_of, next_of
+from tests.support.paging import all_items, next_path
 from tests.support.processes import until
 from web.http import pagination
 from web.http import response as reply
@@ -78,14 +78,14 @@ async def test_a_list_without_limit_has_10_000_items_and_a_link_to_the_rest(
     await connection.execute(OPENED, owner_id, 10_000)
 
     exactly = await api.get("/v1/accounts")
-    assert (10_000, None) == (len(exactly.body), next_of(exactly))
+    assert (10_000, None) == (len(exactly.body), next_path(exactly))
 
     await connection.execute(OPENED.replace("1000000", "2000000"), owner_id, 1500)
     whole = await api.get("/v1/accounts")
-    rest = await api.get(str(next_of(whole)))
-    last = await api.get(str(next_of(rest)))
+    rest = await api.get(str(next_path(whole)))
+    last = await api.get(str(next_path(rest)))
     assert [10_000, 1000, 500] == [len(answer.body) for answer in (whole, rest, last)]
-    assert next_of(last) is None
+    assert next_path(last) is None
     every = await connection.fetch("SELECT id::text FROM accounts ORDER BY position DESC")
     assert [row[0] for row in every] == [row["id"] for row in (*whole.body, *rest.body, *last.body)]
 
@@ -94,8 +94,8 @@ async def test_limit_and_cursor_ask_for_a_page(api: Api, connection: "asyncpg.Co
     await connection.execute(OPENED, UUID((await api.new_user())["id"]), 2100)
 
     page = await api.get("/v1/accounts?limit=1000")
-    assert (1000, "limit=1000" in str(next_of(page))) == (len(page.body), True)
-    cursor = str(next_of(page)).partition("cursor=")[2]
+    assert (1000, "limit=1000" in str(next_path(page))) == (len(page.body), True)
+    cursor = str(next_path(page)).partition("cursor=")[2]
     assert [1000, 5] == [len((await api.get(f"/v1/accounts?{q}cursor={cursor}")).body) for q in ("", "limit=5&")]
 
 
@@ -136,13 +136,13 @@ async def test_every_list_comes_whole_whatever_its_chunks(
         monkeypatch.setattr(pagination, name, value)
     for path, items in whole.items():
         answer = await api.get(path)
-        assert (items, None) == (answer.body, next_of(answer)), path
+        assert (items, None) == (answer.body, next_path(answer)), path
         assert str(len(json.dumps(items))) != answer.headers["Content-Length"]
     monkeypatch.setattr(pagination, "MAX_ITEMS", 7)
     for path, items in whole.items():
         assert len(items) > 7, path
         assert items[:7] == (await api.get(path)).body, path
-        assert items == await all_of(api, path), path
+        assert items == await all_items(api, path), path
 
 
 @pytest.mark.usefixtures("small")
@@ -180,7 +180,7 @@ async def test_a_list_of_large_items_ends_early_with_a_link(api: Api, monkeypatc
     short = await api.get("/v1/users")
 
     assert 2 < len(short.body) < 5
-    assert whole.body == await all_of(api, "/v1/users")
+    assert whole.body == await all_items(api, "/v1/users")
 
 
 @pytest.mark.usefixtures("small")
@@ -195,13 +195,13 @@ async def test_filters_that_choose_nothing_read_no_more_than_so_many_chunks(
     monkeypatch.setattr(pagination, "MAX_CHUNKS", 2)
 
     answer = await api.get("/v1/transactions?reference=none&kind=transfer&min_amount_cents=1")
-    assert ([], None) == (answer.body, next_of(answer)), "an index knows that there is none"
+    assert ([], None) == (answer.body, next_path(answer)), "an index knows that there is none"
 
     path = "/v1/transactions?max_amount_cents=3&min_amount_cents=3"
     answer = await api.get(path)
     assert [] == answer.body
-    assert next_of(answer) is not None
-    assert [] == await all_of(api, path)
+    assert next_path(answer) is not None
+    assert [] == await all_items(api, path)
 
 
 @pytest.mark.usefixtures("small")
@@ -227,7 +227,7 @@ async def test_chunks_after_the_first_are_read_in_turn(api: Api, monkeypatch: py
     turns.clear()
     page = await api.get(f"{path}&limit=5")
     assert ([], [0]) == (page.body, turns), "a page ends with a chunk that filters left short"
-    assert next_of(page) is not None
+    assert next_path(page) is not None
 
 
 @pytest.fixture
@@ -449,8 +449,8 @@ async def test_the_ledgers_own_accounts_are_listed_to_those_who_ask(api: Api) ->
         every = (await caller.get(f"/v1/accounts?world=true{moment}")).body
         assert plain == [account for account in every if account["user_id"] is not None]
         assert [-5, -5] == [account["balance_cents"] for account in every if account["user_id"] is None]
-        assert every == await all_of(caller, f"/v1/accounts?world=true&limit=1{moment}")
-        assert plain == await all_of(caller, f"/v1/accounts?limit=1{moment}")
+        assert every == await all_items(caller, f"/v1/accounts?world=true&limit=1{moment}")
+        assert plain == await all_items(caller, f"/v1/accounts?limit=1{moment}")
     euros = (await api.get("/v1/accounts?world=true&currency=EUR&status=open")).body
     assert [-5, 5] == sorted(account["balance_cents"] for account in euros)
     assert 4 == sum(row["accounts"] for row in (await api.get("/v1/ledger/trial-balance")).body["currencies"])

@@ -28,13 +28,13 @@ def authorization(api: Api) -> dict[str, str]:
     return {"Authorization": f"Bearer {api.token}"}
 
 
-def cursor_of(answer: Answer) -> str:
-    path = next_of(answer)
+def cursor_of(answer: Response) -> str:
+    path = next_path(answer)
     assert path is not None
     return URL(path).query["cursor"]
 
 
-def assert_refused(answer: Answer, parameter: str) -> None:
+def assert_refused(answer: Response, parameter: str) -> None:
     expected = (422, ["validation_error"], [f"query {parameter}"])
     assert expected == (answer.status, answer.codes, answer.parameters)
 
@@ -70,7 +70,7 @@ async def test_every_list_is_walked_to_its_end_once(api: Api, lists: list[str]) 
     for path in lists:
         whole = (await api.get(path.replace("limit=1", "limit=200"))).body
         assert len(whole) > 1, path
-        assert whole == await all_of(api, path), path
+        assert whole == await all_items(api, path), path
 
 
 async def test_a_cursor_of_one_list_is_refused_by_every_other(api: Api, lists: list[str]) -> None:
@@ -147,8 +147,8 @@ async def test_cursors_need_no_shared_secret(
 
 async def ids_of(api: Api, query: str = "") -> list[str]:
     """Which transactions a caller finds; each only once, however short the pages are."""
-    whole = [row["id"] for row in await all_of(api, f"/v1/transactions?{query}")]
-    assert whole == [row["id"] for row in await all_of(api, f"/v1/transactions?limit=1&{query}")]
+    whole = [row["id"] for row in await all_items(api, f"/v1/transactions?{query}")]
+    assert whole == [row["id"] for row in await all_items(api, f"/v1/transactions?limit=1&{query}")]
     assert len(whole) == len(set(whole))
     return whole
 
@@ -177,7 +177,7 @@ async def books(api: Api, connection: "asyncpg.Connection[Any]") -> Books:
         return str(answer.body["id"])
 
     def between(source: dict[str, Any], destination: dict[str, Any], cents: int, **more: Any) -> dict[str, Any]:
-        return {**a_transfer(source, destination, cents), **more}
+        return {**transfer_body(source, destination, cents), **more}
 
     every = {
         "paid": await done("/transfer", **between(alices, bobs, 100, reference="rent, May")),
@@ -207,9 +207,9 @@ async def test_all_transactions_are_listed_the_newest_first(api: Api, books: Boo
     found = await ids_of(auditor)
 
     assert set(books.every.values()) == set(found)
-    times = [row["created_at"] for row in await all_of(auditor, "/v1/transactions")]
+    times = [row["created_at"] for row in await all_items(auditor, "/v1/transactions")]
     assert sorted(times, reverse=True) == times
-    for row in await all_of(api, "/v1/transactions"):
+    for row in await all_items(api, "/v1/transactions"):
         assert row == (await api.get(f"/v1/transactions/{row['id']}")).body
 
 
@@ -218,7 +218,7 @@ async def test_a_customer_lists_own_transactions_and_what_may_be_seen_of_them(bo
     assert books.of_alice == await ids_of(books.alice)
     assert books.of_bob == await ids_of(books.bob)
     for customer in (books.alice, books.bob):
-        for row in await all_of(customer, "/v1/transactions"):
+        for row in await all_items(customer, "/v1/transactions"):
             assert row == (await customer.get(f"/v1/transactions/{row['id']}")).body
 
 
@@ -268,7 +268,7 @@ async def test_transactions_are_chosen_by_what_people_ask_for(
 
 
 async def test_transactions_are_chosen_by_time(api: Api, books: Books) -> None:
-    rows = await all_of(api, "/v1/transactions")
+    rows = await all_items(api, "/v1/transactions")
     first, last = rows[-3]["created_at"], rows[2]["created_at"]
     inside = [row["id"] for row in rows if first <= row["created_at"] <= last]
 
@@ -304,13 +304,13 @@ async def test_amounts_and_currencies_are_found_whatever_their_bands(
         for currency in (*pairs, "USD"):
             first, second = pairs[currency]
             assert 200 == (await api.transfer(first, second, cents)).status
-        held = a_transfer(pairs["USD"][0], pairs["USD"][1], cents)
+        held = transfer_body(pairs["USD"][0], pairs["USD"][1], cents)
         assert 200 == (await api.post("/v1/transactions/hold", held)).status
         source, sink = (account["id"] for account in pairs["EUR"])
         postings = [{"account_id": source, "amount_cents": -cents}, {"account_id": sink, "amount_cents": cents}]
         assert 200 == (await api.post("/v1/transactions", {"postings": postings})).status
     await connection.execute("ANALYZE transfers")
-    rows = await all_of(api, "/v1/transactions")
+    rows = await all_items(api, "/v1/transactions")
     monkeypatch.setattr(transaction_search, "SCAN", 3)
 
     def is_wanted(row: dict[str, Any], query: dict[str, Any]) -> bool:
@@ -375,8 +375,8 @@ async def test_accounts_are_chosen_by_user_currency_status_and_time(api: Api) ->
     await api.delete(f"/v1/accounts/{closed['id']}")
 
     async def found(query: str) -> list[str]:
-        whole = [row["id"] for row in await all_of(api, f"/v1/accounts?{query}")]
-        assert whole == [row["id"] for row in await all_of(api, f"/v1/accounts?limit=1&{query}")]
+        whole = [row["id"] for row in await all_items(api, f"/v1/accounts?{query}")]
+        assert whole == [row["id"] for row in await all_items(api, f"/v1/accounts?limit=1&{query}")]
         return whole
 
     assert [closed["id"], euros["id"]] == await found(f"user_id={owner}")
@@ -396,7 +396,7 @@ async def test_users_are_chosen_by_name_and_by_whether_they_are_active(api: Api)
     user, inactive = await api.new_user(username="Anna"), await api.new_user(active=False)
 
     async def found(query: str) -> list[str]:
-        return [row["id"] for row in await all_of(api, f"/v1/users?limit=1&{query}")]
+        return [row["id"] for row in await all_items(api, f"/v1/users?limit=1&{query}")]
 
     assert [user["id"]] == await found("username=aNNA") == await found("username=anna&active=true")
     assert [] == await found("username=anna&active=false") == await found("username=nobody")

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 
 from ledger.identity.tokens import Claims, Signer, TokenType
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, CATALOGUED, NOBODY, PASSWORD, Answer, Api, a_user
+from tests.support.controls import ADMIN_PASSWORD, CATALOGUED, NOBODY, PASSWORD, Api, Response, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -39,7 +39,7 @@ def claims_of(token: str) -> dict[str, Any]:
     return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
 
 
-def unlike_any_other(answer: Answer) -> dict[str, Any]:
+def unlike_any_other(answer: Response) -> dict[str, Any]:
     """The body without what differs from one answer to the next."""
     entries = [
         {member: value for member, value in entry.items() if member not in {"trace_id", "timestamp"}}
@@ -48,7 +48,7 @@ def unlike_any_other(answer: Answer) -> dict[str, Any]:
     return {**answer.body, "errors": entries}
 
 
-def assert_wrong_credentials(answer: Answer, instance: str) -> None:
+def assert_wrong_credentials(answer: Response, instance: str) -> None:
     assert 401 == answer.status
     (entry,) = unlike_any_other(answer)["errors"]
     assert {**WRONG_CREDENTIALS, "instance": instance} == {name: entry[name] for name in entry.keys() - CATALOGUED}
@@ -141,7 +141,7 @@ async def test_a_user_name_logs_in_in_any_spelling_that_folds_to_it(api: Api) ->
     ("created_with", "presented_as"), [("password", "password_hash"), ("password_hash", "password")]
 )
 async def test_password_hash_is_another_name_for_password(api: Api, created_with: str, presented_as: str) -> None:
-    body = a_user()
+    body = user_body()
     secret = body.pop("password")
     created = await api.post("/v1/users", {**body, created_with: secret})
 
@@ -444,7 +444,7 @@ async def test_no_table_but_credentials_has_a_hash_or_a_password(
 ) -> None:
     """Lesson 20."""
     key = {"Idempotency-Key": "with-a-secret"}
-    user = (await api.post("/v1/users", a_user(password="the first password"), headers=key)).body
+    user = (await api.post("/v1/users", user_body(password="the first password"), headers=key)).body
     await api.put(f"/v1/users/{user['id']}", {**user, "password": "the second password"})
     pair = await logged_in(api, user["username"], "the second password")
     tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'ledger' ORDER BY tablename")

@@ -14,7 +14,7 @@ import pytest
 from ledger.identity.keyring import load_keyring
 from ledger.identity.tokens import Signer, TokenType, create_signer
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api, a_transfer, a_user, new_id
+from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, Response, new_id, transfer_body, user_body
 from web.routes import ROUTES, UNVERSIONED, VERSIONS
 from web.routes.route import Route
 
@@ -174,7 +174,7 @@ async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:
             return str((await api.new_account(user["id"]))["id"])
         case "/transactions/{id}/capture" | "/transactions/{id}/void":
             source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
-            held = await api.post("/v1/transactions/hold", a_transfer(source, destination, 1))
+            held = await api.post("/v1/transactions/hold", transfer_body(source, destination, 1))
             return str(held.body["id"])
         case "/transactions" | "/transactions/transfer" | "/transactions/hold" | "/transactions/batch":
             return str((await api.new_account(user["id"], balance_cents=100))["id"])
@@ -204,15 +204,15 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
     bodies: dict[tuple[str, str], dict[str, Any]] = {
         ("POST", "/auth/login"): {"username": "admin", "password": ADMIN_PASSWORD},
         ("POST", "/auth/revoke-user"): {"user_id": resource},
-        ("POST", "/users"): a_user(),
-        ("PUT", "/users/{id}"): {**a_user(), "password": None},
-        ("PATCH", "/users/{id}"): {"email": a_user()["email"]},
+        ("POST", "/users"): user_body(),
+        ("PUT", "/users/{id}"): {**user_body(), "password": None},
+        ("PATCH", "/users/{id}"): {"email": user_body()["email"]},
         ("POST", "/accounts"): {"user_id": resource},
         ("PUT", "/accounts/{id}"): {"balance_cents": 5},
         ("PATCH", "/accounts/{id}"): {"overdraft_limit_cents": 5},
-        ("POST", "/transactions/transfer"): a_transfer(resource, sink, 1),
-        ("POST", "/transactions/batch"): {"atomic": True, "items": [a_transfer(resource, sink, 1)]},
-        ("POST", "/transactions/hold"): a_transfer(resource, sink, 1),
+        ("POST", "/transactions/transfer"): transfer_body(resource, sink, 1),
+        ("POST", "/transactions/batch"): {"atomic": True, "items": [transfer_body(resource, sink, 1)]},
+        ("POST", "/transactions/hold"): transfer_body(resource, sink, 1),
         ("POST", "/transactions"): {
             "postings": [{"account_id": resource, "amount_cents": -1}, {"account_id": sink, "amount_cents": 1}]
         },
@@ -223,11 +223,11 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
     return Request(route.method, path + query, bodies.get(key(route)))
 
 
-async def answered(api: Api, request: Request, token: str | None, *, headers: dict[str, str] | None = None) -> Answer:
+async def answered(api: Api, request: Request, token: str | None, *, headers: dict[str, str] | None = None) -> Response:
     return await replace(api, token=token).call(request.method, request.path, request.body, headers=headers or {})
 
 
-def comparable(answer: Answer, resource: str) -> dict[str, Any]:
+def comparable(answer: Response, resource: str) -> dict[str, Any]:
     """An error's body without what differs from one answer to the next, and from one thing to another."""
     body: dict[str, Any] = json.loads(json.dumps(answer.body).replace(resource, "the id"))
     for entry in body["errors"]:
@@ -290,7 +290,7 @@ async def test_a_user_with_several_roles_may_do_what_any_of_them_may(api: Api) -
     assert 200 == (await as_caller.get(f"/v1/accounts/{other['id']}")).status
     assert 200 == (await as_caller.transfer(own, other, 1)).status
     assert 422 == (await as_caller.transfer(other, own, 1)).status
-    assert 403 == (await as_caller.post("/v1/users", a_user())).status
+    assert 403 == (await as_caller.post("/v1/users", user_body())).status
 
 
 # Without a token that fits

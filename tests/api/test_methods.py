@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.support.controls import NOBODY, Answer, Api, a_transfer, a_user, new_id
+from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body, user_body
 from tests.support.processes import DEADLINE_SECONDS
 from web.http import pagination
 from web.openapi import path_of
@@ -21,7 +21,7 @@ def concrete(path: str, resource_id: str) -> str:
     return path.replace("{id}", resource_id).replace("{name}", "style.css").replace("{code}", "overloaded")
 
 
-def comparable(answer: Answer, *changing: str) -> dict[str, str]:
+def comparable(answer: Response, *changing: str) -> dict[str, str]:
     """The headers that two requests of the same resource share."""
     own = {name.lower() for name in ("Date", "X-Request-Id", *changing)}
     return {name: value for name, value in answer.headers.items() if name.lower() not in own}
@@ -134,10 +134,10 @@ async def test_options_of_what_is_not_there_says_so(api: Api, path: str, status:
 # What is created
 
 
-async def made(api: Api, path: str, **headers: str) -> Answer:
+async def made(api: Api, path: str, **headers: str) -> Response:
     user_id = (await api.new_user())["id"]
     bodies: dict[str, dict[str, Any]] = {
-        "users": a_user(),
+        "users": user_body(),
         "accounts": {"user_id": user_id, "balance_cents": 5, "overdraft_limit_cents": 7, "frozen": "debits"},
     }
     answer = await api.post(path, bodies[path.rpartition("/")[2]], headers=headers)
@@ -170,12 +170,12 @@ async def test_a_replay_of_a_creation_is_answered_as_the_first(api: Api, path: s
     """Also when others have changed the resource since."""
     key = {"Idempotency-Key": "create"}
     owner = (await api.new_user())["id"]
-    body = a_user() if path == "/v1/users" else {"user_id": owner, "balance_cents": 5}
+    body = user_body() if path == "/v1/users" else {"user_id": owner, "balance_cents": 5}
     first = await api.post(path, body, headers=key)
     if path == "/v1/users":
         await api.new_account(first.body["id"])  # which is an event of its owner
     else:
-        await api.post("/v1/transactions/transfer", a_transfer(first.body, await api.new_account(), 1))
+        await api.post("/v1/transactions/transfer", transfer_body(first.body, await api.new_account(), 1))
 
     again = await api.post(path, body, headers=key)
 

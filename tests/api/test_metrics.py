@@ -17,7 +17,7 @@ from ledger.followers.follower import STATES
 from ledger.service import metrics
 from ledger.service.metrics import Family, Layout, Meter
 from ledger.settings import Settings
-from tests.support.controls import Api, a_transfer
+from tests.support.controls import Api, transfer_body
 from tests.support.processes import ledger, until
 
 Series: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -132,7 +132,7 @@ async def test_it_is_shown_how_far_behind_the_followers_are_and_what_they_do(api
 async def test_it_is_shown_how_many_holds_are_pending_and_how_late_they_expire(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=5), await api.new_account()
     before = await scraped(api)
-    answer = await api.post("/v1/transactions/hold", a_transfer(source, destination, 3))
+    answer = await api.post("/v1/transactions/hold", transfer_body(source, destination, 3))
     assert answer.status < 300, answer
     after = await scraped(api)
     assert [0, 1] == [value(found, "ledger_holds_pending") for found in (before, after)]

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from ledger.settings import Settings
-from tests.support.controls import Api, a_transfer
+from tests.support.controls import Api, transfer_body
 from tests.support.processes import LEDGER, environment
 
 # An accountant who closes May wants the first and the last microsecond of it, and nothing of April or June.
@@ -175,8 +175,8 @@ async def test_the_day_a_transaction_is_effective_may_be_a_plain_date(api: Api) 
     answers = [
         await api.post(f"/v1/transactions{path}", {**body, "effective_at": "2026-05-31"})
         for path, body in (
-            ("/transfer", a_transfer(source, destination, 1)),
-            ("/hold", a_transfer(source, destination, 1)),
+            ("/transfer", transfer_body(source, destination, 1)),
+            ("/hold", transfer_body(source, destination, 1)),
             ("", {"postings": legs}),
         )
     ]
@@ -188,6 +188,8 @@ async def test_the_end_of_a_hold_is_a_time_and_no_date(api: Api) -> None:
     """The day's beginning and its end are a day apart, and the money is held until one of them."""
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
 
-    answer = await api.post("/v1/transactions/hold", {**a_transfer(source, destination, 1), "expires_at": "2099-05-31"})
+    answer = await api.post(
+        "/v1/transactions/hold", {**transfer_body(source, destination, 1), "expires_at": "2099-05-31"}
+    )
 
     assert (422, ["/expires_at"]) == (answer.status, answer.pointers)

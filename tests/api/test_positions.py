@@ -18,14 +18,14 @@ from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from ledger.store.migrate import migrate
 from tests.conftest import settings_for
-from tests.support.controls import PASSWORD, Answer, Api, a_user
+from tests.support.controls import PASSWORD, Api, Response, user_body
 from tests.support.processes import DEADLINE_SECONDS, until
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Serve = Callable[[Settings], Awaitable[Api]]
 
 
-def position_of(answer: Answer) -> int:
+def position_of(answer: Response) -> int:
     assert answer.status < 300, answer
     return int(answer.headers["Ledger-Position"])
 
@@ -38,11 +38,11 @@ async def test_every_write_says_where_its_last_event_is(api: Api, connection: Co
     owner, other = await api.new_user(), await api.new_user()
     sink = await api.new_account(other["id"])
 
-    async def told(answer: Answer) -> Answer:
+    async def told(answer: Response) -> Response:
         assert await head(connection) == position_of(answer), answer
         return answer
 
-    await told(await api.post("/v1/users", a_user()))
+    await told(await api.post("/v1/users", user_body()))
     opened = await told(await api.post("/v1/accounts", {"user_id": owner["id"], "balance_cents": 10}))
     path = f"/v1/accounts/{opened.body['id']}"
     await told(await api.put(f"/v1/users/{owner['id']}", {**owner, "email": "new@example.com"}))
@@ -100,7 +100,7 @@ async def test_who_is_refused_is_told_no_position(api: Api) -> None:
 
 async def test_a_read_of_a_position_that_is_there_is_answered_at_once(api: Api) -> None:
     account = await api.new_account()
-    position = position_of(await api.post("/v1/users", a_user()))
+    position = position_of(await api.post("/v1/users", user_body()))
 
     for path in (f"/v1/accounts/{account['id']}", "/v1/accounts", "/v1/events", "/v1/ledger/trial-balance"):
         assert 200 == (await api.get(f"{path}?min_position={position}")).status
@@ -127,7 +127,7 @@ async def test_a_read_waits_for_a_position_that_comes(serve: Serve, settings: Se
     beyond = await head(connection) + 1
     waiting = asyncio.create_task(api.get(f"/v1/users?min_position={beyond}"))
 
-    made = await api.post("/v1/users", a_user())
+    made = await api.post("/v1/users", user_body())
 
     assert made.body in (await waiting).body
 
@@ -177,7 +177,7 @@ def _give(folder: Path, like: Path) -> None:
         shutil.chown(path, owner.st_uid, owner.st_gid)
 
 
-async def _if_there(api: Api, path: str) -> Answer | None:
+async def _if_there(api: Api, path: str) -> Response | None:
     answer = await api.get(path)
     return answer if answer.status == 200 else None
 

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.settings import Settings
 from tests.support.controls import Api, Serve
-from tests.support.problems import SECURITY_HEADERS, assert_is_problem, head, sent
+from tests.support.problems import SECURITY_HEADERS, assert_is_problem, request_head, send_raw
 from tests.support.processes import DEADLINE_SECONDS
 
 
@@ -29,7 +29,7 @@ from tests.support.processes import DEADLINE_SECONDS
 )
 async def test_what_is_not_http_is_answered_in_the_format_and_not_quoted(api: Api, request_bytes: bytes) -> None:
     """Lesson 32."""
-    answer = await sent(api, request_bytes)
+    answer = await send_raw(api, request_bytes)
 
     assert_is_problem(answer, 400, "malformed_request")
     assert SECURITY_HEADERS.items() <= answer.headers.items()
@@ -38,9 +38,9 @@ async def test_what_is_not_http_is_answered_in_the_format_and_not_quoted(api: Ap
 
 async def test_a_chunk_that_is_none_is_answered_in_the_format(api: Api) -> None:
     """Lesson 32."""
-    start = head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
+    start = request_head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
 
-    assert_is_problem(await sent(api, start + b"1\r\n{\r\nnonsense\r\n"), 400, "malformed_request")
+    assert_is_problem(await send_raw(api, start + b"1\r\n{\r\nnonsense\r\n"), 400, "malformed_request")
 
 
 async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_read_already(
@@ -50,7 +50,7 @@ async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_r
     api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.5}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
     writer.write(
-        head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
+        request_head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
         + b"1\r\n{\r\n"
     )
     await writer.drain()
@@ -67,7 +67,7 @@ async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_r
 @pytest.mark.parametrize("line", ["OPTIONS * HTTP/1.1", "GET http://ledger HTTP/1.1", "CONNECT ledger:443 HTTP/1.1"])
 async def test_a_target_without_a_path_is_answered_in_the_format(api: Api, line: str) -> None:
     """Lesson 32: such a target is no path to split at its slashes."""
-    answer = await sent(api, head(line))
+    answer = await send_raw(api, request_head(line))
 
     assert answer.status in {400, 401, 404, 405}
     assert_is_problem(answer, answer.status, answer.codes[0], answer.body["errors"][0]["kind"])
@@ -78,7 +78,7 @@ async def test_an_expectation_nobody_knows_is_answered_in_the_format(api: Api, p
     """Lesson 32: the framework looks at `Expect` before any layer of the application does."""
     fields = {"Expect": "a-miracle", "Content_Type": "application/json", "Content_Length": "2"}
 
-    answer = await sent(api, head(f"POST {path} HTTP/1.1", **fields) + b"{}")
+    answer = await send_raw(api, request_head(f"POST {path} HTTP/1.1", **fields) + b"{}")
 
     assert 400 <= answer.status < 500
     assert_is_problem(answer, answer.status, answer.codes[0], answer.body["errors"][0]["kind"])
@@ -89,8 +89,9 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(serve: Serve, setti
     """Lesson 34."""
     api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.2}), logs_in=False)
 
-    answer = await sent(
-        api, head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Content_Length="20") + b'{"use'
+    answer = await send_raw(
+        api,
+        request_head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Content_Length="20") + b'{"use',
     )
 
     assert_is_problem(answer, 408, "request_timeout")
@@ -100,7 +101,7 @@ async def test_a_body_that_trickles_in_is_not_waited_for(serve: Serve, settings:
     """Lesson 34: each byte is in time, all of them together are not."""
     api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.3}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
-    writer.write(head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Content_Length="100000"))
+    writer.write(request_head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Content_Length="100000"))
 
     async def trickle() -> None:
         while True:
@@ -124,7 +125,7 @@ async def test_a_connection_that_has_nothing_to_say_is_closed(serve: Serve, sett
     api = await serve(settings.model_copy(update={"ledger_keepalive_seconds": 0.2}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
 
-    writer.write(head("GET /v1/health HTTP/1.1"))
+    writer.write(request_head("GET /v1/health HTTP/1.1"))
     async with asyncio.timeout(DEADLINE_SECONDS):
         everything = await reader.read()
     writer.close()

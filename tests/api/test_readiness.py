@@ -12,9 +12,9 @@ from pydantic import SecretStr
 
 from ledger.settings import Settings
 from tests.support.controls import Api
-from tests.support.outages import a_port, without_postgresql
+from tests.support.outages import reserved_port, without_postgresql
 from tests.support.processes import is_alive, ledger, until
-from tests.support.sealed import a_key_file
+from tests.support.sealed import write_key_file
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -43,7 +43,7 @@ async def test_a_worker_that_has_all_it_needs_is_alive_and_ready(api: Api) -> No
 
 async def test_without_redis_it_is_ready_and_says_so(serve: Serve, settings: Settings) -> None:
     """Lesson 25."""
-    with a_port(listening=False) as port:
+    with reserved_port(listening=False) as port:
         api = await serve(settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")}))
 
         async def is_degraded() -> bool:
@@ -79,7 +79,7 @@ async def test_a_follower_that_lags_too_far_behind_makes_it_unready(
     bound: float, found: dict[str, str], serve: Serve, settings: Settings, tmp_path: Path
 ) -> None:
     """Nobody seals here, and with 0 it does not matter."""
-    given = {"ledger_seal_key_file": a_key_file(tmp_path / "key.pem"), "ledger_ready_lag_seconds": bound}
+    given = {"ledger_seal_key_file": write_key_file(tmp_path / "key.pem"), "ledger_ready_lag_seconds": bound}
     api = await serve(settings.model_copy(update=given))
     assert found == await checks(api)
 

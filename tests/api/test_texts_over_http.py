@@ -17,7 +17,7 @@ from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
-from tests.support.controls import PASSWORD, Answer, Api, a_transfer, a_user
+from tests.support.controls import PASSWORD, Api, Response, transfer_body, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -26,7 +26,7 @@ COMPOSED, DECOMPOSED = "caf\u00e9 7", "cafe\u0301 7"
 HIDDEN = ["\u200b", "\u200d", "\u00ad", "\ufeff", "\u202e", "\ufe0f", "\u2028", "\ue000", "\u0378", "\U000e0061"]
 
 
-def what(answer: Answer) -> tuple[int, list[str], list[str]]:
+def what(answer: Response) -> tuple[int, list[str], list[str]]:
     return answer.status, answer.codes, answer.pointers
 
 
@@ -38,7 +38,7 @@ async def test_a_name_that_deceives_is_refused_wherever_it_is_given(api: Api, na
     user = await api.new_user()
     path, refused = f"/v1/users/{user['id']}", (422, ["validation_error"], ["/username"])
 
-    assert refused == what(await api.post("/v1/users", a_user(username=name)))
+    assert refused == what(await api.post("/v1/users", user_body(username=name)))
     assert refused == what(await api.put(path, {**user, "username": name}))
     assert refused == what(await api.call("PATCH", path, {"username": name}))
 
@@ -48,7 +48,7 @@ async def test_an_address_that_deceives_is_refused_wherever_it_is_given(api: Api
     user = await api.new_user()
     path, refused = f"/v1/users/{user['id']}", (422, ["validation_error"], ["/email"])
 
-    assert refused == what(await api.post("/v1/users", a_user(email=address)))
+    assert refused == what(await api.post("/v1/users", user_body(email=address)))
     assert refused == what(await api.put(path, {**user, "email": address}))
 
 
@@ -58,8 +58,8 @@ async def test_a_name_that_looks_like_another_users_is_taken(api: Api, first: st
     await api.new_user(username=first, email=f"a@{first}.com")
     taken = (409, ["user_already_exists"])
 
-    assert (*taken, ["/username"]) == what(await api.post("/v1/users", a_user(username=second)))
-    assert (*taken, ["/email"]) == what(await api.post("/v1/users", a_user(email=f"a@{second}.com")))
+    assert (*taken, ["/username"]) == what(await api.post("/v1/users", user_body(username=second)))
+    assert (*taken, ["/email"]) == what(await api.post("/v1/users", user_body(email=f"a@{second}.com")))
     assert (*taken, ["/username"]) == what(await api.put(f"/v1/users/{other['id']}", {**other, "username": second}))
 
 
@@ -68,7 +68,10 @@ async def test_of_two_who_race_for_names_that_look_the_same_one_gets_it(serve: S
     workers = [await serve(settings), await serve(settings)]
 
     answers = await asyncio.gather(
-        *(workers[number % 2].post("/v1/users", a_user(username=(CYRILLIC, LATIN)[number // 2])) for number in range(4))
+        *(
+            workers[number % 2].post("/v1/users", user_body(username=(CYRILLIC, LATIN)[number // 2]))
+            for number in range(4)
+        )
     )
 
     assert [201, 409, 409, 409] == sorted(answer.status for answer in answers)
@@ -144,7 +147,7 @@ async def test_the_look_of_a_name_from_before_is_taken_with_its_next_change(api:
     user = await a_user_from_before(api, runtime, CYRILLIC)
     await api.put(f"/v1/users/{user['id']}", user)
 
-    assert 409 == (await api.post("/v1/users", a_user(username=LATIN))).status
+    assert 409 == (await api.post("/v1/users", user_body(username=LATIN))).status
 
 
 async def test_the_first_admin_has_a_name_that_somebody_can_have(settings: Settings) -> None:
@@ -189,7 +192,7 @@ async def test_the_books_are_right_when_names_took_the_streams_of_others(
 )
 async def test_an_invoice_is_paid_once_however_its_reference_is_spelt(api: Api, first: str, second: str) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
-    path, transfer = "/v1/transactions", a_transfer(source, destination, 1)
+    path, transfer = "/v1/transactions", transfer_body(source, destination, 1)
     legs = [{"account_id": source["id"], "amount_cents": -1}, {"account_id": destination["id"], "amount_cents": 1}]
 
     paid = await api.post(f"{path}/transfer", {**transfer, "reference": first})
@@ -217,7 +220,7 @@ async def test_a_reference_that_was_stored_as_it_came_is_found_as_it_came(
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     old: dict[str, str] = {}
     for number, reference in enumerate((DECOMPOSED, "INV\u200b17", "a\u00a0b")):
-        body = {**a_transfer(source, destination, 1), "reference": f"as it is now {number}"}
+        body = {**transfer_body(source, destination, 1), "reference": f"as it is now {number}"}
         old[reference] = (await api.post("/v1/transactions/transfer", body)).body["id"]
         await connection.execute("UPDATE transfers SET reference = $1 WHERE id = $2", reference, old[reference])
 
@@ -231,7 +234,7 @@ async def test_a_reference_that_was_stored_as_it_came_is_found_as_it_came(
 @pytest.mark.parametrize("character", HIDDEN)
 async def test_what_nobody_sees_is_in_no_reference_and_no_key(api: Api, character: str) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
-    transfer = a_transfer(source, destination, 1)
+    transfer = transfer_body(source, destination, 1)
 
     for member, value in (("reference", f"a{character}b"), ("metadata", {f"a{character}b": "x"})):
         answer = await api.post("/v1/transactions/transfer", {**transfer, member: value})
@@ -242,7 +245,7 @@ async def test_what_nobody_sees_is_in_no_reference_and_no_key(api: Api, characte
 
 async def test_keys_that_look_the_same_are_refused(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
-    path, transfer = "/v1/transactions/transfer", a_transfer(source, destination, 1)
+    path, transfer = "/v1/transactions/transfer", transfer_body(source, destination, 1)
 
     twice = await api.post(path, {**transfer, "metadata": {COMPOSED: "1", DECOMPOSED: "2"}})
     once = await api.post(path, {**transfer, "metadata": {DECOMPOSED: "2"}})
@@ -267,7 +270,7 @@ async def test_what_people_write_for_people_is_kept_as_it_is(api: Api, text: str
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     members = {"description": text, "metadata": {"note": text}}
 
-    answer = await api.post("/v1/transactions/transfer", {**a_transfer(source, destination, 1), **members})
+    answer = await api.post("/v1/transactions/transfer", {**transfer_body(source, destination, 1), **members})
 
     assert (200, members) == (answer.status, {name: answer.body[name] for name in members})
 
@@ -277,6 +280,6 @@ async def test_what_breaks_or_reorders_lines_is_in_no_text(api: Api, character: 
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     members = {"description": f"a{character}b", "metadata": {"note": f"a{character}b"}}
 
-    answer = await api.post("/v1/transactions/transfer", {**a_transfer(source, destination, 1), **members})
+    answer = await api.post("/v1/transactions/transfer", {**transfer_body(source, destination, 1), **members})
 
     assert (422, ["/description", "/metadata/note"]) == (answer.status, answer.pointers)

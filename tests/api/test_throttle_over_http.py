@@ -20,8 +20,8 @@ from ledger.embedded import Services
 from ledger.identity import passwords
 from ledger.identity.passwords import Passwords
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api
-from tests.support.outages import a_port
+from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, Response
+from tests.support.outages import reserved_port
 from tests.support.processes import DEADLINE_SECONDS, until
 from tests.support.valkey import pass_time
 
@@ -51,7 +51,7 @@ async def proxied(serve: Serve, settings: Settings) -> Api:
     return await serve(settings.model_copy(update={"ledger_trusted_proxies": 1}))
 
 
-async def log_in(api: Api, username: str, password: str = PASSWORD, address: str | None = None) -> Answer:
+async def log_in(api: Api, username: str, password: str = PASSWORD, address: str | None = None) -> Response:
     headers = {} if address is None else {"X-Forwarded-For": address}
     return await api.nobody.post(LOGIN, {"username": username, "password": password}, headers=headers)
 
@@ -61,7 +61,7 @@ async def guess(api: Api, username: str, *addresses: str | None) -> list[int]:
     return [(await log_in(api, username, WRONG, address)).status for address in addresses]
 
 
-def unlike_any_other(answer: Answer) -> dict[str, Any]:
+def unlike_any_other(answer: Response) -> dict[str, Any]:
     """The body without what differs from one answer to the next."""
     (entry,) = answer.body["errors"]
     return {**answer.body, "errors": {name: entry[name] for name in entry.keys() - {"trace_id", "timestamp"}}}
@@ -70,7 +70,7 @@ def unlike_any_other(answer: Answer) -> dict[str, Any]:
 # What a guesser is told
 
 
-def told(answer: Answer) -> dict[str, tuple[int, int]]:
+def told(answer: Response) -> dict[str, tuple[int, int]]:
     """How many attempts are left, and of how many, by the name of the limit (draft-ietf-httpapi-ratelimit-headers)."""
     policies = re.findall(rf'"(\w+)";q=(\d+);w={WINDOW}(?:, |$)', answer.headers["RateLimit-Policy"])
     states = re.findall(r'"(\w+)";r=(\d+);t=(\d+)(?:, |$)', answer.headers["RateLimit"])
@@ -324,7 +324,7 @@ async def test_a_header_in_several_lines_is_one_list(serve: Serve, few_per_addre
 @pytest.fixture
 def redis_is_away(settings: Settings) -> Iterator[Settings]:
     """Nobody listens where Redis should be."""
-    with a_port(listening=False) as port:
+    with reserved_port(listening=False) as port:
         yield settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")})
 
 

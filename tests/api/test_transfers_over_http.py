@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ledger.settings import Settings
-from tests.support.controls import CATALOGUED, NOBODY, Answer, Api, a_transfer, new_id
+from tests.support.controls import CATALOGUED, NOBODY, Api, Response, new_id, transfer_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -54,7 +54,7 @@ async def test_all_that_is_wrong_is_reported_at_once_in_order(api: Api) -> None:
 # Every refusal of the table, word for word
 
 
-def entries(answer: Answer) -> list[dict[str, Any]]:
+def entries(answer: Response) -> list[dict[str, Any]]:
     """The errors without what differs from one request to the next."""
     varying = {"trace_id", "timestamp", "instance", *CATALOGUED}
     return [{name: value for name, value in entry.items() if name not in varying} for entry in answer.body["errors"]]
@@ -250,7 +250,7 @@ async def test_transfers_that_race_through_two_workers_spend_no_cent_twice(serve
 async def test_a_reference_stays_with_the_transfer(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=1), await api.new_account()
 
-    made = await api.post(TRANSFER, {**a_transfer(alice, bob, 1), "reference": 'Invoice "7" \\ ä 😀 {NULL}'})
+    made = await api.post(TRANSFER, {**transfer_body(alice, bob, 1), "reference": 'Invoice "7" \\ ä 😀 {NULL}'})
 
     assert 'Invoice "7" \\ ä 😀 {NULL}' == made.body["reference"]
     assert made.body == (await api.get(f"/v1/transactions/{made.body['id']}")).body
@@ -258,7 +258,7 @@ async def test_a_reference_stays_with_the_transfer(api: Api) -> None:
 
 @pytest.mark.parametrize("reference", ["", " ", "a\nb", "x" * 201, 7])
 async def test_a_reference_that_does_not_fit_is_refused(api: Api, reference: Any) -> None:
-    refused = await api.post(TRANSFER, {**a_transfer(NOBODY, NOBODY, 1), "reference": reference})
+    refused = await api.post(TRANSFER, {**transfer_body(NOBODY, NOBODY, 1), "reference": reference})
 
     assert (422, ["/reference"]) == (refused.status, refused.pointers)
 
@@ -266,14 +266,14 @@ async def test_a_reference_that_does_not_fit_is_refused(api: Api, reference: Any
 async def test_the_client_may_choose_the_id(api: Api) -> None:
     alice, bob, chosen = await api.new_account(balance_cents=1), await api.new_account(), str(new_id())
 
-    made = await api.post(TRANSFER, {**a_transfer(alice, bob, 1), "id": chosen})
+    made = await api.post(TRANSFER, {**transfer_body(alice, bob, 1), "id": chosen})
 
     assert (200, chosen) == (made.status, made.body["id"])
 
 
 async def test_an_id_that_is_taken_moves_nothing(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=10), await api.new_account()
-    body = {**a_transfer(alice, bob, 1), "id": str(new_id())}
+    body = {**transfer_body(alice, bob, 1), "id": str(new_id())}
     await api.post(TRANSFER, body)
 
     refused = [await api.post(TRANSFER, body), await api.post(TRANSFER, {**body, "id": alice["id"]})]
@@ -292,7 +292,7 @@ async def test_of_transfers_that_race_for_one_id_one_happens(serve: Serve, setti
     """Also when they reach two workers of the service."""
     workers = [await serve(settings), await serve(settings)]
     alice, bob = await workers[0].new_account(balance_cents=10), await workers[0].new_account()
-    body = {**a_transfer(alice, bob, 1), "id": str(new_id())}
+    body = {**transfer_body(alice, bob, 1), "id": str(new_id())}
 
     answers = await asyncio.gather(*(workers[number % 2].post(TRANSFER, body) for number in range(6)))
 
@@ -313,8 +313,8 @@ async def test_a_body_that_was_read_can_be_sent_again_under_another_id(api: Api)
 async def test_v2_is_the_same_as_v1(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=3), await api.new_account()
 
-    made = await api.post("/v2/transactions/transfer", a_transfer(alice, bob, 1))
-    refused = await api.post("/v2/transactions/transfer", a_transfer(alice, bob, 100))
+    made = await api.post("/v2/transactions/transfer", transfer_body(alice, bob, 1))
+    refused = await api.post("/v2/transactions/transfer", transfer_body(alice, bob, 100))
 
     assert (200, made.body) == (made.status, (await api.get(f"/v1/transactions/{made.body['id']}")).body)
     assert made.body == (await api.get(f"/v2/transactions/{made.body['id']}")).body

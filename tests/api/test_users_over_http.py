@@ -10,7 +10,7 @@ import pytest
 
 from ledger.events.users import email_streams, username_stream
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
+from tests.support.controls import NOBODY, PASSWORD, Api, Response, new_id, transfer_body, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -18,7 +18,7 @@ MEMBERS = {"id", "username", "email", "active", "roles", "created_at", "updated_
 RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
 
-def conflicts(answer: Answer) -> tuple[int, list[tuple[str, str, str]]]:
+def conflicts(answer: Response) -> tuple[int, list[tuple[str, str, str]]]:
     entries = answer.body["errors"]
     return answer.status, [(entry["code"], entry["kind"], entry["detail"]["pointer"]) for entry in entries]
 
@@ -27,7 +27,7 @@ def taken(*members: str) -> tuple[int, list[tuple[str, str, str]]]:
     return 409, [("user_already_exists", "conflict", f"/{member}") for member in members]
 
 
-def assert_not_found(answer: Answer, user_id: str) -> None:
+def assert_not_found(answer: Response, user_id: str) -> None:
     assert 404 == answer.status
     (entry,) = answer.body["errors"]
     assert {
@@ -55,7 +55,7 @@ async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
 
 
 async def test_a_created_user_can_be_read_again(api: Api) -> None:
-    made = await api.post("/v1/users", a_user(username="carol", email="carol@example.com", roles="admin,customer"))
+    made = await api.post("/v1/users", user_body(username="carol", email="carol@example.com", roles="admin,customer"))
 
     assert (201, MEMBERS) == (made.status, made.body.keys())
     assert {
@@ -85,7 +85,7 @@ async def test_a_user_can_be_created_inactive(api: Api) -> None:
 
 
 async def test_read_only_members_are_accepted_and_ignored_when_creating(api: Api) -> None:
-    body = a_user(created_at="1999-01-01T00:00:00Z", updated_at=None, password_salt="salt", id=None, active=None)
+    body = user_body(created_at="1999-01-01T00:00:00Z", updated_at=None, password_salt="salt", id=None, active=None)
 
     made = await api.post("/v1/users", body)
 
@@ -102,27 +102,27 @@ async def test_a_password_has_8_to_1024_characters(api: Api, length: int) -> Non
 
 @pytest.mark.parametrize("length", [7, 1025])
 async def test_a_password_of_another_length_is_refused(api: Api, length: int) -> None:
-    refused = await api.post("/v1/users", a_user(password="ä" * length))
+    refused = await api.post("/v1/users", user_body(password="ä" * length))
 
     assert (422, ["/password"]) == (refused.status, refused.pointers)
 
 
 @pytest.mark.parametrize("length", [1, 1024])
 async def test_a_password_hash_has_1_to_1024_characters(api: Api, length: int) -> None:
-    body = a_user(password=None, password_hash="f" * length)
+    body = user_body(password=None, password_hash="f" * length)
 
     assert 201 == (await api.post("/v1/users", body)).status
 
 
 @pytest.mark.parametrize("length", [0, 1025])
 async def test_a_password_hash_of_another_length_is_refused(api: Api, length: int) -> None:
-    refused = await api.post("/v1/users", a_user(password=None, password_hash="f" * length))
+    refused = await api.post("/v1/users", user_body(password=None, password_hash="f" * length))
 
     assert (422, ["/password_hash"]) == (refused.status, refused.pointers)
 
 
 async def test_a_user_without_any_secret_is_refused(api: Api) -> None:
-    body = a_user()
+    body = user_body()
     del body["password"]
 
     refused = await api.post("/v1/users", body)
@@ -146,7 +146,7 @@ async def test_an_id_a_name_and_an_address_that_are_taken_are_reported_at_once(a
 async def test_each_of_them_is_taken_on_its_own(api: Api, member: str) -> None:
     user = await api.new_user()
 
-    refused = await api.post("/v1/users", a_user(**{member: user[member]}))
+    refused = await api.post("/v1/users", user_body(**{member: user[member]}))
 
     assert taken(member) == conflicts(refused)
 
@@ -157,8 +157,8 @@ async def test_each_of_them_is_taken_on_its_own(api: Api, member: str) -> None:
 async def test_a_name_is_taken_in_all_spellings_that_fold_to_it(api: Api, first: str, second: str) -> None:
     await api.new_user(username=first, email=f"{first}@example.com")
 
-    by_name = await api.post("/v1/users", a_user(username=second))
-    by_address = await api.post("/v1/users", a_user(email=f"{second}@EXAMPLE.com"))
+    by_name = await api.post("/v1/users", user_body(username=second))
+    by_address = await api.post("/v1/users", user_body(email=f"{second}@EXAMPLE.com"))
 
     assert (taken("username"), taken("email")) == (conflicts(by_name), conflicts(by_address))
 
@@ -172,7 +172,7 @@ async def test_of_two_users_who_race_for_one_name_one_gets_it(serve: Serve, sett
 
     answers = await asyncio.gather(
         *(
-            workers[number % 2].post("/v1/users", a_user(**{member: spelling}))
+            workers[number % 2].post("/v1/users", user_body(**{member: spelling}))
             for number, spelling in enumerate(spellings)
         )
     )
@@ -222,8 +222,8 @@ async def test_a_name_is_free_again_after_its_user_was_deleted_and_the_id_is_not
     user = await api.new_user()
     await api.delete(f"/v1/users/{user['id']}")
 
-    same_id = await api.post("/v1/users", a_user(id=user["id"]))
-    same_names = await api.post("/v1/users", a_user(username=user["username"], email=user["email"]))
+    same_id = await api.post("/v1/users", user_body(id=user["id"]))
+    same_names = await api.post("/v1/users", user_body(username=user["username"], email=user["email"]))
 
     assert (taken("id"), 201) == (conflicts(same_id), same_names.status)
 
@@ -236,9 +236,11 @@ async def test_nobody_can_take_the_stream_of_a_name_by_choosing_its_id(api: Api,
     destination = await api.new_account()
 
     refused = await customer.post(
-        "/v1/transactions/transfer", {**a_transfer(source, destination, 1), "id": str(stream)}
+        "/v1/transactions/transfer", {**transfer_body(source, destination, 1), "id": str(stream)}
     )
-    created = [await api.post("/v1/users", a_user(username="squatted", email="squatted@example.com")) for _ in range(2)]
+    created = [
+        await api.post("/v1/users", user_body(username="squatted", email="squatted@example.com")) for _ in range(2)
+    ]
 
     assert refused.status in {409, 422}
     assert [201, 409] == [answer.status for answer in created]
@@ -312,7 +314,7 @@ async def test_a_page_has_at_most_1000_items(api: Api) -> None:
 
 async def test_no_body_has_anything_of_a_secret(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     """Lesson 20."""
-    body = a_user(password="a secret of theirs", password_salt="a salt of theirs")
+    body = user_body(password="a secret of theirs", password_salt="a salt of theirs")
     made = await api.post("/v1/users", body)
     path = f"/v1/users/{made.body['id']}"
     caller = await api.logged_in(body["username"], "a secret of theirs")
@@ -482,7 +484,7 @@ async def test_only_admins_create_change_and_delete_users(api: Api, roles: str) 
     caller, user = await api.as_new_user(roles), await api.new_user()
 
     answers = [
-        await caller.post("/v1/users", a_user()),
+        await caller.post("/v1/users", user_body()),
         await caller.put(f"/v1/users/{user['id']}", {**user, "roles": "admin"}),
         await caller.put(f"/v1/users/{caller.user_id}", {**user, "id": caller.user_id, "roles": "admin"}),
         await caller.delete(f"/v1/users/{user['id']}"),

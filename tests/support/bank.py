@@ -28,7 +28,7 @@ class Bank:
     """A ledger behind its committer, and a second connection that reads the results."""
 
     committer: Committer
-    eyes: Any
+    observer: Any
     owner_id: UUID
 
     async def submit(
@@ -56,27 +56,27 @@ class Bank:
         return [command.account_id for command in opened]
 
     async def balances(self, account_ids: Sequence[UUID]) -> list[int]:
-        rows = await self.eyes.fetch("SELECT id, balance_cents FROM accounts")
+        rows = await self.observer.fetch("SELECT id, balance_cents FROM accounts")
         found = dict(rows)
         return [found[account_id] for account_id in account_ids]
 
     async def transfers(self, kind: str = "transfer") -> int:
         """How many events of transfers there are."""
         query = "SELECT count(*) FROM events WHERE topic = 'MoneyTransferred' AND state->>'kind' = $1"
-        return int(await self.eyes.fetchval(query, kind))
+        return int(await self.observer.fetchval(query, kind))
 
     async def transactions(self, name: str = "TransferMoney") -> int:
         """In how many transactions the commands of a name were carried out."""
         query = "SELECT count(DISTINCT (xmin::text, recorded_at)) FROM command_log WHERE name = $1"
-        return int(await self.eyes.fetchval(query, name))
+        return int(await self.observer.fetchval(query, name))
 
     async def blocked(self) -> bool:
         """Whether a statement waits for a lock."""
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        return bool(await self.eyes.fetchval(query))
+        return bool(await self.observer.fetchval(query))
 
 
-def a_transfer(source: UUID, destination: UUID, amount_cents: int = 1, **members: Any) -> TransferMoney:
+def transfer_command(source: UUID, destination: UUID, amount_cents: int = 1, **members: Any) -> TransferMoney:
     return TransferMoney(
         transaction_id=new_id(),
         source_account_id=source,
@@ -91,7 +91,7 @@ async def nobody_is_told() -> None:
 
 
 @asynccontextmanager
-async def committing(
+async def run_committer(
     settings: Settings, *, using: Callable[[], Awaitable[Any]] | None = None, **limits: Any
 ) -> AsyncIterator[Committer]:
     """A committer that runs, on a connection of its own."""
@@ -105,10 +105,10 @@ async def committing(
 
 
 @asynccontextmanager
-async def banking(settings: Settings, eyes: Any, **options: Any) -> AsyncIterator[Bank]:
+async def open_bank(settings: Settings, observer: Any, **options: Any) -> AsyncIterator[Bank]:
     """A committer with a user who may own accounts."""
-    async with committing(settings, **options) as committer:
-        bank = Bank(committer, eyes, new_id())
+    async with run_committer(settings, **options) as committer:
+        bank = Bank(committer, observer, new_id())
         credential = Credential(new_id(), bank.owner_id, "a hash")
         await bank.submit(
             CreateUser(
@@ -123,7 +123,7 @@ async def banking(settings: Settings, eyes: Any, **options: Any) -> AsyncIterato
         yield bank
 
 
-class Line:
+class BreakableProxy:
     """A line to PostgreSQL that breaks, if it is told to, instead of passing the n-th message on in one direction."""
 
     def __init__(self, dsn: str) -> None:
@@ -163,7 +163,7 @@ class Line:
 
 
 @asynccontextmanager
-async def rival(settings: Settings, command: Command) -> AsyncIterator[None]:
+async def competing_commit(settings: Settings, command: Command) -> AsyncIterator[None]:
     """Another process that has carried out a command, and commits when this is over; nobody else can write before."""
     connection = await connect(settings)
     try:
@@ -181,9 +181,9 @@ async def rival(settings: Settings, command: Command) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def conflict(settings: Settings, bank: Bank, source: UUID, destination: UUID) -> None:
+async def submit_with_conflict(settings: Settings, bank: Bank, source: UUID, destination: UUID) -> None:
     """A transfer of 1; between its reading and its writing another process makes the same one."""
-    async with rival(settings, a_transfer(source, destination)):
-        waiting = asyncio.create_task(bank.submit(a_transfer(source, destination)))
+    async with competing_commit(settings, transfer_command(source, destination)):
+        waiting = asyncio.create_task(bank.submit(transfer_command(source, destination)))
         await until(bank.blocked)
     await waiting

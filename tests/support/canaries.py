@@ -19,12 +19,12 @@ from tests.support.valkey import PATIENCE, Valkey
 ATTEMPTS = 4
 
 
-def a_canary(name: str) -> str:
+def new_canary(name: str) -> str:
     """A word that is nowhere unless somebody puts it there."""
     return f"canary-{name}-{secrets.token_hex(12)}"
 
 
-def forms(secret: str) -> list[str]:
+def encodings_of(secret: str) -> list[str]:
     """How a secret may be spelt: as it is, in hexadecimal, and within base64, wherever in it that begins."""
     raw = secret.encode()
     spelt = [secret, raw.hex()]
@@ -35,37 +35,37 @@ def forms(secret: str) -> list[str]:
     return [form.lower() for form in spelt]
 
 
-def found(places: Mapping[str, str], secret: str) -> set[str]:
+def places_with(places: Mapping[str, str], secret: str) -> set[str]:
     """The places in which a secret is, in whatever spelling."""
-    spelt = forms(secret)
+    spelt = encodings_of(secret)
     return {place for place, text in places.items() if any(form in text for form in spelt)}
 
 
-def leaks(places: Mapping[str, str], known: Mapping[str, str]) -> list[tuple[str, str]]:
+def find_leaks(places: Mapping[str, str], known: Mapping[str, str]) -> list[tuple[str, str]]:
     """Which secret is in which place, both by their names."""
-    return sorted((name, place) for name, secret in known.items() for place in found(places, secret))
+    return sorted((name, place) for name, secret in known.items() for place in places_with(places, secret))
 
 
 @dataclass(frozen=True)
-class Given:
+class Secrets:
     """The secrets that the service or its clients are given."""
 
-    signing: str = field(default_factory=lambda: a_canary("signing-key"))
-    admin: str = field(default_factory=lambda: a_canary("admin"))
-    database: str = field(default_factory=lambda: a_canary("database"))
-    redis: str = field(default_factory=lambda: a_canary("redis"))
-    password: str = field(default_factory=lambda: a_canary("password"))
-    following: str = field(default_factory=lambda: a_canary("next-password"))
-    digest: str = field(default_factory=lambda: a_canary("digest"))
-    salt: str = field(default_factory=lambda: a_canary("salt"))
-    wrong: str = field(default_factory=lambda: a_canary("wrong-password"))
-    misplaced: str = field(default_factory=lambda: a_canary("misplaced"))
-    query: str = field(default_factory=lambda: a_canary("query"))
-    header: str = field(default_factory=lambda: a_canary("header"))
-    key: str = field(default_factory=lambda: a_canary("idempotency-key"))
-    bearer: str = field(default_factory=lambda: a_canary("bearer"))
-    malformed: str = field(default_factory=lambda: a_canary("malformed"))
-    scraping: str = field(default_factory=lambda: a_canary("metrics-token"))
+    signing: str = field(default_factory=lambda: new_canary("signing-key"))
+    admin: str = field(default_factory=lambda: new_canary("admin"))
+    database: str = field(default_factory=lambda: new_canary("database"))
+    redis: str = field(default_factory=lambda: new_canary("redis"))
+    password: str = field(default_factory=lambda: new_canary("password"))
+    following: str = field(default_factory=lambda: new_canary("next-password"))
+    digest: str = field(default_factory=lambda: new_canary("digest"))
+    salt: str = field(default_factory=lambda: new_canary("salt"))
+    wrong: str = field(default_factory=lambda: new_canary("wrong-password"))
+    misplaced: str = field(default_factory=lambda: new_canary("misplaced"))
+    query: str = field(default_factory=lambda: new_canary("query"))
+    header: str = field(default_factory=lambda: new_canary("header"))
+    key: str = field(default_factory=lambda: new_canary("idempotency-key"))
+    bearer: str = field(default_factory=lambda: new_canary("bearer"))
+    malformed: str = field(default_factory=lambda: new_canary("malformed"))
+    scraping: str = field(default_factory=lambda: new_canary("metrics-token"))
 
 
 class Proxy:
@@ -117,13 +117,13 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.wait_closed()
 
 
-async def lock(valkey: Valkey, password: str) -> None:
+async def require_password(valkey: Valkey, password: str) -> None:
     """From here on, Valkey wants this password."""
     async with valkey.client() as client:
         await client.config_set("requirepass", password)
 
 
-def variables(settings: Settings, given: Given, proxy: Proxy, valkey: Valkey, seal: Path) -> dict[str, str]:
+def variables(settings: Settings, given: Secrets, proxy: Proxy, valkey: Valkey, seal: Path) -> dict[str, str]:
     """The environment of the service, in which every secret is one that can be told from all others."""
     database = urlsplit(settings.database_dsn()).path
     return settings.environment() | {

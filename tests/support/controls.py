@@ -23,17 +23,17 @@ __all__ = [
     "CATALOGUED",
     "NOBODY",
     "PASSWORD",
-    "Answer",
     "Api",
     "Clock",
+    "Response",
     "Serve",
-    "a_transfer",
-    "a_user",
     "new_id",
+    "transfer_body",
+    "user_body",
 ]
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What came back. `body` is the decoded JSON, or the text where it is none."""
 
     status: int
@@ -64,7 +64,7 @@ class Api:
     token: str | None = None
     user_id: str | None = None
 
-    async def call(self, method: str, path: str, json: Any = None, **options: Any) -> Answer:
+    async def call(self, method: str, path: str, json: Any = None, **options: Any) -> Response:
         headers = dict(options.pop("headers", {}))
         if self.token is not None:
             headers.setdefault("Authorization", f"Bearer {self.token}")
@@ -72,21 +72,21 @@ class Api:
             is_json = response.content_type.endswith("json")
             body = await response.json() if is_json else await response.text()
             conformity.check(method, response.url.raw_path, response.status, response.headers, body)
-            return Answer(response.status, body, response.headers)
+            return Response(response.status, body, response.headers)
 
-    async def get(self, path: str, **options: Any) -> Answer:
+    async def get(self, path: str, **options: Any) -> Response:
         return await self.call("GET", path, **options)
 
-    async def post(self, path: str, json: Any = None, **options: Any) -> Answer:
+    async def post(self, path: str, json: Any = None, **options: Any) -> Response:
         return await self.call("POST", path, json, **options)
 
-    async def put(self, path: str, json: Any = None, **options: Any) -> Answer:
+    async def put(self, path: str, json: Any = None, **options: Any) -> Response:
         return await self.call("PUT", path, json, **options)
 
-    async def patch(self, path: str, json: Any = None, **options: Any) -> Answer:
+    async def patch(self, path: str, json: Any = None, **options: Any) -> Response:
         return await self.call("PATCH", path, json, **options)
 
-    async def delete(self, path: str, **options: Any) -> Answer:
+    async def delete(self, path: str, **options: Any) -> Response:
         return await self.call("DELETE", path, **options)
 
     async def logged_in(self, username: str, password: str = PASSWORD) -> "Api":
@@ -101,7 +101,7 @@ class Api:
         return replace(self, token=None, user_id=None)
 
     async def new_user(self, **members: Any) -> dict[str, Any]:
-        answer = await self.post("/v1/users", a_user(**members))
+        answer = await self.post("/v1/users", user_body(**members))
         assert answer.status == 201, answer
         return dict(answer.body)
 
@@ -121,8 +121,8 @@ class Api:
         assert answer.status == 200, answer
         return int(answer.body["balance_cents"])
 
-    async def transfer(self, source: Any, destination: Any, amount_cents: Any, **options: Any) -> Answer:
-        return await self.post("/v1/transactions/transfer", a_transfer(source, destination, amount_cents), **options)
+    async def transfer(self, source: Any, destination: Any, amount_cents: Any, **options: Any) -> Response:
+        return await self.post("/v1/transactions/transfer", transfer_body(source, destination, amount_cents), **options)
 
 
 class Serve(Protocol):
@@ -141,7 +141,7 @@ class Clock:
         return self.now
 
 
-def a_user(**members: Any) -> dict[str, Any]:
+def user_body(**members: Any) -> dict[str, Any]:
     """The body of a user whose names nobody has."""
     number = next(_numbers)
     return {
@@ -153,7 +153,7 @@ def a_user(**members: Any) -> dict[str, Any]:
     }
 
 
-def a_transfer(source: Any, destination: Any, amount_cents: Any) -> dict[str, Any]:
+def transfer_body(source: Any, destination: Any, amount_cents: Any) -> dict[str, Any]:
     """The body of a transfer between two accounts, given by body or by id."""
     ids = [account["id"] if isinstance(account, dict) else account for account in (source, destination)]
     return {"source_account_id": ids[0], "destination_account_id": ids[1], "amount_cents": amount_cents}

@@ -34,7 +34,7 @@ async def without_postgresql(settings: Settings) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def cut_off(connection: Any) -> None:
+async def terminate_connections(connection: Any) -> None:
     """End the service's connections to the test's database; they are gone when this returns.
 
     PostgreSQL only asks its processes to end: until they have, one of them may still answer.
@@ -52,7 +52,7 @@ async def are_gone(connection: Any, pids: list[int]) -> bool:
 
 
 @contextmanager
-def a_port(*, listening: bool) -> Iterator[int]:
+def reserved_port(*, listening: bool) -> Iterator[int]:
     """A port of this machine at which somebody listens, or certainly nobody: it is taken all the time."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -3,21 +3,21 @@
 import re
 from typing import Any
 
-from tests.support.controls import Answer, Api
+from tests.support.controls import Api, Response
 
 
-def next_of(answer: Answer) -> str | None:
+def next_path(answer: Response) -> str | None:
     """The path of the next page."""
     link = re.fullmatch(r'<([^>]+)>; rel="next"', answer.headers.get("Link", ""))
     return link and link[1]
 
 
-async def all_of(api: Api, path: str | None) -> list[dict[str, Any]]:
+async def all_items(api: Api, path: str | None) -> list[dict[str, Any]]:
     """Everything in a list, page by page."""
     found: list[dict[str, Any]] = []
     while path is not None:
         answer = await api.get(path)
         assert 200 == answer.status, answer
         found += answer.body
-        path = next_of(answer)
+        path = next_path(answer)
     return found

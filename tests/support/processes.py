@@ -39,7 +39,7 @@ async def until(condition: Callable[..., Any]) -> Any:  # `...`: a lambda may bi
 
 
 @dataclass(frozen=True)
-class Listed:
+class Process:
     """A process, as the system sees it."""
 
     pid: int
@@ -48,14 +48,14 @@ class Listed:
     command: str
 
 
-def processes() -> list[Listed]:
+def processes() -> list[Process]:
     """All that live; this owes nothing to the code under test."""
     columns = "pid=,ppid=,uid=,stat=,args="
     command = [PS, "-A", "-ww", "-o", columns]
     # The arguments of other people's processes may be text in any encoding.
     listing = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=True)
     rows = (line.split(None, 4) for line in listing.stdout.splitlines())
-    return [Listed(int(r[0]), int(r[1]), int(r[2]), r[4]) for r in rows if len(r) == 5 and "Z" not in r[3]]
+    return [Process(int(r[0]), int(r[1]), int(r[2]), r[4]) for r in rows if len(r) == 5 and "Z" not in r[3]]
 
 
 def is_alive(pid: int) -> bool:

@@ -111,7 +111,7 @@ class Reference:
 
 
 @asynccontextmanager
-async def a_reference(settings: Settings) -> AsyncIterator[Reference]:
+async def reference_database(settings: Settings) -> AsyncIterator[Reference]:
     """A database of its own beside that of the ledger."""
     own = await asyncpg.connect(settings.database_dsn())
     name = f"r_{uuid4().hex}"
@@ -126,7 +126,7 @@ async def a_reference(settings: Settings) -> AsyncIterator[Reference]:
 
 
 @asynccontextmanager
-async def an_api(reference: Reference, *, username: str = "admin", secret: str = SECRET) -> AsyncIterator[str]:
+async def reference_api(reference: Reference, *, username: str = "admin", secret: str = SECRET) -> AsyncIterator[str]:
     """The reference's API over real HTTP: login and the two lists, as its handlers answer them. Yields its URL."""
 
     async def log_in(request: web.Request) -> web.Response:
@@ -140,7 +140,7 @@ async def an_api(reference: Reference, *, username: str = "admin", secret: str =
         if request.headers.get("Authorization") != "Bearer access":
             return web.Response(status=401)
         rows = await reference.connection.fetch(f"SELECT * FROM {request.match_info['table']}")
-        return web.json_response([{name: _shown(value) for name, value in row.items()} for row in rows])
+        return web.json_response([{name: _to_json(value) for name, value in row.items()} for row in rows])
 
     app = web.Application()
     app.add_routes([web.post("/v1/auth/login", log_in), web.get("/v1/{table:users|accounts}", show)])
@@ -148,7 +148,7 @@ async def an_api(reference: Reference, *, username: str = "admin", secret: str =
         yield str(server.make_url("")).rstrip("/")
 
 
-def _shown(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     match value:
         case UUID():
             return str(value)
@@ -158,7 +158,7 @@ def _shown(value: Any) -> Any:
             return value
 
 
-class Quiet:
+class SilentProgress:
     """Nobody watches."""
 
     def begin(self, what: str, rows: int) -> None:
@@ -168,7 +168,7 @@ class Quiet:
         pass
 
 
-class Said:
+class CommandResult:
     """What a command said, and how it ended."""
 
     def __init__(self, status: int, output: str, error: str) -> None:
@@ -179,22 +179,22 @@ class Said:
         return dict(json.loads(self.output))
 
 
-async def run(folder: Path, settings: Settings, *arguments: str, **variables: str) -> Said:
+async def run(folder: Path, settings: Settings, *arguments: str, **variables: str) -> CommandResult:
     with ledger(folder / "run", *arguments, **settings.environment(), **variables) as running:
         status = await running.status()
-        return Said(status, running.output.read_text(), running.log.read_text())
+        return CommandResult(status, running.output.read_text(), running.log.read_text())
 
 
-async def taken(runtime: Runtime, connection: Any, reference: Reference, **options: Any) -> Report:
+async def run_import(runtime: Runtime, connection: Any, reference: Reference, **options: Any) -> Report:
     """The report of one run."""
     chosen = Options(**{"currency": "USD", "mapped": {}, **options})
     async with open_database(reference.url, "public") as source:
-        return await import_reference(source, Books(connection, runtime), chosen, Quiet())
+        return await import_reference(source, Books(connection, runtime), chosen, SilentProgress())
 
 
-async def rehearsed(connection: Any, reference: Reference) -> Report:
+async def rehearse_import(connection: Any, reference: Reference) -> Report:
     async with open_database(reference.url, "public") as source:
-        return await import_reference(source, RehearsedBooks(connection), Options("USD", {}), Quiet())
+        return await import_reference(source, RehearsedBooks(connection), Options("USD", {}), SilentProgress())
 
 
 async def balances(connection: Any) -> dict[UUID, int]:
@@ -203,7 +203,7 @@ async def balances(connection: Any) -> dict[UUID, int]:
     return {row[0]: row[1] for row in rows}
 
 
-async def everything(connection: Any) -> list[Any]:
+async def written_state(connection: Any) -> list[Any]:
     """What any write would change."""
     return [
         await connection.fetchval("SELECT max(notification_id) FROM stored_events"),
@@ -224,14 +224,14 @@ async def submit(runtime: Runtime, command: Any) -> None:
     await runtime.committer.submit(command, Origin(new_id()))
 
 
-async def a_pair(reference: Reference, *cents: int) -> list[UUID]:
+async def new_accounts(reference: Reference, *cents: int) -> list[UUID]:
     """An account of this balance for each, of users of their own."""
     return [await reference.account(await reference.user(f"user-{uuid4().hex}"), balance) for balance in cents]
 
 
-async def awful(reference: Reference) -> dict[str, set[UUID | None]]:
+async def insert_invalid_rows(reference: Reference) -> dict[str, set[UUID | None]]:
     """Rows that the reference accepts and the ledger does not, by the code with which each is reported."""
-    good, other = await a_pair(reference, 1_000, 2_000)
+    good, other = await new_accounts(reference, 1_000, 2_000)
     eight, nobody = derived_id("user", "somebody"), uuid4()
     bob = await reference.user("bob")
     late = await reference.account(bob, 5, created_at=at())

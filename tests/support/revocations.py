@@ -52,7 +52,7 @@ async def logged_in(api: Api, username: str, password: str = PASSWORD) -> Caller
     return Caller(replace(api, token=answer.body["access_token"]), answer.body)
 
 
-async def a_caller(admin: Api) -> Caller:
+async def new_caller(admin: Api) -> Caller:
     return await logged_in(admin, (await admin.new_user())["username"])
 
 
@@ -74,7 +74,7 @@ async def revoke(way: str, admin: Api, caller: Caller) -> int:
             return (await admin.post(f"/v1/auth/{way}")).status
 
 
-OF_ONE = ("logout", "rotation", "revoke-user", "deletion", "end")
+ONE_USER_WAYS = ("logout", "rotation", "revoke-user", "deletion", "end")
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Scene:
         for way, victim in self.victims.items():
             assert 200 == await revoke(way, self.admin, victim)
         self.admin = await self.admin.logged_in("admin", ADMIN_PASSWORD)
-        self.valid = [self.admin, (await a_caller(self.admin)).api]
+        self.valid = [self.admin, (await new_caller(self.admin)).api]
 
     async def check(self) -> None:
         """Assert that revoked tokens are refused, and all others accepted."""
@@ -158,21 +158,21 @@ async def follower(connection: Connection, *others: int) -> int | None:
     return next((row["pid"] for row in rows if row["pid"] not in others), None)
 
 
-class Watched:
+class CountingPool:
     """A pool that counts the look-ups, and lets something happen after one of them."""
 
     def __init__(self, pool: Any) -> None:
         self.pool = pool
-        self.asked = 0
+        self.lookups = 0
         self.is_broken = False
-        self.meanwhile: Callable[[], Awaitable[Any]] | None = None
+        self.after_fetch: Callable[[], Awaitable[Any]] | None = None
 
     async def fetch(self, query: str, *arguments: Any) -> Any:
         found = await self.pool.fetch(query, *arguments)
-        self.asked += "asked" in query
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile is not None:
-            await meanwhile()
+        self.lookups += "asked" in query
+        after_fetch, self.after_fetch = self.after_fetch, None
+        if after_fetch is not None:
+            await after_fetch()
         return found
 
     async def fetchval(self, query: str, *arguments: Any) -> Any:
@@ -185,7 +185,7 @@ class Watched:
 class Bench:
     """A revocation cache, its Redis, and the tables that it is filled from, which the test writes by hand."""
 
-    pool: Watched
+    pool: CountingPool
     redis: "Redis"
     connection: Connection
     revocation_cache: RevocationCache

@@ -68,13 +68,15 @@ class Sealed:
         await self.connection.execute("RESET session_replication_role")
 
 
-def a_key_file(path: Path) -> Path:
+def write_key_file(path: Path) -> Path:
     path.write_text(new_private_pem())
     return path
 
 
 @asynccontextmanager
-async def a_ledger(settings: Settings, runtime: Runtime, connection: Any, key_file: Path) -> AsyncIterator[Sealed]:
+async def ledger_to_seal(
+    settings: Settings, runtime: Runtime, connection: Any, key_file: Path
+) -> AsyncIterator[Sealed]:
     """Some 25 events, the last of which comes after a gap; nothing is sealed yet."""
     owner_id, source, destination = new_id(), new_id(), new_id()
     commands: tuple[Command, ...] = (

@@ -9,7 +9,7 @@ import aiohttp
 from tests.support.processes import DEADLINE_SECONDS, Ledger, processes
 
 
-def nobody_left(data: Path) -> bool:
+def no_process_left(data: Path) -> bool:
     """Whether no process works for that folder: its servers hold the lock, and others name the folder."""
     try:
         with (data / "lock").open("rb") as lock:
@@ -35,15 +35,15 @@ async def log_in(url: str, username: str, password: str) -> str:
     return str(answer["access_token"])
 
 
-def spoken(running: Ledger) -> list[str]:
+def messages(running: Ledger) -> list[str]:
     """What was said to people: all on standard error that is not of the log."""
     return [line for line in running.lines if not line.startswith("{")]
 
 
-async def one_line(running: Ledger) -> str:
+async def startup_error(running: Ledger) -> str:
     """What a start that failed said, which must be one line."""
     assert 1 == await running.status()
-    (line,) = spoken(running)
+    (line,) = messages(running)
     assert line.startswith("ledger: ")
     assert "Traceback" not in running.log.read_text()
     return line

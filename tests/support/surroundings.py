@@ -18,7 +18,7 @@ UMASK = 0o022
 
 def settle() -> None:
     """Give this process, and with it all of its children, the surroundings that the tests count on."""
-    _let_children_hear()
+    _handle_ignored_signals()
     os.umask(UMASK)
     kept = {name for name in without_settings(os.environ) if not name.startswith(PREFIXES)}
     for name in os.environ.keys() - kept:
@@ -27,7 +27,7 @@ def settle() -> None:
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), LOOPBACK)))
 
 
-def _let_children_hear() -> None:
+def _handle_ignored_signals() -> None:
     """Go on ignoring what is ignored, with a handler: a child inherits SIG_IGN, but of a handler only the default."""
     for number in SIGNALS:
         if signal.getsignal(number) is signal.SIG_IGN:

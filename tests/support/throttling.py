@@ -32,14 +32,14 @@ class Clock:
         return self.now
 
 
-async def refused(throttled: LoginThrottle, account: str, address: str) -> int:
+async def assert_refused(throttled: LoginThrottle, account: str, address: str) -> int:
     """For how many seconds the next attempt has to wait."""
     with pytest.raises(TooManyAttemptsError) as caught:
         await throttled.admit(account, address)
     return caught.value.retry_after_seconds
 
 
-async def admitted(throttled: LoginThrottle, account: str, address: str, *, of: int) -> int:
+async def count_admitted(throttled: LoginThrottle, account: str, address: str, *, of: int) -> int:
     """How many of so many attempts at once are let through."""
     results = await asyncio.gather(*(throttled.admit(account, address) for _ in range(of)), return_exceptions=True)
     assert all(isinstance(result, Attempt | TooManyAttemptsError) for result in results)

@@ -29,13 +29,13 @@ from ledger.events.users import (
 from ledger.store.heads import NO_STREAM
 from tests.support.ledgers import (
     ALICE,
-    ALICE_THERE,
+    ALICE_EXISTS,
     SECRET,
     SESSION,
     Given,
     Ledger,
-    a_batch,
-    an_id,
+    commit_group,
+    named_id,
 )
 
 ACCESS_SECONDS, REFRESH_SECONDS = 100, 1_000
@@ -47,7 +47,7 @@ START, SESSION_END = 10_000, 12_500
 GRACE = 10
 
 
-OTHER_SESSION = an_id("another session")
+OTHER_SESSION = named_id("another session")
 
 
 WRONG = ["authentication_wrong_credentials"]
@@ -56,7 +56,7 @@ WRONG = ["authentication_wrong_credentials"]
 def pair(number: int, at: int = START) -> Pair:
     """The pair of tokens of that number, as a client asks for it: without regard to the end of the session."""
     ends = at + ACCESS_SECONDS, at + REFRESH_SECONDS
-    return Pair(an_id(f"access {number}"), ends[0], an_id(f"refresh {number}"), ends[1], at)
+    return Pair(named_id(f"access {number}"), ends[0], named_id(f"refresh {number}"), ends[1], at)
 
 
 def login(number: int = 0, at: int = START, session_id: UUID = SESSION, user_id: UUID = ALICE) -> StartSession:
@@ -107,8 +107,8 @@ def after(history: Iterable[StreamEvent], *commands: Command) -> list[StreamEven
     return longer
 
 
-def holds(history: Iterable[StreamEvent], claimed: Caller) -> bool:
-    heads = a_batch(history).heads
+def is_caller_valid(history: Iterable[StreamEvent], claimed: Caller) -> bool:
+    heads = commit_group(history).heads
     return claimed.is_valid({stream: heads.get(stream, NO_STREAM).state for stream in claimed.streams()})
 
 
@@ -119,20 +119,20 @@ def assert_dead(history: Iterable[StreamEvent], *numbers: int) -> None:
         for at in (START, START + 50, SESSION_END):
             assert WRONG == given.refuses(refresh(number, 99, at))
         assert WRONG == given.refuses(logout(number))
-        assert not holds(given.history, caller(number))
+        assert not is_caller_valid(given.history, caller(number))
 
 
 def assert_alive(history: Iterable[StreamEvent], number: int) -> None:
     given = Given(list(history))
     assert [TokensRotated] == [type(event) for _, event in given.when(refresh(number, 99))]
     assert [(SESSION, SessionRevoked("logout"))] == given.when(logout(number))
-    assert holds(given.history, caller(number))
+    assert is_caller_valid(given.history, caller(number))
 
 
-THERE = after(ALICE_THERE, login())
+LOGGED_IN = after(ALICE_EXISTS, login())
 
 
-ROTATED = after(THERE, refresh(0, 1, START + 50))
+ROTATED = after(LOGGED_IN, refresh(0, 1, START + 50))
 
 
 ROTATED_TWICE = after(ROTATED, refresh(1, 2, START + 55))
@@ -157,9 +157,9 @@ CUTS: list[tuple[Command, StreamEvent]] = [
 EACH_CUT = pytest.mark.parametrize("cut", [command for command, _ in CUTS], ids=["of the user", "of all"])
 
 
-def a_ledger() -> Ledger:
+def logged_in_ledger() -> Ledger:
     """A ledger in which Alice has just logged in."""
-    ledger = Ledger(a_batch(ALICE_THERE))
+    ledger = Ledger(commit_group(ALICE_EXISTS))
     ledger.execute(login())
     return ledger
 

@@ -31,16 +31,18 @@ from ledger.write.group import Origin
 PAST, FUTURE = 1_000_000_000, 4_000_000_000
 
 
-def an_id(number: int) -> UUID:
+def fixed_id(number: int) -> UUID:
     return UUID(f"018f0000-0000-7000-8000-{number:012}")
 
 
-ALICE, BOB, CAROL = an_id(1), an_id(2), an_id(3)
-EUROS, MORE_EUROS, YEN, DINARS, CLOSED = (an_id(number) for number in range(10, 15))
-OPENING, PAYMENT, BACK, YEN_PAYMENT = (an_id(number) for number in range(20, 24))
-OPEN_SESSION, ROTATED_SESSION, ENDED_SESSION, STOLEN_SESSION, OLD_SESSION = (an_id(number) for number in range(30, 35))
-HELD, PENDING, ENTRY = an_id(70), an_id(73), an_id(80)
-PAYMENT_COMMAND = an_id(40)
+ALICE, BOB, CAROL = fixed_id(1), fixed_id(2), fixed_id(3)
+EUROS, MORE_EUROS, YEN, DINARS, CLOSED = (fixed_id(number) for number in range(10, 15))
+OPENING, PAYMENT, BACK, YEN_PAYMENT = (fixed_id(number) for number in range(20, 24))
+OPEN_SESSION, ROTATED_SESSION, ENDED_SESSION, STOLEN_SESSION, OLD_SESSION = (
+    fixed_id(number) for number in range(30, 35)
+)
+HELD, PENDING, ENTRY = fixed_id(70), fixed_id(73), fixed_id(80)
+PAYMENT_COMMAND = fixed_id(40)
 REFERENCE = 'rent; "March"\n\\ größer | = 5 € ; date:2001-01-01'
 PAY = TransferMoney(
     transaction_id=PAYMENT,
@@ -55,14 +57,14 @@ def secret(user_id: UUID) -> Credential:
     return Credential(UUID(int=user_id.int + (1 << 90)), user_id, "a hash")
 
 
-def a_pair(number: int, ends: int = FUTURE) -> Pair:
-    return Pair(an_id(number), ends - 5, an_id(number + 1), ends, ends - 10)
+def token_pair(number: int, ends: int = FUTURE) -> Pair:
+    return Pair(fixed_id(number), ends - 5, fixed_id(number + 1), ends, ends - 10)
 
 
 def history() -> list[tuple[UUID, Command]]:
     """Commands, each with its id; one is refused, and one is refused although it has an event."""
     roles: tuple[Role, ...] = ("customer",)
-    another = Credential(an_id(99), BOB, "another hash")
+    another = Credential(fixed_id(99), BOB, "another hash")
     people = [
         CreateUser(
             user_id=user_id,
@@ -114,7 +116,7 @@ def history() -> list[tuple[UUID, Command]]:
             session_id=OLD_SESSION,
             user_id=ALICE,
             credential_id=secret(ALICE).id,
-            pair=a_pair(90, PAST),
+            pair=token_pair(90, PAST),
             session_expires_at=FUTURE,
         ),
         RevokeAllTokens(),
@@ -122,7 +124,7 @@ def history() -> list[tuple[UUID, Command]]:
             session_id=ENDED_SESSION,
             user_id=ALICE,
             credential_id=secret(ALICE).id,
-            pair=a_pair(50),
+            pair=token_pair(50),
             session_expires_at=FUTURE,
         ),
         RevokeUserTokens(ALICE),
@@ -131,46 +133,46 @@ def history() -> list[tuple[UUID, Command]]:
             session_id=OPEN_SESSION,
             user_id=ALICE,
             credential_id=secret(ALICE).id,
-            pair=a_pair(52),
+            pair=token_pair(52),
             session_expires_at=FUTURE,
         ),
         StartSession(
             session_id=ROTATED_SESSION,
             user_id=ALICE,
             credential_id=secret(ALICE).id,
-            pair=a_pair(54),
+            pair=token_pair(54),
             session_expires_at=FUTURE,
         ),
         RefreshTokens(
             session_id=ROTATED_SESSION,
             user_id=ALICE,
-            refresh_jti=a_pair(54).refresh_jti,
-            pair=a_pair(56),
+            refresh_jti=token_pair(54).refresh_jti,
+            pair=token_pair(56),
             grace_seconds=0,
         ),
         StartSession(
             session_id=STOLEN_SESSION,
             user_id=ALICE,
             credential_id=secret(ALICE).id,
-            pair=a_pair(58),
+            pair=token_pair(58),
             session_expires_at=FUTURE,
         ),
         RefreshTokens(
             session_id=STOLEN_SESSION,
             user_id=ALICE,
-            refresh_jti=a_pair(58).refresh_jti,
-            pair=a_pair(60),
+            refresh_jti=token_pair(58).refresh_jti,
+            pair=token_pair(60),
             grace_seconds=0,
         ),
         RefreshTokens(
             session_id=STOLEN_SESSION,
             user_id=ALICE,
-            refresh_jti=a_pair(58).refresh_jti,
-            pair=a_pair(62),
+            refresh_jti=token_pair(58).refresh_jti,
+            pair=token_pair(62),
             grace_seconds=0,
         ),  # it came back
         EndSession(ENDED_SESSION),
-        LogOut(ROTATED_SESSION, ALICE, a_pair(56).refresh_jti),
+        LogOut(ROTATED_SESSION, ALICE, token_pair(56).refresh_jti),
         CloseAccount(YEN),  # it is not at zero
         *transactions(),
         *(
@@ -189,7 +191,7 @@ def transactions() -> list[Command]:
     soon, later = now + timedelta(seconds=1), now + timedelta(seconds=9)
     holds = [
         PlaceHold(
-            transaction_id=an_id(70 + n),
+            transaction_id=fixed_id(70 + n),
             source_account_id=EUROS,
             destination_account_id=MORE_EUROS,
             amount_cents=10 + n,
@@ -206,8 +208,8 @@ def transactions() -> list[Command]:
         CaptureHold(
             transaction_id=HELD, source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=4, now=now
         ),
-        VoidHold(an_id(71), EUROS, now),
-        ExpireHold(an_id(72), EUROS, later),
+        VoidHold(fixed_id(71), EUROS, now),
+        ExpireHold(fixed_id(72), EUROS, later),
         PostJournalEntry(transaction_id=ENTRY, legs=legs, reference="salaries", **told),
         PostJournalEntry(transaction_id=new_id(), legs=legs, reference="salaries"),  # it is taken
         TransferMoney(

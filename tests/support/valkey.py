@@ -43,7 +43,7 @@ class Valkey:
         options = {"port": "0", "unixsocket": str(self.socket), "dir": str(self._data), "save": "", "appendonly": "yes"}
         command = [str(find_programs().valkey), *(part for name in options for part in (f"--{name}", options[name]))]
         with self._log.open("ab") as log:
-            self.process = _spawned(command, log)
+            self.process = _spawn(command, log)
         await until(self._answers)
 
     def kill(self) -> None:
@@ -75,7 +75,7 @@ class Valkey:
         shutil.copytree(self._data, self._copy)
         self.resume()
 
-    def set_back(self) -> None:
+    def restore(self) -> None:
         """Forget all that happened since the copy. It must not run."""
         assert self.process is None
         shutil.rmtree(self._data)
@@ -93,12 +93,12 @@ class Valkey:
             await client.aclose()
 
 
-def _spawned(command: list[str], log: BinaryIO) -> "subprocess.Popen[bytes]":
+def _spawn(command: list[str], log: BinaryIO) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 @contextmanager
-def a_valkey(folder: Path) -> Iterator[Valkey]:
+def valkey_server(folder: Path) -> Iterator[Valkey]:
     """One that is not started yet; nothing of it is left in the end."""
     valkey = Valkey(folder)
     try:

@@ -18,16 +18,16 @@ from tests.support.token_api import (
     Serve,
     assert_forbidden,
     assert_wrong_credentials,
+    can_refresh,
+    event_positions,
     in_force,
-    logged_in,
-    passes,
-    presented,
-    recorded,
-    refreshed,
-    refreshes,
+    is_accepted,
+    log_in,
+    post_with_token,
+    refresh_pair,
+    remove_access,
     revoke,
     session_of,
-    shut_out,
 )
 
 
@@ -51,8 +51,8 @@ async def test_a_cleanup_forgets_each_revoked_token_once_it_ended_longer_ago_tha
 ) -> None:
     """Lesson 24. Access and refresh tokens are counted apart; those that nobody revoked are not counted at all."""
     start, user = clock.now, await short.new_user()
-    revoked, _ = await logged_in(short, user), await logged_in(short, await short.new_user())
-    await presented(short, revoked["refresh_token"], LOGOUT)
+    revoked, _ = await log_in(short, user), await log_in(short, await short.new_user())
+    await post_with_token(short, revoked["refresh_token"], LOGOUT)
 
     found = []
     for seconds in (0, 100, 100 + LEEWAY, 101 + LEEWAY, 200 + LEEWAY, 201 + LEEWAY):
@@ -60,17 +60,19 @@ async def test_a_cleanup_forgets_each_revoked_token_once_it_ended_longer_ago_tha
         found.append([await cleaned_up(short), await cleaned_up(short)])
 
     assert [[0, 0], [0, 0], [0, 0], [1, 0], [0, 0], [1, 0]] == found
-    assert 2 == len(await recorded(connection, "RevokedTokensForgotten"))  # where nothing is forgotten nothing happens
+    assert 2 == len(
+        await event_positions(connection, "RevokedTokensForgotten")
+    )  # where nothing is forgotten nothing happens
 
 
 async def test_a_cleanup_counts_all_that_was_revoked_in_whatever_way(short: Api, clock: Clock) -> None:
     start, users = clock.now, [await short.new_user() for _ in range(5)]
-    pairs = [await logged_in(short, user) for user in users]
-    await presented(short, pairs[0]["refresh_token"], LOGOUT)  # 2 tokens
-    await presented(short, (await refreshed(short, pairs[1]))["refresh_token"], LOGOUT)  # 4
+    pairs = [await log_in(short, user) for user in users]
+    await post_with_token(short, pairs[0]["refresh_token"], LOGOUT)  # 2 tokens
+    await post_with_token(short, (await refresh_pair(short, pairs[1]))["refresh_token"], LOGOUT)  # 4
     await revoke(short, users[2])  # 2
     await short.delete(f"{SESSIONS}/{session_of(pairs[3])}")  # 2
-    await refreshed(short, pairs[4])  # 2, and 2 that live
+    await refresh_pair(short, pairs[4])  # 2, and 2 that live
 
     clock.now = start + 201 + LEEWAY
 
@@ -80,17 +82,17 @@ async def test_a_cleanup_counts_all_that_was_revoked_in_whatever_way(short: Api,
 async def test_a_revoked_token_does_not_come_back_to_life_when_it_is_forgotten(short: Api, clock: Clock) -> None:
     """Lesson 24: until the end of the leeway an ended token passes, but not this one."""
     start, user = clock.now, await short.new_user()
-    revoked, other = await logged_in(short, user), await logged_in(short, user)
-    await presented(short, revoked["refresh_token"], LOGOUT)
+    revoked, other = await log_in(short, user), await log_in(short, user)
+    await post_with_token(short, revoked["refresh_token"], LOGOUT)
 
     found = []
     for seconds in (100 + LEEWAY - 1, 100 + LEEWAY):
         clock.now = start + seconds
-        found.append((await cleaned_up(short), await passes(short, revoked), await passes(short, other)))
+        found.append((await cleaned_up(short), await is_accepted(short, revoked), await is_accepted(short, other)))
     for seconds in (200 + LEEWAY - 1, 200 + LEEWAY, 201 + LEEWAY):
         clock.now = start + seconds
         assert 0 <= await cleaned_up(short) <= 2
-        assert not await refreshes(short, revoked)
+        assert not await can_refresh(short, revoked)
 
     assert [(0, False, True), (0, False, False)] == found
 
@@ -99,10 +101,10 @@ async def test_a_session_that_was_revoked_stays_dead_when_its_first_tokens_are_f
     short: Api, clock: Clock
 ) -> None:
     """Lesson 24: the pair before is forgotten, the one in force is not."""
-    first = await logged_in(short)
+    first = await log_in(short)
     clock.now += 150
-    second = await refreshed(short, first)
-    await presented(short, second["refresh_token"], LOGOUT)
+    second = await refresh_pair(short, first)
+    await post_with_token(short, second["refresh_token"], LOGOUT)
 
     clock.now += 201 + LEEWAY - 150
 
@@ -113,7 +115,7 @@ async def test_a_session_that_was_revoked_stays_dead_when_its_first_tokens_are_f
 async def test_cleanups_at_once_count_no_token_twice(short: Api, clock: Clock) -> None:
     users = [await short.new_user() for _ in range(5)]
     for user in users:
-        await presented(short, (await logged_in(short, user))["refresh_token"], LOGOUT)
+        await post_with_token(short, (await log_in(short, user))["refresh_token"], LOGOUT)
     clock.now += 201 + LEEWAY
     admin = await short.logged_in("admin", ADMIN_PASSWORD)
 
@@ -124,7 +126,7 @@ async def test_cleanups_at_once_count_no_token_twice(short: Api, clock: Clock) -
 
 
 async def test_a_cleanup_sent_again_with_its_key_is_told_the_same(short: Api, clock: Clock) -> None:
-    await presented(short, (await logged_in(short))["refresh_token"], LOGOUT)
+    await post_with_token(short, (await log_in(short))["refresh_token"], LOGOUT)
     clock.now += 201 + LEEWAY
     admin, key = await short.logged_in("admin", ADMIN_PASSWORD), {"Idempotency-Key": "one"}
 
@@ -143,16 +145,16 @@ async def test_a_user_who_lost_something_is_logged_out_everywhere_at_the_next_re
     """Lesson 27: reading or writing, whichever comes first in a session."""
     user = await api.new_user(roles="admin,customer")
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
-    pairs = [await logged_in(api, user) for _ in range(4)]
+    pairs = [await log_in(api, user) for _ in range(4)]
     callers = [replace(api, token=pair["access_token"]) for pair in pairs]
     assert [200] * 4 == [(await caller.transfer(source, destination, 1)).status for caller in callers]
 
-    await shut_out(api, user, how)
+    await remove_access(api, user, how)
 
     assert_wrong_credentials(await callers[0].transfer(source, destination, 1))
     assert_wrong_credentials(await callers[1].transfer(source, destination, 1, headers={"Idempotency-Key": "one"}))
     assert_wrong_credentials(await callers[2].get(f"/v1/accounts/{source['id']}"))
-    assert_wrong_credentials(await presented(api, pairs[3]["refresh_token"], REFRESH))
+    assert_wrong_credentials(await post_with_token(api, pairs[3]["refresh_token"], REFRESH))
     assert [(False, False)] * 4 == [await in_force(api, pair) for pair in pairs]
     assert 96 == await api.balance(source)
 
@@ -160,20 +162,20 @@ async def test_a_user_who_lost_something_is_logged_out_everywhere_at_the_next_re
 async def test_a_user_who_is_active_again_needs_new_tokens(api: Api) -> None:
     """Lesson 27."""
     user = await api.new_user()
-    before = await logged_in(api, user)
+    before = await log_in(api, user)
 
-    await shut_out(api, user, "deactivated")
+    await remove_access(api, user, "deactivated")
     await api.put(f"/v1/users/{user['id']}", {**user, "active": True})
 
     assert (False, False) == await in_force(api, before)
-    assert (True, True) == await in_force(api, await logged_in(api, user))
+    assert (True, True) == await in_force(api, await log_in(api, user))
 
 
 async def test_roles_that_were_lost_and_given_again_need_new_tokens(api: Api) -> None:
     user = await api.new_user(roles="admin,customer")
-    before = await logged_in(api, user)
+    before = await log_in(api, user)
 
-    await shut_out(api, user, "demoted")
+    await remove_access(api, user, "demoted")
     await api.put(f"/v1/users/{user['id']}", user)
 
     assert (False, False) == await in_force(api, before)
@@ -194,7 +196,7 @@ async def test_roles_that_were_lost_and_given_again_need_new_tokens(api: Api) ->
 )
 async def test_a_user_who_lost_nothing_stays_logged_in(api: Api, change: dict[str, Any]) -> None:
     user = await api.new_user()
-    pair = await logged_in(api, user)
+    pair = await log_in(api, user)
     source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
 
     changed = await api.put(f"/v1/users/{user['id']}", {**user, **change})

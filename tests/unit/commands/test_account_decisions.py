@@ -22,7 +22,7 @@ from ledger.events.users import (
 )
 from tests.support.ledgers import (
     ALICE,
-    ALICE_THERE,
+    ALICE_EXISTS,
     BOB,
     NOBODY,
     PURSE,
@@ -30,8 +30,8 @@ from tests.support.ledgers import (
     TRANSFER,
     TWO_ACCOUNTS,
     WORLD,
+    WORLD_EXISTS,
     WORLD_OF_EUROS,
-    WORLD_THERE,
     Given,
 )
 
@@ -42,12 +42,12 @@ def an_opening(balance_cents: int = 0, **members: Any) -> OpenAccount:
 
 
 def test_an_empty_account_is_an_opening_and_an_assignment() -> None:
-    events = Given(ALICE_THERE).when(an_opening())
+    events = Given(ALICE_EXISTS).when(an_opening())
     assert [(PURSE, AccountOpened(ALICE, "USD")), (ALICE, AccountAssigned(PURSE))] == events
 
 
 def test_an_opening_balance_is_a_transfer_from_world() -> None:
-    events = Given([*ALICE_THERE, *WORLD_THERE]).when(an_opening(50))
+    events = Given([*ALICE_EXISTS, *WORLD_EXISTS]).when(an_opening(50))
     assert [
         (
             TRANSFER,
@@ -66,7 +66,7 @@ def test_an_opening_balance_is_a_transfer_from_world() -> None:
 
 
 def test_the_first_money_of_a_currency_opens_its_world() -> None:
-    assert (WORLD_OF_EUROS, AccountOpened(None, "EUR")) in Given(ALICE_THERE).when(an_opening(50, currency="EUR"))
+    assert (WORLD_OF_EUROS, AccountOpened(None, "EUR")) in Given(ALICE_EXISTS).when(an_opening(50, currency="EUR"))
 
 
 def test_an_account_needs_an_owner_who_is_there() -> None:
@@ -74,7 +74,7 @@ def test_an_account_needs_an_owner_who_is_there() -> None:
 
 
 def test_a_deleted_user_gets_no_account() -> None:
-    assert ["user_not_found"] == Given([*ALICE_THERE, (ALICE, UserDeleted())]).refuses(an_opening())
+    assert ["user_not_found"] == Given([*ALICE_EXISTS, (ALICE, UserDeleted())]).refuses(an_opening())
 
 
 @pytest.mark.parametrize("taken", [TILL, ALICE], ids=["an account's", "a user's"])
@@ -88,7 +88,7 @@ def an_update(**members: Any) -> UpdateAccount:
 
 
 def test_a_higher_balance_is_a_transfer_from_world() -> None:
-    events = Given([*TWO_ACCOUNTS, *WORLD_THERE]).when(an_update(balance_cents=150))
+    events = Given([*TWO_ACCOUNTS, *WORLD_EXISTS]).when(an_update(balance_cents=150))
     assert [
         (
             TRANSFER,
@@ -107,7 +107,7 @@ def test_a_higher_balance_is_a_transfer_from_world() -> None:
 
 
 def test_a_lower_balance_is_a_transfer_to_world() -> None:
-    events = Given([*TWO_ACCOUNTS, *WORLD_THERE]).when(an_update(balance_cents=0))
+    events = Given([*TWO_ACCOUNTS, *WORLD_EXISTS]).when(an_update(balance_cents=0))
     assert [
         (
             TRANSFER,
@@ -152,7 +152,7 @@ def test_a_closed_account_cannot_change() -> None:
 
 
 def test_world_changes_only_by_transfers() -> None:
-    given = Given([*TWO_ACCOUNTS, *WORLD_THERE])
+    given = Given([*TWO_ACCOUNTS, *WORLD_EXISTS])
     assert ["validation_error"] == given.refuses(an_update(account_id=WORLD, balance_cents=0))
 
 

@@ -64,12 +64,12 @@ from tests.support.ledgers import (
     WORLD,
     WORLD_OF_EUROS,
     Ledger,
-    a_secret,
     account_ids,
-    an_id,
     change,
     deletion,
+    named_id,
     names,
+    new_credential,
     refresh,
     roles,
     transaction_ids,
@@ -79,7 +79,7 @@ from tests.support.ledgers import (
 Maker = Callable[[Ledger], Command]  # some commands can be made only once the ledger is known
 
 
-any_ids = st.sampled_from([*ACCOUNTS, *ACCOUNTS, ALICE, WORLD, an_id("transfer 1")])
+any_ids = st.sampled_from([*ACCOUNTS, *ACCOUNTS, ALICE, WORLD, named_id("transfer 1")])
 
 
 currencies = st.sampled_from(["USD", "USD", "EUR"])
@@ -278,7 +278,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     making(lambda _, account_id: CloseAccount(account_id), account_ids),
     making(
         lambda _, key, name, email, active, role_names: CreateUser(
-            user_id=key, username=name, email=email, active=active, roles=role_names, credential=a_secret(key)
+            user_id=key, username=name, email=email, active=active, roles=role_names, credential=new_credential(key)
         ),
         user_ids,
         names,
@@ -303,7 +303,7 @@ def populated(ledger: Ledger) -> Ledger:
                 email=name,
                 active=name != "fish",
                 roles=("customer",),
-                credential=a_secret(user_id),
+                credential=new_credential(user_id),
             )
         )
         ledger.execute(login(ledger, user_id, is_right=True, now=0))
@@ -319,7 +319,7 @@ def populated(ledger: Ledger) -> Ledger:
             )
         )
     for number in range(3):
-        ledger.execute(placing(ledger, 0, 50, None, an_id(f"hold {number}"), TILL, PURSE, 20))
+        ledger.execute(placing(ledger, 0, 50, None, named_id(f"hold {number}"), TILL, PURSE, 20))
     policies: tuple[tuple[int, Freeze], ...] = ((50, "all"), (60, "none"))
     for limit_cents, frozen in policies:
         ledger.execute(
@@ -343,7 +343,7 @@ def ledgers(draw: st.DrawFn, at_least: int = 1) -> Ledger:
     for make, ends_batch in draw(st.lists(st.tuples(makers, st.booleans()), min_size=at_least, max_size=25)):
         ledger.execute(make(ledger))
         if ends_batch:
-            ledger.next_batch()
+            ledger.next_group()
     return ledger
 
 
@@ -458,7 +458,7 @@ def test_each_prefix_of_a_history_folds_and_all_of_it_gives_the_heads(ledger: Le
         head = heads[row.stream_id]
         heads[row.stream_id] = Head(head.version + 1, evolve(head.state, row.event))
         assert row.version == head.version + 1
-    assert {**ledger.batch.heads, **ledger.batch.changed} == heads
+    assert {**ledger.group.heads, **ledger.group.changed} == heads
 
 
 @any_ledger

@@ -38,36 +38,36 @@ from ledger.events.users import (
 from ledger.write.group import CommitGroup
 from tests.support.ledgers import (
     ALICE,
-    ALICE_THERE,
+    ALICE_EXISTS,
     BOB,
-    BOB_THERE,
+    BOB_EXISTS,
     COMMAND,
     NEW_SECRET,
     NOBODY,
     SESSION,
     Given,
     Ledger,
-    a_batch,
-    a_change,
-    a_deletion,
-    a_user,
+    commit_group,
+    user_deletion,
+    user_events,
+    user_update,
 )
 from tests.support.token_decisions import (
     CUTS,
     EACH_CUT,
+    LOGGED_IN,
     OTHER_SESSION,
     REUSES,
     ROTATED,
     ROTATED_TWICE,
     START,
-    THERE,
     WRONG,
-    a_ledger,
     after,
     assert_alive,
     assert_dead,
     caller,
-    holds,
+    is_caller_valid,
+    logged_in_ledger,
     login,
     logout,
     pair,
@@ -92,7 +92,7 @@ EVERY_END = pytest.mark.parametrize("end", ENDS, ids=["logout", "revoked", "reus
 
 @EVERY_END
 def test_a_dead_session_stays_dead(end: StreamEvent) -> None:
-    for history in (THERE, ROTATED, ROTATED_TWICE):
+    for history in (LOGGED_IN, ROTATED, ROTATED_TWICE):
         assert_dead([*history, end], 0, 1, 2)
 
 
@@ -105,64 +105,64 @@ def test_a_dead_session_stays_dead_when_its_user_is_activated_again(end: StreamE
 def test_a_new_login_does_not_wake_a_dead_session(end: StreamEvent) -> None:
     again = after([*ROTATED, end], login(5, session_id=OTHER_SESSION))
     assert_dead(again, 0, 1)
-    assert holds(again, caller(5, session_id=OTHER_SESSION))
+    assert is_caller_valid(again, caller(5, session_id=OTHER_SESSION))
 
 
 @pytest.mark.parametrize(("command", "event"), CUTS, ids=["of the user", "of all"])
 def test_a_cutoff_is_one_event_however_many_sessions_it_ends(command: Command, event: StreamEvent) -> None:
-    assert [event] == Given(after(THERE, login(5, session_id=OTHER_SESSION))).when(command)
+    assert [event] == Given(after(LOGGED_IN, login(5, session_id=OTHER_SESSION))).when(command)
 
 
 @EACH_CUT
 def test_a_login_in_the_second_of_a_cutoff_works_if_it_came_after_it(cut: Command) -> None:
     """Lesson 26: only the order in the log counts."""
-    assert_alive(after(ALICE_THERE, cut, login(at=START)), 0)
+    assert_alive(after(ALICE_EXISTS, cut, login(at=START)), 0)
 
 
 @EACH_CUT
 def test_a_login_in_the_second_of_a_cutoff_is_dead_if_it_came_before_it(cut: Command) -> None:
     """Lesson 26."""
-    assert_dead(after(ALICE_THERE, login(at=START), cut), 0)
+    assert_dead(after(ALICE_EXISTS, login(at=START), cut), 0)
 
 
 @EACH_CUT
 def test_a_login_after_a_cutoff_works_although_the_clock_was_set_back(cut: Command) -> None:
     """Lesson 26."""
-    history = after(ALICE_THERE, login(5, START, OTHER_SESSION), cut, login(0, START - 40))
-    assert holds(history, caller(0))
-    assert not holds(history, caller(5, session_id=OTHER_SESSION))
+    history = after(ALICE_EXISTS, login(5, START, OTHER_SESSION), cut, login(0, START - 40))
+    assert is_caller_valid(history, caller(0))
+    assert not is_caller_valid(history, caller(5, session_id=OTHER_SESSION))
 
 
 @EACH_CUT
 def test_of_two_cutoffs_both_count(cut: Command) -> None:
     """Lesson 26: also in one second, a login between them is dead."""
-    assert_dead(after(ALICE_THERE, cut, login(), cut), 0)
-    assert_dead(after(ALICE_THERE, login(), cut, cut), 0)
-    assert_alive(after(ALICE_THERE, cut, cut, login()), 0)
+    assert_dead(after(ALICE_EXISTS, cut, login(), cut), 0)
+    assert_dead(after(ALICE_EXISTS, login(), cut, cut), 0)
+    assert_alive(after(ALICE_EXISTS, cut, cut, login()), 0)
 
 
 def test_a_cutoff_of_the_user_and_one_of_all_do_not_stand_for_each_other() -> None:
     """Lesson 26."""
     user, everybody = (command for command, _ in CUTS)
-    assert_dead(after(ALICE_THERE, user, login(), everybody), 0)
-    assert_dead(after(ALICE_THERE, everybody, login(), user), 0)
-    assert_alive(after(ALICE_THERE, everybody, user, login()), 0)
+    assert_dead(after(ALICE_EXISTS, user, login(), everybody), 0)
+    assert_dead(after(ALICE_EXISTS, everybody, login(), user), 0)
+    assert_alive(after(ALICE_EXISTS, everybody, user, login()), 0)
 
 
 def test_a_cutoff_of_a_user_leaves_others_alone() -> None:
-    assert_alive(after([*BOB_THERE, *THERE], RevokeUserTokens(BOB)), 0)
+    assert_alive(after([*BOB_EXISTS, *LOGGED_IN], RevokeUserTokens(BOB)), 0)
 
 
 def test_a_cutoff_of_all_is_everybodys() -> None:
-    history = after([*BOB_THERE, *THERE], login(5, session_id=OTHER_SESSION, user_id=BOB), RevokeAllTokens())
+    history = after([*BOB_EXISTS, *LOGGED_IN], login(5, session_id=OTHER_SESSION, user_id=BOB), RevokeAllTokens())
     assert_dead(history, 0)
-    assert not holds(history, caller(5, user_id=BOB, session_id=OTHER_SESSION))
+    assert not is_caller_valid(history, caller(5, user_id=BOB, session_id=OTHER_SESSION))
 
 
 @EACH_CUT
 def test_in_one_batch_too_only_the_order_counts(cut: Command) -> None:
     """Lesson 26."""
-    batch = a_batch(ALICE_THERE)
+    batch = commit_group(ALICE_EXISTS)
     for command in (login(0), cut, login(5, session_id=OTHER_SESSION)):
         assert isinstance(batch.decide(command, COMMAND), Decision)
     assert isinstance(batch.decide(refresh(0, 1), COMMAND, caller(0)), StaleCallerError)
@@ -172,7 +172,7 @@ def test_in_one_batch_too_only_the_order_counts(cut: Command) -> None:
     assert () == accepted.refusals
 
 
-@pytest.mark.parametrize("history", [[], [*ALICE_THERE, (ALICE, UserDeleted())]], ids=["unknown", "deleted"])
+@pytest.mark.parametrize("history", [[], [*ALICE_EXISTS, (ALICE, UserDeleted())]], ids=["unknown", "deleted"])
 def test_who_is_not_there_has_no_tokens_to_cut_off(history: list[StreamEvent]) -> None:
     assert ["user_not_found"] == Given(history).refuses(RevokeUserTokens(ALICE))
 
@@ -183,23 +183,23 @@ def test_a_logout_ends_the_session() -> None:
     assert_dead([*ROTATED, *decision.events], 0, 1)
 
 
-@pytest.mark.parametrize(("history", "shown"), [(ROTATED, 0), (ROTATED_TWICE, 0), (ROTATED_TWICE, 1), (THERE, 9)])
+@pytest.mark.parametrize(("history", "shown"), [(ROTATED, 0), (ROTATED_TWICE, 0), (ROTATED_TWICE, 1), (LOGGED_IN, 9)])
 def test_a_logout_with_a_token_that_is_not_in_force_is_refused_and_changes_nothing(
     history: list[StreamEvent], shown: int
 ) -> None:
-    batch = a_batch(history)
+    batch = commit_group(history)
     assert isinstance(batch.decide(logout(shown), COMMAND), Refused)
     assert ({}, []) == (batch.changed, batch.appended)
 
 
 def test_a_session_that_is_not_there_cannot_be_logged_out() -> None:
-    assert WRONG == Given(ALICE_THERE).refuses(logout(0))
-    assert WRONG == Given(THERE).refuses(logout(0, session_id=ALICE))
+    assert WRONG == Given(ALICE_EXISTS).refuses(logout(0))
+    assert WRONG == Given(LOGGED_IN).refuses(logout(0, session_id=ALICE))
 
 
 @pytest.mark.parametrize("user_id", [BOB, NOBODY], ids=["another", "nobody"])
 def test_the_session_of_another_user_cannot_be_logged_out(user_id: UUID) -> None:
-    assert WRONG == Given([*THERE, *BOB_THERE]).refuses(logout(0, user_id=user_id))
+    assert WRONG == Given([*LOGGED_IN, *BOB_EXISTS]).refuses(logout(0, user_id=user_id))
 
 
 @pytest.mark.parametrize("only_user_id", [None, ALICE], ids=["anybody's", "one's own"])
@@ -211,15 +211,15 @@ def test_a_session_is_ended_by_its_id(only_user_id: UUID | None) -> None:
 
 def test_the_session_of_somebody_else_is_as_good_as_none() -> None:
     """Lesson 35."""
-    somebodys = Given(THERE).refuses(EndSession(SESSION, BOB))
-    assert ["resource_not_found"] == somebodys == Given(ALICE_THERE).refuses(EndSession(SESSION, BOB))
-    assert ["resource_not_found"] == Given(ALICE_THERE).refuses(EndSession(SESSION))
-    assert ["resource_not_found"] == Given(ALICE_THERE).refuses(EndSession(ALICE))
+    somebodys = Given(LOGGED_IN).refuses(EndSession(SESSION, BOB))
+    assert ["resource_not_found"] == somebodys == Given(ALICE_EXISTS).refuses(EndSession(SESSION, BOB))
+    assert ["resource_not_found"] == Given(ALICE_EXISTS).refuses(EndSession(SESSION))
+    assert ["resource_not_found"] == Given(ALICE_EXISTS).refuses(EndSession(ALICE))
 
 
 @pytest.mark.parametrize("end", ENDS[:3], ids=["logout", "revoked", "reuse"])
 def test_a_session_is_ended_once(end: StreamEvent) -> None:
-    assert Decision([], {"id": str(SESSION)}) == Given([*THERE, end]).decide(EndSession(SESSION))
+    assert Decision([], {"id": str(SESSION)}) == Given([*LOGGED_IN, end]).decide(EndSession(SESSION))
 
 
 @EVERY_END
@@ -249,28 +249,28 @@ DEMOTED: StreamEvent = (ALICE, UserRolesChanged(("guest",)))
 
 
 STANDING = [
-    pytest.param(THERE, caller(), True, id="good"),
+    pytest.param(LOGGED_IN, caller(), True, id="good"),
     pytest.param(ROTATED, caller(1), True, id="good after a refresh"),
-    pytest.param([*THERE, PROMOTED], caller(), True, id="with more roles by now"),
-    pytest.param(THERE, caller(roles=()), True, id="no role"),
+    pytest.param([*LOGGED_IN, PROMOTED], caller(), True, id="with more roles by now"),
+    pytest.param(LOGGED_IN, caller(roles=()), True, id="no role"),
     pytest.param([], caller(), False, id="nobody"),
-    pytest.param(THERE, caller(user_id=SESSION), False, id="no user"),
-    pytest.param([*THERE, (ALICE, UserDeactivated())], caller(), False, id="inactive"),
-    pytest.param([*THERE, (ALICE, UserDeleted())], caller(), False, id="deleted"),
-    pytest.param([*THERE, DEMOTED], caller(), False, id="demoted"),
-    pytest.param(THERE, caller(roles=("customer", "admin")), False, id="never had that role"),
+    pytest.param(LOGGED_IN, caller(user_id=SESSION), False, id="no user"),
+    pytest.param([*LOGGED_IN, (ALICE, UserDeactivated())], caller(), False, id="inactive"),
+    pytest.param([*LOGGED_IN, (ALICE, UserDeleted())], caller(), False, id="deleted"),
+    pytest.param([*LOGGED_IN, DEMOTED], caller(), False, id="demoted"),
+    pytest.param(LOGGED_IN, caller(roles=("customer", "admin")), False, id="never had that role"),
 ]
 
 
 REVOKED = [
-    pytest.param(ALICE_THERE, caller(), id="no session"),
-    pytest.param(THERE, caller(session_id=ALICE), id="another kind of stream"),
-    pytest.param([*THERE, *BOB_THERE], caller(user_id=BOB), id="another's session"),
+    pytest.param(ALICE_EXISTS, caller(), id="no session"),
+    pytest.param(LOGGED_IN, caller(session_id=ALICE), id="another kind of stream"),
+    pytest.param([*LOGGED_IN, *BOB_EXISTS], caller(user_id=BOB), id="another's session"),
     pytest.param(ROTATED, caller(0), id="rotated"),
-    pytest.param(THERE, caller(jti=pair(0).refresh_jti), id="the refresh token"),
-    *(pytest.param([*THERE, end], caller(), id=repr(end[1])) for end in ENDS),
-    pytest.param(after(ALICE_THERE, RevokeAllTokens(), login(), RevokeAllTokens()), caller(), id="the second cut-off"),
-    pytest.param([*THERE, DEMOTED, (ALICE, UserTokensRevoked()), PROMOTED], caller(), id="had the roles back"),
+    pytest.param(LOGGED_IN, caller(jti=pair(0).refresh_jti), id="the refresh token"),
+    *(pytest.param([*LOGGED_IN, end], caller(), id=repr(end[1])) for end in ENDS),
+    pytest.param(after(ALICE_EXISTS, RevokeAllTokens(), login(), RevokeAllTokens()), caller(), id="the second cut-off"),
+    pytest.param([*LOGGED_IN, DEMOTED, (ALICE, UserTokensRevoked()), PROMOTED], caller(), id="had the roles back"),
 ]
 
 
@@ -279,15 +279,15 @@ REVOKED = [
 def test_a_claim_holds_while_its_user_may_do_what_it_says(
     history: list[StreamEvent], claimed: Caller, expected: bool, enforced: bool
 ) -> None:
-    assert expected is holds(history, msgspec.structs.replace(claimed, enforced=enforced))
+    assert expected is is_caller_valid(history, msgspec.structs.replace(claimed, enforced=enforced))
 
 
 @pytest.mark.parametrize(("history", "claimed"), REVOKED)
 def test_a_claim_of_a_token_that_was_revoked_holds_only_if_that_is_not_enforced(
     history: list[StreamEvent], claimed: Caller
 ) -> None:
-    assert not holds(history, claimed)
-    assert holds(history, msgspec.structs.replace(claimed, enforced=False))
+    assert not is_caller_valid(history, claimed)
+    assert is_caller_valid(history, msgspec.structs.replace(claimed, enforced=False))
 
 
 def test_a_claim_looks_at_nothing_but_the_user_if_it_is_not_enforced() -> None:
@@ -296,7 +296,7 @@ def test_a_claim_looks_at_nothing_but_the_user_if_it_is_not_enforced() -> None:
 
 
 def test_a_command_with_a_claim_that_does_not_hold_does_nothing() -> None:
-    batch = a_batch([*THERE, (ALICE, UserTokensRevoked())])
+    batch = commit_group([*LOGGED_IN, (ALICE, UserTokensRevoked())])
     assert isinstance(batch.decide(RevokeAllTokens(), COMMAND, caller()), StaleCallerError)
     assert ({}, []) == (batch.changed, batch.appended)
 
@@ -304,57 +304,57 @@ def test_a_command_with_a_claim_that_does_not_hold_does_nothing() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        a_change(active=False),
-        a_change(roles=("guest",)),
-        a_change(roles=("auditor", "admin")),
-        a_change(credential=NEW_PASSWORD),
-        a_change(credential=NEW_PASSWORD, roles=("customer", "admin"), username="alicia"),
-        a_deletion(),
+        user_update(active=False),
+        user_update(roles=("guest",)),
+        user_update(roles=("auditor", "admin")),
+        user_update(credential=NEW_PASSWORD),
+        user_update(credential=NEW_PASSWORD, roles=("customer", "admin"), username="alicia"),
+        user_deletion(),
     ],
     ids=["deactivation", "other role", "other roles", "password", "password and more", "deletion"],
 )
 def test_who_loses_something_loses_all_tokens_in_the_same_decision(command: Command) -> None:
     """Lesson 27."""
-    events = Given(THERE).when(command)
+    events = Given(LOGGED_IN).when(command)
     assert 1 == events.count((ALICE, UserTokensRevoked()))
-    assert_dead([*THERE, *events], 0)
-    assert_dead([*THERE, *events, (ALICE, UserActivated()), (ALICE, UserRolesChanged(("customer",)))], 0)
+    assert_dead([*LOGGED_IN, *events], 0)
+    assert_dead([*LOGGED_IN, *events, (ALICE, UserActivated()), (ALICE, UserRolesChanged(("customer",)))], 0)
 
 
 def test_a_role_less_is_a_demotion() -> None:
     """Lesson 27."""
-    two = after(a_user(ALICE, "alice", roles=("customer", "auditor")), login())
-    assert_dead(after(two, a_change(roles=("customer",))), 0)
+    two = after(user_events(ALICE, "alice", roles=("customer", "auditor")), login())
+    assert_dead(after(two, user_update(roles=("customer",))), 0)
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        a_change(),
-        a_change(active=True),
-        a_change(roles=("customer", "auditor")),
-        a_change(roles=("admin", "customer")),
-        a_change(username="alicia", email="alicia@example.com"),
+        user_update(),
+        user_update(active=True),
+        user_update(roles=("customer", "auditor")),
+        user_update(roles=("admin", "customer")),
+        user_update(username="alicia", email="alicia@example.com"),
     ],
     ids=["nothing", "active as before", "promotion", "promotion to admin", "renaming"],
 )
 def test_who_loses_nothing_keeps_all_tokens(command: Command) -> None:
     """Lesson 27."""
-    events = Given(THERE).when(command)
+    events = Given(LOGGED_IN).when(command)
     assert (ALICE, UserTokensRevoked()) not in events
-    assert_alive([*THERE, *events], 0)
+    assert_alive([*LOGGED_IN, *events], 0)
 
 
 def test_who_was_inactive_and_is_activated_has_no_tokens_to_lose() -> None:
     """Lesson 27."""
-    inactive = a_user(ALICE, "alice", active=False)
-    assert [(ALICE, UserActivated())] == Given(inactive).when(a_change(active=True))
-    assert [] == Given(inactive).when(a_change(active=False))
+    inactive = user_events(ALICE, "alice", active=False)
+    assert [(ALICE, UserActivated())] == Given(inactive).when(user_update(active=True))
+    assert [] == Given(inactive).when(user_update(active=False))
 
 
 def test_a_new_password_is_needed_for_the_next_login() -> None:
     """Lesson 27."""
-    changed = after(THERE, a_change(credential=NEW_PASSWORD))
+    changed = after(LOGGED_IN, user_update(credential=NEW_PASSWORD))
     assert (ALICE, PasswordChanged(NEW_SECRET)) in changed
     assert WRONG == Given(changed).refuses(login(5, session_id=OTHER_SESSION))
 
@@ -387,7 +387,7 @@ def usable(ledger: Ledger, numbers: Iterable[int]) -> set[int]:
     """The refresh tokens, of those of these pairs, that would get a new pair now."""
     found = set()
     for number in numbers:
-        batch = CommitGroup({**ledger.batch.heads, **ledger.batch.changed})
+        batch = CommitGroup({**ledger.group.heads, **ledger.group.changed})
         decided = batch.decide(refresh(number, 999, START, grace_seconds=0), COMMAND)
         if isinstance(decided, Decision) and not decided.refusals:
             found.add(number)
@@ -402,7 +402,7 @@ def test_whoever_refreshes_with_whatever_token_at_most_one_is_usable_and_after_a
     attempts: Sequence[tuple[int, int, bool]], grace_seconds: int
 ) -> None:
     """Lesson 22. Each attempt shows one of the tokens ever issued (0: the newest), so many seconds after the last."""
-    ledger, issued, now = a_ledger(), [0], START
+    ledger, issued, now = logged_in_ledger(), [0], START
     last_rotation, is_over = START, False
     for wanted, (back, seconds, ends_batch) in enumerate(attempts, 1):
         now += seconds
@@ -423,7 +423,7 @@ def test_whoever_refreshes_with_whatever_token_at_most_one_is_usable_and_after_a
             assert [RefreshTokenReused] == [type(event) for _, event in verdict.events]
             is_over = True
         if ends_batch:
-            ledger.next_batch()
+            ledger.next_group()
         assert (set() if is_over else {issued[-1]}) == usable(ledger, issued)
 
 
@@ -432,7 +432,7 @@ def test_of_all_access_tokens_only_the_newest_is_in_force_and_after_a_reuse_none
     attempts: Sequence[tuple[int, int, bool]],
 ) -> None:
     """Lesson 22."""
-    ledger, issued, now = a_ledger(), [0], START
+    ledger, issued, now = logged_in_ledger(), [0], START
     for wanted, (back, seconds, _) in enumerate(attempts, 1):
         now += seconds
         ledger.execute(refresh(issued[-1 - min(back, len(issued) - 1)], wanted, now))

@@ -48,16 +48,16 @@ from tests.support.ledgers import (
     TRANSFER,
     TWO_ACCOUNTS,
     WORLD,
-    WORLD_THERE,
+    WORLD_EXISTS,
     Given,
-    a_transfer,
-    an_account,
-    an_id,
+    account_events,
+    named_id,
+    transfer_command,
 )
 
-REVERSAL = an_id("reversal")
+REVERSAL = named_id("reversal")
 SOON = NOON + timedelta(seconds=60)
-THREE_ACCOUNTS = [*TWO_ACCOUNTS, *an_account(SAFE, ALICE, 50)]
+THREE_ACCOUNTS = [*TWO_ACCOUNTS, *account_events(SAFE, ALICE, 50)]
 HELD: list[StreamEvent] = [
     *TWO_ACCOUNTS,
     (
@@ -173,12 +173,12 @@ def test_a_command_that_was_made_from_other_accounts_is_stale(command: Any) -> N
         reference=None,
     )
     with pytest.raises(StaleCommandError):
-        Given([*HELD, *an_account(SAFE, ALICE), (OTHER_TRANSFER, made)]).decide(command)
+        Given([*HELD, *account_events(SAFE, ALICE), (OTHER_TRANSFER, made)]).decide(command)
 
 
 def test_what_is_held_of_world_stays_a_number_that_every_json_reader_keeps() -> None:
     """Lesson 7."""
-    given = Given([*TWO_ACCOUNTS, *WORLD_THERE, (WORLD, FundsHeld(OTHER_TRANSFER, 1, MAX_CENTS))])
+    given = Given([*TWO_ACCOUNTS, *WORLD_EXISTS, (WORLD, FundsHeld(OTHER_TRANSFER, 1, MAX_CENTS))])
     assert ["validation_error"] == given.refuses(
         PlaceHold(
             transaction_id=TRANSFER,
@@ -299,7 +299,7 @@ def test_a_plain_transfer_is_stored_as_it_was_before_there_was_anything_else() -
 
 def test_a_plain_transfer_takes_no_statement_more() -> None:
     heads = {key: Head(1, Account(ALICE, "USD", 100)) for key in (PURSE, TILL)}
-    batch = [Submission(a_transfer(1), Origin(an_id("a command")))]
+    batch = [Submission(transfer_command(1), Origin(named_id("a command")))]
     prepared = prepare(batch, streams_of(batch), heads)
     written = [statement.sql.split()[2] for statement in prepared.statements if statement.sql.startswith("INSERT")]
     assert ["command_log", "stored_events", "entries", "transfers"] == written
@@ -310,8 +310,8 @@ def test_a_plain_transfer_takes_no_statement_more() -> None:
 def test_in_one_batch_plain_transfers_go_apart_from_those_that_say_more() -> None:
     batch = CommitGroup({key: Head(1, Account(ALICE, "USD", 100)) for key in (PURSE, TILL)})
     for number, description in enumerate((None, "rent", None)):
-        command = a_transfer(1, transaction_id=an_id(f"transfer {number}"), description=description)
-        batch.decide(command, an_id("a command"))
+        command = transfer_command(1, transaction_id=named_id(f"transfer {number}"), description=description)
+        batch.decide(command, named_id("a command"))
     plain, special = transactions.apply(batch.appended)
     assert ("description" in plain.sql, "description" in special.sql) == (False, True)
 
@@ -326,11 +326,11 @@ def test_in_one_batch_plain_transfers_go_apart_from_those_that_say_more() -> Non
 def test_a_reference_is_used_once_however_it_is_spelt(first: str, second: str) -> None:
     used = (reference_stream(first), ReferenceUsed(OTHER_TRANSFER))
     entry = PostJournalEntry(transaction_id=TRANSFER, legs=(Leg(PURSE, -1), Leg(TILL, 1)), reference=second)
-    for command in (a_transfer(reference=second), a_hold(reference=second), entry):
+    for command in (transfer_command(reference=second), a_hold(reference=second), entry):
         assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(command)
 
 
 @pytest.mark.parametrize("spelling", ["caf\u00e9", "cafe\u0301"])
 def test_a_reference_that_was_stored_before_it_was_composed_is_used_up(spelling: str) -> None:
     used = (derived_id("reference", "cafe\u0301"), ReferenceUsed(OTHER_TRANSFER))
-    assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(a_transfer(reference=spelling))
+    assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(transfer_command(reference=spelling))

@@ -26,13 +26,13 @@ async def test_what_the_cache_says_is_what_postgresql_says(bench: Bench) -> None
     second = await bench.revocation_cache.revoked_below(sessions)
 
     assert [0, 4, NEVER, 6, NEVER, NEVER] == [by_postgresql[session] for session in sessions]
-    assert (by_postgresql, by_postgresql, 0) == (first, second, bench.pool.asked)
+    assert (by_postgresql, by_postgresql, 0) == (first, second, bench.pool.lookups)
 
     await bench.cut_off(EVERYBODY, 7)
     await bench.revocation_cache.announce()
     cut_off = await bench.revocation_cache.revoked_below(sessions)
     assert [7, 7, NEVER, 7, NEVER, NEVER] == [cut_off[session] for session in sessions]
-    assert 0 == bench.pool.asked
+    assert 0 == bench.pool.lookups
 
 
 async def test_all_look_ups_of_one_tick_are_one_command(bench: Bench) -> None:
@@ -44,7 +44,7 @@ async def test_all_look_ups_of_one_tick_are_one_command(bench: Bench) -> None:
 
     found = await asyncio.gather(*(coalesced.get(session) for session in sessions))
 
-    assert ([0] * 200, 0, 1) == (found, bench.pool.asked, await calls(bench.redis, "mget") - before)
+    assert ([0] * 200, 0, 1) == (found, bench.pool.lookups, await calls(bench.redis, "mget") - before)
 
 
 async def test_a_session_whose_key_was_evicted_is_asked_for_once(bench: Bench) -> None:
@@ -56,7 +56,7 @@ async def test_a_session_whose_key_was_evicted_is_asked_for_once(bench: Bench) -
     await bench.redis.delete(await bench.key(session))
 
     assert [NEVER] * 3 == [await bench.below(session) for _ in range(3)]
-    assert 1 == bench.pool.asked
+    assert 1 == bench.pool.lookups
 
 
 async def test_an_older_value_never_replaces_a_newer_one(bench: Bench) -> None:
@@ -77,7 +77,7 @@ async def test_the_marker_is_not_moved_on_when_redis_is_flushed_between_reading_
     await bench.cut_off(early[1], 4)
     await bench.revocation_cache.fill()
     late = await bench.session(NEVER, 6)
-    bench.pool.meanwhile = bench.redis.flushall
+    bench.pool.after_fetch = bench.redis.flushall
 
     await bench.revocation_cache.fill()
 
@@ -94,7 +94,7 @@ async def test_what_was_asked_before_a_revocation_is_not_kept_after_it(bench: Be
         await bench.another().announce()
         await bench.redis.delete(await bench.key(session))
 
-    bench.pool.meanwhile = revoked_and_evicted
+    bench.pool.after_fetch = revoked_and_evicted
 
     assert 0 == await bench.below(session)  # that was before
     assert NEVER == await bench.below(session)

@@ -16,11 +16,11 @@ from ledger.identity.keyring import check_keys, load_keyring
 from ledger.identity.keys import public_key
 from ledger.identity.tokens import Signer, create_signer
 from ledger.settings import Settings
-from tests.support.tokens import Keys, claims, decoded, is_valid, of_secrets, public_pem, without_private
+from tests.support.tokens import Keys, claims, decode_segment, is_valid, public_pem, secret_keys, without_private
 
 
 def test_a_secret_publishes_nothing() -> None:
-    keys = of_secrets()
+    keys = secret_keys()
 
     assert {"keys": []} == Signer(keys.signing, leeway_seconds=0, previous=keys.following).jwks()
 
@@ -61,7 +61,7 @@ RFC_7638_MODULUS = (
 
 def test_a_key_is_named_by_its_thumbprint(tmp_path: Path) -> None:
     """The examples of RFC 8037, appendix A.3, and RFC 7638, section 3.1."""
-    modulus = int.from_bytes(decoded(RFC_7638_MODULUS), "big")
+    modulus = int.from_bytes(decode_segment(RFC_7638_MODULUS), "big")
     (tmp_path / "ed25519.pem").write_text(RFC_8037_PEM)
     (tmp_path / "rsa.pem").write_bytes(public_pem(rsa.RSAPublicNumbers(65537, modulus).public_key()))
 

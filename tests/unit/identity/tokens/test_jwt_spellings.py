@@ -16,13 +16,13 @@ from tests.support.tokens import (
     LEEWAY,
     Keys,
     claims,
-    decoded,
-    encoded,
-    forged,
+    decode_segment,
+    encode_segment,
+    forge_token,
     is_valid,
     payload,
     payload_with,
-    signed,
+    sign_text,
 )
 
 ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -101,7 +101,9 @@ def spellings(segment: str) -> list[str]:
     """Other texts that lenient decoders take for the same bytes."""
     alphabet = string.ascii_letters + string.digits + "-_"
     spare = [
-        segment[:-1] + character for character in alphabet if decoded(segment[:-1] + character) == decoded(segment)
+        segment[:-1] + character
+        for character in alphabet
+        if decode_segment(segment[:-1] + character) == decode_segment(segment)
     ]
     padded = [f"{segment}{padding}" for padding in ("=", "==", "===")]
     blank = [
@@ -114,17 +116,17 @@ def spellings(segment: str) -> list[str]:
 def test_every_part_of_a_token_has_one_spelling(keys: Keys, signer: Signer) -> None:
     """Lesson 28: the unused bits of the last character, padding, blanks, and the other alphabet."""
     for position in (7, 77, 777, 7777):
-        header, part, signature = forged(keys.signing, payload_with(pos=str(position))).split(".")
+        header, part, signature = forge_token(keys.signing, payload_with(pos=str(position))).split(".")
         assert is_valid(signer, f"{header}.{part}.{signature}")
         assert any(other[:-1] == signature[:-1] for other in spellings(signature))
         for other in spellings(signature):
             assert not is_valid(signer, f"{header}.{part}.{other}")
         for other in spellings(header):
             assert not is_valid(signer, f"{other}.{part}.{signature}")
-            assert not is_valid(signer, signed(keys.signing, f"{other}.{part}"))
+            assert not is_valid(signer, sign_text(keys.signing, f"{other}.{part}"))
         for other in spellings(part):
             assert not is_valid(signer, f"{header}.{other}.{signature}")
-            assert not is_valid(signer, signed(keys.signing, f"{header}.{other}"))
+            assert not is_valid(signer, sign_text(keys.signing, f"{header}.{other}"))
 
 
 def other_signatures(key: Key, signature: bytes) -> list[bytes]:
@@ -153,9 +155,9 @@ def other_signatures(key: Key, signature: bytes) -> list[bytes]:
 def test_a_message_has_one_signature(keys: Keys, signer: Signer) -> None:
     """Lesson 28: adding the modulus or the order of the group, and leading zeros."""
     for position in range(20):
-        header, part, signature = forged(keys.signing, payload_with(pos=str(position))).split(".")
-        for other in other_signatures(keys.signing, decoded(signature)):
-            assert not is_valid(signer, f"{header}.{part}.{encoded(other)}")
+        header, part, signature = forge_token(keys.signing, payload_with(pos=str(position))).split(".")
+        for other in other_signatures(keys.signing, decode_segment(signature)):
+            assert not is_valid(signer, f"{header}.{part}.{encode_segment(other)}")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_what_is_no_token_is_refused(signer: Signer, text: str) -> None:
 
 
 def test_a_token_has_a_limited_length(keys: Keys, signer: Signer) -> None:
-    token = forged(keys.signing, payload() | {"roles": "r" * MAX_TOKEN_LENGTH})
+    token = forge_token(keys.signing, payload() | {"roles": "r" * MAX_TOKEN_LENGTH})
 
     assert len(token) > MAX_TOKEN_LENGTH
     assert not is_valid(signer, token)

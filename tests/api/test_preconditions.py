@@ -15,7 +15,7 @@ from ledger.errors import Refused
 from ledger.events.accounts import Account
 from ledger.store.heads import Head
 from ledger.write.group import CommitGroup
-from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
+from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body
 
 FAILED = (412, ["precondition_failed"])
 
@@ -34,7 +34,7 @@ def path_of(account: Mapping[str, Any]) -> str:
     return f"/v1/accounts/{account['id']}"
 
 
-def codes(answer: Answer) -> tuple[int, list[str]]:
+def codes(answer: Response) -> tuple[int, list[str]]:
     return answer.status, answer.codes
 
 
@@ -47,7 +47,7 @@ async def tag(api: Api, path: str) -> str:
 async def test_every_resource_has_the_version_of_its_stream_as_its_tag(
     api: Api, account: dict[str, Any], sink: dict[str, Any], connection: "asyncpg.Connection[Any]"
 ) -> None:
-    hold = await api.post("/v1/transactions/hold", a_transfer(account, sink, 1))
+    hold = await api.post("/v1/transactions/hold", transfer_body(account, sink, 1))
     await api.post(f"/v1/transactions/{hold.body['id']}/void", {})
     paid = await api.transfer(account, sink, 1)
 
@@ -82,7 +82,7 @@ async def test_who_may_not_see_it_learns_nothing_from_a_tag(api: Api, account: d
     for known in ("*", await tag(api, path_of(account))):
         assert 404 == (await customer.get(path_of(account), headers={"If-None-Match": known})).status
         own = await api.new_account(customer.user_id)
-        body = a_transfer(account, own, 1)
+        body = transfer_body(account, own, 1)
         refused = await customer.post("/v1/transactions/transfer", body, headers={"If-Match": known})
         assert (422, ["transfer_source_account_not_found"]) == codes(refused)
         refused = await customer.post("/v1/transactions/transfer", {**body, "source_version": 1})
@@ -151,9 +151,9 @@ async def test_a_transfer_may_expect_a_version_of_its_source(
     api: Api, account: dict[str, Any], sink: dict[str, Any]
 ) -> None:
     version = int((await tag(api, path_of(account))).strip('"'))
-    body = a_transfer(account, sink, 1)
+    body = transfer_body(account, sink, 1)
 
-    async def sent(version: int | None, match: str | None = None, **more: Any) -> Answer:
+    async def sent(version: int | None, match: str | None = None, **more: Any) -> Response:
         return await api.post(
             "/v1/transactions/transfer",
             {**body, **({} if version is None else {"source_version": version}), **more},
@@ -175,7 +175,7 @@ async def test_a_transfer_may_expect_a_version_of_its_source(
 
 
 async def test_of_many_who_saw_the_same_one_is_first(api: Api, account: dict[str, Any], sink: dict[str, Any]) -> None:
-    body = {**a_transfer(account, sink, 1), "source_version": int((await tag(api, path_of(account))).strip('"'))}
+    body = {**transfer_body(account, sink, 1), "source_version": int((await tag(api, path_of(account))).strip('"'))}
 
     answers = await asyncio.gather(*(api.post("/v1/transactions/transfer", body) for _ in range(20)))
 
@@ -186,16 +186,18 @@ async def test_of_many_who_saw_the_same_one_is_first(api: Api, account: dict[str
 async def test_a_transfer_may_depend_on_what_is_available(
     api: Api, account: dict[str, Any], sink: dict[str, Any]
 ) -> None:
-    async def sent(minimum: int) -> Answer:
+    async def sent(minimum: int) -> Response:
         conditions = {"source_available_min_cents": minimum}
-        return await api.post("/v1/transactions/transfer", {**a_transfer(account, sink, 1), "conditions": conditions})
+        return await api.post(
+            "/v1/transactions/transfer", {**transfer_body(account, sink, 1), "conditions": conditions}
+        )
 
     refused = await sent(101)
     assert (412, ["condition_not_met"]) == codes(refused)
     assert ["/conditions/source_available_min_cents"] == refused.pointers
     assert 200 == (await sent(100)).status
     assert 412 == (await sent(100)).status
-    assert 200 == (await api.post("/v1/transactions/hold", a_transfer(account, sink, 50))).status
+    assert 200 == (await api.post("/v1/transactions/hold", transfer_body(account, sink, 50))).status
     assert [412, 200] == [(await sent(50)).status, (await sent(49)).status]
 
 
@@ -212,7 +214,7 @@ async def test_a_transfer_may_depend_on_what_is_available(
 async def test_conditions_that_there_cannot_be_are_refused(
     api: Api, account: dict[str, Any], sink: dict[str, Any], more: dict[str, Any], pointer: str
 ) -> None:
-    refused = await api.post("/v1/transactions/transfer", {**a_transfer(account, sink, 1), **more})
+    refused = await api.post("/v1/transactions/transfer", {**transfer_body(account, sink, 1), **more})
 
     assert (422, [pointer]) == (refused.status, refused.pointers)
 
@@ -254,7 +256,7 @@ async def test_the_headers_of_an_answer_that_is_sent_whole_are_those_of_any_othe
 ) -> None:
     """Over HTTP/1.0 it takes the other way out."""
     head = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
-    body = json.dumps(a_transfer(account, sink, 1)).encode()
+    body = json.dumps(transfer_body(account, sink, 1)).encode()
 
     async def raw(version: str, request: str, body: bytes = b"") -> set[str]:
         reader, writer = await asyncio.open_connection(api.client.host, api.client.port)

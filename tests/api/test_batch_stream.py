@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from ledger.settings import Settings
-from tests.support.controls import Answer, Api, Serve, a_transfer, new_id
+from tests.support.controls import Api, Response, Serve, new_id, transfer_body
 from tests.support.processes import until
 from web import requests
 from web.handlers import batch, batch_stream
@@ -33,11 +33,11 @@ def encoded(*items: Any) -> bytes:
     return b"".join((item if isinstance(item, bytes) else json.dumps(item).encode()) + b"\n" for item in items)
 
 
-async def send(api: Api, data: Any, **headers: str) -> Answer:
+async def send(api: Api, data: Any, **headers: str) -> Response:
     return await api.post(PATH, data=data, headers={**HEADERS, **headers})
 
 
-def results(answer: Answer | str) -> list[dict[str, Any]]:
+def results(answer: Response | str) -> list[dict[str, Any]]:
     """What the lines of an answer say; each is a result as the document knows it, and a number."""
     text = answer if isinstance(answer, str) else answer.body
     found = [json.loads(line) for line in text.splitlines()]
@@ -46,7 +46,7 @@ def results(answer: Answer | str) -> list[dict[str, Any]]:
     return found
 
 
-def summary(answer: Answer | str) -> list[tuple[int | None, int]]:
+def summary(answer: Response | str) -> list[tuple[int | None, int]]:
     return [(result.get("line"), result["status"]) for result in results(answer)]
 
 
@@ -58,9 +58,9 @@ async def accounts(api: Api) -> tuple[dict[str, Any], dict[str, Any]]:
 async def test_each_line_has_its_own_result_in_order(api: Api, media: str) -> None:
     """Lesson 5."""
     alice, bob = await accounts(api)
-    known = {**a_transfer(alice, bob, 1), "id": str(new_id())}
+    known = {**transfer_body(alice, bob, 1), "id": str(new_id())}
 
-    answer = await send(api, encoded(known, a_transfer(alice, bob, 100), known), **{"Content-Type": media})
+    answer = await send(api, encoded(known, transfer_body(alice, bob, 100), known), **{"Content-Type": media})
 
     assert (200, "application/jsonl") == (answer.status, answer.headers["Content-Type"])
     assert [(1, 200), (2, 422), (3, 200)] == summary(answer)
@@ -72,7 +72,7 @@ async def test_each_line_has_its_own_result_in_order(api: Api, media: str) -> No
 async def test_a_malformed_line_is_an_error_of_its_own_and_the_stream_goes_on(api: Api) -> None:
     """Lesson 33."""
     alice, bob = await accounts(api)
-    good = a_transfer(alice, bob, 1)
+    good = transfer_body(alice, bob, 1)
     bad = [{**good, "amount_cents": 25.0}, b"{", b"[]", b'{"a": NaN}', b"\xff", {**good, "more": 1}]
 
     answer = await send(api, encoded(good, *bad, good))
@@ -84,7 +84,7 @@ async def test_a_malformed_line_is_an_error_of_its_own_and_the_stream_goes_on(ap
 
 async def test_blank_lines_count_and_the_last_line_needs_no_end(api: Api) -> None:
     alice, bob = await accounts(api)
-    line = json.dumps(a_transfer(alice, bob, 1)).encode()
+    line = json.dumps(transfer_body(alice, bob, 1)).encode()
 
     answer = await send(api, b"\n \r\n" + line + b"\r\n\n" + line)
 
@@ -95,7 +95,7 @@ async def test_a_line_that_is_too_long_is_an_error_and_is_not_kept(serve: Serve,
     """Lesson 36."""
     api = await serve(settings.model_copy(update={"ledger_body_limit_bytes": 1024}))
     alice, bob = await accounts(api)
-    good = json.dumps(a_transfer(alice, bob, 1)).encode()
+    good = json.dumps(transfer_body(alice, bob, 1)).encode()
 
     answer = await send(api, encoded(good, b"x" * 200_000, good.ljust(1024), good.ljust(1025), good))
 
@@ -108,7 +108,7 @@ async def test_more_lines_than_a_chunk_are_carried_out_in_order(
     monkeypatch.setattr(batch_stream, "CHUNK", 7)
     alice, bob = await accounts(api)
 
-    answer = await send(api, encoded(*(a_transfer(*pair, 100) for pair in [(alice, bob), (bob, alice)] * 50)))
+    answer = await send(api, encoded(*(transfer_body(*pair, 100) for pair in [(alice, bob), (bob, alice)] * 50)))
 
     assert [(number, 200) for number in range(1, 101)] == summary(answer)
     assert 15 <= await connection.fetchval("SELECT count(*) FROM command_log WHERE name = 'TransferMany'")
@@ -156,11 +156,11 @@ async def test_results_come_back_while_lines_are_still_sent(api: Api) -> None:
     alice, bob = await accounts(api)
     talk = Conversation(api)
 
-    await talk.begin(a_transfer(alice, bob, 1))
+    await talk.begin(transfer_body(alice, bob, 1))
     for number in range(1, 4):
         assert (number, 200) == await talk.heard()
         assert 100 - number == await api.balance(alice)
-        talk.say(a_transfer(alice, bob, 1))
+        talk.say(transfer_body(alice, bob, 1))
     talk.end()
 
     assert [(4, 200)] == summary(await talk.rest())
@@ -196,11 +196,11 @@ async def test_a_token_that_is_revoked_ends_the_stream_and_says_so(api: Api) -> 
     alice, bob = await accounts(api)
     caller = await api.as_new_user("admin")
     talk = Conversation(caller)
-    await talk.begin(a_transfer(alice, bob, 1))
+    await talk.begin(transfer_body(alice, bob, 1))
     assert (1, 200) == await talk.heard()
 
     await api.post("/v1/auth/revoke-user", {"user_id": caller.user_id})
-    talk.say(a_transfer(alice, bob, 1))
+    talk.say(transfer_body(alice, bob, 1))
 
     assert [(None, 401)] == summary(await talk.rest())
     assert 99 == await api.balance(alice)
@@ -211,7 +211,7 @@ async def test_a_client_that_hangs_up_takes_nothing_back(api: Api) -> None:
     """Lesson 37."""
     alice, bob = await accounts(api)
     talk = Conversation(api)
-    await talk.begin(*[a_transfer(alice, bob, 1)] * 10)
+    await talk.begin(*[transfer_body(alice, bob, 1)] * 10)
 
     await talk.heard()
     talk.response.close()
@@ -224,7 +224,7 @@ async def test_a_client_that_hangs_up_takes_nothing_back(api: Api) -> None:
 async def test_what_had_not_been_handed_in_when_the_client_hung_up_can_be_sent_again(api: Api) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api)
-    items = [{**a_transfer(alice, bob, 1), "id": str(new_id())} for _ in range(20)]
+    items = [{**transfer_body(alice, bob, 1), "id": str(new_id())} for _ in range(20)]
     talk = Conversation(api)
     await talk.begin(*items[:10])
     await talk.heard()
@@ -270,7 +270,7 @@ async def test_a_stream_that_brings_no_line_for_too_long_is_ended(
     api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.2}), logs_in=False)
     talk = Conversation(replace(api, token=patient.token))
 
-    await talk.begin(a_transfer(alice, bob, 1))
+    await talk.begin(transfer_body(alice, bob, 1))
     talk.say_bytes(sent or b"\n")
 
     *before, ended = summary(await talk.rest())
@@ -282,11 +282,11 @@ async def test_a_stream_that_brings_no_line_for_too_long_is_ended(
 async def test_a_worker_that_is_to_stop_ends_the_stream(api: Api) -> None:
     alice, bob = await accounts(api)
     talk = Conversation(api)
-    await talk.begin(a_transfer(alice, bob, 1))
+    await talk.begin(transfer_body(alice, bob, 1))
     assert (1, 200) == await talk.heard()
 
     api.client.app[DRAINING].set()
-    talk.say(a_transfer(alice, bob, 1))
+    talk.say(transfer_body(alice, bob, 1))
 
     assert [(None, 503)] == summary(await talk.rest())
     assert 99 == await api.balance(alice)
@@ -296,7 +296,7 @@ async def test_a_worker_that_is_to_stop_ends_the_stream(api: Api) -> None:
 async def test_a_stream_takes_no_key(api: Api) -> None:
     alice, bob = await accounts(api)
 
-    answer = await send(api, encoded(a_transfer(alice, bob, 1)), **{"Idempotency-Key": "one"})
+    answer = await send(api, encoded(transfer_body(alice, bob, 1)), **{"Idempotency-Key": "one"})
 
     assert (422, ["header Idempotency-Key"]) == (answer.status, answer.parameters)
     assert 100 == await api.balance(alice)
