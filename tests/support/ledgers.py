@@ -1,4 +1,4 @@
-"""Given events, when a command, then events or a refusal: what the tests of decisions share."""
+"""Histories, commands and strategies for the tests of decisions: given events, when a command, then events."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -52,7 +52,7 @@ from ledger.write.group import CommitGroup
 
 
 def named_id(name: str) -> UUID:
-    """The same id for the same name."""
+    """Return the same id for the same name."""
     return uuid5(UUID(int=0), name)
 
 
@@ -119,7 +119,7 @@ WORLD_EXISTS: list[StreamEvent] = [
 
 @dataclass(frozen=True)
 class Given:
-    """A history; `when` decides a command after it, from no other streams than the command has named."""
+    """A history. `when` decides a command after it, with only the streams that the command names."""
 
     history: Iterable[StreamEvent] = ()
 
@@ -188,7 +188,7 @@ NAMES = ["alice", "Alice", "ALICE", "bob", "stra\u00dfe", "STRASSE", "\ufb01sh",
 
 @dataclass
 class Ledger:
-    """The ledger as a sequence of batches, with every event it ever had."""
+    """A ledger as a sequence of commit groups, with its full history of events."""
 
     group: CommitGroup = field(default_factory=lambda: CommitGroup({}))
     history: list[Recorded] = field(default_factory=list)
@@ -223,12 +223,12 @@ class Ledger:
         return {key: state for key, state in self.states().items() if isinstance(state, Transaction)}
 
     def transfer(self, number: int, kind: str = "any") -> tuple[UUID, Transaction]:
-        """One of the transactions, 0 is the last; if there is none, one that never was."""
+        """Return a transaction, counted from the last (0); an unknown one if there are none."""
         found = [(key, state) for key, state in self.transfers().items() if kind == "any" or state.hold is not None]
         return found[-1 - number % len(found)] if found else (NOBODY, Transaction())
 
     def fresh_id(self) -> UUID:
-        """An id of the service's own choice, as against those that clients choose."""
+        """Return an id as the service would generate it."""
         return named_id(f"fresh {len(self.results)}")
 
     def fresh_pair(self, now: int) -> Pair:
@@ -236,7 +236,7 @@ class Ledger:
         return Pair(named_id(f"access {number}"), now + 10, named_id(f"refresh {number}"), now + 50, now)
 
     def refresh_tokens(self) -> list[tuple[UUID, UUID, UUID]]:
-        """Every refresh token that was ever issued, with its session and user."""
+        """Return the session, user and id of every refresh token ever issued."""
         return [
             (row.stream_id, row.event.user_id, row.event.refresh_jti)
             for row in self.history
@@ -244,7 +244,7 @@ class Ledger:
         ]
 
     def refresh_token(self, number: int) -> tuple[UUID, UUID, UUID]:
-        """One of them, 0 is the last; if there is none, one of a session that never was."""
+        """Return a refresh token, counted from the last (0); one of an unknown session if there are none."""
         issued = self.refresh_tokens()
         return issued[-1 - number % len(issued)] if issued else (SESSION, ALICE, NOBODY)
 

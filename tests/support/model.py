@@ -1,13 +1,13 @@
-"""The ledger in plain Python, without a store: dictionaries that one request after the other changes in place."""
+"""A model of the ledger: plain dictionaries that each request changes in place."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-Legs: TypeAlias = list[tuple[str, int]]  # what each account gets, or loses
+Legs: TypeAlias = list[tuple[str, int]]  # the amount each account gains or loses
 
 
 class RefusedError(Exception):
-    """Nothing has changed, for these reasons."""
+    """The request is refused with these codes; nothing has changed."""
 
     def __init__(self, *codes: str) -> None:
         super().__init__(*codes)
@@ -41,7 +41,7 @@ class Account:
 
 @dataclass
 class Transaction:
-    """Legs that moved, or that will if a hold is captured."""
+    """Legs that have moved, or will move when a hold is captured."""
 
     legs: Legs
     status: str = "posted"
@@ -51,7 +51,7 @@ class Transaction:
 
 @dataclass
 class Ledger:
-    """All there is. Every method that changes something raises `RefusedError`, or does all of it."""
+    """The whole model. A method either applies its change completely or raises `RefusedError`."""
 
     users: set[str] = field(default_factory=set)
     accounts: dict[str, Account] = field(default_factory=dict)

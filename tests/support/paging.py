@@ -1,4 +1,4 @@
-"""Walk the pages of a list, for the tests of lists."""
+"""Follow the pages of a list, for the tests of lists."""
 
 import re
 from typing import Any
@@ -7,13 +7,13 @@ from tests.support.controls import Api, Response
 
 
 def next_path(answer: Response) -> str | None:
-    """The path of the next page."""
+    """Return the path of the next page, or None."""
     link = re.fullmatch(r'<([^>]+)>; rel="next"', answer.headers.get("Link", ""))
     return link and link[1]
 
 
 async def all_items(api: Api, path: str | None) -> list[dict[str, Any]]:
-    """Everything in a list, page by page."""
+    """Return all items of a list, page by page."""
     found: list[dict[str, Any]] = []
     while path is not None:
         answer = await api.get(path)

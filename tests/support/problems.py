@@ -1,4 +1,4 @@
-"""The format of errors, for the tests that look at them."""
+"""The format of errors, and requests in raw bytes, for the tests of errors."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def assert_is_problem(answer: Response, status: int, code: str, kind: str = "validation_error") -> None:
-    """The body, the headers and the status all say the same, in the contract's format."""
+    """Assert that body, headers and status agree and follow the contract's error format."""
     assert (status, [code]) == (answer.status, answer.codes)
     assert "application/problem+json" == answer.headers["Content-Type"].split(";")[0]
     body, (entry,) = answer.body, answer.body["errors"]
@@ -39,7 +39,7 @@ def assert_is_problem(answer: Response, status: int, code: str, kind: str = "val
 
 
 async def send_raw(api: Api, request: bytes) -> Response:
-    """What comes back for these bytes on a connection of their own."""
+    """Send these bytes on a new connection and return the response."""
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
     try:
         writer.write(request)
@@ -56,7 +56,7 @@ async def send_raw(api: Api, request: bytes) -> Response:
 
 
 def request_head(line: str, **headers: str) -> bytes:
-    """The head of a request, of this request line."""
+    """Return the request line and headers as bytes."""
     fields = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in {"Host": "ledger", **headers}.items())
     return f"{line}\r\n{fields}\r\n".encode("latin-1")
 

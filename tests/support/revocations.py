@@ -1,4 +1,4 @@
-"""A revocation cache with clients, for its tests."""
+"""A revocation cache and its callers, for its tests."""
 
 import asyncio
 import base64
@@ -57,7 +57,7 @@ async def new_caller(admin: Api) -> Caller:
 
 
 async def revoke(way: str, admin: Api, caller: Caller) -> int:
-    """Kill the caller's access token in one of the ways there are; the status of the answer."""
+    """Revoke the caller's access token in this way; return the status of the response."""
     claims = caller.claims
     match way:
         case "logout":
@@ -79,7 +79,7 @@ ONE_USER_WAYS = ("logout", "rotation", "revoke-user", "deletion", "end")
 
 @dataclass
 class Scene:
-    """A service on a Valkey of the test's own, those whose tokens it must refuse, and those whose it must not."""
+    """A service on its own Valkey, with callers whose tokens it must refuse and callers it must accept."""
 
     valkey: Valkey
     admin: Api
@@ -100,14 +100,14 @@ class Scene:
             assert 200 == (await victim.api.get("/")).status
 
     async def revoke(self) -> None:
-        """All of them lose their tokens; two others have theirs."""
+        """Revoke the tokens of all victims, and log in two other callers."""
         for way, victim in self.victims.items():
             assert 200 == await revoke(way, self.admin, victim)
         self.admin = await self.admin.logged_in("admin", ADMIN_PASSWORD)
         self.valid = [self.admin, (await new_caller(self.admin)).api]
 
     async def check(self) -> None:
-        """Assert that revoked tokens are refused, and all others accepted."""
+        """Assert that revoked tokens are refused and all others are accepted."""
         dead = asyncio.gather(*(victim.api.get("/") for victim in self.victims.values()))
         alive = asyncio.gather(*(caller.get("/") for caller in self.valid))
         refused = dict(zip(self.victims, [answer.status for answer in await dead], strict=True))
@@ -152,14 +152,14 @@ FOLLOWERS = """SELECT pid FROM pg_locks
 
 
 async def follower(connection: Connection, *others: int) -> int | None:
-    """Return the PostgreSQL process that serves the leader, unless it is one of these."""
+    """Return the PostgreSQL process of the leading follower, unless it is one of `others`."""
     rows = await connection.fetch(FOLLOWERS)
     assert len(rows) <= 1
     return next((row["pid"] for row in rows if row["pid"] not in others), None)
 
 
 class CountingPool:
-    """A pool that counts the look-ups, and lets something happen after one of them."""
+    """A pool that counts lookups and can call `after_fetch` once, after the next of them."""
 
     def __init__(self, pool: Any) -> None:
         self.pool = pool
@@ -192,7 +192,7 @@ class Bench:
     another: Callable[..., RevocationCache]
 
     async def session(self, below: int = 0, at: int | None = None, *, ends_in: float = 3600) -> Session:
-        """A session, revoked at a position or not."""
+        """Insert a session, revoked at a position or not."""
         session = new_id(), new_id()
         await self.connection.execute(
             """INSERT INTO sessions (id, user_id, position, revoked_below, revoked_position, created_at, refreshed_at,
@@ -219,10 +219,10 @@ class Bench:
         return (await self.revocation_cache.revoked_below([session]))[session]
 
     async def key(self, session: Session) -> str:
-        """The name of a session's key."""
+        """Return the name of a session's key."""
         return (await self.cutoffs()).replace("cutoffs", f"{session[1]}:{session[0]}")
 
     async def cutoffs(self) -> str:
-        """The name of the key with the marker and the cut-offs."""
+        """Return the name of the key with the marker and the cut-offs."""
         ledger_id = await self.connection.fetchval("SELECT id FROM ledger_identity")
         return f"ledger:{ledger_id}:revoked:cutoffs"

@@ -56,7 +56,7 @@ NOT_ENFORCED = {"jwt_enable_revoked_tokens": False}
 
 
 async def log_in(api: Api, user: dict[str, Any] | None = None) -> Pair:
-    """The pair of tokens of a new session, of the first admin if of nobody else."""
+    """Log in as this user, or as the first admin; return the pair of tokens."""
     names = {"username": user["username"] if user else "admin", "password": PASSWORD if user else ADMIN_PASSWORD}
     answer = await api.nobody.post(LOGIN, names)
     assert 200 == answer.status, answer
@@ -74,21 +74,21 @@ async def refresh_pair(api: Api, pair: Pair) -> Pair:
 
 
 async def is_accepted(api: Api, pair: Pair) -> bool:
-    """Whether the access token lets its bearer in."""
+    """Return whether the access token is accepted."""
     answer = await replace(api, token=pair["access_token"]).get("/")
     assert answer.status in {200, 401}
     return answer.status == 200
 
 
 async def can_refresh(api: Api, pair: Pair) -> bool:
-    """Whether the refresh token gives new tokens."""
+    """Return whether the refresh token can be exchanged."""
     answer = await post_with_token(api, pair["refresh_token"], REFRESH)
     assert answer.status in {200, 401}
     return answer.status == 200
 
 
 async def in_force(api: Api, pair: Pair) -> tuple[bool, bool]:
-    """Whether the access token passes, and then whether the refresh token does."""
+    """Return whether the access token is accepted, and then whether the refresh token is."""
     return await is_accepted(api, pair), await can_refresh(api, pair)
 
 
@@ -98,7 +98,7 @@ async def revoke(api: Api, user: dict[str, Any]) -> None:
 
 
 async def event_positions(connection: Connection, topic: str, stream_id: str | UUID | None = None) -> list[int]:
-    """The positions of the events of a kind."""
+    """Return the positions of the events of this topic."""
     query = "SELECT position FROM events WHERE topic = $1 AND ($2::uuid IS NULL OR stream_id = $2) ORDER BY position"
     return [row[0] for row in await connection.fetch(query, topic, stream_id)]
 
@@ -117,7 +117,7 @@ def session_of(pair: Pair) -> str:
 
 
 def assert_problem(answer: Response, status: int, code: str, kind: str, message: str, **members: Any) -> None:
-    """The one entry of the contract's error body, and the members around it."""
+    """Assert that the body is a problem with this single error."""
     (entry,) = answer.body["errors"]
     entry = {member: value for member, value in entry.items() if member not in CATALOGUED}
     trace_id, timestamp, instance = entry["trace_id"], entry["timestamp"], entry["instance"]

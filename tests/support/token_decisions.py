@@ -1,4 +1,4 @@
-"""Logins, refreshes and the events that they leave, for the tests of token decisions."""
+"""Logins, refreshes and their events, for the tests of token decisions."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -54,7 +54,7 @@ WRONG = ["authentication_wrong_credentials"]
 
 
 def pair(number: int, at: int = START) -> Pair:
-    """The pair of tokens of that number, as a client asks for it: without regard to the end of the session."""
+    """Return the pair of tokens with this number, not yet limited to the end of the session."""
     ends = at + ACCESS_SECONDS, at + REFRESH_SECONDS
     return Pair(named_id(f"access {number}"), ends[0], named_id(f"refresh {number}"), ends[1], at)
 
@@ -78,7 +78,7 @@ def refresh(
     session_id: UUID = SESSION,
     user_id: UUID = ALICE,
 ) -> RefreshTokens:
-    """Show the refresh token of one pair, and ask for another."""
+    """Return a command that exchanges the refresh token of one pair for another pair."""
     jti = pair(shown).refresh_jti
     return RefreshTokens(
         session_id=session_id,
@@ -100,7 +100,7 @@ def caller(shown: int = 0, roles: Iterable[str] = ("customer",), **members: Any)
 
 
 def after(history: Iterable[StreamEvent], *commands: Command) -> list[StreamEvent]:
-    """The history, and what these commands add to it, one after another."""
+    """Return the history, followed by the events of these commands in order."""
     longer = list(history)
     for command in commands:
         longer += Given(longer).when(command)
@@ -113,7 +113,7 @@ def is_caller_valid(history: Iterable[StreamEvent], claimed: Caller) -> bool:
 
 
 def assert_dead(history: Iterable[StreamEvent], *numbers: int) -> None:
-    """None of these pairs is good for anything, and trying leaves no trace."""
+    """Assert that these pairs are refused everywhere."""
     given = Given(list(history))
     for number in numbers:
         for at in (START, START + 50, SESSION_END):
@@ -139,11 +139,11 @@ ROTATED_TWICE = after(ROTATED, refresh(1, 2, START + 55))
 
 
 REUSES = [
-    pytest.param(ROTATED, refresh(0, 9, START + 50 + GRACE), id="the predecessor after the grace"),
-    pytest.param(ROTATED, refresh(0, 9, grace_seconds=0), id="the predecessor without a grace"),
-    pytest.param(ROTATED, refresh(0, 9, START + 49, grace_seconds=0), id="without a grace, by a clock that is behind"),
-    pytest.param(ROTATED_TWICE, refresh(0, 9, START + 55), id="the predecessor once its successor was used"),
-    pytest.param(ROTATED_TWICE, refresh(1, 9, START + 55 + GRACE), id="the next predecessor after the grace"),
+    pytest.param(ROTATED, refresh(0, 9, START + 50 + GRACE), id="predecessor after the grace"),
+    pytest.param(ROTATED, refresh(0, 9, grace_seconds=0), id="predecessor without a grace"),
+    pytest.param(ROTATED, refresh(0, 9, START + 49, grace_seconds=0), id="without a grace, with a slow clock"),
+    pytest.param(ROTATED_TWICE, refresh(0, 9, START + 55), id="predecessor after its successor was used"),
+    pytest.param(ROTATED_TWICE, refresh(1, 9, START + 55 + GRACE), id="next predecessor after the grace"),
     pytest.param(after(ROTATED_TWICE, refresh(2, 3, START + 55)), refresh(0, 9, START + 55), id="an older ancestor"),
 ]
 
@@ -158,7 +158,7 @@ EACH_CUT = pytest.mark.parametrize("cut", [command for command, _ in CUTS], ids=
 
 
 def logged_in_ledger() -> Ledger:
-    """A ledger in which Alice has just logged in."""
+    """Return a ledger in which Alice has just logged in."""
     ledger = Ledger(commit_group(ALICE_EXISTS))
     ledger.execute(login())
     return ledger

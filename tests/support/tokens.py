@@ -37,7 +37,7 @@ USER = "0190b2c3-d4e5-7f60-8a1b-2c3d4e5f6071"
 
 
 class Keys:
-    """Three keys of one kind; what a forger may know of the first one is `public`."""
+    """Three keys of one kind; `public` is what a forger can know about the first."""
 
     def __init__(self, *keys: Key, public: list[bytes]) -> None:
         self.signing, self.following, self.foreign = keys
@@ -58,11 +58,11 @@ def secret_keys() -> Keys:
 
 
 def file_keys(folder: Path, make: Callable[[], SigningKey]) -> Keys:
-    made = [make() for _ in range(3)]
-    for number, key in enumerate(made):
+    private = [make() for _ in range(3)]
+    for number, key in enumerate(private):
         (folder / f"{number}.pem").write_bytes(pem(key))
     keys = [private_key(folder / f"{number}.pem") for number in range(3)]
-    public = made[0].public_key()
+    public = private[0].public_key()
     assert keys[0].public is not None
     return Keys(
         *keys,
@@ -107,7 +107,7 @@ def encode_segment(part: Any) -> str:
 
 
 def decode_segment(segment: str) -> bytes:
-    """As lenient as most libraries."""
+    """Decode as leniently as most libraries."""
     return base64.urlsafe_b64decode(segment + "==")
 
 
@@ -116,7 +116,7 @@ def header_of(key: Key) -> dict[str, Any]:
 
 
 def sign_text(key: Key, text: str) -> str:
-    """A token with this header and payload, whatever they are, and a right signature."""
+    """Return a token with this header and payload, valid or not, and a correct signature."""
     return f"{text}.{encode_segment(key.sign(text.encode()))}"
 
 
@@ -127,7 +127,7 @@ def forge_token(key: Key, payload: Any = None, header: Any = None) -> str:
 
 
 def payload_with(**changes: str) -> bytes:
-    """A payload as JSON text, some of whose members are not what they should be: "" is none at all."""
+    """Return a valid payload as JSON text with some members replaced; an empty string removes one."""
     usual = {name: json.dumps(value) for name, value in payload().items()}
     members = [f'"{name}":{text}' for name, text in (usual | changes).items() if text]
     return f"{{{','.join(members)}}}".encode()

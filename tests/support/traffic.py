@@ -1,4 +1,4 @@
-"""A ledger to which everything has happened that can happen, under ids that tests know."""
+"""A ledger whose log has every kind of event, under fixed ids."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,7 +62,7 @@ def token_pair(number: int, ends: int = FUTURE) -> Pair:
 
 
 def history() -> list[tuple[UUID, Command]]:
-    """Commands, each with its id; one is refused, and one is refused although it has an event."""
+    """Return commands with their ids; one is refused, and another is refused although it appends an event."""
     roles: tuple[Role, ...] = ("customer",)
     another = Credential(fixed_id(99), BOB, "another hash")
     people = [
@@ -87,7 +87,7 @@ def history() -> list[tuple[UUID, Command]]:
         TransferMoney(transaction_id=BACK, source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=7),
         TransferMoney(
             transaction_id=new_id(), source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=1_000_000
-        ),  # there is not so much
+        ),  # insufficient funds
         UpdateAccount(account_id=YEN, owner_id=BOB, balance_cents=20000, currency="JPY", transaction_id=YEN_PAYMENT),
         UpdateUser(
             user_id=BOB,
@@ -170,10 +170,10 @@ def history() -> list[tuple[UUID, Command]]:
             refresh_jti=token_pair(58).refresh_jti,
             pair=token_pair(62),
             grace_seconds=0,
-        ),  # it came back
+        ),  # reuse
         EndSession(ENDED_SESSION),
         LogOut(ROTATED_SESSION, ALICE, token_pair(56).refresh_jti),
-        CloseAccount(YEN),  # it is not at zero
+        CloseAccount(YEN),  # its balance is not zero
         *transactions(),
         *(
             TransferMoney(
@@ -186,7 +186,7 @@ def history() -> list[tuple[UUID, Command]]:
 
 
 def transactions() -> list[Command]:
-    """Journal entries, reversals and holds with every end, and accounts with every policy."""
+    """Return journal entries, reversals, holds with every ending, and accounts with every policy."""
     now = datetime.now(UTC)
     soon, later = now + timedelta(seconds=1), now + timedelta(seconds=9)
     holds = [
@@ -202,7 +202,7 @@ def transactions() -> list[Command]:
         for n in range(4)
     ]
     legs = (Leg(EUROS, -30), Leg(MORE_EUROS, 20), Leg(world_account_id("EUR"), 10))
-    told: dict[str, Any] = {"description": "all of it", "metadata": {"key": "value"}, "effective_at": now}
+    details: dict[str, Any] = {"description": "all of it", "metadata": {"key": "value"}, "effective_at": now}
     return [
         *holds,
         CaptureHold(
@@ -210,15 +210,15 @@ def transactions() -> list[Command]:
         ),
         VoidHold(fixed_id(71), EUROS, now),
         ExpireHold(fixed_id(72), EUROS, later),
-        PostJournalEntry(transaction_id=ENTRY, legs=legs, reference="salaries", **told),
-        PostJournalEntry(transaction_id=new_id(), legs=legs, reference="salaries"),  # it is taken
+        PostJournalEntry(transaction_id=ENTRY, legs=legs, reference="salaries", **details),
+        PostJournalEntry(transaction_id=new_id(), legs=legs, reference="salaries"),  # the reference is taken
         TransferMoney(
             transaction_id=new_id(),
             source_account_id=EUROS,
             destination_account_id=MORE_EUROS,
             amount_cents=3,
             reference="told",
-            **told,
+            **details,
         ),
         ReverseTransaction(
             reversal_id=new_id(), transaction_id=ENTRY, account_ids=tuple(leg.account_id for leg in legs)
