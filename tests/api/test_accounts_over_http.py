@@ -159,7 +159,7 @@ async def test_the_id_of_another_thing_does_for_neither_account_nor_owner(api: A
 # Where money comes from
 
 
-async def test_an_opening_balance_is_a_transfer_from_world(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_an_opening_balance_is_transferred_from_world(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     """Lesson 7."""
     account = await api.new_account(balance_cents=100)
 

@@ -1,4 +1,4 @@
-"""The documentation: every link leads somewhere, and the reference of settings is that of `Settings`."""
+"""The documentation: every link has a target, and the reference of settings matches `Settings`."""
 
 import re
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_every_relative_link_and_anchor_leads_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
-    """The decisions have an index of their own."""
+    """Decision records have their own index."""
     docs = ROOT / "docs"
     linked = {(docs / link).resolve() for link in LINK.findall((docs / "README.md").read_text())}
     pages = {page for page in docs.rglob("*.md") if "decisions" not in page.parts} - {docs / "README.md"}

@@ -24,7 +24,7 @@ from tests.support.ledgers import (
 )
 
 
-def test_a_command_sees_what_the_one_before_it_did() -> None:
+def test_a_command_sees_the_effect_of_the_one_before_it() -> None:
     """Lesson 1."""
     batch = commit_group(TWO_ACCOUNTS)
     first = batch.decide(transfer_command(60), COMMAND)
@@ -34,7 +34,7 @@ def test_a_command_sees_what_the_one_before_it_did() -> None:
     assert errors.insufficient_funds() == second.refusals[0]
 
 
-def test_a_fault_of_one_command_leaves_the_batch_as_it_was() -> None:
+def test_an_exception_in_one_command_leaves_the_group_unchanged() -> None:
     """Lesson 5."""
     batch = commit_group(TWO_ACCOUNTS)
 

@@ -83,7 +83,7 @@ def test_a_session_knows_the_roles_and_the_cutoffs_of_its_login() -> None:
     assert "admin,auditor" == started.result["roles"]
 
 
-def test_the_answer_has_all_that_it_takes_to_sign_the_tokens() -> None:
+def test_the_result_has_everything_needed_to_sign_the_tokens() -> None:
     given = pair(0)
     assert {
         "session_id": str(SESSION),
@@ -97,14 +97,14 @@ def test_the_answer_has_all_that_it_takes_to_sign_the_tokens() -> None:
     } == Given(ALICE_EXISTS).decide(login()).result
 
 
-def test_the_sessions_of_a_user_do_not_get_in_each_others_way() -> None:
+def test_sessions_of_one_user_are_independent() -> None:
     both = after(LOGGED_IN, login(5, session_id=OTHER_SESSION), refresh(5, 6, session_id=OTHER_SESSION))
     ended = after(both, refresh(5, 7, START + 90, session_id=OTHER_SESSION))
     assert (OTHER_SESSION, RefreshTokenReused(pair(5).refresh_jti)) == ended[-1]
     assert_alive(ended, 0)
 
 
-def test_a_refresh_replaces_the_pair_by_the_next_one() -> None:
+def test_a_refresh_replaces_the_pair() -> None:
     decision = Given(LOGGED_IN).decide(refresh(0, 1))
     new = pair(1, START + 50)
     rotated = TokensRotated(
@@ -130,8 +130,8 @@ def test_after_a_rotation_only_the_new_pair_is_in_force() -> None:
 
 
 @pytest.mark.parametrize("later", [-5, 0, 1, GRACE - 1], ids=str)
-def test_within_the_grace_the_predecessor_gets_the_very_same_pair_again_and_nothing_happens(later: int) -> None:
-    """Lesson 22: the retry of a client that never got the answer, also where clocks differ."""
+def test_within_the_grace_the_predecessor_gets_the_same_pair_and_appends_nothing(later: int) -> None:
+    """Lesson 22: a client that lost the response can retry, also if clocks differ."""
     first = Given(LOGGED_IN).decide(refresh(0, 1, START + 50))
     again = Given(ROTATED).decide(refresh(0, 2, START + 50 + later))
     assert Decision([], first.result) == again
@@ -147,18 +147,16 @@ def test_two_refreshes_at_once_get_one_pair() -> None:
     assert [TokensRotated] == [type(row.event) for row in batch.appended]
 
 
-def test_a_retry_gets_the_pair_as_it_was_issued_whatever_roles_have_come_since() -> None:
+def test_a_retry_gets_the_pair_as_issued_despite_new_roles() -> None:
     promoted: list[StreamEvent] = [*ROTATED, (ALICE, UserRolesChanged(("customer", "auditor")))]
     assert "customer" == Given(promoted).decide(refresh(0, 2)).result["roles"]
 
 
 @pytest.mark.parametrize(("history", "command"), REUSES)
-def test_a_token_that_was_rotated_away_ends_the_session_although_it_is_refused(
-    history: list[StreamEvent], command: RefreshTokens
-) -> None:
-    """Lesson 22: a stolen token's replay gets a 401 while the thief's descendants live on.
+def test_reuse_is_refused_and_ends_the_session(history: list[StreamEvent], command: RefreshTokens) -> None:
+    """Lesson 22: replaying a stolen token is refused, but the thief's newer tokens stay valid.
 
-    Lesson 23: reuse is detected but the revocation is rolled back with the error answer.
+    Lesson 23: reuse is detected, but the revocation is rolled back with the error.
     """
     decision = Given(history).decide(command)
     assert [(SESSION, RefreshTokenReused(command.refresh_jti))] == decision.events
@@ -168,7 +166,7 @@ def test_a_token_that_was_rotated_away_ends_the_session_although_it_is_refused(
 
 
 def test_the_end_of_the_session_is_written_and_its_client_is_refused() -> None:
-    """Lesson 23: reuse is detected but the revocation is rolled back with the error answer."""
+    """Lesson 23: reuse is detected, but the revocation is rolled back with the error."""
     reuse = Submission(refresh(0, 2, START + 50 + GRACE), Origin(COMMAND))
     next_one = Submission(refresh(1, 3, START + 50 + GRACE), Origin(named_id("another command")))
     prepared = prepare([reuse, next_one], streams_of([reuse]), commit_group(ROTATED).heads)
@@ -181,12 +179,12 @@ def test_the_end_of_the_session_is_written_and_its_client_is_refused() -> None:
     assert [WRONG, WRONG] == [[refusal.code for refusal in refusals] for refusals in refused]
 
 
-def test_the_grace_is_not_for_what_came_before_the_predecessor_however_quick() -> None:
+def test_the_grace_covers_the_predecessor_only() -> None:
     command = refresh(0, 9, START + 55, grace_seconds=300)
     assert [(SESSION, RefreshTokenReused(pair(0).refresh_jti))] == Given(ROTATED_TWICE).when(command)
 
 
-def test_a_session_that_is_not_there_cannot_be_refreshed() -> None:
+def test_an_unknown_session_cannot_be_refreshed() -> None:
     assert WRONG == Given(ALICE_EXISTS).refuses(refresh(0, 1))
     assert WRONG == Given(LOGGED_IN).refuses(refresh(0, 1, session_id=ALICE))
 
@@ -198,7 +196,7 @@ def test_the_session_of_another_user_cannot_be_refreshed() -> None:
     assert WRONG == given.refuses(refresh(0, 1, user_id=NOBODY))
 
 
-def test_a_refresh_takes_the_roles_of_now() -> None:
+def test_a_refresh_uses_the_current_roles() -> None:
     promoted: list[StreamEvent] = [*LOGGED_IN, (ALICE, UserRolesChanged(("auditor", "customer")))]
     decision = Given(promoted).decide(refresh(0, 1))
     ((_, rotated),) = decision.events
@@ -209,7 +207,7 @@ def test_a_refresh_takes_the_roles_of_now() -> None:
 
 @pytest.mark.parametrize("enforced", [True, False])
 @pytest.mark.parametrize("event", [UserDeactivated(), UserDeleted()], ids=["inactive", "deleted"])
-def test_who_may_not_log_in_cannot_refresh(event: UserDeactivated | UserDeleted, enforced: bool) -> None:
+def test_users_who_cannot_log_in_cannot_refresh(event: UserDeactivated | UserDeleted, enforced: bool) -> None:
     """Lesson 27: whether or not there was a cut-off."""
     assert WRONG == Given([*LOGGED_IN, (ALICE, event)]).refuses(refresh(0, 1, enforced=enforced))
     assert WRONG == Given([*ROTATED, (ALICE, event)]).refuses(refresh(0, 2, enforced=enforced))
@@ -234,7 +232,7 @@ def test_no_token_outlives_its_session(at: int, access: int, refresh_end: int) -
 
 @pytest.mark.parametrize("enforced", [True, False])
 @pytest.mark.parametrize("at", [SESSION_END, SESSION_END + 1])
-def test_a_session_that_is_over_cannot_be_refreshed(at: int, enforced: bool) -> None:
+def test_an_expired_session_cannot_be_refreshed(at: int, enforced: bool) -> None:
     assert WRONG == Given(LOGGED_IN).refuses(refresh(0, 1, at, enforced=enforced))
 
 
@@ -242,8 +240,8 @@ def test_a_session_that_is_over_cannot_be_refreshed(at: int, enforced: bool) -> 
 def test_rotation_never_extends_a_session(times: list[int]) -> None:
     ledger, shown = logged_in_ledger(), 0
     for wanted, at in enumerate(times, 1):
-        verdict = ledger.execute(refresh(shown, wanted, at))
-        assert (at < SESSION_END) == isinstance(verdict, Decision)
+        result = ledger.execute(refresh(shown, wanted, at))
+        assert (at < SESSION_END) == isinstance(result, Decision)
         shown = wanted if at < SESSION_END else shown
     session = session_in(ledger)
     assert SESSION_END == session.expires_at

@@ -1,4 +1,4 @@
-"""The rules of cut-offs, logouts and claims."""
+"""The rules of cut-offs, logouts and callers."""
 
 from collections.abc import Iterable, Sequence
 from uuid import UUID
@@ -91,42 +91,42 @@ EVERY_END = pytest.mark.parametrize("end", ENDS, ids=["logout", "revoked", "reus
 
 
 @EVERY_END
-def test_a_dead_session_stays_dead(end: StreamEvent) -> None:
+def test_an_ended_session_stays_ended(end: StreamEvent) -> None:
     for history in (LOGGED_IN, ROTATED, ROTATED_TWICE):
         assert_dead([*history, end], 0, 1, 2)
 
 
 @EVERY_END
-def test_a_dead_session_stays_dead_when_its_user_is_activated_again(end: StreamEvent) -> None:
+def test_an_ended_session_stays_ended_when_its_user_is_reactivated(end: StreamEvent) -> None:
     assert_dead([*ROTATED, end, (ALICE, UserDeactivated()), (ALICE, UserActivated())], 0, 1)
 
 
 @EVERY_END
-def test_a_new_login_does_not_wake_a_dead_session(end: StreamEvent) -> None:
+def test_a_new_login_does_not_revive_an_ended_session(end: StreamEvent) -> None:
     again = after([*ROTATED, end], login(5, session_id=OTHER_SESSION))
     assert_dead(again, 0, 1)
     assert is_caller_valid(again, caller(5, session_id=OTHER_SESSION))
 
 
 @pytest.mark.parametrize(("command", "event"), CUTS, ids=["of the user", "of all"])
-def test_a_cutoff_is_one_event_however_many_sessions_it_ends(command: Command, event: StreamEvent) -> None:
+def test_a_cutoff_is_one_event_for_any_number_of_sessions(command: Command, event: StreamEvent) -> None:
     assert [event] == Given(after(LOGGED_IN, login(5, session_id=OTHER_SESSION))).when(command)
 
 
 @EACH_CUT
-def test_a_login_in_the_second_of_a_cutoff_works_if_it_came_after_it(cut: Command) -> None:
-    """Lesson 26: only the order in the log counts."""
+def test_a_login_right_after_a_cutoff_is_valid_within_the_same_second(cut: Command) -> None:
+    """Lesson 26: only the order in the log matters."""
     assert_alive(after(ALICE_EXISTS, cut, login(at=START)), 0)
 
 
 @EACH_CUT
-def test_a_login_in_the_second_of_a_cutoff_is_dead_if_it_came_before_it(cut: Command) -> None:
+def test_a_login_right_before_a_cutoff_is_revoked_within_the_same_second(cut: Command) -> None:
     """Lesson 26."""
     assert_dead(after(ALICE_EXISTS, login(at=START), cut), 0)
 
 
 @EACH_CUT
-def test_a_login_after_a_cutoff_works_although_the_clock_was_set_back(cut: Command) -> None:
+def test_a_login_after_a_cutoff_is_valid_even_if_the_clock_was_set_back(cut: Command) -> None:
     """Lesson 26."""
     history = after(ALICE_EXISTS, login(5, START, OTHER_SESSION), cut, login(0, START - 40))
     assert is_caller_valid(history, caller(0))
@@ -134,14 +134,14 @@ def test_a_login_after_a_cutoff_works_although_the_clock_was_set_back(cut: Comma
 
 
 @EACH_CUT
-def test_of_two_cutoffs_both_count(cut: Command) -> None:
-    """Lesson 26: also in one second, a login between them is dead."""
+def test_two_cutoffs_both_count(cut: Command) -> None:
+    """Lesson 26: a login between the two is revoked, even within one second."""
     assert_dead(after(ALICE_EXISTS, cut, login(), cut), 0)
     assert_dead(after(ALICE_EXISTS, login(), cut, cut), 0)
     assert_alive(after(ALICE_EXISTS, cut, cut, login()), 0)
 
 
-def test_a_cutoff_of_the_user_and_one_of_all_do_not_stand_for_each_other() -> None:
+def test_user_and_global_cutoffs_count_separately() -> None:
     """Lesson 26."""
     user, everybody = (command for command, _ in CUTS)
     assert_dead(after(ALICE_EXISTS, user, login(), everybody), 0)
@@ -149,18 +149,18 @@ def test_a_cutoff_of_the_user_and_one_of_all_do_not_stand_for_each_other() -> No
     assert_alive(after(ALICE_EXISTS, everybody, user, login()), 0)
 
 
-def test_a_cutoff_of_a_user_leaves_others_alone() -> None:
+def test_a_user_cutoff_spares_other_users() -> None:
     assert_alive(after([*BOB_EXISTS, *LOGGED_IN], RevokeUserTokens(BOB)), 0)
 
 
-def test_a_cutoff_of_all_is_everybodys() -> None:
+def test_a_global_cutoff_applies_to_every_user() -> None:
     history = after([*BOB_EXISTS, *LOGGED_IN], login(5, session_id=OTHER_SESSION, user_id=BOB), RevokeAllTokens())
     assert_dead(history, 0)
     assert not is_caller_valid(history, caller(5, user_id=BOB, session_id=OTHER_SESSION))
 
 
 @EACH_CUT
-def test_in_one_batch_too_only_the_order_counts(cut: Command) -> None:
+def test_within_a_commit_group_only_the_order_counts(cut: Command) -> None:
     """Lesson 26."""
     batch = commit_group(ALICE_EXISTS)
     for command in (login(0), cut, login(5, session_id=OTHER_SESSION)):
@@ -173,7 +173,7 @@ def test_in_one_batch_too_only_the_order_counts(cut: Command) -> None:
 
 
 @pytest.mark.parametrize("history", [[], [*ALICE_EXISTS, (ALICE, UserDeleted())]], ids=["unknown", "deleted"])
-def test_who_is_not_there_has_no_tokens_to_cut_off(history: list[StreamEvent]) -> None:
+def test_tokens_of_an_unknown_user_cannot_be_revoked(history: list[StreamEvent]) -> None:
     assert ["user_not_found"] == Given(history).refuses(RevokeUserTokens(ALICE))
 
 
@@ -192,7 +192,7 @@ def test_a_logout_with_a_token_that_is_not_in_force_is_refused_and_changes_nothi
     assert ({}, []) == (batch.changed, batch.appended)
 
 
-def test_a_session_that_is_not_there_cannot_be_logged_out() -> None:
+def test_an_unknown_session_cannot_be_logged_out() -> None:
     assert WRONG == Given(ALICE_EXISTS).refuses(logout(0))
     assert WRONG == Given(LOGGED_IN).refuses(logout(0, session_id=ALICE))
 
@@ -209,7 +209,7 @@ def test_a_session_is_ended_by_its_id(only_user_id: UUID | None) -> None:
     assert_dead([*ROTATED, *decision.events], 0, 1)
 
 
-def test_the_session_of_somebody_else_is_as_good_as_none() -> None:
+def test_the_session_of_another_user_looks_unknown() -> None:
     """Lesson 35."""
     somebodys = Given(LOGGED_IN).refuses(EndSession(SESSION, BOB))
     assert ["resource_not_found"] == somebodys == Given(ALICE_EXISTS).refuses(EndSession(SESSION, BOB))
@@ -218,27 +218,25 @@ def test_the_session_of_somebody_else_is_as_good_as_none() -> None:
 
 
 @pytest.mark.parametrize("end", ENDS[:3], ids=["logout", "revoked", "reuse"])
-def test_a_session_is_ended_once(end: StreamEvent) -> None:
+def test_a_session_cannot_be_ended_twice(end: StreamEvent) -> None:
     assert Decision([], {"id": str(SESSION)}) == Given([*LOGGED_IN, end]).decide(EndSession(SESSION))
 
 
 @EVERY_END
-def test_if_it_is_not_enforced_what_was_revoked_can_be_refreshed(end: StreamEvent) -> None:
+def test_without_enforcement_a_revoked_token_can_be_refreshed(end: StreamEvent) -> None:
     for shown in (0, 1):
         events = Given([*ROTATED, end]).when(refresh(shown, 9, enforced=False))
         assert [TokensRotated] == [type(event) for _, event in events]
 
 
 @pytest.mark.parametrize(("history", "command"), REUSES)
-def test_if_it_is_not_enforced_a_token_that_comes_back_ends_nothing(
-    history: list[StreamEvent], command: RefreshTokens
-) -> None:
+def test_without_enforcement_reuse_ends_no_session(history: list[StreamEvent], command: RefreshTokens) -> None:
     events = Given(history).when(msgspec.structs.replace(command, enforced=False))
     assert [TokensRotated] == [type(event) for _, event in events]
 
 
 @pytest.mark.parametrize("end", ENDS[:3], ids=["logout", "revoked", "reuse"])
-def test_what_was_refreshed_while_it_was_not_enforced_does_not_wake_a_session_that_was_ended(end: StreamEvent) -> None:
+def test_a_refresh_without_enforcement_does_not_revive_an_ended_session(end: StreamEvent) -> None:
     assert_dead(after([*ROTATED, end], refresh(1, 9, enforced=False)), 0, 1, 9)
 
 
@@ -276,26 +274,26 @@ REVOKED = [
 
 @pytest.mark.parametrize("enforced", [True, False])
 @pytest.mark.parametrize(("history", "claimed", "expected"), STANDING)
-def test_a_claim_holds_while_its_user_may_do_what_it_says(
+def test_a_caller_is_valid_while_the_user_has_the_roles(
     history: list[StreamEvent], claimed: Caller, expected: bool, enforced: bool
 ) -> None:
     assert expected is is_caller_valid(history, msgspec.structs.replace(claimed, enforced=enforced))
 
 
 @pytest.mark.parametrize(("history", "claimed"), REVOKED)
-def test_a_claim_of_a_token_that_was_revoked_holds_only_if_that_is_not_enforced(
+def test_a_caller_with_a_revoked_token_is_valid_only_without_enforcement(
     history: list[StreamEvent], claimed: Caller
 ) -> None:
     assert not is_caller_valid(history, claimed)
     assert is_caller_valid(history, msgspec.structs.replace(claimed, enforced=False))
 
 
-def test_a_claim_looks_at_nothing_but_the_user_if_it_is_not_enforced() -> None:
+def test_without_enforcement_a_caller_reads_only_the_user() -> None:
     assert (ALICE,) == caller(enforced=False).streams()
     assert {ALICE, SESSION, ALL_TOKENS} == set(caller().streams())
 
 
-def test_a_command_with_a_claim_that_does_not_hold_does_nothing() -> None:
+def test_a_command_of_an_invalid_caller_does_nothing() -> None:
     batch = commit_group([*LOGGED_IN, (ALICE, UserTokensRevoked())])
     assert isinstance(batch.decide(RevokeAllTokens(), COMMAND, caller()), StaleCallerError)
     assert ({}, []) == (batch.changed, batch.appended)
@@ -313,7 +311,7 @@ def test_a_command_with_a_claim_that_does_not_hold_does_nothing() -> None:
     ],
     ids=["deactivation", "other role", "other roles", "password", "password and more", "deletion"],
 )
-def test_who_loses_something_loses_all_tokens_in_the_same_decision(command: Command) -> None:
+def test_losing_access_revokes_all_tokens_in_the_same_decision(command: Command) -> None:
     """Lesson 27."""
     events = Given(LOGGED_IN).when(command)
     assert 1 == events.count((ALICE, UserTokensRevoked()))
@@ -321,7 +319,7 @@ def test_who_loses_something_loses_all_tokens_in_the_same_decision(command: Comm
     assert_dead([*LOGGED_IN, *events, (ALICE, UserActivated()), (ALICE, UserRolesChanged(("customer",)))], 0)
 
 
-def test_a_role_less_is_a_demotion() -> None:
+def test_removing_one_role_is_a_demotion() -> None:
     """Lesson 27."""
     two = after(user_events(ALICE, "alice", roles=("customer", "auditor")), login())
     assert_dead(after(two, user_update(roles=("customer",))), 0)
@@ -338,14 +336,14 @@ def test_a_role_less_is_a_demotion() -> None:
     ],
     ids=["nothing", "active as before", "promotion", "promotion to admin", "renaming"],
 )
-def test_who_loses_nothing_keeps_all_tokens(command: Command) -> None:
+def test_other_changes_keep_all_tokens(command: Command) -> None:
     """Lesson 27."""
     events = Given(LOGGED_IN).when(command)
     assert (ALICE, UserTokensRevoked()) not in events
     assert_alive([*LOGGED_IN, *events], 0)
 
 
-def test_who_was_inactive_and_is_activated_has_no_tokens_to_lose() -> None:
+def test_activation_revokes_no_tokens() -> None:
     """Lesson 27."""
     inactive = user_events(ALICE, "alice", active=False)
     assert [(ALICE, UserActivated())] == Given(inactive).when(user_update(active=True))
@@ -359,7 +357,7 @@ def test_a_new_password_is_needed_for_the_next_login() -> None:
     assert WRONG == Given(changed).refuses(login(5, session_id=OTHER_SESSION))
 
 
-def test_a_cleanup_says_what_is_forgotten_and_how_many_tokens_that_was() -> None:
+def test_a_cleanup_records_what_it_purges_and_how_many_tokens() -> None:
     forgotten = (CLEANUPS, RevokedTokensForgotten(START, 7))
     assert Decision([forgotten], {"deleted_tokens": 3}) == Given().decide(
         ForgetTokens(expired_before=START, as_of_position=7, count=3, cleanups=0)
@@ -369,27 +367,27 @@ def test_a_cleanup_says_what_is_forgotten_and_how_many_tokens_that_was() -> None
     )
 
 
-def test_a_cleanup_of_nothing_is_no_event() -> None:
+def test_a_cleanup_of_nothing_appends_nothing() -> None:
     assert Decision([], {"deleted_tokens": 0}) == Given().decide(
         ForgetTokens(expired_before=START, as_of_position=7, count=0, cleanups=0)
     )
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_what_was_counted_before_another_cleanup_is_stale(count: int) -> None:
+def test_a_count_from_before_another_cleanup_is_stale(count: int) -> None:
     once: list[StreamEvent] = [(CLEANUPS, RevokedTokensForgotten(START, 7))]
     for history, known in ((once, 0), (once * 2, 1), ([], 1)):
         with pytest.raises(StaleCommandError):
             Given(history).decide(ForgetTokens(expired_before=START, as_of_position=7, count=count, cleanups=known))
 
 
-def usable(ledger: Ledger, numbers: Iterable[int]) -> set[int]:
-    """The refresh tokens, of those of these pairs, that would get a new pair now."""
+def usable_tokens(ledger: Ledger, numbers: Iterable[int]) -> set[int]:
+    """Return the numbers of the pairs whose refresh token can be exchanged now."""
     found = set()
     for number in numbers:
-        batch = CommitGroup({**ledger.group.heads, **ledger.group.changed})
-        decided = batch.decide(refresh(number, 999, START, grace_seconds=0), COMMAND)
-        if isinstance(decided, Decision) and not decided.refusals:
+        group = CommitGroup({**ledger.group.heads, **ledger.group.changed})
+        decision = group.decide(refresh(number, 999, START, grace_seconds=0), COMMAND)
+        if isinstance(decision, Decision) and not decision.refusals:
             found.add(number)
     return found
 
@@ -398,37 +396,37 @@ attempts = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 8), st.booleans(
 
 
 @hypothesis.given(attempts=attempts, grace_seconds=st.sampled_from([0, 5, 10]))
-def test_whoever_refreshes_with_whatever_token_at_most_one_is_usable_and_after_a_reuse_none(
+def test_at_most_one_refresh_token_is_usable_and_none_after_reuse(
     attempts: Sequence[tuple[int, int, bool]], grace_seconds: int
 ) -> None:
-    """Lesson 22. Each attempt shows one of the tokens ever issued (0: the newest), so many seconds after the last."""
+    """Lesson 22. An attempt is the age of a token (0: the newest), the seconds since the last attempt, and a cut."""
     ledger, issued, now = logged_in_ledger(), [0], START
     last_rotation, is_over = START, False
-    for wanted, (back, seconds, ends_batch) in enumerate(attempts, 1):
+    for wanted, (back, seconds, ends_group) in enumerate(attempts, 1):
         now += seconds
         age = min(back, len(issued) - 1)
-        verdict = ledger.execute(refresh(issued[-1 - age], wanted, now, grace_seconds))
+        result = ledger.execute(refresh(issued[-1 - age], wanted, now, grace_seconds))
         if is_over:
-            assert isinstance(verdict, Refused)
+            assert isinstance(result, Refused)
         elif age == 0:
-            assert isinstance(verdict, Decision)
-            assert str(pair(wanted).refresh_jti) == verdict.result["refresh_jti"]
+            assert isinstance(result, Decision)
+            assert str(pair(wanted).refresh_jti) == result.result["refresh_jti"]
             issued.append(wanted)
             last_rotation = now
         elif age == 1 and now - last_rotation < grace_seconds:
-            assert isinstance(verdict, Decision)
-            assert ([], str(pair(issued[-1]).refresh_jti)) == (verdict.events, verdict.result["refresh_jti"])
+            assert isinstance(result, Decision)
+            assert ([], str(pair(issued[-1]).refresh_jti)) == (result.events, result.result["refresh_jti"])
         else:
-            assert isinstance(verdict, Decision)
-            assert [RefreshTokenReused] == [type(event) for _, event in verdict.events]
+            assert isinstance(result, Decision)
+            assert [RefreshTokenReused] == [type(event) for _, event in result.events]
             is_over = True
-        if ends_batch:
+        if ends_group:
             ledger.next_group()
-        assert (set() if is_over else {issued[-1]}) == usable(ledger, issued)
+        assert (set() if is_over else {issued[-1]}) == usable_tokens(ledger, issued)
 
 
 @hypothesis.given(attempts=attempts)
-def test_of_all_access_tokens_only_the_newest_is_in_force_and_after_a_reuse_none(
+def test_only_the_newest_access_token_is_valid_and_none_after_reuse(
     attempts: Sequence[tuple[int, int, bool]],
 ) -> None:
     """Lesson 22."""

@@ -65,18 +65,18 @@ def a_creation(user_id: UUID = BOB, username: str = "bob", email: str = "bob@exa
     )
 
 
-def test_a_new_user_claims_both_names() -> None:
+def test_a_new_user_reserves_both_names() -> None:
     assert BOB_EXISTS == Given().when(a_creation())
 
 
-def test_a_new_users_secret_is_beside_the_events_and_not_in_them() -> None:
+def test_the_secret_of_a_new_user_is_not_in_the_events() -> None:
     decision = Given().decide(a_creation())
     assert Credential(SECRET, BOB, "a hash") == decision.credential
     assert b"a hash" not in b"".join(encode(event) for _, event in decision.events)
     assert "a hash" not in repr(decision)
 
 
-def test_all_that_is_taken_is_said_at_once() -> None:
+def test_all_taken_names_are_reported_together() -> None:
     command = a_creation(ALICE, "bob", "bob@example.com")
     with pytest.raises(Refused) as refused:
         Given([*ALICE_EXISTS, *BOB_EXISTS]).decide(command)
@@ -88,7 +88,7 @@ def test_a_name_that_folds_to_a_taken_one_is_taken(spelling: str) -> None:
     assert ["user_already_exists"] == Given(ALICE_EXISTS).refuses(a_creation(username=spelling))
 
 
-def test_a_username_and_an_address_do_not_get_in_each_others_way() -> None:
+def test_usernames_and_addresses_are_reserved_separately() -> None:
     command = a_creation(username="alice@example.com")
     assert 3 == len(Given(ALICE_EXISTS).when(command))
 
@@ -109,11 +109,11 @@ APE_THERE = user_events(BOB, LATIN)
 
 
 def a_lookalike(user_id: UUID = ALICE) -> list[StreamEvent]:
-    """A user whose name looks like another, which it takes as well."""
+    """Return the events of a user whose name also reserves its Latin lookalike."""
     return Given().when(a_creation(user_id, CYRILLIC, "alice@example.com"))
 
 
-def test_a_name_claims_the_one_it_looks_like() -> None:
+def test_a_name_also_reserves_its_lookalike() -> None:
     assert [
         (username_stream(CYRILLIC), NameClaimed(ALICE)),
         (username_stream(LATIN), NameClaimed(ALICE)),
@@ -121,12 +121,12 @@ def test_a_name_claims_the_one_it_looks_like() -> None:
     ] == a_lookalike()[1:]
 
 
-def test_of_two_names_that_look_the_same_only_the_first_can_be_had() -> None:
+def test_a_lookalike_of_a_taken_name_is_refused() -> None:
     assert ["user_already_exists"] == Given(APE_THERE).refuses(a_creation(ALICE, CYRILLIC, "alice@example.com"))
     assert ["user_already_exists"] == Given(a_lookalike()).refuses(a_creation(BOB, LATIN, "bob@example.com"))
 
 
-def test_a_rename_between_two_names_that_look_the_same_keeps_what_they_share() -> None:
+def test_a_rename_between_lookalikes_keeps_the_shared_stream() -> None:
     names = {"known_username": CYRILLIC, "username": LATIN}
     assert [
         (ALICE, UserUpdated(LATIN, "alice@example.com")),
@@ -134,7 +134,7 @@ def test_a_rename_between_two_names_that_look_the_same_keeps_what_they_share() -
     ] == Given(a_lookalike()).when(user_update(**names))
 
 
-def test_a_deleted_user_releases_the_name_that_theirs_looked_like() -> None:
+def test_a_deleted_user_releases_the_lookalike() -> None:
     events = Given(a_lookalike()).when(user_deletion(known_username=CYRILLIC))
     assert {
         (username_stream(CYRILLIC), NameReleased(ALICE)),
@@ -142,14 +142,14 @@ def test_a_deleted_user_releases_the_name_that_theirs_looked_like() -> None:
     } <= {event for event in events if isinstance(event[1], NameReleased)}
 
 
-def test_a_name_from_before_claims_its_look_with_the_next_change() -> None:
+def test_an_old_name_reserves_its_lookalike_with_the_next_change() -> None:
     given = Given(user_events(ALICE, CYRILLIC))
     address = f"{CYRILLIC}@example.com"
     change = user_update(known_username=CYRILLIC, username=CYRILLIC, known_email=address, email=address)
     assert (username_stream(LATIN), NameClaimed(ALICE)) in given.when(change)
 
 
-def test_a_name_from_before_is_kept_when_another_has_its_look_by_now() -> None:
+def test_an_old_name_is_kept_if_its_lookalike_is_taken() -> None:
     given = Given([*user_events(ALICE, CYRILLIC), *APE_THERE])
     address = f"{CYRILLIC}@example.com"
     known = {"known_username": CYRILLIC, "username": CYRILLIC, "known_email": address, "email": address}
@@ -161,7 +161,7 @@ def test_a_name_from_before_is_kept_when_another_has_its_look_by_now() -> None:
 
 
 @pytest.mark.parametrize("name", ["b\U0001f600b", "al\u200dice", "\u0430lice"])
-def test_a_name_from_before_there_were_rules_stays_and_no_other_one_comes(name: str) -> None:
+def test_an_old_invalid_name_is_kept_but_cannot_be_taken_again(name: str) -> None:
     address = f"{name}@example.com"
     given = Given(user_events(ALICE, name))
     known = {"known_username": name, "known_email": address}
@@ -171,11 +171,11 @@ def test_a_name_from_before_there_were_rules_stays_and_no_other_one_comes(name: 
     assert ["validation_error"] == Given().refuses(a_creation(username=name))
 
 
-def test_an_update_without_a_difference_is_no_event() -> None:
+def test_an_update_without_a_difference_appends_nothing() -> None:
     assert [] == Given(ALICE_EXISTS).when(user_update(active=True))
 
 
-def test_a_rename_releases_the_old_name_and_claims_the_new_one() -> None:
+def test_a_rename_releases_the_old_name_and_reserves_the_new_one() -> None:
     assert [
         (ALICE, UserUpdated("alicia", "alice@example.com")),
         (username_stream("alice"), NameReleased(ALICE)),
@@ -183,18 +183,18 @@ def test_a_rename_releases_the_old_name_and_claims_the_new_one() -> None:
     ] == Given(ALICE_EXISTS).when(user_update(username="alicia"))
 
 
-def test_another_spelling_of_ones_own_name_claims_nothing() -> None:
+def test_another_spelling_of_the_own_name_reserves_nothing() -> None:
     assert [(ALICE, UserUpdated("Alice", "alice@example.com"))] == Given(ALICE_EXISTS).when(
         user_update(username="Alice")
     )
 
 
-def test_the_name_of_another_cannot_be_had() -> None:
+def test_the_name_of_another_user_is_taken() -> None:
     given = Given([*ALICE_EXISTS, *BOB_EXISTS])
     assert ["user_already_exists"] == given.refuses(user_update(username="BOB"))
 
 
-def test_each_thing_that_changes_is_an_event_of_its_own() -> None:
+def test_each_change_appends_its_own_event() -> None:
     command = user_update(roles=("admin",), active=False, credential=Credential(NEW_SECRET, ALICE, "a hash"))
     assert [
         (ALICE, UserRolesChanged(("admin",))),
@@ -214,7 +214,7 @@ def test_an_update_made_from_an_old_name_is_stale() -> None:
         Given(ALICE_EXISTS).when(user_update(known_username="al"))
 
 
-def test_a_user_who_is_not_there_cannot_change() -> None:
+def test_an_unknown_user_cannot_be_changed() -> None:
     assert ["user_not_found"] == Given().refuses(user_update())
 
 
@@ -236,7 +236,7 @@ def test_a_user_with_money_cannot_be_deleted() -> None:
     assert ["account_not_empty"] == Given(TWO_ACCOUNTS).refuses(user_deletion(PURSE, assignments=1))
 
 
-def test_a_deletion_made_before_another_account_came_is_stale() -> None:
+def test_a_deletion_from_before_another_account_was_assigned_is_stale() -> None:
     given = Given([*ALICE_EXISTS, *account_events(SAFE, ALICE)])
     with pytest.raises(StaleCommandError):
         given.when(user_deletion(assignments=0))
@@ -247,11 +247,11 @@ def test_a_deletion_made_from_an_old_name_is_stale() -> None:
         Given(ALICE_EXISTS).when(user_deletion(known_username="al"))
 
 
-def test_a_user_is_deleted_once() -> None:
+def test_a_user_cannot_be_deleted_twice() -> None:
     assert ["user_not_found"] == Given([*ALICE_EXISTS, (ALICE, UserDeleted())]).refuses(user_deletion())
 
 
-def test_an_account_that_went_to_another_user_is_left_alone() -> None:
+def test_an_account_given_to_another_user_stays_open() -> None:
     history = [*ALICE_EXISTS, *BOB_EXISTS, *account_events(SAFE, ALICE), (SAFE, AccountOwnerChanged(BOB))]
     assert SAFE not in [stream for stream, _ in Given(history).when(user_deletion(SAFE, assignments=1))]
 
@@ -275,6 +275,6 @@ def test_a_session_starts_with_its_first_tokens() -> None:
     ],
     ids=["unknown", "deleted", "deactivated", "another password", "no user"],
 )
-def test_whoever_may_not_log_in_gets_one_and_the_same_answer(history: list[StreamEvent]) -> None:
+def test_every_failed_login_gets_the_same_refusal(history: list[StreamEvent]) -> None:
     """Lesson 30."""
     assert ["authentication_wrong_credentials"] == Given(history).refuses(A_LOGIN)

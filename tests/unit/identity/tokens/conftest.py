@@ -24,7 +24,7 @@ from tests.support.tokens import (
 
 @pytest.fixture(scope="module", params=["HS256", "EdDSA", "RS256"])
 def keys(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    """Keys of each kind."""
+    """Return keys of each kind."""
     makers: dict[str, Callable[[], SigningKey]] = {"EdDSA": ed25519.Ed25519PrivateKey.generate, "RS256": new_rsa_key}
     maker = makers.get(request.param)
     return file_keys(tmp_path_factory.mktemp("keys"), maker) if maker else secret_keys()
@@ -32,13 +32,13 @@ def keys(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def signer(keys: Keys) -> Signer:
-    """The service's signer, which has a previous key as well."""
+    """Return the service's signer, which also accepts a previous key."""
     return Signer(keys.signing, leeway_seconds=LEEWAY, previous=without_private(keys.following))
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with key files of all sorts, good and bad, and an environment without settings."""
+    """Return a folder of valid and invalid key files, in an environment without settings."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)

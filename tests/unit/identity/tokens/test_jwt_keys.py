@@ -1,4 +1,4 @@
-"""Keys are loaded, published and named as the settings say."""
+"""Keys are loaded, published and named according to the settings."""
 
 import time
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_both_accepted_keys_are_published_and_nothing_private_with_them(keys: Ke
         assert {"kty", "kid", "alg", "use"} | kinds[keys.signing.algorithm] == entry.keys()
 
 
-def test_a_key_does_not_show_itself(keys: Keys) -> None:
+def test_the_repr_of_a_key_shows_no_secret(keys: Keys) -> None:
     shown = repr(keys.signing)
 
     assert keys.signing.kid in shown
@@ -110,10 +110,10 @@ BAD_FILES = [
         ("LEDGER_JWT_AUDIENCE", "größe", {}),
     ],
 )
-def test_a_key_that_cannot_be_used_stops_the_start_with_one_line(
+def test_an_unusable_key_stops_the_start_with_one_line(
     folder: Path, variable: str, value: str, others: dict[str, str]
 ) -> None:
-    """Lesson 31: the line names the variable and never its value."""
+    """Lesson 31: the message names the variable, never its value."""
     with pytest.raises(SettingsError) as raised:
         check_keys(loaded(**others, **{variable: value}))
 
@@ -135,9 +135,7 @@ def test_a_key_that_cannot_be_used_stops_the_start_with_one_line(
         ({KEY: "rsa.pem", PREVIOUS: "rsa.pub"}, "RS256", 1),
     ],
 )
-def test_the_settings_say_which_keys_are_used(
-    folder: Path, variables: dict[str, str], algorithm: str, published: int
-) -> None:
+def test_the_settings_select_the_keys(folder: Path, variables: dict[str, str], algorithm: str, published: int) -> None:
     del folder
     signer = signer_of(loaded(**variables))
 
@@ -188,7 +186,7 @@ def test_without_any_key_there_is_no_signer(folder: Path) -> None:
         signer_of(Settings.load())
 
 
-def test_a_key_file_that_is_gone_since_is_one_line_too(folder: Path) -> None:
+def test_a_key_file_removed_since_is_reported_in_one_line(folder: Path) -> None:
     settings = loaded(**{KEY: "ed25519.pem"})
     (folder / "ed25519.pem").unlink()
 
