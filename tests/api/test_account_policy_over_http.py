@@ -1,4 +1,4 @@
-"""How far an account may be overdrawn, and whether money may leave it or come in: as admins say, from then on."""
+"""Account policies: overdraft limits and freezes, set by admins and effective immediately."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ async def test_an_account_thaws(api: Api) -> None:
 async def test_a_policy_is_a_matter_of_record(api: Api) -> None:
     account = await api.new_account(overdraft_limit_cents=5, frozen="debits")
     await put(api, account, overdraft_limit_cents=7, frozen="none")
-    await put(api, account, overdraft_limit_cents=7, frozen="none")  # which changes nothing
+    await put(api, account, overdraft_limit_cents=7, frozen="none")  # no change
 
     path = f"/v1/accounts/{account['id']}"
     topics = [event["topic"] for event in (await api.get(f"{path}/events")).body]

@@ -1,4 +1,4 @@
-"""Accounts over HTTP: every balance is the sum of transfers, and who sees which account."""
+"""Accounts over HTTP: every balance is the sum of transfers, and access to accounts depends on the role."""
 
 import asyncio
 import re
@@ -29,7 +29,7 @@ def assert_not_found(answer: Response, account_id: str) -> None:
 
 
 async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
-    """All pages, from the first on along the links."""
+    """Return all pages, following the links."""
     found, answer = [], await api.get(path)
     while True:
         assert 200 == answer.status
@@ -41,7 +41,7 @@ async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
 
 
 async def totals(api: Api) -> dict[str, int]:
-    """The sum of all balances, for each currency."""
+    """Return the sum of all balances, by currency."""
     sums: dict[str, int] = {}
     for account in [account for page in await pages(api, "/v1/accounts?world=true") for account in page]:
         sums[account["currency"]] = sums.get(account["currency"], 0) + account["balance_cents"]
@@ -132,7 +132,7 @@ async def test_an_id_that_is_taken_is_refused_even_when_its_account_is_closed(ap
 
 
 async def test_of_accounts_that_race_for_one_id_one_gets_it(serve: Serve, settings: Settings) -> None:
-    """Also when they reach two workers of the service."""
+    """The requests reach two workers."""
     workers = [await serve(settings), await serve(settings)]
     body = {"id": str(new_id()), "user_id": (await workers[0].new_user())["id"], "balance_cents": 10}
 
@@ -288,7 +288,7 @@ async def test_world_cannot_be_closed_not_even_at_zero(api: Api, balance: int) -
 
 
 async def test_nobody_can_become_the_owner_of_world_by_choosing_its_id(api: Api) -> None:
-    """Before there is any money in a currency, the id of its world account is free."""
+    """A currency has no world account until the first money, so its id is still free."""
     user = await api.new_user()
     world = str(world_account_id("EUR"))
 
@@ -301,7 +301,7 @@ async def test_nobody_can_become_the_owner_of_world_by_choosing_its_id(api: Api)
 
 
 async def test_nobody_can_take_the_stream_of_world_by_choosing_the_id_of_a_transfer(api: Api) -> None:
-    """A customer picks the ids of transfers: one that is the ledger's own must not keep money from being made."""
+    """A customer can choose transaction ids, but must not block an id that the ledger derives."""
     customer = await api.as_new_user("customer")
     source, destination = await api.new_account(customer.user_id, balance_cents=10), await api.new_account()
     world = str(world_account_id("EUR"))
@@ -434,7 +434,7 @@ async def test_a_closed_account_cannot_be_changed_or_closed_again(api: Api) -> N
 
 
 async def test_of_closings_that_race_one_closes(api: Api) -> None:
-    """Lesson 8, for what can be done only once so far."""
+    """Lesson 8: an account can be closed only once."""
     account = await api.new_account()
 
     answers = await asyncio.gather(*(api.delete(f"/v1/accounts/{account['id']}") for _ in range(4)))

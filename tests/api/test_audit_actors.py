@@ -1,4 +1,4 @@
-"""Who did what: the commands of a user, of a session, of one token, carried out or refused, newest first."""
+"""The audit of actors: commands of a user, session or token, executed or refused, newest first."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ MEMBERS = {
 
 @dataclass(frozen=True)
 class Session:
-    """A user's session, by one of its pairs of tokens."""
+    """A user's session, with one of its pairs of tokens."""
 
     api: Api
     access: str
@@ -54,7 +54,7 @@ class Session:
         return replace(self.api, token=self.access)
 
     async def post(self, path: str) -> Response:
-        """A call with the refresh token."""
+        """Send a request with the refresh token."""
         return await replace(self.api, token=self.refresh).post(path)
 
     async def refreshed(self) -> "Session":
@@ -83,7 +83,7 @@ async def audited(api: Api, actor_id: object, query: str = "") -> list[dict[str,
 
 
 async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
-    """All pages, as their links lead through them."""
+    """Return all pages, following the links."""
     found = []
     following: str | None = path
     while following is not None:
@@ -104,7 +104,7 @@ def what(commands: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(command["name"], command["outcome"]) for command in commands]
 
 
-# What there is
+# What is recorded
 
 
 async def test_what_a_user_did_is_there_newest_first_whether_it_was_carried_out_or_refused(api: Api) -> None:
@@ -124,7 +124,7 @@ async def test_what_a_user_did_is_there_newest_first_whether_it_was_carried_out_
 
 
 async def test_a_command_says_who_gave_it_with_which_token_in_which_request(api: Api) -> None:
-    """Lesson 32: the id that the client was told leads here."""
+    """Lesson 32: the request id that the client received identifies the command."""
     user = await api.new_user()
     session = await session_of(api, user)
     source, destination = await api.new_account(user["id"], 100), await api.new_account()
@@ -179,7 +179,7 @@ async def test_what_came_before_a_refresh_is_of_the_session_and_not_of_the_next_
 async def test_the_life_of_a_session_is_there_and_so_is_the_reuse_that_ended_it(
     serve: Serve, settings: Settings
 ) -> None:
-    """Lesson 23: the refused refresh is on record."""
+    """Lesson 23: the refused refresh is recorded."""
     api = await serve(settings.model_copy(update={"ledger_refresh_grace_seconds": 0}))
     first = await session_of(api, await api.new_user())
     second = await first.refreshed()
@@ -261,7 +261,7 @@ async def test_what_a_token_did_is_found_by_its_session_when_the_token_is_forgot
 
 
 async def busy(api: Api, count: int) -> Session:
-    """A session that has given so many commands at once, of which many share a time."""
+    """Return a session that has sent `count` concurrent commands, many with the same time."""
     user = await api.new_user()
     session = await session_of(api, user)
     source, destination = await api.new_account(user["id"], count // 2), await api.new_account()
@@ -271,7 +271,7 @@ async def busy(api: Api, count: int) -> Session:
 
 @pytest.mark.parametrize("limit", [1, 7, 41, 200])
 async def test_pages_lose_nothing_and_repeat_nothing(api: Api, limit: int) -> None:
-    """Lesson 36. Commands that were written together have one time, and a page may end between them."""
+    """Lesson 36. Commands of one commit group share a time, and a page can end between them."""
     session = await busy(api, 40)
     whole = await audited(api, session.id)
 
@@ -316,12 +316,12 @@ async def test_a_page_has_1_to_1000_commands(api: Api, limit: str) -> None:
     assert (422, ["query limit"]) == (refused.status, refused.parameters)
 
 
-# Who may ask, and about whom
+# Access
 
 
 @pytest.mark.parametrize(("roles", "status"), [("admin", 200), ("auditor", 200), ("customer", 403), ("guest", 403)])
 async def test_admins_and_auditors_may_ask(api: Api, roles: str, status: int) -> None:
-    """Lesson 35: nobody else, not even about themselves."""
+    """Lesson 35: other roles cannot even read their own commands."""
     caller = await api.as_new_user(roles)
 
     answers = [await caller.get(f"/v1/audit/actors/{some}") for some in ids_of(caller)]
@@ -331,7 +331,7 @@ async def test_admins_and_auditors_may_ask(api: Api, roles: str, status: int) ->
 
 
 def ids_of(caller: Api) -> list[str]:
-    """The ids of the caller, of the session and of the token."""
+    """Return the ids of the caller, the session and the token."""
     claims = claims_of(str(caller.token))
     return [str(claims[name]) for name in ("sub", "sid", "jti")]
 
@@ -353,7 +353,7 @@ async def test_an_id_of_nobody_is_not_found(api: Api) -> None:
 
 
 async def test_an_id_of_something_that_acts_not_is_not_found(api: Api) -> None:
-    """An empty list would say that there is an actor, who did nothing."""
+    """An empty list would mean an actor that did nothing."""
     source, destination = await api.new_account(balance_cents=1), await api.new_account()
     transfer = (await api.transfer(source, destination, 1)).body
 

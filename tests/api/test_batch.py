@@ -1,4 +1,4 @@
-"""Many transfers in one request: all or nothing, or each for itself, and none twice."""
+"""Batches of transfers: atomic or item by item, and never executed twice."""
 
 import asyncio
 import io
@@ -35,7 +35,7 @@ def statuses(answer: Response) -> list[int]:
 
 
 def codes(answer: Response) -> list[list[str]]:
-    """Of each item, the codes of what stands against it."""
+    """Return the error codes of each item."""
     return [[error["code"] for error in result.get("errors", ())] for result in answer.body["results"]]
 
 
@@ -48,13 +48,13 @@ async def balances(api: Api, *found: dict[str, Any]) -> list[int]:
 
 
 async def counts(connection: Connection) -> tuple[int, ...]:
-    """How many events there are, and how many commands that made them."""
+    """Return the number of events and of commands that appended them."""
     return tuple(
         [await connection.fetchval(f"SELECT count(*) FROM {table}") for table in ("stored_events", "command_log")]
     )
 
 
-# Each for itself
+# Independent items
 
 
 async def test_each_item_has_its_own_result_in_order_and_a_bad_one_fails_no_neighbour(api: Api) -> None:
@@ -105,7 +105,7 @@ async def test_what_an_item_made_is_what_reading_it_gives(api: Api) -> None:
 
 
 async def wrong(api: Api) -> dict[str, Item]:
-    """A transfer for each reason to refuse it."""
+    """Return one transfer for each reason to refuse it."""
     alice, bob, euros = (
         await api.new_account(balance_cents=5),
         await api.new_account(),
@@ -179,7 +179,7 @@ async def test_all_of_an_atomic_batch_happens_in_one_transaction(api: Api, conne
 async def test_an_atomic_batch_with_one_bad_item_changes_nothing_and_names_the_first(
     api: Api, connection: Connection
 ) -> None:
-    """Lesson 5: nothing is made good afterwards, because nothing was done."""
+    """Lesson 5: no item is executed and undone afterwards."""
     alice, bob = await accounts(api, 100, 0)
     before, _ = await counts(connection)
     items = [transfer_body(alice, bob, 1)] * 17 + [transfer_body(alice, bob, 84), transfer_body(NOBODY, bob, 1)]
@@ -210,7 +210,7 @@ async def test_a_balance_beyond_what_json_readers_know_is_refused_where_it_arise
     assert (422, ["/items/0/amount_cents"]) == (answer.status, answer.pointers)
 
 
-# Items that come again
+# Repeated items
 
 
 @pytest.mark.parametrize("atomic", [True, False])
@@ -246,7 +246,7 @@ CHANGES = [{"amount_cents": 31}, {"reference": "other"}, {"description": "other"
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
 async def test_an_id_with_another_content_is_refused(api: Api, change: Item) -> None:
-    """Lesson 4: the body is compared, whether it was sent before or stands in the same batch."""
+    """Lesson 4: the body is compared with the earlier one, in another request or in the same batch."""
     alice, bob = await accounts(api, 100, 0)
     item = {**transfer_body(alice, bob, 30), "id": str(new_id())}
 
@@ -293,7 +293,7 @@ async def test_two_batches_with_the_same_items_at_once_happen_once(api: Api) -> 
     assert [950, 50] == await balances(api, alice, bob)
 
 
-# Requests that come again
+# Repeated requests
 
 
 @pytest.mark.parametrize("atomic", [True, False])
@@ -317,7 +317,7 @@ async def test_a_batch_that_is_repeated_under_its_key_gets_the_same_answer(
 
 
 def without_times(answer: Response) -> Any:
-    """The results without what belongs to one request."""
+    """Return the results without members that differ from request to request."""
     return [
         {**result, "errors": [(error["code"], error.get("detail")) for error in result.get("errors", ())]}
         for result in answer.body["results"]
@@ -348,7 +348,7 @@ async def test_a_key_belongs_to_one_batch(api: Api) -> None:
 
 
 async def test_a_batch_that_broke_off_goes_on_under_its_key(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lesson 4: what was done is not done again, and the rest is."""
+    """Lesson 4: executed items are not repeated, and the rest is executed."""
     monkeypatch.setattr(batch, "CHUNK", 2)
     alice, bob = await accounts(api, 100, 0)
     items = [transfer_body(alice, bob, cents) for cents in range(1, 6)]
@@ -370,14 +370,14 @@ async def test_a_batch_that_broke_off_goes_on_under_its_key(api: Api, monkeypatc
     assert [85, 15] == await balances(api, alice, bob)
 
 
-# What is not a batch
+# Invalid batches
 
 
 @pytest.mark.parametrize("atomic", [True, False])
 async def test_one_malformed_item_refuses_the_request_and_is_named(
     api: Api, connection: Connection, atomic: bool
 ) -> None:
-    """Lesson 33: an item is parsed as strictly as a body of its own."""
+    """Lesson 33: an item is parsed as strictly as the body of a single transfer."""
     alice, bob = await accounts(api, 100, 0)
     before = await counts(connection)
     items: list[Any] = [transfer_body(alice, bob, cents) for cents in (1, 25.0, "25", True, 0)]
@@ -486,7 +486,7 @@ async def test_who_did_what_knows_a_batch(api: Api) -> None:
 
 @pytest.mark.parametrize("depth", [190, 500, 900, 990, 1_000, 5_000])
 async def test_a_batch_that_is_nested_deeply_is_refused_and_is_no_fault(api: Api, depth: int) -> None:
-    """A batch of arrays is read to where its reader gives up, and each reader gives up elsewhere."""
+    """JSON parsers limit nesting at different depths."""
     bodies = (
         '{"atomic": false, "items": [' + "[" * depth + "]" * depth + "]}",
         '{"atomic": false, "items": [' + '{"metadata":' * depth + "1" + "}" * depth + "]}",

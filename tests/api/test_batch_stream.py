@@ -1,4 +1,4 @@
-"""Transfers as JSON Lines: one a line, in order, carried out and answered as they come."""
+"""Streams of transfers as JSON Lines: one transfer a line, executed in order, with results while the stream is open."""
 
 import asyncio
 import itertools
@@ -29,7 +29,7 @@ HEADERS = {"Content-Type": "application/jsonl"}
 
 
 def encoded(*items: Any) -> bytes:
-    """A line an item; what is bytes already stays so."""
+    """Encode one item per line; bytes are kept."""
     return b"".join((item if isinstance(item, bytes) else json.dumps(item).encode()) + b"\n" for item in items)
 
 
@@ -38,7 +38,7 @@ async def send(api: Api, data: Any, **headers: str) -> Response:
 
 
 def results(answer: Response | str) -> list[dict[str, Any]]:
-    """What the lines of an answer say; each is a result as the document knows it, and a number."""
+    """Return the line number and status of each result, checked against the document."""
     text = answer if isinstance(answer, str) else answer.body
     found = [json.loads(line) for line in text.splitlines()]
     for result in found:
@@ -119,7 +119,7 @@ async def test_nothing_at_all_is_answered_with_nothing(api: Api) -> None:
 
 
 class Conversation:
-    """A stream whose lines a test sends one by one, while it reads what comes back."""
+    """An open stream: the test sends lines one by one and reads results in between."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -167,7 +167,7 @@ async def test_results_come_back_while_lines_are_still_sent(api: Api) -> None:
 
 
 async def test_others_get_their_turn_while_lines_are_parsed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lesson 36: a piece of the stream can have thousands of lines, each wrong in a way that takes long to explain."""
+    """Lesson 36: a chunk can have thousands of invalid lines whose errors take long to compose."""
     turns, seen, parse = itertools.count(), [], json_bodies.parse
     turn = next(turns)
 
@@ -239,7 +239,7 @@ async def test_what_had_not_been_handed_in_when_the_client_hung_up_can_be_sent_a
 
 
 async def test_a_client_that_does_not_read_is_hung_up_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lesson 36: it is read from no further, and keeps no place."""
+    """Lesson 36: the service stops reading from it, and frees its place."""
     monkeypatch.setattr(response, "PATIENCE_SECONDS", 0.2)
     limit = api.client.app[batch.BATCH_LIMIT]
     _, writer = await asyncio.open_connection(api.client.host, api.client.port, limit=1024)
@@ -275,7 +275,7 @@ async def test_a_stream_that_brings_no_line_for_too_long_is_ended(
 
     *before, ended = summary(await talk.rest())
     assert (None, 408) == ended
-    assert before in ([(1, 200)], [])  # on a busy machine, the first may have been late as well
+    assert before in ([(1, 200)], [])  # on a busy machine, even the first line can be late
     talk.end()
 
 

@@ -1,4 +1,4 @@
-"""Changing users and accounts: PUT sends a body back, PATCH changes single members; neither undoes another change."""
+"""Changes of users and accounts: PUT replaces, PATCH changes single members, and neither loses a concurrent change."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ async def events(connection: "asyncpg.Connection[Any]") -> int:
 async def test_the_secret_that_a_user_has_already_is_no_change_and_ends_no_session(
     api: Api, connection: "asyncpg.Connection[Any]", method: str, member: str, secret: str
 ) -> None:
-    """The reference demands the secret in each PUT, so its clients send it."""
+    """The reference requires the secret in every PUT, so its clients send it."""
     body = {key: value for key, value in user_body().items() if key != "password"} | {member: secret}
     user = (await api.post("/v1/users", body)).body
     customer = await api.logged_in(user["username"], secret)
@@ -55,7 +55,7 @@ async def test_another_secret_is_a_change_and_ends_the_sessions(api: Api, method
     "absent", [{}, {"password": None}, {"password": ""}, {"password_hash": None}, {"password_hash": ""}]
 )
 async def test_an_empty_secret_in_a_put_is_none(api: Api, absent: dict[str, Any]) -> None:
-    """What clients with types send back who read no secret."""
+    """Typed clients that did not read a secret send it back empty."""
     body = user_body()
     user = (await api.post("/v1/users", body)).body
     customer = await api.logged_in(user["username"])
@@ -76,7 +76,7 @@ async def test_an_empty_or_short_secret_is_none_to_create_a_user_with(api: Api, 
 
 
 async def test_roles_may_be_left_out(api: Api) -> None:
-    """As in the reference's own samples: a new user is a guest, and a change leaves them as they are."""
+    """As in the reference's samples: a new user is a guest, and a change keeps the roles."""
     body = {key: value for key, value in user_body().items() if key != "roles"}
     guest = (await api.post("/v1/users", body)).body
     admin = await api.new_user(roles="admin,customer")
@@ -230,7 +230,7 @@ async def test_a_body_with_an_old_time_and_the_balance_of_now_is_no_conflict(api
 
 @pytest.mark.parametrize("spelt", [lambda time: time, lambda time: time.replace("Z", "+00:00"), lambda time: time[:-1]])
 async def test_a_balance_may_be_set_at_the_time_that_was_read(api: Api, spelt: Callable[[str], str]) -> None:
-    """Also without a zone, as clients of the reference have it."""
+    """Also without a zone, as clients of the reference send it."""
     account = await api.new_account(balance_cents=100)
     body = {**account, "balance_cents": 80, "updated_at": spelt(account["updated_at"])}
 
@@ -262,7 +262,7 @@ async def test_a_time_that_is_none_is_refused_in_a_change_of_an_account(api: Api
 async def test_of_transfers_and_bodies_that_are_sent_back_no_money_comes_about(
     serve: Serve, settings: Settings
 ) -> None:
-    """Two workers: one moves money, the other reads and writes back; the sum of both accounts never changes."""
+    """One client transfers while another reads and sends back accounts at a second worker; the total stays the same."""
     payer, editor = await serve(settings), await serve(settings)
     source, sink = await payer.new_account(balance_cents=1_000), await payer.new_account()
     path = f"/v1/accounts/{source['id']}"

@@ -1,4 +1,4 @@
-"""Clients may choose the ids of what they make. The streams whose ids the ledger derives stay its own all the same."""
+"""Clients can choose ids of new resources, but not ids that the ledger derives for its own streams."""
 
 from typing import Any
 from uuid import UUID
@@ -9,14 +9,14 @@ from tests.support.controls import Api, Response, transfer_body
 
 
 async def transfer_called(api: Api, transaction_id: UUID) -> Response:
-    """A customer's transfer, between two accounts of the same user, whose id was chosen."""
+    """Send a customer's transfer between two own accounts, with a chosen id."""
     mine = await api.new_account(balance_cents=100)
     theirs: dict[str, Any] = await api.new_account(user_id=mine["user_id"])
     return await api.post("/v1/transactions/transfer", {"id": str(transaction_id), **transfer_body(mine, theirs, 1)})
 
 
 async def test_a_transfer_cannot_take_a_name(api: Api) -> None:
-    """The id of a name's stream can be computed by anybody; a transfer there would break the name for ever."""
+    """Anyone can compute the id of a name's stream; a transfer there would make the name unusable."""
     await transfer_called(api, username_stream("carol"))
     await transfer_called(api, email_streams("carol@example.com")[0])
 
@@ -36,7 +36,7 @@ async def test_a_transfer_cannot_take_the_world_of_a_currency(api: Api) -> None:
 
 
 async def test_nobody_can_own_the_world_of_a_currency(api: Api) -> None:
-    """Its owner's account would be debited below zero by everybody else's opening balances."""
+    """Opening balances of other users would debit that account below zero."""
     owner = await api.new_user()
     body = {"id": str(world_account_id("EUR")), "user_id": owner["id"], "currency": "EUR"}
 

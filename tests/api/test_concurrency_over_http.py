@@ -1,4 +1,4 @@
-"""Many clients at once, on real processes: whatever happens to those, no money appears, vanishes or moves twice."""
+"""Concurrent clients on real processes: even if these are killed, no money appears, vanishes or moves twice."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ BALANCE_CENTS = 1000
 
 @dataclass
 class Crowd:
-    """Clients of one service, and what they were told."""
+    """Clients of one service, and the responses they received."""
 
     session: aiohttp.ClientSession
     url: str
@@ -90,7 +90,7 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd(running: Ledger) -> AsyncIterator[Crowd]:
-    """Clients of a service that has just started."""
+    """Yield clients of a newly started service."""
     url = await running.url()
     connector = aiohttp.TCPConnector(limit=CLIENTS)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(DEADLINE_SECONDS)) as session:
@@ -102,7 +102,7 @@ async def crowd(running: Ledger) -> AsyncIterator[Crowd]:
 
 @pytest.fixture
 def variables(settings: Settings) -> dict[str, str]:
-    """The environment of a service on the test's own database."""
+    """Return the environment of a service on the test's own database."""
     return {**settings.environment(), "SERVICE_PORT": "0"}
 
 
@@ -146,7 +146,7 @@ async def test_thousands_of_transfers_at_once_keep_the_books_right(
 async def test_killed_workers_lose_nothing_and_double_nothing(
     variables: dict[str, str], connection: Any, tmp_path: Path
 ) -> None:
-    """Lessons 4 and 14: who gets no answer asks again with the same key; read tables are never ahead or behind."""
+    """Lessons 4 and 14: clients retry with the same key; read tables are never ahead of or behind the log."""
     with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
         async with crowd(running) as clients:
             transferring = asyncio.create_task(clients.transfer(3000, seed=1))

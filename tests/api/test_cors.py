@@ -1,4 +1,4 @@
-"""Security headers and the origins that may read."""
+"""Security headers, and which origins may read responses."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def shared(answer: Response) -> dict[str, str]:
 
 @pytest.fixture
 async def open_api(serve: Serve, settings: Settings) -> Api:
-    """The API, open to two other origins."""
+    """Return the API, open to two other origins."""
     return await serve(settings.model_copy(update={"ledger_cors_origins": f"{ORIGIN} http://localhost:3000"}))
 
 
@@ -101,12 +101,12 @@ async def test_a_preflight_request_is_answered_without_a_token(open_api: Api) ->
 
 
 async def test_any_origin_may_read_what_needs_no_credentials(serve: Serve, settings: Settings) -> None:
-    """Tokens travel in a header, so `*` gives a page nothing that it has not got: credentials are never allowed."""
+    """`*` never allows credentials, and tokens travel in a header, so other pages gain no access."""
     api = await serve(settings.model_copy(update={"ledger_cors_origins": "*"}))
     strange = {"Origin": "https://any.example"}
     answers = [
         await api.get("/v1/health", headers=strange),
-        await api.get("/v1/health"),  # the same for everybody: a cache needs no `Vary`
+        await api.get("/v1/health"),  # the same for every origin: a cache needs no `Vary`
         await api.nobody.get("/v1/users", headers=strange),
         await api.get("/v1/nowhere", headers=strange),
         await api.nobody.call("OPTIONS", "/v1/users", headers={**strange, **PREFLIGHT}),
@@ -120,7 +120,7 @@ async def test_any_origin_may_read_what_needs_no_credentials(serve: Serve, setti
 
 
 async def test_a_preflight_request_is_answered_on_every_path(open_api: Api) -> None:
-    """A page learns that a path is unknown from the request itself."""
+    """A page learns that a path is unknown from the actual request."""
     headers = {"Origin": ORIGIN, **PREFLIGHT}
     answers = [await open_api.nobody.call("OPTIONS", path, headers=headers) for path in ("/v1/nowhere", "/v9/users")]
 
@@ -135,7 +135,7 @@ def test_a_star_is_alone_or_an_error(origins: str) -> None:
 
 
 async def test_a_fault_is_told_to_nobody(api: Api, connection: "asyncpg.Connection[Any]") -> None:
-    """Whatever PostgreSQL says of a table that is gone stays in the log."""
+    """The error message of PostgreSQL appears only in the log."""
     await connection.execute("ALTER TABLE accounts RENAME TO elsewhere")
 
     answer = await api.get("/v1/accounts")

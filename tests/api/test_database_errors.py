@@ -1,4 +1,4 @@
-"""Without the database the service answers, and tells nothing about it."""
+"""Without the database the service returns errors that reveal nothing about it."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.support.problems import assert_is_problem
 
 
 class Gate:
-    """A socket between the service and PostgreSQL, which can be shut."""
+    """A socket between the service and PostgreSQL that can be shut."""
 
     def __init__(self, path: Path, target: str) -> None:
         self.path, self.target = path, target
@@ -67,7 +67,7 @@ async def gate(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 async def gated(serve: Serve, settings: Settings, gate: Gate) -> Api:
-    """The service, which reaches its database through the gate and gives up soon when it is shut."""
+    """Serve through the gate, with a short timeout for when it is shut."""
     url = urlsplit(settings.database_dsn())._replace(query=f"host={quote(str(gate.path.parent), safe='')}&port=5432")
     return await serve(
         settings.model_copy(update={"database_url": SecretStr(url.geturl()), "ledger_database_patience_seconds": 0.1})
@@ -75,7 +75,7 @@ async def gated(serve: Serve, settings: Settings, gate: Gate) -> Api:
 
 
 def calls_of(api: Api) -> list[tuple[str, str, Any]]:
-    """Something of each kind: a read, a command, a login, and what is only about the caller."""
+    """Return requests of each kind: a read, a command, a login, and one that checks only the caller."""
     return [
         ("GET", "/", None),
         ("GET", "/v1/users", None),

@@ -1,4 +1,4 @@
-"""docs/reference/differences.md: a real request shows every row. A row and its test have the same name."""
+"""docs/reference/differences.md: a real request proves every row. A row and its test have the same name."""
 
 import json
 import re
@@ -484,6 +484,6 @@ async def logged_in(api: Api) -> dict[str, Any]:
 
 
 async def bearing(api: Api, method: str, path: str, token: str, key: str | None = None) -> dict[str, Any]:
-    """The body of what is answered to a request with this token."""
+    """Send a request with this token and return the body of the response."""
     headers = {"Authorization": f"Bearer {token}"} | ({"Idempotency-Key": key} if key else {})
     return dict((await api.nobody.call(method, path, headers=headers)).body)

@@ -1,4 +1,4 @@
-"""The page at /docs, in a browser: it shows every route, its examples run, and it asks nobody but the service."""
+"""The page at /docs, in a browser: it shows every route, runs examples, and contacts only the service."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ from web.routes import ROUTES, UNVERSIONED
 
 Serve = Callable[[Settings], Awaitable[Api]]
 EVERY = (*UNVERSIONED, *ROUTES)
-# Rules of axe-core that judge what has been painted; `test_docs_colours.py` computes the contrast for every browser.
+# Rules of axe-core that need a painted page; `test_docs_colours.py` computes the contrast without a browser.
 PAINTED = ("color-contrast", "scrollable-region-focusable", "target-size")
 BROWSERS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
@@ -37,7 +37,7 @@ async def opened(page: Page, api: Api, fragment: str = "") -> str:
 
 
 async def press(page: Page, *selectors: str) -> None:
-    """Click what each selector finds, as soon as it is there."""
+    """Click the element of each selector as soon as it exists."""
     for selector in selectors:
         await page.run(f"!!document.querySelector({selector!r})")
         await page.run(f"document.querySelector({selector!r}).click() || true")
@@ -126,7 +126,7 @@ async def test_the_errors_of_an_operation_are_one_list_with_a_line_for_each_code
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1360), ("dark", 390)])
 async def test_the_page_can_be_used_by_everybody(api: Api, tmp_path: Path, scheme: str, width: int) -> None:
-    """axe-core finds nothing, of any impact, while an operation with all its parts and an answer is open."""
+    """axe-core finds nothing, of any impact, with an operation and its response open."""
     transfer = operation_id("post", "/v1/transactions/transfer")
 
     async with browser(tmp_path) as page:
@@ -153,7 +153,7 @@ def axe() -> str:
 
 
 async def findings(page: Page) -> list[Any]:
-    """What axe-core finds on the page, of any impact."""
+    """Return the violations that axe-core finds on the page, of any impact."""
     rules = {rule: {"enabled": page.has_layout} for rule in PAINTED}
     options = json.dumps({"rules": rules, "resultTypes": ["violations"]})
     await page.run(f"axe.run(document, {options}).then((found) => {{ window.found = found; }}) && true")
@@ -168,7 +168,7 @@ async def test_schemas_of_any_shape_are_shown(
 
     async with browser(tmp_path) as page:
         await opened(page, await serve(settings), "make")
-        for _ in range(3):  # recursion is opened as far as somebody asks
+        for _ in range(3):  # recursive schemas open one level per click
             await page.run(
                 "document.querySelectorAll('.takes [aria-expanded=false]').forEach((each) => each.click()) || true"
             )

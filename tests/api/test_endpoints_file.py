@@ -1,4 +1,4 @@
-"""docs/endpoints.http: an editor can send every request in it, one after the other, and there is one for each route."""
+"""docs/endpoints.http has a request for every route, and an editor can send them in order."""
 
 import json
 import re
@@ -14,7 +14,7 @@ VARIABLE = re.compile(r"{{(\w+)(?:\.response\.body\.\$([\w.\[\]]+))?}}")
 
 
 class Request(NamedTuple):
-    """A request as it is written, variables and all."""
+    """A request as written, with its variables."""
 
     name: str
     answers: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Money between several accounts at once, references, what clients say of it, and money that goes back."""
+"""Journal entries, references, descriptions and metadata, and reversals over HTTP."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -87,10 +87,10 @@ async def test_the_ledgers_own_account_takes_part(api: Api) -> None:
 
 
 async def test_a_hundred_accounts_take_part(api: Api) -> None:
-    """Lesson 36: and no more, which the strict parsing of requests sees to."""
+    """Lesson 36: the strict parsing of requests refuses more."""
     owner = (await api.new_user())["id"]
     accounts = [await api.new_account(owner) for _ in range(99)]
-    await api.new_account(owner, 1)  # the first money makes the ledger's own account
+    await api.new_account(owner, 1)  # the first money opens the ledger's own account
 
     answer = await api.post("/v1/transactions", legs((WORLD, -99), *((account, 1) for account in accounts)))
 
@@ -116,7 +116,7 @@ async def test_a_customer_takes_money_out_of_own_accounts_only_and_sees_own_legs
     assert 404 == (await stranger.get(f"/v1/transactions/{paid.body['id']}")).status
 
 
-# What clients say of it.
+# Descriptions and references.
 
 
 async def test_a_transfer_says_what_it_is_for(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""The pages about errors, the reference that is made of the same table, and that both say what the service answers."""
+"""The error pages and the error reference come from one table and match the service's responses."""
 
 import base64
 import hashlib
@@ -124,7 +124,7 @@ async def test_pages_may_be_cached_and_load_nothing(api: Api, path: str) -> None
 
 
 async def test_a_code_that_there_is_not_has_no_page(api: Api) -> None:
-    """Nor is it taken for a route of an unknown version."""
+    """It is not mistaken for a route of an unknown version either."""
     for path in ("/errors/users", "/errors/nonsense", "/errors/%3Cscript%3E", "/docs/health"):
         for headers in (HTML, {}):
             answer = await api.nobody.get(path, headers=headers)

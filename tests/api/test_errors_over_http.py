@@ -1,4 +1,4 @@
-"""Every error has one format, whatever caused it."""
+"""All errors have one format."""
 
 import json
 import re
@@ -130,7 +130,7 @@ async def test_a_plain_request_id_of_the_client_is_kept(api: Api, given: str) ->
 
 @pytest.mark.parametrize("given", ["", "A" * 65, "two words", 'quo"te', "<script>", "ünicode", "a\tb"])
 async def test_any_other_request_id_is_replaced(api: Api, given: str) -> None:
-    """Lesson 31: what a client sends does not end up in the log as it came."""
+    """Lesson 31: untrusted text is not logged unchanged."""
     answer = await api.get("/v1/nowhere", headers={"X-Request-Id": given})
 
     assert given != answer.headers["X-Request-Id"]
@@ -210,7 +210,7 @@ async def test_another_media_type_is_refused(api: Api, media_type: str | None) -
 @pytest.mark.parametrize(
     "media_type",
     [
-        "application/json; charset=utf8",  # what the reference's own clients send
+        "application/json; charset=utf8",  # sent by the reference's clients
         "application/json; charset=UTF-8",
         'application/json; charset="utf-8"',
         "application/json; charset=us-ascii",

@@ -1,4 +1,4 @@
-"""The log as a live feed: nothing is skipped or sent twice, and nobody holds a feed who should not."""
+"""The live feed of the log: no event is skipped or repeated, and only authorized readers keep a feed open."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ EVENT_STREAM = {"Accept": "text/event-stream"}
 
 
 class Message(NamedTuple):
-    """A block of a feed, by its fields."""
+    """A message of a feed, with its fields."""
 
     id: str | None
     event: str | None
@@ -35,14 +35,14 @@ class Message(NamedTuple):
 
 
 class Feed:
-    """An open feed. Comments and `retry` are kept apart from the messages."""
+    """An open feed. Comments and `retry` are kept separately from messages."""
 
     def __init__(self, response: Any) -> None:
         self.response = response
         self.comments = 0
 
     async def next(self) -> Message | None:
-        """The next message; None if the feed has ended as it should."""
+        """Return the next message, or None if the feed ended properly."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             while block := await self._block():
                 self.comments += sum(line.startswith(":") for line in block)
@@ -85,7 +85,7 @@ async def stored_positions(runtime: Runtime, after: int) -> list[int]:
 
 
 async def test_a_feed_is_the_log_and_goes_on_with_it(api: Api) -> None:
-    """HTML standard, section 9.2.6: `id` is the position, `event` the topic, `data` what a page shows."""
+    """HTML standard, section 9.2.6: `id` is the position, `event` the topic, `data` the event as in lists."""
     await api.new_account(balance_cents=5)
     pages = (await api.get("/v1/events")).body
     async with opened(api) as events:
@@ -123,7 +123,7 @@ async def test_a_feed_passes_over_what_is_not_wanted(api: Api) -> None:
     account, other = await api.new_account(balance_cents=5), await api.new_account()
     async with opened(api, f"?topic=AccountDebited&stream={account['id']}&after={await head(api)}") as events:
         await api.new_user()
-        await api.transfer(other, account, 1)  # refused: it has nothing
+        await api.transfer(other, account, 1)  # refused: insufficient funds
         await api.transfer(account, other, 2)
         (message,) = await events.take(1)
         assert ("AccountDebited", account["id"]) == (message.event, message.data["stream_id"])
@@ -176,7 +176,7 @@ async def test_nothing_is_skipped_with_many_mixed_writers(api: Api, settings: Se
 
 
 async def test_lost_connections_to_the_database_lose_no_event(api: Api, runtime: Runtime) -> None:
-    """Lesson 10: there is no notification that could be lost, and the reader knows where it was."""
+    """Lesson 10: the feed depends on no notification, and the reader knows its position."""
     start = await head(api)
     seen: list[Message] = []
     async with opened(api, f"?after={start}") as events:
@@ -230,7 +230,7 @@ async def test_a_feed_shows_that_it_lives(api: Api, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def one_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only one feed at a time, which is checked often, and has little patience."""
+    """Allow one feed at a time, with frequent checks and a short timeout."""
     monkeypatch.setattr(sse, "MAX_FEEDS", 1)
     monkeypatch.setattr(sse, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
@@ -252,7 +252,7 @@ async def test_feeds_have_a_bound_and_leave_their_place(api: Api) -> None:
 
 @pytest.mark.usefixtures("one_place")
 async def test_a_reader_who_does_not_read_is_dropped(api: Api, settings: Settings) -> None:
-    """Lesson 36: what it does not read is not kept for it."""
+    """Lesson 36: unread messages are not buffered."""
     connection = await connect(settings, application_name="test")
     large = json.dumps({"text": "x" * 20_000}).encode()
     await connection.executemany(INSERT, [(new_id(), large) for _ in range(1500)])
@@ -266,7 +266,7 @@ async def test_a_reader_who_does_not_read_is_dropped(api: Api, settings: Setting
             f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer {api.token}"
         )
         await loop.sock_sendall(idle, f"{head_lines}\r\n\r\n".encode())
-        assert (await loop.sock_recv(idle, 12)).endswith(b"200")  # the one place is taken
+        assert (await loop.sock_recv(idle, 12)).endswith(b"200")  # the only place is taken
         await until(lambda: has_place(api))
 
 
@@ -277,7 +277,7 @@ async def has_place(api: Api) -> bool:
 
 
 async def test_a_shutdown_ends_feeds_at_once(serve: Any, settings: Settings) -> None:
-    api = await serve(settings.model_copy(update={"ledger_shutdown_seconds": 300}))  # which other requests have
+    api = await serve(settings.model_copy(update={"ledger_shutdown_seconds": 300}))  # the deadline of other requests
     async with opened(api, f"?after={await head(api)}&stream={UUID(int=7)}") as events:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await api.client.server.close()

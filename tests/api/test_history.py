@@ -1,4 +1,4 @@
-"""Statements of an account, its events, and the whole log, as pages over HTTP."""
+"""Pages of account statements, account events and the whole log."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ WORLD = str(world_account_id("USD"))
 
 
 async def two_accounts(api: Api) -> tuple[dict[str, Any], dict[str, Any]]:
-    """One with 100, and one with nothing."""
+    """Return two accounts, with 100 and with 0."""
     return await api.new_account(balance_cents=100), await api.new_account()
 
 
@@ -26,7 +26,7 @@ async def moved(api: Api, source: Any, destination: Any, amount_cents: int) -> d
 
 
 async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
-    """All pages, as the links lead through them."""
+    """Return all pages, following the links."""
     found = []
     answer = await api.get(path)
     while True:
@@ -170,7 +170,7 @@ async def test_the_log_can_be_read_from_a_position_on(api: Api) -> None:
 async def test_a_choice_of_topic_or_stream_finds_all_of_it(
     api: Api, monkeypatch: pytest.MonkeyPatch, limit: int, scan: int
 ) -> None:
-    """Lesson 11: what is not wanted is passed over, and so does not hold anybody up."""
+    """Lesson 11: filtered events do not block the reader."""
     monkeypatch.setattr(event_reader, "SCAN", scan)
     source, destination = await two_accounts(api)
     await api.put(f"/v1/accounts/{source['id']}", {"user_id": (await api.new_user())["id"]})
@@ -196,7 +196,7 @@ async def test_a_stretch_without_anything_wanted_reaches_the_end_of_the_log(api:
         assert ([], head, True) == (stretch.events, stretch.reached, stretch.is_last)
 
 
-# Who may read, and what is refused.
+# Access and invalid requests.
 
 
 async def test_an_owner_reads_their_own_and_nobody_elses(api: Api) -> None:
@@ -214,7 +214,7 @@ async def test_an_owner_reads_their_own_and_nobody_elses(api: Api) -> None:
 
 
 async def test_a_stream_that_is_no_account_has_no_account_events(api: Api) -> None:
-    """Lesson 35: a customer could else read the stream of a user, or of a name."""
+    """Lesson 35: otherwise a customer could read the stream of a user or a name."""
     customer = await api.as_new_user("customer")
     for caller in (customer, api):
         assert 404 == (await caller.get(f"/v1/accounts/{customer.user_id}/events")).status

@@ -1,4 +1,4 @@
-"""Money that is set aside: what becomes of it, who may say so, and that only one thing ever does."""
+"""Holds over HTTP: placing, capturing, voiding and expiry, by the right roles, and only one ending ever."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,12 +21,12 @@ from tests.support.processes import until
 Serve = Callable[[Settings], Awaitable[Api]]
 Body = dict[str, Any]
 
-ENDING = "SELECT pg_advisory_lock('stored_events'::regclass::oid::int, 2)"  # which one process at a time may do
+ENDING = "SELECT pg_advisory_lock('stored_events'::regclass::oid::int, 2)"  # the lock of expiry, held by one process at a time
 
 
 @pytest.fixture
 async def accounts(api: Api) -> tuple[Body, Body]:
-    """One with 100, and one with nothing."""
+    """Return two accounts, with 100 and with 0."""
     return await api.new_account(balance_cents=100), await api.new_account()
 
 
@@ -150,7 +150,7 @@ async def test_what_is_no_hold_can_be_neither_captured_nor_voided(api: Api, acco
 async def test_a_repeated_request_is_carried_out_once_and_answered_the_same(
     api: Api, accounts: tuple[Body, Body]
 ) -> None:
-    """Lesson 4. Also when the time that it names has come since."""
+    """Lesson 4. Also after the hold has expired."""
     body = {**transfer_body(*accounts, 60), "expires_in_seconds": 3600}
     held = await hold(api, accounts, 1)
     requests = [("/v1/transactions/hold", body), (f"/v1/transactions/{held['id']}/capture", {"amount_cents": 1})]
@@ -166,7 +166,7 @@ async def test_a_repeated_request_is_carried_out_once_and_answered_the_same(
         assert first.body == again.body
 
 
-# When it ends by itself.
+# Expiry.
 
 
 async def test_a_hold_lasts_as_long_as_it_says_or_as_the_service_says(api: Api, accounts: tuple[Body, Body]) -> None:
@@ -198,20 +198,20 @@ async def test_a_hold_ends_in_the_future_and_not_too_far_away(
 
 @pytest.fixture
 async def unexpired(serve: Serve, settings: Settings) -> Api:
-    """A service that looks for holds that are due only when it starts."""
+    """Return a service that checks for expired holds only at its start."""
     return await serve(settings.model_copy(update={"ledger_expiry_seconds": 3600}))
 
 
 async def _due(api: Api, accounts: tuple[Body, Body], cents: int = 60) -> Body:
-    """A hold whose time has come."""
+    """Place a hold and wait until it is due."""
     *_, answer = await _held_until_soon(api, transfer_body(*accounts, cents))
     return dict(answer.body)
 
 
 async def _held_until_soon(api: Api, transfer: Body) -> tuple[Body, dict[str, str], Response]:
-    """The body, the headers and the answer of a hold whose time has come since.
+    """Place a hold that is now due; return its body, headers and response.
 
-    A request that takes longer than the hold is refused; the next one then has twice the time.
+    A request that takes longer than the hold is refused, and the next one gets twice the time.
     """
     seconds = 0.2
     while True:
@@ -233,7 +233,7 @@ async def test_a_hold_that_is_due_cannot_be_captured_although_nobody_has_ended_i
     unexpired: Api, connection: Any
 ) -> None:
     accounts = await _two(unexpired)
-    await connection.execute(ENDING)  # the look at the start of the service may come late
+    await connection.execute(ENDING)  # the check at the start of the service can be late
     held = await _due(unexpired, accounts)
 
     for action in ("capture", "void"):
@@ -272,7 +272,7 @@ async def _answers(api: Api) -> bool:
     return (await api.get("/v1/accounts")).status == 200
 
 
-# Many at once.
+# Concurrency.
 
 
 async def test_more_holds_than_one_batch_end_together(
@@ -304,7 +304,7 @@ async def test_only_one_process_at_a_time_ends_what_is_due(unexpired: Api, runti
 async def test_of_many_who_end_a_hold_through_two_processes_one_wins(
     serve: Serve, settings: Settings, connection: Any, actions: tuple[str, str]
 ) -> None:
-    """Lesson 1. The sums hold, whichever request wins."""
+    """Lesson 1. The sums are right, whichever request wins."""
     apis = [await serve(settings), await serve(settings)]
     accounts = await _two(apis[0])
     holds = [await hold(apis[0], accounts, 5) for _ in range(8)]
@@ -348,7 +348,7 @@ async def _rows_are_folds(connection: Any, accounts: tuple[Body, Body]) -> bool:
     return True
 
 
-# Who may.
+# Access.
 
 
 async def test_a_customer_sets_money_of_own_accounts_aside_and_cannot_end_that(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""A request that is sent again under its `Idempotency-Key` happens once, and its client gets the answer it missed."""
+"""A request repeated under its `Idempotency-Key` is executed once, and its client gets the first response."""
 
 import asyncio
 import hashlib
@@ -21,7 +21,7 @@ KEY = {"Idempotency-Key": "one-key"}
 
 
 def without_ids(answer: Response) -> dict[str, Any]:
-    """An error's body without what belongs to one request."""
+    """Return an error body without members that differ from request to request."""
     entries = [
         {member: value for member, value in entry.items() if member not in {"trace_id", "timestamp"}}
         for entry in answer.body["errors"]
@@ -30,7 +30,7 @@ def without_ids(answer: Response) -> dict[str, Any]:
 
 
 async def bodies(api: Api) -> dict[str, tuple[str, dict[str, Any]]]:
-    """A request of each kind that can be repeated."""
+    """Return one repeatable request of each kind."""
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
     return {
         "transfer": (TRANSFER, transfer_body(alice, bob, 30)),
@@ -40,7 +40,7 @@ async def bodies(api: Api) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 async def refusable(api: Api) -> dict[str, tuple[str, dict[str, Any]]]:
-    """A request of each kind that is refused."""
+    """Return one refused request of each kind."""
     alice, bob, user = await api.new_account(), await api.new_account(), await api.new_user()
     return {
         "transfer": (TRANSFER, transfer_body(alice, bob, 30)),
@@ -81,7 +81,7 @@ async def test_a_repeated_request_may_spell_its_body_differently(api: Api, kind:
 
 
 def in_other_words(body: dict[str, Any]) -> dict[str, Any]:
-    """The same request: members in another order, null and read-only ones besides, ids in capitals or as URNs."""
+    """Return an equivalent body: other order, null and read-only members added, ids in capitals or as URNs."""
     respelt = {
         member: value.upper().replace("-", "") if member.endswith("_id") else value for member, value in body.items()
     }
@@ -144,7 +144,7 @@ async def test_a_repeated_request_with_another_password_is_another_request(api: 
 
 
 async def test_two_keys_are_refused(api: Api, connection: "asyncpg.Connection[Any]") -> None:
-    """A proxy in front may look at the other one."""
+    """A proxy in front could use the other header."""
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
     before = await connection.fetchval("SELECT count(*) FROM stored_events")
     twice = CIMultiDict(
@@ -234,7 +234,7 @@ async def test_a_key_belongs_to_one_body_also_when_that_was_refused(api: Api) ->
 
 
 async def test_a_key_belongs_to_one_path(api: Api) -> None:
-    """The same body, sent elsewhere, is another request."""
+    """The same body to another path is another request."""
     body = {"user_id": (await api.new_user())["id"]}
     await api.post("/v1/accounts", body, headers=KEY)
 
@@ -244,7 +244,7 @@ async def test_a_key_belongs_to_one_path(api: Api) -> None:
 
 
 async def test_v1_and_v2_share_their_keys(api: Api) -> None:
-    """Lesson 4: a client that moves to the other version in the middle of a retry pays once."""
+    """Lesson 4: a client that retries at the other version pays once."""
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
 
     first = await api.transfer(alice, bob, 3, headers=KEY)
@@ -263,7 +263,7 @@ async def test_without_a_key_every_request_happens(api: Api) -> None:
 
 
 async def test_a_key_wins_over_the_id_that_was_chosen(api: Api) -> None:
-    """The same id again is a conflict, unless it is the same request under the same key."""
+    """A reused id is a conflict, unless the request is repeated under its key."""
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
     body = {**transfer_body(alice, bob, 1), "id": str(new_id())}
 
@@ -276,7 +276,7 @@ async def test_a_key_wins_over_the_id_that_was_chosen(api: Api) -> None:
 
 
 async def test_the_key_of_another_user_is_another_key(api: Api) -> None:
-    """Lesson 35: nobody learns from a key what another user did with it."""
+    """Lesson 35: a key reveals nothing about another user's requests."""
     one, other = await api.as_new_user("customer"), await api.as_new_user("customer")
     target = await api.new_account()
     accounts = [await api.new_account(caller.user_id, balance_cents=5) for caller in (one, other)]
@@ -379,7 +379,7 @@ async def test_one_user_is_made_however_often_a_request_is_retried_at_once(serve
 
 
 async def test_a_retry_after_a_restart_gets_the_answer_of_before(serve: Serve, settings: Settings) -> None:
-    """Lesson 4: a key is in the same transaction as the money, so nothing that restarts forgets it."""
+    """Lesson 4: a key is stored in the same transaction as the money, so it survives a restart."""
     before = await serve(settings)
     alice, bob = await before.new_account(balance_cents=100), await before.new_account()
     first = await before.transfer(alice, bob, 30, headers=KEY)
@@ -398,7 +398,7 @@ async def test_a_retry_after_a_restart_gets_the_answer_of_before(serve: Serve, s
 async def test_the_command_log_does_not_help_to_guess_a_password(
     api: Api, connection: "asyncpg.Connection[Any]"
 ) -> None:
-    """Lesson 31: the hash that tells one body from another takes a key, or weak passwords could be tried against it."""
+    """Lesson 31: the request hash is keyed, so weak passwords cannot be guessed from it."""
     body = user_body()
     await api.post("/v1/users", body, headers=KEY)
 
@@ -418,7 +418,7 @@ async def test_the_command_log_does_not_help_to_guess_a_password(
 async def test_another_signing_secret_gives_another_hash(
     serve: Serve, settings: Settings, connection: "asyncpg.Connection[Any]"
 ) -> None:
-    """Lesson 31: the key of that hash is the service's own."""
+    """Lesson 31: the key of the hash is specific to the service."""
     body = {"user_id": NOBODY}
     await (await serve(settings)).post("/v1/accounts", body, headers=KEY)
     changed = settings.model_copy(update={"jwt_secret": SecretStr("another-secret-that-is-long-enough")})

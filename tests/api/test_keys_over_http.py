@@ -1,4 +1,4 @@
-"""Keys that others can verify with: what is published, what it is good for, and how one key takes another's place."""
+"""Public keys over HTTP: what is published, how third parties verify with it, and rotation."""
 
 import base64
 import hmac
@@ -32,7 +32,7 @@ kinds = pytest.mark.parametrize("kind", ["ed25519", "rsa"])
 
 
 def a_key_file(path: Path, kind: str) -> Path:
-    """A new private key, in a file."""
+    """Write a new private key to a file."""
     key = (
         ed25519.Ed25519PrivateKey.generate()
         if kind == "ed25519"
@@ -48,7 +48,7 @@ def public_pem(path: Path) -> bytes:
 
 
 def with_changes(settings: Settings, **changes: Any) -> Settings:
-    """These settings with others, checked as they are at a start."""
+    """Return the settings with changes, validated as at a start."""
     return Settings(**{**settings.model_dump(exclude_unset=True), **changes})
 
 
@@ -64,7 +64,7 @@ async def status_of(api: Api, token: str) -> int:
 
 
 async def verified(api: Api, token: str) -> dict[str, Any]:
-    """What a token says to somebody who has nothing but what the service publishes."""
+    """Verify a token with the published keys alone; return its claims."""
     published = (await api.nobody.get(JWKS)).body
     header = jwt.get_unverified_header(token)
     (entry,) = [entry for entry in published["keys"] if entry["kid"] == header["kid"]]
@@ -100,7 +100,7 @@ async def test_the_published_key_alone_verifies_the_tokens(
 
 @kinds
 async def test_what_is_published_is_public(serve: Serve, settings: Settings, tmp_path: Path, kind: str) -> None:
-    """Lesson 31: nothing of the private key, and nothing that is not of the key."""
+    """Lesson 31: only members of the public key."""
     api = await serve(with_changes(settings, ledger_jwt_key_file=a_key_file(tmp_path / "key", kind)))
 
     answer = await api.nobody.get(JWKS)
@@ -133,7 +133,7 @@ async def test_two_services_with_one_key_file_publish_the_same(
 
 @kinds
 async def test_a_token_of_another_key_is_refused(serve: Serve, settings: Settings, tmp_path: Path, kind: str) -> None:
-    """Also one that names the key which it is not of."""
+    """Also if it names the service's key."""
     api = await serve(with_changes(settings, ledger_jwt_key_file=a_key_file(tmp_path / "key", kind)))
     claims = await verified(api, str(api.token))
     foreign = a_key_file(tmp_path / "foreign", kind).read_bytes()
@@ -151,7 +151,7 @@ async def test_a_token_of_another_key_is_refused(serve: Serve, settings: Setting
 
 @kinds
 async def test_the_public_key_is_no_shared_secret(serve: Serve, settings: Settings, tmp_path: Path, kind: str) -> None:
-    """Lesson 29: algorithm confusion. The old JWT_SECRET signs nothing any more, either."""
+    """Lesson 29: algorithm confusion. The old JWT_SECRET is no longer accepted either."""
     path = a_key_file(tmp_path / "key", kind)
     api = await serve(with_changes(settings, ledger_jwt_key_file=path))
     _, payload, _ = str(api.token).split(".")
@@ -186,7 +186,7 @@ async def test_a_service_that_moves_to_a_key_file_takes_no_token_of_the_secret(
 
 @pytest.fixture(params=["ed25519", "rsa", "ed25519, public", "secret"])
 def rotation(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> list[Settings]:
-    """The old key; the new key, with the old one beside it; the new key alone."""
+    """Return the settings before, during and after a rotation."""
     if request.param == "secret":
         old, new = "the-old-secret-of-the-tests-is-long-enough", "the-new-secret-of-the-tests-is-long-enough"
         steps: list[dict[str, Any]] = [
@@ -198,7 +198,7 @@ def rotation(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path)
     kind, *half = request.param.split(", ")
     first, second = [a_key_file(tmp_path / name, kind) for name in ("first", "second")]
     previous = first
-    if half:  # all that verifying takes, so the old private key can be destroyed
+    if half:  # the public half is enough to verify, so the old private key can be destroyed
         previous = tmp_path / "first.public"
         previous.write_bytes(public_pem(first))
     return [
@@ -209,7 +209,7 @@ def rotation(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path)
 
 
 async def restarted(serve: Serve, api: Api, settings: Settings) -> Api:
-    """The service with other settings, after the one before has stopped."""
+    """Stop the service, and start it with other settings."""
     await api.client.close()
     return await serve(settings)
 

@@ -1,6 +1,6 @@
-"""Lists beyond a small page: whole, in one state, within bounds of memory, compressed for clients that accept it.
+"""Large lists are complete, consistent, bounded in memory and compressed on request.
 
-Unless a test says otherwise, it makes the pages small instead of the lists large.
+Most tests reduce the page size instead of creating large lists.
 """
 
 import asyncio
@@ -47,13 +47,13 @@ def limits_of(api: Api) -> LargeLists:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages of 2, chunks of 3, lists of 7."""
+    """Reduce pages to 2 items, chunks to 3 and lists to 7."""
     for name, value in (("SMALL", 2), ("CHUNK", 3), ("MAX_ITEMS", 7), ("SLICE", 2)):
         monkeypatch.setattr(pagination, name, value)
 
 
 async def raw(api: Api, path: str, accepted: str | None = None) -> tuple[bytes, Any]:
-    """The body as it was sent, and the headers."""
+    """Return the body as sent, without decompression, and the headers."""
     headers = {"Authorization": f"Bearer {api.token}"}
     if accepted is not None:
         headers["Accept-Encoding"] = accepted
@@ -67,13 +67,13 @@ async def raw(api: Api, path: str, accepted: str | None = None) -> tuple[bytes, 
         return await response.read(), response.headers
 
 
-# How much
+# Sizes
 
 
 async def test_a_list_without_limit_has_10_000_items_and_a_link_to_the_rest(
     api: Api, connection: "asyncpg.Connection[Any]"
 ) -> None:
-    """A client of the reference knows no `Link`: what it asks for is everything."""
+    """Clients of the reference ignore `Link` and expect everything."""
     owner_id = UUID((await api.new_user())["id"])
     await connection.execute(OPENED, owner_id, 10_000)
 
@@ -101,7 +101,7 @@ async def test_limit_and_cursor_ask_for_a_page(api: Api, connection: "asyncpg.Co
 
 @pytest.fixture
 async def every_list(api: Api) -> list[str]:
-    """A path of each list, of which all have more than 7 items."""
+    """Return the path of every list, each with more than 7 items."""
     customer = await api.as_new_user("customer")
     source, sink = await api.new_account(customer.user_id, 100), await api.new_account()
     for cents in range(1, 9):
@@ -147,7 +147,7 @@ async def test_every_list_comes_whole_whatever_its_chunks(
 
 @pytest.mark.usefixtures("small")
 async def test_a_list_is_one_state_of_the_ledger(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Money that moves while a list is read is in it once: all balances sum to zero."""
+    """All balances sum to zero, even if money moves while a list is read."""
     source, *_, sink = [await api.new_account(balance_cents=10) for _ in range(6)]
     read = accounts.page
     moved = []
@@ -175,7 +175,7 @@ async def test_a_list_of_large_items_ends_early_with_a_link(api: Api, monkeypatc
         await api.new_user()
     whole = await api.get("/v1/users")
     monkeypatch.setattr(pagination, "MAX_BYTES", 3 * len(json.dumps(whole.body[0])))
-    monkeypatch.setattr(pagination, "CHUNK_BYTES", 1)  # one by one
+    monkeypatch.setattr(pagination, "CHUNK_BYTES", 1)  # one item at a time
 
     short = await api.get("/v1/users")
 
@@ -195,7 +195,7 @@ async def test_filters_that_choose_nothing_read_no_more_than_so_many_chunks(
     monkeypatch.setattr(pagination, "MAX_CHUNKS", 2)
 
     answer = await api.get("/v1/transactions?reference=none&kind=transfer&min_amount_cents=1")
-    assert ([], None) == (answer.body, next_path(answer)), "an index knows that there is none"
+    assert ([], None) == (answer.body, next_path(answer)), "the index shows that nothing matches"
 
     path = "/v1/transactions?max_amount_cents=3&min_amount_cents=3"
     answer = await api.get(path)
@@ -206,7 +206,7 @@ async def test_filters_that_choose_nothing_read_no_more_than_so_many_chunks(
 
 @pytest.mark.usefixtures("small")
 async def test_chunks_after_the_first_are_read_in_turn(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lesson 36: filters that choose nothing of each chunk must not read a hundred of them without a bound."""
+    """Lesson 36: a filter that matches nothing must not read an unbounded number of chunks."""
     source, sink = await api.new_account(balance_cents=100), await api.new_account()
     for _ in range(8):
         await api.transfer(source, sink, 4)
@@ -232,7 +232,7 @@ async def test_chunks_after_the_first_are_read_in_turn(api: Api, monkeypatch: py
 
 @pytest.fixture
 async def crowded(serve: Callable[[Settings], Awaitable[Api]], settings: Settings, small: None) -> Api:
-    """A service that has one place for large lists, for which nobody may wait."""
+    """Return a service with one place for large lists and no queue."""
     del small
     with pytest.MonkeyPatch.context() as patched:
         for name, value in (("MAX_LARGE", 1), ("MAX_LARGE_EACH", 1), ("MAX_WAITING", 0)):
@@ -241,7 +241,7 @@ async def crowded(serve: Callable[[Settings], Awaitable[Api]], settings: Setting
 
 
 def taken(api: Api) -> AbstractAsyncContextManager[None]:
-    """Let another caller have that place."""
+    """Occupy that place as another caller."""
     return limits_of(api).kept.admit(OTHER)
 
 
@@ -306,7 +306,7 @@ async def test_a_turn_comes_in_order_and_no_more_wait_than_may() -> None:
 async def test_a_client_that_does_not_read_loses_the_connection_and_its_place(
     api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch, bounds: dict[Any, float]
 ) -> None:
-    """Lesson 36: what it does not read is not kept for it. The body must not fit into the system's buffers."""
+    """Lesson 36: unread data is not buffered. The body must exceed the system's buffers."""
     for (module, name), value in bounds.items():
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(pagination, "MAX_ITEMS", 40_000)
@@ -328,7 +328,7 @@ async def test_a_client_that_does_not_read_loses_the_connection_and_its_place(
             received += len(data)
     length = re.search(rb"Content-Length: (\d+)", start)
     assert length is not None
-    assert received < int(length[1]), "it can tell that the body is not whole"
+    assert received < int(length[1]), "it can detect that the body is incomplete"
 
 
 @pytest.mark.usefixtures("small")
@@ -426,7 +426,7 @@ async def test_a_body_that_would_gain_nothing_is_sent_as_it_is(api: Api) -> None
     ],
 )
 def test_a_client_says_which_coding_it_prefers(fields: list[str], coding: str | None) -> None:
-    """RFC 9110, section 12.5.3; what is no weight makes an element that is passed over."""
+    """RFC 9110, section 12.5.3; an element with an invalid weight is ignored."""
     request = make_mocked_request("GET", "/v1/users", CIMultiDict(("Accept-Encoding", field) for field in fields))
 
     assert coding == choose_coding(request)
@@ -436,7 +436,7 @@ def test_a_client_says_which_coding_it_prefers(fields: list[str], coding: str | 
 
 
 async def test_the_ledgers_own_accounts_are_listed_to_those_who_ask(api: Api) -> None:
-    """Lesson 41: a client of the reference knows no account without an owner."""
+    """Lesson 41: clients of the reference expect every account to have an owner."""
     for currency in ("USD", "EUR"):
         await api.new_account(balance_cents=5, currency=currency)
     head = (await api.get("/v1/events")).body[-1]

@@ -41,7 +41,7 @@ def assert_refused(answer: Response, parameter: str) -> None:
 
 @pytest.fixture
 async def account(api: Api) -> dict[str, Any]:
-    """An account with three lines, beside another."""
+    """Return an account with three entries."""
     source, sink = await api.new_account(balance_cents=100), await api.new_account()
     for cents in (1, 2):
         assert 200 == (await api.transfer(source, sink, cents)).status
@@ -50,7 +50,7 @@ async def account(api: Api) -> dict[str, Any]:
 
 @pytest.fixture
 def lists(account: dict[str, Any], api: Api) -> list[str]:
-    """Every list that has more than one item now."""
+    """Return every list that has more than one item."""
     del api
     return [
         "/v1/users?limit=1",
@@ -83,7 +83,7 @@ async def test_a_cursor_of_one_list_is_refused_by_every_other(api: Api, lists: l
 
 
 async def test_a_cursor_of_another_caller_is_refused(api: Api, lists: list[str]) -> None:
-    """Lesson 35: not even an admin can go on where another did."""
+    """Lesson 35: not even an admin can continue another caller's list."""
     other = await api.as_new_user("admin")
     for path in lists:
         assert_refused(await other.get(f"{path}&cursor={cursor_of(await api.get(path))}"), "cursor")
@@ -108,7 +108,7 @@ async def test_a_cursor_goes_on_with_the_filters_that_it_was_made_with(
     path = f"/v1/accounts/{account['id']}/entries"
     cursor = cursor_of(await api.get(f"{path}?limit=1&from_version=1"))
 
-    assert 200 == (await api.get(f"{path}?limit=2&from_version=1&cursor={cursor}")).status  # a page may be longer
+    assert 200 == (await api.get(f"{path}?limit=2&from_version=1&cursor={cursor}")).status  # the limit may change
     assert 200 == (await api.get(f"/v2{path[3:]}?from_version=1&cursor={cursor}")).status  # the same API
     for other in ("", "from_version=2&", "from_version=1&order=asc&", "from_version=1&before=9&"):
         assert_refused(await api.get(f"{path}?{other}limit=1&cursor={cursor}"), "cursor")
@@ -130,7 +130,7 @@ async def test_a_cursor_that_was_changed_is_refused(api: Api, lists: list[str]) 
 async def test_cursors_need_no_shared_secret(
     serve: Callable[[Settings], Awaitable[Api]], settings: Settings, tmp_path: Path
 ) -> None:
-    """They follow from whatever key signs the tokens: all workers make the same, and one with another key does not."""
+    """Cursors depend on the signing key: all workers create the same, and another key creates others."""
     apis = []
     for name in ("one", "one", "another"):
         file = tmp_path / name
@@ -146,7 +146,7 @@ async def test_cursors_need_no_shared_secret(
 
 
 async def ids_of(api: Api, query: str = "") -> list[str]:
-    """Which transactions a caller finds; each only once, however short the pages are."""
+    """Return the ids of the transactions that a query finds, in pages of any size; each must occur once."""
     whole = [row["id"] for row in await all_items(api, f"/v1/transactions?{query}")]
     assert whole == [row["id"] for row in await all_items(api, f"/v1/transactions?limit=1&{query}")]
     assert len(whole) == len(set(whole))
@@ -154,7 +154,7 @@ async def ids_of(api: Api, query: str = "") -> list[str]:
 
 
 class Books(NamedTuple):
-    """Transactions of every kind, in order, and who is party to which."""
+    """Transactions of every kind, in order, with their parties."""
 
     alice: Api
     bob: Api
@@ -214,7 +214,7 @@ async def test_all_transactions_are_listed_the_newest_first(api: Api, books: Boo
 
 
 async def test_a_customer_lists_own_transactions_and_what_may_be_seen_of_them(books: Books) -> None:
-    """Lesson 35: exactly those that can be read one by one, and as they are read."""
+    """Lesson 35: exactly the transactions that the customer can read singly, with the same bodies."""
     assert books.of_alice == await ids_of(books.alice)
     assert books.of_bob == await ids_of(books.bob)
     for customer in (books.alice, books.bob):
@@ -281,7 +281,7 @@ async def test_transactions_are_chosen_by_time(api: Api, books: Books) -> None:
 async def test_filters_that_choose_little_are_bounded_and_complete(
     api: Api, books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lesson 36: a page looks at so much and no more, and says where it goes on."""
+    """Lesson 36: a page reads a bounded number of rows and links to the next."""
     monkeypatch.setattr(transaction_search, "SCAN", 2)
     monkeypatch.setattr(transaction_search, "SCANNED_EVENTS", 3)
 
@@ -295,7 +295,7 @@ async def test_filters_that_choose_little_are_bounded_and_complete(
 async def test_amounts_and_currencies_are_found_whatever_their_bands(
     api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page takes so many of each band; none is left out, none is twice, and other currencies stay out."""
+    """A page reads candidates from each band without omissions, duplicates or other currencies."""
     pairs = {
         currency: [await api.new_account(balance_cents=10**6, currency=currency) for _ in range(2)]
         for currency in ("USD", "EUR")
@@ -409,7 +409,7 @@ async def test_users_are_chosen_by_name_and_by_whether_they_are_active(api: Api)
 async def test_a_list_costs_the_same_however_deep_and_long_it_is(
     api: Api, connection: "asyncpg.Connection[Any]"
 ) -> None:
-    """Lesson 19: no page reads what it leaves out, neither what is newer nor what is older."""
+    """Lesson 19: no page reads newer or older items that it leaves out."""
     accounts = [await api.new_account(balance_cents=100_000) for _ in range(4)]
     await grow(connection, [UUID(account["id"]) for account in accounts], 9_000)
 

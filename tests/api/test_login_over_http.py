@@ -1,4 +1,4 @@
-"""Logging in and being known: what tokens say, who is let in, and what those who are not are told."""
+"""Logins over HTTP: claims of tokens, accepted and refused callers, and the single answer for failures."""
 
 import asyncio
 import base64
@@ -40,7 +40,7 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def unlike_any_other(answer: Response) -> dict[str, Any]:
-    """The body without what differs from one answer to the next."""
+    """Return the body without members that differ from response to response."""
     entries = [
         {member: value for member, value in entry.items() if member not in {"trace_id", "timestamp"}}
         for entry in answer.body["errors"]
@@ -55,7 +55,7 @@ def assert_wrong_credentials(answer: Response, instance: str) -> None:
     assert "Bearer" == answer.headers["WWW-Authenticate"]
 
 
-# What a login gives
+# The tokens of a login
 
 
 async def test_a_login_answers_with_a_pair_of_bearer_tokens(api: Api) -> None:
@@ -205,11 +205,11 @@ async def test_a_failed_login_has_one_answer_whatever_was_wrong(api: Api) -> Non
     assert ["Bearer"] * len(answers) == [answer.headers["WWW-Authenticate"] for answer in answers]
 
 
-# What a token must be
+# Validation of tokens
 
 
 def forged(settings: Settings, pair: dict[str, Any], **changes: Any) -> str:
-    """A token with the right signature and other claims; a claim that is None is left out."""
+    """Return a correctly signed token with changed claims; a claim of None is left out."""
     assert settings.jwt_secret is not None
     claims = {**claims_of(pair["access_token"]), **changes}
     kept = {name: value for name, value in claims.items() if value is not None}
@@ -217,7 +217,7 @@ def forged(settings: Settings, pair: dict[str, Any], **changes: Any) -> str:
 
 
 def signed(claims: dict[str, Any], pair: dict[str, Any], secret: str, algorithm: str = "HS256") -> str:
-    """A token with these claims, that names the key of the pair."""
+    """Return a token with these claims that names the key of the pair."""
     kid = jwt.get_unverified_header(pair["access_token"])["kid"]
     return jwt.encode(claims, secret, algorithm=algorithm, headers={"kid": kid})
 
@@ -228,7 +228,7 @@ def encoded(part: Any) -> str:
 
 
 def spoilt(settings: Settings, pair: dict[str, Any]) -> dict[str, str]:
-    """Authorization headers that must not let anyone in, by what is wrong with them."""
+    """Return invalid Authorization headers by their flaw."""
     assert settings.jwt_secret is not None
     secret = settings.jwt_secret.get_secret_value()
     token, now = pair["access_token"], int(time.time())
@@ -270,7 +270,7 @@ async def test_without_a_token_nobody_is_known(api: Api) -> None:
 
 
 async def test_a_token_with_any_flaw_is_refused_with_one_answer(api: Api, settings: Settings) -> None:
-    """Lessons 21, 29 and 33: the type, the algorithm, the expiry, and a header that is parsed before it is trusted."""
+    """Lessons 21, 29 and 33: type, algorithm, expiry, and headers that are trusted before they are parsed."""
     flawed = spoilt(settings, await logged_in(api))
 
     answers = {flaw: await api.nobody.get("/", headers={"Authorization": header}) for flaw, header in flawed.items()}
@@ -324,7 +324,7 @@ async def test_the_greeting_is_for_everyone_with_a_token(api: Api, roles: str) -
     assert (200, ["message"]) == (answer.status, list(answer.body))
 
 
-# Who is let in now
+# Changes of users
 
 
 async def test_a_deactivated_user_loses_access_at_the_next_request(api: Api) -> None:
@@ -356,7 +356,7 @@ async def test_a_deleted_user_loses_access_at_the_next_request(api: Api) -> None
 
 
 async def test_a_demoted_user_loses_access_at_the_next_request(api: Api) -> None:
-    """Lesson 27: a token that says too much is dead."""
+    """Lesson 27: a token with a lost role is refused."""
     user = await api.new_user(roles="admin")
     caller = await api.logged_in(user["username"])
     assert 200 == (await caller.get("/v1/users")).status
@@ -389,7 +389,7 @@ async def test_a_changed_password_is_the_only_one_that_logs_in(api: Api) -> None
     assert (401, 200) == (old.status, new.status)
 
 
-# What a flood does
+# Floods of logins
 
 
 @pytest.mark.usefixtures("safe_passwords")
@@ -413,7 +413,7 @@ async def test_a_flood_of_logins_is_turned_away_while_the_service_answers(serve:
 
 @pytest.mark.usefixtures("safe_passwords")
 async def test_logins_are_let_in_again_after_a_flood(serve: Serve, settings: Settings) -> None:
-    """Lesson 30: nobody is locked out by what others did."""
+    """Lesson 30: nobody is locked out by other clients."""
     api = await serve(settings.model_copy(update={"ledger_login_queue_limit": 1}))
     body = {"username": "admin", "password": "not the admin's password"}
 
@@ -422,7 +422,7 @@ async def test_logins_are_let_in_again_after_a_flood(serve: Serve, settings: Set
     assert "access_token" in await logged_in(api)
 
 
-# Where secrets are
+# Storage of secrets
 
 
 @pytest.mark.usefixtures("safe_passwords")
@@ -483,7 +483,7 @@ async def test_the_credential_of_a_deleted_user_is_forgotten(api: Api, connectio
 
 
 async def test_of_two_authorization_headers_none_counts(api: Api) -> None:
-    """A proxy in front may look at the other one."""
+    """A proxy in front could use the other header."""
     token = f"Bearer {api.token}"
 
     for pair in ([token, token], [token, "Bearer x"], ["Bearer x", token], [token, "Basic eDp4"]):

@@ -1,4 +1,4 @@
-"""Who may do what: every route with every kind of caller, with what is theirs, another's, and nobody's."""
+"""The access matrix: every route, with every role, for own, other users' and unknown resources."""
 
 import base64
 import json
@@ -22,11 +22,11 @@ Serve = Callable[[Settings], Awaitable[Api]]
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 PUBLIC, ACCESS, REFRESH = "public", "access token", "refresh token"
-ROLES = ("guest", "customer", "auditor", "admin")  # in this order: what admins do is felt by all
+ROLES = ("guest", "customer", "auditor", "admin")  # in this order: an admin's requests can affect all others
 
 
 class Statuses(NamedTuple):
-    """What each role is answered."""
+    """The status of the response for each role."""
 
     admin: int
     auditor: int
@@ -35,10 +35,10 @@ class Statuses(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What it takes to use a route, and how it answers about what is the caller's own, another's, and nobody's.
+    """The token that a route needs, and its statuses for own, other users' and unknown resources.
 
-    Where `others` is None, the route is not about anything that somebody has. What nobody has is answered as what
-    another has, unless that is a success: then with `missing`.
+    `others` is None if the route concerns no owned resource. An unknown resource gets the status of another user's, unless
+    that is a success: then it gets `missing`.
     """
 
     token: str
@@ -53,13 +53,13 @@ ADMINS_CREATE = Statuses(201, 403, 403, 403)
 AUDITORS_TOO = Statuses(200, 200, 403, 403)
 NOT_GUESTS = Statuses(200, 200, 200, 403)
 READERS_OF_OTHERS = Statuses(200, 200, 404, 403)
-UNSEALED_OWN = Statuses(409, 409, 409, 403)  # who may have a receipt is told that here is no key to seal with
+UNSEALED_OWN = Statuses(409, 409, 409, 403)  # authorized, but there is no sealing key
 UNSEALED_OTHERS = Statuses(409, 409, 404, 403)
 PAYING = Row(ACCESS, Statuses(200, 403, 200, 403), Statuses(200, 403, 422, 403), missing=422)
 DENIALS = {403, 404, 422}
 
-# An auditor reads everything and changes nothing. What a caller may
-# not see is not there (404); what a caller may see, or what nobody with this role may do to anything, is forbidden.
+# Auditors read everything and change nothing. A resource that the caller may not see is unknown (404). A visible
+# resource, or an action that the role never has, is forbidden (403).
 TABLE = {
     ("GET", "/"): Row(ACCESS, ALL),
     ("GET", "/.well-known/jwks.json"): Row(PUBLIC, ALL),
@@ -80,7 +80,7 @@ TABLE = {
     ("POST", "/auth/revoke-user"): Row(ACCESS, ALL, ADMINS),
     ("POST", "/auth/revoke-all"): Row(ACCESS, ADMINS),
     ("POST", "/auth/cleanup"): Row(ACCESS, ADMINS),
-    ("GET", "/auth/sessions"): Row(ACCESS, ALL, ADMINS, missing=200),  # who is not there has no sessions
+    ("GET", "/auth/sessions"): Row(ACCESS, ALL, ADMINS, missing=200),  # an unknown user has no sessions
     ("DELETE", "/auth/sessions/{id}"): Row(ACCESS, ALL, Statuses(200, 404, 404, 404)),
     ("GET", "/audit/actors/{id}"): Row(ACCESS, AUDITORS_TOO, AUDITORS_TOO),
     ("GET", "/users"): Row(ACCESS, AUDITORS_TOO),
@@ -125,9 +125,7 @@ OPEN = [route for route in EVERY if route not in GUARDED]
 
 def row_of(route: Route) -> Row:
     row = TABLE.get(key(route))
-    assert row is not None, (
-        f"{route.method} {route.path} is not in the table of {__file__}: say who may do what with it"
-    )
+    assert row is not None, f"{route.method} {route.path} is not in the table of {__file__}: add its access rules"
     return row
 
 
@@ -166,7 +164,7 @@ def bearer(row: Row, caller: Party) -> str:
 
 
 async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:
-    """The id of something new that belongs to a user, of the kind that the route is about; else the user's own id."""
+    """Create a resource of the route's kind for a user; return its id, or the user's id if there is no such kind."""
     match route.path:
         case "/auth/sessions/{id}":
             return session_of(await login(api, user))
@@ -191,7 +189,7 @@ def session_of(tokens: dict[str, Any]) -> str:
 
 
 class Request(NamedTuple):
-    """A request that fits a route, about the thing with an id."""
+    """A valid request to a route about a resource."""
 
     method: str
     path: str
@@ -199,7 +197,7 @@ class Request(NamedTuple):
 
 
 def request_for(route: Route, version: str, resource: str, sink: str, *, own: bool = False) -> Request:
-    """`sink` is an account for money; a caller who asks about what is their own need not always say so."""
+    """Build a valid request; `sink` is the destination account. `own` leaves out what defaults to the caller."""
     path = route.path if route in UNVERSIONED else f"/{version}{route.path}"
     bodies: dict[tuple[str, str], dict[str, Any]] = {
         ("POST", "/auth/login"): {"username": "admin", "password": ADMIN_PASSWORD},
@@ -228,7 +226,7 @@ async def answered(api: Api, request: Request, token: str | None, *, headers: di
 
 
 def comparable(answer: Response, resource: str) -> dict[str, Any]:
-    """An error's body without what differs from one answer to the next, and from one thing to another."""
+    """Return an error body without members that differ between requests and resources."""
     body: dict[str, Any] = json.loads(json.dumps(answer.body).replace(resource, "the id"))
     for entry in body["errors"]:
         del entry["trace_id"], entry["timestamp"]
@@ -239,12 +237,12 @@ async def events(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT count(*) FROM stored_events"))
 
 
-# What each role may do
+# Roles
 
 
 @pytest.mark.parametrize("route", EVERY, ids=NAMES)
 async def test_each_role_may_do_what_the_table_says(api: Api, connection: Connection, route: Route) -> None:
-    """Lesson 35. What another has and what nobody has cannot be told apart; and a refusal changes nothing."""
+    """Lesson 35. Other users' and unknown resources look the same, and a refusal changes nothing."""
     row = row_of(route)
     await check(api, connection, route, row, VERSIONS[0])
 
@@ -293,11 +291,11 @@ async def test_a_user_with_several_roles_may_do_what_any_of_them_may(api: Api) -
     assert 403 == (await as_caller.post("/v1/users", user_body())).status
 
 
-# Without a token that fits
+# Without a valid token
 
 
 async def misfits(api: Api, settings: Settings, row: Row) -> dict[str, str | None]:
-    """Authorization headers of admins that must not let anyone in, by what is wrong with them."""
+    """Return an admin's invalid Authorization headers by their flaw."""
     caller, gone = await party(api, "admin"), await party(api, "admin")
     signer, kind = (
         create_signer(settings, load_keyring(settings)),
@@ -322,7 +320,7 @@ async def misfits(api: Api, settings: Settings, row: Row) -> dict[str, str | Non
 async def test_without_a_token_that_fits_nobody_gets_in(
     api: Api, settings: Settings, connection: Connection, route: Route
 ) -> None:
-    """Lesson 21. There is one answer, whatever is wrong, and whatever the request is about."""
+    """Lesson 21. All flaws and all requests get the same response."""
     row, sink = row_of(route), (await api.new_account())["id"]
     resource = await resource_of(api, route, await api.new_user())
     headers = await misfits(api, settings, row)
@@ -352,18 +350,18 @@ async def test_what_is_public_asks_for_no_token_and_looks_at_none(api: Api, sett
 
 
 async def test_who_is_not_known_does_not_learn_what_is_wrong_with_a_request(api: Api) -> None:
-    """Neither that an id is none, nor that a body is, nor that its type is not JSON."""
+    """A malformed id, an invalid body and a wrong media type get the same response."""
     for route in GUARDED:
         prefix = "" if route in UNVERSIONED else f"/{VERSIONS[0]}"
         answer = await api.nobody.call(route.method, prefix + route.path.replace("{id}", "none"), data=b"{")
         assert 401 == answer.status, route
 
 
-# What a customer finds by other ways than an id
+# Access by cursors, parameters and keys
 
 
 async def pages(api: Api, path: str) -> list[tuple[str, list[str]]]:
-    """All pages, each with the path that leads to it, and the ids that are on it."""
+    """Yield each page's path and ids."""
     found = []
     while path:
         answer = await api.get(path)
@@ -419,7 +417,7 @@ async def test_a_user_finds_no_session_of_another_by_any_cursor(api: Api) -> Non
 
 @pytest.mark.parametrize("role", ["admin", "auditor", "customer"])
 async def test_an_id_of_another_kind_is_as_if_it_were_not_there(api: Api, role: str) -> None:
-    """Lesson 35: by its id one can have any stream, but none is taken for what it is not."""
+    """Lesson 35: an id of another kind of stream is unknown."""
     caller = await party(api, role)
     routes = {
         kind: next(route for route in ROUTES if key(route) == ("GET", path))
@@ -442,7 +440,7 @@ async def test_an_id_of_another_kind_is_as_if_it_were_not_there(api: Api, role: 
 
 @pytest.mark.parametrize("role", ["auditor", "customer", "guest"])
 async def test_nobody_gets_the_answer_to_the_request_of_another_by_its_key(api: Api, role: str) -> None:
-    """Lesson 35: the same request under the same key, sent by somebody else, is another one."""
+    """Lesson 35: the same request and key from another caller are another request."""
     caller, sink = await party(api, role), (await api.new_account())["id"]
     for number, route in enumerate(route for route in ROUTES if route.method == "POST"):
         row = row_of(route)

@@ -1,4 +1,4 @@
-"""HEAD is GET without a body, OPTIONS says what there is, and 201 says where the new resource is, and its version."""
+"""HEAD is GET without a body, OPTIONS lists the methods, and 201 has the location and version of the new resource."""
 
 import asyncio
 from typing import Any
@@ -22,14 +22,14 @@ def concrete(path: str, resource_id: str) -> str:
 
 
 def comparable(answer: Response, *changing: str) -> dict[str, str]:
-    """The headers that two requests of the same resource share."""
+    """Return the headers that do not differ from response to response."""
     own = {name.lower() for name in ("Date", "X-Request-Id", *changing)}
     return {name: value for name, value in answer.headers.items() if name.lower() not in own}
 
 
 @pytest.fixture
 async def ids(api: Api) -> dict[str, str]:
-    """An id of a resource for each first part of a path."""
+    """Return an id of a resource for each first segment of a path."""
     source, sink = await api.new_account(balance_cents=10), await api.new_account()
     paid = await api.transfer(source, sink, 1)
     return {"users": source["user_id"], "accounts": source["id"], "transactions": paid.body["id"]}
@@ -39,7 +39,7 @@ async def ids(api: Api) -> dict[str, str]:
 
 
 async def test_head_has_the_headers_of_get_and_no_body(api: Api, ids: dict[str, str]) -> None:
-    """RFC 9110, section 9.3.2. The client would fail at the next answer if there were a body."""
+    """RFC 9110, section 9.3.2. A body would break the client's next response."""
     for route in EVERY:
         if route.method == "GET":
             path = concrete(path_of(route), ids.get(route.path.split("/")[1], NOBODY))
@@ -48,7 +48,7 @@ async def test_head_has_the_headers_of_get_and_no_body(api: Api, ids: dict[str, 
 
             changing = (
                 "Content-Length" if route.path in {"/metrics", "/readyz"} else ""
-            )  # they show what is so at the time
+            )  # their content changes with time
             assert (got.status, comparable(got, changing)) == (asked.status, comparable(asked, changing)), path
             assert not asked.body
 
@@ -131,7 +131,7 @@ async def test_options_of_what_is_not_there_says_so(api: Api, path: str, status:
     assert (status, [code]) == (answer.status, answer.codes)
 
 
-# What is created
+# Created resources
 
 
 async def made(api: Api, path: str, **headers: str) -> Response:
@@ -167,13 +167,13 @@ async def test_the_version_that_a_creation_tells_can_be_changed_at_once(api: Api
 
 @pytest.mark.parametrize("path", ["/v1/users", "/v1/accounts"])
 async def test_a_replay_of_a_creation_is_answered_as_the_first(api: Api, path: str) -> None:
-    """Also when others have changed the resource since."""
+    """Also after others have changed the resource."""
     key = {"Idempotency-Key": "create"}
     owner = (await api.new_user())["id"]
     body = user_body() if path == "/v1/users" else {"user_id": owner, "balance_cents": 5}
     first = await api.post(path, body, headers=key)
     if path == "/v1/users":
-        await api.new_account(first.body["id"])  # which is an event of its owner
+        await api.new_account(first.body["id"])  # appends an event to its owner
     else:
         await api.post("/v1/transactions/transfer", transfer_body(first.body, await api.new_account(), 1))
 

@@ -44,7 +44,7 @@ async def scraped(api: Api) -> Series:
     return parsed(answer.body)
 
 
-# What is counted
+# Counters
 
 
 async def test_requests_are_counted_by_route_and_status_whatever_their_version(api: Api) -> None:
@@ -65,7 +65,7 @@ async def test_requests_are_counted_by_route_and_status_whatever_their_version(a
 
 
 async def test_what_no_route_is_for_makes_no_series_of_its_own(api: Api) -> None:
-    """Lesson 36: a stranger who asks for many paths fills nothing."""
+    """Lesson 36: requests for many unknown paths create no series."""
     for number in range(3):
         await api.nobody.get(f"/v1/nothing-{number}")
         await api.nobody.call("PATCH", f"/{number}")
@@ -121,7 +121,7 @@ async def test_it_is_shown_how_much_of_everything_there_is(api: Api) -> None:
 
 
 async def test_it_is_shown_how_far_behind_the_followers_are_and_what_they_do(api: Api) -> None:
-    found = await scraped(api)  # nobody seals here
+    found = await scraped(api)  # sealing is off
     assert value(found, "ledger_log_position") == value(found, "ledger_follower_lag_events", follower="seals") > 0
     assert 0 < value(found, "ledger_follower_lag_seconds", follower="seals")
     states = {state: value(found, "ledger_follower_state", follower="seals", state=state) for state in STATES}
@@ -161,7 +161,7 @@ async def scraped_with(api: Api, secret: str) -> Series:
     return parsed(answer.body)
 
 
-# Who may see them
+# Access
 
 
 async def test_prometheus_shows_the_secret_of_the_settings(api: Api) -> None:
@@ -214,7 +214,7 @@ async def test_any_worker_reports_the_metrics_of_all_and_they_survive_it(setting
             async def restarted() -> Series | None:
                 try:
                     now = parsed(await get(session, "/metrics"))
-                except aiohttp.ClientConnectionError:  # the one that was killed had taken it
+                except aiohttp.ClientConnectionError:  # the killed worker had accepted it
                     return None
                 return now if value(now, "ledger_worker_starts_total") == 3 else None
 

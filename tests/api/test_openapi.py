@@ -1,4 +1,4 @@
-"""The document says what the service does: every route, every error, and examples that are true."""
+"""The OpenAPI document matches the service: every route, every error, and examples that work."""
 
 import inspect
 import json
@@ -23,7 +23,7 @@ VERBS = (
     *("capture", "close", "create", "delete", "end", "get", "list", "log", "open", "patch", "place", "post", "purge"),
     *("refresh", "reverse", "revoke", "update", "void"),
 )
-ELSEWHERE = {"method_not_allowed", "api_version_error"}  # no route answers these
+ELSEWHERE = {"method_not_allowed", "api_version_error"}  # raised outside of routes
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Periods and moments mean the same everywhere: both ends are included, and a plain date is a whole day in UTC."""
+"""Periods and points in time mean the same everywhere: both ends are included, and a date is a whole day in UTC."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from ledger.settings import Settings
 from tests.support.controls import Api, transfer_body
 from tests.support.processes import LEDGER, environment
 
-# An accountant who closes May wants the first and the last microsecond of it, and nothing of April or June.
+# An accountant who closes May needs its first and last microsecond, and nothing of April or June.
 RECORDED = {
     "April's last": "2026-04-30T23:59:59.999999Z",
     "May's first": "2026-05-01T00:00:00.000000Z",
@@ -36,7 +36,7 @@ PERIODS: list[tuple[str | None, str | None, list[str]]] = [
 
 
 class Books(NamedTuple):
-    """What was made in each moment: a user, an account, a transfer and the entry of it."""
+    """The user, account, transfer and entry of each point in time."""
 
     api: Api
     source: str
@@ -45,10 +45,10 @@ class Books(NamedTuple):
 
 @pytest.fixture
 async def books(api: Api, connection: "asyncpg.Connection[Any]") -> Books:
-    """A user, their account and a transfer to it, at each of the times."""
+    """Create a user, an account and a transfer to it at each of the times."""
     source = await api.new_account(balance_cents=100)
     before = await connection.fetchval("SELECT max(notification_id) FROM stored_events")
-    made: list[tuple[str, str, str, int]] = []  # when, and up to which position
+    made: list[tuple[str, str, str, int]] = []  # each with its last position
     names: dict[Any, str] = {}
     for name, time in RECORDED.items():
         account = await api.new_account()
@@ -64,7 +64,7 @@ async def books(api: Api, connection: "asyncpg.Connection[Any]") -> Books:
 
 
 async def _record(connection: "asyncpg.Connection[Any]", time: str, after: int, upto: int) -> None:
-    """Have the events between two positions recorded at a time."""
+    """Set the recording time of the events between two positions."""
     for table, position, column in (
         ("stored_events", "notification_id", "recorded_at"),
         ("entries", "position", "recorded_at"),
@@ -185,7 +185,7 @@ async def test_the_day_a_transaction_is_effective_may_be_a_plain_date(api: Api) 
 
 
 async def test_the_end_of_a_hold_is_a_time_and_no_date(api: Api) -> None:
-    """The day's beginning and its end are a day apart, and the money is held until one of them."""
+    """A date could mean the start or the end of the day."""
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
 
     answer = await api.post(

@@ -1,4 +1,4 @@
-"""Every write says where in the log its effect is, and a read may ask not to be older than that."""
+"""Every write returns its position in the log, and a read can require at least that position."""
 
 import asyncio
 import shutil
@@ -108,7 +108,7 @@ async def test_a_read_of_a_position_that_is_there_is_answered_at_once(api: Api) 
 
 @pytest.fixture
 async def hasty(serve: Serve, settings: Settings) -> Api:
-    """A service that waits for no position."""
+    """Return a service that does not wait for positions."""
     return await serve(settings.model_copy(update={"ledger_position_wait_seconds": 0}))
 
 
@@ -149,7 +149,7 @@ async def test_a_replica_of_another_ledger_is_not_read(settings: Settings, elsew
 
 @pytest.fixture
 async def replicated(tmp_path: Path) -> AsyncIterator[tuple[Settings, Connection]]:
-    """Settings with a primary and a streaming replica of it, and a connection to the replica."""
+    """Yield settings with a primary and a streaming replica, and a connection to the replica."""
     folders = [DataFolder(tmp_path / name) for name in ("primary", "replica")]
     async with embedded_services(folders[0].path) as primary:
         await migrate(settings_for(primary, "ledger"))
@@ -161,7 +161,7 @@ async def replicated(tmp_path: Path) -> AsyncIterator[tuple[Settings, Connection
 
 
 async def _copy(primary: Services, cluster: Path, copy: Path) -> None:
-    """A base backup that goes on as a standby (PostgreSQL manual, 26.2.4), and belongs to whom the cluster belongs."""
+    """Make a base backup that continues as a standby (PostgreSQL manual, 26.2.4), with the cluster's owner."""
     program = find_programs().postgres.with_name("pg_basebackup")
     process = await asyncio.create_subprocess_exec(
         *(program, "-D", copy, "-R", "--checkpoint=fast", "--wal-method=stream", "-d", primary.database_url),
@@ -195,12 +195,12 @@ async def test_reads_come_from_a_replica_as_far_as_the_client_asks(
     ready = position_of(await api.transfer(account, sink, 1))
     path = f"/v1/accounts/{account['id']}"
     assert 9 == (await until(lambda: _if_there(api, f"{path}?min_position={ready}"))).body["balance_cents"]
-    await replica.execute("SELECT pg_wal_replay_pause()")  # it does so when it comes to it
+    await replica.execute("SELECT pg_wal_replay_pause()")  # takes effect later
     await until(lambda: is_paused(replica))
 
     position = position_of(await api.transfer(account, sink, 2))
     late, refused = await api.get(path), await api.get(f"{path}?min_position={position}")
-    changed = await api.put(path, {"balance_cents": 5})  # a write reads what is so now
+    changed = await api.put(path, {"balance_cents": 5})  # a write reads the current state
     await replica.execute("SELECT pg_wal_replay_resume()")
     fresh = await until(lambda: _if_there(api, f"{path}?min_position={position_of(changed)}"))
 

@@ -1,4 +1,4 @@
-"""Conditional requests: who has seen a resource reads it again for nothing, and changes it only as it was seen."""
+"""Preconditions: an unchanged resource is not sent again, and a change applies only to the version that was read."""
 
 import asyncio
 import json
@@ -99,7 +99,7 @@ async def test_a_part_of_a_journal_entry_has_a_tag_of_its_own(
     path = f"/v1/transactions/{entry.body['id']}"
     mine = await tag(customer, path)
 
-    await api.put(path_of(sink), {"user_id": customer.user_id})  # who now sees another leg
+    await api.put(path_of(sink), {"user_id": customer.user_id})  # the customer now sees another posting
 
     assert mine != await tag(customer, path)
     assert '"1"' == await tag(api, path)
@@ -133,7 +133,7 @@ async def test_a_change_is_made_to_what_was_seen_or_not_at_all(api: Api, name: s
 
 
 async def test_what_is_not_there_is_not_found_whatever_is_expected(api: Api) -> None:
-    """RFC 9110, section 13.2.1: a request that would be refused anyway is refused as ever."""
+    """RFC 9110, section 13.2.1: other refusals take precedence over preconditions."""
     for expected in ("*", '"1"'):
         for path in (f"/v1/users/{NOBODY}", f"/v1/accounts/{NOBODY}"):
             assert 404 == (await api.delete(path, headers={"If-Match": expected})).status
@@ -164,7 +164,7 @@ async def test_a_transfer_may_expect_a_version_of_its_source(
     assert FAILED == codes(await sent(None, f'"{version + 1}"'))
     assert FAILED == codes(await sent(version, '"999"'))
     assert FAILED == codes(await sent(version, 'W/"1"'))
-    assert FAILED == codes(await sent(version - 1, amount_cents=10_000)), "also where the money would not do"
+    assert FAILED == codes(await sent(version - 1, amount_cents=10_000)), "also with insufficient funds"
     assert 100 == await api.balance(account)
     assert 200 == (await sent(version)).status
     assert FAILED == codes(await sent(version))
@@ -254,7 +254,7 @@ def test_a_version_is_what_those_before_it_in_the_batch_left() -> None:
 async def test_the_headers_of_an_answer_that_is_sent_whole_are_those_of_any_other(
     api: Api, account: dict[str, Any], sink: dict[str, Any]
 ) -> None:
-    """Over HTTP/1.0 it takes the other way out."""
+    """Over HTTP/1.0 the response takes another code path."""
     head = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
     body = json.dumps(transfer_body(account, sink, 1)).encode()
 

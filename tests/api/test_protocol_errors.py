@@ -1,4 +1,4 @@
-"""Malformed HTTP and slow clients are answered in the format of errors."""
+"""Malformed HTTP and slow clients get errors in the usual format."""
 
 import asyncio
 from contextlib import suppress
@@ -54,7 +54,7 @@ async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_r
         + b"1\r\n{\r\n"
     )
     await writer.drain()
-    assert 200 == (await api.get("/v1/health")).status  # by now, the handler waits for the rest
+    assert 200 == (await api.get("/v1/health")).status  # by now, the handler is waiting for the rest
 
     writer.write(b"nonsense\r\n")
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -66,7 +66,7 @@ async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_r
 
 @pytest.mark.parametrize("line", ["OPTIONS * HTTP/1.1", "GET http://ledger HTTP/1.1", "CONNECT ledger:443 HTTP/1.1"])
 async def test_a_target_without_a_path_is_answered_in_the_format(api: Api, line: str) -> None:
-    """Lesson 32: such a target is no path to split at its slashes."""
+    """Lesson 32: such a target has no path segments."""
     answer = await send_raw(api, request_head(line))
 
     assert answer.status in {400, 401, 404, 405}
@@ -75,7 +75,7 @@ async def test_a_target_without_a_path_is_answered_in_the_format(api: Api, line:
 
 @pytest.mark.parametrize("path", ["/v1/auth/login", "/nowhere"])
 async def test_an_expectation_nobody_knows_is_answered_in_the_format(api: Api, path: str) -> None:
-    """Lesson 32: the framework looks at `Expect` before any layer of the application does."""
+    """Lesson 32: the framework checks `Expect` before the application runs."""
     fields = {"Expect": "a-miracle", "Content_Type": "application/json", "Content_Length": "2"}
 
     answer = await send_raw(api, request_head(f"POST {path} HTTP/1.1", **fields) + b"{}")
@@ -98,7 +98,7 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(serve: Serve, setti
 
 
 async def test_a_body_that_trickles_in_is_not_waited_for(serve: Serve, settings: Settings) -> None:
-    """Lesson 34: each byte is in time, all of them together are not."""
+    """Lesson 34: each byte is in time, but the whole body is not."""
     api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.3}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
     writer.write(request_head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Content_Length="100000"))
@@ -137,7 +137,7 @@ async def test_a_connection_that_has_nothing_to_say_is_closed(serve: Serve, sett
 async def test_a_connection_that_never_makes_a_request_is_closed(
     serve: Serve, settings: Settings, start: bytes
 ) -> None:
-    """Lesson 34: nobody can hold connections for ever by saying nothing, or half of it."""
+    """Lesson 34: silent or unfinished requests cannot keep connections open."""
     impatient = {"ledger_keepalive_seconds": 0.2, "ledger_body_timeout_seconds": 0.2}
     api = await serve(settings.model_copy(update=impatient), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)

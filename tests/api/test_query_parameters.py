@@ -9,7 +9,7 @@ from tests.support.controls import NOBODY, Api
 from web.openapi import parameters_of, path_of
 from web.routes import ROUTES, UNVERSIONED
 
-PAGES = {"/docs", "/docs/{name}", "/errors", "/errors/{code}", "/metrics"}  # for people, and what no client composes
+PAGES = {"/docs", "/docs/{name}", "/errors", "/errors/{code}", "/metrics"}  # for people; clients do not compose these
 STRICT = [route for route in (*UNVERSIONED, *ROUTES) if route.path not in PAGES]
 
 
@@ -26,7 +26,7 @@ async def test_a_parameter_that_a_route_does_not_have_is_refused_by_name(api: Ap
 
 
 async def test_a_parameter_that_is_given_twice_is_refused_on_every_route(api: Api) -> None:
-    """Two readers may take different ones."""
+    """Two parsers could use different values."""
     given = [
         (path_of(route), parameter.name)
         for route in STRICT

@@ -1,4 +1,4 @@
-"""Probes: a worker that lives is alive, and gets requests only while it can answer them."""
+"""Probes: a running worker is alive, and is ready only while it can serve requests."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ Serve = Callable[[Settings], Awaitable[Api]]
 
 
 async def checks(api: Api) -> dict[str, str]:
-    """What is the matter, if it is not ready; nobody is unready for want of Redis."""
+    """Return the failed checks; Redis alone never makes a worker unready."""
     answer = await api.nobody.get("/v1/readyz")
     if answer.status == 200:
         return {}
@@ -67,7 +67,7 @@ async def is_ready(api: Api) -> bool:
 async def test_an_older_schema_than_it_needs_makes_it_unready_and_a_newer_one_does_not(
     api: Api, connection: Any
 ) -> None:
-    """Schemas are migrated before instances are replaced one by one."""
+    """A rolling update migrates the schema before it replaces instances."""
     await connection.execute("UPDATE alembic_version SET version_num = '0001'")
     assert {"migrations": "behind"} == await checks(api)
     await connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -78,7 +78,7 @@ async def test_an_older_schema_than_it_needs_makes_it_unready_and_a_newer_one_do
 async def test_a_follower_that_lags_too_far_behind_makes_it_unready(
     bound: float, found: dict[str, str], serve: Serve, settings: Settings, tmp_path: Path
 ) -> None:
-    """Nobody seals here, and with 0 it does not matter."""
+    """Sealing is off, and a bound of 0 disables the check."""
     given = {"ledger_seal_key_file": write_key_file(tmp_path / "key.pem"), "ledger_ready_lag_seconds": bound}
     api = await serve(settings.model_copy(update=given))
     assert found == await checks(api)
@@ -96,7 +96,7 @@ async def test_a_worker_that_drains_serves_on_and_is_not_ready(settings: Setting
             assert 200 == (await get(session, "/v1/health"))[0]
         workers = running.workers()
     assert len(workers) == 1
-    await until(lambda: not any(map(is_alive, workers)))  # who cannot be told to stop any more drains no longer
+    await until(lambda: not any(map(is_alive, workers)))  # a second signal has ended the drain
 
 
 async def get(session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:

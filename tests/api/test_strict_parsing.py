@@ -1,6 +1,6 @@
-"""What comes in is parsed strictly: a body that is not exactly right is refused by name, and changes nothing.
+"""Requests are parsed strictly: an invalid body is refused with the name of the member, and changes nothing.
 
-Lesson 33, all of it.
+Lesson 33.
 """
 
 import json
@@ -16,7 +16,7 @@ from tests.support.controls import NOBODY, Api, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
-CANARY = "canary-3141592653"  # a value that no answer may repeat
+CANARY = "canary-3141592653"  # a value that no response may repeat
 USER = {"username": "carol", "email": "carol@example.com", "password": "a password of hers", "roles": "customer"}
 ACCOUNT = {"user_id": NOBODY, "balance_cents": 5, "currency": "USD"}
 TRANSFER = {"source_account_id": NOBODY, "destination_account_id": NOBODY, "amount_cents": 5}
@@ -34,7 +34,7 @@ ROUTES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "entry": ("POST", "/v1/transactions", ENTRY),
 }
 
-# Values as they stand in the JSON, since Python would not write most of them.
+# JSON text, because Python would not produce most of these values.
 NOT_TEXT = ["7", "true", "1.5", "[]", "{}", f'["{CANARY}"]']
 CONTROL = [f'"{CANARY}{character}x"' for character in ("\\u0000", "\\n", "\\t", "\\u001b", "\\u007f", "\\u0085")]
 NOT_IDS = [
@@ -186,7 +186,7 @@ async def send(api: Api, route: str, raw: str | bytes, **headers: str) -> Any:
 
 
 def body_with(route: str, member: str, value: str) -> str:
-    """The route's good body with one member replaced by JSON text."""
+    """Return a valid body with one member replaced by JSON text."""
     members = {name: json.dumps(good) for name, good in ROUTES[route][2].items()} | {member: value}
     return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in members.items()) + "}"
 
@@ -227,7 +227,7 @@ async def test_a_member_that_is_missing_is_named(
 async def test_a_member_nobody_knows_is_named_and_its_value_is_not(
     api: Api, connection: "asyncpg.Connection[Any]", route: str
 ) -> None:
-    """The pointer is escaped as RFC 6901, section 3, says."""
+    """The pointer is escaped as RFC 6901, section 3, requires."""
     before = await events(connection)
     pointers = {
         "nickname": "/nickname",
@@ -311,7 +311,7 @@ async def test_a_body_that_is_no_object_is_refused_as_a_whole(
 async def test_what_is_no_number_in_json_is_malformed_in_members_that_are_ignored_too(
     api: Api, connection: "asyncpg.Connection[Any]", route: str, member: str, headers: dict[str, str]
 ) -> None:
-    """RFC 8259, section 6, knows no NaN and no Infinity, and 1e999 would become one."""
+    """RFC 8259, section 6, has no NaN or Infinity, and 1e999 would become one."""
     before = await events(connection)
     values = ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"]
 
@@ -361,7 +361,7 @@ async def test_all_members_that_do_not_fit_are_reported_at_once(api: Api) -> Non
 
 
 async def test_ids_are_understood_in_each_form_of_rfc_9562_and_answered_in_canonical_form(api: Api) -> None:
-    """In bodies, paths and parameters; clients of some languages know only one of these forms."""
+    """In bodies, paths and parameters, because libraries of some languages write only one of these forms."""
     user_id = str(new_id())
     forms = [user_id, user_id.upper(), user_id.replace("-", ""), f"urn:uuid:{user_id}", f"URN:UUID:{user_id.upper()}"]
     created = await api.new_user(id=forms[3])

@@ -1,4 +1,4 @@
-"""Texts that look the same are the same to the service, and texts that deceive are refused. Lesson 64."""
+"""Texts that look the same are equal, and deceptive texts are refused. Lesson 64."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -64,7 +64,7 @@ async def test_a_name_that_looks_like_another_users_is_taken(api: Api, first: st
 
 
 async def test_of_two_who_race_for_names_that_look_the_same_one_gets_it(serve: Serve, settings: Settings) -> None:
-    """Also when they reach two workers of the service."""
+    """The requests reach two workers."""
     workers = [await serve(settings), await serve(settings)]
 
     answers = await asyncio.gather(
@@ -104,7 +104,7 @@ async def test_a_name_is_answered_as_it_is_stored(api: Api) -> None:
 
 
 class CreateUserAsBefore(CreateUser, frozen=True):
-    """Create a user as it was done before there were rules for names, and looks were claimed."""
+    """Create a user like versions without rules for names and without lookalikes."""
 
     def streams(self) -> Any:
         return (self.user_id, username_stream(self.username), email_streams(self.email)[0])
@@ -151,23 +151,23 @@ async def test_the_look_of_a_name_from_before_is_taken_with_its_next_change(api:
 
 
 async def test_the_first_admin_has_a_name_that_somebody_can_have(settings: Settings) -> None:
-    """Or the service starts without anybody who may call it."""
+    """Otherwise the service would start without an admin."""
     async with open_runtime(settings.model_copy(update={"ledger_admin_username": "\u0430dmin"})) as opened:
         with pytest.raises(SettingsError, match=r"^LEDGER_ADMIN_USERNAME: must not mix"):
             await ensure_first_admin(opened)
 
 
 class Unheard:
-    """Progress that nobody watches."""
+    """Progress that is not shown."""
 
     def begin(self, what: str, rows: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def advance(self, rows: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def note(self, sentence: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 async def test_the_books_are_right_when_names_took_the_streams_of_others(
@@ -254,7 +254,7 @@ async def test_keys_that_look_the_same_are_refused(api: Api) -> None:
     assert {COMPOSED: "2"} == once.body["metadata"]
 
 
-# Texts that people read.
+# Texts for people.
 
 
 @pytest.mark.parametrize(

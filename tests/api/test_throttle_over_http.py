@@ -1,6 +1,6 @@
-"""Login throttling, as it is met from outside: by those who guess, by the owner, and when the fault is the service's.
+"""Login throttling over HTTP: for guessers, for the owner, and during faults of the service.
 
-Which attempts are counted, and where, is tested in `test_throttle.py`. Lesson 30.
+`test_throttle.py` tests which attempts are counted. Lesson 30.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ WRONG = "not the password"
 
 @pytest.fixture
 async def settings(settings: Settings) -> Settings:
-    """Low limits, and a window that does not end during a test, however busy the machine is."""
+    """Return settings with low limits, and a window too long to end during a test."""
     limits = {
         "ledger_login_attempts_per_account": PER_ACCOUNT,
         "ledger_login_attempts_per_address": 1000,
@@ -47,7 +47,7 @@ async def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def proxied(serve: Serve, settings: Settings) -> Api:
-    """The API behind one proxy, which says from where a client comes."""
+    """Return the API behind one proxy, which forwards the client's address."""
     return await serve(settings.model_copy(update={"ledger_trusted_proxies": 1}))
 
 
@@ -57,21 +57,21 @@ async def log_in(api: Api, username: str, password: str = PASSWORD, address: str
 
 
 async def guess(api: Api, username: str, *addresses: str | None) -> list[int]:
-    """The statuses of wrong guesses, one after the other."""
+    """Send wrong passwords in sequence; return the statuses."""
     return [(await log_in(api, username, WRONG, address)).status for address in addresses]
 
 
 def unlike_any_other(answer: Response) -> dict[str, Any]:
-    """The body without what differs from one answer to the next."""
+    """Return the body without members that differ from response to response."""
     (entry,) = answer.body["errors"]
     return {**answer.body, "errors": {name: entry[name] for name in entry.keys() - {"trace_id", "timestamp"}}}
 
 
-# What a guesser is told
+# Responses to guesses
 
 
 def told(answer: Response) -> dict[str, tuple[int, int]]:
-    """How many attempts are left, and of how many, by the name of the limit (draft-ietf-httpapi-ratelimit-headers)."""
+    """Return the remaining and maximum attempts by limit (draft-ietf-httpapi-ratelimit-headers)."""
     policies = re.findall(rf'"(\w+)";q=(\d+);w={WINDOW}(?:, |$)', answer.headers["RateLimit-Policy"])
     states = re.findall(r'"(\w+)";r=(\d+);t=(\d+)(?:, |$)', answer.headers["RateLimit"])
     assert all(1 <= int(seconds) <= WINDOW for _, _, seconds in states)
@@ -115,7 +115,7 @@ async def test_after_so_many_failures_a_login_is_told_to_wait(api: Api) -> None:
 
 
 async def test_known_and_unknown_users_are_throttled_alike(api: Api) -> None:
-    """Lesson 30: neither when nor how it is said tells who exists."""
+    """Lesson 30: neither the timing nor the text reveals whether a user exists."""
     active, inactive = await api.new_user(), await api.new_user(active=False)
 
     answers = {
@@ -128,7 +128,7 @@ async def test_known_and_unknown_users_are_throttled_alike(api: Api) -> None:
     for heard in answers.values():
         assert known == [unlike_any_other(answer) for answer in heard]
         waits = [int(answer.headers["Retry-After"]) for answer in heard[PER_ACCOUNT:]]
-        assert all(WINDOW - 300 <= seconds <= WINDOW for seconds in waits)  # less what all this took
+        assert all(WINDOW - 300 <= seconds <= WINDOW for seconds in waits)  # minus the time this test took
         assert not any("WWW-Authenticate" in answer.headers for answer in heard[PER_ACCOUNT:])
 
 
@@ -141,7 +141,7 @@ async def test_all_spellings_of_a_name_are_one_account(api: Api) -> None:
 
 
 async def test_of_many_guesses_at_once_no_more_than_the_limit_are_tried(api: Api) -> None:
-    """Lesson 30: they are counted before the first of them has failed."""
+    """Lesson 30: attempts are counted before the first has failed."""
     user = await api.new_user()
 
     answers = await asyncio.gather(*(log_in(api, user["username"], WRONG) for _ in range(30)))
@@ -150,7 +150,7 @@ async def test_of_many_guesses_at_once_no_more_than_the_limit_are_tried(api: Api
 
 
 async def test_a_throttled_login_looks_nothing_up_and_hashes_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lesson 30: a flood of logins must not starve everything else."""
+    """Lesson 30: a flood of logins must not starve other requests."""
     user = await api.new_user()
     done: list[str] = []
     verify, find = Passwords.verify, passwords.find_credential
@@ -178,7 +178,7 @@ async def test_a_throttled_login_looks_nothing_up_and_hashes_nothing(api: Api, m
 async def test_who_is_throttled_is_let_in_again_when_the_window_ends(
     api: Api, servers: Services, connection: "asyncpg.Connection[Any]"
 ) -> None:
-    """Asking again in the meantime does not prolong it."""
+    """Further attempts do not extend the window."""
     user = await api.new_user()
     await asyncio.gather(*(log_in(api, user["username"], WRONG) for _ in range(PER_ACCOUNT)))
     prefix = f"ledger-logins:{await connection.fetchval('SELECT id FROM ledger_identity')}:"
@@ -196,7 +196,7 @@ async def test_who_is_throttled_is_let_in_again_when_the_window_ends(
 
 
 async def test_while_a_stranger_is_throttled_even_the_right_password_is_refused_there(proxied: Api) -> None:
-    """Else the answer would tell the guesser which of many guesses was right."""
+    """Otherwise the response would reveal the right guess."""
     user = await proxied.new_user()
     await guess(proxied, user["username"], *[ELSEWHERE] * PER_ACCOUNT)
 
@@ -206,7 +206,7 @@ async def test_while_a_stranger_is_throttled_even_the_right_password_is_refused_
 
 
 async def test_the_owner_gets_in_from_a_known_address_whatever_others_do(proxied: Api) -> None:
-    """Lesson 30: nobody can lock anyone out."""
+    """Lesson 30: attackers cannot lock a user out."""
     user = await proxied.new_user()
     assert 200 == (await log_in(proxied, user["username"], PASSWORD, HOME)).status
 
@@ -255,12 +255,12 @@ async def test_logins_that_succeed_are_not_counted(serve: Serve, settings: Setti
     assert [200] * 2 * PER_ADDRESS == statuses
 
 
-# Where a client is
+# The client's address
 
 
 @pytest.fixture
 def few_per_address(settings: Settings) -> Settings:
-    """Every guess is at another account, so only the address is counted."""
+    """Return settings for guesses at different accounts, so that only the limit per address applies."""
     return settings.model_copy(update={"ledger_login_attempts_per_address": PER_ADDRESS})
 
 
@@ -305,7 +305,7 @@ async def test_what_a_client_says_itself_is_left_of_what_our_proxies_say(
 
 
 async def test_a_header_in_several_lines_is_one_list(serve: Serve, few_per_address: Settings) -> None:
-    """A client that sends one of its own, to a proxy that adds another line, must not be believed."""
+    """A client can send its own header to a proxy that adds a second line."""
     api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
 
     statuses = []
@@ -323,13 +323,13 @@ async def test_a_header_in_several_lines_is_one_list(serve: Serve, few_per_addre
 
 @pytest.fixture
 def redis_is_away(settings: Settings) -> Iterator[Settings]:
-    """Nobody listens where Redis should be."""
+    """Yield settings with an address at which no Redis listens."""
     with reserved_port(listening=False) as port:
         yield settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")})
 
 
 async def test_without_redis_each_process_throttles_by_itself(serve: Serve, redis_is_away: Settings) -> None:
-    """Lessons 25 and 30: that Redis is down is no reason to let everybody guess, nor to let nobody in."""
+    """Lessons 25 and 30: without Redis, guesses stay limited and users can still log in."""
     one, other = [await serve(redis_is_away) for _ in range(2)]
     user = await one.new_user()
 
@@ -361,14 +361,14 @@ async def test_processes_count_together(serve: Serve, settings: Settings) -> Non
     assert [[401], [401], [401], [429]] == statuses
 
 
-# Faults of ours are nobody's failures
+# Faults of the service do not count
 
 
 @contextmanager
 def a_full_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Passwords are hashed when this is over and not before; the event is set once one waits for that."""
+    """Block password hashing during the block; the event is set once a login waits."""
     begun, over = threading.Event(), threading.Event()
-    matches = passwords._matches  # noqa: SLF001 - what takes its time
+    matches = passwords._matches  # noqa: SLF001 - the slow function
 
     def slow(stored_hash: str, password: str) -> bool:
         begun.set()
@@ -401,7 +401,7 @@ async def test_a_login_that_found_the_queue_full_is_no_failure(
 
 @pytest.fixture
 async def broken(connection: "asyncpg.Connection[Any]") -> AsyncIterator[None]:
-    """No credential can be found."""
+    """Make every credential lookup fail."""
     await connection.execute("ALTER TABLE credentials RENAME TO elsewhere")
     yield
     await connection.execute("ALTER TABLE IF EXISTS elsewhere RENAME TO credentials")

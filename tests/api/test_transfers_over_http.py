@@ -1,4 +1,4 @@
-"""Transfers: the contract's answers, one test a rule."""
+"""Transfers over HTTP: the contract, one test for each rule."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -51,11 +51,11 @@ async def test_all_that_is_wrong_is_reported_at_once_in_order(api: Api) -> None:
     assert ["transfer_source_account_not_found", "transfer_accounts_are_same"] == one_unknown_twice.codes
 
 
-# Every refusal of the table, word for word
+# Every refusal of the contract, word for word
 
 
 def entries(answer: Response) -> list[dict[str, Any]]:
-    """The errors without what differs from one request to the next."""
+    """Return the errors without members that differ from request to request."""
     varying = {"trace_id", "timestamp", "instance", *CATALOGUED}
     return [{name: value for name, value in entry.items() if name not in varying} for entry in answer.body["errors"]]
 
@@ -170,7 +170,7 @@ async def test_money_does_not_change_its_currency(api: Api) -> None:
 
 @pytest.mark.parametrize("amount_cents", [0, -1, -100, -(2**53)])
 async def test_zero_or_less_is_refused_before_anything_is_read(api: Api, amount_cents: int) -> None:
-    """Lesson 2: the accounts do not even exist, and only the amount is reported."""
+    """Lesson 2: the accounts do not exist, but only the amount is reported."""
     refused = await api.transfer(NOBODY, NOBODY, amount_cents)
 
     assert (422, ["validation_error"], ["/amount_cents"]) == (refused.status, refused.codes, refused.pointers)
@@ -206,7 +206,7 @@ async def test_the_largest_amount_arrives_to_the_cent(api: Api) -> None:
 
 
 async def test_a_balance_beyond_what_json_readers_keep_is_refused(api: Api) -> None:
-    """Lesson 7: a transfer out of world, which has no funds to be short of."""
+    """Lesson 7: a transfer from `world` never lacks funds."""
     full = await api.new_account(balance_cents=2**53 - 1)
     world = next(account for account in (await api.get("/v1/accounts?world=true")).body if account["user_id"] is None)
 
@@ -244,7 +244,7 @@ async def test_transfers_that_race_through_two_workers_spend_no_cent_twice(serve
     assert (0, 10) == (await workers[1].balance(alice), await workers[1].balance(bob))
 
 
-# What a transfer carries
+# References and ids
 
 
 async def test_a_reference_stays_with_the_transfer(api: Api) -> None:
@@ -289,7 +289,7 @@ async def test_an_id_that_is_taken_moves_nothing(api: Api) -> None:
 
 
 async def test_of_transfers_that_race_for_one_id_one_happens(serve: Serve, settings: Settings) -> None:
-    """Also when they reach two workers of the service."""
+    """The requests reach two workers."""
     workers = [await serve(settings), await serve(settings)]
     alice, bob = await workers[0].new_account(balance_cents=10), await workers[0].new_account()
     body = {**transfer_body(alice, bob, 1), "id": str(new_id())}
@@ -321,7 +321,7 @@ async def test_v2_is_the_same_as_v1(api: Api) -> None:
     assert (422, [INSUFFICIENT_FUNDS]) == (refused.status, entries(refused))
 
 
-# Who may pay, and who may see it
+# Access
 
 
 async def test_a_customer_pays_from_the_own_account_to_any(api: Api) -> None:
@@ -334,7 +334,7 @@ async def test_a_customer_pays_from_the_own_account_to_any(api: Api) -> None:
 
 
 async def test_the_account_of_another_is_no_source_for_a_customer(api: Api) -> None:
-    """Lesson 35: it looks like one that does not exist, with money or without, open or closed."""
+    """Lesson 35: it looks like an unknown account, with or without money, open or closed."""
     customer = await api.as_new_user("customer")
     own, shut = await api.new_account(customer.user_id), await a_closed_account(api)
     rich, poor = await api.new_account(balance_cents=10), await api.new_account()

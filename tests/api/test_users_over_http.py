@@ -1,4 +1,4 @@
-"""Users over HTTP: what admins can do with them, what others see, and names that only one user has."""
+"""Users over HTTP: administration, access, and unique names."""
 
 import asyncio
 import re
@@ -40,7 +40,7 @@ def assert_not_found(answer: Response, user_id: str) -> None:
 
 
 async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
-    """All pages, from the first on along the links."""
+    """Return all pages, following the links."""
     found, answer = [], await api.get(path)
     while True:
         assert 200 == answer.status
@@ -130,7 +130,7 @@ async def test_a_user_without_any_secret_is_refused(api: Api) -> None:
     assert (422, ["validation_error"], ["/password"]) == (refused.status, refused.codes, refused.pointers)
 
 
-# Names and ids that are taken
+# Taken names and ids
 
 
 async def test_an_id_a_name_and_an_address_that_are_taken_are_reported_at_once(api: Api) -> None:
@@ -165,7 +165,7 @@ async def test_a_name_is_taken_in_all_spellings_that_fold_to_it(api: Api, first:
 
 @pytest.mark.parametrize("member", ["id", "username", "email"])
 async def test_of_two_users_who_race_for_one_name_one_gets_it(serve: Serve, settings: Settings, member: str) -> None:
-    """Also when they reach two workers of the service."""
+    """The requests reach two workers."""
     workers = [await serve(settings), await serve(settings)]
     prize = {"id": str(new_id()), "username": "prize", "email": "prize@example.com"}[member]
     spellings = [prize, prize.upper(), prize, prize.upper(), prize, prize]
@@ -230,7 +230,7 @@ async def test_a_name_is_free_again_after_its_user_was_deleted_and_the_id_is_not
 
 @pytest.mark.parametrize("stream", [username_stream("squatted"), *email_streams("squatted@example.com")])
 async def test_nobody_can_take_the_stream_of_a_name_by_choosing_its_id(api: Api, stream: Any) -> None:
-    """A customer picks the ids of transfers: one that is the ledger's own must not keep a user from being made."""
+    """A customer can choose transaction ids, but must not block the stream of a name."""
     customer = await api.as_new_user("customer")
     source = await api.new_account(customer.user_id, balance_cents=10)
     destination = await api.new_account()
@@ -476,7 +476,7 @@ async def test_an_account_that_is_opened_while_its_owner_is_deleted_is_never_orp
     assert (deleted.status, {answer.status for answer in opened}) in [(200, {404}), (409, {201})]
 
 
-# Who may do what
+# Access
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest", "auditor,customer,guest"])

@@ -1,4 +1,4 @@
-"""Clients that log in, refresh and log out, for the tests of tokens over HTTP."""
+"""Log in, refresh and log out, for the tests of tokens over HTTP."""
 
 import base64
 import json

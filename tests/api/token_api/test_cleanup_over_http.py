@@ -1,4 +1,4 @@
-"""Purging expired revoked tokens revives none, and lost rights end sessions."""
+"""Purging expired revoked tokens revives none, and losing access ends sessions."""
 
 import asyncio
 from dataclasses import replace
@@ -33,14 +33,14 @@ from tests.support.token_api import (
 
 @pytest.fixture
 async def short(serve: Serve, settings: Settings, clock: Clock) -> Api:
-    """A service whose access tokens live for 100 seconds, and its refresh tokens for 200; for both the clock stands."""
+    """Return a service with lifetimes of 100 s for access and 200 s for refresh tokens, and a stopped clock."""
     assert (True, LEEWAY) == (clock.now > 0, settings.jwt_validation_leeway_seconds)
     lifetimes = {"jwt_expire_access_token_seconds": 100, "jwt_expire_refresh_token_seconds": 200}
     return await serve(settings.model_copy(update=lifetimes))
 
 
 async def cleaned_up(api: Api) -> int:
-    """How many tokens an admin, who has just logged in, makes the service forget."""
+    """Log in as the admin and clean up; return the number of purged tokens."""
     answer = await (await api.logged_in("admin", ADMIN_PASSWORD)).post(CLEANUP)
     assert (200, ["deleted_tokens"]) == (answer.status, list(answer.body)), answer
     return int(answer.body["deleted_tokens"])
@@ -49,7 +49,7 @@ async def cleaned_up(api: Api) -> int:
 async def test_a_cleanup_forgets_each_revoked_token_once_it_ended_longer_ago_than_the_leeway(
     short: Api, clock: Clock, connection: Connection
 ) -> None:
-    """Lesson 24. Access and refresh tokens are counted apart; those that nobody revoked are not counted at all."""
+    """Lesson 24. Access and refresh tokens count separately, and unrevoked tokens do not count."""
     start, user = clock.now, await short.new_user()
     revoked, _ = await log_in(short, user), await log_in(short, await short.new_user())
     await post_with_token(short, revoked["refresh_token"], LOGOUT)
@@ -60,9 +60,7 @@ async def test_a_cleanup_forgets_each_revoked_token_once_it_ended_longer_ago_tha
         found.append([await cleaned_up(short), await cleaned_up(short)])
 
     assert [[0, 0], [0, 0], [0, 0], [1, 0], [0, 0], [1, 0]] == found
-    assert 2 == len(
-        await event_positions(connection, "RevokedTokensForgotten")
-    )  # where nothing is forgotten nothing happens
+    assert 2 == len(await event_positions(connection, "RevokedTokensForgotten"))  # an empty cleanup appends nothing
 
 
 async def test_a_cleanup_counts_all_that_was_revoked_in_whatever_way(short: Api, clock: Clock) -> None:
@@ -80,7 +78,7 @@ async def test_a_cleanup_counts_all_that_was_revoked_in_whatever_way(short: Api,
 
 
 async def test_a_revoked_token_does_not_come_back_to_life_when_it_is_forgotten(short: Api, clock: Clock) -> None:
-    """Lesson 24: until the end of the leeway an ended token passes, but not this one."""
+    """Lesson 24: an expired token is accepted within the leeway, but not this one."""
     start, user = clock.now, await short.new_user()
     revoked, other = await log_in(short, user), await log_in(short, user)
     await post_with_token(short, revoked["refresh_token"], LOGOUT)
@@ -100,7 +98,7 @@ async def test_a_revoked_token_does_not_come_back_to_life_when_it_is_forgotten(s
 async def test_a_session_that_was_revoked_stays_dead_when_its_first_tokens_are_forgotten(
     short: Api, clock: Clock
 ) -> None:
-    """Lesson 24: the pair before is forgotten, the one in force is not."""
+    """Lesson 24: the previous pair is purged, the current one is not."""
     first = await log_in(short)
     clock.now += 150
     second = await refresh_pair(short, first)
@@ -142,7 +140,7 @@ async def test_nobody_but_an_admin_cleans_up(api: Api, roles: str) -> None:
 
 @pytest.mark.parametrize("how", ["deactivated", "deleted", "demoted", "given another password"])
 async def test_a_user_who_lost_something_is_logged_out_everywhere_at_the_next_request(api: Api, how: str) -> None:
-    """Lesson 27: reading or writing, whichever comes first in a session."""
+    """Lesson 27: with a read or a write as the first request."""
     user = await api.new_user(roles="admin,customer")
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     pairs = [await log_in(api, user) for _ in range(4)]

@@ -102,7 +102,7 @@ async def test_an_access_token_refreshes_nothing(api: Api) -> None:
 
 
 async def test_a_refresh_token_is_no_access_token(api: Api, connection: Connection) -> None:
-    """Lesson 21: neither where access is looked up before, nor where the transaction finds it out."""
+    """Lesson 21: neither in reads nor in commands."""
     pair = await log_in(api)
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     thief, before = replace(api, token=pair["refresh_token"]), await events(connection)
@@ -150,7 +150,7 @@ async def test_a_refresh_token_passes_until_its_end_and_the_leeway_after(
 
 
 async def test_no_refresh_makes_a_session_last_longer(serve: Serve, settings: Settings, clock: Clock) -> None:
-    """Every token ends with the session at the latest, and then even the leeway of a token gives no other."""
+    """Tokens expire with the session at the latest, and the leeway allows no further refresh."""
     api = await serve(settings.model_copy(update={"ledger_session_seconds": 100}))
     start, pair = clock.now, await log_in(api)
     assert (100, 100) == (pair["expires_in"], claims_of(pair["refresh_token"])["exp"] - start)
@@ -185,7 +185,7 @@ async def test_a_user_who_may_not_log_in_refreshes_nothing(
 async def test_a_retry_within_the_grace_gets_the_same_tokens_and_appends_nothing(
     api: Api, connection: Connection
 ) -> None:
-    """Lesson 22: it is no other generation."""
+    """Lesson 22: a retry does not start a new generation."""
     pair = await log_in(api)
     first = await post_with_token(api, pair["refresh_token"], REFRESH)
     before = await events(connection)
@@ -210,7 +210,7 @@ async def test_a_retry_within_the_grace_says_what_was_said_whatever_has_changed(
 
 @pytest.mark.parametrize(("seconds", "forgiven"), [(9, True), (10, False)])
 async def test_the_grace_ends(api: Api, clock: Clock, connection: Connection, seconds: int, forgiven: bool) -> None:
-    """Lessons 22 and 23: after it, a token that comes back ends the session, although the answer is a refusal."""
+    """Lessons 22 and 23: afterwards, reuse ends the session although the response is an error."""
     first = await log_in(api)
     second = await refresh_pair(api, first)
 
@@ -237,7 +237,7 @@ async def test_without_a_grace_a_retry_ends_the_session(strict: Api, connection:
 
 
 async def test_without_a_grace_a_clock_that_is_behind_forgives_nothing(strict: Api, clock: Clock) -> None:
-    """Of two workers one is always behind; and a request may reach the log after another that began a second later."""
+    """Clocks of workers differ, and a request can reach the log after another that started a second later."""
     first = await log_in(strict)
     clock.now += 1
     second = await refresh_pair(strict, first)
@@ -249,7 +249,7 @@ async def test_without_a_grace_a_clock_that_is_behind_forgives_nothing(strict: A
 
 
 async def test_only_the_last_token_but_one_is_forgiven(api: Api) -> None:
-    """Lesson 22: once the next one was used as well, its client had got it, and the one before is stolen."""
+    """Lesson 22: use of the next token proves that the client received it, so an older one is stolen."""
     first = await log_in(api)
     second = await refresh_pair(api, first)
     third = await refresh_pair(api, second)
@@ -260,7 +260,7 @@ async def test_only_the_last_token_but_one_is_forgiven(api: Api) -> None:
 
 
 async def test_the_descendants_of_a_stolen_token_die_with_it(strict: Api, connection: Connection) -> None:
-    """Lesson 22: and nothing else of its user does."""
+    """Lesson 22: other sessions of the user stay valid."""
     user = await strict.new_user()
     stolen, other = await log_in(strict, user), await log_in(strict, user)
     thief = await refresh_pair(strict, await refresh_pair(strict, stolen))
@@ -277,7 +277,7 @@ async def test_the_descendants_of_a_stolen_token_die_with_it(strict: Api, connec
 async def test_fifty_refreshes_of_one_token_at_once_make_one_generation(
     api: Api, connection: Connection, clock: Clock
 ) -> None:
-    """Lesson 22. All of them come within the grace, however long they take here."""
+    """Lesson 22. The stopped clock keeps all of them within the grace."""
     assert clock.now
     pair = await log_in(api)
 
@@ -312,7 +312,7 @@ async def test_without_a_grace_one_of_fifty_refreshes_at_once_wins_and_the_sessi
 async def test_refreshes_at_two_services_at_once_make_one_generation(
     api: Api, serve: Serve, settings: Settings, connection: Connection, clock: Clock
 ) -> None:
-    """Lesson 22: no process decides by what it remembers alone."""
+    """Lesson 22: no process decides from its own memory alone."""
     assert clock.now
     other = await serve(settings)
     pair = await log_in(api)

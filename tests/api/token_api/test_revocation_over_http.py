@@ -1,4 +1,4 @@
-"""A token that was logged out or revoked is refused everywhere at once."""
+"""Logged-out and revoked tokens are refused everywhere immediately."""
 
 import asyncio
 import itertools
@@ -40,7 +40,7 @@ from tests.support.token_api import (
 
 @pytest.fixture
 async def lax(serve: Serve, settings: Settings) -> Api:
-    """A service with `JWT_ENABLE_REVOKED_TOKENS=false`."""
+    """Return a service with `JWT_ENABLE_REVOKED_TOKENS=false`."""
     return await serve(settings.model_copy(update=NOT_ENFORCED))
 
 
@@ -117,7 +117,7 @@ async def test_a_token_that_is_revoked_at_one_service_is_dead_at_the_other_at_on
 async def test_an_access_token_that_lives_longer_than_its_refresh_token_is_dead_after_the_end_of_the_session(
     serve: Serve, settings: Settings, clock: Clock
 ) -> None:
-    """Lesson 24: a revocation is remembered for as long as any token that it concerns."""
+    """Lesson 24: a revocation is kept as long as any token that it affects."""
     lifetimes = {"jwt_expire_refresh_token_seconds": 10, "jwt_validation_leeway_seconds": 0}
     clock.now -= 1000
     api = await serve(settings.model_copy(update=lifetimes))
@@ -209,7 +209,7 @@ async def test_revoking_a_users_tokens_kills_them_all_and_nobody_elses(api: Api,
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest", "auditor,customer,guest"])
 async def test_nobody_but_an_admin_revokes_the_tokens_of_another(api: Api, roles: str) -> None:
-    """Whether there is such a user, they do not learn."""
+    """The response does not reveal whether the user exists."""
     caller, user = await api.as_new_user(roles), await api.new_user()
     pair = await log_in(api, user)
 
@@ -346,7 +346,7 @@ async def test_of_two_cutoffs_both_are_honoured(api: Api, cutoffs: tuple[str, st
 async def test_a_login_and_a_cutoff_at_once_follow_the_order_of_the_log(
     serve: Serve, settings: Settings, connection: Connection, clock: Clock, cutoff: str
 ) -> None:
-    """Lesson 26: not even a millisecond decides. All this happens in one second of the tokens' time."""
+    """Lesson 26: only the order in the log decides; the tokens' clock stands still."""
     api = await serve(settings)
     user = await api.new_user()
     early = await log_in(api, user)

@@ -41,7 +41,7 @@ from tests.support.token_api import (
 
 
 async def listed(api: Api, path: str = SESSIONS) -> list[str]:
-    """The ids of the sessions of a list."""
+    """Return the ids of the listed sessions."""
     answer = await api.get(path)
     assert 200 == answer.status, answer
     return [session["id"] for session in answer.body]
@@ -190,7 +190,7 @@ async def test_ending_a_session_twice_changes_nothing_more(api: Api, connection:
 async def test_a_session_that_is_not_there_is_not_found(api: Api, roles: str) -> None:
     caller, user = await api.as_new_user(roles), await api.new_user()
 
-    for session_id in (NOBODY, user["id"]):  # an id of something else is no session's, either
+    for session_id in (NOBODY, user["id"]):  # the second is an id of another kind
         assert_problem(
             await caller.delete(f"{SESSIONS}/{session_id}"),
             404,
@@ -231,7 +231,7 @@ async def test_a_session_whose_id_is_none_is_refused(api: Api) -> None:
 async def test_a_revoked_token_moves_no_money_not_even_in_the_batch_that_revokes_it(
     api: Api, connection: Connection, killed_by: str
 ) -> None:
-    """Every transfer that was made stands before the revocation in the log."""
+    """Every executed transfer precedes the revocation in the log."""
     user = await api.new_user()
     source, destination = await api.new_account(user["id"], balance_cents=1000), await api.new_account()
     pair = await log_in(api, user)
@@ -275,7 +275,7 @@ async def test_a_revoked_token_moves_no_money_not_even_in_the_batch_that_revokes
 
 @asynccontextmanager
 async def broken_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BreakableProxy]:
-    """A line that breaks when it is told to, and that nobody but the committers is on."""
+    """Route the committers' connections through a proxy that breaks on demand."""
     line = BreakableProxy(settings.database_dsn())
     async with line.open() as dsn:
 
@@ -292,7 +292,7 @@ async def broken_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> As
 async def test_a_login_gives_working_tokens_at_whatever_moment_the_connection_breaks(
     direction: str, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when it was only the answer to the COMMIT that got lost. Only the committer is on the line that breaks."""
+    """Also if only the response to COMMIT is lost. Only the committer uses the broken connection."""
     async with broken_line(settings, monkeypatch) as line:
         api = await serve(settings)
         user = await api.new_user()
@@ -320,7 +320,7 @@ async def test_a_login_gives_working_tokens_at_whatever_moment_the_connection_br
 async def test_a_refresh_whose_connection_broke_is_no_reuse(
     grace: int, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lesson 22: what the service asks twice for reasons of its own, nobody has stolen."""
+    """Lesson 22: the service's own retry is not reuse."""
     async with broken_line(settings, monkeypatch) as line:
         api = await serve(settings.model_copy(update={"ledger_refresh_grace_seconds": grace}))
         pair = await log_in(api)
