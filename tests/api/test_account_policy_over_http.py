@@ -13,7 +13,7 @@ async def put(api: Api, account: Body, **members: Any) -> Response:
     return await api.put(f"/v1/accounts/{account['id']}", members)
 
 
-async def test_an_account_may_be_overdrawn_as_far_as_its_limit(api: Api) -> None:
+async def test_an_account_can_be_overdrawn_up_to_its_limit(api: Api) -> None:
     account, other = await api.new_account(balance_cents=10), await api.new_account()
 
     changed = await put(api, account, overdraft_limit_cents=50)
@@ -29,7 +29,7 @@ async def test_an_account_may_be_overdrawn_as_far_as_its_limit(api: Api) -> None
     assert body == (await api.put(f"/v1/accounts/{account['id']}", body)).body
 
 
-async def test_a_limit_covers_what_is_overdrawn_or_held(api: Api) -> None:
+async def test_a_limit_must_cover_what_is_overdrawn_or_held(api: Api) -> None:
     account, other = await api.new_account(overdraft_limit_cents=50), await api.new_account()
     await api.transfer(account, other, 20)
     await api.post("/v1/transactions/hold", transfer_body(account, other, 10))
@@ -40,7 +40,7 @@ async def test_a_limit_covers_what_is_overdrawn_or_held(api: Api) -> None:
     assert 200 == (await put(api, account, overdraft_limit_cents=30)).status
 
 
-async def test_a_balance_is_set_no_lower_than_what_is_allowed_and_not_held(api: Api) -> None:
+async def test_a_balance_cannot_be_set_below_the_limit_and_holds(api: Api) -> None:
     account, other = await api.new_account(balance_cents=100), await api.new_account()
     await api.post("/v1/transactions/hold", transfer_body(account, other, 60))
 
@@ -75,7 +75,7 @@ async def test_no_money_leaves_a_frozen_account(api: Api, frozen: str, may_come_
     assert 200 == (await api.post(f"/v1/transactions/{held['id']}/void")).status
 
 
-async def test_an_account_thaws(api: Api) -> None:
+async def test_a_frozen_account_can_be_unfrozen(api: Api) -> None:
     account, other = await api.new_account(balance_cents=100, frozen="all"), await api.new_account()
     assert 422 == (await api.transfer(account, other, 1)).status
 
@@ -85,7 +85,7 @@ async def test_an_account_thaws(api: Api) -> None:
     assert 200 == (await api.transfer(account, other, 1)).status
 
 
-async def test_a_policy_is_a_matter_of_record(api: Api) -> None:
+async def test_a_policy_change_is_recorded(api: Api) -> None:
     account = await api.new_account(overdraft_limit_cents=5, frozen="debits")
     await put(api, account, overdraft_limit_cents=7, frozen="none")
     await put(api, account, overdraft_limit_cents=7, frozen="none")  # no change
@@ -100,7 +100,7 @@ async def test_a_policy_is_a_matter_of_record(api: Api) -> None:
     assert [(0, "none"), (5, "none"), (5, "debits"), (7, "debits"), (7, "none")] == told
 
 
-async def test_only_admins_change_a_policy(api: Api) -> None:
+async def test_only_admins_can_change_a_policy(api: Api) -> None:
     customer = await api.as_new_user("customer")
     account = await api.new_account(customer.user_id)
     assert 403 == (await put(customer, account, overdraft_limit_cents=5)).status

@@ -107,7 +107,7 @@ def what(commands: list[dict[str, Any]]) -> list[tuple[str, str]]:
 # What is recorded
 
 
-async def test_what_a_user_did_is_there_newest_first_whether_it_was_carried_out_or_refused(api: Api) -> None:
+async def test_executed_and_refused_commands_of_a_user_are_listed_newest_first(api: Api) -> None:
     user = await api.new_user()
     session = await session_of(api, user)
     source, destination = await api.new_account(user["id"], 100), await api.new_account()
@@ -123,7 +123,7 @@ async def test_what_a_user_did_is_there_newest_first_whether_it_was_carried_out_
     assert answers[0].body["id"] == accepted["result"]["id"]
 
 
-async def test_a_command_says_who_gave_it_with_which_token_in_which_request(api: Api) -> None:
+async def test_a_command_names_its_user_token_and_request(api: Api) -> None:
     """Lesson 32: the request id that the client received identifies the command."""
     user = await api.new_user()
     session = await session_of(api, user)
@@ -158,7 +158,7 @@ async def test_a_session_and_a_token_have_their_own_commands_only(api: Api) -> N
     assert sorted(ids(await audited(api, user["id"]))) == sorted(ids([*by_one, *by_other]))
 
 
-async def test_what_came_before_a_refresh_is_of_the_session_and_not_of_the_next_token(api: Api) -> None:
+async def test_commands_before_a_refresh_belong_to_the_session_and_not_to_the_next_token(api: Api) -> None:
     user = await api.new_user()
     first = await session_of(api, user)
     source, destination = await api.new_account(user["id"], 100), await api.new_account()
@@ -176,9 +176,7 @@ async def test_what_came_before_a_refresh_is_of_the_session_and_not_of_the_next_
     ]
 
 
-async def test_the_life_of_a_session_is_there_and_so_is_the_reuse_that_ended_it(
-    serve: Serve, settings: Settings
-) -> None:
+async def test_login_refreshes_and_the_reuse_that_ended_a_session_are_listed(serve: Serve, settings: Settings) -> None:
     """Lesson 23: the refused refresh is recorded."""
     api = await serve(settings.model_copy(update={"ledger_refresh_grace_seconds": 0}))
     first = await session_of(api, await api.new_user())
@@ -199,7 +197,7 @@ async def test_the_life_of_a_session_is_there_and_so_is_the_reuse_that_ended_it(
     assert reused.headers["X-Request-Id"] == life[1]["request_id"]
 
 
-async def test_a_logout_is_there(api: Api) -> None:
+async def test_a_logout_is_listed(api: Api) -> None:
     session = await session_of(api, await api.new_user())
 
     assert 200 == (await session.post("/v1/auth/logout")).status
@@ -207,7 +205,7 @@ async def test_a_logout_is_there(api: Api) -> None:
     assert [("LogOut", "accepted"), ("StartSession", "accepted")] == what(await audited(api, session.id))
 
 
-async def test_what_others_did_to_a_user_is_not_what_the_user_did(api: Api) -> None:
+async def test_commands_of_others_about_a_user_are_not_listed(api: Api) -> None:
     user = await api.new_user()
 
     await api.post("/v1/auth/revoke-user", {"user_id": user["id"]})
@@ -218,7 +216,7 @@ async def test_what_others_did_to_a_user_is_not_what_the_user_did(api: Api) -> N
     assert ["UpdateUser", "RevokeUserTokens", "CreateUser", "StartSession"] == [command["name"] for command in admin]
 
 
-async def test_a_request_that_is_repeated_under_its_key_is_one_command(api: Api) -> None:
+async def test_a_request_repeated_under_its_key_is_one_command(api: Api) -> None:
     user = await api.new_user()
     session = await session_of(api, user)
     source, destination = await api.new_account(user["id"], 100), await api.new_account()
@@ -229,7 +227,7 @@ async def test_a_request_that_is_repeated_under_its_key_is_one_command(api: Api)
     assert [("TransferMoney", "accepted")] == what(await audited(api, session.jti))
 
 
-async def test_a_deleted_user_did_what_they_did(api: Api) -> None:
+async def test_commands_of_a_deleted_user_stay_listed(api: Api) -> None:
     user = await api.new_user()
     session = await session_of(api, user)
     await session.caller.post("/v1/auth/revoke-user", {"user_id": user["id"]})
@@ -240,7 +238,7 @@ async def test_a_deleted_user_did_what_they_did(api: Api) -> None:
     assert [did, did, did[:1]] == [what(await audited(api, some)) for some in (user["id"], session.id, session.jti)]
 
 
-async def test_what_a_token_did_is_found_by_its_session_when_the_token_is_forgotten(
+async def test_commands_of_a_purged_token_are_found_by_its_session(
     serve: Serve, settings: Settings, clock: Clock
 ) -> None:
     brief = {"jwt_expire_access_token_seconds": 1, "jwt_expire_refresh_token_seconds": 1}
@@ -286,7 +284,7 @@ async def test_pages_lose_nothing_and_repeat_nothing(api: Api, limit: int) -> No
     }
 
 
-async def test_commands_that_come_while_pages_are_read_change_none_of_the_next(api: Api) -> None:
+async def test_new_commands_do_not_change_the_following_pages(api: Api) -> None:
     session = await busy(api, 8)
     before = await audited(api, session.id)
     first = await api.get(f"/v1/audit/actors/{session.id}?limit=4")
@@ -297,7 +295,7 @@ async def test_commands_that_come_while_pages_are_read_change_none_of_the_next(a
     assert before == first.body + [command for page in await pages(api, link) for command in page]
 
 
-async def test_a_page_that_is_the_last_has_no_link(api: Api) -> None:
+async def test_the_last_page_has_no_link(api: Api) -> None:
     session = await session_of(api, await api.new_user())
 
     answers = [await api.get(f"/v1/audit/actors/{session.id}{query}") for query in ("", "?limit=1", "?limit=200")]
@@ -320,7 +318,7 @@ async def test_a_page_has_1_to_1000_commands(api: Api, limit: str) -> None:
 
 
 @pytest.mark.parametrize(("roles", "status"), [("admin", 200), ("auditor", 200), ("customer", 403), ("guest", 403)])
-async def test_admins_and_auditors_may_ask(api: Api, roles: str, status: int) -> None:
+async def test_only_admins_and_auditors_can_read_commands(api: Api, roles: str, status: int) -> None:
     """Lesson 35: other roles cannot even read their own commands."""
     caller = await api.as_new_user(roles)
 
@@ -337,7 +335,7 @@ def ids_of(caller: Api) -> list[str]:
 
 
 @pytest.mark.parametrize("roles", ["customer", "guest"])
-async def test_who_may_not_ask_does_not_learn_who_exists(api: Api, roles: str) -> None:
+async def test_unauthorized_callers_do_not_learn_who_exists(api: Api, roles: str) -> None:
     caller = await api.as_new_user(roles)
 
     answers = [await caller.get(f"/v1/audit/actors/{some}") for some in (NOBODY, "nobody", f"{NOBODY}?cursor=x")]
@@ -345,14 +343,14 @@ async def test_who_may_not_ask_does_not_learn_who_exists(api: Api, roles: str) -
     assert [(403, ["authentication_forbidden"])] * 3 == [(answer.status, answer.codes) for answer in answers]
 
 
-async def test_an_id_of_nobody_is_not_found(api: Api) -> None:
+async def test_an_unknown_actor_is_not_found(api: Api) -> None:
     refused = await api.get(f"/v1/audit/actors/{NOBODY}")
 
     assert (404, ["resource_not_found"]) == (refused.status, refused.codes)
     assert {"actor_id": NOBODY} == refused.body["errors"][0]["detail"]
 
 
-async def test_an_id_of_something_that_acts_not_is_not_found(api: Api) -> None:
+async def test_an_id_that_is_not_an_actors_is_not_found(api: Api) -> None:
     """An empty list would mean an actor that did nothing."""
     source, destination = await api.new_account(balance_cents=1), await api.new_account()
     transfer = (await api.transfer(source, destination, 1)).body
@@ -363,13 +361,13 @@ async def test_an_id_of_something_that_acts_not_is_not_found(api: Api) -> None:
 
 
 @pytest.mark.parametrize("some", ["nobody", "1", NOBODY[:-1], NOBODY.replace("-", "", 1)])
-async def test_what_is_no_id_is_refused(api: Api, some: str) -> None:
+async def test_a_malformed_id_is_refused(api: Api, some: str) -> None:
     refused = await api.get(f"/v1/audit/actors/{some}")
 
     assert (422, ["validation_error"], ["path id"]) == (refused.status, refused.codes, refused.parameters)
 
 
-async def test_no_secret_is_on_record(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_no_secret_is_listed(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     """Lesson 31."""
     admin = await session_of(api, await api.new_user(roles="admin"))
     body = user_body(id=str(new_id()), password="the first password", password_salt="a pinch of salt")

@@ -57,7 +57,7 @@ async def counts(connection: Connection) -> tuple[int, ...]:
 # Independent items
 
 
-async def test_each_item_has_its_own_result_in_order_and_a_bad_one_fails_no_neighbour(api: Api) -> None:
+async def test_each_item_has_its_own_result_and_a_refused_one_fails_no_other(api: Api) -> None:
     """Lesson 5."""
     alice, bob = await accounts(api, 100, 0)
 
@@ -77,7 +77,7 @@ async def test_each_item_has_its_own_result_in_order_and_a_bad_one_fails_no_neig
     assert [0, 100] == await balances(api, alice, bob)
 
 
-async def test_an_item_may_spend_what_one_before_it_brought(api: Api) -> None:
+async def test_an_item_can_spend_what_an_earlier_one_brought_in(api: Api) -> None:
     alice, bob, carol = await accounts(api, 10, 0, 0)
 
     answer = await send(
@@ -88,7 +88,7 @@ async def test_an_item_may_spend_what_one_before_it_brought(api: Api) -> None:
     assert [0, 0, 10] == await balances(api, alice, bob, carol)
 
 
-async def test_what_an_item_made_is_what_reading_it_gives(api: Api) -> None:
+async def test_the_result_of_an_item_equals_the_transaction_read_later(api: Api) -> None:
     alice, bob = await accounts(api, 100, 0)
     said = {
         "reference": "rent",
@@ -127,7 +127,7 @@ async def wrong(api: Api) -> dict[str, Item]:
     }
 
 
-async def test_an_item_is_refused_for_what_a_single_transfer_is_refused_for(api: Api) -> None:
+async def test_an_item_is_refused_for_the_same_reasons_as_a_single_transfer(api: Api) -> None:
     items = await wrong(api)
     alone = {name: await api.post("/v1/transactions/transfer", item) for name, item in items.items()}
 
@@ -141,7 +141,7 @@ async def test_an_item_is_refused_for_what_a_single_transfer_is_refused_for(api:
     }
 
 
-async def test_a_customer_pays_from_own_accounts_only(api: Api) -> None:
+async def test_a_customer_can_pay_only_from_own_accounts(api: Api) -> None:
     """Lesson 35."""
     caller = await api.as_new_user("customer")
     own, (other,) = await api.new_account(caller.user_id, balance_cents=5), await accounts(api, 5)
@@ -164,7 +164,7 @@ async def test_a_reference_can_be_used_once_in_a_batch(api: Api) -> None:
 # All or nothing
 
 
-async def test_all_of_an_atomic_batch_happens_in_one_transaction(api: Api, connection: Connection) -> None:
+async def test_an_atomic_batch_is_one_database_transaction(api: Api, connection: Connection) -> None:
     alice, bob = await accounts(api, 100, 0)
     before = await counts(connection)
 
@@ -176,7 +176,7 @@ async def test_all_of_an_atomic_batch_happens_in_one_transaction(api: Api, conne
     assert 1 == await connection.fetchval("SELECT count(DISTINCT xmin::text) FROM transfers WHERE kind = 'transfer'")
 
 
-async def test_an_atomic_batch_with_one_bad_item_changes_nothing_and_names_the_first(
+async def test_a_refused_atomic_batch_changes_nothing_and_names_the_first_item(
     api: Api, connection: Connection
 ) -> None:
     """Lesson 5: no item is executed and undone afterwards."""
@@ -192,7 +192,7 @@ async def test_an_atomic_batch_with_one_bad_item_changes_nothing_and_names_the_f
     assert [100, 0] == await balances(api, alice, bob)
 
 
-async def test_all_that_is_wrong_with_the_first_bad_item_is_told(api: Api) -> None:
+async def test_all_refusals_of_the_first_refused_item_are_reported(api: Api) -> None:
     alice, bob = await accounts(api, 100, 0)
 
     answer = await send(api, [transfer_body(alice, bob, 1), transfer_body(NOBODY, NOBODY, 1)], atomic=True)
@@ -201,7 +201,7 @@ async def test_all_that_is_wrong_with_the_first_bad_item_is_told(api: Api) -> No
     assert {"source_account_id": NOBODY, "pointer": "/items/1"} == answer.body["errors"][0]["detail"]
 
 
-async def test_a_balance_beyond_what_json_readers_know_is_refused_where_it_arises(api: Api) -> None:
+async def test_a_balance_beyond_the_maximum_is_refused_at_its_item(api: Api) -> None:
     """Lesson 7."""
     rich, poor = await api.new_account(balance_cents=2**53 - 1), await api.new_account(overdraft_limit_cents=5)
 
@@ -214,7 +214,7 @@ async def test_a_balance_beyond_what_json_readers_know_is_refused_where_it_arise
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-async def test_an_item_that_comes_again_happens_once_and_says_so(
+async def test_a_repeated_item_is_executed_once_and_marked_as_a_replay(
     api: Api, connection: Connection, atomic: bool
 ) -> None:
     """Lesson 4."""
@@ -230,7 +230,7 @@ async def test_an_item_that_comes_again_happens_once_and_says_so(
     assert [70, 30] == await balances(api, alice, bob)
 
 
-async def test_an_item_twice_in_one_batch_happens_once(api: Api) -> None:
+async def test_an_item_twice_in_one_batch_is_executed_once(api: Api) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api, 100, 0)
     item = {**transfer_body(alice, bob, 30), "id": str(new_id()), "reference": "rent", "metadata": {"flat": "3"}}
@@ -258,7 +258,7 @@ async def test_an_id_with_another_content_is_refused(api: Api, change: Item) -> 
     assert [40, 60] == await balances(api, alice, bob)
 
 
-async def test_an_id_that_is_not_of_a_transfer_is_refused(api: Api) -> None:
+async def test_the_id_of_something_else_is_refused(api: Api) -> None:
     alice, bob = await accounts(api, 100, 0)
     held = await api.post("/v1/transactions/hold", transfer_body(alice, bob, 30))
 
@@ -281,7 +281,7 @@ async def test_a_customer_is_not_shown_the_transfer_of_another_as_a_replay(api: 
     assert [["transaction_id_reused"]] == codes(answer)
 
 
-async def test_two_batches_with_the_same_items_at_once_happen_once(api: Api) -> None:
+async def test_concurrent_batches_with_the_same_items_are_executed_once(api: Api) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api, 1000, 0)
     items = [{**transfer_body(alice, bob, 1), "id": str(new_id())} for _ in range(50)]
@@ -297,7 +297,7 @@ async def test_two_batches_with_the_same_items_at_once_happen_once(api: Api) -> 
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-async def test_a_batch_that_is_repeated_under_its_key_gets_the_same_answer(
+async def test_a_batch_repeated_under_its_key_gets_the_same_response(
     api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch, atomic: bool
 ) -> None:
     """Lesson 4."""
@@ -347,7 +347,7 @@ async def test_a_key_belongs_to_one_batch(api: Api) -> None:
     assert [(422, ["idempotency_key_reused"])] * 2 == [(answer.status, answer.codes) for answer in answers]
 
 
-async def test_a_batch_that_broke_off_goes_on_under_its_key(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_interrupted_batch_resumes_under_its_key(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 4: executed items are not repeated, and the rest is executed."""
     monkeypatch.setattr(batch, "CHUNK", 2)
     alice, bob = await accounts(api, 100, 0)
@@ -404,7 +404,7 @@ async def test_one_malformed_item_refuses_the_request_and_is_named(
         ('{"atomic": true, "items": [' + ",".join(["5"] * 10_001) + "]}", (422, ["/items"])),
     ],
 )
-async def test_what_is_not_a_batch_is_refused_by_name(api: Api, body: str, expected: tuple[int, list[str]]) -> None:
+async def test_a_malformed_batch_is_refused_by_name(api: Api, body: str, expected: tuple[int, list[str]]) -> None:
     answer = await api.post(PATH, data=body, headers={"Content-Type": "application/json"})
 
     assert expected == (answer.status, answer.pointers)
@@ -417,14 +417,14 @@ async def test_what_is_not_json_is_400(api: Api, body: str) -> None:
     assert (400, ["malformed_request"]) == (answer.status, answer.codes)
 
 
-async def test_no_more_errors_are_told_than_can_be_read(api: Api) -> None:
+async def test_the_number_of_reported_errors_is_bounded(api: Api) -> None:
     """Lesson 36."""
     answers = [await send(api, [{}] * 1000), await api.post(PATH, {"items": [{}] * 1000})]
 
     assert [(422, MAX_REFUSALS)] * 2 == [(answer.status, len(answer.codes)) for answer in answers]
 
 
-async def test_a_batch_may_be_larger_than_other_bodies_and_has_a_bound(serve: Serve, settings: Settings) -> None:
+async def test_a_batch_has_its_own_larger_size_limit(serve: Serve, settings: Settings) -> None:
     """Lesson 36."""
     api = await serve(settings.model_copy(update={"ledger_body_limit_bytes": 1024, "ledger_bulk_limit_bytes": 4096}))
     alice, bob = await accounts(api, 100, 0)
@@ -461,7 +461,7 @@ async def test_ten_thousand_transfers_are_one_batch(api: Api, connection: Connec
     assert 1 + 10 == await connection.fetchval("SELECT count(*) FROM command_log WHERE name = 'TransferMany'")
 
 
-async def test_a_token_that_is_revoked_carries_out_no_batch(api: Api, connection: Connection) -> None:
+async def test_a_revoked_token_executes_no_batch(api: Api, connection: Connection) -> None:
     caller, (alice, bob) = await api.as_new_user("admin"), await accounts(api, 100, 0)
     await api.post("/v1/auth/revoke-user", {"user_id": caller.user_id})
     before = await counts(connection)
@@ -472,7 +472,7 @@ async def test_a_token_that_is_revoked_carries_out_no_batch(api: Api, connection
     assert before == await counts(connection)
 
 
-async def test_who_did_what_knows_a_batch(api: Api) -> None:
+async def test_a_batch_is_listed_as_a_command_of_its_caller(api: Api) -> None:
     alice, bob = await accounts(api, 100, 0)
     caller = await api.as_new_user("admin")
     answer = await send(caller, [transfer_body(alice, bob, 1), transfer_body(alice, NOBODY, 1)])
@@ -485,7 +485,7 @@ async def test_who_did_what_knows_a_batch(api: Api) -> None:
 
 
 @pytest.mark.parametrize("depth", [190, 500, 900, 990, 1_000, 5_000])
-async def test_a_batch_that_is_nested_deeply_is_refused_and_is_no_fault(api: Api, depth: int) -> None:
+async def test_a_deeply_nested_batch_is_refused_without_a_fault(api: Api, depth: int) -> None:
     """JSON parsers limit nesting at different depths."""
     bodies = (
         '{"atomic": false, "items": [' + "[" * depth + "]" * depth + "]}",

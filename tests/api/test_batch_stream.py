@@ -69,7 +69,7 @@ async def test_each_line_has_its_own_result_in_order(api: Api, media: str) -> No
     assert 99 == await api.balance(alice)
 
 
-async def test_a_malformed_line_is_an_error_of_its_own_and_the_stream_goes_on(api: Api) -> None:
+async def test_a_malformed_line_gets_an_error_and_the_stream_continues(api: Api) -> None:
     """Lesson 33."""
     alice, bob = await accounts(api)
     good = transfer_body(alice, bob, 1)
@@ -82,7 +82,7 @@ async def test_a_malformed_line_is_an_error_of_its_own_and_the_stream_goes_on(ap
     assert 98 == await api.balance(alice)
 
 
-async def test_blank_lines_count_and_the_last_line_needs_no_end(api: Api) -> None:
+async def test_blank_lines_count_and_the_last_line_needs_no_newline(api: Api) -> None:
     alice, bob = await accounts(api)
     line = json.dumps(transfer_body(alice, bob, 1)).encode()
 
@@ -91,7 +91,7 @@ async def test_blank_lines_count_and_the_last_line_needs_no_end(api: Api) -> Non
     assert [(3, 200), (5, 200)] == summary(answer)
 
 
-async def test_a_line_that_is_too_long_is_an_error_and_is_not_kept(serve: Serve, settings: Settings) -> None:
+async def test_an_overlong_line_gets_an_error_and_is_not_buffered(serve: Serve, settings: Settings) -> None:
     """Lesson 36."""
     api = await serve(settings.model_copy(update={"ledger_body_limit_bytes": 1024}))
     alice, bob = await accounts(api)
@@ -102,7 +102,7 @@ async def test_a_line_that_is_too_long_is_an_error_and_is_not_kept(serve: Serve,
     assert [(1, 200), (2, 413), (3, 200), (4, 413), (5, 200)] == summary(answer)
 
 
-async def test_more_lines_than_a_chunk_are_carried_out_in_order(
+async def test_more_lines_than_a_chunk_are_executed_in_order(
     api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_stream, "CHUNK", 7)
@@ -114,7 +114,7 @@ async def test_more_lines_than_a_chunk_are_carried_out_in_order(
     assert 15 <= await connection.fetchval("SELECT count(*) FROM command_log WHERE name = 'TransferMany'")
 
 
-async def test_nothing_at_all_is_answered_with_nothing(api: Api) -> None:
+async def test_an_empty_stream_gets_an_empty_response(api: Api) -> None:
     assert (200, "") == (await send(api, b""))[:2]
 
 
@@ -152,7 +152,7 @@ class Conversation:
             yield line
 
 
-async def test_results_come_back_while_lines_are_still_sent(api: Api) -> None:
+async def test_results_arrive_while_lines_are_still_sent(api: Api) -> None:
     alice, bob = await accounts(api)
     talk = Conversation(api)
 
@@ -166,7 +166,7 @@ async def test_results_come_back_while_lines_are_still_sent(api: Api) -> None:
     assert [(4, 200)] == summary(await talk.rest())
 
 
-async def test_others_get_their_turn_while_lines_are_parsed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_requests_are_served_while_lines_are_parsed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 36: a chunk can have thousands of invalid lines whose errors take long to compose."""
     turns, seen, parse = itertools.count(), [], json_bodies.parse
     turn = next(turns)
@@ -192,7 +192,7 @@ async def test_others_get_their_turn_while_lines_are_parsed(api: Api, monkeypatc
     assert 4 <= len({*seen})
 
 
-async def test_a_token_that_is_revoked_ends_the_stream_and_says_so(api: Api) -> None:
+async def test_a_revoked_token_ends_the_stream_with_an_error(api: Api) -> None:
     alice, bob = await accounts(api)
     caller = await api.as_new_user("admin")
     talk = Conversation(caller)
@@ -207,7 +207,7 @@ async def test_a_token_that_is_revoked_ends_the_stream_and_says_so(api: Api) -> 
     talk.end()
 
 
-async def test_a_client_that_hangs_up_takes_nothing_back(api: Api) -> None:
+async def test_a_disconnected_client_loses_no_executed_transfer(api: Api) -> None:
     """Lesson 37."""
     alice, bob = await accounts(api)
     talk = Conversation(api)
@@ -221,7 +221,7 @@ async def test_a_client_that_hangs_up_takes_nothing_back(api: Api) -> None:
     assert 200 == (await api.transfer(alice, bob, 1)).status
 
 
-async def test_what_had_not_been_handed_in_when_the_client_hung_up_can_be_sent_again(api: Api) -> None:
+async def test_lines_that_were_not_executed_before_a_disconnect_can_be_sent_again(api: Api) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api)
     items = [{**transfer_body(alice, bob, 1), "id": str(new_id())} for _ in range(20)]
@@ -238,7 +238,7 @@ async def test_what_had_not_been_handed_in_when_the_client_hung_up_can_be_sent_a
     assert [80, 20] == [await api.balance(account) for account in (alice, bob)]
 
 
-async def test_a_client_that_does_not_read_is_hung_up_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_read_results_is_disconnected(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 36: the service stops reading from it, and frees its place."""
     monkeypatch.setattr(response, "PATIENCE_SECONDS", 0.2)
     limit = api.client.app[batch.BATCH_LIMIT]
@@ -261,9 +261,7 @@ async def test_a_client_that_does_not_read_is_hung_up_on(api: Api, monkeypatch: 
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"source'])
-async def test_a_stream_that_brings_no_line_for_too_long_is_ended(
-    serve: Serve, settings: Settings, sent: bytes
-) -> None:
+async def test_an_idle_stream_is_ended(serve: Serve, settings: Settings, sent: bytes) -> None:
     """Lesson 34."""
     patient = await serve(settings)
     alice, bob = await accounts(patient)
@@ -279,7 +277,7 @@ async def test_a_stream_that_brings_no_line_for_too_long_is_ended(
     talk.end()
 
 
-async def test_a_worker_that_is_to_stop_ends_the_stream(api: Api) -> None:
+async def test_a_stopping_worker_ends_the_stream(api: Api) -> None:
     alice, bob = await accounts(api)
     talk = Conversation(api)
     await talk.begin(transfer_body(alice, bob, 1))
@@ -293,7 +291,7 @@ async def test_a_worker_that_is_to_stop_ends_the_stream(api: Api) -> None:
     talk.end()
 
 
-async def test_a_stream_takes_no_key(api: Api) -> None:
+async def test_a_stream_accepts_no_idempotency_key(api: Api) -> None:
     alice, bob = await accounts(api)
 
     answer = await send(api, encoded(transfer_body(alice, bob, 1)), **{"Idempotency-Key": "one"})
@@ -303,7 +301,7 @@ async def test_a_stream_takes_no_key(api: Api) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{"])
-async def test_who_has_no_token_in_force_gets_no_stream(api: Api, data: bytes) -> None:
+async def test_without_a_valid_token_no_stream_is_opened(api: Api, data: bytes) -> None:
     caller = await api.as_new_user("admin")
     await api.post("/v1/auth/revoke-user", {"user_id": caller.user_id})
 
@@ -325,7 +323,7 @@ def pieces(text: bytes, size: int) -> Iterable[bytes]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
-def test_lines_are_cut_the_same_however_they_arrive(size: int) -> None:
+def test_lines_are_split_the_same_for_any_chunks(size: int) -> None:
     text, splitter = b"one\n\n 2\nthree and too long\n4\r\nfive", batch_stream.Splitter(10)
 
     found = [line for piece in pieces(text, size) for line in splitter.lines(piece)] + splitter.rest()

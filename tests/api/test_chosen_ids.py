@@ -15,7 +15,7 @@ async def transfer_called(api: Api, transaction_id: UUID) -> Response:
     return await api.post("/v1/transactions/transfer", {"id": str(transaction_id), **transfer_body(mine, theirs, 1)})
 
 
-async def test_a_transfer_cannot_take_a_name(api: Api) -> None:
+async def test_a_transfer_cannot_take_the_stream_of_a_name(api: Api) -> None:
     """Anyone can compute the id of a name's stream; a transfer there would make the name unusable."""
     await transfer_called(api, username_stream("carol"))
     await transfer_called(api, email_streams("carol@example.com")[0])
@@ -26,7 +26,7 @@ async def test_a_transfer_cannot_take_a_name(api: Api) -> None:
     assert (200, "caro") == (renamed.status, renamed.body.get("username")), renamed
 
 
-async def test_a_transfer_cannot_take_the_world_of_a_currency(api: Api) -> None:
+async def test_a_transfer_cannot_take_the_stream_of_world(api: Api) -> None:
     await transfer_called(api, world_account_id("EUR"))
 
     first = await api.new_account(balance_cents=5, currency="EUR")
@@ -35,7 +35,7 @@ async def test_a_transfer_cannot_take_the_world_of_a_currency(api: Api) -> None:
     assert (5, 5) == (await api.balance(first), await api.balance(second))
 
 
-async def test_nobody_can_own_the_world_of_a_currency(api: Api) -> None:
+async def test_nobody_can_own_the_account_world(api: Api) -> None:
     """Opening balances of other users would debit that account below zero."""
     owner = await api.new_user()
     body = {"id": str(world_account_id("EUR")), "user_id": owner["id"], "currency": "EUR"}

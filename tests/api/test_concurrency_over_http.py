@@ -131,7 +131,7 @@ async def check_books(clients: Crowd, connection: Any) -> None:
     assert Counter(clients.accepted.values()) == Counter(str(row.stream_id) for row in made)
 
 
-async def test_thousands_of_transfers_at_once_keep_the_books_right(
+async def test_thousands_of_concurrent_transfers_keep_the_books_right(
     variables: dict[str, str], connection: Any, tmp_path: Path
 ) -> None:
     """Lessons 1, 3 and 4."""
@@ -143,7 +143,7 @@ async def test_thousands_of_transfers_at_once_keep_the_books_right(
             await check_books(clients, connection)
 
 
-async def test_killed_workers_lose_nothing_and_double_nothing(
+async def test_killed_workers_lose_and_repeat_nothing(
     variables: dict[str, str], connection: Any, tmp_path: Path
 ) -> None:
     """Lessons 4 and 14: clients retry with the same key; read tables are never ahead of or behind the log."""

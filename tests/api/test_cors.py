@@ -11,7 +11,7 @@ from tests.support.controls import PASSWORD, Api, Response, Serve, new_id, user_
 from tests.support.problems import JSON, SECURITY_HEADERS, assert_is_problem, send_raw
 
 
-async def test_every_answer_has_the_security_headers(api: Api) -> None:
+async def test_every_response_has_the_security_headers(api: Api) -> None:
     answers = [
         await api.get("/"),
         await api.get("/v1/health"),
@@ -48,7 +48,7 @@ async def open_api(serve: Serve, settings: Settings) -> Api:
     return await serve(settings.model_copy(update={"ledger_cors_origins": f"{ORIGIN} http://localhost:3000"}))
 
 
-async def test_no_other_origin_reads_anything_unless_the_settings_name_it(api: Api, open_api: Api) -> None:
+async def test_no_origin_can_read_responses_unless_the_settings_name_it(api: Api, open_api: Api) -> None:
     answers = [
         await api.get("/v1/health", headers={"Origin": ORIGIN}),
         await api.call("OPTIONS", "/v1/users", headers={"Origin": ORIGIN, **PREFLIGHT}),
@@ -64,7 +64,7 @@ async def test_no_other_origin_reads_anything_unless_the_settings_name_it(api: A
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:3000"])
-async def test_an_origin_that_the_settings_name_reads_answers(open_api: Api, origin: str) -> None:
+async def test_an_allowed_origin_can_read_responses(open_api: Api, origin: str) -> None:
     answer = await open_api.get("/v1/health", headers={"Origin": origin})
 
     assert (200, origin, "Origin") == (
@@ -79,7 +79,7 @@ async def test_an_origin_that_the_settings_name_reads_answers(open_api: Api, ori
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
-async def test_it_reads_errors_too(open_api: Api) -> None:
+async def test_an_allowed_origin_can_read_errors(open_api: Api) -> None:
     refused = await open_api.nobody.get("/v1/users", headers={"Origin": ORIGIN})
     unknown = await open_api.get("/v1/nowhere", headers={"Origin": ORIGIN})
 
@@ -88,7 +88,7 @@ async def test_it_reads_errors_too(open_api: Api) -> None:
     ]
 
 
-async def test_a_preflight_request_is_answered_without_a_token(open_api: Api) -> None:
+async def test_a_preflight_request_needs_no_token(open_api: Api) -> None:
     answer = await open_api.nobody.call("OPTIONS", "/v1/users", headers={"Origin": ORIGIN, **PREFLIGHT})
 
     assert (204, "", ORIGIN) == (answer.status, answer.body, answer.headers["Access-Control-Allow-Origin"])
@@ -100,7 +100,7 @@ async def test_a_preflight_request_is_answered_without_a_token(open_api: Api) ->
     assert SECURITY_HEADERS.items() <= {name: answer.headers[name] for name in SECURITY_HEADERS}.items()
 
 
-async def test_any_origin_may_read_what_needs_no_credentials(serve: Serve, settings: Settings) -> None:
+async def test_a_star_lets_any_origin_read_without_credentials(serve: Serve, settings: Settings) -> None:
     """`*` never allows credentials, and tokens travel in a header, so other pages gain no access."""
     api = await serve(settings.model_copy(update={"ledger_cors_origins": "*"}))
     strange = {"Origin": "https://any.example"}
@@ -129,12 +129,12 @@ async def test_a_preflight_request_is_answered_on_every_path(open_api: Api) -> N
 
 
 @pytest.mark.parametrize("origins", ["* https://app.example", "https://*", "https://*.example", "**", "null", "* *"])
-def test_a_star_is_alone_or_an_error(origins: str) -> None:
+def test_a_star_beside_other_origins_is_an_error(origins: str) -> None:
     with pytest.raises(SettingsError, match="LEDGER_CORS_ORIGINS"):
         Settings.load(ledger_cors_origins=origins)
 
 
-async def test_a_fault_is_told_to_nobody(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_a_fault_reveals_no_details(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     """The error message of PostgreSQL appears only in the log."""
     await connection.execute("ALTER TABLE accounts RENAME TO elsewhere")
 
@@ -144,7 +144,7 @@ async def test_a_fault_is_told_to_nobody(api: Api, connection: "asyncpg.Connecti
     assert [] == [word for word in ('accounts"', "relation", "select", "asyncpg") if word in str(answer.body).lower()]
 
 
-async def test_names_and_secrets_are_not_told_by_a_conflict(api: Api) -> None:
+async def test_a_conflict_repeats_no_names_or_secrets(api: Api) -> None:
     """Lesson 33: an error names the member, never its value."""
     body = user_body(id=str(new_id()))
     await api.post("/v1/users", body)

@@ -94,7 +94,7 @@ def assert_is_database_error(answer: Response, *unspeakable: str) -> None:
     assert [] == [word for word in words if word.lower() in spoken]
 
 
-async def test_without_the_database_nothing_works_and_nothing_is_told_about_it(
+async def test_without_the_database_every_request_fails_and_reveals_nothing(
     gated: Api, gate: Gate, settings: Settings
 ) -> None:
     await gate.shut()
@@ -115,7 +115,7 @@ async def test_the_service_is_healthy_without_the_database(gated: Api, gate: Gat
     assert 200 == answer.status
 
 
-async def test_the_service_works_again_once_the_database_is_back(gated: Api, gate: Gate) -> None:
+async def test_the_service_recovers_once_the_database_is_back(gated: Api, gate: Gate) -> None:
     """Lesson 25, for PostgreSQL: nothing stays broken."""
     await gate.shut()
     lost = await gated.post("/v1/users", user_body())
@@ -126,7 +126,7 @@ async def test_the_service_works_again_once_the_database_is_back(gated: Api, gat
     assert (503, 200, 201) == (lost.status, read.status, made.status)
 
 
-async def test_a_token_is_not_refused_because_the_database_is_gone(gated: Api, gate: Gate) -> None:
+async def test_a_token_is_not_refused_while_the_database_is_away(gated: Api, gate: Gate) -> None:
     await gate.shut()
 
     known, unknown = await gated.get("/"), await gated.nobody.get("/")
@@ -135,7 +135,7 @@ async def test_a_token_is_not_refused_because_the_database_is_gone(gated: Api, g
     assert (503, 401) == (known.status, unknown.status)
 
 
-async def test_a_database_that_was_dropped_is_one_that_is_gone(serve: Serve, settings: Settings) -> None:
+async def test_a_dropped_database_counts_as_unavailable(serve: Serve, settings: Settings) -> None:
     api = await serve(settings.model_copy(update={"ledger_database_patience_seconds": 0.1}))
     name = urlsplit(settings.database_dsn()).path.strip("/")
     connection = await asyncpg.connect(settings.database_dsn().replace(f"/{name}?", "/ledger?"))

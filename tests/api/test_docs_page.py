@@ -70,7 +70,7 @@ async def test_the_page_shows_every_route_and_calls_one(api: Api, tmp_path: Path
     assert {api.client.make_url("/").origin()} == {URL(asked).origin() for asked in page.requested}
 
 
-async def test_a_reader_signs_in_and_calls_what_needs_a_token(api: Api, tmp_path: Path) -> None:
+async def test_a_reader_can_sign_in_and_call_protected_routes(api: Api, tmp_path: Path) -> None:
     users = operation_id("get", "/v1/users")
 
     async with browser(tmp_path) as page:
@@ -108,7 +108,7 @@ async def test_a_link_to_an_operation_opens_it_and_a_filter_finds_it(api: Api, t
     assert len(found) < len(EVERY) / 4
 
 
-async def test_the_errors_of_an_operation_are_one_list_with_a_line_for_each_code(api: Api, tmp_path: Path) -> None:
+async def test_the_errors_of_an_operation_are_listed_with_one_line_per_code(api: Api, tmp_path: Path) -> None:
     transfer = operation_id("post", "/v1/transactions/transfer")
     (route,) = [each for each in ROUTES if each.path == "/transactions/transfer"]
 
@@ -125,7 +125,7 @@ async def test_the_errors_of_an_operation_are_one_list_with_a_line_for_each_code
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1360), ("dark", 390)])
-async def test_the_page_can_be_used_by_everybody(api: Api, tmp_path: Path, scheme: str, width: int) -> None:
+async def test_the_page_is_accessible(api: Api, tmp_path: Path, scheme: str, width: int) -> None:
     """axe-core finds nothing, of any impact, with an operation and its response open."""
     transfer = operation_id("post", "/v1/transactions/transfer")
 
@@ -161,7 +161,7 @@ async def findings(page: Page) -> list[Any]:
     return list(json.loads(await page.run(f"window.found && JSON.stringify(window.found.violations.map({summary}))")))
 
 
-async def test_schemas_of_any_shape_are_shown(
+async def test_schemas_of_every_shape_are_shown(
     serve: Serve, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("web.app.document", lambda: json.dumps(SHAPES).encode())
@@ -189,7 +189,7 @@ async def test_schemas_of_any_shape_are_shown(
     assert [] == page.complaints
 
 
-async def test_text_of_the_document_is_never_markup(
+async def test_text_of_the_document_is_never_treated_as_markup(
     serve: Serve, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     markup = "<img src=x onerror=document.title='pwned'> [link](javascript:boom) `<b>`"
@@ -231,7 +231,7 @@ def test_every_file_of_the_page_is_served() -> None:
 
 
 @pytest.mark.parametrize("accept", [BROWSERS, "text/html", "text/html;q=0.9, application/json;q=0.5", "TEXT/*"])
-async def test_a_browser_at_the_root_is_sent_to_the_page(api: Api, accept: str) -> None:
+async def test_a_browser_at_the_root_is_redirected_to_the_page(api: Api, accept: str) -> None:
     answer = await api.nobody.get("/", headers={"Accept": accept}, allow_redirects=False)
 
     assert (303, "") == (answer.status, answer.body)
@@ -239,7 +239,7 @@ async def test_a_browser_at_the_root_is_sent_to_the_page(api: Api, accept: str) 
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/html", "text/html;q=0", ""])
-async def test_an_api_client_at_the_root_is_answered_as_ever(api: Api, accept: str) -> None:
+async def test_an_api_client_at_the_root_is_not_redirected(api: Api, accept: str) -> None:
     unknown = await api.nobody.get("/", headers={"Accept": accept}, allow_redirects=False)
     known = await api.get("/", headers={"Accept": BROWSERS}, allow_redirects=False)
 

@@ -46,7 +46,7 @@ def _request(block: str) -> Request:
     )
 
 
-async def test_every_request_of_the_file_is_answered_as_it_says_and_there_is_one_for_each_route(api: Api) -> None:
+async def test_the_file_has_a_request_for_every_route_and_each_gets_its_status(api: Api) -> None:
     named: dict[str, Any] = {"password": ADMIN_PASSWORD}
     sent = set()
 

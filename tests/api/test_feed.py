@@ -84,7 +84,7 @@ async def stored_positions(runtime: Runtime, after: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-async def test_a_feed_is_the_log_and_goes_on_with_it(api: Api) -> None:
+async def test_a_feed_sends_the_log_and_then_new_events(api: Api) -> None:
     """HTML standard, section 9.2.6: `id` is the position, `event` the topic, `data` the event as in lists."""
     await api.new_account(balance_cents=5)
     pages = (await api.get("/v1/events")).body
@@ -100,7 +100,7 @@ async def test_a_feed_is_the_log_and_goes_on_with_it(api: Api) -> None:
         assert (await api.get(f"/v1/events?after={pages[-1]['position']}")).body == [message.data for message in live]
 
 
-async def test_a_reader_who_comes_back_goes_on_after_the_last_id(api: Api) -> None:
+async def test_a_reader_that_reconnects_resumes_after_the_last_id(api: Api) -> None:
     await api.new_account(balance_cents=5)
     async with opened(api) as events:
         first = await events.take(3)
@@ -112,13 +112,13 @@ async def test_a_reader_who_comes_back_goes_on_after_the_last_id(api: Api) -> No
 
 
 @pytest.mark.parametrize("last", ["x", "-1", "1.0", "9" * 30])
-async def test_a_last_id_that_does_not_fit_is_refused_by_name(api: Api, last: str) -> None:
+async def test_an_invalid_last_id_is_refused_by_name(api: Api, last: str) -> None:
     answer = await api.get("/v1/events", headers={**EVENT_STREAM, "Last-Event-ID": last})
     assert 422 == answer.status
     assert ["header Last-Event-ID"] == answer.parameters
 
 
-async def test_a_feed_passes_over_what_is_not_wanted(api: Api) -> None:
+async def test_a_feed_leaves_out_filtered_events(api: Api) -> None:
     """Lesson 11."""
     account, other = await api.new_account(balance_cents=5), await api.new_account()
     async with opened(api, f"?topic=AccountDebited&stream={account['id']}&after={await head(api)}") as events:
@@ -129,7 +129,7 @@ async def test_a_feed_passes_over_what_is_not_wanted(api: Api) -> None:
         assert ("AccountDebited", account["id"]) == (message.event, message.data["stream_id"])
 
 
-async def test_nothing_is_skipped_while_a_slow_writer_holds_a_lower_position(
+async def test_no_event_is_skipped_while_a_slow_writer_holds_a_lower_position(
     api: Api, settings: Settings, runtime: Runtime
 ) -> None:
     """Lesson 9."""
@@ -153,7 +153,7 @@ async def test_nothing_is_skipped_while_a_slow_writer_holds_a_lower_position(
     await slow.close()
 
 
-async def test_nothing_is_skipped_with_many_mixed_writers(api: Api, settings: Settings, runtime: Runtime) -> None:
+async def test_no_event_is_skipped_with_many_mixed_writers(api: Api, settings: Settings, runtime: Runtime) -> None:
     """Lesson 9."""
     start, (source, destination) = await head(api), [await api.new_account(balance_cents=100) for _ in range(2)]
 
@@ -197,7 +197,7 @@ async def answers(api: Api) -> bool:
 
 
 @pytest.mark.parametrize("how", ["revoke-user", "revoke-all", "deactivate"])
-async def test_a_feed_ends_with_its_token_and_sends_nothing_that_happened_after(api: Api, how: str) -> None:
+async def test_a_feed_ends_when_its_token_is_revoked_and_sends_no_later_event(api: Api, how: str) -> None:
     auditor = await api.as_new_user("auditor")
     async with opened(auditor, f"?after={await head(api)}") as events:
         match how:
@@ -214,13 +214,13 @@ async def test_a_feed_ends_with_its_token_and_sends_nothing_that_happened_after(
     assert 401 == (await auditor.get("/v1/events", headers=EVENT_STREAM)).status
 
 
-async def test_a_feed_ends_when_its_token_does(api: Api, settings: Settings, clock: Clock) -> None:
+async def test_a_feed_ends_when_its_token_expires(api: Api, settings: Settings, clock: Clock) -> None:
     async with opened(api, f"?after={2**62}") as events:
         clock.now += settings.jwt_expire_access_token_seconds + settings.jwt_validation_leeway_seconds + 1
         assert await events.next() is None
 
 
-async def test_a_feed_shows_that_it_lives(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_feed_sends_heartbeats(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.01)
     async with opened(api, f"?after={await head(api)}&stream={NOBODY}") as events:
         waiting = asyncio.create_task(events.next())
@@ -237,7 +237,7 @@ def one_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("one_place")
-async def test_feeds_have_a_bound_and_leave_their_place(api: Api) -> None:
+async def test_the_number_of_feeds_is_bounded_and_a_closed_one_frees_its_place(api: Api) -> None:
     """Lesson 36."""
     async with opened(api) as events:
         await events.take(1)
@@ -251,7 +251,7 @@ async def test_feeds_have_a_bound_and_leave_their_place(api: Api) -> None:
 
 
 @pytest.mark.usefixtures("one_place")
-async def test_a_reader_who_does_not_read_is_dropped(api: Api, settings: Settings) -> None:
+async def test_a_reader_that_does_not_read_is_disconnected(api: Api, settings: Settings) -> None:
     """Lesson 36: unread messages are not buffered."""
     connection = await connect(settings, application_name="test")
     large = json.dumps({"text": "x" * 20_000}).encode()

@@ -46,7 +46,7 @@ async def all_of(api: Api, path: str) -> list[dict[str, Any]]:
 # Statements.
 
 
-async def test_a_line_says_what_moved_what_was_left_and_where_the_other_side_is(api: Api) -> None:
+async def test_an_entry_has_the_amount_the_balance_and_the_other_account(api: Api) -> None:
     source, destination = await two_accounts(api)
     body = {**transfer_body(source, destination, 30), "reference": "rent"}
     transfer = (await api.post("/v1/transactions/transfer", body)).body
@@ -70,7 +70,7 @@ async def test_a_line_says_what_moved_what_was_left_and_where_the_other_side_is(
     assert (source["id"], 30, 30) == (other["other_account_id"], other["amount_cents"], other["balance_cents"])
 
 
-async def test_the_running_balance_is_the_sum_of_the_lines(api: Api) -> None:
+async def test_the_running_balance_is_the_sum_of_the_entries(api: Api) -> None:
     source, destination = await two_accounts(api)
     for amount in (1, 2, 3):
         await moved(api, source, destination, amount)
@@ -83,7 +83,7 @@ async def test_the_running_balance_is_the_sum_of_the_lines(api: Api) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 200])
 @pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_pages_hold_every_line_once_in_order(api: Api, order: str, limit: int) -> None:
+async def test_pages_have_every_entry_once_in_order(api: Api, order: str, limit: int) -> None:
     source, destination = await two_accounts(api)
     for _ in range(3):
         await moved(api, source, destination, 1)
@@ -116,7 +116,7 @@ async def test_bounds_of_a_period_are_included(api: Api) -> None:
     assert [] == await versions(to_version=0)
 
 
-async def test_a_page_of_a_period_leads_to_the_next_of_the_same_period(api: Api) -> None:
+async def test_a_page_of_a_period_links_to_the_next_of_the_same_period(api: Api) -> None:
     source, destination = await two_accounts(api)
     made = [await moved(api, source, destination, 1) for _ in range(4)]
     path = f"/v1/accounts/{source['id']}/entries?limit=1&to_time={made[2]['created_at']}&from_version=3"
@@ -134,7 +134,7 @@ async def test_a_closed_account_keeps_its_statement(api: Api) -> None:
 # Events.
 
 
-async def test_the_events_of_an_account_are_its_stream_as_it_is_stored(api: Api) -> None:
+async def test_the_events_of_an_account_are_its_stored_stream(api: Api) -> None:
     source, destination = await two_accounts(api)
     transfer = await moved(api, source, destination, 30)
     events = (await api.get(f"/v1/accounts/{source['id']}/events")).body
@@ -147,7 +147,7 @@ async def test_the_events_of_an_account_are_its_stream_as_it_is_stored(api: Api)
     assert sorted(event["position"] for event in events) == [event["position"] for event in events]
 
 
-async def test_the_whole_log_comes_in_order_and_nothing_is_left_out(api: Api, runtime: Runtime) -> None:
+async def test_the_log_is_listed_completely_and_in_order(api: Api, runtime: Runtime) -> None:
     """Lesson 9."""
     source, destination = await two_accounts(api)
     await moved(api, source, destination, 1)
@@ -156,7 +156,7 @@ async def test_the_whole_log_comes_in_order_and_nothing_is_left_out(api: Api, ru
     assert [row[0] for row in rows] == [event["position"] for event in found]
 
 
-async def test_the_log_can_be_read_from_a_position_on(api: Api) -> None:
+async def test_the_log_can_be_read_after_a_position(api: Api) -> None:
     await two_accounts(api)
     every = await all_of(api, "/v1/events")
     after = every[4]["position"]
@@ -167,7 +167,7 @@ async def test_the_log_can_be_read_from_a_position_on(api: Api) -> None:
 
 @pytest.mark.parametrize("scan", [1, 3, 2000])
 @pytest.mark.parametrize("limit", [1, 2, 200])
-async def test_a_choice_of_topic_or_stream_finds_all_of_it(
+async def test_filters_by_topic_and_stream_find_every_event(
     api: Api, monkeypatch: pytest.MonkeyPatch, limit: int, scan: int
 ) -> None:
     """Lesson 11: filtered events do not block the reader."""
@@ -187,7 +187,7 @@ async def test_a_choice_of_topic_or_stream_finds_all_of_it(
     assert wanted[2:] == await all_of(api, f"/v1/events?stream={source['id']}&after={wanted[1]['position']}")
 
 
-async def test_a_stretch_without_anything_wanted_reaches_the_end_of_the_log(api: Api, runtime: Runtime) -> None:
+async def test_a_filter_without_matches_reaches_the_end_of_the_log(api: Api, runtime: Runtime) -> None:
     """Lesson 11."""
     await two_accounts(api)
     head = await event_reader.log_end(runtime.pool)
@@ -199,7 +199,7 @@ async def test_a_stretch_without_anything_wanted_reaches_the_end_of_the_log(api:
 # Access and invalid requests.
 
 
-async def test_an_owner_reads_their_own_and_nobody_elses(api: Api) -> None:
+async def test_an_owner_reads_only_own_statements_and_events(api: Api) -> None:
     """Lesson 35."""
     owner, stranger = await api.as_new_user("customer"), await api.as_new_user("customer")
     account = await api.new_account(owner.user_id, 5)
@@ -213,7 +213,7 @@ async def test_an_owner_reads_their_own_and_nobody_elses(api: Api) -> None:
         assert hidden.body["detail"].replace(account["id"], NOBODY) == missing.body["detail"]
 
 
-async def test_a_stream_that_is_no_account_has_no_account_events(api: Api) -> None:
+async def test_a_stream_of_another_kind_has_no_account_events(api: Api) -> None:
     """Lesson 35: otherwise a customer could read the stream of a user or a name."""
     customer = await api.as_new_user("customer")
     for caller in (customer, api):
@@ -231,7 +231,7 @@ async def test_an_auditor_reads_everything(api: Api, path: str) -> None:
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 @pytest.mark.parametrize("roles", ["customer", "guest"])
-async def test_only_admins_and_auditors_read_the_log(api: Api, roles: str, accept: str) -> None:
+async def test_only_admins_and_auditors_can_read_the_log(api: Api, roles: str, accept: str) -> None:
     caller = await api.as_new_user(roles)
     assert 403 == (await caller.get("/v1/events", headers={"Accept": accept})).status
     assert 401 == (await api.nobody.get("/v1/events", headers={"Accept": accept})).status
@@ -265,7 +265,7 @@ async def test_a_guest_reads_no_account(api: Api) -> None:
         ("order", ""),
     ],
 )
-async def test_a_parameter_of_a_statement_that_does_not_fit_is_named(api: Api, name: str, value: str) -> None:
+async def test_an_invalid_parameter_of_a_statement_is_named(api: Api, name: str, value: str) -> None:
     """Lesson 33."""
     assert_named(await api.get(f"/v1/accounts/{WORLD}/entries", params={name: value}), name)
 
@@ -281,7 +281,7 @@ async def test_a_parameter_of_a_statement_that_does_not_fit_is_named(api: Api, n
         ("stream", ""),
     ],
 )
-async def test_a_parameter_of_the_log_that_does_not_fit_is_named(api: Api, name: str, value: str) -> None:
+async def test_an_invalid_parameter_of_the_log_is_named(api: Api, name: str, value: str) -> None:
     """Lesson 33."""
     assert_named(await api.get("/v1/events", params={name: value}), name)
 

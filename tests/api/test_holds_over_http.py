@@ -21,7 +21,7 @@ from tests.support.processes import until
 Serve = Callable[[Settings], Awaitable[Api]]
 Body = dict[str, Any]
 
-ENDING = "SELECT pg_advisory_lock('stored_events'::regclass::oid::int, 2)"  # the lock of expiry, held by one process at a time
+ENDING = "SELECT pg_advisory_lock('stored_events'::regclass::oid::int, 2)"  # the lock of hold expiry
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def read(api: Api, transaction: Body) -> Body:
     return dict((await api.get(f"/v1/transactions/{transaction['id']}")).body)
 
 
-async def test_a_hold_sets_money_aside_and_moves_none(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_a_hold_reserves_money_and_moves_none(api: Api, accounts: tuple[Body, Body]) -> None:
     held = await hold(api, accounts, reference="room 7", description="two nights", metadata={"guest": "Bob"})
 
     assert ("hold", "pending", 60, "room 7") == tuple(
@@ -58,7 +58,7 @@ async def test_a_hold_sets_money_aside_and_moves_none(api: Api, accounts: tuple[
     assert [] == (await api.get(f"/v1/accounts/{accounts[1]['id']}/entries")).body
 
 
-async def test_what_is_held_cannot_be_spent_or_held_again(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_held_money_cannot_be_spent_or_held_again(api: Api, accounts: tuple[Body, Body]) -> None:
     await hold(api, accounts, 60)
 
     for path in ("transfer", "hold"):
@@ -67,7 +67,7 @@ async def test_what_is_held_cannot_be_spent_or_held_again(api: Api, accounts: tu
     assert 200 == (await api.transfer(*accounts, 40)).status
 
 
-async def test_a_hold_is_refused_for_all_that_a_transfer_is(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_a_hold_is_refused_for_the_same_reasons_as_a_transfer(api: Api, accounts: tuple[Body, Body]) -> None:
     euros = await api.new_account(currency="EUR")
     refused = {
         ("transfer_source_account_not_found", "transfer_destination_account_not_found"): transfer_body(
@@ -82,7 +82,7 @@ async def test_a_hold_is_refused_for_all_that_a_transfer_is(api: Api, accounts: 
         assert (422, list(codes)) == (answer.status, answer.codes)
 
 
-async def test_all_that_is_held_moves_when_it_is_captured(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_a_full_capture_moves_the_held_amount(api: Api, accounts: tuple[Body, Body]) -> None:
     held = await hold(api, accounts)
 
     captured = await api.post(f"/v1/transactions/{held['id']}/capture")
@@ -96,7 +96,7 @@ async def test_all_that_is_held_moves_when_it_is_captured(api: Api, accounts: tu
     assert (60, "hold", accounts[0]["id"]) == (line["amount_cents"], line["kind"], line["other_account_id"])
 
 
-async def test_what_is_not_captured_is_free_again(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_a_partial_capture_releases_the_rest(api: Api, accounts: tuple[Body, Body]) -> None:
     held = await hold(api, accounts)
 
     captured = await api.post(f"/v1/transactions/{held['id']}/capture", {"amount_cents": 25})
@@ -114,7 +114,7 @@ async def test_no_more_than_is_held_can_be_captured(api: Api, accounts: tuple[Bo
     assert (100, 60, 40) == await funds(api, accounts[0])
 
 
-async def test_nothing_moves_when_a_hold_is_voided(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_voiding_a_hold_moves_nothing(api: Api, accounts: tuple[Body, Body]) -> None:
     held = await hold(api, accounts)
 
     voided = await api.post(f"/v1/transactions/{held['id']}/void")
@@ -126,7 +126,7 @@ async def test_nothing_moves_when_a_hold_is_voided(api: Api, accounts: tuple[Bod
 
 @pytest.mark.parametrize("first", ["capture", "void"])
 @pytest.mark.parametrize("second", ["capture", "void"])
-async def test_a_hold_ends_once(api: Api, accounts: tuple[Body, Body], first: str, second: str) -> None:
+async def test_a_hold_can_be_ended_once(api: Api, accounts: tuple[Body, Body], first: str, second: str) -> None:
     held = await hold(api, accounts)
     await api.post(f"/v1/transactions/{held['id']}/{first}")
     before = await read(api, held)
@@ -138,7 +138,7 @@ async def test_a_hold_ends_once(api: Api, accounts: tuple[Body, Body], first: st
     assert before == await read(api, held)
 
 
-async def test_what_is_no_hold_can_be_neither_captured_nor_voided(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_only_holds_can_be_captured_or_voided(api: Api, accounts: tuple[Body, Body]) -> None:
     transfer = (await api.transfer(*accounts, 1)).body
     for action in ("capture", "void"):
         answer = await api.post(f"/v1/transactions/{transfer['id']}/{action}")
@@ -147,7 +147,7 @@ async def test_what_is_no_hold_can_be_neither_captured_nor_voided(api: Api, acco
         assert (404, ["transaction_not_found"]) == (answer.status, answer.codes)
 
 
-async def test_a_repeated_request_is_carried_out_once_and_answered_the_same(
+async def test_a_repeated_request_is_executed_once_and_gets_the_same_response(
     api: Api, accounts: tuple[Body, Body]
 ) -> None:
     """Lesson 4. Also after the hold has expired."""
@@ -169,7 +169,7 @@ async def test_a_repeated_request_is_carried_out_once_and_answered_the_same(
 # Expiry.
 
 
-async def test_a_hold_lasts_as_long_as_it_says_or_as_the_service_says(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_a_hold_expires_at_its_own_time_or_the_default(api: Api, accounts: tuple[Body, Body]) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     for lasts, members in ((timedelta(days=7), {}), (timedelta(hours=1), {"expires_in_seconds": 3600})):
@@ -188,7 +188,7 @@ async def test_a_hold_lasts_as_long_as_it_says_or_as_the_service_says(api: Api, 
         ({"expires_in_seconds": 5, "expires_at": "2099-01-01T00:00:00Z"}, "/expires_in_seconds"),
     ],
 )
-async def test_a_hold_ends_in_the_future_and_not_too_far_away(
+async def test_a_hold_must_expire_in_the_future_within_the_limit(
     api: Api, accounts: tuple[Body, Body], members: Body, pointer: str
 ) -> None:
     """Lesson 36."""
@@ -229,9 +229,7 @@ async def _two(api: Api) -> tuple[Body, Body]:
     return await api.new_account(balance_cents=100), await api.new_account()
 
 
-async def test_a_hold_that_is_due_cannot_be_captured_although_nobody_has_ended_it_yet(
-    unexpired: Api, connection: Any
-) -> None:
+async def test_a_due_hold_cannot_be_captured_even_before_it_is_expired(unexpired: Api, connection: Any) -> None:
     accounts = await _two(unexpired)
     await connection.execute(ENDING)  # the check at the start of the service can be late
     held = await _due(unexpired, accounts)
@@ -243,7 +241,7 @@ async def test_a_hold_that_is_due_cannot_be_captured_although_nobody_has_ended_i
     assert "pending" == (await read(unexpired, held))["status"]
 
 
-async def test_the_service_ends_what_is_due(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_the_service_expires_due_holds(api: Api, accounts: tuple[Body, Body]) -> None:
     held, kept = await _due(api, accounts), await hold(api, accounts, 10)
 
     await until(lambda: _is(api, held, "expired"))
@@ -256,9 +254,7 @@ async def _is(api: Api, transaction: Body, status: str) -> bool:
     return bool((await read(api, transaction))["status"] == status)
 
 
-async def test_ending_what_is_due_survives_the_loss_of_the_database(
-    serve: Serve, settings: Settings, connection: Any
-) -> None:
+async def test_expiry_recovers_from_a_lost_database(serve: Serve, settings: Settings, connection: Any) -> None:
     api = await serve(settings.model_copy(update={"ledger_expiry_seconds": 0.05}))
     accounts = await _two(api)
     for _ in range(3):
@@ -275,7 +271,7 @@ async def _answers(api: Api) -> bool:
 # Concurrency.
 
 
-async def test_more_holds_than_one_batch_end_together(
+async def test_more_due_holds_than_a_chunk_are_expired(
     unexpired: Api, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36."""
@@ -289,7 +285,7 @@ async def test_more_holds_than_one_batch_end_together(
     assert (100, 0, 100) == await funds(unexpired, accounts[0])
 
 
-async def test_only_one_process_at_a_time_ends_what_is_due(unexpired: Api, runtime: Runtime, connection: Any) -> None:
+async def test_only_one_process_at_a_time_expires_holds(unexpired: Api, runtime: Runtime, connection: Any) -> None:
     accounts = await _two(unexpired)
     await hold(unexpired, accounts, 1, expires_in_seconds=60)
     expirer, then = Expirer(runtime.pool, runtime.committer), datetime.now(UTC) + timedelta(hours=1)
@@ -301,7 +297,7 @@ async def test_only_one_process_at_a_time_ends_what_is_due(unexpired: Api, runti
 
 
 @pytest.mark.parametrize("actions", [("capture", "capture"), ("capture", "void"), ("void", "void")])
-async def test_of_many_who_end_a_hold_through_two_processes_one_wins(
+async def test_only_one_of_many_endings_through_two_processes_wins(
     serve: Serve, settings: Settings, connection: Any, actions: tuple[str, str]
 ) -> None:
     """Lesson 1. The sums are right, whichever request wins."""
@@ -320,7 +316,7 @@ async def test_of_many_who_end_a_hold_through_two_processes_one_wins(
     assert await _rows_are_folds(connection, accounts)
 
 
-async def test_of_expiry_and_capture_one_wins(serve: Serve, settings: Settings, connection: Any) -> None:
+async def test_only_one_of_expiry_and_capture_wins(serve: Serve, settings: Settings, connection: Any) -> None:
     """Lesson 1."""
     api = await serve(settings.model_copy(update={"ledger_expiry_seconds": 3600}))
     accounts = await _two(api)
@@ -351,7 +347,7 @@ async def _rows_are_folds(connection: Any, accounts: tuple[Body, Body]) -> bool:
 # Access.
 
 
-async def test_a_customer_sets_money_of_own_accounts_aside_and_cannot_end_that(api: Api) -> None:
+async def test_a_customer_can_hold_own_money_but_not_end_the_hold(api: Api) -> None:
     customer = await api.as_new_user("customer")
     own, other = await api.new_account(customer.user_id, balance_cents=100), await api.new_account(balance_cents=100)
 
@@ -375,7 +371,7 @@ async def test_an_account_with_a_hold_cannot_be_closed(api: Api) -> None:
     assert 200 == (await api.delete(f"/v1/accounts/{accounts[0]['id']}")).status
 
 
-async def test_the_past_knows_what_was_held(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_held_amounts_can_be_read_at_a_point_in_time(api: Api, accounts: tuple[Body, Body]) -> None:
     opened = (await api.get(f"/v1/accounts/{accounts[0]['id']}", params={"at_version": 999})).body["version"]
     held = await hold(api, accounts)
     await api.post(f"/v1/transactions/{held['id']}/capture", {"amount_cents": 25})

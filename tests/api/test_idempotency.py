@@ -53,7 +53,7 @@ KINDS = ["transfer", "create user", "open account"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_repeated_request_gets_the_same_answer_and_happens_once(
+async def test_a_repeated_request_gets_the_same_response_and_is_executed_once(
     api: Api, connection: "asyncpg.Connection[Any]", kind: str
 ) -> None:
     """Lesson 4."""
@@ -70,7 +70,7 @@ async def test_a_repeated_request_gets_the_same_answer_and_happens_once(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_repeated_request_may_spell_its_body_differently(api: Api, kind: str) -> None:
+async def test_a_repeated_request_can_format_its_body_differently(api: Api, kind: str) -> None:
     path, body = (await bodies(api))[kind]
     respelt = json.dumps(dict(reversed(body.items())), indent=4)
 
@@ -89,7 +89,7 @@ def in_other_words(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_repeated_request_may_say_the_same_in_other_words(api: Api, kind: str) -> None:
+async def test_a_repeated_request_can_have_an_equivalent_body(api: Api, kind: str) -> None:
     path, body = (await bodies(api))[kind]
     other = in_other_words(body)
     if kind == "transfer":
@@ -101,7 +101,7 @@ async def test_a_repeated_request_may_say_the_same_in_other_words(api: Api, kind
     assert (first.body, "true") == (second.body, second.headers.get("Idempotent-Replayed"))
 
 
-async def test_a_repeated_request_may_spell_ids_times_and_defaults_in_another_way(api: Api) -> None:
+async def test_a_repeated_request_can_spell_ids_times_and_defaults_differently(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
     held = await api.post("/v1/transactions/hold", transfer_body(alice, bob, 30))
     hold_id = held.body["id"]
@@ -163,7 +163,7 @@ async def test_two_keys_are_refused(api: Api, connection: "asyncpg.Connection[An
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_refused_request_is_refused_again_in_the_same_words(
+async def test_a_repeated_refused_request_gets_the_same_refusal(
     api: Api, connection: "asyncpg.Connection[Any]", kind: str
 ) -> None:
     path, body = (await refusable(api))[kind]
@@ -178,7 +178,7 @@ async def test_a_refused_request_is_refused_again_in_the_same_words(
     assert logged == await connection.fetchval("SELECT count(*) FROM command_log")
 
 
-async def test_a_refusal_stands_even_when_its_reason_is_gone(api: Api) -> None:
+async def test_a_refusal_is_repeated_even_if_its_reason_is_gone(api: Api) -> None:
     alice, bob = await api.new_account(), await api.new_account()
     await api.transfer(alice, bob, 5, headers=KEY)
     await api.put(f"/v1/accounts/{alice['id']}", {"balance_cents": 100})
@@ -190,7 +190,7 @@ async def test_a_refusal_stands_even_when_its_reason_is_gone(api: Api) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_refusal_that_is_repeated_says_so(api: Api, kind: str) -> None:
+async def test_a_repeated_refusal_is_marked_as_a_replay(api: Api, kind: str) -> None:
     path, body = (await refusable(api))[kind]
 
     answers = [await api.post(path, body, headers=KEY) for _ in range(2)]
@@ -198,7 +198,7 @@ async def test_a_refusal_that_is_repeated_says_so(api: Api, kind: str) -> None:
     assert [None, "true"] == [answer.headers.get("Idempotent-Replayed") for answer in answers]
 
 
-async def test_what_could_not_be_parsed_takes_no_key(api: Api) -> None:
+async def test_a_malformed_request_does_not_use_up_its_key(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
 
     wrong = await api.transfer(alice, bob, 0, headers=KEY)
@@ -223,7 +223,7 @@ async def test_a_key_belongs_to_one_body(api: Api, kind: str) -> None:
     assert "validation_error" == refused.body["errors"][0]["kind"]
 
 
-async def test_a_key_belongs_to_one_body_also_when_that_was_refused(api: Api) -> None:
+async def test_a_key_belongs_to_one_body_even_if_that_was_refused(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
     await api.transfer(alice, bob, 6, headers=KEY)
 
@@ -254,7 +254,7 @@ async def test_v1_and_v2_share_their_keys(api: Api) -> None:
     assert 2 == await api.balance(alice)
 
 
-async def test_without_a_key_every_request_happens(api: Api) -> None:
+async def test_without_a_key_every_request_is_executed(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
 
     answers = [await api.transfer(alice, bob, 1) for _ in range(2)]
@@ -262,7 +262,7 @@ async def test_without_a_key_every_request_happens(api: Api) -> None:
     assert ([200, 200], 2) == ([answer.status for answer in answers], await api.balance(bob))
 
 
-async def test_a_key_wins_over_the_id_that_was_chosen(api: Api) -> None:
+async def test_a_key_takes_precedence_over_a_chosen_id(api: Api) -> None:
     """A reused id is a conflict, unless the request is repeated under its key."""
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
     body = {**transfer_body(alice, bob, 1), "id": str(new_id())}
@@ -302,7 +302,7 @@ async def test_a_key_outlives_the_token_it_came_with(api: Api) -> None:
     assert (first.body, 2) == (second.body, await api.balance(own))
 
 
-async def test_a_key_gives_no_answer_to_a_user_who_may_not_ask_any_more(api: Api) -> None:
+async def test_a_key_replays_nothing_to_a_user_who_lost_access(api: Api) -> None:
     user = await api.new_user()
     caller = await api.logged_in(user["username"])
     own, other = await api.new_account(user["id"], balance_cents=5), await api.new_account()
@@ -314,7 +314,7 @@ async def test_a_key_gives_no_answer_to_a_user_who_may_not_ask_any_more(api: Api
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "x" * 256, "ünicode", "tab\tbed"])
-async def test_a_key_that_is_none_is_refused(api: Api, key: str) -> None:
+async def test_a_malformed_key_is_refused(api: Api, key: str) -> None:
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
 
     refused = await api.transfer(alice, bob, 1, headers={"Idempotency-Key": key})
@@ -336,7 +336,7 @@ async def test_a_key_is_1_to_255_visible_characters(api: Api, key: str) -> None:
     assert ([200, 200], 4) == ([answer.status for answer in answers], await api.balance(alice))
 
 
-async def test_money_moves_once_however_often_a_request_is_retried_at_once(api: Api) -> None:
+async def test_money_moves_once_for_any_number_of_concurrent_retries(api: Api) -> None:
     """Lesson 4."""
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
 
@@ -352,7 +352,7 @@ async def test_money_moves_once_however_often_a_request_is_retried_at_once(api: 
     }
 
 
-async def test_money_moves_once_when_the_retries_reach_two_workers(serve: Serve, settings: Settings) -> None:
+async def test_money_moves_once_if_the_retries_reach_two_workers(serve: Serve, settings: Settings) -> None:
     """Lesson 4."""
     workers = [await serve(settings), await serve(settings)]
     alice, bob = await workers[0].new_account(balance_cents=100), await workers[0].new_account()
@@ -366,7 +366,7 @@ async def test_money_moves_once_when_the_retries_reach_two_workers(serve: Serve,
     assert 1 == sum(answer.headers.get("Idempotent-Replayed") is None for answer in done)
 
 
-async def test_one_user_is_made_however_often_a_request_is_retried_at_once(serve: Serve, settings: Settings) -> None:
+async def test_one_user_is_created_for_any_number_of_concurrent_retries(serve: Serve, settings: Settings) -> None:
     """Lesson 4."""
     workers = [await serve(settings), await serve(settings)]
     body = user_body()
@@ -378,7 +378,7 @@ async def test_one_user_is_made_however_often_a_request_is_retried_at_once(serve
     assert 1 == len({answer.body["id"] for answer in answers if answer.status == 201})
 
 
-async def test_a_retry_after_a_restart_gets_the_answer_of_before(serve: Serve, settings: Settings) -> None:
+async def test_a_retry_after_a_restart_gets_the_first_response(serve: Serve, settings: Settings) -> None:
     """Lesson 4: a key is stored in the same transaction as the money, so it survives a restart."""
     before = await serve(settings)
     alice, bob = await before.new_account(balance_cents=100), await before.new_account()

@@ -99,7 +99,7 @@ async def test_the_published_key_alone_verifies_the_tokens(
 
 
 @kinds
-async def test_what_is_published_is_public(serve: Serve, settings: Settings, tmp_path: Path, kind: str) -> None:
+async def test_only_public_members_are_published(serve: Serve, settings: Settings, tmp_path: Path, kind: str) -> None:
     """Lesson 31: only members of the public key."""
     api = await serve(with_changes(settings, ledger_jwt_key_file=a_key_file(tmp_path / "key", kind)))
 
@@ -132,7 +132,9 @@ async def test_two_services_with_one_key_file_publish_the_same(
 
 
 @kinds
-async def test_a_token_of_another_key_is_refused(serve: Serve, settings: Settings, tmp_path: Path, kind: str) -> None:
+async def test_a_token_signed_with_another_key_is_refused(
+    serve: Serve, settings: Settings, tmp_path: Path, kind: str
+) -> None:
     """Also if it names the service's key."""
     api = await serve(with_changes(settings, ledger_jwt_key_file=a_key_file(tmp_path / "key", kind)))
     claims = await verified(api, str(api.token))
@@ -169,7 +171,7 @@ async def test_the_public_key_is_no_shared_secret(serve: Serve, settings: Settin
     assert 200 == await status_of(api, str(api.token))
 
 
-async def test_a_service_that_moves_to_a_key_file_takes_no_token_of_the_secret(
+async def test_a_service_with_a_key_file_refuses_tokens_of_the_old_secret(
     serve: Serve, settings: Settings, tmp_path: Path
 ) -> None:
     before = await log_in(await serve(settings))
@@ -214,7 +216,7 @@ async def restarted(serve: Serve, api: Api, settings: Settings) -> Api:
     return await serve(settings)
 
 
-async def test_a_token_of_the_previous_key_works_on_and_its_refresh_gives_one_of_the_new(
+async def test_tokens_of_the_previous_key_stay_valid_and_refresh_to_the_new_key(
     serve: Serve, rotation: list[Settings]
 ) -> None:
     before, during, _ = rotation
@@ -236,7 +238,7 @@ async def test_a_token_of_the_previous_key_works_on_and_its_refresh_gives_one_of
     )
 
 
-async def test_once_the_previous_key_is_gone_its_tokens_are(serve: Serve, rotation: list[Settings]) -> None:
+async def test_removing_the_previous_key_invalidates_its_tokens(serve: Serve, rotation: list[Settings]) -> None:
     before, during, after = rotation
     api = await serve(before)
     old = await log_in(api)

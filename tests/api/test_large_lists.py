@@ -90,7 +90,7 @@ async def test_a_list_without_limit_has_10_000_items_and_a_link_to_the_rest(
     assert [row[0] for row in every] == [row["id"] for row in (*whole.body, *rest.body, *last.body)]
 
 
-async def test_limit_and_cursor_ask_for_a_page(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_limit_and_cursor_request_a_page(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     await connection.execute(OPENED, UUID((await api.new_user())["id"]), 2100)
 
     page = await api.get("/v1/accounts?limit=1000")
@@ -128,7 +128,7 @@ async def every_list(api: Api) -> list[str]:
     ]
 
 
-async def test_every_list_comes_whole_whatever_its_chunks(
+async def test_every_list_is_complete_for_any_chunk_size(
     api: Api, every_list: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = {path: (await api.get(path)).body for path in every_list}
@@ -146,7 +146,7 @@ async def test_every_list_comes_whole_whatever_its_chunks(
 
 
 @pytest.mark.usefixtures("small")
-async def test_a_list_is_one_state_of_the_ledger(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_shows_one_consistent_state(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """All balances sum to zero, even if money moves while a list is read."""
     source, *_, sink = [await api.new_account(balance_cents=10) for _ in range(6)]
     read = accounts.page
@@ -184,7 +184,7 @@ async def test_a_list_of_large_items_ends_early_with_a_link(api: Api, monkeypatc
 
 
 @pytest.mark.usefixtures("small")
-async def test_filters_that_choose_nothing_read_no_more_than_so_many_chunks(
+async def test_filters_without_matches_read_a_bounded_number_of_chunks(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36: the rest is on the next page."""
@@ -205,7 +205,7 @@ async def test_filters_that_choose_nothing_read_no_more_than_so_many_chunks(
 
 
 @pytest.mark.usefixtures("small")
-async def test_chunks_after_the_first_are_read_in_turn(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_chunks_after_the_first_need_a_place(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 36: a filter that matches nothing must not read an unbounded number of chunks."""
     source, sink = await api.new_account(balance_cents=100), await api.new_account()
     for _ in range(8):
@@ -245,7 +245,7 @@ def taken(api: Api) -> AbstractAsyncContextManager[None]:
     return limits_of(api).kept.admit(OTHER)
 
 
-async def test_a_large_list_without_a_turn_is_refused_and_others_are_not(crowded: Api) -> None:
+async def test_without_a_place_a_large_list_is_refused_and_a_small_one_is_not(crowded: Api) -> None:
     """Lesson 36."""
     api = crowded
     for _ in range(3):
@@ -276,7 +276,7 @@ async def test_a_caller_keeps_a_share_for_others() -> None:
     assert 0 == limit.admitted
 
 
-async def test_a_turn_comes_in_order_and_no_more_wait_than_may() -> None:
+async def test_places_are_granted_in_order_and_the_queue_is_bounded() -> None:
     """Lesson 36."""
     limit = ConcurrencyLimit(total=1, each=1, queue=1, wait_seconds=10)
     order: list[int] = []
@@ -303,7 +303,7 @@ async def test_a_turn_comes_in_order_and_no_more_wait_than_may() -> None:
     ],
     ids=["between two pieces", "in all"],
 )
-async def test_a_client_that_does_not_read_loses_the_connection_and_its_place(
+async def test_a_client_that_does_not_read_loses_its_connection_and_place(
     api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch, bounds: dict[Any, float]
 ) -> None:
     """Lesson 36: unread data is not buffered. The body must exceed the system's buffers."""
@@ -332,9 +332,7 @@ async def test_a_client_that_does_not_read_loses_the_connection_and_its_place(
 
 
 @pytest.mark.usefixtures("small")
-async def test_a_list_that_fails_half_way_is_an_error_and_not_half_a_list(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_list_that_fails_halfway_is_an_error(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5):
         await api.new_account()
     read, calls = accounts.page, []
@@ -353,9 +351,7 @@ async def test_a_list_that_fails_half_way_is_an_error_and_not_half_a_list(
     assert 5 == len((await api.get("/v1/accounts")).body)
 
 
-async def test_a_small_page_of_large_items_waits_for_its_turn_too(
-    crowded: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_small_page_of_large_items_needs_a_place_too(crowded: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "SMALL_BYTES", 10)
     async with taken(crowded):
         refused = await crowded.get("/v1/users?limit=1")
@@ -370,7 +366,7 @@ DECODED: dict[str | None, Decode] = {"gzip": gzip.decompress, "deflate": zlib.de
 
 
 @pytest.mark.parametrize("accepted", [None, "gzip", "deflate", "gzip;q=0", "br"])
-async def test_lists_are_compressed_as_the_client_accepts(
+async def test_lists_are_compressed_with_an_accepted_coding(
     api: Api, accepted: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(6):
@@ -388,7 +384,7 @@ async def test_lists_are_compressed_as_the_client_accepts(
         assert coding is None or len(body) < len(json.dumps(expected)) / 2
 
 
-async def test_a_body_that_would_gain_nothing_is_sent_as_it_is(api: Api) -> None:
+async def test_a_small_body_is_not_compressed(api: Api) -> None:
     body, headers = await raw(api, "/v1/users?limit=1", "gzip")
 
     assert (None, "Accept-Encoding") == (headers.get("Content-Encoding"), headers["Vary"])
@@ -425,7 +421,7 @@ async def test_a_body_that_would_gain_nothing_is_sent_as_it_is(api: Api) -> None
         (["x-gzip-like"], None),
     ],
 )
-def test_a_client_says_which_coding_it_prefers(fields: list[str], coding: str | None) -> None:
+def test_the_preferred_coding_is_used(fields: list[str], coding: str | None) -> None:
     """RFC 9110, section 12.5.3; an element with an invalid weight is ignored."""
     request = make_mocked_request("GET", "/v1/users", CIMultiDict(("Accept-Encoding", field) for field in fields))
 
@@ -435,7 +431,7 @@ def test_a_client_says_which_coding_it_prefers(fields: list[str], coding: str | 
 # The ledger's own accounts
 
 
-async def test_the_ledgers_own_accounts_are_listed_to_those_who_ask(api: Api) -> None:
+async def test_the_ledgers_own_accounts_are_listed_on_request(api: Api) -> None:
     """Lesson 41: clients of the reference expect every account to have an owner."""
     for currency in ("USD", "EUR"):
         await api.new_account(balance_cents=5, currency=currency)
@@ -458,7 +454,7 @@ async def test_the_ledgers_own_accounts_are_listed_to_those_who_ask(api: Api) ->
         assert 200 == (await api.get(f"/v1/accounts/{account['id']}")).status
 
 
-async def test_a_customer_sees_no_more_by_asking_for_the_ledgers_own_accounts(api: Api) -> None:
+async def test_a_customer_cannot_list_the_ledgers_own_accounts(api: Api) -> None:
     """Lesson 35."""
     customer = await api.as_new_user("customer")
     own = await api.new_account(customer.user_id, 5)
@@ -469,7 +465,7 @@ async def test_a_customer_sees_no_more_by_asking_for_the_ledgers_own_accounts(ap
 
 
 @pytest.mark.parametrize("value", ["", "1", "True", "yes", "true&world=true"])
-async def test_whether_the_ledgers_own_are_wanted_is_said_in_two_words(api: Api, value: str) -> None:
+async def test_the_filter_for_the_ledgers_own_accounts_is_true_or_false(api: Api, value: str) -> None:
     refused = await api.get(f"/v1/accounts?world={value}")
 
     assert (422, ["validation_error"], ["query world"]) == (refused.status, refused.codes, refused.parameters)

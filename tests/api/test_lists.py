@@ -66,7 +66,7 @@ def lists(account: dict[str, Any], api: Api) -> list[str]:
     ]
 
 
-async def test_every_list_is_walked_to_its_end_once(api: Api, lists: list[str]) -> None:
+async def test_the_pages_of_every_list_have_each_item_once(api: Api, lists: list[str]) -> None:
     for path in lists:
         whole = (await api.get(path.replace("limit=1", "limit=200"))).body
         assert len(whole) > 1, path
@@ -89,7 +89,7 @@ async def test_a_cursor_of_another_caller_is_refused(api: Api, lists: list[str])
         assert_refused(await other.get(f"{path}&cursor={cursor_of(await api.get(path))}"), "cursor")
 
 
-async def test_a_customer_reads_nothing_by_the_cursor_of_another(api: Api) -> None:
+async def test_a_customer_cannot_use_the_cursor_of_another(api: Api) -> None:
     """Lesson 35."""
     one, other = [await api.as_new_user("customer") for _ in range(2)]
     for owner in (one, other):
@@ -101,7 +101,7 @@ async def test_a_customer_reads_nothing_by_the_cursor_of_another(api: Api) -> No
     assert_refused(await one.get(f"/v1/accounts?limit=1&cursor={cursor}"), "cursor")
 
 
-async def test_a_cursor_goes_on_with_the_filters_that_it_was_made_with(
+async def test_a_cursor_keeps_the_filters_it_was_created_with(
     api: Api, account: dict[str, Any], lists: list[str]
 ) -> None:
     del lists
@@ -114,7 +114,7 @@ async def test_a_cursor_goes_on_with_the_filters_that_it_was_made_with(
         assert_refused(await api.get(f"{path}?{other}limit=1&cursor={cursor}"), "cursor")
 
 
-async def test_a_cursor_that_was_changed_is_refused(api: Api, lists: list[str]) -> None:
+async def test_a_modified_cursor_is_refused(api: Api, lists: list[str]) -> None:
     path = lists[0]
     cursor = cursor_of(await api.get(path))
     raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
@@ -202,7 +202,7 @@ async def books(api: Api, connection: "asyncpg.Connection[Any]") -> Books:
     return Books(alice, bob, alices, bobs, of_alice, of_bob, every)
 
 
-async def test_all_transactions_are_listed_the_newest_first(api: Api, books: Books) -> None:
+async def test_all_transactions_are_listed_newest_first(api: Api, books: Books) -> None:
     auditor = await api.as_new_user("auditor")
     found = await ids_of(auditor)
 
@@ -213,7 +213,7 @@ async def test_all_transactions_are_listed_the_newest_first(api: Api, books: Boo
         assert row == (await api.get(f"/v1/transactions/{row['id']}")).body
 
 
-async def test_a_customer_lists_own_transactions_and_what_may_be_seen_of_them(books: Books) -> None:
+async def test_a_customer_lists_only_own_transactions_and_their_visible_parts(books: Books) -> None:
     """Lesson 35: exactly the transactions that the customer can read singly, with the same bodies."""
     assert books.of_alice == await ids_of(books.alice)
     assert books.of_bob == await ids_of(books.bob)
@@ -222,7 +222,7 @@ async def test_a_customer_lists_own_transactions_and_what_may_be_seen_of_them(bo
             assert row == (await customer.get(f"/v1/transactions/{row['id']}")).body
 
 
-async def test_a_customer_finds_nothing_of_others_by_any_filter(books: Books) -> None:
+async def test_no_filter_shows_a_customer_others_transactions(books: Books) -> None:
     """Lesson 35."""
     assert [] == await ids_of(books.bob, f"account_id={books.alices['id']}")
     assert [] == await ids_of(books.bob, f"user_id={books.alice.user_id}")
@@ -254,9 +254,7 @@ async def test_a_customer_finds_nothing_of_others_by_any_filter(books: Books) ->
         ("from_time=2001-01-01T00:00:00Z&kind=journal", ["entry"]),
     ],
 )
-async def test_transactions_are_chosen_by_what_people_ask_for(
-    api: Api, books: Books, query: str, names: list[str]
-) -> None:
+async def test_transactions_can_be_filtered(api: Api, books: Books, query: str, names: list[str]) -> None:
     wanted = [books.every[name] for name in names]
 
     assert wanted == await ids_of(api, query)
@@ -267,7 +265,7 @@ async def test_transactions_are_chosen_by_what_people_ask_for(
         assert own == await ids_of(api, f"{query}&account_id={books.bobs['id']}")
 
 
-async def test_transactions_are_chosen_by_time(api: Api, books: Books) -> None:
+async def test_transactions_can_be_filtered_by_time(api: Api, books: Books) -> None:
     rows = await all_items(api, "/v1/transactions")
     first, last = rows[-3]["created_at"], rows[2]["created_at"]
     inside = [row["id"] for row in rows if first <= row["created_at"] <= last]
@@ -278,7 +276,7 @@ async def test_transactions_are_chosen_by_time(api: Api, books: Books) -> None:
     )
 
 
-async def test_filters_that_choose_little_are_bounded_and_complete(
+async def test_selective_filters_are_bounded_and_complete(
     api: Api, books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36: a page reads a bounded number of rows and links to the next."""
@@ -292,7 +290,7 @@ async def test_filters_that_choose_little_are_bounded_and_complete(
     assert books.of_bob == await ids_of(books.bob, "min_amount_cents=0")
 
 
-async def test_amounts_and_currencies_are_found_whatever_their_bands(
+async def test_amounts_and_currencies_are_found_in_every_band(
     api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page reads candidates from each band without omissions, duplicates or other currencies."""
@@ -328,7 +326,7 @@ async def test_amounts_and_currencies_are_found_whatever_their_bands(
         assert [row["id"] for row in rows if is_wanted(row, query)] == found, query
 
 
-async def test_a_page_of_many_bands_takes_no_more_candidates_than_any_other(
+async def test_a_page_across_many_bands_reads_a_bounded_number_of_candidates(
     api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36."""
@@ -354,7 +352,7 @@ async def test_a_page_of_many_bands_takes_no_more_candidates_than_any_other(
     assert max(taken) <= 5
 
 
-def test_the_bands_of_the_queries_are_those_of_the_index() -> None:
+def test_queries_and_index_use_the_same_bands() -> None:
     migration = importlib.import_module("migrations.versions.0011_amounts")
     assert ",".join(map(str, BANDS)) == migration.BANDS
 
@@ -363,11 +361,11 @@ def test_the_bands_of_the_queries_are_those_of_the_index() -> None:
     "query",
     ["user_id=x", "account_id=1", "currency=usd", "status=done", "kind=none", "min_amount_cents=-1", "from_time=noon"],
 )
-async def test_a_filter_that_there_cannot_be_is_refused(api: Api, query: str) -> None:
+async def test_an_invalid_filter_is_refused(api: Api, query: str) -> None:
     assert_refused(await api.get(f"/v1/transactions?{query}"), query.partition("=")[0])
 
 
-async def test_accounts_are_chosen_by_user_currency_status_and_time(api: Api) -> None:
+async def test_accounts_can_be_filtered_by_user_currency_status_and_time(api: Api) -> None:
     owner = (await api.new_user())["id"]
     euros = await api.new_account(owner, currency="EUR")
     closed = await api.new_account(owner)
@@ -392,7 +390,7 @@ async def test_accounts_are_chosen_by_user_currency_status_and_time(api: Api) ->
     assert_refused(await api.get("/v1/accounts?at_position=1&status=open"), "status")
 
 
-async def test_users_are_chosen_by_name_and_by_whether_they_are_active(api: Api) -> None:
+async def test_users_can_be_filtered_by_name_and_activity(api: Api) -> None:
     user, inactive = await api.new_user(username="Anna"), await api.new_user(active=False)
 
     async def found(query: str) -> list[str]:
@@ -406,7 +404,7 @@ async def test_users_are_chosen_by_name_and_by_whether_they_are_active(api: Api)
     assert_refused(await api.get("/v1/users?active=yes"), "active")
 
 
-async def test_a_list_costs_the_same_however_deep_and_long_it_is(
+async def test_the_cost_of_a_page_does_not_depend_on_depth_or_length(
     api: Api, connection: "asyncpg.Connection[Any]"
 ) -> None:
     """Lesson 19: no page reads newer or older items that it leaves out."""
@@ -443,7 +441,7 @@ async def test_a_list_costs_the_same_however_deep_and_long_it_is(
 
 @pytest.mark.parametrize("text", ["", "%00", "%20x", "a" * 201])
 @pytest.mark.parametrize("path", ["/v1/transactions?reference", "/v1/users?username"])
-async def test_a_text_that_nothing_can_have_is_refused(api: Api, path: str, text: str) -> None:
+async def test_a_filter_with_an_impossible_text_is_refused(api: Api, path: str, text: str) -> None:
     """Lesson 33."""
     name = path.partition("?")[2]
     async with api.client.get(URL(f"{path}={text}", encoded=True), headers=authorization(api)) as response:

@@ -58,7 +58,7 @@ def assert_wrong_credentials(answer: Response, instance: str) -> None:
 # The tokens of a login
 
 
-async def test_a_login_answers_with_a_pair_of_bearer_tokens(api: Api) -> None:
+async def test_a_login_returns_a_pair_of_bearer_tokens(api: Api) -> None:
     answer = await api.nobody.post(LOGIN, {"username": "admin", "password": ADMIN_PASSWORD})
 
     assert 200 == answer.status
@@ -66,7 +66,7 @@ async def test_a_login_answers_with_a_pair_of_bearer_tokens(api: Api) -> None:
     assert ("Bearer", 3600) == (answer.body["token_type"], answer.body["expires_in"])
 
 
-async def test_the_access_token_says_who_and_for_how_long(api: Api) -> None:
+async def test_the_access_token_names_its_user_roles_and_expiry(api: Api) -> None:
     user = await api.new_user(roles="customer")
     before = int(time.time())
 
@@ -80,7 +80,7 @@ async def test_the_access_token_says_who_and_for_how_long(api: Api) -> None:
     assert before <= claims["iat"] <= int(time.time())
 
 
-async def test_the_refresh_token_names_the_access_token_it_came_with(api: Api) -> None:
+async def test_the_refresh_token_names_its_access_token(api: Api) -> None:
     pair = await logged_in(api)
 
     access, refresh = claims_of(pair["access_token"]), claims_of(pair["refresh_token"])
@@ -92,7 +92,7 @@ async def test_the_refresh_token_names_the_access_token_it_came_with(api: Api) -
     assert 7_776_000 == refresh["exp"] - refresh["iat"]
 
 
-async def test_every_login_is_a_session_of_its_own(api: Api) -> None:
+async def test_every_login_starts_its_own_session(api: Api) -> None:
     pairs = [await logged_in(api) for _ in range(3)]
 
     assert 3 == len({claims_of(pair["access_token"])["sid"] for pair in pairs})
@@ -101,7 +101,7 @@ async def test_every_login_is_a_session_of_its_own(api: Api) -> None:
     )
 
 
-async def test_a_token_knows_the_position_of_its_issue(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_a_token_has_the_position_of_its_issue(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     claims = claims_of((await logged_in(api))["access_token"])
 
     position = await connection.fetchval(
@@ -110,7 +110,7 @@ async def test_a_token_knows_the_position_of_its_issue(api: Api, connection: "as
     assert position == claims["pos"]
 
 
-async def test_the_settings_say_how_long_tokens_live(serve: Serve, settings: Settings) -> None:
+async def test_the_settings_define_the_lifetimes_of_tokens(serve: Serve, settings: Settings) -> None:
     lifetimes = {"jwt_expire_access_token_seconds": 120, "jwt_expire_refresh_token_seconds": 240}
     api = await serve(settings.model_copy(update=lifetimes))
 
@@ -120,7 +120,7 @@ async def test_the_settings_say_how_long_tokens_live(serve: Serve, settings: Set
     assert (120, 120, 240) == (pair["expires_in"], access["exp"] - access["iat"], refresh["exp"] - refresh["iat"])
 
 
-async def test_a_login_is_never_repeated_by_an_idempotency_key(api: Api) -> None:
+async def test_a_login_ignores_the_idempotency_key(api: Api) -> None:
     body = {"username": "admin", "password": ADMIN_PASSWORD}
 
     answers = [await api.nobody.post(LOGIN, body, headers={"Idempotency-Key": "one"}) for _ in range(2)]
@@ -129,7 +129,7 @@ async def test_a_login_is_never_repeated_by_an_idempotency_key(api: Api) -> None
     assert 2 == len({answer.body["access_token"] for answer in answers})
 
 
-async def test_a_user_name_logs_in_in_any_spelling_that_folds_to_it(api: Api) -> None:
+async def test_a_login_accepts_any_spelling_that_folds_to_the_username(api: Api) -> None:
     await api.new_user(username="Straße")
 
     answer = await api.nobody.post(LOGIN, {"username": "STRASSE", "password": PASSWORD})
@@ -140,7 +140,7 @@ async def test_a_user_name_logs_in_in_any_spelling_that_folds_to_it(api: Api) ->
 @pytest.mark.parametrize(
     ("created_with", "presented_as"), [("password", "password_hash"), ("password_hash", "password")]
 )
-async def test_password_hash_is_another_name_for_password(api: Api, created_with: str, presented_as: str) -> None:
+async def test_password_hash_is_an_alias_of_password(api: Api, created_with: str, presented_as: str) -> None:
     body = user_body()
     secret = body.pop("password")
     created = await api.post("/v1/users", {**body, created_with: secret})
@@ -171,7 +171,7 @@ async def test_a_secret_under_both_names_is_refused(api: Api) -> None:
         {"username": "admin", "password": ""},
     ],
 )
-async def test_a_login_that_lacks_a_part_says_so(api: Api, body: dict[str, Any]) -> None:
+async def test_a_login_without_a_member_names_it(api: Api, body: dict[str, Any]) -> None:
     refused = await api.nobody.post(LOGIN, body)
 
     assert 400 == refused.status
@@ -179,7 +179,7 @@ async def test_a_login_that_lacks_a_part_says_so(api: Api, body: dict[str, Any])
     assert "missing credentials" == refused.body["detail"]
 
 
-async def test_a_failed_login_has_one_answer_whatever_was_wrong(api: Api) -> None:
+async def test_every_failed_login_gets_the_same_response(api: Api) -> None:
     """Lesson 30."""
     active, gone = await api.new_user(), await api.new_user()
     inactive = await api.new_user(active=False)
@@ -265,11 +265,11 @@ def spoilt(settings: Settings, pair: dict[str, Any]) -> dict[str, str]:
     }
 
 
-async def test_without_a_token_nobody_is_known(api: Api) -> None:
+async def test_without_a_token_the_caller_is_unknown(api: Api) -> None:
     assert_wrong_credentials(await api.nobody.get("/"), "/")
 
 
-async def test_a_token_with_any_flaw_is_refused_with_one_answer(api: Api, settings: Settings) -> None:
+async def test_every_invalid_token_gets_the_same_refusal(api: Api, settings: Settings) -> None:
     """Lessons 21, 29 and 33: type, algorithm, expiry, and headers that are trusted before they are parsed."""
     flawed = spoilt(settings, await logged_in(api))
 
@@ -318,7 +318,7 @@ async def test_an_expired_token_is_accepted_only_within_the_leeway(
 
 
 @pytest.mark.parametrize("roles", ["admin", "auditor", "customer", "guest"])
-async def test_the_greeting_is_for_everyone_with_a_token(api: Api, roles: str) -> None:
+async def test_every_role_gets_the_greeting(api: Api, roles: str) -> None:
     answer = await (await api.as_new_user(roles)).get("/")
 
     assert (200, ["message"]) == (answer.status, list(answer.body))
@@ -338,7 +338,7 @@ async def test_a_deactivated_user_loses_access_at_the_next_request(api: Api) -> 
     assert_wrong_credentials(await caller.get("/"), "/")
 
 
-async def test_an_activated_user_is_let_in_again(api: Api) -> None:
+async def test_a_reactivated_user_can_log_in_again(api: Api) -> None:
     user = await api.new_user(active=False)
 
     await api.put(f"/v1/users/{user['id']}", {**user, "active": True})
@@ -366,7 +366,7 @@ async def test_a_demoted_user_loses_access_at_the_next_request(api: Api) -> None
     assert (401, 401) == ((await caller.get("/v1/users")).status, (await caller.get("/v1/accounts")).status)
 
 
-async def test_a_promoted_user_has_the_role_with_the_next_token(api: Api) -> None:
+async def test_a_promoted_user_gets_the_role_with_the_next_token(api: Api) -> None:
     user = await api.new_user(roles="guest")
     caller = await api.logged_in(user["username"])
     assert 403 == (await caller.get("/v1/accounts")).status
@@ -377,7 +377,7 @@ async def test_a_promoted_user_has_the_role_with_the_next_token(api: Api) -> Non
     assert 200 == (await (await api.logged_in(user["username"])).get("/v1/accounts")).status
 
 
-async def test_a_changed_password_is_the_only_one_that_logs_in(api: Api) -> None:
+async def test_only_the_new_password_logs_in(api: Api) -> None:
     user = await api.new_user()
 
     await api.put(f"/v1/users/{user['id']}", {**user, "password": "the next password"})
@@ -393,7 +393,7 @@ async def test_a_changed_password_is_the_only_one_that_logs_in(api: Api) -> None
 
 
 @pytest.mark.usefixtures("safe_passwords")
-async def test_a_flood_of_logins_is_turned_away_while_the_service_answers(serve: Serve, settings: Settings) -> None:
+async def test_a_flood_of_logins_is_refused_while_other_requests_are_served(serve: Serve, settings: Settings) -> None:
     """Lesson 30."""
     api = await serve(settings.model_copy(update={"ledger_login_queue_limit": 1}))
     body = {"username": "admin", "password": "not the admin's password"}
@@ -412,7 +412,7 @@ async def test_a_flood_of_logins_is_turned_away_while_the_service_answers(serve:
 
 
 @pytest.mark.usefixtures("safe_passwords")
-async def test_logins_are_let_in_again_after_a_flood(serve: Serve, settings: Settings) -> None:
+async def test_logins_succeed_again_after_a_flood(serve: Serve, settings: Settings) -> None:
     """Lesson 30: nobody is locked out by other clients."""
     api = await serve(settings.model_copy(update={"ledger_login_queue_limit": 1}))
     body = {"username": "admin", "password": "not the admin's password"}
@@ -426,7 +426,7 @@ async def test_logins_are_let_in_again_after_a_flood(serve: Serve, settings: Set
 
 
 @pytest.mark.usefixtures("safe_passwords")
-async def test_passwords_are_hashed_with_argon2id_each_with_its_own_salt(
+async def test_each_password_is_hashed_with_argon2id_and_its_own_salt(
     api: Api, connection: "asyncpg.Connection[Any]"
 ) -> None:
     """Lesson 20."""
@@ -464,7 +464,7 @@ async def test_no_table_but_credentials_has_a_hash_or_a_password(
 
 
 @pytest.mark.parametrize("member", ["password", "password_hash"])
-async def test_the_stored_hash_is_no_password(api: Api, connection: "asyncpg.Connection[Any]", member: str) -> None:
+async def test_the_stored_hash_does_not_log_in(api: Api, connection: "asyncpg.Connection[Any]", member: str) -> None:
     """Lesson 20."""
     user = await api.new_user()
     stored = await connection.fetchval("SELECT hash FROM credentials WHERE user_id = $1", user["id"])
@@ -474,7 +474,7 @@ async def test_the_stored_hash_is_no_password(api: Api, connection: "asyncpg.Con
     assert_wrong_credentials(answer, LOGIN)
 
 
-async def test_the_credential_of_a_deleted_user_is_forgotten(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_the_credential_of_a_deleted_user_is_deleted(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     user = await api.new_user()
 
     await api.delete(f"/v1/users/{user['id']}")
@@ -482,7 +482,7 @@ async def test_the_credential_of_a_deleted_user_is_forgotten(api: Api, connectio
     assert 0 == await connection.fetchval("SELECT count(*) FROM credentials WHERE user_id = $1", user["id"])
 
 
-async def test_of_two_authorization_headers_none_counts(api: Api) -> None:
+async def test_two_authorization_headers_are_refused(api: Api) -> None:
     """A proxy in front could use the other header."""
     token = f"Bearer {api.token}"
 

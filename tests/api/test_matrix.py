@@ -37,8 +37,8 @@ class Statuses(NamedTuple):
 class Row(NamedTuple):
     """The token that a route needs, and its statuses for own, other users' and unknown resources.
 
-    `others` is None if the route concerns no owned resource. An unknown resource gets the status of another user's, unless
-    that is a success: then it gets `missing`.
+    `others` is None if the route concerns no owned resource. An unknown resource gets the status of another user's,
+    unless that is a success: then it gets `missing`.
     """
 
     token: str
@@ -241,14 +241,14 @@ async def events(connection: Connection) -> int:
 
 
 @pytest.mark.parametrize("route", EVERY, ids=NAMES)
-async def test_each_role_may_do_what_the_table_says(api: Api, connection: Connection, route: Route) -> None:
+async def test_each_role_can_do_exactly_what_the_table_says(api: Api, connection: Connection, route: Route) -> None:
     """Lesson 35. Other users' and unknown resources look the same, and a refusal changes nothing."""
     row = row_of(route)
     await check(api, connection, route, row, VERSIONS[0])
 
 
 @pytest.mark.parametrize("path", ["/users/{id}", "/accounts/{id}", "/transactions/transfer"])
-async def test_each_role_may_do_the_same_in_the_other_version(api: Api, connection: Connection, path: str) -> None:
+async def test_each_role_has_the_same_access_in_the_other_version(api: Api, connection: Connection, path: str) -> None:
     for route in ROUTES:
         if route.path == path and route.method in {"GET", "POST"}:
             await check(api, connection, route, row_of(route), VERSIONS[1])
@@ -280,7 +280,7 @@ async def check(api: Api, connection: Connection, route: Route, row: Row, versio
     assert expected == found
 
 
-async def test_a_user_with_several_roles_may_do_what_any_of_them_may(api: Api) -> None:
+async def test_a_user_with_several_roles_has_the_access_of_each(api: Api) -> None:
     caller = await party(api, "guest,customer,auditor")
     own, other = await api.new_account(caller.user["id"], balance_cents=5), await api.new_account(balance_cents=5)
     as_caller = replace(api, token=caller.access_token)
@@ -317,7 +317,7 @@ async def misfits(api: Api, settings: Settings, row: Row) -> dict[str, str | Non
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=[f"{route.method} {route.path}" for route in GUARDED])
-async def test_without_a_token_that_fits_nobody_gets_in(
+async def test_without_a_valid_token_every_request_is_refused(
     api: Api, settings: Settings, connection: Connection, route: Route
 ) -> None:
     """Lesson 21. All flaws and all requests get the same response."""
@@ -339,7 +339,7 @@ async def test_without_a_token_that_fits_nobody_gets_in(
 
 
 @pytest.mark.parametrize("route", OPEN, ids=[f"{route.method} {route.path}" for route in OPEN])
-async def test_what_is_public_asks_for_no_token_and_looks_at_none(api: Api, settings: Settings, route: Route) -> None:
+async def test_public_routes_ignore_tokens(api: Api, settings: Settings, route: Route) -> None:
     row = row_of(route)
 
     for version in VERSIONS[:1] if route in UNVERSIONED else VERSIONS:
@@ -349,7 +349,7 @@ async def test_what_is_public_asks_for_no_token_and_looks_at_none(api: Api, sett
             assert 200 == answer.status
 
 
-async def test_who_is_not_known_does_not_learn_what_is_wrong_with_a_request(api: Api) -> None:
+async def test_unauthenticated_callers_do_not_learn_what_is_wrong_with_a_request(api: Api) -> None:
     """A malformed id, an invalid body and a wrong media type get the same response."""
     for route in GUARDED:
         prefix = "" if route in UNVERSIONED else f"/{VERSIONS[0]}"
@@ -371,7 +371,7 @@ async def pages(api: Api, path: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-async def test_a_customer_finds_no_account_of_another_by_any_cursor(api: Api) -> None:
+async def test_no_cursor_shows_a_customer_others_accounts(api: Api) -> None:
     """Lesson 35."""
     caller = await party(api, "customer")
     as_caller = replace(api, token=caller.access_token)
@@ -389,7 +389,7 @@ async def test_a_customer_finds_no_account_of_another_by_any_cursor(api: Api) ->
 
 
 @pytest.mark.parametrize(("parameter", "status"), [("user_id", 200), ("owner_id", 422), ("id", 422)])
-async def test_a_customer_cannot_ask_for_the_list_of_another(api: Api, parameter: str, status: int) -> None:
+async def test_a_customer_cannot_list_what_belongs_to_another(api: Api, parameter: str, status: int) -> None:
     """Lesson 35."""
     caller, other = await party(api, "customer"), await api.new_account()
 
@@ -399,7 +399,7 @@ async def test_a_customer_cannot_ask_for_the_list_of_another(api: Api, parameter
     assert status == 422 or answer.body == []
 
 
-async def test_a_user_finds_no_session_of_another_by_any_cursor(api: Api) -> None:
+async def test_no_cursor_shows_a_user_others_sessions(api: Api) -> None:
     """Lesson 35."""
     caller, other = await party(api, "customer"), await api.new_user()
     as_caller = replace(api, token=caller.access_token)
@@ -416,7 +416,7 @@ async def test_a_user_finds_no_session_of_another_by_any_cursor(api: Api) -> Non
 
 
 @pytest.mark.parametrize("role", ["admin", "auditor", "customer"])
-async def test_an_id_of_another_kind_is_as_if_it_were_not_there(api: Api, role: str) -> None:
+async def test_an_id_of_another_kind_is_unknown(api: Api, role: str) -> None:
     """Lesson 35: an id of another kind of stream is unknown."""
     caller = await party(api, role)
     routes = {
@@ -439,7 +439,7 @@ async def test_an_id_of_another_kind_is_as_if_it_were_not_there(api: Api, role: 
 
 
 @pytest.mark.parametrize("role", ["auditor", "customer", "guest"])
-async def test_nobody_gets_the_answer_to_the_request_of_another_by_its_key(api: Api, role: str) -> None:
+async def test_a_key_never_replays_the_response_of_another_caller(api: Api, role: str) -> None:
     """Lesson 35: the same request and key from another caller are another request."""
     caller, sink = await party(api, role), (await api.new_account())["id"]
     for number, route in enumerate(route for route in ROUTES if route.method == "POST"):

@@ -90,7 +90,7 @@ async def test_head_of_a_large_list_is_its_headers(api: Api, monkeypatch: pytest
     assert 200 == (await api.get("/v1/health")).status
 
 
-async def test_head_is_counted_and_logged_as_what_it_is(api: Api) -> None:
+async def test_head_is_counted_and_logged_as_head(api: Api) -> None:
     with structlog.testing.capture_logs() as lines:
         await api.call("HEAD", "/v1/health")
     metrics = (await api.get("/metrics")).body
@@ -104,7 +104,7 @@ async def test_head_is_counted_and_logged_as_what_it_is(api: Api) -> None:
 # OPTIONS
 
 
-async def test_options_tells_everybody_what_a_path_has(api: Api) -> None:
+async def test_options_lists_the_methods_of_a_path(api: Api) -> None:
     """RFC 9110, section 9.3.7."""
     for path in PATHS:
         methods = {method for route in EVERY if path_of(route) == path for method in route.methods}
@@ -125,7 +125,7 @@ async def test_options_tells_everybody_what_a_path_has(api: Api) -> None:
         ("/docs/a/b", 404, "resource_not_found"),
     ],
 )
-async def test_options_of_what_is_not_there_says_so(api: Api, path: str, status: int, code: str) -> None:
+async def test_options_of_an_unknown_path_is_an_error(api: Api, path: str, status: int, code: str) -> None:
     answer = await api.nobody.call("OPTIONS", path)
 
     assert (status, [code]) == (answer.status, answer.codes)
@@ -146,7 +146,7 @@ async def made(api: Api, path: str, **headers: str) -> Response:
 
 
 @pytest.mark.parametrize("path", ["/v1/users", "/v1/accounts", "/v2/users", "/v2/accounts"])
-async def test_what_is_created_says_where_it_is_and_as_which_version(api: Api, path: str) -> None:
+async def test_a_creation_returns_location_and_version(api: Api, path: str) -> None:
     """RFC 9110, section 15.3.2."""
     created = await made(api, path)
     read = await api.get(created.headers["Location"])
@@ -155,7 +155,7 @@ async def test_what_is_created_says_where_it_is_and_as_which_version(api: Api, p
     assert (created.body, created.headers["ETag"]) == (read.body, read.headers["ETag"])
 
 
-async def test_the_version_that_a_creation_tells_can_be_changed_at_once(api: Api) -> None:
+async def test_the_version_of_a_creation_works_as_a_precondition(api: Api) -> None:
     for path in ("/v1/users", "/v1/accounts"):
         created = await made(api, path)
         body = {**created.body, "frozen": "none"} if path == "/v1/accounts" else {**created.body, "active": False}
@@ -166,7 +166,7 @@ async def test_the_version_that_a_creation_tells_can_be_changed_at_once(api: Api
 
 
 @pytest.mark.parametrize("path", ["/v1/users", "/v1/accounts"])
-async def test_a_replay_of_a_creation_is_answered_as_the_first(api: Api, path: str) -> None:
+async def test_a_replayed_creation_gets_the_first_response(api: Api, path: str) -> None:
     """Also after others have changed the resource."""
     key = {"Idempotency-Key": "create"}
     owner = (await api.new_user())["id"]

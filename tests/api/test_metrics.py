@@ -47,7 +47,7 @@ async def scraped(api: Api) -> Series:
 # Counters
 
 
-async def test_requests_are_counted_by_route_and_status_whatever_their_version(api: Api) -> None:
+async def test_requests_are_counted_by_route_and_status_across_versions(api: Api) -> None:
     account = await api.new_account()
     before = await scraped(api)
     for path in (f"/v1/accounts/{account['id']}", f"/v2/accounts/{account['id']}"):
@@ -64,7 +64,7 @@ async def test_requests_are_counted_by_route_and_status_whatever_their_version(a
     assert 0 < value(after, "ledger_http_request_seconds_sum", **route) < 60
 
 
-async def test_what_no_route_is_for_makes_no_series_of_its_own(api: Api) -> None:
+async def test_unknown_paths_create_no_series(api: Api) -> None:
     """Lesson 36: requests for many unknown paths create no series."""
     for number in range(3):
         await api.nobody.get(f"/v1/nothing-{number}")
@@ -74,7 +74,7 @@ async def test_what_no_route_is_for_makes_no_series_of_its_own(api: Api) -> None
     assert not [labels for _, labels in found if "nothing" in str(labels)]
 
 
-async def test_what_is_no_http_is_counted_too(api: Api) -> None:
+async def test_malformed_http_is_counted_too(api: Api) -> None:
     reader, writer = await asyncio.open_connection(api.client.host, api.client.port)
     writer.write(b"nonsense\r\n\r\n")
     assert b"400" in await reader.readline()
@@ -102,7 +102,7 @@ async def test_a_batch_is_counted_with_its_commands(api: Api) -> None:
     assert 0 < value(after, "ledger_commit_seconds_sum") < 60
 
 
-async def test_it_is_shown_how_much_of_everything_there_is(api: Api) -> None:
+async def test_the_sizes_of_the_ledger_are_metrics(api: Api) -> None:
     await api.new_account(balance_cents=1)
     found = await scraped(api)
     assert (
@@ -120,7 +120,7 @@ async def test_it_is_shown_how_much_of_everything_there_is(api: Api) -> None:
     assert [] == [key for key in found if not key[0].startswith(("ledger_", "process_"))]
 
 
-async def test_it_is_shown_how_far_behind_the_followers_are_and_what_they_do(api: Api) -> None:
+async def test_the_lag_and_progress_of_followers_are_metrics(api: Api) -> None:
     found = await scraped(api)  # sealing is off
     assert value(found, "ledger_log_position") == value(found, "ledger_follower_lag_events", follower="seals") > 0
     assert 0 < value(found, "ledger_follower_lag_seconds", follower="seals")
@@ -129,7 +129,7 @@ async def test_it_is_shown_how_far_behind_the_followers_are_and_what_they_do(api
     assert ("ledger_follower_lag_events", frozenset({("follower", "mirror")})) in found
 
 
-async def test_it_is_shown_how_many_holds_are_pending_and_how_late_they_expire(api: Api) -> None:
+async def test_pending_holds_and_the_delay_of_their_expiry_are_metrics(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=5), await api.new_account()
     before = await scraped(api)
     answer = await api.post("/v1/transactions/hold", transfer_body(source, destination, 3))
@@ -140,7 +140,7 @@ async def test_it_is_shown_how_many_holds_are_pending_and_how_late_they_expire(a
     assert ("ledger_holds_overdue_seconds", frozenset()) in after
 
 
-async def test_they_are_there_while_the_database_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_metrics_are_served_while_the_database_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(*_: object, **__: object) -> None:
         raise ConnectionRefusedError
 
@@ -164,22 +164,22 @@ async def scraped_with(api: Api, secret: str) -> Series:
 # Access
 
 
-async def test_prometheus_shows_the_secret_of_the_settings(api: Api) -> None:
+async def test_the_secret_of_the_settings_gives_access(api: Api) -> None:
     assert await scraped_with(api, SECRET)
 
 
 @pytest.mark.parametrize("given", ["", "Bearer", f"Bearer {SECRET}x", f"Basic {SECRET}", "Bearer \udcff"])
-async def test_whoever_shows_something_else_sees_nothing(api: Api, given: str) -> None:
+async def test_any_other_secret_gives_no_access(api: Api, given: str) -> None:
     answer = await api.nobody.get("/metrics", headers={"Authorization": given})
     assert (401, ["authentication_wrong_credentials"]) == (answer.status, answer.codes)
 
 
-async def test_the_secret_opens_nothing_else(api: Api) -> None:
+async def test_the_secret_gives_access_to_nothing_else(api: Api) -> None:
     answer = await api.nobody.get("/v1/users", headers={"Authorization": f"Bearer {SECRET}"})
     assert 401 == answer.status
 
 
-async def test_without_a_secret_in_the_settings_none_will_do(serve: Serve, settings: Settings) -> None:
+async def test_without_a_configured_secret_no_secret_gives_access(serve: Serve, settings: Settings) -> None:
     api = await serve(settings)
     for given in ("Bearer ", "Bearer None", "Bearer"):
         answer = await api.nobody.get("/metrics", headers={"Authorization": given})
@@ -235,7 +235,7 @@ A = Family("a", "", "counter")
 B = Family("b", "", "histogram", bounds=(1, 2))
 
 
-def test_slots_of_another_version_are_not_read_and_begin_anew() -> None:
+def test_slots_of_another_version_are_discarded() -> None:
     with a_file(2) as file:
         old = Meter(Layout([*metrics.FAMILIES, B, A]), file, 0)
         old.add(A)
@@ -246,7 +246,7 @@ def test_slots_of_another_version_are_not_read_and_begin_anew() -> None:
         assert [((), [1])] == list(other.sum_series(A))
 
 
-def test_a_value_is_in_the_first_bucket_whose_bound_it_does_not_exceed() -> None:
+def test_a_value_counts_in_the_first_bucket_whose_bound_it_does_not_exceed() -> None:
     meter = Meter(Layout([*metrics.FAMILIES, B]))
     for number in (0, 1, 2, 3, 4):
         meter.histogram(B).observe(number)
@@ -254,7 +254,7 @@ def test_a_value_is_in_the_first_bucket_whose_bound_it_does_not_exceed() -> None
     assert ([("1.0", 2), ("2.0", 3), ("+Inf", 5)], 10) == metrics.cumulate_buckets(B, cells)
 
 
-def test_what_does_not_fit_is_noticed_at_the_start() -> None:
+def test_too_many_series_are_detected_at_the_start() -> None:
     """Lesson 36."""
     with pytest.raises(ValueError, match="do not fit"):
         Layout([Family("a", "", "counter", ("label",), [(str(number),) for number in range(metrics.SLOT_BYTES)])])

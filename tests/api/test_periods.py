@@ -79,7 +79,7 @@ async def _record(connection: "asyncpg.Connection[Any]", time: str, after: int, 
 
 
 @pytest.mark.parametrize(("start", "end", "expected"), PERIODS)
-async def test_a_list_has_both_ends_of_a_period(
+async def test_a_list_includes_both_ends_of_a_period(
     books: Books, start: str | None, end: str | None, expected: list[str]
 ) -> None:
     query = {name: text for name, text in (("from_time", start), ("to_time", end)) if text is not None}
@@ -110,7 +110,7 @@ async def test_a_list_has_both_ends_of_a_period(
         ("9999-12-31", 96),
     ],
 )
-async def test_a_date_as_a_moment_is_the_end_of_that_day(books: Books, moment: str, cents: int) -> None:
+async def test_a_date_as_a_point_in_time_is_the_end_of_that_day(books: Books, moment: str, cents: int) -> None:
     one = await books.api.get(f"/v1/accounts/{books.source}", params={"at_time": moment})
     listed = await books.api.get("/v1/accounts", params={"at_time": moment})
     sums = await books.api.get("/v1/ledger/trial-balance", params={"at_time": moment})
@@ -121,7 +121,7 @@ async def test_a_date_as_a_moment_is_the_end_of_that_day(books: Books, moment: s
 
 
 @pytest.mark.parametrize(("start", "end", "expected"), [PERIODS[number] for number in (0, 3, 4, 8, 9, 10)])
-async def test_an_export_has_both_ends_of_a_period(
+async def test_an_export_includes_both_ends_of_a_period(
     books: Books, settings: Settings, start: str | None, end: str | None, expected: list[str]
 ) -> None:
     options = [*(("--from", start) if start else ()), *(("--to", end) if end else ())]
@@ -132,7 +132,7 @@ async def test_an_export_has_both_ends_of_a_period(
     assert (0, expected) == (status, [books.names[row["id"]] for row in rows if row["id"] in books.names]), log
 
 
-async def test_the_balance_at_a_date_is_that_at_the_end_of_the_day(books: Books, settings: Settings) -> None:
+async def test_the_balance_at_a_date_is_the_one_at_the_end_of_the_day(books: Books, settings: Settings) -> None:
     answers = [
         await audit(settings, "balance", books.source, "--at", moment, "--json")
         for moment in ("2026-05-30", "2026-05-31", "2026-05-31T12:00:00Z")
@@ -157,9 +157,7 @@ async def audit(settings: Settings, *arguments: str) -> tuple[int | None, str, s
         *((path, ("at_time",)) for path in ("accounts", "ledger/trial-balance")),
     ],
 )
-async def test_what_is_neither_a_date_nor_a_time_is_refused_by_name(
-    api: Api, path: str, names: tuple[str, ...]
-) -> None:
+async def test_a_malformed_date_or_time_is_refused_by_name(api: Api, path: str, names: tuple[str, ...]) -> None:
     for name in names:
         for text in ("", "May", "2026-05", "2026-02-29", "2026-05-01T12:00:00", "2026-05-01T12:00:00 02:00"):
             answer = await api.get(f"/v1/{path}", params={name: text})
@@ -168,7 +166,7 @@ async def test_what_is_neither_a_date_nor_a_time_is_refused_by_name(
             assert name in json.dumps(answer.body["errors"])
 
 
-async def test_the_day_a_transaction_is_effective_may_be_a_plain_date(api: Api) -> None:
+async def test_the_effective_time_can_be_a_date(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     legs = [{"account_id": source["id"], "amount_cents": -1}, {"account_id": destination["id"], "amount_cents": 1}]
 
@@ -184,7 +182,7 @@ async def test_the_day_a_transaction_is_effective_may_be_a_plain_date(api: Api) 
     assert ["2026-05-31T00:00:00.000000Z"] * 3 == [answer.body["effective_at"] for answer in answers]
 
 
-async def test_the_end_of_a_hold_is_a_time_and_no_date(api: Api) -> None:
+async def test_the_expiry_of_a_hold_cannot_be_a_date(api: Api) -> None:
     """A date could mean the start or the end of the day."""
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
 

@@ -34,7 +34,7 @@ async def head(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT max(notification_id) FROM stored_events"))
 
 
-async def test_every_write_says_where_its_last_event_is(api: Api, connection: Connection) -> None:
+async def test_every_write_returns_the_position_of_its_last_event(api: Api, connection: Connection) -> None:
     owner, other = await api.new_user(), await api.new_user()
     sink = await api.new_account(other["id"])
 
@@ -59,7 +59,7 @@ async def test_every_write_says_where_its_last_event_is(api: Api, connection: Co
     await told(await api.delete(f"/v1/users/{owner['id']}"))
 
 
-async def test_neighbours_in_a_batch_are_told_their_own_positions(api: Api, connection: Connection) -> None:
+async def test_commands_of_one_group_return_their_own_positions(api: Api, connection: Connection) -> None:
     source, sink = await api.new_account(balance_cents=100), await api.new_account()
 
     answers = await asyncio.gather(*(api.transfer(source, sink, 1) for _ in range(20)))
@@ -69,7 +69,7 @@ async def test_neighbours_in_a_batch_are_told_their_own_positions(api: Api, conn
     assert [last[answer.body["id"]] for answer in answers] == [position_of(answer) for answer in answers]
 
 
-async def test_a_replay_says_where_the_first_one_was(api: Api) -> None:
+async def test_a_replay_returns_the_position_of_the_first_response(api: Api) -> None:
     source, sink = await api.new_account(balance_cents=100), await api.new_account()
     keys = [{"Idempotency-Key": f"key-{number}"} for number in range(8)]
     first = await asyncio.gather(*(api.transfer(source, sink, 1, headers=key) for key in keys))
@@ -81,7 +81,7 @@ async def test_a_replay_says_where_the_first_one_was(api: Api) -> None:
     assert [position_of(answer) for answer in first] == [position_of(answer) for answer in again]
 
 
-async def test_a_write_that_had_nothing_to_change_says_what_it_saw(api: Api, connection: Connection) -> None:
+async def test_a_write_without_changes_returns_the_position_it_read(api: Api, connection: Connection) -> None:
     account = await api.new_account()
     before = await head(connection)
 
@@ -90,7 +90,7 @@ async def test_a_write_that_had_nothing_to_change_says_what_it_saw(api: Api, con
     assert before == await head(connection) == position_of(unchanged)
 
 
-async def test_who_is_refused_is_told_no_position(api: Api) -> None:
+async def test_a_refusal_has_no_position(api: Api) -> None:
     account = await api.new_account()
 
     for refused in (await api.transfer(account, account, 1), await api.post("/v1/users", {})):
@@ -98,7 +98,7 @@ async def test_who_is_refused_is_told_no_position(api: Api) -> None:
         assert "Ledger-Position" not in refused.headers
 
 
-async def test_a_read_of_a_position_that_is_there_is_answered_at_once(api: Api) -> None:
+async def test_a_read_of_a_reached_position_returns_immediately(api: Api) -> None:
     account = await api.new_account()
     position = position_of(await api.post("/v1/users", user_body()))
 
@@ -112,7 +112,7 @@ async def hasty(serve: Serve, settings: Settings) -> Api:
     return await serve(settings.model_copy(update={"ledger_position_wait_seconds": 0}))
 
 
-async def test_a_position_that_does_not_come_is_refused_in_bounded_time(hasty: Api, connection: Connection) -> None:
+async def test_waiting_for_a_future_position_times_out(hasty: Api, connection: Connection) -> None:
     """Lessons 11 and 36."""
     beyond = await head(connection) + 1
 
@@ -122,7 +122,9 @@ async def test_a_position_that_does_not_come_is_refused_in_bounded_time(hasty: A
     assert {"position": str(beyond - 1)} == refused.body["errors"][0]["detail"]
 
 
-async def test_a_read_waits_for_a_position_that_comes(serve: Serve, settings: Settings, connection: Connection) -> None:
+async def test_a_read_waits_until_its_position_is_reached(
+    serve: Serve, settings: Settings, connection: Connection
+) -> None:
     api = await serve(settings.model_copy(update={"ledger_position_wait_seconds": DEADLINE_SECONDS}))
     beyond = await head(connection) + 1
     waiting = asyncio.create_task(api.get(f"/v1/users?min_position={beyond}"))
@@ -133,13 +135,13 @@ async def test_a_read_waits_for_a_position_that_comes(serve: Serve, settings: Se
 
 
 @pytest.mark.parametrize("position", ["-1", "x", "1.0", "", str(2**63)])
-async def test_a_position_that_there_cannot_be_is_refused(api: Api, position: str) -> None:
+async def test_an_invalid_position_is_refused(api: Api, position: str) -> None:
     refused = await api.get(f"/v1/users?min_position={position}")
 
     assert (422, ["query min_position"]) == (refused.status, refused.parameters)
 
 
-async def test_a_replica_of_another_ledger_is_not_read(settings: Settings, elsewhere: Settings) -> None:
+async def test_a_replica_of_another_ledger_is_rejected(settings: Settings, elsewhere: Settings) -> None:
     other = elsewhere.database_url
 
     with pytest.raises(DatabaseError, match="another ledger"):
@@ -186,7 +188,7 @@ async def is_paused(replica: Connection) -> bool:
     return bool(await replica.fetchval("SELECT pg_get_wal_replay_pause_state() = 'paused'"))
 
 
-async def test_reads_come_from_a_replica_as_far_as_the_client_asks(
+async def test_reads_use_a_replica_that_has_reached_the_requested_position(
     replicated: tuple[Settings, Connection], serve: Serve
 ) -> None:
     settings, replica = replicated

@@ -27,7 +27,7 @@ from tests.support.processes import DEADLINE_SECONDS
     ],
     ids=["garbage", "tls", "version", "colon", "header", "path", "length", "lengths", "smuggling", "http2"],
 )
-async def test_what_is_not_http_is_answered_in_the_format_and_not_quoted(api: Api, request_bytes: bytes) -> None:
+async def test_malformed_http_gets_a_problem_that_does_not_quote_it(api: Api, request_bytes: bytes) -> None:
     """Lesson 32."""
     answer = await send_raw(api, request_bytes)
 
@@ -36,16 +36,14 @@ async def test_what_is_not_http_is_answered_in_the_format_and_not_quoted(api: Ap
     assert (200, "aaaaaaaa" in str(answer.body)) == ((await api.get("/v1/health")).status, False)
 
 
-async def test_a_chunk_that_is_none_is_answered_in_the_format(api: Api) -> None:
+async def test_a_malformed_chunk_gets_a_problem(api: Api) -> None:
     """Lesson 32."""
     start = request_head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
 
     assert_is_problem(await send_raw(api, start + b"1\r\n{\r\nnonsense\r\n"), 400, "malformed_request")
 
 
-async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_read_already(
-    serve: Serve, settings: Settings
-) -> None:
+async def test_a_malformed_chunk_gets_a_problem_while_the_body_is_being_read(serve: Serve, settings: Settings) -> None:
     """Lesson 32: a broken body is the client's fault, not the service's."""
     api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.5}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
@@ -65,7 +63,7 @@ async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_r
 
 
 @pytest.mark.parametrize("line", ["OPTIONS * HTTP/1.1", "GET http://ledger HTTP/1.1", "CONNECT ledger:443 HTTP/1.1"])
-async def test_a_target_without_a_path_is_answered_in_the_format(api: Api, line: str) -> None:
+async def test_a_target_without_a_path_gets_a_problem(api: Api, line: str) -> None:
     """Lesson 32: such a target has no path segments."""
     answer = await send_raw(api, request_head(line))
 
@@ -74,7 +72,7 @@ async def test_a_target_without_a_path_is_answered_in_the_format(api: Api, line:
 
 
 @pytest.mark.parametrize("path", ["/v1/auth/login", "/nowhere"])
-async def test_an_expectation_nobody_knows_is_answered_in_the_format(api: Api, path: str) -> None:
+async def test_an_unknown_expectation_gets_a_problem(api: Api, path: str) -> None:
     """Lesson 32: the framework checks `Expect` before the application runs."""
     fields = {"Expect": "a-miracle", "Content_Type": "application/json", "Content_Length": "2"}
 
@@ -85,7 +83,7 @@ async def test_an_expectation_nobody_knows_is_answered_in_the_format(api: Api, p
     assert SECURITY_HEADERS.items() <= answer.headers.items()
 
 
-async def test_a_body_that_does_not_arrive_is_not_waited_for(serve: Serve, settings: Settings) -> None:
+async def test_a_body_that_does_not_arrive_times_out(serve: Serve, settings: Settings) -> None:
     """Lesson 34."""
     api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.2}), logs_in=False)
 
@@ -97,7 +95,7 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(serve: Serve, setti
     assert_is_problem(answer, 408, "request_timeout")
 
 
-async def test_a_body_that_trickles_in_is_not_waited_for(serve: Serve, settings: Settings) -> None:
+async def test_a_body_that_trickles_in_times_out(serve: Serve, settings: Settings) -> None:
     """Lesson 34: each byte is in time, but the whole body is not."""
     api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.3}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
@@ -120,7 +118,7 @@ async def test_a_body_that_trickles_in_is_not_waited_for(serve: Serve, settings:
     assert b"HTTP/1.1 408 Request Timeout\r\n" == status_line
 
 
-async def test_a_connection_that_has_nothing_to_say_is_closed(serve: Serve, settings: Settings) -> None:
+async def test_an_idle_connection_is_closed(serve: Serve, settings: Settings) -> None:
     """Lesson 34."""
     api = await serve(settings.model_copy(update={"ledger_keepalive_seconds": 0.2}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)

@@ -30,7 +30,7 @@ async def checks(api: Api) -> dict[str, str]:
     return {name: state for name, state in found if state != "ok" and name != "redis"}
 
 
-async def test_a_worker_that_has_all_it_needs_is_alive_and_ready(api: Api) -> None:
+async def test_a_healthy_worker_is_alive_and_ready(api: Api) -> None:
     async def everything_is_fine() -> bool:
         answer = await api.nobody.get("/v1/readyz")
         assert (200, "ready") == (answer.status, answer.body["status"])
@@ -41,7 +41,7 @@ async def test_a_worker_that_has_all_it_needs_is_alive_and_ready(api: Api) -> No
     assert {"status": "alive"} == (await api.nobody.get("/v1/livez")).body
 
 
-async def test_without_redis_it_is_ready_and_says_so(serve: Serve, settings: Settings) -> None:
+async def test_without_redis_a_worker_is_ready_and_reports_it(serve: Serve, settings: Settings) -> None:
     """Lesson 25."""
     with reserved_port(listening=False) as port:
         api = await serve(settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")}))
@@ -54,7 +54,7 @@ async def test_without_redis_it_is_ready_and_says_so(serve: Serve, settings: Set
         await until(is_degraded)
 
 
-async def test_without_postgresql_it_lives_and_is_not_ready_until_that_is_back(api: Api, settings: Settings) -> None:
+async def test_without_postgresql_a_worker_is_alive_but_not_ready(api: Api, settings: Settings) -> None:
     async with without_postgresql(settings):
         assert "unreachable" == (await checks(api))["postgresql"]
     await until(lambda: is_ready(api))
@@ -64,9 +64,7 @@ async def is_ready(api: Api) -> bool:
     return not await checks(api)
 
 
-async def test_an_older_schema_than_it_needs_makes_it_unready_and_a_newer_one_does_not(
-    api: Api, connection: Any
-) -> None:
+async def test_an_older_schema_makes_a_worker_unready_and_a_newer_one_does_not(api: Api, connection: Any) -> None:
     """A rolling update migrates the schema before it replaces instances."""
     await connection.execute("UPDATE alembic_version SET version_num = '0001'")
     assert {"migrations": "behind"} == await checks(api)
@@ -75,7 +73,7 @@ async def test_an_older_schema_than_it_needs_makes_it_unready_and_a_newer_one_do
 
 
 @pytest.mark.parametrize(("bound", "found"), [(0.001, {"seals": "lagging"}), (3600, {}), (0, {})])
-async def test_a_follower_that_lags_too_far_behind_makes_it_unready(
+async def test_a_lagging_follower_makes_a_worker_unready(
     bound: float, found: dict[str, str], serve: Serve, settings: Settings, tmp_path: Path
 ) -> None:
     """Sealing is off, and a bound of 0 disables the check."""
@@ -84,7 +82,7 @@ async def test_a_follower_that_lags_too_far_behind_makes_it_unready(
     assert found == await checks(api)
 
 
-async def test_a_worker_that_drains_serves_on_and_is_not_ready(settings: Settings, tmp_path: Path) -> None:
+async def test_a_draining_worker_still_serves_but_is_not_ready(settings: Settings, tmp_path: Path) -> None:
     variables = {**settings.environment(), "SERVICE_PORT": "0", "LEDGER_DRAIN_SECONDS": "300"}
     with ledger(tmp_path / "run", "serve", **variables) as running:
         async with aiohttp.ClientSession(await running.url()) as session:
@@ -96,7 +94,7 @@ async def test_a_worker_that_drains_serves_on_and_is_not_ready(settings: Setting
             assert 200 == (await get(session, "/v1/health"))[0]
         workers = running.workers()
     assert len(workers) == 1
-    await until(lambda: not any(map(is_alive, workers)))  # a second signal has ended the drain
+    await until(lambda: not any(map(is_alive, workers)))  # orphaned workers end their drain
 
 
 async def get(session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:

@@ -239,7 +239,7 @@ async def test_accounts_are_added_read_changed_and_listed(admin: Client) -> None
     assert [changed] == listed
 
 
-async def test_money_moves_and_is_found_again(admin: Client) -> None:
+async def test_transfers_are_sent_and_read_again(admin: Client) -> None:
     alice, bob = await new_account(admin, 100), await new_account(admin, 100)
     order = {"source_account_id": str(alice.id), "destination_account_id": str(bob.id), "amount_cents": 25}
 
@@ -250,7 +250,7 @@ async def test_money_moves_and_is_found_again(admin: Client) -> None:
     assert (made, [75, 125]) == (found, balances)
 
 
-async def test_transfers_are_refused_with_all_reasons_in_the_order_of_the_reference(admin: Client) -> None:
+async def test_transfers_are_refused_with_all_errors_in_the_order_of_the_reference(admin: Client) -> None:
     alice, bob = await new_account(admin, 100), await new_account(admin, 100)
     nobody, nothing = uuid4(), uuid4()
     tries = {
@@ -275,7 +275,7 @@ async def test_transfers_are_refused_with_all_reasons_in_the_order_of_the_refere
     assert None not in (entry.description, entry.help, entry.doc_url, entry.instance, entry.trace_id)
 
 
-async def test_switched_off_revocation_is_answered_in_the_words_of_the_reference(
+async def test_disabled_revocation_is_reported_in_the_words_of_the_reference(
     serve: Callable[[Settings], Awaitable[Api]], settings: Settings
 ) -> None:
     api = await serve(settings.model_copy(update={"jwt_enable_revoked_tokens": False}))

@@ -34,7 +34,7 @@ def what(answer: Response) -> tuple[int, list[str], list[str]]:
 
 
 @pytest.mark.parametrize("name", ["\u0430lice", "al\u200dice", "b\U0001f600b", "a  b"])
-async def test_a_name_that_deceives_is_refused_wherever_it_is_given(api: Api, name: str) -> None:
+async def test_a_deceptive_name_is_refused_everywhere(api: Api, name: str) -> None:
     user = await api.new_user()
     path, refused = f"/v1/users/{user['id']}", (422, ["validation_error"], ["/username"])
 
@@ -44,7 +44,7 @@ async def test_a_name_that_deceives_is_refused_wherever_it_is_given(api: Api, na
 
 
 @pytest.mark.parametrize("address", ["\u0430lice@example.com", "alice@\u0435xample.com", "al\u200bice@example.com"])
-async def test_an_address_that_deceives_is_refused_wherever_it_is_given(api: Api, address: str) -> None:
+async def test_a_deceptive_address_is_refused_everywhere(api: Api, address: str) -> None:
     user = await api.new_user()
     path, refused = f"/v1/users/{user['id']}", (422, ["validation_error"], ["/email"])
 
@@ -53,7 +53,7 @@ async def test_an_address_that_deceives_is_refused_wherever_it_is_given(api: Api
 
 
 @pytest.mark.parametrize(("first", "second"), [(CYRILLIC, LATIN), (LATIN, CYRILLIC)])
-async def test_a_name_that_looks_like_another_users_is_taken(api: Api, first: str, second: str) -> None:
+async def test_a_lookalike_of_another_name_is_taken(api: Api, first: str, second: str) -> None:
     other = await api.new_user()
     await api.new_user(username=first, email=f"a@{first}.com")
     taken = (409, ["user_already_exists"])
@@ -63,7 +63,7 @@ async def test_a_name_that_looks_like_another_users_is_taken(api: Api, first: st
     assert (*taken, ["/username"]) == what(await api.put(f"/v1/users/{other['id']}", {**other, "username": second}))
 
 
-async def test_of_two_who_race_for_names_that_look_the_same_one_gets_it(serve: Serve, settings: Settings) -> None:
+async def test_only_one_of_racing_lookalikes_is_created(serve: Serve, settings: Settings) -> None:
     """The requests reach two workers."""
     workers = [await serve(settings), await serve(settings)]
 
@@ -77,7 +77,7 @@ async def test_of_two_who_race_for_names_that_look_the_same_one_gets_it(serve: S
     assert [201, 409, 409, 409] == sorted(answer.status for answer in answers)
 
 
-async def test_a_look_is_free_again_when_the_name_that_had_it_goes(api: Api) -> None:
+async def test_a_lookalike_is_free_once_the_name_is_released(api: Api) -> None:
     user = await api.new_user(username=CYRILLIC)
     await api.put(f"/v1/users/{user['id']}", {**user, "username": "somebody"})
     other = await api.new_user(username=LATIN)
@@ -86,7 +86,7 @@ async def test_a_look_is_free_again_when_the_name_that_had_it_goes(api: Api) -> 
     assert CYRILLIC == (await api.new_user(username=CYRILLIC))["username"]
 
 
-async def test_a_login_under_a_name_that_only_looks_right_has_wrong_credentials(api: Api) -> None:
+async def test_a_login_with_a_lookalike_has_wrong_credentials(api: Api) -> None:
     await api.new_user(username=CYRILLIC)
 
     answer = await api.nobody.post("/v1/auth/login", {"username": LATIN, "password": PASSWORD})
@@ -95,7 +95,7 @@ async def test_a_login_under_a_name_that_only_looks_right_has_wrong_credentials(
     assert (await api.logged_in(CYRILLIC)).token is not None
 
 
-async def test_a_name_is_answered_as_it_is_stored(api: Api) -> None:
+async def test_a_name_is_returned_as_stored(api: Api) -> None:
     user = await api.new_user(username="\uff5aoe\u0308", email="zoe\u0308@example.com")
 
     assert ("zo\u00eb", "zo\u00eb@example.com") == (user["username"], user["email"])
@@ -133,7 +133,7 @@ async def a_user_from_before(api: Api, runtime: Runtime, username: str) -> dict[
 
 
 @pytest.mark.parametrize("name", ["\u0430lice", "al\u200dice", "b\U0001f600b", CYRILLIC])
-async def test_a_user_from_before_goes_on_under_the_same_name(api: Api, runtime: Runtime, name: str) -> None:
+async def test_an_old_user_keeps_an_invalid_name(api: Api, runtime: Runtime, name: str) -> None:
     user = await a_user_from_before(api, runtime, name)
 
     assert (await api.logged_in(name)).token is not None
@@ -143,14 +143,14 @@ async def test_a_user_from_before_goes_on_under_the_same_name(api: Api, runtime:
     assert 200 == (await api.delete(f"/v1/users/{user['id']}")).status
 
 
-async def test_the_look_of_a_name_from_before_is_taken_with_its_next_change(api: Api, runtime: Runtime) -> None:
+async def test_the_lookalike_of_an_old_name_is_reserved_with_the_next_change(api: Api, runtime: Runtime) -> None:
     user = await a_user_from_before(api, runtime, CYRILLIC)
     await api.put(f"/v1/users/{user['id']}", user)
 
     assert 409 == (await api.post("/v1/users", user_body(username=LATIN))).status
 
 
-async def test_the_first_admin_has_a_name_that_somebody_can_have(settings: Settings) -> None:
+async def test_the_name_of_the_first_admin_must_be_valid(settings: Settings) -> None:
     """Otherwise the service would start without an admin."""
     async with open_runtime(settings.model_copy(update={"ledger_admin_username": "\u0430dmin"})) as opened:
         with pytest.raises(SettingsError, match=r"^LEDGER_ADMIN_USERNAME: must not mix"):
@@ -170,7 +170,7 @@ class Unheard:
         """Do nothing."""
 
 
-async def test_the_books_are_right_when_names_took_the_streams_of_others(
+async def test_the_books_verify_with_names_in_the_streams_of_lookalikes(
     api: Api, runtime: Runtime, connection: "asyncpg.Connection[Any]"
 ) -> None:
     user, gone = await api.new_user(username=CYRILLIC), await api.new_user(username="\u0441\u0430\u0440")
@@ -190,7 +190,7 @@ async def test_the_books_are_right_when_names_took_the_streams_of_others(
 @pytest.mark.parametrize(
     ("first", "second"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), ("INV\u00a017", "INV 17")]
 )
-async def test_an_invoice_is_paid_once_however_its_reference_is_spelt(api: Api, first: str, second: str) -> None:
+async def test_an_invoice_is_paid_once_for_any_spelling_of_its_reference(api: Api, first: str, second: str) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     path, transfer = "/v1/transactions", transfer_body(source, destination, 1)
     legs = [{"account_id": source["id"], "amount_cents": -1}, {"account_id": destination["id"], "amount_cents": 1}]
@@ -214,9 +214,7 @@ async def test_an_invoice_is_paid_once_however_its_reference_is_spelt(api: Api, 
         assert [paid.body["id"]] == [one["id"] for one in found.body]
 
 
-async def test_a_reference_that_was_stored_as_it_came_is_found_as_it_came(
-    api: Api, connection: "asyncpg.Connection[Any]"
-) -> None:
+async def test_an_old_reference_is_found_in_its_old_spelling(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     old: dict[str, str] = {}
     for number, reference in enumerate((DECOMPOSED, "INV\u200b17", "a\u00a0b")):
@@ -232,7 +230,7 @@ async def test_a_reference_that_was_stored_as_it_came_is_found_as_it_came(
 
 
 @pytest.mark.parametrize("character", HIDDEN)
-async def test_what_nobody_sees_is_in_no_reference_and_no_key(api: Api, character: str) -> None:
+async def test_references_and_keys_cannot_have_invisible_characters(api: Api, character: str) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     transfer = transfer_body(source, destination, 1)
 
@@ -243,7 +241,7 @@ async def test_what_nobody_sees_is_in_no_reference_and_no_key(api: Api, characte
         assert answer.pointers[0].startswith(f"/{member}")
 
 
-async def test_keys_that_look_the_same_are_refused(api: Api) -> None:
+async def test_lookalike_metadata_keys_are_refused(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     path, transfer = "/v1/transactions/transfer", transfer_body(source, destination, 1)
 
@@ -266,7 +264,7 @@ async def test_keys_that_look_the_same_are_refused(api: Api) -> None:
     ],
     ids=["emoji", "Persian", "private"],
 )
-async def test_what_people_write_for_people_is_kept_as_it_is(api: Api, text: str) -> None:
+async def test_text_for_people_is_stored_unchanged(api: Api, text: str) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     members = {"description": text, "metadata": {"note": text}}
 
@@ -276,7 +274,7 @@ async def test_what_people_write_for_people_is_kept_as_it_is(api: Api, text: str
 
 
 @pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u2028", "\x00", "\x85"])
-async def test_what_breaks_or_reorders_lines_is_in_no_text(api: Api, character: str) -> None:
+async def test_text_cannot_break_or_reorder_lines(api: Api, character: str) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     members = {"description": f"a{character}b", "metadata": {"note": f"a{character}b"}}
 

@@ -79,7 +79,7 @@ def told(answer: Response) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("url", ["settings", "redis_is_away"])
-async def test_every_login_is_told_how_many_may_still_fail(
+async def test_every_login_returns_the_remaining_attempts(
     url: str, serve: Serve, request: pytest.FixtureRequest
 ) -> None:
     where: Settings = request.getfixturevalue(url)
@@ -93,14 +93,14 @@ async def test_every_login_is_told_how_many_may_still_fail(
     assert [(left, PER_ADDRESS) for left in (5, 4, 4, 3, 2, 2)] == [told(answer)["address"] for answer in answers]
 
 
-async def test_whether_there_is_such_a_user_is_not_told_by_what_is_left(api: Api) -> None:
+async def test_the_remaining_attempts_do_not_reveal_whether_a_user_exists(api: Api) -> None:
     known = await log_in(api, (await api.new_user())["username"], WRONG)
     unknown = await log_in(api, "nobody", WRONG)
 
     assert told(known)["account"] == told(unknown)["account"]
 
 
-async def test_after_so_many_failures_a_login_is_told_to_wait(api: Api) -> None:
+async def test_after_too_many_failures_a_login_must_wait(api: Api) -> None:
     user = await api.new_user()
 
     statuses = await guess(api, user["username"], *[None] * PER_ACCOUNT)
@@ -132,7 +132,7 @@ async def test_known_and_unknown_users_are_throttled_alike(api: Api) -> None:
         assert not any("WWW-Authenticate" in answer.headers for answer in heard[PER_ACCOUNT:])
 
 
-async def test_all_spellings_of_a_name_are_one_account(api: Api) -> None:
+async def test_all_spellings_of_a_name_count_as_one_account(api: Api) -> None:
     await api.new_user(username="Straße")
 
     statuses = [await guess(api, spelling, None) for spelling in ("Straße", "STRASSE", "strasse", "sTRASSE")]
@@ -140,7 +140,7 @@ async def test_all_spellings_of_a_name_are_one_account(api: Api) -> None:
     assert [[401], [401], [401], [429]] == statuses
 
 
-async def test_of_many_guesses_at_once_no_more_than_the_limit_are_tried(api: Api) -> None:
+async def test_concurrent_guesses_do_not_exceed_the_limit(api: Api) -> None:
     """Lesson 30: attempts are counted before the first has failed."""
     user = await api.new_user()
 
@@ -149,7 +149,7 @@ async def test_of_many_guesses_at_once_no_more_than_the_limit_are_tried(api: Api
     assert [401] * PER_ACCOUNT + [429] * (30 - PER_ACCOUNT) == sorted(answer.status for answer in answers)
 
 
-async def test_a_throttled_login_looks_nothing_up_and_hashes_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_throttled_login_needs_no_lookup_and_no_hash(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesson 30: a flood of logins must not starve other requests."""
     user = await api.new_user()
     done: list[str] = []
@@ -175,7 +175,7 @@ async def test_a_throttled_login_looks_nothing_up_and_hashes_nothing(api: Api, m
     assert work_of_the_admitted == done
 
 
-async def test_who_is_throttled_is_let_in_again_when_the_window_ends(
+async def test_throttling_ends_with_the_window(
     api: Api, servers: Services, connection: "asyncpg.Connection[Any]"
 ) -> None:
     """Further attempts do not extend the window."""
@@ -195,7 +195,7 @@ async def test_who_is_throttled_is_let_in_again_when_the_window_ends(
 # The owner
 
 
-async def test_while_a_stranger_is_throttled_even_the_right_password_is_refused_there(proxied: Api) -> None:
+async def test_a_throttled_address_is_refused_even_with_the_right_password(proxied: Api) -> None:
     """Otherwise the response would reveal the right guess."""
     user = await proxied.new_user()
     await guess(proxied, user["username"], *[ELSEWHERE] * PER_ACCOUNT)
@@ -205,7 +205,7 @@ async def test_while_a_stranger_is_throttled_even_the_right_password_is_refused_
     assert [(429, ["rate_limited"])] * 2 == [(answer.status, answer.codes) for answer in answers]
 
 
-async def test_the_owner_gets_in_from_a_known_address_whatever_others_do(proxied: Api) -> None:
+async def test_the_owner_can_always_log_in_from_a_known_address(proxied: Api) -> None:
     """Lesson 30: attackers cannot lock a user out."""
     user = await proxied.new_user()
     assert 200 == (await log_in(proxied, user["username"], PASSWORD, HOME)).status
@@ -228,7 +228,7 @@ async def test_a_known_address_has_no_more_guesses_than_another(proxied: Api) ->
     assert [401] * PER_ACCOUNT + [429] == statuses
 
 
-async def test_an_address_is_known_to_the_account_that_logged_in_from_there_only(proxied: Api) -> None:
+async def test_an_address_is_known_only_to_accounts_that_logged_in_from_it(proxied: Api) -> None:
     user, neighbour = await proxied.new_user(), await proxied.new_user()
     assert 200 == (await log_in(proxied, neighbour["username"], PASSWORD, HOME)).status
     await guess(proxied, user["username"], *[ELSEWHERE] * PER_ACCOUNT)
@@ -236,7 +236,7 @@ async def test_an_address_is_known_to_the_account_that_logged_in_from_there_only
     assert 429 == (await log_in(proxied, user["username"], PASSWORD, HOME)).status
 
 
-async def test_a_success_takes_its_own_attempt_back_and_nobodys_failures(proxied: Api) -> None:
+async def test_a_success_takes_back_only_its_own_attempt(proxied: Api) -> None:
     user = await proxied.new_user()
     before = await guess(proxied, user["username"], *[ELSEWHERE] * (PER_ACCOUNT - 1))
 
@@ -264,7 +264,7 @@ def few_per_address(settings: Settings) -> Settings:
     return settings.model_copy(update={"ledger_login_attempts_per_address": PER_ADDRESS})
 
 
-async def test_an_address_has_so_many_guesses_at_whatever_accounts(serve: Serve, few_per_address: Settings) -> None:
+async def test_guesses_per_address_are_limited_across_accounts(serve: Serve, few_per_address: Settings) -> None:
     api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
 
     statuses = [await guess(api, f"nobody-{number}", ELSEWHERE) for number in range(PER_ADDRESS + 1)]
@@ -274,9 +274,7 @@ async def test_an_address_has_so_many_guesses_at_whatever_accounts(serve: Serve,
     assert 200 == (await log_in(api, "admin", ADMIN_PASSWORD, HOME)).status
 
 
-async def test_without_proxies_of_ours_nobody_is_believed_about_their_address(
-    serve: Serve, few_per_address: Settings
-) -> None:
+async def test_without_trusted_proxies_forwarded_addresses_are_ignored(serve: Serve, few_per_address: Settings) -> None:
     api = await serve(few_per_address)
 
     statuses = [await guess(api, f"nobody-{number}", f"192.0.2.{number}") for number in range(PER_ADDRESS + 1)]
@@ -292,7 +290,7 @@ async def test_without_proxies_of_ours_nobody_is_believed_about_their_address(
         (1, "192.0.2.{},,unknown, 198.51.100.7:{}000"),
     ],
 )
-async def test_what_a_client_says_itself_is_left_of_what_our_proxies_say(
+async def test_addresses_left_of_the_trusted_proxies_are_ignored(
     serve: Serve, few_per_address: Settings, hops: int, forwarded: str
 ) -> None:
     api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": hops}))
@@ -328,7 +326,7 @@ def redis_is_away(settings: Settings) -> Iterator[Settings]:
         yield settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")})
 
 
-async def test_without_redis_each_process_throttles_by_itself(serve: Serve, redis_is_away: Settings) -> None:
+async def test_without_redis_each_process_throttles_on_its_own(serve: Serve, redis_is_away: Settings) -> None:
     """Lessons 25 and 30: without Redis, guesses stay limited and users can still log in."""
     one, other = [await serve(redis_is_away) for _ in range(2)]
     user = await one.new_user()
@@ -340,7 +338,7 @@ async def test_without_redis_each_process_throttles_by_itself(serve: Serve, redi
     assert [200, 200] == [(await log_in(api, "admin", ADMIN_PASSWORD)).status for api in (one, other)]
 
 
-async def test_without_redis_the_owner_gets_in_from_a_known_address(serve: Serve, redis_is_away: Settings) -> None:
+async def test_without_redis_the_owner_can_log_in_from_a_known_address(serve: Serve, redis_is_away: Settings) -> None:
     api = await serve(redis_is_away.model_copy(update={"ledger_trusted_proxies": 1}))
     user = await api.new_user()
     await log_in(api, user["username"], PASSWORD, HOME)
@@ -383,7 +381,7 @@ def a_full_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             over.set()
 
 
-async def test_a_login_that_found_the_queue_full_is_no_failure(
+async def test_a_login_refused_by_a_full_queue_does_not_count(
     serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = await serve(settings.model_copy(update={"ledger_login_queue_limit": 1}))
@@ -407,7 +405,7 @@ async def broken(connection: "asyncpg.Connection[Any]") -> AsyncIterator[None]:
     await connection.execute("ALTER TABLE IF EXISTS elsewhere RENAME TO credentials")
 
 
-async def test_a_login_that_the_database_kept_from_being_checked_is_no_failure(
+async def test_a_login_that_fails_with_a_database_error_does_not_count(
     api: Api, broken: None, connection: "asyncpg.Connection[Any]"
 ) -> None:
     del broken
@@ -418,7 +416,7 @@ async def test_a_login_that_the_database_kept_from_being_checked_is_no_failure(
     assert [401] * PER_ACCOUNT + [429] == await guess(api, "nobody-at-all", *[None] * (PER_ACCOUNT + 1))
 
 
-async def test_a_body_without_a_password_is_no_attempt(api: Api) -> None:
+async def test_a_body_without_a_password_does_not_count(api: Api) -> None:
     user = await api.new_user()
 
     answers = [await api.nobody.post(LOGIN, {"username": user["username"]}) for _ in range(2 * PER_ACCOUNT)]

@@ -41,7 +41,7 @@ async def test_insufficient_funds_are_refused_and_change_nothing(api: Api) -> No
     assert (100, 0) == (await api.balance(alice), await api.balance(bob))
 
 
-async def test_all_that_is_wrong_is_reported_at_once_in_order(api: Api) -> None:
+async def test_all_errors_are_reported_together_in_order(api: Api) -> None:
     other = "018f0000-0000-7000-8000-000000000001"
 
     two_unknown = await api.transfer(NOBODY, other, 1)
@@ -100,7 +100,7 @@ async def a_closed_account(api: Api) -> dict[str, Any]:
     return account
 
 
-async def test_insufficient_funds_are_told_in_the_words_of_the_contract(api: Api) -> None:
+async def test_insufficient_funds_are_reported_in_the_words_of_the_contract(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
 
     refused = await api.transfer(alice, bob, 101)
@@ -108,19 +108,19 @@ async def test_insufficient_funds_are_told_in_the_words_of_the_contract(api: Api
     assert [INSUFFICIENT_FUNDS] == entries(refused)
 
 
-async def test_an_unknown_source_is_told_in_the_words_of_the_contract(api: Api) -> None:
+async def test_an_unknown_source_is_reported_in_the_words_of_the_contract(api: Api) -> None:
     refused = await api.transfer(NOBODY, await api.new_account(), 1)
 
     assert (422, [not_found("source", NOBODY)]) == (refused.status, entries(refused))
 
 
-async def test_an_unknown_destination_is_told_in_the_words_of_the_contract(api: Api) -> None:
+async def test_an_unknown_destination_is_reported_in_the_words_of_the_contract(api: Api) -> None:
     refused = await api.transfer(await api.new_account(balance_cents=1), NOBODY, 1)
 
     assert (422, [not_found("destination", NOBODY)]) == (refused.status, entries(refused))
 
 
-async def test_one_account_on_both_sides_is_told_in_the_words_of_the_contract(api: Api) -> None:
+async def test_one_account_on_both_sides_is_reported_in_the_words_of_the_contract(api: Api) -> None:
     account = await api.new_account(balance_cents=1)
 
     refused = await api.transfer(account, account, 1)
@@ -140,7 +140,7 @@ async def test_the_source_comes_before_the_destination_in_every_combination(api:
     assert [not_found("source", NOBODY), ACCOUNTS_ARE_SAME] == entries(unknown_twice)
 
 
-async def test_a_closed_account_neither_pays_nor_is_paid(api: Api) -> None:
+async def test_a_closed_account_can_neither_pay_nor_be_paid(api: Api) -> None:
     shut, full = await a_closed_account(api), await api.new_account(balance_cents=1)
 
     from_it, to_it = await api.transfer(shut, full, 1), await api.transfer(full, shut, 1)
@@ -156,7 +156,7 @@ async def test_two_closed_accounts_are_both_reported_source_first(api: Api) -> N
     assert [closed(one), closed(other)] == entries(await api.transfer(one, other, 1))
 
 
-async def test_money_does_not_change_its_currency(api: Api) -> None:
+async def test_both_accounts_must_have_the_same_currency(api: Api) -> None:
     dollars, euros = await api.new_account(balance_cents=1), await api.new_account(currency="EUR")
 
     refused = await api.transfer(dollars, euros, 1)
@@ -187,14 +187,14 @@ async def test_a_negative_amount_does_not_steal(api: Api) -> None:
 
 
 @pytest.mark.parametrize("amount_cents", [2**53, 2**63 - 1, 2**63, 2**64, 10**100])
-async def test_an_amount_that_json_readers_lose_is_refused(api: Api, amount_cents: int) -> None:
+async def test_an_amount_beyond_the_maximum_is_refused(api: Api, amount_cents: int) -> None:
     """Lesson 7."""
     refused = await api.transfer(NOBODY, NOBODY, amount_cents)
 
     assert (422, ["validation_error"], ["/amount_cents"]) == (refused.status, refused.codes, refused.pointers)
 
 
-async def test_the_largest_amount_arrives_to_the_cent(api: Api) -> None:
+async def test_the_maximum_amount_is_exact(api: Api) -> None:
     """Lesson 7."""
     largest = 2**53 - 1
     alice, bob = await api.new_account(balance_cents=largest), await api.new_account()
@@ -205,7 +205,7 @@ async def test_the_largest_amount_arrives_to_the_cent(api: Api) -> None:
     assert (0, largest) == (await api.balance(alice), await api.balance(bob))
 
 
-async def test_a_balance_beyond_what_json_readers_keep_is_refused(api: Api) -> None:
+async def test_a_balance_beyond_the_maximum_is_refused(api: Api) -> None:
     """Lesson 7: a transfer from `world` never lacks funds."""
     full = await api.new_account(balance_cents=2**53 - 1)
     world = next(account for account in (await api.get("/v1/accounts?world=true")).body if account["user_id"] is None)
@@ -223,7 +223,7 @@ async def test_all_of_the_money_can_be_spent_and_not_a_cent_more(api: Api) -> No
     assert (0, 100) == (await api.balance(alice), await api.balance(bob))
 
 
-async def test_transfers_that_race_spend_no_cent_twice(api: Api) -> None:
+async def test_racing_transfers_spend_no_cent_twice(api: Api) -> None:
     """Lessons 1 and 3."""
     alice, bob = await api.new_account(balance_cents=10), await api.new_account()
 
@@ -233,7 +233,7 @@ async def test_transfers_that_race_spend_no_cent_twice(api: Api) -> None:
     assert (0, 10) == (await api.balance(alice), await api.balance(bob))
 
 
-async def test_transfers_that_race_through_two_workers_spend_no_cent_twice(serve: Serve, settings: Settings) -> None:
+async def test_racing_transfers_through_two_workers_spend_no_cent_twice(serve: Serve, settings: Settings) -> None:
     """Lessons 1 and 3."""
     workers = [await serve(settings), await serve(settings)]
     alice, bob = await workers[0].new_account(balance_cents=10), await workers[0].new_account()
@@ -257,7 +257,7 @@ async def test_a_reference_stays_with_the_transfer(api: Api) -> None:
 
 
 @pytest.mark.parametrize("reference", ["", " ", "a\nb", "x" * 201, 7])
-async def test_a_reference_that_does_not_fit_is_refused(api: Api, reference: Any) -> None:
+async def test_an_invalid_reference_is_refused(api: Api, reference: Any) -> None:
     refused = await api.post(TRANSFER, {**transfer_body(NOBODY, NOBODY, 1), "reference": reference})
 
     assert (422, ["/reference"]) == (refused.status, refused.pointers)
@@ -271,7 +271,7 @@ async def test_the_client_may_choose_the_id(api: Api) -> None:
     assert (200, chosen) == (made.status, made.body["id"])
 
 
-async def test_an_id_that_is_taken_moves_nothing(api: Api) -> None:
+async def test_a_taken_id_moves_nothing(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=10), await api.new_account()
     body = {**transfer_body(alice, bob, 1), "id": str(new_id())}
     await api.post(TRANSFER, body)
@@ -288,7 +288,7 @@ async def test_an_id_that_is_taken_moves_nothing(api: Api) -> None:
     assert (9, 1) == (await api.balance(alice), await api.balance(bob))
 
 
-async def test_of_transfers_that_race_for_one_id_one_happens(serve: Serve, settings: Settings) -> None:
+async def test_only_one_of_racing_transfers_gets_an_id(serve: Serve, settings: Settings) -> None:
     """The requests reach two workers."""
     workers = [await serve(settings), await serve(settings)]
     alice, bob = await workers[0].new_account(balance_cents=10), await workers[0].new_account()
@@ -324,7 +324,7 @@ async def test_v2_is_the_same_as_v1(api: Api) -> None:
 # Access
 
 
-async def test_a_customer_pays_from_the_own_account_to_any(api: Api) -> None:
+async def test_a_customer_can_pay_from_an_own_account_to_any(api: Api) -> None:
     customer = await api.as_new_user("customer")
     own, other = await api.new_account(customer.user_id, balance_cents=10), await api.new_account()
 
@@ -391,7 +391,7 @@ async def test_both_parties_and_auditors_see_a_transfer(api: Api) -> None:
         assert made == (await reader.get(f"/v1/transactions/{made['id']}")).body
 
 
-async def test_a_transfer_of_others_looks_like_one_that_is_not_there(api: Api) -> None:
+async def test_a_transfer_of_others_looks_unknown(api: Api) -> None:
     """Lesson 35."""
     customer = await api.as_new_user("customer")
     await api.new_account(customer.user_id)

@@ -133,7 +133,7 @@ async def test_a_user_without_any_secret_is_refused(api: Api) -> None:
 # Taken names and ids
 
 
-async def test_an_id_a_name_and_an_address_that_are_taken_are_reported_at_once(api: Api) -> None:
+async def test_a_taken_id_name_and_address_are_reported_together(api: Api) -> None:
     one, other = await api.new_user(), await api.new_user()
     body = {**other, "id": one["id"], "password": PASSWORD}
 
@@ -143,7 +143,7 @@ async def test_an_id_a_name_and_an_address_that_are_taken_are_reported_at_once(a
 
 
 @pytest.mark.parametrize("member", ["id", "username", "email"])
-async def test_each_of_them_is_taken_on_its_own(api: Api, member: str) -> None:
+async def test_each_of_them_is_reported_alone(api: Api, member: str) -> None:
     user = await api.new_user()
 
     refused = await api.post("/v1/users", user_body(**{member: user[member]}))
@@ -154,7 +154,7 @@ async def test_each_of_them_is_taken_on_its_own(api: Api, member: str) -> None:
 @pytest.mark.parametrize(
     ("first", "second"), [("dora", "DORA"), ("straße", "STRASSE"), ("\uff46isher", "fisher"), ("Zoë", "Zoe\u0308")]
 )
-async def test_a_name_is_taken_in_all_spellings_that_fold_to_it(api: Api, first: str, second: str) -> None:
+async def test_a_name_is_taken_in_all_spellings_with_the_same_folding(api: Api, first: str, second: str) -> None:
     await api.new_user(username=first, email=f"{first}@example.com")
 
     by_name = await api.post("/v1/users", user_body(username=second))
@@ -164,7 +164,7 @@ async def test_a_name_is_taken_in_all_spellings_that_fold_to_it(api: Api, first:
 
 
 @pytest.mark.parametrize("member", ["id", "username", "email"])
-async def test_of_two_users_who_race_for_one_name_one_gets_it(serve: Serve, settings: Settings, member: str) -> None:
+async def test_only_one_of_racing_users_gets_a_name(serve: Serve, settings: Settings, member: str) -> None:
     """The requests reach two workers."""
     workers = [await serve(settings), await serve(settings)]
     prize = {"id": str(new_id()), "username": "prize", "email": "prize@example.com"}[member]
@@ -183,7 +183,7 @@ async def test_of_two_users_who_race_for_one_name_one_gets_it(serve: Serve, sett
     assert 1 == len([user for user in holders if user[member].lower() == prize])
 
 
-async def test_a_rename_to_a_name_that_is_taken_is_refused_and_changes_nothing(api: Api) -> None:
+async def test_a_rename_to_a_taken_name_is_refused_and_changes_nothing(api: Api) -> None:
     user, other = await api.new_user(), await api.new_user()
 
     refused = await api.put(f"/v1/users/{user['id']}", {**user, "username": other["username"].upper()})
@@ -192,7 +192,7 @@ async def test_a_rename_to_a_name_that_is_taken_is_refused_and_changes_nothing(a
     assert user == (await api.get(f"/v1/users/{user['id']}")).body
 
 
-async def test_of_two_renames_that_race_for_one_name_one_gets_it(api: Api) -> None:
+async def test_only_one_of_racing_renames_gets_a_name(api: Api) -> None:
     users = [await api.new_user() for _ in range(4)]
 
     answers = await asyncio.gather(
@@ -202,7 +202,7 @@ async def test_of_two_renames_that_race_for_one_name_one_gets_it(api: Api) -> No
     assert [200, 409, 409, 409] == sorted(answer.status for answer in answers)
 
 
-async def test_a_user_can_respell_the_own_name(api: Api) -> None:
+async def test_a_user_can_change_the_spelling_of_their_name(api: Api) -> None:
     user = await api.new_user()
 
     changed = await api.put(f"/v1/users/{user['id']}", {**user, "username": user["username"].upper()})
@@ -218,7 +218,7 @@ async def test_a_name_is_free_again_after_a_rename(api: Api) -> None:
     assert "before" == (await api.new_user(username="before", email="before@example.com"))["username"]
 
 
-async def test_a_name_is_free_again_after_its_user_was_deleted_and_the_id_is_not(api: Api) -> None:
+async def test_a_deleted_user_releases_the_name_and_keeps_the_id(api: Api) -> None:
     user = await api.new_user()
     await api.delete(f"/v1/users/{user['id']}")
 
@@ -260,7 +260,7 @@ async def test_the_list_has_everyone_newest_first(api: Api) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 200])
-async def test_walking_the_pages_gives_every_user_once(api: Api, limit: int) -> None:
+async def test_the_pages_list_every_user_once(api: Api, limit: int) -> None:
     for _ in range(5):
         await api.new_user()
     everyone = (await api.get("/v1/users")).body
@@ -272,7 +272,7 @@ async def test_walking_the_pages_gives_every_user_once(api: Api, limit: int) -> 
     assert 1 <= len(found[-1]) <= limit
 
 
-async def test_a_user_who_comes_while_the_pages_are_walked_moves_nobody(api: Api) -> None:
+async def test_a_user_created_between_pages_moves_no_other(api: Api) -> None:
     before = [await api.new_user() for _ in range(3)][::-1]
     first = await api.get("/v1/users?limit=2")
     await api.new_user()
@@ -300,7 +300,7 @@ async def test_a_user_who_comes_while_the_pages_are_walked_moves_nobody(api: Api
         "0" * 19 + "1" * 5000,
     ],
 )
-async def test_a_page_is_asked_for_in_whole_numbers_within_bounds(api: Api, member: str, value: str) -> None:
+async def test_page_parameters_must_be_integers_within_bounds(api: Api, member: str, value: str) -> None:
     """Lessons 33 and 36."""
     refused = await api.get(f"/v1/users?{member}={value}")
 
@@ -312,7 +312,7 @@ async def test_a_page_has_at_most_1000_items(api: Api) -> None:
     assert (200, 422) == tuple([(await api.get(f"/v1/users?limit={limit}")).status for limit in (1000, 1001)])
 
 
-async def test_no_body_has_anything_of_a_secret(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_no_body_has_a_secret(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     """Lesson 20."""
     body = user_body(password="a secret of theirs", password_salt="a salt of theirs")
     made = await api.post("/v1/users", body)
@@ -346,7 +346,7 @@ async def test_an_unknown_user_is_not_found(api: Api) -> None:
         assert_not_found(answer, NOBODY)
 
 
-async def test_the_id_of_another_thing_is_no_user(api: Api) -> None:
+async def test_the_id_of_another_kind_is_not_a_user(api: Api) -> None:
     account = await api.new_account()
 
     assert_not_found(await api.get(f"/v1/users/{account['id']}"), account["id"])
@@ -356,7 +356,7 @@ async def test_the_id_of_another_thing_is_no_user(api: Api) -> None:
 # Changing
 
 
-async def test_a_change_is_answered_and_read_again(api: Api) -> None:
+async def test_a_change_is_returned_and_can_be_read_again(api: Api) -> None:
     user = await api.new_user()
     body = {"username": "eve", "email": "eve@example.com", "active": False, "roles": "guest,auditor"}
 
@@ -402,7 +402,7 @@ async def test_an_id_in_capitals_is_the_same_id(api: Api) -> None:
     assert (200, user) == (changed.status, changed.body)
 
 
-async def test_changes_that_race_all_happen(api: Api) -> None:
+async def test_racing_changes_are_all_applied(api: Api) -> None:
     user = await api.new_user()
     names = [f"name-{number}" for number in range(4)]
 
@@ -444,7 +444,7 @@ async def test_a_user_with_money_cannot_be_deleted(api: Api) -> None:
     assert "open" == (await api.get(f"/v1/accounts/{empty['id']}")).body["status"]
 
 
-async def test_deleting_a_user_closes_the_accounts_which_stay_readable(api: Api) -> None:
+async def test_deleting_a_user_closes_the_accounts_and_keeps_them_readable(api: Api) -> None:
     user = await api.new_user()
     accounts = [await api.new_account(user["id"]) for _ in range(2)]
 
@@ -480,7 +480,7 @@ async def test_an_account_that_is_opened_while_its_owner_is_deleted_is_never_orp
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest", "auditor,customer,guest"])
-async def test_only_admins_create_change_and_delete_users(api: Api, roles: str) -> None:
+async def test_only_admins_can_create_change_and_delete_users(api: Api, roles: str) -> None:
     caller, user = await api.as_new_user(roles), await api.new_user()
 
     answers = [
@@ -500,7 +500,7 @@ async def test_only_admins_create_change_and_delete_users(api: Api, roles: str) 
 
 
 @pytest.mark.parametrize("roles", ["admin", "auditor", "customer", "guest"])
-async def test_everyone_reads_the_own_user(api: Api, roles: str) -> None:
+async def test_every_role_can_read_the_own_user(api: Api, roles: str) -> None:
     caller = await api.as_new_user(roles)
 
     own = await caller.get(f"/v1/users/{caller.user_id}")
@@ -509,7 +509,7 @@ async def test_everyone_reads_the_own_user(api: Api, roles: str) -> None:
 
 
 @pytest.mark.parametrize("roles", ["customer", "guest"])
-async def test_another_user_looks_like_one_that_is_not_there(api: Api, roles: str) -> None:
+async def test_another_user_looks_unknown(api: Api, roles: str) -> None:
     """Lesson 35."""
     caller, user = await api.as_new_user(roles), await api.new_user()
 

@@ -46,7 +46,7 @@ async def cleaned_up(api: Api) -> int:
     return int(answer.body["deleted_tokens"])
 
 
-async def test_a_cleanup_forgets_each_revoked_token_once_it_ended_longer_ago_than_the_leeway(
+async def test_a_cleanup_purges_each_revoked_token_once_after_its_leeway(
     short: Api, clock: Clock, connection: Connection
 ) -> None:
     """Lesson 24. Access and refresh tokens count separately, and unrevoked tokens do not count."""
@@ -63,7 +63,7 @@ async def test_a_cleanup_forgets_each_revoked_token_once_it_ended_longer_ago_tha
     assert 2 == len(await event_positions(connection, "RevokedTokensForgotten"))  # an empty cleanup appends nothing
 
 
-async def test_a_cleanup_counts_all_that_was_revoked_in_whatever_way(short: Api, clock: Clock) -> None:
+async def test_a_cleanup_counts_tokens_revoked_in_every_way(short: Api, clock: Clock) -> None:
     start, users = clock.now, [await short.new_user() for _ in range(5)]
     pairs = [await log_in(short, user) for user in users]
     await post_with_token(short, pairs[0]["refresh_token"], LOGOUT)  # 2 tokens
@@ -77,7 +77,7 @@ async def test_a_cleanup_counts_all_that_was_revoked_in_whatever_way(short: Api,
     assert [12, 0] == [await cleaned_up(short), await cleaned_up(short)]
 
 
-async def test_a_revoked_token_does_not_come_back_to_life_when_it_is_forgotten(short: Api, clock: Clock) -> None:
+async def test_purging_a_revoked_token_does_not_revive_it(short: Api, clock: Clock) -> None:
     """Lesson 24: an expired token is accepted within the leeway, but not this one."""
     start, user = clock.now, await short.new_user()
     revoked, other = await log_in(short, user), await log_in(short, user)
@@ -95,9 +95,7 @@ async def test_a_revoked_token_does_not_come_back_to_life_when_it_is_forgotten(s
     assert [(0, False, True), (0, False, False)] == found
 
 
-async def test_a_session_that_was_revoked_stays_dead_when_its_first_tokens_are_forgotten(
-    short: Api, clock: Clock
-) -> None:
+async def test_purging_its_first_tokens_does_not_revive_a_session(short: Api, clock: Clock) -> None:
     """Lesson 24: the previous pair is purged, the current one is not."""
     first = await log_in(short)
     clock.now += 150
@@ -110,7 +108,7 @@ async def test_a_session_that_was_revoked_stays_dead_when_its_first_tokens_are_f
     assert (False, False) == await in_force(short, second)
 
 
-async def test_cleanups_at_once_count_no_token_twice(short: Api, clock: Clock) -> None:
+async def test_concurrent_cleanups_count_no_token_twice(short: Api, clock: Clock) -> None:
     users = [await short.new_user() for _ in range(5)]
     for user in users:
         await post_with_token(short, (await log_in(short, user))["refresh_token"], LOGOUT)
@@ -123,7 +121,7 @@ async def test_cleanups_at_once_count_no_token_twice(short: Api, clock: Clock) -
     assert 10 == sum(answer.body["deleted_tokens"] for answer in answers)
 
 
-async def test_a_cleanup_sent_again_with_its_key_is_told_the_same(short: Api, clock: Clock) -> None:
+async def test_a_cleanup_repeated_with_its_key_gets_the_same_response(short: Api, clock: Clock) -> None:
     await post_with_token(short, (await log_in(short))["refresh_token"], LOGOUT)
     clock.now += 201 + LEEWAY
     admin, key = await short.logged_in("admin", ADMIN_PASSWORD), {"Idempotency-Key": "one"}
@@ -134,12 +132,12 @@ async def test_a_cleanup_sent_again_with_its_key_is_told_the_same(short: Api, cl
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest"])
-async def test_nobody_but_an_admin_cleans_up(api: Api, roles: str) -> None:
+async def test_only_admins_can_clean_up(api: Api, roles: str) -> None:
     assert_forbidden(await (await api.as_new_user(roles)).post(CLEANUP))
 
 
 @pytest.mark.parametrize("how", ["deactivated", "deleted", "demoted", "given another password"])
-async def test_a_user_who_lost_something_is_logged_out_everywhere_at_the_next_request(api: Api, how: str) -> None:
+async def test_losing_access_logs_a_user_out_everywhere(api: Api, how: str) -> None:
     """Lesson 27: with a read or a write as the first request."""
     user = await api.new_user(roles="admin,customer")
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
@@ -169,7 +167,7 @@ async def test_a_user_who_is_active_again_needs_new_tokens(api: Api) -> None:
     assert (True, True) == await in_force(api, await log_in(api, user))
 
 
-async def test_roles_that_were_lost_and_given_again_need_new_tokens(api: Api) -> None:
+async def test_restored_roles_need_new_tokens(api: Api) -> None:
     user = await api.new_user(roles="admin,customer")
     before = await log_in(api, user)
 
@@ -192,7 +190,7 @@ async def test_roles_that_were_lost_and_given_again_need_new_tokens(api: Api) ->
     ],
     ids=str,
 )
-async def test_a_user_who_lost_nothing_stays_logged_in(api: Api, change: dict[str, Any]) -> None:
+async def test_other_changes_keep_a_user_logged_in(api: Api, change: dict[str, Any]) -> None:
     user = await api.new_user()
     pair = await log_in(api, user)
     source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()

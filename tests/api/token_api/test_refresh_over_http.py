@@ -37,7 +37,7 @@ from tests.support.token_api import (
 TRANSFER = "/v1/transactions/transfer"
 
 
-async def test_a_refresh_gives_the_next_pair_of_the_session(api: Api) -> None:
+async def test_a_refresh_returns_the_next_pair_of_the_session(api: Api) -> None:
     first = await log_in(api, await api.new_user())
 
     second = await refresh_pair(api, first)
@@ -62,7 +62,7 @@ async def test_a_refresh_needs_no_body_and_ignores_one(api: Api) -> None:
     assert 200 == answer.status
 
 
-async def test_after_a_refresh_the_presented_pair_is_dead_at_once(strict: Api) -> None:
+async def test_a_refresh_invalidates_the_old_pair_immediately(strict: Api) -> None:
     first = await log_in(strict)
 
     second = await refresh_pair(strict, first)
@@ -73,7 +73,7 @@ async def test_after_a_refresh_the_presented_pair_is_dead_at_once(strict: Api) -
     assert_wrong_credentials(await post_with_token(strict, first["refresh_token"], REFRESH))
 
 
-async def test_a_refresh_leaves_other_sessions_alone(api: Api) -> None:
+async def test_a_refresh_does_not_affect_other_sessions(api: Api) -> None:
     user = await api.new_user()
     one, other = await log_in(api, user), await log_in(api, user)
 
@@ -82,7 +82,7 @@ async def test_a_refresh_leaves_other_sessions_alone(api: Api) -> None:
     assert (True, True) == await in_force(api, other)
 
 
-async def test_a_refresh_gives_the_roles_of_now(api: Api) -> None:
+async def test_a_refresh_returns_the_current_roles(api: Api) -> None:
     user = await api.new_user(roles="guest")
     pair = await log_in(api, user)
     await api.put(f"/v1/users/{user['id']}", {**user, "roles": "guest,auditor"})
@@ -93,7 +93,7 @@ async def test_a_refresh_gives_the_roles_of_now(api: Api) -> None:
     assert 200 == (await replace(api, token=after["access_token"]).get("/v1/accounts")).status
 
 
-async def test_an_access_token_refreshes_nothing(api: Api) -> None:
+async def test_an_access_token_cannot_be_refreshed(api: Api) -> None:
     """Lesson 21."""
     pair = await log_in(api)
 
@@ -101,7 +101,7 @@ async def test_an_access_token_refreshes_nothing(api: Api) -> None:
     assert (True, True) == await in_force(api, pair)
 
 
-async def test_a_refresh_token_is_no_access_token(api: Api, connection: Connection) -> None:
+async def test_a_refresh_token_is_not_an_access_token(api: Api, connection: Connection) -> None:
     """Lesson 21: neither in reads nor in commands."""
     pair = await log_in(api)
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
@@ -127,9 +127,7 @@ async def test_a_refresh_token_is_no_access_token(api: Api, connection: Connecti
 
 @pytest.mark.parametrize("path", [REFRESH, LOGOUT])
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Bearer garbage", "Basic YWRtaW46YWRtaW4="])
-async def test_without_a_token_nothing_is_refreshed_and_nobody_logged_out(
-    api: Api, path: str, header: str | None
-) -> None:
+async def test_refresh_and_logout_need_a_token(api: Api, path: str, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
 
     assert_wrong_credentials(await api.nobody.post(path, headers=headers))
@@ -138,7 +136,7 @@ async def test_without_a_token_nothing_is_refreshed_and_nobody_logged_out(
 @pytest.mark.parametrize(
     ("seconds_after_its_end", "expected"), [(-1, True), (0, True), (LEEWAY - 1, True), (LEEWAY, False)]
 )
-async def test_a_refresh_token_passes_until_its_end_and_the_leeway_after(
+async def test_a_refresh_token_is_accepted_until_its_expiry_plus_leeway(
     serve: Serve, settings: Settings, clock: Clock, seconds_after_its_end: int, expected: bool
 ) -> None:
     api = await serve(settings.model_copy(update={"jwt_expire_refresh_token_seconds": 100}))
@@ -149,7 +147,7 @@ async def test_a_refresh_token_passes_until_its_end_and_the_leeway_after(
     assert expected is await can_refresh(api, pair)
 
 
-async def test_no_refresh_makes_a_session_last_longer(serve: Serve, settings: Settings, clock: Clock) -> None:
+async def test_a_refresh_does_not_extend_the_session(serve: Serve, settings: Settings, clock: Clock) -> None:
     """Tokens expire with the session at the latest, and the leeway allows no further refresh."""
     api = await serve(settings.model_copy(update={"ledger_session_seconds": 100}))
     start, pair = clock.now, await log_in(api)
@@ -170,7 +168,7 @@ async def test_no_refresh_makes_a_session_last_longer(serve: Serve, settings: Se
 
 @pytest.mark.parametrize("ending", ["deactivated", "deleted"])
 @pytest.mark.parametrize("update", [{}, NOT_ENFORCED], ids=["enforced", "not enforced"])
-async def test_a_user_who_may_not_log_in_refreshes_nothing(
+async def test_a_user_who_cannot_log_in_cannot_refresh(
     serve: Serve, settings: Settings, update: dict[str, Any], ending: str
 ) -> None:
     api = await serve(settings.model_copy(update=update))
@@ -197,7 +195,7 @@ async def test_a_retry_within_the_grace_gets_the_same_tokens_and_appends_nothing
     assert (True, True) == await in_force(api, first.body)
 
 
-async def test_a_retry_within_the_grace_says_what_was_said_whatever_has_changed(api: Api, clock: Clock) -> None:
+async def test_a_retry_within_the_grace_gets_the_first_response_despite_changes(api: Api, clock: Clock) -> None:
     user = await api.new_user(roles="guest")
     pair = await log_in(api, user)
     first = await refresh_pair(api, pair)
@@ -248,7 +246,7 @@ async def test_without_a_grace_a_clock_that_is_behind_forgives_nothing(strict: A
     assert (False, False) == await in_force(strict, second)
 
 
-async def test_only_the_last_token_but_one_is_forgiven(api: Api) -> None:
+async def test_the_grace_covers_only_the_last_token_but_one(api: Api) -> None:
     """Lesson 22: use of the next token proves that the client received it, so an older one is stolen."""
     first = await log_in(api)
     second = await refresh_pair(api, first)
@@ -259,7 +257,7 @@ async def test_only_the_last_token_but_one_is_forgiven(api: Api) -> None:
     assert [(False, False)] * 3 == [await in_force(api, pair) for pair in (first, second, third)]
 
 
-async def test_the_descendants_of_a_stolen_token_die_with_it(strict: Api, connection: Connection) -> None:
+async def test_reuse_revokes_all_descendants_of_a_stolen_token(strict: Api, connection: Connection) -> None:
     """Lesson 22: other sessions of the user stay valid."""
     user = await strict.new_user()
     stolen, other = await log_in(strict, user), await log_in(strict, user)
@@ -274,7 +272,7 @@ async def test_the_descendants_of_a_stolen_token_die_with_it(strict: Api, connec
     assert 1 == len(await event_positions(connection, "RefreshTokenReused"))
 
 
-async def test_fifty_refreshes_of_one_token_at_once_make_one_generation(
+async def test_fifty_concurrent_refreshes_of_one_token_create_one_generation(
     api: Api, connection: Connection, clock: Clock
 ) -> None:
     """Lesson 22. The stopped clock keeps all of them within the grace."""
@@ -290,7 +288,7 @@ async def test_fifty_refreshes_of_one_token_at_once_make_one_generation(
     assert (True, True) == await in_force(api, answers[0].body)
 
 
-async def test_without_a_grace_one_of_fifty_refreshes_at_once_wins_and_the_session_is_dead(
+async def test_without_a_grace_one_of_fifty_concurrent_refreshes_wins_and_the_session_ends(
     strict: Api, connection: Connection, clock: Clock
 ) -> None:
     """Lesson 22."""
@@ -309,7 +307,7 @@ async def test_without_a_grace_one_of_fifty_refreshes_at_once_wins_and_the_sessi
     assert [1, 1] == happened
 
 
-async def test_refreshes_at_two_services_at_once_make_one_generation(
+async def test_concurrent_refreshes_at_two_services_create_one_generation(
     api: Api, serve: Serve, settings: Settings, connection: Connection, clock: Clock
 ) -> None:
     """Lesson 22: no process decides from its own memory alone."""

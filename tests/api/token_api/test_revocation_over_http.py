@@ -44,7 +44,7 @@ async def lax(serve: Serve, settings: Settings) -> Api:
     return await serve(settings.model_copy(update=NOT_ENFORCED))
 
 
-async def test_a_logout_answers_with_nothing_and_the_pair_is_dead_at_once(api: Api) -> None:
+async def test_a_logout_has_no_body_and_invalidates_the_pair_immediately(api: Api) -> None:
     user = await api.new_user()
     pair, other = await log_in(api, user), await log_in(api, user)
     source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
@@ -84,7 +84,7 @@ async def test_a_logout_with_a_rotated_token_changes_nothing_and_its_successor_c
     assert (False, False) == await in_force(api, second)
 
 
-async def test_an_access_token_logs_nobody_out(api: Api) -> None:
+async def test_an_access_token_cannot_log_out(api: Api) -> None:
     """Lesson 21."""
     pair = await log_in(api)
 
@@ -93,7 +93,7 @@ async def test_an_access_token_logs_nobody_out(api: Api) -> None:
     assert (True, True) == await in_force(api, pair)
 
 
-async def test_of_many_logouts_at_once_one_ends_the_session(api: Api, connection: Connection) -> None:
+async def test_only_one_of_concurrent_logouts_ends_the_session(api: Api, connection: Connection) -> None:
     pair = await log_in(api)
 
     answers = await asyncio.gather(*(post_with_token(api, pair["refresh_token"], LOGOUT) for _ in range(10)))
@@ -102,7 +102,7 @@ async def test_of_many_logouts_at_once_one_ends_the_session(api: Api, connection
     assert 1 == len(await event_positions(connection, "SessionRevoked", session_of(pair)))
 
 
-async def test_a_token_that_is_revoked_at_one_service_is_dead_at_the_other_at_once(
+async def test_a_token_revoked_at_one_service_is_refused_at_the_other_immediately(
     api: Api, serve: Serve, settings: Settings
 ) -> None:
     other, user = await serve(settings), await api.new_user()
@@ -114,7 +114,7 @@ async def test_a_token_that_is_revoked_at_one_service_is_dead_at_the_other_at_on
         assert not await is_accepted(other, pair)
 
 
-async def test_an_access_token_that_lives_longer_than_its_refresh_token_is_dead_after_the_end_of_the_session(
+async def test_an_access_token_that_outlives_its_refresh_token_ends_with_the_session(
     serve: Serve, settings: Settings, clock: Clock
 ) -> None:
     """Lesson 24: a revocation is kept as long as any token that it affects."""
@@ -131,7 +131,7 @@ async def test_an_access_token_that_lives_longer_than_its_refresh_token_is_dead_
 
 
 @pytest.mark.parametrize("path", [LOGOUT, CLEANUP])
-async def test_without_enforcement_there_is_no_logout_and_no_cleanup(lax: Api, path: str) -> None:
+async def test_without_enforcement_logout_and_cleanup_are_refused(lax: Api, path: str) -> None:
     pair = await log_in(lax)
 
     refused = await post_with_token(lax, pair["refresh_token" if path == LOGOUT else "access_token"], path)
@@ -147,7 +147,7 @@ async def test_without_enforcement_there_is_no_logout_and_no_cleanup(lax: Api, p
     assert (True, True) == await in_force(lax, pair)
 
 
-async def test_without_enforcement_revoked_tokens_pass(lax: Api) -> None:
+async def test_without_enforcement_revoked_tokens_are_accepted(lax: Api) -> None:
     user = await lax.new_user()
     first = await log_in(lax, user)
     source, destination = await lax.new_account(user["id"], balance_cents=100), await lax.new_account()
@@ -162,7 +162,7 @@ async def test_without_enforcement_revoked_tokens_pass(lax: Api) -> None:
 
 
 @pytest.mark.parametrize("how", ["deactivated", "deleted", "demoted"])
-async def test_without_enforcement_a_user_loses_access_all_the_same(lax: Api, how: str) -> None:
+async def test_without_enforcement_a_user_can_still_lose_access(lax: Api, how: str) -> None:
     """Lesson 27."""
     user = await lax.new_user(roles="admin,customer")
     caller = replace(lax, token=(await log_in(lax, user))["access_token"])
@@ -181,7 +181,7 @@ async def test_without_enforcement_a_user_loses_access_all_the_same(lax: Api, ho
     assert 99 == await lax.balance(source)
 
 
-async def test_without_enforcement_a_refresh_after_a_demotion_gives_the_roles_of_now(lax: Api) -> None:
+async def test_without_enforcement_a_refresh_after_a_demotion_returns_the_current_roles(lax: Api) -> None:
     user = await lax.new_user(roles="admin,customer")
     pair = await log_in(lax, user)
     await remove_access(lax, user, "demoted")
@@ -193,7 +193,7 @@ async def test_without_enforcement_a_refresh_after_a_demotion_gives_the_roles_of
 
 
 @pytest.mark.parametrize("by", ["the user", "an admin"])
-async def test_revoking_a_users_tokens_kills_them_all_and_nobody_elses(api: Api, by: str) -> None:
+async def test_revoking_a_user_invalidates_all_their_tokens_and_no_others(api: Api, by: str) -> None:
     user, neighbour = await api.new_user(roles="guest"), await api.new_user()
     pairs, other = [await log_in(api, user) for _ in range(3)], await log_in(api, neighbour)
     pairs[0] = await refresh_pair(api, pairs[0])
@@ -208,7 +208,7 @@ async def test_revoking_a_users_tokens_kills_them_all_and_nobody_elses(api: Api,
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest", "auditor,customer,guest"])
-async def test_nobody_but_an_admin_revokes_the_tokens_of_another(api: Api, roles: str) -> None:
+async def test_only_admins_can_revoke_the_tokens_of_another(api: Api, roles: str) -> None:
     """The response does not reveal whether the user exists."""
     caller, user = await api.as_new_user(roles), await api.new_user()
     pair = await log_in(api, user)
@@ -219,7 +219,7 @@ async def test_nobody_but_an_admin_revokes_the_tokens_of_another(api: Api, roles
     assert (True, True) == await in_force(api, pair)
 
 
-async def test_revoking_the_tokens_of_a_user_who_is_not_there_says_so(api: Api) -> None:
+async def test_revoking_the_tokens_of_an_unknown_user_is_an_error(api: Api) -> None:
     gone = await api.new_user()
     await api.delete(f"/v1/users/{gone['id']}")
 
@@ -245,7 +245,7 @@ async def test_revoking_the_tokens_of_a_user_who_is_not_there_says_so(api: Api) 
         ({"user_id": NOBODY, "username": "admin"}, ["/username"]),
     ],
 )
-async def test_a_body_that_names_no_user_is_refused(api: Api, body: dict[str, Any], pointers: list[str]) -> None:
+async def test_a_body_without_a_user_is_refused(api: Api, body: dict[str, Any], pointers: list[str]) -> None:
     refused = await api.post(REVOKE_USER, body)
 
     assert (422, pointers) == (refused.status, refused.pointers)
@@ -254,7 +254,7 @@ async def test_a_body_that_names_no_user_is_refused(api: Api, body: dict[str, An
     }
 
 
-async def test_a_body_that_is_no_json_is_refused(api: Api) -> None:
+async def test_a_body_that_is_not_json_is_refused(api: Api) -> None:
     answers = [
         await api.post(REVOKE_USER, data=b"{", headers={"Content-Type": "application/json"}),
         await api.post(REVOKE_USER, data=b"user_id=1", headers={"Content-Type": "application/x-www-form-urlencoded"}),
@@ -277,7 +277,7 @@ async def test_a_login_in_the_same_second_as_a_revocation_works(api: Api, clock:
     assert (True, True) == await in_force(api, after)
 
 
-async def test_a_revocation_sent_again_with_its_key_spares_the_logins_since(api: Api, connection: Connection) -> None:
+async def test_a_revocation_repeated_with_its_key_spares_later_logins(api: Api, connection: Connection) -> None:
     """Lesson 4."""
     user = await api.new_user()
     body, key = {"user_id": user["id"]}, {"Idempotency-Key": "one"}
@@ -306,7 +306,7 @@ async def test_a_key_of_a_revocation_belongs_to_one_user_and_one_caller(api: Api
     assert not await is_accepted(api, pair)
 
 
-async def test_revoking_all_tokens_kills_everybodys_the_callers_too(api: Api) -> None:
+async def test_revoking_all_tokens_includes_the_callers(api: Api) -> None:
     pairs = [await log_in(api, user) for user in (None, await api.new_user(), await api.new_user(roles="auditor"))]
 
     answer = await api.post(REVOKE_ALL)
@@ -318,7 +318,7 @@ async def test_revoking_all_tokens_kills_everybodys_the_callers_too(api: Api) ->
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest"])
-async def test_nobody_but_an_admin_revokes_all_tokens(api: Api, connection: Connection, roles: str) -> None:
+async def test_only_admins_can_revoke_all_tokens(api: Api, connection: Connection, roles: str) -> None:
     caller = await api.as_new_user(roles)
 
     assert_forbidden(await caller.post(REVOKE_ALL))
@@ -343,7 +343,7 @@ async def test_of_two_cutoffs_both_are_honoured(api: Api, cutoffs: tuple[str, st
 
 
 @pytest.mark.parametrize("cutoff", ["UserTokensRevoked", "AllTokensRevoked"])
-async def test_a_login_and_a_cutoff_at_once_follow_the_order_of_the_log(
+async def test_a_concurrent_login_and_cutoff_follow_the_order_of_the_log(
     serve: Serve, settings: Settings, connection: Connection, clock: Clock, cutoff: str
 ) -> None:
     """Lesson 26: only the order in the log decides; the tokens' clock stands still."""

@@ -47,7 +47,7 @@ async def listed(api: Api, path: str = SESSIONS) -> list[str]:
     return [session["id"] for session in answer.body]
 
 
-async def test_everybody_sees_their_own_sessions_newest_first(api: Api) -> None:
+async def test_users_list_their_own_sessions_newest_first(api: Api) -> None:
     user, neighbour = await api.new_user(roles="guest"), await api.new_user()
     pairs = [await log_in(api, user) for _ in range(3)]
     await log_in(api, neighbour)
@@ -63,7 +63,7 @@ async def test_everybody_sees_their_own_sessions_newest_first(api: Api) -> None:
         assert session["created_at"] == session["refreshed_at"] < session["expires_at"]
 
 
-async def test_a_session_says_when_it_was_refreshed(api: Api) -> None:
+async def test_a_session_shows_when_it_was_refreshed(api: Api) -> None:
     user = await api.new_user()
     pair = await refresh_pair(api, await log_in(api, user))
 
@@ -72,7 +72,7 @@ async def test_a_session_says_when_it_was_refreshed(api: Api) -> None:
     assert session["created_at"] < session["refreshed_at"] < session["expires_at"]
 
 
-async def test_an_admin_sees_the_sessions_of_any_user(api: Api) -> None:
+async def test_an_admin_can_list_the_sessions_of_any_user(api: Api) -> None:
     user = await api.new_user()
     pairs = [await log_in(api, user) for _ in range(2)]
 
@@ -81,7 +81,7 @@ async def test_an_admin_sees_the_sessions_of_any_user(api: Api) -> None:
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest"])
-async def test_nobody_else_sees_the_sessions_of_another(api: Api, roles: str) -> None:
+async def test_only_admins_can_list_the_sessions_of_another(api: Api, roles: str) -> None:
     """Lesson 35."""
     caller, user = await api.as_new_user(roles), await api.new_user()
     await log_in(api, user)
@@ -92,13 +92,13 @@ async def test_nobody_else_sees_the_sessions_of_another(api: Api, roles: str) ->
 
 
 @pytest.mark.parametrize("user_id", ["", "me", "1"])
-async def test_sessions_of_a_user_whose_id_is_none_are_refused(api: Api, user_id: str) -> None:
+async def test_sessions_of_a_malformed_user_id_are_refused(api: Api, user_id: str) -> None:
     refused = await api.get(f"{SESSIONS}?user_id={user_id}")
 
     assert (422, ["query user_id"]) == (refused.status, refused.parameters)
 
 
-async def test_sessions_come_in_pages(serve: Serve, settings: Settings) -> None:
+async def test_sessions_are_paged(serve: Serve, settings: Settings) -> None:
     api = await serve(settings)
     user = await api.new_user()
     expected = [session_of(pair) for pair in reversed([await log_in(api, user) for _ in range(5)])]
@@ -114,7 +114,7 @@ async def test_sessions_come_in_pages(serve: Serve, settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=", "cursor=x"])
-async def test_a_page_of_sessions_that_there_cannot_be_is_refused(api: Api, query: str) -> None:
+async def test_an_invalid_page_of_sessions_is_refused(api: Api, query: str) -> None:
     refused = await api.get(f"{SESSIONS}?{query}")
 
     assert (422, [f"query {query.partition('=')[0]}"]) == (refused.status, refused.parameters)
@@ -146,7 +146,7 @@ async def test_only_sessions_in_force_are_listed(strict: Api, clock: Clock) -> N
     assert [] == await listed(await strict.logged_in("admin", ADMIN_PASSWORD), mine)
 
 
-async def test_everybody_can_end_one_of_their_own_sessions(api: Api) -> None:
+async def test_users_can_end_one_of_their_own_sessions(api: Api) -> None:
     user = await api.new_user(roles="guest")
     one, other = await log_in(api, user), await log_in(api, user)
 
@@ -157,7 +157,7 @@ async def test_everybody_can_end_one_of_their_own_sessions(api: Api) -> None:
     assert (True, True) == await in_force(api, other)
 
 
-async def test_everybody_can_end_the_session_they_are_in(api: Api) -> None:
+async def test_users_can_end_their_current_session(api: Api) -> None:
     pair = await log_in(api, await api.new_user())
 
     answer = await replace(api, token=pair["access_token"]).delete(f"{SESSIONS}/{session_of(pair)}")
@@ -187,7 +187,7 @@ async def test_ending_a_session_twice_changes_nothing_more(api: Api, connection:
 
 
 @pytest.mark.parametrize("roles", ["admin", "auditor", "customer", "guest"])
-async def test_a_session_that_is_not_there_is_not_found(api: Api, roles: str) -> None:
+async def test_an_unknown_session_is_not_found(api: Api, roles: str) -> None:
     caller, user = await api.as_new_user(roles), await api.new_user()
 
     for session_id in (NOBODY, user["id"]):  # the second is an id of another kind
@@ -202,7 +202,7 @@ async def test_a_session_that_is_not_there_is_not_found(api: Api, roles: str) ->
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest"])
-async def test_the_session_of_another_is_as_if_it_were_not_there(api: Api, roles: str) -> None:
+async def test_the_session_of_another_looks_unknown(api: Api, roles: str) -> None:
     """Lesson 35."""
     caller, pair = await api.as_new_user(roles), await log_in(api, await api.new_user())
     session_id = session_of(pair)
@@ -219,7 +219,7 @@ async def test_the_session_of_another_is_as_if_it_were_not_there(api: Api, roles
     assert (True, True) == await in_force(api, pair)
 
 
-async def test_a_session_whose_id_is_none_is_refused(api: Api) -> None:
+async def test_a_malformed_session_id_is_refused(api: Api) -> None:
     refused = await api.delete(f"{SESSIONS}/mine")
 
     assert (422, ["path id"]) == (refused.status, refused.parameters)
@@ -228,7 +228,7 @@ async def test_a_session_whose_id_is_none_is_refused(api: Api) -> None:
 @pytest.mark.parametrize(
     "killed_by", ["revoke-user", "revoke-all", "logout", "end of session", "refresh", "deactivated"]
 )
-async def test_a_revoked_token_moves_no_money_not_even_in_the_batch_that_revokes_it(
+async def test_a_revoked_token_moves_no_money_even_in_the_same_commit_group(
     api: Api, connection: Connection, killed_by: str
 ) -> None:
     """Every executed transfer precedes the revocation in the log."""
@@ -289,7 +289,7 @@ async def broken_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> As
 
 
 @pytest.mark.parametrize("direction", ["there", "back"])
-async def test_a_login_gives_working_tokens_at_whatever_moment_the_connection_breaks(
+async def test_a_login_returns_working_tokens_wherever_the_connection_breaks(
     direction: str, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if only the response to COMMIT is lost. Only the committer uses the broken connection."""
@@ -317,7 +317,7 @@ async def test_a_login_gives_working_tokens_at_whatever_moment_the_connection_br
 
 
 @pytest.mark.parametrize("grace", [0, 10])
-async def test_a_refresh_whose_connection_broke_is_no_reuse(
+async def test_a_refresh_after_a_broken_connection_is_not_reuse(
     grace: int, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 22: the service's own retry is not reuse."""
@@ -335,7 +335,7 @@ async def test_a_refresh_whose_connection_broke_is_no_reuse(
     assert line.breaks + 1 == len(await event_positions(connection, "TokensRotated", session_of(pair)))
 
 
-async def test_ids_of_tokens_and_sessions_are_all_that_is_stored_of_them(api: Api, connection: Connection) -> None:
+async def test_only_ids_of_tokens_and_sessions_are_stored(api: Api, connection: Connection) -> None:
     """Lesson 31: no token is in any table."""
     first = await log_in(api)
     second = await refresh_pair(api, first)
