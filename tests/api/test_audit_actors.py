@@ -75,7 +75,7 @@ async def session_of(api: Api, user: dict[str, Any]) -> Session:
     return Session(api, answer.body["access_token"], answer.body["refresh_token"])
 
 
-async def audited(api: Api, actor_id: object, query: str = "") -> list[dict[str, Any]]:
+async def list_commands(api: Api, actor_id: object, query: str = "") -> list[dict[str, Any]]:
     answer = await api.get(f"/v1/audit/actors/{actor_id}{query}")
     assert 200 == answer.status, answer
     commands: list[dict[str, Any]] = answer.body
@@ -100,7 +100,7 @@ def ids(commands: list[dict[str, Any]]) -> list[str]:
     return [command["command_id"] for command in commands]
 
 
-def what(commands: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def summaries(commands: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(command["name"], command["outcome"]) for command in commands]
 
 
@@ -113,10 +113,10 @@ async def test_executed_and_refused_commands_of_a_user_are_listed_newest_first(a
     source, destination = await api.new_account(user["id"], 100), await api.new_account()
 
     answers = [await session.caller.transfer(source, destination, amount) for amount in (60, 60)]
-    refused, accepted, login = await audited(api, user["id"])
+    refused, accepted, login = await list_commands(api, user["id"])
 
     assert [200, 422] == [answer.status for answer in answers]
-    assert [("TransferMoney", "refused"), ("TransferMoney", "accepted"), ("StartSession", "accepted")] == what(
+    assert [("TransferMoney", "refused"), ("TransferMoney", "accepted"), ("StartSession", "accepted")] == summaries(
         [refused, accepted, login]
     )
     assert ["transfer_insufficient_funds"] == [refusal["code"] for refusal in refused["result"]]
@@ -130,7 +130,7 @@ async def test_a_command_names_its_user_token_and_request(api: Api) -> None:
     source, destination = await api.new_account(user["id"], 100), await api.new_account()
 
     answer = await session.caller.transfer(source, destination, 1)
-    command = (await audited(api, user["id"]))[0]
+    command = (await list_commands(api, user["id"]))[0]
 
     assert MEMBERS == command.keys()
     assert (user["id"], session.id, session.jti) == (command["user_id"], command["session_id"], command["jti"])
@@ -147,15 +147,17 @@ async def test_a_session_and_a_token_have_their_own_commands_only(api: Api) -> N
         (await session.caller.transfer(source, destination, amount)).headers["X-Request-Id"]
         for session, amount in [(one, 1), (other, 2), (one, 1000)]
     ]
-    by_one, by_other = await audited(api, one.id), await audited(api, other.id)
-    by_token = await audited(api, one.jti)
+    by_one, by_other = await list_commands(api, one.id), await list_commands(api, other.id)
+    by_token = await list_commands(api, one.jti)
 
     assert [done[2], done[0]] == [command["request_id"] for command in by_token]
-    assert [("TransferMoney", "refused"), ("TransferMoney", "accepted"), ("StartSession", "accepted")] == what(by_one)
-    assert [("TransferMoney", "accepted"), ("StartSession", "accepted")] == what(by_other)
+    assert [("TransferMoney", "refused"), ("TransferMoney", "accepted"), ("StartSession", "accepted")] == summaries(
+        by_one
+    )
+    assert [("TransferMoney", "accepted"), ("StartSession", "accepted")] == summaries(by_other)
     assert {one.id} == {command["session_id"] for command in by_one}
     assert {one.jti} == {command["jti"] for command in by_token}
-    assert sorted(ids(await audited(api, user["id"]))) == sorted(ids([*by_one, *by_other]))
+    assert sorted(ids(await list_commands(api, user["id"]))) == sorted(ids([*by_one, *by_other]))
 
 
 async def test_commands_before_a_refresh_belong_to_the_session_and_not_to_the_next_token(api: Api) -> None:
@@ -168,11 +170,11 @@ async def test_commands_before_a_refresh_belong_to_the_session_and_not_to_the_ne
     await second.caller.transfer(source, destination, 2)
 
     assert first.id == second.id
-    assert [("TransferMoney", "accepted")] == what(await audited(api, first.jti))
-    assert [("TransferMoney", "accepted")] == what(await audited(api, second.jti))
-    assert [("RefreshTokens", "accepted")] == what(await audited(api, first.refresh_jti))
+    assert [("TransferMoney", "accepted")] == summaries(await list_commands(api, first.jti))
+    assert [("TransferMoney", "accepted")] == summaries(await list_commands(api, second.jti))
+    assert [("RefreshTokens", "accepted")] == summaries(await list_commands(api, first.refresh_jti))
     assert ["TransferMoney", "RefreshTokens", "TransferMoney", "StartSession"] == [
-        command["name"] for command in await audited(api, first.id)
+        command["name"] for command in await list_commands(api, first.id)
     ]
 
 
@@ -185,13 +187,13 @@ async def test_login_refreshes_and_the_reuse_that_ended_a_session_are_listed(ser
     reused, logout = await first.post("/v1/auth/refresh"), await second.post("/v1/auth/logout")
 
     assert (401, 401) == (reused.status, logout.status)
-    life = await audited(api, first.id)
+    life = await list_commands(api, first.id)
     assert [
         ("LogOut", "refused"),
         ("RefreshTokens", "refused"),
         ("RefreshTokens", "accepted"),
         ("StartSession", "accepted"),
-    ] == what(life)
+    ] == summaries(life)
     assert [second.refresh_jti, first.refresh_jti, first.refresh_jti, None] == [command["jti"] for command in life]
     assert ["authentication_wrong_credentials"] == [refusal["code"] for refusal in life[1]["result"]]
     assert reused.headers["X-Request-Id"] == life[1]["request_id"]
@@ -202,7 +204,7 @@ async def test_a_logout_is_listed(api: Api) -> None:
 
     assert 200 == (await session.post("/v1/auth/logout")).status
 
-    assert [("LogOut", "accepted"), ("StartSession", "accepted")] == what(await audited(api, session.id))
+    assert [("LogOut", "accepted"), ("StartSession", "accepted")] == summaries(await list_commands(api, session.id))
 
 
 async def test_commands_of_others_about_a_user_are_not_listed(api: Api) -> None:
@@ -211,8 +213,8 @@ async def test_commands_of_others_about_a_user_are_not_listed(api: Api) -> None:
     await api.post("/v1/auth/revoke-user", {"user_id": user["id"]})
     await api.put(f"/v1/users/{user['id']}", {**user, "active": False})
 
-    assert [] == await audited(api, user["id"])
-    admin = await audited(api, claims_of(str(api.token))["sub"])
+    assert [] == await list_commands(api, user["id"])
+    admin = await list_commands(api, claims_of(str(api.token))["sub"])
     assert ["UpdateUser", "RevokeUserTokens", "CreateUser", "StartSession"] == [command["name"] for command in admin]
 
 
@@ -224,7 +226,7 @@ async def test_a_request_repeated_under_its_key_is_one_command(api: Api) -> None
     for _ in range(2):
         await session.caller.transfer(source, destination, 1, headers={"Idempotency-Key": "once"})
 
-    assert [("TransferMoney", "accepted")] == what(await audited(api, session.jti))
+    assert [("TransferMoney", "accepted")] == summaries(await list_commands(api, session.jti))
 
 
 async def test_commands_of_a_deleted_user_stay_listed(api: Api) -> None:
@@ -235,7 +237,9 @@ async def test_commands_of_a_deleted_user_stay_listed(api: Api) -> None:
     assert 200 == (await api.delete(f"/v1/users/{user['id']}")).status
 
     did = [("RevokeUserTokens", "accepted"), ("StartSession", "accepted")]
-    assert [did, did, did[:1]] == [what(await audited(api, some)) for some in (user["id"], session.id, session.jti)]
+    assert [did, did, did[:1]] == [
+        summaries(await list_commands(api, some)) for some in (user["id"], session.id, session.jti)
+    ]
 
 
 async def test_commands_of_a_purged_token_are_found_by_its_session(
@@ -250,8 +254,8 @@ async def test_commands_of_a_purged_token_are_found_by_its_session(
 
     clock.now += 10
     assert {"deleted_tokens": 2} == (await hasty.post("/v1/auth/cleanup")).body
-    ended, started = await audited(api, session.id)
-    assert [("EndSession", "accepted"), ("StartSession", "accepted")] == what([ended, started])
+    ended, started = await list_commands(api, session.id)
+    assert [("EndSession", "accepted"), ("StartSession", "accepted")] == summaries([ended, started])
     assert [session.jti, None] == [ended["jti"], started["jti"]]
 
 
@@ -271,7 +275,7 @@ async def busy(api: Api, count: int) -> Session:
 async def test_pages_lose_nothing_and_repeat_nothing(api: Api, limit: int) -> None:
     """Lesson 36. Commands of one commit group share a time, and a page can end between them."""
     session = await busy(api, 40)
-    whole = await audited(api, session.id)
+    whole = await list_commands(api, session.id)
 
     found = await pages(api, f"/v1/audit/actors/{session.id}?limit={limit}")
 
@@ -286,7 +290,7 @@ async def test_pages_lose_nothing_and_repeat_nothing(api: Api, limit: int) -> No
 
 async def test_new_commands_do_not_change_the_following_pages(api: Api) -> None:
     session = await busy(api, 8)
-    before = await audited(api, session.id)
+    before = await list_commands(api, session.id)
     first = await api.get(f"/v1/audit/actors/{session.id}?limit=4")
 
     await session.caller.transfer(NOBODY, NOBODY, 1)
@@ -379,12 +383,12 @@ async def test_no_secret_is_listed(api: Api, connection: "asyncpg.Connection[Any
     hashes = [row["hash"] for row in await connection.fetch("SELECT hash FROM credentials")]
 
     actor = claims_of(admin.access)["sub"]
-    found = json.dumps([await audited(api, some) for some in (actor, admin.id, admin.jti, admin.refresh_jti)])
+    found = json.dumps([await list_commands(api, some) for some in (actor, admin.id, admin.jti, admin.refresh_jti)])
 
     tokens = [admin.access, admin.refresh, following.access, following.refresh]
     signatures = [token.rsplit(".", 1)[1] for token in tokens]
     sent = ["the first password", "the second password", "a pinch of salt", "the-key-of-the-request", PASSWORD]
     assert [] == [secret for secret in [*tokens, *signatures, *sent, *hashes, "argon2"] if secret in found]
     assert {"CreateUser", "UpdateUser", "RefreshTokens", "StartSession"} <= {
-        command["name"] for command in await audited(api, actor)
+        command["name"] for command in await list_commands(api, actor)
     }

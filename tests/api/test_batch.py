@@ -104,7 +104,7 @@ async def test_the_result_of_an_item_equals_the_transaction_read_later(api: Api)
         assert (200, made) == (await api.get(f"/v1/transactions/{made['id']}"))[:2]
 
 
-async def wrong(api: Api) -> dict[str, Item]:
+async def refused_items(api: Api) -> dict[str, Item]:
     """Return one transfer for each reason to refuse it."""
     alice, bob, euros = (
         await api.new_account(balance_cents=5),
@@ -128,7 +128,7 @@ async def wrong(api: Api) -> dict[str, Item]:
 
 
 async def test_an_item_is_refused_for_the_same_reasons_as_a_single_transfer(api: Api) -> None:
-    items = await wrong(api)
+    items = await refused_items(api)
     alone = {name: await api.post("/v1/transactions/transfer", item) for name, item in items.items()}
 
     many = await send(api, list(items.values()))

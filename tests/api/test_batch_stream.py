@@ -28,7 +28,7 @@ PATH = "/v1/transactions/batch"
 HEADERS = {"Content-Type": "application/jsonl"}
 
 
-def encoded(*items: Any) -> bytes:
+def encode_lines(*items: Any) -> bytes:
     """Encode one item per line; bytes are kept."""
     return b"".join((item if isinstance(item, bytes) else json.dumps(item).encode()) + b"\n" for item in items)
 
@@ -60,7 +60,7 @@ async def test_each_line_has_its_own_result_in_order(api: Api, media: str) -> No
     alice, bob = await accounts(api)
     known = {**transfer_body(alice, bob, 1), "id": str(new_id())}
 
-    answer = await send(api, encoded(known, transfer_body(alice, bob, 100), known), **{"Content-Type": media})
+    answer = await send(api, encode_lines(known, transfer_body(alice, bob, 100), known), **{"Content-Type": media})
 
     assert (200, "application/jsonl") == (answer.status, answer.headers["Content-Type"])
     assert [(1, 200), (2, 422), (3, 200)] == summary(answer)
@@ -75,7 +75,7 @@ async def test_a_malformed_line_gets_an_error_and_the_stream_continues(api: Api)
     good = transfer_body(alice, bob, 1)
     bad = [{**good, "amount_cents": 25.0}, b"{", b"[]", b'{"a": NaN}', b"\xff", {**good, "more": 1}]
 
-    answer = await send(api, encoded(good, *bad, good))
+    answer = await send(api, encode_lines(good, *bad, good))
 
     assert [(1, 200), (2, 422), (3, 400), (4, 422), (5, 400), (6, 400), (7, 422), (8, 200)] == summary(answer)
     assert {"pointer": "/amount_cents"} == results(answer)[1]["errors"][0]["detail"]
@@ -97,7 +97,7 @@ async def test_an_overlong_line_gets_an_error_and_is_not_buffered(serve: Serve, 
     alice, bob = await accounts(api)
     good = json.dumps(transfer_body(alice, bob, 1)).encode()
 
-    answer = await send(api, encoded(good, b"x" * 200_000, good.ljust(1024), good.ljust(1025), good))
+    answer = await send(api, encode_lines(good, b"x" * 200_000, good.ljust(1024), good.ljust(1025), good))
 
     assert [(1, 200), (2, 413), (3, 200), (4, 413), (5, 200)] == summary(answer)
 
@@ -108,7 +108,7 @@ async def test_more_lines_than_a_chunk_are_executed_in_order(
     monkeypatch.setattr(batch_stream, "CHUNK", 7)
     alice, bob = await accounts(api)
 
-    answer = await send(api, encoded(*(transfer_body(*pair, 100) for pair in [(alice, bob), (bob, alice)] * 50)))
+    answer = await send(api, encode_lines(*(transfer_body(*pair, 100) for pair in [(alice, bob), (bob, alice)] * 50)))
 
     assert [(number, 200) for number in range(1, 101)] == summary(answer)
     assert 15 <= await connection.fetchval("SELECT count(*) FROM command_log WHERE name = 'TransferMany'")
@@ -132,7 +132,7 @@ class Conversation:
         self.response = await self._api.client.post(PATH, data=self._sent(), headers=headers)
 
     def say(self, *items: Any) -> None:
-        self.say_bytes(encoded(*items))
+        self.say_bytes(encode_lines(*items))
 
     def say_bytes(self, data: bytes) -> None:
         self._lines.put_nowait(data)
@@ -231,7 +231,7 @@ async def test_lines_that_were_not_executed_before_a_disconnect_can_be_sent_agai
     talk.response.close()
     talk.end()
 
-    answer = await send(api, encoded(*items))
+    answer = await send(api, encode_lines(*items))
 
     assert [(number, 200) for number in range(1, 21)] == summary(answer)
     assert [True] * 10 == [result.get("replayed", False) for result in results(answer)][:10]
@@ -247,7 +247,7 @@ async def test_a_client_that_does_not_read_results_is_disconnected(api: Api, mon
         f"POST {PATH} HTTP/1.1\r\nHost: ledger\r\nAuthorization: Bearer {api.token}\r\nTransfer-Encoding: chunked\r\n"
     )
     writer.write(f"{head}Content-Type: application/jsonl\r\n\r\n".encode())
-    lines_sent = encoded(*[{}] * 1000)
+    lines_sent = encode_lines(*[{}] * 1000)
 
     async def push() -> None:
         while True:
@@ -294,7 +294,7 @@ async def test_a_stopping_worker_ends_the_stream(api: Api) -> None:
 async def test_a_stream_accepts_no_idempotency_key(api: Api) -> None:
     alice, bob = await accounts(api)
 
-    answer = await send(api, encoded(transfer_body(alice, bob, 1)), **{"Idempotency-Key": "one"})
+    answer = await send(api, encode_lines(transfer_body(alice, bob, 1)), **{"Idempotency-Key": "one"})
 
     assert (422, ["header Idempotency-Key"]) == (answer.status, answer.parameters)
     assert 100 == await api.balance(alice)

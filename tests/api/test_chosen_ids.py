@@ -8,7 +8,7 @@ from ledger.events.users import email_streams, username_stream
 from tests.support.controls import Api, Response, transfer_body
 
 
-async def transfer_called(api: Api, transaction_id: UUID) -> Response:
+async def send_transfer(api: Api, transaction_id: UUID) -> Response:
     """Send a customer's transfer between two own accounts, with a chosen id."""
     mine = await api.new_account(balance_cents=100)
     theirs: dict[str, Any] = await api.new_account(user_id=mine["user_id"])
@@ -17,8 +17,8 @@ async def transfer_called(api: Api, transaction_id: UUID) -> Response:
 
 async def test_a_transfer_cannot_take_the_stream_of_a_name(api: Api) -> None:
     """Anyone can compute the id of a name's stream; a transfer there would make the name unusable."""
-    await transfer_called(api, username_stream("carol"))
-    await transfer_called(api, email_streams("carol@example.com")[0])
+    await send_transfer(api, username_stream("carol"))
+    await send_transfer(api, email_streams("carol@example.com")[0])
 
     carol = await api.new_user(username="carol", email="carol@example.com")
     renamed = await api.put(f"/v1/users/{carol['id']}", {"username": "caro", "email": carol["email"], "roles": "guest"})
@@ -27,7 +27,7 @@ async def test_a_transfer_cannot_take_the_stream_of_a_name(api: Api) -> None:
 
 
 async def test_a_transfer_cannot_take_the_stream_of_world(api: Api) -> None:
-    await transfer_called(api, world_account_id("EUR"))
+    await send_transfer(api, world_account_id("EUR"))
 
     first = await api.new_account(balance_cents=5, currency="EUR")
     second = await api.new_account(balance_cents=5, currency="EUR")

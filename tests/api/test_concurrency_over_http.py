@@ -89,7 +89,7 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(running: Ledger) -> AsyncIterator[Crowd]:
+async def run_crowd(running: Ledger) -> AsyncIterator[Crowd]:
     """Yield clients of a newly started service."""
     url = await running.url()
     connector = aiohttp.TCPConnector(limit=CLIENTS)
@@ -136,7 +136,7 @@ async def test_thousands_of_concurrent_transfers_keep_the_books_right(
 ) -> None:
     """Lessons 1, 3 and 4."""
     with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
-        async with crowd(running) as clients:
+        async with run_crowd(running) as clients:
             await clients.transfer(5000)
             assert 5000 == clients.statuses[200] + clients.statuses[422] == sum(clients.statuses.values())
             assert 0 == clients.broken_connections
@@ -148,7 +148,7 @@ async def test_killed_workers_lose_and_repeat_nothing(
 ) -> None:
     """Lessons 4 and 14: clients retry with the same key; read tables are never ahead of or behind the log."""
     with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
-        async with crowd(running) as clients:
+        async with run_crowd(running) as clients:
             transferring = asyncio.create_task(clients.transfer(3000, seed=1))
             for kills in range(1, 5):
                 await until(lambda kills=kills: clients.statuses.total() >= 500 * kills or transferring.done())

@@ -38,7 +38,7 @@ ORIGIN = "https://app.example"
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
 
 
-def shared(answer: Response) -> dict[str, str]:
+def shared_headers(answer: Response) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.startswith("Access-Control")}
 
 
@@ -60,7 +60,7 @@ async def test_no_origin_can_read_responses_unless_the_settings_name_it(api: Api
     ]
 
     assert [200, 204, 200, 200, 200, 200, 204] == [answer.status for answer in answers]
-    assert [{}] * 7 == [shared(answer) for answer in answers]
+    assert [{}] * 7 == [shared_headers(answer) for answer in answers]
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:3000"])

@@ -376,32 +376,32 @@ async def test_logins_need_both_parts(api: Api) -> None:
 
 
 async def test_tokens_have_one_use(api: Api) -> None:
-    tokens = await logged_in(api)
+    tokens = await log_in(api)
 
-    assert 401 == (await bearing(api, "GET", "/", tokens["refresh_token"]))["status"]
-    assert 401 == (await bearing(api, "POST", "/v1/auth/refresh", tokens["access_token"]))["status"]
+    assert 401 == (await send_with_token(api, "GET", "/", tokens["refresh_token"]))["status"]
+    assert 401 == (await send_with_token(api, "POST", "/v1/auth/refresh", tokens["access_token"]))["status"]
 
 
 async def test_refresh_tokens_work_once(serve: Any, settings: Settings) -> None:
     api = await serve(settings.model_copy(update={"ledger_refresh_grace_seconds": 0}))
-    first = await logged_in(api)
-    second = await bearing(api, "POST", "/v1/auth/refresh", first["refresh_token"])
+    first = await log_in(api)
+    second = await send_with_token(api, "POST", "/v1/auth/refresh", first["refresh_token"])
 
-    again = await bearing(api, "POST", "/v1/auth/refresh", first["refresh_token"])
+    again = await send_with_token(api, "POST", "/v1/auth/refresh", first["refresh_token"])
 
     assert 401 == again["status"]
-    assert 401 == (await bearing(api, "GET", "/", second["access_token"]))["status"]
+    assert 401 == (await send_with_token(api, "GET", "/", second["access_token"]))["status"]
 
 
 async def test_refreshes_can_be_retried(api: Api) -> None:
-    tokens = await logged_in(api)
+    tokens = await log_in(api)
 
     first, again = [
-        await bearing(api, "POST", "/v1/auth/refresh", tokens["refresh_token"], "refresh-1") for _ in range(2)
+        await send_with_token(api, "POST", "/v1/auth/refresh", tokens["refresh_token"], "refresh-1") for _ in range(2)
     ]
 
     assert first == again
-    assert "Ledger is ready." == (await bearing(api, "GET", "/", again["access_token"]))["message"]
+    assert "Ledger is ready." == (await send_with_token(api, "GET", "/", again["access_token"]))["message"]
 
 
 async def test_inactive_users_are_out(api: Api) -> None:
@@ -476,14 +476,14 @@ async def test_the_first_admin_has_another_address(api: Api) -> None:
     assert "admin@localhost" == admin["email"]
 
 
-async def logged_in(api: Api) -> dict[str, Any]:
+async def log_in(api: Api) -> dict[str, Any]:
     user = await api.new_user()
     answer = await api.nobody.post("/v1/auth/login", {"username": user["username"], "password_hash": PASSWORD})
     assert 200 == answer.status
     return dict(answer.body)
 
 
-async def bearing(api: Api, method: str, path: str, token: str, key: str | None = None) -> dict[str, Any]:
+async def send_with_token(api: Api, method: str, path: str, token: str, key: str | None = None) -> dict[str, Any]:
     """Send a request with this token and return the body of the response."""
     headers = {"Authorization": f"Bearer {token}"} | ({"Idempotency-Key": key} if key else {})
     return dict((await api.nobody.call(method, path, headers=headers)).body)

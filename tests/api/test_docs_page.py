@@ -28,7 +28,7 @@ def operation_id(method: str, path: str) -> str:
     return str(json.loads(document())["paths"][path][method]["operationId"])
 
 
-async def opened(page: Page, api: Api, fragment: str = "") -> str:
+async def open_page(page: Page, api: Api, fragment: str = "") -> str:
     """Open the page and wait until it shows the routes; return its address."""
     url = str(api.client.make_url("/docs"))
     await page.open(f"{url}#{fragment}")
@@ -56,7 +56,7 @@ async def test_the_page_shows_every_route_and_calls_one(api: Api, tmp_path: Path
     version = operation_id("get", "/v1/version")
 
     async with browser(tmp_path) as page:
-        url = await opened(page, api)
+        url = await open_page(page, api)
         paths = await texts(page, "article.operation .path")
         await press(page, f"#{version} .opener", f"#{version} .primary")
         shown = await page.run(f"document.querySelector('#{version} .output pre')?.textContent")
@@ -74,7 +74,7 @@ async def test_a_reader_can_sign_in_and_call_protected_routes(api: Api, tmp_path
     users = operation_id("get", "/v1/users")
 
     async with browser(tmp_path) as page:
-        await opened(page, api, users)
+        await open_page(page, api, users)
         await press(page, f"#{users} .primary")
         await page.run(f"document.querySelector('#{users} .output .bad')?.textContent.startsWith('401')")
         await press(page, "#docs-session .disclosure")
@@ -96,7 +96,7 @@ async def test_a_link_to_an_operation_opens_it_and_a_filter_finds_it(api: Api, t
     transfer = operation_id("post", "/v1/transactions/transfer")
 
     async with browser(tmp_path) as page:
-        await opened(page, api, transfer)
+        await open_page(page, api, transfer)
         is_open = "document.querySelector('#{} .opener').getAttribute('aria-expanded')"
         assert "true" == await page.run(is_open.format(transfer))
         assert "false" == await page.run(is_open.format(operation_id("get", "/v1/users")))
@@ -113,7 +113,7 @@ async def test_the_errors_of_an_operation_are_listed_with_one_line_per_code(api:
     (route,) = [each for each in ROUTES if each.path == "/transactions/transfer"]
 
     async with browser(tmp_path) as page:
-        await opened(page, api, transfer)
+        await open_page(page, api, transfer)
         lines = await texts(page, f"#{transfer} .errors > li")
         codes = await texts(page, f"#{transfer} .errors code")
         examples = await texts(page, f"#{transfer} .errors pre")
@@ -130,7 +130,7 @@ async def test_the_page_is_accessible(api: Api, tmp_path: Path, scheme: str, wid
     transfer = operation_id("post", "/v1/transactions/transfer")
 
     async with browser(tmp_path) as page:
-        await opened(page, api)
+        await open_page(page, api)
         await page.look(scheme=scheme, width=width)
         await page.run(f"({axe()}, true)")
         await press(page, "#docs-session .disclosure", f"#{transfer} .opener", f"#{transfer} .primary")
@@ -167,7 +167,7 @@ async def test_schemas_of_every_shape_are_shown(
     monkeypatch.setattr("web.app.document", lambda: json.dumps(SHAPES).encode())
 
     async with browser(tmp_path) as page:
-        await opened(page, await serve(settings), "make")
+        await open_page(page, await serve(settings), "make")
         for _ in range(3):  # recursive schemas open one level per click
             await page.run(
                 "document.querySelectorAll('.takes [aria-expanded=false]').forEach((each) => each.click()) || true"
@@ -207,7 +207,7 @@ async def test_text_of_the_document_is_never_treated_as_markup(
     monkeypatch.setattr("web.app.document", lambda: json.dumps(hostile).encode())
 
     async with browser(tmp_path) as page:
-        await opened(page, await serve(settings), "look")
+        await open_page(page, await serve(settings), "look")
         shown = await page.run("document.querySelector('.takes').textContent")
         made = await page.run("String(document.querySelectorAll('main img, main b, a[href^=javascript]').length)")
 

@@ -54,18 +54,18 @@ async def test_the_file_has_a_request_for_every_route_and_each_gets_its_status(a
         answer = await _send(api.nobody, request, named)
         assert answer.status in request.answers, (request, answer)
         named[request.name] = answer.body
-        sent.add(route_of(request.method, _filled(request.path, named).partition("?")[0]))
+        sent.add(route_of(request.method, _fill_variables(request.path, named).partition("?")[0]))
 
     assert {*ROUTES, *UNVERSIONED} == sent
 
 
 async def _send(api: Api, request: Request, named: dict[str, Any]) -> Response:
-    headers = {name: _filled(text, named) for name, text in request.headers.items()}
-    data = _filled(request.body, named)
-    return await api.call(request.method, _filled(request.path, named), data=data or None, headers=headers)
+    headers = {name: _fill_variables(text, named) for name, text in request.headers.items()}
+    data = _fill_variables(request.body, named)
+    return await api.call(request.method, _fill_variables(request.path, named), data=data or None, headers=headers)
 
 
-def _filled(text: str, named: dict[str, Any]) -> str:
+def _fill_variables(text: str, named: dict[str, Any]) -> str:
     return VARIABLE.sub(lambda found: _value(named[found[1]], found[2] or ""), text)
 
 

@@ -14,7 +14,7 @@ Serve = Callable[[Settings], Awaitable[Api]]
 Body = dict[str, Any]
 
 WORLD = str(world_account_id("USD"))
-TOLD = {"description": "May", "metadata": {"cost-centre": "42"}, "effective_at": "2026-05-01T12:00:00.000000Z"}
+DETAILS = {"description": "May", "metadata": {"cost-centre": "42"}, "effective_at": "2026-05-01T12:00:00.000000Z"}
 
 
 def legs(*given: tuple[Body | str, int]) -> Body:
@@ -25,7 +25,7 @@ def legs(*given: tuple[Body | str, int]) -> Body:
     }
 
 
-async def three(api: Api) -> list[Body]:
+async def three_accounts(api: Api) -> list[Body]:
     return [await api.new_account(balance_cents=cents) for cents in (100, 50, 0)]
 
 
@@ -41,12 +41,12 @@ async def read(api: Api, transaction: Body) -> Body:
 
 
 async def test_a_journal_entry_moves_money_between_several_accounts(api: Api) -> None:
-    one, two, three_ = accounts = await three(api)
+    one, two, three_ = accounts = await three_accounts(api)
 
-    answer = await api.post("/v1/transactions", {**legs((one, -70), (two, -30), (three_, 100)), **TOLD})
+    answer = await api.post("/v1/transactions", {**legs((one, -70), (two, -30), (three_, 100)), **DETAILS})
 
     assert (200, "journal", "posted") == (answer.status, answer.body["kind"], answer.body["status"])
-    assert TOLD.items() <= answer.body.items()
+    assert DETAILS.items() <= answer.body.items()
     assert answer.body == await read(api, answer.body)
     assert [30, 20, 100] == await balances(api, accounts)
     (line,) = (await api.get(f"/v1/accounts/{three_['id']}/entries")).body
@@ -69,7 +69,7 @@ async def test_each_currency_must_sum_to_zero(api: Api) -> None:
 
 async def test_all_refusals_of_an_entry_are_reported_and_nothing_moves(api: Api) -> None:
     """Lesson 5."""
-    one, two, closed = await three(api)
+    one, two, closed = await three_accounts(api)
     await api.delete(f"/v1/accounts/{closed['id']}")
 
     answer = await api.post("/v1/transactions", legs((one, -101), (NOBODY, -1), (two, 1), (closed, 101)))
@@ -81,7 +81,7 @@ async def test_all_refusals_of_an_entry_are_reported_and_nothing_moves(api: Api)
 
 
 async def test_the_ledgers_own_account_can_take_part(api: Api) -> None:
-    one, two, _ = await three(api)
+    one, two, _ = await three_accounts(api)
     assert 200 == (await api.post("/v1/transactions", legs((WORLD, -30), (one, 10), (two, 20)))).status
     assert [110, 70] == await balances(api, [one, two])
 
@@ -120,32 +120,32 @@ async def test_a_customer_debits_only_own_accounts_and_sees_only_own_postings(ap
 
 
 async def test_a_transfer_has_a_description_metadata_and_an_effective_time(api: Api) -> None:
-    one, two, _ = await three(api)
+    one, two, _ = await three_accounts(api)
 
-    answer = await api.post("/v1/transactions/transfer", {**transfer_body(one, two, 1), **TOLD})
+    answer = await api.post("/v1/transactions/transfer", {**transfer_body(one, two, 1), **DETAILS})
 
-    assert TOLD.items() <= answer.body.items()
+    assert DETAILS.items() <= answer.body.items()
     assert answer.body == await read(api, answer.body)
-    assert TOLD.keys().isdisjoint((await api.transfer(one, two, 1)).body)
+    assert DETAILS.keys().isdisjoint((await api.transfer(one, two, 1)).body)
 
 
 async def test_a_body_that_was_read_can_be_sent_again_under_another_id(api: Api) -> None:
-    one, two, three_ = await three(api)
+    one, two, three_ = await three_accounts(api)
     bodies = {
-        "/v1/transactions/transfer": {**transfer_body(one, two, 1), **TOLD},
-        "/v1/transactions/hold": {**transfer_body(one, two, 1), **TOLD},
-        "/v1/transactions": {**legs((one, -2), (two, 1), (three_, 1)), **TOLD},
+        "/v1/transactions/transfer": {**transfer_body(one, two, 1), **DETAILS},
+        "/v1/transactions/hold": {**transfer_body(one, two, 1), **DETAILS},
+        "/v1/transactions": {**legs((one, -2), (two, 1), (three_, 1)), **DETAILS},
     }
     for path, body in bodies.items():
         seen = await read(api, (await api.post(path, body)).body)
         again = await api.post(path, {**seen, "id": str(new_id())})
         assert 200 == again.status, again
-        assert TOLD.items() <= again.body.items()
+        assert DETAILS.items() <= again.body.items()
 
 
 @pytest.mark.parametrize("second", ["transfer", "hold", "entry"])
 async def test_a_reference_can_be_used_once_across_all_kinds(api: Api, second: str) -> None:
-    one, two, _ = await three(api)
+    one, two, _ = await three_accounts(api)
     requests = {
         "transfer": ("/v1/transactions/transfer", transfer_body(one, two, 1)),
         "hold": ("/v1/transactions/hold", transfer_body(one, two, 1)),
@@ -164,7 +164,7 @@ async def test_only_one_of_many_uses_of_a_reference_through_two_processes_wins(
     serve: Serve, settings: Settings
 ) -> None:
     apis = [await serve(settings), await serve(settings)]
-    one, two, _ = await three(apis[0])
+    one, two, _ = await three_accounts(apis[0])
     body = {**transfer_body(one, two, 1), "reference": "rent"}
 
     answers = await asyncio.gather(*(apis[n % 2].post("/v1/transactions/transfer", body) for n in range(12)))
@@ -181,7 +181,7 @@ async def reverse(api: Api, transaction: Body, **members: Any) -> Any:
 
 
 async def test_a_reversal_moves_everything_back_and_links_both_transactions(api: Api) -> None:
-    one, two, three_ = accounts = await three(api)
+    one, two, three_ = accounts = await three_accounts(api)
     transfer = (await api.transfer(one, two, 30)).body
     entry = (await api.post("/v1/transactions", legs((two, -60), (one, 20), (three_, 40)))).body
     held = (await api.post("/v1/transactions/hold", transfer_body(one, three_, 50))).body
@@ -200,7 +200,7 @@ async def test_a_reversal_moves_everything_back_and_links_both_transactions(api:
 
 
 async def test_a_transaction_can_be_reversed_once(api: Api) -> None:
-    one, two, _ = await three(api)
+    one, two, _ = await three_accounts(api)
     transfer = (await api.transfer(one, two, 30)).body
     first = await reverse(api, transfer)
 
@@ -211,7 +211,7 @@ async def test_a_transaction_can_be_reversed_once(api: Api) -> None:
 
 
 async def test_reversals_and_uncaptured_holds_cannot_be_reversed(api: Api) -> None:
-    one, two, _ = await three(api)
+    one, two, _ = await three_accounts(api)
     reversal = (await reverse(api, (await api.transfer(one, two, 30)).body)).body
     pending = (await api.post("/v1/transactions/hold", transfer_body(one, two, 1))).body
     voided = (await api.post("/v1/transactions/hold", transfer_body(one, two, 1))).body
@@ -224,7 +224,7 @@ async def test_reversals_and_uncaptured_holds_cannot_be_reversed(api: Api) -> No
 
 
 async def test_spent_money_can_be_reversed_only_with_force(api: Api) -> None:
-    one, two, three_ = accounts = await three(api)
+    one, two, three_ = accounts = await three_accounts(api)
     transfer = (await api.transfer(one, two, 100)).body
     await api.transfer(two, three_, 150)
 
@@ -239,7 +239,7 @@ async def test_spent_money_can_be_reversed_only_with_force(api: Api) -> None:
 
 
 async def test_a_reversal_to_a_closed_account_is_refused(api: Api) -> None:
-    one, two, _ = await three(api)
+    one, two, _ = await three_accounts(api)
     transfer = (await api.transfer(one, two, 100)).body
     await api.delete(f"/v1/accounts/{one['id']}")
 
@@ -251,7 +251,7 @@ async def test_a_reversal_to_a_closed_account_is_refused(api: Api) -> None:
 async def test_only_one_of_many_reversals_through_two_processes_wins(serve: Serve, settings: Settings) -> None:
     """Lesson 8."""
     apis = [await serve(settings), await serve(settings)]
-    one, two, _ = await three(apis[0])
+    one, two, _ = await three_accounts(apis[0])
     for _ in range(3):
         transfer = (await apis[0].transfer(one, two, 30)).body
         answers = await asyncio.gather(*(reverse(apis[number % 2], transfer) for number in range(8)))
@@ -269,7 +269,7 @@ async def test_only_admins_can_reverse(api: Api) -> None:
 
 async def test_a_repeated_reversal_gets_the_same_response(api: Api) -> None:
     """Lesson 4."""
-    one, two, _ = await three(api)
+    one, two, _ = await three_accounts(api)
     path = f"/v1/transactions/{(await api.transfer(one, two, 30)).body['id']}/reverse"
 
     first, again = [await api.post(path, headers={"Idempotency-Key": "one"}) for _ in range(2)]

@@ -65,7 +65,7 @@ class Feed:
 
 
 @asynccontextmanager
-async def opened(api: Api, query: str = "", **headers: str) -> AsyncIterator[Feed]:
+async def open_feed(api: Api, query: str = "", **headers: str) -> AsyncIterator[Feed]:
     sent = {"Authorization": f"Bearer {api.token}", **EVENT_STREAM, **headers}
     async with api.client.get(f"/v1/events{query}", headers=sent) as response:
         assert 200 == response.status, await response.text()
@@ -88,7 +88,7 @@ async def test_a_feed_sends_the_log_and_then_new_events(api: Api) -> None:
     """HTML standard, section 9.2.6: `id` is the position, `event` the topic, `data` the event as in lists."""
     await api.new_account(balance_cents=5)
     pages = (await api.get("/v1/events")).body
-    async with opened(api) as events:
+    async with open_feed(api) as events:
         assert "text/event-stream" == events.response.headers["Content-Type"]
         assert "no-store" == events.response.headers["Cache-Control"]
         assert events.response.headers["X-Request-Id"]
@@ -102,12 +102,12 @@ async def test_a_feed_sends_the_log_and_then_new_events(api: Api) -> None:
 
 async def test_a_reader_that_reconnects_resumes_after_the_last_id(api: Api) -> None:
     await api.new_account(balance_cents=5)
-    async with opened(api) as events:
+    async with open_feed(api) as events:
         first = await events.take(3)
     pages = (await api.get("/v1/events")).body
-    async with opened(api, "?after=0", **{"Last-Event-ID": str(first[-1].id)}) as events:
+    async with open_feed(api, "?after=0", **{"Last-Event-ID": str(first[-1].id)}) as events:
         assert pages[3:] == [message.data for message in await events.take(len(pages) - 3)]
-    async with opened(api, f"?after={pages[1]['position']}") as events:
+    async with open_feed(api, f"?after={pages[1]['position']}") as events:
         assert pages[2:] == [message.data for message in await events.take(len(pages) - 2)]
 
 
@@ -121,7 +121,7 @@ async def test_an_invalid_last_id_is_refused_by_name(api: Api, last: str) -> Non
 async def test_a_feed_leaves_out_filtered_events(api: Api) -> None:
     """Lesson 11."""
     account, other = await api.new_account(balance_cents=5), await api.new_account()
-    async with opened(api, f"?topic=AccountDebited&stream={account['id']}&after={await head(api)}") as events:
+    async with open_feed(api, f"?topic=AccountDebited&stream={account['id']}&after={await head(api)}") as events:
         await api.new_user()
         await api.transfer(other, account, 1)  # refused: insufficient funds
         await api.transfer(account, other, 2)
@@ -135,7 +135,7 @@ async def test_no_event_is_skipped_while_a_slow_writer_holds_a_lower_position(
     """Lesson 9."""
     start = await head(api)
     slow = await connect(settings, application_name="slow")
-    async with opened(api, f"?after={start}") as events:
+    async with open_feed(api, f"?after={start}") as events:
         transaction = slow.transaction()
         await transaction.start()
         await slow.execute(INSERT, new_id(), encode(UserDeleted()))
@@ -165,7 +165,7 @@ async def test_no_event_is_skipped_with_many_mixed_writers(api: Api, settings: S
                 await connection.fetchval("SELECT pg_sleep(0.002)")
         await connection.close()
 
-    async with opened(api, f"?after={start}") as events:
+    async with open_feed(api, f"?after={start}") as events:
         await asyncio.gather(
             *(stranger() for _ in range(4)), *(api.transfer(source, destination, 1) for _ in range(20))
         )
@@ -179,27 +179,27 @@ async def test_lost_connections_to_the_database_lose_no_event(api: Api, runtime:
     """Lesson 10: the feed depends on no notification, and the reader knows its position."""
     start = await head(api)
     seen: list[Message] = []
-    async with opened(api, f"?after={start}") as events:
+    async with open_feed(api, f"?after={start}") as events:
         await api.new_user()
         seen += await events.take(3)
         await terminate_connections(runtime.pool)
-    await until(lambda: answers(api))
+    await until(lambda: is_authenticated(api))
     await api.new_user()
-    async with opened(api, f"?after={start}", **{"Last-Event-ID": str(seen[-1].id)}) as events:
+    async with open_feed(api, f"?after={start}", **{"Last-Event-ID": str(seen[-1].id)}) as events:
         seen += await events.take(3)
         await api.new_user()
         seen += await events.take(3)
     assert [str(position) for position in await stored_positions(runtime, start)] == [message.id for message in seen]
 
 
-async def answers(api: Api) -> bool:
+async def is_authenticated(api: Api) -> bool:
     return (await api.get("/v1/accounts")).status == 200
 
 
 @pytest.mark.parametrize("how", ["revoke-user", "revoke-all", "deactivate"])
 async def test_a_feed_ends_when_its_token_is_revoked_and_sends_no_later_event(api: Api, how: str) -> None:
     auditor = await api.as_new_user("auditor")
-    async with opened(auditor, f"?after={await head(api)}") as events:
+    async with open_feed(auditor, f"?after={await head(api)}") as events:
         match how:
             case "revoke-user":
                 await api.post("/v1/auth/revoke-user", {"user_id": auditor.user_id})
@@ -215,31 +215,31 @@ async def test_a_feed_ends_when_its_token_is_revoked_and_sends_no_later_event(ap
 
 
 async def test_a_feed_ends_when_its_token_expires(api: Api, settings: Settings, clock: Clock) -> None:
-    async with opened(api, f"?after={2**62}") as events:
+    async with open_feed(api, f"?after={2**62}") as events:
         clock.now += settings.jwt_expire_access_token_seconds + settings.jwt_validation_leeway_seconds + 1
         assert await events.next() is None
 
 
 async def test_an_idle_feed_sends_heartbeats(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.01)
-    async with opened(api, f"?after={await head(api)}&stream={NOBODY}") as events:
+    async with open_feed(api, f"?after={await head(api)}&stream={NOBODY}") as events:
         waiting = asyncio.create_task(events.next())
         await until(lambda: events.comments >= 3)
         waiting.cancel()
 
 
 @pytest.fixture
-def one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_feed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow one feed at a time, with frequent checks and a short timeout."""
     monkeypatch.setattr(sse, "MAX_FEEDS", 1)
     monkeypatch.setattr(sse, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
 
 
-@pytest.mark.usefixtures("one_place")
+@pytest.mark.usefixtures("one_feed")
 async def test_the_number_of_feeds_is_bounded_and_a_closed_one_frees_its_place(api: Api) -> None:
     """Lesson 36."""
-    async with opened(api) as events:
+    async with open_feed(api) as events:
         await events.take(1)
         refused = await api.get("/v1/events", headers=EVENT_STREAM)
         assert 503 == refused.status
@@ -250,7 +250,7 @@ async def test_the_number_of_feeds_is_bounded_and_a_closed_one_frees_its_place(a
     await until(lambda: has_place(api))
 
 
-@pytest.mark.usefixtures("one_place")
+@pytest.mark.usefixtures("one_feed")
 async def test_a_reader_that_does_not_read_is_disconnected(api: Api, settings: Settings) -> None:
     """Lesson 36: unread messages are not buffered."""
     connection = await connect(settings, application_name="test")
@@ -278,7 +278,7 @@ async def has_place(api: Api) -> bool:
 
 async def test_a_shutdown_ends_feeds_at_once(serve: Any, settings: Settings) -> None:
     api = await serve(settings.model_copy(update={"ledger_shutdown_seconds": 300}))  # the deadline of other requests
-    async with opened(api, f"?after={await head(api)}&stream={UUID(int=7)}") as events:
+    async with open_feed(api, f"?after={await head(api)}&stream={UUID(int=7)}") as events:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await api.client.server.close()
         assert await events.next() is None

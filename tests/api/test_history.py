@@ -18,7 +18,7 @@ async def two_accounts(api: Api) -> tuple[dict[str, Any], dict[str, Any]]:
     return await api.new_account(balance_cents=100), await api.new_account()
 
 
-async def moved(api: Api, source: Any, destination: Any, amount_cents: int) -> dict[str, Any]:
+async def send_transfer(api: Api, source: Any, destination: Any, amount_cents: int) -> dict[str, Any]:
     answer = await api.transfer(source, destination, amount_cents)
     assert 200 == answer.status
     body: dict[str, Any] = answer.body
@@ -73,8 +73,8 @@ async def test_an_entry_has_the_amount_the_balance_and_the_other_account(api: Ap
 async def test_the_running_balance_is_the_sum_of_the_entries(api: Api) -> None:
     source, destination = await two_accounts(api)
     for amount in (1, 2, 3):
-        await moved(api, source, destination, amount)
-        await moved(api, destination, source, 1)
+        await send_transfer(api, source, destination, amount)
+        await send_transfer(api, destination, source, 1)
     lines = await all_of(api, f"/v1/accounts/{source['id']}/entries?order=asc")
     sums = [sum(line["amount_cents"] for line in lines[: number + 1]) for number in range(len(lines))]
     assert sums == [line["balance_cents"] for line in lines]
@@ -86,7 +86,7 @@ async def test_the_running_balance_is_the_sum_of_the_entries(api: Api) -> None:
 async def test_pages_have_every_entry_once_in_order(api: Api, order: str, limit: int) -> None:
     source, destination = await two_accounts(api)
     for _ in range(3):
-        await moved(api, source, destination, 1)
+        await send_transfer(api, source, destination, 1)
     found = await pages(api, f"/v1/accounts/{source['id']}/entries?order={order}&limit={limit}")
     versions = [2, 3, 4, 5] if order == "asc" else [5, 4, 3, 2]
     assert versions == [line["version"] for page in found for line in page]
@@ -96,7 +96,7 @@ async def test_pages_have_every_entry_once_in_order(api: Api, order: str, limit:
 
 async def test_bounds_of_a_period_are_included(api: Api) -> None:
     source, destination = await two_accounts(api)
-    first, second, third = [await moved(api, source, destination, 1) for _ in range(3)]  # versions 3, 4 and 5
+    first, second, third = [await send_transfer(api, source, destination, 1) for _ in range(3)]  # versions 3, 4 and 5
 
     async def versions(**query: Any) -> list[int]:
         answer = await api.get(f"/v1/accounts/{source['id']}/entries", params={"order": "asc", **query})
@@ -118,14 +118,14 @@ async def test_bounds_of_a_period_are_included(api: Api) -> None:
 
 async def test_a_page_of_a_period_links_to_the_next_of_the_same_period(api: Api) -> None:
     source, destination = await two_accounts(api)
-    made = [await moved(api, source, destination, 1) for _ in range(4)]
+    made = [await send_transfer(api, source, destination, 1) for _ in range(4)]
     path = f"/v1/accounts/{source['id']}/entries?limit=1&to_time={made[2]['created_at']}&from_version=3"
     assert [5, 4, 3] == [line["version"] for line in await all_of(api, path)]
 
 
 async def test_a_closed_account_keeps_its_statement(api: Api) -> None:
     source, destination = await two_accounts(api)
-    await moved(api, source, destination, 100)
+    await send_transfer(api, source, destination, 100)
     assert 200 == (await api.delete(f"/v1/accounts/{source['id']}")).status
     assert [0, 100] == [line["balance_cents"] for line in await all_of(api, f"/v1/accounts/{source['id']}/entries")]
     assert "AccountClosed" == (await api.get(f"/v1/accounts/{source['id']}/events")).body[-1]["topic"]
@@ -136,7 +136,7 @@ async def test_a_closed_account_keeps_its_statement(api: Api) -> None:
 
 async def test_the_events_of_an_account_are_its_stored_stream(api: Api) -> None:
     source, destination = await two_accounts(api)
-    transfer = await moved(api, source, destination, 30)
+    transfer = await send_transfer(api, source, destination, 30)
     events = (await api.get(f"/v1/accounts/{source['id']}/events")).body
     assert [1, 2, 3] == [event["version"] for event in events]
     assert ["AccountOpened", "AccountCredited", "AccountDebited"] == [event["topic"] for event in events]
@@ -150,7 +150,7 @@ async def test_the_events_of_an_account_are_its_stored_stream(api: Api) -> None:
 async def test_the_log_is_listed_completely_and_in_order(api: Api, runtime: Runtime) -> None:
     """Lesson 9."""
     source, destination = await two_accounts(api)
-    await moved(api, source, destination, 1)
+    await send_transfer(api, source, destination, 1)
     found = await all_of(api, "/v1/events?limit=3")
     rows = await runtime.pool.fetch("SELECT notification_id FROM stored_events ORDER BY 1")
     assert [row[0] for row in rows] == [event["position"] for event in found]
@@ -175,7 +175,7 @@ async def test_filters_by_topic_and_stream_find_every_event(
     source, destination = await two_accounts(api)
     await api.put(f"/v1/accounts/{source['id']}", {"user_id": (await api.new_user())["id"]})
     for _ in range(3):
-        await moved(api, source, destination, 1)
+        await send_transfer(api, source, destination, 1)
     every = await all_of(api, "/v1/events")
     for topic in ("AccountDebited", "AccountOpened", "AccountOwnerChanged", "MoneyTransferred", "AllTokensRevoked"):
         for stream in (source["id"], destination["id"], NOBODY, None):

@@ -80,7 +80,7 @@ async def test_a_repeated_request_can_format_its_body_differently(api: Api, kind
     assert (first.body, "true") == (second.body, second.headers.get("Idempotent-Replayed"))
 
 
-def in_other_words(body: dict[str, Any]) -> dict[str, Any]:
+def rewrite_body(body: dict[str, Any]) -> dict[str, Any]:
     """Return an equivalent body: other order, null and read-only members added, ids in capitals or as URNs."""
     respelt = {
         member: value.upper().replace("-", "") if member.endswith("_id") else value for member, value in body.items()
@@ -91,7 +91,7 @@ def in_other_words(body: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_repeated_request_can_have_an_equivalent_body(api: Api, kind: str) -> None:
     path, body = (await bodies(api))[kind]
-    other = in_other_words(body)
+    other = rewrite_body(body)
     if kind == "transfer":
         other.pop("updated_at")
 

@@ -52,7 +52,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pagination, name, value)
 
 
-async def raw(api: Api, path: str, accepted: str | None = None) -> tuple[bytes, Any]:
+async def fetch_raw(api: Api, path: str, accepted: str | None = None) -> tuple[bytes, Any]:
     """Return the body as sent, without decompression, and the headers."""
     headers = {"Authorization": f"Bearer {api.token}"}
     if accepted is not None:
@@ -231,7 +231,7 @@ async def test_chunks_after_the_first_need_a_place(api: Api, monkeypatch: pytest
 
 
 @pytest.fixture
-async def crowded(serve: Callable[[Settings], Awaitable[Api]], settings: Settings, small: None) -> Api:
+async def one_place(serve: Callable[[Settings], Awaitable[Api]], settings: Settings, small: None) -> Api:
     """Return a service with one place for large lists and no queue."""
     del small
     with pytest.MonkeyPatch.context() as patched:
@@ -240,19 +240,19 @@ async def crowded(serve: Callable[[Settings], Awaitable[Api]], settings: Setting
         return await serve(settings)
 
 
-def taken(api: Api) -> AbstractAsyncContextManager[None]:
+def occupy_place(api: Api) -> AbstractAsyncContextManager[None]:
     """Occupy that place as another caller."""
     return limits_of(api).kept.admit(OTHER)
 
 
-async def test_without_a_place_a_large_list_is_refused_and_a_small_one_is_not(crowded: Api) -> None:
+async def test_without_a_place_a_large_list_is_refused_and_a_small_one_is_not(one_place: Api) -> None:
     """Lesson 36."""
-    api = crowded
+    api = one_place
     for _ in range(3):
         await api.new_user()
     customer = await api.as_new_user("customer")
 
-    async with taken(api):
+    async with occupy_place(api):
         refused = await api.get("/v1/users")
         assert (503, ["overloaded"]) == (refused.status, refused.codes)
         assert refused.headers["Retry-After"]
@@ -351,12 +351,12 @@ async def test_a_list_that_fails_halfway_is_an_error(api: Api, monkeypatch: pyte
     assert 5 == len((await api.get("/v1/accounts")).body)
 
 
-async def test_a_small_page_of_large_items_needs_a_place_too(crowded: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_small_page_of_large_items_needs_a_place_too(one_place: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "SMALL_BYTES", 10)
-    async with taken(crowded):
-        refused = await crowded.get("/v1/users?limit=1")
+    async with occupy_place(one_place):
+        refused = await one_place.get("/v1/users?limit=1")
     assert (503, ["overloaded"]) == (refused.status, refused.codes)
-    assert 1 == len((await crowded.get("/v1/users?limit=1")).body)
+    assert 1 == len((await one_place.get("/v1/users?limit=1")).body)
 
 
 # Compression
@@ -376,7 +376,7 @@ async def test_lists_are_compressed_with_an_accepted_coding(
     for small in (200, 2):
         monkeypatch.setattr(pagination, "SMALL", small)
 
-        body, headers = await raw(api, "/v1/users", accepted)
+        body, headers = await fetch_raw(api, "/v1/users", accepted)
 
         assert (coding, "Accept-Encoding") == (headers.get("Content-Encoding"), headers["Vary"])
         assert str(len(body)) == headers["Content-Length"]
@@ -385,7 +385,7 @@ async def test_lists_are_compressed_with_an_accepted_coding(
 
 
 async def test_a_small_body_is_not_compressed(api: Api) -> None:
-    body, headers = await raw(api, "/v1/users?limit=1", "gzip")
+    body, headers = await fetch_raw(api, "/v1/users?limit=1", "gzip")
 
     assert (None, "Accept-Encoding") == (headers.get("Content-Encoding"), headers["Vary"])
     assert 1 == len(json.loads(body))

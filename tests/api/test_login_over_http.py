@@ -28,7 +28,7 @@ WRONG_CREDENTIALS = {
 }
 
 
-async def logged_in(api: Api, username: str = "admin", password: str = ADMIN_PASSWORD) -> dict[str, Any]:
+async def log_in(api: Api, username: str = "admin", password: str = ADMIN_PASSWORD) -> dict[str, Any]:
     answer = await api.nobody.post(LOGIN, {"username": username, "password": password})
     assert 200 == answer.status
     return dict(answer.body)
@@ -39,7 +39,7 @@ def claims_of(token: str) -> dict[str, Any]:
     return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
 
 
-def unlike_any_other(answer: Response) -> dict[str, Any]:
+def without_varying(answer: Response) -> dict[str, Any]:
     """Return the body without members that differ from response to response."""
     entries = [
         {member: value for member, value in entry.items() if member not in {"trace_id", "timestamp"}}
@@ -50,7 +50,7 @@ def unlike_any_other(answer: Response) -> dict[str, Any]:
 
 def assert_wrong_credentials(answer: Response, instance: str) -> None:
     assert 401 == answer.status
-    (entry,) = unlike_any_other(answer)["errors"]
+    (entry,) = without_varying(answer)["errors"]
     assert {**WRONG_CREDENTIALS, "instance": instance} == {name: entry[name] for name in entry.keys() - CATALOGUED}
     assert "Bearer" == answer.headers["WWW-Authenticate"]
 
@@ -70,7 +70,7 @@ async def test_the_access_token_names_its_user_roles_and_expiry(api: Api) -> Non
     user = await api.new_user(roles="customer")
     before = int(time.time())
 
-    claims = claims_of((await logged_in(api, user["username"], PASSWORD))["access_token"])
+    claims = claims_of((await log_in(api, user["username"], PASSWORD))["access_token"])
 
     assert {"sub", "jti", "iat", "exp", "typ", "roles", "sid", "pos"} == claims.keys()
     assert (user["id"], 0, "customer") == (claims["sub"], claims["typ"], claims["roles"])
@@ -81,7 +81,7 @@ async def test_the_access_token_names_its_user_roles_and_expiry(api: Api) -> Non
 
 
 async def test_the_refresh_token_names_its_access_token(api: Api) -> None:
-    pair = await logged_in(api)
+    pair = await log_in(api)
 
     access, refresh = claims_of(pair["access_token"]), claims_of(pair["refresh_token"])
 
@@ -93,7 +93,7 @@ async def test_the_refresh_token_names_its_access_token(api: Api) -> None:
 
 
 async def test_every_login_starts_its_own_session(api: Api) -> None:
-    pairs = [await logged_in(api) for _ in range(3)]
+    pairs = [await log_in(api) for _ in range(3)]
 
     assert 3 == len({claims_of(pair["access_token"])["sid"] for pair in pairs})
     assert 6 == len(
@@ -102,7 +102,7 @@ async def test_every_login_starts_its_own_session(api: Api) -> None:
 
 
 async def test_a_token_has_the_position_of_its_issue(api: Api, connection: "asyncpg.Connection[Any]") -> None:
-    claims = claims_of((await logged_in(api))["access_token"])
+    claims = claims_of((await log_in(api))["access_token"])
 
     position = await connection.fetchval(
         "SELECT max(notification_id) FROM stored_events WHERE originator_id = $1", claims["sid"]
@@ -114,7 +114,7 @@ async def test_the_settings_define_the_lifetimes_of_tokens(serve: Serve, setting
     lifetimes = {"jwt_expire_access_token_seconds": 120, "jwt_expire_refresh_token_seconds": 240}
     api = await serve(settings.model_copy(update=lifetimes))
 
-    pair = await logged_in(api)
+    pair = await log_in(api)
     access, refresh = claims_of(pair["access_token"]), claims_of(pair["refresh_token"])
 
     assert (120, 120, 240) == (pair["expires_in"], access["exp"] - access["iat"], refresh["exp"] - refresh["iat"])
@@ -200,7 +200,7 @@ async def test_every_failed_login_gets_the_same_response(api: Api) -> None:
     ]
 
     assert_wrong_credentials(answers[0], LOGIN)
-    assert [unlike_any_other(answers[0])] * len(answers) == [unlike_any_other(answer) for answer in answers]
+    assert [without_varying(answers[0])] * len(answers) == [without_varying(answer) for answer in answers]
     assert [401] * len(answers) == [answer.status for answer in answers]
     assert ["Bearer"] * len(answers) == [answer.headers["WWW-Authenticate"] for answer in answers]
 
@@ -208,26 +208,26 @@ async def test_every_failed_login_gets_the_same_response(api: Api) -> None:
 # Validation of tokens
 
 
-def forged(settings: Settings, pair: dict[str, Any], **changes: Any) -> str:
+def forge_token(settings: Settings, pair: dict[str, Any], **changes: Any) -> str:
     """Return a correctly signed token with changed claims; a claim of None is left out."""
     assert settings.jwt_secret is not None
     claims = {**claims_of(pair["access_token"]), **changes}
     kept = {name: value for name, value in claims.items() if value is not None}
-    return signed(kept, pair, settings.jwt_secret.get_secret_value())
+    return sign_claims(kept, pair, settings.jwt_secret.get_secret_value())
 
 
-def signed(claims: dict[str, Any], pair: dict[str, Any], secret: str, algorithm: str = "HS256") -> str:
+def sign_claims(claims: dict[str, Any], pair: dict[str, Any], secret: str, algorithm: str = "HS256") -> str:
     """Return a token with these claims that names the key of the pair."""
     kid = jwt.get_unverified_header(pair["access_token"])["kid"]
     return jwt.encode(claims, secret, algorithm=algorithm, headers={"kid": kid})
 
 
-def encoded(part: Any) -> str:
+def encode(part: Any) -> str:
     raw = part if isinstance(part, bytes) else json.dumps(part).encode()
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def spoilt(settings: Settings, pair: dict[str, Any]) -> dict[str, str]:
+def invalid_headers(settings: Settings, pair: dict[str, Any]) -> dict[str, str]:
     """Return invalid Authorization headers by their flaw."""
     assert settings.jwt_secret is not None
     secret = settings.jwt_secret.get_secret_value()
@@ -240,25 +240,25 @@ def spoilt(settings: Settings, pair: dict[str, Any]) -> dict[str, str]:
         "not text": "\udcff\udcfe",
         "too long": "a" * 5000,
         "refresh token": pair["refresh_token"],
-        "another key": signed(claims, pair, "another-secret-that-is-long-enough"),
-        "another algorithm": signed(claims, pair, secret.ljust(64, "-"), "HS512"),
+        "another key": sign_claims(claims, pair, "another-secret-that-is-long-enough"),
+        "another algorithm": sign_claims(claims, pair, secret.ljust(64, "-"), "HS512"),
         "no name of a key": jwt.encode(claims, secret, algorithm="HS256"),
-        "no algorithm": f"{encoded({'alg': 'none', 'typ': 'JWT'})}.{payload}.",
+        "no algorithm": f"{encode({'alg': 'none', 'typ': 'JWT'})}.{payload}.",
         "no signature": f"{header}.{payload}.",
-        "another header": f"{encoded({'alg': 'HS256', 'typ': 'JWT', 'kid': '../../dev/null'})}.{payload}.{signature}",
-        "another payload": f"{header}.{encoded({**claims, 'sub': NOBODY})}.{signature}",
-        "a header too deep to parse": f"{encoded(b'[' * 2900)}.{payload}.{signature}",
-        "expired": forged(settings, pair, iat=now - 4000, exp=now - 400),
-        "not issued yet": forged(settings, pair, iat=now + 400, exp=now + 4000),
-        "no expiry": forged(settings, pair, exp=None),
-        "an expiry that is text": forged(settings, pair, exp=str(now + 4000)),
-        "an expiry with a fraction": forged(settings, pair, exp=now + 4000.5),
-        "an expiry that is true": forged(settings, pair, exp=True),
-        "no type": forged(settings, pair, typ=None),
-        "an unknown type": forged(settings, pair, typ=2),
-        "no session": forged(settings, pair, sid=None),
-        "a user that is no id": forged(settings, pair, sub="admin"),
-        "an unknown claim": forged(settings, pair, admin=True),
+        "another header": f"{encode({'alg': 'HS256', 'typ': 'JWT', 'kid': '../../dev/null'})}.{payload}.{signature}",
+        "another payload": f"{header}.{encode({**claims, 'sub': NOBODY})}.{signature}",
+        "a header too deep to parse": f"{encode(b'[' * 2900)}.{payload}.{signature}",
+        "expired": forge_token(settings, pair, iat=now - 4000, exp=now - 400),
+        "not issued yet": forge_token(settings, pair, iat=now + 400, exp=now + 4000),
+        "no expiry": forge_token(settings, pair, exp=None),
+        "an expiry that is text": forge_token(settings, pair, exp=str(now + 4000)),
+        "an expiry with a fraction": forge_token(settings, pair, exp=now + 4000.5),
+        "an expiry that is true": forge_token(settings, pair, exp=True),
+        "no type": forge_token(settings, pair, typ=None),
+        "an unknown type": forge_token(settings, pair, typ=2),
+        "no session": forge_token(settings, pair, sid=None),
+        "a user that is no id": forge_token(settings, pair, sub="admin"),
+        "an unknown claim": forge_token(settings, pair, admin=True),
     }
     return {"no scheme": token, "another scheme": f"Basic {token}"} | {
         flaw: f"Bearer {bearer}" for flaw, bearer in bearers.items()
@@ -271,7 +271,7 @@ async def test_without_a_token_the_caller_is_unknown(api: Api) -> None:
 
 async def test_every_invalid_token_gets_the_same_refusal(api: Api, settings: Settings) -> None:
     """Lessons 21, 29 and 33: type, algorithm, expiry, and headers that are trusted before they are parsed."""
-    flawed = spoilt(settings, await logged_in(api))
+    flawed = invalid_headers(settings, await log_in(api))
 
     answers = {flaw: await api.nobody.get("/", headers={"Authorization": header}) for flaw, header in flawed.items()}
 
@@ -281,7 +281,7 @@ async def test_every_invalid_token_gets_the_same_refusal(api: Api, settings: Set
 
 
 async def test_an_unmodified_forged_token_is_accepted(api: Api, settings: Settings) -> None:
-    token = forged(settings, await logged_in(api))
+    token = forge_token(settings, await log_in(api))
 
     assert 200 == (await replace(api, token=token).get("/")).status
 
@@ -297,7 +297,7 @@ async def test_an_expired_token_is_accepted_only_within_the_leeway(
     api: Api, settings: Settings, seconds_ago: int, status: int
 ) -> None:
     user = await api.new_user()
-    issued = claims_of((await logged_in(api, user["username"], PASSWORD))["access_token"])
+    issued = claims_of((await log_in(api, user["username"], PASSWORD))["access_token"])
     now = int(time.time())
     claims = Claims(
         sub=user["id"],
@@ -419,7 +419,7 @@ async def test_logins_succeed_again_after_a_flood(serve: Serve, settings: Settin
 
     await asyncio.gather(*(api.nobody.post(LOGIN, body) for _ in range(20)))
 
-    assert "access_token" in await logged_in(api)
+    assert "access_token" in await log_in(api)
 
 
 # Storage of secrets
@@ -446,7 +446,7 @@ async def test_no_table_but_credentials_has_a_hash_or_a_password(
     key = {"Idempotency-Key": "with-a-secret"}
     user = (await api.post("/v1/users", user_body(password="the first password"), headers=key)).body
     await api.put(f"/v1/users/{user['id']}", {**user, "password": "the second password"})
-    pair = await logged_in(api, user["username"], "the second password")
+    pair = await log_in(api, user["username"], "the second password")
     tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'ledger' ORDER BY tablename")
     hashes = [row["hash"] for row in await connection.fetch("SELECT hash FROM credentials")]
 

@@ -221,7 +221,7 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
     return Request(route.method, path + query, bodies.get(key(route)))
 
 
-async def answered(api: Api, request: Request, token: str | None, *, headers: dict[str, str] | None = None) -> Response:
+async def send(api: Api, request: Request, token: str | None, *, headers: dict[str, str] | None = None) -> Response:
     return await replace(api, token=token).call(request.method, request.path, request.body, headers=headers or {})
 
 
@@ -270,7 +270,7 @@ async def check(api: Api, connection: Connection, route: Route, row: Row, versio
             resource = str(new_id()) if whose == "nobody's" else await resource_of(api, route, users[whose])
             request = request_for(route, version, resource, sink, own=whose == "own")
             before = await events(connection)
-            answer = await answered(api, request, bearer(row, caller))
+            answer = await send(api, request, bearer(row, caller))
             expected[role, whose], found[role, whose] = status, answer.status
             if answer.status >= 300:
                 assert before == await events(connection), (role, whose)
@@ -294,7 +294,7 @@ async def test_a_user_with_several_roles_has_the_access_of_each(api: Api) -> Non
 # Without a valid token
 
 
-async def misfits(api: Api, settings: Settings, row: Row) -> dict[str, str | None]:
+async def invalid_headers(api: Api, settings: Settings, row: Row) -> dict[str, str | None]:
     """Return an admin's invalid Authorization headers by their flaw."""
     caller, gone = await party(api, "admin"), await party(api, "admin")
     signer, kind = (
@@ -323,7 +323,7 @@ async def test_without_a_valid_token_every_request_is_refused(
     """Lesson 21. All flaws and all requests get the same response."""
     row, sink = row_of(route), (await api.new_account())["id"]
     resource = await resource_of(api, route, await api.new_user())
-    headers = await misfits(api, settings, row)
+    headers = await invalid_headers(api, settings, row)
     before = await events(connection)
 
     for version in VERSIONS[:1] if route in UNVERSIONED else VERSIONS:
@@ -331,7 +331,7 @@ async def test_without_a_valid_token_every_request_is_refused(
         for flaw, header in headers.items():
             given = {} if header is None else {"Authorization": header}
             for keyed in ({}, {"Idempotency-Key": "one"}):
-                answer = await answered(api, request, None, headers={**given, **keyed})
+                answer = await send(api, request, None, headers={**given, **keyed})
                 assert (401, "Bearer") == (answer.status, answer.headers.get("WWW-Authenticate")), flaw
                 assert ["authentication_wrong_credentials"] == answer.codes, flaw
                 assert request.path.partition("?")[0] == answer.body["instance"], flaw
@@ -343,9 +343,9 @@ async def test_public_routes_ignore_tokens(api: Api, settings: Settings, route: 
     row = row_of(route)
 
     for version in VERSIONS[:1] if route in UNVERSIONED else VERSIONS:
-        for header in (await misfits(api, settings, row)).values():
+        for header in (await invalid_headers(api, settings, row)).values():
             given = {} if header is None else {"Authorization": header}
-            answer = await answered(api, request_for(route, version, "", ""), None, headers=given)
+            answer = await send(api, request_for(route, version, "", ""), None, headers=given)
             assert 200 == answer.status
 
 
@@ -431,9 +431,9 @@ async def test_an_id_of_another_kind_is_unknown(api: Api, role: str) -> None:
 
     for kind, route in routes.items():
         nothing = str(new_id())
-        missing = await answered(api, request_for(route, "v1", nothing, ""), caller.access_token)
+        missing = await send(api, request_for(route, "v1", nothing, ""), caller.access_token)
         for wrong in {*ids.values()} - {ids[kind]}:
-            answer = await answered(api, request_for(route, "v1", wrong, ""), caller.access_token)
+            answer = await send(api, request_for(route, "v1", wrong, ""), caller.access_token)
             assert comparable(missing, nothing) == comparable(answer, wrong)
             assert 404 == answer.status
 
@@ -448,8 +448,8 @@ async def test_a_key_never_replays_the_response_of_another_caller(api: Api, role
             continue
         one = {"Idempotency-Key": f"key-{number}"}
         request = request_for(route, "v1", await resource_of(api, route, await api.new_user()), sink)
-        first = await answered(api, request, api.token, headers=one)
-        second = await answered(api, request, caller.access_token, headers=one)
+        first = await send(api, request, api.token, headers=one)
+        second = await send(api, request, caller.access_token, headers=one)
 
         assert first.status < 300, route
         assert getattr(row.others or row.own, role) == second.status >= 400

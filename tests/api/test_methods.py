@@ -134,7 +134,7 @@ async def test_options_of_an_unknown_path_is_an_error(api: Api, path: str, statu
 # Created resources
 
 
-async def made(api: Api, path: str, **headers: str) -> Response:
+async def create(api: Api, path: str, **headers: str) -> Response:
     user_id = (await api.new_user())["id"]
     bodies: dict[str, dict[str, Any]] = {
         "users": user_body(),
@@ -148,7 +148,7 @@ async def made(api: Api, path: str, **headers: str) -> Response:
 @pytest.mark.parametrize("path", ["/v1/users", "/v1/accounts", "/v2/users", "/v2/accounts"])
 async def test_a_creation_returns_location_and_version(api: Api, path: str) -> None:
     """RFC 9110, section 15.3.2."""
-    created = await made(api, path)
+    created = await create(api, path)
     read = await api.get(created.headers["Location"])
 
     assert f"{path}/{created.body['id']}" == created.headers["Location"]
@@ -157,7 +157,7 @@ async def test_a_creation_returns_location_and_version(api: Api, path: str) -> N
 
 async def test_the_version_of_a_creation_works_as_a_precondition(api: Api) -> None:
     for path in ("/v1/users", "/v1/accounts"):
-        created = await made(api, path)
+        created = await create(api, path)
         body = {**created.body, "frozen": "none"} if path == "/v1/accounts" else {**created.body, "active": False}
         condition = {"If-Match": created.headers["ETag"]}
 

@@ -26,7 +26,7 @@ Serve = Callable[[Settings], Awaitable[Api]]
 SECRET = "a-secret-for-prometheus-that-is-long-enough"
 
 
-def parsed(text: str) -> Series:
+def parse(text: str) -> Series:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -38,10 +38,10 @@ def value(series: Series, name: str, **labels: str) -> float:
     return series.get((name, frozenset(labels.items())), 0)
 
 
-async def scraped(api: Api) -> Series:
+async def scrape(api: Api) -> Series:
     answer = await api.get("/metrics")
     assert 200 == answer.status, answer
-    return parsed(answer.body)
+    return parse(answer.body)
 
 
 # Counters
@@ -49,11 +49,11 @@ async def scraped(api: Api) -> Series:
 
 async def test_requests_are_counted_by_route_and_status_across_versions(api: Api) -> None:
     account = await api.new_account()
-    before = await scraped(api)
+    before = await scrape(api)
     for path in (f"/v1/accounts/{account['id']}", f"/v2/accounts/{account['id']}"):
         await api.get(path)
     await api.get("/v1/accounts/none")
-    after = await scraped(api)
+    after = await scrape(api)
 
     route = {"method": "GET", "route": "/accounts/{id}"}
     assert 2 == value(after, "ledger_http_requests_total", status="200", **route)
@@ -69,7 +69,7 @@ async def test_unknown_paths_create_no_series(api: Api) -> None:
     for number in range(3):
         await api.nobody.get(f"/v1/nothing-{number}")
         await api.nobody.call("PATCH", f"/{number}")
-    found = await scraped(api)
+    found = await scrape(api)
     assert 6 == value(found, "ledger_http_requests_total", method="", route="", status="404")
     assert not [labels for _, labels in found if "nothing" in str(labels)]
 
@@ -79,7 +79,7 @@ async def test_malformed_http_is_counted_too(api: Api) -> None:
     writer.write(b"nonsense\r\n\r\n")
     assert b"400" in await reader.readline()
     writer.close()
-    found = await scraped(api)
+    found = await scrape(api)
     assert 1 == value(found, "ledger_http_requests_total", method="", route="", status="400")
     assert 1 == value(found, "ledger_refusals_total", code="malformed_request")
 
@@ -88,15 +88,15 @@ async def test_refusals_are_counted_by_code(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=1), await api.new_account()
     await api.transfer(source, destination, 2)
     await api.transfer(source, source, 2)
-    found = await scraped(api)
+    found = await scrape(api)
     assert 2 == value(found, "ledger_refusals_total", code="transfer_insufficient_funds")
     assert 1 == value(found, "ledger_refusals_total", code="transfer_accounts_are_same")
 
 
 async def test_a_batch_is_counted_with_its_commands(api: Api) -> None:
-    before = await scraped(api)
+    before = await scrape(api)
     await api.new_account(balance_cents=1)  # a user, an account
-    after = await scraped(api)
+    after = await scrape(api)
     for name in ("ledger_batch_commands_sum", "ledger_batch_commands_count", "ledger_commit_seconds_count"):
         assert 2 == value(after, name) - value(before, name), name
     assert 0 < value(after, "ledger_commit_seconds_sum") < 60
@@ -104,7 +104,7 @@ async def test_a_batch_is_counted_with_its_commands(api: Api) -> None:
 
 async def test_the_sizes_of_the_ledger_are_metrics(api: Api) -> None:
     await api.new_account(balance_cents=1)
-    found = await scraped(api)
+    found = await scrape(api)
     assert (
         0
         == value(found, "ledger_commands_waiting", worker="0")
@@ -121,7 +121,7 @@ async def test_the_sizes_of_the_ledger_are_metrics(api: Api) -> None:
 
 
 async def test_the_lag_and_progress_of_followers_are_metrics(api: Api) -> None:
-    found = await scraped(api)  # sealing is off
+    found = await scrape(api)  # sealing is off
     assert value(found, "ledger_log_position") == value(found, "ledger_follower_lag_events", follower="seals") > 0
     assert 0 < value(found, "ledger_follower_lag_seconds", follower="seals")
     states = {state: value(found, "ledger_follower_state", follower="seals", state=state) for state in STATES}
@@ -131,10 +131,10 @@ async def test_the_lag_and_progress_of_followers_are_metrics(api: Api) -> None:
 
 async def test_pending_holds_and_the_delay_of_their_expiry_are_metrics(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=5), await api.new_account()
-    before = await scraped(api)
+    before = await scrape(api)
     answer = await api.post("/v1/transactions/hold", transfer_body(source, destination, 3))
     assert answer.status < 300, answer
-    after = await scraped(api)
+    after = await scrape(api)
     assert [0, 1] == [value(found, "ledger_holds_pending") for found in (before, after)]
     assert [0, 0] == [value(found, "ledger_holds_overdue_seconds") for found in (before, after)]
     assert ("ledger_holds_overdue_seconds", frozenset()) in after
@@ -155,17 +155,17 @@ async def api(serve: Serve, settings: Settings) -> Api:
     return await serve(settings.model_copy(update={"ledger_metrics_token": SecretStr(SECRET)}))
 
 
-async def scraped_with(api: Api, secret: str) -> Series:
+async def scrape_with(api: Api, secret: str) -> Series:
     answer = await api.nobody.get("/metrics", headers={"Authorization": f"Bearer {secret}"})
     assert 200 == answer.status, answer
-    return parsed(answer.body)
+    return parse(answer.body)
 
 
 # Access
 
 
 async def test_the_secret_of_the_settings_gives_access(api: Api) -> None:
-    assert await scraped_with(api, SECRET)
+    assert await scrape_with(api, SECRET)
 
 
 @pytest.mark.parametrize("given", ["", "Bearer", f"Bearer {SECRET}x", f"Basic {SECRET}", "Bearer \udcff"])
@@ -204,7 +204,7 @@ async def test_any_worker_reports_the_metrics_of_all_and_they_survive_it(setting
                 await get(session, "/v1/health")
             found: Series = {}
             for _ in range(4):
-                found = parsed(await get(session, "/metrics"))
+                found = parse(await get(session, "/metrics"))
                 assert 20 == value(found, "ledger_http_requests_total", method="GET", route="/health", status="200")
             pids = {int(value(found, "ledger_worker_pid", worker=number)) for number in ("0", "1")}
             assert set(running.workers()) == pids
@@ -213,7 +213,7 @@ async def test_any_worker_reports_the_metrics_of_all_and_they_survive_it(setting
 
             async def restarted() -> Series | None:
                 try:
-                    now = parsed(await get(session, "/metrics"))
+                    now = parse(await get(session, "/metrics"))
                 except aiohttp.ClientConnectionError:  # the killed worker had accepted it
                     return None
                 return now if value(now, "ledger_worker_starts_total") == 3 else None
@@ -236,7 +236,7 @@ B = Family("b", "", "histogram", bounds=(1, 2))
 
 
 def test_slots_of_another_version_are_discarded() -> None:
-    with a_file(2) as file:
+    with create_file(2) as file:
         old = Meter(Layout([*metrics.FAMILIES, B, A]), file, 0)
         old.add(A)
         other = Meter(Layout([*metrics.FAMILIES, A, B]), file, 1)

@@ -107,16 +107,16 @@ async def test_a_read_of_a_reached_position_returns_immediately(api: Api) -> Non
 
 
 @pytest.fixture
-async def hasty(serve: Serve, settings: Settings) -> Api:
+async def impatient(serve: Serve, settings: Settings) -> Api:
     """Return a service that does not wait for positions."""
     return await serve(settings.model_copy(update={"ledger_position_wait_seconds": 0}))
 
 
-async def test_waiting_for_a_future_position_times_out(hasty: Api, connection: Connection) -> None:
+async def test_waiting_for_a_future_position_times_out(impatient: Api, connection: Connection) -> None:
     """Lessons 11 and 36."""
     beyond = await head(connection) + 1
 
-    refused = await hasty.get(f"/v1/users?min_position={beyond}")
+    refused = await impatient.get(f"/v1/users?min_position={beyond}")
 
     assert (409, ["position_not_reached"]) == (refused.status, refused.codes)
     assert {"position": str(beyond - 1)} == refused.body["errors"][0]["detail"]

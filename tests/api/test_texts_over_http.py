@@ -26,7 +26,7 @@ COMPOSED, DECOMPOSED = "caf\u00e9 7", "cafe\u0301 7"
 HIDDEN = ["\u200b", "\u200d", "\u00ad", "\ufeff", "\u202e", "\ufe0f", "\u2028", "\ue000", "\u0378", "\U000e0061"]
 
 
-def what(answer: Response) -> tuple[int, list[str], list[str]]:
+def summary(answer: Response) -> tuple[int, list[str], list[str]]:
     return answer.status, answer.codes, answer.pointers
 
 
@@ -38,9 +38,9 @@ async def test_a_deceptive_name_is_refused_everywhere(api: Api, name: str) -> No
     user = await api.new_user()
     path, refused = f"/v1/users/{user['id']}", (422, ["validation_error"], ["/username"])
 
-    assert refused == what(await api.post("/v1/users", user_body(username=name)))
-    assert refused == what(await api.put(path, {**user, "username": name}))
-    assert refused == what(await api.call("PATCH", path, {"username": name}))
+    assert refused == summary(await api.post("/v1/users", user_body(username=name)))
+    assert refused == summary(await api.put(path, {**user, "username": name}))
+    assert refused == summary(await api.call("PATCH", path, {"username": name}))
 
 
 @pytest.mark.parametrize("address", ["\u0430lice@example.com", "alice@\u0435xample.com", "al\u200bice@example.com"])
@@ -48,8 +48,8 @@ async def test_a_deceptive_address_is_refused_everywhere(api: Api, address: str)
     user = await api.new_user()
     path, refused = f"/v1/users/{user['id']}", (422, ["validation_error"], ["/email"])
 
-    assert refused == what(await api.post("/v1/users", user_body(email=address)))
-    assert refused == what(await api.put(path, {**user, "email": address}))
+    assert refused == summary(await api.post("/v1/users", user_body(email=address)))
+    assert refused == summary(await api.put(path, {**user, "email": address}))
 
 
 @pytest.mark.parametrize(("first", "second"), [(CYRILLIC, LATIN), (LATIN, CYRILLIC)])
@@ -58,9 +58,9 @@ async def test_a_lookalike_of_another_name_is_taken(api: Api, first: str, second
     await api.new_user(username=first, email=f"a@{first}.com")
     taken = (409, ["user_already_exists"])
 
-    assert (*taken, ["/username"]) == what(await api.post("/v1/users", user_body(username=second)))
-    assert (*taken, ["/email"]) == what(await api.post("/v1/users", user_body(email=f"a@{second}.com")))
-    assert (*taken, ["/username"]) == what(await api.put(f"/v1/users/{other['id']}", {**other, "username": second}))
+    assert (*taken, ["/username"]) == summary(await api.post("/v1/users", user_body(username=second)))
+    assert (*taken, ["/email"]) == summary(await api.post("/v1/users", user_body(email=f"a@{second}.com")))
+    assert (*taken, ["/username"]) == summary(await api.put(f"/v1/users/{other['id']}", {**other, "username": second}))
 
 
 async def test_only_one_of_racing_lookalikes_is_created(serve: Serve, settings: Settings) -> None:
@@ -103,7 +103,7 @@ async def test_a_name_is_returned_as_stored(api: Api) -> None:
     assert [user] == (await api.get("/v1/users", params={"username": "ZOE\u0308"})).body
 
 
-class CreateUserAsBefore(CreateUser, frozen=True):
+class CreateOldUser(CreateUser, frozen=True):
     """Create a user like versions without rules for names and without lookalikes."""
 
     def streams(self) -> Any:
@@ -121,11 +121,11 @@ class CreateUserAsBefore(CreateUser, frozen=True):
         )
 
 
-async def a_user_from_before(api: Api, runtime: Runtime, username: str) -> dict[str, Any]:
+async def create_old_user(api: Api, runtime: Runtime, username: str) -> dict[str, Any]:
     user_id = new_id()
     credential = Credential(new_id(), user_id, await runtime.passwords.hash(PASSWORD))
     email = f"{user_id}@example.com"
-    command = CreateUserAsBefore(
+    command = CreateOldUser(
         user_id=user_id, username=username, email=email, active=True, roles=("customer",), credential=credential
     )
     await runtime.committer.submit(command, Origin(new_id()))
@@ -134,7 +134,7 @@ async def a_user_from_before(api: Api, runtime: Runtime, username: str) -> dict[
 
 @pytest.mark.parametrize("name", ["\u0430lice", "al\u200dice", "b\U0001f600b", CYRILLIC])
 async def test_an_old_user_keeps_an_invalid_name(api: Api, runtime: Runtime, name: str) -> None:
-    user = await a_user_from_before(api, runtime, name)
+    user = await create_old_user(api, runtime, name)
 
     assert (await api.logged_in(name)).token is not None
     assert [user] == (await api.get("/v1/users", params={"username": name})).body
@@ -144,7 +144,7 @@ async def test_an_old_user_keeps_an_invalid_name(api: Api, runtime: Runtime, nam
 
 
 async def test_the_lookalike_of_an_old_name_is_reserved_with_the_next_change(api: Api, runtime: Runtime) -> None:
-    user = await a_user_from_before(api, runtime, CYRILLIC)
+    user = await create_old_user(api, runtime, CYRILLIC)
     await api.put(f"/v1/users/{user['id']}", user)
 
     assert 409 == (await api.post("/v1/users", user_body(username=LATIN))).status
@@ -157,7 +157,7 @@ async def test_the_name_of_the_first_admin_must_be_valid(settings: Settings) -> 
             await ensure_first_admin(opened)
 
 
-class Unheard:
+class SilentProgress:
     """Progress that is not shown."""
 
     def begin(self, what: str, rows: int) -> None:
@@ -176,12 +176,12 @@ async def test_the_books_verify_with_names_in_the_streams_of_lookalikes(
     user, gone = await api.new_user(username=CYRILLIC), await api.new_user(username="\u0441\u0430\u0440")
     await api.put(f"/v1/users/{user['id']}", {**user, "username": LATIN})
     await api.delete(f"/v1/users/{gone['id']}")
-    await a_user_from_before(api, runtime, "al\u200dice")
+    await create_old_user(api, runtime, "al\u200dice")
 
     sources = Sources(connection, runtime.pool, runtime.redis)
 
-    assert [] == [finding async for finding in verify(sources, Unheard())]
-    assert [] == [finding async for finding in verify(sources, Unheard(), fast=True)]
+    assert [] == [finding async for finding in verify(sources, SilentProgress())]
+    assert [] == [finding async for finding in verify(sources, SilentProgress(), fast=True)]
 
 
 # References.
@@ -248,7 +248,7 @@ async def test_lookalike_metadata_keys_are_refused(api: Api) -> None:
     twice = await api.post(path, {**transfer, "metadata": {COMPOSED: "1", DECOMPOSED: "2"}})
     once = await api.post(path, {**transfer, "metadata": {DECOMPOSED: "2"}})
 
-    assert (422, ["validation_error"], ["/metadata"]) == what(twice)
+    assert (422, ["validation_error"], ["/metadata"]) == summary(twice)
     assert {COMPOSED: "2"} == once.body["metadata"]
 
 

@@ -61,7 +61,7 @@ async def guess(api: Api, username: str, *addresses: str | None) -> list[int]:
     return [(await log_in(api, username, WRONG, address)).status for address in addresses]
 
 
-def unlike_any_other(answer: Response) -> dict[str, Any]:
+def without_varying(answer: Response) -> dict[str, Any]:
     """Return the body without members that differ from response to response."""
     (entry,) = answer.body["errors"]
     return {**answer.body, "errors": {name: entry[name] for name in entry.keys() - {"trace_id", "timestamp"}}}
@@ -70,7 +70,7 @@ def unlike_any_other(answer: Response) -> dict[str, Any]:
 # Responses to guesses
 
 
-def told(answer: Response) -> dict[str, tuple[int, int]]:
+def remaining_attempts(answer: Response) -> dict[str, tuple[int, int]]:
     """Return the remaining and maximum attempts by limit (draft-ietf-httpapi-ratelimit-headers)."""
     policies = re.findall(rf'"(\w+)";q=(\d+);w={WINDOW}(?:, |$)', answer.headers["RateLimit-Policy"])
     states = re.findall(r'"(\w+)";r=(\d+);t=(\d+)(?:, |$)', answer.headers["RateLimit"])
@@ -89,15 +89,19 @@ async def test_every_login_returns_the_remaining_attempts(
     answers = [await log_in(api, name, password) for password in (PASSWORD, WRONG, PASSWORD, *[WRONG] * 3)]
 
     assert [200, 401, 200, 401, 401, 429] == [answer.status for answer in answers]
-    assert [(left, PER_ACCOUNT) for left in (3, 2, 2, 1, 0, 0)] == [told(answer)["account"] for answer in answers]
-    assert [(left, PER_ADDRESS) for left in (5, 4, 4, 3, 2, 2)] == [told(answer)["address"] for answer in answers]
+    assert [(left, PER_ACCOUNT) for left in (3, 2, 2, 1, 0, 0)] == [
+        remaining_attempts(answer)["account"] for answer in answers
+    ]
+    assert [(left, PER_ADDRESS) for left in (5, 4, 4, 3, 2, 2)] == [
+        remaining_attempts(answer)["address"] for answer in answers
+    ]
 
 
 async def test_the_remaining_attempts_do_not_reveal_whether_a_user_exists(api: Api) -> None:
     known = await log_in(api, (await api.new_user())["username"], WRONG)
     unknown = await log_in(api, "nobody", WRONG)
 
-    assert told(known)["account"] == told(unknown)["account"]
+    assert remaining_attempts(known)["account"] == remaining_attempts(unknown)["account"]
 
 
 async def test_after_too_many_failures_a_login_must_wait(api: Api) -> None:
@@ -123,10 +127,10 @@ async def test_known_and_unknown_users_are_throttled_alike(api: Api) -> None:
         for username in (active["username"], inactive["username"], "nobody-at-all", "nobody\x00at-all")
     }
 
-    known = [unlike_any_other(answer) for answer in answers[active["username"]]]
+    known = [without_varying(answer) for answer in answers[active["username"]]]
     assert [401] * PER_ACCOUNT + [429] * 2 == [answer.status for answer in answers[active["username"]]]
     for heard in answers.values():
-        assert known == [unlike_any_other(answer) for answer in heard]
+        assert known == [without_varying(answer) for answer in heard]
         waits = [int(answer.headers["Retry-After"]) for answer in heard[PER_ACCOUNT:]]
         assert all(WINDOW - 300 <= seconds <= WINDOW for seconds in waits)  # minus the time this test took
         assert not any("WWW-Authenticate" in answer.headers for answer in heard[PER_ACCOUNT:])
@@ -259,13 +263,13 @@ async def test_logins_that_succeed_are_not_counted(serve: Serve, settings: Setti
 
 
 @pytest.fixture
-def few_per_address(settings: Settings) -> Settings:
+def limited_per_address(settings: Settings) -> Settings:
     """Return settings for guesses at different accounts, so that only the limit per address applies."""
     return settings.model_copy(update={"ledger_login_attempts_per_address": PER_ADDRESS})
 
 
-async def test_guesses_per_address_are_limited_across_accounts(serve: Serve, few_per_address: Settings) -> None:
-    api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
+async def test_guesses_per_address_are_limited_across_accounts(serve: Serve, limited_per_address: Settings) -> None:
+    api = await serve(limited_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
 
     statuses = [await guess(api, f"nobody-{number}", ELSEWHERE) for number in range(PER_ADDRESS + 1)]
 
@@ -274,8 +278,10 @@ async def test_guesses_per_address_are_limited_across_accounts(serve: Serve, few
     assert 200 == (await log_in(api, "admin", ADMIN_PASSWORD, HOME)).status
 
 
-async def test_without_trusted_proxies_forwarded_addresses_are_ignored(serve: Serve, few_per_address: Settings) -> None:
-    api = await serve(few_per_address)
+async def test_without_trusted_proxies_forwarded_addresses_are_ignored(
+    serve: Serve, limited_per_address: Settings
+) -> None:
+    api = await serve(limited_per_address)
 
     statuses = [await guess(api, f"nobody-{number}", f"192.0.2.{number}") for number in range(PER_ADDRESS + 1)]
 
@@ -291,9 +297,9 @@ async def test_without_trusted_proxies_forwarded_addresses_are_ignored(serve: Se
     ],
 )
 async def test_addresses_left_of_the_trusted_proxies_are_ignored(
-    serve: Serve, few_per_address: Settings, hops: int, forwarded: str
+    serve: Serve, limited_per_address: Settings, hops: int, forwarded: str
 ) -> None:
-    api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": hops}))
+    api = await serve(limited_per_address.model_copy(update={"ledger_trusted_proxies": hops}))
 
     statuses = [
         await guess(api, f"nobody-{number}", forwarded.replace("{}", str(number))) for number in range(PER_ADDRESS + 1)
@@ -302,9 +308,9 @@ async def test_addresses_left_of_the_trusted_proxies_are_ignored(
     assert [[401]] * PER_ADDRESS + [[429]] == statuses
 
 
-async def test_a_header_in_several_lines_is_one_list(serve: Serve, few_per_address: Settings) -> None:
+async def test_a_header_in_several_lines_is_one_list(serve: Serve, limited_per_address: Settings) -> None:
     """A client can send its own header to a proxy that adds a second line."""
-    api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
+    api = await serve(limited_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
 
     statuses = []
     for number in range(PER_ADDRESS + 1):
@@ -320,15 +326,15 @@ async def test_a_header_in_several_lines_is_one_list(serve: Serve, few_per_addre
 
 
 @pytest.fixture
-def redis_is_away(settings: Settings) -> Iterator[Settings]:
+def without_redis(settings: Settings) -> Iterator[Settings]:
     """Yield settings with an address at which no Redis listens."""
     with reserved_port(listening=False) as port:
         yield settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")})
 
 
-async def test_without_redis_each_process_throttles_on_its_own(serve: Serve, redis_is_away: Settings) -> None:
+async def test_without_redis_each_process_throttles_on_its_own(serve: Serve, without_redis: Settings) -> None:
     """Lessons 25 and 30: without Redis, guesses stay limited and users can still log in."""
-    one, other = [await serve(redis_is_away) for _ in range(2)]
+    one, other = [await serve(without_redis) for _ in range(2)]
     user = await one.new_user()
 
     at_one = await guess(one, user["username"], *[None] * (PER_ACCOUNT + 1))
@@ -338,8 +344,8 @@ async def test_without_redis_each_process_throttles_on_its_own(serve: Serve, red
     assert [200, 200] == [(await log_in(api, "admin", ADMIN_PASSWORD)).status for api in (one, other)]
 
 
-async def test_without_redis_the_owner_can_log_in_from_a_known_address(serve: Serve, redis_is_away: Settings) -> None:
-    api = await serve(redis_is_away.model_copy(update={"ledger_trusted_proxies": 1}))
+async def test_without_redis_the_owner_can_log_in_from_a_known_address(serve: Serve, without_redis: Settings) -> None:
+    api = await serve(without_redis.model_copy(update={"ledger_trusted_proxies": 1}))
     user = await api.new_user()
     await log_in(api, user["username"], PASSWORD, HOME)
 
@@ -363,7 +369,7 @@ async def test_processes_count_together(serve: Serve, settings: Settings) -> Non
 
 
 @contextmanager
-def a_full_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+def blocked_hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Block password hashing during the block; the event is set once a login waits."""
     begun, over = threading.Event(), threading.Event()
     matches = passwords._matches  # noqa: SLF001 - the slow function
@@ -387,7 +393,7 @@ async def test_a_login_refused_by_a_full_queue_does_not_count(
     api = await serve(settings.model_copy(update={"ledger_login_queue_limit": 1}))
     user, other = await api.new_user(), await api.new_user()
 
-    with a_full_queue(monkeypatch) as begun:
+    with blocked_hashing(monkeypatch) as begun:
         waiting = asyncio.create_task(log_in(api, other["username"]))
         await until(begun.is_set)
         turned_away = [await log_in(api, user["username"], WRONG) for _ in range(2 * PER_ACCOUNT)]

@@ -94,7 +94,7 @@ def closed(account: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def a_closed_account(api: Api) -> dict[str, Any]:
+async def new_closed_account(api: Api) -> dict[str, Any]:
     account = await api.new_account()
     assert 200 == (await api.delete(f"/v1/accounts/{account['id']}")).status
     return account
@@ -141,7 +141,7 @@ async def test_the_source_comes_before_the_destination_in_every_combination(api:
 
 
 async def test_a_closed_account_can_neither_pay_nor_be_paid(api: Api) -> None:
-    shut, full = await a_closed_account(api), await api.new_account(balance_cents=1)
+    shut, full = await new_closed_account(api), await api.new_account(balance_cents=1)
 
     from_it, to_it = await api.transfer(shut, full, 1), await api.transfer(full, shut, 1)
 
@@ -151,7 +151,7 @@ async def test_a_closed_account_can_neither_pay_nor_be_paid(api: Api) -> None:
 
 
 async def test_two_closed_accounts_are_both_reported_source_first(api: Api) -> None:
-    one, other = await a_closed_account(api), await a_closed_account(api)
+    one, other = await new_closed_account(api), await new_closed_account(api)
 
     assert [closed(one), closed(other)] == entries(await api.transfer(one, other, 1))
 
@@ -336,7 +336,7 @@ async def test_a_customer_can_pay_from_an_own_account_to_any(api: Api) -> None:
 async def test_the_account_of_another_is_no_source_for_a_customer(api: Api) -> None:
     """Lesson 35: it looks like an unknown account, with or without money, open or closed."""
     customer = await api.as_new_user("customer")
-    own, shut = await api.new_account(customer.user_id), await a_closed_account(api)
+    own, shut = await api.new_account(customer.user_id), await new_closed_account(api)
     rich, poor = await api.new_account(balance_cents=10), await api.new_account()
     world = next(account for account in (await api.get("/v1/accounts?world=true")).body if account["user_id"] is None)
 

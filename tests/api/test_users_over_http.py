@@ -23,7 +23,7 @@ def conflicts(answer: Response) -> tuple[int, list[tuple[str, str, str]]]:
     return answer.status, [(entry["code"], entry["kind"], entry["detail"]["pointer"]) for entry in entries]
 
 
-def taken(*members: str) -> tuple[int, list[tuple[str, str, str]]]:
+def taken_errors(*members: str) -> tuple[int, list[tuple[str, str, str]]]:
     return 409, [("user_already_exists", "conflict", f"/{member}") for member in members]
 
 
@@ -139,7 +139,7 @@ async def test_a_taken_id_name_and_address_are_reported_together(api: Api) -> No
 
     refused = await api.post("/v1/users", body)
 
-    assert taken("id", "username", "email") == conflicts(refused)
+    assert taken_errors("id", "username", "email") == conflicts(refused)
 
 
 @pytest.mark.parametrize("member", ["id", "username", "email"])
@@ -148,7 +148,7 @@ async def test_each_of_them_is_reported_alone(api: Api, member: str) -> None:
 
     refused = await api.post("/v1/users", user_body(**{member: user[member]}))
 
-    assert taken(member) == conflicts(refused)
+    assert taken_errors(member) == conflicts(refused)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ async def test_a_name_is_taken_in_all_spellings_with_the_same_folding(api: Api, 
     by_name = await api.post("/v1/users", user_body(username=second))
     by_address = await api.post("/v1/users", user_body(email=f"{second}@EXAMPLE.com"))
 
-    assert (taken("username"), taken("email")) == (conflicts(by_name), conflicts(by_address))
+    assert (taken_errors("username"), taken_errors("email")) == (conflicts(by_name), conflicts(by_address))
 
 
 @pytest.mark.parametrize("member", ["id", "username", "email"])
@@ -178,7 +178,7 @@ async def test_only_one_of_racing_users_gets_a_name(serve: Serve, settings: Sett
     )
 
     assert [201, 409, 409, 409, 409, 409] == sorted(answer.status for answer in answers)
-    assert [taken(member)] * 5 == [conflicts(answer) for answer in answers if answer.status == 409]
+    assert [taken_errors(member)] * 5 == [conflicts(answer) for answer in answers if answer.status == 409]
     holders = [user for page in await pages(workers[0], "/v1/users") for user in page]
     assert 1 == len([user for user in holders if user[member].lower() == prize])
 
@@ -188,7 +188,7 @@ async def test_a_rename_to_a_taken_name_is_refused_and_changes_nothing(api: Api)
 
     refused = await api.put(f"/v1/users/{user['id']}", {**user, "username": other["username"].upper()})
 
-    assert taken("username") == conflicts(refused)
+    assert taken_errors("username") == conflicts(refused)
     assert user == (await api.get(f"/v1/users/{user['id']}")).body
 
 
@@ -225,7 +225,7 @@ async def test_a_deleted_user_releases_the_name_and_keeps_the_id(api: Api) -> No
     same_id = await api.post("/v1/users", user_body(id=user["id"]))
     same_names = await api.post("/v1/users", user_body(username=user["username"], email=user["email"]))
 
-    assert (taken("id"), 201) == (conflicts(same_id), same_names.status)
+    assert (taken_errors("id"), 201) == (conflicts(same_id), same_names.status)
 
 
 @pytest.mark.parametrize("stream", [username_stream("squatted"), *email_streams("squatted@example.com")])

@@ -75,7 +75,7 @@ def test_the_reference_has_every_setting_and_no_other() -> None:
 
 def test_the_reference_has_the_default_of_every_setting() -> None:
     written = {name: text for name, text in rows().items() if name in VARIABLES}
-    assert {name: default_of(name) for name in written} == {name: shown(text) for name, text in written.items()}
+    assert {name: default_of(name) for name in written} == {name: default_in(text) for name, text in written.items()}
 
 
 def default_of(name: str) -> str:
@@ -83,6 +83,6 @@ def default_of(name: str) -> str:
     return "none" if default in (None, "") else str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def shown(text: str) -> str:
+def default_in(text: str) -> str:
     """Return the value in backticks, or the word `none` that may have an explanation."""
     return text.strip("`") if text.startswith("`") else text.partition(";")[0].partition(",")[0]

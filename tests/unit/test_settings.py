@@ -19,7 +19,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch
     return monkeypatch
 
 
-def said_of(name: str, value: str, clean: pytest.MonkeyPatch) -> str:
+def message_about(name: str, value: str, clean: pytest.MonkeyPatch) -> str:
     """Return the message about this value of a setting; empty if the value is accepted."""
     with clean.context() as patch:
         patch.setenv(name, value)
@@ -32,7 +32,7 @@ def said_of(name: str, value: str, clean: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("name", sorted(VARIABLES))
 def test_invalid_settings_are_not_reported_in_the_words_of_a_library(name: str, clean: pytest.MonkeyPatch) -> None:
-    said = " ".join(said_of(name, value, clean) for value in WRONG)
+    said = " ".join(message_about(name, value, clean) for value in WRONG)
 
     assert [] == [
         word for word in ("Input", "input", "should", "valid", "String", "Value", "parse", "form") if word in said
@@ -62,4 +62,4 @@ def test_invalid_settings_are_not_reported_in_the_words_of_a_library(name: str, 
 def test_an_invalid_setting_is_reported_with_the_rule(
     name: str, value: str, said: str, clean: pytest.MonkeyPatch
 ) -> None:
-    assert f"{name}: {said}" == said_of(name, value, clean)
+    assert f"{name}: {said}" == message_about(name, value, clean)

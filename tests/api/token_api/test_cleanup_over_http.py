@@ -39,7 +39,7 @@ async def short(serve: Serve, settings: Settings, clock: Clock) -> Api:
     return await serve(settings.model_copy(update=lifetimes))
 
 
-async def cleaned_up(api: Api) -> int:
+async def clean_up(api: Api) -> int:
     """Log in as the admin and clean up; return the number of purged tokens."""
     answer = await (await api.logged_in("admin", ADMIN_PASSWORD)).post(CLEANUP)
     assert (200, ["deleted_tokens"]) == (answer.status, list(answer.body)), answer
@@ -57,7 +57,7 @@ async def test_a_cleanup_purges_each_revoked_token_once_after_its_leeway(
     found = []
     for seconds in (0, 100, 100 + LEEWAY, 101 + LEEWAY, 200 + LEEWAY, 201 + LEEWAY):
         clock.now = start + seconds
-        found.append([await cleaned_up(short), await cleaned_up(short)])
+        found.append([await clean_up(short), await clean_up(short)])
 
     assert [[0, 0], [0, 0], [0, 0], [1, 0], [0, 0], [1, 0]] == found
     assert 2 == len(await event_positions(connection, "RevokedTokensForgotten"))  # an empty cleanup appends nothing
@@ -74,7 +74,7 @@ async def test_a_cleanup_counts_tokens_revoked_in_every_way(short: Api, clock: C
 
     clock.now = start + 201 + LEEWAY
 
-    assert [12, 0] == [await cleaned_up(short), await cleaned_up(short)]
+    assert [12, 0] == [await clean_up(short), await clean_up(short)]
 
 
 async def test_purging_a_revoked_token_does_not_revive_it(short: Api, clock: Clock) -> None:
@@ -86,10 +86,10 @@ async def test_purging_a_revoked_token_does_not_revive_it(short: Api, clock: Clo
     found = []
     for seconds in (100 + LEEWAY - 1, 100 + LEEWAY):
         clock.now = start + seconds
-        found.append((await cleaned_up(short), await is_accepted(short, revoked), await is_accepted(short, other)))
+        found.append((await clean_up(short), await is_accepted(short, revoked), await is_accepted(short, other)))
     for seconds in (200 + LEEWAY - 1, 200 + LEEWAY, 201 + LEEWAY):
         clock.now = start + seconds
-        assert 0 <= await cleaned_up(short) <= 2
+        assert 0 <= await clean_up(short) <= 2
         assert not await can_refresh(short, revoked)
 
     assert [(0, False, True), (0, False, False)] == found
@@ -104,7 +104,7 @@ async def test_purging_its_first_tokens_does_not_revive_a_session(short: Api, cl
 
     clock.now += 201 + LEEWAY - 150
 
-    assert 2 == await cleaned_up(short)
+    assert 2 == await clean_up(short)
     assert (False, False) == await in_force(short, second)
 
 

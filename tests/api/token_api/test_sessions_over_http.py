@@ -40,7 +40,7 @@ from tests.support.token_api import (
 )
 
 
-async def listed(api: Api, path: str = SESSIONS) -> list[str]:
+async def list_sessions(api: Api, path: str = SESSIONS) -> list[str]:
     """Return the ids of the listed sessions."""
     answer = await api.get(path)
     assert 200 == answer.status, answer
@@ -76,8 +76,10 @@ async def test_an_admin_can_list_the_sessions_of_any_user(api: Api) -> None:
     user = await api.new_user()
     pairs = [await log_in(api, user) for _ in range(2)]
 
-    assert [session_of(pair) for pair in reversed(pairs)] == await listed(api, f"{SESSIONS}?user_id={user['id']}")
-    assert not {session_of(pair) for pair in pairs} & {*await listed(api)}
+    assert [session_of(pair) for pair in reversed(pairs)] == await list_sessions(
+        api, f"{SESSIONS}?user_id={user['id']}"
+    )
+    assert not {session_of(pair) for pair in pairs} & {*await list_sessions(api)}
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest"])
@@ -88,7 +90,7 @@ async def test_only_admins_can_list_the_sessions_of_another(api: Api, roles: str
 
     for user_id in (user["id"], NOBODY):
         assert_forbidden(await caller.get(f"{SESSIONS}?user_id={user_id}"))
-    assert 1 == len(await listed(caller, f"{SESSIONS}?user_id={caller.user_id}"))
+    assert 1 == len(await list_sessions(caller, f"{SESSIONS}?user_id={caller.user_id}"))
 
 
 @pytest.mark.parametrize("user_id", ["", "me", "1"])
@@ -126,24 +128,24 @@ async def test_only_sessions_in_force_are_listed(strict: Api, clock: Clock) -> N
     clock.now -= 7_776_000 + 1
     await log_in(strict, user)
     clock.now += 7_776_000 + 1
-    assert [] == await listed(strict, mine)  # it has expired
+    assert [] == await list_sessions(strict, mine)  # it has expired
 
     left, ended, stolen, kept = [await log_in(strict, user) for _ in range(4)]
-    assert 4 == len(await listed(strict, mine))
+    assert 4 == len(await list_sessions(strict, mine))
     await post_with_token(strict, left["refresh_token"], LOGOUT)
     await strict.delete(f"{SESSIONS}/{session_of(ended)}")
     await refresh_pair(strict, stolen)
     await post_with_token(strict, stolen["refresh_token"], REFRESH)
-    assert [session_of(kept)] == await listed(strict, mine)
+    assert [session_of(kept)] == await list_sessions(strict, mine)
 
     kept = await refresh_pair(strict, kept)
-    assert [session_of(kept)] == await listed(strict, mine)
+    assert [session_of(kept)] == await list_sessions(strict, mine)
     await revoke(strict, user)
-    assert [] == await listed(strict, mine)
+    assert [] == await list_sessions(strict, mine)
     after = await log_in(strict, user)
-    assert [session_of(after)] == await listed(strict, mine)
+    assert [session_of(after)] == await list_sessions(strict, mine)
     await strict.post(REVOKE_ALL)
-    assert [] == await listed(await strict.logged_in("admin", ADMIN_PASSWORD), mine)
+    assert [] == await list_sessions(await strict.logged_in("admin", ADMIN_PASSWORD), mine)
 
 
 async def test_users_can_end_one_of_their_own_sessions(api: Api) -> None:
@@ -302,7 +304,7 @@ async def test_a_login_returns_working_tokens_wherever_the_connection_breaks(
             line.break_at("", 0)
             assert await is_accepted(api, pair)
             pair = await refresh_pair(api, pair)
-            assert [session_of(pair)] == await listed(api, f"{SESSIONS}?user_id={user['id']}")
+            assert [session_of(pair)] == await list_sessions(api, f"{SESSIONS}?user_id={user['id']}")
             await revoke(api, user)
             after = await log_in(api, user)
             assert [(False, False), (True, True)] == [await in_force(api, tokens) for tokens in (pair, after)]

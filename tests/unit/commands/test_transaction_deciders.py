@@ -75,7 +75,7 @@ HELD: list[StreamEvent] = [
 ]
 
 
-def a_hold(**members: Any) -> PlaceHold:
+def hold(**members: Any) -> PlaceHold:
     return PlaceHold(
         transaction_id=TRANSFER,
         source_account_id=PURSE,
@@ -92,7 +92,7 @@ def a_hold(**members: Any) -> PlaceHold:
 
 
 def test_a_hold_appends_one_event_to_the_transaction_and_one_to_the_account() -> None:
-    assert HELD[len(TWO_ACCOUNTS) :] == Given(TWO_ACCOUNTS).when(a_hold())
+    assert HELD[len(TWO_ACCOUNTS) :] == Given(TWO_ACCOUNTS).when(hold())
 
 
 def test_a_capture_releases_the_held_amount_and_moves_the_captured_amount() -> None:
@@ -326,7 +326,7 @@ def test_in_a_group_plain_and_detailed_transfers_are_inserted_separately() -> No
 def test_a_reference_can_be_used_once_in_any_spelling(first: str, second: str) -> None:
     used = (reference_stream(first), ReferenceUsed(OTHER_TRANSFER))
     entry = PostJournalEntry(transaction_id=TRANSFER, legs=(Leg(PURSE, -1), Leg(TILL, 1)), reference=second)
-    for command in (transfer_command(reference=second), a_hold(reference=second), entry):
+    for command in (transfer_command(reference=second), hold(reference=second), entry):
         assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(command)
 
 

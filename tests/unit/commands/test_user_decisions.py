@@ -54,7 +54,7 @@ from tests.support.ledgers import (
 PAIR = Pair(named_id("access"), 1_000, named_id("refresh"), 2_000, issued_at=500)
 
 
-def a_creation(user_id: UUID = BOB, username: str = "bob", email: str = "bob@example.com") -> CreateUser:
+def creation(user_id: UUID = BOB, username: str = "bob", email: str = "bob@example.com") -> CreateUser:
     return CreateUser(
         user_id=user_id,
         username=username,
@@ -66,18 +66,18 @@ def a_creation(user_id: UUID = BOB, username: str = "bob", email: str = "bob@exa
 
 
 def test_a_new_user_reserves_both_names() -> None:
-    assert BOB_EXISTS == Given().when(a_creation())
+    assert BOB_EXISTS == Given().when(creation())
 
 
 def test_the_secret_of_a_new_user_is_not_in_the_events() -> None:
-    decision = Given().decide(a_creation())
+    decision = Given().decide(creation())
     assert Credential(SECRET, BOB, "a hash") == decision.credential
     assert b"a hash" not in b"".join(encode(event) for _, event in decision.events)
     assert "a hash" not in repr(decision)
 
 
 def test_all_taken_names_are_reported_together() -> None:
-    command = a_creation(ALICE, "bob", "bob@example.com")
+    command = creation(ALICE, "bob", "bob@example.com")
     with pytest.raises(Refused) as refused:
         Given([*ALICE_EXISTS, *BOB_EXISTS]).decide(command)
     assert tuple(map(errors.user_already_exists, ("id", "username", "email"))) == refused.value.refusals
@@ -85,11 +85,11 @@ def test_all_taken_names_are_reported_together() -> None:
 
 @pytest.mark.parametrize("spelling", ["ALICE", "Alice", "\uff41lice"])
 def test_a_name_that_folds_to_a_taken_one_is_taken(spelling: str) -> None:
-    assert ["user_already_exists"] == Given(ALICE_EXISTS).refuses(a_creation(username=spelling))
+    assert ["user_already_exists"] == Given(ALICE_EXISTS).refuses(creation(username=spelling))
 
 
 def test_usernames_and_addresses_are_reserved_separately() -> None:
-    command = a_creation(username="alice@example.com")
+    command = creation(username="alice@example.com")
     assert 3 == len(Given(ALICE_EXISTS).when(command))
 
 
@@ -98,7 +98,7 @@ def test_a_released_name_is_free_for_another() -> None:
         (username_stream("alice"), NameReleased(ALICE)),
         (email_streams("alice@example.com")[0], NameReleased(ALICE)),
     ]
-    events = Given([*ALICE_EXISTS, *released]).when(a_creation(BOB, "alice", "alice@example.com"))
+    events = Given([*ALICE_EXISTS, *released]).when(creation(BOB, "alice", "alice@example.com"))
     assert (username_stream("alice"), NameClaimed(BOB)) in events
 
 
@@ -108,9 +108,9 @@ CYRILLIC, LATIN = "\u0430\u0440\u0435", "ape"
 APE_THERE = user_events(BOB, LATIN)
 
 
-def a_lookalike(user_id: UUID = ALICE) -> list[StreamEvent]:
+def lookalike(user_id: UUID = ALICE) -> list[StreamEvent]:
     """Return the events of a user whose name also reserves its Latin lookalike."""
-    return Given().when(a_creation(user_id, CYRILLIC, "alice@example.com"))
+    return Given().when(creation(user_id, CYRILLIC, "alice@example.com"))
 
 
 def test_a_name_also_reserves_its_lookalike() -> None:
@@ -118,12 +118,12 @@ def test_a_name_also_reserves_its_lookalike() -> None:
         (username_stream(CYRILLIC), NameClaimed(ALICE)),
         (username_stream(LATIN), NameClaimed(ALICE)),
         (email_streams("alice@example.com")[0], NameClaimed(ALICE)),
-    ] == a_lookalike()[1:]
+    ] == lookalike()[1:]
 
 
 def test_a_lookalike_of_a_taken_name_is_refused() -> None:
-    assert ["user_already_exists"] == Given(APE_THERE).refuses(a_creation(ALICE, CYRILLIC, "alice@example.com"))
-    assert ["user_already_exists"] == Given(a_lookalike()).refuses(a_creation(BOB, LATIN, "bob@example.com"))
+    assert ["user_already_exists"] == Given(APE_THERE).refuses(creation(ALICE, CYRILLIC, "alice@example.com"))
+    assert ["user_already_exists"] == Given(lookalike()).refuses(creation(BOB, LATIN, "bob@example.com"))
 
 
 def test_a_rename_between_lookalikes_keeps_the_shared_stream() -> None:
@@ -131,11 +131,11 @@ def test_a_rename_between_lookalikes_keeps_the_shared_stream() -> None:
     assert [
         (ALICE, UserUpdated(LATIN, "alice@example.com")),
         (username_stream(CYRILLIC), NameReleased(ALICE)),
-    ] == Given(a_lookalike()).when(user_update(**names))
+    ] == Given(lookalike()).when(user_update(**names))
 
 
 def test_a_deleted_user_releases_the_lookalike() -> None:
-    events = Given(a_lookalike()).when(user_deletion(known_username=CYRILLIC))
+    events = Given(lookalike()).when(user_deletion(known_username=CYRILLIC))
     assert {
         (username_stream(CYRILLIC), NameReleased(ALICE)),
         (username_stream(LATIN), NameReleased(ALICE)),
@@ -168,7 +168,7 @@ def test_an_old_invalid_name_is_kept_but_cannot_be_taken_again(name: str) -> Non
     changed = given.when(user_update(**known, username=name, email=address, roles=("guest",)))
     assert [UserRolesChanged(("guest",)), UserTokensRevoked()] == [event for id_, event in changed if id_ == ALICE]
     assert ["validation_error"] == given.refuses(user_update(**known, username=f"{name}2", email=address))
-    assert ["validation_error"] == Given().refuses(a_creation(username=name))
+    assert ["validation_error"] == Given().refuses(creation(username=name))
 
 
 def test_an_update_without_a_difference_appends_nothing() -> None:

@@ -73,7 +73,7 @@ def test_a_key_is_named_by_its_thumbprint(tmp_path: Path) -> None:
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 
 
-def loaded(**variables: str) -> Settings:
+def load_settings(**variables: str) -> Settings:
     return Settings.load(**{name.lower(): value for name, value in ({"JWT_SECRET": SECRET} | variables).items()})
 
 
@@ -115,7 +115,7 @@ def test_an_unusable_key_stops_the_start_with_one_line(
 ) -> None:
     """Lesson 31: the message names the variable, never its value."""
     with pytest.raises(SettingsError) as raised:
-        check_keys(loaded(**others, **{variable: value}))
+        check_keys(load_settings(**others, **{variable: value}))
 
     said = str(raised.value)
     assert said.startswith(f"{variable}: ")
@@ -137,7 +137,7 @@ def test_an_unusable_key_stops_the_start_with_one_line(
 )
 def test_the_settings_select_the_keys(folder: Path, variables: dict[str, str], algorithm: str, published: int) -> None:
     del folder
-    signer = signer_of(loaded(**variables))
+    signer = signer_of(load_settings(**variables))
 
     token = signer.sign(claims())
 
@@ -155,16 +155,16 @@ def test_the_settings_select_the_keys(folder: Path, variables: dict[str, str], a
 )
 def test_the_settings_rotate_keys(folder: Path, before: dict[str, str], after: dict[str, str]) -> None:
     del folder
-    token = signer_of(loaded(**before)).sign(claims())
+    token = signer_of(load_settings(**before)).sign(claims())
     only_new = {name: value for name, value in after.items() if "PREVIOUS" not in name}
 
-    assert is_valid(signer_of(loaded(**after)), token)
-    assert not is_valid(signer_of(loaded(**only_new)), token)
+    assert is_valid(signer_of(load_settings(**after)), token)
+    assert not is_valid(signer_of(load_settings(**only_new)), token)
 
 
 def test_with_a_key_file_the_secret_signs_nothing(folder: Path) -> None:
     del folder
-    with_file, with_secret = loaded(**{KEY: "ed25519.pem"}), loaded()
+    with_file, with_secret = load_settings(**{KEY: "ed25519.pem"}), load_settings()
 
     assert not is_valid(signer_of(with_file), signer_of(with_secret).sign(claims()))
     assert not is_valid(signer_of(with_secret), signer_of(with_file).sign(claims()))
@@ -172,12 +172,14 @@ def test_with_a_key_file_the_secret_signs_nothing(folder: Path) -> None:
 
 def test_the_settings_name_issuer_audience_and_leeway(folder: Path) -> None:
     del folder
-    named = signer_of(loaded(LEDGER_JWT_ISSUER="me", LEDGER_JWT_AUDIENCE="you", JWT_VALIDATION_LEEWAY_SECONDS="5"))
+    named = signer_of(
+        load_settings(LEDGER_JWT_ISSUER="me", LEDGER_JWT_AUDIENCE="you", JWT_VALIDATION_LEEWAY_SECONDS="5")
+    )
     now = int(time.time())
 
     assert is_valid(named, named.sign(claims()))
     assert not is_valid(named, named.sign(claims(iat=now - 60, exp=now - 10)))
-    assert not is_valid(named, signer_of(loaded()).sign(claims()))
+    assert not is_valid(named, signer_of(load_settings()).sign(claims()))
 
 
 def test_without_any_key_there_is_no_signer(folder: Path) -> None:
@@ -187,7 +189,7 @@ def test_without_any_key_there_is_no_signer(folder: Path) -> None:
 
 
 def test_a_key_file_removed_since_is_reported_in_one_line(folder: Path) -> None:
-    settings = loaded(**{KEY: "ed25519.pem"})
+    settings = load_settings(**{KEY: "ed25519.pem"})
     (folder / "ed25519.pem").unlink()
 
     with pytest.raises(SettingsError, match=r"^LEDGER_JWT_KEY_FILE: must be the name of a file that is there$"):
@@ -196,7 +198,7 @@ def test_a_key_file_removed_since_is_reported_in_one_line(folder: Path) -> None:
 
 def test_a_child_process_gets_the_key_settings(folder: Path) -> None:
     del folder
-    given_settings = loaded(**{KEY: "rsa.pem", PREVIOUS: "rsa.pub", "LEDGER_JWT_ISSUER": "me"})
+    given_settings = load_settings(**{KEY: "rsa.pem", PREVIOUS: "rsa.pub", "LEDGER_JWT_ISSUER": "me"})
 
     passed_on = given_settings.environment()
 
