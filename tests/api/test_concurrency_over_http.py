@@ -20,7 +20,7 @@ from ledger.events.transactions import MoneyTransferred
 from ledger.settings import Settings
 from ledger.store import reader as event_reader
 from ledger.store.heads import read_heads
-from tests.support.controls import ADMIN_PASSWORD, PASSWORD, a_transfer, a_user
+from tests.support.controls import ADMIN_PASSWORD, PASSWORD, transfer_body, user_body
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
 
 ACCOUNTS = 20
@@ -107,7 +107,7 @@ def variables(settings: Settings) -> dict[str, str]:
 
 
 async def check_books(clients: Crowd, connection: Any) -> None:
-    """Everything that must hold, whatever has happened. Lessons 1 and 4."""
+    """Assert the invariants of the books. Lessons 1 and 4."""
     events = await event_reader.read_log(connection, limit=100_000)
     streams: dict[str, list[Any]] = defaultdict(list)
     for row in events:

@@ -8,7 +8,7 @@ from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
 from ledger.store import reader as event_reader
 from ledger.store.reader import EventFilter
-from tests.support.controls import NOBODY, Answer, Api, a_transfer
+from tests.support.controls import NOBODY, Api, Response, transfer_body
 
 WORLD = str(world_account_id("USD"))
 

@@ -20,8 +20,8 @@ from ledger.projections.transaction_search import Wanted
 from ledger.projections.transactions import BANDS
 from ledger.settings import Settings
 from ledger.store.reader import MAX_POSITION
-from tests.support.controls import Answer, Api, a_transfer
-from tests.support.paging import all_of, next_of
+from tests.support.controls import Api, Response, transfer_body
+from tests.support.paging import all_items, next_path
 
 
 def authorization(api: Api) -> dict[str, str]:

@@ -145,7 +145,7 @@ async def test_metrics_are_served_while_the_database_is_away(api: Api, monkeypat
         raise ConnectionRefusedError
 
     monkeypatch.setattr("web.app.read_health", away)
-    found = await scraped_with(api, SECRET)
+    found = await scrape_with(api, SECRET)
     assert 0 == value(found, "ledger_database_up")
     assert ("ledger_log_position", frozenset()) not in found
 
@@ -223,7 +223,7 @@ async def test_any_worker_reports_the_metrics_of_all_and_they_survive_it(setting
 
 
 @contextmanager
-def a_file(slots: int) -> Iterator[int]:
+def create_file(slots: int) -> Iterator[int]:
     descriptor = metrics.create_shared_file(slots)
     try:
         yield descriptor

@@ -86,7 +86,7 @@ def transfer_command(source: UUID, destination: UUID, amount_cents: int = 1, **m
     )
 
 
-async def nobody_is_told() -> None:
+async def announce_nothing() -> None:
     """There is no revocation cache here."""
 
 
@@ -94,9 +94,9 @@ async def nobody_is_told() -> None:
 async def run_committer(
     settings: Settings, *, using: Callable[[], Awaitable[Any]] | None = None, **limits: Any
 ) -> AsyncIterator[Committer]:
-    """A committer that runs, on a connection of its own."""
+    """Run a committer on its own connection."""
     bounds = {"queue_limit": 2048, "group_limit": 256, "patience_seconds": 10, **limits}
-    committer = Committer(using or (lambda: connect(settings)), announce=nobody_is_told, **bounds)
+    committer = Committer(using or (lambda: connect(settings)), announce=announce_nothing, **bounds)
     committer.start()
     try:
         yield committer

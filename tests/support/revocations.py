@@ -92,9 +92,9 @@ class Scene:
         revocation_cache: RevocationCache = cast("Any", self.admin.client.server).app[RUNTIME].revocation_cache
         return revocation_cache
 
-    async def settle(self, ways: tuple[str, ...]) -> None:
+    async def prepare(self, ways: tuple[str, ...]) -> None:
         """Somebody for each way, whom the service has seen, and a complete revocation cache."""
-        self.victims = {way: await a_caller(self.admin) for way in ways}
+        self.victims = {way: await new_caller(self.admin) for way in ways}
         await until(self.is_whole)
         for victim in self.victims.values():
             assert 200 == (await victim.api.get("/")).status
@@ -123,13 +123,13 @@ class Scene:
         await self.check()
         return await self.is_whole()
 
-    async def is_asked(self) -> bool:
+    async def is_queried(self) -> bool:
         """Whether requests ask the revocation cache."""
         before = await calls(self.redis, "mget")
         await self.check()
         return await calls(self.redis, "mget") > before
 
-    async def cut(self, caller: Caller) -> int:
+    async def cutoff_of(self, caller: Caller) -> int:
         """The position below which the caller's token is dead, according to the revocation cache."""
         (hash_key,) = map(str, await self.redis.keys("*:revoked:cutoffs"))
         sub, sid = caller.claims["sub"], caller.claims["sid"]

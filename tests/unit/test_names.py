@@ -95,8 +95,8 @@ def test_lookalike_names_share_a_stream(name: str, latin: str) -> None:
 
 
 @given(st.text(string.printable))
-def test_names_in_ascii_look_like_themselves_alone(name: str) -> None:
-    """`user1` is not `userl`: old names have no other stream than ever."""
+def test_ascii_names_have_no_lookalike_stream(name: str) -> None:
+    """`user1` is not `userl`: existing ASCII names keep their streams."""
     assert (derived_id("username", fold(name)),) == username_streams(name)
 
 
@@ -106,7 +106,7 @@ def test_digits_and_letters_of_one_script_are_told_apart(one: str, other: str) -
 
 
 @given(st.text())
-def test_what_a_name_looks_like_looks_like_itself(name: str) -> None:
+def test_folding_a_lookalike_twice_changes_nothing(name: str) -> None:
     look = compute_skeleton(fold(name))
 
     assert look == compute_skeleton(look) == fold(look)

@@ -68,7 +68,7 @@ def test_a_compared_text_cannot_have_invisible_characters(character: str) -> Non
 
 
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
-def test_a_text_that_is_read_has_all_that_scripts_and_emoji_need(text: str) -> None:
+def test_a_text_for_people_can_have_all_characters_of_scripts_and_emoji(text: str) -> None:
     assert text == check_readable(text)
 
 
@@ -80,7 +80,7 @@ def test_a_text_for_people_cannot_break_or_reorder_lines(character: str) -> None
 
 @pytest.mark.parametrize("blank", [" ", "\u00a0", "\u3000"])
 @pytest.mark.parametrize("check", [check_printable, check_readable, check_identifying, reference])
-def test_no_text_has_blanks_around_it(check: object, blank: str) -> None:
+def test_surrounding_blanks_are_refused(check: object, blank: str) -> None:
     assert callable(check)
     for text in (f"{blank}a", f"a{blank}", blank):
         with pytest.raises(ValueError, match="blanks"):
@@ -104,8 +104,8 @@ def _refused(character: str) -> bool:
 
 
 @given(st.text(max_size=10))
-def test_the_document_says_of_texts_what_the_service_does(text: str) -> None:
-    """Of what is compared it says no more than that: Unicode's unassigned characters are in no pattern."""
+def test_the_patterns_of_the_document_match_the_service(text: str) -> None:
+    """For compared texts, no pattern can list the unassigned characters of Unicode."""
     for check, pattern in ((check_printable, PRINTABLE_PATTERN), (check_readable, READABLE_PATTERN)):
         assert bool(re.fullmatch(pattern.removesuffix("$"), text)) == _passes(check, text)
     if _passes(check_identifying, text):

@@ -389,9 +389,9 @@ PLANTED = [
     ),
     Planted(
         "the credential of nobody",
-        f"INSERT INTO credentials VALUES ('{traffic.an_id(98)}', gen_random_uuid(), '')",
+        f"INSERT INTO credentials VALUES ('{traffic.fixed_id(98)}', gen_random_uuid(), '')",
         "every head and credential belongs to a stream",
-        {"table": "credentials", "row": str(traffic.an_id(98))},
+        {"table": "credentials", "row": str(traffic.fixed_id(98))},
         fast=True,
     ),
 ]

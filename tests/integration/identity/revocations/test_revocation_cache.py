@@ -22,7 +22,7 @@ async def test_what_the_cache_says_is_what_postgresql_says(bench: Bench) -> None
     await bench.revocation_cache.fill()
 
     first = await bench.revocation_cache.revoked_below(sessions)
-    bench.pool.asked = 0
+    bench.pool.lookups = 0
     second = await bench.revocation_cache.revoked_below(sessions)
 
     assert [0, 4, NEVER, 6, NEVER, NEVER] == [by_postgresql[session] for session in sessions]
@@ -40,7 +40,7 @@ async def test_all_look_ups_of_one_tick_are_one_command(bench: Bench) -> None:
     await bench.revocation_cache.fill()
     await bench.revocation_cache.revoked_below(sessions)
     before, coalesced = await calls(bench.redis, "mget"), DataLoader(bench.revocation_cache.revoked_below)
-    bench.pool.asked = 0
+    bench.pool.lookups = 0
 
     found = await asyncio.gather(*(coalesced.get(session) for session in sessions))
 
@@ -157,7 +157,7 @@ async def test_a_process_that_knew_more_than_a_restored_log_trusts_the_cache_aga
     await bench.revocation_cache.fill()
 
     assert RevocationCacheStatus(3, 3) == await bench.revocation_cache.status()
-    assert (3, 0) == (await bench.below(kept), bench.pool.asked)
+    assert (3, 0) == (await bench.below(kept), bench.pool.lookups)
 
 
 async def test_a_cache_that_somebody_stopped_clearing_is_not_trusted_and_is_cleared(bench: Bench) -> None:
@@ -168,7 +168,7 @@ async def test_a_cache_that_somebody_stopped_clearing_is_not_trusted_and_is_clea
     await bench.redis.set(await bench.key(stale), 0)
 
     assert RevocationCacheStatus(None, 3) == await bench.revocation_cache.status()
-    assert (3, 1) == (await bench.below(session), bench.pool.asked)
+    assert (3, 1) == (await bench.below(session), bench.pool.lookups)
 
     await bench.revocation_cache.fill()
     assert RevocationCacheStatus(3, 3) == await bench.revocation_cache.status()
@@ -195,7 +195,7 @@ async def test_a_key_expires_and_the_session_stays_dead(bench: Bench) -> None:
 
     async def is_gone() -> bool:
         assert {session: NEVER} == await cache.revoked_below([session])
-        return bench.pool.asked > 0
+        return bench.pool.lookups > 0
 
     await until(is_gone)
     assert time.time() >= expires_at + 1

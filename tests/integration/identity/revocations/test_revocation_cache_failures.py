@@ -110,13 +110,13 @@ async def test_no_disaster_of_redis_lets_a_revoked_token_in_or_keeps_a_valid_one
 
 
 async def test_a_revocation_is_cached_before_it_is_answered(scene: Scene) -> None:
-    await scene.settle(OF_ONE + OF_ALL)
+    await scene.prepare(ONE_USER_WAYS + OF_ALL)
     for way, victim in scene.victims.items():
         assert await scene.cutoff_of(victim) <= victim.claims["pos"], way
 
         status = await revoke(way, scene.admin, victim)
 
-        cut, standing = await scene.cut(victim), await scene.revocation_cache.status()
+        cut, standing = await scene.cutoff_of(victim), await scene.revocation_cache.status()
         assert (200, True, True) == (status, cut > victim.claims["pos"], standing.is_complete), way
 
 
@@ -161,7 +161,7 @@ async def test_while_redis_is_paused_no_client_waits_for_it_more_than_once_and_n
 
 
 async def test_a_request_asks_the_cache_once_at_most(scene: Scene) -> None:
-    await scene.settle(())
+    await scene.prepare(())
     await scene.revoke()
     await until(scene.is_queried)
     before = await calls(scene.redis, "mget")

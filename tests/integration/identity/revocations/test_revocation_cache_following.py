@@ -165,7 +165,7 @@ async def test_a_redis_that_does_not_answer_is_one_line(command: str, run: Run, 
 
 
 async def test_an_operator_makes_the_cache_anew_while_a_service_runs(run: Run, scene: Scene) -> None:
-    await scene.settle(OF_ONE)
+    await scene.prepare(ONE_USER_WAYS)
     await scene.revoke()
     (key,) = await scene.redis.keys("*:cutoffs")
     await scene.redis.hset(key, NOBODY, 1)

@@ -162,7 +162,7 @@ async def test_an_attempt_that_outlasts_its_window_is_not_taken_off_the_next(pla
     slow = await throttled.admit("alice", HOME)
     await place.later(60 * MINUTE)
 
-    assert 3 == await admitted(throttled, "alice", HOME, of=4)
+    assert 3 == await count_admitted(throttled, "alice", HOME, of=4)
     await throttled.refund(slow)
 
     await assert_refused(throttled, "alice", HOME)
@@ -176,7 +176,7 @@ async def test_attackers_cannot_lock_the_owner_out_of_a_known_address(place: Pla
     passed = [await count_admitted(throttled, "alice", f"203.0.113.{number}", of=5) for number in range(50)]
 
     assert 3 == sum(passed)
-    await refused(throttled, "alice", ELSEWHERE)
+    await assert_refused(throttled, "alice", ELSEWHERE)
     await throttled.record_success(await throttled.admit("alice", HOME))
 
 
@@ -202,7 +202,7 @@ async def test_an_address_is_known_to_the_account_that_logged_in_and_to_no_other
 async def test_a_known_network_is_known_as_a_whole(place: Place) -> None:
     throttled = place.build(LIMITS)
     await throttled.record_success(await throttled.admit("alice", "2001:db8::1"))
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     await throttled.admit("alice", "2001:db8::2")
 

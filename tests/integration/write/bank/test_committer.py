@@ -52,7 +52,7 @@ async def test_commands_that_wait_together_share_transactions(bank: Bank) -> Non
 
 async def test_no_more_commands_than_the_limit_share_a_transaction(settings: Settings, connection: Any) -> None:
     """Lesson 36."""
-    async with banking(settings, connection, group_limit=4) as bank:
+    async with open_bank(settings, connection, group_limit=4) as bank:
         source, destination = await bank.accounts(100, 0)
         await bank.outcomes(*(transfer_command(source, destination) for _ in range(10)))
         assert (10, 3) == (await bank.transfers(), await bank.transactions())
@@ -176,7 +176,7 @@ async def test_a_client_that_stops_waiting_cancels_nothing(settings: Settings, b
 
 
 async def test_closing_carries_out_what_waits_and_takes_nothing_more(settings: Settings, connection: Any) -> None:
-    async with banking(settings, connection, group_limit=7) as bank:
+    async with open_bank(settings, connection, group_limit=7) as bank:
         source, destination = await bank.accounts(100, 0)
         async with holding(settings, source):
             waiting = [asyncio.create_task(bank.submit(transfer_command(source, destination))) for _ in range(50)]

@@ -125,7 +125,7 @@ async def test_two_processes_refuse_nothing_that_is_affordable_on_hot_accounts(
     """Lessons 1 and 3."""
     account_ids = await bank.accounts(1000, 1000, 1000)
     chance = random.Random(3)  # noqa: S311 - not for secrets
-    async with committing(settings, group_limit=8) as other:
+    async with run_committer(settings, group_limit=8) as other:
         outcomes = await asyncio.gather(
             *(
                 committer.submit(transfer_command(source, destination), Origin(new_id()))
@@ -145,7 +145,7 @@ async def test_of_many_processes_none_gives_up_on_what_is_affordable(settings: S
     """Lesson 3: of twenty transfers, ten are affordable, and ten are made, however many go for the same account."""
     source, destination = await bank.accounts(10, 0)
     async with AsyncExitStack() as stack:
-        committers = [await stack.enter_async_context(committing(settings, group_limit=1)) for _ in range(10)]
+        committers = [await stack.enter_async_context(run_committer(settings, group_limit=1)) for _ in range(10)]
         outcomes = await asyncio.gather(
             *(
                 committer.submit(transfer_command(source, destination), Origin(new_id()))
