@@ -87,7 +87,7 @@ def transfer_command(source: UUID, destination: UUID, amount_cents: int = 1, **m
 
 
 async def announce_nothing() -> None:
-    """There is no revocation cache here."""
+    """Do nothing: these tests have no revocation cache."""
 
 
 @asynccontextmanager

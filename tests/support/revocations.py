@@ -93,7 +93,7 @@ class Scene:
         return revocation_cache
 
     async def prepare(self, ways: tuple[str, ...]) -> None:
-        """Somebody for each way, whom the service has seen, and a complete revocation cache."""
+        """Create a caller for each way of revocation, and wait until the cache is complete."""
         self.victims = {way: await new_caller(self.admin) for way in ways}
         await until(self.is_whole)
         for victim in self.victims.values():
@@ -124,13 +124,13 @@ class Scene:
         return await self.is_whole()
 
     async def is_queried(self) -> bool:
-        """Whether requests ask the revocation cache."""
+        """Return whether requests query the revocation cache."""
         before = await calls(self.redis, "mget")
         await self.check()
         return await calls(self.redis, "mget") > before
 
     async def cutoff_of(self, caller: Caller) -> int:
-        """The position below which the caller's token is dead, according to the revocation cache."""
+        """Return the position below which the cache revokes the caller's token."""
         (hash_key,) = map(str, await self.redis.keys("*:revoked:cutoffs"))
         sub, sid = caller.claims["sub"], caller.claims["sid"]
         found = [
@@ -183,7 +183,7 @@ class CountingPool:
 
 @dataclass
 class Bench:
-    """A revocation cache, its Redis, and the tables that it is filled from, which the test writes by hand."""
+    """A revocation cache, its Redis, and its source tables, to which the test writes directly."""
 
     pool: CountingPool
     redis: "Redis"
