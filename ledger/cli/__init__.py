@@ -29,7 +29,7 @@ COMMANDS: Commands = {
     "import-reference": "ledger.cli.import_reference:import_reference",
     "admin": Group("Manage admins: users who may do everything.", {"create": "ledger.cli.admin:create_admin"}),
     "tokens": Group(
-        "Inspect and repair what the service knows about revoked tokens.",
+        "Inspect and rebuild the cache of revoked tokens.",
         {
             "mirror": Group(
                 "The cache of revocations in Redis.",

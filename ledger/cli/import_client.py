@@ -142,7 +142,7 @@ def _read_lines(path: Path, digest: str) -> Iterator[Record]:
             if isinstance(body, dict) and body.get("id") is None:
                 yield Record(number, _encode(body, digest, number))
             else:
-                yield Record(number, line.strip())  # complete, or invalid, which the service reports
+                yield Record(number, line.strip())  # it has an id, or is invalid, which the service reports
 
 
 def _encode(body: dict[str, Any], digest: str, line: int) -> bytes:

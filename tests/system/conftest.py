@@ -7,12 +7,12 @@ import pytest
 
 from ledger.settings import Settings
 from tests.support.processes import Ledger, ledger
-from tests.support.reference import Reference, a_reference
+from tests.support.reference import Reference, reference_database
 
 
 @pytest.fixture
 async def reference(settings: Settings) -> AsyncIterator[Reference]:
-    async with a_reference(settings) as opened:
+    async with reference_database(settings) as opened:
         yield opened
 
 

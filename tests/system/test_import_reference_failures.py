@@ -21,10 +21,10 @@ from tests.support.processes import run_ledger, until
 from tests.support.reference import (
     SECRET,
     Reference,
-    a_pair,
-    an_api,
-    everything,
-    taken,
+    new_accounts,
+    reference_api,
+    run_import,
+    written_state,
 )
 
 
@@ -88,7 +88,7 @@ async def test_an_api_that_cannot_be_read_is_one_line_without_the_secret(referen
         async with TestServer(app) as server:
             return await reading_error(open_api(str(server.make_url("")), "admin", "secret-word", None))
 
-    async with an_api(reference) as url:
+    async with reference_api(reference) as url:
         wrong = await reading_error(open_api(url, "admin", "secret-word", None))
         assert "/v1/auth/login with 401 authentication_wrong_credentials: wrong credentials" in wrong
         assert "with 404" in await reading_error(open_api(f"{url}/elsewhere", "admin", SECRET, None))
@@ -98,7 +98,7 @@ async def test_an_api_that_cannot_be_read_is_one_line_without_the_secret(referen
 
 
 async def test_a_reference_that_disappears_during_a_run_is_one_line(reference: Reference) -> None:
-    first, second = await a_pair(reference, 1, 0)
+    first, second = await new_accounts(reference, 1, 0)
     await reference.transfer(first, second, 1)
     async with open_database(reference.url, "public") as source:
         await reference.connection.execute(
@@ -117,19 +117,19 @@ async def test_a_reference_that_disappears_during_a_run_is_one_line(reference: R
 async def test_a_run_that_cannot_read_writes_nothing_and_exits_with_1(
     settings: Settings, connection: Any, reference: Reference
 ) -> None:
-    before = await everything(connection)
+    before = await written_state(connection)
     await reference.connection.execute("DROP TABLE accounts")
 
     said = await run_ledger("import-reference", reference.url, variables=settings.environment())
 
     line = "ledger: the database has no table public.accounts to read\n"
     assert (1, "", line) == (said.status, said.output, said.error)
-    assert before == await everything(connection)
+    assert before == await written_state(connection)
 
 
 async def test_an_unknown_holder_stops_the_run(runtime: Runtime, connection: Any, reference: Reference) -> None:
     with pytest.raises(ReferenceUnusableError, match=r"^the ledger has no user 'nobody'$"):
-        await taken(runtime, connection, reference, holder="nobody")
+        await run_import(runtime, connection, reference, holder="nobody")
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,9 @@ async def test_a_mapping_of_an_unknown_user_stops_the_run(
 ) -> None:
     """A typo in an id would leave out the accounts of the right user."""
     await create_user(runtime, new_id(), "admin", "a password", ("admin",))
-    before = await everything(connection)
+    before = await written_state(connection)
 
     with pytest.raises(ReferenceUnusableError, match=f"the reference has no user {NOBODY}"):
-        await taken(runtime, connection, reference, mapped={UUID(NOBODY): "admin"})
+        await run_import(runtime, connection, reference, mapped={UUID(NOBODY): "admin"})
 
-    assert before == await everything(connection)
+    assert before == await written_state(connection)

@@ -9,7 +9,7 @@ import pytest
 from ledger.audit.export_text import CSV
 from ledger.cli.import_client import METADATA, OPTIONAL
 from ledger.commands.holds import PlaceHold
-from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.transaction import TransactionCommand
 from ledger.commands.transfers import TransferMoney
 from ledger.events.accounts import Account
@@ -36,10 +36,10 @@ GIVEN = {
 SOURCE, DESTINATION = new_id(), new_id()
 ACCOUNTS = {SOURCE: Account(None, "USD"), DESTINATION: Account(None, "USD")}
 BETWEEN: dict[str, Any] = {"source_account_id": SOURCE, "destination_account_id": DESTINATION, "amount_cents": 5}
-LEGS = (Leg(SOURCE, -5), Leg(DESTINATION, 5))
+LEGS = (NewPosting(SOURCE, -5), NewPosting(DESTINATION, 5))
 COMMANDS = (
     TransferMoney(transaction_id=new_id(), reference=GIVEN["reference"], **BETWEEN),
-    PostJournalEntry(transaction_id=new_id(), reference=GIVEN["reference"], legs=LEGS),
+    PostJournalEntry(transaction_id=new_id(), reference=GIVEN["reference"], postings=LEGS),
     PlaceHold(
         transaction_id=new_id(),
         reference=GIVEN["reference"],

@@ -11,7 +11,7 @@ from aiohttp import web
 from ledger import errors
 from ledger.commands.batch import TransferBatch
 from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
-from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
@@ -19,7 +19,7 @@ from ledger.events.transactions import Status, copy_details
 from ledger.money import MAX_CENTS
 from ledger.projections import transaction_search, transactions
 from ledger.projections.resource import Resource
-from ledger.projections.transaction_search import Wanted
+from ledger.projections.transaction_search import Filters
 from ledger.store.connections import Reader
 from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import new_id
@@ -92,7 +92,7 @@ async def post_journal_entry(request: web.Request) -> Reply:
     body = parse(requests.JournalEntry, await read_json(request))
     entry = PostJournalEntry(
         transaction_id=body.id or new_id(),
-        legs=tuple(Leg(posting.account_id, posting.amount_cents) for posting in body.postings),
+        postings=tuple(NewPosting(posting.account_id, posting.amount_cents) for posting in body.postings),
         reference=body.reference,
         only_owner_id=_payer(request),
         id_was_chosen=body.id is not None,
@@ -168,7 +168,7 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
     """
     span = read_span(request, int)
     reference = REFERENCE.read(request)
-    wanted = Wanted(
+    filters = Filters(
         readable_owner(request),
         USER_ID.read(request),
         ACCOUNT_ID.read(request),
@@ -184,7 +184,7 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
     async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:
         return Chunk(
             *await transaction_search.page(
-                source, wanted, before=MAX_POSITION if before is None else before, limit=limit
+                source, filters, before=MAX_POSITION if before is None else before, limit=limit
             )
         )
 

@@ -285,7 +285,7 @@ PLANTED = [
     change_row("sessions", "id", OPEN_SESSION, "user_id", f"'{BOB}'", fast=True),
     change_row("cutoffs", "user_id", EVERYBODY, "position", "1"),
     change_row("cutoffs", "user_id", ALICE, "position", "1"),
-    change_row("tokens", "jti", traffic.an_id(54), "revoked_position", "NULL"),
+    change_row("tokens", "jti", traffic.fixed_id(54), "revoked_position", "NULL"),
     Planted(
         "a changed amount in entries",
         f"UPDATE entries SET amount_cents = 0 WHERE {ENTRY_ROW} = '{EUROS}'",
@@ -306,14 +306,14 @@ PLANTED = [
     delete_row("transfers", "id", PAYMENT),
     delete_row("sessions", "id", OPEN_SESSION, fast=True),
     delete_row("cutoffs", "user_id", ALICE),
-    delete_row("tokens", "jti", traffic.an_id(52)),
+    delete_row("tokens", "jti", traffic.fixed_id(52)),
     add_row("users", "id", BOB, fast=True),
     add_row("accounts", "id", EUROS, fast=True),
     add_row("entries", "account_id", YEN),
     add_row("transfers", "id", PAYMENT),
     add_row("sessions", "id", OPEN_SESSION, fast=True),
     add_row("cutoffs", "user_id", ALICE),
-    add_row("tokens", "jti", traffic.an_id(52)),
+    add_row("tokens", "jti", traffic.fixed_id(52)),
     # Sums, and tables beside the log.
     Planted(
         "balances that do not sum to zero",
@@ -388,9 +388,9 @@ PLANTED = [
     ),
     Planted(
         "the credential of nobody",
-        f"INSERT INTO credentials VALUES ('{traffic.an_id(98)}', gen_random_uuid(), '')",
+        f"INSERT INTO credentials VALUES ('{traffic.fixed_id(98)}', gen_random_uuid(), '')",
         "every head and credential belongs to a stream",
-        {"table": "credentials", "row": str(traffic.an_id(98))},
+        {"table": "credentials", "row": str(traffic.fixed_id(98))},
         fast=True,
     ),
 ]
@@ -473,7 +473,7 @@ async def test_books_are_checked_as_they_were_at_one_point_in_time(fast: bool, s
                 session_id=new_id(),
                 user_id=ALICE,
                 credential_id=traffic.secret(ALICE).id,
-                pair=traffic.a_pair(0),
+                pair=traffic.token_pair(0),
                 session_expires_at=traffic.FUTURE,
             )
             pair = Pair(new_id(), traffic.FUTURE - 5, new_id(), traffic.FUTURE, number)

@@ -16,7 +16,7 @@ from ledger.followers.follower import FOLLOWERS
 from ledger.projections import INLINE
 from ledger.projections.rebuild.rebuild import Outcome, cancel, rebuild, rollback
 from ledger.projections.rebuild.replay import Progress
-from ledger.projections.rebuild.shadow import RebuildError, printed
+from ledger.projections.rebuild.shadow import RebuildError, format_differences
 from ledger.projections.rebuild.status import Status, status
 from ledger.settings import Settings
 from ledger.store.pool import connect
@@ -129,7 +129,7 @@ async def test_a_wrong_row_is_found_by_a_dry_run_and_repaired_by_a_rebuild(
     assert changed > 0
     outcome = await run_rebuild(settings, dry_run=True)
     assert (changed, False) == (outcome.differing, outcome.swapped)
-    assert shown in "\n".join(printed(outcome.differences))
+    assert shown in "\n".join(format_differences(outcome.differences))
     assert changed == (await run_rebuild(settings)).differing
     assert 0 == await count_differences(settings)
 
@@ -222,7 +222,7 @@ async def test_an_interrupted_rebuild_resumes_or_is_cancelled(
     with pytest.raises(StopError):
         await run_rebuild(settings, report=stop_at(20))
     assert {"rebuilding"} == {row.state for row in await inline_status(settings)}
-    with pytest.raises(RebuildError, match="was interrupted: name the same"):
+    with pytest.raises(RebuildError, match="was interrupted: give the same names"):
         await run_rebuild(settings, ["users"])
     outcome = await run_rebuild(settings)
     assert (21, 0) == (outcome.resumed_from, outcome.differing)

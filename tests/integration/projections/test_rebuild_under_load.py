@@ -21,7 +21,7 @@ from ledger.projections.rebuild.rebuild import Outcome, rebuild
 from ledger.settings import Settings
 from ledger.store import reader as event_reader
 from ledger.store.pool import connect
-from tests.support.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
+from tests.support.controls import ADMIN_PASSWORD, Api, transfer_body, user_body
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
 from tests.support.serving import serving
 
@@ -54,7 +54,7 @@ class Crowd:
     async def start(self) -> None:
         pair = await self.call("POST", "/auth/login", {"username": "admin", "password": ADMIN_PASSWORD})
         self.session.headers["Authorization"] = f"Bearer {pair['access_token']}"
-        user = await self.call("POST", "/users", a_user())
+        user = await self.call("POST", "/users", user_body())
         for _ in range(ACCOUNTS):
             body = {"user_id": user["id"], "balance_cents": BALANCE_CENTS}
             self.accounts.append((await self.call("POST", "/accounts", body))["id"])
@@ -69,7 +69,7 @@ class Crowd:
         match chance.choices(("transfer", "read", "list", "open", "session"), (60, 20, 10, 8, 2))[0]:
             case "transfer":
                 source, destination = chance.sample(self.accounts, 2)
-                transfer = await self.call("POST", "/transactions/transfer", a_transfer(source, destination, 7))
+                transfer = await self.call("POST", "/transactions/transfer", transfer_body(source, destination, 7))
                 self.transfers.append(transfer["id"])
                 await self.call("GET", f"/transactions/{transfer['id']}")  # the client reads its own write
             case "read":
@@ -77,7 +77,7 @@ class Crowd:
             case "list":
                 await self.call("GET", chance.choice(("/accounts", "/users", "/auth/sessions")))
             case "open":
-                user = await self.call("POST", "/users", a_user())
+                user = await self.call("POST", "/users", user_body())
                 await self.call("POST", "/accounts", {"user_id": user["id"], "balance_cents": 0})
                 await self.call("DELETE", f"/users/{user['id']}") if chance.random() < 0.3 else None
             case _:
@@ -167,7 +167,7 @@ async def test_a_killed_rebuild_resumes(
 
     A reader prevents the swap, so the rebuild cannot end before it is killed.
     """
-    arguments = ("projections", "rebuild", "--all", "--chunk", "2")
+    arguments = ("projections", "rebuild", "--all", "--batch", "2")  # still accepted for `--chunk`
     with serving(tmp_path, settings, workers=2) as running:
         async with active_clients(running) as crowd:
             await wait_for_transfers(crowd, 100)

@@ -1,4 +1,4 @@
-"""Every event has an explicit topic, and every account event one group: a new event fails here until it has both."""
+"""Every event has an explicit topic, and every account event is in one group; a new event must have both."""
 
 from collections import Counter
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_every_account_event_is_read_at_a_point_in_time() -> None:
         ("0009_holds", f"WHERE topic IN {FUNDS}"),
     ],
 )
-def test_a_group_of_events_is_that_of_its_partial_index(migration: str, condition: str) -> None:
+def test_a_group_of_events_matches_its_partial_index(migration: str, condition: str) -> None:
     """PostgreSQL uses a partial index only for queries that imply its condition."""
     assert condition in (MIGRATIONS / f"{migration}.py").read_text()
 

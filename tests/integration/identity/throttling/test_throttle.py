@@ -9,7 +9,18 @@ from redis.asyncio import Redis
 
 from ledger.identity import login_throttle
 from ledger.identity.login_throttle import Limits, LoginThrottle
-from tests.support.throttling import DAY, ELSEWHERE, HOME, LIMITS, LOOSE, MINUTE, WINDOW, Clock, admitted, refused
+from tests.support.throttling import (
+    DAY,
+    ELSEWHERE,
+    HOME,
+    LIMITS,
+    LOOSE,
+    MINUTE,
+    WINDOW,
+    Clock,
+    assert_refused,
+    count_admitted,
+)
 from tests.support.valkey import keys_of, pass_time
 
 
@@ -45,7 +56,7 @@ async def test_an_account_has_a_limit_for_all_addresses(place: Place) -> None:
     for number in range(3):
         await throttled.admit("alice", f"203.0.113.{number}")
 
-    assert await refused(throttled, "alice", "203.0.113.9") in approximately(60 * MINUTE)
+    assert await assert_refused(throttled, "alice", "203.0.113.9") in approximately(60 * MINUTE)
     await throttled.admit("bob", "203.0.113.9")
 
 
@@ -55,7 +66,7 @@ async def test_an_address_has_a_limit_for_all_accounts(place: Place) -> None:
     for number in range(5):
         await throttled.admit(f"user-{number}", ELSEWHERE)
 
-    assert await refused(throttled, "user-9", ELSEWHERE) in approximately(60 * MINUTE)
+    assert await assert_refused(throttled, "user-9", ELSEWHERE) in approximately(60 * MINUTE)
     await throttled.admit("user-9", HOME)
 
 
@@ -63,14 +74,14 @@ async def test_concurrent_attempts_do_not_exceed_the_limit(place: Place) -> None
     """An attempt is reserved before the password is checked, so there is no gap between checking and counting."""
     throttled = place.build(LOOSE)
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=200)
-    assert 0 == await admitted(throttled, "alice", ELSEWHERE, of=200)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=200)
+    assert 0 == await count_admitted(throttled, "alice", ELSEWHERE, of=200)
 
 
 async def test_processes_count_together_in_redis(redis: "Redis", prefix: str) -> None:
     one, other = (LoginThrottle(redis, prefix, LOOSE) for _ in range(2))
 
-    passed = await asyncio.gather(*(admitted(each, "alice", ELSEWHERE, of=100) for each in (one, other)))
+    passed = await asyncio.gather(*(count_admitted(each, "alice", ELSEWHERE, of=100) for each in (one, other)))
 
     assert 3 == sum(passed)
 
@@ -79,9 +90,9 @@ async def test_processes_count_together_in_redis(redis: "Redis", prefix: str) ->
 async def test_every_spelling_of_a_name_is_the_same_account(place: Place, spelling: str) -> None:
     throttled = place.build(LIMITS)
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=4)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=4)
 
-    await refused(throttled, spelling, HOME)
+    await assert_refused(throttled, spelling, HOME)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +111,7 @@ async def test_addresses_of_one_client_are_counted_as_one(place: Place, one: str
     for number in range(5):
         await throttled.admit(f"user-{number}", one)
 
-    await refused(throttled, "user-9", other)
+    await assert_refused(throttled, "user-9", other)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +133,7 @@ async def test_a_success_is_not_counted(place: Place) -> None:
     for _ in range(20):
         await throttled.record_success(await throttled.admit("alice", HOME))
 
-    assert 3 == await admitted(throttled, "alice", HOME, of=4)
+    assert 3 == await count_admitted(throttled, "alice", HOME, of=4)
 
 
 async def test_a_success_removes_no_failure(place: Place) -> None:
@@ -133,7 +144,7 @@ async def test_a_success_removes_no_failure(place: Place) -> None:
 
     await throttled.record_success(await throttled.admit("alice", HOME))
 
-    assert 1 == await admitted(throttled, "alice", HOME, of=4)
+    assert 1 == await count_admitted(throttled, "alice", HOME, of=4)
 
 
 async def test_an_attempt_that_was_never_checked_is_not_counted(place: Place) -> None:
@@ -142,8 +153,8 @@ async def test_an_attempt_that_was_never_checked_is_not_counted(place: Place) ->
     for _ in range(20):
         await throttled.refund(await throttled.admit("alice", HOME))
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=4)
-    await refused(throttled, "alice", HOME)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=4)
+    await assert_refused(throttled, "alice", HOME)
 
 
 async def test_an_attempt_that_outlasts_its_window_does_not_change_the_next(place: Place) -> None:
@@ -151,10 +162,10 @@ async def test_an_attempt_that_outlasts_its_window_does_not_change_the_next(plac
     slow = await throttled.admit("alice", HOME)
     await place.pass_seconds(60 * MINUTE)
 
-    assert 3 == await admitted(throttled, "alice", HOME, of=4)
+    assert 3 == await count_admitted(throttled, "alice", HOME, of=4)
     await throttled.refund(slow)
 
-    await refused(throttled, "alice", HOME)
+    await assert_refused(throttled, "alice", HOME)
 
 
 async def test_attackers_cannot_lock_the_owner_out_of_a_known_address(place: Place) -> None:
@@ -162,10 +173,10 @@ async def test_attackers_cannot_lock_the_owner_out_of_a_known_address(place: Pla
     throttled = place.build(LIMITS)
     await throttled.record_success(await throttled.admit("alice", HOME))
 
-    passed = [await admitted(throttled, "alice", f"203.0.113.{number}", of=5) for number in range(50)]
+    passed = [await count_admitted(throttled, "alice", f"203.0.113.{number}", of=5) for number in range(50)]
 
     assert 3 == sum(passed)
-    await refused(throttled, "alice", ELSEWHERE)
+    await assert_refused(throttled, "alice", ELSEWHERE)
     await throttled.record_success(await throttled.admit("alice", HOME))
 
 
@@ -173,9 +184,9 @@ async def test_a_known_address_has_a_limit_too(place: Place) -> None:
     throttled = place.build(LIMITS)
     await throttled.record_success(await throttled.admit("alice", HOME))
 
-    assert 3 == await admitted(throttled, "alice", HOME, of=5)
+    assert 3 == await count_admitted(throttled, "alice", HOME, of=5)
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
 
 async def test_an_address_is_known_only_to_the_account_that_logged_in(place: Place) -> None:
@@ -183,7 +194,7 @@ async def test_an_address_is_known_only_to_the_account_that_logged_in(place: Pla
     throttled = place.build(LOOSE)
     await throttled.record_success(await throttled.admit("mallory", ELSEWHERE))
 
-    passed = [await admitted(throttled, "alice", address, of=5) for address in (ELSEWHERE, HOME)]
+    passed = [await count_admitted(throttled, "alice", address, of=5) for address in (ELSEWHERE, HOME)]
 
     assert [3, 0] == passed
 
@@ -191,7 +202,7 @@ async def test_an_address_is_known_only_to_the_account_that_logged_in(place: Pla
 async def test_a_known_network_is_known_as_a_whole(place: Place) -> None:
     throttled = place.build(LIMITS)
     await throttled.record_success(await throttled.admit("alice", "2001:db8::1"))
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     await throttled.admit("alice", "2001:db8::2")
 
@@ -203,12 +214,12 @@ async def test_an_address_stays_known_for_thirty_days_from_its_last_login(place:
         await throttled.record_success(await throttled.admit("alice", HOME))
 
     await place.pass_seconds(29 * DAY)
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
     await throttled.admit("alice", HOME)
 
     await place.pass_seconds(2 * DAY)
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
-    await refused(throttled, "alice", HOME)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
+    await assert_refused(throttled, "alice", HOME)
 
 
 async def test_an_address_is_forgotten_though_another_is_still_known(place: Place) -> None:
@@ -218,10 +229,10 @@ async def test_an_address_is_forgotten_though_another_is_still_known(place: Plac
     await throttled.record_success(await throttled.admit("alice", "203.0.113.1"))
 
     await place.pass_seconds(11 * DAY)
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     await throttled.admit("alice", "203.0.113.1")
-    await refused(throttled, "alice", HOME)
+    await assert_refused(throttled, "alice", HOME)
 
 
 async def test_an_account_knows_its_latest_addresses_and_not_too_many(place: Place) -> None:
@@ -230,12 +241,12 @@ async def test_an_account_knows_its_latest_addresses_and_not_too_many(place: Pla
     for address in [*addresses[:-1], addresses[0], addresses[-1]]:  # so the second is the oldest
         await throttled.record_success(await throttled.admit("alice", address))
 
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     for address in (addresses[0], *addresses[3:]):
         await throttled.admit("alice", address)
     for address in addresses[1:3]:
-        await refused(throttled, "alice", address)
+        await assert_refused(throttled, "alice", address)
 
 
 async def test_accounts_that_do_not_exist_are_throttled_alike(place: Place) -> None:
@@ -243,21 +254,21 @@ async def test_accounts_that_do_not_exist_are_throttled_alike(place: Place) -> N
     throttled = place.build(LIMITS)
 
     for name in ("nobody", "nobody\x00at all", "", "x" * 10_000):
-        assert 3 == await admitted(throttled, name, f"203.0.113.{len(name) % 256}", of=5)
+        assert 3 == await count_admitted(throttled, name, f"203.0.113.{len(name) % 256}", of=5)
 
 
 async def test_refusals_do_not_prolong_a_window(place: Place) -> None:
     """Lesson 30: there is no lock, only a wait."""
     throttled = place.build(LIMITS)
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     await place.pass_seconds(20 * MINUTE)
-    assert await refused(throttled, "alice", ELSEWHERE) in approximately(40 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in approximately(40 * MINUTE)
     await place.pass_seconds(30 * MINUTE)
-    assert await refused(throttled, "alice", ELSEWHERE) in approximately(10 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in approximately(10 * MINUTE)
     await place.pass_seconds(10 * MINUTE)
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
 
 @pytest.mark.parametrize(
@@ -267,11 +278,11 @@ async def test_the_wait_is_in_whole_seconds_and_long_enough(
     away: "Redis", prefix: str, clock: Clock, passed: float, wait: int
 ) -> None:
     throttled = LoginThrottle(away, prefix, LIMITS, clock=clock)
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     clock.now += passed
 
-    assert wait == await refused(throttled, "alice", ELSEWHERE)
+    assert wait == await assert_refused(throttled, "alice", ELSEWHERE)
 
 
 async def test_later_attempts_do_not_prolong_a_window(place: Place) -> None:
@@ -280,7 +291,7 @@ async def test_later_attempts_do_not_prolong_a_window(place: Place) -> None:
         await throttled.admit("alice", ELSEWHERE)
         await place.pass_seconds(15 * MINUTE)
 
-    assert await refused(throttled, "alice", ELSEWHERE) in approximately(15 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in approximately(15 * MINUTE)
 
 
 async def test_a_successful_attempt_starts_no_window(place: Place) -> None:
@@ -288,28 +299,28 @@ async def test_a_successful_attempt_starts_no_window(place: Place) -> None:
     await throttled.refund(await throttled.admit("alice", ELSEWHERE))
     await place.pass_seconds(30 * MINUTE)
 
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
-    assert await refused(throttled, "alice", ELSEWHERE) in approximately(60 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in approximately(60 * MINUTE)
 
 
 async def test_the_wait_is_that_of_the_bucket_that_is_full_longest(place: Place) -> None:
     throttled = place.build(LIMITS)
-    await admitted(throttled, "bob", ELSEWHERE, of=2)
+    await count_admitted(throttled, "bob", ELSEWHERE, of=2)
     await place.pass_seconds(30 * MINUTE)
-    await admitted(throttled, "alice", ELSEWHERE, of=3)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=3)
 
-    assert await refused(throttled, "carol", ELSEWHERE) in approximately(30 * MINUTE)  # the address is full
-    assert await refused(throttled, "alice", HOME) in approximately(60 * MINUTE)  # the account is
-    assert await refused(throttled, "alice", ELSEWHERE) in approximately(60 * MINUTE)  # both are
+    assert await assert_refused(throttled, "carol", ELSEWHERE) in approximately(30 * MINUTE)  # the address is full
+    assert await assert_refused(throttled, "alice", HOME) in approximately(60 * MINUTE)  # the account is
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in approximately(60 * MINUTE)  # both are
 
 
 async def test_an_attempt_refused_for_the_account_is_not_counted_for_the_address(place: Place) -> None:
     throttled = place.build(LIMITS)
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=50)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=50)
 
-    assert 2 == await admitted(throttled, "bob", ELSEWHERE, of=50)
+    assert 2 == await count_admitted(throttled, "bob", ELSEWHERE, of=50)
 
 
 async def test_redis_holds_no_user_name_and_nothing_forever(redis: "Redis", prefix: str) -> None:
@@ -344,8 +355,8 @@ async def test_redis_keeps_only_the_address_of_a_success(redis: "Redis", prefix:
 async def test_ledgers_on_one_redis_count_separately(redis: "Redis", prefix: str) -> None:
     one, other = (LoginThrottle(redis, f"{prefix}{name}:", LIMITS) for name in ("one", "other"))
 
-    assert 3 == await admitted(one, "alice", ELSEWHERE, of=5)
-    assert 3 == await admitted(other, "alice", ELSEWHERE, of=5)
+    assert 3 == await count_admitted(one, "alice", ELSEWHERE, of=5)
+    assert 3 == await count_admitted(other, "alice", ELSEWHERE, of=5)
 
 
 async def test_a_redis_that_lost_the_scripts_gets_them_again(redis: "Redis", prefix: str, clock: Clock) -> None:
@@ -355,4 +366,4 @@ async def test_a_redis_that_lost_the_scripts_gets_them_again(redis: "Redis", pre
 
     await throttled.admit("alice", ELSEWHERE)
 
-    assert 1 == await admitted(throttled, "alice", ELSEWHERE, of=5)
+    assert 1 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)

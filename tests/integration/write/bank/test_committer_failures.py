@@ -13,8 +13,8 @@ from ledger.errors import DatabaseError, Refused
 from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.write.group import Outcome
-from tests.support.bank import Bank, a_transfer, banking, conflict
-from tests.support.outages import are_gone, cut_off
+from tests.support.bank import Bank, open_bank, submit_with_conflict, transfer_command
+from tests.support.outages import are_gone, terminate_connections
 from tests.support.processes import until
 from tests.support.proxy import Direction, Proxy
 
@@ -32,10 +32,10 @@ async def test_a_connection_lost_while_idle_is_reopened(settings: Settings, conn
         opened.append(await connect(settings, **patience))
         return opened[-1]
 
-    async with banking(settings, connection, using=remembered) as bank:
+    async with open_bank(settings, connection, using=remembered) as bank:
         source, destination = await bank.accounts(100, 0)
         await end_backend(connection, opened[-1].get_server_pid())
-        await bank.submit(a_transfer(source, destination))
+        await bank.submit(transfer_command(source, destination))
         assert [99, 1] == await bank.balances([source, destination])
         assert 2 == len(opened)
 
@@ -51,12 +51,12 @@ async def test_repeatedly_killed_backends_lose_and_double_nothing(bank: Bank) ->
         nonlocal answered
         while not enough.is_set():
             source, destination = chance.sample(account_ids, 2)
-            await bank.submit(a_transfer(source, destination, chance.randint(1, 9)))
+            await bank.submit(transfer_command(source, destination, chance.randint(1, 9)))
             answered += 1
 
     async def end_one() -> int:
         return int(
-            await bank.eyes.fetchval(
+            await bank.observer.fetchval(
                 """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                    WHERE datname = current_database() AND application_name = 'ledger' AND xact_start IS NOT NULL"""
             )
@@ -75,10 +75,10 @@ async def test_repeatedly_killed_backends_lose_and_double_nothing(bank: Bank) ->
 
 
 @asynccontextmanager
-async def banking_through_proxy(settings: Settings, eyes: Any) -> AsyncIterator[tuple[Bank, Proxy]]:
+async def banking_through_proxy(settings: Settings, observer: Any) -> AsyncIterator[tuple[Bank, Proxy]]:
     async with Proxy.to_database(settings) as proxy:
         proxied = proxy.database_settings(settings)
-        async with banking(settings, eyes, using=lambda: connect(proxied)) as bank:
+        async with open_bank(settings, observer, using=lambda: connect(proxied)) as bank:
             yield bank, proxy
 
 
@@ -92,10 +92,10 @@ async def test_money_moves_once_wherever_the_connection_breaks(
         for chunk in itertools.count(1):
             source, destination = await bank.accounts(102, 0)
             if locked:  # the next transactions have the append lock from the start
-                await conflict(settings, bank, source, destination)
-                await bank.submit(a_transfer(destination, source, 2))
+                await submit_with_conflict(settings, bank, source, destination)
+                await bank.submit(transfer_command(destination, source, 2))
             proxy.cut_at(direction, chunk)
-            outcomes = await bank.outcomes(*(a_transfer(source, destination, amount) for amount in (62, 62, 40)))
+            outcomes = await bank.outcomes(*(transfer_command(source, destination, amount) for amount in (62, 62, 40)))
             assert [Outcome, Refused, Outcome] == [type(outcome) for outcome in outcomes]
             assert [0, 102] == await bank.balances([source, destination])
             if proxy.cuts < chunk:
@@ -127,14 +127,14 @@ async def test_a_command_that_meets_only_dead_connections_fails(settings: Settin
         opened.append(DeadConnection() if dead else await connect(settings))
         return opened[-1]
 
-    async with banking(settings, connection, using=connect_or_fail) as bank:
+    async with open_bank(settings, connection, using=connect_or_fail) as bank:
         source, destination = await bank.accounts(100, 0)
         dead = True
         await end_backend(connection, opened[0].get_server_pid())
         with pytest.raises(DatabaseError):
-            await bank.submit(a_transfer(source, destination))
+            await bank.submit(transfer_command(source, destination))
         dead = False
-        await bank.submit(a_transfer(source, destination))
+        await bank.submit(transfer_command(source, destination))
         assert [99, 1] == await bank.balances([source, destination])
 
 
@@ -146,12 +146,12 @@ async def test_commands_fail_while_the_database_is_away_and_succeed_later(settin
             raise ConnectionRefusedError
         return await connect(settings)
 
-    async with banking(settings, connection, using=connect_when_available, patience_seconds=0.05) as bank:
+    async with open_bank(settings, connection, using=connect_when_available, patience_seconds=0.05) as bank:
         source, destination = await bank.accounts(100, 0)
         away = True
-        await cut_off(connection)
-        outcomes = await bank.outcomes(a_transfer(source, destination), a_transfer(source, destination))
+        await terminate_connections(connection)
+        outcomes = await bank.outcomes(transfer_command(source, destination), transfer_command(source, destination))
         assert [DatabaseError] * 2 == [type(outcome) for outcome in outcomes]
         away = False
-        await bank.submit(a_transfer(source, destination))
+        await bank.submit(transfer_command(source, destination))
         assert [99, 1] == await bank.balances([source, destination])
