@@ -13,7 +13,7 @@ run: .venv/run.stamp ## start the ledger, with its own PostgreSQL and Valkey whe
 	@exec $(BIN)/ledger serve
 
 unit: .venv/dev.stamp ## the pure tests, in seconds and without a server
-	$(BIN)/pytest -q -n $(JOBS) --hypothesis-profile unit tests/unit
+	$(BIN)/pytest -q -n $(JOBS) --dist loadfile --hypothesis-profile unit tests/unit
 
 test: .venv/dev.stamp ## the whole suite
 	$(BIN)/pytest -n $(JOBS) --dist worksteal

@@ -24,6 +24,7 @@ from ledger.import_reference.source import Reference
 from ledger.money import CURRENCIES
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
+from ledger.store.locks import try_lock_import
 from ledger.store.migrate import migrate
 from ledger.values.ids import parse_id
 
@@ -140,6 +141,8 @@ async def _open_books(settings: Settings, *, dry_run: bool) -> AsyncIterator[Reh
     async with connected(settings, statement_seconds=None, hint=f"; {RESUME}") as connection:
         if dry_run:
             yield RehearsedBooks(connection)
+        elif not await try_lock_import(connection):
+            fail("another import of the reference is running; run the command again when it has ended", 1)
         else:
             async with open_runtime(settings) as runtime:
                 yield Books(connection, runtime)

@@ -17,6 +17,7 @@ class Lock(StrEnum):
 
     APPEND = "'stored_events'::regclass::oid::bigint"  # held from a writer's first position to its commit
     EXPIRY = "'stored_events'::regclass::oid::int, 2"  # held by the process that expires holds
+    IMPORT = "'stored_events'::regclass::oid::int, 3"  # held by the process that imports the reference
     SEAL = "'seals'::regclass::oid::bigint"  # held by the process that seals a block
     FOLLOWER = "'followers'::regclass::oid::int, $1"  # held by a follower's leader; $1 is the follower's number
 
@@ -28,6 +29,11 @@ BEGIN_LOCKED = f"""BEGIN; LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
 async def try_lock_expiry(connection: Reader) -> bool:
     """Take the expiry lock until the database transaction ends. Return False if another process holds it."""
     return bool(await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({Lock.EXPIRY})"))
+
+
+async def try_lock_import(connection: Connection) -> bool:
+    """Take the import lock while the connection is open. Return False if another process imports."""
+    return bool(await connection.fetchval(f"SELECT pg_try_advisory_lock({Lock.IMPORT})"))
 
 
 async def lock_sealing(connection: Connection, *, wait: bool) -> bool:

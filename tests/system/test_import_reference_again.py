@@ -274,23 +274,41 @@ async def test_a_run_that_loses_the_database_is_completed_by_the_next(
     assert await reference.balances() == await balances(connection)
 
 
-async def test_two_concurrent_runs_double_nothing(
+async def test_a_run_beside_another_is_refused_and_changes_nothing(
     settings: Settings, connection: Any, reference: Reference, tmp_path: Path
 ) -> None:
-    accounts = await new_accounts(reference, *range(1_000, 1_020))
-    random = Random(1)  # noqa: S311 - samples
-    for number in range(100):
-        source, destination = random.sample(accounts, 2)
-        await reference.transfer(source, destination, number + 1)
+    """Two runs at once would each see the accounts that the other opens as different, and correct them."""
+    await create_transactions(reference, 100)
+    variables = settings.environment()
+
+    async with stopping_at(connection, "accounts") as is_stopped:
+        with ledger(tmp_path / "first", "import-reference", reference.url, **variables) as first:
+            await until(is_stopped)
+            second = await run_ledger("import-reference", reference.url, variables=variables)
+            rehearsed = await run_ledger("import-reference", reference.url, "--dry-run", variables=variables)
+            await connection.execute("SELECT pg_advisory_unlock(42)")
+            status = await first.status()
+
+    third = await run_ledger("import-reference", reference.url, "--json", variables=variables)
+    assert (0, 1, 0) == (status, second.status, rehearsed.status)
+    assert "ledger: another import of the reference is running; run the command again when it has ended" in second.error
+    assert (0, 0, 100) == (third.status, third.document["corrected"], third.document["transactions"]["already_here"])
+    assert await reference.balances() == await balances(connection)
+
+
+async def test_two_runs_started_at_once_double_nothing(
+    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+) -> None:
+    await create_transactions(reference, 100)
     variables = settings.environment()
 
     with (
         ledger(tmp_path / "one", "import-reference", reference.url, **variables) as one,
         ledger(tmp_path / "two", "import-reference", reference.url, **variables) as two,
     ):
-        await one.status()
-        await two.status()
+        statuses = sorted([await one.status(), await two.status()])
 
-    said = await run_ledger("import-reference", reference.url, "--json", variables=settings.environment())
+    said = await run_ledger("import-reference", reference.url, "--json", variables=variables)
+    assert statuses in ([0, 0], [0, 1])  # the second is refused, or starts after the first has ended
     assert (0, 0, 100) == (said.status, said.document["corrected"], said.document["transactions"]["already_here"])
     assert await reference.balances() == await balances(connection)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
@@ -36,12 +37,10 @@ def signer(keys: Keys) -> Signer:
     return Signer(keys.signing, leeway_seconds=LEEWAY, previous=without_private(keys.following))
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder of valid and invalid key files, in an environment without settings."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="session")
+def key_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of valid and invalid key files, which no test changes."""
+    folder = tmp_path_factory.mktemp("key-files")
     made: dict[str, PrivateKeyTypes] = {
         "ed25519": ed25519.Ed25519PrivateKey.generate(),
         "other": ed25519.Ed25519PrivateKey.generate(),
@@ -49,12 +48,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made |= {"ed448": ed448.Ed448PrivateKey.generate(), "ec": ec.generate_private_key(ec.SECP256R1())}
     made |= {"rsa": new_rsa_key(), "short": new_rsa_key(1024)}
     for name, key in made.items():
-        (tmp_path / f"{name}.pem").write_bytes(pem(key))
-        (tmp_path / f"{name}.pub").write_bytes(public_pem(key.public_key()))
-    (tmp_path / "locked.pem").write_bytes(pem(made["ed25519"], b"hunter2"))
-    (tmp_path / "empty.pem").write_bytes(b"")
-    (tmp_path / "garbage.pem").write_bytes(b"-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n")
-    (tmp_path / "cut.pem").write_bytes(pem(made["rsa"])[:-200])
-    (tmp_path / "huge.pem").write_bytes(b"\x00" * 200_000 + pem(made["ed25519"]))
-    (tmp_path / "folder.pem").mkdir()
+        (folder / f"{name}.pem").write_bytes(pem(key))
+        (folder / f"{name}.pub").write_bytes(public_pem(key.public_key()))
+    (folder / "locked.pem").write_bytes(pem(made["ed25519"], b"hunter2"))
+    (folder / "empty.pem").write_bytes(b"")
+    (folder / "garbage.pem").write_bytes(b"-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n")
+    (folder / "cut.pem").write_bytes(pem(made["rsa"])[:-200])
+    (folder / "huge.pem").write_bytes(b"\x00" * 200_000 + pem(made["ed25519"]))
+    (folder / "folder.pem").mkdir()
+    return folder
+
+
+@pytest.fixture
+def folder(key_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of valid and invalid key files, in an environment without settings."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    copytree(key_files, tmp_path, dirs_exist_ok=True)
     return tmp_path
