@@ -112,7 +112,13 @@ def _create_committer(
     # The committer's statements look up single rows by key: a plan from when a table was small must not scan it later,
     # and planning each execution would cost more than it saves.
     return create(
-        lambda: connect(settings, enable_seqscan="off", plan_cache_mode="force_generic_plan"),
+        lambda: connect(
+            settings,
+            statement_seconds=None,  # a timeout would cancel a COMMIT
+            lock_timeout="1s",
+            enable_seqscan="off",
+            plan_cache_mode="force_generic_plan",
+        ),
         queue_limit=settings.ledger_queue_limit,
         group_limit=settings.ledger_batch_limit,
         patience_seconds=settings.ledger_database_patience_seconds,

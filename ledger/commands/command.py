@@ -54,6 +54,11 @@ class Command(msgspec.Struct, frozen=True):
     name: ClassVar[str]
     always_appends: ClassVar[bool] = False
 
+    @property
+    def resource_id(self) -> UUID | None:
+        """Return the id of the one resource that the command creates or changes, to look it up; None for several."""
+        return None
+
     @abstractmethod
     def streams(self) -> Iterable[UUID]:
         """Return the streams whose states the decision depends on. If one changes first, it is decided again."""

@@ -49,14 +49,16 @@ class TracedCommitter(Committer):
         self._watch_next = watch
         self._spans: dict[UUID, Span] = {}
 
-    async def submit(self, command: Command, origin: Origin, *, weight: int = 1) -> Outcome:
+    async def submit(
+        self, command: Command, origin: Origin, *, weight: int = 1, deadline: float | None = None
+    ) -> Outcome:
         """Execute a command as `Committer` does, in a span."""
         with self._tracer.start_as_current_span(
             command.name, record_exception=False, set_status_on_exception=False
         ) as span:
             is_first = self._spans.setdefault(origin.command_id, span) is span
             try:
-                return await super().submit(command, origin, weight=weight)
+                return await super().submit(command, origin, weight=weight, deadline=deadline)
             except Refused as refused:
                 span.set_attribute("ledger.refusals", [refusal.code for refusal in refused.refusals])
                 raise

@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 
 from ledger.events import HEADLESS, TOPICS, Recorded, State, decode_state, encode, evolve
-from ledger.store.connections import Reader
+from ledger.store.connections import Connection, Reader
 from ledger.store.reader import SELECT_RECORDED, to_recorded
 from ledger.store.statements import Statement, blobs, columns, integers, uuids, words
+from ledger.store.tables import STREAM_HEADS
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -32,6 +33,22 @@ async def read_heads(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID,
     if rest := [stream_id for stream_id in stream_ids if stream_id not in heads]:
         heads |= await _fold_streams(reader, rest)
     return heads
+
+
+async def find_locked(
+    connection: Connection, tables: Iterable[tuple[str, str]], stream_ids: Collection[UUID]
+) -> set[UUID]:
+    """Return the streams of which another session has locked the head, so that a write would wait for it.
+
+    The same goes for their rows in further `tables`, each with its column of stream ids.
+    """
+    locked: set[UUID] = set()
+    for table, column in ((STREAM_HEADS, "originator_id"), *tables):
+        sql = f"SELECT {column} FROM {table} WHERE {column} = ANY($1)"
+        existing = await connection.fetch(sql, stream_ids)
+        free = await connection.fetch(f"{sql} FOR NO KEY UPDATE SKIP LOCKED", stream_ids)
+        locked |= {row[0] for row in existing} - {row[0] for row in free}
+    return locked
 
 
 async def _fold_streams(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID, Head]:

@@ -21,7 +21,9 @@ class Lock(StrEnum):
     FOLLOWER = "'followers'::regclass::oid::int, $1"  # held by a follower's leader; $1 is the follower's number
 
 
-BEGIN_LOCKED = f"""BEGIN; LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
+# The lock comes after the table's own, as in every program that begins with LOCK TABLE, or the two would deadlock.
+BEGIN_LOCKED = f"""BEGIN; SET LOCAL idle_in_transaction_session_timeout = '1s';
+                   LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
                    SELECT pg_advisory_xact_lock({Lock.APPEND})"""
 
 

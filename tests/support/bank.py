@@ -96,7 +96,11 @@ async def committing(
 ) -> AsyncIterator[Committer]:
     """A committer that runs, on a connection of its own."""
     bounds = {"queue_limit": 2048, "group_limit": 256, "patience_seconds": 10, **limits}
-    committer = Committer(using or (lambda: connect(settings)), announce=nobody_is_told, **bounds)
+    committer = Committer(
+        using or (lambda: connect(settings, statement_seconds=None, lock_timeout="1s")),
+        announce=nobody_is_told,
+        **bounds,
+    )
     committer.start()
     try:
         yield committer
@@ -168,6 +172,7 @@ async def rival(settings: Settings, command: Command) -> AsyncIterator[None]:
     connection = await connect(settings)
     try:
         await event_log.begin_locked(connection)
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # it waits for the test
         batch = CommitGroup(await read_heads(connection, list(command.streams())))
         batch.decide(command, new_id())
         statements = [
