@@ -1,4 +1,4 @@
-"""`make bench`: every figure beside its yardstick, measured in turns, so that a busy machine is busy for both."""
+"""`make bench`: measure each figure and its yardstick in turns, so that a busy machine slows both."""
 
 import asyncio
 import sys

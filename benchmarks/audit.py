@@ -36,7 +36,7 @@ LOOK_SECONDS = 0.05  # between two looks at how much memory a command takes
 
 
 class Ran(NamedTuple):
-    """What a command said, how long it took, and its peak resident memory."""
+    """A command's output, its duration, and its peak resident memory."""
 
     output: bytes
     seconds: float
@@ -44,7 +44,7 @@ class Ran(NamedTuple):
 
 
 async def measure() -> list[Row]:
-    """All lines that need a ledger with a million events; seals are not made meanwhile."""
+    """Return all rows that need a ledger with a million events; nothing is sealed during the measurement."""
     async with running(LEDGER_SEAL_SECONDS="3600") as service:
         accounts = await service.open_accounts(ACCOUNTS)
         database = await asyncpg.connect(service.database_url, server_settings={"search_path": "ledger"})
@@ -66,13 +66,13 @@ async def measure() -> list[Row]:
             ),
         ]
         await fill_log(database)
-        rows.append(await _writes_meanwhile(service, accounts, alone))
+        rows.append(await _writes_during_rebuild(service, accounts, alone))
         await database.close()
     return rows
 
 
 async def balance_at_a_time(database: "asyncpg.Connection[Any]", long: str, short: str) -> Row:
-    """The same question about both accounts, in turns, at any time since they have all of their entries or before."""
+    """Measure the balance of both accounts at random points in time, in turns."""
     row = await database.fetchrow(
         "SELECT min(recorded_at), max(recorded_at) FROM entries WHERE account_id = $1", UUID(long)
     )
@@ -115,7 +115,7 @@ async def _rates(service: Service, database: "asyncpg.Connection[Any]", verifyin
 
 
 async def _folded(database: "asyncpg.Connection[Any]") -> float:
-    """Events a second that are read, decoded and folded into the states of all their streams."""
+    """Measure the events per second that are read, decoded and folded into the states of their streams."""
     states: dict[UUID, State] = {}
     begun, after, count = time.perf_counter(), 0, 0
     while count < FOLDED:
@@ -126,8 +126,8 @@ async def _folded(database: "asyncpg.Connection[Any]") -> float:
     return count / (time.perf_counter() - begun)
 
 
-async def _writes_meanwhile(service: Service, accounts: list[str], alone: Measured) -> Row:
-    """All writes happen while a rebuild, or the next one, runs."""
+async def _writes_during_rebuild(service: Service, accounts: list[str], alone: Measured) -> Row:
+    """Measure transfers while one rebuild after another runs."""
     done = asyncio.Event()
 
     async def rebuild_again_and_again() -> None:
@@ -135,12 +135,12 @@ async def _writes_meanwhile(service: Service, accounts: list[str], alone: Measur
             await _ran(service, *_REBUILD)
 
     rebuilding = asyncio.create_task(rebuild_again_and_again())
-    meanwhile = await transfers(service, accounts, connections=WRITERS, seconds=SECONDS)
+    during = await transfers(service, accounts, connections=WRITERS, seconds=SECONDS)
     done.set()
     await rebuilding
     return at_most(
         "(m) p99 ms of a transfer, 16 connections, while all tables are rebuilt, against its own without",
-        *(meanwhile.p99, alone.p99, 3.0),
+        *(during.p99, alone.p99, 3.0),
     )
 
 

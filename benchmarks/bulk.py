@@ -1,4 +1,4 @@
-"""Transfers in bulk, against the set-based upper bound: the same rows, written by the same SQL, and nothing else."""
+"""Batches of transfers, against the set-based upper bound: the same rows, written by the same SQL, and nothing else."""
 
 import asyncio
 import itertools
@@ -28,7 +28,7 @@ BATCHES = 12  # of each client, a round
 
 
 async def measure(service: Service, accounts: Sequence[str]) -> Row:
-    """Bulk transfers a second, against the bound. Each has its half of the accounts: nobody is in another's way."""
+    """Measure batch transfers per second and the bound, each on its own half of the accounts."""
     half = len(accounts) // 2
     ledger, bound = await in_turns(
         lambda: over_http(service, accounts[:half], seconds=SECONDS),
@@ -41,7 +41,7 @@ async def measure(service: Service, accounts: Sequence[str]) -> Row:
 
 
 async def over_http(service: Service, accounts: Sequence[str], *, seconds: int) -> Measured:
-    """Let wrk post batches that are not atomic, again and again. Counts transfers."""
+    """Let wrk post batches that are not atomic. Count transfers."""
     pairs = itertools.cycle(itertools.pairwise([*accounts, accounts[0]]))
     bodies = []
     for _ in range(BODIES):
@@ -56,7 +56,7 @@ async def over_http(service: Service, accounts: Sequence[str], *, seconds: int) 
 
 
 async def upper_bound(service: Service, accounts: Sequence[str]) -> Measured:
-    """Let as many clients write what such batches write, each among accounts of its own. All is prepared before."""
+    """Let as many clients write what such batches write, each on its own accounts, prepared beforehand."""
     share = len(accounts) // CONNECTIONS
     clients = [
         await _Client.connected(service, accounts[number * share : (number + 1) * share])
@@ -91,7 +91,7 @@ class _Client(NamedTuple):
         return cls(connection, batches)
 
     async def write(self) -> list[float]:
-        """Write them all, and tell how many milliseconds each took."""
+        """Write all batches and return the milliseconds that each took."""
         taken = []
         for batch in self.batches:
             began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What a figure is: two things measured in turns, so that a busy machine is busy for both, and what is promised."""
+"""Figures: two things measured in turns, so that a busy machine slows both, and the ratio that is promised."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
@@ -22,18 +22,18 @@ class Row(NamedTuple):
 
 
 async def in_turns(*measures: Callable[[], Awaitable[Measured]]) -> list[Measured]:
-    """The median of some rounds of each."""
+    """Return the median of some rounds of each measure."""
     rounds: list[Sequence[Measured]] = [[await measure() for measure in measures] for _ in range(ROUNDS)]
     return [Measured(*(median(figures) for figures in zip(*one, strict=True))) for one in zip(*rounds, strict=True)]
 
 
 def at_least(name: str, ledger: float, yardstick: float, wanted: float) -> Row:
-    """More is better."""
+    """Return a row whose ratio must be at least `wanted`."""
     ratio = ledger / yardstick
     return Row(name, f"{ledger:,.0f}", f"{yardstick:,.0f}", ratio, f"at least {wanted:.2f}", ratio >= wanted)
 
 
 def at_most(name: str, ledger: float, yardstick: float, wanted: float) -> Row:
-    """Less is better."""
+    """Return a row whose ratio must be at most `wanted`."""
     ratio = ledger / yardstick
     return Row(name, f"{ledger:.2f}", f"{yardstick:.2f}", ratio, f"at most {wanted:.2f}", ratio <= wanted)

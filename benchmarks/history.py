@@ -1,4 +1,4 @@
-"""Long histories, written in bulk as the service would have: what it would take hours to make over HTTP."""
+"""Long histories, written in bulk as the service would write them; over HTTP they would take hours."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -57,7 +57,7 @@ _LOG_FILES = 128
 
 
 async def grow(connection: "asyncpg.Connection[Any]", accounts: Sequence[str | UUID], events: int) -> None:
-    """Let that many more events, three a transfer, happen to these accounts, which are in USD and have enough."""
+    """Append events of transfers among these accounts, three for each; all are in USD and have enough funds."""
     async with connection.transaction():
         await connection.execute(
             "SELECT pg_advisory_xact_lock('stored_events'::regclass::oid::bigint); SET LOCAL work_mem = '256MB'"
@@ -77,9 +77,9 @@ async def grow(connection: "asyncpg.Connection[Any]", accounts: Sequence[str | U
 
 
 async def fill_log(connection: "asyncpg.Connection[Any]") -> None:
-    """Let the server have files of its write-ahead log to use again, as one that has run for a while has.
+    """Give the server write-ahead log files to recycle, as a server has that has run for a while.
 
-    To make one anew takes 50 ms of everybody who waits for a commit; on a new server that is every 16 MiB.
+    To create a file delays every waiting commit by 50 ms; a new server does so every 16 MiB.
     """
     for _ in range(_LOG_FILES):
         await connection.execute(
@@ -107,7 +107,7 @@ _ACCOUNT = "UPDATE accounts SET version = $2, balance_cents = $3 WHERE id = $1"
 
 
 async def lengthen(connection: "asyncpg.Connection[Any]", account_id: str, entries: int) -> None:
-    """Give an account that many more entries, each with its event."""
+    """Give an account more entries, each with its event."""
     row = await connection.fetchrow("SELECT version, balance_cents FROM accounts WHERE id = $1", account_id)
     assert row is not None
     version, balance = row

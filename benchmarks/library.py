@@ -1,4 +1,4 @@
-"""The `eventsourcing` library's own runner, with the statement lines (`entries`) as its users would write them."""
+"""The `eventsourcing` library's own runner, with the projection `entries` as its users would write it."""
 
 import time
 from typing import Any
@@ -32,7 +32,7 @@ class Lines(PostgresTrackingRecorder):
         self._insert = SQL("INSERT INTO {}.{} VALUES (%s, %s, %s, %s, %s, %s)").format(*table)
 
     def add(self, event: LedgerEvent, tracking: Tracking) -> None:
-        """Write one line."""
+        """Write one entry."""
         match event.event:
             case AccountCredited(transaction_id=transaction_id, amount_cents=amount, balance_cents=balance):
                 pass
@@ -60,12 +60,12 @@ class LinesProjection(Projection[Lines]):
     topics = ("AccountDebited", "AccountCredited")
 
     def process_event(self, domain_event: LedgerEvent, tracking: Tracking) -> None:
-        """One event, as the library hands it over."""
+        """Process one event, as the library passes it."""
         self.view.add(domain_event, tracking)
 
 
 def events_per_second(settings: Settings, *, warm_up_seconds: float, seconds: float) -> float:
-    """How fast the library's runner goes through the log, in positions, those that it leaves out included."""
+    """Measure how fast the library's runner reads the log, in positions per second, skipped events included."""
     env = {**environment(settings), "LINES_CREATE_TABLE": "y", "LINES_POSTGRES_SCHEMA": SCHEMA}
     with ProjectionRunner(
         application_class=LedgerApplication, projection_class=LinesProjection, view_class=Lines, env=env
@@ -81,7 +81,7 @@ def _position(runner: "ProjectionRunner[LedgerApplication, Lines]") -> int:
 
 
 def folded_per_second(settings: Settings, account_ids: list[UUID]) -> float:
-    """Events a second that the library's repository reads, decodes and folds."""
+    """Measure the events per second that the library's repository reads, decodes and folds."""
     application = LedgerApplication(environment(settings))
     begun = time.monotonic()
     versions = [_version(application, account_id) for account_id in account_ids]

@@ -1,4 +1,4 @@
-"""What a page of a list costs, near its beginning and far from it."""
+"""The cost of a page of a list, near its beginning and far from it."""
 
 import re
 import time
@@ -17,7 +17,7 @@ PAGES = 30  # read in a turn
 
 
 async def measure(service: Service, accounts: list[str]) -> list[Row]:
-    """Pages of transactions at depth 10 and 10,000: of all, and of one account."""
+    """Measure pages of transactions at depth 10 and 10,000: of all transactions, and of one account."""
     database = await asyncpg.connect(service.database_url, server_settings={"search_path": "ledger"})
     await grow(database, accounts[:2], 3 * (FAR + 1000))
     await database.close()
@@ -41,7 +41,7 @@ async def _depths(service: Service, path: str, name: str) -> Row:
 
 
 async def _link(session: aiohttp.ClientSession, path: str, depth: int) -> str:
-    """The page after so many items."""
+    """Return the link to the page after `depth` items."""
     following, left = "", depth
     while left:
         limit = min(left, 200)
@@ -54,7 +54,7 @@ async def _link(session: aiohttp.ClientSession, path: str, depth: int) -> str:
 
 
 async def _seconds(session: aiohttp.ClientSession, link: str) -> float:
-    """The median of some readings of a page."""
+    """Return the median time of some reads of a page."""
     took = []
     for _ in range(PAGES):
         began = time.perf_counter()

@@ -62,7 +62,7 @@ end
 
 
 class Measured(NamedTuple):
-    """Completed per second, and latencies in milliseconds."""
+    """Requests completed per second, and their latencies in milliseconds."""
 
     per_second: float
     p50: float
@@ -70,7 +70,7 @@ class Measured(NamedTuple):
 
 
 def missing_tools() -> list[str]:
-    """What cannot be measured with, each with how to get it."""
+    """Return a line for each missing tool, with how to install it."""
     return [
         f"{name} is not installed: {how}"
         for name, how in (

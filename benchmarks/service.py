@@ -24,7 +24,7 @@ LEDGER = (sys.executable, "-m", "ledger")
 
 @dataclass(frozen=True)
 class Service:
-    """Where a running service is, and how to reach the database below it."""
+    """A running service, and its database."""
 
     url: str
     token: str
@@ -35,7 +35,7 @@ class Service:
 
     @property
     def environment(self) -> dict[str, str]:
-        """With which a `ledger` command works on the same ledger."""
+        """Return the environment in which a `ledger` command works on the same ledger."""
         ours = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url, "JWT_SECRET": secrets.token_urlsafe(32)}
         return {**os.environ, **ours}
 
@@ -53,7 +53,7 @@ class Service:
 
 
 def resident_mebibytes(pid: int) -> float:
-    """A process's peak resident memory so far; 0 once it has ended."""
+    """Return a process's peak resident memory so far; 0 once it has ended."""
     status = Path(f"/proc/{pid}/status").read_text()
     match = re.search(r"VmHWM:\s+(\d+) kB", status)
     return int(match[1]) / 1024 if match else 0.0

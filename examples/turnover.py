@@ -24,7 +24,7 @@ INSERT INTO turnover.position SELECT 0 WHERE NOT EXISTS (SELECT FROM turnover.po
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
-    """What these events do to the table, however many they are; all others of the log are passed over."""
+    """Return the statements that apply these events to the table; other events of the log are skipped."""
     entries = [(row.stream_id, row.event) for row in events if isinstance(row.event, AccountDebited | AccountCredited)]
     credited = [event.amount_cents if isinstance(event, AccountCredited) else 0 for _, event in entries]
     debited = [event.amount_cents if isinstance(event, AccountDebited) else 0 for _, event in entries]

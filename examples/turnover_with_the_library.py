@@ -59,7 +59,7 @@ class TurnoverProjection(Projection[Turnover]):
 
 
 def runner(env: Mapping[str, str]) -> "ProjectionRunner[LedgerApplication, Turnover]":
-    """The library's own runner on a ledger. Only the projection's tables are created; the schema must be there."""
+    """Return the library's own runner on a ledger. It creates only the projection's tables; the schema must exist."""
     options = {**env, "TURNOVER_CREATE_TABLE": "y", "TURNOVER_POSTGRES_SCHEMA": SCHEMA}
     return ProjectionRunner(
         application_class=LedgerApplication, projection_class=TurnoverProjection, view_class=Turnover, env=options

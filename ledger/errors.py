@@ -1,8 +1,8 @@
-"""What the ledger refuses and what can fail.
+"""Refusals and faults.
 
-A *refusal* is a state of the world that forbids a command: it has a stable code that clients rely on and it changes
-nothing. A *fault* is trouble of ours and ends in `Error`. Which HTTP status either becomes is decided in one place,
-`web.http.catalogue`.
+A *refusal* is a state of the world that forbids a command: it has a stable code that clients rely on, and changes
+nothing. A *fault* is a failure of the service; its class ends in `Error`. `web.http.catalogue` alone decides the HTTP
+status of both.
 """
 
 import difflib
@@ -15,14 +15,14 @@ import msgspec
 
 Place = Literal["query", "path", "header"]
 
-MAX_NAME_LENGTH = 64  # of a client's own name that a message repeats
+MAX_NAME_LENGTH = 64  # of a name from a request that a message repeats
 _is_word = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_NAME_LENGTH}}}", re.ASCII).fullmatch
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One reason for a refusal. `code` is stable; `detail` names the offender.
+    """One reason for a refusal. `code` is stable; `detail` names the offending part of the request.
 
-    `description` is there if more can be said of this case than of every one with the code.
+    `description` is set only if it says more than the description that all refusals with this code share.
     """
 
     code: str
@@ -47,15 +47,15 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
 
 
 class LedgerError(Exception):
-    """A fault: the command may be tried again; its text is for operators, never for clients."""
+    """A fault. The command may be tried again. The text is for operators, never for clients."""
 
 
 class StaleCommandError(LedgerError):
-    """The command was made from a reading that has changed since: read again and make it anew."""
+    """The command was made from data that has changed since: read the data and make the command again."""
 
 
 class StaleCallerError(LedgerError):
-    """The caller is not, or not any more, who the token says: look up who that is now."""
+    """The user, roles or session of the caller are no longer those of the token: look them up again."""
 
 
 class DatabaseError(LedgerError):
@@ -72,6 +72,14 @@ class OutcomeUnknownError(LedgerError):
 
 class OverloadedError(LedgerError):
     """A queue is full, or the service is shutting down."""
+
+
+class RedisUnusableError(Exception):
+    """Redis does not answer, or is too old. The text is one sentence for the operator."""
+
+
+class RevocationCacheError(Exception):
+    """Redis did not answer in time, or gave an impossible answer. The text is one sentence for the operator."""
 
 
 def invalid(pointer: str, message: str) -> Refusal:
@@ -96,15 +104,15 @@ def unknown_parameter(name: str, parameters: Collection[str]) -> Refusal:
 
 
 def _unknown(kind: str, name: str, known: Collection[str]) -> str:
-    """Return which name is unknown, the nearest known one, and all of them. A name that is no word is not repeated."""
-    said = f"unknown {kind} {name}" if _is_word(name) else f"unknown {kind}"
+    """Return a message with the unknown name if it is a plain word, the nearest known name, and all known names."""
+    subject = f"unknown {kind} {name}" if _is_word(name) else f"unknown {kind}"
     names = ", ".join(known) or "none"
     nearest = difflib.get_close_matches(name[:MAX_NAME_LENGTH], known, n=1)
-    return f"{said}; did you mean {nearest[0]}? Known: {names}" if nearest else f"{said}; known: {names}"
+    return f"{subject}; did you mean {nearest[0]}? Known: {names}" if nearest else f"{subject}; known: {names}"
 
 
 def not_ready(checks: dict[str, str]) -> Refusal:
-    """Report that a worker should get no requests now; `checks` names the reasons."""
+    """Report that a worker should get no requests now; `checks` has the result of each check."""
     return Refusal("not_ready", "the service is not ready", detail=checks)
 
 
@@ -114,12 +122,12 @@ def wrong_credentials() -> Refusal:
 
 
 def authorization_missing() -> Refusal:
-    """Return the same answer to a request that presents no credentials at all, which is told so."""
+    """Refuse a request without credentials, like wrong ones, with a description that says so."""
     return msgspec.structs.replace(wrong_credentials(), description="The request has no `Authorization` header.")
 
 
 def authorization_without_token() -> Refusal:
-    """Return the same answer to a request that does not have one bearer token, which is told so."""
+    """Refuse a request without a single bearer token, like wrong credentials, with a description that says so."""
     description = "The request has no single `Authorization` header with a bearer token."
     return msgspec.structs.replace(wrong_credentials(), description=description)
 
@@ -130,7 +138,7 @@ def missing_credentials() -> Refusal:
 
 
 def actor_not_found(actor_id: UUID) -> Refusal:
-    """Neither a user nor a session nor a token has this id."""
+    """Refuse an actor's id that belongs to no user, session or token."""
     return Refusal("resource_not_found", f"actor not found: {actor_id}", detail={"actor_id": str(actor_id)})
 
 
@@ -140,7 +148,7 @@ def revocation_is_off() -> Refusal:
 
 
 def session_not_found(session_id: UUID) -> Refusal:
-    """No such session, or one that the caller may not see."""
+    """Refuse the id of a session that does not exist or that the caller may not see."""
     return Refusal("resource_not_found", f"session not found: {session_id}", detail={"session_id": str(session_id)})
 
 
@@ -150,7 +158,7 @@ def forbidden() -> Refusal:
 
 
 def user_not_found(user_id: UUID) -> Refusal:
-    """No such user, or a deleted one."""
+    """Refuse the id of a user who does not exist or was deleted."""
     return Refusal(
         "user_not_found",
         f"user not found: {user_id}",
@@ -160,7 +168,7 @@ def user_not_found(user_id: UUID) -> Refusal:
 
 
 def transaction_not_found(transaction_id: UUID) -> Refusal:
-    """No such transfer, or none that the caller may see."""
+    """Refuse the id of a transaction that does not exist or that the caller may not see."""
     return Refusal(
         "transaction_not_found",
         f"transaction not found: {transaction_id}",
@@ -173,13 +181,13 @@ def not_sealed_yet(retry_after_seconds: int) -> Refusal:
     return Refusal(
         "not_sealed_yet",
         "the event is not sealed yet",
-        reason="the log is sealed in blocks, some time after the answer",
+        reason="the log is sealed in blocks, some time after the response",
         detail={"retry_after_seconds": str(retry_after_seconds)},
     )
 
 
 def precondition_failed(version: int) -> Refusal:
-    """Refuse a change of a resource that is not at the version the client expects."""
+    """Refuse a change of a resource that is not at a version the client expects."""
     return Refusal(
         "precondition_failed",
         "the resource has changed",
@@ -209,7 +217,7 @@ def sealing_is_off() -> Refusal:
 
 
 def account_not_found(account_id: UUID) -> Refusal:
-    """No such account, or none that the caller may see."""
+    """Refuse the id of an account that does not exist or that the caller may not see."""
     return Refusal("resource_not_found", f"account not found: {account_id}", detail={"account_id": str(account_id)})
 
 
@@ -252,7 +260,7 @@ def transaction_id_reused(transaction_id: UUID) -> Refusal:
 
 
 def account_not_empty(account_id: UUID) -> Refusal:
-    """Only an account at zero that holds nothing can be closed, and with it its owner be deleted."""
+    """Refuse to close an account, or to delete its owner, unless its balance is zero and nothing is held."""
     return Refusal(
         "account_not_empty",
         f"account is not empty: {account_id}",
@@ -262,7 +270,7 @@ def account_not_empty(account_id: UUID) -> Refusal:
 
 
 def account_frozen(account_id: UUID) -> Refusal:
-    """Refuse to move money of an account that an admin has frozen, for debits or altogether."""
+    """Refuse to move money of an account that an admin has frozen, for debits or for all postings."""
     return Refusal(
         "account_frozen",
         f"account is frozen: {account_id}",
@@ -282,7 +290,7 @@ def reference_already_exists() -> Refusal:
 
 
 def hold_not_pending(transaction_id: UUID, status: str) -> Refusal:
-    """There is nothing to capture or to void: the transaction is no hold, or one that is over."""
+    """Refuse to capture or void a transaction that is not a hold, or a hold that has ended."""
     return Refusal(
         "hold_not_pending",
         f"transaction is not a pending hold: {transaction_id}",
@@ -301,7 +309,7 @@ def transaction_already_reversed(transaction_id: UUID, reversal_id: UUID) -> Ref
 
 
 def transaction_not_reversible(transaction_id: UUID, reason: str) -> Refusal:
-    """There is nothing that could be moved back: a reversal, or a hold that was not captured."""
+    """Refuse to reverse a reversal, or a hold that was not captured."""
     return Refusal(
         "transaction_not_reversible",
         f"transaction cannot be reversed: {transaction_id}",
@@ -321,7 +329,7 @@ def account_closed(account_id: UUID) -> Refusal:
 
 
 def currency_mismatch() -> Refusal:
-    """Money does not change its currency on the way."""
+    """Refuse to move money between accounts of different currencies."""
     return Refusal(
         "currency_mismatch",
         "the currencies differ",
@@ -339,7 +347,7 @@ def insufficient_funds() -> Refusal:
 
 
 def source_account_not_found(account_id: UUID) -> Refusal:
-    """No such source account, or none that the caller may debit."""
+    """Refuse a source account that does not exist or that the caller may not debit."""
     return Refusal(
         "transfer_source_account_not_found",
         f"source account not found: {account_id}",
@@ -349,7 +357,7 @@ def source_account_not_found(account_id: UUID) -> Refusal:
 
 
 def destination_account_not_found(account_id: UUID) -> Refusal:
-    """No such destination account."""
+    """Refuse a destination account that does not exist."""
     return Refusal(
         "transfer_destination_account_not_found",
         f"destination account not found: {account_id}",

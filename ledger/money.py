@@ -197,7 +197,7 @@ _MINOR_DIGITS = {
 
 
 def minor_digits(currency: str) -> int:
-    """How many decimal places of the currency's unit its minor unit stands for."""
+    """Return the number of decimal places of a currency."""
     return _MINOR_DIGITS.get(currency, 2)
 
 

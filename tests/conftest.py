@@ -1,4 +1,4 @@
-"""Real servers for every test: one embedded PostgreSQL and Valkey a run, one fresh database a test."""
+"""Start one embedded PostgreSQL and Valkey for the run, and create one fresh database for each test."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, Api, Clock, Serve, new_id
 from tests.support.databases import folder_in_memory
 from tests.support.processes import DEADLINE_SECONDS
-from tests.support.sealed import Sealed, a_key_file, a_ledger
+from tests.support.sealed import Sealed, ledger_to_seal, write_key_file
 from tests.support.surroundings import settle
 from tests.support.traffic import execute
 from tests.support.valkey import PATIENCE
@@ -36,7 +36,7 @@ from web.server import Runner
 settle()
 hypothesis.settings.register_profile(
     "suite",
-    deadline=None,  # the time that an example takes is that of the machine
+    deadline=None,  # how long an example takes depends on the machine
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
     database=None,
     derandomize="LEDGER_FUZZ_SECONDS" not in os.environ,
@@ -44,9 +44,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile("unit", hypothesis.settings.get_profile("suite"), max_examples=10)
 hypothesis.settings.load_profile("suite")
 
-MAX_PROCESSES = 8  # all of a run share one PostgreSQL, and each has some 25 of its 200 connections at the most
+MAX_PROCESSES = 8  # they share one PostgreSQL with 200 connections, and each opens up to 25
 TEMPLATE = "template_ledger"
-UNSAFE = ("fsync", "full_page_writes")  # processes are killed here, machines are not; a copy takes a tenth of the time
+UNSAFE = ("fsync", "full_page_writes")  # no test survives a power loss; without them, copying takes a tenth of the time
 
 
 in_memory = pytest.StashKey[Path | None]()
@@ -64,26 +64,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage as rarely as a worker does: Python's own measure takes a sixth of the time of these tests."""
+    """Collect garbage as rarely as a worker does: Python's default takes a sixth of the time of these tests."""
     collect_rarely()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a process of the run where that folder is."""
+    """Pass the folder to a test process."""
     folder = node.config.stash[in_memory]
     node.workerinput["in_memory"] = folder and str(folder)
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
-    """Bound how many processes `-n auto` starts, however many cores there are."""
+    """Limit the processes that `-n auto` starts, however many cores there are."""
     return min((yield), MAX_PROCESSES)
 
 
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """The run's servers, which all its processes share."""
+    """Return the run's servers, which all its processes share."""
     base = tmp_path_factory.getbasetemp()
     if (given := getattr(request.config, "workerinput", None)) is None:
         shared = request.config.stash[in_memory] or base
@@ -95,8 +95,8 @@ def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         runner.run(lease.__aexit__(None, None, None))
 
 
-async def made_once(servers: Services, name: str, source: str, fill: Callable[[str], Awaitable[None]]) -> None:
-    """Make a database of another, once for all processes of the run; `fill` is given its name until it is whole."""
+async def create_once(servers: Services, name: str, source: str, fill: Callable[[str], Awaitable[None]]) -> None:
+    """Create a database from another, once for all processes of the run; `fill` gets the name of the draft."""
     connection = await asyncpg.connect(servers.database_url)
     await connection.execute("SELECT pg_advisory_lock(hashtext($1))", name)
     if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
@@ -110,7 +110,7 @@ async def made_once(servers: Services, name: str, source: str, fill: Callable[[s
 
 @pytest.fixture(scope="session")
 def template(servers: Services) -> str:
-    """A migrated, empty database to copy."""
+    """Return the name of a migrated, empty database to copy."""
 
     async def fill(draft: str) -> None:
         connection = await asyncpg.connect(servers.database_url)
@@ -120,33 +120,33 @@ def template(servers: Services) -> str:
         await connection.close()
         await migrate(settings_for(servers, draft))
 
-    asyncio.run(made_once(servers, TEMPLATE, "template1", fill))
+    asyncio.run(create_once(servers, TEMPLATE, "template1", fill))
     return TEMPLATE
 
 
 @pytest.fixture
 async def settings(servers: Services, template: str) -> AsyncIterator[Settings]:
-    """Settings of a database of the test's own."""
-    async with a_database(servers, template) as found:
+    """Yield the settings of the test's own database."""
+    async with new_database(servers, template) as found:
         yield found
 
 
 @pytest.fixture
 async def elsewhere(servers: Services, template: str) -> AsyncIterator[Settings]:
-    """Settings of another ledger."""
-    async with a_database(servers, template) as found:
+    """Yield the settings of a second ledger."""
+    async with new_database(servers, template) as found:
         yield found
 
 
 @asynccontextmanager
-async def a_database(servers: Services, template: str) -> AsyncIterator[Settings]:
-    """Settings of a new ledger. Its template is copied from only: nobody else can while somebody is connected to it."""
+async def new_database(servers: Services, template: str) -> AsyncIterator[Settings]:
+    """Yield the settings of a new ledger. PostgreSQL copies a template only while nobody is connected to it."""
     name = f"t_{new_id().hex}"
     connection = await asyncpg.connect(servers.database_url)
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     settings = settings_for(servers, name)
     own = await connect(settings)
-    await own.execute("UPDATE ledger_identity SET id = gen_random_uuid()")  # a copy has that of the template
+    await own.execute("UPDATE ledger_identity SET id = gen_random_uuid()")  # the copy still has the template's id
     await own.close()
     yield settings
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -166,7 +166,7 @@ def settings_for(servers: Services, database: str, **overrides: Any) -> Settings
 
 @pytest.fixture
 async def connection(settings: Settings) -> AsyncIterator["asyncpg.Connection[Any]"]:
-    """A connection of the test's own, in the ledger's schema."""
+    """Yield the test's own connection, in the ledger's schema."""
     opened = await connect(settings, application_name="test")
     yield opened
     await opened.close()
@@ -174,9 +174,9 @@ async def connection(settings: Settings) -> AsyncIterator["asyncpg.Connection[An
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give Redis all the time that it needs on a busy machine, instead of asking PostgreSQL and saying so in the log.
+    """Wait for a slow Redis on a busy machine instead of falling back to PostgreSQL and logging that.
 
-    What a slow Redis changes is for the tests that slow it down.
+    Tests of a slow Redis slow it down themselves.
     """
     for name in ("TIMEOUT_SECONDS", "FILL_SECONDS", "FRESH_SECONDS"):
         monkeypatch.setattr(revocation_cache, name, DEADLINE_SECONDS)
@@ -185,11 +185,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_passwords() -> Iterator[PasswordHasher]:
-    """Hash with the least work that argon2 knows, except where a test asks for the hasher of the service.
-
-    Most tests log in, and none of these needs to be safe from guessing. Yields that hasher.
-    """
-    safe = passwords._HASHER  # noqa: SLF001 - to put it back
+    """Hash with the cheapest parameters of argon2, because most tests log in. Yields the service's hasher."""
+    safe = passwords._HASHER  # noqa: SLF001 - to restore it
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         yield safe
@@ -197,13 +194,13 @@ def quick_passwords() -> Iterator[PasswordHasher]:
 
 @pytest.fixture
 def safe_passwords(quick_passwords: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash as the service does."""
+    """Hash passwords as the service does."""
     monkeypatch.setattr(passwords, "_HASHER", quick_passwords)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time as tokens see it, which stands still until the test moves it on."""
+    """Stop the time that tokens use, until the test advances it."""
     stopped = Clock()
     monkeypatch.setattr("web.handlers.auth.time", stopped)
     monkeypatch.setattr("ledger.identity.tokens.time", stopped)
@@ -212,7 +209,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 async def runtime(settings: Settings, patient: None) -> AsyncIterator[Runtime]:
-    """The ledger without HTTP."""
+    """Open the ledger without HTTP."""
     del patient
     async with open_runtime(settings) as opened:
         yield opened
@@ -220,7 +217,7 @@ async def runtime(settings: Settings, patient: None) -> AsyncIterator[Runtime]:
 
 @pytest.fixture
 async def busy(runtime: Runtime) -> Runtime:
-    """A ledger to which everything has happened."""
+    """Return a ledger whose log has every kind of event."""
     await execute(runtime)
     return runtime
 
@@ -231,7 +228,7 @@ async def serve(
     patient: None,
     aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]],
 ) -> Serve:
-    """Serve the API over real HTTP, with the first admin logged in, or to nobody if told so."""
+    """Serve the API over real HTTP; the client is the first admin, unless `logs_in` is False."""
     del settings, patient
 
     class Server(TestServer):
@@ -253,31 +250,31 @@ async def serve(
 
 @pytest.fixture
 async def api(serve: Callable[[Settings], Awaitable[Api]], settings: Settings) -> Api:
-    """The API, as its first admin sees it."""
+    """Return the API as its first admin."""
     return await serve(settings)
 
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
-    """A new key to seal with."""
-    return a_key_file(tmp_path / "seal-key.pem")
+    """Return the file of a new sealing key."""
+    return write_key_file(tmp_path / "seal-key.pem")
 
 
 @pytest.fixture
 async def unsealed(settings: Settings, runtime: Runtime, connection: Any, key_file: Path) -> AsyncIterator[Sealed]:
-    """A ledger with some history, of which nothing is sealed."""
-    async with a_ledger(settings, runtime, connection, key_file) as found:
+    """Yield a ledger with some history and no seals."""
+    async with ledger_to_seal(settings, runtime, connection, key_file) as found:
         yield found
 
 
 @pytest.fixture
 async def sealed(unsealed: Sealed) -> Sealed:
-    """The same, sealed."""
+    """Return the same ledger, sealed."""
     await unsealed.seal()
     return unsealed
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """A data folder of the test's own."""
+    """Return the test's own data folder."""
     return tmp_path / "data"

@@ -86,21 +86,30 @@ def _layout(routes: tuple[tuple[str, str], ...]) -> Layout:
     return Layout((*metrics.FAMILIES, *_families(routes)))
 
 
+@cache
+def _cells(routes: tuple[tuple[str, str], ...]) -> dict[tuple[str, str], tuple[dict[int, int], int]]:
+    """Return, for each route, the cells that count its responses by status, and the first cell of its durations."""
+    first, (requests, seconds, _) = _layout(routes).first_cell, _families(routes)
+    return {
+        key: ({status: first(requests, *key, str(status)) for status in _HTTP_STATUSES}, first(seconds, *key))
+        for key in (*routes, UNMATCHED)
+    }
+
+
 class Metrics:
     """The metrics of this worker, for each route (a method and a path) and for the rest; it can read all workers'."""
 
     def __init__(self, routes: Iterable[tuple[str, str]], file: int | None = None, slot: int = 0) -> None:
         listed = tuple(routes)
-        self._requests, self._seconds, self._refusals = _families(listed)
+        *_, self._refusals = _families(listed)
+        self._cells = _cells(listed)
         self.meter = Meter(_layout(listed), file, slot)
         self.commit_groups = CommitGroups(self.meter)
         self.unmatched = self.make_route_metrics(*UNMATCHED)
 
     def make_route_metrics(self, method: str, path: str) -> RouteMetrics:
         """Return the counter of a route's requests."""
-        first = self.meter.layout.first_cell
-        statuses = {status: first(self._requests, method, path, str(status)) for status in _HTTP_STATUSES}
-        return RouteMetrics(self.meter.cells, statuses, first(self._seconds, method, path))
+        return RouteMetrics(self.meter.cells, *self._cells[method, path])
 
     def count_refusals(self, refusals: Iterable[Refusal]) -> None:
         """Count refusals."""

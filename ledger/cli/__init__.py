@@ -1,28 +1,16 @@
 """The `ledger` command. A failure is one line on standard error, and exit status 1, or 2 for invalid usage."""
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import Annotated, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from pkgutil import resolve_name
+from typing import Annotated, Any, NamedTuple, TypeAlias, cast
 
 import typer
+from typer.core import TyperGroup
 
 from ledger import __version__
-from ledger.cli import (
-    admin,
-    audit,
-    demo,
-    export,
-    import_,
-    import_reference,
-    migrate,
-    projections,
-    seals,
-    serve,
-    tokens,
-    verify,
-)
 
-Commands: TypeAlias = "Mapping[str, Callable[..., None] | Group]"
+Commands: TypeAlias = "Mapping[str, str | Group]"
 
 
 class Group(NamedTuple):
@@ -32,49 +20,50 @@ class Group(NamedTuple):
     commands: Commands
 
 
+# A command is the name of its function, whose module is imported when the command runs.
 COMMANDS: Commands = {
-    "serve": serve.serve,
-    "migrate": migrate.migrate,
-    "admin": Group("Manage admins: users who may do everything.", {"create": admin.create_admin}),
-    "demo": demo.demo,
-    "import": import_.import_file,
-    "import-reference": import_reference.import_reference,
+    "serve": "ledger.cli.serve:serve",
+    "migrate": "ledger.cli.migrate:migrate",
+    "demo": "ledger.cli.demo:demo",
+    "import": "ledger.cli.import_:import_file",
+    "import-reference": "ledger.cli.import_reference:import_reference",
+    "admin": Group("Manage admins: users who may do everything.", {"create": "ledger.cli.admin:create_admin"}),
     "tokens": Group(
-        "Inspect and repair what the service knows about revoked tokens.",
+        "Inspect and rebuild the cache of revoked tokens.",
         {
             "mirror": Group(
                 "The cache of revocations in Redis.",
-                {"status": tokens.show_cache_status, "rebuild": tokens.rebuild_cache},
+                {"status": "ledger.cli.tokens:show_cache_status", "rebuild": "ledger.cli.tokens:rebuild_cache"},
             )
         },
     ),
     "projections": Group(
         "Inspect and rebuild the tables that queries read.",
         {
-            "list": projections.show_list,
-            "status": projections.show_status,
-            "rebuild": projections.start_rebuild,
-            "rollback": projections.start_rollback,
-            "resume": projections.resume_follower,
-            "cancel": projections.cancel_rebuild,
+            "list": "ledger.cli.projections:show_list",
+            "status": "ledger.cli.projections:show_status",
+            "rebuild": "ledger.cli.projections:start_rebuild",
+            "rollback": "ledger.cli.projections:start_rollback",
+            "resume": "ledger.cli.projections:resume_follower",
+            "cancel": "ledger.cli.projections:cancel_rebuild",
         },
     ),
     "audit": Group(
         "Show, verify, seal and export the history.",
         {
-            "history": audit.show_history,
-            "events": audit.show_events,
-            "balance": audit.show_balance,
-            "trial-balance": audit.show_trial_balance,
-            "replay": audit.show_replay,
-            "export": export.export,
-            "verify": verify.verify,
-            "seal": seals.seal,
-            "seal-status": seals.show_seal_status,
-            "seal-key": seals.show_seal_key,
-            "export-heads": seals.export_heads,
-            "verify-seals": seals.verify_seals,
-            "check-receipt": seals.check_receipt,
+            "history": "ledger.cli.audit:show_history",
+            "events": "ledger.cli.audit:show_events",
+            "balance": "ledger.cli.audit:show_balance",
+            "trial-balance": "ledger.cli.audit:show_trial_balance",
+            "replay": "ledger.cli.audit:show_replay",
+            "export": "ledger.cli.export:export",
+            "verify": "ledger.cli.verify:verify",
+            "seal": "ledger.cli.seals:seal",
+            "seal-status": "ledger.cli.seals:show_seal_status",
+            "seal-key": "ledger.cli.seals:show_seal_key",
+            "export-heads": "ledger.cli.seals:export_heads",
+            "verify-seals": "ledger.cli.seals:verify_seals",
+            "check-receipt": "ledger.cli.seals:check_receipt",
         },
     ),
 }
@@ -82,17 +71,21 @@ COMMANDS: Commands = {
 
 def main() -> None:
     """Run the command that the arguments of the process name."""
-    app(prog_name="ledger")
+    root()(prog_name="ledger")
 
 
-def _register(target: typer.Typer, commands: Commands) -> typer.Typer:
-    for name, command in commands.items():
-        if isinstance(command, Group):
-            group = typer.Typer(no_args_is_help=True, help=command.description)
-            target.add_typer(_register(group, command.commands), name=name)
-        else:
-            target.command(name)(command)
-    return target
+def root() -> TyperGroup:
+    """Return the command line: a group of all commands, each of which is imported when it runs or is described."""
+    typer_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+    typer_app.callback()(_take_options)
+    group = cast("TyperGroup", typer.main.get_command(typer_app))
+    group.commands = cast("dict[str, Any]", _LazyCommands(COMMANDS))
+    return group
+
+
+def resolve(function: str) -> Callable[..., None]:
+    """Import the module of a command's function, such as `ledger.cli.serve:serve`, and return the function."""
+    return cast("Callable[..., None]", resolve_name(function))
 
 
 def _show_version(wanted: bool) -> None:
@@ -101,13 +94,41 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-app = _register(typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False), COMMANDS)
-
-
-@app.callback()
-def options(
+def _take_options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Run an event-sourced, double-entry ledger."""
+
+
+class _LazyCommands(Mapping[str, Any]):
+    """The commands of a group by name. Looking one up imports its module, which takes most of the time of a start."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+
+    def __getitem__(self, name: str) -> Any:
+        command = self._commands[name]
+        return _create_group(name, command) if isinstance(command, Group) else _create_command(name, command)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._commands)
+
+    def __len__(self) -> int:
+        return len(self._commands)
+
+
+def _create_group(name: str, group: Group) -> TyperGroup:
+    return TyperGroup(
+        name=name,
+        commands=cast("dict[str, Any]", _LazyCommands(group.commands)),
+        help=group.description,
+        no_args_is_help=True,
+    )
+
+
+def _create_command(name: str, function: str) -> Any:
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name)(resolve(function))
+    return typer.main.get_command(alone)

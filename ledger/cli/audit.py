@@ -1,7 +1,7 @@
 """`ledger audit`: the history of accounts, the event log, and balances at a point in time.
 
-Tables have amounts such as `1000155.79 USD`. With `--json`, a command prints one JSON document, or one object a line
-where results can be long, with amounts in minor units. Times are in UTC. The exit status is 0; 1 if the account does
+Tables have amounts such as `1000155.79 USD`. With `--json`, a command prints one JSON document, or one object per
+line if results can be long, with amounts in minor units. Times are in UTC. The exit status is 0; 1 if the account does
 not exist or the books do not balance; 2 if an argument is invalid.
 """
 
@@ -29,7 +29,7 @@ from ledger.values.timestamps import parse_end, rfc3339
 
 Row = Mapping[str, Any]
 
-WIDTH = 200  # characters of a table; an id that is folded into two lines cannot be copied
+WIDTH = 200  # characters of a table; an id that is wrapped onto two lines cannot be copied
 CHUNK = 1000  # rows of one table; a longer result is printed as several
 
 AccountId = Annotated[str, typer.Argument(help="Account id.")]
@@ -41,7 +41,7 @@ Position = Annotated[int | None, typer.Option("--at-position", min=0, max=MAX_PO
 
 
 def show_history(account: AccountId, limit: Limit = 100, as_json: AsJson = False) -> None:
-    """Show the newest entries of an account's statement, each with the balance after it. JSON: one entry a line."""
+    """Show the newest entries of an account's statement, each with the balance after it. JSON: one entry per line."""
     account_id = parse_argument_id(account)
 
     async def read(connection: Connection) -> tuple[str, list[dict[str, Any]]]:
@@ -62,7 +62,7 @@ def show_events(
     limit: Limit = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Show the event log in order, filtered by the options. JSON: one event a line."""
+    """Show the event log in order, filtered by the options. JSON: one event per line."""
     if topic is not None and topic not in EVENT_TOPICS:
         fail(f"--topic: must be one of {', '.join(sorted(EVENT_TOPICS))}", 2)
     chosen = EventFilter(topic, parse_option(stream or "", stream, parse_id))
@@ -105,7 +105,7 @@ def show_trial_balance(at: At = None, at_position: Position = None, as_json: AsJ
 
 
 def show_replay(account: AccountId, as_json: AsJson = False) -> None:
-    """Replay an account's events one by one, and show its state after each. JSON: one event a line."""
+    """Replay an account's events one by one, and show its state after each. JSON: one event per line."""
     account_id = parse_argument_id(account)
 
     async def print_steps(connection: Connection) -> int:
@@ -186,7 +186,7 @@ def _print_document(document: Row, rows: Sequence[Row], columns: Sequence[str], 
 
 
 def _print_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool, currency: str = "") -> None:
-    """Print rows as JSON Lines or as a table; `currency` is that of amounts in rows without a currency."""
+    """Print rows as JSON Lines or as a table; `currency` applies to rows without one."""
     if as_json:
         emit_lines(rows)
         return

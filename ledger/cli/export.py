@@ -25,19 +25,19 @@ def export(
     format_: Annotated[Format, typer.Option("--format", help="Output format.")],
     account: Annotated[str | None, typer.Option(help="Only transfers from or to this account.")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="Only transfers since this time or date (UTC).")] = None,
-    to: Annotated[str | None, typer.Option(help="Only transfers until this time or date (UTC), included.")] = None,
+    to: Annotated[str | None, typer.Option(help="Only transfers until this time or date (UTC), inclusive.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="File to replace once the export is complete, instead of standard output.")
     ] = None,
 ) -> None:
-    """Write transfers in the order of the log, each once with both sides."""
+    """Write transfers in the order of the log, each once, with both sides."""
     selection = Selection(
         parse_option("--account", account, parse_id),
         parse_option("--from", from_, parse_start),
         parse_option("--to", to, parse_end),
     )
     if output is None and format_ is Format.PARQUET and sys.stdout.isatty():
-        fail("parquet is not for a terminal: give --output", 2)
+        fail("Parquet cannot be shown on a terminal: give --output", 2)
     count = run(lambda settings: _export(settings, format_, selection, output))
     console.print(plural(count, "transfer"))
 

@@ -8,13 +8,24 @@ from typing import Annotated, Any
 
 import typer
 
-from ledger.cli.import_client import ImportFailedError, Result, Service, measure, read, send
+from ledger.cli.import_client import (
+    METADATA,
+    OPTIONAL,
+    REQUIRED,
+    ImportFailedError,
+    Result,
+    Service,
+    measure,
+    read,
+    send,
+)
 from ledger.cli.options import AsJson
 from ledger.cli.output import emit
 from ledger.cli.progress import Progress
 from ledger.cli.shell import console, fail
 
 LISTED_ERRORS = 1000  # in the output of --json; the counts include all
+_COLUMNS = f"{', '.join(REQUIRED)}; optionally {', '.join(OPTIONAL)}, {METADATA}KEY"
 
 
 class _Tally:
@@ -49,7 +60,12 @@ class _Tally:
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV (.csv) or JSON Lines (.jsonl).")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, help=f"CSV (.csv) or JSON Lines (.jsonl). CSV columns: {_COLUMNS}."
+        ),
+    ],
     url: Annotated[str, typer.Option(envvar="LEDGER_URL", help="URL of the service.")] = "http://127.0.0.1:8080",
     username: Annotated[str, typer.Option(envvar="LEDGER_USERNAME", help="User to log in as.")] = "admin",
     password_file: Annotated[
@@ -60,9 +76,8 @@ def import_file(
 ) -> None:
     """Create the transfers in a file. To resume, run the command again: completed transfers are not repeated.
 
-    CSV columns: source_account_id, destination_account_id, amount_cents; optionally id, reference, description,
-    effective_at, metadata.KEY. Each line of JSON is a body of POST /v1/transactions/transfer. The exit status is 1 if
-    lines were refused or the import stopped early.
+    Each line of JSON is a body of POST /v1/transactions/transfer. The exit status is 1 if lines were refused or the
+    import stopped early.
     """
     tally = _Tally(file, quiet=as_json)
     stopped: str | None = None

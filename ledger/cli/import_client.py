@@ -20,6 +20,7 @@ from uuid import UUID, uuid5
 
 import aiohttp
 
+from ledger.events.transactions import Details
 from ledger.values import strict_json
 from ledger.values.strict_json import MalformedJsonError
 
@@ -27,7 +28,7 @@ BLOCK_BYTES = 1 << 20
 LINES_PER_CHUNK = 500
 CONNECT_SECONDS, SILENCE_SECONDS = 10, 60
 REQUIRED = ("source_account_id", "destination_account_id", "amount_cents")
-COLUMNS = (*REQUIRED, "id", "reference", "description", "effective_at")
+OPTIONAL = ("id", *(name for name in Details.__struct_fields__ if name != "metadata"))
 METADATA = "metadata."  # prefix of a column whose name ends with a key
 
 _NAMESPACE = UUID("5d0c1d5e-3f8e-4a39-8d65-0b8a1f6f3c52")
@@ -108,7 +109,7 @@ def _read_csv(path: Path, digest: str) -> Iterator[Record]:
 
 def _check_header(path: Path, header: list[str]) -> None:
     missing = [name for name in REQUIRED if name not in header]
-    unknown = [name for name in header if name not in COLUMNS and not name.startswith(METADATA)]
+    unknown = [name for name in header if name not in {*REQUIRED, *OPTIONAL} and not name.startswith(METADATA)]
     if missing:
         raise ImportFailedError(f"{path}:1: no column {missing[0]}")
     if unknown:
@@ -141,7 +142,7 @@ def _read_lines(path: Path, digest: str) -> Iterator[Record]:
             if isinstance(body, dict) and body.get("id") is None:
                 yield Record(number, _encode(body, digest, number))
             else:
-                yield Record(number, line.strip())  # complete, or invalid, which the service reports
+                yield Record(number, line.strip())  # it has an id, or is invalid, which the service reports
 
 
 def _encode(body: dict[str, Any], digest: str, line: int) -> bytes:

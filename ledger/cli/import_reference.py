@@ -37,7 +37,7 @@ Username = Annotated[str, typer.Option(help="Admin of the reference, for the API
 PasswordFile = Annotated[
     Path | None,
     typer.Option(
-        help="File with what that admin sends as password_hash; by default, REFERENCE_PASSWORD is used.",
+        help="File with the password_hash that this admin logs in with; by default, REFERENCE_PASSWORD is used.",
         exists=True,
         dir_okay=False,
     ),
@@ -67,7 +67,7 @@ class _Source(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """What the operator wants to import, and how. Without a currency, the settings choose it."""
+    """The choices of the operator. Without a currency, the default of the settings applies."""
 
     currency: str | None
     mapped: dict[UUID, str]
@@ -89,10 +89,10 @@ def import_reference(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import users, accounts, balances and transactions of the reference service, and prove that the sums are equal.
+    """Import users, accounts, balances and transactions of the reference service, and check that the sums are equal.
 
-    Run the command again to resume, or to import what was added since. The exit status is 1 if anything was not
-    imported, or differs.
+    Run the command again to resume, or to import rows added since. The exit status is 1 if anything was not imported or
+    differs.
     """
     source = _Source(url, schema, username, _read_secret(password_file), password_salt)
     mapped = dict(_parse_mapping(text) for text in map_user or [])

@@ -15,7 +15,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 
 
 def parse_argument_id(text: str) -> UUID:
-    """Return the id that an argument gives; end the program with status 2 if it is none."""
+    """Return the id in an argument; end the program with status 2 if it is not a valid id."""
     return parse_value(text, text, parse_id)
 
 
@@ -25,7 +25,7 @@ def parse_option(option: str, text: str | None, parse: Callable[[str], T]) -> T 
 
 
 def parse_value(name: str, text: str, parse: Callable[[str], T]) -> T:
-    """Return the parsed text; if `parse` raises `ValueError`, end the program with status 2 and name what is wrong."""
+    """Return the parsed text; if `parse` raises `ValueError`, end the program with status 2 and say what is wrong."""
     try:
         return parse(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What commands print on standard output: JSON for programs, tables for people."""
+"""Output of commands on standard output: JSON for programs, tables for people."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from ledger.values.timestamps import rfc3339
 
-WIDTH = 160  # characters of a table; an id that is folded into two lines cannot be copied
+WIDTH = 160  # characters of a table; an id that is wrapped onto two lines cannot be copied
 
 
 def emit(document: Any) -> None:
@@ -22,7 +22,7 @@ def emit(document: Any) -> None:
 
 def emit_lines(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print JSON Lines: a compact object for each row, with times as RFC 3339 in UTC."""
-    sys.stdout.writelines(encode_compact(_with_texts(row)) + "\n" for row in rows)
+    sys.stdout.writelines(encode_compact(_format_times(row)) + "\n" for row in rows)
 
 
 def encode_compact(value: object) -> str:
@@ -31,7 +31,7 @@ def encode_compact(value: object) -> str:
 
 
 def print_table(columns: Sequence[str | Column], rows: Iterable[Sequence[str]], *, width: int | None = WIDTH) -> None:
-    """Print a table of `width` characters, or as wide as the terminal if that is None."""
+    """Print a table of `width` characters, or of the terminal's width if it is None."""
     table = Table(*columns, box=None)
     for row in rows:
         table.add_row(*row)
@@ -43,5 +43,5 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _with_texts(row: Mapping[str, Any]) -> dict[str, Any]:
+def _format_times(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}

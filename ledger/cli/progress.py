@@ -1,4 +1,4 @@
-"""Progress bars on standard error: how far a command is, how fast, and for how long."""
+"""Progress bars on standard error, with the speed of a command and its elapsed and remaining time."""
 
 from typing import Any, Self
 
@@ -46,7 +46,7 @@ class Progress:
         self._bars.stop()
 
     def begin(self, what: str, rows: int) -> None:
-        """Add a bar for another part of the work."""
+        """Add a bar for the next part of the work."""
         self._task = self._bars.add_task(what, total=rows)
 
     def advance(self, rows: int) -> None:
@@ -55,7 +55,7 @@ class Progress:
             self._bars.advance(self._task, rows)
 
     def update(self, stage: str, done: int, rows: int) -> None:
-        """Set the last bar, or the first one, to a stage of the work and to how much of it is done."""
+        """Set the last bar to a stage of the work and the rows done; add a bar if there is none."""
         if self._task is None:
             self._task = self._bars.add_task(stage)
         self._bars.update(self._task, description=stage, completed=done, total=rows)

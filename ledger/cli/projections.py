@@ -17,7 +17,7 @@ from ledger.followers.follower import FOLLOWERS
 from ledger.projections import INLINE
 from ledger.projections.rebuild.rebuild import CHUNK_EVENTS, Outcome, cancel, rebuild, rollback
 from ledger.projections.rebuild.replay import Report
-from ledger.projections.rebuild.shadow import RebuildError, printed
+from ledger.projections.rebuild.shadow import RebuildError, format_differences
 from ledger.projections.rebuild.status import Status, resume, status
 from ledger.settings import Settings
 
@@ -40,12 +40,12 @@ def show_list(as_json: AsJson = False) -> None:
 
 
 def show_status(as_json: AsJson = False) -> None:
-    """Show the position of each projection and follower, and the last error of it or of its last rebuild."""
+    """Show the position of each projection and follower, and its last error or that of its last rebuild."""
     rows = run(status)
     if as_json:
         emit([row._asdict() for row in rows])
     else:
-        _print(Status._fields[:-2], [tuple(map(_format_value, _with_place(row)[:-2])) for row in rows])
+        _print(Status._fields[:-2], [tuple(map(_format_value, _add_place(row)[:-2])) for row in rows])
 
 
 def start_rebuild(
@@ -62,10 +62,10 @@ def start_rebuild(
     """
     if bool(names) == everything:
         fail("name the projections, or give --all", 2)
-    which = [one.name for one in INLINE] if everything else list(names or ())
+    chosen = [projection.name for projection in INLINE] if everything else list(names or ())
     outcome = _run_rebuild(
         lambda settings, report: rebuild(
-            settings, which, dry_run=dry_run, keep_old=keep_old, chunk=chunk, report=report
+            settings, chosen, dry_run=dry_run, keep_old=keep_old, chunk=chunk, report=report
         )
     )
     _print_outcome(outcome, as_json=as_json)
@@ -74,7 +74,7 @@ def start_rebuild(
 
 
 def start_rollback(
-    name: Annotated[str, typer.Argument(help="Projection whose old tables return.")],
+    name: Annotated[str, typer.Argument(help="Projection whose old tables to swap back in.")],
     chunk: Chunk = CHUNK_EVENTS,
     as_json: AsJson = False,
 ) -> None:
@@ -110,7 +110,7 @@ def cancel_rebuild(as_json: AsJson = False) -> None:
 def _run_rebuild(work: Callable[[Settings, Report], Awaitable[Outcome]]) -> Outcome:
     async def run_with_progress(settings: Settings) -> Outcome:
         with Progress() as progress:
-            return await _until_stopped(work(settings, lambda at: progress.update(at.stage, at.position, at.head)))
+            return await _until_stopped(work(settings, lambda at: progress.update(at.stage, at.position, at.log_end)))
 
     return run(run_with_progress)
 
@@ -132,7 +132,7 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         emit({**outcome._asdict(), "differences": [row._asdict() for row in outcome.differences]})
         return
-    for line in printed(outcome.differences):
+    for line in format_differences(outcome.differences):
         sys.stdout.write(f"{line}\n")
     if outcome.differing > len(outcome.differences):
         sys.stdout.write(f"... and {outcome.differing - len(outcome.differences)} more\n")
@@ -154,8 +154,8 @@ def _print(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     print_table([name.replace("_", " ") for name in header], rows, width=None if Console().is_terminal else WIDTH)
 
 
-def _with_place(row: Status) -> Status:
-    """Return the status with the event's position and topic in front of the error."""
+def _add_place(row: Status) -> Status:
+    """Return the status with the position and topic of the failing event in front of the error."""
     if row.error_position is None:
         return row
     return row._replace(last_error=f"position {row.error_position}, {row.error_topic}: {row.last_error}")

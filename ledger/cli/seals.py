@@ -45,7 +45,7 @@ def seal(as_json: AsJson = False) -> None:
 
 
 def show_seal_status(as_json: AsJson = False) -> None:
-    """Show how far the log is sealed, and how many events are not sealed yet."""
+    """Show up to which position the log is sealed, and the number of events that are not sealed yet."""
     status = query_pool(store.read_status)
     oldest = status.oldest_unsealed_at
     members = {**status._asdict(), "oldest_unsealed_at": None if oldest is None else rfc3339(oldest)}
@@ -69,7 +69,7 @@ def show_seal_key(
 def export_heads(
     after: Annotated[int, typer.Option(min=0, help="Only blocks after this one.")] = 0,
 ) -> None:
-    """Print the signed header of every block, one a line; keep them where nobody can change them."""
+    """Print the signed header of every block, one per line. Store them where they cannot be changed."""
     query_pool(lambda pool: _print_headers(pool, after))
 
 

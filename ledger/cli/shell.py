@@ -13,12 +13,9 @@ from rich.console import Console
 from ledger.audit.export import ExportError
 from ledger.embedded import EmbeddedError
 from ledger.environment.variables import SettingsError
-from ledger.errors import DatabaseError, LedgerError, Refused
+from ledger.errors import DatabaseError, LedgerError, RedisUnusableError, Refused, RevocationCacheError
 from ledger.followers.follower import CannotApplyError
-from ledger.identity import valkey
 from ledger.identity.keyring import check_keys
-from ledger.identity.revocation_cache import RevocationCacheError
-from ledger.identity.valkey import RedisUnusableError
 from ledger.service import logging
 from ledger.service.bootstrap import complete_settings
 from ledger.service.gc import collect_rarely
@@ -74,28 +71,28 @@ def run(work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool = False, 
 
 
 def run_service(work: Callable[[Settings], Awaitable[T]]) -> T:
-    """Run work that needs all that the service needs: PostgreSQL, Redis and the key that signs tokens."""
+    """Run work that needs everything the service needs: PostgreSQL, Redis and the key that signs tokens."""
     return run(work, needs_redis=True, needs_key=True)
 
 
-def query(question: Callable[[Connection], Awaitable[T]]) -> T:
-    """Run a question on one connection of its own, and return the answer."""
+def query(read: Callable[[Connection], Awaitable[T]]) -> T:
+    """Call `read` with a connection of its own, and return its result."""
 
-    async def answer(settings: Settings) -> T:
+    async def work(settings: Settings) -> T:
         async with connected(settings) as connection:
-            return await question(connection)
+            return await read(connection)
 
-    return run(answer)
+    return run(work)
 
 
-def query_pool(question: Callable[[Pool], Awaitable[T]]) -> T:
-    """Run a question on a pool of connections, and return the answer."""
+def query_pool(read: Callable[[Pool], Awaitable[T]]) -> T:
+    """Call `read` with a pool of connections, and return its result."""
 
-    async def answer(settings: Settings) -> T:
+    async def work(settings: Settings) -> T:
         async with pooled(settings) as connections:
-            return await question(connections)
+            return await read(connections)
 
-    return run(answer)
+    return run(work)
 
 
 @asynccontextmanager
@@ -124,7 +121,7 @@ async def pooled(settings: Settings) -> AsyncIterator[Pool]:
 
 @contextmanager
 def explain_database_errors(hint: str = "") -> Iterator[None]:
-    """Turn what PostgreSQL or a follower raises into a `DatabaseError` of one sentence, which `hint` ends."""
+    """Translate errors of PostgreSQL and of followers into a `DatabaseError` of one sentence, which `hint` ends."""
     try:
         yield
     except NOT_MIGRATED as error:
@@ -142,6 +139,9 @@ async def _run_with_servers(settings: Settings, work: Callable[[Settings], Await
     async with complete_settings(settings, needs_redis=needs_redis) as full:
         await pool.check_version(full)
         if needs_redis:
+            # Imported here: its client takes a fifth of the time of a start, and most commands do not need it.
+            from ledger.identity import valkey  # noqa: PLC0415
+
             await valkey.check_version(full)
         return await work(full)
 

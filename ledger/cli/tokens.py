@@ -1,4 +1,4 @@
-"""`ledger tokens`: the state of the revocation cache (a copy of the revocations in Redis), and how to refill it."""
+"""`ledger tokens mirror`: show and rebuild the revocation cache, which mirrors revocations in Redis."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -56,7 +56,7 @@ async def _rebuild(settings: Settings) -> RevocationCacheStatus:
 
 @asynccontextmanager
 async def _open_cache(settings: Settings) -> AsyncIterator[RevocationCache]:
-    """Open the revocation cache alone: a whole runtime would fill it while the command looks at it."""
+    """Open the cache alone: a whole runtime would fill it while the command reads its status."""
     client = open_client(settings)
     try:
         async with pooled(settings) as pool:

@@ -1,4 +1,4 @@
-"""`ledger audit verify`: check that the books are right. Prints findings, one a line, and exits with 1 if any."""
+"""`ledger audit verify`: check that the books are right. Prints one finding per line; exits with 1 if there are any."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -19,9 +19,9 @@ from ledger.settings import Settings
 def verify(
     since: Annotated[int, typer.Option(min=0, help="Check only what changed after this position of the log.")] = 0,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Check heads, read tables and sums, without the history.")
+        bool, typer.Option("--fast", help="Check heads, read tables and sums, but not the history.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a finding.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per finding.")] = False,
 ) -> None:
     """Check the log, the read tables, the balances and the revocation cache; exit with 1 if anything is wrong."""
     if since and fast:

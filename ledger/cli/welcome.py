@@ -30,7 +30,7 @@ class Admin(NamedTuple):
 
 
 async def prepare_admin(runtime: Runtime) -> Admin:
-    """Create the first admin of an empty ledger, and return what to tell the operator about them."""
+    """Create the first admin of an empty ledger, and return how to log in as the first admin."""
     settings = runtime.settings
     username, password = settings.ledger_admin_username, settings.ledger_admin_password
     is_new = await seed.ensure_first_admin(runtime)

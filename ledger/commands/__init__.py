@@ -1,4 +1,4 @@
-"""Requests to change the ledger, and the pure decisions about them. `COMMANDS` lists every command."""
+"""Commands, which change the ledger, and the pure decisions about them. `COMMANDS` lists every command."""
 
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.batch import TransferBatch

@@ -1,4 +1,4 @@
-"""Opening, changing and closing accounts. No command sets a balance: money comes from `world` and goes back there."""
+"""Open, change and close accounts. No command sets a balance: money comes from a `world` account and returns to it."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -28,13 +28,13 @@ from ledger.events.accounts import (
 from ledger.events.transactions import MoneyTransferred, TransferKind
 from ledger.events.users import AccountAssigned, User
 
-OWN_ACCOUNT = "must not be an account of the ledger's own, which only transfers change"
+OWN_ACCOUNT = "must not be an account of the ledger itself, which only transfers change"
 
 
 class OpenAccount(Command, frozen=True, kw_only=True):
     """Open an account; an opening balance (0 to `MAX_CENTS`) is the transfer `transaction_id` from `world`.
 
-    It may fall below zero by `overdraft_limit_cents`, and be `frozen` once the opening balance is there.
+    The balance may fall below zero by `overdraft_limit_cents`. `frozen` applies after the opening balance is credited.
     """
 
     name: ClassVar[str] = "OpenAccount"
@@ -54,7 +54,7 @@ class OpenAccount(Command, frozen=True, kw_only=True):
         return self.account_id
 
     def streams(self) -> Iterable[UUID]:
-        """Return the account, which must be new, its owner, and what an opening balance takes."""
+        """Return the account, which must be new, its owner, and `world` if there is an opening balance."""
         yield from (self.account_id, self.owner_id)
         if self.balance_cents:
             yield world_account_id(self.currency)
@@ -64,7 +64,7 @@ class OpenAccount(Command, frozen=True, kw_only=True):
         return (self.transaction_id,)
 
     def decide(self, states: States) -> Decision:
-        """Return the opening, and the transfer of the opening balance."""
+        """Return the events that open the account, set its policy and transfer the opening balance."""
         if states[self.account_id] is not None:
             raise Refused(errors.account_already_exists(self.account_id))
         require_user(states, self.owner_id)
@@ -90,12 +90,13 @@ class OpenAccount(Command, frozen=True, kw_only=True):
 class UpdateAccount(Conditional, frozen=True, kw_only=True):
     """Change an account's owner, policy or balance; a change of balance is the transfer `transaction_id` with `world`.
 
-    The policy comes first: it says which balance there can be. None leaves as it is. `currency` is the account's own,
-    which the caller knows or looks up: it tells which `world`. The balance changes only at one of the versions
-    `balance_expected`, if they are given: a balance that was read before a transfer must not undo it.
+    None leaves a member unchanged. The policy changes first, because it limits the balance. `currency` must be that of
+    the account, which the caller looks up; it decides which `world` account takes part. With `balance_expected`, the
+    balance changes only at one of these versions: a balance that was read before a transfer must not undo the transfer.
     """
 
     name: ClassVar[str] = "UpdateAccount"
+    always_appends: ClassVar[bool] = False
 
     account_id: UUID
     owner_id: UUID | None
@@ -111,7 +112,7 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
         return self.expected is not None or self.balance_expected is not None
 
     def streams(self) -> Iterable[UUID]:
-        """Return the account, its next owner, and what an adjustment takes."""
+        """Return the account, its next owner, and `world` if a balance is given."""
         yield self.account_id
         if self.owner_id is not None:
             yield self.owner_id
@@ -123,7 +124,7 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
         return (self.transaction_id,)
 
     def decide(self, states: States) -> Decision:
-        """Return a change of owner, a change of policy and an adjusting transfer, each only if something changes."""
+        """Return a change of owner, a change of policy and an adjusting transfer, each only if it changes something."""
         account = require_open_account(states, self.account_id)
         check_version(states, self.account_id, self.expected)
         if account.currency != self.currency:
@@ -147,7 +148,7 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
 
 
 class CloseAccount(Conditional, frozen=True):
-    """Close an account that is at zero and holds nothing."""
+    """Close an account whose balance is zero and that has no funds held."""
 
     name: ClassVar[str] = "CloseAccount"
     always_appends: ClassVar[bool] = True
@@ -159,14 +160,14 @@ class CloseAccount(Conditional, frozen=True):
         return (self.account_id,)
 
     def decide(self, states: States) -> Decision:
-        """Return the closing."""
+        """Return the event that closes the account."""
         account = require_open_account(states, self.account_id)
         check_version(states, self.account_id, self.expected)
         return Decision([close(self.account_id, account)], {"id": str(self.account_id)})
 
 
 def close(account_id: UUID, account: Account) -> StreamEvent:
-    """Return the closing of an open account. Raises `Refused` unless it is at zero and holds nothing."""
+    """Return the event that closes an account. Raises `Refused` unless its balance is zero and nothing is held."""
     if account.balance_cents != 0 or account.held_cents != 0:
         raise Refused(errors.account_not_empty(account_id))
     return (account_id, AccountClosed())
@@ -185,7 +186,7 @@ def require_open_account(states: States, account_id: UUID) -> Account:
 
 
 def require_user(states: States, user_id: UUID) -> User:
-    """Return a user who was not deleted. Raises `Refused` on any other."""
+    """Return a user. Raises `Refused` if the user is missing or deleted."""
     user = state_of(states, user_id, User)
     if user is None or user.deleted:
         raise Refused(errors.user_not_found(user_id))
@@ -203,7 +204,9 @@ def change_policy(
     if overdraft_limit_cents is not None and overdraft_limit_cents != account.overdraft_limit_cents:
         needed = account.held_cents - account.balance_cents
         if overdraft_limit_cents < min(needed, account.overdraft_limit_cents):
-            raise Refused(errors.invalid("/overdraft_limit_cents", "must cover what is overdrawn or held already"))
+            raise Refused(
+                errors.invalid("/overdraft_limit_cents", "must cover the amount that is already overdrawn or held")
+            )
         events.append(OverdraftLimitChanged(overdraft_limit_cents))
     if frozen is not None and frozen != account.frozen:
         events.append(AccountUnfrozen() if frozen == "none" else AccountFrozen(frozen))
@@ -224,9 +227,9 @@ def adjust(
     description: str | None = None,
     effective_at: datetime | None = None,
 ) -> list[StreamEvent]:
-    """Return the transfer that changes an account by `cents`, up from `world` or down to it, opened if need be.
+    """Return the transfer from or to `world` that changes a balance by `cents`; open `world` if it is missing.
 
-    With `force`, the account may be short of funds. Raises `Refused` if it may not change by that much.
+    With `force`, ignore insufficient funds. Raises `Refused` if the account does not allow the change.
     """
     world_id = world_account_id(account.currency)
     world = state_of(states, world_id, Account)
@@ -235,11 +238,11 @@ def adjust(
         opening = [(world_id, AccountOpened(None, account.currency))]
         world = Account(None, account.currency)
     source, destination = (world_id, account_id) if cents > 0 else (account_id, world_id)
-    against = (
+    refusal = (
         credit_refusal(account_id, account) if cents > 0 else debit_refusal(account_id, account, -cents, force=force)
     )
-    if against is not None:
-        raise Refused(against)
+    if refusal is not None:
+        raise Refused(refusal)
     transfer = MoneyTransferred(
         source_account_id=source,
         destination_account_id=destination,

@@ -1,6 +1,6 @@
-"""Many transfers as one command: decided in order, each seeing what those before it did, by the rules of a single one.
+"""Many transfers as one command, decided in order by the rules of single transfers: each sees the ones before it.
 
-An item whose client chose its id may come again: with the same content it is a replay, which changes nothing.
+A client that chose the id of an item may send it again: with the same content it is a replay, which changes nothing.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,9 +21,9 @@ ItemT = TypeVar("ItemT")
 
 
 class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one item, beyond what it said itself: the transfer's id and currency, or why there is none.
+    """The result of one item, without the members of its request: the transfer's id and currency, or its refusals.
 
-    A replay has no currency: its transfer was made before.
+    A replay has no currency, because its transfer was made earlier.
     """
 
     id: UUID | None = None
@@ -32,13 +32,14 @@ class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TransferBatch(Command, frozen=True):
-    """Make these transfers, in order. With `atomic`, all of them or none; else each that is not refused.
+    """Make these transfers, in order. With `atomic`, make all or none of them; otherwise, all that are not refused.
 
-    The result has an `ItemResult` for each, in order: with what the request says it makes the answer, so the command
-    log need not say everything twice.
+    The result has an `ItemResult` for each, in order. The response combines it with the request, so the command log
+    need not repeat the request.
     """
 
     name: ClassVar[str] = "TransferMany"
+    always_appends: ClassVar[bool] = False
 
     transfers: tuple[TransferMoney, ...]
     atomic: bool = False
@@ -63,7 +64,7 @@ def decide_each(
     *,
     atomic: bool = False,
 ) -> Decision:
-    """Decide items in order, each from the states that those before it left. The result has an `ItemResult` for each.
+    """Decide items in order, each on the states after the ones before it. The result has an `ItemResult` for each.
 
     Raises `Refused` if `atomic`, with the refusals of the first item that is refused.
     """
@@ -72,15 +73,15 @@ def decide_each(
     results: list[ItemResult] = []
     for number, item in enumerate(items):
         try:
-            result, happened = decide(item, now)
+            result, new_events = decide(item, now)
         except Refused as refused:
             if atomic:
                 raise Refused(*(refusal.within(f"/items/{number}") for refusal in refused.refusals)) from None
             results.append(ItemResult(refusals=refused.refusals))
             continue
-        for stream, event in happened:
+        for stream, event in new_events:
             now[stream] = evolve(now[stream], event)
-        events += happened
+        events += new_events
         results.append(result)
     return Decision(events, {"results": results}, states=now)
 
@@ -89,13 +90,14 @@ def _decide(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[S
     if transfer.id_was_chosen and states[transfer.transaction_id] is not None:
         check_same_transfer(transfer, states)
         return ItemResult(transfer.transaction_id), []
-    made, events = transfer.decide_transfer(states)
-    return ItemResult(transfer.transaction_id, made.currency), events
+    event, events = transfer.decide_transfer(states)
+    return ItemResult(transfer.transaction_id, event.currency), events
 
 
 def check_same_transfer(transfer: TransferMoney, states: States) -> None:
-    """Raise `Refused` unless this very transfer was made under its id, from an account that the caller may debit."""
-    known = state_of(states, transfer.transaction_id, Transaction)
+    """Raise `Refused` unless the same transfer was made under this id, from an account that the caller may debit."""
+    earlier = state_of(states, transfer.transaction_id, Transaction)
+    event = None if earlier is None else earlier.transfer
     source = hide_others_account(state_of(states, transfer.source_account_id, Account), transfer.only_owner_id)
-    if known is None or known.made is None or source is None or known.made != transfer.to_event(known.made.currency):
+    if event is None or source is None or event != transfer.to_event(event.currency):
         raise Refused(errors.transaction_id_reused(transfer.transaction_id))

@@ -1,7 +1,7 @@
 """The base of all commands: a command names the streams that it reads, and decides from their states alone.
 
-Deciding is pure. Whatever a decision needs from the world (ids, expiry times, hashes) comes in with the command, so
-that it can be repeated, and tested in microseconds.
+Deciding is pure. All that a decision needs from outside (ids, expiry times, hashes) comes in with the command, so a
+decision can be repeated, and tested in microseconds.
 """
 
 from abc import abstractmethod
@@ -22,7 +22,7 @@ StateT = TypeVar("StateT", bound=State)
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A secret that was hashed, to be stored beside the log and never in it."""
+    """A hashed secret, which is stored beside the log and never in it."""
 
     id: UUID
     user_id: UUID
@@ -30,11 +30,11 @@ class Credential:
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What a command leads to: events in order, each with its stream, and the answer that its client gets.
+    """The outcome of a command: events in order, each with its stream, and the result for the client.
 
-    `result` is plain JSON without times; the time of the answer is the one at which the command was recorded. With
-    `refusals`, the client is refused, and the events happen all the same. `states` are those that the events lead to,
-    from a command that had to fold them.
+    `result` is plain JSON without times, because the response has the time at which the command was recorded. With
+    `refusals`, the client is refused, and yet the events are appended. `states` are the states after the events, if the
+    command had to fold them.
     """
 
     events: list[StreamEvent]
@@ -47,12 +47,12 @@ class Decision(msgspec.Struct, frozen=True):
 class Command(msgspec.Struct, frozen=True):
     """A request to change something. `name` is stored in the command log, so it outlives a renaming of the class.
 
-    Set `always_appends` if the command is never accepted without an event: `ledger audit verify` then reports an
-    accepted command whose events are missing.
+    Each command says in `always_appends` whether it is never accepted without an event: `ledger audit verify` then
+    reports an accepted command whose events are missing.
     """
 
     name: ClassVar[str]
-    always_appends: ClassVar[bool] = False
+    always_appends: ClassVar[bool]
 
     @property
     def resource_id(self) -> UUID | None:
@@ -61,10 +61,10 @@ class Command(msgspec.Struct, frozen=True):
 
     @abstractmethod
     def streams(self) -> Iterable[UUID]:
-        """Return the streams whose states the decision depends on. If one changes first, it is decided again."""
+        """Return the streams that the decision depends on. If one changes before the write, decide again."""
 
     def creates(self) -> Iterable[UUID]:
-        """Return streams under fresh ids. They are not read, but must still be missing when the events are written."""
+        """Return streams with fresh ids. They are not read, but must not exist when the events are written."""
         return ()
 
     def depends_on_versions(self) -> bool:
@@ -77,6 +77,6 @@ class Command(msgspec.Struct, frozen=True):
 
 
 def state_of(states: States, stream_id: UUID, kind: type[StateT]) -> StateT | None:
-    """Return the state of a stream, if it exists and is of this kind: an id of another kind of stream is no match."""
+    """Return the state of a stream, or None if the stream is missing or of another kind."""
     state = states[stream_id]
     return state if isinstance(state, kind) else None

@@ -1,7 +1,7 @@
-"""Commands that are meant for a resource as their client last saw it.
+"""Commands that apply only to a resource as the client last saw it.
 
-The version of a stream is part of what such a command depends on, like its state: when it has changed until the command
-is written, it is decided anew.
+Such a command depends on the version of a stream as well as on its state: if the version changes before the command is
+written, the command is decided again.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from ledger.events import State
 
 
 class Conditional(Command, frozen=True, kw_only=True):
-    """A command that may say at which versions the stream must be that it is about; None: at any."""
+    """A command that may require its stream to be at one of these versions; None accepts any version."""
 
     expected: frozenset[int] | None = None
 
@@ -24,7 +24,7 @@ class Conditional(Command, frozen=True, kw_only=True):
 
 
 class Versioned(dict[UUID, State | None]):
-    """States with the versions of their streams, for a command that says which it expects."""
+    """States with the versions of their streams, for commands that expect a version."""
 
     def __init__(self, states: States, versions: Mapping[UUID, int]) -> None:
         super().__init__(states)
@@ -35,6 +35,6 @@ def check_version(states: States, stream_id: UUID, expected: frozenset[int] | No
     """Raise `Refused` if the stream is at another version than expected."""
     if expected is None:
         return
-    assert isinstance(states, Versioned)  # noqa: S101 - the batch saw that it is expected
+    assert isinstance(states, Versioned)  # noqa: S101 - the commit group passes versions if they are expected
     if states.versions[stream_id] not in expected:
         raise Refused(errors.precondition_failed(states.versions[stream_id]))

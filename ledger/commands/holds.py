@@ -1,6 +1,6 @@
-"""Holds: money is set aside first, and moves later, wholly, in part or not at all. Only one thing ever ends a hold.
+"""Holds: set money aside first, and move all, part or none of it later. A hold ends exactly once.
 
-The time comes in with the command, so a hold whose time has come cannot be captured, whether or not that was noted yet.
+The time comes in with the command, so an expired hold cannot be captured even before its expiry is recorded.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ledger import errors
 from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
-from ledger.commands.journal import Leg, check_legs
+from ledger.commands.journal import NewPosting, check_postings
 from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
 from ledger.commands.transfers import check_transfer, credit, debit
 from ledger.errors import Refused, StaleCommandError
@@ -21,6 +21,7 @@ from ledger.events.transactions import (
     HoldPlaced,
     HoldVoided,
     Transaction,
+    copy_details,
     evolve,
 )
 from ledger.money import MAX_CENTS
@@ -28,9 +29,9 @@ from ledger.values.timestamps import rfc3339
 
 
 class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
-    """Set `amount_cents` aside until `expires_at`, which is after `now`, by `limit_seconds` at most.
+    """Set `amount_cents` aside until `expires_at`, which is after `now` by at most `limit_seconds`.
 
-    `expiry_pointer` is the member of the request that says when. With `only_owner_id`, only of an account of that user.
+    `expiry_pointer` names the member of the request that gives the expiry.
     """
 
     name: ClassVar[str] = "PlaceHold"
@@ -45,7 +46,7 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
     expiry_pointer: str = "/expires_at"
 
     def streams(self) -> Iterable[UUID]:
-        """Return both accounts, and the streams of what the client chose."""
+        """Return both accounts, and the streams to reserve."""
         yield from (self.source_account_id, self.destination_account_id)
         yield from self.reserves()
 
@@ -62,15 +63,16 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
             raise Refused(errors.currency_mismatch())
         held = source.held_cents + self.amount_cents
         if held > MAX_CENTS:
-            raise Refused(errors.invalid("/amount_cents", "must not bring what is held above 2^53 - 1"))
+            raise Refused(errors.invalid("/amount_cents", "must not bring the amount held above 2^53 - 1"))
         placed = HoldPlaced(
             source_account_id=self.source_account_id,
             destination_account_id=self.destination_account_id,
             amount_cents=self.amount_cents,
             currency=source.currency,
             expires_at=self.expires_at,
-            **self.details(),
+            reference=self.reference,
         )
+        placed = copy_details(self, placed)
         events: list[StreamEvent] = [
             (self.transaction_id, placed),
             (self.source_account_id, FundsHeld(self.transaction_id, self.amount_cents, held)),
@@ -80,7 +82,7 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
 
 
 class CaptureHold(Command, frozen=True, kw_only=True):
-    """Move what is held, or `amount_cents` of it, and hold the rest no longer. The accounts never change."""
+    """Move the funds held, or `amount_cents` of them, and release the rest. The accounts of a hold never change."""
 
     name: ClassVar[str] = "CaptureHold"
     always_appends: ClassVar[bool] = True
@@ -96,7 +98,7 @@ class CaptureHold(Command, frozen=True, kw_only=True):
         return (self.transaction_id, self.source_account_id, self.destination_account_id)
 
     def decide(self, states: States) -> Decision:
-        """Return the capture, the release of what was held, and both entries."""
+        """Return the capture, the release of the funds held, and both entries."""
         hold = require_pending(states, self.transaction_id, self.now)
         if (hold.source_account_id, hold.destination_account_id) != (
             self.source_account_id,
@@ -105,9 +107,9 @@ class CaptureHold(Command, frozen=True, kw_only=True):
             raise StaleCommandError
         cents = hold.amount_cents if self.amount_cents is None else self.amount_cents
         if cents > hold.amount_cents:
-            raise Refused(errors.invalid("/amount_cents", "must not be more than what is held"))
-        legs = (Leg(self.source_account_id, -cents), Leg(self.destination_account_id, cents))
-        accounts = check_legs(states, legs, force=True)  # the hold has set the funds aside
+            raise Refused(errors.invalid("/amount_cents", "must not be more than the amount held"))
+        postings = (NewPosting(self.source_account_id, -cents), NewPosting(self.destination_account_id, cents))
+        accounts = check_postings(states, postings, force=True)  # the hold has set the funds aside
         source, destination = accounts[self.source_account_id], accounts[self.destination_account_id]
         captured = HoldCaptured(cents)
         events: list[StreamEvent] = [
@@ -142,7 +144,7 @@ class EndHold(Command, frozen=True):
 
 
 class VoidHold(EndHold, frozen=True):
-    """Release a hold before its time has come."""
+    """Release a hold before it expires."""
 
     name: ClassVar[str] = "VoidHold"
     always_appends: ClassVar[bool] = True
@@ -157,12 +159,13 @@ class VoidHold(EndHold, frozen=True):
 
 
 class ExpireHold(EndHold, frozen=True):
-    """Release a hold whose time has come, unless it has ended already."""
+    """Release an expired hold, unless it has ended already."""
 
     name: ClassVar[str] = "ExpireHold"
+    always_appends: ClassVar[bool] = False
 
     def decide(self, states: States) -> Decision:
-        """Return the end of the hold, or no event if the hold has ended or may continue."""
+        """Return the end of the hold, or no event if the hold has ended or has not expired."""
         state = state_of(states, self.transaction_id, Transaction)
         if state is None or state.hold is None or state.status != "pending" or self.now < state.hold.expires_at:
             return Decision([], {"id": str(self.transaction_id)})
@@ -170,7 +173,7 @@ class ExpireHold(EndHold, frozen=True):
 
 
 def require_pending(states: States, transaction_id: UUID, now: datetime) -> HoldPlaced:
-    """Return a hold that has not ended yet. Raises `Refused` on any other."""
+    """Return a hold that is pending at `now`. Raises `Refused` on any other transaction."""
     state = state_of(states, transaction_id, Transaction)
     if state is None:
         raise Refused(errors.transaction_not_found(transaction_id))
@@ -182,7 +185,7 @@ def require_pending(states: States, transaction_id: UUID, now: datetime) -> Hold
 
 
 def require_source(states: States, hold: HoldPlaced, known_id: UUID) -> Account:
-    """Return the account whose money is held. Raises `StaleCommandError` if it is not the one that is known."""
+    """Return the account whose money is held. Raises `StaleCommandError` unless its id is `known_id`."""
     source = state_of(states, known_id, Account)
     if source is None or hold.source_account_id != known_id:
         raise StaleCommandError
@@ -191,12 +194,12 @@ def require_source(states: States, hold: HoldPlaced, known_id: UUID) -> Account:
 
 def release(transaction_id: UUID, hold: HoldPlaced, source: Account) -> StreamEvent:
     """Return the event that releases the funds of a hold."""
-    left = source.held_cents - hold.amount_cents
-    return (hold.source_account_id, FundsReleased(transaction_id, hold.amount_cents, left))
+    held = source.held_cents - hold.amount_cents
+    return (hold.source_account_id, FundsReleased(transaction_id, hold.amount_cents, held))
 
 
 def hold_result(transaction_id: UUID, hold: HoldPlaced, state: Transaction) -> dict[str, object]:
-    """Return a hold as its client sees it."""
+    """Return a hold as clients see it."""
     result: dict[str, object] = {
         "id": str(transaction_id),
         "source_account_id": str(hold.source_account_id),

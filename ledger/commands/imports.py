@@ -1,6 +1,6 @@
-"""Accounts and transfers that another service kept. Its history is a fact, so it is recorded even where it overdraws.
+"""Import accounts and transfers of another service. They are facts, so they are recorded even where they overdraw.
 
-Both commands can be repeated: an item that has been recorded already changes nothing.
+Both commands can be repeated: an item that is already recorded changes nothing.
 """
 
 from collections.abc import Iterable
@@ -35,6 +35,7 @@ class ImportAccounts(Command, frozen=True):
     """Open accounts with opening balances from `world`, or correct the balances of accounts that exist already."""
 
     name: ClassVar[str] = "ImportAccounts"
+    always_appends: ClassVar[bool] = False
 
     currency: str
     balances: tuple[ImportedBalance, ...]
@@ -52,7 +53,7 @@ class ImportAccounts(Command, frozen=True):
     def _decide(self, balance: ImportedBalance, states: States) -> tuple[ItemResult, list[StreamEvent]]:
         if states[balance.transaction_id] is not None:
             return ItemResult(balance.transaction_id), []
-        account, events = self._account(balance, states)
+        account, events = self._find_or_open(balance, states)
         kind: TransferKind = "opening" if events else "adjustment"
         if balance.cents:
             events += adjust(
@@ -68,7 +69,7 @@ class ImportAccounts(Command, frozen=True):
             )
         return ItemResult(balance.transaction_id, self.currency), events
 
-    def _account(self, balance: ImportedBalance, states: States) -> tuple[Account, list[StreamEvent]]:
+    def _find_or_open(self, balance: ImportedBalance, states: States) -> tuple[Account, list[StreamEvent]]:
         """Return the account, and the events that open it if it is new."""
         if states[balance.account_id] is None:
             require_user(states, balance.owner_id)
@@ -88,6 +89,7 @@ class ImportTransfers(Command, frozen=True):
     """Record transfers under their own ids, in order, whether or not their sources have the funds."""
 
     name: ClassVar[str] = "ImportTransfers"
+    always_appends: ClassVar[bool] = False
 
     transfers: tuple[TransferMoney, ...]
 
@@ -98,15 +100,16 @@ class ImportTransfers(Command, frozen=True):
 
     def decide(self, states: States) -> Decision:
         """Record each transfer that is not refused; the result has an `ItemResult` for each."""
-        return decide_each(self.transfers, states, _transfer)
+        return decide_each(self.transfers, states, _decide_transfer)
 
 
-def _transfer(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[StreamEvent]]:
+def _decide_transfer(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[StreamEvent]]:
     if states[transfer.transaction_id] is not None:
         check_same_transfer(transfer, states)
         return ItemResult(transfer.transaction_id), []
     source, destination = check_transfer(
         states, transfer.source_account_id, transfer.destination_account_id, transfer.amount_cents, force=True
     )
-    made = transfer.to_event(source.currency)
-    return ItemResult(transfer.transaction_id, made.currency), move(transfer.transaction_id, made, source, destination)
+    event = transfer.to_event(source.currency)
+    events = move(transfer.transaction_id, event, source, destination)
+    return ItemResult(transfer.transaction_id, event.currency), events

@@ -1,4 +1,4 @@
-"""Journal entries: money that moves between several accounts at once, or not at all."""
+"""Journal entries: money moves between several accounts in one transaction."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,66 +11,68 @@ from ledger.commands.transaction import TransactionCommand, add_details, check_u
 from ledger.commands.transfers import credit, credit_refusal, debit, debit_refusal, hide_others_account
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account
-from ledger.events.transactions import JournalEntryPosted, Posting
+from ledger.events.transactions import JournalEntryPosted, Posting, copy_details
 
-MAX_POSTINGS = 100  # of one entry
+MAX_POSTINGS = 100  # of one journal entry
 
 
-class Leg(NamedTuple):
-    """What an account is to get, or what is to leave it, which is negative; never 0."""
+class NewPosting(NamedTuple):
+    """A posting to make, whose account decides the currency. The amount is a credit, a debit if negative; never 0."""
 
     account_id: UUID
     amount_cents: int
 
 
 class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
-    """Move what the legs say, each of another account. With `only_owner_id`, only out of accounts of that user."""
+    """Make these postings, each on a different account. They sum to zero in each currency."""
 
     name: ClassVar[str] = "PostJournalEntry"
     always_appends: ClassVar[bool] = True
 
-    legs: tuple[Leg, ...]
+    postings: tuple[NewPosting, ...]
 
     def streams(self) -> Iterable[UUID]:
-        """Return all accounts, and the streams of what the client chose."""
-        yield from (leg.account_id for leg in self.legs)
+        """Return all accounts, and the streams to reserve."""
+        yield from (posting.account_id for posting in self.postings)
         yield from self.reserves()
 
     def decide(self, states: States) -> Decision:
-        """Return an entry for each leg. Raises `Refused` with every refusal, in the order of the legs."""
+        """Return an entry for each posting. Raises `Refused` with every refusal, in the order of the postings."""
         check_unreserved(states, self.transaction_id, self.reference)
-        accounts = check_legs(states, self.legs, self.only_owner_id)
-        postings = tuple(Posting(*leg, accounts[leg.account_id].currency) for leg in self.legs)
+        accounts = check_postings(states, self.postings, self.only_owner_id)
+        postings = tuple(Posting(*posting, accounts[posting.account_id].currency) for posting in self.postings)
         sums: Counter[str] = Counter()
         for posting in postings:
             sums[posting.currency] += posting.amount_cents
         if any(sums.values()):
             raise Refused(errors.invalid("/postings", "must sum to zero in each currency"))
-        entry = JournalEntryPosted(postings=postings, kind="journal", **self.details())
+        entry = copy_details(self, JournalEntryPosted(postings=postings, kind="journal", reference=self.reference))
         events = [*post(self.transaction_id, entry, accounts), *self.use_reference()]
         return Decision(events, entry_result(self.transaction_id, entry))
 
 
-def check_legs(
-    states: States, legs: Sequence[Leg], only_owner_id: UUID | None = None, *, force: bool = False
+def check_postings(
+    states: States, postings: Sequence[NewPosting], only_owner_id: UUID | None = None, *, force: bool = False
 ) -> Mapping[UUID, Account]:
-    """Return the accounts of these legs. Raises `Refused` with every refusal."""
-    accounts = {leg.account_id: state_of(states, leg.account_id, Account) for leg in legs}
-    against = [_against(leg, accounts[leg.account_id], only_owner_id, force) for leg in legs]
-    if refusals := [refusal for refusal in against if refusal is not None]:
+    """Return the accounts of these postings. Raises `Refused` with every refusal."""
+    accounts = {posting.account_id: state_of(states, posting.account_id, Account) for posting in postings}
+    checks = (_posting_refusal(posting, accounts[posting.account_id], only_owner_id, force) for posting in postings)
+    if refusals := [refusal for refusal in checks if refusal is not None]:
         raise Refused(*refusals)
     return {account_id: account for account_id, account in accounts.items() if account is not None}
 
 
-def _against(leg: Leg, account: Account | None, only_owner_id: UUID | None, force: bool) -> Refusal | None:
-    account_id, cents = leg
+def _posting_refusal(
+    posting: NewPosting, account: Account | None, only_owner_id: UUID | None, force: bool
+) -> Refusal | None:
+    account_id, cents = posting
     if cents > 0:
         return credit_refusal(account_id, account)
     return debit_refusal(account_id, hide_others_account(account, only_owner_id), -cents, force=force)
 
 
 def post(transaction_id: UUID, entry: JournalEntryPosted, accounts: Mapping[UUID, Account]) -> list[StreamEvent]:
-    """Return the journal entry and its accounts' entries. Raises `Refused` on a balance beyond `MAX_CENTS`."""
+    """Return the journal entry and the entries of its accounts. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     events: list[StreamEvent] = [(transaction_id, entry)]
     for number, posting in enumerate(entry.postings):
         account, cents, pointer = accounts[posting.account_id], posting.amount_cents, f"/postings/{number}/amount_cents"
@@ -82,12 +84,12 @@ def post(transaction_id: UUID, entry: JournalEntryPosted, accounts: Mapping[UUID
 
 
 def entry_result(transaction_id: UUID, entry: JournalEntryPosted) -> dict[str, object]:
-    """Return a journal entry as its client sees it."""
+    """Return a journal entry as clients see it."""
     result: dict[str, object] = {
         "id": str(transaction_id),
         "postings": [
-            {"account_id": str(leg.account_id), "amount_cents": leg.amount_cents, "currency": leg.currency}
-            for leg in entry.postings
+            {"account_id": str(row.account_id), "amount_cents": row.amount_cents, "currency": row.currency}
+            for row in entry.postings
         ],
         "kind": entry.kind,
         "reference": entry.reference,

@@ -1,4 +1,4 @@
-"""Reversals: another transaction that moves everything back, once. Nothing that was recorded is ever undone."""
+"""Reversals: a new transaction moves everything back, once. Recorded events are never undone."""
 
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
@@ -8,7 +8,7 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
-from ledger.commands.journal import Leg, check_legs, entry_result, post
+from ledger.commands.journal import NewPosting, check_postings, entry_result, post
 from ledger.commands.transaction import check_unreserved, reservations
 from ledger.commands.transfers import move, transfer_result
 from ledger.errors import Refused, StaleCommandError
@@ -16,10 +16,10 @@ from ledger.events.transactions import JournalEntryPosted, MoneyTransferred, Pos
 
 
 class ReverseTransaction(Command, frozen=True, kw_only=True):
-    """Move back what a transaction has moved. With `force`, ignore insufficient funds.
+    """Move back the money that a transaction has moved. With `force`, ignore insufficient funds.
 
-    `account_ids` are all of its accounts, which the caller looks up: they never change. Raises `StaleCommandError` if
-    they are others.
+    `account_ids` are all of its accounts, which the caller looks up and which never change. Raises `StaleCommandError`
+    if one is missing.
     """
 
     name: ClassVar[str] = "ReverseTransfer"
@@ -38,27 +38,28 @@ class ReverseTransaction(Command, frozen=True, kw_only=True):
         return self.reversal_id
 
     def streams(self) -> Iterable[UUID]:
-        """Return the transaction, its accounts, and the reversal itself if its client chose the id."""
+        """Return the transaction, its accounts, and the reversal itself if the client chose its id."""
         yield from (self.transaction_id, *self.account_ids)
         yield from reservations(self.reversal_id, None, id_was_chosen=self.id_was_chosen)
 
     def creates(self) -> Iterable[UUID]:
-        """Return the reversal, unless its client chose the id."""
+        """Return the reversal, unless the client chose its id."""
         return () if self.id_was_chosen else (self.reversal_id,)
 
     def decide(self, states: States) -> Decision:
-        """Return the opposite transaction, linked with the first both ways."""
+        """Return the opposite transaction; each of the two names the other."""
         check_unreserved(states, self.reversal_id, None)
-        first = _reversible(self.transaction_id, state_of(states, self.transaction_id, Transaction))
+        first = _require_reversible(self.transaction_id, state_of(states, self.transaction_id, Transaction))
         if not {posting.account_id for posting in first.postings} <= set(self.account_ids):
             raise StaleCommandError
-        opposite = self._opposite_transfer if first.posted is None else self._opposite_entry
-        return opposite(states, first.postings)
+        reverse = self._reverse_transfer if first.journal_entry is None else self._reverse_entry
+        return reverse(states, first.postings)
 
-    def _opposite_transfer(self, states: States, moved: Sequence[Posting]) -> Decision:
+    def _reverse_transfer(self, states: States, moved: Sequence[Posting]) -> Decision:
         destination_id, source_id = (posting.account_id for posting in moved)
         cents = moved[1].amount_cents
-        accounts = check_legs(states, (Leg(source_id, -cents), Leg(destination_id, cents)), force=self.force)
+        postings = (NewPosting(source_id, -cents), NewPosting(destination_id, cents))
+        accounts = check_postings(states, postings, force=self.force)
         transfer = MoneyTransferred(
             source_account_id=source_id,
             destination_account_id=destination_id,
@@ -72,10 +73,10 @@ class ReverseTransaction(Command, frozen=True, kw_only=True):
         events = move(self.reversal_id, transfer, accounts[source_id], accounts[destination_id])
         return Decision([*events, self._link()], transfer_result(self.reversal_id, transfer))
 
-    def _opposite_entry(self, states: States, moved: Sequence[Posting]) -> Decision:
+    def _reverse_entry(self, states: States, moved: Sequence[Posting]) -> Decision:
         postings = tuple(msgspec.structs.replace(posting, amount_cents=-posting.amount_cents) for posting in moved)
-        legs = [Leg(posting.account_id, posting.amount_cents) for posting in postings]
-        accounts = check_legs(states, legs, force=self.force)
+        new = [NewPosting(posting.account_id, posting.amount_cents) for posting in postings]
+        accounts = check_postings(states, new, force=self.force)
         entry = JournalEntryPosted(
             postings=postings,
             kind="reversal",
@@ -89,16 +90,16 @@ class ReverseTransaction(Command, frozen=True, kw_only=True):
         return (self.transaction_id, TransactionReversed(self.reversal_id))
 
 
-def _reversible(transaction_id: UUID, transfer: Transaction | None) -> Transaction:
-    """Return the transaction, if there is something to move back. Raises `Refused`."""
-    if transfer is None:
+def _require_reversible(transaction_id: UUID, transaction: Transaction | None) -> Transaction:
+    """Return the transaction. Raises `Refused` unless it has moved money that was not moved back."""
+    if transaction is None:
         raise Refused(errors.transaction_not_found(transaction_id))
-    if transfer.reversed_by is not None:
-        raise Refused(errors.transaction_already_reversed(transaction_id, transfer.reversed_by))
-    if transfer.reverses is not None:
+    if transaction.reversed_by is not None:
+        raise Refused(errors.transaction_already_reversed(transaction_id, transaction.reversed_by))
+    if transaction.reverses is not None:
         raise Refused(errors.transaction_not_reversible(transaction_id, "a reversal is final"))
-    if not transfer.postings:
+    if not transaction.postings:
         raise Refused(
-            errors.transaction_not_reversible(transaction_id, f"the hold is {transfer.status}: no money moved")
+            errors.transaction_not_reversible(transaction_id, f"the hold is {transaction.status}: no money moved")
         )
-    return transfer
+    return transaction

@@ -1,6 +1,6 @@
-"""Sessions: starting one, refreshing its tokens, ending it; and cut-offs, which end all of a user's, or all there are.
+"""Start, refresh and end sessions, and cut off all tokens of a user or of all users.
 
-What is dead is decided from the streams alone, in the order of the log: neither a clock nor a cache is asked.
+Which tokens are dead is decided from the streams alone, in the order of the log, without a clock or a cache.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ from ledger.events.users import User, UserTokensRevoked
 
 
 class StartSession(Command, frozen=True, kw_only=True):
-    """Start a session for a user who has shown the secret of the credential `credential_id`."""
+    """Start a session for a user who has presented the secret of the credential `credential_id`."""
 
     name: ClassVar[str] = "StartSession"
     always_appends: ClassVar[bool] = True
@@ -44,7 +44,7 @@ class StartSession(Command, frozen=True, kw_only=True):
     session_expires_at: int
 
     def streams(self) -> Iterable[UUID]:
-        """Return the user, and the cut-offs."""
+        """Return the user, and the stream of cut-offs."""
         return (self.user_id, ALL_TOKENS)
 
     def creates(self) -> Iterable[UUID]:
@@ -73,14 +73,15 @@ class StartSession(Command, frozen=True, kw_only=True):
 
 
 class RefreshTokens(Command, frozen=True, kw_only=True):
-    """Replace the pair of tokens that `refresh_jti` belongs to by the next one.
+    """Exchange the refresh token `refresh_jti` for the next pair of tokens, which does not outlive the session.
 
-    A token that was rotated away ends the session, except for the retry of a client that never got the answer: within
-    `grace_seconds`, the immediate predecessor of an unused token gets that same pair again. The new pair does not
-    outlive the session. Without `enforced`, nothing that was revoked is refused.
+    A token that was rotated away ends the session, except for the retry of a client that never got the response: within
+    `grace_seconds`, the immediate predecessor of an unused token gets the same pair again. Without `enforced`, revoked
+    tokens are accepted.
     """
 
     name: ClassVar[str] = "RefreshTokens"
+    always_appends: ClassVar[bool] = False
 
     session_id: UUID
     user_id: UUID
@@ -90,7 +91,7 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
     enforced: bool = True
 
     def streams(self) -> Iterable[UUID]:
-        """Return the session, its user, and the cut-offs."""
+        """Return the session, its user, and the stream of cut-offs."""
         return (self.session_id, self.user_id, ALL_TOKENS)
 
     def decide(self, states: States) -> Decision:
@@ -134,16 +135,17 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
 
 
 class LogOut(Command, frozen=True):
-    """End the session that a refresh token belongs to. Only the one in force can do that; any other changes nothing."""
+    """End the session of a refresh token. Only the token in force can do that; any other is refused."""
 
     name: ClassVar[str] = "LogOut"
+    always_appends: ClassVar[bool] = False
 
     session_id: UUID
     user_id: UUID
     refresh_jti: UUID
 
     def streams(self) -> Iterable[UUID]:
-        """Return the session, its user, and the cut-offs."""
+        """Return the session, its user, and the stream of cut-offs."""
         return (self.session_id, self.user_id, ALL_TOKENS)
 
     def decide(self, states: States) -> Decision:
@@ -158,9 +160,10 @@ class LogOut(Command, frozen=True):
 
 
 class EndSession(Command, frozen=True):
-    """End one session, by its id. With `only_user_id`, only one of that user's."""
+    """End one session by its id. With `only_user_id`, refuse sessions of other users."""
 
     name: ClassVar[str] = "EndSession"
+    always_appends: ClassVar[bool] = False
 
     session_id: UUID
     only_user_id: UUID | None = None
@@ -170,7 +173,7 @@ class EndSession(Command, frozen=True):
         return (self.session_id,)
 
     def decide(self, states: States) -> Decision:
-        """Return the end of the session; nothing if it is over already."""
+        """Return the end of the session, or no event if it has ended already."""
         session = state_of(states, self.session_id, Session)
         if session is None or self.only_user_id not in (None, session.user_id):
             raise Refused(errors.session_not_found(self.session_id))
@@ -179,7 +182,7 @@ class EndSession(Command, frozen=True):
 
 
 class RevokeUserTokens(Command, frozen=True):
-    """Cut off every token that was issued to a user until now."""
+    """Cut off every token issued to a user until now."""
 
     name: ClassVar[str] = "RevokeUserTokens"
     always_appends: ClassVar[bool] = True
@@ -197,13 +200,13 @@ class RevokeUserTokens(Command, frozen=True):
 
 
 class RevokeAllTokens(Command, frozen=True):
-    """Cut off every token that was issued until now."""
+    """Cut off every token issued until now."""
 
     name: ClassVar[str] = "RevokeAllTokens"
     always_appends: ClassVar[bool] = True
 
     def streams(self) -> Iterable[UUID]:
-        """Return the cut-offs."""
+        """Return the stream of cut-offs."""
         return (ALL_TOKENS,)
 
     def decide(self, states: States) -> Decision:  # noqa: ARG002 - no rule forbids it
@@ -212,12 +215,13 @@ class RevokeAllTokens(Command, frozen=True):
 
 
 class ForgetTokens(Command, frozen=True, kw_only=True):
-    """Forget the `count` tokens that were revoked at `as_of_position` or before and ended before `expired_before`.
+    """Purge the `count` tokens that were revoked at `as_of_position` or before and expired before `expired_before`.
 
-    They were counted after `cleanups` clean-ups. Raises `StaleCommandError` if there was another one since.
+    They were counted after `cleanups` clean-ups. Raises `StaleCommandError` if there has been another one since.
     """
 
     name: ClassVar[str] = "ForgetTokens"
+    always_appends: ClassVar[bool] = False
 
     expired_before: int
     as_of_position: int
@@ -225,11 +229,11 @@ class ForgetTokens(Command, frozen=True, kw_only=True):
     cleanups: int
 
     def streams(self) -> Iterable[UUID]:
-        """Return the clean-ups."""
+        """Return the stream of clean-ups."""
         return (CLEANUPS,)
 
     def decide(self, states: States) -> Decision:
-        """Return the clean-up, if there is anything to forget."""
+        """Return the clean-up, or no event if there is nothing to purge."""
         state = state_of(states, CLEANUPS, Cleanups)
         if (state.count if state else 0) != self.cleanups:
             raise StaleCommandError
@@ -253,7 +257,7 @@ def is_in_force(session: Session, user: User | None, cutoffs: int) -> bool:
 
 
 def token_result(session_id: UUID, user_id: UUID, pair: Pair, roles: str) -> dict[str, object]:
-    """Return the values that are signed as a pair of tokens. They are no secret: without the key they are useless."""
+    """Return the values that are signed as a pair of tokens. They are not secret: without the key they are useless."""
     return {
         "session_id": str(session_id),
         "user_id": str(user_id),

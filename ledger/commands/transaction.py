@@ -1,6 +1,7 @@
-"""The part that all commands share which begin a transaction: its id, its details, and what they reserve."""
+"""The part that all commands that begin a transaction share: its id, its details, and the streams to reserve."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from ledger import errors
@@ -12,6 +13,7 @@ from ledger.events.transactions import (
     JournalEntryPosted,
     MoneyTransferred,
     ReferenceUsed,
+    optional_details,
     reference_stream,
     reference_streams,
 )
@@ -19,9 +21,9 @@ from ledger.values.timestamps import rfc3339
 
 
 class TransactionCommand(Details, Command, frozen=True, kw_only=True):
-    """A command that begins a transaction under a fresh id, or under the id that its client chose.
+    """A command that begins a transaction, under a fresh id or the id that the client chose.
 
-    With `only_owner_id`, it may debit the accounts of that user alone.
+    With `only_owner_id`, it may debit only accounts of that user.
     """
 
     reference: str | None = None
@@ -35,7 +37,7 @@ class TransactionCommand(Details, Command, frozen=True, kw_only=True):
         return self.transaction_id
 
     def creates(self) -> Iterable[UUID]:
-        """Return the transaction, unless its client chose the id."""
+        """Return the transaction, unless the client chose its id."""
         return () if self.id_was_chosen else (self.transaction_id,)
 
     def reserves(self) -> Iterable[UUID]:
@@ -43,14 +45,14 @@ class TransactionCommand(Details, Command, frozen=True, kw_only=True):
         return reservations(self.transaction_id, self.reference, id_was_chosen=self.id_was_chosen)
 
     def use_reference(self) -> list[StreamEvent]:
-        """Return the event that reserves the reference, if there is a reference."""
+        """Return the event that reserves the reference, if there is one."""
         if self.reference is None:
             return []
         return [(reference_stream(self.reference), ReferenceUsed(self.transaction_id))]
 
 
 def reservations(transaction_id: UUID, reference: str | None, *, id_was_chosen: bool) -> Iterable[UUID]:
-    """Return the streams of what a client chose, which another transaction may have reserved."""
+    """Return the streams of a chosen id and a reference, which another transaction may have reserved."""
     if id_was_chosen:
         yield transaction_id
     if reference is not None:
@@ -58,7 +60,7 @@ def reservations(transaction_id: UUID, reference: str | None, *, id_was_chosen: 
 
 
 def check_unreserved(states: States, transaction_id: UUID, reference: str | None) -> None:
-    """Raise `Refused` if another transaction has the id or the reference."""
+    """Raise `Refused` if another transaction has reserved the id or the reference."""
     if states[transaction_id] is not None:
         raise Refused(errors.transaction_already_exists(transaction_id))
     if reference is not None and any(states[stream] is not None for stream in reference_streams(reference)):
@@ -69,10 +71,6 @@ def add_details(
     result: dict[str, object], event: MoneyTransferred | JournalEntryPosted | HoldPlaced
 ) -> dict[str, object]:
     """Add the optional details of a transaction to its result, and return the result."""
-    if event.description is not None:
-        result["description"] = event.description
-    if event.metadata is not None:
-        result["metadata"] = event.metadata
-    if event.effective_at is not None:
-        result["effective_at"] = rfc3339(event.effective_at)
+    for name, value in optional_details(event).items():
+        result[name] = rfc3339(value) if isinstance(value, datetime) else value
     return result

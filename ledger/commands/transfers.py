@@ -1,4 +1,4 @@
-"""Moving money. Whatever moves leaves one account for another, so all balances together are always zero."""
+"""Transfers: all money that leaves one account enters another, so all balances always sum to zero."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -10,17 +10,15 @@ from ledger.commands.expected_version import check_version
 from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited
-from ledger.events.transactions import (
-    MoneyTransferred,
-)
+from ledger.events.transactions import MoneyTransferred, copy_details
 from ledger.money import MAX_CENTS
 
 
 class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
-    """Move `amount_cents` (1 to `MAX_CENTS`). With `only_owner_id`, only from an account of that user.
+    """Move `amount_cents` (1 to `MAX_CENTS`).
 
-    It may expect a version of the source, and that before the transfer `source_available_min_cents` are available
-    there.
+    It may require the source to be at one of the `expected` versions, and to have at least `source_available_min_cents`
+    available before the transfer.
     """
 
     name: ClassVar[str] = "TransferMoney"
@@ -37,7 +35,7 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
         return self.expected is not None
 
     def streams(self) -> Iterable[UUID]:
-        """Return both accounts, and the streams of what the client chose."""
+        """Return both accounts, and the streams to reserve."""
         accounts = (self.source_account_id, self.destination_account_id)
         if self.reference is None and not self.id_was_chosen:
             return accounts
@@ -64,18 +62,19 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
 
     def to_event(self, currency: str) -> MoneyTransferred:
         """Return the event that records this transfer."""
-        return MoneyTransferred(
+        transfer = MoneyTransferred(
             source_account_id=self.source_account_id,
             destination_account_id=self.destination_account_id,
             amount_cents=self.amount_cents,
             currency=currency,
             kind="transfer",
-            **self.details(),
+            reference=self.reference,
         )
+        return copy_details(self, transfer)
 
     def _check_conditions(self, states: States) -> None:
         source = hide_others_account(state_of(states, self.source_account_id, Account), self.only_owner_id)
-        if source is None:  # which is a refusal of its own, and says nothing about another's account
+        if source is None:  # `check_transfer` refuses it, and discloses nothing about another user's account
             return
         check_version(states, self.source_account_id, self.expected)
         if self.source_available_min_cents is not None and source.available_cents < self.source_available_min_cents:
@@ -91,7 +90,7 @@ def check_transfer(
     *,
     force: bool = False,
 ) -> tuple[Account, Account]:
-    """Return source and destination of a transfer; with `force`, the source may be short of funds.
+    """Return the source and the destination of a transfer. With `force`, ignore insufficient funds.
 
     Raises `Refused` with every refusal, in the contract's order.
     """
@@ -145,7 +144,7 @@ def move(
 ) -> list[StreamEvent]:
     """Return the transfer and its two entries. Raises `Refused` on two currencies, or a balance beyond `MAX_CENTS`.
 
-    `pointer` is the member of the request that says how much.
+    `pointer` names the member of the request that gives the amount.
     """
     if source.currency != destination.currency:
         raise Refused(errors.currency_mismatch())
@@ -158,7 +157,7 @@ def move(
 
 
 def debit(transaction_id: UUID, account: Account, cents: int, pointer: str) -> AccountDebited:
-    """Return the entry of what leaves an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
+    """Return the entry that debits an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     balance = account.balance_cents - cents
     if balance < -MAX_CENTS:
         raise Refused(errors.invalid(pointer, "must not bring a balance beyond 2^53 - 1"))
@@ -166,7 +165,7 @@ def debit(transaction_id: UUID, account: Account, cents: int, pointer: str) -> A
 
 
 def credit(transaction_id: UUID, account: Account, cents: int, pointer: str) -> AccountCredited:
-    """Return the entry of what comes into an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
+    """Return the entry that credits an account. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     balance = account.balance_cents + cents
     if balance > MAX_CENTS:
         raise Refused(errors.invalid(pointer, "must not bring a balance beyond 2^53 - 1"))
@@ -174,7 +173,7 @@ def credit(transaction_id: UUID, account: Account, cents: int, pointer: str) -> 
 
 
 def transfer_result(transaction_id: UUID, transfer: MoneyTransferred) -> dict[str, object]:
-    """Return a transfer as its client sees it."""
+    """Return a transfer as clients see it."""
     result: dict[str, object] = {
         "id": str(transaction_id),
         "source_account_id": str(transfer.source_account_id),

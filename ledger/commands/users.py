@@ -1,4 +1,4 @@
-"""Creating, changing and deleting users. A name is free when its stream says so, so two requests cannot both get it."""
+"""Create, change and delete users. A name is free if its stream says so, so two requests cannot both reserve it."""
 
 from collections.abc import Callable, Iterable
 from typing import ClassVar, NamedTuple
@@ -32,7 +32,7 @@ from ledger.values.names import check_email, check_username
 
 
 class CreateUser(Command, frozen=True, kw_only=True):
-    """Create a user under two names that nobody has, and that look like nobody's."""
+    """Create a user whose user name and e-mail address neither are, nor look like, those of another user."""
 
     name: ClassVar[str] = "CreateUser"
     always_appends: ClassVar[bool] = True
@@ -54,20 +54,20 @@ class CreateUser(Command, frozen=True, kw_only=True):
         return (self.user_id, *username_streams(self.username), *email_streams(self.email))
 
     def decide(self, states: States) -> Decision:
-        """Return the creation, and the claim of both names; or all that is taken, at once."""
+        """Return the creation, and the reservation of both names. Raises `Refused` with everything that is taken."""
         username, email = check_names(self.username, self.email)
-        claims = (
+        changes = (
             NameChange("username", (), username_streams(self.username)),
             NameChange("email", (), email_streams(self.email)),
         )
         refusals = [] if states[self.user_id] is None else [errors.user_already_exists("id")]
-        refusals += refuse_taken_names(states, self.user_id, claims)
+        refusals += find_taken_names(states, self.user_id, changes)
         if refusals:
             raise Refused(*refusals)
         created = UserCreated(username, email, self.active, self.roles, self.credential.id)
         events: list[StreamEvent] = [(self.user_id, created)]
-        for claim in claims:
-            events += claim.events(states, self.user_id)
+        for change in changes:
+            events += change.events(states, self.user_id)
         result = {
             "id": str(self.user_id),
             "username": username,
@@ -79,13 +79,14 @@ class CreateUser(Command, frozen=True, kw_only=True):
 
 
 class UpdateUser(Conditional, frozen=True, kw_only=True):
-    """Make a user what is said here; None leaves as it is.
+    """Change members of a user; None leaves a member unchanged.
 
-    `known_username` and `known_email` are the names when the command was made. Raises `StaleCommandError` if they have
-    changed since and the command renames.
+    `known_username` and `known_email` are the names that the caller has read. Raises `StaleCommandError` if the command
+    renames the user and these names have changed since.
     """
 
     name: ClassVar[str] = "UpdateUser"
+    always_appends: ClassVar[bool] = False
 
     user_id: UUID
     known_username: str
@@ -109,7 +110,7 @@ class UpdateUser(Conditional, frozen=True, kw_only=True):
         names = check_names(*self._names, known=(self.known_username, self.known_email))
         events: list[StreamEvent] = [(self.user_id, event) for event in self._changes(user, names)]
         if self._renames:
-            if refusals := refuse_taken_names(states, self.user_id, self._name_changes):
+            if refusals := find_taken_names(states, self.user_id, self._name_changes):
                 raise Refused(*refusals)
             for change in self._name_changes:
                 events += change.events(states, self.user_id)
@@ -121,7 +122,7 @@ class UpdateUser(Conditional, frozen=True, kw_only=True):
 
     @property
     def _names(self) -> tuple[str, str]:
-        """Return the user name and the address that the user has afterwards."""
+        """Return the user name and the e-mail address that the user has afterwards."""
         return (self.username or self.known_username, self.email or self.known_email)
 
     def _changes(self, user: User, names: tuple[str, str]) -> Iterable[Event]:
@@ -133,11 +134,11 @@ class UpdateUser(Conditional, frozen=True, kw_only=True):
             yield UserActivated() if self.active else UserDeactivated()
         if self.credential is not None:
             yield PasswordChanged(self.credential.id)
-        if self._takes_something_away(user):
+        if self._revokes_tokens(user):
             yield UserTokensRevoked()
 
-    def _takes_something_away(self, user: User) -> bool:
-        """Return whether tokens from before say too much: the user was demoted, shut out, or has another password."""
+    def _revokes_tokens(self, user: User) -> bool:
+        """Return whether older tokens must die: the user is demoted or deactivated, or has another password."""
         demoted = self.roles is not None and not set(user.roles) <= set(self.roles)
         return demoted or (user.active and self.active is False) or self.credential is not None
 
@@ -155,10 +156,10 @@ class UpdateUser(Conditional, frozen=True, kw_only=True):
 
 
 class DeleteUser(Conditional, frozen=True, kw_only=True):
-    """Delete a user and close the accounts, all of which must be at zero.
+    """Delete a user and close the user's accounts, all of which must be at zero.
 
-    `account_ids` are the user's open accounts as they were when `assignments` was read; `known_username` and
-    `known_email` are the names then. Raises `StaleCommandError` if any of it is not so any more.
+    `account_ids` are the open accounts, `known_username` and `known_email` the names, at the time `assignments` was
+    read. Raises `StaleCommandError` if the names or `assignments` have changed since.
     """
 
     name: ClassVar[str] = "DeleteUser"
@@ -203,7 +204,7 @@ class DeleteUser(Conditional, frozen=True, kw_only=True):
 
 
 class NameChange(NamedTuple):
-    """The streams that a user's name took, and those that it is to take: its own first, then that of its look."""
+    """The streams that a name reserves before and after a change: its own, then that of the form it looks like."""
 
     member: str
     before: tuple[UUID, ...]
@@ -211,24 +212,24 @@ class NameChange(NamedTuple):
 
     @property
     def is_another_name(self) -> bool:
-        """Return whether the name changes, and not only how it is spelt."""
+        """Return whether the name itself changes, and not only its spelling."""
         return self.before[:1] != self.after[:1]
 
     def events(self, states: States, user_id: UUID) -> list[StreamEvent]:
-        """Return what the user releases, and claims.
+        """Return the releases and reservations of a change.
 
-        A name from before looks were claimed claims its own, if nobody has it.
+        A name that was stored before look-alikes were reserved now reserves its look-alike form, if that is free.
         """
-        released = [one for one in self.before if one not in self.after and _holder(states, one) == user_id]
-        claimed = [one for one in self.after if _holder(states, one) is None]
+        old = [stream for stream in self.before if stream not in self.after and _holder(states, stream) == user_id]
+        new = [stream for stream in self.after if _holder(states, stream) is None]
         return [
-            *((stream, NameReleased(user_id)) for stream in released),
-            *((stream, NameClaimed(user_id)) for stream in claimed),
+            *((stream, NameReleased(user_id)) for stream in old),
+            *((stream, NameClaimed(user_id)) for stream in new),
         ]
 
 
 def check_names(username: str, email: str, *, known: tuple[str, str] | None = None) -> tuple[str, str]:
-    """Return a user name and an address as they are stored; those that are known already are not checked again.
+    """Return a user name and an e-mail address as they are stored; those in `known` are not checked again.
 
     Raises `Refused`.
     """
@@ -253,8 +254,8 @@ def _check_name(member: str, name: str, known: str | None, check: Callable[[str]
         return name
 
 
-def refuse_taken_names(states: States, user_id: UUID, changes: Iterable[NameChange]) -> list[Refusal]:
-    """Return a refusal for each new name that another user has, or that looks like one."""
+def find_taken_names(states: States, user_id: UUID, changes: Iterable[NameChange]) -> list[Refusal]:
+    """Return a refusal for each new name that another user has, or that looks like such a name."""
     return [
         errors.user_already_exists(change.member)
         for change in changes

@@ -1,8 +1,8 @@
-"""All events there are, in one closed table from topic to class, and the states they fold into.
+"""Every event and state of the ledger, in one closed table from class to topic.
 
-A topic is a short, explicit name and never an import path: what is stored is looked up here and nowhere else. Stored
-events never change. An event that needs another shape gets a new topic; the old one stays readable by an upcast, which
-makes today's event of it, so nobody else knows that there ever was another shape.
+A topic is a short, explicit name and never an import path; stored topics are looked up in this table and nowhere else.
+Stored events never change. An event that needs another shape gets a new topic. The old topic stays readable through an
+upcast, which turns its events into the current class, so no other code sees the old shape.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -47,15 +47,12 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
 FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transactions.MoneyTransferred)  # too many for an index of topics
-HEADLESS = (
-    transactions.Transaction,
-    transactions.Reference,
-)  # their streams are so short that a head would save nothing
+HEADLESS = (transactions.Transaction, transactions.Reference)  # their streams are too short for a head to save reads
 encode = msgspec.json.Encoder().encode
 
 
 class Upcast(NamedTuple):
-    """How events of a topic that is written no more are read: their shape, and what makes today's event of it."""
+    """How to read the events of a topic that is no longer written: their shape, and its conversion to an event."""
 
     shape: type[Any]
     upcast: Callable[[Any], Event]
@@ -67,8 +64,8 @@ UPCASTS: dict[str, Upcast] = {}  # by topic; `tests/unit/events/` keeps a sample
 class Recorded(msgspec.Struct, frozen=True, gc=False):
     """An event and its envelope, as the store keeps it. `position` orders the whole log, `version` one stream.
 
-    On its way into the log an event has no time yet, and its position counts from 0 in its transaction: the statement
-    that writes it adds what it reserved.
+    Before it is written, an event has no time, and its position counts from 0 within its database transaction. The
+    statement that writes it adds the first position that it reserved, and the time.
     """
 
     position: int
@@ -79,7 +76,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoredRow(NamedTuple):
-    """A row of the log with all its columns, as it is stored: nothing is decoded."""
+    """A row of the log as it is stored: all columns, none decoded."""
 
     originator_id: UUID
     originator_version: int
@@ -91,18 +88,18 @@ class StoredRow(NamedTuple):
 
 
 class Decoders(dict[str, Callable[[bytes], Any]]):
-    """What decodes the state stored under a topic. Only these topics are known; another one is a `ValueError`."""
+    """The decoder of each topic. Looking up an unknown topic raises `ValueError`."""
 
     def __init__(self, upcasts: Mapping[str, Upcast]) -> None:
         super().__init__({topic: msgspec.json.Decoder(cls).decode for cls, topic in TOPICS.items()})
         for topic, (shape, upcast) in upcasts.items():
-            self[topic] = _upcasting(msgspec.json.Decoder(shape).decode, upcast)
+            self[topic] = _compose_upcast(msgspec.json.Decoder(shape).decode, upcast)
 
     def __missing__(self, topic: str) -> Any:
         raise ValueError(f"unknown topic: {topic}")
 
 
-def _upcasting(decode: Callable[[bytes], Any], upcast: Callable[[Any], Event]) -> Callable[[bytes], Event]:
+def _compose_upcast(decode: Callable[[bytes], Any], upcast: Callable[[Any], Event]) -> Callable[[bytes], Event]:
     return lambda state: upcast(decode(state))
 
 
@@ -110,24 +107,24 @@ DECODERS = Decoders(UPCASTS)
 
 
 def decode_event(topic: str, state: bytes) -> Event:
-    """Return the stored event of a topic. An unknown topic or a wrong shape is an error, never skipped."""
+    """Decode a stored event. An unknown topic or an invalid shape is an error: no event is ever skipped."""
     event: Event = DECODERS[topic](state)
     return event
 
 
 def decode_state(topic: str, state: bytes) -> State:
-    """Return the stored state of a stream's head."""
+    """Decode the stored state of a stream's head."""
     decoded: State = DECODERS[topic](state)
     return decoded
 
 
 def evolve(state: State | None, event: Event) -> State:
-    """Fold one event into the state of its stream. Total and free of rules."""
+    """Fold one event into the state of its stream. Every event is accepted: folding checks no rules."""
     return _FOLDS[type(event)](state, event)
 
 
 def fold(events: Iterable[Event]) -> State | None:
-    """Return the state that a stream's events fold into, or None without events."""
+    """Return the state that a stream's events fold into, or None if there are no events."""
     state: State | None = None
     for event in events:
         state = evolve(state, event)

@@ -1,7 +1,7 @@
-"""What can have happened to an account, and what it adds up to.
+"""The events of an account, and the state they fold into.
 
-Every entry carries the balance after it, so a balance at any version is one row; `evolve` takes it over and checks
-nothing: a rule that is tightened later must not make old history unreadable.
+Every entry carries the balance after it, so the balance at any version is one row. `evolve` copies that balance and
+checks nothing: a rule that is tightened later must not make old history unreadable.
 """
 
 from typing import ClassVar, Literal, assert_never
@@ -14,7 +14,7 @@ from ledger.values.derived import derived_id
 
 
 class AccountOpened(msgspec.Struct, frozen=True):
-    """An account exists from now on. The ledger's own `world` accounts have no owner."""
+    """An account was opened. The ledger's own `world` accounts have no owner."""
 
     TOPIC: ClassVar[str] = "AccountOpened"
 
@@ -23,7 +23,7 @@ class AccountOpened(msgspec.Struct, frozen=True):
 
 
 class AccountOwnerChanged(msgspec.Struct, frozen=True):
-    """The account, with its balance and history, belongs to another user."""
+    """The account, with its balance and history, now belongs to another user."""
 
     TOPIC: ClassVar[str] = "AccountOwnerChanged"
 
@@ -51,13 +51,13 @@ class AccountCredited(msgspec.Struct, frozen=True):
 
 
 class AccountClosed(msgspec.Struct, frozen=True):
-    """The account is closed, at zero, and takes part in no further transaction."""
+    """The account was closed at balance zero, and takes part in no further transaction."""
 
     TOPIC: ClassVar[str] = "AccountClosed"
 
 
 class FundsHeld(msgspec.Struct, frozen=True):
-    """A hold set money of the account aside; `held_cents` is the total held afterwards."""
+    """A hold set funds of the account aside; `held_cents` is the total held afterwards."""
 
     TOPIC: ClassVar[str] = "FundsHeld"
 
@@ -77,7 +77,7 @@ class FundsReleased(msgspec.Struct, frozen=True):
 
 
 class OverdraftLimitChanged(msgspec.Struct, frozen=True):
-    """The balance may fall below zero by this limit."""
+    """The balance may now fall below zero by this limit."""
 
     TOPIC: ClassVar[str] = "OverdraftLimitChanged"
 
@@ -85,7 +85,7 @@ class OverdraftLimitChanged(msgspec.Struct, frozen=True):
 
 
 class AccountFrozen(msgspec.Struct, frozen=True):
-    """From now on no money leaves the account (`debits`), or none comes in either (`all`)."""
+    """From now on money cannot leave the account (`debits`), or can neither leave nor enter it (`all`)."""
 
     TOPIC: ClassVar[str] = "AccountFrozen"
 
@@ -114,7 +114,7 @@ BALANCE_EVENTS = (AccountDebited, AccountCredited)
 OWNERSHIP_EVENTS = (AccountOpened, AccountOwnerChanged)
 FUNDS_EVENTS = (FundsHeld, FundsReleased, OverdraftLimitChanged, AccountFrozen, AccountUnfrozen)
 CLOSING_EVENTS = (AccountClosed,)
-# Every account event is in one of these groups. Reads as of a point in time depend on it: see ledger/store/reader.py.
+# Every account event is in one of these groups. Point-in-time reads depend on it: see ledger/store/reader.py.
 EVENT_GROUPS = (BALANCE_EVENTS, OWNERSHIP_EVENTS, FUNDS_EVENTS, CLOSING_EVENTS)
 LANDMARK_EVENTS = (*OWNERSHIP_EVENTS, *CLOSING_EVENTS)
 
@@ -122,7 +122,7 @@ Freeze = Literal["none", "debits", "all"]
 
 
 class Account(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the events of one account add up to."""
+    """The state of one account."""
 
     TOPIC: ClassVar[str] = "Account"
 
@@ -136,16 +136,16 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def available_cents(self) -> int:
-        """Return what can be spent: the balance, less the funds held, plus the overdraft limit."""
+        """Return the funds that can be spent: the balance, less the funds held, plus the overdraft limit."""
         return self.balance_cents - self.held_cents + self.overdraft_limit_cents
 
     @property
     def is_world(self) -> bool:
-        """Return whether this is the ledger's own account, the other side of all money that comes in or goes out."""
+        """Return whether the ledger owns the account: it is the other side of all money that enters or leaves."""
         return self.owner_id is None
 
     def funds(self) -> dict[str, int | str]:
-        """Return balance, funds and policy as clients see them, within the integers that JSON readers keep exactly."""
+        """Return balance, funds and policy as clients see them, limited to integers that JSON readers keep exactly."""
         return {
             "balance_cents": self.balance_cents,
             "held_cents": self.held_cents,
@@ -156,34 +156,34 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def world_account_id(currency: str) -> UUID:
-    """Return the stream of the ledger's own account in a currency: what it lacks is what all others have together."""
+    """Return the id of the ledger's own account in a currency. Its balance is minus the sum of all others."""
     return derived_id("world", currency)
 
 
-def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: PLR0911 - one arm an event
+def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: PLR0911 - one arm per event
     """Fold one event into the state; the first event of a stream is its opening."""
-    if isinstance(event, (AccountDebited, AccountCredited)):  # nearly all are
-        return _changed(state, balance_cents=event.balance_cents)
+    if isinstance(event, (AccountDebited, AccountCredited)):  # by far the most frequent
+        return _replace(state, balance_cents=event.balance_cents)
     match event:
         case AccountOpened(owner_id=owner_id, currency=currency):
             return Account(owner_id, currency)
         case FundsHeld(held_cents=held) | FundsReleased(held_cents=held):
-            return _changed(state, held_cents=held)
+            return _replace(state, held_cents=held)
         case AccountOwnerChanged(owner_id=owner_id):
-            return _changed(state, owner_id=owner_id)
+            return _replace(state, owner_id=owner_id)
         case OverdraftLimitChanged(overdraft_limit_cents=limit):
-            return _changed(state, overdraft_limit_cents=limit)
+            return _replace(state, overdraft_limit_cents=limit)
         case AccountFrozen(frozen=frozen):
-            return _changed(state, frozen=frozen)
+            return _replace(state, frozen=frozen)
         case AccountUnfrozen():
-            return _changed(state, frozen="none")
+            return _replace(state, frozen="none")
         case AccountClosed():
-            return _changed(state, closed=True)
+            return _replace(state, closed=True)
         case _:
             assert_never(event)
 
 
-def _changed(state: Account | None, **changes: object) -> Account:
+def _replace(state: Account | None, **changes: object) -> Account:
     if state is None:
         raise ValueError("the history of an account starts with its opening")
     return msgspec.structs.replace(state, **changes)

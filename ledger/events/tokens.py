@@ -1,7 +1,7 @@
-"""What can have happened to tokens: to a session, the family of tokens that starts with one login, and to all of them.
+"""The events of sessions and of all tokens, and the states they fold into. A session is the tokens that follow a login.
 
-Tokens themselves are never stored, only their ids (`jti`, RFC 7519 section 4.1.7) and when they end. Times are whole
-seconds since the epoch, as in the tokens. What kills all tokens of a user is an event of that user.
+Tokens themselves are never stored, only their ids (`jti`, RFC 7519 section 4.1.7) and expiry times. Times are whole
+seconds since the epoch, as in the tokens. Revoking all tokens of a user is an event of that user.
 """
 
 from typing import ClassVar, Literal, assert_never
@@ -18,7 +18,7 @@ Ending = Literal["logout", "revoked"]
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """An access token and the refresh token that goes with it, by their ids."""
+    """The ids and expiry times of an access token and of its refresh token."""
 
     access_jti: UUID
     access_expires_at: int
@@ -28,9 +28,10 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class TokensIssued(msgspec.Struct, frozen=True):
-    """A login: the session's first pair. The session ends at `session_expires_at`, however often it is refreshed.
+    """A user logged in and got the session's first pair.
 
-    The two counts are those of the cut-offs until then, of this user's tokens and of all.
+    The session ends at `session_expires_at`, however often it is refreshed. `user_cutoffs` and `all_cutoffs` count the
+    earlier cut-offs of this user's tokens and of all tokens.
     """
 
     TOPIC: ClassVar[str] = "TokensIssued"
@@ -48,7 +49,7 @@ class TokensIssued(msgspec.Struct, frozen=True):
 
 
 class TokensRotated(msgspec.Struct, frozen=True):
-    """A refresh: the next pair. The one before is dead. The counts are those of the cut-offs until then."""
+    """The session was refreshed: it has a new pair, and the previous one is dead. Cut-offs are counted as at login."""
 
     TOPIC: ClassVar[str] = "TokensRotated"
 
@@ -72,7 +73,7 @@ class SessionRevoked(msgspec.Struct, frozen=True):
 
 
 class RefreshTokenReused(msgspec.Struct, frozen=True):
-    """A refresh token came back that had been rotated away. One of two who have it is a thief: the session is over."""
+    """A refresh token was presented after its rotation. One of its two holders is a thief, so the session ended."""
 
     TOPIC: ClassVar[str] = "RefreshTokenReused"
 
@@ -83,13 +84,13 @@ SessionEvent = TokensIssued | TokensRotated | SessionRevoked | RefreshTokenReuse
 
 
 class AllTokensRevoked(msgspec.Struct, frozen=True):
-    """A cut-off: every token that was issued until now is dead."""
+    """A cut-off: every token issued until now is dead."""
 
     TOPIC: ClassVar[str] = "AllTokensRevoked"
 
 
 class RevokedTokensForgotten(msgspec.Struct, frozen=True):
-    """Of tokens that were revoked at `as_of_position` or before and ended before `expired_before`, no trace is kept."""
+    """Tokens that were revoked at `as_of_position` or before and expired before `expired_before` were purged."""
 
     TOPIC: ClassVar[str] = "RevokedTokensForgotten"
 
@@ -98,7 +99,7 @@ class RevokedTokensForgotten(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """What the events of one session add up to. `previous_jti` is the refresh token that the last rotation replaced."""
+    """The state of one session. `previous_jti` is the refresh token that the last rotation replaced."""
 
     TOPIC: ClassVar[str] = "Session"
 
@@ -113,7 +114,7 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Cutoffs(msgspec.Struct, frozen=True):
-    """Return how often all tokens were revoked."""
+    """The number of times that all tokens were revoked."""
 
     TOPIC: ClassVar[str] = "Cutoffs"
 
@@ -121,7 +122,7 @@ class Cutoffs(msgspec.Struct, frozen=True):
 
 
 class Cleanups(msgspec.Struct, frozen=True):
-    """How often revoked tokens were forgotten."""
+    """The number of times that revoked tokens were purged."""
 
     TOPIC: ClassVar[str] = "Cleanups"
 
@@ -129,29 +130,29 @@ class Cleanups(msgspec.Struct, frozen=True):
 
 
 def evolve(state: Session | None, event: SessionEvent) -> Session:
-    """Fold one event into the state of a session, whose first event is its login."""
+    """Fold one event into the state; the first event of a session is its login."""
     match event:
         case TokensIssued():
             return Session(
                 event.user_id,
-                _pair(event),
+                _build_pair(event),
                 event.roles,
                 event.session_expires_at,
                 event.user_cutoffs,
                 event.all_cutoffs,
             )
         case TokensRotated():
-            session = _begun(state)
+            session = _require_login(state)
             return msgspec.structs.replace(
                 session,
-                pair=_pair(event),
+                pair=_build_pair(event),
                 roles=event.roles,
                 user_cutoffs=event.user_cutoffs,
                 all_cutoffs=event.all_cutoffs,
                 previous_jti=session.pair.refresh_jti,
             )
         case SessionRevoked() | RefreshTokenReused():
-            return msgspec.structs.replace(_begun(state), ended=True)
+            return msgspec.structs.replace(_require_login(state), ended=True)
         case _:
             assert_never(event)
 
@@ -166,11 +167,11 @@ def evolve_cleanups(state: Cleanups | None, event: RevokedTokensForgotten) -> Cl
     return Cleanups((state.count if state else 0) + 1)
 
 
-def _pair(event: TokensIssued | TokensRotated) -> Pair:
+def _build_pair(event: TokensIssued | TokensRotated) -> Pair:
     return Pair(event.access_jti, event.access_expires_at, event.refresh_jti, event.refresh_expires_at, event.issued_at)
 
 
-def _begun(state: Session | None) -> Session:
+def _require_login(state: Session | None) -> Session:
     if state is None:
         raise ValueError("the history of a session starts with a login")
     return state

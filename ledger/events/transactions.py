@@ -1,13 +1,13 @@
-"""What can have happened to a transaction, and what it adds up to: money that moved, or is held until it does.
+"""The events of a transaction, which moves money or holds it first, and the state they fold into.
 
-A transfer has two entries, a journal entry up to a hundred; they are events of the accounts. A hold has none before it
-is captured. A reference is a stream of its own: the first transaction that appends to it has it, whatever races.
+A transfer has two entries, a journal entry up to a hundred; entries are events of the accounts. A hold has none until
+it is captured. A reference has a stream of its own: the first transaction that appends to it owns the reference, even
+when requests race.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, ClassVar, Literal, assert_never
+from typing import ClassVar, Literal, TypeVar, assert_never
 from uuid import UUID
 
 import msgspec
@@ -21,33 +21,42 @@ Status = Literal["posted", "pending", "captured", "voided", "expired"]
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a client may say about a transaction. `effective_at` is information only: no rule depends on it."""
+    """The optional details of a transaction. `effective_at` is information only: no rule depends on it."""
 
     reference: str | None
     description: str | None = None
     metadata: dict[str, str] | None = None
     effective_at: datetime | None = None
 
-    def details(self) -> Mapping[str, Any]:
-        """Return the members of `Details` alone, to pass on from a command to its event."""
-        values = _details_of(self)
-        return _ABSENT if values == _ABSENT_VALUES else dict(zip(_DETAILS, values, strict=True))
+
+DetailsT = TypeVar("DetailsT", bound=Details)
+OPTIONAL_DETAILS = tuple(field.name for field in msgspec.structs.fields(Details) if not field.required)
+_get_optional = attrgetter(*OPTIONAL_DETAILS)
+_ABSENT = (None,) * len(OPTIONAL_DETAILS)
 
 
-_DETAILS = Details.__struct_fields__
-_details_of = attrgetter(*_DETAILS)
-_ABSENT: Mapping[str, Any] = dict.fromkeys(_DETAILS)  # of most transfers, and made once: this is on the hot path
-_ABSENT_VALUES = tuple(_ABSENT.values())
+def optional_details(source: object) -> dict[str, object]:
+    """Return the optional details that a request, command or event has. An empty one counts as absent."""
+    if _get_optional(source) == _ABSENT:  # as in most transfers
+        return {}
+    return {name: value for name in OPTIONAL_DETAILS if (value := getattr(source, name))}
+
+
+def copy_details(source: object, target: DetailsT) -> DetailsT:
+    """Return a command with the optional details of a request, or an event with those of a command."""
+    if _get_optional(source) == _ABSENT:  # checked here too, because this is on the hot path
+        return target
+    return msgspec.structs.replace(target, **optional_details(source))
 
 
 class ReversibleDetails(Details, frozen=True, kw_only=True, omit_defaults=True):
-    """Details of a transaction that moves money at once, and may be the reversal of another one."""
+    """The details of a transaction that moves money immediately, and may reverse another one."""
 
     reverses: UUID | None = None
 
 
 class MoneyTransferred(ReversibleDetails, frozen=True, omit_defaults=True):
-    """`amount_cents` left the source for the destination; both accounts are in `currency`."""
+    """`amount_cents` moved from the source to the destination; both accounts are in `currency`."""
 
     TOPIC: ClassVar[str] = "MoneyTransferred"
 
@@ -59,7 +68,7 @@ class MoneyTransferred(ReversibleDetails, frozen=True, omit_defaults=True):
 
 
 class Posting(msgspec.Struct, frozen=True):
-    """One leg: what an account in this currency got, or what left it, which is negative."""
+    """The amount credited to an account in this currency; a debit is negative."""
 
     account_id: UUID
     amount_cents: int
@@ -76,7 +85,7 @@ class JournalEntryPosted(ReversibleDetails, frozen=True, omit_defaults=True):
 
 
 class HoldPlaced(Details, frozen=True, omit_defaults=True):
-    """`amount_cents` of the source is set aside for the destination until `expires_at`; nothing has moved yet."""
+    """`amount_cents` of the source was set aside for the destination until `expires_at`; no money has moved yet."""
 
     TOPIC: ClassVar[str] = "HoldPlaced"
 
@@ -88,7 +97,7 @@ class HoldPlaced(Details, frozen=True, omit_defaults=True):
 
 
 class HoldCaptured(msgspec.Struct, frozen=True):
-    """`amount_cents` of the hold moved to the destination. The rest was released."""
+    """`amount_cents` of the hold moved to the destination, and the rest was released."""
 
     TOPIC: ClassVar[str] = "HoldCaptured"
 
@@ -129,12 +138,12 @@ class ReferenceUsed(msgspec.Struct, frozen=True):
 
 
 class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the events of one transaction add up to. One of the first three says how it began."""
+    """The state of one transaction. The event that began it is in one of the first three members."""
 
     TOPIC: ClassVar[str] = "Transfer"
 
-    made: MoneyTransferred | None = None
-    posted: JournalEntryPosted | None = None
+    transfer: MoneyTransferred | None = None
+    journal_entry: JournalEntryPosted | None = None
     hold: HoldPlaced | None = None
     status: Status = "posted"
     captured_cents: int | None = None
@@ -142,26 +151,27 @@ class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def postings(self) -> tuple[Posting, ...]:
-        """Return the postings that it has moved so far."""
-        if self.posted is not None:
-            return self.posted.postings
-        begun, cents = self.made or self.hold, self.made.amount_cents if self.made else self.captured_cents
-        if begun is None or cents is None:
+        """Return the postings made so far; a hold has none until it is captured."""
+        if self.journal_entry is not None:
+            return self.journal_entry.postings
+        first = self.transfer or self.hold
+        cents = self.transfer.amount_cents if self.transfer else self.captured_cents
+        if first is None or cents is None:
             return ()
         return (
-            Posting(begun.source_account_id, -cents, begun.currency),
-            Posting(begun.destination_account_id, cents, begun.currency),
+            Posting(first.source_account_id, -cents, first.currency),
+            Posting(first.destination_account_id, cents, first.currency),
         )
 
     @property
     def reverses(self) -> UUID | None:
-        """Return the transaction whose movement it moved back."""
-        begun = self.made or self.posted
-        return None if begun is None else begun.reverses
+        """Return the id of the transaction that this one reverses, or None."""
+        first = self.transfer or self.journal_entry
+        return None if first is None else first.reverses
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """The transaction that has a reference."""
+    """The transaction that owns a reference."""
 
     TOPIC: ClassVar[str] = "Reference"
 
@@ -169,37 +179,37 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def reference_stream(reference: str) -> UUID:
-    """Return the stream of a reference, the same for all spellings that look the same."""
+    """Return the stream of a reference, which all spellings that look the same share."""
     return derived_id("reference", canonical_reference(reference))
 
 
 def reference_streams(reference: str) -> tuple[UUID, ...]:
-    """Return the streams that may say that a reference is taken.
+    """Return the streams that can show that a reference is taken.
 
-    References that were stored before they were composed have the stream of their own spelling.
+    A reference stored before references were brought to canonical form has the stream of its own spelling.
     """
     if reference.isascii():
         return (reference_stream(reference),)
     return tuple(derived_id("reference", spelling) for spelling in dict.fromkeys(spellings(reference)))
 
 
-def evolve(state: Transaction | None, event: TransactionEvent) -> Transaction:  # noqa: PLR0911 - one arm an event
-    """Fold one event into the state; the first event of a stream says how it began."""
+def evolve(state: Transaction | None, event: TransactionEvent) -> Transaction:  # noqa: PLR0911 - one arm per event
+    """Fold one event into the state; the first event of a stream begins the transaction."""
     match event:
         case MoneyTransferred():
             return Transaction(event)
         case JournalEntryPosted():
-            return Transaction(posted=event)
+            return Transaction(journal_entry=event)
         case HoldPlaced():
             return Transaction(hold=event, status="pending")
         case HoldCaptured(amount_cents=cents):
-            return _changed(state, status="captured", captured_cents=cents)
+            return _replace(state, status="captured", captured_cents=cents)
         case HoldVoided():
-            return _changed(state, status="voided")
+            return _replace(state, status="voided")
         case HoldExpired():
-            return _changed(state, status="expired")
+            return _replace(state, status="expired")
         case TransactionReversed(reversal_id=reversal_id):
-            return _changed(state, reversed_by=reversal_id)
+            return _replace(state, reversed_by=reversal_id)
         case _:
             assert_never(event)
 
@@ -209,7 +219,7 @@ def evolve_reference(state: Reference | None, event: ReferenceUsed) -> Reference
     return Reference(event.transaction_id)
 
 
-def _changed(state: Transaction | None, **changes: object) -> Transaction:
+def _replace(state: Transaction | None, **changes: object) -> Transaction:
     if state is None:
-        raise ValueError("the history of a transaction starts with how it began")
+        raise ValueError("the history of a transaction starts with a transfer, a journal entry or a hold")
     return msgspec.structs.replace(state, **changes)

@@ -1,8 +1,8 @@
-"""What can have happened to a user and to the names that users claim, and what it adds up to.
+"""The events of users and of the names that they reserve, and the states they fold into.
 
-A user name or e-mail address is a stream of its own, found by its folded form. The first user that appends to it has
-the name, so concurrent requests cannot give it to two users. A name that looks like another takes that stream as well.
-Credentials are not here: the log knows only which credential is in force, never its hash.
+A user name or e-mail address has a stream of its own, found by its folded form. The first user that appends to it owns
+the name, so concurrent requests cannot give it to two users. A name also reserves the stream of the form it looks like.
+The log has only the id of the credential in force, never its hash.
 """
 
 from typing import ClassVar, Literal, assert_never
@@ -18,7 +18,7 @@ ROLES: tuple[Role, ...] = ("admin", "auditor", "customer", "guest")
 
 
 class UserCreated(msgspec.Struct, frozen=True):
-    """A user exists from now on, and logs in with the credential of that id."""
+    """A user was created, and logs in with the credential of this id."""
 
     TOPIC: ClassVar[str] = "UserCreated"
 
@@ -30,7 +30,7 @@ class UserCreated(msgspec.Struct, frozen=True):
 
 
 class UserUpdated(msgspec.Struct, frozen=True):
-    """The user goes by another name or address."""
+    """The user has another user name or e-mail address."""
 
     TOPIC: ClassVar[str] = "UserUpdated"
 
@@ -39,7 +39,7 @@ class UserUpdated(msgspec.Struct, frozen=True):
 
 
 class UserRolesChanged(msgspec.Struct, frozen=True):
-    """The user may do other things than before, from the next request on."""
+    """The user has other roles, from the next request on."""
 
     TOPIC: ClassVar[str] = "UserRolesChanged"
 
@@ -53,13 +53,13 @@ class UserActivated(msgspec.Struct, frozen=True):
 
 
 class UserDeactivated(msgspec.Struct, frozen=True):
-    """The user is refused everything, from the next request on."""
+    """The user was deactivated: every request is refused, from the next one on."""
 
     TOPIC: ClassVar[str] = "UserDeactivated"
 
 
 class PasswordChanged(msgspec.Struct, frozen=True):
-    """The user logs in with another credential."""
+    """The user now logs in with another credential."""
 
     TOPIC: ClassVar[str] = "PasswordChanged"
 
@@ -67,13 +67,13 @@ class PasswordChanged(msgspec.Struct, frozen=True):
 
 
 class UserTokensRevoked(msgspec.Struct, frozen=True):
-    """A cut-off: every token that was issued to the user until now is dead."""
+    """A cut-off: every token issued to the user until now is dead."""
 
     TOPIC: ClassVar[str] = "UserTokensRevoked"
 
 
 class AccountAssigned(msgspec.Struct, frozen=True):
-    """An account became the user's."""
+    """The user became the owner of an account."""
 
     TOPIC: ClassVar[str] = "AccountAssigned"
 
@@ -100,7 +100,7 @@ UserEvent = (
 
 
 class NameClaimed(msgspec.Struct, frozen=True):
-    """The name belongs to this user."""
+    """The user reserved the name."""
 
     TOPIC: ClassVar[str] = "NameClaimed"
 
@@ -119,10 +119,10 @@ NameEvent = NameClaimed | NameReleased
 
 
 class User(msgspec.Struct, frozen=True):
-    """What the events of one user add up to.
+    """The state of one user.
 
-    `assignments` counts the accounts that ever became the user's: who knew this number knew all of them.
-    `token_cutoffs` counts how often the user's tokens were revoked.
+    `assignments` counts the accounts ever assigned to the user: while it is unchanged, a list of the user's accounts
+    that was read earlier is still complete. `token_cutoffs` counts how often the user's tokens were revoked.
     """
 
     TOPIC: ClassVar[str] = "User"
@@ -138,7 +138,7 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Name(msgspec.Struct, frozen=True):
-    """The user who holds a user name or e-mail address, or None."""
+    """The user who owns a user name or e-mail address, or None if it is free."""
 
     TOPIC: ClassVar[str] = "Name"
 
@@ -146,51 +146,51 @@ class Name(msgspec.Struct, frozen=True):
 
 
 def username_stream(username: str) -> UUID:
-    """Return the stream of a user name, the same for all spellings that fold together."""
+    """Return the stream of a user name, which all spellings with the same folded form share."""
     return derived_id("username", fold(username))
 
 
 def username_streams(username: str) -> tuple[UUID, ...]:
-    """Return the streams that a user name takes: its own, and that of the name it looks like, if that is another."""
-    return _streams("username", username)
+    """Return the streams that a user name reserves: its own, and that of the form it looks like, if it differs."""
+    return _reserved_streams("username", username)
 
 
 def email_streams(email: str) -> tuple[UUID, ...]:
-    """Return the streams that an address takes: its own, and that of the address it looks like, if that is another."""
-    return _streams("email", email)
+    """Return the streams that an address reserves: its own, and that of the form it looks like, if it differs."""
+    return _reserved_streams("email", email)
 
 
-def _streams(kind: str, name: str) -> tuple[UUID, ...]:
+def _reserved_streams(kind: str, name: str) -> tuple[UUID, ...]:
     form = fold(name)
-    return tuple(derived_id(kind, one) for one in dict.fromkeys((form, compute_skeleton(form))))
+    return tuple(derived_id(kind, text) for text in dict.fromkeys((form, compute_skeleton(form))))
 
 
-def evolve(state: User | None, event: UserEvent) -> User:  # noqa: PLR0911 - one arm an event
+def evolve(state: User | None, event: UserEvent) -> User:  # noqa: PLR0911 - one arm per event
     """Fold one event into the state; the first event of a stream is the user's creation."""
     match event:
         case UserCreated():
             return User(event.username, event.email, event.active, event.roles, event.credential_id)
         case UserUpdated():
-            return _changed(state, username=event.username, email=event.email)
+            return _replace(state, username=event.username, email=event.email)
         case UserRolesChanged():
-            return _changed(state, roles=event.roles)
+            return _replace(state, roles=event.roles)
         case UserActivated():
-            return _changed(state, active=True)
+            return _replace(state, active=True)
         case UserDeactivated():
-            return _changed(state, active=False)
+            return _replace(state, active=False)
         case PasswordChanged():
-            return _changed(state, credential_id=event.credential_id)
+            return _replace(state, credential_id=event.credential_id)
         case UserTokensRevoked():
-            return _changed(state, token_cutoffs=(state.token_cutoffs if state else 0) + 1)
+            return _replace(state, token_cutoffs=(state.token_cutoffs if state else 0) + 1)
         case AccountAssigned():
-            return _changed(state, assignments=(state.assignments if state else 0) + 1)
+            return _replace(state, assignments=(state.assignments if state else 0) + 1)
         case UserDeleted():
-            return _changed(state, deleted=True)
+            return _replace(state, deleted=True)
         case _:
             assert_never(event)
 
 
-def _changed(state: User | None, **changes: object) -> User:
+def _replace(state: User | None, **changes: object) -> User:
     if state is None:
         raise ValueError("the history of a user starts with its creation")
     return msgspec.structs.replace(state, **changes)

@@ -29,6 +29,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ledger.concurrency.dataloader import DataLoader
+from ledger.errors import RevocationCacheError
 from ledger.followers.follower import CannotApplyError, Follower, FollowerProgress, follow
 from ledger.projections import tokens
 from ledger.projections.tokens import EVERYBODY
@@ -87,10 +88,6 @@ if redis.call('HGET', KEYS[1], 'position') == '{CLEARING}' then redis.call('UNLI
 """
 
 log = structlog.get_logger(__name__)
-
-
-class RevocationCacheError(Exception):
-    """Redis did not answer in time, or gave an impossible answer. The text is one sentence for the operator."""
 
 
 class RevocationCacheStatus(NamedTuple):

@@ -5,14 +5,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from ledger.errors import RedisUnusableError
 from ledger.settings import Settings
 
 MIN_VERSION = 7
 CONNECTIONS = 32  # a caller waits for a free one rather than taking Redis for dead
-
-
-class RedisUnusableError(Exception):
-    """Redis does not answer, or is too old. The text is one sentence for the operator."""
 
 
 def open_client(settings: Settings) -> "Redis":

@@ -47,7 +47,7 @@ def classify(transaction: Transaction, state: State | None, targets: Targets, cu
     if code := _reject_row(transaction):
         return code
     if state is not None:
-        is_same = isinstance(state, transactions.Transaction) and state.made == as_transfer(transaction).to_event(
+        is_same = isinstance(state, transactions.Transaction) and state.transfer == as_transfer(transaction).to_event(
             currency
         )
         return "already here" if is_same else "id_taken"

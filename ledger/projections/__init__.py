@@ -1,4 +1,4 @@
-"""Projections: the read tables, one module per table, each with the queries on its own tables.
+"""Projections: the read tables, in modules that also have the queries on them.
 
 A projection turns events into set-based statements on its tables. It has no clock and reads nothing else, so the same
 events always give the same rows. Inline projections run in the transaction that appends: a client reads its own writes.
@@ -24,7 +24,7 @@ class Projection(NamedTuple):
 
     @property
     def table_names(self) -> tuple[str, ...]:
-        """The names of the tables."""
+        """Return the names of the tables."""
         return tuple(table.name for table in self.tables)
 
 

@@ -73,7 +73,7 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     """Return the inserts of opened accounts and one update of each other account that changed."""
     types = {type(row.event) for row in events}
     if types.isdisjoint(_OTHERS):
-        return _move([row for row in events if type(row.event) in _ENTRIES])
+        return _update_balances([row for row in events if type(row.event) in _ENTRIES])
     rows: dict[UUID, _Row] = {}
     for recorded in events:
         if type(recorded.event) in HANDLED:
@@ -87,8 +87,8 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     ]
 
 
-def _move(entries: Sequence[Recorded]) -> list[Statement]:
-    """Return the update of accounts that only have entries: nearly every commit group needs no other."""
+def _update_balances(entries: Sequence[Recorded]) -> list[Statement]:
+    """Return the update of accounts that only have entries, which is all that nearly every commit group needs."""
     last = list({row.stream_id: row for row in entries}.values())
     if not last:
         return []
@@ -120,7 +120,7 @@ class _Row:
 
     @property
     def changes_funds(self) -> bool:
-        """Whether a column of `_FUNDS` changes; transfers change none."""
+        """Return whether a column of `_FUNDS` changes; transfers change none."""
         return any(getattr(self, name) is not None for name in _FUNDS)
 
     def change(self, recorded: Recorded) -> None:
@@ -162,7 +162,7 @@ async def find(reader: Reader, account_id: UUID, *, owner_id: UUID | None = None
     return Resource(_body(row), str(row["version"])) if row else None
 
 
-class Wanted(NamedTuple):
+class Filters(NamedTuple):
     """The filters of a list of accounts, which all apply. None filters nothing."""
 
     owner_id: UUID | None = None
@@ -172,16 +172,16 @@ class Wanted(NamedTuple):
     world: bool = False  # include the accounts of the ledger itself
 
 
-async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
+async def page(reader: Reader, filters: Filters, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
     """Return up to `limit` accounts opened between two positions, newest first, each with its position."""
-    chosen, values = where_clause(
-        (("user_id = {}", wanted.owner_id), ("user_id = {}", wanted.user_id), ("currency = {}", wanted.currency)),
+    where, values = where_clause(
+        (("user_id = {}", filters.owner_id), ("user_id = {}", filters.user_id), ("currency = {}", filters.currency)),
         first=4,
     )
-    status = "" if wanted.status is None else f"AND status = '{wanted.status}'"  # spelt out, as in the index
-    owned = "" if wanted.world else "AND user_id IS NOT NULL"  # one account a currency has no owner
+    status = "" if filters.status is None else f"AND status = '{filters.status}'"  # spelt out, as in the index
+    owned = "" if filters.world else "AND user_id IS NOT NULL"  # the one account per currency without an owner
     rows = await reader.fetch(
-        f"""SELECT * FROM accounts WHERE position > $1 AND position < $2 {chosen} {status} {owned}
+        f"""SELECT * FROM accounts WHERE position > $1 AND position < $2 {where} {status} {owned}
             ORDER BY position DESC LIMIT $3""",
         *(*bounds, limit, *values),
     )

@@ -1,4 +1,4 @@
-"""Queries on sessions: whose a session or token is, and which sessions are in force."""
+"""Queries on sessions: the user of a session or token, and the active sessions."""
 
 from datetime import datetime
 from typing import Any

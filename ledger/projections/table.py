@@ -15,7 +15,7 @@ from ledger.store.statements import Statement, booleans, columns, documents, int
 GIVEN = "new.{name}"  # the value itself
 POSITION = "reserved.first_position + new.{name}"  # a position, which counts from 0 on its way into the log
 TIME = "coalesce(new.{name}, reserved.recorded_at)"  # the time of an event, which has none on its way into the log
-KEEP_OR_CHANGE = "coalesce({new}, {table}.{name})"  # null leaves the row as it is
+KEEP_OR_CHANGE = "coalesce({new}, {table}.{name})"  # null leaves the value unchanged
 CHANGE = "{new}"
 
 _ENCODERS: Mapping[str, Callable[[Iterable[Any]], bytes]] = {
@@ -31,9 +31,9 @@ _ARRAYS = {"smallint": "bigint"}  # integers travel in one size
 
 
 class Column(NamedTuple):
-    """A column of this type. `value` and `change` are SQL: of a new row, and of a row that is there.
+    """A column. `value` and `change` are SQL expressions: its value in a new row, and in an existing row.
 
-    An insert may leave out an `optional` column, which is null or has a default.
+    An insert may leave out an `optional` column, which is then null or has its default.
     """
 
     name: str
@@ -44,9 +44,9 @@ class Column(NamedTuple):
 
 
 class Index(NamedTuple):
-    """An index: what it orders, the rows that it has, and whether no two are equal.
+    """An index: its columns or expressions, the condition of a partial index, and whether it is unique.
 
-    With `writes`, the projection finds the rows that it changes by this index.
+    With `writes`, the projection uses this index to find the rows that it changes.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Index(NamedTuple):
 class Table:
     """A table of a projection. `stream` is the column with the stream whose events make a row.
 
-    `changes` says what happens to rows after their insert, by key: nothing that needs an index, updates or upserts.
+    `changes` says how rows change by key after their insert: too rarely to need an index, by updates or by upserts.
     """
 
     name: str
@@ -72,12 +72,12 @@ class Table:
 
     @cached_property
     def by_name(self) -> Mapping[str, Column]:
-        """The columns by their names."""
+        """Return the columns by their names."""
         return {column.name: column for column in self.columns}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The names of the columns."""
+        """Return the names of the columns."""
         return tuple(column.name for column in self.columns)
 
 
@@ -87,27 +87,29 @@ def encode_columns(table: Table, names: Iterable[str], rows: Sequence[Any]) -> d
 
 
 def insert(table: Table, values: Mapping[str, bytes]) -> Statement:
-    """Return the insert of rows, given as an encoded array for each column. A column that must be there cannot lack."""
+    """Return the insert of rows, given as an encoded array per column. Raises `TypeError` if a column is missing."""
     return Statement(_insert_sql(table, tuple(values)), tuple(values.values()))
 
 
 def upsert(table: Table, values: Mapping[str, bytes]) -> Statement:
-    """Return the insert of rows, which replace those of the same key."""
+    """Return the insert of rows, which replace those with the same key."""
     return Statement(_upsert_sql(table, tuple(values)), tuple(values.values()))
 
 
 def update(table: Table, values: Mapping[str, bytes]) -> Statement:
-    """Return the update of the rows whose keys are given, in the columns that are given."""
+    """Return the update of the rows with these keys, in the other columns given."""
     return Statement(_update_sql(table, tuple(values)), tuple(values.values()))
 
 
 @lru_cache(maxsize=256)
 def _insert_sql(table: Table, names: tuple[str, ...]) -> str:
-    lacking = [column.name for column in table.columns if not column.optional and column.name not in names]
-    if lacking:
-        raise TypeError(f"an insert into {table.name} lacks {', '.join(lacking)}")
-    values = ", ".join(_new(table.by_name[name]) for name in names)
-    return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {values} FROM {_arrays(table, names)}, reserved"
+    missing = [column.name for column in table.columns if not column.optional and column.name not in names]
+    if missing:
+        raise TypeError(f"an insert into {table.name} lacks {', '.join(missing)}")
+    values = ", ".join(_format_value(table.by_name[name]) for name in names)
+    return (
+        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {values} FROM {_format_arrays(table, names)}, reserved"
+    )
 
 
 @lru_cache(maxsize=256)
@@ -118,20 +120,20 @@ def _upsert_sql(table: Table, names: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=256)
 def _update_sql(table: Table, names: tuple[str, ...]) -> str:
-    changes = ", ".join(f"{name} = {_changed(table, name)}" for name in names if name not in table.key)
+    changes = ", ".join(f"{name} = {_format_change(table, name)}" for name in names if name not in table.key)
     where = " AND ".join(f"{table.name}.{name} = new.{name}" for name in table.key)
-    return f"UPDATE {table.name} SET {changes} FROM {_arrays(table, names)}, reserved WHERE {where}"
+    return f"UPDATE {table.name} SET {changes} FROM {_format_arrays(table, names)}, reserved WHERE {where}"
 
 
-def _arrays(table: Table, names: Sequence[str]) -> str:
+def _format_arrays(table: Table, names: Sequence[str]) -> str:
     types = [table.by_name[name].type for name in names]
     return f"{columns(*(_ARRAYS.get(kind, kind) for kind in types))} AS new({', '.join(names)})"
 
 
-def _new(column: Column) -> str:
+def _format_value(column: Column) -> str:
     return column.value.format(name=column.name)
 
 
-def _changed(table: Table, name: str) -> str:
+def _format_change(table: Table, name: str) -> str:
     column = table.by_name[name]
-    return column.change.format(new=_new(column), table=table.name, name=name)
+    return column.change.format(new=_format_value(column), table=table.name, name=name)

@@ -1,4 +1,4 @@
-"""Sessions, cut-offs, and the ids of all issued tokens, with their expiry and the event that revoked them.
+"""Sessions, cut-offs, and the ids of all issued tokens, each with its expiry and the event that revoked it.
 
 A token is dead if it was issued at a smaller position than `revoked_below` of its session, or than the cut-off of its
 user or of everybody. PostgreSQL, the revocation cache and the deciders of `ledger.commands` make the same comparison.
@@ -44,7 +44,7 @@ from ledger.store.sql import LOG_END
 from ledger.store.statements import Statement, integers, uuids
 
 ACCESS, REFRESH = 0, 1  # the values of the claim `typ`
-NEVER = MAX_CENTS  # a position that no log reaches: a token that was issued before it is dead for good
+NEVER = MAX_CENTS  # a position that no log reaches: all tokens issued below it are dead
 REVOKING = frozenset({TokensRotated, SessionRevoked, RefreshTokenReused, UserTokensRevoked, AllTokensRevoked})
 _OF_SESSIONS = frozenset(get_args(SessionEvent))
 HANDLED_BY_SESSIONS = _OF_SESSIONS | {UserTokensRevoked, AllTokensRevoked}
@@ -137,7 +137,7 @@ def apply_sessions(events: Sequence[Recorded]) -> list[Statement]:
 class _Session:
     """The values that a run of events gives the columns of one session; None leaves a column unchanged.
 
-    `revoked_below` is the position of the last rotation; a session that has ended is revoked whatever it is.
+    `revoked_below` is the position of the last rotation; it has no effect once the session has ended.
     """
 
     id: UUID
@@ -155,12 +155,12 @@ class _Session:
         """Apply one event."""
         match event:
             case TokensIssued(user_id=user_id, refresh_expires_at=expires_at):
-                self.user_id, self.position, self.expires_at = user_id, recorded.position, _time(expires_at)
+                self.user_id, self.position, self.expires_at = user_id, recorded.position, _to_time(expires_at)
                 self.created_at = self.refreshed_at = recorded.recorded_at
             case TokensRotated(refresh_expires_at=expires_at):
                 self.revoked_below = self.revoked_position = recorded.position
                 self.refreshed_at = recorded.recorded_at
-                expiry = _time(expires_at)
+                expiry = _to_time(expires_at)
                 self.expires_at = expiry if self.expires_at is None else max(self.expires_at, expiry)
             case SessionRevoked(by=by):
                 self._end(recorded, by)
@@ -185,8 +185,8 @@ def _cut_off(events: Sequence[Recorded]) -> list[Statement]:
 def apply_tokens(events: Sequence[Recorded]) -> list[Statement]:
     """Return the inserts of issued tokens, two a pair, and the updates of those that are revoked or purged.
 
-    A clean-up concerns tokens that were revoked before it was requested, so no event of its transaction concerns them.
-    A rebuild begins a new run of events at each clean-up.
+    A clean-up purges tokens that were revoked before it was requested, so no event of its database transaction concerns
+    them. A rebuild begins a new run of events at each clean-up.
     """
     run = _TokenRun()
     for row in events:
@@ -243,7 +243,7 @@ class _TokenRun:
                 assert_never(event)
 
     def _issue(self, row: Recorded, event: TokensIssued | TokensRotated) -> None:
-        self.living[row.stream_id] = _pair(row, event)
+        self.living[row.stream_id] = _build_pair(row, event)
         self.issued += self.living[row.stream_id]
 
     def _revoke_session(self, row: Recorded) -> None:
@@ -256,10 +256,10 @@ class _TokenRun:
         _kill(self.living, cut, position)
 
 
-def _pair(row: Recorded, event: TokensIssued | TokensRotated) -> list[_Token]:
+def _build_pair(row: Recorded, event: TokensIssued | TokensRotated) -> list[_Token]:
     ends = ((event.access_jti, ACCESS, event.access_expires_at), (event.refresh_jti, REFRESH, event.refresh_expires_at))
     return [
-        _Token(jti, row.stream_id, event.user_id, kind, row.position, _time(expires_at))
+        _Token(jti, row.stream_id, event.user_id, kind, row.position, _to_time(expires_at))
         for jti, kind, expires_at in ends
     ]
 
@@ -271,7 +271,7 @@ def _kill(living: dict[UUID, list[_Token]], sessions: Iterable[UUID], position: 
 
 
 def _revoke_tokens(sessions: dict[UUID, int], users: dict[UUID, int]) -> Statement:
-    """Mark the tokens that were issued before these events. The first event that revokes a token counts."""
+    """Mark the tokens issued before these events as revoked. The first event that revokes a token counts."""
     return Statement(
         f"""UPDATE tokens SET revoked_position = first_position + dead.number
             FROM (SELECT jti, min(number) AS number
@@ -297,7 +297,7 @@ def _purge_tokens(event: RevokedTokensForgotten) -> Statement:
     return Statement(
         """UPDATE tokens SET forgotten = true
            WHERE revoked_position <= $1 AND expires_at < $2::timestamptz AND NOT forgotten""",
-        (event.as_of_position, _time(event.expired_before)),
+        (event.as_of_position, _to_time(event.expired_before)),
     )
 
 
@@ -305,7 +305,7 @@ def _user_of(row: Recorded) -> UUID:
     return row.stream_id if isinstance(row.event, UserTokensRevoked) else EVERYBODY
 
 
-def _time(seconds: int) -> datetime:
+def _to_time(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -359,11 +359,11 @@ async def revocations(reader: Reader, *, after: int, limit: int) -> list[Record]
 
 
 async def count_purgeable(reader: Reader, *, expired_before: int) -> tuple[int, int]:
-    """Return the number of revoked tokens that expired before a time, and the position of the log of that count."""
+    """Return the number of revoked tokens that expired before a time, and the end of the log at that count."""
     row = await reader.fetchrow(
         f"""SELECT count(*), {LOG_END}
            FROM tokens WHERE revoked_position IS NOT NULL AND NOT forgotten AND expires_at < $1""",
-        _time(expired_before),
+        _to_time(expired_before),
     )
     assert row is not None  # noqa: S101 - an aggregate has a row
     return row[0], row[1]

@@ -29,7 +29,7 @@ from ledger.store.connections import Reader
 from ledger.store.statements import Statement, integers, texts, times, uuids, words
 
 MAX_COUNTED = 100_000
-BANDS = tuple(digit * 10**power for power in range(16) for digit in (1, 2, 5))  # each from its amount to the next
+BANDS = tuple(digit * 10**power for power in range(16) for digit in (1, 2, 5))  # lower bounds of the bands of amounts
 BANDS_SQL = f"'{{{','.join(map(str, BANDS))}}}'::bigint[]"
 HANDLED = frozenset(get_args(TransactionEvent))
 _Beginning: TypeAlias = MoneyTransferred | JournalEntryPosted | HoldPlaced
@@ -38,8 +38,8 @@ _OTHERS = HANDLED - {MoneyTransferred}
 _TYPES: Mapping[object, str] = {str: "text", datetime: "timestamptz", dict[str, str]: "jsonb"}
 
 
-def _details() -> tuple[Column, ...]:
-    """Return a column for each member that all kinds of transactions can have: one more needs only a migration."""
+def _build_detail_columns() -> tuple[Column, ...]:
+    """Return a column for each member that all kinds of transactions share: a new one needs only a migration."""
     members = [{field.name: field for field in structs.fields(kind)} for kind in get_args(_Beginning)]
     shared = [field for name, field in members[0].items() if all(name in others for others in members[1:])]
     return tuple(
@@ -48,7 +48,7 @@ def _details() -> tuple[Column, ...]:
     )
 
 
-DETAILS = _details()
+DETAILS = _build_detail_columns()
 _SETTLED_TIME = f"CASE WHEN new.settled_position IS NOT NULL THEN {TIME} END"
 
 TRANSFERS = Table(
@@ -94,7 +94,7 @@ _CHANGING = ("id", "version", "status", "captured_cents", "reversed_by", "settle
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
-    """Return the inserts of new transactions, as their last event leaves them, and the updates of others."""
+    """Return the inserts of new transactions, in the state after their last event, and the updates of others."""
     transfers = [(row, row.event) for row in events if isinstance(row.event, MoneyTransferred)]
     others = {row.stream_id for row, event in transfers if _rare_members(event) != _NO_RARE_MEMBERS}
     others.update(row.stream_id for row in events if type(row.event) in _OTHERS)
@@ -156,7 +156,7 @@ class _Row:
 
     @property
     def kind(self) -> str:
-        """The kind of the transaction."""
+        """Return the kind of the transaction."""
         return "hold" if isinstance(self._first.event, HoldPlaced) else self._first_member("kind")
 
     def __getattr__(self, name: str) -> Any:
@@ -175,7 +175,7 @@ class Holds(NamedTuple):
 
 
 async def count_holds(reader: Reader) -> Holds:
-    """Count the pending holds, and measure how long the oldest is overdue."""
+    """Count the pending holds, and return for how long the oldest is overdue."""
     row = await reader.fetchrow(
         """SELECT (SELECT count(*) FROM (SELECT FROM transfers WHERE status = 'pending' LIMIT $1) AS counted),
                   greatest(0, extract(epoch FROM clock_timestamp() - (SELECT min(expires_at) FROM transfers
@@ -205,7 +205,7 @@ async def list_due_holds(reader: Reader, now: datetime, limit: int) -> list[DueH
 
 
 async def find(reader: Reader, transaction_id: UUID, *, party_id: UUID | None = None) -> Resource | None:
-    """Return one transaction, or None; with `party_id`, only what that user may see of it."""
+    """Return one transaction, or None; with `party_id`, only the part that this user may see."""
     row = await reader.fetchrow(
         f"SELECT transfers.*, {OWN.format('$2')} FROM transfers WHERE id = $1", transaction_id, party_id
     )
@@ -215,10 +215,9 @@ async def find(reader: Reader, transaction_id: UUID, *, party_id: UUID | None = 
     version = str(row["version"] or 1)
     if party_id is None or "postings" not in body:
         return Resource(body, version)
-    seen = encode(
-        [posting["account_id"] for posting in body["postings"]]
-    )  # the visible postings change when an account changes its owner
-    return Resource(body, f"{version}.{zlib.crc32(seen):x}")
+    # Which postings the user sees also depends on who owns the accounts now, so the version names these postings.
+    visible = encode([posting["account_id"] for posting in body["postings"]])
+    return Resource(body, f"{version}.{zlib.crc32(visible):x}")
 
 
 # The accounts of a transaction that a user owns now.
@@ -254,10 +253,10 @@ def accounts_of(body: Mapping[str, Any]) -> tuple[UUID, ...]:
     return body["source_account_id"], body["destination_account_id"]
 
 
-_BETWEEN_TWO = ("source_account_id", "destination_account_id", "amount_cents", "currency")
+_SIDES = ("source_account_id", "destination_account_id", "amount_cents", "currency")
 _ALWAYS = ("reference",)
 _DOCUMENTS = tuple(column.name for column in DETAILS if column.type == "jsonb")
-_IF_ANY = (
+_OPTIONAL = (
     *(column.name for column in DETAILS if column.name not in {*_ALWAYS, *_DOCUMENTS}),
     *("expires_at", "captured_cents", "settled_at", "reverses", "reversed_by"),
 )
@@ -265,16 +264,17 @@ _IF_ANY = (
 
 def format_transaction(row: Record) -> dict[str, Any]:
     """Return a row as clients see it, without the members that it does not have."""
-    between = {member: row[member] for member in _BETWEEN_TWO} if row["postings"] is None else {}
-    several = {} if row["postings"] is None else {"postings": msgspec.json.decode(row["postings"])}
+    is_entry = row["postings"] is not None
+    sides = {} if is_entry else {member: row[member] for member in _SIDES}
+    postings = {"postings": msgspec.json.decode(row["postings"])} if is_entry else {}
     return {
         "id": row["id"],
-        **between,
-        **several,
+        **sides,
+        **postings,
         "kind": row["kind"],
         **{member: row[member] for member in _ALWAYS},
         "status": row["status"] or "posted",
         **{member: msgspec.json.decode(row[member]) for member in _DOCUMENTS if row[member] is not None},
-        **{member: row[member] for member in _IF_ANY if row[member] is not None},
+        **{member: row[member] for member in _OPTIONAL if row[member] is not None},
         "created_at": row["recorded_at"],
     }

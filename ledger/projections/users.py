@@ -91,7 +91,7 @@ class _Row:
 
     @property
     def name_id(self) -> UUID | None:
-        """The stream of the user name."""
+        """Return the stream of the user name."""
         return None if self.username is None else username_stream(self.username)
 
     def change(self, recorded: Recorded, event: UserEvent) -> None:
@@ -117,7 +117,7 @@ class _Row:
 
 
 async def find(reader: Reader, user_id: UUID) -> Resource | None:
-    """Return one user with the version of its head, which no column repeats."""
+    """Return one user, or None, with the version from the head of its stream."""
     row = await reader.fetchrow(
         f"""SELECT users.*, version FROM users JOIN ({HEAD_VERSIONS}) AS heads ON stream_id = users.id
             WHERE users.id = $1""",
@@ -126,20 +126,20 @@ async def find(reader: Reader, user_id: UUID) -> Resource | None:
     return Resource(_body(row), str(row["version"])) if row else None
 
 
-class Wanted(NamedTuple):
+class Filters(NamedTuple):
     """The filters of a list of users, which all apply. None filters nothing."""
 
     username: str | None = None
     active: bool | None = None
 
 
-async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
+async def page(reader: Reader, filters: Filters, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
     """Return up to `limit` users created between two positions, newest first, each with its position."""
-    name_id = None if wanted.username is None else username_stream(wanted.username)
-    chosen, values = where_clause((("name_id = {}", name_id),), first=4)
-    active = {None: "", True: "AND active", False: "AND NOT active"}[wanted.active]
+    name_id = None if filters.username is None else username_stream(filters.username)
+    where, values = where_clause((("name_id = {}", name_id),), first=4)
+    active = {None: "", True: "AND active", False: "AND NOT active"}[filters.active]
     rows = await reader.fetch(
-        f"""SELECT * FROM users WHERE position > $1 AND position < $2 {chosen} {active}
+        f"""SELECT * FROM users WHERE position > $1 AND position < $2 {where} {active}
             ORDER BY position DESC LIMIT $3""",
         *(*bounds, limit, *values),
     )
@@ -147,7 +147,7 @@ async def page(reader: Reader, wanted: Wanted, bounds: Bounds, limit: int) -> li
 
 
 async def any_exists(reader: Reader) -> bool:
-    """Tell whether any user exists."""
+    """Return whether any user exists."""
     return bool(await reader.fetchval("SELECT EXISTS (SELECT FROM users)"))
 
 

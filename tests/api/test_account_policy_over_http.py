@@ -1,19 +1,19 @@
-"""How far an account may be overdrawn, and whether money may leave it or come in: as admins say, from then on."""
+"""Account policies: overdraft limits and freezes, set by admins and effective immediately."""
 
 from typing import Any
 
 import pytest
 
-from tests.support.controls import Answer, Api, a_transfer
+from tests.support.controls import Api, Response, transfer_body
 
 Body = dict[str, Any]
 
 
-async def put(api: Api, account: Body, **members: Any) -> Answer:
+async def put(api: Api, account: Body, **members: Any) -> Response:
     return await api.put(f"/v1/accounts/{account['id']}", members)
 
 
-async def test_an_account_may_be_overdrawn_as_far_as_its_limit(api: Api) -> None:
+async def test_an_account_can_be_overdrawn_up_to_its_limit(api: Api) -> None:
     account, other = await api.new_account(balance_cents=10), await api.new_account()
 
     changed = await put(api, account, overdraft_limit_cents=50)
@@ -29,10 +29,10 @@ async def test_an_account_may_be_overdrawn_as_far_as_its_limit(api: Api) -> None
     assert body == (await api.put(f"/v1/accounts/{account['id']}", body)).body
 
 
-async def test_a_limit_covers_what_is_overdrawn_or_held(api: Api) -> None:
+async def test_a_limit_must_cover_what_is_overdrawn_or_held(api: Api) -> None:
     account, other = await api.new_account(overdraft_limit_cents=50), await api.new_account()
     await api.transfer(account, other, 20)
-    await api.post("/v1/transactions/hold", a_transfer(account, other, 10))
+    await api.post("/v1/transactions/hold", transfer_body(account, other, 10))
 
     refused = await put(api, account, overdraft_limit_cents=29)
 
@@ -40,9 +40,9 @@ async def test_a_limit_covers_what_is_overdrawn_or_held(api: Api) -> None:
     assert 200 == (await put(api, account, overdraft_limit_cents=30)).status
 
 
-async def test_a_balance_is_set_no_lower_than_what_is_allowed_and_not_held(api: Api) -> None:
+async def test_a_balance_cannot_be_set_below_the_limit_and_holds(api: Api) -> None:
     account, other = await api.new_account(balance_cents=100), await api.new_account()
-    await api.post("/v1/transactions/hold", a_transfer(account, other, 60))
+    await api.post("/v1/transactions/hold", transfer_body(account, other, 60))
 
     below = await put(api, account, balance_cents=-1)
     held = await put(api, account, balance_cents=59)
@@ -56,14 +56,14 @@ async def test_a_balance_is_set_no_lower_than_what_is_allowed_and_not_held(api: 
 @pytest.mark.parametrize(("frozen", "may_come_in"), [("debits", True), ("all", False)])
 async def test_no_money_leaves_a_frozen_account(api: Api, frozen: str, may_come_in: bool) -> None:
     account, other = await api.new_account(balance_cents=100), await api.new_account(balance_cents=100)
-    held = (await api.post("/v1/transactions/hold", a_transfer(account, other, 10))).body
+    held = (await api.post("/v1/transactions/hold", transfer_body(account, other, 10))).body
     back = (await api.transfer(other, account, 10)).body
 
     assert frozen == (await put(api, account, frozen=frozen)).body["frozen"]
 
     debits = [
         await api.transfer(account, other, 1),
-        await api.post("/v1/transactions/hold", a_transfer(account, other, 1)),
+        await api.post("/v1/transactions/hold", transfer_body(account, other, 1)),
         await api.post(f"/v1/transactions/{held['id']}/capture"),
         await api.post(f"/v1/transactions/{back['id']}/reverse", {"force": True}),
         await put(api, account, balance_cents=1),
@@ -75,7 +75,7 @@ async def test_no_money_leaves_a_frozen_account(api: Api, frozen: str, may_come_
     assert 200 == (await api.post(f"/v1/transactions/{held['id']}/void")).status
 
 
-async def test_an_account_thaws(api: Api) -> None:
+async def test_a_frozen_account_can_be_unfrozen(api: Api) -> None:
     account, other = await api.new_account(balance_cents=100, frozen="all"), await api.new_account()
     assert 422 == (await api.transfer(account, other, 1)).status
 
@@ -85,10 +85,10 @@ async def test_an_account_thaws(api: Api) -> None:
     assert 200 == (await api.transfer(account, other, 1)).status
 
 
-async def test_a_policy_is_a_matter_of_record(api: Api) -> None:
+async def test_a_policy_change_is_recorded(api: Api) -> None:
     account = await api.new_account(overdraft_limit_cents=5, frozen="debits")
     await put(api, account, overdraft_limit_cents=7, frozen="none")
-    await put(api, account, overdraft_limit_cents=7, frozen="none")  # which changes nothing
+    await put(api, account, overdraft_limit_cents=7, frozen="none")  # no change
 
     path = f"/v1/accounts/{account['id']}"
     topics = [event["topic"] for event in (await api.get(f"{path}/events")).body]
@@ -100,7 +100,7 @@ async def test_a_policy_is_a_matter_of_record(api: Api) -> None:
     assert [(0, "none"), (5, "none"), (5, "debits"), (7, "debits"), (7, "none")] == told
 
 
-async def test_only_admins_change_a_policy(api: Api) -> None:
+async def test_only_admins_can_change_a_policy(api: Api) -> None:
     customer = await api.as_new_user("customer")
     account = await api.new_account(customer.user_id)
     assert 403 == (await put(customer, account, overdraft_limit_cents=5)).status

@@ -1,4 +1,4 @@
-"""Accounts over HTTP: every balance is the sum of transfers, and who sees which account."""
+"""Accounts over HTTP: every balance is the sum of transfers, and access to accounts depends on the role."""
 
 import asyncio
 import re
@@ -11,7 +11,7 @@ import pytest
 from ledger.events.accounts import world_account_id
 from ledger.money import MAX_CENTS
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
+from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -21,7 +21,7 @@ RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 WORLD = str(world_account_id("USD"))
 
 
-def assert_not_found(answer: Answer, account_id: str) -> None:
+def assert_not_found(answer: Response, account_id: str) -> None:
     assert 404 == answer.status
     (entry,) = answer.body["errors"]
     assert ("resource_not_found", "resource_not_found") == (entry["code"], entry["kind"])
@@ -29,7 +29,7 @@ def assert_not_found(answer: Answer, account_id: str) -> None:
 
 
 async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
-    """All pages, from the first on along the links."""
+    """Return all pages, following the links."""
     found, answer = [], await api.get(path)
     while True:
         assert 200 == answer.status
@@ -41,7 +41,7 @@ async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
 
 
 async def totals(api: Api) -> dict[str, int]:
-    """The sum of all balances, for each currency."""
+    """Return the sum of all balances, by currency."""
     sums: dict[str, int] = {}
     for account in [account for page in await pages(api, "/v1/accounts?world=true") for account in page]:
         sums[account["currency"]] = sums.get(account["currency"], 0) + account["balance_cents"]
@@ -84,7 +84,7 @@ async def test_the_client_may_choose_the_id(api: Api) -> None:
     assert chosen == (await api.new_account(id=chosen))["id"]
 
 
-async def test_the_settings_say_what_currency_is_meant(serve: Serve, settings: Settings) -> None:
+async def test_the_settings_define_the_default_currency(serve: Serve, settings: Settings) -> None:
     api = await serve(settings.model_copy(update={"ledger_default_currency": "CHF"}))
 
     assert "CHF" == (await api.new_account())["currency"]
@@ -104,7 +104,7 @@ async def test_read_only_members_are_accepted_and_ignored_when_opening(api: Api)
     )
 
 
-async def test_an_owner_who_is_not_there_is_not_found(api: Api) -> None:
+async def test_an_unknown_owner_is_not_found(api: Api) -> None:
     gone = await api.new_user()
     await api.delete(f"/v1/users/{gone['id']}")
 
@@ -116,7 +116,7 @@ async def test_an_owner_who_is_not_there_is_not_found(api: Api) -> None:
     assert [] == (await api.get("/v1/accounts")).body
 
 
-async def test_an_id_that_is_taken_is_refused_even_when_its_account_is_closed(api: Api) -> None:
+async def test_the_id_of_a_closed_account_stays_taken(api: Api) -> None:
     taken, closed = await api.new_account(balance_cents=7), await api.new_account()
     await api.delete(f"/v1/accounts/{closed['id']}")
 
@@ -131,8 +131,8 @@ async def test_an_id_that_is_taken_is_refused_even_when_its_account_is_closed(ap
     assert 7 == await api.balance(taken)
 
 
-async def test_of_accounts_that_race_for_one_id_one_gets_it(serve: Serve, settings: Settings) -> None:
-    """Also when they reach two workers of the service."""
+async def test_only_one_of_racing_accounts_gets_an_id(serve: Serve, settings: Settings) -> None:
+    """The requests reach two workers."""
     workers = [await serve(settings), await serve(settings)]
     body = {"id": str(new_id()), "user_id": (await workers[0].new_user())["id"], "balance_cents": 10}
 
@@ -144,7 +144,7 @@ async def test_of_accounts_that_race_for_one_id_one_gets_it(serve: Serve, settin
 
 
 @pytest.mark.parametrize("member", ["id", "user_id"])
-async def test_the_id_of_another_thing_does_for_neither_account_nor_owner(api: Api, member: str) -> None:
+async def test_an_id_of_another_kind_is_neither_account_nor_owner(api: Api, member: str) -> None:
     account, user = await api.new_account(), await api.new_user()
     members = {"id": {"id": user["id"]}, "user_id": {"user_id": account["id"]}}[member]
 
@@ -159,7 +159,7 @@ async def test_the_id_of_another_thing_does_for_neither_account_nor_owner(api: A
 # Where money comes from
 
 
-async def test_an_opening_balance_is_a_transfer_from_world(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_an_opening_balance_is_transferred_from_world(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     """Lesson 7."""
     account = await api.new_account(balance_cents=100)
 
@@ -176,7 +176,7 @@ async def test_an_opening_balance_is_a_transfer_from_world(api: Api, connection:
     }.items() <= transfer.body.items()
 
 
-async def test_an_account_that_opens_at_zero_takes_no_transfer(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_opening_an_account_at_zero_appends_no_transfer(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     await api.new_account(balance_cents=0)
 
     assert 0 == await connection.fetchval("SELECT count(*) FROM transfers")
@@ -201,7 +201,7 @@ async def test_all_balances_sum_to_zero_in_every_currency(api: Api) -> None:
     ("balance", "source", "destination", "amount"),
     [(150, WORLD, None, 50), (30, None, WORLD, 70), (0, None, WORLD, 100)],
 )
-async def test_another_balance_is_an_adjusting_transfer(
+async def test_setting_a_balance_appends_an_adjustment(
     api: Api,
     connection: "asyncpg.Connection[Any]",
     balance: int,
@@ -225,7 +225,7 @@ async def test_another_balance_is_an_adjusting_transfer(
     assert {"USD": 0} == await totals(api)
 
 
-async def test_balances_that_race_leave_one_of_them_and_no_money_from_nowhere(api: Api) -> None:
+async def test_racing_balance_changes_leave_one_balance_and_create_no_money(api: Api) -> None:
     """Lesson 1."""
     account, other = await api.new_account(balance_cents=100), await api.new_account()
     path = f"/v1/accounts/{account['id']}"
@@ -240,14 +240,14 @@ async def test_balances_that_race_leave_one_of_them_and_no_money_from_nowhere(ap
     assert (moved, {"USD": 0}) == (await api.balance(other), await totals(api))
 
 
-async def test_an_opening_balance_may_be_as_large_as_any(api: Api) -> None:
+async def test_an_opening_balance_can_be_the_maximum(api: Api) -> None:
     account = await api.new_account(balance_cents=MAX_CENTS)
 
     assert (MAX_CENTS, -MAX_CENTS) == (await api.balance(account), await api.balance({"id": WORLD}))
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-async def test_more_money_than_all_readers_can_count_is_refused_by_the_name_it_was_given(api: Api, method: str) -> None:
+async def test_money_beyond_the_maximum_is_refused_by_the_name_of_the_member(api: Api, method: str) -> None:
     """Lesson 7: world would fall below -(2^53 - 1)."""
     await api.new_account(balance_cents=MAX_CENTS)
     account = await api.new_account()
@@ -287,8 +287,8 @@ async def test_world_cannot_be_closed_not_even_at_zero(api: Api, balance: int) -
     assert "open" == (await api.get(f"/v1/accounts/{WORLD}")).body["status"]
 
 
-async def test_nobody_can_become_the_owner_of_world_by_choosing_its_id(api: Api) -> None:
-    """Before there is any money in a currency, the id of its world account is free."""
+async def test_nobody_can_own_world_by_choosing_its_id(api: Api) -> None:
+    """A currency has no world account until the first money, so its id is still free."""
     user = await api.new_user()
     world = str(world_account_id("EUR"))
 
@@ -301,12 +301,12 @@ async def test_nobody_can_become_the_owner_of_world_by_choosing_its_id(api: Api)
 
 
 async def test_nobody_can_take_the_stream_of_world_by_choosing_the_id_of_a_transfer(api: Api) -> None:
-    """A customer picks the ids of transfers: one that is the ledger's own must not keep money from being made."""
+    """A customer can choose transaction ids, but must not block an id that the ledger derives."""
     customer = await api.as_new_user("customer")
     source, destination = await api.new_account(customer.user_id, balance_cents=10), await api.new_account()
     world = str(world_account_id("EUR"))
 
-    refused = await customer.post("/v1/transactions/transfer", {**a_transfer(source, destination, 1), "id": world})
+    refused = await customer.post("/v1/transactions/transfer", {**transfer_body(source, destination, 1), "id": world})
     owner = (await api.new_user())["id"]
     opened = [
         await api.post("/v1/accounts", {"user_id": owner, "balance_cents": 5, "currency": "EUR"}) for _ in range(2)
@@ -338,7 +338,7 @@ async def test_the_status_cannot_be_set(api: Api) -> None:
     assert (200, "open") == (changed.status, changed.body["status"])
 
 
-async def test_another_owner_gets_the_account_with_its_money(api: Api) -> None:
+async def test_a_new_owner_gets_the_account_with_its_money(api: Api) -> None:
     before, after = await api.as_new_user("customer"), await api.as_new_user("customer")
     account = await api.new_account(before.user_id, balance_cents=100)
     path = f"/v1/accounts/{account['id']}"
@@ -359,7 +359,7 @@ async def test_owner_and_balance_change_together(api: Api) -> None:
     assert changed.body == (await api.get(f"/v1/accounts/{account['id']}")).body
 
 
-async def test_an_owner_who_is_not_there_gets_nothing(api: Api) -> None:
+async def test_an_account_cannot_be_given_to_an_unknown_owner(api: Api) -> None:
     account = await api.new_account(balance_cents=1)
 
     refused = await api.put(f"/v1/accounts/{account['id']}", {"user_id": NOBODY, "balance_cents": 2})
@@ -433,8 +433,8 @@ async def test_a_closed_account_cannot_be_changed_or_closed_again(api: Api) -> N
         assert ("validation_error", {"account_id": account["id"]}) == (entry["kind"], entry["detail"])
 
 
-async def test_of_closings_that_race_one_closes(api: Api) -> None:
-    """Lesson 8, for what can be done only once so far."""
+async def test_only_one_of_racing_closings_succeeds(api: Api) -> None:
+    """Lesson 8: an account can be closed only once."""
     account = await api.new_account()
 
     answers = await asyncio.gather(*(api.delete(f"/v1/accounts/{account['id']}") for _ in range(4)))
@@ -442,7 +442,7 @@ async def test_of_closings_that_race_one_closes(api: Api) -> None:
     assert [200, 422, 422, 422] == sorted(answer.status for answer in answers)
 
 
-async def test_money_that_races_with_a_closing_is_never_lost(api: Api) -> None:
+async def test_a_transfer_racing_with_a_closing_loses_no_money(api: Api) -> None:
     source, closing = await api.new_account(balance_cents=10), await api.new_account()
 
     paid, closed = await asyncio.gather(api.transfer(source, closing, 4), api.delete(f"/v1/accounts/{closing['id']}"))
@@ -454,7 +454,7 @@ async def test_money_that_races_with_a_closing_is_never_lost(api: Api) -> None:
 # Who sees what
 
 
-async def test_a_customer_sees_the_own_accounts_only(api: Api) -> None:
+async def test_a_customer_sees_only_own_accounts(api: Api) -> None:
     """Lesson 35."""
     customer = await api.as_new_user("customer")
     own = [await api.new_account(customer.user_id, balance_cents=cents) for cents in (1, 2)]
@@ -466,7 +466,7 @@ async def test_a_customer_sees_the_own_accounts_only(api: Api) -> None:
         assert_not_found(await customer.get(f"/v1/accounts/{hidden}"), hidden)
 
 
-async def test_walking_the_list_shows_a_customer_nothing_more(api: Api) -> None:
+async def test_following_the_pages_shows_a_customer_nothing_more(api: Api) -> None:
     """Lesson 35."""
     customer = await api.as_new_user("customer")
     first, _, second = [await api.new_account(owner) for owner in (customer.user_id, None, customer.user_id)]
@@ -492,7 +492,7 @@ async def test_a_guest_sees_no_account(api: Api) -> None:
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest", "auditor,customer,guest"])
-async def test_only_admins_open_change_and_close_accounts(api: Api, roles: str) -> None:
+async def test_only_admins_can_open_change_and_close_accounts(api: Api, roles: str) -> None:
     caller = await api.as_new_user(roles)
     account = await api.new_account(caller.user_id)
     path = f"/v1/accounts/{account['id']}"
@@ -522,7 +522,7 @@ async def test_without_a_token_there_are_no_accounts(api: Api, method: str, path
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 200])
-async def test_walking_the_pages_gives_every_account_once_newest_first(api: Api, limit: int) -> None:
+async def test_the_pages_list_every_account_once_newest_first(api: Api, limit: int) -> None:
     owner = (await api.new_user())["id"]
     accounts = [await api.new_account(owner) for _ in range(5)]
 

@@ -1,4 +1,4 @@
-"""Who did what: the commands of a user, of a session, of one token, carried out or refused, newest first."""
+"""The audit of actors: commands of a user, session or token, executed or refused, newest first."""
 
 import asyncio
 import base64
@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, PASSWORD, Answer, Api, Clock, a_user, new_id
+from tests.support.controls import NOBODY, PASSWORD, Api, Clock, Response, new_id, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -31,7 +31,7 @@ MEMBERS = {
 
 @dataclass(frozen=True)
 class Session:
-    """A user's session, by one of its pairs of tokens."""
+    """A user's session, with one of its pairs of tokens."""
 
     api: Api
     access: str
@@ -53,8 +53,8 @@ class Session:
     def caller(self) -> Api:
         return replace(self.api, token=self.access)
 
-    async def post(self, path: str) -> Answer:
-        """A call with the refresh token."""
+    async def post(self, path: str) -> Response:
+        """Send a request with the refresh token."""
         return await replace(self.api, token=self.refresh).post(path)
 
     async def refreshed(self) -> "Session":
@@ -75,7 +75,7 @@ async def session_of(api: Api, user: dict[str, Any]) -> Session:
     return Session(api, answer.body["access_token"], answer.body["refresh_token"])
 
 
-async def audited(api: Api, actor_id: object, query: str = "") -> list[dict[str, Any]]:
+async def list_commands(api: Api, actor_id: object, query: str = "") -> list[dict[str, Any]]:
     answer = await api.get(f"/v1/audit/actors/{actor_id}{query}")
     assert 200 == answer.status, answer
     commands: list[dict[str, Any]] = answer.body
@@ -83,7 +83,7 @@ async def audited(api: Api, actor_id: object, query: str = "") -> list[dict[str,
 
 
 async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
-    """All pages, as their links lead through them."""
+    """Return all pages, following the links."""
     found = []
     following: str | None = path
     while following is not None:
@@ -100,37 +100,37 @@ def ids(commands: list[dict[str, Any]]) -> list[str]:
     return [command["command_id"] for command in commands]
 
 
-def what(commands: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def summaries(commands: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(command["name"], command["outcome"]) for command in commands]
 
 
-# What there is
+# What is recorded
 
 
-async def test_what_a_user_did_is_there_newest_first_whether_it_was_carried_out_or_refused(api: Api) -> None:
+async def test_executed_and_refused_commands_of_a_user_are_listed_newest_first(api: Api) -> None:
     user = await api.new_user()
     session = await session_of(api, user)
     source, destination = await api.new_account(user["id"], 100), await api.new_account()
 
     answers = [await session.caller.transfer(source, destination, amount) for amount in (60, 60)]
-    refused, accepted, login = await audited(api, user["id"])
+    refused, accepted, login = await list_commands(api, user["id"])
 
     assert [200, 422] == [answer.status for answer in answers]
-    assert [("TransferMoney", "refused"), ("TransferMoney", "accepted"), ("StartSession", "accepted")] == what(
+    assert [("TransferMoney", "refused"), ("TransferMoney", "accepted"), ("StartSession", "accepted")] == summaries(
         [refused, accepted, login]
     )
     assert ["transfer_insufficient_funds"] == [refusal["code"] for refusal in refused["result"]]
     assert answers[0].body["id"] == accepted["result"]["id"]
 
 
-async def test_a_command_says_who_gave_it_with_which_token_in_which_request(api: Api) -> None:
-    """Lesson 32: the id that the client was told leads here."""
+async def test_a_command_names_its_user_token_and_request(api: Api) -> None:
+    """Lesson 32: the request id that the client received identifies the command."""
     user = await api.new_user()
     session = await session_of(api, user)
     source, destination = await api.new_account(user["id"], 100), await api.new_account()
 
     answer = await session.caller.transfer(source, destination, 1)
-    command = (await audited(api, user["id"]))[0]
+    command = (await list_commands(api, user["id"]))[0]
 
     assert MEMBERS == command.keys()
     assert (user["id"], session.id, session.jti) == (command["user_id"], command["session_id"], command["jti"])
@@ -147,18 +147,20 @@ async def test_a_session_and_a_token_have_their_own_commands_only(api: Api) -> N
         (await session.caller.transfer(source, destination, amount)).headers["X-Request-Id"]
         for session, amount in [(one, 1), (other, 2), (one, 1000)]
     ]
-    by_one, by_other = await audited(api, one.id), await audited(api, other.id)
-    by_token = await audited(api, one.jti)
+    by_one, by_other = await list_commands(api, one.id), await list_commands(api, other.id)
+    by_token = await list_commands(api, one.jti)
 
     assert [done[2], done[0]] == [command["request_id"] for command in by_token]
-    assert [("TransferMoney", "refused"), ("TransferMoney", "accepted"), ("StartSession", "accepted")] == what(by_one)
-    assert [("TransferMoney", "accepted"), ("StartSession", "accepted")] == what(by_other)
+    assert [("TransferMoney", "refused"), ("TransferMoney", "accepted"), ("StartSession", "accepted")] == summaries(
+        by_one
+    )
+    assert [("TransferMoney", "accepted"), ("StartSession", "accepted")] == summaries(by_other)
     assert {one.id} == {command["session_id"] for command in by_one}
     assert {one.jti} == {command["jti"] for command in by_token}
-    assert sorted(ids(await audited(api, user["id"]))) == sorted(ids([*by_one, *by_other]))
+    assert sorted(ids(await list_commands(api, user["id"]))) == sorted(ids([*by_one, *by_other]))
 
 
-async def test_what_came_before_a_refresh_is_of_the_session_and_not_of_the_next_token(api: Api) -> None:
+async def test_commands_before_a_refresh_belong_to_the_session_and_not_to_the_next_token(api: Api) -> None:
     user = await api.new_user()
     first = await session_of(api, user)
     source, destination = await api.new_account(user["id"], 100), await api.new_account()
@@ -168,18 +170,16 @@ async def test_what_came_before_a_refresh_is_of_the_session_and_not_of_the_next_
     await second.caller.transfer(source, destination, 2)
 
     assert first.id == second.id
-    assert [("TransferMoney", "accepted")] == what(await audited(api, first.jti))
-    assert [("TransferMoney", "accepted")] == what(await audited(api, second.jti))
-    assert [("RefreshTokens", "accepted")] == what(await audited(api, first.refresh_jti))
+    assert [("TransferMoney", "accepted")] == summaries(await list_commands(api, first.jti))
+    assert [("TransferMoney", "accepted")] == summaries(await list_commands(api, second.jti))
+    assert [("RefreshTokens", "accepted")] == summaries(await list_commands(api, first.refresh_jti))
     assert ["TransferMoney", "RefreshTokens", "TransferMoney", "StartSession"] == [
-        command["name"] for command in await audited(api, first.id)
+        command["name"] for command in await list_commands(api, first.id)
     ]
 
 
-async def test_the_life_of_a_session_is_there_and_so_is_the_reuse_that_ended_it(
-    serve: Serve, settings: Settings
-) -> None:
-    """Lesson 23: the refused refresh is on record."""
+async def test_login_refreshes_and_the_reuse_that_ended_a_session_are_listed(serve: Serve, settings: Settings) -> None:
+    """Lesson 23: the refused refresh is recorded."""
     api = await serve(settings.model_copy(update={"ledger_refresh_grace_seconds": 0}))
     first = await session_of(api, await api.new_user())
     second = await first.refreshed()
@@ -187,38 +187,38 @@ async def test_the_life_of_a_session_is_there_and_so_is_the_reuse_that_ended_it(
     reused, logout = await first.post("/v1/auth/refresh"), await second.post("/v1/auth/logout")
 
     assert (401, 401) == (reused.status, logout.status)
-    life = await audited(api, first.id)
+    life = await list_commands(api, first.id)
     assert [
         ("LogOut", "refused"),
         ("RefreshTokens", "refused"),
         ("RefreshTokens", "accepted"),
         ("StartSession", "accepted"),
-    ] == what(life)
+    ] == summaries(life)
     assert [second.refresh_jti, first.refresh_jti, first.refresh_jti, None] == [command["jti"] for command in life]
     assert ["authentication_wrong_credentials"] == [refusal["code"] for refusal in life[1]["result"]]
     assert reused.headers["X-Request-Id"] == life[1]["request_id"]
 
 
-async def test_a_logout_is_there(api: Api) -> None:
+async def test_a_logout_is_listed(api: Api) -> None:
     session = await session_of(api, await api.new_user())
 
     assert 200 == (await session.post("/v1/auth/logout")).status
 
-    assert [("LogOut", "accepted"), ("StartSession", "accepted")] == what(await audited(api, session.id))
+    assert [("LogOut", "accepted"), ("StartSession", "accepted")] == summaries(await list_commands(api, session.id))
 
 
-async def test_what_others_did_to_a_user_is_not_what_the_user_did(api: Api) -> None:
+async def test_commands_of_others_about_a_user_are_not_listed(api: Api) -> None:
     user = await api.new_user()
 
     await api.post("/v1/auth/revoke-user", {"user_id": user["id"]})
     await api.put(f"/v1/users/{user['id']}", {**user, "active": False})
 
-    assert [] == await audited(api, user["id"])
-    admin = await audited(api, claims_of(str(api.token))["sub"])
+    assert [] == await list_commands(api, user["id"])
+    admin = await list_commands(api, claims_of(str(api.token))["sub"])
     assert ["UpdateUser", "RevokeUserTokens", "CreateUser", "StartSession"] == [command["name"] for command in admin]
 
 
-async def test_a_request_that_is_repeated_under_its_key_is_one_command(api: Api) -> None:
+async def test_a_request_repeated_under_its_key_is_one_command(api: Api) -> None:
     user = await api.new_user()
     session = await session_of(api, user)
     source, destination = await api.new_account(user["id"], 100), await api.new_account()
@@ -226,10 +226,10 @@ async def test_a_request_that_is_repeated_under_its_key_is_one_command(api: Api)
     for _ in range(2):
         await session.caller.transfer(source, destination, 1, headers={"Idempotency-Key": "once"})
 
-    assert [("TransferMoney", "accepted")] == what(await audited(api, session.jti))
+    assert [("TransferMoney", "accepted")] == summaries(await list_commands(api, session.jti))
 
 
-async def test_a_deleted_user_did_what_they_did(api: Api) -> None:
+async def test_commands_of_a_deleted_user_stay_listed(api: Api) -> None:
     user = await api.new_user()
     session = await session_of(api, user)
     await session.caller.post("/v1/auth/revoke-user", {"user_id": user["id"]})
@@ -237,10 +237,12 @@ async def test_a_deleted_user_did_what_they_did(api: Api) -> None:
     assert 200 == (await api.delete(f"/v1/users/{user['id']}")).status
 
     did = [("RevokeUserTokens", "accepted"), ("StartSession", "accepted")]
-    assert [did, did, did[:1]] == [what(await audited(api, some)) for some in (user["id"], session.id, session.jti)]
+    assert [did, did, did[:1]] == [
+        summaries(await list_commands(api, some)) for some in (user["id"], session.id, session.jti)
+    ]
 
 
-async def test_what_a_token_did_is_found_by_its_session_when_the_token_is_forgotten(
+async def test_commands_of_a_purged_token_are_found_by_its_session(
     serve: Serve, settings: Settings, clock: Clock
 ) -> None:
     brief = {"jwt_expire_access_token_seconds": 1, "jwt_expire_refresh_token_seconds": 1}
@@ -252,8 +254,8 @@ async def test_what_a_token_did_is_found_by_its_session_when_the_token_is_forgot
 
     clock.now += 10
     assert {"deleted_tokens": 2} == (await hasty.post("/v1/auth/cleanup")).body
-    ended, started = await audited(api, session.id)
-    assert [("EndSession", "accepted"), ("StartSession", "accepted")] == what([ended, started])
+    ended, started = await list_commands(api, session.id)
+    assert [("EndSession", "accepted"), ("StartSession", "accepted")] == summaries([ended, started])
     assert [session.jti, None] == [ended["jti"], started["jti"]]
 
 
@@ -261,7 +263,7 @@ async def test_what_a_token_did_is_found_by_its_session_when_the_token_is_forgot
 
 
 async def busy(api: Api, count: int) -> Session:
-    """A session that has given so many commands at once, of which many share a time."""
+    """Return a session that has sent `count` concurrent commands, many with the same time."""
     user = await api.new_user()
     session = await session_of(api, user)
     source, destination = await api.new_account(user["id"], count // 2), await api.new_account()
@@ -271,9 +273,9 @@ async def busy(api: Api, count: int) -> Session:
 
 @pytest.mark.parametrize("limit", [1, 7, 41, 200])
 async def test_pages_lose_nothing_and_repeat_nothing(api: Api, limit: int) -> None:
-    """Lesson 36. Commands that were written together have one time, and a page may end between them."""
+    """Lesson 36. Commands of one commit group share a time, and a page can end between them."""
     session = await busy(api, 40)
-    whole = await audited(api, session.id)
+    whole = await list_commands(api, session.id)
 
     found = await pages(api, f"/v1/audit/actors/{session.id}?limit={limit}")
 
@@ -286,9 +288,9 @@ async def test_pages_lose_nothing_and_repeat_nothing(api: Api, limit: int) -> No
     }
 
 
-async def test_commands_that_come_while_pages_are_read_change_none_of_the_next(api: Api) -> None:
+async def test_new_commands_do_not_change_the_following_pages(api: Api) -> None:
     session = await busy(api, 8)
-    before = await audited(api, session.id)
+    before = await list_commands(api, session.id)
     first = await api.get(f"/v1/audit/actors/{session.id}?limit=4")
 
     await session.caller.transfer(NOBODY, NOBODY, 1)
@@ -297,7 +299,7 @@ async def test_commands_that_come_while_pages_are_read_change_none_of_the_next(a
     assert before == first.body + [command for page in await pages(api, link) for command in page]
 
 
-async def test_a_page_that_is_the_last_has_no_link(api: Api) -> None:
+async def test_the_last_page_has_no_link(api: Api) -> None:
     session = await session_of(api, await api.new_user())
 
     answers = [await api.get(f"/v1/audit/actors/{session.id}{query}") for query in ("", "?limit=1", "?limit=200")]
@@ -316,12 +318,12 @@ async def test_a_page_has_1_to_1000_commands(api: Api, limit: str) -> None:
     assert (422, ["query limit"]) == (refused.status, refused.parameters)
 
 
-# Who may ask, and about whom
+# Access
 
 
 @pytest.mark.parametrize(("roles", "status"), [("admin", 200), ("auditor", 200), ("customer", 403), ("guest", 403)])
-async def test_admins_and_auditors_may_ask(api: Api, roles: str, status: int) -> None:
-    """Lesson 35: nobody else, not even about themselves."""
+async def test_only_admins_and_auditors_can_read_commands(api: Api, roles: str, status: int) -> None:
+    """Lesson 35: other roles cannot even read their own commands."""
     caller = await api.as_new_user(roles)
 
     answers = [await caller.get(f"/v1/audit/actors/{some}") for some in ids_of(caller)]
@@ -331,13 +333,13 @@ async def test_admins_and_auditors_may_ask(api: Api, roles: str, status: int) ->
 
 
 def ids_of(caller: Api) -> list[str]:
-    """The ids of the caller, of the session and of the token."""
+    """Return the ids of the caller, the session and the token."""
     claims = claims_of(str(caller.token))
     return [str(claims[name]) for name in ("sub", "sid", "jti")]
 
 
 @pytest.mark.parametrize("roles", ["customer", "guest"])
-async def test_who_may_not_ask_does_not_learn_who_exists(api: Api, roles: str) -> None:
+async def test_unauthorized_callers_do_not_learn_who_exists(api: Api, roles: str) -> None:
     caller = await api.as_new_user(roles)
 
     answers = [await caller.get(f"/v1/audit/actors/{some}") for some in (NOBODY, "nobody", f"{NOBODY}?cursor=x")]
@@ -345,15 +347,15 @@ async def test_who_may_not_ask_does_not_learn_who_exists(api: Api, roles: str) -
     assert [(403, ["authentication_forbidden"])] * 3 == [(answer.status, answer.codes) for answer in answers]
 
 
-async def test_an_id_of_nobody_is_not_found(api: Api) -> None:
+async def test_an_unknown_actor_is_not_found(api: Api) -> None:
     refused = await api.get(f"/v1/audit/actors/{NOBODY}")
 
     assert (404, ["resource_not_found"]) == (refused.status, refused.codes)
     assert {"actor_id": NOBODY} == refused.body["errors"][0]["detail"]
 
 
-async def test_an_id_of_something_that_acts_not_is_not_found(api: Api) -> None:
-    """An empty list would say that there is an actor, who did nothing."""
+async def test_an_id_that_is_not_an_actors_is_not_found(api: Api) -> None:
+    """An empty list would mean an actor that did nothing."""
     source, destination = await api.new_account(balance_cents=1), await api.new_account()
     transfer = (await api.transfer(source, destination, 1)).body
 
@@ -363,16 +365,16 @@ async def test_an_id_of_something_that_acts_not_is_not_found(api: Api) -> None:
 
 
 @pytest.mark.parametrize("some", ["nobody", "1", NOBODY[:-1], NOBODY.replace("-", "", 1)])
-async def test_what_is_no_id_is_refused(api: Api, some: str) -> None:
+async def test_a_malformed_id_is_refused(api: Api, some: str) -> None:
     refused = await api.get(f"/v1/audit/actors/{some}")
 
     assert (422, ["validation_error"], ["path id"]) == (refused.status, refused.codes, refused.parameters)
 
 
-async def test_no_secret_is_on_record(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_no_secret_is_listed(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     """Lesson 31."""
     admin = await session_of(api, await api.new_user(roles="admin"))
-    body = a_user(id=str(new_id()), password="the first password", password_salt="a pinch of salt")
+    body = user_body(id=str(new_id()), password="the first password", password_salt="a pinch of salt")
     key = {"Idempotency-Key": "the-key-of-the-request"}
     user = (await admin.caller.post("/v1/users", body, headers=key)).body
     await admin.caller.post("/v1/users", body)
@@ -381,12 +383,12 @@ async def test_no_secret_is_on_record(api: Api, connection: "asyncpg.Connection[
     hashes = [row["hash"] for row in await connection.fetch("SELECT hash FROM credentials")]
 
     actor = claims_of(admin.access)["sub"]
-    found = json.dumps([await audited(api, some) for some in (actor, admin.id, admin.jti, admin.refresh_jti)])
+    found = json.dumps([await list_commands(api, some) for some in (actor, admin.id, admin.jti, admin.refresh_jti)])
 
     tokens = [admin.access, admin.refresh, following.access, following.refresh]
     signatures = [token.rsplit(".", 1)[1] for token in tokens]
     sent = ["the first password", "the second password", "a pinch of salt", "the-key-of-the-request", PASSWORD]
     assert [] == [secret for secret in [*tokens, *signatures, *sent, *hashes, "argon2"] if secret in found]
     assert {"CreateUser", "UpdateUser", "RefreshTokens", "StartSession"} <= {
-        command["name"] for command in await audited(api, actor)
+        command["name"] for command in await list_commands(api, actor)
     }

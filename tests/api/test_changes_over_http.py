@@ -1,4 +1,4 @@
-"""Changing users and accounts: PUT sends a body back, PATCH changes single members; neither undoes another change."""
+"""Changes of users and accounts: PUT replaces, PATCH changes single members, and neither loses a concurrent change."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, PASSWORD, Api, a_user
+from tests.support.controls import NOBODY, PASSWORD, Api, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -21,11 +21,11 @@ async def events(connection: "asyncpg.Connection[Any]") -> int:
 
 @pytest.mark.parametrize(("member", "secret"), [("password", PASSWORD), ("password_hash", DIGEST)])
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_the_secret_that_a_user_has_already_is_no_change_and_ends_no_session(
+async def test_sending_the_current_secret_changes_nothing_and_ends_no_session(
     api: Api, connection: "asyncpg.Connection[Any]", method: str, member: str, secret: str
 ) -> None:
-    """The reference demands the secret in each PUT, so its clients send it."""
-    body = {key: value for key, value in a_user().items() if key != "password"} | {member: secret}
+    """The reference requires the secret in every PUT, so its clients send it."""
+    body = {key: value for key, value in user_body().items() if key != "password"} | {member: secret}
     user = (await api.post("/v1/users", body)).body
     customer = await api.logged_in(user["username"], secret)
     before = await events(connection)
@@ -40,8 +40,8 @@ async def test_the_secret_that_a_user_has_already_is_no_change_and_ends_no_sessi
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_another_secret_is_a_change_and_ends_the_sessions(api: Api, method: str) -> None:
-    body = a_user()
+async def test_a_new_secret_is_a_change_and_ends_all_sessions(api: Api, method: str) -> None:
+    body = user_body()
     user = (await api.post("/v1/users", body)).body
     customer = await api.logged_in(user["username"])
 
@@ -54,9 +54,9 @@ async def test_another_secret_is_a_change_and_ends_the_sessions(api: Api, method
 @pytest.mark.parametrize(
     "absent", [{}, {"password": None}, {"password": ""}, {"password_hash": None}, {"password_hash": ""}]
 )
-async def test_an_empty_secret_in_a_put_is_none(api: Api, absent: dict[str, Any]) -> None:
-    """What clients with types send back who read no secret."""
-    body = a_user()
+async def test_an_empty_secret_in_a_put_counts_as_absent(api: Api, absent: dict[str, Any]) -> None:
+    """Typed clients that did not read a secret send it back empty."""
+    body = user_body()
     user = (await api.post("/v1/users", body)).body
     customer = await api.logged_in(user["username"])
 
@@ -67,17 +67,17 @@ async def test_an_empty_secret_in_a_put_is_none(api: Api, absent: dict[str, Any]
 
 
 @pytest.mark.parametrize("secret", [{"password": ""}, {"password_hash": ""}, {"password": "7 chars"}])
-async def test_an_empty_or_short_secret_is_none_to_create_a_user_with(api: Api, secret: dict[str, str]) -> None:
-    body = {key: value for key, value in a_user().items() if key != "password"}
+async def test_a_user_cannot_be_created_with_an_empty_or_short_secret(api: Api, secret: dict[str, str]) -> None:
+    body = {key: value for key, value in user_body().items() if key != "password"}
 
     answers = [await api.post("/v1/users", body | secret), await api.post("/v1/users", body)]
 
     assert [422, 422] == [answer.status for answer in answers]
 
 
-async def test_roles_may_be_left_out(api: Api) -> None:
-    """As in the reference's own samples: a new user is a guest, and a change leaves them as they are."""
-    body = {key: value for key, value in a_user().items() if key != "roles"}
+async def test_roles_can_be_left_out(api: Api) -> None:
+    """As in the reference's samples: a new user is a guest, and a change keeps the roles."""
+    body = {key: value for key, value in user_body().items() if key != "roles"}
     guest = (await api.post("/v1/users", body)).body
     admin = await api.new_user(roles="admin,customer")
 
@@ -87,7 +87,7 @@ async def test_roles_may_be_left_out(api: Api) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_all_changes_of_one_user_that_race_succeed(serve: Serve, settings: Settings, workers: int) -> None:
+async def test_racing_changes_of_one_user_all_succeed(serve: Serve, settings: Settings, workers: int) -> None:
     """Six clients, twenty renames each; with two workers, half of the clients at each."""
     services = [await serve(settings) for _ in range(workers)]
     user = await services[0].new_user()
@@ -105,7 +105,9 @@ async def test_all_changes_of_one_user_that_race_succeed(serve: Serve, settings:
     assert [[200] * 20] * 6 == statuses
 
 
-async def test_deletions_and_changes_of_one_user_that_race_have_true_answers(serve: Serve, settings: Settings) -> None:
+async def test_racing_deletions_and_changes_of_one_user_get_truthful_responses(
+    serve: Serve, settings: Settings
+) -> None:
     services = [await serve(settings), await serve(settings)]
     user = await services[0].new_user()
     path = f"/v1/users/{user['id']}"
@@ -123,7 +125,7 @@ async def test_deletions_and_changes_of_one_user_that_race_have_true_answers(ser
     assert 1 == statuses[20:].count(200)
 
 
-async def test_cleanups_that_race_all_succeed(serve: Serve, settings: Settings) -> None:
+async def test_racing_cleanups_all_succeed(serve: Serve, settings: Settings) -> None:
     services = [await serve(settings), await serve(settings)]
 
     answers = await asyncio.gather(*(services[number % 2].post("/v1/auth/cleanup") for number in range(40)))
@@ -131,9 +133,7 @@ async def test_cleanups_that_race_all_succeed(serve: Serve, settings: Settings) 
     assert [200] * 40 == [answer.status for answer in answers]
 
 
-async def test_a_patch_changes_the_members_that_it_has_and_no_other(
-    api: Api, connection: "asyncpg.Connection[Any]"
-) -> None:
+async def test_a_patch_changes_only_its_members(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     user = await api.new_user(roles="admin,customer", active=False)
     before = await events(connection)
 
@@ -145,7 +145,7 @@ async def test_a_patch_changes_the_members_that_it_has_and_no_other(
 
 
 @pytest.mark.parametrize("member", ["id", "username", "email", "password", "password_hash", "active", "roles"])
-async def test_nothing_of_a_user_can_be_taken_away(api: Api, member: str) -> None:
+async def test_members_of_a_user_cannot_be_removed(api: Api, member: str) -> None:
     """RFC 7396: null removes."""
     user = await api.new_user()
 
@@ -154,7 +154,7 @@ async def test_nothing_of_a_user_can_be_taken_away(api: Api, member: str) -> Non
     assert (422, [f"/{member}"]) == (answer.status, answer.pointers)
 
 
-async def test_a_patch_of_an_account_changes_single_members_and_null_takes_a_policy_away(api: Api) -> None:
+async def test_a_patch_of_an_account_changes_single_members_and_null_removes_a_policy(api: Api) -> None:
     account = await api.new_account(balance_cents=100, overdraft_limit_cents=50, frozen="debits")
     path = f"/v1/accounts/{account['id']}"
 
@@ -193,7 +193,7 @@ async def test_a_patch_is_conditional_and_may_be_a_merge_patch(api: Api, path: s
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest"])
-async def test_only_admins_patch(api: Api, roles: str) -> None:
+async def test_only_admins_can_patch(api: Api, roles: str) -> None:
     caller = await api.as_new_user(roles)
 
     assert 403 == (await caller.patch(f"/v1/users/{caller.user_id}", {"roles": "admin"})).status
@@ -218,7 +218,7 @@ async def test_a_body_that_was_read_before_a_transfer_does_not_undo_it(
     assert (200, 70, 5) == (again.status, again.body["balance_cents"], again.body["overdraft_limit_cents"])
 
 
-async def test_a_body_with_an_old_time_and_the_balance_of_now_is_no_conflict(api: Api) -> None:
+async def test_an_old_time_with_the_current_balance_is_no_conflict(api: Api) -> None:
     account = await api.new_account(balance_cents=100)
     path = f"/v1/accounts/{account['id']}"
     await api.put(path, {"overdraft_limit_cents": 5})
@@ -229,8 +229,8 @@ async def test_a_body_with_an_old_time_and_the_balance_of_now_is_no_conflict(api
 
 
 @pytest.mark.parametrize("spelt", [lambda time: time, lambda time: time.replace("Z", "+00:00"), lambda time: time[:-1]])
-async def test_a_balance_may_be_set_at_the_time_that_was_read(api: Api, spelt: Callable[[str], str]) -> None:
-    """Also without a zone, as clients of the reference have it."""
+async def test_a_balance_can_be_set_with_the_time_that_was_read(api: Api, spelt: Callable[[str], str]) -> None:
+    """Also without a zone, as clients of the reference send it."""
     account = await api.new_account(balance_cents=100)
     body = {**account, "balance_cents": 80, "updated_at": spelt(account["updated_at"])}
 
@@ -242,7 +242,7 @@ async def test_a_balance_may_be_set_at_the_time_that_was_read(api: Api, spelt: C
 
 
 @pytest.mark.parametrize("given", [{}, {"updated_at": None}])
-async def test_without_a_time_a_balance_is_set_whatever_it_was(api: Api, given: dict[str, Any]) -> None:
+async def test_without_a_time_a_balance_is_set_unconditionally(api: Api, given: dict[str, Any]) -> None:
     account = await api.new_account(balance_cents=100)
     await api.put(f"/v1/accounts/{account['id']}", {"overdraft_limit_cents": 5})
 
@@ -251,7 +251,7 @@ async def test_without_a_time_a_balance_is_set_whatever_it_was(api: Api, given: 
     assert (200, 80) == (answer.status, answer.body["balance_cents"])
 
 
-async def test_a_time_that_is_none_is_refused_in_a_change_of_an_account(api: Api) -> None:
+async def test_a_malformed_time_is_refused_in_a_change_of_an_account(api: Api) -> None:
     account = await api.new_account()
 
     answer = await api.put(f"/v1/accounts/{account['id']}", {"balance_cents": 80, "updated_at": "yesterday"})
@@ -259,10 +259,8 @@ async def test_a_time_that_is_none_is_refused_in_a_change_of_an_account(api: Api
     assert (422, ["/updated_at"]) == (answer.status, answer.pointers)
 
 
-async def test_of_transfers_and_bodies_that_are_sent_back_no_money_comes_about(
-    serve: Serve, settings: Settings
-) -> None:
-    """Two workers: one moves money, the other reads and writes back; the sum of both accounts never changes."""
+async def test_sending_back_bodies_during_transfers_creates_no_money(serve: Serve, settings: Settings) -> None:
+    """One client transfers while another reads and sends back accounts at a second worker; the total stays the same."""
     payer, editor = await serve(settings), await serve(settings)
     source, sink = await payer.new_account(balance_cents=1_000), await payer.new_account()
     path = f"/v1/accounts/{source['id']}"

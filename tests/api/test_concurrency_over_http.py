@@ -1,4 +1,4 @@
-"""Many clients at once, on real processes: whatever happens to those, no money appears, vanishes or moves twice."""
+"""Concurrent clients on real processes: even if these are killed, no money appears, vanishes or moves twice."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from ledger.events.transactions import MoneyTransferred
 from ledger.settings import Settings
 from ledger.store import reader as event_reader
 from ledger.store.heads import read_heads
-from tests.support.controls import ADMIN_PASSWORD, PASSWORD, a_transfer, a_user
+from tests.support.controls import ADMIN_PASSWORD, PASSWORD, transfer_body, user_body
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
 
 ACCOUNTS = 20
@@ -31,7 +31,7 @@ BALANCE_CENTS = 1000
 
 @dataclass
 class Crowd:
-    """Clients of one service, and what they were told."""
+    """Clients of one service, and the responses they received."""
 
     session: aiohttp.ClientSession
     url: str
@@ -51,7 +51,7 @@ class Crowd:
         self.session.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
     async def open_accounts(self) -> None:
-        _, user = await self.call("POST", "/v1/users", a_user(password=PASSWORD))
+        _, user = await self.call("POST", "/v1/users", user_body(password=PASSWORD))
         for _ in range(ACCOUNTS):
             body = {"user_id": user["id"], "balance_cents": BALANCE_CENTS}
             status, account = await self.call("POST", "/v1/accounts", body)
@@ -67,7 +67,7 @@ class Crowd:
         for _ in work:
             pool = self.account_ids[:HOT_ACCOUNTS] if chance.random() < 0.5 else self.account_ids
             source, destination = chance.sample(pool, 2)
-            body = a_transfer(source, destination, chance.randint(1, 400))
+            body = transfer_body(source, destination, chance.randint(1, 400))
             key = f"{chance.getrandbits(64):x}"
             status, answer = await self._persistent("/v1/transactions/transfer", body, key)
             self.statuses[status] += 1
@@ -89,8 +89,8 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(running: Ledger) -> AsyncIterator[Crowd]:
-    """Clients of a service that has just started."""
+async def run_crowd(running: Ledger) -> AsyncIterator[Crowd]:
+    """Yield clients of a newly started service."""
     url = await running.url()
     connector = aiohttp.TCPConnector(limit=CLIENTS)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(DEADLINE_SECONDS)) as session:
@@ -102,12 +102,12 @@ async def crowd(running: Ledger) -> AsyncIterator[Crowd]:
 
 @pytest.fixture
 def variables(settings: Settings) -> dict[str, str]:
-    """The environment of a service on the test's own database."""
+    """Return the environment of a service on the test's own database."""
     return {**settings.environment(), "SERVICE_PORT": "0"}
 
 
 async def check_books(clients: Crowd, connection: Any) -> None:
-    """Everything that must hold, whatever has happened. Lessons 1 and 4."""
+    """Assert the invariants of the books. Lessons 1 and 4."""
     events = await event_reader.read_log(connection, limit=100_000)
     streams: dict[str, list[Any]] = defaultdict(list)
     for row in events:
@@ -131,24 +131,24 @@ async def check_books(clients: Crowd, connection: Any) -> None:
     assert Counter(clients.accepted.values()) == Counter(str(row.stream_id) for row in made)
 
 
-async def test_thousands_of_transfers_at_once_keep_the_books_right(
+async def test_thousands_of_concurrent_transfers_keep_the_books_right(
     variables: dict[str, str], connection: Any, tmp_path: Path
 ) -> None:
     """Lessons 1, 3 and 4."""
     with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
-        async with crowd(running) as clients:
+        async with run_crowd(running) as clients:
             await clients.transfer(5000)
             assert 5000 == clients.statuses[200] + clients.statuses[422] == sum(clients.statuses.values())
             assert 0 == clients.broken_connections
             await check_books(clients, connection)
 
 
-async def test_killed_workers_lose_nothing_and_double_nothing(
+async def test_killed_workers_lose_and_repeat_nothing(
     variables: dict[str, str], connection: Any, tmp_path: Path
 ) -> None:
-    """Lessons 4 and 14: who gets no answer asks again with the same key; read tables are never ahead or behind."""
+    """Lessons 4 and 14: clients retry with the same key; read tables are never ahead of or behind the log."""
     with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
-        async with crowd(running) as clients:
+        async with run_crowd(running) as clients:
             transferring = asyncio.create_task(clients.transfer(3000, seed=1))
             for kills in range(1, 5):
                 await until(lambda kills=kills: clients.statuses.total() >= 500 * kills or transferring.done())

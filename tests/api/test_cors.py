@@ -1,4 +1,4 @@
-"""Security headers and the origins that may read."""
+"""Security headers, and which origins may read responses."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import pytest
 
 from ledger.environment.variables import SettingsError
 from ledger.settings import Settings
-from tests.support.controls import PASSWORD, Answer, Api, Serve, a_user, new_id
-from tests.support.problems import JSON, SECURITY_HEADERS, assert_is_problem, sent
+from tests.support.controls import PASSWORD, Api, Response, Serve, new_id, user_body
+from tests.support.problems import JSON, SECURITY_HEADERS, assert_is_problem, send_raw
 
 
-async def test_every_answer_has_the_security_headers(api: Api) -> None:
+async def test_every_response_has_the_security_headers(api: Api) -> None:
     answers = [
         await api.get("/"),
         await api.get("/v1/health"),
@@ -20,10 +20,10 @@ async def test_every_answer_has_the_security_headers(api: Api) -> None:
         await api.nobody.get("/v1/users"),
         await api.call("PATCH", "/v1/users"),
         await api.post("/v1/users", data=b"{", headers=JSON),
-        await api.post("/v1/users", a_user()),
+        await api.post("/v1/users", user_body()),
         await api.post("/v1/users", data=b" " * 70_000, headers=JSON),
         await api.call("OPTIONS", "/v1/users"),
-        await sent(api, b"garbage\r\n\r\n"),
+        await send_raw(api, b"garbage\r\n\r\n"),
     ]
 
     assert [200, 200, 404, 400, 401, 405, 400, 201, 413, 204, 400] == [answer.status for answer in answers]
@@ -38,17 +38,17 @@ ORIGIN = "https://app.example"
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
 
 
-def shared(answer: Answer) -> dict[str, str]:
+def shared_headers(answer: Response) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.startswith("Access-Control")}
 
 
 @pytest.fixture
 async def open_api(serve: Serve, settings: Settings) -> Api:
-    """The API, open to two other origins."""
+    """Return the API, open to two other origins."""
     return await serve(settings.model_copy(update={"ledger_cors_origins": f"{ORIGIN} http://localhost:3000"}))
 
 
-async def test_no_other_origin_reads_anything_unless_the_settings_name_it(api: Api, open_api: Api) -> None:
+async def test_no_origin_can_read_responses_unless_the_settings_name_it(api: Api, open_api: Api) -> None:
     answers = [
         await api.get("/v1/health", headers={"Origin": ORIGIN}),
         await api.call("OPTIONS", "/v1/users", headers={"Origin": ORIGIN, **PREFLIGHT}),
@@ -60,11 +60,11 @@ async def test_no_other_origin_reads_anything_unless_the_settings_name_it(api: A
     ]
 
     assert [200, 204, 200, 200, 200, 200, 204] == [answer.status for answer in answers]
-    assert [{}] * 7 == [shared(answer) for answer in answers]
+    assert [{}] * 7 == [shared_headers(answer) for answer in answers]
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:3000"])
-async def test_an_origin_that_the_settings_name_reads_answers(open_api: Api, origin: str) -> None:
+async def test_an_allowed_origin_can_read_responses(open_api: Api, origin: str) -> None:
     answer = await open_api.get("/v1/health", headers={"Origin": origin})
 
     assert (200, origin, "Origin") == (
@@ -79,7 +79,7 @@ async def test_an_origin_that_the_settings_name_reads_answers(open_api: Api, ori
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
-async def test_it_reads_errors_too(open_api: Api) -> None:
+async def test_an_allowed_origin_can_read_errors(open_api: Api) -> None:
     refused = await open_api.nobody.get("/v1/users", headers={"Origin": ORIGIN})
     unknown = await open_api.get("/v1/nowhere", headers={"Origin": ORIGIN})
 
@@ -88,7 +88,7 @@ async def test_it_reads_errors_too(open_api: Api) -> None:
     ]
 
 
-async def test_a_preflight_request_is_answered_without_a_token(open_api: Api) -> None:
+async def test_a_preflight_request_needs_no_token(open_api: Api) -> None:
     answer = await open_api.nobody.call("OPTIONS", "/v1/users", headers={"Origin": ORIGIN, **PREFLIGHT})
 
     assert (204, "", ORIGIN) == (answer.status, answer.body, answer.headers["Access-Control-Allow-Origin"])
@@ -100,13 +100,13 @@ async def test_a_preflight_request_is_answered_without_a_token(open_api: Api) ->
     assert SECURITY_HEADERS.items() <= {name: answer.headers[name] for name in SECURITY_HEADERS}.items()
 
 
-async def test_any_origin_may_read_what_needs_no_credentials(serve: Serve, settings: Settings) -> None:
-    """Tokens travel in a header, so `*` gives a page nothing that it has not got: credentials are never allowed."""
+async def test_a_star_lets_any_origin_read_without_credentials(serve: Serve, settings: Settings) -> None:
+    """`*` never allows credentials, and tokens travel in a header, so other pages gain no access."""
     api = await serve(settings.model_copy(update={"ledger_cors_origins": "*"}))
     strange = {"Origin": "https://any.example"}
     answers = [
         await api.get("/v1/health", headers=strange),
-        await api.get("/v1/health"),  # the same for everybody: a cache needs no `Vary`
+        await api.get("/v1/health"),  # the same for every origin: a cache needs no `Vary`
         await api.nobody.get("/v1/users", headers=strange),
         await api.get("/v1/nowhere", headers=strange),
         await api.nobody.call("OPTIONS", "/v1/users", headers={**strange, **PREFLIGHT}),
@@ -120,7 +120,7 @@ async def test_any_origin_may_read_what_needs_no_credentials(serve: Serve, setti
 
 
 async def test_a_preflight_request_is_answered_on_every_path(open_api: Api) -> None:
-    """A page learns that a path is unknown from the request itself."""
+    """A page learns that a path is unknown from the actual request."""
     headers = {"Origin": ORIGIN, **PREFLIGHT}
     answers = [await open_api.nobody.call("OPTIONS", path, headers=headers) for path in ("/v1/nowhere", "/v9/users")]
 
@@ -129,13 +129,13 @@ async def test_a_preflight_request_is_answered_on_every_path(open_api: Api) -> N
 
 
 @pytest.mark.parametrize("origins", ["* https://app.example", "https://*", "https://*.example", "**", "null", "* *"])
-def test_a_star_is_alone_or_an_error(origins: str) -> None:
+def test_a_star_beside_other_origins_is_an_error(origins: str) -> None:
     with pytest.raises(SettingsError, match="LEDGER_CORS_ORIGINS"):
         Settings.load(ledger_cors_origins=origins)
 
 
-async def test_a_fault_is_told_to_nobody(api: Api, connection: "asyncpg.Connection[Any]") -> None:
-    """Whatever PostgreSQL says of a table that is gone stays in the log."""
+async def test_a_fault_reveals_no_details(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+    """The error message of PostgreSQL appears only in the log."""
     await connection.execute("ALTER TABLE accounts RENAME TO elsewhere")
 
     answer = await api.get("/v1/accounts")
@@ -144,9 +144,9 @@ async def test_a_fault_is_told_to_nobody(api: Api, connection: "asyncpg.Connecti
     assert [] == [word for word in ('accounts"', "relation", "select", "asyncpg") if word in str(answer.body).lower()]
 
 
-async def test_names_and_secrets_are_not_told_by_a_conflict(api: Api) -> None:
+async def test_a_conflict_repeats_no_names_or_secrets(api: Api) -> None:
     """Lesson 33: an error names the member, never its value."""
-    body = a_user(id=str(new_id()))
+    body = user_body(id=str(new_id()))
     await api.post("/v1/users", body)
 
     answer = await api.post("/v1/users", {**body, "id": None})

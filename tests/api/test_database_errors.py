@@ -1,4 +1,4 @@
-"""Without the database the service answers, and tells nothing about it."""
+"""Without the database the service returns errors that reveal nothing about it."""
 
 import asyncio
 import json
@@ -13,12 +13,12 @@ import pytest
 from pydantic import SecretStr
 
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, NOBODY, Answer, Api, Serve, a_user
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, Response, Serve, user_body
 from tests.support.problems import assert_is_problem
 
 
 class Gate:
-    """A socket between the service and PostgreSQL, which can be shut."""
+    """A socket between the service and PostgreSQL that can be shut."""
 
     def __init__(self, path: Path, target: str) -> None:
         self.path, self.target = path, target
@@ -67,7 +67,7 @@ async def gate(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 async def gated(serve: Serve, settings: Settings, gate: Gate) -> Api:
-    """The service, which reaches its database through the gate and gives up soon when it is shut."""
+    """Serve through the gate, with a short timeout for when it is shut."""
     url = urlsplit(settings.database_dsn())._replace(query=f"host={quote(str(gate.path.parent), safe='')}&port=5432")
     return await serve(
         settings.model_copy(update={"database_url": SecretStr(url.geturl()), "ledger_database_patience_seconds": 0.1})
@@ -75,18 +75,18 @@ async def gated(serve: Serve, settings: Settings, gate: Gate) -> Api:
 
 
 def calls_of(api: Api) -> list[tuple[str, str, Any]]:
-    """Something of each kind: a read, a command, a login, and what is only about the caller."""
+    """Return requests of each kind: a read, a command, a login, and one that checks only the caller."""
     return [
         ("GET", "/", None),
         ("GET", "/v1/users", None),
         ("GET", f"/v1/accounts/{NOBODY}", None),
-        ("POST", "/v1/users", a_user()),
+        ("POST", "/v1/users", user_body()),
         ("POST", "/v1/accounts", {"user_id": api.user_id or NOBODY}),
         ("POST", "/v1/auth/login", {"username": "admin", "password": ADMIN_PASSWORD}),
     ]
 
 
-def assert_is_database_error(answer: Answer, *unspeakable: str) -> None:
+def assert_is_database_error(answer: Response, *unspeakable: str) -> None:
     assert_is_problem(answer, 503, "database_error", "database_error")
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     spoken = json.dumps(answer.body).lower()
@@ -94,7 +94,7 @@ def assert_is_database_error(answer: Answer, *unspeakable: str) -> None:
     assert [] == [word for word in words if word.lower() in spoken]
 
 
-async def test_without_the_database_nothing_works_and_nothing_is_told_about_it(
+async def test_without_the_database_every_request_fails_and_reveals_nothing(
     gated: Api, gate: Gate, settings: Settings
 ) -> None:
     await gate.shut()
@@ -115,18 +115,18 @@ async def test_the_service_is_healthy_without_the_database(gated: Api, gate: Gat
     assert 200 == answer.status
 
 
-async def test_the_service_works_again_once_the_database_is_back(gated: Api, gate: Gate) -> None:
+async def test_the_service_recovers_once_the_database_is_back(gated: Api, gate: Gate) -> None:
     """Lesson 25, for PostgreSQL: nothing stays broken."""
     await gate.shut()
-    lost = await gated.post("/v1/users", a_user())
+    lost = await gated.post("/v1/users", user_body())
     await gate.open()
 
-    read, made = await gated.get("/v1/users"), await gated.post("/v1/users", a_user())
+    read, made = await gated.get("/v1/users"), await gated.post("/v1/users", user_body())
 
     assert (503, 200, 201) == (lost.status, read.status, made.status)
 
 
-async def test_a_token_is_not_refused_because_the_database_is_gone(gated: Api, gate: Gate) -> None:
+async def test_a_token_is_not_refused_while_the_database_is_away(gated: Api, gate: Gate) -> None:
     await gate.shut()
 
     known, unknown = await gated.get("/"), await gated.nobody.get("/")
@@ -135,7 +135,7 @@ async def test_a_token_is_not_refused_because_the_database_is_gone(gated: Api, g
     assert (503, 401) == (known.status, unknown.status)
 
 
-async def test_a_database_that_was_dropped_is_one_that_is_gone(serve: Serve, settings: Settings) -> None:
+async def test_a_dropped_database_counts_as_unavailable(serve: Serve, settings: Settings) -> None:
     api = await serve(settings.model_copy(update={"ledger_database_patience_seconds": 0.1}))
     name = urlsplit(settings.database_dsn()).path.strip("/")
     connection = await asyncpg.connect(settings.database_dsn().replace(f"/{name}?", "/ledger?"))

@@ -1,4 +1,4 @@
-"""docs/reference/differences.md: a real request shows every row. A row and its test have the same name."""
+"""docs/reference/differences.md: a real request proves every row. A row and its test have the same name."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Api, a_transfer, a_user, new_id
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, PASSWORD, Api, new_id, transfer_body, user_body
 from tests.support.processes import ROOT
 
 PAGE = (ROOT / "docs/reference/differences.md").read_text()
@@ -110,8 +110,8 @@ async def test_the_name_is_ledger(api: Api) -> None:
 
 
 async def test_unknown_members(api: Api) -> None:
-    unknown = await api.post("/v1/users", a_user(nickname="x"))
-    read_only = await api.post("/v1/users", a_user(created_at="2026-05-01T12:00:00.123"))
+    unknown = await api.post("/v1/users", user_body(nickname="x"))
+    read_only = await api.post("/v1/users", user_body(created_at="2026-05-01T12:00:00.123"))
 
     assert (422, ["validation_error"], ["/nickname"]) == (unknown.status, unknown.codes, unknown.pointers)
     assert 201 == read_only.status
@@ -119,7 +119,7 @@ async def test_unknown_members(api: Api) -> None:
 
 async def test_unknown_parameters(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
-    body = a_transfer(source, destination, 1)
+    body = transfer_body(source, destination, 1)
 
     answer = await api.post("/v1/transactions/transfer?dry_run_=true", body)
 
@@ -177,8 +177,8 @@ async def test_names_are_unique(api: Api) -> None:
     user = await api.new_user()
 
     answers = [
-        await api.post("/v1/users", a_user(username=user["username"].upper())),
-        await api.post("/v1/users", a_user(email=user["email"].upper())),
+        await api.post("/v1/users", user_body(username=user["username"].upper())),
+        await api.post("/v1/users", user_body(email=user["email"].upper())),
     ]
 
     assert [(409, ["user_already_exists"])] * 2 == [(answer.status, answer.codes) for answer in answers]
@@ -191,7 +191,7 @@ async def test_ids_are_unique(api: Api) -> None:
 
     first, again = [await api.post("/v1/accounts", body, headers=headers) for _ in range(2)]
     other = await api.post("/v1/accounts", body)
-    same_user = await api.post("/v1/users", a_user(id=user["id"]))
+    same_user = await api.post("/v1/users", user_body(id=user["id"]))
 
     assert (201, 201, first.body) == (first.status, again.status, again.body)
     assert (409, ["account_already_exists"]) == (other.status, other.codes)
@@ -205,7 +205,7 @@ async def test_ids_stay_taken(api: Api) -> None:
     assert 200 == (await api.delete(f"/v1/users/{user['id']}")).status
 
     assert 409 == (await api.post("/v1/accounts", {"id": account["id"], "user_id": account["user_id"]})).status
-    assert 409 == (await api.post("/v1/users", a_user(id=user["id"]))).status
+    assert 409 == (await api.post("/v1/users", user_body(id=user["id"]))).status
 
 
 async def test_accounts_need_an_owner(api: Api) -> None:
@@ -235,7 +235,7 @@ async def test_ids_are_checked(api: Api) -> None:
 
 
 async def test_version_8_is_reserved(api: Api) -> None:
-    answer = await api.post("/v1/users", a_user(id="01890a5d-ac96-874b-bcce-b302099a8057"))
+    answer = await api.post("/v1/users", user_body(id="01890a5d-ac96-874b-bcce-b302099a8057"))
 
     assert (422, ["/id"]) == (answer.status, answer.pointers)
 
@@ -251,17 +251,17 @@ async def test_version_8_is_reserved(api: Api) -> None:
     ],
 )
 async def test_names_have_rules(api: Api, member: dict[str, str]) -> None:
-    answer = await api.post("/v1/users", a_user(**member))
+    answer = await api.post("/v1/users", user_body(**member))
 
     assert (422, [f"/{name}" for name in member]) == (answer.status, answer.pointers)
 
 
 async def test_roles_are_known(api: Api) -> None:
-    body = a_user()
+    body = user_body()
     del body["roles"]
 
     assert "guest" == (await api.post("/v1/users", body)).body["roles"]
-    assert [422, 422] == [(await api.post("/v1/users", a_user(roles=roles))).status for roles in ("", "root")]
+    assert [422, 422] == [(await api.post("/v1/users", user_body(roles=roles))).status for roles in ("", "root")]
 
 
 async def test_passwords_have_rules(api: Api) -> None:
@@ -271,8 +271,8 @@ async def test_passwords_have_rules(api: Api) -> None:
         {"password": "x" * 1025},
     ]
 
-    assert [422] * 3 == [(await api.post("/v1/users", a_user(**secret))).status for secret in secrets]
-    assert 201 == (await api.post("/v1/users", a_user(password=None, password_hash="x"))).status
+    assert [422] * 3 == [(await api.post("/v1/users", user_body(**secret))).status for secret in secrets]
+    assert 201 == (await api.post("/v1/users", user_body(password=None, password_hash="x"))).status
 
 
 async def test_members_come_once(api: Api) -> None:
@@ -284,7 +284,7 @@ async def test_members_come_once(api: Api) -> None:
 
 
 async def test_bodies_have_a_size(api: Api) -> None:
-    answer = await api.post("/v1/users", a_user(email=f"{'x' * 65_536}@example.com"))
+    answer = await api.post("/v1/users", user_body(email=f"{'x' * 65_536}@example.com"))
 
     assert (413, ["payload_too_large"]) == (answer.status, answer.codes)
 
@@ -376,32 +376,32 @@ async def test_logins_need_both_parts(api: Api) -> None:
 
 
 async def test_tokens_have_one_use(api: Api) -> None:
-    tokens = await logged_in(api)
+    tokens = await log_in(api)
 
-    assert 401 == (await bearing(api, "GET", "/", tokens["refresh_token"]))["status"]
-    assert 401 == (await bearing(api, "POST", "/v1/auth/refresh", tokens["access_token"]))["status"]
+    assert 401 == (await send_with_token(api, "GET", "/", tokens["refresh_token"]))["status"]
+    assert 401 == (await send_with_token(api, "POST", "/v1/auth/refresh", tokens["access_token"]))["status"]
 
 
 async def test_refresh_tokens_work_once(serve: Any, settings: Settings) -> None:
     api = await serve(settings.model_copy(update={"ledger_refresh_grace_seconds": 0}))
-    first = await logged_in(api)
-    second = await bearing(api, "POST", "/v1/auth/refresh", first["refresh_token"])
+    first = await log_in(api)
+    second = await send_with_token(api, "POST", "/v1/auth/refresh", first["refresh_token"])
 
-    again = await bearing(api, "POST", "/v1/auth/refresh", first["refresh_token"])
+    again = await send_with_token(api, "POST", "/v1/auth/refresh", first["refresh_token"])
 
     assert 401 == again["status"]
-    assert 401 == (await bearing(api, "GET", "/", second["access_token"]))["status"]
+    assert 401 == (await send_with_token(api, "GET", "/", second["access_token"]))["status"]
 
 
 async def test_refreshes_can_be_retried(api: Api) -> None:
-    tokens = await logged_in(api)
+    tokens = await log_in(api)
 
     first, again = [
-        await bearing(api, "POST", "/v1/auth/refresh", tokens["refresh_token"], "refresh-1") for _ in range(2)
+        await send_with_token(api, "POST", "/v1/auth/refresh", tokens["refresh_token"], "refresh-1") for _ in range(2)
     ]
 
     assert first == again
-    assert "Ledger is ready." == (await bearing(api, "GET", "/", again["access_token"]))["message"]
+    assert "Ledger is ready." == (await send_with_token(api, "GET", "/", again["access_token"]))["message"]
 
 
 async def test_inactive_users_are_out(api: Api) -> None:
@@ -437,7 +437,7 @@ async def test_logins_after_a_revocation_work(api: Api) -> None:
 async def test_missing_things_have_codes(api: Api) -> None:
     answers = [
         await api.delete(f"/v1/users/{NOBODY}"),
-        await api.put(f"/v1/users/{NOBODY}", a_user()),
+        await api.put(f"/v1/users/{NOBODY}", user_body()),
         await api.delete(f"/v1/accounts/{NOBODY}"),
         await api.put(f"/v1/accounts/{NOBODY}", {"user_id": NOBODY}),
     ]
@@ -476,14 +476,14 @@ async def test_the_first_admin_has_another_address(api: Api) -> None:
     assert "admin@localhost" == admin["email"]
 
 
-async def logged_in(api: Api) -> dict[str, Any]:
+async def log_in(api: Api) -> dict[str, Any]:
     user = await api.new_user()
     answer = await api.nobody.post("/v1/auth/login", {"username": user["username"], "password_hash": PASSWORD})
     assert 200 == answer.status
     return dict(answer.body)
 
 
-async def bearing(api: Api, method: str, path: str, token: str, key: str | None = None) -> dict[str, Any]:
-    """The body of what is answered to a request with this token."""
+async def send_with_token(api: Api, method: str, path: str, token: str, key: str | None = None) -> dict[str, Any]:
+    """Send a request with this token and return the body of the response."""
     headers = {"Authorization": f"Bearer {token}"} | ({"Idempotency-Key": key} if key else {})
     return dict((await api.nobody.call(method, path, headers=headers)).body)

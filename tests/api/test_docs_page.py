@@ -1,4 +1,4 @@
-"""The page at /docs, in a browser: it shows every route, its examples run, and it asks nobody but the service."""
+"""The page at /docs, in a browser: it shows every route, runs examples, and contacts only the service."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ from web.routes import ROUTES, UNVERSIONED
 
 Serve = Callable[[Settings], Awaitable[Api]]
 EVERY = (*UNVERSIONED, *ROUTES)
-# Rules of axe-core that judge what has been painted; `test_docs_colours.py` computes the contrast for every browser.
+# Rules of axe-core that need a painted page; `test_docs_colours.py` computes the contrast without a browser.
 PAINTED = ("color-contrast", "scrollable-region-focusable", "target-size")
 BROWSERS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
@@ -28,7 +28,7 @@ def operation_id(method: str, path: str) -> str:
     return str(json.loads(document())["paths"][path][method]["operationId"])
 
 
-async def opened(page: Page, api: Api, fragment: str = "") -> str:
+async def open_page(page: Page, api: Api, fragment: str = "") -> str:
     """Open the page and wait until it shows the routes; return its address."""
     url = str(api.client.make_url("/docs"))
     await page.open(f"{url}#{fragment}")
@@ -37,7 +37,7 @@ async def opened(page: Page, api: Api, fragment: str = "") -> str:
 
 
 async def press(page: Page, *selectors: str) -> None:
-    """Click what each selector finds, as soon as it is there."""
+    """Click the element of each selector as soon as it exists."""
     for selector in selectors:
         await page.run(f"!!document.querySelector({selector!r})")
         await page.run(f"document.querySelector({selector!r}).click() || true")
@@ -56,7 +56,7 @@ async def test_the_page_shows_every_route_and_calls_one(api: Api, tmp_path: Path
     version = operation_id("get", "/v1/version")
 
     async with browser(tmp_path) as page:
-        url = await opened(page, api)
+        url = await open_page(page, api)
         paths = await texts(page, "article.operation .path")
         await press(page, f"#{version} .opener", f"#{version} .primary")
         shown = await page.run(f"document.querySelector('#{version} .output pre')?.textContent")
@@ -70,11 +70,11 @@ async def test_the_page_shows_every_route_and_calls_one(api: Api, tmp_path: Path
     assert {api.client.make_url("/").origin()} == {URL(asked).origin() for asked in page.requested}
 
 
-async def test_a_reader_signs_in_and_calls_what_needs_a_token(api: Api, tmp_path: Path) -> None:
+async def test_a_reader_can_sign_in_and_call_protected_routes(api: Api, tmp_path: Path) -> None:
     users = operation_id("get", "/v1/users")
 
     async with browser(tmp_path) as page:
-        await opened(page, api, users)
+        await open_page(page, api, users)
         await press(page, f"#{users} .primary")
         await page.run(f"document.querySelector('#{users} .output .bad')?.textContent.startsWith('401')")
         await press(page, "#docs-session .disclosure")
@@ -96,7 +96,7 @@ async def test_a_link_to_an_operation_opens_it_and_a_filter_finds_it(api: Api, t
     transfer = operation_id("post", "/v1/transactions/transfer")
 
     async with browser(tmp_path) as page:
-        await opened(page, api, transfer)
+        await open_page(page, api, transfer)
         is_open = "document.querySelector('#{} .opener').getAttribute('aria-expanded')"
         assert "true" == await page.run(is_open.format(transfer))
         assert "false" == await page.run(is_open.format(operation_id("get", "/v1/users")))
@@ -108,12 +108,12 @@ async def test_a_link_to_an_operation_opens_it_and_a_filter_finds_it(api: Api, t
     assert len(found) < len(EVERY) / 4
 
 
-async def test_the_errors_of_an_operation_are_one_list_with_a_line_for_each_code(api: Api, tmp_path: Path) -> None:
+async def test_the_errors_of_an_operation_are_listed_with_one_line_per_code(api: Api, tmp_path: Path) -> None:
     transfer = operation_id("post", "/v1/transactions/transfer")
     (route,) = [each for each in ROUTES if each.path == "/transactions/transfer"]
 
     async with browser(tmp_path) as page:
-        await opened(page, api, transfer)
+        await open_page(page, api, transfer)
         lines = await texts(page, f"#{transfer} .errors > li")
         codes = await texts(page, f"#{transfer} .errors code")
         examples = await texts(page, f"#{transfer} .errors pre")
@@ -125,12 +125,12 @@ async def test_the_errors_of_an_operation_are_one_list_with_a_line_for_each_code
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1360), ("dark", 390)])
-async def test_the_page_can_be_used_by_everybody(api: Api, tmp_path: Path, scheme: str, width: int) -> None:
-    """axe-core finds nothing, of any impact, while an operation with all its parts and an answer is open."""
+async def test_the_page_is_accessible(api: Api, tmp_path: Path, scheme: str, width: int) -> None:
+    """axe-core finds nothing, of any impact, with an operation and its response open."""
     transfer = operation_id("post", "/v1/transactions/transfer")
 
     async with browser(tmp_path) as page:
-        await opened(page, api)
+        await open_page(page, api)
         await page.look(scheme=scheme, width=width)
         await page.run(f"({axe()}, true)")
         await press(page, "#docs-session .disclosure", f"#{transfer} .opener", f"#{transfer} .primary")
@@ -153,7 +153,7 @@ def axe() -> str:
 
 
 async def findings(page: Page) -> list[Any]:
-    """What axe-core finds on the page, of any impact."""
+    """Return the violations that axe-core finds on the page, of any impact."""
     rules = {rule: {"enabled": page.has_layout} for rule in PAINTED}
     options = json.dumps({"rules": rules, "resultTypes": ["violations"]})
     await page.run(f"axe.run(document, {options}).then((found) => {{ window.found = found; }}) && true")
@@ -161,14 +161,14 @@ async def findings(page: Page) -> list[Any]:
     return list(json.loads(await page.run(f"window.found && JSON.stringify(window.found.violations.map({summary}))")))
 
 
-async def test_schemas_of_any_shape_are_shown(
+async def test_schemas_of_every_shape_are_shown(
     serve: Serve, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("web.app.document", lambda: json.dumps(SHAPES).encode())
 
     async with browser(tmp_path) as page:
-        await opened(page, await serve(settings), "make")
-        for _ in range(3):  # recursion is opened as far as somebody asks
+        await open_page(page, await serve(settings), "make")
+        for _ in range(3):  # recursive schemas open one level per click
             await page.run(
                 "document.querySelectorAll('.takes [aria-expanded=false]').forEach((each) => each.click()) || true"
             )
@@ -189,7 +189,7 @@ async def test_schemas_of_any_shape_are_shown(
     assert [] == page.complaints
 
 
-async def test_text_of_the_document_is_never_markup(
+async def test_text_of_the_document_is_never_treated_as_markup(
     serve: Serve, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     markup = "<img src=x onerror=document.title='pwned'> [link](javascript:boom) `<b>`"
@@ -207,7 +207,7 @@ async def test_text_of_the_document_is_never_markup(
     monkeypatch.setattr("web.app.document", lambda: json.dumps(hostile).encode())
 
     async with browser(tmp_path) as page:
-        await opened(page, await serve(settings), "look")
+        await open_page(page, await serve(settings), "look")
         shown = await page.run("document.querySelector('.takes').textContent")
         made = await page.run("String(document.querySelectorAll('main img, main b, a[href^=javascript]').length)")
 
@@ -231,7 +231,7 @@ def test_every_file_of_the_page_is_served() -> None:
 
 
 @pytest.mark.parametrize("accept", [BROWSERS, "text/html", "text/html;q=0.9, application/json;q=0.5", "TEXT/*"])
-async def test_a_browser_at_the_root_is_sent_to_the_page(api: Api, accept: str) -> None:
+async def test_a_browser_at_the_root_is_redirected_to_the_page(api: Api, accept: str) -> None:
     answer = await api.nobody.get("/", headers={"Accept": accept}, allow_redirects=False)
 
     assert (303, "") == (answer.status, answer.body)
@@ -239,7 +239,7 @@ async def test_a_browser_at_the_root_is_sent_to_the_page(api: Api, accept: str) 
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/html", "text/html;q=0", ""])
-async def test_an_api_client_at_the_root_is_answered_as_ever(api: Api, accept: str) -> None:
+async def test_an_api_client_at_the_root_is_not_redirected(api: Api, accept: str) -> None:
     unknown = await api.nobody.get("/", headers={"Accept": accept}, allow_redirects=False)
     known = await api.get("/", headers={"Accept": BROWSERS}, allow_redirects=False)
 

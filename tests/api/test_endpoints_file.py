@@ -1,11 +1,11 @@
-"""docs/endpoints.http: an editor can send every request in it, one after the other, and there is one for each route."""
+"""docs/endpoints.http has a request for every route, and an editor can send them in order."""
 
 import json
 import re
 from typing import Any, NamedTuple
 
 from tests.support.conformity import route_of
-from tests.support.controls import ADMIN_PASSWORD, Answer, Api
+from tests.support.controls import ADMIN_PASSWORD, Api, Response
 from tests.support.processes import ROOT
 from web.routes import ROUTES, UNVERSIONED
 
@@ -14,7 +14,7 @@ VARIABLE = re.compile(r"{{(\w+)(?:\.response\.body\.\$([\w.\[\]]+))?}}")
 
 
 class Request(NamedTuple):
-    """A request as it is written, variables and all."""
+    """A request as written, with its variables."""
 
     name: str
     answers: tuple[int, ...]
@@ -46,7 +46,7 @@ def _request(block: str) -> Request:
     )
 
 
-async def test_every_request_of_the_file_is_answered_as_it_says_and_there_is_one_for_each_route(api: Api) -> None:
+async def test_the_file_has_a_request_for_every_route_and_each_gets_its_status(api: Api) -> None:
     named: dict[str, Any] = {"password": ADMIN_PASSWORD}
     sent = set()
 
@@ -54,18 +54,18 @@ async def test_every_request_of_the_file_is_answered_as_it_says_and_there_is_one
         answer = await _send(api.nobody, request, named)
         assert answer.status in request.answers, (request, answer)
         named[request.name] = answer.body
-        sent.add(route_of(request.method, _filled(request.path, named).partition("?")[0]))
+        sent.add(route_of(request.method, _fill_variables(request.path, named).partition("?")[0]))
 
     assert {*ROUTES, *UNVERSIONED} == sent
 
 
-async def _send(api: Api, request: Request, named: dict[str, Any]) -> Answer:
-    headers = {name: _filled(text, named) for name, text in request.headers.items()}
-    data = _filled(request.body, named)
-    return await api.call(request.method, _filled(request.path, named), data=data or None, headers=headers)
+async def _send(api: Api, request: Request, named: dict[str, Any]) -> Response:
+    headers = {name: _fill_variables(text, named) for name, text in request.headers.items()}
+    data = _fill_variables(request.body, named)
+    return await api.call(request.method, _fill_variables(request.path, named), data=data or None, headers=headers)
 
 
-def _filled(text: str, named: dict[str, Any]) -> str:
+def _fill_variables(text: str, named: dict[str, Any]) -> str:
     return VARIABLE.sub(lambda found: _value(named[found[1]], found[2] or ""), text)
 
 

@@ -1,4 +1,4 @@
-"""Money between several accounts at once, references, what clients say of it, and money that goes back."""
+"""Journal entries, references, descriptions and metadata, and reversals over HTTP."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,13 +8,13 @@ import pytest
 
 from ledger.events.accounts import world_account_id
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, Api, a_transfer, new_id
+from tests.support.controls import NOBODY, Api, new_id, transfer_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Body = dict[str, Any]
 
 WORLD = str(world_account_id("USD"))
-TOLD = {"description": "May", "metadata": {"cost-centre": "42"}, "effective_at": "2026-05-01T12:00:00.000000Z"}
+DETAILS = {"description": "May", "metadata": {"cost-centre": "42"}, "effective_at": "2026-05-01T12:00:00.000000Z"}
 
 
 def legs(*given: tuple[Body | str, int]) -> Body:
@@ -25,7 +25,7 @@ def legs(*given: tuple[Body | str, int]) -> Body:
     }
 
 
-async def three(api: Api) -> list[Body]:
+async def three_accounts(api: Api) -> list[Body]:
     return [await api.new_account(balance_cents=cents) for cents in (100, 50, 0)]
 
 
@@ -40,13 +40,13 @@ async def read(api: Api, transaction: Body) -> Body:
 # Journal entries.
 
 
-async def test_money_moves_between_several_accounts_at_once(api: Api) -> None:
-    one, two, three_ = accounts = await three(api)
+async def test_a_journal_entry_moves_money_between_several_accounts(api: Api) -> None:
+    one, two, three_ = accounts = await three_accounts(api)
 
-    answer = await api.post("/v1/transactions", {**legs((one, -70), (two, -30), (three_, 100)), **TOLD})
+    answer = await api.post("/v1/transactions", {**legs((one, -70), (two, -30), (three_, 100)), **DETAILS})
 
     assert (200, "journal", "posted") == (answer.status, answer.body["kind"], answer.body["status"])
-    assert TOLD.items() <= answer.body.items()
+    assert DETAILS.items() <= answer.body.items()
     assert answer.body == await read(api, answer.body)
     assert [30, 20, 100] == await balances(api, accounts)
     (line,) = (await api.get(f"/v1/accounts/{three_['id']}/entries")).body
@@ -55,7 +55,7 @@ async def test_money_moves_between_several_accounts_at_once(api: Api) -> None:
     )
 
 
-async def test_each_currency_sums_to_zero_by_itself(api: Api) -> None:
+async def test_each_currency_must_sum_to_zero(api: Api) -> None:
     dollars = [await api.new_account(balance_cents=10), await api.new_account()]
     euros = [await api.new_account(balance_cents=10, currency="EUR"), await api.new_account(currency="EUR")]
 
@@ -67,9 +67,9 @@ async def test_each_currency_sums_to_zero_by_itself(api: Api) -> None:
     assert [5, 5, 3, 7] == await balances(api, [*dollars, *euros])
 
 
-async def test_all_that_stands_against_an_entry_is_said_at_once_and_nothing_moves(api: Api) -> None:
+async def test_all_refusals_of_an_entry_are_reported_and_nothing_moves(api: Api) -> None:
     """Lesson 5."""
-    one, two, closed = await three(api)
+    one, two, closed = await three_accounts(api)
     await api.delete(f"/v1/accounts/{closed['id']}")
 
     answer = await api.post("/v1/transactions", legs((one, -101), (NOBODY, -1), (two, 1), (closed, 101)))
@@ -80,17 +80,17 @@ async def test_all_that_stands_against_an_entry_is_said_at_once_and_nothing_move
     assert [100, 50] == await balances(api, [one, two])
 
 
-async def test_the_ledgers_own_account_takes_part(api: Api) -> None:
-    one, two, _ = await three(api)
+async def test_the_ledgers_own_account_can_take_part(api: Api) -> None:
+    one, two, _ = await three_accounts(api)
     assert 200 == (await api.post("/v1/transactions", legs((WORLD, -30), (one, 10), (two, 20)))).status
     assert [110, 70] == await balances(api, [one, two])
 
 
-async def test_a_hundred_accounts_take_part(api: Api) -> None:
-    """Lesson 36: and no more, which the strict parsing of requests sees to."""
+async def test_a_hundred_accounts_can_take_part(api: Api) -> None:
+    """Lesson 36: the strict parsing of requests refuses more."""
     owner = (await api.new_user())["id"]
     accounts = [await api.new_account(owner) for _ in range(99)]
-    await api.new_account(owner, 1)  # the first money makes the ledger's own account
+    await api.new_account(owner, 1)  # the first money opens the ledger's own account
 
     answer = await api.post("/v1/transactions", legs((WORLD, -99), *((account, 1) for account in accounts)))
 
@@ -98,7 +98,7 @@ async def test_a_hundred_accounts_take_part(api: Api) -> None:
     assert {1} == set(await balances(api, accounts[::33]))
 
 
-async def test_a_customer_takes_money_out_of_own_accounts_only_and_sees_own_legs_only(api: Api) -> None:
+async def test_a_customer_debits_only_own_accounts_and_sees_only_own_postings(api: Api) -> None:
     """Lesson 35."""
     customer, other = await api.as_new_user("customer"), await api.as_new_user("customer")
     own, theirs = await api.new_account(customer.user_id, 100), await api.new_account(other.user_id, 100)
@@ -116,39 +116,39 @@ async def test_a_customer_takes_money_out_of_own_accounts_only_and_sees_own_legs
     assert 404 == (await stranger.get(f"/v1/transactions/{paid.body['id']}")).status
 
 
-# What clients say of it.
+# Descriptions and references.
 
 
-async def test_a_transfer_says_what_it_is_for(api: Api) -> None:
-    one, two, _ = await three(api)
+async def test_a_transfer_has_a_description_metadata_and_an_effective_time(api: Api) -> None:
+    one, two, _ = await three_accounts(api)
 
-    answer = await api.post("/v1/transactions/transfer", {**a_transfer(one, two, 1), **TOLD})
+    answer = await api.post("/v1/transactions/transfer", {**transfer_body(one, two, 1), **DETAILS})
 
-    assert TOLD.items() <= answer.body.items()
+    assert DETAILS.items() <= answer.body.items()
     assert answer.body == await read(api, answer.body)
-    assert TOLD.keys().isdisjoint((await api.transfer(one, two, 1)).body)
+    assert DETAILS.keys().isdisjoint((await api.transfer(one, two, 1)).body)
 
 
 async def test_a_body_that_was_read_can_be_sent_again_under_another_id(api: Api) -> None:
-    one, two, three_ = await three(api)
+    one, two, three_ = await three_accounts(api)
     bodies = {
-        "/v1/transactions/transfer": {**a_transfer(one, two, 1), **TOLD},
-        "/v1/transactions/hold": {**a_transfer(one, two, 1), **TOLD},
-        "/v1/transactions": {**legs((one, -2), (two, 1), (three_, 1)), **TOLD},
+        "/v1/transactions/transfer": {**transfer_body(one, two, 1), **DETAILS},
+        "/v1/transactions/hold": {**transfer_body(one, two, 1), **DETAILS},
+        "/v1/transactions": {**legs((one, -2), (two, 1), (three_, 1)), **DETAILS},
     }
     for path, body in bodies.items():
         seen = await read(api, (await api.post(path, body)).body)
         again = await api.post(path, {**seen, "id": str(new_id())})
         assert 200 == again.status, again
-        assert TOLD.items() <= again.body.items()
+        assert DETAILS.items() <= again.body.items()
 
 
 @pytest.mark.parametrize("second", ["transfer", "hold", "entry"])
-async def test_a_reference_is_used_once_by_whatever_kind(api: Api, second: str) -> None:
-    one, two, _ = await three(api)
+async def test_a_reference_can_be_used_once_across_all_kinds(api: Api, second: str) -> None:
+    one, two, _ = await three_accounts(api)
     requests = {
-        "transfer": ("/v1/transactions/transfer", a_transfer(one, two, 1)),
-        "hold": ("/v1/transactions/hold", a_transfer(one, two, 1)),
+        "transfer": ("/v1/transactions/transfer", transfer_body(one, two, 1)),
+        "hold": ("/v1/transactions/hold", transfer_body(one, two, 1)),
         "entry": ("/v1/transactions", legs((one, -1), (two, 1))),
     }
     for number, (path, body) in enumerate(requests.values()):
@@ -160,10 +160,12 @@ async def test_a_reference_is_used_once_by_whatever_kind(api: Api, second: str) 
         assert ["/reference"] == answer.pointers
 
 
-async def test_of_many_who_use_a_reference_through_two_processes_one_wins(serve: Serve, settings: Settings) -> None:
+async def test_only_one_of_many_uses_of_a_reference_through_two_processes_wins(
+    serve: Serve, settings: Settings
+) -> None:
     apis = [await serve(settings), await serve(settings)]
-    one, two, _ = await three(apis[0])
-    body = {**a_transfer(one, two, 1), "reference": "rent"}
+    one, two, _ = await three_accounts(apis[0])
+    body = {**transfer_body(one, two, 1), "reference": "rent"}
 
     answers = await asyncio.gather(*(apis[n % 2].post("/v1/transactions/transfer", body) for n in range(12)))
 
@@ -178,11 +180,11 @@ async def reverse(api: Api, transaction: Body, **members: Any) -> Any:
     return await api.post(f"/v1/transactions/{transaction['id']}/reverse", members or None)
 
 
-async def test_a_reversal_moves_everything_back_and_both_name_each_other(api: Api) -> None:
-    one, two, three_ = accounts = await three(api)
+async def test_a_reversal_moves_everything_back_and_links_both_transactions(api: Api) -> None:
+    one, two, three_ = accounts = await three_accounts(api)
     transfer = (await api.transfer(one, two, 30)).body
     entry = (await api.post("/v1/transactions", legs((two, -60), (one, 20), (three_, 40)))).body
-    held = (await api.post("/v1/transactions/hold", a_transfer(one, three_, 50))).body
+    held = (await api.post("/v1/transactions/hold", transfer_body(one, three_, 50))).body
     await api.post(f"/v1/transactions/{held['id']}/capture", {"amount_cents": 10})
 
     for transaction in (held, entry, transfer):
@@ -197,8 +199,8 @@ async def test_a_reversal_moves_everything_back_and_both_name_each_other(api: Ap
     assert [100, 50, 0] == await balances(api, accounts)
 
 
-async def test_a_transaction_is_reversed_once(api: Api) -> None:
-    one, two, _ = await three(api)
+async def test_a_transaction_can_be_reversed_once(api: Api) -> None:
+    one, two, _ = await three_accounts(api)
     transfer = (await api.transfer(one, two, 30)).body
     first = await reverse(api, transfer)
 
@@ -208,11 +210,11 @@ async def test_a_transaction_is_reversed_once(api: Api) -> None:
     assert {"transaction_id": transfer["id"], "reversed_by": first.body["id"]} == again.body["errors"][0]["detail"]
 
 
-async def test_a_reversal_is_final_and_a_hold_that_moved_nothing_cannot_be_reversed(api: Api) -> None:
-    one, two, _ = await three(api)
+async def test_reversals_and_uncaptured_holds_cannot_be_reversed(api: Api) -> None:
+    one, two, _ = await three_accounts(api)
     reversal = (await reverse(api, (await api.transfer(one, two, 30)).body)).body
-    pending = (await api.post("/v1/transactions/hold", a_transfer(one, two, 1))).body
-    voided = (await api.post("/v1/transactions/hold", a_transfer(one, two, 1))).body
+    pending = (await api.post("/v1/transactions/hold", transfer_body(one, two, 1))).body
+    voided = (await api.post("/v1/transactions/hold", transfer_body(one, two, 1))).body
     await api.post(f"/v1/transactions/{voided['id']}/void")
 
     for transaction in (reversal, pending, voided):
@@ -221,8 +223,8 @@ async def test_a_reversal_is_final_and_a_hold_that_moved_nothing_cannot_be_rever
     assert 404 == (await reverse(api, {"id": NOBODY})).status
 
 
-async def test_money_that_is_not_there_any_more_comes_back_only_by_force(api: Api) -> None:
-    one, two, three_ = accounts = await three(api)
+async def test_spent_money_can_be_reversed_only_with_force(api: Api) -> None:
+    one, two, three_ = accounts = await three_accounts(api)
     transfer = (await api.transfer(one, two, 100)).body
     await api.transfer(two, three_, 150)
 
@@ -236,8 +238,8 @@ async def test_money_that_is_not_there_any_more_comes_back_only_by_force(api: Ap
     assert body == (await api.put(f"/v1/accounts/{two['id']}", body)).body
 
 
-async def test_money_does_not_go_back_to_a_closed_account(api: Api) -> None:
-    one, two, _ = await three(api)
+async def test_a_reversal_to_a_closed_account_is_refused(api: Api) -> None:
+    one, two, _ = await three_accounts(api)
     transfer = (await api.transfer(one, two, 100)).body
     await api.delete(f"/v1/accounts/{one['id']}")
 
@@ -246,10 +248,10 @@ async def test_money_does_not_go_back_to_a_closed_account(api: Api) -> None:
     assert (422, ["account_closed"]) == (answer.status, answer.codes)
 
 
-async def test_of_many_who_reverse_through_two_processes_one_wins(serve: Serve, settings: Settings) -> None:
+async def test_only_one_of_many_reversals_through_two_processes_wins(serve: Serve, settings: Settings) -> None:
     """Lesson 8."""
     apis = [await serve(settings), await serve(settings)]
-    one, two, _ = await three(apis[0])
+    one, two, _ = await three_accounts(apis[0])
     for _ in range(3):
         transfer = (await apis[0].transfer(one, two, 30)).body
         answers = await asyncio.gather(*(reverse(apis[number % 2], transfer) for number in range(8)))
@@ -257,7 +259,7 @@ async def test_of_many_who_reverse_through_two_processes_one_wins(serve: Serve, 
         assert [100, 50] == await balances(apis[1], [one, two])
 
 
-async def test_only_admins_reverse(api: Api) -> None:
+async def test_only_admins_can_reverse(api: Api) -> None:
     customer = await api.as_new_user("customer")
     own, other = await api.new_account(customer.user_id, 100), await api.new_account()
     transfer = (await customer.transfer(own, other, 30)).body
@@ -265,9 +267,9 @@ async def test_only_admins_reverse(api: Api) -> None:
         assert 403 == (await reverse(customer, transfer, **members)).status
 
 
-async def test_a_repeated_reversal_is_answered_the_same(api: Api) -> None:
+async def test_a_repeated_reversal_gets_the_same_response(api: Api) -> None:
     """Lesson 4."""
-    one, two, _ = await three(api)
+    one, two, _ = await three_accounts(api)
     path = f"/v1/transactions/{(await api.transfer(one, two, 30)).body['id']}/reverse"
 
     first, again = [await api.post(path, headers={"Idempotency-Key": "one"}) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The pages about errors, the reference that is made of the same table, and that both say what the service answers."""
+"""The error pages and the error reference come from one table and match the service's responses."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.browser import browser
-from tests.support.controls import NOBODY, Api, a_transfer
+from tests.support.controls import NOBODY, Api, transfer_body
 from tests.support.processes import ROOT
 from web.http.catalogue import CATALOGUE, page_of, phrase
 from web.reference import examples, markdown
@@ -43,13 +43,13 @@ def test_the_phrases_of_statuses_are_those_of_rfc_9110() -> None:
     assert ["Content Too Large", "Unprocessable Content", "Not Found"] == [phrase(413), phrase(422), phrase(404)]
 
 
-def test_the_reference_is_made_of_the_code() -> None:
+def test_the_error_reference_is_up_to_date_with_the_code() -> None:
     written = (ROOT / "docs" / "reference" / "errors.md").read_text()
 
     assert markdown() == written, "run `make reference`"
 
 
-def test_the_reference_has_all_that_a_client_wants_to_know_of_each_code() -> None:
+def test_the_error_reference_explains_each_code_completely() -> None:
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", markdown(), re.DOTALL | re.MULTILINE))
 
     assert list(CATALOGUE) == list(sections)
@@ -59,10 +59,10 @@ def test_the_reference_has_all_that_a_client_wants_to_know_of_each_code() -> Non
             assert text in sections[code], code
 
 
-async def test_the_examples_are_what_the_service_answers(api: Api) -> None:
+async def test_the_examples_match_the_responses_of_the_service(api: Api) -> None:
     made = examples()
     nobody = await api.nobody.get("/v1/accounts")
-    unknown = await api.post("/v1/transactions/transfer", {**a_transfer(NOBODY, NOBODY, 5), "amount": 5})
+    unknown = await api.post("/v1/transactions/transfer", {**transfer_body(NOBODY, NOBODY, 5), "amount": 5})
     malformed = await api.post("/v1/transactions/batch", data=b'{"atomic": }', headers={"Content-Type": JSON})
     user_id = made["user_not_found"]["errors"][0]["detail"]["user_id"]
     missing = await api.get(f"/v1/users/{user_id}")
@@ -77,7 +77,7 @@ async def test_the_examples_are_what_the_service_answers(api: Api) -> None:
 # The pages
 
 
-async def test_every_code_has_a_page_for_people_and_for_programs(api: Api) -> None:
+async def test_every_code_has_an_html_and_a_json_page(api: Api) -> None:
     for (code, known), example in zip(CATALOGUE.items(), examples().values(), strict=True):
         page = await api.nobody.get(page_of(code), headers=HTML)
         told = await api.nobody.get(page_of(code))
@@ -89,7 +89,7 @@ async def test_every_code_has_a_page_for_people_and_for_programs(api: Api) -> No
         assert {**known._asdict(), "code": code, "doc_url": page_of(code), "example": example} == told.body
 
 
-async def test_the_index_leads_to_every_page(api: Api) -> None:
+async def test_the_index_links_every_page(api: Api) -> None:
     page = await api.nobody.get("/errors", headers=HTML)
     told = await api.nobody.get("/errors")
 
@@ -98,7 +98,7 @@ async def test_the_index_leads_to_every_page(api: Api) -> None:
     assert list(CATALOGUE) == [known["code"] for known in told.body]
 
 
-async def test_the_type_of_a_problem_is_the_address_of_its_page(api: Api) -> None:
+async def test_the_type_of_a_problem_is_the_url_of_its_page(api: Api) -> None:
     problem = (await api.get("/v1/nowhere")).body
 
     page = await api.nobody.get(problem["type"])
@@ -108,7 +108,7 @@ async def test_the_type_of_a_problem_is_the_address_of_its_page(api: Api) -> Non
 
 
 @pytest.mark.parametrize("path", ["/errors", "/errors/rate_limited"])
-async def test_pages_may_be_cached_and_load_nothing(api: Api, path: str) -> None:
+async def test_pages_can_be_cached_and_load_nothing(api: Api, path: str) -> None:
     for headers in (HTML, {}):
         answer = await api.nobody.get(path, headers=headers)
         assert "public, max-age=3600" == answer.headers["Cache-Control"]
@@ -123,8 +123,8 @@ async def test_pages_may_be_cached_and_load_nothing(api: Api, path: str) -> None
     assert "<script" not in page.body
 
 
-async def test_a_code_that_there_is_not_has_no_page(api: Api) -> None:
-    """Nor is it taken for a route of an unknown version."""
+async def test_an_unknown_code_has_no_page(api: Api) -> None:
+    """It is not mistaken for a route of an unknown version either."""
     for path in ("/errors/users", "/errors/nonsense", "/errors/%3Cscript%3E", "/docs/health"):
         for headers in (HTML, {}):
             answer = await api.nobody.get(path, headers=headers)
@@ -142,7 +142,7 @@ async def test_a_page_fits_a_narrow_screen(api: Api, tmp_path: Path, path: str) 
     assert (not page.has_layout) or wider == "false"
 
 
-async def test_a_browser_shows_a_page_without_a_complaint(api: Api, tmp_path: Path) -> None:
+async def test_a_browser_shows_a_page_without_errors(api: Api, tmp_path: Path) -> None:
     url = str(api.client.make_url("/errors/validation_error"))
 
     async with browser(tmp_path) as page:

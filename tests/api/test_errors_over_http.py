@@ -1,4 +1,4 @@
-"""Every error has one format, whatever caused it."""
+"""All errors have one format."""
 
 import json
 import re
@@ -8,8 +8,8 @@ import pytest
 import structlog
 
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, Api, Serve, a_user
-from tests.support.problems import JSON, assert_is_problem, head, sent, status_line
+from tests.support.controls import NOBODY, Api, Serve, user_body
+from tests.support.problems import JSON, assert_is_problem, request_head, send_raw, status_line
 from web.http.catalogue import CATALOGUE
 
 NO_TOKEN = "The request has no single `Authorization` header with a bearer token."
@@ -48,14 +48,14 @@ async def test_an_error_has_all_members_of_the_format_and_no_absent_one(api: Api
         ("application/json;q=0", "application/problem+json"),
     ],
 )
-async def test_a_client_that_takes_json_and_no_problems_gets_the_same_body_as_json(
+async def test_a_client_that_accepts_only_json_gets_the_problem_as_json(
     api: Api, accept: str | None, expected: str
 ) -> None:
     headers = {} if accept is None else {"Accept": accept}
     skipped = ["Accept"] if accept is None else []
 
     refused = await api.get(f"/v1/users/{NOBODY}", headers=headers, skip_auto_headers=skipped)
-    unparsed = await sent(api, head("GET /v1/health HTTP/1.1", Expect="a-miracle", **headers))
+    unparsed = await send_raw(api, request_head("GET /v1/health HTTP/1.1", Expect="a-miracle", **headers))
 
     assert [expected] * 2 == [answer.headers["Content-Type"] for answer in (refused, unparsed)]
     assert (404, f"user not found: {NOBODY}") == (refused.body["status"], refused.body["detail"])
@@ -66,7 +66,7 @@ async def test_a_status_has_the_phrase_of_rfc_9110_on_the_wire(api: Api) -> None
     fields = {"Content_Type": "application/json", "Content_Length": "2"}
 
     assert b"HTTP/1.1 422 Unprocessable Content\r\n" == await status_line(
-        api, head("POST /v1/auth/login HTTP/1.1", **fields) + b"[]"
+        api, request_head("POST /v1/auth/login HTTP/1.1", **fields) + b"[]"
     )
 
 
@@ -81,7 +81,7 @@ async def test_a_status_has_the_phrase_of_rfc_9110_on_the_wire(api: Api) -> None
     ],
 )
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/accounts"), ("POST", "/v1/auth/logout")])
-async def test_a_request_without_a_token_is_told_so_and_one_with_a_bad_token_not_what_is_wrong(
+async def test_a_missing_token_is_named_and_an_invalid_one_is_not_explained(
     api: Api, method: str, path: str, headers: dict[str, str], description: str
 ) -> None:
     answer = await api.nobody.call(method, path, headers=headers)
@@ -91,7 +91,7 @@ async def test_a_request_without_a_token_is_told_so_and_one_with_a_bad_token_not
 
 
 @pytest.mark.parametrize("body", [b"", b" \r\n\t"])
-async def test_a_body_that_is_missing_is_asked_for(api: Api, body: bytes) -> None:
+async def test_a_missing_body_is_reported(api: Api, body: bytes) -> None:
     for path in ("/v1/auth/login", "/v1/transactions/batch"):
         answer = await api.post(path, data=body, headers=JSON)
         assert_is_problem(answer, 400, "malformed_request")
@@ -106,7 +106,7 @@ async def test_many_errors_share_one_id_and_the_status_of_the_first(api: Api) ->
     assert {answer.headers["X-Request-Id"]} == {entry["trace_id"] for entry in answer.body["errors"]}
 
 
-async def test_the_id_of_a_request_is_the_one_in_the_log(api: Api) -> None:
+async def test_the_request_id_is_in_the_log(api: Api) -> None:
     with structlog.testing.capture_logs() as lines:
         answer = await api.get(f"/v1/users/{NOBODY}")
 
@@ -115,14 +115,14 @@ async def test_the_id_of_a_request_is_the_one_in_the_log(api: Api) -> None:
     assert ("GET", f"/v1/users/{NOBODY}", 404) == (line["method"], line["path"], line["status"])
 
 
-async def test_a_success_has_an_id_too_each_its_own(api: Api) -> None:
+async def test_every_successful_response_has_its_own_request_id(api: Api) -> None:
     ids = {(await api.get("/v1/health")).headers["X-Request-Id"] for _ in range(3)}
 
     assert 3 == len(ids)
 
 
 @pytest.mark.parametrize("given", ["a", "trace-1.2_3", "A" * 64])
-async def test_a_plain_request_id_of_the_client_is_kept(api: Api, given: str) -> None:
+async def test_a_valid_request_id_of_the_client_is_kept(api: Api, given: str) -> None:
     answer = await api.get("/v1/nowhere", headers={"X-Request-Id": given})
 
     assert (given, given) == (answer.headers["X-Request-Id"], answer.body["errors"][0]["trace_id"])
@@ -130,7 +130,7 @@ async def test_a_plain_request_id_of_the_client_is_kept(api: Api, given: str) ->
 
 @pytest.mark.parametrize("given", ["", "A" * 65, "two words", 'quo"te', "<script>", "ünicode", "a\tb"])
 async def test_any_other_request_id_is_replaced(api: Api, given: str) -> None:
-    """Lesson 31: what a client sends does not end up in the log as it came."""
+    """Lesson 31: untrusted text is not logged unchanged."""
     answer = await api.get("/v1/nowhere", headers={"X-Request-Id": given})
 
     assert given != answer.headers["X-Request-Id"]
@@ -158,7 +158,7 @@ async def test_an_unknown_route_is_not_found(api: Api, path: str) -> None:
         ("GET", "/v1/transactions/transfer", "OPTIONS,POST"),
     ],
 )
-async def test_another_method_is_not_allowed_and_the_answer_says_which_are(
+async def test_an_unsupported_method_is_refused_with_the_allowed_ones(
     api: Api, method: str, path: str, allowed: str
 ) -> None:
     """Lesson 32."""
@@ -171,7 +171,7 @@ async def test_another_method_is_not_allowed_and_the_answer_says_which_are(
     assert allowed.split(",") == sorted(answer.headers["Allow"].split(","))
 
 
-async def test_a_body_at_the_limit_is_read_and_one_beyond_it_is_not(serve: Serve, settings: Settings) -> None:
+async def test_a_body_at_the_limit_is_accepted_and_a_larger_one_is_not(serve: Serve, settings: Settings) -> None:
     """Lesson 36."""
     api = await serve(settings.model_copy(update={"ledger_body_limit_bytes": 1024}))
 
@@ -202,7 +202,7 @@ async def test_another_media_type_is_refused(api: Api, media_type: str | None) -
     fields = {"Content_Length": "2", "Authorization": f"Bearer {api.token}"}
     typed = fields if media_type is None else {**fields, "Content_Type": media_type}
 
-    answer = await sent(api, head("POST /v1/users HTTP/1.1", **typed) + b"{}")
+    answer = await send_raw(api, request_head("POST /v1/users HTTP/1.1", **typed) + b"{}")
 
     assert_is_problem(answer, 415, "unsupported_media_type")
 
@@ -210,7 +210,7 @@ async def test_another_media_type_is_refused(api: Api, media_type: str | None) -
 @pytest.mark.parametrize(
     "media_type",
     [
-        "application/json; charset=utf8",  # what the reference's own clients send
+        "application/json; charset=utf8",  # sent by the reference's clients
         "application/json; charset=UTF-8",
         'application/json; charset="utf-8"',
         "application/json; charset=us-ascii",
@@ -224,7 +224,7 @@ async def test_another_media_type_is_refused(api: Api, media_type: str | None) -
 )
 async def test_the_charset_of_json_has_no_meaning_and_the_bytes_are_utf_8(api: Api, media_type: str) -> None:
     """Lesson 40."""
-    body = json.dumps(a_user(username="zoë"), ensure_ascii=False)
+    body = json.dumps(user_body(username="zoë"), ensure_ascii=False)
 
     answers = [
         await api.post("/v1/users", data=raw, headers={"Content-Type": media_type})
@@ -264,7 +264,7 @@ UNKNOWN_VERSIONS = [
 
 
 @pytest.mark.parametrize(("method", "path", "version"), UNKNOWN_VERSIONS)
-async def test_an_unknown_version_is_told_on_every_route_and_to_everyone(
+async def test_an_unknown_version_is_reported_on_every_route_to_every_caller(
     api: Api, method: str, path: str, version: str
 ) -> None:
     answer = await api.nobody.call(method, path)

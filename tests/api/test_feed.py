@@ -1,4 +1,4 @@
-"""The log as a live feed: nothing is skipped or sent twice, and nobody holds a feed who should not."""
+"""The live feed of the log: no event is skipped or repeated, and only authorized readers keep a feed open."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, Clock
-from tests.support.outages import cut_off
+from tests.support.outages import terminate_connections
 from tests.support.processes import DEADLINE_SECONDS, until
 from web.http import response as reply
 from web.http import sse
@@ -27,7 +27,7 @@ EVENT_STREAM = {"Accept": "text/event-stream"}
 
 
 class Message(NamedTuple):
-    """A block of a feed, by its fields."""
+    """A message of a feed, with its fields."""
 
     id: str | None
     event: str | None
@@ -35,14 +35,14 @@ class Message(NamedTuple):
 
 
 class Feed:
-    """An open feed. Comments and `retry` are kept apart from the messages."""
+    """An open feed. Comments and `retry` are kept separately from messages."""
 
     def __init__(self, response: Any) -> None:
         self.response = response
         self.comments = 0
 
     async def next(self) -> Message | None:
-        """The next message; None if the feed has ended as it should."""
+        """Return the next message, or None if the feed ended properly."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             while block := await self._block():
                 self.comments += sum(line.startswith(":") for line in block)
@@ -65,7 +65,7 @@ class Feed:
 
 
 @asynccontextmanager
-async def opened(api: Api, query: str = "", **headers: str) -> AsyncIterator[Feed]:
+async def open_feed(api: Api, query: str = "", **headers: str) -> AsyncIterator[Feed]:
     sent = {"Authorization": f"Bearer {api.token}", **EVENT_STREAM, **headers}
     async with api.client.get(f"/v1/events{query}", headers=sent) as response:
         assert 200 == response.status, await response.text()
@@ -84,11 +84,11 @@ async def stored_positions(runtime: Runtime, after: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-async def test_a_feed_is_the_log_and_goes_on_with_it(api: Api) -> None:
-    """HTML standard, section 9.2.6: `id` is the position, `event` the topic, `data` what a page shows."""
+async def test_a_feed_sends_the_log_and_then_new_events(api: Api) -> None:
+    """HTML standard, section 9.2.6: `id` is the position, `event` the topic, `data` the event as in lists."""
     await api.new_account(balance_cents=5)
     pages = (await api.get("/v1/events")).body
-    async with opened(api) as events:
+    async with open_feed(api) as events:
         assert "text/event-stream" == events.response.headers["Content-Type"]
         assert "no-store" == events.response.headers["Cache-Control"]
         assert events.response.headers["X-Request-Id"]
@@ -100,42 +100,42 @@ async def test_a_feed_is_the_log_and_goes_on_with_it(api: Api) -> None:
         assert (await api.get(f"/v1/events?after={pages[-1]['position']}")).body == [message.data for message in live]
 
 
-async def test_a_reader_who_comes_back_goes_on_after_the_last_id(api: Api) -> None:
+async def test_a_reader_that_reconnects_resumes_after_the_last_id(api: Api) -> None:
     await api.new_account(balance_cents=5)
-    async with opened(api) as events:
+    async with open_feed(api) as events:
         first = await events.take(3)
     pages = (await api.get("/v1/events")).body
-    async with opened(api, "?after=0", **{"Last-Event-ID": str(first[-1].id)}) as events:
+    async with open_feed(api, "?after=0", **{"Last-Event-ID": str(first[-1].id)}) as events:
         assert pages[3:] == [message.data for message in await events.take(len(pages) - 3)]
-    async with opened(api, f"?after={pages[1]['position']}") as events:
+    async with open_feed(api, f"?after={pages[1]['position']}") as events:
         assert pages[2:] == [message.data for message in await events.take(len(pages) - 2)]
 
 
 @pytest.mark.parametrize("last", ["x", "-1", "1.0", "9" * 30])
-async def test_a_last_id_that_does_not_fit_is_refused_by_name(api: Api, last: str) -> None:
+async def test_an_invalid_last_id_is_refused_by_name(api: Api, last: str) -> None:
     answer = await api.get("/v1/events", headers={**EVENT_STREAM, "Last-Event-ID": last})
     assert 422 == answer.status
     assert ["header Last-Event-ID"] == answer.parameters
 
 
-async def test_a_feed_passes_over_what_is_not_wanted(api: Api) -> None:
+async def test_a_feed_leaves_out_filtered_events(api: Api) -> None:
     """Lesson 11."""
     account, other = await api.new_account(balance_cents=5), await api.new_account()
-    async with opened(api, f"?topic=AccountDebited&stream={account['id']}&after={await head(api)}") as events:
+    async with open_feed(api, f"?topic=AccountDebited&stream={account['id']}&after={await head(api)}") as events:
         await api.new_user()
-        await api.transfer(other, account, 1)  # refused: it has nothing
+        await api.transfer(other, account, 1)  # refused: insufficient funds
         await api.transfer(account, other, 2)
         (message,) = await events.take(1)
         assert ("AccountDebited", account["id"]) == (message.event, message.data["stream_id"])
 
 
-async def test_nothing_is_skipped_while_a_slow_writer_holds_a_lower_position(
+async def test_no_event_is_skipped_while_a_slow_writer_holds_a_lower_position(
     api: Api, settings: Settings, runtime: Runtime
 ) -> None:
     """Lesson 9."""
     start = await head(api)
     slow = await connect(settings, application_name="slow")
-    async with opened(api, f"?after={start}") as events:
+    async with open_feed(api, f"?after={start}") as events:
         transaction = slow.transaction()
         await transaction.start()
         await slow.execute(INSERT, new_id(), encode(UserDeleted()))
@@ -153,7 +153,7 @@ async def test_nothing_is_skipped_while_a_slow_writer_holds_a_lower_position(
     await slow.close()
 
 
-async def test_nothing_is_skipped_with_many_mixed_writers(api: Api, settings: Settings, runtime: Runtime) -> None:
+async def test_no_event_is_skipped_with_many_mixed_writers(api: Api, settings: Settings, runtime: Runtime) -> None:
     """Lesson 9."""
     start, (source, destination) = await head(api), [await api.new_account(balance_cents=100) for _ in range(2)]
 
@@ -165,7 +165,7 @@ async def test_nothing_is_skipped_with_many_mixed_writers(api: Api, settings: Se
                 await connection.fetchval("SELECT pg_sleep(0.002)")
         await connection.close()
 
-    async with opened(api, f"?after={start}") as events:
+    async with open_feed(api, f"?after={start}") as events:
         await asyncio.gather(
             *(stranger() for _ in range(4)), *(api.transfer(source, destination, 1) for _ in range(20))
         )
@@ -176,30 +176,30 @@ async def test_nothing_is_skipped_with_many_mixed_writers(api: Api, settings: Se
 
 
 async def test_lost_connections_to_the_database_lose_no_event(api: Api, runtime: Runtime) -> None:
-    """Lesson 10: there is no notification that could be lost, and the reader knows where it was."""
+    """Lesson 10: the feed depends on no notification, and the reader knows its position."""
     start = await head(api)
     seen: list[Message] = []
-    async with opened(api, f"?after={start}") as events:
+    async with open_feed(api, f"?after={start}") as events:
         await api.new_user()
         seen += await events.take(3)
-        await cut_off(runtime.pool)
-    await until(lambda: answers(api))
+        await terminate_connections(runtime.pool)
+    await until(lambda: is_authenticated(api))
     await api.new_user()
-    async with opened(api, f"?after={start}", **{"Last-Event-ID": str(seen[-1].id)}) as events:
+    async with open_feed(api, f"?after={start}", **{"Last-Event-ID": str(seen[-1].id)}) as events:
         seen += await events.take(3)
         await api.new_user()
         seen += await events.take(3)
     assert [str(position) for position in await stored_positions(runtime, start)] == [message.id for message in seen]
 
 
-async def answers(api: Api) -> bool:
+async def is_authenticated(api: Api) -> bool:
     return (await api.get("/v1/accounts")).status == 200
 
 
 @pytest.mark.parametrize("how", ["revoke-user", "revoke-all", "deactivate"])
-async def test_a_feed_ends_with_its_token_and_sends_nothing_that_happened_after(api: Api, how: str) -> None:
+async def test_a_feed_ends_when_its_token_is_revoked_and_sends_no_later_event(api: Api, how: str) -> None:
     auditor = await api.as_new_user("auditor")
-    async with opened(auditor, f"?after={await head(api)}") as events:
+    async with open_feed(auditor, f"?after={await head(api)}") as events:
         match how:
             case "revoke-user":
                 await api.post("/v1/auth/revoke-user", {"user_id": auditor.user_id})
@@ -214,32 +214,32 @@ async def test_a_feed_ends_with_its_token_and_sends_nothing_that_happened_after(
     assert 401 == (await auditor.get("/v1/events", headers=EVENT_STREAM)).status
 
 
-async def test_a_feed_ends_when_its_token_does(api: Api, settings: Settings, clock: Clock) -> None:
-    async with opened(api, f"?after={2**62}") as events:
+async def test_a_feed_ends_when_its_token_expires(api: Api, settings: Settings, clock: Clock) -> None:
+    async with open_feed(api, f"?after={2**62}") as events:
         clock.now += settings.jwt_expire_access_token_seconds + settings.jwt_validation_leeway_seconds + 1
         assert await events.next() is None
 
 
-async def test_a_feed_shows_that_it_lives(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_feed_sends_heartbeats(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.01)
-    async with opened(api, f"?after={await head(api)}&stream={NOBODY}") as events:
+    async with open_feed(api, f"?after={await head(api)}&stream={NOBODY}") as events:
         waiting = asyncio.create_task(events.next())
         await until(lambda: events.comments >= 3)
         waiting.cancel()
 
 
 @pytest.fixture
-def one_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only one feed at a time, which is checked often, and has little patience."""
+def one_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow one feed at a time, with frequent checks and a short timeout."""
     monkeypatch.setattr(sse, "MAX_FEEDS", 1)
     monkeypatch.setattr(sse, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(reply, "PATIENCE_SECONDS", 0.2)
 
 
-@pytest.mark.usefixtures("one_place")
-async def test_feeds_have_a_bound_and_leave_their_place(api: Api) -> None:
+@pytest.mark.usefixtures("one_feed")
+async def test_the_number_of_feeds_is_bounded_and_a_closed_one_frees_its_place(api: Api) -> None:
     """Lesson 36."""
-    async with opened(api) as events:
+    async with open_feed(api) as events:
         await events.take(1)
         refused = await api.get("/v1/events", headers=EVENT_STREAM)
         assert 503 == refused.status
@@ -250,9 +250,9 @@ async def test_feeds_have_a_bound_and_leave_their_place(api: Api) -> None:
     await until(lambda: has_place(api))
 
 
-@pytest.mark.usefixtures("one_place")
-async def test_a_reader_who_does_not_read_is_dropped(api: Api, settings: Settings) -> None:
-    """Lesson 36: what it does not read is not kept for it."""
+@pytest.mark.usefixtures("one_feed")
+async def test_a_reader_that_does_not_read_is_disconnected(api: Api, settings: Settings) -> None:
+    """Lesson 36: unread messages are not buffered."""
     connection = await connect(settings, application_name="test")
     large = json.dumps({"text": "x" * 20_000}).encode()
     await connection.executemany(INSERT, [(new_id(), large) for _ in range(1500)])
@@ -266,7 +266,7 @@ async def test_a_reader_who_does_not_read_is_dropped(api: Api, settings: Setting
             f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer {api.token}"
         )
         await loop.sock_sendall(idle, f"{head_lines}\r\n\r\n".encode())
-        assert (await loop.sock_recv(idle, 12)).endswith(b"200")  # the one place is taken
+        assert (await loop.sock_recv(idle, 12)).endswith(b"200")  # the only place is taken
         await until(lambda: has_place(api))
 
 
@@ -277,8 +277,8 @@ async def has_place(api: Api) -> bool:
 
 
 async def test_a_shutdown_ends_feeds_at_once(serve: Any, settings: Settings) -> None:
-    api = await serve(settings.model_copy(update={"ledger_shutdown_seconds": 300}))  # which other requests have
-    async with opened(api, f"?after={await head(api)}&stream={UUID(int=7)}") as events:
+    api = await serve(settings.model_copy(update={"ledger_shutdown_seconds": 300}))  # the deadline of other requests
+    async with open_feed(api, f"?after={await head(api)}&stream={UUID(int=7)}") as events:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await api.client.server.close()
         assert await events.next() is None

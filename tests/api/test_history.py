@@ -1,4 +1,4 @@
-"""Statements of an account, its events, and the whole log, as pages over HTTP."""
+"""Pages of account statements, account events and the whole log."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
 from ledger.store import reader as event_reader
 from ledger.store.reader import EventFilter
-from tests.support.controls import NOBODY, Answer, Api, a_transfer
+from tests.support.controls import NOBODY, Api, Response, transfer_body
 
 WORLD = str(world_account_id("USD"))
 
 
 async def two_accounts(api: Api) -> tuple[dict[str, Any], dict[str, Any]]:
-    """One with 100, and one with nothing."""
+    """Return two accounts, with 100 and with 0."""
     return await api.new_account(balance_cents=100), await api.new_account()
 
 
-async def moved(api: Api, source: Any, destination: Any, amount_cents: int) -> dict[str, Any]:
+async def send_transfer(api: Api, source: Any, destination: Any, amount_cents: int) -> dict[str, Any]:
     answer = await api.transfer(source, destination, amount_cents)
     assert 200 == answer.status
     body: dict[str, Any] = answer.body
@@ -26,7 +26,7 @@ async def moved(api: Api, source: Any, destination: Any, amount_cents: int) -> d
 
 
 async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
-    """All pages, as the links lead through them."""
+    """Return all pages, following the links."""
     found = []
     answer = await api.get(path)
     while True:
@@ -46,9 +46,9 @@ async def all_of(api: Api, path: str) -> list[dict[str, Any]]:
 # Statements.
 
 
-async def test_a_line_says_what_moved_what_was_left_and_where_the_other_side_is(api: Api) -> None:
+async def test_an_entry_has_the_amount_the_balance_and_the_other_account(api: Api) -> None:
     source, destination = await two_accounts(api)
-    body = {**a_transfer(source, destination, 30), "reference": "rent"}
+    body = {**transfer_body(source, destination, 30), "reference": "rent"}
     transfer = (await api.post("/v1/transactions/transfer", body)).body
     (line, opening) = (await api.get(f"/v1/accounts/{source['id']}/entries")).body
     assert {
@@ -70,11 +70,11 @@ async def test_a_line_says_what_moved_what_was_left_and_where_the_other_side_is(
     assert (source["id"], 30, 30) == (other["other_account_id"], other["amount_cents"], other["balance_cents"])
 
 
-async def test_the_running_balance_is_the_sum_of_the_lines(api: Api) -> None:
+async def test_the_running_balance_is_the_sum_of_the_entries(api: Api) -> None:
     source, destination = await two_accounts(api)
     for amount in (1, 2, 3):
-        await moved(api, source, destination, amount)
-        await moved(api, destination, source, 1)
+        await send_transfer(api, source, destination, amount)
+        await send_transfer(api, destination, source, 1)
     lines = await all_of(api, f"/v1/accounts/{source['id']}/entries?order=asc")
     sums = [sum(line["amount_cents"] for line in lines[: number + 1]) for number in range(len(lines))]
     assert sums == [line["balance_cents"] for line in lines]
@@ -83,10 +83,10 @@ async def test_the_running_balance_is_the_sum_of_the_lines(api: Api) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 200])
 @pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_pages_hold_every_line_once_in_order(api: Api, order: str, limit: int) -> None:
+async def test_pages_have_every_entry_once_in_order(api: Api, order: str, limit: int) -> None:
     source, destination = await two_accounts(api)
     for _ in range(3):
-        await moved(api, source, destination, 1)
+        await send_transfer(api, source, destination, 1)
     found = await pages(api, f"/v1/accounts/{source['id']}/entries?order={order}&limit={limit}")
     versions = [2, 3, 4, 5] if order == "asc" else [5, 4, 3, 2]
     assert versions == [line["version"] for page in found for line in page]
@@ -96,7 +96,7 @@ async def test_pages_hold_every_line_once_in_order(api: Api, order: str, limit: 
 
 async def test_bounds_of_a_period_are_included(api: Api) -> None:
     source, destination = await two_accounts(api)
-    first, second, third = [await moved(api, source, destination, 1) for _ in range(3)]  # versions 3, 4 and 5
+    first, second, third = [await send_transfer(api, source, destination, 1) for _ in range(3)]  # versions 3, 4 and 5
 
     async def versions(**query: Any) -> list[int]:
         answer = await api.get(f"/v1/accounts/{source['id']}/entries", params={"order": "asc", **query})
@@ -116,16 +116,16 @@ async def test_bounds_of_a_period_are_included(api: Api) -> None:
     assert [] == await versions(to_version=0)
 
 
-async def test_a_page_of_a_period_leads_to_the_next_of_the_same_period(api: Api) -> None:
+async def test_a_page_of_a_period_links_to_the_next_of_the_same_period(api: Api) -> None:
     source, destination = await two_accounts(api)
-    made = [await moved(api, source, destination, 1) for _ in range(4)]
+    made = [await send_transfer(api, source, destination, 1) for _ in range(4)]
     path = f"/v1/accounts/{source['id']}/entries?limit=1&to_time={made[2]['created_at']}&from_version=3"
     assert [5, 4, 3] == [line["version"] for line in await all_of(api, path)]
 
 
 async def test_a_closed_account_keeps_its_statement(api: Api) -> None:
     source, destination = await two_accounts(api)
-    await moved(api, source, destination, 100)
+    await send_transfer(api, source, destination, 100)
     assert 200 == (await api.delete(f"/v1/accounts/{source['id']}")).status
     assert [0, 100] == [line["balance_cents"] for line in await all_of(api, f"/v1/accounts/{source['id']}/entries")]
     assert "AccountClosed" == (await api.get(f"/v1/accounts/{source['id']}/events")).body[-1]["topic"]
@@ -134,9 +134,9 @@ async def test_a_closed_account_keeps_its_statement(api: Api) -> None:
 # Events.
 
 
-async def test_the_events_of_an_account_are_its_stream_as_it_is_stored(api: Api) -> None:
+async def test_the_events_of_an_account_are_its_stored_stream(api: Api) -> None:
     source, destination = await two_accounts(api)
-    transfer = await moved(api, source, destination, 30)
+    transfer = await send_transfer(api, source, destination, 30)
     events = (await api.get(f"/v1/accounts/{source['id']}/events")).body
     assert [1, 2, 3] == [event["version"] for event in events]
     assert ["AccountOpened", "AccountCredited", "AccountDebited"] == [event["topic"] for event in events]
@@ -147,16 +147,16 @@ async def test_the_events_of_an_account_are_its_stream_as_it_is_stored(api: Api)
     assert sorted(event["position"] for event in events) == [event["position"] for event in events]
 
 
-async def test_the_whole_log_comes_in_order_and_nothing_is_left_out(api: Api, runtime: Runtime) -> None:
+async def test_the_log_is_listed_completely_and_in_order(api: Api, runtime: Runtime) -> None:
     """Lesson 9."""
     source, destination = await two_accounts(api)
-    await moved(api, source, destination, 1)
+    await send_transfer(api, source, destination, 1)
     found = await all_of(api, "/v1/events?limit=3")
     rows = await runtime.pool.fetch("SELECT notification_id FROM stored_events ORDER BY 1")
     assert [row[0] for row in rows] == [event["position"] for event in found]
 
 
-async def test_the_log_can_be_read_from_a_position_on(api: Api) -> None:
+async def test_the_log_can_be_read_after_a_position(api: Api) -> None:
     await two_accounts(api)
     every = await all_of(api, "/v1/events")
     after = every[4]["position"]
@@ -167,15 +167,15 @@ async def test_the_log_can_be_read_from_a_position_on(api: Api) -> None:
 
 @pytest.mark.parametrize("scan", [1, 3, 2000])
 @pytest.mark.parametrize("limit", [1, 2, 200])
-async def test_a_choice_of_topic_or_stream_finds_all_of_it(
+async def test_filters_by_topic_and_stream_find_every_event(
     api: Api, monkeypatch: pytest.MonkeyPatch, limit: int, scan: int
 ) -> None:
-    """Lesson 11: what is not wanted is passed over, and so does not hold anybody up."""
+    """Lesson 11: filtered events do not block the reader."""
     monkeypatch.setattr(event_reader, "SCAN", scan)
     source, destination = await two_accounts(api)
     await api.put(f"/v1/accounts/{source['id']}", {"user_id": (await api.new_user())["id"]})
     for _ in range(3):
-        await moved(api, source, destination, 1)
+        await send_transfer(api, source, destination, 1)
     every = await all_of(api, "/v1/events")
     for topic in ("AccountDebited", "AccountOpened", "AccountOwnerChanged", "MoneyTransferred", "AllTokensRevoked"):
         for stream in (source["id"], destination["id"], NOBODY, None):
@@ -187,7 +187,7 @@ async def test_a_choice_of_topic_or_stream_finds_all_of_it(
     assert wanted[2:] == await all_of(api, f"/v1/events?stream={source['id']}&after={wanted[1]['position']}")
 
 
-async def test_a_stretch_without_anything_wanted_reaches_the_end_of_the_log(api: Api, runtime: Runtime) -> None:
+async def test_a_filter_without_matches_reaches_the_end_of_the_log(api: Api, runtime: Runtime) -> None:
     """Lesson 11."""
     await two_accounts(api)
     head = await event_reader.log_end(runtime.pool)
@@ -196,10 +196,10 @@ async def test_a_stretch_without_anything_wanted_reaches_the_end_of_the_log(api:
         assert ([], head, True) == (stretch.events, stretch.reached, stretch.is_last)
 
 
-# Who may read, and what is refused.
+# Access and invalid requests.
 
 
-async def test_an_owner_reads_their_own_and_nobody_elses(api: Api) -> None:
+async def test_an_owner_reads_only_own_statements_and_events(api: Api) -> None:
     """Lesson 35."""
     owner, stranger = await api.as_new_user("customer"), await api.as_new_user("customer")
     account = await api.new_account(owner.user_id, 5)
@@ -213,8 +213,8 @@ async def test_an_owner_reads_their_own_and_nobody_elses(api: Api) -> None:
         assert hidden.body["detail"].replace(account["id"], NOBODY) == missing.body["detail"]
 
 
-async def test_a_stream_that_is_no_account_has_no_account_events(api: Api) -> None:
-    """Lesson 35: a customer could else read the stream of a user, or of a name."""
+async def test_a_stream_of_another_kind_has_no_account_events(api: Api) -> None:
+    """Lesson 35: otherwise a customer could read the stream of a user or a name."""
     customer = await api.as_new_user("customer")
     for caller in (customer, api):
         assert 404 == (await caller.get(f"/v1/accounts/{customer.user_id}/events")).status
@@ -231,7 +231,7 @@ async def test_an_auditor_reads_everything(api: Api, path: str) -> None:
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 @pytest.mark.parametrize("roles", ["customer", "guest"])
-async def test_only_admins_and_auditors_read_the_log(api: Api, roles: str, accept: str) -> None:
+async def test_only_admins_and_auditors_can_read_the_log(api: Api, roles: str, accept: str) -> None:
     caller = await api.as_new_user(roles)
     assert 403 == (await caller.get("/v1/events", headers={"Accept": accept})).status
     assert 401 == (await api.nobody.get("/v1/events", headers={"Accept": accept})).status
@@ -265,7 +265,7 @@ async def test_a_guest_reads_no_account(api: Api) -> None:
         ("order", ""),
     ],
 )
-async def test_a_parameter_of_a_statement_that_does_not_fit_is_named(api: Api, name: str, value: str) -> None:
+async def test_an_invalid_parameter_of_a_statement_is_named(api: Api, name: str, value: str) -> None:
     """Lesson 33."""
     assert_named(await api.get(f"/v1/accounts/{WORLD}/entries", params={name: value}), name)
 
@@ -281,7 +281,7 @@ async def test_a_parameter_of_a_statement_that_does_not_fit_is_named(api: Api, n
         ("stream", ""),
     ],
 )
-async def test_a_parameter_of_the_log_that_does_not_fit_is_named(api: Api, name: str, value: str) -> None:
+async def test_an_invalid_parameter_of_the_log_is_named(api: Api, name: str, value: str) -> None:
     """Lesson 33."""
     assert_named(await api.get("/v1/events", params={name: value}), name)
 
@@ -290,7 +290,7 @@ async def test_a_parameter_that_is_given_twice_is_refused(api: Api) -> None:
     assert_named(await api.get("/v1/events?after=1&after=2"), "after")
 
 
-def assert_named(answer: Answer, name: str) -> None:
+def assert_named(answer: Response, name: str) -> None:
     assert 422 == answer.status
     assert ["validation_error"] == answer.codes
     assert [f"query {name}"] == answer.parameters

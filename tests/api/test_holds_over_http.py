@@ -1,4 +1,4 @@
-"""Money that is set aside: what becomes of it, who may say so, and that only one thing ever does."""
+"""Holds over HTTP: placing, capturing, voiding and expiry, by the right roles, and only one ending ever."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,24 +14,24 @@ from ledger.settings import Settings
 from ledger.store import reader as event_reader
 from ledger.values.ids import parse_id
 from ledger.write.hold_expiry import Expirer
-from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
-from tests.support.outages import cut_off
+from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body
+from tests.support.outages import terminate_connections
 from tests.support.processes import until
 
 Serve = Callable[[Settings], Awaitable[Api]]
 Body = dict[str, Any]
 
-ENDING = "SELECT pg_advisory_lock('stored_events'::regclass::oid::int, 2)"  # which one process at a time may do
+ENDING = "SELECT pg_advisory_lock('stored_events'::regclass::oid::int, 2)"  # the lock of hold expiry
 
 
 @pytest.fixture
 async def accounts(api: Api) -> tuple[Body, Body]:
-    """One with 100, and one with nothing."""
+    """Return two accounts, with 100 and with 0."""
     return await api.new_account(balance_cents=100), await api.new_account()
 
 
 async def hold(api: Api, accounts: tuple[Body, Body], cents: int = 60, **members: Any) -> Body:
-    answer = await api.post("/v1/transactions/hold", {**a_transfer(*accounts, cents), **members})
+    answer = await api.post("/v1/transactions/hold", {**transfer_body(*accounts, cents), **members})
     assert answer.status == 200, answer
     return dict(answer.body)
 
@@ -45,7 +45,7 @@ async def read(api: Api, transaction: Body) -> Body:
     return dict((await api.get(f"/v1/transactions/{transaction['id']}")).body)
 
 
-async def test_a_hold_sets_money_aside_and_moves_none(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_a_hold_reserves_money_and_moves_none(api: Api, accounts: tuple[Body, Body]) -> None:
     held = await hold(api, accounts, reference="room 7", description="two nights", metadata={"guest": "Bob"})
 
     assert ("hold", "pending", 60, "room 7") == tuple(
@@ -58,31 +58,31 @@ async def test_a_hold_sets_money_aside_and_moves_none(api: Api, accounts: tuple[
     assert [] == (await api.get(f"/v1/accounts/{accounts[1]['id']}/entries")).body
 
 
-async def test_what_is_held_cannot_be_spent_or_held_again(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_held_money_cannot_be_spent_or_held_again(api: Api, accounts: tuple[Body, Body]) -> None:
     await hold(api, accounts, 60)
 
     for path in ("transfer", "hold"):
-        answer = await api.post(f"/v1/transactions/{path}", a_transfer(*accounts, 41))
+        answer = await api.post(f"/v1/transactions/{path}", transfer_body(*accounts, 41))
         assert (422, ["transfer_insufficient_funds"]) == (answer.status, answer.codes)
     assert 200 == (await api.transfer(*accounts, 40)).status
 
 
-async def test_a_hold_is_refused_for_all_that_a_transfer_is(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_a_hold_is_refused_for_the_same_reasons_as_a_transfer(api: Api, accounts: tuple[Body, Body]) -> None:
     euros = await api.new_account(currency="EUR")
     refused = {
-        ("transfer_source_account_not_found", "transfer_destination_account_not_found"): a_transfer(
+        ("transfer_source_account_not_found", "transfer_destination_account_not_found"): transfer_body(
             NOBODY, str(new_id()), 1
         ),
-        ("transfer_accounts_are_same",): a_transfer(accounts[0], accounts[0], 1),
-        ("currency_mismatch",): a_transfer(accounts[0], euros, 1),
-        ("transfer_insufficient_funds",): a_transfer(*accounts, 101),
+        ("transfer_accounts_are_same",): transfer_body(accounts[0], accounts[0], 1),
+        ("currency_mismatch",): transfer_body(accounts[0], euros, 1),
+        ("transfer_insufficient_funds",): transfer_body(*accounts, 101),
     }
     for codes, body in refused.items():
         answer = await api.post("/v1/transactions/hold", body)
         assert (422, list(codes)) == (answer.status, answer.codes)
 
 
-async def test_all_that_is_held_moves_when_it_is_captured(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_a_full_capture_moves_the_held_amount(api: Api, accounts: tuple[Body, Body]) -> None:
     held = await hold(api, accounts)
 
     captured = await api.post(f"/v1/transactions/{held['id']}/capture")
@@ -96,7 +96,7 @@ async def test_all_that_is_held_moves_when_it_is_captured(api: Api, accounts: tu
     assert (60, "hold", accounts[0]["id"]) == (line["amount_cents"], line["kind"], line["other_account_id"])
 
 
-async def test_what_is_not_captured_is_free_again(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_a_partial_capture_releases_the_rest(api: Api, accounts: tuple[Body, Body]) -> None:
     held = await hold(api, accounts)
 
     captured = await api.post(f"/v1/transactions/{held['id']}/capture", {"amount_cents": 25})
@@ -114,7 +114,7 @@ async def test_no_more_than_is_held_can_be_captured(api: Api, accounts: tuple[Bo
     assert (100, 60, 40) == await funds(api, accounts[0])
 
 
-async def test_nothing_moves_when_a_hold_is_voided(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_voiding_a_hold_moves_nothing(api: Api, accounts: tuple[Body, Body]) -> None:
     held = await hold(api, accounts)
 
     voided = await api.post(f"/v1/transactions/{held['id']}/void")
@@ -126,7 +126,7 @@ async def test_nothing_moves_when_a_hold_is_voided(api: Api, accounts: tuple[Bod
 
 @pytest.mark.parametrize("first", ["capture", "void"])
 @pytest.mark.parametrize("second", ["capture", "void"])
-async def test_a_hold_ends_once(api: Api, accounts: tuple[Body, Body], first: str, second: str) -> None:
+async def test_a_hold_can_be_ended_once(api: Api, accounts: tuple[Body, Body], first: str, second: str) -> None:
     held = await hold(api, accounts)
     await api.post(f"/v1/transactions/{held['id']}/{first}")
     before = await read(api, held)
@@ -138,7 +138,7 @@ async def test_a_hold_ends_once(api: Api, accounts: tuple[Body, Body], first: st
     assert before == await read(api, held)
 
 
-async def test_what_is_no_hold_can_be_neither_captured_nor_voided(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_only_holds_can_be_captured_or_voided(api: Api, accounts: tuple[Body, Body]) -> None:
     transfer = (await api.transfer(*accounts, 1)).body
     for action in ("capture", "void"):
         answer = await api.post(f"/v1/transactions/{transfer['id']}/{action}")
@@ -147,16 +147,16 @@ async def test_what_is_no_hold_can_be_neither_captured_nor_voided(api: Api, acco
         assert (404, ["transaction_not_found"]) == (answer.status, answer.codes)
 
 
-async def test_a_repeated_request_is_carried_out_once_and_answered_the_same(
+async def test_a_repeated_request_is_executed_once_and_gets_the_same_response(
     api: Api, accounts: tuple[Body, Body]
 ) -> None:
-    """Lesson 4. Also when the time that it names has come since."""
-    body = {**a_transfer(*accounts, 60), "expires_in_seconds": 3600}
+    """Lesson 4. Also after the hold has expired."""
+    body = {**transfer_body(*accounts, 60), "expires_in_seconds": 3600}
     held = await hold(api, accounts, 1)
     requests = [("/v1/transactions/hold", body), (f"/v1/transactions/{held['id']}/capture", {"amount_cents": 1})]
     sent = [(path, body, {"Idempotency-Key": path}) for path, body in requests]
     answers = [await api.post(path, body, headers=headers) for path, body, headers in sent]
-    expiring, key, answer = await _held_until_soon(api, a_transfer(*accounts, 1))
+    expiring, key, answer = await _held_until_soon(api, transfer_body(*accounts, 1))
 
     for (path, body, headers), first in zip(
         [*sent, ("/v1/transactions/hold", expiring, key)], [*answers, answer], strict=True
@@ -166,10 +166,10 @@ async def test_a_repeated_request_is_carried_out_once_and_answered_the_same(
         assert first.body == again.body
 
 
-# When it ends by itself.
+# Expiry.
 
 
-async def test_a_hold_lasts_as_long_as_it_says_or_as_the_service_says(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_a_hold_expires_at_its_own_time_or_the_default(api: Api, accounts: tuple[Body, Body]) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     for lasts, members in ((timedelta(days=7), {}), (timedelta(hours=1), {"expires_in_seconds": 3600})):
@@ -188,30 +188,30 @@ async def test_a_hold_lasts_as_long_as_it_says_or_as_the_service_says(api: Api, 
         ({"expires_in_seconds": 5, "expires_at": "2099-01-01T00:00:00Z"}, "/expires_in_seconds"),
     ],
 )
-async def test_a_hold_ends_in_the_future_and_not_too_far_away(
+async def test_a_hold_must_expire_in_the_future_within_the_limit(
     api: Api, accounts: tuple[Body, Body], members: Body, pointer: str
 ) -> None:
     """Lesson 36."""
-    answer = await api.post("/v1/transactions/hold", {**a_transfer(*accounts, 1), **members})
+    answer = await api.post("/v1/transactions/hold", {**transfer_body(*accounts, 1), **members})
     assert (422, [pointer]) == (answer.status, answer.pointers)
 
 
 @pytest.fixture
 async def unexpired(serve: Serve, settings: Settings) -> Api:
-    """A service that looks for holds that are due only when it starts."""
+    """Return a service that checks for expired holds only at its start."""
     return await serve(settings.model_copy(update={"ledger_expiry_seconds": 3600}))
 
 
 async def _due(api: Api, accounts: tuple[Body, Body], cents: int = 60) -> Body:
-    """A hold whose time has come."""
-    *_, answer = await _held_until_soon(api, a_transfer(*accounts, cents))
+    """Place a hold and wait until it is due."""
+    *_, answer = await _held_until_soon(api, transfer_body(*accounts, cents))
     return dict(answer.body)
 
 
-async def _held_until_soon(api: Api, transfer: Body) -> tuple[Body, dict[str, str], Answer]:
-    """The body, the headers and the answer of a hold whose time has come since.
+async def _held_until_soon(api: Api, transfer: Body) -> tuple[Body, dict[str, str], Response]:
+    """Place a hold that is now due; return its body, headers and response.
 
-    A request that takes longer than the hold is refused; the next one then has twice the time.
+    A request that takes longer than the hold is refused, and the next one gets twice the time.
     """
     seconds = 0.2
     while True:
@@ -229,11 +229,9 @@ async def _two(api: Api) -> tuple[Body, Body]:
     return await api.new_account(balance_cents=100), await api.new_account()
 
 
-async def test_a_hold_that_is_due_cannot_be_captured_although_nobody_has_ended_it_yet(
-    unexpired: Api, connection: Any
-) -> None:
+async def test_a_due_hold_cannot_be_captured_even_before_it_is_expired(unexpired: Api, connection: Any) -> None:
     accounts = await _two(unexpired)
-    await connection.execute(ENDING)  # the look at the start of the service may come late
+    await connection.execute(ENDING)  # the check at the start of the service can be late
     held = await _due(unexpired, accounts)
 
     for action in ("capture", "void"):
@@ -243,7 +241,7 @@ async def test_a_hold_that_is_due_cannot_be_captured_although_nobody_has_ended_i
     assert "pending" == (await read(unexpired, held))["status"]
 
 
-async def test_the_service_ends_what_is_due(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_the_service_expires_due_holds(api: Api, accounts: tuple[Body, Body]) -> None:
     held, kept = await _due(api, accounts), await hold(api, accounts, 10)
 
     await until(lambda: _is(api, held, "expired"))
@@ -256,13 +254,11 @@ async def _is(api: Api, transaction: Body, status: str) -> bool:
     return bool((await read(api, transaction))["status"] == status)
 
 
-async def test_ending_what_is_due_survives_the_loss_of_the_database(
-    serve: Serve, settings: Settings, connection: Any
-) -> None:
+async def test_expiry_recovers_from_a_lost_database(serve: Serve, settings: Settings, connection: Any) -> None:
     api = await serve(settings.model_copy(update={"ledger_expiry_seconds": 0.05}))
     accounts = await _two(api)
     for _ in range(3):
-        await cut_off(connection)
+        await terminate_connections(connection)
         await until(lambda: _answers(api))
         held = await _due(api, accounts, 1)
         await until(lambda held=held: _is(api, held, "expired"))
@@ -272,10 +268,10 @@ async def _answers(api: Api) -> bool:
     return (await api.get("/v1/accounts")).status == 200
 
 
-# Many at once.
+# Concurrency.
 
 
-async def test_more_holds_than_one_batch_end_together(
+async def test_more_due_holds_than_a_chunk_are_expired(
     unexpired: Api, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36."""
@@ -289,7 +285,7 @@ async def test_more_holds_than_one_batch_end_together(
     assert (100, 0, 100) == await funds(unexpired, accounts[0])
 
 
-async def test_only_one_process_at_a_time_ends_what_is_due(unexpired: Api, runtime: Runtime, connection: Any) -> None:
+async def test_only_one_process_at_a_time_expires_holds(unexpired: Api, runtime: Runtime, connection: Any) -> None:
     accounts = await _two(unexpired)
     await hold(unexpired, accounts, 1, expires_in_seconds=60)
     expirer, then = Expirer(runtime.pool, runtime.committer), datetime.now(UTC) + timedelta(hours=1)
@@ -301,15 +297,15 @@ async def test_only_one_process_at_a_time_ends_what_is_due(unexpired: Api, runti
 
 
 @pytest.mark.parametrize("actions", [("capture", "capture"), ("capture", "void"), ("void", "void")])
-async def test_of_many_who_end_a_hold_through_two_processes_one_wins(
+async def test_only_one_of_many_endings_through_two_processes_wins(
     serve: Serve, settings: Settings, connection: Any, actions: tuple[str, str]
 ) -> None:
-    """Lesson 1. The sums hold, whichever request wins."""
+    """Lesson 1. The sums are right, whichever request wins."""
     apis = [await serve(settings), await serve(settings)]
     accounts = await _two(apis[0])
     holds = [await hold(apis[0], accounts, 5) for _ in range(8)]
 
-    async def end(number: int, held: Body) -> Answer:
+    async def end(number: int, held: Body) -> Response:
         return await apis[number % 2].post(f"/v1/transactions/{held['id']}/{actions[number // 2 % 2]}")
 
     for held in holds:
@@ -320,7 +316,7 @@ async def test_of_many_who_end_a_hold_through_two_processes_one_wins(
     assert await _rows_are_folds(connection, accounts)
 
 
-async def test_of_expiry_and_capture_one_wins(serve: Serve, settings: Settings, connection: Any) -> None:
+async def test_only_one_of_expiry_and_capture_wins(serve: Serve, settings: Settings, connection: Any) -> None:
     """Lesson 1."""
     api = await serve(settings.model_copy(update={"ledger_expiry_seconds": 3600}))
     accounts = await _two(api)
@@ -348,17 +344,17 @@ async def _rows_are_folds(connection: Any, accounts: tuple[Body, Body]) -> bool:
     return True
 
 
-# Who may.
+# Access.
 
 
-async def test_a_customer_sets_money_of_own_accounts_aside_and_cannot_end_that(api: Api) -> None:
+async def test_a_customer_can_hold_own_money_but_not_end_the_hold(api: Api) -> None:
     customer = await api.as_new_user("customer")
     own, other = await api.new_account(customer.user_id, balance_cents=100), await api.new_account(balance_cents=100)
 
     held = await hold(customer, (own, other), 10)
 
     assert held == await read(customer, held)
-    refused = await customer.post("/v1/transactions/hold", a_transfer(other, own, 1))
+    refused = await customer.post("/v1/transactions/hold", transfer_body(other, own, 1))
     assert (422, ["transfer_source_account_not_found"]) == (refused.status, refused.codes)
     for action in ("capture", "void", "reverse"):
         assert 403 == (await customer.post(f"/v1/transactions/{held['id']}/{action}")).status
@@ -375,7 +371,7 @@ async def test_an_account_with_a_hold_cannot_be_closed(api: Api) -> None:
     assert 200 == (await api.delete(f"/v1/accounts/{accounts[0]['id']}")).status
 
 
-async def test_the_past_knows_what_was_held(api: Api, accounts: tuple[Body, Body]) -> None:
+async def test_held_amounts_can_be_read_at_a_point_in_time(api: Api, accounts: tuple[Body, Body]) -> None:
     opened = (await api.get(f"/v1/accounts/{accounts[0]['id']}", params={"at_version": 999})).body["version"]
     held = await hold(api, accounts)
     await api.post(f"/v1/transactions/{held['id']}/capture", {"amount_cents": 25})

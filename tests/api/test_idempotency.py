@@ -1,4 +1,4 @@
-"""A request that is sent again under its `Idempotency-Key` happens once, and its client gets the answer it missed."""
+"""A request repeated under its `Idempotency-Key` is executed once, and its client gets the first response."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from pydantic import SecretStr
 
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
+from tests.support.controls import NOBODY, PASSWORD, Api, Response, new_id, transfer_body, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -20,8 +20,8 @@ TRANSFER = "/v1/transactions/transfer"
 KEY = {"Idempotency-Key": "one-key"}
 
 
-def without_ids(answer: Answer) -> dict[str, Any]:
-    """An error's body without what belongs to one request."""
+def without_ids(answer: Response) -> dict[str, Any]:
+    """Return an error body without members that differ from request to request."""
     entries = [
         {member: value for member, value in entry.items() if member not in {"trace_id", "timestamp"}}
         for entry in answer.body["errors"]
@@ -30,21 +30,21 @@ def without_ids(answer: Answer) -> dict[str, Any]:
 
 
 async def bodies(api: Api) -> dict[str, tuple[str, dict[str, Any]]]:
-    """A request of each kind that can be repeated."""
+    """Return one repeatable request of each kind."""
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
     return {
-        "transfer": (TRANSFER, a_transfer(alice, bob, 30)),
-        "create user": ("/v1/users", a_user()),
+        "transfer": (TRANSFER, transfer_body(alice, bob, 30)),
+        "create user": ("/v1/users", user_body()),
         "open account": ("/v1/accounts", {"user_id": alice["user_id"], "balance_cents": 30}),
     }
 
 
 async def refusable(api: Api) -> dict[str, tuple[str, dict[str, Any]]]:
-    """A request of each kind that is refused."""
+    """Return one refused request of each kind."""
     alice, bob, user = await api.new_account(), await api.new_account(), await api.new_user()
     return {
-        "transfer": (TRANSFER, a_transfer(alice, bob, 30)),
-        "create user": ("/v1/users", a_user(username=user["username"])),
+        "transfer": (TRANSFER, transfer_body(alice, bob, 30)),
+        "create user": ("/v1/users", user_body(username=user["username"])),
         "open account": ("/v1/accounts", {"user_id": NOBODY, "balance_cents": 30}),
     }
 
@@ -53,7 +53,7 @@ KINDS = ["transfer", "create user", "open account"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_repeated_request_gets_the_same_answer_and_happens_once(
+async def test_a_repeated_request_gets_the_same_response_and_is_executed_once(
     api: Api, connection: "asyncpg.Connection[Any]", kind: str
 ) -> None:
     """Lesson 4."""
@@ -70,7 +70,7 @@ async def test_a_repeated_request_gets_the_same_answer_and_happens_once(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_repeated_request_may_spell_its_body_differently(api: Api, kind: str) -> None:
+async def test_a_repeated_request_can_format_its_body_differently(api: Api, kind: str) -> None:
     path, body = (await bodies(api))[kind]
     respelt = json.dumps(dict(reversed(body.items())), indent=4)
 
@@ -80,8 +80,8 @@ async def test_a_repeated_request_may_spell_its_body_differently(api: Api, kind:
     assert (first.body, "true") == (second.body, second.headers.get("Idempotent-Replayed"))
 
 
-def in_other_words(body: dict[str, Any]) -> dict[str, Any]:
-    """The same request: members in another order, null and read-only ones besides, ids in capitals or as URNs."""
+def rewrite_body(body: dict[str, Any]) -> dict[str, Any]:
+    """Return an equivalent body: other order, null and read-only members added, ids in capitals or as URNs."""
     respelt = {
         member: value.upper().replace("-", "") if member.endswith("_id") else value for member, value in body.items()
     }
@@ -89,9 +89,9 @@ def in_other_words(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_repeated_request_may_say_the_same_in_other_words(api: Api, kind: str) -> None:
+async def test_a_repeated_request_can_have_an_equivalent_body(api: Api, kind: str) -> None:
     path, body = (await bodies(api))[kind]
-    other = in_other_words(body)
+    other = rewrite_body(body)
     if kind == "transfer":
         other.pop("updated_at")
 
@@ -101,16 +101,16 @@ async def test_a_repeated_request_may_say_the_same_in_other_words(api: Api, kind
     assert (first.body, "true") == (second.body, second.headers.get("Idempotent-Replayed"))
 
 
-async def test_a_repeated_request_may_spell_ids_times_and_defaults_in_another_way(api: Api) -> None:
+async def test_a_repeated_request_can_spell_ids_times_and_defaults_differently(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
-    held = await api.post("/v1/transactions/hold", a_transfer(alice, bob, 30))
+    held = await api.post("/v1/transactions/hold", transfer_body(alice, bob, 30))
     hold_id = held.body["id"]
     pairs = [
         (
             "/v1/transactions/hold",
-            {**a_transfer(alice, bob, 5), "effective_at": "2026-05-01T12:00:00Z"},
+            {**transfer_body(alice, bob, 5), "effective_at": "2026-05-01T12:00:00Z"},
             "/v2/transactions/hold",
-            {**a_transfer(alice, bob, 5), "effective_at": "2026-05-01T14:00:00.000+02:00", "description": None},
+            {**transfer_body(alice, bob, 5), "effective_at": "2026-05-01T14:00:00.000+02:00", "description": None},
         ),
         (
             f"/v1/transactions/{hold_id}/capture",
@@ -120,9 +120,9 @@ async def test_a_repeated_request_may_spell_ids_times_and_defaults_in_another_wa
         ),
         (
             "/v1/transactions/batch",
-            {"atomic": False, "items": [a_transfer(alice, bob, 1)]},
+            {"atomic": False, "items": [transfer_body(alice, bob, 1)]},
             "/v1/transactions/batch",
-            {"items": [{**a_transfer(alice, bob, 1), "id": None, "kind": "transfer"}], "atomic": False},
+            {"items": [{**transfer_body(alice, bob, 1), "id": None, "kind": "transfer"}], "atomic": False},
         ),
     ]
     for number, (path, body, other_path, other_body) in enumerate(pairs):
@@ -135,7 +135,7 @@ async def test_a_repeated_request_may_spell_ids_times_and_defaults_in_another_wa
 
 
 async def test_a_repeated_request_with_another_password_is_another_request(api: Api) -> None:
-    user = a_user()
+    user = user_body()
 
     first = await api.post("/v1/users", user, headers=KEY)
     second = await api.post("/v1/users", {**user, "password": "another password"}, headers=KEY)
@@ -144,16 +144,16 @@ async def test_a_repeated_request_with_another_password_is_another_request(api: 
 
 
 async def test_two_keys_are_refused(api: Api, connection: "asyncpg.Connection[Any]") -> None:
-    """A proxy in front may look at the other one."""
+    """A proxy in front could use the other header."""
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
     before = await connection.fetchval("SELECT count(*) FROM stored_events")
     twice = CIMultiDict(
         [("Idempotency-Key", "one"), ("Idempotency-Key", "one"), ("Authorization", f"Bearer {api.token}")]
     )
     bodies = {
-        TRANSFER: a_transfer(alice, bob, 30),
-        "/v1/users": a_user(),
-        "/v1/transactions/batch": {"atomic": True, "items": [a_transfer(alice, bob, 30)]},
+        TRANSFER: transfer_body(alice, bob, 30),
+        "/v1/users": user_body(),
+        "/v1/transactions/batch": {"atomic": True, "items": [transfer_body(alice, bob, 30)]},
     }
 
     statuses = {path: (await api.client.post(path, json=body, headers=twice)).status for path, body in bodies.items()}
@@ -163,7 +163,7 @@ async def test_two_keys_are_refused(api: Api, connection: "asyncpg.Connection[An
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_refused_request_is_refused_again_in_the_same_words(
+async def test_a_repeated_refused_request_gets_the_same_refusal(
     api: Api, connection: "asyncpg.Connection[Any]", kind: str
 ) -> None:
     path, body = (await refusable(api))[kind]
@@ -178,7 +178,7 @@ async def test_a_refused_request_is_refused_again_in_the_same_words(
     assert logged == await connection.fetchval("SELECT count(*) FROM command_log")
 
 
-async def test_a_refusal_stands_even_when_its_reason_is_gone(api: Api) -> None:
+async def test_a_refusal_is_repeated_even_if_its_reason_is_gone(api: Api) -> None:
     alice, bob = await api.new_account(), await api.new_account()
     await api.transfer(alice, bob, 5, headers=KEY)
     await api.put(f"/v1/accounts/{alice['id']}", {"balance_cents": 100})
@@ -190,7 +190,7 @@ async def test_a_refusal_stands_even_when_its_reason_is_gone(api: Api) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_refusal_that_is_repeated_says_so(api: Api, kind: str) -> None:
+async def test_a_repeated_refusal_is_marked_as_a_replay(api: Api, kind: str) -> None:
     path, body = (await refusable(api))[kind]
 
     answers = [await api.post(path, body, headers=KEY) for _ in range(2)]
@@ -198,7 +198,7 @@ async def test_a_refusal_that_is_repeated_says_so(api: Api, kind: str) -> None:
     assert [None, "true"] == [answer.headers.get("Idempotent-Replayed") for answer in answers]
 
 
-async def test_what_could_not_be_parsed_takes_no_key(api: Api) -> None:
+async def test_a_malformed_request_does_not_use_up_its_key(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
 
     wrong = await api.transfer(alice, bob, 0, headers=KEY)
@@ -223,7 +223,7 @@ async def test_a_key_belongs_to_one_body(api: Api, kind: str) -> None:
     assert "validation_error" == refused.body["errors"][0]["kind"]
 
 
-async def test_a_key_belongs_to_one_body_also_when_that_was_refused(api: Api) -> None:
+async def test_a_key_belongs_to_one_body_even_if_that_was_refused(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
     await api.transfer(alice, bob, 6, headers=KEY)
 
@@ -234,27 +234,27 @@ async def test_a_key_belongs_to_one_body_also_when_that_was_refused(api: Api) ->
 
 
 async def test_a_key_belongs_to_one_path(api: Api) -> None:
-    """The same body, sent elsewhere, is another request."""
+    """The same body to another path is another request."""
     body = {"user_id": (await api.new_user())["id"]}
     await api.post("/v1/accounts", body, headers=KEY)
 
-    refused = await api.post("/v1/users", {**a_user(), "id": None}, headers=KEY)
+    refused = await api.post("/v1/users", {**user_body(), "id": None}, headers=KEY)
 
     assert (422, ["idempotency_key_reused"]) == (refused.status, refused.codes)
 
 
 async def test_v1_and_v2_share_their_keys(api: Api) -> None:
-    """Lesson 4: a client that moves to the other version in the middle of a retry pays once."""
+    """Lesson 4: a client that retries at the other version pays once."""
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
 
     first = await api.transfer(alice, bob, 3, headers=KEY)
-    second = await api.post("/v2/transactions/transfer", a_transfer(alice, bob, 3), headers=KEY)
+    second = await api.post("/v2/transactions/transfer", transfer_body(alice, bob, 3), headers=KEY)
 
     assert (first.body, "true") == (second.body, second.headers.get("Idempotent-Replayed"))
     assert 2 == await api.balance(alice)
 
 
-async def test_without_a_key_every_request_happens(api: Api) -> None:
+async def test_without_a_key_every_request_is_executed(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
 
     answers = [await api.transfer(alice, bob, 1) for _ in range(2)]
@@ -262,10 +262,10 @@ async def test_without_a_key_every_request_happens(api: Api) -> None:
     assert ([200, 200], 2) == ([answer.status for answer in answers], await api.balance(bob))
 
 
-async def test_a_key_wins_over_the_id_that_was_chosen(api: Api) -> None:
-    """The same id again is a conflict, unless it is the same request under the same key."""
+async def test_a_key_takes_precedence_over_a_chosen_id(api: Api) -> None:
+    """A reused id is a conflict, unless the request is repeated under its key."""
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
-    body = {**a_transfer(alice, bob, 1), "id": str(new_id())}
+    body = {**transfer_body(alice, bob, 1), "id": str(new_id())}
 
     first = await api.post(TRANSFER, body, headers=KEY)
     same_key = await api.post(TRANSFER, body, headers=KEY)
@@ -276,7 +276,7 @@ async def test_a_key_wins_over_the_id_that_was_chosen(api: Api) -> None:
 
 
 async def test_the_key_of_another_user_is_another_key(api: Api) -> None:
-    """Lesson 35: nobody learns from a key what another user did with it."""
+    """Lesson 35: a key reveals nothing about another user's requests."""
     one, other = await api.as_new_user("customer"), await api.as_new_user("customer")
     target = await api.new_account()
     accounts = [await api.new_account(caller.user_id, balance_cents=5) for caller in (one, other)]
@@ -302,7 +302,7 @@ async def test_a_key_outlives_the_token_it_came_with(api: Api) -> None:
     assert (first.body, 2) == (second.body, await api.balance(own))
 
 
-async def test_a_key_gives_no_answer_to_a_user_who_may_not_ask_any_more(api: Api) -> None:
+async def test_a_key_replays_nothing_to_a_user_who_lost_access(api: Api) -> None:
     user = await api.new_user()
     caller = await api.logged_in(user["username"])
     own, other = await api.new_account(user["id"], balance_cents=5), await api.new_account()
@@ -314,7 +314,7 @@ async def test_a_key_gives_no_answer_to_a_user_who_may_not_ask_any_more(api: Api
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "x" * 256, "ünicode", "tab\tbed"])
-async def test_a_key_that_is_none_is_refused(api: Api, key: str) -> None:
+async def test_a_malformed_key_is_refused(api: Api, key: str) -> None:
     alice, bob = await api.new_account(balance_cents=5), await api.new_account()
 
     refused = await api.transfer(alice, bob, 1, headers={"Idempotency-Key": key})
@@ -336,7 +336,7 @@ async def test_a_key_is_1_to_255_visible_characters(api: Api, key: str) -> None:
     assert ([200, 200], 4) == ([answer.status for answer in answers], await api.balance(alice))
 
 
-async def test_money_moves_once_however_often_a_request_is_retried_at_once(api: Api) -> None:
+async def test_money_moves_once_for_any_number_of_concurrent_retries(api: Api) -> None:
     """Lesson 4."""
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
 
@@ -352,7 +352,7 @@ async def test_money_moves_once_however_often_a_request_is_retried_at_once(api: 
     }
 
 
-async def test_money_moves_once_when_the_retries_reach_two_workers(serve: Serve, settings: Settings) -> None:
+async def test_money_moves_once_if_the_retries_reach_two_workers(serve: Serve, settings: Settings) -> None:
     """Lesson 4."""
     workers = [await serve(settings), await serve(settings)]
     alice, bob = await workers[0].new_account(balance_cents=100), await workers[0].new_account()
@@ -366,10 +366,10 @@ async def test_money_moves_once_when_the_retries_reach_two_workers(serve: Serve,
     assert 1 == sum(answer.headers.get("Idempotent-Replayed") is None for answer in done)
 
 
-async def test_one_user_is_made_however_often_a_request_is_retried_at_once(serve: Serve, settings: Settings) -> None:
+async def test_one_user_is_created_for_any_number_of_concurrent_retries(serve: Serve, settings: Settings) -> None:
     """Lesson 4."""
     workers = [await serve(settings), await serve(settings)]
-    body = a_user()
+    body = user_body()
 
     answers = await asyncio.gather(*(workers[number % 2].post("/v1/users", body, headers=KEY) for number in range(8)))
 
@@ -378,8 +378,8 @@ async def test_one_user_is_made_however_often_a_request_is_retried_at_once(serve
     assert 1 == len({answer.body["id"] for answer in answers if answer.status == 201})
 
 
-async def test_a_retry_after_a_restart_gets_the_answer_of_before(serve: Serve, settings: Settings) -> None:
-    """Lesson 4: a key is in the same transaction as the money, so nothing that restarts forgets it."""
+async def test_a_retry_after_a_restart_gets_the_first_response(serve: Serve, settings: Settings) -> None:
+    """Lesson 4: a key is stored in the same transaction as the money, so it survives a restart."""
     before = await serve(settings)
     alice, bob = await before.new_account(balance_cents=100), await before.new_account()
     first = await before.transfer(alice, bob, 30, headers=KEY)
@@ -398,8 +398,8 @@ async def test_a_retry_after_a_restart_gets_the_answer_of_before(serve: Serve, s
 async def test_the_command_log_does_not_help_to_guess_a_password(
     api: Api, connection: "asyncpg.Connection[Any]"
 ) -> None:
-    """Lesson 31: the hash that tells one body from another takes a key, or weak passwords could be tried against it."""
-    body = a_user()
+    """Lesson 31: the request hash is keyed, so weak passwords cannot be guessed from it."""
+    body = user_body()
     await api.post("/v1/users", body, headers=KEY)
 
     stored = await connection.fetchval("SELECT request_hash FROM command_log WHERE request_hash IS NOT NULL")
@@ -418,7 +418,7 @@ async def test_the_command_log_does_not_help_to_guess_a_password(
 async def test_another_signing_secret_gives_another_hash(
     serve: Serve, settings: Settings, connection: "asyncpg.Connection[Any]"
 ) -> None:
-    """Lesson 31: the key of that hash is the service's own."""
+    """Lesson 31: the key of the hash is specific to the service."""
     body = {"user_id": NOBODY}
     await (await serve(settings)).post("/v1/accounts", body, headers=KEY)
     changed = settings.model_copy(update={"jwt_secret": SecretStr("another-secret-that-is-long-enough")})

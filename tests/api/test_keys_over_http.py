@@ -1,4 +1,4 @@
-"""Keys that others can verify with: what is published, what it is good for, and how one key takes another's place."""
+"""Public keys over HTTP: what is published, how third parties verify with it, and rotation."""
 
 import base64
 import hmac
@@ -31,8 +31,8 @@ PUBLIC_MEMBERS = {"ed25519": {"crv", "kty", "x"}, "rsa": {"e", "kty", "n"}}
 kinds = pytest.mark.parametrize("kind", ["ed25519", "rsa"])
 
 
-def a_key_file(path: Path, kind: str) -> Path:
-    """A new private key, in a file."""
+def write_key_file(path: Path, kind: str) -> Path:
+    """Write a new private key to a file."""
     key = (
         ed25519.Ed25519PrivateKey.generate()
         if kind == "ed25519"
@@ -48,7 +48,7 @@ def public_pem(path: Path) -> bytes:
 
 
 def with_changes(settings: Settings, **changes: Any) -> Settings:
-    """These settings with others, checked as they are at a start."""
+    """Return the settings with changes, validated as at a start."""
     return Settings(**{**settings.model_dump(exclude_unset=True), **changes})
 
 
@@ -63,8 +63,8 @@ async def status_of(api: Api, token: str) -> int:
     return (await replace(api, token=token).get("/")).status
 
 
-async def verified(api: Api, token: str) -> dict[str, Any]:
-    """What a token says to somebody who has nothing but what the service publishes."""
+async def verify_with_published_keys(api: Api, token: str) -> dict[str, Any]:
+    """Verify a token with the published keys alone; return its claims."""
     published = (await api.nobody.get(JWKS)).body
     header = jwt.get_unverified_header(token)
     (entry,) = [entry for entry in published["keys"] if entry["kid"] == header["kid"]]
@@ -76,7 +76,7 @@ def kid_of(token: str) -> str:
     return str(jwt.get_unverified_header(token)["kid"])
 
 
-def segment(part: bytes) -> str:
+def encode_segment(part: bytes) -> str:
     return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
 
 
@@ -87,10 +87,10 @@ def segment(part: bytes) -> str:
 async def test_the_published_key_alone_verifies_the_tokens(
     serve: Serve, settings: Settings, tmp_path: Path, kind: str
 ) -> None:
-    api = await serve(with_changes(settings, ledger_jwt_key_file=a_key_file(tmp_path / "key", kind)))
+    api = await serve(with_changes(settings, ledger_jwt_key_file=write_key_file(tmp_path / "key", kind)))
 
     pair = await log_in(api)
-    access, refresh = [await verified(api, pair[name]) for name in ("access_token", "refresh_token")]
+    access, refresh = [await verify_with_published_keys(api, pair[name]) for name in ("access_token", "refresh_token")]
 
     assert ALGORITHMS[kind] == jwt.get_unverified_header(pair["access_token"])["alg"]
     assert (0, 1, "admin") == (access["typ"], refresh["typ"], access["roles"])
@@ -99,9 +99,9 @@ async def test_the_published_key_alone_verifies_the_tokens(
 
 
 @kinds
-async def test_what_is_published_is_public(serve: Serve, settings: Settings, tmp_path: Path, kind: str) -> None:
-    """Lesson 31: nothing of the private key, and nothing that is not of the key."""
-    api = await serve(with_changes(settings, ledger_jwt_key_file=a_key_file(tmp_path / "key", kind)))
+async def test_only_public_members_are_published(serve: Serve, settings: Settings, tmp_path: Path, kind: str) -> None:
+    """Lesson 31: only members of the public key."""
+    api = await serve(with_changes(settings, ledger_jwt_key_file=write_key_file(tmp_path / "key", kind)))
 
     answer = await api.nobody.get(JWKS)
 
@@ -121,7 +121,7 @@ async def test_a_shared_secret_is_not_published(api: Api) -> None:
 async def test_two_services_with_one_key_file_publish_the_same(
     serve: Serve, settings: Settings, tmp_path: Path
 ) -> None:
-    keyed = with_changes(settings, ledger_jwt_key_file=a_key_file(tmp_path / "key", "ed25519"))
+    keyed = with_changes(settings, ledger_jwt_key_file=write_key_file(tmp_path / "key", "ed25519"))
     one, other = [await serve(keyed) for _ in range(2)]
 
     assert (await one.nobody.get(JWKS)).body == (await other.nobody.get(JWKS)).body
@@ -132,11 +132,13 @@ async def test_two_services_with_one_key_file_publish_the_same(
 
 
 @kinds
-async def test_a_token_of_another_key_is_refused(serve: Serve, settings: Settings, tmp_path: Path, kind: str) -> None:
-    """Also one that names the key which it is not of."""
-    api = await serve(with_changes(settings, ledger_jwt_key_file=a_key_file(tmp_path / "key", kind)))
-    claims = await verified(api, str(api.token))
-    foreign = a_key_file(tmp_path / "foreign", kind).read_bytes()
+async def test_a_token_signed_with_another_key_is_refused(
+    serve: Serve, settings: Settings, tmp_path: Path, kind: str
+) -> None:
+    """Also if it names the service's key."""
+    api = await serve(with_changes(settings, ledger_jwt_key_file=write_key_file(tmp_path / "key", kind)))
+    claims = await verify_with_published_keys(api, str(api.token))
+    foreign = write_key_file(tmp_path / "foreign", kind).read_bytes()
     own = (tmp_path / "key").read_bytes()
 
     made = {
@@ -146,35 +148,35 @@ async def test_a_token_of_another_key_is_refused(serve: Serve, settings: Setting
 
     assert {"own": 200, "foreign": 401} == {name: await status_of(api, token) for name, token in made.items()}
     with pytest.raises(jwt.InvalidSignatureError):
-        await verified(api, made["foreign"])
+        await verify_with_published_keys(api, made["foreign"])
 
 
 @kinds
 async def test_the_public_key_is_no_shared_secret(serve: Serve, settings: Settings, tmp_path: Path, kind: str) -> None:
-    """Lesson 29: algorithm confusion. The old JWT_SECRET signs nothing any more, either."""
-    path = a_key_file(tmp_path / "key", kind)
+    """Lesson 29: algorithm confusion. The old JWT_SECRET is no longer accepted either."""
+    path = write_key_file(tmp_path / "key", kind)
     api = await serve(with_changes(settings, ledger_jwt_key_file=path))
     _, payload, _ = str(api.token).split(".")
     published = (await api.nobody.get(JWKS)).body["keys"][0]
     assert settings.jwt_secret is not None
     secrets = [public_pem(path), json.dumps(published).encode(), settings.jwt_secret.get_secret_value().encode()]
 
-    header = segment(
+    header = encode_segment(
         json.dumps({"alg": "HS256", "kid": published["kid"], "typ": "JWT"}, separators=(",", ":")).encode()
     )
     signed = f"{header}.{payload}"
-    forged = [f"{signed}.{segment(hmac.digest(secret, signed.encode(), 'sha256'))}" for secret in secrets]
+    forged = [f"{signed}.{encode_segment(hmac.digest(secret, signed.encode(), 'sha256'))}" for secret in secrets]
 
     assert [401] * len(forged) == [await status_of(api, token) for token in forged]
     assert 200 == await status_of(api, str(api.token))
 
 
-async def test_a_service_that_moves_to_a_key_file_takes_no_token_of_the_secret(
+async def test_a_service_with_a_key_file_refuses_tokens_of_the_old_secret(
     serve: Serve, settings: Settings, tmp_path: Path
 ) -> None:
     before = await log_in(await serve(settings))
 
-    api = await serve(with_changes(settings, ledger_jwt_key_file=a_key_file(tmp_path / "key", "ed25519")))
+    api = await serve(with_changes(settings, ledger_jwt_key_file=write_key_file(tmp_path / "key", "ed25519")))
 
     assert 401 == await status_of(api, before["access_token"])
     refused = await replace(api, token=before["refresh_token"]).post(REFRESH)
@@ -186,7 +188,7 @@ async def test_a_service_that_moves_to_a_key_file_takes_no_token_of_the_secret(
 
 @pytest.fixture(params=["ed25519", "rsa", "ed25519, public", "secret"])
 def rotation(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> list[Settings]:
-    """The old key; the new key, with the old one beside it; the new key alone."""
+    """Return the settings before, during and after a rotation."""
     if request.param == "secret":
         old, new = "the-old-secret-of-the-tests-is-long-enough", "the-new-secret-of-the-tests-is-long-enough"
         steps: list[dict[str, Any]] = [
@@ -196,9 +198,9 @@ def rotation(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path)
         ]
         return [with_changes(settings, **step) for step in steps]
     kind, *half = request.param.split(", ")
-    first, second = [a_key_file(tmp_path / name, kind) for name in ("first", "second")]
+    first, second = [write_key_file(tmp_path / name, kind) for name in ("first", "second")]
     previous = first
-    if half:  # all that verifying takes, so the old private key can be destroyed
+    if half:  # the public half is enough to verify, so the old private key can be destroyed
         previous = tmp_path / "first.public"
         previous.write_bytes(public_pem(first))
     return [
@@ -208,20 +210,20 @@ def rotation(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path)
     ]
 
 
-async def restarted(serve: Serve, api: Api, settings: Settings) -> Api:
-    """The service with other settings, after the one before has stopped."""
+async def restart(serve: Serve, api: Api, settings: Settings) -> Api:
+    """Stop the service, and start it with other settings."""
     await api.client.close()
     return await serve(settings)
 
 
-async def test_a_token_of_the_previous_key_works_on_and_its_refresh_gives_one_of_the_new(
+async def test_tokens_of_the_previous_key_stay_valid_and_refresh_to_the_new_key(
     serve: Serve, rotation: list[Settings]
 ) -> None:
     before, during, _ = rotation
     api = await serve(before)
     old = await log_in(api)
 
-    api = await restarted(serve, api, during)
+    api = await restart(serve, api, during)
     status = await status_of(api, old["access_token"])
     refreshed = await replace(api, token=old["refresh_token"]).post(REFRESH)
     new = refreshed.body
@@ -236,14 +238,14 @@ async def test_a_token_of_the_previous_key_works_on_and_its_refresh_gives_one_of
     )
 
 
-async def test_once_the_previous_key_is_gone_its_tokens_are(serve: Serve, rotation: list[Settings]) -> None:
+async def test_removing_the_previous_key_invalidates_its_tokens(serve: Serve, rotation: list[Settings]) -> None:
     before, during, after = rotation
     api = await serve(before)
     old = await log_in(api)
-    api = await restarted(serve, api, during)
+    api = await restart(serve, api, during)
     new = await log_in(api)
 
-    api = await restarted(serve, api, after)
+    api = await restart(serve, api, after)
 
     assert (401, 200) == (await status_of(api, old["access_token"]), await status_of(api, new["access_token"]))
     assert 401 == (await replace(api, token=old["refresh_token"]).post(REFRESH)).status
@@ -254,14 +256,14 @@ async def test_once_the_previous_key_is_gone_its_tokens_are(serve: Serve, rotati
 async def test_during_a_rotation_both_keys_are_published(
     serve: Serve, settings: Settings, tmp_path: Path, kind: str
 ) -> None:
-    first, second = [a_key_file(tmp_path / name, kind) for name in ("first", "second")]
+    first, second = [write_key_file(tmp_path / name, kind) for name in ("first", "second")]
     api = await serve(with_changes(settings, ledger_jwt_key_file=first))
     old = await log_in(api)
 
     keys = {"ledger_jwt_key_file": second, "ledger_jwt_previous_key_file": first}
-    api = await restarted(serve, api, with_changes(settings, **keys))
+    api = await restart(serve, api, with_changes(settings, **keys))
     new = await log_in(api)
 
     published = [entry["kid"] for entry in (await api.nobody.get(JWKS)).body["keys"]]
     assert [kid_of(new["access_token"]), kid_of(old["access_token"])] == published
-    assert {"admin"} == {(await verified(api, pair["access_token"]))["roles"] for pair in (old, new)}
+    assert {"admin"} == {(await verify_with_published_keys(api, pair["access_token"]))["roles"] for pair in (old, new)}

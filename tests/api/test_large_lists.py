@@ -1,6 +1,6 @@
-"""Lists beyond a small page: whole, in one state, within bounds of memory, compressed for clients that accept it.
+"""Large lists are complete, consistent, bounded in memory and compressed on request.
 
-Unless a test says otherwise, it makes the pages small instead of the lists large.
+Most tests reduce the page size instead of creating large lists.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from ledger.errors import OverloadedError
 from ledger.projections import accounts, transaction_search
 from ledger.settings import Settings
 from tests.support.controls import Api
-from tests.support.paging import all_of, next_of
+from tests.support.paging import all_items, next_path
 from tests.support.processes import until
 from web.http import pagination
 from web.http import response as reply
@@ -47,13 +47,13 @@ def limits_of(api: Api) -> LargeLists:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages of 2, chunks of 3, lists of 7."""
+    """Reduce pages to 2 items, chunks to 3 and lists to 7."""
     for name, value in (("SMALL", 2), ("CHUNK", 3), ("MAX_ITEMS", 7), ("SLICE", 2)):
         monkeypatch.setattr(pagination, name, value)
 
 
-async def raw(api: Api, path: str, accepted: str | None = None) -> tuple[bytes, Any]:
-    """The body as it was sent, and the headers."""
+async def fetch_raw(api: Api, path: str, accepted: str | None = None) -> tuple[bytes, Any]:
+    """Return the body as sent, without decompression, and the headers."""
     headers = {"Authorization": f"Bearer {api.token}"}
     if accepted is not None:
         headers["Accept-Encoding"] = accepted
@@ -67,41 +67,41 @@ async def raw(api: Api, path: str, accepted: str | None = None) -> tuple[bytes, 
         return await response.read(), response.headers
 
 
-# How much
+# Sizes
 
 
 async def test_a_list_without_limit_has_10_000_items_and_a_link_to_the_rest(
     api: Api, connection: "asyncpg.Connection[Any]"
 ) -> None:
-    """A client of the reference knows no `Link`: what it asks for is everything."""
+    """Clients of the reference ignore `Link` and expect everything."""
     owner_id = UUID((await api.new_user())["id"])
     await connection.execute(OPENED, owner_id, 10_000)
 
     exactly = await api.get("/v1/accounts")
-    assert (10_000, None) == (len(exactly.body), next_of(exactly))
+    assert (10_000, None) == (len(exactly.body), next_path(exactly))
 
     await connection.execute(OPENED.replace("1000000", "2000000"), owner_id, 1500)
     whole = await api.get("/v1/accounts")
-    rest = await api.get(str(next_of(whole)))
-    last = await api.get(str(next_of(rest)))
+    rest = await api.get(str(next_path(whole)))
+    last = await api.get(str(next_path(rest)))
     assert [10_000, 1000, 500] == [len(answer.body) for answer in (whole, rest, last)]
-    assert next_of(last) is None
+    assert next_path(last) is None
     every = await connection.fetch("SELECT id::text FROM accounts ORDER BY position DESC")
     assert [row[0] for row in every] == [row["id"] for row in (*whole.body, *rest.body, *last.body)]
 
 
-async def test_limit_and_cursor_ask_for_a_page(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_limit_and_cursor_request_a_page(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     await connection.execute(OPENED, UUID((await api.new_user())["id"]), 2100)
 
     page = await api.get("/v1/accounts?limit=1000")
-    assert (1000, "limit=1000" in str(next_of(page))) == (len(page.body), True)
-    cursor = str(next_of(page)).partition("cursor=")[2]
+    assert (1000, "limit=1000" in str(next_path(page))) == (len(page.body), True)
+    cursor = str(next_path(page)).partition("cursor=")[2]
     assert [1000, 5] == [len((await api.get(f"/v1/accounts?{q}cursor={cursor}")).body) for q in ("", "limit=5&")]
 
 
 @pytest.fixture
 async def every_list(api: Api) -> list[str]:
-    """A path of each list, of which all have more than 7 items."""
+    """Return the path of every list, each with more than 7 items."""
     customer = await api.as_new_user("customer")
     source, sink = await api.new_account(customer.user_id, 100), await api.new_account()
     for cents in range(1, 9):
@@ -128,7 +128,7 @@ async def every_list(api: Api) -> list[str]:
     ]
 
 
-async def test_every_list_comes_whole_whatever_its_chunks(
+async def test_every_list_is_complete_for_any_chunk_size(
     api: Api, every_list: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = {path: (await api.get(path)).body for path in every_list}
@@ -136,18 +136,18 @@ async def test_every_list_comes_whole_whatever_its_chunks(
         monkeypatch.setattr(pagination, name, value)
     for path, items in whole.items():
         answer = await api.get(path)
-        assert (items, None) == (answer.body, next_of(answer)), path
+        assert (items, None) == (answer.body, next_path(answer)), path
         assert str(len(json.dumps(items))) != answer.headers["Content-Length"]
     monkeypatch.setattr(pagination, "MAX_ITEMS", 7)
     for path, items in whole.items():
         assert len(items) > 7, path
         assert items[:7] == (await api.get(path)).body, path
-        assert items == await all_of(api, path), path
+        assert items == await all_items(api, path), path
 
 
 @pytest.mark.usefixtures("small")
-async def test_a_list_is_one_state_of_the_ledger(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Money that moves while a list is read is in it once: all balances sum to zero."""
+async def test_a_list_shows_one_consistent_state(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All balances sum to zero, even if money moves while a list is read."""
     source, *_, sink = [await api.new_account(balance_cents=10) for _ in range(6)]
     read = accounts.page
     moved = []
@@ -175,16 +175,16 @@ async def test_a_list_of_large_items_ends_early_with_a_link(api: Api, monkeypatc
         await api.new_user()
     whole = await api.get("/v1/users")
     monkeypatch.setattr(pagination, "MAX_BYTES", 3 * len(json.dumps(whole.body[0])))
-    monkeypatch.setattr(pagination, "CHUNK_BYTES", 1)  # one by one
+    monkeypatch.setattr(pagination, "CHUNK_BYTES", 1)  # one item at a time
 
     short = await api.get("/v1/users")
 
     assert 2 < len(short.body) < 5
-    assert whole.body == await all_of(api, "/v1/users")
+    assert whole.body == await all_items(api, "/v1/users")
 
 
 @pytest.mark.usefixtures("small")
-async def test_filters_that_choose_nothing_read_no_more_than_so_many_chunks(
+async def test_filters_without_matches_read_a_bounded_number_of_chunks(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36: the rest is on the next page."""
@@ -195,18 +195,18 @@ async def test_filters_that_choose_nothing_read_no_more_than_so_many_chunks(
     monkeypatch.setattr(pagination, "MAX_CHUNKS", 2)
 
     answer = await api.get("/v1/transactions?reference=none&kind=transfer&min_amount_cents=1")
-    assert ([], None) == (answer.body, next_of(answer)), "an index knows that there is none"
+    assert ([], None) == (answer.body, next_path(answer)), "the index shows that nothing matches"
 
     path = "/v1/transactions?max_amount_cents=3&min_amount_cents=3"
     answer = await api.get(path)
     assert [] == answer.body
-    assert next_of(answer) is not None
-    assert [] == await all_of(api, path)
+    assert next_path(answer) is not None
+    assert [] == await all_items(api, path)
 
 
 @pytest.mark.usefixtures("small")
-async def test_chunks_after_the_first_are_read_in_turn(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lesson 36: filters that choose nothing of each chunk must not read a hundred of them without a bound."""
+async def test_chunks_after_the_first_need_a_place(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lesson 36: a filter that matches nothing must not read an unbounded number of chunks."""
     source, sink = await api.new_account(balance_cents=100), await api.new_account()
     for _ in range(8):
         await api.transfer(source, sink, 4)
@@ -227,12 +227,12 @@ async def test_chunks_after_the_first_are_read_in_turn(api: Api, monkeypatch: py
     turns.clear()
     page = await api.get(f"{path}&limit=5")
     assert ([], [0]) == (page.body, turns), "a page ends with a chunk that filters left short"
-    assert next_of(page) is not None
+    assert next_path(page) is not None
 
 
 @pytest.fixture
-async def crowded(serve: Callable[[Settings], Awaitable[Api]], settings: Settings, small: None) -> Api:
-    """A service that has one place for large lists, for which nobody may wait."""
+async def one_place(serve: Callable[[Settings], Awaitable[Api]], settings: Settings, small: None) -> Api:
+    """Return a service with one place for large lists and no queue."""
     del small
     with pytest.MonkeyPatch.context() as patched:
         for name, value in (("MAX_LARGE", 1), ("MAX_LARGE_EACH", 1), ("MAX_WAITING", 0)):
@@ -240,19 +240,19 @@ async def crowded(serve: Callable[[Settings], Awaitable[Api]], settings: Setting
         return await serve(settings)
 
 
-def taken(api: Api) -> AbstractAsyncContextManager[None]:
-    """Let another caller have that place."""
+def occupy_place(api: Api) -> AbstractAsyncContextManager[None]:
+    """Occupy that place as another caller."""
     return limits_of(api).kept.admit(OTHER)
 
 
-async def test_a_large_list_without_a_turn_is_refused_and_others_are_not(crowded: Api) -> None:
+async def test_without_a_place_a_large_list_is_refused_and_a_small_one_is_not(one_place: Api) -> None:
     """Lesson 36."""
-    api = crowded
+    api = one_place
     for _ in range(3):
         await api.new_user()
     customer = await api.as_new_user("customer")
 
-    async with taken(api):
+    async with occupy_place(api):
         refused = await api.get("/v1/users")
         assert (503, ["overloaded"]) == (refused.status, refused.codes)
         assert refused.headers["Retry-After"]
@@ -276,7 +276,7 @@ async def test_a_caller_keeps_a_share_for_others() -> None:
     assert 0 == limit.admitted
 
 
-async def test_a_turn_comes_in_order_and_no_more_wait_than_may() -> None:
+async def test_places_are_granted_in_order_and_the_queue_is_bounded() -> None:
     """Lesson 36."""
     limit = ConcurrencyLimit(total=1, each=1, queue=1, wait_seconds=10)
     order: list[int] = []
@@ -303,10 +303,10 @@ async def test_a_turn_comes_in_order_and_no_more_wait_than_may() -> None:
     ],
     ids=["between two pieces", "in all"],
 )
-async def test_a_client_that_does_not_read_loses_the_connection_and_its_place(
+async def test_a_client_that_does_not_read_loses_its_connection_and_place(
     api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch, bounds: dict[Any, float]
 ) -> None:
-    """Lesson 36: what it does not read is not kept for it. The body must not fit into the system's buffers."""
+    """Lesson 36: unread data is not buffered. The body must exceed the system's buffers."""
     for (module, name), value in bounds.items():
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(pagination, "MAX_ITEMS", 40_000)
@@ -328,13 +328,11 @@ async def test_a_client_that_does_not_read_loses_the_connection_and_its_place(
             received += len(data)
     length = re.search(rb"Content-Length: (\d+)", start)
     assert length is not None
-    assert received < int(length[1]), "it can tell that the body is not whole"
+    assert received < int(length[1]), "it can detect that the body is incomplete"
 
 
 @pytest.mark.usefixtures("small")
-async def test_a_list_that_fails_half_way_is_an_error_and_not_half_a_list(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_list_that_fails_halfway_is_an_error(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5):
         await api.new_account()
     read, calls = accounts.page, []
@@ -353,14 +351,12 @@ async def test_a_list_that_fails_half_way_is_an_error_and_not_half_a_list(
     assert 5 == len((await api.get("/v1/accounts")).body)
 
 
-async def test_a_small_page_of_large_items_waits_for_its_turn_too(
-    crowded: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_small_page_of_large_items_needs_a_place_too(one_place: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "SMALL_BYTES", 10)
-    async with taken(crowded):
-        refused = await crowded.get("/v1/users?limit=1")
+    async with occupy_place(one_place):
+        refused = await one_place.get("/v1/users?limit=1")
     assert (503, ["overloaded"]) == (refused.status, refused.codes)
-    assert 1 == len((await crowded.get("/v1/users?limit=1")).body)
+    assert 1 == len((await one_place.get("/v1/users?limit=1")).body)
 
 
 # Compression
@@ -370,7 +366,7 @@ DECODED: dict[str | None, Decode] = {"gzip": gzip.decompress, "deflate": zlib.de
 
 
 @pytest.mark.parametrize("accepted", [None, "gzip", "deflate", "gzip;q=0", "br"])
-async def test_lists_are_compressed_as_the_client_accepts(
+async def test_lists_are_compressed_with_an_accepted_coding(
     api: Api, accepted: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(6):
@@ -380,7 +376,7 @@ async def test_lists_are_compressed_as_the_client_accepts(
     for small in (200, 2):
         monkeypatch.setattr(pagination, "SMALL", small)
 
-        body, headers = await raw(api, "/v1/users", accepted)
+        body, headers = await fetch_raw(api, "/v1/users", accepted)
 
         assert (coding, "Accept-Encoding") == (headers.get("Content-Encoding"), headers["Vary"])
         assert str(len(body)) == headers["Content-Length"]
@@ -388,8 +384,8 @@ async def test_lists_are_compressed_as_the_client_accepts(
         assert coding is None or len(body) < len(json.dumps(expected)) / 2
 
 
-async def test_a_body_that_would_gain_nothing_is_sent_as_it_is(api: Api) -> None:
-    body, headers = await raw(api, "/v1/users?limit=1", "gzip")
+async def test_a_small_body_is_not_compressed(api: Api) -> None:
+    body, headers = await fetch_raw(api, "/v1/users?limit=1", "gzip")
 
     assert (None, "Accept-Encoding") == (headers.get("Content-Encoding"), headers["Vary"])
     assert 1 == len(json.loads(body))
@@ -425,8 +421,8 @@ async def test_a_body_that_would_gain_nothing_is_sent_as_it_is(api: Api) -> None
         (["x-gzip-like"], None),
     ],
 )
-def test_a_client_says_which_coding_it_prefers(fields: list[str], coding: str | None) -> None:
-    """RFC 9110, section 12.5.3; what is no weight makes an element that is passed over."""
+def test_the_preferred_coding_is_used(fields: list[str], coding: str | None) -> None:
+    """RFC 9110, section 12.5.3; an element with an invalid weight is ignored."""
     request = make_mocked_request("GET", "/v1/users", CIMultiDict(("Accept-Encoding", field) for field in fields))
 
     assert coding == choose_coding(request)
@@ -435,8 +431,8 @@ def test_a_client_says_which_coding_it_prefers(fields: list[str], coding: str | 
 # The ledger's own accounts
 
 
-async def test_the_ledgers_own_accounts_are_listed_to_those_who_ask(api: Api) -> None:
-    """Lesson 41: a client of the reference knows no account without an owner."""
+async def test_the_ledgers_own_accounts_are_listed_on_request(api: Api) -> None:
+    """Lesson 41: clients of the reference expect every account to have an owner."""
     for currency in ("USD", "EUR"):
         await api.new_account(balance_cents=5, currency=currency)
     head = (await api.get("/v1/events")).body[-1]
@@ -449,8 +445,8 @@ async def test_the_ledgers_own_accounts_are_listed_to_those_who_ask(api: Api) ->
         every = (await caller.get(f"/v1/accounts?world=true{moment}")).body
         assert plain == [account for account in every if account["user_id"] is not None]
         assert [-5, -5] == [account["balance_cents"] for account in every if account["user_id"] is None]
-        assert every == await all_of(caller, f"/v1/accounts?world=true&limit=1{moment}")
-        assert plain == await all_of(caller, f"/v1/accounts?limit=1{moment}")
+        assert every == await all_items(caller, f"/v1/accounts?world=true&limit=1{moment}")
+        assert plain == await all_items(caller, f"/v1/accounts?limit=1{moment}")
     euros = (await api.get("/v1/accounts?world=true&currency=EUR&status=open")).body
     assert [-5, 5] == sorted(account["balance_cents"] for account in euros)
     assert 4 == sum(row["accounts"] for row in (await api.get("/v1/ledger/trial-balance")).body["currencies"])
@@ -458,7 +454,7 @@ async def test_the_ledgers_own_accounts_are_listed_to_those_who_ask(api: Api) ->
         assert 200 == (await api.get(f"/v1/accounts/{account['id']}")).status
 
 
-async def test_a_customer_sees_no_more_by_asking_for_the_ledgers_own_accounts(api: Api) -> None:
+async def test_a_customer_cannot_list_the_ledgers_own_accounts(api: Api) -> None:
     """Lesson 35."""
     customer = await api.as_new_user("customer")
     own = await api.new_account(customer.user_id, 5)
@@ -469,7 +465,7 @@ async def test_a_customer_sees_no_more_by_asking_for_the_ledgers_own_accounts(ap
 
 
 @pytest.mark.parametrize("value", ["", "1", "True", "yes", "true&world=true"])
-async def test_whether_the_ledgers_own_are_wanted_is_said_in_two_words(api: Api, value: str) -> None:
+async def test_the_filter_for_the_ledgers_own_accounts_is_true_or_false(api: Api, value: str) -> None:
     refused = await api.get(f"/v1/accounts?world={value}")
 
     assert (422, ["validation_error"], ["query world"]) == (refused.status, refused.codes, refused.parameters)

@@ -16,32 +16,32 @@ from yarl import URL
 from benchmarks.history import grow
 from ledger.identity.keys import new_private_pem
 from ledger.projections import transaction_search
-from ledger.projections.transaction_search import Wanted
+from ledger.projections.transaction_search import Filters
 from ledger.projections.transactions import BANDS
 from ledger.settings import Settings
 from ledger.store.reader import MAX_POSITION
-from tests.support.controls import Answer, Api, a_transfer
-from tests.support.paging import all_of, next_of
+from tests.support.controls import Api, Response, transfer_body
+from tests.support.paging import all_items, next_path
 
 
 def authorization(api: Api) -> dict[str, str]:
     return {"Authorization": f"Bearer {api.token}"}
 
 
-def cursor_of(answer: Answer) -> str:
-    path = next_of(answer)
+def cursor_of(answer: Response) -> str:
+    path = next_path(answer)
     assert path is not None
     return URL(path).query["cursor"]
 
 
-def assert_refused(answer: Answer, parameter: str) -> None:
+def assert_refused(answer: Response, parameter: str) -> None:
     expected = (422, ["validation_error"], [f"query {parameter}"])
     assert expected == (answer.status, answer.codes, answer.parameters)
 
 
 @pytest.fixture
 async def account(api: Api) -> dict[str, Any]:
-    """An account with three lines, beside another."""
+    """Return an account with three entries."""
     source, sink = await api.new_account(balance_cents=100), await api.new_account()
     for cents in (1, 2):
         assert 200 == (await api.transfer(source, sink, cents)).status
@@ -50,7 +50,7 @@ async def account(api: Api) -> dict[str, Any]:
 
 @pytest.fixture
 def lists(account: dict[str, Any], api: Api) -> list[str]:
-    """Every list that has more than one item now."""
+    """Return every list that has more than one item."""
     del api
     return [
         "/v1/users?limit=1",
@@ -66,11 +66,11 @@ def lists(account: dict[str, Any], api: Api) -> list[str]:
     ]
 
 
-async def test_every_list_is_walked_to_its_end_once(api: Api, lists: list[str]) -> None:
+async def test_the_pages_of_every_list_have_each_item_once(api: Api, lists: list[str]) -> None:
     for path in lists:
         whole = (await api.get(path.replace("limit=1", "limit=200"))).body
         assert len(whole) > 1, path
-        assert whole == await all_of(api, path), path
+        assert whole == await all_items(api, path), path
 
 
 async def test_a_cursor_of_one_list_is_refused_by_every_other(api: Api, lists: list[str]) -> None:
@@ -83,13 +83,13 @@ async def test_a_cursor_of_one_list_is_refused_by_every_other(api: Api, lists: l
 
 
 async def test_a_cursor_of_another_caller_is_refused(api: Api, lists: list[str]) -> None:
-    """Lesson 35: not even an admin can go on where another did."""
+    """Lesson 35: not even an admin can continue another caller's list."""
     other = await api.as_new_user("admin")
     for path in lists:
         assert_refused(await other.get(f"{path}&cursor={cursor_of(await api.get(path))}"), "cursor")
 
 
-async def test_a_customer_reads_nothing_by_the_cursor_of_another(api: Api) -> None:
+async def test_a_customer_cannot_use_the_cursor_of_another(api: Api) -> None:
     """Lesson 35."""
     one, other = [await api.as_new_user("customer") for _ in range(2)]
     for owner in (one, other):
@@ -101,20 +101,20 @@ async def test_a_customer_reads_nothing_by_the_cursor_of_another(api: Api) -> No
     assert_refused(await one.get(f"/v1/accounts?limit=1&cursor={cursor}"), "cursor")
 
 
-async def test_a_cursor_goes_on_with_the_filters_that_it_was_made_with(
+async def test_a_cursor_keeps_the_filters_it_was_created_with(
     api: Api, account: dict[str, Any], lists: list[str]
 ) -> None:
     del lists
     path = f"/v1/accounts/{account['id']}/entries"
     cursor = cursor_of(await api.get(f"{path}?limit=1&from_version=1"))
 
-    assert 200 == (await api.get(f"{path}?limit=2&from_version=1&cursor={cursor}")).status  # a page may be longer
+    assert 200 == (await api.get(f"{path}?limit=2&from_version=1&cursor={cursor}")).status  # the limit may change
     assert 200 == (await api.get(f"/v2{path[3:]}?from_version=1&cursor={cursor}")).status  # the same API
     for other in ("", "from_version=2&", "from_version=1&order=asc&", "from_version=1&before=9&"):
         assert_refused(await api.get(f"{path}?{other}limit=1&cursor={cursor}"), "cursor")
 
 
-async def test_a_cursor_that_was_changed_is_refused(api: Api, lists: list[str]) -> None:
+async def test_a_modified_cursor_is_refused(api: Api, lists: list[str]) -> None:
     path = lists[0]
     cursor = cursor_of(await api.get(path))
     raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
@@ -130,7 +130,7 @@ async def test_a_cursor_that_was_changed_is_refused(api: Api, lists: list[str]) 
 async def test_cursors_need_no_shared_secret(
     serve: Callable[[Settings], Awaitable[Api]], settings: Settings, tmp_path: Path
 ) -> None:
-    """They follow from whatever key signs the tokens: all workers make the same, and one with another key does not."""
+    """Cursors depend on the signing key: all workers create the same, and another key creates others."""
     apis = []
     for name in ("one", "one", "another"):
         file = tmp_path / name
@@ -146,15 +146,15 @@ async def test_cursors_need_no_shared_secret(
 
 
 async def ids_of(api: Api, query: str = "") -> list[str]:
-    """Which transactions a caller finds; each only once, however short the pages are."""
-    whole = [row["id"] for row in await all_of(api, f"/v1/transactions?{query}")]
-    assert whole == [row["id"] for row in await all_of(api, f"/v1/transactions?limit=1&{query}")]
+    """Return the ids of the transactions that a query finds, in pages of any size; each must occur once."""
+    whole = [row["id"] for row in await all_items(api, f"/v1/transactions?{query}")]
+    assert whole == [row["id"] for row in await all_items(api, f"/v1/transactions?limit=1&{query}")]
     assert len(whole) == len(set(whole))
     return whole
 
 
 class Books(NamedTuple):
-    """Transactions of every kind, in order, and who is party to which."""
+    """Transactions of every kind, in order, with their parties."""
 
     alice: Api
     bob: Api
@@ -177,7 +177,7 @@ async def books(api: Api, connection: "asyncpg.Connection[Any]") -> Books:
         return str(answer.body["id"])
 
     def between(source: dict[str, Any], destination: dict[str, Any], cents: int, **more: Any) -> dict[str, Any]:
-        return {**a_transfer(source, destination, cents), **more}
+        return {**transfer_body(source, destination, cents), **more}
 
     every = {
         "paid": await done("/transfer", **between(alices, bobs, 100, reference="rent, May")),
@@ -202,27 +202,27 @@ async def books(api: Api, connection: "asyncpg.Connection[Any]") -> Books:
     return Books(alice, bob, alices, bobs, of_alice, of_bob, every)
 
 
-async def test_all_transactions_are_listed_the_newest_first(api: Api, books: Books) -> None:
+async def test_all_transactions_are_listed_newest_first(api: Api, books: Books) -> None:
     auditor = await api.as_new_user("auditor")
     found = await ids_of(auditor)
 
     assert set(books.every.values()) == set(found)
-    times = [row["created_at"] for row in await all_of(auditor, "/v1/transactions")]
+    times = [row["created_at"] for row in await all_items(auditor, "/v1/transactions")]
     assert sorted(times, reverse=True) == times
-    for row in await all_of(api, "/v1/transactions"):
+    for row in await all_items(api, "/v1/transactions"):
         assert row == (await api.get(f"/v1/transactions/{row['id']}")).body
 
 
-async def test_a_customer_lists_own_transactions_and_what_may_be_seen_of_them(books: Books) -> None:
-    """Lesson 35: exactly those that can be read one by one, and as they are read."""
+async def test_a_customer_lists_only_own_transactions_and_their_visible_parts(books: Books) -> None:
+    """Lesson 35: exactly the transactions that the customer can read singly, with the same bodies."""
     assert books.of_alice == await ids_of(books.alice)
     assert books.of_bob == await ids_of(books.bob)
     for customer in (books.alice, books.bob):
-        for row in await all_of(customer, "/v1/transactions"):
+        for row in await all_items(customer, "/v1/transactions"):
             assert row == (await customer.get(f"/v1/transactions/{row['id']}")).body
 
 
-async def test_a_customer_finds_nothing_of_others_by_any_filter(books: Books) -> None:
+async def test_no_filter_shows_a_customer_others_transactions(books: Books) -> None:
     """Lesson 35."""
     assert [] == await ids_of(books.bob, f"account_id={books.alices['id']}")
     assert [] == await ids_of(books.bob, f"user_id={books.alice.user_id}")
@@ -254,9 +254,7 @@ async def test_a_customer_finds_nothing_of_others_by_any_filter(books: Books) ->
         ("from_time=2001-01-01T00:00:00Z&kind=journal", ["entry"]),
     ],
 )
-async def test_transactions_are_chosen_by_what_people_ask_for(
-    api: Api, books: Books, query: str, names: list[str]
-) -> None:
+async def test_transactions_can_be_filtered(api: Api, books: Books, query: str, names: list[str]) -> None:
     wanted = [books.every[name] for name in names]
 
     assert wanted == await ids_of(api, query)
@@ -267,8 +265,8 @@ async def test_transactions_are_chosen_by_what_people_ask_for(
         assert own == await ids_of(api, f"{query}&account_id={books.bobs['id']}")
 
 
-async def test_transactions_are_chosen_by_time(api: Api, books: Books) -> None:
-    rows = await all_of(api, "/v1/transactions")
+async def test_transactions_can_be_filtered_by_time(api: Api, books: Books) -> None:
+    rows = await all_items(api, "/v1/transactions")
     first, last = rows[-3]["created_at"], rows[2]["created_at"]
     inside = [row["id"] for row in rows if first <= row["created_at"] <= last]
 
@@ -278,10 +276,10 @@ async def test_transactions_are_chosen_by_time(api: Api, books: Books) -> None:
     )
 
 
-async def test_filters_that_choose_little_are_bounded_and_complete(
+async def test_selective_filters_are_bounded_and_complete(
     api: Api, books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lesson 36: a page looks at so much and no more, and says where it goes on."""
+    """Lesson 36: a page reads a bounded number of rows and links to the next."""
     monkeypatch.setattr(transaction_search, "SCAN", 2)
     monkeypatch.setattr(transaction_search, "SCANNED_EVENTS", 3)
 
@@ -292,10 +290,10 @@ async def test_filters_that_choose_little_are_bounded_and_complete(
     assert books.of_bob == await ids_of(books.bob, "min_amount_cents=0")
 
 
-async def test_amounts_and_currencies_are_found_whatever_their_bands(
+async def test_amounts_and_currencies_are_found_in_every_band(
     api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page takes so many of each band; none is left out, none is twice, and other currencies stay out."""
+    """A page reads candidates from each band without omissions, duplicates or other currencies."""
     pairs = {
         currency: [await api.new_account(balance_cents=10**6, currency=currency) for _ in range(2)]
         for currency in ("USD", "EUR")
@@ -304,13 +302,13 @@ async def test_amounts_and_currencies_are_found_whatever_their_bands(
         for currency in (*pairs, "USD"):
             first, second = pairs[currency]
             assert 200 == (await api.transfer(first, second, cents)).status
-        held = a_transfer(pairs["USD"][0], pairs["USD"][1], cents)
+        held = transfer_body(pairs["USD"][0], pairs["USD"][1], cents)
         assert 200 == (await api.post("/v1/transactions/hold", held)).status
         source, sink = (account["id"] for account in pairs["EUR"])
         postings = [{"account_id": source, "amount_cents": -cents}, {"account_id": sink, "amount_cents": cents}]
         assert 200 == (await api.post("/v1/transactions", {"postings": postings})).status
     await connection.execute("ANALYZE transfers")
-    rows = await all_of(api, "/v1/transactions")
+    rows = await all_items(api, "/v1/transactions")
     monkeypatch.setattr(transaction_search, "SCAN", 3)
 
     def is_wanted(row: dict[str, Any], query: dict[str, Any]) -> bool:
@@ -328,7 +326,7 @@ async def test_amounts_and_currencies_are_found_whatever_their_bands(
         assert [row["id"] for row in rows if is_wanted(row, query)] == found, query
 
 
-async def test_a_page_of_many_bands_takes_no_more_candidates_than_any_other(
+async def test_a_page_across_many_bands_reads_a_bounded_number_of_candidates(
     api: Api, connection: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36."""
@@ -348,13 +346,13 @@ async def test_a_page_of_many_bands_takes_no_more_candidates_than_any_other(
             return await connection.fetchval(sql, *values)
 
     monkeypatch.setattr(transaction_search, "SCAN", 5)
-    found = await transaction_search.page(Counting(), Wanted(min_amount_cents=2), before=MAX_POSITION, limit=4)  # type: ignore[arg-type]
+    found = await transaction_search.page(Counting(), Filters(min_amount_cents=2), before=MAX_POSITION, limit=4)  # type: ignore[arg-type]
 
     assert 4 == len(found.bodies)
     assert max(taken) <= 5
 
 
-def test_the_bands_of_the_queries_are_those_of_the_index() -> None:
+def test_queries_and_index_use_the_same_bands() -> None:
     migration = importlib.import_module("migrations.versions.0011_amounts")
     assert ",".join(map(str, BANDS)) == migration.BANDS
 
@@ -363,11 +361,11 @@ def test_the_bands_of_the_queries_are_those_of_the_index() -> None:
     "query",
     ["user_id=x", "account_id=1", "currency=usd", "status=done", "kind=none", "min_amount_cents=-1", "from_time=noon"],
 )
-async def test_a_filter_that_there_cannot_be_is_refused(api: Api, query: str) -> None:
+async def test_an_invalid_filter_is_refused(api: Api, query: str) -> None:
     assert_refused(await api.get(f"/v1/transactions?{query}"), query.partition("=")[0])
 
 
-async def test_accounts_are_chosen_by_user_currency_status_and_time(api: Api) -> None:
+async def test_accounts_can_be_filtered_by_user_currency_status_and_time(api: Api) -> None:
     owner = (await api.new_user())["id"]
     euros = await api.new_account(owner, currency="EUR")
     closed = await api.new_account(owner)
@@ -375,8 +373,8 @@ async def test_accounts_are_chosen_by_user_currency_status_and_time(api: Api) ->
     await api.delete(f"/v1/accounts/{closed['id']}")
 
     async def found(query: str) -> list[str]:
-        whole = [row["id"] for row in await all_of(api, f"/v1/accounts?{query}")]
-        assert whole == [row["id"] for row in await all_of(api, f"/v1/accounts?limit=1&{query}")]
+        whole = [row["id"] for row in await all_items(api, f"/v1/accounts?{query}")]
+        assert whole == [row["id"] for row in await all_items(api, f"/v1/accounts?limit=1&{query}")]
         return whole
 
     assert [closed["id"], euros["id"]] == await found(f"user_id={owner}")
@@ -392,11 +390,11 @@ async def test_accounts_are_chosen_by_user_currency_status_and_time(api: Api) ->
     assert_refused(await api.get("/v1/accounts?at_position=1&status=open"), "status")
 
 
-async def test_users_are_chosen_by_name_and_by_whether_they_are_active(api: Api) -> None:
+async def test_users_can_be_filtered_by_name_and_activity(api: Api) -> None:
     user, inactive = await api.new_user(username="Anna"), await api.new_user(active=False)
 
     async def found(query: str) -> list[str]:
-        return [row["id"] for row in await all_of(api, f"/v1/users?limit=1&{query}")]
+        return [row["id"] for row in await all_items(api, f"/v1/users?limit=1&{query}")]
 
     assert [user["id"]] == await found("username=aNNA") == await found("username=anna&active=true")
     assert [] == await found("username=anna&active=false") == await found("username=nobody")
@@ -406,14 +404,14 @@ async def test_users_are_chosen_by_name_and_by_whether_they_are_active(api: Api)
     assert_refused(await api.get("/v1/users?active=yes"), "active")
 
 
-async def test_a_list_costs_the_same_however_deep_and_long_it_is(
+async def test_the_cost_of_a_page_does_not_depend_on_depth_or_length(
     api: Api, connection: "asyncpg.Connection[Any]"
 ) -> None:
-    """Lesson 19: no page reads what it leaves out, neither what is newer nor what is older."""
+    """Lesson 19: no page reads newer or older items that it leaves out."""
     accounts = [await api.new_account(balance_cents=100_000) for _ in range(4)]
     await grow(connection, [UUID(account["id"]) for account in accounts], 9_000)
 
-    async def blocks(wanted: Wanted, before: int) -> int:
+    async def blocks(wanted: Filters, before: int) -> int:
         plans: list[int] = []
 
         class Explained:
@@ -432,10 +430,10 @@ async def test_a_list_costs_the_same_however_deep_and_long_it_is(
 
     end = await connection.fetchval("SELECT max(notification_id) FROM stored_events")
     for wanted in (
-        Wanted(),
-        Wanted(account_id=UUID(accounts[0]["id"])),
-        Wanted(user_id=UUID(accounts[0]["user_id"])),
-        Wanted(currency="USD"),
+        Filters(),
+        Filters(account_id=UUID(accounts[0]["id"])),
+        Filters(user_id=UUID(accounts[0]["user_id"])),
+        Filters(currency="USD"),
     ):
         for before in (end, end // 2, 200):
             assert await blocks(wanted, before) < 400, (wanted, before)
@@ -443,7 +441,7 @@ async def test_a_list_costs_the_same_however_deep_and_long_it_is(
 
 @pytest.mark.parametrize("text", ["", "%00", "%20x", "a" * 201])
 @pytest.mark.parametrize("path", ["/v1/transactions?reference", "/v1/users?username"])
-async def test_a_text_that_nothing_can_have_is_refused(api: Api, path: str, text: str) -> None:
+async def test_a_filter_with_an_impossible_text_is_refused(api: Api, path: str, text: str) -> None:
     """Lesson 33."""
     name = path.partition("?")[2]
     async with api.client.get(URL(f"{path}={text}", encoded=True), headers=authorization(api)) as response:

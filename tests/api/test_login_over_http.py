@@ -1,4 +1,4 @@
-"""Logging in and being known: what tokens say, who is let in, and what those who are not are told."""
+"""Logins over HTTP: claims of tokens, accepted and refused callers, and the single answer for failures."""
 
 import asyncio
 import base64
@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 
 from ledger.identity.tokens import Claims, Signer, TokenType
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, CATALOGUED, NOBODY, PASSWORD, Answer, Api, a_user
+from tests.support.controls import ADMIN_PASSWORD, CATALOGUED, NOBODY, PASSWORD, Api, Response, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -28,7 +28,7 @@ WRONG_CREDENTIALS = {
 }
 
 
-async def logged_in(api: Api, username: str = "admin", password: str = ADMIN_PASSWORD) -> dict[str, Any]:
+async def log_in(api: Api, username: str = "admin", password: str = ADMIN_PASSWORD) -> dict[str, Any]:
     answer = await api.nobody.post(LOGIN, {"username": username, "password": password})
     assert 200 == answer.status
     return dict(answer.body)
@@ -39,8 +39,8 @@ def claims_of(token: str) -> dict[str, Any]:
     return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
 
 
-def unlike_any_other(answer: Answer) -> dict[str, Any]:
-    """The body without what differs from one answer to the next."""
+def without_varying(answer: Response) -> dict[str, Any]:
+    """Return the body without members that differ from response to response."""
     entries = [
         {member: value for member, value in entry.items() if member not in {"trace_id", "timestamp"}}
         for entry in answer.body["errors"]
@@ -48,17 +48,17 @@ def unlike_any_other(answer: Answer) -> dict[str, Any]:
     return {**answer.body, "errors": entries}
 
 
-def assert_wrong_credentials(answer: Answer, instance: str) -> None:
+def assert_wrong_credentials(answer: Response, instance: str) -> None:
     assert 401 == answer.status
-    (entry,) = unlike_any_other(answer)["errors"]
+    (entry,) = without_varying(answer)["errors"]
     assert {**WRONG_CREDENTIALS, "instance": instance} == {name: entry[name] for name in entry.keys() - CATALOGUED}
     assert "Bearer" == answer.headers["WWW-Authenticate"]
 
 
-# What a login gives
+# The tokens of a login
 
 
-async def test_a_login_answers_with_a_pair_of_bearer_tokens(api: Api) -> None:
+async def test_a_login_returns_a_pair_of_bearer_tokens(api: Api) -> None:
     answer = await api.nobody.post(LOGIN, {"username": "admin", "password": ADMIN_PASSWORD})
 
     assert 200 == answer.status
@@ -66,11 +66,11 @@ async def test_a_login_answers_with_a_pair_of_bearer_tokens(api: Api) -> None:
     assert ("Bearer", 3600) == (answer.body["token_type"], answer.body["expires_in"])
 
 
-async def test_the_access_token_says_who_and_for_how_long(api: Api) -> None:
+async def test_the_access_token_names_its_user_roles_and_expiry(api: Api) -> None:
     user = await api.new_user(roles="customer")
     before = int(time.time())
 
-    claims = claims_of((await logged_in(api, user["username"], PASSWORD))["access_token"])
+    claims = claims_of((await log_in(api, user["username"], PASSWORD))["access_token"])
 
     assert {"sub", "jti", "iat", "exp", "typ", "roles", "sid", "pos"} == claims.keys()
     assert (user["id"], 0, "customer") == (claims["sub"], claims["typ"], claims["roles"])
@@ -80,8 +80,8 @@ async def test_the_access_token_says_who_and_for_how_long(api: Api) -> None:
     assert before <= claims["iat"] <= int(time.time())
 
 
-async def test_the_refresh_token_names_the_access_token_it_came_with(api: Api) -> None:
-    pair = await logged_in(api)
+async def test_the_refresh_token_names_its_access_token(api: Api) -> None:
+    pair = await log_in(api)
 
     access, refresh = claims_of(pair["access_token"]), claims_of(pair["refresh_token"])
 
@@ -92,8 +92,8 @@ async def test_the_refresh_token_names_the_access_token_it_came_with(api: Api) -
     assert 7_776_000 == refresh["exp"] - refresh["iat"]
 
 
-async def test_every_login_is_a_session_of_its_own(api: Api) -> None:
-    pairs = [await logged_in(api) for _ in range(3)]
+async def test_every_login_starts_its_own_session(api: Api) -> None:
+    pairs = [await log_in(api) for _ in range(3)]
 
     assert 3 == len({claims_of(pair["access_token"])["sid"] for pair in pairs})
     assert 6 == len(
@@ -101,8 +101,8 @@ async def test_every_login_is_a_session_of_its_own(api: Api) -> None:
     )
 
 
-async def test_a_token_knows_the_position_of_its_issue(api: Api, connection: "asyncpg.Connection[Any]") -> None:
-    claims = claims_of((await logged_in(api))["access_token"])
+async def test_a_token_has_the_position_of_its_issue(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+    claims = claims_of((await log_in(api))["access_token"])
 
     position = await connection.fetchval(
         "SELECT max(notification_id) FROM stored_events WHERE originator_id = $1", claims["sid"]
@@ -110,17 +110,17 @@ async def test_a_token_knows_the_position_of_its_issue(api: Api, connection: "as
     assert position == claims["pos"]
 
 
-async def test_the_settings_say_how_long_tokens_live(serve: Serve, settings: Settings) -> None:
+async def test_the_settings_define_the_lifetimes_of_tokens(serve: Serve, settings: Settings) -> None:
     lifetimes = {"jwt_expire_access_token_seconds": 120, "jwt_expire_refresh_token_seconds": 240}
     api = await serve(settings.model_copy(update=lifetimes))
 
-    pair = await logged_in(api)
+    pair = await log_in(api)
     access, refresh = claims_of(pair["access_token"]), claims_of(pair["refresh_token"])
 
     assert (120, 120, 240) == (pair["expires_in"], access["exp"] - access["iat"], refresh["exp"] - refresh["iat"])
 
 
-async def test_a_login_is_never_repeated_by_an_idempotency_key(api: Api) -> None:
+async def test_a_login_ignores_the_idempotency_key(api: Api) -> None:
     body = {"username": "admin", "password": ADMIN_PASSWORD}
 
     answers = [await api.nobody.post(LOGIN, body, headers={"Idempotency-Key": "one"}) for _ in range(2)]
@@ -129,7 +129,7 @@ async def test_a_login_is_never_repeated_by_an_idempotency_key(api: Api) -> None
     assert 2 == len({answer.body["access_token"] for answer in answers})
 
 
-async def test_a_user_name_logs_in_in_any_spelling_that_folds_to_it(api: Api) -> None:
+async def test_a_login_accepts_any_spelling_that_folds_to_the_username(api: Api) -> None:
     await api.new_user(username="Straße")
 
     answer = await api.nobody.post(LOGIN, {"username": "STRASSE", "password": PASSWORD})
@@ -140,8 +140,8 @@ async def test_a_user_name_logs_in_in_any_spelling_that_folds_to_it(api: Api) ->
 @pytest.mark.parametrize(
     ("created_with", "presented_as"), [("password", "password_hash"), ("password_hash", "password")]
 )
-async def test_password_hash_is_another_name_for_password(api: Api, created_with: str, presented_as: str) -> None:
-    body = a_user()
+async def test_password_hash_is_an_alias_of_password(api: Api, created_with: str, presented_as: str) -> None:
+    body = user_body()
     secret = body.pop("password")
     created = await api.post("/v1/users", {**body, created_with: secret})
 
@@ -171,7 +171,7 @@ async def test_a_secret_under_both_names_is_refused(api: Api) -> None:
         {"username": "admin", "password": ""},
     ],
 )
-async def test_a_login_that_lacks_a_part_says_so(api: Api, body: dict[str, Any]) -> None:
+async def test_a_login_without_a_member_names_it(api: Api, body: dict[str, Any]) -> None:
     refused = await api.nobody.post(LOGIN, body)
 
     assert 400 == refused.status
@@ -179,7 +179,7 @@ async def test_a_login_that_lacks_a_part_says_so(api: Api, body: dict[str, Any])
     assert "missing credentials" == refused.body["detail"]
 
 
-async def test_a_failed_login_has_one_answer_whatever_was_wrong(api: Api) -> None:
+async def test_every_failed_login_gets_the_same_response(api: Api) -> None:
     """Lesson 30."""
     active, gone = await api.new_user(), await api.new_user()
     inactive = await api.new_user(active=False)
@@ -200,35 +200,35 @@ async def test_a_failed_login_has_one_answer_whatever_was_wrong(api: Api) -> Non
     ]
 
     assert_wrong_credentials(answers[0], LOGIN)
-    assert [unlike_any_other(answers[0])] * len(answers) == [unlike_any_other(answer) for answer in answers]
+    assert [without_varying(answers[0])] * len(answers) == [without_varying(answer) for answer in answers]
     assert [401] * len(answers) == [answer.status for answer in answers]
     assert ["Bearer"] * len(answers) == [answer.headers["WWW-Authenticate"] for answer in answers]
 
 
-# What a token must be
+# Validation of tokens
 
 
-def forged(settings: Settings, pair: dict[str, Any], **changes: Any) -> str:
-    """A token with the right signature and other claims; a claim that is None is left out."""
+def forge_token(settings: Settings, pair: dict[str, Any], **changes: Any) -> str:
+    """Return a correctly signed token with changed claims; a claim of None is left out."""
     assert settings.jwt_secret is not None
     claims = {**claims_of(pair["access_token"]), **changes}
     kept = {name: value for name, value in claims.items() if value is not None}
-    return signed(kept, pair, settings.jwt_secret.get_secret_value())
+    return sign_claims(kept, pair, settings.jwt_secret.get_secret_value())
 
 
-def signed(claims: dict[str, Any], pair: dict[str, Any], secret: str, algorithm: str = "HS256") -> str:
-    """A token with these claims, that names the key of the pair."""
+def sign_claims(claims: dict[str, Any], pair: dict[str, Any], secret: str, algorithm: str = "HS256") -> str:
+    """Return a token with these claims that names the key of the pair."""
     kid = jwt.get_unverified_header(pair["access_token"])["kid"]
     return jwt.encode(claims, secret, algorithm=algorithm, headers={"kid": kid})
 
 
-def encoded(part: Any) -> str:
+def encode(part: Any) -> str:
     raw = part if isinstance(part, bytes) else json.dumps(part).encode()
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def spoilt(settings: Settings, pair: dict[str, Any]) -> dict[str, str]:
-    """Authorization headers that must not let anyone in, by what is wrong with them."""
+def invalid_headers(settings: Settings, pair: dict[str, Any]) -> dict[str, str]:
+    """Return invalid Authorization headers by their flaw."""
     assert settings.jwt_secret is not None
     secret = settings.jwt_secret.get_secret_value()
     token, now = pair["access_token"], int(time.time())
@@ -240,38 +240,38 @@ def spoilt(settings: Settings, pair: dict[str, Any]) -> dict[str, str]:
         "not text": "\udcff\udcfe",
         "too long": "a" * 5000,
         "refresh token": pair["refresh_token"],
-        "another key": signed(claims, pair, "another-secret-that-is-long-enough"),
-        "another algorithm": signed(claims, pair, secret.ljust(64, "-"), "HS512"),
+        "another key": sign_claims(claims, pair, "another-secret-that-is-long-enough"),
+        "another algorithm": sign_claims(claims, pair, secret.ljust(64, "-"), "HS512"),
         "no name of a key": jwt.encode(claims, secret, algorithm="HS256"),
-        "no algorithm": f"{encoded({'alg': 'none', 'typ': 'JWT'})}.{payload}.",
+        "no algorithm": f"{encode({'alg': 'none', 'typ': 'JWT'})}.{payload}.",
         "no signature": f"{header}.{payload}.",
-        "another header": f"{encoded({'alg': 'HS256', 'typ': 'JWT', 'kid': '../../dev/null'})}.{payload}.{signature}",
-        "another payload": f"{header}.{encoded({**claims, 'sub': NOBODY})}.{signature}",
-        "a header too deep to parse": f"{encoded(b'[' * 2900)}.{payload}.{signature}",
-        "expired": forged(settings, pair, iat=now - 4000, exp=now - 400),
-        "not issued yet": forged(settings, pair, iat=now + 400, exp=now + 4000),
-        "no expiry": forged(settings, pair, exp=None),
-        "an expiry that is text": forged(settings, pair, exp=str(now + 4000)),
-        "an expiry with a fraction": forged(settings, pair, exp=now + 4000.5),
-        "an expiry that is true": forged(settings, pair, exp=True),
-        "no type": forged(settings, pair, typ=None),
-        "an unknown type": forged(settings, pair, typ=2),
-        "no session": forged(settings, pair, sid=None),
-        "a user that is no id": forged(settings, pair, sub="admin"),
-        "an unknown claim": forged(settings, pair, admin=True),
+        "another header": f"{encode({'alg': 'HS256', 'typ': 'JWT', 'kid': '../../dev/null'})}.{payload}.{signature}",
+        "another payload": f"{header}.{encode({**claims, 'sub': NOBODY})}.{signature}",
+        "a header too deep to parse": f"{encode(b'[' * 2900)}.{payload}.{signature}",
+        "expired": forge_token(settings, pair, iat=now - 4000, exp=now - 400),
+        "not issued yet": forge_token(settings, pair, iat=now + 400, exp=now + 4000),
+        "no expiry": forge_token(settings, pair, exp=None),
+        "an expiry that is text": forge_token(settings, pair, exp=str(now + 4000)),
+        "an expiry with a fraction": forge_token(settings, pair, exp=now + 4000.5),
+        "an expiry that is true": forge_token(settings, pair, exp=True),
+        "no type": forge_token(settings, pair, typ=None),
+        "an unknown type": forge_token(settings, pair, typ=2),
+        "no session": forge_token(settings, pair, sid=None),
+        "a user that is no id": forge_token(settings, pair, sub="admin"),
+        "an unknown claim": forge_token(settings, pair, admin=True),
     }
     return {"no scheme": token, "another scheme": f"Basic {token}"} | {
         flaw: f"Bearer {bearer}" for flaw, bearer in bearers.items()
     }
 
 
-async def test_without_a_token_nobody_is_known(api: Api) -> None:
+async def test_without_a_token_the_caller_is_unknown(api: Api) -> None:
     assert_wrong_credentials(await api.nobody.get("/"), "/")
 
 
-async def test_a_token_with_any_flaw_is_refused_with_one_answer(api: Api, settings: Settings) -> None:
-    """Lessons 21, 29 and 33: the type, the algorithm, the expiry, and a header that is parsed before it is trusted."""
-    flawed = spoilt(settings, await logged_in(api))
+async def test_every_invalid_token_gets_the_same_refusal(api: Api, settings: Settings) -> None:
+    """Lessons 21, 29 and 33: type, algorithm, expiry, and headers that are trusted before they are parsed."""
+    flawed = invalid_headers(settings, await log_in(api))
 
     answers = {flaw: await api.nobody.get("/", headers={"Authorization": header}) for flaw, header in flawed.items()}
 
@@ -280,8 +280,8 @@ async def test_a_token_with_any_flaw_is_refused_with_one_answer(api: Api, settin
         assert_wrong_credentials(answer, "/")
 
 
-async def test_a_forged_token_passes_when_nothing_is_wrong_with_it(api: Api, settings: Settings) -> None:
-    token = forged(settings, await logged_in(api))
+async def test_an_unmodified_forged_token_is_accepted(api: Api, settings: Settings) -> None:
+    token = forge_token(settings, await log_in(api))
 
     assert 200 == (await replace(api, token=token).get("/")).status
 
@@ -293,11 +293,11 @@ async def test_the_scheme_is_bearer_in_any_case(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("seconds_ago", "status"), [(30, 200), (90, 401)])
-async def test_an_expired_token_passes_within_the_leeway_only(
+async def test_an_expired_token_is_accepted_only_within_the_leeway(
     api: Api, settings: Settings, seconds_ago: int, status: int
 ) -> None:
     user = await api.new_user()
-    issued = claims_of((await logged_in(api, user["username"], PASSWORD))["access_token"])
+    issued = claims_of((await log_in(api, user["username"], PASSWORD))["access_token"])
     now = int(time.time())
     claims = Claims(
         sub=user["id"],
@@ -318,13 +318,13 @@ async def test_an_expired_token_passes_within_the_leeway_only(
 
 
 @pytest.mark.parametrize("roles", ["admin", "auditor", "customer", "guest"])
-async def test_the_greeting_is_for_everyone_with_a_token(api: Api, roles: str) -> None:
+async def test_every_role_gets_the_greeting(api: Api, roles: str) -> None:
     answer = await (await api.as_new_user(roles)).get("/")
 
     assert (200, ["message"]) == (answer.status, list(answer.body))
 
 
-# Who is let in now
+# Changes of users
 
 
 async def test_a_deactivated_user_loses_access_at_the_next_request(api: Api) -> None:
@@ -338,7 +338,7 @@ async def test_a_deactivated_user_loses_access_at_the_next_request(api: Api) -> 
     assert_wrong_credentials(await caller.get("/"), "/")
 
 
-async def test_an_activated_user_is_let_in_again(api: Api) -> None:
+async def test_a_reactivated_user_can_log_in_again(api: Api) -> None:
     user = await api.new_user(active=False)
 
     await api.put(f"/v1/users/{user['id']}", {**user, "active": True})
@@ -356,7 +356,7 @@ async def test_a_deleted_user_loses_access_at_the_next_request(api: Api) -> None
 
 
 async def test_a_demoted_user_loses_access_at_the_next_request(api: Api) -> None:
-    """Lesson 27: a token that says too much is dead."""
+    """Lesson 27: a token with a lost role is refused."""
     user = await api.new_user(roles="admin")
     caller = await api.logged_in(user["username"])
     assert 200 == (await caller.get("/v1/users")).status
@@ -366,7 +366,7 @@ async def test_a_demoted_user_loses_access_at_the_next_request(api: Api) -> None
     assert (401, 401) == ((await caller.get("/v1/users")).status, (await caller.get("/v1/accounts")).status)
 
 
-async def test_a_promoted_user_has_the_role_with_the_next_token(api: Api) -> None:
+async def test_a_promoted_user_gets_the_role_with_the_next_token(api: Api) -> None:
     user = await api.new_user(roles="guest")
     caller = await api.logged_in(user["username"])
     assert 403 == (await caller.get("/v1/accounts")).status
@@ -377,7 +377,7 @@ async def test_a_promoted_user_has_the_role_with_the_next_token(api: Api) -> Non
     assert 200 == (await (await api.logged_in(user["username"])).get("/v1/accounts")).status
 
 
-async def test_a_changed_password_is_the_only_one_that_logs_in(api: Api) -> None:
+async def test_only_the_new_password_logs_in(api: Api) -> None:
     user = await api.new_user()
 
     await api.put(f"/v1/users/{user['id']}", {**user, "password": "the next password"})
@@ -389,11 +389,11 @@ async def test_a_changed_password_is_the_only_one_that_logs_in(api: Api) -> None
     assert (401, 200) == (old.status, new.status)
 
 
-# What a flood does
+# Floods of logins
 
 
 @pytest.mark.usefixtures("safe_passwords")
-async def test_a_flood_of_logins_is_turned_away_while_the_service_answers(serve: Serve, settings: Settings) -> None:
+async def test_a_flood_of_logins_is_refused_while_other_requests_are_served(serve: Serve, settings: Settings) -> None:
     """Lesson 30."""
     api = await serve(settings.model_copy(update={"ledger_login_queue_limit": 1}))
     body = {"username": "admin", "password": "not the admin's password"}
@@ -412,21 +412,21 @@ async def test_a_flood_of_logins_is_turned_away_while_the_service_answers(serve:
 
 
 @pytest.mark.usefixtures("safe_passwords")
-async def test_logins_are_let_in_again_after_a_flood(serve: Serve, settings: Settings) -> None:
-    """Lesson 30: nobody is locked out by what others did."""
+async def test_logins_succeed_again_after_a_flood(serve: Serve, settings: Settings) -> None:
+    """Lesson 30: nobody is locked out by other clients."""
     api = await serve(settings.model_copy(update={"ledger_login_queue_limit": 1}))
     body = {"username": "admin", "password": "not the admin's password"}
 
     await asyncio.gather(*(api.nobody.post(LOGIN, body) for _ in range(20)))
 
-    assert "access_token" in await logged_in(api)
+    assert "access_token" in await log_in(api)
 
 
-# Where secrets are
+# Storage of secrets
 
 
 @pytest.mark.usefixtures("safe_passwords")
-async def test_passwords_are_hashed_with_argon2id_each_with_its_own_salt(
+async def test_each_password_is_hashed_with_argon2id_and_its_own_salt(
     api: Api, connection: "asyncpg.Connection[Any]"
 ) -> None:
     """Lesson 20."""
@@ -444,9 +444,9 @@ async def test_no_table_but_credentials_has_a_hash_or_a_password(
 ) -> None:
     """Lesson 20."""
     key = {"Idempotency-Key": "with-a-secret"}
-    user = (await api.post("/v1/users", a_user(password="the first password"), headers=key)).body
+    user = (await api.post("/v1/users", user_body(password="the first password"), headers=key)).body
     await api.put(f"/v1/users/{user['id']}", {**user, "password": "the second password"})
-    pair = await logged_in(api, user["username"], "the second password")
+    pair = await log_in(api, user["username"], "the second password")
     tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'ledger' ORDER BY tablename")
     hashes = [row["hash"] for row in await connection.fetch("SELECT hash FROM credentials")]
 
@@ -464,7 +464,7 @@ async def test_no_table_but_credentials_has_a_hash_or_a_password(
 
 
 @pytest.mark.parametrize("member", ["password", "password_hash"])
-async def test_the_stored_hash_is_no_password(api: Api, connection: "asyncpg.Connection[Any]", member: str) -> None:
+async def test_the_stored_hash_does_not_log_in(api: Api, connection: "asyncpg.Connection[Any]", member: str) -> None:
     """Lesson 20."""
     user = await api.new_user()
     stored = await connection.fetchval("SELECT hash FROM credentials WHERE user_id = $1", user["id"])
@@ -474,7 +474,7 @@ async def test_the_stored_hash_is_no_password(api: Api, connection: "asyncpg.Con
     assert_wrong_credentials(answer, LOGIN)
 
 
-async def test_the_credential_of_a_deleted_user_is_forgotten(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_the_credential_of_a_deleted_user_is_deleted(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     user = await api.new_user()
 
     await api.delete(f"/v1/users/{user['id']}")
@@ -482,8 +482,8 @@ async def test_the_credential_of_a_deleted_user_is_forgotten(api: Api, connectio
     assert 0 == await connection.fetchval("SELECT count(*) FROM credentials WHERE user_id = $1", user["id"])
 
 
-async def test_of_two_authorization_headers_none_counts(api: Api) -> None:
-    """A proxy in front may look at the other one."""
+async def test_two_authorization_headers_are_refused(api: Api) -> None:
+    """A proxy in front could use the other header."""
     token = f"Bearer {api.token}"
 
     for pair in ([token, token], [token, "Bearer x"], ["Bearer x", token], [token, "Basic eDp4"]):

@@ -1,4 +1,4 @@
-"""Who may do what: every route with every kind of caller, with what is theirs, another's, and nobody's."""
+"""The access matrix: every route, with every role, for own, other users' and unknown resources."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ import pytest
 from ledger.identity.keyring import load_keyring
 from ledger.identity.tokens import Signer, TokenType, create_signer
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api, a_transfer, a_user, new_id
+from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, Response, new_id, transfer_body, user_body
 from web.routes import ROUTES, UNVERSIONED, VERSIONS
 from web.routes.route import Route
 
@@ -22,11 +22,11 @@ Serve = Callable[[Settings], Awaitable[Api]]
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 PUBLIC, ACCESS, REFRESH = "public", "access token", "refresh token"
-ROLES = ("guest", "customer", "auditor", "admin")  # in this order: what admins do is felt by all
+ROLES = ("guest", "customer", "auditor", "admin")  # in this order: an admin's requests can affect all others
 
 
 class Statuses(NamedTuple):
-    """What each role is answered."""
+    """The status of the response for each role."""
 
     admin: int
     auditor: int
@@ -35,10 +35,10 @@ class Statuses(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What it takes to use a route, and how it answers about what is the caller's own, another's, and nobody's.
+    """The token that a route needs, and its statuses for own, other users' and unknown resources.
 
-    Where `others` is None, the route is not about anything that somebody has. What nobody has is answered as what
-    another has, unless that is a success: then with `missing`.
+    `others` is None if the route concerns no owned resource. An unknown resource gets the status of another user's,
+    unless that is a success: then it gets `missing`.
     """
 
     token: str
@@ -53,13 +53,13 @@ ADMINS_CREATE = Statuses(201, 403, 403, 403)
 AUDITORS_TOO = Statuses(200, 200, 403, 403)
 NOT_GUESTS = Statuses(200, 200, 200, 403)
 READERS_OF_OTHERS = Statuses(200, 200, 404, 403)
-UNSEALED_OWN = Statuses(409, 409, 409, 403)  # who may have a receipt is told that here is no key to seal with
+UNSEALED_OWN = Statuses(409, 409, 409, 403)  # authorized, but there is no sealing key
 UNSEALED_OTHERS = Statuses(409, 409, 404, 403)
 PAYING = Row(ACCESS, Statuses(200, 403, 200, 403), Statuses(200, 403, 422, 403), missing=422)
 DENIALS = {403, 404, 422}
 
-# An auditor reads everything and changes nothing. What a caller may
-# not see is not there (404); what a caller may see, or what nobody with this role may do to anything, is forbidden.
+# Auditors read everything and change nothing. A resource that the caller may not see is unknown (404). A visible
+# resource, or an action that the role never has, is forbidden (403).
 TABLE = {
     ("GET", "/"): Row(ACCESS, ALL),
     ("GET", "/.well-known/jwks.json"): Row(PUBLIC, ALL),
@@ -80,7 +80,7 @@ TABLE = {
     ("POST", "/auth/revoke-user"): Row(ACCESS, ALL, ADMINS),
     ("POST", "/auth/revoke-all"): Row(ACCESS, ADMINS),
     ("POST", "/auth/cleanup"): Row(ACCESS, ADMINS),
-    ("GET", "/auth/sessions"): Row(ACCESS, ALL, ADMINS, missing=200),  # who is not there has no sessions
+    ("GET", "/auth/sessions"): Row(ACCESS, ALL, ADMINS, missing=200),  # an unknown user has no sessions
     ("DELETE", "/auth/sessions/{id}"): Row(ACCESS, ALL, Statuses(200, 404, 404, 404)),
     ("GET", "/audit/actors/{id}"): Row(ACCESS, AUDITORS_TOO, AUDITORS_TOO),
     ("GET", "/users"): Row(ACCESS, AUDITORS_TOO),
@@ -125,9 +125,7 @@ OPEN = [route for route in EVERY if route not in GUARDED]
 
 def row_of(route: Route) -> Row:
     row = TABLE.get(key(route))
-    assert row is not None, (
-        f"{route.method} {route.path} is not in the table of {__file__}: say who may do what with it"
-    )
+    assert row is not None, f"{route.method} {route.path} is not in the table of {__file__}: add its access rules"
     return row
 
 
@@ -166,7 +164,7 @@ def bearer(row: Row, caller: Party) -> str:
 
 
 async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:
-    """The id of something new that belongs to a user, of the kind that the route is about; else the user's own id."""
+    """Create a resource of the route's kind for a user; return its id, or the user's id if there is no such kind."""
     match route.path:
         case "/auth/sessions/{id}":
             return session_of(await login(api, user))
@@ -174,7 +172,7 @@ async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:
             return str((await api.new_account(user["id"]))["id"])
         case "/transactions/{id}/capture" | "/transactions/{id}/void":
             source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
-            held = await api.post("/v1/transactions/hold", a_transfer(source, destination, 1))
+            held = await api.post("/v1/transactions/hold", transfer_body(source, destination, 1))
             return str(held.body["id"])
         case "/transactions" | "/transactions/transfer" | "/transactions/hold" | "/transactions/batch":
             return str((await api.new_account(user["id"], balance_cents=100))["id"])
@@ -191,7 +189,7 @@ def session_of(tokens: dict[str, Any]) -> str:
 
 
 class Request(NamedTuple):
-    """A request that fits a route, about the thing with an id."""
+    """A valid request to a route about a resource."""
 
     method: str
     path: str
@@ -199,20 +197,20 @@ class Request(NamedTuple):
 
 
 def request_for(route: Route, version: str, resource: str, sink: str, *, own: bool = False) -> Request:
-    """`sink` is an account for money; a caller who asks about what is their own need not always say so."""
+    """Build a valid request; `sink` is the destination account. `own` leaves out what defaults to the caller."""
     path = route.path if route in UNVERSIONED else f"/{version}{route.path}"
     bodies: dict[tuple[str, str], dict[str, Any]] = {
         ("POST", "/auth/login"): {"username": "admin", "password": ADMIN_PASSWORD},
         ("POST", "/auth/revoke-user"): {"user_id": resource},
-        ("POST", "/users"): a_user(),
-        ("PUT", "/users/{id}"): {**a_user(), "password": None},
-        ("PATCH", "/users/{id}"): {"email": a_user()["email"]},
+        ("POST", "/users"): user_body(),
+        ("PUT", "/users/{id}"): {**user_body(), "password": None},
+        ("PATCH", "/users/{id}"): {"email": user_body()["email"]},
         ("POST", "/accounts"): {"user_id": resource},
         ("PUT", "/accounts/{id}"): {"balance_cents": 5},
         ("PATCH", "/accounts/{id}"): {"overdraft_limit_cents": 5},
-        ("POST", "/transactions/transfer"): a_transfer(resource, sink, 1),
-        ("POST", "/transactions/batch"): {"atomic": True, "items": [a_transfer(resource, sink, 1)]},
-        ("POST", "/transactions/hold"): a_transfer(resource, sink, 1),
+        ("POST", "/transactions/transfer"): transfer_body(resource, sink, 1),
+        ("POST", "/transactions/batch"): {"atomic": True, "items": [transfer_body(resource, sink, 1)]},
+        ("POST", "/transactions/hold"): transfer_body(resource, sink, 1),
         ("POST", "/transactions"): {
             "postings": [{"account_id": resource, "amount_cents": -1}, {"account_id": sink, "amount_cents": 1}]
         },
@@ -223,12 +221,12 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
     return Request(route.method, path + query, bodies.get(key(route)))
 
 
-async def answered(api: Api, request: Request, token: str | None, *, headers: dict[str, str] | None = None) -> Answer:
+async def send(api: Api, request: Request, token: str | None, *, headers: dict[str, str] | None = None) -> Response:
     return await replace(api, token=token).call(request.method, request.path, request.body, headers=headers or {})
 
 
-def comparable(answer: Answer, resource: str) -> dict[str, Any]:
-    """An error's body without what differs from one answer to the next, and from one thing to another."""
+def comparable(answer: Response, resource: str) -> dict[str, Any]:
+    """Return an error body without members that differ between requests and resources."""
     body: dict[str, Any] = json.loads(json.dumps(answer.body).replace(resource, "the id"))
     for entry in body["errors"]:
         del entry["trace_id"], entry["timestamp"]
@@ -239,18 +237,18 @@ async def events(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT count(*) FROM stored_events"))
 
 
-# What each role may do
+# Roles
 
 
 @pytest.mark.parametrize("route", EVERY, ids=NAMES)
-async def test_each_role_may_do_what_the_table_says(api: Api, connection: Connection, route: Route) -> None:
-    """Lesson 35. What another has and what nobody has cannot be told apart; and a refusal changes nothing."""
+async def test_each_role_can_do_exactly_what_the_table_says(api: Api, connection: Connection, route: Route) -> None:
+    """Lesson 35. Other users' and unknown resources look the same, and a refusal changes nothing."""
     row = row_of(route)
     await check(api, connection, route, row, VERSIONS[0])
 
 
 @pytest.mark.parametrize("path", ["/users/{id}", "/accounts/{id}", "/transactions/transfer"])
-async def test_each_role_may_do_the_same_in_the_other_version(api: Api, connection: Connection, path: str) -> None:
+async def test_each_role_has_the_same_access_in_the_other_version(api: Api, connection: Connection, path: str) -> None:
     for route in ROUTES:
         if route.path == path and route.method in {"GET", "POST"}:
             await check(api, connection, route, row_of(route), VERSIONS[1])
@@ -272,7 +270,7 @@ async def check(api: Api, connection: Connection, route: Route, row: Row, versio
             resource = str(new_id()) if whose == "nobody's" else await resource_of(api, route, users[whose])
             request = request_for(route, version, resource, sink, own=whose == "own")
             before = await events(connection)
-            answer = await answered(api, request, bearer(row, caller))
+            answer = await send(api, request, bearer(row, caller))
             expected[role, whose], found[role, whose] = status, answer.status
             if answer.status >= 300:
                 assert before == await events(connection), (role, whose)
@@ -282,7 +280,7 @@ async def check(api: Api, connection: Connection, route: Route, row: Row, versio
     assert expected == found
 
 
-async def test_a_user_with_several_roles_may_do_what_any_of_them_may(api: Api) -> None:
+async def test_a_user_with_several_roles_has_the_access_of_each(api: Api) -> None:
     caller = await party(api, "guest,customer,auditor")
     own, other = await api.new_account(caller.user["id"], balance_cents=5), await api.new_account(balance_cents=5)
     as_caller = replace(api, token=caller.access_token)
@@ -290,14 +288,14 @@ async def test_a_user_with_several_roles_may_do_what_any_of_them_may(api: Api) -
     assert 200 == (await as_caller.get(f"/v1/accounts/{other['id']}")).status
     assert 200 == (await as_caller.transfer(own, other, 1)).status
     assert 422 == (await as_caller.transfer(other, own, 1)).status
-    assert 403 == (await as_caller.post("/v1/users", a_user())).status
+    assert 403 == (await as_caller.post("/v1/users", user_body())).status
 
 
-# Without a token that fits
+# Without a valid token
 
 
-async def misfits(api: Api, settings: Settings, row: Row) -> dict[str, str | None]:
-    """Authorization headers of admins that must not let anyone in, by what is wrong with them."""
+async def invalid_headers(api: Api, settings: Settings, row: Row) -> dict[str, str | None]:
+    """Return an admin's invalid Authorization headers by their flaw."""
     caller, gone = await party(api, "admin"), await party(api, "admin")
     signer, kind = (
         create_signer(settings, load_keyring(settings)),
@@ -319,13 +317,13 @@ async def misfits(api: Api, settings: Settings, row: Row) -> dict[str, str | Non
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=[f"{route.method} {route.path}" for route in GUARDED])
-async def test_without_a_token_that_fits_nobody_gets_in(
+async def test_without_a_valid_token_every_request_is_refused(
     api: Api, settings: Settings, connection: Connection, route: Route
 ) -> None:
-    """Lesson 21. There is one answer, whatever is wrong, and whatever the request is about."""
+    """Lesson 21. All flaws and all requests get the same response."""
     row, sink = row_of(route), (await api.new_account())["id"]
     resource = await resource_of(api, route, await api.new_user())
-    headers = await misfits(api, settings, row)
+    headers = await invalid_headers(api, settings, row)
     before = await events(connection)
 
     for version in VERSIONS[:1] if route in UNVERSIONED else VERSIONS:
@@ -333,7 +331,7 @@ async def test_without_a_token_that_fits_nobody_gets_in(
         for flaw, header in headers.items():
             given = {} if header is None else {"Authorization": header}
             for keyed in ({}, {"Idempotency-Key": "one"}):
-                answer = await answered(api, request, None, headers={**given, **keyed})
+                answer = await send(api, request, None, headers={**given, **keyed})
                 assert (401, "Bearer") == (answer.status, answer.headers.get("WWW-Authenticate")), flaw
                 assert ["authentication_wrong_credentials"] == answer.codes, flaw
                 assert request.path.partition("?")[0] == answer.body["instance"], flaw
@@ -341,29 +339,29 @@ async def test_without_a_token_that_fits_nobody_gets_in(
 
 
 @pytest.mark.parametrize("route", OPEN, ids=[f"{route.method} {route.path}" for route in OPEN])
-async def test_what_is_public_asks_for_no_token_and_looks_at_none(api: Api, settings: Settings, route: Route) -> None:
+async def test_public_routes_ignore_tokens(api: Api, settings: Settings, route: Route) -> None:
     row = row_of(route)
 
     for version in VERSIONS[:1] if route in UNVERSIONED else VERSIONS:
-        for header in (await misfits(api, settings, row)).values():
+        for header in (await invalid_headers(api, settings, row)).values():
             given = {} if header is None else {"Authorization": header}
-            answer = await answered(api, request_for(route, version, "", ""), None, headers=given)
+            answer = await send(api, request_for(route, version, "", ""), None, headers=given)
             assert 200 == answer.status
 
 
-async def test_who_is_not_known_does_not_learn_what_is_wrong_with_a_request(api: Api) -> None:
-    """Neither that an id is none, nor that a body is, nor that its type is not JSON."""
+async def test_unauthenticated_callers_do_not_learn_what_is_wrong_with_a_request(api: Api) -> None:
+    """A malformed id, an invalid body and a wrong media type get the same response."""
     for route in GUARDED:
         prefix = "" if route in UNVERSIONED else f"/{VERSIONS[0]}"
         answer = await api.nobody.call(route.method, prefix + route.path.replace("{id}", "none"), data=b"{")
         assert 401 == answer.status, route
 
 
-# What a customer finds by other ways than an id
+# Access by cursors, parameters and keys
 
 
 async def pages(api: Api, path: str) -> list[tuple[str, list[str]]]:
-    """All pages, each with the path that leads to it, and the ids that are on it."""
+    """Yield each page's path and ids."""
     found = []
     while path:
         answer = await api.get(path)
@@ -373,7 +371,7 @@ async def pages(api: Api, path: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-async def test_a_customer_finds_no_account_of_another_by_any_cursor(api: Api) -> None:
+async def test_no_cursor_shows_a_customer_others_accounts(api: Api) -> None:
     """Lesson 35."""
     caller = await party(api, "customer")
     as_caller = replace(api, token=caller.access_token)
@@ -391,7 +389,7 @@ async def test_a_customer_finds_no_account_of_another_by_any_cursor(api: Api) ->
 
 
 @pytest.mark.parametrize(("parameter", "status"), [("user_id", 200), ("owner_id", 422), ("id", 422)])
-async def test_a_customer_cannot_ask_for_the_list_of_another(api: Api, parameter: str, status: int) -> None:
+async def test_a_customer_cannot_list_what_belongs_to_another(api: Api, parameter: str, status: int) -> None:
     """Lesson 35."""
     caller, other = await party(api, "customer"), await api.new_account()
 
@@ -401,7 +399,7 @@ async def test_a_customer_cannot_ask_for_the_list_of_another(api: Api, parameter
     assert status == 422 or answer.body == []
 
 
-async def test_a_user_finds_no_session_of_another_by_any_cursor(api: Api) -> None:
+async def test_no_cursor_shows_a_user_others_sessions(api: Api) -> None:
     """Lesson 35."""
     caller, other = await party(api, "customer"), await api.new_user()
     as_caller = replace(api, token=caller.access_token)
@@ -418,8 +416,8 @@ async def test_a_user_finds_no_session_of_another_by_any_cursor(api: Api) -> Non
 
 
 @pytest.mark.parametrize("role", ["admin", "auditor", "customer"])
-async def test_an_id_of_another_kind_is_as_if_it_were_not_there(api: Api, role: str) -> None:
-    """Lesson 35: by its id one can have any stream, but none is taken for what it is not."""
+async def test_an_id_of_another_kind_is_unknown(api: Api, role: str) -> None:
+    """Lesson 35: an id of another kind of stream is unknown."""
     caller = await party(api, role)
     routes = {
         kind: next(route for route in ROUTES if key(route) == ("GET", path))
@@ -433,16 +431,16 @@ async def test_an_id_of_another_kind_is_as_if_it_were_not_there(api: Api, role: 
 
     for kind, route in routes.items():
         nothing = str(new_id())
-        missing = await answered(api, request_for(route, "v1", nothing, ""), caller.access_token)
+        missing = await send(api, request_for(route, "v1", nothing, ""), caller.access_token)
         for wrong in {*ids.values()} - {ids[kind]}:
-            answer = await answered(api, request_for(route, "v1", wrong, ""), caller.access_token)
+            answer = await send(api, request_for(route, "v1", wrong, ""), caller.access_token)
             assert comparable(missing, nothing) == comparable(answer, wrong)
             assert 404 == answer.status
 
 
 @pytest.mark.parametrize("role", ["auditor", "customer", "guest"])
-async def test_nobody_gets_the_answer_to_the_request_of_another_by_its_key(api: Api, role: str) -> None:
-    """Lesson 35: the same request under the same key, sent by somebody else, is another one."""
+async def test_a_key_never_replays_the_response_of_another_caller(api: Api, role: str) -> None:
+    """Lesson 35: the same request and key from another caller are another request."""
     caller, sink = await party(api, role), (await api.new_account())["id"]
     for number, route in enumerate(route for route in ROUTES if route.method == "POST"):
         row = row_of(route)
@@ -450,8 +448,8 @@ async def test_nobody_gets_the_answer_to_the_request_of_another_by_its_key(api: 
             continue
         one = {"Idempotency-Key": f"key-{number}"}
         request = request_for(route, "v1", await resource_of(api, route, await api.new_user()), sink)
-        first = await answered(api, request, api.token, headers=one)
-        second = await answered(api, request, caller.access_token, headers=one)
+        first = await send(api, request, api.token, headers=one)
+        second = await send(api, request, caller.access_token, headers=one)
 
         assert first.status < 300, route
         assert getattr(row.others or row.own, role) == second.status >= 400

@@ -1,4 +1,4 @@
-"""HEAD is GET without a body, OPTIONS says what there is, and 201 says where the new resource is, and its version."""
+"""HEAD is GET without a body, OPTIONS lists the methods, and 201 has the location and version of the new resource."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.support.controls import NOBODY, Answer, Api, a_transfer, a_user, new_id
+from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body, user_body
 from tests.support.processes import DEADLINE_SECONDS
 from web.http import pagination
 from web.openapi import path_of
@@ -21,15 +21,15 @@ def concrete(path: str, resource_id: str) -> str:
     return path.replace("{id}", resource_id).replace("{name}", "style.css").replace("{code}", "overloaded")
 
 
-def comparable(answer: Answer, *changing: str) -> dict[str, str]:
-    """The headers that two requests of the same resource share."""
+def comparable(answer: Response, *changing: str) -> dict[str, str]:
+    """Return the headers that do not differ from response to response."""
     own = {name.lower() for name in ("Date", "X-Request-Id", *changing)}
     return {name: value for name, value in answer.headers.items() if name.lower() not in own}
 
 
 @pytest.fixture
 async def ids(api: Api) -> dict[str, str]:
-    """An id of a resource for each first part of a path."""
+    """Return an id of a resource for each first segment of a path."""
     source, sink = await api.new_account(balance_cents=10), await api.new_account()
     paid = await api.transfer(source, sink, 1)
     return {"users": source["user_id"], "accounts": source["id"], "transactions": paid.body["id"]}
@@ -39,7 +39,7 @@ async def ids(api: Api) -> dict[str, str]:
 
 
 async def test_head_has_the_headers_of_get_and_no_body(api: Api, ids: dict[str, str]) -> None:
-    """RFC 9110, section 9.3.2. The client would fail at the next answer if there were a body."""
+    """RFC 9110, section 9.3.2. A body would break the client's next response."""
     for route in EVERY:
         if route.method == "GET":
             path = concrete(path_of(route), ids.get(route.path.split("/")[1], NOBODY))
@@ -48,7 +48,7 @@ async def test_head_has_the_headers_of_get_and_no_body(api: Api, ids: dict[str, 
 
             changing = (
                 "Content-Length" if route.path in {"/metrics", "/readyz"} else ""
-            )  # they show what is so at the time
+            )  # their content changes with time
             assert (got.status, comparable(got, changing)) == (asked.status, comparable(asked, changing)), path
             assert not asked.body
 
@@ -90,7 +90,7 @@ async def test_head_of_a_large_list_is_its_headers(api: Api, monkeypatch: pytest
     assert 200 == (await api.get("/v1/health")).status
 
 
-async def test_head_is_counted_and_logged_as_what_it_is(api: Api) -> None:
+async def test_head_is_counted_and_logged_as_head(api: Api) -> None:
     with structlog.testing.capture_logs() as lines:
         await api.call("HEAD", "/v1/health")
     metrics = (await api.get("/metrics")).body
@@ -104,7 +104,7 @@ async def test_head_is_counted_and_logged_as_what_it_is(api: Api) -> None:
 # OPTIONS
 
 
-async def test_options_tells_everybody_what_a_path_has(api: Api) -> None:
+async def test_options_lists_the_methods_of_a_path(api: Api) -> None:
     """RFC 9110, section 9.3.7."""
     for path in PATHS:
         methods = {method for route in EVERY if path_of(route) == path for method in route.methods}
@@ -125,19 +125,19 @@ async def test_options_tells_everybody_what_a_path_has(api: Api) -> None:
         ("/docs/a/b", 404, "resource_not_found"),
     ],
 )
-async def test_options_of_what_is_not_there_says_so(api: Api, path: str, status: int, code: str) -> None:
+async def test_options_of_an_unknown_path_is_an_error(api: Api, path: str, status: int, code: str) -> None:
     answer = await api.nobody.call("OPTIONS", path)
 
     assert (status, [code]) == (answer.status, answer.codes)
 
 
-# What is created
+# Created resources
 
 
-async def made(api: Api, path: str, **headers: str) -> Answer:
+async def create(api: Api, path: str, **headers: str) -> Response:
     user_id = (await api.new_user())["id"]
     bodies: dict[str, dict[str, Any]] = {
-        "users": a_user(),
+        "users": user_body(),
         "accounts": {"user_id": user_id, "balance_cents": 5, "overdraft_limit_cents": 7, "frozen": "debits"},
     }
     answer = await api.post(path, bodies[path.rpartition("/")[2]], headers=headers)
@@ -146,18 +146,18 @@ async def made(api: Api, path: str, **headers: str) -> Answer:
 
 
 @pytest.mark.parametrize("path", ["/v1/users", "/v1/accounts", "/v2/users", "/v2/accounts"])
-async def test_what_is_created_says_where_it_is_and_as_which_version(api: Api, path: str) -> None:
+async def test_a_creation_returns_location_and_version(api: Api, path: str) -> None:
     """RFC 9110, section 15.3.2."""
-    created = await made(api, path)
+    created = await create(api, path)
     read = await api.get(created.headers["Location"])
 
     assert f"{path}/{created.body['id']}" == created.headers["Location"]
     assert (created.body, created.headers["ETag"]) == (read.body, read.headers["ETag"])
 
 
-async def test_the_version_that_a_creation_tells_can_be_changed_at_once(api: Api) -> None:
+async def test_the_version_of_a_creation_works_as_a_precondition(api: Api) -> None:
     for path in ("/v1/users", "/v1/accounts"):
-        created = await made(api, path)
+        created = await create(api, path)
         body = {**created.body, "frozen": "none"} if path == "/v1/accounts" else {**created.body, "active": False}
         condition = {"If-Match": created.headers["ETag"]}
 
@@ -166,16 +166,16 @@ async def test_the_version_that_a_creation_tells_can_be_changed_at_once(api: Api
 
 
 @pytest.mark.parametrize("path", ["/v1/users", "/v1/accounts"])
-async def test_a_replay_of_a_creation_is_answered_as_the_first(api: Api, path: str) -> None:
-    """Also when others have changed the resource since."""
+async def test_a_replayed_creation_gets_the_first_response(api: Api, path: str) -> None:
+    """Also after others have changed the resource."""
     key = {"Idempotency-Key": "create"}
     owner = (await api.new_user())["id"]
-    body = a_user() if path == "/v1/users" else {"user_id": owner, "balance_cents": 5}
+    body = user_body() if path == "/v1/users" else {"user_id": owner, "balance_cents": 5}
     first = await api.post(path, body, headers=key)
     if path == "/v1/users":
-        await api.new_account(first.body["id"])  # which is an event of its owner
+        await api.new_account(first.body["id"])  # appends an event to its owner
     else:
-        await api.post("/v1/transactions/transfer", a_transfer(first.body, await api.new_account(), 1))
+        await api.post("/v1/transactions/transfer", transfer_body(first.body, await api.new_account(), 1))
 
     again = await api.post(path, body, headers=key)
 

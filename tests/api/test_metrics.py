@@ -17,7 +17,7 @@ from ledger.followers.follower import STATES
 from ledger.service import metrics
 from ledger.service.metrics import Family, Layout, Meter
 from ledger.settings import Settings
-from tests.support.controls import Api, a_transfer
+from tests.support.controls import Api, transfer_body
 from tests.support.processes import ledger, until
 
 Series: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -26,7 +26,7 @@ Serve = Callable[[Settings], Awaitable[Api]]
 SECRET = "a-secret-for-prometheus-that-is-long-enough"
 
 
-def parsed(text: str) -> Series:
+def parse(text: str) -> Series:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -38,22 +38,22 @@ def value(series: Series, name: str, **labels: str) -> float:
     return series.get((name, frozenset(labels.items())), 0)
 
 
-async def scraped(api: Api) -> Series:
+async def scrape(api: Api) -> Series:
     answer = await api.get("/metrics")
     assert 200 == answer.status, answer
-    return parsed(answer.body)
+    return parse(answer.body)
 
 
-# What is counted
+# Counters
 
 
-async def test_requests_are_counted_by_route_and_status_whatever_their_version(api: Api) -> None:
+async def test_requests_are_counted_by_route_and_status_across_versions(api: Api) -> None:
     account = await api.new_account()
-    before = await scraped(api)
+    before = await scrape(api)
     for path in (f"/v1/accounts/{account['id']}", f"/v2/accounts/{account['id']}"):
         await api.get(path)
     await api.get("/v1/accounts/none")
-    after = await scraped(api)
+    after = await scrape(api)
 
     route = {"method": "GET", "route": "/accounts/{id}"}
     assert 2 == value(after, "ledger_http_requests_total", status="200", **route)
@@ -64,22 +64,22 @@ async def test_requests_are_counted_by_route_and_status_whatever_their_version(a
     assert 0 < value(after, "ledger_http_request_seconds_sum", **route) < 60
 
 
-async def test_what_no_route_is_for_makes_no_series_of_its_own(api: Api) -> None:
-    """Lesson 36: a stranger who asks for many paths fills nothing."""
+async def test_unknown_paths_create_no_series(api: Api) -> None:
+    """Lesson 36: requests for many unknown paths create no series."""
     for number in range(3):
         await api.nobody.get(f"/v1/nothing-{number}")
         await api.nobody.call("PATCH", f"/{number}")
-    found = await scraped(api)
+    found = await scrape(api)
     assert 6 == value(found, "ledger_http_requests_total", method="", route="", status="404")
     assert not [labels for _, labels in found if "nothing" in str(labels)]
 
 
-async def test_what_is_no_http_is_counted_too(api: Api) -> None:
+async def test_malformed_http_is_counted_too(api: Api) -> None:
     reader, writer = await asyncio.open_connection(api.client.host, api.client.port)
     writer.write(b"nonsense\r\n\r\n")
     assert b"400" in await reader.readline()
     writer.close()
-    found = await scraped(api)
+    found = await scrape(api)
     assert 1 == value(found, "ledger_http_requests_total", method="", route="", status="400")
     assert 1 == value(found, "ledger_refusals_total", code="malformed_request")
 
@@ -88,23 +88,23 @@ async def test_refusals_are_counted_by_code(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=1), await api.new_account()
     await api.transfer(source, destination, 2)
     await api.transfer(source, source, 2)
-    found = await scraped(api)
+    found = await scrape(api)
     assert 2 == value(found, "ledger_refusals_total", code="transfer_insufficient_funds")
     assert 1 == value(found, "ledger_refusals_total", code="transfer_accounts_are_same")
 
 
 async def test_a_batch_is_counted_with_its_commands(api: Api) -> None:
-    before = await scraped(api)
+    before = await scrape(api)
     await api.new_account(balance_cents=1)  # a user, an account
-    after = await scraped(api)
+    after = await scrape(api)
     for name in ("ledger_batch_commands_sum", "ledger_batch_commands_count", "ledger_commit_seconds_count"):
         assert 2 == value(after, name) - value(before, name), name
     assert 0 < value(after, "ledger_commit_seconds_sum") < 60
 
 
-async def test_it_is_shown_how_much_of_everything_there_is(api: Api) -> None:
+async def test_the_sizes_of_the_ledger_are_metrics(api: Api) -> None:
     await api.new_account(balance_cents=1)
-    found = await scraped(api)
+    found = await scrape(api)
     assert (
         0
         == value(found, "ledger_commands_waiting", worker="0")
@@ -120,8 +120,8 @@ async def test_it_is_shown_how_much_of_everything_there_is(api: Api) -> None:
     assert [] == [key for key in found if not key[0].startswith(("ledger_", "process_"))]
 
 
-async def test_it_is_shown_how_far_behind_the_followers_are_and_what_they_do(api: Api) -> None:
-    found = await scraped(api)  # nobody seals here
+async def test_the_lag_and_progress_of_followers_are_metrics(api: Api) -> None:
+    found = await scrape(api)  # sealing is off
     assert value(found, "ledger_log_position") == value(found, "ledger_follower_lag_events", follower="seals") > 0
     assert 0 < value(found, "ledger_follower_lag_seconds", follower="seals")
     states = {state: value(found, "ledger_follower_state", follower="seals", state=state) for state in STATES}
@@ -129,23 +129,23 @@ async def test_it_is_shown_how_far_behind_the_followers_are_and_what_they_do(api
     assert ("ledger_follower_lag_events", frozenset({("follower", "mirror")})) in found
 
 
-async def test_it_is_shown_how_many_holds_are_pending_and_how_late_they_expire(api: Api) -> None:
+async def test_pending_holds_and_the_delay_of_their_expiry_are_metrics(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=5), await api.new_account()
-    before = await scraped(api)
-    answer = await api.post("/v1/transactions/hold", a_transfer(source, destination, 3))
+    before = await scrape(api)
+    answer = await api.post("/v1/transactions/hold", transfer_body(source, destination, 3))
     assert answer.status < 300, answer
-    after = await scraped(api)
+    after = await scrape(api)
     assert [0, 1] == [value(found, "ledger_holds_pending") for found in (before, after)]
     assert [0, 0] == [value(found, "ledger_holds_overdue_seconds") for found in (before, after)]
     assert ("ledger_holds_overdue_seconds", frozenset()) in after
 
 
-async def test_they_are_there_while_the_database_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_metrics_are_served_while_the_database_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(*_: object, **__: object) -> None:
         raise ConnectionRefusedError
 
     monkeypatch.setattr("web.app.read_health", away)
-    found = await scraped_with(api, SECRET)
+    found = await scrape_with(api, SECRET)
     assert 0 == value(found, "ledger_database_up")
     assert ("ledger_log_position", frozenset()) not in found
 
@@ -155,31 +155,31 @@ async def api(serve: Serve, settings: Settings) -> Api:
     return await serve(settings.model_copy(update={"ledger_metrics_token": SecretStr(SECRET)}))
 
 
-async def scraped_with(api: Api, secret: str) -> Series:
+async def scrape_with(api: Api, secret: str) -> Series:
     answer = await api.nobody.get("/metrics", headers={"Authorization": f"Bearer {secret}"})
     assert 200 == answer.status, answer
-    return parsed(answer.body)
+    return parse(answer.body)
 
 
-# Who may see them
+# Access
 
 
-async def test_prometheus_shows_the_secret_of_the_settings(api: Api) -> None:
-    assert await scraped_with(api, SECRET)
+async def test_the_secret_of_the_settings_gives_access(api: Api) -> None:
+    assert await scrape_with(api, SECRET)
 
 
 @pytest.mark.parametrize("given", ["", "Bearer", f"Bearer {SECRET}x", f"Basic {SECRET}", "Bearer \udcff"])
-async def test_whoever_shows_something_else_sees_nothing(api: Api, given: str) -> None:
+async def test_any_other_secret_gives_no_access(api: Api, given: str) -> None:
     answer = await api.nobody.get("/metrics", headers={"Authorization": given})
     assert (401, ["authentication_wrong_credentials"]) == (answer.status, answer.codes)
 
 
-async def test_the_secret_opens_nothing_else(api: Api) -> None:
+async def test_the_secret_gives_access_to_nothing_else(api: Api) -> None:
     answer = await api.nobody.get("/v1/users", headers={"Authorization": f"Bearer {SECRET}"})
     assert 401 == answer.status
 
 
-async def test_without_a_secret_in_the_settings_none_will_do(serve: Serve, settings: Settings) -> None:
+async def test_without_a_configured_secret_no_secret_gives_access(serve: Serve, settings: Settings) -> None:
     api = await serve(settings)
     for given in ("Bearer ", "Bearer None", "Bearer"):
         answer = await api.nobody.get("/metrics", headers={"Authorization": given})
@@ -204,7 +204,7 @@ async def test_any_worker_reports_the_metrics_of_all_and_they_survive_it(setting
                 await get(session, "/v1/health")
             found: Series = {}
             for _ in range(4):
-                found = parsed(await get(session, "/metrics"))
+                found = parse(await get(session, "/metrics"))
                 assert 20 == value(found, "ledger_http_requests_total", method="GET", route="/health", status="200")
             pids = {int(value(found, "ledger_worker_pid", worker=number)) for number in ("0", "1")}
             assert set(running.workers()) == pids
@@ -213,8 +213,8 @@ async def test_any_worker_reports_the_metrics_of_all_and_they_survive_it(setting
 
             async def restarted() -> Series | None:
                 try:
-                    now = parsed(await get(session, "/metrics"))
-                except aiohttp.ClientConnectionError:  # the one that was killed had taken it
+                    now = parse(await get(session, "/metrics"))
+                except aiohttp.ClientConnectionError:  # the killed worker had accepted it
                     return None
                 return now if value(now, "ledger_worker_starts_total") == 3 else None
 
@@ -223,7 +223,7 @@ async def test_any_worker_reports_the_metrics_of_all_and_they_survive_it(setting
 
 
 @contextmanager
-def a_file(slots: int) -> Iterator[int]:
+def create_file(slots: int) -> Iterator[int]:
     descriptor = metrics.create_shared_file(slots)
     try:
         yield descriptor
@@ -235,8 +235,8 @@ A = Family("a", "", "counter")
 B = Family("b", "", "histogram", bounds=(1, 2))
 
 
-def test_slots_of_another_version_are_not_read_and_begin_anew() -> None:
-    with a_file(2) as file:
+def test_slots_of_another_version_are_discarded() -> None:
+    with create_file(2) as file:
         old = Meter(Layout([*metrics.FAMILIES, B, A]), file, 0)
         old.add(A)
         other = Meter(Layout([*metrics.FAMILIES, A, B]), file, 1)
@@ -246,7 +246,7 @@ def test_slots_of_another_version_are_not_read_and_begin_anew() -> None:
         assert [((), [1])] == list(other.sum_series(A))
 
 
-def test_a_value_is_in_the_first_bucket_whose_bound_it_does_not_exceed() -> None:
+def test_a_value_counts_in_the_first_bucket_whose_bound_it_does_not_exceed() -> None:
     meter = Meter(Layout([*metrics.FAMILIES, B]))
     for number in (0, 1, 2, 3, 4):
         meter.histogram(B).observe(number)
@@ -254,7 +254,7 @@ def test_a_value_is_in_the_first_bucket_whose_bound_it_does_not_exceed() -> None
     assert ([("1.0", 2), ("2.0", 3), ("+Inf", 5)], 10) == metrics.cumulate_buckets(B, cells)
 
 
-def test_what_does_not_fit_is_noticed_at_the_start() -> None:
+def test_too_many_series_are_detected_at_the_start() -> None:
     """Lesson 36."""
     with pytest.raises(ValueError, match="do not fit"):
         Layout([Family("a", "", "counter", ("label",), [(str(number),) for number in range(metrics.SLOT_BYTES)])])

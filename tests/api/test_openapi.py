@@ -1,4 +1,4 @@
-"""The document says what the service does: every route, every error, and examples that are true."""
+"""The OpenAPI document matches the service: every route, every error, and examples that work."""
 
 import inspect
 import json
@@ -23,7 +23,7 @@ VERBS = (
     *("capture", "close", "create", "delete", "end", "get", "list", "log", "open", "patch", "place", "post", "purge"),
     *("refresh", "reverse", "revoke", "update", "void"),
 )
-ELSEWHERE = {"method_not_allowed", "api_version_error"}  # no route answers these
+ELSEWHERE = {"method_not_allowed", "api_version_error"}  # raised outside of routes
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_every_route_is_described_and_nothing_else(served: dict[str, Any]) -> No
     assert {(route.method, path_of(route)) for route in EVERY} == described
 
 
-def test_every_operation_has_a_name_of_its_own_that_begins_with_a_verb() -> None:
+def test_every_operation_has_a_unique_name_that_begins_with_a_verb() -> None:
     names = [operation_id(route) for route in EVERY]
 
     assert len(EVERY) == len(set(names))
@@ -49,7 +49,7 @@ def test_the_document_is_openapi_3_1(served: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(served).validate()
 
 
-def test_every_refusal_of_the_ledger_is_described_where_it_can_happen() -> None:
+def test_every_refusal_is_documented_where_it_can_occur() -> None:
     made = {function for name, function in inspect.getmembers(errors, inspect.isfunction) if not name.startswith("_")}
     described = {refusing for route in EVERY for refusing in refusals_of(route)}
 
@@ -61,7 +61,7 @@ def test_every_code_is_described() -> None:
 
 
 @pytest.mark.parametrize("route", EVERY, ids=lambda route: f"{route.method} {route.path}")
-def test_the_examples_are_what_the_service_takes_and_gives(served: dict[str, Any], route: Route) -> None:
+def test_the_examples_fit_the_models_of_the_service(served: dict[str, Any], route: Route) -> None:
     operation, described = route.operation, served["paths"][path_of(route)][route.method.lower()]
 
     if operation.request_model is not None:
@@ -80,7 +80,7 @@ async def test_the_document_is_public(api: Api, served: dict[str, Any]) -> None:
     assert "application/json" == answer.headers["Content-Type"]
 
 
-async def test_the_page_and_its_parts_come_from_here_and_nowhere_else(api: Api) -> None:
+async def test_the_page_loads_its_files_only_from_the_service(api: Api) -> None:
     page = await api.nobody.get("/docs")
 
     assert (200, "text/html; charset=utf-8") == (page.status, page.headers["Content-Type"])
@@ -96,7 +96,7 @@ async def test_the_page_and_its_parts_come_from_here_and_nowhere_else(api: Api) 
 @pytest.mark.parametrize(
     ("accepted", "coding"), [("gzip", "gzip"), ("gzip;q=0, deflate", "deflate"), ("gzip;q=0", None)]
 )
-async def test_the_parts_of_the_page_are_compressed_as_the_browser_accepts(
+async def test_the_files_of_the_page_are_compressed_with_an_accepted_coding(
     api: Api, accepted: str, coding: str | None
 ) -> None:
     part = await api.nobody.get("/docs/style.css", headers={"Accept-Encoding": accepted})

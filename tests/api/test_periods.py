@@ -1,4 +1,4 @@
-"""Periods and moments mean the same everywhere: both ends are included, and a plain date is a whole day in UTC."""
+"""Periods and points in time mean the same everywhere: both ends are included, and a date is a whole day in UTC."""
 
 import asyncio
 import json
@@ -9,10 +9,10 @@ import asyncpg
 import pytest
 
 from ledger.settings import Settings
-from tests.support.controls import Api, a_transfer
+from tests.support.controls import Api, transfer_body
 from tests.support.processes import LEDGER, environment
 
-# An accountant who closes May wants the first and the last microsecond of it, and nothing of April or June.
+# An accountant who closes May needs its first and last microsecond, and nothing of April or June.
 RECORDED = {
     "April's last": "2026-04-30T23:59:59.999999Z",
     "May's first": "2026-05-01T00:00:00.000000Z",
@@ -36,7 +36,7 @@ PERIODS: list[tuple[str | None, str | None, list[str]]] = [
 
 
 class Books(NamedTuple):
-    """What was made in each moment: a user, an account, a transfer and the entry of it."""
+    """The user, account, transfer and entry of each point in time."""
 
     api: Api
     source: str
@@ -45,10 +45,10 @@ class Books(NamedTuple):
 
 @pytest.fixture
 async def books(api: Api, connection: "asyncpg.Connection[Any]") -> Books:
-    """A user, their account and a transfer to it, at each of the times."""
+    """Create a user, an account and a transfer to it at each of the times."""
     source = await api.new_account(balance_cents=100)
     before = await connection.fetchval("SELECT max(notification_id) FROM stored_events")
-    made: list[tuple[str, str, str, int]] = []  # when, and up to which position
+    made: list[tuple[str, str, str, int]] = []  # each with its last position
     names: dict[Any, str] = {}
     for name, time in RECORDED.items():
         account = await api.new_account()
@@ -64,7 +64,7 @@ async def books(api: Api, connection: "asyncpg.Connection[Any]") -> Books:
 
 
 async def _record(connection: "asyncpg.Connection[Any]", time: str, after: int, upto: int) -> None:
-    """Have the events between two positions recorded at a time."""
+    """Set the recording time of the events between two positions."""
     for table, position, column in (
         ("stored_events", "notification_id", "recorded_at"),
         ("entries", "position", "recorded_at"),
@@ -79,7 +79,7 @@ async def _record(connection: "asyncpg.Connection[Any]", time: str, after: int, 
 
 
 @pytest.mark.parametrize(("start", "end", "expected"), PERIODS)
-async def test_a_list_has_both_ends_of_a_period(
+async def test_a_list_includes_both_ends_of_a_period(
     books: Books, start: str | None, end: str | None, expected: list[str]
 ) -> None:
     query = {name: text for name, text in (("from_time", start), ("to_time", end)) if text is not None}
@@ -110,7 +110,7 @@ async def test_a_list_has_both_ends_of_a_period(
         ("9999-12-31", 96),
     ],
 )
-async def test_a_date_as_a_moment_is_the_end_of_that_day(books: Books, moment: str, cents: int) -> None:
+async def test_a_date_as_a_point_in_time_is_the_end_of_that_day(books: Books, moment: str, cents: int) -> None:
     one = await books.api.get(f"/v1/accounts/{books.source}", params={"at_time": moment})
     listed = await books.api.get("/v1/accounts", params={"at_time": moment})
     sums = await books.api.get("/v1/ledger/trial-balance", params={"at_time": moment})
@@ -121,7 +121,7 @@ async def test_a_date_as_a_moment_is_the_end_of_that_day(books: Books, moment: s
 
 
 @pytest.mark.parametrize(("start", "end", "expected"), [PERIODS[number] for number in (0, 3, 4, 8, 9, 10)])
-async def test_an_export_has_both_ends_of_a_period(
+async def test_an_export_includes_both_ends_of_a_period(
     books: Books, settings: Settings, start: str | None, end: str | None, expected: list[str]
 ) -> None:
     options = [*(("--from", start) if start else ()), *(("--to", end) if end else ())]
@@ -132,7 +132,7 @@ async def test_an_export_has_both_ends_of_a_period(
     assert (0, expected) == (status, [books.names[row["id"]] for row in rows if row["id"] in books.names]), log
 
 
-async def test_the_balance_at_a_date_is_that_at_the_end_of_the_day(books: Books, settings: Settings) -> None:
+async def test_the_balance_at_a_date_is_the_one_at_the_end_of_the_day(books: Books, settings: Settings) -> None:
     answers = [
         await audit(settings, "balance", books.source, "--at", moment, "--json")
         for moment in ("2026-05-30", "2026-05-31", "2026-05-31T12:00:00Z")
@@ -157,9 +157,7 @@ async def audit(settings: Settings, *arguments: str) -> tuple[int | None, str, s
         *((path, ("at_time",)) for path in ("accounts", "ledger/trial-balance")),
     ],
 )
-async def test_what_is_neither_a_date_nor_a_time_is_refused_by_name(
-    api: Api, path: str, names: tuple[str, ...]
-) -> None:
+async def test_a_malformed_date_or_time_is_refused_by_name(api: Api, path: str, names: tuple[str, ...]) -> None:
     for name in names:
         for text in ("", "May", "2026-05", "2026-02-29", "2026-05-01T12:00:00", "2026-05-01T12:00:00 02:00"):
             answer = await api.get(f"/v1/{path}", params={name: text})
@@ -168,15 +166,15 @@ async def test_what_is_neither_a_date_nor_a_time_is_refused_by_name(
             assert name in json.dumps(answer.body["errors"])
 
 
-async def test_the_day_a_transaction_is_effective_may_be_a_plain_date(api: Api) -> None:
+async def test_the_effective_time_can_be_a_date(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     legs = [{"account_id": source["id"], "amount_cents": -1}, {"account_id": destination["id"], "amount_cents": 1}]
 
     answers = [
         await api.post(f"/v1/transactions{path}", {**body, "effective_at": "2026-05-31"})
         for path, body in (
-            ("/transfer", a_transfer(source, destination, 1)),
-            ("/hold", a_transfer(source, destination, 1)),
+            ("/transfer", transfer_body(source, destination, 1)),
+            ("/hold", transfer_body(source, destination, 1)),
             ("", {"postings": legs}),
         )
     ]
@@ -184,10 +182,12 @@ async def test_the_day_a_transaction_is_effective_may_be_a_plain_date(api: Api) 
     assert ["2026-05-31T00:00:00.000000Z"] * 3 == [answer.body["effective_at"] for answer in answers]
 
 
-async def test_the_end_of_a_hold_is_a_time_and_no_date(api: Api) -> None:
-    """The day's beginning and its end are a day apart, and the money is held until one of them."""
+async def test_the_expiry_of_a_hold_cannot_be_a_date(api: Api) -> None:
+    """A date could mean the start or the end of the day."""
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
 
-    answer = await api.post("/v1/transactions/hold", {**a_transfer(source, destination, 1), "expires_at": "2099-05-31"})
+    answer = await api.post(
+        "/v1/transactions/hold", {**transfer_body(source, destination, 1), "expires_at": "2099-05-31"}
+    )
 
     assert (422, ["/expires_at"]) == (answer.status, answer.pointers)

@@ -1,4 +1,4 @@
-"""Every write says where in the log its effect is, and a read may ask not to be older than that."""
+"""Every write returns its position in the log, and a read can require at least that position."""
 
 import asyncio
 import shutil
@@ -18,14 +18,14 @@ from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from ledger.store.migrate import migrate
 from tests.conftest import settings_for
-from tests.support.controls import PASSWORD, Answer, Api, a_user
+from tests.support.controls import PASSWORD, Api, Response, user_body
 from tests.support.processes import DEADLINE_SECONDS, until
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Serve = Callable[[Settings], Awaitable[Api]]
 
 
-def position_of(answer: Answer) -> int:
+def position_of(answer: Response) -> int:
     assert answer.status < 300, answer
     return int(answer.headers["Ledger-Position"])
 
@@ -34,15 +34,15 @@ async def head(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT max(notification_id) FROM stored_events"))
 
 
-async def test_every_write_says_where_its_last_event_is(api: Api, connection: Connection) -> None:
+async def test_every_write_returns_the_position_of_its_last_event(api: Api, connection: Connection) -> None:
     owner, other = await api.new_user(), await api.new_user()
     sink = await api.new_account(other["id"])
 
-    async def told(answer: Answer) -> Answer:
+    async def told(answer: Response) -> Response:
         assert await head(connection) == position_of(answer), answer
         return answer
 
-    await told(await api.post("/v1/users", a_user()))
+    await told(await api.post("/v1/users", user_body()))
     opened = await told(await api.post("/v1/accounts", {"user_id": owner["id"], "balance_cents": 10}))
     path = f"/v1/accounts/{opened.body['id']}"
     await told(await api.put(f"/v1/users/{owner['id']}", {**owner, "email": "new@example.com"}))
@@ -59,7 +59,7 @@ async def test_every_write_says_where_its_last_event_is(api: Api, connection: Co
     await told(await api.delete(f"/v1/users/{owner['id']}"))
 
 
-async def test_neighbours_in_a_batch_are_told_their_own_positions(api: Api, connection: Connection) -> None:
+async def test_commands_of_one_group_return_their_own_positions(api: Api, connection: Connection) -> None:
     source, sink = await api.new_account(balance_cents=100), await api.new_account()
 
     answers = await asyncio.gather(*(api.transfer(source, sink, 1) for _ in range(20)))
@@ -69,7 +69,7 @@ async def test_neighbours_in_a_batch_are_told_their_own_positions(api: Api, conn
     assert [last[answer.body["id"]] for answer in answers] == [position_of(answer) for answer in answers]
 
 
-async def test_a_replay_says_where_the_first_one_was(api: Api) -> None:
+async def test_a_replay_returns_the_position_of_the_first_response(api: Api) -> None:
     source, sink = await api.new_account(balance_cents=100), await api.new_account()
     keys = [{"Idempotency-Key": f"key-{number}"} for number in range(8)]
     first = await asyncio.gather(*(api.transfer(source, sink, 1, headers=key) for key in keys))
@@ -81,7 +81,7 @@ async def test_a_replay_says_where_the_first_one_was(api: Api) -> None:
     assert [position_of(answer) for answer in first] == [position_of(answer) for answer in again]
 
 
-async def test_a_write_that_had_nothing_to_change_says_what_it_saw(api: Api, connection: Connection) -> None:
+async def test_a_write_without_changes_returns_the_position_it_read(api: Api, connection: Connection) -> None:
     account = await api.new_account()
     before = await head(connection)
 
@@ -90,7 +90,7 @@ async def test_a_write_that_had_nothing_to_change_says_what_it_saw(api: Api, con
     assert before == await head(connection) == position_of(unchanged)
 
 
-async def test_who_is_refused_is_told_no_position(api: Api) -> None:
+async def test_a_refusal_has_no_position(api: Api) -> None:
     account = await api.new_account()
 
     for refused in (await api.transfer(account, account, 1), await api.post("/v1/users", {})):
@@ -98,48 +98,50 @@ async def test_who_is_refused_is_told_no_position(api: Api) -> None:
         assert "Ledger-Position" not in refused.headers
 
 
-async def test_a_read_of_a_position_that_is_there_is_answered_at_once(api: Api) -> None:
+async def test_a_read_of_a_reached_position_returns_immediately(api: Api) -> None:
     account = await api.new_account()
-    position = position_of(await api.post("/v1/users", a_user()))
+    position = position_of(await api.post("/v1/users", user_body()))
 
     for path in (f"/v1/accounts/{account['id']}", "/v1/accounts", "/v1/events", "/v1/ledger/trial-balance"):
         assert 200 == (await api.get(f"{path}?min_position={position}")).status
 
 
 @pytest.fixture
-async def hasty(serve: Serve, settings: Settings) -> Api:
-    """A service that waits for no position."""
+async def impatient(serve: Serve, settings: Settings) -> Api:
+    """Return a service that does not wait for positions."""
     return await serve(settings.model_copy(update={"ledger_position_wait_seconds": 0}))
 
 
-async def test_a_position_that_does_not_come_is_refused_in_bounded_time(hasty: Api, connection: Connection) -> None:
+async def test_waiting_for_a_future_position_times_out(impatient: Api, connection: Connection) -> None:
     """Lessons 11 and 36."""
     beyond = await head(connection) + 1
 
-    refused = await hasty.get(f"/v1/users?min_position={beyond}")
+    refused = await impatient.get(f"/v1/users?min_position={beyond}")
 
     assert (409, ["position_not_reached"]) == (refused.status, refused.codes)
     assert {"position": str(beyond - 1)} == refused.body["errors"][0]["detail"]
 
 
-async def test_a_read_waits_for_a_position_that_comes(serve: Serve, settings: Settings, connection: Connection) -> None:
+async def test_a_read_waits_until_its_position_is_reached(
+    serve: Serve, settings: Settings, connection: Connection
+) -> None:
     api = await serve(settings.model_copy(update={"ledger_position_wait_seconds": DEADLINE_SECONDS}))
     beyond = await head(connection) + 1
     waiting = asyncio.create_task(api.get(f"/v1/users?min_position={beyond}"))
 
-    made = await api.post("/v1/users", a_user())
+    made = await api.post("/v1/users", user_body())
 
     assert made.body in (await waiting).body
 
 
 @pytest.mark.parametrize("position", ["-1", "x", "1.0", "", str(2**63)])
-async def test_a_position_that_there_cannot_be_is_refused(api: Api, position: str) -> None:
+async def test_an_invalid_position_is_refused(api: Api, position: str) -> None:
     refused = await api.get(f"/v1/users?min_position={position}")
 
     assert (422, ["query min_position"]) == (refused.status, refused.parameters)
 
 
-async def test_a_replica_of_another_ledger_is_not_read(settings: Settings, elsewhere: Settings) -> None:
+async def test_a_replica_of_another_ledger_is_rejected(settings: Settings, elsewhere: Settings) -> None:
     other = elsewhere.database_url
 
     with pytest.raises(DatabaseError, match="another ledger"):
@@ -149,7 +151,7 @@ async def test_a_replica_of_another_ledger_is_not_read(settings: Settings, elsew
 
 @pytest.fixture
 async def replicated(tmp_path: Path) -> AsyncIterator[tuple[Settings, Connection]]:
-    """Settings with a primary and a streaming replica of it, and a connection to the replica."""
+    """Yield settings with a primary and a streaming replica, and a connection to the replica."""
     folders = [DataFolder(tmp_path / name) for name in ("primary", "replica")]
     async with embedded_services(folders[0].path) as primary:
         await migrate(settings_for(primary, "ledger"))
@@ -161,7 +163,7 @@ async def replicated(tmp_path: Path) -> AsyncIterator[tuple[Settings, Connection
 
 
 async def _copy(primary: Services, cluster: Path, copy: Path) -> None:
-    """A base backup that goes on as a standby (PostgreSQL manual, 26.2.4), and belongs to whom the cluster belongs."""
+    """Make a base backup that continues as a standby (PostgreSQL manual, 26.2.4), with the cluster's owner."""
     program = find_programs().postgres.with_name("pg_basebackup")
     process = await asyncio.create_subprocess_exec(
         *(program, "-D", copy, "-R", "--checkpoint=fast", "--wal-method=stream", "-d", primary.database_url),
@@ -177,7 +179,7 @@ def _give(folder: Path, like: Path) -> None:
         shutil.chown(path, owner.st_uid, owner.st_gid)
 
 
-async def _if_there(api: Api, path: str) -> Answer | None:
+async def _if_there(api: Api, path: str) -> Response | None:
     answer = await api.get(path)
     return answer if answer.status == 200 else None
 
@@ -186,7 +188,7 @@ async def is_paused(replica: Connection) -> bool:
     return bool(await replica.fetchval("SELECT pg_get_wal_replay_pause_state() = 'paused'"))
 
 
-async def test_reads_come_from_a_replica_as_far_as_the_client_asks(
+async def test_reads_use_a_replica_that_has_reached_the_requested_position(
     replicated: tuple[Settings, Connection], serve: Serve
 ) -> None:
     settings, replica = replicated
@@ -195,12 +197,12 @@ async def test_reads_come_from_a_replica_as_far_as_the_client_asks(
     ready = position_of(await api.transfer(account, sink, 1))
     path = f"/v1/accounts/{account['id']}"
     assert 9 == (await until(lambda: _if_there(api, f"{path}?min_position={ready}"))).body["balance_cents"]
-    await replica.execute("SELECT pg_wal_replay_pause()")  # it does so when it comes to it
+    await replica.execute("SELECT pg_wal_replay_pause()")  # takes effect later
     await until(lambda: is_paused(replica))
 
     position = position_of(await api.transfer(account, sink, 2))
     late, refused = await api.get(path), await api.get(f"{path}?min_position={position}")
-    changed = await api.put(path, {"balance_cents": 5})  # a write reads what is so now
+    changed = await api.put(path, {"balance_cents": 5})  # a write reads the current state
     await replica.execute("SELECT pg_wal_replay_resume()")
     fresh = await until(lambda: _if_there(api, f"{path}?min_position={position_of(changed)}"))
 

@@ -1,4 +1,4 @@
-"""Malformed HTTP and slow clients are answered in the format of errors."""
+"""Malformed HTTP and slow clients get errors in the usual format."""
 
 import asyncio
 from contextlib import suppress
@@ -7,7 +7,7 @@ import pytest
 
 from ledger.settings import Settings
 from tests.support.controls import Api, Serve
-from tests.support.problems import SECURITY_HEADERS, assert_is_problem, head, sent
+from tests.support.problems import SECURITY_HEADERS, assert_is_problem, request_head, send_raw
 from tests.support.processes import DEADLINE_SECONDS
 
 
@@ -27,34 +27,32 @@ from tests.support.processes import DEADLINE_SECONDS
     ],
     ids=["garbage", "tls", "version", "colon", "header", "path", "length", "lengths", "smuggling", "http2"],
 )
-async def test_what_is_not_http_is_answered_in_the_format_and_not_quoted(api: Api, request_bytes: bytes) -> None:
+async def test_malformed_http_gets_a_problem_that_does_not_quote_it(api: Api, request_bytes: bytes) -> None:
     """Lesson 32."""
-    answer = await sent(api, request_bytes)
+    answer = await send_raw(api, request_bytes)
 
     assert_is_problem(answer, 400, "malformed_request")
     assert SECURITY_HEADERS.items() <= answer.headers.items()
     assert (200, "aaaaaaaa" in str(answer.body)) == ((await api.get("/v1/health")).status, False)
 
 
-async def test_a_chunk_that_is_none_is_answered_in_the_format(api: Api) -> None:
+async def test_a_malformed_chunk_gets_a_problem(api: Api) -> None:
     """Lesson 32."""
-    start = head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
+    start = request_head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
 
-    assert_is_problem(await sent(api, start + b"1\r\n{\r\nnonsense\r\n"), 400, "malformed_request")
+    assert_is_problem(await send_raw(api, start + b"1\r\n{\r\nnonsense\r\n"), 400, "malformed_request")
 
 
-async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_read_already(
-    serve: Serve, settings: Settings
-) -> None:
+async def test_a_malformed_chunk_gets_a_problem_while_the_body_is_being_read(serve: Serve, settings: Settings) -> None:
     """Lesson 32: a broken body is the client's fault, not the service's."""
     api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.5}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
     writer.write(
-        head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
+        request_head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")
         + b"1\r\n{\r\n"
     )
     await writer.drain()
-    assert 200 == (await api.get("/v1/health")).status  # by now, the handler waits for the rest
+    assert 200 == (await api.get("/v1/health")).status  # by now, the handler is waiting for the rest
 
     writer.write(b"nonsense\r\n")
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -65,42 +63,43 @@ async def test_a_chunk_that_is_none_is_answered_in_the_format_when_the_body_is_r
 
 
 @pytest.mark.parametrize("line", ["OPTIONS * HTTP/1.1", "GET http://ledger HTTP/1.1", "CONNECT ledger:443 HTTP/1.1"])
-async def test_a_target_without_a_path_is_answered_in_the_format(api: Api, line: str) -> None:
-    """Lesson 32: such a target is no path to split at its slashes."""
-    answer = await sent(api, head(line))
+async def test_a_target_without_a_path_gets_a_problem(api: Api, line: str) -> None:
+    """Lesson 32: such a target has no path segments."""
+    answer = await send_raw(api, request_head(line))
 
     assert answer.status in {400, 401, 404, 405}
     assert_is_problem(answer, answer.status, answer.codes[0], answer.body["errors"][0]["kind"])
 
 
 @pytest.mark.parametrize("path", ["/v1/auth/login", "/nowhere"])
-async def test_an_expectation_nobody_knows_is_answered_in_the_format(api: Api, path: str) -> None:
-    """Lesson 32: the framework looks at `Expect` before any layer of the application does."""
+async def test_an_unknown_expectation_gets_a_problem(api: Api, path: str) -> None:
+    """Lesson 32: the framework checks `Expect` before the application runs."""
     fields = {"Expect": "a-miracle", "Content_Type": "application/json", "Content_Length": "2"}
 
-    answer = await sent(api, head(f"POST {path} HTTP/1.1", **fields) + b"{}")
+    answer = await send_raw(api, request_head(f"POST {path} HTTP/1.1", **fields) + b"{}")
 
     assert 400 <= answer.status < 500
     assert_is_problem(answer, answer.status, answer.codes[0], answer.body["errors"][0]["kind"])
     assert SECURITY_HEADERS.items() <= answer.headers.items()
 
 
-async def test_a_body_that_does_not_arrive_is_not_waited_for(serve: Serve, settings: Settings) -> None:
+async def test_a_body_that_does_not_arrive_times_out(serve: Serve, settings: Settings) -> None:
     """Lesson 34."""
     api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.2}), logs_in=False)
 
-    answer = await sent(
-        api, head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Content_Length="20") + b'{"use'
+    answer = await send_raw(
+        api,
+        request_head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Content_Length="20") + b'{"use',
     )
 
     assert_is_problem(answer, 408, "request_timeout")
 
 
-async def test_a_body_that_trickles_in_is_not_waited_for(serve: Serve, settings: Settings) -> None:
-    """Lesson 34: each byte is in time, all of them together are not."""
+async def test_a_body_that_trickles_in_times_out(serve: Serve, settings: Settings) -> None:
+    """Lesson 34: each byte is in time, but the whole body is not."""
     api = await serve(settings.model_copy(update={"ledger_body_timeout_seconds": 0.3}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
-    writer.write(head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Content_Length="100000"))
+    writer.write(request_head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Content_Length="100000"))
 
     async def trickle() -> None:
         while True:
@@ -119,12 +118,12 @@ async def test_a_body_that_trickles_in_is_not_waited_for(serve: Serve, settings:
     assert b"HTTP/1.1 408 Request Timeout\r\n" == status_line
 
 
-async def test_a_connection_that_has_nothing_to_say_is_closed(serve: Serve, settings: Settings) -> None:
+async def test_an_idle_connection_is_closed(serve: Serve, settings: Settings) -> None:
     """Lesson 34."""
     api = await serve(settings.model_copy(update={"ledger_keepalive_seconds": 0.2}), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
 
-    writer.write(head("GET /v1/health HTTP/1.1"))
+    writer.write(request_head("GET /v1/health HTTP/1.1"))
     async with asyncio.timeout(DEADLINE_SECONDS):
         everything = await reader.read()
     writer.close()
@@ -136,7 +135,7 @@ async def test_a_connection_that_has_nothing_to_say_is_closed(serve: Serve, sett
 async def test_a_connection_that_never_makes_a_request_is_closed(
     serve: Serve, settings: Settings, start: bytes
 ) -> None:
-    """Lesson 34: nobody can hold connections for ever by saying nothing, or half of it."""
+    """Lesson 34: silent or unfinished requests cannot keep connections open."""
     impatient = {"ledger_keepalive_seconds": 0.2, "ledger_body_timeout_seconds": 0.2}
     api = await serve(settings.model_copy(update=impatient), logs_in=False)
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)

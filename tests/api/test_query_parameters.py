@@ -9,11 +9,11 @@ from tests.support.controls import NOBODY, Api
 from web.openapi import parameters_of, path_of
 from web.routes import ROUTES, UNVERSIONED
 
-PAGES = {"/docs", "/docs/{name}", "/errors", "/errors/{code}", "/metrics"}  # for people, and what no client composes
+PAGES = {"/docs", "/docs/{name}", "/errors", "/errors/{code}", "/metrics"}  # for people; clients do not compose these
 STRICT = [route for route in (*UNVERSIONED, *ROUTES) if route.path not in PAGES]
 
 
-async def test_a_parameter_that_a_route_does_not_have_is_refused_by_name(api: Api) -> None:
+async def test_an_unknown_parameter_is_refused_by_name_on_every_route(api: Api) -> None:
     for route in STRICT:
         path = path_of(route).replace("{id}", NOBODY)
 
@@ -25,8 +25,8 @@ async def test_a_parameter_that_a_route_does_not_have_is_refused_by_name(api: Ap
             assert (422, ["query accont_id", "query dry_run"]) == (answer.status, answer.parameters), route
 
 
-async def test_a_parameter_that_is_given_twice_is_refused_on_every_route(api: Api) -> None:
-    """Two readers may take different ones."""
+async def test_a_repeated_parameter_is_refused_on_every_route(api: Api) -> None:
+    """Two parsers could use different values."""
     given = [
         (path_of(route), parameter.name)
         for route in STRICT
@@ -42,7 +42,9 @@ async def test_a_parameter_that_is_given_twice_is_refused_on_every_route(api: Ap
     }
 
 
-async def test_a_transfer_with_a_parameter_moves_no_money(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_a_transfer_with_an_unknown_parameter_moves_no_money(
+    api: Api, connection: "asyncpg.Connection[Any]"
+) -> None:
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
     before = await connection.fetchval("SELECT count(*) FROM stored_events")
 
@@ -53,13 +55,13 @@ async def test_a_transfer_with_a_parameter_moves_no_money(api: Api, connection: 
     assert before == await connection.fetchval("SELECT count(*) FROM stored_events")
 
 
-async def test_the_refusal_names_the_parameters_that_there_are_and_is_bounded(api: Api) -> None:
+async def test_the_refusal_names_the_known_parameters_and_is_bounded(api: Api) -> None:
     answer = await api.get("/v1/users", params={f"x{number}": "1" for number in range(500)})
 
     assert 10 == len(answer.body["errors"])
     assert "active" in answer.body["errors"][0]["message"]
 
 
-async def test_pages_for_people_may_be_linked_to_with_parameters(api: Api) -> None:
+async def test_links_to_pages_for_people_can_have_parameters(api: Api) -> None:
     for path in ("/docs", "/errors", "/errors/validation_error"):
         assert 200 == (await api.nobody.get(path, params={"utm_source": "mail"})).status

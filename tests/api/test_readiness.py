@@ -1,4 +1,4 @@
-"""Probes: a worker that lives is alive, and gets requests only while it can answer them."""
+"""Probes: a running worker is alive, and is ready only while it can serve requests."""
 
 import json
 import signal
@@ -12,15 +12,15 @@ from pydantic import SecretStr
 
 from ledger.settings import Settings
 from tests.support.controls import Api
-from tests.support.outages import a_port, without_postgresql
+from tests.support.outages import reserved_port, without_postgresql
 from tests.support.processes import is_alive, ledger, until
-from tests.support.sealed import a_key_file
+from tests.support.sealed import write_key_file
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
 
 async def checks(api: Api) -> dict[str, str]:
-    """What is the matter, if it is not ready; nobody is unready for want of Redis."""
+    """Return the failed checks; Redis alone never makes a worker unready."""
     answer = await api.nobody.get("/v1/readyz")
     if answer.status == 200:
         return {}
@@ -30,7 +30,7 @@ async def checks(api: Api) -> dict[str, str]:
     return {name: state for name, state in found if state != "ok" and name != "redis"}
 
 
-async def test_a_worker_that_has_all_it_needs_is_alive_and_ready(api: Api) -> None:
+async def test_a_healthy_worker_is_alive_and_ready(api: Api) -> None:
     async def everything_is_fine() -> bool:
         answer = await api.nobody.get("/v1/readyz")
         assert (200, "ready") == (answer.status, answer.body["status"])
@@ -41,9 +41,9 @@ async def test_a_worker_that_has_all_it_needs_is_alive_and_ready(api: Api) -> No
     assert {"status": "alive"} == (await api.nobody.get("/v1/livez")).body
 
 
-async def test_without_redis_it_is_ready_and_says_so(serve: Serve, settings: Settings) -> None:
+async def test_without_redis_a_worker_is_ready_and_reports_it(serve: Serve, settings: Settings) -> None:
     """Lesson 25."""
-    with a_port(listening=False) as port:
+    with reserved_port(listening=False) as port:
         api = await serve(settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")}))
 
         async def is_degraded() -> bool:
@@ -54,7 +54,7 @@ async def test_without_redis_it_is_ready_and_says_so(serve: Serve, settings: Set
         await until(is_degraded)
 
 
-async def test_without_postgresql_it_lives_and_is_not_ready_until_that_is_back(api: Api, settings: Settings) -> None:
+async def test_without_postgresql_a_worker_is_alive_but_not_ready(api: Api, settings: Settings) -> None:
     async with without_postgresql(settings):
         assert "unreachable" == (await checks(api))["postgresql"]
     await until(lambda: is_ready(api))
@@ -64,10 +64,8 @@ async def is_ready(api: Api) -> bool:
     return not await checks(api)
 
 
-async def test_an_older_schema_than_it_needs_makes_it_unready_and_a_newer_one_does_not(
-    api: Api, connection: Any
-) -> None:
-    """Schemas are migrated before instances are replaced one by one."""
+async def test_an_older_schema_makes_a_worker_unready_and_a_newer_one_does_not(api: Api, connection: Any) -> None:
+    """A rolling update migrates the schema before it replaces instances."""
     await connection.execute("UPDATE alembic_version SET version_num = '0001'")
     assert {"migrations": "behind"} == await checks(api)
     await connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -75,16 +73,16 @@ async def test_an_older_schema_than_it_needs_makes_it_unready_and_a_newer_one_do
 
 
 @pytest.mark.parametrize(("bound", "found"), [(0.001, {"seals": "lagging"}), (3600, {}), (0, {})])
-async def test_a_follower_that_lags_too_far_behind_makes_it_unready(
+async def test_a_lagging_follower_makes_a_worker_unready(
     bound: float, found: dict[str, str], serve: Serve, settings: Settings, tmp_path: Path
 ) -> None:
-    """Nobody seals here, and with 0 it does not matter."""
-    given = {"ledger_seal_key_file": a_key_file(tmp_path / "key.pem"), "ledger_ready_lag_seconds": bound}
+    """Sealing is off, and a bound of 0 disables the check."""
+    given = {"ledger_seal_key_file": write_key_file(tmp_path / "key.pem"), "ledger_ready_lag_seconds": bound}
     api = await serve(settings.model_copy(update=given))
     assert found == await checks(api)
 
 
-async def test_a_worker_that_drains_serves_on_and_is_not_ready(settings: Settings, tmp_path: Path) -> None:
+async def test_a_draining_worker_still_serves_but_is_not_ready(settings: Settings, tmp_path: Path) -> None:
     variables = {**settings.environment(), "SERVICE_PORT": "0", "LEDGER_DRAIN_SECONDS": "300"}
     with ledger(tmp_path / "run", "serve", **variables) as running:
         async with aiohttp.ClientSession(await running.url()) as session:
@@ -96,7 +94,7 @@ async def test_a_worker_that_drains_serves_on_and_is_not_ready(settings: Setting
             assert 200 == (await get(session, "/v1/health"))[0]
         workers = running.workers()
     assert len(workers) == 1
-    await until(lambda: not any(map(is_alive, workers)))  # who cannot be told to stop any more drains no longer
+    await until(lambda: not any(map(is_alive, workers)))  # orphaned workers end their drain
 
 
 async def get(session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:

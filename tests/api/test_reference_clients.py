@@ -1,6 +1,6 @@
-"""What a client of the reference service sends, sent as it sends it, and every response decoded as its types say.
+"""Clients of the reference service: their exact requests work, and every response decodes into their types.
 
-The only adaptations are deliberate differences: times have a zone, and users carry no hash and no salt.
+The only adaptations are deliberate differences: times have a zone, and users have no hash or salt.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient
 from ledger.settings import Settings
 from tests.support.controls import Api
 
-DIGEST = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"  # what the reference's clients send
+DIGEST = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"  # sent by the reference's clients
 JSON = "application/json; charset=utf8"  # as they spell it
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class ApiError(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Client:
-    """Sends requests with the headers of the reference's own clients, and decodes strictly."""
+    """A client with the headers of the reference's clients and strict decoding."""
 
     client: TestClient[Any, Any]
     token: str = ""
@@ -110,7 +110,7 @@ class Client:
 
 @pytest.fixture
 async def visitor(serve: Callable[[Settings], Awaitable[Api]], settings: Settings) -> Client:
-    """A client of a service whose first admin logs in as that of the reference does."""
+    """Return a client of a service whose first admin logs in like the reference's."""
     api = await serve(settings)
     body = {"username": "root", "email": "root@admin.com", "password_hash": DIGEST, "roles": "admin"}
     await api.post("/v1/users", body)
@@ -123,7 +123,7 @@ async def admin(visitor: Client) -> Client:
 
 
 def new_user(username: str, **members: Any) -> dict[str, Any]:
-    """A user as the reference's typed clients send one: each member of the type, times null."""
+    """Return a user as the reference's typed clients send it: all members, with times null."""
     return {
         "id": str(uuid4()),
         "username": username,
@@ -167,7 +167,7 @@ async def test_the_tokens_have_the_claims_of_the_reference(visitor: Client, sett
 
 
 async def test_a_session_from_login_to_logout(visitor: Client) -> None:
-    """Requests without a body carry the media type all the same."""
+    """Requests without a body still have a media type."""
     caller, first = await visitor.logged_in("root")
     assert "message" in await caller.ask(dict[str, str], "GET", "/", content_type=JSON)
 
@@ -188,7 +188,7 @@ async def test_revoking_and_cleaning_up(visitor: Client, admin: Client) -> None:
 
     revoked = await admin.send("POST", "/v1/auth/revoke-user", {"user_id": str(user.id)}, content_type=JSON)
     dead = await carol.refused("GET", "/")
-    again, _ = await visitor.logged_in("carol")  # in the same second
+    again, _ = await visitor.logged_in("carol")  # within the same second
     everybody = await again.send("POST", "/v1/auth/revoke-all", content_type=JSON)
     nobody = await again.refused("GET", "/")
     last, _ = await visitor.logged_in("carol")
@@ -225,7 +225,7 @@ async def test_users_are_added_read_changed_listed_and_deleted(visitor: Client, 
 
 
 async def test_accounts_are_added_read_changed_and_listed(admin: Client) -> None:
-    """An opening balance comes from an account of the ledger's own, which no typed client can decode."""
+    """An opening balance comes from `world`, which typed clients cannot decode."""
     account = await new_account(admin, 100)
     path = f"/v1/accounts/{account.id}"
 
@@ -239,7 +239,7 @@ async def test_accounts_are_added_read_changed_and_listed(admin: Client) -> None
     assert [changed] == listed
 
 
-async def test_money_moves_and_is_found_again(admin: Client) -> None:
+async def test_transfers_are_sent_and_read_again(admin: Client) -> None:
     alice, bob = await new_account(admin, 100), await new_account(admin, 100)
     order = {"source_account_id": str(alice.id), "destination_account_id": str(bob.id), "amount_cents": 25}
 
@@ -250,7 +250,7 @@ async def test_money_moves_and_is_found_again(admin: Client) -> None:
     assert (made, [75, 125]) == (found, balances)
 
 
-async def test_transfers_are_refused_with_all_reasons_in_the_order_of_the_reference(admin: Client) -> None:
+async def test_transfers_are_refused_with_all_errors_in_the_order_of_the_reference(admin: Client) -> None:
     alice, bob = await new_account(admin, 100), await new_account(admin, 100)
     nobody, nothing = uuid4(), uuid4()
     tries = {
@@ -275,7 +275,7 @@ async def test_transfers_are_refused_with_all_reasons_in_the_order_of_the_refere
     assert None not in (entry.description, entry.help, entry.doc_url, entry.instance, entry.trace_id)
 
 
-async def test_switched_off_revocation_is_answered_in_the_words_of_the_reference(
+async def test_disabled_revocation_is_reported_in_the_words_of_the_reference(
     serve: Callable[[Settings], Awaitable[Api]], settings: Settings
 ) -> None:
     api = await serve(settings.model_copy(update={"jwt_enable_revoked_tokens": False}))

@@ -1,6 +1,6 @@
-"""What comes in is parsed strictly: a body that is not exactly right is refused by name, and changes nothing.
+"""Requests are parsed strictly: an invalid body is refused with the name of the member, and changes nothing.
 
-Lesson 33, all of it.
+Lesson 33.
 """
 
 import json
@@ -16,7 +16,7 @@ from tests.support.controls import NOBODY, Api, new_id
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
-CANARY = "canary-3141592653"  # a value that no answer may repeat
+CANARY = "canary-3141592653"  # a value that no response may repeat
 USER = {"username": "carol", "email": "carol@example.com", "password": "a password of hers", "roles": "customer"}
 ACCOUNT = {"user_id": NOBODY, "balance_cents": 5, "currency": "USD"}
 TRANSFER = {"source_account_id": NOBODY, "destination_account_id": NOBODY, "amount_cents": 5}
@@ -34,7 +34,7 @@ ROUTES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "entry": ("POST", "/v1/transactions", ENTRY),
 }
 
-# Values as they stand in the JSON, since Python would not write most of them.
+# JSON text, because Python would not produce most of these values.
 NOT_TEXT = ["7", "true", "1.5", "[]", "{}", f'["{CANARY}"]']
 CONTROL = [f'"{CANARY}{character}x"' for character in ("\\u0000", "\\n", "\\t", "\\u001b", "\\u007f", "\\u0085")]
 NOT_IDS = [
@@ -186,7 +186,7 @@ async def send(api: Api, route: str, raw: str | bytes, **headers: str) -> Any:
 
 
 def body_with(route: str, member: str, value: str) -> str:
-    """The route's good body with one member replaced by JSON text."""
+    """Return a valid body with one member replaced by JSON text."""
     members = {name: json.dumps(good) for name, good in ROUTES[route][2].items()} | {member: value}
     return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in members.items()) + "}"
 
@@ -194,7 +194,7 @@ def body_with(route: str, member: str, value: str) -> str:
 @pytest.mark.parametrize(
     ("route", "member", "values"), FIELDS, ids=[f"{route}: {member}" for route, member, _ in FIELDS]
 )
-async def test_a_member_that_does_not_fit_is_refused_by_name_and_changes_nothing(
+async def test_an_invalid_member_is_refused_by_name_and_changes_nothing(
     api: Api, connection: "asyncpg.Connection[Any]", route: str, member: str, values: list[str]
 ) -> None:
     before = await events(connection)
@@ -211,7 +211,7 @@ async def test_a_member_that_does_not_fit_is_refused_by_name_and_changes_nothing
 
 
 @pytest.mark.parametrize(("route", "member"), REQUIRED)
-async def test_a_member_that_is_missing_is_named(
+async def test_a_missing_member_is_named(
     api: Api, connection: "asyncpg.Connection[Any]", route: str, member: str
 ) -> None:
     before = await events(connection)
@@ -224,10 +224,10 @@ async def test_a_member_that_is_missing_is_named(
 
 
 @pytest.mark.parametrize("route", ROUTES)
-async def test_a_member_nobody_knows_is_named_and_its_value_is_not(
+async def test_an_unknown_member_is_named_without_its_value(
     api: Api, connection: "asyncpg.Connection[Any]", route: str
 ) -> None:
-    """The pointer is escaped as RFC 6901, section 3, says."""
+    """The pointer is escaped as RFC 6901, section 3, requires."""
     before = await events(connection)
     pointers = {
         "nickname": "/nickname",
@@ -246,7 +246,7 @@ async def test_a_member_nobody_knows_is_named_and_its_value_is_not(
 
 
 @pytest.mark.parametrize("route", ROUTES)
-async def test_the_secret_that_came_along_is_in_no_answer(api: Api, route: str) -> None:
+async def test_no_response_repeats_a_secret(api: Api, route: str) -> None:
     body = {**ROUTES[route][2], "nickname": 1, "password": CANARY, "password_hash": CANARY}
 
     answer = await send(api, route, json.dumps(body))
@@ -255,7 +255,7 @@ async def test_the_secret_that_came_along_is_in_no_answer(api: Api, route: str) 
 
 
 @pytest.mark.parametrize("route", ROUTES)
-async def test_what_is_no_json_is_malformed(api: Api, connection: "asyncpg.Connection[Any]", route: str) -> None:
+async def test_invalid_json_is_malformed(api: Api, connection: "asyncpg.Connection[Any]", route: str) -> None:
     before = await events(connection)
 
     answers = {flaw: await send(api, route, raw) for flaw, raw in BROKEN.items()}
@@ -269,9 +269,7 @@ async def test_what_is_no_json_is_malformed(api: Api, connection: "asyncpg.Conne
 @pytest.mark.parametrize(
     "raw", ['{"username": "\\ud800"}', '{"\\udfff": 1}', '{"username": ' + "[" * 900 + "]" * 900 + "}"]
 )
-async def test_what_the_standard_library_reads_and_the_models_do_not_is_malformed_for_a_reason(
-    api: Api, raw: str
-) -> None:
+async def test_json_that_only_the_standard_library_accepts_is_malformed_with_a_reason(api: Api, raw: str) -> None:
     answer = await send(api, "create user", raw)
 
     assert (400, ["malformed_request"]) == (answer.status, answer.codes)
@@ -291,7 +289,7 @@ async def test_nesting_as_deep_as_a_large_body_allows_is_malformed(
 
 
 @pytest.mark.parametrize("route", ROUTES)
-async def test_a_body_that_is_no_object_is_refused_as_a_whole(
+async def test_a_body_that_is_not_an_object_is_named_as_a_whole(
     api: Api, connection: "asyncpg.Connection[Any]", route: str
 ) -> None:
     before = await events(connection)
@@ -308,10 +306,10 @@ async def test_a_body_that_is_no_object_is_refused_as_a_whole(
 @pytest.mark.parametrize("route", ["create user", "open account", "transfer"])
 @pytest.mark.parametrize("member", ["id", "created_at"])
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "a-key"}], ids=["without a key", "with a key"])
-async def test_what_is_no_number_in_json_is_malformed_in_members_that_are_ignored_too(
+async def test_non_json_numbers_are_malformed_even_in_ignored_members(
     api: Api, connection: "asyncpg.Connection[Any]", route: str, member: str, headers: dict[str, str]
 ) -> None:
-    """RFC 8259, section 6, knows no NaN and no Infinity, and 1e999 would become one."""
+    """RFC 8259, section 6, has no NaN or Infinity, and 1e999 would become one."""
     before = await events(connection)
     values = ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"]
 
@@ -324,7 +322,7 @@ async def test_what_is_no_number_in_json_is_malformed_in_members_that_are_ignore
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "a-key"}], ids=["without a key", "with a key"])
 @pytest.mark.parametrize("value", ['"\\u0000"', "9" * 400, "1e300", "[[[[[[]]]]]]", '{"a": {"b": null}}', '"x\\ny"'])
-async def test_members_that_are_ignored_may_have_any_other_value(api: Api, headers: dict[str, str], value: str) -> None:
+async def test_ignored_members_can_have_any_other_value(api: Api, headers: dict[str, str], value: str) -> None:
     answer = await send(api, "create user", body_with("create user", "created_at", value), **headers)
 
     assert 201 == answer.status
@@ -337,7 +335,7 @@ async def test_members_that_are_ignored_may_have_any_other_value(api: Api, heade
         ("GET", "/v1/transactions"),
     ],
 )
-async def test_an_id_in_the_path_that_is_none_is_refused(api: Api, method: str, path: str) -> None:
+async def test_a_malformed_id_in_the_path_is_refused(api: Api, method: str, path: str) -> None:
     none = [
         *("7", CANARY, NOBODY[:-1], NOBODY + "0", NOBODY.replace("-", "", 1)),
         *(f"{NOBODY}%00", f"{NOBODY}%0A", "%F0%9F%98%80", "%ff", "%20", "..%2F"),
@@ -350,7 +348,7 @@ async def test_an_id_in_the_path_that_is_none_is_refused(api: Api, method: str, 
         assert CANARY not in answer.body["errors"][0]["message"]
 
 
-async def test_all_members_that_do_not_fit_are_reported_at_once(api: Api) -> None:
+async def test_all_invalid_members_are_reported_together(api: Api) -> None:
     body = {"username": 7, "email": "nowhere", "password": "short", "roles": "root", "nickname": "c"}
 
     answer = await send(api, "create user", json.dumps(body))
@@ -360,8 +358,8 @@ async def test_all_members_that_do_not_fit_are_reported_at_once(api: Api) -> Non
     assert 5 == len(answer.body["errors"])
 
 
-async def test_ids_are_understood_in_each_form_of_rfc_9562_and_answered_in_canonical_form(api: Api) -> None:
-    """In bodies, paths and parameters; clients of some languages know only one of these forms."""
+async def test_ids_are_accepted_in_every_form_of_rfc_9562_and_returned_in_canonical_form(api: Api) -> None:
+    """In bodies, paths and parameters, because libraries of some languages write only one of these forms."""
     user_id = str(new_id())
     forms = [user_id, user_id.upper(), user_id.replace("-", ""), f"urn:uuid:{user_id}", f"URN:UUID:{user_id.upper()}"]
     created = await api.new_user(id=forms[3])

@@ -1,4 +1,4 @@
-"""Texts that look the same are the same to the service, and texts that deceive are refused. Lesson 64."""
+"""Texts that look the same are equal, and deceptive texts are refused. Lesson 64."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
-from tests.support.controls import PASSWORD, Answer, Api, a_transfer, a_user
+from tests.support.controls import PASSWORD, Api, Response, transfer_body, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -26,7 +26,7 @@ COMPOSED, DECOMPOSED = "caf\u00e9 7", "cafe\u0301 7"
 HIDDEN = ["\u200b", "\u200d", "\u00ad", "\ufeff", "\u202e", "\ufe0f", "\u2028", "\ue000", "\u0378", "\U000e0061"]
 
 
-def what(answer: Answer) -> tuple[int, list[str], list[str]]:
+def summary(answer: Response) -> tuple[int, list[str], list[str]]:
     return answer.status, answer.codes, answer.pointers
 
 
@@ -34,47 +34,50 @@ def what(answer: Answer) -> tuple[int, list[str], list[str]]:
 
 
 @pytest.mark.parametrize("name", ["\u0430lice", "al\u200dice", "b\U0001f600b", "a  b"])
-async def test_a_name_that_deceives_is_refused_wherever_it_is_given(api: Api, name: str) -> None:
+async def test_a_deceptive_name_is_refused_everywhere(api: Api, name: str) -> None:
     user = await api.new_user()
     path, refused = f"/v1/users/{user['id']}", (422, ["validation_error"], ["/username"])
 
-    assert refused == what(await api.post("/v1/users", a_user(username=name)))
-    assert refused == what(await api.put(path, {**user, "username": name}))
-    assert refused == what(await api.call("PATCH", path, {"username": name}))
+    assert refused == summary(await api.post("/v1/users", user_body(username=name)))
+    assert refused == summary(await api.put(path, {**user, "username": name}))
+    assert refused == summary(await api.call("PATCH", path, {"username": name}))
 
 
 @pytest.mark.parametrize("address", ["\u0430lice@example.com", "alice@\u0435xample.com", "al\u200bice@example.com"])
-async def test_an_address_that_deceives_is_refused_wherever_it_is_given(api: Api, address: str) -> None:
+async def test_a_deceptive_address_is_refused_everywhere(api: Api, address: str) -> None:
     user = await api.new_user()
     path, refused = f"/v1/users/{user['id']}", (422, ["validation_error"], ["/email"])
 
-    assert refused == what(await api.post("/v1/users", a_user(email=address)))
-    assert refused == what(await api.put(path, {**user, "email": address}))
+    assert refused == summary(await api.post("/v1/users", user_body(email=address)))
+    assert refused == summary(await api.put(path, {**user, "email": address}))
 
 
 @pytest.mark.parametrize(("first", "second"), [(CYRILLIC, LATIN), (LATIN, CYRILLIC)])
-async def test_a_name_that_looks_like_another_users_is_taken(api: Api, first: str, second: str) -> None:
+async def test_a_lookalike_of_another_name_is_taken(api: Api, first: str, second: str) -> None:
     other = await api.new_user()
     await api.new_user(username=first, email=f"a@{first}.com")
     taken = (409, ["user_already_exists"])
 
-    assert (*taken, ["/username"]) == what(await api.post("/v1/users", a_user(username=second)))
-    assert (*taken, ["/email"]) == what(await api.post("/v1/users", a_user(email=f"a@{second}.com")))
-    assert (*taken, ["/username"]) == what(await api.put(f"/v1/users/{other['id']}", {**other, "username": second}))
+    assert (*taken, ["/username"]) == summary(await api.post("/v1/users", user_body(username=second)))
+    assert (*taken, ["/email"]) == summary(await api.post("/v1/users", user_body(email=f"a@{second}.com")))
+    assert (*taken, ["/username"]) == summary(await api.put(f"/v1/users/{other['id']}", {**other, "username": second}))
 
 
-async def test_of_two_who_race_for_names_that_look_the_same_one_gets_it(serve: Serve, settings: Settings) -> None:
-    """Also when they reach two workers of the service."""
+async def test_only_one_of_racing_lookalikes_is_created(serve: Serve, settings: Settings) -> None:
+    """The requests reach two workers."""
     workers = [await serve(settings), await serve(settings)]
 
     answers = await asyncio.gather(
-        *(workers[number % 2].post("/v1/users", a_user(username=(CYRILLIC, LATIN)[number // 2])) for number in range(4))
+        *(
+            workers[number % 2].post("/v1/users", user_body(username=(CYRILLIC, LATIN)[number // 2]))
+            for number in range(4)
+        )
     )
 
     assert [201, 409, 409, 409] == sorted(answer.status for answer in answers)
 
 
-async def test_a_look_is_free_again_when_the_name_that_had_it_goes(api: Api) -> None:
+async def test_a_lookalike_is_free_once_the_name_is_released(api: Api) -> None:
     user = await api.new_user(username=CYRILLIC)
     await api.put(f"/v1/users/{user['id']}", {**user, "username": "somebody"})
     other = await api.new_user(username=LATIN)
@@ -83,7 +86,7 @@ async def test_a_look_is_free_again_when_the_name_that_had_it_goes(api: Api) -> 
     assert CYRILLIC == (await api.new_user(username=CYRILLIC))["username"]
 
 
-async def test_a_login_under_a_name_that_only_looks_right_has_wrong_credentials(api: Api) -> None:
+async def test_a_login_with_a_lookalike_has_wrong_credentials(api: Api) -> None:
     await api.new_user(username=CYRILLIC)
 
     answer = await api.nobody.post("/v1/auth/login", {"username": LATIN, "password": PASSWORD})
@@ -92,7 +95,7 @@ async def test_a_login_under_a_name_that_only_looks_right_has_wrong_credentials(
     assert (await api.logged_in(CYRILLIC)).token is not None
 
 
-async def test_a_name_is_answered_as_it_is_stored(api: Api) -> None:
+async def test_a_name_is_returned_as_stored(api: Api) -> None:
     user = await api.new_user(username="\uff5aoe\u0308", email="zoe\u0308@example.com")
 
     assert ("zo\u00eb", "zo\u00eb@example.com") == (user["username"], user["email"])
@@ -100,8 +103,8 @@ async def test_a_name_is_answered_as_it_is_stored(api: Api) -> None:
     assert [user] == (await api.get("/v1/users", params={"username": "ZOE\u0308"})).body
 
 
-class CreateUserAsBefore(CreateUser, frozen=True):
-    """Create a user as it was done before there were rules for names, and looks were claimed."""
+class CreateOldUser(CreateUser, frozen=True):
+    """Create a user like versions without rules for names and without lookalikes."""
 
     def streams(self) -> Any:
         return (self.user_id, username_stream(self.username), email_streams(self.email)[0])
@@ -118,11 +121,11 @@ class CreateUserAsBefore(CreateUser, frozen=True):
         )
 
 
-async def a_user_from_before(api: Api, runtime: Runtime, username: str) -> dict[str, Any]:
+async def create_old_user(api: Api, runtime: Runtime, username: str) -> dict[str, Any]:
     user_id = new_id()
     credential = Credential(new_id(), user_id, await runtime.passwords.hash(PASSWORD))
     email = f"{user_id}@example.com"
-    command = CreateUserAsBefore(
+    command = CreateOldUser(
         user_id=user_id, username=username, email=email, active=True, roles=("customer",), credential=credential
     )
     await runtime.committer.submit(command, Origin(new_id()))
@@ -130,8 +133,8 @@ async def a_user_from_before(api: Api, runtime: Runtime, username: str) -> dict[
 
 
 @pytest.mark.parametrize("name", ["\u0430lice", "al\u200dice", "b\U0001f600b", CYRILLIC])
-async def test_a_user_from_before_goes_on_under_the_same_name(api: Api, runtime: Runtime, name: str) -> None:
-    user = await a_user_from_before(api, runtime, name)
+async def test_an_old_user_keeps_an_invalid_name(api: Api, runtime: Runtime, name: str) -> None:
+    user = await create_old_user(api, runtime, name)
 
     assert (await api.logged_in(name)).token is not None
     assert [user] == (await api.get("/v1/users", params={"username": name})).body
@@ -140,45 +143,45 @@ async def test_a_user_from_before_goes_on_under_the_same_name(api: Api, runtime:
     assert 200 == (await api.delete(f"/v1/users/{user['id']}")).status
 
 
-async def test_the_look_of_a_name_from_before_is_taken_with_its_next_change(api: Api, runtime: Runtime) -> None:
-    user = await a_user_from_before(api, runtime, CYRILLIC)
+async def test_the_lookalike_of_an_old_name_is_reserved_with_the_next_change(api: Api, runtime: Runtime) -> None:
+    user = await create_old_user(api, runtime, CYRILLIC)
     await api.put(f"/v1/users/{user['id']}", user)
 
-    assert 409 == (await api.post("/v1/users", a_user(username=LATIN))).status
+    assert 409 == (await api.post("/v1/users", user_body(username=LATIN))).status
 
 
-async def test_the_first_admin_has_a_name_that_somebody_can_have(settings: Settings) -> None:
-    """Or the service starts without anybody who may call it."""
+async def test_the_name_of_the_first_admin_must_be_valid(settings: Settings) -> None:
+    """Otherwise the service would start without an admin."""
     async with open_runtime(settings.model_copy(update={"ledger_admin_username": "\u0430dmin"})) as opened:
         with pytest.raises(SettingsError, match=r"^LEDGER_ADMIN_USERNAME: must not mix"):
             await ensure_first_admin(opened)
 
 
-class Unheard:
-    """Progress that nobody watches."""
+class SilentProgress:
+    """Progress that is not shown."""
 
     def begin(self, what: str, rows: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def advance(self, rows: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def note(self, sentence: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
-async def test_the_books_are_right_when_names_took_the_streams_of_others(
+async def test_the_books_verify_with_names_in_the_streams_of_lookalikes(
     api: Api, runtime: Runtime, connection: "asyncpg.Connection[Any]"
 ) -> None:
     user, gone = await api.new_user(username=CYRILLIC), await api.new_user(username="\u0441\u0430\u0440")
     await api.put(f"/v1/users/{user['id']}", {**user, "username": LATIN})
     await api.delete(f"/v1/users/{gone['id']}")
-    await a_user_from_before(api, runtime, "al\u200dice")
+    await create_old_user(api, runtime, "al\u200dice")
 
     sources = Sources(connection, runtime.pool, runtime.redis)
 
-    assert [] == [finding async for finding in verify(sources, Unheard())]
-    assert [] == [finding async for finding in verify(sources, Unheard(), fast=True)]
+    assert [] == [finding async for finding in verify(sources, SilentProgress())]
+    assert [] == [finding async for finding in verify(sources, SilentProgress(), fast=True)]
 
 
 # References.
@@ -187,9 +190,9 @@ async def test_the_books_are_right_when_names_took_the_streams_of_others(
 @pytest.mark.parametrize(
     ("first", "second"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), ("INV\u00a017", "INV 17")]
 )
-async def test_an_invoice_is_paid_once_however_its_reference_is_spelt(api: Api, first: str, second: str) -> None:
+async def test_an_invoice_is_paid_once_for_any_spelling_of_its_reference(api: Api, first: str, second: str) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
-    path, transfer = "/v1/transactions", a_transfer(source, destination, 1)
+    path, transfer = "/v1/transactions", transfer_body(source, destination, 1)
     legs = [{"account_id": source["id"], "amount_cents": -1}, {"account_id": destination["id"], "amount_cents": 1}]
 
     paid = await api.post(f"{path}/transfer", {**transfer, "reference": first})
@@ -211,13 +214,11 @@ async def test_an_invoice_is_paid_once_however_its_reference_is_spelt(api: Api, 
         assert [paid.body["id"]] == [one["id"] for one in found.body]
 
 
-async def test_a_reference_that_was_stored_as_it_came_is_found_as_it_came(
-    api: Api, connection: "asyncpg.Connection[Any]"
-) -> None:
+async def test_an_old_reference_is_found_in_its_old_spelling(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     old: dict[str, str] = {}
     for number, reference in enumerate((DECOMPOSED, "INV\u200b17", "a\u00a0b")):
-        body = {**a_transfer(source, destination, 1), "reference": f"as it is now {number}"}
+        body = {**transfer_body(source, destination, 1), "reference": f"as it is now {number}"}
         old[reference] = (await api.post("/v1/transactions/transfer", body)).body["id"]
         await connection.execute("UPDATE transfers SET reference = $1 WHERE id = $2", reference, old[reference])
 
@@ -229,9 +230,9 @@ async def test_a_reference_that_was_stored_as_it_came_is_found_as_it_came(
 
 
 @pytest.mark.parametrize("character", HIDDEN)
-async def test_what_nobody_sees_is_in_no_reference_and_no_key(api: Api, character: str) -> None:
+async def test_references_and_keys_cannot_have_invisible_characters(api: Api, character: str) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
-    transfer = a_transfer(source, destination, 1)
+    transfer = transfer_body(source, destination, 1)
 
     for member, value in (("reference", f"a{character}b"), ("metadata", {f"a{character}b": "x"})):
         answer = await api.post("/v1/transactions/transfer", {**transfer, member: value})
@@ -240,18 +241,18 @@ async def test_what_nobody_sees_is_in_no_reference_and_no_key(api: Api, characte
         assert answer.pointers[0].startswith(f"/{member}")
 
 
-async def test_keys_that_look_the_same_are_refused(api: Api) -> None:
+async def test_lookalike_metadata_keys_are_refused(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
-    path, transfer = "/v1/transactions/transfer", a_transfer(source, destination, 1)
+    path, transfer = "/v1/transactions/transfer", transfer_body(source, destination, 1)
 
     twice = await api.post(path, {**transfer, "metadata": {COMPOSED: "1", DECOMPOSED: "2"}})
     once = await api.post(path, {**transfer, "metadata": {DECOMPOSED: "2"}})
 
-    assert (422, ["validation_error"], ["/metadata"]) == what(twice)
+    assert (422, ["validation_error"], ["/metadata"]) == summary(twice)
     assert {COMPOSED: "2"} == once.body["metadata"]
 
 
-# Texts that people read.
+# Texts for people.
 
 
 @pytest.mark.parametrize(
@@ -263,20 +264,20 @@ async def test_keys_that_look_the_same_are_refused(api: Api) -> None:
     ],
     ids=["emoji", "Persian", "private"],
 )
-async def test_what_people_write_for_people_is_kept_as_it_is(api: Api, text: str) -> None:
+async def test_text_for_people_is_stored_unchanged(api: Api, text: str) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     members = {"description": text, "metadata": {"note": text}}
 
-    answer = await api.post("/v1/transactions/transfer", {**a_transfer(source, destination, 1), **members})
+    answer = await api.post("/v1/transactions/transfer", {**transfer_body(source, destination, 1), **members})
 
     assert (200, members) == (answer.status, {name: answer.body[name] for name in members})
 
 
 @pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u2028", "\x00", "\x85"])
-async def test_what_breaks_or_reorders_lines_is_in_no_text(api: Api, character: str) -> None:
+async def test_text_cannot_break_or_reorder_lines(api: Api, character: str) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     members = {"description": f"a{character}b", "metadata": {"note": f"a{character}b"}}
 
-    answer = await api.post("/v1/transactions/transfer", {**a_transfer(source, destination, 1), **members})
+    answer = await api.post("/v1/transactions/transfer", {**transfer_body(source, destination, 1), **members})
 
     assert (422, ["/description", "/metadata/note"]) == (answer.status, answer.pointers)

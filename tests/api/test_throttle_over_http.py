@@ -1,6 +1,6 @@
-"""Login throttling, as it is met from outside: by those who guess, by the owner, and when the fault is the service's.
+"""Login throttling over HTTP: for guessers, for the owner, and during faults of the service.
 
-Which attempts are counted, and where, is tested in `test_throttle.py`. Lesson 30.
+`test_throttle.py` tests which attempts are counted. Lesson 30.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from ledger.embedded import Services
 from ledger.identity import passwords
 from ledger.identity.passwords import Passwords
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Answer, Api
-from tests.support.outages import a_port
+from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, Response
+from tests.support.outages import reserved_port
 from tests.support.processes import DEADLINE_SECONDS, until
 from tests.support.valkey import pass_time
 
@@ -36,7 +36,7 @@ WRONG = "not the password"
 
 @pytest.fixture
 async def settings(settings: Settings) -> Settings:
-    """Low limits, and a window that does not end during a test, however busy the machine is."""
+    """Return settings with low limits, and a window too long to end during a test."""
     limits = {
         "ledger_login_attempts_per_account": PER_ACCOUNT,
         "ledger_login_attempts_per_address": 1000,
@@ -47,31 +47,31 @@ async def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def proxied(serve: Serve, settings: Settings) -> Api:
-    """The API behind one proxy, which says from where a client comes."""
+    """Return the API behind one proxy, which forwards the client's address."""
     return await serve(settings.model_copy(update={"ledger_trusted_proxies": 1}))
 
 
-async def log_in(api: Api, username: str, password: str = PASSWORD, address: str | None = None) -> Answer:
+async def log_in(api: Api, username: str, password: str = PASSWORD, address: str | None = None) -> Response:
     headers = {} if address is None else {"X-Forwarded-For": address}
     return await api.nobody.post(LOGIN, {"username": username, "password": password}, headers=headers)
 
 
 async def guess(api: Api, username: str, *addresses: str | None) -> list[int]:
-    """The statuses of wrong guesses, one after the other."""
+    """Send wrong passwords in sequence; return the statuses."""
     return [(await log_in(api, username, WRONG, address)).status for address in addresses]
 
 
-def unlike_any_other(answer: Answer) -> dict[str, Any]:
-    """The body without what differs from one answer to the next."""
+def without_varying(answer: Response) -> dict[str, Any]:
+    """Return the body without members that differ from response to response."""
     (entry,) = answer.body["errors"]
     return {**answer.body, "errors": {name: entry[name] for name in entry.keys() - {"trace_id", "timestamp"}}}
 
 
-# What a guesser is told
+# Responses to guesses
 
 
-def told(answer: Answer) -> dict[str, tuple[int, int]]:
-    """How many attempts are left, and of how many, by the name of the limit (draft-ietf-httpapi-ratelimit-headers)."""
+def remaining_attempts(answer: Response) -> dict[str, tuple[int, int]]:
+    """Return the remaining and maximum attempts by limit (draft-ietf-httpapi-ratelimit-headers)."""
     policies = re.findall(rf'"(\w+)";q=(\d+);w={WINDOW}(?:, |$)', answer.headers["RateLimit-Policy"])
     states = re.findall(r'"(\w+)";r=(\d+);t=(\d+)(?:, |$)', answer.headers["RateLimit"])
     assert all(1 <= int(seconds) <= WINDOW for _, _, seconds in states)
@@ -79,7 +79,7 @@ def told(answer: Answer) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("url", ["settings", "redis_is_away"])
-async def test_every_login_is_told_how_many_may_still_fail(
+async def test_every_login_returns_the_remaining_attempts(
     url: str, serve: Serve, request: pytest.FixtureRequest
 ) -> None:
     where: Settings = request.getfixturevalue(url)
@@ -89,18 +89,22 @@ async def test_every_login_is_told_how_many_may_still_fail(
     answers = [await log_in(api, name, password) for password in (PASSWORD, WRONG, PASSWORD, *[WRONG] * 3)]
 
     assert [200, 401, 200, 401, 401, 429] == [answer.status for answer in answers]
-    assert [(left, PER_ACCOUNT) for left in (3, 2, 2, 1, 0, 0)] == [told(answer)["account"] for answer in answers]
-    assert [(left, PER_ADDRESS) for left in (5, 4, 4, 3, 2, 2)] == [told(answer)["address"] for answer in answers]
+    assert [(left, PER_ACCOUNT) for left in (3, 2, 2, 1, 0, 0)] == [
+        remaining_attempts(answer)["account"] for answer in answers
+    ]
+    assert [(left, PER_ADDRESS) for left in (5, 4, 4, 3, 2, 2)] == [
+        remaining_attempts(answer)["address"] for answer in answers
+    ]
 
 
-async def test_whether_there_is_such_a_user_is_not_told_by_what_is_left(api: Api) -> None:
+async def test_the_remaining_attempts_do_not_reveal_whether_a_user_exists(api: Api) -> None:
     known = await log_in(api, (await api.new_user())["username"], WRONG)
     unknown = await log_in(api, "nobody", WRONG)
 
-    assert told(known)["account"] == told(unknown)["account"]
+    assert remaining_attempts(known)["account"] == remaining_attempts(unknown)["account"]
 
 
-async def test_after_so_many_failures_a_login_is_told_to_wait(api: Api) -> None:
+async def test_after_too_many_failures_a_login_must_wait(api: Api) -> None:
     user = await api.new_user()
 
     statuses = await guess(api, user["username"], *[None] * PER_ACCOUNT)
@@ -115,7 +119,7 @@ async def test_after_so_many_failures_a_login_is_told_to_wait(api: Api) -> None:
 
 
 async def test_known_and_unknown_users_are_throttled_alike(api: Api) -> None:
-    """Lesson 30: neither when nor how it is said tells who exists."""
+    """Lesson 30: neither the timing nor the text reveals whether a user exists."""
     active, inactive = await api.new_user(), await api.new_user(active=False)
 
     answers = {
@@ -123,16 +127,16 @@ async def test_known_and_unknown_users_are_throttled_alike(api: Api) -> None:
         for username in (active["username"], inactive["username"], "nobody-at-all", "nobody\x00at-all")
     }
 
-    known = [unlike_any_other(answer) for answer in answers[active["username"]]]
+    known = [without_varying(answer) for answer in answers[active["username"]]]
     assert [401] * PER_ACCOUNT + [429] * 2 == [answer.status for answer in answers[active["username"]]]
     for heard in answers.values():
-        assert known == [unlike_any_other(answer) for answer in heard]
+        assert known == [without_varying(answer) for answer in heard]
         waits = [int(answer.headers["Retry-After"]) for answer in heard[PER_ACCOUNT:]]
-        assert all(WINDOW - 300 <= seconds <= WINDOW for seconds in waits)  # less what all this took
+        assert all(WINDOW - 300 <= seconds <= WINDOW for seconds in waits)  # minus the time this test took
         assert not any("WWW-Authenticate" in answer.headers for answer in heard[PER_ACCOUNT:])
 
 
-async def test_all_spellings_of_a_name_are_one_account(api: Api) -> None:
+async def test_all_spellings_of_a_name_count_as_one_account(api: Api) -> None:
     await api.new_user(username="Straße")
 
     statuses = [await guess(api, spelling, None) for spelling in ("Straße", "STRASSE", "strasse", "sTRASSE")]
@@ -140,8 +144,8 @@ async def test_all_spellings_of_a_name_are_one_account(api: Api) -> None:
     assert [[401], [401], [401], [429]] == statuses
 
 
-async def test_of_many_guesses_at_once_no_more_than_the_limit_are_tried(api: Api) -> None:
-    """Lesson 30: they are counted before the first of them has failed."""
+async def test_concurrent_guesses_do_not_exceed_the_limit(api: Api) -> None:
+    """Lesson 30: attempts are counted before the first has failed."""
     user = await api.new_user()
 
     answers = await asyncio.gather(*(log_in(api, user["username"], WRONG) for _ in range(30)))
@@ -149,8 +153,8 @@ async def test_of_many_guesses_at_once_no_more_than_the_limit_are_tried(api: Api
     assert [401] * PER_ACCOUNT + [429] * (30 - PER_ACCOUNT) == sorted(answer.status for answer in answers)
 
 
-async def test_a_throttled_login_looks_nothing_up_and_hashes_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lesson 30: a flood of logins must not starve everything else."""
+async def test_a_throttled_login_needs_no_lookup_and_no_hash(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lesson 30: a flood of logins must not starve other requests."""
     user = await api.new_user()
     done: list[str] = []
     verify, find = Passwords.verify, passwords.find_credential
@@ -175,10 +179,10 @@ async def test_a_throttled_login_looks_nothing_up_and_hashes_nothing(api: Api, m
     assert work_of_the_admitted == done
 
 
-async def test_who_is_throttled_is_let_in_again_when_the_window_ends(
+async def test_throttling_ends_with_the_window(
     api: Api, servers: Services, connection: "asyncpg.Connection[Any]"
 ) -> None:
-    """Asking again in the meantime does not prolong it."""
+    """Further attempts do not extend the window."""
     user = await api.new_user()
     await asyncio.gather(*(log_in(api, user["username"], WRONG) for _ in range(PER_ACCOUNT)))
     prefix = f"ledger-logins:{await connection.fetchval('SELECT id FROM ledger_identity')}:"
@@ -195,8 +199,8 @@ async def test_who_is_throttled_is_let_in_again_when_the_window_ends(
 # The owner
 
 
-async def test_while_a_stranger_is_throttled_even_the_right_password_is_refused_there(proxied: Api) -> None:
-    """Else the answer would tell the guesser which of many guesses was right."""
+async def test_a_throttled_address_is_refused_even_with_the_right_password(proxied: Api) -> None:
+    """Otherwise the response would reveal the right guess."""
     user = await proxied.new_user()
     await guess(proxied, user["username"], *[ELSEWHERE] * PER_ACCOUNT)
 
@@ -205,8 +209,8 @@ async def test_while_a_stranger_is_throttled_even_the_right_password_is_refused_
     assert [(429, ["rate_limited"])] * 2 == [(answer.status, answer.codes) for answer in answers]
 
 
-async def test_the_owner_gets_in_from_a_known_address_whatever_others_do(proxied: Api) -> None:
-    """Lesson 30: nobody can lock anyone out."""
+async def test_the_owner_can_always_log_in_from_a_known_address(proxied: Api) -> None:
+    """Lesson 30: attackers cannot lock a user out."""
     user = await proxied.new_user()
     assert 200 == (await log_in(proxied, user["username"], PASSWORD, HOME)).status
 
@@ -228,7 +232,7 @@ async def test_a_known_address_has_no_more_guesses_than_another(proxied: Api) ->
     assert [401] * PER_ACCOUNT + [429] == statuses
 
 
-async def test_an_address_is_known_to_the_account_that_logged_in_from_there_only(proxied: Api) -> None:
+async def test_an_address_is_known_only_to_accounts_that_logged_in_from_it(proxied: Api) -> None:
     user, neighbour = await proxied.new_user(), await proxied.new_user()
     assert 200 == (await log_in(proxied, neighbour["username"], PASSWORD, HOME)).status
     await guess(proxied, user["username"], *[ELSEWHERE] * PER_ACCOUNT)
@@ -236,7 +240,7 @@ async def test_an_address_is_known_to_the_account_that_logged_in_from_there_only
     assert 429 == (await log_in(proxied, user["username"], PASSWORD, HOME)).status
 
 
-async def test_a_success_takes_its_own_attempt_back_and_nobodys_failures(proxied: Api) -> None:
+async def test_a_success_takes_back_only_its_own_attempt(proxied: Api) -> None:
     user = await proxied.new_user()
     before = await guess(proxied, user["username"], *[ELSEWHERE] * (PER_ACCOUNT - 1))
 
@@ -255,17 +259,17 @@ async def test_logins_that_succeed_are_not_counted(serve: Serve, settings: Setti
     assert [200] * 2 * PER_ADDRESS == statuses
 
 
-# Where a client is
+# The client's address
 
 
 @pytest.fixture
-def few_per_address(settings: Settings) -> Settings:
-    """Every guess is at another account, so only the address is counted."""
+def limited_per_address(settings: Settings) -> Settings:
+    """Return settings for guesses at different accounts, so that only the limit per address applies."""
     return settings.model_copy(update={"ledger_login_attempts_per_address": PER_ADDRESS})
 
 
-async def test_an_address_has_so_many_guesses_at_whatever_accounts(serve: Serve, few_per_address: Settings) -> None:
-    api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
+async def test_guesses_per_address_are_limited_across_accounts(serve: Serve, limited_per_address: Settings) -> None:
+    api = await serve(limited_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
 
     statuses = [await guess(api, f"nobody-{number}", ELSEWHERE) for number in range(PER_ADDRESS + 1)]
 
@@ -274,10 +278,10 @@ async def test_an_address_has_so_many_guesses_at_whatever_accounts(serve: Serve,
     assert 200 == (await log_in(api, "admin", ADMIN_PASSWORD, HOME)).status
 
 
-async def test_without_proxies_of_ours_nobody_is_believed_about_their_address(
-    serve: Serve, few_per_address: Settings
+async def test_without_trusted_proxies_forwarded_addresses_are_ignored(
+    serve: Serve, limited_per_address: Settings
 ) -> None:
-    api = await serve(few_per_address)
+    api = await serve(limited_per_address)
 
     statuses = [await guess(api, f"nobody-{number}", f"192.0.2.{number}") for number in range(PER_ADDRESS + 1)]
 
@@ -292,10 +296,10 @@ async def test_without_proxies_of_ours_nobody_is_believed_about_their_address(
         (1, "192.0.2.{},,unknown, 198.51.100.7:{}000"),
     ],
 )
-async def test_what_a_client_says_itself_is_left_of_what_our_proxies_say(
-    serve: Serve, few_per_address: Settings, hops: int, forwarded: str
+async def test_addresses_left_of_the_trusted_proxies_are_ignored(
+    serve: Serve, limited_per_address: Settings, hops: int, forwarded: str
 ) -> None:
-    api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": hops}))
+    api = await serve(limited_per_address.model_copy(update={"ledger_trusted_proxies": hops}))
 
     statuses = [
         await guess(api, f"nobody-{number}", forwarded.replace("{}", str(number))) for number in range(PER_ADDRESS + 1)
@@ -304,9 +308,9 @@ async def test_what_a_client_says_itself_is_left_of_what_our_proxies_say(
     assert [[401]] * PER_ADDRESS + [[429]] == statuses
 
 
-async def test_a_header_in_several_lines_is_one_list(serve: Serve, few_per_address: Settings) -> None:
-    """A client that sends one of its own, to a proxy that adds another line, must not be believed."""
-    api = await serve(few_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
+async def test_a_header_in_several_lines_is_one_list(serve: Serve, limited_per_address: Settings) -> None:
+    """A client can send its own header to a proxy that adds a second line."""
+    api = await serve(limited_per_address.model_copy(update={"ledger_trusted_proxies": 1}))
 
     statuses = []
     for number in range(PER_ADDRESS + 1):
@@ -322,15 +326,15 @@ async def test_a_header_in_several_lines_is_one_list(serve: Serve, few_per_addre
 
 
 @pytest.fixture
-def redis_is_away(settings: Settings) -> Iterator[Settings]:
-    """Nobody listens where Redis should be."""
-    with a_port(listening=False) as port:
+def without_redis(settings: Settings) -> Iterator[Settings]:
+    """Yield settings with an address at which no Redis listens."""
+    with reserved_port(listening=False) as port:
         yield settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")})
 
 
-async def test_without_redis_each_process_throttles_by_itself(serve: Serve, redis_is_away: Settings) -> None:
-    """Lessons 25 and 30: that Redis is down is no reason to let everybody guess, nor to let nobody in."""
-    one, other = [await serve(redis_is_away) for _ in range(2)]
+async def test_without_redis_each_process_throttles_on_its_own(serve: Serve, without_redis: Settings) -> None:
+    """Lessons 25 and 30: without Redis, guesses stay limited and users can still log in."""
+    one, other = [await serve(without_redis) for _ in range(2)]
     user = await one.new_user()
 
     at_one = await guess(one, user["username"], *[None] * (PER_ACCOUNT + 1))
@@ -340,8 +344,8 @@ async def test_without_redis_each_process_throttles_by_itself(serve: Serve, redi
     assert [200, 200] == [(await log_in(api, "admin", ADMIN_PASSWORD)).status for api in (one, other)]
 
 
-async def test_without_redis_the_owner_gets_in_from_a_known_address(serve: Serve, redis_is_away: Settings) -> None:
-    api = await serve(redis_is_away.model_copy(update={"ledger_trusted_proxies": 1}))
+async def test_without_redis_the_owner_can_log_in_from_a_known_address(serve: Serve, without_redis: Settings) -> None:
+    api = await serve(without_redis.model_copy(update={"ledger_trusted_proxies": 1}))
     user = await api.new_user()
     await log_in(api, user["username"], PASSWORD, HOME)
 
@@ -361,14 +365,14 @@ async def test_processes_count_together(serve: Serve, settings: Settings) -> Non
     assert [[401], [401], [401], [429]] == statuses
 
 
-# Faults of ours are nobody's failures
+# Faults of the service do not count
 
 
 @contextmanager
-def a_full_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Passwords are hashed when this is over and not before; the event is set once one waits for that."""
+def blocked_hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Block password hashing during the block; the event is set once a login waits."""
     begun, over = threading.Event(), threading.Event()
-    matches = passwords._matches  # noqa: SLF001 - what takes its time
+    matches = passwords._matches  # noqa: SLF001 - the slow function
 
     def slow(stored_hash: str, password: str) -> bool:
         begun.set()
@@ -383,13 +387,13 @@ def a_full_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             over.set()
 
 
-async def test_a_login_that_found_the_queue_full_is_no_failure(
+async def test_a_login_refused_by_a_full_queue_does_not_count(
     serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = await serve(settings.model_copy(update={"ledger_login_queue_limit": 1}))
     user, other = await api.new_user(), await api.new_user()
 
-    with a_full_queue(monkeypatch) as begun:
+    with blocked_hashing(monkeypatch) as begun:
         waiting = asyncio.create_task(log_in(api, other["username"]))
         await until(begun.is_set)
         turned_away = [await log_in(api, user["username"], WRONG) for _ in range(2 * PER_ACCOUNT)]
@@ -401,13 +405,13 @@ async def test_a_login_that_found_the_queue_full_is_no_failure(
 
 @pytest.fixture
 async def broken(connection: "asyncpg.Connection[Any]") -> AsyncIterator[None]:
-    """No credential can be found."""
+    """Make every credential lookup fail."""
     await connection.execute("ALTER TABLE credentials RENAME TO elsewhere")
     yield
     await connection.execute("ALTER TABLE IF EXISTS elsewhere RENAME TO credentials")
 
 
-async def test_a_login_that_the_database_kept_from_being_checked_is_no_failure(
+async def test_a_login_that_fails_with_a_database_error_does_not_count(
     api: Api, broken: None, connection: "asyncpg.Connection[Any]"
 ) -> None:
     del broken
@@ -418,7 +422,7 @@ async def test_a_login_that_the_database_kept_from_being_checked_is_no_failure(
     assert [401] * PER_ACCOUNT + [429] == await guess(api, "nobody-at-all", *[None] * (PER_ACCOUNT + 1))
 
 
-async def test_a_body_without_a_password_is_no_attempt(api: Api) -> None:
+async def test_a_body_without_a_password_does_not_count(api: Api) -> None:
     user = await api.new_user()
 
     answers = [await api.nobody.post(LOGIN, {"username": user["username"]}) for _ in range(2 * PER_ACCOUNT)]

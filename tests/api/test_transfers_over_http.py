@@ -1,4 +1,4 @@
-"""Transfers: the contract's answers, one test a rule."""
+"""Transfers over HTTP: the contract, one test for each rule."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ledger.settings import Settings
-from tests.support.controls import CATALOGUED, NOBODY, Answer, Api, a_transfer, new_id
+from tests.support.controls import CATALOGUED, NOBODY, Api, Response, new_id, transfer_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -41,7 +41,7 @@ async def test_insufficient_funds_are_refused_and_change_nothing(api: Api) -> No
     assert (100, 0) == (await api.balance(alice), await api.balance(bob))
 
 
-async def test_all_that_is_wrong_is_reported_at_once_in_order(api: Api) -> None:
+async def test_all_errors_are_reported_together_in_order(api: Api) -> None:
     other = "018f0000-0000-7000-8000-000000000001"
 
     two_unknown = await api.transfer(NOBODY, other, 1)
@@ -51,11 +51,11 @@ async def test_all_that_is_wrong_is_reported_at_once_in_order(api: Api) -> None:
     assert ["transfer_source_account_not_found", "transfer_accounts_are_same"] == one_unknown_twice.codes
 
 
-# Every refusal of the table, word for word
+# Every refusal of the contract, word for word
 
 
-def entries(answer: Answer) -> list[dict[str, Any]]:
-    """The errors without what differs from one request to the next."""
+def entries(answer: Response) -> list[dict[str, Any]]:
+    """Return the errors without members that differ from request to request."""
     varying = {"trace_id", "timestamp", "instance", *CATALOGUED}
     return [{name: value for name, value in entry.items() if name not in varying} for entry in answer.body["errors"]]
 
@@ -94,13 +94,13 @@ def closed(account: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def a_closed_account(api: Api) -> dict[str, Any]:
+async def new_closed_account(api: Api) -> dict[str, Any]:
     account = await api.new_account()
     assert 200 == (await api.delete(f"/v1/accounts/{account['id']}")).status
     return account
 
 
-async def test_insufficient_funds_are_told_in_the_words_of_the_contract(api: Api) -> None:
+async def test_insufficient_funds_are_reported_in_the_words_of_the_contract(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=100), await api.new_account()
 
     refused = await api.transfer(alice, bob, 101)
@@ -108,19 +108,19 @@ async def test_insufficient_funds_are_told_in_the_words_of_the_contract(api: Api
     assert [INSUFFICIENT_FUNDS] == entries(refused)
 
 
-async def test_an_unknown_source_is_told_in_the_words_of_the_contract(api: Api) -> None:
+async def test_an_unknown_source_is_reported_in_the_words_of_the_contract(api: Api) -> None:
     refused = await api.transfer(NOBODY, await api.new_account(), 1)
 
     assert (422, [not_found("source", NOBODY)]) == (refused.status, entries(refused))
 
 
-async def test_an_unknown_destination_is_told_in_the_words_of_the_contract(api: Api) -> None:
+async def test_an_unknown_destination_is_reported_in_the_words_of_the_contract(api: Api) -> None:
     refused = await api.transfer(await api.new_account(balance_cents=1), NOBODY, 1)
 
     assert (422, [not_found("destination", NOBODY)]) == (refused.status, entries(refused))
 
 
-async def test_one_account_on_both_sides_is_told_in_the_words_of_the_contract(api: Api) -> None:
+async def test_one_account_on_both_sides_is_reported_in_the_words_of_the_contract(api: Api) -> None:
     account = await api.new_account(balance_cents=1)
 
     refused = await api.transfer(account, account, 1)
@@ -140,8 +140,8 @@ async def test_the_source_comes_before_the_destination_in_every_combination(api:
     assert [not_found("source", NOBODY), ACCOUNTS_ARE_SAME] == entries(unknown_twice)
 
 
-async def test_a_closed_account_neither_pays_nor_is_paid(api: Api) -> None:
-    shut, full = await a_closed_account(api), await api.new_account(balance_cents=1)
+async def test_a_closed_account_can_neither_pay_nor_be_paid(api: Api) -> None:
+    shut, full = await new_closed_account(api), await api.new_account(balance_cents=1)
 
     from_it, to_it = await api.transfer(shut, full, 1), await api.transfer(full, shut, 1)
 
@@ -151,12 +151,12 @@ async def test_a_closed_account_neither_pays_nor_is_paid(api: Api) -> None:
 
 
 async def test_two_closed_accounts_are_both_reported_source_first(api: Api) -> None:
-    one, other = await a_closed_account(api), await a_closed_account(api)
+    one, other = await new_closed_account(api), await new_closed_account(api)
 
     assert [closed(one), closed(other)] == entries(await api.transfer(one, other, 1))
 
 
-async def test_money_does_not_change_its_currency(api: Api) -> None:
+async def test_both_accounts_must_have_the_same_currency(api: Api) -> None:
     dollars, euros = await api.new_account(balance_cents=1), await api.new_account(currency="EUR")
 
     refused = await api.transfer(dollars, euros, 1)
@@ -170,7 +170,7 @@ async def test_money_does_not_change_its_currency(api: Api) -> None:
 
 @pytest.mark.parametrize("amount_cents", [0, -1, -100, -(2**53)])
 async def test_zero_or_less_is_refused_before_anything_is_read(api: Api, amount_cents: int) -> None:
-    """Lesson 2: the accounts do not even exist, and only the amount is reported."""
+    """Lesson 2: the accounts do not exist, but only the amount is reported."""
     refused = await api.transfer(NOBODY, NOBODY, amount_cents)
 
     assert (422, ["validation_error"], ["/amount_cents"]) == (refused.status, refused.codes, refused.pointers)
@@ -187,14 +187,14 @@ async def test_a_negative_amount_does_not_steal(api: Api) -> None:
 
 
 @pytest.mark.parametrize("amount_cents", [2**53, 2**63 - 1, 2**63, 2**64, 10**100])
-async def test_an_amount_that_json_readers_lose_is_refused(api: Api, amount_cents: int) -> None:
+async def test_an_amount_beyond_the_maximum_is_refused(api: Api, amount_cents: int) -> None:
     """Lesson 7."""
     refused = await api.transfer(NOBODY, NOBODY, amount_cents)
 
     assert (422, ["validation_error"], ["/amount_cents"]) == (refused.status, refused.codes, refused.pointers)
 
 
-async def test_the_largest_amount_arrives_to_the_cent(api: Api) -> None:
+async def test_the_maximum_amount_is_exact(api: Api) -> None:
     """Lesson 7."""
     largest = 2**53 - 1
     alice, bob = await api.new_account(balance_cents=largest), await api.new_account()
@@ -205,8 +205,8 @@ async def test_the_largest_amount_arrives_to_the_cent(api: Api) -> None:
     assert (0, largest) == (await api.balance(alice), await api.balance(bob))
 
 
-async def test_a_balance_beyond_what_json_readers_keep_is_refused(api: Api) -> None:
-    """Lesson 7: a transfer out of world, which has no funds to be short of."""
+async def test_a_balance_beyond_the_maximum_is_refused(api: Api) -> None:
+    """Lesson 7: a transfer from `world` never lacks funds."""
     full = await api.new_account(balance_cents=2**53 - 1)
     world = next(account for account in (await api.get("/v1/accounts?world=true")).body if account["user_id"] is None)
 
@@ -223,7 +223,7 @@ async def test_all_of_the_money_can_be_spent_and_not_a_cent_more(api: Api) -> No
     assert (0, 100) == (await api.balance(alice), await api.balance(bob))
 
 
-async def test_transfers_that_race_spend_no_cent_twice(api: Api) -> None:
+async def test_racing_transfers_spend_no_cent_twice(api: Api) -> None:
     """Lessons 1 and 3."""
     alice, bob = await api.new_account(balance_cents=10), await api.new_account()
 
@@ -233,7 +233,7 @@ async def test_transfers_that_race_spend_no_cent_twice(api: Api) -> None:
     assert (0, 10) == (await api.balance(alice), await api.balance(bob))
 
 
-async def test_transfers_that_race_through_two_workers_spend_no_cent_twice(serve: Serve, settings: Settings) -> None:
+async def test_racing_transfers_through_two_workers_spend_no_cent_twice(serve: Serve, settings: Settings) -> None:
     """Lessons 1 and 3."""
     workers = [await serve(settings), await serve(settings)]
     alice, bob = await workers[0].new_account(balance_cents=10), await workers[0].new_account()
@@ -244,21 +244,21 @@ async def test_transfers_that_race_through_two_workers_spend_no_cent_twice(serve
     assert (0, 10) == (await workers[1].balance(alice), await workers[1].balance(bob))
 
 
-# What a transfer carries
+# References and ids
 
 
 async def test_a_reference_stays_with_the_transfer(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=1), await api.new_account()
 
-    made = await api.post(TRANSFER, {**a_transfer(alice, bob, 1), "reference": 'Invoice "7" \\ ä 😀 {NULL}'})
+    made = await api.post(TRANSFER, {**transfer_body(alice, bob, 1), "reference": 'Invoice "7" \\ ä 😀 {NULL}'})
 
     assert 'Invoice "7" \\ ä 😀 {NULL}' == made.body["reference"]
     assert made.body == (await api.get(f"/v1/transactions/{made.body['id']}")).body
 
 
 @pytest.mark.parametrize("reference", ["", " ", "a\nb", "x" * 201, 7])
-async def test_a_reference_that_does_not_fit_is_refused(api: Api, reference: Any) -> None:
-    refused = await api.post(TRANSFER, {**a_transfer(NOBODY, NOBODY, 1), "reference": reference})
+async def test_an_invalid_reference_is_refused(api: Api, reference: Any) -> None:
+    refused = await api.post(TRANSFER, {**transfer_body(NOBODY, NOBODY, 1), "reference": reference})
 
     assert (422, ["/reference"]) == (refused.status, refused.pointers)
 
@@ -266,14 +266,14 @@ async def test_a_reference_that_does_not_fit_is_refused(api: Api, reference: Any
 async def test_the_client_may_choose_the_id(api: Api) -> None:
     alice, bob, chosen = await api.new_account(balance_cents=1), await api.new_account(), str(new_id())
 
-    made = await api.post(TRANSFER, {**a_transfer(alice, bob, 1), "id": chosen})
+    made = await api.post(TRANSFER, {**transfer_body(alice, bob, 1), "id": chosen})
 
     assert (200, chosen) == (made.status, made.body["id"])
 
 
-async def test_an_id_that_is_taken_moves_nothing(api: Api) -> None:
+async def test_a_taken_id_moves_nothing(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=10), await api.new_account()
-    body = {**a_transfer(alice, bob, 1), "id": str(new_id())}
+    body = {**transfer_body(alice, bob, 1), "id": str(new_id())}
     await api.post(TRANSFER, body)
 
     refused = [await api.post(TRANSFER, body), await api.post(TRANSFER, {**body, "id": alice["id"]})]
@@ -288,11 +288,11 @@ async def test_an_id_that_is_taken_moves_nothing(api: Api) -> None:
     assert (9, 1) == (await api.balance(alice), await api.balance(bob))
 
 
-async def test_of_transfers_that_race_for_one_id_one_happens(serve: Serve, settings: Settings) -> None:
-    """Also when they reach two workers of the service."""
+async def test_only_one_of_racing_transfers_gets_an_id(serve: Serve, settings: Settings) -> None:
+    """The requests reach two workers."""
     workers = [await serve(settings), await serve(settings)]
     alice, bob = await workers[0].new_account(balance_cents=10), await workers[0].new_account()
-    body = {**a_transfer(alice, bob, 1), "id": str(new_id())}
+    body = {**transfer_body(alice, bob, 1), "id": str(new_id())}
 
     answers = await asyncio.gather(*(workers[number % 2].post(TRANSFER, body) for number in range(6)))
 
@@ -313,18 +313,18 @@ async def test_a_body_that_was_read_can_be_sent_again_under_another_id(api: Api)
 async def test_v2_is_the_same_as_v1(api: Api) -> None:
     alice, bob = await api.new_account(balance_cents=3), await api.new_account()
 
-    made = await api.post("/v2/transactions/transfer", a_transfer(alice, bob, 1))
-    refused = await api.post("/v2/transactions/transfer", a_transfer(alice, bob, 100))
+    made = await api.post("/v2/transactions/transfer", transfer_body(alice, bob, 1))
+    refused = await api.post("/v2/transactions/transfer", transfer_body(alice, bob, 100))
 
     assert (200, made.body) == (made.status, (await api.get(f"/v1/transactions/{made.body['id']}")).body)
     assert made.body == (await api.get(f"/v2/transactions/{made.body['id']}")).body
     assert (422, [INSUFFICIENT_FUNDS]) == (refused.status, entries(refused))
 
 
-# Who may pay, and who may see it
+# Access
 
 
-async def test_a_customer_pays_from_the_own_account_to_any(api: Api) -> None:
+async def test_a_customer_can_pay_from_an_own_account_to_any(api: Api) -> None:
     customer = await api.as_new_user("customer")
     own, other = await api.new_account(customer.user_id, balance_cents=10), await api.new_account()
 
@@ -334,9 +334,9 @@ async def test_a_customer_pays_from_the_own_account_to_any(api: Api) -> None:
 
 
 async def test_the_account_of_another_is_no_source_for_a_customer(api: Api) -> None:
-    """Lesson 35: it looks like one that does not exist, with money or without, open or closed."""
+    """Lesson 35: it looks like an unknown account, with or without money, open or closed."""
     customer = await api.as_new_user("customer")
-    own, shut = await api.new_account(customer.user_id), await a_closed_account(api)
+    own, shut = await api.new_account(customer.user_id), await new_closed_account(api)
     rich, poor = await api.new_account(balance_cents=10), await api.new_account()
     world = next(account for account in (await api.get("/v1/accounts?world=true")).body if account["user_id"] is None)
 
@@ -391,7 +391,7 @@ async def test_both_parties_and_auditors_see_a_transfer(api: Api) -> None:
         assert made == (await reader.get(f"/v1/transactions/{made['id']}")).body
 
 
-async def test_a_transfer_of_others_looks_like_one_that_is_not_there(api: Api) -> None:
+async def test_a_transfer_of_others_looks_unknown(api: Api) -> None:
     """Lesson 35."""
     customer = await api.as_new_user("customer")
     await api.new_account(customer.user_id)

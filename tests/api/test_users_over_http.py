@@ -1,4 +1,4 @@
-"""Users over HTTP: what admins can do with them, what others see, and names that only one user has."""
+"""Users over HTTP: administration, access, and unique names."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ import pytest
 
 from ledger.events.users import email_streams, username_stream
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, PASSWORD, Answer, Api, a_transfer, a_user, new_id
+from tests.support.controls import NOBODY, PASSWORD, Api, Response, new_id, transfer_body, user_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -18,16 +18,16 @@ MEMBERS = {"id", "username", "email", "active", "roles", "created_at", "updated_
 RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
 
-def conflicts(answer: Answer) -> tuple[int, list[tuple[str, str, str]]]:
+def conflicts(answer: Response) -> tuple[int, list[tuple[str, str, str]]]:
     entries = answer.body["errors"]
     return answer.status, [(entry["code"], entry["kind"], entry["detail"]["pointer"]) for entry in entries]
 
 
-def taken(*members: str) -> tuple[int, list[tuple[str, str, str]]]:
+def taken_errors(*members: str) -> tuple[int, list[tuple[str, str, str]]]:
     return 409, [("user_already_exists", "conflict", f"/{member}") for member in members]
 
 
-def assert_not_found(answer: Answer, user_id: str) -> None:
+def assert_not_found(answer: Response, user_id: str) -> None:
     assert 404 == answer.status
     (entry,) = answer.body["errors"]
     assert {
@@ -40,7 +40,7 @@ def assert_not_found(answer: Answer, user_id: str) -> None:
 
 
 async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
-    """All pages, from the first on along the links."""
+    """Return all pages, following the links."""
     found, answer = [], await api.get(path)
     while True:
         assert 200 == answer.status
@@ -55,7 +55,7 @@ async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
 
 
 async def test_a_created_user_can_be_read_again(api: Api) -> None:
-    made = await api.post("/v1/users", a_user(username="carol", email="carol@example.com", roles="admin,customer"))
+    made = await api.post("/v1/users", user_body(username="carol", email="carol@example.com", roles="admin,customer"))
 
     assert (201, MEMBERS) == (made.status, made.body.keys())
     assert {
@@ -85,7 +85,7 @@ async def test_a_user_can_be_created_inactive(api: Api) -> None:
 
 
 async def test_read_only_members_are_accepted_and_ignored_when_creating(api: Api) -> None:
-    body = a_user(created_at="1999-01-01T00:00:00Z", updated_at=None, password_salt="salt", id=None, active=None)
+    body = user_body(created_at="1999-01-01T00:00:00Z", updated_at=None, password_salt="salt", id=None, active=None)
 
     made = await api.post("/v1/users", body)
 
@@ -102,27 +102,27 @@ async def test_a_password_has_8_to_1024_characters(api: Api, length: int) -> Non
 
 @pytest.mark.parametrize("length", [7, 1025])
 async def test_a_password_of_another_length_is_refused(api: Api, length: int) -> None:
-    refused = await api.post("/v1/users", a_user(password="ä" * length))
+    refused = await api.post("/v1/users", user_body(password="ä" * length))
 
     assert (422, ["/password"]) == (refused.status, refused.pointers)
 
 
 @pytest.mark.parametrize("length", [1, 1024])
 async def test_a_password_hash_has_1_to_1024_characters(api: Api, length: int) -> None:
-    body = a_user(password=None, password_hash="f" * length)
+    body = user_body(password=None, password_hash="f" * length)
 
     assert 201 == (await api.post("/v1/users", body)).status
 
 
 @pytest.mark.parametrize("length", [0, 1025])
 async def test_a_password_hash_of_another_length_is_refused(api: Api, length: int) -> None:
-    refused = await api.post("/v1/users", a_user(password=None, password_hash="f" * length))
+    refused = await api.post("/v1/users", user_body(password=None, password_hash="f" * length))
 
     assert (422, ["/password_hash"]) == (refused.status, refused.pointers)
 
 
 async def test_a_user_without_any_secret_is_refused(api: Api) -> None:
-    body = a_user()
+    body = user_body()
     del body["password"]
 
     refused = await api.post("/v1/users", body)
@@ -130,69 +130,69 @@ async def test_a_user_without_any_secret_is_refused(api: Api) -> None:
     assert (422, ["validation_error"], ["/password"]) == (refused.status, refused.codes, refused.pointers)
 
 
-# Names and ids that are taken
+# Taken names and ids
 
 
-async def test_an_id_a_name_and_an_address_that_are_taken_are_reported_at_once(api: Api) -> None:
+async def test_a_taken_id_name_and_address_are_reported_together(api: Api) -> None:
     one, other = await api.new_user(), await api.new_user()
     body = {**other, "id": one["id"], "password": PASSWORD}
 
     refused = await api.post("/v1/users", body)
 
-    assert taken("id", "username", "email") == conflicts(refused)
+    assert taken_errors("id", "username", "email") == conflicts(refused)
 
 
 @pytest.mark.parametrize("member", ["id", "username", "email"])
-async def test_each_of_them_is_taken_on_its_own(api: Api, member: str) -> None:
+async def test_each_of_them_is_reported_alone(api: Api, member: str) -> None:
     user = await api.new_user()
 
-    refused = await api.post("/v1/users", a_user(**{member: user[member]}))
+    refused = await api.post("/v1/users", user_body(**{member: user[member]}))
 
-    assert taken(member) == conflicts(refused)
+    assert taken_errors(member) == conflicts(refused)
 
 
 @pytest.mark.parametrize(
     ("first", "second"), [("dora", "DORA"), ("straße", "STRASSE"), ("\uff46isher", "fisher"), ("Zoë", "Zoe\u0308")]
 )
-async def test_a_name_is_taken_in_all_spellings_that_fold_to_it(api: Api, first: str, second: str) -> None:
+async def test_a_name_is_taken_in_all_spellings_with_the_same_folding(api: Api, first: str, second: str) -> None:
     await api.new_user(username=first, email=f"{first}@example.com")
 
-    by_name = await api.post("/v1/users", a_user(username=second))
-    by_address = await api.post("/v1/users", a_user(email=f"{second}@EXAMPLE.com"))
+    by_name = await api.post("/v1/users", user_body(username=second))
+    by_address = await api.post("/v1/users", user_body(email=f"{second}@EXAMPLE.com"))
 
-    assert (taken("username"), taken("email")) == (conflicts(by_name), conflicts(by_address))
+    assert (taken_errors("username"), taken_errors("email")) == (conflicts(by_name), conflicts(by_address))
 
 
 @pytest.mark.parametrize("member", ["id", "username", "email"])
-async def test_of_two_users_who_race_for_one_name_one_gets_it(serve: Serve, settings: Settings, member: str) -> None:
-    """Also when they reach two workers of the service."""
+async def test_only_one_of_racing_users_gets_a_name(serve: Serve, settings: Settings, member: str) -> None:
+    """The requests reach two workers."""
     workers = [await serve(settings), await serve(settings)]
     prize = {"id": str(new_id()), "username": "prize", "email": "prize@example.com"}[member]
     spellings = [prize, prize.upper(), prize, prize.upper(), prize, prize]
 
     answers = await asyncio.gather(
         *(
-            workers[number % 2].post("/v1/users", a_user(**{member: spelling}))
+            workers[number % 2].post("/v1/users", user_body(**{member: spelling}))
             for number, spelling in enumerate(spellings)
         )
     )
 
     assert [201, 409, 409, 409, 409, 409] == sorted(answer.status for answer in answers)
-    assert [taken(member)] * 5 == [conflicts(answer) for answer in answers if answer.status == 409]
+    assert [taken_errors(member)] * 5 == [conflicts(answer) for answer in answers if answer.status == 409]
     holders = [user for page in await pages(workers[0], "/v1/users") for user in page]
     assert 1 == len([user for user in holders if user[member].lower() == prize])
 
 
-async def test_a_rename_to_a_name_that_is_taken_is_refused_and_changes_nothing(api: Api) -> None:
+async def test_a_rename_to_a_taken_name_is_refused_and_changes_nothing(api: Api) -> None:
     user, other = await api.new_user(), await api.new_user()
 
     refused = await api.put(f"/v1/users/{user['id']}", {**user, "username": other["username"].upper()})
 
-    assert taken("username") == conflicts(refused)
+    assert taken_errors("username") == conflicts(refused)
     assert user == (await api.get(f"/v1/users/{user['id']}")).body
 
 
-async def test_of_two_renames_that_race_for_one_name_one_gets_it(api: Api) -> None:
+async def test_only_one_of_racing_renames_gets_a_name(api: Api) -> None:
     users = [await api.new_user() for _ in range(4)]
 
     answers = await asyncio.gather(
@@ -202,7 +202,7 @@ async def test_of_two_renames_that_race_for_one_name_one_gets_it(api: Api) -> No
     assert [200, 409, 409, 409] == sorted(answer.status for answer in answers)
 
 
-async def test_a_user_can_respell_the_own_name(api: Api) -> None:
+async def test_a_user_can_change_the_spelling_of_their_name(api: Api) -> None:
     user = await api.new_user()
 
     changed = await api.put(f"/v1/users/{user['id']}", {**user, "username": user["username"].upper()})
@@ -218,27 +218,29 @@ async def test_a_name_is_free_again_after_a_rename(api: Api) -> None:
     assert "before" == (await api.new_user(username="before", email="before@example.com"))["username"]
 
 
-async def test_a_name_is_free_again_after_its_user_was_deleted_and_the_id_is_not(api: Api) -> None:
+async def test_a_deleted_user_releases_the_name_and_keeps_the_id(api: Api) -> None:
     user = await api.new_user()
     await api.delete(f"/v1/users/{user['id']}")
 
-    same_id = await api.post("/v1/users", a_user(id=user["id"]))
-    same_names = await api.post("/v1/users", a_user(username=user["username"], email=user["email"]))
+    same_id = await api.post("/v1/users", user_body(id=user["id"]))
+    same_names = await api.post("/v1/users", user_body(username=user["username"], email=user["email"]))
 
-    assert (taken("id"), 201) == (conflicts(same_id), same_names.status)
+    assert (taken_errors("id"), 201) == (conflicts(same_id), same_names.status)
 
 
 @pytest.mark.parametrize("stream", [username_stream("squatted"), *email_streams("squatted@example.com")])
 async def test_nobody_can_take_the_stream_of_a_name_by_choosing_its_id(api: Api, stream: Any) -> None:
-    """A customer picks the ids of transfers: one that is the ledger's own must not keep a user from being made."""
+    """A customer can choose transaction ids, but must not block the stream of a name."""
     customer = await api.as_new_user("customer")
     source = await api.new_account(customer.user_id, balance_cents=10)
     destination = await api.new_account()
 
     refused = await customer.post(
-        "/v1/transactions/transfer", {**a_transfer(source, destination, 1), "id": str(stream)}
+        "/v1/transactions/transfer", {**transfer_body(source, destination, 1), "id": str(stream)}
     )
-    created = [await api.post("/v1/users", a_user(username="squatted", email="squatted@example.com")) for _ in range(2)]
+    created = [
+        await api.post("/v1/users", user_body(username="squatted", email="squatted@example.com")) for _ in range(2)
+    ]
 
     assert refused.status in {409, 422}
     assert [201, 409] == [answer.status for answer in created]
@@ -258,7 +260,7 @@ async def test_the_list_has_everyone_newest_first(api: Api) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 200])
-async def test_walking_the_pages_gives_every_user_once(api: Api, limit: int) -> None:
+async def test_the_pages_list_every_user_once(api: Api, limit: int) -> None:
     for _ in range(5):
         await api.new_user()
     everyone = (await api.get("/v1/users")).body
@@ -270,7 +272,7 @@ async def test_walking_the_pages_gives_every_user_once(api: Api, limit: int) -> 
     assert 1 <= len(found[-1]) <= limit
 
 
-async def test_a_user_who_comes_while_the_pages_are_walked_moves_nobody(api: Api) -> None:
+async def test_a_user_created_between_pages_moves_no_other(api: Api) -> None:
     before = [await api.new_user() for _ in range(3)][::-1]
     first = await api.get("/v1/users?limit=2")
     await api.new_user()
@@ -298,7 +300,7 @@ async def test_a_user_who_comes_while_the_pages_are_walked_moves_nobody(api: Api
         "0" * 19 + "1" * 5000,
     ],
 )
-async def test_a_page_is_asked_for_in_whole_numbers_within_bounds(api: Api, member: str, value: str) -> None:
+async def test_page_parameters_must_be_integers_within_bounds(api: Api, member: str, value: str) -> None:
     """Lessons 33 and 36."""
     refused = await api.get(f"/v1/users?{member}={value}")
 
@@ -310,9 +312,9 @@ async def test_a_page_has_at_most_1000_items(api: Api) -> None:
     assert (200, 422) == tuple([(await api.get(f"/v1/users?limit={limit}")).status for limit in (1000, 1001)])
 
 
-async def test_no_body_has_anything_of_a_secret(api: Api, connection: "asyncpg.Connection[Any]") -> None:
+async def test_no_body_has_a_secret(api: Api, connection: "asyncpg.Connection[Any]") -> None:
     """Lesson 20."""
-    body = a_user(password="a secret of theirs", password_salt="a salt of theirs")
+    body = user_body(password="a secret of theirs", password_salt="a salt of theirs")
     made = await api.post("/v1/users", body)
     path = f"/v1/users/{made.body['id']}"
     caller = await api.logged_in(body["username"], "a secret of theirs")
@@ -344,7 +346,7 @@ async def test_an_unknown_user_is_not_found(api: Api) -> None:
         assert_not_found(answer, NOBODY)
 
 
-async def test_the_id_of_another_thing_is_no_user(api: Api) -> None:
+async def test_the_id_of_another_kind_is_not_a_user(api: Api) -> None:
     account = await api.new_account()
 
     assert_not_found(await api.get(f"/v1/users/{account['id']}"), account["id"])
@@ -354,7 +356,7 @@ async def test_the_id_of_another_thing_is_no_user(api: Api) -> None:
 # Changing
 
 
-async def test_a_change_is_answered_and_read_again(api: Api) -> None:
+async def test_a_change_is_returned_and_can_be_read_again(api: Api) -> None:
     user = await api.new_user()
     body = {"username": "eve", "email": "eve@example.com", "active": False, "roles": "guest,auditor"}
 
@@ -400,7 +402,7 @@ async def test_an_id_in_capitals_is_the_same_id(api: Api) -> None:
     assert (200, user) == (changed.status, changed.body)
 
 
-async def test_changes_that_race_all_happen(api: Api) -> None:
+async def test_racing_changes_are_all_applied(api: Api) -> None:
     user = await api.new_user()
     names = [f"name-{number}" for number in range(4)]
 
@@ -442,7 +444,7 @@ async def test_a_user_with_money_cannot_be_deleted(api: Api) -> None:
     assert "open" == (await api.get(f"/v1/accounts/{empty['id']}")).body["status"]
 
 
-async def test_deleting_a_user_closes_the_accounts_which_stay_readable(api: Api) -> None:
+async def test_deleting_a_user_closes_the_accounts_and_keeps_them_readable(api: Api) -> None:
     user = await api.new_user()
     accounts = [await api.new_account(user["id"]) for _ in range(2)]
 
@@ -474,15 +476,15 @@ async def test_an_account_that_is_opened_while_its_owner_is_deleted_is_never_orp
     assert (deleted.status, {answer.status for answer in opened}) in [(200, {404}), (409, {201})]
 
 
-# Who may do what
+# Access
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest", "auditor,customer,guest"])
-async def test_only_admins_create_change_and_delete_users(api: Api, roles: str) -> None:
+async def test_only_admins_can_create_change_and_delete_users(api: Api, roles: str) -> None:
     caller, user = await api.as_new_user(roles), await api.new_user()
 
     answers = [
-        await caller.post("/v1/users", a_user()),
+        await caller.post("/v1/users", user_body()),
         await caller.put(f"/v1/users/{user['id']}", {**user, "roles": "admin"}),
         await caller.put(f"/v1/users/{caller.user_id}", {**user, "id": caller.user_id, "roles": "admin"}),
         await caller.delete(f"/v1/users/{user['id']}"),
@@ -498,7 +500,7 @@ async def test_only_admins_create_change_and_delete_users(api: Api, roles: str) 
 
 
 @pytest.mark.parametrize("roles", ["admin", "auditor", "customer", "guest"])
-async def test_everyone_reads_the_own_user(api: Api, roles: str) -> None:
+async def test_every_role_can_read_the_own_user(api: Api, roles: str) -> None:
     caller = await api.as_new_user(roles)
 
     own = await caller.get(f"/v1/users/{caller.user_id}")
@@ -507,7 +509,7 @@ async def test_everyone_reads_the_own_user(api: Api, roles: str) -> None:
 
 
 @pytest.mark.parametrize("roles", ["customer", "guest"])
-async def test_another_user_looks_like_one_that_is_not_there(api: Api, roles: str) -> None:
+async def test_another_user_looks_unknown(api: Api, roles: str) -> None:
     """Lesson 35."""
     caller, user = await api.as_new_user(roles), await api.new_user()
 

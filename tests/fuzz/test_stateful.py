@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.support.controls import NOBODY, Api, a_user, new_id
+from tests.support.controls import NOBODY, Api, new_id, user_body
 from tests.support.model import Ledger, RefusedError
 from web.http.catalogue import CATALOGUE
 
@@ -51,7 +51,7 @@ class Books(RuleBasedStateMachine):
     @precondition(lambda self: len(self.users) < 4)
     @rule()
     def create_user(self) -> None:
-        user = self.client.post("/users", json=a_user()).json()["id"]
+        user = self.client.post("/users", json=user_body()).json()["id"]
         self.users.append(user)
         self.model.users.add(user)
 

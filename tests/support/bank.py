@@ -1,4 +1,4 @@
-"""Accounts and a committer, for the tests of group commit."""
+"""Accounts and a committer, for the tests of commit groups."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -28,7 +28,7 @@ class Bank:
     """A ledger behind its committer, and a second connection that reads the results."""
 
     committer: Committer
-    eyes: Any
+    observer: Any
     owner_id: UUID
 
     async def submit(
@@ -37,7 +37,7 @@ class Bank:
         return await self.committer.submit(command, Origin(command_id or new_id(), request_hash=request_hash))
 
     async def outcomes(self, *commands: Command) -> list[Any]:
-        """What becomes of commands that are submitted at once: outcomes, or what was raised."""
+        """Submit commands concurrently; return the outcome or the exception of each."""
         return await asyncio.gather(*map(self.submit, commands), return_exceptions=True)
 
     async def accounts(self, *balances: int) -> list[UUID]:
@@ -56,27 +56,27 @@ class Bank:
         return [command.account_id for command in opened]
 
     async def balances(self, account_ids: Sequence[UUID]) -> list[int]:
-        rows = await self.eyes.fetch("SELECT id, balance_cents FROM accounts")
+        rows = await self.observer.fetch("SELECT id, balance_cents FROM accounts")
         found = dict(rows)
         return [found[account_id] for account_id in account_ids]
 
     async def transfers(self, kind: str = "transfer") -> int:
-        """How many events of transfers there are."""
+        """Count the transfer events of this kind."""
         query = "SELECT count(*) FROM events WHERE topic = 'MoneyTransferred' AND state->>'kind' = $1"
-        return int(await self.eyes.fetchval(query, kind))
+        return int(await self.observer.fetchval(query, kind))
 
     async def transactions(self, name: str = "TransferMoney") -> int:
-        """In how many transactions the commands of a name were carried out."""
+        """Count the database transactions that executed commands of this name."""
         query = "SELECT count(DISTINCT (xmin::text, recorded_at)) FROM command_log WHERE name = $1"
-        return int(await self.eyes.fetchval(query, name))
+        return int(await self.observer.fetchval(query, name))
 
     async def blocked(self) -> bool:
-        """Whether a statement waits for a lock."""
+        """Return whether a statement waits for a lock."""
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        return bool(await self.eyes.fetchval(query))
+        return bool(await self.observer.fetchval(query))
 
 
-def a_transfer(source: UUID, destination: UUID, amount_cents: int = 1, **members: Any) -> TransferMoney:
+def transfer_command(source: UUID, destination: UUID, amount_cents: int = 1, **members: Any) -> TransferMoney:
     return TransferMoney(
         transaction_id=new_id(),
         source_account_id=source,
@@ -86,19 +86,19 @@ def a_transfer(source: UUID, destination: UUID, amount_cents: int = 1, **members
     )
 
 
-async def nobody_is_told() -> None:
-    """There is no revocation cache here."""
+async def announce_nothing() -> None:
+    """Do nothing: these tests have no revocation cache."""
 
 
 @asynccontextmanager
-async def committing(
+async def run_committer(
     settings: Settings, *, using: Callable[[], Awaitable[Any]] | None = None, **limits: Any
 ) -> AsyncIterator[Committer]:
-    """A committer that runs, on a connection of its own."""
+    """Run a committer on its own connection."""
     bounds = {"queue_limit": 2048, "group_limit": 256, "patience_seconds": 10, **limits}
     committer = Committer(
         using or (lambda: connect(settings, statement_seconds=None, lock_timeout="1s")),
-        announce=nobody_is_told,
+        announce=announce_nothing,
         **bounds,
     )
     committer.start()
@@ -109,10 +109,10 @@ async def committing(
 
 
 @asynccontextmanager
-async def banking(settings: Settings, eyes: Any, **options: Any) -> AsyncIterator[Bank]:
-    """A committer with a user who may own accounts."""
-    async with committing(settings, **options) as committer:
-        bank = Bank(committer, eyes, new_id())
+async def open_bank(settings: Settings, observer: Any, **options: Any) -> AsyncIterator[Bank]:
+    """Run a committer, with a user who can own accounts."""
+    async with run_committer(settings, **options) as committer:
+        bank = Bank(committer, observer, new_id())
         credential = Credential(new_id(), bank.owner_id, "a hash")
         await bank.submit(
             CreateUser(
@@ -127,8 +127,8 @@ async def banking(settings: Settings, eyes: Any, **options: Any) -> AsyncIterato
         yield bank
 
 
-class Line:
-    """A line to PostgreSQL that breaks, if it is told to, instead of passing the n-th message on in one direction."""
+class BreakableProxy:
+    """A proxy to PostgreSQL that can drop the connection instead of forwarding the n-th message in one direction."""
 
     def __init__(self, dsn: str) -> None:
         parts = urlsplit(dsn)
@@ -138,12 +138,12 @@ class Line:
         self._direction, self._left = "", 0
         self.breaks = 0
 
-    def break_at(self, direction: str, moment: int) -> None:
-        self._direction, self._left = direction, moment
+    def break_at(self, direction: str, number: int) -> None:
+        self._direction, self._left = direction, number
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[str]:
-        """Where to connect to, to use it."""
+        """Yield the DSN that leads through this proxy."""
         async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             yield f"postgresql://ledger@127.0.0.1:{port}{self._database}?sslmode=disable"
@@ -167,8 +167,8 @@ class Line:
 
 
 @asynccontextmanager
-async def rival(settings: Settings, command: Command) -> AsyncIterator[None]:
-    """Another process that has carried out a command, and commits when this is over; nobody else can write before."""
+async def competing_commit(settings: Settings, command: Command) -> AsyncIterator[None]:
+    """Hold the append lock like another process that has executed a command; commit when the block ends."""
     connection = await connect(settings)
     try:
         await event_log.begin_locked(connection)
@@ -186,9 +186,9 @@ async def rival(settings: Settings, command: Command) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def conflict(settings: Settings, bank: Bank, source: UUID, destination: UUID) -> None:
-    """A transfer of 1; between its reading and its writing another process makes the same one."""
-    async with rival(settings, a_transfer(source, destination)):
-        waiting = asyncio.create_task(bank.submit(a_transfer(source, destination)))
+async def submit_with_conflict(settings: Settings, bank: Bank, source: UUID, destination: UUID) -> None:
+    """Submit a transfer of 1 while another process commits the same one between its read and its write."""
+    async with competing_commit(settings, transfer_command(source, destination)):
+        waiting = asyncio.create_task(bank.submit(transfer_command(source, destination)))
         await until(bank.blocked)
     await waiting

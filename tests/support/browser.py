@@ -1,4 +1,4 @@
-"""A headless browser, driven over the DevTools protocol: Chromium if there is one, else Lightpanda from its wheel."""
+"""A headless browser, driven over the DevTools protocol: Chromium if installed, else Lightpanda from its wheel."""
 
 import asyncio
 import itertools
@@ -33,9 +33,9 @@ ADDRESS = re.compile(rb"(?:listening on ws://|address=)(127\.0\.0\.1:\d+)")
 
 
 class Page:
-    """One page: what it runs, what it asks for, and what goes wrong on it.
+    """One page, with the requests it makes and the errors it reports.
 
-    `has_layout` says whether the browser lays pages out and paints them, so that colours and sizes can be judged.
+    `has_layout` is true if the browser lays out and paints pages, so that colours and sizes can be checked.
     """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, has_layout: bool) -> None:
@@ -47,7 +47,7 @@ class Page:
         self._session: dict[str, str] = {}
 
     async def open(self, url: str) -> None:
-        """Begin to load a page."""
+        """Start loading a page."""
         target = await self._call("Target.createTarget", url="about:blank")
         attached = await self._call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = {"sessionId": attached["sessionId"]}
@@ -64,7 +64,7 @@ class Page:
         )
 
     async def run(self, script: str) -> Any:
-        """What a script gives, as soon as that is true."""
+        """Run a script until its result is true; return that result."""
         while True:
             answer = await self._call("Runtime.evaluate", expression=script, returnByValue=True)
             if value := answer["result"].get("value"):
@@ -82,23 +82,23 @@ class Page:
                 return result
             self._note(message.get("method"), message.get("params", {}))
 
-    def _note(self, event: str | None, told: dict[str, Any]) -> None:
+    def _note(self, event: str | None, details: dict[str, Any]) -> None:
         match event:
             case "Network.requestWillBeSent":
-                self.requested.append(told["request"]["url"])
+                self.requested.append(details["request"]["url"])
             case "Runtime.exceptionThrown":
-                self.complaints.append(json.dumps(told))
-            case "Log.entryAdded" if told["entry"]["level"] == "error":
-                self.complaints.append(told["entry"]["text"])
-            case "Runtime.consoleAPICalled" if told["type"] == "error":
-                self.complaints.append(json.dumps(told["args"]))
+                self.complaints.append(json.dumps(details))
+            case "Log.entryAdded" if details["entry"]["level"] == "error":
+                self.complaints.append(details["entry"]["text"])
+            case "Runtime.consoleAPICalled" if details["type"] == "error":
+                self.complaints.append(json.dumps(details["args"]))
             case _:
                 pass
 
 
 @asynccontextmanager
 async def browser(folder: Path) -> AsyncIterator[Page]:
-    """An empty page of a browser that ends with the block."""
+    """Yield an empty page; stop the browser when the block ends."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         process = await asyncio.create_subprocess_exec(
             *_command(folder),
@@ -115,7 +115,7 @@ async def browser(folder: Path) -> AsyncIterator[Page]:
                     yield Page(socket, has_layout)
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # it has processes of its own, which would keep the pipe open
+                os.killpg(process.pid, signal.SIGKILL)  # its child processes would keep the pipe open
             await process.communicate()
 
 

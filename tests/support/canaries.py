@@ -1,4 +1,4 @@
-"""Secrets that nobody else has, and the places where they may not appear."""
+"""Unique secrets, and the search for places where they must not appear."""
 
 import asyncio
 import base64
@@ -19,13 +19,13 @@ from tests.support.valkey import PATIENCE, Valkey
 ATTEMPTS = 4
 
 
-def a_canary(name: str) -> str:
-    """A word that is nowhere unless somebody puts it there."""
+def new_canary(name: str) -> str:
+    """Return a word that occurs nowhere else."""
     return f"canary-{name}-{secrets.token_hex(12)}"
 
 
-def forms(secret: str) -> list[str]:
-    """How a secret may be spelt: as it is, in hexadecimal, and within base64, wherever in it that begins."""
+def encodings_of(secret: str) -> list[str]:
+    """Return a secret as it is, in hexadecimal, and as it appears inside base64 at any offset."""
     raw = secret.encode()
     spelt = [secret, raw.hex()]
     for padding, first in ((0, 0), (1, 2), (2, 3)):  # the first characters that depend on the secret alone
@@ -35,41 +35,41 @@ def forms(secret: str) -> list[str]:
     return [form.lower() for form in spelt]
 
 
-def found(places: Mapping[str, str], secret: str) -> set[str]:
-    """The places in which a secret is, in whatever spelling."""
-    spelt = forms(secret)
+def places_with(places: Mapping[str, str], secret: str) -> set[str]:
+    """Return the places that contain a secret, in any encoding."""
+    spelt = encodings_of(secret)
     return {place for place, text in places.items() if any(form in text for form in spelt)}
 
 
-def leaks(places: Mapping[str, str], known: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Which secret is in which place, both by their names."""
-    return sorted((name, place) for name, secret in known.items() for place in found(places, secret))
+def find_leaks(places: Mapping[str, str], known: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the name of each leaked secret with the name of the place it leaked to."""
+    return sorted((name, place) for name, secret in known.items() for place in places_with(places, secret))
 
 
 @dataclass(frozen=True)
-class Given:
-    """The secrets that the service or its clients are given."""
+class Secrets:
+    """The secrets of the service and its clients."""
 
-    signing: str = field(default_factory=lambda: a_canary("signing-key"))
-    admin: str = field(default_factory=lambda: a_canary("admin"))
-    database: str = field(default_factory=lambda: a_canary("database"))
-    redis: str = field(default_factory=lambda: a_canary("redis"))
-    password: str = field(default_factory=lambda: a_canary("password"))
-    following: str = field(default_factory=lambda: a_canary("next-password"))
-    digest: str = field(default_factory=lambda: a_canary("digest"))
-    salt: str = field(default_factory=lambda: a_canary("salt"))
-    wrong: str = field(default_factory=lambda: a_canary("wrong-password"))
-    misplaced: str = field(default_factory=lambda: a_canary("misplaced"))
-    query: str = field(default_factory=lambda: a_canary("query"))
-    header: str = field(default_factory=lambda: a_canary("header"))
-    key: str = field(default_factory=lambda: a_canary("idempotency-key"))
-    bearer: str = field(default_factory=lambda: a_canary("bearer"))
-    malformed: str = field(default_factory=lambda: a_canary("malformed"))
-    scraping: str = field(default_factory=lambda: a_canary("metrics-token"))
+    signing: str = field(default_factory=lambda: new_canary("signing-key"))
+    admin: str = field(default_factory=lambda: new_canary("admin"))
+    database: str = field(default_factory=lambda: new_canary("database"))
+    redis: str = field(default_factory=lambda: new_canary("redis"))
+    password: str = field(default_factory=lambda: new_canary("password"))
+    following: str = field(default_factory=lambda: new_canary("next-password"))
+    digest: str = field(default_factory=lambda: new_canary("digest"))
+    salt: str = field(default_factory=lambda: new_canary("salt"))
+    wrong: str = field(default_factory=lambda: new_canary("wrong-password"))
+    misplaced: str = field(default_factory=lambda: new_canary("misplaced"))
+    query: str = field(default_factory=lambda: new_canary("query"))
+    header: str = field(default_factory=lambda: new_canary("header"))
+    key: str = field(default_factory=lambda: new_canary("idempotency-key"))
+    bearer: str = field(default_factory=lambda: new_canary("bearer"))
+    malformed: str = field(default_factory=lambda: new_canary("malformed"))
+    scraping: str = field(default_factory=lambda: new_canary("metrics-token"))
 
 
 class Proxy:
-    """A socket behind which PostgreSQL is, unless it is closed; a port could be another's when it is opened again."""
+    """A Unix socket in front of PostgreSQL that can be closed and reopened; a port could be taken in between."""
 
     def __init__(self, socket: str, folder: Path) -> None:
         self._socket = socket
@@ -80,14 +80,14 @@ class Proxy:
 
     @property
     def query(self) -> str:
-        """The part of a URL that says where this is."""
+        """Return the query of a DSN that connects through this socket."""
         return f"host={quote(str(self._path.parent), safe='')}&port=5432"
 
     async def open(self) -> None:
         self._server = await asyncio.start_unix_server(self._carry, self._path)
 
     async def close(self) -> None:
-        """Let nobody in any more, and cut off who is in."""
+        """Refuse new connections and abort the open ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -117,14 +117,14 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.wait_closed()
 
 
-async def lock(valkey: Valkey, password: str) -> None:
-    """From here on, Valkey wants this password."""
+async def require_password(valkey: Valkey, password: str) -> None:
+    """Make Valkey require this password."""
     async with valkey.client() as client:
         await client.config_set("requirepass", password)
 
 
-def variables(settings: Settings, given: Given, proxy: Proxy, valkey: Valkey, seal: Path) -> dict[str, str]:
-    """The environment of the service, in which every secret is one that can be told from all others."""
+def variables(settings: Settings, given: Secrets, proxy: Proxy, valkey: Valkey, seal: Path) -> dict[str, str]:
+    """Return the environment of a service whose secrets are all unique."""
     database = urlsplit(settings.database_dsn()).path
     return settings.environment() | {
         "DATABASE_URL": f"postgresql://ledger:{given.database}@{database}?{proxy.query}",
@@ -134,7 +134,7 @@ def variables(settings: Settings, given: Given, proxy: Proxy, valkey: Valkey, se
         "LEDGER_ADMIN_PASSWORD": given.admin,
         "LEDGER_SEAL_KEY_FILE": str(seal),
         "LEDGER_LOGIN_ATTEMPTS_PER_ACCOUNT": str(ATTEMPTS),
-        "LEDGER_LOGIN_WINDOW_SECONDS": "86400",  # nothing that is counted may be gone before it is searched
+        "LEDGER_LOGIN_WINDOW_SECONDS": "86400",  # counters must not expire before the search
         "LEDGER_DATABASE_PATIENCE_SECONDS": "0.2",
         "LEDGER_REFRESH_GRACE_SECONDS": "300",
         "LEDGER_LOG_FORMAT": "json",
@@ -144,7 +144,7 @@ def variables(settings: Settings, given: Given, proxy: Proxy, valkey: Valkey, se
 
 
 def expired_and_unknown(signing: str) -> list[str]:
-    """Tokens with the right signature that are not accepted."""
+    """Return an expired token and one of an unknown session, both signed correctly."""
     signer, now = Signer(signing, leeway_seconds=0), int(time.time())
     common = {"sub": NOBODY, "jti": str(new_id()), "typ": TokenType.ACCESS, "roles": "admin", "sid": str(new_id())}
     return [

@@ -1,4 +1,4 @@
-"""Holds every answer that a test gets to what the document says of its route: the status, the codes, and the body."""
+"""Check every response that a test gets against the document: its status, error codes and body."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from web.responses import Problem
 from web.routes import ROUTES, UNVERSIONED, VERSIONS
 from web.routes.route import Operation, Route
 
-SAYS_MORE = {"authentication_wrong_credentials"}  # where no token was sent
+SAYS_MORE = {"authentication_wrong_credentials"}  # its description depends on the request
 ELSEWHERE = {"resource_not_found", "method_not_allowed", "api_version_error", "malformed_request"}
 
 
@@ -25,7 +25,7 @@ _PATTERNS = [(_pattern(route), route) for route in (*UNVERSIONED, *ROUTES)]
 
 
 def check(method: str, path: str, status: int, headers: Mapping[str, str], body: Any) -> None:
-    """Fail unless this is an answer that the document knows."""
+    """Fail unless the document describes this response."""
     route = route_of("GET" if method == "HEAD" else method, path)
     if method == "HEAD" or (method, status) == ("OPTIONS", 204):
         assert not body
@@ -34,7 +34,7 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
         problem = msgspec.convert(body, Problem)
         codes = ELSEWHERE if route is None else codes_of(route)
         undocumented = {reason.code for reason in problem.errors} - codes
-        assert not undocumented, f"{method} {path} is answered {undocumented}: list it in web/routes/"
+        assert not undocumented, f"{method} {path} returned {undocumented}: list it in web/routes/"
         _check_catalogued(status, problem)
     elif status == 304:
         assert route is not None
@@ -59,14 +59,14 @@ def _check_catalogued(status: int, problem: Problem) -> None:
 
 
 def route_of(method: str, path: str) -> Route | None:
-    """The route that a request takes, if there is one."""
+    """Return the route that a request matches, or None."""
     fitting = [route for pattern, route in _PATTERNS if pattern.fullmatch(path)]
-    literal = [route for route in fitting if not route.path.endswith("{id}")]  # a word is no id
+    literal = [route for route in fitting if not route.path.endswith("{id}")]  # a literal path wins over an id
     return next((route for route in literal or fitting if route.method == method), None)
 
 
 def codes_of(route: Route) -> set[str]:
-    """The codes of all errors that the document knows of a route."""
+    """Return the codes of all errors that the document lists for a route."""
     return {example_refusal(refusing).code for refusing in refusals_of(route)}
 
 
@@ -83,7 +83,7 @@ def _check_success(operation: Operation, status: int, headers: Mapping[str, str]
 
 
 def _members(body: Any) -> Any:
-    """Return the members of a body and of all in it. `convert` alone would not miss the tag of a struct."""
+    """Return the names of all members, at any depth. `convert` alone would accept a body without a struct's tag."""
     match body:
         case dict():
             return {name: _members(member) for name, member in body.items()}

@@ -1,4 +1,4 @@
-"""The one place that invents sample data, and a client that speaks the contract."""
+"""Sample request bodies, and an HTTP client that checks every response against the document."""
 
 import itertools
 import time
@@ -13,7 +13,7 @@ from tests.support import conformity
 
 ADMIN_PASSWORD = "the-admin's-password"
 PASSWORD = "a user's password"
-CATALOGUED = frozenset({"description", "help", "doc_url"})  # members of an entry that follow from its code
+CATALOGUED = frozenset({"description", "help", "doc_url"})  # members of an error that depend on its code alone
 NOBODY = "018f0000-0000-7000-8000-000000000000"
 
 _numbers = itertools.count(1)
@@ -23,18 +23,18 @@ __all__ = [
     "CATALOGUED",
     "NOBODY",
     "PASSWORD",
-    "Answer",
     "Api",
     "Clock",
+    "Response",
     "Serve",
-    "a_transfer",
-    "a_user",
     "new_id",
+    "transfer_body",
+    "user_body",
 ]
 
 
-class Answer(NamedTuple):
-    """What came back. `body` is the decoded JSON, or the text where it is none."""
+class Response(NamedTuple):
+    """An HTTP response. `body` is the decoded JSON, or the text if it is not JSON."""
 
     status: int
     body: Any
@@ -42,29 +42,29 @@ class Answer(NamedTuple):
 
     @property
     def codes(self) -> list[str]:
-        """The codes of the errors, in order."""
+        """Return the codes of the errors, in order."""
         return [error["code"] for error in self.body["errors"]]
 
     @property
     def pointers(self) -> list[str]:
-        """The members of the body that the errors point at, in order."""
+        """Return the JSON pointers of the errors, in order."""
         return [error["detail"]["pointer"] for error in self.body["errors"]]
 
     @property
     def parameters(self) -> list[str]:
-        """The parameters that the errors name, each after the part of the request it is in."""
+        """Return the parameters that the errors name, each as its location and name."""
         return [f"{error['detail']['in']} {error['detail']['parameter']}" for error in self.body["errors"]]
 
 
 @dataclass(frozen=True)
 class Api:
-    """A client of a running service, as one caller; `token` None calls as nobody."""
+    """A client of a running service, as one caller; without a token if `token` is None."""
 
     client: TestClient[Any, Any]
     token: str | None = None
     user_id: str | None = None
 
-    async def call(self, method: str, path: str, json: Any = None, **options: Any) -> Answer:
+    async def call(self, method: str, path: str, json: Any = None, **options: Any) -> Response:
         headers = dict(options.pop("headers", {}))
         if self.token is not None:
             headers.setdefault("Authorization", f"Bearer {self.token}")
@@ -72,41 +72,41 @@ class Api:
             is_json = response.content_type.endswith("json")
             body = await response.json() if is_json else await response.text()
             conformity.check(method, response.url.raw_path, response.status, response.headers, body)
-            return Answer(response.status, body, response.headers)
+            return Response(response.status, body, response.headers)
 
-    async def get(self, path: str, **options: Any) -> Answer:
+    async def get(self, path: str, **options: Any) -> Response:
         return await self.call("GET", path, **options)
 
-    async def post(self, path: str, json: Any = None, **options: Any) -> Answer:
+    async def post(self, path: str, json: Any = None, **options: Any) -> Response:
         return await self.call("POST", path, json, **options)
 
-    async def put(self, path: str, json: Any = None, **options: Any) -> Answer:
+    async def put(self, path: str, json: Any = None, **options: Any) -> Response:
         return await self.call("PUT", path, json, **options)
 
-    async def patch(self, path: str, json: Any = None, **options: Any) -> Answer:
+    async def patch(self, path: str, json: Any = None, **options: Any) -> Response:
         return await self.call("PATCH", path, json, **options)
 
-    async def delete(self, path: str, **options: Any) -> Answer:
+    async def delete(self, path: str, **options: Any) -> Response:
         return await self.call("DELETE", path, **options)
 
     async def logged_in(self, username: str, password: str = PASSWORD) -> "Api":
-        """The same service as another caller."""
+        """Log in and return a client with the new token."""
         answer = await self.nobody.post("/v1/auth/login", {"username": username, "password": password})
         assert answer.status == 200, answer
         return replace(self, token=answer.body["access_token"])
 
     @property
     def nobody(self) -> "Api":
-        """The same service without a token."""
+        """Return a client without a token."""
         return replace(self, token=None, user_id=None)
 
     async def new_user(self, **members: Any) -> dict[str, Any]:
-        answer = await self.post("/v1/users", a_user(**members))
+        answer = await self.post("/v1/users", user_body(**members))
         assert answer.status == 201, answer
         return dict(answer.body)
 
     async def as_new_user(self, roles: str) -> "Api":
-        """The same service as a new user with these roles."""
+        """Create a user with these roles and return a client with their token."""
         user = await self.new_user(roles=roles)
         return replace(await self.logged_in(user["username"]), user_id=user["id"])
 
@@ -121,18 +121,18 @@ class Api:
         assert answer.status == 200, answer
         return int(answer.body["balance_cents"])
 
-    async def transfer(self, source: Any, destination: Any, amount_cents: Any, **options: Any) -> Answer:
-        return await self.post("/v1/transactions/transfer", a_transfer(source, destination, amount_cents), **options)
+    async def transfer(self, source: Any, destination: Any, amount_cents: Any, **options: Any) -> Response:
+        return await self.post("/v1/transactions/transfer", transfer_body(source, destination, amount_cents), **options)
 
 
 class Serve(Protocol):
-    """Start a service with these settings, and log its first admin in, unless told otherwise."""
+    """Start a service with these settings; log in as its first admin if `logs_in`."""
 
     async def __call__(self, settings: Settings, *, logs_in: bool = True, **options: Any) -> Api: ...
 
 
 class Clock:
-    """A clock that stands still until it is moved on; all other clocks go on."""
+    """A clock that stands still until a test sets `now`; other clocks keep running."""
 
     def __init__(self) -> None:
         self.now = int(time.time())
@@ -141,8 +141,8 @@ class Clock:
         return self.now
 
 
-def a_user(**members: Any) -> dict[str, Any]:
-    """The body of a user whose names nobody has."""
+def user_body(**members: Any) -> dict[str, Any]:
+    """Return the body of a user with unused names."""
     number = next(_numbers)
     return {
         "username": f"user-{number}",
@@ -153,7 +153,7 @@ def a_user(**members: Any) -> dict[str, Any]:
     }
 
 
-def a_transfer(source: Any, destination: Any, amount_cents: Any) -> dict[str, Any]:
-    """The body of a transfer between two accounts, given by body or by id."""
+def transfer_body(source: Any, destination: Any, amount_cents: Any) -> dict[str, Any]:
+    """Return the body of a transfer between two accounts, given as bodies or ids."""
     ids = [account["id"] if isinstance(account, dict) else account for account in (source, destination)]
     return {"source_account_id": ids[0], "destination_account_id": ids[1], "amount_cents": amount_cents}

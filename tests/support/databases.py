@@ -1,8 +1,7 @@
-"""Where the run's servers keep their data: in memory, where there is room for it.
+"""Keep the data of the run's servers in memory if there is room.
 
-A copy of a database is some 300 small files. In memory, making and removing them costs a third of what it does on a
-disk, and nobody waits for the disk's other users. Nothing of the run's servers must outlive the run: tests of
-durability start servers of their own, in folders of their own.
+A database is about 300 small files. Creating and removing them in memory takes a third of the time it takes on disk.
+The data need not survive the run: tests of durability start their own servers in their own folders.
 """
 
 import fcntl
@@ -14,15 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - Linux has a file system there that is in memory; macOS has none
-ROOM_BYTES = 1024**3  # several times what a run of the suite takes
+MEMORY = Path("/dev/shm")  # noqa: S108 - an in-memory file system on Linux; absent on macOS
+ROOM_BYTES = 1024**3  # several times what the suite needs
 PREFIX = "ledger-tests-"
-YOUNG_SECONDS = 60  # a run locks its folder long before
+YOUNG_SECONDS = 60  # a run locks its folder well before that
 
 
 @contextmanager
 def folder_in_memory() -> Iterator[Path | None]:
-    """Make a folder in memory for this run and remove it in the end; None if there is not enough room."""
+    """Yield a new folder in memory and remove it afterwards; None if there is too little room."""
     _remove_abandoned()
     if not _has_room():
         yield None
@@ -40,7 +39,7 @@ def _has_room() -> bool:
 
 
 def _remove_abandoned() -> None:
-    """Remove the folders of runs that were killed: nobody holds their locks, and memory is dear."""
+    """Remove the folders of killed runs, whose locks are free."""
     for folder in MEMORY.glob(f"{PREFIX}*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > YOUNG_SECONDS:
@@ -50,7 +49,7 @@ def _remove_abandoned() -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. OSError if another process does."""
+    """Hold the folder's lock. Raises OSError if another process holds it."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Hooks for Schemathesis: who calls, which ids exist, and for what a request that fits the document may be refused."""
+"""Hooks for Schemathesis: callers, existing ids, and the refusals allowed for a request that fits the document."""
 
 import json
 import os
@@ -19,8 +19,8 @@ NOBODY = "018f0000-0000-7000-8000-000000000000"
 WITH_REFRESH_TOKEN = "/auth/(refresh|logout)$"
 ID_MEMBERS = ("user_id", "source_account_id", "destination_account_id")
 
-# What is about a member, and only found out by looking at the ledger, or at several parameters together; and 1.0, which
-# is an integer for JSON Schema and none for the ledger.
+# Rules that no schema can state: they depend on the ledger or on several parameters. JSON Schema also takes 1.0 for an
+# integer, which the ledger does not.
 DEPENDS = (
     "must be an integer, without quotes, fraction or exponent",
     "must be that of a `Link`",
@@ -29,18 +29,18 @@ DEPENDS = (
     "must not be given together with at_position or at_time",
     "must be that of a `Link` to a next page of this list",
     "must be in the future, and no more than",
-    "must be a date and time that exist",  # no pattern knows how long a month is
-    NOT_IDENTIFYING,  # nor which characters Unicode has assigned
+    "must be a date and time that exist",  # a pattern cannot check the length of a month
+    NOT_IDENTIFYING,  # nor whether Unicode has assigned a character
     NOT_OF_RFC_8265,
     MIXED_SCRIPTS,
     "characters in normalization form C",
     "must not have keys that look the same",
-    "must cover what is overdrawn or held already",
+    "must cover the amount that is already overdrawn or held",
     "must each be of another account",
     "must not be below the overdraft limit",
-    "must not be more than what is held",
+    "must not be more than the amount held",
     "must sum to zero in each currency",
-    "must not be an account of the ledger's own, which only transfers change",
+    "must not be an account of the ledger itself, which only transfers change",
 )
 
 
@@ -59,7 +59,7 @@ class _Bearer:
 
 @schemathesis.auth(refresh_interval=3600).skip_for(path_regex=WITH_REFRESH_TOKEN)
 class AccessToken(_Bearer):
-    """One for all requests, until it is revoked by one of them."""
+    """One access token for all requests, until a request revokes it."""
 
     def get(self, case: Case, context: Any) -> str:  # noqa: ARG002
         return _log_in()["access_token"]
@@ -67,7 +67,7 @@ class AccessToken(_Bearer):
 
 @schemathesis.auth(refresh_interval=None).apply_to(path_regex=WITH_REFRESH_TOKEN)
 class RefreshToken(_Bearer):
-    """One for each request, which uses it up."""
+    """A new refresh token for each request, because it can be used once."""
 
     def get(self, case: Case, context: Any) -> str:  # noqa: ARG002
         return _log_in()["refresh_token"]
@@ -75,14 +75,14 @@ class RefreshToken(_Bearer):
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: Case, kwargs: Any) -> None:  # noqa: ARG001
-    """Let half of the ids be of something that exists; and spare the users who call."""
+    """Replace half of the ids by existing ones, and never change or delete the calling users."""
     found = case.meta is None or case.meta.phase.name.value != "stateful"
     for values, names in ((case.path_parameters, ("id",)), (case.body, ID_MEMBERS)):
         if isinstance(values, dict) and found:
             values.update({name: _existing(values[name]) for name in names if name in values})
             _let_exist(values.get("postings"))
     path = case.path_parameters or {}
-    if "id" in path and path["id"] is None:  # taken from an answer: nobody owns the ledger's own accounts
+    if "id" in path and path["id"] is None:  # from a response: the ledger's own accounts have no owner
         path["id"] = NOBODY
     if case.method in {"PUT", "DELETE"} and path.get("id") in GIVEN["spared_ids"]:
         path["id"] = NOBODY
@@ -91,7 +91,7 @@ def before_call(context: schemathesis.HookContext, case: Case, kwargs: Any) -> N
 
 
 def _let_be_named(body: dict[str, Any]) -> None:
-    """Give half of the users names in ASCII: few texts of any characters are names."""
+    """Give half of the users names in ASCII, because few random texts are valid names."""
     for member, name in (("username", "{:x}"), ("email", "{:x}@example.com")):
         given = body.get(member)
         if isinstance(given, str) and not given.isascii() and (number := crc32(given.encode())) & 1:
@@ -118,10 +118,10 @@ def refuses_no_data_that_fits(
     response: schemathesis.Response,
     case: Case,
 ) -> None:
-    """What fits the document is never called invalid: the document leaves no rule out."""
+    """Fail if a request that fits the document is refused as invalid."""
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code not in {400, 422}:
         return
-    if None in (case.path_parameters or {}).values():  # led here by the owner of an account that has none
+    if None in (case.path_parameters or {}).values():  # a link from an account without an owner
         return
     for reason in response.json()["errors"]:
         invalid = reason["code"] in {"validation_error", "malformed_request"}

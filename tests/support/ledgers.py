@@ -1,4 +1,4 @@
-"""Given events, when a command, then events or a refusal: what the tests of decisions share."""
+"""Histories, commands and strategies for the tests of decisions: given events, when a command, then events."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -51,21 +51,26 @@ from ledger.store.heads import NO_STREAM, Head
 from ledger.write.group import CommitGroup
 
 
-def an_id(name: str) -> UUID:
-    """The same id for the same name."""
+def named_id(name: str) -> UUID:
+    """Return the same id for the same name."""
     return uuid5(UUID(int=0), name)
 
 
-ALICE, BOB, NOBODY = an_id("alice"), an_id("bob"), an_id("nobody")
+ALICE, BOB, NOBODY = named_id("alice"), named_id("bob"), named_id("nobody")
 
 
-PURSE, TILL, SAFE = an_id("purse"), an_id("till"), an_id("safe")
+PURSE, TILL, SAFE = named_id("purse"), named_id("till"), named_id("safe")
 
 
-TRANSFER, OTHER_TRANSFER, SESSION, COMMAND = an_id("transfer"), an_id("other"), an_id("session"), an_id("command")
+TRANSFER, OTHER_TRANSFER, SESSION, COMMAND = (
+    named_id("transfer"),
+    named_id("other"),
+    named_id("session"),
+    named_id("command"),
+)
 
 
-SECRET, NEW_SECRET = an_id("secret"), an_id("new secret")
+SECRET, NEW_SECRET = named_id("secret"), named_id("new secret")
 
 
 WORLD, WORLD_OF_EUROS = world_account_id("USD"), world_account_id("EUR")
@@ -74,7 +79,7 @@ WORLD, WORLD_OF_EUROS = world_account_id("USD"), world_account_id("EUR")
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def a_user(
+def user_events(
     user_id: UUID, name: str, *, active: bool = True, roles: tuple[Any, ...] = ("customer",)
 ) -> list[StreamEvent]:
     email = f"{name}@example.com"
@@ -85,7 +90,9 @@ def a_user(
     ]
 
 
-def an_account(account_id: UUID, owner_id: UUID, balance_cents: int = 0, currency: str = "USD") -> list[StreamEvent]:
+def account_events(
+    account_id: UUID, owner_id: UUID, balance_cents: int = 0, currency: str = "USD"
+) -> list[StreamEvent]:
     opened: list[StreamEvent] = [
         (account_id, AccountOpened(owner_id, currency)),
         (owner_id, AccountAssigned(account_id)),
@@ -95,16 +102,16 @@ def an_account(account_id: UUID, owner_id: UUID, balance_cents: int = 0, currenc
     ]
 
 
-ALICE_THERE = a_user(ALICE, "alice")
+ALICE_EXISTS = user_events(ALICE, "alice")
 
 
-BOB_THERE = a_user(BOB, "bob")
+BOB_EXISTS = user_events(BOB, "bob")
 
 
-TWO_ACCOUNTS = [*ALICE_THERE, *BOB_THERE, *an_account(PURSE, ALICE, 100), *an_account(TILL, BOB)]
+TWO_ACCOUNTS = [*ALICE_EXISTS, *BOB_EXISTS, *account_events(PURSE, ALICE, 100), *account_events(TILL, BOB)]
 
 
-WORLD_THERE: list[StreamEvent] = [
+WORLD_EXISTS: list[StreamEvent] = [
     (WORLD, AccountOpened(None, "USD")),
     (WORLD, AccountDebited(OTHER_TRANSFER, 100, -100)),
 ]
@@ -112,7 +119,7 @@ WORLD_THERE: list[StreamEvent] = [
 
 @dataclass(frozen=True)
 class Given:
-    """A history; `when` decides a command after it, from no other streams than the command has named."""
+    """A history. `when` decides a command after it, with only the streams that the command names."""
 
     history: Iterable[StreamEvent] = ()
 
@@ -133,12 +140,12 @@ class Given:
         return [refusal.code for refusal in refused.value.refusals]
 
 
-def a_transfer(amount_cents: int = 30, **members: Any) -> TransferMoney:
+def transfer_command(amount_cents: int = 30, **members: Any) -> TransferMoney:
     named = {"transaction_id": TRANSFER, "source_account_id": PURSE, "destination_account_id": TILL, **members}
     return TransferMoney(amount_cents=amount_cents, **named)
 
 
-def a_change(**members: Any) -> UpdateUser:
+def user_update(**members: Any) -> UpdateUser:
     defaults = {
         "user_id": ALICE,
         "known_username": "alice",
@@ -152,7 +159,7 @@ def a_change(**members: Any) -> UpdateUser:
     return UpdateUser(**{**defaults, **members})
 
 
-def a_deletion(*account_ids: UUID, assignments: int = 0, known_username: str = "alice") -> DeleteUser:
+def user_deletion(*account_ids: UUID, assignments: int = 0, known_username: str = "alice") -> DeleteUser:
     return DeleteUser(
         user_id=ALICE,
         known_username=known_username,
@@ -162,7 +169,7 @@ def a_deletion(*account_ids: UUID, assignments: int = 0, known_username: str = "
     )
 
 
-def a_batch(history: Iterable[StreamEvent]) -> CommitGroup:
+def commit_group(history: Iterable[StreamEvent]) -> CommitGroup:
     heads: dict[UUID, Head] = {}
     for stream_id, event in history:
         before = heads.get(stream_id, NO_STREAM)
@@ -170,10 +177,10 @@ def a_batch(history: Iterable[StreamEvent]) -> CommitGroup:
     return CommitGroup(heads)
 
 
-USERS = [ALICE, BOB, an_id("carol")]
+USERS = [ALICE, BOB, named_id("carol")]
 
 
-ACCOUNTS = [PURSE, TILL, SAFE, an_id("chest")]
+ACCOUNTS = [PURSE, TILL, SAFE, named_id("chest")]
 
 
 NAMES = ["alice", "Alice", "ALICE", "bob", "stra\u00dfe", "STRASSE", "\ufb01sh", "fish"]
@@ -181,29 +188,29 @@ NAMES = ["alice", "Alice", "ALICE", "bob", "stra\u00dfe", "STRASSE", "\ufb01sh",
 
 @dataclass
 class Ledger:
-    """The ledger as a sequence of batches, with every event it ever had."""
+    """A ledger as a sequence of commit groups, with its full history of events."""
 
-    batch: CommitGroup = field(default_factory=lambda: CommitGroup({}))
+    group: CommitGroup = field(default_factory=lambda: CommitGroup({}))
     history: list[Recorded] = field(default_factory=list)
-    verdicts: list[Any] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
     steps: list[tuple[Command, list[Recorded]]] = field(default_factory=list)
 
     def execute(self, command: Command) -> Decision | Refused | Exception:
-        before = dict(self.batch.changed), list(self.batch.appended)
-        verdict = self.batch.decide(command, COMMAND)
-        if not isinstance(verdict, Decision):
-            assert before == (self.batch.changed, self.batch.appended)
-            assert isinstance(verdict, Refused | StaleCommandError), verdict
-        self.steps.append((command, self.batch.appended[len(before[1]) :]))
+        before = dict(self.group.changed), list(self.group.appended)
+        result = self.group.decide(command, COMMAND)
+        if not isinstance(result, Decision):
+            assert before == (self.group.changed, self.group.appended)
+            assert isinstance(result, Refused | StaleCommandError), result
+        self.steps.append((command, self.group.appended[len(before[1]) :]))
         self.history += self.steps[-1][1]
-        self.verdicts.append(verdict)
-        return verdict
+        self.results.append(result)
+        return result
 
-    def next_batch(self) -> None:
-        self.batch = CommitGroup({**self.batch.heads, **self.batch.changed})
+    def next_group(self) -> None:
+        self.group = CommitGroup({**self.group.heads, **self.group.changed})
 
     def states(self) -> dict[UUID, State]:
-        heads = {**self.batch.heads, **self.batch.changed}
+        heads = {**self.group.heads, **self.group.changed}
         return {stream_id: head.state for stream_id, head in heads.items() if head.state is not None}
 
     def accounts(self) -> dict[UUID, Account]:
@@ -216,20 +223,20 @@ class Ledger:
         return {key: state for key, state in self.states().items() if isinstance(state, Transaction)}
 
     def transfer(self, number: int, kind: str = "any") -> tuple[UUID, Transaction]:
-        """One of the transactions, 0 is the last; if there is none, one that never was."""
+        """Return a transaction, counted from the last (0); an unknown one if there are none."""
         found = [(key, state) for key, state in self.transfers().items() if kind == "any" or state.hold is not None]
         return found[-1 - number % len(found)] if found else (NOBODY, Transaction())
 
     def fresh_id(self) -> UUID:
-        """An id of the service's own choice, as against those that clients choose."""
-        return an_id(f"fresh {len(self.verdicts)}")
+        """Return an id as the service would generate it."""
+        return named_id(f"fresh {len(self.results)}")
 
     def fresh_pair(self, now: int) -> Pair:
-        number = len(self.verdicts)
-        return Pair(an_id(f"access {number}"), now + 10, an_id(f"refresh {number}"), now + 50, now)
+        number = len(self.results)
+        return Pair(named_id(f"access {number}"), now + 10, named_id(f"refresh {number}"), now + 50, now)
 
     def refresh_tokens(self) -> list[tuple[UUID, UUID, UUID]]:
-        """Every refresh token that was ever issued, with its session and user."""
+        """Return the session, user and id of every refresh token ever issued."""
         return [
             (row.stream_id, row.event.user_id, row.event.refresh_jti)
             for row in self.history
@@ -237,7 +244,7 @@ class Ledger:
         ]
 
     def refresh_token(self, number: int) -> tuple[UUID, UUID, UUID]:
-        """One of them, 0 is the last; if there is none, one of a session that never was."""
+        """Return a refresh token, counted from the last (0); one of an unknown session if there are none."""
         issued = self.refresh_tokens()
         return issued[-1 - number % len(issued)] if issued else (SESSION, ALICE, NOBODY)
 
@@ -249,7 +256,7 @@ class Ledger:
 user_ids, account_ids = st.sampled_from(USERS), st.sampled_from(ACCOUNTS)
 
 
-transaction_ids = st.sampled_from([an_id(f"transfer {number}") for number in range(12)])
+transaction_ids = st.sampled_from([named_id(f"transfer {number}") for number in range(12)])
 
 
 names = st.sampled_from(NAMES)
@@ -258,7 +265,7 @@ names = st.sampled_from(NAMES)
 roles = st.sampled_from([("customer",), ("admin", "auditor"), ("guest",)])
 
 
-def a_secret(user_id: UUID) -> Credential:
+def new_credential(user_id: UUID) -> Credential:
     return Credential(SECRET, user_id, "a hash")
 
 
@@ -286,7 +293,7 @@ def change(ledger: Ledger, user_id: UUID, is_fresh: bool, *wanted: Any) -> Comma
         email=email or known[1],
         active=active,
         roles=role_names,
-        credential=a_secret(user_id) if has_secret else None,
+        credential=new_credential(user_id) if has_secret else None,
     )
 
 

@@ -1,13 +1,13 @@
-"""The ledger in plain Python, without a store: dictionaries that one request after the other changes in place."""
+"""A model of the ledger: plain dictionaries that each request changes in place."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-Legs: TypeAlias = list[tuple[str, int]]  # what each account gets, or loses
+Legs: TypeAlias = list[tuple[str, int]]  # the amount each account gains or loses
 
 
 class RefusedError(Exception):
-    """Nothing has changed, for these reasons."""
+    """The request is refused with these codes; nothing has changed."""
 
     def __init__(self, *codes: str) -> None:
         super().__init__(*codes)
@@ -30,7 +30,7 @@ class Account:
     def available(self) -> int:
         return self.balance - self.held + self.limit
 
-    def against(self, cents: int, *, force: bool) -> list[str]:
+    def refusals_for(self, cents: int, *, force: bool) -> list[str]:
         if self.closed:
             return ["account_closed"]
         if self.frozen == "all" or (cents < 0 and self.frozen == "debits"):
@@ -41,7 +41,7 @@ class Account:
 
 @dataclass
 class Transaction:
-    """Legs that moved, or that will if a hold is captured."""
+    """Legs that have moved, or will move when a hold is captured."""
 
     legs: Legs
     status: str = "posted"
@@ -51,7 +51,7 @@ class Transaction:
 
 @dataclass
 class Ledger:
-    """All there is. Every method that changes something raises `RefusedError`, or does all of it."""
+    """The whole model. A method either applies its change completely or raises `RefusedError`."""
 
     users: set[str] = field(default_factory=set)
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Ledger:
         difference = balance - account.balance
         if difference < 0 and balance < -account.limit:
             raise RefusedError("validation_error")
-        if difference and (codes := account.against(difference, force=False)):
+        if difference and (codes := account.refusals_for(difference, force=False)):
             raise RefusedError(*codes)
         account.balance = balance
 
@@ -97,8 +97,8 @@ class Ledger:
         account.closed = True
 
     def transfer(self, number: str, source: str, destination: str, cents: int, *, hold: bool = False) -> None:
-        codes = self._against(source, -cents)
-        codes += ["transfer_accounts_are_same"] if source == destination else self._against(destination, cents)
+        codes = self._refusals_for(source, -cents)
+        codes += ["transfer_accounts_are_same"] if source == destination else self._refusals_for(destination, cents)
         if codes:
             raise RefusedError(*codes)
         if self.accounts[source].currency != self.accounts[destination].currency:
@@ -149,14 +149,14 @@ class Ledger:
         first.reversed_by = reversal
 
     def _check(self, legs: Legs, *, force: bool = False) -> None:
-        if codes := [code for name, cents in legs for code in self._against(name, cents, force=force)]:
+        if codes := [code for name, cents in legs for code in self._refusals_for(name, cents, force=force)]:
             raise RefusedError(*codes)
 
-    def _against(self, name: str, cents: int, *, force: bool = False) -> list[str]:
+    def _refusals_for(self, name: str, cents: int, *, force: bool = False) -> list[str]:
         account = self.accounts.get(name)
         if account is None:
             return [f"transfer_{'source' if cents < 0 else 'destination'}_account_not_found"]
-        return account.against(cents, force=force)
+        return account.refusals_for(cents, force=force)
 
     def _move(self, legs: Legs) -> None:
         for name, cents in legs:

@@ -1,4 +1,4 @@
-"""What the service can lose while it runs."""
+"""Outages of the servers that the service depends on."""
 
 import contextlib
 import socket
@@ -15,7 +15,7 @@ from tests.support.processes import until
 
 @asynccontextmanager
 async def without_postgresql(settings: Settings) -> AsyncIterator[None]:
-    """For those who look for it, the test's database is not there."""
+    """Rename the test's database for the duration of the block, so that nothing can connect to it."""
     name = urlsplit(settings.database_dsn()).path.strip("/")
     connection = await asyncpg.connect(settings.database_dsn().replace(f"/{name}?", "/ledger?"))
 
@@ -34,10 +34,10 @@ async def without_postgresql(settings: Settings) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def cut_off(connection: Any) -> None:
-    """End the service's connections to the test's database; they are gone when this returns.
+async def terminate_connections(connection: Any) -> None:
+    """Terminate the service's connections to the test's database and wait until they are gone.
 
-    PostgreSQL only asks its processes to end: until they have, one of them may still answer.
+    PostgreSQL only asks its processes to end, and one may still respond until it does.
     """
     rows = await connection.fetch(
         """SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
@@ -47,13 +47,13 @@ async def cut_off(connection: Any) -> None:
 
 
 async def are_gone(connection: Any, pids: list[int]) -> bool:
-    """Return whether none of these processes of PostgreSQL is left."""
+    """Return whether all of these PostgreSQL processes have ended."""
     return not await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1::int[])", pids)
 
 
 @contextmanager
-def a_port(*, listening: bool) -> Iterator[int]:
-    """A port of this machine at which somebody listens, or certainly nobody: it is taken all the time."""
+def reserved_port(*, listening: bool) -> Iterator[int]:
+    """Reserve a local port; unless `listening`, connections to it are refused."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         if listening:

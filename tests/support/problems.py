@@ -1,10 +1,10 @@
-"""The format of errors, for the tests that look at them."""
+"""The format of errors, and requests in raw bytes, for the tests of errors."""
 
 import asyncio
 import json
 import re
 
-from tests.support.controls import Answer, Api
+from tests.support.controls import Api, Response
 from tests.support.processes import DEADLINE_SECONDS
 
 RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
@@ -22,8 +22,8 @@ SECURITY_HEADERS = {
 JSON = {"Content-Type": "application/json"}
 
 
-def assert_is_problem(answer: Answer, status: int, code: str, kind: str = "validation_error") -> None:
-    """The body, the headers and the status all say the same, in the contract's format."""
+def assert_is_problem(answer: Response, status: int, code: str, kind: str = "validation_error") -> None:
+    """Assert that body, headers and status agree and follow the contract's error format."""
     assert (status, [code]) == (answer.status, answer.codes)
     assert "application/problem+json" == answer.headers["Content-Type"].split(";")[0]
     body, (entry,) = answer.body, answer.body["errors"]
@@ -38,8 +38,8 @@ def assert_is_problem(answer: Answer, status: int, code: str, kind: str = "valid
     assert None not in entry.values()
 
 
-async def sent(api: Api, request: bytes) -> Answer:
-    """What comes back for these bytes on a connection of their own."""
+async def send_raw(api: Api, request: bytes) -> Response:
+    """Send these bytes on a new connection and return the response."""
     reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
     try:
         writer.write(request)
@@ -52,11 +52,11 @@ async def sent(api: Api, request: bytes) -> Answer:
     finally:
         writer.close()
     body = json.loads(text) if "json" in headers["Content-Type"] else text
-    return Answer(int(lines[0].split(" ")[1]), body, headers)
+    return Response(int(lines[0].split(" ")[1]), body, headers)
 
 
-def head(line: str, **headers: str) -> bytes:
-    """The head of a request, of this request line."""
+def request_head(line: str, **headers: str) -> bytes:
+    """Return the request line and headers as bytes."""
     fields = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in {"Host": "ledger", **headers}.items())
     return f"{line}\r\n{fields}\r\n".encode("latin-1")
 

@@ -1,4 +1,4 @@
-"""Real processes for tests, each ended by its own id, and the one way to wait: for a condition, with a deadline."""
+"""Real `ledger` processes for tests, and `until`, which waits for a condition with a deadline."""
 
 import asyncio
 import inspect
@@ -20,27 +20,35 @@ from ledger.environment import variables
 from ledger.environment.variables import OWN_PREFIXES
 from ledger.settings import VARIABLES
 
-DEADLINE_SECONDS = 120  # for what hangs: on a busy machine everything takes its time, and no test may fail by that
+DEADLINE_SECONDS = 120  # only for what hangs: a busy machine must not fail a test
 PS = shutil.which("ps") or "ps"
-TERMINAL = ("COLUMNS", "LINES", "TERM", "FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE")  # how output looks
+TERMINAL = (
+    "COLUMNS",
+    "LINES",
+    "TERM",
+    "FORCE_COLOR",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+)  # these change how output looks
 LEDGER = (sys.executable, "-m", "ledger")
 ROOT = Path(__file__).parents[2]
 
 
-async def until(condition: Callable[..., Any]) -> Any:  # `...`: a lambda may bind a loop's variable as a default
-    """What the condition gives, as soon as that is true."""
+async def until(condition: Callable[..., Any]) -> Any:  # `...`: a lambda may bind a loop variable as a default
+    """Wait until the condition is true, and return its value."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
         found = condition()
         if found := (await found if inspect.isawaitable(found) else found):
             return found
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         await asyncio.sleep(0.02)
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A process, as the system sees it."""
+class Process:
+    """A process in the system's list."""
 
     pid: int
     parent: int = field(compare=False)  # changes when the parent ends
@@ -48,36 +56,36 @@ class Listed:
     command: str
 
 
-def processes() -> list[Listed]:
-    """All that live; this owes nothing to the code under test."""
+def processes() -> list[Process]:
+    """List all live processes, without the code under test."""
     columns = "pid=,ppid=,uid=,stat=,args="
     command = [PS, "-A", "-ww", "-o", columns]
-    # The arguments of other people's processes may be text in any encoding.
+    # Arguments of other users' processes can be in any encoding.
     listing = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=True)
     rows = (line.split(None, 4) for line in listing.stdout.splitlines())
-    return [Listed(int(r[0]), int(r[1]), int(r[2]), r[4]) for r in rows if len(r) == 5 and "Z" not in r[3]]
+    return [Process(int(r[0]), int(r[1]), int(r[2]), r[4]) for r in rows if len(r) == 5 and "Z" not in r[3]]
 
 
 def is_alive(pid: int) -> bool:
-    """Whether it runs; one that nobody has waited for yet does not."""
+    """Return whether a process runs; a zombie does not."""
     return any(process.pid == pid for process in processes())
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that knows of the ledger's settings only these, and of no terminal."""
+    """Return an environment with only these of the ledger's settings, and without a terminal."""
     inherited = {name: value for name, value in without_settings(os.environ).items() if name not in TERMINAL}
     return {**inherited, "PYTHONPATH": str(ROOT), **settings}
 
 
 def without_settings(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that the ledger neither reads nor takes for misspelt ones, whatever their case."""
+    """Return the variables that the ledger neither reads nor reports as misspelt, in any case."""
     kept = variables.without_settings(given, VARIABLES)
     own = {name for name in kept if name.upper().startswith(OWN_PREFIXES)} - variables.TESTS
     return {name: value for name, value in kept.items() if name not in own}
 
 
 class Ledger:
-    """A `ledger` command that runs. What it says on standard error is in `log`, on standard output in `output`."""
+    """A running `ledger` command. `log` has its standard error, `output` its standard output."""
 
     def __init__(self, folder: Path, *arguments: str, given: str = "", **variables: str) -> None:
         folder.mkdir(exist_ok=True)
@@ -102,44 +110,44 @@ class Ledger:
 
     @property
     def lines(self) -> list[str]:
-        """The whole lines on standard error so far."""
+        """Return the complete lines on standard error so far."""
         return [line for line in self.log.read_text().split("\n")[:-1] if line.strip()]
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The log's records so far."""
+        """Return the log records so far."""
         return [json.loads(line) for line in self.lines if line.startswith("{")]
 
     def logged(self, event: str) -> list[dict[str, Any]]:
-        """The log's records of that name."""
+        """Return the log records of this event."""
         return [record for record in self.records if record["event"] == event]
 
     async def url(self) -> str:
-        """Where it serves, as soon as it does."""
+        """Wait until it serves, and return its URL."""
         (record,) = await until(self._serving)
         return str(record["url"])
 
     async def address(self) -> tuple[str, int]:
-        """The same, as host and port."""
+        """Wait until it serves, and return its host and port."""
         parts = urlsplit(await self.url())
         assert parts.hostname is not None
         assert parts.port is not None
         return parts.hostname, parts.port
 
     def workers(self) -> list[int]:
-        """Its worker processes."""
+        """Return the ids of its worker processes."""
         return [row.pid for row in processes() if row.parent == self.pid and " -m web.worker " in row.command]
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     async def status(self) -> int:
-        """Its exit status, once it has ended."""
+        """Wait until it ends, and return its exit status."""
         await until(lambda: self.process.poll() is not None)
         return self.process.wait()
 
     async def stop(self) -> int:
-        """The exit status after SIGTERM."""
+        """Send SIGTERM and return the exit status."""
         self.send(signal.SIGTERM)
         return await self.status()
 
@@ -151,10 +159,10 @@ class Ledger:
 
 @contextmanager
 def ledger(folder: Path, *arguments: str, given: str = "", **variables: str) -> Iterator[Ledger]:
-    """Run a `ledger` command; whatever happens, nothing of it is left in the end."""
+    """Run a `ledger` command, and kill it when the block ends."""
     running = Ledger(folder, *arguments, given=given, **variables)
     try:
         yield running
     finally:
-        running.process.kill()  # its workers and its servers end by themselves then
+        running.process.kill()  # its workers and servers then end too
         running.process.wait()

@@ -1,4 +1,4 @@
-"""The reference service as an import meets it, a database and an API that answers like it, and runs of the import."""
+"""A stand-in for the reference service (its database and API), and runs of the import."""
 
 import itertools
 import json
@@ -29,7 +29,7 @@ from tests.support.processes import ledger
 SECRET = "a digest that a client of the reference made"
 MONDAY = datetime(2024, 1, 15, 9, 30, 0, 123456)  # noqa: DTZ001 - the reference keeps no zone
 
-# The columns and constraints of the reference, as far as they matter here. Nothing but the e-mail address is unique.
+# The reference's columns and constraints that an import depends on. Only the e-mail address is unique.
 TABLES = """
 CREATE TABLE users (
     id uuid PRIMARY KEY, username text NOT NULL, email text NOT NULL UNIQUE, password_hash text NOT NULL,
@@ -47,12 +47,12 @@ _minutes = itertools.count()
 
 
 def at(minutes: int | None = None) -> datetime:
-    """A date without a zone; later each time, unless one is wanted."""
+    """Return a time without a zone, a minute later on each call unless `minutes` is given."""
     return MONDAY + timedelta(minutes=next(_minutes) if minutes is None else minutes)
 
 
 class Reference:
-    """A database with the reference's tables, and what has happened to it."""
+    """A database with the reference's tables."""
 
     def __init__(self, url: str, connection: "asyncpg.Connection[Any]") -> None:
         self.url = url
@@ -79,7 +79,7 @@ class Reference:
         return UUID(str(row["id"]))
 
     async def transaction(self, source: UUID, destination: UUID, amount_cents: int, **columns: Any) -> UUID:
-        """A row alone: the balances stay as they are."""
+        """Insert a row without changing the balances."""
         row = {
             "id": uuid4(),
             "source_account_id": source,
@@ -92,7 +92,7 @@ class Reference:
         return UUID(str(row["id"]))
 
     async def transfer(self, source: UUID, destination: UUID, amount_cents: int, **columns: Any) -> UUID:
-        """The row, and the balances as the reference moves them."""
+        """Insert a row and change the balances, as the reference does."""
         for account_id, cents in ((source, -amount_cents), (destination, amount_cents)):
             await self.connection.execute(
                 "UPDATE accounts SET balance_cents = balance_cents + $2 WHERE id = $1", account_id, cents
@@ -111,8 +111,8 @@ class Reference:
 
 
 @asynccontextmanager
-async def a_reference(settings: Settings) -> AsyncIterator[Reference]:
-    """A database of its own beside that of the ledger."""
+async def reference_database(settings: Settings) -> AsyncIterator[Reference]:
+    """Create a reference database beside the ledger's."""
     own = await asyncpg.connect(settings.database_dsn())
     name = f"r_{uuid4().hex}"
     await own.execute(f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy")
@@ -126,8 +126,8 @@ async def a_reference(settings: Settings) -> AsyncIterator[Reference]:
 
 
 @asynccontextmanager
-async def an_api(reference: Reference, *, username: str = "admin", secret: str = SECRET) -> AsyncIterator[str]:
-    """The reference's API over real HTTP: login and the two lists, as its handlers answer them. Yields its URL."""
+async def reference_api(reference: Reference, *, username: str = "admin", secret: str = SECRET) -> AsyncIterator[str]:
+    """Serve the reference's login and its two lists over real HTTP. Yields the URL."""
 
     async def log_in(request: web.Request) -> web.Response:
         body = await request.json()
@@ -140,7 +140,7 @@ async def an_api(reference: Reference, *, username: str = "admin", secret: str =
         if request.headers.get("Authorization") != "Bearer access":
             return web.Response(status=401)
         rows = await reference.connection.fetch(f"SELECT * FROM {request.match_info['table']}")
-        return web.json_response([{name: _shown(value) for name, value in row.items()} for row in rows])
+        return web.json_response([{name: _to_json(value) for name, value in row.items()} for row in rows])
 
     app = web.Application()
     app.add_routes([web.post("/v1/auth/login", log_in), web.get("/v1/{table:users|accounts}", show)])
@@ -148,7 +148,7 @@ async def an_api(reference: Reference, *, username: str = "admin", secret: str =
         yield str(server.make_url("")).rstrip("/")
 
 
-def _shown(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     match value:
         case UUID():
             return str(value)
@@ -158,8 +158,8 @@ def _shown(value: Any) -> Any:
             return value
 
 
-class Quiet:
-    """Nobody watches."""
+class SilentProgress:
+    """Progress that is not shown."""
 
     def begin(self, what: str, rows: int) -> None:
         pass
@@ -168,8 +168,8 @@ class Quiet:
         pass
 
 
-class Said:
-    """What a command said, and how it ended."""
+class CommandResult:
+    """The exit status and output of a command."""
 
     def __init__(self, status: int, output: str, error: str) -> None:
         self.status, self.output, self.error = status, output, error
@@ -179,32 +179,32 @@ class Said:
         return dict(json.loads(self.output))
 
 
-async def run(folder: Path, settings: Settings, *arguments: str, **variables: str) -> Said:
+async def run(folder: Path, settings: Settings, *arguments: str, **variables: str) -> CommandResult:
     with ledger(folder / "run", *arguments, **settings.environment(), **variables) as running:
         status = await running.status()
-        return Said(status, running.output.read_text(), running.log.read_text())
+        return CommandResult(status, running.output.read_text(), running.log.read_text())
 
 
-async def taken(runtime: Runtime, connection: Any, reference: Reference, **options: Any) -> Report:
-    """The report of one run."""
+async def run_import(runtime: Runtime, connection: Any, reference: Reference, **options: Any) -> Report:
+    """Run the import once and return its report."""
     chosen = Options(**{"currency": "USD", "mapped": {}, **options})
     async with open_database(reference.url, "public") as source:
-        return await import_reference(source, Books(connection, runtime), chosen, Quiet())
+        return await import_reference(source, Books(connection, runtime), chosen, SilentProgress())
 
 
-async def rehearsed(connection: Any, reference: Reference) -> Report:
+async def rehearse_import(connection: Any, reference: Reference) -> Report:
     async with open_database(reference.url, "public") as source:
-        return await import_reference(source, RehearsedBooks(connection), Options("USD", {}), Quiet())
+        return await import_reference(source, RehearsedBooks(connection), Options("USD", {}), SilentProgress())
 
 
 async def balances(connection: Any) -> dict[UUID, int]:
-    """Those of all accounts but `world`."""
+    """Return the balances of all accounts except `world`."""
     rows = await connection.fetch("SELECT id, balance_cents FROM accounts WHERE user_id IS NOT NULL")
     return {row[0]: row[1] for row in rows}
 
 
-async def everything(connection: Any) -> list[Any]:
-    """What any write would change."""
+async def written_state(connection: Any) -> list[Any]:
+    """Return values that every write changes."""
     return [
         await connection.fetchval("SELECT max(notification_id) FROM stored_events"),
         await connection.fetchval("SELECT count(*) FROM command_log"),
@@ -213,7 +213,7 @@ async def everything(connection: Any) -> list[Any]:
 
 
 def codes(report: Report) -> dict[str, set[UUID | None]]:
-    """The rows that were not taken or differ, by resource and code."""
+    """Return the ids of rows that were skipped or differ, by resource and code."""
     found: dict[str, set[UUID | None]] = {}
     for problem in report.problems:
         found.setdefault(f"{problem.resource}.{problem.code}", set()).add(problem.id)
@@ -224,14 +224,14 @@ async def submit(runtime: Runtime, command: Any) -> None:
     await runtime.committer.submit(command, Origin(new_id()))
 
 
-async def a_pair(reference: Reference, *cents: int) -> list[UUID]:
-    """An account of this balance for each, of users of their own."""
+async def new_accounts(reference: Reference, *cents: int) -> list[UUID]:
+    """Create an account with each balance, each with its own user."""
     return [await reference.account(await reference.user(f"user-{uuid4().hex}"), balance) for balance in cents]
 
 
-async def awful(reference: Reference) -> dict[str, set[UUID | None]]:
-    """Rows that the reference accepts and the ledger does not, by the code with which each is reported."""
-    good, other = await a_pair(reference, 1_000, 2_000)
+async def insert_invalid_rows(reference: Reference) -> dict[str, set[UUID | None]]:
+    """Insert rows that the reference accepts and the ledger refuses; return their ids by the expected code."""
+    good, other = await new_accounts(reference, 1_000, 2_000)
     eight, nobody = derived_id("user", "somebody"), uuid4()
     bob = await reference.user("bob")
     late = await reference.account(bob, 5, created_at=at())

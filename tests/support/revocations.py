@@ -1,4 +1,4 @@
-"""A revocation cache with clients, for its tests."""
+"""A revocation cache and its callers, for its tests."""
 
 import asyncio
 import base64
@@ -13,7 +13,8 @@ from uuid import UUID
 import asyncpg
 from redis.asyncio import Redis
 
-from ledger.identity.revocation_cache import RevocationCache, RevocationCacheError, Session
+from ledger.errors import RevocationCacheError
+from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.projections.tokens import EVERYBODY
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, new_id
@@ -52,12 +53,12 @@ async def logged_in(api: Api, username: str, password: str = PASSWORD) -> Caller
     return Caller(replace(api, token=answer.body["access_token"]), answer.body)
 
 
-async def a_caller(admin: Api) -> Caller:
+async def new_caller(admin: Api) -> Caller:
     return await logged_in(admin, (await admin.new_user())["username"])
 
 
 async def revoke(way: str, admin: Api, caller: Caller) -> int:
-    """Kill the caller's access token in one of the ways there are; the status of the answer."""
+    """Revoke the caller's access token in this way; return the status of the response."""
     claims = caller.claims
     match way:
         case "logout":
@@ -74,12 +75,12 @@ async def revoke(way: str, admin: Api, caller: Caller) -> int:
             return (await admin.post(f"/v1/auth/{way}")).status
 
 
-OF_ONE = ("logout", "rotation", "revoke-user", "deletion", "end")
+ONE_USER_WAYS = ("logout", "rotation", "revoke-user", "deletion", "end")
 
 
 @dataclass
 class Scene:
-    """A service on a Valkey of the test's own, those whose tokens it must refuse, and those whose it must not."""
+    """A service on its own Valkey, with callers whose tokens it must refuse and callers it must accept."""
 
     valkey: Valkey
     admin: Api
@@ -92,22 +93,22 @@ class Scene:
         revocation_cache: RevocationCache = cast("Any", self.admin.client.server).app[RUNTIME].revocation_cache
         return revocation_cache
 
-    async def settle(self, ways: tuple[str, ...]) -> None:
-        """Somebody for each way, whom the service has seen, and a complete revocation cache."""
-        self.victims = {way: await a_caller(self.admin) for way in ways}
+    async def prepare(self, ways: tuple[str, ...]) -> None:
+        """Create a caller for each way of revocation, and wait until the cache is complete."""
+        self.victims = {way: await new_caller(self.admin) for way in ways}
         await until(self.is_whole)
         for victim in self.victims.values():
             assert 200 == (await victim.api.get("/")).status
 
     async def revoke(self) -> None:
-        """All of them lose their tokens; two others have theirs."""
+        """Revoke the tokens of all victims, and log in two other callers."""
         for way, victim in self.victims.items():
             assert 200 == await revoke(way, self.admin, victim)
         self.admin = await self.admin.logged_in("admin", ADMIN_PASSWORD)
-        self.valid = [self.admin, (await a_caller(self.admin)).api]
+        self.valid = [self.admin, (await new_caller(self.admin)).api]
 
     async def check(self) -> None:
-        """Assert that revoked tokens are refused, and all others accepted."""
+        """Assert that revoked tokens are refused and all others are accepted."""
         dead = asyncio.gather(*(victim.api.get("/") for victim in self.victims.values()))
         alive = asyncio.gather(*(caller.get("/") for caller in self.valid))
         refused = dict(zip(self.victims, [answer.status for answer in await dead], strict=True))
@@ -123,14 +124,14 @@ class Scene:
         await self.check()
         return await self.is_whole()
 
-    async def is_asked(self) -> bool:
-        """Whether requests ask the revocation cache."""
+    async def is_queried(self) -> bool:
+        """Return whether requests query the revocation cache."""
         before = await calls(self.redis, "mget")
         await self.check()
         return await calls(self.redis, "mget") > before
 
-    async def cut(self, caller: Caller) -> int:
-        """The position below which the caller's token is dead, according to the revocation cache."""
+    async def cutoff_of(self, caller: Caller) -> int:
+        """Return the position below which the cache revokes the caller's token."""
         (hash_key,) = map(str, await self.redis.keys("*:revoked:cutoffs"))
         sub, sid = caller.claims["sub"], caller.claims["sid"]
         found = [
@@ -152,27 +153,27 @@ FOLLOWERS = """SELECT pid FROM pg_locks
 
 
 async def follower(connection: Connection, *others: int) -> int | None:
-    """Return the PostgreSQL process that serves the leader, unless it is one of these."""
+    """Return the PostgreSQL process of the leading follower, unless it is one of `others`."""
     rows = await connection.fetch(FOLLOWERS)
     assert len(rows) <= 1
     return next((row["pid"] for row in rows if row["pid"] not in others), None)
 
 
-class Watched:
-    """A pool that counts the look-ups, and lets something happen after one of them."""
+class CountingPool:
+    """A pool that counts lookups and can call `after_fetch` once, after the next of them."""
 
     def __init__(self, pool: Any) -> None:
         self.pool = pool
-        self.asked = 0
+        self.lookups = 0
         self.is_broken = False
-        self.meanwhile: Callable[[], Awaitable[Any]] | None = None
+        self.after_fetch: Callable[[], Awaitable[Any]] | None = None
 
     async def fetch(self, query: str, *arguments: Any) -> Any:
         found = await self.pool.fetch(query, *arguments)
-        self.asked += "asked" in query
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile is not None:
-            await meanwhile()
+        self.lookups += "asked" in query
+        after_fetch, self.after_fetch = self.after_fetch, None
+        if after_fetch is not None:
+            await after_fetch()
         return found
 
     async def fetchval(self, query: str, *arguments: Any) -> Any:
@@ -183,16 +184,16 @@ class Watched:
 
 @dataclass
 class Bench:
-    """A revocation cache, its Redis, and the tables that it is filled from, which the test writes by hand."""
+    """A revocation cache, its Redis, and its source tables, to which the test writes directly."""
 
-    pool: Watched
+    pool: CountingPool
     redis: "Redis"
     connection: Connection
     revocation_cache: RevocationCache
     another: Callable[..., RevocationCache]
 
     async def session(self, below: int = 0, at: int | None = None, *, ends_in: float = 3600) -> Session:
-        """A session, revoked at a position or not."""
+        """Insert a session, revoked at a position or not."""
         session = new_id(), new_id()
         await self.connection.execute(
             """INSERT INTO sessions (id, user_id, position, revoked_below, revoked_position, created_at, refreshed_at,
@@ -219,10 +220,10 @@ class Bench:
         return (await self.revocation_cache.revoked_below([session]))[session]
 
     async def key(self, session: Session) -> str:
-        """The name of a session's key."""
+        """Return the name of a session's key."""
         return (await self.cutoffs()).replace("cutoffs", f"{session[1]}:{session[0]}")
 
     async def cutoffs(self) -> str:
-        """The name of the key with the marker and the cut-offs."""
+        """Return the name of the key with the marker and the cut-offs."""
         ledger_id = await self.connection.fetchval("SELECT id FROM ledger_identity")
         return f"ledger:{ledger_id}:revoked:cutoffs"

@@ -1,4 +1,4 @@
-"""A ledger with some history and a key to seal it with, and somebody who can do anything in its database."""
+"""A ledger with some history and a sealing key, and an attacker with full access to its database."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -33,13 +33,13 @@ INSERT = """INSERT INTO stored_events (originator_id, originator_version, topic,
 def block_of(
     ledger_id: UUID, previous: Header | None, rows: Sequence[StoredRow], *, sealed_at: datetime, key: Key
 ) -> Block:
-    """These events, sealed as the next block."""
+    """Seal these events as the next block."""
     leaves, last = tuple(map(event_leaf, rows)), rows[-1].notification_id
     return seal_block(ledger_id, previous, leaves, last_position=last, sealed_at=sealed_at, key=key)
 
 
 class Sealed:
-    """A ledger that is sealed with a key of its own."""
+    """A ledger with its own sealing key."""
 
     def __init__(self, connection: Any, pool: Any, ledger_id: UUID, key: Key, accounts: tuple[UUID, UUID]) -> None:
         self.connection, self.pool, self.ledger_id, self.key = connection, pool, ledger_id, key
@@ -61,21 +61,23 @@ class Sealed:
         return (await store.read_status(self.pool)).unsealed_events == 0
 
     async def tamper(self, *statements: str) -> None:
-        """What somebody does in whose way no trigger is; every statement changes something."""
+        """Run statements that bypass all triggers; each must change a row."""
         await self.connection.execute("SET session_replication_role = replica")
         for statement in statements:
             assert "0" != (await self.connection.execute(statement)).split()[-1], statement
         await self.connection.execute("RESET session_replication_role")
 
 
-def a_key_file(path: Path) -> Path:
+def write_key_file(path: Path) -> Path:
     path.write_text(new_private_pem())
     return path
 
 
 @asynccontextmanager
-async def a_ledger(settings: Settings, runtime: Runtime, connection: Any, key_file: Path) -> AsyncIterator[Sealed]:
-    """Some 25 events, the last of which comes after a gap; nothing is sealed yet."""
+async def ledger_to_seal(
+    settings: Settings, runtime: Runtime, connection: Any, key_file: Path
+) -> AsyncIterator[Sealed]:
+    """Yield a ledger of about 25 events, unsealed, with a gap before the last."""
     owner_id, source, destination = new_id(), new_id(), new_id()
     commands: tuple[Command, ...] = (
         CreateUser(

@@ -1,4 +1,4 @@
-"""The ledger command as a process, for its tests."""
+"""HTTP calls to a `ledger` process, and its messages, for its tests."""
 
 import fcntl
 from pathlib import Path
@@ -9,14 +9,14 @@ import aiohttp
 from tests.support.processes import DEADLINE_SECONDS, Ledger, processes
 
 
-def nobody_left(data: Path) -> bool:
-    """Whether no process works for that folder: its servers hold the lock, and others name the folder."""
+def no_process_left(data: Path) -> bool:
+    """Return whether no process uses the folder: servers hold its lock, other processes name it."""
     try:
         with (data / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except FileNotFoundError:  # nobody came that far
+    except FileNotFoundError:  # no server got that far
         pass
     return not [process for process in processes() if str(data) in process.command]
 
@@ -35,15 +35,15 @@ async def log_in(url: str, username: str, password: str) -> str:
     return str(answer["access_token"])
 
 
-def spoken(running: Ledger) -> list[str]:
-    """What was said to people: all on standard error that is not of the log."""
+def messages(running: Ledger) -> list[str]:
+    """Return the lines on standard error that are not log records."""
     return [line for line in running.lines if not line.startswith("{")]
 
 
-async def one_line(running: Ledger) -> str:
-    """What a start that failed said, which must be one line."""
+async def startup_error(running: Ledger) -> str:
+    """Return the single line with which a start must have failed."""
     assert 1 == await running.status()
-    (line,) = spoken(running)
+    (line,) = messages(running)
     assert line.startswith("ledger: ")
     assert "Traceback" not in running.log.read_text()
     return line

@@ -1,4 +1,4 @@
-"""A throttle with a clock of its own, for its tests."""
+"""Limits, a clock and attempts, for the tests of the login throttle."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ledger.identity.login_throttle import Attempt, Limits, LoginThrottle, TooMa
 MINUTE, DAY = 60, 86_400
 
 
-WINDOW = 60 * MINUTE  # so long that none ends before the test says so, however busy the machine is
+WINDOW = 60 * MINUTE  # too long to end during a test, however busy the machine is
 
 
 LIMITS = Limits(per_account=3, per_address=5, window_seconds=WINDOW)
@@ -24,7 +24,7 @@ HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 
 @dataclass
 class Clock:
-    """A clock that stands still unless it is told otherwise."""
+    """A clock that stands still until a test sets `now`."""
 
     now: float = 1000.0
 
@@ -32,15 +32,15 @@ class Clock:
         return self.now
 
 
-async def refused(throttled: LoginThrottle, account: str, address: str) -> int:
-    """For how many seconds the next attempt has to wait."""
+async def assert_refused(throttled: LoginThrottle, account: str, address: str) -> int:
+    """Assert that an attempt is refused; return the seconds to wait."""
     with pytest.raises(TooManyAttemptsError) as caught:
         await throttled.admit(account, address)
     return caught.value.retry_after_seconds
 
 
-async def admitted(throttled: LoginThrottle, account: str, address: str, *, of: int) -> int:
-    """How many of so many attempts at once are let through."""
+async def count_admitted(throttled: LoginThrottle, account: str, address: str, *, of: int) -> int:
+    """Make `of` concurrent attempts; return how many are admitted."""
     results = await asyncio.gather(*(throttled.admit(account, address) for _ in range(of)), return_exceptions=True)
     assert all(isinstance(result, Attempt | TooManyAttemptsError) for result in results)
     return sum(isinstance(result, Attempt) for result in results)

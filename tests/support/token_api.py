@@ -1,4 +1,4 @@
-"""Clients that log in, refresh and log out, for the tests of tokens over HTTP."""
+"""Log in, refresh and log out, for the tests of tokens over HTTP."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, CATALOGUED, PASSWORD, Answer, Api
+from tests.support.controls import ADMIN_PASSWORD, CATALOGUED, PASSWORD, Api, Response
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -55,41 +55,41 @@ NO_GRACE = {"ledger_refresh_grace_seconds": 0}
 NOT_ENFORCED = {"jwt_enable_revoked_tokens": False}
 
 
-async def logged_in(api: Api, user: dict[str, Any] | None = None) -> Pair:
-    """The pair of tokens of a new session, of the first admin if of nobody else."""
+async def log_in(api: Api, user: dict[str, Any] | None = None) -> Pair:
+    """Log in as this user, or as the first admin; return the pair of tokens."""
     names = {"username": user["username"] if user else "admin", "password": PASSWORD if user else ADMIN_PASSWORD}
     answer = await api.nobody.post(LOGIN, names)
     assert 200 == answer.status, answer
     return dict(answer.body)
 
 
-async def presented(api: Api, token: str, path: str) -> Answer:
+async def post_with_token(api: Api, token: str, path: str) -> Response:
     return await replace(api, token=token).post(path)
 
 
-async def refreshed(api: Api, pair: Pair) -> Pair:
-    answer = await presented(api, pair["refresh_token"], REFRESH)
+async def refresh_pair(api: Api, pair: Pair) -> Pair:
+    answer = await post_with_token(api, pair["refresh_token"], REFRESH)
     assert 200 == answer.status, answer
     return dict(answer.body)
 
 
-async def passes(api: Api, pair: Pair) -> bool:
-    """Whether the access token lets its bearer in."""
+async def is_accepted(api: Api, pair: Pair) -> bool:
+    """Return whether the access token is accepted."""
     answer = await replace(api, token=pair["access_token"]).get("/")
     assert answer.status in {200, 401}
     return answer.status == 200
 
 
-async def refreshes(api: Api, pair: Pair) -> bool:
-    """Whether the refresh token gives new tokens."""
-    answer = await presented(api, pair["refresh_token"], REFRESH)
+async def can_refresh(api: Api, pair: Pair) -> bool:
+    """Return whether the refresh token can be exchanged."""
+    answer = await post_with_token(api, pair["refresh_token"], REFRESH)
     assert answer.status in {200, 401}
     return answer.status == 200
 
 
 async def in_force(api: Api, pair: Pair) -> tuple[bool, bool]:
-    """Whether the access token passes, and then whether the refresh token does."""
-    return await passes(api, pair), await refreshes(api, pair)
+    """Return whether the access token is accepted, and then whether the refresh token is."""
+    return await is_accepted(api, pair), await can_refresh(api, pair)
 
 
 async def revoke(api: Api, user: dict[str, Any]) -> None:
@@ -97,8 +97,8 @@ async def revoke(api: Api, user: dict[str, Any]) -> None:
     assert (200, "") == (answer.status, answer.body)
 
 
-async def recorded(connection: Connection, topic: str, stream_id: str | UUID | None = None) -> list[int]:
-    """The positions of the events of a kind."""
+async def event_positions(connection: Connection, topic: str, stream_id: str | UUID | None = None) -> list[int]:
+    """Return the positions of the events of this topic."""
     query = "SELECT position FROM events WHERE topic = $1 AND ($2::uuid IS NULL OR stream_id = $2) ORDER BY position"
     return [row[0] for row in await connection.fetch(query, topic, stream_id)]
 
@@ -116,8 +116,8 @@ def session_of(pair: Pair) -> str:
     return str(claims_of(pair["access_token"])["sid"])
 
 
-def assert_problem(answer: Answer, status: int, code: str, kind: str, message: str, **members: Any) -> None:
-    """The one entry of the contract's error body, and the members around it."""
+def assert_problem(answer: Response, status: int, code: str, kind: str, message: str, **members: Any) -> None:
+    """Assert that the body is a problem with this single error."""
     (entry,) = answer.body["errors"]
     entry = {member: value for member, value in entry.items() if member not in CATALOGUED}
     trace_id, timestamp, instance = entry["trace_id"], entry["timestamp"], entry["instance"]
@@ -130,16 +130,16 @@ def assert_problem(answer: Answer, status: int, code: str, kind: str, message: s
     assert re.fullmatch(RFC3339, timestamp)
 
 
-def assert_wrong_credentials(answer: Answer) -> None:
+def assert_wrong_credentials(answer: Response) -> None:
     assert_problem(answer, 401, "authentication_wrong_credentials", "authentication_error", "wrong credentials")
     assert "Bearer" == answer.headers["WWW-Authenticate"]
 
 
-def assert_forbidden(answer: Answer) -> None:
+def assert_forbidden(answer: Response) -> None:
     assert_problem(answer, 403, "authentication_forbidden", "authentication_error", "forbidden")
 
 
-async def shut_out(api: Api, user: dict[str, Any], how: str) -> None:
+async def remove_access(api: Api, user: dict[str, Any], how: str) -> None:
     path = f"/v1/users/{user['id']}"
     changes: dict[str, dict[str, Any]] = {
         "deactivated": {"active": False},

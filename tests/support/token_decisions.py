@@ -1,4 +1,4 @@
-"""Logins, refreshes and the events that they leave, for the tests of token decisions."""
+"""Logins, refreshes and their events, for the tests of token decisions."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -29,13 +29,13 @@ from ledger.events.users import (
 from ledger.store.heads import NO_STREAM
 from tests.support.ledgers import (
     ALICE,
-    ALICE_THERE,
+    ALICE_EXISTS,
     SECRET,
     SESSION,
     Given,
     Ledger,
-    a_batch,
-    an_id,
+    commit_group,
+    named_id,
 )
 
 ACCESS_SECONDS, REFRESH_SECONDS = 100, 1_000
@@ -47,16 +47,16 @@ START, SESSION_END = 10_000, 12_500
 GRACE = 10
 
 
-OTHER_SESSION = an_id("another session")
+OTHER_SESSION = named_id("another session")
 
 
 WRONG = ["authentication_wrong_credentials"]
 
 
 def pair(number: int, at: int = START) -> Pair:
-    """The pair of tokens of that number, as a client asks for it: without regard to the end of the session."""
+    """Return the pair of tokens with this number, not yet limited to the end of the session."""
     ends = at + ACCESS_SECONDS, at + REFRESH_SECONDS
-    return Pair(an_id(f"access {number}"), ends[0], an_id(f"refresh {number}"), ends[1], at)
+    return Pair(named_id(f"access {number}"), ends[0], named_id(f"refresh {number}"), ends[1], at)
 
 
 def login(number: int = 0, at: int = START, session_id: UUID = SESSION, user_id: UUID = ALICE) -> StartSession:
@@ -78,7 +78,7 @@ def refresh(
     session_id: UUID = SESSION,
     user_id: UUID = ALICE,
 ) -> RefreshTokens:
-    """Show the refresh token of one pair, and ask for another."""
+    """Return a command that exchanges the refresh token of one pair for another pair."""
     jti = pair(shown).refresh_jti
     return RefreshTokens(
         session_id=session_id,
@@ -100,50 +100,50 @@ def caller(shown: int = 0, roles: Iterable[str] = ("customer",), **members: Any)
 
 
 def after(history: Iterable[StreamEvent], *commands: Command) -> list[StreamEvent]:
-    """The history, and what these commands add to it, one after another."""
+    """Return the history, followed by the events of these commands in order."""
     longer = list(history)
     for command in commands:
         longer += Given(longer).when(command)
     return longer
 
 
-def holds(history: Iterable[StreamEvent], claimed: Caller) -> bool:
-    heads = a_batch(history).heads
+def is_caller_valid(history: Iterable[StreamEvent], claimed: Caller) -> bool:
+    heads = commit_group(history).heads
     return claimed.is_valid({stream: heads.get(stream, NO_STREAM).state for stream in claimed.streams()})
 
 
 def assert_dead(history: Iterable[StreamEvent], *numbers: int) -> None:
-    """None of these pairs is good for anything, and trying leaves no trace."""
+    """Assert that these pairs are refused everywhere."""
     given = Given(list(history))
     for number in numbers:
         for at in (START, START + 50, SESSION_END):
             assert WRONG == given.refuses(refresh(number, 99, at))
         assert WRONG == given.refuses(logout(number))
-        assert not holds(given.history, caller(number))
+        assert not is_caller_valid(given.history, caller(number))
 
 
 def assert_alive(history: Iterable[StreamEvent], number: int) -> None:
     given = Given(list(history))
     assert [TokensRotated] == [type(event) for _, event in given.when(refresh(number, 99))]
     assert [(SESSION, SessionRevoked("logout"))] == given.when(logout(number))
-    assert holds(given.history, caller(number))
+    assert is_caller_valid(given.history, caller(number))
 
 
-THERE = after(ALICE_THERE, login())
+LOGGED_IN = after(ALICE_EXISTS, login())
 
 
-ROTATED = after(THERE, refresh(0, 1, START + 50))
+ROTATED = after(LOGGED_IN, refresh(0, 1, START + 50))
 
 
 ROTATED_TWICE = after(ROTATED, refresh(1, 2, START + 55))
 
 
 REUSES = [
-    pytest.param(ROTATED, refresh(0, 9, START + 50 + GRACE), id="the predecessor after the grace"),
-    pytest.param(ROTATED, refresh(0, 9, grace_seconds=0), id="the predecessor without a grace"),
-    pytest.param(ROTATED, refresh(0, 9, START + 49, grace_seconds=0), id="without a grace, by a clock that is behind"),
-    pytest.param(ROTATED_TWICE, refresh(0, 9, START + 55), id="the predecessor once its successor was used"),
-    pytest.param(ROTATED_TWICE, refresh(1, 9, START + 55 + GRACE), id="the next predecessor after the grace"),
+    pytest.param(ROTATED, refresh(0, 9, START + 50 + GRACE), id="predecessor after the grace"),
+    pytest.param(ROTATED, refresh(0, 9, grace_seconds=0), id="predecessor without a grace"),
+    pytest.param(ROTATED, refresh(0, 9, START + 49, grace_seconds=0), id="without a grace, with a slow clock"),
+    pytest.param(ROTATED_TWICE, refresh(0, 9, START + 55), id="predecessor after its successor was used"),
+    pytest.param(ROTATED_TWICE, refresh(1, 9, START + 55 + GRACE), id="next predecessor after the grace"),
     pytest.param(after(ROTATED_TWICE, refresh(2, 3, START + 55)), refresh(0, 9, START + 55), id="an older ancestor"),
 ]
 
@@ -157,9 +157,9 @@ CUTS: list[tuple[Command, StreamEvent]] = [
 EACH_CUT = pytest.mark.parametrize("cut", [command for command, _ in CUTS], ids=["of the user", "of all"])
 
 
-def a_ledger() -> Ledger:
-    """A ledger in which Alice has just logged in."""
-    ledger = Ledger(a_batch(ALICE_THERE))
+def logged_in_ledger() -> Ledger:
+    """Return a ledger in which Alice has just logged in."""
+    ledger = Ledger(commit_group(ALICE_EXISTS))
     ledger.execute(login())
     return ledger
 

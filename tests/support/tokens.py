@@ -37,7 +37,7 @@ USER = "0190b2c3-d4e5-7f60-8a1b-2c3d4e5f6071"
 
 
 class Keys:
-    """Three keys of one kind; what a forger may know of the first one is `public`."""
+    """Three keys of one kind; `public` is what a forger can know about the first."""
 
     def __init__(self, *keys: Key, public: list[bytes]) -> None:
         self.signing, self.following, self.foreign = keys
@@ -53,16 +53,16 @@ def public_pem(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def of_secrets() -> Keys:
+def secret_keys() -> Keys:
     return Keys(*(secret_key(f"secret number {number} which is long enough") for number in range(3)), public=[])
 
 
-def of_files(folder: Path, make: Callable[[], SigningKey]) -> Keys:
-    made = [make() for _ in range(3)]
-    for number, key in enumerate(made):
+def file_keys(folder: Path, make: Callable[[], SigningKey]) -> Keys:
+    private = [make() for _ in range(3)]
+    for number, key in enumerate(private):
         (folder / f"{number}.pem").write_bytes(pem(key))
     keys = [private_key(folder / f"{number}.pem") for number in range(3)]
-    public = made[0].public_key()
+    public = private[0].public_key()
     assert keys[0].public is not None
     return Keys(
         *keys,
@@ -73,12 +73,12 @@ def of_files(folder: Path, make: Callable[[], SigningKey]) -> Keys:
             json.dumps(keys[0].public).encode(),
             json.dumps({"keys": [keys[0].public]}).encode(),
             *(member.encode() for member in keys[0].public.values()),
-            *(decoded(keys[0].public[member]) for member in ("x", "n") if member in keys[0].public),
+            *(decode_segment(keys[0].public[member]) for member in ("x", "n") if member in keys[0].public),
         ],
     )
 
 
-def an_rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
+def new_rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
@@ -101,13 +101,13 @@ def claims(**changes: Any) -> Claims:
     return Claims(**(given_claims | changes))
 
 
-def encoded(part: Any) -> str:
+def encode_segment(part: Any) -> str:
     raw = part if isinstance(part, bytes) else json.dumps(part, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def decoded(segment: str) -> bytes:
-    """As lenient as most libraries."""
+def decode_segment(segment: str) -> bytes:
+    """Decode as leniently as most libraries."""
     return base64.urlsafe_b64decode(segment + "==")
 
 
@@ -115,19 +115,19 @@ def header_of(key: Key) -> dict[str, Any]:
     return {"alg": key.algorithm, "kid": key.kid, "typ": "JWT"}
 
 
-def signed(key: Key, text: str) -> str:
-    """A token with this header and payload, whatever they are, and a right signature."""
-    return f"{text}.{encoded(key.sign(text.encode()))}"
+def sign_text(key: Key, text: str) -> str:
+    """Return a token with this header and payload, valid or not, and a correct signature."""
+    return f"{text}.{encode_segment(key.sign(text.encode()))}"
 
 
-def forged(key: Key, payload: Any = None, header: Any = None) -> str:
+def forge_token(key: Key, payload: Any = None, header: Any = None) -> str:
     if payload is None:
-        payload = json.loads(decoded(Signer(key, leeway_seconds=0).sign(claims()).split(".")[1]))
-    return signed(key, f"{encoded(header_of(key) if header is None else header)}.{encoded(payload)}")
+        payload = json.loads(decode_segment(Signer(key, leeway_seconds=0).sign(claims()).split(".")[1]))
+    return sign_text(key, f"{encode_segment(header_of(key) if header is None else header)}.{encode_segment(payload)}")
 
 
 def payload_with(**changes: str) -> bytes:
-    """A payload as JSON text, some of whose members are not what they should be: "" is none at all."""
+    """Return a valid payload as JSON text with some members replaced; an empty string removes one."""
     usual = {name: json.dumps(value) for name, value in payload().items()}
     members = [f'"{name}":{text}' for name, text in (usual | changes).items() if text]
     return f"{{{','.join(members)}}}".encode()

@@ -1,4 +1,4 @@
-"""A ledger to which everything has happened that can happen, under ids that tests know."""
+"""A ledger whose log has every kind of event, under fixed ids."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,7 +7,7 @@ from uuid import UUID
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.command import Command, Credential
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
-from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.tokens import (
     EndSession,
@@ -31,16 +31,18 @@ from ledger.write.group import Origin
 PAST, FUTURE = 1_000_000_000, 4_000_000_000
 
 
-def an_id(number: int) -> UUID:
+def fixed_id(number: int) -> UUID:
     return UUID(f"018f0000-0000-7000-8000-{number:012}")
 
 
-ALICE, BOB, CAROL = an_id(1), an_id(2), an_id(3)
-EUROS, MORE_EUROS, YEN, DINARS, CLOSED = (an_id(number) for number in range(10, 15))
-OPENING, PAYMENT, BACK, YEN_PAYMENT = (an_id(number) for number in range(20, 24))
-OPEN_SESSION, ROTATED_SESSION, ENDED_SESSION, STOLEN_SESSION, OLD_SESSION = (an_id(number) for number in range(30, 35))
-HELD, PENDING, ENTRY = an_id(70), an_id(73), an_id(80)
-PAYMENT_COMMAND = an_id(40)
+ALICE, BOB, CAROL = fixed_id(1), fixed_id(2), fixed_id(3)
+EUROS, MORE_EUROS, YEN, DINARS, CLOSED = (fixed_id(number) for number in range(10, 15))
+OPENING, PAYMENT, BACK, YEN_PAYMENT = (fixed_id(number) for number in range(20, 24))
+OPEN_SESSION, ROTATED_SESSION, ENDED_SESSION, STOLEN_SESSION, OLD_SESSION = (
+    fixed_id(number) for number in range(30, 35)
+)
+HELD, PENDING, ENTRY = fixed_id(70), fixed_id(73), fixed_id(80)
+PAYMENT_COMMAND = fixed_id(40)
 REFERENCE = 'rent; "March"\n\\ größer | = 5 € ; date:2001-01-01'
 PAY = TransferMoney(
     transaction_id=PAYMENT,
@@ -55,14 +57,14 @@ def secret(user_id: UUID) -> Credential:
     return Credential(UUID(int=user_id.int + (1 << 90)), user_id, "a hash")
 
 
-def a_pair(number: int, ends: int = FUTURE) -> Pair:
-    return Pair(an_id(number), ends - 5, an_id(number + 1), ends, ends - 10)
+def token_pair(number: int, ends: int = FUTURE) -> Pair:
+    return Pair(fixed_id(number), ends - 5, fixed_id(number + 1), ends, ends - 10)
 
 
 def history() -> list[tuple[UUID, Command]]:
-    """Commands, each with its id; one is refused, and one is refused although it has an event."""
+    """Return commands with their ids; one is refused, and another is refused although it appends an event."""
     roles: tuple[Role, ...] = ("customer",)
-    another = Credential(an_id(99), BOB, "another hash")
+    another = Credential(fixed_id(99), BOB, "another hash")
     people = [
         CreateUser(
             user_id=user_id,
@@ -85,7 +87,7 @@ def history() -> list[tuple[UUID, Command]]:
         TransferMoney(transaction_id=BACK, source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=7),
         TransferMoney(
             transaction_id=new_id(), source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=1_000_000
-        ),  # there is not so much
+        ),  # insufficient funds
         UpdateAccount(account_id=YEN, owner_id=BOB, balance_cents=20000, currency="JPY", transaction_id=YEN_PAYMENT),
         UpdateUser(
             user_id=BOB,
@@ -114,7 +116,7 @@ def history() -> list[tuple[UUID, Command]]:
             session_id=OLD_SESSION,
             user_id=ALICE,
             credential_id=secret(ALICE).id,
-            pair=a_pair(90, PAST),
+            pair=token_pair(90, PAST),
             session_expires_at=FUTURE,
         ),
         RevokeAllTokens(),
@@ -122,7 +124,7 @@ def history() -> list[tuple[UUID, Command]]:
             session_id=ENDED_SESSION,
             user_id=ALICE,
             credential_id=secret(ALICE).id,
-            pair=a_pair(50),
+            pair=token_pair(50),
             session_expires_at=FUTURE,
         ),
         RevokeUserTokens(ALICE),
@@ -131,47 +133,47 @@ def history() -> list[tuple[UUID, Command]]:
             session_id=OPEN_SESSION,
             user_id=ALICE,
             credential_id=secret(ALICE).id,
-            pair=a_pair(52),
+            pair=token_pair(52),
             session_expires_at=FUTURE,
         ),
         StartSession(
             session_id=ROTATED_SESSION,
             user_id=ALICE,
             credential_id=secret(ALICE).id,
-            pair=a_pair(54),
+            pair=token_pair(54),
             session_expires_at=FUTURE,
         ),
         RefreshTokens(
             session_id=ROTATED_SESSION,
             user_id=ALICE,
-            refresh_jti=a_pair(54).refresh_jti,
-            pair=a_pair(56),
+            refresh_jti=token_pair(54).refresh_jti,
+            pair=token_pair(56),
             grace_seconds=0,
         ),
         StartSession(
             session_id=STOLEN_SESSION,
             user_id=ALICE,
             credential_id=secret(ALICE).id,
-            pair=a_pair(58),
+            pair=token_pair(58),
             session_expires_at=FUTURE,
         ),
         RefreshTokens(
             session_id=STOLEN_SESSION,
             user_id=ALICE,
-            refresh_jti=a_pair(58).refresh_jti,
-            pair=a_pair(60),
+            refresh_jti=token_pair(58).refresh_jti,
+            pair=token_pair(60),
             grace_seconds=0,
         ),
         RefreshTokens(
             session_id=STOLEN_SESSION,
             user_id=ALICE,
-            refresh_jti=a_pair(58).refresh_jti,
-            pair=a_pair(62),
+            refresh_jti=token_pair(58).refresh_jti,
+            pair=token_pair(62),
             grace_seconds=0,
-        ),  # it came back
+        ),  # reuse
         EndSession(ENDED_SESSION),
-        LogOut(ROTATED_SESSION, ALICE, a_pair(56).refresh_jti),
-        CloseAccount(YEN),  # it is not at zero
+        LogOut(ROTATED_SESSION, ALICE, token_pair(56).refresh_jti),
+        CloseAccount(YEN),  # its balance is not zero
         *transactions(),
         *(
             TransferMoney(
@@ -184,12 +186,12 @@ def history() -> list[tuple[UUID, Command]]:
 
 
 def transactions() -> list[Command]:
-    """Journal entries, reversals and holds with every end, and accounts with every policy."""
+    """Return journal entries, reversals, holds with every ending, and accounts with every policy."""
     now = datetime.now(UTC)
     soon, later = now + timedelta(seconds=1), now + timedelta(seconds=9)
     holds = [
         PlaceHold(
-            transaction_id=an_id(70 + n),
+            transaction_id=fixed_id(70 + n),
             source_account_id=EUROS,
             destination_account_id=MORE_EUROS,
             amount_cents=10 + n,
@@ -199,27 +201,27 @@ def transactions() -> list[Command]:
         )
         for n in range(4)
     ]
-    legs = (Leg(EUROS, -30), Leg(MORE_EUROS, 20), Leg(world_account_id("EUR"), 10))
-    told: dict[str, Any] = {"description": "all of it", "metadata": {"key": "value"}, "effective_at": now}
+    postings = (NewPosting(EUROS, -30), NewPosting(MORE_EUROS, 20), NewPosting(world_account_id("EUR"), 10))
+    details: dict[str, Any] = {"description": "all of it", "metadata": {"key": "value"}, "effective_at": now}
     return [
         *holds,
         CaptureHold(
             transaction_id=HELD, source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=4, now=now
         ),
-        VoidHold(an_id(71), EUROS, now),
-        ExpireHold(an_id(72), EUROS, later),
-        PostJournalEntry(transaction_id=ENTRY, legs=legs, reference="salaries", **told),
-        PostJournalEntry(transaction_id=new_id(), legs=legs, reference="salaries"),  # it is taken
+        VoidHold(fixed_id(71), EUROS, now),
+        ExpireHold(fixed_id(72), EUROS, later),
+        PostJournalEntry(transaction_id=ENTRY, postings=postings, reference="salaries", **details),
+        PostJournalEntry(transaction_id=new_id(), postings=postings, reference="salaries"),  # the reference is taken
         TransferMoney(
             transaction_id=new_id(),
             source_account_id=EUROS,
             destination_account_id=MORE_EUROS,
             amount_cents=3,
             reference="told",
-            **told,
+            **details,
         ),
         ReverseTransaction(
-            reversal_id=new_id(), transaction_id=ENTRY, account_ids=tuple(leg.account_id for leg in legs)
+            reversal_id=new_id(), transaction_id=ENTRY, account_ids=tuple(posting.account_id for posting in postings)
         ),
         ReverseTransaction(
             reversal_id=new_id(), transaction_id=HELD, account_ids=(EUROS, MORE_EUROS), description="back"

@@ -1,4 +1,4 @@
-"""A Valkey of the test's own, which it can pause, kill, empty and set back; ended by its own id."""
+"""A Valkey for one test, which can pause, kill, empty and restore it."""
 
 import shutil
 import signal
@@ -17,12 +17,12 @@ from ledger.embedded.binaries import find_programs
 from ledger.settings import Settings
 from tests.support.processes import DEADLINE_SECONDS, until
 
-# Part of a URL: on a busy machine, a server that answers late is not one that is away.
+# Part of a URL: on a busy machine, a slow server must not count as unavailable.
 PATIENCE = f"socket_timeout={DEADLINE_SECONDS}&socket_connect_timeout={DEADLINE_SECONDS}"
 
 
 class Valkey:
-    """A server that keeps all that it is told in its folder, behind one socket for as long as the test runs."""
+    """A server that persists every write in its folder, behind the same socket across restarts."""
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "s"
@@ -32,30 +32,30 @@ class Valkey:
         self._data.mkdir()
 
     def settings(self, settings: Settings) -> Settings:
-        """The settings of a service that uses this one."""
+        """Return the settings of a service that uses this server."""
         return settings.model_copy(update={"redis_url": SecretStr(self.url)})
 
     def client(self) -> "Redis":
         return Redis.from_url(self.url, protocol=2, decode_responses=True)
 
     async def start(self) -> None:
-        """Start it, on what is in its folder."""
+        """Start the server with the data in its folder."""
         options = {"port": "0", "unixsocket": str(self.socket), "dir": str(self._data), "save": "", "appendonly": "yes"}
         command = [str(find_programs().valkey), *(part for name in options for part in (f"--{name}", options[name]))]
         with self._log.open("ab") as log:
-            self.process = _spawned(command, log)
+            self.process = _spawn(command, log)
         await until(self._answers)
 
     def kill(self) -> None:
-        """It ends without a word, if it runs."""
+        """Kill the server if it runs."""
         process, self.process = self.process, None
         if process is not None:
-            process.kill()  # this ends one that is paused, too
+            process.kill()  # this also ends a paused server
             process.wait()
             self.socket.unlink(missing_ok=True)
 
     def pause(self) -> None:
-        """It still is there, and answers nobody."""
+        """Stop responding, with all connections open."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -64,19 +64,19 @@ class Valkey:
         self.process.send_signal(signal.SIGCONT)
 
     def empty(self) -> None:
-        """Lose all that it has kept. It must not run."""
+        """Delete all data. The server must be stopped."""
         assert self.process is None
         shutil.rmtree(self._data)
         self._data.mkdir()
 
     def copy(self) -> None:
-        """Keep aside what it has now."""
+        """Copy the current data."""
         self.pause()
         shutil.copytree(self._data, self._copy)
         self.resume()
 
-    def set_back(self) -> None:
-        """Forget all that happened since the copy. It must not run."""
+    def restore(self) -> None:
+        """Restore the copied data. The server must be stopped."""
         assert self.process is None
         shutil.rmtree(self._data)
         shutil.copytree(self._copy, self._data)
@@ -93,13 +93,13 @@ class Valkey:
             await client.aclose()
 
 
-def _spawned(command: list[str], log: BinaryIO) -> "subprocess.Popen[bytes]":
+def _spawn(command: list[str], log: BinaryIO) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 @contextmanager
-def a_valkey(folder: Path) -> Iterator[Valkey]:
-    """One that is not started yet; nothing of it is left in the end."""
+def valkey_server(folder: Path) -> Iterator[Valkey]:
+    """Yield a server that is not started yet, and kill it when the block ends."""
     valkey = Valkey(folder)
     try:
         yield valkey
@@ -108,12 +108,12 @@ def a_valkey(folder: Path) -> Iterator[Valkey]:
 
 
 async def keys_of(redis: "Redis", prefix: str) -> list[str]:
-    """The names of all keys under a prefix, without it."""
+    """Return the names of all keys with this prefix, without it."""
     return sorted([key.decode().removeprefix(prefix) async for key in redis.scan_iter(match=f"{prefix}*", count=1000)])
 
 
 async def pass_time(redis: "Redis", prefix: str, seconds: float) -> None:
-    """Make everything under the prefix older."""
+    """Age every key with this prefix."""
     for name in await keys_of(redis, prefix):
         key = prefix + name
         if b"zset" == await redis.type(key):

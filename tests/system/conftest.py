@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ledger.settings import Settings
-from tests.support.reference import Reference, a_reference
+from tests.support.reference import Reference, reference_database
 
 
 @pytest.fixture
 async def reference(settings: Settings) -> AsyncIterator[Reference]:
-    async with a_reference(settings) as opened:
+    async with reference_database(settings) as opened:
         yield opened

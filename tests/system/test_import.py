@@ -9,7 +9,7 @@ import pytest
 from ledger import errors
 from ledger.cli.import_client import ImportFailedError, Result, Service, measure, read, send
 from ledger.errors import Refused
-from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, a_transfer, new_id
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, new_id, transfer_body
 from tests.support.processes import ledger, until
 from web import auth
 from web.handlers import batch_stream
@@ -67,8 +67,8 @@ async def test_a_file_of_csv_is_imported_once_however_often_it_is_sent(api: Api,
 async def test_what_is_refused_is_named_by_line_and_the_rest_is_made(api: Api, tmp_path: Path) -> None:
     """Lesson 5."""
     alice, bob = await accounts(api)
-    good = json.dumps({**a_transfer(alice, bob, 1), "id": str(new_id())})
-    bad = [json.dumps(a_transfer(alice, NOBODY, 1)), json.dumps(a_transfer(alice, bob, 1.5)), "{"]
+    good = json.dumps({**transfer_body(alice, bob, 1), "id": str(new_id())})
+    bad = [json.dumps(transfer_body(alice, NOBODY, 1)), json.dumps(transfer_body(alice, bob, 1.5)), "{"]
     file = a_file(tmp_path / "may.jsonl", "\n".join([good, "", *bad, good]))
 
     said = await run(api, file)
@@ -84,7 +84,7 @@ async def test_what_is_refused_is_named_by_line_and_the_rest_is_made(api: Api, t
 async def test_an_import_that_is_killed_goes_on_and_doubles_nothing(api: Api, tmp_path: Path) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api, 5000)
-    file = a_file(tmp_path / "may.jsonl", (json.dumps(a_transfer(alice, bob, 1)) + "\n") * 5000)
+    file = a_file(tmp_path / "may.jsonl", (json.dumps(transfer_body(alice, bob, 1)) + "\n") * 5000)
 
     async def has_begun() -> bool:
         return await api.balance(alice) < 5000
@@ -103,7 +103,7 @@ async def test_a_session_that_ends_meanwhile_is_followed_by_another(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob = await accounts(api)
-    file = a_file(tmp_path / "may.jsonl", (json.dumps(a_transfer(alice, bob, 1)) + "\n") * 20)
+    file = a_file(tmp_path / "may.jsonl", (json.dumps(transfer_body(alice, bob, 1)) + "\n") * 20)
     monkeypatch.setattr(batch_stream, "CHUNK", 5)
     real, calls = auth.check_again, iter(range(100))
 

@@ -21,13 +21,13 @@ from tests.support.reference import (
     SECRET,
     TABLES,
     Reference,
-    a_pair,
-    an_api,
-    awful,
     balances,
     codes,
+    insert_invalid_rows,
+    new_accounts,
+    reference_api,
     run,
-    taken,
+    run_import,
 )
 
 
@@ -67,17 +67,17 @@ async def test_users_balances_and_transactions_are_taken_with_their_ids_dates_an
 async def test_the_books_are_right_after_an_import_and_the_trial_balance_is_zero(
     settings: Settings, runtime: Runtime, connection: Any, reference: Reference, tmp_path: Path
 ) -> None:
-    first, second, _ = await a_pair(reference, 300, -50, 0)
+    first, second, _ = await new_accounts(reference, 300, -50, 0)
     for cents in (400, 1, 2):  # overdraws on the way
         await reference.transfer(first, second, cents)
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert report.is_complete
     assert await reference.balances() == await balances(connection)
     assert (-250, 0) == (report.proof and report.proof.world_cents, report.proof and report.proof.trial_balance_cents)
     await reference.put_balance(first, 17)
-    assert 1 == (await taken(runtime, connection, reference)).corrected
+    assert 1 == (await run_import(runtime, connection, reference)).corrected
     verified = await run(tmp_path, settings, "audit", "verify")
     assert (0, "") == (verified.status, verified.output), verified.error
 
@@ -85,9 +85,9 @@ async def test_the_books_are_right_after_an_import_and_the_trial_balance_is_zero
 async def test_what_the_ledger_does_not_accept_is_named_and_every_other_balance_is_right(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
-    expected = await awful(reference)
+    expected = await insert_invalid_rows(reference)
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert expected == codes(report)
     there, here = await reference.balances(), await balances(connection)
@@ -110,8 +110,8 @@ async def test_a_user_who_is_taken_by_another_id_is_named_with_the_remedy_which_
     account = await reference.account(theirs, 50)
     paid = await reference.transfer(account, alice, 10)
 
-    first = await taken(runtime, connection, reference)
-    second = await taken(runtime, connection, reference, mapped={theirs: "admin"})
+    first = await run_import(runtime, connection, reference)
+    second = await run_import(runtime, connection, reference, mapped={theirs: "admin"})
 
     (user, of_user, of_transaction) = first.problems
     assert f"its user name belongs to user {mine} here" == user.reason
@@ -130,22 +130,22 @@ async def test_accounts_of_nobody_go_to_the_holder(runtime: Runtime, connection:
     await create_user(runtime, holder, "holder", "a password", ("guest",))
     account = await reference.account(uuid4(), 50)
 
-    report = await taken(runtime, connection, reference, holder=str(holder))
+    report = await run_import(runtime, connection, reference, holder=str(holder))
 
     assert report.is_complete
     assert holder == await connection.fetchval("SELECT user_id FROM accounts WHERE id = $1", account)
-    assert (await taken(runtime, connection, reference)).is_complete  # it is taken already, so no holder is needed
+    assert (await run_import(runtime, connection, reference)).is_complete  # it is taken already, so no holder is needed
 
 
 async def test_a_history_that_leaves_the_bounds_is_kept_in_the_opening_balances(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
-    first, second, third, fourth = await a_pair(reference, MAX_CENTS, -MAX_CENTS + 200, 5, 5)
+    first, second, third, fourth = await new_accounts(reference, MAX_CENTS, -MAX_CENTS + 200, 5, 5)
     up = await reference.transaction(second, first, 100)
     down = await reference.transaction(first, second, 100)
     fine = await reference.transaction(third, fourth, 1)
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert {"transaction.balance_too_large": {up, down}} == codes(report)
     assert (1, True) == (report.transactions.taken, report.is_proved)
@@ -156,10 +156,10 @@ async def test_a_history_that_leaves_the_bounds_is_kept_in_the_opening_balances(
 async def test_an_account_whose_opening_world_cannot_give_is_named(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
-    first, second, third = await a_pair(reference, MAX_CENTS, 1, -1)
+    first, second, third = await new_accounts(reference, MAX_CENTS, 1, -1)
     paid = await reference.transaction(second, third, 1)
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert {"account.world_too_large": {second}, "transaction.account_not_taken": {paid}} == codes(report)
     assert {first: MAX_CENTS, third: -1} == await balances(connection)
@@ -167,7 +167,7 @@ async def test_an_account_whose_opening_world_cannot_give_is_named(
 
 
 async def test_all_is_read_as_it_was_at_one_point_in_time(reference: Reference) -> None:
-    first, second = await a_pair(reference, 300, 0)
+    first, second = await new_accounts(reference, 300, 0)
     async with open_database(reference.url, "public") as source:
         await source.accounts()
 
@@ -188,10 +188,10 @@ async def test_tables_of_the_ledger_itself_are_not_taken_for_those_of_the_refere
                 pass
     beside = await asyncpg.connect(url, server_settings={"search_path": "public"})
     await beside.execute(TABLES)
-    (account,) = await a_pair(Reference(url, beside), 70)
+    (account,) = await new_accounts(Reference(url, beside), 70)
     await beside.close()
 
-    assert (await taken(runtime, connection, Reference(url, connection))).is_complete
+    assert (await run_import(runtime, connection, Reference(url, connection))).is_complete
 
     assert {account: 70} == await balances(connection)
 
@@ -202,7 +202,7 @@ async def test_the_api_gives_users_accounts_and_balances_and_says_what_it_does_n
     admin = await reference.user("admin", roles="admin")
     account, other = await reference.account(admin, 300), await reference.account(admin, -20)
     await reference.transfer(account, other, 100)
-    async with an_api(reference) as url:
+    async with reference_api(reference) as url:
         variables = {"REFERENCE_PASSWORD": SECRET}
         said = await run(tmp_path, settings, "import-reference", url, "--json", **variables)
         enough = await run(tmp_path, settings, "import-reference", url, "--balances-only", **variables)
@@ -226,7 +226,7 @@ async def test_a_password_and_its_salt_are_hashed_as_the_reference_s_clients_do(
     options = ("--username", "root", "--password-file", str(tmp_path / "password"), "--balances-only")
     salt = ("--password-salt", "pjZKk6A8YtC8$9p&UIp62bv4PLwD7@dF")
 
-    async with an_api(reference, username="root", secret=published) as url:
+    async with reference_api(reference, username="root", secret=published) as url:
         said = await run(tmp_path, settings, "import-reference", url, *options, *salt)
 
     assert 0 == said.status, said.output + said.error
@@ -243,7 +243,7 @@ async def test_the_report_is_bounded_and_counts_all(
     for _ in range(5):
         await reference.account(uuid4(), 10)
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert (3, {"account.owner_not_taken": 5}) == (len(report.problems), report.body()["counts"])
     assert "and 2 more" in [*report.lines()]

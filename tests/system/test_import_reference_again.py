@@ -14,34 +14,34 @@ from ledger.commands.transfers import TransferMoney
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.controls import new_id
-from tests.support.outages import cut_off
+from tests.support.outages import terminate_connections
 from tests.support.processes import ledger, until
 from tests.support.reference import (
     Reference,
-    a_pair,
     at,
-    awful,
     balances,
     codes,
-    everything,
-    rehearsed,
+    insert_invalid_rows,
+    new_accounts,
+    rehearse_import,
     run,
+    run_import,
     submit,
-    taken,
+    written_state,
 )
 
 
 async def test_a_second_run_changes_nothing(runtime: Runtime, connection: Any, reference: Reference) -> None:
     """Lesson 4."""
-    first, second = await a_pair(reference, 300, 0)
+    first, second = await new_accounts(reference, 300, 0)
     await reference.transfer(first, second, 100)
     await reference.user("no-email", email="none")  # is refused each time
-    await taken(runtime, connection, reference)
-    before = await everything(connection)
+    await run_import(runtime, connection, reference)
+    before = await written_state(connection)
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
-    assert before == await everything(connection)
+    assert before == await written_state(connection)
     for tally in (report.users, report.accounts, report.transactions):
         assert (0, tally.at_reference) == (tally.taken, tally.already_here + tally.not_taken)
     assert (report.is_proved, 0) == (True, report.corrected)
@@ -51,13 +51,13 @@ async def test_a_dry_run_changes_nothing_and_foretells_the_run(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     """Lesson 6."""
-    await awful(reference)
-    before = await everything(connection)
+    await insert_invalid_rows(reference)
+    before = await written_state(connection)
 
-    foretold = await rehearsed(connection, reference)
+    foretold = await rehearse_import(connection, reference)
 
-    assert before == await everything(connection)
-    report = await taken(runtime, connection, reference)
+    assert before == await written_state(connection)
+    report = await run_import(runtime, connection, reference)
     assert report.problems == foretold.problems
     for name in ("users", "accounts", "transactions", "reference_cents", "taken_cents", "notes"):
         assert getattr(report, name) == getattr(foretold, name), name
@@ -66,27 +66,27 @@ async def test_a_dry_run_changes_nothing_and_foretells_the_run(
 async def test_a_dry_run_says_that_nothing_was_written(
     settings: Settings, connection: Any, reference: Reference, tmp_path: Path
 ) -> None:
-    await a_pair(reference, 300)
-    before = await everything(connection)
+    await new_accounts(reference, 300)
+    before = await written_state(connection)
 
     said = await run(tmp_path, settings, "import-reference", reference.url, "--dry-run")
 
-    assert (0, before) == (said.status, await everything(connection))
+    assert (0, before) == (said.status, await written_state(connection))
     assert "dry run: nothing was written" in said.output.splitlines()
 
 
 async def test_what_the_reference_did_since_an_earlier_run_is_made_up_for(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
-    first, second = await a_pair(reference, 300, 0)
+    first, second = await new_accounts(reference, 300, 0)
     await reference.transfer(first, second, 100)
-    await taken(runtime, connection, reference)
+    await run_import(runtime, connection, reference)
     await reference.transfer(second, first, 30)
     await reference.put_balance(second, 1_000)
-    third = (await a_pair(reference, 5))[0]
+    third = (await new_accounts(reference, 5))[0]
     await reference.transfer(first, third, 3)
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert report.is_complete
     assert await reference.balances() == await balances(connection)
@@ -96,15 +96,15 @@ async def test_what_the_reference_did_since_an_earlier_run_is_made_up_for(
 async def test_what_moved_here_since_is_told_and_does_not_disprove(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
-    first, second = await a_pair(reference, 300, 0)
+    first, second = await new_accounts(reference, 300, 0)
     await reference.transfer(first, second, 100)
-    await taken(runtime, connection, reference)
+    await run_import(runtime, connection, reference)
     await submit(
         runtime,
         TransferMoney(transaction_id=new_id(), source_account_id=first, destination_account_id=second, amount_cents=20),
     )
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert report.is_complete
     assert report.proof is not None
@@ -119,7 +119,7 @@ async def test_what_is_here_with_other_content_is_named(
     account, other = await reference.account(user, 5), await reference.account(user, 5)
     paid = await reference.transfer(account, other, 1)
     own = await reference.account(user, 9)
-    await taken(runtime, connection, reference)
+    await run_import(runtime, connection, reference)
     elsewhere = new_id()
     await submit(
         runtime,
@@ -132,7 +132,7 @@ async def test_what_is_here_with_other_content_is_named(
         "UPDATE accounts SET user_id = $1 WHERE id = $2", await reference.user("bob"), own
     )
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert {
         "user.differs": {user},
@@ -149,8 +149,8 @@ async def test_what_is_here_with_other_content_is_named(
 async def test_an_account_that_is_shut_here_is_left_alone_and_named(
     runtime: Runtime, connection: Any, reference: Reference, shut: str
 ) -> None:
-    first, second = await a_pair(reference, 0, 50)
-    await taken(runtime, connection, reference)
+    first, second = await new_accounts(reference, 0, 50)
+    await run_import(runtime, connection, reference)
     if shut == "closed":
         await submit(runtime, CloseAccount(first))
     else:
@@ -165,10 +165,10 @@ async def test_an_account_that_is_shut_here_is_left_alone_and_named(
                 frozen="all",
             ),
         )
-    assert (await taken(runtime, connection, reference)).is_complete
+    assert (await run_import(runtime, connection, reference)).is_complete
     paid = await reference.transfer(second, first, 20)
 
-    report = await taken(runtime, connection, reference)
+    report = await run_import(runtime, connection, reference)
 
     assert {"account.not_correctable": {first}, "transaction.account_not_open": {paid}} == codes(report)
     assert {first: 0, second: 30} == await balances(connection)
@@ -182,7 +182,7 @@ async def test_whatever_the_reference_lost_or_made_up_every_balance_is_the_refer
 ) -> None:
     """Lesson 1: its transfers lose updates, so its balances do not follow from its transactions."""
     random = Random(seed)  # noqa: S311 - samples
-    accounts = await a_pair(reference, *(random.randint(-500, 5_000) for _ in range(6)))
+    accounts = await new_accounts(reference, *(random.randint(-500, 5_000) for _ in range(6)))
     strangers = [uuid4(), uuid4()]
     for _ in range(3):
         for _ in range(40):
@@ -190,7 +190,7 @@ async def test_whatever_the_reference_lost_or_made_up_every_balance_is_the_refer
             move = random.choice([reference.transfer, reference.transaction])
             await move(source, destination, random.randint(-3, 900), created_at=at(random.randint(0, 99)))
         await reference.put_balance(random.choice(accounts), random.randint(-500, 5_000))
-        report = await taken(runtime, connection, reference)
+        report = await run_import(runtime, connection, reference)
         assert report.is_proved
         assert await reference.balances() == await balances(connection)
 
@@ -230,7 +230,7 @@ async def stopping_at(connection: Any, stage: str) -> AsyncIterator[Callable[[],
 
 async def many(reference: Reference, transactions: int) -> None:
     """Forty accounts, and transactions between them that say nothing about their balances."""
-    accounts = await a_pair(reference, *range(1_000, 1_040))
+    accounts = await new_accounts(reference, *range(1_000, 1_040))
     random = Random(transactions)  # noqa: S311 - samples
     rows = [(uuid4(), *random.sample(accounts, 2), random.randint(1, 500), at(n)) for n in range(transactions)]
     await reference.connection.copy_records_to_table("transactions", records=rows)
@@ -263,7 +263,7 @@ async def test_a_run_that_loses_the_ledger_s_database_is_one_line_and_completed_
     with ledger(tmp_path / "lost", "import-reference", reference.url, **settings.environment()) as running:
         async with stopping_at(connection, "accounts") as is_stopped:
             await until(is_stopped)
-            await cut_off(connection)
+            await terminate_connections(connection)
         status = await running.status()
         said = running.lines[-1]
 
@@ -278,7 +278,7 @@ async def test_a_run_that_loses_the_ledger_s_database_is_one_line_and_completed_
 async def test_two_runs_at_once_double_nothing(
     settings: Settings, connection: Any, reference: Reference, tmp_path: Path
 ) -> None:
-    accounts = await a_pair(reference, *range(1_000, 1_020))
+    accounts = await new_accounts(reference, *range(1_000, 1_020))
     random = Random(1)  # noqa: S311 - samples
     for number in range(100):
         source, destination = random.sample(accounts, 2)

@@ -22,11 +22,11 @@ from tests.support.processes import until
 from tests.support.reference import (
     SECRET,
     Reference,
-    a_pair,
-    an_api,
-    everything,
+    new_accounts,
+    reference_api,
     run,
-    taken,
+    run_import,
+    written_state,
 )
 
 
@@ -86,7 +86,7 @@ async def test_an_api_that_cannot_be_read_is_one_line_without_the_secret(referen
         async with TestServer(app) as server:
             return await why_not(open_api(str(server.make_url("")), "admin", "secret-word", None))
 
-    async with an_api(reference) as url:
+    async with reference_api(reference) as url:
         wrong = await why_not(open_api(url, "admin", "secret-word", None))
         assert "/v1/auth/login with 401 authentication_wrong_credentials: wrong credentials" in wrong
         assert "with 404" in await why_not(open_api(f"{url}/elsewhere", "admin", SECRET, None))
@@ -96,7 +96,7 @@ async def test_an_api_that_cannot_be_read_is_one_line_without_the_secret(referen
 
 
 async def test_a_reference_that_goes_away_in_the_middle_is_one_line(reference: Reference) -> None:
-    first, second = await a_pair(reference, 1, 0)
+    first, second = await new_accounts(reference, 1, 0)
     await reference.transfer(first, second, 1)
     async with open_database(reference.url, "public") as source:
         await reference.connection.execute(
@@ -115,21 +115,21 @@ async def test_a_reference_that_goes_away_in_the_middle_is_one_line(reference: R
 async def test_a_run_that_cannot_read_writes_nothing_and_ends_with_1(
     settings: Settings, connection: Any, reference: Reference, tmp_path: Path
 ) -> None:
-    before = await everything(connection)
+    before = await written_state(connection)
     await reference.connection.execute("DROP TABLE accounts")
 
     said = await run(tmp_path, settings, "import-reference", reference.url)
 
     line = "ledger: the database has no table public.accounts to read\n"
     assert (1, "", line) == (said.status, said.output, said.error)
-    assert before == await everything(connection)
+    assert before == await written_state(connection)
 
 
 async def test_a_holder_whom_the_ledger_does_not_have_stops_the_run(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     with pytest.raises(ReferenceUnusableError, match=r"^the ledger has no user 'nobody'$"):
-        await taken(runtime, connection, reference, holder="nobody")
+        await run_import(runtime, connection, reference, holder="nobody")
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ async def test_a_user_who_is_mapped_but_unknown_to_the_reference_stops_the_run(
 ) -> None:
     """A typo in an id would leave the accounts of the right user out."""
     await create_user(runtime, new_id(), "admin", "a password", ("admin",))
-    before = await everything(connection)
+    before = await written_state(connection)
 
     with pytest.raises(ReferenceUnusableError, match=f"the reference has no user {NOBODY}"):
-        await taken(runtime, connection, reference, mapped={UUID(NOBODY): "admin"})
+        await run_import(runtime, connection, reference, mapped={UUID(NOBODY): "admin"})
 
-    assert before == await everything(connection)
+    assert before == await written_state(connection)

@@ -14,7 +14,7 @@ from ledger.cli.seed import ensure_first_admin
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.processes import ROOT, environment
-from tests.support.reference import Reference, a_reference, at
+from tests.support.reference import Reference, at, reference_database
 
 GUIDE = (ROOT / "docs" / "how-to" / "import-reference.md").read_text()
 ADMIN, ALICE, BOB, GONE = (UUID(f"{digit}17646a0-7437-48a0-bb03-a7aa830f8f81") for digit in ("6", "7", "8", "9"))
@@ -23,7 +23,7 @@ PURSE, OFFICE, ALICES, BOBS = (UUID(f"72022566-44e2-44a4-bf07-485c6a56d50{digit}
 
 @pytest.fixture
 async def reference(settings: Settings) -> AsyncIterator[Reference]:
-    async with a_reference(settings) as made:
+    async with reference_database(settings) as made:
         yield made
 
 

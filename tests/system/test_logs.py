@@ -18,7 +18,7 @@ import structlog
 
 from ledger.service import logging as logs
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, a_user
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, user_body
 from tests.support.processes import DEADLINE_SECONDS, ROOT, until
 
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -76,7 +76,7 @@ async def traffic(api: Api) -> list[str]:
     """A bit of everything, and the secrets that were in it."""
     secrets = ["the right password", "the wrong password", "the next password", "the digest of one", "a salt"]
     right, wrong, following, digest, salt = secrets
-    body = a_user(password=right, password_salt=salt, roles="admin")
+    body = user_body(password=right, password_salt=salt, roles="admin")
     user = (await api.post("/v1/users", body, headers={"Idempotency-Key": "a-key"})).body
     path = f"/v1/users/{user['id']}"
     login = {"username": body["username"], "password": right}
@@ -199,7 +199,7 @@ async def test_no_traceback_has_a_secret(
     """Lesson 31: whatever breaks below the handlers, its traceback shows no variables."""
     caplog.set_level(logging.DEBUG)
     configure(settings, stderr, log_format=log_format)
-    body = a_user(password="the right password")
+    body = user_body(password="the right password")
     known = await hidden(api, settings, connection)
     await connection.execute("ALTER TABLE credentials RENAME TO elsewhere")
 

@@ -15,7 +15,7 @@ from ledger.embedded.binaries import find_programs
 from ledger.settings import Settings
 from tests.support.controls import Api, new_id
 from tests.support.processes import ROOT, environment
-from tests.support.sealed import a_key_file
+from tests.support.sealed import write_key_file
 
 GUIDE = (ROOT / "docs" / "how-to" / "operate.md").read_text()
 
@@ -29,7 +29,7 @@ def script(name: str) -> str:
 async def test_what_is_backed_up_can_be_restored_and_its_books_are_right(
     serve: Callable[[Settings], Awaitable[Api]], settings: Settings, servers: Services, tmp_path: Path
 ) -> None:
-    sealed = settings.model_copy(update={"ledger_seal_key_file": a_key_file(tmp_path / "key.pem")})
+    sealed = settings.model_copy(update={"ledger_seal_key_file": write_key_file(tmp_path / "key.pem")})
     api = await serve(sealed)
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     assert 200 == (await api.transfer(source, destination, 25)).status

@@ -20,9 +20,9 @@ from ledger.seals import receipts
 from ledger.settings import Settings
 from ledger.store.migrate import latest_migration, migrate
 from tests.conftest import settings_for
-from tests.support.controls import PASSWORD, Api, a_transfer, a_user, new_id
+from tests.support.controls import PASSWORD, Api, new_id, transfer_body, user_body
 from tests.support.processes import ROOT, ledger
-from tests.support.valkey import a_valkey
+from tests.support.valkey import valkey_server
 
 KEPT = ROOT / "tests" / "data" / "version_before"
 PUBLIC_KEY, HEADS = KEPT / "seal-key.pem", KEPT / "heads.jsonl"
@@ -76,7 +76,7 @@ async def settings(servers: Services, tmp_path: Path) -> AsyncIterator[Settings]
     name = f"t_{new_id().hex}"
     connection = await asyncpg.connect(servers.database_url)
     await connection.execute(f"CREATE DATABASE {name}")
-    with a_valkey(tmp_path) as valkey:
+    with valkey_server(tmp_path) as valkey:
         await valkey.start()
         settings = valkey.settings(settings_for(servers, name))
         loading = await asyncpg.connect(settings.database_dsn())
@@ -194,16 +194,18 @@ async def test_idempotency_keys_are_remembered(api: Api) -> None:
         replayed = await requested(api, "POST", keyed["path"], json=keyed["request"], **key)
         expected = reused if keyed["key"] in KEYS_REUSED_TODAY else (keyed["status"], keyed["body"])
         assert expected == (replayed["status"], replayed["body"]), keyed["key"]
-        other = await requested(api, "POST", "/v1/transactions/transfer", json=a_transfer(SOURCE, OTHER, 77), **key)
+        other = await requested(api, "POST", "/v1/transactions/transfer", json=transfer_body(SOURCE, OTHER, 77), **key)
         assert reused == (other["status"], other["body"]), keyed["key"]
 
 
 async def test_references_names_and_ids_stay_taken(api: Api) -> None:
     for reference in REFERENCES:
-        refused = await api.post("/v1/transactions/transfer", {**a_transfer(SOURCE, OTHER, 1), "reference": reference})
+        refused = await api.post(
+            "/v1/transactions/transfer", {**transfer_body(SOURCE, OTHER, 1), "reference": reference}
+        )
         assert (409, ["reference_already_exists"]) == (refused.status, refused.codes), reference
     for members in ({"id": an_id(4)}, {"username": "BOB"}, {"email": "user2@EXAMPLE.com"}):
-        refused = await api.post("/v1/users", a_user(**members))
+        refused = await api.post("/v1/users", user_body(**members))
         assert (409, ["user_already_exists"]) == (refused.status, refused.codes), members
 
 

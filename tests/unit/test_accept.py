@@ -30,7 +30,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;
         ("text/html;q=nonsense, application/json;q=0.9", HTML),
     ],
 )
-def test_the_most_wanted_offer_is_preferred_and_the_first_in_doubt(accept: str, expected: str) -> None:
+def test_the_offer_with_the_highest_weight_wins_and_the_first_breaks_ties(accept: str, expected: str) -> None:
     assert expected == choose_media(accept, OFFERS)
 
 
@@ -60,5 +60,5 @@ def test_a_media_type_is_accepted_unless_the_most_specific_range_says_otherwise(
         ("application/*", False),
     ],
 )
-def test_a_media_type_is_named_if_no_wildcard_stands_for_it(accept: str, expected: bool) -> None:
+def test_a_media_type_counts_as_named_only_without_wildcards(accept: str, expected: bool) -> None:
     assert expected == is_named(accept, JSON)

@@ -1,4 +1,4 @@
-"""docs/reference/cli.md: every command with every argument and option, as the code has them."""
+"""docs/reference/cli.md documents every command, argument and option of the code."""
 
 from ledger.cli import reference
 from tests.support.processes import ROOT
@@ -6,11 +6,11 @@ from tests.support.processes import ROOT
 PAGE = (ROOT / "docs/reference/cli.md").read_text()
 
 
-def test_the_reference_is_that_of_the_code() -> None:
+def test_the_reference_is_up_to_date_with_the_code() -> None:
     assert reference.markdown() == PAGE, "run `make reference`"
 
 
-def test_every_command_has_a_section_with_all_that_it_takes() -> None:
+def test_every_command_has_a_section_with_all_its_arguments() -> None:
     sections = dict(text.split("\n", 1) for text in PAGE.split("\n## ")[1:])
     found = dict(reference.commands())
     assert sections.keys() == found.keys()
@@ -22,7 +22,7 @@ def test_every_command_has_a_section_with_all_that_it_takes() -> None:
         assert {option for option in command.params if option.name != "help"} <= shown, name
 
 
-def test_every_command_and_all_that_it_takes_is_explained() -> None:
+def test_every_command_and_argument_has_a_help_text() -> None:
     explained = {
         (name, parameter.name): bool(parameter.help)
         for name, command in reference.commands()

@@ -1,4 +1,4 @@
-"""docs/decisions/: the index lists every record as it is, and a record names tests and records that exist."""
+"""docs/decisions/: the index matches the records, and records name existing tests and records."""
 
 import re
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_the_tests_and_the_records_that_a_record_names_exist(record: Path) -> No
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
-def test_a_record_that_is_in_force_names_what_holds_it(record: Path) -> None:
+def test_an_accepted_record_names_its_tests(record: Path) -> None:
     if field(record, "Status").startswith("accepted"):
         assert re.search(r"`test_\w+\.py`", field(record, "Held by"))
 

@@ -1,4 +1,4 @@
-"""The documentation: every link leads somewhere, and the reference of settings is that of `Settings`."""
+"""The documentation: every link has a target, and the reference of settings matches `Settings`."""
 
 import re
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_every_relative_link_and_anchor_leads_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
-    """The decisions have an index of their own."""
+    """Decision records have their own index."""
     docs = ROOT / "docs"
     linked = {(docs / link).resolve() for link in LINK.findall((docs / "README.md").read_text())}
     pages = {page for page in docs.rglob("*.md") if "decisions" not in page.parts} - {docs / "README.md"}
@@ -75,7 +75,7 @@ def test_the_reference_has_every_setting_and_no_other() -> None:
 
 def test_the_reference_has_the_default_of_every_setting() -> None:
     written = {name: text for name, text in rows().items() if name in VARIABLES}
-    assert {name: default_of(name) for name in written} == {name: shown(text) for name, text in written.items()}
+    assert {name: default_of(name) for name in written} == {name: default_in(text) for name, text in written.items()}
 
 
 def default_of(name: str) -> str:
@@ -83,6 +83,6 @@ def default_of(name: str) -> str:
     return "none" if default in (None, "") else str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def shown(text: str) -> str:
+def default_in(text: str) -> str:
     """Return the value in backticks, or the word `none` that may have an explanation."""
     return text.strip("`") if text.startswith("`") else text.partition(";")[0].partition(",")[0]

@@ -1,4 +1,4 @@
-"""The colours of /docs, by arithmetic: its text is readable, whether or not a browser here can paint it (WCAG 2.2)."""
+"""The colours of /docs have enough contrast (WCAG 2.2), computed without a browser."""
 
 import re
 from itertools import product
@@ -9,7 +9,7 @@ from web.handlers.docs import FOLDER
 
 STYLE = (FOLDER / "style.css").read_text()
 READABLE = 4.5  # section 1.4.3, for text of any size
-VISIBLE = 3.0  # section 1.4.11, for the outlines of controls and of what has the focus
+VISIBLE = 3.0  # section 1.4.11, for the outlines of controls and of the focused element
 LIGHT, DARK = (
     dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", block))
     for block in re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
@@ -53,12 +53,12 @@ def test_controls_and_the_focus_are_visible_on_every_surface(scheme: str) -> Non
     assert [] == [pair for pair in outlines if pair[2] < VISIBLE]
 
 
-def test_both_schemes_say_each_colour() -> None:
+def test_both_schemes_define_every_colour() -> None:
     assert LIGHT.keys() == DARK.keys()
 
 
 def test_colours_are_used_as_their_names_say() -> None:
-    """So that the pairs above are all that can meet."""
+    """So no other pairs of colours can occur."""
     rules = re.sub(r":root \{.*?\}", "", STYLE, flags=re.DOTALL)
     declared = re.findall(r"[{;]\s*([\w-]+): ([^;}]+)", rules)
     texts = {value for name, value in declared if name == "color"}

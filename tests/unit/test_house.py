@@ -1,4 +1,4 @@
-"""The limits of size and structure that keep the code easy to find one's way in (decision 29)."""
+"""Limits of size and structure that keep the code easy to navigate (decision 29)."""
 
 import ast
 from functools import cache
@@ -86,7 +86,7 @@ def test_most_functions_are_short() -> None:
 
 
 def test_no_test_imports_a_test() -> None:
-    """Shared pieces live in `tests/support`, so that each file can be read, moved and run by itself."""
+    """Shared code lives in `tests/support`, so that each file can be read, moved and run alone."""
     assert {} == {
         relative(path): wrong
         for path in TESTS

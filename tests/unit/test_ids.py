@@ -1,4 +1,4 @@
-"""New ids, wherever in a process they are made."""
+"""New ids are unique across the threads of a process."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ THREADS, EACH = 8, 20_000
 
 @pytest.fixture
 def eager_threads() -> Iterator[None]:
-    """Threads that take turns as often as they can."""
+    """Switch threads as often as possible."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -21,8 +21,8 @@ def eager_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("eager_threads")
-def test_threads_can_make_ids_at_the_same_time_and_none_twice() -> None:
-    """Programs that embed the ledger, and the library's, have threads."""
+def test_ids_are_unique_across_threads() -> None:
+    """Programs that embed the ledger can use threads."""
     with ThreadPoolExecutor(THREADS) as pool:
         made = list(pool.map(lambda _: [new_id() for _ in range(EACH)], range(THREADS)))
     assert THREADS * EACH == len({one for some in made for one in some})

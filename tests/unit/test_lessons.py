@@ -1,4 +1,4 @@
-"""docs/lessons.md: every lesson that tests and code refer to exists, and the tests that it names refer to it."""
+"""docs/lessons.md: every lesson number in the code exists, and the tests that a lesson names refer to it."""
 
 import re
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_a_lesson_names_tests_that_refer_to_it(number: int) -> None:
     referring = {path.name for path, numbers in USED.items() if number in numbers and path.name.startswith("test_")}
     named = set(re.findall(r"`(test_\w+\.py)`", LESSONS[number]))
     if LESSONS[number].endswith(OPEN):
-        assert (set(), set()) == (named, referring), "a lesson that a test holds is no longer open"
+        assert (set(), set()) == (named, referring), "a lesson with a test is no longer open"
     else:
-        assert named, "a lesson names its tests, or is open"
+        assert named, "a lesson must name its tests or be open"
         assert set() == named - referring, "these files do not refer to the lesson"

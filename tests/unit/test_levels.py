@@ -1,4 +1,4 @@
-"""Levels of modules, as operators write them."""
+"""Log levels by module, as operators write them."""
 
 import pytest
 

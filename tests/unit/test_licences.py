@@ -1,4 +1,4 @@
-"""Every dependency comes under a licence that the project allows, or is an exception with a reason."""
+"""Every dependency has an allowed licence, or is an exception with a reason."""
 
 import copy
 import importlib.util
@@ -62,12 +62,12 @@ def test_an_exception_has_a_reason_and_is_for_one_licence() -> None:
         (("beancount", "run", "GPL-2.0-only"), "beancount: GPL-2.0-only is not allowed"),
     ],
 )
-def test_a_licence_that_is_not_allowed_is_named(found: tuple[str, str, str | None], problem: str) -> None:
-    """An exception for development is none for what the service installs, and none for another licence."""
+def test_a_disallowed_licence_is_named(found: tuple[str, str, str | None], problem: str) -> None:
+    """An exception covers one group of dependencies and one licence."""
     assert problem in licences.findings([licences.Dependency(*found)], POLICY)
 
 
-def test_an_exception_that_nothing_needs_is_named() -> None:
+def test_an_unused_exception_is_named() -> None:
     exceptions = {"run": {"psycopg": {"licence": "LGPL-3.0-only", "reason": "x"}}, "dev": {}}
     found = [licences.Dependency("psycopg", "run", "MIT")]
     assert ["psycopg: the exception in run is not needed"] == licences.findings(found, policy(exceptions=exceptions))
@@ -102,7 +102,7 @@ def test_an_expression_is_allowed_if_allowed_licences_can_meet_it(expression: st
         ([("Classifier", "Topic :: Software")], None),
     ],
 )
-def test_the_newest_way_to_say_it_counts(fields: list[tuple[str, str]], licence: str | None) -> None:
+def test_the_newest_metadata_field_wins(fields: list[tuple[str, str]], licence: str | None) -> None:
     described = Message()
     for name, value in fields:
         described[name] = value

@@ -1,4 +1,4 @@
-"""What may be a name (RFC 8265), in which scripts, and which names look the same (UTS 39). Lesson 64."""
+"""Which names are valid (RFC 8265), in which scripts, and which look the same (UTS 39). Lesson 64."""
 
 import string
 import unicodedata
@@ -28,7 +28,7 @@ NO_NAMES = {
     "a\u00a0b": NOT_OF_RFC_8265,
     "\u2460": NOT_OF_RFC_8265,
     "\ufb01n": NOT_OF_RFC_8265,
-    "user\u0661": NOT_OF_RFC_8265,  # letters from left to right beside digits of Arabic (RFC 5893)
+    "user\u0661": NOT_OF_RFC_8265,  # left-to-right letters beside Arabic digits (RFC 5893)
     "al\u200dice": NOT_IDENTIFYING,
     "alice\u202e": NOT_IDENTIFYING,
     "\u0430lice": MIXED_SCRIPTS,
@@ -38,7 +38,7 @@ NO_NAMES = {
     "\u3105\u3042": MIXED_SCRIPTS,
     "\U00010400b": MIXED_SCRIPTS,
 }
-# Each with a name in Latin letters that it cannot be told from.
+# Each with the name in Latin letters that it looks like.
 LOOKALIKES = {
     "\u0430\u0440\u0435": "ape",
     "\u0455\u0441\u043e\u0440\u0435": "scope",
@@ -51,19 +51,19 @@ LOOKALIKES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_is_in_one_script_or_in_a_mixture_of_every_day(name: str) -> None:
+def test_a_name_uses_one_script_or_a_common_mixture(name: str) -> None:
     assert name == check_username(name)
 
 
 @pytest.mark.parametrize(("name", "why"), NO_NAMES.items())
-def test_what_is_no_name_is_refused_with_the_rule(name: str, why: str) -> None:
+def test_an_invalid_name_is_refused_with_the_rule(name: str, why: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - the text is compared
         check_username(name)
     assert why == str(refused.value)
 
 
 @pytest.mark.parametrize(("name", "stored"), [("\uff41lice", "alice"), ("zoe\u0308", "zo\u00eb"), ("ALICE", "ALICE")])
-def test_a_name_is_stored_composed_and_of_usual_width(name: str, stored: str) -> None:
+def test_a_name_is_stored_composed_and_in_normal_width(name: str, stored: str) -> None:
     assert stored == check_username(name)
 
 
@@ -76,18 +76,18 @@ def test_a_name_is_stored_composed_and_of_usual_width(name: str, stored: str) ->
         ("alice@\u4f8b\u3048.jp", None),
     ],
 )
-def test_each_part_of_an_address_has_a_script_of_its_own(address: str, stored: str | None) -> None:
+def test_each_part_of_an_address_can_have_its_own_script(address: str, stored: str | None) -> None:
     assert (stored or address) == check_email(address)
 
 
 @pytest.mark.parametrize("address", ["\u0430lice@example.com", "alice@\u0435xample.com", "a\u200b@example.com"])
-def test_an_address_that_deceives_is_refused(address: str) -> None:
+def test_a_deceptive_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="must not"):
         check_email(address)
 
 
 @pytest.mark.parametrize(("name", "latin"), LOOKALIKES.items())
-def test_names_that_look_the_same_have_a_stream_in_common(name: str, latin: str) -> None:
+def test_lookalike_names_share_a_stream(name: str, latin: str) -> None:
     assert name == check_username(name)
     assert (username_stream(name), username_stream(latin)) == username_streams(name)
     assert (username_stream(latin),) == username_streams(latin)
@@ -95,8 +95,8 @@ def test_names_that_look_the_same_have_a_stream_in_common(name: str, latin: str)
 
 
 @given(st.text(string.printable))
-def test_names_in_ascii_look_like_themselves_alone(name: str) -> None:
-    """`user1` is not `userl`: old names have no other stream than ever."""
+def test_ascii_names_have_no_lookalike_stream(name: str) -> None:
+    """`user1` is not `userl`: existing ASCII names keep their streams."""
     assert (derived_id("username", fold(name)),) == username_streams(name)
 
 
@@ -106,7 +106,7 @@ def test_digits_and_letters_of_one_script_are_told_apart(one: str, other: str) -
 
 
 @given(st.text())
-def test_what_a_name_looks_like_looks_like_itself(name: str) -> None:
+def test_folding_a_lookalike_twice_changes_nothing(name: str) -> None:
     look = compute_skeleton(fold(name))
 
     assert look == compute_skeleton(look) == fold(look)
@@ -133,7 +133,7 @@ def test_a_name_has_the_streams_it_is_stored_with(
 PHONETIC = regex.compile(r"[\u0250-\u02af\u1d00-\u1dbf\ua720-\ua7ff\uab30-\uab6f]")
 
 
-def test_the_table_has_pairs_of_two_scripts_that_are_folded_already() -> None:
+def test_the_table_has_folded_pairs_of_different_scripts() -> None:
     scripts = [regex.compile(rf"\p{{sc={script}}}{{2}}") for script in ("Latin", "Greek", "Cyrillic", "Arabic", "Han")]
     assert 634 == len(REPRESENTATIVES)
     for code, stands in REPRESENTATIVES.items():

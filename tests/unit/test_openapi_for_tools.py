@@ -1,4 +1,4 @@
-"""The document is put as client generators need it; `tests/system/test_generated_clients.py` runs some of them."""
+"""The document suits client generators; `tests/system/test_generated_clients.py` runs some of them."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def served() -> dict[str, Any]:
 
 
 def parts(node: Any) -> Iterator[dict[str, Any]]:
-    """Every object in the document."""
+    """Yield every object in the document."""
     if isinstance(node, dict):
         yield node
     for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
@@ -29,27 +29,27 @@ def parts(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def typed(served: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    """Every schema of this type, whether or not it may also be null."""
+    """Yield every schema of this type, nullable or not."""
     return [part for part in parts(served) if part.get("type") in (kind, [kind, "null"])]
 
 
-def test_a_component_is_titled_as_it_is_called(served: dict[str, Any]) -> None:
-    """Two models of one title are one to openapi-python-client, which leaves one of them out. Lesson 44."""
+def test_the_title_of_a_component_is_its_name(served: dict[str, Any]) -> None:
+    """openapi-python-client merges two models with one title. Lesson 44."""
     components = served["components"]["schemas"]
 
     assert {name: name for name in components} == {name: schema["title"] for name, schema in components.items()}
 
 
 def test_no_member_has_a_default(served: dict[str, Any]) -> None:
-    """openapi-typescript takes members that have one for required ones. Lesson 44."""
+    """openapi-typescript makes members with a default required. Lesson 44."""
     members = [member for schema in typed(served, "object") for member in schema.get("properties", {}).values()]
 
     assert len(members) > 100
     assert [] == [member for member in members if "default" in member]
 
 
-def test_integers_of_more_than_32_bits_say_so(served: dict[str, Any]) -> None:
-    """Else a cent is an `int` in Java, and 21,474,836.48 cannot be read. Lesson 44."""
+def test_integers_beyond_32_bits_have_the_format_int64(served: dict[str, Any]) -> None:
+    """Otherwise amounts are `int` in Java, and 21,474,836.48 overflows. Lesson 44."""
     large = [schema for schema in typed(served, "integer") if schema.get("maximum", 2**53) >= 2**31]
 
     assert len(large) > 20
@@ -57,7 +57,7 @@ def test_integers_of_more_than_32_bits_say_so(served: dict[str, Any]) -> None:
 
 
 def test_every_header_and_parameter_has_a_type(served: dict[str, Any]) -> None:
-    """Clients of oapi-codegen fail at run time on a header that has none."""
+    """Clients of oapi-codegen fail at run time on a header without a type."""
     headers = [header["schema"] for header in served["components"]["headers"].values()]
     parameters = [part["schema"] for part in parts(served["paths"]) if "in" in part and "schema" in part]
 
@@ -73,8 +73,8 @@ def test_every_choice_has_a_type(served: dict[str, Any]) -> None:
     assert [] == [choice for choice in choices if "type" not in choice and choice not in names]
 
 
-def test_patterns_need_no_look_around(served: dict[str, Any]) -> None:
-    """The regular expressions of Go and Rust have none."""
+def test_patterns_use_no_lookaround(served: dict[str, Any]) -> None:
+    """Regular expressions in Go and Rust do not support it."""
     patterns = [part["pattern"] for part in parts(served) if isinstance(part.get("pattern"), str)]
 
     assert len(patterns) > 10
@@ -87,7 +87,7 @@ def test_the_currencies_are_listed_once(served: dict[str, Any]) -> None:
     assert [served["components"]["schemas"]["Currency"]] == lists
 
 
-def test_members_that_are_ignored_are_no_members_of_the_types_of_requests(served: dict[str, Any]) -> None:
+def test_ignored_members_are_not_in_request_models(served: dict[str, Any]) -> None:
     request = served["components"]["schemas"]["CreateTransferRequest"]
     names = set(request["propertyNames"]["enum"])
 
@@ -95,7 +95,7 @@ def test_members_that_are_ignored_are_no_members_of_the_types_of_requests(served
     assert set(requests.ConditionalTransfer.model_fields) == names
 
 
-def test_a_transaction_is_one_of_a_type_a_kind_with_what_that_always_has(served: dict[str, Any]) -> None:
+def test_a_transaction_is_a_union_with_the_members_of_each_kind(served: dict[str, Any]) -> None:
     components = served["components"]["schemas"]
     mapping = components["Transaction"]["discriminator"]["mapping"]
     required = {kind: set(components[ref.rpartition("/")[2]]["required"]) for kind, ref in mapping.items()}
@@ -109,13 +109,13 @@ def test_a_transaction_is_one_of_a_type_a_kind_with_what_that_always_has(served:
     assert "reverses" in required["reversal"]
 
 
-def test_a_response_says_more_than_what_was_asked(served: dict[str, Any]) -> None:
+def test_a_response_has_more_members_than_its_request(served: dict[str, Any]) -> None:
     for methods in served["paths"].values():
         for operation in methods.values():
             assert operation["summary"] not in {found["description"] for found in operation["responses"].values()}
 
 
-def test_the_example_of_a_transfer_shows_what_matters(served: dict[str, Any]) -> None:
+def test_the_example_of_a_transfer_shows_its_main_members(served: dict[str, Any]) -> None:
     example = response(served)["example"]
 
     assert {"source_account_id", "destination_account_id", "amount_cents", "currency"} <= set(example)
@@ -131,6 +131,6 @@ def test_a_body_without_its_kind_does_not_conform(served: dict[str, Any]) -> Non
 
 
 def response(served: dict[str, Any]) -> dict[str, Any]:
-    """What the document says of the response to a transfer."""
+    """Return the documented response to a transfer."""
     content = served["paths"][TRANSFER]["post"]["responses"]["200"]["content"]
     return dict(content["application/json"])

@@ -1,4 +1,4 @@
-"""What is said of a setting that has a wrong value: the words are the service's own."""
+"""Invalid settings are reported in the service's own words."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ WRONG = ("nonsense", "-1", "0", "1.5", "nan", "1e999", "tru", "9" * 5000, "x" * 
 
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """Give a process without settings, in an empty folder."""
+    """Remove all settings from the environment, in an empty folder."""
     for name in VARIABLES | SOURCES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return monkeypatch
 
 
-def said_of(name: str, value: str, clean: pytest.MonkeyPatch) -> str:
-    """Return the line about this value of a setting; empty if the value is accepted."""
+def message_about(name: str, value: str, clean: pytest.MonkeyPatch) -> str:
+    """Return the message about this value of a setting; empty if the value is accepted."""
     with clean.context() as patch:
         patch.setenv(name, value)
         try:
@@ -31,8 +31,8 @@ def said_of(name: str, value: str, clean: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(VARIABLES))
-def test_no_setting_is_refused_in_the_words_of_a_library(name: str, clean: pytest.MonkeyPatch) -> None:
-    said = " ".join(said_of(name, value, clean) for value in WRONG)
+def test_invalid_settings_are_not_reported_in_the_words_of_a_library(name: str, clean: pytest.MonkeyPatch) -> None:
+    said = " ".join(message_about(name, value, clean) for value in WRONG)
 
     assert [] == [
         word for word in ("Input", "input", "should", "valid", "String", "Value", "parse", "form") if word in said
@@ -59,7 +59,7 @@ def test_no_setting_is_refused_in_the_words_of_a_library(name: str, clean: pytes
         ("LEDGER_SCHEMA", "A b", "must match ^[a-z_][a-z0-9_]{0,62}$"),
     ],
 )
-def test_a_wrong_value_is_answered_with_what_is_right(
+def test_an_invalid_setting_is_reported_with_the_rule(
     name: str, value: str, said: str, clean: pytest.MonkeyPatch
 ) -> None:
-    assert f"{name}: {said}" == said_of(name, value, clean)
+    assert f"{name}: {said}" == message_about(name, value, clean)

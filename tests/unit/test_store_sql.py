@@ -1,4 +1,4 @@
-"""The store owns its tables: nothing else names them, nor an advisory lock."""
+"""Only the store names its tables and the advisory locks."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""JSON is read as RFC 8259 and RFC 7493 say: lesson 43."""
+"""JSON is parsed as RFC 8259 and RFC 7493 require: lesson 43."""
 
 import json
 import time
@@ -21,14 +21,14 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_what_is_json_is_read_as_the_standard_library_reads_it(value: object) -> None:
+def test_valid_json_is_read_like_the_standard_library_does(value: object) -> None:
     raw = json.dumps(value).encode()
 
     assert value == strict_json.decode(raw)
 
 
 @given(st.dictionaries(st.text(), VALUES, min_size=1), st.lists(st.sampled_from(["{}", '{"in": {}}', "[[{}]]"])))
-def test_a_member_twice_is_found_wherever_it_is(members: dict[str, object], around: list[str]) -> None:
+def test_a_duplicate_member_is_found_at_any_depth(members: dict[str, object], around: list[str]) -> None:
     name = next(iter(members))
     text = json.dumps(members)[:-1] + f", {json.dumps(name)}: 1}}"
     for outer in around:
@@ -38,8 +38,8 @@ def test_a_member_twice_is_found_wherever_it_is(members: dict[str, object], arou
         strict_json.decode(text.encode())
 
 
-def test_a_member_twice_is_found_among_very_many_at_once() -> None:
-    """Lesson 36: comparing each name with all others would take minutes."""
+def test_a_duplicate_member_is_found_quickly_among_many() -> None:
+    """Lesson 36: comparing every name with all others would take minutes."""
     text = "{" + ",".join(f'"{number}":0' for number in range(100_000)) + ',"99999":0}'
     started = time.process_time()
 
@@ -65,7 +65,7 @@ def test_a_member_twice_is_found_among_very_many_at_once() -> None:
         (b"[" * 100_000, "is nested too deeply"),
     ],
 )
-def test_the_reason_says_where_and_repeats_no_value(raw: bytes, reason: str) -> None:
+def test_the_reason_names_the_place_and_repeats_no_value(raw: bytes, reason: str) -> None:
     with pytest.raises(MalformedJsonError) as raised:
         strict_json.decode(raw)
 

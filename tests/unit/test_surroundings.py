@@ -1,4 +1,4 @@
-"""The suite runs alike wherever it is started: its processes inherit nothing that the tests do not count on."""
+"""The suite runs alike wherever it is started: its processes inherit nothing unexpected."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 
 from tests.support.processes import ROOT
 
-# A shell that starts the suite in the background ignores the first, `nohup` the second, some runners the third.
+# A background job of a shell ignores the first, `nohup` the second, and some runners the third.
 STARTS_A_PROCESS = """
 import os, signal, subprocess, sys
 for name in ("SIGINT", "SIGHUP", "SIGCHLD"):
@@ -34,7 +34,7 @@ FOREIGN = {
 }
 
 
-def test_children_inherit_no_ignored_signal_no_mask_and_no_foreign_variable() -> None:
+def test_children_inherit_no_ignored_signal_umask_or_foreign_variable() -> None:
     done = subprocess.run(
         [sys.executable, "-c", STARTS_A_PROCESS, SAYS_WHAT_IT_INHERITED],
         env={**os.environ, **FOREIGN, "KEPT": "1", "PYTHONPATH": str(ROOT)},

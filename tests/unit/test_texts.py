@@ -1,4 +1,4 @@
-"""Which characters texts may have, and which references are the same. Lesson 64."""
+"""Which characters texts can have, and which references are equal. Lesson 64."""
 
 import re
 import unicodedata
@@ -59,7 +59,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("character", HIDDEN.values(), ids=HIDDEN)
-def test_a_text_that_is_compared_has_nothing_that_nobody_sees(character: str) -> None:
+def test_a_compared_text_cannot_have_invisible_characters(character: str) -> None:
     for text in (f"a{character}b", f"{character}b", f"a{character}"):
         with pytest.raises(ValueError, match=re.escape(NOT_IDENTIFYING)):
             check_identifying(text)
@@ -68,26 +68,26 @@ def test_a_text_that_is_compared_has_nothing_that_nobody_sees(character: str) ->
 
 
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
-def test_a_text_that_is_read_has_all_that_scripts_and_emoji_need(text: str) -> None:
+def test_a_text_for_people_can_have_all_characters_of_scripts_and_emoji(text: str) -> None:
     assert text == check_readable(text)
 
 
 @pytest.mark.parametrize("character", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_text_that_is_read_neither_breaks_nor_reorders_lines(character: str) -> None:
+def test_a_text_for_people_cannot_break_or_reorder_lines(character: str) -> None:
     with pytest.raises(ValueError, match="break or reorder lines"):
         check_readable(f"a{character}b")
 
 
 @pytest.mark.parametrize("blank", [" ", "\u00a0", "\u3000"])
 @pytest.mark.parametrize("check", [check_printable, check_readable, check_identifying, reference])
-def test_no_text_has_blanks_around_it(check: object, blank: str) -> None:
+def test_surrounding_blanks_are_refused(check: object, blank: str) -> None:
     assert callable(check)
     for text in (f"{blank}a", f"a{blank}", blank):
         with pytest.raises(ValueError, match="blanks"):
             check(text)
 
 
-def test_every_character_that_is_ignorable_or_formats_is_hidden() -> None:
+def test_every_ignorable_or_format_character_is_refused() -> None:
     ignorable = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Co}\p{Cn}\p{Cc}\p{Zl}\p{Zp}]")
     assigned = (chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
     missed = [character for character in assigned if ignorable.match(character) and not _refused(character)]
@@ -104,8 +104,8 @@ def _refused(character: str) -> bool:
 
 
 @given(st.text(max_size=10))
-def test_the_document_says_of_texts_what_the_service_does(text: str) -> None:
-    """Of what is compared it says no more than that: Unicode's unassigned characters are in no pattern."""
+def test_the_patterns_of_the_document_match_the_service(text: str) -> None:
+    """For compared texts, no pattern can list the unassigned characters of Unicode."""
     for check, pattern in ((check_printable, PRINTABLE_PATTERN), (check_readable, READABLE_PATTERN)):
         assert bool(re.fullmatch(pattern.removesuffix("$"), text)) == _passes(check, text)
     if _passes(check_identifying, text):
@@ -129,18 +129,18 @@ COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 @pytest.mark.parametrize(
     ("given_text", "same"), [(DECOMPOSED, COMPOSED), ("INV\u00a01", "INV 1"), ("\u212b", "\u00c5"), ("rent", "rent")]
 )
-def test_references_that_look_the_same_are_the_same(given_text: str, same: str) -> None:
+def test_references_that_look_the_same_are_equal(given_text: str, same: str) -> None:
     assert same == reference(given_text)
     assert reference_stream(same) == reference_stream(given_text)
 
 
 @pytest.mark.parametrize("text", ["rent", "RENT", COMPOSED, "\u6b3e\u9805", "INV 1"])
-def test_a_reference_that_was_composed_already_keeps_its_stream(text: str) -> None:
+def test_a_composed_reference_keeps_its_stream(text: str) -> None:
     assert derived_id("reference", text) == reference_stream(text)
     assert text == reference(text)
 
 
-def test_a_reference_from_before_is_taken_as_it_was_spelt() -> None:
+def test_an_old_reference_is_taken_in_its_old_spelling() -> None:
     for text in (COMPOSED, DECOMPOSED):
         assert {derived_id("reference", spelling) for spelling in (COMPOSED, DECOMPOSED)} == {*reference_streams(text)}
     assert (reference_stream("rent"),) == reference_streams("rent")
@@ -158,4 +158,4 @@ def test_a_reference_is_stored_in_one_form(text: str) -> None:
 
 def test_a_reference_does_not_outgrow_its_limit() -> None:
     with pytest.raises(ValueError, match="at most 200 characters"):
-        reference("\u0958" * 101)  # each is two in normalization form C
+        reference("\u0958" * 101)  # each becomes two characters in normalization form C

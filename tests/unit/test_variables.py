@@ -1,4 +1,4 @@
-"""Where settings come from: a name that is nearly right stops the start, and a value is what is written."""
+"""Sources of settings: a misspelt name stops the start, and values are taken literally."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ JWT_ENABLE_REVOKED_TOKENS = true # using revoked tokens"""
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, which has no settings file yet."""
+    """Return the working folder, without a settings file."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -62,7 +62,7 @@ def refusal(environment: Mapping[str, str] | None = None) -> str:
         ("ledger_data_dri", "LEDGER_DATA_DIR"),
     ],
 )
-def test_a_misspelt_name_stops_the_start_wherever_it_stands(folder: Path, wrong: str, right: str) -> None:
+def test_a_misspelt_name_stops_the_start(folder: Path, wrong: str, right: str) -> None:
     name, advice = wrong.upper(), f"; did you mean {right}?"
     assert f"{name}: unknown setting in the environment{advice}" == refusal({wrong: "hunter2"})
 
@@ -70,7 +70,7 @@ def test_a_misspelt_name_stops_the_start_wherever_it_stands(folder: Path, wrong:
     assert f"{name}: unknown setting in .env:3{advice}" == refusal()
 
 
-def test_all_misspelt_names_are_told_in_one_line(folder: Path) -> None:
+def test_all_misspelt_names_are_reported_in_one_line(folder: Path) -> None:
     (folder / ".env").write_text("JWT_SECRETS=hunter2\n")
     said = refusal({"LEDGER_SCHEME": "hunter2", "HOME": "/"})
     assert (
@@ -79,7 +79,7 @@ def test_all_misspelt_names_are_told_in_one_line(folder: Path) -> None:
     ) == said
 
 
-def test_a_name_that_is_like_no_other_is_refused_without_advice(folder: Path) -> None:
+def test_an_unknown_name_without_a_similar_one_is_refused_without_advice(folder: Path) -> None:
     del folder
     assert "SERVICE_XQZ_QQQ_ZZZ_XXX: unknown setting in the environment" == refusal({"SERVICE_XQZ_QQQ_ZZZ_XXX": "1"})
 
@@ -95,7 +95,7 @@ def test_a_name_that_is_like_no_other_is_refused_without_advice(folder: Path) ->
         # of `ledger import`, and of the tests
         {"LEDGER_URL": "http://ledger", "LEDGER_USERNAME": "alice", "LEDGER_PASSWORD": "x"},
         {"LEDGER_FUZZ_SECONDS": "600", "LEDGER_FUZZ_SEED": "1"},
-        # what Kubernetes sets for services called `ledger`, `ledger-api` and `redis`
+        # set by Kubernetes for services called `ledger`, `ledger-api` and `redis`
         {
             "LEDGER_SERVICE_HOST": "10.0.0.1",
             "LEDGER_SERVICE_PORT": "8080",
@@ -112,7 +112,7 @@ def test_a_name_that_is_like_no_other_is_refused_without_advice(folder: Path) ->
             "REDIS_SERVICE_PORT": "6379",
             "REDIS_PORT": "tcp://10.0.0.2:6379",
         },
-        # what Docker sets for a link called `postgres`
+        # set by Docker for a link called `postgres`
         {
             "POSTGRES_NAME": "/web/postgres",
             "POSTGRES_PORT": "tcp://172.17.0.5:5432",
@@ -122,18 +122,18 @@ def test_a_name_that_is_like_no_other_is_refused_without_advice(folder: Path) ->
         {"LEDGER_FOREIGN_VARIABLES": "REDIS_TLS_URL service_name", "REDIS_TLS_URL": "x", "SERVICE_NAME": "x"},
     ],
 )
-def test_names_that_others_set_are_no_misspellings_and_no_settings(folder: Path, foreign: dict[str, str]) -> None:
+def test_foreign_variables_are_ignored(folder: Path, foreign: dict[str, str]) -> None:
     del folder
     assert {} == read(foreign)
 
 
-def test_without_a_link_beside_it_a_name_like_one_of_a_link_is_misspelt(folder: Path) -> None:
-    """An operator wrote it: Kubernetes sets it together with the host."""
+def test_a_link_variable_without_its_host_is_misspelt(folder: Path) -> None:
+    """Kubernetes would set it together with the host, so an operator wrote it."""
     del folder
     assert "did you mean SERVICE_PORT?" in refusal({"LEDGER_SERVICE_PORT": "9000"})
 
 
-def test_a_link_does_not_hide_what_the_file_says(folder: Path) -> None:
+def test_a_link_does_not_override_the_file(folder: Path) -> None:
     (folder / ".env").write_text("REDIS_PORT=6380\n")
     assert {"redis_port": "6380"} == read({"REDIS_PORT": "tcp://10.0.0.1:6379"})
 
@@ -146,7 +146,7 @@ def test_foreign_names_can_be_listed_in_the_file(folder: Path) -> None:
 # The file
 
 
-def test_the_file_of_the_reference_is_read_as_it_is(folder: Path) -> None:
+def test_the_settings_file_of_the_reference_is_read_unchanged(folder: Path) -> None:
     (folder / ".env").write_text(REFERENCE_FILE)
     assert {
         "service_host": "127.0.0.1",
@@ -160,7 +160,7 @@ def test_the_file_of_the_reference_is_read_as_it_is(folder: Path) -> None:
 
 @pytest.mark.parametrize("secret", ["a$b", "$HOME", "${HOME}", "a$$b", "$", "`id`", "a\\$b", "50%#off"])
 @pytest.mark.parametrize("written", ["{}", "'{}'", '"{}"'])
-def test_a_secret_is_what_is_written(folder: Path, secret: str, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_taken_literally(folder: Path, secret: str, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "expanded")
     (folder / ".env").write_text(f"JWT_SECRET={written.format(secret)}\n")
     assert {"jwt_secret": secret} == read()
@@ -171,7 +171,7 @@ def test_the_environment_takes_precedence_unless_it_is_empty(folder: Path) -> No
     assert {"service_port": "2", "service_host": "a"} == read({"SERVICE_PORT": "2", "SERVICE_HOST": ""})
 
 
-def test_names_are_understood_in_any_case_and_capitals_win(folder: Path) -> None:
+def test_names_are_accepted_in_any_case_and_capitals_win(folder: Path) -> None:
     del folder
     assert {"service_port": "2", "redis_host": "r"} == read(
         {"SERVICE_PORT": "2", "service_port": "1", "Redis_Host": "r"}
@@ -211,13 +211,13 @@ def test_values_of_others_may_have_several_lines(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"JWT_SECRET=\xff\xfe\n", None])
-def test_a_file_that_is_no_text_stops_the_start(folder: Path, content: bytes | None) -> None:
+def test_a_binary_file_stops_the_start(folder: Path, content: bytes | None) -> None:
     file = folder / "settings"
     file.mkdir() if content is None else file.write_bytes(content)
     assert refusal({"LEDGER_ENV_FILE": "settings"}).startswith("LEDGER_ENV_FILE: settings: cannot be read: ")
 
 
-def test_a_folder_called_env_is_somebody_elses(folder: Path) -> None:
+def test_a_folder_called_env_is_ignored(folder: Path) -> None:
     (folder / ".env").mkdir()
     assert {} == read()
 
@@ -244,7 +244,7 @@ def test_the_environment_names_the_file(folder: Path, environment: dict[str, str
     ("environment", "name"),
     [({"LEDGER_ENV_FILE": "gone"}, "LEDGER_ENV_FILE: gone"), ({"ENV_TEST": "1"}, "ENV_TEST: .env_test")],
 )
-def test_a_file_that_is_named_must_exist(folder: Path, environment: dict[str, str], name: str) -> None:
+def test_a_named_file_must_exist(folder: Path, environment: dict[str, str], name: str) -> None:
     (folder / ".env").write_text("SERVICE_PORT=1\n")
     assert f"{name}: cannot be read: No such file or directory" == refusal(environment)
 

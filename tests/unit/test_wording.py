@@ -1,4 +1,4 @@
-"""A body that does not fit is refused in the words of this service, and never in pydantic's."""
+"""Invalid bodies are refused in the service's own words, never in pydantic's."""
 
 import json
 import re
@@ -28,14 +28,14 @@ WRONG: tuple[Any, ...] = (
 
 
 def example(model: type[Body]) -> dict[str, Any]:
-    """A body that fits, with the members of the document's example."""
+    """Return a valid body, from the document's example."""
     config: Any = model.model_config
     body: dict[str, Any] = config["json_schema_extra"]["examples"][0]
     return body
 
 
 def wrong_bodies(model: type[Body]) -> Iterator[Any]:
-    """Bodies with something wrong in each place, in each way; some of them fit after all."""
+    """Yield bodies with each kind of mistake in each place; a few of them are still valid."""
     body = example(model)
     yield from ([], None, 5, "text", {**body, "unknown": 1})
     for name in model.model_fields:
@@ -60,7 +60,7 @@ def refusals(model: type[Body], body: Any) -> tuple[Refusal, ...]:
 
 
 def types(model: type[Body], body: Any) -> set[str]:
-    """What pydantic itself says is wrong."""
+    """Return the types of pydantic's own errors."""
     try:
         model.model_validate_json(json.dumps(body))
     except ValidationError as error:
@@ -69,7 +69,7 @@ def types(model: type[Body], body: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_whatever_is_wrong_is_said_in_our_words(model: type[Body]) -> None:
+def test_every_mistake_is_reported_in_our_words(model: type[Body]) -> None:
     said = {refusal.message for body in wrong_bodies(model) for refusal in refusals(model, body)}
 
     assert [] == [message for message in said if PYDANTIC.search(message)]
@@ -77,7 +77,7 @@ def test_whatever_is_wrong_is_said_in_our_words(model: type[Body]) -> None:
     assert UNFORESEEN not in said
 
 
-def test_the_table_has_every_kind_that_there_is_and_no_other() -> None:
+def test_the_table_has_exactly_the_error_types_that_occur() -> None:
     found = {kind for model in MODELS for body in wrong_bodies(model) for kind in types(model, body)}
 
     assert {*MESSAGES, "extra_forbidden"} == found
@@ -120,30 +120,30 @@ def test_a_refusal_names_the_member_and_says_what_it_must_be(
     assert ({"pointer": pointer}, message) == (refusal.detail, refusal.message)
 
 
-def test_the_names_in_metadata_are_told_from_their_values() -> None:
+def test_names_and_values_in_metadata_are_distinguished() -> None:
     (refusal,) = refusals(ConditionalTransfer, {**example(ConditionalTransfer), "metadata": {"x" * 65: "y"}})
 
     assert {"pointer": "/metadata/" + "x" * 65} == refusal.detail
     assert "the member's name must have at most 64 characters" == refusal.message
 
 
-def test_a_body_that_is_no_object_is_named_as_a_whole() -> None:
+def test_a_body_that_is_not_an_object_is_refused_as_a_whole() -> None:
     (refusal,) = refusals(Login, ["alice"])
 
     assert ({"pointer": ""}, "the body must be an object") == (refusal.detail, refusal.message)
 
 
-# Members that nobody knows
+# Unknown members
 
 
-def test_an_unknown_member_is_named_with_the_nearest_and_all_that_are_known() -> None:
+def test_an_unknown_member_is_named_with_the_nearest_and_all_known_ones() -> None:
     (refusal,) = refusals(Reversal, {"descripton": "sent twice"})
 
     assert {"pointer": "/descripton"} == refusal.detail
     assert "unknown member descripton; did you mean description? Known: id, force, description" == refusal.message
 
 
-def test_an_unknown_member_like_no_other_is_named_with_all_that_are_known() -> None:
+def test_an_unknown_member_without_a_similar_one_is_named_with_all_known_ones() -> None:
     (refusal,) = refusals(Reversal, {"x": 1})
 
     assert "unknown member x; known: id, force, description" == refusal.message
@@ -162,7 +162,7 @@ def test_an_unknown_member_like_no_other_is_named_with_all_that_are_known() -> N
         (JournalEntry, "postings", [{"x": 1}, {"x": 1}], "/postings/0/x", "account_id, amount_cents"),
     ],
 )
-def test_an_unknown_member_deeper_down_is_told_what_is_known_there(
+def test_a_nested_unknown_member_is_named_with_the_ones_known_there(
     model: type[Body], member: str, value: Any, pointer: str, known: str
 ) -> None:
     found = refusals(model, {**example(model), member: value})
@@ -171,13 +171,13 @@ def test_an_unknown_member_deeper_down_is_told_what_is_known_there(
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "é", '"', "\u0000", "<b>"])
-def test_an_unknown_member_whose_name_is_no_word_is_not_repeated_in_the_text(name: str) -> None:
+def test_an_unknown_member_with_an_unusual_name_is_not_repeated_in_the_message(name: str) -> None:
     (refusal,) = refusals(Reversal, {name: 1})
 
     assert "unknown member; known: id, force, description" == refusal.message
 
 
-def test_a_body_with_many_unknown_members_is_answered_with_some_of_them() -> None:
+def test_only_some_of_many_unknown_members_are_reported() -> None:
     """Lesson 36."""
     found = refusals(Reversal, {f"x{number}": 1 for number in range(MAX_REFUSALS + 1)})
 

@@ -12,7 +12,7 @@ from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.errors import Refused
 from ledger.events.accounts import Freeze
 from ledger.projections import accounts
-from ledger.projections.accounts import Status, Wanted
+from ledger.projections.accounts import Filters, Status
 from ledger.projections.resource import Resource
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
@@ -49,7 +49,7 @@ async def list_accounts(request: web.Request) -> Reply | Stream:
     """GET /accounts, now or at a point in time; with `world=true` including the ledger's own."""
     span, owner_id, moment = read_span(request, int), readable_owner(request), read_point_in_time(request)
     world = WORLD.read(request) is True
-    wanted = Wanted(
+    filters = Filters(
         owner_id,
         USER_ID.read(request),
         CURRENCY.read(request),
@@ -68,7 +68,7 @@ async def list_accounts(request: web.Request) -> Reply | Stream:
 
     async def now(source: Reader, before: int, limit: int) -> Page:
         return await accounts.page(
-            source, wanted, await event_reader.find_bounds(source, from_time, to_time, before), limit
+            source, filters, await event_reader.find_bounds(source, from_time, to_time, before), limit
         )
 
     return await answer_list(request, span, walk_by_position(now))
@@ -150,7 +150,7 @@ async def _change(
 
 
 def _versions_to_adjust(read_at: datetime | None, known: Resource) -> frozenset[int] | None:
-    """Return the versions that may have another balance set by a client that read the account at `read_at`."""
+    """Return the versions at which a client that read the account at `read_at` may change its balance; None: any."""
     if read_at is None:
         return None
     return frozenset({int(known.tag)} if read_at == known.body["updated_at"] else ())

@@ -11,15 +11,15 @@ from aiohttp import web
 from ledger import errors
 from ledger.commands.batch import TransferBatch
 from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
-from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
-from ledger.events.transactions import Status
+from ledger.events.transactions import Status, copy_details
 from ledger.money import MAX_CENTS
 from ledger.projections import transaction_search, transactions
 from ledger.projections.resource import Resource
-from ledger.projections.transaction_search import Wanted
+from ledger.projections.transaction_search import Filters
 from ledger.store.connections import Reader
 from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import new_id
@@ -90,17 +90,14 @@ async def create_transfer_batch(request: web.Request) -> Reply | Stream:
 async def post_journal_entry(request: web.Request) -> Reply:
     """POST /transactions. Customers pay from their own accounts only."""
     body = parse(requests.JournalEntry, await read_json(request))
-    command = PostJournalEntry(
+    entry = PostJournalEntry(
         transaction_id=body.id or new_id(),
-        legs=tuple(Leg(posting.account_id, posting.amount_cents) for posting in body.postings),
+        postings=tuple(NewPosting(posting.account_id, posting.amount_cents) for posting in body.postings),
         reference=body.reference,
         only_owner_id=_payer(request),
         id_was_chosen=body.id is not None,
-        description=body.description,
-        metadata=body.metadata or None,
-        effective_at=body.effective_at,
     )
-    return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
+    return answer_outcome(await submit(request, copy_details(body, entry), body.canonical), "created_at", status=200)
 
 
 async def place_hold(request: web.Request) -> Reply:
@@ -108,7 +105,7 @@ async def place_hold(request: web.Request) -> Reply:
     body = parse(requests.Hold, await read_json(request))
     settings, now = request.app[RUNTIME].settings, datetime.now(UTC)
     seconds = body.expires_in_seconds or settings.ledger_hold_seconds
-    command = PlaceHold(
+    hold = PlaceHold(
         transaction_id=body.id or new_id(),
         source_account_id=body.source_account_id,
         destination_account_id=body.destination_account_id,
@@ -120,11 +117,8 @@ async def place_hold(request: web.Request) -> Reply:
         reference=body.reference,
         only_owner_id=_payer(request),
         id_was_chosen=body.id is not None,
-        description=body.description,
-        metadata=body.metadata or None,
-        effective_at=body.effective_at,
     )
-    return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
+    return answer_outcome(await submit(request, copy_details(body, hold), body.canonical), "created_at", status=200)
 
 
 async def capture_hold(request: web.Request) -> Reply:
@@ -174,7 +168,7 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
     """
     span = read_span(request, int)
     reference = REFERENCE.read(request)
-    wanted = Wanted(
+    filters = Filters(
         readable_owner(request),
         USER_ID.read(request),
         ACCOUNT_ID.read(request),
@@ -190,7 +184,7 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
     async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:
         return Chunk(
             *await transaction_search.page(
-                source, wanted, before=MAX_POSITION if before is None else before, limit=limit
+                source, filters, before=MAX_POSITION if before is None else before, limit=limit
             )
         )
 
@@ -217,7 +211,7 @@ def _add_preconditions(
 
 
 def _make_transfer(body: requests.Transfer, payer: UUID | None) -> TransferMoney:
-    return TransferMoney(
+    transfer = TransferMoney(
         transaction_id=body.id or new_id(),
         source_account_id=body.source_account_id,
         destination_account_id=body.destination_account_id,
@@ -225,10 +219,8 @@ def _make_transfer(body: requests.Transfer, payer: UUID | None) -> TransferMoney
         reference=body.reference,
         only_owner_id=payer,
         id_was_chosen=body.id is not None,
-        description=body.description,
-        metadata=body.metadata or None,
-        effective_at=body.effective_at,
     )
+    return copy_details(body, transfer)
 
 
 def _payer(request: web.Request) -> UUID | None:

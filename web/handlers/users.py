@@ -11,7 +11,7 @@ from ledger.errors import Refused
 from ledger.events.users import User
 from ledger.identity import passwords
 from ledger.projections import accounts, users
-from ledger.projections.users import Wanted
+from ledger.projections.users import Filters
 from ledger.runtime import Runtime
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
@@ -35,12 +35,12 @@ ACTIVE = flag_parameter("active", "Only active, or only inactive users")
 async def list_users(request: web.Request) -> Reply | Stream:
     """GET /users."""
     span, active = read_span(request, int), ACTIVE.read(request)
-    wanted = Wanted(USERNAME.read(request), active)
+    filters = Filters(USERNAME.read(request), active)
     from_time, to_time = read_period(request)
 
     async def query(source: Reader, before: int, limit: int) -> Page:
         return await users.page(
-            source, wanted, await event_reader.find_bounds(source, from_time, to_time, before), limit
+            source, filters, await event_reader.find_bounds(source, from_time, to_time, before), limit
         )
 
     return await answer_list(request, span, walk_by_position(query))

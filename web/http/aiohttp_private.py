@@ -17,7 +17,7 @@ class _Server(web.Server):
 
 
 class ProtocolRunner(web.AppRunner):
-    """Runs an application on connections of another protocol class than aiohttp's own."""
+    """Runs an application on connections whose protocol class is not aiohttp's own."""
 
     def __init__(self, app: web.Application, protocol: ProtocolFactory, **options: Any) -> None:
         super().__init__(app, **options)

@@ -61,7 +61,7 @@ CATALOGUE = {
         "authentication_error",
         "Forbidden",
         "The caller's roles do not allow this request.",
-        "Use a user with one of the roles that `/docs` lists for the route.",
+        "Log in as a user with one of the roles that `/docs` lists for the route.",
     ),
     "user_not_found": ErrorType(
         404,
@@ -95,7 +95,7 @@ CATALOGUE = {
         408,
         "validation_error",
         "Request timeout",
-        "The request did not arrive completely in time.",
+        "The whole request did not arrive in time.",
         "Send the request again, with the same `Idempotency-Key` if it has one.",
     ),
     "user_already_exists": ErrorType(
@@ -166,7 +166,7 @@ CATALOGUE = {
         "conflict",
         "Not sealed yet",
         "The event is not in a sealed block yet, so there is no receipt for it.",
-        "Send the request again after the seconds in `Retry-After`.",
+        "Send the request again after the number of seconds in `Retry-After`.",
     ),
     "sealing_inactive": ErrorType(
         409,
@@ -179,7 +179,7 @@ CATALOGUE = {
         409,
         "conflict",
         "Position not reached",
-        "The database that answers reads has not reached `min_position` in time.",
+        "The database that serves reads did not reach `min_position` in time.",
         "Send the request again, or without `min_position`.",
     ),
     "precondition_failed": ErrorType(
@@ -201,7 +201,7 @@ CATALOGUE = {
         "validation_error",
         "Body too large",
         "The body, or a line of a stream, has more bytes than the service accepts.",
-        "Send less at once: split a batch, or send its items as JSON Lines.",
+        "Send a smaller body: split a batch, or send its items as JSON Lines.",
     ),
     "unsupported_media_type": ErrorType(
         415,
@@ -214,8 +214,8 @@ CATALOGUE = {
         422,
         "validation_error",
         "Invalid request",
-        "A member of the body, a parameter or a header field is unknown, missing or has a value that is not accepted.",
-        "Correct what `detail` names, as `message` says.",
+        "A member of the body, a parameter or a header field is unknown or missing, or its value is not valid.",
+        "Correct the part that `detail` names, as `message` says.",
     ),
     "id_mismatch": ErrorType(
         422,
@@ -228,8 +228,8 @@ CATALOGUE = {
         422,
         "validation_error",
         "Transaction id reused",
-        "The id of this item belongs to a transaction with other contents.",
-        "Give a new transaction a new id; repeat an old one with exactly the same members.",
+        "The id of this item belongs to a transaction with different content.",
+        "Give a new transaction a new id, or repeat the earlier one with exactly the same members.",
     ),
     "idempotency_key_reused": ErrorType(
         422,
@@ -256,7 +256,7 @@ CATALOGUE = {
         422,
         "validation_error",
         "Account frozen",
-        "An admin has frozen the account: money cannot leave it, or cannot enter it either.",
+        "An admin has frozen the account: money cannot leave it, or can neither leave nor enter it.",
         "Use another account, or wait until an admin unfreezes this one.",
     ),
     "transfer_insufficient_funds": ErrorType(
@@ -264,7 +264,7 @@ CATALOGUE = {
         "validation_error",
         "Insufficient funds",
         "The amount is more than is available in the source account, overdraft limit included.",
-        "Move less than `available_cents`, or pay money into the account first.",
+        "Move at most `available_cents`, or pay money into the account first.",
     ),
     "transfer_source_account_not_found": ErrorType(
         422,
@@ -292,35 +292,35 @@ CATALOGUE = {
         "rate_limit",
         "Too many failed logins",
         "Too many logins have failed for this user or from this address.",
-        "Log in again after the seconds in `Retry-After`.",
+        "Log in again after the number of seconds in `Retry-After`.",
     ),
     "internal_error": ErrorType(
         500,
         "internal_error",
         "Internal error",
-        "The service has failed in a way that it did not expect.",
-        "Tell the operator the `trace_id`. Repeat the request only under the same `Idempotency-Key`.",
+        "The service failed unexpectedly.",
+        "Report the `trace_id` to the operator. Repeat the request only with the same `Idempotency-Key`.",
     ),
     "database_error": ErrorType(
         503,
         "database_error",
         "Database unavailable",
         "The service cannot reach its database.",
-        "Repeat the request after the seconds in `Retry-After`, under the same `Idempotency-Key`.",
+        "Repeat the request after the number of seconds in `Retry-After`, with the same `Idempotency-Key`.",
     ),
     "overloaded": ErrorType(
         503,
         "unavailable",
         "Service busy",
         "The service has more requests than it can queue, or is shutting down.",
-        "Repeat the request after the seconds in `Retry-After`, under the same `Idempotency-Key`.",
+        "Repeat the request after the number of seconds in `Retry-After`, with the same `Idempotency-Key`.",
     ),
     "not_ready": ErrorType(
         503,
         "unavailable",
         "Not ready",
         "This worker should get no requests now; `detail` has the result of each check.",
-        "Send requests to another worker, and ask this one again later.",
+        "Send requests to another worker, and check this one again later.",
     ),
 }
 

@@ -10,7 +10,7 @@ from ledger.errors import OverloadedError
 
 
 class ConcurrencyLimit:
-    """Admits `total` at a time, `each` of one caller, without which a caller has no limit.
+    """Admits `total` at once, and at most `each` of them for one caller; by default, a caller may take all.
 
     Up to `queue` others wait for at most `wait_seconds`.
     """

@@ -55,8 +55,8 @@ def unknown_version(version: str) -> Refusal:
     return Refusal("api_version_error", f"unknown version: {version}")
 
 
-def refusals_of(error: BaseException) -> Sequence[Refusal]:  # noqa: PLR0911 - one arm an error
-    """Return what to tell the client of an error; an unexpected one is just an internal error."""
+def refusals_of(error: BaseException) -> Sequence[Refusal]:  # noqa: PLR0911 - one arm per error
+    """Return the refusals that report an error to the client; an unexpected one is only an internal error."""
     match error:
         case Refused():
             return error.refusals
@@ -101,7 +101,7 @@ def problem(
 
 
 def problem_body(refusals: Sequence[Refusal], *, instance: str, trace_id: str, timestamp: str) -> dict[str, Any]:
-    """Return the body of that response."""
+    """Return the body of a response that reports these refusals."""
     first = refusals[0]
     known = CATALOGUE[first.code]
     return {

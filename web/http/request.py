@@ -14,7 +14,7 @@ from ledger.runtime import Runtime
 class Actor(msgspec.Struct, frozen=True):
     """The calling user, with the roles at this time and the token that named them.
 
-    `claim` is set if that was an access token.
+    `caller` is set if that was an access token.
     """
 
     user_id: UUID

@@ -65,7 +65,7 @@ class Reply(web.Response):
 
     @property
     def keep_alive(self) -> bool | None:
-        """Whether the connection stays open."""
+        """Return whether the connection stays open."""
         return self._sent_whole or super().keep_alive
 
     def _is_usual(self, request: web.BaseRequest) -> bool:

@@ -29,7 +29,7 @@ from web.http.request import ACTOR, REQUEST_ID
 from web.http.response import Stream
 
 CONTENT_TYPE = "text/event-stream"
-HEARTBEAT_SECONDS = 15.0  # after which a feed without events sends a sign of life
+HEARTBEAT_SECONDS = 15.0  # after which a feed without events sends a heartbeat
 CHECK_SECONDS = 1.0  # after which an idle feed checks its token and its connection
 POLL_SECONDS = 0.2  # between two polls of the end of the log
 MAX_FEEDS = 32  # of a worker

@@ -1,6 +1,6 @@
 """The messages about invalid bodies, in the words of this service.
 
-Pydantic's own messages speak of inputs and fields, name no unknown member, and change between releases.
+Pydantic's own messages speak of inputs and fields, do not name unknown members, and change between releases.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ MESSAGES = {
     "too_long": "must have at most {max_length} {units}",
     "value_error": "{error}",
 }
-UNFORESEEN = "must have another form"
+UNFORESEEN = "must be valid"
 _UNITS = {"Value": "characters", "List": "items", "Dictionary": "members"}
 
 
@@ -45,7 +45,7 @@ def _refusal(model: type[BaseModel], problem: ErrorDetails) -> Refusal:
         return errors.unknown_member(_pointer(place), _members_at(model, place[:-1]))
     if _is_name(place):
         return errors.invalid(_pointer(place[:-1]), message.replace("must", "the member's name must", 1))
-    if not place and ": " in message:  # of a rule over several members: its message begins with the member
+    if not place and ": " in message:  # a rule on several members: the message begins with one of them
         member, message = message.split(": ", 1)
         return errors.invalid(f"/{member}", message)
     return errors.invalid(_pointer(place), message if place else f"the body {message}")
@@ -66,7 +66,7 @@ def _pointer(place: Sequence[int | str]) -> str:
 
 
 def _is_name(place: Sequence[int | str]) -> bool:
-    """Return whether the place is the name of a member of `metadata`, and not the value of one named `[key]`."""
+    """Return whether the place is a member's name in `metadata`, and not the value of a member called `[key]`."""
     return place[-1:] == ("[key]",) and place[-3:-2] == ("metadata",)
 
 
@@ -76,7 +76,7 @@ def members_of(model: type[BaseModel]) -> list[str]:
 
 
 def _members_at(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
-    """Return the members that an object at this place may have."""
+    """Return the members that the object at this place may have."""
     for part in place:
         if isinstance(part, str):
             model = next(_models_in(model.model_fields[part].annotation))

@@ -1,7 +1,7 @@
 """The fast check: heads against the last versions of their streams, and read tables against heads."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 from uuid import UUID
 
 import msgspec
@@ -13,8 +13,9 @@ from ledger.audit.verify.reading import read_pages
 from ledger.audit.verify.streams import read_credentials
 from ledger.events import State, decode_state
 from ledger.events.accounts import Account
-from ledger.events.tokens import Session
-from ledger.events.users import User
+from ledger.events.tokens import Cleanups, Cutoffs, Session
+from ledger.events.transactions import Reference, Transaction
+from ledger.events.users import Name, User
 from ledger.projections.accounts import ACCOUNTS
 from ledger.projections.table import Table
 from ledger.projections.tokens import SESSIONS
@@ -60,8 +61,10 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})
         case Session():  # `expires_at` differs: in the head it is the session's, in the row the last token's
             return {"user_id": state.user_id, "ended": state.ended}
-        case _:
+        case Transaction() | Reference() | Name() | Cutoffs() | Cleanups():
             return None
+        case _:
+            assert_never(state)
 
 
 def _columns_of(table: Table, state: State, others: Mapping[str, Value]) -> dict[str, Value]:

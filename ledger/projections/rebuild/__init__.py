@@ -1,1 +1,1 @@
-"""Rebuilding projections while the service runs."""
+"""Rebuild projections while the service runs."""

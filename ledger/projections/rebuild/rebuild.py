@@ -34,18 +34,18 @@ from ledger.store.pool import connect
 from ledger.store.reader import log_end
 from ledger.store.statements import send_encoded_arrays
 
-CHUNK_EVENTS = 5000  # events in one transaction
-FEW = 500  # events that may be left for the swap
+CHUNK_EVENTS = 5000  # in one database transaction
+SWAP_EVENTS = 500  # that may be left for the swap to apply
 ATTEMPTS = 40  # of a swap, with a growing pause: about two minutes
 MAX_PAUSE_SECONDS = 4.0
-MIN_WAIT_MS, MAX_WAIT_MS = 100, 800  # that a swap waits for a lock, and others behind it
-LOCK_SECONDS = 3  # that a rebuild waits for one whose process was killed to be noticed
-AUTOVACUUM_SECONDS = 5  # that autovacuum takes to give way, at most
-ROLLBACK = "rollback"  # in the place of the code's fingerprint: the shadows are tables that were kept
+MIN_WAIT_MS, MAX_WAIT_MS = 100, 800  # that a swap waits for a lock, and blocks others that wait behind it
+LOCK_SECONDS = 3  # wait for the lock of a killed rebuild, until PostgreSQL notices that its client is gone
+AUTOVACUUM_SECONDS = 5  # that autovacuum takes at most to release a table
+ROLLBACK = "rollback"  # instead of a fingerprint of the code: the shadows are tables that were kept
 
 
 class Outcome(NamedTuple):
-    """What a rebuild did. `locked_ms` is how long appends waited for the swap, `blocked_ms` how long readers did."""
+    """The outcome of a rebuild. The swap made appends wait for `locked_ms`, and readers for `blocked_ms`."""
 
     projections: tuple[str, ...]
     position: int
@@ -59,8 +59,8 @@ class Outcome(NamedTuple):
     blocked_ms: float = 0.0
 
 
-def chosen(names: Sequence[str]) -> tuple[Projection, ...]:
-    """The projections of these names, in the order of all. Raises `RebuildError` for a name that there is not."""
+def select_projections(names: Sequence[str]) -> tuple[Projection, ...]:
+    """Return the projections of these names, in the order of `INLINE`. Raises `RebuildError` for an unknown name."""
     if unknown := sorted(set(names) - {projection.name for projection in INLINE}):
         raise RebuildError(f"there is no projection {unknown[0]!r}: {', '.join(one.name for one in INLINE)}")
     return tuple(projection for projection in INLINE if projection.name in names)
@@ -69,38 +69,40 @@ def chosen(names: Sequence[str]) -> tuple[Projection, ...]:
 async def rebuild(
     settings: Settings, names: Sequence[str], *, dry_run: bool, keep_old: bool, chunk: int, report: Report
 ) -> Outcome:
-    """Rebuild projections, or only compare them with the log. Raises `RebuildError`, and nothing has changed."""
-    async with _opened(settings, names, chunk, report) as work:
+    """Rebuild projections, or with `dry_run` only compare them. Raises `RebuildError`; nothing has changed then."""
+    async with _open_rebuild(settings, names, chunk, report) as work:
         await work.start()
-        outcome = await _recorded(work, work.run(swap=not dry_run, keep=keep_old, compare=True))
+        outcome = await _report_failure(work, work.run(swap=not dry_run, keep=keep_old, compare=True))
         if dry_run:
-            await work.forget()
+            await work.discard()
         return outcome
 
 
 async def rollback(settings: Settings, name: str, *, chunk: int, report: Report) -> Outcome:
-    """Put the tables that a rebuild kept back, with all that has happened since; those of now are kept instead."""
-    async with _opened(settings, [name], chunk, report) as work:
-        await work.take_back()
-        return await _recorded(work, work.run(swap=True, keep=True, compare=False))
+    """Swap back the tables that a rebuild kept, after applying all events since. Keep the replaced tables instead."""
+    async with _open_rebuild(settings, [name], chunk, report) as work:
+        await work.start_rollback()
+        return await _report_failure(work, work.run(swap=True, keep=True, compare=False))
 
 
 async def cancel(settings: Settings) -> list[str]:
-    """Throw away what an interrupted rebuild has done; the names of its projections."""
-    async with _opened(settings, [], CHUNK_EVENTS, lambda _: None) as work:
-        names = await work.under_way()
-        await work.forget()
+    """Discard an interrupted rebuild, and return the names of its projections."""
+    async with _open_rebuild(settings, [], CHUNK_EVENTS, lambda _: None) as work:
+        names = await work.list_unfinished()
+        await work.discard()
         return names
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, names: Sequence[str], chunk: int, report: Report) -> AsyncIterator["_Rebuild"]:
-    projections, schemas = chosen(names), Schemas.of(settings.ledger_schema)
+async def _open_rebuild(
+    settings: Settings, names: Sequence[str], chunk: int, report: Report
+) -> AsyncIterator["_Rebuild"]:
+    projections, schemas = select_projections(names), Schemas.of(settings.ledger_schema)
     reader = await connect(settings)
     try:
         writer = await _connect_writer(settings, schemas.shadow)
         try:
-            await _become_the_only_one(writer, schemas.live)
+            await _lock_rebuilds(writer, schemas.live)
             tables = Tables(writer, schemas, [table for one in projections for table in one.tables])
             yield _Rebuild(Replay(reader, writer, schemas.live, projections, chunk, report), tables)
         finally:
@@ -110,10 +112,10 @@ async def _opened(settings: Settings, names: Sequence[str], chunk: int, report: 
 
 
 async def _connect_writer(settings: Settings, schema: str) -> Connection:
-    """A connection whose statements find tables in that schema and no other, and may take as long as they need.
+    """Open a connection whose statements find tables in this schema only, and have no time limit.
 
-    Like the committer's it looks rows up by key, however small a table is when the statement is planned. What is
-    written is lost together with the position it reaches, so nothing waits for the disk.
+    Like the committer's, it looks rows up by key, however small a table is when a statement is planned. A crash loses
+    the latest rows together with the position they reach, so commits do not wait for the disk.
     """
     connection = await asyncpg.connect(
         settings.database_dsn(),
@@ -128,12 +130,12 @@ async def _connect_writer(settings: Settings, schema: str) -> Connection:
         },
     )
     send_encoded_arrays(connection)
-    with contextlib.suppress(asyncpg.InvalidParameterValueError):  # not every system can tell that a client is gone
+    with contextlib.suppress(asyncpg.InvalidParameterValueError):  # not every system can detect that a client is gone
         await connection.execute("SET client_connection_check_interval = '500ms'")
     return connection
 
 
-async def _become_the_only_one(writer: Connection, schema: str) -> None:
+async def _lock_rebuilds(writer: Connection, schema: str) -> None:
     try:
         await locks.lock_rebuilds(writer, schema, wait_seconds=LOCK_SECONDS)
     except asyncpg.LockNotAvailableError as error:
@@ -143,17 +145,17 @@ async def _become_the_only_one(writer: Connection, schema: str) -> None:
 
 
 async def _close(connection: Connection) -> None:
-    with contextlib.suppress(Exception):  # it must not take the place of what went wrong
+    with contextlib.suppress(Exception):  # an error here must not hide an earlier one
         await connection.close(timeout=AUTOVACUUM_SECONDS)
 
 
-async def _recorded(work: "_Rebuild", running: Awaitable[Outcome]) -> Outcome:
-    """The outcome; what goes wrong is told, and remembered for `status`."""
+async def _report_failure(work: "_Rebuild", running: Awaitable[Outcome]) -> Outcome:
+    """Return the outcome. Raises `RebuildError` for any failure, which `status` shows from then on."""
     try:
         return await running
     except (RebuildError, asyncpg.PostgresError, ValueError) as error:
         text = " ".join(str(error).split())
-        await work.fail(text)
+        await work.record_failure(text)
         raise error if isinstance(error, RebuildError) else RebuildError(text) from error
 
 
@@ -171,51 +173,50 @@ class _Rebuild:
         self.reader, self.writer = self.replay.reader, self.replay.writer
         self.schema, self.names = self.replay.schema, self.replay.names
 
-    async def under_way(self) -> list[str]:
-        """The projections that have shadows."""
+    async def list_unfinished(self) -> list[str]:
+        """Return the names of the projections that have shadows."""
         rows = await self.reader.fetch("SELECT projection FROM rebuilds WHERE position IS NOT NULL")
         return [row[0] for row in rows]
 
     async def start(self) -> None:
-        """Go on with what was interrupted; if there is nothing, or other code wrote it, begin anew."""
-        code = await _fingerprint(self.reader)
-        under_way = await self._refuse_others()
-        if under_way:
+        """Resume an interrupted rebuild. Without one, or if other code wrote its shadows, start from the beginning."""
+        code = await _compute_fingerprint(self.reader)
+        if await self._refuse_others():
             row = await self.reader.fetchrow("SELECT code, position FROM rebuilds WHERE projection = $1", self.names[0])
             if row and row["code"] == code:
-                await self._go_on(row["position"])
+                await self._resume(row["position"])
                 return
         async with self.writer.transaction():
             await self.tables.create()
-            await self._note_start(0, code)
+            await self._record_start(0, code)
 
-    async def take_back(self) -> None:
-        """Go on with a rollback that was interrupted, or begin one."""
-        under_way = await self._refuse_others()
+    async def start_rollback(self) -> None:
+        """Resume an interrupted rollback, or start one."""
+        unfinished = await self._refuse_others()
         row = await self.reader.fetchrow(
             "SELECT code, position, kept_position FROM rebuilds WHERE projection = $1", self.names[0]
         )
-        if under_way and row and row["code"] == ROLLBACK:
-            await self._go_on(row["position"])
-        elif under_way:
+        if unfinished and row and row["code"] == ROLLBACK:
+            await self._resume(row["position"])
+        elif unfinished:
             raise RebuildError("a rebuild was interrupted: finish it, or run `ledger projections cancel`")
         elif row is None or row["kept_position"] is None:
             raise RebuildError(f"no old tables of {self.names[0]} are kept")
         else:
             self.replay.position = row["kept_position"]
             async with self.writer.transaction():
-                await self.tables.take_back()
-                await self._note_start(self.replay.position, ROLLBACK)
+                await self.tables.reuse_old()
+                await self._record_start(self.replay.position, ROLLBACK)
 
-    async def forget(self) -> None:
-        """Do away with the shadows and with what is known of them."""
+    async def discard(self) -> None:
+        """Drop the shadows, and clear the position that they had reached."""
         async with self.writer.transaction():
             await self.tables.drop_shadows()
             await self.writer.execute(f'UPDATE "{self.schema}".rebuilds SET position = NULL, code = NULL')
 
-    async def fail(self, text: str) -> None:
-        """Remember what went wrong."""
-        with contextlib.suppress(Exception):  # the error that is told is the one that came first
+    async def record_failure(self, text: str) -> None:
+        """Record an error for `status`."""
+        with contextlib.suppress(Exception):  # the first error is the one to report
             await self.reader.execute(
                 "UPDATE rebuilds SET error = $1, updated_at = now() WHERE projection = ANY($2)", text, self.names
             )
@@ -223,14 +224,16 @@ class _Rebuild:
     async def run(self, *, swap: bool, keep: bool, compare: bool) -> Outcome:
         """Apply the log, compare, and swap."""
         started = time.monotonic()
-        self.replay.head = await log_end(self.reader)
+        self.replay.log_end = await log_end(self.reader)
         await self.replay.run(gives_way=True)
         self.replay.stage = "comparing" if compare else "catching up"
         await self.tables.analyze()
-        await self.writer.execute("SET synchronous_commit = on")  # the disk is waited for now, not at the swap
-        applied = await self._round(compare=compare, touched=False)
-        while swap and applied > FEW:
-            applied = await self._round(compare=compare, touched=True)
+        await self.writer.execute(
+            "SET synchronous_commit = on"
+        )  # so that the disk is waited for before the swap, not in it
+        applied = await self._catch_up(compare=compare, touched=False)
+        while swap and applied > SWAP_EVENTS:
+            applied = await self._catch_up(compare=compare, touched=True)
         if swap:
             self.replay.stage = "swapping"
             await self._swap(keep=keep, compare=compare)
@@ -248,22 +251,23 @@ class _Rebuild:
         )
 
     async def _refuse_others(self) -> list[str]:
-        under_way = await self.under_way()
-        if under_way and set(under_way) != set(self.names):
+        """Return the names of an unfinished rebuild. Raises `RebuildError` if it is of other projections."""
+        unfinished = await self.list_unfinished()
+        if unfinished and set(unfinished) != set(self.names):
             raise RebuildError(
-                f"a rebuild of {' '.join(under_way)} was interrupted:"
-                " name the same to go on with it, or run `ledger projections cancel`"
+                f"a rebuild of {' '.join(unfinished)} was interrupted:"
+                " give the same names to resume it, or run `ledger projections cancel`"
             )
-        return under_way
+        return unfinished
 
-    async def _go_on(self, position: int) -> None:
-        """Go on after a position that an earlier run has reached."""
+    async def _resume(self, position: int) -> None:
+        """Continue after the position that an earlier run has reached."""
         self.replay.position = self.resumed_from = position
         await self.reader.execute(
             "UPDATE rebuilds SET started_at = now(), started_position = position WHERE projection = ANY($1)", self.names
         )
 
-    async def _note_start(self, position: int, code: str) -> None:
+    async def _record_start(self, position: int, code: str) -> None:
         await self.writer.execute(
             f"""INSERT INTO "{self.schema}".rebuilds (projection, position, code, started_at, started_position)
                 SELECT projection, $2, $3, now(), $2 FROM unnest($1::text[]) AS new(projection)
@@ -275,8 +279,8 @@ class _Rebuild:
             code,
         )
 
-    async def _round(self, *, compare: bool, touched: bool) -> int:
-        """Come up to where one snapshot stands, and compare in it; how many events that took."""
+    async def _catch_up(self, *, compare: bool, touched: bool) -> int:
+        """Apply the log up to a snapshot, compare in the snapshot, and return the number of events applied."""
         before = self.replay.events
         async with self.writer.transaction(isolation="repeatable_read"):
             last = await log_end(self.writer, self.schema)
@@ -287,44 +291,44 @@ class _Rebuild:
         return self.replay.events - before
 
     async def _compare(self, *, touched: bool) -> None:
-        count, rows = await self.tables.differences(touched=touched)
+        count, rows = await self.tables.find_differences(touched=touched)
         new = {(row.table, row.key): row for row in rows}
         self.differing += count - len(new.keys() & self.differences.keys())
         self.differences |= {key: row for key, row in new.items() if len(self.differences) < SHOWN * len(INLINE)}
 
     async def _swap(self, *, keep: bool, compare: bool) -> None:
-        """Swap, however often it takes until nobody is in the way."""
+        """Try to swap until no other transaction is in the way. Raises `RebuildError` after `ATTEMPTS` attempts."""
         for attempt in range(ATTEMPTS):
             before = (self.replay.position, self.replay.events, self.differing, dict(self.differences))
             try:
                 wait_ms = min(MIN_WAIT_MS << attempt, MAX_WAIT_MS)
-                return await _to_its_end(self._swap_once(wait_ms, keep=keep, compare=compare))
+                return await _finish(self._swap_once(wait_ms, keep=keep, compare=compare))
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
                 self.replay.position, self.replay.events, self.differing, self.differences = before
                 await asyncio.sleep(min(0.05 * 2**attempt, MAX_PAUSE_SECONDS))
-                await self._round(compare=compare, touched=True)
+                await self._catch_up(compare=compare, touched=True)
         raise RebuildError(
-            "the tables are always in use: end the long queries or transactions, and run the same command again"
+            "the tables are always in use: end long queries and transactions, then run the same command again"
         )
 
     async def _swap_once(self, wait_ms: int, *, keep: bool, compare: bool) -> None:
         async with self.writer.transaction():
             await self.writer.execute(f"SET LOCAL lock_timeout = '{AUTOVACUUM_SECONDS}s'")
-            await self.tables.still()
+            await self.tables.pause_autovacuum()
             script = await self.tables.swap_script(keep=keep)
             await self.writer.execute(f"SET LOCAL lock_timeout = '{wait_ms}ms'")
-            begun = time.monotonic()
+            locked = time.monotonic()
             await locks.stop_appends(self.writer, self.schema)
             await self.replay.run()
             if compare:
                 await self._compare(touched=True)
-            await self._note_swap(self.replay.position if keep else None)
+            await self._record_swap(self.replay.position if keep else None)
             blocked = time.monotonic()
             await self.writer.execute(script)
         ended = time.monotonic()
-        self.locked_ms, self.blocked_ms = (ended - begun) * 1000, (ended - blocked) * 1000
+        self.locked_ms, self.blocked_ms = (ended - locked) * 1000, (ended - blocked) * 1000
 
-    async def _note_swap(self, kept_position: int | None) -> None:
+    async def _record_swap(self, kept_position: int | None) -> None:
         await self.writer.execute(
             f"""UPDATE "{self.schema}".rebuilds
                 SET position = NULL, code = NULL, error = NULL, kept_position = $1, updated_at = now()
@@ -334,7 +338,7 @@ class _Rebuild:
         )
 
 
-async def _to_its_end(work: Awaitable[None]) -> None:
+async def _finish(work: Awaitable[None]) -> None:
     """Await `work` to its end. A cancellation takes effect only if `work` fails, because a commit cannot be undone."""
     task = asyncio.ensure_future(work)
     try:
@@ -345,8 +349,8 @@ async def _to_its_end(work: Awaitable[None]) -> None:
             raise
 
 
-async def _fingerprint(reader: Connection) -> str:
-    """What decides the rows: the code of the projections and of the events, and the version of the schema."""
+async def _compute_fingerprint(reader: Connection) -> str:
+    """Return a digest of all that decides the rows: the code of projections and events, and the schema version."""
     version: str = await reader.fetchval("SELECT version_num FROM alembic_version")
     return await asyncio.to_thread(_digest, version)
 

@@ -1,10 +1,10 @@
-"""The tables of projections three times over: the live ones, shadows that a rebuild fills, and old ones it replaced.
+"""The tables of projections in three sets: live ones, shadows that a rebuild fills, and old ones that it replaced.
 
-A shadow is made exactly like its live table, down to the names of indexes, so that nobody can tell them apart once
-they are swapped. Triggers are put on at the swap, so they do not fire for what happened long ago.
+A shadow is created exactly like its live table, down to the names of indexes, so the two cannot be told apart after the
+swap. Triggers are created at the swap, so they do not fire for old events.
 
-Running services need not know. A swap invalidates the plans of their prepared statements, and PostgreSQL looks the
-names up again (manual, PREPARE, Notes); the columns are the same, so what was promised to the client still holds.
+Running services need not know of a swap. It invalidates the plans of their prepared statements, and PostgreSQL looks up
+the names again (manual, PREPARE, Notes). The columns are the same, so the types promised to a client still hold.
 """
 
 import json
@@ -16,17 +16,17 @@ from ledger.projections.table import Table
 from ledger.store.connections import Connection
 from ledger.store.tables import log_table
 
-SHOWN = 20  # differing rows of a table
-PATIENCE_SECONDS = 24 * 3600  # to compare or to analyse a table takes as long as it takes; nobody waits for it
-_SUFFIXED = 50  # of a schema's name; PostgreSQL would cut off what is longer than 63
+SHOWN = 20  # differing rows per table
+PATIENCE_SECONDS = 24 * 3600  # comparing or analyzing a table can take long, and blocks no client
+_PREFIX_LENGTH = 50  # of a schema's name, to leave room for a suffix: PostgreSQL truncates names after 63
 
 
 class RebuildError(LedgerError):
-    """A rebuild cannot go on, and the live tables are as they were. One sentence for the operator."""
+    """A rebuild cannot continue; the live tables have not changed. The text is one sentence for the operator."""
 
 
 class Schemas(NamedTuple):
-    """Where the live, the shadow and the old tables are."""
+    """The schemas of the live, the shadow and the old tables."""
 
     live: str
     shadow: str
@@ -34,12 +34,12 @@ class Schemas(NamedTuple):
 
     @classmethod
     def of(cls, schema: str) -> "Schemas":
-        """Those of a ledger."""
-        return cls(schema, f"{schema[:_SUFFIXED]}_rebuild", f"{schema[:_SUFFIXED]}_old")
+        """Return the schemas of the ledger in this schema."""
+        return cls(schema, f"{schema[:_PREFIX_LENGTH]}_rebuild", f"{schema[:_PREFIX_LENGTH]}_old")
 
 
 class Difference(NamedTuple):
-    """A row that is not what the log says: `found` in the live table, `expected` by the log. None: no such row."""
+    """A row that differs: `found` in the live table, `expected` from the log. None means that there is no such row."""
 
     table: str
     key: tuple[Any, ...]
@@ -48,7 +48,7 @@ class Difference(NamedTuple):
 
 
 class Tables:
-    """Some tables of one ledger. `connection` is on no schema but the shadow's."""
+    """Some tables of one ledger. The search path of `connection` is the schema of the shadows alone."""
 
     def __init__(self, connection: Connection, schemas: Schemas, tables: Sequence[Table]) -> None:
         self._connection = connection
@@ -57,7 +57,7 @@ class Tables:
         self._keys = {table.name: table.key for table in tables}
 
     async def create(self) -> None:
-        """Make empty shadows, and do away with those that were there."""
+        """Create empty shadows, and drop existing ones."""
         await self._refuse_views()
         await self.drop_shadows()
         await self._connection.execute(f'CREATE SCHEMA "{self._schemas.shadow}"')
@@ -71,28 +71,30 @@ class Tables:
             await self._execute_all(_GRANTS, live, self._schemas.shadow)
 
     async def drop_shadows(self) -> None:
-        """Do away with the shadows."""
+        """Drop the shadows."""
         await self._connection.execute(f'DROP SCHEMA IF EXISTS "{self._schemas.shadow}" CASCADE')
 
-    async def take_back(self) -> None:
-        """Make shadows of the old tables."""
+    async def reuse_old(self) -> None:
+        """Turn the old tables into shadows."""
         await self._refuse_views()
         await self.drop_shadows()
         await self._connection.execute(f'CREATE SCHEMA "{self._schemas.shadow}"')
         for name in self._names:
             old = f'"{self._schemas.old}"."{name}"'
             if await self._shape(old) != await self._shape(self._live(name)):
-                raise RebuildError(f"the old {name} has other columns than the live one: it cannot be taken back")
+                raise RebuildError(
+                    f"the columns of the old {name} differ from those of the live one: it cannot be rolled back"
+                )
             await self._execute_all(_DROP_TRIGGERS, old)
             await self._connection.execute(f'ALTER TABLE {old} SET SCHEMA "{self._schemas.shadow}"')
 
     async def analyze(self) -> None:
-        """Give the planner what it needs to know once the shadows are live."""
+        """Collect the statistics that the planner needs once the shadows are live."""
         for name in self._names:
             await self._connection.execute(f"ANALYZE {self._shadow(name)}", timeout=PATIENCE_SECONDS)
 
     async def watch(self) -> None:
-        """From now on note the keys of rows that change in the shadows; forget those that were noted before."""
+        """Record the keys of rows that change in the shadows from now on; discard those recorded before."""
         for name in self._names:
             shadow, keys = self._shadow(name), ", ".join(self._keys[name])
             await self._connection.execute(
@@ -106,8 +108,8 @@ class Tables:
                         EXECUTE FUNCTION "{self._schemas.live}".note_touched('{keys}')"""
                 )
 
-    async def differences(self, *, touched: bool) -> tuple[int, list[Difference]]:
-        """How many rows are not what the log says, and some of them; if `touched`, only among those noted."""
+    async def find_differences(self, *, touched: bool) -> tuple[int, list[Difference]]:
+        """Count the rows that differ from the log, and return some. With `touched`, compare only recorded keys."""
         scans = "off" if touched else "on"
         await self._connection.execute(f"SET LOCAL work_mem = '128MB'; SET LOCAL enable_seqscan = {scans}")
         count, shown = 0, list[Difference]()
@@ -120,7 +122,7 @@ class Tables:
                 timeout=PATIENCE_SECONDS,
             )
             count += rows[0][2] if rows else 0
-            shown += [_difference(name, keys, row[0], row[1]) for row in rows]
+            shown += [_parse_difference(name, keys, row[0], row[1]) for row in rows]
         return count, shown
 
     def _pairs(self, name: str, keys: str, *, touched: bool) -> str:
@@ -130,8 +132,8 @@ class Tables:
         return f"""(SELECT DISTINCT * FROM {self._touched(name)}) AS touched
                    LEFT JOIN {found} USING ({keys}) LEFT JOIN {expected} USING ({keys})"""
 
-    async def still(self) -> None:
-        """Send autovacuum away and keep it away, from all tables that a swap locks; nobody else notices."""
+    async def pause_autovacuum(self) -> None:
+        """Keep autovacuum from all tables that a swap locks. Readers and writers are not affected."""
         tables = [
             log_table(self._schemas.live),
             *map(self._live, self._names),
@@ -140,9 +142,9 @@ class Tables:
         await self._connection.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE UPDATE EXCLUSIVE MODE")
 
     async def swap_script(self, *, keep: bool) -> str:
-        """SQL that puts the shadows, with the triggers, in the place of the live tables, and keeps those or drops them.
+        """Return SQL that replaces the live tables by the shadows, with triggers, and keeps or drops the replaced ones.
 
-        All of it is one round trip, for as long as it takes nobody can read.
+        It takes one round trip, because readers are blocked while it runs.
         """
         parts = [
             f'CREATE SCHEMA IF NOT EXISTS "{self._schemas.old}"',
@@ -151,11 +153,11 @@ class Tables:
         for name in self._names:
             live, shadow, old = self._live(name), self._shadow(name), f'"{self._schemas.old}"."{name}"'
             parts += [
-                *await self._statements(_DROP_TRIGGERS, shadow),
+                *await self._generate(_DROP_TRIGGERS, shadow),
                 f"DROP TABLE IF EXISTS {old}",
                 f'ALTER TABLE {live} SET SCHEMA "{self._schemas.old}"' if keep else f"DROP TABLE {live}",
                 f'ALTER TABLE {shadow} SET SCHEMA "{self._schemas.live}"',
-                *await self._statements(_TRIGGERS, live),
+                *await self._generate(_TRIGGERS, live),
             ]
         return ";".join([*parts, f'DROP SCHEMA "{self._schemas.shadow}" CASCADE'])
 
@@ -168,26 +170,26 @@ class Tables:
     def _touched(self, name: str) -> str:
         return f'"{self._schemas.shadow}"."touched_{name}"'
 
-    async def _statements(self, query: str, *values: str) -> list[str]:
-        """The statements that a query gives."""
+    async def _generate(self, query: str, *values: str) -> list[str]:
+        """Return the statements that a query generates."""
         return [row[0] for row in await self._connection.fetch(query, *values)]
 
     async def _execute_all(self, query: str, *values: str) -> None:
-        for statement in await self._statements(query, *values):
+        for statement in await self._generate(query, *values):
             await self._connection.execute(statement)
 
     async def _shape(self, table: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in await self._connection.fetch(_SHAPE, table)]
 
     async def _refuse_views(self) -> None:
-        """A view is bound to a table, whatever that is called: it would go on to read the old one."""
+        """Raise `RebuildError` if a view reads one of the tables: after a swap it would read the replaced one."""
         for name in self._names:
             if view := await self._connection.fetchval(_VIEWS, self._live(name)):
                 raise RebuildError(f"the view {view} reads {name}: drop it, and create it again after the rebuild")
 
 
-def printed(differences: Iterable[Difference]) -> list[str]:
-    """A line a difference: the key, and what is there and should not be, or the other way round."""
+def format_differences(differences: Iterable[Difference]) -> list[str]:
+    """Return one line per difference: the key, and how the row differs from the expected one."""
     return [f"{row.table} {', '.join(map(str, row.key))}: {_contrast(row)}" for row in differences]
 
 
@@ -200,7 +202,7 @@ def _contrast(row: Difference) -> str:
     return "; ".join(f"{name} is {row.found[name]!r} and should be {row.expected[name]!r}" for name in other)
 
 
-def _difference(table: str, keys: Sequence[str], found: str | None, expected: str | None) -> Difference:
+def _parse_difference(table: str, keys: Sequence[str], found: str | None, expected: str | None) -> Difference:
     before, after = (None if row is None else json.loads(row) for row in (found, expected))
     return Difference(table, tuple((after or before or {})[key] for key in keys), before, after)
 
@@ -208,7 +210,7 @@ def _difference(table: str, keys: Sequence[str], found: str | None, expected: st
 _OPTIONS = "SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = $1::text::regclass"
 _SHAPE = """SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
             WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
-# What is not in the search path is named with its schema, so each definition names the table that it is to be put on.
+# Tables outside the search path are printed with their schemas, so each definition names its table in full.
 _INDEXES = """SELECT CASE WHEN pg_constraint.oid IS NULL
                   THEN replace(pg_get_indexdef(indexrelid), ' ON ' || relation || ' ', ' ON ' || shadow || ' ')
                   ELSE format('ALTER TABLE %s ADD CONSTRAINT %I %s', shadow, conname,

@@ -1,4 +1,4 @@
-"""How far projections are, inline ones and followers, and what they, or their last rebuilds, met with."""
+"""The status of projections and followers: their positions, and the last errors of them or of their rebuilds."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,11 +18,11 @@ from ledger.store.sql import lag_seconds
 
 
 class Status(NamedTuple):
-    """A projection, or a follower. `lag_events` is at most how many events it lacks; in a rebuild, its shadows do.
+    """The status of a projection or follower. It lacks at most `lag_events` events; in a rebuild, its shadows do.
 
-    `state` is `inline` (the live tables are always at the head), `rebuilding` or `kept old`; or that of a follower.
-    `per_second` is how fast it went lately; inline, how fast the log grew in the last minute. `rows` is an estimate.
-    `error_position` and `error_topic` name the event that a follower could not apply.
+    `state` is `inline` (the live tables are always at the end of the log), `rebuilding` or `kept old`; or that of a
+    follower. `per_second` is its recent speed in events; if it is inline, the growth of the log in the last minute.
+    `rows` is an estimate. `error_position` and `error_topic` name the event that a follower could not apply.
     """
 
     projection: str
@@ -39,19 +39,19 @@ class Status(NamedTuple):
 
 
 async def status(settings: Settings) -> list[Status]:
-    """How each projection is."""
-    async with _connected(settings) as connection:
-        return await _all(connection, settings.ledger_schema)
+    """Return the status of each projection and follower."""
+    async with _open_connection(settings) as connection:
+        return await _read_statuses(connection, settings.ledger_schema)
 
 
 async def resume(settings: Settings, name: str) -> int | None:
-    """Let a follower that has stopped try again, and say after which position; None if it has not stopped."""
-    async with _connected(settings) as connection:
+    """Resume a follower that has stopped, and return the position it resumes after, or None if it has not stopped."""
+    async with _open_connection(settings) as connection:
         return await follower.resume(connection, name)
 
 
 @asynccontextmanager
-async def _connected(settings: Settings) -> AsyncIterator[Connection]:
+async def _open_connection(settings: Settings) -> AsyncIterator[Connection]:
     connection = await connect(settings)
     try:
         yield connection
@@ -61,50 +61,50 @@ async def _connected(settings: Settings) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-async def _all(connection: Connection, schema: str) -> list[Status]:
-    following = await follower.status(connection)
-    head = await log_end(connection)
+async def _read_statuses(connection: Connection, schema: str) -> list[Status]:
+    followers = await follower.status(connection)
+    end = await log_end(connection)
     before = await connection.fetchval("SELECT position_at(clock_timestamp() - interval '1 minute')")
-    rows = await connection.fetch(_QUERY, schema, [_tables(one) for one in INLINE])
+    rows = await connection.fetch(_QUERY, schema, [_join_names(projection) for projection in INLINE])
     found = {row["projection"]: row for row in rows}
     return [
-        *(_inline(projection, found[projection.name], head, (head - before) / 60) for projection in INLINE),
-        *(_follower(one, head) for one in following),
+        *(_inline_status(projection, found[projection.name], end, (end - before) / 60) for projection in INLINE),
+        *(_follower_status(state, end) for state in followers),
     ]
 
 
-def _inline(projection: Projection, row: Record, head: int, per_second: float) -> Status:
-    position = head if row["position"] is None else row["position"]
+def _inline_status(projection: Projection, row: Record, end: int, per_second: float) -> Status:
+    position = end if row["position"] is None else row["position"]
     return Status(
         projection.name,
         projection.table_names,
         row["rows"],
         row["state"],
         position,
-        head - position,
+        end - position,
         row["lag_seconds"],
         per_second if row["position"] is None else row["per_second"],
         row["error"],
     )
 
 
-def _follower(one: FollowerStatus, head: int) -> Status:
+def _follower_status(state: FollowerStatus, end: int) -> Status:
     return Status(
-        one.name,
-        (FOLLOWERS[one.name],),
+        state.name,
+        (FOLLOWERS[state.name],),
         None,
-        one.state,
-        one.position,
-        max(head - one.position, 0),
-        one.lag_seconds,
-        one.per_second,
-        one.error,
-        one.error_position,
-        one.error_topic,
+        state.state,
+        state.position,
+        max(end - state.position, 0),
+        state.lag_seconds,
+        state.per_second,
+        state.error,
+        state.error_position,
+        state.error_topic,
     )
 
 
-def _tables(projection: Projection) -> str:
+def _join_names(projection: Projection) -> str:
     return " ".join([projection.name, *projection.table_names])
 
 

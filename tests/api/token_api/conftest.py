@@ -1,4 +1,4 @@
-"""Clients that log in, refresh and log out, for the tests of tokens over HTTP."""
+"""Log in, refresh and log out, for the tests of tokens over HTTP."""
 
 import pytest
 
@@ -9,5 +9,5 @@ from tests.support.token_api import NO_GRACE, Serve
 
 @pytest.fixture
 async def strict(serve: Serve, settings: Settings) -> Api:
-    """A service that forgives no retry of a refresh."""
+    """Return a service without a grace period for refreshes."""
     return await serve(settings.model_copy(update=NO_GRACE))

@@ -1,4 +1,4 @@
-"""Purging expired revoked tokens revives none, and lost rights end sessions."""
+"""Purging expired revoked tokens revives none, and losing access ends sessions."""
 
 import asyncio
 from dataclasses import replace
@@ -18,102 +18,100 @@ from tests.support.token_api import (
     Serve,
     assert_forbidden,
     assert_wrong_credentials,
+    can_refresh,
+    event_positions,
     in_force,
-    logged_in,
-    passes,
-    presented,
-    recorded,
-    refreshed,
-    refreshes,
+    is_accepted,
+    log_in,
+    post_with_token,
+    refresh_pair,
+    remove_access,
     revoke,
     session_of,
-    shut_out,
 )
 
 
 @pytest.fixture
 async def short(serve: Serve, settings: Settings, clock: Clock) -> Api:
-    """A service whose access tokens live for 100 seconds, and its refresh tokens for 200; for both the clock stands."""
+    """Return a service with lifetimes of 100 s for access and 200 s for refresh tokens, and a stopped clock."""
     assert (True, LEEWAY) == (clock.now > 0, settings.jwt_validation_leeway_seconds)
     lifetimes = {"jwt_expire_access_token_seconds": 100, "jwt_expire_refresh_token_seconds": 200}
     return await serve(settings.model_copy(update=lifetimes))
 
 
-async def cleaned_up(api: Api) -> int:
-    """How many tokens an admin, who has just logged in, makes the service forget."""
+async def clean_up(api: Api) -> int:
+    """Log in as the admin and clean up; return the number of purged tokens."""
     answer = await (await api.logged_in("admin", ADMIN_PASSWORD)).post(CLEANUP)
     assert (200, ["deleted_tokens"]) == (answer.status, list(answer.body)), answer
     return int(answer.body["deleted_tokens"])
 
 
-async def test_a_cleanup_forgets_each_revoked_token_once_it_ended_longer_ago_than_the_leeway(
+async def test_a_cleanup_purges_each_revoked_token_once_after_its_leeway(
     short: Api, clock: Clock, connection: Connection
 ) -> None:
-    """Lesson 24. Access and refresh tokens are counted apart; those that nobody revoked are not counted at all."""
+    """Lesson 24. Access and refresh tokens count separately, and unrevoked tokens do not count."""
     start, user = clock.now, await short.new_user()
-    revoked, _ = await logged_in(short, user), await logged_in(short, await short.new_user())
-    await presented(short, revoked["refresh_token"], LOGOUT)
+    revoked, _ = await log_in(short, user), await log_in(short, await short.new_user())
+    await post_with_token(short, revoked["refresh_token"], LOGOUT)
 
     found = []
     for seconds in (0, 100, 100 + LEEWAY, 101 + LEEWAY, 200 + LEEWAY, 201 + LEEWAY):
         clock.now = start + seconds
-        found.append([await cleaned_up(short), await cleaned_up(short)])
+        found.append([await clean_up(short), await clean_up(short)])
 
     assert [[0, 0], [0, 0], [0, 0], [1, 0], [0, 0], [1, 0]] == found
-    assert 2 == len(await recorded(connection, "RevokedTokensForgotten"))  # where nothing is forgotten nothing happens
+    assert 2 == len(await event_positions(connection, "RevokedTokensForgotten"))  # an empty cleanup appends nothing
 
 
-async def test_a_cleanup_counts_all_that_was_revoked_in_whatever_way(short: Api, clock: Clock) -> None:
+async def test_a_cleanup_counts_tokens_revoked_in_every_way(short: Api, clock: Clock) -> None:
     start, users = clock.now, [await short.new_user() for _ in range(5)]
-    pairs = [await logged_in(short, user) for user in users]
-    await presented(short, pairs[0]["refresh_token"], LOGOUT)  # 2 tokens
-    await presented(short, (await refreshed(short, pairs[1]))["refresh_token"], LOGOUT)  # 4
+    pairs = [await log_in(short, user) for user in users]
+    await post_with_token(short, pairs[0]["refresh_token"], LOGOUT)  # 2 tokens
+    await post_with_token(short, (await refresh_pair(short, pairs[1]))["refresh_token"], LOGOUT)  # 4
     await revoke(short, users[2])  # 2
     await short.delete(f"{SESSIONS}/{session_of(pairs[3])}")  # 2
-    await refreshed(short, pairs[4])  # 2, and 2 that live
+    await refresh_pair(short, pairs[4])  # 2, and 2 that live
 
     clock.now = start + 201 + LEEWAY
 
-    assert [12, 0] == [await cleaned_up(short), await cleaned_up(short)]
+    assert [12, 0] == [await clean_up(short), await clean_up(short)]
 
 
-async def test_a_revoked_token_does_not_come_back_to_life_when_it_is_forgotten(short: Api, clock: Clock) -> None:
-    """Lesson 24: until the end of the leeway an ended token passes, but not this one."""
+async def test_purging_a_revoked_token_does_not_revive_it(short: Api, clock: Clock) -> None:
+    """Lesson 24: an expired token is accepted within the leeway, but not this one."""
     start, user = clock.now, await short.new_user()
-    revoked, other = await logged_in(short, user), await logged_in(short, user)
-    await presented(short, revoked["refresh_token"], LOGOUT)
+    revoked, other = await log_in(short, user), await log_in(short, user)
+    await post_with_token(short, revoked["refresh_token"], LOGOUT)
 
     found = []
     for seconds in (100 + LEEWAY - 1, 100 + LEEWAY):
         clock.now = start + seconds
-        found.append((await cleaned_up(short), await passes(short, revoked), await passes(short, other)))
+        found.append((await clean_up(short), await is_accepted(short, revoked), await is_accepted(short, other)))
     for seconds in (200 + LEEWAY - 1, 200 + LEEWAY, 201 + LEEWAY):
         clock.now = start + seconds
-        assert 0 <= await cleaned_up(short) <= 2
-        assert not await refreshes(short, revoked)
+        assert 0 <= await clean_up(short) <= 2
+        assert not await can_refresh(short, revoked)
 
     assert [(0, False, True), (0, False, False)] == found
 
 
-async def test_a_session_that_was_revoked_stays_dead_when_its_first_tokens_are_forgotten(
-    short: Api, clock: Clock
-) -> None:
-    """Lesson 24: the pair before is forgotten, the one in force is not."""
-    first = await logged_in(short)
+async def test_purging_its_first_tokens_does_not_revive_a_session(short: Api, clock: Clock) -> None:
+    """Lesson 24: the previous pair is purged, the current one is not."""
+    first = await log_in(short)
     clock.now += 150
-    second = await refreshed(short, first)
-    await presented(short, second["refresh_token"], LOGOUT)
+    second = await refresh_pair(short, first)
+    await post_with_token(short, second["refresh_token"], LOGOUT)
 
     clock.now += 201 + LEEWAY - 150
 
-    assert 2 == await cleaned_up(short)
+    assert 2 == await clean_up(short)
     assert (False, False) == await in_force(short, second)
 
 
-async def test_cleanups_at_once_count_no_token_twice(short: Api, clock: Clock) -> None:
+async def test_concurrent_cleanups_count_no_token_twice(short: Api, clock: Clock) -> None:
     users = [await short.new_user() for _ in range(5)]
     for user in users:
-        await presented(short, (await logged_in(short, user))["refresh_token"], LOGOUT)
+        await post_with_token(short, (await log_in(short, user))["refresh_token"], LOGOUT)
     clock.now += 201 + LEEWAY
     admin = await short.logged_in("admin", ADMIN_PASSWORD)
 
@@ -123,8 +121,8 @@ async def test_cleanups_at_once_count_no_token_twice(short: Api, clock: Clock) -
     assert 10 == sum(answer.body["deleted_tokens"] for answer in answers)
 
 
-async def test_a_cleanup_sent_again_with_its_key_is_told_the_same(short: Api, clock: Clock) -> None:
-    await presented(short, (await logged_in(short))["refresh_token"], LOGOUT)
+async def test_a_cleanup_repeated_with_its_key_gets_the_same_response(short: Api, clock: Clock) -> None:
+    await post_with_token(short, (await log_in(short))["refresh_token"], LOGOUT)
     clock.now += 201 + LEEWAY
     admin, key = await short.logged_in("admin", ADMIN_PASSWORD), {"Idempotency-Key": "one"}
 
@@ -134,25 +132,25 @@ async def test_a_cleanup_sent_again_with_its_key_is_told_the_same(short: Api, cl
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest"])
-async def test_nobody_but_an_admin_cleans_up(api: Api, roles: str) -> None:
+async def test_only_admins_can_clean_up(api: Api, roles: str) -> None:
     assert_forbidden(await (await api.as_new_user(roles)).post(CLEANUP))
 
 
 @pytest.mark.parametrize("how", ["deactivated", "deleted", "demoted", "given another password"])
-async def test_a_user_who_lost_something_is_logged_out_everywhere_at_the_next_request(api: Api, how: str) -> None:
-    """Lesson 27: reading or writing, whichever comes first in a session."""
+async def test_losing_access_logs_a_user_out_everywhere(api: Api, how: str) -> None:
+    """Lesson 27: with a read or a write as the first request."""
     user = await api.new_user(roles="admin,customer")
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
-    pairs = [await logged_in(api, user) for _ in range(4)]
+    pairs = [await log_in(api, user) for _ in range(4)]
     callers = [replace(api, token=pair["access_token"]) for pair in pairs]
     assert [200] * 4 == [(await caller.transfer(source, destination, 1)).status for caller in callers]
 
-    await shut_out(api, user, how)
+    await remove_access(api, user, how)
 
     assert_wrong_credentials(await callers[0].transfer(source, destination, 1))
     assert_wrong_credentials(await callers[1].transfer(source, destination, 1, headers={"Idempotency-Key": "one"}))
     assert_wrong_credentials(await callers[2].get(f"/v1/accounts/{source['id']}"))
-    assert_wrong_credentials(await presented(api, pairs[3]["refresh_token"], REFRESH))
+    assert_wrong_credentials(await post_with_token(api, pairs[3]["refresh_token"], REFRESH))
     assert [(False, False)] * 4 == [await in_force(api, pair) for pair in pairs]
     assert 96 == await api.balance(source)
 
@@ -160,20 +158,20 @@ async def test_a_user_who_lost_something_is_logged_out_everywhere_at_the_next_re
 async def test_a_user_who_is_active_again_needs_new_tokens(api: Api) -> None:
     """Lesson 27."""
     user = await api.new_user()
-    before = await logged_in(api, user)
+    before = await log_in(api, user)
 
-    await shut_out(api, user, "deactivated")
+    await remove_access(api, user, "deactivated")
     await api.put(f"/v1/users/{user['id']}", {**user, "active": True})
 
     assert (False, False) == await in_force(api, before)
-    assert (True, True) == await in_force(api, await logged_in(api, user))
+    assert (True, True) == await in_force(api, await log_in(api, user))
 
 
-async def test_roles_that_were_lost_and_given_again_need_new_tokens(api: Api) -> None:
+async def test_restored_roles_need_new_tokens(api: Api) -> None:
     user = await api.new_user(roles="admin,customer")
-    before = await logged_in(api, user)
+    before = await log_in(api, user)
 
-    await shut_out(api, user, "demoted")
+    await remove_access(api, user, "demoted")
     await api.put(f"/v1/users/{user['id']}", user)
 
     assert (False, False) == await in_force(api, before)
@@ -192,9 +190,9 @@ async def test_roles_that_were_lost_and_given_again_need_new_tokens(api: Api) ->
     ],
     ids=str,
 )
-async def test_a_user_who_lost_nothing_stays_logged_in(api: Api, change: dict[str, Any]) -> None:
+async def test_other_changes_keep_a_user_logged_in(api: Api, change: dict[str, Any]) -> None:
     user = await api.new_user()
-    pair = await logged_in(api, user)
+    pair = await log_in(api, user)
     source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
 
     changed = await api.put(f"/v1/users/{user['id']}", {**user, **change})

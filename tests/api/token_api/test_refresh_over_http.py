@@ -21,26 +21,26 @@ from tests.support.token_api import (
     Connection,
     Serve,
     assert_wrong_credentials,
+    can_refresh,
     claims_of,
+    event_positions,
     events,
     in_force,
-    logged_in,
-    passes,
-    presented,
-    recorded,
-    refreshed,
-    refreshes,
+    is_accepted,
+    log_in,
+    post_with_token,
+    refresh_pair,
+    remove_access,
     session_of,
-    shut_out,
 )
 
 TRANSFER = "/v1/transactions/transfer"
 
 
-async def test_a_refresh_gives_the_next_pair_of_the_session(api: Api) -> None:
-    first = await logged_in(api, await api.new_user())
+async def test_a_refresh_returns_the_next_pair_of_the_session(api: Api) -> None:
+    first = await log_in(api, await api.new_user())
 
-    second = await refreshed(api, first)
+    second = await refresh_pair(api, first)
 
     assert {"access_token", "refresh_token", "token_type", "expires_in"} == second.keys()
     assert ("Bearer", 3600) == (second["token_type"], second["expires_in"])
@@ -55,55 +55,55 @@ async def test_a_refresh_gives_the_next_pair_of_the_session(api: Api) -> None:
 
 
 async def test_a_refresh_needs_no_body_and_ignores_one(api: Api) -> None:
-    pair = await logged_in(api)
+    pair = await log_in(api)
 
     answer = await replace(api, token=pair["refresh_token"]).post(REFRESH, {"refresh_token": "another"})
 
     assert 200 == answer.status
 
 
-async def test_after_a_refresh_the_presented_pair_is_dead_at_once(strict: Api) -> None:
-    first = await logged_in(strict)
+async def test_a_refresh_invalidates_the_old_pair_immediately(strict: Api) -> None:
+    first = await log_in(strict)
 
-    second = await refreshed(strict, first)
+    second = await refresh_pair(strict, first)
 
-    assert not await passes(strict, first)
-    assert_wrong_credentials(await presented(strict, first["refresh_token"], LOGOUT))
-    assert await passes(strict, second)
-    assert_wrong_credentials(await presented(strict, first["refresh_token"], REFRESH))
+    assert not await is_accepted(strict, first)
+    assert_wrong_credentials(await post_with_token(strict, first["refresh_token"], LOGOUT))
+    assert await is_accepted(strict, second)
+    assert_wrong_credentials(await post_with_token(strict, first["refresh_token"], REFRESH))
 
 
-async def test_a_refresh_leaves_other_sessions_alone(api: Api) -> None:
+async def test_a_refresh_does_not_affect_other_sessions(api: Api) -> None:
     user = await api.new_user()
-    one, other = await logged_in(api, user), await logged_in(api, user)
+    one, other = await log_in(api, user), await log_in(api, user)
 
-    await refreshed(api, one)
+    await refresh_pair(api, one)
 
     assert (True, True) == await in_force(api, other)
 
 
-async def test_a_refresh_gives_the_roles_of_now(api: Api) -> None:
+async def test_a_refresh_returns_the_current_roles(api: Api) -> None:
     user = await api.new_user(roles="guest")
-    pair = await logged_in(api, user)
+    pair = await log_in(api, user)
     await api.put(f"/v1/users/{user['id']}", {**user, "roles": "guest,auditor"})
 
-    after = await refreshed(api, pair)
+    after = await refresh_pair(api, pair)
 
     assert ["guest,auditor"] * 2 == [claims_of(after[name])["roles"] for name in ("access_token", "refresh_token")]
     assert 200 == (await replace(api, token=after["access_token"]).get("/v1/accounts")).status
 
 
-async def test_an_access_token_refreshes_nothing(api: Api) -> None:
+async def test_an_access_token_cannot_be_refreshed(api: Api) -> None:
     """Lesson 21."""
-    pair = await logged_in(api)
+    pair = await log_in(api)
 
-    assert_wrong_credentials(await presented(api, pair["access_token"], REFRESH))
+    assert_wrong_credentials(await post_with_token(api, pair["access_token"], REFRESH))
     assert (True, True) == await in_force(api, pair)
 
 
-async def test_a_refresh_token_is_no_access_token(api: Api, connection: Connection) -> None:
-    """Lesson 21: neither where access is looked up before, nor where the transaction finds it out."""
-    pair = await logged_in(api)
+async def test_a_refresh_token_is_not_an_access_token(api: Api, connection: Connection) -> None:
+    """Lesson 21: neither in reads nor in commands."""
+    pair = await log_in(api)
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     thief, before = replace(api, token=pair["refresh_token"]), await events(connection)
 
@@ -127,37 +127,35 @@ async def test_a_refresh_token_is_no_access_token(api: Api, connection: Connecti
 
 @pytest.mark.parametrize("path", [REFRESH, LOGOUT])
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Bearer garbage", "Basic YWRtaW46YWRtaW4="])
-async def test_without_a_token_nothing_is_refreshed_and_nobody_logged_out(
-    api: Api, path: str, header: str | None
-) -> None:
+async def test_refresh_and_logout_need_a_token(api: Api, path: str, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
 
     assert_wrong_credentials(await api.nobody.post(path, headers=headers))
 
 
 @pytest.mark.parametrize(
-    ("seconds_after_its_end", "passes"), [(-1, True), (0, True), (LEEWAY - 1, True), (LEEWAY, False)]
+    ("seconds_after_its_end", "expected"), [(-1, True), (0, True), (LEEWAY - 1, True), (LEEWAY, False)]
 )
-async def test_a_refresh_token_passes_until_its_end_and_the_leeway_after(
-    serve: Serve, settings: Settings, clock: Clock, seconds_after_its_end: int, passes: bool
+async def test_a_refresh_token_is_accepted_until_its_expiry_plus_leeway(
+    serve: Serve, settings: Settings, clock: Clock, seconds_after_its_end: int, expected: bool
 ) -> None:
     api = await serve(settings.model_copy(update={"jwt_expire_refresh_token_seconds": 100}))
-    pair = await logged_in(api)
+    pair = await log_in(api)
 
     clock.now += 100 + seconds_after_its_end
 
-    assert passes is await refreshes(api, pair)
+    assert expected is await can_refresh(api, pair)
 
 
-async def test_no_refresh_makes_a_session_last_longer(serve: Serve, settings: Settings, clock: Clock) -> None:
-    """Every token ends with the session at the latest, and then even the leeway of a token gives no other."""
+async def test_a_refresh_does_not_extend_the_session(serve: Serve, settings: Settings, clock: Clock) -> None:
+    """Tokens expire with the session at the latest, and the leeway allows no further refresh."""
     api = await serve(settings.model_copy(update={"ledger_session_seconds": 100}))
-    start, pair = clock.now, await logged_in(api)
+    start, pair = clock.now, await log_in(api)
     assert (100, 100) == (pair["expires_in"], claims_of(pair["refresh_token"])["exp"] - start)
 
     for seconds in (60, 99):
         clock.now = start + seconds
-        pair = await refreshed(api, pair)
+        pair = await refresh_pair(api, pair)
         claims = [claims_of(pair[name]) for name in ("access_token", "refresh_token")]
         assert [start + 100] * 2 == [token["exp"] for token in claims]
         assert (100 - seconds, start + 100) == (pair["expires_in"], claims[1]["pex"])
@@ -165,71 +163,71 @@ async def test_no_refresh_makes_a_session_last_longer(serve: Serve, settings: Se
     clock.now = start + 100
     assert (True, False) == await in_force(api, pair)
     clock.now = start + 100 + LEEWAY
-    assert not await passes(api, pair)
+    assert not await is_accepted(api, pair)
 
 
 @pytest.mark.parametrize("ending", ["deactivated", "deleted"])
 @pytest.mark.parametrize("update", [{}, NOT_ENFORCED], ids=["enforced", "not enforced"])
-async def test_a_user_who_may_not_log_in_refreshes_nothing(
+async def test_a_user_who_cannot_log_in_cannot_refresh(
     serve: Serve, settings: Settings, update: dict[str, Any], ending: str
 ) -> None:
     api = await serve(settings.model_copy(update=update))
     user = await api.new_user()
-    pair = await logged_in(api, user)
+    pair = await log_in(api, user)
 
-    await shut_out(api, user, ending)
+    await remove_access(api, user, ending)
 
-    assert_wrong_credentials(await presented(api, pair["refresh_token"], REFRESH))
+    assert_wrong_credentials(await post_with_token(api, pair["refresh_token"], REFRESH))
 
 
 async def test_a_retry_within_the_grace_gets_the_same_tokens_and_appends_nothing(
     api: Api, connection: Connection
 ) -> None:
-    """Lesson 22: it is no other generation."""
-    pair = await logged_in(api)
-    first = await presented(api, pair["refresh_token"], REFRESH)
+    """Lesson 22: a retry does not start a new generation."""
+    pair = await log_in(api)
+    first = await post_with_token(api, pair["refresh_token"], REFRESH)
     before = await events(connection)
 
-    retries = [await presented(api, pair["refresh_token"], REFRESH) for _ in range(3)]
+    retries = [await post_with_token(api, pair["refresh_token"], REFRESH) for _ in range(3)]
 
     assert [(200, first.body)] * 3 == [(retry.status, retry.body) for retry in retries]
     assert before == await events(connection)
     assert (True, True) == await in_force(api, first.body)
 
 
-async def test_a_retry_within_the_grace_says_what_was_said_whatever_has_changed(api: Api, clock: Clock) -> None:
+async def test_a_retry_within_the_grace_gets_the_first_response_despite_changes(api: Api, clock: Clock) -> None:
     user = await api.new_user(roles="guest")
-    pair = await logged_in(api, user)
-    first = await refreshed(api, pair)
+    pair = await log_in(api, user)
+    first = await refresh_pair(api, pair)
 
     await api.put(f"/v1/users/{user['id']}", {**user, "roles": "guest,auditor", "username": f"{user['username']}-2"})
     clock.now += 9
 
-    assert first == await refreshed(api, pair)
+    assert first == await refresh_pair(api, pair)
 
 
 @pytest.mark.parametrize(("seconds", "forgiven"), [(9, True), (10, False)])
 async def test_the_grace_ends(api: Api, clock: Clock, connection: Connection, seconds: int, forgiven: bool) -> None:
-    """Lessons 22 and 23: after it, a token that comes back ends the session, although the answer is a refusal."""
-    first = await logged_in(api)
-    second = await refreshed(api, first)
+    """Lessons 22 and 23: afterwards, reuse ends the session although the response is an error."""
+    first = await log_in(api)
+    second = await refresh_pair(api, first)
 
     clock.now += seconds
 
-    assert forgiven is await refreshes(api, first)
+    assert forgiven is await can_refresh(api, first)
     assert (forgiven, forgiven) == await in_force(api, second)
-    assert (0 if forgiven else 1) == len(await recorded(connection, "RefreshTokenReused", session_of(first)))
+    assert (0 if forgiven else 1) == len(await event_positions(connection, "RefreshTokenReused", session_of(first)))
 
 
 async def test_without_a_grace_a_retry_ends_the_session(strict: Api, connection: Connection) -> None:
     """Lessons 22 and 23."""
-    first = await logged_in(strict)
-    second = await refreshed(strict, first)
+    first = await log_in(strict)
+    second = await refresh_pair(strict, first)
 
-    assert_wrong_credentials(await presented(strict, first["refresh_token"], REFRESH))
+    assert_wrong_credentials(await post_with_token(strict, first["refresh_token"], REFRESH))
 
     assert (False, False) == await in_force(strict, second)
-    assert 1 == len(await recorded(connection, "RefreshTokenReused", session_of(first)))
+    assert 1 == len(await event_positions(connection, "RefreshTokenReused", session_of(first)))
     outcomes = await connection.fetch(
         "SELECT outcome FROM command_log WHERE name = 'RefreshTokens' ORDER BY recorded_at"
     )
@@ -237,90 +235,91 @@ async def test_without_a_grace_a_retry_ends_the_session(strict: Api, connection:
 
 
 async def test_without_a_grace_a_clock_that_is_behind_forgives_nothing(strict: Api, clock: Clock) -> None:
-    """Of two workers one is always behind; and a request may reach the log after another that began a second later."""
-    first = await logged_in(strict)
+    """Clocks of workers differ, and a request can reach the log after another that started a second later."""
+    first = await log_in(strict)
     clock.now += 1
-    second = await refreshed(strict, first)
+    second = await refresh_pair(strict, first)
 
     clock.now -= 1
 
-    assert not await refreshes(strict, first)
+    assert not await can_refresh(strict, first)
     assert (False, False) == await in_force(strict, second)
 
 
-async def test_only_the_last_token_but_one_is_forgiven(api: Api) -> None:
-    """Lesson 22: once the next one was used as well, its client had got it, and the one before is stolen."""
-    first = await logged_in(api)
-    second = await refreshed(api, first)
-    third = await refreshed(api, second)
+async def test_the_grace_covers_only_the_last_token_but_one(api: Api) -> None:
+    """Lesson 22: use of the next token proves that the client received it, so an older one is stolen."""
+    first = await log_in(api)
+    second = await refresh_pair(api, first)
+    third = await refresh_pair(api, second)
 
-    assert_wrong_credentials(await presented(api, first["refresh_token"], REFRESH))
+    assert_wrong_credentials(await post_with_token(api, first["refresh_token"], REFRESH))
 
     assert [(False, False)] * 3 == [await in_force(api, pair) for pair in (first, second, third)]
 
 
-async def test_the_descendants_of_a_stolen_token_die_with_it(strict: Api, connection: Connection) -> None:
-    """Lesson 22: and nothing else of its user does."""
+async def test_reuse_revokes_all_descendants_of_a_stolen_token(strict: Api, connection: Connection) -> None:
+    """Lesson 22: other sessions of the user stay valid."""
     user = await strict.new_user()
-    stolen, other = await logged_in(strict, user), await logged_in(strict, user)
-    thief = await refreshed(strict, await refreshed(strict, stolen))
-    assert await passes(strict, thief)
+    stolen, other = await log_in(strict, user), await log_in(strict, user)
+    thief = await refresh_pair(strict, await refresh_pair(strict, stolen))
+    assert await is_accepted(strict, thief)
 
-    assert_wrong_credentials(await presented(strict, stolen["refresh_token"], REFRESH))
+    assert_wrong_credentials(await post_with_token(strict, stolen["refresh_token"], REFRESH))
 
     assert (False, False) == await in_force(strict, thief)
-    assert_wrong_credentials(await presented(strict, thief["refresh_token"], LOGOUT))
+    assert_wrong_credentials(await post_with_token(strict, thief["refresh_token"], LOGOUT))
     assert (True, True) == await in_force(strict, other)
-    assert 1 == len(await recorded(connection, "RefreshTokenReused"))
+    assert 1 == len(await event_positions(connection, "RefreshTokenReused"))
 
 
-async def test_fifty_refreshes_of_one_token_at_once_make_one_generation(
+async def test_fifty_concurrent_refreshes_of_one_token_create_one_generation(
     api: Api, connection: Connection, clock: Clock
 ) -> None:
-    """Lesson 22. All of them come within the grace, however long they take here."""
+    """Lesson 22. The stopped clock keeps all of them within the grace."""
     assert clock.now
-    pair = await logged_in(api)
+    pair = await log_in(api)
 
-    answers = await asyncio.gather(*(presented(api, pair["refresh_token"], REFRESH) for _ in range(50)))
+    answers = await asyncio.gather(*(post_with_token(api, pair["refresh_token"], REFRESH) for _ in range(50)))
 
     assert {200: 50} == Counter(answer.status for answer in answers)
     assert 1 == len({answer.body["refresh_token"] for answer in answers})
     assert 1 == len({answer.body["access_token"] for answer in answers})
-    assert 1 == len(await recorded(connection, "TokensRotated", session_of(pair)))
+    assert 1 == len(await event_positions(connection, "TokensRotated", session_of(pair)))
     assert (True, True) == await in_force(api, answers[0].body)
 
 
-async def test_without_a_grace_one_of_fifty_refreshes_at_once_wins_and_the_session_is_dead(
+async def test_without_a_grace_one_of_fifty_concurrent_refreshes_wins_and_the_session_ends(
     strict: Api, connection: Connection, clock: Clock
 ) -> None:
     """Lesson 22."""
     assert clock.now
-    pair = await logged_in(strict)
+    pair = await log_in(strict)
 
-    answers = await asyncio.gather(*(presented(strict, pair["refresh_token"], REFRESH) for _ in range(50)))
+    answers = await asyncio.gather(*(post_with_token(strict, pair["refresh_token"], REFRESH) for _ in range(50)))
 
     assert {200: 1, 401: 49} == Counter(answer.status for answer in answers)
     (winner,) = [answer.body for answer in answers if answer.status == 200]
     assert (False, False) == await in_force(strict, winner)
     happened = [
-        len(await recorded(connection, topic, session_of(pair))) for topic in ("TokensRotated", "RefreshTokenReused")
+        len(await event_positions(connection, topic, session_of(pair)))
+        for topic in ("TokensRotated", "RefreshTokenReused")
     ]
     assert [1, 1] == happened
 
 
-async def test_refreshes_at_two_services_at_once_make_one_generation(
+async def test_concurrent_refreshes_at_two_services_create_one_generation(
     api: Api, serve: Serve, settings: Settings, connection: Connection, clock: Clock
 ) -> None:
-    """Lesson 22: no process decides by what it remembers alone."""
+    """Lesson 22: no process decides from its own memory alone."""
     assert clock.now
     other = await serve(settings)
-    pair = await logged_in(api)
+    pair = await log_in(api)
 
     for _ in range(5):
         answers = await asyncio.gather(
-            *(presented(service, pair["refresh_token"], REFRESH) for _ in range(10) for service in (api, other))
+            *(post_with_token(service, pair["refresh_token"], REFRESH) for _ in range(10) for service in (api, other))
         )
         assert {200: 20} == Counter(answer.status for answer in answers)
         assert 1 == len({answer.body["refresh_token"] for answer in answers})
         pair = answers[0].body
-    assert 5 == len(await recorded(connection, "TokensRotated", session_of(pair)))
+    assert 5 == len(await event_positions(connection, "TokensRotated", session_of(pair)))

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from ledger import runtime
 from ledger.settings import Settings
 from ledger.store.pool import connect
-from tests.support.bank import Line
-from tests.support.controls import ADMIN_PASSWORD, NOBODY, Answer, Api, Clock
+from tests.support.bank import BreakableProxy
+from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, Clock, Response
 from tests.support.token_api import (
     LOGOUT,
     REFRESH,
@@ -29,28 +29,28 @@ from tests.support.token_api import (
     assert_forbidden,
     assert_problem,
     claims_of,
+    event_positions,
     in_force,
-    logged_in,
-    passes,
-    presented,
-    recorded,
-    refreshed,
+    is_accepted,
+    log_in,
+    post_with_token,
+    refresh_pair,
     revoke,
     session_of,
 )
 
 
-async def listed(api: Api, path: str = SESSIONS) -> list[str]:
-    """The ids of the sessions of a list."""
+async def list_sessions(api: Api, path: str = SESSIONS) -> list[str]:
+    """Return the ids of the listed sessions."""
     answer = await api.get(path)
     assert 200 == answer.status, answer
     return [session["id"] for session in answer.body]
 
 
-async def test_everybody_sees_their_own_sessions_newest_first(api: Api) -> None:
+async def test_users_list_their_own_sessions_newest_first(api: Api) -> None:
     user, neighbour = await api.new_user(roles="guest"), await api.new_user()
-    pairs = [await logged_in(api, user) for _ in range(3)]
-    await logged_in(api, neighbour)
+    pairs = [await log_in(api, user) for _ in range(3)]
+    await log_in(api, neighbour)
 
     answer = await replace(api, token=pairs[0]["access_token"]).get(SESSIONS)
 
@@ -63,45 +63,47 @@ async def test_everybody_sees_their_own_sessions_newest_first(api: Api) -> None:
         assert session["created_at"] == session["refreshed_at"] < session["expires_at"]
 
 
-async def test_a_session_says_when_it_was_refreshed(api: Api) -> None:
+async def test_a_session_shows_when_it_was_refreshed(api: Api) -> None:
     user = await api.new_user()
-    pair = await refreshed(api, await logged_in(api, user))
+    pair = await refresh_pair(api, await log_in(api, user))
 
     (session,) = (await replace(api, token=pair["access_token"]).get(SESSIONS)).body
 
     assert session["created_at"] < session["refreshed_at"] < session["expires_at"]
 
 
-async def test_an_admin_sees_the_sessions_of_any_user(api: Api) -> None:
+async def test_an_admin_can_list_the_sessions_of_any_user(api: Api) -> None:
     user = await api.new_user()
-    pairs = [await logged_in(api, user) for _ in range(2)]
+    pairs = [await log_in(api, user) for _ in range(2)]
 
-    assert [session_of(pair) for pair in reversed(pairs)] == await listed(api, f"{SESSIONS}?user_id={user['id']}")
-    assert not {session_of(pair) for pair in pairs} & {*await listed(api)}
+    assert [session_of(pair) for pair in reversed(pairs)] == await list_sessions(
+        api, f"{SESSIONS}?user_id={user['id']}"
+    )
+    assert not {session_of(pair) for pair in pairs} & {*await list_sessions(api)}
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest"])
-async def test_nobody_else_sees_the_sessions_of_another(api: Api, roles: str) -> None:
+async def test_only_admins_can_list_the_sessions_of_another(api: Api, roles: str) -> None:
     """Lesson 35."""
     caller, user = await api.as_new_user(roles), await api.new_user()
-    await logged_in(api, user)
+    await log_in(api, user)
 
     for user_id in (user["id"], NOBODY):
         assert_forbidden(await caller.get(f"{SESSIONS}?user_id={user_id}"))
-    assert 1 == len(await listed(caller, f"{SESSIONS}?user_id={caller.user_id}"))
+    assert 1 == len(await list_sessions(caller, f"{SESSIONS}?user_id={caller.user_id}"))
 
 
 @pytest.mark.parametrize("user_id", ["", "me", "1"])
-async def test_sessions_of_a_user_whose_id_is_none_are_refused(api: Api, user_id: str) -> None:
+async def test_sessions_of_a_malformed_user_id_are_refused(api: Api, user_id: str) -> None:
     refused = await api.get(f"{SESSIONS}?user_id={user_id}")
 
     assert (422, ["query user_id"]) == (refused.status, refused.parameters)
 
 
-async def test_sessions_come_in_pages(serve: Serve, settings: Settings) -> None:
+async def test_sessions_are_paged(serve: Serve, settings: Settings) -> None:
     api = await serve(settings)
     user = await api.new_user()
-    expected = [session_of(pair) for pair in reversed([await logged_in(api, user) for _ in range(5)])]
+    expected = [session_of(pair) for pair in reversed([await log_in(api, user) for _ in range(5)])]
 
     found, path = [], f"{SESSIONS}?user_id={user['id']}&limit=2"
     while path:
@@ -114,7 +116,7 @@ async def test_sessions_come_in_pages(serve: Serve, settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=", "cursor=x"])
-async def test_a_page_of_sessions_that_there_cannot_be_is_refused(api: Api, query: str) -> None:
+async def test_an_invalid_page_of_sessions_is_refused(api: Api, query: str) -> None:
     refused = await api.get(f"{SESSIONS}?{query}")
 
     assert (422, [f"query {query.partition('=')[0]}"]) == (refused.status, refused.parameters)
@@ -124,31 +126,31 @@ async def test_only_sessions_in_force_are_listed(strict: Api, clock: Clock) -> N
     user = await strict.new_user()
     mine = f"{SESSIONS}?user_id={user['id']}"
     clock.now -= 7_776_000 + 1
-    await logged_in(strict, user)
+    await log_in(strict, user)
     clock.now += 7_776_000 + 1
-    assert [] == await listed(strict, mine)  # it has expired
+    assert [] == await list_sessions(strict, mine)  # it has expired
 
-    left, ended, stolen, kept = [await logged_in(strict, user) for _ in range(4)]
-    assert 4 == len(await listed(strict, mine))
-    await presented(strict, left["refresh_token"], LOGOUT)
+    left, ended, stolen, kept = [await log_in(strict, user) for _ in range(4)]
+    assert 4 == len(await list_sessions(strict, mine))
+    await post_with_token(strict, left["refresh_token"], LOGOUT)
     await strict.delete(f"{SESSIONS}/{session_of(ended)}")
-    await refreshed(strict, stolen)
-    await presented(strict, stolen["refresh_token"], REFRESH)
-    assert [session_of(kept)] == await listed(strict, mine)
+    await refresh_pair(strict, stolen)
+    await post_with_token(strict, stolen["refresh_token"], REFRESH)
+    assert [session_of(kept)] == await list_sessions(strict, mine)
 
-    kept = await refreshed(strict, kept)
-    assert [session_of(kept)] == await listed(strict, mine)
+    kept = await refresh_pair(strict, kept)
+    assert [session_of(kept)] == await list_sessions(strict, mine)
     await revoke(strict, user)
-    assert [] == await listed(strict, mine)
-    after = await logged_in(strict, user)
-    assert [session_of(after)] == await listed(strict, mine)
+    assert [] == await list_sessions(strict, mine)
+    after = await log_in(strict, user)
+    assert [session_of(after)] == await list_sessions(strict, mine)
     await strict.post(REVOKE_ALL)
-    assert [] == await listed(await strict.logged_in("admin", ADMIN_PASSWORD), mine)
+    assert [] == await list_sessions(await strict.logged_in("admin", ADMIN_PASSWORD), mine)
 
 
-async def test_everybody_can_end_one_of_their_own_sessions(api: Api) -> None:
+async def test_users_can_end_one_of_their_own_sessions(api: Api) -> None:
     user = await api.new_user(roles="guest")
-    one, other = await logged_in(api, user), await logged_in(api, user)
+    one, other = await log_in(api, user), await log_in(api, user)
 
     answer = await replace(api, token=other["access_token"]).delete(f"{SESSIONS}/{session_of(one)}")
 
@@ -157,8 +159,8 @@ async def test_everybody_can_end_one_of_their_own_sessions(api: Api) -> None:
     assert (True, True) == await in_force(api, other)
 
 
-async def test_everybody_can_end_the_session_they_are_in(api: Api) -> None:
-    pair = await logged_in(api, await api.new_user())
+async def test_users_can_end_their_current_session(api: Api) -> None:
+    pair = await log_in(api, await api.new_user())
 
     answer = await replace(api, token=pair["access_token"]).delete(f"{SESSIONS}/{session_of(pair)}")
 
@@ -168,7 +170,7 @@ async def test_everybody_can_end_the_session_they_are_in(api: Api) -> None:
 
 async def test_an_admin_can_end_the_session_of_another(api: Api) -> None:
     user = await api.new_user()
-    one, other = await logged_in(api, user), await logged_in(api, user)
+    one, other = await log_in(api, user), await log_in(api, user)
 
     assert 200 == (await api.delete(f"{SESSIONS}/{session_of(one)}")).status
 
@@ -177,20 +179,20 @@ async def test_an_admin_can_end_the_session_of_another(api: Api) -> None:
 
 
 async def test_ending_a_session_twice_changes_nothing_more(api: Api, connection: Connection) -> None:
-    pair = await logged_in(api, await api.new_user())
+    pair = await log_in(api, await api.new_user())
     path = f"{SESSIONS}/{session_of(pair)}"
 
     answers = [await api.delete(path) for _ in range(2)]
 
     assert [(200, "")] * 2 == [(answer.status, answer.body) for answer in answers]
-    assert 1 == len(await recorded(connection, "SessionRevoked", session_of(pair)))
+    assert 1 == len(await event_positions(connection, "SessionRevoked", session_of(pair)))
 
 
 @pytest.mark.parametrize("roles", ["admin", "auditor", "customer", "guest"])
-async def test_a_session_that_is_not_there_is_not_found(api: Api, roles: str) -> None:
+async def test_an_unknown_session_is_not_found(api: Api, roles: str) -> None:
     caller, user = await api.as_new_user(roles), await api.new_user()
 
-    for session_id in (NOBODY, user["id"]):  # an id of something else is no session's, either
+    for session_id in (NOBODY, user["id"]):  # the second is an id of another kind
         assert_problem(
             await caller.delete(f"{SESSIONS}/{session_id}"),
             404,
@@ -202,9 +204,9 @@ async def test_a_session_that_is_not_there_is_not_found(api: Api, roles: str) ->
 
 
 @pytest.mark.parametrize("roles", ["auditor", "customer", "guest"])
-async def test_the_session_of_another_is_as_if_it_were_not_there(api: Api, roles: str) -> None:
+async def test_the_session_of_another_looks_unknown(api: Api, roles: str) -> None:
     """Lesson 35."""
-    caller, pair = await api.as_new_user(roles), await logged_in(api, await api.new_user())
+    caller, pair = await api.as_new_user(roles), await log_in(api, await api.new_user())
     session_id = session_of(pair)
 
     assert_problem(
@@ -219,7 +221,7 @@ async def test_the_session_of_another_is_as_if_it_were_not_there(api: Api, roles
     assert (True, True) == await in_force(api, pair)
 
 
-async def test_a_session_whose_id_is_none_is_refused(api: Api) -> None:
+async def test_a_malformed_session_id_is_refused(api: Api) -> None:
     refused = await api.delete(f"{SESSIONS}/mine")
 
     assert (422, ["path id"]) == (refused.status, refused.parameters)
@@ -228,31 +230,31 @@ async def test_a_session_whose_id_is_none_is_refused(api: Api) -> None:
 @pytest.mark.parametrize(
     "killed_by", ["revoke-user", "revoke-all", "logout", "end of session", "refresh", "deactivated"]
 )
-async def test_a_revoked_token_moves_no_money_not_even_in_the_batch_that_revokes_it(
+async def test_a_revoked_token_moves_no_money_even_in_the_same_commit_group(
     api: Api, connection: Connection, killed_by: str
 ) -> None:
-    """Every transfer that was made stands before the revocation in the log."""
+    """Every executed transfer precedes the revocation in the log."""
     user = await api.new_user()
     source, destination = await api.new_account(user["id"], balance_cents=1000), await api.new_account()
-    pair = await logged_in(api, user)
+    pair = await log_in(api, user)
     caller = replace(api, token=pair["access_token"])
 
-    async def kill() -> Answer:
+    async def kill() -> Response:
         match killed_by:
             case "revoke-user":
                 return await api.post(REVOKE_USER, {"user_id": user["id"]})
             case "revoke-all":
                 return await api.post(REVOKE_ALL)
             case "logout":
-                return await presented(api, pair["refresh_token"], LOGOUT)
+                return await post_with_token(api, pair["refresh_token"], LOGOUT)
             case "refresh":
-                return await presented(api, pair["refresh_token"], REFRESH)
+                return await post_with_token(api, pair["refresh_token"], REFRESH)
             case "end of session":
                 return await api.delete(f"{SESSIONS}/{session_of(pair)}")
             case _:
                 return await api.put(f"/v1/users/{user['id']}", {**user, "active": False})
 
-    def transfers() -> list[asyncio.Task[Answer]]:
+    def transfers() -> list[asyncio.Task[Response]]:
         return [asyncio.create_task(caller.transfer(source, destination, 1)) for _ in range(25)]
 
     before = transfers()
@@ -274,9 +276,9 @@ async def test_a_revoked_token_moves_no_money_not_even_in_the_batch_that_revokes
 
 
 @asynccontextmanager
-async def broken_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
-    """A line that breaks when it is told to, and that nobody but the committers is on."""
-    line = Line(settings.database_dsn())
+async def broken_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BreakableProxy]:
+    """Route the committers' connections through a proxy that breaks on demand."""
+    line = BreakableProxy(settings.database_dsn())
     async with line.open() as dsn:
 
         async def on_the_line(settings: Settings, **options: Any) -> Connection:
@@ -289,22 +291,22 @@ async def broken_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> As
 
 
 @pytest.mark.parametrize("direction", ["there", "back"])
-async def test_a_login_gives_working_tokens_at_whatever_moment_the_connection_breaks(
+async def test_a_login_returns_working_tokens_wherever_the_connection_breaks(
     direction: str, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when it was only the answer to the COMMIT that got lost. Only the committer is on the line that breaks."""
+    """Also if only the response to COMMIT is lost. Only the committer uses the broken connection."""
     async with broken_line(settings, monkeypatch) as line:
         api = await serve(settings)
         user = await api.new_user()
         for moment in itertools.count(1):
             line.break_at(direction, moment)
-            pair = await logged_in(api, user)
+            pair = await log_in(api, user)
             line.break_at("", 0)
-            assert await passes(api, pair)
-            pair = await refreshed(api, pair)
-            assert [session_of(pair)] == await listed(api, f"{SESSIONS}?user_id={user['id']}")
+            assert await is_accepted(api, pair)
+            pair = await refresh_pair(api, pair)
+            assert [session_of(pair)] == await list_sessions(api, f"{SESSIONS}?user_id={user['id']}")
             await revoke(api, user)
-            after = await logged_in(api, user)
+            after = await log_in(api, user)
             assert [(False, False), (True, True)] == [await in_force(api, tokens) for tokens in (pair, after)]
             await revoke(api, user)
             if line.breaks < moment:
@@ -317,28 +319,28 @@ async def test_a_login_gives_working_tokens_at_whatever_moment_the_connection_br
 
 
 @pytest.mark.parametrize("grace", [0, 10])
-async def test_a_refresh_whose_connection_broke_is_no_reuse(
+async def test_a_refresh_after_a_broken_connection_is_not_reuse(
     grace: int, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lesson 22: what the service asks twice for reasons of its own, nobody has stolen."""
+    """Lesson 22: the service's own retry is not reuse."""
     async with broken_line(settings, monkeypatch) as line:
         api = await serve(settings.model_copy(update={"ledger_refresh_grace_seconds": grace}))
-        pair = await logged_in(api)
+        pair = await log_in(api)
         for moment in itertools.count(1):
             line.break_at("back", moment)
-            before, pair = pair, await refreshed(api, pair)
-            assert (False, True) == (await passes(api, before), await passes(api, pair))
+            before, pair = pair, await refresh_pair(api, pair)
+            assert (False, True) == (await is_accepted(api, before), await is_accepted(api, pair))
             if line.breaks < moment:
                 break
         await api.client.close()
     assert line.breaks >= 1
-    assert line.breaks + 1 == len(await recorded(connection, "TokensRotated", session_of(pair)))
+    assert line.breaks + 1 == len(await event_positions(connection, "TokensRotated", session_of(pair)))
 
 
-async def test_ids_of_tokens_and_sessions_are_all_that_is_stored_of_them(api: Api, connection: Connection) -> None:
+async def test_only_ids_of_tokens_and_sessions_are_stored(api: Api, connection: Connection) -> None:
     """Lesson 31: no token is in any table."""
-    first = await logged_in(api)
-    second = await refreshed(api, first)
+    first = await log_in(api)
+    second = await refresh_pair(api, first)
     tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'ledger'")
 
     rows = [str(row) for (table,) in tables for row in await connection.fetch(f"SELECT t::text FROM {table} AS t")]

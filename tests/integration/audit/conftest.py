@@ -15,7 +15,7 @@ from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
-from tests.conftest import made_once, settings_for
+from tests.conftest import create_once, settings_for
 from tests.support.traffic import execute
 
 BUSY_TEMPLATE = "template_busy"
@@ -65,7 +65,7 @@ def busy_template(servers: Services, template: str) -> str:
         async with open_runtime(settings_for(servers, draft)) as runtime:
             await execute(runtime)
 
-    asyncio.run(made_once(servers, BUSY_TEMPLATE, template, fill))
+    asyncio.run(create_once(servers, BUSY_TEMPLATE, template, fill))
     return BUSY_TEMPLATE
 
 

@@ -286,7 +286,7 @@ PLANTED = [
     changed_row("sessions", "id", OPEN_SESSION, "user_id", f"'{BOB}'", fast=True),
     changed_row("cutoffs", "user_id", EVERYBODY, "position", "1"),
     changed_row("cutoffs", "user_id", ALICE, "position", "1"),
-    changed_row("tokens", "jti", traffic.an_id(54), "revoked_position", "NULL"),
+    changed_row("tokens", "jti", traffic.fixed_id(54), "revoked_position", "NULL"),
     Planted(
         "a changed amount in entries",
         f"UPDATE entries SET amount_cents = 0 WHERE {ENTRY_ROW} = '{EUROS}'",
@@ -307,14 +307,14 @@ PLANTED = [
     deleted_row("transfers", "id", PAYMENT),
     deleted_row("sessions", "id", OPEN_SESSION, fast=True),
     deleted_row("cutoffs", "user_id", ALICE),
-    deleted_row("tokens", "jti", traffic.an_id(52)),
+    deleted_row("tokens", "jti", traffic.fixed_id(52)),
     added_row("users", "id", BOB, fast=True),
     added_row("accounts", "id", EUROS, fast=True),
     added_row("entries", "account_id", YEN),
     added_row("transfers", "id", PAYMENT),
     added_row("sessions", "id", OPEN_SESSION, fast=True),
     added_row("cutoffs", "user_id", ALICE),
-    added_row("tokens", "jti", traffic.an_id(52)),
+    added_row("tokens", "jti", traffic.fixed_id(52)),
     # Sums, and what stands beside the log.
     Planted(
         "balances that do not sum to zero",
@@ -389,9 +389,9 @@ PLANTED = [
     ),
     Planted(
         "the credential of nobody",
-        f"INSERT INTO credentials VALUES ('{traffic.an_id(98)}', gen_random_uuid(), '')",
+        f"INSERT INTO credentials VALUES ('{traffic.fixed_id(98)}', gen_random_uuid(), '')",
         "every head and credential belongs to a stream",
-        {"table": "credentials", "row": str(traffic.an_id(98))},
+        {"table": "credentials", "row": str(traffic.fixed_id(98))},
         fast=True,
     ),
 ]
@@ -476,7 +476,7 @@ async def test_books_that_are_written_to_are_checked_as_they_were_at_one_moment(
                 session_id=new_id(),
                 user_id=ALICE,
                 credential_id=traffic.secret(ALICE).id,
-                pair=traffic.a_pair(0),
+                pair=traffic.token_pair(0),
                 session_expires_at=traffic.FUTURE,
             )
             pair = Pair(new_id(), traffic.FUTURE - 5, new_id(), traffic.FUTURE, number)

@@ -18,7 +18,7 @@ from ledger.followers.follower import FOLLOWERS
 from ledger.projections import INLINE
 from ledger.projections.rebuild.rebuild import Outcome, cancel, rebuild, rollback
 from ledger.projections.rebuild.replay import Progress
-from ledger.projections.rebuild.shadow import RebuildError, printed
+from ledger.projections.rebuild.shadow import RebuildError, format_differences
 from ledger.projections.rebuild.status import Status, status
 from ledger.settings import Settings
 from ledger.store.pool import connect
@@ -131,7 +131,7 @@ async def test_a_wrong_row_is_found_by_a_dry_run_and_repaired_by_a_rebuild(
     assert changed > 0
     outcome = await rebuilt(settings, dry_run=True)
     assert (changed, False) == (outcome.differing, outcome.swapped)
-    assert told in "\n".join(printed(outcome.differences))
+    assert told in "\n".join(format_differences(outcome.differences))
     assert changed == (await rebuilt(settings)).differing
     assert 0 == await comparison(settings)
 
@@ -224,7 +224,7 @@ async def test_what_was_interrupted_goes_on_where_it_was_or_is_thrown_away(
     with pytest.raises(StopError):
         await rebuilt(settings, report=stop_at(20))
     assert {"rebuilding"} == {row.state for row in await inline(settings)}
-    with pytest.raises(RebuildError, match="was interrupted: name the same"):
+    with pytest.raises(RebuildError, match="was interrupted: give the same names"):
         await rebuilt(settings, ["users"])
     outcome = await rebuilt(settings)
     assert (21, 0) == (outcome.resumed_from, outcome.differing)

@@ -21,7 +21,7 @@ from ledger.projections.rebuild.rebuild import Outcome, rebuild
 from ledger.settings import Settings
 from ledger.store import reader as event_reader
 from ledger.store.pool import connect
-from tests.support.controls import ADMIN_PASSWORD, Api, a_transfer, a_user
+from tests.support.controls import ADMIN_PASSWORD, Api, transfer_body, user_body
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
 
 ALL = [projection.name for projection in INLINE]
@@ -53,7 +53,7 @@ class Crowd:
     async def start(self) -> None:
         pair = await self.call("POST", "/auth/login", {"username": "admin", "password": ADMIN_PASSWORD})
         self.session.headers["Authorization"] = f"Bearer {pair['access_token']}"
-        user = await self.call("POST", "/users", a_user())
+        user = await self.call("POST", "/users", user_body())
         for _ in range(ACCOUNTS):
             body = {"user_id": user["id"], "balance_cents": BALANCE_CENTS}
             self.accounts.append((await self.call("POST", "/accounts", body))["id"])
@@ -68,7 +68,7 @@ class Crowd:
         match chance.choices(("transfer", "read", "list", "open", "session"), (60, 20, 10, 8, 2))[0]:
             case "transfer":
                 source, destination = chance.sample(self.accounts, 2)
-                made = await self.call("POST", "/transactions/transfer", a_transfer(source, destination, 7))
+                made = await self.call("POST", "/transactions/transfer", transfer_body(source, destination, 7))
                 self.transfers.append(made["id"])
                 await self.call("GET", f"/transactions/{made['id']}")  # what was written is there
             case "read":
@@ -76,7 +76,7 @@ class Crowd:
             case "list":
                 await self.call("GET", chance.choice(("/accounts", "/users", "/auth/sessions")))
             case "open":
-                user = await self.call("POST", "/users", a_user())
+                user = await self.call("POST", "/users", user_body())
                 await self.call("POST", "/accounts", {"user_id": user["id"], "balance_cents": 0})
                 await self.call("DELETE", f"/users/{user['id']}") if chance.random() < 0.3 else None
             case _:
@@ -171,7 +171,7 @@ async def test_a_rebuild_that_is_killed_goes_on_where_it_was(
 
     Somebody reads a table until it is killed, so that it cannot come to its end before.
     """
-    arguments = ("projections", "rebuild", "--all", "--chunk", "2")
+    arguments = ("projections", "rebuild", "--all", "--batch", "2")  # still accepted for `--chunk`
     with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
         async with at_work(running) as crowd:
             await more(crowd, 100)

@@ -12,7 +12,7 @@ from ledger.events.tokens import SessionEvent
 from ledger.events.transactions import HoldPlaced, JournalEntryPosted, MoneyTransferred, TransactionEvent
 from ledger.events.users import UserEvent
 from ledger.projections import INLINE, TABLES, transactions
-from ledger.projections.table import Column, Table, insert, update, upsert
+from ledger.projections.table import Table, insert, update, upsert
 
 # Tables that no projection writes: the log and its heads, and what the store, the services and migrations keep.
 OTHERS = {
@@ -87,16 +87,6 @@ def members(kinds: Iterable[type]) -> set[str]:
 def test_each_member_with_which_a_transaction_begins_is_a_column() -> None:
     """A new one reaches the table by itself, and fails here until a migration and a column have it."""
     assert members((MoneyTransferred, JournalEntryPosted, HoldPlaced)) <= {*transactions.TRANSFERS.names}
-
-
-def test_the_details_are_the_members_that_all_kinds_of_transactions_share() -> None:
-    expected = [
-        Column("reference", "text", optional=True),
-        Column("description", "text", optional=True),
-        Column("metadata", "jsonb", optional=True),
-        Column("effective_at", "timestamptz", optional=True),
-    ]
-    assert expected == sorted(transactions.DETAILS, key=expected.index)
 
 
 def test_each_event_of_an_aggregate_with_a_table_is_handled_or_named_here() -> None:

@@ -41,7 +41,7 @@ from ledger.projections import sessions, tokens
 from ledger.projections.tokens import ACCESS, EVERYBODY, NEVER, REFRESH, REVOKING
 from ledger.store import log as event_log
 from ledger.store.statements import Statement, run_together
-from tests.support.ledgers import ALICE, BOB, COMMAND, NOBODY, SECRET, Ledger, a_batch, a_user, an_id
+from tests.support.ledgers import ALICE, BOB, COMMAND, NOBODY, SECRET, Ledger, commit_group, named_id, user_events
 
 ON_A_CONNECTION_OF_ITS_OWN = hypothesis.settings(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
@@ -52,7 +52,7 @@ START = datetime(2020, 1, 1, tzinfo=UTC)
 PAST, FUTURE = 1_000_000_000, 4_000_000_000
 NOW = 2_000_000_000  # by the model: what is past has ended, and what is future has not
 ENDS = [PAST, PAST + 5, FUTURE, FUTURE + 5]
-THERE = [*a_user(ALICE, "alice"), *a_user(BOB, "bob")]
+THERE = [*user_events(ALICE, "alice"), *user_events(BOB, "bob")]
 
 
 class Log:
@@ -71,8 +71,8 @@ class Log:
         return self.transactions[-1][-1].position if self.transactions else 0
 
     def commit(self) -> None:
-        appended = self.ledger.batch.appended
-        self.ledger.next_batch()
+        appended = self.ledger.group.appended
+        self.ledger.next_group()
         if appended:
             first, at = self.last + 3, START + timedelta(minutes=len(self.transactions))
             self.transactions.append([replace(row, position=first + row.position, recorded_at=at) for row in appended])
@@ -81,8 +81,8 @@ class Log:
         return [row for rows in self.transactions for row in rows]
 
     def a_pair(self, ends: int) -> Pair:
-        number = len(self.ledger.verdicts)
-        return Pair(an_id(f"access {number}"), ends - 2, an_id(f"refresh {number}"), ends, number)
+        number = len(self.ledger.results)
+        return Pair(named_id(f"access {number}"), ends - 2, named_id(f"refresh {number}"), ends, number)
 
     def login(self, user_id: UUID, ends: int) -> Command:
         return StartSession(
@@ -108,7 +108,7 @@ class Log:
         return RevokeUserTokens(user_id) if user_id else RevokeAllTokens()
 
     def forget(self, ends: int, before_last: int) -> Command:
-        state = self.ledger.batch.heads.get(CLEANUPS)
+        state = self.ledger.group.heads.get(CLEANUPS)
         known = state.state.count if state and isinstance(state.state, Cleanups) else 0
         return ForgetTokens(
             expired_before=ends, as_of_position=max(self.last - before_last, 0), count=1, cleanups=known
@@ -121,7 +121,7 @@ some_number, some_ends = st.integers(0, 5), st.sampled_from(ENDS)
 @st.composite
 def logs(draw: st.DrawFn) -> Log:
     """What any commands about tokens leave behind, cut into transactions anywhere."""
-    log = Log(Ledger(a_batch(THERE)))
+    log = Log(Ledger(commit_group(THERE)))
     refreshes = [  # each an object of its own, because `one_of` takes the same one only once
         st.tuples(st.just(Log.refresh), some_number, some_ends, st.sampled_from([0, 2]), st.booleans())
         for _ in range(8)

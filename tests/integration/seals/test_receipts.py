@@ -21,7 +21,7 @@ from ledger.values.ids import new_id
 from tests.support.controls import NOBODY, Api
 from tests.support.problems import assert_is_problem
 from tests.support.processes import ledger, until
-from tests.support.sealed import a_key_file, block_of
+from tests.support.sealed import block_of, write_key_file
 
 Serve = Callable[[Settings], Awaitable[Api]]
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -99,7 +99,7 @@ def test_parts_of_two_receipts_do_not_make_a_third(key: Key) -> None:
 
 
 def test_a_receipt_that_another_key_signed_proves_nothing(key: Key, tmp_path: Path) -> None:
-    another = private_key(a_key_file(tmp_path / "another.pem"))
+    another = private_key(write_key_file(tmp_path / "another.pem"))
     assert not is_valid(receipt_of(rows(2), another, 0), key)
 
 

@@ -13,7 +13,7 @@ from ledger.seals import blocks
 from ledger.seals.sealing import BrokenChainError, Sealer
 from ledger.seals.verifying import Finding
 from ledger.values.ids import new_id
-from tests.support.sealed import BLOCK, INSERT, Sealed, a_key_file, block_of
+from tests.support.sealed import BLOCK, INSERT, Sealed, block_of, write_key_file
 
 # Every event, once.
 
@@ -184,7 +184,7 @@ async def test_seals_refuse_to_be_changed(sealed: Sealed) -> None:
 async def test_a_log_that_was_resealed_with_another_key_is_found(sealed: Sealed, tmp_path: Path) -> None:
     count = len(await sealed.heads())
     await sealed.tamper(CHANGES["state"], "DELETE FROM seals")
-    await sealed.seal(private_key(a_key_file(tmp_path / "another.pem")))
+    await sealed.seal(private_key(write_key_file(tmp_path / "another.pem")))
     assert list(range(1, count + 1)) == [finding.block for finding in await sealed.findings()]
 
 

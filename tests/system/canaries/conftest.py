@@ -6,20 +6,20 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ledger.settings import Settings
-from tests.support.canaries import Given, Proxy, lock
-from tests.support.valkey import Valkey, a_valkey
+from tests.support.canaries import Proxy, Secrets, require_password
+from tests.support.valkey import Valkey, valkey_server
 
 
 @pytest.fixture
-def given() -> Given:
-    return Given()
+def given() -> Secrets:
+    return Secrets()
 
 
 @pytest.fixture
-async def valkey(tmp_path_factory: pytest.TempPathFactory, given: Given) -> AsyncIterator[Valkey]:
-    with a_valkey(tmp_path_factory.mktemp("v")) as started:
+async def valkey(tmp_path_factory: pytest.TempPathFactory, given: Secrets) -> AsyncIterator[Valkey]:
+    with valkey_server(tmp_path_factory.mktemp("v")) as started:
         await started.start()
-        await lock(started, given.redis)
+        await require_password(started, given.redis)
         yield started
 
 

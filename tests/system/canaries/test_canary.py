@@ -18,8 +18,17 @@ from redis.asyncio import Redis
 from ledger.identity.keys import new_private_pem
 from ledger.settings import Settings
 from ledger.values.ids import new_id
-from tests.support.canaries import Given, Proxy, a_canary, expired_and_unknown, found, leaks, lock, variables
-from tests.support.controls import NOBODY, a_transfer, a_user
+from tests.support.canaries import (
+    Proxy,
+    Secrets,
+    expired_and_unknown,
+    find_leaks,
+    new_canary,
+    places_with,
+    require_password,
+    variables,
+)
+from tests.support.controls import NOBODY, transfer_body, user_body
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, processes, until
 from tests.support.valkey import Valkey
 from web.routes import ROUTES, UNVERSIONED
@@ -39,7 +48,7 @@ class Client:
 
     session: aiohttp.ClientSession
     url: str
-    given: Given
+    given: Secrets
     heard: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     called: set[tuple[str, str]] = field(default_factory=set)
@@ -78,7 +87,7 @@ class Client:
         return pair["access_token"], pair["refresh_token"]
 
     async def new_user(self, admin: str, **members: Any) -> Body:
-        body = a_user(password=self.given.password, **members)
+        body = user_body(password=self.given.password, **members)
         created: Body = await self.must(201, "POST", "/v1/users", admin, json=body)
         return created
 
@@ -98,12 +107,12 @@ async def people(client: Client) -> None:
     """Users come, change, pay and go."""
     given, (admin, _) = client.given, await client.log_in()
     key = {"Idempotency-Key": given.key}
-    body = a_user(password=given.password, password_salt=given.salt)
+    body = user_body(password=given.password, password_salt=given.salt)
     user = await client.must(201, "POST", "/v1/users", admin, json=body, headers=key)
     await client.must(201, "POST", "/v1/users", admin, json=body, headers=key)
     await client.must(422, "POST", "/v1/users", admin, json=body | {"email": "another@example.com"}, headers=key)
     await client.must(409, "POST", "/v1/users", admin, json=body)
-    digested = a_user(password_hash=given.digest)
+    digested = user_body(password_hash=given.digest)
     del digested["password"]
     await client.must(201, "POST", "/v1/users", admin, json=digested)
     await client.must(200, "POST", LOGIN, json={"username": digested["username"], "password_hash": given.digest})
@@ -116,7 +125,7 @@ async def people(client: Client) -> None:
             "POST",
             "/v1/transactions/transfer",
             access,
-            json=a_transfer(accounts[0], accounts[1], amount),
+            json=transfer_body(accounts[0], accounts[1], amount),
             headers=key,
         )
         key = {}
@@ -172,8 +181,8 @@ async def guesses(client: Client) -> None:
     await client.must(401, "POST", LOGIN, json=typed)
     await client.must(400, "POST", LOGIN, json={"username": given.misplaced})
     await client.must(422, "POST", LOGIN, json={**typed, "password_hash": given.digest})
-    await client.must(422, "POST", "/v1/users", admin, json=a_user(password=given.wrong, id=given.misplaced))
-    await client.must(422, "POST", "/v1/users", admin, json=a_user(password="short", roles=given.misplaced))
+    await client.must(422, "POST", "/v1/users", admin, json=user_body(password=given.wrong, id=given.misplaced))
+    await client.must(422, "POST", "/v1/users", admin, json=user_body(password="short", roles=given.misplaced))
 
 
 async def what_cannot_be_parsed(client: Client) -> None:
@@ -202,7 +211,7 @@ async def what_cannot_be_parsed(client: Client) -> None:
         await client.say(raw)
 
 
-def misused(given: Given) -> dict[str, Any]:
+def misused(given: Secrets) -> dict[str, Any]:
     """What a request must not have, in every place there is for it."""
     members = ("id", "user_id", "balance_cents", "amount_cents", "source_account_id", "roles", "currency", "active")
     wrong = dict.fromkeys(members, given.misplaced)
@@ -267,7 +276,7 @@ async def trouble(client: Client, proxy: "Proxy", valkey: Valkey, connection: "a
     valkey.kill()
     await a_bit_of_everything(client, *await client.log_in())
     await valkey.start()
-    await lock(valkey, given.redis)
+    await require_password(valkey, given.redis)
     await a_bit_of_everything(client, *await client.log_in())
 
 
@@ -276,8 +285,8 @@ async def a_bit_of_everything(client: Client, access: str, refresh: str) -> None
     given = client.given
     await client.call("POST", LOGIN, json={"username": "admin", "password": given.admin})
     await client.call("POST", LOGIN, json={"username": f"nobody-{new_id()}", "password": given.wrong})
-    await client.call("POST", "/v1/users", access, json=a_user(password=given.password, password_salt=given.salt))
-    await client.call("POST", "/v1/transactions/transfer", access, json=a_transfer(NOBODY, NOBODY, 1))
+    await client.call("POST", "/v1/users", access, json=user_body(password=given.password, password_salt=given.salt))
+    await client.call("POST", "/v1/transactions/transfer", access, json=transfer_body(NOBODY, NOBODY, 1))
     for path in ("/v1/users", "/v1/accounts", "/v1/auth/sessions"):
         await client.call("GET", path, access)
     await client.call("POST", REFRESH, refresh)
@@ -296,7 +305,7 @@ class Scene:
     running: Ledger
     valkey: Valkey
     connection: "asyncpg.Connection[Any]"
-    given: Given
+    given: Secrets
     others: dict[str, str]  # secrets that no client sent
 
     async def places(self) -> dict[str, str]:
@@ -364,7 +373,7 @@ async def scene(
     connection: "asyncpg.Connection[Any]",
     proxy: Proxy,
     valkey: Valkey,
-    given: Given,
+    given: Secrets,
     tmp_path: Path,
 ) -> AsyncIterator[Scene]:
     """The service, after all that."""
@@ -387,17 +396,20 @@ async def scene(
 
 async def test_no_secret_is_where_it_has_no_business(scene: Scene) -> None:
     """Lesson 31. The same search finds words that are no secrets in all the places that they went to."""
-    client, words = scene.client, {name: a_canary("word") for name in ("request", "user", "valkey", "postgresql")}
+    client, words = scene.client, {name: new_canary("word") for name in ("request", "user", "valkey", "postgresql")}
     await plant(scene, words)
 
     places, known = await scene.places(), await scene.known()
 
-    assert [] == leaks(places, known)
+    assert [] == find_leaks(places, known)
     assert_of_every_kind(scene)
     in_tables = {"table stored_events", "table events", "table stream_heads", "table command_log", "table users"}
-    assert {"log", "answers", "table command_log"} == found(places, words["request"])
-    assert {"answers", *in_tables} == found(places, words["user"])
-    assert ({"valkey"}, {"log of postgresql"}) == (found(places, words["valkey"]), found(places, words["postgresql"]))
+    assert {"log", "answers", "table command_log"} == places_with(places, words["request"])
+    assert {"answers", *in_tables} == places_with(places, words["user"])
+    assert ({"valkey"}, {"log of postgresql"}) == (
+        places_with(places, words["valkey"]),
+        places_with(places, words["postgresql"]),
+    )
     assert {"table credentials", "table tokens", "table sessions"} <= places.keys()
     assert "web.worker" in places["arguments"]
     assert len(set(client.tokens)) > 100
@@ -407,7 +419,7 @@ async def plant(scene: Scene, words: Mapping[str, str]) -> None:
     """Bring words into every kind of place."""
     client, (admin, _) = scene.client, await scene.client.log_in()
     request_id = {"X-Request-Id": words["request"]}
-    await client.must(409, "POST", "/v1/users", admin, json=a_user(username="admin"), headers=request_id)
+    await client.must(409, "POST", "/v1/users", admin, json=user_body(username="admin"), headers=request_id)
     await client.new_user(admin, username=words["user"])
     await scene.connection.execute(f"DO $$ BEGIN RAISE LOG '{words['postgresql']}'; END $$")
     async with Redis(unix_socket_path=str(scene.valkey.socket), password=scene.given.redis, protocol=2) as other:
@@ -426,7 +438,7 @@ def assert_of_every_kind(scene: Scene) -> None:
 
 @pytest.mark.parametrize("spelt", ["{}", "x {} y", "{}".upper()])
 def test_a_secret_is_found_in_any_spelling(spelt: str) -> None:
-    secret = a_canary("planted")
+    secret = new_canary("planted")
     texts = {
         "plain": secret,
         "capitals": secret.upper(),
@@ -437,5 +449,7 @@ def test_a_secret_is_found_in_any_spelling(spelt: str) -> None:
     }
     places = {place: spelt.format(text).lower() for place, text in texts.items()}
 
-    assert texts.keys() == found({**places, "elsewhere": a_canary("planted")}, secret)
-    assert [("it", place) for place in sorted(texts)] == leaks(places, {"it": secret, "not it": a_canary("planted")})
+    assert texts.keys() == places_with({**places, "elsewhere": new_canary("planted")}, secret)
+    assert [("it", place) for place in sorted(texts)] == find_leaks(
+        places, {"it": secret, "not it": new_canary("planted")}
+    )

@@ -24,8 +24,8 @@ from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
-from tests.support.canaries import Given, Proxy, expired_and_unknown, found, leaks, variables
-from tests.support.outages import a_port
+from tests.support.canaries import Proxy, Secrets, expired_and_unknown, find_leaks, places_with, variables
+from tests.support.outages import reserved_port
 from tests.support.valkey import Valkey
 from web import requests
 from web.http.json import parse
@@ -54,7 +54,7 @@ async def raised(work: Callable[[], Any], kind: type[BaseException]) -> BaseExce
 
 
 async def test_the_service_and_its_parts_show_no_secret(
-    settings: Settings, proxy: Proxy, valkey: Valkey, given: Given, tmp_path: Path
+    settings: Settings, proxy: Proxy, valkey: Valkey, given: Secrets, tmp_path: Path
 ) -> None:
     """Lesson 31: "the whole configuration at debug level"."""
     seal = tmp_path / "seal-key"
@@ -71,11 +71,11 @@ async def test_the_service_and_its_parts_show_no_secret(
         }
         places = presented(things)
 
-    assert [] == leaks(places, {**vars(given), "seal key": seal.read_text().split("\n")[1]})
+    assert [] == find_leaks(places, {**vars(given), "seal key": seal.read_text().split("\n")[1]})
     assert "secretstr" in places["settings"]
 
 
-def test_commands_and_what_they_carry_show_no_secret(given: Given) -> None:
+def test_commands_and_what_they_carry_show_no_secret(given: Secrets) -> None:
     """Lesson 31: a hash, a password, and what a body had, wherever it is a part of something."""
     user_id, pair = new_id(), Pair(new_id(), 2, new_id(), 3, 1)
     hashed = f"$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ${given.digest}"
@@ -104,17 +104,17 @@ def test_commands_and_what_they_carry_show_no_secret(given: Given) -> None:
 
     places = presented(things)
 
-    assert [] == leaks(places, {**vars(given), "argon2": "$argon2id$"})
-    assert {"credential", "create", "decision"} == found(places, str(credential.id)) - {"start"}
+    assert [] == find_leaks(places, {**vars(given), "argon2": "$argon2id$"})
+    assert {"credential", "create", "decision"} == places_with(places, str(credential.id)) - {"start"}
 
 
 @pytest.fixture
 def nowhere() -> Iterator[int]:
-    with a_port(listening=False) as port:
+    with reserved_port(listening=False) as port:
         yield port
 
 
-async def test_errors_show_no_secret(settings: Settings, given: Given, nowhere: int) -> None:
+async def test_errors_show_no_secret(settings: Settings, given: Secrets, nowhere: int) -> None:
     """Lesson 31: neither in their words nor in their traceback."""
     url = f"postgresql://ledger:{given.database}@127.0.0.1:{nowhere}/ledger"
     kept = settings.model_dump(exclude_unset=True)
@@ -153,8 +153,10 @@ async def test_errors_show_no_secret(settings: Settings, given: Given, nowhere: 
         "token": token,
         "signature": token.rsplit(".", 1)[1],
     }
-    assert [] == leaks(presented(errors), known)
-    assert ["it"] == sorted(found(presented({"it": ValueError(given.admin), "not it": ValueError()}), given.admin))
+    assert [] == find_leaks(presented(errors), known)
+    assert ["it"] == sorted(
+        places_with(presented({"it": ValueError(given.admin), "not it": ValueError()}), given.admin)
+    )
 
 
 def test_no_secret_has_a_default() -> None:

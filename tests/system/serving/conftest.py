@@ -9,7 +9,7 @@ import pytest
 
 from ledger.settings import Settings
 from tests.support.processes import Ledger, ledger, until
-from tests.support.serving import nobody_left
+from tests.support.serving import no_process_left
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ async def run(tmp_path: Path, data_dir: Path) -> AsyncIterator[Callable[..., Led
             return stack.enter_context(ledger(tmp_path / f"run-{next(numbers)}", *arguments, **options))
 
         yield started
-    await until(lambda: nobody_left(data_dir))
+    await until(lambda: no_process_left(data_dir))
 
 
 @pytest.fixture

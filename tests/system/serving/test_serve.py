@@ -17,9 +17,9 @@ from ledger.cli.welcome import Admin, prepare_admin
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from ledger.store.pool import connect
-from tests.support.controls import ADMIN_PASSWORD, a_transfer, a_user
+from tests.support.controls import ADMIN_PASSWORD, transfer_body, user_body
 from tests.support.processes import DEADLINE_SECONDS, ROOT, Ledger, is_alive, until
-from tests.support.serving import call, log_in, nobody_left, spoken
+from tests.support.serving import call, log_in, messages, no_process_left
 
 SHOWN = re.compile(r"The first admin is (\S+), with the password (\S+)")
 
@@ -31,7 +31,7 @@ async def test_the_first_start_shows_the_admins_password_which_works(
     running = run("serve", **alone)
     url = await running.url()
     ((username, password),) = await until(lambda: SHOWN.findall(running.log.read_text()))
-    assert f"Read and try the API at {url}/docs" in spoken(running)
+    assert f"Read and try the API at {url}/docs" in messages(running)
     status, _ = await call("GET", f"{url}/v1/users", token=await log_in(url, username, password))
     assert ("admin", 200) == (username, status)
     assert 1 == running.log.read_text().count(password)
@@ -57,7 +57,7 @@ async def test_a_second_start_goes_on_with_the_same_data_and_secrets_and_shows_n
     url = await first.url()
     password = (data_dir / "admin-password").read_text().strip()
     token = await log_in(url, "admin", password)
-    status, user = await call("POST", f"{url}/v1/users", a_user(), token)
+    status, user = await call("POST", f"{url}/v1/users", user_body(), token)
     assert (201, 0) == (status, await first.stop())
 
     second = run("serve", **alone)
@@ -65,7 +65,7 @@ async def test_a_second_start_goes_on_with_the_same_data_and_secrets_and_shows_n
     found = await call("GET", f"{url}/v1/users/{user['id']}", token=token)
     await log_in(url, "admin", password)
     assert (200, user) == found
-    assert [] == spoken(second)
+    assert [] == messages(second)
     assert password not in second.log.read_text()
     (record,) = second.logged("serving")
     assert (f"{url}/docs", str(data_dir / "admin-password")) == (record["docs"], record["admin_password_file"])
@@ -73,7 +73,7 @@ async def test_a_second_start_goes_on_with_the_same_data_and_secrets_and_shows_n
 
     third = run("serve", **alone, LEDGER_LOG_FORMAT="json", TTY_COMPATIBLE="1", TERM="dumb")
     url = await third.url()
-    said = await until(lambda: spoken(third)[1:] and spoken(third))
+    said = await until(lambda: messages(third)[1:] and messages(third))
     assert [
         f"Read and try the API at {url}/docs",
         f"The first admin is admin; the password is in {data_dir / 'admin-password'}",
@@ -100,7 +100,7 @@ async def test_a_password_that_was_given_is_not_shown(run: Callable[..., Ledger]
     running = run("serve", LEDGER_ADMIN_PASSWORD=ADMIN_PASSWORD, **alone)
     await log_in(await running.url(), "admin", ADMIN_PASSWORD)
     assert 0 == await running.stop()
-    assert [] == spoken(running)
+    assert [] == messages(running)
     assert ADMIN_PASSWORD not in running.log.read_text()
 
 
@@ -114,7 +114,7 @@ async def test_a_polite_signal_stops_everything_with_status_zero(
     workers = running.workers()
     os.killpg(running.pid, number) if number is signal.SIGINT else running.send(number)
     assert (2, 0) == (len(workers), await running.status())
-    assert nobody_left(data_dir)
+    assert no_process_left(data_dir)
     assert [] == [pid for pid in workers if is_alive(pid)]
     assert "Traceback" not in running.log.read_text()
 
@@ -129,7 +129,7 @@ async def test_a_killed_service_leaves_no_worker_and_no_server(
     running.send(signal.SIGKILL)
     assert -signal.SIGKILL == await running.status()
     await until(lambda: not any(map(is_alive, workers)))
-    await until(lambda: nobody_left(data_dir))
+    await until(lambda: no_process_left(data_dir))
 
 
 async def test_a_service_that_is_told_to_stop_while_it_starts_leaves_nothing(
@@ -139,7 +139,7 @@ async def test_a_service_that_is_told_to_stop_while_it_starts_leaves_nothing(
     running = run("serve", **alone)
     await until((data_dir / "pg.new").exists)
     await running.stop()
-    await until(lambda: nobody_left(data_dir))
+    await until(lambda: no_process_left(data_dir))
 
 
 async def test_a_killed_worker_is_started_again(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
@@ -163,14 +163,14 @@ async def test_workers_that_keep_dying_end_the_service_with_one_line(
     (broken / "worker.py").write_text("raise SystemExit(3)\n")
     running = run("serve", **shared, PYTHONPATH=str(broken.parent))
     assert 1 == await running.status()
-    assert ["ledger: the workers keep dying; see the log above"] == spoken(running)
+    assert ["ledger: the workers keep dying; see the log above"] == messages(running)
 
 
 @asynccontextmanager
 async def a_request_that_hangs(settings: Settings, url: str) -> AsyncIterator["asyncio.Task[tuple[int, Any]]"]:
     """A transfer, which can go on when this is over: until then somebody else holds its account."""
     token = await log_in(url, "admin", ADMIN_PASSWORD)
-    _, user = await call("POST", f"{url}/v1/users", a_user(), token)
+    _, user = await call("POST", f"{url}/v1/users", user_body(), token)
     body = {"user_id": user["id"], "balance_cents": 100}
     opened = [(await call("POST", f"{url}/v1/accounts", body, token))[1] for _ in range(2)]
     holder, eyes = await connect(settings, application_name="holder"), await connect(settings, application_name="eyes")
@@ -178,7 +178,7 @@ async def a_request_that_hangs(settings: Settings, url: str) -> AsyncIterator["a
         async with holder.transaction():
             await holder.execute("SELECT FROM stream_heads FOR UPDATE")
             transfer = asyncio.create_task(
-                call("POST", f"{url}/v1/transactions/transfer", a_transfer(opened[0], opened[1], 1), token)
+                call("POST", f"{url}/v1/transactions/transfer", transfer_body(opened[0], opened[1], 1), token)
             )
             waiting = """SELECT count(*) FROM pg_stat_activity
                          WHERE datname = current_database() AND wait_event_type = 'Lock'"""

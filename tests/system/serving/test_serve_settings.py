@@ -11,16 +11,15 @@ import pytest
 
 from ledger import cli
 from ledger.environment.variables import SOURCES
-from ledger.errors import DatabaseError
+from ledger.errors import DatabaseError, RedisUnusableError
 from ledger.identity import valkey
-from ledger.identity.valkey import RedisUnusableError
 from ledger.settings import VARIABLES, Settings
 from ledger.store import pool
 from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, NOBODY
-from tests.support.outages import a_port
+from tests.support.outages import reserved_port
 from tests.support.processes import Ledger
-from tests.support.serving import log_in, one_line
+from tests.support.serving import log_in, startup_error
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 
@@ -68,7 +67,7 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_never_its_value(
     for variable, setting in {**others, **({name: value} if value else {})}.items():
         clean.setenv(variable, setting)
     with pytest.raises(SystemExit) as ended:
-        cli.app(["serve"])
+        cli.root()(["serve"])
     said = capsys.readouterr().err
     assert 2 == ended.value.code
     assert said.startswith(f"ledger: {name}: ")
@@ -99,13 +98,13 @@ async def test_settings_are_also_read_from_a_file(clean: pytest.MonkeyPatch, tmp
 
 
 async def test_a_port_in_use_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
-    with a_port(listening=True) as port:
-        line = await one_line(run("serve", **{**shared, "SERVICE_PORT": str(port)}))
+    with reserved_port(listening=True) as port:
+        line = await startup_error(run("serve", **{**shared, "SERVICE_PORT": str(port)}))
     assert f"ledger: 127.0.0.1:{port}: Address already in use; change SERVICE_PORT or SERVICE_HOST" == line
 
 
 async def test_a_host_that_there_is_not_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
-    line = await one_line(run("serve", **{**shared, "SERVICE_HOST": "nowhere.invalid", "SERVICE_PORT": "0"}))
+    line = await startup_error(run("serve", **{**shared, "SERVICE_HOST": "nowhere.invalid", "SERVICE_PORT": "0"}))
     assert re.fullmatch(r"ledger: nowhere\.invalid:0: .+; change SERVICE_PORT or SERVICE_HOST", line)
 
 
@@ -113,9 +112,9 @@ async def test_a_start_without_a_port_changes_nothing(
     run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
 ) -> None:
     """A second service that takes the first one's port by mistake must not migrate its database."""
-    with a_port(listening=True) as port:
+    with reserved_port(listening=True) as port:
         running = run("serve", **{**shared, "LEDGER_SCHEMA": "untouched", "SERVICE_PORT": str(port)})
-        await one_line(running)
+        await startup_error(running)
 
     connection = await connect(settings)
     try:
@@ -127,29 +126,29 @@ async def test_a_start_without_a_port_changes_nothing(
 async def test_a_database_that_cannot_be_reached_is_one_line(
     run: Callable[..., Ledger], shared: dict[str, str]
 ) -> None:
-    with a_port(listening=False) as port:
+    with reserved_port(listening=False) as port:
         url = f"postgresql://me:hunter2@127.0.0.1:{port}/ledger"
-        line = await one_line(run("serve", **{**shared, "DATABASE_URL": url}))
+        line = await startup_error(run("serve", **{**shared, "DATABASE_URL": url}))
     assert line.startswith("ledger: PostgreSQL cannot be reached: ")
     assert "hunter2" not in line
 
 
 async def test_a_database_that_does_not_exist_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
     url = re.sub(r"/t_\w+\?", "/nowhere?", shared["DATABASE_URL"])
-    line = await one_line(run("serve", **{**shared, "DATABASE_URL": url}))
+    line = await startup_error(run("serve", **{**shared, "DATABASE_URL": url}))
     assert 'ledger: PostgreSQL cannot be reached: database "nowhere" does not exist' == line
 
 
 async def test_a_redis_that_cannot_be_reached_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
-    with a_port(listening=False) as port:
-        line = await one_line(run("serve", **{**shared, "REDIS_URL": f"redis://:hunter2@127.0.0.1:{port}/0"}))
+    with reserved_port(listening=False) as port:
+        line = await startup_error(run("serve", **{**shared, "REDIS_URL": f"redis://:hunter2@127.0.0.1:{port}/0"}))
     assert line.startswith("ledger: Redis cannot be reached: ")
     assert "hunter2" not in line
 
 
 async def test_a_data_folder_that_cannot_be_is_one_line(run: Callable[..., Ledger], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    line = await one_line(run("serve", LEDGER_DATA_DIR=str(tmp_path / "file"), SERVICE_PORT="0"))
+    line = await startup_error(run("serve", LEDGER_DATA_DIR=str(tmp_path / "file"), SERVICE_PORT="0"))
     assert str(tmp_path / "file") in line
 
 
@@ -209,7 +208,7 @@ def test_every_command_stops_at_a_misspelt_setting(
     clean.setenv("LEDGER_QUEUE_LIMITS", "hunter2")
     (tmp_path / ".env").write_text("JWT_SECRETS='hunter2'\n")
     with pytest.raises(SystemExit) as ended:
-        cli.app(command.split())
+        cli.root()(command.split())
     assert 2 == ended.value.code
     assert (
         "ledger: JWT_SECRETS: unknown setting in .env:1; did you mean JWT_SECRET?; LEDGER_QUEUE_LIMITS: unknown setting"

@@ -8,9 +8,9 @@ import pytest
 
 from ledger import __version__, cli
 from tests.support.controls import Api
-from tests.support.outages import a_port
+from tests.support.outages import reserved_port
 from tests.support.processes import Ledger
-from tests.support.serving import one_line
+from tests.support.serving import startup_error
 
 DIGEST = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"
 
@@ -82,7 +82,7 @@ async def test_the_demo_leaves_what_exists_as_it_is(
 
 async def test_the_demo_takes_nobodys_name(run: Callable[..., Ledger], shared: dict[str, str], api: Api) -> None:
     await api.new_user(username="bob")
-    line = await one_line(run("demo", **shared))
+    line = await startup_error(run("demo", **shared))
     assert "ledger: user_already_exists: a user with this username already exists" == line
 
 
@@ -90,7 +90,7 @@ async def test_migrate_needs_the_settings_of_postgresql_alone(
     run: Callable[..., Ledger], shared: dict[str, str], tmp_path: Path
 ) -> None:
     """Neither a secret nor Redis, not even one of its own."""
-    with a_port(listening=False) as port:
+    with reserved_port(listening=False) as port:
         away = f"redis://127.0.0.1:{port}/0"
         for number, more in enumerate(({}, {"REDIS_URL": away})):
             variables = {"DATABASE_URL": shared["DATABASE_URL"], "LEDGER_SCHEMA": f"fresh_{number}", **more}
@@ -102,7 +102,7 @@ async def test_migrate_needs_the_settings_of_postgresql_alone(
 
 def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.app(["--version"])
+        cli.root()(["--version"])
     assert (0, f"ledger {__version__}\n") == (ended.value.code, capsys.readouterr().out)
 
 
@@ -120,7 +120,7 @@ async def test_an_admin_whose_name_is_taken_is_one_line(
     run: Callable[..., Ledger], shared: dict[str, str], api: Api
 ) -> None:
     del api  # whose first admin has the name
-    line = await one_line(run("admin", "create", "Admin", given="a password from a pipe\n", **shared))
+    line = await startup_error(run("admin", "create", "Admin", given="a password from a pipe\n", **shared))
     assert "ledger: user_already_exists" in line
 
 

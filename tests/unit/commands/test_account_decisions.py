@@ -22,7 +22,7 @@ from ledger.events.users import (
 )
 from tests.support.ledgers import (
     ALICE,
-    ALICE_THERE,
+    ALICE_EXISTS,
     BOB,
     NOBODY,
     PURSE,
@@ -30,24 +30,24 @@ from tests.support.ledgers import (
     TRANSFER,
     TWO_ACCOUNTS,
     WORLD,
+    WORLD_EXISTS,
     WORLD_OF_EUROS,
-    WORLD_THERE,
     Given,
 )
 
 
-def an_opening(balance_cents: int = 0, **members: Any) -> OpenAccount:
+def opening(balance_cents: int = 0, **members: Any) -> OpenAccount:
     named = {"account_id": PURSE, "owner_id": ALICE, "currency": "USD", "transaction_id": TRANSFER, **members}
     return OpenAccount(balance_cents=balance_cents, **named)
 
 
-def test_an_empty_account_is_an_opening_and_an_assignment() -> None:
-    events = Given(ALICE_THERE).when(an_opening())
+def test_an_empty_account_appends_an_opening_and_an_assignment() -> None:
+    events = Given(ALICE_EXISTS).when(opening())
     assert [(PURSE, AccountOpened(ALICE, "USD")), (ALICE, AccountAssigned(PURSE))] == events
 
 
-def test_an_opening_balance_is_a_transfer_from_world() -> None:
-    events = Given([*ALICE_THERE, *WORLD_THERE]).when(an_opening(50))
+def test_an_opening_balance_is_transferred_from_world() -> None:
+    events = Given([*ALICE_EXISTS, *WORLD_EXISTS]).when(opening(50))
     assert [
         (
             TRANSFER,
@@ -66,29 +66,29 @@ def test_an_opening_balance_is_a_transfer_from_world() -> None:
 
 
 def test_the_first_money_of_a_currency_opens_its_world() -> None:
-    assert (WORLD_OF_EUROS, AccountOpened(None, "EUR")) in Given(ALICE_THERE).when(an_opening(50, currency="EUR"))
+    assert (WORLD_OF_EUROS, AccountOpened(None, "EUR")) in Given(ALICE_EXISTS).when(opening(50, currency="EUR"))
 
 
-def test_an_account_needs_an_owner_who_is_there() -> None:
-    assert ["user_not_found"] == Given().refuses(an_opening())
+def test_an_account_needs_an_existing_owner() -> None:
+    assert ["user_not_found"] == Given().refuses(opening())
 
 
-def test_a_deleted_user_gets_no_account() -> None:
-    assert ["user_not_found"] == Given([*ALICE_THERE, (ALICE, UserDeleted())]).refuses(an_opening())
+def test_a_deleted_user_cannot_own_an_account() -> None:
+    assert ["user_not_found"] == Given([*ALICE_EXISTS, (ALICE, UserDeleted())]).refuses(opening())
 
 
 @pytest.mark.parametrize("taken", [TILL, ALICE], ids=["an account's", "a user's"])
-def test_an_account_id_is_taken_once(taken: UUID) -> None:
-    assert ["account_already_exists"] == Given(TWO_ACCOUNTS).refuses(an_opening(account_id=taken))
+def test_an_account_id_cannot_be_reused(taken: UUID) -> None:
+    assert ["account_already_exists"] == Given(TWO_ACCOUNTS).refuses(opening(account_id=taken))
 
 
-def an_update(**members: Any) -> UpdateAccount:
+def update(**members: Any) -> UpdateAccount:
     defaults = {"account_id": PURSE, "owner_id": None, "balance_cents": None, "currency": "USD"}
     return UpdateAccount(**{**defaults, "transaction_id": TRANSFER, **members})
 
 
 def test_a_higher_balance_is_a_transfer_from_world() -> None:
-    events = Given([*TWO_ACCOUNTS, *WORLD_THERE]).when(an_update(balance_cents=150))
+    events = Given([*TWO_ACCOUNTS, *WORLD_EXISTS]).when(update(balance_cents=150))
     assert [
         (
             TRANSFER,
@@ -107,7 +107,7 @@ def test_a_higher_balance_is_a_transfer_from_world() -> None:
 
 
 def test_a_lower_balance_is_a_transfer_to_world() -> None:
-    events = Given([*TWO_ACCOUNTS, *WORLD_THERE]).when(an_update(balance_cents=0))
+    events = Given([*TWO_ACCOUNTS, *WORLD_EXISTS]).when(update(balance_cents=0))
     assert [
         (
             TRANSFER,
@@ -125,35 +125,35 @@ def test_a_lower_balance_is_a_transfer_to_world() -> None:
     ] == events
 
 
-def test_a_new_owner_is_a_change_and_an_assignment() -> None:
-    events = Given(TWO_ACCOUNTS).when(an_update(owner_id=BOB))
+def test_a_new_owner_appends_a_change_and_an_assignment() -> None:
+    events = Given(TWO_ACCOUNTS).when(update(owner_id=BOB))
     assert [(PURSE, AccountOwnerChanged(BOB)), (BOB, AccountAssigned(PURSE))] == events
 
 
-def test_an_update_to_what_is_so_already_changes_nothing() -> None:
-    assert [] == Given(TWO_ACCOUNTS).when(an_update(owner_id=ALICE, balance_cents=100))
+def test_an_update_to_the_current_values_changes_nothing() -> None:
+    assert [] == Given(TWO_ACCOUNTS).when(update(owner_id=ALICE, balance_cents=100))
 
 
 def test_the_currency_of_an_account_never_changes() -> None:
-    assert ["currency_mismatch"] == Given(TWO_ACCOUNTS).refuses(an_update(balance_cents=1, currency="EUR"))
+    assert ["currency_mismatch"] == Given(TWO_ACCOUNTS).refuses(update(balance_cents=1, currency="EUR"))
 
 
-def test_the_new_owner_must_be_there() -> None:
-    assert ["user_not_found"] == Given(TWO_ACCOUNTS).refuses(an_update(owner_id=NOBODY))
+def test_the_new_owner_must_exist() -> None:
+    assert ["user_not_found"] == Given(TWO_ACCOUNTS).refuses(update(owner_id=NOBODY))
 
 
-def test_an_account_that_does_not_exist_cannot_change() -> None:
-    assert ["resource_not_found"] == Given().refuses(an_update(balance_cents=1))
+def test_an_unknown_account_cannot_be_changed() -> None:
+    assert ["resource_not_found"] == Given().refuses(update(balance_cents=1))
 
 
-def test_a_closed_account_cannot_change() -> None:
+def test_a_closed_account_cannot_be_changed() -> None:
     closed = [*TWO_ACCOUNTS, (TILL, AccountClosed())]
-    assert ["account_closed"] == Given(closed).refuses(an_update(account_id=TILL, balance_cents=1))
+    assert ["account_closed"] == Given(closed).refuses(update(account_id=TILL, balance_cents=1))
 
 
 def test_world_changes_only_by_transfers() -> None:
-    given = Given([*TWO_ACCOUNTS, *WORLD_THERE])
-    assert ["validation_error"] == given.refuses(an_update(account_id=WORLD, balance_cents=0))
+    given = Given([*TWO_ACCOUNTS, *WORLD_EXISTS])
+    assert ["validation_error"] == given.refuses(update(account_id=WORLD, balance_cents=0))
 
 
 def test_an_account_at_zero_can_be_closed() -> None:
@@ -164,11 +164,11 @@ def test_an_account_with_money_cannot_be_closed() -> None:
     assert ["account_not_empty"] == Given(TWO_ACCOUNTS).refuses(CloseAccount(PURSE))
 
 
-def test_an_account_is_closed_once() -> None:
+def test_an_account_cannot_be_closed_twice() -> None:
     assert ["account_closed"] == Given([*TWO_ACCOUNTS, (TILL, AccountClosed())]).refuses(CloseAccount(TILL))
 
 
-def test_what_does_not_exist_cannot_be_closed() -> None:
+def test_an_unknown_account_cannot_be_closed() -> None:
     assert ["resource_not_found"] == Given().refuses(CloseAccount(NOBODY))
 
 

@@ -1,4 +1,4 @@
-"""What an import may record that no client may do, and which users it may create: exactly those that clients may."""
+"""Imports record balances and transfers that no client could request, but only users that a client could create."""
 
 import json
 from datetime import UTC, datetime
@@ -25,11 +25,11 @@ from web.http.json import parse
 ALICE, ACCOUNT, OTHER, TRANSFER = (UUID(int=number) for number in (1, 10, 11, 100))
 WORLD = world_account_id("USD")
 MONDAY = datetime(2024, 1, 15, tzinfo=UTC)
-A_USER = User("alice", "alice@example.com", active=True, roles=("customer",), credential_id=UUID(int=9))
+ALICE_STATE = User("alice", "alice@example.com", active=True, roles=("customer",), credential_id=UUID(int=9))
 
 
-def decided(command: Any, states: dict[UUID, State | None]) -> tuple[list[Any], list[Any]]:
-    """The events, and the code of each item's refusal, None if it was not refused."""
+def decide(command: Any, states: dict[UUID, State | None]) -> tuple[list[Any], list[Any]]:
+    """Return the events, and the refusal code of each item or None."""
     decision = command.decide({stream: states.get(stream) for stream in (*command.streams(), *command.creates())})
     refusals = [result.refusals for result in decision.result["results"]]
     return decision.events, [found[0].code if found else None for found in refusals]
@@ -40,8 +40,8 @@ def opening(cents: int, **members: Any) -> ImportAccounts:
     return ImportAccounts("USD", (ImportedBalance(**balance),))
 
 
-def test_an_account_is_opened_with_what_it_had_even_if_that_is_negative() -> None:
-    events, refusals = decided(opening(-50, effective_at=MONDAY), {ALICE: A_USER})
+def test_an_account_is_opened_with_its_balance_even_if_negative() -> None:
+    events, refusals = decide(opening(-50, effective_at=MONDAY), {ALICE: ALICE_STATE})
 
     transfer = MoneyTransferred(
         source_account_id=ACCOUNT,
@@ -65,22 +65,26 @@ def test_an_account_is_opened_with_what_it_had_even_if_that_is_negative() -> Non
 
 
 def test_an_account_without_a_balance_has_no_transfer() -> None:
-    events, _ = decided(opening(0), {ALICE: A_USER})
+    events, _ = decide(opening(0), {ALICE: ALICE_STATE})
 
     assert [AccountOpened(ALICE, "USD"), AccountAssigned(ACCOUNT)] == [event for _, event in events]
 
 
-def test_an_account_that_exists_is_corrected_once() -> None:
+def test_an_existing_account_is_corrected_once() -> None:
     """Lesson 4."""
-    states: dict[UUID, State | None] = {ALICE: A_USER, ACCOUNT: Account(ALICE, "USD", 5), WORLD: Account(None, "USD")}
+    states: dict[UUID, State | None] = {
+        ALICE: ALICE_STATE,
+        ACCOUNT: Account(ALICE, "USD", 5),
+        WORLD: Account(None, "USD"),
+    }
 
-    events, _ = decided(opening(-50), states)
+    events, _ = decide(opening(-50), states)
     for stream, event in events:
         states[stream] = evolve(states.get(stream), event)
 
     assert ["adjustment"] == [event.kind for _, event in events if isinstance(event, MoneyTransferred)]
     assert Account(ALICE, "USD", -45) == states[ACCOUNT]
-    assert ([], [None]) == decided(opening(-50), states)
+    assert ([], [None]) == decide(opening(-50), states)
 
 
 @pytest.mark.parametrize(
@@ -88,23 +92,23 @@ def test_an_account_that_exists_is_corrected_once() -> None:
     [
         ({}, "user_not_found"),
         ({ALICE: User("a", "a@b", True, (), UUID(int=9), deleted=True)}, "user_not_found"),
-        ({ALICE: A_USER, ACCOUNT: A_USER}, "account_already_exists"),
-        ({ALICE: A_USER, ACCOUNT: Account(ALICE, "EUR")}, "currency_mismatch"),
-        ({ALICE: A_USER, ACCOUNT: Account(ALICE, "USD", closed=True)}, "account_closed"),
-        ({ALICE: A_USER, ACCOUNT: Account(ALICE, "USD", frozen="all")}, "account_frozen"),
-        ({ALICE: A_USER, WORLD: Account(None, "USD", -MAX_CENTS)}, "validation_error"),
+        ({ALICE: ALICE_STATE, ACCOUNT: ALICE_STATE}, "account_already_exists"),
+        ({ALICE: ALICE_STATE, ACCOUNT: Account(ALICE, "EUR")}, "currency_mismatch"),
+        ({ALICE: ALICE_STATE, ACCOUNT: Account(ALICE, "USD", closed=True)}, "account_closed"),
+        ({ALICE: ALICE_STATE, ACCOUNT: Account(ALICE, "USD", frozen="all")}, "account_frozen"),
+        ({ALICE: ALICE_STATE, WORLD: Account(None, "USD", -MAX_CENTS)}, "validation_error"),
     ],
 )
-def test_an_account_that_cannot_change_does_not(states: dict[UUID, State | None], code: str) -> None:
-    assert ([], [code]) == decided(opening(50), states)
+def test_an_account_that_cannot_change_is_refused(states: dict[UUID, State | None], code: str) -> None:
+    assert ([], [code]) == decide(opening(50), states)
 
 
-def test_one_account_that_is_refused_does_not_fail_its_neighbours() -> None:
+def test_a_refused_account_does_not_fail_its_neighbours() -> None:
     """Lesson 5."""
     (bad,) = opening(1, owner_id=UUID(int=2)).balances
     (good,) = opening(1, account_id=OTHER, transaction_id=UUID(int=101)).balances
 
-    events, refusals = decided(ImportAccounts("USD", (bad, good)), {ALICE: A_USER})
+    events, refusals = decide(ImportAccounts("USD", (bad, good)), {ALICE: ALICE_STATE})
 
     assert ["user_not_found", None] == refusals
     assert {OTHER, ALICE, WORLD, UUID(int=101)} == {stream for stream, _ in events}
@@ -121,10 +125,10 @@ def a_transfer(cents: int, source: UUID = ACCOUNT, destination: UUID = OTHER) ->
     )
 
 
-def test_a_transfer_that_happened_is_recorded_whether_or_not_there_were_funds_and_once() -> None:
+def test_a_past_transfer_is_recorded_once_even_without_funds() -> None:
     states: dict[UUID, State | None] = {ACCOUNT: Account(ALICE, "USD"), OTHER: Account(ALICE, "USD")}
 
-    events, refusals = decided(ImportTransfers((a_transfer(70), a_transfer(70))), states)
+    events, refusals = decide(ImportTransfers((a_transfer(70), a_transfer(70))), states)
 
     assert [None, None] == refusals
     made = MoneyTransferred(
@@ -156,13 +160,13 @@ def test_a_transfer_that_happened_is_recorded_whether_or_not_there_were_funds_an
 def test_a_transfer_that_cannot_be_recorded_is_refused(account: Account | None, code: str) -> None:
     states: dict[UUID, State | None] = {ACCOUNT: account, OTHER: Account(ALICE, "USD")}
 
-    assert ([], [code]) == decided(ImportTransfers((a_transfer(70),)), states)
+    assert ([], [code]) == decide(ImportTransfers((a_transfer(70),)), states)
 
 
-def test_an_id_of_another_transfer_is_not_the_same_transfer() -> None:
+def test_an_id_with_another_content_is_not_the_same_transfer() -> None:
     states: dict[UUID, State | None] = {ACCOUNT: Account(ALICE, "USD"), OTHER: Account(ALICE, "USD")}
 
-    events, refusals = decided(ImportTransfers((a_transfer(70), a_transfer(71))), states)
+    events, refusals = decide(ImportTransfers((a_transfer(70), a_transfer(71))), states)
 
     assert (3, [None, "transaction_id_reused"]) == (len(events), refusals)
 
@@ -181,7 +185,7 @@ ORDINARY = {"username": "alice", "email": "a@b", "roles": "customer", "password_
     | st.tuples(st.just("roles"), roles.map(",".join))
     | st.tuples(st.just("password_hash"), st.sampled_from(["", "a", "a" * 1024, "a" * 1025]))
 )
-def test_exactly_the_users_that_a_client_may_create_may_be_imported(member: tuple[str, str]) -> None:
+def test_exactly_the_users_a_client_can_create_can_be_imported(member: tuple[str, str]) -> None:
     body: dict[str, Any] = {**ORDINARY, **dict([member])}
     try:
         parsed = parse(requests.NewUser, json.dumps(body).encode())

@@ -1,4 +1,4 @@
-"""What always holds, whatever sequence of commands Hypothesis finds."""
+"""Invariants that hold after any sequence of commands."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
-from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.tokens import (
     EndSession,
@@ -64,22 +64,22 @@ from tests.support.ledgers import (
     WORLD,
     WORLD_OF_EUROS,
     Ledger,
-    a_secret,
     account_ids,
-    an_id,
     change,
     deletion,
+    named_id,
     names,
+    new_credential,
     refresh,
     roles,
     transaction_ids,
     user_ids,
 )
 
-Maker = Callable[[Ledger], Command]  # some commands can be made only once the ledger is known
+Maker = Callable[[Ledger], Command]  # some commands depend on the ledger's state
 
 
-any_ids = st.sampled_from([*ACCOUNTS, *ACCOUNTS, ALICE, WORLD, an_id("transfer 1")])
+any_ids = st.sampled_from([*ACCOUNTS, *ACCOUNTS, ALICE, WORLD, named_id("transfer 1")])
 
 
 currencies = st.sampled_from(["USD", "USD", "EUR"])
@@ -100,8 +100,8 @@ times = st.sampled_from([0, 5, 20, 60, 99, 100])
 token_numbers = st.integers(0, 3)
 
 
-def making(make: Callable[..., Command], *drawn: st.SearchStrategy[Any]) -> st.SearchStrategy[Maker]:
-    """Commands made from a ledger and from what was drawn."""
+def draw_command(make: Callable[..., Command], *drawn: st.SearchStrategy[Any]) -> st.SearchStrategy[Maker]:
+    """Return a strategy of commands that are built from a ledger and from drawn values."""
     return st.tuples(*drawn).map(lambda given: lambda ledger: make(ledger, *given))
 
 
@@ -115,7 +115,7 @@ def login(ledger: Ledger, user_id: UUID, is_right: bool, now: int) -> Command:
     )
 
 
-def forgetting(ledger: Ledger, time: int, count: int, is_fresh: bool) -> Command:
+def forget_tokens(ledger: Ledger, time: int, count: int, is_fresh: bool) -> Command:
     state = ledger.states().get(CLEANUPS)
     known = state.count if isinstance(state, Cleanups) else 0
     return ForgetTokens(
@@ -126,11 +126,11 @@ def forgetting(ledger: Ledger, time: int, count: int, is_fresh: bool) -> Command
 def journal_entry(
     _: Ledger, transaction_id: UUID, account_ids: list[UUID], cents: list[int], reference: str | None
 ) -> Command:
-    legs = [Leg(*leg) for leg in zip(account_ids[1:], cents, strict=False)]
-    legs.append(Leg(account_ids[0], -sum(leg.amount_cents for leg in legs) or 1))
+    legs = [NewPosting(*leg) for leg in zip(account_ids[1:], cents, strict=False)]
+    legs.append(NewPosting(account_ids[0], -sum(leg.amount_cents for leg in legs) or 1))
     return PostJournalEntry(
         transaction_id=transaction_id,
-        legs=tuple(legs),
+        postings=tuple(legs),
         reference=reference,
         only_owner_id=None,
         id_was_chosen=True,
@@ -140,7 +140,7 @@ def journal_entry(
     )
 
 
-def placing(_: Ledger, now: int, lasts: int, reference: str | None, *drawn: Any) -> Command:
+def place_hold(_: Ledger, now: int, lasts: int, reference: str | None, *drawn: Any) -> Command:
     moment = NOON + timedelta(seconds=now)
     members: dict[str, Any] = {"now": moment, "expires_at": moment + timedelta(seconds=lasts), "limit_seconds": 100}
     transaction_id, source, destination, cents = drawn
@@ -186,7 +186,7 @@ references = st.sampled_from([None, None, None, "rent", "fees"])
 numbers = st.integers(0, 5)
 
 
-transfers_of_any = making(
+transfers = draw_command(
     lambda _, key, source, destination, cents, reference, owner: TransferMoney(
         transaction_id=key,
         source_account_id=source,
@@ -206,27 +206,34 @@ transfers_of_any = making(
 
 
 holds: st.SearchStrategy[Maker] = st.one_of(
-    making(
-        placing, times, st.sampled_from([10, 50, 100, 0, 101]), references, transaction_ids, any_ids, any_ids, amounts
+    draw_command(
+        place_hold,
+        times,
+        st.sampled_from([10, 50, 100, 0, 101]),
+        references,
+        transaction_ids,
+        any_ids,
+        any_ids,
+        amounts,
     ),
-    making(capture, numbers, st.none() | st.integers(1, 100), times),
-    making(end_of_hold, st.sampled_from([VoidHold, ExpireHold]), numbers, times),
+    draw_command(capture, numbers, st.none() | st.integers(1, 100), times),
+    draw_command(end_of_hold, st.sampled_from([VoidHold, ExpireHold]), numbers, times),
 )
 
 
 entries_and_reversals: st.SearchStrategy[Maker] = st.one_of(
-    making(
+    draw_command(
         journal_entry,
         transaction_ids,
         st.lists(any_ids, min_size=2, max_size=4, unique=True),
         st.lists(st.integers(-100, 100).filter(bool), min_size=3, max_size=3),
         references,
     ),
-    making(reversal, numbers, st.booleans()),
+    draw_command(reversal, numbers, st.booleans()),
 )
 
 
-policies = making(
+policies = draw_command(
     lambda ledger, account_id, limit_cents, frozen: UpdateAccount(
         account_id=account_id,
         owner_id=None,
@@ -243,42 +250,42 @@ policies = making(
 
 
 token_makers: st.SearchStrategy[Maker] = st.one_of(
-    making(refresh, token_numbers, times, st.sampled_from([0, 10]), mostly),
-    making(lambda ledger, number: LogOut(*ledger.refresh_token(number)), token_numbers),
-    making(
+    draw_command(refresh, token_numbers, times, st.sampled_from([0, 10]), mostly),
+    draw_command(lambda ledger, number: LogOut(*ledger.refresh_token(number)), token_numbers),
+    draw_command(
         lambda ledger, number, only: EndSession(ledger.refresh_token(number)[0], only),
         token_numbers,
         st.sampled_from([None, None, ALICE, BOB]),
     ),
-    making(
+    draw_command(
         lambda _, user_id: RevokeUserTokens(user_id) if user_id else RevokeAllTokens(), st.sampled_from([*USERS, None])
     ),
-    making(forgetting, times, st.integers(0, 2), mostly),
+    draw_command(forget_tokens, times, st.integers(0, 2), mostly),
 )
 
 
 makers: st.SearchStrategy[Maker] = st.one_of(
-    transfers_of_any,
+    transfers,
     holds,
     holds,
     entries_and_reversals,
     policies,
-    making(
+    draw_command(
         lambda ledger, key, owner, currency, cents: OpenAccount(
             account_id=key, owner_id=owner, currency=currency, balance_cents=cents, transaction_id=ledger.fresh_id()
         ),
         *(account_ids, user_ids, currencies, balances),
     ),
-    making(
+    draw_command(
         lambda ledger, key, owner, cents, currency: UpdateAccount(
             account_id=key, owner_id=owner, balance_cents=cents, currency=currency, transaction_id=ledger.fresh_id()
         ),
         *(account_ids, user_ids, balances, currencies),
     ),
-    making(lambda _, account_id: CloseAccount(account_id), account_ids),
-    making(
+    draw_command(lambda _, account_id: CloseAccount(account_id), account_ids),
+    draw_command(
         lambda _, key, name, email, active, role_names: CreateUser(
-            user_id=key, username=name, email=email, active=active, roles=role_names, credential=a_secret(key)
+            user_id=key, username=name, email=email, active=active, roles=role_names, credential=new_credential(key)
         ),
         user_ids,
         names,
@@ -286,15 +293,15 @@ makers: st.SearchStrategy[Maker] = st.one_of(
         st.booleans(),
         roles,
     ),
-    making(change, user_ids, mostly, *[st.none() | names] * 2, st.none() | st.booleans(), roles, st.booleans()),
-    making(deletion, user_ids, mostly),
-    making(login, user_ids, mostly, times),
+    draw_command(change, user_ids, mostly, *[st.none() | names] * 2, st.none() | st.booleans(), roles, st.booleans()),
+    draw_command(deletion, user_ids, mostly),
+    draw_command(login, user_ids, mostly, times),
     token_makers,
 )
 
 
 def populated(ledger: Ledger) -> Ledger:
-    """A beginning after which most commands succeed."""
+    """Prepare a ledger in which most commands succeed."""
     for user_id, name in zip(USERS, ("alice", "bob", "fish"), strict=True):
         ledger.execute(
             CreateUser(
@@ -303,7 +310,7 @@ def populated(ledger: Ledger) -> Ledger:
                 email=name,
                 active=name != "fish",
                 roles=("customer",),
-                credential=a_secret(user_id),
+                credential=new_credential(user_id),
             )
         )
         ledger.execute(login(ledger, user_id, is_right=True, now=0))
@@ -319,7 +326,7 @@ def populated(ledger: Ledger) -> Ledger:
             )
         )
     for number in range(3):
-        ledger.execute(placing(ledger, 0, 50, None, an_id(f"hold {number}"), TILL, PURSE, 20))
+        ledger.execute(place_hold(ledger, 0, 50, None, named_id(f"hold {number}"), TILL, PURSE, 20))
     policies: tuple[tuple[int, Freeze], ...] = ((50, "all"), (60, "none"))
     for limit_cents, frozen in policies:
         ledger.execute(
@@ -338,12 +345,12 @@ def populated(ledger: Ledger) -> Ledger:
 
 @st.composite
 def ledgers(draw: st.DrawFn, at_least: int = 1) -> Ledger:
-    """A ledger after any sequence of commands, cut into batches anywhere."""
+    """Draw a ledger after any sequence of commands in commit groups of any size."""
     ledger = populated(Ledger()) if draw(mostly) else Ledger()
-    for make, ends_batch in draw(st.lists(st.tuples(makers, st.booleans()), min_size=at_least, max_size=25)):
+    for make, ends_group in draw(st.lists(st.tuples(makers, st.booleans()), min_size=at_least, max_size=25)):
         ledger.execute(make(ledger))
-        if ends_batch:
-            ledger.next_batch()
+        if ends_group:
+            ledger.next_group()
     return ledger
 
 
@@ -351,7 +358,7 @@ any_ledger = hypothesis.given(ledger=ledgers())
 
 
 @any_ledger
-def test_all_balances_of_a_currency_are_always_zero_together(ledger: Ledger) -> None:
+def test_all_balances_of_a_currency_sum_to_zero(ledger: Ledger) -> None:
     sums: Counter[str] = Counter()
     for account in ledger.accounts().values():
         sums[account.currency] += account.balance_cents
@@ -359,7 +366,7 @@ def test_all_balances_of_a_currency_are_always_zero_together(ledger: Ledger) -> 
 
 
 @any_ledger
-def test_no_command_takes_more_from_a_users_account_than_is_available_unless_it_is_forced(ledger: Ledger) -> None:
+def test_no_command_takes_more_than_is_available_unless_forced(ledger: Ledger) -> None:
     states: dict[UUID, State] = {}
     for command, rows in ledger.steps:
         before = dict(states)
@@ -374,7 +381,7 @@ def test_no_command_takes_more_from_a_users_account_than_is_available_unless_it_
 
 
 @any_ledger
-def test_what_is_held_of_an_account_is_what_its_pending_holds_hold(ledger: Ledger) -> None:
+def test_the_held_amount_is_the_sum_of_pending_holds(ledger: Ledger) -> None:
     held: Counter[UUID] = Counter()
     for transfer in ledger.transfers().values():
         if transfer.hold is not None and transfer.status == "pending":
@@ -407,7 +414,7 @@ def test_a_reversal_and_what_it_reverses_name_each_other_and_cancel(ledger: Ledg
 
 @any_ledger
 def test_two_transactions_never_share_a_reference(ledger: Ledger) -> None:
-    begun = [state.made or state.posted or state.hold for state in ledger.transfers().values()]
+    begun = [state.transfer or state.journal_entry or state.hold for state in ledger.transfers().values()]
     told = [event.reference for event in begun if event is not None and event.reference is not None]
     assert len(set(told)) == len(told)
 
@@ -444,33 +451,33 @@ def test_the_balance_in_each_entry_is_the_sum_of_all_entries_up_to_it(ledger: Le
 
 
 @any_ledger
-def test_two_living_users_never_share_a_name(ledger: Ledger) -> None:
+def test_two_users_never_share_a_name(ledger: Ledger) -> None:
     living = [user for user in ledger.users().values() if not user.deleted]
     assert len(living) == len({username_stream(user.username) for user in living})
     assert len(living) == len({email_streams(user.email)[0] for user in living})
 
 
 @any_ledger
-def test_each_prefix_of_a_history_folds_and_all_of_it_gives_the_heads(ledger: Ledger) -> None:
+def test_every_prefix_of_a_history_folds_and_the_whole_gives_the_heads(ledger: Ledger) -> None:
     """Lesson 17."""
     heads: dict[UUID, Head] = defaultdict(lambda: NO_STREAM)
     for row in ledger.history:
         head = heads[row.stream_id]
         heads[row.stream_id] = Head(head.version + 1, evolve(head.state, row.event))
         assert row.version == head.version + 1
-    assert {**ledger.batch.heads, **ledger.batch.changed} == heads
+    assert {**ledger.group.heads, **ledger.group.changed} == heads
 
 
 @any_ledger
-def test_everything_that_a_ledger_stores_is_read_back_as_it_was(ledger: Ledger) -> None:
+def test_everything_a_ledger_stores_is_read_back_unchanged(ledger: Ledger) -> None:
     events = [row.event for row in ledger.history]
     states = list(ledger.states().values())
     assert events == [decode_event(TOPICS[type(event)], encode(event)) for event in events]
     assert states == [decode_state(TOPICS[type(state)], encode(state)) for state in states]
 
 
-def test_the_sequences_above_get_everywhere() -> None:
-    """A property that only ever sees refusals guards nothing."""
+def test_the_sequences_reach_every_event() -> None:
+    """A property that sees only refusals guards nothing."""
     seen: set[type[Any]] = set()
 
     @hypothesis.settings(max_examples=300, derandomize=True, database=None)

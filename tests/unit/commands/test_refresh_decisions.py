@@ -31,20 +31,21 @@ from ledger.store.log import Reservation
 from ledger.write.group import Origin, Submission, prepare, streams_of
 from tests.support.ledgers import (
     ALICE,
-    ALICE_THERE,
+    ALICE_EXISTS,
     BOB,
-    BOB_THERE,
+    BOB_EXISTS,
     COMMAND,
     NOBODY,
     SESSION,
     Given,
-    a_batch,
-    a_user,
-    an_id,
+    commit_group,
+    named_id,
+    user_events,
 )
 from tests.support.token_decisions import (
     ACCESS_SECONDS,
     GRACE,
+    LOGGED_IN,
     OTHER_SESSION,
     REFRESH_SECONDS,
     REUSES,
@@ -52,14 +53,13 @@ from tests.support.token_decisions import (
     ROTATED_TWICE,
     SESSION_END,
     START,
-    THERE,
     WRONG,
-    a_ledger,
     after,
     assert_alive,
     assert_dead,
     caller,
-    holds,
+    is_caller_valid,
+    logged_in_ledger,
     login,
     pair,
     refresh,
@@ -68,7 +68,7 @@ from tests.support.token_decisions import (
 
 
 def session_of(history: Iterable[StreamEvent]) -> Session:
-    state = a_batch(history).heads[SESSION].state
+    state = commit_group(history).heads[SESSION].state
     assert isinstance(state, Session)
     return state
 
@@ -76,14 +76,14 @@ def session_of(history: Iterable[StreamEvent]) -> Session:
 def test_a_session_knows_the_roles_and_the_cutoffs_of_its_login() -> None:
     roles: tuple[Any, ...] = ("admin", "auditor")
     cut: list[StreamEvent] = [(ALICE, UserTokensRevoked()), *[(ALL_TOKENS, AllTokensRevoked())] * 2]
-    started = Given([*a_user(ALICE, "alice", roles=roles), *cut]).decide(login())
+    started = Given([*user_events(ALICE, "alice", roles=roles), *cut]).decide(login())
     ((_, issued),) = started.events
     assert isinstance(issued, TokensIssued)
     assert ("admin,auditor", 1, 2) == (issued.roles, issued.user_cutoffs, issued.all_cutoffs)
     assert "admin,auditor" == started.result["roles"]
 
 
-def test_the_answer_has_all_that_it_takes_to_sign_the_tokens() -> None:
+def test_the_result_has_everything_needed_to_sign_the_tokens() -> None:
     given = pair(0)
     assert {
         "session_id": str(SESSION),
@@ -94,18 +94,18 @@ def test_the_answer_has_all_that_it_takes_to_sign_the_tokens() -> None:
         "refresh_jti": str(given.refresh_jti),
         "refresh_expires_at": START + REFRESH_SECONDS,
         "issued_at": START,
-    } == Given(ALICE_THERE).decide(login()).result
+    } == Given(ALICE_EXISTS).decide(login()).result
 
 
-def test_the_sessions_of_a_user_do_not_get_in_each_others_way() -> None:
-    both = after(THERE, login(5, session_id=OTHER_SESSION), refresh(5, 6, session_id=OTHER_SESSION))
+def test_sessions_of_one_user_are_independent() -> None:
+    both = after(LOGGED_IN, login(5, session_id=OTHER_SESSION), refresh(5, 6, session_id=OTHER_SESSION))
     ended = after(both, refresh(5, 7, START + 90, session_id=OTHER_SESSION))
     assert (OTHER_SESSION, RefreshTokenReused(pair(5).refresh_jti)) == ended[-1]
     assert_alive(ended, 0)
 
 
-def test_a_refresh_replaces_the_pair_by_the_next_one() -> None:
-    decision = Given(THERE).decide(refresh(0, 1))
+def test_a_refresh_replaces_the_pair() -> None:
+    decision = Given(LOGGED_IN).decide(refresh(0, 1))
     new = pair(1, START + 50)
     rotated = TokensRotated(
         ALICE,
@@ -123,23 +123,23 @@ def test_a_refresh_replaces_the_pair_by_the_next_one() -> None:
 
 
 def test_after_a_rotation_only_the_new_pair_is_in_force() -> None:
-    assert [False, True] == [holds(ROTATED, caller(number)) for number in (0, 1)]
-    assert [False, False, True] == [holds(ROTATED_TWICE, caller(number)) for number in (0, 1, 2)]
+    assert [False, True] == [is_caller_valid(ROTATED, caller(number)) for number in (0, 1)]
+    assert [False, False, True] == [is_caller_valid(ROTATED_TWICE, caller(number)) for number in (0, 1, 2)]
     assert_alive(ROTATED, 1)
     assert_alive(ROTATED_TWICE, 2)
 
 
 @pytest.mark.parametrize("later", [-5, 0, 1, GRACE - 1], ids=str)
-def test_within_the_grace_the_predecessor_gets_the_very_same_pair_again_and_nothing_happens(later: int) -> None:
-    """Lesson 22: the retry of a client that never got the answer, also where clocks differ."""
-    first = Given(THERE).decide(refresh(0, 1, START + 50))
+def test_within_the_grace_the_predecessor_gets_the_same_pair_and_appends_nothing(later: int) -> None:
+    """Lesson 22: a client that lost the response can retry, also if clocks differ."""
+    first = Given(LOGGED_IN).decide(refresh(0, 1, START + 50))
     again = Given(ROTATED).decide(refresh(0, 2, START + 50 + later))
     assert Decision([], first.result) == again
 
 
 def test_two_refreshes_at_once_get_one_pair() -> None:
     """Lesson 22: two concurrent refreshes both win and fork the session."""
-    batch = a_batch(THERE)
+    batch = commit_group(LOGGED_IN)
     one, two = (batch.decide(refresh(0, number), COMMAND) for number in (1, 2))
     assert isinstance(one, Decision)
     assert isinstance(two, Decision)
@@ -147,18 +147,16 @@ def test_two_refreshes_at_once_get_one_pair() -> None:
     assert [TokensRotated] == [type(row.event) for row in batch.appended]
 
 
-def test_a_retry_gets_the_pair_as_it_was_issued_whatever_roles_have_come_since() -> None:
+def test_a_retry_gets_the_pair_as_issued_despite_new_roles() -> None:
     promoted: list[StreamEvent] = [*ROTATED, (ALICE, UserRolesChanged(("customer", "auditor")))]
     assert "customer" == Given(promoted).decide(refresh(0, 2)).result["roles"]
 
 
 @pytest.mark.parametrize(("history", "command"), REUSES)
-def test_a_token_that_was_rotated_away_ends_the_session_although_it_is_refused(
-    history: list[StreamEvent], command: RefreshTokens
-) -> None:
-    """Lesson 22: a stolen token's replay gets a 401 while the thief's descendants live on.
+def test_reuse_is_refused_and_ends_the_session(history: list[StreamEvent], command: RefreshTokens) -> None:
+    """Lesson 22: replaying a stolen token is refused, but the thief's newer tokens stay valid.
 
-    Lesson 23: reuse is detected but the revocation is rolled back with the error answer.
+    Lesson 23: reuse is detected, but the revocation is rolled back with the error.
     """
     decision = Given(history).decide(command)
     assert [(SESSION, RefreshTokenReused(command.refresh_jti))] == decision.events
@@ -168,10 +166,10 @@ def test_a_token_that_was_rotated_away_ends_the_session_although_it_is_refused(
 
 
 def test_the_end_of_the_session_is_written_and_its_client_is_refused() -> None:
-    """Lesson 23: reuse is detected but the revocation is rolled back with the error answer."""
+    """Lesson 23: reuse is detected, but the revocation is rolled back with the error."""
     reuse = Submission(refresh(0, 2, START + 50 + GRACE), Origin(COMMAND))
-    next_one = Submission(refresh(1, 3, START + 50 + GRACE), Origin(an_id("another command")))
-    prepared = prepare([reuse, next_one], streams_of([reuse]), a_batch(ROTATED).heads)
+    next_one = Submission(refresh(1, 3, START + 50 + GRACE), Origin(named_id("another command")))
+    prepared = prepare([reuse, next_one], streams_of([reuse]), commit_group(ROTATED).heads)
     assert [COMMAND] == prepared.command_ids
     assert frozenset({COMMAND}) == prepared.revoking
     assert session_of(ROTATED) != prepared.heads[SESSION].state
@@ -181,25 +179,25 @@ def test_the_end_of_the_session_is_written_and_its_client_is_refused() -> None:
     assert [WRONG, WRONG] == [[refusal.code for refusal in refusals] for refusals in refused]
 
 
-def test_the_grace_is_not_for_what_came_before_the_predecessor_however_quick() -> None:
+def test_the_grace_covers_the_predecessor_only() -> None:
     command = refresh(0, 9, START + 55, grace_seconds=300)
     assert [(SESSION, RefreshTokenReused(pair(0).refresh_jti))] == Given(ROTATED_TWICE).when(command)
 
 
-def test_a_session_that_is_not_there_cannot_be_refreshed() -> None:
-    assert WRONG == Given(ALICE_THERE).refuses(refresh(0, 1))
-    assert WRONG == Given(THERE).refuses(refresh(0, 1, session_id=ALICE))
+def test_an_unknown_session_cannot_be_refreshed() -> None:
+    assert WRONG == Given(ALICE_EXISTS).refuses(refresh(0, 1))
+    assert WRONG == Given(LOGGED_IN).refuses(refresh(0, 1, session_id=ALICE))
 
 
 def test_the_session_of_another_user_cannot_be_refreshed() -> None:
-    given = Given([*THERE, *BOB_THERE])
+    given = Given([*LOGGED_IN, *BOB_EXISTS])
     assert WRONG == given.refuses(refresh(0, 1, user_id=BOB))
     assert WRONG == given.refuses(refresh(0, 1, user_id=BOB, enforced=False))
     assert WRONG == given.refuses(refresh(0, 1, user_id=NOBODY))
 
 
-def test_a_refresh_takes_the_roles_of_now() -> None:
-    promoted: list[StreamEvent] = [*THERE, (ALICE, UserRolesChanged(("auditor", "customer")))]
+def test_a_refresh_uses_the_current_roles() -> None:
+    promoted: list[StreamEvent] = [*LOGGED_IN, (ALICE, UserRolesChanged(("auditor", "customer")))]
     decision = Given(promoted).decide(refresh(0, 1))
     ((_, rotated),) = decision.events
     assert isinstance(rotated, TokensRotated)
@@ -209,9 +207,9 @@ def test_a_refresh_takes_the_roles_of_now() -> None:
 
 @pytest.mark.parametrize("enforced", [True, False])
 @pytest.mark.parametrize("event", [UserDeactivated(), UserDeleted()], ids=["inactive", "deleted"])
-def test_who_may_not_log_in_cannot_refresh(event: UserDeactivated | UserDeleted, enforced: bool) -> None:
+def test_users_who_cannot_log_in_cannot_refresh(event: UserDeactivated | UserDeleted, enforced: bool) -> None:
     """Lesson 27: whether or not there was a cut-off."""
-    assert WRONG == Given([*THERE, (ALICE, event)]).refuses(refresh(0, 1, enforced=enforced))
+    assert WRONG == Given([*LOGGED_IN, (ALICE, event)]).refuses(refresh(0, 1, enforced=enforced))
     assert WRONG == Given([*ROTATED, (ALICE, event)]).refuses(refresh(0, 2, enforced=enforced))
 
 
@@ -225,7 +223,7 @@ def test_who_may_not_log_in_cannot_refresh(event: UserDeactivated | UserDeleted,
     ],
 )
 def test_no_token_outlives_its_session(at: int, access: int, refresh_end: int) -> None:
-    decision = Given(THERE).decide(refresh(0, 1, at))
+    decision = Given(LOGGED_IN).decide(refresh(0, 1, at))
     ((_, rotated),) = decision.events
     assert isinstance(rotated, TokensRotated)
     assert (access, refresh_end) == (rotated.access_expires_at, rotated.refresh_expires_at)
@@ -234,16 +232,16 @@ def test_no_token_outlives_its_session(at: int, access: int, refresh_end: int) -
 
 @pytest.mark.parametrize("enforced", [True, False])
 @pytest.mark.parametrize("at", [SESSION_END, SESSION_END + 1])
-def test_a_session_that_is_over_cannot_be_refreshed(at: int, enforced: bool) -> None:
-    assert WRONG == Given(THERE).refuses(refresh(0, 1, at, enforced=enforced))
+def test_an_expired_session_cannot_be_refreshed(at: int, enforced: bool) -> None:
+    assert WRONG == Given(LOGGED_IN).refuses(refresh(0, 1, at, enforced=enforced))
 
 
 @hypothesis.given(times=st.lists(st.integers(START - 100, SESSION_END + 100), max_size=8))
 def test_rotation_never_extends_a_session(times: list[int]) -> None:
-    ledger, shown = a_ledger(), 0
+    ledger, shown = logged_in_ledger(), 0
     for wanted, at in enumerate(times, 1):
-        verdict = ledger.execute(refresh(shown, wanted, at))
-        assert (at < SESSION_END) == isinstance(verdict, Decision)
+        result = ledger.execute(refresh(shown, wanted, at))
+        assert (at < SESSION_END) == isinstance(result, Decision)
         shown = wanted if at < SESSION_END else shown
     session = session_in(ledger)
     assert SESSION_END == session.expires_at

@@ -29,7 +29,7 @@ STORED_INTEGERS = st.integers(-(2**63), 2**63 - 1)
 
 
 def stored(cls: type[Any]) -> st.SearchStrategy[Any]:
-    """Any value of an event or a state."""
+    """Return a strategy of all values of an event or state."""
     hints = get_type_hints(cls)
     return st.builds(cls, **{name: _value(hints[name]) for name in cls.__struct_fields__})
 
@@ -46,13 +46,13 @@ def _value(hint: Any) -> st.SearchStrategy[Any]:
     return stored(hint) if isinstance(hint, type) and issubclass(hint, msgspec.Struct) else st.from_type(hint)
 
 
-def test_every_event_is_of_a_stream_whose_state_is_known() -> None:
-    """A new kind of stream has to be added to the table of this test, and is then tested by the rest of it."""
+def test_every_event_belongs_to_a_known_kind_of_stream() -> None:
+    """A new kind of stream must be added to `FAMILIES`, and the other tests then cover it."""
     assert (set(EVENTS), set(STATES)) == (set(FAMILIES), set(FAMILIES.values()))
 
 
 @pytest.mark.parametrize("cls", [*EVENTS, *STATES], ids=lambda cls: cls.__name__)
-def test_every_event_and_state_is_read_back_as_it_was(cls: type[Any]) -> None:
+def test_every_event_and_state_is_read_back_unchanged(cls: type[Any]) -> None:
     decode: Any = decode_event if cls in EVENTS else decode_state
 
     @hypothesis.settings(max_examples=25)
@@ -65,7 +65,7 @@ def test_every_event_and_state_is_read_back_as_it_was(cls: type[Any]) -> None:
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda cls: cls.__name__)
 def test_every_event_folds_into_the_state_of_its_stream(event: type[Any]) -> None:
-    """Lesson 17: whatever its values, once there is something to fold into."""
+    """Lesson 17: any values fold once the stream exists."""
     state = FAMILIES[event]
 
     @hypothesis.settings(max_examples=25)
@@ -76,7 +76,7 @@ def test_every_event_folds_into_the_state_of_its_stream(event: type[Any]) -> Non
     check()
 
 
-def test_topics_are_plain_names_each_of_one_class() -> None:
+def test_topics_are_plain_and_unique_names() -> None:
     """Lesson 15."""
     assert set(TOPICS) == {*EVENTS, *STATES}
     assert len(TOPICS) == len(set(TOPICS.values()))
@@ -96,7 +96,7 @@ def test_an_unknown_topic_is_an_error_and_imports_nothing(decode: Callable[[str,
 
 
 @pytest.mark.parametrize("state", [b"", b"{", b"[]", b"{}", b'{"transfer_id": 1}', b"\xff"])
-def test_a_stored_event_of_a_wrong_shape_is_an_error(state: bytes) -> None:
+def test_a_stored_event_with_a_wrong_shape_is_an_error(state: bytes) -> None:
     """Lesson 12."""
     with pytest.raises((msgspec.MsgspecError, UnicodeDecodeError)):
         decode_event("AccountDebited", state)

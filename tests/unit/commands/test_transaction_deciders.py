@@ -1,4 +1,4 @@
-"""The rules of journal entries, holds and reversals, and what is stored of them, without any world around them."""
+"""The rules of journal entries, holds and reversals, and their stored form, without a database."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from ledger.commands.accounts import UpdateAccount
 from ledger.commands.command import StreamEvent
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
-from ledger.commands.journal import Leg, PostJournalEntry
+from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.errors import StaleCommandError
 from ledger.events import encode
@@ -48,16 +48,16 @@ from tests.support.ledgers import (
     TRANSFER,
     TWO_ACCOUNTS,
     WORLD,
-    WORLD_THERE,
+    WORLD_EXISTS,
     Given,
-    a_transfer,
-    an_account,
-    an_id,
+    account_events,
+    named_id,
+    transfer_command,
 )
 
-REVERSAL = an_id("reversal")
+REVERSAL = named_id("reversal")
 SOON = NOON + timedelta(seconds=60)
-THREE_ACCOUNTS = [*TWO_ACCOUNTS, *an_account(SAFE, ALICE, 50)]
+THREE_ACCOUNTS = [*TWO_ACCOUNTS, *account_events(SAFE, ALICE, 50)]
 HELD: list[StreamEvent] = [
     *TWO_ACCOUNTS,
     (
@@ -75,7 +75,7 @@ HELD: list[StreamEvent] = [
 ]
 
 
-def a_hold(**members: Any) -> PlaceHold:
+def hold(**members: Any) -> PlaceHold:
     return PlaceHold(
         transaction_id=TRANSFER,
         source_account_id=PURSE,
@@ -91,11 +91,11 @@ def a_hold(**members: Any) -> PlaceHold:
 # Holds.
 
 
-def test_a_hold_is_an_event_of_the_transaction_and_one_of_the_account() -> None:
-    assert HELD[len(TWO_ACCOUNTS) :] == Given(TWO_ACCOUNTS).when(a_hold())
+def test_a_hold_appends_one_event_to_the_transaction_and_one_to_the_account() -> None:
+    assert HELD[len(TWO_ACCOUNTS) :] == Given(TWO_ACCOUNTS).when(hold())
 
 
-def test_a_capture_releases_what_was_held_and_moves_what_was_asked_for() -> None:
+def test_a_capture_releases_the_held_amount_and_moves_the_captured_amount() -> None:
     assert [
         (TRANSFER, HoldCaptured(25)),
         (PURSE, FundsReleased(TRANSFER, 60, 0)),
@@ -108,7 +108,7 @@ def test_a_capture_releases_what_was_held_and_moves_what_was_asked_for() -> None
     )
 
 
-def test_a_hold_is_over_when_its_time_has_come_and_not_before() -> None:
+def test_a_hold_expires_at_its_time_and_not_before() -> None:
     last = SOON - timedelta(microseconds=1)
     assert Given(HELD).when(
         CaptureHold(
@@ -130,7 +130,7 @@ def test_a_hold_is_over_when_its_time_has_come_and_not_before() -> None:
 @pytest.mark.parametrize(
     "ended", [HoldCaptured(60), HoldVoided(), HoldExpired()], ids=lambda event: type(event).__name__
 )
-def test_what_is_over_is_not_ended_again(ended: Any) -> None:
+def test_an_ended_hold_cannot_be_ended_again(ended: Any) -> None:
     given = Given([*HELD, (TRANSFER, ended), (PURSE, FundsReleased(TRANSFER, 60, 0))])
     assert ["hold_not_pending"] == given.refuses(
         CaptureHold(
@@ -141,8 +141,8 @@ def test_what_is_over_is_not_ended_again(ended: Any) -> None:
     assert [] == given.when(ExpireHold(TRANSFER, PURSE, SOON))
 
 
-def test_what_is_held_is_captured_even_if_the_account_is_overdrawn_since() -> None:
-    """By a reversal that was forced: what the hold promised, it keeps."""
+def test_a_hold_can_be_captured_from_an_account_that_is_overdrawn_since() -> None:
+    """After a forced reversal, a hold still keeps its promise."""
     given = Given([*HELD, (PURSE, AccountDebited(OTHER_TRANSFER, 100, 0))])
     assert (PURSE, AccountDebited(TRANSFER, 60, -60)) in given.when(
         CaptureHold(
@@ -163,7 +163,7 @@ def test_what_is_held_is_captured_even_if_the_account_is_overdrawn_since() -> No
     ],
     ids=lambda command: command.name,
 )
-def test_a_command_that_was_made_from_other_accounts_is_stale(command: Any) -> None:
+def test_a_command_with_outdated_accounts_is_stale(command: Any) -> None:
     made = MoneyTransferred(
         source_account_id=PURSE,
         destination_account_id=TILL,
@@ -173,12 +173,12 @@ def test_a_command_that_was_made_from_other_accounts_is_stale(command: Any) -> N
         reference=None,
     )
     with pytest.raises(StaleCommandError):
-        Given([*HELD, *an_account(SAFE, ALICE), (OTHER_TRANSFER, made)]).decide(command)
+        Given([*HELD, *account_events(SAFE, ALICE), (OTHER_TRANSFER, made)]).decide(command)
 
 
-def test_what_is_held_of_world_stays_a_number_that_every_json_reader_keeps() -> None:
+def test_the_held_amount_of_world_stays_exact_in_every_json_reader() -> None:
     """Lesson 7."""
-    given = Given([*TWO_ACCOUNTS, *WORLD_THERE, (WORLD, FundsHeld(OTHER_TRANSFER, 1, MAX_CENTS))])
+    given = Given([*TWO_ACCOUNTS, *WORLD_EXISTS, (WORLD, FundsHeld(OTHER_TRANSFER, 1, MAX_CENTS))])
     assert ["validation_error"] == given.refuses(
         PlaceHold(
             transaction_id=TRANSFER,
@@ -197,18 +197,18 @@ def test_what_is_held_of_world_stays_a_number_that_every_json_reader_keeps() -> 
 # Journal entries and reversals.
 
 
-def test_a_journal_entry_is_one_event_and_an_entry_for_each_leg() -> None:
-    legs = (Leg(PURSE, -70), Leg(SAFE, -30), Leg(TILL, 100))
+def test_a_journal_entry_is_one_event_and_one_entry_for_each_leg() -> None:
+    legs = (NewPosting(PURSE, -70), NewPosting(SAFE, -30), NewPosting(TILL, 100))
     postings = tuple(Posting(*leg, "USD") for leg in legs)
     assert [
         (TRANSFER, JournalEntryPosted(postings=postings, kind="journal", reference=None)),
         (PURSE, AccountDebited(TRANSFER, 70, 30)),
         (SAFE, AccountDebited(TRANSFER, 30, 20)),
         (TILL, AccountCredited(TRANSFER, 100, 100)),
-    ] == Given(THREE_ACCOUNTS).when(PostJournalEntry(transaction_id=TRANSFER, legs=legs))
+    ] == Given(THREE_ACCOUNTS).when(PostJournalEntry(transaction_id=TRANSFER, postings=legs))
 
 
-def test_a_reversal_is_the_opposite_and_known_to_what_it_reverses() -> None:
+def test_a_reversal_moves_the_opposite_and_marks_the_original() -> None:
     given = [
         *TWO_ACCOUNTS,
         (
@@ -244,7 +244,7 @@ def test_a_reversal_is_the_opposite_and_known_to_what_it_reverses() -> None:
     ] == Given(given).when(ReverseTransaction(reversal_id=REVERSAL, transaction_id=TRANSFER, account_ids=(PURSE, TILL)))
 
 
-def test_force_opens_no_frozen_account() -> None:
+def test_force_does_not_override_a_frozen_account() -> None:
     given = [
         *TWO_ACCOUNTS,
         (
@@ -265,7 +265,7 @@ def test_force_opens_no_frozen_account() -> None:
     )
 
 
-def test_a_limit_can_be_raised_although_it_does_not_cover_what_a_forced_reversal_took() -> None:
+def test_a_limit_can_be_raised_to_less_than_a_forced_overdraft() -> None:
     given = Given([*TWO_ACCOUNTS, (TILL, AccountDebited(OTHER_TRANSFER, 100, -100))])
     command = UpdateAccount(
         account_id=TILL,
@@ -281,7 +281,7 @@ def test_a_limit_can_be_raised_although_it_does_not_cover_what_a_forced_reversal
 # What a plain transfer costs.
 
 
-def test_a_plain_transfer_is_stored_as_it_was_before_there_was_anything_else() -> None:
+def test_the_stored_form_of_a_plain_transfer_has_not_changed() -> None:
     stored = encode(
         MoneyTransferred(
             source_account_id=PURSE,
@@ -297,21 +297,21 @@ def test_a_plain_transfer_is_stored_as_it_was_before_there_was_anything_else() -
     assert f'{{"owner_id":"{ALICE}","currency":"USD","balance_cents":70}}'.encode() == encode(Account(ALICE, "USD", 70))
 
 
-def test_a_plain_transfer_takes_no_statement_more() -> None:
+def test_a_plain_transfer_needs_no_additional_statement() -> None:
     heads = {key: Head(1, Account(ALICE, "USD", 100)) for key in (PURSE, TILL)}
-    batch = [Submission(a_transfer(1), Origin(an_id("a command")))]
+    batch = [Submission(transfer_command(1), Origin(named_id("a command")))]
     prepared = prepare(batch, streams_of(batch), heads)
     written = [statement.sql.split()[2] for statement in prepared.statements if statement.sql.startswith("INSERT")]
     assert ["command_log", "stored_events", "entries", "transfers"] == written
-    assert 6 == len(prepared.statements)  # and the heads and rows of both accounts
+    assert 6 == len(prepared.statements)  # including the heads and rows of both accounts
     assert not any("held_cents" in statement.sql for statement in prepared.statements)
 
 
-def test_in_one_batch_plain_transfers_go_apart_from_those_that_say_more() -> None:
+def test_in_a_group_plain_and_detailed_transfers_are_inserted_separately() -> None:
     batch = CommitGroup({key: Head(1, Account(ALICE, "USD", 100)) for key in (PURSE, TILL)})
     for number, description in enumerate((None, "rent", None)):
-        command = a_transfer(1, transaction_id=an_id(f"transfer {number}"), description=description)
-        batch.decide(command, an_id("a command"))
+        command = transfer_command(1, transaction_id=named_id(f"transfer {number}"), description=description)
+        batch.decide(command, named_id("a command"))
     plain, special = transactions.apply(batch.appended)
     assert ("description" in plain.sql, "description" in special.sql) == (False, True)
 
@@ -323,14 +323,16 @@ def test_in_one_batch_plain_transfers_go_apart_from_those_that_say_more() -> Non
     ("first", "second"),
     [("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "caf\u00e9"), ("INV\u00a01", "INV 1"), ("rent", "rent")],
 )
-def test_a_reference_is_used_once_however_it_is_spelt(first: str, second: str) -> None:
+def test_a_reference_can_be_used_once_in_any_spelling(first: str, second: str) -> None:
     used = (reference_stream(first), ReferenceUsed(OTHER_TRANSFER))
-    entry = PostJournalEntry(transaction_id=TRANSFER, legs=(Leg(PURSE, -1), Leg(TILL, 1)), reference=second)
-    for command in (a_transfer(reference=second), a_hold(reference=second), entry):
+    entry = PostJournalEntry(
+        transaction_id=TRANSFER, postings=(NewPosting(PURSE, -1), NewPosting(TILL, 1)), reference=second
+    )
+    for command in (transfer_command(reference=second), hold(reference=second), entry):
         assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(command)
 
 
 @pytest.mark.parametrize("spelling", ["caf\u00e9", "cafe\u0301"])
-def test_a_reference_that_was_stored_before_it_was_composed_is_used_up(spelling: str) -> None:
+def test_a_reference_stored_before_normalization_is_still_taken(spelling: str) -> None:
     used = (derived_id("reference", "cafe\u0301"), ReferenceUsed(OTHER_TRANSFER))
-    assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(a_transfer(reference=spelling))
+    assert ["reference_already_exists"] == Given([*TWO_ACCOUNTS, used]).refuses(transfer_command(reference=spelling))

@@ -28,16 +28,16 @@ from tests.support.ledgers import (
     TRANSFER,
     TWO_ACCOUNTS,
     WORLD,
-    WORLD_THERE,
+    WORLD_EXISTS,
     Given,
-    a_transfer,
-    a_user,
-    an_account,
+    account_events,
+    transfer_command,
+    user_events,
 )
 
 
 def test_a_transfer_is_one_event_and_its_two_entries_with_the_balance_after_each() -> None:
-    events = Given(TWO_ACCOUNTS).when(a_transfer(30, reference="rent"))
+    events = Given(TWO_ACCOUNTS).when(transfer_command(30, reference="rent"))
 
     assert [
         (
@@ -57,50 +57,50 @@ def test_a_transfer_is_one_event_and_its_two_entries_with_the_balance_after_each
     ] == events
 
 
-def test_all_that_is_there_can_be_transferred() -> None:
-    assert (PURSE, AccountDebited(TRANSFER, 100, 0)) in Given(TWO_ACCOUNTS).when(a_transfer(100))
+def test_the_whole_balance_can_be_transferred() -> None:
+    assert (PURSE, AccountDebited(TRANSFER, 100, 0)) in Given(TWO_ACCOUNTS).when(transfer_command(100))
 
 
-def test_a_cent_more_than_there_is_cannot_be_transferred() -> None:
-    assert ["transfer_insufficient_funds"] == Given(TWO_ACCOUNTS).refuses(a_transfer(101))
+def test_a_cent_more_than_the_balance_cannot_be_transferred() -> None:
+    assert ["transfer_insufficient_funds"] == Given(TWO_ACCOUNTS).refuses(transfer_command(101))
 
 
 def test_world_can_be_debited_below_zero() -> None:
-    given = Given([*TWO_ACCOUNTS, *WORLD_THERE])
-    assert (WORLD, AccountDebited(TRANSFER, 30, -130)) in given.when(a_transfer(30, source_account_id=WORLD))
+    given = Given([*TWO_ACCOUNTS, *WORLD_EXISTS])
+    assert (WORLD, AccountDebited(TRANSFER, 30, -130)) in given.when(transfer_command(30, source_account_id=WORLD))
 
 
-def test_what_is_wrong_with_both_sides_is_said_at_once_the_source_first() -> None:
-    command = a_transfer(source_account_id=NOBODY, destination_account_id=SAFE)
+def test_refusals_of_both_sides_are_reported_source_first() -> None:
+    command = transfer_command(source_account_id=NOBODY, destination_account_id=SAFE)
     assert ["transfer_source_account_not_found", "transfer_destination_account_not_found"] == Given().refuses(command)
 
 
 def test_a_transfer_to_the_same_account_is_refused() -> None:
-    assert ["transfer_accounts_are_same"] == Given(TWO_ACCOUNTS).refuses(a_transfer(destination_account_id=PURSE))
+    assert ["transfer_accounts_are_same"] == Given(TWO_ACCOUNTS).refuses(transfer_command(destination_account_id=PURSE))
 
 
-def test_an_account_that_does_not_exist_is_no_destination_even_to_itself() -> None:
-    command = a_transfer(source_account_id=NOBODY, destination_account_id=NOBODY)
+def test_an_unknown_account_is_refused_even_as_both_sides() -> None:
+    command = transfer_command(source_account_id=NOBODY, destination_account_id=NOBODY)
     assert ["transfer_source_account_not_found", "transfer_accounts_are_same"] == Given().refuses(command)
 
 
-def test_an_id_of_another_kind_is_no_account() -> None:
-    command = a_transfer(source_account_id=ALICE, destination_account_id=BOB)
+def test_the_id_of_another_kind_of_stream_is_not_an_account() -> None:
+    command = transfer_command(source_account_id=ALICE, destination_account_id=BOB)
     found = Given(TWO_ACCOUNTS).refuses(command)
     assert ["transfer_source_account_not_found", "transfer_destination_account_not_found"] == found
 
 
 @pytest.mark.parametrize("closed", [PURSE, TILL], ids=["source", "destination"])
-def test_a_closed_account_takes_part_in_no_transfer(closed: UUID) -> None:
-    assert ["account_closed"] == Given([*TWO_ACCOUNTS, (closed, AccountClosed())]).refuses(a_transfer())
+def test_a_closed_account_can_neither_send_nor_receive(closed: UUID) -> None:
+    assert ["account_closed"] == Given([*TWO_ACCOUNTS, (closed, AccountClosed())]).refuses(transfer_command())
 
 
-def test_money_does_not_change_its_currency_on_the_way() -> None:
-    given = Given([*TWO_ACCOUNTS, *an_account(SAFE, BOB, currency="EUR")])
-    assert ["currency_mismatch"] == given.refuses(a_transfer(destination_account_id=SAFE))
+def test_both_sides_must_have_the_same_currency() -> None:
+    given = Given([*TWO_ACCOUNTS, *account_events(SAFE, BOB, currency="EUR")])
+    assert ["currency_mismatch"] == given.refuses(transfer_command(destination_account_id=SAFE))
 
 
-def test_a_transfer_id_is_taken_once() -> None:
+def test_a_transaction_id_cannot_be_reused() -> None:
     made = [
         (
             TRANSFER,
@@ -114,36 +114,36 @@ def test_a_transfer_id_is_taken_once() -> None:
             ),
         )
     ]
-    command = a_transfer(id_was_chosen=True)
+    command = transfer_command(id_was_chosen=True)
     assert ["transaction_already_exists"] == Given([*TWO_ACCOUNTS, *made]).refuses(command)
 
 
-def test_a_customer_moves_money_from_own_accounts() -> None:
-    assert 3 == len(Given(TWO_ACCOUNTS).when(a_transfer(only_owner_id=ALICE)))
+def test_a_customer_can_transfer_from_an_own_account() -> None:
+    assert 3 == len(Given(TWO_ACCOUNTS).when(transfer_command(only_owner_id=ALICE)))
 
 
-def test_the_account_of_somebody_else_is_as_good_as_none() -> None:
+def test_the_account_of_another_customer_looks_unknown() -> None:
     """Lesson 35."""
-    assert ["transfer_source_account_not_found"] == Given(TWO_ACCOUNTS).refuses(a_transfer(only_owner_id=BOB))
+    assert ["transfer_source_account_not_found"] == Given(TWO_ACCOUNTS).refuses(transfer_command(only_owner_id=BOB))
 
 
-def test_world_is_no_customers_account() -> None:
-    command = a_transfer(source_account_id=WORLD, only_owner_id=ALICE)
-    assert ["transfer_source_account_not_found"] == Given([*TWO_ACCOUNTS, *WORLD_THERE]).refuses(command)
+def test_a_customer_cannot_transfer_from_world() -> None:
+    command = transfer_command(source_account_id=WORLD, only_owner_id=ALICE)
+    assert ["transfer_source_account_not_found"] == Given([*TWO_ACCOUNTS, *WORLD_EXISTS]).refuses(command)
 
 
-def test_no_balance_grows_beyond_what_every_json_reader_keeps() -> None:
+def test_no_balance_exceeds_what_every_json_reader_keeps_exact() -> None:
     """Lesson 7."""
-    full = [*a_user(BOB, "bob"), *an_account(SAFE, BOB, MAX_CENTS)]
-    command = a_transfer(1, destination_account_id=SAFE)
+    full = [*user_events(BOB, "bob"), *account_events(SAFE, BOB, MAX_CENTS)]
+    command = transfer_command(1, destination_account_id=SAFE)
     assert ["validation_error"] == Given([*TWO_ACCOUNTS, *full]).refuses(command)
 
 
-def test_world_falls_no_deeper_than_what_every_json_reader_keeps() -> None:
+def test_the_balance_of_world_stays_exact_in_every_json_reader() -> None:
     """Lesson 7."""
     deep: list[StreamEvent] = [
         (WORLD, AccountOpened(None, "USD")),
         (WORLD, AccountDebited(OTHER_TRANSFER, MAX_CENTS, -MAX_CENTS)),
     ]
-    command = a_transfer(1, source_account_id=WORLD)
+    command = transfer_command(1, source_account_id=WORLD)
     assert ["validation_error"] == Given([*TWO_ACCOUNTS, *deep]).refuses(command)

@@ -1,4 +1,4 @@
-"""Every event has an explicit topic, and every account event one group: a new event fails here until it has both."""
+"""Every event has an explicit topic, and every account event is in one group; a new event must have both."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,7 +9,8 @@ import pytest
 from ledger.commands import COMMANDS
 from ledger.commands.command import Command
 from ledger.events import Event, State
-from ledger.events.accounts import EVENT_GROUPS, AccountEvent
+from ledger.events.accounts import EVENT_GROUPS, FUNDS_EVENTS, LANDMARK_EVENTS, AccountEvent
+from ledger.projections import entries
 from ledger.store.reader import FREQUENT, FUNDS, LANDMARKS
 
 MIGRATIONS = Path(__file__).parents[3] / "migrations" / "versions"
@@ -26,6 +27,11 @@ def test_every_account_event_is_in_exactly_one_group() -> None:
     assert dict.fromkeys(get_args(AccountEvent), 1) == counted
 
 
+def test_every_account_event_is_read_at_a_point_in_time() -> None:
+    """`ledger.audit.as_of` reads the entries and these two groups: an event of another group would be left out."""
+    assert {*get_args(AccountEvent)} == {*entries.HANDLED, *LANDMARK_EVENTS, *FUNDS_EVENTS}
+
+
 @pytest.mark.parametrize(
     ("migration", "condition"),
     [
@@ -34,7 +40,7 @@ def test_every_account_event_is_in_exactly_one_group() -> None:
         ("0009_holds", f"WHERE topic IN {FUNDS}"),
     ],
 )
-def test_a_group_of_events_is_that_of_its_partial_index(migration: str, condition: str) -> None:
+def test_a_group_of_events_matches_its_partial_index(migration: str, condition: str) -> None:
     """PostgreSQL uses a partial index only for queries that imply its condition."""
     assert condition in (MIGRATIONS / f"{migration}.py").read_text()
 
@@ -47,3 +53,8 @@ def test_every_command_is_listed_under_a_stored_name_of_its_own() -> None:
     named = {cls for cls in _subclasses(Command) if "name" in vars(cls) and cls.__module__.startswith("ledger.")}
     assert named == set(COMMANDS)
     assert len(COMMANDS) == len({command.name for command in COMMANDS})
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
+def test_every_command_says_whether_it_always_appends(command: type[Command]) -> None:
+    assert isinstance(vars(command).get("always_appends"), bool)

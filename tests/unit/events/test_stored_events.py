@@ -1,7 +1,7 @@
-"""Whatever shape of event was ever stored can be read and folded for ever. Lessons 15 and 17.
+"""Every event shape that was ever stored can still be read and folded. Lessons 15 and 17.
 
-`stored_events.jsonl` has one sample of each topic that ever was, as it is stored, in the order of its stream. Who adds
-a topic adds a sample; a sample never changes and never goes.
+`stored_events.jsonl` has one stored sample of every topic, in stream order. A new topic needs a new sample; samples are
+never changed or removed.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from ledger.values.ids import new_id
 
 
 class Sample(msgspec.Struct):
-    """An event as it is stored. `stream` tells streams apart."""
+    """A stored event. `stream` identifies its stream."""
 
     stream: str
     topic: str
@@ -31,14 +31,14 @@ SAMPLES = msgspec.json.decode(
 EVENTS = get_args(Event)
 
 
-def test_there_is_a_sample_of_every_topic_that_is_written_or_was() -> None:
+def test_every_topic_ever_written_has_a_sample() -> None:
     """Lesson 62."""
     assert {*(TOPICS[cls] for cls in EVENTS), *UPCASTS} == {sample.topic for sample in SAMPLES}
     assert len(SAMPLES) == len({sample.topic for sample in SAMPLES})
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.topic)
-def test_a_stored_event_is_read_and_nothing_of_it_is_lost(sample: Sample) -> None:
+def test_a_stored_event_is_read_without_loss(sample: Sample) -> None:
     event = decode_event(sample.topic, bytes(sample.state))
     assert isinstance(event, EVENTS)
     if sample.topic not in UPCASTS:
@@ -58,14 +58,14 @@ def test_every_stream_of_stored_events_folds(stream: str) -> None:
 
 
 class CreditedInUnits(msgspec.Struct):
-    """A shape that is written no more."""
+    """An old shape that is no longer written."""
 
     transfer: UUID
     amount: int
     balance: int
 
 
-def test_an_event_of_an_old_shape_is_read_as_one_of_today() -> None:
+def test_an_event_with_an_old_shape_is_read_in_the_current_one() -> None:
     def in_cents(old: CreditedInUnits) -> AccountCredited:
         return AccountCredited(old.transfer, old.amount * 100, old.balance * 100)
 

@@ -1,4 +1,4 @@
-"""The trees that the log is sealed in are those of RFC 9162, and nothing that is not in one can be proved to be."""
+"""The Merkle trees of seals follow RFC 9162, and nothing outside a tree can be proved to be in it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ledger.seals import merkle
 
 LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
-ROOTS = [  # those of Certificate Transparency's reference implementation (RFC 6962), for the first n leaves
+ROOTS = [  # from the reference implementation of Certificate Transparency (RFC 6962), for the first n leaves
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
     "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
@@ -30,7 +30,7 @@ def leaves(count: int) -> list[bytes]:
 
 
 def root_by_definition(hashes: Sequence[bytes]) -> bytes:
-    """RFC 9162, section 2.1.1, word by word."""
+    """Compute the root exactly as RFC 9162, section 2.1.1, defines it."""
     if len(hashes) == 1:
         return hashes[0]
     split = 1
@@ -41,13 +41,13 @@ def root_by_definition(hashes: Sequence[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("count", range(9))
-def test_the_roots_are_those_of_the_known_vectors(count: int) -> None:
+def test_the_roots_match_the_published_vectors(count: int) -> None:
     hashes = [merkle.leaf_hash(bytes.fromhex(leaf)) for leaf in LEAVES[:count]]
     assert ROOTS[count] == merkle.root(hashes).hex()
 
 
 @given(sizes)
-def test_the_root_is_the_one_of_the_definition(count: int) -> None:
+def test_the_root_matches_the_definition(count: int) -> None:
     assert root_by_definition(leaves(count)) == merkle.root(leaves(count))
 
 
@@ -78,7 +78,7 @@ def test_a_wrong_leaf_index_path_or_root_never_verifies(count: int, data: st.Dat
 
 
 def test_a_node_cannot_pass_for_a_leaf() -> None:
-    """RFC 9162, section 2.1.1: leaves and nodes are hashed apart, so no leaf holds two others."""
+    """RFC 9162, section 2.1.1: leaves and nodes are hashed with different prefixes."""
     left, right = leaves(2)
     assert merkle.root([left, right]) != merkle.leaf_hash(left + right)
     assert merkle.root([left, right]) != hashlib.sha256(left + right).digest()

@@ -10,14 +10,14 @@ from ledger.identity.revocation_cache import RevocationCache
 from ledger.identity.valkey import open_client
 from ledger.settings import Settings
 from ledger.store.pool import open_pool
-from tests.support.revocations import LEEWAY_SECONDS, Bench, Connection, Scene, Serve, Watched
-from tests.support.valkey import Valkey, a_valkey
+from tests.support.revocations import LEEWAY_SECONDS, Bench, Connection, CountingPool, Scene, Serve
+from tests.support.valkey import Valkey, valkey_server
 
 
 @pytest.fixture
 async def valkey(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Valkey]:
     """A Valkey of the test's own."""
-    with a_valkey(tmp_path_factory.mktemp("v")) as valkey:
+    with valkey_server(tmp_path_factory.mktemp("v")) as valkey:
         await valkey.start()
         yield valkey
 
@@ -32,7 +32,7 @@ async def scene(serve: Serve, settings: Settings, valkey: Valkey) -> AsyncIterat
 async def bench(settings: Settings, patient: None, valkey: Valkey, connection: Connection) -> AsyncIterator[Bench]:
     del patient
     pool, client = await open_pool(settings), open_client(valkey.settings(settings))
-    watched = Watched(pool)
+    watched = CountingPool(pool)
     ledger_id = await pool.fetchval("SELECT id FROM ledger_identity")
 
     def another(ledger_id: UUID = ledger_id, leeway_seconds: int = LEEWAY_SECONDS) -> RevocationCache:

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from ledger.concurrency.dataloader import DataLoader
-from ledger.identity.revocation_cache import RevocationCacheError, RevocationCacheStatus
+from ledger.errors import RevocationCacheError
+from ledger.identity.revocation_cache import RevocationCacheStatus
 from ledger.projections.tokens import EVERYBODY, NEVER
 from tests.support.controls import new_id
 from tests.support.processes import until
@@ -22,17 +23,17 @@ async def test_what_the_cache_says_is_what_postgresql_says(bench: Bench) -> None
     await bench.revocation_cache.fill()
 
     first = await bench.revocation_cache.revoked_below(sessions)
-    bench.pool.asked = 0
+    bench.pool.lookups = 0
     second = await bench.revocation_cache.revoked_below(sessions)
 
     assert [0, 4, NEVER, 6, NEVER, NEVER] == [by_postgresql[session] for session in sessions]
-    assert (by_postgresql, by_postgresql, 0) == (first, second, bench.pool.asked)
+    assert (by_postgresql, by_postgresql, 0) == (first, second, bench.pool.lookups)
 
     await bench.cut_off(EVERYBODY, 7)
     await bench.revocation_cache.announce()
     cut_off = await bench.revocation_cache.revoked_below(sessions)
     assert [7, 7, NEVER, 7, NEVER, NEVER] == [cut_off[session] for session in sessions]
-    assert 0 == bench.pool.asked
+    assert 0 == bench.pool.lookups
 
 
 async def test_all_look_ups_of_one_tick_are_one_command(bench: Bench) -> None:
@@ -40,11 +41,11 @@ async def test_all_look_ups_of_one_tick_are_one_command(bench: Bench) -> None:
     await bench.revocation_cache.fill()
     await bench.revocation_cache.revoked_below(sessions)
     before, coalesced = await calls(bench.redis, "mget"), DataLoader(bench.revocation_cache.revoked_below)
-    bench.pool.asked = 0
+    bench.pool.lookups = 0
 
     found = await asyncio.gather(*(coalesced.get(session) for session in sessions))
 
-    assert ([0] * 200, 0, 1) == (found, bench.pool.asked, await calls(bench.redis, "mget") - before)
+    assert ([0] * 200, 0, 1) == (found, bench.pool.lookups, await calls(bench.redis, "mget") - before)
 
 
 async def test_a_session_whose_key_was_evicted_is_asked_for_once(bench: Bench) -> None:
@@ -56,7 +57,7 @@ async def test_a_session_whose_key_was_evicted_is_asked_for_once(bench: Bench) -
     await bench.redis.delete(await bench.key(session))
 
     assert [NEVER] * 3 == [await bench.below(session) for _ in range(3)]
-    assert 1 == bench.pool.asked
+    assert 1 == bench.pool.lookups
 
 
 async def test_an_older_value_never_replaces_a_newer_one(bench: Bench) -> None:
@@ -77,7 +78,7 @@ async def test_the_marker_is_not_moved_on_when_redis_is_flushed_between_reading_
     await bench.cut_off(early[1], 4)
     await bench.revocation_cache.fill()
     late = await bench.session(NEVER, 6)
-    bench.pool.meanwhile = bench.redis.flushall
+    bench.pool.after_fetch = bench.redis.flushall
 
     await bench.revocation_cache.fill()
 
@@ -94,7 +95,7 @@ async def test_what_was_asked_before_a_revocation_is_not_kept_after_it(bench: Be
         await bench.another().announce()
         await bench.redis.delete(await bench.key(session))
 
-    bench.pool.meanwhile = revoked_and_evicted
+    bench.pool.after_fetch = revoked_and_evicted
 
     assert 0 == await bench.below(session)  # that was before
     assert NEVER == await bench.below(session)
@@ -157,7 +158,7 @@ async def test_a_process_that_knew_more_than_a_restored_log_trusts_the_cache_aga
     await bench.revocation_cache.fill()
 
     assert RevocationCacheStatus(3, 3) == await bench.revocation_cache.status()
-    assert (3, 0) == (await bench.below(kept), bench.pool.asked)
+    assert (3, 0) == (await bench.below(kept), bench.pool.lookups)
 
 
 async def test_a_cache_that_somebody_stopped_clearing_is_not_trusted_and_is_cleared(bench: Bench) -> None:
@@ -168,7 +169,7 @@ async def test_a_cache_that_somebody_stopped_clearing_is_not_trusted_and_is_clea
     await bench.redis.set(await bench.key(stale), 0)
 
     assert RevocationCacheStatus(None, 3) == await bench.revocation_cache.status()
-    assert (3, 1) == (await bench.below(session), bench.pool.asked)
+    assert (3, 1) == (await bench.below(session), bench.pool.lookups)
 
     await bench.revocation_cache.fill()
     assert RevocationCacheStatus(3, 3) == await bench.revocation_cache.status()
@@ -195,7 +196,7 @@ async def test_a_key_expires_and_the_session_stays_dead(bench: Bench) -> None:
 
     async def is_gone() -> bool:
         assert {session: NEVER} == await cache.revoked_below([session])
-        return bench.pool.asked > 0
+        return bench.pool.lookups > 0
 
     await until(is_gone)
     assert time.time() >= expires_at + 1

@@ -14,8 +14,8 @@ from ledger.identity.revocation_cache import RevocationCache
 from ledger.settings import Settings
 from tests.support.outages import without_postgresql
 from tests.support.processes import until
-from tests.support.revocations import OF_ONE, Connection, Scene, Serve, calls, follower, revoke
-from tests.support.valkey import Valkey, a_valkey
+from tests.support.revocations import ONE_USER_WAYS, Connection, Scene, Serve, calls, follower, revoke
+from tests.support.valkey import Valkey, valkey_server
 
 IMPATIENT = {login_throttle: ("TIMEOUT_SECONDS",), revocation_cache: ("TIMEOUT_SECONDS", "FILL_SECONDS")}
 
@@ -66,7 +66,7 @@ async def restarted_empty(scene: Scene) -> None:
 
 async def set_back(scene: Scene) -> None:
     scene.valkey.kill()
-    scene.valkey.set_back()
+    scene.valkey.restore()
     await scene.valkey.start()
 
 
@@ -88,7 +88,7 @@ async def evicted(scene: Scene) -> None:
 DISASTERS = (flushed, killed, restarted_empty, set_back, paused, evicted)
 
 
-@pytest.mark.parametrize("ways", [OF_ONE, OF_ALL], ids=["of-one", "of-all"])
+@pytest.mark.parametrize("ways", [ONE_USER_WAYS, OF_ALL], ids=["of-one", "of-all"])
 @pytest.mark.parametrize("disaster", DISASTERS)
 async def test_no_disaster_of_redis_lets_a_revoked_token_in_or_keeps_a_valid_one_out(
     disaster: Callable[[Scene], Awaitable[None]], ways: tuple[str, ...], scene: Scene
@@ -96,7 +96,7 @@ async def test_no_disaster_of_redis_lets_a_revoked_token_in_or_keeps_a_valid_one
     """Lesson 25: "Redis flushed, evicted, restarted empty or failed over to a stale replica: every revoked token works
     again. Redis down: every request is a 500, for ever, because the client never reconnects."
     """
-    await scene.settle(ways)
+    await scene.prepare(ways)
     scene.valkey.copy()
     await scene.revoke()
     await scene.check()
@@ -104,28 +104,28 @@ async def test_no_disaster_of_redis_lets_a_revoked_token_in_or_keeps_a_valid_one
     await disaster(scene)
 
     await until(scene.is_whole_again)
-    await until(scene.is_asked)
+    await until(scene.is_queried)
     for way, victim in scene.victims.items():
-        assert await scene.cut(victim) > victim.claims["pos"], way
+        assert await scene.cutoff_of(victim) > victim.claims["pos"], way
 
 
 async def test_a_revocation_is_cached_before_it_is_answered(scene: Scene) -> None:
-    await scene.settle(OF_ONE + OF_ALL)
+    await scene.prepare(ONE_USER_WAYS + OF_ALL)
     for way, victim in scene.victims.items():
-        assert await scene.cut(victim) <= victim.claims["pos"], way
+        assert await scene.cutoff_of(victim) <= victim.claims["pos"], way
 
         status = await revoke(way, scene.admin, victim)
 
-        cut, standing = await scene.cut(victim), await scene.revocation_cache.status()
+        cut, standing = await scene.cutoff_of(victim), await scene.revocation_cache.status()
         assert (200, True, True) == (status, cut > victim.claims["pos"], standing.is_complete), way
 
 
-@pytest.mark.parametrize("ways", [OF_ONE, OF_ALL], ids=["of-one", "of-all"])
+@pytest.mark.parametrize("ways", [ONE_USER_WAYS, OF_ALL], ids=["of-one", "of-all"])
 async def test_a_token_that_is_revoked_while_redis_is_away_is_dead_at_once_and_later(
     ways: tuple[str, ...], scene: Scene
 ) -> None:
     """Lesson 25."""
-    await scene.settle(ways)
+    await scene.prepare(ways)
 
     with paused_redis(scene.valkey):
         await scene.revoke()
@@ -138,9 +138,9 @@ async def test_while_redis_is_paused_no_client_waits_for_it_more_than_once_and_n
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 25: what times out is asked once, not by every request."""
-    await scene.settle(())
+    await scene.prepare(())
     await scene.revoke()
-    await until(scene.is_asked)
+    await until(scene.is_queried)
     asked = 0
 
     async def look_up(sessions: Any) -> Any:
@@ -161,9 +161,9 @@ async def test_while_redis_is_paused_no_client_waits_for_it_more_than_once_and_n
 
 
 async def test_a_request_asks_the_cache_once_at_most(scene: Scene) -> None:
-    await scene.settle(())
+    await scene.prepare(())
     await scene.revoke()
-    await until(scene.is_asked)
+    await until(scene.is_queried)
     before = await calls(scene.redis, "mget")
 
     for _ in range(5):
@@ -176,7 +176,7 @@ async def test_a_request_asks_the_cache_once_at_most(scene: Scene) -> None:
 async def test_when_neither_can_be_asked_nobody_is_let_in_and_nobody_is_refused(
     scene: Scene, settings: Settings
 ) -> None:
-    await scene.settle(OF_ONE)
+    await scene.prepare(ONE_USER_WAYS)
     await scene.revoke()
 
     async with without_postgresql(settings):
@@ -191,7 +191,7 @@ async def test_when_neither_can_be_asked_nobody_is_let_in_and_nobody_is_refused(
 
 async def test_without_postgresql_a_cache_that_was_set_back_lets_nobody_in(scene: Scene, settings: Settings) -> None:
     """Lesson 25, and nobody there who could tell."""
-    await scene.settle(OF_ONE)
+    await scene.prepare(ONE_USER_WAYS)
     scene.valkey.copy()
     await scene.revoke()
 
@@ -208,7 +208,7 @@ async def test_one_service_follows_and_when_it_is_gone_the_other_does(
 ) -> None:
     leader = await until(lambda: follower(connection))
     other = Scene(scene.valkey, await serve(scene.valkey.settings(settings)), scene.redis)
-    await other.settle(())
+    await other.prepare(())
     assert leader == await follower(connection)
 
     await scene.admin.client.close()
@@ -222,7 +222,7 @@ async def test_a_connection_to_listen_on_that_is_lost_is_opened_again(scene: Sce
     """Lesson 10: "a follower that wakes only on NOTIFY blocks for ever when one is lost; a dropped LISTEN connection is
     never reopened".
     """
-    await scene.settle(OF_ONE)
+    await scene.prepare(ONE_USER_WAYS)
     await scene.revoke()
     lost = await until(lambda: follower(connection))
 
@@ -232,7 +232,7 @@ async def test_a_connection_to_listen_on_that_is_lost_is_opened_again(scene: Sce
     await until(lambda: follower(connection, lost))
     await scene.redis.flushall()
     await until(scene.is_whole)
-    await until(scene.is_asked)
+    await until(scene.is_queried)
 
 
 async def test_a_revocation_that_nobody_was_told_of_is_found(
@@ -241,8 +241,8 @@ async def test_a_revocation_that_nobody_was_told_of_is_found(
     """Lesson 10: "a follower that wakes only on NOTIFY blocks for ever when one is lost"."""
     for table in ("sessions", "cutoffs"):
         await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER tell")
-    await scene.settle(OF_ONE)
-    with a_valkey(tmp_path_factory.mktemp("v")) as elsewhere:
+    await scene.prepare(ONE_USER_WAYS)
+    with valkey_server(tmp_path_factory.mktemp("v")) as elsewhere:
         await elsewhere.start()
         other = await serve(elsewhere.settings(settings))
 
@@ -258,8 +258,8 @@ async def test_a_revocation_that_nobody_was_told_of_is_found(
 async def test_a_revocation_by_another_service_is_heard_of_while_that_cannot_reach_redis(
     serve: Serve, scene: Scene, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    await scene.settle(OF_ONE)
-    with a_valkey(tmp_path_factory.mktemp("v")) as elsewhere:
+    await scene.prepare(ONE_USER_WAYS)
+    with valkey_server(tmp_path_factory.mktemp("v")) as elsewhere:
         await elsewhere.start()
         other = await serve(elsewhere.settings(settings))
         elsewhere.kill()

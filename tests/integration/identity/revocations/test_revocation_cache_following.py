@@ -16,7 +16,7 @@ from ledger.settings import Settings
 from ledger.store.pool import connect
 from tests.support.controls import NOBODY, new_id
 from tests.support.processes import DEADLINE_SECONDS, ledger, until
-from tests.support.revocations import OF_ONE, Bench, Scene, follower
+from tests.support.revocations import ONE_USER_WAYS, Bench, Scene, follower
 from tests.support.valkey import Valkey
 
 
@@ -65,9 +65,9 @@ async def test_who_hears_no_more_asks_postgresql_until_it_does_again(bench: Benc
     session = await bench.session()
 
     async def is_asked() -> bool:
-        before = bench.pool.asked
+        before = bench.pool.lookups
         assert 0 == await bench.below(session)
-        return bench.pool.asked > before
+        return bench.pool.lookups > before
 
     async def is_not_asked() -> bool:
         return not await is_asked()
@@ -165,7 +165,7 @@ async def test_a_redis_that_does_not_answer_is_one_line(command: str, run: Run, 
 
 
 async def test_an_operator_makes_the_cache_anew_while_a_service_runs(run: Run, scene: Scene) -> None:
-    await scene.settle(OF_ONE)
+    await scene.prepare(ONE_USER_WAYS)
     await scene.revoke()
     (key,) = await scene.redis.keys("*:cutoffs")
     await scene.redis.hset(key, NOBODY, 1)

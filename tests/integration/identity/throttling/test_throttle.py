@@ -9,7 +9,18 @@ from redis.asyncio import Redis
 
 from ledger.identity import login_throttle
 from ledger.identity.login_throttle import Limits, LoginThrottle
-from tests.support.throttling import DAY, ELSEWHERE, HOME, LIMITS, LOOSE, MINUTE, WINDOW, Clock, admitted, refused
+from tests.support.throttling import (
+    DAY,
+    ELSEWHERE,
+    HOME,
+    LIMITS,
+    LOOSE,
+    MINUTE,
+    WINDOW,
+    Clock,
+    assert_refused,
+    count_admitted,
+)
 from tests.support.valkey import keys_of, pass_time
 
 
@@ -45,7 +56,7 @@ async def test_an_account_has_so_many_attempts_from_wherever_they_come(place: Pl
     for number in range(3):
         await throttled.admit("alice", f"203.0.113.{number}")
 
-    assert await refused(throttled, "alice", "203.0.113.9") in about(60 * MINUTE)
+    assert await assert_refused(throttled, "alice", "203.0.113.9") in about(60 * MINUTE)
     await throttled.admit("bob", "203.0.113.9")
 
 
@@ -55,7 +66,7 @@ async def test_an_address_has_so_many_attempts_at_whatever_account(place: Place)
     for number in range(5):
         await throttled.admit(f"user-{number}", ELSEWHERE)
 
-    assert await refused(throttled, "user-9", ELSEWHERE) in about(60 * MINUTE)
+    assert await assert_refused(throttled, "user-9", ELSEWHERE) in about(60 * MINUTE)
     await throttled.admit("user-9", HOME)
 
 
@@ -63,14 +74,14 @@ async def test_of_many_attempts_at_once_no_more_than_the_limit_pass(place: Place
     """An attempt is reserved before the password is checked, so there is no gap between checking and counting."""
     throttled = place.build(LOOSE)
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=200)
-    assert 0 == await admitted(throttled, "alice", ELSEWHERE, of=200)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=200)
+    assert 0 == await count_admitted(throttled, "alice", ELSEWHERE, of=200)
 
 
 async def test_processes_count_together_in_redis(redis: "Redis", prefix: str) -> None:
     one, other = (LoginThrottle(redis, prefix, LOOSE) for _ in range(2))
 
-    passed = await asyncio.gather(*(admitted(each, "alice", ELSEWHERE, of=100) for each in (one, other)))
+    passed = await asyncio.gather(*(count_admitted(each, "alice", ELSEWHERE, of=100) for each in (one, other)))
 
     assert 3 == sum(passed)
 
@@ -79,9 +90,9 @@ async def test_processes_count_together_in_redis(redis: "Redis", prefix: str) ->
 async def test_every_spelling_of_a_name_is_the_same_account(place: Place, spelling: str) -> None:
     throttled = place.build(LIMITS)
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=4)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=4)
 
-    await refused(throttled, spelling, HOME)
+    await assert_refused(throttled, spelling, HOME)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +111,7 @@ async def test_addresses_of_one_client_are_counted_as_one(place: Place, one: str
     for number in range(5):
         await throttled.admit(f"user-{number}", one)
 
-    await refused(throttled, "user-9", other)
+    await assert_refused(throttled, "user-9", other)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +133,7 @@ async def test_a_success_is_no_failure(place: Place) -> None:
     for _ in range(20):
         await throttled.record_success(await throttled.admit("alice", HOME))
 
-    assert 3 == await admitted(throttled, "alice", HOME, of=4)
+    assert 3 == await count_admitted(throttled, "alice", HOME, of=4)
 
 
 async def test_a_success_takes_no_failure_back(place: Place) -> None:
@@ -133,7 +144,7 @@ async def test_a_success_takes_no_failure_back(place: Place) -> None:
 
     await throttled.record_success(await throttled.admit("alice", HOME))
 
-    assert 1 == await admitted(throttled, "alice", HOME, of=4)
+    assert 1 == await count_admitted(throttled, "alice", HOME, of=4)
 
 
 async def test_what_was_never_checked_is_no_failure_and_no_success(place: Place) -> None:
@@ -142,8 +153,8 @@ async def test_what_was_never_checked_is_no_failure_and_no_success(place: Place)
     for _ in range(20):
         await throttled.refund(await throttled.admit("alice", HOME))
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=4)
-    await refused(throttled, "alice", HOME)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=4)
+    await assert_refused(throttled, "alice", HOME)
 
 
 async def test_an_attempt_that_outlasts_its_window_is_not_taken_off_the_next(place: Place) -> None:
@@ -151,10 +162,10 @@ async def test_an_attempt_that_outlasts_its_window_is_not_taken_off_the_next(pla
     slow = await throttled.admit("alice", HOME)
     await place.later(60 * MINUTE)
 
-    assert 3 == await admitted(throttled, "alice", HOME, of=4)
+    assert 3 == await count_admitted(throttled, "alice", HOME, of=4)
     await throttled.refund(slow)
 
-    await refused(throttled, "alice", HOME)
+    await assert_refused(throttled, "alice", HOME)
 
 
 async def test_attackers_cannot_lock_the_owner_out_of_a_known_address(place: Place) -> None:
@@ -162,10 +173,10 @@ async def test_attackers_cannot_lock_the_owner_out_of_a_known_address(place: Pla
     throttled = place.build(LIMITS)
     await throttled.record_success(await throttled.admit("alice", HOME))
 
-    passed = [await admitted(throttled, "alice", f"203.0.113.{number}", of=5) for number in range(50)]
+    passed = [await count_admitted(throttled, "alice", f"203.0.113.{number}", of=5) for number in range(50)]
 
     assert 3 == sum(passed)
-    await refused(throttled, "alice", ELSEWHERE)
+    await assert_refused(throttled, "alice", ELSEWHERE)
     await throttled.record_success(await throttled.admit("alice", HOME))
 
 
@@ -173,9 +184,9 @@ async def test_a_known_address_has_a_limit_too(place: Place) -> None:
     throttled = place.build(LIMITS)
     await throttled.record_success(await throttled.admit("alice", HOME))
 
-    assert 3 == await admitted(throttled, "alice", HOME, of=5)
+    assert 3 == await count_admitted(throttled, "alice", HOME, of=5)
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
 
 async def test_an_address_is_known_to_the_account_that_logged_in_and_to_no_other(place: Place) -> None:
@@ -183,7 +194,7 @@ async def test_an_address_is_known_to_the_account_that_logged_in_and_to_no_other
     throttled = place.build(LOOSE)
     await throttled.record_success(await throttled.admit("mallory", ELSEWHERE))
 
-    passed = [await admitted(throttled, "alice", address, of=5) for address in (ELSEWHERE, HOME)]
+    passed = [await count_admitted(throttled, "alice", address, of=5) for address in (ELSEWHERE, HOME)]
 
     assert [3, 0] == passed
 
@@ -191,7 +202,7 @@ async def test_an_address_is_known_to_the_account_that_logged_in_and_to_no_other
 async def test_a_known_network_is_known_as_a_whole(place: Place) -> None:
     throttled = place.build(LIMITS)
     await throttled.record_success(await throttled.admit("alice", "2001:db8::1"))
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     await throttled.admit("alice", "2001:db8::2")
 
@@ -203,12 +214,12 @@ async def test_an_address_stays_known_for_thirty_days_from_its_last_login(place:
         await throttled.record_success(await throttled.admit("alice", HOME))
 
     await place.later(29 * DAY)
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
     await throttled.admit("alice", HOME)
 
     await place.later(2 * DAY)
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
-    await refused(throttled, "alice", HOME)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
+    await assert_refused(throttled, "alice", HOME)
 
 
 async def test_an_address_is_forgotten_though_another_is_still_known(place: Place) -> None:
@@ -218,10 +229,10 @@ async def test_an_address_is_forgotten_though_another_is_still_known(place: Plac
     await throttled.record_success(await throttled.admit("alice", "203.0.113.1"))
 
     await place.later(11 * DAY)
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     await throttled.admit("alice", "203.0.113.1")
-    await refused(throttled, "alice", HOME)
+    await assert_refused(throttled, "alice", HOME)
 
 
 async def test_an_account_knows_its_latest_addresses_and_not_too_many(place: Place) -> None:
@@ -230,12 +241,12 @@ async def test_an_account_knows_its_latest_addresses_and_not_too_many(place: Pla
     for address in [*addresses[:-1], addresses[0], addresses[-1]]:  # the first one is used again: the second goes
         await throttled.record_success(await throttled.admit("alice", address))
 
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     for address in (addresses[0], *addresses[3:]):
         await throttled.admit("alice", address)
     for address in addresses[1:3]:
-        await refused(throttled, "alice", address)
+        await assert_refused(throttled, "alice", address)
 
 
 async def test_accounts_that_do_not_exist_are_treated_like_those_that_do(place: Place) -> None:
@@ -243,21 +254,21 @@ async def test_accounts_that_do_not_exist_are_treated_like_those_that_do(place: 
     throttled = place.build(LIMITS)
 
     for name in ("nobody", "nobody\x00at all", "", "x" * 10_000):
-        assert 3 == await admitted(throttled, name, f"203.0.113.{len(name) % 256}", of=5)
+        assert 3 == await count_admitted(throttled, name, f"203.0.113.{len(name) % 256}", of=5)
 
 
 async def test_a_window_ends_by_itself_and_refusals_do_not_prolong_it(place: Place) -> None:
     """Lesson 30: there is no lock, only a wait."""
     throttled = place.build(LIMITS)
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     await place.later(20 * MINUTE)
-    assert await refused(throttled, "alice", ELSEWHERE) in about(40 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in about(40 * MINUTE)
     await place.later(30 * MINUTE)
-    assert await refused(throttled, "alice", ELSEWHERE) in about(10 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in about(10 * MINUTE)
     await place.later(10 * MINUTE)
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
 
 @pytest.mark.parametrize(
@@ -267,11 +278,11 @@ async def test_the_wait_is_in_whole_seconds_and_long_enough(
     away: "Redis", prefix: str, clock: Clock, passed: float, wait: int
 ) -> None:
     throttled = LoginThrottle(away, prefix, LIMITS, clock=clock)
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     clock.now += passed
 
-    assert wait == await refused(throttled, "alice", ELSEWHERE)
+    assert wait == await assert_refused(throttled, "alice", ELSEWHERE)
 
 
 async def test_a_window_starts_with_its_first_attempt_and_later_ones_do_not_prolong_it(place: Place) -> None:
@@ -280,7 +291,7 @@ async def test_a_window_starts_with_its_first_attempt_and_later_ones_do_not_prol
         await throttled.admit("alice", ELSEWHERE)
         await place.later(15 * MINUTE)
 
-    assert await refused(throttled, "alice", ELSEWHERE) in about(15 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in about(15 * MINUTE)
 
 
 async def test_what_is_given_back_starts_no_window(place: Place) -> None:
@@ -288,28 +299,28 @@ async def test_what_is_given_back_starts_no_window(place: Place) -> None:
     await throttled.refund(await throttled.admit("alice", ELSEWHERE))
     await place.later(30 * MINUTE)
 
-    await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
-    assert await refused(throttled, "alice", ELSEWHERE) in about(60 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in about(60 * MINUTE)
 
 
 async def test_the_wait_is_that_of_the_bucket_that_is_full_longest(place: Place) -> None:
     throttled = place.build(LIMITS)
-    await admitted(throttled, "bob", ELSEWHERE, of=2)
+    await count_admitted(throttled, "bob", ELSEWHERE, of=2)
     await place.later(30 * MINUTE)
-    await admitted(throttled, "alice", ELSEWHERE, of=3)
+    await count_admitted(throttled, "alice", ELSEWHERE, of=3)
 
-    assert await refused(throttled, "carol", ELSEWHERE) in about(30 * MINUTE)  # the address is full
-    assert await refused(throttled, "alice", HOME) in about(60 * MINUTE)  # the account is
-    assert await refused(throttled, "alice", ELSEWHERE) in about(60 * MINUTE)  # both are
+    assert await assert_refused(throttled, "carol", ELSEWHERE) in about(30 * MINUTE)  # the address is full
+    assert await assert_refused(throttled, "alice", HOME) in about(60 * MINUTE)  # the account is
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in about(60 * MINUTE)  # both are
 
 
 async def test_who_is_refused_for_the_account_is_not_counted_for_the_address(place: Place) -> None:
     throttled = place.build(LIMITS)
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=50)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=50)
 
-    assert 2 == await admitted(throttled, "bob", ELSEWHERE, of=50)
+    assert 2 == await count_admitted(throttled, "bob", ELSEWHERE, of=50)
 
 
 async def test_redis_holds_no_user_name_and_nothing_for_ever(redis: "Redis", prefix: str) -> None:
@@ -344,8 +355,8 @@ async def test_redis_keeps_nothing_of_successes_but_the_address(redis: "Redis", 
 async def test_ledgers_with_one_redis_count_apart(redis: "Redis", prefix: str) -> None:
     one, other = (LoginThrottle(redis, f"{prefix}{name}:", LIMITS) for name in ("one", "other"))
 
-    assert 3 == await admitted(one, "alice", ELSEWHERE, of=5)
-    assert 3 == await admitted(other, "alice", ELSEWHERE, of=5)
+    assert 3 == await count_admitted(one, "alice", ELSEWHERE, of=5)
+    assert 3 == await count_admitted(other, "alice", ELSEWHERE, of=5)
 
 
 async def test_a_redis_that_forgot_the_scripts_is_taught_them_again(redis: "Redis", prefix: str, clock: Clock) -> None:
@@ -355,4 +366,4 @@ async def test_a_redis_that_forgot_the_scripts_is_taught_them_again(redis: "Redi
 
     await throttled.admit("alice", ELSEWHERE)
 
-    assert 1 == await admitted(throttled, "alice", ELSEWHERE, of=5)
+    assert 1 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)

@@ -11,7 +11,7 @@ from ledger.environment.variables import SettingsError
 from ledger.identity import login_throttle
 from ledger.identity.login_throttle import LoginThrottle, client_address
 from ledger.settings import Settings
-from tests.support.throttling import ELSEWHERE, HOME, LIMITS, LOOSE, Clock, admitted, refused
+from tests.support.throttling import ELSEWHERE, HOME, LIMITS, LOOSE, Clock, assert_refused, count_admitted
 from tests.support.valkey import keys_of
 
 
@@ -38,16 +38,16 @@ async def test_a_redis_that_hangs_costs_a_moment_and_is_then_left_alone(
     client, taken = silent
     throttled = LoginThrottle(client, prefix, LOOSE, clock=clock)
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=200)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=200)
     asked = len(taken)
-    await refused(throttled, "alice", ELSEWHERE)
+    await assert_refused(throttled, "alice", ELSEWHERE)
     clock.now += 0.9
-    await refused(throttled, "alice", ELSEWHERE)
+    await assert_refused(throttled, "alice", ELSEWHERE)
 
     assert 1 <= asked <= login_throttle.CONCURRENT_CALLS  # all at once, so that all wait for one time-out
     assert asked == len(taken)
     clock.now += 0.2
-    await refused(throttled, "alice", ELSEWHERE)
+    await assert_refused(throttled, "alice", ELSEWHERE)
     assert asked < len(taken)
 
 
@@ -60,12 +60,12 @@ async def test_after_an_error_the_process_counts_until_redis_is_asked_again(
     await redis.delete(broken)
     await redis.rpush(broken, "what is not ours")
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)
     await redis.delete(broken)
-    await refused(throttled, "alice", ELSEWHERE)
+    await assert_refused(throttled, "alice", ELSEWHERE)
     clock.now += login_throttle.PAUSE_SECONDS
 
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)
     assert b"3" == await redis.get(broken)
 
 
@@ -77,7 +77,7 @@ async def test_a_login_succeeds_though_redis_went_away_meanwhile(
 
     await after.record_success(attempt)
 
-    await admitted(after, "alice", ELSEWHERE, of=5)
+    await count_admitted(after, "alice", ELSEWHERE, of=5)
     await after.admit("alice", HOME)  # and the process knows the address
 
 
@@ -86,11 +86,11 @@ async def test_what_the_process_counted_is_not_taken_off_in_redis(
 ) -> None:
     before, after = (LoginThrottle(client, prefix, LIMITS, clock=clock) for client in (away, redis))
     attempt = await before.admit("alice", ELSEWHERE)
-    await admitted(after, "alice", ELSEWHERE, of=5)
+    await count_admitted(after, "alice", ELSEWHERE, of=5)
 
     await after.refund(attempt)
 
-    await refused(after, "alice", ELSEWHERE)
+    await assert_refused(after, "alice", ELSEWHERE)
 
 
 async def test_the_process_forgets_the_oldest_when_there_is_too_much(
@@ -99,12 +99,12 @@ async def test_the_process_forgets_the_oldest_when_there_is_too_much(
     monkeypatch.setattr(login_throttle, "MEMORY_LIMIT", 4)
     throttled = LoginThrottle(away, prefix, LOOSE, clock=clock)
     for name, address in [("alice", HOME), ("bob", ELSEWHERE)]:
-        await admitted(throttled, name, address, of=5)
+        await count_admitted(throttled, name, address, of=5)
 
     await throttled.admit("carol", ELSEWHERE)  # pushes out the bucket of alice's account, not that of bob's
 
-    await refused(throttled, "bob", ELSEWHERE)
-    assert 3 == await admitted(throttled, "alice", ELSEWHERE, of=5)
+    await assert_refused(throttled, "bob", ELSEWHERE)
+    assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
 
 async def test_the_process_knows_the_addresses_of_those_who_logged_in_last(
@@ -116,8 +116,8 @@ async def test_the_process_knows_the_addresses_of_those_who_logged_in_last(
         await throttled.record_success(await throttled.admit(name, HOME))
 
     for name, known in [("alice", True), ("bob", False)]:
-        assert 3 == await admitted(throttled, name, ELSEWHERE, of=5)
-        assert (3 if known else 0) == await admitted(throttled, name, HOME, of=5)
+        assert 3 == await count_admitted(throttled, name, ELSEWHERE, of=5)
+        assert (3 if known else 0) == await count_admitted(throttled, name, HOME, of=5)
 
 
 @pytest.mark.parametrize(

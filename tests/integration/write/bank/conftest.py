@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from ledger.settings import Settings
-from tests.support.bank import Bank, banking
+from tests.support.bank import Bank, open_bank
 
 
 @pytest.fixture
 async def bank(settings: Settings, connection: Any) -> AsyncIterator[Bank]:
-    async with banking(settings, connection) as opened:
+    async with open_bank(settings, connection) as opened:
         yield opened

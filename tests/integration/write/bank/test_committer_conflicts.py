@@ -21,7 +21,7 @@ from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from ledger.write.committer import Committer
 from ledger.write.group import Origin, Outcome
-from tests.support.bank import Bank, a_transfer, banking, committing, conflict, rival
+from tests.support.bank import Bank, competing_commit, open_bank, run_committer, submit_with_conflict, transfer_command
 from tests.support.processes import until
 
 
@@ -35,10 +35,10 @@ def logs() -> Iterator[list[Any]]:
 async def test_what_was_decided_on_a_balance_that_has_changed_is_decided_again(settings: Settings, bank: Bank) -> None:
     """Lesson 1."""
     source, destination = await bank.accounts(100, 0)
-    async with rival(settings, a_transfer(source, destination, 60)):
-        too_much = asyncio.create_task(bank.submit(a_transfer(source, destination, 60)))
+    async with competing_commit(settings, transfer_command(source, destination, 60)):
+        too_much = asyncio.create_task(bank.submit(transfer_command(source, destination, 60)))
         await until(bank.blocked)
-        affordable = asyncio.create_task(bank.submit(a_transfer(source, destination, 40)))
+        affordable = asyncio.create_task(bank.submit(transfer_command(source, destination, 40)))
     outcomes = await asyncio.gather(too_much, affordable, return_exceptions=True)
     assert [Refused, Outcome] == [type(outcome) for outcome in outcomes]
     assert [0, 100] == await bank.balances([source, destination])
@@ -47,8 +47,8 @@ async def test_what_was_decided_on_a_balance_that_has_changed_is_decided_again(s
 async def test_a_refusal_on_a_balance_that_has_changed_is_decided_again(settings: Settings, bank: Bank) -> None:
     """Lesson 3: what has become affordable meanwhile is not refused."""
     source, destination = await bank.accounts(100, 0)
-    async with rival(settings, a_transfer(source, destination, 60)):
-        waiting = asyncio.create_task(bank.submit(a_transfer(destination, source, 60)))
+    async with competing_commit(settings, transfer_command(source, destination, 60)):
+        waiting = asyncio.create_task(bank.submit(transfer_command(destination, source, 60)))
         await until(bank.blocked)
     assert isinstance(await waiting, Outcome)
     assert [100, 0] == await bank.balances([source, destination])
@@ -59,14 +59,14 @@ async def test_who_made_a_command_anew_gets_through_although_this_process_had_ol
 ) -> None:
     """What a process remembers of a user may be old; a command that was made from the truth must not be stale twice."""
     owner = bank.owner_id
-    async with committing(settings) as other:
+    async with run_committer(settings) as other:
         await bank.submit(a_renaming(owner, "owner", "one"))
         await other.submit(a_renaming(owner, "one", "two"), Origin(new_id()))
         try:
             await bank.submit(a_renaming(owner, "two", "three"))
         except StaleCommandError:
             await bank.submit(a_renaming(owner, "two", "three"))
-    assert "three" == await bank.eyes.fetchval("SELECT username FROM users WHERE id = $1", owner)
+    assert "three" == await bank.observer.fetchval("SELECT username FROM users WHERE id = $1", owner)
 
 
 def a_renaming(user_id: UUID, before: str, after: str) -> UpdateUser:
@@ -86,9 +86,9 @@ def a_renaming(user_id: UUID, before: str, after: str) -> UpdateUser:
 async def test_an_id_that_a_client_chose_is_taken_once(settings: Settings, bank: Bank) -> None:
     """In one process, in another one, and long after."""
     source, destination = await bank.accounts(100, 0)
-    command = a_transfer(source, destination, id_was_chosen=True)
+    command = transfer_command(source, destination, id_was_chosen=True)
     await bank.submit(command)
-    async with committing(settings) as other:
+    async with run_committer(settings) as other:
         for committer in (bank.committer, other, bank.committer):
             with pytest.raises(Refused, match="transaction_already_exists"):
                 await committer.submit(command, Origin(new_id()))
@@ -107,15 +107,15 @@ async def test_a_lock_that_cannot_be_had_in_time_fails_its_commands_and_none_aft
         opened.append(await connect(settings, **patience))
         return opened[-1]
 
-    async with banking(settings, connection, using=remembered) as bank:
+    async with open_bank(settings, connection, using=remembered) as bank:
         source, destination = await bank.accounts(100, 0)
-        await conflict(settings, bank, source, destination)
+        await submit_with_conflict(settings, bank, source, destination)
         patience["lock_timeout"] = "50ms"
         await opened[-1].execute("SET lock_timeout = '50ms'")
-        async with rival(settings, a_transfer(source, destination)):
+        async with competing_commit(settings, transfer_command(source, destination)):
             with pytest.raises(DatabaseError):
-                await bank.submit(a_transfer(source, destination))
-        await bank.submit(a_transfer(source, destination))
+                await bank.submit(transfer_command(source, destination))
+        await bank.submit(transfer_command(source, destination))
         assert [96, 4] == await bank.balances([source, destination])
 
 
@@ -125,10 +125,10 @@ async def test_two_processes_refuse_nothing_that_is_affordable_on_hot_accounts(
     """Lessons 1 and 3."""
     account_ids = await bank.accounts(1000, 1000, 1000)
     chance = random.Random(3)  # noqa: S311 - not for secrets
-    async with committing(settings, group_limit=8) as other:
+    async with run_committer(settings, group_limit=8) as other:
         outcomes = await asyncio.gather(
             *(
-                committer.submit(a_transfer(source, destination), Origin(new_id()))
+                committer.submit(transfer_command(source, destination), Origin(new_id()))
                 for _ in range(300)
                 for committer in (bank.committer, other)
                 for source, destination in [chance.sample(account_ids, 2)]
@@ -145,10 +145,10 @@ async def test_of_many_processes_none_gives_up_on_what_is_affordable(settings: S
     """Lesson 3: of twenty transfers, ten are affordable, and ten are made, however many go for the same account."""
     source, destination = await bank.accounts(10, 0)
     async with AsyncExitStack() as stack:
-        committers = [await stack.enter_async_context(committing(settings, group_limit=1)) for _ in range(10)]
+        committers = [await stack.enter_async_context(run_committer(settings, group_limit=1)) for _ in range(10)]
         outcomes = await asyncio.gather(
             *(
-                committer.submit(a_transfer(source, destination), Origin(new_id()))
+                committer.submit(transfer_command(source, destination), Origin(new_id()))
                 for committer in committers
                 for _ in range(2)
             ),
@@ -160,7 +160,7 @@ async def test_of_many_processes_none_gives_up_on_what_is_affordable(settings: S
 
 async def test_two_processes_can_both_open_the_first_account_of_a_currency(settings: Settings, bank: Bank) -> None:
     """Nobody can lock a `world` that is not there yet."""
-    async with committing(settings) as other:
+    async with run_committer(settings) as other:
         outcomes = await asyncio.gather(
             *(
                 committer.submit(
@@ -179,12 +179,12 @@ async def test_two_processes_can_both_open_the_first_account_of_a_currency(setti
             return_exceptions=True,
         )
     assert {Outcome: 10} == Counter(type(outcome) for outcome in outcomes)
-    rows = await bank.eyes.fetch("SELECT balance_cents FROM accounts WHERE user_id IS NULL")
+    rows = await bank.observer.fetch("SELECT balance_cents FROM accounts WHERE user_id IS NULL")
     assert [-10] * 5 == [row[0] for row in rows]
 
 
 async def test_an_id_is_given_once_by_two_processes(settings: Settings, bank: Bank) -> None:
-    async with committing(settings) as other:
+    async with run_committer(settings) as other:
         for _ in range(10):
             command = OpenAccount(
                 account_id=new_id(), owner_id=bank.owner_id, currency="USD", balance_cents=0, transaction_id=new_id()
@@ -203,14 +203,14 @@ async def test_a_fault_of_the_committer_fails_those_who_wait_and_no_one_after_th
     with monkeypatch.context() as patch:
         patch.setattr(Committer, "_take_group", lambda _: 1 // 0)
         with pytest.raises(ZeroDivisionError):
-            await bank.submit(a_transfer(source, destination, 1))
-    await bank.submit(a_transfer(source, destination, 1))
+            await bank.submit(transfer_command(source, destination, 1))
+    await bank.submit(transfer_command(source, destination, 1))
     assert [99, 1] == await bank.balances([source, destination])
 
 
 async def test_a_command_that_weighs_much_has_a_transaction_to_itself(settings: Settings, connection: Any) -> None:
     written: list[list[str]] = []
-    async with banking(
+    async with open_bank(
         settings,
         connection,
         group_limit=4,
@@ -218,13 +218,13 @@ async def test_a_command_that_weighs_much_has_a_transaction_to_itself(settings: 
     ) as bank:
         alice, bob = await bank.accounts(100, 0)
         written.clear()
-        many = TransferBatch(tuple(a_transfer(alice, bob) for _ in range(5)))
+        many = TransferBatch(tuple(transfer_command(alice, bob) for _ in range(5)))
         weighted: list[tuple[Command, int]] = [
-            *((a_transfer(alice, bob), 1) for _ in range(3)),
+            *((transfer_command(alice, bob), 1) for _ in range(3)),
             (many, 5),
-            (a_transfer(alice, bob), 1),
-            (a_transfer(alice, bob), 3),
-            (a_transfer(alice, bob), 1),
+            (transfer_command(alice, bob), 1),
+            (transfer_command(alice, bob), 3),
+            (transfer_command(alice, bob), 1),
         ]
         submitted = [bank.committer.submit(command, Origin(new_id()), weight=weight) for command, weight in weighted]
 

@@ -11,14 +11,14 @@ import pytest
 from ledger.errors import DatabaseError, OutcomeUnknownError
 from ledger.settings import Settings
 from ledger.store.pool import connect
-from tests.support.bank import Bank, a_transfer, banking
+from tests.support.bank import Bank, open_bank, transfer_command
 from tests.support.processes import until
 
 
 @pytest.fixture
 async def hasty(settings: Settings, connection: Any) -> AsyncIterator[Bank]:
     """A bank whose commands have one and a half seconds."""
-    async with banking(settings, connection, patience_seconds=1.5) as bank:
+    async with open_bank(settings, connection, patience_seconds=1.5) as bank:
         yield bank
 
 
@@ -37,23 +37,23 @@ async def lock_row(settings: Settings, table: str, column: str, key: UUID) -> As
 async def test_a_foreign_lock_on_one_account_stops_only_that_account(
     table: str, column: str, settings: Settings, connection: Any
 ) -> None:
-    async with banking(settings, connection, patience_seconds=4) as bank:
+    async with open_bank(settings, connection, patience_seconds=4) as bank:
         stuck, source, destination = await bank.accounts(100, 100, 0)
         async with lock_row(settings, table, column, stuck):
-            waiting = asyncio.create_task(bank.submit(a_transfer(stuck, destination)))
+            waiting = asyncio.create_task(bank.submit(transfer_command(stuck, destination)))
             for _ in range(20):
-                await bank.submit(a_transfer(source, destination))
+                await bank.submit(transfer_command(source, destination))
             with pytest.raises(DatabaseError):
                 await waiting
-        await bank.submit(a_transfer(stuck, destination))
+        await bank.submit(transfer_command(stuck, destination))
         assert [99, 80, 21] == await bank.balances([stuck, source, destination])
 
 
 async def test_a_command_goes_on_once_a_foreign_lock_is_gone(settings: Settings, connection: Any) -> None:
-    async with banking(settings, connection, patience_seconds=20) as bank:
+    async with open_bank(settings, connection, patience_seconds=20) as bank:
         source, destination = await bank.accounts(100, 0)
         async with lock_row(settings, "stream_heads", "originator_id", source):
-            waiting = asyncio.create_task(bank.submit(a_transfer(source, destination)))
+            waiting = asyncio.create_task(bank.submit(transfer_command(source, destination)))
             await asyncio.sleep(1.5)  # longer than a write waits for a lock
             assert not waiting.done()
         await waiting
@@ -69,13 +69,13 @@ async def test_a_write_that_takes_too_long_has_an_unknown_outcome_and_happens_on
            $$ BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$;
            CREATE TRIGGER dawdle AFTER INSERT ON command_log FOR EACH STATEMENT EXECUTE FUNCTION dawdle()"""
     )
-    transfer = a_transfer(source, destination)
+    transfer = transfer_command(source, destination)
     with pytest.raises(OutcomeUnknownError) as caught:
         await hasty.submit(transfer)
     assert transfer.transaction_id == caught.value.resource_id
     await until(lambda: connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'"))
     await connection.execute("DROP TRIGGER dawdle ON command_log")
-    await hasty.submit(a_transfer(source, destination))
+    await hasty.submit(transfer_command(source, destination))
     assert [98, 2] == await hasty.balances([source, destination])
 
 
@@ -83,8 +83,8 @@ async def test_a_command_that_was_not_sent_at_its_deadline_never_happens(setting
     source, destination = await hasty.accounts(100, 0)
     async with lock_row(settings, "stream_heads", "originator_id", source):
         with pytest.raises(DatabaseError):
-            await hasty.submit(a_transfer(source, destination))
-    await hasty.submit(a_transfer(source, destination))
+            await hasty.submit(transfer_command(source, destination))
+    await hasty.submit(transfer_command(source, destination))
     assert [99, 1] == await hasty.balances([source, destination])
 
 
@@ -97,11 +97,11 @@ async def test_a_full_server_fails_commands_once_each(hasty: Bank, connection: A
            $$ BEGIN PERFORM nextval('attempts'); RAISE EXCEPTION 'no space' USING ERRCODE = 'disk_full'; END $$;
            CREATE TRIGGER be_full BEFORE INSERT ON command_log FOR EACH STATEMENT EXECUTE FUNCTION be_full()"""
     )
-    outcomes = await hasty.outcomes(*(a_transfer(source, destination) for _ in range(5)))
+    outcomes = await hasty.outcomes(*(transfer_command(source, destination) for _ in range(5)))
     assert {DatabaseError} == {type(outcome) for outcome in outcomes}
     assert "disk full" == hasty.committer.health.reason
     assert 1 == await connection.fetchval("SELECT last_value FROM attempts")
     await connection.execute("DROP TRIGGER be_full ON command_log")
     await until(lambda: hasty.committer.health.reason is None)
-    await hasty.submit(a_transfer(source, destination))
+    await hasty.submit(transfer_command(source, destination))
     assert [99, 1] == await hasty.balances([source, destination])

@@ -14,8 +14,8 @@ from ledger.errors import DatabaseError, OutcomeUnknownError, Refused
 from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.write.group import Outcome
-from tests.support.bank import Bank, Line, a_transfer, banking, conflict
-from tests.support.outages import are_gone, cut_off
+from tests.support.bank import Bank, BreakableProxy, open_bank, submit_with_conflict, transfer_command
+from tests.support.outages import are_gone, terminate_connections
 from tests.support.processes import until
 
 
@@ -32,10 +32,10 @@ async def test_a_connection_that_was_lost_while_idle_is_opened_again(settings: S
         opened.append(await connect(settings, **patience))
         return opened[-1]
 
-    async with banking(settings, connection, using=remembered) as bank:
+    async with open_bank(settings, connection, using=remembered) as bank:
         source, destination = await bank.accounts(100, 0)
         await end_backend(connection, opened[-1].get_server_pid())
-        await bank.submit(a_transfer(source, destination))
+        await bank.submit(transfer_command(source, destination))
         assert [99, 1] == await bank.balances([source, destination])
         assert 2 == len(opened)
 
@@ -51,12 +51,12 @@ async def test_a_backend_that_is_killed_again_and_again_loses_and_doubles_nothin
         nonlocal answered
         while not enough.is_set():
             source, destination = chance.sample(account_ids, 2)
-            await bank.submit(a_transfer(source, destination, chance.randint(1, 9)))
+            await bank.submit(transfer_command(source, destination, chance.randint(1, 9)))
             answered += 1
 
     async def end_one() -> int:
         return int(
-            await bank.eyes.fetchval(
+            await bank.observer.fetchval(
                 """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                    WHERE datname = current_database() AND application_name = 'ledger' AND xact_start IS NOT NULL"""
             )
@@ -75,11 +75,11 @@ async def test_a_backend_that_is_killed_again_and_again_loses_and_doubles_nothin
 
 
 @asynccontextmanager
-async def banking_on_a_line(settings: Settings, eyes: Any) -> AsyncIterator[tuple[Bank, Line]]:
-    line = Line(settings.database_dsn())
+async def banking_on_a_line(settings: Settings, eyes: Any) -> AsyncIterator[tuple[Bank, BreakableProxy]]:
+    line = BreakableProxy(settings.database_dsn())
     async with line.open() as dsn:
         at_its_end = settings.model_copy(update={"database_url": SecretStr(dsn)})
-        async with banking(settings, eyes, using=lambda: connect(at_its_end)) as bank:
+        async with open_bank(settings, eyes, using=lambda: connect(at_its_end)) as bank:
             yield bank, line
 
 
@@ -93,10 +93,10 @@ async def test_money_moves_once_at_whatever_moment_the_connection_breaks(
         for moment in itertools.count(1):
             source, destination = await bank.accounts(102, 0)
             if locked:  # the next transactions have the append lock from the start
-                await conflict(settings, bank, source, destination)
-                await bank.submit(a_transfer(destination, source, 2))
+                await submit_with_conflict(settings, bank, source, destination)
+                await bank.submit(transfer_command(destination, source, 2))
             line.break_at(direction, moment)
-            outcomes = await bank.outcomes(*(a_transfer(source, destination, amount) for amount in (62, 62, 40)))
+            outcomes = await bank.outcomes(*(transfer_command(source, destination, amount) for amount in (62, 62, 40)))
             assert [Outcome, Refused, Outcome] == [type(outcome) for outcome in outcomes]
             assert [0, 102] == await bank.balances([source, destination])
             if line.breaks < moment:
@@ -137,14 +137,14 @@ async def test_a_command_that_meets_dead_connections_only_is_given_up(settings: 
         opened.append(DeadConnection() if dead else await connect(settings))
         return opened[-1]
 
-    async with banking(settings, connection, using=perhaps_dead, patience_seconds=1) as bank:
+    async with open_bank(settings, connection, using=perhaps_dead, patience_seconds=1) as bank:
         source, destination = await bank.accounts(100, 0)
         dead = True
         await end_backend(connection, opened[0].get_server_pid())
         with pytest.raises(OutcomeUnknownError):
-            await bank.submit(a_transfer(source, destination))
+            await bank.submit(transfer_command(source, destination))
         dead = False
-        await bank.submit(a_transfer(source, destination))
+        await bank.submit(transfer_command(source, destination))
         assert [99, 1] == await bank.balances([source, destination])
 
 
@@ -158,12 +158,12 @@ async def test_a_database_that_stays_away_fails_those_who_wait_and_is_found_agai
             raise ConnectionRefusedError
         return await connect(settings)
 
-    async with banking(settings, connection, using=when_there, patience_seconds=0.5) as bank:
+    async with open_bank(settings, connection, using=when_there, patience_seconds=0.5) as bank:
         source, destination = await bank.accounts(100, 0)
         away = True
-        await cut_off(connection)
-        outcomes = await bank.outcomes(a_transfer(source, destination), a_transfer(source, destination))
+        await terminate_connections(connection)
+        outcomes = await bank.outcomes(transfer_command(source, destination), transfer_command(source, destination))
         assert [DatabaseError] * 2 == [type(outcome) for outcome in outcomes]
         away = False
-        await bank.submit(a_transfer(source, destination))
+        await bank.submit(transfer_command(source, destination))
         assert [99, 1] == await bank.balances([source, destination])

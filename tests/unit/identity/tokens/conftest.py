@@ -13,32 +13,32 @@ from tests.support.tokens import (
     LEEWAY,
     Keys,
     SigningKey,
-    an_rsa_key,
-    of_files,
-    of_secrets,
+    file_keys,
+    new_rsa_key,
     pem,
     public_pem,
+    secret_keys,
     without_private,
 )
 
 
 @pytest.fixture(scope="module", params=["HS256", "EdDSA", "RS256"])
 def keys(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    """Keys of each kind."""
-    makers: dict[str, Callable[[], SigningKey]] = {"EdDSA": ed25519.Ed25519PrivateKey.generate, "RS256": an_rsa_key}
+    """Return keys of each kind."""
+    makers: dict[str, Callable[[], SigningKey]] = {"EdDSA": ed25519.Ed25519PrivateKey.generate, "RS256": new_rsa_key}
     maker = makers.get(request.param)
-    return of_files(tmp_path_factory.mktemp("keys"), maker) if maker else of_secrets()
+    return file_keys(tmp_path_factory.mktemp("keys"), maker) if maker else secret_keys()
 
 
 @pytest.fixture(scope="module")
 def signer(keys: Keys) -> Signer:
-    """The service's signer, which has a previous key as well."""
+    """Return the service's signer, which also accepts a previous key."""
     return Signer(keys.signing, leeway_seconds=LEEWAY, previous=without_private(keys.following))
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with key files of all sorts, good and bad, and an environment without settings."""
+    """Return a folder of valid and invalid key files, in an environment without settings."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "other": ed25519.Ed25519PrivateKey.generate(),
     }
     made |= {"ed448": ed448.Ed448PrivateKey.generate(), "ec": ec.generate_private_key(ec.SECP256R1())}
-    made |= {"rsa": an_rsa_key(), "short": an_rsa_key(1024)}
+    made |= {"rsa": new_rsa_key(), "short": new_rsa_key(1024)}
     for name, key in made.items():
         (tmp_path / f"{name}.pem").write_bytes(pem(key))
         (tmp_path / f"{name}.pub").write_bytes(public_pem(key.public_key()))

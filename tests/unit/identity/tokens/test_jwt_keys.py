@@ -1,4 +1,4 @@
-"""Keys are loaded, published and named as the settings say."""
+"""Keys are loaded, published and named according to the settings."""
 
 import time
 from pathlib import Path
@@ -16,11 +16,11 @@ from ledger.identity.keyring import check_keys, load_keyring
 from ledger.identity.keys import public_key
 from ledger.identity.tokens import Signer, create_signer
 from ledger.settings import Settings
-from tests.support.tokens import Keys, claims, decoded, is_valid, of_secrets, public_pem, without_private
+from tests.support.tokens import Keys, claims, decode_segment, is_valid, public_pem, secret_keys, without_private
 
 
 def test_a_secret_publishes_nothing() -> None:
-    keys = of_secrets()
+    keys = secret_keys()
 
     assert {"keys": []} == Signer(keys.signing, leeway_seconds=0, previous=keys.following).jwks()
 
@@ -37,7 +37,7 @@ def test_both_accepted_keys_are_published_and_nothing_private_with_them(keys: Ke
         assert {"kty", "kid", "alg", "use"} | kinds[keys.signing.algorithm] == entry.keys()
 
 
-def test_a_key_does_not_show_itself(keys: Keys) -> None:
+def test_the_repr_of_a_key_shows_no_secret(keys: Keys) -> None:
     shown = repr(keys.signing)
 
     assert keys.signing.kid in shown
@@ -61,7 +61,7 @@ RFC_7638_MODULUS = (
 
 def test_a_key_is_named_by_its_thumbprint(tmp_path: Path) -> None:
     """The examples of RFC 8037, appendix A.3, and RFC 7638, section 3.1."""
-    modulus = int.from_bytes(decoded(RFC_7638_MODULUS), "big")
+    modulus = int.from_bytes(decode_segment(RFC_7638_MODULUS), "big")
     (tmp_path / "ed25519.pem").write_text(RFC_8037_PEM)
     (tmp_path / "rsa.pem").write_bytes(public_pem(rsa.RSAPublicNumbers(65537, modulus).public_key()))
 
@@ -73,7 +73,7 @@ def test_a_key_is_named_by_its_thumbprint(tmp_path: Path) -> None:
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 
 
-def loaded(**variables: str) -> Settings:
+def load_settings(**variables: str) -> Settings:
     return Settings.load(**{name.lower(): value for name, value in ({"JWT_SECRET": SECRET} | variables).items()})
 
 
@@ -110,12 +110,12 @@ BAD_FILES = [
         ("LEDGER_JWT_AUDIENCE", "größe", {}),
     ],
 )
-def test_a_key_that_cannot_be_used_stops_the_start_with_one_line(
+def test_an_unusable_key_stops_the_start_with_one_line(
     folder: Path, variable: str, value: str, others: dict[str, str]
 ) -> None:
-    """Lesson 31: the line names the variable and never its value."""
+    """Lesson 31: the message names the variable, never its value."""
     with pytest.raises(SettingsError) as raised:
-        check_keys(loaded(**others, **{variable: value}))
+        check_keys(load_settings(**others, **{variable: value}))
 
     said = str(raised.value)
     assert said.startswith(f"{variable}: ")
@@ -135,11 +135,9 @@ def test_a_key_that_cannot_be_used_stops_the_start_with_one_line(
         ({KEY: "rsa.pem", PREVIOUS: "rsa.pub"}, "RS256", 1),
     ],
 )
-def test_the_settings_say_which_keys_are_used(
-    folder: Path, variables: dict[str, str], algorithm: str, published: int
-) -> None:
+def test_the_settings_select_the_keys(folder: Path, variables: dict[str, str], algorithm: str, published: int) -> None:
     del folder
-    signer = signer_of(loaded(**variables))
+    signer = signer_of(load_settings(**variables))
 
     token = signer.sign(claims())
 
@@ -157,16 +155,16 @@ def test_the_settings_say_which_keys_are_used(
 )
 def test_the_settings_rotate_keys(folder: Path, before: dict[str, str], after: dict[str, str]) -> None:
     del folder
-    token = signer_of(loaded(**before)).sign(claims())
+    token = signer_of(load_settings(**before)).sign(claims())
     only_new = {name: value for name, value in after.items() if "PREVIOUS" not in name}
 
-    assert is_valid(signer_of(loaded(**after)), token)
-    assert not is_valid(signer_of(loaded(**only_new)), token)
+    assert is_valid(signer_of(load_settings(**after)), token)
+    assert not is_valid(signer_of(load_settings(**only_new)), token)
 
 
 def test_with_a_key_file_the_secret_signs_nothing(folder: Path) -> None:
     del folder
-    with_file, with_secret = loaded(**{KEY: "ed25519.pem"}), loaded()
+    with_file, with_secret = load_settings(**{KEY: "ed25519.pem"}), load_settings()
 
     assert not is_valid(signer_of(with_file), signer_of(with_secret).sign(claims()))
     assert not is_valid(signer_of(with_secret), signer_of(with_file).sign(claims()))
@@ -174,12 +172,14 @@ def test_with_a_key_file_the_secret_signs_nothing(folder: Path) -> None:
 
 def test_the_settings_name_issuer_audience_and_leeway(folder: Path) -> None:
     del folder
-    named = signer_of(loaded(LEDGER_JWT_ISSUER="me", LEDGER_JWT_AUDIENCE="you", JWT_VALIDATION_LEEWAY_SECONDS="5"))
+    named = signer_of(
+        load_settings(LEDGER_JWT_ISSUER="me", LEDGER_JWT_AUDIENCE="you", JWT_VALIDATION_LEEWAY_SECONDS="5")
+    )
     now = int(time.time())
 
     assert is_valid(named, named.sign(claims()))
     assert not is_valid(named, named.sign(claims(iat=now - 60, exp=now - 10)))
-    assert not is_valid(named, signer_of(loaded()).sign(claims()))
+    assert not is_valid(named, signer_of(load_settings()).sign(claims()))
 
 
 def test_without_any_key_there_is_no_signer(folder: Path) -> None:
@@ -188,8 +188,8 @@ def test_without_any_key_there_is_no_signer(folder: Path) -> None:
         signer_of(Settings.load())
 
 
-def test_a_key_file_that_is_gone_since_is_one_line_too(folder: Path) -> None:
-    settings = loaded(**{KEY: "ed25519.pem"})
+def test_a_key_file_removed_since_is_reported_in_one_line(folder: Path) -> None:
+    settings = load_settings(**{KEY: "ed25519.pem"})
     (folder / "ed25519.pem").unlink()
 
     with pytest.raises(SettingsError, match=r"^LEDGER_JWT_KEY_FILE: must be the name of a file that is there$"):
@@ -198,7 +198,7 @@ def test_a_key_file_that_is_gone_since_is_one_line_too(folder: Path) -> None:
 
 def test_a_child_process_gets_the_key_settings(folder: Path) -> None:
     del folder
-    given_settings = loaded(**{KEY: "rsa.pem", PREVIOUS: "rsa.pub", "LEDGER_JWT_ISSUER": "me"})
+    given_settings = load_settings(**{KEY: "rsa.pem", PREVIOUS: "rsa.pub", "LEDGER_JWT_ISSUER": "me"})
 
     passed_on = given_settings.environment()
 

@@ -1,4 +1,4 @@
-"""A token has one spelling and passes only as what it is."""
+"""A token has one spelling, and is accepted only as its own type."""
 
 import string
 import time
@@ -16,20 +16,20 @@ from tests.support.tokens import (
     LEEWAY,
     Keys,
     claims,
-    decoded,
-    encoded,
-    forged,
+    decode_segment,
+    encode_segment,
+    forge_token,
     is_valid,
     payload,
     payload_with,
-    signed,
+    sign_text,
 )
 
 ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 
 
-def test_a_token_passes_as_what_it_is_only(signer: Signer) -> None:
-    """Lesson 21: also when it has been verified before."""
+def test_a_token_is_accepted_only_as_its_own_type(signer: Signer) -> None:
+    """Lesson 21: also if it was verified before."""
     for kind, other in ((TokenType.ACCESS, TokenType.REFRESH), (TokenType.REFRESH, TokenType.ACCESS)):
         token = signer.sign(claims(typ=kind))
 
@@ -39,20 +39,22 @@ def test_a_token_passes_as_what_it_is_only(signer: Signer) -> None:
 @pytest.mark.parametrize(
     ("seconds_ago", "valid"), [(0, True), (LEEWAY - 5, True), (LEEWAY, False), (LEEWAY + 1, False)]
 )
-def test_an_expired_token_passes_within_the_leeway_only(signer: Signer, seconds_ago: int, valid: bool) -> None:
+def test_an_expired_token_is_accepted_only_within_the_leeway(signer: Signer, seconds_ago: int, valid: bool) -> None:
     now = int(time.time())
 
     assert valid is is_valid(signer, signer.sign(claims(iat=now - 3600, exp=now - seconds_ago)))
 
 
 @pytest.mark.parametrize(("seconds_ahead", "valid"), [(LEEWAY - 5, True), (LEEWAY + 5, False), (10**9, False)])
-def test_a_token_of_the_future_passes_within_the_leeway_only(signer: Signer, seconds_ahead: int, valid: bool) -> None:
+def test_a_token_from_the_future_is_accepted_only_within_the_leeway(
+    signer: Signer, seconds_ahead: int, valid: bool
+) -> None:
     now = int(time.time())
 
     assert valid is is_valid(signer, signer.sign(claims(iat=now + seconds_ahead, exp=now + 2 * 10**9)))
 
 
-def test_a_token_that_is_remembered_ends_all_the_same(signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_token_expires_too(signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
     token = signer.sign(claims())
     assert is_valid(signer, token)
     end = claims().exp + LEEWAY
@@ -62,7 +64,7 @@ def test_a_token_that_is_remembered_ends_all_the_same(signer: Signer, monkeypatc
         assert valid is is_valid(signer, token)
 
 
-def test_no_more_tokens_are_remembered_than_there_is_room_for(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_verified_tokens_is_bounded(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     signer = Signer(keys.signing, leeway_seconds=LEEWAY, cache_size=2)
     tokens = [signer.sign(claims(pos=position)) for position in range(3)]
     checked: list[bytes] = []
@@ -80,8 +82,8 @@ def test_no_more_tokens_are_remembered_than_there_is_room_for(keys: Keys, monkey
 
 
 @given(data=st.data())
-def test_a_token_with_one_other_character_is_no_token(signer: Signer, data: st.DataObject) -> None:
-    """Lesson 28: what is known by its text must not have a second one."""
+def test_a_token_with_one_changed_character_is_refused(signer: Signer, data: st.DataObject) -> None:
+    """Lesson 28: a token that is revoked by its text must not have another spelling."""
     token = signer.sign(claims(iat=1_500_000_000, exp=LATER))
     assert is_valid(signer, token)
     at = data.draw(st.integers(0, len(token)))
@@ -93,15 +95,17 @@ def test_a_token_with_one_other_character_is_no_token(signer: Signer, data: st.D
 
 
 @given(text=st.text() | st.lists(st.text(string.ascii_letters + "-_"), min_size=3, max_size=3).map(".".join))
-def test_no_text_is_a_token_by_chance(signer: Signer, text: str) -> None:
+def test_random_text_is_refused(signer: Signer, text: str) -> None:
     assert not is_valid(signer, text)
 
 
 def spellings(segment: str) -> list[str]:
-    """Other texts that lenient decoders take for the same bytes."""
+    """Return other texts that lenient decoders decode to the same bytes."""
     alphabet = string.ascii_letters + string.digits + "-_"
     spare = [
-        segment[:-1] + character for character in alphabet if decoded(segment[:-1] + character) == decoded(segment)
+        segment[:-1] + character
+        for character in alphabet
+        if decode_segment(segment[:-1] + character) == decode_segment(segment)
     ]
     padded = [f"{segment}{padding}" for padding in ("=", "==", "===")]
     blank = [
@@ -112,23 +116,23 @@ def spellings(segment: str) -> list[str]:
 
 
 def test_every_part_of_a_token_has_one_spelling(keys: Keys, signer: Signer) -> None:
-    """Lesson 28: the unused bits of the last character, padding, blanks, and the other alphabet."""
+    """Lesson 28: unused bits of the last character, padding, blanks, and the other alphabet."""
     for position in (7, 77, 777, 7777):
-        header, part, signature = forged(keys.signing, payload_with(pos=str(position))).split(".")
+        header, part, signature = forge_token(keys.signing, payload_with(pos=str(position))).split(".")
         assert is_valid(signer, f"{header}.{part}.{signature}")
         assert any(other[:-1] == signature[:-1] for other in spellings(signature))
         for other in spellings(signature):
             assert not is_valid(signer, f"{header}.{part}.{other}")
         for other in spellings(header):
             assert not is_valid(signer, f"{other}.{part}.{signature}")
-            assert not is_valid(signer, signed(keys.signing, f"{other}.{part}"))
+            assert not is_valid(signer, sign_text(keys.signing, f"{other}.{part}"))
         for other in spellings(part):
             assert not is_valid(signer, f"{header}.{other}.{signature}")
-            assert not is_valid(signer, signed(keys.signing, f"{header}.{other}"))
+            assert not is_valid(signer, sign_text(keys.signing, f"{header}.{other}"))
 
 
 def other_signatures(key: Key, signature: bytes) -> list[bytes]:
-    """What an implementation that does not look closely takes for the same signature."""
+    """Return other bytes that a lenient implementation accepts as the same signature."""
     number = int.from_bytes(signature, "big")
     others = [signature + b"\x00", b"\x00" + signature, signature[:-1], signature[1:], signature + signature, b""]
     if key.algorithm == "RS256":
@@ -151,22 +155,22 @@ def other_signatures(key: Key, signature: bytes) -> list[bytes]:
 
 
 def test_a_message_has_one_signature(keys: Keys, signer: Signer) -> None:
-    """Lesson 28: adding the modulus or the order of the group, and leading zeros."""
+    """Lesson 28: added modulus or group order, and leading zeros."""
     for position in range(20):
-        header, part, signature = forged(keys.signing, payload_with(pos=str(position))).split(".")
-        for other in other_signatures(keys.signing, decoded(signature)):
-            assert not is_valid(signer, f"{header}.{part}.{encoded(other)}")
+        header, part, signature = forge_token(keys.signing, payload_with(pos=str(position))).split(".")
+        for other in other_signatures(keys.signing, decode_segment(signature)):
+            assert not is_valid(signer, f"{header}.{part}.{encode_segment(other)}")
 
 
 @pytest.mark.parametrize(
     "text", ["\udcff\udcfe", "é.ü.ö", "a" * 5000, "." * 5000, "a.b.c.d", "\x00", "Bearer a.b.c", "🎟.🎟.🎟"]
 )
-def test_what_is_no_token_is_refused(signer: Signer, text: str) -> None:
+def test_malformed_tokens_are_refused(signer: Signer, text: str) -> None:
     assert not is_valid(signer, text)
 
 
 def test_a_token_has_a_limited_length(keys: Keys, signer: Signer) -> None:
-    token = forged(keys.signing, payload() | {"roles": "r" * MAX_TOKEN_LENGTH})
+    token = forge_token(keys.signing, payload() | {"roles": "r" * MAX_TOKEN_LENGTH})
 
     assert len(token) > MAX_TOKEN_LENGTH
     assert not is_valid(signer, token)

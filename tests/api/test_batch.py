@@ -1,4 +1,4 @@
-"""Many transfers in one request: all or nothing, or each for itself, and none twice."""
+"""Batches of transfers: atomic or item by item, and never executed twice."""
 
 import asyncio
 import io
@@ -13,7 +13,7 @@ import pytest
 
 from ledger.errors import OverloadedError
 from ledger.settings import Settings
-from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
+from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body
 from web.handlers import batch
 from web.http.wording import MAX_REFUSALS
 
@@ -25,17 +25,17 @@ PATH = "/v1/transactions/batch"
 KEY = {"Idempotency-Key": "one-key"}
 
 
-async def send(api: Api, items: list[Item], *, atomic: bool = False, headers: dict[str, str] | None = None) -> Answer:
+async def send(api: Api, items: list[Item], *, atomic: bool = False, headers: dict[str, str] | None = None) -> Response:
     body = io.BytesIO(json.dumps({"atomic": atomic, "items": items}).encode())
     return await api.post(PATH, data=body, headers={"Content-Type": "application/json", **(headers or {})})
 
 
-def statuses(answer: Answer) -> list[int]:
+def statuses(answer: Response) -> list[int]:
     return [result["status"] for result in answer.body["results"]]
 
 
-def codes(answer: Answer) -> list[list[str]]:
-    """Of each item, the codes of what stands against it."""
+def codes(answer: Response) -> list[list[str]]:
+    """Return the error codes of each item."""
     return [[error["code"] for error in result.get("errors", ())] for result in answer.body["results"]]
 
 
@@ -48,26 +48,26 @@ async def balances(api: Api, *found: dict[str, Any]) -> list[int]:
 
 
 async def counts(connection: Connection) -> tuple[int, ...]:
-    """How many events there are, and how many commands that made them."""
+    """Return the number of events and of commands that appended them."""
     return tuple(
         [await connection.fetchval(f"SELECT count(*) FROM {table}") for table in ("stored_events", "command_log")]
     )
 
 
-# Each for itself
+# Independent items
 
 
-async def test_each_item_has_its_own_result_in_order_and_a_bad_one_fails_no_neighbour(api: Api) -> None:
+async def test_each_item_has_its_own_result_and_a_refused_one_fails_no_other(api: Api) -> None:
     """Lesson 5."""
     alice, bob = await accounts(api, 100, 0)
 
     answer = await send(
         api,
         [
-            a_transfer(alice, bob, 60),
-            a_transfer(alice, bob, 60),
-            a_transfer(alice, NOBODY, 1),
-            a_transfer(alice, bob, 40),
+            transfer_body(alice, bob, 60),
+            transfer_body(alice, bob, 60),
+            transfer_body(alice, NOBODY, 1),
+            transfer_body(alice, bob, 40),
         ],
     )
 
@@ -77,16 +77,18 @@ async def test_each_item_has_its_own_result_in_order_and_a_bad_one_fails_no_neig
     assert [0, 100] == await balances(api, alice, bob)
 
 
-async def test_an_item_may_spend_what_one_before_it_brought(api: Api) -> None:
+async def test_an_item_can_spend_what_an_earlier_one_brought_in(api: Api) -> None:
     alice, bob, carol = await accounts(api, 10, 0, 0)
 
-    answer = await send(api, [a_transfer(bob, carol, 10), a_transfer(alice, bob, 10), a_transfer(bob, carol, 10)])
+    answer = await send(
+        api, [transfer_body(bob, carol, 10), transfer_body(alice, bob, 10), transfer_body(bob, carol, 10)]
+    )
 
     assert [422, 200, 200] == statuses(answer)
     assert [0, 0, 10] == await balances(api, alice, bob, carol)
 
 
-async def test_what_an_item_made_is_what_reading_it_gives(api: Api) -> None:
+async def test_the_result_of_an_item_equals_the_transaction_read_later(api: Api) -> None:
     alice, bob = await accounts(api, 100, 0)
     said = {
         "reference": "rent",
@@ -95,38 +97,38 @@ async def test_what_an_item_made_is_what_reading_it_gives(api: Api) -> None:
         "effective_at": "2026-05-01T00:00:00Z",
     }
 
-    answer = await send(api, [{**a_transfer(alice, bob, 1), **said}, a_transfer(alice, bob, 2)], atomic=True)
+    answer = await send(api, [{**transfer_body(alice, bob, 1), **said}, transfer_body(alice, bob, 2)], atomic=True)
 
     for result in answer.body["results"]:
         made = result["transaction"]
         assert (200, made) == (await api.get(f"/v1/transactions/{made['id']}"))[:2]
 
 
-async def wrong(api: Api) -> dict[str, Item]:
-    """A transfer for each reason to refuse it."""
+async def refused_items(api: Api) -> dict[str, Item]:
+    """Return one transfer for each reason to refuse it."""
     alice, bob, euros = (
         await api.new_account(balance_cents=5),
         await api.new_account(),
         await api.new_account(currency="EUR"),
     )
     closed, frozen = await api.new_account(), await api.new_account(balance_cents=5, frozen="debits")
-    taken = await api.post("/v1/transactions/transfer", {**a_transfer(alice, bob, 1), "reference": "taken"})
+    taken = await api.post("/v1/transactions/transfer", {**transfer_body(alice, bob, 1), "reference": "taken"})
     assert 200 == taken.status
     assert 200 == (await api.delete(f"/v1/accounts/{closed['id']}")).status
     return {
-        "funds": a_transfer(alice, bob, 5),
-        "unknown": a_transfer(NOBODY, str(new_id()), 5),
-        "unknown and same": a_transfer(NOBODY, NOBODY, 5),
-        "same": a_transfer(alice, alice, 5),
-        "currency": a_transfer(alice, euros, 1),
-        "closed": a_transfer(alice, closed, 1),
-        "frozen": a_transfer(frozen, bob, 1),
-        "reference": {**a_transfer(alice, bob, 1), "reference": "taken"},
+        "funds": transfer_body(alice, bob, 5),
+        "unknown": transfer_body(NOBODY, str(new_id()), 5),
+        "unknown and same": transfer_body(NOBODY, NOBODY, 5),
+        "same": transfer_body(alice, alice, 5),
+        "currency": transfer_body(alice, euros, 1),
+        "closed": transfer_body(alice, closed, 1),
+        "frozen": transfer_body(frozen, bob, 1),
+        "reference": {**transfer_body(alice, bob, 1), "reference": "taken"},
     }
 
 
-async def test_an_item_is_refused_for_what_a_single_transfer_is_refused_for(api: Api) -> None:
-    items = await wrong(api)
+async def test_an_item_is_refused_for_the_same_reasons_as_a_single_transfer(api: Api) -> None:
+    items = await refused_items(api)
     alone = {name: await api.post("/v1/transactions/transfer", item) for name, item in items.items()}
 
     many = await send(api, list(items.values()))
@@ -139,12 +141,14 @@ async def test_an_item_is_refused_for_what_a_single_transfer_is_refused_for(api:
     }
 
 
-async def test_a_customer_pays_from_own_accounts_only(api: Api) -> None:
+async def test_a_customer_can_pay_only_from_own_accounts(api: Api) -> None:
     """Lesson 35."""
     caller = await api.as_new_user("customer")
     own, (other,) = await api.new_account(caller.user_id, balance_cents=5), await accounts(api, 5)
 
-    answer = await send(caller, [a_transfer(own, other, 1), a_transfer(other, own, 1), a_transfer(NOBODY, own, 1)])
+    answer = await send(
+        caller, [transfer_body(own, other, 1), transfer_body(other, own, 1), transfer_body(NOBODY, own, 1)]
+    )
 
     assert [[], *[["transfer_source_account_not_found"]] * 2] == codes(answer)
 
@@ -152,7 +156,7 @@ async def test_a_customer_pays_from_own_accounts_only(api: Api) -> None:
 async def test_a_reference_can_be_used_once_in_a_batch(api: Api) -> None:
     alice, bob = await accounts(api, 5, 0)
 
-    answer = await send(api, [{**a_transfer(alice, bob, 1), "reference": "rent"}] * 2)
+    answer = await send(api, [{**transfer_body(alice, bob, 1), "reference": "rent"}] * 2)
 
     assert ([200, 409], [[], ["reference_already_exists"]]) == (statuses(answer), codes(answer))
 
@@ -160,11 +164,11 @@ async def test_a_reference_can_be_used_once_in_a_batch(api: Api) -> None:
 # All or nothing
 
 
-async def test_all_of_an_atomic_batch_happens_in_one_transaction(api: Api, connection: Connection) -> None:
+async def test_an_atomic_batch_is_one_database_transaction(api: Api, connection: Connection) -> None:
     alice, bob = await accounts(api, 100, 0)
     before = await counts(connection)
 
-    answer = await send(api, [a_transfer(alice, bob, cents) for cents in range(1, 11)], atomic=True)
+    answer = await send(api, [transfer_body(alice, bob, cents) for cents in range(1, 11)], atomic=True)
 
     assert [200] * 10 == statuses(answer)
     assert [45, 55] == await balances(api, alice, bob)
@@ -172,13 +176,13 @@ async def test_all_of_an_atomic_batch_happens_in_one_transaction(api: Api, conne
     assert 1 == await connection.fetchval("SELECT count(DISTINCT xmin::text) FROM transfers WHERE kind = 'transfer'")
 
 
-async def test_an_atomic_batch_with_one_bad_item_changes_nothing_and_names_the_first(
+async def test_a_refused_atomic_batch_changes_nothing_and_names_the_first_item(
     api: Api, connection: Connection
 ) -> None:
-    """Lesson 5: nothing is made good afterwards, because nothing was done."""
+    """Lesson 5: no item is executed and undone afterwards."""
     alice, bob = await accounts(api, 100, 0)
     before, _ = await counts(connection)
-    items = [a_transfer(alice, bob, 1)] * 17 + [a_transfer(alice, bob, 84), a_transfer(NOBODY, bob, 1)]
+    items = [transfer_body(alice, bob, 1)] * 17 + [transfer_body(alice, bob, 84), transfer_body(NOBODY, bob, 1)]
 
     answer = await send(api, items, atomic=True)
 
@@ -188,34 +192,34 @@ async def test_an_atomic_batch_with_one_bad_item_changes_nothing_and_names_the_f
     assert [100, 0] == await balances(api, alice, bob)
 
 
-async def test_all_that_is_wrong_with_the_first_bad_item_is_told(api: Api) -> None:
+async def test_all_refusals_of_the_first_refused_item_are_reported(api: Api) -> None:
     alice, bob = await accounts(api, 100, 0)
 
-    answer = await send(api, [a_transfer(alice, bob, 1), a_transfer(NOBODY, NOBODY, 1)], atomic=True)
+    answer = await send(api, [transfer_body(alice, bob, 1), transfer_body(NOBODY, NOBODY, 1)], atomic=True)
 
     assert ["transfer_source_account_not_found", "transfer_accounts_are_same"] == answer.codes
     assert {"source_account_id": NOBODY, "pointer": "/items/1"} == answer.body["errors"][0]["detail"]
 
 
-async def test_a_balance_beyond_what_json_readers_know_is_refused_where_it_arises(api: Api) -> None:
+async def test_a_balance_beyond_the_maximum_is_refused_at_its_item(api: Api) -> None:
     """Lesson 7."""
     rich, poor = await api.new_account(balance_cents=2**53 - 1), await api.new_account(overdraft_limit_cents=5)
 
-    answer = await send(api, [a_transfer(poor, rich, 1)], atomic=True)
+    answer = await send(api, [transfer_body(poor, rich, 1)], atomic=True)
 
     assert (422, ["/items/0/amount_cents"]) == (answer.status, answer.pointers)
 
 
-# Items that come again
+# Repeated items
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-async def test_an_item_that_comes_again_happens_once_and_says_so(
+async def test_a_repeated_item_is_executed_once_and_marked_as_a_replay(
     api: Api, connection: Connection, atomic: bool
 ) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api, 100, 0)
-    item = {**a_transfer(alice, bob, 30), "id": str(new_id())}
+    item = {**transfer_body(alice, bob, 30), "id": str(new_id())}
     single = (await api.post("/v1/transactions/transfer", item)).body
     before, _ = await counts(connection)
 
@@ -226,10 +230,10 @@ async def test_an_item_that_comes_again_happens_once_and_says_so(
     assert [70, 30] == await balances(api, alice, bob)
 
 
-async def test_an_item_twice_in_one_batch_happens_once(api: Api) -> None:
+async def test_an_item_twice_in_one_batch_is_executed_once(api: Api) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api, 100, 0)
-    item = {**a_transfer(alice, bob, 30), "id": str(new_id()), "reference": "rent", "metadata": {"flat": "3"}}
+    item = {**transfer_body(alice, bob, 30), "id": str(new_id()), "reference": "rent", "metadata": {"flat": "3"}}
 
     first, second = (await send(api, [item, item], atomic=True)).body["results"]
 
@@ -242,9 +246,9 @@ CHANGES = [{"amount_cents": 31}, {"reference": "other"}, {"description": "other"
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
 async def test_an_id_with_another_content_is_refused(api: Api, change: Item) -> None:
-    """Lesson 4: the body is compared, whether it was sent before or stands in the same batch."""
+    """Lesson 4: the body is compared with the earlier one, in another request or in the same batch."""
     alice, bob = await accounts(api, 100, 0)
-    item = {**a_transfer(alice, bob, 30), "id": str(new_id())}
+    item = {**transfer_body(alice, bob, 30), "id": str(new_id())}
 
     together = await send(api, [item, {**item, **change}])
     later = await send(api, [{**item, **change}, {**item, "id": str(new_id())}])
@@ -254,12 +258,13 @@ async def test_an_id_with_another_content_is_refused(api: Api, change: Item) -> 
     assert [40, 60] == await balances(api, alice, bob)
 
 
-async def test_an_id_that_is_not_of_a_transfer_is_refused(api: Api) -> None:
+async def test_the_id_of_something_else_is_refused(api: Api) -> None:
     alice, bob = await accounts(api, 100, 0)
-    held = await api.post("/v1/transactions/hold", a_transfer(alice, bob, 30))
+    held = await api.post("/v1/transactions/hold", transfer_body(alice, bob, 30))
 
     answer = await send(
-        api, [{**a_transfer(alice, bob, 30), "id": held.body["id"]}, {**a_transfer(alice, bob, 30), "id": bob["id"]}]
+        api,
+        [{**transfer_body(alice, bob, 30), "id": held.body["id"]}, {**transfer_body(alice, bob, 30), "id": bob["id"]}],
     )
 
     assert [["transaction_id_reused"]] * 2 == codes(answer)
@@ -268,7 +273,7 @@ async def test_an_id_that_is_not_of_a_transfer_is_refused(api: Api) -> None:
 async def test_a_customer_is_not_shown_the_transfer_of_another_as_a_replay(api: Api) -> None:
     """Lesson 35."""
     alice, bob = await accounts(api, 100, 0)
-    item = {**a_transfer(alice, bob, 30), "id": str(new_id())}
+    item = {**transfer_body(alice, bob, 30), "id": str(new_id())}
     await send(api, [item])
 
     answer = await send(await api.as_new_user("customer"), [item])
@@ -276,10 +281,10 @@ async def test_a_customer_is_not_shown_the_transfer_of_another_as_a_replay(api: 
     assert [["transaction_id_reused"]] == codes(answer)
 
 
-async def test_two_batches_with_the_same_items_at_once_happen_once(api: Api) -> None:
+async def test_concurrent_batches_with_the_same_items_are_executed_once(api: Api) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api, 1000, 0)
-    items = [{**a_transfer(alice, bob, 1), "id": str(new_id())} for _ in range(50)]
+    items = [{**transfer_body(alice, bob, 1), "id": str(new_id())} for _ in range(50)]
 
     answers = await asyncio.gather(*(send(api, items) for _ in range(4)))
 
@@ -288,19 +293,19 @@ async def test_two_batches_with_the_same_items_at_once_happen_once(api: Api) -> 
     assert [950, 50] == await balances(api, alice, bob)
 
 
-# Requests that come again
+# Repeated requests
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-async def test_a_batch_that_is_repeated_under_its_key_gets_the_same_answer(
+async def test_a_batch_repeated_under_its_key_gets_the_same_response(
     api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch, atomic: bool
 ) -> None:
     """Lesson 4."""
     monkeypatch.setattr(batch, "CHUNK", 3)
     alice, bob = await accounts(api, 100, 0)
-    known = {**a_transfer(alice, bob, 1), "id": str(new_id())}
-    items = [known, known, *(a_transfer(alice, bob, cents) for cents in range(1, 6))]
-    items += [] if atomic else [a_transfer(alice, NOBODY, 1), a_transfer(alice, bob, 100)]
+    known = {**transfer_body(alice, bob, 1), "id": str(new_id())}
+    items = [known, known, *(transfer_body(alice, bob, cents) for cents in range(1, 6))]
+    items += [] if atomic else [transfer_body(alice, NOBODY, 1), transfer_body(alice, bob, 100)]
 
     first = await send(api, items, atomic=atomic, headers=KEY)
     before = await counts(connection)
@@ -311,8 +316,8 @@ async def test_a_batch_that_is_repeated_under_its_key_gets_the_same_answer(
     assert before == await counts(connection)
 
 
-def without_times(answer: Answer) -> Any:
-    """The results without what belongs to one request."""
+def without_times(answer: Response) -> Any:
+    """Return the results without members that differ from request to request."""
     return [
         {**result, "errors": [(error["code"], error.get("detail")) for error in result.get("errors", ())]}
         for result in answer.body["results"]
@@ -321,10 +326,10 @@ def without_times(answer: Answer) -> Any:
 
 async def test_a_refused_batch_is_refused_again_under_its_key(api: Api) -> None:
     alice, bob = await accounts(api, 1, 0)
-    first = await send(api, [a_transfer(alice, bob, 2)], atomic=True, headers=KEY)
+    first = await send(api, [transfer_body(alice, bob, 2)], atomic=True, headers=KEY)
     await api.put(f"/v1/accounts/{alice['id']}", {"balance_cents": 100})
 
-    again = await send(api, [a_transfer(alice, bob, 2)], atomic=True, headers=KEY)
+    again = await send(api, [transfer_body(alice, bob, 2)], atomic=True, headers=KEY)
 
     assert [(422, ["/items/0"])] * 2 == [(answer.status, answer.pointers) for answer in (first, again)]
     assert "true" == again.headers["Idempotent-Replayed"]
@@ -332,21 +337,21 @@ async def test_a_refused_batch_is_refused_again_under_its_key(api: Api) -> None:
 
 async def test_a_key_belongs_to_one_batch(api: Api) -> None:
     alice, bob = await accounts(api, 100, 0)
-    await send(api, [a_transfer(alice, bob, 1)], headers=KEY)
+    await send(api, [transfer_body(alice, bob, 1)], headers=KEY)
 
     answers = [
-        await send(api, [a_transfer(alice, bob, 2)], headers=KEY),
-        await send(api, [a_transfer(alice, bob, 1)], atomic=True, headers=KEY),
+        await send(api, [transfer_body(alice, bob, 2)], headers=KEY),
+        await send(api, [transfer_body(alice, bob, 1)], atomic=True, headers=KEY),
     ]
 
     assert [(422, ["idempotency_key_reused"])] * 2 == [(answer.status, answer.codes) for answer in answers]
 
 
-async def test_a_batch_that_broke_off_goes_on_under_its_key(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lesson 4: what was done is not done again, and the rest is."""
+async def test_an_interrupted_batch_resumes_under_its_key(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lesson 4: executed items are not repeated, and the rest is executed."""
     monkeypatch.setattr(batch, "CHUNK", 2)
     alice, bob = await accounts(api, 100, 0)
-    items = [a_transfer(alice, bob, cents) for cents in range(1, 6)]
+    items = [transfer_body(alice, bob, cents) for cents in range(1, 6)]
     real, calls = batch.execute_chunk, iter(range(9))
 
     async def broken(*arguments: Any) -> Any:
@@ -365,17 +370,17 @@ async def test_a_batch_that_broke_off_goes_on_under_its_key(api: Api, monkeypatc
     assert [85, 15] == await balances(api, alice, bob)
 
 
-# What is not a batch
+# Invalid batches
 
 
 @pytest.mark.parametrize("atomic", [True, False])
 async def test_one_malformed_item_refuses_the_request_and_is_named(
     api: Api, connection: Connection, atomic: bool
 ) -> None:
-    """Lesson 33: an item is parsed as strictly as a body of its own."""
+    """Lesson 33: an item is parsed as strictly as the body of a single transfer."""
     alice, bob = await accounts(api, 100, 0)
     before = await counts(connection)
-    items: list[Any] = [a_transfer(alice, bob, cents) for cents in (1, 25.0, "25", True, 0)]
+    items: list[Any] = [transfer_body(alice, bob, cents) for cents in (1, 25.0, "25", True, 0)]
     items += [{**items[0], "id": "one"}, {**items[0], "reference": "\0"}, {**items[0], "amount": 1}, 5]
 
     answer = await send(api, items, atomic=atomic)
@@ -399,7 +404,7 @@ async def test_one_malformed_item_refuses_the_request_and_is_named(
         ('{"atomic": true, "items": [' + ",".join(["5"] * 10_001) + "]}", (422, ["/items"])),
     ],
 )
-async def test_what_is_not_a_batch_is_refused_by_name(api: Api, body: str, expected: tuple[int, list[str]]) -> None:
+async def test_a_malformed_batch_is_refused_by_name(api: Api, body: str, expected: tuple[int, list[str]]) -> None:
     answer = await api.post(PATH, data=body, headers={"Content-Type": "application/json"})
 
     assert expected == (answer.status, answer.pointers)
@@ -412,19 +417,19 @@ async def test_what_is_not_json_is_400(api: Api, body: str) -> None:
     assert (400, ["malformed_request"]) == (answer.status, answer.codes)
 
 
-async def test_no_more_errors_are_told_than_can_be_read(api: Api) -> None:
+async def test_the_number_of_reported_errors_is_bounded(api: Api) -> None:
     """Lesson 36."""
     answers = [await send(api, [{}] * 1000), await api.post(PATH, {"items": [{}] * 1000})]
 
     assert [(422, MAX_REFUSALS)] * 2 == [(answer.status, len(answer.codes)) for answer in answers]
 
 
-async def test_a_batch_may_be_larger_than_other_bodies_and_has_a_bound(serve: Serve, settings: Settings) -> None:
+async def test_a_batch_has_its_own_larger_size_limit(serve: Serve, settings: Settings) -> None:
     """Lesson 36."""
     api = await serve(settings.model_copy(update={"ledger_body_limit_bytes": 1024, "ledger_bulk_limit_bytes": 4096}))
     alice, bob = await accounts(api, 100, 0)
 
-    fits, too_large = [await send(api, [a_transfer(alice, bob, 1)] * number) for number in (20, 40)]
+    fits, too_large = [await send(api, [transfer_body(alice, bob, 1)] * number) for number in (20, 40)]
 
     assert (200, [200] * 20) == (fits.status, statuses(fits))
     assert (413, ["payload_too_large"]) == (too_large.status, too_large.codes)
@@ -439,38 +444,38 @@ async def test_a_worker_processes_a_bounded_number_of_batches(api: Api) -> None:
     async with AsyncExitStack() as admitted:
         for _ in range(batch.MAX_BATCHES):
             await admitted.enter_async_context(limit.admit(uuid4()))
-        answer = await send(api, [a_transfer(alice, bob, 1)])
+        answer = await send(api, [transfer_body(alice, bob, 1)])
 
     assert (503, ["overloaded"], "1") == (answer.status, answer.codes, answer.headers["Retry-After"])
 
 
 async def test_ten_thousand_transfers_are_one_batch(api: Api, connection: Connection) -> None:
     alice, bob = await accounts(api, 10_000, 0)
-    items = [a_transfer(alice, bob, 1)] * 10_000
+    items = [transfer_body(alice, bob, 1)] * 10_000
 
     atomic = await send(api, items, atomic=True)
-    back = await send(api, [a_transfer(bob, alice, 1)] * 10_000)
+    back = await send(api, [transfer_body(bob, alice, 1)] * 10_000)
 
     assert [[200] * 10_000] * 2 == [statuses(atomic), statuses(back)]
     assert [10_000, 0] == await balances(api, alice, bob)
     assert 1 + 10 == await connection.fetchval("SELECT count(*) FROM command_log WHERE name = 'TransferMany'")
 
 
-async def test_a_token_that_is_revoked_carries_out_no_batch(api: Api, connection: Connection) -> None:
+async def test_a_revoked_token_executes_no_batch(api: Api, connection: Connection) -> None:
     caller, (alice, bob) = await api.as_new_user("admin"), await accounts(api, 100, 0)
     await api.post("/v1/auth/revoke-user", {"user_id": caller.user_id})
     before = await counts(connection)
 
-    answer = await send(caller, [a_transfer(alice, bob, 1)])
+    answer = await send(caller, [transfer_body(alice, bob, 1)])
 
     assert (401, ["authentication_wrong_credentials"]) == (answer.status, answer.codes)
     assert before == await counts(connection)
 
 
-async def test_who_did_what_knows_a_batch(api: Api) -> None:
+async def test_a_batch_is_listed_as_a_command_of_its_caller(api: Api) -> None:
     alice, bob = await accounts(api, 100, 0)
     caller = await api.as_new_user("admin")
-    answer = await send(caller, [a_transfer(alice, bob, 1), a_transfer(alice, NOBODY, 1)])
+    answer = await send(caller, [transfer_body(alice, bob, 1), transfer_body(alice, NOBODY, 1)])
 
     (command, _) = (await api.get(f"/v1/audit/actors/{caller.user_id}")).body
 
@@ -480,8 +485,8 @@ async def test_who_did_what_knows_a_batch(api: Api) -> None:
 
 
 @pytest.mark.parametrize("depth", [190, 500, 900, 990, 1_000, 5_000])
-async def test_a_batch_that_is_nested_deeply_is_refused_and_is_no_fault(api: Api, depth: int) -> None:
-    """A batch of arrays is read to where its reader gives up, and each reader gives up elsewhere."""
+async def test_a_deeply_nested_batch_is_refused_without_a_fault(api: Api, depth: int) -> None:
+    """JSON parsers limit nesting at different depths."""
     bodies = (
         '{"atomic": false, "items": [' + "[" * depth + "]" * depth + "]}",
         '{"atomic": false, "items": [' + '{"metadata":' * depth + "1" + "}" * depth + "]}",

@@ -18,25 +18,25 @@ from tests.support.ledgers import (
     TILL,
     TRANSFER,
     TWO_ACCOUNTS,
-    a_batch,
-    a_transfer,
-    an_id,
+    commit_group,
+    named_id,
+    transfer_command,
 )
 
 
-def test_a_command_sees_what_the_one_before_it_did() -> None:
+def test_a_command_sees_the_effect_of_the_one_before_it() -> None:
     """Lesson 1."""
-    batch = a_batch(TWO_ACCOUNTS)
-    first = batch.decide(a_transfer(60), COMMAND)
-    second = batch.decide(a_transfer(60, transaction_id=OTHER_TRANSFER), COMMAND)
+    batch = commit_group(TWO_ACCOUNTS)
+    first = batch.decide(transfer_command(60), COMMAND)
+    second = batch.decide(transfer_command(60, transaction_id=OTHER_TRANSFER), COMMAND)
     assert isinstance(first, Decision)
     assert isinstance(second, Refused)
     assert errors.insufficient_funds() == second.refusals[0]
 
 
-def test_a_fault_of_one_command_leaves_the_batch_as_it_was() -> None:
+def test_an_exception_in_one_command_leaves_the_group_unchanged() -> None:
     """Lesson 5."""
-    batch = a_batch(TWO_ACCOUNTS)
+    batch = commit_group(TWO_ACCOUNTS)
 
     class Broken(TransferMoney, frozen=True):
         def decide(self, states: Any) -> Decision:
@@ -49,7 +49,7 @@ def test_a_fault_of_one_command_leaves_the_batch_as_it_was() -> None:
 
 
 def test_a_command_cannot_append_to_a_stream_it_did_not_read() -> None:
-    batch = a_batch(TWO_ACCOUNTS)
+    batch = commit_group(TWO_ACCOUNTS)
 
     class Careless(CloseAccount, frozen=True):
         def decide(self, states: Any) -> Decision:
@@ -61,10 +61,10 @@ def test_a_command_cannot_append_to_a_stream_it_did_not_read() -> None:
 
 
 def test_events_are_appended_in_the_order_of_their_commands() -> None:
-    batch = a_batch(TWO_ACCOUNTS)
-    batch.decide(a_transfer(60), COMMAND)
-    batch.decide(a_transfer(10, transaction_id=OTHER_TRANSFER), an_id("another command"))
-    assert [COMMAND] * 3 + [an_id("another command")] * 3 == batch.command_ids
+    batch = commit_group(TWO_ACCOUNTS)
+    batch.decide(transfer_command(60), COMMAND)
+    batch.decide(transfer_command(10, transaction_id=OTHER_TRANSFER), named_id("another command"))
+    assert [COMMAND] * 3 + [named_id("another command")] * 3 == batch.command_ids
     assert [0, 1, 2, 3, 4, 5] == [row.position for row in batch.appended]
     versions = [(row.stream_id, row.version) for row in batch.appended]
     assert [(TRANSFER, 1), (PURSE, 3), (TILL, 2), (OTHER_TRANSFER, 1), (PURSE, 4), (TILL, 3)] == versions

@@ -1,4 +1,4 @@
-"""Conditional requests: who has seen a resource reads it again for nothing, and changes it only as it was seen."""
+"""Preconditions: an unchanged resource is not sent again, and a change applies only to the version that was read."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from ledger.errors import Refused
 from ledger.events.accounts import Account
 from ledger.store.heads import Head
 from ledger.write.group import CommitGroup
-from tests.support.controls import NOBODY, Answer, Api, a_transfer, new_id
+from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body
 
 FAILED = (412, ["precondition_failed"])
 
@@ -34,7 +34,7 @@ def path_of(account: Mapping[str, Any]) -> str:
     return f"/v1/accounts/{account['id']}"
 
 
-def codes(answer: Answer) -> tuple[int, list[str]]:
+def codes(answer: Response) -> tuple[int, list[str]]:
     return answer.status, answer.codes
 
 
@@ -47,7 +47,7 @@ async def tag(api: Api, path: str) -> str:
 async def test_every_resource_has_the_version_of_its_stream_as_its_tag(
     api: Api, account: dict[str, Any], sink: dict[str, Any], connection: "asyncpg.Connection[Any]"
 ) -> None:
-    hold = await api.post("/v1/transactions/hold", a_transfer(account, sink, 1))
+    hold = await api.post("/v1/transactions/hold", transfer_body(account, sink, 1))
     await api.post(f"/v1/transactions/{hold.body['id']}/void", {})
     paid = await api.transfer(account, sink, 1)
 
@@ -60,7 +60,9 @@ async def test_every_resource_has_the_version_of_its_stream_as_its_tag(
     assert '"1"' == await tag(api, f"{path_of(account)}?at_version=1")
 
 
-async def test_what_the_client_has_is_not_sent_again(api: Api, account: dict[str, Any], sink: dict[str, Any]) -> None:
+async def test_a_current_representation_is_not_sent_again(
+    api: Api, account: dict[str, Any], sink: dict[str, Any]
+) -> None:
     path = path_of(account)
     one = await tag(api, path)
 
@@ -75,21 +77,21 @@ async def test_what_the_client_has_is_not_sent_again(api: Api, account: dict[str
     assert one != answer.headers["ETag"]
 
 
-async def test_who_may_not_see_it_learns_nothing_from_a_tag(api: Api, account: dict[str, Any]) -> None:
+async def test_tags_reveal_nothing_to_unauthorized_callers(api: Api, account: dict[str, Any]) -> None:
     """Lesson 35."""
     customer = await api.as_new_user("customer")
 
     for known in ("*", await tag(api, path_of(account))):
         assert 404 == (await customer.get(path_of(account), headers={"If-None-Match": known})).status
         own = await api.new_account(customer.user_id)
-        body = a_transfer(account, own, 1)
+        body = transfer_body(account, own, 1)
         refused = await customer.post("/v1/transactions/transfer", body, headers={"If-Match": known})
         assert (422, ["transfer_source_account_not_found"]) == codes(refused)
         refused = await customer.post("/v1/transactions/transfer", {**body, "source_version": 1})
         assert (422, ["transfer_source_account_not_found"]) == codes(refused)
 
 
-async def test_a_part_of_a_journal_entry_has_a_tag_of_its_own(
+async def test_a_partial_view_of_a_journal_entry_has_its_own_tag(
     api: Api, account: dict[str, Any], sink: dict[str, Any]
 ) -> None:
     customer = await api.as_new_user("customer")
@@ -99,14 +101,14 @@ async def test_a_part_of_a_journal_entry_has_a_tag_of_its_own(
     path = f"/v1/transactions/{entry.body['id']}"
     mine = await tag(customer, path)
 
-    await api.put(path_of(sink), {"user_id": customer.user_id})  # who now sees another leg
+    await api.put(path_of(sink), {"user_id": customer.user_id})  # the customer now sees another posting
 
     assert mine != await tag(customer, path)
     assert '"1"' == await tag(api, path)
 
 
 @pytest.mark.parametrize("name", ["users", "accounts"])
-async def test_a_change_is_made_to_what_was_seen_or_not_at_all(api: Api, name: str) -> None:
+async def test_a_change_applies_only_to_the_version_that_was_read(api: Api, name: str) -> None:
     account = await api.new_account()
     path = path_of(account) if name == "accounts" else f"/v1/users/{account['user_id']}"
     body = (await api.get(path)).body
@@ -132,28 +134,28 @@ async def test_a_change_is_made_to_what_was_seen_or_not_at_all(api: Api, name: s
     assert 200 == (await api.delete(path, headers={"If-Match": await tag(api, path)})).status
 
 
-async def test_what_is_not_there_is_not_found_whatever_is_expected(api: Api) -> None:
-    """RFC 9110, section 13.2.1: a request that would be refused anyway is refused as ever."""
+async def test_an_unknown_resource_is_not_found_despite_preconditions(api: Api) -> None:
+    """RFC 9110, section 13.2.1: other refusals take precedence over preconditions."""
     for expected in ("*", '"1"'):
         for path in (f"/v1/users/{NOBODY}", f"/v1/accounts/{NOBODY}"):
             assert 404 == (await api.delete(path, headers={"If-Match": expected})).status
 
 
 @pytest.mark.parametrize("given", ["1", "x", '"1', '1"', '"1" "2"', '*, "1"', '"1",', "", '"' * 999])
-async def test_what_is_no_tag_matches_nothing(api: Api, account: dict[str, Any], given: str) -> None:
+async def test_a_malformed_tag_matches_nothing(api: Api, account: dict[str, Any], given: str) -> None:
     given = given.replace("1", (await tag(api, path_of(account))).strip('"'))
 
     assert 200 == (await api.get(path_of(account), headers={"If-None-Match": given})).status
     assert FAILED == codes(await api.put(path_of(account), {}, headers={"If-Match": given}))
 
 
-async def test_a_transfer_may_expect_a_version_of_its_source(
+async def test_a_transfer_can_expect_a_version_of_its_source(
     api: Api, account: dict[str, Any], sink: dict[str, Any]
 ) -> None:
     version = int((await tag(api, path_of(account))).strip('"'))
-    body = a_transfer(account, sink, 1)
+    body = transfer_body(account, sink, 1)
 
-    async def sent(version: int | None, match: str | None = None, **more: Any) -> Answer:
+    async def sent(version: int | None, match: str | None = None, **more: Any) -> Response:
         return await api.post(
             "/v1/transactions/transfer",
             {**body, **({} if version is None else {"source_version": version}), **more},
@@ -164,7 +166,7 @@ async def test_a_transfer_may_expect_a_version_of_its_source(
     assert FAILED == codes(await sent(None, f'"{version + 1}"'))
     assert FAILED == codes(await sent(version, '"999"'))
     assert FAILED == codes(await sent(version, 'W/"1"'))
-    assert FAILED == codes(await sent(version - 1, amount_cents=10_000)), "also where the money would not do"
+    assert FAILED == codes(await sent(version - 1, amount_cents=10_000)), "also with insufficient funds"
     assert 100 == await api.balance(account)
     assert 200 == (await sent(version)).status
     assert FAILED == codes(await sent(version))
@@ -174,8 +176,10 @@ async def test_a_transfer_may_expect_a_version_of_its_source(
     assert 96 == await api.balance(account)
 
 
-async def test_of_many_who_saw_the_same_one_is_first(api: Api, account: dict[str, Any], sink: dict[str, Any]) -> None:
-    body = {**a_transfer(account, sink, 1), "source_version": int((await tag(api, path_of(account))).strip('"'))}
+async def test_only_one_of_many_changes_to_the_same_version_succeeds(
+    api: Api, account: dict[str, Any], sink: dict[str, Any]
+) -> None:
+    body = {**transfer_body(account, sink, 1), "source_version": int((await tag(api, path_of(account))).strip('"'))}
 
     answers = await asyncio.gather(*(api.post("/v1/transactions/transfer", body) for _ in range(20)))
 
@@ -183,19 +187,21 @@ async def test_of_many_who_saw_the_same_one_is_first(api: Api, account: dict[str
     assert 99 == await api.balance(account)
 
 
-async def test_a_transfer_may_depend_on_what_is_available(
+async def test_a_transfer_can_require_an_available_amount(
     api: Api, account: dict[str, Any], sink: dict[str, Any]
 ) -> None:
-    async def sent(minimum: int) -> Answer:
+    async def sent(minimum: int) -> Response:
         conditions = {"source_available_min_cents": minimum}
-        return await api.post("/v1/transactions/transfer", {**a_transfer(account, sink, 1), "conditions": conditions})
+        return await api.post(
+            "/v1/transactions/transfer", {**transfer_body(account, sink, 1), "conditions": conditions}
+        )
 
     refused = await sent(101)
     assert (412, ["condition_not_met"]) == codes(refused)
     assert ["/conditions/source_available_min_cents"] == refused.pointers
     assert 200 == (await sent(100)).status
     assert 412 == (await sent(100)).status
-    assert 200 == (await api.post("/v1/transactions/hold", a_transfer(account, sink, 50))).status
+    assert 200 == (await api.post("/v1/transactions/hold", transfer_body(account, sink, 50))).status
     assert [412, 200] == [(await sent(50)).status, (await sent(49)).status]
 
 
@@ -209,15 +215,15 @@ async def test_a_transfer_may_depend_on_what_is_available(
         ({"conditions": {"source_available_min_cents": 1, "more": 1}}, "/conditions/more"),
     ],
 )
-async def test_conditions_that_there_cannot_be_are_refused(
+async def test_impossible_preconditions_are_refused(
     api: Api, account: dict[str, Any], sink: dict[str, Any], more: dict[str, Any], pointer: str
 ) -> None:
-    refused = await api.post("/v1/transactions/transfer", {**a_transfer(account, sink, 1), **more})
+    refused = await api.post("/v1/transactions/transfer", {**transfer_body(account, sink, 1), **more})
 
     assert (422, [pointer]) == (refused.status, refused.pointers)
 
 
-async def test_a_repeated_request_is_answered_as_the_first_whatever_has_changed_since(
+async def test_a_repeated_request_gets_the_first_response_despite_later_changes(
     api: Api, account: dict[str, Any], sink: dict[str, Any]
 ) -> None:
     one = {"Idempotency-Key": "one", "If-Match": await tag(api, path_of(account))}
@@ -229,7 +235,7 @@ async def test_a_repeated_request_is_answered_as_the_first_whatever_has_changed_
     assert (422, ["idempotency_key_reused"]) == codes(other)
 
 
-def test_a_version_is_what_those_before_it_in_the_batch_left() -> None:
+def test_an_expected_version_includes_earlier_commands_of_the_group() -> None:
     ids = [new_id() for _ in range(3)]
     source, sink, owner = ids
     batch = CommitGroup({source: Head(3, Account(owner, "USD", 10)), sink: Head(1, Account(owner, "USD"))})
@@ -249,12 +255,10 @@ def test_a_version_is_what_those_before_it_in_the_batch_left() -> None:
     assert [Refused, Decision, Refused, Decision] == [type(transfer(version)) for version in (2, 3, 3, 4)]
 
 
-async def test_the_headers_of_an_answer_that_is_sent_whole_are_those_of_any_other(
-    api: Api, account: dict[str, Any], sink: dict[str, Any]
-) -> None:
-    """Over HTTP/1.0 it takes the other way out."""
+async def test_the_headers_are_the_same_over_http_1_0(api: Api, account: dict[str, Any], sink: dict[str, Any]) -> None:
+    """Over HTTP/1.0 the response takes another code path."""
     head = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
-    body = json.dumps(a_transfer(account, sink, 1)).encode()
+    body = json.dumps(transfer_body(account, sink, 1)).encode()
 
     async def raw(version: str, request: str, body: bytes = b"") -> set[str]:
         reader, writer = await asyncio.open_connection(api.client.host, api.client.port)

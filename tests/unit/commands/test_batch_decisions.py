@@ -1,4 +1,4 @@
-"""Many transfers decide like one after the other: whatever they are, the same happens, and the same is refused."""
+"""A batch decides each transfer as if it were a command of its own."""
 
 from typing import Any
 from uuid import UUID
@@ -30,7 +30,7 @@ owners = st.none() | st.just(OWNER)
 transfers = st.lists(st.tuples(accounts, accounts, st.integers(1, 60), references, owners), min_size=1, max_size=12)
 
 
-def made(rows: list[tuple[Any, ...]]) -> tuple[TransferMoney, ...]:
+def make_transfers(rows: list[tuple[Any, ...]]) -> tuple[TransferMoney, ...]:
     return tuple(
         TransferMoney(
             transaction_id=UUID(int=100 + number),
@@ -44,8 +44,8 @@ def made(rows: list[tuple[Any, ...]]) -> tuple[TransferMoney, ...]:
     )
 
 
-def one_by_one(items: tuple[TransferMoney, ...]) -> list[Any]:
-    """What happens, or stands against it, when each is a command of its own."""
+def decide_each(items: tuple[TransferMoney, ...]) -> list[Any]:
+    """Return the events or the refusals of each item when decided alone."""
     states, found = dict(ACCOUNTS), list[Any]()
     for item in items:
         seen = {stream: states.get(stream) for stream in (*item.streams(), *item.creates())}
@@ -65,9 +65,9 @@ def states_of(command: TransferBatch) -> dict[UUID, State | None]:
 
 
 @given(transfers)
-def test_items_happen_and_are_refused_as_if_they_had_come_alone(rows: list[tuple[Any, ...]]) -> None:
-    items = made(rows)
-    alone = one_by_one(items)
+def test_items_are_decided_as_if_each_were_sent_alone(rows: list[tuple[Any, ...]]) -> None:
+    items = make_transfers(rows)
+    alone = decide_each(items)
 
     decision = TransferBatch(items).decide(states_of(TransferBatch(items)))
 
@@ -78,10 +78,10 @@ def test_items_happen_and_are_refused_as_if_they_had_come_alone(rows: list[tuple
 
 
 @given(transfers)
-def test_all_or_nothing_happens_if_none_is_refused_and_names_the_first_that_is(rows: list[tuple[Any, ...]]) -> None:
+def test_an_atomic_batch_succeeds_as_a_whole_or_names_the_first_refused_item(rows: list[tuple[Any, ...]]) -> None:
     """Lesson 5."""
-    items = made(rows)
-    alone = one_by_one(items)
+    items = make_transfers(rows)
+    alone = decide_each(items)
     command = TransferBatch(items, atomic=True)
     refused = [number for number, found in enumerate(alone) if not isinstance(found, list)]
 
@@ -90,6 +90,6 @@ def test_all_or_nothing_happens_if_none_is_refused_and_names_the_first_that_is(r
         return
     with pytest.raises(Refused) as raised:
         command.decide(states_of(command))
-    assert [one.code for one in alone[refused[0]]] == [one.code for one in raised.value.refusals]
-    pointers = [one.detail["pointer"] for one in raised.value.refusals if one.detail is not None]
+    assert [refusal.code for refusal in alone[refused[0]]] == [refusal.code for refusal in raised.value.refusals]
+    pointers = [refusal.detail["pointer"] for refusal in raised.value.refusals if refusal.detail is not None]
     assert len(raised.value.refusals) == sum(pointer.startswith(f"/items/{refused[0]}") for pointer in pointers)
