@@ -19,6 +19,7 @@ from ledger.identity.valkey import open_client
 from ledger.projections import users
 from ledger.settings import Settings
 from ledger.store.connections import Pool
+from ledger.store.durable import DurableEnd
 from ledger.store.identity import read_ledger_id
 from ledger.store.pool import UNREACHABLE, connect, open_pool
 from ledger.store.replica import ReplicaPosition
@@ -36,6 +37,7 @@ class Runtime:
     pool: Pool
     readers: Pool
     replica_position: ReplicaPosition
+    durable_end: DurableEnd
     committer: Committer
     passwords: Passwords
     throttle: LoginThrottle
@@ -70,6 +72,7 @@ async def open_runtime(
                         pool=pool,
                         readers=readers,
                         replica_position=ReplicaPosition(readers),
+                        durable_end=DurableEnd(pool),
                         committer=committer,
                         passwords=passwords,
                         throttle=LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _read_limits(settings)),

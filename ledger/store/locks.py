@@ -29,6 +29,8 @@ BEGIN_LOCKED = f"""BEGIN; SET LOCAL idle_in_transaction_session_timeout = '1s';
 
 async def try_lock_expiry(connection: Reader) -> bool:
     """Take the expiry lock until the database transaction ends. Return False if another process holds it."""
+    # PostgreSQL ends the session of a process that was paused or cut off, so that another process can expire holds.
+    await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
     return bool(await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({Lock.EXPIRY})"))
 
 

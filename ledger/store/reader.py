@@ -181,12 +181,18 @@ async def version_of_command(reader: Reader, stream_id: UUID, command_id: UUID) 
     return version
 
 
-async def read(reader: Reader, after: int, *, limit: int, matching: EventFilter = ALL_EVENTS) -> Stretch:
-    """Read up to `limit` matching events after a position. Even if few are returned, more may match after `reached`."""
-    end = await log_end(reader)
+async def read(
+    reader: Reader, after: int, *, limit: int, matching: EventFilter = ALL_EVENTS, upto: int | None = None
+) -> Stretch:
+    """Read up to `limit` matching events after a position, and up to another one.
+
+    Even if few are returned, more may match after `reached`.
+    """
+    upto = MAX_POSITION if upto is None else upto
+    end = min(await log_end(reader), upto)
     by_index = matching.topic is None or (matching.stream_id is None and matching.topic not in _FREQUENT_TOPICS)
     count = limit if by_index else max(limit, SCAN)
-    rows = await _scan(reader, after, count, matching)
+    rows = [row for row in await _scan(reader, after, count, matching) if row.position <= upto]
     events = [row for row in rows if matching.topic in {None, row.topic}][:limit]
     if len(events) == limit:
         return Stretch(events, events[-1].position, end)

@@ -2,7 +2,7 @@
 
 PostgreSQL takes a cancel request during a COMMIT that waits for a synchronous standby as "stop waiting": the
 transaction is then visible here, but not on the standby. So a statement that takes too long is left to itself: the
-socket is dropped, and the next connection looks up what became of the statement.
+socket is dropped, and the next connection looks up whether the statement was executed.
 """
 
 import asyncio

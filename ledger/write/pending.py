@@ -44,7 +44,7 @@ class Pending(Submission):
         return self.attempts
 
     def lose(self) -> None:
-        """Note that the connection was lost, so only the command log can tell what became of the command."""
+        """Note that the connection was lost, so only the command log can tell whether the command was executed."""
         self.lost = self.may_be_known = self.sent
 
     def resolve(self, outcome: OutcomeOrError) -> None:
