@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
 from ledger.events import fold
 from ledger.events.accounts import Account
@@ -21,7 +20,8 @@ from ledger.settings import Settings
 from ledger.store import reader as event_reader
 from ledger.store.heads import read_heads
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, transfer_body, user_body
-from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
+from tests.support.processes import DEADLINE_SECONDS, Ledger, until
+from tests.support.serving import serving
 
 ACCOUNTS = 20
 HOT_ACCOUNTS = 3  # take part in most transfers
@@ -100,12 +100,6 @@ async def run_crowd(running: Ledger) -> AsyncIterator[Crowd]:
         yield clients
 
 
-@pytest.fixture
-def variables(settings: Settings) -> dict[str, str]:
-    """Return the environment of a service on the test's own database."""
-    return {**settings.environment(), "SERVICE_PORT": "0"}
-
-
 async def check_books(clients: Crowd, connection: Any) -> None:
     """Assert the invariants of the books. Lessons 1 and 4."""
     events = await event_reader.read_log(connection, limit=100_000)
@@ -132,10 +126,10 @@ async def check_books(clients: Crowd, connection: Any) -> None:
 
 
 async def test_thousands_of_concurrent_transfers_keep_the_books_right(
-    variables: dict[str, str], connection: Any, tmp_path: Path
+    settings: Settings, connection: Any, tmp_path: Path
 ) -> None:
     """Lessons 1, 3 and 4."""
-    with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
+    with serving(tmp_path, settings, workers=2) as running:
         async with run_crowd(running) as clients:
             await clients.transfer(5000)
             assert 5000 == clients.statuses[200] + clients.statuses[422] == sum(clients.statuses.values())
@@ -143,11 +137,9 @@ async def test_thousands_of_concurrent_transfers_keep_the_books_right(
             await check_books(clients, connection)
 
 
-async def test_killed_workers_lose_and_repeat_nothing(
-    variables: dict[str, str], connection: Any, tmp_path: Path
-) -> None:
+async def test_killed_workers_lose_and_repeat_nothing(settings: Settings, connection: Any, tmp_path: Path) -> None:
     """Lessons 4 and 14: clients retry with the same key; read tables are never ahead of or behind the log."""
-    with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
+    with serving(tmp_path, settings, workers=2) as running:
         async with run_crowd(running) as clients:
             transferring = asyncio.create_task(clients.transfer(3000, seed=1))
             for kills in range(1, 5):

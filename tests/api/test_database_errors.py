@@ -1,77 +1,29 @@
 """Without the database the service returns errors that reveal nothing about it."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, Response, Serve, user_body
 from tests.support.problems import assert_is_problem
-
-
-class Gate:
-    """A socket between the service and PostgreSQL that can be shut."""
-
-    def __init__(self, path: Path, target: str) -> None:
-        self.path, self.target = path, target
-        self.server: asyncio.Server | None = None
-        self.writers: list[asyncio.StreamWriter] = []
-        self.pumps: set[asyncio.Task[None]] = set()
-
-    async def open(self) -> None:
-        self.server = await asyncio.start_unix_server(self._connected, self.path)
-
-    async def shut(self) -> None:
-        assert self.server is not None
-        self.server.close()
-        self.path.unlink(missing_ok=True)
-        for writer in self.writers:
-            writer.transport.abort()
-        for pump in list(self.pumps):
-            with suppress(ConnectionError):
-                await pump
-        self.writers.clear()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward, back = await asyncio.open_unix_connection(self.target)
-        self.writers += [writer, back]
-        for source, sink in ((reader, back), (onward, writer)):
-            pump = asyncio.create_task(self._pump(source, sink))
-            self.pumps.add(pump)
-            pump.add_done_callback(self.pumps.discard)
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while data := await source.read(65_536):
-                sink.write(data)
-                await sink.drain()
-        sink.close()
+from tests.support.proxy import Proxy
 
 
 @pytest.fixture
-async def gate(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gate]:
-    (folder,) = parse_qs(urlsplit(settings.database_dsn()).query)["host"]
-    gate = Gate(tmp_path_factory.mktemp("g") / ".s.PGSQL.5432", f"{folder}/.s.PGSQL.5432")
-    await gate.open()
-    yield gate
-    await gate.shut()
+async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
+    async with Proxy.to_database(settings) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-async def gated(serve: Serve, settings: Settings, gate: Gate) -> Api:
-    """Serve through the gate, with a short timeout for when it is shut."""
-    url = urlsplit(settings.database_dsn())._replace(query=f"host={quote(str(gate.path.parent), safe='')}&port=5432")
-    return await serve(
-        settings.model_copy(update={"database_url": SecretStr(url.geturl()), "ledger_database_patience_seconds": 0.1})
-    )
+async def proxied(serve: Serve, settings: Settings, proxy: Proxy) -> Api:
+    """Serve with the database behind the proxy, and a short timeout for when it is away."""
+    return await serve(proxy.database_settings(settings).model_copy(update={"ledger_database_patience_seconds": 0.1}))
 
 
 def calls_of(api: Api) -> list[tuple[str, str, Any]]:
@@ -95,43 +47,45 @@ def assert_is_database_error(answer: Response, *unspeakable: str) -> None:
 
 
 async def test_without_the_database_every_request_fails_and_reveals_nothing(
-    gated: Api, gate: Gate, settings: Settings
+    proxied: Api, proxy: Proxy, settings: Settings
 ) -> None:
-    await gate.shut()
+    proxy.refuse()
 
-    answers = [await gated.call(method, path, body) for method, path, body in calls_of(gated)]
+    answers = [await proxied.call(method, path, body) for method, path, body in calls_of(proxied)]
 
-    await gate.open()
+    proxy.heal()
     for answer in answers:
-        assert_is_database_error(answer, str(gate.path), urlsplit(settings.database_dsn()).path.strip("/"))
+        assert_is_database_error(
+            answer, "{}:{}".format(*proxy.address), urlsplit(settings.database_dsn()).path.strip("/")
+        )
 
 
-async def test_the_service_is_healthy_without_the_database(gated: Api, gate: Gate) -> None:
-    await gate.shut()
+async def test_the_service_is_healthy_without_the_database(proxied: Api, proxy: Proxy) -> None:
+    proxy.refuse()
 
-    answer = await gated.get("/v1/health")
+    answer = await proxied.get("/v1/health")
 
-    await gate.open()
+    proxy.heal()
     assert 200 == answer.status
 
 
-async def test_the_service_recovers_once_the_database_is_back(gated: Api, gate: Gate) -> None:
+async def test_the_service_recovers_once_the_database_is_back(proxied: Api, proxy: Proxy) -> None:
     """Lesson 25, for PostgreSQL: nothing stays broken."""
-    await gate.shut()
-    lost = await gated.post("/v1/users", user_body())
-    await gate.open()
+    proxy.refuse()
+    lost = await proxied.post("/v1/users", user_body())
+    proxy.heal()
 
-    read, made = await gated.get("/v1/users"), await gated.post("/v1/users", user_body())
+    read, made = await proxied.get("/v1/users"), await proxied.post("/v1/users", user_body())
 
     assert (503, 200, 201) == (lost.status, read.status, made.status)
 
 
-async def test_a_token_is_not_refused_while_the_database_is_away(gated: Api, gate: Gate) -> None:
-    await gate.shut()
+async def test_a_token_is_not_refused_while_the_database_is_away(proxied: Api, proxy: Proxy) -> None:
+    proxy.refuse()
 
-    known, unknown = await gated.get("/"), await gated.nobody.get("/")
+    known, unknown = await proxied.get("/"), await proxied.nobody.get("/")
 
-    await gate.open()
+    proxy.heal()
     assert (503, 401) == (known.status, unknown.status)
 
 

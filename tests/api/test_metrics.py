@@ -18,7 +18,8 @@ from ledger.service import metrics
 from ledger.service.metrics import Family, Layout, Meter
 from ledger.settings import Settings
 from tests.support.controls import Api, transfer_body
-from tests.support.processes import ledger, until
+from tests.support.processes import until
+from tests.support.serving import serving
 
 Series: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -196,8 +197,7 @@ async def get(session: aiohttp.ClientSession, path: str) -> str:
 
 
 async def test_any_worker_reports_the_metrics_of_all_and_they_survive_it(settings: Settings, tmp_path: Path) -> None:
-    variables = {**settings.environment(), "SERVICE_PORT": "0", "LEDGER_METRICS_TOKEN": SECRET}
-    with ledger(tmp_path / "run", "serve", "--workers", "2", **variables) as running:
+    with serving(tmp_path, settings, workers=2, variables={"LEDGER_METRICS_TOKEN": SECRET}) as running:
         authorized = {"Authorization": f"Bearer {SECRET}"}
         async with aiohttp.ClientSession(await running.url(), headers=authorized) as session:
             for _ in range(20):

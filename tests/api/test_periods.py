@@ -1,8 +1,6 @@
 """Periods and points in time mean the same everywhere: both ends are included, and a date is a whole day in UTC."""
 
-import asyncio
 import json
-import subprocess
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -10,7 +8,7 @@ import pytest
 
 from ledger.settings import Settings
 from tests.support.controls import Api, transfer_body
-from tests.support.processes import LEDGER, environment
+from tests.support.processes import Ran, run_ledger
 
 # An accountant who closes May needs its first and last microsecond, and nothing of April or June.
 RECORDED = {
@@ -141,13 +139,8 @@ async def test_the_balance_at_a_date_is_the_one_at_the_end_of_the_day(books: Boo
     assert [98, 97, 98] == [json.loads(output)["balance_cents"] for _, output, _ in answers]
 
 
-async def audit(settings: Settings, *arguments: str) -> tuple[int | None, str, str]:
-    given = {"DATABASE_URL": settings.database_dsn(), "REDIS_URL": settings.redis_dsn(), "JWT_SECRET": "s" * 32}
-    process = await asyncio.create_subprocess_exec(
-        *(*LEDGER, "audit", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(given)
-    )
-    output, log = await process.communicate()
-    return process.returncode, output.decode(), log.decode()
+async def audit(settings: Settings, *arguments: str) -> Ran:
+    return await run_ledger("audit", *arguments, variables=settings.environment())
 
 
 @pytest.mark.parametrize(

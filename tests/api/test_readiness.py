@@ -13,8 +13,9 @@ from pydantic import SecretStr
 from ledger.settings import Settings
 from tests.support.controls import Api
 from tests.support.outages import reserved_port, without_postgresql
-from tests.support.processes import is_alive, ledger, until
+from tests.support.processes import is_alive, until
 from tests.support.sealed import write_key_file
+from tests.support.serving import serving
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
@@ -83,8 +84,7 @@ async def test_a_lagging_follower_makes_a_worker_unready(
 
 
 async def test_a_draining_worker_still_serves_but_is_not_ready(settings: Settings, tmp_path: Path) -> None:
-    variables = {**settings.environment(), "SERVICE_PORT": "0", "LEDGER_DRAIN_SECONDS": "300"}
-    with ledger(tmp_path / "run", "serve", **variables) as running:
+    with serving(tmp_path, settings, variables={"LEDGER_DRAIN_SECONDS": "300"}) as running:
         async with aiohttp.ClientSession(await running.url()) as session:
             assert 200 == (await get(session, "/v1/readyz"))[0]
             running.send(signal.SIGTERM)

@@ -78,7 +78,7 @@ def remaining_attempts(answer: Response) -> dict[str, tuple[int, int]]:
     return {name: (int(left), int(dict(policies)[name])) for name, left, _ in states}
 
 
-@pytest.mark.parametrize("url", ["settings", "redis_is_away"])
+@pytest.mark.parametrize("url", ["settings", "without_redis"])
 async def test_every_login_returns_the_remaining_attempts(
     url: str, serve: Serve, request: pytest.FixtureRequest
 ) -> None:

@@ -1,4 +1,4 @@
-"""Schemathesis against the live service, as each role: all its checks, on the document that the service hands out."""
+"""Schemathesis runs all its checks on the live service and its OpenAPI document, as each role."""
 
 import asyncio
 import json
@@ -22,13 +22,13 @@ ST = (sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tes
 
 @pytest.fixture
 async def api(serve: Callable[[Settings], Awaitable[Api]], settings: Settings) -> Api:
-    """The API, which does not wait for positions that never come."""
+    """Serve without waiting for positions that never appear."""
     return await serve(settings.model_copy(update={"ledger_position_wait_seconds": 0}))
 
 
 @pytest.mark.parametrize(("role", "share"), [("admin", 0.4), ("customer", 0.25), ("auditor", 0.2), ("guest", 0.15)])
-async def test_nothing_answers_other_than_the_document_says(api: Api, tmp_path: Path, role: str, share: float) -> None:
-    """No 5xx; no status, body or header that is not described; what fits is not refused, and what does not is."""
+async def test_every_response_conforms_to_the_document(api: Api, tmp_path: Path, role: str, share: float) -> None:
+    """There is no 5xx and no undescribed status, body or header; valid requests are accepted, and others refused."""
     caller = await api.new_user(roles=role)
     given = {
         "url": str(api.client.make_url("/")).removesuffix("/"),
@@ -51,12 +51,12 @@ async def test_nothing_answers_other_than_the_document_says(api: Api, tmp_path: 
     )
     output, _ = await process.communicate()
 
-    sys.stdout.write(output.decode())  # how many cases there were; `pytest -rP` shows it
+    sys.stdout.write(output.decode())  # the number of cases, which `pytest -rP` shows
     assert 0 == process.returncode
 
 
 async def known_ids(api: Api, user_id: str) -> list[str]:
-    """Of accounts of the caller and of another, a transfer each way, and both users."""
+    """Return the ids of the caller's and another user's accounts, of a transfer each way, and of both users."""
     own, other = [await api.new_account(owner, balance_cents=10_000) for owner in (user_id, None)]
     transfers = [await api.transfer(own, other, 100), await api.transfer(other, own, 100)]
     things: list[dict[str, Any]] = [own, other, *(transfer.body for transfer in transfers)]

@@ -1,4 +1,4 @@
-"""Whatever is asked for, in whatever order: the service and a model in plain Python have the same books after it."""
+"""After any commands in any order, the service and a model in plain Python have the same books."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ cents = st.sampled_from([1, 10, 50, 99, 100, 101, 1000])
 
 
 class Books(RuleBasedStateMachine):
-    """Sends each request to the service and to the model; `client` is the admin's."""
+    """Send each request to the service and to the model; `client` is the admin's."""
 
     client: httpx.Client
 
@@ -160,15 +160,15 @@ class Books(RuleBasedStateMachine):
         return chosen([*self.model.accounts], index)
 
     def both(self, change: Callable[[], None], method: str, path: str, body: Any = None) -> None:
-        """Change the model and the service, or neither, and for the same reasons."""
+        """Change both the model and the service, or neither for the same reasons."""
         try:
             change()
             expected: list[str] = []
         except RefusedError as refused:
             expected = refused.codes
         answer = self.client.request(method, path, json=body)
-        told = answer.json()["errors"] if answer.status_code >= 400 else []
-        assert expected == [reason["code"] for reason in told]
+        errors = answer.json()["errors"] if answer.status_code >= 400 else []
+        assert expected == [reason["code"] for reason in errors]
         assert answer.status_code in ({CATALOGUE[expected[0]].status} if expected else {200, 201})
 
 
@@ -189,7 +189,7 @@ async def test_the_service_and_a_model_in_plain_python_have_the_same_books(api: 
             deadline=None,
             derandomize="LEDGER_FUZZ_SECONDS" not in os.environ,
             database=None,
-            phases=[Phase.generate],  # to find a shorter one takes longer than to read a long one
+            phases=[Phase.generate],  # shrinking takes longer than reading a long example
             suppress_health_check=list(HealthCheck),
         )
         await asyncio.to_thread(run_state_machine_as_test, machine, settings=config)

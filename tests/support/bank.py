@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from ledger.commands.accounts import OpenAccount
@@ -125,45 +124,6 @@ async def open_bank(settings: Settings, observer: Any, **options: Any) -> AsyncI
             )
         )
         yield bank
-
-
-class BreakableProxy:
-    """A proxy to PostgreSQL that can drop the connection instead of forwarding the n-th message in one direction."""
-
-    def __init__(self, dsn: str) -> None:
-        parts = urlsplit(dsn)
-        folder = parse_qs(parts.query)["host"][0]
-        self._socket = f"{folder}/.s.PGSQL.5432"
-        self._database = parts.path
-        self._direction, self._left = "", 0
-        self.breaks = 0
-
-    def break_at(self, direction: str, number: int) -> None:
-        self._direction, self._left = direction, number
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[str]:
-        """Yield the DSN that leads through this proxy."""
-        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            yield f"postgresql://ledger@127.0.0.1:{port}{self._database}?sslmode=disable"
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_server, to_server = await asyncio.open_unix_connection(self._socket)
-        pumps = [self._pump("there", reader, to_server), self._pump("back", from_server, writer)]
-        await asyncio.wait(map(asyncio.create_task, pumps), return_when=asyncio.FIRST_COMPLETED)
-        for end in (writer, to_server):
-            end.close()
-
-    async def _pump(self, direction: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while message := await reader.read(1_000_000):
-                if direction == self._direction:
-                    self._left -= 1
-                    if self._left == 0:
-                        self.breaks += 1
-                        return
-                writer.write(message)
 
 
 @asynccontextmanager

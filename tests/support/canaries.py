@@ -1,19 +1,17 @@
 """Unique secrets, and the search for places where they must not appear."""
 
-import asyncio
 import base64
 import secrets
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, urlsplit
 
 from ledger.identity.tokens import Claims, Signer, TokenType
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from tests.support.controls import NOBODY
+from tests.support.proxy import Proxy
 from tests.support.valkey import PATIENCE, Valkey
 
 ATTEMPTS = 4
@@ -68,55 +66,6 @@ class Secrets:
     scraping: str = field(default_factory=lambda: new_canary("metrics-token"))
 
 
-class Proxy:
-    """A Unix socket in front of PostgreSQL that can be closed and reopened; a port could be taken in between."""
-
-    def __init__(self, socket: str, folder: Path) -> None:
-        self._socket = socket
-        self._path = folder / ".s.PGSQL.5432"
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def query(self) -> str:
-        """Return the query of a DSN that connects through this socket."""
-        return f"host={quote(str(self._path.parent), safe='')}&port=5432"
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_unix_server(self._carry, self._path)
-
-    async def close(self) -> None:
-        """Refuse new connections and abort the open ones."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-            self._path.unlink(missing_ok=True)
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*self._tasks)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        inner, outer = await asyncio.open_unix_connection(self._socket)
-        self._writers |= {writer, outer}
-        await asyncio.gather(_pipe(reader, outer), _pipe(inner, writer))
-        self._writers -= {writer, outer}
-        self._tasks.discard(task)
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-
-
 async def require_password(valkey: Valkey, password: str) -> None:
     """Make Valkey require this password."""
     async with valkey.client() as client:
@@ -125,9 +74,8 @@ async def require_password(valkey: Valkey, password: str) -> None:
 
 def variables(settings: Settings, given: Secrets, proxy: Proxy, valkey: Valkey, seal: Path) -> dict[str, str]:
     """Return the environment of a service whose secrets are all unique."""
-    database = urlsplit(settings.database_dsn()).path
     return settings.environment() | {
-        "DATABASE_URL": f"postgresql://ledger:{given.database}@{database}?{proxy.query}",
+        "DATABASE_URL": proxy.database_url(settings, user=f"ledger:{given.database}"),
         "REDIS_URL": f"unix://:{given.redis}@{valkey.socket}?db=0&{PATIENCE}",
         "JWT_SECRET": given.signing,
         "LEDGER_METRICS_TOKEN": given.scraping,

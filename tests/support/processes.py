@@ -8,12 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ledger.environment import variables
@@ -33,6 +34,7 @@ TERMINAL = (
 )  # these change how output looks
 LEDGER = (sys.executable, "-m", "ledger")
 ROOT = Path(__file__).parents[2]
+NO_SETTINGS = Path(tempfile.gettempdir())  # a folder without an `.env` file, which a repository may have
 
 
 async def until(condition: Callable[..., Any]) -> Any:  # `...`: a lambda may bind a loop variable as a default
@@ -82,6 +84,56 @@ def without_settings(given: Mapping[str, str]) -> dict[str, str]:
     kept = variables.without_settings(given, VARIABLES)
     own = {name for name in kept if name.upper().startswith(OWN_PREFIXES)} - variables.TESTS
     return {name: value for name, value in kept.items() if name not in own}
+
+
+class Ran(NamedTuple):
+    """The exit status and the outputs of a process that has ended. `os.fsencode` gives back the bytes of an output."""
+
+    status: int
+    output: str
+    error: str
+
+    @property
+    def document(self) -> Any:
+        """Return the output, decoded from JSON."""
+        return json.loads(self.output)
+
+    @property
+    def documents(self) -> list[Any]:
+        """Return the lines of the output, each decoded from JSON."""
+        return [json.loads(line) for line in self.output.splitlines()]
+
+
+async def run_program(
+    *command: str,
+    folder: Path = NO_SETTINGS,
+    given: str = "",
+    variables: Mapping[str, str] | None = None,
+    deadline_seconds: float = DEADLINE_SECONDS,
+) -> Ran:
+    """Run a command to its end, in a session of its own and with these settings alone."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=environment(variables or {}),
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            output, error = await process.communicate(given.encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode is not None
+    return Ran(process.returncode, os.fsdecode(output), os.fsdecode(error))
+
+
+async def run_ledger(*arguments: str, folder: Path = NO_SETTINGS, variables: Mapping[str, str] | None = None) -> Ran:
+    """Run a `ledger` command to its end."""
+    return await run_program(*LEDGER, *arguments, folder=folder, variables=variables)
 
 
 class Ledger:

@@ -1,11 +1,9 @@
 """A stand-in for the reference service (its database and API), and runs of the import."""
 
 import itertools
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
@@ -24,7 +22,6 @@ from ledger.settings import Settings
 from ledger.values.derived import derived_id
 from ledger.write.group import Origin
 from tests.support.controls import new_id
-from tests.support.processes import ledger
 
 SECRET = "a digest that a client of the reference made"
 MONDAY = datetime(2024, 1, 15, 9, 30, 0, 123456)  # noqa: DTZ001 - the reference keeps no zone
@@ -166,23 +163,6 @@ class SilentProgress:
 
     def advance(self, rows: int) -> None:
         pass
-
-
-class CommandResult:
-    """The exit status and output of a command."""
-
-    def __init__(self, status: int, output: str, error: str) -> None:
-        self.status, self.output, self.error = status, output, error
-
-    @property
-    def body(self) -> dict[str, Any]:
-        return dict(json.loads(self.output))
-
-
-async def run(folder: Path, settings: Settings, *arguments: str, **variables: str) -> CommandResult:
-    with ledger(folder / "run", *arguments, **settings.environment(), **variables) as running:
-        status = await running.status()
-        return CommandResult(status, running.output.read_text(), running.log.read_text())
 
 
 async def run_import(runtime: Runtime, connection: Any, reference: Reference, **options: Any) -> Report:

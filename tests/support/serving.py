@@ -1,12 +1,25 @@
 """HTTP calls to a `ledger` process, and its messages, for its tests."""
 
 import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from tests.support.processes import DEADLINE_SECONDS, Ledger, processes
+from ledger.settings import Settings
+from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, processes
+
+
+@contextmanager
+def serving(
+    folder: Path, settings: Settings, *, workers: int = 1, variables: Mapping[str, str] | None = None
+) -> Iterator[Ledger]:
+    """Run a service on a free port with these settings, and end it with its workers."""
+    given = {**settings.environment(), "SERVICE_PORT": "0", **(variables or {})}
+    with ledger(folder, "serve", "--workers", str(workers), **given) as running:
+        yield running
 
 
 def no_process_left(data: Path) -> bool:

@@ -1,15 +1,14 @@
-"""The `ledger` command: how it is started, and which commands it has."""
+"""The `ledger` command starts as a module, and describes its commands."""
 
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
 from ledger import __version__
 from ledger.cli import COMMANDS, Commands, Group, resolve
-from tests.support.processes import ROOT, ledger
+from tests.support.processes import ROOT, run_ledger
 
 
 def commands(group: Commands, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -20,14 +19,8 @@ def commands(group: Commands, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{name}", command
 
 
-async def output_of(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    with ledger(folder / "run", *arguments) as running:
-        status = await running.status()
-        return status, running.output.read_text(), running.log.read_text()
-
-
-async def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
-    assert (0, f"ledger {__version__}\n", "") == await output_of(tmp_path, "--version")
+async def test_the_package_runs_as_a_module() -> None:
+    assert (0, f"ledger {__version__}\n", "") == await run_ledger("--version")
 
 
 @pytest.mark.parametrize(
@@ -48,22 +41,22 @@ def test_a_command_imports_no_package_that_it_does_not_need(modules: Sequence[st
     assert set() == absent & set(imported.stdout.split())
 
 
-async def test_usage_names_the_command_and_not_the_module(tmp_path: Path) -> None:
-    status, output, error = await output_of(tmp_path, "audit", "balance")
+async def test_usage_names_the_command_and_not_the_module() -> None:
+    status, output, error = await run_ledger("audit", "balance")
 
     assert (2, "") == (status, output)
     assert "Usage: ledger audit balance" in error
 
 
-async def test_the_help_of_the_command_lists_every_command(tmp_path: Path) -> None:
-    status, output, _ = await output_of(tmp_path, "--help")
+async def test_the_help_of_the_command_lists_every_command() -> None:
+    status, output, _ = await run_ledger("--help")
 
     assert 0 == status
     assert [] == [name for name in COMMANDS if f" {name} " not in output]
 
 
 @pytest.mark.parametrize(("name", "function"), tuple(commands(COMMANDS)))
-def test_a_command_says_what_it_does_in_one_sentence(name: str, function: str) -> None:
+def test_the_help_of_a_command_begins_with_one_sentence(name: str, function: str) -> None:
     summary = (resolve(function).__doc__ or "").split("\n")[0]
 
     assert summary[:1].isupper(), name

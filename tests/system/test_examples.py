@@ -1,4 +1,4 @@
-"""The two projections of the examples, ours and the library's, keep the same table, and go on where they were."""
+"""The projection of the examples and that of the `eventsourcing` library fill the same table, and resume."""
 
 import asyncio
 from typing import Any
@@ -30,7 +30,9 @@ def run_library(settings: Settings, position: int) -> None:
         running.wait(position, timeout=DEADLINE_SECONDS)
 
 
-async def test_both_keep_the_turnover_that_the_entries_have(busy: Runtime, settings: Settings, connection: Any) -> None:
+async def test_both_projections_have_the_turnover_of_the_entries(
+    busy: Runtime, settings: Settings, connection: Any
+) -> None:
     """A stock `ProjectionRunner` works on a ledger's database. Lessons 11 and 14."""
     await connection.execute(turnover.TABLES)
     last_entry = "SELECT max(position) FROM entries"

@@ -1,11 +1,10 @@
-"""Clients that generators make of the served document compile strictly, and do what programs want of them.
+"""Clients generated from the served document compile in strict mode, and programs that use them work.
 
 The programs are the examples, with the commands that examples/README.md gives. Each runs where its language is
 installed, and everywhere with GENERATED_CLIENTS=all, as in CI. Generators and libraries come from the caches of npm,
 pip and Go, or over the network if they are not there yet.
 """
 
-import asyncio
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.controls import ADMIN_PASSWORD, Api
-from tests.support.processes import ROOT, environment
+from tests.support.processes import ROOT, run_program
 
 README = (ROOT / "examples" / "README.md").read_text()
 GENERATED = ("node_modules", "dist", ".venv", "ledger", "ledger.d.ts", "ledger_client", ".mypy_cache")
@@ -39,11 +38,12 @@ class Program(NamedTuple):
 
 
 def commands(language: str) -> str:
-    """The commands that the README has for a language."""
+    """Return the commands that the README has for a language."""
     (found,) = re.findall(rf"<!-- {language} -->\n```sh\n(.*?)```\n<!-- /{language} -->", README, re.DOTALL)
     return str(found)
 
 
+INSTALL_SECONDS = 600
 PROGRAMS = (
     Program(ROOT / "examples/python", "python3", commands("python")),
     Program(ROOT / "examples/typescript", "npm", commands("typescript")),
@@ -64,22 +64,19 @@ async def test_a_generated_client_compiles_strictly_and_moves_money(api: Api, tm
 
 
 async def run(commands: str, folder: Path, url: str) -> str:
-    """Return what the commands print; none of them fails."""
-    process = await asyncio.create_subprocess_exec(
-        *("bash", "-euo", "pipefail", "-c", commands),
-        cwd=folder,
-        env={
-            **environment({"LEDGER_URL": url, "LEDGER_USERNAME": "admin", "LEDGER_PASSWORD": ADMIN_PASSWORD}),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": "",
-            "GOTOOLCHAIN": "local",
-            "PIP_QUIET": "1",
-            **{f"npm_config_{name}": "false" for name in ("audit", "fund", "update_notifier")},
-            **{f"npm_config_{name}": "true" for name in ("prefer_offline", "ignore_scripts")},
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said = (await process.communicate())[0].decode()
-    assert 0 == process.returncode, f"{said}\n(the first run of all needs the network, for what is in the lock file)"
-    return said
+    """Run commands, none of which fails, and return their output."""
+    variables = {
+        "LEDGER_URL": url,
+        "LEDGER_USERNAME": "admin",
+        "LEDGER_PASSWORD": ADMIN_PASSWORD,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": "",
+        "GOTOOLCHAIN": "local",
+        "PIP_QUIET": "1",
+        **{f"npm_config_{name}": "false" for name in ("audit", "fund", "update_notifier")},
+        **{f"npm_config_{name}": "true" for name in ("prefer_offline", "ignore_scripts")},
+    }
+    shell = ("bash", "-euo", "pipefail", "-c", commands)
+    ran = await run_program(*shell, folder=folder, deadline_seconds=INSTALL_SECONDS, variables=variables)
+    assert 0 == ran.status, f"{ran.output}{ran.error}\n(the first run needs the network to install what is locked)"
+    return ran.output

@@ -1,4 +1,4 @@
-"""`ledger import`: files of transfers, through a running service, and none twice."""
+"""`ledger import` sends files of transfers to a running service, and repeats none."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from ledger import errors
 from ledger.cli.import_client import ImportFailedError, Result, Service, measure, read, send
 from ledger.errors import Refused
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, new_id, transfer_body
-from tests.support.processes import ledger, until
+from tests.support.processes import Ran, ledger, run_ledger, until
 from web import auth
 from web.handlers import batch_stream
 
@@ -21,22 +21,13 @@ def url(api: Api) -> str:
     return str(api.client.make_url("")).rstrip("/")
 
 
-class Said:
-    """What a command said, and how it ended."""
-
-    def __init__(self, status: int, output: str, error: str) -> None:
-        self.status, self.output, self.error = status, output, error
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        return tuple(json.loads(self.output)[name] for name in ("made", "replayed", "refused"))
-
-
-async def run(api: Api, file: Path, *arguments: str, password: str | None = ADMIN_PASSWORD) -> Said:
+async def run(api: Api, file: Path, *arguments: str, password: str | None = ADMIN_PASSWORD) -> Ran:
     given = {} if password is None else {"LEDGER_PASSWORD": password}
-    with ledger(file.parent / "run", "import", str(file), "--url", url(api), *arguments, **given) as running:
-        status = await running.status()
-        return Said(status, running.output.read_text(), running.log.read_text())
+    return await run_ledger("import", str(file), "--url", url(api), *arguments, variables=given)
+
+
+def counts(ran: Ran) -> tuple[int, ...]:
+    return tuple(ran.document[name] for name in ("made", "replayed", "refused"))
 
 
 async def accounts(api: Api, balance_cents: int = 100) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -48,7 +39,7 @@ def a_file(path: Path, text: str) -> Path:
     return path
 
 
-async def test_a_file_of_csv_is_imported_once_however_often_it_is_sent(api: Api, tmp_path: Path) -> None:
+async def test_a_csv_file_is_imported_once_however_often_it_is_sent(api: Api, tmp_path: Path) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api)
     pair = f"{alice['id']},{bob['id']}"
@@ -56,15 +47,15 @@ async def test_a_file_of_csv_is_imported_once_however_often_it_is_sent(api: Api,
 
     first, again = [await run(api, file, "--json") for _ in range(2)]
 
-    assert ([0, (2, 0, 0)], [0, (0, 2, 0)]) == ([first.status, first.counts], [again.status, again.counts])
+    assert ([0, (2, 0, 0)], [0, (0, 2, 0)]) == ([first.status, counts(first)], [again.status, counts(again)])
     assert 97 == await api.balance(alice)
     (entry, other) = (await api.get(f"/v1/accounts/{bob['id']}/entries")).body
     assert (None, "rent, May") == (entry["reference"], other["reference"])
-    made = (await api.get(f"/v1/transactions/{other['transaction_id']}")).body
-    assert {"flat": "3"} == made["metadata"]
+    transaction = (await api.get(f"/v1/transactions/{other['transaction_id']}")).body
+    assert {"flat": "3"} == transaction["metadata"]
 
 
-async def test_what_is_refused_is_named_by_line_and_the_rest_is_made(api: Api, tmp_path: Path) -> None:
+async def test_refusals_are_named_by_line_and_the_rest_is_transferred(api: Api, tmp_path: Path) -> None:
     """Lesson 5."""
     alice, bob = await accounts(api)
     good = json.dumps({**transfer_body(alice, bob, 1), "id": str(new_id())})
@@ -81,7 +72,7 @@ async def test_what_is_refused_is_named_by_line_and_the_rest_is_made(api: Api, t
     ] == said.error.splitlines()
 
 
-async def test_an_import_that_is_killed_goes_on_and_doubles_nothing(api: Api, tmp_path: Path) -> None:
+async def test_a_killed_import_resumes_and_doubles_nothing(api: Api, tmp_path: Path) -> None:
     """Lesson 4."""
     alice, bob = await accounts(api, 5000)
     file = a_file(tmp_path / "may.jsonl", (json.dumps(transfer_body(alice, bob, 1)) + "\n") * 5000)
@@ -94,12 +85,12 @@ async def test_an_import_that_is_killed_goes_on_and_doubles_nothing(api: Api, tm
 
     again = await run(api, file, "--json")
 
-    made, replayed, refused = again.counts
+    made, replayed, refused = counts(again)
     assert (0, 5000, 0) == (again.status, made + replayed, refused)
     assert [0, 5000] == [await api.balance(account) for account in (alice, bob)]
 
 
-async def test_a_session_that_ends_meanwhile_is_followed_by_another(
+async def test_an_import_logs_in_again_when_its_session_ends(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob = await accounts(api)
@@ -113,15 +104,15 @@ async def test_a_session_that_ends_meanwhile_is_followed_by_another(
         await real(request)
 
     monkeypatch.setattr(batch_stream, "check_again", check_again)
-    heard: list[Result] = []
+    results: list[Result] = []
 
-    await send(Service(url(api), "admin", ADMIN_PASSWORD), lambda: read(file, "digest"), heard.append)
+    await send(Service(url(api), "admin", ADMIN_PASSWORD), lambda: read(file, "digest"), results.append)
 
-    assert [(number, 200, False) for number in range(1, 21)] == [result[:3] for result in heard]
+    assert [(number, 200, False) for number in range(1, 21)] == [result[:3] for result in results]
     assert 80 == await api.balance(alice)
 
 
-async def test_who_cannot_log_in_is_told(api: Api, tmp_path: Path) -> None:
+async def test_a_failed_login_is_reported(api: Api, tmp_path: Path) -> None:
     file = a_file(tmp_path / "may.jsonl", "{}")
 
     wrong, none = await run(api, file, password="not the password"), await run(api, file, password=None)
@@ -149,7 +140,7 @@ async def test_a_service_that_cannot_be_reached_is_one_line(tmp_path: Path) -> N
         ("", ":1: no column source_account_id"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_named_by_line(tmp_path: Path, text: str, complaint: str) -> None:
+def test_errors_in_a_file_are_named_by_line(tmp_path: Path, text: str, complaint: str) -> None:
     file = a_file(tmp_path / "may.csv", text)
 
     with pytest.raises(ImportFailedError) as refused:
@@ -163,7 +154,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         list(read(a_file(tmp_path / "may.xlsx", ""), "digest"))
 
 
-def test_an_amount_that_is_no_integer_is_left_to_the_service_to_refuse(tmp_path: Path) -> None:
+def test_the_service_refuses_amounts_that_are_not_integers(tmp_path: Path) -> None:
     """Lesson 33."""
     rows = "".join(f"a,b,{amount},,\n" for amount in ("1.0", "1e3", "", "\u0661", "7"))
 
@@ -172,7 +163,7 @@ def test_an_amount_that_is_no_integer_is_left_to_the_service_to_refuse(tmp_path:
     assert ["1.0", "1e3", None, "\u0661", 7] == [body.get("amount_cents") for body in found]
 
 
-def test_each_line_has_an_id_of_its_own_which_follows_from_the_file(tmp_path: Path) -> None:
+def test_the_id_of_each_line_follows_from_the_file(tmp_path: Path) -> None:
     file = a_file(tmp_path / "may.jsonl", '{"amount_cents":1}\n' * 3)
     ids = [[json.loads(record.body)["id"] for record in read(file, measure(file).digest)] for _ in range(2)]
     file.write_text('{"amount_cents":1}\n' * 4)

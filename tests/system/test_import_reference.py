@@ -1,4 +1,4 @@
-"""`ledger import-reference`: what is taken over, as what, and what the report and the proof say."""
+"""`ledger import-reference` imports users, accounts and transactions, and its report proves the balances."""
 
 from datetime import UTC
 from pathlib import Path
@@ -16,6 +16,7 @@ from ledger.money import MAX_CENTS
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.controls import Api, new_id
+from tests.support.processes import run_ledger
 from tests.support.reference import (
     MONDAY,
     SECRET,
@@ -26,27 +27,27 @@ from tests.support.reference import (
     insert_invalid_rows,
     new_accounts,
     reference_api,
-    run,
     run_import,
 )
 
 
-async def test_users_balances_and_transactions_are_taken_with_their_ids_dates_and_secrets(
-    api: Api, settings: Settings, reference: Reference, tmp_path: Path
+async def test_users_balances_and_transactions_keep_their_ids_dates_and_secrets(
+    api: Api, settings: Settings, reference: Reference
 ) -> None:
     alice = await reference.user("alice", email="alice@mail.com")
     bob = await reference.user("bob", active=False, roles="customer, guest")
     first, second = await reference.account(alice, 10_000), await reference.account(bob, 5_000)
     rent = await reference.transfer(first, second, 2_500, created_at=MONDAY)
     lost = await reference.transfer(second, first, 100)
-    await reference.put_balance(first, 7_000)  # what a race or an admin did
+    await reference.put_balance(first, 7_000)  # as after a race or a change by an admin
 
-    said = await run(tmp_path, settings, "import-reference", reference.url, "--json")
+    said = await run_ledger("import-reference", reference.url, "--json", variables=settings.environment())
 
     assert (0, "") == (said.status, said.error.replace("\n", ""))
-    assert (True, True) == (said.body["complete"], said.body["proved"])
+    assert (True, True) == (said.document["complete"], said.document["proved"])
     assert [(2, 2), (2, 2), (2, 2)] == [
-        (said.body[name]["at_reference"], said.body[name]["taken"]) for name in ("users", "accounts", "transactions")
+        (said.document[name]["at_reference"], said.document[name]["taken"])
+        for name in ("users", "accounts", "transactions")
     ]
     answer = await api.get(f"/v1/users/{bob}")
     assert ("bob", False, "customer,guest") == tuple(answer.body[name] for name in ("username", "active", "roles"))
@@ -54,21 +55,21 @@ async def test_users_balances_and_transactions_are_taken_with_their_ids_dates_an
     assert 200 == as_alice.status
     assert [7_000, 7_400] == [await api.balance({"id": account}) for account in (first, second)]
     assert str(alice) == (await api.get(f"/v1/accounts/{first}")).body["user_id"]
-    made = (await api.get(f"/v1/transactions/{rent}")).body
+    transaction = (await api.get(f"/v1/transactions/{rent}")).body
     assert [str(first), str(second), 2_500, "transfer"] == [
-        made[name] for name in ("source_account_id", "destination_account_id", "amount_cents", "kind")
+        transaction[name] for name in ("source_account_id", "destination_account_id", "amount_cents", "kind")
     ]
-    assert "2024-01-15T09:30:00.123456Z" == made["effective_at"]
+    assert "2024-01-15T09:30:00.123456Z" == transaction["effective_at"]
     entries = (await api.get(f"/v1/accounts/{first}/entries?order=asc")).body
     assert [9_400, -2_500, 100] == [entry["amount_cents"] for entry in entries]
     assert [str(rent), str(lost)] == [entry["transaction_id"] for entry in entries[1:]]
 
 
 async def test_the_books_are_right_after_an_import_and_the_trial_balance_is_zero(
-    settings: Settings, runtime: Runtime, connection: Any, reference: Reference, tmp_path: Path
+    settings: Settings, runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     first, second, _ = await new_accounts(reference, 300, -50, 0)
-    for cents in (400, 1, 2):  # overdraws on the way
+    for cents in (400, 1, 2):  # its history overdraws the account
         await reference.transfer(first, second, cents)
 
     report = await run_import(runtime, connection, reference)
@@ -78,11 +79,11 @@ async def test_the_books_are_right_after_an_import_and_the_trial_balance_is_zero
     assert (-250, 0) == (report.proof and report.proof.world_cents, report.proof and report.proof.trial_balance_cents)
     await reference.put_balance(first, 17)
     assert 1 == (await run_import(runtime, connection, reference)).corrected
-    verified = await run(tmp_path, settings, "audit", "verify")
+    verified = await run_ledger("audit", "verify", variables=settings.environment())
     assert (0, "") == (verified.status, verified.output), verified.error
 
 
-async def test_what_the_ledger_does_not_accept_is_named_and_every_other_balance_is_right(
+async def test_unacceptable_rows_are_named_and_all_other_balances_are_right(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     expected = await insert_invalid_rows(reference)
@@ -100,7 +101,7 @@ async def test_what_the_ledger_does_not_accept_is_named_and_every_other_balance_
     assert 1 == report.transactions.taken
 
 
-async def test_a_user_who_is_taken_by_another_id_is_named_with_the_remedy_which_works(
+async def test_a_user_who_exists_under_another_id_is_named_with_a_remedy_that_works(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     mine = new_id()
@@ -125,7 +126,9 @@ async def test_a_user_who_is_taken_by_another_id_is_named_with_the_remedy_which_
     assert mine == await connection.fetchval("SELECT user_id FROM accounts WHERE id = $1", account)
 
 
-async def test_accounts_of_nobody_go_to_the_holder(runtime: Runtime, connection: Any, reference: Reference) -> None:
+async def test_accounts_without_an_owner_go_to_the_holder(
+    runtime: Runtime, connection: Any, reference: Reference
+) -> None:
     holder = new_id()
     await create_user(runtime, holder, "holder", "a password", ("guest",))
     account = await reference.account(uuid4(), 50)
@@ -134,10 +137,12 @@ async def test_accounts_of_nobody_go_to_the_holder(runtime: Runtime, connection:
 
     assert report.is_complete
     assert holder == await connection.fetchval("SELECT user_id FROM accounts WHERE id = $1", account)
-    assert (await run_import(runtime, connection, reference)).is_complete  # it is taken already, so no holder is needed
+    assert (
+        await run_import(runtime, connection, reference)
+    ).is_complete  # it is imported already, so no holder is needed
 
 
-async def test_a_history_that_leaves_the_bounds_is_kept_in_the_opening_balances(
+async def test_a_history_beyond_the_bounds_is_part_of_the_opening_balances(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     first, second, third, fourth = await new_accounts(reference, MAX_CENTS, -MAX_CENTS + 200, 5, 5)
@@ -153,7 +158,7 @@ async def test_a_history_that_leaves_the_bounds_is_kept_in_the_opening_balances(
     assert await connection.fetchval("SELECT true FROM transfers WHERE id = $1", fine)
 
 
-async def test_an_account_whose_opening_world_cannot_give_is_named(
+async def test_an_account_with_an_impossible_opening_balance_is_named(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     first, second, third = await new_accounts(reference, MAX_CENTS, 1, -1)
@@ -166,7 +171,7 @@ async def test_an_account_whose_opening_world_cannot_give_is_named(
     assert (report.is_proved, MAX_CENTS) == (True, report.reference_cents)
 
 
-async def test_all_is_read_as_it_was_at_one_point_in_time(reference: Reference) -> None:
+async def test_everything_is_read_at_one_point_in_time(reference: Reference) -> None:
     first, second = await new_accounts(reference, 300, 0)
     async with open_database(reference.url, "public") as source:
         await source.accounts()
@@ -177,10 +182,10 @@ async def test_all_is_read_as_it_was_at_one_point_in_time(reference: Reference) 
         assert [] == [piece async for piece in source.transactions()]
 
 
-async def test_tables_of_the_ledger_itself_are_not_taken_for_those_of_the_reference(
+async def test_tables_of_the_ledger_are_not_mistaken_for_those_of_the_reference(
     settings: Settings, runtime: Runtime, connection: Any
 ) -> None:
-    """The two may share a database, and the role's own schema comes first in its search path."""
+    """Both may share a database, and the schema of the role comes first in its search path."""
     url = settings.database_dsn()
     for schema, why in (("public", "no table public.users to read"), ("ledger", "its table users has no column")):
         with pytest.raises(ReferenceUnusableError, match=why):
@@ -196,19 +201,19 @@ async def test_tables_of_the_ledger_itself_are_not_taken_for_those_of_the_refere
     assert {account: 70} == await balances(connection)
 
 
-async def test_the_api_gives_users_accounts_and_balances_and_says_what_it_does_not_list(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+async def test_users_accounts_and_balances_come_from_the_api_and_gaps_are_reported(
+    settings: Settings, connection: Any, reference: Reference
 ) -> None:
     admin = await reference.user("admin", roles="admin")
     account, other = await reference.account(admin, 300), await reference.account(admin, -20)
     await reference.transfer(account, other, 100)
     async with reference_api(reference) as url:
-        variables = {"REFERENCE_PASSWORD": SECRET}
-        said = await run(tmp_path, settings, "import-reference", url, "--json", **variables)
-        enough = await run(tmp_path, settings, "import-reference", url, "--balances-only", **variables)
+        variables = {**settings.environment(), "REFERENCE_PASSWORD": SECRET}
+        said = await run_ledger("import-reference", url, "--json", variables=variables)
+        enough = await run_ledger("import-reference", url, "--balances-only", variables=variables)
 
-    assert (1, False, True) == (said.status, said.body["complete"], said.body["proved"])
-    assert [("transaction", "not_listed")] == [(row["resource"], row["code"]) for row in said.body["problems"]]
+    assert (1, False, True) == (said.status, said.document["complete"], said.document["proved"])
+    assert [("transaction", "not_listed")] == [(row["resource"], row["code"]) for row in said.document["problems"]]
     assert 0 == enough.status, enough.output
     assert {account: 200, other: 80} == await balances(connection)
     opened = await connection.fetchval("SELECT effective_at FROM transfers WHERE destination_account_id = $1", account)
@@ -227,7 +232,7 @@ async def test_a_password_and_its_salt_are_hashed_as_the_reference_s_clients_do(
     salt = ("--password-salt", "pjZKk6A8YtC8$9p&UIp62bv4PLwD7@dF")
 
     async with reference_api(reference, username="root", secret=published) as url:
-        said = await run(tmp_path, settings, "import-reference", url, *options, *salt)
+        said = await run_ledger("import-reference", url, *options, *salt, variables=settings.environment())
 
     assert 0 == said.status, said.output + said.error
     assert f"user {admin} has the password that the reference publishes: change it" in said.output
@@ -235,7 +240,7 @@ async def test_a_password_and_its_salt_are_hashed_as_the_reference_s_clients_do(
     assert [(admin,)] == await connection.fetch("SELECT id FROM users")
 
 
-async def test_the_report_is_bounded_and_counts_all(
+async def test_the_report_is_bounded_and_counts_everything(
     runtime: Runtime, connection: Any, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36."""
@@ -250,13 +255,15 @@ async def test_the_report_is_bounded_and_counts_all(
 
 
 async def test_no_secret_is_in_a_report_a_log_or_an_event(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+    settings: Settings, connection: Any, reference: Reference
 ) -> None:
     """Lesson 31."""
     await reference.user("alice")
     await reference.user("bob", email="")
 
-    said = await run(tmp_path, settings, "import-reference", reference.url, "--json", LOG_LEVEL="debug")
+    said = await run_ledger(
+        "import-reference", reference.url, "--json", variables={**settings.environment(), "LOG_LEVEL": "debug"}
+    )
 
     assert SECRET not in said.output + said.error
     for table in ("stored_events", "command_log", "users", "credentials"):
@@ -270,11 +277,11 @@ async def test_no_secret_is_in_a_report_a_log_or_an_event(
 
 
 async def test_a_name_with_control_characters_cannot_write_to_the_terminal(
-    settings: Settings, reference: Reference, tmp_path: Path
+    settings: Settings, reference: Reference
 ) -> None:
     await reference.user("\x1b[31mred", roles="\x1b[31m")
 
-    said = await run(tmp_path, settings, "import-reference", reference.url)
+    said = await run_ledger("import-reference", reference.url, variables=settings.environment())
 
     assert (1, True) == (said.status, "\\x1b[31mred" in said.output)
     assert "\x1b" not in said.output

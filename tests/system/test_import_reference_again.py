@@ -1,4 +1,4 @@
-"""`ledger import-reference`, run again: nothing is doubled and nothing is lost, whatever came in between."""
+"""Repeated runs of `ledger import-reference` double nothing and lose nothing, whatever happened between them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.controls import new_id
 from tests.support.outages import terminate_connections
-from tests.support.processes import ledger, until
+from tests.support.processes import ledger, run_ledger, until
 from tests.support.reference import (
     Reference,
     at,
@@ -24,7 +24,6 @@ from tests.support.reference import (
     insert_invalid_rows,
     new_accounts,
     rehearse_import,
-    run,
     run_import,
     submit,
     written_state,
@@ -47,7 +46,7 @@ async def test_a_second_run_changes_nothing(runtime: Runtime, connection: Any, r
     assert (report.is_proved, 0) == (True, report.corrected)
 
 
-async def test_a_dry_run_changes_nothing_and_foretells_the_run(
+async def test_a_dry_run_changes_nothing_and_predicts_the_run(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     """Lesson 6."""
@@ -64,18 +63,18 @@ async def test_a_dry_run_changes_nothing_and_foretells_the_run(
 
 
 async def test_a_dry_run_says_that_nothing_was_written(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+    settings: Settings, connection: Any, reference: Reference
 ) -> None:
     await new_accounts(reference, 300)
     before = await written_state(connection)
 
-    said = await run(tmp_path, settings, "import-reference", reference.url, "--dry-run")
+    said = await run_ledger("import-reference", reference.url, "--dry-run", variables=settings.environment())
 
     assert (0, before) == (said.status, await written_state(connection))
     assert "dry run: nothing was written" in said.output.splitlines()
 
 
-async def test_what_the_reference_did_since_an_earlier_run_is_made_up_for(
+async def test_later_changes_of_the_reference_are_imported(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     first, second = await new_accounts(reference, 300, 0)
@@ -93,7 +92,7 @@ async def test_what_the_reference_did_since_an_earlier_run_is_made_up_for(
     assert (1, 930, 2) == (report.corrected, report.corrected_cents, report.transactions.taken)
 
 
-async def test_what_moved_here_since_is_told_and_does_not_disprove(
+async def test_later_transfers_in_the_ledger_are_reported_and_disprove_nothing(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     first, second = await new_accounts(reference, 300, 0)
@@ -112,7 +111,7 @@ async def test_what_moved_here_since_is_told_and_does_not_disprove(
     assert {first: 180, second: 120} == await balances(connection)
 
 
-async def test_what_is_here_with_other_content_is_named(
+async def test_rows_that_differ_in_the_ledger_are_named(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
     user = await reference.user("alice")
@@ -146,7 +145,7 @@ async def test_what_is_here_with_other_content_is_named(
 
 
 @pytest.mark.parametrize("shut", ["closed", "frozen"])
-async def test_an_account_that_is_shut_here_is_left_alone_and_named(
+async def test_an_account_that_is_closed_in_the_ledger_is_named_and_unchanged(
     runtime: Runtime, connection: Any, reference: Reference, shut: str
 ) -> None:
     first, second = await new_accounts(reference, 0, 50)
@@ -177,7 +176,7 @@ async def test_an_account_that_is_shut_here_is_left_alone_and_named(
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_whatever_the_reference_lost_or_made_up_every_balance_is_the_reference_s(
+async def test_every_balance_is_the_reference_s_whatever_its_transactions_say(
     runtime: Runtime, connection: Any, reference: Reference, seed: int
 ) -> None:
     """Lesson 1: its transfers lose updates, so its balances do not follow from its transactions."""
@@ -200,9 +199,9 @@ STAGES = {"users": ("users", 32), "accounts": ("accounts", 1), "transactions": (
 
 @asynccontextmanager
 async def stopping_at(connection: Any, stage: str) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
-    """The run that writes the last row of a stage waits, in the middle of its transaction, until the context ends.
+    """Block the run in its database transaction, at the last row of a stage, until the context ends.
 
-    Yields what tells whether somebody waits.
+    Yields a function that returns whether a run is blocked.
     """
     table, rows = STAGES[stage]
     await connection.execute(
@@ -214,7 +213,7 @@ async def stopping_at(connection: Any, stage: str) -> AsyncIterator[Callable[[],
     )
     await connection.execute("SELECT pg_advisory_lock(42)")
 
-    async def somebody_waits() -> bool:
+    async def run_is_blocked() -> bool:
         return bool(
             await connection.fetchval(
                 """SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database
@@ -223,13 +222,13 @@ async def stopping_at(connection: Any, stage: str) -> AsyncIterator[Callable[[],
         )
 
     try:
-        yield somebody_waits
+        yield run_is_blocked
     finally:
         await connection.execute("SELECT pg_advisory_unlock(42)")
 
 
-async def many(reference: Reference, transactions: int) -> None:
-    """Forty accounts, and transactions between them that say nothing about their balances."""
+async def create_transactions(reference: Reference, transactions: int) -> None:
+    """Create forty accounts, and transactions between them that do not determine their balances."""
     accounts = await new_accounts(reference, *range(1_000, 1_040))
     random = Random(transactions)  # noqa: S311 - samples
     rows = [(uuid4(), *random.sample(accounts, 2), random.randint(1, 500), at(n)) for n in range(transactions)]
@@ -237,29 +236,29 @@ async def many(reference: Reference, transactions: int) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-async def test_a_run_that_is_killed_is_completed_by_the_next_and_nothing_is_doubled(
+async def test_a_killed_run_is_completed_by_the_next_without_doubles(
     settings: Settings, connection: Any, reference: Reference, tmp_path: Path, stage: str
 ) -> None:
-    """Lesson 4. What PostgreSQL was doing when the client died may still be committed, while the next run reads."""
-    await many(reference, 3_500)
+    """Lesson 4. PostgreSQL may commit the statement of a client that died while the next run reads."""
+    await create_transactions(reference, 3_500)
     async with stopping_at(connection, stage) as is_stopped:
         with ledger(tmp_path / "killed", "import-reference", reference.url, **settings.environment()):
             await until(is_stopped)
     interrupted = await connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'")
 
-    said = await run(tmp_path, settings, "import-reference", reference.url, "--json")
+    said = await run_ledger("import-reference", reference.url, "--json", variables=settings.environment())
 
-    assert (0, True, 0) == (said.status, said.body["complete"], said.body["corrected"])
+    assert (0, True, 0) == (said.status, said.document["complete"], said.document["corrected"])
     assert interrupted < 3_500
-    assert 3_500 == said.body["transactions"]["taken"] + said.body["transactions"]["already_here"]
+    assert 3_500 == said.document["transactions"]["taken"] + said.document["transactions"]["already_here"]
     assert 3_500 == await connection.fetchval("SELECT count(*) FROM transfers WHERE kind = 'transfer'")
     assert await reference.balances() == await balances(connection)
 
 
-async def test_a_run_that_loses_the_ledger_s_database_is_one_line_and_completed_by_the_next(
+async def test_a_run_that_loses_the_database_is_completed_by_the_next(
     settings: Settings, connection: Any, reference: Reference, tmp_path: Path
 ) -> None:
-    await many(reference, 1_500)
+    await create_transactions(reference, 1_500)
     with ledger(tmp_path / "lost", "import-reference", reference.url, **settings.environment()) as running:
         async with stopping_at(connection, "accounts") as is_stopped:
             await until(is_stopped)
@@ -267,15 +266,15 @@ async def test_a_run_that_loses_the_ledger_s_database_is_one_line_and_completed_
         status = await running.status()
         said = running.lines[-1]
 
-    again = await run(tmp_path, settings, "import-reference", reference.url, "--json")
+    again = await run_ledger("import-reference", reference.url, "--json", variables=settings.environment())
 
     assert (1, True) == (status, said.startswith("ledger: the connection to PostgreSQL was lost"))
     assert "run the command again to resume" in said
-    assert (0, True, 0) == (again.status, again.body["complete"], again.body["corrected"])
+    assert (0, True, 0) == (again.status, again.document["complete"], again.document["corrected"])
     assert await reference.balances() == await balances(connection)
 
 
-async def test_two_runs_at_once_double_nothing(
+async def test_two_concurrent_runs_double_nothing(
     settings: Settings, connection: Any, reference: Reference, tmp_path: Path
 ) -> None:
     accounts = await new_accounts(reference, *range(1_000, 1_020))
@@ -292,9 +291,6 @@ async def test_two_runs_at_once_double_nothing(
         await one.status()
         await two.status()
 
-    assert (0, True) == (
-        (said := await run(tmp_path, settings, "import-reference", reference.url, "--json")).status,
-        True,
-    )
-    assert (0, 100) == (said.body["corrected"], said.body["transactions"]["already_here"])
+    said = await run_ledger("import-reference", reference.url, "--json", variables=settings.environment())
+    assert (0, 0, 100) == (said.status, said.document["corrected"], said.document["transactions"]["already_here"])
     assert await reference.balances() == await balances(connection)

@@ -1,9 +1,8 @@
-"""`ledger import-reference` where it cannot work: one line, without secrets, and nothing is written."""
+"""Where `ledger import-reference` cannot work, it prints one line without secrets and writes nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,13 +17,12 @@ from ledger.import_reference.source import ReferenceUnusableError
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.controls import NOBODY, new_id
-from tests.support.processes import until
+from tests.support.processes import run_ledger, until
 from tests.support.reference import (
     SECRET,
     Reference,
     new_accounts,
     reference_api,
-    run,
     run_import,
     written_state,
 )
@@ -32,10 +30,10 @@ from tests.support.reference import (
 
 @asynccontextmanager
 async def refusing_passwords() -> AsyncIterator[str]:
-    """A PostgreSQL that knows nobody; the tests' own one asks for no password. Yields a URL with a password."""
+    """Run a PostgreSQL that refuses every password; the tests' own asks for none. Yields a URL with a password."""
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while (size := int.from_bytes(await reader.readexactly(4))) == 8:  # wants TLS
+        while (size := int.from_bytes(await reader.readexactly(4))) == 8:  # a request for TLS
             await reader.readexactly(4)
             writer.write(b"N")
         await reader.readexactly(size - 4)
@@ -48,8 +46,8 @@ async def refusing_passwords() -> AsyncIterator[str]:
         yield f"postgresql://sample:secret-word@127.0.0.1:{server.sockets[0].getsockname()[1]}/sample"
 
 
-async def why_not(source: AbstractAsyncContextManager[Any]) -> str:
-    """What is said of a reference that cannot be read."""
+async def reading_error(source: AbstractAsyncContextManager[Any]) -> str:
+    """Return the error for a reference that cannot be read."""
     with pytest.raises(ReferenceUnusableError) as caught:
         async with source as opened:
             await opened.users()
@@ -60,20 +58,24 @@ async def why_not(source: AbstractAsyncContextManager[Any]) -> str:
 
 async def test_a_database_that_cannot_be_read_is_one_line_without_its_password(reference: Reference) -> None:
     missing = reference.url.replace("/r_", "/no_")
-    assert "does not exist" in await why_not(open_database(missing, "public"))
+    assert "does not exist" in await reading_error(open_database(missing, "public"))
     nobody = "postgresql://a:secret-word@127.0.0.1:1/b"
-    assert "127.0.0.1: the reference's database cannot be read: " in await why_not(open_database(nobody, "public"))
+    assert "127.0.0.1: the reference's database cannot be read: " in await reading_error(
+        open_database(nobody, "public")
+    )
     unescaped = "postgresql://a:secret-word/x@127.0.0.1/b"
-    assert "the reference's URL cannot be used" in await why_not(open_database(unescaped, "public"))
-    assert "no table other.users to read" in await why_not(open_database(reference.url, "other"))
-    assert "--schema: must be a name" in await why_not(open_database(reference.url, 'a"b'))
+    assert "the reference's URL cannot be used" in await reading_error(open_database(unescaped, "public"))
+    assert "no table other.users to read" in await reading_error(open_database(reference.url, "other"))
+    assert "--schema: must be a name" in await reading_error(open_database(reference.url, 'a"b'))
     async with refusing_passwords() as url:
-        said = await why_not(open_database(url, "public"))
+        said = await reading_error(open_database(url, "public"))
         assert 'password authentication failed for user "sample"' in said
     await reference.connection.execute("ALTER TABLE transactions DROP COLUMN amount_cents")
-    assert "its table transactions has no column amount_cents" in await why_not(open_database(reference.url, "public"))
+    assert "its table transactions has no column amount_cents" in await reading_error(
+        open_database(reference.url, "public")
+    )
     await reference.connection.execute("DROP TABLE transactions")
-    assert "no table public.transactions to read" in await why_not(open_database(reference.url, "public"))
+    assert "no table public.transactions to read" in await reading_error(open_database(reference.url, "public"))
 
 
 async def test_an_api_that_cannot_be_read_is_one_line_without_the_secret(reference: Reference) -> None:
@@ -84,18 +86,18 @@ async def test_an_api_that_cannot_be_read_is_one_line_without_the_secret(referen
         app = web.Application()
         app.add_routes([web.post("/v1/auth/login", answer), web.get("/v1/users", answer)])
         async with TestServer(app) as server:
-            return await why_not(open_api(str(server.make_url("")), "admin", "secret-word", None))
+            return await reading_error(open_api(str(server.make_url("")), "admin", "secret-word", None))
 
     async with reference_api(reference) as url:
-        wrong = await why_not(open_api(url, "admin", "secret-word", None))
+        wrong = await reading_error(open_api(url, "admin", "secret-word", None))
         assert "/v1/auth/login with 401 authentication_wrong_credentials: wrong credentials" in wrong
-        assert "with 404" in await why_not(open_api(f"{url}/elsewhere", "admin", SECRET, None))
-    assert "cannot be reached" in await why_not(open_api("http://127.0.0.1:1", "admin", "secret-word", None))
+        assert "with 404" in await reading_error(open_api(f"{url}/elsewhere", "admin", SECRET, None))
+    assert "cannot be reached" in await reading_error(open_api("http://127.0.0.1:1", "admin", "secret-word", None))
     assert "/v1/users is not a response of the reference" in await listing('{"access_token": "secret-word"}')
     assert "/v1/auth/login is not a response of the reference" in await listing("<html>")
 
 
-async def test_a_reference_that_goes_away_in_the_middle_is_one_line(reference: Reference) -> None:
+async def test_a_reference_that_disappears_during_a_run_is_one_line(reference: Reference) -> None:
     first, second = await new_accounts(reference, 1, 0)
     await reference.transfer(first, second, 1)
     async with open_database(reference.url, "public") as source:
@@ -112,22 +114,20 @@ async def test_a_reference_that_goes_away_in_the_middle_is_one_line(reference: R
             await until(never)
 
 
-async def test_a_run_that_cannot_read_writes_nothing_and_ends_with_1(
-    settings: Settings, connection: Any, reference: Reference, tmp_path: Path
+async def test_a_run_that_cannot_read_writes_nothing_and_exits_with_1(
+    settings: Settings, connection: Any, reference: Reference
 ) -> None:
     before = await written_state(connection)
     await reference.connection.execute("DROP TABLE accounts")
 
-    said = await run(tmp_path, settings, "import-reference", reference.url)
+    said = await run_ledger("import-reference", reference.url, variables=settings.environment())
 
     line = "ledger: the database has no table public.accounts to read\n"
     assert (1, "", line) == (said.status, said.output, said.error)
     assert before == await written_state(connection)
 
 
-async def test_a_holder_whom_the_ledger_does_not_have_stops_the_run(
-    runtime: Runtime, connection: Any, reference: Reference
-) -> None:
+async def test_an_unknown_holder_stops_the_run(runtime: Runtime, connection: Any, reference: Reference) -> None:
     with pytest.raises(ReferenceUnusableError, match=r"^the ledger has no user 'nobody'$"):
         await run_import(runtime, connection, reference, holder="nobody")
 
@@ -141,18 +141,16 @@ async def test_a_holder_whom_the_ledger_does_not_have_stops_the_run(
         (("postgresql://localhost/db", "--currency", "EURO"), "--currency: must be an ISO 4217 code"),
     ],
 )
-async def test_arguments_that_do_not_fit_are_one_line(
-    settings: Settings, tmp_path: Path, arguments: tuple[str, ...], why: str
-) -> None:
-    said = await run(tmp_path, settings, "import-reference", *arguments)
+async def test_invalid_arguments_are_one_line(settings: Settings, arguments: tuple[str, ...], why: str) -> None:
+    said = await run_ledger("import-reference", *arguments, variables=settings.environment())
 
     assert (2, f"ledger: {why}\n") == (said.status, said.error)
 
 
-async def test_a_user_who_is_mapped_but_unknown_to_the_reference_stops_the_run(
+async def test_a_mapping_of_an_unknown_user_stops_the_run(
     runtime: Runtime, connection: Any, reference: Reference
 ) -> None:
-    """A typo in an id would leave the accounts of the right user out."""
+    """A typo in an id would leave out the accounts of the right user."""
     await create_user(runtime, new_id(), "admin", "a password", ("admin",))
     before = await written_state(connection)
 

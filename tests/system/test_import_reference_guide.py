@@ -1,6 +1,5 @@
-"""The guide to moving from the reference: its commands are run here, and its reports are what they print."""
+"""The commands of the guide to moving from the reference print the reports in the guide."""
 
-import asyncio
 import os
 import re
 import sys
@@ -13,7 +12,7 @@ import pytest
 from ledger.cli.seed import ensure_first_admin
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from tests.support.processes import ROOT, environment
+from tests.support.processes import ROOT, run_program
 from tests.support.reference import Reference, at, reference_database
 
 GUIDE = (ROOT / "docs" / "how-to" / "import-reference.md").read_text()
@@ -23,18 +22,18 @@ PURSE, OFFICE, ALICES, BOBS = (UUID(f"72022566-44e2-44a4-bf07-485c6a56d50{digit}
 
 @pytest.fixture
 async def reference(settings: Settings) -> AsyncIterator[Reference]:
-    async with reference_database(settings) as made:
-        yield made
+    async with reference_database(settings) as reference:
+        yield reference
 
 
 def block(name: str) -> str:
-    """What the guide has under a name."""
+    """Return the block with this name in the guide."""
     (found,) = re.findall(rf"<!-- {name} -->\n```(?:sh)?\n(.*?)```\n<!-- /{name} -->", GUIDE, re.DOTALL)
     return str(found)
 
 
 async def fill(reference: Reference) -> None:
-    """What the guide's reference holds."""
+    """Fill the reference with the guide's data."""
     for user_id, name in ((ADMIN, "admin"), (ALICE, "alice"), (BOB, "bob")):
         roles = "admin" if name == "admin" else "customer"
         await reference.user(name, id=user_id, email=f"{name}@mail.com", roles=roles, created_at=at(0))
@@ -48,28 +47,17 @@ async def fill(reference: Reference) -> None:
     await reference.transfer(PURSE, ALICES, 4_000, id=last, created_at=at(9))
 
 
-async def says(commands: str, folder: Path, variables: dict[str, str]) -> tuple[int | None, str]:
-    """The exit status and the standard output of a shell that runs these commands."""
-    process = await asyncio.create_subprocess_exec(
-        *("sh", "-c", commands),
-        cwd=folder,
-        env={**environment(variables), "PATH": f"{folder}:{os.environ['PATH']}"},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate()
-    return process.returncode, output.decode()
-
-
 async def test_the_guide_s_commands_print_the_guide_s_reports(
     settings: Settings, runtime: Runtime, reference: Reference, tmp_path: Path
 ) -> None:
     assert await ensure_first_admin(runtime)
     await fill(reference)
-    variables = {**settings.environment(), "REFERENCE_URL": reference.url}
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    variables = {**settings.environment(), "REFERENCE_URL": reference.url, "PATH": path}
     program = tmp_path / "ledger"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ledger "$@"\n')
     program.chmod(0o755)
 
-    said = [await says(block(name), tmp_path, variables) for name in ("dry-run", "import")]
-
-    assert [(1, block(f"{name} report")) for name in ("dry-run", "import")] == said
+    for name in ("dry-run", "import"):
+        ran = await run_program("sh", "-c", block(name), folder=tmp_path, variables=variables)
+        assert (1, block(f"{name} report")) == (ran.status, ran.output)

@@ -1,4 +1,4 @@
-"""What the service logs: one line a request, with the id its client was told, and never a secret."""
+"""The service logs one line for each request, with the id in the response, and never a secret."""
 
 import asyncio
 import io
@@ -27,7 +27,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Captured(io.TextIOWrapper):
-    """Standard error, kept."""
+    """Captured standard error."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
@@ -48,7 +48,7 @@ class Captured(io.TextIOWrapper):
 
 @pytest.fixture
 def stderr() -> Iterator[Captured]:
-    """Where the log goes once it is configured."""
+    """Return the standard error of the log, and restore the root logger afterwards."""
     root = logging.getLogger()
     handlers, level, configuration = root.handlers[:], root.level, structlog.get_config()
     yield Captured()
@@ -58,7 +58,7 @@ def stderr() -> Iterator[Captured]:
 
 
 def configure(settings: Settings, stderr: Captured, *, log_format: str = "json", log_level: str = "debug") -> None:
-    """As a worker does, at the level that says most; nothing is cached beyond the test."""
+    """Configure the log as a worker does, at the lowest level, and cache no logger beyond the test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", stderr)
         logs.configure(settings.model_copy(update={"log_level": log_level, "ledger_log_format": log_format}))
@@ -67,13 +67,13 @@ def configure(settings: Settings, stderr: Captured, *, log_format: str = "json",
 
 @pytest.fixture
 async def logged(api: Api, settings: Settings, stderr: Captured) -> Api:
-    """The API, whose log is captured from here on."""
+    """Return the API, and capture its log from now on."""
     configure(settings, stderr)
     return api
 
 
 async def traffic(api: Api) -> list[str]:
-    """A bit of everything, and the secrets that were in it."""
+    """Send a request of each kind, and return the secrets in them."""
     secrets = ["the right password", "the wrong password", "the next password", "the digest of one", "a salt"]
     right, wrong, following, digest, salt = secrets
     body = user_body(password=right, password_salt=salt, roles="admin")
@@ -103,12 +103,12 @@ async def traffic(api: Api) -> list[str]:
 
 
 def signatures(secrets: list[str]) -> list[str]:
-    """The parts of tokens that alone would do for a forger."""
+    """Return the parts of tokens that alone would be enough for a forger."""
     return [secret.rsplit(".", 1)[1] for secret in secrets if secret.startswith("ey")]
 
 
 async def hidden(api: Api, settings: Settings, connection: "asyncpg.Connection[Any]") -> list[str]:
-    """Secrets that no client sent."""
+    """Return the secrets that no client sent."""
     assert settings.jwt_secret is not None
     assert api.token is not None
     hashes = [row["hash"] for row in await connection.fetch("SELECT hash FROM credentials")]
@@ -157,8 +157,8 @@ async def test_a_line_says_who_called_and_how_long_it_took(logged: Api, stderr: 
     assert "info" == allowed["level"]
 
 
-async def test_a_request_that_is_not_http_is_a_line_too(logged: Api, stderr: Captured) -> None:
-    """Lesson 32: its answer has an id, which must lead somewhere."""
+async def test_a_request_that_is_not_http_is_logged(logged: Api, stderr: Captured) -> None:
+    """Lesson 32: the response has an id, which must be in the log."""
     reader, writer = await asyncio.open_connection(logged.client.server.host, logged.client.server.port)
     writer.write(b"garbage\r\n\r\n")
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -196,7 +196,7 @@ async def test_no_traceback_has_a_secret(
     caplog: pytest.LogCaptureFixture,
     log_format: str,
 ) -> None:
-    """Lesson 31: whatever breaks below the handlers, its traceback shows no variables."""
+    """Lesson 31: tracebacks of failures below the handlers show no variables."""
     caplog.set_level(logging.DEBUG)
     configure(settings, stderr, log_format=log_format)
     body = user_body(password="the right password")
@@ -213,7 +213,7 @@ async def test_no_traceback_has_a_secret(
     assert [] == [secret for secret in secrets if secret in stderr.text or secret in caplog.text]
 
 
-async def test_a_fault_is_logged_with_the_id_that_its_client_was_told(
+async def test_a_fault_is_logged_with_the_id_in_the_response(
     logged: Api, connection: "asyncpg.Connection[Any]", stderr: Captured
 ) -> None:
     await connection.execute("ALTER TABLE accounts RENAME TO elsewhere")
@@ -226,20 +226,20 @@ async def test_a_fault_is_logged_with_the_id_that_its_client_was_told(
     assert "UndefinedTableError" in fault["exception"]
 
 
-async def test_a_refusal_is_no_fault(logged: Api, stderr: Captured) -> None:
+async def test_a_refusal_is_not_logged_as_a_fault(logged: Api, stderr: Captured) -> None:
     await logged.get(f"/v1/users/{NOBODY}")
     await logged.transfer(NOBODY, NOBODY, 1)
 
     assert ["info", "info"] == [line["level"] for line in stderr.lines]
 
 
-async def test_a_client_who_hangs_up_is_no_fault_of_the_database(logged: Api, stderr: Captured) -> None:
+async def test_a_client_that_disconnects_is_not_a_fault_of_the_database(logged: Api, stderr: Captured) -> None:
     _, writer = await asyncio.open_connection(logged.client.server.host, logged.client.server.port)
     writer.write(
         b"POST /v1/auth/login HTTP/1.1\r\nHost: ledger\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{"
     )
     await writer.drain()
-    await logged.get("/v1/health")  # by now, the handler waits for the rest
+    await logged.get("/v1/health")  # now the handler waits for the rest
     writer.transport.abort()
     with suppress(ConnectionError):
         await writer.wait_closed()
@@ -274,7 +274,7 @@ async def test_the_level_is_a_setting(
 async def test_request_lines_are_those_of_the_access_log(
     api: Api, settings: Settings, connection: "asyncpg.Connection[Any]", stderr: Captured
 ) -> None:
-    """Its level silences them, and nothing else."""
+    """Its level silences them and nothing else."""
     configure(settings, stderr)
     await api.get("/v1/health")
     assert ["aiohttp.access"] == [line["logger"] for line in stderr.lines]
@@ -325,7 +325,7 @@ def test_loggers_of_the_standard_library_share_output_and_levels(
 
 @pytest.fixture
 def foreign() -> Iterator[list[logging.Logger]]:
-    """Loggers as libraries have them; their levels are forgotten afterwards."""
+    """Return a function that creates loggers as libraries do, and reset their levels afterwards."""
     yield [logging.getLogger(f"tests.{name}") for name in ("quiet.below", "loud", "usual")]
     for name in ("tests.quiet", "tests.loud", "alembic", "alembic.runtime"):
         logging.getLogger(name).setLevel(logging.NOTSET)
@@ -335,7 +335,7 @@ def foreign() -> Iterator[list[logging.Logger]]:
     ("log_level", "is_shown"),
     [("info", False), ("debug", True), ("info,alembic=info", True), ("info,alembic.runtime=info", True)],
 )
-def test_a_talkative_library_is_shown_where_it_is_asked_for(
+def test_debug_lines_of_a_library_are_shown_on_request(
     settings: Settings, stderr: Captured, log_level: str, *, is_shown: bool, foreign: list[logging.Logger]
 ) -> None:
     del foreign
@@ -354,7 +354,7 @@ def test_a_record_of_the_standard_library_is_a_line_with_its_traceback(settings:
     assert "ZeroDivisionError: by nothing" in line["exception"]
 
 
-def test_lines_of_other_threads_are_whole(settings: Settings, stderr: Captured) -> None:
+def test_lines_of_threads_do_not_mix(settings: Settings, stderr: Captured) -> None:
     """Migrations run in a thread."""
     configure(settings, stderr)
 
@@ -369,8 +369,8 @@ def test_lines_of_other_threads_are_whole(settings: Settings, stderr: Captured) 
 
 
 def test_every_logger_knows_its_module() -> None:
-    """Else its level could not be set, and its lines would not say where they come from."""
-    relays = ROOT / "ledger/service/logging.py"  # it passes on the lines of other libraries, by their names
+    """Otherwise its level could not be set, and its lines would not name their source."""
+    relays = ROOT / "ledger/service/logging.py"  # it forwards the lines of other libraries under their names
     sources = {path for name in ("ledger", "web") for path in (ROOT / name).rglob("*.py")} - {relays}
     named = {str(path): re.findall(r"get_logger\((.*?)\)", path.read_text()) for path in sources}
     allowed = {"__name__", "ACCESS", '"web.worker"'}

@@ -1,6 +1,5 @@
-"""The operations guide: what it tells to do is done here, and what it tells to look at is there."""
+"""The commands of the operations guide work, and the metrics and settings that it names exist."""
 
-import asyncio
 import os
 import re
 import sys
@@ -14,19 +13,19 @@ from ledger.embedded import Services
 from ledger.embedded.binaries import find_programs
 from ledger.settings import Settings
 from tests.support.controls import Api, new_id
-from tests.support.processes import ROOT, environment
+from tests.support.processes import ROOT, run_program
 from tests.support.sealed import write_key_file
 
 GUIDE = (ROOT / "docs" / "how-to" / "operate.md").read_text()
 
 
 def script(name: str) -> str:
-    """The lines that the guide has under a name."""
+    """Return the commands with this name in the guide."""
     (found,) = re.findall(rf"<!-- {name} -->\n```sh\n(.*?)```\n<!-- /{name} -->", GUIDE, re.DOTALL)
     return str(found)
 
 
-async def test_what_is_backed_up_can_be_restored_and_its_books_are_right(
+async def test_a_restored_backup_has_correct_books(
     serve: Callable[[Settings], Awaitable[Api]], settings: Settings, servers: Services, tmp_path: Path
 ) -> None:
     sealed = settings.model_copy(update={"ledger_seal_key_file": write_key_file(tmp_path / "key.pem")})
@@ -54,20 +53,13 @@ async def test_what_is_backed_up_can_be_restored_and_its_books_are_right(
 
 
 async def run(commands: str, folder: Path, variables: dict[str, str]) -> str:
-    """What the commands say; none of them fails."""
-    process = await asyncio.create_subprocess_exec(
-        *("bash", "-euo", "pipefail", "-c", commands),
-        cwd=folder,
-        env=environment(variables),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said = (await process.communicate())[0].decode()
-    assert 0 == process.returncode, said
-    return said
+    """Run commands, none of which fails, and return what they print on both outputs."""
+    ran = await run_program("bash", "-euo", "pipefail", "-c", commands, folder=folder, variables=variables)
+    assert 0 == ran.status, ran.error
+    return ran.output + ran.error
 
 
-async def test_the_series_to_alert_on_are_there(api: Api) -> None:
+async def test_the_series_to_alert_on_exist(api: Api) -> None:
     families = text_string_to_metric_families((await api.get("/metrics")).body)
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
     there = {family.name + suffix for family in families for suffix in suffixes.get(family.type, ("",))}

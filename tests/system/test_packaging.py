@@ -1,6 +1,6 @@
-"""What is shipped: the wheel has all that the service needs, and the files for containers and CI say what is so.
+"""The wheel has everything that the service needs, and the files for containers and CI are correct.
 
-There is no container engine where these tests run, so the files are read and held to what the service knows.
+There is no container engine where these tests run, so they compare the files with the code.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ def test_the_wheel_has_every_module_every_migration_the_page_and_the_licence(whe
 
 
 def test_an_installed_wheel_runs_and_migrates(wheel: Path, settings: Settings, tmp_path: Path) -> None:
-    """In an environment of its own, which finds everything but the ledger in this one."""
+    """The wheel is installed in a virtual environment that finds all packages but the ledger in this one."""
     home = tmp_path / "venv"
     venv.create(home, symlinks=True)
     python = home / "bin" / "python"
@@ -87,21 +87,21 @@ def compose() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "compose.yml").read_text()))
 
 
-def substituted(value: str) -> str:
-    """A value with its variables, as Compose puts them in."""
+def substitute(value: str) -> str:
+    """Return a value with its variables replaced as Compose does."""
     return re.sub(r"\$\{(\w+)(?::[?-][^}]*)?\}", lambda match: GIVEN[match[1]], value)
 
 
 @pytest.mark.parametrize("service", ["ledger", "migrate"])
-def test_the_settings_in_compose_are_ones_that_the_service_takes(service: str) -> None:
+def test_the_service_accepts_the_settings_in_compose(service: str) -> None:
     variables: dict[str, str] = compose()["services"][service]["environment"]
-    members = {name.lower(): substituted(value) for name, value in variables.items() if substituted(value)}
+    members = {name.lower(): substitute(value) for name, value in variables.items() if substitute(value)}
     assert set() == members.keys() - Settings.model_fields.keys()
     settings = Settings(**members)
     assert (True, True) == (settings.has_database, settings.has_redis)
 
 
-def test_compose_has_no_secret_of_its_own_and_does_not_start_without_them() -> None:
+def test_compose_has_no_secrets_and_does_not_start_without_them() -> None:
     """Lesson 31."""
     text = (ROOT / "compose.yml").read_text()
     given = re.findall(r"^ +(\w*(?:PASSWORD|SECRET|TOKEN)): (.*)$", text, re.MULTILINE)
@@ -141,7 +141,7 @@ def test_the_services_alone_need_secrets_and_are_open_to_this_machine_only() -> 
 
 
 def test_one_env_file_serves_the_services_alone_and_the_ledger(tmp_path: Path) -> None:
-    """Whatever Compose reads there is none of the ledger's misspellings; the ledger finds both servers."""
+    """The ledger takes no variable of Compose for a misspelling of its own, and finds both servers."""
     text = (ROOT / "compose.services.yml").read_text()
     read_by_compose = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
     assert read_by_compose >= {"POSTGRES_PASSWORD", "VALKEY_PASSWORD", "POSTGRES_PORT", "REDIS_PORT"}
@@ -156,7 +156,7 @@ def test_one_env_file_serves_the_services_alone_and_the_ledger(tmp_path: Path) -
 async def test_the_valkey_alone_demands_its_password_and_does_not_show_it(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """Lesson 31: its command runs here as in its container, but on a socket."""
+    """Lesson 31: the test runs the command of the container, on a socket."""
     folder = tmp_path_factory.mktemp("v")
     command = [part.replace("$$", "$") for part in services_alone()["valkey"]["command"]]
     password = "a-password-of-the-services"
@@ -182,7 +182,7 @@ async def test_the_valkey_alone_demands_its_password_and_does_not_show_it(
         await process.wait()
 
 
-def test_nothing_in_compose_is_open_to_other_machines_or_writes_to_its_root() -> None:
+def test_compose_opens_no_port_to_other_machines_and_mounts_roots_read_only() -> None:
     services = compose()["services"]
     ports = [port for service in services.values() for port in service.get("ports", ())]
     assert ["127.0.0.1:8080:8080"] == ports
@@ -190,7 +190,7 @@ def test_nothing_in_compose_is_open_to_other_machines_or_writes_to_its_root() ->
         assert (True, ["ALL"]) == (services[name]["read_only"], services[name]["cap_drop"])
 
 
-def test_compose_starts_what_others_need_first() -> None:
+def test_compose_starts_dependencies_first() -> None:
     services = compose()["services"]
     for name, service in services.items():
         for other, how in service.get("depends_on", {}).items():
@@ -205,13 +205,13 @@ def test_compose_gives_a_worker_the_time_to_stop() -> None:
 
 
 def dockerfile() -> list[tuple[str, str]]:
-    """The instructions, continued lines joined."""
+    """Return the instructions, with continued lines joined."""
     text = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text())
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines]
 
 
-def test_the_image_runs_as_nobody_in_particular_and_is_checked_at_a_route() -> None:
+def test_the_image_runs_as_an_unprivileged_user_and_has_a_health_check() -> None:
     instructions = dockerfile()
     last = max(number for number, (name, _) in enumerate(instructions) if name == "FROM")
     final = instructions[last:]
@@ -240,7 +240,7 @@ async def test_the_image_is_healthy_while_the_service_is_ready(api: Api, connect
     assert 1 == await status()
 
 
-def test_what_the_image_is_made_of_is_there_and_not_ignored() -> None:
+def test_the_files_of_the_image_exist_and_are_not_ignored() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     for name, value in dockerfile():
         if name == "COPY" and not value.startswith("--from"):
@@ -252,25 +252,25 @@ def test_what_the_image_is_made_of_is_there_and_not_ignored() -> None:
 # CI
 
 
-def test_ci_runs_what_everybody_can_run() -> None:
+def test_ci_runs_targets_of_the_makefile() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
     ran = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    made = {command.split()[1] for command in ran if command.startswith("make ")}
-    assert {"check", "build", "licences"} <= made <= targets
+    targets_run = {command.split()[1] for command in ran if command.startswith("make ")}
+    assert {"check", "build", "licences"} <= targets_run <= targets
     audited = {command.split()[-1] for command in ran if "pip-audit" in command}
     assert audited == {str(file.relative_to(ROOT)) for file in ROOT.glob("[re]*/**/*.txt") if "==" in file.read_text()}
 
 
 @pytest.mark.parametrize("slow", ["-m venv", "-r requirements/run.txt", "-r requirements/dev.txt", "ledger serve"])
 def test_make_says_what_it_does_before_each_slow_step(slow: str) -> None:
-    """A newcomer who sees nothing for a minute gives up."""
+    """A newcomer who sees no output for a minute gives up."""
     lines = (ROOT / "Makefile").read_text().splitlines()
     (at,) = [number for number, line in enumerate(lines) if slow in line and not line.startswith("\t@echo")]
     assert (True, True) == (lines[at - 1].startswith("\t@echo '"), lines[at].startswith("\t@"))
 
 
-def test_ci_tries_the_pythons_that_the_package_promises() -> None:
+def test_ci_tests_the_python_versions_that_the_package_promises() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
     project = (ROOT / "pyproject.toml").read_text()
     tried = jobs["check"]["strategy"]["matrix"]["python"]
@@ -279,7 +279,7 @@ def test_ci_tries_the_pythons_that_the_package_promises() -> None:
     assert tried == re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)
 
 
-def test_the_badges_say_what_the_package_says() -> None:
+def test_the_badges_agree_with_the_package() -> None:
     project, readme = (ROOT / "pyproject.toml").read_text(), (ROOT / "README.md").read_text()
     versions = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)
     (licence,) = re.findall(r'^license = "(.+)"$', project, re.MULTILINE)

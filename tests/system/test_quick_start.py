@@ -1,32 +1,21 @@
-"""The README's quick start does what the README says, in every shell, however often it is pasted."""
+"""The README's quick start works in every shell, however often it is pasted."""
 
-import asyncio
 import json
 import re
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT, Ledger, ledger
+from tests.support.processes import ROOT, Ledger, run_program
 
 README = (ROOT / "README.md").read_text()
 SCRIPT = re.compile(r"<!-- quick start -->\n```sh\n(.*?)```\n<!-- /quick start -->", re.DOTALL)
-PASTE_SECONDS = 120  # it starts some fifty programs, one after the other
-SHELLS = {  # interactive ones, as a terminal starts them; but without the user's own files
+SHELLS = {  # interactive, as a terminal starts them, but without the user's configuration
     "bash": ("bash", "--norc", "--noprofile", "--noediting", "-i"),
     "zsh": ("zsh", "-f", "-i"),
     "dash": ("dash", "-i"),
 }
-
-
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Ledger]:
-    with ledger(tmp_path, "serve", LEDGER_DATA_DIR=".ledger", SERVICE_PORT="0") as running:
-        await running.url()
-        yield running
-        await running.stop()
 
 
 def found(pattern: re.Pattern[str]) -> str:
@@ -38,26 +27,15 @@ def at(url: str, script: str) -> str:
     return script.replace("http://127.0.0.1:8080", url)
 
 
-async def run(*command: str, folder: Path, given: str = "") -> tuple[str, str]:
-    """What a command says on its two outputs."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
-    )
-    async with asyncio.timeout(PASTE_SECONDS):
-        output, errors = await process.communicate(given.encode())
-    return output.decode(), errors.decode()
-
-
 async def test_the_quick_start_can_be_pasted_again_and_again_into_any_shell(tmp_path: Path, service: Ledger) -> None:
-    """In all shells that are here, twice in each: all of them find what the first has made."""
+    """It is pasted twice into each installed shell, and only the first run creates anything."""
     url = await service.url()
     pasted = at(url, found(SCRIPT)) * 2
     shells = [command for name, command in SHELLS.items() if shutil.which(name)]
     assert SHELLS["bash"] in shells
     answers = []
     for shell in shells:
-        output, errors = await run(*shell, folder=tmp_path, given=pasted)
+        _, output, errors = await run_program(*shell, folder=tmp_path, given=pasted)
         assert [] == re.findall(r"(?i)not found|error|there is no|curl:|substitution", errors), errors
         answers += output.splitlines()
 
@@ -70,12 +48,12 @@ async def test_the_quick_start_can_be_pasted_again_and_again_into_any_shell(tmp_
     ]
 
 
-async def test_what_goes_wrong_is_said_in_the_services_own_words(tmp_path: Path, service: Ledger) -> None:
+async def test_a_failure_shows_the_message_of_the_service(tmp_path: Path, service: Ledger) -> None:
     (tmp_path / "elsewhere" / ".ledger").mkdir(parents=True)
     (tmp_path / "elsewhere" / ".ledger" / "admin-password").write_text("the wrong password\n")
     script = at(await service.url(), found(SCRIPT))
 
-    _, errors = await run(*SHELLS["bash"], folder=tmp_path / "elsewhere", given=script)
+    _, _, errors = await run_program(*SHELLS["bash"], folder=tmp_path / "elsewhere", given=script)
 
     assert "there is no access_token in the answer: " in errors
     assert "wrong credentials" in errors
@@ -85,7 +63,7 @@ async def test_what_goes_wrong_is_said_in_the_services_own_words(tmp_path: Path,
 async def test_without_a_service_the_quick_start_says_so(tmp_path: Path) -> None:
     (tmp_path / ".ledger").mkdir()
     (tmp_path / ".ledger" / "admin-password").write_text("x\n")
-    _, errors = await run(*SHELLS["bash"], folder=tmp_path, given=at("http://127.0.0.1:1", found(SCRIPT)))
+    _, _, errors = await run_program(*SHELLS["bash"], folder=tmp_path, given=at("http://127.0.0.1:1", found(SCRIPT)))
     assert "curl: (7)" in errors
     assert "Traceback" not in errors
 
@@ -104,6 +82,6 @@ async def test_without_a_service_the_quick_start_says_so(tmp_path: Path) -> None
     ],
 )
 def test_no_line_of_the_quick_start_is_a_trap_in_some_shell(trap: str, why: str) -> None:
-    """Also where that shell is not installed."""
+    """This holds for shells that are not installed, too."""
     code = re.sub(r"python3 -c '.*?'", "python3 -c ''", found(SCRIPT), flags=re.DOTALL)
     assert [] == [line for line in code.splitlines() if re.search(trap, line)], why

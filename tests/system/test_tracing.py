@@ -1,4 +1,4 @@
-"""Traces: a request can be followed into the batch that carried it out, and nothing is there unless asked for."""
+"""A trace follows a request into its commit group, and without tracing nothing is imported."""
 
 import asyncio
 import re
@@ -21,13 +21,13 @@ from ledger import settings as ledger_settings
 from ledger.environment.variables import SettingsError
 from ledger.settings import Settings
 from tests.support.controls import Api
-from tests.support.processes import ledger
+from tests.support.serving import serving
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 class Traced:
-    """A service whose spans are kept here."""
+    """A tracer that keeps its spans."""
 
     def __init__(self, sampler: Sampler | None = None) -> None:
         self.exporter = InMemorySpanExporter()
@@ -54,7 +54,7 @@ async def traced(serve: Callable[..., Awaitable[Api]], settings: Settings, kept:
     return await serve(settings, tracer=kept.tracer)
 
 
-async def test_a_request_is_part_of_its_clients_trace_and_leads_to_its_batch(traced: Api, kept: Traced) -> None:
+async def test_a_request_is_part_of_its_clients_trace_and_linked_to_its_commit_group(traced: Api, kept: Traced) -> None:
     accounts = await traced.new_account(balance_cents=5), await traced.new_account()
     kept.exporter.clear()
 
@@ -81,7 +81,7 @@ async def test_a_request_is_part_of_its_clients_trace_and_leads_to_its_batch(tra
     assert (command.start_time or 0) <= (batch.start_time or 0) <= (batch.end_time or 0) <= (command.end_time or 0)
 
 
-async def test_all_requests_of_a_batch_are_linked_with_it(traced: Api, kept: Traced) -> None:
+async def test_all_requests_of_a_commit_group_are_linked_to_it(traced: Api, kept: Traced) -> None:
     accounts = await traced.new_account(balance_cents=50), await traced.new_account()
     kept.exporter.clear()
 
@@ -102,7 +102,7 @@ async def test_a_refusal_is_named_by_its_code_and_nothing_else(traced: Api, kept
     assert [] == [span for span in kept.exporter.get_finished_spans() if span.events]
 
 
-async def test_what_is_not_sampled_leaves_no_span_anywhere(
+async def test_a_trace_that_is_not_sampled_has_no_span(
     serve: Callable[..., Awaitable[Api]], settings: Settings
 ) -> None:
     kept = Traced(ParentBased(ALWAYS_OFF))
@@ -118,18 +118,18 @@ async def test_a_malformed_traceparent_is_ignored(traced: Api, kept: Traced) -> 
     assert {None} == {span.parent for span in kept.named("GET /v1/health")}
 
 
-# Whether there are any
+# With and without tracing
 
 
-def test_nothing_is_imported_unless_traces_are_wanted() -> None:
-    """Apart from what redis-py, which looks for OpenTelemetry's metrics by itself, may have found."""
+def test_opentelemetry_is_imported_only_for_tracing() -> None:
+    """Redis-py may have imported OpenTelemetry before, so only modules imported after it count."""
     code = "import redis.asyncio, sys; n = len(sys.modules); import web.worker; print([*sys.modules][n:])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "'web.worker'" in done.stdout
     assert [] == re.findall(r"'(?:opentelemetry[\w.]*|(?:ledger|web)\.tracing)'", done.stdout)
 
 
-def test_without_the_extra_they_cannot_be_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracing_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(_: str) -> None:
         raise ModuleNotFoundError
 
@@ -138,7 +138,7 @@ def test_without_the_extra_they_cannot_be_wanted(monkeypatch: pytest.MonkeyPatch
         Settings.load(ledger_tracing="otlp")
 
 
-async def test_a_service_sends_its_spans_to_the_collector_before_it_ends(settings: Settings, tmp_path: Path) -> None:
+async def test_a_service_sends_its_spans_before_it_ends(settings: Settings, tmp_path: Path) -> None:
     received: list[bytes] = []
 
     async def collect(request: web.Request) -> web.Response:
@@ -149,14 +149,12 @@ async def test_a_service_sends_its_spans_to_the_collector_before_it_ends(setting
     collector.router.add_post("/v1/traces", collect)
     async with TestServer(collector) as server:
         variables = {
-            **settings.environment(),
-            "SERVICE_PORT": "0",
             "LEDGER_TRACING": "otlp",
             "OTEL_EXPORTER_OTLP_ENDPOINT": str(server.make_url("")).rstrip("/"),
             "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
             "OTEL_SERVICE_NAME": "books",
         }
-        with ledger(tmp_path / "run", "serve", **variables) as running:
+        with serving(tmp_path, settings, variables=variables) as running:
             async with aiohttp.ClientSession(await running.url()) as session, session.get("/v1/health") as response:
                 assert 200 == response.status
             assert 0 == await running.stop()

@@ -1,28 +1,17 @@
-"""The tutorial's commands run as they are written, and print what the page says."""
+"""The tutorial's commands run as written, and print the output on the page."""
 
-import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import LEDGER, ROOT, Ledger, environment, ledger
+from tests.support.processes import LEDGER, ROOT, Ledger, run_program
 
 PAGE = (ROOT / "docs/tutorial/first-ledger.md").read_text()
 STEP = re.compile(r"<!-- ([\w ]+) -->\n```(sh|python)\n(.*?)```\n<!-- /\1 -->(?:\n\n```\w*\n(.*?)```)?", re.DOTALL)
 STEPS = {name: (language, code, expected) for name, language, code, expected in STEP.findall(PAGE)}
 END = "-- end of a step --"
-SECONDS = 120
-
-
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Ledger]:
-    with ledger(tmp_path, "serve", LEDGER_DATA_DIR=".ledger", SERVICE_PORT="0") as running:
-        await running.url()
-        yield running
-        await running.stop()
 
 
 @pytest.fixture
@@ -36,13 +25,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def run(*command: str, folder: Path) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env=environment({}), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    async with asyncio.timeout(SECONDS):
-        output, errors = await process.communicate()
-    assert 0 == process.returncode, errors.decode()
-    return output.decode()
+    ran = await run_program(*command, folder=folder)
+    assert 0 == ran.status, ran.error
+    return ran.output
 
 
 async def test_every_command_of_the_tutorial_prints_what_the_page_says(folder: Path, service: Ledger) -> None:
@@ -62,6 +47,6 @@ async def test_every_command_of_the_tutorial_prints_what_the_page_says(folder: P
     assert shown == await run(sys.executable, "-c", program.replace("http://127.0.0.1:8080", url), folder=folder)
 
 
-def test_the_tutorial_runs_all_that_it_shows() -> None:
+def test_every_block_of_the_tutorial_is_run() -> None:
     """A block of shell or Python without a name would be run by no test; `make run` has no language."""
     assert len(STEPS) == len(re.findall(r"```(?:sh|python)\n", PAGE))

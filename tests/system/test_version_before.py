@@ -21,7 +21,7 @@ from ledger.settings import Settings
 from ledger.store.migrate import latest_migration, migrate
 from tests.conftest import settings_for
 from tests.support.controls import PASSWORD, Api, new_id, transfer_body, user_body
-from tests.support.processes import ROOT, ledger
+from tests.support.processes import ROOT, run_ledger
 from tests.support.valkey import valkey_server
 
 KEPT = ROOT / "tests" / "data" / "version_before"
@@ -89,20 +89,19 @@ async def settings(servers: Services, tmp_path: Path) -> AsyncIterator[Settings]
 
 
 @pytest.fixture
-def run(settings: Settings, tmp_path: Path) -> Command:
+def run(settings: Settings) -> Command:
     """Run a `ledger` command, which must succeed, and return its standard output."""
 
-    async def ran(*arguments: str, **variables: str) -> str:
-        folder = tmp_path / f"run-{new_id()}"
-        with ledger(folder, *arguments, **settings.environment(), **variables) as running:
-            assert 0 == await running.status(), running.output.read_text() + running.log.read_text()
-            return running.output.read_text()
+    async def run_successfully(*arguments: str, **variables: str) -> str:
+        ran = await run_ledger(*arguments, variables={**settings.environment(), **variables})
+        assert 0 == ran.status, ran.output + ran.error
+        return ran.output
 
-    return ran
+    return run_successfully
 
 
 async def requested(api: Api, method: str, path: str, **options: Any) -> dict[str, Any]:
-    """Send a request and return its response in the form of those that are kept: the body as text, or error codes."""
+    """Send a request and return its response as the kept ones are stored: the body as text, or error codes."""
     headers = {"Authorization": f"Bearer {api.token}", **options.pop("headers", {})}
     async with api.client.request(method, path, headers=headers, **options) as response:
         text = await response.text()
@@ -142,9 +141,9 @@ async def test_the_seals_verify_and_another_key_continues_them(run: Command, key
 async def test_the_command_line_checks_a_receipt_offline(tmp_path: Path) -> None:
     (tmp_path / "receipt.json").write_text(RECEIPTS[0]["body"])
     options = (str(tmp_path / "receipt.json"), "--public-key", str(PUBLIC_KEY))
-    with ledger(tmp_path / "run", "audit", "check-receipt", *options) as running:
-        assert 0 == await running.status(), running.log.read_text()
-        assert "proven: MoneyTransferred" in running.output.read_text()
+    ran = await run_ledger("audit", "check-receipt", *options)
+    assert 0 == ran.status, ran.error
+    assert "proven: MoneyTransferred" in ran.output
 
 
 @pytest.mark.parametrize("receipt", RECEIPTS, ids=lambda receipt: f"{receipt['as']} {receipt['path']}")
@@ -158,7 +157,7 @@ async def test_responses_are_byte_for_byte_those_of_the_version_before(
     serve: Callable[..., Awaitable[Api]], settings: Settings
 ) -> None:
     """Receipts and links to next pages are among them. The callers use tokens of that version."""
-    api = await serve(settings, logs_in=False)  # a login would be an event more
+    api = await serve(settings, logs_in=False)  # a login would add an event
     for response in RESPONSES:
         caller, path = response["as"], response["path"]
         found = await requested(

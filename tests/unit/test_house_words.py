@@ -46,7 +46,7 @@ PHRASES = (
 BANNED = re.compile("|".join(PHRASES), re.IGNORECASE | re.MULTILINE)
 PROSE = tuple(sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md"))))
 LONG = tuple(page for page in PROSE if page.name != "CHANGELOG.md")
-CODE_ROOTS = ("benchmarks", "examples", "ledger", "migrations", "requirements", "web")  # docstrings and comments
+CODE_ROOTS = ("benchmarks", "examples", "ledger", "migrations", "requirements", "tests", "web")
 CODE = tuple(file for root in CODE_ROOTS for file in sorted((ROOT / root).rglob("*.py")))
 
 FENCED = re.compile(r"^(```+).*?^\1$|<!--.*?-->", re.DOTALL | re.MULTILINE)

@@ -10,13 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from pydantic import SecretStr
 
 from ledger import runtime
 from ledger.settings import Settings
 from ledger.store.pool import connect
-from tests.support.bank import BreakableProxy
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, Clock, Response
+from tests.support.proxy import Direction, Proxy
 from tests.support.token_api import (
     LOGOUT,
     REFRESH,
@@ -276,32 +275,30 @@ async def test_a_revoked_token_moves_no_money_even_in_the_same_commit_group(
 
 
 @asynccontextmanager
-async def broken_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BreakableProxy]:
-    """Route the committers' connections through a proxy that breaks on demand."""
-    line = BreakableProxy(settings.database_dsn())
-    async with line.open() as dsn:
+async def proxied_committer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
+    """Run a proxy in front of the database that committers alone use."""
+    async with Proxy.to_database(settings) as proxy:
 
-        async def on_the_line(settings: Settings, **options: Any) -> Connection:
+        async def connect_through_proxy(settings: Settings, **options: Any) -> Connection:
             is_committer = "plan_cache_mode" in options
-            url = {"database_url": SecretStr(dsn)} if is_committer else {}
-            return await connect(settings.model_copy(update=url), **options)
+            return await connect(proxy.database_settings(settings) if is_committer else settings, **options)
 
-        monkeypatch.setattr(runtime, "connect", on_the_line)
-        yield line
+        monkeypatch.setattr(runtime, "connect", connect_through_proxy)
+        yield proxy
 
 
-@pytest.mark.parametrize("direction", ["there", "back"])
+@pytest.mark.parametrize("direction", Direction)
 async def test_a_login_returns_working_tokens_wherever_the_connection_breaks(
-    direction: str, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    direction: Direction, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if only the response to COMMIT is lost. Only the committer uses the broken connection."""
-    async with broken_line(settings, monkeypatch) as line:
+    async with proxied_committer(settings, monkeypatch) as proxy:
         api = await serve(settings)
         user = await api.new_user()
-        for moment in itertools.count(1):
-            line.break_at(direction, moment)
+        for chunk in itertools.count(1):
+            proxy.cut_at(direction, chunk)
             pair = await log_in(api, user)
-            line.break_at("", 0)
+            proxy.heal()
             assert await is_accepted(api, pair)
             pair = await refresh_pair(api, pair)
             assert [session_of(pair)] == await list_sessions(api, f"{SESSIONS}?user_id={user['id']}")
@@ -309,11 +306,11 @@ async def test_a_login_returns_working_tokens_wherever_the_connection_breaks(
             after = await log_in(api, user)
             assert [(False, False), (True, True)] == [await in_force(api, tokens) for tokens in (pair, after)]
             await revoke(api, user)
-            if line.breaks < moment:
+            if proxy.cuts < chunk:
                 break
         await api.client.close()
-    assert line.breaks >= 1
-    assert 2 * (line.breaks + 1) == await connection.fetchval(
+    assert proxy.cuts >= 1
+    assert 2 * (proxy.cuts + 1) == await connection.fetchval(
         "SELECT count(*) FROM events WHERE topic = 'TokensIssued' AND state->>'user_id' = $1", user["id"]
     )
 
@@ -323,18 +320,18 @@ async def test_a_refresh_after_a_broken_connection_is_not_reuse(
     grace: int, serve: Serve, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 22: the service's own retry is not reuse."""
-    async with broken_line(settings, monkeypatch) as line:
+    async with proxied_committer(settings, monkeypatch) as proxy:
         api = await serve(settings.model_copy(update={"ledger_refresh_grace_seconds": grace}))
         pair = await log_in(api)
-        for moment in itertools.count(1):
-            line.break_at("back", moment)
+        for chunk in itertools.count(1):
+            proxy.cut_at(Direction.TO_CLIENT, chunk)
             before, pair = pair, await refresh_pair(api, pair)
             assert (False, True) == (await is_accepted(api, before), await is_accepted(api, pair))
-            if line.breaks < moment:
+            if proxy.cuts < chunk:
                 break
         await api.client.close()
-    assert line.breaks >= 1
-    assert line.breaks + 1 == len(await event_positions(connection, "TokensRotated", session_of(pair)))
+    assert proxy.cuts >= 1
+    assert proxy.cuts + 1 == len(await event_positions(connection, "TokensRotated", session_of(pair)))
 
 
 async def test_only_ids_of_tokens_and_sessions_are_stored(api: Api, connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Ledgers with a history of everything, to verify and to tamper with."""
+"""Ledgers whose history has every kind of event, to verify and to tamper with."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,8 +21,8 @@ from tests.support.traffic import execute
 BUSY_TEMPLATE = "template_busy"
 
 
-class Heard:
-    """What verification said of how far it was."""
+class Progress:
+    """Record the progress and the notes that verification reports."""
 
     def __init__(self) -> None:
         self.parts: list[tuple[str, int]] = []
@@ -48,7 +48,7 @@ async def sources(busy: Runtime, settings: Settings) -> AsyncIterator[Sources]:
 
 @pytest.fixture
 async def with_cache(copied: Sources) -> Sources:
-    """A copy with a revocation cache of its own."""
+    """Return a copy of the busy ledger with a revocation cache of its own."""
     ledger_id = await copied.now.fetchval("UPDATE ledger_identity SET id = gen_random_uuid() RETURNING id")
     await RevocationCache(copied.redis, cast("Any", copied.now), ledger_id, leeway_seconds=0).fill()
     return copied
@@ -56,11 +56,11 @@ async def with_cache(copied: Sources) -> Sources:
 
 @pytest.fixture(scope="session")
 def busy_template(servers: Services, template: str) -> str:
-    """The database of such a ledger, to copy: it takes less time than to let everything happen again."""
+    """Return the name of a busy ledger's database: copying it takes less time than executing the commands again."""
 
     async def fill(draft: str) -> None:
         async with open_runtime(settings_for(servers, draft)) as runtime:
-            # The template's ledger is that of all other tests: this one needs an identity of its own.
+            # The template has the identity of all other tests' ledgers: this one needs its own.
             await runtime.pool.execute("UPDATE ledger_identity SET id = gen_random_uuid()")
         async with open_runtime(settings_for(servers, draft)) as runtime:
             await execute(runtime)
@@ -71,7 +71,7 @@ def busy_template(servers: Services, template: str) -> str:
 
 @pytest.fixture
 async def copied(servers: Services, busy_template: str) -> AsyncIterator[Sources]:
-    """A copy that nobody else uses, and the revocation cache, which all copies share."""
+    """Return a copy that no other test uses. All copies share one revocation cache."""
     name = f"t_{new_id().hex}"
     maker = await asyncpg.connect(servers.database_url)
     await maker.execute(f"CREATE DATABASE {name} TEMPLATE {busy_template} STRATEGY file_copy")
@@ -86,9 +86,9 @@ async def copied(servers: Services, busy_template: str) -> AsyncIterator[Sources
 
 
 async def check(sources: Sources, **options: Any) -> list[Finding]:
-    return [finding async for finding in verify(sources, Heard(), **options)]
+    return [finding async for finding in verify(sources, Progress(), **options)]
 
 
 async def plant(connection: Any, sql: str) -> None:
-    """Change what triggers protect, as somebody does who has the database."""
+    """Change rows that triggers protect, as an attacker with the database's password can."""
     await connection.execute(f"SET session_replication_role = replica; {sql}; RESET session_replication_role")

@@ -1,9 +1,10 @@
-"""What is exported is what happened: each transfer once, with both sides, and the same balances in every tool."""
+"""An export has each transfer once, with both sides, and every tool computes the ledger's balances from it."""
 
 import asyncio
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -27,41 +28,31 @@ from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.values.ids import new_id
-from tests.support.processes import LEDGER, environment
+from tests.support.processes import ROOT, Ran, run_ledger
 from tests.support.traffic import ENTRY, EUROS, MORE_EUROS, PAYMENT, REFERENCE
 
 HLEDGER_TOOL = shutil.which("hledger")
 Balances = dict[str, Decimal]
 
 
-async def run_export(settings: Settings, *arguments: str, **more: str) -> tuple[int, bytes, str]:
-    given = {"DATABASE_URL": settings.database_dsn(), "REDIS_URL": settings.redis_dsn(), "JWT_SECRET": "s" * 32}
-    process = await asyncio.create_subprocess_exec(
-        *LEDGER,
-        *("audit", "export", *arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(given | more),
-    )
-    output, log = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output, log.decode()
+async def run_export(settings: Settings, *arguments: str, **variables: str) -> Ran:
+    return await run_ledger("audit", "export", *arguments, variables={**settings.environment(), **variables})
 
 
 async def exported(runtime: Runtime, *arguments: str) -> str:
     status, output, log = await run_export(runtime.settings, *arguments)
     assert 0 == status, log
-    return output.decode()
+    return output
 
 
 async def balances_of(runtime: Runtime) -> dict[str, Decimal]:
-    """What the ledger has, by account, where that is not zero."""
+    """Return the balances that are not zero, by account id."""
     rows = await runtime.pool.fetch("SELECT id, currency, balance_cents FROM accounts WHERE balance_cents <> 0")
     return {str(row["id"]): Decimal(money.decimal_text(row["balance_cents"], row["currency"])) for row in rows}
 
 
 def by_id(names: Balances) -> Balances:
-    """The balances of a journal by the ids of accounts; `world` is named by its currency there."""
+    """Return a journal's balances by account id; a journal names `world` by its currency."""
     return {id_of(name): balance for name, balance in names.items() if balance}
 
 
@@ -71,7 +62,7 @@ def id_of(name: str) -> str:
 
 
 async def transfers_of(runtime: Runtime) -> list[dict[str, Any]]:
-    """All that moved: of holds what was captured, and when it was."""
+    """Return all transactions that moved money; a hold has the amount and the time of its capture."""
     rows = [dict(row) for row in await runtime.pool.fetch("SELECT * FROM transfers")]
     moved = [
         row
@@ -128,7 +119,7 @@ async def test_parquet_has_the_same_rows_with_types(busy: Runtime, tmp_path: Pat
 
 
 async def test_all_formats_have_the_details_of_a_transaction(busy: Runtime, tmp_path: Path) -> None:
-    """Each detail of the described table is in each format by itself."""
+    """Lesson 48: every detail of the described table is in every format."""
     path = tmp_path / "transfers.parquet"
     await exported(busy, "--format", "parquet", "--output", str(path))
     (row,) = [row for row in await transfers_of(busy) if row["id"] == ENTRY]
@@ -148,17 +139,17 @@ async def test_all_formats_have_the_details_of_a_transaction(busy: Runtime, tmp_
             assert f"  {detail.name.replace('_', '-')}: " in ledger
 
 
-async def test_parquet_goes_to_a_pipe_too(busy: Runtime) -> None:
+async def test_parquet_can_be_piped(busy: Runtime) -> None:
     status, output, log = await run_export(busy.settings, "--format", "parquet")
     assert 0 == status, log
-    assert len(await transfers_of(busy)) == pq.read_table(io.BytesIO(output)).num_rows
+    assert len(await transfers_of(busy)) == pq.read_table(io.BytesIO(os.fsencode(output))).num_rows
 
 
 async def test_parquet_without_pyarrow_is_one_clear_line(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "pyarrow.py").write_text("raise ImportError\n")
-    path = f"{tmp_path}:{environment({})['PYTHONPATH']}"
+    path = f"{tmp_path}:{ROOT}"
     status, output, log = await run_export(settings, "--format", "parquet", PYTHONPATH=path)
-    assert (1, b"") == (status, output)
+    assert (1, "") == (status, output)
     assert "ledger: parquet needs pyarrow: install `ledger-service[parquet]`\n" == log.splitlines(keepends=True)[-1]
 
 
@@ -174,20 +165,20 @@ async def test_beancount_accepts_the_journal_and_reports_the_same_balances(busy:
     assert Counter(row["reference"] or row["kind"] for row in await transfers_of(busy)) == Counter(
         entry.narration for entry in transactions
     )
-    assert await balances_of(busy) == by_id(summed(posting_of(entry) for entry in transactions))
+    assert await balances_of(busy) == by_id(sum_postings(parse_posting(entry) for entry in transactions))
 
 
-def posting_of(entry: Transaction) -> list[tuple[str, Decimal]]:
-    return [(posting.account, number_of(posting)) for posting in entry.postings]
+def parse_posting(entry: Transaction) -> list[tuple[str, Decimal]]:
+    return [(posting.account, parse_amount(posting)) for posting in entry.postings]
 
 
-def number_of(posting: Posting) -> Decimal:
+def parse_amount(posting: Posting) -> Decimal:
     assert posting.units is not None
     assert posting.units.number is not None
     return posting.units.number
 
 
-def summed(transactions: Any) -> Balances:
+def sum_postings(transactions: Any) -> Balances:
     balances: Balances = {}
     for postings in transactions:
         assert 0 == sum(amount for _, amount in postings)
@@ -197,21 +188,21 @@ def summed(transactions: Any) -> Balances:
 
 
 async def test_hledger_accepts_the_journal_and_reports_the_same_balances(busy: Runtime, tmp_path: Path) -> None:
-    """By the tool where there is one, and always by a reader of our own.
+    """Read the journal with hledger where it is installed, and always with `read_journal`.
 
-    hledger is no Python package, so the locked requirements cannot bring it, and a test must not install programs. It
-    is not skipped where hledger is missing either: the reader below knows the little of the format that is written.
+    hledger is no Python package, so the locked requirements cannot install it, and a test must not. No test is skipped
+    where it is missing: `read_journal` knows the small part of the format that the export writes.
     """
     path = tmp_path / "ledger.journal"
     await exported(busy, "--format", "hledger", "--output", str(path))
     expected = await balances_of(busy)
-    assert expected == by_id(summed(read_journal(path.read_text())))
+    assert expected == by_id(sum_postings(read_journal(path.read_text())))
     if HLEDGER_TOOL:
         assert expected == by_id(await reported_by_hledger(path))
 
 
 def read_journal(text: str) -> list[list[tuple[str, Decimal]]]:
-    """The transactions of a journal: a date in the first column begins one, an indented account belongs to it."""
+    """Return a journal's transactions: a date in the first column begins one, and indented lines are its accounts."""
     transactions: list[list[tuple[str, Decimal]]] = []
     for line in text.splitlines():
         if re.match(r"\d{4}-\d{2}-\d{2} \* \(\d+\) \S", line):
@@ -263,7 +254,7 @@ def a_transfer(reference: str | None, cents: int = 1, currency: str = "EUR") -> 
 
 @hypothesis.settings(max_examples=50)
 @hypothesis.given(reference=ODD)
-def test_whatever_a_reference_holds_a_beancount_journal_has_one_transaction_with_it(reference: str) -> None:
+def test_any_reference_makes_one_transaction_in_a_beancount_journal(reference: str) -> None:
     transfer = a_transfer(reference)._replace(details={"description": reference})
     opened = [
         Account(account_id, None, "EUR", transfer.recorded_at)
@@ -275,34 +266,36 @@ def test_whatever_a_reference_holds_a_beancount_journal_has_one_transaction_with
     (found,) = (entry for entry in entries if isinstance(entry, Transaction))
     assert [] == errors
     assert re.sub(r"[\x00-\x08\x0b-\x1f]", " ", reference) == found.narration
-    assert {Decimal("0.01"), Decimal("-0.01")} == {number_of(posting) for posting in found.postings}
+    assert {Decimal("0.01"), Decimal("-0.01")} == {parse_amount(posting) for posting in found.postings}
     assert str(transfer.id) == found.meta["id"]
 
 
 @hypothesis.given(reference=ODD)
-def test_whatever_a_reference_holds_an_hledger_journal_has_one_transaction(reference: str) -> None:
+def test_any_reference_makes_one_transaction_in_an_hledger_journal(reference: str) -> None:
     transfer = a_transfer(reference)._replace(details={"description": reference})
     (postings,) = read_journal(HLEDGER.header + HLEDGER.transaction(transfer))
     assert [-Decimal("0.01"), Decimal("0.01")] == [amount for _, amount in postings]
 
 
 async def test_hledger_itself_reads_odd_references(tmp_path: Path) -> None:
-    """With the tool where there is one; our own reader holds the same in the test before."""
+    """Run only where hledger is installed; the test before this one always runs, with `read_journal`."""
     odd = ["\n    equity:thief  1 EUR", "; x", "| y", "(z", "! a", "=2001-01-01", "1", "* b", "é\u2028", " ", "a  b"]
     transfers = [a_transfer(reference, 10**number) for number, reference in enumerate(odd)]
     path = tmp_path / "odd.journal"
     path.write_text(HLEDGER.header + "".join(map(HLEDGER.transaction, transfers)), encoding="utf-8")
-    found = by_id(await reported_by_hledger(path)) if HLEDGER_TOOL else by_id(summed(read_journal(path.read_text())))
+    found = (
+        by_id(await reported_by_hledger(path)) if HLEDGER_TOOL else by_id(sum_postings(read_journal(path.read_text())))
+    )
     assert Decimal(money.decimal_text(sum(one.amount_cents or 0 for one in transfers), "EUR")) == found.pop(
         str(world_account_id("EUR"))
     )
     assert {str(one.source_account_id): -Decimal(export_text.format_amount(one) or 0) for one in transfers} == found
 
 
-# What is chosen, and where it goes.
+# Filters and output files.
 
 
-async def test_an_account_chooses_its_transfers(busy: Runtime) -> None:
+async def test_an_account_filters_transfers(busy: Runtime) -> None:
     expected = [
         row
         for row in await transfers_of(busy)
@@ -314,7 +307,7 @@ async def test_an_account_chooses_its_transfers(busy: Runtime) -> None:
     assert {str(EUROS), str(MORE_EUROS), str(world_account_id("EUR"))} == {id_of(name) for name in names}
 
 
-async def test_times_choose_from_the_first_to_the_second_both_included(busy: Runtime) -> None:
+async def test_both_ends_of_a_period_are_included(busy: Runtime) -> None:
     rows = await transfers_of(busy)
     times = sorted({row["recorded_at"] for row in rows})
     begin, end = times[2], times[5]
@@ -329,7 +322,7 @@ def names_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-async def test_a_file_is_replaced_only_when_the_export_is_whole(busy: Runtime, tmp_path: Path) -> None:
+async def test_a_file_is_replaced_only_when_the_export_is_complete(busy: Runtime, tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_text("before")
     await busy.pool.execute("ALTER TABLE transfers RENAME COLUMN kind TO other")
@@ -341,15 +334,15 @@ async def test_a_file_is_replaced_only_when_the_export_is_whole(busy: Runtime, t
     assert ["out.csv"] == names_in(tmp_path)
 
 
-async def test_a_file_that_cannot_be_made_is_one_clear_line(settings: Settings) -> None:
+async def test_a_file_that_cannot_be_created_is_one_clear_line(settings: Settings) -> None:
     status, _, log = await run_export(settings, "--format", "csv", "--output", "/nowhere/out.csv")
     assert (1, "ledger: /nowhere/out.csv: No such file or directory") == (status, log.splitlines()[-1])
 
 
 @pytest.mark.parametrize("arguments", [("--account", "x"), ("--from", "yesterday"), ("--to", "2026-02-29")])
-async def test_an_argument_that_does_not_fit_is_one_clear_line(arguments: tuple[str, str], settings: Settings) -> None:
+async def test_an_invalid_argument_is_one_clear_line(arguments: tuple[str, str], settings: Settings) -> None:
     status, output, log = await run_export(settings, "--format", "csv", *arguments)
-    assert (2, b"") == (status, output)
+    assert (2, "") == (status, output)
     assert log.startswith(f"ledger: {arguments[0]}: ")
 
 

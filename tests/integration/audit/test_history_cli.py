@@ -1,59 +1,44 @@
-"""`ledger audit`, as an auditor at a terminal meets it: tables, JSON, and exit statuses."""
+"""`ledger audit` at a terminal: tables, JSON, and exit statuses."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ledger.settings import Settings
 from tests.support.controls import NOBODY, Api
-from tests.support.processes import ledger
-
-
-class Said:
-    """What a command said, and how it ended."""
-
-    def __init__(self, status: int, output: str, error: str) -> None:
-        self.status, self.output, self.error = status, output, error
-
-    @property
-    def documents(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.output.splitlines()]
+from tests.support.processes import Ran, run_ledger
 
 
 class Auditor:
     """Runs `ledger audit` on the test's database."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self._folder, self._settings = folder, settings
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
-    async def asks(self, *arguments: str) -> Said:
-        with ledger(self._folder, "audit", *arguments, **self._settings.environment()) as running:
-            status = await running.status()
-            return Said(status, running.output.read_text(), running.log.read_text())
+    async def run(self, *arguments: str) -> Ran:
+        return await run_ledger("audit", *arguments, variables=self._settings.environment())
 
-    async def all(self, *questions: tuple[str, ...]) -> list[Said]:
-        return [await self.asks(*question) for question in questions]
+    async def run_all(self, *questions: tuple[str, ...]) -> list[Ran]:
+        return [await self.run(*question) for question in questions]
 
 
 @pytest.fixture
-def auditor(tmp_path: Path, settings: Settings) -> Auditor:
-    return Auditor(tmp_path / "audit", settings)
+def auditor(settings: Settings) -> Auditor:
+    return Auditor(settings)
 
 
 @pytest.fixture
 async def account(api: Api) -> dict[str, Any]:
-    """One that was opened with 100 and paid 30."""
+    """Return an account that was opened with 100 and paid 30."""
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     assert 200 == (await api.transfer(source, destination, 30)).status
     return source
 
 
-async def test_json_is_what_the_api_says(api: Api, auditor: Auditor, account: dict[str, Any]) -> None:
-    """One line an entry, an event or a step; one document for a balance and for the trial balance."""
+async def test_json_is_that_of_the_api(api: Api, auditor: Auditor, account: dict[str, Any]) -> None:
+    """Each entry, event or step is one line; a balance and the trial balance are one document each."""
     path = f"/v1/accounts/{account['id']}"
-    lines, events, every, balance, trial = await auditor.all(
+    lines, events, every, balance, trial = await auditor.run_all(
         ("history", account["id"], "--json"),
         ("events", "--stream", account["id"], "--limit", "2", "--json"),
         ("events", "--topic", "AccountDebited", "--json"),
@@ -68,10 +53,8 @@ async def test_json_is_what_the_api_says(api: Api, auditor: Auditor, account: di
     assert [(await api.get("/v1/ledger/trial-balance")).body] == trial.documents
 
 
-async def test_a_replay_shows_each_event_and_what_the_account_was_after_it(
-    api: Api, auditor: Auditor, account: dict[str, Any]
-) -> None:
-    said, table = await auditor.all(("replay", account["id"], "--json"), ("replay", account["id"]))
+async def test_a_replay_shows_the_account_after_each_event(api: Api, auditor: Auditor, account: dict[str, Any]) -> None:
+    said, table = await auditor.run_all(("replay", account["id"], "--json"), ("replay", account["id"]))
     events = (await api.get(f"/v1/accounts/{account['id']}/events")).body
     assert 0 == said.status == table.status
     assert [event["topic"] for event in events] == [step["topic"] for step in said.documents]
@@ -84,9 +67,9 @@ async def test_a_replay_shows_each_event_and_what_the_account_was_after_it(
     assert {("USD", "0.00", "USD")} == {tuple(row[5:8]) for row in rows}
 
 
-async def test_tables_hold_what_can_be_copied(api: Api, auditor: Auditor, account: dict[str, Any]) -> None:
+async def test_tables_show_whole_ids(api: Api, auditor: Auditor, account: dict[str, Any]) -> None:
     (line, _) = (await api.get(f"/v1/accounts/{account['id']}/entries")).body
-    history, balance, trial, events = await auditor.all(
+    history, balance, trial, events = await auditor.run_all(
         ("history", account["id"]),
         ("balance", account["id"], "--at", line["created_at"]),
         ("trial-balance", "--at-position", str(line["position"])),
@@ -111,7 +94,7 @@ async def test_amounts_have_the_decimal_places_of_their_currency(
 ) -> None:
     account = await api.new_account(balance_cents=100_015_579, currency=currency)
     questions = (("balance", account["id"]), ("history", account["id"]), ("replay", account["id"]), ("trial-balance",))
-    assert [True] * 4 == [shown in said.output for said in await auditor.all(*questions)]
+    assert [True] * 4 == [shown in said.output for said in await auditor.run_all(*questions)]
 
 
 @pytest.mark.parametrize(
@@ -127,17 +110,17 @@ async def test_amounts_have_the_decimal_places_of_their_currency(
         (("events", "--topic", "x"), 2, "--topic: must be one of"),
     ],
 )
-async def test_what_cannot_be_answered_is_one_line_and_a_status(
+async def test_a_question_without_an_answer_is_one_line_and_a_status(
     auditor: Auditor, question: tuple[str, ...], status: int, word: str
 ) -> None:
-    said = await auditor.asks(*question)
+    said = await auditor.run(*question)
     assert (status, "") == (said.status, said.output)
     (line,) = said.error.splitlines()
     assert word in line
 
 
 async def test_before_it_existed_an_account_has_no_balance(auditor: Auditor, account: dict[str, Any]) -> None:
-    said = await auditor.asks("balance", account["id"], "--at", "2000-01-01T00:00:00Z")
+    said = await auditor.run("balance", account["id"], "--at", "2000-01-01T00:00:00Z")
     assert 1 == said.status
     assert "no such account then" in said.error
 
@@ -146,7 +129,7 @@ async def test_books_that_do_not_balance_are_a_failure(
     auditor: Auditor, account: dict[str, Any], connection: Any
 ) -> None:
     await connection.execute("UPDATE entries SET balance_cents = 99 WHERE balance_cents = 100")
-    said = await auditor.asks("trial-balance", "--at-position", str(await connection.fetchval(OPENED, account["id"])))
+    said = await auditor.run("trial-balance", "--at-position", str(await connection.fetchval(OPENED, account["id"])))
     assert 1 == said.status
     assert "the books do not balance" in said.error
     assert "-0.01 USD" in said.output
@@ -155,8 +138,8 @@ async def test_books_that_do_not_balance_are_a_failure(
 OPENED = "SELECT max(position) FROM entries WHERE account_id = $1::text::uuid AND balance_cents = 99"
 
 
-async def test_a_database_without_a_ledger_is_one_line(tmp_path: Path, settings: Settings) -> None:
+async def test_a_database_without_a_ledger_is_one_line(settings: Settings) -> None:
     elsewhere = settings.model_copy(update={"ledger_schema": "elsewhere"})
-    said = await Auditor(tmp_path / "audit", elsewhere).asks("trial-balance")
+    said = await Auditor(elsewhere).run("trial-balance")
     assert 1 == said.status
     assert "run `ledger migrate`" in said.error.splitlines()[-1]

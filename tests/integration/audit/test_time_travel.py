@@ -1,4 +1,4 @@
-"""What was so at a moment: the same as folding the events up to there, and never dearer for a long history."""
+"""The state at a point in time equals the fold of the events until then, and costs no more for a long history."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -35,8 +35,8 @@ async def events_of(api: Api, account_id: str) -> list[dict[str, Any]]:
     return events
 
 
-async def a_life(api: Api) -> tuple[dict[str, Any], list[str]]:
-    """An account that was opened, paid, handed on, emptied and closed, and whose it was."""
+async def create_account_with_history(api: Api) -> tuple[dict[str, Any], list[str]]:
+    """Return an account that was opened, paid, given to another owner, emptied and closed, and its owners."""
     first, second = (await api.new_user())["id"], (await api.new_user())["id"]
     account, other = await api.new_account(first, 100), await api.new_account()
     await api.transfer(account, other, 40)
@@ -49,8 +49,8 @@ async def a_life(api: Api) -> tuple[dict[str, Any], list[str]]:
 # One account.
 
 
-async def test_an_account_is_at_every_moment_what_its_events_until_then_add_up_to(api: Api, runtime: Runtime) -> None:
-    account, _ = await a_life(api)
+async def test_an_account_at_any_point_in_time_is_the_fold_of_its_events(api: Api, runtime: Runtime) -> None:
+    account, _ = await create_account_with_history(api)
     async with runtime.pool.acquire() as proxy:
         connection = cast("Connection[Any]", proxy)
         rows = await read_stream(connection, UUID(account["id"]))
@@ -69,8 +69,8 @@ async def test_an_account_is_at_every_moment_what_its_events_until_then_add_up_t
         assert state.currency == answer.body["currency"]
 
 
-async def test_version_position_and_time_name_the_same_moments(api: Api) -> None:
-    account, owners = await a_life(api)
+async def test_version_position_and_time_name_the_same_points(api: Api) -> None:
+    account, owners = await create_account_with_history(api)
     events = await events_of(api, account["id"])
     assert 6 == len(events)
     found = []
@@ -89,8 +89,8 @@ async def test_version_position_and_time_name_the_same_moments(api: Api) -> None
         assert body == (await api.get(f"/v1/accounts/{account['id']}", params={"at_time": body["updated_at"]})).body
 
 
-async def test_the_present_is_the_account_as_it_is(api: Api) -> None:
-    account, _ = await a_life(api)
+async def test_now_is_the_current_account(api: Api) -> None:
+    account, _ = await create_account_with_history(api)
     now = (await api.get(f"/v1/accounts/{account['id']}")).body
     for moment in ({"at_time": "9999-12-31T23:59:59Z"}, {"at_position": MAX_POSITION}, {"at_version": MAX_POSITION}):
         then = (await api.get(f"/v1/accounts/{account['id']}", params=moment)).body
@@ -131,8 +131,8 @@ async def test_an_owner_sees_the_past_of_their_own_account_and_of_no_other(api: 
 # All accounts.
 
 
-async def test_the_list_is_that_of_then(api: Api) -> None:
-    account, owners = await a_life(api)
+async def test_the_list_is_that_of_the_point_in_time(api: Api) -> None:
+    account, owners = await create_account_with_history(api)
     then = (await events_of(api, account["id"]))[2]  # after the first transfer
     await api.new_account()
     listed = (await api.get("/v1/accounts", params={"at_time": then["recorded_at"], "world": "true"})).body
@@ -144,7 +144,7 @@ async def test_the_list_is_that_of_then(api: Api) -> None:
     assert [] == (await api.get("/v1/accounts", params={"at_position": 0})).body
 
 
-async def test_the_list_of_then_comes_in_pages(api: Api) -> None:
+async def test_the_list_at_a_point_in_time_has_pages(api: Api) -> None:
     for _ in range(4):
         await api.new_account(balance_cents=1)
     head = (await api.get("/v1/events")).body[-1]["position"]
@@ -159,7 +159,7 @@ async def test_the_list_of_then_comes_in_pages(api: Api) -> None:
     assert whole == paged
 
 
-async def test_a_customer_lists_the_past_of_what_is_theirs(api: Api) -> None:
+async def test_a_customer_lists_the_past_of_own_accounts(api: Api) -> None:
     """Lesson 35."""
     customer = await api.as_new_user("customer")
     account = await api.new_account(customer.user_id, 3)
@@ -184,14 +184,14 @@ async def test_a_customer_lists_the_past_of_what_is_theirs(api: Api) -> None:
         {"at_position": "1", "at_time": "2026-05-01T12:00:00Z"},
     ],
 )
-async def test_a_moment_that_does_not_fit_is_refused_by_name(api: Api, path: str, parameters: dict[str, str]) -> None:
+async def test_an_invalid_point_in_time_is_refused_by_name(api: Api, path: str, parameters: dict[str, str]) -> None:
     """Lesson 33."""
     answer = await api.get(path, params=parameters)
     assert 422 == answer.status
     assert [f"query {name}" for name in parameters] == answer.parameters
 
 
-async def test_a_version_is_that_of_one_account(api: Api) -> None:
+async def test_a_version_needs_an_account(api: Api) -> None:
     for path in ("/v1/accounts", "/v1/ledger/trial-balance"):
         assert ["query at_version"] == (await api.get(path, params={"at_version": 1})).parameters
     two = await api.get(f"/v1/accounts/{WORLD}", params={"at_version": 1, "at_position": 1})
@@ -229,8 +229,8 @@ async def test_books_that_do_not_balance_are_shown_as_such(api: Api, runtime: Ru
 # Times and positions.
 
 
-async def test_a_time_is_the_position_of_the_last_event_until_then(connection: Any) -> None:
-    """Also where several events have one time, and where positions have gaps."""
+async def test_a_time_is_the_position_of_the_last_event_before_it(connection: Any) -> None:
+    """This holds where several events have the same time, and where positions have gaps."""
     for number in range(20):
         await connection.fetchval("SELECT setval('stored_events_notification_id_seq', $1)", 10 * number + 5)
         await connection.execute(
@@ -256,7 +256,7 @@ async def test_an_empty_log_has_no_positions(connection: Any) -> None:
     assert {"position": 0, "balanced": True, "currencies": []} == await as_of.trial_balance(connection, 0)
 
 
-# What it costs.
+# Costs.
 
 LONG, SHORT, OWNER = UUID(int=1), UUID(int=2), UUID(int=3)
 LENGTHS = {LONG: 20_000, SHORT: 10}
@@ -283,7 +283,7 @@ _TRANSFERS = """INSERT INTO transfers
 
 @pytest.fixture
 async def long_and_short(connection: Any) -> Any:
-    """Two accounts among others, one of them with a long history."""
+    """Return two accounts, the first with a long history, in a ledger with others."""
     opening, credit = encode(AccountOpened(OWNER, "USD")), encode(AccountCredited(OWNER, 1, 1))
     for number, (account_id, length) in enumerate(LENGTHS.items()):
         begins = START + timedelta(days=number)
@@ -297,7 +297,7 @@ async def long_and_short(connection: Any) -> Any:
 
 
 class Explained:
-    """A connection that explains each query before it answers."""
+    """A connection that runs EXPLAIN on each query before it executes it."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -368,12 +368,12 @@ QUESTIONS: dict[str, Question] = {
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("question", QUESTIONS)
-async def test_no_question_costs_more_for_a_long_history(long_and_short: Any, question: str, plans: str) -> None:
+async def test_no_query_costs_more_for_a_long_history(long_and_short: Any, question: str, plans: str) -> None:
     """Lesson 19."""
     await long_and_short.execute(f"SET plan_cache_mode = {plans}")
     spent = {}
     for account_id in LENGTHS:
-        await QUESTIONS[question](long_and_short, account_id)  # what a first time costs, it does not cost again
+        await QUESTIONS[question](long_and_short, account_id)  # the first run fills caches
         reader = Explained(long_and_short)
         await QUESTIONS[question](reader, account_id)
         assert "Seq Scan" not in reader.nodes

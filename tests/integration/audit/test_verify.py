@@ -1,9 +1,8 @@
-"""Verification finds what was tampered with, says where, and has nothing to say of books that are right."""
+"""Verification finds tampering, names its place, and finds nothing in correct books."""
 
 import asyncio
 import itertools
 import json
-import subprocess
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
@@ -22,9 +21,9 @@ from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
-from tests.integration.audit.conftest import Heard, check, plant
+from tests.integration.audit.conftest import Progress, check, plant
 from tests.support import traffic
-from tests.support.processes import LEDGER, environment, until
+from tests.support.processes import Ran, run_ledger, until
 from tests.support.traffic import (
     ALICE,
     BOB,
@@ -43,7 +42,7 @@ from tests.support.traffic import (
 )
 
 
-async def test_the_traffic_of_these_tests_leaves_no_table_empty(busy: Runtime) -> None:
+async def test_the_history_of_these_tests_leaves_no_table_empty(busy: Runtime) -> None:
     for table in ("users", "accounts", "entries", "transfers", "sessions", "cutoffs", "tokens", "credentials"):
         assert await busy.pool.fetchval(f"SELECT count(*) FROM {table}") > 0, table
     topics = {row[0] for row in await busy.pool.fetch("SELECT DISTINCT topic FROM stored_events")}
@@ -51,23 +50,23 @@ async def test_the_traffic_of_these_tests_leaves_no_table_empty(busy: Runtime) -
 
 
 @pytest.mark.parametrize("options", [{}, {"fast": True}, {"since": 1}, {"since": 60}], ids=str)
-async def test_there_is_nothing_to_find_in_books_that_are_right(options: dict[str, Any], copied: Sources) -> None:
+async def test_nothing_is_found_in_correct_books(options: dict[str, Any], copied: Sources) -> None:
     assert [] == await check(copied, **options)
 
 
-async def test_there_is_nothing_to_find_in_an_empty_ledger(runtime: Runtime, connection: Any) -> None:
+async def test_nothing_is_found_in_an_empty_ledger(runtime: Runtime, connection: Any) -> None:
     for fast in (False, True):
         assert [] == await check(Sources(connection, runtime.pool, runtime.redis), fast=fast)
 
 
-# What was planted, and what verification says of it.
+# Corruptions, and what verification finds.
 
 
 class Planted(NamedTuple):
-    """A corruption, and the finding that must be among those it leads to.
+    """A corruption, and a finding that verification must report for it.
 
-    `event` is the condition that finds the event at whose place that is, before the corruption. `fast` says that the
-    check without history finds it; `whole`, that the other one does, under the same rule.
+    `event` is the SQL condition for the event that the finding names, before the corruption. `fast` says that the check
+    without history reports the same rule; `whole`, that the complete check does.
     """
 
     name: str
@@ -88,25 +87,25 @@ READ_TABLE = "the read table matches the events"
 WORLD = world_account_id("EUR")
 
 
-def edited(condition: str, member: str, value: str) -> str:
+def edit_row(condition: str, member: str, value: str) -> str:
     state = f"convert_to(jsonb_set({DECODED}, '{{{member}}}', '{value}')::text, 'UTF8')"
     return f"UPDATE stored_events SET state = {state} WHERE {condition}"
 
 
-def changed_row(table: str, key: str, row: Any, column: str, value: str, *, fast: bool = False) -> Planted:
+def change_row(table: str, key: str, row: Any, column: str, value: str, *, fast: bool = False) -> Planted:
     sql = f"UPDATE {table} SET {column} = {value} WHERE {key} = '{row}'"
     name = f"a changed {column} in {table}"
     return Planted(name, sql, READ_TABLE, {"table": table, "row": str(row), "column": column}, fast=fast)
 
 
-def deleted_row(table: str, key: str, row: Any, *, fast: bool = False) -> Planted:
+def delete_row(table: str, key: str, row: Any, *, fast: bool = False) -> Planted:
     rule = "the read table has every row that follows from the events"
     sql = f"DELETE FROM {table} WHERE {key} = '{row}'"
     return Planted(f"a deleted row of {table}", sql, rule, {"table": table, "row": str(row)}, fast=fast)
 
 
-def added_row(table: str, key: str, row: Any, *, fast: bool = False) -> Planted:
-    """A copy of a row under another key, which no event knows."""
+def add_row(table: str, key: str, row: Any, *, fast: bool = False) -> Planted:
+    """Return the statement that copies a row to another key, which no event has."""
     new = new_id()
     rule = "the read table has only rows that follow from the events"
     indexes = {"users": "users_name_id_idx, users_position_idx", "accounts": "accounts_position_idx"}
@@ -116,7 +115,7 @@ def added_row(table: str, key: str, row: Any, *, fast: bool = False) -> Planted:
     return Planted(f"an added row of {table}", sql, rule, {"table": table}, fast=fast)
 
 
-def changed_head(
+def change_head(
     column: str, value: str, rule: str, finding_column: str | None = None, *, fast: bool = False
 ) -> Planted:
     sql = f"UPDATE stream_heads SET {column} = {value} WHERE originator_id = '{EUROS}'"
@@ -135,20 +134,20 @@ HAS_CREDENTIAL = "a user has the credential that the events name"
 
 PLANTED = [
     # The log.
-    Planted("a changed amount", edited(DEBIT, "amount_cents", "2499"), AFTER, ENTRIES, DEBIT),
-    Planted("a changed amount of an entry", edited(DEBIT, "amount_cents", "2499"), SIDES, OF_PAYMENT),
-    Planted("a changed amount of a transfer", edited(TRANSFER, "amount_cents", "2499"), SIDES, OF_PAYMENT),
-    Planted("a changed source", edited(TRANSFER, "source_account_id", f'"{WORLD}"'), SIDES, OF_PAYMENT),
-    Planted("a forged balance", edited(DEBIT, "balance_cents", "1000000"), AFTER, ENTRIES, DEBIT),
+    Planted("a changed amount", edit_row(DEBIT, "amount_cents", "2499"), AFTER, ENTRIES, DEBIT),
+    Planted("a changed amount of an entry", edit_row(DEBIT, "amount_cents", "2499"), SIDES, OF_PAYMENT),
+    Planted("a changed amount of a transfer", edit_row(TRANSFER, "amount_cents", "2499"), SIDES, OF_PAYMENT),
+    Planted("a changed source", edit_row(TRANSFER, "source_account_id", f'"{WORLD}"'), SIDES, OF_PAYMENT),
+    Planted("a forged balance", edit_row(DEBIT, "balance_cents", "1000000"), AFTER, ENTRIES, DEBIT),
     Planted(
         "a negative amount",
-        edited(TRANSFER, "amount_cents", "-1"),
+        edit_row(TRANSFER, "amount_cents", "-1"),
         "the amount of a transaction is positive",
         OF_PAYMENT,
     ),
     Planted(
         "another currency",
-        edited(TRANSFER, "currency", '"USD"'),
+        edit_row(TRANSFER, "currency", '"USD"'),
         "every posting has the currency of its account",
         OF_PAYMENT,
     ),
@@ -221,7 +220,7 @@ PLANTED = [
     ),
     Planted(
         "an event that no table can hold",
-        edited(TRANSFER, "amount_cents", "1" + "0" * 30),
+        edit_row(TRANSFER, "amount_cents", "1" + "0" * 30),
         "the projections can apply every event",
         {"table": "stored_events"},
         TRANSFER,
@@ -255,16 +254,16 @@ PLANTED = [
         LOGGED,
     ),
     # Heads.
-    changed_head("version", "version - 1", "the head has the version of the last event", fast=True),
-    changed_head(
+    change_head("version", "version - 1", "the head has the version of the last event", fast=True),
+    change_head(
         "state",
         f"convert_to(jsonb_set({DECODED}, '{{balance_cents}}', '1')::text, 'UTF8')",
         HEAD_SAYS,
         "state.balance_cents",
     ),
-    changed_head("state", "'x'", "every head decodes under its topic", fast=True),
-    changed_head("topic", "'os:system'", "every head decodes under its topic", "state", fast=True),
-    changed_head("(topic, state)", """('Name', '{"holder_id":null}')""", HEAD_SAYS, "topic"),
+    change_head("state", "'x'", "every head decodes under its topic", fast=True),
+    change_head("topic", "'os:system'", "every head decodes under its topic", "state", fast=True),
+    change_head("(topic, state)", """('Name', '{"holder_id":null}')""", HEAD_SAYS, "topic"),
     Planted(
         "a deleted head",
         f"DELETE FROM stream_heads WHERE originator_id = '{EUROS}'",
@@ -272,21 +271,21 @@ PLANTED = [
         {"table": "stream_heads", "row": str(EUROS)},
     ),
     # Read tables.
-    changed_row("users", "id", BOB, "username", "'mallory'", fast=True),
-    changed_row("users", "id", BOB, "roles", "'admin'", fast=True),
-    changed_row("users", "id", BOB, "name_id", f"'{new_id()}'"),
-    changed_row("users", "id", ALICE, "created_at", "'2000-01-01'"),
-    changed_row("accounts", "id", EUROS, "balance_cents", "balance_cents + 1", fast=True),
-    changed_row("accounts", "id", EUROS, "user_id", f"'{BOB}'", fast=True),
-    changed_row("accounts", "id", EUROS, "status", "'closed'", fast=True),
-    changed_row("transfers", "id", PAYMENT, "reference", "NULL"),
-    changed_row("transfers", "id", PAYMENT, "amount_cents", "1"),
-    changed_row("sessions", "id", ROTATED_SESSION, "revoked_below", "0"),
-    changed_row("sessions", "id", OPEN_SESSION, "expires_at", "'2000-01-01'"),
-    changed_row("sessions", "id", OPEN_SESSION, "user_id", f"'{BOB}'", fast=True),
-    changed_row("cutoffs", "user_id", EVERYBODY, "position", "1"),
-    changed_row("cutoffs", "user_id", ALICE, "position", "1"),
-    changed_row("tokens", "jti", traffic.fixed_id(54), "revoked_position", "NULL"),
+    change_row("users", "id", BOB, "username", "'mallory'", fast=True),
+    change_row("users", "id", BOB, "roles", "'admin'", fast=True),
+    change_row("users", "id", BOB, "name_id", f"'{new_id()}'"),
+    change_row("users", "id", ALICE, "created_at", "'2000-01-01'"),
+    change_row("accounts", "id", EUROS, "balance_cents", "balance_cents + 1", fast=True),
+    change_row("accounts", "id", EUROS, "user_id", f"'{BOB}'", fast=True),
+    change_row("accounts", "id", EUROS, "status", "'closed'", fast=True),
+    change_row("transfers", "id", PAYMENT, "reference", "NULL"),
+    change_row("transfers", "id", PAYMENT, "amount_cents", "1"),
+    change_row("sessions", "id", ROTATED_SESSION, "revoked_below", "0"),
+    change_row("sessions", "id", OPEN_SESSION, "expires_at", "'2000-01-01'"),
+    change_row("sessions", "id", OPEN_SESSION, "user_id", f"'{BOB}'", fast=True),
+    change_row("cutoffs", "user_id", EVERYBODY, "position", "1"),
+    change_row("cutoffs", "user_id", ALICE, "position", "1"),
+    change_row("tokens", "jti", traffic.fixed_id(54), "revoked_position", "NULL"),
     Planted(
         "a changed amount in entries",
         f"UPDATE entries SET amount_cents = 0 WHERE {ENTRY_ROW} = '{EUROS}'",
@@ -302,20 +301,20 @@ PLANTED = [
         fast=True,
         whole=False,
     ),
-    deleted_row("users", "id", BOB, fast=True),
-    deleted_row("accounts", "id", EUROS, fast=True),
-    deleted_row("transfers", "id", PAYMENT),
-    deleted_row("sessions", "id", OPEN_SESSION, fast=True),
-    deleted_row("cutoffs", "user_id", ALICE),
-    deleted_row("tokens", "jti", traffic.fixed_id(52)),
-    added_row("users", "id", BOB, fast=True),
-    added_row("accounts", "id", EUROS, fast=True),
-    added_row("entries", "account_id", YEN),
-    added_row("transfers", "id", PAYMENT),
-    added_row("sessions", "id", OPEN_SESSION, fast=True),
-    added_row("cutoffs", "user_id", ALICE),
-    added_row("tokens", "jti", traffic.fixed_id(52)),
-    # Sums, and what stands beside the log.
+    delete_row("users", "id", BOB, fast=True),
+    delete_row("accounts", "id", EUROS, fast=True),
+    delete_row("transfers", "id", PAYMENT),
+    delete_row("sessions", "id", OPEN_SESSION, fast=True),
+    delete_row("cutoffs", "user_id", ALICE),
+    delete_row("tokens", "jti", traffic.fixed_id(52)),
+    add_row("users", "id", BOB, fast=True),
+    add_row("accounts", "id", EUROS, fast=True),
+    add_row("entries", "account_id", YEN),
+    add_row("transfers", "id", PAYMENT),
+    add_row("sessions", "id", OPEN_SESSION, fast=True),
+    add_row("cutoffs", "user_id", ALICE),
+    add_row("tokens", "jti", traffic.fixed_id(52)),
+    # Sums, and tables beside the log.
     Planted(
         "balances that do not sum to zero",
         f"UPDATE accounts SET balance_cents = balance_cents + 1 WHERE id = '{EUROS}'",
@@ -340,7 +339,7 @@ PLANTED = [
     ),
     Planted(
         "a journal entry that does not sum to zero",
-        edited(f"originator_id = '{ENTRY}' AND originator_version = 1", "postings,0,amount_cents", "-31"),
+        edit_row(f"originator_id = '{ENTRY}' AND originator_version = 1", "postings,0,amount_cents", "-31"),
         "the postings of a journal entry sum to zero in each currency",
         {"table": "transfers", "row": str(ENTRY), "found": "EUR"},
     ),
@@ -360,12 +359,12 @@ PLANTED = [
         fast=True,
         whole=False,
     ),
-    changed_row("accounts", "id", DINARS, "overdraft_limit_cents", "0", fast=True),
-    changed_row("accounts", "id", DINARS, "frozen", "'all'", fast=True),
-    changed_row("transfers", "id", HELD, "status", "'voided'"),
-    changed_row("transfers", "id", HELD, "settled_at", "NULL"),
-    changed_row("transfers", "id", ENTRY, "reversed_by", "NULL"),
-    changed_row("transfers", "id", ENTRY, "metadata", "'{}'"),
+    change_row("accounts", "id", DINARS, "overdraft_limit_cents", "0", fast=True),
+    change_row("accounts", "id", DINARS, "frozen", "'all'", fast=True),
+    change_row("transfers", "id", HELD, "status", "'voided'"),
+    change_row("transfers", "id", HELD, "settled_at", "NULL"),
+    change_row("transfers", "id", ENTRY, "reversed_by", "NULL"),
+    change_row("transfers", "id", ENTRY, "metadata", "'{}'"),
     Planted(
         "another credential",
         f"UPDATE credentials SET id = gen_random_uuid() WHERE user_id = '{BOB}'",
@@ -412,11 +411,11 @@ async def place_of(connection: Any, event: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
-async def test_what_is_planted_is_found_and_its_place_named(planted: Planted, copied: Sources) -> None:
+async def test_a_corruption_is_found_and_its_place_named(planted: Planted, copied: Sources) -> None:
     """Lessons 12, 15 and 17.
 
-    A read model is not wrong in silence, an unknown topic is a finding and imports nothing, and the rules of the books
-    stand in verification: the fold takes any amount, so a rule that is tightened leaves old history readable.
+    A wrong read model is found, and an unknown topic is a finding and imports nothing. The rules of the books are in
+    verification: the fold accepts any amount, so a stricter rule leaves old history readable.
     """
     place = (await place_of(copied.now, planted.event) if planted.event else {}) | planted.place
     await plant(copied.now, planted.sql)
@@ -426,10 +425,10 @@ async def test_what_is_planted_is_found_and_its_place_named(planted: Planted, co
         assert has(found, planted.rule, seen), "\n".join(finding.text() for finding in found)
 
 
-# What is not checked, and what goes on meanwhile.
+# Partial checks, and checks under load.
 
 
-async def test_since_says_where_checking_begins(copied: Sources) -> None:
+async def test_checks_begin_at_since(copied: Sources) -> None:
     place = await place_of(copied.now, TRANSFER)
     await plant(copied.now, f"UPDATE stored_events SET topic = 'os:system' WHERE {TRANSFER}")
     rule = "every event decodes under its topic"
@@ -438,7 +437,7 @@ async def test_since_says_where_checking_begins(copied: Sources) -> None:
     assert not has(await check(copied, since=last_of_its_transaction), rule, place)
 
 
-async def test_since_may_be_in_the_midst_of_a_transaction(copied: Sources) -> None:
+async def test_since_may_be_inside_a_database_transaction(copied: Sources) -> None:
     last = await copied.now.fetchval("SELECT max(notification_id) FROM stored_events")
     for since in range(last - 3, last + 2):
         assert [] == await check(copied, since=since)
@@ -452,9 +451,7 @@ async def test_since_finds_what_changed_rows_that_came_after(copied: Sources) ->
 
 
 @pytest.mark.parametrize("fast", [False, True])
-async def test_books_that_are_written_to_are_checked_as_they_were_at_one_moment(
-    fast: bool, sources: Sources, busy: Runtime
-) -> None:
+async def test_books_are_checked_as_they_were_at_one_point_in_time(fast: bool, sources: Sources, busy: Runtime) -> None:
     written, done = 0, False
 
     async def write(source: UUID, destination: UUID) -> None:
@@ -492,7 +489,7 @@ async def test_books_that_are_written_to_are_checked_as_they_were_at_one_moment(
     await asyncio.gather(*writers)
 
 
-async def test_what_verification_makes_is_gone_when_it_ends(copied: Sources) -> None:
+async def test_verification_leaves_nothing_behind(copied: Sources) -> None:
     count = "SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND relkind IN ('r', 'i')"
     before = await copied.now.fetchval(count)
     await check(copied)
@@ -501,18 +498,18 @@ async def test_what_verification_makes_is_gone_when_it_ends(copied: Sources) -> 
 
 
 async def test_memory_does_not_grow_with_the_log(copied: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages of one row come to the same verdict as pages that hold all."""
+    """Pages of one row lead to the same findings as one page with all rows."""
     monkeypatch.setattr(reading, "PAGE", 1)
-    heard = Heard()
-    assert [] == [finding async for finding in verify(copied, heard)]
-    assert sum(rows for _, rows in heard.parts) == heard.rows
+    progress = Progress()
+    assert [] == [finding async for finding in verify(copied, progress)]
+    assert sum(rows for _, rows in progress.parts) == progress.rows
 
 
 # The revocation cache.
 
 
 @pytest.mark.parametrize("fast", [False, True])
-async def test_a_cutoff_that_the_cache_lacks_is_found(fast: bool, with_cache: Sources) -> None:
+async def test_a_cutoff_that_the_revocation_cache_lacks_is_found(fast: bool, with_cache: Sources) -> None:
     key = await cutoffs_key(with_cache.now)
     await with_cache.redis.hset(key, str(ALICE), "1")
     await with_cache.redis.hdel(key, str(EVERYBODY))
@@ -523,7 +520,7 @@ async def test_a_cutoff_that_the_cache_lacks_is_found(fast: bool, with_cache: So
 
 
 @pytest.mark.parametrize("value", [0, 2**53], ids=["alive again", "dead"])
-async def test_a_session_that_the_cache_has_wrong_is_found(value: int, with_cache: Sources) -> None:
+async def test_a_wrong_session_in_the_revocation_cache_is_found(value: int, with_cache: Sources) -> None:
     key = (await cutoffs_key(with_cache.now)).removesuffix("cutoffs") + f"{ALICE}:{ROTATED_SESSION}"
     assert await with_cache.redis.exists(key)
     await with_cache.redis.set(key, value)
@@ -532,17 +529,17 @@ async def test_a_session_that_the_cache_has_wrong_is_found(value: int, with_cach
     assert 1 == len(found)
 
 
-async def test_a_cache_that_nobody_trusts_has_nothing_to_find(with_cache: Sources) -> None:
+async def test_a_revocation_cache_that_no_process_trusts_is_not_checked(with_cache: Sources) -> None:
     key = await cutoffs_key(with_cache.now)
     await with_cache.redis.hset(key, mapping={"position": "1", str(ALICE): "1"})
     assert [] == await check(with_cache)
 
 
-async def test_a_redis_that_does_not_answer_is_said_and_the_rest_is_checked(copied: Sources) -> None:
-    heard = Heard()
+async def test_without_redis_the_rest_is_checked(copied: Sources) -> None:
+    progress = Progress()
     async with Redis.from_url("unix:///nowhere/valkey.sock") as gone:
-        assert [] == [finding async for finding in verify(copied._replace(redis=gone), heard)]
-    assert ["the revocation cache was not checked: Redis is not usable: ConnectionError"] == heard.notes
+        assert [] == [finding async for finding in verify(copied._replace(redis=gone), progress)]
+    assert ["the revocation cache was not checked: Redis is not usable: ConnectionError"] == progress.notes
 
 
 async def cutoffs_key(connection: Any) -> str:
@@ -552,28 +549,11 @@ async def cutoffs_key(connection: Any) -> str:
 # The command.
 
 
-async def run_verify(settings: Settings, *arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *LEDGER,
-        *("audit", "verify", *arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(variables(settings)),
-    )
-    output, log = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode(), log.decode()
+async def run_verify(settings: Settings, *arguments: str) -> Ran:
+    return await run_ledger("audit", "verify", *arguments, variables=settings.environment())
 
 
-def variables(settings: Settings) -> dict[str, str]:
-    return {
-        "DATABASE_URL": settings.database_dsn(),
-        "REDIS_URL": settings.redis_dsn(),
-        "JWT_SECRET": "a-secret-of-the-tests-that-is-long-enough",
-    }
-
-
-async def test_the_command_says_that_the_books_are_right(busy: Runtime) -> None:
+async def test_the_command_reports_correct_books(busy: Runtime) -> None:
     for arguments in ((), ("--fast",), ("--since", "5"), ("--json",)):
         status, output, log = await run_verify(busy.settings, *arguments)
         assert (0, "") == (status, output), log
@@ -592,7 +572,7 @@ async def test_the_command_fails_and_names_the_place(busy: Runtime, connection: 
     assert "1 finding" in log
 
 
-async def test_the_command_refuses_a_contradiction(settings: Settings) -> None:
+async def test_the_command_refuses_contradicting_options(settings: Settings) -> None:
     status, output, log = await run_verify(settings, "--fast", "--since", "7")
     assert (2, "") == (status, output)
     assert "--since limits the history that is read" in log

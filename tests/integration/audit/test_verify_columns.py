@@ -1,4 +1,4 @@
-"""Verification compares each column of each described table: whatever is tampered with is found."""
+"""Verification compares each column of each described table, so it finds tampering in any of them."""
 
 import pytest
 
@@ -22,7 +22,7 @@ by_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name
 async def tamper(sources: Sources, table: Table, columns: list[str]) -> str:
     """Change these columns of one row, and return the name of the row."""
     key = ", ".join(table.key)
-    last = ", ".join(f"{name} DESC" for name in table.key)  # of an entry, the next version is free
+    last = ", ".join(f"{name} DESC" for name in table.key)  # the next version of an account's entries is free
     chosen = f"({key}) = (SELECT {key} FROM {table.name} ORDER BY {last} LIMIT 1)"
     row: str = await sources.now.fetchval(f"SELECT concat_ws(' ', {key}) FROM {table.name} WHERE {chosen}")
     changes = ", ".join(f"{name} = {TAMPERED[table.by_name[name].type].format(name)}" for name in columns)

@@ -1,4 +1,4 @@
-"""Tables are made anew while clients read and write, and none of them notices. Lessons 12, 13 and 14."""
+"""Tables are rebuilt while clients read and write, and no client notices. Lessons 12, 13 and 14."""
 
 import asyncio
 import random
@@ -23,6 +23,7 @@ from ledger.store import reader as event_reader
 from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, Api, transfer_body, user_body
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
+from tests.support.serving import serving
 
 ALL = [projection.name for projection in INLINE]
 CLIENTS = 16
@@ -32,7 +33,7 @@ BALANCE_CENTS = 1_000_000
 
 @dataclass
 class Crowd:
-    """Clients that do all kinds of things until they are told to stop."""
+    """Clients that read and write at random until `stopped`."""
 
     session: aiohttp.ClientSession
     url: str
@@ -58,8 +59,8 @@ class Crowd:
             body = {"user_id": user["id"], "balance_cents": BALANCE_CENTS}
             self.accounts.append((await self.call("POST", "/accounts", body))["id"])
 
-    async def keep_on(self, seed: int) -> None:
-        """One client."""
+    async def act_until_stopped(self, seed: int) -> None:
+        """Act as one client."""
         chance = random.Random(seed)  # noqa: S311
         while not self.stopped:
             await self.act(chance)
@@ -68,9 +69,9 @@ class Crowd:
         match chance.choices(("transfer", "read", "list", "open", "session"), (60, 20, 10, 8, 2))[0]:
             case "transfer":
                 source, destination = chance.sample(self.accounts, 2)
-                made = await self.call("POST", "/transactions/transfer", transfer_body(source, destination, 7))
-                self.transfers.append(made["id"])
-                await self.call("GET", f"/transactions/{made['id']}")  # what was written is there
+                transfer = await self.call("POST", "/transactions/transfer", transfer_body(source, destination, 7))
+                self.transfers.append(transfer["id"])
+                await self.call("GET", f"/transactions/{transfer['id']}")  # the client reads its own write
             case "read":
                 await self.call("GET", f"/accounts/{chance.choice(self.accounts)}")
             case "list":
@@ -87,12 +88,12 @@ class Crowd:
 
 
 @asynccontextmanager
-async def at_work(running: Ledger) -> AsyncIterator[Crowd]:
-    """Clients of a service, at work."""
+async def active_clients(running: Ledger) -> AsyncIterator[Crowd]:
+    """Run clients of a service."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE_SECONDS)) as session:
         crowd = Crowd(session, await running.url())
         await crowd.start()
-        clients = [asyncio.create_task(crowd.keep_on(number)) for number in range(CLIENTS)]
+        clients = [asyncio.create_task(crowd.act_until_stopped(number)) for number in range(CLIENTS)]
         try:
             yield crowd
         finally:
@@ -100,13 +101,8 @@ async def at_work(running: Ledger) -> AsyncIterator[Crowd]:
             await asyncio.gather(*clients)
 
 
-@pytest.fixture
-def variables(settings: Settings) -> dict[str, str]:
-    return {**settings.environment(), "SERVICE_PORT": "0"}
-
-
 async def check_nothing_is_lost_or_doubled(crowd: Crowd, connection: Any, settings: Settings) -> None:
-    """By the events themselves, which no projection has touched, and by a comparison of all rows."""
+    """Compare balances and counts with the events, and all rows with a rebuild."""
     events = await event_reader.read_log(connection, limit=1_000_000)
     topics = Counter(type(row.event).__name__ for row in events)
     streams: dict[Any, list[Any]] = {}
@@ -123,78 +119,78 @@ async def check_nothing_is_lost_or_doubled(crowd: Crowd, connection: Any, settin
     pairs = topics["TokensIssued"] + topics["TokensRotated"]
     assert 2 * pairs == await connection.fetchval("SELECT count(*) FROM tokens")
     assert [] == crowd.faults
-    assert 0 == (await rebuilt(settings, dry_run=True)).differing
+    assert 0 == (await run_rebuild(settings, dry_run=True)).differing
 
 
-async def rebuilt(settings: Settings, **options: Any) -> Outcome:
+async def run_rebuild(settings: Settings, **options: Any) -> Outcome:
     given = {"dry_run": False, "keep_old": False, "chunk": 500, "report": lambda _: None, **options}
     return await rebuild(settings, ALL, **given)
 
 
-async def more(crowd: Crowd, count: int) -> None:
-    """So many more transfers."""
+async def wait_for_transfers(crowd: Crowd, count: int) -> None:
+    """Wait for this many more transfers."""
     enough = len(crowd.transfers) + count
     await until(lambda: crowd.faults or len(crowd.transfers) >= enough)
     assert [] == crowd.faults
 
 
 async def test_all_tables_are_swapped_while_clients_read_and_write(
-    variables: dict[str, str], settings: Settings, connection: Any, tmp_path: Path
+    settings: Settings, connection: Any, tmp_path: Path
 ) -> None:
     """Lesson 13: a rebuild that races the live projection, or that holds the service down.
 
-    Every worker has prepared its statements before the first swap, so later ones meet plans of tables that are gone.
+    Every worker has prepared its statements before the first swap, so after it they run plans of tables that are gone.
     """
-    with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
-        async with at_work(running) as crowd:
-            await more(crowd, 100)
+    with serving(tmp_path, settings, workers=2) as running:
+        async with active_clients(running) as crowd:
+            await wait_for_transfers(crowd, 100)
             for number in range(3):
-                outcome = await rebuilt(settings, keep_old=number % 2 == 0)
+                outcome = await run_rebuild(settings, keep_old=number % 2 == 0)
                 assert (True, 0) == (outcome.swapped, outcome.differing), outcome.differences
-                await more(crowd, 50)
+                await wait_for_transfers(crowd, 50)
         await check_nothing_is_lost_or_doubled(crowd, connection, settings)
         assert 0 == await running.stop()
     assert [] == [record for record in running.records if record["level"] == "error"]
     assert "Traceback" not in running.log.read_text()
 
 
-async def position(connection: Any) -> int:
-    """That an unfinished rebuild has reached."""
+async def rebuilt_position(connection: Any) -> int:
+    """Return the position that an unfinished rebuild has reached."""
     return int(await connection.fetchval("SELECT coalesce(max(position), 0) FROM rebuilds"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-async def test_a_rebuild_that_is_killed_goes_on_where_it_was(
-    variables: dict[str, str], settings: Settings, connection: Any, tmp_path: Path, number: signal.Signals
+async def test_a_killed_rebuild_resumes(
+    settings: Settings, connection: Any, tmp_path: Path, number: signal.Signals
 ) -> None:
     """Lesson 14: a checkpoint that is written in another transaction than its effect.
 
-    Somebody reads a table until it is killed, so that it cannot come to its end before.
+    A reader prevents the swap, so the rebuild cannot end before it is killed.
     """
     arguments = ("projections", "rebuild", "--all", "--batch", "2")  # still accepted for `--chunk`
-    with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
-        async with at_work(running) as crowd:
-            await more(crowd, 100)
+    with serving(tmp_path, settings, workers=2) as running:
+        async with active_clients(running) as crowd:
+            await wait_for_transfers(crowd, 100)
             before = await connection.fetchval("SELECT 'accounts'::regclass::oid")
-            with ledger(tmp_path / "killed", *arguments, **variables) as killed:
-                async with a_reader(settings):
-                    await until(lambda: passed(connection, 100))
+            with ledger(tmp_path / "killed", *arguments, **settings.environment()) as killed:
+                async with open_reader(settings):
+                    await until(lambda: is_past(connection, 100))
                     killed.send(number)
                     assert (-9 if number == signal.SIGKILL else 1) == await killed.status()
             assert before == await connection.fetchval("SELECT 'accounts'::regclass::oid")
             assert number == signal.SIGKILL or "run the command again to resume from here" in killed.lines[-1]
-            reached = await position(connection)
-            await more(crowd, 20)
-            outcome = await rebuilt(settings)
+            reached = await rebuilt_position(connection)
+            await wait_for_transfers(crowd, 20)
+            outcome = await run_rebuild(settings)
             assert reached <= (outcome.resumed_from or 0)
             assert (True, 0) == (outcome.swapped, outcome.differing), outcome.differences
-            await more(crowd, 20)
+            await wait_for_transfers(crowd, 20)
         await check_nothing_is_lost_or_doubled(crowd, connection, settings)
 
 
 @asynccontextmanager
-async def a_reader(settings: Settings) -> AsyncIterator[None]:
-    """A query that lasts as long as this, and keeps every swap out."""
+async def open_reader(settings: Settings) -> AsyncIterator[None]:
+    """Prevent swaps with a transaction that has read a table."""
     reader = await connect(settings)
     async with reader.transaction():
         await reader.execute("SELECT FROM accounts")
@@ -202,12 +198,12 @@ async def a_reader(settings: Settings) -> AsyncIterator[None]:
     await reader.close()
 
 
-async def passed(connection: Any, at: int) -> bool:
-    return await position(connection) > at
+async def is_past(connection: Any, at: int) -> bool:
+    return await rebuilt_position(connection) > at
 
 
-async def waits(connection: Any) -> bool:
-    """Whether a swap waits for a lock on the live tables."""
+async def swap_waits(connection: Any) -> bool:
+    """Return whether a swap waits for a lock on the live tables."""
     found: bool = await connection.fetchval(
         """SELECT EXISTS (SELECT FROM pg_locks WHERE relation IN ('users'::regclass, 'accounts'::regclass)
                                                   AND NOT granted AND mode = 'AccessExclusiveLock')"""
@@ -215,32 +211,30 @@ async def waits(connection: Any) -> bool:
     return found
 
 
-async def test_readers_are_not_held_up_by_a_swap_that_has_to_wait(
-    variables: dict[str, str], settings: Settings, connection: Any, tmp_path: Path
-) -> None:
-    """A query that does not end keeps the swap out; all others pass, and the swap comes once it has ended."""
-    with ledger(tmp_path / "service", "serve", **variables) as running:
-        async with at_work(running) as crowd:
-            await more(crowd, 100)
-            async with a_reader(settings):
-                swapping = asyncio.create_task(rebuilt(settings))
-                await until(lambda: waits(connection))
-                await more(crowd, 100)
+async def test_a_waiting_swap_does_not_block_readers(settings: Settings, connection: Any, tmp_path: Path) -> None:
+    """An open transaction prevents the swap; other queries pass, and the swap follows when it ends."""
+    with serving(tmp_path, settings) as running:
+        async with active_clients(running) as crowd:
+            await wait_for_transfers(crowd, 100)
+            async with open_reader(settings):
+                swapping = asyncio.create_task(run_rebuild(settings))
+                await until(lambda: swap_waits(connection))
+                await wait_for_transfers(crowd, 100)
                 assert not swapping.done()
             outcome = await swapping
             assert (True, 0) == (outcome.swapped, outcome.differing)
         await check_nothing_is_lost_or_doubled(crowd, connection, settings)
 
 
-async def test_a_snapshot_for_auditors_sees_whole_tables_although_a_rebuild_wants_to_swap_them(
+async def test_a_snapshot_for_auditors_sees_complete_tables_during_a_rebuild(
     api: Api, settings: Settings, connection: Any
 ) -> None:
-    """A table that was swapped in later would have only the rows that were written before the snapshot: none."""
+    """In the snapshot, a table that was swapped in later would be empty."""
     account = await api.new_account(balance_cents=1)
     async with snapshot(connection):
-        swapping = asyncio.create_task(rebuilt(settings))
+        swapping = asyncio.create_task(run_rebuild(settings))
         other = await connect(settings)
-        await until(lambda: waits(other))
+        await until(lambda: swap_waits(other))
         await other.close()
         for table in ("users", "accounts", "entries", "transfers", "sessions", "tokens"):
             assert await connection.fetchval(f"SELECT count(*) FROM {table}") > 0, table

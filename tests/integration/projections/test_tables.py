@@ -1,4 +1,4 @@
-"""The description of the read tables is that of the migrated database, and covers all events and members."""
+"""The described read tables are those of the migrated database, and cover all events and members."""
 
 import inspect
 from collections.abc import Iterable
@@ -84,8 +84,8 @@ def members(kinds: Iterable[type]) -> set[str]:
     return {name for kind in kinds for name in inspect.signature(kind).parameters}
 
 
-def test_each_member_with_which_a_transaction_begins_is_a_column() -> None:
-    """A new one reaches the table by itself, and fails here until a migration and a column have it."""
+def test_each_member_of_a_new_transaction_is_a_column() -> None:
+    """A new member fails here until a migration adds its column."""
     assert members((MoneyTransferred, JournalEntryPosted, HoldPlaced)) <= {*transactions.TRANSFERS.names}
 
 

@@ -1,4 +1,4 @@
-"""The tables of sessions and tokens say the same as the events, however those are cut into transactions."""
+"""The tables of sessions and tokens follow from the events, however these are split into database transactions."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -50,13 +50,13 @@ ON_A_CONNECTION_OF_ITS_OWN = hypothesis.settings(
 )
 START = datetime(2020, 1, 1, tzinfo=UTC)
 PAST, FUTURE = 1_000_000_000, 4_000_000_000
-NOW = 2_000_000_000  # by the model: what is past has ended, and what is future has not
+NOW = 2_000_000_000  # for the model, the past has ended and the future has not
 ENDS = [PAST, PAST + 5, FUTURE, FUTURE + 5]
 THERE = [*user_events(ALICE, "alice"), *user_events(BOB, "bob")]
 
 
 class Log:
-    """A ledger, and what its transactions appended; positions have gaps between them."""
+    """A ledger, and the events that its database transactions appended; positions have gaps between them."""
 
     def __init__(self, ledger: Ledger, transactions: Sequence[list[Recorded]] = ()) -> None:
         self.ledger = ledger
@@ -67,7 +67,7 @@ class Log:
 
     @property
     def last(self) -> int:
-        """The last position."""
+        """Return the last position."""
         return self.transactions[-1][-1].position if self.transactions else 0
 
     def commit(self) -> None:
@@ -120,9 +120,9 @@ some_number, some_ends = st.integers(0, 5), st.sampled_from(ENDS)
 
 @st.composite
 def logs(draw: st.DrawFn) -> Log:
-    """What any commands about tokens leave behind, cut into transactions anywhere."""
+    """Generate the events of random commands about tokens, split into database transactions."""
     log = Log(Ledger(commit_group(THERE)))
-    refreshes = [  # each an object of its own, because `one_of` takes the same one only once
+    refreshes = [  # distinct objects, because `one_of` removes duplicates
         st.tuples(st.just(Log.refresh), some_number, some_ends, st.sampled_from([0, 2]), st.booleans())
         for _ in range(8)
     ]
@@ -148,7 +148,7 @@ def logs(draw: st.DrawFn) -> Log:
 
 
 class Database:
-    """A connection that shows nothing of itself when an example is printed."""
+    """A connection whose `repr` is short, for printed examples."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -158,7 +158,7 @@ class Database:
 
     @asynccontextmanager
     async def rolled_back(self) -> AsyncIterator[Any]:
-        """Every example begins with empty tables."""
+        """Roll back at the end, so that every example begins with empty tables."""
         transaction = self.connection.transaction()
         await transaction.start()
         try:
@@ -188,13 +188,13 @@ async def append(connection: Any, log: Log) -> None:
 
 
 async def rebuild(connection: Any, runs: Iterable[Sequence[Recorded]]) -> None:
-    """Write runs of events that are in the log already."""
+    """Project chunks of events that are in the log already."""
     for rows in runs:
         await run(connection, 0, datetime.now(UTC), [*tokens.apply_sessions(rows), *tokens.apply_tokens(rows)])
 
 
-def cut(rows: Sequence[Recorded], cuts: Collection[int]) -> Iterator[list[Recorded]]:
-    """The rows, cut at these places, and before each clean-up."""
+def split(rows: Sequence[Recorded], cuts: Collection[int]) -> Iterator[list[Recorded]]:
+    """Split the rows at these indexes, and before each cleanup."""
     places = {number for number, row in enumerate(rows) if isinstance(row.event, RevokedTokensForgotten)} | set(cuts)
     begins = sorted({0, *(place for place in places if place < len(rows))})
     return (list(rows[begin:end]) for begin, end in zip(begins, [*begins[1:], len(rows)], strict=True))
@@ -210,20 +210,18 @@ async def tables(connection: Any) -> dict[str, list[dict[str, Any]]]:
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(log=logs(), cuts=st.sets(st.integers(1, 40), max_size=8))
-async def test_however_events_are_cut_into_runs_the_rows_are_the_same(
-    log: Log, cuts: set[int], database: Database
-) -> None:
+async def test_the_rows_are_the_same_for_every_split_into_chunks(log: Log, cuts: set[int], database: Database) -> None:
     """Lesson 17."""
     async with database.rolled_back() as connection:
         await append(connection, log)
         expected = await tables(connection)
     for places in (range(len(log.rows())), (), cuts):
         async with database.rolled_back() as connection:
-            await rebuild(connection, cut(log.rows(), places))
+            await rebuild(connection, split(log.rows(), places))
             assert expected == await tables(connection)
 
 
-# A model: one event after another, as simple as can be.
+# A model that applies one event after another.
 
 
 @dataclass
@@ -239,7 +237,7 @@ class Token:
 
 @dataclass
 class Row:
-    """What there is to know of a session."""
+    """The row of a session."""
 
     user_id: UUID
     position: int
@@ -332,7 +330,7 @@ class Model:
         )
 
     def sessions_of(self, user_id: UUID | None) -> list[tuple[int, dict[str, Any]]]:
-        """Those whose newest token can still be used, newest first."""
+        """Return the sessions whose newest token can still be used, newest first."""
         found = [
             (
                 row.position,
@@ -365,7 +363,7 @@ def modelled(log: Log) -> Model:
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(log=logs())
-async def test_the_tokens_are_those_that_were_issued_with_what_killed_each_first(log: Log, database: Database) -> None:
+async def test_each_token_has_what_revoked_it_first(log: Log, database: Database) -> None:
     async with database.rolled_back() as connection:
         await append(connection, log)
         rows = {row["jti"]: row for row in (await tables(connection))["tokens"]}
@@ -388,8 +386,8 @@ async def test_the_tokens_are_those_that_were_issued_with_what_killed_each_first
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(log=logs())
-async def test_a_token_is_dead_for_queries_if_and_only_if_it_is_for_decisions(log: Log, database: Database) -> None:
-    """The position of a token against one number says the same as the state of its streams."""
+async def test_queries_and_decisions_agree_on_revoked_tokens(log: Log, database: Database) -> None:
+    """Comparing a token's position with one number gives the same answer as the states of its streams."""
     issued = [(row, row.event) for row in log.rows() if isinstance(row.event, TokensIssued | TokensRotated)]
     states = {ALL_TOKENS: None, **log.ledger.states()}
     async with database.rolled_back() as connection:
@@ -402,7 +400,7 @@ async def test_a_token_is_dead_for_queries_if_and_only_if_it_is_for_decisions(lo
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(log=logs())
-async def test_below_which_position_tokens_are_dead_is_known_for_every_session(log: Log, database: Database) -> None:
+async def test_every_session_has_the_position_below_which_tokens_are_revoked(log: Log, database: Database) -> None:
     model = modelled(log)
     asked = {(session_id, user_id) for session_id in [*model.sessions, NOBODY] for user_id in (ALICE, BOB, NOBODY)}
     async with database.rolled_back() as connection:
@@ -414,7 +412,7 @@ async def test_below_which_position_tokens_are_dead_is_known_for_every_session(l
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(log=logs(), back=st.integers(0, 30), limit=st.integers(1, 6))
-async def test_revocations_are_read_in_order_from_anywhere_to_the_last(
+async def test_revocations_are_read_in_order_from_any_position(
     log: Log, back: int, limit: int, database: Database
 ) -> None:
     model, after = modelled(log), max(log.last - back, 0)
@@ -431,7 +429,7 @@ async def test_revocations_are_read_in_order_from_anywhere_to_the_last(
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(log=logs(), user_id=st.sampled_from([ALICE, BOB, NOBODY, None]), limit=st.integers(1, 3))
-async def test_the_sessions_of_a_user_are_those_that_can_still_be_used_newest_first(
+async def test_the_usable_sessions_of_a_user_are_listed_newest_first(
     log: Log, user_id: UUID | None, limit: int, database: Database
 ) -> None:
     found: list[tuple[int, dict[str, Any]]] = []
@@ -450,7 +448,7 @@ async def test_the_sessions_of_a_user_are_those_that_can_still_be_used_newest_fi
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(log=logs(), expired_before=some_ends)
-async def test_what_can_be_forgotten_is_counted_as_of_the_end_of_the_log(
+async def test_tokens_to_purge_are_counted_at_the_end_of_the_log(
     log: Log, expired_before: int, database: Database
 ) -> None:
     model = modelled(log)
@@ -463,7 +461,7 @@ async def test_what_can_be_forgotten_is_counted_as_of_the_end_of_the_log(
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(log=logs(), expired_before=some_ends, is_in_time=st.booleans())
-async def test_as_many_are_forgotten_as_were_counted_whatever_is_revoked_meanwhile(
+async def test_a_purge_removes_the_counted_tokens_in_spite_of_later_revocations(
     log: Log, expired_before: int, is_in_time: bool, database: Database
 ) -> None:
     async with database.rolled_back() as connection:
@@ -486,7 +484,7 @@ async def test_as_many_are_forgotten_as_were_counted_whatever_is_revoked_meanwhi
     assert after <= before
 
 
-async def test_nothing_is_revoked_and_nothing_can_be_forgotten_in_an_empty_ledger(connection: Any) -> None:
+async def test_an_empty_ledger_has_nothing_revoked_and_nothing_to_purge(connection: Any) -> None:
     assert 0 == await tokens.last_revocation(connection)
     assert [] == await tokens.revocations(connection, after=0, limit=10)
     assert (0, 0) == await tokens.count_purgeable(connection, expired_before=FUTURE)
@@ -495,8 +493,8 @@ async def test_nothing_is_revoked_and_nothing_can_be_forgotten_in_an_empty_ledge
     assert {(NOBODY, ALICE): NEVER} == await tokens.revoked_below(connection, [(NOBODY, ALICE)])
 
 
-def test_the_logs_above_get_everywhere() -> None:
-    """A property that only ever sees refusals guards nothing."""
+def test_the_generated_logs_reach_every_event() -> None:
+    """A property that sees only refusals proves nothing."""
     seen: set[type[Any]] = set()
 
     @hypothesis.settings(max_examples=100, derandomize=True, database=None)

@@ -1,7 +1,6 @@
-"""Receipts: who has one and the public key needs nobody's word, and nobody can make one up or change one."""
+"""A receipt and the public key prove an event without trust in the ledger, and cannot be forged or changed."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from ledger.settings import Settings
 from ledger.values.ids import new_id
 from tests.support.controls import NOBODY, Api
 from tests.support.problems import assert_is_problem
-from tests.support.processes import ledger, until
+from tests.support.processes import Ran, run_ledger, until
 from tests.support.sealed import block_of, write_key_file
 
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -57,13 +56,13 @@ def is_valid(raw: bytes, key: Key) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8])
-def test_the_receipt_of_every_event_of_a_block_holds(count: int, key: Key) -> None:
+def test_the_receipt_of_every_event_of_a_block_is_valid(count: int, key: Key) -> None:
     some = rows(count)
     raw = receipt_of(some, key, *range(count))
     assert some == [proof.event.row() for proof in receipts.check(raw, {key.kid: key}).proofs]
 
 
-def test_a_receipt_in_which_any_byte_was_changed_proves_nothing(key: Key) -> None:
+def test_a_receipt_with_any_changed_byte_proves_nothing(key: Key) -> None:
     raw = receipt_of(rows(5), key, 2)
     assert is_valid(raw, key)
     for index in range(len(raw)):
@@ -90,7 +89,7 @@ def test_a_time_without_a_zone_is_refused(key: Key) -> None:
     assert not is_valid(raw.replace(b"T12:00:00Z", b"T12:00:00"), key)
 
 
-def test_parts_of_two_receipts_do_not_make_a_third(key: Key) -> None:
+def test_parts_of_two_receipts_cannot_be_combined(key: Key) -> None:
     some = rows(6)
     first, second = (msgspec.json.decode(receipt_of(some, key, index))["proofs"][0] for index in (1, 4))
     for member in first:
@@ -103,7 +102,7 @@ def test_a_receipt_that_another_key_signed_proves_nothing(key: Key, tmp_path: Pa
     assert not is_valid(receipt_of(rows(2), another, 0), key)
 
 
-def test_no_receipt_is_made_of_an_event_that_is_not_what_was_sealed(key: Key) -> None:
+def test_an_event_that_differs_from_its_seal_gets_no_receipt(key: Key) -> None:
     some = rows(3)
     block = sealed(some, key)
     for wrong, row in ((block, some[1]._replace(state=b"{}")), (block._replace(leaves=block.leaves[:2]), some[1])):
@@ -116,14 +115,14 @@ def test_no_receipt_is_made_of_an_event_that_is_not_what_was_sealed(key: Key) ->
 
 @pytest.fixture
 async def sealing(serve: Serve, settings: Settings, key_file: Path) -> AsyncIterator[Api]:
-    """A service whose log is sealed, at once."""
+    """Serve a ledger that seals its log without delay."""
     sealed = settings.model_copy(update={"ledger_seal_key_file": key_file, "ledger_seal_seconds": 0.01})
     async with seal_meanwhile(sealed):
         yield await serve(sealed)
 
 
 async def receipt(api: Api, path: str) -> bytes:
-    """The bytes of a receipt, as soon as there is one."""
+    """Wait for a receipt, and return its bytes."""
 
     async def given() -> bytes | None:
         async with api.client.get(path, headers={"Authorization": f"Bearer {api.token}"}) as response:
@@ -135,12 +134,12 @@ async def receipt(api: Api, path: str) -> bytes:
 
 
 async def test_a_transfer_has_a_receipt_with_its_entries_that_can_be_checked_elsewhere(sealing: Api, key: Key) -> None:
-    """Whichever command made it, and nothing but it: an opening is a transfer too."""
+    """This holds for every command that moves money; opening an account can be one."""
     source, destination = await sealing.new_account(balance_cents=100), await sealing.new_account()
     await sealing.transfer(source, destination, 1)
-    made = (await sealing.transfer(source, destination, 7)).body
+    transfer = (await sealing.transfer(source, destination, 7)).body
     opening = (await sealing.get(f"/v1/accounts/{source['id']}/entries")).body[-1]["transaction_id"]
-    for transaction_id, amount, balances in ((made["id"], 7, {92, 8}), (opening, 100, {100, -100})):
+    for transaction_id, amount, balances in ((transfer["id"], 7, {92, 8}), (opening, 100, {100, -100})):
         raw = await receipt(sealing, f"/v1/transactions/{transaction_id}/proof")
         events = [proof.event for proof in receipts.check(raw, {key.kid: key}).proofs]
         said = {event.topic: msgspec.json.decode(event.state) for event in events}
@@ -152,7 +151,7 @@ async def test_a_transfer_has_a_receipt_with_its_entries_that_can_be_checked_els
 
 
 async def test_a_customer_gets_no_entry_of_the_other_side(sealing: Api, key: Key) -> None:
-    """Lesson 35: it would tell the other's balance."""
+    """Lesson 35: it would reveal the other owner's balance."""
     payer, payee = await sealing.as_new_user("customer"), await sealing.as_new_user("customer")
     source = await sealing.new_account(payer.user_id, balance_cents=100)
     destination = await sealing.new_account(payee.user_id)
@@ -164,7 +163,7 @@ async def test_a_customer_gets_no_entry_of_the_other_side(sealing: Api, key: Key
 
 
 async def test_a_customer_gets_no_leg_of_others_in_a_journal_entry(sealing: Api, key: Key) -> None:
-    """Lesson 35: it would tell what they got."""
+    """Lesson 35: it would reveal what other owners received."""
     payee, other = await sealing.as_new_user("customer"), await sealing.new_account()
     source, own = await sealing.new_account(balance_cents=100), await sealing.new_account(payee.user_id)
     legs = [{"account_id": one["id"], "amount_cents": cents} for one, cents in ((source, -9), (own, 2), (other, 7))]
@@ -192,20 +191,20 @@ async def test_an_account_has_a_receipt_for_each_of_its_versions(sealing: Api, k
         assert ["query at_version"] == (await sealing.get(f"{path}?at_version={text}")).parameters
 
 
-async def test_receipts_are_for_those_who_may_read_what_they_prove(sealing: Api) -> None:
+async def test_only_callers_who_may_read_an_event_get_its_receipt(sealing: Api) -> None:
     """Lesson 35."""
     payer, stranger = await sealing.as_new_user("customer"), await sealing.as_new_user("customer")
     auditor, guest = await sealing.as_new_user("auditor"), await sealing.as_new_user("guest")
     account = await sealing.new_account(payer.user_id, balance_cents=100)
-    made = (await payer.transfer(account, await sealing.new_account(), 7)).body
-    paths = [f"/v1/transactions/{made['id']}/proof", f"/v1/accounts/{account['id']}/proof"]
+    transfer = (await payer.transfer(account, await sealing.new_account(), 7)).body
+    paths = [f"/v1/transactions/{transfer['id']}/proof", f"/v1/accounts/{account['id']}/proof"]
     for path, code in zip(paths, ("transaction_not_found", "resource_not_found"), strict=True):
         await receipt(sealing, path)
         statuses = [(await api.get(path)).status for api in (payer, auditor, guest)]
         assert [200, 200, 403] == statuses
         assert_is_problem(await stranger.get(path), 404, code, "resource_not_found")
         assert_is_problem(
-            await sealing.get(path.replace(made["id"], NOBODY).replace(account["id"], NOBODY)),
+            await sealing.get(path.replace(transfer["id"], NOBODY).replace(account["id"], NOBODY)),
             404,
             code,
             "resource_not_found",
@@ -213,7 +212,7 @@ async def test_receipts_are_for_those_who_may_read_what_they_prove(sealing: Api)
         assert 401 == (await sealing.nobody.get(path)).status
 
 
-async def test_who_asks_too_early_is_told_when_to_ask_again(serve: Serve, settings: Settings, key_file: Path) -> None:
+async def test_a_request_before_the_seal_says_when_to_retry(serve: Serve, settings: Settings, key_file: Path) -> None:
     update = {"ledger_seal_key_file": key_file, "ledger_seal_seconds": 3600}
     api = await serve(settings.model_copy(update=update))
     account = await api.new_account()
@@ -222,7 +221,7 @@ async def test_who_asks_too_early_is_told_when_to_ask_again(serve: Serve, settin
     assert "3600" == answer.headers["Retry-After"]
 
 
-async def test_who_asks_a_service_that_does_not_seal_is_not_told_to_ask_again(api: Api) -> None:
+async def test_a_service_without_seals_does_not_ask_for_a_retry(api: Api) -> None:
     account = await api.new_account()
     answer = await api.get(f"/v1/accounts/{account['id']}/proof")
     assert_is_problem(answer, 409, "sealing_inactive", "conflict")
@@ -230,7 +229,7 @@ async def test_who_asks_a_service_that_does_not_seal_is_not_told_to_ask_again(ap
     assert {"keys": []} == (await api.nobody.get("/.well-known/ledger-seal.json")).body
 
 
-async def test_anybody_can_have_the_key(sealing: Api, key: Key) -> None:
+async def test_the_key_is_public(sealing: Api, key: Key) -> None:
     answer = await sealing.nobody.get("/.well-known/ledger-seal.json")
     (published,) = answer.body["keys"]
     assert {**(key.public or {})} == published
@@ -238,13 +237,13 @@ async def test_anybody_can_have_the_key(sealing: Api, key: Key) -> None:
 
 
 async def test_the_published_key_outlives_its_file(sealing: Api, key: Key, key_file: Path) -> None:
-    """The key is read once, at the start: a request opens no file, and needs none."""
+    """The key is read once at the start, and no request opens the file."""
     await asyncio.to_thread(key_file.unlink)
     answer = await sealing.nobody.get("/.well-known/ledger-seal.json")
     assert [key.public] == answer.body["keys"]
 
 
-# On the command line, with nothing else.
+# On the command line, without servers.
 
 
 def prepare(folder: Path, raw: bytes, pem: str) -> None:
@@ -253,27 +252,26 @@ def prepare(folder: Path, raw: bytes, pem: str) -> None:
     (folder / "key.pem").write_text(pem)
 
 
-async def checked(folder: Path, raw: bytes, pem: str) -> tuple[int, str, str]:
-    """The exit status of `check-receipt`, and what it says, where no server and no setting is of use."""
+async def check_receipt(folder: Path, raw: bytes, pem: str) -> Ran:
+    """Run `check-receipt` where neither a server nor a setting is of use."""
     prepare(folder, raw, pem)
-    with ledger(folder, *CHECK, **NO_SERVERS) as running:
-        return await running.status(), running.output.read_text(), running.log.read_text()
+    return await run_ledger(*CHECK, folder=folder, variables=NO_SERVERS)
 
 
-async def test_a_receipt_is_checked_without_a_database_and_it_is_said_what_it_proves(tmp_path: Path, key: Key) -> None:
+async def test_a_receipt_is_checked_without_a_database(tmp_path: Path, key: Key) -> None:
     """Lesson 18: verification that needs the very database it distrusts."""
     some = rows(3)
     raw = receipt_of(some, key, 1)
-    status, said, _ = await checked(tmp_path / "good", raw, public_pem(key))
+    status, said, _ = await check_receipt(tmp_path / "good", raw, public_pem(key))
     assert (0, True) == (status, f"NameClaimed, version 1 of stream {some[1].originator_id}" in said)
     assert "Not proven" in said
-    with ledger(tmp_path / "good", *CHECK, "--json", **NO_SERVERS) as running:
-        assert 0 == await running.status()
-        (proven,) = json.loads(running.output.read_text())["proven"]
+    in_json = await run_ledger(*CHECK, "--json", folder=tmp_path / "good", variables=NO_SERVERS)
+    assert 0 == in_json.status
+    (proven,) = in_json.document["proven"]
     assert ("NameClaimed", {"n": 1}, 1) == (proven["topic"], proven["state"], proven["block"])
     changed = raw.replace(b'"leaf_index":1', b'"leaf_index":2')
-    status, said, error = await checked(tmp_path / "bad", changed, public_pem(key))
+    status, said, error = await check_receipt(tmp_path / "bad", changed, public_pem(key))
     assert (1, "") == (status, said)
     assert error == "ledger: the receipt is not valid: the event at position 3 is not in block 1\n"
-    status, _, error = await checked(tmp_path / "no-key", raw, "nothing")
+    status, _, error = await check_receipt(tmp_path / "no-key", raw, "nothing")
     assert (2, True) == (status, "key.pem: must be a PEM file" in error)

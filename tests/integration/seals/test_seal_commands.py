@@ -1,4 +1,4 @@
-"""`ledger audit`, as far as it is about seals: what it says, and its exit status."""
+"""The `ledger audit` commands for seals: output and exit status."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -10,29 +10,28 @@ import pytest
 from ledger.identity.keys import private_key, public_pem
 from ledger.settings import Settings
 from ledger.values.ids import new_id
-from tests.support.processes import ledger
+from tests.support.processes import Ran, run_ledger
 from tests.support.sealed import INSERT
 
-Ran = tuple[int, str, str]  # the exit status, standard output and standard error
 Audit = Callable[..., Awaitable[Ran]]
 COUNT = 7
 
 
 @pytest.fixture
-async def audit(settings: Settings, connection: Any, tmp_path: Path) -> Audit:
-    """Runs `ledger audit` on a ledger with some events."""
+async def audit(settings: Settings, connection: Any) -> Audit:
+    """Return a function that runs `ledger audit` on a ledger with some events."""
     for _ in range(COUNT):
         await connection.execute(INSERT, new_id())
 
-    async def ran(*arguments: str, **variables: str) -> Ran:
-        given = {**settings.environment(), "LEDGER_SEAL_EVENTS": "3", **variables}
-        with ledger(tmp_path / f"run-{new_id()}", "audit", *arguments, **given) as running:
-            return await running.status(), running.output.read_text(), running.log.read_text()
+    async def run_audit(*arguments: str, **variables: str) -> Ran:
+        return await run_ledger(
+            "audit", *arguments, variables={**settings.environment(), "LEDGER_SEAL_EVENTS": "3", **variables}
+        )
 
-    return ran
+    return run_audit
 
 
-async def test_what_was_sealed_is_verified_and_compared_with_exported_heads(
+async def test_seals_are_verified_and_compared_with_exported_headers(
     audit: Audit, connection: Any, key_file: Path, tmp_path: Path
 ) -> None:
     key = {"LEDGER_SEAL_KEY_FILE": str(key_file)}
@@ -67,13 +66,13 @@ async def test_the_status_shows_by_how_much_the_seals_lag_behind(audit: Audit) -
 
 
 async def test_nothing_is_sealed_or_verified_without_a_key(audit: Audit) -> None:
-    """Whose signatures count must not be left to the database."""
+    """The database must not decide whose signatures count."""
     for command in ("seal", "verify-seals", "seal-key"):
         status, said, error = await audit(command)
         assert (2, "", True) == (status, said, "LEDGER_SEAL_KEY_FILE" in error)
 
 
-async def test_what_is_no_file_of_heads_is_refused(audit: Audit, tmp_path: Path) -> None:
+async def test_a_file_without_block_headers_is_refused(audit: Audit, tmp_path: Path) -> None:
     (tmp_path / "heads").write_text("{}\n")
     for name, problem in (("heads", "not a file of block headers"), ("none", "No such file")):
         status, _, error = await audit("verify-seals", "--against", str(tmp_path / name))

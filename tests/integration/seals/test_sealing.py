@@ -1,4 +1,4 @@
-"""Sealing while others write, seal and crash: every event is sealed once, and the chain is one. Lesson 18."""
+"""Under concurrent writers, sealers and crashes, every event is sealed once, in one chain. Lesson 18."""
 
 import asyncio
 from pathlib import Path
@@ -31,7 +31,7 @@ WAITS = """SELECT true FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 A
 async def test_nothing_is_sealed_past_a_writer_who_can_still_commit_a_smaller_position(
     settings: Settings, sealed: Sealed
 ) -> None:
-    """Lesson 18, and decision 2 even for those who switch its trigger off: their order of commits is any."""
+    """Lesson 18, and decision 2 even without its trigger: then events commit in any order."""
     late, early = await connect(settings), await connect(settings)
     for writer in (late, early):
         await writer.execute("SET session_replication_role = replica; BEGIN")
@@ -49,7 +49,7 @@ async def test_nothing_is_sealed_past_a_writer_who_can_still_commit_a_smaller_po
 
 
 async def waits_for_writers(connection: Any) -> bool:
-    """Whether somebody is looking for writers; `pg_stat_activity` stands still within a transaction."""
+    """Return whether a sealer waits for writers. `pg_stat_activity` does not change within a transaction."""
     await connection.execute("SELECT pg_stat_clear_snapshot()")
     return bool(
         await connection.fetchval(
@@ -59,7 +59,7 @@ async def waits_for_writers(connection: Any) -> bool:
     )
 
 
-async def test_a_writer_who_never_ends_is_not_waited_for_without_end(
+async def test_the_wait_for_a_writer_is_bounded(
     settings: Settings, sealed: Sealed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lesson 36."""
@@ -76,7 +76,7 @@ async def test_a_writer_who_never_ends_is_not_waited_for_without_end(
     assert [] == await sealed.findings()
 
 
-async def test_several_who_seal_while_several_write_leave_one_chain_over_every_event(
+async def test_concurrent_sealers_and_writers_leave_one_chain(
     settings: Settings, runtime: Runtime, unsealed: Sealed
 ) -> None:
     done = asyncio.Event()
@@ -114,10 +114,10 @@ async def test_several_who_seal_while_several_write_leave_one_chain_over_every_e
     assert len(await unsealed.rows()) == report.events
 
 
-async def test_a_kill_in_the_middle_leaves_a_chain_that_goes_on(
+async def test_sealing_continues_after_a_kill(
     settings: Settings, unsealed: Sealed, key_file: Path, tmp_path: Path
 ) -> None:
-    """Lesson 14: a block is there as a whole or not at all."""
+    """Lesson 14: a block is written completely or not at all."""
     variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file), "LEDGER_SEAL_EVENTS": "3"}
     await unsealed.connection.execute(
         """CREATE FUNCTION stop_at_the_third() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -139,7 +139,7 @@ async def test_a_kill_in_the_middle_leaves_a_chain_that_goes_on(
 # As part of a service.
 
 
-async def test_a_service_with_a_key_seals_by_itself_and_says_how_far_it_is(
+async def test_a_service_with_a_key_seals_and_reports_its_status(
     settings: Settings, unsealed: Sealed, key_file: Path
 ) -> None:
     update = {"ledger_seal_key_file": key_file, "ledger_seal_seconds": 0.01, "ledger_seal_events": BLOCK}
@@ -153,7 +153,7 @@ async def test_a_service_with_a_key_seals_by_itself_and_says_how_far_it_is(
 
 
 def test_a_key_that_cannot_sign_seals_stops_the_start(tmp_path: Path) -> None:
-    """The message names the variable, and nothing of the file."""
+    """The message names the variable, and shows nothing of the file."""
     nonsense, rsa = tmp_path / "nonsense.pem", tmp_path / "rsa.pem"
     nonsense.write_text("not a key")
     rsa.write_bytes(generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -162,7 +162,7 @@ def test_a_key_that_cannot_sign_seals_stops_the_start(tmp_path: Path) -> None:
             load_sealing_key(Settings.load(ledger_seal_key_file=path))
 
 
-def test_a_start_without_a_key_says_in_one_line_that_nothing_is_sealed(settings: Settings, key_file: Path) -> None:
+def test_a_start_without_a_key_logs_one_line(settings: Settings, key_file: Path) -> None:
     with capture_logs() as said:
         log_if_unsealed(settings.model_copy(update={"ledger_seal_key_file": key_file}))
         assert [] == said

@@ -1,4 +1,4 @@
-"""Sealed blocks: whatever is done to the log, or to its seals, is found. Lesson 18."""
+"""Any tampering with a sealed log or with its seals is found. Lesson 18."""
 
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ async def test_a_change_of_any_column_is_found_and_named(what: str, sealed: Seal
     assert [Finding(3, 10, "the event was changed")] == await sealed.findings()
 
 
-async def test_an_event_that_was_taken_away_is_found(sealed: Sealed) -> None:
+async def test_a_removed_event_is_found(sealed: Sealed) -> None:
     await sealed.tamper(f"DELETE FROM stored_events WHERE {TENTH}")
     assert [Finding(3, 10, "events missing from here on: 1")] == await sealed.findings()
 
@@ -83,7 +83,7 @@ async def test_a_block_whose_events_are_all_gone_is_found(sealed: Sealed) -> Non
     assert [Finding(3, 9, "events missing from here on: 4")] == await sealed.findings()
 
 
-async def test_an_event_that_was_slipped_into_a_gap_is_found(sealed: Sealed) -> None:
+async def test_an_event_inserted_into_a_gap_is_found(sealed: Sealed) -> None:
     """Lesson 18: a lower id that was committed late."""
     gap = await sealed.connection.fetchval("SELECT max(notification_id) - 1 FROM stored_events")
     await sealed.tamper(
@@ -96,7 +96,7 @@ async def test_an_event_that_was_slipped_into_a_gap_is_found(sealed: Sealed) -> 
 
 @pytest.mark.parametrize("position", [0, -1])
 async def test_an_event_below_all_positions_is_found(position: int, sealed: Sealed) -> None:
-    """Lesson 18: it is in no block, and a reader who begins at the first position never sees it."""
+    """Lesson 18: such an event is in no block, and a reader from the first position never sees it."""
     await sealed.tamper(
         f"""INSERT INTO stored_events SELECT gen_random_uuid(), 1, topic, state, {position}, recorded_at, NULL
             FROM stored_events WHERE {TENTH}"""
@@ -104,7 +104,7 @@ async def test_an_event_below_all_positions_is_found(position: int, sealed: Seal
     assert [position] == [finding.position for finding in await sealed.findings()]
 
 
-async def test_two_events_that_changed_places_are_found(sealed: Sealed) -> None:
+async def test_two_swapped_events_are_found(sealed: Sealed) -> None:
     await sealed.tamper(
         "UPDATE stored_events SET notification_id = 1000000 WHERE notification_id = 10",
         "UPDATE stored_events SET notification_id = 10 WHERE notification_id = 11",
@@ -119,8 +119,8 @@ async def test_an_event_that_was_moved_behind_the_seals_is_found(sealed: Sealed)
     assert [(3, 10)] == [finding[:2] for finding in await sealed.findings()]
 
 
-async def test_a_change_with_all_that_follows_from_it_is_found(sealed: Sealed) -> None:
-    """The read tables and the heads agree with the false event, and so do leaves, root and chain: not the signature."""
+async def test_a_change_with_all_its_consequences_is_found(sealed: Sealed) -> None:
+    """Read tables, heads, leaves, root and chain agree with the false event; the signature does not."""
     rows, heads = await sealed.rows(), await sealed.heads()
     changed = next(row for row in rows if row.topic == "AccountCredited" and b'"balance_cents":1000,' not in row.state)
     state = changed.state.replace(b'"amount_cents":1', b'"amount_cents":9').hex()
@@ -181,14 +181,14 @@ async def test_seals_refuse_to_be_changed(sealed: Sealed) -> None:
             await sealed.connection.execute(statement)
 
 
-async def test_a_log_that_was_resealed_with_another_key_is_found(sealed: Sealed, tmp_path: Path) -> None:
+async def test_a_log_resealed_with_another_key_is_found(sealed: Sealed, tmp_path: Path) -> None:
     count = len(await sealed.heads())
     await sealed.tamper(CHANGES["state"], "DELETE FROM seals")
     await sealed.seal(private_key(write_key_file(tmp_path / "another.pem")))
     assert list(range(1, count + 1)) == [finding.block for finding in await sealed.findings()]
 
 
-async def test_a_log_that_was_resealed_with_the_right_key_is_found_by_heads_kept_elsewhere(sealed: Sealed) -> None:
+async def test_a_log_resealed_with_the_same_key_is_found_by_exported_headers(sealed: Sealed) -> None:
     """Lesson 18: verification that needs the very database it distrusts."""
     kept = await sealed.heads()
     await sealed.tamper(CHANGES["state"], "DELETE FROM seals")
@@ -197,7 +197,7 @@ async def test_a_log_that_was_resealed_with_the_right_key_is_found_by_heads_kept
     assert {finding.block for finding in await sealed.findings(kept)} == {head.block.number for head in kept}
 
 
-async def test_an_end_that_was_cut_off_is_found_by_heads_kept_elsewhere(sealed: Sealed) -> None:
+async def test_a_truncated_log_is_found_by_exported_headers(sealed: Sealed) -> None:
     kept = await sealed.heads()
     last = kept[-1].block
     await sealed.tamper(
@@ -209,7 +209,7 @@ async def test_an_end_that_was_cut_off_is_found_by_heads_kept_elsewhere(sealed: 
     assert [Finding(last.number, None, "it is in the exported headers but missing here")] == findings
 
 
-async def test_a_sealer_that_runs_builds_on_no_chain_but_the_one_it_knows(unsealed: Sealed) -> None:
+async def test_a_running_sealer_continues_only_the_chain_it_knows(unsealed: Sealed) -> None:
     sealer = Sealer(unsealed.ledger_id, unsealed.key, limit=BLOCK)
     await sealer.seal(unsealed.connection)
     await unsealed.tamper(CHANGES["state"], "DELETE FROM seals")
@@ -218,7 +218,7 @@ async def test_a_sealer_that_runs_builds_on_no_chain_but_the_one_it_knows(unseal
     assert [] == await unsealed.heads()
 
 
-async def test_a_sealer_builds_on_no_block_with_a_wrong_signature(sealed: Sealed) -> None:
+async def test_a_sealer_continues_no_block_with_a_wrong_signature(sealed: Sealed) -> None:
     await sealed.tamper("UPDATE seals SET root = sha256(root)")
     await sealed.connection.execute(INSERT, new_id())
     with pytest.raises(BrokenChainError):

@@ -1,10 +1,9 @@
-"""Followers say how far they are, and one that meets an event it cannot apply stops until it is resumed.
+"""Followers report their progress, and stop at an event that they cannot apply until they are resumed.
 
 Lessons 10 to 14.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,15 +19,16 @@ from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from tests.support.outages import are_gone
-from tests.support.processes import ledger, until
+from tests.support.processes import run_ledger, until
 from tests.support.sealed import INSERT, Sealed
+from tests.support.serving import serving
 
 Connection = Any  # asyncpg's, which is generic for type checkers only
 REST_SECONDS = 0.01
 
 
 class Counting:
-    """Follows the log by counting its events, and cannot apply those of one topic."""
+    """A follower that counts events, and cannot apply those of one topic."""
 
     def __init__(self, poison: str = "none") -> None:
         self.poison = poison
@@ -47,7 +47,7 @@ class Counting:
         return FollowerProgress(self.seen[-1] if self.seen else None)
 
     async def rest(self) -> None:
-        """Look again soon: who led before may hold the lock a moment longer than its connection lasts."""
+        """Look for work often. The previous leader may hold the lock a little longer than its connection lasts."""
         await asyncio.sleep(REST_SECONDS)
 
 
@@ -89,7 +89,7 @@ async def is_at(connection: Connection, position: int) -> FollowerStatus | None:
     return found if found.position == position else None
 
 
-async def test_an_event_that_cannot_be_applied_stops_a_follower_and_says_where_until_it_is_resumed(
+async def test_an_event_that_cannot_be_applied_stops_a_follower_until_it_is_resumed(
     settings: Settings, connection: Connection
 ) -> None:
     """Lesson 12: a projection that logs an error and goes on."""
@@ -111,7 +111,7 @@ async def test_an_event_that_cannot_be_applied_stops_a_follower_and_says_where_u
     assert None is await follower.resume(connection, "seals")
 
 
-async def test_who_is_resumed_before_the_fix_stops_again_at_the_same_event(
+async def test_a_follower_resumed_before_the_fix_stops_at_the_same_event(
     settings: Settings, connection: Connection
 ) -> None:
     """Lesson 12."""
@@ -128,7 +128,7 @@ async def test_who_is_resumed_before_the_fix_stops_again_at_the_same_event(
 async def test_a_stop_is_remembered_and_a_new_process_tries_once_more(
     settings: Settings, connection: Connection
 ) -> None:
-    """The fix may be the new process; that nobody runs hides no stop."""
+    """A new process may have the fix. A stop is shown while no process runs."""
     poison = await append(connection, "Strange")
     async with following(Counting("Strange"), lambda: connect(settings)):
         await until(lambda: is_in(connection, "stopped"))
@@ -158,7 +158,7 @@ async def test_one_process_leads_and_another_takes_over_without_gap_or_double(
     assert [position] == first.seen
 
 
-async def test_a_lost_connection_is_opened_again_and_what_went_wrong_is_shown_meanwhile(
+async def test_a_lost_connection_is_reopened_and_the_error_is_shown_until_then(
     settings: Settings, connection: Connection
 ) -> None:
     """Lesson 10: a dropped connection is never reopened."""
@@ -170,11 +170,11 @@ async def test_a_lost_connection_is_opened_again_and_what_went_wrong_is_shown_me
         return await counting.step(one, leads)
 
     task = asyncio.create_task(follow(Follower("seals", step, counting.rest), lambda: connect(settings)))
-    await until(lambda: told(connection, "nothing came"))
+    await until(lambda: shows_error(connection, "nothing came"))
     works.set()
     first = await append(connection)
     await until(lambda: counting.seen)
-    await until(lambda: told(connection, None))
+    await until(lambda: shows_error(connection, None))
     rows = await connection.fetch(
         "SELECT pid, pg_terminate_backend(pid) FROM pg_locks WHERE classid = 'followers'::regclass"
     )
@@ -186,43 +186,43 @@ async def test_a_lost_connection_is_opened_again_and_what_went_wrong_is_shown_me
     await asyncio.wait((task,))
 
 
-async def told(connection: Connection, error: str | None) -> bool:
+async def shows_error(connection: Connection, error: str | None) -> bool:
     return (await shown(connection)).error == error
 
 
-# The followers that there are.
+# The followers of the service.
 
 
-async def of(settings: Settings, name: str) -> Status:
+async def status_of(settings: Settings, name: str) -> Status:
     return next(row for row in await status(settings) if row.projection == name)
 
 
 async def reaches_the_end(settings: Settings, name: str) -> Status | None:
-    row = await of(settings, name)
+    row = await status_of(settings, name)
     return row if (row.state, row.lag_events, row.last_error) == ("following", 0, None) else None
 
 
 async def test_the_status_shows_both_followers_of_a_service_at_the_end_of_the_log(
     settings: Settings, key_file: Path, tmp_path: Path
 ) -> None:
-    """Lesson 11: also over events that they do not handle."""
-    variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file), "SERVICE_PORT": "0"}
-    with ledger(tmp_path / "service", "serve", "--workers", "2", **variables) as running:
+    """Lesson 11: a follower also passes events that it does not handle."""
+    variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file)}
+    with serving(tmp_path, settings, workers=2, variables={"LEDGER_SEAL_KEY_FILE": str(key_file)}) as running:
         await running.url()
         for name in ("mirror", "seals"):
             row = await until(lambda name=name: reaches_the_end(settings, name))
             assert 0.0 == row.lag_seconds
 
-        async def are_told() -> bool:
-            with ledger(tmp_path / str(new_id()), "projections", "status", "--json", **variables) as asked:
-                assert 0 == await asked.status(), asked.log.read_text()
-            return {"inline", "following"} == {row["state"] for row in json.loads(asked.output.read_text())}
+        async def shows_both() -> bool:
+            ran = await run_ledger("projections", "status", "--json", variables=variables)
+            assert 0 == ran.status, ran.error
+            return {"inline", "following"} == {row["state"] for row in ran.document}
 
-        await until(are_told)  # Redis may be slow to answer at any one time
+        await until(shows_both)  # Redis may be slow to answer at any one time
         assert 0 == await running.stop()
 
 
-async def test_the_mirror_stops_at_a_session_that_redis_cannot_hold(
+async def test_the_revocation_cache_stops_at_a_session_that_redis_cannot_hold(
     settings: Settings, connection: Connection, serve: Any
 ) -> None:
     api = await serve(settings)
@@ -240,29 +240,29 @@ async def test_the_mirror_stops_at_a_session_that_redis_cannot_hold(
 
 
 async def stops(settings: Settings, name: str) -> Status | None:
-    row = await of(settings, name)
+    row = await status_of(settings, name)
     return row if row.state == "stopped" else None
 
 
-async def test_sealing_stops_at_an_event_that_has_no_leaf_and_goes_on_when_it_is_mended_and_resumed(
+async def test_sealing_stops_at_an_event_without_a_leaf_until_it_is_repaired_and_resumed(
     settings: Settings, sealed: Sealed, key_file: Path, tmp_path: Path
 ) -> None:
-    variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file), "SERVICE_PORT": "0"}
+    variables = {**settings.environment(), "LEDGER_SEAL_KEY_FILE": str(key_file)}
     poison = await append(sealed.connection)
     (recorded_at,) = await sealed.connection.fetchrow(
         "SELECT recorded_at FROM stored_events WHERE notification_id = $1", poison
     )
     await sealed.tamper(f"UPDATE stored_events SET recorded_at = 'infinity' WHERE notification_id = {poison}")
-    with ledger(tmp_path / "service", "serve", **variables) as running:
+    with serving(tmp_path, settings, variables={"LEDGER_SEAL_KEY_FILE": str(key_file)}) as running:
         stopped = await until(lambda: stops(settings, "seals"))
         assert (poison, "NameClaimed") == (stopped.error_position, stopped.error_topic)
         assert 1 == len(await until(lambda: running.logged("a follower has stopped")))
-        with ledger(tmp_path / "status", "projections", "status", **variables) as asked:
-            assert 0 == await asked.status()
-        assert f"position {poison}, NameClaimed: a column must have a value" in asked.output.read_text()
+        shown = await run_ledger("projections", "status", variables=variables)
+        assert 0 == shown.status
+        assert f"position {poison}, NameClaimed: a column must have a value" in shown.output
         await sealed.tamper(f"UPDATE stored_events SET recorded_at = '{recorded_at}' WHERE notification_id = {poison}")
-        with ledger(tmp_path / "resume", "projections", "resume", "seals", **variables) as resumed:
-            assert 0 == await resumed.status(), resumed.log.read_text()
+        resumed = await run_ledger("projections", "resume", "seals", variables=variables)
+        assert 0 == resumed.status, resumed.error
         await until(lambda: reaches_the_end(settings, "seals"))
         assert [] == await sealed.findings()
         assert 0 == await running.stop()
@@ -275,8 +275,8 @@ async def test_sealing_stops_at_an_event_that_has_no_leaf_and_goes_on_when_it_is
         ("accounts", 2, "ledger: there is no follower 'accounts': mirror, seals"),
     ],
 )
-async def test_what_has_not_stopped_cannot_be_resumed(
-    settings: Settings, tmp_path: Path, name: str, exit_status: int, line: str
+async def test_only_a_stopped_follower_can_be_resumed(
+    settings: Settings, name: str, exit_status: int, line: str
 ) -> None:
-    with ledger(tmp_path, "projections", "resume", name, **settings.environment()) as running:
-        assert (exit_status, [line]) == (await running.status(), running.lines)
+    ran = await run_ledger("projections", "resume", name, variables=settings.environment())
+    assert (exit_status, [line]) == (ran.status, ran.error.splitlines())

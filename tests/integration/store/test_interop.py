@@ -1,4 +1,4 @@
-"""The same database through the `eventsourcing` library: its repository and its log show what the ledger has."""
+"""Through the `eventsourcing` library, the repository and the log of the same database agree with the ledger."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 async def history(runtime: Runtime) -> Runtime:
-    """A ledger in which accounts have had everything happen to them."""
+    """Fill a ledger with accounts that have every kind of event."""
     commands: list[Command] = [
         CreateUser(
             user_id=OWNER,
@@ -108,7 +108,7 @@ async def library(settings: Settings) -> AsyncIterator[LedgerApplication]:
 
 
 async def get(library: LedgerApplication, stream_id: UUID, **options: Any) -> Stream:
-    """What the library's repository gives; it has no `await` of its own."""
+    """Return an aggregate from the library's repository, which is synchronous."""
 
     def stream() -> Stream:
         found: Stream = library.repository.get(stream_id, **options)
@@ -139,7 +139,7 @@ async def test_the_library_sees_the_account_that_the_ledger_sees(
     assert tuple(row) == in_table
 
 
-async def test_the_library_sees_what_became_of_a_hold(history: Runtime, library: LedgerApplication) -> None:
+async def test_the_library_sees_how_a_hold_ended(history: Runtime, library: LedgerApplication) -> None:
     del history
     states = [(await get(library, HELD, version=version)).state for version in (1, 2)]
     assert ["pending", "voided"] == [state.status for state in states if isinstance(state, Transaction)]
@@ -155,9 +155,7 @@ async def test_the_library_sees_an_account_as_it_was_at_any_version(
         assert expected == await get(library, KEPT, version=row.version)
 
 
-async def test_the_balance_at_a_version_is_that_of_its_statement_line(
-    history: Runtime, library: LedgerApplication
-) -> None:
+async def test_the_balance_at_a_version_is_that_of_its_entry(history: Runtime, library: LedgerApplication) -> None:
     lines = await history.pool.fetch("SELECT version, balance_cents FROM entries WHERE account_id = $1", KEPT)
     for version, balance_cents in lines:
         state = (await get(library, KEPT, version=version)).state
@@ -166,7 +164,7 @@ async def test_the_balance_at_a_version_is_that_of_its_statement_line(
     assert 6 == len(lines)
 
 
-async def test_the_librarys_log_has_all_events_in_order(
+async def test_the_log_of_the_library_has_all_events_in_order(
     history: Runtime, library: LedgerApplication, connection: Any
 ) -> None:
     del history
@@ -186,7 +184,7 @@ async def test_the_librarys_log_has_all_events_in_order(
     assert [(row.position, LedgerEvent(row.stream_id, row.version, row.event)) for row in recorded] == seen
 
 
-async def test_what_the_library_stores_is_what_the_ledger_stores(history: Runtime, connection: Any) -> None:
+async def test_the_library_stores_the_same_bytes_as_the_ledger(history: Runtime, connection: Any) -> None:
     del history
     mapper = LedgerMapper(None)  # type: ignore[arg-type]
     for row in await event_reader.read_log(connection):
@@ -201,7 +199,7 @@ async def test_an_unknown_topic_is_an_error_and_imports_nothing() -> None:
         mapper.to_domain_event(StoredEvent(new_id(), 1, "os:system", b"{}"))
 
 
-async def test_the_library_cannot_store_what_is_no_event_of_the_ledger() -> None:
+async def test_the_library_can_store_only_events_of_the_ledger() -> None:
     mapper = LedgerMapper(None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not an event of the ledger: object"):
         mapper.to_stored_event(object())  # type: ignore[arg-type]
@@ -212,7 +210,7 @@ async def test_a_stream_that_does_not_exist_is_not_found(library: LedgerApplicat
         await get(library, new_id())
 
 
-async def test_reading_through_the_library_makes_nothing_in_the_database(
+async def test_reading_through_the_library_creates_nothing_in_the_database(
     history: Runtime, settings: Settings, connection: Any
 ) -> None:
     del history

@@ -29,13 +29,13 @@ CLAIMED = NameClaimed(UUID(int=1))
 
 @pytest.fixture
 async def rival(settings: Settings) -> AsyncIterator[Runtime]:
-    """A second process on the same database, as far as that can tell."""
+    """Open a second runtime, which the database cannot tell from a second process."""
     async with open_runtime(settings) as opened:
         yield opened
 
 
 async def transfer(committer: Committer, source: UUID, destination: UUID) -> None:
-    """The ledger's own way: many in a transaction."""
+    """Write as the ledger does, with many commands in one database transaction."""
     for _ in range(EACH // 5):
         commands = [
             TransferMoney(
@@ -47,7 +47,7 @@ async def transfer(committer: Committer, source: UUID, destination: UUID) -> Non
 
 
 async def insert(settings: Settings, *, rows: int) -> None:
-    """A program that knows only the table, in transactions that take their time, some of which fail."""
+    """Write as a program that knows only the table, in slow transactions, some of which roll back."""
     connection = await connect(settings)
     statement = "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES ($1, 1, $2, $3)"
     for number in range(EACH):
@@ -61,7 +61,7 @@ async def insert(settings: Settings, *, rows: int) -> None:
 
 
 def save(application: LedgerApplication) -> None:
-    """The `eventsourcing` library, with its own recorder."""
+    """Write as the `eventsourcing` library does, with its own recorder."""
     for _ in range(EACH):
         stream_id = new_id()
         application.events.put([LedgerEvent(stream_id, version, CLAIMED) for version in (1, 2)])
@@ -69,14 +69,14 @@ def save(application: LedgerApplication) -> None:
 
 @asynccontextmanager
 async def library(settings: Settings, **options: str) -> AsyncIterator[LedgerApplication]:
-    variables = {**environment(settings), "CREATE_TABLE": "y", **options}  # the types that it appends with are its own
+    variables = {**environment(settings), "CREATE_TABLE": "y", **options}  # it appends with its own types
     application = await asyncio.to_thread(LedgerApplication, variables)
     yield application
     await asyncio.to_thread(application.close)
 
 
 async def follow(settings: Settings, done: asyncio.Event) -> list[int]:
-    """The positions that a follower sees, which only ever asks for what comes after the last one."""
+    """Return the positions that a follower sees, which always asks for events after its last one."""
     connection = await connect(settings)
     seen: list[int] = []
     while True:
@@ -90,7 +90,7 @@ async def follow(settings: Settings, done: asyncio.Event) -> list[int]:
 
 
 async def accounts(runtime: Runtime) -> tuple[UUID, UUID]:
-    """Two accounts that can both pay for all transfers, in any order of the writers."""
+    """Return two accounts that can pay for all transfers, in any order of the writers."""
     owner_id, source, destination = new_id(), new_id(), new_id()
     credential = Credential(new_id(), owner_id, "")
     for command in (
@@ -113,7 +113,7 @@ async def accounts(runtime: Runtime) -> tuple[UUID, UUID]:
     return source, destination
 
 
-async def test_a_follower_misses_and_repeats_nothing_of_what_many_kinds_of_writers_append(
+async def test_a_follower_misses_and_repeats_no_event_of_any_writer(
     settings: Settings, runtime: Runtime, rival: Runtime, connection: Any
 ) -> None:
     source, destination = await accounts(runtime)
@@ -138,7 +138,7 @@ async def test_a_follower_misses_and_repeats_nothing_of_what_many_kinds_of_write
         assert positions == await follower
 
 
-async def test_the_time_of_what_many_kinds_of_writers_append_follows_the_positions(
+async def test_time_follows_the_positions_for_all_writers(
     settings: Settings, runtime: Runtime, connection: Any
 ) -> None:
     source, destination = await accounts(runtime)

@@ -52,7 +52,7 @@ ON_A_CONNECTION_OF_ITS_OWN = hypothesis.settings(
 
 @pytest.fixture
 async def another(settings: Settings) -> AsyncIterator[Connect]:
-    """Opens further connections, as other programs would."""
+    """Return a function that opens further connections, as other programs would."""
     async with AsyncExitStack() as stack:
 
         async def opened() -> Any:
@@ -70,22 +70,22 @@ async def append(
     stream_id = stream_id or new_id()
     rows = [Recorded(number, stream_id, after_version + 1 + number, None, event) for number, event in enumerate(events)]
     statement = event_log.append_events(rows, [new_id() for _ in rows])
-    done = await event_log.write(connection, {stream_id: after_version}, len(rows), [statement, *heads_of(rows)])
+    done = await event_log.write(connection, {stream_id: after_version}, len(rows), [statement, *write_heads(rows)])
     return [replace(row, position=done.first_position + row.position, recorded_at=done.recorded_at) for row in rows]
 
 
-def heads_of(rows: list[Recorded]) -> list[Statement]:
-    """What is enough of a head for these tests."""
+def write_heads(rows: list[Recorded]) -> list[Statement]:
+    """Return statements that write heads, with the members that these tests need."""
     return replace_heads({row.stream_id: Head(row.version, Name(None)) for row in rows})
 
 
 async def insert(connection: Any, stream_id: UUID | None = None, version: int = 1) -> None:
-    """Insert an event, as a program does that knows nothing but the table."""
+    """Insert an event as a program that knows only the table does."""
     await connection.execute(INSERT, stream_id or new_id(), version, "NameClaimed", encode(CLAIMED))
 
 
 async def is_blocked(eyes: Any, connection: Any) -> bool:
-    """Whether that connection waits for another."""
+    """Return whether this connection waits for another."""
     return bool(await eyes.fetchval("SELECT cardinality(pg_blocking_pids($1))", connection.get_server_pid()))
 
 
@@ -114,7 +114,7 @@ async def test_what_was_appended_cannot_be_truncated(table: str, connection: Any
         await connection.execute(f"TRUNCATE {table}")
 
 
-async def test_an_insert_cannot_turn_into_an_update(connection: Any) -> None:
+async def test_an_insert_cannot_become_an_update(connection: Any) -> None:
     (row,) = await append(connection, CLAIMED)
     upsert = f"{INSERT} ON CONFLICT (originator_id, originator_version) DO UPDATE SET topic = 'AccountOpened'"
     with pytest.raises(asyncpg.RestrictViolationError, match="is append-only"):
@@ -124,7 +124,7 @@ async def test_an_insert_cannot_turn_into_an_update(connection: Any) -> None:
 # Nothing is dropped.
 
 
-async def test_a_version_that_is_taken_is_an_error_and_nothing_is_appended(connection: Any) -> None:
+async def test_a_version_that_is_taken_is_an_error_and_appends_nothing(connection: Any) -> None:
     """Lesson 16."""
     (row,) = await append(connection, CLAIMED)
     again = event_log.append_events([replace(row, position=1), Recorded(0, new_id(), 1, None, CLAIMED)], [new_id()] * 2)
@@ -133,7 +133,7 @@ async def test_a_version_that_is_taken_is_an_error_and_nothing_is_appended(conne
     assert [row] == await event_reader.read_log(connection)
 
 
-async def test_a_stream_that_has_changed_since_it_was_read_is_an_error_and_nothing_is_appended(connection: Any) -> None:
+async def test_a_stream_that_has_changed_since_it_was_read_is_an_error(connection: Any) -> None:
     """Lesson 1."""
     (row,) = await append(connection, CLAIMED)
     with pytest.raises(StreamChangedError):
@@ -141,7 +141,7 @@ async def test_a_stream_that_has_changed_since_it_was_read_is_an_error_and_nothi
     assert [row] == await event_reader.read_log(connection)
 
 
-async def test_a_stream_that_has_come_since_it_was_not_there_is_an_error(connection: Any) -> None:
+async def test_a_stream_that_was_created_since_it_was_missing_is_an_error(connection: Any) -> None:
     """Lesson 1."""
     (row,) = await append(connection, CLAIMED)
     unrelated = event_log.append_events([Recorded(0, new_id(), 1, None, CLAIMED)], [new_id()])
@@ -150,10 +150,10 @@ async def test_a_stream_that_has_come_since_it_was_not_there_is_an_error(connect
     assert [row] == await event_reader.read_log(connection)
 
 
-async def test_a_stream_that_changes_while_a_writer_waits_for_its_turn_is_an_error(
+async def test_a_stream_that_changes_while_a_writer_waits_for_the_lock_is_an_error(
     connection: Any, another: Connect
 ) -> None:
-    """Lesson 1: what was read is looked at again when nobody else can write."""
+    """Lesson 1: the streams are checked again once no other writer can change them."""
     one, two = await another(), await another()
     (row,) = await append(connection, CLAIMED)
     async with one.transaction():
@@ -165,7 +165,7 @@ async def test_a_stream_that_changes_while_a_writer_waits_for_its_turn_is_an_err
     assert 2 == len(await event_reader.read_log(connection))
 
 
-async def test_who_begins_with_the_lock_reads_what_nobody_else_can_change(connection: Any, another: Connect) -> None:
+async def test_no_other_writer_changes_what_a_lock_holder_has_read(connection: Any, another: Connect) -> None:
     one, two = await another(), await another()
     (row,) = await append(connection, CLAIMED)
     await event_log.begin_locked(one)
@@ -201,7 +201,7 @@ async def test_what_was_appended_is_read_back(connection: Any) -> None:
     assert second == await event_reader.read_stream(connection, first[0].stream_id, after_version=2)
 
 
-async def test_the_log_is_read_in_pages_that_leave_nothing_out(connection: Any) -> None:
+async def test_pages_of_the_log_leave_nothing_out(connection: Any) -> None:
     appended = [row for _ in range(5) for row in await append(connection, CLAIMED, CLAIMED)]
     found: list[Recorded] = []
     while page := await event_reader.read_log(connection, after_position=found[-1].position if found else 0, limit=3):
@@ -232,14 +232,14 @@ async def test_a_transfer_keeps_no_head_and_is_folded_from_its_events(connection
     assert heads == await read_heads(connection, [rows[0].stream_id])
 
 
-async def test_people_read_events_as_json(connection: Any) -> None:
+async def test_the_events_view_shows_json(connection: Any) -> None:
     (row,) = await append(connection, AccountOpened(UUID(int=1), "EUR"))
     found = await connection.fetchrow("SELECT *, state->>'currency' AS currency FROM events")
     seen = (found["position"], found["stream_id"], found["version"], found["topic"], found["currency"])
     assert (row.position, row.stream_id, 1, "AccountOpened", "EUR") == seen
 
 
-# Positions come in order, and so does time.
+# Positions and times are in order.
 
 
 async def recorded_times(connection: Any) -> list[datetime]:
@@ -261,7 +261,7 @@ async def test_time_never_decreases_with_the_position(connection: Any, another: 
 
 
 @pytest.mark.parametrize("write", [append, insert], ids=["ours", "another program's"])
-async def test_time_stands_still_when_the_clock_has_been_set_back(write: Any, connection: Any) -> None:
+async def test_time_does_not_go_back_when_the_clock_does(write: Any, connection: Any) -> None:
     future = datetime.now(UTC) + timedelta(hours=1)
     await connection.execute(
         """INSERT INTO stored_events (originator_id, originator_version, topic, state, recorded_at)
@@ -278,7 +278,7 @@ async def test_time_stands_still_when_the_clock_has_been_set_back(write: Any, co
 async def test_a_second_writer_waits_for_the_first_so_positions_become_visible_in_order(
     write: Any, connection: Any, another: Connect
 ) -> None:
-    """Lesson 9: also a program that only knows INSERT."""
+    """Lesson 9: this holds for a program that knows only INSERT."""
     one, two = await another(), await another()
     transaction = one.transaction()
     await transaction.start()
@@ -301,9 +301,7 @@ async def test_readers_do_not_wait_for_writers(connection: Any, another: Connect
         assert [] == await asyncio.wait_for(event_reader.read_log(connection), DEADLINE_SECONDS)
 
 
-async def test_positions_that_were_reserved_are_in_a_row_and_never_drawn_again(
-    connection: Any, another: Connect
-) -> None:
+async def test_reserved_positions_are_consecutive_and_never_reused(connection: Any, another: Connect) -> None:
     first, second, third = [row.position for row in await append(connection, CLAIMED, CLAIMED, CLAIMED)]
     assert (second, third) == (first + 1, first + 2)
     other = await another()
@@ -311,13 +309,13 @@ async def test_positions_that_were_reserved_are_in_a_row_and_never_drawn_again(
 
 
 async def lock_and_insert(connection: Any) -> None:
-    """As the `eventsourcing` library does it."""
+    """Lock as the `eventsourcing` library does."""
     async with connection.transaction():
         await connection.execute("LOCK TABLE stored_events IN EXCLUSIVE MODE")
         await insert(connection)
 
 
-async def test_a_program_that_locks_the_table_first_holds_ours_up_and_no_more(
+async def test_a_program_that_locks_the_table_first_delays_the_ledger_and_no_more(
     connection: Any, another: Connect
 ) -> None:
     one, two = await another(), await another()
@@ -329,7 +327,7 @@ async def test_a_program_that_locks_the_table_first_holds_ours_up_and_no_more(
     assert 1 == len(await waiting)
 
 
-async def test_ours_holds_a_program_that_locks_the_table_up_and_no_more(connection: Any, another: Connect) -> None:
+async def test_the_ledger_delays_a_program_that_locks_the_table_and_no_more(connection: Any, another: Connect) -> None:
     one, two = await another(), await another()
     async with one.transaction():
         await append(one, CLAIMED)
@@ -340,7 +338,7 @@ async def test_ours_holds_a_program_that_locks_the_table_up_and_no_more(connecti
     assert 3 == len(await event_reader.read_log(connection))
 
 
-async def test_programs_that_lock_the_table_and_ours_never_deadlock(connection: Any, another: Connect) -> None:
+async def test_a_program_that_locks_the_table_and_the_ledger_never_deadlock(connection: Any, another: Connect) -> None:
     one, two, three = await another(), await another(), await another()
 
     async def repeat(write: Any, writer: Any) -> None:
@@ -366,7 +364,7 @@ async def test_an_index_can_be_built_while_events_are_appended(connection: Any, 
     assert (True, written) == (await connection.fetchval(valid), len(await event_reader.read_log(connection)))
 
 
-# One database, several ledgers; several starts.
+# Several ledgers in one database, and concurrent starts.
 
 
 async def test_two_schemas_of_one_database_are_two_ledgers(
@@ -397,7 +395,7 @@ async def test_writers_of_two_schemas_do_not_wait_for_each_other(
         await two.close()
 
 
-async def test_several_migrations_at_once_all_succeed(
+async def test_concurrent_migrations_all_succeed(
     settings: Settings, connection: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     fresh = settings.model_copy(update={"ledger_schema": "fresh"})
@@ -407,7 +405,7 @@ async def test_several_migrations_at_once_all_succeed(
 
 
 async def migrate_at_once(settings: Settings, folders: pytest.TempPathFactory, count: int) -> None:
-    """Run `ledger migrate` in so many processes."""
+    """Run `ledger migrate` in `count` processes."""
     async with AsyncExitStack() as stack:
         variables = {**settings.environment(), "LEDGER_SCHEMA": settings.ledger_schema}
         running = [stack.enter_context(ledger(folders.mktemp("migrate"), "migrate", **variables)) for _ in range(count)]
@@ -441,55 +439,55 @@ odd_text = st.sampled_from(
     ]
 )
 zones = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=11))])
-DAYS = timedelta(days=2)  # that UTC does not run out of years in any zone
+DAYS = timedelta(days=2)  # in no time zone does UTC leave the years that exist
 EARLIEST, LATEST = datetime.min + DAYS, datetime.max - DAYS  # noqa: DTZ901 - in the zones below
 any_time = st.datetimes(EARLIEST, LATEST, timezones=zones)
 
 
-async def there_and_back(connection: Any, kind: str, encoded: bytes) -> list[Any]:
-    """What PostgreSQL reads from an encoded array."""
+async def read_back(connection: Any, kind: str, encoded: bytes) -> list[Any]:
+    """Return what PostgreSQL reads from an encoded array."""
     rows = await connection.fetch(f"SELECT * FROM {columns(kind)}", encoded)
     return [row[0] for row in rows]
 
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(values=st.lists(st.none() | any_text | odd_text))
-async def test_any_text_goes_there_and_back(values: list[str | None], connection: Any) -> None:
-    assert values == await there_and_back(connection, "text", texts(values))
+async def test_any_text_is_read_back(values: list[str | None], connection: Any) -> None:
+    assert values == await read_back(connection, "text", texts(values))
 
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(values=st.lists(st.none() | st.binary()))
-async def test_any_bytes_go_there_and_back(values: list[bytes | None], connection: Any) -> None:
-    assert values == await there_and_back(connection, "bytea", blobs(values))
+async def test_any_bytes_are_read_back(values: list[bytes | None], connection: Any) -> None:
+    assert values == await read_back(connection, "bytea", blobs(values))
 
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(values=st.lists(st.none() | any_time))
-async def test_any_time_goes_there_and_back(values: list[datetime | None], connection: Any) -> None:
-    assert values == await there_and_back(connection, "timestamptz", times(values))
+async def test_any_time_is_read_back(values: list[datetime | None], connection: Any) -> None:
+    assert values == await read_back(connection, "timestamptz", times(values))
 
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(values=st.lists(st.none() | st.integers(-(2**63), 2**63 - 1)))
-async def test_any_integer_goes_there_and_back(values: list[int | None], connection: Any) -> None:
-    assert values == await there_and_back(connection, "bigint", integers(values))
+async def test_any_integer_is_read_back(values: list[int | None], connection: Any) -> None:
+    assert values == await read_back(connection, "bigint", integers(values))
 
 
 @ON_A_CONNECTION_OF_ITS_OWN
 @hypothesis.given(values=st.lists(st.none() | st.uuids()))
-async def test_any_id_goes_there_and_back(values: list[UUID | None], connection: Any) -> None:
-    assert values == await there_and_back(connection, "uuid", uuids(values))
+async def test_any_id_is_read_back(values: list[UUID | None], connection: Any) -> None:
+    assert values == await read_back(connection, "uuid", uuids(values))
 
 
-async def test_truth_goes_there_and_back(connection: Any) -> None:
+async def test_booleans_are_read_back(connection: Any) -> None:
     values = [True, None, False]
-    assert values == await there_and_back(connection, "boolean", booleans(values))
+    assert values == await read_back(connection, "boolean", booleans(values))
 
 
-async def test_documents_go_there_and_back(connection: Any) -> None:
+async def test_documents_are_read_back(connection: Any) -> None:
     values = [b'{"a": [1, null, "\xc3\xa9"]}', b"[]", b"null"]
-    assert [value.decode() for value in values] == await there_and_back(connection, "jsonb", documents(values))
+    assert [value.decode() for value in values] == await read_back(connection, "jsonb", documents(values))
 
 
 @pytest.mark.parametrize(
@@ -497,12 +495,12 @@ async def test_documents_go_there_and_back(connection: Any) -> None:
     [("uuid", [UUID(int=7)]), ("bigint", [1, None]), ("text", ["a"]), ("bytea", [b"a"]), ("boolean", [True])],
 )
 async def test_plain_lists_are_encoded_too(kind: str, values: list[Any], connection: Any) -> None:
-    """A query that is no statement of a batch passes lists, as it would on any connection."""
-    assert values == await there_and_back(connection, kind, values)  # type: ignore[arg-type]
+    """A query outside of a commit group passes lists, as on any connection."""
+    assert values == await read_back(connection, kind, values)  # type: ignore[arg-type]
 
 
 def a_table(name: str, rows: Iterable[tuple[int, str]]) -> Statement:
-    """A statement that fills a table."""
+    """Return a statement that fills a table."""
     given = list(rows)
     return Statement(
         f"INSERT INTO {name} (number, word) SELECT * FROM {columns('bigint', 'text')}",
@@ -514,7 +512,7 @@ ONE = Statement("SELECT $1::text AS one", ("1",))
 
 
 async def test_statements_run_together_each_with_its_own_values(connection: Any) -> None:
-    """More than ten values: $1 is not the beginning of $10."""
+    """With more than ten values, $1 must not match the beginning of $10."""
     names = [f"words_{number}" for number in range(7)]
     for name in names:
         await connection.execute(f"CREATE TEMPORARY TABLE {name} (number bigint, word text)")
@@ -524,7 +522,7 @@ async def test_statements_run_together_each_with_its_own_values(connection: Any)
     assert (expected, "1") == (found, row["one"])
 
 
-async def test_statements_that_run_together_all_have_an_effect_or_none(connection: Any) -> None:
+async def test_statements_that_run_together_all_take_effect_or_none(connection: Any) -> None:
     await connection.execute("CREATE TEMPORARY TABLE words (number bigint PRIMARY KEY, word text)")
     await connection.execute("CREATE TEMPORARY TABLE others (number bigint, word text)")
     with pytest.raises(asyncpg.UniqueViolationError):

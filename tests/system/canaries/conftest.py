@@ -1,12 +1,12 @@
-"""Secrets that nobody else has, and the places where they may not appear."""
+"""A service whose secrets are all unique, so that each can be found wherever it leaks."""
 
 from collections.abc import AsyncIterator
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from ledger.settings import Settings
-from tests.support.canaries import Proxy, Secrets, require_password
+from tests.support.canaries import Secrets, require_password
+from tests.support.proxy import Proxy
 from tests.support.valkey import Valkey, valkey_server
 
 
@@ -24,9 +24,6 @@ async def valkey(tmp_path_factory: pytest.TempPathFactory, given: Secrets) -> As
 
 
 @pytest.fixture
-async def proxy(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
-    (folder,) = parse_qs(urlsplit(settings.database_dsn()).query)["host"]
-    proxy = Proxy(f"{folder}/.s.PGSQL.5432", tmp_path_factory.mktemp("p"))
-    await proxy.open()
-    yield proxy
-    await proxy.close()
+async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
+    async with Proxy.to_database(settings) as proxy:
+        yield proxy

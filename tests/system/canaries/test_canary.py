@@ -1,4 +1,4 @@
-"""Lesson 31: secrets go in everywhere, and appear nowhere that they should not."""
+"""Lesson 31: secrets are sent in every place of a request, and appear in none where they must not."""
 
 import asyncio
 import base64
@@ -19,7 +19,6 @@ from ledger.identity.keys import new_private_pem
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from tests.support.canaries import (
-    Proxy,
     Secrets,
     expired_and_unknown,
     find_leaks,
@@ -29,7 +28,9 @@ from tests.support.canaries import (
     variables,
 )
 from tests.support.controls import NOBODY, transfer_body, user_body
-from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, processes, until
+from tests.support.processes import DEADLINE_SECONDS, Ledger, processes, until
+from tests.support.proxy import Proxy
+from tests.support.serving import serving
 from tests.support.valkey import Valkey
 from web.routes import ROUTES, UNVERSIONED
 
@@ -44,12 +45,12 @@ Body = dict[str, Any]
 
 @dataclass
 class Client:
-    """Calls the service, and keeps all that it is answered, tokens apart where they are issued."""
+    """Call the service and keep its responses, with issued tokens in a list of their own."""
 
     session: aiohttp.ClientSession
     url: str
     given: Secrets
-    heard: list[str] = field(default_factory=list)
+    responses: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     called: set[tuple[str, str]] = field(default_factory=set)
     statuses: set[int] = field(default_factory=set)
@@ -64,63 +65,63 @@ class Client:
         if response.status == 200 and path in {LOGIN, REFRESH}:
             for issued in (body["access_token"], body["refresh_token"]):
                 self.tokens.append(issued)
-                text = text.replace(issued, "", 1)  # once: it has no other business there
-        self.heard += [str(response.reason), *heading, text]
+                text = text.replace(issued, "", 1)  # the only place where it may appear
+        self.responses += [str(response.reason), *heading, text]
         self.statuses.add(response.status)
         self.called.add((method, path))
         return response.status, body
 
-    async def must(self, status: int, method: str, path: str, token: str | None = None, **options: Any) -> Any:
-        """The body of an answer with this status."""
+    async def expect(self, status: int, method: str, path: str, token: str | None = None, **options: Any) -> Any:
+        """Return the body of a response, which must have this status."""
         answered, body = await self.call(method, path, token, **options)
         assert status == answered, (method, path, body)
         return body
 
     async def log_in(self, username: str = "admin", password: str | None = None) -> tuple[str, str]:
-        """A pair of tokens."""
+        """Return a pair of tokens."""
         body = {"username": username, "password": password or self.given.admin}
-        pair = await self.must(200, "POST", LOGIN, json=body)
+        pair = await self.expect(200, "POST", LOGIN, json=body)
         return pair["access_token"], pair["refresh_token"]
 
     async def refresh(self, token: str) -> tuple[str, str]:
-        pair = await self.must(200, "POST", REFRESH, token)
+        pair = await self.expect(200, "POST", REFRESH, token)
         return pair["access_token"], pair["refresh_token"]
 
     async def new_user(self, admin: str, **members: Any) -> Body:
         body = user_body(password=self.given.password, **members)
-        created: Body = await self.must(201, "POST", "/v1/users", admin, json=body)
+        created: Body = await self.expect(201, "POST", "/v1/users", admin, json=body)
         return created
 
-    async def say(self, raw: bytes) -> None:
-        """Something that need not be HTTP."""
+    async def send_raw(self, raw: bytes) -> None:
+        """Send bytes that need not be HTTP."""
         parts = urlsplit(self.url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         writer.write(raw)
         writer.write_eof()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            self.heard.append((await reader.read()).decode())
+            self.responses.append((await reader.read()).decode())
         writer.close()
         await writer.wait_closed()
 
 
 async def people(client: Client) -> None:
-    """Users come, change, pay and go."""
+    """Create, change and delete users, and transfer money between their accounts."""
     given, (admin, _) = client.given, await client.log_in()
     key = {"Idempotency-Key": given.key}
     body = user_body(password=given.password, password_salt=given.salt)
-    user = await client.must(201, "POST", "/v1/users", admin, json=body, headers=key)
-    await client.must(201, "POST", "/v1/users", admin, json=body, headers=key)
-    await client.must(422, "POST", "/v1/users", admin, json=body | {"email": "another@example.com"}, headers=key)
-    await client.must(409, "POST", "/v1/users", admin, json=body)
+    user = await client.expect(201, "POST", "/v1/users", admin, json=body, headers=key)
+    await client.expect(201, "POST", "/v1/users", admin, json=body, headers=key)
+    await client.expect(422, "POST", "/v1/users", admin, json=body | {"email": "another@example.com"}, headers=key)
+    await client.expect(409, "POST", "/v1/users", admin, json=body)
     digested = user_body(password_hash=given.digest)
     del digested["password"]
-    await client.must(201, "POST", "/v1/users", admin, json=digested)
-    await client.must(200, "POST", LOGIN, json={"username": digested["username"], "password_hash": given.digest})
+    await client.expect(201, "POST", "/v1/users", admin, json=digested)
+    await client.expect(200, "POST", LOGIN, json={"username": digested["username"], "password_hash": given.digest})
     access, _ = await client.log_in(user["username"], given.password)
     owned = {"user_id": user["id"], "balance_cents": 100}
-    accounts = [await client.must(201, "POST", "/v1/accounts", admin, json=owned) for _ in range(2)]
+    accounts = [await client.expect(201, "POST", "/v1/accounts", admin, json=owned) for _ in range(2)]
     for amount, status in ((60, 200), (60, 422)):
-        await client.must(
+        await client.expect(
             status,
             "POST",
             "/v1/transactions/transfer",
@@ -130,16 +131,16 @@ async def people(client: Client) -> None:
         )
         key = {}
     path = f"/v1/users/{user['id']}"
-    await client.must(200, "PUT", path, admin, json=user | {"password": given.following})
+    await client.expect(200, "PUT", path, admin, json=user | {"password": given.following})
     await client.log_in(user["username"], given.following)
-    await client.must(401, "GET", path, access)  # a new password cuts off what there was
-    await client.must(409, "DELETE", path, admin)
+    await client.expect(401, "GET", path, access)  # a new password revokes all tokens
+    await client.expect(409, "DELETE", path, admin)
     gone = await client.new_user(admin)
-    await client.must(200, "DELETE", f"/v1/users/{gone['id']}", admin)
+    await client.expect(200, "DELETE", f"/v1/users/{gone['id']}", admin)
 
 
 async def sessions(client: Client) -> None:
-    """Tokens are refreshed, again, come back, are used up, are revoked, and are asked about."""
+    """Refresh, retry, reuse, revoke and inspect tokens."""
     (admin, _), given = await client.log_in(), client.given
     user = await client.new_user(admin, roles="admin")
     name = user["username"]
@@ -147,28 +148,28 @@ async def sessions(client: Client) -> None:
     second = await client.refresh(first[1])
     assert second == await client.refresh(first[1])  # a retry
     third = await client.refresh(second[1])
-    for token in (first[1], third[1]):  # it comes back, and has ended the session
-        await client.must(401, "POST", REFRESH, token)
-    await client.must(401, "GET", "/", third[0])
+    for token in (first[1], third[1]):  # reuse has ended the session
+        await client.expect(401, "POST", REFRESH, token)
+    await client.expect(401, "GET", "/", third[0])
     ended = await client.log_in(name, given.password)
-    await client.must(200, "POST", LOGOUT, ended[1])
+    await client.expect(200, "POST", LOGOUT, ended[1])
     for method, path in (("POST", LOGOUT), ("POST", REFRESH)):
-        await client.must(401, method, path, ended[1])
+        await client.expect(401, method, path, ended[1])
     listed = await client.log_in(name, given.password)
-    found_sessions = await client.must(200, "GET", "/v1/auth/sessions", listed[0])
+    found_sessions = await client.expect(200, "GET", "/v1/auth/sessions", listed[0])
     for some in (user["id"], found_sessions[0]["id"]):
-        await client.must(200, "GET", f"/v1/audit/actors/{some}", listed[0])
-    await client.must(200, "DELETE", f"/v1/auth/sessions/{found_sessions[0]['id']}", listed[0])
-    await client.must(200, "POST", "/v1/auth/revoke-user", admin, json={"user_id": user["id"]})
-    await client.must(200, "POST", "/v1/auth/cleanup", admin)
-    await client.must(200, "POST", "/v1/auth/revoke-all", admin)
-    await client.must(401, "GET", "/v1/users", admin)
+        await client.expect(200, "GET", f"/v1/audit/actors/{some}", listed[0])
+    await client.expect(200, "DELETE", f"/v1/auth/sessions/{found_sessions[0]['id']}", listed[0])
+    await client.expect(200, "POST", "/v1/auth/revoke-user", admin, json={"user_id": user["id"]})
+    await client.expect(200, "POST", "/v1/auth/cleanup", admin)
+    await client.expect(200, "POST", "/v1/auth/revoke-all", admin)
+    await client.expect(401, "GET", "/v1/users", admin)
 
 
 async def guesses(client: Client) -> None:
-    """Logins that fail, each in another way, up to being throttled.
+    """Fail to log in in every way until the throttle refuses.
 
-    While Valkey is too slow to answer, attempts are counted elsewhere, so that more of them may pass.
+    While Valkey is too slow, each process counts attempts itself, so more of them may pass.
     """
     given, (admin, _) = client.given, await client.log_in()
     names = ["nobody-at-all", (await client.new_user(admin))["username"]]
@@ -178,14 +179,14 @@ async def guesses(client: Client) -> None:
         while (status := (await client.call("POST", LOGIN, json=body))[0]) != 429:
             assert 401 == status
     typed = {"username": given.misplaced, "password": given.wrong}  # into the wrong field
-    await client.must(401, "POST", LOGIN, json=typed)
-    await client.must(400, "POST", LOGIN, json={"username": given.misplaced})
-    await client.must(422, "POST", LOGIN, json={**typed, "password_hash": given.digest})
-    await client.must(422, "POST", "/v1/users", admin, json=user_body(password=given.wrong, id=given.misplaced))
-    await client.must(422, "POST", "/v1/users", admin, json=user_body(password="short", roles=given.misplaced))
+    await client.expect(401, "POST", LOGIN, json=typed)
+    await client.expect(400, "POST", LOGIN, json={"username": given.misplaced})
+    await client.expect(422, "POST", LOGIN, json={**typed, "password_hash": given.digest})
+    await client.expect(422, "POST", "/v1/users", admin, json=user_body(password=given.wrong, id=given.misplaced))
+    await client.expect(422, "POST", "/v1/users", admin, json=user_body(password="short", roles=given.misplaced))
 
 
-async def what_cannot_be_parsed(client: Client) -> None:
+async def malformed_requests(client: Client) -> None:
     given, (admin, _) = client.given, await client.log_in()
     text = json.dumps({"username": "admin", "password": given.malformed})
     bodies = [text[:-1], text + text, text.replace('"password":', '"password":NaN,"x":'), f'"{given.malformed}"']
@@ -194,9 +195,9 @@ async def what_cannot_be_parsed(client: Client) -> None:
         status, _ = await client.call("POST", path, admin, data=body, headers=JSON)
         assert status in {400, 422}, body
     padded = json.dumps({"password": given.malformed, "padding": " " * 70_000})
-    await client.must(413, "POST", LOGIN, data=padded, headers=JSON)
-    await client.must(415, "POST", LOGIN, data=text, headers={"Content-Type": "text/plain"})
-    await client.must(405, "PATCH", "/v1/users", admin, json={"password": given.malformed})
+    await client.expect(413, "POST", LOGIN, data=padded, headers=JSON)
+    await client.expect(415, "POST", LOGIN, data=text, headers={"Content-Type": "text/plain"})
+    await client.expect(405, "PATCH", "/v1/users", admin, json={"password": given.malformed})
     for path in ("/v9/auth/login", "/v1/nowhere"):
         await client.call("POST", f"{path}?password={given.query}", admin, json={"password": given.malformed})
     secret = given.malformed.encode()
@@ -208,11 +209,11 @@ async def what_cannot_be_parsed(client: Client) -> None:
         b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + secret * 900 + b"\r\n\r\n",
         b"POST /v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n" + secret,
     ):
-        await client.say(raw)
+        await client.send_raw(raw)
 
 
 def misused(given: Secrets) -> dict[str, Any]:
-    """What a request must not have, in every place there is for it."""
+    """Return invalid requests, with a secret in every part that a request has."""
     members = ("id", "user_id", "balance_cents", "amount_cents", "source_account_id", "roles", "currency", "active")
     wrong = dict.fromkeys(members, given.misplaced)
     nested = {"username": [given.misplaced], "email": {"of": given.misplaced}, "password": [given.wrong]}
@@ -238,14 +239,14 @@ def misused(given: Secrets) -> dict[str, Any]:
 
 
 async def every_route(client: Client, forged: Iterable[str]) -> None:
-    """Every route, called by nobody, with what is no token, with one that is none any more, and by those who may."""
+    """Call every route without a token, with an invalid one, with a revoked one, and with valid ones."""
     given, (admin, _) = client.given, await client.log_in()
     user = await client.new_user(admin, roles="guest")
     revoked = await client.log_in(user["username"], given.password)
-    await client.must(200, "POST", LOGOUT, revoked[1])
+    await client.expect(200, "POST", LOGOUT, revoked[1])
     dead = [None, given.bearer, *forged, *revoked]
-    await client.must(200, "GET", "/metrics", given.scraping)
-    await client.must(401, "GET", "/metrics", given.scraping[:-1])
+    await client.expect(200, "GET", "/metrics", given.scraping)
+    await client.expect(401, "GET", "/metrics", given.scraping[:-1])
     for method, path in paths():
         await asyncio.gather(*(client.call(method, path, token, **misused(given)) for token in dead))
         guest, boss = await client.log_in(user["username"], given.password), await client.log_in()
@@ -256,32 +257,32 @@ async def every_route(client: Client, forged: Iterable[str]) -> None:
 
 
 def paths() -> list[tuple[str, str]]:
-    """All routes, with an id of nobody where they want one."""
+    """Return the method and path of all routes, with an unknown id where they have one."""
     known = [(route.method, route.path) for route in UNVERSIONED]
     known += [(route.method, f"/v1{route.path}") for route in ROUTES]
     return [(method, re.sub(r"\{\w+\}", NOBODY, path)) for method, path in known]
 
 
-async def trouble(client: Client, proxy: "Proxy", valkey: Valkey, connection: "asyncpg.Connection[Any]") -> None:
-    """Tables, the database and Valkey go away, and come back."""
+async def trouble(client: Client, proxy: Proxy, valkey: Valkey, connection: "asyncpg.Connection[Any]") -> None:
+    """Take tables, the database and Valkey away, and bring them back."""
     given, access = client.given, await client.log_in()
     for table in ("credentials", "accounts", "stored_events", "tokens", "sessions"):
         await connection.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
-        await a_bit_of_everything(client, *access)
+        await send_mixed_traffic(client, *access)
         await connection.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
-    await proxy.close()
-    await a_bit_of_everything(client, *access)
-    await proxy.open()
+    proxy.refuse()
+    await send_mixed_traffic(client, *access)
+    proxy.heal()
     await until(lambda: logs_in(client))
     valkey.kill()
-    await a_bit_of_everything(client, *await client.log_in())
+    await send_mixed_traffic(client, *await client.log_in())
     await valkey.start()
     await require_password(valkey, given.redis)
-    await a_bit_of_everything(client, *await client.log_in())
+    await send_mixed_traffic(client, *await client.log_in())
 
 
-async def a_bit_of_everything(client: Client, access: str, refresh: str) -> None:
-    """Whatever may come of it."""
+async def send_mixed_traffic(client: Client, access: str, refresh: str) -> None:
+    """Send a request of each kind, and ignore the responses."""
     given = client.given
     await client.call("POST", LOGIN, json={"username": "admin", "password": given.admin})
     await client.call("POST", LOGIN, json={"username": f"nobody-{new_id()}", "password": given.wrong})
@@ -299,7 +300,7 @@ async def logs_in(client: Client) -> bool:
 
 @dataclass
 class Scene:
-    """A service that has had its traffic, and where it may have left something."""
+    """A service after its traffic, and all places where it may have left a secret."""
 
     client: Client
     running: Ledger
@@ -309,10 +310,10 @@ class Scene:
     others: dict[str, str]  # secrets that no client sent
 
     async def places(self) -> dict[str, str]:
-        """All that is to be searched, by where it is, in lower case."""
+        """Return all texts to search, in lower case, by place."""
         texts = {
             "log": self.running.log.read_text() + self.running.output.read_text(),
-            "answers": "\n".join(self.client.heard),
+            "answers": "\n".join(self.client.responses),
             "valkey": await self._valkey(),
             "log of postgresql": await self._log_of_postgresql(),
             "arguments": "\n".join(process.command for process in processes()),
@@ -320,7 +321,7 @@ class Scene:
         return {place: text.lower() for place, text in (texts | await self._tables()).items()}
 
     async def known(self) -> dict[str, str]:
-        """Every secret there is, by name."""
+        """Return all secrets by name."""
         hashes = [row["hash"] for row in await self.connection.fetch("SELECT hash FROM credentials")]
         parts = {f"part of a hash {number}": hash_.rsplit("$", 1)[1] for number, hash_ in enumerate(hashes)}
         tokens = {f"token {number}": token for number, token in enumerate(self.client.tokens)}
@@ -334,7 +335,7 @@ class Scene:
         return {f"table {name}": await self._table(name) for (name,) in names}
 
     async def _table(self, name: str) -> str:
-        members = "user_id, id" if name == "credentials" else "*"  # the one place for hashes
+        members = "user_id, id" if name == "credentials" else "*"  # the only place for hashes
         rows = await self.connection.fetch(f"SELECT {members} FROM {name}")
         return "\n".join(_text(value) for row in rows for value in row.values())
 
@@ -376,15 +377,15 @@ async def scene(
     given: Secrets,
     tmp_path: Path,
 ) -> AsyncIterator[Scene]:
-    """The service, after all that."""
+    """Run a service, and send it all the traffic above."""
     seal = tmp_path / "seal-key"
     seal.write_text(new_private_pem())
     timeout = aiohttp.ClientTimeout(DEADLINE_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        with ledger(tmp_path / "run", "serve", **variables(settings, given, proxy, valkey, seal)) as running:
+        with serving(tmp_path / "run", settings, variables=variables(settings, given, proxy, valkey, seal)) as running:
             client = Client(session, await running.url(), given)
             forged = expired_and_unknown(given.signing)
-            for part in (people, sessions, guesses, what_cannot_be_parsed):
+            for part in (people, sessions, guesses, malformed_requests):
                 await part(client)
             await every_route(client, forged)
             await trouble(client, proxy, valkey, connection)
@@ -394,8 +395,8 @@ async def scene(
             assert 0 == await running.stop()
 
 
-async def test_no_secret_is_where_it_has_no_business(scene: Scene) -> None:
-    """Lesson 31. The same search finds words that are no secrets in all the places that they went to."""
+async def test_no_secret_leaks(scene: Scene) -> None:
+    """Lesson 31. The same search finds words that are not secret in all places that have them."""
     client, words = scene.client, {name: new_canary("word") for name in ("request", "user", "valkey", "postgresql")}
     await plant(scene, words)
 
@@ -416,10 +417,10 @@ async def test_no_secret_is_where_it_has_no_business(scene: Scene) -> None:
 
 
 async def plant(scene: Scene, words: Mapping[str, str]) -> None:
-    """Bring words into every kind of place."""
+    """Put words into every kind of place."""
     client, (admin, _) = scene.client, await scene.client.log_in()
     request_id = {"X-Request-Id": words["request"]}
-    await client.must(409, "POST", "/v1/users", admin, json=user_body(username="admin"), headers=request_id)
+    await client.expect(409, "POST", "/v1/users", admin, json=user_body(username="admin"), headers=request_id)
     await client.new_user(admin, username=words["user"])
     await scene.connection.execute(f"DO $$ BEGIN RAISE LOG '{words['postgresql']}'; END $$")
     async with Redis(unix_socket_path=str(scene.valkey.socket), password=scene.given.redis, protocol=2) as other:
@@ -427,7 +428,7 @@ async def plant(scene: Scene, words: Mapping[str, str]) -> None:
 
 
 def assert_of_every_kind(scene: Scene) -> None:
-    """The traffic had it all; else the search would say little."""
+    """Assert that the traffic had every status, route and failure; otherwise the search would prove little."""
     client, records = scene.client, scene.running.records
     assert {200, 201, 400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503} <= client.statuses
     assert set(paths()) <= client.called
@@ -437,7 +438,7 @@ def assert_of_every_kind(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("spelt", ["{}", "x {} y", "{}".upper()])
-def test_a_secret_is_found_in_any_spelling(spelt: str) -> None:
+def test_the_search_finds_a_secret_in_any_spelling(spelt: str) -> None:
     secret = new_canary("planted")
     texts = {
         "plain": secret,

@@ -24,15 +24,16 @@ from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
-from tests.support.canaries import Proxy, Secrets, expired_and_unknown, find_leaks, places_with, variables
+from tests.support.canaries import Secrets, expired_and_unknown, find_leaks, places_with, variables
 from tests.support.outages import reserved_port
+from tests.support.proxy import Proxy
 from tests.support.valkey import Valkey
 from web import requests
 from web.http.json import parse
 
 
 def presented(things: Mapping[str, object]) -> dict[str, str]:
-    """What there is to read of each thing; of an error, its traceback too."""
+    """Return the text forms of each object, including the traceback of an error."""
     return {
         name: "\n".join([repr(thing), str(thing), f"{thing}", *_trace(thing)]).lower() for name, thing in things.items()
     }
@@ -75,8 +76,8 @@ async def test_the_service_and_its_parts_show_no_secret(
     assert "secretstr" in places["settings"]
 
 
-def test_commands_and_what_they_carry_show_no_secret(given: Secrets) -> None:
-    """Lesson 31: a hash, a password, and what a body had, wherever it is a part of something."""
+def test_commands_and_their_parts_show_no_secret(given: Secrets) -> None:
+    """Lesson 31: this covers a hash, a password and the content of a body, in every object that has them."""
     user_id, pair = new_id(), Pair(new_id(), 2, new_id(), 3, 1)
     hashed = f"$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ${given.digest}"
     credential = Credential(new_id(), user_id, hashed)
@@ -115,7 +116,7 @@ def nowhere() -> Iterator[int]:
 
 
 async def test_errors_show_no_secret(settings: Settings, given: Secrets, nowhere: int) -> None:
-    """Lesson 31: neither in their words nor in their traceback."""
+    """Lesson 31: neither their texts nor their tracebacks do."""
     url = f"postgresql://ledger:{given.database}@127.0.0.1:{nowhere}/ledger"
     kept = settings.model_dump(exclude_unset=True)
     away = Settings(**{**kept, "database_url": url})

@@ -1,4 +1,4 @@
-"""The ledger command as a process, for its tests."""
+"""The `ledger` command as a process."""
 
 import itertools
 from collections.abc import AsyncIterator, Callable
@@ -14,24 +14,24 @@ from tests.support.serving import no_process_left
 
 @pytest.fixture
 async def run(tmp_path: Path, data_dir: Path) -> AsyncIterator[Callable[..., Ledger]]:
-    """Runs `ledger` commands; none of them, and no server that they brought along, is left in the end."""
+    """Return a function that runs `ledger` commands. All of them, and their own servers, have ended after the test."""
     with ExitStack() as stack:
         numbers = itertools.count()
 
-        def started(*arguments: str, **options: str) -> Ledger:
+        def start(*arguments: str, **options: str) -> Ledger:
             return stack.enter_context(ledger(tmp_path / f"run-{next(numbers)}", *arguments, **options))
 
-        yield started
+        yield start
     await until(lambda: no_process_left(data_dir))
 
 
 @pytest.fixture
 def alone(data_dir: Path) -> dict[str, str]:
-    """Variables of a service that brings its own servers."""
+    """Return the variables of a service with servers of its own."""
     return {"LEDGER_DATA_DIR": str(data_dir), "SERVICE_PORT": "0"}
 
 
 @pytest.fixture
 def shared(settings: Settings) -> dict[str, str]:
-    """Variables of a service on the run's servers, which start faster."""
+    """Return the variables of a service on the run's servers, which starts faster."""
     return {**settings.environment(), "SERVICE_PORT": "0"}

@@ -27,7 +27,7 @@ SHOWN = re.compile(r"The first admin is (\S+), with the password (\S+)")
 async def test_the_first_start_shows_the_admins_password_which_works(
     run: Callable[..., Ledger], alone: dict[str, str]
 ) -> None:
-    """Lesson 39: one command, and nothing was installed or started before."""
+    """Lesson 39: one command starts everything."""
     running = run("serve", **alone)
     url = await running.url()
     ((username, password),) = await until(lambda: SHOWN.findall(running.log.read_text()))
@@ -37,7 +37,7 @@ async def test_the_first_start_shows_the_admins_password_which_works(
     assert 1 == running.log.read_text().count(password)
 
 
-async def test_the_secrets_it_makes_up_are_for_their_owners_eyes(
+async def test_generated_secrets_are_readable_by_their_owner_only(
     run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
 ) -> None:
     """Lesson 31."""
@@ -50,7 +50,7 @@ async def test_the_secrets_it_makes_up_are_for_their_owners_eyes(
     assert [0o600] * 3 == [file.stat().st_mode & 0o777 for file in files]
 
 
-async def test_a_second_start_goes_on_with_the_same_data_and_secrets_and_shows_none(
+async def test_a_second_start_uses_the_same_data_and_secrets_and_shows_none(
     run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
 ) -> None:
     first = run("serve", **alone)
@@ -80,8 +80,8 @@ async def test_a_second_start_goes_on_with_the_same_data_and_secrets_and_shows_n
     ] == said
 
 
-async def test_a_password_that_is_not_the_admins_is_not_pointed_to(settings: Settings, tmp_path: Path) -> None:
-    """A later start says where the password is kept, as long as it still is that of the first admin."""
+async def test_a_kept_password_that_no_longer_works_is_not_mentioned(settings: Settings, tmp_path: Path) -> None:
+    """A later start names the file with the first admin's password as long as that is still the password."""
     embedded = settings.model_copy(update={"ledger_data_dir": tmp_path})
     file = tmp_path / "admin-password"
     file.write_text(f"{ADMIN_PASSWORD}\n")
@@ -95,7 +95,7 @@ async def test_a_password_that_is_not_the_admins_is_not_pointed_to(settings: Set
         assert Admin("admin") == await prepare_admin(runtime)
 
 
-async def test_a_password_that_was_given_is_not_shown(run: Callable[..., Ledger], alone: dict[str, str]) -> None:
+async def test_a_configured_password_is_not_shown(run: Callable[..., Ledger], alone: dict[str, str]) -> None:
     """Lesson 31: the operator knows the password, and others may read the log."""
     running = run("serve", LEDGER_ADMIN_PASSWORD=ADMIN_PASSWORD, **alone)
     await log_in(await running.url(), "admin", ADMIN_PASSWORD)
@@ -105,10 +105,10 @@ async def test_a_password_that_was_given_is_not_shown(run: Callable[..., Ledger]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_polite_signal_stops_everything_with_status_zero(
+async def test_sigterm_and_sigint_stop_everything_with_status_zero(
     number: signal.Signals, run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
 ) -> None:
-    """Lesson 38. SIGINT goes to all processes of a terminal, so it does here."""
+    """Lesson 38. A terminal sends SIGINT to all its processes, and so does this test."""
     running = run("serve", "--workers", "2", **alone)
     await running.url()
     workers = running.workers()
@@ -132,7 +132,7 @@ async def test_a_killed_service_leaves_no_worker_and_no_server(
     await until(lambda: no_process_left(data_dir))
 
 
-async def test_a_service_that_is_told_to_stop_while_it_starts_leaves_nothing(
+async def test_a_service_stopped_during_its_start_leaves_nothing(
     run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
 ) -> None:
     """Lesson 38."""
@@ -142,7 +142,7 @@ async def test_a_service_that_is_told_to_stop_while_it_starts_leaves_nothing(
     await until(lambda: no_process_left(data_dir))
 
 
-async def test_a_killed_worker_is_started_again(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+async def test_a_killed_worker_is_restarted(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
     running = run("serve", **shared)
     url = await running.url()
     (worker,) = running.workers()
@@ -167,8 +167,8 @@ async def test_workers_that_keep_dying_end_the_service_with_one_line(
 
 
 @asynccontextmanager
-async def a_request_that_hangs(settings: Settings, url: str) -> AsyncIterator["asyncio.Task[tuple[int, Any]]"]:
-    """A transfer, which can go on when this is over: until then somebody else holds its account."""
+async def blocked_transfer(settings: Settings, url: str) -> AsyncIterator["asyncio.Task[tuple[int, Any]]"]:
+    """Start a transfer, and block it with a lock on its accounts until the context ends."""
     token = await log_in(url, "admin", ADMIN_PASSWORD)
     _, user = await call("POST", f"{url}/v1/users", user_body(), token)
     body = {"user_id": user["id"], "balance_cents": 100}
@@ -194,7 +194,7 @@ async def test_requests_in_flight_are_answered_before_the_service_stops(
 ) -> None:
     """Lesson 37."""
     running = run("serve", **shared)
-    async with a_request_that_hangs(settings, await running.url()) as transfer:
+    async with blocked_transfer(settings, await running.url()) as transfer:
         running.send(signal.SIGTERM)
         await until(lambda: running.logged("draining"))
     status, _ = await transfer
@@ -204,9 +204,9 @@ async def test_requests_in_flight_are_answered_before_the_service_stops(
 async def test_a_worker_that_cannot_stop_does_not_outlive_a_killed_service(
     run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
 ) -> None:
-    """Lesson 38. Here it waits for a lock, for as long as somebody else has it."""
+    """Lesson 38. The worker waits for a lock that another connection holds."""
     running = run("serve", LEDGER_SHUTDOWN_SECONDS="0.1", **shared)
-    async with a_request_that_hangs(settings, await running.url()) as transfer:
+    async with blocked_transfer(settings, await running.url()) as transfer:
         (worker,) = running.workers()
         running.send(signal.SIGKILL)
         await until(lambda: not is_alive(worker))
@@ -214,13 +214,13 @@ async def test_a_worker_that_cannot_stop_does_not_outlive_a_killed_service(
             await transfer
 
 
-async def test_a_service_that_drains_takes_no_new_connections(
+async def test_a_draining_service_accepts_no_connections(
     run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
 ) -> None:
-    """Who is accepted and never answered waits for nothing; who is refused asks another machine."""
+    """A client that is refused can try another machine; one that is accepted would wait in vain."""
     running = run("serve", **shared)
     address = await running.address()
-    async with a_request_that_hangs(settings, await running.url()) as transfer:
+    async with blocked_transfer(settings, await running.url()) as transfer:
         running.send(signal.SIGTERM)
         await until(lambda: running.logged("draining"))
         await until(lambda: is_refused(address))

@@ -78,7 +78,7 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_never_its_value(
 
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment and a working folder without any settings."""
+    """Return a monkeypatch, in an environment and a working folder without settings."""
     for name in VARIABLES | SOURCES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -103,7 +103,7 @@ async def test_a_port_in_use_is_one_line(run: Callable[..., Ledger], shared: dic
     assert f"ledger: 127.0.0.1:{port}: Address already in use; change SERVICE_PORT or SERVICE_HOST" == line
 
 
-async def test_a_host_that_there_is_not_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
+async def test_an_unknown_host_is_one_line(run: Callable[..., Ledger], shared: dict[str, str]) -> None:
     line = await startup_error(run("serve", **{**shared, "SERVICE_HOST": "nowhere.invalid", "SERVICE_PORT": "0"}))
     assert re.fullmatch(r"ledger: nowhere\.invalid:0: .+; change SERVICE_PORT or SERVICE_HOST", line)
 
@@ -111,7 +111,7 @@ async def test_a_host_that_there_is_not_is_one_line(run: Callable[..., Ledger], 
 async def test_a_start_without_a_port_changes_nothing(
     run: Callable[..., Ledger], settings: Settings, shared: dict[str, str]
 ) -> None:
-    """A second service that takes the first one's port by mistake must not migrate its database."""
+    """A second service that is given the first one's port by mistake must not migrate its database."""
     with reserved_port(listening=True) as port:
         running = run("serve", **{**shared, "LEDGER_SCHEMA": "untouched", "SERVICE_PORT": str(port)})
         await startup_error(running)
@@ -146,7 +146,7 @@ async def test_a_redis_that_cannot_be_reached_is_one_line(run: Callable[..., Led
     assert "hunter2" not in line
 
 
-async def test_a_data_folder_that_cannot_be_is_one_line(run: Callable[..., Ledger], tmp_path: Path) -> None:
+async def test_an_impossible_data_folder_is_one_line(run: Callable[..., Ledger], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     line = await startup_error(run("serve", LEDGER_DATA_DIR=str(tmp_path / "file"), SERVICE_PORT="0"))
     assert str(tmp_path / "file") in line
@@ -160,7 +160,7 @@ async def test_a_postgresql_that_is_too_old_is_refused(settings: Settings, monke
 
 @asynccontextmanager
 async def a_redis(version: str) -> AsyncIterator[str]:
-    """Something that says it is a Redis of that version, and can do nothing else."""
+    """Run a server that reports itself as a Redis of this version, and supports no other command."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while header := await reader.readline():

@@ -16,7 +16,7 @@ DIGEST = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"
 
 
 def rows(running: Ledger) -> list[list[str]]:
-    """The rows of the table that a command printed."""
+    """Return the rows of the table that a command printed."""
     return [re.split(r" {2,}", line.strip()) for line in running.output.read_text().splitlines()][1:]
 
 
@@ -30,22 +30,22 @@ async def assert_is_demo_user(api: Api, row: list[str]) -> None:
     assert (user_id, 100_00, "USD") == tuple(account.body[key] for key in ("user_id", "balance_cents", "currency"))
 
 
-async def test_the_demo_makes_two_users_with_a_hundred_each(
+async def test_the_demo_creates_two_users_with_a_hundred_each(
     run: Callable[..., Ledger], shared: dict[str, str], api: Api
 ) -> None:
     """Lesson 31: on a configured database with random passwords."""
     running = run("demo", **shared)
     assert 0 == await running.status()
-    made = rows(running)
-    assert ["alice", "bob"] == [row[0] for row in made]
-    for row in made:
+    created = rows(running)
+    assert ["alice", "bob"] == [row[0] for row in created]
+    for row in created:
         await assert_is_demo_user(api, row)
     assert DIGEST not in running.output.read_text()
     refused = await api.nobody.post("/v1/auth/login", {"username": "alice", "password_hash": DIGEST})
     assert 401 == refused.status
 
 
-async def test_the_demo_has_the_sample_passwords_where_they_are_asked_for(
+async def test_the_demo_has_sample_passwords_on_request(
     run: Callable[..., Ledger], shared: dict[str, str], api: Api
 ) -> None:
     running = run("demo", "--sample-passwords", **shared)
@@ -66,21 +66,21 @@ async def test_the_demo_of_the_embedded_database_has_the_sample_passwords(
     assert [("alice", DIGEST), ("bob", DIGEST)] == [tuple(row[:2]) for row in rows(running)]
 
 
-async def test_the_demo_leaves_what_exists_as_it_is(
+async def test_the_demo_leaves_existing_users_unchanged(
     run: Callable[..., Ledger], shared: dict[str, str], api: Api
 ) -> None:
     first = run("demo", **shared)
     assert 0 == await first.status()
-    made = rows(first)
+    created = rows(first)
     second = run("demo", "--sample-passwords", **shared)
     assert 0 == await second.status()
     unchanged = "(unchanged: the user existed)"
-    assert [[name, unchanged, *ids] for name, _, *ids in made] == rows(second)
-    for row in made:
+    assert [[name, unchanged, *ids] for name, _, *ids in created] == rows(second)
+    for row in created:
         await assert_is_demo_user(api, row)
 
 
-async def test_the_demo_takes_nobodys_name(run: Callable[..., Ledger], shared: dict[str, str], api: Api) -> None:
+async def test_the_demo_takes_no_existing_name(run: Callable[..., Ledger], shared: dict[str, str], api: Api) -> None:
     await api.new_user(username="bob")
     line = await startup_error(run("demo", **shared))
     assert "ledger: user_already_exists: a user with this username already exists" == line
@@ -89,7 +89,7 @@ async def test_the_demo_takes_nobodys_name(run: Callable[..., Ledger], shared: d
 async def test_migrate_needs_the_settings_of_postgresql_alone(
     run: Callable[..., Ledger], shared: dict[str, str], tmp_path: Path
 ) -> None:
-    """Neither a secret nor Redis, not even one of its own."""
+    """It needs neither a secret nor Redis, and starts no servers of its own."""
     with reserved_port(listening=False) as port:
         away = f"redis://127.0.0.1:{port}/0"
         for number, more in enumerate(({}, {"REDIS_URL": away})):
@@ -119,7 +119,7 @@ async def test_an_admin_is_created_with_a_password_from_a_pipe(
 async def test_an_admin_whose_name_is_taken_is_one_line(
     run: Callable[..., Ledger], shared: dict[str, str], api: Api
 ) -> None:
-    del api  # whose first admin has the name
+    del api  # its first admin has this name
     line = await startup_error(run("admin", "create", "Admin", given="a password from a pipe\n", **shared))
     assert "ledger: user_already_exists" in line
 
@@ -130,7 +130,7 @@ async def test_a_password_that_is_too_short_is_one_line(run: Callable[..., Ledge
     assert ["ledger: a password has 8 to 1024 characters"] == running.lines
 
 
-async def test_without_a_user_and_a_password_for_one_the_start_says_what_to_do(
+async def test_a_start_without_any_user_or_admin_password_says_what_to_do(
     run: Callable[..., Ledger], shared: dict[str, str]
 ) -> None:
     running = run("serve", **{**shared, "LEDGER_ADMIN_PASSWORD": ""})

@@ -16,7 +16,7 @@ from tests.support.valkey import Valkey, valkey_server
 
 @pytest.fixture
 async def valkey(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Valkey]:
-    """A Valkey of the test's own."""
+    """Run a Valkey for this test alone."""
     with valkey_server(tmp_path_factory.mktemp("v")) as valkey:
         await valkey.start()
         yield valkey

@@ -1,4 +1,4 @@
-"""The revocation cache says what PostgreSQL says."""
+"""The revocation cache agrees with PostgreSQL."""
 
 import asyncio
 import time
@@ -14,12 +14,12 @@ from tests.support.processes import until
 from tests.support.revocations import LEEWAY_SECONDS, Bench, calls
 
 
-async def test_what_the_cache_says_is_what_postgresql_says(bench: Bench) -> None:
+async def test_the_cache_agrees_with_postgresql(bench: Bench) -> None:
     alive, rotated, ended = await bench.session(), await bench.session(4, 4), await bench.session(NEVER, 5)
     cut, nobody, stranger = await bench.session(), (new_id(), new_id()), (alive[0], new_id())
     await bench.cut_off(cut[1], 6)
     sessions = [alive, rotated, ended, cut, nobody, stranger]
-    by_postgresql = await bench.revocation_cache.revoked_below(sessions)  # the revocation cache is empty
+    by_postgresql = await bench.revocation_cache.revoked_below(sessions)  # the cache is empty
     await bench.revocation_cache.fill()
 
     first = await bench.revocation_cache.revoked_below(sessions)
@@ -36,7 +36,7 @@ async def test_what_the_cache_says_is_what_postgresql_says(bench: Bench) -> None
     assert 0 == bench.pool.lookups
 
 
-async def test_all_look_ups_of_one_tick_are_one_command(bench: Bench) -> None:
+async def test_all_lookups_of_one_tick_are_one_command(bench: Bench) -> None:
     sessions = [await bench.session() for _ in range(200)]
     await bench.revocation_cache.fill()
     await bench.revocation_cache.revoked_below(sessions)
@@ -48,7 +48,7 @@ async def test_all_look_ups_of_one_tick_are_one_command(bench: Bench) -> None:
     assert ([0] * 200, 0, 1) == (found, bench.pool.lookups, await calls(bench.redis, "mget") - before)
 
 
-async def test_a_session_whose_key_was_evicted_is_asked_for_once(bench: Bench) -> None:
+async def test_an_evicted_session_is_looked_up_once(bench: Bench) -> None:
     """Lesson 25: "evicted: every revoked token works again"."""
     session = await bench.session(NEVER, 5)
     await bench.revocation_cache.fill()
@@ -86,22 +86,22 @@ async def test_the_marker_is_not_moved_on_when_redis_is_flushed_between_reading_
     assert [str(NEVER)] * 2 == [await bench.redis.get(await bench.key(session)) for session in (early, late)]
 
 
-async def test_what_was_asked_before_a_revocation_is_not_kept_after_it(bench: Bench) -> None:
+async def test_a_lookup_before_a_revocation_is_not_cached_after_it(bench: Bench) -> None:
     session = await bench.session()
     await bench.revocation_cache.fill()
 
-    async def revoked_and_evicted() -> None:
+    async def revoke_and_evict() -> None:
         await bench.revoke(session, NEVER, 5)
         await bench.another().announce()
         await bench.redis.delete(await bench.key(session))
 
-    bench.pool.after_fetch = revoked_and_evicted
+    bench.pool.after_fetch = revoke_and_evict
 
-    assert 0 == await bench.below(session)  # that was before
+    assert 0 == await bench.below(session)  # this one was read before the revocation
     assert NEVER == await bench.below(session)
 
 
-async def test_more_than_one_step_of_revocations_are_cached(bench: Bench) -> None:
+async def test_more_revocations_than_fit_in_one_step_are_cached(bench: Bench) -> None:
     await bench.connection.execute(
         """INSERT INTO sessions (id, user_id, position, revoked_below, revoked_position, created_at, refreshed_at,
                                  expires_at)
@@ -117,8 +117,8 @@ async def test_more_than_one_step_of_revocations_are_cached(bench: Bench) -> Non
     assert str(NEVER) == await bench.redis.get(await bench.key(last))
 
 
-async def test_a_revocation_is_answered_although_there_is_much_to_cache(bench: Bench) -> None:
-    """A revocation with an empty cache does not wait for the whole log, and no process trusts the cache."""
+async def test_a_revocation_is_answered_while_the_cache_is_filled(bench: Bench) -> None:
+    """A revocation does not wait until an empty cache is full, and no process trusts the cache before."""
     await bench.connection.execute(
         """INSERT INTO sessions (id, user_id, position, revoked_below, revoked_position, created_at, refreshed_at,
                                  expires_at)
@@ -135,7 +135,7 @@ async def test_a_revocation_is_answered_although_there_is_much_to_cache(bench: B
 
 
 async def test_a_marker_beyond_the_log_clears_the_cache(bench: Bench) -> None:
-    """The database was restored: what the revocation cache says is about another past."""
+    """The database was restored from a backup, so the cache is about another history."""
     session, gone = await bench.session(3, 3), (new_id(), new_id())
     await bench.redis.hset(await bench.cutoffs(), mapping={"position": 1000, str(session[1]): 900})
     for known in (session, gone):
@@ -150,7 +150,7 @@ async def test_a_marker_beyond_the_log_clears_the_cache(bench: Bench) -> None:
     )
 
 
-async def test_a_process_that_knew_more_than_a_restored_log_trusts_the_cache_again(bench: Bench) -> None:
+async def test_a_process_that_was_ahead_of_a_restored_log_trusts_the_cache_again(bench: Bench) -> None:
     lost, kept = await bench.session(NEVER, 1000), await bench.session(3, 3)
     await bench.revocation_cache.fill()
     await bench.connection.execute("DELETE FROM sessions WHERE id = $1", lost[0])
@@ -161,7 +161,7 @@ async def test_a_process_that_knew_more_than_a_restored_log_trusts_the_cache_aga
     assert (3, 0) == (await bench.below(kept), bench.pool.lookups)
 
 
-async def test_a_cache_that_somebody_stopped_clearing_is_not_trusted_and_is_cleared(bench: Bench) -> None:
+async def test_a_half_cleared_cache_is_not_trusted_and_is_cleared(bench: Bench) -> None:
     session = await bench.session(3, 3)
     stale = new_id(), new_id()
     await bench.revocation_cache.fill()
@@ -202,7 +202,7 @@ async def test_a_key_expires_and_the_session_stays_dead(bench: Bench) -> None:
     assert time.time() >= expires_at + 1
 
 
-async def test_a_session_that_is_in_force_is_not_kept_for_ever(bench: Bench) -> None:
+async def test_an_active_session_is_not_cached_forever(bench: Bench) -> None:
     session = await bench.session()
     await bench.revocation_cache.fill()
 
@@ -226,8 +226,8 @@ async def test_two_ledgers_on_one_redis_do_not_see_each_other(bench: Bench) -> N
     assert 5 == (await other.status()).position
 
 
-async def test_a_rebuild_makes_what_is_wrong_right_and_leaves_what_is_not_its_own(bench: Bench) -> None:
-    """Whatever somebody may have written there by hand."""
+async def test_a_rebuild_repairs_its_own_keys_and_leaves_others(bench: Bench) -> None:
+    """A rebuild removes keys that an operator has written by hand."""
     session = await bench.session(NEVER, 5)
     await bench.redis.set(await bench.cutoffs(), "no hash")
     await bench.redis.lpush(await bench.key(session), "no number")
@@ -243,7 +243,7 @@ async def test_a_rebuild_makes_what_is_wrong_right_and_leaves_what_is_not_its_ow
     assert (str(NEVER), "1") == (await bench.redis.get(await bench.key(session)), await bench.redis.get(throttle))
 
 
-async def test_rebuilds_at_the_same_time_end_whole(bench: Bench) -> None:
+async def test_concurrent_rebuilds_leave_a_complete_cache(bench: Bench) -> None:
     session = await bench.session(NEVER, 5)
     await bench.cut_off(session[1], 4)
 
@@ -253,8 +253,8 @@ async def test_rebuilds_at_the_same_time_end_whole(bench: Bench) -> None:
     assert NEVER == await bench.below(session)
 
 
-async def test_who_cannot_ask_what_was_revoked_trusts_nothing_and_takes_the_marker_away(bench: Bench) -> None:
-    """PostgreSQL died just after it had committed: others may not have heard of it either."""
+async def test_a_process_that_cannot_read_revocations_removes_the_marker(bench: Bench) -> None:
+    """PostgreSQL died just after a commit, and other processes may not have been notified either."""
     session = await bench.session()
     await bench.revocation_cache.fill()
     await bench.below(session)

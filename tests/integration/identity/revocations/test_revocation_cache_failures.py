@@ -1,4 +1,4 @@
-"""Whatever happens to Redis, a revoked token stays revoked and a valid one stays valid."""
+"""Under any failure of Redis, a revoked token stays revoked and a valid one stays valid."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -25,14 +25,14 @@ SECONDS = {(module, name): getattr(module, name) for module, names in IMPATIENT.
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """A traceback for people takes a second to draw, and a failing service draws many."""
+    """Log without tracebacks: each takes a second to render, and a failing service logs many."""
     with capture_logs():
         yield
 
 
 @contextmanager
 def paused_redis(valkey: Valkey) -> Iterator[None]:
-    """While this lasts, Valkey answers nobody, and the service waits for it no longer than it does in earnest."""
+    """Pause Valkey, and restore the timeouts of production."""
     with pytest.MonkeyPatch.context() as patch:
         for (module, name), seconds in SECONDS.items():
             patch.setattr(module, name, seconds)
@@ -58,7 +58,7 @@ async def killed(scene: Scene) -> None:
 
 
 async def restarted_empty(scene: Scene) -> None:
-    """So fast that nobody noticed."""
+    """Restart it so fast that no client notices."""
     scene.valkey.kill()
     scene.valkey.empty()
     await scene.valkey.start()
@@ -77,7 +77,7 @@ async def paused(scene: Scene) -> None:
 
 
 async def evicted(scene: Scene) -> None:
-    """One key after the other, the one with the marker last."""
+    """Evict one key after the other, the marker's last."""
     keys = await scene.redis.keys()
     assert len(keys) > 2
     for key in sorted(keys, key=lambda key: "cutoffs" in key):
@@ -90,7 +90,7 @@ DISASTERS = (flushed, killed, restarted_empty, set_back, paused, evicted)
 
 @pytest.mark.parametrize("ways", [ONE_USER_WAYS, OF_ALL], ids=["of-one", "of-all"])
 @pytest.mark.parametrize("disaster", DISASTERS)
-async def test_no_disaster_of_redis_lets_a_revoked_token_in_or_keeps_a_valid_one_out(
+async def test_no_failure_of_redis_accepts_a_revoked_token_or_refuses_a_valid_one(
     disaster: Callable[[Scene], Awaitable[None]], ways: tuple[str, ...], scene: Scene
 ) -> None:
     """Lesson 25: "Redis flushed, evicted, restarted empty or failed over to a stale replica: every revoked token works
@@ -134,10 +134,10 @@ async def test_a_token_that_is_revoked_while_redis_is_away_is_dead_at_once_and_l
     await until(scene.is_whole_again)
 
 
-async def test_while_redis_is_paused_no_client_waits_for_it_more_than_once_and_not_for_long(
+async def test_while_redis_is_paused_each_client_waits_once_and_not_for_long(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lesson 25: what times out is asked once, not by every request."""
+    """Lesson 25: after a timeout, Redis is not asked again by every request."""
     await scene.prepare(())
     await scene.revoke()
     await until(scene.is_queried)
@@ -146,7 +146,7 @@ async def test_while_redis_is_paused_no_client_waits_for_it_more_than_once_and_n
     async def look_up(sessions: Any) -> Any:
         nonlocal asked
         asked += 1
-        return await RevocationCache._look_up(scene.revocation_cache, sessions)  # noqa: SLF001 - how often it waits is the question
+        return await RevocationCache._look_up(scene.revocation_cache, sessions)  # noqa: SLF001 - counted here
 
     async def client() -> list[int]:
         return [(await scene.admin.get("/")).status for _ in range(15)]
@@ -160,7 +160,7 @@ async def test_while_redis_is_paused_no_client_waits_for_it_more_than_once_and_n
     assert SECONDS[revocation_cache, "TIMEOUT_SECONDS"] < 1
 
 
-async def test_a_request_asks_the_cache_once_at_most(scene: Scene) -> None:
+async def test_a_request_reads_the_cache_at_most_once(scene: Scene) -> None:
     await scene.prepare(())
     await scene.revoke()
     await until(scene.is_queried)
@@ -173,9 +173,7 @@ async def test_a_request_asks_the_cache_once_at_most(scene: Scene) -> None:
     assert 1 <= await calls(scene.redis, "mget") - before <= 100
 
 
-async def test_when_neither_can_be_asked_nobody_is_let_in_and_nobody_is_refused(
-    scene: Scene, settings: Settings
-) -> None:
+async def test_without_redis_and_postgresql_no_token_is_accepted_or_refused(scene: Scene, settings: Settings) -> None:
     await scene.prepare(ONE_USER_WAYS)
     await scene.revoke()
 
@@ -189,8 +187,8 @@ async def test_when_neither_can_be_asked_nobody_is_let_in_and_nobody_is_refused(
     await until(scene.is_whole_again)
 
 
-async def test_without_postgresql_a_cache_that_was_set_back_lets_nobody_in(scene: Scene, settings: Settings) -> None:
-    """Lesson 25, and nobody there who could tell."""
+async def test_without_postgresql_a_stale_cache_accepts_no_token(scene: Scene, settings: Settings) -> None:
+    """Lesson 25, when PostgreSQL cannot decide either."""
     await scene.prepare(ONE_USER_WAYS)
     scene.valkey.copy()
     await scene.revoke()
@@ -203,7 +201,7 @@ async def test_without_postgresql_a_cache_that_was_set_back_lets_nobody_in(scene
     await until(scene.is_whole_again)
 
 
-async def test_one_service_follows_and_when_it_is_gone_the_other_does(
+async def test_another_service_follows_when_the_first_is_gone(
     serve: Serve, scene: Scene, settings: Settings, connection: Connection
 ) -> None:
     leader = await until(lambda: follower(connection))
@@ -215,10 +213,10 @@ async def test_one_service_follows_and_when_it_is_gone_the_other_does(
 
     await until(lambda: follower(connection, leader))
     await scene.redis.flushall()
-    await until(other.is_whole)  # nobody asked for anything
+    await until(other.is_whole)  # without any request
 
 
-async def test_a_connection_to_listen_on_that_is_lost_is_opened_again(scene: Scene, connection: Connection) -> None:
+async def test_a_lost_listen_connection_is_reopened(scene: Scene, connection: Connection) -> None:
     """Lesson 10: "a follower that wakes only on NOTIFY blocks for ever when one is lost; a dropped LISTEN connection is
     never reopened".
     """
@@ -235,7 +233,7 @@ async def test_a_connection_to_listen_on_that_is_lost_is_opened_again(scene: Sce
     await until(scene.is_queried)
 
 
-async def test_a_revocation_that_nobody_was_told_of_is_found(
+async def test_a_revocation_without_a_notification_is_found(
     serve: Serve, scene: Scene, settings: Settings, connection: Connection, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Lesson 10: "a follower that wakes only on NOTIFY blocks for ever when one is lost"."""
@@ -255,7 +253,7 @@ async def test_a_revocation_that_nobody_was_told_of_is_found(
         await other.client.close()
 
 
-async def test_a_revocation_by_another_service_is_heard_of_while_that_cannot_reach_redis(
+async def test_revocations_of_a_service_that_cannot_reach_redis_are_followed(
     serve: Serve, scene: Scene, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     await scene.prepare(ONE_USER_WAYS)

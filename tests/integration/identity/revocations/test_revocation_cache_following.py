@@ -1,10 +1,9 @@
-"""One service follows the revocations of all, and operators see the state."""
+"""One service follows the revocations of all, and operators see the state of the cache."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -14,8 +13,8 @@ from ledger.identity.revocation_cache import RevocationCache
 from ledger.projections.tokens import NEVER
 from ledger.settings import Settings
 from ledger.store.pool import connect
-from tests.support.controls import NOBODY, new_id
-from tests.support.processes import DEADLINE_SECONDS, ledger, until
+from tests.support.controls import NOBODY
+from tests.support.processes import DEADLINE_SECONDS, Ran, run_ledger, until
 from tests.support.revocations import ONE_USER_WAYS, Bench, Scene, follower
 from tests.support.valkey import Valkey
 
@@ -43,7 +42,7 @@ async def following(
         asyncpg.InternalClientError,
     ],
 )
-async def test_no_failure_ends_the_following(error: type[Exception], bench: Bench, settings: Settings) -> None:
+async def test_no_failure_stops_the_follower(error: type[Exception], bench: Bench, settings: Settings) -> None:
     await bench.session(NEVER, 5)
     failures = iter([error("for once")])
 
@@ -60,8 +59,10 @@ async def is_whole(cache: RevocationCache) -> bool:
     return (await cache.status()).is_complete
 
 
-async def test_who_hears_no_more_asks_postgresql_until_it_does_again(bench: Bench, settings: Settings) -> None:
-    """Lesson 10: what is said meanwhile is missed."""
+async def test_a_service_without_notifications_reads_postgresql_until_it_listens_again(
+    bench: Bench, settings: Settings
+) -> None:
+    """Lesson 10: notifications are missed while the connection is down."""
     session = await bench.session()
 
     async def is_asked() -> bool:
@@ -82,7 +83,7 @@ async def test_who_hears_no_more_asks_postgresql_until_it_does_again(bench: Benc
 
 
 class Stuck:
-    """A connection to a PostgreSQL that has stopped to answer, and can for once not even be closed."""
+    """A connection to a PostgreSQL that no longer answers; the first attempt to close it times out."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -104,8 +105,8 @@ class Stuck:
             raise TimeoutError
 
 
-async def test_the_following_ends_when_it_is_told_to_although_postgresql_does_not_answer(bench: Bench) -> None:
-    """Lesson 37: a service that stops does stop."""
+async def test_the_follower_stops_while_postgresql_does_not_answer(bench: Bench) -> None:
+    """Lesson 37: a shutdown is not held up."""
     stuck = Stuck()
 
     async def connected() -> Any:
@@ -116,23 +117,20 @@ async def test_the_following_ends_when_it_is_told_to_although_postgresql_does_no
     assert task.cancelled()
 
 
+Run = Callable[..., Coroutine[Any, Any, Ran]]
+
+
 @pytest.fixture
-def run(tmp_path: Path, settings: Settings, valkey: Valkey) -> Callable[..., Awaitable[tuple[int, str, str]]]:
-    """Runs a `ledger tokens mirror` command: its status, what it answers and what it says."""
+def run(settings: Settings, valkey: Valkey) -> Run:
+    """Return a function that runs a `ledger tokens mirror` command."""
 
-    async def ended(*arguments: str) -> tuple[int, str, str]:
-        folder = tmp_path / str(new_id())
-        variables = valkey.settings(settings).environment()
-        with ledger(folder, "tokens", "mirror", *arguments, **variables) as running:
-            return await running.status(), running.output.read_text(), running.log.read_text()
+    async def run_mirror(*arguments: str) -> Ran:
+        return await run_ledger("tokens", "mirror", *arguments, variables=valkey.settings(settings).environment())
 
-    return ended
+    return run_mirror
 
 
-Run = Callable[..., Coroutine[Any, Any, tuple[int, str, str]]]
-
-
-async def test_an_operator_sees_that_the_cache_is_whole(run: Run, bench: Bench) -> None:
+async def test_an_operator_sees_that_the_cache_is_complete(run: Run, bench: Bench) -> None:
     await bench.session(NEVER, 5)
     await bench.revocation_cache.fill()
 
@@ -143,8 +141,8 @@ async def test_an_operator_sees_that_the_cache_is_whole(run: Run, bench: Bench) 
     assert ({"position": 5, "last_revocation": 5, "whole": True}, 1) == (json.loads(line), line.count("\n"))
 
 
-async def test_an_operator_sees_that_the_cache_is_not_whole(run: Run, bench: Bench) -> None:
-    """And to look changes nothing."""
+async def test_an_operator_sees_that_the_cache_is_incomplete(run: Run, bench: Bench) -> None:
+    """The command changes nothing."""
     await bench.session(NEVER, 5)
 
     (status, answer, _), (in_json, line, _) = await run("status"), await run("status", "--json")
@@ -164,7 +162,7 @@ async def test_a_redis_that_does_not_answer_is_one_line(command: str, run: Run, 
     assert said.startswith("ledger: Redis cannot be reached: ")
 
 
-async def test_an_operator_makes_the_cache_anew_while_a_service_runs(run: Run, scene: Scene) -> None:
+async def test_an_operator_rebuilds_the_cache_while_a_service_runs(run: Run, scene: Scene) -> None:
     await scene.prepare(ONE_USER_WAYS)
     await scene.revoke()
     (key,) = await scene.redis.keys("*:cutoffs")

@@ -16,7 +16,7 @@ from tests.support.throttling import Clock
 
 @pytest.fixture
 async def redis(servers: Services, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator["Redis"]:
-    """Valkey, with all the time that it needs on a busy machine."""
+    """Return a client of the run's Valkey that waits as long as a busy machine needs."""
     monkeypatch.setattr(login_throttle, "TIMEOUT_SECONDS", 30)
     async with Redis.from_url(servers.redis_url) as client:
         yield client
@@ -24,7 +24,7 @@ async def redis(servers: Services, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 
 @pytest.fixture
 async def away(tmp_path: Path) -> AsyncIterator["Redis"]:
-    """A Redis that is not there."""
+    """Return a client of a Redis that cannot be reached."""
     async with Redis(unix_socket_path=str(tmp_path / "nobody-listens"), retry=Retry(NoBackoff(), 0)) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""Guesses are few, and those of others never keep the owner out."""
+"""Guesses are limited, and guesses of others never lock out the owner."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -26,51 +26,51 @@ from tests.support.valkey import keys_of, pass_time
 
 @dataclass(frozen=True)
 class Place:
-    """Where attempts are counted, and time as it passes there."""
+    """Where attempts are counted, and how to let time pass there."""
 
     build: Callable[[Limits], LoginThrottle]
-    later: Callable[[float], Awaitable[None]]
+    pass_seconds: Callable[[float], Awaitable[None]]
 
 
 @pytest.fixture(params=["redis", "process"])
 async def place(request: pytest.FixtureRequest, redis: "Redis", away: "Redis", prefix: str, clock: Clock) -> Place:
     client = redis if request.param == "redis" else away
 
-    async def later(seconds: float) -> None:
+    async def pass_seconds(seconds: float) -> None:
         clock.now += seconds
         if client is redis:
             await pass_time(redis, prefix, seconds)
 
-    return Place(lambda limits: LoginThrottle(client, prefix, limits, clock=clock), later)
+    return Place(lambda limits: LoginThrottle(client, prefix, limits, clock=clock), pass_seconds)
 
 
-def about(seconds: int) -> range:
-    """So many seconds, less what a busy machine may have taken meanwhile."""
+def approximately(seconds: int) -> range:
+    """Return the range of these seconds, less the time that a busy machine may have taken."""
     return range(seconds - 5 * MINUTE, seconds + 1)
 
 
-async def test_an_account_has_so_many_attempts_from_wherever_they_come(place: Place) -> None:
+async def test_an_account_has_a_limit_for_all_addresses(place: Place) -> None:
     """Lesson 30."""
     throttled = place.build(LIMITS)
 
     for number in range(3):
         await throttled.admit("alice", f"203.0.113.{number}")
 
-    assert await assert_refused(throttled, "alice", "203.0.113.9") in about(60 * MINUTE)
+    assert await assert_refused(throttled, "alice", "203.0.113.9") in approximately(60 * MINUTE)
     await throttled.admit("bob", "203.0.113.9")
 
 
-async def test_an_address_has_so_many_attempts_at_whatever_account(place: Place) -> None:
+async def test_an_address_has_a_limit_for_all_accounts(place: Place) -> None:
     throttled = place.build(LIMITS)
 
     for number in range(5):
         await throttled.admit(f"user-{number}", ELSEWHERE)
 
-    assert await assert_refused(throttled, "user-9", ELSEWHERE) in about(60 * MINUTE)
+    assert await assert_refused(throttled, "user-9", ELSEWHERE) in approximately(60 * MINUTE)
     await throttled.admit("user-9", HOME)
 
 
-async def test_of_many_attempts_at_once_no_more_than_the_limit_pass(place: Place) -> None:
+async def test_concurrent_attempts_do_not_exceed_the_limit(place: Place) -> None:
     """An attempt is reserved before the password is checked, so there is no gap between checking and counting."""
     throttled = place.build(LOOSE)
 
@@ -118,7 +118,7 @@ async def test_addresses_of_one_client_are_counted_as_one(place: Place, one: str
     ("one", "other"),
     [("2001:db8:1:2::1", "2001:db8:1:3::1"), ("192.0.2.1", "192.0.2.2"), ("::ffff:192.0.2.1", "::ffff:192.0.2.2")],
 )
-async def test_addresses_of_two_clients_are_counted_apart(place: Place, one: str, other: str) -> None:
+async def test_addresses_of_two_clients_are_counted_separately(place: Place, one: str, other: str) -> None:
     throttled = place.build(LIMITS)
 
     for number in range(5):
@@ -127,7 +127,7 @@ async def test_addresses_of_two_clients_are_counted_apart(place: Place, one: str
     await throttled.admit("user-9", other)
 
 
-async def test_a_success_is_no_failure(place: Place) -> None:
+async def test_a_success_is_not_counted(place: Place) -> None:
     throttled = place.build(LIMITS)
 
     for _ in range(20):
@@ -136,7 +136,7 @@ async def test_a_success_is_no_failure(place: Place) -> None:
     assert 3 == await count_admitted(throttled, "alice", HOME, of=4)
 
 
-async def test_a_success_takes_no_failure_back(place: Place) -> None:
+async def test_a_success_removes_no_failure(place: Place) -> None:
     throttled = place.build(LIMITS)
     await throttled.record_success(await throttled.admit("alice", HOME))
     await throttled.admit("alice", HOME)
@@ -147,7 +147,7 @@ async def test_a_success_takes_no_failure_back(place: Place) -> None:
     assert 1 == await count_admitted(throttled, "alice", HOME, of=4)
 
 
-async def test_what_was_never_checked_is_no_failure_and_no_success(place: Place) -> None:
+async def test_an_attempt_that_was_never_checked_is_not_counted(place: Place) -> None:
     throttled = place.build(LIMITS)
 
     for _ in range(20):
@@ -157,10 +157,10 @@ async def test_what_was_never_checked_is_no_failure_and_no_success(place: Place)
     await assert_refused(throttled, "alice", HOME)
 
 
-async def test_an_attempt_that_outlasts_its_window_is_not_taken_off_the_next(place: Place) -> None:
+async def test_an_attempt_that_outlasts_its_window_does_not_change_the_next(place: Place) -> None:
     throttled = place.build(LIMITS)
     slow = await throttled.admit("alice", HOME)
-    await place.later(60 * MINUTE)
+    await place.pass_seconds(60 * MINUTE)
 
     assert 3 == await count_admitted(throttled, "alice", HOME, of=4)
     await throttled.refund(slow)
@@ -169,7 +169,7 @@ async def test_an_attempt_that_outlasts_its_window_is_not_taken_off_the_next(pla
 
 
 async def test_attackers_cannot_lock_the_owner_out_of_a_known_address(place: Place) -> None:
-    """Lesson 30: a limit for an account lets anyone lock anyone out, unless its owner is counted apart."""
+    """Lesson 30: a limit for an account lets anyone lock out its owner, unless the owner is counted separately."""
     throttled = place.build(LIMITS)
     await throttled.record_success(await throttled.admit("alice", HOME))
 
@@ -189,8 +189,8 @@ async def test_a_known_address_has_a_limit_too(place: Place) -> None:
     assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
 
-async def test_an_address_is_known_to_the_account_that_logged_in_and_to_no_other(place: Place) -> None:
-    """Lesson 30: who has an account does not come nearer to another's by it."""
+async def test_an_address_is_known_only_to_the_account_that_logged_in(place: Place) -> None:
+    """Lesson 30: an account of their own brings attackers no nearer to another's."""
     throttled = place.build(LOOSE)
     await throttled.record_success(await throttled.admit("mallory", ELSEWHERE))
 
@@ -210,14 +210,14 @@ async def test_a_known_network_is_known_as_a_whole(place: Place) -> None:
 async def test_an_address_stays_known_for_thirty_days_from_its_last_login(place: Place) -> None:
     throttled = place.build(LIMITS)
     for days in (0, 29):
-        await place.later(days * DAY)
+        await place.pass_seconds(days * DAY)
         await throttled.record_success(await throttled.admit("alice", HOME))
 
-    await place.later(29 * DAY)
+    await place.pass_seconds(29 * DAY)
     await count_admitted(throttled, "alice", ELSEWHERE, of=5)
     await throttled.admit("alice", HOME)
 
-    await place.later(2 * DAY)
+    await place.pass_seconds(2 * DAY)
     await count_admitted(throttled, "alice", ELSEWHERE, of=5)
     await assert_refused(throttled, "alice", HOME)
 
@@ -225,10 +225,10 @@ async def test_an_address_stays_known_for_thirty_days_from_its_last_login(place:
 async def test_an_address_is_forgotten_though_another_is_still_known(place: Place) -> None:
     throttled = place.build(LIMITS)
     await throttled.record_success(await throttled.admit("alice", HOME))
-    await place.later(20 * DAY)
+    await place.pass_seconds(20 * DAY)
     await throttled.record_success(await throttled.admit("alice", "203.0.113.1"))
 
-    await place.later(11 * DAY)
+    await place.pass_seconds(11 * DAY)
     await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
     await throttled.admit("alice", "203.0.113.1")
@@ -238,7 +238,7 @@ async def test_an_address_is_forgotten_though_another_is_still_known(place: Plac
 async def test_an_account_knows_its_latest_addresses_and_not_too_many(place: Place) -> None:
     throttled = place.build(LIMITS)
     addresses = [f"203.0.113.{number}" for number in range(login_throttle.REMEMBERED_ADDRESSES + 2)]
-    for address in [*addresses[:-1], addresses[0], addresses[-1]]:  # the first one is used again: the second goes
+    for address in [*addresses[:-1], addresses[0], addresses[-1]]:  # so the second is the oldest
         await throttled.record_success(await throttled.admit("alice", address))
 
     await count_admitted(throttled, "alice", ELSEWHERE, of=5)
@@ -249,24 +249,24 @@ async def test_an_account_knows_its_latest_addresses_and_not_too_many(place: Pla
         await assert_refused(throttled, "alice", address)
 
 
-async def test_accounts_that_do_not_exist_are_treated_like_those_that_do(place: Place) -> None:
-    """Lesson 30: nothing is asked about users, so nothing can be told about them."""
+async def test_accounts_that_do_not_exist_are_throttled_alike(place: Place) -> None:
+    """Lesson 30: the throttle looks up no user, so it can reveal none."""
     throttled = place.build(LIMITS)
 
     for name in ("nobody", "nobody\x00at all", "", "x" * 10_000):
         assert 3 == await count_admitted(throttled, name, f"203.0.113.{len(name) % 256}", of=5)
 
 
-async def test_a_window_ends_by_itself_and_refusals_do_not_prolong_it(place: Place) -> None:
+async def test_refusals_do_not_prolong_a_window(place: Place) -> None:
     """Lesson 30: there is no lock, only a wait."""
     throttled = place.build(LIMITS)
     await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
-    await place.later(20 * MINUTE)
-    assert await assert_refused(throttled, "alice", ELSEWHERE) in about(40 * MINUTE)
-    await place.later(30 * MINUTE)
-    assert await assert_refused(throttled, "alice", ELSEWHERE) in about(10 * MINUTE)
-    await place.later(10 * MINUTE)
+    await place.pass_seconds(20 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in approximately(40 * MINUTE)
+    await place.pass_seconds(30 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in approximately(10 * MINUTE)
+    await place.pass_seconds(10 * MINUTE)
 
     assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
@@ -285,37 +285,37 @@ async def test_the_wait_is_in_whole_seconds_and_long_enough(
     assert wait == await assert_refused(throttled, "alice", ELSEWHERE)
 
 
-async def test_a_window_starts_with_its_first_attempt_and_later_ones_do_not_prolong_it(place: Place) -> None:
+async def test_later_attempts_do_not_prolong_a_window(place: Place) -> None:
     throttled = place.build(LIMITS)
     for _ in range(3):
         await throttled.admit("alice", ELSEWHERE)
-        await place.later(15 * MINUTE)
+        await place.pass_seconds(15 * MINUTE)
 
-    assert await assert_refused(throttled, "alice", ELSEWHERE) in about(15 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in approximately(15 * MINUTE)
 
 
-async def test_what_is_given_back_starts_no_window(place: Place) -> None:
+async def test_a_successful_attempt_starts_no_window(place: Place) -> None:
     throttled = place.build(LIMITS)
     await throttled.refund(await throttled.admit("alice", ELSEWHERE))
-    await place.later(30 * MINUTE)
+    await place.pass_seconds(30 * MINUTE)
 
     await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
-    assert await assert_refused(throttled, "alice", ELSEWHERE) in about(60 * MINUTE)
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in approximately(60 * MINUTE)
 
 
 async def test_the_wait_is_that_of_the_bucket_that_is_full_longest(place: Place) -> None:
     throttled = place.build(LIMITS)
     await count_admitted(throttled, "bob", ELSEWHERE, of=2)
-    await place.later(30 * MINUTE)
+    await place.pass_seconds(30 * MINUTE)
     await count_admitted(throttled, "alice", ELSEWHERE, of=3)
 
-    assert await assert_refused(throttled, "carol", ELSEWHERE) in about(30 * MINUTE)  # the address is full
-    assert await assert_refused(throttled, "alice", HOME) in about(60 * MINUTE)  # the account is
-    assert await assert_refused(throttled, "alice", ELSEWHERE) in about(60 * MINUTE)  # both are
+    assert await assert_refused(throttled, "carol", ELSEWHERE) in approximately(30 * MINUTE)  # the address is full
+    assert await assert_refused(throttled, "alice", HOME) in approximately(60 * MINUTE)  # the account is
+    assert await assert_refused(throttled, "alice", ELSEWHERE) in approximately(60 * MINUTE)  # both are
 
 
-async def test_who_is_refused_for_the_account_is_not_counted_for_the_address(place: Place) -> None:
+async def test_an_attempt_refused_for_the_account_is_not_counted_for_the_address(place: Place) -> None:
     throttled = place.build(LIMITS)
 
     assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=50)
@@ -323,7 +323,7 @@ async def test_who_is_refused_for_the_account_is_not_counted_for_the_address(pla
     assert 2 == await count_admitted(throttled, "bob", ELSEWHERE, of=50)
 
 
-async def test_redis_holds_no_user_name_and_nothing_for_ever(redis: "Redis", prefix: str) -> None:
+async def test_redis_holds_no_user_name_and_nothing_forever(redis: "Redis", prefix: str) -> None:
     throttled = LoginThrottle(redis, prefix, LIMITS)
     await throttled.record_success(await throttled.admit("alice", HOME))
     for address in (HOME, ELSEWHERE, "2001:db8::1", "no address"):
@@ -342,7 +342,7 @@ async def test_redis_holds_no_user_name_and_nothing_for_ever(redis: "Redis", pre
     assert all(0 < life <= 30 * DAY * 1000 for life in lives.values())
 
 
-async def test_redis_keeps_nothing_of_successes_but_the_address(redis: "Redis", prefix: str) -> None:
+async def test_redis_keeps_only_the_address_of_a_success(redis: "Redis", prefix: str) -> None:
     throttled = LoginThrottle(redis, prefix, LIMITS)
 
     for number in range(login_throttle.REMEMBERED_ADDRESSES + 5):
@@ -352,14 +352,14 @@ async def test_redis_keeps_nothing_of_successes_but_the_address(redis: "Redis", 
     assert login_throttle.REMEMBERED_ADDRESSES == await redis.zcard(prefix + name)
 
 
-async def test_ledgers_with_one_redis_count_apart(redis: "Redis", prefix: str) -> None:
+async def test_ledgers_on_one_redis_count_separately(redis: "Redis", prefix: str) -> None:
     one, other = (LoginThrottle(redis, f"{prefix}{name}:", LIMITS) for name in ("one", "other"))
 
     assert 3 == await count_admitted(one, "alice", ELSEWHERE, of=5)
     assert 3 == await count_admitted(other, "alice", ELSEWHERE, of=5)
 
 
-async def test_a_redis_that_forgot_the_scripts_is_taught_them_again(redis: "Redis", prefix: str, clock: Clock) -> None:
+async def test_a_redis_that_lost_the_scripts_gets_them_again(redis: "Redis", prefix: str, clock: Clock) -> None:
     throttled = LoginThrottle(redis, prefix, LIMITS, clock=clock)
     await throttled.admit("alice", ELSEWHERE)
     await redis.script_flush()

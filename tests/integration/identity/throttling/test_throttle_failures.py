@@ -17,13 +17,13 @@ from tests.support.valkey import keys_of
 
 @pytest.fixture
 async def silent(tmp_path: Path) -> AsyncIterator[tuple["Redis", list[asyncio.StreamWriter]]]:
-    """A Redis that takes connections and never says a word, and the connections that it took."""
+    """Run a Redis that accepts connections and never answers, and return the connections that it accepted."""
     path, taken = str(tmp_path / "silent"), list[asyncio.StreamWriter]()
 
-    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def keep_silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         taken.append(writer)
 
-    server = await asyncio.start_unix_server(say_nothing, path)
+    server = await asyncio.start_unix_server(keep_silent, path)
     async with Redis(unix_socket_path=path) as client:
         yield client, taken
     for writer in taken:
@@ -32,7 +32,7 @@ async def silent(tmp_path: Path) -> AsyncIterator[tuple["Redis", list[asyncio.St
     await server.wait_closed()
 
 
-async def test_a_redis_that_hangs_costs_a_moment_and_is_then_left_alone(
+async def test_a_redis_that_hangs_is_not_asked_again_for_a_while(
     silent: tuple["Redis", list[asyncio.StreamWriter]], prefix: str, clock: Clock
 ) -> None:
     client, taken = silent
@@ -44,7 +44,7 @@ async def test_a_redis_that_hangs_costs_a_moment_and_is_then_left_alone(
     clock.now += 0.9
     await assert_refused(throttled, "alice", ELSEWHERE)
 
-    assert 1 <= asked <= login_throttle.CONCURRENT_CALLS  # all at once, so that all wait for one time-out
+    assert 1 <= asked <= login_throttle.CONCURRENT_CALLS  # concurrently, so that all wait for one timeout
     assert asked == len(taken)
     clock.now += 0.2
     await assert_refused(throttled, "alice", ELSEWHERE)
@@ -69,7 +69,7 @@ async def test_after_an_error_the_process_counts_until_redis_is_asked_again(
     assert b"3" == await redis.get(broken)
 
 
-async def test_a_login_succeeds_though_redis_went_away_meanwhile(
+async def test_a_login_succeeds_although_redis_went_away_during_it(
     redis: "Redis", away: "Redis", prefix: str, clock: Clock
 ) -> None:
     before, after = (LoginThrottle(client, prefix, LIMITS, clock=clock) for client in (redis, away))
@@ -81,7 +81,7 @@ async def test_a_login_succeeds_though_redis_went_away_meanwhile(
     await after.admit("alice", HOME)  # and the process knows the address
 
 
-async def test_what_the_process_counted_is_not_taken_off_in_redis(
+async def test_a_count_of_the_process_is_not_subtracted_in_redis(
     redis: "Redis", away: "Redis", prefix: str, clock: Clock
 ) -> None:
     before, after = (LoginThrottle(client, prefix, LIMITS, clock=clock) for client in (away, redis))
@@ -93,7 +93,7 @@ async def test_what_the_process_counted_is_not_taken_off_in_redis(
     await assert_refused(after, "alice", ELSEWHERE)
 
 
-async def test_the_process_forgets_the_oldest_when_there_is_too_much(
+async def test_the_process_forgets_its_oldest_buckets(
     away: "Redis", prefix: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(login_throttle, "MEMORY_LIMIT", 4)
@@ -107,7 +107,7 @@ async def test_the_process_forgets_the_oldest_when_there_is_too_much(
     assert 3 == await count_admitted(throttled, "alice", ELSEWHERE, of=5)
 
 
-async def test_the_process_knows_the_addresses_of_those_who_logged_in_last(
+async def test_the_process_knows_the_addresses_of_the_latest_logins(
     away: "Redis", prefix: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(login_throttle, "MEMORY_LIMIT", 4)
@@ -144,7 +144,7 @@ async def test_the_process_knows_the_addresses_of_those_who_logged_in_last(
         ("", None, 1, "unknown"),
     ],
 )
-def test_the_client_is_whom_the_outermost_proxy_of_ours_saw(
+def test_the_client_address_is_that_which_the_outermost_trusted_proxy_saw(
     peer: str | None, forwarded_for: str | None, hops: int, client: str
 ) -> None:
     assert client == client_address(peer, forwarded_for, hops)
@@ -152,11 +152,11 @@ def test_the_client_is_whom_the_outermost_proxy_of_ours_saw(
 
 @pytest.mark.parametrize("sent", ["198.51.100.7", "198.51.100.7, 198.51.100.8", ",,,", "garbage", "127.0.0.1, " * 50])
 @pytest.mark.parametrize(("appended", "hops"), [("203.0.113.9", 1), ("203.0.113.9, 10.0.0.2", 2)])
-def test_what_a_client_sends_does_not_change_its_address(sent: str, appended: str, hops: int) -> None:
+def test_a_client_cannot_choose_its_address(sent: str, appended: str, hops: int) -> None:
     assert "203.0.113.9" == client_address("10.0.0.1", f"{sent}, {appended}", hops)
 
 
-def test_the_limits_are_settings() -> None:
+def test_the_limits_come_from_settings() -> None:
     settings = Settings()
 
     assert (10, 100, 60, 0) == (
@@ -176,7 +176,7 @@ def test_the_limits_are_settings() -> None:
         ("LEDGER_TRUSTED_PROXIES", "-1"),
     ],
 )
-def test_a_limit_that_makes_no_sense_is_named(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_limit_is_named(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, value)
 
     with pytest.raises(SettingsError, match=variable):

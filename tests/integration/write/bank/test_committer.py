@@ -1,4 +1,4 @@
-"""Group commit: each command has its own outcome, and whatever breaks, it happens once or not at all."""
+"""Group commit: each command has its own outcome, and under any failure it is executed once or not at all."""
 
 import asyncio
 from collections import Counter
@@ -25,7 +25,7 @@ HASH = b"the hash of a request"
 
 @asynccontextmanager
 async def holding(settings: Settings, account_id: UUID) -> AsyncIterator[None]:
-    """While this lasts, nobody else can change the account."""
+    """Lock the account against all other writers."""
     other = await connect(settings)
     try:
         async with other.transaction():
@@ -36,20 +36,20 @@ async def holding(settings: Settings, account_id: UUID) -> AsyncIterator[None]:
 
 
 class BrokenTransfer(TransferMoney, frozen=True):
-    """A command with a fault in it."""
+    """A command that raises when it decides."""
 
     def decide(self, states: States) -> Decision:
         raise ZeroDivisionError(states)
 
 
-async def test_commands_that_wait_together_share_transactions(bank: Bank) -> None:
+async def test_waiting_commands_share_database_transactions(bank: Bank) -> None:
     source, destination = await bank.accounts(100, 0)
     await bank.outcomes(*(transfer_command(source, destination) for _ in range(100)))
     assert 100 == await bank.transfers()
     assert await bank.transactions() <= 10
 
 
-async def test_no_more_commands_than_the_limit_share_a_transaction(settings: Settings, connection: Any) -> None:
+async def test_a_commit_group_is_bounded(settings: Settings, connection: Any) -> None:
     """Lesson 36."""
     async with open_bank(settings, connection, group_limit=4) as bank:
         source, destination = await bank.accounts(100, 0)
@@ -57,7 +57,7 @@ async def test_no_more_commands_than_the_limit_share_a_transaction(settings: Set
         assert (10, 3) == (await bank.transfers(), await bank.transactions())
 
 
-async def test_an_answer_says_where_and_when_it_was_recorded(bank: Bank) -> None:
+async def test_an_outcome_has_its_position_and_time(bank: Bank) -> None:
     source, destination = await bank.accounts(100, 0)
     command = transfer_command(source, destination)
     outcome = await bank.submit(command)
@@ -110,9 +110,9 @@ async def test_a_command_that_the_database_refuses_to_write_fails_alone(bank: Ba
 
 
 async def test_a_command_that_cannot_be_encoded_fails_alone(bank: Bank) -> None:
-    """Also when it is prepared while another batch is written."""
+    """This holds when it is prepared while another commit group is written."""
     source, destination = await bank.accounts(100, 0)
-    await bank.submit(transfer_command(source, destination))  # from here on, its heads are remembered
+    await bank.submit(transfer_command(source, destination))  # from here on, its heads are cached
     poison = transfer_command(source, destination, reference="half a pair: \ud800")
     neighbours = [transfer_command(source, destination) for _ in range(20)]
     outcomes = await bank.outcomes(*neighbours[:10], poison, *neighbours[10:])
@@ -121,8 +121,8 @@ async def test_a_command_that_cannot_be_encoded_fails_alone(bank: Bank) -> None:
     assert [79, 21] == await bank.balances([source, destination])
 
 
-async def test_a_write_that_failed_leaves_no_row_anywhere(bank: Bank, connection: Any) -> None:
-    """Lesson 6: nothing that belongs to a command is written outside its transaction."""
+async def test_a_failed_write_leaves_no_row(bank: Bank, connection: Any) -> None:
+    """Lesson 6: no row of a command is written outside its database transaction."""
     source, destination = await bank.accounts(100, 0)
     tables = [row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'ledger'")]
     before = {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
@@ -133,7 +133,7 @@ async def test_a_write_that_failed_leaves_no_row_anywhere(bank: Bank, connection
     assert before == after
 
 
-async def test_after_a_write_that_failed_others_go_on(bank: Bank) -> None:
+async def test_after_a_failed_write_others_succeed(bank: Bank) -> None:
     source, destination = await bank.accounts(100, 0)
     with pytest.raises(DatabaseError):
         await bank.submit(transfer_command(source, destination, reference="\0"))
@@ -141,7 +141,7 @@ async def test_after_a_write_that_failed_others_go_on(bank: Bank) -> None:
     assert [99, 1] == await bank.balances([source, destination])
 
 
-async def test_a_full_queue_takes_nothing_more(settings: Settings, connection: Any) -> None:
+async def test_a_full_queue_accepts_no_command(settings: Settings, connection: Any) -> None:
     """Lesson 36."""
     async with open_bank(settings, connection, queue_limit=3) as bank:
         source, destination = await bank.accounts(100, 0)
@@ -171,7 +171,7 @@ async def test_a_client_that_stops_waiting_cancels_nothing(settings: Settings, b
     assert [97, 3] == await bank.balances([source, destination])
 
 
-async def test_closing_carries_out_what_waits_and_takes_nothing_more(settings: Settings, connection: Any) -> None:
+async def test_closing_executes_waiting_commands_and_accepts_no_more(settings: Settings, connection: Any) -> None:
     async with open_bank(settings, connection, group_limit=7) as bank:
         source, destination = await bank.accounts(100, 0)
         async with holding(settings, source):
@@ -187,7 +187,7 @@ async def test_closing_carries_out_what_waits_and_takes_nothing_more(settings: S
     assert [50, 50] == await bank.balances([source, destination])
 
 
-async def test_a_command_that_was_carried_out_is_answered_from_the_log(bank: Bank) -> None:
+async def test_an_executed_command_is_answered_from_the_log(bank: Bank) -> None:
     """Lesson 4."""
     source, destination = await bank.accounts(100, 0)
     command, command_id = transfer_command(source, destination), new_id()
@@ -198,7 +198,7 @@ async def test_a_command_that_was_carried_out_is_answered_from_the_log(bank: Ban
     assert [99, 1] == await bank.balances([source, destination])
 
 
-async def test_a_command_that_was_refused_is_refused_again_whatever_has_changed(bank: Bank) -> None:
+async def test_a_refused_command_is_refused_again_whatever_has_changed(bank: Bank) -> None:
     source, destination = await bank.accounts(0, 100)
     command, command_id = transfer_command(source, destination), new_id()
     for _ in range(2):
@@ -218,7 +218,7 @@ async def test_an_id_that_was_used_for_another_request_is_refused(bank: Bank) ->
     assert [99, 1] == await bank.balances([source, destination])
 
 
-async def test_one_id_twice_at_once_has_one_effect(bank: Bank) -> None:
+async def test_one_id_submitted_twice_at_once_is_executed_once(bank: Bank) -> None:
     """Lesson 4: one key sent twice in a batch."""
     source, destination = await bank.accounts(100, 0)
     command, command_id = transfer_command(source, destination), new_id()
@@ -228,7 +228,7 @@ async def test_one_id_twice_at_once_has_one_effect(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("request_hash", [HASH, None], ids=["a client's id", "an id of our own"])
-async def test_one_id_at_two_processes_at_once_has_one_effect(
+async def test_one_id_at_two_processes_at_once_is_executed_once(
     request_hash: bytes | None, settings: Settings, bank: Bank
 ) -> None:
     """Lesson 4."""

@@ -27,12 +27,12 @@ from tests.support.processes import until
 
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[list[Any]]:
-    """What is logged, unprinted: dozens of failures with all their variables take longer than the rest."""
+    """Capture the log: rendering dozens of failures with their variables takes longer than the rest."""
     with structlog.testing.capture_logs() as records:
         yield records
 
 
-async def test_what_was_decided_on_a_balance_that_has_changed_is_decided_again(settings: Settings, bank: Bank) -> None:
+async def test_a_decision_on_a_changed_balance_is_repeated(settings: Settings, bank: Bank) -> None:
     """Lesson 1."""
     source, destination = await bank.accounts(100, 0)
     async with competing_commit(settings, transfer_command(source, destination, 60)):
@@ -44,8 +44,8 @@ async def test_what_was_decided_on_a_balance_that_has_changed_is_decided_again(s
     assert [0, 100] == await bank.balances([source, destination])
 
 
-async def test_a_refusal_on_a_balance_that_has_changed_is_decided_again(settings: Settings, bank: Bank) -> None:
-    """Lesson 3: what has become affordable meanwhile is not refused."""
+async def test_a_refusal_on_a_changed_balance_is_decided_again(settings: Settings, bank: Bank) -> None:
+    """Lesson 3: a transfer that has become affordable is not refused."""
     source, destination = await bank.accounts(100, 0)
     async with competing_commit(settings, transfer_command(source, destination, 60)):
         waiting = asyncio.create_task(bank.submit(transfer_command(destination, source, 60)))
@@ -54,22 +54,20 @@ async def test_a_refusal_on_a_balance_that_has_changed_is_decided_again(settings
     assert [100, 0] == await bank.balances([source, destination])
 
 
-async def test_who_made_a_command_anew_gets_through_although_this_process_had_old_news(
-    settings: Settings, bank: Bank
-) -> None:
-    """What a process remembers of a user may be old; a command that was made from the truth must not be stale twice."""
+async def test_a_remade_command_succeeds_although_the_process_had_a_stale_user(settings: Settings, bank: Bank) -> None:
+    """A process may have cached an old user; a command made from the current one must not conflict twice."""
     owner = bank.owner_id
     async with run_committer(settings) as other:
-        await bank.submit(a_renaming(owner, "owner", "one"))
-        await other.submit(a_renaming(owner, "one", "two"), Origin(new_id()))
+        await bank.submit(rename_user(owner, "owner", "one"))
+        await other.submit(rename_user(owner, "one", "two"), Origin(new_id()))
         try:
-            await bank.submit(a_renaming(owner, "two", "three"))
+            await bank.submit(rename_user(owner, "two", "three"))
         except StaleCommandError:
-            await bank.submit(a_renaming(owner, "two", "three"))
+            await bank.submit(rename_user(owner, "two", "three"))
     assert "three" == await bank.observer.fetchval("SELECT username FROM users WHERE id = $1", owner)
 
 
-def a_renaming(user_id: UUID, before: str, after: str) -> UpdateUser:
+def rename_user(user_id: UUID, before: str, after: str) -> UpdateUser:
     email = "owner@example.com"
     return UpdateUser(
         user_id=user_id,
@@ -84,7 +82,7 @@ def a_renaming(user_id: UUID, before: str, after: str) -> UpdateUser:
 
 
 async def test_an_id_that_a_client_chose_is_taken_once(settings: Settings, bank: Bank) -> None:
-    """In one process, in another one, and long after."""
+    """This holds within a process, between two, and long after."""
     source, destination = await bank.accounts(100, 0)
     command = transfer_command(source, destination, id_was_chosen=True)
     await bank.submit(command)
@@ -95,13 +93,11 @@ async def test_an_id_that_a_client_chose_is_taken_once(settings: Settings, bank:
     assert [99, 1] == await bank.balances([source, destination])
 
 
-async def test_a_lock_that_cannot_be_had_in_time_fails_its_commands_and_none_after_them(
-    settings: Settings, connection: Any
-) -> None:
-    """A transaction that could not begin must not stay in the way of all that follow."""
+async def test_a_lock_timeout_fails_its_own_commands_only(settings: Settings, connection: Any) -> None:
+    """A database transaction that could not begin must not block later ones."""
 
     opened: list[Any] = []
-    patience: dict[str, Any] = {}  # without end, until all is set up
+    patience: dict[str, Any] = {}  # unlimited until everything is set up
 
     async def remembered() -> Any:
         opened.append(await connect(settings, **patience))
@@ -119,7 +115,7 @@ async def test_a_lock_that_cannot_be_had_in_time_fails_its_commands_and_none_aft
         assert [96, 4] == await bank.balances([source, destination])
 
 
-async def test_two_processes_refuse_nothing_that_is_affordable_on_hot_accounts(
+async def test_two_processes_refuse_no_affordable_transfer_on_hot_accounts(
     settings: Settings, bank: Bank, logs: list[Any]
 ) -> None:
     """Lessons 1 and 3."""
@@ -137,12 +133,12 @@ async def test_two_processes_refuse_nothing_that_is_affordable_on_hot_accounts(
         )
     assert {Outcome: 600} == Counter(type(outcome) for outcome in outcomes)
     assert 600 == await bank.transfers()
-    assert [] == logs  # no transaction had to be repeated
+    assert [] == logs  # no database transaction was repeated
     assert 3000 == sum(await bank.balances(account_ids))
 
 
-async def test_of_many_processes_none_gives_up_on_what_is_affordable(settings: Settings, bank: Bank) -> None:
-    """Lesson 3: of twenty transfers, ten are affordable, and ten are made, however many go for the same account."""
+async def test_no_process_gives_up_on_an_affordable_transfer(settings: Settings, bank: Bank) -> None:
+    """Lesson 3: of twenty transfers from one account, ten are affordable, and these ten succeed."""
     source, destination = await bank.accounts(10, 0)
     async with AsyncExitStack() as stack:
         committers = [await stack.enter_async_context(run_committer(settings, group_limit=1)) for _ in range(10)]
@@ -159,7 +155,7 @@ async def test_of_many_processes_none_gives_up_on_what_is_affordable(settings: S
 
 
 async def test_two_processes_can_both_open_the_first_account_of_a_currency(settings: Settings, bank: Bank) -> None:
-    """Nobody can lock a `world` that is not there yet."""
+    """No process can lock a `world` account before it exists."""
     async with run_committer(settings) as other:
         outcomes = await asyncio.gather(
             *(
@@ -196,7 +192,7 @@ async def test_an_id_is_given_once_by_two_processes(settings: Settings, bank: Ba
             assert {Outcome: 1, Refused: 1} == Counter(type(outcome) for outcome in outcomes)
 
 
-async def test_a_fault_of_the_committer_fails_those_who_wait_and_no_one_after_them(
+async def test_a_fault_of_the_committer_fails_waiting_commands_only(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, destination = await bank.accounts(100, 0)
@@ -208,7 +204,7 @@ async def test_a_fault_of_the_committer_fails_those_who_wait_and_no_one_after_th
     assert [99, 1] == await bank.balances([source, destination])
 
 
-async def test_a_command_that_weighs_much_has_a_transaction_to_itself(settings: Settings, connection: Any) -> None:
+async def test_a_heavy_command_has_a_commit_group_to_itself(settings: Settings, connection: Any) -> None:
     written: list[list[str]] = []
     async with open_bank(
         settings,

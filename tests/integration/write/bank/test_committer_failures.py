@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from ledger.errors import DatabaseError, OutcomeUnknownError, Refused
 from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.write.group import Outcome
-from tests.support.bank import Bank, BreakableProxy, open_bank, submit_with_conflict, transfer_command
+from tests.support.bank import Bank, open_bank, submit_with_conflict, transfer_command
 from tests.support.outages import are_gone, terminate_connections
 from tests.support.processes import until
+from tests.support.proxy import Direction, Proxy
 
 
 async def end_backend(eyes: Any, pid: int) -> None:
@@ -24,9 +24,9 @@ async def end_backend(eyes: Any, pid: int) -> None:
     await until(lambda: are_gone(eyes, [pid]))
 
 
-async def test_a_connection_that_was_lost_while_idle_is_opened_again(settings: Settings, connection: Any) -> None:
+async def test_a_connection_lost_while_idle_is_reopened(settings: Settings, connection: Any) -> None:
     opened: list[Any] = []
-    patience: dict[str, Any] = {}  # without end, until all is set up
+    patience: dict[str, Any] = {}  # unlimited until everything is set up
 
     async def remembered() -> Any:
         opened.append(await connect(settings, **patience))
@@ -40,8 +40,8 @@ async def test_a_connection_that_was_lost_while_idle_is_opened_again(settings: S
         assert 2 == len(opened)
 
 
-async def test_a_backend_that_is_killed_again_and_again_loses_and_doubles_nothing(bank: Bank) -> None:
-    """Lesson 4: each time in the middle of a transaction."""
+async def test_repeatedly_killed_backends_lose_and_double_nothing(bank: Bank) -> None:
+    """Lesson 4: each time in the middle of a database transaction."""
     account_ids = await bank.accounts(*[10_000] * 4)
     chance = random.Random(4)  # noqa: S311 - not for secrets
     answered = 0
@@ -75,37 +75,36 @@ async def test_a_backend_that_is_killed_again_and_again_loses_and_doubles_nothin
 
 
 @asynccontextmanager
-async def banking_on_a_line(settings: Settings, eyes: Any) -> AsyncIterator[tuple[Bank, BreakableProxy]]:
-    line = BreakableProxy(settings.database_dsn())
-    async with line.open() as dsn:
-        at_its_end = settings.model_copy(update={"database_url": SecretStr(dsn)})
-        async with open_bank(settings, eyes, using=lambda: connect(at_its_end)) as bank:
-            yield bank, line
+async def banking_through_proxy(settings: Settings, observer: Any) -> AsyncIterator[tuple[Bank, Proxy]]:
+    async with Proxy.to_database(settings) as proxy:
+        proxied = proxy.database_settings(settings)
+        async with open_bank(settings, observer, using=lambda: connect(proxied)) as bank:
+            yield bank, proxy
 
 
-@pytest.mark.parametrize("direction", ["there", "back"])
+@pytest.mark.parametrize("direction", Direction)
 @pytest.mark.parametrize("locked", [False, True], ids=["", "after a conflict"])
-async def test_money_moves_once_at_whatever_moment_the_connection_breaks(
-    direction: str, locked: bool, settings: Settings, connection: Any
+async def test_money_moves_once_wherever_the_connection_breaks(
+    direction: Direction, locked: bool, settings: Settings, connection: Any
 ) -> None:
     """Lesson 4: the command log has the outcome of a write whose answer was lost."""
-    async with banking_on_a_line(settings, connection) as (bank, line):
-        for moment in itertools.count(1):
+    async with banking_through_proxy(settings, connection) as (bank, proxy):
+        for chunk in itertools.count(1):
             source, destination = await bank.accounts(102, 0)
             if locked:  # the next transactions have the append lock from the start
                 await submit_with_conflict(settings, bank, source, destination)
                 await bank.submit(transfer_command(destination, source, 2))
-            line.break_at(direction, moment)
+            proxy.cut_at(direction, chunk)
             outcomes = await bank.outcomes(*(transfer_command(source, destination, amount) for amount in (62, 62, 40)))
             assert [Outcome, Refused, Outcome] == [type(outcome) for outcome in outcomes]
             assert [0, 102] == await bank.balances([source, destination])
-            if line.breaks < moment:
+            if proxy.cuts < chunk:
                 break
-        assert line.breaks >= 1
+        assert proxy.cuts >= 1
 
 
 class DeadConnection:
-    """A connection that is open, and on which nothing works."""
+    """A connection that looks open and fails every query."""
 
     def is_closed(self) -> bool:
         return False
@@ -128,16 +127,16 @@ class DeadConnection:
     fetch = fetchrow = fetchval = execute = _fail
 
 
-async def test_a_command_that_meets_dead_connections_only_is_given_up(settings: Settings, connection: Any) -> None:
+async def test_a_command_that_meets_only_dead_connections_fails(settings: Settings, connection: Any) -> None:
     """Lesson 36."""
     dead = False
     opened: list[Any] = []
 
-    async def perhaps_dead() -> Any:
+    async def connect_or_fail() -> Any:
         opened.append(DeadConnection() if dead else await connect(settings))
         return opened[-1]
 
-    async with open_bank(settings, connection, using=perhaps_dead, patience_seconds=1) as bank:
+    async with open_bank(settings, connection, using=connect_or_fail, patience_seconds=1) as bank:
         source, destination = await bank.accounts(100, 0)
         dead = True
         await end_backend(connection, opened[0].get_server_pid())
@@ -148,17 +147,15 @@ async def test_a_command_that_meets_dead_connections_only_is_given_up(settings: 
         assert [99, 1] == await bank.balances([source, destination])
 
 
-async def test_a_database_that_stays_away_fails_those_who_wait_and_is_found_again(
-    settings: Settings, connection: Any
-) -> None:
+async def test_commands_fail_while_the_database_is_away_and_succeed_later(settings: Settings, connection: Any) -> None:
     away = False
 
-    async def when_there() -> Any:
+    async def connect_when_available() -> Any:
         if away:
             raise ConnectionRefusedError
         return await connect(settings)
 
-    async with open_bank(settings, connection, using=when_there, patience_seconds=0.5) as bank:
+    async with open_bank(settings, connection, using=connect_when_available, patience_seconds=0.5) as bank:
         source, destination = await bank.accounts(100, 0)
         away = True
         await terminate_connections(connection)
