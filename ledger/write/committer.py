@@ -367,7 +367,7 @@ class Committer:
                 self._link.drop()
 
     async def _watch_connection(self) -> None:
-        """Drop a connection whose statement or result the network has lost, which neither end was told."""
+        """Drop a connection whose statement or result the network has lost, without telling either end."""
         while True:
             await asyncio.sleep(SUSPECT_SECONDS)
             began = self._busy_since
