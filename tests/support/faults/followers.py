@@ -26,8 +26,6 @@ class Event(NamedTuple):
 class Follower:
     """Follow the log from a position, and note every event in the order of its arrival."""
 
-    path = ""
-
     def __init__(self, urls: Sequence[str], instance: int, token: str, after: int) -> None:
         self.seen: list[Event] = []
         self._urls, self._instance, self._position = urls, instance, after
@@ -40,6 +38,11 @@ class Follower:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
+
+    def cancel(self) -> None:
+        """Stop where it is."""
+        if self._task is not None:
+            self._task.cancel()
 
     async def stop(self, position: int) -> None:
         """Follow to this position, and stop."""
@@ -91,15 +94,3 @@ class PageFollower(Follower):
         if not page:
             await asyncio.sleep(RETRY_SECONDS)
 
-
-async def read_log(url: str, token: str) -> list[dict[str, Any]]:
-    """Read the whole log in pages."""
-    log: list[dict[str, Any]] = []
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}, raise_for_status=True) as session:
-        while True:
-            after = log[-1]["position"] if log else 0
-            async with session.get(f"{url}/v1/events?after={after}&limit={PAGE}") as response:
-                page = await response.json()
-            if not page:
-                return log
-            log += page

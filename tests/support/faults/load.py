@@ -88,6 +88,11 @@ class Load:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await asyncio.gather(*self._tasks)
 
+    def cancel(self) -> None:
+        """End the clients where they are."""
+        for task in self._tasks:
+            task.cancel()
+
     async def until_acknowledged(self, since: float | None = None, chosen: Callable[[Kind], bool] | None = None) -> float:
         """Wait for an answer to a command that is sent after a point in time, and return the seconds until then."""
         since = time.monotonic() if since is None else since

@@ -1,0 +1,93 @@
+"""Processes of the service are killed and paused."""
+
+import asyncio
+import os
+import signal
+
+from ledger.settings import Settings
+from tests.faults.conftest import Begin
+from tests.support.faults.extent import seconds, times
+from tests.support.faults.load import Kind
+from tests.support.faults.signals import children, paused, send
+
+ANSWERED_SECONDS = 2.5  # for everybody whom a fault does not hit
+START_SECONDS = 20  # of a service, on a machine that is busy with this suite
+
+
+def is_newcomer(kind: Kind) -> bool:
+    return kind.is_newcomer
+
+
+async def test_a_killed_worker(begin: Begin, settings: Settings) -> None:
+    async with begin("a worker of two is killed", settings, workers=2) as trial:
+        for _ in range(times(4)):
+            async with trial.during():
+                send(signal.SIGKILL, trial.services[0].workers()[:1])
+
+    assert trial.silence() <= ANSWERED_SECONDS + trial.allowance
+
+
+async def test_a_killed_service(begin: Begin, settings: Settings) -> None:
+    async with begin("all processes of the service are killed, and it is started again", settings, workers=2) as trial:
+        for _ in range(times(3)):
+            async with trial.during():
+                os.killpg(trial.services[0].pid, signal.SIGKILL)
+                await trial.services[0].status()
+                await trial.restart(settings)
+
+    assert trial.recovery() <= ANSWERED_SECONDS
+    assert trial.silence() <= START_SECONDS
+
+
+async def test_a_paused_worker(begin: Begin, settings: Settings) -> None:
+    """Everybody is answered whose connection is not to the paused worker: those who connect during the pause."""
+    pause = seconds(10, short=5)
+    async with begin(f"a worker of two is paused for {pause:g} s", settings, workers=2) as trial:
+        for number in range(times(6)):
+            async with trial.during():
+                with paused(trial.services[0].workers()[number % 2]):
+                    await asyncio.sleep(pause)
+
+    assert trial.silence() <= ANSWERED_SECONDS + trial.allowance
+    assert trial.slowest(is_newcomer) <= ANSWERED_SECONDS + trial.allowance
+
+
+async def test_a_paused_instance(begin: Begin, settings: Settings) -> None:
+    """Its writer is paused with it, in the middle of whatever that does; the other instance goes on."""
+    pause = seconds(10, short=5)
+    async with begin(f"an instance of two is paused for {pause:g} s", settings, settings, workers=2) as trial:
+        for _ in range(times(6)):
+            async with trial.during():
+                with paused(trial.services[0].pid, *children(trial.services[0])):
+                    await asyncio.sleep(pause)
+
+    assert trial.silence(is_at_the_other) <= ANSWERED_SECONDS + trial.allowance
+    assert trial.slowest(is_at_the_other) <= ANSWERED_SECONDS + trial.allowance
+
+
+async def test_a_paused_writer(begin: Begin, settings: Settings) -> None:
+    """Each process of an instance in turn, its workers and its writer, with another instance beside it."""
+    pause = seconds(10, short=4)
+    async with begin(f"each process of an instance in turn, {pause:g} s", settings, settings, workers=2) as trial:
+        for pid in children(trial.services[0]):
+            async with trial.during():
+                with paused(pid):
+                    await asyncio.sleep(pause)
+
+    assert trial.silence(is_at_the_other) <= ANSWERED_SECONDS + trial.allowance
+    assert trial.slowest(is_at_the_other) <= ANSWERED_SECONDS + trial.allowance
+
+
+async def test_two_instances_at_hot_accounts(begin: Begin, settings: Settings) -> None:
+    """Neither is starved: each gets at least a third of the acknowledgements."""
+    async with begin("none: two instances on one database", settings, settings) as trial:
+        async with trial.during(0):
+            await asyncio.sleep(seconds(20, short=4))
+
+    shares = [len(trial.load.acknowledgements(0, lambda kind, i=i: kind.is_hot and kind.instance == i)) for i in (0, 1)]
+    assert min(shares) >= sum(shares) / 3, shares
+    assert trial.silence() <= ANSWERED_SECONDS + trial.allowance
+
+
+def is_at_the_other(kind: Kind) -> bool:
+    return kind.instance == 1
