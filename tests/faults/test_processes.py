@@ -6,16 +6,9 @@ import signal
 
 from ledger.settings import Settings
 from tests.faults.conftest import Begin
+from tests.support.faults.bounds import ANSWERED_SECONDS, START_SECONDS, is_at_the_other, is_newcomer
 from tests.support.faults.extent import seconds, times
-from tests.support.faults.load import Kind
 from tests.support.faults.signals import children, paused, send
-
-ANSWERED_SECONDS = 2.5  # for everybody whom a fault does not hit
-START_SECONDS = 20  # of a service, on a machine that is busy with this suite
-
-
-def is_newcomer(kind: Kind) -> bool:
-    return kind.is_newcomer
 
 
 async def test_a_killed_worker(begin: Begin, settings: Settings) -> None:
@@ -87,7 +80,3 @@ async def test_two_instances_at_hot_accounts(begin: Begin, settings: Settings) -
     shares = [len(trial.load.acknowledgements(0, lambda kind, i=i: kind.is_hot and kind.instance == i)) for i in (0, 1)]
     assert min(shares) >= sum(shares) / 3, shares
     assert trial.silence() <= ANSWERED_SECONDS + trial.allowance
-
-
-def is_at_the_other(kind: Kind) -> bool:
-    return kind.instance == 1

@@ -1,6 +1,5 @@
 """The checks that end every run, from the database that survived: nothing here asks the service."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -75,13 +74,7 @@ async def _read_log(connection: Any) -> list[dict[str, Any]]:
 
 
 def _decode(event: StoredEvent) -> dict[str, Any]:
-    return {
-        "position": event.position,
-        "stream_id": str(event.stream_id),
-        "version": event.version,
-        "topic": event.topic,
-        "state": json.loads(event.state),
-    }
+    return {**event.body(), "stream_id": str(event.stream_id)}
 
 
 def _lost(attempts: Sequence[Attempt], transfers: Sequence[dict[str, Any]]) -> list[str]:

@@ -72,7 +72,8 @@ class Load:
     def __init__(self, urls: list[str], token: str, accounts: Accounts, *, clients: int = 1) -> None:
         self.urls = urls
         self.attempts: list[Attempt] = []
-        self._token, self._accounts = token, accounts
+        self.accounts = accounts
+        self._token = token
         kinds = itertools.product(range(len(urls)), *[(False, True)] * 3)
         self._kinds = [Kind(*kind) for kind in kinds] * clients
         self._numbers = itertools.count(1)
@@ -120,7 +121,7 @@ class Load:
 
     async def _carry_out(self, session: aiohttp.ClientSession, kind: Kind) -> None:
         command = f"fault-{next(self._numbers)}"
-        source, destination = self._accounts.choose(kind)
+        source, destination = self.accounts.choose(kind)
         body = {"source_account_id": source, "destination_account_id": destination, "amount_cents": 1}
         headers = {"Idempotency-Key": command} if kind.is_keyed else {}
         while True:
