@@ -6,6 +6,7 @@ for. The real `initdb` and `pg_basebackup` make the clusters.
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -37,10 +38,22 @@ class Cluster:
 
     @classmethod
     @asynccontextmanager
-    async def made(cls, folder: Path, **settings: str) -> AsyncIterator[Self]:
-        """Create a cluster with an empty database `ledger` and start it; nothing of it runs in the end."""
+    async def made(
+        cls, folder: Path, *, log: Path | None = None, segment_bytes: int | None = None, **settings: str
+    ) -> AsyncIterator[Self]:
+        """Create a cluster with an empty database `ledger` and start it; nothing of it runs in the end.
+
+        Its write-ahead log may be in another folder, `log`, and have segments of another size.
+        """
         async with cls._in(folder) as cluster:
             await cluster.server.create(cluster.launcher)
+            if segment_bytes is not None:
+                await cluster._run(
+                    *(find_programs().postgres.with_name("pg_resetwal"), f"--wal-segsize={segment_bytes // 1024**2}"),
+                    cluster.launcher.folder.cluster,
+                )
+            if log is not None:
+                _move_log(cluster.launcher.folder.cluster / "pg_wal", log)
             await cluster.start(**settings)
             yield cluster
 
@@ -134,6 +147,12 @@ class Cluster:
                    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"""
         return int(await self.value(query))
 
+    async def configure(self, **settings: str) -> None:
+        """Change settings of the running server, as far as it can change them without a restart."""
+        for name, value in settings.items():
+            await self.value(f"ALTER SYSTEM SET {name} = '{value}'")
+        await self.value("SELECT pg_reload_conf()")
+
     async def until_value(self, query: str) -> Any:
         """Return the first value of a query as soon as it is true."""
         return await until(lambda: self.value(query))
@@ -180,3 +199,8 @@ class Cluster:
     def _family(self, process: Process) -> list[int]:
         return [process.pid, *(row.pid for row in processes() if row.parent == process.pid)]
 
+
+
+def _move_log(log: Path, place: Path) -> None:
+    shutil.move(log, place)
+    log.symlink_to(place)

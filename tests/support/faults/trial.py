@@ -78,6 +78,11 @@ class Trial:
         await self.quiet()
         self.allowance = self.silence(until=time.monotonic())
 
+    @staticmethod
+    def now() -> float:
+        """Return the time of the clock that attempts are measured with."""
+        return time.monotonic()
+
     async def quiet(self, seconds: float = QUIET_SECONDS) -> None:
         """Let the clients go on without a fault."""
         await asyncio.sleep(seconds)
