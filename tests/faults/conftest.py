@@ -1,4 +1,4 @@
-"""Faults under load. Each run ends with the same checks and prints a row of the table of docs/explanation/reliability.md."""
+"""Faults under load: each run ends with the same checks and gives a row of the table in the page on reliability."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager

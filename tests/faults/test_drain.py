@@ -5,12 +5,12 @@ import pytest
 from ledger.settings import Settings
 from tests.faults.conftest import Begin
 from tests.support.faults.bounds import ANSWERED_SECONDS, is_at_the_other, is_kept_alive
-from tests.support.faults.extent import times
+from tests.support.faults.extent import times, variants
 
 CLIENTS = 6  # of each kind: 24 with kept-alive connections, and as many that connect for each request
 
 
-@pytest.mark.parametrize("drain_seconds", ["0", "1"])
+@pytest.mark.parametrize("drain_seconds", variants("0", "1"))
 async def test_sigterm_under_kept_alive_clients(drain_seconds: str, begin: Begin, settings: Settings) -> None:
     name = f"SIGTERM under 24 kept-alive clients, drain {drain_seconds} s, and a start"
     variables = {"LEDGER_DRAIN_SECONDS": drain_seconds}

@@ -15,12 +15,14 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs pgbouncer: apt-ge
 
 async def test_session_mode(begin: Begin, settings_of: SettingsOf, tmp_path: Path) -> None:
     """The pooler is killed and started again as well."""
-    async with bouncing(tmp_path, "session") as bouncer:
-        async with begin("PgBouncer in session mode is killed and started", settings_of(bouncer.url)) as trial:
-            for _ in range(times(4)):
-                async with trial.during():
-                    await bouncer.kill()
-                    await bouncer.start()
+    async with (
+        bouncing(tmp_path, "session") as bouncer,
+        begin("PgBouncer in session mode is killed and started", settings_of(bouncer.url)) as trial,
+    ):
+        for _ in range(times(4)):
+            async with trial.during():
+                await bouncer.kill()
+                await bouncer.start()
 
     assert trial.recovery() <= ANSWERED_SECONDS + trial.allowance
 

@@ -12,7 +12,7 @@ from ledger.settings import Settings
 from tests.faults.conftest import Begin
 from tests.support.faults.bounds import ANSWERED_SECONDS
 from tests.support.faults.extent import seconds, times
-from tests.support.faults.trial import readiness
+from tests.support.faults.trial import readiness, readiness_status
 from tests.support.processes import until
 from tests.support.valkey import Valkey, a_valkey
 
@@ -34,7 +34,7 @@ def with_redis(settings: Settings, valkey: Valkey) -> Settings:
 
 async def test_no_redis_at_the_start(begin: Begin, settings: Settings, valkey: Valkey) -> None:
     async with begin("Redis is away at the start", with_redis(settings, valkey), workers=2) as trial:
-        status, checks = await readiness(trial.urls[0])
+        status, checks = await readiness_status(trial.urls[0]), await readiness(trial.urls[0])
         async with trial.during():
             await valkey.start()
             async with asyncio.timeout(WHOLE_SECONDS):
@@ -46,7 +46,7 @@ async def test_no_redis_at_the_start(begin: Begin, settings: Settings, valkey: V
 
 async def test_a_killed_redis(begin: Begin, settings: Settings, valkey: Valkey) -> None:
     await valkey.start()
-    async with begin("Redis is killed, and comes back empty", with_redis(settings, valkey), workers=2) as trial:
+    async with begin("Redis is killed, and comes back empty", with_redis(settings, valkey)) as trial:
         for _ in range(times(3)):
             async with trial.during():
                 valkey.kill()
@@ -60,7 +60,7 @@ async def test_a_killed_redis(begin: Begin, settings: Settings, valkey: Valkey) 
 
 async def test_a_flushed_and_a_paused_redis(begin: Begin, settings: Settings, valkey: Valkey) -> None:
     await valkey.start()
-    async with begin("Redis is flushed, and then paused", with_redis(settings, valkey), workers=2) as trial:
+    async with begin("Redis is flushed, and then paused", with_redis(settings, valkey)) as trial:
         for _ in range(times(3)):
             async with trial.during():
                 await valkey.client().flushall()
@@ -73,5 +73,4 @@ async def test_a_flushed_and_a_paused_redis(begin: Begin, settings: Settings, va
 
 
 async def _says_ok(url: str) -> bool:
-    _, checks = await readiness(url)
-    return checks["redis"] == "ok"
+    return (await readiness(url))["redis"] == "ok"

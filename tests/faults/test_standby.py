@@ -48,7 +48,10 @@ async def paired(folder: Path) -> AsyncIterator[Pair]:
         servers = [await stack.enter_async_context(cluster.proxy()) for cluster in (primary, standby)]
         hosts = ",".join("{}:{}".format(*server.address) for server in servers)
         yield Pair(
-            primary, standby, link, f"postgresql://ledger@{hosts}/ledger?target_session_attrs=read-write&sslmode=disable"
+            primary,
+            standby,
+            link,
+            f"postgresql://ledger@{hosts}/ledger?target_session_attrs=read-write&sslmode=disable",
         )
 
 
@@ -63,9 +66,8 @@ async def test_a_failover(number: int, begin: Begin, settings_of: SettingsOf, pa
     del number
     survivor = settings_of(pair.standby.url)
     name = "the primary is killed, its synchronous standby promoted"
-    async with begin(name, settings_of(pair.url), survivor=survivor) as trial:
-        async with trial.during():
-            await pair.fail_over()
+    async with begin(name, settings_of(pair.url), survivor=survivor) as trial, trial.during():
+        await pair.fail_over()
 
     assert trial.recovery() <= ANSWERED_SECONDS + trial.allowance
     assert trial.slowest() <= GIVEN_UP_SECONDS + trial.allowance
@@ -82,13 +84,12 @@ async def test_a_dead_replication_link(number: int, begin: Begin, settings_of: S
     lasts = seconds(75, short=9)
     survivor = settings_of(pair.standby.url)
     name = f"the link to the synchronous standby is dead for {lasts:g} s, sessions are terminated, then failover"
-    async with begin(name, settings_of(pair.url), survivor=survivor) as trial:
-        async with trial.during():
-            since = trial.now()
-            pair.link.black_hole()
-            await _terminate_now_and_then(pair.primary, lasts)
-            until = trial.now()
-            await pair.fail_over()
+    async with begin(name, settings_of(pair.url), survivor=survivor) as trial, trial.during():
+        since = trial.now()
+        pair.link.black_hole()
+        await _terminate_now_and_then(pair.primary, lasts)
+        until = trial.now()
+        await pair.fail_over()
 
     early = [moment for moment in trial.load.acknowledgements(since + ON_THE_WAY_SECONDS) if moment < until]
     assert [] == early, "acknowledged without the standby"
@@ -101,12 +102,11 @@ async def test_a_lost_read_replica(begin: Begin, settings_of: SettingsOf, pair: 
     await pair.primary.configure(synchronous_standby_names="")
     settings = settings_of(pair.primary.url)
     reading = settings.model_copy(update={"database_read_url": settings_of(pair.standby.url).database_url})
-    async with begin("the read replica is killed", reading) as trial:
-        async with trial.during():
-            await pair.standby.kill()
-            statuses = [await _read(trial) for _ in range(20)]
-            await pair.standby.start()
-            await pair.primary.until_value(STREAMING)
+    async with begin("the read replica is killed", reading) as trial, trial.during():
+        await pair.standby.kill()
+        statuses = [await _read(trial) for _ in range(20)]
+        await pair.standby.start()
+        await pair.primary.until_value(STREAMING)
 
     assert {200} == set(statuses), statuses
     assert trial.silence() <= ANSWERED_SECONDS + trial.allowance
@@ -124,5 +124,3 @@ async def _read(trial: Trial) -> int:
     await asyncio.sleep(0.1)
     async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as response:
         return response.status
-
-

@@ -48,7 +48,7 @@ class Cluster:
         async with cls._in(folder) as cluster:
             await cluster.server.create(cluster.launcher)
             if segment_bytes is not None:
-                await cluster._run(
+                await cluster.run(
                     *(find_programs().postgres.with_name("pg_resetwal"), f"--wal-segsize={segment_bytes // 1024**2}"),
                     cluster.launcher.folder.cluster,
                 )
@@ -62,7 +62,7 @@ class Cluster:
     async def standby_of(cls, primary: "Cluster", folder: Path, link: Proxy, **settings: str) -> AsyncIterator[Self]:
         """Copy the primary, and start the copy as a standby that receives the log through the link."""
         async with cls._in(folder) as cluster:
-            await cluster._run(
+            await cluster.run(
                 *(find_programs().postgres.with_name("pg_basebackup"), "-D", cluster.launcher.folder.cluster),
                 *("-R", "--checkpoint=fast", "--wal-method=stream", "-d", primary.url),
             )
@@ -181,7 +181,8 @@ class Cluster:
             self._signal(process, signal.SIGCONT)
             await process.stop(signal.SIGQUIT, signal.SIGKILL, ask_seconds=STOP_SECONDS)
 
-    async def _run(self, *command: str | Path) -> None:
+    async def run(self, *command: str | Path) -> None:
+        """Run a program to its end as the user that the server runs as."""
         process = self.launcher.start(command, "commands", when_orphaned=signal.SIGKILL)
         await asyncio.wait({process.ended})
         assert 0 == process.ended.result(), self.launcher.folder.last_lines("commands")
@@ -198,7 +199,6 @@ class Cluster:
 
     def _family(self, process: Process) -> list[int]:
         return [process.pid, *(row.pid for row in processes() if row.parent == process.pid)]
-
 
 
 def _move_log(log: Path, place: Path) -> None:

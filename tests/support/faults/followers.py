@@ -93,4 +93,3 @@ class PageFollower(Follower):
             self._note(event)
         if not page:
             await asyncio.sleep(RETRY_SECONDS)
-

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from tests.support.processes import DEADLINE_SECONDS
+from tests.support.processes import DEADLINE_SECONDS, until
 
 PAUSE_SECONDS = 0.02  # between two requests of a client: the faults are tested, not the throughput
 RETRY_SECONDS = 0.1
@@ -63,7 +63,7 @@ class Accounts:
     hot: Sequence[str]
 
     def choose(self, kind: Kind) -> list[str]:
-        return random.sample(self.hot if kind.is_hot else self.cold, 2)  # noqa: S311 - no secret
+        return random.sample(self.hot if kind.is_hot else self.cold, 2)
 
 
 class Load:
@@ -74,8 +74,8 @@ class Load:
         self.attempts: list[Attempt] = []
         self.accounts = accounts
         self._token = token
-        kinds = itertools.product(range(len(urls)), *[(False, True)] * 3)
-        self._kinds = [Kind(*kind) for kind in kinds] * clients
+        choices = itertools.product((False, True), repeat=3)
+        self._kinds = [Kind(instance, *choice) for choice in choices for instance in range(len(urls))] * clients
         self._numbers = itertools.count(1)
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,13 +94,13 @@ class Load:
         for task in self._tasks:
             task.cancel()
 
-    async def until_acknowledged(self, since: float | None = None, chosen: Callable[[Kind], bool] | None = None) -> float:
+    async def until_acknowledged(
+        self, since: float | None = None, chosen: Callable[[Kind], bool] | None = None
+    ) -> float:
         """Wait for an answer to a command that is sent after a point in time, and return the seconds until then."""
-        since = time.monotonic() if since is None else since
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while not (times := self.acknowledgements(since, chosen)):
-                await asyncio.sleep(0.02)
-        return times[0] - since
+        start = time.monotonic() if since is None else since
+        times: list[float] = await until(lambda: self.acknowledgements(start, chosen))
+        return times[0] - start
 
     def acknowledgements(self, since: float = 0, chosen: Callable[[Kind], bool] | None = None) -> list[float]:
         """List when commands were acknowledged, in order."""

@@ -13,8 +13,8 @@ import aiohttp
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, a_user
 from tests.support.faults.books import Books, check_books, log_end
-from tests.support.faults.load import Accounts, Attempt, Kind, Load
 from tests.support.faults.followers import FeedFollower, Follower, PageFollower
+from tests.support.faults.load import Accounts, Attempt, Kind, Load
 from tests.support.processes import Ledger
 from tests.support.serving import log_in, serving
 
@@ -72,8 +72,9 @@ class Trial:
             FeedFollower(self.urls, 0, self.token, self._after),
             PageFollower(self.urls, len(self.urls) - 1, self.token, self._after),
         ]
-        for part in (self.load, *self.followers):
-            part.start()
+        self.load.start()
+        for follower in self.followers:
+            follower.start()
         self.began = time.monotonic() + await self.load.until_acknowledged()
         await self.quiet()
         self.allowance = self.silence(until=time.monotonic())
@@ -108,9 +109,7 @@ class Trial:
         books.problems.extend([problem for service in self.services if (problem := await _stop(service))])
         return books
 
-    def silence(
-        self, chosen: Chosen | None = None, *, since: float | None = None, until: float | None = None
-    ) -> float:
+    def silence(self, chosen: Chosen | None = None, *, since: float | None = None, until: float | None = None) -> float:
         """Return the longest time without an acknowledgement, in seconds."""
         since, until = since or self.began, until or self.ended or time.monotonic()
         times = [moment for moment in self.load.acknowledgements(since, chosen) if moment < until]
@@ -149,8 +148,9 @@ class Trial:
 
     def abandon(self) -> None:
         """End everything at once."""
-        for part in (self.load, *self.followers):
-            part.cancel()
+        self.load.cancel()
+        for follower in self.followers:
+            follower.cancel()
 
     def close(self) -> None:
         self._stack.close()
@@ -192,11 +192,18 @@ async def _stop(service: Ledger) -> str | None:
     return None if status == 0 and took <= STOP_SECONDS else f"SIGTERM: status {status} after {took:.1f} s"
 
 
-async def readiness(url: str) -> tuple[int, dict[str, str]]:
-    """Return the status of `/readyz` and the results of its checks."""
+async def readiness(url: str) -> dict[str, str]:
+    """Return the results of the checks of `/v1/readyz`."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/readyz") as response:
         body = await response.json()
-        return response.status, body["checks"] if response.status == 200 else body["errors"][0]["detail"]
+        checks: dict[str, str] = body["checks"] if response.status == 200 else body["errors"][0]["detail"]
+        return checks
+
+
+async def readiness_status(url: str) -> int:
+    """Return the status of `/v1/readyz`."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/readyz") as response:
+        return response.status
 
 
 async def _open_accounts(url: str, token: str) -> Accounts:
