@@ -143,7 +143,7 @@ class Trial:
             "lost": books and books.lost,
             "doubled": books and books.doubled,
             "silence": round(self.silence(), 1),
-            "statuses": ", ".join(f"{count} x {outcome}" for outcome, count in other.most_common()),
+            "others": dict(other),
         }
 
     def abandon(self) -> None:
