@@ -63,7 +63,8 @@ async def test_a_flushed_and_a_paused_redis(begin: Begin, settings: Settings, va
     async with begin("Redis is flushed, and then paused", with_redis(settings, valkey)) as trial:
         for _ in range(times(3)):
             async with trial.during():
-                await valkey.client().flushall()
+                async with valkey.client() as client:
+                    await client.flushall()
                 valkey.pause()
                 await asyncio.sleep(seconds(5, short=3))
                 valkey.resume()

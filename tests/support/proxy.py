@@ -177,11 +177,10 @@ class Proxy:
             await connection.close()
 
     async def _carry(self, connection: "_Connection", from_client: asyncio.StreamReader) -> None:
-        pumps = [self._pump(connection, Direction.TO_SERVER, from_client)]
+        sources = {Direction.TO_SERVER: from_client}
         if not connection.is_lost:
-            from_server, connection.writers[Direction.TO_SERVER] = await self._connect()
-            pumps.append(self._pump(connection, Direction.TO_CLIENT, from_server))
-        await asyncio.gather(*pumps)
+            sources[Direction.TO_CLIENT], connection.writers[Direction.TO_SERVER] = await self._connect()
+        await asyncio.gather(*(self._pump(connection, *source) for source in sources.items()))
 
     async def _pump(self, connection: "_Connection", direction: Direction, reader: asyncio.StreamReader) -> None:
         try:
