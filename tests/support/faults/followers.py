@@ -91,5 +91,4 @@ class PageFollower(Follower):
             page = await response.json()
         for event in page:
             self._note(event)
-        if not page:
-            await asyncio.sleep(RETRY_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS)

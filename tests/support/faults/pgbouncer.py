@@ -17,7 +17,7 @@ PATHS = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin"
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path=PATHS)
 PORT = 6432  # the name of the socket
 FILE = """[databases]
-ledger = host={server} port=5432 dbname=ledger
+ledger = host={server} port=5432 dbname=ledger user=ledger
 [pgbouncer]
 listen_addr =
 listen_port = {port}

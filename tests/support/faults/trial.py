@@ -13,12 +13,13 @@ import aiohttp
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, a_user
 from tests.support.faults.books import Books, check_books, log_end
+from tests.support.faults.extent import seconds
 from tests.support.faults.followers import FeedFollower, Follower, PageFollower
 from tests.support.faults.load import Accounts, Attempt, Kind, Load
 from tests.support.processes import Ledger
 from tests.support.serving import log_in, serving
 
-QUIET_SECONDS = 1.5
+QUIET_SECONDS = seconds(2, short=1)
 COLD, HOT = 24, 2
 STOP_SECONDS = 10  # for a service in which no request waits
 BALANCE_CENTS = 1_000_000_000
@@ -84,9 +85,9 @@ class Trial:
         """Return the time of the clock that attempts are measured with."""
         return time.monotonic()
 
-    async def quiet(self, seconds: float = QUIET_SECONDS) -> None:
+    async def quiet(self) -> None:
         """Let the clients go on without a fault."""
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(QUIET_SECONDS)
 
     @asynccontextmanager
     async def during(self, times: int = 1) -> AsyncIterator[None]:
