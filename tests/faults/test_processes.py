@@ -50,9 +50,9 @@ async def test_a_paused_instance(begin: Begin, settings: Settings, connection: A
     pause = seconds(10, short=4)
     async with begin(f"an instance of two is paused for {pause:g} s", settings, settings, workers=2) as trial:
         for _ in range(times(6)):
-            async with trial.during():
-                async with paused(connection, trial.services[0].pid, *children(trial.services[0])):
-                    await asyncio.sleep(pause)
+            pids = trial.services[0].pid, *children(trial.services[0])
+            async with trial.during(), paused(connection, *pids):
+                await asyncio.sleep(pause)
 
     assert trial.silence(is_at_the_other) <= ANSWERED_SECONDS + trial.allowance
     assert trial.slowest(is_at_the_other) <= ANSWERED_SECONDS + trial.allowance
