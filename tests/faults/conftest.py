@@ -13,7 +13,7 @@ from ledger.settings import Settings
 from tests.conftest import settings_for
 from tests.support.faults.cluster import Cluster
 from tests.support.faults.table import print_table
-from tests.support.faults.trial import Trial, running
+from tests.support.faults.trial import Trial, run_trial
 
 Begin = Callable[..., AbstractAsyncContextManager[Trial]]
 SettingsOf = Callable[[str], Settings]
@@ -24,7 +24,7 @@ def begin(tmp_path: Path, record_property: Callable[[str, object], None]) -> Beg
     """Return a function that runs instances of the service under load: `begin(fault, *instances, workers=2)`."""
 
     def start(fault: str, *instances: Settings, **options: Any) -> AbstractAsyncContextManager[Trial]:
-        return running(fault, tmp_path, record_property, instances, **options)
+        return run_trial(fault, tmp_path, record_property, instances, **options)
 
     return start
 

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.conftest import Begin, SettingsOf
 from tests.support.faults.bounds import ANSWERED_SECONDS
 from tests.support.faults.extent import times
-from tests.support.faults.pgbouncer import PROGRAM, bouncing
+from tests.support.faults.pgbouncer import PROGRAM, launch_bouncer
 from tests.support.serving import one_line, serving
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs pgbouncer: apt-get install pgbouncer")
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs pgbouncer: apt-ge
 async def test_session_mode(begin: Begin, settings_of: SettingsOf, tmp_path: Path) -> None:
     """The pooler is killed and started again as well."""
     async with (
-        bouncing(tmp_path, "session") as bouncer,
+        launch_bouncer(tmp_path, "session") as bouncer,
         begin("PgBouncer in session mode is killed and started", settings_of(bouncer.url)) as trial,
     ):
         for _ in range(times(4)):
@@ -28,7 +28,7 @@ async def test_session_mode(begin: Begin, settings_of: SettingsOf, tmp_path: Pat
 
 
 async def test_transaction_mode(settings_of: SettingsOf, tmp_path: Path) -> None:
-    async with bouncing(tmp_path, "transaction") as bouncer:
+    async with launch_bouncer(tmp_path, "transaction") as bouncer:
         with serving(tmp_path / "service", settings_of(bouncer.url)) as service:
             line = await one_line(service)
 

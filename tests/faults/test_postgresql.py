@@ -21,7 +21,7 @@ from tests.support.faults.bounds import (
     is_cold,
 )
 from tests.support.faults.cluster import Cluster
-from tests.support.faults.disk import Disk, small_disk
+from tests.support.faults.disk import Disk, make_small_disk
 from tests.support.faults.extent import seconds, times, variants
 from tests.support.faults.signals import send
 from tests.support.faults.trial import readiness_status
@@ -34,8 +34,8 @@ NO_ROOM = ("No space left on device", "File too large")
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with Cluster.made(tmp_path / "postgresql") as made:
-        yield made
+    async with Cluster.launch(tmp_path / "postgresql") as created:
+        yield created
 
 
 async def test_terminated_backends(begin: Begin, settings: Settings, connection: Any) -> None:
@@ -102,7 +102,7 @@ async def test_workers_that_are_killed_while_postgresql_is_away(
     begin: Begin, settings_of: SettingsOf, cluster: Cluster
 ) -> None:
     away = seconds(60, short=20)
-    name = f"PostgreSQL is away for {away:g} s, and all workers are killed meanwhile"
+    name = f"PostgreSQL is away for {away:g} s and all workers are killed"
     async with begin(name, settings_of(cluster.url), workers=2) as trial, trial.during():
         await cluster.stop()
         send(signal.SIGKILL, trial.services[0].workers())
@@ -147,7 +147,7 @@ async def test_an_idle_session_that_holds_the_append_lock(begin: Begin, settings
 async def test_a_full_disk(begin: Begin, settings_of: SettingsOf, tmp_path: Path) -> None:
     """Each command fails once, the service is not ready, and it is back as soon as there is room."""
     lasts, statuses = seconds(15, short=6), []
-    async with small_disk(tmp_path / "disk") as disk:
+    async with make_small_disk(tmp_path / "disk") as disk:
         async with begin(f"the disk of the tables is full for {lasts:g} s", settings_of(disk.cluster.url)) as trial:
             await disk.prepare()
             for _ in range(times(2)):

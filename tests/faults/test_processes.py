@@ -9,7 +9,7 @@ from ledger.settings import Settings
 from tests.faults.conftest import Begin
 from tests.support.faults.bounds import ANSWERED_SECONDS, START_SECONDS, is_at_the_other, is_newcomer
 from tests.support.faults.extent import seconds, times
-from tests.support.faults.signals import children, paused, send
+from tests.support.faults.signals import children, pause, send
 
 
 async def test_a_killed_worker(begin: Begin, settings: Settings) -> None:
@@ -35,11 +35,11 @@ async def test_a_killed_service(begin: Begin, settings: Settings) -> None:
 
 async def test_a_paused_worker(begin: Begin, settings: Settings, connection: Any) -> None:
     """Everybody is answered whose connection is not to the paused worker: those who connect during the pause."""
-    pause = seconds(10, short=4)
-    async with begin(f"a worker of two is paused for {pause:g} s", settings, workers=2) as trial:
+    lasts = seconds(10, short=4)
+    async with begin(f"a worker of two is paused for {lasts:g} s", settings, workers=2) as trial:
         for number in range(times(6)):
-            async with trial.during(), paused(connection, trial.services[0].workers()[number % 2]):
-                await asyncio.sleep(pause)
+            async with trial.during(), pause(connection, trial.services[0].workers()[number % 2]):
+                await asyncio.sleep(lasts)
 
     assert trial.silence() <= ANSWERED_SECONDS + trial.allowance
     assert trial.slowest(is_newcomer) <= ANSWERED_SECONDS + trial.allowance
@@ -47,12 +47,12 @@ async def test_a_paused_worker(begin: Begin, settings: Settings, connection: Any
 
 async def test_a_paused_instance(begin: Begin, settings: Settings, connection: Any) -> None:
     """Its writer is paused with it, in the middle of whatever that does; the other instance goes on."""
-    pause = seconds(10, short=4)
-    async with begin(f"an instance of two is paused for {pause:g} s", settings, settings, workers=2) as trial:
+    lasts = seconds(10, short=4)
+    async with begin(f"an instance of two is paused for {lasts:g} s", settings, settings, workers=2) as trial:
         for _ in range(times(6)):
             pids = trial.services[0].pid, *children(trial.services[0])
-            async with trial.during(), paused(connection, *pids):
-                await asyncio.sleep(pause)
+            async with trial.during(), pause(connection, *pids):
+                await asyncio.sleep(lasts)
 
     assert trial.silence(is_at_the_other) <= ANSWERED_SECONDS + trial.allowance
     assert trial.slowest(is_at_the_other) <= ANSWERED_SECONDS + trial.allowance
@@ -60,11 +60,11 @@ async def test_a_paused_instance(begin: Begin, settings: Settings, connection: A
 
 async def test_a_paused_writer(begin: Begin, settings: Settings, connection: Any) -> None:
     """Each process of an instance in turn, its workers and its writer, with another instance beside it."""
-    pause = seconds(10, short=4)
-    async with begin(f"each process of an instance in turn, {pause:g} s", settings, settings, workers=2) as trial:
+    lasts = seconds(10, short=4)
+    async with begin(f"each process of an instance in turn, {lasts:g} s", settings, settings, workers=2) as trial:
         for pid in children(trial.services[0]):
-            async with trial.during(), paused(connection, pid):
-                await asyncio.sleep(pause)
+            async with trial.during(), pause(connection, pid):
+                await asyncio.sleep(lasts)
 
     assert trial.silence(is_at_the_other) <= ANSWERED_SECONDS + trial.allowance
     assert trial.slowest(is_at_the_other) <= ANSWERED_SECONDS + trial.allowance

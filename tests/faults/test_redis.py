@@ -23,8 +23,8 @@ WHOLE_SECONDS = 10  # from Redis' start until the service says that it uses it
 async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
     folder = tmp_path / "valkey"
     folder.mkdir()
-    with a_valkey(folder) as made:
-        yield made
+    with a_valkey(folder) as created:
+        yield created
 
 
 def with_redis(settings: Settings, valkey: Valkey) -> Settings:

@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from ledger.store.migrate import migrate
 from tests.faults.conftest import Begin, SettingsOf
 from tests.support.faults.bounds import ANSWERED_SECONDS, GIVEN_UP_SECONDS
 from tests.support.faults.cluster import Cluster
@@ -20,6 +21,7 @@ ROUNDS = range(10 if FULL else 1)
 SYNCHRONOUS = {"synchronous_standby_names": "standby"}
 IN_STEP = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
 STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+HAS_SCHEMA = "SELECT count(*) FROM pg_tables WHERE tablename = 'ledger_identity'"
 ON_THE_WAY_SECONDS = 0.5  # an answer that was confirmed before the link was dead may still arrive
 
 
@@ -38,11 +40,11 @@ class Pair:
 
 
 @asynccontextmanager
-async def paired(folder: Path) -> AsyncIterator[Pair]:
+async def launch_pair(folder: Path) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
-        primary = await stack.enter_async_context(Cluster.made(folder / "primary"))
+        primary = await stack.enter_async_context(Cluster.launch(folder / "primary"))
         link = await stack.enter_async_context(primary.proxy())
-        standby = await stack.enter_async_context(Cluster.standby_of(primary, folder / "standby", link))
+        standby = await stack.enter_async_context(Cluster.launch_standby(primary, folder / "standby", link))
         await primary.configure(**SYNCHRONOUS)
         await primary.until_value(IN_STEP)
         servers = [await stack.enter_async_context(cluster.proxy()) for cluster in (primary, standby)]
@@ -57,8 +59,8 @@ async def paired(folder: Path) -> AsyncIterator[Pair]:
 
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    async with paired(tmp_path) as made:
-        yield made
+    async with launch_pair(tmp_path) as launched:
+        yield launched
 
 
 @pytest.mark.parametrize("number", ROUNDS)
@@ -101,6 +103,8 @@ async def test_a_lost_read_replica(begin: Begin, settings_of: SettingsOf, pair: 
     """Reads come from the primary then."""
     await pair.primary.configure(synchronous_standby_names="")
     settings = settings_of(pair.primary.url)
+    await migrate(settings)
+    await pair.standby.until_value(HAS_SCHEMA)
     reading = settings.model_copy(update={"database_read_url": settings_of(pair.standby.url).database_url})
     async with begin("the read replica is killed", reading) as trial, trial.during():
         await pair.standby.kill()

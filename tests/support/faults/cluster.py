@@ -38,7 +38,7 @@ class Cluster:
 
     @classmethod
     @asynccontextmanager
-    async def made(
+    async def launch(
         cls, folder: Path, *, log: Path | None = None, segment_bytes: int | None = None, **settings: str
     ) -> AsyncIterator[Self]:
         """Create a cluster with an empty database `ledger` and start it; nothing of it runs in the end.
@@ -59,7 +59,9 @@ class Cluster:
 
     @classmethod
     @asynccontextmanager
-    async def standby_of(cls, primary: "Cluster", folder: Path, link: Proxy, **settings: str) -> AsyncIterator[Self]:
+    async def launch_standby(
+        cls, primary: "Cluster", folder: Path, link: Proxy, **settings: str
+    ) -> AsyncIterator[Self]:
         """Copy the primary, and start the copy as a standby that receives the log through the link."""
         async with cls._in(folder) as cluster:
             await cluster.run(

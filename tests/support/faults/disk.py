@@ -81,20 +81,20 @@ class QuotaDisk:
 
 
 @asynccontextmanager
-async def small_disk(folder: Path) -> AsyncIterator[Disk]:
+async def make_small_disk(folder: Path) -> AsyncIterator[Disk]:
     """Make a cluster on a disk that can be filled."""
-    with _mounted(folder) as is_mounted:
+    with _mount(folder) as is_mounted:
         log = folder.with_name("wal")
         if is_mounted:
-            async with Cluster.made(folder / "data", log=log) as cluster:
+            async with Cluster.launch(folder / "data", log=log) as cluster:
                 yield MountedDisk(folder, cluster)
         else:
-            async with Cluster.made(folder / "data", log=log, segment_bytes=SEGMENT_BYTES) as cluster:
+            async with Cluster.launch(folder / "data", log=log, segment_bytes=SEGMENT_BYTES) as cluster:
                 yield QuotaDisk(cluster)
 
 
 @contextmanager
-def _mounted(folder: Path) -> Iterator[bool]:
+def _mount(folder: Path) -> Iterator[bool]:
     """Mount a file system in memory, if this user may."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]

@@ -71,9 +71,9 @@ class Bouncer:
 
 
 @asynccontextmanager
-async def bouncing(folder: Path, mode: str) -> AsyncIterator[Bouncer]:
+async def launch_bouncer(folder: Path, mode: str) -> AsyncIterator[Bouncer]:
     """Run a pooler in front of a new cluster."""
-    async with Cluster.made(folder / "postgresql") as cluster:
+    async with Cluster.launch(folder / "postgresql") as cluster:
         bouncer = Bouncer(cluster, mode)
         await bouncer.start()
         try:

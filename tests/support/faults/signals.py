@@ -28,7 +28,7 @@ def send(number: signal.Signals, pids: Iterable[int]) -> None:
 
 
 @asynccontextmanager
-async def paused(connection: Any, *pids: int) -> AsyncIterator[None]:
+async def pause(connection: Any, *pids: int) -> AsyncIterator[None]:
     """Stop these processes, as a pause of their machine does, for the block.
 
     If possible they are stopped in the middle of a database transaction, in which they may hold locks.

@@ -158,7 +158,7 @@ class Trial:
 
 
 @asynccontextmanager
-async def running(
+async def run_trial(
     fault: str,
     folder: Path,
     record: Record,
