@@ -57,7 +57,7 @@ async def test_a_slow_network(begin: Begin, settings: Settings) -> None:
 
 
 async def test_frozen_connections(begin: Begin, settings: Settings) -> None:
-    """The open connections of one instance pass nothing more, and nobody is told; new ones work."""
+    """The open connections of one instance pass nothing more, and neither side is notified; new ones work."""
     lasts = seconds(30, short=8)
     async with Proxy.to_database(settings) as proxy:
         frozen, name = proxy.database_settings(settings), f"connections freeze without a reset, {lasts:g} s"

@@ -8,7 +8,7 @@ from tests.faults.conftest import Begin, SettingsOf
 from tests.support.faults.bounds import ANSWERED_SECONDS
 from tests.support.faults.extent import times
 from tests.support.faults.pgbouncer import PROGRAM, launch_bouncer
-from tests.support.serving import one_line, serving
+from tests.support.serving import serving, startup_error
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs pgbouncer: apt-get install pgbouncer")
 
@@ -30,7 +30,7 @@ async def test_session_mode(begin: Begin, settings_of: SettingsOf, tmp_path: Pat
 async def test_transaction_mode(settings_of: SettingsOf, tmp_path: Path) -> None:
     async with launch_bouncer(tmp_path, "transaction") as bouncer:
         with serving(tmp_path / "service", settings_of(bouncer.url)) as service:
-            line = await one_line(service)
+            line = await startup_error(service)
 
     assert "session" in line
     assert "transaction" in line

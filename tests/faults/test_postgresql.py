@@ -25,7 +25,7 @@ from tests.support.faults.disk import Disk, make_small_disk
 from tests.support.faults.extent import seconds, times, variants
 from tests.support.faults.signals import send
 from tests.support.faults.trial import readiness_status
-from tests.support.outages import cut_off
+from tests.support.outages import terminate_connections
 
 ONE_BACKEND = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ledger' LIMIT 1"
 LOCK = "SELECT FROM stream_heads WHERE originator_id = $1 FOR UPDATE"
@@ -42,7 +42,7 @@ async def test_terminated_backends(begin: Begin, settings: Settings, connection:
     async with begin("all sessions are terminated", settings) as trial:
         for _ in range(times(5)):
             async with trial.during():
-                await cut_off(connection)
+                await terminate_connections(connection)
 
     assert trial.silence() <= ANSWERED_SECONDS + trial.allowance
 

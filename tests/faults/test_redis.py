@@ -14,7 +14,7 @@ from tests.support.faults.bounds import ANSWERED_SECONDS
 from tests.support.faults.extent import seconds, times
 from tests.support.faults.trial import readiness, readiness_status
 from tests.support.processes import until
-from tests.support.valkey import Valkey, a_valkey
+from tests.support.valkey import Valkey, valkey_server
 
 WHOLE_SECONDS = 10  # from Redis' start until the service says that it uses it
 
@@ -23,7 +23,7 @@ WHOLE_SECONDS = 10  # from Redis' start until the service says that it uses it
 async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
     folder = tmp_path / "valkey"
     folder.mkdir()
-    with a_valkey(folder) as created:
+    with valkey_server(folder) as created:
         yield created
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from ledger.settings import Settings
-from tests.support.controls import ADMIN_PASSWORD, a_user
+from tests.support.controls import ADMIN_PASSWORD, user_body
 from tests.support.faults.books import Books, check_books, log_end
 from tests.support.faults.extent import seconds
 from tests.support.faults.followers import FeedFollower, Follower, PageFollower
@@ -215,7 +215,7 @@ async def _open_accounts(url: str, token: str) -> Accounts:
             async with session.post(f"{url}/v1/{path}", json=body) as response:
                 return str((await response.json())["id"])
 
-        owner = await post("users", a_user())
+        owner = await post("users", user_body())
         body = {"user_id": owner, "balance_cents": BALANCE_CENTS}
         ids = [await post("accounts", body) for _ in range(COLD + HOT)]
     return Accounts(ids[HOT:], ids[:HOT])
