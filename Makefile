@@ -4,7 +4,7 @@ BIN := .venv/bin
 JOBS ?= auto
 COVERAGE_FLOOR := 97
 
-.PHONY: help run unit test check format lint coverage fuzz licences bench build reference lock clean
+.PHONY: help run unit test check format lint coverage fuzz faults licences bench build reference lock clean
 help: ## what the targets do
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -36,6 +36,9 @@ lint: .venv/dev.stamp
 fuzz: .venv/dev.stamp ## ten minutes of made-up requests as each role, other ones each time
 	LEDGER_FUZZ_SECONDS=$${LEDGER_FUZZ_SECONDS:-600} LEDGER_FUZZ_SEED=$${LEDGER_FUZZ_SEED:-$$(date +%s)} \
 	  $(BIN)/pytest -n $(JOBS) tests/fuzz/test_fuzz.py tests/fuzz/test_stateful.py
+
+faults: .venv/dev.stamp ## every fault at its full length, an hour; PAGE=docs/explanation/reliability.md writes the table
+	FAULTS=full FAULTS_PAGE=$(PAGE) $(BIN)/pytest -n 2 --dist worksteal tests/faults
 
 licences: .venv/dev.stamp ## the licence of every dependency, checked against requirements/licences.toml
 	$(BIN)/python requirements/licences.py
