@@ -18,7 +18,8 @@ from opentelemetry.trace import Link, Span, Tracer, set_span_in_context
 from ledger import __version__
 from ledger.commands.command import Command
 from ledger.errors import Refused
-from ledger.write.committer import Committer, Watch
+from ledger.service.deadline_committer import DeadlineCommitter
+from ledger.write.committer import Watch
 from ledger.write.group import Origin, Outcome, Submission
 
 
@@ -37,7 +38,7 @@ def open_tracer() -> Iterator[Tracer]:
         provider.shutdown()
 
 
-class TracedCommitter(Committer):
+class TracedCommitter(DeadlineCommitter):
     """A committer with a span for each command, from its arrival to its result, and one for each commit group.
 
     A commit group is part of many traces: its span is a child of the first recorded command, and linked with all.
@@ -49,14 +50,16 @@ class TracedCommitter(Committer):
         self._watch_next = watch
         self._spans: dict[UUID, Span] = {}
 
-    async def submit(self, command: Command, origin: Origin, *, weight: int = 1) -> Outcome:
-        """Execute a command as `Committer` does, in a span."""
+    async def submit(
+        self, command: Command, origin: Origin, *, weight: int = 1, deadline: float | None = None
+    ) -> Outcome:
+        """Execute a command as a committer does, in a span."""
         with self._tracer.start_as_current_span(
             command.name, record_exception=False, set_status_on_exception=False
         ) as span:
             is_first = self._spans.setdefault(origin.command_id, span) is span
             try:
-                return await super().submit(command, origin, weight=weight)
+                return await super().submit(command, origin, weight=weight, deadline=deadline)
             except Refused as refused:
                 span.set_attribute("ledger.refusals", [refusal.code for refusal in refused.refusals])
                 raise

@@ -15,17 +15,17 @@ import asyncpg
 import msgspec
 from aiohttp import hdrs, web
 
+from ledger.concurrency.deadline import DEADLINE, start_deadline
 from ledger.errors import OverloadedError, Refused
 from ledger.store import reader as event_reader
-from ledger.store.connections import Pool
-from ledger.store.pool import UNREACHABLE
+from ledger.store.connections import UNREACHABLE, Reader
 from ledger.store.reader import EventFilter, StoredEvent
 from web.auth import check_again
 from web.http.concurrency import ConcurrencyLimit
 from web.http.json import format_times
 from web.http.negotiation import accept_of, is_named
 from web.http.replica import reader
-from web.http.request import ACTOR, REQUEST_ID
+from web.http.request import ACTOR, REQUEST_ID, RUNTIME
 from web.http.response import Stream
 
 CONTENT_TYPE = "text/event-stream"
@@ -50,14 +50,14 @@ class Feeds:
         self._watching: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def admit(self, caller: UUID, pool: Pool) -> AsyncIterator[None]:
+    async def admit(self, caller: UUID, reader: Reader) -> AsyncIterator[None]:
         """Admit a feed for the block. Raises `OverloadedError` if there are too many, or the worker is stopping."""
         if self.closed:
             raise OverloadedError("the worker is stopping")
         try:
             async with self._limit.admit(caller):
                 if self._watching is None:
-                    self._watching = asyncio.create_task(self._watch(pool))
+                    self._watching = asyncio.create_task(self._watch(reader))
                 yield
         finally:
             if self._watching is not None and self._limit.admitted == 0:
@@ -80,10 +80,11 @@ class Feeds:
         self._grown.set()
         self._grown = asyncio.Event()
 
-    async def _watch(self, pool: Pool) -> None:
+    async def _watch(self, reader: Reader) -> None:
+        DEADLINE.set(None)  # not that of the request that has opened the first feed
         while True:
             with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):  # the feeds meet the same error
-                log_end = await event_reader.log_end(pool)
+                log_end = await event_reader.log_end(reader)
                 if log_end != self._log_end:
                     self._log_end = log_end
                     self._wake()
@@ -120,10 +121,12 @@ async def send_feed(request: web.Request, chosen: EventFilter, after: int) -> St
 
 
 async def _deliver(request: web.Request, stream: Stream, chosen: EventFilter, after: int) -> None:
-    feeds, pool, clock = request.app[FEEDS], reader(request), asyncio.get_running_loop().time
+    feeds, source, clock = request.app[FEEDS], reader(request), asyncio.get_running_loop().time
+    patience = request.app[RUNTIME].settings.ledger_database_patience_seconds
     sent_at = clock()
     while not feeds.closed and _is_connected(request):
-        stretch = await event_reader.read(pool, after, limit=CHUNK, matching=chosen)
+        start_deadline(patience)
+        stretch = await event_reader.read(source, after, limit=CHUNK, matching=chosen)
         await check_again(request)  # after reading, so that no event after a revocation is sent
         if stretch.events or clock() - sent_at >= HEARTBEAT_SECONDS:
             await stream.send(b"".join(map(_message, stretch.events)) or HEARTBEAT)
