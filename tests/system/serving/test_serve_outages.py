@@ -54,7 +54,7 @@ async def test_it_starts_without_redis_and_is_whole_once_that_is_there(
         await until(lambda: is_redis(url, "degraded"))
 
 
-async def test_it_waits_for_postgresql_with_startup_error(run: Run, behind: dict[str, str], proxy: Proxy) -> None:
+async def test_it_waits_for_postgresql_with_one_line(run: Run, behind: dict[str, str], proxy: Proxy) -> None:
     proxy.refuse()
     running = run("serve", **behind)
     await until(lambda: running.logged("waiting for PostgreSQL"))
