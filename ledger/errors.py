@@ -78,6 +78,10 @@ class RedisUnusableError(Exception):
     """Redis does not answer, or is too old. The text is one sentence for the operator."""
 
 
+class RedisAwayError(RedisUnusableError):
+    """Redis does not answer."""
+
+
 class RevocationCacheError(Exception):
     """Redis did not answer in time, or gave an impossible answer. The text is one sentence for the operator."""
 

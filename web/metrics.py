@@ -135,6 +135,11 @@ class Metrics:
         idle = runtime.pool.get_idle_size()
         self.meter.set(metrics.WAITING, runtime.committer.waiting)
         self.meter.set(metrics.IN_FLIGHT, runtime.committer.in_flight)
+        committer = runtime.committer
+        self.meter.set(metrics.OLDEST_COMMAND, int(committer.oldest_seconds() * MICROSECONDS))
+        self.meter.set(metrics.WRITE_AGE, int(committer.health.seconds_since_success() * MICROSECONDS))
+        for _ in range(runtime.signer.take_early()):
+            self.meter.add(metrics.EARLY_TOKENS)
         self.meter.set(metrics.CONNECTIONS, idle, "idle")
         self.meter.set(metrics.CONNECTIONS, runtime.pool.get_size() - idle, "used")
         self.meter.set(metrics.REVOCATION_CACHE_TRUSTED, runtime.revocation_cache.is_trusted())

@@ -20,9 +20,12 @@ from ledger.settings import Settings
 from web.app import create_app, make_metrics
 from web.handlers.monitoring import DRAINING
 from web.server import Runner
+from web.workers import CANNOT_LISTEN, SERVING
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
+
+BACKLOG = 1024  # connections waiting to be accepted
 
 log = structlog.get_logger("web.worker")  # `__name__` is `__main__` here
 
@@ -61,19 +64,47 @@ async def _serve(settings: Settings, listener: socket.socket, lifeline: int, app
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(lifeline, abandoned)
     runner = Runner(app, settings)
-    await runner.setup()
     try:
-        await web.SockSite(runner, listener, backlog=1024).start()
-        sys.stdout.write("serving\n")
-        sys.stdout.flush()
+        if not await _set_up(runner, stop):
+            return
+        await _listen(runner, listener)
         await stop.wait()
         log.info("draining")
         app[DRAINING].set()
         with suppress(TimeoutError):
             async with asyncio.timeout(settings.ledger_drain_seconds):
                 await gone.wait()
+        await runner.drain()
     finally:
         await runner.cleanup()
+
+
+async def _set_up(runner: Runner, stop: asyncio.Event) -> bool:
+    """Open what the application works with, which waits for PostgreSQL; return False if the worker is stopped first."""
+    opening, stopping = asyncio.create_task(runner.setup()), asyncio.create_task(stop.wait())
+    await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not opening.done():
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        return False
+    stopping.cancel()
+    await opening
+    return True
+
+
+async def _listen(runner: Runner, listener: socket.socket) -> None:
+    """Accept connections from now on, and tell the parent process. The first worker lets the shared socket listen."""
+    try:
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    except OSError as error:
+        _say(f"{CANNOT_LISTEN} {error.strerror}")
+        raise SystemExit(1) from None
+    _say(SERVING)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ RESTART_PAUSE_SECONDS = 0.2
 STEADY_SECONDS = 10  # a worker that runs this long has started successfully
 SLACK_SECONDS = 5  # for a worker to exit after its cleanup
 
-BACKLOG = 1024  # connections waiting to be accepted
+# The first word of the line that a worker prints once it serves, or cannot.
+SERVING = "serving"
+CANNOT_LISTEN = "cannot-listen"
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +40,7 @@ class ListenError(Exception):
 
 @contextlib.contextmanager
 def bound(settings: Settings) -> Iterator[socket.socket]:
-    """Yield a socket bound to the service's address; it refuses connections until `listen`. Raises `ListenError`."""
+    """Yield a socket bound to the service's address; a worker that serves listens on it. Raises `ListenError`."""
     family = socket.AF_INET6 if ":" in settings.service_host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -49,20 +51,18 @@ def bound(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
-def listen(settings: Settings, listener: socket.socket) -> None:
-    """Accept connections. Raises `ListenError` if another process bound to the same address listened first."""
-    with _explain_address(settings):
-        listener.listen(BACKLOG)
-
-
 @contextlib.contextmanager
 def _explain_address(settings: Settings) -> Iterator[None]:
     """Raise `ListenError` for an address that cannot be used, with the settings that change it."""
     try:
         yield
     except OSError as error:
-        address = f"{settings.service_host}:{settings.service_port}"
-        raise ListenError(f"{address}: {error.strerror}; change SERVICE_PORT or SERVICE_HOST") from error
+        raise _create_listen_error(settings, str(error.strerror)) from error
+
+
+def _create_listen_error(settings: Settings, reason: str) -> ListenError:
+    address = f"{settings.service_host}:{settings.service_port}"
+    return ListenError(f"{address}: {reason}; change SERVICE_PORT or SERVICE_HOST")
 
 
 async def run_workers(
@@ -135,18 +135,30 @@ async def _run_once(worker: _Worker, stop: asyncio.Event) -> int:
 
 
 async def _watch(worker: _Worker, process: asyncio.subprocess.Process, stop: asyncio.Event) -> int:
-    assert process.stdout is not None  # noqa: S101 - it was asked for
     exited = asyncio.create_task(process.wait())
+    reading = asyncio.create_task(_read_state(worker, process))
     stopping = asyncio.create_task(stop.wait())
     try:
-        if await process.stdout.readline():  # the worker prints one line when it serves
-            worker.serving.set()
+        await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if reading.done():
+            reading.result()
         await asyncio.wait((exited, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not exited.done():
             process.send_signal(signal.SIGTERM)
             await asyncio.wait((exited,), timeout=worker.settings.stop_seconds() + SLACK_SECONDS)
     finally:
         stopping.cancel()
+        reading.cancel()
         if not exited.done():
             process.kill()
     return await exited
+
+
+async def _read_state(worker: _Worker, process: asyncio.subprocess.Process) -> None:
+    """Wait for the one line that a worker prints; none if it dies before. Raises `ListenError`."""
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    word, _, reason = (await process.stdout.readline()).decode().strip().partition(" ")
+    if word == SERVING:
+        worker.serving.set()
+    elif word == CANNOT_LISTEN:  # another process that is bound to the same address listened first
+        raise _create_listen_error(worker.settings, reason)

@@ -23,7 +23,7 @@ def serve(
     count: Annotated[int, typer.Option("--workers", min=1, max=64, help="Number of worker processes.")] = 1,
 ) -> None:
     """Serve the API. Embedded PostgreSQL and Valkey are started if none are configured."""
-    run_service(lambda settings: _serve(settings, count))
+    run_service(lambda settings: _serve(settings, count), waits=True)
 
 
 async def _serve(settings: Settings, count: int) -> None:
@@ -35,7 +35,6 @@ async def _serve(settings: Settings, count: int) -> None:
         log_if_unsealed(settings)
         async with open_runtime(settings) as runtime:
             admin = await prepare_admin(runtime)
-        workers.listen(settings, listener)
         async with sealing(settings):
             await workers.run_workers(settings, listener, count, ready=lambda: welcome(listener, admin), stop=stop)
     log.info("stopped")

@@ -16,9 +16,8 @@ from typing import NamedTuple, NoReturn
 
 import structlog
 
-from ledger.store.connections import Connection, Reader
+from ledger.store.connections import UNREACHABLE, Connection, Reader
 from ledger.store.locks import has_leader, try_lead
-from ledger.store.pool import UNREACHABLE
 from ledger.store.sql import lag_seconds, topic_at
 
 PAUSE_SECONDS = 1.0  # after a failure
@@ -108,9 +107,11 @@ async def resume(reader: Reader, name: str) -> int | None:
     return position
 
 
-async def report(reader: Reader, name: str, progress: FollowerProgress, per_second: float | None = None) -> None:
+async def report(
+    connection: Connection, name: str, progress: FollowerProgress, per_second: float | None = None
+) -> None:
     """Record a follower's progress and that it is not stopped."""
-    await reader.execute(
+    await connection.execute(
         """UPDATE followers SET position = coalesce($2, position), per_second = coalesce($3, per_second), error = $4,
                                 stopped = false, error_position = NULL, error_topic = NULL, updated_at = now()
            WHERE name = $1""",

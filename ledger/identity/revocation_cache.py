@@ -128,6 +128,15 @@ class RevocationCache:
         now = asyncio.get_running_loop().time()
         return self._is_redis_usable and self._read_at > max(self._distrusted_at, now - FRESH_SECONDS)
 
+    async def is_answering(self) -> bool:
+        """Ask Redis, and return whether look-ups ask the cache first."""
+        try:
+            async with _redis_call(TIMEOUT_SECONDS):
+                await self._redis.ping()
+        except RevocationCacheError as error:
+            self._back_off(error)
+        return self.is_trusted()
+
     async def revoked_below(self, sessions: Collection[Session]) -> Mapping[Session, int]:
         """Return for each session the position below which its tokens are revoked.
 

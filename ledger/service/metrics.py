@@ -65,6 +65,23 @@ COMMIT_SECONDS = Family(
 )
 WAITING = Family("ledger_commands_waiting", "Commands in the queue.", "gauge")
 IN_FLIGHT = Family("ledger_commands_in_flight", "Commands without a result yet, including those in the queue.", "gauge")
+OLDEST_COMMAND = Family(
+    "ledger_oldest_command_seconds",
+    "Age of the oldest command without a result.",
+    "gauge",
+    scale=MICROSECONDS,
+)
+WRITE_AGE = Family(
+    "ledger_last_write_seconds",
+    "Time since a commit group or a heartbeat was last written.",
+    "gauge",
+    scale=MICROSECONDS,
+)
+EARLY_TOKENS = Family(
+    "ledger_early_tokens",
+    "Valid tokens that were refused because they were issued later than this clock says.",
+    "counter",
+)
 CONNECTIONS = Family(
     "ledger_database_connections", "Connections for queries.", "gauge", ("state",), (("idle",), ("used",))
 )
@@ -81,7 +98,7 @@ STARTS = Family("ledger_worker_starts", "Workers that were started or restarted.
 PID = Family("ledger_worker_pid", "The process id of a worker.", "gauge")
 
 FAMILIES = (
-    *(BATCH_COMMANDS, COMMIT_SECONDS, WAITING, IN_FLIGHT, CONNECTIONS),
+    *(BATCH_COMMANDS, COMMIT_SECONDS, WAITING, IN_FLIGHT, CONNECTIONS, OLDEST_COMMAND, WRITE_AGE, EARLY_TOKENS),
     *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID),
 )
 

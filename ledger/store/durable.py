@@ -1,10 +1,7 @@
 """The part of the log that no failover can take back."""
 
-import asyncio
-
 from ledger.concurrency.dataloader import DataLoader
-from ledger.store.connections import Pool
-from ledger.store.pool import UNREACHABLE
+from ledger.store.connections import UNREACHABLE, Pool
 from ledger.store.tables import STORED_EVENTS
 
 WAIT_SECONDS = 1.0
@@ -28,8 +25,8 @@ class DurableEnd:
         return self._known if end is None else end
 
     async def _read(self) -> dict[None, int]:
-        async with self._primary.acquire() as connection:
-            row = await connection.fetchrow(
+        async with self._primary.acquire(seconds=WAIT_SECONDS) as lent:
+            row = await lent.connection.fetchrow(
                 f"""SELECT coalesce(max(notification_id), 0), current_setting('synchronous_standby_names') <> ''
                     FROM {STORED_EVENTS}"""
             )
@@ -37,9 +34,8 @@ class DurableEnd:
             end, has_standbys = row
             if has_standbys and end > self._known:
                 try:
-                    async with asyncio.timeout(WAIT_SECONDS):
-                        await connection.execute("SELECT pg_logical_emit_message(true, 'ledger', '')")
-                except UNREACHABLE:
+                    await lent.connection.execute("SELECT pg_logical_emit_message(true, 'ledger', '')")
+                except UNREACHABLE:  # the pool has dropped the connection, without cancelling the commit
                     return {}
         self._known = end
         return {None: end}

@@ -27,7 +27,7 @@ BEGIN_LOCKED = f"""BEGIN; SET LOCAL idle_in_transaction_session_timeout = '1s';
                    SELECT pg_advisory_xact_lock({Lock.APPEND})"""
 
 
-async def try_lock_expiry(connection: Reader) -> bool:
+async def try_lock_expiry(connection: Connection) -> bool:
     """Take the expiry lock until the database transaction ends. Return False if another process holds it."""
     # PostgreSQL ends the session of a process that was paused or cut off, so that another process can expire holds.
     await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")

@@ -20,10 +20,9 @@ from ledger import errors
 from ledger.commands.command import Command
 from ledger.concurrency.tasks import running
 from ledger.errors import DatabaseError, LedgerError, OverloadedError, Refused, StaleCommandError
-from ledger.store.connections import Connection
+from ledger.store.connections import UNREACHABLE, Connection
 from ledger.store.heads import Head
 from ledger.store.log import CommandKnownError, StreamChangedError
-from ledger.store.pool import UNREACHABLE
 from ledger.write import execution
 from ledger.write.connection import MAX_PAUSE_SECONDS, WriteConnection
 from ledger.write.group import Origin, Outcome, OutcomeOrError, PreparedGroup, Submission, prepare, streams_of

@@ -12,8 +12,7 @@ import structlog
 
 from ledger.errors import DatabaseError
 from ledger.store import log as event_log
-from ledger.store.connections import Connection
-from ledger.store.pool import UNREACHABLE
+from ledger.store.connections import UNREACHABLE, Connection
 
 CONNECT_SECONDS = 2.0  # for one attempt; a server that accepts and says nothing must not take the whole patience
 MAX_PAUSE_SECONDS = 0.5  # between two attempts

@@ -6,8 +6,7 @@ import asyncpg
 import structlog
 
 from ledger.store import log as event_log
-from ledger.store.connections import Connection
-from ledger.store.pool import UNREACHABLE
+from ledger.store.connections import UNREACHABLE, Connection
 
 log = structlog.get_logger(__name__)
 

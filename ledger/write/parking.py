@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from ledger.projections import TABLES
+from ledger.store.connections import UNREACHABLE
 from ledger.store.heads import find_locked
-from ledger.store.pool import UNREACHABLE
 from ledger.write.connection import WriteConnection
 from ledger.write.group import streams_of
 from ledger.write.pending import Pending

@@ -237,6 +237,7 @@ class _Connection:
     async def close(self) -> None:
         for writer in self.writers.values():
             writer.close()
+        for writer in self.writers.values():
             with suppress(OSError):
                 await writer.wait_closed()
 

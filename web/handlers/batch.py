@@ -13,7 +13,7 @@ from ledger.commands.batch import ItemResult, TransferBatch
 from ledger.commands.transfers import TransferMoney, transfer_result
 from ledger.errors import LedgerError, Refusal, Refused
 from ledger.projections import transactions
-from ledger.store.pool import UNREACHABLE
+from ledger.store.connections import UNREACHABLE
 from ledger.values.timestamps import rfc3339
 from ledger.write.group import Origin, Outcome
 from web import requests

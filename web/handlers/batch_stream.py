@@ -14,8 +14,9 @@ from aiohttp import web
 from ledger import errors
 from ledger.commands.batch import TransferBatch
 from ledger.commands.transfers import TransferMoney
+from ledger.concurrency.deadline import start_deadline
 from ledger.errors import LedgerError, OverloadedError, Refusal, Refused
-from ledger.store.pool import UNREACHABLE
+from ledger.store.connections import UNREACHABLE
 from web import requests
 from web.auth import check_again
 from web.handlers.batch import CHUNK, execute_chunk, format_refusal
@@ -61,10 +62,12 @@ async def execute_stream(request: web.Request, make: Make) -> Stream:
 
 async def _deliver(request: web.Request, stream: Stream, make: Make) -> None:
     chunks = _read_chunks(request, make)
+    patience = request.app[RUNTIME].settings.ledger_database_patience_seconds
     reading = asyncio.ensure_future(anext(chunks, None))
     try:
         while (chunk := await reading) is not None:
             reading = asyncio.ensure_future(anext(chunks, None))  # while this one is executed
+            start_deadline(patience)
             await check_again(request)
             if request.app[DRAINING].is_set():
                 raise OverloadedError("the worker is stopping")

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from ledger.concurrency.deadline import extend_deadline
 from ledger.errors import Refused
 from ledger.values import strict_json
 from ledger.values.strict_json import MalformedJsonError
@@ -51,13 +52,17 @@ async def read_json(request: web.Request, limit_bytes: int | None = None) -> byt
         return raw
     if limit_bytes is not None:
         request = request.clone(client_max_size=limit_bytes)
+    clock = asyncio.get_running_loop().time
+    began = clock()
     try:
         async with asyncio.timeout(settings.ledger_body_timeout_seconds):
-            return await request.read()
+            raw = await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
     except ConnectionError:  # the client has disconnected
         raise web.HTTPBadRequest from None
+    extend_deadline(clock() - began)
+    return raw
 
 
 def parse(model: type[BodyT], raw: bytes) -> BodyT:

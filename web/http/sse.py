@@ -15,11 +15,11 @@ import asyncpg
 import msgspec
 from aiohttp import hdrs, web
 
+from ledger.concurrency.deadline import DEADLINE, start_deadline
 from ledger.errors import OverloadedError, Refused
 from ledger.store import reader as event_reader
-from ledger.store.connections import Pool
+from ledger.store.connections import UNREACHABLE, Reader
 from ledger.store.durable import DurableEnd
-from ledger.store.pool import UNREACHABLE
 from ledger.store.reader import EventFilter, StoredEvent
 from web.auth import check_again
 from web.http.concurrency import ConcurrencyLimit
@@ -51,14 +51,14 @@ class Feeds:
         self._watching: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def admit(self, caller: UUID, pool: Pool, durable: DurableEnd) -> AsyncIterator[None]:
+    async def admit(self, caller: UUID, reader: Reader, durable: DurableEnd) -> AsyncIterator[None]:
         """Admit a feed for the block. Raises `OverloadedError` if there are too many, or the worker is stopping."""
         if self.closed:
             raise OverloadedError("the worker is stopping")
         try:
             async with self._limit.admit(caller):
                 if self._watching is None:
-                    self._watching = asyncio.create_task(self._watch(pool, durable))
+                    self._watching = asyncio.create_task(self._watch(reader, durable))
                 yield
         finally:
             if self._watching is not None and self._limit.admitted == 0:
@@ -81,10 +81,11 @@ class Feeds:
         self._grown.set()
         self._grown = asyncio.Event()
 
-    async def _watch(self, pool: Pool, durable: DurableEnd) -> None:
+    async def _watch(self, reader: Reader, durable: DurableEnd) -> None:
+        DEADLINE.set(None)  # not that of the request that has opened the first feed
         while True:
             with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):  # the feeds meet the same error
-                log_end = min(await event_reader.log_end(pool), await durable.get())
+                log_end = min(await event_reader.log_end(reader), await durable.get())
                 if log_end != self.log_end:
                     self.log_end = log_end
                     self._wake()
@@ -122,10 +123,12 @@ async def send_feed(request: web.Request, chosen: EventFilter, after: int) -> St
 
 
 async def _deliver(request: web.Request, stream: Stream, chosen: EventFilter, after: int) -> None:
-    feeds, pool, clock = request.app[FEEDS], reader(request), asyncio.get_running_loop().time
+    feeds, source, clock = request.app[FEEDS], reader(request), asyncio.get_running_loop().time
+    patience = request.app[RUNTIME].settings.ledger_database_patience_seconds
     sent_at = clock()
     while not feeds.closed and _is_connected(request):
-        stretch = await event_reader.read(pool, after, limit=CHUNK, matching=chosen, upto=feeds.log_end)
+        start_deadline(patience)
+        stretch = await event_reader.read(source, after, limit=CHUNK, matching=chosen, upto=feeds.log_end)
         await check_again(request)  # after reading, so that no event after a revocation is sent
         if stretch.events or clock() - sent_at >= HEARTBEAT_SECONDS:
             await stream.send(b"".join(map(_message, stretch.events)) or HEARTBEAT)

@@ -61,7 +61,7 @@ def busy_template(servers: Services, template: str) -> str:
     async def fill(draft: str) -> None:
         async with open_runtime(settings_for(servers, draft)) as runtime:
             # The template has the identity of all other tests' ledgers: this one needs its own.
-            await runtime.pool.execute("UPDATE ledger_identity SET id = gen_random_uuid()")
+            await runtime.pool.fetch("UPDATE ledger_identity SET id = gen_random_uuid()")
         async with open_runtime(settings_for(servers, draft)) as runtime:
             await execute(runtime)
 

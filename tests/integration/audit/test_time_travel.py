@@ -220,7 +220,7 @@ async def test_debits_and_credits_are_equal_in_every_currency_at_every_position(
 
 async def test_books_that_do_not_balance_are_shown_as_such(api: Api, runtime: Runtime) -> None:
     account = await api.new_account(balance_cents=100)
-    await runtime.pool.execute("UPDATE entries SET balance_cents = 99 WHERE account_id = $1", UUID(account["id"]))
+    await runtime.pool.fetch("UPDATE entries SET balance_cents = 99 WHERE account_id = $1", UUID(account["id"]))
     body = (await api.get("/v1/ledger/trial-balance")).body
     assert not body["balanced"]
     assert [-1] == [currency["sum_cents"] for currency in body["currencies"]]

@@ -91,7 +91,7 @@ async def test_a_kept_password_that_no_longer_works_is_not_mentioned(settings: S
         file.write_text("another\n")
         assert Admin("admin") == await prepare_admin(runtime)
         file.write_text(f"{ADMIN_PASSWORD}\n")
-        await runtime.pool.execute("UPDATE credentials SET hash = $1", await runtime.passwords.hash("changed since"))
+        await runtime.pool.fetch("UPDATE credentials SET hash = $1", await runtime.passwords.hash("changed since"))
         assert Admin("admin") == await prepare_admin(runtime)
 
 
