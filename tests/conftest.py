@@ -16,9 +16,9 @@ from argon2 import PasswordHasher
 
 from ledger.cli.seed import ensure_first_admin
 from ledger.embedded import Services, embedded_services
+from ledger.environment.gc import collect_rarely
 from ledger.identity import login_throttle, passwords, revocation_cache
 from ledger.runtime import Runtime, open_runtime
-from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
 from ledger.store.migrate import migrate
 from ledger.store.pool import connect

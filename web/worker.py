@@ -14,8 +14,8 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from ledger.environment.gc import collect_rarely
 from ledger.service import logging
-from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
 from web.app import create_app, make_metrics
 from web.handlers.monitoring import DRAINING

@@ -13,13 +13,13 @@ from rich.console import Console
 
 from ledger.audit.export import ExportError
 from ledger.embedded import EmbeddedError
+from ledger.environment.gc import collect_rarely
 from ledger.environment.variables import SettingsError
 from ledger.errors import DatabaseError, LedgerError, RedisAwayError, RedisUnusableError, Refused, RevocationCacheError
 from ledger.followers.follower import CannotApplyError
 from ledger.identity.keyring import check_keys
 from ledger.service import logging
 from ledger.service.bootstrap import complete_settings
-from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
 from ledger.store import pool
 from ledger.store.connections import STATEMENT_SECONDS, UNREACHABLE, Connection, Pool

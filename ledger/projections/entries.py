@@ -29,6 +29,7 @@ ENTRIES = Table(
         Column("position", "bigint", POSITION),
         Column("recorded_at", "timestamptz", TIME),
     ),
+    changes="never",
 )
 
 

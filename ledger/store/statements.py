@@ -22,11 +22,13 @@ from ledger.values.asyncpg_private import add_array_codecs
 class Statement(NamedTuple):
     """A set-based SQL statement that changes rows, with the values of its parameters, in order.
 
-    A value that is a column is an array encoded by one of the functions below.
+    A value that is a column is an array encoded by one of the functions below. `inserts` has the table and the columns
+    of a statement that only inserts rows, which can therefore be loaded or compared in another way.
     """
 
     sql: str
     values: tuple[Any, ...]
+    inserts: tuple[str, tuple[str, ...]] | None = None
 
 
 async def run_together(connection: Connection, reserved: Statement, statements: Sequence[Statement]) -> Record:
@@ -122,6 +124,37 @@ def _encode_array(element: int, items: list[bytes]) -> bytes:
     return _pack_header(1, 1, element, len(items), 1) + b"".join(items)
 
 
+_WIDTHS = {16: 1, 20: 8, 1184: 8, 2950: 16}  # bytes of a value, by the oid of its type
+_COPY_HEADER, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+_pack_count, _ARRAY_HEADER = struct.Struct("!h").pack, struct.Struct("!5i")
+
+
+def copy_content(columns: Sequence[bytes]) -> bytes | None:
+    """Return encoded columns as rows in the binary form of COPY; None if a column has nulls or values of any length.
+
+    A field of a row has the form of an element of an array, so rows are put together byte by byte of all rows at once.
+    """
+    fields = [field for field in map(_array_elements, columns) if field is not None]
+    if len(fields) < len(columns):
+        return None
+    start, size = 2, 2 + sum(width for width, _ in fields)
+    rows = bytearray(size * (len(fields[0][1]) // fields[0][0]))
+    for number, byte in enumerate(_pack_count(len(fields))):
+        rows[number::size] = bytes([byte]) * (len(rows) // size)
+    for width, elements in fields:
+        for number in range(width):
+            rows[start + number :: size] = elements[number::width]
+        start += width
+    return b"".join((_COPY_HEADER, rows, _COPY_END))
+
+
+def _array_elements(array: bytes) -> tuple[int, bytes] | None:
+    """Return the size of the elements of an encoded array, and all of them; None if they differ in size."""
+    _, _, oid, count, _ = _ARRAY_HEADER.unpack_from(array)
+    elements, width = array[_ARRAY_HEADER.size :], 4 + _WIDTHS.get(oid, 0)
+    return (width, elements) if count and len(elements) == count * width else None
+
+
 _ENCODERS: dict[tuple[int, str], Callable[[Any], bytes]] = {
     (1000, "_bool"): booleans,
     (1001, "_bytea"): blobs,
@@ -147,10 +180,11 @@ def _combine(statements: tuple[tuple[str, int], ...]) -> str:
     parts, offset = [], 0
     for number, (sql, count) in enumerate(statements):
         name = f"s{number} AS" if number else "reserved AS MATERIALIZED"
-        parts.append(f"{name} ({_renumber(sql, offset)})")
+        parts.append(f"{name} ({renumber(sql, offset)})")
         offset += count
     return f"WITH {', '.join(parts)} SELECT * FROM reserved"
 
 
-def _renumber(sql: str, offset: int) -> str:
+def renumber(sql: str, offset: int) -> str:
+    """Return the statement with `offset` added to the numbers of its parameters."""
     return re.sub(r"\$(\d+)", lambda match: f"${int(match[1]) + offset}", sql)

@@ -41,7 +41,7 @@ async def test_half_closed_connections(direction: Direction, begin: Begin, setti
 
 
 async def test_a_slow_network(begin: Begin, settings: Settings) -> None:
-    """200 ms each way: a commit takes at most a few round trips, whoever meets whom."""
+    """200 ms each way: a commit takes at most a few round trips, even after a conflict."""
     lasts = seconds(20, short=5)
     name = f"200 ms each way to PostgreSQL for {lasts:g} s, two instances"
     async with (
