@@ -15,6 +15,7 @@ from web.handlers.monitoring import METRICS
 from web.http.aiohttp_private import ProtocolRunner, is_idle
 from web.http.errors import MALFORMED, problem, refusals_of
 from web.http.request import make_request_id
+from web.http.response import Reply
 from web.metrics import Metrics
 
 GRACE_SECONDS = 1.0  # for the next request of a client that sends one after the other
@@ -65,7 +66,7 @@ class _Protocol(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response. It is an exception if the request has an unknown `Expect`, which no middleware sees."""
-        if isinstance(resp, web.HTTPException):
+        if type(resp) is not Reply and isinstance(resp, web.HTTPException):
             resp = self.handle_error(request, resp.status)
         self.active_at = asyncio.get_running_loop().time()
         return await super().finish_response(request, resp, start_time)

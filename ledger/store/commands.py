@@ -41,15 +41,15 @@ def log_commands(commands: Sequence[LoggedCommand]) -> Statement:
                                      outcome, result, recorded_at)
             SELECT new.*, recorded_at FROM {columns(*types)} AS new, reserved""",
         (
-            uuids(command.command_id for command in commands),
-            words(command.name for command in commands),
-            uuids(command.actor_id for command in commands),
-            uuids(command.session_id for command in commands),
-            uuids(command.jti for command in commands),
-            texts(command.request_id for command in commands),
-            blobs(command.request_hash for command in commands),
-            words(command.outcome for command in commands),
-            documents(command.result for command in commands),
+            uuids([command.command_id for command in commands]),
+            words([command.name for command in commands]),
+            uuids([command.actor_id for command in commands]),
+            uuids([command.session_id for command in commands]),
+            uuids([command.jti for command in commands]),
+            texts([command.request_id for command in commands]),
+            blobs([command.request_hash for command in commands]),
+            words([command.outcome for command in commands]),
+            documents([command.result for command in commands]),
         ),
     )
 

@@ -116,8 +116,8 @@ def append_events(appended: Sequence[Recorded], command_ids: Sequence[UUID]) -> 
             integers([row.position for row in appended]),
             uuids([row.stream_id for row in appended]),
             integers([row.version for row in appended]),
-            words(TOPICS[type(row.event)] for row in appended),
-            blobs(encode(row.event) for row in appended),
+            words([TOPICS[type(row.event)] for row in appended]),
+            blobs([encode(row.event) for row in appended]),
             uuids(command_ids),
         ),
     )

@@ -10,7 +10,8 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from operator import attrgetter
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from asyncpg import Record
@@ -54,7 +55,7 @@ def uuids(values: Iterable[UUID | None]) -> bytes:
     """Encode a `uuid[]`."""
     listed = [*values]
     try:
-        packed = [b"", *[value.bytes for value in cast("list[UUID]", listed)]]
+        packed = [b"", *map(_get_bytes, listed)]
     except AttributeError:  # there are nulls
         return _encode_array(2950, [NULL if value is None else _SIXTEEN + value.bytes for value in listed])
     return _pack_header(1, 1, 2950, len(listed), 1) + _SIXTEEN.join(packed)
@@ -62,7 +63,13 @@ def uuids(values: Iterable[UUID | None]) -> bytes:
 
 def integers(values: Iterable[int | None]) -> bytes:
     """Encode a `bigint[]`."""
-    return _encode_array(20, [NULL if value is None else _pack_integer(8, value) for value in values])
+    listed = [*values]
+    sized: list[int | None] = [8] * (2 * len(listed))
+    sized[1::2] = listed
+    try:
+        return _integer_packer(len(listed))(1, 1, 20, len(listed), 1, *sized)
+    except struct.error:  # there are nulls
+        return _encode_array(20, [NULL if value is None else _pack_integer(8, value) for value in listed])
 
 
 def booleans(values: Iterable[bool | None]) -> bytes:
@@ -72,7 +79,7 @@ def booleans(values: Iterable[bool | None]) -> bytes:
 
 def words(values: Iterable[str]) -> bytes:
     """Encode a `text[]` of few distinct texts, such as topics or currencies; each is encoded once and cached."""
-    return _encode_array(25, [_encode_word(value) for value in values])
+    return _encode_array(25, [*map(_encode_word, values)])
 
 
 def texts(values: Iterable[str | None]) -> bytes:
@@ -82,12 +89,14 @@ def texts(values: Iterable[str | None]) -> bytes:
 
 def blobs(values: Iterable[bytes | None]) -> bytes:
     """Encode a `bytea[]`."""
-    return _encode_array(17, [NULL if value is None else _prefix_length(value) for value in values])
+    return _encode_array(17, [NULL if value is None else _pack_length(len(value)) + value for value in values])
 
 
 def documents(values: Iterable[bytes | None]) -> bytes:
     """Encode JSON texts as a `jsonb[]`."""
-    return _encode_array(3802, [NULL if value is None else _prefix_length(b"\x01" + value) for value in values])
+    return _encode_array(
+        3802, [NULL if value is None else _pack_length(len(value) + 1) + b"\x01" + value for value in values]
+    )
 
 
 def times(values: Iterable[datetime | None]) -> bytes:
@@ -103,11 +112,18 @@ _pack_integer = struct.Struct("!iq").pack
 _pack_boolean = struct.Struct("!i?").pack
 _pack_length = struct.Struct("!i").pack
 _pack_header = struct.Struct("!5i").pack
+_get_bytes = attrgetter("bytes")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def _prefix_length(value: bytes) -> bytes:
     return _pack_length(len(value)) + value
+
+
+@lru_cache(maxsize=1024)
+def _integer_packer(count: int) -> Callable[..., bytes]:
+    """Return the function that packs the header of an array, and the size and the value of each of its integers."""
+    return struct.Struct("!5i" + "iq" * count).pack
 
 
 @lru_cache(maxsize=1024)

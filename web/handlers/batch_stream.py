@@ -26,13 +26,14 @@ from web.http.idempotency import make_origin
 from web.http.json import parse
 from web.http.request import REQUEST_ID, RUNTIME
 from web.http.response import Stream
+from web.plain_transfer import PlainTransfer, parse_plain_transfer
 
 CONTENT_TYPE = "application/jsonl"
 MEDIA = (CONTENT_TYPE, "application/x-ndjson")
 SLICE = 100  # lines parsed before other requests get their turn: one read may bring thousands
 LINGER_SECONDS = 0.05  # wait for more lines before a chunk is executed
 
-Make = Callable[[requests.Transfer], TransferMoney]
+Make = Callable[[requests.Transfer | PlainTransfer], TransferMoney]
 
 
 class _Line(NamedTuple):
@@ -132,7 +133,7 @@ def _parse_line(number: int, line: bytes, limit: int, make: Make) -> _Line:
     if len(line) > limit:
         return _Line(number, (TOO_LARGE,))
     try:
-        return _Line(number, make(parse(requests.Transfer, line)))
+        return _Line(number, make(parse_plain_transfer(line) or parse(requests.Transfer, line)))
     except Refused as error:
         return _Line(number, error.refusals)
 

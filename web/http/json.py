@@ -41,12 +41,11 @@ async def read_json(request: web.Request, limit_bytes: int | None = None) -> byt
     `limit_bytes` replaces the limit that all routes share. A `charset` has no meaning for JSON (RFC 8259, section
     11), and is ignored: the bytes are UTF-8.
     """
-    settings = request.app[RUNTIME].settings
     if request.headers.get("Content-Type") != "application/json" and not _JSON.fullmatch(request.content_type):
         raise web.HTTPUnsupportedMediaType
     if request.content.is_eof():  # the whole body has arrived, as nearly always
         raw = request.content.read_nowait()
-        limit = limit_bytes or settings.ledger_body_limit_bytes
+        limit = limit_bytes or request.client_max_size
         if len(raw) > limit:
             raise web.HTTPRequestEntityTooLarge(limit)
         return raw
@@ -55,7 +54,7 @@ async def read_json(request: web.Request, limit_bytes: int | None = None) -> byt
     clock = asyncio.get_running_loop().time
     began = clock()
     try:
-        async with asyncio.timeout(settings.ledger_body_timeout_seconds):
+        async with asyncio.timeout(request.app[RUNTIME].settings.ledger_body_timeout_seconds):
             raw = await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None

@@ -24,7 +24,7 @@ def refuse_unknown_parameters(names: Collection[str], handler: Handler) -> Handl
     known = sorted(names)
 
     async def strict(request: web.Request) -> Reply | Stream:
-        if request.rel_url.raw_query_string and (unknown := request.query.keys() - names):
+        if "?" in request.raw_path and (unknown := request.query.keys() - names):
             raise Refused(*(errors.unknown_parameter(name, known) for name in sorted(unknown)[:MAX_UNKNOWN]))
         return await handler(request)
 
