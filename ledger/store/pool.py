@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 MIN_VERSION = 15
 CONNECT_SECONDS = 10
-NO_SESSIONS = "DATABASE_URL leads to a pooler that shares sessions: let PgBouncer run with pool_mode = session"
+NO_SESSIONS = "DATABASE_URL leads to a pooler with transaction pooling: let PgBouncer run with pool_mode = session"
 
 AWAY = (
     OSError,
