@@ -107,7 +107,7 @@ async def _rates(service: Service, database: "asyncpg.Connection[Any]", verifyin
     return [
         at_least(
             "(h) events/s of a rebuild of `entries`, comparison and swap included, against the eventsourcing library",
-            *(rebuilding, yardstick, 60),
+            *(rebuilding, yardstick, 100),
         ),
         at_least("(i) events/s decoded and folded, against the library's repository", folded, by_library, 1),
         at_least("(k) events/s of a whole verification, against (h), for the record", verifying, rebuilding, 0),
