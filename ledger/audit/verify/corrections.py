@@ -19,6 +19,7 @@ class Corrections:
     def __init__(self, connection: Connection, scope: Scope) -> None:
         self._connection, self._scope = connection, scope
         self.needed = False
+        self.unreadable: list[int] = []  # positions of events that cannot be decoded, so the view must not read them
 
     async def add(self, differences: Iterable[Difference]) -> None:
         """Note differing rows."""
@@ -37,6 +38,8 @@ class Corrections:
         if self.needed:
             for table in TABLES:
                 await self._connection.execute(self._view(table), timeout=PATIENCE_SECONDS)
+        if self.needed or self.unreadable:
+            await self._connection.execute(self._view_of_entries())
 
     async def create(self) -> None:
         """Create the temporary tables."""
@@ -48,6 +51,11 @@ class Corrections:
                     f"""CREATE TEMPORARY TABLE {name} (LIKE {self._scope.schema}.{table.name}) ON COMMIT DROP;
                         CREATE INDEX ON pg_temp.{name} ({", ".join(table.key)})"""
                 )
+
+    def _view_of_entries(self) -> str:
+        positions = ",".join(map(str, self.unreadable))
+        return f"""CREATE TEMPORARY VIEW entries AS SELECT * FROM {self._scope.schema}.entries
+                   WHERE {self._scope.where_changed("account_id")} AND position <> ALL('{{{positions}}}'::bigint[])"""
 
     def _view(self, table: Table) -> str:
         where = self._scope.where_changed(table.stream)
