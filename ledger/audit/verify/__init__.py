@@ -21,7 +21,6 @@ from ledger.audit.verify.books import check_books
 from ledger.audit.verify.corrections import Corrections
 from ledger.audit.verify.findings import Advanced, Difference, Finding, json_line, judge_difference
 from ledger.audit.verify.heads import check_heads
-from ledger.audit.verify.log import DECODES
 from ledger.audit.verify.processes import Processes, run_tasks_in_processes
 from ledger.audit.verify.reading import Scope
 from ledger.audit.verify.revocation_cache import UNUSABLE, check_revocation_cache
@@ -97,8 +96,7 @@ async def _check_history(
     async for result in _run_tasks(connection, scope, processes if number > 1 else None, events):
         match result:
             case Finding():
-                if result.rule == DECODES and result.position is not None:
-                    corrections.unreadable.append(result.position)
+                corrections.leave_out(result)
                 yield result
             case Difference():
                 await corrections.add([result])
