@@ -206,14 +206,14 @@ async def test_other_changes_keep_a_user_logged_in(api: Api, change: dict[str, A
 async def test_a_cleanup_leaves_no_row_of_ended_sessions_and_their_tokens(
     short: Api, clock: Clock, connection: Connection
 ) -> None:
-    user = await short.new_user()
-    count = """SELECT (SELECT count(*) FROM sessions WHERE user_id = $1), (SELECT count(*) FROM tokens WHERE user_id = $1)"""
+    user, refused = await short.new_user(), ""
+    rows = [f"SELECT count(*) FROM {table} WHERE user_id = $1" for table in ("sessions", "tokens")]
     for _ in range(3):
-        pair = await log_in(short, user)
-        await post_with_token(short, pair["refresh_token"], LOGOUT)
-    assert (3, 6) == tuple(await connection.fetchrow(count, UUID(user["id"])))
+        refused = (await log_in(short, user))["refresh_token"]
+        await post_with_token(short, refused, LOGOUT)
+    assert [3, 6] == [await connection.fetchval(sql, UUID(user["id"])) for sql in rows]
 
     clock.now += 201 + LEEWAY
     assert 6 == await clean_up(short)
-    assert (0, 0) == tuple(await connection.fetchrow(count, UUID(user["id"])))
-    await assert_wrong_credentials(await post_with_token(short, pair["refresh_token"], LOGOUT))
+    assert [0, 0] == [await connection.fetchval(sql, UUID(user["id"])) for sql in rows]
+    assert_wrong_credentials(await post_with_token(short, refused, LOGOUT))
