@@ -304,7 +304,7 @@ class Model:
             self.tokens[jti] = Token(row.stream_id, event.user_id, kind, row.position, expires_at)
 
     def kill_session(self, row: Recorded) -> Row:
-        session = self.sessions[row.stream_id]
+        session = self.sessions.get(row.stream_id) or Row(NOBODY, 0, 0, None, None, 0)  # purged: nothing changes it
         session.revoked = row.position
         self.kill(row.position, [token for token in self.tokens.values() if token.session_id == row.stream_id])
         return session
