@@ -81,7 +81,7 @@ async def test_a_refusal_is_in_the_log_of_commands(bank: Bank) -> None:
     with pytest.raises(Refused):
         await bank.submit(transfer_command(source, destination), command_id)
     row = await bank.observer.fetchrow(
-        "SELECT outcome, result->0->>'code' FROM command_log WHERE command_id = $1", command_id
+        "SELECT outcome, answer->0->>'code' FROM command_log WHERE command_id = $1", command_id
     )
     assert ("refused", "transfer_insufficient_funds") == tuple(row)
 
@@ -129,7 +129,7 @@ async def test_a_failed_write_leaves_no_row(bank: Bank, connection: Any) -> None
     with pytest.raises(DatabaseError):
         await bank.submit(transfer_command(source, destination, reference="\0"))
     after = {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
-    assert {"stored_events", "command_log", "entries", "transfers"} <= set(tables)
+    assert {"stored_events", "command_log", "transfers"} <= set(tables)
     assert before == after
 
 
