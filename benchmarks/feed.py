@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import uvloop
+from ledger.service.gc import collect_rarely
 
 from ledger.commands.transfers import TransferMoney
 from ledger.runtime import open_runtime
-from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
 from ledger.values.ids import new_id, parse_id
-from ledger.write.committer import Committer
 from ledger.write.group import Origin
+from ledger.write.writer import Writer
 
 CLIENTS = 128
 PAIRS = 1000  # of accounts that a client repeats: choosing them takes longer than deciding a transfer
@@ -36,7 +36,7 @@ async def feed(accounts: Sequence[UUID], seconds: float) -> dict[str, float]:
     return {"count": sum(counts), "seconds": took, "processor_seconds": processor}
 
 
-async def _client(committer: Committer, accounts: Sequence[UUID], seed: int, end: float) -> int:
+async def _client(committer: Writer, accounts: Sequence[UUID], seed: int, end: float) -> int:
     chance, count = random.Random(seed), 0
     pairs = itertools.cycle([chance.sample(accounts, 2) for _ in range(PAIRS)])
     actor, session, jti = new_id(), new_id(), new_id()

@@ -1,6 +1,7 @@
 """The parts of a running service, for the web and the command line: opened in order, closed in reverse order."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from uuid import UUID
@@ -25,6 +26,8 @@ from ledger.store.identity import read_ledger_id
 from ledger.store.pool import connect, open_pool, open_replicas
 from ledger.store.replica import Replicas
 from ledger.write.committer import Committer, Watch
+from ledger.write.remote import RemoteWriter
+from ledger.write.writer import Writer
 
 ATTEMPT_SECONDS = 2.0  # to reach a database that is waited for
 
@@ -39,7 +42,7 @@ class Runtime:
     pool: Pool
     replicas: Replicas
     durable_end: DurableEnd
-    committer: Committer
+    committer: Writer
     passwords: Passwords
     throttle: LoginThrottle
     signer: Signer
@@ -52,6 +55,16 @@ class Runtime:
     active_roles: DataLoader[UUID, frozenset[str]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterRuntime:
+    """What the writer process works with."""
+
+    settings: Settings
+    pool: Pool
+    committer: Committer
+    revocation_cache: RevocationCache
+
+
 @asynccontextmanager
 async def open_runtime(
     settings: Settings,
@@ -59,11 +72,13 @@ async def open_runtime(
     watch: Watch = lambda *_: None,
     create_committer: Callable[..., Committer] = Committer,
     waits: bool = False,
+    dialing: socket.socket | None = None,
 ) -> AsyncIterator[Runtime]:
     """Load the keys and open everything that a process works with; on exit, execute accepted commands, then close it.
 
     The committer reports its commit groups to `watch`. With `waits`, wait for a database that is away, without a bound.
-    Raises `SettingsError`, `DatabaseError` or one of `UNREACHABLE`.
+    With `dialing`, the writer process takes the committer's place. Raises `SettingsError`, `DatabaseError` or one of
+    `UNREACHABLE`.
     """
     keyring = load_keyring(settings)
     async with (
@@ -72,29 +87,85 @@ async def open_runtime(
     ):
         cache = RevocationCache(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
         with closing(Passwords(queue_limit=settings.ledger_login_queue_limit)) as passwords:
-            committer = _create_committer(settings, create_committer, announce=cache.announce, watch=watch)
-            committer.start()
-            try:
-                async with running(cache.follow(lambda: connect(settings), f"{settings.ledger_schema}.revoked")):
-                    yield Runtime(
-                        settings=settings,
-                        pool=pool,
-                        replicas=replicas,
-                        durable_end=DurableEnd(pool),
-                        committer=committer,
-                        passwords=passwords,
-                        throttle=LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _read_limits(settings)),
-                        signer=create_signer(settings, keyring),
-                        cursor_key=keyring.signing.derive(b"ledger: where a list goes on"),
-                        fingerprint_key=keyring.signing.derive(b"ledger: what a request with a key says"),
-                        seal_public=None if keyring.sealing is None else keyring.sealing.public,
-                        redis=redis,
-                        revocation_cache=cache,
-                        revoked_below=DataLoader(cache.revoked_below),
-                        active_roles=DataLoader(lambda ids: users.active_roles(pool, ids)),
-                    )
-            finally:
-                await committer.close()
+            opening = (
+                _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
+                if dialing is None
+                else _open_remote_writer(settings, dialing, announce=cache.announce)
+            )
+            async with opening as committer, running(_follow(settings, cache, may_lead=dialing is None)):
+                yield Runtime(
+                    settings=settings,
+                    pool=pool,
+                    replicas=replicas,
+                    durable_end=DurableEnd(pool),
+                    committer=committer,
+                    passwords=passwords,
+                    throttle=LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _read_limits(settings)),
+                    signer=create_signer(settings, keyring),
+                    cursor_key=keyring.signing.derive(b"ledger: where a list goes on"),
+                    fingerprint_key=keyring.signing.derive(b"ledger: what a request with a key says"),
+                    seal_public=None if keyring.sealing is None else keyring.sealing.public,
+                    redis=redis,
+                    revocation_cache=cache,
+                    revoked_below=DataLoader(cache.revoked_below),
+                    active_roles=DataLoader(lambda ids: users.active_roles(pool, ids)),
+                )
+
+
+@asynccontextmanager
+async def open_writer_runtime(
+    settings: Settings, *, watch: Watch, create_committer: Callable[..., Committer] = Committer
+) -> AsyncIterator[WriterRuntime]:
+    """Open what the writer process works with; on exit, execute accepted commands, then close it.
+
+    The worker that sent a command announces what it has revoked. A database that is away is waited for.
+    """
+    async with (
+        _open_pools(settings, waits=True) as (pool, _, ledger_id),
+        aclosing(open_client(settings)) as redis,
+    ):
+        cache = RevocationCache(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
+        opening = _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
+        async with opening as committer, running(_follow(settings, cache, may_lead=True)):
+            yield WriterRuntime(settings=settings, pool=pool, committer=committer, revocation_cache=cache)
+
+
+def _follow(settings: Settings, cache: RevocationCache, *, may_lead: bool) -> Coroutine[None, None, None]:
+    return cache.follow(lambda: connect(settings), f"{settings.ledger_schema}.revoked", may_lead=may_lead)
+
+
+@asynccontextmanager
+async def _open_committer(
+    settings: Settings,
+    create: Callable[..., Committer],
+    *,
+    announce: Callable[[], Awaitable[None]],
+    watch: Watch,
+) -> AsyncIterator[Committer]:
+    committer = _create_committer(settings, create, announce=announce, watch=watch)
+    committer.start()
+    try:
+        yield committer
+    finally:
+        await committer.close()
+
+
+@asynccontextmanager
+async def _open_remote_writer(
+    settings: Settings, dialing: socket.socket, *, announce: Callable[[], Awaitable[None]]
+) -> AsyncIterator[RemoteWriter]:
+    writer = RemoteWriter(
+        dialing,
+        queue_limit=settings.ledger_queue_limit,
+        patience_seconds=settings.ledger_database_patience_seconds,
+        frame_bytes=settings.frame_bytes(),
+        announce=announce,
+    )
+    await writer.start()
+    try:
+        yield writer
+    finally:
+        await writer.close()
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from ledger.money import CURRENCIES
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
 MAX_HOLD_SECONDS = 366 * 86400
+FRAME_OVERHEAD_BYTES = 1 << 20  # what a command has beside the body that it was made from
 HoldSeconds = Annotated[int, Field(ge=1, le=MAX_HOLD_SECONDS)]
 MESSAGES = {  # pydantic's own speak of inputs and validation, and change between releases
     "int_parsing": "must be a whole number",
@@ -233,6 +234,10 @@ class Settings(BaseModel):
     def stop_seconds(self) -> float:
         """Return how long a worker may take to stop: to drain, finish requests and empty the committer's queue."""
         return self.ledger_drain_seconds + 2 * self.ledger_shutdown_seconds
+
+    def frame_bytes(self) -> int:
+        """Return how large a command, or its outcome, may be between a worker and the writer."""
+        return max(self.ledger_body_limit_bytes, self.ledger_bulk_limit_bytes) + FRAME_OVERHEAD_BYTES
 
     def environment(self) -> dict[str, str]:
         """Return these settings as variables, without those that have their default."""

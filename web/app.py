@@ -1,9 +1,10 @@
 """The application: routes, middlewares, and the resources that it opens and closes."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from functools import partial
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -20,8 +21,9 @@ from ledger.runtime import Runtime, open_runtime
 from ledger.service.health import Health, read_health
 from ledger.service.logging import ACCESS
 from ledger.service.outage_log import OutageLog
+from ledger.service.sampling import keep_sampling
+from ledger.service.tracer import choose_committer
 from ledger.settings import Settings
-from ledger.write.committer import Committer
 from ledger.write.hold_expiry import Expirer
 from web.auth import Handler, guard
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES
@@ -53,8 +55,16 @@ OUTAGES = web.AppKey("OUTAGES", OutageLog)
 log = structlog.get_logger(__name__)
 
 
-def create_app(settings: Settings, metrics: Metrics | None = None, tracer: "Tracer | None" = None) -> web.Application:
-    """Return the application. It opens its runtime at startup; without `metrics` it has its own."""
+def create_app(
+    settings: Settings,
+    metrics: Metrics | None = None,
+    tracer: "Tracer | None" = None,
+    dialing: socket.socket | None = None,
+) -> web.Application:
+    """Return the application. It opens its runtime at startup; without `metrics` it has its own.
+
+    With `dialing`, it sends its commands to the writer process.
+    """
     metrics = metrics or make_metrics()
     counted: dict[web.AbstractRoute, RouteMetrics] = {}
     app = web.Application(
@@ -73,7 +83,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None, tracer: "Trac
     add_feeds(app)
     app[OUTAGES] = OutageLog()
     app[BATCH_LIMIT], app[TURNS], app[LARGE_LISTS] = ConcurrencyLimit(MAX_BATCHES), Turns(), LargeLists()
-    app.cleanup_ctx.append(_manage_runtime(settings, tracer))
+    app.cleanup_ctx.append(_manage_runtime(settings, tracer, dialing))
     if tracer is not None:
         from web.tracing import trace_requests  # noqa: PLC0415 - it needs an optional dependency
 
@@ -102,27 +112,28 @@ def make_metrics(file: int | None = None, slot: int = 0) -> Metrics:
     return Metrics([(method, route.path) for route in routes for method in route.methods], file, slot)
 
 
-def _manage_runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[web.Application], AsyncIterator[None]]:
+def _manage_runtime(
+    settings: Settings, tracer: "Tracer | None", dialing: socket.socket | None
+) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
         metrics = app[METRICS]
-        async with open_runtime(
-            settings, watch=metrics.commit_groups.record, create_committer=_choose_committer(tracer), waits=True
-        ) as runtime:
-            app[RUNTIME] = runtime
+        async with AsyncExitStack() as stack:
+            opening = open_runtime(
+                settings,
+                watch=metrics.commit_groups.record,
+                create_committer=choose_committer(tracer),
+                dialing=dialing,
+                waits=True,
+            )
+            app[RUNTIME] = runtime = await stack.enter_async_context(opening)
             app[HEALTH] = DataLoader(lambda _: _read_health(runtime))
-            expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
-            async with running(metrics.keep_sampling(runtime)), running(expiring):
-                yield
+            await stack.enter_async_context(running(keep_sampling(metrics.meter, lambda: metrics.sample(runtime))))
+            if dialing is None:
+                expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
+                await stack.enter_async_context(running(expiring))
+            yield
 
     return opened
-
-
-def _choose_committer(tracer: "Tracer | None") -> Callable[..., Committer]:
-    if tracer is None:
-        return Committer
-    from ledger.service.tracing import TracedCommitter  # noqa: PLC0415 - as above
-
-    return partial(TracedCommitter, tracer)
 
 
 async def _read_health(runtime: Runtime) -> dict[None, Health]:

@@ -44,9 +44,10 @@ class Decision(msgspec.Struct, frozen=True):
     states: States | None = None
 
 
-class Command(msgspec.Struct, frozen=True):
+class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A request to change something. `name` is stored in the command log, so it outlives a renaming of the class.
 
+    Encoded, a command is an array that begins with the name of its class, so that its class need not be known before.
     Each command says in `always_appends` whether it is never accepted without an event: `ledger audit verify` then
     reports an accepted command whose events are missing. With `derives_result`, the command log does not store the
     result of an accepted command: `derive_result` returns the same one from its events.

@@ -49,7 +49,8 @@ class Follower(NamedTuple):
     """A task that processes new events of the log, in steps.
 
     `step(connection, leads)` processes what is new, as far as its process should, and returns the progress. `rest`
-    waits between two steps. `begin` prepares each new connection, `lost` is called when a connection has failed.
+    waits between two steps. `begin` prepares each new connection, `lost` is called when a connection has failed. A web
+    worker beside a writer process may not lead: that is the writer's work.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Follower(NamedTuple):
     rest: Callable[[], Awaitable[object]]
     begin: Callable[[Connection], Awaitable[None]] | None = None
     lost: Callable[[], None] | None = None
+    may_lead: bool = True
 
 
 class FollowerStatus(NamedTuple):
@@ -128,7 +130,7 @@ async def _take_steps(follower: Follower, connection: Connection) -> None:
     leads, previous, reported_at = False, FollowerProgress(None), 0.0
     reported: FollowerProgress | None = None
     while True:
-        leads = leads or await try_lead(connection, list(FOLLOWERS).index(follower.name))
+        leads = leads or (follower.may_lead and await try_lead(connection, list(FOLLOWERS).index(follower.name)))
         began_at = time.monotonic()
         try:
             progress = await follower.step(connection, leads)

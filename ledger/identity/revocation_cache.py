@@ -180,14 +180,17 @@ class RevocationCache:
         marker = await self._read_marker(FILL_SECONDS)
         return RevocationCacheStatus(None if marker == CLEARING else marker, await tokens.last_revocation(self._pool))
 
-    async def follow(self, connect: Callable[[], Awaitable[Connection]], channel: str) -> None:
+    async def follow(
+        self, connect: Callable[[], Awaitable[Connection]], channel: str, *, may_lead: bool = True
+    ) -> None:
         """Listen for revocations until cancelled; while this process leads, also fill the cache."""
 
         async def listen(connection: Connection) -> None:
             connection.add_termination_listener(self._distrust)
             await connection.add_listener(channel, lambda *_: self._wake.set())
 
-        await follow(Follower("mirror", self._step, self._wait, begin=listen, lost=self._distrust), connect)
+        follower = Follower("mirror", self._step, self._wait, begin=listen, lost=self._distrust, may_lead=may_lead)
+        await follow(follower, connect)
 
     async def _step(self, connection: Connection, leads: bool) -> FollowerProgress:
         """Read the last revocation, and fill the cache if it lacks any. Return its progress if this process leads."""

@@ -28,7 +28,7 @@ from ledger.write.connection import MAX_PAUSE_SECONDS, WriteConnection
 from ledger.write.group import Origin, Outcome, OutcomeOrError, PreparedGroup, Submission, prepare, streams_of
 from ledger.write.health import WriteHealth
 from ledger.write.parking import PROBE_SECONDS, Parking
-from ledger.write.pending import Pending, RecentCommands, look_up
+from ledger.write.pending import Awaited, Pending, RecentCommands, look_up
 from ledger.write.queue import CommandQueue
 
 MAX_ATTEMPTS = 3  # for a command that fails alone
@@ -40,10 +40,6 @@ TICK_SECONDS = 0.1  # between two looks at deadlines
 SUSPECT_SECONDS = 1.0  # after which a statement without a result may have been lost
 FIRST_PAUSE_SECONDS = 0.005  # before a group is tried once more
 HEARTBEAT_SECONDS = 1.0  # between the writes of a committer that has nothing else to write
-
-# Retrying cannot help: there is no space, or the server takes no writes.
-HOPELESS = (asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError)
-LOCKED = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)  # asyncpg derives one from an `UNREACHABLE`
 
 Watch = Callable[[Sequence[Submission], float], None]  # called for each group written, with the seconds it took
 
@@ -126,23 +122,29 @@ class Committer:
         `weight` is the number of plain commands that it counts as in a group, `deadline` a time of the event loop.
         Cancelling this call does not cancel the command: once in the queue, it is executed.
         """
-        if origin.command_id in self._in_flight:
-            raise Refused(errors.idempotency_key_in_use())
-        if self._closing or len(self._queue) >= self._queue_limit:
-            raise OverloadedError("the queue of commands is full")
         if deadline is None:
             deadline = self._loop.time() + self._patience_seconds
-        pending = Pending(command, origin, self._loop.create_future(), weight=weight, deadline=deadline)
-        pending.may_be_known = origin.command_id in self._recent
-        self._in_flight[origin.command_id] = pending
-        self._enqueue(pending)
+        pending = Awaited(command, origin, weight=weight, deadline=deadline)
+        self.enqueue(pending)
         try:
             return await pending.future
         finally:
             if pending.revoked:
                 await self._announce()
 
-    def _enqueue(self, pending: Pending) -> None:
+    def find(self, command_id: UUID) -> Pending | None:
+        """Return the command with this id if it has no outcome yet."""
+        return self._in_flight.get(command_id)
+
+    def enqueue(self, pending: Pending) -> None:
+        """Put a command into the queue; its outcome is delivered later. Raises `Refused` or `OverloadedError`."""
+        command_id = pending.origin.command_id
+        if command_id in self._in_flight:
+            raise Refused(errors.idempotency_key_in_use())
+        if self._closing or len(self._queue) >= self._queue_limit:
+            raise OverloadedError("the queue of commands is full")
+        pending.may_be_known |= command_id in self._recent
+        self._in_flight[command_id] = pending
         self._queue.append(pending)
         self._work.set()
         if self._queue.weight >= self._group_size():
@@ -314,7 +316,7 @@ class Committer:
     async def _recover(self, group: Sequence[Pending], error: Exception) -> Sequence[Pending]:
         """Return the commands of a group to execute again after an error; the others have their outcome or wait."""
         self._heads.clear()
-        if is_lost := isinstance(error, UNREACHABLE) and not isinstance(error, LOCKED):
+        if is_lost := isinstance(error, UNREACHABLE) and not isinstance(error, execution.LOCKED):
             self.health.fail(error)
             self._link.drop()
         for pending in group:
@@ -330,7 +332,7 @@ class Committer:
             case execution.ExpiredError() | StreamChangedError():
                 self._locked_groups = LOCKED_GROUPS if isinstance(error, StreamChangedError) else self._locked_groups
                 return group
-            case _ if isinstance(error, LOCKED):
+            case _ if isinstance(error, execution.LOCKED):
                 return await self._parking.probe(self._link, group)
             case _:
                 return await self._isolate(group, error)
@@ -338,7 +340,7 @@ class Committer:
     async def _isolate(self, group: Sequence[Pending], error: Exception) -> Sequence[Pending]:
         """Fail a command that fails alone; of many, execute each alone. Where no write can succeed, fail them all."""
         failure = error if isinstance(error, LedgerError) else DatabaseError(type(error).__name__)
-        if isinstance(error, HOPELESS):
+        if isinstance(error, execution.HOPELESS):
             self.health.fail(error)
         elif len(group) > 1 and failure is not error:
             for pending in group:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from ledger import errors
@@ -16,6 +17,10 @@ from ledger.store.heads import NO_STREAM, Head, read_heads
 from ledger.write.connection import WriteConnection
 from ledger.write.group import Outcome, OutcomeOrError, PreparedGroup, prepare, streams_of
 from ledger.write.pending import Pending
+
+# Retrying cannot help: there is no space, or the server takes no writes.
+HOPELESS = (asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError)
+LOCKED = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)  # asyncpg derives one from an `UNREACHABLE`
 
 
 class ExpiredError(Exception):

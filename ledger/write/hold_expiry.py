@@ -15,8 +15,8 @@ from ledger.projections import transactions
 from ledger.store.connections import UNREACHABLE, Pool
 from ledger.store.locks import try_lock_expiry
 from ledger.values.ids import new_id
-from ledger.write.committer import Committer
 from ledger.write.group import Origin
+from ledger.write.writer import Writer
 
 MAX_HOLDS = 100  # expired at once
 
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 class Expirer:
     """Expires due holds."""
 
-    def __init__(self, pool: Pool, committer: Committer) -> None:
+    def __init__(self, pool: Pool, committer: Writer) -> None:
         self._pool = pool
         self._committer = committer
 

@@ -1,6 +1,7 @@
 """Commands that wait for an outcome."""
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -18,13 +19,10 @@ class Pending(Submission):
     is set if the command log has to be asked for it before it is executed.
     """
 
-    __slots__ = ("attempts", "deadline", "future", "lost", "may_be_known", "resolved", "revoked", "sent", "weight")
+    __slots__ = ("attempts", "deadline", "lost", "may_be_known", "resolved", "revoked", "sent", "weight")
 
-    def __init__(
-        self, command: Command, origin: Origin, future: "asyncio.Future[Outcome]", *, weight: int, deadline: float
-    ) -> None:
+    def __init__(self, command: Command, origin: Origin, *, weight: int, deadline: float) -> None:
         super().__init__(command, origin)
-        self.future = future
         self.weight = weight
         self.deadline = deadline
         self.attempts = 0
@@ -33,6 +31,10 @@ class Pending(Submission):
         self.lost = False
         self.may_be_known = False
         self.revoked = False  # tokens, or attempted to
+
+    @abstractmethod
+    def deliver(self, outcome: OutcomeOrError) -> None:
+        """Pass the outcome on to the caller."""
 
     def settle(self) -> None:
         """Note that PostgreSQL has rolled the command back."""
@@ -52,18 +54,32 @@ class Pending(Submission):
         if self.resolved:
             return
         self.resolved = True
-        if self.future.done():  # the caller has stopped waiting
-            return
-        if isinstance(outcome, Outcome):
-            self.future.set_result(outcome)
-        elif isinstance(outcome, DatabaseError) and self.sent:
-            self.future.set_exception(OutcomeUnknownError(self.command.resource_id))
-        else:
-            self.future.set_exception(outcome)
+        if isinstance(outcome, DatabaseError) and self.sent:
+            outcome = OutcomeUnknownError(self.command.resource_id)
+        self.deliver(outcome)
 
     def expire(self) -> None:
         """Fail the command at its deadline."""
         self.resolve(DatabaseError("PostgreSQL did not answer in time"))
+
+
+class Awaited(Pending):
+    """A command whose caller awaits `future`."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, command: Command, origin: Origin, *, weight: int, deadline: float) -> None:
+        super().__init__(command, origin, weight=weight, deadline=deadline)
+        self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def deliver(self, outcome: OutcomeOrError) -> None:
+        """Complete the future, unless the caller has stopped waiting."""
+        if self.future.done():
+            return
+        if isinstance(outcome, Outcome):
+            self.future.set_result(outcome)
+        else:
+            self.future.set_exception(outcome)
 
 
 class RecentCommands:

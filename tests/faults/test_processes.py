@@ -10,6 +10,7 @@ from tests.faults.conftest import Begin
 from tests.support.faults.bounds import ANSWERED_SECONDS, START_SECONDS, is_at_the_other, is_newcomer
 from tests.support.faults.extent import seconds, times
 from tests.support.faults.signals import children, pause, send
+from tests.support.processes import until
 
 
 async def test_a_killed_worker(begin: Begin, settings: Settings) -> None:
@@ -19,6 +20,19 @@ async def test_a_killed_worker(begin: Begin, settings: Settings) -> None:
                 send(signal.SIGKILL, trial.services[0].workers()[:1])
 
     assert trial.silence() <= ANSWERED_SECONDS + trial.allowance
+
+
+async def test_a_killed_writer(begin: Begin, settings: Settings) -> None:
+    """Commands without an outcome go to the next writer, which looks them up first."""
+    async with begin("the writer of two workers is killed", settings, workers=2, clients=3) as trial:
+        for _ in range(times(10)):
+            async with trial.during():
+                (writer,) = trial.services[0].writers()
+                send(signal.SIGKILL, [writer])
+                await until(lambda killed=writer: trial.services[0].writers() not in ([], [killed]))
+
+    assert trial.slowest() <= START_SECONDS
+    assert trial.recovery() <= START_SECONDS
 
 
 async def test_a_killed_service(begin: Begin, settings: Settings) -> None:

@@ -124,8 +124,7 @@ async def execute_chunks(request: web.Request, commands: Sequence[TransferMoney]
 
 
 def _parse_results(outcome: Outcome) -> list[ItemResult]:
-    found = outcome.result["results"]
-    return msgspec.convert(found, list[ItemResult]) if outcome.replayed else found
+    return msgspec.convert(outcome.result["results"], list[ItemResult])
 
 
 def _format_results(
