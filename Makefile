@@ -43,8 +43,8 @@ faults: .venv/dev.stamp ## every fault at its full length, an hour; PAGE=docs/ex
 licences: .venv/dev.stamp ## the licence of every dependency, checked against requirements/licences.toml
 	$(BIN)/python requirements/licences.py
 
-bench: .venv/dev.stamp ## the benchmark: ratios against the same machine in the same run
-	$(BIN)/python -m benchmarks
+bench: .venv/dev.stamp ## the benchmark: ratios against the same machine in the same run; ONLY=list names its parts
+	$(BIN)/python -m benchmarks $(ONLY)
 
 build: .venv/dev.stamp ## the wheel and the source distribution, in dist/
 	rm -rf dist
