@@ -53,7 +53,8 @@ def main() -> None:
         "part", "what", "ledger", "yardstick", "ratio", "wanted", title="Ledger benchmark: medians of rounds in turns"
     )
     for part, row in rows:
-        table.add_row(part, *row[:3], f"{row.ratio:.2f}", f"[{'green' if row.good else 'red'}]{row.wanted}[/]")
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        table.add_row(part, *row[:3], ratio, f"[{'green' if row.good else 'red'}]{row.wanted}[/]")
     Console(width=150).print(table)
     sys.exit(not all(row.good for _, row in rows))
 

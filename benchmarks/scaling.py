@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from statistics import median
 
-from benchmarks.figures import ROUNDS, SECONDS, Row, at_least, at_most, in_turns
+from benchmarks.figures import ROUNDS, SECONDS, Row, at_least, at_most, for_the_record, in_turns
 from benchmarks.ledger import ACCOUNTS, Ledger, open_ledger
 from benchmarks.load import Measured, transfers
 from benchmarks.machine import Clock
@@ -39,7 +39,7 @@ async def cost(ledger: Ledger, accounts: list[str], name: str) -> list[Row]:
     writer = clock.read(service.writer_pids) * per_transfer
     backend = await clock.read_backend() * per_transfer
     return [
-        describe_cost(f"{name}: {len(service.worker_pids)} worker(s)", workers, float("inf")),
+        for_the_record(f"{name}: {len(service.worker_pids)} worker(s), µs of CPU a transfer", workers),
         *([describe_cost(f"{name}: the writer", writer, WRITER_MICROSECONDS)] if service.writer_pids else []),
         describe_cost(f"{name}: PostgreSQL's backend", backend, BACKEND_MICROSECONDS),
         describe_ceiling(name, writer, backend),
