@@ -12,8 +12,8 @@ from uuid import UUID
 import uvloop
 
 from ledger.commands.transfers import TransferMoney
+from ledger.environment.gc import collect_rarely
 from ledger.runtime import open_runtime
-from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
 from ledger.values.ids import new_id, parse_id
 from ledger.write.committer import Committer
