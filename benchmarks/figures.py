@@ -11,7 +11,10 @@ SECONDS = 6
 
 
 class Row(NamedTuple):
-    """A line of the table. `good` says whether the ratio is as promised; a figure for the record has no yardstick."""
+    """A line of the table. `good` says whether the ratio is what the project promises.
+
+    A figure for the record has no yardstick.
+    """
 
     name: str
     ledger: str
