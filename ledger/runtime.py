@@ -73,6 +73,7 @@ async def open_runtime(
     create_committer: Callable[..., Committer] = Committer,
     waits: bool = False,
     dialing: socket.socket | None = None,
+    create_remote_writer: Callable[..., RemoteWriter] = RemoteWriter,
 ) -> AsyncIterator[Runtime]:
     """Load the keys and open everything that a process works with; on exit, execute accepted commands, then close it.
 
@@ -90,7 +91,7 @@ async def open_runtime(
             opening = (
                 _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
                 if dialing is None
-                else _open_remote_writer(settings, dialing, announce=cache.announce)
+                else _open_remote_writer(settings, create_remote_writer, dialing, announce=cache.announce)
             )
             async with opening as committer, running(_follow(settings, cache, may_lead=dialing is None)):
                 yield Runtime(
@@ -152,9 +153,13 @@ async def _open_committer(
 
 @asynccontextmanager
 async def _open_remote_writer(
-    settings: Settings, dialing: socket.socket, *, announce: Callable[[], Awaitable[None]]
+    settings: Settings,
+    create: Callable[..., RemoteWriter],
+    dialing: socket.socket,
+    *,
+    announce: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[RemoteWriter]:
-    writer = RemoteWriter(
+    writer = create(
         dialing,
         queue_limit=settings.ledger_queue_limit,
         patience_seconds=settings.ledger_database_patience_seconds,

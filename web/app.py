@@ -22,7 +22,7 @@ from ledger.service.health import Health, read_health
 from ledger.service.logging import ACCESS
 from ledger.service.outage_log import OutageLog
 from ledger.service.sampling import keep_sampling
-from ledger.service.tracer import choose_committer
+from ledger.service.tracer import choose_committer, choose_remote_writer
 from ledger.settings import Settings
 from ledger.write.hold_expiry import Expirer
 from web.auth import Handler, guard
@@ -123,6 +123,7 @@ def _manage_runtime(
                 watch=metrics.commit_groups.record,
                 create_committer=choose_committer(tracer),
                 dialing=dialing,
+                create_remote_writer=choose_remote_writer(tracer),
                 waits=True,
             )
             app[RUNTIME] = runtime = await stack.enter_async_context(opening)

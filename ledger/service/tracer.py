@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ledger.settings import Settings
 from ledger.write.committer import Committer
+from ledger.write.remote import RemoteWriter
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -28,3 +29,12 @@ def choose_committer(tracer: "Tracer | None") -> Callable[..., Committer]:
     from ledger.service.tracing import TracedCommitter  # noqa: PLC0415 - as above
 
     return partial(TracedCommitter, tracer)
+
+
+def choose_remote_writer(tracer: "Tracer | None") -> Callable[..., RemoteWriter]:
+    """Return what creates a client of the writer process, which has spans if there is a tracer."""
+    if tracer is None:
+        return RemoteWriter
+    from ledger.service.tracing import TracedRemoteWriter  # noqa: PLC0415 - as above
+
+    return partial(TracedRemoteWriter, tracer)

@@ -9,7 +9,7 @@ from ledger.settings import Settings
 from tests.faults.conftest import Begin
 from tests.support.faults.bounds import ANSWERED_SECONDS, START_SECONDS, is_at_the_other, is_newcomer
 from tests.support.faults.extent import seconds, times
-from tests.support.faults.signals import children, pause, send
+from tests.support.faults.signals import children, halt, pause, send
 from tests.support.processes import until
 
 
@@ -47,13 +47,18 @@ async def test_a_killed_service(begin: Begin, settings: Settings) -> None:
     assert trial.silence() <= START_SECONDS
 
 
-async def test_a_paused_worker(begin: Begin, settings: Settings, connection: Any) -> None:
-    """Everybody is answered whose connection is not to the paused worker: those who connect during the pause."""
+async def test_a_paused_worker(begin: Begin, settings: Settings) -> None:
+    """Everybody is answered whose connection is not to the paused worker: those who connect during the pause.
+
+    It holds no lock, because its commands are executed by the writer.
+    """
     lasts = seconds(10, short=4)
     async with begin(f"a worker of two is paused for {lasts:g} s", settings, workers=2) as trial:
         for number in range(times(6)):
-            async with trial.during(), pause(connection, trial.services[0].workers()[number % 2]):
-                await asyncio.sleep(lasts)
+            worker = trial.services[0].workers()[number % 2]
+            async with trial.during():
+                with halt(worker):
+                    await asyncio.sleep(lasts)
 
     assert trial.silence() <= ANSWERED_SECONDS + trial.allowance
     assert trial.slowest(is_newcomer) <= ANSWERED_SECONDS + trial.allowance

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from tests.support.processes import Ledger, processes
@@ -25,6 +25,16 @@ def send(number: signal.Signals, pids: Iterable[int]) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+@contextmanager
+def halt(*pids: int) -> Iterator[None]:
+    """Stop these processes for the block, wherever they are."""
+    try:
+        send(signal.SIGSTOP, pids)
+        yield
+    finally:
+        send(signal.SIGCONT, pids)
 
 
 @asynccontextmanager
