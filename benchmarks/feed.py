@@ -16,8 +16,8 @@ from ledger.environment.gc import collect_rarely
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from ledger.values.ids import new_id, parse_id
-from ledger.write.writer import Writer
 from ledger.write.group import Origin
+from ledger.write.writer import Writer
 
 CLIENTS = 128
 PAIRS = 1000  # of accounts that a client repeats: choosing them takes longer than deciding a transfer
