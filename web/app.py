@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 OUTAGES = web.AppKey("OUTAGES", OutageLog)
 
 log = structlog.get_logger(__name__)
+access_log = structlog.get_logger(ACCESS)
 
 
 def create_app(
@@ -145,7 +146,6 @@ def _observe(
     app: web.Application, counted: Mapping[web.AbstractRoute, RouteMetrics], patience_seconds: float
 ) -> Middleware:
     unmatched, draining = app[METRICS].unmatched, app[DRAINING]
-    access_log = structlog.get_logger(ACCESS).bind()  # the proxy looks its logger up for each line
 
     @web.middleware
     async def observed(request: web.Request, handler: Inner) -> web.StreamResponse:
