@@ -4,7 +4,7 @@ Positions become visible in order, so a reader that continues after the last pos
 of each query is bounded and does not grow with the log or the stream.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
@@ -165,6 +165,30 @@ async def position_of_command(reader: Reader, command_id: UUID, recorded_at: dat
         await position_at(reader, recorded_at),
     )
     return position
+
+
+async def read_events_of_commands(
+    reader: Reader, commands: Mapping[UUID, datetime]
+) -> dict[UUID, list[tuple[UUID, Event]]]:
+    """Return the events of each of these commands, in order and with their streams; the values are their times.
+
+    Like `position_of_command`, this reads all events of a time.
+    """
+    rows = await reader.fetch(
+        """SELECT command_id, originator_id, topic, state
+           FROM (SELECT DISTINCT recorded_at AS time FROM unnest($2::timestamptz[]) AS recorded_at) AS asked,
+                LATERAL (SELECT position_at(time - interval '1 microsecond') AS after, position_at(time) AS upto
+                         OFFSET 0) AS bounds,
+                LATERAL (SELECT command_id, originator_id, topic, state, notification_id FROM stored_events
+                         WHERE notification_id > after AND notification_id <= upto) AS event
+           WHERE command_id = ANY($1::uuid[]) ORDER BY notification_id""",
+        list(commands),
+        list(commands.values()),
+    )
+    events: dict[UUID, list[tuple[UUID, Event]]] = {}
+    for command_id, stream_id, topic, state in rows:
+        events.setdefault(command_id, []).append((stream_id, decode_event(topic, state)))
+    return events
 
 
 async def version_of_command(reader: Reader, stream_id: UUID, command_id: UUID) -> int:

@@ -1,12 +1,14 @@
 """Execute a commit group on a connection: look up what is known, decide the rest, and write it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from ledger import errors
-from ledger.errors import Refusal, Refused
+from ledger.audit.results import read_results
+from ledger.errors import DatabaseError, Refusal, Refused
 from ledger.store import log as event_log
 from ledger.store.commands import LoggedCommand, find_commands
 from ledger.store.connections import Connection
@@ -18,9 +20,6 @@ from ledger.write.pending import Pending
 
 class ExpiredError(Exception):
     """A command of the group has failed at its deadline, before the group was sent."""
-
-
-_refusals = msgspec.json.Decoder(tuple[Refusal, ...])
 
 
 async def execute(link: WriteConnection, group: Sequence[Pending], heads: dict[UUID, Head]) -> list[OutcomeOrError]:
@@ -94,15 +93,24 @@ async def _decide_and_write(
     return outcomes
 
 
-async def _find_known(connection: Connection, group: Sequence[Pending]) -> dict[UUID, LoggedCommand]:
+class _Known(NamedTuple):
+    """A command of the command log with its result, or None if the events that it follows from are missing."""
+
+    row: LoggedCommand
+    result: Any
+
+
+async def _find_known(connection: Connection, group: Sequence[Pending]) -> dict[UUID, _Known]:
     """Return the commands of a group that are in the command log, once they are durable."""
     asked = [pending for pending in group if pending.may_be_known]
-    known = await find_commands(connection, [pending.origin.command_id for pending in asked]) if asked else {}
-    if known:
-        for pending in asked:
-            pending.sent |= pending.origin.command_id in known
-        await event_log.wait_until_durable(connection)
-    return known
+    rows = await find_commands(connection, [pending.origin.command_id for pending in asked]) if asked else {}
+    if not rows:
+        return {}
+    for pending in asked:
+        pending.sent |= pending.origin.command_id in rows
+    results = await read_results(connection, rows.values())
+    await event_log.wait_until_durable(connection)
+    return {command_id: _Known(row, results.get(command_id)) for command_id, row in rows.items()}
 
 
 async def _wait_if_warned(link: WriteConnection, connection: Connection) -> None:
@@ -114,7 +122,7 @@ async def _wait_if_warned(link: WriteConnection, connection: Connection) -> None
 
 def _merge(
     group: Sequence[Pending],
-    known: Mapping[UUID, LoggedCommand],
+    known: Mapping[UUID, _Known],
     fresh: Sequence[Pending],
     outcomes: Sequence[OutcomeOrError],
 ) -> list[OutcomeOrError]:
@@ -122,13 +130,15 @@ def _merge(
     return [new[pending] if pending in new else _replay(pending, known) for pending in group]
 
 
-def _replay(pending: Pending, known: Mapping[UUID, LoggedCommand]) -> OutcomeOrError:
-    row = known[pending.origin.command_id]
+def _replay(pending: Pending, known: Mapping[UUID, _Known]) -> OutcomeOrError:
+    row, result = known[pending.origin.command_id]
     if row.request_hash != pending.origin.request_hash:
         return Refused(errors.idempotency_key_reused())
     if row.outcome == "refused":
-        return Refused(*_refusals.decode(row.result), replayed=True)
+        return Refused(*msgspec.convert(result, tuple[Refusal, ...]), replayed=True)
+    if result is None:
+        return DatabaseError("the events of a command in the command log are missing")
     assert row.recorded_at is not None  # noqa: S101 - it was read from the log
     # Clients cannot retry a command without a key: this is its first outcome, delayed by a lost connection.
     replayed = pending.origin.request_hash is not None
-    return Outcome(msgspec.json.decode(row.result), row.recorded_at, replayed=replayed)
+    return Outcome(result, row.recorded_at, replayed=replayed)

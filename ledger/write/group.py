@@ -227,5 +227,11 @@ def _to_logged(submission: Submission, decision: Decision | Refused) -> LoggedCo
         origin.request_id,
         origin.request_hash,
         "refused" if refusals else "accepted",
-        encode(refusals or decision.result) if isinstance(decision, Decision) else encode(refusals),
+        _encode_result(submission.command, decision),
     )
+
+
+def _encode_result(command: Command, decision: Decision | Refused) -> bytes | None:
+    if decision.refusals or isinstance(decision, Refused):
+        return encode(decision.refusals)
+    return None if command.derives_result else encode(decision.result)

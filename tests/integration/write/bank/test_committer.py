@@ -81,7 +81,7 @@ async def test_a_refusal_is_in_the_log_of_commands(bank: Bank) -> None:
     with pytest.raises(Refused):
         await bank.submit(transfer_command(source, destination), command_id)
     row = await bank.observer.fetchrow(
-        "SELECT outcome, result->0->>'code' FROM command_log WHERE command_id = $1", command_id
+        "SELECT outcome, answer->0->>'code' FROM command_log WHERE command_id = $1", command_id
     )
     assert ("refused", "transfer_insufficient_funds") == tuple(row)
 
