@@ -99,7 +99,7 @@ async def _rates(service: Service, database: "asyncpg.Connection[Any]") -> list[
     addresses = {"database_url": service.database_url, "redis_url": service.redis_url}
     settings = Settings.load(jwt_secret=secrets.token_urlsafe(32), **addresses)
     await database.execute(f"CREATE SCHEMA {library.SCHEMA}")
-    rebuilt = json.loads((await _ran(service, "projections", "rebuild", "entries", "--json")).output)
+    rebuilt = json.loads((await _ran(service, "projections", "rebuild", "transfers", "--json")).output)
     yardstick = await asyncio.to_thread(library.events_per_second, settings, warm_up_seconds=1, seconds=5)
     rebuilding = rebuilt["events"] / rebuilt["seconds"]
     verified = await _ran(service, "audit", "verify")
@@ -107,7 +107,7 @@ async def _rates(service: Service, database: "asyncpg.Connection[Any]") -> list[
     folded, by_library = await _folded(database), await asyncio.to_thread(library.folded_per_second, settings, accounts)
     return [
         at_least(
-            "(h) events/s of a rebuild of `entries`, comparison and swap included, against the eventsourcing library",
+            "(h) events/s of a rebuild of `transfers`, comparison and swap included, against the eventsourcing library",
             *(rebuilding, yardstick, 100),
         ),
         at_least("(i) events/s decoded and folded, against the library's repository", folded, by_library, 1),

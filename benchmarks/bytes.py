@@ -92,9 +92,13 @@ def _create_committer(settings: Settings) -> Committer:
     async def announce() -> None:
         pass
 
-    options = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}  # as the service's own
     return Committer(
-        lambda: connect(settings, statement_seconds=None, **options),
+        lambda: connect(
+            settings,
+            statement_seconds=None,
+            enable_seqscan="off",  # as in the service
+            plan_cache_mode="force_generic_plan",
+        ),
         queue_limit=settings.ledger_queue_limit,
         group_limit=settings.ledger_batch_limit,
         patience_seconds=60,

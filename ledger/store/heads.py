@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import HEADLESS, TOPICS, Recorded, State, decode_state, encode, evolve
+from ledger.events import HEADLESS, TOPICS, Recorded, State, decode_state, evolve
 from ledger.store.connections import Connection, Reader
 from ledger.store.reader import SELECT_RECORDED, to_recorded
 from ledger.store.statements import Statement, blobs, columns, integers, uuids, words
@@ -21,6 +21,8 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 
 NO_STREAM = Head(0, None)
+# The balance, which changes, comes first. What follows is then the same in old and new row, and not in the WAL.
+_encode_state = msgspec.json.Encoder(order="sorted").encode
 
 
 async def read_heads(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID, Head]:
@@ -94,5 +96,5 @@ def _encode_heads(heads: Mapping[UUID, Head]) -> tuple[bytes, ...]:
         uuids(heads),
         integers([head.version for head in heads.values()]),
         words([TOPICS[type(state)] for state in states if state is not None]),
-        blobs([encode(state) for state in states]),
+        blobs([_encode_state(state) for state in states]),
     )

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from ledger.events import TOPICS, Recorded, encode
+from ledger.events import TOPICS, Recorded, encode_event
 from ledger.store.connections import Connection
 from ledger.store.locks import BEGIN_LOCKED
 from ledger.store.statements import Statement, blobs, columns, integers, run_together, uuids, words
@@ -117,7 +117,7 @@ def append_events(appended: Sequence[Recorded], command_ids: Sequence[UUID]) -> 
             uuids([row.stream_id for row in appended]),
             integers([row.version for row in appended]),
             words([TOPICS[type(row.event)] for row in appended]),
-            blobs([encode(row.event) for row in appended]),
+            blobs([encode_event(row.event) for row in appended]),
             uuids(command_ids),
         ),
     )

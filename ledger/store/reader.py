@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
-from ledger.events import DECODERS, FREQUENT_EVENTS, TOPICS, UPCASTS, Event, Recorded, decode_event
+from ledger.events import DECODERS, FREQUENT_EVENTS, TOPICS, UPCASTS, Event, Recorded, decode_event, to_json
 from ledger.events.accounts import (
     FUNDS_EVENTS,
     LANDMARK_EVENTS,
@@ -50,7 +50,7 @@ _SELECT_STORED = """SELECT notification_id, originator_id, originator_version, r
 
 
 class StoredEvent(NamedTuple):
-    """An event with its envelope; `state` is JSON. `command_id` is None if no command of the ledger appended it."""
+    """An event with its envelope; `state` is as stored. `command_id` is None if no command appended it."""
 
     position: int
     stream_id: UUID
@@ -61,7 +61,7 @@ class StoredEvent(NamedTuple):
     command_id: UUID | None
 
     def body(self) -> dict[str, Any]:
-        """Return the event as a response body. Raises `ValueError` if the state is not JSON."""
+        """Return the event as a response body. Raises `ValueError` if the state cannot be read."""
         return {
             "position": self.position,
             "stream_id": self.stream_id,
@@ -69,7 +69,7 @@ class StoredEvent(NamedTuple):
             "topic": self.topic,
             "recorded_at": self.recorded_at,
             "command_id": self.command_id,
-            "state": msgspec.json.decode(self.state),
+            "state": msgspec.json.decode(to_json(self.topic, self.state)),
         }
 
 

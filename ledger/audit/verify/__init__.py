@@ -96,6 +96,7 @@ async def _check_history(
     async for result in _run_tasks(connection, scope, processes if number > 1 else None, events):
         match result:
             case Finding():
+                corrections.leave_out(result)
                 yield result
             case Difference():
                 await corrections.add([result])

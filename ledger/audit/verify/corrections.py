@@ -5,7 +5,8 @@ The books are checked as the log has them. Where the read tables match the log, 
 
 from collections.abc import Iterable
 
-from ledger.audit.verify.findings import Difference
+from ledger.audit.verify.findings import Difference, Finding
+from ledger.audit.verify.log import DECODES
 from ledger.audit.verify.reading import PATIENCE_SECONDS, Scope
 from ledger.projections import TABLES
 from ledger.projections.table import Table
@@ -19,6 +20,12 @@ class Corrections:
     def __init__(self, connection: Connection, scope: Scope) -> None:
         self._connection, self._scope = connection, scope
         self.needed = False
+        self._unreadable: list[int] = []  # positions
+
+    def leave_out(self, finding: Finding) -> None:
+        """Leave an event that cannot be decoded out of the entries: the view would fail on it."""
+        if finding.rule == DECODES and finding.position is not None:
+            self._unreadable.append(finding.position)
 
     async def add(self, differences: Iterable[Difference]) -> None:
         """Note differing rows."""
@@ -37,6 +44,8 @@ class Corrections:
         if self.needed:
             for table in TABLES:
                 await self._connection.execute(self._view(table), timeout=PATIENCE_SECONDS)
+        if self.needed or self._unreadable:
+            await self._connection.execute(self._view_of_entries())
 
     async def create(self) -> None:
         """Create the temporary tables."""
@@ -48,6 +57,11 @@ class Corrections:
                     f"""CREATE TEMPORARY TABLE {name} (LIKE {self._scope.schema}.{table.name}) ON COMMIT DROP;
                         CREATE INDEX ON pg_temp.{name} ({", ".join(table.key)})"""
                 )
+
+    def _view_of_entries(self) -> str:
+        positions = ",".join(map(str, self._unreadable))
+        return f"""CREATE TEMPORARY VIEW entries AS SELECT * FROM {self._scope.schema}.entries
+                   WHERE {self._scope.where_changed("account_id")} AND position <> ALL('{{{positions}}}'::bigint[])"""
 
     def _view(self, table: Table) -> str:
         where = self._scope.where_changed(table.stream)

@@ -17,6 +17,8 @@ from ledger.store.tables import STORED_EVENTS, STREAM_HEADS
 
 _EVENTS = frozenset(get_args(Event))
 
+DECODES = "every event decodes under its topic"
+
 
 class RawEvent(NamedTuple):
     """An event as stored, decodable or not."""
@@ -51,9 +53,9 @@ def decode(raw: RawEvent) -> Recorded | Finding:
     try:
         event = decode_event(raw.topic, raw.state)
     except (ValueError, msgspec.MsgspecError) as error:
-        return _report_event(raw, "every event decodes under its topic", f"a valid {raw.topic}", str(error))
+        return _report_event(raw, DECODES, f"a valid {raw.topic}", str(error))
     if type(event) not in _EVENTS:
-        return _report_event(raw, "every event decodes under its topic", "an event", f"a state: {raw.topic}")
+        return _report_event(raw, DECODES, "an event", f"a state: {raw.topic}")
     return Recorded(raw.position, raw.stream_id, raw.version, raw.recorded_at, event)
 
 

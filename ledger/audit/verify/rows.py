@@ -1,4 +1,4 @@
-"""Compare the rows of entries and transactions, which follow from one stream each, without a copy of the tables.
+"""Compare the rows of transactions, which follow from one stream each, without a copy of the table.
 
 The rows that the projections would insert go to PostgreSQL as arrays, a page of streams at a time. It joins them with
 the ledger's rows of the same range of keys, and returns only rows that differ. The ranges have no gaps, so rows that
@@ -15,14 +15,13 @@ from ledger.audit.verify.log import report_unfit
 from ledger.audit.verify.reading import PATIENCE_SECONDS, Scope, Share
 from ledger.events import Recorded
 from ledger.projections import INLINE, Projection
-from ledger.projections.entries import ENTRIES
 from ledger.projections.table import Table, select_sql
 from ledger.projections.transactions import TRANSFERS
 from ledger.store.connections import Connection
 from ledger.store.statements import Statement, renumber
 
-_PROJECTIONS = tuple(one for one in INLINE if one.tables in {(ENTRIES,), (TRANSFERS,)})
-_KEYS = {ENTRIES: "(account_id, version)", TRANSFERS: "(id, 0::bigint)"}
+_PROJECTIONS = tuple(one for one in INLINE if one.tables == (TRANSFERS,))
+_KEYS = {TRANSFERS: "(id, 0::bigint)"}
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 _LAST_ID = UUID(int=2**128 - 1)
 _RESERVED = "reserved AS (SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at)"
@@ -100,7 +99,6 @@ def _unequal_sql(table: Table, inserts: tuple[tuple[str, ...], ...], scope: Scop
         count += len(columns)
     expected = " UNION ALL ".join(parts) or f"SELECT {names} FROM {scope.schema}.{table.name} WHERE false"
     first, first_version, end, end_version = (f"${count + number}" for number in range(1, 5))
-    later = f"AND position > {scope.since}" if table is ENTRIES and scope.since else ""
     return f"""
         WITH {_RESERVED}
         SELECT concat_ws(' ', {key}), to_jsonb(expected), to_jsonb(found)
@@ -108,6 +106,6 @@ def _unequal_sql(table: Table, inserts: tuple[tuple[str, ...], ...], scope: Scop
               WHERE {table.stream} BETWEEN {first} AND {end}
                 AND {_KEYS[table]} >= ({first}, {first_version}::bigint)
                 AND {_KEYS[table]} < ({end}, {end_version}::bigint)
-                AND {scope.where_changed(table.stream)} {later}) AS found
-        FULL JOIN (SELECT * FROM ({expected}) AS given WHERE true {later}) AS expected USING ({key})
+                AND {scope.where_changed(table.stream)}) AS found
+        FULL JOIN ({expected}) AS expected USING ({key})
         WHERE expected IS DISTINCT FROM found"""
