@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from ledger.audit.results import read_results
+from ledger.events.tokens import Session
 from ledger.events.users import User
 from ledger.projections import sessions
 from ledger.store.commands import Before, read_commands
@@ -27,7 +28,13 @@ async def find(reader: Reader, actor_id: UUID) -> Actor | None:
     if found is not None:
         return Actor(*found)
     heads = await read_heads(reader, [actor_id])
-    return Actor(actor_id) if heads and isinstance(heads[actor_id].state, User) else None
+    match heads[actor_id].state if heads else None:
+        case User():
+            return Actor(actor_id)
+        case Session(user_id=user_id):  # a clean-up has deleted its row
+            return Actor(user_id, session_id=actor_id)
+        case _:
+            return None
 
 
 async def list_commands(reader: Reader, actor: Actor, *, before: Before | None, limit: int) -> list[dict[str, Any]]:

@@ -99,7 +99,7 @@ class RevocationCacheStatus(NamedTuple):
     @property
     def is_complete(self) -> bool:
         """Whether the cache has every revocation."""
-        return self.position == self.last_revocation
+        return self.position is not None and self.position >= self.last_revocation  # clean-ups may delete the last
 
 
 class RevocationCache:
@@ -214,8 +214,9 @@ class RevocationCache:
         """Return the position of the last revocation, which PostgreSQL knows."""
         began, before = asyncio.get_running_loop().time(), self._last_revocation
         last = await tokens.last_revocation(reader)
-        # The position decreases only if the database was restored. But if another call has changed it since, the two
-        # answers may have arrived in the wrong order, and the greater one is right.
+        # The position decreases only if the database was restored, or a clean-up deleted the last session. But if
+        # another call has changed it since, the two answers may have arrived in the wrong order, and the greater one
+        # is right.
         self._last_revocation = last if before == self._last_revocation else max(self._last_revocation, last)
         self._read_at = max(self._read_at, began)
         return last
