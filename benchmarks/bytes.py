@@ -93,8 +93,11 @@ def _create_committer(settings: Settings) -> Committer:
         pass
 
     return Committer(
-        lambda: connect(  # as the service's own
-            settings, statement_seconds=None, enable_seqscan="off", plan_cache_mode="force_generic_plan"
+        lambda: connect(
+            settings,
+            statement_seconds=None,
+            enable_seqscan="off",  # as in the service
+            plan_cache_mode="force_generic_plan",
         ),
         queue_limit=settings.ledger_queue_limit,
         group_limit=settings.ledger_batch_limit,

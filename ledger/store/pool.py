@@ -74,13 +74,13 @@ async def connect(
     *,
     dsn: str | None = None,
     statement_seconds: float | None = STATEMENT_SECONDS,
-    sends_encoded: bool = True,
+    sends_arrays: bool = True,
     **session: str,
 ) -> Connection:
     """Open one connection, to another server than that of the settings if `dsn` is given.
 
-    With `statement_seconds` None, its statements have no time limit. With `sends_encoded`, it takes encoded arrays, and
-    returns arrays as bytes. Raises one of `UNREACHABLE`.
+    With `statement_seconds` None, its statements have no time limit. A connection that sends encoded arrays does not
+    decode those that it receives. Raises one of `UNREACHABLE`.
     """
     needed = {"search_path": settings.ledger_schema, "jit": "off", **session}  # compiling short statements costs more
     async with asyncio.timeout(CONNECT_SECONDS):
@@ -92,7 +92,7 @@ async def connect(
             server_settings={"application_name": session.get("application_name", "ledger")},
         )
         try:
-            if sends_encoded:
+            if sends_arrays:
                 send_encoded_arrays(connection)
             try:
                 await connection.apply(_VIGILANCE | needed)
@@ -137,7 +137,7 @@ def _connect_for_queries(
         "statement_timeout": f"{STATEMENT_SECONDS}s",  # a statement that is waited for no more must not run on
         "idle_in_transaction_session_timeout": f"{2 * STATEMENT_SECONDS}s",
     }
-    return lambda: connect(settings, dsn=dsn, statement_seconds=None, sends_encoded=False, **limits, **session)
+    return lambda: connect(settings, dsn=dsn, statement_seconds=None, sends_arrays=False, **limits, **session)
 
 
 async def check_server(settings: Settings) -> None:

@@ -124,7 +124,7 @@ async def test_an_event_that_was_moved_behind_the_seals_is_found(sealed: Sealed)
 async def test_a_change_with_all_its_consequences_is_found(sealed: Sealed) -> None:
     """Read tables, heads, leaves, root and chain agree with the false event; the signature does not."""
     rows, heads = await sealed.rows(), await sealed.heads()
-    decoded = [(row, decode_event(row.topic, row.state)) for row in rows]
+    decoded = [(row, decode_event(row.topic, row.state)) for row in rows if row.topic == "AccountCredited"]
     credited = [(row, event) for row, event in decoded if isinstance(event, AccountCredited)]
     changed, event = next((row, event) for row, event in credited if event.balance_cents != 1000)
     state = encode_event(msgspec.structs.replace(event, amount_cents=event.amount_cents + 8)).hex()
