@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,9 +20,6 @@ from ledger.store import reader as event_reader
 from ledger.store.reader import MAX_POSITION, EventFilter, read_log, read_stream
 from ledger.values.ids import new_id
 from tests.support.controls import NOBODY, Api
-
-if TYPE_CHECKING:
-    from asyncpg import Connection
 
 WORLD = str(world_account_id("USD"))
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -51,10 +48,9 @@ async def create_account_with_history(api: Api) -> tuple[dict[str, Any], list[st
 
 async def test_an_account_at_any_point_in_time_is_the_fold_of_its_events(api: Api, runtime: Runtime) -> None:
     account, _ = await create_account_with_history(api)
-    async with runtime.pool.acquire() as proxy:
-        connection = cast("Connection[Any]", proxy)
-        rows = await read_stream(connection, UUID(account["id"]))
-        log = await read_log(connection)
+    async with runtime.pool.acquire() as lent:
+        rows = await read_stream(lent.connection, UUID(account["id"]))
+        log = await read_log(lent.connection)
     for position in [0, *(row.position for row in log), log[-1].position + 100]:
         until = [row for row in rows if row.position <= position]
         answer = await api.get(f"/v1/accounts/{account['id']}", params={"at_position": position})
