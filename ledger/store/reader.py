@@ -224,20 +224,6 @@ async def read(
     return Stretch(events, last if len(rows) == count else max(end, last), end)
 
 
-async def read_stream(
-    connection: Connection, stream_id: UUID, *, after_version: int = 0, limit: int = READ_LIMIT
-) -> list[Recorded]:
-    """Return up to `limit` events of one stream after a version, in order."""
-    rows = await connection.fetch(
-        f"""{SELECT_RECORDED} WHERE originator_id = $1 AND originator_version > $2
-            ORDER BY originator_version LIMIT $3""",
-        stream_id,
-        after_version,
-        limit,
-    )
-    return [to_recorded(row) for row in rows]
-
-
 async def read_log(connection: Connection, *, after_position: int = 0, limit: int = READ_LIMIT) -> list[Recorded]:
     """Return up to `limit` events of the log after a position, in order. Positions may have gaps."""
     rows = await connection.fetch(

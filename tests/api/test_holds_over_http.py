@@ -335,7 +335,8 @@ async def test_only_one_of_expiry_and_capture_wins(serve: Serve, settings: Setti
 
 async def _rows_are_folds(connection: Any, accounts: tuple[Body, Body]) -> bool:
     for account in accounts:
-        events = await event_reader.read_stream(connection, parse_id(account["id"]))
+        log = await event_reader.read_log(connection)
+        events = [row for row in log if row.stream_id == parse_id(account["id"])]
         state = fold(row.event for row in events)
         row = await connection.fetchrow("SELECT * FROM accounts WHERE id = $1", parse_id(account["id"]))
         assert isinstance(state, Account)

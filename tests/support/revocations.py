@@ -107,6 +107,15 @@ class Scene:
         self.admin = await self.admin.logged_in("admin", ADMIN_PASSWORD)
         self.valid = [self.admin, (await new_caller(self.admin)).api]
 
+    async def revoke_through(self, other: Api) -> None:
+        """Revoke the victims' tokens at another service, and assert that this one follows; close the other one."""
+        for way, victim in self.victims.items():
+            there = replace(victim, api=replace(victim.api, client=other.client))
+            assert 200 == await revoke(way, other, there)
+        await until(self.is_whole)
+        await self.check()
+        await other.client.close()
+
     async def check(self) -> None:
         """Assert that revoked tokens are refused and all others are accepted."""
         dead = asyncio.gather(*(victim.api.get("/") for victim in self.victims.values()))
@@ -205,6 +214,16 @@ class Bench:
             timedelta(seconds=ends_in),
         )
         return session
+
+    async def revoked_sessions(self, count: int) -> None:
+        """Insert revoked sessions of as many users, at positions from 2 on."""
+        await self.connection.execute(
+            """INSERT INTO sessions (id, user_id, position, revoked_below, revoked_position, created_at, refreshed_at,
+                                     expires_at)
+               SELECT gen_random_uuid(), gen_random_uuid(), 1, 2, 1 + n, now(), now(), now() + interval '1 hour'
+               FROM generate_series(1, $1::int) AS n""",
+            count,
+        )
 
     async def revoke(self, session: Session, below: int, at: int) -> None:
         await self.connection.execute(

@@ -102,12 +102,7 @@ async def test_a_lookup_before_a_revocation_is_not_cached_after_it(bench: Bench)
 
 
 async def test_more_revocations_than_fit_in_one_step_are_cached(bench: Bench) -> None:
-    await bench.connection.execute(
-        """INSERT INTO sessions (id, user_id, position, revoked_below, revoked_position, created_at, refreshed_at,
-                                 expires_at)
-           SELECT gen_random_uuid(), gen_random_uuid(), 1, 2, 1 + n, now(), now(), now() + interval '1 hour'
-           FROM generate_series(1, 2500) AS n"""
-    )
+    await bench.revoked_sessions(2500)
     last = await bench.session(NEVER, 9000)
 
     await bench.revocation_cache.fill()
@@ -119,12 +114,7 @@ async def test_more_revocations_than_fit_in_one_step_are_cached(bench: Bench) ->
 
 async def test_a_revocation_is_answered_while_the_cache_is_filled(bench: Bench) -> None:
     """A revocation does not wait until an empty cache is full, and no process trusts the cache before."""
-    await bench.connection.execute(
-        """INSERT INTO sessions (id, user_id, position, revoked_below, revoked_position, created_at, refreshed_at,
-                                 expires_at)
-           SELECT gen_random_uuid(), gen_random_uuid(), 1, 2, 1 + n, now(), now(), now() + interval '1 hour'
-           FROM generate_series(1, 5000) AS n"""
-    )
+    await bench.revoked_sessions(5000)
     last = await bench.session(NEVER, 9000)
 
     await bench.revocation_cache.announce()

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -244,13 +243,7 @@ async def test_a_revocation_without_a_notification_is_found(
         await elsewhere.start()
         other = await serve(elsewhere.settings(settings))
 
-        for way, victim in scene.victims.items():
-            there = replace(victim, api=replace(victim.api, client=other.client))
-            assert 200 == await revoke(way, other, there)
-
-        await until(scene.is_whole)
-        await scene.check()
-        await other.client.close()
+        await scene.revoke_through(other)
 
 
 async def test_revocations_of_a_service_that_cannot_reach_redis_are_followed(
@@ -262,10 +255,4 @@ async def test_revocations_of_a_service_that_cannot_reach_redis_are_followed(
         other = await serve(elsewhere.settings(settings))
         elsewhere.kill()
 
-        for way, victim in scene.victims.items():
-            there = replace(victim, api=replace(victim.api, client=other.client))
-            assert 200 == await revoke(way, other, there)
-
-        await until(scene.is_whole)
-        await scene.check()
-        await other.client.close()
+        await scene.revoke_through(other)
