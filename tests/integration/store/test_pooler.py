@@ -1,12 +1,13 @@
 """Behind PgBouncer: a session for each client works as it is, and a session that clients share is refused."""
 
-import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
@@ -16,25 +17,25 @@ from ledger.errors import DatabaseError
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from ledger.store.pool import check_server, connect
-from tests.support.outages import reserved_port
 from tests.support.processes import until
 from tests.support.proxy import Proxy
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 needs_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="needs pgbouncer (Debian: apt install pgbouncer)")
 
+PORT = 6432  # the name of the socket
 CONFIGURATION = """
 [databases]
 * = host=127.0.0.1 port={server_port} user=ledger
 [pgbouncer]
-listen_addr = 127.0.0.1
+listen_addr =
 listen_port = {port}
-unix_socket_dir =
+unix_socket_dir = {folder}
 auth_type = any
 pool_mode = {mode}
 default_pool_size = 20
 server_round_robin = {round_robin}
-logfile = {log}
+logfile = {folder}/log
 """
 
 
@@ -42,32 +43,29 @@ logfile = {log}
 async def a_pgbouncer(settings: Settings, folder: Path, mode: str, round_robin: int = 0) -> AsyncIterator[Settings]:
     """Run PgBouncer in front of the test's database; yield the settings of a service behind it."""
     assert PGBOUNCER is not None
-    with reserved_port(listening=False) as port:
-        pass
     file = folder / "pgbouncer.ini"
     user = ["--user", "nobody"] if os.getuid() == 0 else []  # it does not run as root
     async with Proxy.to_database(settings) as proxy:
-        values = {"server_port": proxy.address[1], "port": port, "mode": mode, "round_robin": round_robin}
-        await asyncio.to_thread(write_configuration, file, CONFIGURATION.format(**values, log=folder / "log"))
-        command = (PGBOUNCER, "--quiet", *user, str(file))
-        process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL)
+        values = {"server_port": proxy.address[1], "port": PORT, "mode": mode, "round_robin": round_robin}
+        file.write_text(CONFIGURATION.format(**values, folder=folder))
+        process = start(PGBOUNCER, "--quiet", *user, str(file))
         try:
-            url = proxy.database_url(settings).replace(f":{proxy.address[1]}/", f":{port}/")
+            database = urlsplit(settings.database_dsn()).path
+            url = f"postgresql://ledger@{database}?host={quote(str(folder), safe='')}&port={PORT}"
             behind = settings.model_copy(update={"database_url": SecretStr(url)})
-            await until(lambda: answers(behind))
+            await until(lambda: answers(behind, process))
             yield behind
         finally:
             process.terminate()
-            await process.wait()
+            process.wait()
 
 
-def write_configuration(file: Path, text: str) -> None:
-    file.write_text(text)
-    file.chmod(0o644)
-    file.parent.chmod(0o777)
+def start(*command: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
 
-async def answers(settings: Settings) -> bool:
+async def answers(settings: Settings, process: "subprocess.Popen[bytes]") -> bool:
+    assert process.poll() is None, "PgBouncer has ended; its reason is on standard error"
     try:
         connection = await asyncpg.connect(settings.database_dsn())
     except OSError:
@@ -77,11 +75,12 @@ async def answers(settings: Settings) -> bool:
 
 
 @pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pgbouncer")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    return folder
+def folder() -> Iterator[Path]:
+    """Yield a folder that any user can reach, unlike pytest's: as root, PgBouncer changes its user."""
+    with tempfile.TemporaryDirectory(prefix="ledger-pgbouncer-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
 
 
 @needs_pgbouncer
