@@ -10,7 +10,8 @@ bounded.
   Other streams are trusted, but their events that revoke tokens are projected, and the sums cover all balances.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
 from redis.asyncio import Redis
@@ -49,22 +50,25 @@ class Progress(progress.Progress, Protocol):
 
 async def verify(
     sources: Sources, progress: Progress, *, since: int = 0, fast: bool = False, processes: Processes | None = None
-) -> AsyncIterator[Finding]:
+) -> AsyncGenerator[Finding, None]:
     """Check the books and yield each finding; the books are right if there are no findings.
 
-    Without `processes`, or if the log is short, this process does all the work.
+    Without `processes`, or if the log is short, this process does all the work. A caller that leaves before the end
+    closes the generator.
     """
     connection = sources.connection
     async with snapshot(connection):
         await prepare(connection)
         schema = await connection.fetchval("SELECT quote_ident(current_schema())")
         scope = Scope(schema, await integrity.start_of_transaction(connection, since))
-        async for finding in (
+        checking = (
             _check_heads(connection, scope, progress)
             if fast
             else _check_history(connection, scope, progress, processes)
-        ):
-            yield finding
+        )
+        async with aclosing(checking) as findings:  # before the snapshot is rolled back
+            async for finding in findings:
+                yield finding
         async for finding in check_orphans(connection):
             yield finding
         try:
@@ -74,17 +78,18 @@ async def verify(
             progress.note(f"the revocation cache was not checked: Redis is not usable: {type(error).__name__}")
 
 
-async def _check_heads(connection: Connection, scope: Scope, progress: Progress) -> AsyncIterator[Finding]:
+async def _check_heads(connection: Connection, scope: Scope, progress: Progress) -> AsyncGenerator[Finding, None]:
     progress.begin("heads", await integrity.count_heads(connection))
     async for finding in check_heads(connection, progress.advance):
         yield finding
-    async for finding in check_books(connection, scope):
-        yield finding
+    async with aclosing(check_books(connection, scope)) as findings:
+        async for finding in findings:
+            yield finding
 
 
 async def _check_history(
     connection: Connection, scope: Scope, progress: Progress, processes: Processes | None
-) -> AsyncIterator[Finding]:
+) -> AsyncGenerator[Finding, None]:
     events = await integrity.count_events(connection, after_position=scope.since)
     progress.begin("the log, by stream", events)
     number = 1 if processes is None or scope.since or events < processes.least_events else processes.number
@@ -93,32 +98,35 @@ async def _check_history(
         await integrity.note_changed_streams(connection, scope.since)
         await corrections.create()
     check_again = number == 1
-    async for result in _run_tasks(connection, scope, processes if number > 1 else None, events):
-        match result:
-            case Finding():
-                corrections.leave_out(result)
-                yield result
-            case Difference():
-                await corrections.add([result])
-                for finding in judge_difference(result):
-                    yield finding
-            case Advanced(count):
-                progress.advance(count)
-            case Suspicious():
-                check_again = True
+    async with aclosing(_run_tasks(connection, scope, processes if number > 1 else None, events)) as results:
+        async for result in results:
+            match result:
+                case Finding():
+                    corrections.leave_out(result)
+                    yield result
+                case Difference():
+                    await corrections.add([result])
+                    for finding in judge_difference(result):
+                        yield finding
+                case Advanced(count):
+                    progress.advance(count)
+                case Suspicious():
+                    check_again = True
     if check_again or corrections.needed:
         await corrections.show()
-        async for finding in check_books(connection, scope):
-            yield finding
+        async with aclosing(check_books(connection, scope)) as findings:
+            async for finding in findings:
+                yield finding
 
 
 async def _run_tasks(
     connection: Connection, scope: Scope, processes: Processes | None, events: int
-) -> AsyncIterator[Result]:
+) -> AsyncGenerator[Result, None]:
     tasks = await list_tasks(connection, 1 if processes is None else processes.number, events)
     if processes is not None:
-        async for result in run_tasks_in_processes(processes, connection, scope, tasks):
-            yield result
+        async with aclosing(run_tasks_in_processes(processes, connection, scope, tasks)) as results:
+            async for result in results:
+                yield result
         return
     for task in tasks:
         async for result in run_task(connection, scope, task):

@@ -4,7 +4,7 @@ The queries read the tables of transactions, entries and accounts as the log has
 `ledger.audit.verify.corrections` has put views of the projected rows in the place of rows that differ.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -78,8 +78,8 @@ WHERE accounts.balance_cents <> coalesce(last.balance_cents, 0)
 """
 
 
-async def check_books(connection: Connection, scope: Scope) -> AsyncIterator[Finding]:
-    """Yield a finding for each violation of double entry."""
+async def check_books(connection: Connection, scope: Scope) -> AsyncGenerator[Finding, None]:
+    """Yield a finding for each violation of double entry. A caller that leaves before the end closes the generator."""
     judges: tuple[tuple[str, tuple[object, ...], Callable[[Record], Iterator[Finding]]], ...] = (
         (_TRANSFERS, (scope.since,), _judge_transfer),
         (_ENTRIES, (scope.since,), _judge_entry),

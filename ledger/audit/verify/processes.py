@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeAlias
 
@@ -45,7 +45,7 @@ def count_cores() -> int:
 
 async def run_tasks_in_processes(
     processes: Processes, connection: Connection, scope: Scope, tasks: Sequence[Task]
-) -> AsyncIterator[Result]:
+) -> AsyncGenerator[Result, None]:
     """Yield the results of all tasks, as they come. Raises `CheckProcessError` if a process ends too early."""
     snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
     waiting = list(reversed(tasks))

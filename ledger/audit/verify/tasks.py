@@ -1,6 +1,7 @@
 """The tasks of a full check. Each can be done by any process that sees the same snapshot, in any order."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from itertools import zip_longest
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -60,9 +61,10 @@ async def run_task(connection: Connection, scope: Scope, task: Task) -> AsyncIte
 
 
 async def _suspect_books(connection: Connection, scope: Scope, _: Share) -> AsyncIterator[Result]:
-    async for _finding in check_books(connection, scope):
-        yield Suspicious()
-        return
+    async with aclosing(check_books(connection, scope)) as findings:  # its end uses the connection
+        async for _finding in findings:
+            yield Suspicious()
+            break
 
 
 _CHECKS: Mapping[Kind, Callable[[Connection, Scope, Share], AsyncIterator[Result]]] = {

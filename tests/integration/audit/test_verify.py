@@ -21,7 +21,7 @@ from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
-from tests.integration.audit.conftest import Progress, check, plant
+from tests.integration.audit.conftest import DEBIT, DECODED, TRANSFER, Progress, check, edit_row, plant
 from tests.support import traffic
 from tests.support.processes import Ran, run_ledger, until
 from tests.support.traffic import (
@@ -78,18 +78,10 @@ class Planted(NamedTuple):
     whole: bool = True
 
 
-DECODED = "event_json(topic, state)"
-TRANSFER = f"originator_id = '{PAYMENT}'"
-DEBIT = f"originator_id = '{EUROS}' AND topic = 'AccountDebited' AND {DECODED} ->> 'transfer_id' = '{PAYMENT}'"
 ITS_VERSION = f"SELECT originator_version FROM stored_events WHERE {DEBIT}"
 NEXT = f"originator_id = '{EUROS}' AND originator_version = ({ITS_VERSION}) + 1"
 READ_TABLE = "the read table matches the events"
 WORLD = world_account_id("EUR")
-
-
-def edit_row(condition: str, member: str, value: str) -> str:
-    state = f"convert_to(jsonb_set({DECODED}, '{{{member}}}', '{value}')::text, 'UTF8')"
-    return f"UPDATE stored_events SET state = {state} WHERE {condition}"
 
 
 def change_row(table: str, key: str, row: Any, column: str, value: str, *, fast: bool = False) -> Planted:
