@@ -161,7 +161,7 @@ async def test_workers_that_keep_dying_end_the_service_with_one_line(
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text(f"__path__.append({str(ROOT / 'web')!r})\n")
     (broken / "worker.py").write_text("raise SystemExit(3)\n")
-    running = run("serve", **shared, PYTHONPATH=str(broken.parent))
+    running = run("serve", **shared, PYTHONPATH=f"{broken.parent}{os.pathsep}{ROOT}")
     assert 1 == await running.status()
     assert ["ledger: the workers keep dying; see the log above"] == messages(running)
 
