@@ -35,10 +35,10 @@ lint: .venv/dev.stamp
 
 fuzz: .venv/dev.stamp ## ten minutes of made-up requests as each role, other ones each time
 	LEDGER_FUZZ_SECONDS=$${LEDGER_FUZZ_SECONDS:-600} LEDGER_FUZZ_SEED=$${LEDGER_FUZZ_SEED:-$$(date +%s)} \
-	  $(BIN)/pytest -n $(JOBS) tests/fuzz/test_fuzz.py tests/fuzz/test_stateful.py
+	  $(BIN)/pytest -n $(JOBS) -o faulthandler_timeout=3600 tests/fuzz/test_fuzz.py tests/fuzz/test_stateful.py
 
 faults: .venv/dev.stamp ## every fault at its full length, an hour; PAGE=docs/explanation/reliability.md writes the table
-	FAULTS=full FAULTS_PAGE=$(PAGE) $(BIN)/pytest -n 2 --dist worksteal tests/faults
+	FAULTS=full FAULTS_PAGE=$(PAGE) $(BIN)/pytest -n 2 --dist worksteal -o faulthandler_timeout=3600 tests/faults
 
 licences: .venv/dev.stamp ## the licence of every dependency, checked against requirements/licences.toml
 	$(BIN)/python requirements/licences.py
