@@ -169,6 +169,7 @@ class Committer:
     async def _process_queue(self) -> None:
         while True:
             if self._parking.is_due():
+                self._busy_since = self._loop.time()  # until `_commit` is done
                 await self._commit(await self._parking.probe(self._link))
             if self._queue:
                 group = self._take_group()

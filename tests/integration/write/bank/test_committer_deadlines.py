@@ -10,10 +10,12 @@ import pytest
 
 from ledger.errors import DatabaseError, OutcomeUnknownError
 from ledger.settings import Settings
+from ledger.store.heads import find_locked
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from tests.support.bank import Bank, open_bank, transfer_command
 from tests.support.processes import until
+from tests.support.proxy import Proxy
 
 
 @pytest.fixture
@@ -59,6 +61,32 @@ async def test_a_command_goes_on_once_a_foreign_lock_is_gone(settings: Settings,
             assert not waiting.done()
         await waiting
         assert [99, 1] == await bank.balances([source, destination])
+
+
+async def test_a_look_at_foreign_locks_that_the_network_loses_stops_nothing(
+    settings: Settings, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    async def lose_second(*arguments: Any) -> set[UUID]:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            proxy.strand()
+        return await find_locked(*arguments)
+
+    monkeypatch.setattr("ledger.write.parking.find_locked", lose_second)
+    async with Proxy.to_database(settings) as proxy:
+        behind = proxy.database_settings(settings)
+        async with open_bank(
+            settings, connection, using=lambda: connect(behind, statement_seconds=None, lock_timeout="1s")
+        ) as bank:
+            source, destination = await bank.accounts(100, 0)
+            async with lock_row(settings, "stream_heads", "originator_id", source):
+                waiting = asyncio.create_task(bank.submit(transfer_command(source, destination)))
+                await until(lambda: looks == 2)
+            await waiting
+            assert [99, 1] == await bank.balances([source, destination])
 
 
 async def test_a_write_that_takes_too_long_has_an_unknown_outcome_and_happens_once(
