@@ -185,8 +185,8 @@ class Pool:
         return deadline if self.retry_seconds is None else min(deadline, self._loop.time() + self.retry_seconds)
 
     def _take_idle(self) -> Connection | None:
-        """Return an open connection that nothing uses, unless other callers wait for one."""
-        while self._idle and not self._waiting:
+        """Return an open connection that nothing uses. While other callers wait for one, there is none."""
+        while self._idle:
             connection, _ = self._idle.pop()
             if not connection.is_closed():
                 return connection
@@ -197,7 +197,9 @@ class Pool:
         """Return a connection: one that is given back, or a new one, after as many attempts as the time allows."""
         retry_until, pause = self._limit_retries(deadline), FIRST_PAUSE_SECONDS
         while not self._closed:
-            connection = await self._wait_for_turn(deadline) if self._size >= self._max_size else self._take_idle()
+            connection = self._take_idle()  # it may have been given back during a pause
+            if connection is None and self._size >= self._max_size:
+                connection = await self._wait_for_turn(deadline)
             if connection is not None and not connection.is_closed():
                 return connection
             if connection is not None:

@@ -13,7 +13,7 @@ from ledger.settings import Settings
 from ledger.store import pool as opening
 from ledger.store.connections import UNREACHABLE, Pool
 from ledger.store.pool import connect, open_pool
-from tests.support.processes import until
+from tests.support.processes import DEADLINE_SECONDS, until
 from tests.support.proxy import Proxy
 
 CALLERS, ENDINGS = 10, 200
@@ -69,6 +69,31 @@ async def test_reads_survive_the_end_of_their_connections(
     await pool.close()
 
     assert {1} == found
+
+
+async def test_a_read_that_could_not_connect_takes_the_connection_of_another(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it waits for one to be given back while all are idle, and every later read waits behind it."""
+    attempts = 0
+
+    async def connect_later() -> Any:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise OSError
+        return await connect(settings)
+
+    monkeypatch.setattr("ledger.store.connections.FIRST_PAUSE_SECONDS", 1.0)
+    start_deadline(DEADLINE_SECONDS)
+    pool = Pool(connect_later, max_size=1)
+    first = asyncio.create_task(pool.fetchval("SELECT 1"))
+    await until(lambda: attempts == 1)
+    assert 2 == await pool.fetchval("SELECT 2")
+    async with asyncio.timeout(DEADLINE_SECONDS / 4):
+        assert 1 == await first
+    DEADLINE.set(None)
+    await pool.close()
 
 
 async def test_a_read_over_a_dead_network_ends_by_its_deadline(pool: Pool, proxy: Proxy) -> None:
