@@ -13,8 +13,7 @@ import structlog
 
 from ledger.errors import DatabaseError
 from ledger.settings import Settings
-from ledger.store.connections import STATEMENT_SECONDS, Connection, Pool
-from ledger.store.connections import UNREACHABLE as UNREACHABLE  # noqa: PLC0414 - for the committer, until it is merged
+from ledger.store.connections import STATEMENT_SECONDS, UNREACHABLE, Connection, Pool
 from ledger.store.pooler import keeps_sessions
 from ledger.store.replica import Replica, Replicas
 from ledger.store.statements import send_encoded_arrays

@@ -19,8 +19,8 @@ from ledger.audit.verify.reading import Scope
 from ledger.audit.verify.tasks import Result, Task, prepare, run_task
 from ledger.environment.gc import collect_rarely
 from ledger.settings import Settings
-from ledger.store.connections import Connection
-from ledger.store.pool import UNREACHABLE, connect
+from ledger.store.connections import UNREACHABLE, Connection
+from ledger.store.pool import connect
 
 RESULTS = 100  # in one frame
 
