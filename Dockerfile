@@ -32,4 +32,4 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"SERVICE_PORT\"]}/v1/readyz', timeout=4)"]
 ENTRYPOINT ["ledger"]
-CMD ["serve", "--workers", "2"]
+CMD ["serve", "--workers", "auto"]

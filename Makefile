@@ -4,7 +4,7 @@ BIN := .venv/bin
 JOBS ?= auto
 COVERAGE_FLOOR := 97
 
-.PHONY: help run unit test check format lint coverage fuzz licences bench build reference lock clean
+.PHONY: help run unit test check format lint coverage fuzz faults licences bench build reference lock clean
 help: ## what the targets do
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -35,13 +35,16 @@ lint: .venv/dev.stamp
 
 fuzz: .venv/dev.stamp ## ten minutes of made-up requests as each role, other ones each time
 	LEDGER_FUZZ_SECONDS=$${LEDGER_FUZZ_SECONDS:-600} LEDGER_FUZZ_SEED=$${LEDGER_FUZZ_SEED:-$$(date +%s)} \
-	  $(BIN)/pytest -n $(JOBS) tests/fuzz/test_fuzz.py tests/fuzz/test_stateful.py
+	  $(BIN)/pytest -n $(JOBS) -o faulthandler_timeout=3600 tests/fuzz/test_fuzz.py tests/fuzz/test_stateful.py
+
+faults: .venv/dev.stamp ## every fault at its full length, an hour; PAGE=docs/explanation/reliability.md writes the table
+	FAULTS=full FAULTS_PAGE=$(PAGE) $(BIN)/pytest -n 2 --dist worksteal -o faulthandler_timeout=3600 tests/faults
 
 licences: .venv/dev.stamp ## the licence of every dependency, checked against requirements/licences.toml
 	$(BIN)/python requirements/licences.py
 
-bench: .venv/dev.stamp ## the benchmark: ratios against the same machine in the same run
-	$(BIN)/python -m benchmarks
+bench: .venv/dev.stamp ## the benchmark: ratios against the same machine in the same run; ONLY=list names its parts
+	$(BIN)/python -m benchmarks $(ONLY)
 
 build: .venv/dev.stamp ## the wheel and the source distribution, in dist/
 	rm -rf dist

@@ -11,12 +11,15 @@ SECONDS = 6
 
 
 class Row(NamedTuple):
-    """A line of the table. `good` says whether the ratio is what the project promises."""
+    """A line of the table. `good` says whether the ratio is what the project promises.
+
+    A figure for the record has no yardstick.
+    """
 
     name: str
     ledger: str
     yardstick: str
-    ratio: float
+    ratio: float | None
     wanted: str
     good: bool
 
@@ -25,6 +28,11 @@ async def in_turns(*measures: Callable[[], Awaitable[Measured]]) -> list[Measure
     """Return the median of some rounds of each measure."""
     rounds: list[Sequence[Measured]] = [[await measure() for measure in measures] for _ in range(ROUNDS)]
     return [Measured(*(median(figures) for figures in zip(*one, strict=True))) for one in zip(*rounds, strict=True)]
+
+
+def for_the_record(name: str, value: float) -> Row:
+    """Return a row that nothing is promised of."""
+    return Row(name, f"{value:.2f}", "", None, "", good=True)
 
 
 def at_least(name: str, ledger: float, yardstick: float, wanted: float) -> Row:

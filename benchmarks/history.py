@@ -41,8 +41,6 @@ _ROWS = (
     f"""INSERT INTO transfers (id, source_account_id, destination_account_id, amount_cents, currency, kind, position,
                                recorded_at)
         SELECT id, source, destination, 1, 'USD', 'transfer', position, {_TIME} FROM made""",
-    f"""INSERT INTO entries (account_id, version, transfer_id, amount_cents, balance_cents, position, recorded_at)
-        SELECT account_id, version, transfer_id, amount_cents, balance_cents, position, {_TIME} FROM sides""",
     f"""UPDATE accounts SET version = last.version, balance_cents = last.balance_cents, updated_at = at
         FROM (SELECT DISTINCT ON (account_id) account_id, version, balance_cents, {_TIME} AS at FROM sides
               ORDER BY account_id, version DESC) AS last WHERE account_id = accounts.id""",
@@ -97,12 +95,6 @@ _CREDITS = """
            clock_timestamp()
     FROM generate_series(1, $4::bigint) AS number
 """
-_ENTRIES = """
-    INSERT INTO entries (account_id, version, transfer_id, amount_cents, balance_cents, position, recorded_at)
-    SELECT originator_id, originator_version, (convert_from(state, 'UTF8')::json->>'transfer_id')::uuid, 1,
-           (convert_from(state, 'UTF8')::json->>'balance_cents')::bigint, notification_id, recorded_at
-    FROM stored_events WHERE originator_id = $1 AND originator_version > $2
-"""
 _ACCOUNT = "UPDATE accounts SET version = $2, balance_cents = $3 WHERE id = $1"
 
 
@@ -113,7 +105,6 @@ async def lengthen(connection: "asyncpg.Connection[Any]", account_id: str, entri
     version, balance = row
     async with connection.transaction():
         await connection.execute(_CREDITS, account_id, version, balance, entries)
-        await connection.execute(_ENTRIES, account_id, version)
         await connection.execute(_ACCOUNT, account_id, version + entries, balance + entries)
         await connection.execute(_HEADS, [account_id])
     await connection.execute("ANALYZE")

@@ -9,6 +9,7 @@ import asyncpg
 
 from benchmarks.figures import ROUNDS, Row, at_most
 from benchmarks.history import grow
+from benchmarks.ledger import Ledger
 from benchmarks.service import Service
 
 LIMIT = 20
@@ -16,8 +17,9 @@ NEAR, FAR = 10, 10_000
 PAGES = 30  # read in a turn
 
 
-async def measure(service: Service, accounts: list[str]) -> list[Row]:
+async def measure(ledger: Ledger) -> list[Row]:
     """Measure pages of transactions at depth 10 and 10,000: of all transactions, and of one account."""
+    service, accounts = ledger.service, ledger.accounts
     database = await asyncpg.connect(service.database_url, server_settings={"search_path": "ledger"})
     await grow(database, accounts[:2], 3 * (FAR + 1000))
     await database.close()

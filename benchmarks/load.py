@@ -81,6 +81,11 @@ def missing_tools() -> list[str]:
     ]
 
 
+async def postgres_version() -> str:
+    """Return the version of the PostgreSQL that the service starts."""
+    return (await _run(_tool("postgres") or "postgres", "--version")).split()[-1]
+
+
 async def transfers(
     service: Service,
     accounts: list[str],
@@ -119,7 +124,7 @@ async def _wrk(url: str, script: str, *, connections: int, seconds: int) -> Meas
         raise RuntimeError(f"the load met errors:\n{output}")
     return Measured(
         float(_found(r"Requests/sec:\s+([\d.]+)", output)),
-        *(_milliseconds(_found(rf"\b{percent}%\s+([\d.]+\w+)", output)) for percent in (50, 99)),
+        *(parse_milliseconds(_found(rf"\b{percent}%\s+([\d.]+\w+)", output)) for percent in (50, 99)),
     )
 
 
@@ -169,7 +174,8 @@ def _found(pattern: str, output: str) -> str:
     return match[1]
 
 
-def _milliseconds(text: str) -> float:
+def parse_milliseconds(text: str) -> float:
+    """Return a duration in the form of wrk. Raises `RuntimeError`."""
     match = re.fullmatch(r"([\d.]+)(us|ms|s)", text)
     if match is None:
         raise RuntimeError(f"not a duration: {text}")

@@ -62,12 +62,24 @@ class DatabaseError(LedgerError):
     """PostgreSQL did not answer, or not as expected."""
 
 
+class OutcomeUnknownError(LedgerError):
+    """A command was sent to PostgreSQL, and no answer came in time: it may have been executed, or may still be."""
+
+    def __init__(self, resource_id: UUID | None) -> None:
+        super().__init__(f"unknown outcome of {resource_id}")
+        self.resource_id = resource_id
+
+
 class OverloadedError(LedgerError):
     """A queue is full, or the service is shutting down."""
 
 
 class RedisUnusableError(Exception):
     """Redis does not answer, or is too old. The text is one sentence for the operator."""
+
+
+class RedisAwayError(RedisUnusableError):
+    """Redis does not answer."""
 
 
 class RevocationCacheError(Exception):

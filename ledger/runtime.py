@@ -1,15 +1,17 @@
 """The parts of a running service, for the web and the command line: opened in order, closed in reverse order."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
 from redis.asyncio import Redis
 
 from ledger.concurrency.dataloader import DataLoader
+from ledger.concurrency.deadline import DEADLINE, start_deadline
 from ledger.concurrency.tasks import running
-from ledger.errors import DatabaseError
 from ledger.identity.keyring import load_keyring
 from ledger.identity.login_throttle import Limits, LoginThrottle
 from ledger.identity.passwords import Passwords
@@ -18,25 +20,29 @@ from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
 from ledger.projections import users
 from ledger.settings import Settings
-from ledger.store.connections import Pool
+from ledger.store.connections import UNREACHABLE, Pool
+from ledger.store.durable import DurableEnd
 from ledger.store.identity import read_ledger_id
-from ledger.store.pool import UNREACHABLE, connect, open_pool
-from ledger.store.replica import ReplicaPosition
+from ledger.store.pool import connect, open_pool, open_replicas
+from ledger.store.replica import Replicas
 from ledger.write.committer import Committer, Watch
+from ledger.write.remote import RemoteWriter
+from ledger.write.writer import Writer
+
+ATTEMPT_SECONDS = 2.0  # to reach a database that is waited for
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What handlers and commands of the command line work with.
-
-    `readers` may be a pool of a replica, which `replica_position` waits for.
-    """
+    """What handlers and commands of the command line work with. Reads that may lag behind writes use `replicas`."""
 
     settings: Settings
     pool: Pool
-    readers: Pool
-    replica_position: ReplicaPosition
-    committer: Committer
+    replicas: Replicas
+    durable_end: DurableEnd
+    committer: Writer
     passwords: Passwords
     throttle: LoginThrottle
     signer: Signer
@@ -49,57 +55,152 @@ class Runtime:
     active_roles: DataLoader[UUID, frozenset[str]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterRuntime:
+    """What the writer process works with."""
+
+    settings: Settings
+    pool: Pool
+    committer: Committer
+    revocation_cache: RevocationCache
+
+
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, *, watch: Watch = lambda *_: None, create_committer: Callable[..., Committer] = Committer
+    settings: Settings,
+    *,
+    watch: Watch = lambda *_: None,
+    create_committer: Callable[..., Committer] = Committer,
+    waits: bool = False,
+    dialing: socket.socket | None = None,
+    create_remote_writer: Callable[..., RemoteWriter] = RemoteWriter,
 ) -> AsyncIterator[Runtime]:
     """Load the keys and open everything that a process works with; on exit, execute accepted commands, then close it.
 
-    The committer reports its commit groups to `watch`. Raises `SettingsError` or `DatabaseError`.
+    The committer reports its commit groups to `watch`. With `waits`, wait for a database that is away, without a bound.
+    With `dialing`, the writer process takes the committer's place. Raises `SettingsError`, `DatabaseError` or one of
+    `UNREACHABLE`.
     """
     keyring = load_keyring(settings)
-    async with _open_pools(settings) as (pool, readers, ledger_id), aclosing(open_client(settings)) as redis:
+    async with (
+        _open_pools(settings, waits=waits) as (pool, replicas, ledger_id),
+        aclosing(open_client(settings)) as redis,
+    ):
         cache = RevocationCache(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
         with closing(Passwords(queue_limit=settings.ledger_login_queue_limit)) as passwords:
-            committer = _create_committer(settings, create_committer, announce=cache.announce, watch=watch)
-            committer.start()
-            try:
-                async with running(cache.follow(lambda: connect(settings), f"{settings.ledger_schema}.revoked")):
-                    yield Runtime(
-                        settings=settings,
-                        pool=pool,
-                        readers=readers,
-                        replica_position=ReplicaPosition(readers),
-                        committer=committer,
-                        passwords=passwords,
-                        throttle=LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _read_limits(settings)),
-                        signer=create_signer(settings, keyring),
-                        cursor_key=keyring.signing.derive(b"ledger: where a list goes on"),
-                        fingerprint_key=keyring.signing.derive(b"ledger: what a request with a key says"),
-                        seal_public=None if keyring.sealing is None else keyring.sealing.public,
-                        redis=redis,
-                        revocation_cache=cache,
-                        revoked_below=DataLoader(cache.revoked_below),
-                        active_roles=DataLoader(lambda ids: users.active_roles(pool, ids)),
-                    )
-            finally:
-                await committer.close()
+            opening = (
+                _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
+                if dialing is None
+                else _open_remote_writer(settings, create_remote_writer, dialing, announce=cache.announce)
+            )
+            async with opening as committer, running(_follow(settings, cache, may_lead=dialing is None)):
+                yield Runtime(
+                    settings=settings,
+                    pool=pool,
+                    replicas=replicas,
+                    durable_end=DurableEnd(pool),
+                    committer=committer,
+                    passwords=passwords,
+                    throttle=LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _read_limits(settings)),
+                    signer=create_signer(settings, keyring),
+                    cursor_key=keyring.signing.derive(b"ledger: where a list goes on"),
+                    fingerprint_key=keyring.signing.derive(b"ledger: what a request with a key says"),
+                    seal_public=None if keyring.sealing is None else keyring.sealing.public,
+                    redis=redis,
+                    revocation_cache=cache,
+                    revoked_below=DataLoader(cache.revoked_below),
+                    active_roles=DataLoader(lambda ids: users.active_roles(pool, ids)),
+                )
 
 
 @asynccontextmanager
-async def _open_pools(settings: Settings) -> AsyncIterator[tuple[Pool, Pool, UUID]]:
-    """Open the pool and the pool for queries, which is the same one without a replica; also return the ledger's id."""
+async def open_writer_runtime(
+    settings: Settings, *, watch: Watch, create_committer: Callable[..., Committer] = Committer
+) -> AsyncIterator[WriterRuntime]:
+    """Open what the writer process works with; on exit, execute accepted commands, then close it.
+
+    The worker that sent a command announces what it has revoked. A database that is away is waited for.
+    """
+    async with (
+        _open_pools(settings, waits=True) as (pool, _, ledger_id),
+        aclosing(open_client(settings)) as redis,
+    ):
+        cache = RevocationCache(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
+        opening = _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
+        async with opening as committer, running(_follow(settings, cache, may_lead=True)):
+            yield WriterRuntime(settings=settings, pool=pool, committer=committer, revocation_cache=cache)
+
+
+def _follow(settings: Settings, cache: RevocationCache, *, may_lead: bool) -> Coroutine[None, None, None]:
+    return cache.follow(lambda: connect(settings), f"{settings.ledger_schema}.revoked", may_lead=may_lead)
+
+
+@asynccontextmanager
+async def _open_committer(
+    settings: Settings,
+    create: Callable[..., Committer],
+    *,
+    announce: Callable[[], Awaitable[None]],
+    watch: Watch,
+) -> AsyncIterator[Committer]:
+    committer = _create_committer(settings, create, announce=announce, watch=watch)
+    committer.start()
+    try:
+        yield committer
+    finally:
+        await committer.close()
+
+
+@asynccontextmanager
+async def _open_remote_writer(
+    settings: Settings,
+    create: Callable[..., RemoteWriter],
+    dialing: socket.socket,
+    *,
+    announce: Callable[[], Awaitable[None]],
+) -> AsyncIterator[RemoteWriter]:
+    writer = create(
+        dialing,
+        queue_limit=settings.ledger_queue_limit,
+        patience_seconds=settings.ledger_database_patience_seconds,
+        frame_bytes=settings.frame_bytes(),
+        announce=announce,
+    )
+    await writer.start()
+    try:
+        yield writer
+    finally:
+        await writer.close()
+
+
+@asynccontextmanager
+async def _open_pools(settings: Settings, *, waits: bool) -> AsyncIterator[tuple[Pool, Replicas, UUID]]:
+    """Open the pool and those of the replicas; also return the ledger's id."""
     pool = await open_pool(settings)
     try:
-        ledger_id = await read_ledger_id(pool)
-        readers = await _open_readers(settings, pool, ledger_id)
+        ledger_id = await _read_ledger_id(pool, waits=waits)
+        replicas = await open_replicas(settings, pool, ledger_id)
         try:
-            yield pool, readers, ledger_id
+            yield pool, replicas, ledger_id
         finally:
-            if readers is not pool:
-                await readers.close()
+            await replicas.close()
     finally:
         await pool.close()
+
+
+async def _read_ledger_id(pool: Pool, *, waits: bool) -> UUID:
+    reported = False
+    while waits:
+        start_deadline(ATTEMPT_SECONDS)
+        try:
+            return await read_ledger_id(pool)
+        except UNREACHABLE as error:
+            if not reported:
+                log.warning("waiting for PostgreSQL", error=str(error.__cause__ or error))
+            reported = True
+        finally:
+            DEADLINE.set(None)
+    return await read_ledger_id(pool)
 
 
 def _create_committer(
@@ -112,28 +213,19 @@ def _create_committer(
     # The committer's statements look up single rows by key: a plan from when a table was small must not scan it later,
     # and planning each execution would cost more than it saves.
     return create(
-        lambda: connect(settings, enable_seqscan="off", plan_cache_mode="force_generic_plan"),
+        lambda: connect(
+            settings,
+            statement_seconds=None,  # a timeout would cancel a COMMIT
+            lock_timeout="1s",
+            enable_seqscan="off",
+            plan_cache_mode="force_generic_plan",
+        ),
         queue_limit=settings.ledger_queue_limit,
         group_limit=settings.ledger_batch_limit,
         patience_seconds=settings.ledger_database_patience_seconds,
         announce=announce,
         watch=watch,
     )
-
-
-async def _open_readers(settings: Settings, pool: Pool, ledger_id: UUID) -> Pool:
-    """Open the pool for queries that may lag behind writes. Raises `DatabaseError` if its database is not a copy."""
-    if settings.database_read_url is None:
-        return pool
-    dsn = settings.database_read_url.get_secret_value()
-    try:
-        readers = await open_pool(settings, dsn, default_transaction_read_only="on")
-    except UNREACHABLE as error:
-        raise DatabaseError("DATABASE_READ_URL: PostgreSQL cannot be reached") from error
-    if await read_ledger_id(readers) != ledger_id:
-        await readers.close()
-        raise DatabaseError("DATABASE_READ_URL: is another ledger than DATABASE_URL")
-    return readers
 
 
 def _read_limits(settings: Settings) -> Limits:

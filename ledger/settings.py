@@ -17,6 +17,7 @@ from ledger.money import CURRENCIES
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
 MAX_HOLD_SECONDS = 366 * 86400
+FRAME_OVERHEAD_BYTES = 1 << 20  # what a command has beside the body that it was made from
 HoldSeconds = Annotated[int, Field(ge=1, le=MAX_HOLD_SECONDS)]
 MESSAGES = {  # pydantic's own speak of inputs and validation, and change between releases
     "int_parsing": "must be a whole number",
@@ -91,6 +92,7 @@ class Settings(BaseModel):
     ledger_batch_limit: Annotated[int, Field(ge=1, le=10_000)] = 256
     ledger_position_wait_seconds: Annotated[float, Field(ge=0, le=60)] = 3
     ledger_database_patience_seconds: Annotated[float, Field(gt=0, le=300)] = 5
+    ledger_start_patience_seconds: Annotated[float, Field(ge=0, le=3600)] = 60
     ledger_login_queue_limit: Annotated[int, Field(ge=1, le=10_000)] = 64
     ledger_login_attempts_per_account: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     ledger_login_attempts_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 100
@@ -102,6 +104,7 @@ class Settings(BaseModel):
     ledger_keepalive_seconds: Annotated[float, Field(gt=0, le=3600)] = 75
     ledger_shutdown_seconds: Annotated[float, Field(gt=0, le=300)] = 15
     ledger_drain_seconds: Annotated[float, Field(ge=0, le=300)] = 0
+    ledger_ready_write_seconds: Annotated[float, Field(ge=0, le=300)] = 3
     ledger_ready_lag_seconds: Annotated[float, Field(ge=0, le=86_400)] = 300
     ledger_tracing: Literal["off", "otlp"] = "off"
     ledger_metrics_token: Annotated[SecretStr, Field(min_length=32, max_length=1024)] | None = None
@@ -216,6 +219,11 @@ class Settings(BaseModel):
         host = f"[{host}]" if ":" in host else host
         return f"postgresql://{user}@{host}:{self.postgres_port}/{quote(self.postgres_db or '', safe='')}"
 
+    def replica_dsns(self) -> list[str]:
+        """Return the URLs of the read replicas, including their passwords."""
+        given = self.database_read_url.get_secret_value() if self.database_read_url else ""
+        return [dsn for dsn in _BETWEEN_URLS.split(given) if dsn]
+
     def redis_dsn(self) -> str:
         """Return the URL of Redis or Valkey, including its password."""
         if self.redis_url is not None:
@@ -227,6 +235,10 @@ class Settings(BaseModel):
         """Return how long a worker may take to stop: to drain, finish requests and empty the committer's queue."""
         return self.ledger_drain_seconds + 2 * self.ledger_shutdown_seconds
 
+    def frame_bytes(self) -> int:
+        """Return how large a command, or its outcome, may be between a worker and the writer."""
+        return max(self.ledger_body_limit_bytes, self.ledger_bulk_limit_bytes) + FRAME_OVERHEAD_BYTES
+
     def environment(self) -> dict[str, str]:
         """Return these settings as variables, without those that have their default."""
         return {name.upper(): _format_value(getattr(self, name)) for name in sorted(self.model_fields_set)}
@@ -235,6 +247,8 @@ class Settings(BaseModel):
         """Return the environment of a child process, which calls `load_passed_on`: this one, with these settings."""
         return {**variables.without_settings(os.environ, VARIABLES), **self.environment()}
 
+
+_BETWEEN_URLS = re.compile(r"\s*,\s*(?=postgres(?:ql)?://)")  # one URL can name several hosts, with commas
 
 VARIABLES = frozenset(name.upper() for name in Settings.model_fields)
 

@@ -1,24 +1,37 @@
-"""Runs the migrations over asyncpg, one at a time, in the schema that `ledger.store.migrate` was given."""
+"""Runs the migrations over asyncpg, each in a transaction of its own, in the schema that `ledger.store.migrate` was given.
+
+Migrations of several starts take turns. A start that waits asks again and again: a statement that waits for a lock has
+a snapshot, and `CREATE INDEX CONCURRENTLY` would wait for it.
+"""
 
 import asyncio
 
 from alembic import context
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from ledger.settings import Settings
 from ledger.store.pool import connect
 
-LOCK = 7_253_119_260_111_901  # of this project; migrations of two starts at once queue up behind it
+LOCK = 7_253_119_260_111_901  # of this project
+PAUSE_SECONDS = 0.1
 
 
 def _migrate(connection: Connection, schema: str) -> None:
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
-    connection.execute(text(f'SET LOCAL search_path TO "{schema}"'))
-    context.configure(connection=connection, version_table_schema=schema, transaction_per_migration=False)
-    context.run_migrations()
+    connection.execute(text(f'SET search_path TO "{schema}"'))
+    connection.commit()
+    context.configure(connection=connection, version_table_schema=schema, transaction_per_migration=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def _take_turn(connection: AsyncConnection) -> None:
+    while not await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
+        await connection.commit()
+        await asyncio.sleep(PAUSE_SECONDS)
+    await connection.commit()
 
 
 async def _run() -> None:
@@ -30,7 +43,8 @@ async def _run() -> None:
         ),  # an index takes long, a queue of starts longer
         poolclass=NullPool,
     )
-    async with engine.begin() as connection:
+    async with engine.connect() as connection:
+        await _take_turn(connection)
         await connection.run_sync(_migrate, settings.ledger_schema)
     await engine.dispose()
 

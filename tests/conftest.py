@@ -1,6 +1,7 @@
 """Start one embedded PostgreSQL and Valkey for the run, and create one fresh database for each test."""
 
 import asyncio
+import faulthandler
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -16,9 +17,9 @@ from argon2 import PasswordHasher
 
 from ledger.cli.seed import ensure_first_admin
 from ledger.embedded import Services, embedded_services
+from ledger.environment.gc import collect_rarely
 from ledger.identity import login_throttle, passwords, revocation_cache
 from ledger.runtime import Runtime, open_runtime
-from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
 from ledger.store.migrate import migrate
 from ledger.store.pool import connect
@@ -50,6 +51,7 @@ UNSAFE = ("fsync", "full_page_writes")  # no test survives a power loss; without
 
 
 in_memory = pytest.StashKey[Path | None]()
+real_stderr = pytest.StashKey[int]()  # which pytest captures during tests
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Before the service configures logging, structlog has rich render every local variable: seconds for each traceback.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
+    config.stash[real_stderr] = os.dup(2)
     if not hasattr(config, "workerinput"):
         lease = ExitStack()
         config.stash[in_memory] = lease.enter_context(folder_in_memory())
@@ -66,6 +69,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish() -> None:
     """Collect garbage as rarely as a worker does: Python's default takes a sixth of the time of these tests."""
     collect_rarely()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Limit the time of a teardown, too: pytest limits that of a test only until the test fails."""
+    seconds = float(item.config.getini("faulthandler_timeout"))
+    if seconds:
+        faulthandler.dump_traceback_later(seconds, file=item.config.stash[real_stderr], exit=True)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,9 +1,10 @@
 """The application: routes, middlewares, and the resources that it opens and closes."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from functools import partial
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -11,15 +12,18 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from ledger.concurrency.dataloader import DataLoader
+from ledger.concurrency.deadline import start_deadline
 from ledger.concurrency.tasks import running
 from ledger.concurrency.turns import Turns
-from ledger.errors import Refused
+from ledger.errors import DatabaseError, OverloadedError, Refused
 from ledger.identity.login_throttle import TooManyAttemptsError
 from ledger.runtime import Runtime, open_runtime
 from ledger.service.health import Health, read_health
 from ledger.service.logging import ACCESS
+from ledger.service.outage_log import OutageLog
+from ledger.service.sampling import keep_sampling
+from ledger.service.tracer import choose_committer, choose_remote_writer
 from ledger.settings import Settings
-from ledger.write.committer import Committer
 from ledger.write.hold_expiry import Expirer
 from web.auth import Handler, guard
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES
@@ -46,20 +50,30 @@ from web.routes.route import Route
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
+OUTAGES = web.AppKey("OUTAGES", OutageLog)
+
 log = structlog.get_logger(__name__)
 access_log = structlog.get_logger(ACCESS)
 
 
-def create_app(settings: Settings, metrics: Metrics | None = None, tracer: "Tracer | None" = None) -> web.Application:
-    """Return the application. It opens its runtime at startup; without `metrics` it has its own."""
+def create_app(
+    settings: Settings,
+    metrics: Metrics | None = None,
+    tracer: "Tracer | None" = None,
+    dialing: socket.socket | None = None,
+) -> web.Application:
+    """Return the application. It opens its runtime at startup; without `metrics` it has its own.
+
+    With `dialing`, it sends its commands to the writer process.
+    """
     metrics = metrics or make_metrics()
     counted: dict[web.AbstractRoute, RouteMetrics] = {}
     app = web.Application(
-        middlewares=[_observe(counted, metrics.unmatched)],
         client_max_size=settings.ledger_body_limit_bytes,
     )
     app[OPENAPI], app[EXAMPLES] = document(), examples()
     app[METRICS], app[DRAINING] = metrics, asyncio.Event()
+    app.middlewares.append(_observe(app, counted, settings.ledger_database_patience_seconds))
     for prefix, routes in (("", UNVERSIONED), *((f"/{version}", ROUTES) for version in VERSIONS)):
         for route in routes:
             path, behind = prefix + _exclude_words(route.path, routes), guard(route.access, _check_parameters(route))
@@ -68,8 +82,9 @@ def create_app(settings: Settings, metrics: Metrics | None = None, tracer: "Trac
                 counted[added] = metrics.make_route_metrics(method, route.path)
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
+    app[OUTAGES] = OutageLog()
     app[BATCH_LIMIT], app[TURNS], app[LARGE_LISTS] = ConcurrencyLimit(MAX_BATCHES), Turns(), LargeLists()
-    app.cleanup_ctx.append(_manage_runtime(settings, tracer))
+    app.cleanup_ctx.append(_manage_runtime(settings, tracer, dialing))
     if tracer is not None:
         from web.tracing import trace_requests  # noqa: PLC0415 - it needs an optional dependency
 
@@ -98,44 +113,53 @@ def make_metrics(file: int | None = None, slot: int = 0) -> Metrics:
     return Metrics([(method, route.path) for route in routes for method in route.methods], file, slot)
 
 
-def _manage_runtime(settings: Settings, tracer: "Tracer | None") -> Callable[[web.Application], AsyncIterator[None]]:
+def _manage_runtime(
+    settings: Settings, tracer: "Tracer | None", dialing: socket.socket | None
+) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
         metrics = app[METRICS]
-        async with open_runtime(
-            settings, watch=metrics.commit_groups.record, create_committer=_choose_committer(tracer)
-        ) as runtime:
-            app[RUNTIME] = runtime
+        async with AsyncExitStack() as stack:
+            opening = open_runtime(
+                settings,
+                watch=metrics.commit_groups.record,
+                create_committer=choose_committer(tracer),
+                dialing=dialing,
+                create_remote_writer=choose_remote_writer(tracer),
+                waits=True,
+            )
+            app[RUNTIME] = runtime = await stack.enter_async_context(opening)
             app[HEALTH] = DataLoader(lambda _: _read_health(runtime))
-            expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
-            async with running(metrics.keep_sampling(runtime)), running(expiring):
-                yield
+            await stack.enter_async_context(running(keep_sampling(metrics.meter, lambda: metrics.sample(runtime))))
+            if dialing is None:
+                expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
+                await stack.enter_async_context(running(expiring))
+            yield
 
     return opened
-
-
-def _choose_committer(tracer: "Tracer | None") -> Callable[..., Committer]:
-    if tracer is None:
-        return Committer
-    from ledger.service.tracing import TracedCommitter  # noqa: PLC0415 - as above
-
-    return partial(TracedCommitter, tracer)
 
 
 async def _read_health(runtime: Runtime) -> dict[None, Health]:
     return {None: await read_health(runtime.pool)}
 
 
-def _observe(counted: Mapping[web.AbstractRoute, RouteMetrics], unmatched: RouteMetrics) -> Middleware:
+def _observe(
+    app: web.Application, counted: Mapping[web.AbstractRoute, RouteMetrics], patience_seconds: float
+) -> Middleware:
+    unmatched, draining = app[METRICS].unmatched, app[DRAINING]
+
     @web.middleware
     async def observed(request: web.Request, handler: Inner) -> web.StreamResponse:
-        """Run the outermost layer: request id, responses to exceptions, metrics and the access log."""
+        """Run the outermost layer: deadline, request id, responses to exceptions, metrics and the access log."""
         started = time.perf_counter()
+        start_deadline(patience_seconds)
         request[REQUEST_ID] = trace_id = make_request_id(request)
         try:
             response = cast("Reply", await handler(request))
         except Exception as error:  # noqa: BLE001 - this is where every error ends
             response = await _explain(request, error)
         response.request_id = trace_id
+        if draining.is_set():
+            response.force_close()
         actor = request.get(ACTOR)
         seconds = time.perf_counter() - started
         counted.get(request.match_info.route, unmatched).count(response.status, seconds)
@@ -167,8 +191,10 @@ async def _explain(request: web.Request, error: Exception) -> Reply:
     unrouted = isinstance(error, web.HTTPNotFound) and error is request.match_info.http_exception
     if unrouted and await _is_unknown_version(request):
         refusals = (unknown_version(request.path.split("/")[1]),)
-    if refusals[0].code in {"internal_error", "database_error"}:
+    if refusals[0].code == "internal_error":
         log.error("request failed", request_id=request[REQUEST_ID], exc_info=error)
+    elif refusals[0].code in {"database_error", "outcome_unknown", "overloaded"}:
+        request.app[OUTAGES].warn("requests fail", code=refusals[0].code, reason=_describe(error))
     request.app[METRICS].count_refusals(refusals)
     if isinstance(error, Refused) and error.replayed:
         headers["Idempotent-Replayed"] = "true"
@@ -185,6 +211,11 @@ async def _explain(request: web.Request, error: Exception) -> Reply:
         accept=accept_of(request),
         headers=headers,
     )
+
+
+def _describe(error: Exception) -> str:
+    """Return what repeats in an outage, without ids."""
+    return str(error) if isinstance(error, OverloadedError | DatabaseError) else type(error).__name__
 
 
 async def _is_unknown_version(request: web.Request) -> bool:

@@ -64,7 +64,7 @@ def guard(access: Access, handler: Handler) -> Handler:
 def _with_access_token(allowed: frozenset[str], in_transaction: bool, handler: Handler) -> Handler:
     async def guarded(request: web.Request) -> Reply | Stream:
         runtime = request.app[RUNTIME]
-        verified = _verify_bearer(request, TokenType.ACCESS)
+        verified = _verify_bearer(runtime, request, TokenType.ACCESS)
         may = not verified.roles.isdisjoint(allowed)
         later = may and in_transaction and "Idempotency-Key" not in request.headers
         if not later:
@@ -90,7 +90,8 @@ async def check_again(request: web.Request) -> None:
     It reads PostgreSQL, because the revocation cache learns of a revocation shortly after the commit. So a request that
     has read an event has also seen every revocation before it.
     """
-    runtime, verified = request.app[RUNTIME], _verify_bearer(request, TokenType.ACCESS)
+    runtime = request.app[RUNTIME]
+    verified = _verify_bearer(runtime, request, TokenType.ACCESS)
     if runtime.settings.jwt_enable_revoked_tokens:
         session = (verified.session_id, verified.user_id)
         _check_issued_after(verified, (await revoked_below(runtime.pool, [session])).get(session))
@@ -100,7 +101,7 @@ async def check_again(request: web.Request) -> None:
 
 def _with_refresh_token(handler: Handler) -> Handler:
     async def guarded(request: web.Request) -> Reply | Stream:
-        verified = _verify_bearer(request, TokenType.REFRESH)
+        verified = _verify_bearer(request.app[RUNTIME], request, TokenType.REFRESH)
         request[ACTOR] = Actor(verified.user_id, verified.roles, verified.session_id, verified.jti)
         return await handler(request)
 
@@ -135,11 +136,11 @@ def _make_actor(verified: Verified, enforced: bool) -> Actor:
     return Actor(*caller, Caller(*caller, enforced))
 
 
-def _verify_bearer(request: web.Request, kind: TokenType) -> Verified:
+def _verify_bearer(runtime: Runtime, request: web.Request, kind: TokenType) -> Verified:
     """Return the verified token of the request. Raises `Refused`, without saying what is wrong with the token."""
     presented = _bearer_of(request)
     try:
-        return request.app[RUNTIME].signer.verify(presented, kind)
+        return runtime.signer.verify(presented, kind)
     except InvalidTokenError:
         raise Refused(errors.wrong_credentials() if presented else _explain_missing_token(request)) from None
 

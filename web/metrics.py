@@ -1,7 +1,5 @@
 """Metrics: what each request adds to them, and how those of all workers are rendered for Prometheus."""
 
-import asyncio
-import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
@@ -24,13 +22,12 @@ from ledger.errors import Refusal
 from ledger.followers.follower import STATES
 from ledger.projections.transactions import Holds
 from ledger.runtime import Runtime
-from ledger.service import metrics
+from ledger.service import metrics, sampling
 from ledger.service.health import Health
 from ledger.service.metrics import MICROSECONDS, SECONDS, CommitGroups, Family, Layout, Meter
 from web.http.catalogue import CATALOGUE
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-SAMPLE_SECONDS = 1.0
 UNMATCHED = ("", "")  # the method and path of requests that match no route
 
 _HTTP_STATUSES = [status.value for status in HTTPStatus]
@@ -121,23 +118,11 @@ class Metrics:
         self.unmatched.count(status, 0)
         self.count_refusals(refusals)
 
-    async def keep_sampling(self, runtime: Runtime) -> None:
-        """Sample the gauges every second for as long as the worker runs."""
-        while True:
-            self.sample(runtime)
-            began = time.perf_counter()
-            await asyncio.sleep(SAMPLE_SECONDS)
-            late = time.perf_counter() - began - SAMPLE_SECONDS
-            self.meter.set(metrics.LOOP_LAG, max(0, int(late * MICROSECONDS)))
-
     def sample(self, runtime: Runtime) -> None:
-        """Set this worker's gauges."""
-        idle = runtime.pool.get_idle_size()
-        self.meter.set(metrics.WAITING, runtime.committer.waiting)
-        self.meter.set(metrics.IN_FLIGHT, runtime.committer.in_flight)
-        self.meter.set(metrics.CONNECTIONS, idle, "idle")
-        self.meter.set(metrics.CONNECTIONS, runtime.pool.get_size() - idle, "used")
-        self.meter.set(metrics.REVOCATION_CACHE_TRUSTED, runtime.revocation_cache.is_trusted())
+        """Set this worker's gauges, and count the tokens that came before their time."""
+        sampling.sample(self.meter, runtime)
+        for _ in range(runtime.signer.take_early()):
+            self.meter.add(metrics.EARLY_TOKENS)
 
     def render(self, health: Health | None, holds: Holds | None) -> bytes:
         """Return the metrics of all workers in Prometheus' text format, without the database's if it is unreachable."""

@@ -27,6 +27,7 @@ from web.http.errors import (
     OVERLOADED,
     TOO_LARGE,
     TOO_SLOW,
+    outcome_unknown,
     problem_body,
 )
 from web.http.idempotency import IDEMPOTENCY_KEY
@@ -198,6 +199,8 @@ def refusals_of(route: Route) -> Iterator[Refusing]:
     if route.access.roles is not None:
         yield from (errors.authorization_missing, errors.authorization_without_token, errors.wrong_credentials)
         yield from (DATABASE_DOWN, OVERLOADED)
+        if not {"GET", "HEAD"} & set(route.methods):
+            yield outcome_unknown
     if route.access.roles is not None and route.access.roles != ANYONE.roles:
         yield errors.forbidden
     if _takes_key(route):

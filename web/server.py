@@ -1,5 +1,6 @@
 """The HTTP server of one worker: aiohttp's, with limits on time and size. Every response follows the contract."""
 
+import asyncio
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -11,10 +12,14 @@ from aiohttp.web_protocol import RequestHandler
 from ledger.service.logging import ACCESS
 from ledger.settings import Settings
 from web.handlers.monitoring import METRICS
-from web.http.aiohttp_private import ProtocolRunner
+from web.http.aiohttp_private import ProtocolRunner, is_idle
 from web.http.errors import MALFORMED, problem, refusals_of
 from web.http.request import make_request_id
+from web.http.response import Reply
 from web.metrics import Metrics
+
+GRACE_SECONDS = 1.0  # for the next request of a client that sends one after the other
+DRAIN_POLL_SECONDS = 0.01
 
 log = structlog.get_logger(__name__)
 access_log = structlog.get_logger(ACCESS)
@@ -23,11 +28,17 @@ access_log = structlog.get_logger(ACCESS)
 class _Protocol(RequestHandler):
     """aiohttp's protocol, with the problem details of the contract for requests that cannot be parsed."""
 
-    __slots__ = ("_metrics",)
+    __slots__ = ("_metrics", "active_at")
 
     def __init__(self, metrics: Metrics, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._metrics = metrics
+        self.active_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note when the connection was opened, after which a request follows soon."""
+        super().connection_made(transport)
+        self.active_at = asyncio.get_running_loop().time()
 
     def handle_error(
         self,
@@ -55,8 +66,9 @@ class _Protocol(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response. It is an exception if the request has an unknown `Expect`, which no middleware sees."""
-        if isinstance(resp, web.HTTPException):
+        if type(resp) is not Reply and isinstance(resp, web.HTTPException):
             resp = self.handle_error(request, resp.status)
+        self.active_at = asyncio.get_running_loop().time()
         return await super().finish_response(request, resp, start_time)
 
 
@@ -72,3 +84,24 @@ class Runner(ProtocolRunner):
             shutdown_timeout=settings.ledger_shutdown_seconds,
             auto_decompress=False,
         )
+
+    async def drain(self) -> None:
+        """Accept no more connections, and let clients leave those they have.
+
+        A client that is active sends its next request soon: the response closes the connection. Closing it before would
+        reset that request. A connection that was quiet for some time is closed first.
+        """
+        await asyncio.sleep(0)  # accept what has connected before
+        for site in list(self.sites):
+            await site.stop()
+        clock = asyncio.get_running_loop().time
+        until = clock() + GRACE_SECONDS
+        while clock() < until and (idle := self._list_idle()):
+            for connection in idle:
+                if clock() - connection.active_at >= GRACE_SECONDS and connection.transport is not None:
+                    connection.transport.close()
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+
+    def _list_idle(self) -> list[_Protocol]:
+        connections = [] if self.server is None else self.server.connections
+        return [found for found in connections if isinstance(found, _Protocol) and is_idle(found)]

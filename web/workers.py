@@ -1,7 +1,8 @@
 """The worker processes: started on one listening socket, restarted when they die, drained when the service stops.
 
-Each worker has the reading end of a pipe whose other end is here. If this process is killed, the workers see the pipe
-close, and stop. Their metrics are in shared memory.
+With more than one worker there is also a writer process, which executes the commands of all. Each process has the
+reading end of a pipe whose other end is here. If this process is killed, the others see the pipe close, and stop. Their
+metrics are in shared memory, those of the process that writes first.
 """
 
 import asyncio
@@ -16,14 +17,16 @@ from typing import NamedTuple
 import structlog
 
 from ledger.service import metrics
+from ledger.service.child import CANNOT_LISTEN, SERVING
 from ledger.settings import Settings
+from ledger.write.link import create_exchange
 
 MAX_RESTARTS_IN_A_ROW = 5
 RESTART_PAUSE_SECONDS = 0.2
-STEADY_SECONDS = 10  # a worker that runs this long has started successfully
+STEADY_SECONDS = 2  # a process that runs this long has started successfully
+WORKER, WRITER = "web.worker", "web.writer"  # the modules that the processes run
 SLACK_SECONDS = 5  # for a worker to exit after its cleanup
 
-BACKLOG = 1024  # connections waiting to be accepted
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +41,7 @@ class ListenError(Exception):
 
 @contextlib.contextmanager
 def bound(settings: Settings) -> Iterator[socket.socket]:
-    """Yield a socket bound to the service's address; it refuses connections until `listen`. Raises `ListenError`."""
+    """Yield a socket bound to the service's address; a worker that serves listens on it. Raises `ListenError`."""
     family = socket.AF_INET6 if ":" in settings.service_host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -49,104 +52,135 @@ def bound(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
-def listen(settings: Settings, listener: socket.socket) -> None:
-    """Accept connections. Raises `ListenError` if another process bound to the same address listened first."""
-    with _explain_address(settings):
-        listener.listen(BACKLOG)
-
-
 @contextlib.contextmanager
 def _explain_address(settings: Settings) -> Iterator[None]:
     """Raise `ListenError` for an address that cannot be used, with the settings that change it."""
     try:
         yield
     except OSError as error:
-        address = f"{settings.service_host}:{settings.service_port}"
-        raise ListenError(f"{address}: {error.strerror}; change SERVICE_PORT or SERVICE_HOST") from error
+        raise _create_listen_error(settings, str(error.strerror)) from error
+
+
+def _create_listen_error(settings: Settings, reason: str) -> ListenError:
+    address = f"{settings.service_host}:{settings.service_port}"
+    return ListenError(f"{address}: {reason}; change SERVICE_PORT or SERVICE_HOST")
 
 
 async def run_workers(
     settings: Settings, listener: socket.socket, count: int, *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
-    """Run `count` workers until `stop` is set; call `ready` once all of them serve."""
-    file = metrics.create_shared_file(count)
-    workers = [_Worker(settings, listener, asyncio.Event(), file, number) for number in range(count)]
-    try:
+    """Run `count` workers, and a writer if there are several, until `stop` is set; call `ready` once all serve.
+
+    The writer stops after the workers, whose commands it executes until then.
+    """
+    drained = asyncio.Event()
+    with _describe_children(settings, listener, count) as children:
         async with asyncio.TaskGroup() as group:
-            for worker in workers:
-                group.create_task(_keep_running(worker, stop))
-            waiting = group.create_task(_announce(workers, ready))
+            running = {
+                group.create_task(_keep_running(child, drained if child.kind == WRITER else stop)): child.kind
+                for child in children
+            }
+            waiting = group.create_task(_announce(children, ready))
             await stop.wait()
             listener.close()  # new connections are refused at once, instead of never being answered
             waiting.cancel()
+            await asyncio.wait([task for task, kind in running.items() if kind == WORKER])
+            drained.set()
+
+
+class _Child(NamedTuple):
+    """The arguments of each start of a process, which inherits `descriptors`; `serving` is set once it serves."""
+
+    settings: Settings
+    kind: str
+    number: int
+    descriptors: Sequence[int]
+    serving: asyncio.Event
+
+
+@contextlib.contextmanager
+def _describe_children(settings: Settings, listener: socket.socket, count: int) -> Iterator[list[_Child]]:
+    """Yield the processes to run, with the memory and the sockets that they share; a writer is number 0."""
+    numbers = range(1) if count == 1 else range(1, count + 1)
+    dialing, accepting = create_exchange()
+    file = metrics.create_shared_file(numbers.stop)
+    try:
+        with dialing, accepting:
+            shared = (file, listener.fileno()) if count == 1 else (file, listener.fileno(), dialing.fileno())
+            children = [_Child(settings, WORKER, number, shared, asyncio.Event()) for number in numbers]
+            if count > 1:
+                children.append(_Child(settings, WRITER, 0, (file, accepting.fileno()), asyncio.Event()))
+            yield children
     finally:
         os.close(file)
 
 
-class _Worker(NamedTuple):
-    """The arguments of each start of a worker; `serving` is set once it serves."""
-
-    settings: Settings
-    listener: socket.socket
-    serving: asyncio.Event
-    metrics_file: int
-    number: int
-
-
-async def _announce(workers: Sequence[_Worker], ready: Callable[[], None]) -> None:
-    for worker in workers:
-        await worker.serving.wait()
+async def _announce(children: Sequence[_Child], ready: Callable[[], None]) -> None:
+    for child in children:
+        await child.serving.wait()
     ready()
 
 
-async def _keep_running(worker: _Worker, stop: asyncio.Event) -> None:
+async def _keep_running(child: _Child, stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     failures = 0
     while not stop.is_set():
         began = loop.time()
-        code = await _run_once(worker, stop)
+        code = await _run_once(child, stop)
         if stop.is_set():
             return
         failures = 1 if loop.time() - began > STEADY_SECONDS else failures + 1
-        log.error("worker died", exit_code=code, restarts_in_a_row=failures)
+        log.error("writer died" if child.kind == WRITER else "worker died", exit_code=code, restarts_in_a_row=failures)
         if failures > MAX_RESTARTS_IN_A_ROW:
             raise WorkersFailedError("the workers keep dying; see the log above")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), RESTART_PAUSE_SECONDS)
 
 
-async def _run_once(worker: _Worker, stop: asyncio.Event) -> int:
+async def _run_once(child: _Child, stop: asyncio.Event) -> int:
     lifeline_read, lifeline_write = os.pipe()
-    descriptors = (worker.listener.fileno(), lifeline_read, worker.metrics_file)
+    arguments = (child.number, lifeline_read, *child.descriptors)
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "web.worker", *map(str, descriptors), str(worker.number)),
+            *(sys.executable, "-m", child.kind, *map(str, arguments)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            pass_fds=descriptors,
-            env=worker.settings.child_environment(),
+            pass_fds=(lifeline_read, *child.descriptors),
+            env=child.settings.child_environment(),
         )
     finally:
         os.close(lifeline_read)
     try:
-        return await _watch(worker, process, stop)
+        return await _watch(child, process, stop)
     finally:
         os.close(lifeline_write)
 
 
-async def _watch(worker: _Worker, process: asyncio.subprocess.Process, stop: asyncio.Event) -> int:
-    assert process.stdout is not None  # noqa: S101 - it was asked for
+async def _watch(child: _Child, process: asyncio.subprocess.Process, stop: asyncio.Event) -> int:
     exited = asyncio.create_task(process.wait())
+    reading = asyncio.create_task(_read_state(child, process))
     stopping = asyncio.create_task(stop.wait())
     try:
-        if await process.stdout.readline():  # the worker prints one line when it serves
-            worker.serving.set()
+        await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if reading.done():
+            reading.result()
         await asyncio.wait((exited, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not exited.done():
             process.send_signal(signal.SIGTERM)
-            await asyncio.wait((exited,), timeout=worker.settings.stop_seconds() + SLACK_SECONDS)
+            await asyncio.wait((exited,), timeout=child.settings.stop_seconds() + SLACK_SECONDS)
     finally:
         stopping.cancel()
+        reading.cancel()
         if not exited.done():
             process.kill()
     return await exited
+
+
+async def _read_state(child: _Child, process: asyncio.subprocess.Process) -> None:
+    """Wait for the one line that a process prints; none if it dies before. Raises `ListenError`."""
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    word, _, reason = (await process.stdout.readline()).decode().strip().partition(" ")
+    if word == SERVING:
+        child.serving.set()
+    elif word == CANNOT_LISTEN:  # another process that is bound to the same address listened first
+        raise _create_listen_error(child.settings, reason)

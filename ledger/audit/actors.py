@@ -1,12 +1,11 @@
 """The commands of a user, a session or a token, so that one query shows what a stolen token did."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import msgspec
-
+from ledger.audit.results import read_results
+from ledger.events.tokens import Session
 from ledger.events.users import User
 from ledger.projections import sessions
 from ledger.store.commands import Before, read_commands
@@ -29,7 +28,13 @@ async def find(reader: Reader, actor_id: UUID) -> Actor | None:
     if found is not None:
         return Actor(*found)
     heads = await read_heads(reader, [actor_id])
-    return Actor(actor_id) if heads and isinstance(heads[actor_id].state, User) else None
+    match heads[actor_id].state if heads else None:
+        case User():
+            return Actor(actor_id)
+        case Session(user_id=user_id):  # a clean-up has deleted its row
+            return Actor(user_id, session_id=actor_id)
+        case _:
+            return None
 
 
 async def list_commands(reader: Reader, actor: Actor, *, before: Before | None, limit: int) -> list[dict[str, Any]]:
@@ -43,6 +48,7 @@ async def list_commands(reader: Reader, actor: Actor, *, before: Before | None, 
         before=before,
         limit=limit,
     )
+    results = await read_results(reader, rows)
     return [
         {
             "command_id": row.command_id,
@@ -52,13 +58,8 @@ async def list_commands(reader: Reader, actor: Actor, *, before: Before | None, 
             "jti": row.jti,
             "request_id": row.request_id,
             "outcome": row.outcome,
-            "result": _decode_result(row.result),
+            "result": results.get(row.command_id),
             "recorded_at": row.recorded_at,
         }
         for row in rows
     ]
-
-
-def _decode_result(result: bytes) -> Mapping[str, Any] | list[Any]:
-    decoded: Mapping[str, Any] | list[Any] = msgspec.json.decode(result)
-    return decoded

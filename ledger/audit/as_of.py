@@ -1,7 +1,7 @@
 """Accounts and the trial balance at a point in time.
 
 Every point in time is converted to a position in the log. The state at that position follows from the last events up
-to it. A balance is one row of `entries`, found by index, however long the account's history is.
+to it. A balance is in one event of the account, found by index, however long the account's history is.
 """
 
 from collections.abc import Sequence
@@ -90,7 +90,7 @@ async def accounts_at(
 async def trial_balance(reader: Reader, position: int) -> dict[str, Any]:
     """Return the sums of negative (`debit_cents`) and positive balances (`credit_cents`) of each currency.
 
-    Their sum is zero in balanced books. The query finds one row of `entries` per account by index, so its cost grows
+    Their sum is zero in balanced books. The query finds the last entry of each account by index, so its cost grows
     with the number of accounts alone.
     """
     rows = await reader.fetch(

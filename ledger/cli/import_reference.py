@@ -13,7 +13,7 @@ import typer
 from ledger.cli.options import AsJson
 from ledger.cli.output import emit
 from ledger.cli.progress import Progress
-from ledger.cli.shell import connected, fail, run
+from ledger.cli.shell import Use, connected, fail, run
 from ledger.import_reference import run as importing
 from ledger.import_reference.api import open_api
 from ledger.import_reference.books import Books, RehearsedBooks
@@ -99,7 +99,11 @@ def import_reference(
     mapped = dict(_parse_mapping(text) for text in map_user or [])
     choice = _Choice(currency, mapped, holder, balances_only, dry_run)
     try:
-        report = run(lambda settings: _import(settings, source, choice), needs_redis=not dry_run, needs_key=not dry_run)
+        report = run(
+            lambda settings: _import(settings, source, choice),
+            redis=Use.NO if dry_run else Use.IF_THERE,
+            needs_key=not dry_run,
+        )
     except KeyboardInterrupt:
         fail(f"stopped; {RESUME}", 1)
     if as_json:

@@ -13,6 +13,7 @@ from ledger.cli.options import AsJson
 from ledger.cli.output import emit, encode_compact
 from ledger.cli.progress import Progress
 from ledger.cli.shell import connected, fail, pooled, query_pool, run
+from ledger.events import to_json
 from ledger.followers import follower
 from ledger.identity.keyring import load_sealing_key
 from ledger.identity.keys import EDDSA, Key, public_key, public_pem
@@ -178,7 +179,7 @@ def _proof_members(proof: Proof) -> Mapping[str, object]:
     event, block = proof.event, proof.block
     return {
         **msgspec.structs.asdict(event),
-        "state": _decode_state(event.state),
+        "state": _decode_state(event.topic, event.state),
         "block": block.number,
         "block_hash": block.hash().hex(),
         "ledger": block.ledger,
@@ -187,11 +188,11 @@ def _proof_members(proof: Proof) -> Mapping[str, object]:
     }
 
 
-def _decode_state(state: bytes) -> object:
-    """Return an event's content, as text if it is not JSON: a ledger may seal any bytes."""
+def _decode_state(topic: str, state: bytes) -> object:
+    """Return an event's content, as text if it cannot be read: a ledger may seal any bytes."""
     try:
-        return strict_json.decode(state)
-    except MalformedJsonError:
+        return strict_json.decode(to_json(topic, state))
+    except (MalformedJsonError, ValueError):
         return state.decode(errors="replace")
 
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from enum import Enum
 from typing import NoReturn, TypeVar
 
 import asyncpg
@@ -12,17 +13,16 @@ from rich.console import Console
 
 from ledger.audit.export import ExportError
 from ledger.embedded import EmbeddedError
+from ledger.environment.gc import collect_rarely
 from ledger.environment.variables import SettingsError
-from ledger.errors import DatabaseError, LedgerError, RedisUnusableError, Refused, RevocationCacheError
+from ledger.errors import DatabaseError, LedgerError, RedisAwayError, RedisUnusableError, Refused, RevocationCacheError
 from ledger.followers.follower import CannotApplyError
 from ledger.identity.keyring import check_keys
 from ledger.service import logging
 from ledger.service.bootstrap import complete_settings
-from ledger.service.gc import collect_rarely
 from ledger.settings import Settings
 from ledger.store import pool
-from ledger.store.connections import Connection, Pool
-from ledger.store.pool import STATEMENT_SECONDS, UNREACHABLE
+from ledger.store.connections import STATEMENT_SECONDS, UNREACHABLE, Connection, Pool
 from web.workers import ListenError, WorkersFailedError
 
 T = TypeVar("T")
@@ -45,10 +45,25 @@ log = structlog.get_logger(__name__)
 console = Console(stderr=True, highlight=False)
 
 
-def run(work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool = False, needs_key: bool = False) -> T:
+class Use(Enum):
+    """Whether a command uses a server."""
+
+    NO = "no"
+    IF_THERE = "if there"  # it does without a server that does not answer
+    YES = "yes"
+
+
+def run(
+    work: Callable[[Settings], Awaitable[T]],
+    *,
+    redis: Use = Use.NO,
+    needs_key: bool = False,
+    waits: bool = False,
+) -> T:
     """Run the work with complete settings and reachable servers; a failure ends the program with one line.
 
-    Unless the caller asks for them, the work runs without Redis and without the key that signs tokens.
+    Unless the caller asks for them, the work runs without Redis and without the key that signs tokens. With `waits`, it
+    waits for PostgreSQL as long as the settings say.
     """
     try:
         settings = Settings.load()
@@ -60,7 +75,7 @@ def run(work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool = False, 
     logging.configure(settings)
     collect_rarely()
     try:
-        return uvloop.run(_run_with_servers(settings, work, needs_redis=needs_redis))
+        return uvloop.run(_run_with_servers(settings, work, redis=redis, waits=waits))
     except FAILURES as error:
         fail(_describe(error), 1)
     except BaseExceptionGroup as group:
@@ -70,9 +85,9 @@ def run(work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool = False, 
         fail(_describe(_first_error(known)), 1)
 
 
-def run_service(work: Callable[[Settings], Awaitable[T]]) -> T:
-    """Run work that needs everything the service needs: PostgreSQL, Redis and the key that signs tokens."""
-    return run(work, needs_redis=True, needs_key=True)
+def run_service(work: Callable[[Settings], Awaitable[T]], *, waits: bool = False) -> T:
+    """Run work that uses all that the service uses: PostgreSQL, the key that signs tokens and, if there, Redis."""
+    return run(work, redis=Use.IF_THERE, needs_key=True, waits=waits)
 
 
 def query(read: Callable[[Connection], Awaitable[T]]) -> T:
@@ -135,15 +150,26 @@ def explain_database_errors(hint: str = "") -> Iterator[None]:
         raise DatabaseError(f"the connection to PostgreSQL was lost: {type(error).__name__}{hint}") from error
 
 
-async def _run_with_servers(settings: Settings, work: Callable[[Settings], Awaitable[T]], *, needs_redis: bool) -> T:
-    async with complete_settings(settings, needs_redis=needs_redis) as full:
-        await pool.check_version(full)
-        if needs_redis:
-            # Imported here: its client takes a fifth of the time of a start, and most commands do not need it.
-            from ledger.identity import valkey  # noqa: PLC0415
-
-            await valkey.check_version(full)
+async def _run_with_servers(
+    settings: Settings, work: Callable[[Settings], Awaitable[T]], *, redis: Use, waits: bool
+) -> T:
+    async with complete_settings(settings, needs_redis=redis is not Use.NO) as full:
+        await pool.wait_for_server(full, full.ledger_start_patience_seconds if waits else 0)
+        if redis is not Use.NO:
+            await _check_redis(full, redis)
         return await work(full)
+
+
+async def _check_redis(settings: Settings, use: Use) -> None:
+    # Imported here: its client takes a fifth of the time of a start, and most commands do not need it.
+    from ledger.identity import valkey  # noqa: PLC0415
+
+    try:
+        await valkey.check_version(settings)
+    except RedisAwayError as error:
+        if use is Use.YES:
+            raise
+        log.warning("redis does not answer; PostgreSQL is asked instead", error=str(error))
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

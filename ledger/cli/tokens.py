@@ -7,7 +7,7 @@ from typing import Any
 
 from ledger.cli.options import AsJson
 from ledger.cli.output import emit, print_table
-from ledger.cli.shell import pooled, run
+from ledger.cli.shell import Use, pooled, run
 from ledger.identity.revocation_cache import RevocationCache, RevocationCacheStatus
 from ledger.identity.valkey import open_client
 from ledger.settings import Settings
@@ -16,7 +16,7 @@ from ledger.store.identity import read_ledger_id
 
 def show_cache_status(as_json: AsJson = False) -> None:
     """Show how much of the log the cache covers; exit with 1 if it is incomplete or Redis does not answer."""
-    status = run(_read_status, needs_redis=True)
+    status = run(_read_status, redis=Use.YES)
     if as_json:
         emit(_members(status))
     else:
@@ -28,7 +28,7 @@ def show_cache_status(as_json: AsJson = False) -> None:
 
 def rebuild_cache(as_json: AsJson = False) -> None:
     """Empty the revocation cache and fill it again. Services keep running: they read PostgreSQL until it is full."""
-    status = run(_rebuild, needs_redis=True)
+    status = run(_rebuild, redis=Use.YES)
     if as_json:
         emit(_members(status))
     else:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ledger.audit.verify import Sources, json_line
+from ledger.audit.verify import Processes, Sources, json_line
 from ledger.audit.verify import verify as find_errors
+from ledger.audit.verify.processes import count_cores
 from ledger.cli.output import plural
 from ledger.cli.progress import Progress
 from ledger.cli.shell import connected, console, fail, run
@@ -21,21 +22,25 @@ def verify(
     fast: Annotated[
         bool, typer.Option("--fast", help="Check heads, read tables and sums, but not the history.")
     ] = False,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that share a long log (default: one per core).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per finding.")] = False,
 ) -> None:
     """Check the log, the read tables, the balances and the revocation cache; exit with 1 if anything is wrong."""
     if since and fast:
         fail("--since limits the history that is read, and --fast reads none: give one of them", 2)
-    if run(lambda settings: _verify(settings, since=since, fast=fast, as_json=as_json)):
+    number = processes or count_cores()
+    if run(lambda settings: _verify(Processes(settings, number), since=since, fast=fast, as_json=as_json)):
         sys.exit(1)
 
 
-async def _verify(settings: Settings, *, since: int, fast: bool, as_json: bool) -> int:
+async def _verify(processes: Processes, *, since: int, fast: bool, as_json: bool) -> int:
     """Print the findings, and return their number."""
     count = 0
-    async with _open_sources(settings) as sources:
+    async with _open_sources(processes.settings) as sources:
         with Progress() as progress:
-            async for finding in find_errors(sources, progress, since=since, fast=fast):
+            async for finding in find_errors(sources, progress, since=since, fast=fast, processes=processes):
                 sys.stdout.write((json_line(finding) if as_json else finding.text()) + "\n")
                 count += 1
     console.print(

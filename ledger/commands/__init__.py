@@ -1,5 +1,7 @@
 """Commands, which change the ledger, and the pure decisions about them. `COMMANDS` lists every command."""
 
+from collections.abc import Mapping
+
 from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
 from ledger.commands.batch import TransferBatch
 from ledger.commands.command import Command
@@ -44,3 +46,4 @@ COMMANDS: tuple[type[Command], ...] = (
     RevokeAllTokens,
     ForgetTokens,
 )
+COMMANDS_BY_NAME: Mapping[str, type[Command]] = {command.name: command for command in COMMANDS}

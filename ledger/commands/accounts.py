@@ -48,6 +48,11 @@ class OpenAccount(Command, frozen=True, kw_only=True):
     overdraft_limit_cents: int = 0
     frozen: Freeze = "none"
 
+    @property
+    def resource_id(self) -> UUID:
+        """Return the id of the account."""
+        return self.account_id
+
     def streams(self) -> Iterable[UUID]:
         """Return the account, which must be new, its owner, and `world` if there is an opening balance."""
         yield from (self.account_id, self.owner_id)

@@ -5,7 +5,7 @@ decision can be repeated, and tested in microseconds.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
@@ -44,15 +44,23 @@ class Decision(msgspec.Struct, frozen=True):
     states: States | None = None
 
 
-class Command(msgspec.Struct, frozen=True):
+class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A request to change something. `name` is stored in the command log, so it outlives a renaming of the class.
 
+    Encoded, a command is an array that begins with the name of its class, so that its class need not be known before.
     Each command says in `always_appends` whether it is never accepted without an event: `ledger audit verify` then
-    reports an accepted command whose events are missing.
+    reports an accepted command whose events are missing. With `derives_result`, the command log does not store the
+    result of an accepted command: `derive_result` returns the same one from its events.
     """
 
     name: ClassVar[str]
     always_appends: ClassVar[bool]
+    derives_result: ClassVar[bool] = False
+
+    @property
+    def resource_id(self) -> UUID | None:
+        """Return the id of the one resource that the command creates or changes, to look it up; None for several."""
+        return None
 
     @abstractmethod
     def streams(self) -> Iterable[UUID]:
@@ -69,6 +77,11 @@ class Command(msgspec.Struct, frozen=True):
     @abstractmethod
     def decide(self, states: States) -> Decision:
         """Return the events and the result. Raises `Refused` if a rule forbids the command."""
+
+    @classmethod
+    def derive_result(cls, events: Sequence[StreamEvent]) -> dict[str, Any]:
+        """Return the result of an accepted command from its events, equal to that of `decide` to the last byte."""
+        raise LookupError(f"the result of {cls.name} does not follow from {len(events)} events")
 
 
 def state_of(states: States, stream_id: UUID, kind: type[StateT]) -> StateT | None:

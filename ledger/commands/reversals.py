@@ -32,6 +32,11 @@ class ReverseTransaction(Command, frozen=True, kw_only=True):
     description: str | None = None
     id_was_chosen: bool = False
 
+    @property
+    def resource_id(self) -> UUID:
+        """Return the id of the reversal."""
+        return self.reversal_id
+
     def streams(self) -> Iterable[UUID]:
         """Return the transaction, its accounts, and the reversal itself if the client chose its id."""
         yield from (self.transaction_id, *self.account_ids)

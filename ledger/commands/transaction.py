@@ -31,6 +31,11 @@ class TransactionCommand(Details, Command, frozen=True, kw_only=True):
     only_owner_id: UUID | None = None
     id_was_chosen: bool = False
 
+    @property
+    def resource_id(self) -> UUID:
+        """Return the id of the transaction."""
+        return self.transaction_id
+
     def creates(self) -> Iterable[UUID]:
         """Return the transaction, unless the client chose its id."""
         return () if self.id_was_chosen else (self.transaction_id,)

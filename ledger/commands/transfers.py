@@ -1,6 +1,6 @@
 """Transfers: all money that leaves one account enters another, so all balances always sum to zero."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 from uuid import UUID
 
@@ -23,6 +23,7 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "TransferMoney"
     always_appends: ClassVar[bool] = True
+    derives_result: ClassVar[bool] = True
 
     source_account_id: UUID
     destination_account_id: UUID
@@ -45,6 +46,13 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
         """Return both entries. Raises `Refused` with every refusal, in the contract's order."""
         transfer, events = self.decide_transfer(states)
         return Decision(events, transfer_result(self.transaction_id, transfer))
+
+    @classmethod
+    def derive_result(cls, events: Sequence[StreamEvent]) -> dict[str, object]:
+        """Return the transfer, which is the first of its events."""
+        transaction_id, transfer = events[0]
+        assert isinstance(transfer, MoneyTransferred)  # noqa: S101 - `decide` begins with it
+        return transfer_result(transaction_id, transfer)
 
     def decide_transfer(self, states: States) -> tuple[MoneyTransferred, list[StreamEvent]]:
         """Return the transfer and all its events, without a result."""

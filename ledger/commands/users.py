@@ -44,6 +44,11 @@ class CreateUser(Command, frozen=True, kw_only=True):
     roles: tuple[Role, ...]
     credential: Credential
 
+    @property
+    def resource_id(self) -> UUID:
+        """Return the id of the user."""
+        return self.user_id
+
     def streams(self) -> Iterable[UUID]:
         """Return the user, who must be new, and both names."""
         return (self.user_id, *username_streams(self.username), *email_streams(self.email))

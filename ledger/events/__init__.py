@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import accounts, tokens, transactions, users
+from ledger.events import accounts, compact, tokens, transactions, users
 
 Event = (
     accounts.AccountEvent
@@ -48,7 +48,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
 FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transactions.MoneyTransferred)  # too many for an index of topics
 HEADLESS = (transactions.Transaction, transactions.Reference)  # their streams are too short for a head to save reads
-encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode  # as JSON, which is also what is stored but for the events of plain transfers
 
 
 class Upcast(NamedTuple):
@@ -92,6 +92,8 @@ class Decoders(dict[str, Callable[[bytes], Any]]):
 
     def __init__(self, upcasts: Mapping[str, Upcast]) -> None:
         super().__init__({topic: msgspec.json.Decoder(cls).decode for cls, topic in TOPICS.items()})
+        for cls, short in compact.DECODERS.items():
+            self[TOPICS[cls]] = _decode_either(short, self[TOPICS[cls]])
         for topic, (shape, upcast) in upcasts.items():
             self[topic] = _compose_upcast(msgspec.json.Decoder(shape).decode, upcast)
 
@@ -103,7 +105,22 @@ def _compose_upcast(decode: Callable[[bytes], Any], upcast: Callable[[Any], Even
     return lambda state: upcast(decode(state))
 
 
+def _decode_either(short: Callable[[bytes], Event], json: Callable[[bytes], Event]) -> Callable[[bytes], Event]:
+    return lambda state: short(state) if state[:1] == compact.MARK else json(state)
+
+
 DECODERS = Decoders(UPCASTS)
+
+
+def encode_event(event: Event) -> bytes:
+    """Encode an event as it is stored: those of plain transfers in a short form, all others as JSON."""
+    short = compact.ENCODERS.get(type(event))
+    return (short and short(event)) or encode(event)
+
+
+def to_json(topic: str, state: bytes) -> bytes:
+    """Return a stored event as JSON, whatever its form."""
+    return encode(decode_event(topic, state)) if state[:1] == compact.MARK else state
 
 
 def decode_event(topic: str, state: bytes) -> Event:

@@ -16,9 +16,8 @@ from typing import NamedTuple, NoReturn
 
 import structlog
 
-from ledger.store.connections import Connection, Reader
+from ledger.store.connections import UNREACHABLE, Connection, Reader
 from ledger.store.locks import has_leader, try_lead
-from ledger.store.pool import UNREACHABLE
 from ledger.store.sql import lag_seconds, topic_at
 
 PAUSE_SECONDS = 1.0  # after a failure
@@ -50,7 +49,8 @@ class Follower(NamedTuple):
     """A task that processes new events of the log, in steps.
 
     `step(connection, leads)` processes what is new, as far as its process should, and returns the progress. `rest`
-    waits between two steps. `begin` prepares each new connection, `lost` is called when a connection has failed.
+    waits between two steps. `begin` prepares each new connection, `lost` is called when a connection has failed. A web
+    worker beside a writer process may not lead: that is the writer's work.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Follower(NamedTuple):
     rest: Callable[[], Awaitable[object]]
     begin: Callable[[Connection], Awaitable[None]] | None = None
     lost: Callable[[], None] | None = None
+    may_lead: bool = True
 
 
 class FollowerStatus(NamedTuple):
@@ -108,9 +109,11 @@ async def resume(reader: Reader, name: str) -> int | None:
     return position
 
 
-async def report(reader: Reader, name: str, progress: FollowerProgress, per_second: float | None = None) -> None:
+async def report(
+    connection: Connection, name: str, progress: FollowerProgress, per_second: float | None = None
+) -> None:
     """Record a follower's progress and that it is not stopped."""
-    await reader.execute(
+    await connection.execute(
         """UPDATE followers SET position = coalesce($2, position), per_second = coalesce($3, per_second), error = $4,
                                 stopped = false, error_position = NULL, error_topic = NULL, updated_at = now()
            WHERE name = $1""",
@@ -127,7 +130,7 @@ async def _take_steps(follower: Follower, connection: Connection) -> None:
     leads, previous, reported_at = False, FollowerProgress(None), 0.0
     reported: FollowerProgress | None = None
     while True:
-        leads = leads or await try_lead(connection, list(FOLLOWERS).index(follower.name))
+        leads = leads or (follower.may_lead and await try_lead(connection, list(FOLLOWERS).index(follower.name)))
         began_at = time.monotonic()
         try:
             progress = await follower.step(connection, leads)

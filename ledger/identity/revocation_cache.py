@@ -99,7 +99,7 @@ class RevocationCacheStatus(NamedTuple):
     @property
     def is_complete(self) -> bool:
         """Whether the cache has every revocation."""
-        return self.position == self.last_revocation
+        return self.position is not None and self.position >= self.last_revocation  # clean-ups may delete the last
 
 
 class RevocationCache:
@@ -127,6 +127,15 @@ class RevocationCache:
         """Return whether look-ups ask the cache first, and PostgreSQL only for what it lacks."""
         now = asyncio.get_running_loop().time()
         return self._is_redis_usable and self._read_at > max(self._distrusted_at, now - FRESH_SECONDS)
+
+    async def is_answering(self) -> bool:
+        """Ask Redis, and return whether look-ups ask the cache first."""
+        try:
+            async with _redis_call(TIMEOUT_SECONDS):
+                await self._redis.ping()
+        except RevocationCacheError as error:
+            self._back_off(error)
+        return self.is_trusted()
 
     async def revoked_below(self, sessions: Collection[Session]) -> Mapping[Session, int]:
         """Return for each session the position below which its tokens are revoked.
@@ -171,14 +180,17 @@ class RevocationCache:
         marker = await self._read_marker(FILL_SECONDS)
         return RevocationCacheStatus(None if marker == CLEARING else marker, await tokens.last_revocation(self._pool))
 
-    async def follow(self, connect: Callable[[], Awaitable[Connection]], channel: str) -> None:
+    async def follow(
+        self, connect: Callable[[], Awaitable[Connection]], channel: str, *, may_lead: bool = True
+    ) -> None:
         """Listen for revocations until cancelled; while this process leads, also fill the cache."""
 
         async def listen(connection: Connection) -> None:
             connection.add_termination_listener(self._distrust)
             await connection.add_listener(channel, lambda *_: self._wake.set())
 
-        await follow(Follower("mirror", self._step, self._wait, begin=listen, lost=self._distrust), connect)
+        follower = Follower("mirror", self._step, self._wait, begin=listen, lost=self._distrust, may_lead=may_lead)
+        await follow(follower, connect)
 
     async def _step(self, connection: Connection, leads: bool) -> FollowerProgress:
         """Read the last revocation, and fill the cache if it lacks any. Return its progress if this process leads."""
@@ -205,8 +217,9 @@ class RevocationCache:
         """Return the position of the last revocation, which PostgreSQL knows."""
         began, before = asyncio.get_running_loop().time(), self._last_revocation
         last = await tokens.last_revocation(reader)
-        # The position decreases only if the database was restored. But if another call has changed it since, the two
-        # answers may have arrived in the wrong order, and the greater one is right.
+        # The position decreases only if the database was restored, or a clean-up deleted the last session. But if
+        # another call has changed it since, the two answers may have arrived in the wrong order, and the greater one
+        # is right.
         self._last_revocation = last if before == self._last_revocation else max(self._last_revocation, last)
         self._read_at = max(self._read_at, began)
         return last

@@ -14,11 +14,14 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from ledger.identity.keyring import Keyring
 from ledger.identity.keys import Key, base64url, secret_key
 from ledger.settings import Settings
 from ledger.values.ids import parse_id
+
+log = structlog.get_logger(__name__)
 
 MAX_TOKEN_LENGTH = 4096
 LAST_SECOND = 253_402_300_799  # of the year 9999
@@ -91,6 +94,8 @@ class Signer:
         self._origin = {name: value for name, value in (("iss", issuer), ("aud", audience)) if value is not None}
         self._cache: OrderedDict[str, Verified] = OrderedDict()
         self._cache_size = cache_size
+        self._early = 0
+        self._is_behind = False  # it was logged
 
     def sign(self, claims: Claims) -> str:
         """Return the token with these claims in compact form, which is the same each time for the same claims."""
@@ -106,8 +111,20 @@ class Signer:
         if claims.typ is not kind or now >= claims.exp + self._leeway_seconds:
             raise InvalidTokenError
         if claims.iat > now + self._leeway_seconds:
+            self._note_early(claims.iat - now)
             raise InvalidTokenError
         return verified
+
+    def take_early(self) -> int:
+        """Return how many valid tokens were refused, since the last call, because this clock is behind the signer's."""
+        early, self._early = self._early, 0
+        return early
+
+    def _note_early(self, seconds: float) -> None:
+        self._early += 1
+        if not self._is_behind:
+            log.error("this clock is behind the one that signed a token, which is refused", seconds=round(seconds))
+        self._is_behind = True
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """Return the public keys of accepted tokens as a JSON Web Key Set (RFC 7517). A shared secret has none."""

@@ -5,7 +5,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from ledger.errors import RedisUnusableError
+from ledger.errors import RedisAwayError, RedisUnusableError
 from ledger.settings import Settings
 
 MIN_VERSION = 7
@@ -27,13 +27,13 @@ def open_client(settings: Settings) -> "Redis":
 
 
 async def check_version(settings: Settings) -> None:
-    """Raise `RedisUnusableError` unless Redis answers and is recent enough."""
+    """Raise `RedisUnusableError` unless Redis is recent enough, and `RedisAwayError` if it does not answer."""
     # Protocol 2, because servers before Redis 6 have no HELLO, and would not tell their version.
     client = Redis.from_url(settings.redis_dsn(), protocol=2, socket_connect_timeout=5, socket_timeout=5)
     try:
         version = (await client.info("server"))["redis_version"]
     except (RedisError, OSError, TimeoutError, ValueError) as error:
-        raise RedisUnusableError(f"Redis cannot be reached: {' '.join(str(error).split())}") from error
+        raise RedisAwayError(f"Redis cannot be reached: {' '.join(str(error).split())}") from error
     finally:
         await client.aclose()
     if int(str(version).split(".")[0]) < MIN_VERSION:  # redis-py parses "2.8" as a number

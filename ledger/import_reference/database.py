@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from ledger.import_reference.source import Account, ReferenceUnusableError, Transaction, User
-from ledger.store.connections import Connection
-from ledger.store.pool import CONNECT_SECONDS, UNREACHABLE
+from ledger.store.connections import UNREACHABLE, Connection
+from ledger.store.pool import CONNECT_SECONDS
 
 CHUNK = 1000  # transactions in one read
 TABLES = {

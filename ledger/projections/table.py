@@ -60,7 +60,8 @@ class Index(NamedTuple):
 class Table:
     """A table of a projection. `stream` is the column with the stream whose events make a row.
 
-    `changes` says how rows change by key after their insert: too rarely to need an index, by updates or by upserts.
+    `changes` says how rows change by key after their insert: never, too rarely to need an index, by updates or by
+    upserts.
     """
 
     name: str
@@ -68,7 +69,7 @@ class Table:
     stream: str
     columns: tuple[Column, ...]
     indexes: tuple[Index, ...] = ()
-    changes: Literal["rarely", "update", "upsert"] = "rarely"
+    changes: Literal["never", "rarely", "update", "upsert"] = "rarely"
 
     @cached_property
     def by_name(self) -> Mapping[str, Column]:
@@ -88,7 +89,8 @@ def encode_columns(table: Table, names: Iterable[str], rows: Sequence[Any]) -> d
 
 def insert(table: Table, values: Mapping[str, bytes]) -> Statement:
     """Return the insert of rows, given as an encoded array per column. Raises `TypeError` if a column is missing."""
-    return Statement(_insert_sql(table, tuple(values)), tuple(values.values()))
+    names = tuple(values)
+    return Statement(_insert_sql(table, names), tuple(values.values()), (table.name, names))
 
 
 def upsert(table: Table, values: Mapping[str, bytes]) -> Statement:
@@ -106,10 +108,17 @@ def _insert_sql(table: Table, names: tuple[str, ...]) -> str:
     missing = [column.name for column in table.columns if not column.optional and column.name not in names]
     if missing:
         raise TypeError(f"an insert into {table.name} lacks {', '.join(missing)}")
-    values = ", ".join(_format_value(table.by_name[name]) for name in names)
-    return (
-        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {values} FROM {_format_arrays(table, names)}, reserved"
+    return f"INSERT INTO {table.name} ({', '.join(names)}) {select_sql(table, names, names)}"
+
+
+@lru_cache(maxsize=256)
+def select_sql(table: Table, names: tuple[str, ...], wanted: tuple[str, ...]) -> str:
+    """Return the query for the `wanted` columns of rows whose values are given for `names`; others are null."""
+    values = (
+        f"{_format_value(column)} AS {column.name}" if column.name in names else f"NULL::{column.type} AS {column.name}"
+        for column in map(table.by_name.__getitem__, wanted)
     )
+    return f"SELECT {', '.join(values)} FROM {_format_arrays(table, names)}, reserved"
 
 
 @lru_cache(maxsize=256)

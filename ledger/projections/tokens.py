@@ -47,7 +47,7 @@ ACCESS, REFRESH = 0, 1  # the values of the claim `typ`
 NEVER = MAX_CENTS  # a position that no log reaches: all tokens issued below it are dead
 REVOKING = frozenset({TokensRotated, SessionRevoked, RefreshTokenReused, UserTokensRevoked, AllTokensRevoked})
 _OF_SESSIONS = frozenset(get_args(SessionEvent))
-HANDLED_BY_SESSIONS = _OF_SESSIONS | {UserTokensRevoked, AllTokensRevoked}
+HANDLED_BY_SESSIONS = _OF_SESSIONS | {UserTokensRevoked, AllTokensRevoked, RevokedTokensForgotten}
 _TokenEvent: TypeAlias = SessionEvent | UserTokensRevoked | AllTokensRevoked | RevokedTokensForgotten
 HANDLED_BY_TOKENS = frozenset(get_args(_TokenEvent))
 EVERYBODY = UUID(int=0)  # the user whose cut-off applies to all users
@@ -118,7 +118,7 @@ _ISSUED = tuple(name for name in TOKENS.names if name != "forgotten")
 
 
 def apply_sessions(events: Sequence[Recorded]) -> list[Statement]:
-    """Return the inserts and updates of sessions, each row at most once, and the cut-offs."""
+    """Return the inserts and updates of sessions, each row at most once, the cut-offs, and the deletes of clean-ups."""
     rows: dict[UUID, _Session] = {}
     for recorded in events:
         if type(recorded.event) in _OF_SESSIONS:
@@ -130,6 +130,7 @@ def apply_sessions(events: Sequence[Recorded]) -> list[Statement]:
         *([insert(SESSIONS, encode_columns(SESSIONS, SESSIONS.names, started))] if started else []),
         *([update(SESSIONS, encode_columns(SESSIONS, _CHANGING, changed))] if changed else []),
         *_cut_off(events),
+        *(_delete_sessions(row.event) for row in events if isinstance(row.event, RevokedTokensForgotten)),
     ]
 
 
@@ -171,6 +172,15 @@ class _Session:
 
     def _end(self, recorded: Recorded, by: str) -> None:
         self.revoked_position, self.ended_at, self.ended_by = recorded.position, recorded.recorded_at, by
+
+
+def _delete_sessions(event: RevokedTokensForgotten) -> Statement:
+    """Delete the sessions that had ended, and whose tokens had all expired: a session without a row is dead."""
+    return Statement(
+        """DELETE FROM sessions
+           WHERE ended_by IS NOT NULL AND revoked_position <= $1 AND expires_at < $2::timestamptz""",
+        (event.as_of_position, _to_time(event.expired_before)),
+    )
 
 
 def _cut_off(events: Sequence[Recorded]) -> list[Statement]:
@@ -293,10 +303,9 @@ def _revoke_tokens(sessions: dict[UUID, int], users: dict[UUID, int]) -> Stateme
 
 
 def _purge_tokens(event: RevokedTokensForgotten) -> Statement:
-    """Mark tokens as purged: no query counts them again, and auditors still find the user of each."""
+    """Delete tokens. Their events stay in the log, and the commands that they sent are found by session."""
     return Statement(
-        """UPDATE tokens SET forgotten = true
-           WHERE revoked_position <= $1 AND expires_at < $2::timestamptz AND NOT forgotten""",
+        "DELETE FROM tokens WHERE revoked_position <= $1 AND expires_at < $2::timestamptz",
         (event.as_of_position, _to_time(event.expired_before)),
     )
 

@@ -19,7 +19,7 @@ from ledger.projections.transactions import BANDS, BANDS_SQL, OWN, format_visibl
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import Bounds
-from ledger.store.sql import NEWEST_BETWEEN, where_clause
+from ledger.store.sql import ENTRY_EVENTS, ENTRY_TRANSACTION, NEWEST_BETWEEN, where_clause
 
 SCAN = 1000  # candidates of a page with filters
 SCANNED_EVENTS = 5000  # of the log, per page
@@ -182,21 +182,22 @@ def _end_of(rows: Sequence[Record]) -> int:
     return end
 
 
-_ENTRIES = """
-WITH chosen AS MATERIALIZED (SELECT id FROM accounts WHERE true {where}),
+_ENTRIES = f"""
+WITH chosen AS MATERIALIZED (SELECT id FROM accounts WHERE true {{where}}),
      latest AS MATERIALIZED (  -- the entries of a page belong to at most so many accounts
          SELECT chosen.id, entry.* FROM chosen, LATERAL (
-             SELECT version, position FROM entries
+             SELECT version, position FROM ({ENTRY_EVENTS}) AS event
              WHERE account_id = chosen.id AND version <= (SELECT version_at(chosen.id, $2::bigint - 1))
              ORDER BY version DESC LIMIT 1) AS entry
          ORDER BY entry.position DESC LIMIT $3),
      newest AS MATERIALIZED (
          SELECT entry.* FROM latest, LATERAL (
-             SELECT transfer_id, position FROM entries WHERE account_id = latest.id AND version <= latest.version
+             SELECT state, position FROM ({ENTRY_EVENTS}) AS event
+             WHERE account_id = latest.id AND version <= latest.version
              ORDER BY version DESC LIMIT $3) AS entry
          WHERE entry.position > $1 ORDER BY entry.position DESC LIMIT $3)
 SELECT transfers.id, kind, transfers.position AS begun, newest.position
-FROM newest JOIN transfers ON transfers.id = transfer_id ORDER BY newest.position DESC
+FROM newest JOIN transfers ON transfers.id = {ENTRY_TRANSACTION} ORDER BY newest.position DESC
 """
 _HOLDS = """
 WITH chosen AS MATERIALIZED (SELECT id FROM accounts WHERE true {where})

@@ -8,7 +8,7 @@ from asyncpg import Record
 
 from ledger.seals.blocks import Block, Header, SignedHeader
 from ledger.seals.merkle import HASH_BYTES
-from ledger.store.connections import Reader
+from ledger.store.connections import Connection, Reader
 from ledger.store.rows import ROWS_BETWEEN
 from ledger.store.sql import LOG_END, count_after, time_after
 
@@ -73,10 +73,10 @@ async def read_clock(reader: Reader) -> datetime:
     return time
 
 
-async def insert(reader: Reader, block: Block) -> None:
+async def insert(connection: Connection, block: Block) -> None:
     """Add a block."""
     header = block.signed_header.block
-    await reader.execute(
+    await connection.execute(
         """INSERT INTO seals (number, first_position, last_position, count, root, previous, sealed_at, key_id,
                               signature, leaves)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)""",

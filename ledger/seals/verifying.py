@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from asyncpg import Pool
-
 from ledger.events import StoredRow
 from ledger.identity.keys import Key
 from ledger.seals import merkle, store
 from ledger.seals.blocks import NO_BLOCK, Block, Header, SignedHeader, event_leaf
 from ledger.store import reader as event_reader
+from ledger.store.connections import Pool
 from ledger.store.identity import read_ledger_id
 from ledger.store.rows import read_misplaced, read_rows
 

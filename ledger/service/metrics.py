@@ -65,6 +65,23 @@ COMMIT_SECONDS = Family(
 )
 WAITING = Family("ledger_commands_waiting", "Commands in the queue.", "gauge")
 IN_FLIGHT = Family("ledger_commands_in_flight", "Commands without a result yet, including those in the queue.", "gauge")
+OLDEST_COMMAND = Family(
+    "ledger_oldest_command_seconds",
+    "Age of the oldest command without a result.",
+    "gauge",
+    scale=MICROSECONDS,
+)
+WRITE_AGE = Family(
+    "ledger_last_write_seconds",
+    "Time since a commit group or a heartbeat was last written.",
+    "gauge",
+    scale=MICROSECONDS,
+)
+EARLY_TOKENS = Family(
+    "ledger_early_tokens",
+    "Valid tokens that were refused because they were issued later than this clock says.",
+    "counter",
+)
 CONNECTIONS = Family(
     "ledger_database_connections", "Connections for queries.", "gauge", ("state",), (("idle",), ("used",))
 )
@@ -81,26 +98,32 @@ STARTS = Family("ledger_worker_starts", "Workers that were started or restarted.
 PID = Family("ledger_worker_pid", "The process id of a worker.", "gauge")
 
 FAMILIES = (
-    *(BATCH_COMMANDS, COMMIT_SECONDS, WAITING, IN_FLIGHT, CONNECTIONS),
+    *(BATCH_COMMANDS, COMMIT_SECONDS, WAITING, IN_FLIGHT, CONNECTIONS, OLDEST_COMMAND, WRITE_AGE, EARLY_TOKENS),
     *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID),
 )
 
 
 class Layout:
-    """The place of each series in a slot."""
+    """The place of each series in a slot. A slot of the writer, which serves no requests, has the first `FAMILIES`."""
 
     def __init__(self, families: Sequence[Family]) -> None:
         self.families = families
         self._first: dict[tuple[str, tuple[str, ...]], int] = {}
+        self.readable = set()  # fingerprints of the slots whose cells have these places
         size = HEADER_CELLS
-        for family in families:
+        for number, family in enumerate(families, 1):
             for labels in family.series:
                 self._first[family.name, labels] = size
                 size += family.cells
+            if number in (len(FAMILIES), len(families)):
+                self.readable.add(self._compute_fingerprint())
         if size * CELL_BYTES > SLOT_BYTES:
             raise ValueError(f"{size} cells do not fit into a slot")
+        self.fingerprint = self._compute_fingerprint()
+
+    def _compute_fingerprint(self) -> int:
         text = repr([(key, first) for key, first in self._first.items()]).encode()
-        self.fingerprint = int.from_bytes(hashlib.sha256(text).digest()[:7])
+        return int.from_bytes(hashlib.sha256(text).digest()[:7])
 
     def first_cell(self, family: Family, *labels: str) -> int:
         """Return the index of the first cell of a series. Raises `KeyError`."""
@@ -165,7 +188,7 @@ class Meter:
     def workers(self) -> Iterator[tuple[int, "memoryview[int]"]]:
         """Yield the number and cells of each worker that has started and is of this version."""
         for number, cells in enumerate(self._slots):
-            if cells[0] == self.layout.fingerprint:
+            if cells[0] in self.layout.readable:
                 yield number, cells
 
 

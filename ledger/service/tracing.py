@@ -20,6 +20,7 @@ from ledger.commands.command import Command
 from ledger.errors import Refused
 from ledger.write.committer import Committer, Watch
 from ledger.write.group import Origin, Outcome, Submission
+from ledger.write.remote import RemoteWriter
 
 
 @contextlib.contextmanager
@@ -49,17 +50,14 @@ class TracedCommitter(Committer):
         self._watch_next = watch
         self._spans: dict[UUID, Span] = {}
 
-    async def submit(self, command: Command, origin: Origin, *, weight: int = 1) -> Outcome:
+    async def submit(
+        self, command: Command, origin: Origin, *, weight: int = 1, deadline: float | None = None
+    ) -> Outcome:
         """Execute a command as `Committer` does, in a span."""
-        with self._tracer.start_as_current_span(
-            command.name, record_exception=False, set_status_on_exception=False
-        ) as span:
+        with _start_span(self._tracer, command) as span:
             is_first = self._spans.setdefault(origin.command_id, span) is span
             try:
-                return await super().submit(command, origin, weight=weight)
-            except Refused as refused:
-                span.set_attribute("ledger.refusals", [refusal.code for refusal in refused.refusals])
-                raise
+                return await super().submit(command, origin, weight=weight, deadline=deadline)
             finally:
                 if is_first:
                     del self._spans[origin.command_id]
@@ -81,3 +79,32 @@ class TracedCommitter(Committer):
         for span in spans:
             span.add_link(group.get_span_context())
         group.end(ended_at)
+
+
+class TracedRemoteWriter(RemoteWriter):
+    """A client of the writer process with a span for each command, from its arrival to its result.
+
+    Commit groups are in another process then, and have no span.
+    """
+
+    def __init__(self, tracer: Tracer, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._tracer = tracer
+
+    async def submit(
+        self, command: Command, origin: Origin, *, weight: int = 1, deadline: float | None = None
+    ) -> Outcome:
+        """Execute a command as `RemoteWriter` does, in a span."""
+        with _start_span(self._tracer, command):
+            return await super().submit(command, origin, weight=weight, deadline=deadline)
+
+
+@contextlib.contextmanager
+def _start_span(tracer: Tracer, command: Command) -> Iterator[Span]:
+    """Start the span of a command, which also has the codes of its refusals."""
+    with tracer.start_as_current_span(command.name, record_exception=False, set_status_on_exception=False) as span:
+        try:
+            yield span
+        except Refused as refused:
+            span.set_attribute("ledger.refusals", [refusal.code for refusal in refused.refusals])
+            raise

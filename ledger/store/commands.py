@@ -8,11 +8,14 @@ from uuid import UUID
 from asyncpg import Record
 
 from ledger.store.connections import Connection, Reader
-from ledger.store.statements import Statement, blobs, columns, documents, texts, uuids, words
+from ledger.store.statements import Statement, blobs, columns, texts, uuids, words
 
 
 class LoggedCommand(NamedTuple):
-    """A row of the command log. `result` is JSON; `recorded_at` is None until the row is written."""
+    """A row of the command log. `recorded_at` is None until the row is written.
+
+    `result` is JSON, or None if it follows from the command's events.
+    """
 
     command_id: UUID
     name: str
@@ -22,8 +25,14 @@ class LoggedCommand(NamedTuple):
     request_id: str | None
     request_hash: bytes | None
     outcome: str
-    result: bytes
+    result: bytes | None
     recorded_at: datetime | None = None
+
+
+# Rows of earlier versions have their result as `jsonb`, which does not keep the order of members.
+_SELECT_LOGGED = """SELECT command_id, name, actor_id, session_id, jti, request_id, request_hash, outcome,
+                           coalesce(answer::text, result::text) AS result, recorded_at
+                    FROM command_log"""
 
 
 class Before(NamedTuple):
@@ -35,21 +44,24 @@ class Before(NamedTuple):
 
 def log_commands(commands: Sequence[LoggedCommand]) -> Statement:
     """Insert commands with their outcomes. A command id that already exists is a unique violation."""
-    types = ("uuid", "text", "uuid", "uuid", "uuid", "text", "bytea", "text", "jsonb")
+    types = ("uuid", "text", "uuid", "uuid", "uuid", "text", "bytea", "text", "text")
     return Statement(
         f"""INSERT INTO command_log (command_id, name, actor_id, session_id, jti, request_id, request_hash,
-                                     outcome, result, recorded_at)
-            SELECT new.*, recorded_at FROM {columns(*types)} AS new, reserved""",
+                                     outcome, answer, recorded_at)
+            SELECT command_id, name, actor_id, session_id, jti, request_id, request_hash, outcome, answer::json,
+                   recorded_at
+            FROM {columns(*types)} AS new(command_id, name, actor_id, session_id, jti, request_id, request_hash,
+                                          outcome, answer), reserved""",
         (
-            uuids(command.command_id for command in commands),
-            words(command.name for command in commands),
-            uuids(command.actor_id for command in commands),
-            uuids(command.session_id for command in commands),
-            uuids(command.jti for command in commands),
-            texts(command.request_id for command in commands),
-            blobs(command.request_hash for command in commands),
-            words(command.outcome for command in commands),
-            documents(command.result for command in commands),
+            uuids([command.command_id for command in commands]),
+            words([command.name for command in commands]),
+            uuids([command.actor_id for command in commands]),
+            uuids([command.session_id for command in commands]),
+            uuids([command.jti for command in commands]),
+            texts([command.request_id for command in commands]),
+            blobs([command.request_hash for command in commands]),
+            words([command.outcome for command in commands]),
+            texts([None if command.result is None else command.result.decode() for command in commands]),
         ),
     )
 
@@ -57,9 +69,7 @@ def log_commands(commands: Sequence[LoggedCommand]) -> Statement:
 async def find_commands(connection: Connection, command_ids: Collection[UUID]) -> dict[UUID, LoggedCommand]:
     """Return the commands that are already in the log, by id."""
     rows = await connection.fetch(
-        """SELECT command_id, name, actor_id, session_id, jti, request_id, request_hash, outcome, result,
-                  recorded_at
-           FROM command_log WHERE command_id = ANY($1)""",
+        f"{_SELECT_LOGGED} WHERE command_id = ANY($1)",
         command_ids,
     )
     return {row["command_id"]: _to_logged(row) for row in rows}
@@ -77,8 +87,7 @@ async def read_commands(
 ) -> list[LoggedCommand]:
     """Return up to `limit` commands of a user, newest first, optionally of one session or token only."""
     rows = await reader.fetch(
-        """SELECT command_id, name, actor_id, session_id, jti, request_id, request_hash, outcome, result, recorded_at
-           FROM command_log
+        f"""{_SELECT_LOGGED}
            WHERE actor_id = $1 AND ($2::uuid IS NULL OR session_id = $2) AND ($3::uuid IS NULL OR jti = $3)
              AND ($4::timestamptz IS NULL OR (recorded_at, command_id) < ($4, $5::uuid))
              AND recorded_at >= coalesce($6::timestamptz, '-infinity')
@@ -89,4 +98,4 @@ async def read_commands(
 
 
 def _to_logged(row: Record) -> LoggedCommand:
-    return LoggedCommand(*row)._replace(result=row["result"].encode())
+    return LoggedCommand(*row)._replace(result=None if row["result"] is None else row["result"].encode())

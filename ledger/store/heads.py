@@ -6,10 +6,11 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import HEADLESS, TOPICS, Recorded, State, decode_state, encode, evolve
-from ledger.store.connections import Reader
+from ledger.events import HEADLESS, TOPICS, Recorded, State, decode_state, evolve
+from ledger.store.connections import Connection, Reader
 from ledger.store.reader import SELECT_RECORDED, to_recorded
 from ledger.store.statements import Statement, blobs, columns, integers, uuids, words
+from ledger.store.tables import STREAM_HEADS
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -20,6 +21,8 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 
 NO_STREAM = Head(0, None)
+# The balance, which changes, comes first. What follows is then the same in old and new row, and not in the WAL.
+_encode_state = msgspec.json.Encoder(order="sorted").encode
 
 
 async def read_heads(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID, Head]:
@@ -32,6 +35,22 @@ async def read_heads(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID,
     if rest := [stream_id for stream_id in stream_ids if stream_id not in heads]:
         heads |= await _fold_streams(reader, rest)
     return heads
+
+
+async def find_locked(
+    connection: Connection, tables: Iterable[tuple[str, str]], stream_ids: Collection[UUID]
+) -> set[UUID]:
+    """Return the streams of which another session has locked the head, so that a write would wait for it.
+
+    The same goes for their rows in further `tables`, each with its column of stream ids.
+    """
+    locked: set[UUID] = set()
+    for table, column in ((STREAM_HEADS, "originator_id"), *tables):
+        sql = f"SELECT {column} FROM {table} WHERE {column} = ANY($1)"
+        existing = await connection.fetch(sql, stream_ids)
+        free = await connection.fetch(f"{sql} FOR NO KEY UPDATE SKIP LOCKED", stream_ids)
+        locked |= {row[0] for row in existing} - {row[0] for row in free}
+    return locked
 
 
 async def _fold_streams(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID, Head]:
@@ -54,9 +73,11 @@ def replace_heads(heads: Mapping[UUID, Head], existing: Collection[UUID] = ()) -
 
     A head in `existing` is updated, which takes half as long as an upsert.
     """
-    stored = {stream_id: head for stream_id, head in heads.items() if not isinstance(head.state, HEADLESS)}
-    updated = {stream_id: head for stream_id, head in stored.items() if stream_id in existing}
-    upserted = {stream_id: head for stream_id, head in stored.items() if stream_id not in existing}
+    updated: dict[UUID, Head] = {}
+    upserted: dict[UUID, Head] = {}
+    for stream_id, head in heads.items():
+        if type(head.state) not in HEADLESS:
+            (updated if stream_id in existing else upserted)[stream_id] = head
     groups = (_UPDATE_HEADS, updated), (_UPSERT_HEADS, upserted)
     return [Statement(sql, _encode_heads(group)) for sql, group in groups if group]
 
@@ -70,9 +91,10 @@ _UPSERT_HEADS = f"""INSERT INTO stream_heads (originator_id, version, topic, sta
 
 
 def _encode_heads(heads: Mapping[UUID, Head]) -> tuple[bytes, ...]:
+    states = [head.state for head in heads.values()]
     return (
         uuids(heads),
-        integers(head.version for head in heads.values()),
-        words(TOPICS[type(head.state)] for head in heads.values() if head.state is not None),
-        blobs(encode(head.state) for head in heads.values()),
+        integers([head.version for head in heads.values()]),
+        words([TOPICS[type(state)] for state in states if state is not None]),
+        blobs([_encode_state(state) for state in states]),
     )

@@ -1,12 +1,13 @@
 """Queries on the store's tables for verifying the books. Rows are returned as stored, decodable or not."""
 
 from collections.abc import Collection
-from datetime import datetime
 from uuid import UUID
 
 from asyncpg import Record
 
 from ledger.store.connections import Connection
+
+SAMPLE = 20_000  # events in the sample by which the log is divided
 
 EVENTS = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state
             FROM stored_events"""
@@ -45,9 +46,40 @@ WHERE outcome = 'accepted' AND name = ANY($2)
 """
 
 
-def streams_after(schema: str) -> str:
-    """Return the query for streams with an event after a position, which is its parameter."""
-    return f"SELECT originator_id FROM {schema}.stored_events WHERE notification_id > $1"
+CHANGED_STREAMS = "changed_streams"  # the temporary table of `note_changed_streams`
+TIMES_THAT_DECREASE = f"""
+SELECT events.*, previous_time
+FROM (SELECT notification_id, recorded_at,
+             coalesce(lag(recorded_at) OVER (ORDER BY notification_id),
+                      (SELECT recorded_at FROM stored_events WHERE notification_id <= $1
+                       ORDER BY notification_id DESC LIMIT 1)) AS previous_time
+      FROM stored_events WHERE notification_id > $1) AS timed
+JOIN ({EVENTS}) AS events USING (notification_id)
+WHERE timed.recorded_at < previous_time ORDER BY notification_id
+"""
+
+
+async def note_changed_streams(connection: Connection, since: int) -> None:
+    """Create a temporary table of the streams that have an event after a position."""
+    await connection.execute(f"CREATE TEMPORARY TABLE {CHANGED_STREAMS} (stream_id uuid PRIMARY KEY) ON COMMIT DROP")
+    await connection.execute(
+        f"""INSERT INTO {CHANGED_STREAMS} SELECT DISTINCT originator_id FROM stored_events
+            WHERE notification_id > {since}; ANALYZE {CHANGED_STREAMS}"""
+    )
+
+
+async def split_streams(connection: Connection, shares: int, *, events: int) -> list[UUID]:
+    """Return the ids, in order, at which shares of the streams with about as many events each begin, but for the first.
+
+    It looks at a sample of the pages of a log of so many events.
+    """
+    percent = min(100.0, 100.0 * SAMPLE / max(events, 1))
+    rows = await connection.fetch(
+        f"""SELECT DISTINCT unnest(percentile_disc($1::float8[]) WITHIN GROUP (ORDER BY originator_id)) AS id
+            FROM stored_events TABLESAMPLE SYSTEM ({percent}) ORDER BY id""",
+        [number / shares for number in range(1, shares)],
+    )
+    return [row[0] for row in rows if row[0] is not None]
 
 
 def ids_without_head(table: str) -> str:
@@ -73,15 +105,6 @@ async def count_events(connection: Connection, *, after_position: int) -> int:
     sql = "SELECT count(*) FROM stored_events WHERE notification_id > $1"
     count: int = await connection.fetchval(sql, after_position)
     return count
-
-
-async def time_of(connection: Connection, position: int) -> datetime | None:
-    """Return when the last event at or before a position was recorded; None if there is no such event."""
-    recorded_at: datetime | None = await connection.fetchval(
-        "SELECT recorded_at FROM stored_events WHERE notification_id <= $1 ORDER BY notification_id DESC LIMIT 1",
-        position,
-    )
-    return recorded_at
 
 
 async def start_of_transaction(connection: Connection, position: int) -> int:

@@ -18,7 +18,7 @@ from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, StoredEvent
 from psycopg.conninfo import conninfo_to_dict
 
-from ledger.events import TOPICS, Event, State, decode_event, encode, evolve
+from ledger.events import TOPICS, Event, State, decode_event, encode_event, evolve
 from ledger.settings import Settings
 
 
@@ -46,7 +46,7 @@ class LedgerEvent:
 
 
 class LedgerMapper(Mapper[UUID]):
-    """Converts between the library's stored events and the ledger's. Topics are plain names, states are plain JSON."""
+    """Converts between the library's stored events and the ledger's. Topics are plain names, states as stored."""
 
     def to_domain_event(self, stored_event: StoredEvent) -> LedgerEvent:
         """Decode a stored event. Raises an error for an unknown topic or a state of the wrong shape."""
@@ -62,7 +62,7 @@ class LedgerMapper(Mapper[UUID]):
             originator_id=domain_event.originator_id,
             originator_version=domain_event.originator_version,
             topic=TOPICS[type(domain_event.event)],
-            state=encode(domain_event.event),
+            state=encode_event(domain_event.event),
         )
 
 

@@ -22,12 +22,16 @@ class Lock(StrEnum):
     FOLLOWER = "'followers'::regclass::oid::int, $1"  # held by a follower's leader; $1 is the follower's number
 
 
-BEGIN_LOCKED = f"""BEGIN; LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
+# The lock comes after the table's own, as in every program that begins with LOCK TABLE, or the two would deadlock.
+BEGIN_LOCKED = f"""BEGIN; SET LOCAL idle_in_transaction_session_timeout = '1s';
+                   LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
                    SELECT pg_advisory_xact_lock({Lock.APPEND})"""
 
 
-async def try_lock_expiry(connection: Reader) -> bool:
+async def try_lock_expiry(connection: Connection) -> bool:
     """Take the expiry lock until the database transaction ends. Return False if another process holds it."""
+    # PostgreSQL ends the session of a process that was paused or cut off, so that another process can expire holds.
+    await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
     return bool(await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({Lock.EXPIRY})"))
 
 

@@ -4,7 +4,7 @@ Positions become visible in order, so a reader that continues after the last pos
 of each query is bounded and does not grow with the log or the stream.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
-from ledger.events import DECODERS, FREQUENT_EVENTS, TOPICS, UPCASTS, Event, Recorded, decode_event
+from ledger.events import DECODERS, FREQUENT_EVENTS, TOPICS, UPCASTS, Event, Recorded, decode_event, to_json
 from ledger.events.accounts import (
     FUNDS_EVENTS,
     LANDMARK_EVENTS,
@@ -50,7 +50,7 @@ _SELECT_STORED = """SELECT notification_id, originator_id, originator_version, r
 
 
 class StoredEvent(NamedTuple):
-    """An event with its envelope; `state` is JSON. `command_id` is None if no command of the ledger appended it."""
+    """An event with its envelope; `state` is as stored. `command_id` is None if no command appended it."""
 
     position: int
     stream_id: UUID
@@ -61,7 +61,7 @@ class StoredEvent(NamedTuple):
     command_id: UUID | None
 
     def body(self) -> dict[str, Any]:
-        """Return the event as a response body. Raises `ValueError` if the state is not JSON."""
+        """Return the event as a response body. Raises `ValueError` if the state cannot be read."""
         return {
             "position": self.position,
             "stream_id": self.stream_id,
@@ -69,7 +69,7 @@ class StoredEvent(NamedTuple):
             "topic": self.topic,
             "recorded_at": self.recorded_at,
             "command_id": self.command_id,
-            "state": msgspec.json.decode(self.state),
+            "state": msgspec.json.decode(to_json(self.topic, self.state)),
         }
 
 
@@ -167,6 +167,30 @@ async def position_of_command(reader: Reader, command_id: UUID, recorded_at: dat
     return position
 
 
+async def read_events_of_commands(
+    reader: Reader, commands: Mapping[UUID, datetime]
+) -> dict[UUID, list[tuple[UUID, Event]]]:
+    """Return the events of each of these commands, in order and with their streams; the values are their times.
+
+    Like `position_of_command`, this reads all events of a time.
+    """
+    rows = await reader.fetch(
+        """SELECT command_id, originator_id, topic, state
+           FROM (SELECT DISTINCT recorded_at AS time FROM unnest($2::timestamptz[]) AS recorded_at) AS asked,
+                LATERAL (SELECT position_at(time - interval '1 microsecond') AS after, position_at(time) AS upto
+                         OFFSET 0) AS bounds,
+                LATERAL (SELECT command_id, originator_id, topic, state, notification_id FROM stored_events
+                         WHERE notification_id > after AND notification_id <= upto) AS event
+           WHERE command_id = ANY($1::uuid[]) ORDER BY notification_id""",
+        list(commands),
+        list(commands.values()),
+    )
+    events: dict[UUID, list[tuple[UUID, Event]]] = {}
+    for command_id, stream_id, topic, state in rows:
+        events.setdefault(command_id, []).append((stream_id, decode_event(topic, state)))
+    return events
+
+
 async def version_of_command(reader: Reader, stream_id: UUID, command_id: UUID) -> int:
     """Return a stream's version after the command that created it. Raises `LookupError` if another command did."""
     version: int | None = await reader.fetchval(
@@ -181,12 +205,18 @@ async def version_of_command(reader: Reader, stream_id: UUID, command_id: UUID) 
     return version
 
 
-async def read(reader: Reader, after: int, *, limit: int, matching: EventFilter = ALL_EVENTS) -> Stretch:
-    """Read up to `limit` matching events after a position. Even if few are returned, more may match after `reached`."""
-    end = await log_end(reader)
+async def read(
+    reader: Reader, after: int, *, limit: int, matching: EventFilter = ALL_EVENTS, upto: int | None = None
+) -> Stretch:
+    """Read up to `limit` matching events after a position, and up to another one.
+
+    Even if few are returned, more may match after `reached`.
+    """
+    upto = MAX_POSITION if upto is None else upto
+    end = min(await log_end(reader), upto)
     by_index = matching.topic is None or (matching.stream_id is None and matching.topic not in _FREQUENT_TOPICS)
     count = limit if by_index else max(limit, SCAN)
-    rows = await _scan(reader, after, count, matching)
+    rows = [row for row in await _scan(reader, after, count, matching) if row.position <= upto]
     events = [row for row in rows if matching.topic in {None, row.topic}][:limit]
     if len(events) == limit:
         return Stretch(events, events[-1].position, end)

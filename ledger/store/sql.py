@@ -6,12 +6,22 @@ cost nothing, because PostgreSQL flattens them.
 
 from collections.abc import Iterable
 
+from ledger.events import TOPICS
+from ledger.events.accounts import BALANCE_EVENTS
+
 LOG_END = "coalesce((SELECT max(notification_id) FROM stored_events), 0)"
 HEAD_VERSIONS = "SELECT originator_id AS stream_id, version FROM stream_heads"
 EVENT_COMMANDS = """SELECT originator_id AS stream_id, originator_version AS version, command_log.name AS command
                     FROM stored_events LEFT JOIN command_log USING (command_id)"""
 NEWEST_BETWEEN = """SELECT originator_id AS stream_id, notification_id AS position, topic FROM stored_events
                     WHERE notification_id > $1 AND notification_id < $2 ORDER BY notification_id DESC"""
+
+# The events that are the entries of accounts. Their members are decoded by the caller, or by SQL where rows are joined.
+ENTRY_EVENTS = f"""SELECT originator_id AS account_id, originator_version AS version, topic, state,
+                          notification_id AS position, recorded_at
+                   FROM stored_events WHERE topic IN ({", ".join(f"'{TOPICS[kind]}'" for kind in BALANCE_EVENTS)})"""
+ENTRY_TRANSACTION = r"""CASE substring(state FROM 1 FOR 1) WHEN '\x01' THEN stored_uuid(state, 2)
+                       ELSE (convert_from(state, 'UTF8')::json ->> 'transfer_id')::uuid END"""
 
 
 def topic_at(position: str) -> str:

@@ -7,6 +7,8 @@ the ledger needs later.
 import hashlib
 from uuid import UUID
 
+from ledger.values.asyncpg_private import FastUUID
+
 VERSION = 8
 _NAMESPACE = bytes.fromhex("6f1d1c1e5a0b5c529d5e0c9f3c1a7b11")
 
@@ -16,7 +18,7 @@ def derived_id(kind: str, name: str) -> UUID:
     digest = bytearray(hashlib.sha256(_NAMESPACE + f"{kind}:{name}".encode(errors="surrogatepass")).digest()[:16])
     digest[6] = VERSION << 4 | digest[6] & 0x0F
     digest[8] = 0x80 | digest[8] & 0x3F
-    return UUID(bytes=bytes(digest))
+    return FastUUID(bytes(digest))
 
 
 def is_derived(candidate: UUID) -> bool:

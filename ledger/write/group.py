@@ -87,14 +87,16 @@ class CommitGroup:
         """
         if caller is not None and not self._is_valid(caller):
             return StaleCallerError()
-        states: States = {stream: self._head(stream).state for stream in (*command.streams(), *command.creates())}
+        changed, heads = self.changed, self.heads
+        streams = (*command.streams(), *command.creates())
+        states: States = {stream: (changed.get(stream) or heads.get(stream, NO_STREAM)).state for stream in streams}
         if command.depends_on_versions():
             states = Versioned(states, {stream: self._head(stream).version for stream in states})
         try:
             decision = command.decide(states)
         except Exception as error:  # noqa: BLE001 - only this command fails, not the group
             return error
-        if not states.keys() >= {stream for stream, _ in decision.events}:
+        if any([stream not in states for stream, _ in decision.events]):  # noqa: C419 - twice as fast as a generator
             return LookupError(f"{command.name} appends to streams that it did not read")
         if decision.states is None:
             self._append(decision.events, command_id)
@@ -117,15 +119,15 @@ class CommitGroup:
         return self.changed.get(stream_id) or self.heads.get(stream_id, NO_STREAM)
 
     def _append(self, events: Sequence[StreamEvent], command_id: UUID) -> None:
-        changed, appended, caller_streams = self.changed, self.appended, self._caller_streams
+        changed, heads, appended, caller_streams = self.changed, self.heads, self.appended, self._caller_streams
         for stream_id, event in events:
-            head = changed.get(stream_id) or self.heads.get(stream_id, NO_STREAM)
+            head = changed.get(stream_id) or heads.get(stream_id, NO_STREAM)
             version = head.version + 1
             if stream_id in caller_streams:
                 self._valid.clear()
             changed[stream_id] = Head(version, evolve(head.state, event))
             appended.append(Recorded(len(appended), stream_id, version, None, event))
-            self.command_ids.append(command_id)
+        self.command_ids += [command_id] * len(events)
 
     def _append_folded(self, events: Sequence[StreamEvent], states: States, command_id: UUID) -> None:
         versions: dict[UUID, int] = {}
@@ -225,5 +227,11 @@ def _to_logged(submission: Submission, decision: Decision | Refused) -> LoggedCo
         origin.request_id,
         origin.request_hash,
         "refused" if refusals else "accepted",
-        encode(refusals or decision.result) if isinstance(decision, Decision) else encode(refusals),
+        _encode_result(submission.command, decision),
     )
+
+
+def _encode_result(command: Command, decision: Decision | Refused) -> bytes | None:
+    if decision.refusals or isinstance(decision, Refused):
+        return encode(decision.refusals)
+    return None if command.derives_result else encode(decision.result)

@@ -6,19 +6,17 @@ Every process looks for due holds; a lock lets one process at a time expire them
 
 import asyncio
 from datetime import UTC, datetime
-from typing import cast
 
 import structlog
 
 from ledger.commands.holds import ExpireHold
 from ledger.errors import LedgerError
 from ledger.projections import transactions
-from ledger.store.connections import Connection, Pool
+from ledger.store.connections import UNREACHABLE, Pool
 from ledger.store.locks import try_lock_expiry
-from ledger.store.pool import UNREACHABLE
 from ledger.values.ids import new_id
-from ledger.write.committer import Committer
 from ledger.write.group import Origin
+from ledger.write.writer import Writer
 
 MAX_HOLDS = 100  # expired at once
 
@@ -28,7 +26,7 @@ log = structlog.get_logger(__name__)
 class Expirer:
     """Expires due holds."""
 
-    def __init__(self, pool: Pool, committer: Committer) -> None:
+    def __init__(self, pool: Pool, committer: Writer) -> None:
         self._pool = pool
         self._committer = committer
 
@@ -49,10 +47,10 @@ class Expirer:
 
         Raises what PostgreSQL and the committer raise, possibly after some holds have expired.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
-            if not await try_lock_expiry(connection):
+        async with self._pool.acquire() as lent, lent.connection.transaction():
+            if not await try_lock_expiry(lent.connection):
                 return 0
-            due = await transactions.list_due_holds(cast("Connection", connection), now, MAX_HOLDS)
+            due = await transactions.list_due_holds(lent.connection, now, MAX_HOLDS)
             commands = [ExpireHold(hold.transaction_id, hold.source_account_id, now) for hold in due]
             outcomes = await asyncio.gather(
                 *(self._committer.submit(command, Origin(new_id())) for command in commands), return_exceptions=True

@@ -206,17 +206,18 @@ async def test_any_worker_reports_the_metrics_of_all_and_they_survive_it(setting
             for _ in range(4):
                 found = parse(await get(session, "/metrics"))
                 assert 20 == value(found, "ledger_http_requests_total", method="GET", route="/health", status="200")
-            pids = {int(value(found, "ledger_worker_pid", worker=number)) for number in ("0", "1")}
+            pids = {int(value(found, "ledger_worker_pid", worker=number)) for number in ("1", "2")}
             assert set(running.workers()) == pids
+            assert running.writers() == [int(value(found, "ledger_worker_pid", worker="0"))]
 
-            os.kill(int(value(found, "ledger_worker_pid", worker="0")), signal.SIGKILL)
+            os.kill(int(value(found, "ledger_worker_pid", worker="1")), signal.SIGKILL)
 
             async def restarted() -> Series | None:
                 try:
                     now = parse(await get(session, "/metrics"))
                 except aiohttp.ClientConnectionError:  # the killed worker had accepted it
                     return None
-                return now if value(now, "ledger_worker_starts_total") == 3 else None
+                return now if value(now, "ledger_worker_starts_total") == 4 else None
 
             found = await until(restarted)
             assert 20 == value(found, "ledger_http_requests_total", method="GET", route="/health", status="200")

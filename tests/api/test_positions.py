@@ -9,17 +9,21 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from ledger.embedded import Services, embedded_services
 from ledger.embedded.binaries import find_programs
 from ledger.embedded.folder import DataFolder
 from ledger.errors import DatabaseError
-from ledger.runtime import open_runtime
+from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.store.migrate import migrate
 from tests.conftest import settings_for
 from tests.support.controls import PASSWORD, Api, Response, user_body
+from tests.support.outages import reserved_port
 from tests.support.processes import DEADLINE_SECONDS, until
+from tests.support.proxy import Proxy
+from web.http.request import RUNTIME
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -208,3 +212,44 @@ async def test_reads_use_a_replica_that_has_reached_the_requested_position(
 
     assert (9, 409, ["position_not_reached"]) == (late.body["balance_cents"], refused.status, refused.codes)
     assert [5, 5] == [changed.body["balance_cents"], fresh.body["balance_cents"]]
+
+
+def runtime_of(api: Api) -> Runtime:
+    app = api.client.app
+    assert app is not None
+    runtime: Runtime = app[RUNTIME]
+    return runtime
+
+
+async def test_while_a_replica_is_away_the_primary_answers(
+    replicated: tuple[Settings, Connection], serve: Serve
+) -> None:
+    settings, _ = replicated
+    assert settings.database_read_url is not None
+    replica = settings.database_read_url.get_secret_value()
+    async with Proxy.to_database(settings.model_copy(update={"database_url": settings.database_read_url})) as proxy:
+        behind = proxy.database_url(settings.model_copy(update={"database_url": settings.database_read_url}))
+        urls = SecretStr(f"{behind},{replica}")
+        assert [behind, replica] == settings.model_copy(update={"database_read_url": urls}).replica_dsns()
+        api = await serve(settings.model_copy(update={"database_read_url": SecretStr(behind)}))
+        account, sink = await api.new_account(balance_cents=10), await api.new_account()
+        path = f"/v1/accounts/{account['id']}"
+        replicas = runtime_of(api).replicas
+        for fault in (proxy.black_hole, proxy.refuse, proxy.freeze):
+            await until(lambda: replicas.count_reachable() == 1)
+            position = position_of(await api.transfer(account, sink, 1))
+            await until(lambda path=path, position=position: _if_there(api, f"{path}?min_position={position}"))
+            fault()
+            await asyncio.sleep(0.1)
+            changed = position_of(await api.transfer(sink, account, 1))
+            answers = [await api.get(f"{path}?min_position={changed}"), await api.get(path), await api.get("/v1/users")]
+            proxy.heal()
+            assert [200, 200, 200] == [answer.status for answer in answers]
+            assert [10, 10] == [answer.body["balance_cents"] for answer in answers[:2]]
+
+
+async def test_a_service_starts_without_its_replica(serve: Serve, settings: Settings) -> None:
+    with reserved_port(listening=False) as port:
+        dsn = f"postgresql://ledger@127.0.0.1:{port}/ledger"
+        api = await serve(settings.model_copy(update={"database_read_url": SecretStr(dsn)}))
+        assert 200 == (await api.get("/v1/users")).status

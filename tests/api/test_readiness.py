@@ -35,7 +35,7 @@ async def test_a_healthy_worker_is_alive_and_ready(api: Api) -> None:
     async def everything_is_fine() -> bool:
         answer = await api.nobody.get("/v1/readyz")
         assert (200, "ready") == (answer.status, answer.body["status"])
-        assert {"worker", "postgresql", "migrations", "redis", "seals"} == set(answer.body["checks"])
+        assert {"worker", "postgresql", "writes", "migrations", "redis", "seals"} == set(answer.body["checks"])
         return {"ok"} == set(answer.body["checks"].values())
 
     await until(everything_is_fine)

@@ -95,7 +95,11 @@ async def run_committer(
 ) -> AsyncIterator[Committer]:
     """Run a committer on its own connection."""
     bounds = {"queue_limit": 2048, "group_limit": 256, "patience_seconds": 10, **limits}
-    committer = Committer(using or (lambda: connect(settings)), announce=announce_nothing, **bounds)
+    committer = Committer(
+        using or (lambda: connect(settings, statement_seconds=None, lock_timeout="1s")),
+        announce=announce_nothing,
+        **bounds,
+    )
     committer.start()
     try:
         yield committer
@@ -128,6 +132,7 @@ async def competing_commit(settings: Settings, command: Command) -> AsyncIterato
     connection = await connect(settings)
     try:
         await event_log.begin_locked(connection)
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # it waits for the test
         batch = CommitGroup(await read_heads(connection, list(command.streams())))
         batch.decide(command, new_id())
         statements = [

@@ -190,6 +190,10 @@ class Ledger:
         """Return the ids of its worker processes."""
         return [row.pid for row in processes() if row.parent == self.pid and " -m web.worker " in row.command]
 
+    def writers(self) -> list[int]:
+        """Return the id of its writer process, if it has one."""
+        return [row.pid for row in processes() if row.parent == self.pid and " -m web.writer " in row.command]
+
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

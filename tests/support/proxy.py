@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
+from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -59,7 +60,14 @@ class Proxy:
     async def to_database(cls, settings: Settings) -> AsyncIterator[Self]:
         """Run a proxy in front of the PostgreSQL of these settings, which listens on a Unix socket."""
         (folder,) = parse_qs(urlsplit(settings.database_dsn()).query)["host"]
-        async with cls._running(lambda: asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")) as proxy:
+        async with cls.to_socket(Path(folder) / ".s.PGSQL.5432") as proxy:
+            yield proxy
+
+    @classmethod
+    @asynccontextmanager
+    async def to_socket(cls, path: Path) -> AsyncIterator[Self]:
+        """Run a proxy in front of the server at this Unix socket."""
+        async with cls._running(lambda: asyncio.open_unix_connection(path)) as proxy:
             yield proxy
 
     @property
@@ -88,6 +96,11 @@ class Proxy:
     def black_hole(self) -> None:
         """Discard all bytes without closing a connection; `heal` resets the connections that lost some."""
         self._discards = True
+        for connection in self._connections:
+            connection.is_lost = True
+
+    def strand(self) -> None:
+        """Discard the bytes of all open connections without closing one, and tell neither side; new ones work."""
         for connection in self._connections:
             connection.is_lost = True
 
@@ -164,11 +177,10 @@ class Proxy:
             await connection.close()
 
     async def _carry(self, connection: "_Connection", from_client: asyncio.StreamReader) -> None:
-        pumps = [self._pump(connection, Direction.TO_SERVER, from_client)]
+        sources = {Direction.TO_SERVER: from_client}
         if not connection.is_lost:
-            from_server, connection.writers[Direction.TO_SERVER] = await self._connect()
-            pumps.append(self._pump(connection, Direction.TO_CLIENT, from_server))
-        await asyncio.gather(*pumps)
+            sources[Direction.TO_CLIENT], connection.writers[Direction.TO_SERVER] = await self._connect()
+        await asyncio.gather(*(self._pump(connection, *source) for source in sources.items()))
 
     async def _pump(self, connection: "_Connection", direction: Direction, reader: asyncio.StreamReader) -> None:
         try:
@@ -180,8 +192,9 @@ class Proxy:
                 await connection.write(direction, chunk)
             await self._wait_to_pass()
             connection.end(direction)
-        except OSError:  # one end was reset, so the other is
-            connection.reset()
+        except OSError:  # one end was reset, so the other is, unless nothing passes between them
+            if not connection.is_lost:
+                connection.reset()
 
     async def _wait_to_pass(self) -> None:
         if self._delay_seconds:
@@ -224,6 +237,7 @@ class _Connection:
     async def close(self) -> None:
         for writer in self.writers.values():
             writer.close()
+        for writer in self.writers.values():
             with suppress(OSError):
                 await writer.wait_closed()
 

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from ledger import errors
@@ -19,6 +21,7 @@ from ledger.commands.tokens import (
     RevokeUserTokens,
     StartSession,
 )
+from ledger.concurrency.deadline import DEADLINE
 from ledger.errors import DatabaseError, Refused
 from ledger.events.tokens import ALL_TOKENS, Pair
 from ledger.identity import passwords
@@ -39,6 +42,8 @@ from web.http.ratelimit import LIMITS, limit_headers
 from web.http.request import ACTOR, REQUEST_ID, RUNTIME
 from web.http.response import Reply, Stream
 from web.http.submit import submit, submit_in_turn
+
+log = structlog.get_logger(__name__)
 
 USER_ID = id_parameter("user_id", "The user, by default the caller; other users for admins only")
 
@@ -82,7 +87,9 @@ async def refresh_tokens(request: web.Request) -> Reply:
         grace_seconds=settings.ledger_refresh_grace_seconds,
         enforced=settings.jwt_enable_revoked_tokens,
     )
-    return await _sign_tokens(runtime, await runtime.committer.submit(command, make_origin(request)))
+    return await _sign_tokens(
+        runtime, await runtime.committer.submit(command, make_origin(request), deadline=DEADLINE.get())
+    )
 
 
 async def log_out(request: web.Request) -> Reply:
@@ -145,7 +152,16 @@ async def end_session(request: web.Request) -> Reply:
 
 def _read_address(request: web.Request) -> str:
     forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", [])) or None
-    return client_address(request.remote, forwarded_for, request.app[RUNTIME].settings.ledger_trusted_proxies)
+    hops = request.app[RUNTIME].settings.ledger_trusted_proxies
+    if forwarded_for and not hops:
+        warn_of_proxy()
+    return client_address(request.remote, forwarded_for, hops)
+
+
+@cache
+def warn_of_proxy() -> None:
+    """Say once that failed logins are counted for the address of a proxy, if that is what sends the header."""
+    log.warning("X-Forwarded-For is ignored: if a proxy sends it, set LEDGER_TRUSTED_PROXIES")
 
 
 async def _check_password(runtime: Runtime, username: str, password: str) -> Credential:
@@ -169,7 +185,7 @@ async def _start_session(request: web.Request, credential: Credential) -> Outcom
         session_expires_at=ends_at,
     )
     source = Origin(new_id(), credential.user_id, command.session_id, request_id=request[REQUEST_ID])
-    return await runtime.committer.submit(command, source)
+    return await runtime.committer.submit(command, source, deadline=DEADLINE.get())
 
 
 def _check_revocation_is_on(request: web.Request) -> None:

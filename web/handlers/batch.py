@@ -13,7 +13,7 @@ from ledger.commands.batch import ItemResult, TransferBatch
 from ledger.commands.transfers import TransferMoney, transfer_result
 from ledger.errors import LedgerError, Refusal, Refused
 from ledger.projections import transactions
-from ledger.store.pool import UNREACHABLE
+from ledger.store.connections import UNREACHABLE
 from ledger.values.timestamps import rfc3339
 from ledger.write.group import Origin, Outcome
 from web import requests
@@ -26,6 +26,7 @@ from web.http.json import check_json, format_times, parse_checked
 from web.http.request import REQUEST_ID, RUNTIME
 from web.http.submit import submit_from
 from web.http.wording import MAX_REFUSALS
+from web.plain_transfer import PlainTransfer, parse_plain_transfer
 
 CHUNK = 1000  # items of one command; a retry with an idempotency key relies on it
 SLICE = 500  # items parsed before other requests get their turn
@@ -45,7 +46,7 @@ class Batch(NamedTuple):
     """A batch whose items are parsed."""
 
     atomic: bool
-    items: Sequence[requests.Transfer]
+    items: Sequence[requests.Transfer | PlainTransfer]
 
     def canonical(self) -> bytes:
         """Return the canonical form: the same bytes for equivalent batches, like `Body.canonical`."""
@@ -60,13 +61,14 @@ async def parse_batch(raw: bytes) -> Batch:
         envelope = msgspec.json.decode(raw, type=_Envelope)
     except (msgspec.MsgspecError, RecursionError):
         raise Refused(*_explain_envelope(raw)) from None
-    items: list[requests.Transfer] = []
+    items: list[requests.Transfer | PlainTransfer] = []
     refusals: list[Refusal] = []
     for number, item in enumerate(envelope.items):
         if number % SLICE == 0:
             await asyncio.sleep(0)
         try:
-            items.append(parse_checked(requests.Transfer, bytes(item)))
+            members = bytes(item)
+            items.append(parse_plain_transfer(members) or parse_checked(requests.Transfer, members))
         except Refused as refused:
             refusals += (refusal.within(f"/items/{number}") for refusal in refused.refusals)
         if len(refusals) >= MAX_REFUSALS:
@@ -122,8 +124,7 @@ async def execute_chunks(request: web.Request, commands: Sequence[TransferMoney]
 
 
 def _parse_results(outcome: Outcome) -> list[ItemResult]:
-    found = outcome.result["results"]
-    return msgspec.convert(found, list[ItemResult]) if outcome.replayed else found
+    return msgspec.convert(outcome.result["results"], list[ItemResult])
 
 
 def _format_results(

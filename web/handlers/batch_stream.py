@@ -14,8 +14,9 @@ from aiohttp import web
 from ledger import errors
 from ledger.commands.batch import TransferBatch
 from ledger.commands.transfers import TransferMoney
+from ledger.concurrency.deadline import start_deadline
 from ledger.errors import LedgerError, OverloadedError, Refusal, Refused
-from ledger.store.pool import UNREACHABLE
+from ledger.store.connections import UNREACHABLE
 from web import requests
 from web.auth import check_again
 from web.handlers.batch import CHUNK, execute_chunk, format_refusal
@@ -25,13 +26,14 @@ from web.http.idempotency import make_origin
 from web.http.json import parse
 from web.http.request import REQUEST_ID, RUNTIME
 from web.http.response import Stream
+from web.plain_transfer import PlainTransfer, parse_plain_transfer
 
 CONTENT_TYPE = "application/jsonl"
 MEDIA = (CONTENT_TYPE, "application/x-ndjson")
 SLICE = 100  # lines parsed before other requests get their turn: one read may bring thousands
 LINGER_SECONDS = 0.05  # wait for more lines before a chunk is executed
 
-Make = Callable[[requests.Transfer], TransferMoney]
+Make = Callable[[requests.Transfer | PlainTransfer], TransferMoney]
 
 
 class _Line(NamedTuple):
@@ -61,10 +63,12 @@ async def execute_stream(request: web.Request, make: Make) -> Stream:
 
 async def _deliver(request: web.Request, stream: Stream, make: Make) -> None:
     chunks = _read_chunks(request, make)
+    patience = request.app[RUNTIME].settings.ledger_database_patience_seconds
     reading = asyncio.ensure_future(anext(chunks, None))
     try:
         while (chunk := await reading) is not None:
             reading = asyncio.ensure_future(anext(chunks, None))  # while this one is executed
+            start_deadline(patience)
             await check_again(request)
             if request.app[DRAINING].is_set():
                 raise OverloadedError("the worker is stopping")
@@ -129,7 +133,7 @@ def _parse_line(number: int, line: bytes, limit: int, make: Make) -> _Line:
     if len(line) > limit:
         return _Line(number, (TOO_LARGE,))
     try:
-        return _Line(number, make(parse(requests.Transfer, line)))
+        return _Line(number, make(parse_plain_transfer(line) or parse(requests.Transfer, line)))
     except Refused as error:
         return _Line(number, error.refusals)
 

@@ -20,6 +20,7 @@ from web.http.params import (
     read_point_in_time,
 )
 from web.http.replica import reader
+from web.http.request import RUNTIME
 from web.http.response import Reply, Stream
 from web.http.sse import send_feed, wants_feed
 
@@ -91,9 +92,11 @@ async def get_trial_balance(request: web.Request) -> Reply:
 
 
 async def _answer_events(request: web.Request, span: Span[int], chosen: EventFilter, after: int) -> Reply | Stream:
+    upto = await request.app[RUNTIME].durable_end.get()
+
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
         start = after if place is None else max(after, place)
-        stretch = await event_reader.read(source, start, limit=limit, matching=chosen)
+        stretch = await event_reader.read(source, start, limit=limit, matching=chosen, upto=upto)
         return Chunk([event.body() for event in stretch.events], None if stretch.is_last else stretch.reached)
 
     return await answer_list(request, span, walk)

@@ -9,9 +9,10 @@ from ledger.concurrency.dataloader import DataLoader
 from ledger.errors import Refused
 from ledger.followers.follower import FollowerStatus
 from ledger.projections import transactions
+from ledger.runtime import Runtime
 from ledger.service.health import Health
 from ledger.settings import Settings
-from ledger.store.pool import UNREACHABLE
+from ledger.store.connections import UNREACHABLE
 from web.http.json import answer
 from web.http.request import RUNTIME
 from web.http.response import Reply
@@ -56,13 +57,23 @@ async def _run_checks(app: web.Application) -> dict[str, str]:
     checks = {
         "worker": "draining" if app[DRAINING].is_set() else OK,
         "postgresql": "unreachable" if found is None else OK,
-        "redis": OK if runtime.revocation_cache.is_trusted() else "degraded",
+        "writes": _check_writes(runtime),
+        "redis": OK if await runtime.revocation_cache.is_answering() else "degraded",
     }
     if found is not None:
         checks["migrations"] = OK if found.is_migrated else "behind"
         (seals,) = (follower for follower in found.followers if follower.name == "seals")
         checks["seals"] = _check_lag(runtime.settings, seals)
     return checks
+
+
+def _check_writes(runtime: Runtime) -> str:
+    """Return whether writes succeed: the committer writes every second, if only a heartbeat."""
+    committer, bound = runtime.committer, runtime.settings.ledger_ready_write_seconds
+    if committer.health.reason is not None:
+        return str(committer.health.reason)
+    age = max(committer.oldest_seconds(), committer.health.seconds_since_success())
+    return "stuck" if 0 < bound < age else OK
 
 
 def _check_lag(settings: Settings, follower: FollowerStatus) -> str:

@@ -13,7 +13,7 @@ from ledger.events.accounts import AccountEvent
 from ledger.events.transactions import JournalEntryPosted
 from ledger.projections import accounts, transactions
 from ledger.seals import sealing
-from ledger.store.connections import Pool
+from ledger.store.connections import Reader
 from ledger.store.rows import read_rows_beside, read_stream_rows
 from web.handlers.accounts import find_account, readable_owner
 from web.http.json import answer
@@ -56,7 +56,7 @@ async def get_seal_keys(request: web.Request) -> Reply:
     return answer({"keys": [] if public is None else [public]})
 
 
-async def _is_part(pool: Pool, row: StoredRow, transaction_id: UUID, party_id: UUID | None) -> bool:
+async def _is_part(pool: Reader, row: StoredRow, transaction_id: UUID, party_id: UUID | None) -> bool:
     """Return whether an event belongs to a transaction and, for a customer, to one of their accounts."""
     if row.originator_id == transaction_id:
         return party_id is None or row.topic != TOPICS[JournalEntryPosted]  # which shows the postings of other users

@@ -46,6 +46,7 @@ from web.http.replica import reader
 from web.http.request import ACTOR, RUNTIME
 from web.http.response import Reply, Stream
 from web.http.submit import submit
+from web.plain_transfer import PlainTransfer, parse_plain_transfer
 
 USER_ID = id_parameter("user_id", "Only transactions of accounts that this user owns now")
 ACCOUNT_ID = id_parameter("account_id", "Only transactions of this account")
@@ -62,7 +63,8 @@ MAX_AMOUNT = integer_parameter(
 
 async def create_transfer(request: web.Request) -> Reply:
     """POST /transactions/transfer. Customers pay from their own accounts only."""
-    body = parse(requests.ConditionalTransfer, await read_json(request))
+    raw = await read_json(request)
+    body = parse_plain_transfer(raw) or parse(requests.ConditionalTransfer, raw)
     command = _add_preconditions(request, body, _make_transfer(body, _payer(request)))
     return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
 
@@ -197,7 +199,7 @@ async def get_transaction(request: web.Request) -> Reply:
 
 
 def _add_preconditions(
-    request: web.Request, body: requests.ConditionalTransfer, command: TransferMoney
+    request: web.Request, body: requests.ConditionalTransfer | PlainTransfer, command: TransferMoney
 ) -> TransferMoney:
     """Return the command with the preconditions of `If-Match`, `source_version` and `conditions`."""
     expected, conditions = read_expected_versions(request), body.conditions
@@ -210,7 +212,7 @@ def _add_preconditions(
     return msgspec.structs.replace(command, expected=expected, source_available_min_cents=minimum)
 
 
-def _make_transfer(body: requests.Transfer, payer: UUID | None) -> TransferMoney:
+def _make_transfer(body: requests.Transfer | PlainTransfer, payer: UUID | None) -> TransferMoney:
     transfer = TransferMoney(
         transaction_id=body.id or new_id(),
         source_account_id=body.source_account_id,

@@ -16,6 +16,11 @@ class _Server(web.Server):
         return self.protocol(self, loop=self._loop, **self._kwargs)
 
 
+def is_idle(connection: RequestHandler) -> bool:
+    """Return whether a connection waits for its next request."""
+    return connection._waiter is not None and not connection._messages  # noqa: SLF001
+
+
 class ProtocolRunner(web.AppRunner):
     """Runs an application on connections whose protocol class is not aiohttp's own."""
 

@@ -308,6 +308,14 @@ CATALOGUE = {
         "The service cannot reach its database.",
         "Repeat the request after the number of seconds in `Retry-After`, with the same `Idempotency-Key`.",
     ),
+    "outcome_unknown": ErrorType(
+        503,
+        "unavailable",
+        "Outcome unknown",
+        "The change was sent to the database, which did not confirm it in time: it may have happened, or may still do.",
+        "Repeat the request under the same `Idempotency-Key`, or look up what `detail.id` names. Do not repeat it "
+        "under another key, or without one.",
+    ),
     "overloaded": ErrorType(
         503,
         "unavailable",

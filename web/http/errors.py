@@ -6,14 +6,16 @@ A problem never contains text of PostgreSQL, of Redis or of a traceback.
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
 from ledger import errors
-from ledger.errors import DatabaseError, OverloadedError, Refusal, Refused, StaleCallerError
+from ledger.errors import DatabaseError, OutcomeUnknownError, OverloadedError, Refusal, Refused, StaleCallerError
 from ledger.identity.login_throttle import TooManyAttemptsError
-from ledger.store.pool import REPLICA_BUSY, UNREACHABLE
+from ledger.store.connections import UNREACHABLE
+from ledger.store.pool import REPLICA_BUSY
 from web.http.catalogue import CATALOGUE, page_of, phrase
 from web.http.negotiation import is_accepted
 from web.http.response import Reply
@@ -34,6 +36,9 @@ NOT_JSON = Refusal("unsupported_media_type", "the body must be application/json"
 RATE_LIMITED = Refusal("rate_limited", "too many failed logins; try again later")
 OVERLOADED = Refusal("overloaded", "the service is busy; try again")
 DATABASE_DOWN = Refusal("database_error", "the database is unavailable; try again")
+OUTCOME_UNKNOWN = Refusal(
+    "outcome_unknown", "the outcome is unknown", reason="the database did not confirm the change in time"
+)
 INTERNAL = Refusal("internal_error", "internal error")
 
 _FRAMEWORK = {
@@ -48,6 +53,11 @@ _FRAMEWORK = {
 def malformed(reason: str) -> Refusal:
     """Return the refusal of a body that is not JSON; `reason` says where or why, and repeats no value."""
     return msgspec.structs.replace(MALFORMED, reason=reason)
+
+
+def outcome_unknown(resource_id: UUID) -> Refusal:
+    """Report that a command may have been executed, or may still be; `resource_id` is what it creates or changes."""
+    return msgspec.structs.replace(OUTCOME_UNKNOWN, detail={"id": str(resource_id)})
 
 
 def unknown_version(version: str) -> Refusal:
@@ -66,6 +76,9 @@ def refusals_of(error: BaseException) -> Sequence[Refusal]:  # noqa: PLR0911 - o
             return (RATE_LIMITED,)
         case StaleCallerError():
             return (errors.wrong_credentials(),)
+        case OutcomeUnknownError():
+            known = error.resource_id
+            return (OUTCOME_UNKNOWN if known is None else outcome_unknown(known),)
         case OverloadedError():
             return (OVERLOADED,)
         case DatabaseError():

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from ledger.concurrency.deadline import extend_deadline
 from ledger.errors import Refused
 from ledger.values import strict_json
 from ledger.values.strict_json import MalformedJsonError
@@ -40,24 +41,27 @@ async def read_json(request: web.Request, limit_bytes: int | None = None) -> byt
     `limit_bytes` replaces the limit that all routes share. A `charset` has no meaning for JSON (RFC 8259, section
     11), and is ignored: the bytes are UTF-8.
     """
-    settings = request.app[RUNTIME].settings
     if request.headers.get("Content-Type") != "application/json" and not _JSON.fullmatch(request.content_type):
         raise web.HTTPUnsupportedMediaType
     if request.content.is_eof():  # the whole body has arrived, as nearly always
         raw = request.content.read_nowait()
-        limit = limit_bytes or settings.ledger_body_limit_bytes
+        limit = limit_bytes or request.client_max_size
         if len(raw) > limit:
             raise web.HTTPRequestEntityTooLarge(limit)
         return raw
     if limit_bytes is not None:
         request = request.clone(client_max_size=limit_bytes)
+    clock = asyncio.get_running_loop().time
+    began = clock()
     try:
-        async with asyncio.timeout(settings.ledger_body_timeout_seconds):
-            return await request.read()
+        async with asyncio.timeout(request.app[RUNTIME].settings.ledger_body_timeout_seconds):
+            raw = await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
     except ConnectionError:  # the client has disconnected
         raise web.HTTPBadRequest from None
+    extend_deadline(clock() - began)
+    return raw
 
 
 def parse(model: type[BodyT], raw: bytes) -> BodyT:

@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import msgspec
 from aiohttp import web
 
+from ledger.concurrency.deadline import start_deadline
 from ledger.identity.keys import base64url
 from ledger.store.connections import Reader
 from ledger.store.reader import MAX_POSITION
@@ -127,9 +128,9 @@ async def answer_list(request: web.Request, span: Span[PlaceT], walk: Walk[Place
 
     Its first chunk is read without waiting. It is the whole answer if the list, or the requested page, ends there.
     """
-    pool = reader(request)
+    source = reader(request)
     small = _Body(None)
-    place = await _read(pool, walk, span._replace(most=min(span.most, SMALL), is_page=True), small)
+    place = await _read(source, walk, span._replace(most=min(span.most, SMALL), is_page=True), small)
     is_page = span.is_page and (span.most <= SMALL or small.count < SMALL)
     if (place is None or is_page) and small.raw_bytes <= SMALL_BYTES:
         return await _reply(request, b"".join(small.pieces), _link(request, span, place))
@@ -138,22 +139,36 @@ async def answer_list(request: web.Request, span: Span[PlaceT], walk: Walk[Place
     async with limits.kept.admit(caller):
         coding = choose_coding(request)
         body = _Body(coding)
-        async with (
-            limits.read.admit(caller),
-            pool.acquire(timeout=WAIT_SECONDS) as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            place = await _read(connection, walk, span, body)
+        async with limits.read.admit(caller):
+            place = await _read_large(request, walk, span, body)
         return await _send(request, body.pieces, _headers(coding) | _link(request, span, place))
 
 
-async def _read(source: Reader, walk: Walk[PlaceT], span: Span[PlaceT], body: "_Body") -> PlaceT | None:
-    """Read into a body, and return the place after which the list continues.
+async def _read_large(request: web.Request, walk: Walk[PlaceT], span: Span[PlaceT], body: "_Body") -> PlaceT | None:
+    """Read a large list as it is at one point in time. Each chunk may take as long as a small request."""
+    patience = request.app[RUNTIME].settings.ledger_database_patience_seconds
+    start_deadline(patience)  # it may have waited for its turn
+    async with (
+        reader(request).acquire(seconds=patience) as lent,
+        lent.connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        return await _read(lent.connection, walk, span, body, renew=lambda: lent.renew(patience))
+
+
+async def _read(
+    source: Reader,
+    walk: Walk[PlaceT],
+    span: Span[PlaceT],
+    body: "_Body",
+    renew: Callable[[], None] = lambda: None,
+) -> PlaceT | None:
+    """Read into a body, and return the place after which the list continues; `renew` is called before each chunk.
 
     A page ends with a chunk that filters left short. For a client that asked for the whole list, more chunks follow.
     """
     place, asked = span.start, min(span.most, SMALL)
     for _ in range(MAX_CHUNKS):
+        renew()
         chunk = await walk(source, place, asked)
         await body.extend(chunk.items)
         place = chunk.place

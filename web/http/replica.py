@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from ledger import errors
 from ledger.errors import Refused
 from ledger.store.connections import Pool
+from ledger.store.replica import ReplicaReader
 from web.auth import Handler
 from web.http.params import integer_parameter
 from web.http.request import RUNTIME
@@ -14,6 +15,7 @@ from web.http.response import Reply, Stream
 
 MIN_POSITION = integer_parameter("min_position", "Wait until this `Ledger-Position` is visible")
 
+READER = web.RequestKey("READER", ReplicaReader)
 MAX_UNKNOWN = 10  # parameters that one response names
 
 
@@ -22,17 +24,25 @@ def refuse_unknown_parameters(names: Collection[str], handler: Handler) -> Handl
     known = sorted(names)
 
     async def strict(request: web.Request) -> Reply | Stream:
-        if request.rel_url.raw_query_string and (unknown := request.query.keys() - names):
+        if "?" in request.raw_path and (unknown := request.query.keys() - names):
             raise Refused(*(errors.unknown_parameter(name, known) for name in sorted(unknown)[:MAX_UNKNOWN]))
         return await handler(request)
 
     return strict
 
 
-def reader(request: web.Request) -> Pool:
-    """Return the pool that a request reads from: the primary for writes, whose reads must be current."""
-    runtime = request.app[RUNTIME]
-    return runtime.readers if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} else runtime.pool
+def reader(request: web.Request) -> Pool | ReplicaReader:
+    """Return what a request reads from, always the same: the primary for writes, whose reads must be current."""
+    if request.method not in {hdrs.METH_GET, hdrs.METH_HEAD}:
+        return request.app[RUNTIME].pool
+    return _choose_replica(request)
+
+
+def _choose_replica(request: web.Request) -> ReplicaReader:
+    chosen = request.get(READER)
+    if chosen is None:
+        request[READER] = chosen = request.app[RUNTIME].replicas.choose()
+    return chosen
 
 
 def wait_for_position(handler: Handler) -> Handler:
@@ -41,8 +51,8 @@ def wait_for_position(handler: Handler) -> Handler:
     async def waiting(request: web.Request) -> Reply | Stream:
         position = MIN_POSITION.read(request)
         if position is not None:
-            runtime = request.app[RUNTIME]
-            reached = await runtime.replica_position.wait_for(position, runtime.settings.ledger_position_wait_seconds)
+            seconds = request.app[RUNTIME].settings.ledger_position_wait_seconds
+            reached = await _choose_replica(request).wait_for(position, seconds)
             if reached < position:
                 raise Refused(errors.position_not_reached(reached))
         return await handler(request)

@@ -38,13 +38,19 @@ class Reply(web.Response):
     position: int | None = None  # in the log, of the last event of a write
     tag: str | None = None
     _sent_whole = False
+    _closes = False
+
+    def force_close(self) -> None:
+        """Close the connection after this response."""
+        self._closes = True
+        super().force_close()
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send a usual response at once, or begin to send another one."""
-        if self._is_usual(request):
+        transport = request.transport
+        if transport is not None and self._is_usual(request, transport):
             self._sent_whole = True
-            transport = request.transport
-            if transport is None or transport.is_closing():
+            if transport.is_closing():
                 raise ConnectionResetError
             body = cast("bytes", self.body)
             transport.write(self._head(len(body)) + body)
@@ -68,18 +74,17 @@ class Reply(web.Response):
         """Return whether the connection stays open."""
         return self._sent_whole or super().keep_alive
 
-    def _is_usual(self, request: web.BaseRequest) -> bool:
+    def _is_usual(self, request: web.BaseRequest, transport: asyncio.WriteTransport) -> bool:
         return (
-            super().keep_alive is None  # not set: False for a request that cannot be parsed
+            not self._closes  # as for a request that cannot be parsed
+            and len(self.headers) == 1
+            and type(self.body) is bytes
             and isinstance(request, web.Request)
-            and not request.app.on_response_prepare
             and request.keep_alive
             and request.version == HttpVersion11
             and request.method != hdrs.METH_HEAD
-            and type(self.body) is bytes
-            and len(self.headers) == 1
-            and request.transport is not None
-            and request.transport.get_write_buffer_size() == 0
+            and not request.app.on_response_prepare
+            and transport.get_write_buffer_size() == 0
         )
 
     def _head(self, length: int) -> bytes:

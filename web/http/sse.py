@@ -15,17 +15,18 @@ import asyncpg
 import msgspec
 from aiohttp import hdrs, web
 
+from ledger.concurrency.deadline import DEADLINE, start_deadline
 from ledger.errors import OverloadedError, Refused
 from ledger.store import reader as event_reader
-from ledger.store.connections import Pool
-from ledger.store.pool import UNREACHABLE
+from ledger.store.connections import UNREACHABLE, Reader
+from ledger.store.durable import DurableEnd
 from ledger.store.reader import EventFilter, StoredEvent
 from web.auth import check_again
 from web.http.concurrency import ConcurrencyLimit
 from web.http.json import format_times
 from web.http.negotiation import accept_of, is_named
 from web.http.replica import reader
-from web.http.request import ACTOR, REQUEST_ID
+from web.http.request import ACTOR, REQUEST_ID, RUNTIME
 from web.http.response import Stream
 
 CONTENT_TYPE = "text/event-stream"
@@ -45,19 +46,19 @@ class Feeds:
     def __init__(self) -> None:
         self.closed = False
         self._limit = ConcurrencyLimit(MAX_FEEDS)
-        self._log_end = 0
+        self.log_end = 0  # of what no failover can take back
         self._grown = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def admit(self, caller: UUID, pool: Pool) -> AsyncIterator[None]:
+    async def admit(self, caller: UUID, reader: Reader, durable: DurableEnd) -> AsyncIterator[None]:
         """Admit a feed for the block. Raises `OverloadedError` if there are too many, or the worker is stopping."""
         if self.closed:
             raise OverloadedError("the worker is stopping")
         try:
             async with self._limit.admit(caller):
                 if self._watching is None:
-                    self._watching = asyncio.create_task(self._watch(pool))
+                    self._watching = asyncio.create_task(self._watch(reader, durable))
                 yield
         finally:
             if self._watching is not None and self._limit.admitted == 0:
@@ -68,7 +69,7 @@ class Feeds:
         """Wait until the log extends beyond a position or the feeds are closed, for at most `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._log_end <= position and not self.closed:
+                while self.log_end <= position and not self.closed:
                     await self._grown.wait()
 
     def close(self) -> None:
@@ -80,12 +81,13 @@ class Feeds:
         self._grown.set()
         self._grown = asyncio.Event()
 
-    async def _watch(self, pool: Pool) -> None:
+    async def _watch(self, reader: Reader, durable: DurableEnd) -> None:
+        DEADLINE.set(None)  # not that of the request that has opened the first feed
         while True:
             with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):  # the feeds meet the same error
-                log_end = await event_reader.log_end(pool)
-                if log_end != self._log_end:
-                    self._log_end = log_end
+                log_end = min(await event_reader.log_end(reader), await durable.get())
+                if log_end != self.log_end:
+                    self.log_end = log_end
                     self._wake()
             await asyncio.sleep(POLL_SECONDS)
 
@@ -111,7 +113,8 @@ def wants_feed(request: web.Request) -> bool:
 async def send_feed(request: web.Request, chosen: EventFilter, after: int) -> Stream:
     """Send the events after a position, then new ones until the client leaves, the token ends or the worker stops."""
     stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
-    async with request.app[FEEDS].admit(request[ACTOR].user_id, reader(request)), stream.open(request):
+    caller, durable = request[ACTOR].user_id, request.app[RUNTIME].durable_end
+    async with request.app[FEEDS].admit(caller, reader(request), durable), stream.open(request):
         await stream.send(RETRY)
         if request.method != hdrs.METH_HEAD:
             with contextlib.suppress(Refused):  # the client reconnects, and gets the refusal
@@ -120,10 +123,12 @@ async def send_feed(request: web.Request, chosen: EventFilter, after: int) -> St
 
 
 async def _deliver(request: web.Request, stream: Stream, chosen: EventFilter, after: int) -> None:
-    feeds, pool, clock = request.app[FEEDS], reader(request), asyncio.get_running_loop().time
+    feeds, source, clock = request.app[FEEDS], reader(request), asyncio.get_running_loop().time
+    patience = request.app[RUNTIME].settings.ledger_database_patience_seconds
     sent_at = clock()
     while not feeds.closed and _is_connected(request):
-        stretch = await event_reader.read(pool, after, limit=CHUNK, matching=chosen)
+        start_deadline(patience)
+        stretch = await event_reader.read(source, after, limit=CHUNK, matching=chosen, upto=feeds.log_end)
         await check_again(request)  # after reading, so that no event after a revocation is sent
         if stretch.events or clock() - sent_at >= HEARTBEAT_SECONDS:
             await stream.send(b"".join(map(_message, stretch.events)) or HEARTBEAT)

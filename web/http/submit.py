@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from ledger.commands.command import Command
+from ledger.concurrency.deadline import DEADLINE, find_deadline
 from ledger.concurrency.turns import Turns
 from ledger.errors import OverloadedError, StaleCommandError
 from ledger.store import reader as event_reader
@@ -34,7 +35,7 @@ async def submit_in_turn(
     if they keep doing so for as long as a command may wait for the database.
     """
     clock = asyncio.get_running_loop().time
-    deadline = clock() + request.app[RUNTIME].settings.ledger_database_patience_seconds
+    deadline = find_deadline(request.app[RUNTIME].settings.ledger_database_patience_seconds)
     async with request.app[TURNS].take(key, until=deadline):
         while True:
             command = await make()
@@ -52,7 +53,7 @@ async def submit_from(request: web.Request, command: Command, source: Origin, *,
     the log at that time.
     """
     runtime = request.app[RUNTIME]
-    outcome = await runtime.committer.submit(command, source, weight=weight)
+    outcome = await runtime.committer.submit(command, source, weight=weight, deadline=DEADLINE.get())
     if outcome.position is not None:
         return outcome
     position = await event_reader.position_of_command(runtime.pool, source.command_id, outcome.recorded_at)

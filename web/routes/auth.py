@@ -6,7 +6,7 @@ from web.auth import PUBLIC, REFRESH_TOKEN
 from web.handlers import (
     auth,
 )
-from web.http.errors import DATABASE_DOWN, OVERLOADED, RATE_LIMITED
+from web.http.errors import DATABASE_DOWN, OVERLOADED, RATE_LIMITED, outcome_unknown
 from web.http.pagination import PAGE
 from web.routes.route import ADMIN, ANYONE, Operation, Refusing, Route
 
@@ -22,7 +22,14 @@ ROUTES = (
             "Log in",
             response_model=responses.Tokens,
             request_model=requests.Login,
-            refusals=(errors.missing_credentials, errors.wrong_credentials, RATE_LIMITED, DATABASE_DOWN, OVERLOADED),
+            refusals=(
+                errors.missing_credentials,
+                errors.wrong_credentials,
+                RATE_LIMITED,
+                DATABASE_DOWN,
+                OVERLOADED,
+                outcome_unknown,
+            ),
             response_headers=("RateLimit-Policy", "RateLimit"),
         ),
     ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -41,6 +41,21 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.rule}: {', '.join(parts)}: expected {expected}, found {found}"
 
 
+class Difference(NamedTuple):
+    """A row that differs from what the events give, both as JSON. None: no such row exists, or should exist."""
+
+    table: str
+    key: str
+    expected: str | None
+    found: str | None
+
+
+class Advanced(NamedTuple):
+    """The number of events that were checked since the last one."""
+
+    events: int
+
+
 def json_line(finding: Finding) -> str:
     """Return the finding as one JSON object."""
     return msgspec.json.encode(finding, enc_hook=str).decode()
@@ -60,6 +75,17 @@ def compare_columns(
                 row=row,
                 column=column,
             )
+
+
+def judge_difference(difference: Difference) -> Iterator[Finding]:
+    """Yield a finding for each column of a row that differs, or one for the row."""
+    table, key, expected, found = difference
+    if found is None:
+        yield report_missing(table, key)
+    elif expected is None:
+        yield report_unexpected(table, key)
+    else:
+        yield from compare_columns(table, key, msgspec.json.decode(expected), msgspec.json.decode(found))
 
 
 def report_missing(table: str, row: str) -> Finding:

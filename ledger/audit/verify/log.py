@@ -17,6 +17,8 @@ from ledger.store.tables import STORED_EVENTS, STREAM_HEADS
 
 _EVENTS = frozenset(get_args(Event))
 
+DECODES = "every event decodes under its topic"
+
 
 class RawEvent(NamedTuple):
     """An event as stored, decodable or not."""
@@ -51,56 +53,69 @@ def decode(raw: RawEvent) -> Recorded | Finding:
     try:
         event = decode_event(raw.topic, raw.state)
     except (ValueError, msgspec.MsgspecError) as error:
-        return _report_event(raw, "every event decodes under its topic", f"a valid {raw.topic}", str(error))
+        return _report_event(raw, DECODES, f"a valid {raw.topic}", str(error))
     if type(event) not in _EVENTS:
-        return _report_event(raw, "every event decodes under its topic", "an event", f"a state: {raw.topic}")
+        return _report_event(raw, DECODES, "an event", f"a state: {raw.topic}")
     return Recorded(raw.position, raw.stream_id, raw.version, raw.recorded_at, event)
 
 
-def check_time(previous_time: datetime | None, raw: RawEvent) -> Iterator[Finding]:
-    """Yield a finding if an event was recorded before its predecessor in the log, at `previous_time`."""
-    if previous_time is not None and raw.recorded_at < previous_time:
-        yield _report_event(
-            raw,
-            "times never decrease from one position to the next",
-            f"{previous_time.isoformat()} or later",
-            raw.recorded_at,
-        )
+def report_time(previous_time: datetime, raw: RawEvent) -> Finding:
+    """Return the finding that an event was recorded before its predecessor in the log, at `previous_time`."""
+    return _report_event(
+        raw,
+        "times never decrease from one position to the next",
+        f"{previous_time.isoformat()} or later",
+        raw.recorded_at,
+    )
+
+
+def report_unfit(row: Recorded, error: Exception) -> Finding:
+    """Return the finding that a projection cannot apply an event."""
+    return Finding(
+        "the projections can apply every event",
+        TOPICS[type(row.event)],
+        f"{type(error).__name__}: {error}",
+        stream_id=row.stream_id,
+        version=row.version,
+        position=row.position,
+        table=STORED_EVENTS,
+    )
 
 
 class StreamFold:
     """Folds one stream event by event, and reports events that do not fit."""
 
+    __slots__ = ("position", "state", "stream_id", "version")
+
     def __init__(self, stream_id: UUID) -> None:
-        self._folded = FoldedStream(stream_id, 0, 0, None)
+        self.stream_id = stream_id
+        self.version = self.position = 0
+        self.state: State | None = None
 
     @property
     def folded(self) -> FoldedStream:
         """The stream after the events so far."""
-        return self._folded
+        return FoldedStream(self.stream_id, self.version, self.position, self.state)
 
-    def take(self, raw: RawEvent) -> Iterator[Finding]:
-        """Apply the next event. An undecodable one is skipped: the pass by position reports it."""
-        before = self._folded
-        if raw.version != before.version + 1:
-            yield _report_event(raw, "the versions of a stream have no gaps", before.version + 1, raw.version)
-        if raw.position <= before.position:
-            yield _report_event(
-                raw,
-                "the positions in a stream increase with its versions",
-                f"more than {before.position}",
-                raw.position,
-            )
-        state = before.state
-        event = decode(raw)
-        if isinstance(event, Recorded):
+    def take(self, raw: RawEvent, decoded: Recorded | Finding) -> list[Finding]:
+        """Apply the next event and return the findings about its place. An undecodable one changes no state."""
+        is_next = raw.version == self.version + 1 and raw.position > self.position
+        findings = [] if is_next else [*self._judge_place(raw)]
+        if isinstance(decoded, Recorded):
             try:
-                state = evolve(state, event.event)
+                self.state = evolve(self.state, decoded.event)
             except (ValueError, TypeError, AttributeError) as error:
-                yield _report_event(
-                    raw, "every event can follow the earlier events of its stream", raw.topic, str(error)
-                )
-        self._folded = FoldedStream(before.stream_id, raw.version, raw.position, state)
+                rule = "every event can follow the earlier events of its stream"
+                findings.append(_report_event(raw, rule, raw.topic, str(error)))
+        self.version, self.position = raw.version, raw.position
+        return findings
+
+    def _judge_place(self, raw: RawEvent) -> Iterator[Finding]:
+        if raw.version != self.version + 1:
+            yield _report_event(raw, "the versions of a stream have no gaps", self.version + 1, raw.version)
+        if raw.position <= self.position:
+            rule = "the positions in a stream increase with its versions"
+            yield _report_event(raw, rule, f"more than {self.position}", raw.position)
 
 
 def check_head(folded: FoldedStream, head: RawHead | None) -> Iterator[Finding]:

@@ -1,10 +1,12 @@
-"""Read the log twice in one snapshot, by position and stream by stream, and check what follows from it."""
+"""Read the log stream by stream, and check versions, states, heads, credentials and the rows that follow."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from itertools import zip_longest
 from uuid import UUID
 
-from ledger.audit.verify import tables
-from ledger.audit.verify.findings import Finding
+from asyncpg import Record
+
+from ledger.audit.verify.findings import Advanced, Difference, Finding
 from ledger.audit.verify.log import (
     FoldedStream,
     RawEvent,
@@ -12,60 +14,113 @@ from ledger.audit.verify.log import (
     StreamFold,
     check_credential,
     check_head,
-    check_time,
     decode,
+    report_time,
 )
-from ledger.audit.verify.reading import Scope, read_pages
-from ledger.events import Recorded
+from ledger.audit.verify.reading import Scope, Share, read_pages, read_streams
+from ledger.audit.verify.rows import RowComparison
+from ledger.audit.verify.tables import ShadowTables
+from ledger.events import HEADLESS, Recorded
+from ledger.events.accounts import BALANCE_EVENTS
+from ledger.events.users import User
+from ledger.projections import INLINE
+from ledger.projections.accounts import ACCOUNTS
 from ledger.store import integrity
 from ledger.store.connections import Connection
 
-Advance = Callable[[int], None]
+_PROJECTIONS = tuple(projection for projection in INLINE if projection.tables == (ACCOUNTS,))
 
 
-async def check_log(connection: Connection, scope: Scope, advance: Advance) -> AsyncIterator[Finding]:
-    """Read the log by position, yield the findings about its events, and project them."""
-    previous_time = await integrity.time_of(connection, scope.since)
-    sql = f"""{integrity.EVENTS}
-              WHERE {scope.where_changed("originator_id")} OR topic = ANY($2) ORDER BY notification_id"""
-    async for rows in read_pages(connection, sql, scope.since, tables.FAR_REACHING):
-        events: list[Recorded] = []
+async def check_times(connection: Connection, scope: Scope) -> AsyncIterator[Finding]:
+    """Yield a finding for each event that was recorded before its predecessor in the log."""
+    async for rows in read_pages(connection, integrity.TIMES_THAT_DECREASE, scope.since):
+        for row in rows:
+            *event, previous_time = row
+            yield report_time(previous_time, RawEvent(*event))
+
+
+async def check_streams(
+    connection: Connection, scope: Scope, share: Share
+) -> AsyncIterator[Finding | Difference | Advanced]:
+    """Check each stream of a share of the log, and compare the rows of accounts, entries and transfers."""
+    accounts = ShadowTables(connection, scope, _PROJECTIONS)
+    await accounts.create()
+    comparison = RowComparison(connection, scope, share)
+    check = _StreamCheck(scope.since)
+    sql = f"""{integrity.EVENTS} WHERE {share.where("originator_id")} AND {scope.where_changed("originator_id")}
+              ORDER BY originator_id, originator_version"""
+    async for rows in read_streams(connection, sql, RawEvent._fields.index("stream_id")):
+        check.take(rows)
+        finished = check.finished()
+        errors = [
+            *await accounts.project(drop_superseded(check.events)),
+            *await check_heads_and_credentials(connection, finished),
+        ]
+        for item in (*check.findings, *errors, *await comparison.compare(check.events, check.last)):
+            yield item
+        yield Advanced(len(rows))
+    for item in (
+        *await check_heads_and_credentials(connection, check.finished(at_end=True)),
+        *await comparison.compare((), None),
+    ):
+        yield item
+    async for difference in accounts.compare(share):
+        yield difference
+    await accounts.drop()
+
+
+class _StreamCheck:
+    """Checks one page after another; `events`, `findings` and `last` are those of the last page."""
+
+    def __init__(self, since: int) -> None:
+        self._since = since
+        self._fold: StreamFold | None = None
+        self._finished: list[FoldedStream] = []
+        self.events: list[Recorded] = []
+        self.findings: list[Finding] = []
+
+    @property
+    def last(self) -> tuple[UUID, int]:
+        """The stream and the version of the last event."""
+        assert self._fold is not None  # noqa: S101 - a page has a row
+        return self._fold.stream_id, self._fold.version
+
+    def take(self, rows: Sequence[Record]) -> None:
+        """Check the events of the next page."""
+        self.events, self.findings = [], []
+        fold = self._fold
         for row in rows:
             raw = RawEvent(*row)
-            event = decode(raw)
-            if isinstance(event, Recorded):
-                events.append(event)
-            if raw.position > scope.since:
-                if isinstance(event, Finding):
-                    yield event
-                for finding in check_time(previous_time, raw):
-                    yield finding
-                previous_time = raw.recorded_at
-        for finding in await tables.project(connection, events):
-            yield finding
-        advance(len(rows))
-
-
-async def check_streams(connection: Connection, scope: Scope, advance: Advance) -> AsyncIterator[Finding]:
-    """Read the log stream by stream, and yield the findings about versions, states, heads and credentials."""
-    sql = f"""{integrity.EVENTS}
-              WHERE {scope.where_changed("originator_id")} ORDER BY originator_id, originator_version"""
-    fold: StreamFold | None = None
-    async for rows in read_pages(connection, sql, scope.since):
-        finished: list[FoldedStream] = []
-        for row in rows:
-            raw = RawEvent(*row)
-            if fold is None or fold.folded.stream_id != raw.stream_id:
-                finished += [fold.folded] if fold else []
+            if fold is None or fold.stream_id != raw.stream_id:
+                if fold is not None:
+                    self._finished.append(fold.folded)
                 fold = StreamFold(raw.stream_id)
-            for finding in fold.take(raw):
-                if raw.position > scope.since:
-                    yield finding
-        for finding in await _check_heads_and_credentials(connection, finished):
-            yield finding
-        advance(len(rows))
-    for finding in await _check_heads_and_credentials(connection, [fold.folded] if fold else []):
-        yield finding
+            decoded = decode(raw)
+            findings = fold.take(raw, decoded)
+            if isinstance(decoded, Recorded):
+                self.events.append(decoded)
+            else:
+                findings.insert(0, decoded)
+            if findings and raw.position > self._since:
+                self.findings += findings
+        self._fold = fold
+
+    def finished(self, *, at_end: bool = False) -> list[FoldedStream]:
+        """Return the streams that have ended since the last call; `at_end`, the last one as well."""
+        finished, self._finished = self._finished, []
+        return finished + ([self._fold.folded] if at_end and self._fold is not None else [])
+
+
+def drop_superseded(events: Sequence[Recorded]) -> list[Recorded]:
+    """Return the events without those whose only effect, a balance, the next event of the stream replaces."""
+    return [
+        event
+        for event, later in zip_longest(events, events[1:])
+        if later is None
+        or event.stream_id != later.stream_id
+        or type(event.event) not in BALANCE_EVENTS
+        or type(later.event) not in BALANCE_EVENTS
+    ]
 
 
 async def check_orphans(connection: Connection) -> AsyncIterator[Finding]:
@@ -88,15 +143,16 @@ async def read_credentials(connection: Connection, user_ids: Sequence[UUID]) -> 
     return {row["user_id"]: row["id"] for row in rows}
 
 
-async def _check_heads_and_credentials(connection: Connection, streams: Sequence[FoldedStream]) -> list[Finding]:
+async def check_heads_and_credentials(connection: Connection, streams: Sequence[FoldedStream]) -> list[Finding]:
     """Return the findings about the heads and credentials of streams."""
-    stream_ids = [folded.stream_id for folded in streams]
-    rows = await integrity.read_stored_heads(connection, stream_ids)
+    rows = await integrity.read_stored_heads(connection, [folded.stream_id for folded in streams])
     heads = {row["originator_id"]: RawHead(row["version"], row["topic"], row["state"]) for row in rows}
-    credentials = await read_credentials(connection, stream_ids)
+    users = [folded.stream_id for folded in streams if isinstance(folded.state, User)]
+    credentials = await read_credentials(connection, users) if users else {}
     return [
         finding
         for folded in streams
+        if folded.stream_id in heads or not isinstance(folded.state, HEADLESS)
         for finding in (
             *check_head(folded, heads.get(folded.stream_id)),
             *check_credential(folded, credentials.get(folded.stream_id)),

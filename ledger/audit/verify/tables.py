@@ -1,91 +1,122 @@
-"""Check the read tables: project the log again into temporary tables, and compare the rows.
+"""Project events again into temporary tables, and compare their rows with those of the ledger's read tables.
 
 The projections run as they do when the ledger writes, page by page. They find their tables by name, and on this
 connection the temporary tables hide those of the ledger. So memory is bounded, and the check needs as much disk as the
-read tables. An event that a projection cannot apply is a finding (lesson 12).
+tables. An event that a projection cannot apply is a finding (lesson 12).
+
+Transactions are most of the rows, and need no temporary table: see `ledger.audit.verify.rows`.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import get_args
 
-import msgspec
-
-from ledger.audit.verify.findings import Finding, compare_columns, report_missing, report_unexpected
-from ledger.audit.verify.log import split_runs
-from ledger.audit.verify.reading import Scope, read_pages
-from ledger.events import TOPICS, Recorded
+from ledger.audit.verify.findings import Difference, Finding
+from ledger.audit.verify.log import RawEvent, decode, report_unfit, split_runs
+from ledger.audit.verify.reading import PATIENCE_SECONDS, Scope, Share, read_pages
+from ledger.events import TOPICS, Event, Recorded
 from ledger.events.tokens import AllTokensRevoked, RevokedTokensForgotten
 from ledger.events.users import UserTokensRevoked
-from ledger.projections import INLINE, TABLES, apply_all
-from ledger.projections.entries import ENTRIES
+from ledger.projections import INLINE, Projection, apply_all
+from ledger.projections.accounts import ACCOUNTS
 from ledger.projections.table import Table
 from ledger.projections.tokens import CUTOFFS, EVERYBODY
+from ledger.projections.transactions import TRANSFERS
+from ledger.store import integrity
 from ledger.store.connections import Connection
 from ledger.store.statements import Statement, run_together
-from ledger.store.tables import STORED_EVENTS
 
 # Events that change rows of other streams than their own.
 FAR_REACHING = [TOPICS[kind] for kind in (UserTokensRevoked, AllTokensRevoked, RevokedTokensForgotten)]
+# The order of their events matters across streams.
+ORDERED = tuple(one for one in INLINE if not {ACCOUNTS, TRANSFERS}.intersection(one.tables))
+_ORDERED_TOPICS = [TOPICS[kind] for kind in get_args(Event) if any(kind in one.handles for one in ORDERED)]
 _NOTHING_TO_APPEND = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
 
 
-async def create_tables(connection: Connection, scope: Scope) -> None:
-    """Create the temporary tables. They hide the tables of the ledger, which can still be named with `scope.schema`."""
-    for table in TABLES:
-        like = f"LIKE {scope.schema}.{table.name} INCLUDING DEFAULTS"
-        await connection.execute(f"CREATE TEMPORARY TABLE {table.name} ({like}) ON COMMIT DROP")
-        for index in _indexes(table):
-            await connection.execute(index)
-    await connection.execute("SET LOCAL enable_seqscan = off")  # plans are made while the tables are empty
+async def check_ordered_tables(connection: Connection, scope: Scope) -> AsyncIterator[Finding | Difference]:
+    """Project the events of users and tokens in the order of the log, and compare."""
+    shadows = ShadowTables(connection, scope, ORDERED)
+    await shadows.create()
+    sql = f"""{integrity.EVENTS} WHERE topic = ANY($1)
+              AND ({scope.where_changed("originator_id")} OR topic = ANY($2)) ORDER BY notification_id"""
+    async for rows in read_pages(connection, sql, _ORDERED_TOPICS, FAR_REACHING):
+        decoded = [decode(RawEvent(*row)) for row in rows]
+        for finding in await shadows.project([event for event in decoded if isinstance(event, Recorded)]):
+            yield finding
+    async for difference in shadows.compare(Share()):
+        yield difference
+    await shadows.drop()
 
 
-async def project(connection: Connection, events: Sequence[Recorded]) -> list[Finding]:
-    """Apply the next events of the log, and return a finding for each event that a projection cannot apply."""
-    findings: list[Finding] = []
-    for run in split_runs(events, RevokedTokensForgotten):
-        if await _apply(connection, run) is not None:
-            for row in run:
-                error = await _apply(connection, [row])
-                findings += [] if error is None else [_report_event(row, error)]
-    return findings
+class ShadowTables:
+    """Temporary tables of some projections. They hide the ledger's, which still have the name of their schema."""
 
+    def __init__(self, connection: Connection, scope: Scope, projections: Sequence[Projection]) -> None:
+        self._connection, self._scope, self._projections = connection, scope, projections
+        self._tables = [table for projection in projections for table in projection.tables]
+        self._looks_up = False
 
-async def compare(connection: Connection, scope: Scope) -> AsyncIterator[Finding]:
-    """Yield the findings for each row that differs from the projected row."""
-    await connection.execute("SET LOCAL enable_seqscan = on")
-    for table in TABLES:
-        await connection.execute(f"ANALYZE pg_temp.{table.name}")
-        async for rows in read_pages(connection, _unequal_rows(table, scope), scope.since):
-            for row in rows:
-                for finding in _judge_row(table.name, row["key"], row["expected"], row["found"]):
-                    yield finding
+    async def create(self) -> None:
+        """Create the tables."""
+        for table in self._tables:
+            like = f"LIKE {self._scope.schema}.{table.name} INCLUDING DEFAULTS"
+            await self._connection.execute(f"CREATE TEMPORARY TABLE {table.name} ({like}) ON COMMIT DROP")
+            for index in _indexes(table):
+                await self._connection.execute(index)
 
+    async def drop(self) -> None:
+        """Drop the tables, and the cursors that have read them, so that the ledger's are found by name again."""
+        names = ", ".join(f"pg_temp.{table.name}" for table in self._tables)
+        await self._connection.execute(f"CLOSE ALL; DROP TABLE {names}")
 
-async def _apply(connection: Connection, events: Sequence[Recorded]) -> Exception | None:
-    """Apply all of the events, or none of them and return the error."""
-    try:
-        statements = apply_all(INLINE, events)
-        if statements:
-            async with connection.transaction():
-                await run_together(connection, _NOTHING_TO_APPEND, statements)
-    except (ConnectionError, TimeoutError):
-        raise
-    except Exception as error:  # tampering can cause any error: it becomes a finding
-        if connection.is_closed():
+    async def project(self, events: Sequence[Recorded]) -> list[Finding]:
+        """Apply the next events, and return a finding for each event that a projection cannot apply."""
+        findings: list[Finding] = []
+        if not self._looks_up:
+            await self._connection.execute("SET LOCAL enable_seqscan = off")  # plans are made while tables are empty
+            self._looks_up = True
+        for run in split_runs(events, RevokedTokensForgotten):
+            if await self._apply(run) is not None:
+                for row in run:
+                    error = await self._apply([row])
+                    findings += [] if error is None else [report_unfit(row, error)]
+        return findings
+
+    async def compare(self, share: Share) -> AsyncIterator[Difference]:
+        """Yield each row that differs from the projected row."""
+        await self._connection.execute("SET LOCAL enable_seqscan = on")
+        for table in self._tables:
+            await self._connection.execute(f"ANALYZE pg_temp.{table.name}", timeout=PATIENCE_SECONDS)
+            async for rows in read_pages(self._connection, self._unequal_rows(table, share)):
+                for row in rows:
+                    yield Difference(table.name, *row)
+
+    async def _apply(self, events: Sequence[Recorded]) -> Exception | None:
+        """Apply all of the events, or none of them and return the error."""
+        try:
+            statements = apply_all(self._projections, events)
+            if statements:
+                async with self._connection.transaction():
+                    await run_together(self._connection, _NOTHING_TO_APPEND, statements)
+        except (ConnectionError, TimeoutError):
             raise
-        return error
-    return None
+        except Exception as error:  # tampering can cause any error: it becomes a finding
+            if self._connection.is_closed():
+                raise
+            return error
+        return None
 
-
-def _report_event(row: Recorded, error: Exception) -> Finding:
-    return Finding(
-        "the projections can apply every event",
-        TOPICS[type(row.event)],
-        f"{type(error).__name__}: {error}",
-        stream_id=row.stream_id,
-        version=row.version,
-        position=row.position,
-        table=STORED_EVENTS,
-    )
+    def _unequal_rows(self, table: Table, share: Share) -> str:
+        names, where = (
+            ", ".join(table.key),
+            f"{share.where(table.stream)} AND {self._scope.where_changed(table.stream)}",
+        )
+        if table is CUTOFFS:
+            where += f" OR user_id = '{EVERYBODY}'"
+        return f"""SELECT concat_ws(' ', {names}) AS key, to_jsonb(expected) AS expected, to_jsonb(found) AS found
+                   FROM (SELECT * FROM {self._scope.schema}.{table.name} WHERE {where}) AS found
+                   FULL JOIN (SELECT * FROM pg_temp.{table.name} WHERE {where}) AS expected USING ({names})
+                   WHERE expected IS DISTINCT FROM found"""
 
 
 def _indexes(table: Table) -> list[str]:
@@ -100,25 +131,4 @@ def _indexes(table: Table) -> list[str]:
         for index in table.indexes
         if index.writes
     ]
-    return others if table.changes == "rarely" else [key, *others]
-
-
-def _unequal_rows(table: Table, scope: Scope) -> str:
-    names, where = ", ".join(table.key), scope.where_changed(table.stream)
-    if table is ENTRIES:
-        where += " AND position > $1"
-    if table is CUTOFFS:
-        where += f" OR user_id = '{EVERYBODY}'"
-    return f"""SELECT concat_ws(' ', {names}) AS key, to_jsonb(expected) AS expected, to_jsonb(found) AS found
-               FROM (SELECT * FROM {scope.schema}.{table.name} WHERE {where}) AS found
-               FULL JOIN (SELECT * FROM pg_temp.{table.name} WHERE {where}) AS expected USING ({names})
-               WHERE to_jsonb(expected) IS DISTINCT FROM to_jsonb(found)"""
-
-
-def _judge_row(table: str, key: str, expected: str | None, found: str | None) -> Iterator[Finding]:
-    if found is None:
-        yield report_missing(table, key)
-    elif expected is None:
-        yield report_unexpected(table, key)
-    else:
-        yield from compare_columns(table, key, msgspec.json.decode(expected), msgspec.json.decode(found))
+    return others if table.changes in {"never", "rarely"} else [key, *others]

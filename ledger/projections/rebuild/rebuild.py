@@ -227,6 +227,7 @@ class _Rebuild:
         self.replay.log_end = await log_end(self.reader)
         await self.replay.run(gives_way=True)
         self.replay.stage = "comparing" if compare else "catching up"
+        await self.tables.complete_indexes()
         await self.tables.analyze()
         await self.writer.execute(
             "SET synchronous_commit = on"

@@ -1,10 +1,9 @@
 """Apply the log to shadow tables in large chunks, each in one database transaction with the position it reaches."""
 
 import asyncio
-import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
@@ -12,17 +11,18 @@ import asyncpg
 
 from ledger.events import TOPICS, Event, Recorded
 from ledger.events.tokens import RevokedTokensForgotten
-from ledger.projections import Projection, apply_all
+from ledger.projections import TABLES, Projection, apply_all
 from ledger.projections.rebuild.shadow import RebuildError
 from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
 from ledger.store.reader import MAX_POSITION, Page, log_end
-from ledger.store.statements import Statement, run_together
+from ledger.store.statements import Statement, copy_content, run_together
 
 KNOWN_TOPICS = frozenset(TOPICS[cls] for cls in get_args(Event))  # an unknown one is never skipped
 
 SMALL_CHUNK_EVENTS = 500  # while others append, so that they wait only briefly
 AHEAD = 2  # chunks that are read while one waits to be written
+_NEVER_CHANGED = frozenset(table.name for table in TABLES if table.changes == "never")
 _NOTHING_RESERVED = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
 
 
@@ -145,16 +145,16 @@ class Replay:
         self.report(Progress(self.stage, self.position, self.log_end, self.events))
 
     async def _apply(self, run: "_Run") -> None:
-        """Apply a run and record its position in one statement, its own database transaction unless one has begun.
+        """Apply a run and record its position in one database transaction.
 
         Statements of one run have no order, so a name that one user released and another reserved looks taken twice:
         such a run is split in two. Raises `RebuildError` if a single event cannot be applied.
         """
         events, statements, reached = run
-        inner = self.writer.transaction() if self.writer.is_in_transaction() else contextlib.nullcontext()
         try:
-            async with inner:
-                await run_together(self.writer, _NOTHING_RESERVED, [*statements, self._record_position(reached)])
+            async with self.writer.transaction():
+                rest = [one for one in statements if not await self._copied(one)]
+                await run_together(self.writer, _NOTHING_RESERVED, [*rest, self._record_position(reached)])
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
             if len(events) == 1:
                 raise RebuildError(f"the event at position {events[0].position} cannot be applied: {error}") from error
@@ -164,11 +164,28 @@ class Replay:
         else:
             self.position = reached
 
+    async def _copied(self, statement: Statement) -> bool:
+        """Load the rows of an insert into a table of rows that never change, and say whether that was possible.
+
+        COPY takes half as long as an insert of the same arrays. What it loads no other statement of the run concerns.
+        """
+        table, names = statement.inserts or ("", ())
+        content = copy_content(statement.values) if table in _NEVER_CHANGED else None
+        if content is None:
+            return False
+        await self.writer.copy_to_table(table, source=_once(content), columns=names, format="binary")
+        return True
+
     def _record_position(self, position: int) -> Statement:
         return Statement(
             f'UPDATE "{self.schema}".rebuilds SET position = $1, updated_at = now() WHERE projection = ANY($2::text[])',
             (position, self.names),
         )
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    """Yield the content; asyncpg reads a file in a thread of its own."""
+    yield content
 
 
 async def _do_nothing() -> None:

@@ -55,6 +55,7 @@ class Tables:
         self._schemas = schemas
         self._names = [table.name for table in tables]
         self._keys = {table.name: table.key for table in tables}
+        self._indexed_later = [table.name for table in tables if table.changes == "never"]
 
     async def create(self) -> None:
         """Create empty shadows, and drop existing ones."""
@@ -67,7 +68,8 @@ class Tables:
                 f"""CREATE TABLE {self._shadow(name)} (LIKE {live} INCLUDING ALL EXCLUDING INDEXES)
                     {f"WITH ({options})" if options else ""}"""
             )
-            await self._execute_all(_INDEXES, live, self._schemas.shadow)
+            if name not in self._indexed_later:
+                await self._execute_all(_INDEXES, live, self._schemas.shadow)
             await self._execute_all(_GRANTS, live, self._schemas.shadow)
 
     async def drop_shadows(self) -> None:
@@ -87,6 +89,15 @@ class Tables:
                 )
             await self._execute_all(_DROP_TRIGGERS, old)
             await self._connection.execute(f'ALTER TABLE {old} SET SCHEMA "{self._schemas.shadow}"')
+
+    async def complete_indexes(self) -> None:
+        """Create the indexes of tables that are loaded without: to sort once is cheaper than to insert in order."""
+        await self._connection.execute("SET maintenance_work_mem = '256MB'")
+        for name in self._indexed_later:
+            if not await self._connection.fetchval(_HAS_INDEXES, self._shadow(name)):
+                async with self._connection.transaction():
+                    for statement in await self._generate(_INDEXES, self._live(name), self._schemas.shadow):
+                        await self._connection.execute(statement, timeout=PATIENCE_SECONDS)
 
     async def analyze(self) -> None:
         """Collect the statistics that the planner needs once the shadows are live."""
@@ -208,6 +219,7 @@ def _parse_difference(table: str, keys: Sequence[str], found: str | None, expect
 
 
 _OPTIONS = "SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = $1::text::regclass"
+_HAS_INDEXES = "SELECT relhasindex FROM pg_class WHERE oid = $1::text::regclass"
 _SHAPE = """SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
             WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
 # Tables outside the search path are printed with their schemas, so each definition names its table in full.

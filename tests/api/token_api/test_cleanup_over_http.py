@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -200,3 +201,19 @@ async def test_other_changes_keep_a_user_logged_in(api: Api, change: dict[str, A
     assert 200 == changed.status
     assert 200 == (await replace(api, token=pair["access_token"]).transfer(source, destination, 1)).status
     assert (True, True) == await in_force(api, pair)
+
+
+async def test_a_cleanup_leaves_no_row_of_ended_sessions_and_their_tokens(
+    short: Api, clock: Clock, connection: Connection
+) -> None:
+    user, refused = await short.new_user(), ""
+    rows = [f"SELECT count(*) FROM {table} WHERE user_id = $1" for table in ("sessions", "tokens")]
+    for _ in range(3):
+        refused = (await log_in(short, user))["refresh_token"]
+        await post_with_token(short, refused, LOGOUT)
+    assert [3, 6] == [await connection.fetchval(sql, UUID(user["id"])) for sql in rows]
+
+    clock.now += 201 + LEEWAY
+    assert 6 == await clean_up(short)
+    assert [0, 0] == [await connection.fetchval(sql, UUID(user["id"])) for sql in rows]
+    assert_wrong_credentials(await post_with_token(short, refused, LOGOUT))

@@ -16,9 +16,18 @@ from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from tests.conftest import create_once, settings_for
-from tests.support.traffic import execute
+from tests.support.traffic import EUROS, PAYMENT, execute
 
 BUSY_TEMPLATE = "template_busy"
+DECODED = "event_json(topic, state)"
+TRANSFER = f"originator_id = '{PAYMENT}'"
+DEBIT = f"originator_id = '{EUROS}' AND topic = 'AccountDebited' AND {DECODED} ->> 'transfer_id' = '{PAYMENT}'"
+
+
+def edit_row(condition: str, member: str, value: str) -> str:
+    """Return the statement that changes a member of events."""
+    state = f"convert_to(jsonb_set({DECODED}, '{{{member}}}', '{value}')::text, 'UTF8')"
+    return f"UPDATE stored_events SET state = {state} WHERE {condition}"
 
 
 class Progress:
@@ -61,7 +70,7 @@ def busy_template(servers: Services, template: str) -> str:
     async def fill(draft: str) -> None:
         async with open_runtime(settings_for(servers, draft)) as runtime:
             # The template has the identity of all other tests' ledgers: this one needs its own.
-            await runtime.pool.execute("UPDATE ledger_identity SET id = gen_random_uuid()")
+            await runtime.pool.fetch("UPDATE ledger_identity SET id = gen_random_uuid()")
         async with open_runtime(settings_for(servers, draft)) as runtime:
             await execute(runtime)
 

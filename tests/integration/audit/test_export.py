@@ -325,10 +325,10 @@ def names_in(folder: Path) -> list[str]:
 async def test_a_file_is_replaced_only_when_the_export_is_complete(busy: Runtime, tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_text("before")
-    await busy.pool.execute("ALTER TABLE transfers RENAME COLUMN kind TO other")
+    await busy.pool.fetch("ALTER TABLE transfers RENAME COLUMN kind TO other")
     status, _, log = await run_export(busy.settings, "--format", "csv", "--output", str(path))
     assert (1, "before", ["out.csv"]) == (status, path.read_text(), names_in(tmp_path)), log
-    await busy.pool.execute("ALTER TABLE transfers RENAME COLUMN other TO kind")
+    await busy.pool.fetch("ALTER TABLE transfers RENAME COLUMN other TO kind")
     assert not await exported(busy, "--format", "csv", "--output", str(path))
     assert path.read_text().startswith("id,position,")
     assert ["out.csv"] == names_in(tmp_path)

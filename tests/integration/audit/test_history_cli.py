@@ -128,7 +128,12 @@ async def test_before_it_existed_an_account_has_no_balance(auditor: Auditor, acc
 async def test_books_that_do_not_balance_are_a_failure(
     auditor: Auditor, account: dict[str, Any], connection: Any
 ) -> None:
-    await connection.execute("UPDATE entries SET balance_cents = 99 WHERE balance_cents = 100")
+    await connection.execute("ALTER TABLE stored_events DISABLE TRIGGER append_only")
+    await connection.execute(
+        """UPDATE stored_events
+           SET state = convert_to(jsonb_set(event_json(topic, state), '{balance_cents}', '99')::text, 'UTF8')
+           WHERE topic = 'AccountCredited' AND event_json(topic, state) -> 'balance_cents' = '100'"""
+    )
     said = await auditor.run("trial-balance", "--at-position", str(await connection.fetchval(OPENED, account["id"])))
     assert 1 == said.status
     assert "the books do not balance" in said.error

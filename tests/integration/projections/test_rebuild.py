@@ -113,7 +113,7 @@ async def test_a_ledger_without_events_can_be_rebuilt(settings: Settings, connec
     ("planted", "shown"),
     [
         ("UPDATE accounts SET balance_cents = 5 WHERE balance_cents = 36", "balance_cents is 5 and should be 36"),
-        ("DELETE FROM entries WHERE amount_cents = 8", "is missing"),
+        ("DELETE FROM transfers WHERE amount_cents = 8", "is missing"),
         ("INSERT INTO cutoffs VALUES (gen_random_uuid(), 1)", "should not be there"),
         ("UPDATE users SET roles = 'admin' WHERE roles = 'customer'", "roles is 'admin' and should be 'customer'"),
         ("UPDATE tokens SET revoked_position = NULL WHERE revoked_position IS NOT NULL", "revoked_position is None"),
@@ -264,11 +264,11 @@ async def test_an_event_that_cannot_be_applied_is_named_and_changes_nothing(
     before = await connection.fetchval("SELECT 'accounts'::regclass::oid")
     position = await connection.fetchval(
         """INSERT INTO stored_events (originator_id, originator_version, topic, state)
-           SELECT $1, 1, topic, state FROM stored_events WHERE topic = 'AccountCredited' LIMIT 1
+           SELECT $1, 1, topic, state FROM stored_events WHERE topic = 'MoneyTransferred' LIMIT 1
            RETURNING notification_id""",
         new_id(),
     )
-    await connection.execute(f"ALTER TABLE entries ADD CHECK (position <> {position}) NOT VALID")
+    await connection.execute(f"ALTER TABLE transfers ADD CHECK (position <> {position}) NOT VALID")
     ran = await run_ledger("projections", "rebuild", "--all", variables=settings.environment())
     assert (1, True) == (ran.status, f"ledger: the event at position {position} cannot be applied" in ran.error)
     (error,) = {row.last_error for row in await inline_status(settings)}

@@ -25,6 +25,7 @@ OTHERS = {
     "seals",
     "stored_events",
     "stream_heads",
+    "writer_heartbeat",
 }
 TYPES = {"timestamp with time zone": "timestamptz"}
 by_name = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)

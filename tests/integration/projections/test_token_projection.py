@@ -232,7 +232,6 @@ class Token:
     position: int
     expires_at: int
     revoked: int | None = None
-    forgotten: bool = False
 
 
 @dataclass
@@ -248,6 +247,11 @@ class Row:
     below: int = 0
     revoked: int | None = None
     ended: bool = False
+
+
+def is_purged(event: RevokedTokensForgotten, row: Token | Row) -> bool:
+    was_revoked = row.revoked is not None and row.revoked <= event.as_of_position
+    return was_revoked and row.expires_at < event.expired_before
 
 
 @dataclass
@@ -282,9 +286,12 @@ class Model:
                 self.kill(row.position, self.tokens.values())
             case RevokedTokensForgotten() as event:
                 self.cleanups += 1
-                for token in self.tokens.values():
-                    was_revoked = token.revoked is not None and token.revoked <= event.as_of_position
-                    token.forgotten |= was_revoked and token.expires_at < event.expired_before
+                self.tokens = {jti: row for jti, row in self.tokens.items() if not is_purged(event, row)}
+                self.sessions = {
+                    session_id: row
+                    for session_id, row in self.sessions.items()
+                    if not (row.ended and is_purged(event, row))
+                }
             case other:
                 raise AssertionError(other)
 
@@ -297,7 +304,7 @@ class Model:
             self.tokens[jti] = Token(row.stream_id, event.user_id, kind, row.position, expires_at)
 
     def kill_session(self, row: Recorded) -> Row:
-        session = self.sessions[row.stream_id]
+        session = self.sessions.get(row.stream_id) or Row(NOBODY, 0, 0, None, None, 0)  # purged: nothing changes it
         session.revoked = row.position
         self.kill(row.position, [token for token in self.tokens.values() if token.session_id == row.stream_id])
         return session
@@ -324,10 +331,7 @@ class Model:
         return sorted(found, key=lambda row: row[0])
 
     def forgettable(self, expired_before: int) -> int:
-        return sum(
-            token.revoked is not None and not token.forgotten and token.expires_at < expired_before
-            for token in self.tokens.values()
-        )
+        return sum(token.revoked is not None and token.expires_at < expired_before for token in self.tokens.values())
 
     def sessions_of(self, user_id: UUID | None) -> list[tuple[int, dict[str, Any]]]:
         """Return the sessions whose newest token can still be used, newest first."""
@@ -377,7 +381,6 @@ async def test_each_token_has_what_revoked_it_first(log: Log, database: Database
             row["position"],
             int(row["expires_at"].timestamp()),
             row["revoked_position"],
-            row["forgotten"],
         )
         for jti, row in rows.items()
     }
@@ -466,7 +469,7 @@ async def test_a_purge_removes_the_counted_tokens_in_spite_of_later_revocations(
 ) -> None:
     async with database.rolled_back() as connection:
         await append(connection, log)
-        before = {row["jti"] for row in (await tables(connection))["tokens"] if not row["forgotten"]}
+        before = {row["jti"] for row in (await tables(connection))["tokens"]}
         count, as_of = await tokens.count_purgeable(connection, expired_before=expired_before)
         known = await tokens.count_cleanups(connection)
         later = Log(log.ledger, log.transactions)
@@ -478,7 +481,7 @@ async def test_a_purge_removes_the_counted_tokens_in_spite_of_later_revocations(
         )
         later.commit()
         await append(connection, Log(later.ledger, later.transactions[len(log.transactions) :]))
-        after = {row["jti"] for row in (await tables(connection))["tokens"] if not row["forgotten"]}
+        after = {row["jti"] for row in (await tables(connection))["tokens"]}
         assert known + (count > 0) == await tokens.count_cleanups(connection)
     assert count == len(before - after)
     assert after <= before

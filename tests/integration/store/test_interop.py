@@ -15,7 +15,7 @@ from ledger.commands.command import Command, Credential
 from ledger.commands.holds import PlaceHold, VoidHold
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
-from ledger.events import TOPICS, Event, encode, fold
+from ledger.events import TOPICS, Event, encode_event, fold
 from ledger.events.accounts import Account
 from ledger.events.transactions import Transaction
 from ledger.runtime import Runtime
@@ -188,7 +188,7 @@ async def test_the_library_stores_the_same_bytes_as_the_ledger(history: Runtime,
     del history
     mapper = LedgerMapper(None)  # type: ignore[arg-type]
     for row in await event_reader.read_log(connection):
-        stored = StoredEvent(row.stream_id, row.version, TOPICS[type(row.event)], encode(row.event))
+        stored = StoredEvent(row.stream_id, row.version, TOPICS[type(row.event)], encode_event(row.event))
         assert stored == mapper.to_stored_event(mapper.to_domain_event(stored))
 
 

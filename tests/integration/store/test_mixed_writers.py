@@ -20,8 +20,8 @@ from ledger.store import reader as event_reader
 from ledger.store.library import LedgerApplication, LedgerEvent, environment
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
-from ledger.write.committer import Committer
 from ledger.write.group import Origin
+from ledger.write.writer import Writer
 
 EACH = 150  # appends of each writer
 CLAIMED = NameClaimed(UUID(int=1))
@@ -34,7 +34,7 @@ async def rival(settings: Settings) -> AsyncIterator[Runtime]:
         yield opened
 
 
-async def transfer(committer: Committer, source: UUID, destination: UUID) -> None:
+async def transfer(committer: Writer, source: UUID, destination: UUID) -> None:
     """Write as the ledger does, with many commands in one database transaction."""
     for _ in range(EACH // 5):
         commands = [

@@ -189,7 +189,7 @@ async def test_a_command_id_that_is_taken_is_an_error(connection: Any) -> None:
     """Lesson 16."""
     logged = LoggedCommand(new_id(), "CloseAccount", None, None, None, None, None, "accepted", b"{}")
     await event_log.write(connection, {}, 0, [log_commands([logged])])
-    with pytest.raises(asyncpg.UniqueViolationError):
+    with pytest.raises(event_log.CommandKnownError):
         await event_log.write(connection, {}, 0, [log_commands([logged])])
 
 

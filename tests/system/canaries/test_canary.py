@@ -433,7 +433,7 @@ def assert_of_every_kind(scene: Scene) -> None:
     assert {200, 201, 400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503} <= client.statuses
     assert set(paths()) <= client.called
     assert client.statuses <= {record["status"] for record in records if record["event"] == "request"}
-    assert {"request failed", "transaction failed"} <= {record["event"] for record in records}
+    assert {"request failed", "writes fail"} <= {record["event"] for record in records}
     assert [record for record in records if record["level"] == "warning" and "redis" in record["event"]]
 
 

@@ -91,7 +91,7 @@ async def test_a_kept_password_that_no_longer_works_is_not_mentioned(settings: S
         file.write_text("another\n")
         assert Admin("admin") == await prepare_admin(runtime)
         file.write_text(f"{ADMIN_PASSWORD}\n")
-        await runtime.pool.execute("UPDATE credentials SET hash = $1", await runtime.passwords.hash("changed since"))
+        await runtime.pool.fetch("UPDATE credentials SET hash = $1", await runtime.passwords.hash("changed since"))
         assert Admin("admin") == await prepare_admin(runtime)
 
 
@@ -161,7 +161,7 @@ async def test_workers_that_keep_dying_end_the_service_with_one_line(
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text(f"__path__.append({str(ROOT / 'web')!r})\n")
     (broken / "worker.py").write_text("raise SystemExit(3)\n")
-    running = run("serve", **shared, PYTHONPATH=str(broken.parent))
+    running = run("serve", **shared, PYTHONPATH=f"{broken.parent}{os.pathsep}{ROOT}")
     assert 1 == await running.status()
     assert ["ledger: the workers keep dying; see the log above"] == messages(running)
 

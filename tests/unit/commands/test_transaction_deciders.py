@@ -302,8 +302,8 @@ def test_a_plain_transfer_needs_no_additional_statement() -> None:
     batch = [Submission(transfer_command(1), Origin(named_id("a command")))]
     prepared = prepare(batch, streams_of(batch), heads)
     written = [statement.sql.split()[2] for statement in prepared.statements if statement.sql.startswith("INSERT")]
-    assert ["command_log", "stored_events", "entries", "transfers"] == written
-    assert 6 == len(prepared.statements)  # including the heads and rows of both accounts
+    assert ["command_log", "stored_events", "transfers"] == written
+    assert 5 == len(prepared.statements)  # including the heads and rows of both accounts
     assert not any("held_cents" in statement.sql for statement in prepared.statements)
 
 
