@@ -48,6 +48,7 @@ async def measure(api: Api) -> list[tuple[float, Any]]:
 
 
 async def test_over_a_dead_network_each_request_is_answered_in_time(behind: Api, proxy: Proxy) -> None:
+    """Lesson 51."""
     for _ in range(2):
         proxy.black_hole()
         await asyncio.sleep(0.1)

@@ -145,7 +145,7 @@ async def test_an_idle_session_that_holds_the_append_lock(begin: Begin, settings
 
 
 async def test_a_full_disk(begin: Begin, settings_of: SettingsOf, tmp_path: Path) -> None:
-    """Each command fails once, the service is not ready, and it is back as soon as there is room."""
+    """Lesson 53. Each command fails once, the service is not ready, and it is back once there is room."""
     lasts, statuses = seconds(15, short=6), []
     async with make_small_disk(tmp_path / "disk") as disk:
         async with begin(f"the disk of the tables is full for {lasts:g} s", settings_of(disk.cluster.url)) as trial:

@@ -65,7 +65,7 @@ async def test_a_paused_worker(begin: Begin, settings: Settings) -> None:
 
 
 async def test_a_paused_instance(begin: Begin, settings: Settings, connection: Any) -> None:
-    """Its writer is paused with it, in the middle of whatever that does; the other instance goes on."""
+    """Lesson 49. Its writer is paused with it, in the middle of whatever that does; the other instance goes on."""
     lasts = seconds(10, short=4)
     async with begin(f"an instance of two is paused for {lasts:g} s", settings, settings, workers=2) as trial:
         for _ in range(times(6)):

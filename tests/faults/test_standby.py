@@ -77,7 +77,7 @@ async def test_a_failover(number: int, begin: Begin, settings_of: SettingsOf, pa
 
 @pytest.mark.parametrize("number", ROUNDS)
 async def test_a_dead_replication_link(number: int, begin: Begin, settings_of: SettingsOf, pair: Pair) -> None:
-    """Backends are terminated while they wait for the standby; then the primary dies, and the standby is promoted.
+    """Lesson 50. Backends are terminated while they wait for the standby, which is promoted once the primary is dead.
 
     Without the standby's confirmation nothing is acknowledged, so nothing that is acknowledged is lost, and followers
     have seen nothing that is not in the surviving log.

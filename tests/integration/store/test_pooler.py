@@ -101,6 +101,7 @@ async def test_a_session_for_each_client_works(settings: Settings, folder: Path)
 async def test_a_session_that_clients_share_is_refused(
     settings: Settings, folder: Path, mode: str, round_robin: int
 ) -> None:
+    """Lesson 54."""
     async with a_pgbouncer(settings, folder, mode, round_robin) as behind:
         for _ in range(3):
             with pytest.raises(DatabaseError, match="pool_mode = session"):

@@ -43,6 +43,7 @@ async def is_redis(url: str, state: str) -> bool:
 async def test_it_starts_without_redis_and_is_whole_once_that_is_there(
     run: Run, shared: dict[str, str], tmp_path: Path
 ) -> None:
+    """Lesson 55."""
     with valkey_server(tmp_path) as valkey:
         running = run("serve", **{**shared, "REDIS_URL": valkey.url.partition("&")[0]})
         url = await running.url()

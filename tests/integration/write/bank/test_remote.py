@@ -59,6 +59,7 @@ async def host(settings: Settings) -> AsyncIterator[Host]:
 
 
 async def test_workers_get_outcomes_and_refusals(host: Host, bank: Bank) -> None:
+    """Lesson 52."""
     source, destination = await bank.accounts(2, 0)
     async with host.writer(), host.worker() as one, host.worker() as other:
         outcomes = await asyncio.gather(
