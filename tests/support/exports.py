@@ -116,7 +116,7 @@ async def balances_by_hledger(path: Path) -> Balances:
 
 def balances_by_duckdb(path: Path) -> Balances:
     """Return the balances that the documented query computes from a file of rows."""
-    rows: list[tuple[Any, ...]] = duckdb.sql(BALANCES_SQL.replace("may.parquet", str(path))).fetchall()
+    rows: list[tuple[Any, ...]] = duckdb.execute(BALANCES_SQL.replace("may.parquet", str(path))).fetchall()
     return {
         account_id: Decimal(money.decimal_text(cents, currency)) for account_id, currency, cents in rows if cents != 0
     }
