@@ -94,7 +94,7 @@ _BALANCES = """SELECT id, currency, last.balance_cents FROM accounts, LATERAL (
                    SELECT entries.balance_cents FROM entries
                    WHERE account_id = accounts.id AND entries.version <= (SELECT version_at(accounts.id, $2))
                    ORDER BY entries.version DESC LIMIT 1) AS last
-               WHERE ($1::uuid IS NULL OR id = $1) AND position <= $2 AND last.balance_cents <> 0"""
+               WHERE ($1::uuid IS NULL OR id = $1) AND position <= $2 AND last.balance_cents <> 0 ORDER BY position"""
 _CURRENCIES = "SELECT currency, min(created_at) FROM accounts WHERE position < $1 GROUP BY currency ORDER BY currency"
 _ACCOUNTS = f"""SELECT accounts.id, user_id, username, currency, accounts.created_at
                 FROM accounts LEFT JOIN users ON users.id = user_id

@@ -46,7 +46,7 @@ def export(
     if raw and format_ is not Format.CSV:
         fail("--raw is for CSV only", 2)
     count = run(lambda settings: _export(settings, format_, selection, output, raw=raw))
-    console.print(plural(count, "transfer"))
+    console.print(plural(count, "transaction"))
 
 
 async def _export(settings: Settings, format_: Format, selection: Selection, output: Path | None, *, raw: bool) -> int:

@@ -331,7 +331,7 @@ async def test_raw_is_for_csv(settings: Settings) -> None:
 async def test_an_empty_ledger_is_exported_in_every_format(settings: Settings) -> None:
     for name in ("jsonl", "csv", "parquet", "hledger", "beancount"):
         status, _, log = await run_export(settings, "--format", name)
-        assert (0, "0 transfers") == (status, log.splitlines()[-1]), log
+        assert (0, "0 transactions") == (status, log.splitlines()[-1]), log
 
 
 # Amounts.
