@@ -94,7 +94,10 @@ _BALANCES = """SELECT id, currency, last.balance_cents FROM accounts, LATERAL (
                    SELECT entries.balance_cents FROM entries
                    WHERE account_id = accounts.id AND entries.version <= (SELECT version_at(accounts.id, $2))
                    ORDER BY entries.version DESC LIMIT 1) AS last
-               WHERE ($1::uuid IS NULL OR id = $1) AND position <= $2 AND last.balance_cents <> 0 ORDER BY position"""
+               WHERE user_id IS NOT NULL AND position <= $2 AND last.balance_cents <> 0
+                 AND ($1::uuid IS NULL OR id = $1
+                      OR currency = (SELECT currency FROM accounts WHERE id = $1 AND user_id IS NULL))
+               ORDER BY position"""
 _CURRENCIES = "SELECT currency, min(created_at) FROM accounts WHERE position < $1 GROUP BY currency ORDER BY currency"
 _ACCOUNTS = f"""SELECT accounts.id, user_id, username, currency, accounts.created_at
                 FROM accounts LEFT JOIN users ON users.id = user_id
@@ -144,9 +147,7 @@ async def export(
 
 async def _write_opening(connection: Connection, sink: Sink, selection: Selection, bounds: Bounds) -> None:
     """Write the currencies, the accounts, and the balances before the period."""
-    is_opened = selection.since is not None
-    rows = await connection.fetch(_CURRENCIES, bounds.before)
-    sink.write_currencies([Currency(code, created_at, is_opened) for code, created_at in rows])
+    sink.write_currencies([Currency(*row) for row in await connection.fetch(_CURRENCIES, bounds.before)])
     async for page in _read_pages(connection, _ACCOUNTS, selection.account_id, *bounds):
         sink.write_accounts([Account(*row) for row in page])
     if selection.since is None:

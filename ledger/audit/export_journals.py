@@ -1,7 +1,7 @@
 """Transactions as journals for hledger and beancount. Pure.
 
 Users' accounts are assets and the ledger's own `world` is equity, so every balance has the same sign and amount as in
-the ledger. Days are in UTC. Balances that are brought forward come from an equity account of their own.
+the ledger. Days are in UTC.
 """
 
 import re
@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from ledger.audit.export_text import (
-    BROUGHT_FORWARD,
     Account,
     Currency,
     Posting,
@@ -55,14 +54,18 @@ def _format_day(time: datetime) -> str:
 
 
 def _format_hledger_currency(currency: Currency) -> str:
-    opening = f"account {_hledger_account(None, currency.code)}\n" if currency.is_opened else ""
-    return f"commodity 1000.{'0' * minor_digits(currency.code)} {currency.code}\n{opening}"
+    """Return the directives of a currency and of the ledger's own account in it."""
+    code = currency.code
+    return (
+        f"commodity 1000.{'0' * minor_digits(code)} {code}\naccount {_hledger_account(world_account_id(code), code)}\n"
+    )
 
 
 def _format_hledger_account(account: Account) -> str:
-    owner = {"user-id": account.user_id and str(account.user_id), "username": account.username}
-    tags = ", ".join(f"{name}: {_encode_tag(value)}" for name, value in owner.items() if value)
-    return f"account {_hledger_account(account.id, account.currency)}{f'  ; {tags}' if tags else ''}\n"
+    if account.user_id is None:  # declared with its currency
+        return ""
+    username = f", username: {_encode_tag(account.username)}" if account.username else ""
+    return f"account {_hledger_account(account.id, account.currency)}  ; user-id: {account.user_id}{username}\n"
 
 
 def _format_hledger(transaction: Transaction) -> str:
@@ -86,9 +89,7 @@ def _encode_tag(text: str) -> str:
     return _TAG_ENDS.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
 
 
-def _hledger_account(account_id: UUID | None, currency: str) -> str:
-    if account_id is None:
-        return f"equity:{BROUGHT_FORWARD}:{currency}"
+def _hledger_account(account_id: UUID, currency: str) -> str:
     is_world = account_id == world_account_id(currency)
     return f"equity:world:{currency}" if is_world else f"assets:accounts:{account_id}"
 
@@ -97,16 +98,18 @@ def _hledger_account(account_id: UUID | None, currency: str) -> str:
 
 
 def _format_beancount_currency(currency: Currency) -> str:
+    """Return the directives of a currency and of the ledger's own account in it."""
     day, code = _format_day(currency.created_at), currency.code
-    opening = f"{day} open {_beancount_account(None, code)} {code}\n" if currency.is_opened else ""
-    return f"{day} commodity {code}\n{opening}"
+    return f"{day} commodity {code}\n{day} open {_beancount_account(world_account_id(code), code)} {code}\n"
 
 
 def _format_beancount_account(account: Account) -> str:
+    if account.user_id is None:  # opened with its currency
+        return ""
     name = _beancount_account(account.id, account.currency)
-    owner = {"user-id": account.user_id and str(account.user_id), "username": account.username}
-    metadata = "".join(f"  {key}: {_quote(value)}\n" for key, value in owner.items() if value)
-    return f"{_format_day(account.created_at)} open {name} {account.currency}\n{metadata}"
+    username = f"  username: {_quote(account.username)}\n" if account.username else ""
+    opened = f"{_format_day(account.created_at)} open {name} {account.currency}"
+    return f'{opened}\n  user-id: "{account.user_id}"\n{username}'
 
 
 def _format_beancount(transaction: Transaction) -> str:
@@ -126,10 +129,8 @@ def _format_beancount(transaction: Transaction) -> str:
     )
 
 
-def _beancount_account(account_id: UUID | None, currency: str) -> str:
+def _beancount_account(account_id: UUID, currency: str) -> str:
     """Return the name of an account; beancount wants each part to begin with a capital letter or a digit."""
-    if account_id is None:
-        return f"Equity:BroughtForward:{currency}"
     is_world = account_id == world_account_id(currency)
     return f"Equity:World:{currency}" if is_world else f"Assets:Accounts:A-{account_id}"
 

@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from ledger.events.accounts import world_account_id
 from ledger.money import decimal_text
 from ledger.projections import transactions
 from ledger.values.spreadsheets import protect_cell
@@ -22,11 +23,10 @@ BROUGHT_FORWARD = "brought_forward"
 
 
 class Currency(NamedTuple):
-    """A currency of the ledger, with the time of its first account; `is_opened` if balances may be brought forward."""
+    """A currency of the ledger, with the time of its first account."""
 
     code: str
     created_at: datetime
-    is_opened: bool
 
 
 class Account(NamedTuple):
@@ -40,21 +40,15 @@ class Account(NamedTuple):
 
 
 class Posting(msgspec.Struct, frozen=True):
-    """The amount that an account received, or paid if it is negative.
+    """The amount that an account received, or paid if it is negative."""
 
-    An `account_id` of None is the other side of balances that are brought forward.
-    """
-
-    account_id: UUID | None
+    account_id: UUID
     amount_cents: int
     currency: str
 
 
 class Transaction(NamedTuple):
-    """Money that moved from a source to a destination, or as `postings` (JSON) between several accounts.
-
-    A balance that is brought forward has only a destination; a negative balance is a negative amount.
-    """
+    """Money that moved from a source to a destination, or as `postings` (JSON) between several accounts."""
 
     id: UUID
     position: int
@@ -102,9 +96,14 @@ _decode_postings = msgspec.json.Decoder(list[Posting]).decode
 
 
 def bring_forward(account_id: UUID, currency: str, balance_cents: int, *, position: int, at: datetime) -> Transaction:
-    """Return an account's balance at a position. Its id is the same in each export of a period that begins there."""
-    row_id = uuid5(account_id, f"{BROUGHT_FORWARD}:{position}")
-    return Transaction(row_id, position, at, BROUGHT_FORWARD, None, currency, balance_cents, None, account_id)
+    """Return an account's balance at a position as money from `world`, or to it if the balance is negative.
+
+    Because all balances sum to zero, the balances of all other accounts give that of `world`. The id is the same in
+    each export of a period that begins there.
+    """
+    row_id, world_id = uuid5(account_id, f"{BROUGHT_FORWARD}:{position}"), world_account_id(currency)
+    sides = (world_id, account_id) if balance_cents > 0 else (account_id, world_id)
+    return Transaction(row_id, position, at, BROUGHT_FORWARD, None, currency, abs(balance_cents), *sides)
 
 
 def format_amount(transaction: Transaction) -> str | None:
@@ -120,7 +119,7 @@ def postings_of(transaction: Transaction) -> list[Posting]:
         return _decode_postings(transaction.postings)
     source, destination = transaction.source_account_id, transaction.destination_account_id
     cents, currency = transaction.amount_cents, transaction.currency
-    if destination is None or cents is None or currency is None:
+    if source is None or destination is None or cents is None or currency is None:
         raise ValueError(f"neither a transfer nor a journal entry: {transaction.id}")
     return [Posting(source, -cents, currency), Posting(destination, cents, currency)]
 

@@ -9,6 +9,7 @@ import shlex
 import sys
 import tomllib
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 from ledger import money
 from ledger.audit import export_text
 from ledger.audit.export_journals import BEANCOUNT, HLEDGER
-from ledger.audit.export_text import BROUGHT_FORWARD, Account, Currency
+from ledger.audit.export_text import BROUGHT_FORWARD, Account, Currency, TextFormat
 from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
 from ledger.settings import Settings
@@ -197,16 +198,22 @@ def a_transfer(reference: str | None, cents: int = 1, currency: str = "EUR") -> 
     return export_text.Transaction(new_id(), 7, at, "transfer", reference, currency, cents, *ids)
 
 
+def a_journal(text_format: TextFormat, transfers: Sequence[export_text.Transaction]) -> str:
+    """Return a journal of transfers in EUR from accounts whose owners have the references as names."""
+    opened = [
+        Account(transfer.source_account_id, new_id(), transfer.reference, "EUR", transfer.recorded_at)
+        for transfer in transfers
+        if transfer.source_account_id is not None
+    ]
+    directives = (text_format.currency(Currency("EUR", transfers[0].recorded_at)), *map(text_format.account, opened))
+    return "".join((text_format.header, *directives, *map(text_format.transaction, transfers)))
+
+
 @hypothesis.settings(max_examples=50)
 @hypothesis.given(reference=ODD)
 def test_any_reference_makes_one_transaction_in_a_beancount_journal(reference: str) -> None:
     transfer = a_transfer(reference)._replace(details={"description": reference})
-    opened = [
-        Account(account_id, account_id, reference, "EUR", transfer.recorded_at)
-        for account_id in (transfer.source_account_id, transfer.destination_account_id)
-        if account_id is not None
-    ]
-    text = BEANCOUNT.header + "".join(map(BEANCOUNT.account, opened)) + BEANCOUNT.transaction(transfer)
+    text = a_journal(BEANCOUNT, [transfer])
     entries, errors, _ = loader.load_string(text)
     (found,) = (entry for entry in entries if isinstance(entry, Transaction))
     assert [] == errors
@@ -248,14 +255,7 @@ async def test_hledger_itself_reads_odd_references(tmp_path: Path) -> None:
     ]
     transfers = [a_transfer(reference, number + 1) for number, reference in enumerate(odd)]
     path = tmp_path / "odd.journal"
-    opened = [
-        Account(account_id, None, None, "EUR", transfer.recorded_at)
-        for transfer in transfers
-        for account_id in (transfer.source_account_id, transfer.destination_account_id)
-        if account_id is not None
-    ]
-    texts = (HLEDGER.header, HLEDGER.currency(Currency("EUR", transfers[0].recorded_at, is_opened=True)))
-    text = "".join((*texts, *map(HLEDGER.account, dict.fromkeys(opened)), *map(HLEDGER.transaction, transfers)))
+    text = a_journal(HLEDGER, transfers)
     path.write_text(text, encoding="utf-8")
     found = by_id(sum_postings(read_journal(text)))
     assert (
@@ -280,7 +280,8 @@ async def test_an_account_filters_transfers(busy: Runtime) -> None:
     found = await exported(busy, "--format", "jsonl", "--account", str(EUROS))
     assert [str(row["id"]) for row in expected] == [json.loads(line)["id"] for line in found.splitlines()]
     names = set(re.findall(r"open (\S+)", await exported(busy, "--format", "beancount", "--account", str(EUROS))))
-    assert {str(EUROS), str(MORE_EUROS), str(world_account_id("EUR"))} == {id_of(name) for name in names}
+    worlds = {str(world_account_id(currency)) for currency in ("EUR", "JPY", "KWD")}
+    assert {str(EUROS), str(MORE_EUROS), *worlds} == {id_of(name) for name in names}
 
 
 async def test_both_ends_of_a_period_are_included(busy: Runtime) -> None:
