@@ -8,6 +8,7 @@ text format is a pure function from a transaction to its text (`ledger.audit.exp
 """
 
 import importlib
+import importlib.util
 import shlex
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -210,8 +211,14 @@ def _parquet_writer() -> Writer:
     try:
         importlib.import_module("pyarrow")
     except ImportError as error:
-        install = f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(PYARROW)}"
-        raise ExportError(f"Parquet needs pyarrow, which this command installs: {install}") from error
+        raise ExportError(f"Parquet needs pyarrow{_explain_install()}") from error
     from ledger.audit.export_parquet import ParquetSink  # noqa: PLC0415 - it cannot be imported without pyarrow
 
     return ParquetSink
+
+
+def _explain_install() -> str:
+    if importlib.util.find_spec("pip") is None:  # as in the container image
+        return f", and {sys.executable} has no pip: install {PYARROW} into its environment, or use another format"
+    install = f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(PYARROW)}"
+    return f", which this command installs: {install}"

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from ledger import money
 from ledger.audit import export_text
+from ledger.audit.export import ExportError, Format, open_writer
 from ledger.audit.export_journals import BEANCOUNT, HLEDGER
 from ledger.audit.export_text import BROUGHT_FORWARD, Account, Currency, TextFormat
 from ledger.events.accounts import world_account_id
@@ -146,6 +147,14 @@ async def test_parquet_without_pyarrow_is_one_clear_line(settings: Settings, tmp
     assert [sys.executable, "-m", "pip", "install"] == command[:-1]
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["parquet"]
     assert extra == command[-1:]
+
+
+def test_where_there_is_no_pip_no_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The container image has neither pyarrow nor pip."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ExportError, match=r"^Parquet needs pyarrow, and .* has no pip: install pyarrow>=22 into its "):
+        open_writer(Format.PARQUET)
 
 
 # Journals.
