@@ -206,3 +206,15 @@ def decimal_text(cents: int, currency: str) -> str:
     digits = minor_digits(currency)
     sign, text = "-" if cents < 0 else "", str(abs(cents)).rjust(digits + 1, "0")
     return sign + (f"{text[:-digits]}.{text[-digits:]}" if digits else text)
+
+
+def format_sums(**sums: int) -> dict[str, int | str | None]:
+    """Return sums, which may exceed `MAX_CENTS`, as members of a JSON object.
+
+    Each member is the integer, or None where a reader might round it. A second member, whose name ends in `_text`, is
+    the same integer in digits, and exact at any size.
+    """
+    members: dict[str, int | str | None] = {
+        name: cents if abs(cents) <= MAX_CENTS else None for name, cents in sums.items()
+    }
+    return members | {f"{name}_text": str(cents) for name, cents in sums.items()}

@@ -37,6 +37,8 @@ FREEZE: dict[str, Any] = {
     "description": "`debits`: no money leaves the account; `all`: none comes in either",
     "examples": ["none"],
 }
+PositiveSum = Annotated[int, Meta(ge=0, le=MAX_CENTS, examples=[10000])] | None
+PositiveSumText = Annotated[str, Meta(pattern="^(0|[1-9][0-9]*)$", examples=["10000"])]
 Version = Annotated[int, Meta(ge=1, description="The number of the event in its stream, from 1", examples=[3])]
 Position = Annotated[int, Meta(ge=1, description="The position in the log", examples=[42])]
 Token = Annotated[str, Meta(description="RFC 7519", examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl"])]
@@ -280,6 +282,10 @@ class Entry(Answer, frozen=True):
     kind: Annotated[Kind, Meta(extra_json_schema=KIND)]
     reference: Reference | None
     created_at: Time
+    description: Text | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    effective_at: EffectiveAt | UnsetType = UNSET
+    reverses: Annotated[Id, Meta(description="The transaction that this one reversed")] | UnsetType = UNSET
 
 
 class StoredEvent(Answer, frozen=True):
@@ -295,13 +301,19 @@ class StoredEvent(Answer, frozen=True):
 
 
 class CurrencyBalance(Answer, frozen=True):
-    """The debits and credits of all accounts in a currency, in minor units; they sum to zero."""
+    """The debits and credits of all accounts in a currency, in minor units; they sum to zero.
+
+    Sums can be larger than any balance. A sum beyond 2^53 - 1 is null as an integer; as text it is always there.
+    """
 
     currency: Currency
     accounts: Annotated[int, Meta(ge=1, examples=[3])]
-    debit_cents: Annotated[int, Meta(ge=0, examples=[10000])]
-    credit_cents: Annotated[int, Meta(ge=0, examples=[10000])]
-    sum_cents: Annotated[int, Meta(examples=[0])]
+    debit_cents: PositiveSum
+    credit_cents: PositiveSum
+    sum_cents: Annotated[int, Meta(ge=-MAX_CENTS, le=MAX_CENTS, examples=[0])] | None
+    debit_cents_text: PositiveSumText
+    credit_cents_text: PositiveSumText
+    sum_cents_text: Annotated[str, Meta(pattern="^(0|-?[1-9][0-9]*)$", examples=["0"])]
 
 
 class TrialBalance(Answer, frozen=True):

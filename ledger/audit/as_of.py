@@ -13,6 +13,7 @@ from asyncpg import Record
 
 from ledger.events import Recorded
 from ledger.events.accounts import Account, AccountEvent, evolve
+from ledger.money import format_sums
 from ledger.projections import entries
 from ledger.projections.entries import Balance
 from ledger.store import reader as event_reader
@@ -146,7 +147,5 @@ def _currency_body(row: Record) -> dict[str, Any]:
     return {
         "currency": row["currency"],
         "accounts": row["accounts"],
-        "debit_cents": debit,
-        "credit_cents": credit,
-        "sum_cents": credit - debit,
+        **format_sums(debit_cents=debit, credit_cents=credit, sum_cents=credit - debit),
     }

@@ -1,28 +1,46 @@
 """Export of transactions for other programs: each once, in the order of the log, exact to the minor unit.
 
-A hold is exported once it is captured, with the time and the amount of the capture.
+A hold is exported once it is captured, with the time and the amount of the capture. The export of a period opens with
+the balances before it, so sums over it are the balances at its end.
 
 Rows come from one snapshot through a server-side cursor and are written a page at a time, so memory stays bounded. A
 text format is a pure function from a transaction to its text (`ledger.audit.export_text`).
 """
 
 import importlib
+import importlib.util
+import shlex
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple, Protocol
 from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.audit.export_text import BEANCOUNT, CSV, DETAILS, HLEDGER, JSONL, Account, TextFormat, Transaction
+from ledger.audit.export_journals import BEANCOUNT, HLEDGER
+from ledger.audit.export_text import (
+    CSV,
+    DETAILS,
+    JSONL,
+    RAW_CSV,
+    Account,
+    Currency,
+    TextFormat,
+    Transaction,
+    bring_forward,
+)
 from ledger.audit.progress import Progress
 from ledger.audit.snapshot import snapshot
+from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
+from ledger.store.reader import MAX_POSITION, Bounds
 
 PAGE = 5000
 _MEMBERS = len(Transaction._fields) - 1  # without `details`
+PYARROW = "pyarrow>=22"  # as in the extra `parquet`
 PATIENCE_SECONDS = 86_400  # to sort all transactions; the connection's own timeout is meant for requests
 
 
@@ -49,13 +67,16 @@ class ExportError(Exception):
 
 
 class Sink(Protocol):
-    """Writes an export: first all accounts, then all transactions, in order."""
+    """Writes an export: first all currencies, then all accounts, then all transactions, in order."""
+
+    def write_currencies(self, currencies: Sequence[Currency]) -> None:
+        """Write the currencies of the ledger."""
 
     def write_accounts(self, accounts: Sequence[Account]) -> None:
         """Write some of the accounts that the transactions name."""
 
     def write_transactions(self, transactions: Sequence[Transaction]) -> None:
-        """Write the next transactions."""
+        """Write the next balances that are brought forward, or the next transactions."""
 
 
 Writer = Callable[[BinaryIO], AbstractContextManager[Sink]]
@@ -63,29 +84,44 @@ Writer = Callable[[BinaryIO], AbstractContextManager[Sink]]
 _DETAILS = "".join(f", {column.name}" for column in DETAILS)
 _SELECTED = f"""FROM (SELECT id, coalesce(settled_position, position) AS position, kind, reference, currency, postings,
                      coalesce(settled_at, recorded_at) AS recorded_at, source_account_id, destination_account_id,
-                     coalesce(captured_cents, amount_cents) AS amount_cents{_DETAILS}
+                     coalesce(captured_cents, amount_cents) AS amount_cents, reverses{_DETAILS}
               FROM transfers WHERE coalesce(status, 'captured') = 'captured') AS moved
     WHERE ($1::uuid IS NULL OR $1 IN (source_account_id, destination_account_id)
            OR postings @> jsonb_build_array(jsonb_build_object('account_id', $1)))
-      AND ($2::timestamptz IS NULL OR recorded_at >= $2) AND ($3::timestamptz IS NULL OR recorded_at <= $3)"""
+      AND position > $2 AND position < $3"""
 _TRANSACTIONS = f"""SELECT id, position, recorded_at, kind, reference, currency, amount_cents, source_account_id,
-                        destination_account_id, postings{_DETAILS} {_SELECTED} ORDER BY position"""
-_ACCOUNTS = f"""SELECT id, user_id, currency, created_at FROM accounts
-                WHERE id IN (SELECT source_account_id {_SELECTED} UNION ALL SELECT destination_account_id {_SELECTED}
-                             UNION ALL SELECT (posting ->> 'account_id')::uuid
-                             FROM (SELECT postings {_SELECTED}) AS exported, jsonb_array_elements(postings) AS posting)
-                ORDER BY position"""
+                        destination_account_id, postings, reverses{_DETAILS} {_SELECTED} ORDER BY position"""
+_BALANCES = """SELECT id, currency, last.balance_cents FROM accounts, LATERAL (
+                   SELECT entries.balance_cents FROM entries
+                   WHERE account_id = accounts.id AND entries.version <= (SELECT version_at(accounts.id, $2))
+                   ORDER BY entries.version DESC LIMIT 1) AS last
+               WHERE user_id IS NOT NULL AND position <= $2 AND last.balance_cents <> 0
+                 AND ($1::uuid IS NULL OR id = $1
+                      OR currency = (SELECT currency FROM accounts WHERE id = $1 AND user_id IS NULL))
+               ORDER BY position"""
+_CURRENCIES = "SELECT currency, min(created_at) FROM accounts WHERE position < $1 GROUP BY currency ORDER BY currency"
+_ACCOUNTS = f"""SELECT accounts.id, user_id, username, currency, accounts.created_at
+                FROM accounts LEFT JOIN users ON users.id = user_id
+                WHERE accounts.id IN (
+                    SELECT source_account_id {_SELECTED} UNION ALL SELECT destination_account_id {_SELECTED}
+                    UNION ALL SELECT (posting ->> 'account_id')::uuid
+                    FROM (SELECT postings {_SELECTED}) AS exported, jsonb_array_elements(postings) AS posting
+                    UNION ALL SELECT id FROM ({_BALANCES}) AS balances)
+                ORDER BY accounts.position"""
 
 
-def open_writer(format_: Format) -> Writer:
-    """Return the writer of a format. Raises `ExportError` if a package that it needs is not installed."""
+def open_writer(format_: Format, *, raw: bool = False) -> Writer:
+    """Return the writer of a format. Raises `ExportError` if a package that it needs is not installed.
+
+    Unless `raw`, text in CSV that a spreadsheet would run is marked as text.
+    """
     match format_:
         case Format.PARQUET:
             return _parquet_writer()
         case Format.JSONL:
             return _text_writer(JSONL)
         case Format.CSV:
-            return _text_writer(CSV)
+            return _text_writer(RAW_CSV if raw else CSV)
         case Format.HLEDGER:
             return _text_writer(HLEDGER)
         case Format.BEANCOUNT:
@@ -100,18 +136,37 @@ async def export(
     progress: Progress | None = None,
 ) -> int:
     """Write the selected transactions from one snapshot, and return their number."""
-    count = 0
     async with snapshot(connection):
+        bounds = await event_reader.find_bounds(connection, selection.since, selection.until, MAX_POSITION)
+        chosen = (selection.account_id, *bounds)
         if progress is not None:
-            progress.begin("transactions", await connection.fetchval(f"SELECT count(*) {_SELECTED}", *selection))
+            progress.begin("transactions", await connection.fetchval(f"SELECT count(*) {_SELECTED}", *chosen))
         with write(file) as sink:
-            async for rows in _read_pages(connection, _ACCOUNTS, selection):
-                sink.write_accounts([Account(*row) for row in rows])
-            async for rows in _read_pages(connection, _TRANSACTIONS, selection):
-                sink.write_transactions([_read_transaction(row) for row in rows])
-                count += len(rows)
-                if progress is not None:
-                    progress.advance(len(rows))
+            await _write_opening(connection, sink, selection, bounds)
+            return await _write_transactions(connection, sink, chosen, progress)
+
+
+async def _write_opening(connection: Connection, sink: Sink, selection: Selection, bounds: Bounds) -> None:
+    """Write the currencies, the accounts, and the balances before the period."""
+    sink.write_currencies([Currency(*row) for row in await connection.fetch(_CURRENCIES, bounds.before)])
+    async for page in _read_pages(connection, _ACCOUNTS, selection.account_id, *bounds):
+        sink.write_accounts([Account(*row) for row in page])
+    if selection.since is None:
+        return
+    end = selection.since - timedelta(microseconds=1)
+    async for page in _read_pages(connection, _BALANCES, selection.account_id, bounds.after):
+        sink.write_transactions([bring_forward(*row, position=bounds.after, at=end) for row in page])
+
+
+async def _write_transactions(
+    connection: Connection, sink: Sink, chosen: tuple[object, ...], progress: Progress | None
+) -> int:
+    count = 0
+    async for page in _read_pages(connection, _TRANSACTIONS, *chosen):
+        sink.write_transactions([_read_transaction(row) for row in page])
+        count += len(page)
+        if progress is not None:
+            progress.advance(len(page))
     return count
 
 
@@ -120,8 +175,8 @@ def _read_transaction(row: Record) -> Transaction:
     return Transaction(*row[:_MEMBERS])._replace(details=details)
 
 
-async def _read_pages(connection: Connection, sql: str, selection: Selection) -> AsyncIterator[list[Record]]:
-    cursor = await connection.cursor(sql, *selection, timeout=PATIENCE_SECONDS)
+async def _read_pages(connection: Connection, sql: str, *values: object) -> AsyncIterator[list[Record]]:
+    cursor = await connection.cursor(sql, *values, timeout=PATIENCE_SECONDS)
     while rows := await cursor.fetch(PAGE, timeout=PATIENCE_SECONDS):
         yield rows
 
@@ -131,6 +186,9 @@ class _TextSink:
         self._file = file
         self._format = format_
         self._write(format_.header)
+
+    def write_currencies(self, currencies: Sequence[Currency]) -> None:
+        self._write_all(map(self._format.currency, currencies))
 
     def write_accounts(self, accounts: Sequence[Account]) -> None:
         self._write_all(map(self._format.account, accounts))
@@ -153,7 +211,14 @@ def _parquet_writer() -> Writer:
     try:
         importlib.import_module("pyarrow")
     except ImportError as error:
-        raise ExportError("parquet needs pyarrow: install `ledger-service[parquet]`") from error
+        raise ExportError(f"Parquet needs pyarrow{_explain_install()}") from error
     from ledger.audit.export_parquet import ParquetSink  # noqa: PLC0415 - it cannot be imported without pyarrow
 
     return ParquetSink
+
+
+def _explain_install() -> str:
+    if importlib.util.find_spec("pip") is None:  # as in the container image
+        return f", and {sys.executable} has no pip: install {PYARROW} into its environment, or use another format"
+    install = f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(PYARROW)}"
+    return f", which this command installs: {install}"

@@ -8,7 +8,7 @@ from uuid import UUID
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from ledger.audit.export_text import DETAILS, Account, Transaction, format_amount
+from ledger.audit.export_text import DETAILS, Account, Currency, Transaction, format_amount
 
 # The largest amount, 2^53 - 1 minor units, has 16 digits; a currency has at most 3 decimal places.
 _AMOUNT = pa.decimal128(19, 3)
@@ -27,6 +27,7 @@ _TYPES: dict[str, Any] = {
 }
 _DETAIL_TYPES = {"text": pa.string(), "jsonb": pa.string(), "timestamptz": pa.timestamp("us", tz="UTC")}
 _TYPES |= {column.name: _DETAIL_TYPES[column.type] for column in DETAILS}
+_TYPES["reverses"] = pa.string()
 _SCHEMA = pa.schema(list(_TYPES.items()))
 
 
@@ -41,6 +42,9 @@ class ParquetSink:
 
     def __exit__(self, *_: object) -> None:
         self._writer.close()
+
+    def write_currencies(self, currencies: Sequence[Currency]) -> None:
+        """Do nothing: each row names its currency."""
 
     def write_accounts(self, accounts: Sequence[Account]) -> None:
         """Do nothing: the file has one table, and its rows name their accounts."""
@@ -58,9 +62,10 @@ def _format_row(transaction: Transaction) -> dict[str, object]:
         "id": str(transaction.id),
         "source_account_id": _format_id(transaction.source_account_id),
         "destination_account_id": _format_id(transaction.destination_account_id),
+        "reverses": _format_id(transaction.reverses),
         "amount": None if (units := format_amount(transaction)) is None else Decimal(units),
     }
 
 
-def _format_id(account_id: UUID | None) -> str | None:
-    return None if account_id is None else str(account_id)
+def _format_id(value: UUID | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,24 +1,32 @@
-"""Transactions as text: JSON Lines, CSV, and journals for hledger and beancount. Pure.
+"""What an export contains, and its rows as JSON Lines and CSV. Pure.
 
-In a journal, users' accounts are assets and the ledger's own `world` is equity, so every balance has the same sign and
-amount as in the ledger. Days are in UTC.
+A row is a transaction, or a balance that is brought forward from before the exported period.
 """
 
 import csv
 import io
-import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 
 from ledger.events.accounts import world_account_id
 from ledger.money import decimal_text
 from ledger.projections import transactions
+from ledger.values.spreadsheets import protect_cell
 from ledger.values.timestamps import rfc3339
+
+BROUGHT_FORWARD = "brought_forward"
+
+
+class Currency(NamedTuple):
+    """A currency of the ledger, with the time of its first account."""
+
+    code: str
+    created_at: datetime
 
 
 class Account(NamedTuple):
@@ -26,6 +34,7 @@ class Account(NamedTuple):
 
     id: UUID
     user_id: UUID | None
+    username: str | None
     currency: str
     created_at: datetime
 
@@ -51,13 +60,15 @@ class Transaction(NamedTuple):
     source_account_id: UUID | None
     destination_account_id: UUID | None
     postings: str | None = None
+    reverses: UUID | None = None
     details: Mapping[str, Any] = MappingProxyType({})  # by the names of `DETAILS`; documents are JSON texts
 
 
 class TextFormat(NamedTuple):
-    """The header of a file, and the text of an account and of a transaction."""
+    """The header of a file, and the text of a currency, of an account and of a transaction."""
 
     header: str
+    currency: Callable[[Currency], str]
     account: Callable[[Account], str]
     transaction: Callable[[Transaction], str]
 
@@ -76,11 +87,23 @@ _MEMBERS = (
     "destination_account_id",
     "postings",
     *(column.name for column in DETAILS),
+    "reverses",
 )
-# hledger has no quoting: whatever would end a description, or the value of a tag, becomes a blank.
-_DESCRIPTION_ENDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029;|]+")
-_TAG_ENDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029,\[\]]+")  # brackets would begin a date
+_CLIENT_TEXTS = frozenset(column.name for column in transactions.DETAILS if column.type == "text")
+# Valid in JSON, but many readers of JSON Lines take them for the end of a line.
+_LINE_BREAKS = str.maketrans({"\x85": r"\u0085", "\u2028": r"\u2028", "\u2029": r"\u2029"})
 _decode_postings = msgspec.json.Decoder(list[Posting]).decode
+
+
+def bring_forward(account_id: UUID, currency: str, balance_cents: int, *, position: int, at: datetime) -> Transaction:
+    """Return an account's balance at a position as money from `world`, or to it if the balance is negative.
+
+    Because all balances sum to zero, the balances of all other accounts give that of `world`. The id is the same in
+    each export of a period that begins there.
+    """
+    row_id, world_id = uuid5(account_id, f"{BROUGHT_FORWARD}:{position}"), world_account_id(currency)
+    sides = (world_id, account_id) if balance_cents > 0 else (account_id, world_id)
+    return Transaction(row_id, position, at, BROUGHT_FORWARD, None, currency, abs(balance_cents), *sides)
 
 
 def format_amount(transaction: Transaction) -> str | None:
@@ -101,7 +124,12 @@ def postings_of(transaction: Transaction) -> list[Posting]:
     return [Posting(source, -cents, currency), Posting(destination, cents, currency)]
 
 
-def _omit_account(account: Account) -> str:  # noqa: ARG001 - all formats share this signature
+def format_detail(value: str | datetime | None) -> str | None:
+    """Return a detail as text, with a time in RFC 3339."""
+    return rfc3339(value) if isinstance(value, datetime) else value
+
+
+def _omit(_: Currency | Account) -> str:
     return ""
 
 
@@ -111,12 +139,8 @@ def _format_members(transaction: Transaction) -> dict[str, object]:
         "amount": format_amount(transaction),
         "recorded_at": rfc3339(transaction.recorded_at),
     }
-    members |= {name: _format_detail(value) for name, value in transaction.details.items()}
+    members |= {name: format_detail(value) for name, value in transaction.details.items()}
     return {name: members.get(name) for name in _MEMBERS}
-
-
-def _format_detail(value: str | datetime | None) -> str | None:
-    return rfc3339(value) if isinstance(value, datetime) else value
 
 
 def _format_json_line(transaction: Transaction) -> str:
@@ -124,11 +148,21 @@ def _format_json_line(transaction: Transaction) -> str:
         column.name: transaction.details.get(column.name) for column in DETAILS if column.type == "jsonb"
     }
     raw = {name: None if text is None else msgspec.Raw(text.encode()) for name, text in documents.items()}
-    return msgspec.json.encode({**_format_members(transaction), **raw}).decode() + "\n"
+    line = msgspec.json.encode({**_format_members(transaction), **raw}).decode()
+    return line.translate(_LINE_BREAKS) + "\n"
 
 
 def _format_csv_line(transaction: Transaction) -> str:
+    members = _format_members(transaction)
+    return _format_csv(_protect(value) if name in _CLIENT_TEXTS else value for name, value in members.items())
+
+
+def _format_raw_csv_line(transaction: Transaction) -> str:
     return _format_csv(_format_members(transaction).values())
+
+
+def _protect(value: object) -> object:
+    return protect_cell(value) if isinstance(value, str) else value
 
 
 def _format_csv(values: Iterable[object]) -> str:
@@ -138,78 +172,6 @@ def _format_csv(values: Iterable[object]) -> str:
     return text.getvalue()
 
 
-def _format_hledger(transaction: Transaction) -> str:
-    """Return a transaction in hledger's journal format."""
-    description = _DESCRIPTION_ENDS.sub(" ", transaction.reference or "").strip()
-    postings = "".join(
-        f"    {_hledger_account(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
-        for posting in postings_of(transaction)
-    )
-    return (
-        f"\n{_format_day(transaction.recorded_at)} * ({transaction.position}) {description or transaction.kind}\n"
-        f"    ; id: {transaction.id}, kind: {transaction.kind}, recorded-at: {rfc3339(transaction.recorded_at)}\n"
-        f"{_format_hledger_tags(transaction)}{postings}"
-    )
-
-
-def _format_hledger_tags(transaction: Transaction) -> str:
-    """Return one tag per detail."""
-    values = {name.replace("_", "-"): _format_detail(value) for name, value in transaction.details.items()}
-    texts = {name: _TAG_ENDS.sub(" ", value) for name, value in values.items() if value}
-    return "".join(f"    ; {name}: {text.strip()}\n" for name, text in texts.items())
-
-
-def _format_units(posting: Posting) -> str:
-    return f"{decimal_text(posting.amount_cents, posting.currency)} {posting.currency}"
-
-
-def _hledger_account(account_id: UUID, currency: str) -> str:
-    is_world = account_id == world_account_id(currency)
-    return f"equity:world:{currency}" if is_world else f"assets:accounts:{account_id}"
-
-
-def _format_beancount(transaction: Transaction) -> str:
-    """Return a transaction in beancount's format."""
-    postings = "".join(
-        f"  {_beancount_account(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
-        for posting in postings_of(transaction)
-    )
-    return (
-        f"\n{_format_day(transaction.recorded_at)} * {_quote(transaction.reference or transaction.kind)}\n"
-        f'  id: "{transaction.id}"\n'
-        f"  position: {transaction.position}\n"
-        f'  kind: "{transaction.kind}"\n'
-        f'  recorded-at: "{rfc3339(transaction.recorded_at)}"\n'
-        f"{_format_beancount_metadata(transaction)}{postings}"
-    )
-
-
-def _format_beancount_metadata(transaction: Transaction) -> str:
-    values = {name.replace("_", "-"): _format_detail(value) for name, value in transaction.details.items()}
-    return "".join(f"  {name}: {_quote(value)}\n" for name, value in values.items() if value)
-
-
-def _format_beancount_account(account: Account) -> str:
-    name = _beancount_account(account.id, account.currency)
-    return f"{_format_day(account.created_at)} open {name} {account.currency}\n"
-
-
-def _beancount_account(account_id: UUID, currency: str) -> str:
-    """Return the name of an account; beancount wants its last part to begin with a capital letter or a digit."""
-    is_world = account_id == world_account_id(currency)
-    return f"Equity:World:{currency}" if is_world else f"Assets:Accounts:A-{account_id}"
-
-
-def _quote(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    return '"' + re.sub(r"[\x00-\x1f]", " ", escaped) + '"'
-
-
-def _format_day(time: datetime) -> str:
-    return time.astimezone(UTC).date().isoformat()
-
-
-JSONL = TextFormat("", _omit_account, _format_json_line)
-CSV = TextFormat(_format_csv(_MEMBERS), _omit_account, _format_csv_line)
-HLEDGER = TextFormat("decimal-mark .\n", _omit_account, _format_hledger)
-BEANCOUNT = TextFormat('option "title" "Ledger"\n\n', _format_beancount_account, _format_beancount)
+JSONL = TextFormat("", _omit, _omit, _format_json_line)
+CSV = TextFormat(_format_csv(_MEMBERS), _omit, _omit, _format_csv_line)
+RAW_CSV = CSV._replace(transaction=_format_raw_csv_line)

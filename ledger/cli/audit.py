@@ -99,7 +99,7 @@ def show_trial_balance(at: At = None, at_position: Position = None, as_json: AsJ
         return await as_of.trial_balance(connection, await as_of.position_of(connection, moment))
 
     body = query(read)
-    _print_document(body, body["currencies"], _CURRENCY, as_json=as_json)
+    _print_document(body, [_restore_sums(currency) for currency in body["currencies"]], _CURRENCY, as_json=as_json)
     if not body["balanced"]:
         fail("the books do not balance", 1)
 
@@ -128,7 +128,8 @@ def show_replay(account: AccountId, as_json: AsJson = False) -> None:
 _ENTRY = ("version", "created_at", "amount_cents", "balance_cents", "other_account_id", "transaction_id", "reference")
 _EVENT = ("position", "recorded_at", "stream_id", "version", "topic", "state")
 _ACCOUNT = ("id", "user_id", "balance_cents", "status", "version", "updated_at")
-_CURRENCY = ("currency", "accounts", "debit_cents", "credit_cents", "sum_cents")
+_SUMS = ("debit_cents", "credit_cents", "sum_cents")
+_CURRENCY = ("currency", "accounts", *_SUMS)
 _STEP = ("version", "position", "recorded_at", "topic", "balance_cents", "held_cents", "user_id", "status")
 _WIDTHS = {"version": 9, "position": 12, "recorded_at": 27, "topic": 21, "balance_cents": 17, "user_id": 36}
 
@@ -141,6 +142,11 @@ async def _read_events(connection: Connection, chosen: EventFilter, after: int, 
         bodies += [event.body() for event in stretch.events]
         after, is_last = stretch.reached, stretch.is_last
     return bodies
+
+
+def _restore_sums(currency: Row) -> Row:
+    """Return the sums of a currency as integers of any size."""
+    return {**currency, **{name: int(currency[f"{name}_text"]) for name in _SUMS}}
 
 
 def _step(step: Step) -> Row:

@@ -1,4 +1,4 @@
-"""`ledger audit export`: write transfers in a format that other programs read."""
+"""`ledger audit export`: write transactions in a format that other programs read."""
 
 import contextlib
 import os
@@ -23,14 +23,19 @@ from ledger.values.timestamps import parse_end, parse_start
 
 def export(
     format_: Annotated[Format, typer.Option("--format", help="Output format.")],
-    account: Annotated[str | None, typer.Option(help="Only transfers from or to this account.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="Only transfers since this time or date (UTC).")] = None,
-    to: Annotated[str | None, typer.Option(help="Only transfers until this time or date (UTC), inclusive.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only transactions from or to this account.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Only transactions since this time or date (UTC).")
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="Only transactions until this time or date (UTC), inclusive.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="File to replace once the export is complete, instead of standard output.")
     ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write text in CSV as it is, even if a spreadsheet would run it.")
+    ] = False,
 ) -> None:
-    """Write transfers in the order of the log, each once, with both sides."""
+    """Write transactions in the order of the log, each once, with both sides and the balances before --from."""
     selection = Selection(
         parse_option("--account", account, parse_id),
         parse_option("--from", from_, parse_start),
@@ -38,12 +43,14 @@ def export(
     )
     if output is None and format_ is Format.PARQUET and sys.stdout.isatty():
         fail("Parquet cannot be shown on a terminal: give --output", 2)
-    count = run(lambda settings: _export(settings, format_, selection, output))
-    console.print(plural(count, "transfer"))
+    if raw and format_ is not Format.CSV:
+        fail("--raw is for CSV only", 2)
+    count = run(lambda settings: _export(settings, format_, selection, output, raw=raw))
+    console.print(plural(count, "transaction"))
 
 
-async def _export(settings: Settings, format_: Format, selection: Selection, output: Path | None) -> int:
-    write = exporting.open_writer(format_)
+async def _export(settings: Settings, format_: Format, selection: Selection, output: Path | None, *, raw: bool) -> int:
+    write = exporting.open_writer(format_, raw=raw)
     async with connected(settings) as connection:
         try:
             with _open_output(output) as file, Progress() as progress:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from ledger.money import decimal_text
+from ledger.money import decimal_text, format_sums
 
 MAX_LISTED = 1000  # problems, and differences of balances; the counts include all
 
@@ -147,18 +147,19 @@ class Report:
         proof = None
         if self.proof is not None:
             differences = [
-                {**difference._asdict(), "account_id": str(difference.account_id)}
-                for difference in self.proof.differences
+                {"account_id": str(account_id), **format_sums(reference_cents=reference, imported_cents=imported)}
+                for account_id, reference, imported in self.proof.differences
             ]
-            proof = {**_members(self.proof), "differences": differences}
+            proof = {**_members(self.proof), **_sums(self.proof), "differences": differences}
         return {
             "complete": self.is_complete,
             "proved": self.is_proved,
             **_members(self),
+            **_sums(self),
+            **format_sums(not_taken_cents=self.reference_cents - self.taken_cents),
             "users": _members(self.users),
             "accounts": _members(self.accounts),
             "transactions": _members(self.transactions),
-            "not_taken_cents": self.reference_cents - self.taken_cents,
             "problems": [problem.body() for problem in self.problems],
             "counts": {f"{resource}.{code}": count for (resource, code), count in sorted(self.counts.items())},
             "proof": proof,
@@ -219,3 +220,7 @@ class Report:
 
 def _members(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in row.__dataclass_fields__}
+
+
+def _sums(row: Any) -> dict[str, Any]:
+    return format_sums(**{name: cents for name, cents in _members(row).items() if name.endswith("_cents")})

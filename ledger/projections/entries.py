@@ -8,13 +8,18 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias, cast, get_args
 from uuid import UUID
 
+import msgspec
 from asyncpg import Record
 
 from ledger.events import decode_event
 from ledger.events.accounts import AccountCredited, AccountDebited
+from ledger.projections.transactions import DETAILS
 from ledger.store.connections import Reader
 from ledger.store.sql import ENTRY_EVENTS, ENTRY_TRANSACTION
 
+_DOCUMENTS = frozenset(column.name for column in DETAILS if column.type == "jsonb")
+_OPTIONAL = (*(column.name for column in DETAILS if column.name != "reference"), "reverses")
+_COLUMNS = ", ".join(_OPTIONAL)
 _Entry: TypeAlias = AccountDebited | AccountCredited
 HANDLED = frozenset(get_args(_Entry))
 
@@ -36,7 +41,7 @@ async def page(
         f"""SELECT chosen.*, transfer.*
             FROM (SELECT * FROM ({ENTRY_EVENTS}) AS entry WHERE account_id = $1 AND version > $2 AND version < $3
                   ORDER BY version {"ASC" if ascending else "DESC"} LIMIT $4) AS chosen,
-                 LATERAL (SELECT source_account_id, destination_account_id, kind, reference
+                 LATERAL (SELECT source_account_id, destination_account_id, kind, reference, {_COLUMNS}
                           FROM transfers WHERE id = {ENTRY_TRANSACTION} LIMIT 1) AS transfer
             ORDER BY version {"ASC" if ascending else "DESC"}""",
         account_id,
@@ -80,5 +85,10 @@ def _body(row: Record) -> dict[str, Any]:
         "balance_cents": entry.balance_cents,
         "kind": row["kind"],
         "reference": row["reference"],
+        **{name: _decode_detail(name, row[name]) for name in _OPTIONAL if row[name] is not None},
         "created_at": row["recorded_at"],
     }
+
+
+def _decode_detail(name: str, value: Any) -> Any:
+    return msgspec.json.decode(value) if name in _DOCUMENTS else value

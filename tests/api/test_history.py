@@ -70,6 +70,25 @@ async def test_an_entry_has_the_amount_the_balance_and_the_other_account(api: Ap
     assert (source["id"], 30, 30) == (other["other_account_id"], other["amount_cents"], other["balance_cents"])
 
 
+async def test_an_entry_has_the_details_of_its_transaction(api: Api) -> None:
+    source, destination = await two_accounts(api)
+    details = {
+        "reference": "rent",
+        "description": "May, first floor",
+        "metadata": {"flat": "1a", "é": "ü"},
+        "effective_at": "2026-05-01T00:00:00.000000Z",
+    }
+    transfer = (await api.post("/v1/transactions/transfer", {**transfer_body(source, destination, 30), **details})).body
+    reversal = (await api.post(f"/v1/transactions/{transfer['id']}/reverse", {"description": "a mistake"})).body
+    for account in (source, destination):
+        back, line = (await api.get(f"/v1/accounts/{account['id']}/entries?limit=2")).body
+        assert details == {name: line[name] for name in details}
+        assert ("a mistake", transfer["id"]) == (back["description"], back["reverses"])
+        assert reversal["id"] == back["transaction_id"]
+        assert not {"metadata", "effective_at"} & back.keys()
+        assert "reverses" not in line
+
+
 async def test_the_running_balance_is_the_sum_of_the_entries(api: Api) -> None:
     source, destination = await two_accounts(api)
     for amount in (1, 2, 3):

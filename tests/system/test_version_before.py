@@ -31,8 +31,12 @@ RESPONSES: list[dict[str, Any]] = json.loads((KEPT / "responses.json").read_text
 KEYED: list[dict[str, Any]] = json.loads((KEPT / "keyed.json").read_text())
 RECEIPTS = [response for response in RESPONSES if response["path"].split("?")[0].endswith("/proof")]
 
-# The two changes of behavior since then. The changelog lists both.
+# The changes of behavior since then. The changelog lists them.
 PATHS_TODAY = {("admin", "/v1/accounts"): "/v1/accounts?world=true"}
+NEW_MEMBERS = {  # of the responses of these paths
+    "/entries": {"description", "metadata", "effective_at", "reverses"},
+    "/trial-balance": {"debit_cents_text", "credit_cents_text", "sum_cents_text"},
+}
 KEYS_REUSED_TODAY = {"spelt-otherwise"}  # its request has a time in another zone than UTC
 
 EVENTS, SEALED_EVENTS, BLOCKS = 318, 314, 6
@@ -163,7 +167,19 @@ async def test_responses_are_byte_for_byte_those_of_the_version_before(
         found = await requested(
             replace(api, token=TOKENS["alive"][caller]), "GET", PATHS_TODAY.get((caller, path), path)
         )
-        assert response == {"as": caller, "path": path, **found}
+        new = next((names for end, names in NEW_MEMBERS.items() if path.partition("?")[0].endswith(end)), set())
+        assert response == {"as": caller, "path": path, **found, "body": without_members(found["body"], new)}
+
+
+def without_members(body: Any, names: set[str]) -> Any:
+    """Return the text of a list or of a trial balance without the members of these names."""
+    if not names:
+        return body
+    decoded = json.loads(body)
+    for row in decoded["currencies"] if isinstance(decoded, dict) else decoded:
+        for name in names & row.keys():
+            del row[name]
+    return json.dumps(decoded, separators=(",", ":"), ensure_ascii=False)
 
 
 async def test_users_log_in_with_their_passwords(api: Api) -> None:

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import msgspec
 
+from ledger.money import MAX_CENTS
+
 Value = Any  # any value of a column or an event
 
 
@@ -57,8 +59,13 @@ class Advanced(NamedTuple):
 
 
 def json_line(finding: Finding) -> str:
-    """Return the finding as one JSON object."""
-    return msgspec.json.encode(finding, enc_hook=str).decode()
+    """Return the finding as one JSON object. An integer that JSON readers might round is text."""
+    exact = msgspec.structs.replace(finding, expected=_keep_exact(finding.expected), found=_keep_exact(finding.found))
+    return msgspec.json.encode(exact, enc_hook=str).decode()
+
+
+def _keep_exact(value: Value) -> Value:
+    return str(value) if isinstance(value, int) and abs(value) > MAX_CENTS else value
 
 
 def compare_columns(

@@ -1,64 +1,55 @@
 """An export has each transfer once, with both sides, and every tool computes the ledger's balances from it."""
 
-import asyncio
 import csv
 import io
 import json
 import os
 import re
-import shutil
-import subprocess
+import shlex
+import sys
+import tomllib
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import hypothesis
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 from beancount import loader
-from beancount.core.data import Posting, Transaction
+from beancount.core.data import Transaction
 from hypothesis import strategies as st
 
 from ledger import money
 from ledger.audit import export_text
-from ledger.audit.export_text import BEANCOUNT, HLEDGER, Account
+from ledger.audit.export import ExportError, Format, open_writer
+from ledger.audit.export_journals import BEANCOUNT, HLEDGER
+from ledger.audit.export_text import BROUGHT_FORWARD, Account, Currency, TextFormat
 from ledger.events.accounts import world_account_id
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.values.ids import new_id
-from tests.support.processes import ROOT, Ran, run_ledger
+from tests.support.exports import (
+    NEEDS_HLEDGER,
+    balances_by_hledger,
+    balances_of,
+    by_id,
+    exported,
+    id_of,
+    parse_amount,
+    parse_posting,
+    read_journal,
+    read_with_beancount,
+    run_export,
+    run_hledger,
+    sum_postings,
+)
+from tests.support.month import ODD_TEXTS
+from tests.support.processes import ROOT
 from tests.support.traffic import ENTRY, EUROS, MORE_EUROS, PAYMENT, REFERENCE
-
-HLEDGER_TOOL = shutil.which("hledger")
-Balances = dict[str, Decimal]
-
-
-async def run_export(settings: Settings, *arguments: str, **variables: str) -> Ran:
-    return await run_ledger("audit", "export", *arguments, variables={**settings.environment(), **variables})
-
-
-async def exported(runtime: Runtime, *arguments: str) -> str:
-    status, output, log = await run_export(runtime.settings, *arguments)
-    assert 0 == status, log
-    return output
-
-
-async def balances_of(runtime: Runtime) -> dict[str, Decimal]:
-    """Return the balances that are not zero, by account id."""
-    rows = await runtime.pool.fetch("SELECT id, currency, balance_cents FROM accounts WHERE balance_cents <> 0")
-    return {str(row["id"]): Decimal(money.decimal_text(row["balance_cents"], row["currency"])) for row in rows}
-
-
-def by_id(names: Balances) -> Balances:
-    """Return a journal's balances by account id; a journal names `world` by its currency."""
-    return {id_of(name): balance for name, balance in names.items() if balance}
-
-
-def id_of(name: str) -> str:
-    group, _, last = name.rpartition(":")
-    return str(world_account_id(last)) if group.lower() == "equity:world" else last.removeprefix("A-")
 
 
 async def transfers_of(runtime: Runtime) -> list[dict[str, Any]]:
@@ -150,7 +141,20 @@ async def test_parquet_without_pyarrow_is_one_clear_line(settings: Settings, tmp
     path = f"{tmp_path}:{ROOT}"
     status, output, log = await run_export(settings, "--format", "parquet", PYTHONPATH=path)
     assert (1, "") == (status, output)
-    assert "ledger: parquet needs pyarrow: install `ledger-service[parquet]`\n" == log.splitlines(keepends=True)[-1]
+    last = log.splitlines()[-1]
+    assert last.startswith("ledger: Parquet needs pyarrow, which this command installs: ")
+    command = shlex.split(last.partition(" installs: ")[2])
+    assert [sys.executable, "-m", "pip", "install"] == command[:-1]
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["parquet"]
+    assert extra == command[-1:]
+
+
+def test_where_there_is_no_pip_no_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The container image has neither pyarrow nor pip."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ExportError, match=r"^Parquet needs pyarrow, and .* has no pip: install pyarrow>=22 into its "):
+        open_writer(Format.PARQUET)
 
 
 # Journals.
@@ -159,69 +163,20 @@ async def test_parquet_without_pyarrow_is_one_clear_line(settings: Settings, tmp
 async def test_beancount_accepts_the_journal_and_reports_the_same_balances(busy: Runtime, tmp_path: Path) -> None:
     path = tmp_path / "ledger.beancount"
     await exported(busy, "--format", "beancount", "--output", str(path))
-    entries, errors, _ = loader.load_file(str(path))
-    transactions = [entry for entry in entries if isinstance(entry, Transaction)]
-    assert [] == errors
-    assert Counter(row["reference"] or row["kind"] for row in await transfers_of(busy)) == Counter(
-        entry.narration for entry in transactions
-    )
-    assert await balances_of(busy) == by_id(sum_postings(parse_posting(entry) for entry in transactions))
-
-
-def parse_posting(entry: Transaction) -> list[tuple[str, Decimal]]:
-    return [(posting.account, parse_amount(posting)) for posting in entry.postings]
-
-
-def parse_amount(posting: Posting) -> Decimal:
-    assert posting.units is not None
-    assert posting.units.number is not None
-    return posting.units.number
-
-
-def sum_postings(transactions: Any) -> Balances:
-    balances: Balances = {}
-    for postings in transactions:
-        assert 0 == sum(amount for _, amount in postings)
-        for account, amount in postings:
-            balances[account] = balances.get(account, Decimal(0)) + amount
-    return balances
+    transactions = read_with_beancount(path)
+    assert Counter(
+        row["description"] or row["reference"] or row["kind"] for row in await transfers_of(busy)
+    ) == Counter(entry.narration for entry in transactions)
+    assert await balances_of(busy) == by_id(sum_postings(map(parse_posting, transactions)))
 
 
 async def test_hledger_accepts_the_journal_and_reports_the_same_balances(busy: Runtime, tmp_path: Path) -> None:
-    """Read the journal with hledger where it is installed, and always with `read_journal`.
-
-    hledger is no Python package, so the locked requirements cannot install it, and a test must not. No test is skipped
-    where it is missing: `read_journal` knows the small part of the format that the export writes.
-    """
     path = tmp_path / "ledger.journal"
     await exported(busy, "--format", "hledger", "--output", str(path))
     expected = await balances_of(busy)
     assert expected == by_id(sum_postings(read_journal(path.read_text())))
-    if HLEDGER_TOOL:
-        assert expected == by_id(await reported_by_hledger(path))
-
-
-def read_journal(text: str) -> list[list[tuple[str, Decimal]]]:
-    """Return a journal's transactions: a date in the first column begins one, and indented lines are its accounts."""
-    transactions: list[list[tuple[str, Decimal]]] = []
-    for line in text.splitlines():
-        if re.match(r"\d{4}-\d{2}-\d{2} \* \(\d+\) \S", line):
-            transactions.append([])
-        elif posting := re.fullmatch(r"    (\S+)  (-?\d+(?:\.\d+)?) [A-Z]{3}", line):
-            transactions[-1].append((posting[1], Decimal(posting[2])))
-        else:
-            assert not line or line == "decimal-mark ." or line.startswith("    ; "), line
-    return transactions
-
-
-async def reported_by_hledger(path: Path) -> Balances:
-    assert HLEDGER_TOOL
-    arguments = ("-f", str(path), "balance", "--flat", "--no-total", "-O", "csv")
-    process = await asyncio.create_subprocess_exec(HLEDGER_TOOL, *arguments, stdout=subprocess.PIPE)
-    output, _ = await process.communicate()
-    assert 0 == process.returncode
-    rows = csv.DictReader(io.StringIO(output.decode()))
-    return {row["account"]: Decimal(row["balance"].split()[0]) for row in rows}
+    if NEEDS_HLEDGER:
+        assert expected == by_id(await balances_by_hledger(path))
 
 
 ODD = st.text(
@@ -252,20 +207,26 @@ def a_transfer(reference: str | None, cents: int = 1, currency: str = "EUR") -> 
     return export_text.Transaction(new_id(), 7, at, "transfer", reference, currency, cents, *ids)
 
 
+def a_journal(text_format: TextFormat, transfers: Sequence[export_text.Transaction]) -> str:
+    """Return a journal of transfers in EUR from accounts whose owners have the references as names."""
+    opened = [
+        Account(transfer.source_account_id, new_id(), transfer.reference, "EUR", transfer.recorded_at)
+        for transfer in transfers
+        if transfer.source_account_id is not None
+    ]
+    directives = (text_format.currency(Currency("EUR", transfers[0].recorded_at)), *map(text_format.account, opened))
+    return "".join((text_format.header, *directives, *map(text_format.transaction, transfers)))
+
+
 @hypothesis.settings(max_examples=50)
 @hypothesis.given(reference=ODD)
 def test_any_reference_makes_one_transaction_in_a_beancount_journal(reference: str) -> None:
     transfer = a_transfer(reference)._replace(details={"description": reference})
-    opened = [
-        Account(account_id, None, "EUR", transfer.recorded_at)
-        for account_id in (transfer.source_account_id, transfer.destination_account_id)
-        if account_id is not None
-    ]
-    text = BEANCOUNT.header + "".join(map(BEANCOUNT.account, opened)) + BEANCOUNT.transaction(transfer)
+    text = a_journal(BEANCOUNT, [transfer])
     entries, errors, _ = loader.load_string(text)
     (found,) = (entry for entry in entries if isinstance(entry, Transaction))
     assert [] == errors
-    assert re.sub(r"[\x00-\x08\x0b-\x1f]", " ", reference) == found.narration
+    assert (reference, reference, reference) == (found.narration, found.meta["reference"], found.meta["description"])
     assert {Decimal("0.01"), Decimal("-0.01")} == {parse_amount(posting) for posting in found.postings}
     assert str(transfer.id) == found.meta["id"]
 
@@ -277,19 +238,43 @@ def test_any_reference_makes_one_transaction_in_an_hledger_journal(reference: st
     assert [-Decimal("0.01"), Decimal("0.01")] == [amount for _, amount in postings]
 
 
+@hypothesis.given(reference=ODD)
+def test_the_tags_of_an_hledger_journal_restore_any_text(reference: str) -> None:
+    lines = HLEDGER.transaction(a_transfer(reference)._replace(details={"description": reference})).split("\n")
+    tags = [line.removeprefix("    ; ").split(": ", 1) for line in lines if line.startswith("    ; ")]
+    texts = {name: value for name, value in tags if name in {"reference", "description"}}
+    assert all(value == value.strip() and not set(value) & set(",[]") for value in texts.values())
+    assert {"reference": reference, "description": reference} == {name: unquote(texts[name]) for name in texts}
+
+
 async def test_hledger_itself_reads_odd_references(tmp_path: Path) -> None:
-    """Run only where hledger is installed; the test before this one always runs, with `read_journal`."""
-    odd = ["\n    equity:thief  1 EUR", "; x", "| y", "(z", "! a", "=2001-01-01", "1", "* b", "é\u2028", " ", "a  b"]
-    transfers = [a_transfer(reference, 10**number) for number, reference in enumerate(odd)]
+    """Run hledger where it is installed or must be; the tests before this one always run, with `read_journal`."""
+    odd = [
+        "\n    equity:thief  1 EUR",
+        "; x",
+        "| y",
+        "(z",
+        "! a",
+        "=2001-01-01",
+        "1",
+        "* b",
+        "é\u2028",
+        " ",
+        *ODD_TEXTS,
+    ]
+    transfers = [a_transfer(reference, number + 1) for number, reference in enumerate(odd)]
     path = tmp_path / "odd.journal"
-    path.write_text(HLEDGER.header + "".join(map(HLEDGER.transaction, transfers)), encoding="utf-8")
-    found = (
-        by_id(await reported_by_hledger(path)) if HLEDGER_TOOL else by_id(sum_postings(read_journal(path.read_text())))
+    text = a_journal(HLEDGER, transfers)
+    path.write_text(text, encoding="utf-8")
+    found = by_id(sum_postings(read_journal(text)))
+    assert (
+        Decimal(money.decimal_text(sum(one.amount_cents or 0 for one in transfers), "EUR"))
+        == found[str(world_account_id("EUR"))]
     )
-    assert Decimal(money.decimal_text(sum(one.amount_cents or 0 for one in transfers), "EUR")) == found.pop(
-        str(world_account_id("EUR"))
-    )
-    assert {str(one.source_account_id): -Decimal(export_text.format_amount(one) or 0) for one in transfers} == found
+    if NEEDS_HLEDGER:
+        assert found == by_id(await balances_by_hledger(path))
+        values = await run_hledger(path, "tags", "reference", "--values")
+        assert {*odd} == {unquote(value) for value in values.splitlines()}
 
 
 # Filters and output files.
@@ -304,7 +289,8 @@ async def test_an_account_filters_transfers(busy: Runtime) -> None:
     found = await exported(busy, "--format", "jsonl", "--account", str(EUROS))
     assert [str(row["id"]) for row in expected] == [json.loads(line)["id"] for line in found.splitlines()]
     names = set(re.findall(r"open (\S+)", await exported(busy, "--format", "beancount", "--account", str(EUROS))))
-    assert {str(EUROS), str(MORE_EUROS), str(world_account_id("EUR"))} == {id_of(name) for name in names}
+    worlds = {str(world_account_id(currency)) for currency in ("EUR", "JPY", "KWD")}
+    assert {str(EUROS), str(MORE_EUROS), *worlds} == {id_of(name) for name in names}
 
 
 async def test_both_ends_of_a_period_are_included(busy: Runtime) -> None:
@@ -314,7 +300,8 @@ async def test_both_ends_of_a_period_are_included(busy: Runtime) -> None:
     expected = [str(row["id"]) for row in rows if begin <= row["recorded_at"] <= end]
     given = [moment.isoformat().replace("+00:00", "Z") for moment in (begin, end)]
     found = await exported(busy, "--format", "jsonl", "--from", given[0], "--to", given[1])
-    assert expected == [json.loads(line)["id"] for line in found.splitlines()]
+    lines = [json.loads(line) for line in found.splitlines()]
+    assert expected == [line["id"] for line in lines if line["kind"] != BROUGHT_FORWARD]
     assert 0 < len(expected) < len(rows)
 
 
@@ -346,10 +333,15 @@ async def test_an_invalid_argument_is_one_clear_line(arguments: tuple[str, str],
     assert log.startswith(f"ledger: {arguments[0]}: ")
 
 
+async def test_raw_is_for_csv(settings: Settings) -> None:
+    status, output, log = await run_export(settings, "--format", "jsonl", "--raw")
+    assert (2, "", "ledger: --raw is for CSV only") == (status, output, log.strip())
+
+
 async def test_an_empty_ledger_is_exported_in_every_format(settings: Settings) -> None:
     for name in ("jsonl", "csv", "parquet", "hledger", "beancount"):
         status, _, log = await run_export(settings, "--format", name)
-        assert (0, "0 transfers") == (status, log.splitlines()[-1]), log
+        assert (0, "0 transactions") == (status, log.splitlines()[-1]), log
 
 
 # Amounts.

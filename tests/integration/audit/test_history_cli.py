@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from ledger.money import MAX_CENTS
 from ledger.settings import Settings
 from tests.support.controls import NOBODY, Api
 from tests.support.processes import Ran, run_ledger
+
+SUMS = ("debit", "credit", "sum")
 
 
 class Auditor:
@@ -84,6 +87,22 @@ async def test_tables_show_whole_ids(api: Api, auditor: Auditor, account: dict[s
     assert [account["id"], account["user_id"], "0.70", "USD"] == balance.output.splitlines()[1].split()[:4]
     assert ["USD", "3", "1.00", "USD"] == trial.output.splitlines()[1].split()[:4]
     assert [str(line["position"]), "AccountDebited"] == [events.output.splitlines()[1].split()[at] for at in (0, 4)]
+
+
+async def test_sums_of_any_size_can_be_read(api: Api, auditor: Auditor) -> None:
+    """A JSON reader with 64-bit floating-point numbers would round what is beyond 2^53 - 1 (RFC 7493)."""
+    for _ in range(2):
+        account = await api.new_account()
+        await api.patch(f"/v1/accounts/{account['id']}", {"overdraft_limit_cents": MAX_CENTS})
+        assert 200 == (await api.transfer(account, await api.new_account(), MAX_CENTS)).status
+    trial = (await api.get("/v1/ledger/trial-balance")).body
+    (dollars,) = trial["currencies"]
+    exact = str(2 * MAX_CENTS)
+    assert (True, None, None, 0) == (trial["balanced"], *(dollars[f"{name}_cents"] for name in SUMS))
+    assert (exact, exact, "0") == tuple(dollars[f"{name}_cents_text"] for name in SUMS)
+    said, table = await auditor.run_all(("trial-balance", "--json"), ("trial-balance",))
+    assert [trial] == said.documents
+    assert ["USD", "4", *["180143985094819.82", "USD"] * 2, "0.00", "USD"] == table.output.splitlines()[1].split()
 
 
 @pytest.mark.parametrize(

@@ -197,13 +197,18 @@ async def test_a_version_needs_an_account(api: Api) -> None:
 # The trial balance.
 
 
+def sums(debit: int, credit: int, difference: int) -> dict[str, int | str]:
+    integers = {"debit_cents": debit, "credit_cents": credit, "sum_cents": difference}
+    return integers | {f"{name}_text": str(cents) for name, cents in integers.items()}
+
+
 async def test_debits_and_credits_are_equal_in_every_currency_at_every_position(api: Api, runtime: Runtime) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     await api.new_account(balance_cents=7, currency="EUR")
     await api.transfer(source, destination, 30)
     now = (await api.get("/v1/ledger/trial-balance")).body
-    euros = {"currency": "EUR", "accounts": 2, "debit_cents": 7, "credit_cents": 7, "sum_cents": 0}
-    dollars = {"currency": "USD", "accounts": 3, "debit_cents": 100, "credit_cents": 100, "sum_cents": 0}
+    euros = {"currency": "EUR", "accounts": 2, **sums(7, 7, 0)}
+    dollars = {"currency": "USD", "accounts": 3, **sums(100, 100, 0)}
     assert {"position": now["position"], "balanced": True, "currencies": [euros, dollars]} == now
     rows = await runtime.pool.fetch("SELECT DISTINCT recorded_at FROM stored_events")
     for row in rows:
