@@ -54,17 +54,18 @@ class OpenAccount(Command, frozen=True, kw_only=True):
         return self.account_id
 
     def streams(self) -> Iterable[UUID]:
-        """Return the account, which must be new, its owner, and `world` if there is an opening balance."""
-        yield from (self.account_id, self.owner_id)
-        if self.balance_cents:
-            yield world_account_id(self.currency)
+        """Return the account, which must be new, its owner, and `world`."""
+        return (self.account_id, self.owner_id, world_account_id(self.currency))
 
     def creates(self) -> Iterable[UUID]:
         """Return the transfer of the opening balance."""
         return (self.transaction_id,)
 
     def decide(self, states: States) -> Decision:
-        """Return the events that open the account, set its policy and transfer the opening balance."""
+        """Return the events that open the account, set its policy and transfer the opening balance.
+
+        The first account of a currency opens `world` too, so that transfers can bring money in.
+        """
         if states[self.account_id] is not None:
             raise Refused(errors.account_already_exists(self.account_id))
         require_user(states, self.owner_id)
@@ -75,6 +76,8 @@ class OpenAccount(Command, frozen=True, kw_only=True):
         ]
         if self.balance_cents:
             events += adjust(states, self.account_id, account, self.balance_cents, self.transaction_id, "opening")
+        else:
+            events += _find_or_open_world(states, self.currency)[1]
         allowed, account = change_policy(account, self.overdraft_limit_cents, self.frozen)
         events += [(self.account_id, event) for event in allowed]
         result = {
@@ -232,11 +235,7 @@ def adjust(
     With `force`, ignore insufficient funds. Raises `Refused` if the account does not allow the change.
     """
     world_id = world_account_id(account.currency)
-    world = state_of(states, world_id, Account)
-    opening: list[StreamEvent] = []
-    if world is None:
-        opening = [(world_id, AccountOpened(None, account.currency))]
-        world = Account(None, account.currency)
+    world, opening = _find_or_open_world(states, account.currency)
     source, destination = (world_id, account_id) if cents > 0 else (account_id, world_id)
     refusal = (
         credit_refusal(account_id, account) if cents > 0 else debit_refusal(account_id, account, -cents, force=force)
@@ -255,3 +254,11 @@ def adjust(
     )
     sides = (world, account) if cents > 0 else (account, world)
     return opening + move(transaction_id, transfer, *sides, pointer="/balance_cents")
+
+
+def _find_or_open_world(states: States, currency: str) -> tuple[Account, list[StreamEvent]]:
+    """Return `world`, and the event that opens it if it is missing."""
+    world = state_of(states, world_account_id(currency), Account)
+    if world is not None:
+        return world, []
+    return Account(None, currency), [(world_account_id(currency), AccountOpened(None, currency))]

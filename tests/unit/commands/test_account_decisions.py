@@ -42,8 +42,14 @@ def opening(balance_cents: int = 0, **members: Any) -> OpenAccount:
 
 
 def test_an_empty_account_appends_an_opening_and_an_assignment() -> None:
-    events = Given(ALICE_EXISTS).when(opening())
+    events = Given([*ALICE_EXISTS, *WORLD_EXISTS]).when(opening())
     assert [(PURSE, AccountOpened(ALICE, "USD")), (ALICE, AccountAssigned(PURSE))] == events
+
+
+def test_the_first_account_of_a_currency_opens_world() -> None:
+    """So that a transfer from `world`, such as one of an imported export, can bring the first money in."""
+    events = Given(ALICE_EXISTS).when(opening())
+    assert (WORLD, AccountOpened(None, "USD")) == events[-1]
 
 
 def test_an_opening_balance_is_transferred_from_world() -> None:
