@@ -37,6 +37,12 @@ async def read_heads(reader: Reader, stream_ids: Collection[UUID]) -> dict[UUID,
     return heads
 
 
+async def any_exists(reader: Reader, stream_ids: Collection[UUID]) -> bool:
+    """Return whether one of the streams exists."""
+    found = await reader.fetchval("SELECT EXISTS (SELECT FROM stored_events WHERE originator_id = ANY($1))", stream_ids)
+    return bool(found)
+
+
 async def find_locked(
     connection: Connection, tables: Iterable[tuple[str, str]], stream_ids: Collection[UUID]
 ) -> set[UUID]:
