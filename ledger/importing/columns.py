@@ -14,13 +14,13 @@ from ledger.importing.members import CHECKS, READ_ONLY
 from ledger.importing.rows import Row, Rows, find_separator, locate_cell
 from ledger.importing.text import read_lines
 from ledger.values import strict_json
+from ledger.values.spreadsheets import restore_cell
 from ledger.values.strict_json import MalformedJsonError
 
 METADATA = "metadata."  # the prefix of a column whose name ends with a key
 MEMBERS = frozenset(("id", *(name for checks in CHECKS.values() for name in checks), *READ_ONLY))
 _DOCUMENTS = ("metadata", "postings")  # as JSON, in exports
 _INTEGERS = ("amount_cents", "expires_in_seconds")
-_NEUTRALISED = re.compile(r"'(?=[=+\-@\t\r])")  # of a cell that a spreadsheet would run
 _BREAKS = re.compile(r"[ \t]*(?:\r\n|[\r\n\u2028\u2029\x0b\x0c\x85])[ \t\r\n]*")
 Convert = Callable[[str, Mapping[str, str], Reading], Any]
 _TWO_SIDED = ("source_account_id", "destination_account_id")
@@ -139,7 +139,7 @@ def _read_row(row: Row, header: Header, reading: Reading) -> Iterator[Draft | Fa
     if header.has_texts:
         _join_texts(members)
     if header.is_export:
-        _undo_neutralisation(members)
+        _restore_texts(members)
     else:
         _complete(members, reading)
     if header.sides is None:
@@ -180,10 +180,10 @@ def _join(text: str) -> str:
     return _BREAKS.sub(" ", text)
 
 
-def _undo_neutralisation(members: dict[str, Any]) -> None:
+def _restore_texts(members: dict[str, Any]) -> None:
     for name in ("reference", "description"):
-        if isinstance(text := members.get(name), str) and _NEUTRALISED.match(text):
-            members[name] = text[1:]
+        if isinstance(text := members.get(name), str):
+            members[name] = restore_cell(text)
 
 
 def _convert_integer(text: str, _: Mapping[str, str], reading: Reading) -> int:

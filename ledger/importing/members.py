@@ -182,7 +182,7 @@ READ_ONLY = frozenset(
         *("created_at", "expires_at", "position", "recorded_at", "amount"),
     )
 )
-_KINDS_OF_EXPORTS = frozenset(("transfer", "opening", "adjustment", "reversal", "hold", "journal"))
+_KINDS_OF_EXPORTS = frozenset(("transfer", "opening", "adjustment", "reversal", "hold", "journal", "brought_forward"))
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 

@@ -10,6 +10,7 @@ from ledger.importing.bank.qif import read_qif
 from ledger.importing.columns import read_table
 from ledger.importing.draft import Drafts, Reading
 from ledger.importing.faults import OptionError
+from ledger.importing.journals import BEANCOUNT, HLEDGER, read_journal
 from ledger.importing.jsonl import read_json_lines
 from ledger.importing.members import CHECKS
 from ledger.importing.parquet import read_parquet
@@ -30,8 +31,12 @@ SUFFIXES = {
     ".mt940": "mt940",
     ".940": "mt940",
     ".qif": "qif",
+    ".journal": "hledger",
+    ".hledger": "hledger",
+    ".beancount": "beancount",
 }
 FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
+_DIALECTS = {"hledger": HLEDGER, "beancount": BEANCOUNT}
 _HEAD_BYTES = 4096
 
 
@@ -59,6 +64,8 @@ def open_reader(path: Path, reading: Reading) -> Drafts:
         return read_table(path, encoding, reading)
     if format_ == "jsonl":
         return read_json_lines(path, encoding, reading)
+    if format_ in _DIALECTS:
+        return read_journal(path, encoding, _DIALECTS[format_])
     if reading.account is None or reading.against is None:
         raise OptionError(f"{format_}: give --account, the bank's account in the ledger, and --against, the other one")
     return _bank_reader(format_)(path, encoding, reading, Sides(reading.account, reading.against))

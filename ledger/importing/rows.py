@@ -12,7 +12,7 @@ from ledger.importing.faults import FileFaultError, OptionError, Place
 SEPARATORS = {",": ",", ";": ";", "\t": "tab"}
 _NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
 _HINT = "sep="  # Excel's own first line
-BLANKS = " \t\u00a0\ufeff"
+BLANKS = " \t\u00a0"
 
 
 class Row(NamedTuple):
