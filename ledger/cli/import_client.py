@@ -22,6 +22,7 @@ from ledger.importing.prepare import Prepared, Request
 from ledger.importing.results import Result, Tally
 
 LINES_PER_CHUNK = 1000
+MAX_PENDING = 5000  # lines that are sent and have no result yet
 WINDOW = 500  # results that wait for a comparison
 AT_ONCE = 8  # requests that read
 CONNECT_SECONDS, SILENCE_SECONDS = 10, 60
@@ -177,6 +178,7 @@ class _Sender:
     def __init__(self, client: Client, requests: Iterator[Request], tally: Tally, add: OnResult) -> None:
         self._client, self._requests, self._tally, self._add = client, requests, tally, add
         self._pending: deque[Request] = deque()  # sent, without a result
+        self._has_room = asyncio.Event()
         self._window: list[tuple[Request, _Answer]] = []  # results from the first that has to be compared
 
     async def run(self) -> None:
@@ -219,10 +221,13 @@ class _Sender:
             self._pending.extend(chunk)
             self._tally.unconfirmed = len(self._pending) + len(self._window)
             yield b"".join([request.body for request in chunk])
-            await asyncio.sleep(0)
+            while len(self._pending) >= MAX_PENDING:
+                self._has_room.clear()
+                await self._has_room.wait()
 
     async def _take(self, answer: _Answer) -> None:
         request = self._pending.popleft()
+        self._has_room.set()
         if not self._window and not _is_taken(answer.errors):
             self._add(_conclude(request, answer))
         else:
@@ -266,7 +271,7 @@ async def _judge(client: Client, request: Request, answer: _Answer) -> Result:
 
 
 def _compare(request: Request, sent: Mapping[str, Any], found: Mapping[str, Any], refused: Result) -> Result:
-    differences = find_differences(sent, request.kind, found, is_export=request.is_export)
+    differences = find_differences(sent, request.kind, request.source, found)
     if not differences:
         return Result(request.line, "replayed")
     (first, *rest) = refused.errors

@@ -86,7 +86,7 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
         return copy_details(self, transfer)
 
     def _find_unopened_world(self, states: States) -> Account | None:
-        """Return the `world` account of a currency that no money has moved in yet, if an admin names it as the source."""
+        """Return `world` of the destination's currency, if an admin names it as the source and it is not open."""
         destination = state_of(states, self.destination_account_id, Account)
         if destination is None or self.only_owner_id is not None:
             return None

@@ -8,6 +8,8 @@ from ledger.importing.faults import Fault, Place
 from ledger.importing.forms import DateForm, NumberForm
 
 Kind = Literal["transfer", "hold", "journal"]
+Source = Literal["request", "export", "bank"]
+SOURCES: tuple[Source, ...] = ("request", "export", "bank")
 KINDS: tuple[Kind, ...] = ("transfer", "hold", "journal")
 
 
@@ -23,6 +25,13 @@ class Draft(NamedTuple):
     locate: Callable[[str], Place]
     is_export: bool = False
     key: str | None = None
+
+    @property
+    def source(self) -> Source:
+        """Return where the line comes from, which decides what makes it the same as a transaction."""
+        if self.is_export:
+            return "export"
+        return "request" if self.key is None else "bank"
 
 
 Drafts: TypeAlias = Iterator[Draft | Fault]

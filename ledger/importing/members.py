@@ -88,7 +88,14 @@ def _check_text(value: object) -> str:
 
 
 def _check_description(value: object) -> str:
-    return _check_length(check_readable(_check_text(value)), MAX_DESCRIPTION_LENGTH)
+    return _check_length(check_readable(_check_not_empty(value)), MAX_DESCRIPTION_LENGTH)
+
+
+def _check_not_empty(value: object) -> str:
+    text = _check_text(value)
+    if not text:
+        raise ValueError("must not be empty")
+    return text
 
 
 def _check_length(text: str, limit: int) -> str:
@@ -155,7 +162,7 @@ def _check_posting(number: int, posting: object) -> dict[str, Any]:
 Check = Callable[[Any], Any]
 
 _DETAILS: dict[str, Check] = {
-    "reference": lambda value: reference(_check_text(value)),
+    "reference": lambda value: reference(_check_not_empty(value)),
     "description": _check_description,
     "metadata": _check_metadata,
     "effective_at": _check_date_or_time,

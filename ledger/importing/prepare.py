@@ -5,11 +5,13 @@ Requests are kept in a temporary file, so memory stays bounded, and what was che
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
 from ledger.importing import identity
-from ledger.importing.draft import KINDS, Draft, Drafts, Kind, Reading
+from ledger.importing.compare import money_of
+from ledger.importing.draft import KINDS, SOURCES, Draft, Drafts, Kind, Reading, Source
 from ledger.importing.faults import MAX_FAULTS, Fault, FaultyFileError, FileFaultError, Place
 from ledger.importing.identity import Identities, Run, Seen
 from ledger.importing.members import Checked, check, encode
@@ -25,7 +27,7 @@ class Request(NamedTuple):
     line: int
     kind: Kind
     body: bytes
-    is_export: bool
+    source: Source
 
 
 class Prepared:
@@ -46,8 +48,8 @@ class Prepared:
     def add(self, request: Request) -> None:
         """Keep another request."""
         self.count += 1
-        line, kind, body, is_export = request
-        self._block.append(b"%d %d %d %b\n" % (line, KINDS.index(kind), is_export, body))
+        line, kind, body, source = request
+        self._block.append(b"%d %d %d %b\n" % (line, KINDS.index(kind), SOURCES.index(source), body))
         if len(self._block) >= _BLOCK:
             self._write()
 
@@ -56,8 +58,8 @@ class Prepared:
         self._write()
         self._file.seek(0)
         for text in self._file:
-            line, kind, is_export, body = text.split(b" ", 3)
-            yield Request(int(line), KINDS[int(kind)], body, is_export == b"1")
+            line, kind, source, body = text.split(b" ", 3)
+            yield Request(int(line), KINDS[int(kind)], body, SOURCES[int(source)])
 
     def _write(self) -> None:
         self._file.write(b"".join(self._block))
@@ -102,7 +104,7 @@ class Preparation:
         content = encode(checked.body)
         own = _own_identity(draft, checked)
         if own is not None:
-            said = identity.digest(checked.kind.encode(), content)
+            said = identity.digest(checked.kind.encode(), encode(money_of(checked.body)) if draft.key else content)
             seen = self._identities.take(own, draft.line, said)
             if seen.content != said:
                 self.faults.append(_explain_conflict(draft, checked, seen))
@@ -125,18 +127,20 @@ class Preparation:
         if checked.currency is not None and not draft.is_export and checked.kind != "journal":
             self.prepared.currencies.setdefault((checked.body["source_account_id"], checked.currency), draft.line)
         body = b'{"id":"%b",%b' % (request_id.encode(), content[1:])
-        self.prepared.add(Request(draft.line, checked.kind, body, draft.is_export))
+        self.prepared.add(Request(draft.line, checked.kind, body, draft.source))
 
 
 def prepare(path: Path, reading: Reading, run: str | None, on_line: Callable[[], None] = lambda: None) -> Prepared:
     """Return the requests of a file. Raises `FaultyFileError`, or `OptionError` if an option is missing or wrong."""
-    with Identities() as identities:
+    with Identities() as identities, ExitStack() as stack:
         preparation = Preparation(run, identities)
+        stack.enter_context(preparation.prepared)
         try:
             drafts = open_reader(path, reading)
         except FileFaultError as error:
             raise FaultyFileError([error.fault], complete=False) from None
         preparation.take_all(drafts, on_line)
+        stack.pop_all()
     return preparation.prepared
 
 

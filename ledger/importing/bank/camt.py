@@ -30,6 +30,7 @@ class _Reader:
         self.entries: list[dict[str, list[_Text]]] = []
         self.account = ""
         self._path: list[str] = []
+        self._places: list[Place] = []
         self._text: list[str] = []
         self._entry: dict[str, list[_Text]] | None = None
         self._depth = 0
@@ -50,6 +51,7 @@ class _Reader:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         local = name.rpartition(" ")[2]
         self._path.append(local)
+        self._places.append(self.place)
         self._text.clear()
         if local == "Ntry":
             self._entry, self._depth = {"": [_Text("", self.place)]}, len(self._path)
@@ -68,13 +70,14 @@ class _Reader:
         elif "/".join(self._path).endswith(("Stmt/Acct/Id/IBAN", "Stmt/Acct/Id/Othr/Id")) and text:
             self._take_account(text)
         self._path.pop()
+        self._places.pop()
 
     def _below(self) -> str:
         return "/".join(self._path[self._depth :])
 
     def _keep(self, path: str, text: str) -> None:
         if self._entry is not None:
-            self._entry.setdefault(path, []).append(_Text(text, self.place))
+            self._entry.setdefault(path, []).append(_Text(text, self._places[-1]))
 
     def _take_account(self, text: str) -> None:
         if self.account not in ("", text):
@@ -112,11 +115,13 @@ def _read_entry(entry: dict[str, list[_Text]], account: str, sides: Sides) -> Dr
     day = _find(entry, "BookgDt/Dt", "BookgDt/DtTm", "ValDt/Dt", "ValDt/DtTm")
     if amount is None or currency is None or mark not in {"CRDT", "DBIT"} or day is None:
         return Fault(begin, "the entry must have Amt with Ccy, CdtDbtInd (CRDT or DBIT) and BookgDt")
+    place = begin
     try:
-        cents = _NUMBER.parse_amount(_without_zeros(amount), currency)
         at = _DAY.parse(day[:10])
+        place = entry["Amt"][0].place
+        cents = _NUMBER.parse_amount(_without_zeros(amount), currency)
     except ValueError as error:
-        return Fault(entry["Amt"][0].place, f"Amt, BookgDt: {error}")
+        return Fault(place, f"{'BookgDt' if place is begin else 'Amt'}: {error}")
     texts = entry.get(f"{_DETAILS}/RmtInf/Ustrd", []) or entry.get("AddtlNtryInf", [])
     return make_draft(
         Entry(

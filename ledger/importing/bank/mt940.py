@@ -21,6 +21,7 @@ from ledger.money import minor_digits
 
 _STATEMENT = re.compile(r"^:20:", re.MULTILINE)
 _ENTRY = re.compile(r"^:61:(?P<value>.*(?:\n(?![:{}-]).*)*)", re.MULTILINE)
+_AMOUNT = re.compile(r"[0-9]{6}(?:[0-9]{4}|[ ]{4})?R?[DC][A-Z]?[\n ]?[0-9]+,[0-9]*[A-Z]", re.IGNORECASE)
 _NONE = frozenset(("NONREF", "NOREF", ""))
 
 
@@ -49,14 +50,16 @@ def read_mt940(path: Path, encoding: str, reading: Reading, sides: Sides) -> Dra
 
 
 def _parse(part: _Part) -> Any:
+    match = mt940.tags.Statement().re.match
+    for found in _ENTRY.finditer(part.text):  # the package takes `1.50` for 1
+        if not _AMOUNT.match(found["value"]) or not match(found["value"]):
+            line = part.line + part.text.count("\n", 0, found.start())
+            raise FileFaultError(line, 1, "the field :61: is not as MT940 defines it")
     statement = mt940.models.Transactions(options=mt940.Options.all())
     try:
         statement.parse(part.text)
     except (RuntimeError, ValueError, ArithmeticError):
-        match = mt940.tags.Statement().re.match
-        wrong = next((found for found in _ENTRY.finditer(part.text) if not match(found["value"])), None)
-        line = part.line + (part.text.count("\n", 0, wrong.start()) if wrong else 0)
-        raise FileFaultError(line, 1, "the statement has a field that is not as MT940 defines it") from None
+        raise FileFaultError(part.line, 1, "the statement has a field that is not as MT940 defines it") from None
     return statement
 
 

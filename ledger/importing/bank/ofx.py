@@ -94,12 +94,13 @@ def _read_entry(statement: _Statement, entry: dict[str, _Value], sides: Sides) -
     number, currency = entry.get("TRNAMT"), _own_currency(entry) or statement.currency
     if number is None or currency is None or "DTPOSTED" not in entry:
         return Fault(_place(text, begin), "the entry must have TRNAMT and DTPOSTED, and the file CURDEF")
+    at = entry["DTPOSTED"]
     try:
-        form = _COMMA if "," in number.text else _POINT
-        cents = form.parse_amount(number.text, currency)
-        day = _DAY.parse(entry["DTPOSTED"].text[:8])
+        day = _DAY.parse(at.text[:8])
+        at = number
+        cents = (_COMMA if "," in number.text else _POINT).parse_amount(number.text, currency)
     except ValueError as error:
-        return Fault(_place(text, number.offset), f"TRNAMT, DTPOSTED: {error}")
+        return Fault(_place(text, at.offset), f"{'TRNAMT' if at is number else 'DTPOSTED'}: {error}")
     reference = entry["FITID"].text if "FITID" in entry else None
     return make_draft(
         Entry(
