@@ -1,4 +1,4 @@
-"""What became of the lines of an import: counted at any time, also after an interruption."""
+"""The results of an import, line by line: their counts are right at any time, also after an interruption."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

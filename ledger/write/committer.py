@@ -331,8 +331,6 @@ class Committer:
             case CommandKnownError():
                 return look_up(group)
             case execution.ExpiredError() | StreamChangedError():
-                for pending in group:
-                    pending.command = pending.command.doubt()
                 self._locked_groups = LOCKED_GROUPS if isinstance(error, StreamChangedError) else self._locked_groups
                 return group
             case _ if isinstance(error, execution.LOCKED):

@@ -14,7 +14,7 @@ from ledger.importing.faults import Fault, FileFaultError, Place
 from ledger.importing.forms import NumberForm, parse_date_form
 
 _NUMBER, _DAY = NumberForm("1234.56"), parse_date_form("YYYY-MM-DD")
-_REFERENCES = ("AcctSvcrRef", "NtryDtls/TxDtls/Refs/AcctSvcrRef")  # `NtryRef` counts anew in each statement
+_REFERENCES = ("AcctSvcrRef", "NtryDtls/TxDtls/Refs/AcctSvcrRef")  # `NtryRef` begins at 1 in each statement
 _DETAILS = "NtryDtls/TxDtls"
 
 
