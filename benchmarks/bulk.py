@@ -27,7 +27,7 @@ from ledger.write.group import Origin, PreparedGroup, Submission, prepare, strea
 ITEMS = 1000
 CONNECTIONS = 4
 BODIES = 16
-LINES = 60_000  # of the imported file
+LINES = 100_000  # of the imported file
 BATCHES = 12  # of each client, a round
 
 
