@@ -80,7 +80,9 @@ async def import_file(service: Service, file: Path, run: str) -> Measured:
 
 def _table(accounts: Sequence[str]) -> str:
     pairs = itertools.islice(itertools.cycle(itertools.pairwise([*accounts, accounts[0]])), LINES)
-    rows = (f"{source},{destination},1\n" for source, destination in pairs)
+    rows = (
+        f"{source},{destination},{1 + number // len(accounts)}\n" for number, (source, destination) in enumerate(pairs)
+    )
     return "source_account_id,destination_account_id,amount_cents\n" + "".join(rows)
 
 

@@ -15,6 +15,7 @@ from ledger.cli.options import AsJson
 from ledger.cli.output import emit, plural
 from ledger.cli.progress import Progress
 from ledger.cli.shell import console, fail
+from ledger.environment.gc import collect_rarely
 from ledger.importing.faults import Fault, FaultyFileError, OptionError
 from ledger.importing.identity import check_run
 from ledger.importing.prepare import Prepared, prepare
@@ -158,6 +159,7 @@ def import_file(
         "account": account,
         "against": against,
     }
+    collect_rarely()
     report = _Report(file, dry_run=dry_run, as_json=as_json)
     try:
         name = None if run is None else check_run(run)

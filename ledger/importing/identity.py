@@ -48,7 +48,7 @@ class Identities:
         if self._database is not None:
             return Seen(*self._database.execute(_TAKE, (key, line, content, 1)).fetchone())
         before = self._seen.get(key)
-        seen = Seen(line, content, 1) if before is None else before._replace(times=before.times + 1)
+        seen = Seen(line, content, 1) if before is None else Seen(before.line, before.content, before.times + 1)
         self._seen[key] = seen
         if len(self._seen) >= self._in_memory:
             self._database = self._move()

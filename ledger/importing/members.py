@@ -182,6 +182,7 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {
     "hold": tuple(_BETWEEN),
     "journal": ("postings",),
 }
+_PLAIN = frozenset(_BETWEEN)
 # Members of a transaction that a client has read, or of an exported one. They say nothing that a request can say.
 READ_ONLY = frozenset(
     (
@@ -241,6 +242,8 @@ def _parse_kind(given: object) -> Kind:
 def find_kind(draft: Draft) -> Kind:
     """Return the kind of a line: what it says, or what its members can only be. Raises `ValueError`."""
     members = draft.members
+    if members.keys() == _PLAIN:  # as most
+        return "transfer"
     given = members.get("kind")
     if draft.is_export:
         if given not in _KINDS_OF_EXPORTS:
