@@ -27,7 +27,12 @@ PARTS = (
     Part("writer", "the committer alone, without HTTP", 0.5, writer_alone),
     Part("bytes", "what a transfer stores and logs", 1, stored_bytes),
     Part("latency", "one client against pgbench", 1, one_connection),
-    Part("bulk", "batches of 1,000 transfers against the SQL that writes the same rows", 1.5, bulk.measure),
+    Part(
+        "bulk",
+        "batches of 1,000 transfers against the SQL that writes the same rows, and `ledger import`",
+        3,
+        bulk.measure,
+    ),
     Part("history", "an account with a million entries", 2.5, long_history),
     Part("lists", "pages of lists near the beginning and far from it", 1, lists.measure),
     Part("revocation", "reads with and without the check for revoked tokens", 1.5, revocation_check),

@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -13,7 +15,7 @@ from asyncpg.pgproto.pgproto import UUID as FastUUID  # noqa: N811 - it is the c
 from benchmarks.figures import SECONDS, Row, at_least, in_turns
 from benchmarks.ledger import Ledger
 from benchmarks.load import Measured, post_bodies
-from benchmarks.service import Service
+from benchmarks.service import LEDGER, Service
 from ledger.commands.batch import TransferBatch
 from ledger.commands.transfers import TransferMoney
 from ledger.store import log as event_log
@@ -25,6 +27,7 @@ from ledger.write.group import Origin, PreparedGroup, Submission, prepare, strea
 ITEMS = 1000
 CONNECTIONS = 4
 BODIES = 16
+LINES = 100_000  # of the imported file
 BATCHES = 12  # of each client, a round
 
 
@@ -40,7 +43,47 @@ async def measure(ledger: Ledger) -> list[Row]:
         "(n) bulk transfers/s over HTTP, 1,000 a request, 4 connections, against the SQL that writes the same rows",
         *(posted.per_second, bound.per_second, 0.7),
     )
-    return [row]
+    return [row, await _compare_import(service, accounts[:half])]
+
+
+async def _compare_import(service: Service, accounts: Sequence[str]) -> Row:
+    """Measure `ledger import`, from its start to its end, against batches over HTTP."""
+    runs = itertools.count()
+    with tempfile.TemporaryDirectory(prefix="ledger-bench-") as folder:
+        file = Path(folder) / "transfers.csv"
+        file.write_text(_table(accounts))
+        imported, posted = await in_turns(
+            lambda: import_file(service, file, f"run {next(runs)}"),
+            lambda: over_http(service, accounts, seconds=SECONDS),
+        )
+    return at_least(
+        f"(o) transfers/s of ledger import, {LINES:,} lines of CSV, checked first, against bulk transfers/s over HTTP",
+        *(imported.per_second, posted.per_second, 0.7),
+    )
+
+
+async def import_file(service: Service, file: Path, run: str) -> Measured:
+    """Run `ledger import` with a file that is new to the ledger."""
+    began = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        *(*LEDGER, "import", str(file), "--url", service.url, "--run", run),
+        env={**service.environment, "LEDGER_PASSWORD": service.password},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    seconds = time.perf_counter() - began
+    if output != f"{LINES:,} made, 0 replayed, 0 refused\n".encode():
+        raise RuntimeError(f"the import failed: {output.decode()}{errors.decode()}")
+    return Measured(LINES / seconds, seconds * 1000, seconds * 1000)
+
+
+def _table(accounts: Sequence[str]) -> str:
+    pairs = itertools.islice(itertools.cycle(itertools.pairwise([*accounts, accounts[0]])), LINES)
+    rows = (
+        f"{source},{destination},{1 + number // len(accounts)}\n" for number, (source, destination) in enumerate(pairs)
+    )
+    return "source_account_id,destination_account_id,amount_cents\n" + "".join(rows)
 
 
 async def over_http(service: Service, accounts: Sequence[str], *, seconds: int) -> Measured:

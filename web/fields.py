@@ -27,6 +27,10 @@ from ledger.values.text import (
     EMAIL_PATTERN,
     IDENTIFYING_PATTERN,
     KNOWN_EMAIL_PATTERN,
+    MAX_DESCRIPTION_LENGTH,
+    MAX_METADATA_KEYS,
+    MAX_METADATA_LENGTH,
+    MAX_METADATA_NAME_LENGTH,
     MAX_REFERENCE_LENGTH,
     PRINTABLE_PATTERN,
     READABLE_PATTERN,
@@ -177,13 +181,23 @@ Reference = Annotated[
     _pattern(IDENTIFYING_PATTERN),
 ]
 Description = Annotated[
-    str, Field(min_length=1, max_length=500), AfterValidator(check_readable), _pattern(READABLE_PATTERN)
+    str,
+    Field(min_length=1, max_length=MAX_DESCRIPTION_LENGTH),
+    AfterValidator(check_readable),
+    _pattern(READABLE_PATTERN),
 ]
-MetadataKey = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(check_identifying)]
-MetadataValue = Annotated[str, Field(max_length=500), AfterValidator(check_readable), _pattern(_BLANK_OR_READABLE)]
+MetadataKey = Annotated[
+    str, Field(min_length=1, max_length=MAX_METADATA_NAME_LENGTH), AfterValidator(check_identifying)
+]
+MetadataValue = Annotated[
+    str, Field(max_length=MAX_METADATA_LENGTH), AfterValidator(check_readable), _pattern(_BLANK_OR_READABLE)
+]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
-    Field(max_length=50, json_schema_extra={"propertyNames": {"maxLength": 64, "pattern": IDENTIFYING_PATTERN}}),
+    Field(
+        max_length=MAX_METADATA_KEYS,
+        json_schema_extra={"propertyNames": {"maxLength": MAX_METADATA_NAME_LENGTH, "pattern": IDENTIFYING_PATTERN}},
+    ),
     AfterValidator(_with_composed_keys),
 ]
 Time = Annotated[datetime, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]

@@ -1,118 +1,220 @@
-"""`ledger import`: send the transfers in a file to the API of a running service."""
+"""`ledger import`: check a file, and send its transactions to the API of a running service."""
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import uvloop
 
-from ledger.cli.import_client import (
-    METADATA,
-    OPTIONAL,
-    REQUIRED,
-    ImportFailedError,
-    Result,
-    Service,
-    measure,
-    read,
-    send,
-)
+from ledger.cli.import_client import ImportFailedError, Service, send, try_out
 from ledger.cli.options import AsJson
-from ledger.cli.output import emit
+from ledger.cli.output import emit, plural
 from ledger.cli.progress import Progress
 from ledger.cli.shell import console, fail
+from ledger.environment.gc import collect_rarely
+from ledger.importing.faults import Fault, FaultyFileError, OptionError
+from ledger.importing.identity import check_run
+from ledger.importing.prepare import Prepared, prepare
+from ledger.importing.profile import load_profile, make_reading, parse_mapping
+from ledger.importing.readers import FORMATS
+from ledger.importing.results import Result, Tally
 
-LISTED_ERRORS = 1000  # in the output of --json; the counts include all
-_COLUMNS = f"{', '.join(REQUIRED)}; optionally {', '.join(OPTIONAL)}, {METADATA}KEY"
+_STEP = 1000  # lines between two signs of progress of the check
+_AGAIN = "run the command again to resume; completed transfers are not repeated"
 
 
-class _Tally:
-    """The results of the lines so far."""
+class _Report:
+    """Prints the results of an import, as text or as one JSON document."""
 
-    def __init__(self, path: Path, *, quiet: bool) -> None:
-        self.made = self.replayed = self.refused = 0
-        self.errors: list[dict[str, Any]] = []
-        self._path, self._quiet = path, quiet
+    def __init__(self, path: Path, *, dry_run: bool, as_json: bool) -> None:
+        self.tally = Tally()
+        self.dry_run = dry_run
+        self._path, self._as_json = path, as_json
 
-    def add(self, result: Result) -> None:
-        """Count the result of another line; list its errors, and print them unless the tally is quiet."""
-        if not result.errors:
-            self.made += not result.replayed
-            self.replayed += result.replayed
-            return
-        self.refused += 1
-        for error in result.errors:
-            known: dict[str, Any] = {name: error[name] for name in ("code", "message", "detail") if name in error}
-            if len(self.errors) < LISTED_ERRORS:
-                self.errors.append({"line": result.line, "status": result.status, **known})
-            if not self._quiet:
-                self._print(result.line, error)
+    def take(self, result: Result) -> None:
+        """Print why a line was refused."""
+        if not self._as_json:
+            for error in result.errors:
+                where = error.get("detail", {}).get("pointer", "")
+                self._write(
+                    f"{self._path}:{result.line}: {error['code']}: {where}{' ' if where else ''}{error['message']}"
+                )
 
-    def _print(self, line: int, error: dict[str, Any]) -> None:
-        where = error.get("detail", {}).get("pointer", "")
-        console.print(
-            f"{self._path}:{line}: {error['code']}: {where}{' ' if where else ''}{error['message']}",
-            markup=False,
-            soft_wrap=True,
+    def finish(self, *, faults: FaultyFileError | None = None, stopped: str | None = None) -> None:
+        """Print the counts, and end the program with status 1 unless all lines were made or replayed."""
+        found = [] if faults is None else faults.faults
+        if self._as_json:
+            self._emit(found, stopped)
+        else:
+            for fault in found:
+                self._write(f"{self._path}:{fault.place.line}:{fault.place.column}: {fault.why}")
+            sys.stdout.write(self._sum_up() + "\n")
+        if faults is not None:
+            more = "" if faults.complete else "; there may be more"
+            fail(f"{self._path} has {plural(len(found), 'fault')}, so nothing was sent{more}", 1)
+        if stopped is not None:
+            fail(stopped, 1)
+        if self.tally.counts["refused"]:
+            sys.exit(1)
+
+    def _sum_up(self) -> str:
+        names = {"made": "new", "replayed": "made before", "refused": "refused"}
+        texts = [f"{count:,} {names[name] if self.dry_run else name}" for name, count in self.tally.counts.items()]
+        if self.dry_run:
+            texts.append("nothing sent")
+        elif self.tally.unconfirmed:
+            texts.append(f"{self.tally.unconfirmed:,} sent without an answer")
+        return ", ".join(texts)
+
+    def _emit(self, faults: list[Fault], stopped: str | None) -> None:
+        emit(
+            {
+                **self.tally.counts,
+                "unconfirmed": self.tally.unconfirmed,
+                "dry_run": self.dry_run,
+                "stopped": stopped,
+                "faults": [{"line": line, "column": column, "message": why} for (line, column), why in faults],
+                "errors": self.tally.errors,
+            }
         )
+
+    def _write(self, line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def import_file(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            exists=True, dir_okay=False, help=f"CSV (.csv) or JSON Lines (.jsonl). CSV columns: {_COLUMNS}."
-        ),
-    ],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The file to import.")],
     url: Annotated[str, typer.Option(envvar="LEDGER_URL", help="URL of the service.")] = "http://127.0.0.1:8080",
     username: Annotated[str, typer.Option(envvar="LEDGER_USERNAME", help="User to log in as.")] = "admin",
     password_file: Annotated[
         Path | None,
         typer.Option(help="File with the password; by default, LEDGER_PASSWORD is used.", exists=True, dir_okay=False),
     ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of this run, such as 2026-06-rent. Within a run, a line is made once. Required unless each line "
+            "has an id or a reference.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the file, and show what is new. Send nothing.")
+    ] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML file with the options below.", exists=True, dir_okay=False),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help=f"Format: {', '.join(FORMATS)}. By default, that of the file's suffix."),
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Separator of the columns, or tab. By default, the one that fits the header.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding, such as windows-1252. By default UTF-8, or that of a byte-order mark.")
+    ] = None,
+    number_format: Annotated[
+        str | None,
+        typer.Option(metavar="EXAMPLE", help="The number 1234.56 in the form of the file, such as 1.234,56."),
+    ] = None,
+    date_format: Annotated[
+        str | None, typer.Option(metavar="FORM", help="The form of dates, such as DD.MM.YYYY. By default, RFC 3339.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="MEMBER=COLUMN", help="Take a member from this column, as amount_cents=Betrag."),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Leave a column out; * leaves out all unknown ones.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(help="Currency of amounts in units, if the file does not say it.")
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option(metavar="ID", help="Account that stands for the bank account of a bank's file.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="ID", help="Account on the other side of each entry of a bank's file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create the transfers in a file. To resume, run the command again: completed transfers are not repeated.
+    """Create the transactions in a file. The whole file is checked first: with a fault, nothing is sent.
 
-    Each line of JSON is a body of POST /v1/transactions/transfer. The exit status is 1 if lines were refused or the
-    import stopped early.
+    To resume, run the command again: what was made is not repeated. The exit status is 1 if the file has faults, lines
+    were refused, or the import stopped early. Formats: CSV, JSON Lines, exports of the ledger, and files of banks.
     """
-    tally = _Tally(file, quiet=as_json)
-    stopped: str | None = None
+    given = {
+        "format": format_,
+        "separator": separator,
+        "encoding": encoding,
+        "number_format": number_format,
+        "date_format": date_format,
+        "currency": currency,
+        "account": account,
+        "against": against,
+    }
+    collect_rarely()
+    report = _Report(file, dry_run=dry_run, as_json=as_json)
     try:
+        name = None if run is None else check_run(run)
+        mapped: dict[str, Any] = {"map": parse_mapping(columns or ()), "ignore": tuple(ignore or ())}
+        reading = make_reading({} if profile is None else load_profile(profile), {**given, **mapped})
         service = Service(url.rstrip("/"), username, _read_password(password_file))
-        _send_file(service, file, tally)
-    except (ImportFailedError, OSError) as error:
-        stopped = str(error)
+        with Progress(plain=True) as progress, prepare(file, reading, name, _Steps(progress).advance) as prepared:
+            _run(service, prepared, report, progress)
+    except OptionError as error:
+        fail(str(error), 2)
+    except FaultyFileError as error:
+        report.finish(faults=error)
+    except ImportFailedError as error:
+        report.finish(stopped=f"{error}; {_AGAIN}" if error.can_resume else str(error))
+    except OSError as error:
+        report.finish(stopped=str(error))
     except KeyboardInterrupt:
-        stopped = "stopped"
-    _print_counts(tally, stopped, as_json=as_json)
+        report.finish(stopped=f"stopped; {_AGAIN}")
+    report.finish()
 
 
-def _send_file(service: Service, file: Path, tally: _Tally) -> None:
-    measured = measure(file)
-    with Progress() as progress:
-        progress.begin("transfers", measured.lines)
+class _Steps:
+    """Shows that the check of a file, whose number of lines is not known yet, goes on."""
 
-        def add(result: Result) -> None:
-            progress.advance(1)
-            tally.add(result)
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._lines = 0
+        progress.begin("lines checked", None)
 
-        asyncio.run(send(service, lambda: read(file, measured.digest), add))
+    def advance(self) -> None:
+        """Count another line."""
+        self._lines += 1
+        if self._lines % _STEP == 0:
+            self._progress.advance(_STEP)
 
 
-def _print_counts(tally: _Tally, stopped: str | None, *, as_json: bool) -> None:
-    counts = {"made": tally.made, "replayed": tally.replayed, "refused": tally.refused}
-    if as_json:
-        emit({**counts, "stopped": stopped, "errors": tally.errors})
-    else:
-        sys.stdout.write(", ".join(f"{count:,} {name}" for name, count in counts.items()) + "\n")
-    if stopped is not None:
-        fail(f"{stopped}; run the command again to resume; completed transfers are not repeated", 1)
-    if tally.refused:
-        sys.exit(1)
+def _run(service: Service, prepared: Prepared, report: _Report, progress: Progress) -> None:
+    progress.begin("transactions", prepared.count)
+
+    def take(result: Result) -> None:
+        progress.advance(1)
+        report.take(result)
+
+    work = try_out if report.dry_run else send
+    uvloop.run(_until_told(work(service, prepared, report.tally, take)))
+
+
+async def _until_told(work: Any) -> None:
+    """Run the work; SIGTERM stops it as Ctrl-C does, so that the counts are printed."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def _read_password(path: Path | None) -> str:

@@ -1,58 +1,45 @@
-"""Stream the transfers in a file to a running service, and report the result of each line.
+"""Send the requests of an import to a running service, in order, and report the result of each line.
 
-A line without an id gets one derived from the digest of the whole file and the line's number, so sending the same file
-again repeats no transfer. An edited file has another digest: to edit a file and send it again, give ids.
+Transfers between two accounts go as a stream of JSON Lines. Journal entries and holds go one by one, so the order of
+the file is kept. A request whose id or reference is taken is compared with the transaction that has it.
 """
 
 import asyncio
-import csv
-import hashlib
-import json
-import re
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from itertools import islice
-from pathlib import Path
-from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from itertools import chain, groupby, islice
+from typing import Any
 
 import aiohttp
+import msgspec
 
-from ledger.events.transactions import Details
-from ledger.values import strict_json
-from ledger.values.strict_json import MalformedJsonError
+from ledger.importing.compare import find_differences
+from ledger.importing.faults import MAX_FAULTS, Fault, FaultyFileError, Place
+from ledger.importing.prepare import Prepared, Request
+from ledger.importing.results import Result, Tally
 
-BLOCK_BYTES = 1 << 20
-LINES_PER_CHUNK = 500
+LINES_PER_CHUNK = 1000
+MAX_PENDING = 5000  # lines that are sent and have no result yet
+WINDOW = 500  # results that wait for a comparison
+AT_ONCE = 8  # requests that read
 CONNECT_SECONDS, SILENCE_SECONDS = 10, 60
-REQUIRED = ("source_account_id", "destination_account_id", "amount_cents")
-OPTIONAL = ("id", *(name for name in Details.__struct_fields__ if name != "metadata"))
-METADATA = "metadata."  # prefix of a column whose name ends with a key
+MAX_WAITS, MAX_WAIT_SECONDS = 5, 30  # for a service that is busy
 
-_NAMESPACE = UUID("5d0c1d5e-3f8e-4a39-8d65-0b8a1f6f3c52")
-_INTEGER = re.compile(r"-?[0-9]{1,16}", re.ASCII)
+_PATHS = {"hold": "/v1/transactions/hold", "journal": "/v1/transactions"}
+_TAKEN = frozenset(("transaction_id_reused", "transaction_already_exists", "reference_already_exists"))
+_LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+OnResult = Callable[[Result], None]
 
 
 class ImportFailedError(Exception):
-    """The import stopped early. It can be started again: completed transfers are not repeated."""
+    """The import stopped early. `can_resume` says whether running it again can help."""
 
-
-class Record(NamedTuple):
-    """A line of the file, and the request body for it."""
-
-    line: int
-    body: bytes
-
-
-class Result(NamedTuple):
-    """The result of a line: created, created earlier (`replayed`), or refused with these errors."""
-
-    line: int
-    status: int
-    replayed: bool
-    errors: list[dict[str, Any]]
+    def __init__(self, message: str, *, can_resume: bool = True) -> None:
+        super().__init__(message)
+        self.can_resume = can_resume
 
 
 @dataclass(frozen=True)
@@ -61,160 +48,287 @@ class Service:
 
     url: str
     username: str
-    password: str
+    password: str = field(repr=False)
 
 
-class Measured(NamedTuple):
-    """The SHA-256 digest of a file, and the number of its lines."""
+class _Answer(msgspec.Struct):
+    """A line of the stream: the result of a line that was sent; without a number, why the stream ended early."""
 
-    digest: str
-    lines: int
-
-
-def measure(path: Path) -> Measured:
-    """Return the digest and the number of lines of a file."""
-    digest, lines = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-            lines += block.count(b"\n")
-    return Measured(digest.hexdigest(), lines)
+    status: int
+    line: int | None = None
+    replayed: bool = False
+    errors: list[dict[str, Any]] = []
 
 
-def read(path: Path, digest: str) -> Iterator[Record]:
-    """Yield the transfers in a file of CSV or JSON Lines, according to its suffix. Raises `ImportFailedError`."""
-    match path.suffix.lower():
-        case ".csv":
-            yield from _read_csv(path, digest)
-        case ".jsonl" | ".ndjson":
-            yield from _read_lines(path, digest)
-        case _:
-            raise ImportFailedError(f"{path}: must end in .csv, .jsonl or .ndjson")
+_decode = msgspec.json.Decoder(_Answer).decode
 
 
-def _read_csv(path: Path, digest: str) -> Iterator[Record]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, strict=True)
-        try:
-            header = next(rows, [])
-            _check_header(path, header)
-            begin = rows.line_num + 1
-            for row in rows:
-                if row:
-                    yield Record(begin, _encode(_parse_row(path, begin, header, row), digest, begin))
-                begin = rows.line_num + 1
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ImportFailedError(f"{path}:{rows.line_num}: {error}") from error
+class Client:
+    """A session with the service. It logs in again when its token expires."""
 
+    def __init__(self, session: aiohttp.ClientSession, service: Service) -> None:
+        self._session, self._service = session, service
+        self._gate = asyncio.Semaphore(AT_ONCE)
 
-def _check_header(path: Path, header: list[str]) -> None:
-    missing = [name for name in REQUIRED if name not in header]
-    unknown = [name for name in header if name not in {*REQUIRED, *OPTIONAL} and not name.startswith(METADATA)]
-    if missing:
-        raise ImportFailedError(f"{path}:1: no column {missing[0]}")
-    if unknown:
-        raise ImportFailedError(f"{path}:1: unknown column {unknown[0]!r}")
-    if len(header) != len(set(header)):
-        raise ImportFailedError(f"{path}:1: duplicate column")
+    async def log_in(self) -> None:
+        """Log in. Raises `ImportFailedError`."""
+        login = {"username": self._service.username, "password": self._service.password}
+        async with self._session.post(f"{self._service.url}/v1/auth/login", json=login) as response:
+            body = await _read(response)
+        if response.status != HTTPStatus.OK:
+            raise ImportFailedError(_describe(response.status, body), can_resume=response.status in _LATER)
+        self._session.headers["Authorization"] = f"Bearer {body['access_token']}"
 
+    def stream(self, lines: AsyncIterator[bytes]) -> Any:
+        """Open a stream of transfers."""
+        headers = {"Content-Type": "application/jsonl"}
+        return self._session.post(f"{self._service.url}/v1/transactions/batch", data=lines, headers=headers)
 
-def _parse_row(path: Path, line: int, header: list[str], row: list[str]) -> dict[str, Any]:
-    if len(row) != len(header):
-        raise ImportFailedError(f"{path}:{line}: {len(row)} columns instead of {len(header)}")
-    given = {name: value for name, value in zip(header, row, strict=True) if value}
-    body: dict[str, Any] = {name: value for name, value in given.items() if not name.startswith(METADATA)}
-    if _INTEGER.fullmatch(given.get("amount_cents", "")):
-        body["amount_cents"] = int(given["amount_cents"])
-    if metadata := {name[len(METADATA) :]: value for name, value in given.items() if name.startswith(METADATA)}:
-        body["metadata"] = metadata
-    return body
-
-
-def _read_lines(path: Path, digest: str) -> Iterator[Record]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                body = strict_json.decode(line)
-            except MalformedJsonError:
-                body = None
-            if isinstance(body, dict) and body.get("id") is None:
-                yield Record(number, _encode(body, digest, number))
+    async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        """Return the status and the body of a response; log in again, or wait, if the service asks for it."""
+        status, body = 0, None
+        for _ in range(MAX_WAITS):
+            async with self._session.request(method, self._service.url + path, **options) as response:
+                status, body = response.status, await _read(response)
+            if status == HTTPStatus.UNAUTHORIZED:
+                await self.log_in()
+            elif (status in _LATER and method == "GET") or status == HTTPStatus.TOO_MANY_REQUESTS:
+                await asyncio.sleep(min(float(response.headers.get("Retry-After", 1)), MAX_WAIT_SECONDS))
             else:
-                yield Record(number, line.strip())  # it has an id, or is invalid, which the service reports
+                break
+        return status, body
+
+    async def find(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the transaction with the id or the reference of a request, if the caller may read it."""
+        async with self._gate:
+            status, body = await self.call("GET", f"/v1/transactions/{request['id']}")
+            if status == HTTPStatus.NOT_FOUND and (reference := request.get("reference")) is not None:
+                status, body = await self.call("GET", "/v1/transactions", params={"reference": reference, "limit": "1"})
+                body = body[0] if status == HTTPStatus.OK and body else None
+            if status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+                raise ImportFailedError(_describe(status, body))
+            return body if status == HTTPStatus.OK else None
+
+    async def find_account(self, account_id: str) -> Mapping[str, Any] | None:
+        """Return an account, if the caller may read it."""
+        async with self._gate:
+            status, body = await self.call("GET", f"/v1/accounts/{account_id}")
+            return body if status == HTTPStatus.OK else None
 
 
-def _encode(body: dict[str, Any], digest: str, line: int) -> bytes:
-    body.setdefault("id", str(uuid5(_NAMESPACE, f"{digest}:{line}")))
-    return json.dumps(body, separators=(",", ":")).encode()
-
-
-async def send(service: Service, records: Callable[[], Iterator[Record]], on_result: Callable[[Result], None]) -> None:
-    """Send all records, and call `on_result` with the result of each, in order. Raises `ImportFailedError`.
-
-    When the token expires, log in again and continue after the last result.
-    """
-    done = 0
+@asynccontextmanager
+async def connect(service: Service) -> AsyncIterator[Client]:
+    """Open a session, and log in. Raises `ImportFailedError`."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            while True:
-                token = await _log_in(session, service)
-                request = _BatchRequest(islice(records(), done, None))
-                problem = await request.run(session, service.url, token, on_result)
-                if problem is None:
-                    return
-                if request.answered == 0 or problem["status"] != HTTPStatus.UNAUTHORIZED:
-                    raise ImportFailedError(_describe(problem))
-                done += request.answered
-    except (aiohttp.ClientError, TimeoutError) as error:
+        async with aiohttp.ClientSession(timeout=timeout, json_serialize=_dump) as session:
+            client = Client(session, service)
+            await client.log_in()
+            yield client
+    except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
         raise ImportFailedError(f"{service.url}: {str(error) or 'no response in time'}") from error
 
 
-class _BatchRequest:
-    """One request: the records that are being sent, and the results that have arrived."""
+async def send(service: Service, prepared: Prepared, tally: Tally, on_result: OnResult) -> None:
+    """Send all requests in order, and count the result of each. Raises `ImportFailedError` and `FaultyFileError`."""
 
-    def __init__(self, records: Iterator[Record]) -> None:
-        self.answered = 0
-        self._records = records
-        self._pending: deque[int] = deque()
+    def add(result: Result) -> None:
+        tally.add(result)
+        on_result(result)
 
-    async def run(
-        self, session: aiohttp.ClientSession, url: str, token: str, on_result: Callable[[Result], None]
-    ) -> dict[str, Any] | None:
-        """Send the records and report their results; return the problem with which the service ends early, if any."""
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/jsonl"}
-        async with session.post(f"{url}/v1/transactions/batch", data=self._chunks(), headers=headers) as response:
+    async with connect(service) as client:
+        await check_currencies(client, prepared)
+        for is_transfer, requests in groupby(prepared.requests(), lambda request: request.kind == "transfer"):
+            if is_transfer:
+                await _Sender(client, requests, tally, add).run()
+            else:
+                for request in requests:
+                    tally.unconfirmed = 1
+                    add(await _post(client, request))
+                    tally.unconfirmed = 0
+
+
+async def try_out(service: Service, prepared: Prepared, tally: Tally, on_result: OnResult) -> None:
+    """Find out what would become of the requests, and send none. Raises `ImportFailedError` and `FaultyFileError`."""
+    async with connect(service) as client:
+        await check_currencies(client, prepared)
+        requests = prepared.requests()
+        while window := list(islice(requests, WINDOW)):
+            for result in await asyncio.gather(*(_foresee(client, request) for request in window)):
+                tally.add(result)
+                on_result(result)
+
+
+async def check_currencies(client: Client, prepared: Prepared) -> None:
+    """Raise `FaultyFileError` if the file names another currency than an account that pays has."""
+    named = list(prepared.currencies.items())
+    accounts = await _gather(client.find_account(account_id) for (account_id, _), _ in named)
+    faults = [
+        Fault(Place(line, 1), f"currency: account {account_id} is in {account['currency']}, not in {currency}")
+        for ((account_id, currency), line), account in zip(named, accounts, strict=True)
+        if account is not None and account["currency"] != currency
+    ]
+    if faults:
+        raise FaultyFileError(faults[:MAX_FAULTS], complete=len(faults) <= MAX_FAULTS)
+
+
+class _Sender:
+    """Sends transfers as a stream, and takes the results as they arrive, in order."""
+
+    def __init__(self, client: Client, requests: Iterator[Request], tally: Tally, add: OnResult) -> None:
+        self._client, self._requests, self._tally, self._add = client, requests, tally, add
+        self._pending: deque[Request] = deque()  # sent, without a result
+        self._has_room = asyncio.Event()
+        self._window: list[tuple[Request, _Answer]] = []  # results from the first that has to be compared
+
+    async def run(self) -> None:
+        """Send everything; go on with a new token where the stream ended because the old one has expired."""
+        while True:
+            before = self._tally_done()
+            try:
+                problem = await self._stream()
+            finally:
+                self._report_rest()
+            if problem is None:
+                return
+            if problem.status != HTTPStatus.UNAUTHORIZED or self._tally_done() == before:
+                raise ImportFailedError(_describe(problem.status, {"errors": problem.errors}))
+            await self._client.log_in()
+            self._requests = chain(tuple(self._pending), self._requests)
+            self._pending.clear()
+
+    def _tally_done(self) -> int:
+        return sum(self._tally.counts.values())
+
+    async def _stream(self) -> _Answer | None:
+        """Send what is left. Return why the service ended the stream early, or None."""
+        async with self._client.stream(self._chunks()) as response:
             if response.status != HTTPStatus.OK:
-                return dict(await response.json(content_type=None))
-            async for line in response.content:
-                result = json.loads(line)
-                if "line" not in result:
-                    return dict(result)
-                self.answered += 1
-                errors, number = result.get("errors", []), self._pending.popleft()
-                on_result(Result(number, result["status"], result.get("replayed", False), errors))
+                body = await _read(response)
+                return _Answer(response.status, errors=body["errors"])
+            async for answer in _read_answers(response):
+                if answer.line is None:
+                    await self._settle()
+                    return answer
+                await self._take(answer)
+        await self._settle()
         if self._pending:
             raise ImportFailedError("the service closed the stream before the last result")
         return None
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        while chunk := list(islice(self._records, LINES_PER_CHUNK)):
-            self._pending.extend(record.line for record in chunk)
-            yield b"".join(record.body + b"\n" for record in chunk)
-            await asyncio.sleep(0)
+        while chunk := list(islice(self._requests, LINES_PER_CHUNK)):
+            self._pending.extend(chunk)
+            self._tally.unconfirmed = len(self._pending) + len(self._window)
+            yield b"".join([request.body for request in chunk])
+            while len(self._pending) >= MAX_PENDING:
+                self._has_room.clear()
+                await self._has_room.wait()
+
+    async def _take(self, answer: _Answer) -> None:
+        request = self._pending.popleft()
+        self._has_room.set()
+        if not self._window and not _is_taken(answer.errors):
+            self._add(_conclude(request, answer))
+        else:
+            self._window.append((request, answer))
+            if len(self._window) >= WINDOW:
+                await self._settle()
+        self._tally.unconfirmed = len(self._pending) + len(self._window)
+
+    async def _settle(self) -> None:
+        """Report the results in the window, and compare those that have to be."""
+        results = await _gather(_judge(self._client, request, answer) for request, answer in self._window)
+        self._window.clear()
+        for result in results:
+            self._add(result)
+        self._tally.unconfirmed = len(self._pending)
+
+    def _report_rest(self) -> None:
+        """Report the results in the window that need no comparison."""
+        rest = [each for each in self._window if _is_taken(each[1].errors)]
+        for request, answer in self._window:
+            if not _is_taken(answer.errors):
+                self._add(_conclude(request, answer))
+        self._window = rest
+        self._tally.unconfirmed = len(self._pending) + len(rest)
 
 
-async def _log_in(session: aiohttp.ClientSession, service: Service) -> str:
-    login = {"username": service.username, "password": service.password}
-    async with session.post(f"{service.url}/v1/auth/login", json=login) as response:
-        body = await response.json(content_type=None)
-        if response.status != HTTPStatus.OK:
-            raise ImportFailedError(_describe(body))
-        return str(body["access_token"])
+def _conclude(request: Request, answer: _Answer) -> Result:
+    if answer.errors:
+        return Result(request.line, "refused", answer.status, tuple(answer.errors))
+    return Result(request.line, "replayed" if answer.replayed else "made", answer.status)
 
 
-def _describe(problem: dict[str, Any]) -> str:
-    first = problem["errors"][0]
-    return f"the service responds with {problem['status']} {first['code']}: {first['message']}"
+async def _judge(client: Client, request: Request, answer: _Answer) -> Result:
+    """Return the result of a line; if its id or reference is taken, compare it with the transaction that has it."""
+    result = _conclude(request, answer)
+    if not _is_taken(answer.errors):
+        return result
+    sent = msgspec.json.decode(request.body)
+    found = await client.find(sent)
+    return result if found is None else _compare(request, sent, found, result)
+
+
+def _compare(request: Request, sent: Mapping[str, Any], found: Mapping[str, Any], refused: Result) -> Result:
+    differences = find_differences(sent, request.kind, request.source, found)
+    if not differences:
+        return Result(request.line, "replayed")
+    (first, *rest) = refused.errors
+    message = f"{first['message']}: {'; '.join(differences)}"
+    return refused._replace(errors=({**first, "message": message}, *rest))
+
+
+async def _post(client: Client, request: Request) -> Result:
+    """Make a journal entry or place a hold. Raises `ImportFailedError` if the service fails."""
+    headers = {"Content-Type": "application/json"}
+    status, body = await client.call("POST", _PATHS[request.kind], data=request.body, headers=headers)
+    if status == HTTPStatus.OK:
+        return Result(request.line, "made")
+    if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.UNAUTHORIZED:
+        raise ImportFailedError(_describe(status, body))
+    return await _judge(client, request, _Answer(status, errors=body["errors"]))
+
+
+async def _foresee(client: Client, request: Request) -> Result:
+    """Return what would become of a line, as far as the service tells: `made` if nothing is known against it."""
+    sent = msgspec.json.decode(request.body)
+    if (found := await client.find(sent)) is not None:
+        taken = {"code": "transaction_already_exists", "message": f"transaction already exists: {found['id']}"}
+        return _compare(request, sent, found, Result(request.line, "refused", HTTPStatus.CONFLICT, (taken,)))
+    return Result(request.line, "made")
+
+
+def _is_taken(errors: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(errors) and all(error["code"] in _TAKEN for error in errors)
+
+
+async def _gather(calls: Iterable[Awaitable[Any]]) -> list[Any]:
+    return list(await asyncio.gather(*calls))
+
+
+async def _read_answers(response: aiohttp.ClientResponse) -> AsyncIterator[_Answer]:
+    rest = b""
+    async for data in response.content.iter_any():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield _decode(line)
+    if rest:
+        raise ImportFailedError("the service closed the stream before the last result")
+
+
+async def _read(response: aiohttp.ClientResponse) -> Any:
+    """Return the body of a response. Raises `ImportFailedError` if it is not JSON: then it is no ledger."""
+    try:
+        return await response.json(content_type=None)
+    except ValueError:
+        raise ImportFailedError(f"{response.url.origin()} is no ledger: {response.status}", can_resume=False) from None
+
+
+def _describe(status: int, body: Any) -> str:
+    first = body["errors"][0] if isinstance(body, dict) and body.get("errors") else {"code": "", "message": ""}
+    return f"the service responds with {status} {first['code']}: {first['message']}"
+
+
+def _dump(value: object) -> str:
+    return msgspec.json.encode(value).decode()

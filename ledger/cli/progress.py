@@ -1,5 +1,6 @@
 """Progress bars on standard error, with the speed of a command and its elapsed and remaining time."""
 
+import time
 from typing import Any, Self
 
 from rich.progress import (
@@ -17,6 +18,8 @@ from rich.text import Text
 
 from ledger.cli.shell import console
 
+PLAIN_SECONDS = 5  # between two lines where there is no terminal
+
 
 class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -24,9 +27,12 @@ class _Speed(ProgressColumn):
 
 
 class Progress:
-    """Progress bars, shown only if standard error is a terminal. They end before an error is printed."""
+    """Progress bars, shown only if standard error is a terminal. They end before an error is printed.
 
-    def __init__(self) -> None:
+    With `plain`, a line every few seconds replaces them where there is no terminal.
+    """
+
+    def __init__(self, *, plain: bool = False) -> None:
         columns: tuple[Any, ...] = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -37,6 +43,7 @@ class Progress:
         )
         self._bars = Bars(*columns, console=console, disable=not console.is_terminal)
         self._task: TaskID | None = None
+        self._lines = _Lines() if plain and not console.is_terminal else None
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -45,12 +52,17 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def begin(self, what: str, rows: int) -> None:
-        """Add a bar for the next part of the work."""
+    def begin(self, what: str, rows: int | None) -> None:
+        """Add a bar for the next part of the work; None if its length is not known."""
+        if self._lines is not None:
+            self._lines.begin(what, rows)
         self._task = self._bars.add_task(what, total=rows)
 
     def advance(self, rows: int) -> None:
         """Move the last bar forward."""
+        if self._lines is not None:
+            self._lines.advance(rows)
+            return
         if self._task is not None:
             self._bars.advance(self._task, rows)
 
@@ -63,3 +75,25 @@ class Progress:
     def note(self, sentence: str) -> None:
         """Print a line above the bars."""
         console.print(sentence, style="yellow")
+
+
+class _Lines:
+    """Progress as lines for a log."""
+
+    def __init__(self) -> None:
+        self.begin("", None)
+
+    def begin(self, what: str, rows: int | None) -> None:
+        """Start the next part of the work."""
+        self._what, self._rows, self._done = what, rows, 0
+        self._began = self._shown = time.monotonic()
+
+    def advance(self, rows: int) -> None:
+        """Count rows, and print a line if the last one is some seconds old."""
+        self._done += rows
+        now = time.monotonic()
+        if now - self._shown >= PLAIN_SECONDS:
+            self._shown = now
+            total = "" if self._rows is None else f" of {self._rows:,}"
+            speed = self._done / (now - self._began)
+            console.print(f"{self._what}: {self._done:,}{total}, {speed:,.0f}/s", markup=False, soft_wrap=True)

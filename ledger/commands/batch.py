@@ -34,6 +34,9 @@ class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
 class TransferBatch(Command, frozen=True):
     """Make these transfers, in order. With `atomic`, make all or none of them; otherwise, all that are not refused.
 
+    With `seem_new`, nothing had the chosen ids and references shortly before, so their streams are not read. The write
+    detects it if something has them by then.
+
     The result has an `ItemResult` for each, in order. The response combines it with the request, so the command log
     need not repeat the request.
     """
@@ -43,14 +46,28 @@ class TransferBatch(Command, frozen=True):
 
     transfers: tuple[TransferMoney, ...]
     atomic: bool = False
+    seem_new: bool = False
 
     def streams(self) -> Iterable[UUID]:
-        """Return the streams of all transfers."""
+        """Return the streams of all transfers; with `seem_new`, only those of their accounts."""
+        if self.seem_new:
+            return {
+                account for each in self.transfers for account in (each.source_account_id, each.destination_account_id)
+            }
         return {stream for transfer in self.transfers for stream in transfer.streams()}
 
     def creates(self) -> Iterable[UUID]:
-        """Return the transfers under fresh ids."""
-        return [transfer.transaction_id for transfer in self.transfers if not transfer.id_was_chosen]
+        """Return the transfers under fresh ids; with `seem_new`, also chosen ids and references."""
+        fresh = [transfer.transaction_id for transfer in self.transfers if not transfer.id_was_chosen]
+        return [*fresh, *self.reserves()] if self.seem_new else fresh
+
+    def reserves(self) -> list[UUID]:
+        """Return the streams of the ids and references that the client chose."""
+        return [stream for transfer in self.transfers for stream in transfer.reserves()]
+
+    def doubt(self) -> "TransferBatch":
+        """Return the batch that reads all streams."""
+        return msgspec.structs.replace(self, seem_new=False) if self.seem_new else self
 
     def decide(self, states: States) -> Decision:
         """Return the events of all transfers. Raises `Refused` if `atomic`, with the first transfer's refusals."""

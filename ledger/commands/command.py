@@ -70,6 +70,10 @@ class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
         """Return streams with fresh ids. They are not read, but must not exist when the events are written."""
         return ()
 
+    def doubt(self) -> "Command":
+        """Return the command without what it takes for granted, to decide it again after a conflict."""
+        return self
+
     def depends_on_versions(self) -> bool:
         """Return whether the decision needs the versions of its streams, and not only their states."""
         return False

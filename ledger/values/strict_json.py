@@ -14,7 +14,11 @@ MAX_NAME_LENGTH = 64  # of a member's name in a message
 
 
 class MalformedJsonError(ValueError):
-    """The text is not JSON. The message says why, and never repeats a value."""
+    """The text is not JSON. The message says why, and never repeats a value; `column` is 1 if it is not known."""
+
+    def __init__(self, message: str, column: int = 1) -> None:
+        super().__init__(message)
+        self.column = column
 
 
 def decode(raw: bytes) -> Any:
@@ -22,7 +26,7 @@ def decode(raw: bytes) -> Any:
     try:
         return _DECODER.decode(raw.decode())
     except json.JSONDecodeError as error:
-        raise MalformedJsonError(f"is not JSON at line {error.lineno}, column {error.colno}") from None
+        raise MalformedJsonError(f"is not JSON at line {error.lineno}, column {error.colno}", error.colno) from None
     except UnicodeDecodeError as error:
         raise MalformedJsonError(f"is not UTF-8 at byte {error.start + 1}") from None
     except RecursionError:

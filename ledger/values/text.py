@@ -24,7 +24,8 @@ def _build_pattern(refused: str) -> str:
 PRINTABLE_PATTERN, READABLE_PATTERN, IDENTIFYING_PATTERN = map(_build_pattern, (_CONTROLS, _UNREADABLE, _HIDDEN))
 EMAIL_PATTERN, KNOWN_EMAIL_PATTERN = (rf"^[^@\s{refused}]+@[^@\s{refused}]+$" for refused in (_HIDDEN, _CONTROLS))
 
-MAX_REFERENCE_LENGTH = 200
+MAX_REFERENCE_LENGTH, MAX_DESCRIPTION_LENGTH = 200, 500
+MAX_METADATA_KEYS, MAX_METADATA_NAME_LENGTH, MAX_METADATA_LENGTH = 50, 64, 500
 NOT_IDENTIFYING = "must not contain characters that are invisible, private or unassigned"
 
 _find_unreadable, _find_hidden = (re.compile(f"[{refused}]").search for refused in (_UNREADABLE, _HIDDEN))

@@ -37,8 +37,9 @@ class Pending(Submission):
         """Pass the outcome on to the caller."""
 
     def settle(self) -> None:
-        """Note that PostgreSQL has rolled the command back."""
+        """Note that PostgreSQL has rolled the command back. It takes nothing for granted when it is decided again."""
         self.sent = self.lost
+        self.command = self.command.doubt()
 
     def count_attempt(self) -> int:
         """Count an attempt that has failed, and return how many there were."""

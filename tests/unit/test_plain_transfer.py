@@ -23,7 +23,7 @@ _anything = st.one_of(
     *(st.none(), st.booleans(), st.floats(), st.text(max_size=3), st.integers(-1, MAX_CENTS + 1), _ids),
     *(_ids.map(str.upper), _ids.map(lambda text: text.replace("-", "")), _ids.map("urn:uuid:{}".format)),
 )
-_members = st.tuples(st.sampled_from((*MEMBERS, "reference", "sourceAccountId")), _anything)
+_members = st.tuples(st.sampled_from((*MEMBERS, "id", "reference", "sourceAccountId")), _anything)
 
 
 def _join(members: list[tuple[str, Any]], colon: str) -> bytes:
@@ -43,6 +43,25 @@ def test_a_plain_transfer_is_parsed_as_by_the_full_model(amount: int, order: lis
     assert plain.canonical() == full.canonical()
 
 
+@given(
+    chosen=st.none() | st.uuids(version=4).map(str),
+    text=st.none()
+    | st.text(min_size=1, max_size=12)
+    | st.sampled_from(["INV 7", "e\u0301", 'a"b', "x" * 200, "x" * 201]),
+    order=st.permutations((*MEMBERS, "id", "reference")),
+)
+def test_an_id_and_a_reference_are_plain(chosen: str | None, text: str | None, order: list[str]) -> None:
+    """What the full model accepts is the same; what it refuses is not plain."""
+    members = {name: value for name, value in {**PLAIN, "id": chosen, "reference": text}.items() if value is not None}
+    raw = _join([(name, members[name]) for name in order if name in members], ":")
+    plain = parse_plain_transfer(raw)
+    if text is None or (text.isalnum() and text.isascii() and len(text) <= 200):
+        assert plain is not None
+    if plain is not None:
+        full = parse(ConditionalTransfer, raw)
+        assert (plain.id, plain.reference, plain.canonical()) == (full.id, full.reference, full.canonical())
+
+
 @given(members=st.lists(_members, max_size=5))
 def test_only_what_the_full_model_accepts_is_parsed(members: list[tuple[str, Any]]) -> None:
     """A body that the full model refuses is not a plain transfer."""
@@ -56,6 +75,11 @@ def test_only_what_the_full_model_accepts_is_parsed(members: list[tuple[str, Any
     "raw",
     [
         _join([*PLAIN.items(), ("amount_cents", 2)], ":"),
+        _join([*PLAIN.items(), ("id", FROM), ("id", TO)], ":"),
+        _join([*PLAIN.items(), ("reference", "a"), ("reference", "a")], ":"),
+        _join([*PLAIN.items(), ("id", f"{FROM[:14]}8{FROM[15:]}")], ":"),
+        _join([*PLAIN.items(), ("reference", "")], ":"),
+        _join([*PLAIN.items(), ("reference", " a")], ":"),
         _join([*PLAIN.items()], ":").replace(b"1}", b"1.0}"),
         _join([*PLAIN.items()], ":").replace(b"1}", b"1e0}"),
         _join([*PLAIN.items()], ":").replace(b"1}", b"01}"),

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from ledger.audit.export_text import CSV
-from ledger.cli.import_client import METADATA, OPTIONAL
 from ledger.commands.holds import PlaceHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.transaction import TransactionCommand
@@ -21,6 +20,8 @@ from ledger.events.transactions import (
     MoneyTransferred,
     copy_details,
 )
+from ledger.importing import compare
+from ledger.importing.members import CHECKS
 from ledger.projections import transactions
 from ledger.values.ids import new_id
 from ledger.values.timestamps import rfc3339
@@ -96,4 +97,5 @@ def test_each_detail_is_a_column_that_may_be_null() -> None:
 
 def test_each_detail_is_exported_and_can_be_imported() -> None:
     assert {*NAMES} <= {*CSV.header.strip().split(",")}
-    assert {*NAMES} == {*OPTIONAL, METADATA.removesuffix(".")} - {"id"}
+    assert all({*NAMES} <= {*checks} for checks in CHECKS.values())
+    assert {*NAMES} <= {*compare.NAMES}

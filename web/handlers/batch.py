@@ -14,6 +14,7 @@ from ledger.commands.transfers import TransferMoney, transfer_result
 from ledger.errors import LedgerError, Refusal, Refused
 from ledger.projections import transactions
 from ledger.store.connections import UNREACHABLE
+from ledger.store.heads import any_exists
 from ledger.values.timestamps import rfc3339
 from ledger.write.group import Origin, Outcome
 from web import requests
@@ -97,7 +98,27 @@ class Results(NamedTuple):
 
 async def execute_chunk(request: web.Request, command: TransferBatch, origin: Origin) -> Results:
     """Execute a chunk. Raises `Refused` or a `LedgerError` if no transfer of it is known to be posted."""
-    outcome = await submit_from(request, command, origin, weight=len(command.transfers))
+    return await read_results(request, command, await submit_chunk(request, command, origin))
+
+
+async def make_chunk(
+    request: web.Request, transfers: Sequence[TransferMoney], *, atomic: bool = False
+) -> TransferBatch:
+    """Return the command of a chunk, which need not read the streams of chosen ids and references that are new."""
+    command = TransferBatch(tuple(transfers), atomic=atomic)
+    chosen = command.reserves()
+    if not chosen or await any_exists(request.app[RUNTIME].pool, chosen):
+        return command
+    return msgspec.structs.replace(command, seem_new=True)
+
+
+async def submit_chunk(request: web.Request, command: TransferBatch, origin: Origin) -> Outcome:
+    """Execute a chunk, and return its outcome. Raises as `execute_chunk` does."""
+    return await submit_from(request, command, origin, weight=len(command.transfers))
+
+
+async def read_results(request: web.Request, command: TransferBatch, outcome: Outcome) -> Results:
+    """Return the result of each transfer of an executed chunk."""
     results = _parse_results(outcome)
     replayed = [result.id for result in results if result.id is not None and result.currency is None]
     before = await transactions.find_all(request.app[RUNTIME].pool, replayed) if replayed else {}
@@ -110,8 +131,8 @@ async def execute_chunks(request: web.Request, commands: Sequence[TransferMoney]
     items: list[dict[str, Any]] = []
     replayed, position = True, None
     for number, start in enumerate(range(0, len(commands), CHUNK)):
-        command = TransferBatch(tuple(commands[start : start + CHUNK]))
         try:
+            command = await make_chunk(request, commands[start : start + CHUNK])
             results = await execute_chunk(request, command, make_part(whole, number) if number else whole)
         except (LedgerError, *UNREACHABLE) as error:
             if number == 0:

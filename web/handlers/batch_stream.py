@@ -1,6 +1,6 @@
 """Transfers as JSON Lines: one on each line, executed as they arrive. The response has a line for each, in order.
 
-A worker keeps at most three chunks of a stream in memory, however long it is. The server stops reading from clients
+A worker keeps at most four chunks of a stream in memory, however long it is. The server stops reading from clients
 that do not read their results. Transfers that it has received stay posted if the client disconnects.
 """
 
@@ -17,9 +17,10 @@ from ledger.commands.transfers import TransferMoney
 from ledger.concurrency.deadline import start_deadline
 from ledger.errors import LedgerError, OverloadedError, Refusal, Refused
 from ledger.store.connections import UNREACHABLE
+from ledger.write.group import Outcome
 from web import requests
 from web.auth import check_again
-from web.handlers.batch import CHUNK, execute_chunk, format_refusal
+from web.handlers.batch import CHUNK, format_refusal, make_chunk, read_results, submit_chunk
 from web.handlers.monitoring import DRAINING
 from web.http.errors import TOO_LARGE, refusals_of
 from web.http.idempotency import make_origin
@@ -62,33 +63,68 @@ async def execute_stream(request: web.Request, make: Make) -> Stream:
 
 
 async def _deliver(request: web.Request, stream: Stream, make: Make) -> None:
+    """Execute the chunks in order. While one is executed, the next is read and the results of the last are sent."""
     chunks = _read_chunks(request, make)
     patience = request.app[RUNTIME].settings.ledger_database_patience_seconds
-    reading = asyncio.ensure_future(anext(chunks, None))
+    reading = asyncio.ensure_future(_read_next(request, chunks))
+    sending: asyncio.Future[None] = asyncio.ensure_future(asyncio.sleep(0))
     try:
         while (chunk := await reading) is not None:
-            reading = asyncio.ensure_future(anext(chunks, None))  # while this one is executed
-            start_deadline(patience)
-            await check_again(request)
-            if request.app[DRAINING].is_set():
-                raise OverloadedError("the worker is stopping")
-            await stream.send(_encode(await _execute(request, chunk)))
+            reading = asyncio.ensure_future(_read_next(request, chunks))
+            try:
+                start_deadline(patience)
+                await check_again(request)
+                if request.app[DRAINING].is_set():
+                    raise OverloadedError("the worker is stopping")
+                executed = await _execute(request, chunk)
+            finally:
+                await sending
+            sending = asyncio.ensure_future(_send_results(request, stream, executed))
+        await sending
     finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        for task in (reading, sending):
+            task.cancel()
+        await asyncio.gather(reading, sending, return_exceptions=True)
         await chunks.aclose()
 
 
-async def _execute(request: web.Request, chunk: Sequence[_Line]) -> list[dict[str, Any]]:
-    command = TransferBatch(tuple(line.item for line in chunk if isinstance(line.item, TransferMoney)))
-    results = iter((await execute_chunk(request, command, make_origin(request))).items if command.transfers else ())
-    return [
-        {
-            "line": line.number,
-            **(next(results) if isinstance(line.item, TransferMoney) else format_refusal(request, line.item)),
-        }
-        for line in chunk
-    ]
+class _Chunk(NamedTuple):
+    """Lines, the command of those that are valid, and its outcome once it is executed."""
+
+    lines: Sequence[_Line]
+    command: TransferBatch
+    outcome: Outcome | None = None
+
+
+async def _read_next(request: web.Request, chunks: AsyncGenerator[list[_Line], None]) -> _Chunk | None:
+    """Return the next chunk; None at the end of the stream."""
+    lines = await anext(chunks, None)
+    if lines is None:
+        return None
+    transfers = [line.item for line in lines if isinstance(line.item, TransferMoney)]
+    return _Chunk(lines, await make_chunk(request, transfers))
+
+
+async def _execute(request: web.Request, chunk: _Chunk) -> _Chunk:
+    if not chunk.command.transfers:
+        return chunk
+    return chunk._replace(outcome=await submit_chunk(request, chunk.command, make_origin(request)))
+
+
+async def _send_results(request: web.Request, stream: Stream, executed: _Chunk) -> None:
+    lines, command, outcome = executed
+    results = iter(() if outcome is None else (await read_results(request, command, outcome)).items)
+    await stream.send(
+        _encode(
+            [
+                {
+                    "line": line.number,
+                    **(next(results) if isinstance(line.item, TransferMoney) else format_refusal(request, line.item)),
+                }
+                for line in lines
+            ]
+        )
+    )
 
 
 def _encode(results: Sequence[dict[str, Any]]) -> bytes:

@@ -9,7 +9,6 @@ import msgspec
 from aiohttp import web
 
 from ledger import errors
-from ledger.commands.batch import TransferBatch
 from ledger.commands.holds import CaptureHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
@@ -82,7 +81,8 @@ async def create_transfer_batch(request: web.Request) -> Reply | Stream:
         canonical = b"" if read_idempotency_key(request) is None else await asyncio.to_thread(parsed.canonical)
         source = make_origin(request, lambda: canonical)
         if parsed.atomic:
-            results = await batch.execute_chunk(request, TransferBatch(commands, atomic=True), source)
+            command = await batch.make_chunk(request, commands, atomic=True)
+            results = await batch.execute_chunk(request, command, source)
         else:
             results = await batch.execute_chunks(request, commands, source)
         headers = REPLAYED if results.replayed else None

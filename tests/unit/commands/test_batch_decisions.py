@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,3 +94,17 @@ def test_an_atomic_batch_succeeds_as_a_whole_or_names_the_first_refused_item(row
     assert [refusal.code for refusal in alone[refused[0]]] == [refusal.code for refusal in raised.value.refusals]
     pointers = [refusal.detail["pointer"] for refusal in raised.value.refusals if refusal.detail is not None]
     assert len(raised.value.refusals) == sum(pointer.startswith(f"/items/{refused[0]}") for pointer in pointers)
+
+
+@given(transfers)
+def test_a_batch_whose_ids_seem_new_reads_only_accounts_and_decides_the_same(rows: list[tuple[Any, ...]]) -> None:
+    items = tuple(msgspec.structs.replace(item, id_was_chosen=True) for item in make_transfers(rows))
+    careful = TransferBatch(items)
+    hopeful = TransferBatch(items, seem_new=True)
+
+    assert {*hopeful.streams()} == {
+        each for item in items for each in (item.source_account_id, item.destination_account_id)
+    }
+    assert {*careful.streams()} == {*hopeful.streams(), *hopeful.creates()}
+    assert careful.decide(states_of(careful)).events == hopeful.decide(states_of(hopeful)).events
+    assert careful == hopeful.doubt() == careful.doubt()

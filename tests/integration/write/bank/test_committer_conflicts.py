@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 import structlog
 
@@ -227,3 +228,18 @@ async def test_a_heavy_command_has_a_commit_group_to_itself(settings: Settings, 
         await asyncio.gather(*submitted)
 
     assert [["TransferMoney"] * 3, ["TransferMany"], ["TransferMoney"] * 2, ["TransferMoney"]] == written
+
+
+async def test_ids_that_only_seemed_new_are_found_by_the_write(bank: Bank) -> None:
+    """Lesson 4: another import made the transfers between the look-up and the write."""
+    alice, bob = await bank.accounts(100, 0)
+    transfers = tuple(
+        msgspec.structs.replace(transfer_command(alice, bob), id_was_chosen=True, reference=f"r{number}")
+        for number in range(3)
+    )
+    made = await bank.submit(TransferBatch(transfers[:2], seem_new=True))
+    again = await bank.submit(TransferBatch(transfers, seem_new=True))
+
+    assert [True, True] == ["currency" in result for result in msgspec.to_builtins(made.result["results"])]
+    assert [False, False, True] == ["currency" in result for result in msgspec.to_builtins(again.result["results"])]
+    assert [97, 3] == await bank.balances([alice, bob])

@@ -1,0 +1,130 @@
+"""Journals for hledger and beancount, in the form in which `ledger audit export` writes them, and no other."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from ledger.events.accounts import world_account_id
+from ledger.importing.draft import Draft, Drafts
+from ledger.importing.faults import Fault, FileFaultError, Place
+from ledger.importing.forms import NumberForm
+from ledger.importing.text import read_lines
+from ledger.values import strict_json
+from ledger.values.strict_json import MalformedJsonError
+
+_UNITS = NumberForm("1234.56")
+_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_TRANSACTION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:=[0-9-]{10})? \* ")
+_QUOTED = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"')
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+
+
+class Dialect(NamedTuple):
+    """How a journal writes the texts of a transaction, and its postings."""
+
+    directives: re.Pattern[str]
+    text: re.Pattern[str]
+    posting: re.Pattern[str]
+    read_texts: Callable[[str], Iterator[tuple[str, str]]]
+
+
+def _read_tags(line: str) -> Iterator[tuple[str, str]]:
+    """Yield the tags of a comment: the first three share a line, and each other one has a line of its own."""
+    texts = line.split(", ") if line.startswith("id: ") else [line]
+    for text in texts:
+        name, _, value = text.partition(":")
+        yield name.strip(), unquote(value.strip(), errors="strict")
+
+
+def _read_metadata(line: str) -> Iterator[tuple[str, str]]:
+    name, _, value = line.partition(":")
+    quoted = _QUOTED.fullmatch(value.strip())
+    text = re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), quoted["text"]) if quoted else value.strip()
+    yield name, text
+
+
+HLEDGER = Dialect(
+    re.compile(r"decimal-mark |commodity |account "),
+    re.compile(r"    ; (?P<text>.*)"),
+    re.compile(
+        rf"    (?P<name>assets:accounts:(?P<id>{_ID})|equity:world:[A-Z]+)  (?P<amount>\S+) (?P<currency>[A-Z]+)"
+    ),
+    _read_tags,
+)
+BEANCOUNT = Dialect(
+    re.compile(r"option |[0-9-]{10} (?:open|commodity) |  (?:user-id|username): "),
+    re.compile(r"  (?P<text>[a-z][a-z0-9-]*: .*)"),
+    re.compile(
+        rf"  (?P<name>Assets:Accounts:A-(?P<id>{_ID})|Equity:World:[A-Z]+)  (?P<amount>\S+) (?P<currency>[A-Z]+)"
+    ),
+    _read_metadata,
+)
+
+
+class _Block(NamedTuple):
+    """A transaction of a journal: the line on which it begins, its texts, and its postings."""
+
+    line: int
+    texts: dict[str, str]
+    postings: list[dict[str, Any]]
+
+
+def read_journal(path: Path, encoding: str, dialect: Dialect) -> Drafts:
+    """Yield the transactions of a journal."""
+    block: _Block | None = None
+    for number, line in enumerate(read_lines(path, encoding), 1):
+        text = line.rstrip("\r\n")
+        if _TRANSACTION.match(text):
+            if block is not None:
+                yield _finish(block)
+            block = _Block(number, {}, [])
+        elif text.strip() and not dialect.directives.match(text):
+            if block is None:
+                raise FileFaultError(number, 1, "the journal is not in the form of `ledger audit export`")
+            _take(block, number, text, dialect)
+    if block is not None:
+        yield _finish(block)
+
+
+def _take(block: _Block, number: int, text: str, dialect: Dialect) -> None:
+    if (posting := dialect.posting.fullmatch(text)) is not None:
+        currency = posting["currency"]
+        account_id = posting["id"] or str(world_account_id(currency))
+        try:
+            cents = _UNITS.parse_amount(posting["amount"], currency)
+        except ValueError as error:
+            raise FileFaultError(number, posting.start("amount") + 1, f"the amount {error}") from None
+        block.postings.append({"account_id": account_id, "amount_cents": cents, "currency": currency})
+    elif (tagged := dialect.text.fullmatch(text)) is not None:
+        block.texts.update(dialect.read_texts(tagged["text"]))
+    else:
+        raise FileFaultError(number, 1, "the line is neither a posting nor a text in the form of `ledger audit export`")
+
+
+def _finish(block: _Block) -> Draft | Fault:
+    members: dict[str, Any] = {name.replace("-", "_"): text for name, text in block.texts.items()}
+    place = Place(block.line, 1)
+    if not members.keys() >= {"id", "kind", "recorded_at"}:
+        return Fault(place, "the transaction has no id, kind and recorded-at, as `ledger audit export` writes them")
+    try:
+        if "metadata" in members:
+            members["metadata"] = strict_json.decode(members["metadata"].encode())
+    except MalformedJsonError as error:
+        return Fault(place, f"metadata: {error}")
+    members |= _move(block.postings, members["kind"])
+    return Draft(block.line, members, lambda _: place, is_export=True)
+
+
+def _move(postings: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """Return the postings as members: as a transfer if there are two, unless it is a journal entry."""
+    if len(postings) != 2 or kind == "journal" or postings[0]["amount_cents"] != -postings[1]["amount_cents"]:  # noqa: PLR2004
+        return {"postings": postings}
+    source, destination = sorted(postings, key=lambda posting: int(posting["amount_cents"]))
+    return {
+        "source_account_id": source["account_id"],
+        "destination_account_id": destination["account_id"],
+        "amount_cents": destination["amount_cents"],
+        "currency": destination["currency"],
+    }
