@@ -9,7 +9,7 @@ from ledger.commands.command import Decision, States, StreamEvent, state_of
 from ledger.commands.expected_version import check_version
 from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
 from ledger.errors import Refusal, Refused
-from ledger.events.accounts import Account, AccountCredited, AccountDebited, AccountOpened, world_account_id
+from ledger.events.accounts import Account, AccountCredited, AccountDebited
 from ledger.events.transactions import MoneyTransferred, copy_details
 from ledger.money import MAX_CENTS
 
@@ -59,16 +59,11 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
         check_unreserved(states, self.transaction_id, self.reference)
         if self.expected is not None or self.source_available_min_cents is not None:
             self._check_conditions(states)
-        world = self._find_unopened_world(states) if states[self.source_account_id] is None else None
-        if world is not None:
-            states = {**states, self.source_account_id: world}
         source, destination = check_transfer(
             states, self.source_account_id, self.destination_account_id, self.amount_cents, self.only_owner_id
         )
         transfer = self.to_event(source.currency)
         events = move(self.transaction_id, transfer, source, destination)
-        if world is not None:
-            events.insert(1, (self.source_account_id, AccountOpened(None, source.currency)))
         if self.reference is not None:
             events += self.use_reference()
         return transfer, events
@@ -84,14 +79,6 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
             reference=self.reference,
         )
         return copy_details(self, transfer)
-
-    def _find_unopened_world(self, states: States) -> Account | None:
-        """Return `world` of the destination's currency, if an admin names it as the source and it is not open."""
-        destination = state_of(states, self.destination_account_id, Account)
-        if destination is None or self.only_owner_id is not None:
-            return None
-        is_world = self.source_account_id == world_account_id(destination.currency)
-        return Account(None, destination.currency) if is_world else None
 
     def _check_conditions(self, states: States) -> None:
         source = hide_others_account(state_of(states, self.source_account_id, Account), self.only_owner_id)
