@@ -31,8 +31,9 @@ RESPONSES: list[dict[str, Any]] = json.loads((KEPT / "responses.json").read_text
 KEYED: list[dict[str, Any]] = json.loads((KEPT / "keyed.json").read_text())
 RECEIPTS = [response for response in RESPONSES if response["path"].split("?")[0].endswith("/proof")]
 
-# The two changes of behavior since then. The changelog lists both.
+# The changes of behavior since then. The changelog lists them.
 PATHS_TODAY = {("admin", "/v1/accounts"): "/v1/accounts?world=true"}
+REORDERED_TODAY = ("/v1/transactions?limit=20", "/v1/transactions?limit=3")  # a captured hold counts from its capture
 KEYS_REUSED_TODAY = {"spelt-otherwise"}  # its request has a time in another zone than UTC
 
 EVENTS, SEALED_EVENTS, BLOCKS = 318, 314, 6
@@ -163,7 +164,19 @@ async def test_responses_are_byte_for_byte_those_of_the_version_before(
         found = await requested(
             replace(api, token=TOKENS["alive"][caller]), "GET", PATHS_TODAY.get((caller, path), path)
         )
-        assert response == {"as": caller, "path": path, **found}
+        if path in REORDERED_TODAY:
+            assert_same_items(response["body"], found["body"])
+        else:
+            assert response == {"as": caller, "path": path, **found}
+
+
+def assert_same_items(before: str, today: str) -> None:
+    """Assert that all items but one are on both pages, and unchanged: a captured hold takes the place of another."""
+    items, others = ({row["id"]: row for row in json.loads(body)} for body in (before, today))
+    assert len(items) == len(others)
+    common = items.keys() & others.keys()
+    assert len(items) - 1 <= len(common)
+    assert {key: items[key] for key in common} == {key: others[key] for key in common}
 
 
 async def test_users_log_in_with_their_passwords(api: Api) -> None:
