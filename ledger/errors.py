@@ -36,6 +36,12 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
         detail = self.detail or {}
         return msgspec.structs.replace(self, detail={**detail, "pointer": place + detail.get("pointer", "")})
 
+    def about(self, account_id: UUID) -> "Refusal":
+        """Return the refusal with the id of the account that it is about, unless it names that already."""
+        detail = self.detail or {}
+        named = detail if str(account_id) in detail.values() else {**detail, "account_id": str(account_id)}
+        return msgspec.structs.replace(self, detail=named)
+
 
 class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
     """A command was refused, for one or more reasons, and nothing has changed."""
@@ -173,11 +179,8 @@ def user_not_found(user_id: UUID) -> Refusal:
 
 def transaction_not_found(transaction_id: UUID) -> Refusal:
     """Refuse the id of a transaction that does not exist or that the caller may not see."""
-    return Refusal(
-        "transaction_not_found",
-        f"transaction not found: {transaction_id}",
-        detail={"transaction_id": str(transaction_id)},
-    )
+    detail = {"transaction_id": str(transaction_id)}
+    return Refusal("transaction_not_found", f"transaction not found: {transaction_id}", detail=detail)
 
 
 def not_sealed_yet(retry_after_seconds: int) -> Refusal:
@@ -237,11 +240,8 @@ def user_already_exists(member: str) -> Refusal:
 
 def account_already_exists(account_id: UUID) -> Refusal:
     """Refuse the id of an account, open or closed."""
-    return Refusal(
-        "account_already_exists",
-        f"account already exists: {account_id}",
-        detail={"account_id": str(account_id)},
-    )
+    detail = {"account_id": str(account_id)}
+    return Refusal("account_already_exists", f"account already exists: {account_id}", detail=detail)
 
 
 def transaction_already_exists(transaction_id: UUID) -> Refusal:
@@ -264,11 +264,11 @@ def transaction_id_reused(transaction_id: UUID) -> Refusal:
 
 
 def account_not_empty(account_id: UUID) -> Refusal:
-    """Refuse to close an account, or to delete its owner, unless its balance is zero and nothing is held."""
+    """Refuse to close an account, or to delete its owner, at a balance other than zero or with a pending hold."""
     return Refusal(
         "account_not_empty",
         f"account is not empty: {account_id}",
-        reason="account balance must be zero, and nothing held",
+        reason="account balance must be zero, and no pending hold may debit or credit the account",
         detail={"account_id": str(account_id)},
     )
 
@@ -304,7 +304,7 @@ def hold_not_pending(transaction_id: UUID, status: str) -> Refusal:
 
 
 def transaction_already_reversed(transaction_id: UUID, reversal_id: UUID) -> Refusal:
-    """Refuse to reverse a transaction twice."""
+    """Refuse to reverse a transaction of which everything is reversed."""
     return Refusal(
         "transaction_already_reversed",
         f"transaction is already reversed: {transaction_id}",
@@ -313,7 +313,7 @@ def transaction_already_reversed(transaction_id: UUID, reversal_id: UUID) -> Ref
 
 
 def transaction_not_reversible(transaction_id: UUID, reason: str) -> Refusal:
-    """Refuse to reverse a reversal, or a hold that was not captured."""
+    """Refuse to reverse a reversal, or a hold that is pending or was not captured."""
     return Refusal(
         "transaction_not_reversible",
         f"transaction cannot be reversed: {transaction_id}",

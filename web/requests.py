@@ -7,13 +7,7 @@ refused. Read-only members are accepted and ignored, so that a client can send b
 from typing import Annotated, Any, Self
 
 import msgspec
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from ledger.commands.journal import MAX_POSTINGS
 from ledger.events.users import ROLES, Role
@@ -261,9 +255,11 @@ class Transaction(Body):
     kind: ReadOnly
     status: ReadOnly
     captured_cents: ReadOnly
+    captures: ReadOnly
     settled_at: ReadOnly
     reverses: ReadOnly
     reversed_by: ReadOnly
+    reversed_cents: ReadOnly
     created_at: ReadOnly
 
 
@@ -331,7 +327,10 @@ class Posting(Body):
 
 
 class JournalEntry(Transaction):
-    """`POST /transactions`. The postings sum to zero in each currency, and each has a different account."""
+    """`POST /transactions`. The postings sum to zero in each currency, and apply in order.
+
+    An account may have several, for example an amount and a fee.
+    """
 
     model_config = _describe(
         {
@@ -344,33 +343,45 @@ class JournalEntry(Transaction):
 
     postings: Annotated[list[Posting], Field(min_length=2, max_length=MAX_POSTINGS)]
 
-    @model_validator(mode="after")
-    def _each_account_once(self) -> Self:
-        if len({posting.account_id for posting in self.postings}) < len(self.postings):
-            raise ValueError("postings: must each be of another account")
-        return self
+
+class _Details(Body):
+    """The details that a capture or a reversal may have of its own. They have no effect."""
+
+    reference: Reference | None = None
+    description: Description | None = None
+    metadata: Metadata | None = None
+    effective_at: DateOrTime | None = None
 
 
-class Capture(Body):
-    """`POST /transactions/{id}/capture`. Without an amount, the whole hold is captured."""
+class Capture(_Details):
+    """`POST /transactions/{id}/capture`. Without an amount, all that is held is captured.
 
-    model_config = _describe({"amount_cents": 2_000})
+    If the capture is not `final`, the rest stays held.
+    """
+
+    model_config = _describe({"amount_cents": 2_000, "final": False, "reference": "parcel 1 of 2"})
 
     amount_cents: PositiveCents | None = None
+    final: bool = True
 
 
-class Reversal(Body):
-    """`POST /transactions/{id}/reverse`. With `force`, even if the account that received the money has spent it."""
+class Reversal(_Details):
+    """`POST /transactions/{id}/reverse`. Without an amount, all that is left is reversed.
 
-    model_config = _describe({"description": "sent to the wrong account"})
+    With `force`, even if the account that received the money has spent it. If the account that paid is closed, the
+    money goes to `destination_account_id`.
+    """
+
+    model_config = _describe({"amount_cents": 500, "description": "one item came back"})
 
     id: ChosenId | None = None
+    amount_cents: PositiveCents | None = None
+    destination_account_id: Id | None = None
     force: bool = False
-    description: Description | None = None
 
 
 class Nothing(Body):
-    """`POST /transactions/{id}/void`: an empty object, or no body."""
+    """`POST /transactions/{id}/void` and `POST /accounts/{id}/reopen`: an empty object, or no body."""
 
     model_config = _describe({})
 

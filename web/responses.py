@@ -175,8 +175,12 @@ class _Transaction(Answer, frozen=True, kw_only=True, tag_field="kind"):
 
     id: Id
     reference: Reference | None
+    description: Text | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    effective_at: EffectiveAt | UnsetType = UNSET
     created_at: Time
-    reversed_by: Annotated[Id, Meta(description="The transaction that reversed this one")] | UnsetType = UNSET
+    reversed_by: Annotated[Id, Meta(description="The reversal of this one, or of its last part")] | UnsetType = UNSET
+    reversed_cents: Annotated[Amount, Meta(description="What partial reversals moved back")] | UnsetType = UNSET
 
 
 class _BetweenTwo(_Transaction, frozen=True, kw_only=True):
@@ -188,15 +192,7 @@ class _BetweenTwo(_Transaction, frozen=True, kw_only=True):
     currency: Currency
 
 
-class _Described(_BetweenTwo, frozen=True, kw_only=True):
-    """A transaction between two accounts, with the client's description."""
-
-    description: Text | UnsetType = UNSET
-    metadata: Metadata | UnsetType = UNSET
-    effective_at: EffectiveAt | UnsetType = UNSET
-
-
-class Transfer(_Described, frozen=True, kw_only=True, tag="transfer"):
+class Transfer(_BetweenTwo, frozen=True, kw_only=True, tag="transfer"):
     """A transfer between two accounts."""
 
     status: Literal["posted"]
@@ -214,15 +210,31 @@ class Adjustment(_BetweenTwo, frozen=True, kw_only=True, tag="adjustment"):
     status: Literal["posted"]
 
 
-class Hold(_Described, frozen=True, kw_only=True, tag="hold"):
+class Capture(Answer, frozen=True, kw_only=True):
+    """A capture, which moved money of a hold."""
+
+    amount_cents: Amount
+    reference: Reference | UnsetType = UNSET
+    description: Text | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    effective_at: EffectiveAt | UnsetType = UNSET
+    created_at: Time
+
+
+class Hold(_BetweenTwo, frozen=True, kw_only=True, tag="hold"):
     """A hold: money set aside for another account until it is captured or released, or the hold expires."""
 
     status: Annotated[Literal["pending", "captured", "voided", "expired"], Meta(examples=["pending"])]
     expires_at: Time
-    settled_at: Annotated[Time, Meta(description="When the hold was captured or released, or expired")] | UnsetType = (
-        UNSET
-    )
-    captured_cents: Annotated[Amount, Meta(description="The part that was captured")] | UnsetType = UNSET
+    settled_at: (
+        Annotated[Time, Meta(description="When the hold was last captured, or its release or expiry was recorded")]
+        | UnsetType
+    ) = UNSET
+    captured_cents: Annotated[Amount, Meta(description="The part that was captured so far")] | UnsetType = UNSET
+    captures: (
+        Annotated[list[Capture], Meta(min_length=1, description="If it is captured in parts, or with details")]
+        | UnsetType
+    ) = UNSET
 
 
 class JournalEntry(_Transaction, frozen=True, kw_only=True, tag="journal"):
@@ -230,13 +242,13 @@ class JournalEntry(_Transaction, frozen=True, kw_only=True, tag="journal"):
 
     status: Literal["posted"]
     postings: Postings
-    description: Text | UnsetType = UNSET
-    metadata: Metadata | UnsetType = UNSET
-    effective_at: EffectiveAt | UnsetType = UNSET
 
 
 class Reversal(_Transaction, frozen=True, kw_only=True, tag="reversal"):
-    """A reversal of another transaction: with `postings` if that was a journal entry, else between two accounts."""
+    """A reversal of another transaction, or of a part of it.
+
+    It has `postings` if that was a journal entry; otherwise it is between two accounts.
+    """
 
     status: Literal["posted"]
     reverses: Annotated[Id, Meta(description="The transaction that this one reversed")]
@@ -245,7 +257,6 @@ class Reversal(_Transaction, frozen=True, kw_only=True, tag="reversal"):
     amount_cents: Amount | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
     postings: Postings | UnsetType = UNSET
-    description: Text | UnsetType = UNSET
 
 
 Transaction = Annotated[

@@ -1,7 +1,8 @@
 """Export of transactions for other programs: each once, in the order of the log, exact to the minor unit.
 
-A hold is exported once it is captured, with the time and the amount of the capture. The export of a period opens with
-the balances before it, so sums over it are the balances at its end.
+Each capture of a hold is exported, with its own time and amount: the first under the id of the hold, a later one under
+an id that follows from it. The export of a period opens with the balances before it, so sums over it are the balances
+at its end.
 
 Rows come from one snapshot through a server-side cursor and are written a page at a time, so memory stays bounded. A
 text format is a pure function from a transaction to its text (`ledger.audit.export_text`).
@@ -16,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple, Protocol
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from asyncpg import Record
 
@@ -81,16 +82,28 @@ class Sink(Protocol):
 
 Writer = Callable[[BinaryIO], AbstractContextManager[Sink]]
 
-_DETAILS = "".join(f", {column.name}" for column in DETAILS)
-_SELECTED = f"""FROM (SELECT id, coalesce(settled_position, position) AS position, kind, reference, currency, postings,
-                     coalesce(settled_at, recorded_at) AS recorded_at, source_account_id, destination_account_id,
-                     coalesce(captured_cents, amount_cents) AS amount_cents, reverses{_DETAILS}
-              FROM transfers WHERE coalesce(status, 'captured') = 'captured') AS moved
+_NAMES = tuple(column.name for column in DETAILS)
+_DETAILS = "".join(f", {name}" for name in _NAMES)
+# A capture has its own details, or those of the hold. Only the first has the reference of the hold, because an import
+# accepts each reference once.
+_OF_CAPTURE = "".join(f", coalesce(captures.{name}, transfers.{name}) AS {name}" for name in _NAMES)
+_SELECTED = f"""FROM (SELECT id, NULL AS part, position, kind, reference, currency, postings, recorded_at,
+                     source_account_id, destination_account_id, amount_cents, reverses{_DETAILS}
+              FROM transfers WHERE status IS NULL
+              UNION ALL
+              SELECT id, part, captures.position, kind,
+                     coalesce(captures.reference, CASE WHEN part IS NULL THEN transfers.reference END),
+                     currency, postings, captures.recorded_at,
+                     source_account_id, destination_account_id, captures.amount_cents, reverses{_OF_CAPTURE}
+              FROM captures JOIN transfers ON id = transaction_id,
+                   LATERAL (SELECT max(earlier.version) AS part FROM captures AS earlier
+                            WHERE earlier.transaction_id = id AND earlier.version < captures.version) AS numbered
+              ) AS moved
     WHERE ($1::uuid IS NULL OR $1 IN (source_account_id, destination_account_id)
            OR postings @> jsonb_build_array(jsonb_build_object('account_id', $1)))
       AND position > $2 AND position < $3"""
 _TRANSACTIONS = f"""SELECT id, position, recorded_at, kind, reference, currency, amount_cents, source_account_id,
-                        destination_account_id, postings, reverses{_DETAILS} {_SELECTED} ORDER BY position"""
+                        destination_account_id, postings, reverses{_DETAILS}, part {_SELECTED} ORDER BY position"""
 _BALANCES = """SELECT id, currency, last.balance_cents FROM accounts, LATERAL (
                    SELECT entries.balance_cents FROM entries
                    WHERE account_id = accounts.id AND entries.version <= (SELECT version_at(accounts.id, $2))
@@ -171,8 +184,9 @@ async def _write_transactions(
 
 
 def _read_transaction(row: Record) -> Transaction:
-    details = {column.name: row[column.name] for column in DETAILS if row[column.name] is not None}
-    return Transaction(*row[:_MEMBERS])._replace(details=details)
+    details = {name: row[name] for name in _NAMES if row[name] is not None}
+    transaction = Transaction(*row[:_MEMBERS])._replace(details=details)
+    return transaction if row["part"] is None else transaction._replace(id=uuid5(transaction.id, str(row["part"])))
 
 
 async def _read_pages(connection: Connection, sql: str, *values: object) -> AsyncIterator[list[Record]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
+from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
 from ledger.commands.batch import TransferBatch
 from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
@@ -25,6 +25,7 @@ COMMANDS: tuple[type[Command], ...] = (
     OpenAccount,
     UpdateAccount,
     CloseAccount,
+    ReopenAccount,
     TransferMoney,
     TransferBatch,
     PostJournalEntry,

@@ -11,7 +11,7 @@ from ledger import errors
 from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.expected_version import Conditional, check_version
 from ledger.commands.transfers import credit_refusal, debit_refusal, move
-from ledger.errors import Refused
+from ledger.errors import Refused, StaleCommandError
 from ledger.events.accounts import (
     Account,
     AccountClosed,
@@ -19,6 +19,7 @@ from ledger.events.accounts import (
     AccountFrozen,
     AccountOpened,
     AccountOwnerChanged,
+    AccountReopened,
     AccountUnfrozen,
     Freeze,
     OverdraftLimitChanged,
@@ -27,6 +28,7 @@ from ledger.events.accounts import (
 )
 from ledger.events.transactions import MoneyTransferred, TransferKind
 from ledger.events.users import AccountAssigned, User
+from ledger.money import WITHDRAWN
 
 OWN_ACCOUNT = "must not be an account of the ledger itself, which only transfers change"
 
@@ -69,6 +71,7 @@ class OpenAccount(Command, frozen=True, kw_only=True):
         if states[self.account_id] is not None:
             raise Refused(errors.account_already_exists(self.account_id))
         require_user(states, self.owner_id)
+        check_current(self.currency)
         account = Account(self.owner_id, self.currency)
         events: list[StreamEvent] = [
             (self.account_id, AccountOpened(self.owner_id, self.currency)),
@@ -151,12 +154,17 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
 
 
 class CloseAccount(Conditional, frozen=True):
-    """Close an account whose balance is zero and that has no funds held."""
+    """Close an account whose balance is zero, and that no pending hold debits or credits.
+
+    `expects_money` says that a read table has a pending hold that pays to the account. The account itself knows of
+    every such hold, unless an earlier version placed it.
+    """
 
     name: ClassVar[str] = "CloseAccount"
     always_appends: ClassVar[bool] = True
 
     account_id: UUID
+    expects_money: bool = False
 
     def streams(self) -> Iterable[UUID]:
         """Return the account."""
@@ -166,14 +174,56 @@ class CloseAccount(Conditional, frozen=True):
         """Return the event that closes the account."""
         account = require_open_account(states, self.account_id)
         check_version(states, self.account_id, self.expected)
-        return Decision([close(self.account_id, account)], {"id": str(self.account_id)})
+        event = close(self.account_id, account, expects_money=self.expects_money)
+        return Decision([event], {"id": str(self.account_id)})
 
 
-def close(account_id: UUID, account: Account) -> StreamEvent:
-    """Return the event that closes an account. Raises `Refused` unless its balance is zero and nothing is held."""
-    if account.balance_cents != 0 or account.held_cents != 0:
+class ReopenAccount(Conditional, frozen=True):
+    """Open a closed account again, for the owner and with the policy that it had. An open account stays as it is.
+
+    The owner, which never changes while the account is closed, is looked up by the caller.
+    """
+
+    name: ClassVar[str] = "ReopenAccount"
+    always_appends: ClassVar[bool] = False
+
+    account_id: UUID
+    owner_id: UUID
+
+    def streams(self) -> Iterable[UUID]:
+        """Return the account and its owner."""
+        return (self.account_id, self.owner_id)
+
+    def decide(self, states: States) -> Decision:
+        """Return the reopening, or no event. Raises `Refused` if the account is missing, or its owner deleted."""
+        account = state_of(states, self.account_id, Account)
+        if account is None:
+            raise Refused(errors.account_not_found(self.account_id))
+        check_version(states, self.account_id, self.expected)
+        result = {"id": str(self.account_id)}
+        if not account.closed:
+            return Decision([], result)
+        if account.owner_id != self.owner_id:
+            raise StaleCommandError
+        require_user(states, self.owner_id)
+        assigned = AccountAssigned(self.account_id)  # a deletion of the owner must close this account as well
+        return Decision([(self.account_id, AccountReopened()), (self.owner_id, assigned)], result)
+
+
+def close(account_id: UUID, account: Account, *, expects_money: bool = False) -> StreamEvent:
+    """Return the event that closes an account.
+
+    Raises `Refused` unless its balance is zero, and no pending hold debits or credits it.
+    """
+    if account.balance_cents != 0 or account.held_cents != 0 or account.incoming_cents != 0 or expects_money:
         raise Refused(errors.account_not_empty(account_id))
     return (account_id, AccountClosed())
+
+
+def check_current(currency: str) -> None:
+    """Raise `Refused` unless new accounts may be in this currency."""
+    if currency in WITHDRAWN:
+        raise Refused(errors.invalid("/currency", f"must be in use: {currency} was withdrawn on {WITHDRAWN[currency]}"))
 
 
 def require_open_account(states: States, account_id: UUID) -> Account:

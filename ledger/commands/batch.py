@@ -18,6 +18,7 @@ from ledger.events.accounts import Account
 from ledger.events.transactions import Transaction
 
 ItemT = TypeVar("ItemT")
+SHORT_OF_FUNDS = errors.insufficient_funds().code
 
 
 class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,15 +101,24 @@ def decide_each(
             now[stream] = evolve(now[stream], event)
         events += new_events
         results.append(result)
-    return Decision(events, {"results": results}, states=now)
+    is_partly_refused = any(result.refusals for result in results)
+    return Decision(events, {"results": results}, states=now, is_partly_refused=is_partly_refused)
 
 
 def _decide(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[StreamEvent]]:
     if transfer.id_was_chosen and states[transfer.transaction_id] is not None:
         check_same_transfer(transfer, states)
         return ItemResult(transfer.transaction_id), []
-    event, events = transfer.decide_transfer(states)
+    try:
+        event, events = transfer.decide_transfer(states)
+    except Refused as refused:
+        raise Refused(*(_name_account(refusal, transfer) for refusal in refused.refusals)) from None
     return ItemResult(transfer.transaction_id, event.currency), events
+
+
+def _name_account(refusal: Refusal, transfer: TransferMoney) -> Refusal:
+    """Return the refusal with the account that is short of funds: of many items, it need not be clear which."""
+    return refusal.about(transfer.source_account_id) if refusal.code == SHORT_OF_FUNDS else refusal
 
 
 def check_same_transfer(transfer: TransferMoney, states: States) -> None:

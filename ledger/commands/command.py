@@ -34,7 +34,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     `result` is plain JSON without times, because the response has the time at which the command was recorded. With
     `refusals`, the client is refused, and yet the events are appended. `states` are the states after the events, if the
-    command had to fold them.
+    command had to fold them. A batch `is_partly_refused` if an item of it is refused.
     """
 
     events: list[StreamEvent]
@@ -42,6 +42,7 @@ class Decision(msgspec.Struct, frozen=True):
     credential: Credential | None = None
     refusals: tuple[Refusal, ...] = ()
     states: States | None = None
+    is_partly_refused: bool = False
 
 
 class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):

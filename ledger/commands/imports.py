@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.accounts import adjust, require_open_account, require_user
+from ledger.commands.accounts import adjust, check_current, require_open_account, require_user
 from ledger.commands.batch import ItemResult, check_same_transfer, decide_each
 from ledger.commands.command import Command, Decision, States, StreamEvent
 from ledger.commands.transfers import TransferMoney, check_transfer, move
@@ -73,6 +73,7 @@ class ImportAccounts(Command, frozen=True):
         """Return the account, and the events that open it if it is new."""
         if states[balance.account_id] is None:
             require_user(states, balance.owner_id)
+            check_current(self.currency)
             return Account(balance.owner_id, self.currency), [
                 (balance.account_id, AccountOpened(balance.owner_id, self.currency)),
                 (balance.owner_id, AccountAssigned(balance.account_id)),

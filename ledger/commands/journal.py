@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from ledger import errors
 from ledger.commands.command import Decision, States, StreamEvent, state_of
 from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
 from ledger.commands.transfers import credit, credit_refusal, debit, debit_refusal, hide_others_account
 from ledger.errors import Refusal, Refused
-from ledger.events.accounts import Account
+from ledger.events.accounts import Account, AccountCredited, AccountDebited, evolve
 from ledger.events.transactions import JournalEntryPosted, Posting, copy_details
 
 MAX_POSTINGS = 100  # of one journal entry
@@ -24,7 +26,7 @@ class NewPosting(NamedTuple):
 
 
 class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
-    """Make these postings, each on a different account. They sum to zero in each currency."""
+    """Make these postings in order, on at least two accounts. They sum to zero in each currency."""
 
     name: ClassVar[str] = "PostJournalEntry"
     always_appends: ClassVar[bool] = True
@@ -39,7 +41,9 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
     def decide(self, states: States) -> Decision:
         """Return an entry for each posting. Raises `Refused` with every refusal, in the order of the postings."""
         check_unreserved(states, self.transaction_id, self.reference)
-        accounts = check_postings(states, self.postings, self.only_owner_id)
+        if len({posting.account_id for posting in self.postings}) == 1:
+            raise Refused(errors.accounts_are_same())
+        accounts = check_postings(states, self.postings, self.only_owner_id, given_in="/postings")
         postings = tuple(Posting(*posting, accounts[posting.account_id].currency) for posting in self.postings)
         sums: Counter[str] = Counter()
         for posting in postings:
@@ -52,12 +56,30 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
 
 
 def check_postings(
-    states: States, postings: Sequence[NewPosting], only_owner_id: UUID | None = None, *, force: bool = False
-) -> Mapping[UUID, Account]:
-    """Return the accounts of these postings. Raises `Refused` with every refusal."""
+    states: States,
+    postings: Sequence[NewPosting],
+    only_owner_id: UUID | None = None,
+    *,
+    force: bool = False,
+    given_in: str | None = None,
+) -> dict[UUID, Account]:
+    """Return the accounts of these postings. Raises `Refused` with every refusal.
+
+    Each posting is checked after the ones before it. If the request has the postings, in the member with the JSON
+    pointer `given_in`, each refusal names its posting and account.
+    """
     accounts = {posting.account_id: state_of(states, posting.account_id, Account) for posting in postings}
-    checks = (_posting_refusal(posting, accounts[posting.account_id], only_owner_id, force) for posting in postings)
-    if refusals := [refusal for refusal in checks if refusal is not None]:
+    now, refusals = dict(accounts), list[Refusal]()
+    for number, posting in enumerate(postings):
+        account = now[posting.account_id]
+        refusal = _posting_refusal(posting, account, only_owner_id, force)
+        if refusal is not None:
+            named = refusal if given_in is None else refusal.about(posting.account_id).within(f"{given_in}/{number}")
+            refusals.append(named)
+        elif account is not None:
+            balance = account.balance_cents + posting.amount_cents
+            now[posting.account_id] = msgspec.structs.replace(account, balance_cents=balance)
+    if refusals:
         raise Refused(*refusals)
     return {account_id: account for account_id, account in accounts.items() if account is not None}
 
@@ -74,12 +96,15 @@ def _posting_refusal(
 def post(transaction_id: UUID, entry: JournalEntryPosted, accounts: Mapping[UUID, Account]) -> list[StreamEvent]:
     """Return the journal entry and the entries of its accounts. Raises `Refused` on a balance beyond `MAX_CENTS`."""
     events: list[StreamEvent] = [(transaction_id, entry)]
+    now = dict(accounts)
     for number, posting in enumerate(entry.postings):
-        account, cents, pointer = accounts[posting.account_id], posting.amount_cents, f"/postings/{number}/amount_cents"
+        account, cents, pointer = now[posting.account_id], posting.amount_cents, f"/postings/{number}/amount_cents"
         if cents > 0:
-            events.append((posting.account_id, credit(transaction_id, account, cents, pointer)))
+            event: AccountCredited | AccountDebited = credit(transaction_id, account, cents, pointer)
         else:
-            events.append((posting.account_id, debit(transaction_id, account, -cents, pointer)))
+            event = debit(transaction_id, account, -cents, pointer)
+        now[posting.account_id] = evolve(account, event)
+        events.append((posting.account_id, event))
     return events
 
 

@@ -5,13 +5,14 @@ from datetime import datetime
 from uuid import UUID
 
 from ledger import errors
-from ledger.commands.command import Command, States, StreamEvent
+from ledger.commands.command import Command, States, StreamEvent, state_of
 from ledger.errors import Refused
 from ledger.events.transactions import (
     Details,
     HoldPlaced,
     JournalEntryPosted,
     MoneyTransferred,
+    Reference,
     ReferenceUsed,
     optional_details,
     reference_stream,
@@ -63,8 +64,14 @@ def check_unreserved(states: States, transaction_id: UUID, reference: str | None
     """Raise `Refused` if another transaction has reserved the id or the reference."""
     if states[transaction_id] is not None:
         raise Refused(errors.transaction_already_exists(transaction_id))
-    if reference is not None and any(states[stream] is not None for stream in reference_streams(reference)):
+    if reference is not None and is_reference_taken(states, reference):
         raise Refused(errors.reference_already_exists())
+
+
+def is_reference_taken(states: States, reference: str) -> bool:
+    """Return whether a transaction has a reference, in any spelling."""
+    owners = (state_of(states, stream, Reference) for stream in reference_streams(reference))
+    return any(owner is not None and owner.transaction_id is not None for owner in owners)
 
 
 def add_details(

@@ -159,7 +159,8 @@ class DeleteUser(Conditional, frozen=True, kw_only=True):
     """Delete a user and close the user's accounts, all of which must be at zero.
 
     `account_ids` are the open accounts, `known_username` and `known_email` the names, at the time `assignments` was
-    read. Raises `StaleCommandError` if the names or `assignments` have changed since.
+    read. Raises `StaleCommandError` if the names or `assignments` have changed since. `expecting` are the accounts that
+    expect money, as in `CloseAccount`.
     """
 
     name: ClassVar[str] = "DeleteUser"
@@ -170,6 +171,7 @@ class DeleteUser(Conditional, frozen=True, kw_only=True):
     known_email: str
     account_ids: tuple[UUID, ...]
     assignments: int
+    expecting: tuple[UUID, ...] = ()
 
     def streams(self) -> Iterable[UUID]:
         """Return the user, both names and all accounts."""
@@ -185,7 +187,10 @@ class DeleteUser(Conditional, frozen=True, kw_only=True):
         ):
             raise StaleCommandError
         check_version(states, self.user_id, self.expected)
-        events = [close(account_id, account) for account_id, account in self._open_accounts(states)]
+        events = [
+            close(account_id, account, expects_money=account_id in self.expecting)
+            for account_id, account in self._open_accounts(states)
+        ]
         events += [
             (stream, NameReleased(self.user_id)) for stream in self._names if _holder(states, stream) == self.user_id
         ]

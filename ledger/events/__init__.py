@@ -17,7 +17,7 @@ from ledger.events import accounts, compact, tokens, transactions, users
 Event = (
     accounts.AccountEvent
     | transactions.TransactionEvent
-    | transactions.ReferenceUsed
+    | transactions.ReferenceEvent
     | users.UserEvent
     | users.NameEvent
     | tokens.SessionEvent
@@ -40,7 +40,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(users.UserEvent), users.evolve),
     **dict.fromkeys(get_args(users.NameEvent), users.evolve_name),
     **dict.fromkeys(get_args(transactions.TransactionEvent), transactions.evolve),
-    transactions.ReferenceUsed: transactions.evolve_reference,
+    **dict.fromkeys(get_args(transactions.ReferenceEvent), transactions.evolve_reference),
     **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),
     tokens.AllTokensRevoked: tokens.evolve_cutoffs,
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,

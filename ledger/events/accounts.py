@@ -51,9 +51,15 @@ class AccountCredited(msgspec.Struct, frozen=True):
 
 
 class AccountClosed(msgspec.Struct, frozen=True):
-    """The account was closed at balance zero, and takes part in no further transaction."""
+    """The account was closed at balance zero, and takes part in no transaction until it is reopened."""
 
     TOPIC: ClassVar[str] = "AccountClosed"
+
+
+class AccountReopened(msgspec.Struct, frozen=True):
+    """The account is open again, with the owner and policy that it had when it was closed."""
+
+    TOPIC: ClassVar[str] = "AccountReopened"
 
 
 class FundsHeld(msgspec.Struct, frozen=True):
@@ -67,13 +73,33 @@ class FundsHeld(msgspec.Struct, frozen=True):
 
 
 class FundsReleased(msgspec.Struct, frozen=True):
-    """A hold ended, captured or not; `held_cents` is the total held afterwards."""
+    """A hold, or the captured part of one, holds no more funds; `held_cents` is the total held afterwards."""
 
     TOPIC: ClassVar[str] = "FundsReleased"
 
     transaction_id: UUID = msgspec.field(name="transfer_id")
     amount_cents: int
     held_cents: int
+
+
+class IncomingHeld(msgspec.Struct, frozen=True):
+    """A hold set funds of another account aside for this one; `incoming_cents` is the total held for it afterwards."""
+
+    TOPIC: ClassVar[str] = "IncomingHeld"
+
+    transaction_id: UUID = msgspec.field(name="transfer_id")
+    amount_cents: int
+    incoming_cents: int
+
+
+class IncomingReleased(msgspec.Struct, frozen=True):
+    """A hold for this account, or the captured part of one, is over; `incoming_cents` is the total held afterwards."""
+
+    TOPIC: ClassVar[str] = "IncomingReleased"
+
+    transaction_id: UUID = msgspec.field(name="transfer_id")
+    amount_cents: int
+    incoming_cents: int
 
 
 class OverdraftLimitChanged(msgspec.Struct, frozen=True):
@@ -105,24 +131,28 @@ AccountEvent = (
     | AccountCredited
     | FundsHeld
     | FundsReleased
+    | IncomingHeld
+    | IncomingReleased
     | OverdraftLimitChanged
     | AccountFrozen
     | AccountUnfrozen
     | AccountClosed
+    | AccountReopened
 )
 BALANCE_EVENTS = (AccountDebited, AccountCredited)
 OWNERSHIP_EVENTS = (AccountOpened, AccountOwnerChanged)
 FUNDS_EVENTS = (FundsHeld, FundsReleased, OverdraftLimitChanged, AccountFrozen, AccountUnfrozen)
-CLOSING_EVENTS = (AccountClosed,)
+INCOMING_EVENTS = (IncomingHeld, IncomingReleased)
+CLOSING_EVENTS = (AccountClosed, AccountReopened)
 # Every account event is in one of these groups. Point-in-time reads depend on it: see ledger/store/reader.py.
-EVENT_GROUPS = (BALANCE_EVENTS, OWNERSHIP_EVENTS, FUNDS_EVENTS, CLOSING_EVENTS)
+EVENT_GROUPS = (BALANCE_EVENTS, OWNERSHIP_EVENTS, FUNDS_EVENTS, INCOMING_EVENTS, CLOSING_EVENTS)
 LANDMARK_EVENTS = (*OWNERSHIP_EVENTS, *CLOSING_EVENTS)
 
 Freeze = Literal["none", "debits", "all"]
 
 
 class Account(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The state of one account."""
+    """The state of one account. `incoming_cents` is what pending holds will pay to it, if they are captured."""
 
     TOPIC: ClassVar[str] = "Account"
 
@@ -133,6 +163,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     held_cents: int = 0
     overdraft_limit_cents: int = 0
     frozen: Freeze = "none"
+    incoming_cents: int = 0
 
     @property
     def available_cents(self) -> int:
@@ -160,7 +191,7 @@ def world_account_id(currency: str) -> UUID:
     return derived_id("world", currency)
 
 
-def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: PLR0911 - one arm per event
+def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: C901, PLR0911 - one arm per event
     """Fold one event into the state; the first event of a stream is its opening."""
     if isinstance(event, (AccountDebited, AccountCredited)):  # by far the most frequent
         return _replace(state, balance_cents=event.balance_cents)
@@ -169,6 +200,8 @@ def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: PLR0
             return Account(owner_id, currency)
         case FundsHeld(held_cents=held) | FundsReleased(held_cents=held):
             return _replace(state, held_cents=held)
+        case IncomingHeld(incoming_cents=incoming) | IncomingReleased(incoming_cents=incoming):
+            return _replace(state, incoming_cents=incoming)
         case AccountOwnerChanged(owner_id=owner_id):
             return _replace(state, owner_id=owner_id)
         case OverdraftLimitChanged(overdraft_limit_cents=limit):
@@ -179,6 +212,8 @@ def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: PLR0
             return _replace(state, frozen="none")
         case AccountClosed():
             return _replace(state, closed=True)
+        case AccountReopened():
+            return _replace(state, closed=False)
         case _:
             assert_never(event)
 

@@ -2,7 +2,7 @@
 
 A transfer has two entries, a journal entry up to a hundred; entries are events of the accounts. A hold has none until
 it is captured. A reference has a stream of its own: the first transaction that appends to it owns the reference, even
-when requests race.
+when requests race. A hold that ends without moving money gives its reference back.
 """
 
 from datetime import datetime
@@ -85,7 +85,10 @@ class JournalEntryPosted(ReversibleDetails, frozen=True, omit_defaults=True):
 
 
 class HoldPlaced(Details, frozen=True, omit_defaults=True):
-    """`amount_cents` of the source was set aside for the destination until `expires_at`; no money has moved yet."""
+    """`amount_cents` of the source was set aside for the destination until `expires_at`; no money has moved yet.
+
+    `is_announced` says that the destination has an `IncomingHeld`. The holds of earlier versions have none.
+    """
 
     TOPIC: ClassVar[str] = "HoldPlaced"
 
@@ -94,34 +97,60 @@ class HoldPlaced(Details, frozen=True, omit_defaults=True):
     amount_cents: int
     currency: str
     expires_at: datetime
+    is_announced: bool = False
 
 
-class HoldCaptured(msgspec.Struct, frozen=True):
-    """`amount_cents` of the hold moved to the destination, and the rest was released."""
+class CaptureDetails(Details, frozen=True, kw_only=True, omit_defaults=True):
+    """The optional details of a capture."""
+
+    reference: str | None = None
+
+
+class HoldCaptured(CaptureDetails, frozen=True, omit_defaults=True):
+    """`amount_cents` of the hold moved to the destination, after `earlier_cents` in earlier captures.
+
+    If it was the `final` capture, the rest was released; otherwise the rest stays held.
+    """
 
     TOPIC: ClassVar[str] = "HoldCaptured"
 
     amount_cents: int
+    earlier_cents: int = 0
+    final: bool = True
+
+    @property
+    def captured_cents(self) -> int:
+        """Return what all captures so far have moved."""
+        return self.earlier_cents + self.amount_cents
 
 
-class HoldVoided(msgspec.Struct, frozen=True):
-    """The hold was released, and no money moved."""
+class HoldVoided(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The rest of the hold was released, after captures of `captured_cents`."""
 
     TOPIC: ClassVar[str] = "HoldVoided"
 
+    captured_cents: int = 0
 
-class HoldExpired(msgspec.Struct, frozen=True):
-    """The hold expired: its funds were released, and no money moved."""
+
+class HoldExpired(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The hold expired: its rest was released, after captures of `captured_cents`."""
 
     TOPIC: ClassVar[str] = "HoldExpired"
 
+    captured_cents: int = 0
 
-class TransactionReversed(msgspec.Struct, frozen=True):
-    """Another transaction moved everything back."""
+
+class TransactionReversed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Another transaction moved money back: now all of it, or with `is_partial` a part.
+
+    `reversed_cents` is what all reversals so far have moved back. It is None if a single one moved back all of it.
+    """
 
     TOPIC: ClassVar[str] = "TransactionReversed"
 
     reversal_id: UUID
+    reversed_cents: int | None = None
+    is_partial: bool = False
 
 
 TransactionEvent = (
@@ -137,8 +166,22 @@ class ReferenceUsed(msgspec.Struct, frozen=True):
     transaction_id: UUID = msgspec.field(name="transfer_id")
 
 
+class ReferenceReleased(msgspec.Struct, frozen=True):
+    """The reference is free again: its transaction, a hold, ended without moving money."""
+
+    TOPIC: ClassVar[str] = "ReferenceReleased"
+
+    transaction_id: UUID = msgspec.field(name="transfer_id")
+
+
+ReferenceEvent = ReferenceUsed | ReferenceReleased
+
+
 class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The state of one transaction. The event that began it is in one of the first three members."""
+    """The state of one transaction. The event that began it is in one of the first three members.
+
+    A hold has the status `captured` if it is over and money moved. `reversed_by` is set once everything is reversed.
+    """
 
     TOPIC: ClassVar[str] = "Transfer"
 
@@ -148,6 +191,7 @@ class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
     status: Status = "posted"
     captured_cents: int | None = None
     reversed_by: UUID | None = None
+    reversed_cents: int | None = None
 
     @property
     def postings(self) -> tuple[Posting, ...]:
@@ -164,6 +208,30 @@ class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
     @property
+    def held_cents(self) -> int:
+        """Return what a pending hold still holds; 0 for any other transaction."""
+        if self.hold is None or self.status != "pending":
+            return 0
+        return self.hold.amount_cents - (self.captured_cents or 0)
+
+    @property
+    def reversible_cents(self) -> int | None:
+        """Return what is left to reverse; None for a journal entry of more than two postings, which has no parts."""
+        if len(self.postings) != 2:  # noqa: PLR2004 - a payer and a payee
+            return None
+        return abs(self.postings[0].amount_cents) - (self.reversed_cents or 0)
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Return whether this is a hold that has expired at `now`, although its expiry is not recorded."""
+        return self.hold is not None and self.status == "pending" and self.hold.expires_at <= now
+
+    def status_at(self, now: datetime) -> Status:
+        """Return the status at `now`: a hold is over when it expires, and not when its expiry is recorded."""
+        if not self.is_overdue(now):
+            return self.status
+        return "captured" if self.captured_cents else "expired"
+
+    @property
     def reverses(self) -> UUID | None:
         """Return the id of the transaction that this one reverses, or None."""
         first = self.transfer or self.journal_entry
@@ -171,11 +239,11 @@ class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """The transaction that owns a reference."""
+    """The transaction that owns a reference; None if the reference is free again."""
 
     TOPIC: ClassVar[str] = "Reference"
 
-    transaction_id: UUID = msgspec.field(name="transfer_id")
+    transaction_id: UUID | None = msgspec.field(name="transfer_id")
 
 
 def reference_stream(reference: str) -> UUID:
@@ -202,21 +270,21 @@ def evolve(state: Transaction | None, event: TransactionEvent) -> Transaction:  
             return Transaction(journal_entry=event)
         case HoldPlaced():
             return Transaction(hold=event, status="pending")
-        case HoldCaptured(amount_cents=cents):
-            return _replace(state, status="captured", captured_cents=cents)
-        case HoldVoided():
-            return _replace(state, status="voided")
-        case HoldExpired():
-            return _replace(state, status="expired")
-        case TransactionReversed(reversal_id=reversal_id):
-            return _replace(state, reversed_by=reversal_id)
+        case HoldCaptured(final=final):
+            return _replace(state, status="captured" if final else "pending", captured_cents=event.captured_cents)
+        case HoldVoided(captured_cents=captured):
+            return _replace(state, status="captured" if captured else "voided")
+        case HoldExpired(captured_cents=captured):
+            return _replace(state, status="captured" if captured else "expired")
+        case TransactionReversed(reversal_id=reversal_id, reversed_cents=cents, is_partial=is_partial):
+            return _replace(state, reversed_by=None if is_partial else reversal_id, reversed_cents=cents)
         case _:
             assert_never(event)
 
 
-def evolve_reference(state: Reference | None, event: ReferenceUsed) -> Reference:  # noqa: ARG001 - the shape all folds share
+def evolve_reference(state: Reference | None, event: ReferenceEvent) -> Reference:  # noqa: ARG001 - the shape all folds share
     """Fold one event into the state of a reference."""
-    return Reference(event.transaction_id)
+    return Reference(event.transaction_id if isinstance(event, ReferenceUsed) else None)
 
 
 def _replace(state: Transaction | None, **changes: object) -> Transaction:

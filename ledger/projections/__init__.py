@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from ledger.events import Recorded
-from ledger.projections import accounts, tokens, transactions, users
+from ledger.projections import accounts, captures, tokens, transactions, users
 from ledger.projections.table import Table
 from ledger.store.statements import Statement
 
@@ -32,6 +32,7 @@ INLINE = (
     Projection("users", (users.USERS,), users.HANDLED, users.apply),
     Projection("accounts", (accounts.ACCOUNTS,), accounts.HANDLED, accounts.apply),
     Projection("transfers", (transactions.TRANSFERS,), transactions.HANDLED, transactions.apply),
+    Projection("captures", (captures.CAPTURES,), captures.HANDLED, captures.apply),
     Projection("sessions", (tokens.SESSIONS, tokens.CUTOFFS), tokens.HANDLED_BY_SESSIONS, tokens.apply_sessions),
     Projection("tokens", (tokens.TOKENS,), tokens.HANDLED_BY_TOKENS, tokens.apply_tokens),
 )

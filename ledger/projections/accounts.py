@@ -18,10 +18,13 @@ from ledger.events.accounts import (
     AccountFrozen,
     AccountOpened,
     AccountOwnerChanged,
+    AccountReopened,
     AccountUnfrozen,
     Freeze,
     FundsHeld,
     FundsReleased,
+    IncomingHeld,
+    IncomingReleased,
     OverdraftLimitChanged,
 )
 from ledger.projections.resource import Resource
@@ -134,8 +137,10 @@ class _Row:
                 self._open(recorded, event)
             case AccountOwnerChanged(owner_id=owner_id):
                 self.user_id = owner_id
-            case AccountClosed():
-                self.status = "closed"
+            case AccountClosed() | AccountReopened():
+                self.status = "closed" if isinstance(event, AccountClosed) else "open"
+            case IncomingHeld() | IncomingReleased():
+                pass  # the table has no column for what is held for an account: only its version changes
             case FundsHeld(held_cents=held) | FundsReleased(held_cents=held):
                 self.held_cents = held
             case OverdraftLimitChanged(overdraft_limit_cents=limit):
@@ -154,12 +159,24 @@ class _Row:
         self.frozen = "none"
 
 
+# What overdue holds hold of an account is free, whether or not their expiry is recorded.
+_ROW = """accounts.*, CASE WHEN held_cents = 0 THEN 0 ELSE (
+    SELECT coalesce(sum(amount_cents - coalesce(captured_cents, 0)), 0)::bigint FROM transfers
+    WHERE status = 'pending' AND source_account_id = accounts.id AND expires_at <= now()) END AS freed_cents"""
+
+
 async def find(reader: Reader, account_id: UUID, *, owner_id: UUID | None = None) -> Resource | None:
-    """Return one account, or None. With `owner_id`, an account of another user is None as well."""
+    """Return one account, or None. With `owner_id`, an account of another user is None as well.
+
+    The tag begins with the version. It names funds that became free since, because no event records that.
+    """
     row = await reader.fetchrow(
-        "SELECT * FROM accounts WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)", account_id, owner_id
+        f"SELECT {_ROW} FROM accounts WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)", account_id, owner_id
     )
-    return Resource(_body(row), str(row["version"])) if row else None
+    if row is None:
+        return None
+    version, freed = row["version"], row["freed_cents"]
+    return Resource(_body(row), f"{version}.{freed}" if freed else str(version))
 
 
 class Filters(NamedTuple):
@@ -181,7 +198,7 @@ async def page(reader: Reader, filters: Filters, bounds: Bounds, limit: int) -> 
     status = "" if filters.status is None else f"AND status = '{filters.status}'"  # spelt out, as in the index
     owned = "" if filters.world else "AND user_id IS NOT NULL"  # the one account per currency without an owner
     rows = await reader.fetch(
-        f"""SELECT * FROM accounts WHERE position > $1 AND position < $2 {where} {status} {owned}
+        f"""SELECT {_ROW} FROM accounts WHERE position > $1 AND position < $2 {where} {status} {owned}
             ORDER BY position DESC LIMIT $3""",
         *(*bounds, limit, *values),
     )
@@ -205,7 +222,7 @@ def funds_in(row: Record) -> dict[str, int | str]:
         row["user_id"],
         row["currency"],
         row["balance_cents"],
-        held_cents=row["held_cents"],
+        held_cents=row["held_cents"] - row["freed_cents"],
         overdraft_limit_cents=row["overdraft_limit_cents"],
         frozen=row["frozen"],
     ).funds()

@@ -13,13 +13,17 @@ from asyncpg import Record
 
 from ledger.events import decode_event
 from ledger.events.accounts import AccountCredited, AccountDebited
-from ledger.projections.transactions import DETAILS
+from ledger.projections.details import DETAILS
 from ledger.store.connections import Reader
 from ledger.store.sql import ENTRY_EVENTS, ENTRY_TRANSACTION
 
 _DOCUMENTS = frozenset(column.name for column in DETAILS if column.type == "jsonb")
 _OPTIONAL = (*(column.name for column in DETAILS if column.name != "reference"), "reverses")
-_COLUMNS = ", ".join(_OPTIONAL)
+_FROM_TRANSFER = ", ".join(f"transfers.{name}" for name in ("reference", *_OPTIONAL))
+_FROM_CAPTURE = ", ".join(
+    "reverses" if name == "reverses" else f"coalesce(capture.{name}, transfer.{name}) AS {name}"
+    for name in ("reference", *_OPTIONAL)
+)
 _Entry: TypeAlias = AccountDebited | AccountCredited
 HANDLED = frozenset(get_args(_Entry))
 
@@ -38,11 +42,15 @@ async def page(
 ) -> list[dict[str, Any]]:
     """Return up to `limit` entries of an account between two versions (exclusive), newest or oldest first."""
     rows = await reader.fetch(
-        f"""SELECT chosen.*, transfer.*
+        f"""SELECT chosen.*, source_account_id, destination_account_id, kind, {_FROM_CAPTURE}
             FROM (SELECT * FROM ({ENTRY_EVENTS}) AS entry WHERE account_id = $1 AND version > $2 AND version < $3
                   ORDER BY version {"ASC" if ascending else "DESC"} LIMIT $4) AS chosen,
-                 LATERAL (SELECT source_account_id, destination_account_id, kind, reference, {_COLUMNS}
+                 LATERAL (SELECT id, source_account_id, destination_account_id, kind, {_FROM_TRANSFER}
                           FROM transfers WHERE id = {ENTRY_TRANSACTION} LIMIT 1) AS transfer
+                 LEFT JOIN LATERAL (SELECT * FROM captures
+                                    WHERE kind = 'hold' AND transaction_id = transfer.id
+                                      AND captures.position < chosen.position
+                                    ORDER BY captures.position DESC LIMIT 1) AS capture ON true
             ORDER BY version {"ASC" if ascending else "DESC"}""",
         account_id,
         after,

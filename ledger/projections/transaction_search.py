@@ -14,11 +14,12 @@ from uuid import UUID
 from asyncpg import Record
 
 from ledger.events import TOPICS
-from ledger.events.transactions import HoldPlaced, JournalEntryPosted, MoneyTransferred
-from ledger.projections.transactions import BANDS, BANDS_SQL, OWN, format_visible
+from ledger.events.transactions import HoldCaptured, HoldPlaced, JournalEntryPosted, MoneyTransferred
+from ledger.projections import captures
+from ledger.projections.transactions import ACCOUNTS, BANDS, BANDS_SQL, COUNTED, OWN, ROW, format_visible
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
-from ledger.store.reader import Bounds
+from ledger.store.reader import MAX_POSITION, Bounds
 from ledger.store.sql import ENTRY_EVENTS, ENTRY_TRANSACTION, NEWEST_BETWEEN, where_clause
 
 SCAN = 1000  # candidates of a page with filters
@@ -42,6 +43,13 @@ class Filters(NamedTuple):
     max_amount_cents: int | None = None
     from_time: datetime | None = None
     to_time: datetime | None = None
+    authorized_from: datetime | None = None
+    authorized_to: datetime | None = None
+
+    @property
+    def is_by_authorization(self) -> bool:
+        """Return whether the list is of holds, by the time at which they were placed."""
+        return (self.authorized_from, self.authorized_to) != (None, None)
 
     @property
     def is_of_accounts(self) -> bool:
@@ -49,12 +57,17 @@ class Filters(NamedTuple):
         return any(one is not None for one in (self.party_id, self.user_id, self.account_id))
 
     @property
-    def may_be_holds(self) -> bool:
-        """Return whether holds can match."""
-        return self.kind in {None, "hold"} and self.status != "posted"
+    def may_be_uncaptured(self) -> bool:
+        """Return whether holds without a capture can match."""
+        return self.kind in {None, "hold"} and self.status not in {"posted", "captured"}
 
     @property
-    def may_be_others(self) -> bool:
+    def may_be_captured(self) -> bool:
+        """Return whether holds with a capture can match."""
+        return self.kind in {None, "hold"} and self.status in {None, "pending", "captured"}
+
+    @property
+    def may_be_posted(self) -> bool:
         """Return whether transfers and journal entries can match."""
         return self.kind != "hold" and self.status in {None, "posted"}
 
@@ -72,30 +85,93 @@ class _Candidates(NamedTuple):
 
 
 async def page(reader: Reader, filters: Filters, *, before: int, limit: int) -> Found:
-    """Return up to `limit` transactions that began before a position, newest first."""
-    bounds = await event_reader.find_bounds(reader, filters.from_time, filters.to_time, before)
-    is_filtered = filters != Filters(filters.party_id, filters.user_id, filters.account_id)
-    candidates = await _find_candidates(reader, filters, bounds, limit + 1, SCAN if is_filtered else limit + 1)
-    rows = await _fetch_matching(reader, filters, bounds, candidates.ids)
-    visible = [(row["position"], body) for row in rows if (body := format_visible(row, filters.party_id)) is not None]
+    """Return up to `limit` transactions that count from before a position, newest first.
+
+    A hold counts from its last capture, or if it has none, from when it was placed. With `is_by_authorization`, every
+    hold counts from when it was placed.
+    """
+    period = await event_reader.find_bounds(reader, filters.from_time, filters.to_time, MAX_POSITION)
+    if filters.is_by_authorization:
+        bounds = await event_reader.find_bounds(reader, filters.authorized_from, filters.authorized_to, before)
+        candidates = await _find_authorized(reader, filters, bounds, SCAN)
+    else:
+        period = bounds = Bounds(period.after, min(period.before, before))
+        is_filtered = filters != Filters(filters.party_id, filters.user_id, filters.account_id)
+        candidates = await _find_candidates(reader, filters, bounds, limit + 1, SCAN if is_filtered else limit + 1)
+    lowest = Bounds(max(bounds.after, (candidates.reached or 0) - 1), bounds.before)
+    rows = await _fetch_matching(reader, filters, lowest, period, candidates.ids)
+    visible = [(row["counted"], body) for row in rows if (body := format_visible(row, filters.party_id)) is not None]
     found = [(position, body) for position, body in visible if _has_matching_posting(body, filters)]
     reached = found[limit - 1][0] if len(found) > limit else candidates.reached
-    return Found([body for _, body in found[:limit]], reached)
+    bodies = [body for _, body in found[:limit]]
+    await captures.add_captures(reader, bodies)
+    return Found(bodies, reached)
 
 
 async def _find_candidates(reader: Reader, filters: Filters, bounds: Bounds, needed: int, count: int) -> _Candidates:
     """Find at most `count` candidates, some of which may not match. Where nearly all match, `needed` suffice."""
     if filters.references is not None:
-        return await _find_by_index(reader, "reference IN ($4, $5, $6)", filters.references, bounds, count)
+        return await _find_by_reference(reader, filters.references, count)
     if filters.is_of_accounts:
         return await _find_of_accounts(reader, filters, bounds, count)
     if filters.status not in {None, "posted"}:
-        return await _find_by_index(reader, "status = $4", (filters.status,), bounds, count)
+        statuses = ["expired", "pending"] if filters.status == "expired" else [filters.status]
+        condition = "status = ANY($4) AND captured_cents IS NULL"
+        return await _add_captured(reader, filters, bounds, count, (condition, (statuses,)))
     if filters.kind not in {None, "transfer"}:
-        return await _find_by_index(reader, "kind = $4 AND kind <> 'transfer'", (filters.kind,), bounds, count)
+        condition = "kind = $4 AND kind <> 'transfer' AND captured_cents IS NULL"
+        return await _add_captured(reader, filters, bounds, count, (condition, (filters.kind,)))
     if (filters.currency, filters.min_amount_cents, filters.max_amount_cents) != (None, None, None):
-        return await _find_in_bands(reader, filters, bounds, needed, count)
+        others = await _find_in_bands(reader, filters, bounds, needed, count)
+        return _merge(others, await _find_captured(reader, filters, bounds, count))
     return await _find_in_log(reader, bounds, count)
+
+
+async def _find_authorized(reader: Reader, filters: Filters, bounds: Bounds, count: int) -> _Candidates:
+    """Find holds by when they were placed."""
+    if not filters.is_of_accounts:
+        return await _find_by_index(reader, "kind = 'hold'", (), bounds, count)
+    where, values = _choose_accounts(filters)
+    return _end_search(await reader.fetch(_HOLDS.format(where=where, more=""), *bounds, count, *values), count)
+
+
+async def _add_captured(
+    reader: Reader, filters: Filters, bounds: Bounds, count: int, others: tuple[str, Sequence[object]]
+) -> _Candidates:
+    """Find the holds with a capture, and the transactions that an index finds."""
+    return _merge(
+        await _find_by_index(reader, *others, bounds, count), await _find_captured(reader, filters, bounds, count)
+    )
+
+
+def _merge(*parts: _Candidates) -> _Candidates:
+    """Return all candidates. They are complete down to where the first of the searches ended."""
+    ends = [part.reached for part in parts if part.reached is not None]
+    return _Candidates(list(dict.fromkeys(id_ for part in parts for id_ in part.ids)), max(ends, default=None))
+
+
+async def _find_captured(reader: Reader, filters: Filters, bounds: Bounds, count: int) -> _Candidates:
+    """Find holds by their last captures."""
+    if not filters.may_be_captured:
+        return _Candidates([], None)
+    rows = await reader.fetch(
+        """SELECT id, settled_position AS position FROM transfers
+           WHERE captured_cents IS NOT NULL AND settled_position > $1 AND settled_position < $2
+           ORDER BY settled_position DESC LIMIT $3""",
+        *(*bounds, count),
+    )
+    return _Candidates([row["id"] for row in rows], rows[-1]["position"] if len(rows) == count else None)
+
+
+async def _find_by_reference(reader: Reader, references: tuple[str, str, str], count: int) -> _Candidates:
+    """Find the transactions, and the holds by their captures, with a reference: one at a time has it."""
+    rows = await reader.fetch(
+        """(SELECT id FROM transfers WHERE reference = ANY($1) ORDER BY position DESC LIMIT $2)
+           UNION (SELECT transaction_id FROM captures WHERE reference = ANY($1) LIMIT $2)""",
+        references,
+        count,
+    )
+    return _Candidates([row["id"] for row in rows], None)
 
 
 async def _find_by_index(
@@ -138,7 +214,7 @@ WITH RECURSIVE used AS (  -- the currencies in use
 SELECT bands.*, found.* FROM bands, LATERAL (
     SELECT id, position FROM transfers
     WHERE currency = bands.currency AND width_bucket(amount_cents, {BANDS_SQL}) = band
-      AND position > $1 AND position < $2
+      AND position > $1 AND position < $2 AND captured_cents IS NULL
     ORDER BY position DESC LIMIT most) AS found
 UNION ALL SELECT '', 0, $7::bigint, id, position FROM journal
 ORDER BY position DESC LIMIT $7
@@ -153,33 +229,39 @@ async def _find_in_log(reader: Reader, bounds: Bounds, count: int) -> _Candidate
     return _Candidates(ids, await reader.fetchval(_END_OF_SCAN, *bounds, SCANNED_EVENTS))
 
 
-_BEGINNINGS = ", ".join(f"'{TOPICS[kind]}'" for kind in (MoneyTransferred, JournalEntryPosted, HoldPlaced))
+_BEGINNINGS = ", ".join(
+    f"'{TOPICS[kind]}'" for kind in (MoneyTransferred, JournalEntryPosted, HoldPlaced, HoldCaptured)
+)
 _IN_THE_LOG = f"""SELECT stream_id AS id, position FROM ({NEWEST_BETWEEN} LIMIT $3) AS stretch
                   WHERE topic IN ({_BEGINNINGS}) LIMIT $4"""
 _END_OF_SCAN = f"SELECT position FROM ({NEWEST_BETWEEN} OFFSET $3::bigint - 1 LIMIT 1) AS last"
 
 
 async def _find_of_accounts(reader: Reader, filters: Filters, bounds: Bounds, count: int) -> _Candidates:
-    where, values = where_clause(
+    where, values = _choose_accounts(filters)
+    arguments = [*bounds, count, *values]
+    may_have_entries = filters.may_be_posted or filters.may_be_captured
+    entries = await reader.fetch(_ENTRIES.format(where=where), *arguments) if may_have_entries else []
+    sql = _HOLDS.format(where=where, more="AND captured_cents IS NULL")
+    holds = await reader.fetch(sql, *arguments) if filters.may_be_uncaptured else []
+    return _merge(_end_search(entries, count), _end_search(holds, count))
+
+
+def _choose_accounts(filters: Filters) -> tuple[str, list[object]]:
+    return where_clause(
         (("user_id = {}", filters.party_id), ("user_id = {}", filters.user_id), ("id = {}", filters.account_id)),
         first=4,
     )
-    arguments = [*bounds, count, *values]
-    entries = await reader.fetch(_ENTRIES.format(where=where), *arguments) if filters.may_be_others else []
-    holds = await reader.fetch(_HOLDS.format(where=where), *arguments) if filters.may_be_holds else []
-    ends = [_end_of(rows) for rows in (entries, holds) if len(rows) == count]
-    reached = max(ends, default=None)
-    others = [row for row in entries if row["kind"] != "hold"]  # captured holds are among the holds
-    return _Candidates(
-        list(dict.fromkeys(row["id"] for row in (*others, *holds) if row["begun"] >= (reached or 0))), reached
-    )
 
 
-def _end_of(rows: Sequence[Record]) -> int:
-    """Return where a search ended. A transaction's entries come after its beginning and before the next one's."""
-    last = rows[-1]
-    end: int = last["position"] if last["kind"] == "hold" else last["begun"]
-    return end
+def _end_search(rows: Sequence[Record], count: int) -> _Candidates:
+    """Return the candidates of a search for `count`, and where it ended.
+
+    A transaction's entries come after its beginning and before those of the next one. Only an entry of a capture before
+    the last one comes before the position from which the hold counts.
+    """
+    ids = [row["id"] for row in rows]
+    return _Candidates(ids, min(rows[-1]["position"], rows[-1]["counted"]) if len(rows) == count else None)
 
 
 _ENTRIES = f"""
@@ -196,42 +278,68 @@ WITH chosen AS MATERIALIZED (SELECT id FROM accounts WHERE true {{where}}),
              WHERE account_id = latest.id AND version <= latest.version
              ORDER BY version DESC LIMIT $3) AS entry
          WHERE entry.position > $1 ORDER BY entry.position DESC LIMIT $3)
-SELECT transfers.id, kind, transfers.position AS begun, newest.position
-FROM newest JOIN transfers ON transfers.id = {ENTRY_TRANSACTION} ORDER BY newest.position DESC
+SELECT moved.id, counted, newest.position
+FROM newest JOIN (SELECT id, {COUNTED} AS counted FROM transfers) AS moved ON moved.id = {ENTRY_TRANSACTION}
+ORDER BY newest.position DESC
 """
 _HOLDS = """
 WITH chosen AS MATERIALIZED (SELECT id FROM accounts WHERE true {where})
-SELECT DISTINCT hold.id, 'hold' AS kind, hold.position AS begun, hold.position FROM chosen, LATERAL (
+SELECT DISTINCT hold.id, hold.position AS counted, hold.position FROM chosen, LATERAL (
     (SELECT transfers.id, position FROM transfers
-     WHERE source_account_id = chosen.id AND kind = 'hold' AND position > $1 AND position < $2
+     WHERE source_account_id = chosen.id AND kind = 'hold' {more}
+           AND position > $1 AND position < $2
      ORDER BY position DESC LIMIT $3)
     UNION ALL
     (SELECT transfers.id, position FROM transfers
-     WHERE destination_account_id = chosen.id AND kind = 'hold' AND position > $1 AND position < $2
+     WHERE destination_account_id = chosen.id AND kind = 'hold' {more}
+           AND position > $1 AND position < $2
      ORDER BY position DESC LIMIT $3)) AS hold
 ORDER BY hold.position DESC LIMIT $3
 """
 
 
-async def _fetch_matching(reader: Reader, filters: Filters, bounds: Bounds, ids: Sequence[UUID]) -> list[Record]:
-    """Fetch the candidates that match all filters on a transaction as a whole."""
+async def _fetch_matching(
+    reader: Reader, filters: Filters, bounds: Bounds, period: Bounds, ids: Sequence[UUID]
+) -> list[Record]:
+    """Fetch the candidates that match all filters on a transaction as a whole, and count from within the bounds.
+
+    In a list by authorization, `period` is where they would count from otherwise.
+    """
     where, values = where_clause(
         (
-            ("coalesce(status, 'posted') = {}", filters.status),
+            ("status_now = {}", filters.status),
             ("kind = {}", filters.kind),
-            ("reference = ANY({})", filters.references),
+            (f"({_HAS_REFERENCE})", filters.references),
             ("(postings IS NOT NULL OR currency = {})", filters.currency),
-            ("(postings IS NOT NULL OR amount_cents >= {})", filters.min_amount_cents),
-            ("(postings IS NOT NULL OR amount_cents <= {})", filters.max_amount_cents),
+            ("(postings IS NOT NULL OR coalesce(captured_cents, amount_cents) >= {})", filters.min_amount_cents),
+            ("(postings IS NOT NULL OR coalesce(captured_cents, amount_cents) <= {})", filters.max_amount_cents),
         ),
-        first=5,
+        first=7,
     )
+    if filters.references is not None or filters.is_by_authorization:  # others are found by their accounts
+        of_accounts, chosen = where_clause(
+            (
+                (f"{{}} = ANY({ACCOUNTS})", filters.account_id),
+                (
+                    f"EXISTS (SELECT FROM accounts WHERE user_id = {{}} AND accounts.id = ANY({ACCOUNTS}))",
+                    filters.user_id,
+                ),
+            ),
+            first=7 + len(values),
+        )
+        where, values = where + of_accounts, [*values, *chosen]
+    counted = "position" if filters.is_by_authorization else COUNTED
     rows = await reader.fetch(
-        f"""SELECT transfers.*, {OWN.format("$4")} FROM transfers
-            WHERE id = ANY($1) AND position > $2 AND position < $3 {where} ORDER BY position DESC""",
-        *(ids, *bounds, filters.party_id, *values),
+        f"""SELECT *, {OWN.format("$6")} FROM (
+                SELECT {ROW}, {counted} AS counted, {COUNTED} AS moved FROM transfers WHERE id = ANY($1)) AS transfers
+            WHERE counted > $2 AND counted < $3 AND moved > $4 AND moved < $5 {where} ORDER BY counted DESC""",
+        *(ids, *bounds, *period, filters.party_id, *values),
     )
     return list(rows)
+
+
+_HAS_REFERENCE = """reference = ANY({0})
+                    OR EXISTS (SELECT FROM captures WHERE transaction_id = id AND captures.reference = ANY({0}))"""
 
 
 def _has_matching_posting(body: dict[str, Any], filters: Filters) -> bool:

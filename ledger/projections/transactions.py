@@ -9,7 +9,6 @@ from uuid import UUID
 
 import msgspec
 from asyncpg import Record
-from msgspec import structs
 
 from ledger.events import Recorded, encode
 from ledger.events.transactions import (
@@ -23,6 +22,7 @@ from ledger.events.transactions import (
     TransactionEvent,
     evolve,
 )
+from ledger.projections import captures, details
 from ledger.projections.resource import Resource
 from ledger.projections.table import POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
@@ -33,22 +33,10 @@ BANDS = tuple(digit * 10**power for power in range(16) for digit in (1, 2, 5))  
 BANDS_SQL = f"'{{{','.join(map(str, BANDS))}}}'::bigint[]"
 HANDLED = frozenset(get_args(TransactionEvent))
 _Beginning: TypeAlias = MoneyTransferred | JournalEntryPosted | HoldPlaced
-_ENDS = HoldCaptured | HoldVoided | HoldExpired
 _OTHERS = HANDLED - {MoneyTransferred}
-_TYPES: Mapping[object, str] = {str: "text", datetime: "timestamptz", dict[str, str]: "jsonb"}
 
 
-def _build_detail_columns() -> tuple[Column, ...]:
-    """Return a column for each member that all kinds of transactions share: a new one needs only a migration."""
-    members = [{field.name: field for field in structs.fields(kind)} for kind in get_args(_Beginning)]
-    shared = [field for name, field in members[0].items() if all(name in others for others in members[1:])]
-    return tuple(
-        Column(field.name, next(_TYPES[kind] for kind in get_args(field.type) if kind in _TYPES), optional=True)
-        for field in shared
-    )
-
-
-DETAILS = _build_detail_columns()
+DETAILS = details.DETAILS
 _SETTLED_TIME = f"CASE WHEN new.settled_position IS NOT NULL THEN {TIME} END"
 
 TRANSFERS = Table(
@@ -74,6 +62,7 @@ TRANSFERS = Table(
         Column("settled_at", "timestamptz", _SETTLED_TIME, optional=True),
         Column("reverses", "uuid", optional=True),
         Column("reversed_by", "uuid", optional=True),
+        Column("reversed_cents", "bigint", optional=True),
     ),
     indexes=(
         Index("transfers_due_idx", "(expires_at)", where="(status = 'pending'::text)"),
@@ -83,14 +72,27 @@ TRANSFERS = Table(
         Index("transfers_held_of_idx", '(source_account_id, "position")', where="(kind = 'hold'::text)"),
         Index("transfers_held_for_idx", '(destination_account_id, "position")', where="(kind = 'hold'::text)"),
         Index("transfers_amount_idx", f'(currency, width_bucket(amount_cents, {BANDS_SQL}), "position")'),
+        Index("transfers_pending_of_idx", "(source_account_id, expires_at)", where="(status = 'pending'::text)"),
+        Index("transfers_pending_for_idx", "(destination_account_id, expires_at)", where="(status = 'pending'::text)"),
+        Index("transfers_captured_idx", "(settled_position)", where="(captured_cents IS NOT NULL)"),
         Index("transfers_postings_idx", '("position")', where="(postings IS NOT NULL)"),
     ),
 )
-# A plain transfer has these members and no other: its row needs neither the fold nor the other columns.
 _PLAIN = ("source_account_id", "destination_account_id", "amount_cents", "currency", "kind", "reference")
+# A hold is over when it expires, and not when its expiry is recorded.
+_STATUS = """CASE WHEN status = 'pending' AND expires_at <= now()
+                 THEN CASE WHEN captured_cents IS NULL THEN 'expired' ELSE 'captured' END
+                 ELSE coalesce(status, 'posted') END"""
+# A hold counts from its last capture, once it has one, and any other transaction from its beginning.
+COUNTED = "CASE WHEN captured_cents IS NULL THEN position ELSE settled_position END"
+ROW = f"transfers.*, {_STATUS} AS status_now"
+# A plain transfer has only the members of `_PLAIN`: its row needs neither the fold nor the other columns.
 _rare_members = attrgetter(*(name for name in MoneyTransferred.__struct_fields__ if name not in _PLAIN))
 _NO_RARE_MEMBERS = (None,) * (len(MoneyTransferred.__struct_fields__) - len(_PLAIN))
-_CHANGING = ("id", "version", "status", "captured_cents", "reversed_by", "settled_position", "settled_at")
+_CHANGING = (
+    *("id", "version", "status", "captured_cents", "reversed_by", "reversed_cents"),
+    *("settled_position", "settled_at"),
+)
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
@@ -131,6 +133,17 @@ def _write_folded(events: Sequence[Recorded], transaction_ids: set[UUID]) -> lis
     ]
 
 
+def _settles(event: object) -> bool:
+    """Return whether a hold counts from this event: from its last capture, or from its end if it has none."""
+    match event:
+        case HoldCaptured():
+            return True
+        case HoldVoided(captured_cents=captured) | HoldExpired(captured_cents=captured):
+            return not captured
+        case _:
+            return False
+
+
 class _Row:
     """The values that a run of events gives the columns of one transaction; None leaves a column unchanged.
 
@@ -145,12 +158,13 @@ class _Row:
         settled = None
         for row in run:
             state = evolve(state, cast("TransactionEvent", row.event))
-            settled = row if isinstance(row.event, _ENDS) else settled
+            settled = row if _settles(row.event) else settled
         assert state is not None  # noqa: S101 - a run has at least one event
         self.position, self.recorded_at = self._first.position, self._first.recorded_at
         self.version = last.version if last.version > 1 else None
         self.status = None if state.status == "posted" else state.status
-        self.captured_cents, self.reversed_by = state.captured_cents, state.reversed_by
+        self.captured_cents = state.captured_cents
+        self.reversed_by, self.reversed_cents = state.reversed_by, state.reversed_cents
         self.settled_position = None if settled is None else settled.position
         self.settled_at = None if settled is None else settled.recorded_at
 
@@ -187,32 +201,76 @@ async def count_holds(reader: Reader) -> Holds:
 
 
 class DueHold(NamedTuple):
-    """A hold that has expired, and the account whose money it holds."""
+    """A hold to end, with what a command on it needs to know."""
 
     transaction_id: UUID
     source_account_id: UUID
+    destination_account_id: UUID
+    reference: str | None
 
 
 async def list_due_holds(reader: Reader, now: datetime, limit: int) -> list[DueHold]:
     """Return up to `limit` pending holds that expire at `now` or earlier, in the order in which they expire."""
     rows = await reader.fetch(
-        """SELECT id, source_account_id FROM transfers
-           WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2""",
+        f"SELECT {_DUE} FROM transfers WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2",
         now,
         limit,
     )
     return [DueHold(*row) for row in rows]
 
 
+async def find_due_holds(
+    reader: Reader,
+    now: datetime,
+    account_ids: Collection[UUID],
+    transaction_ids: Collection[UUID],
+    left_out: Collection[UUID],
+    limit: int,
+) -> list[DueHold]:
+    """Return up to `limit` holds of or for these accounts that are overdue at `now`, except those left out.
+
+    Of the given transactions, return those that are overdue, or have ended without moving money.
+    """
+    rows = await reader.fetch(
+        f"""WITH due AS (
+                SELECT id FROM transfers WHERE status = 'pending' AND source_account_id = ANY($2) AND expires_at <= $1
+                UNION
+                SELECT id FROM transfers WHERE status = 'pending' AND destination_account_id = ANY($2)
+                                           AND expires_at <= $1
+                UNION
+                SELECT id FROM transfers
+                WHERE id = ANY($3) AND (status IN ('voided', 'expired') OR (status = 'pending' AND expires_at <= $1)))
+            SELECT {_DUE} FROM transfers WHERE id IN (SELECT id FROM due WHERE id <> ALL($4) LIMIT $5)""",
+        *(now, account_ids, transaction_ids, left_out, limit),
+    )
+    return [DueHold(*row) for row in rows]
+
+
+async def have_incoming_holds(reader: Reader, account_ids: Collection[UUID]) -> list[UUID]:
+    """Return those of the accounts that a pending hold pays to."""
+    rows = await reader.fetch(
+        """SELECT DISTINCT destination_account_id FROM transfers
+           WHERE status = 'pending' AND destination_account_id = ANY($1) AND expires_at > now()""",
+        account_ids,
+    )
+    return [row[0] for row in rows]
+
+
+_DUE = "id, source_account_id, destination_account_id, reference"
+
+
 async def find(reader: Reader, transaction_id: UUID, *, party_id: UUID | None = None) -> Resource | None:
     """Return one transaction, or None; with `party_id`, only the part that this user may see."""
     row = await reader.fetchrow(
-        f"SELECT transfers.*, {OWN.format('$2')} FROM transfers WHERE id = $1", transaction_id, party_id
+        f"SELECT {ROW}, {OWN.format('$2')} FROM transfers WHERE id = $1", transaction_id, party_id
     )
     body = None if row is None else format_visible(row, party_id)
     if row is None or body is None:
         return None
+    await captures.add_captures(reader, [body])
     version = str(row["version"] or 1)
+    if row["status"] == "pending" != body["status"]:
+        version += ".over"
     if party_id is None or "postings" not in body:
         return Resource(body, version)
     # Which postings the user sees also depends on who owns the accounts now, so the version names these postings.
@@ -220,11 +278,10 @@ async def find(reader: Reader, transaction_id: UUID, *, party_id: UUID | None = 
     return Resource(body, f"{version}.{zlib.crc32(visible):x}")
 
 
+ACCOUNTS = """CASE WHEN postings IS NULL THEN ARRAY[source_account_id, destination_account_id]
+    ELSE ARRAY(SELECT (posting ->> 'account_id')::uuid FROM jsonb_array_elements(postings) AS posting) END"""
 # The accounts of a transaction that a user owns now.
-OWN = """ARRAY(SELECT accounts.id FROM accounts WHERE user_id = {} AND accounts.id = ANY(
-    CASE WHEN postings IS NULL THEN ARRAY[source_account_id, destination_account_id]
-         ELSE ARRAY(SELECT (posting ->> 'account_id')::uuid FROM jsonb_array_elements(postings) AS posting) END)
-) AS own"""
+OWN = f"ARRAY(SELECT accounts.id FROM accounts WHERE user_id = {{}} AND accounts.id = ANY({ACCOUNTS})) AS own"
 
 
 def format_visible(row: Record, party_id: UUID | None) -> dict[str, Any] | None:
@@ -242,7 +299,7 @@ def format_visible(row: Record, party_id: UUID | None) -> dict[str, Any] | None:
 
 async def find_all(reader: Reader, transaction_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
     """Return the transactions that exist among these ids."""
-    rows = await reader.fetch("SELECT * FROM transfers WHERE id = ANY($1)", transaction_ids)
+    rows = await reader.fetch(f"SELECT {ROW} FROM transfers WHERE id = ANY($1)", transaction_ids)
     return {row["id"]: format_transaction(row) for row in rows}
 
 
@@ -258,7 +315,7 @@ _ALWAYS = ("reference",)
 _DOCUMENTS = tuple(column.name for column in DETAILS if column.type == "jsonb")
 _OPTIONAL = (
     *(column.name for column in DETAILS if column.name not in {*_ALWAYS, *_DOCUMENTS}),
-    *("expires_at", "captured_cents", "settled_at", "reverses", "reversed_by"),
+    *("expires_at", "captured_cents", "settled_at", "reverses", "reversed_by", "reversed_cents"),
 )
 
 
@@ -267,14 +324,15 @@ def format_transaction(row: Record) -> dict[str, Any]:
     is_entry = row["postings"] is not None
     sides = {} if is_entry else {member: row[member] for member in _SIDES}
     postings = {"postings": msgspec.json.decode(row["postings"])} if is_entry else {}
+    absent = ("settled_at",) if row["status_now"] == "pending" else ()  # it is that of the last capture so far
     return {
         "id": row["id"],
         **sides,
         **postings,
         "kind": row["kind"],
         **{member: row[member] for member in _ALWAYS},
-        "status": row["status"] or "posted",
+        "status": row["status_now"],
         **{member: msgspec.json.decode(row[member]) for member in _DOCUMENTS if row[member] is not None},
-        **{member: row[member] for member in _OPTIONAL if row[member] is not None},
+        **{member: row[member] for member in _OPTIONAL if row[member] is not None and member not in absent},
         "created_at": row["recorded_at"],
     }

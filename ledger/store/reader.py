@@ -15,6 +15,7 @@ from asyncpg import Record
 from ledger.events import DECODERS, FREQUENT_EVENTS, TOPICS, UPCASTS, Event, Recorded, decode_event, to_json
 from ledger.events.accounts import (
     FUNDS_EVENTS,
+    INCOMING_EVENTS,
     LANDMARK_EVENTS,
     OWNERSHIP_EVENTS,
     AccountClosed,
@@ -36,10 +37,11 @@ def _topic_list(group: Iterable[type[Event]]) -> str:
     return "({})".format(", ".join(f"'{TOPICS[cls]}'" for cls in group))
 
 
-# The partial indexes of migrations 0004 and 0009 have the same lists in the same order, which a test compares.
+# The partial indexes of migrations 0004, 0009 and 0017 have the same lists in the same order, which a test compares.
 FREQUENT = _topic_list(FREQUENT_EVENTS)
 LANDMARKS = _topic_list(LANDMARK_EVENTS)
 FUNDS = _topic_list(FUNDS_EVENTS)
+INCOMING = _topic_list(INCOMING_EVENTS)
 _OWNERS = _topic_list(OWNERSHIP_EVENTS)
 _FREQUENT_TOPICS = frozenset(TOPICS[cls] for cls in FREQUENT_EVENTS)
 
@@ -269,14 +271,17 @@ async def read_page(
 async def read_landmarks(reader: Reader, account_ids: Collection[UUID], position: int) -> dict[UUID, Landmarks]:
     """Return the landmarks at a position of the accounts that existed there."""
     rows = await reader.fetch(
-        f"""SELECT id, last.*, owner.topic AS owner_topic, owner.state
+        f"""SELECT id, last.*, owner.topic AS owner_topic, owner.state AS owner_state
             FROM unnest($1::uuid[]) AS id,
-                 LATERAL (SELECT topic, originator_version, notification_id, recorded_at FROM stored_events
+                 LATERAL (SELECT topic, originator_version, notification_id, recorded_at, state FROM stored_events
                           WHERE originator_id = id AND notification_id <= $2 AND topic IN {LANDMARKS}
                           ORDER BY notification_id DESC LIMIT 1) AS last,
-                 LATERAL (SELECT topic, state FROM stored_events
-                          WHERE originator_id = id AND notification_id <= $2 AND topic IN {_OWNERS}
-                          ORDER BY notification_id DESC LIMIT 1) AS owner""",
+                 LATERAL (SELECT last.topic, last.state WHERE last.topic IN {_OWNERS}
+                          UNION ALL
+                          (SELECT topic, state FROM stored_events
+                           WHERE last.topic NOT IN {_OWNERS}
+                             AND originator_id = id AND notification_id <= $2 AND topic IN {_OWNERS}
+                           ORDER BY notification_id DESC LIMIT 1)) AS owner""",
         account_ids,
         position,
     )
@@ -284,13 +289,18 @@ async def read_landmarks(reader: Reader, account_ids: Collection[UUID], position
 
 
 async def read_funds(reader: Reader, account_ids: Collection[UUID], position: int) -> dict[UUID, list[Recorded]]:
-    """Return each account's last event of each topic of `FUNDS_EVENTS` up to a position, in order."""
+    """Return each account's last event of each topic of `FUNDS_EVENTS`, and of `INCOMING_EVENTS`, up to a position."""
+    members = "notification_id, originator_id, originator_version, recorded_at, topic, state"
     rows = await reader.fetch(
-        f"""SELECT last.* FROM unnest($1::uuid[]) AS id, unnest(ARRAY[{FUNDS.strip("()")}]) AS name,
-                 LATERAL (SELECT notification_id, originator_id, originator_version, recorded_at, topic, state
-                          FROM stored_events
-                          WHERE originator_id = id AND topic = name AND topic IN {FUNDS} AND notification_id <= $2
-                          ORDER BY notification_id DESC LIMIT 1) AS last
+        f"""SELECT last.* FROM unnest($1::uuid[]) AS id, LATERAL (
+                SELECT found.* FROM unnest(ARRAY[{FUNDS.strip("()")}]) AS name, LATERAL (
+                    SELECT {members} FROM stored_events
+                    WHERE originator_id = id AND topic = name AND topic IN {FUNDS} AND notification_id <= $2
+                    ORDER BY notification_id DESC LIMIT 1) AS found
+                UNION ALL
+                (SELECT {members} FROM stored_events
+                 WHERE originator_id = id AND topic IN {INCOMING} AND notification_id <= $2
+                 ORDER BY notification_id DESC LIMIT 1)) AS last
             ORDER BY notification_id""",
         account_ids,
         position,
@@ -322,7 +332,7 @@ async def _fetch(reader: Reader, where: str, order: str, *arguments: object) -> 
 
 
 def _to_landmarks(row: Record) -> Landmarks:
-    match decode_event(row["owner_topic"], row["state"]):
+    match decode_event(row["owner_topic"], row["owner_state"]):
         case AccountOpened(owner_id=owner_id) | AccountOwnerChanged(owner_id=owner_id):
             closed = row["topic"] == TOPICS[AccountClosed]
             return Landmarks(owner_id, closed, row["originator_version"], row["notification_id"], row["recorded_at"])

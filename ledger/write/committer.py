@@ -216,17 +216,17 @@ class Committer:
         """Decide a group if that needs no query. `newer` heads take precedence over cached ones."""
         if self._locked_groups or any(pending.may_be_known or pending.resolved for pending in group):
             return None
-        streams = streams_of(group)
-        known: dict[UUID, Head] = {}
+        streams, known = streams_of(group), dict[UUID, Head]()
         for stream in streams:
             head = newer.get(stream) or self._heads.get(stream)
             if head is None:
                 return None
             known[stream] = head
         try:
-            return prepare(group, streams, known)
+            prepared = prepare(group, streams, known)
         except Exception:  # noqa: BLE001 - `_commit` gets it again and isolates the command
             return None
+        return None if prepared.suspects else prepared
 
     async def _write_pipelined(self, prepared: PreparedGroup[Pending]) -> None:
         """Write a prepared group, and further groups that can each be prepared while the one before is written.

@@ -13,9 +13,10 @@ from ledger.errors import DatabaseError, Refusal, Refused
 from ledger.store import log as event_log
 from ledger.store.commands import LoggedCommand, find_commands
 from ledger.store.connections import Connection
-from ledger.store.heads import NO_STREAM, Head, read_heads
+from ledger.store.heads import Head
 from ledger.write.connection import WriteConnection
-from ledger.write.group import Outcome, OutcomeOrError, PreparedGroup, prepare, streams_of
+from ledger.write.group import Outcome, OutcomeOrError, PreparedGroup
+from ledger.write.overdue import prepare_with_endings
 from ledger.write.pending import Pending
 
 # Retrying cannot help: there is no space, or the server takes no writes.
@@ -52,11 +53,10 @@ async def execute_locked(
     fresh = [pending for pending in group if pending.origin.command_id not in known]
     if not fresh:
         return _merge(group, known, (), ()), False
-    streams = streams_of(fresh)
+    found: dict[UUID, Head] = {}
     try:
         await event_log.begin_locked(connection)
-        found = dict.fromkeys(streams, NO_STREAM) | await read_heads(connection, streams)
-        outcomes = await write(link, prepare(fresh, streams, found))
+        outcomes = await write(link, await prepare_with_endings(connection, fresh, found))
     except BaseException:
         if not connection.is_closed():
             await connection.execute("ROLLBACK")
@@ -64,7 +64,7 @@ async def execute_locked(
     await connection.execute("COMMIT")
     await _wait_if_warned(link, connection)
     stale = any(head.version != heads.get(stream, head).version for stream, head in found.items())
-    return _merge(group, known, fresh, outcomes), stale
+    return _merge(group, known, fresh, outcomes[-len(fresh) :]), stale
 
 
 async def write(link: WriteConnection, prepared: PreparedGroup[Pending]) -> list[OutcomeOrError]:
@@ -89,13 +89,10 @@ async def write(link: WriteConnection, prepared: PreparedGroup[Pending]) -> list
 async def _decide_and_write(
     link: WriteConnection, connection: Connection, fresh: Sequence[Pending], heads: dict[UUID, Head]
 ) -> list[OutcomeOrError]:
-    streams = streams_of(fresh)
-    if unknown := streams - heads.keys():
-        heads |= dict.fromkeys(unknown, NO_STREAM) | await read_heads(connection, unknown)
-    prepared = prepare(fresh, streams, {stream: heads[stream] for stream in streams})
+    prepared = await prepare_with_endings(connection, fresh, heads)
     outcomes = await write(link, prepared)
     heads |= prepared.heads
-    return outcomes
+    return outcomes[-len(fresh) :]
 
 
 class _Known(NamedTuple):

@@ -13,6 +13,8 @@ from ledger.commands.command import Command, Decision, States, StreamEvent
 from ledger.commands.expected_version import Versioned
 from ledger.errors import Refused, StaleCallerError
 from ledger.events import Recorded, encode, evolve
+from ledger.events.accounts import Account
+from ledger.events.transactions import Reference, Transaction
 from ledger.identity import passwords
 from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import REVOKING
@@ -61,6 +63,30 @@ class Submission:
         self.origin = origin
 
 
+class Suspects(NamedTuple):
+    """What an overdue hold may keep from a refused command: accounts with holds, and holds or owners of a reference."""
+
+    account_ids: set[UUID]
+    transaction_ids: set[UUID]
+
+    def __bool__(self) -> bool:
+        """Return whether anything is suspected."""
+        return bool(self.account_ids or self.transaction_ids)
+
+    def add(self, states: States) -> None:
+        """Add what a refused command has read."""
+        for stream_id, state in states.items():
+            match state:
+                case Account(held_cents=held, incoming_cents=incoming) if held or incoming:
+                    self.account_ids.add(stream_id)
+                case Transaction(status="pending"):
+                    self.transaction_ids.add(stream_id)
+                case Reference(transaction_id=UUID() as owner_id):
+                    self.transaction_ids.add(owner_id)
+                case _:
+                    pass
+
+
 SubmissionT = TypeVar("SubmissionT", bound=Submission)
 
 
@@ -75,6 +101,7 @@ class CommitGroup:
     changed: dict[UUID, Head] = field(default_factory=dict)
     appended: list[Recorded] = field(default_factory=list)
     command_ids: list[UUID] = field(default_factory=list)
+    suspects: Suspects = field(default_factory=lambda: Suspects(set(), set()))
     _valid: set[Caller] = field(default_factory=set)  # since a stream of any valid caller last changed
     _caller_streams: set[UUID] = field(default_factory=set)
 
@@ -95,6 +122,8 @@ class CommitGroup:
         try:
             decision = command.decide(states)
         except Exception as error:  # noqa: BLE001 - only this command fails, not the group
+            if isinstance(error, Refused):
+                self.suspects.add(states)
             return error
         if any([stream not in states for stream, _ in decision.events]):  # noqa: C419 - twice as fast as a generator
             return LookupError(f"{command.name} appends to streams that it did not read")
@@ -102,6 +131,8 @@ class CommitGroup:
             self._append(decision.events, command_id)
         else:
             self._append_folded(decision.events, decision.states, command_id)
+            if decision.is_partly_refused:
+                self.suspects.add(states)
         return decision
 
     def _is_valid(self, caller: Caller) -> bool:
@@ -150,6 +181,7 @@ class PreparedGroup(NamedTuple, Generic[SubmissionT]):
     statements: Sequence[Statement]
     heads: Mapping[UUID, Head]
     revoking: frozenset[UUID]  # the ids of commands that revoke tokens
+    suspects: Suspects
 
     def build_outcomes(self, reservation: Reservation | None) -> list[OutcomeOrError]:
         """Return each command's outcome after the write. Without a reservation nothing was written: all have failed."""
@@ -196,6 +228,7 @@ def prepare(
             for command_id, row in zip(group.command_ids, group.appended, strict=True)
             if type(row.event) in REVOKING
         ),
+        group.suspects,
     )
 
 

@@ -1,6 +1,7 @@
 """Expires holds when they are due, whether or not a client asks about them.
 
-A hold that is due can no longer be captured, but its money is released only by a command, which is submitted here.
+A hold that is due holds no more money: a command that needs it ends the hold first (`ledger.write.overdue`), and reads
+leave it out. Here the end is recorded for all others.
 Every process looks for due holds; a lock lets one process at a time expire them, so that no hold is expired twice.
 """
 
@@ -9,13 +10,13 @@ from datetime import UTC, datetime
 
 import structlog
 
-from ledger.commands.holds import ExpireHold
 from ledger.errors import LedgerError
 from ledger.projections import transactions
 from ledger.store.connections import UNREACHABLE, Pool
 from ledger.store.locks import try_lock_expiry
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
+from ledger.write.overdue import expire
 from ledger.write.writer import Writer
 
 MAX_HOLDS = 100  # expired at once
@@ -51,7 +52,7 @@ class Expirer:
             if not await try_lock_expiry(lent.connection):
                 return 0
             due = await transactions.list_due_holds(lent.connection, now, MAX_HOLDS)
-            commands = [ExpireHold(hold.transaction_id, hold.source_account_id, now) for hold in due]
+            commands = [expire(hold, now) for hold in due]
             outcomes = await asyncio.gather(
                 *(self._committer.submit(command, Origin(new_id())) for command in commands), return_exceptions=True
             )

@@ -15,11 +15,11 @@ from ledger.store import reader as event_reader
 from ledger.values.ids import parse_id
 from ledger.write.hold_expiry import Expirer
 from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body
+from tests.support.holds import Body, due, funds, held_until_soon, hold, read
 from tests.support.outages import terminate_connections
 from tests.support.processes import until
 
 Serve = Callable[[Settings], Awaitable[Api]]
-Body = dict[str, Any]
 
 ENDING = "SELECT pg_advisory_lock('stored_events'::regclass::oid::int, 2)"  # the lock of hold expiry
 
@@ -28,21 +28,6 @@ ENDING = "SELECT pg_advisory_lock('stored_events'::regclass::oid::int, 2)"  # th
 async def accounts(api: Api) -> tuple[Body, Body]:
     """Return two accounts, with 100 and with 0."""
     return await api.new_account(balance_cents=100), await api.new_account()
-
-
-async def hold(api: Api, accounts: tuple[Body, Body], cents: int = 60, **members: Any) -> Body:
-    answer = await api.post("/v1/transactions/hold", {**transfer_body(*accounts, cents), **members})
-    assert answer.status == 200, answer
-    return dict(answer.body)
-
-
-async def funds(api: Api, account: Body) -> tuple[int, int, int]:
-    body = (await api.get(f"/v1/accounts/{account['id']}")).body
-    return body["balance_cents"], body["held_cents"], body["available_cents"]
-
-
-async def read(api: Api, transaction: Body) -> Body:
-    return dict((await api.get(f"/v1/transactions/{transaction['id']}")).body)
 
 
 async def test_a_hold_reserves_money_and_moves_none(api: Api, accounts: tuple[Body, Body]) -> None:
@@ -156,7 +141,7 @@ async def test_a_repeated_request_is_executed_once_and_gets_the_same_response(
     requests = [("/v1/transactions/hold", body), (f"/v1/transactions/{held['id']}/capture", {"amount_cents": 1})]
     sent = [(path, body, {"Idempotency-Key": path}) for path, body in requests]
     answers = [await api.post(path, body, headers=headers) for path, body, headers in sent]
-    expiring, key, answer = await _held_until_soon(api, transfer_body(*accounts, 1))
+    expiring, key, answer = await held_until_soon(api, transfer_body(*accounts, 1))
 
     for (path, body, headers), first in zip(
         [*sent, ("/v1/transactions/hold", expiring, key)], [*answers, answer], strict=True
@@ -202,47 +187,12 @@ async def unexpired(serve: Serve, settings: Settings) -> Api:
     return await serve(settings.model_copy(update={"ledger_expiry_seconds": 3600}))
 
 
-async def _due(api: Api, accounts: tuple[Body, Body], cents: int = 60) -> Body:
-    """Place a hold and wait until it is due."""
-    *_, answer = await _held_until_soon(api, transfer_body(*accounts, cents))
-    return dict(answer.body)
-
-
-async def _held_until_soon(api: Api, transfer: Body) -> tuple[Body, dict[str, str], Response]:
-    """Place a hold that is now due; return its body, headers and response.
-
-    A request that takes longer than the hold is refused, and the next one gets twice the time.
-    """
-    seconds = 0.2
-    while True:
-        soon = datetime.now(UTC) + timedelta(seconds=seconds)
-        body, headers = {**transfer, "expires_at": soon.isoformat()}, {"Idempotency-Key": soon.isoformat()}
-        answer = await api.post("/v1/transactions/hold", body, headers=headers)
-        if answer.status == 200:
-            await until(lambda soon=soon: datetime.now(UTC) > soon)
-            return body, headers, answer
-        assert (422, ["/expires_at"]) == (answer.status, answer.pointers)
-        seconds *= 2
-
-
 async def _two(api: Api) -> tuple[Body, Body]:
     return await api.new_account(balance_cents=100), await api.new_account()
 
 
-async def test_a_due_hold_cannot_be_captured_even_before_it_is_expired(unexpired: Api, connection: Any) -> None:
-    accounts = await _two(unexpired)
-    await connection.execute(ENDING)  # the check at the start of the service can be late
-    held = await _due(unexpired, accounts)
-
-    for action in ("capture", "void"):
-        answer = await unexpired.post(f"/v1/transactions/{held['id']}/{action}")
-        assert (409, ["hold_not_pending"]) == (answer.status, answer.codes)
-        assert "expired" == answer.body["errors"][0]["detail"]["status"]
-    assert "pending" == (await read(unexpired, held))["status"]
-
-
 async def test_the_service_expires_due_holds(api: Api, accounts: tuple[Body, Body]) -> None:
-    held, kept = await _due(api, accounts), await hold(api, accounts, 10)
+    held, kept = await due(api, accounts), await hold(api, accounts, 10)
 
     await until(lambda: _is(api, held, "expired"))
 
@@ -260,7 +210,7 @@ async def test_expiry_recovers_from_a_lost_database(serve: Serve, settings: Sett
     for _ in range(3):
         await terminate_connections(connection)
         await until(lambda: _answers(api))
-        held = await _due(api, accounts, 1)
+        held = await due(api, accounts, 1)
         await until(lambda held=held: _is(api, held, "expired"))
 
 

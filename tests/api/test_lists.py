@@ -196,10 +196,15 @@ async def books(api: Api, connection: "asyncpg.Connection[Any]") -> Books:
     openings = await connection.fetch("SELECT id, destination_account_id FROM transfers WHERE kind = 'opening'")
     into = {str(row["destination_account_id"]): str(row["id"]) for row in openings}
     every |= {f"opened-{n}": into[one["id"]] for n, one in enumerate((alices, alices_other, euros))}
-    order = ["opened-0", "opened-1", "paid", "moved", "pending", "captured", "voided", "entry", "back"]
+    order = ["opened-0", "opened-1", "paid", "moved", "pending", "voided", "captured", "entry", "back"]
     of_alice = [every[name] for name in order][::-1]
-    of_bob = [every[name] for name in ("entry", "voided", "captured", "pending", "paid")]
+    of_bob = [every[name] for name in ("entry", "captured", "voided", "pending", "paid")]
     return Books(alice, bob, alices, bobs, of_alice, of_bob, every)
+
+
+def moved_at(row: dict[str, Any]) -> str:
+    """Return the time from which a transaction counts: a captured hold from its last capture."""
+    return str(row["settled_at"] if row["status"] == "captured" else row["created_at"])
 
 
 async def test_all_transactions_are_listed_newest_first(api: Api, books: Books) -> None:
@@ -207,7 +212,7 @@ async def test_all_transactions_are_listed_newest_first(api: Api, books: Books) 
     found = await ids_of(auditor)
 
     assert set(books.every.values()) == set(found)
-    times = [row["created_at"] for row in await all_items(auditor, "/v1/transactions")]
+    times = [moved_at(row) for row in await all_items(auditor, "/v1/transactions")]
     assert sorted(times, reverse=True) == times
     for row in await all_items(api, "/v1/transactions"):
         assert row == (await api.get(f"/v1/transactions/{row['id']}")).body
@@ -240,7 +245,12 @@ async def test_no_filter_shows_a_customer_others_transactions(books: Books) -> N
         ("status=voided", ["voided"]),
         ("status=expired", []),
         ("status=posted&kind=transfer", ["moved", "paid"]),
-        ("kind=hold", ["voided", "captured", "pending"]),
+        ("kind=hold", ["captured", "voided", "pending"]),
+        ("kind=hold&max_amount_cents=25", ["captured", "pending"]),
+        ("min_amount_cents=26&max_amount_cents=30", []),
+        ("authorized_from=2001-01-01", ["voided", "captured", "pending"]),
+        ("authorized_from=2001-01-01&status=captured&from_time=2001-01-01", ["captured"]),
+        ("authorized_to=2001-01-01T00:00:00Z", []),
         ("kind=journal", ["entry"]),
         ("kind=reversal", ["back"]),
         ("kind=transfer&status=pending", []),
@@ -267,8 +277,8 @@ async def test_transactions_can_be_filtered(api: Api, books: Books, query: str, 
 
 async def test_transactions_can_be_filtered_by_time(api: Api, books: Books) -> None:
     rows = await all_items(api, "/v1/transactions")
-    first, last = rows[-3]["created_at"], rows[2]["created_at"]
-    inside = [row["id"] for row in rows if first <= row["created_at"] <= last]
+    first, last = moved_at(rows[-3]), moved_at(rows[2])
+    inside = [row["id"] for row in rows if first <= moved_at(row) <= last]
 
     assert inside == await ids_of(api, f"from_time={first}&to_time={last}")
     assert [one for one in inside if one in books.of_bob] == await ids_of(

@@ -95,6 +95,7 @@ TABLE = {
     ("PUT", "/accounts/{id}"): Row(ACCESS, ADMINS, ADMINS),
     ("PATCH", "/accounts/{id}"): Row(ACCESS, ADMINS, ADMINS),
     ("DELETE", "/accounts/{id}"): Row(ACCESS, ADMINS, ADMINS),
+    ("POST", "/accounts/{id}/reopen"): Row(ACCESS, ADMINS, ADMINS),
     ("GET", "/accounts/{id}/proof"): Row(ACCESS, UNSEALED_OWN, UNSEALED_OTHERS),
     ("GET", "/accounts/{id}/entries"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
     ("GET", "/accounts/{id}/events"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),

@@ -21,7 +21,7 @@ from web.routes.route import Route
 EVERY = (*UNVERSIONED, *ROUTES)
 VERBS = (
     *("capture", "close", "create", "delete", "end", "get", "list", "log", "open", "patch", "place", "post", "purge"),
-    *("refresh", "reverse", "revoke", "update", "void"),
+    *("refresh", "reopen", "reverse", "revoke", "update", "void"),
 )
 ELSEWHERE = {"method_not_allowed", "api_version_error"}  # raised outside of routes
 

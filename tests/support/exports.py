@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid5
 
 import duckdb
 from beancount import loader
@@ -47,6 +48,24 @@ async def balances_of(runtime: Runtime) -> Balances:
     """Return the balances that are not zero, by account id."""
     rows = await runtime.pool.fetch("SELECT id, currency, balance_cents FROM accounts WHERE balance_cents <> 0")
     return {str(row["id"]): Decimal(money.decimal_text(row["balance_cents"], row["currency"])) for row in rows}
+
+
+async def moved_money(runtime: Runtime) -> list[dict[str, Any]]:
+    """Return a row for each transaction that moved money, and one for each capture of a hold, in the order of the log.
+
+    Only the first capture has the id of the hold, and its reference unless it has one of its own.
+    """
+    rows = [dict(row) for row in await runtime.pool.fetch("SELECT * FROM transfers")]
+    holds = {row["id"]: row for row in rows if row["status"] is not None}
+    moved, before = [row for row in rows if row["status"] is None], dict[Any, int]()
+    for row in await runtime.pool.fetch("SELECT * FROM captures ORDER BY transaction_id, version"):
+        capture, hold = dict(row), holds[row["transaction_id"]]
+        earlier = before.get(hold["id"])
+        before[hold["id"]] = capture.pop("version")
+        own = {name: value for name, value in capture.items() if value is not None}
+        parted = {} if earlier is None else {"id": uuid5(hold["id"], str(earlier)), "reference": None}
+        moved.append(hold | parted | own)
+    return sorted(moved, key=lambda row: row["position"])
 
 
 def by_id(names: Balances) -> Balances:

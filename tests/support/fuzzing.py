@@ -36,9 +36,12 @@ DEPENDS = (
     "characters in normalization form C",
     "must not have keys that look the same",
     "must cover the amount that is already overdrawn or held",
-    "must each be of another account",
     "must not be below the overdraft limit",
     "must not be more than the amount held",
+    "must not be more than what is left to reverse",
+    "must not be given unless an account that gets its money back is closed",
+    "must not be given for a journal entry of more than two postings",
+    "was withdrawn on",
     "must sum to zero in each currency",
     "must not be an account of the ledger itself, which only transfers change",
 )

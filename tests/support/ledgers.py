@@ -321,7 +321,7 @@ FAMILIES: dict[Any, type[Any]] = {
     for union, state in (
         (accounts.AccountEvent, accounts.Account),
         (transactions.TransactionEvent, transactions.Transaction),
-        (transactions.ReferenceUsed, transactions.Reference),
+        (transactions.ReferenceEvent, transactions.Reference),
         (users.UserEvent, users.User),
         (users.NameEvent, users.Name),
         (tokens.SessionEvent, tokens.Session),

@@ -22,6 +22,7 @@ class Account:
     currency: str
     balance: int = 0
     held: int = 0
+    incoming: int = 0
     limit: int = 0
     frozen: str = "none"
     closed: bool = False
@@ -41,12 +42,15 @@ class Account:
 
 @dataclass
 class Transaction:
-    """Legs that have moved, or will move when a hold is captured."""
+    """Legs that have moved, or will move when a hold is captured; `held` is what a hold still holds."""
 
     legs: Legs
     status: str = "posted"
     is_reversal: bool = False
     reversed_by: str | None = None
+    held: int = 0
+    captured: int = 0
+    reversed: int = 0
 
 
 @dataclass
@@ -56,11 +60,12 @@ class Ledger:
     users: set[str] = field(default_factory=set)
     accounts: dict[str, Account] = field(default_factory=dict)
     transactions: dict[str, Transaction] = field(default_factory=dict)
+    references: dict[str, str] = field(default_factory=dict)
 
     def delete_user(self, user: str) -> None:
         self._check_user(user)
         own = [account for account in self.accounts.values() if account.owner == user and not account.closed]
-        if any(account.balance or account.held for account in own):
+        if any(account.balance or account.held or account.incoming for account in own):
             raise RefusedError("account_not_empty")
         for account in own:
             account.closed = True
@@ -92,11 +97,29 @@ class Ledger:
 
     def close(self, name: str) -> None:
         account = self._open_account(name)
-        if account.balance or account.held:
+        if account.balance or account.held or account.incoming:
             raise RefusedError("account_not_empty")
         account.closed = True
 
-    def transfer(self, number: str, source: str, destination: str, cents: int, *, hold: bool = False) -> None:
+    def reopen(self, name: str) -> None:
+        if name not in self.accounts:
+            raise RefusedError("resource_not_found")
+        account = self.accounts[name]
+        if account.closed:
+            self._check_user(account.owner)
+            account.closed = False
+
+    def transfer(
+        self,
+        number: str,
+        source: str,
+        destination: str,
+        cents: int,
+        *,
+        hold: bool = False,
+        reference: str | None = None,
+    ) -> None:
+        self._check_reference(reference)
         codes = self._refusals_for(source, -cents)
         codes += ["transfer_accounts_are_same"] if source == destination else self._refusals_for(destination, cents)
         if codes:
@@ -104,10 +127,13 @@ class Ledger:
         if self.accounts[source].currency != self.accounts[destination].currency:
             raise RefusedError("currency_mismatch")
         legs = [(source, -cents), (destination, cents)]
-        self.transactions[number] = Transaction(legs, status="pending" if hold else "posted")
+        self._use(reference, number)
         if hold:
+            self.transactions[number] = Transaction(legs, status="pending", held=cents)
             self.accounts[source].held += cents
+            self.accounts[destination].incoming += cents
         else:
+            self.transactions[number] = Transaction(legs)
             self._move(legs)
 
     def post(self, number: str, legs: Legs) -> None:
@@ -118,38 +144,106 @@ class Ledger:
         self._move(legs)
         self.transactions[number] = Transaction(legs)
 
-    def capture(self, number: str, cents: int | None) -> None:
-        hold = self._pending(number)
-        (source, _), (destination, held) = hold.legs
-        cents = held if cents is None else cents
-        if cents > held:
+    def capture(self, number: str, cents: int | None, *, final: bool = True, reference: str | None = None) -> None:
+        hold = self._hold(number)
+        if hold.status != "pending":
+            raise RefusedError("hold_not_pending")
+        (source, _), (destination, _) = hold.legs
+        cents = hold.held if cents is None else cents
+        if cents > hold.held:
             raise RefusedError("validation_error")
-        hold_legs = [(source, -cents), (destination, cents)]
-        self._check(hold_legs, force=True)
-        self._move(hold_legs)
-        self.accounts[source].held -= held
-        hold.legs, hold.status = hold_legs, "captured"
+        self._check_reference(reference)
+        legs = [(source, -cents), (destination, cents)]
+        self._check(legs, force=True)
+        self._use(reference, number)
+        self._move(legs)
+        hold.captured += cents
+        hold.legs = [(source, -hold.captured), (destination, hold.captured)]
+        self._release(hold, cents)
+        if final or not hold.held:
+            self._release(hold, hold.held)
+            hold.status = "captured"
 
     def void(self, number: str) -> None:
-        hold = self._pending(number)
-        source, held = hold.legs[0]
-        self.accounts[source].held += held
-        hold.status = "voided"
+        hold = self._hold(number)
+        if hold.status == "expired":
+            return
+        if hold.status != "pending":
+            raise RefusedError("hold_not_pending")
+        self._end(number, hold, "voided")
 
-    def reverse(self, number: str, reversal: str, *, force: bool) -> None:
+    def expire(self, number: str) -> None:
+        """Let time pass until the hold is overdue."""
+        self._end(number, self.transactions[number], "expired")
+
+    def reverse(
+        self, number: str, reversal: str, *, force: bool, cents: int | None = None, destination: str | None = None
+    ) -> None:
         first = self._transaction(number)
         if first.reversed_by is not None:
             raise RefusedError("transaction_already_reversed")
         if first.is_reversal or first.status not in {"posted", "captured"}:
             raise RefusedError("transaction_not_reversible")
-        back = [(name, -cents) for name, cents in first.legs]
+        rest = abs(first.legs[0][1]) - first.reversed if len(first.legs) == 2 else None
+        if cents is not None and (rest is None or cents > rest):
+            raise RefusedError("validation_error")
+        moved = cents or rest
+        back = [(name, -one if moved is None else (moved if one < 0 else -moved)) for name, one in first.legs]
+        if len({name for name, _ in back}) < len(back):
+            back.reverse()
+        back = self._redirect(back, destination)
+        if len(back) == 2 and back[0][0] == back[1][0]:
+            raise RefusedError("transfer_accounts_are_same")
         self._check(sorted(back, key=lambda leg: leg[1]) if len(back) == 2 else back, force=force)
         self._move(back)
         self.transactions[reversal] = Transaction(back, is_reversal=True)
-        first.reversed_by = reversal
+        first.reversed += moved or 0
+        first.reversed_by = reversal if moved == rest else None
+
+    def _redirect(self, back: Legs, destination: str | None) -> Legs:
+        """Return the legs with the named account in the place of closed ones that would get money."""
+        if destination is None:
+            return back
+        closed = [name for name, cents in back if cents > 0 and self.accounts[name].closed]
+        if not closed:
+            raise RefusedError("validation_error")
+        named = self.accounts.get(destination)
+        if named is not None and any(self.accounts[name].currency != named.currency for name in closed):
+            raise RefusedError("currency_mismatch")
+        return [(destination if name in closed and cents > 0 else name, cents) for name, cents in back]
+
+    def _end(self, number: str, hold: Transaction, status: str) -> None:
+        self._release(hold, hold.held)
+        hold.status = "captured" if hold.captured else status
+        if not hold.captured:
+            self.references = {name: owner for name, owner in self.references.items() if owner != number}
+
+    def _release(self, hold: Transaction, cents: int) -> None:
+        (source, _), (destination, _) = hold.legs
+        self.accounts[source].held -= cents
+        self.accounts[destination].incoming -= cents
+        hold.held -= cents
+
+    def _check_reference(self, reference: str | None) -> None:
+        if reference in self.references:
+            raise RefusedError("reference_already_exists")
+
+    def _use(self, reference: str | None, number: str) -> None:
+        if reference is not None:
+            self.references[reference] = number
 
     def _check(self, legs: Legs, *, force: bool = False) -> None:
-        if codes := [code for name, cents in legs for code in self._refusals_for(name, cents, force=force)]:
+        """Check each leg after the ones before it."""
+        codes: list[str] = []
+        made: Legs = []
+        for name, cents in legs:
+            refusals = self._refusals_for(name, cents, force=force)
+            if not refusals:
+                made.append((name, cents))
+                self._move([(name, cents)])
+            codes += refusals
+        self._move([(name, -cents) for name, cents in made])
+        if codes:
             raise RefusedError(*codes)
 
     def _refusals_for(self, name: str, cents: int, *, force: bool = False) -> list[str]:
@@ -162,9 +256,9 @@ class Ledger:
         for name, cents in legs:
             self.accounts[name].balance += cents
 
-    def _pending(self, number: str) -> Transaction:
+    def _hold(self, number: str) -> Transaction:
         transaction = self._transaction(number)
-        if transaction.status != "pending":
+        if transaction.status == "posted":
             raise RefusedError("hold_not_pending")
         return transaction
 

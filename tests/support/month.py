@@ -129,26 +129,24 @@ class Month:
         )
 
     def _holds(self) -> Iterator[Command]:
-        euros, more_euros = self.accounts["EUR"]
-        yield CaptureHold(
-            **self._captured(self._hold_ids[1], 20), source_account_id=euros, destination_account_id=more_euros
-        )
+        yield CaptureHold(**self._on(1, "EUR"), amount_cents=20)
         for number, currency in enumerate(CURRENCIES, 2):
-            source, destination = self.accounts[currency]
-            yield self._hold(self._hold_ids[number], 30, currency, reference=f"hold {currency}", description="=held")
-            yield CaptureHold(
-                **self._captured(self._hold_ids[number], 30 - number),
-                source_account_id=source,
-                destination_account_id=destination,
-            )
+            named = {"reference": f"hold {currency}", "description": "=held"}
+            yield self._hold(self._hold_ids[number], 30, currency, **named)
+            known = self._on(number, currency, hold_reference=named["reference"])
+            yield CaptureHold(**known, amount_cents=3, final=False, description="a part")
+            yield CaptureHold(**known, amount_cents=5, final=False, reference=f"second part {currency}")
+            yield CaptureHold(**known, amount_cents=15 - number)
+        yield self._hold(self._hold_ids[0], 40, "EUR", reference="left in part")
+        yield CaptureHold(**self._on(0, "EUR", hold_reference="left in part"), amount_cents=4, final=False)
         yield self._hold(self._hold_ids[5], 31, "EUR")
         yield self._hold(self._hold_ids[6], 32, "EUR")
         yield self._hold(self._hold_ids[7], 33, "EUR")  # stays pending
-        yield VoidHold(self._hold_ids[5], euros, self.now)
-        yield ExpireHold(self._hold_ids[6], euros, self.now + timedelta(days=1))
+        yield VoidHold(**self._on(5, "EUR"))
+        yield ExpireHold(**{**self._on(6, "EUR"), "now": self.now + timedelta(days=1)})
 
     def _reversals(self) -> Iterator[Command]:
-        """Yield a reversal of a journal entry, and one of a captured hold."""
+        """Yield the reversals of a journal entry and of a captured hold, and partial reversals of a transfer."""
         entry_accounts = tuple(account_id for pair in self.accounts.values() for account_id in pair)
         yield ReverseTransaction(reversal_id=new_id(), transaction_id=self.entry_id, account_ids=entry_accounts)
         yield ReverseTransaction(
@@ -157,6 +155,16 @@ class Month:
             account_ids=self.accounts["EUR"],
             description="back; all of it",
         )
+        paid = new_id()
+        yield TransferMoney(transaction_id=paid, **self._between(*self.accounts["KWD"], 1_000))
+        for cents in (250, 749):
+            yield ReverseTransaction(
+                reversal_id=new_id(),
+                transaction_id=paid,
+                account_ids=self.accounts["KWD"],
+                amount_cents=cents,
+                reference=f"refund of {cents}",
+            )
 
     def _transfer(self, currency: str, cents: int, *, back: bool = False, **details: Any) -> Command:
         source, destination = self.accounts[currency][:: -1 if back else 1]
@@ -173,8 +181,10 @@ class Month:
     def _times(self) -> dict[str, Any]:
         return {"now": self.now, "expires_at": self.now + timedelta(hours=1), "limit_seconds": 86_400}
 
-    def _captured(self, hold_id: UUID, cents: int) -> dict[str, Any]:
-        return {"transaction_id": hold_id, "amount_cents": cents, "now": self.now}
+    def _on(self, number: int, currency: str, **known: str) -> dict[str, Any]:
+        source, destination = self.accounts[currency]
+        accounts = {"source_account_id": source, "destination_account_id": destination}
+        return {"transaction_id": self._hold_ids[number], **accounts, "now": self.now, **known}
 
 
 def _change(account_id: UUID, currency: str, **policy: Any) -> Command:

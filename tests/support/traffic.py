@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
+from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
 from ledger.commands.command import Command, Credential
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
@@ -37,6 +37,7 @@ def fixed_id(number: int) -> UUID:
 
 ALICE, BOB, CAROL = fixed_id(1), fixed_id(2), fixed_id(3)
 EUROS, MORE_EUROS, YEN, DINARS, CLOSED = (fixed_id(number) for number in range(10, 15))
+REOPENED = fixed_id(15)
 OPENING, PAYMENT, BACK, YEN_PAYMENT = (fixed_id(number) for number in range(20, 24))
 OPEN_SESSION, ROTATED_SESSION, ENDED_SESSION, STOLEN_SESSION, OLD_SESSION = (
     fixed_id(number) for number in range(30, 35)
@@ -198,18 +199,19 @@ def transactions() -> list[Command]:
             now=now,
             expires_at=soon,
             limit_seconds=10,
+            reference=f"room {n}" if n else None,
         )
         for n in range(4)
     ]
     postings = (NewPosting(EUROS, -30), NewPosting(MORE_EUROS, 20), NewPosting(world_account_id("EUR"), 10))
+    sides: dict[str, Any] = {"source_account_id": EUROS, "destination_account_id": MORE_EUROS}
     details: dict[str, Any] = {"description": "all of it", "metadata": {"key": "value"}, "effective_at": now}
     return [
         *holds,
-        CaptureHold(
-            transaction_id=HELD, source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=4, now=now
-        ),
-        VoidHold(fixed_id(71), EUROS, now),
-        ExpireHold(fixed_id(72), EUROS, later),
+        CaptureHold(transaction_id=HELD, **sides, amount_cents=3, now=now, final=False, reference="first", **details),
+        CaptureHold(transaction_id=HELD, **sides, amount_cents=1, now=now),
+        VoidHold(transaction_id=fixed_id(71), **sides, hold_reference="room 1", now=now),
+        ExpireHold(transaction_id=fixed_id(72), **sides, hold_reference="room 2", now=later),
         PostJournalEntry(transaction_id=ENTRY, postings=postings, reference="salaries", **details),
         PostJournalEntry(transaction_id=new_id(), postings=postings, reference="salaries"),  # the reference is taken
         TransferMoney(
@@ -225,6 +227,14 @@ def transactions() -> list[Command]:
         ),
         ReverseTransaction(
             reversal_id=new_id(), transaction_id=HELD, account_ids=(EUROS, MORE_EUROS), description="back"
+        ),
+        ReverseTransaction(
+            reversal_id=new_id(),
+            transaction_id=PAYMENT,
+            account_ids=(EUROS, MORE_EUROS),
+            amount_cents=5_00,
+            reference="refund",
+            **details,
         ),
         ReverseTransaction(reversal_id=new_id(), transaction_id=PAYMENT, account_ids=(EUROS, MORE_EUROS), force=True),
         UpdateAccount(
@@ -245,6 +255,9 @@ def transactions() -> list[Command]:
             overdraft_limit_cents=400,
             frozen="none",
         ),
+        OpenAccount(account_id=REOPENED, owner_id=ALICE, currency="EUR", balance_cents=0, transaction_id=new_id()),
+        CloseAccount(REOPENED),
+        ReopenAccount(REOPENED, ALICE),
     ]
 
 

@@ -137,16 +137,16 @@ def test_a_body_that_is_not_an_object_is_refused_as_a_whole() -> None:
 
 
 def test_an_unknown_member_is_named_with_the_nearest_and_all_known_ones() -> None:
-    (refusal,) = refusals(Reversal, {"descripton": "sent twice"})
+    (refusal,) = refusals(Login, {"usernam": "alice"})
 
-    assert {"pointer": "/descripton"} == refusal.detail
-    assert "unknown member descripton; did you mean description? Known: id, force, description" == refusal.message
+    assert {"pointer": "/usernam"} == refusal.detail
+    assert "unknown member usernam; did you mean username? Known: username, password, password_hash" == refusal.message
 
 
 def test_an_unknown_member_without_a_similar_one_is_named_with_all_known_ones() -> None:
-    (refusal,) = refusals(Reversal, {"x": 1})
+    (refusal,) = refusals(Login, {"x": 1})
 
-    assert "unknown member x; known: id, force, description" == refusal.message
+    assert "unknown member x; known: username, password, password_hash" == refusal.message
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_a_nested_unknown_member_is_named_with_the_ones_known_there(
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "é", '"', "\u0000", "<b>"])
 def test_an_unknown_member_with_an_unusual_name_is_not_repeated_in_the_message(name: str) -> None:
-    (refusal,) = refusals(Reversal, {name: 1})
+    (refusal,) = refusals(Login, {name: 1})
 
-    assert "unknown member; known: id, force, description" == refusal.message
+    assert "unknown member; known: username, password, password_hash" == refusal.message
 
 
 def test_only_some_of_many_unknown_members_are_reported() -> None:

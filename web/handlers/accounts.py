@@ -8,17 +8,17 @@ from aiohttp import web
 
 from ledger import errors
 from ledger.audit import as_of
-from ledger.commands.accounts import CloseAccount, OpenAccount, UpdateAccount
+from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
 from ledger.errors import Refused
 from ledger.events.accounts import Freeze
-from ledger.projections import accounts
+from ledger.projections import accounts, transactions
 from ledger.projections.accounts import Filters, Status
 from ledger.projections.resource import Resource
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.values.ids import new_id
 from web import requests
-from web.http.json import answer_empty, parse, read_json
+from web.http.json import answer_empty, parse, read_json, read_json_if_any
 from web.http.pagination import Page, answer_list, read_span, walk_by_position
 from web.http.params import (
     CURRENCY,
@@ -153,13 +153,27 @@ def _versions_to_adjust(read_at: datetime | None, known: Resource) -> frozenset[
     """Return the versions at which a client that read the account at `read_at` may change its balance; None: any."""
     if read_at is None:
         return None
-    return frozenset({int(known.tag)} if read_at == known.body["updated_at"] else ())
+    return frozenset({int(known.tag.partition(".")[0])} if read_at == known.body["updated_at"] else ())
 
 
 async def close_account(request: web.Request) -> Reply:
     """DELETE /accounts/{id}."""
-    command = CloseAccount(read_path_id(request), expected=read_expected_versions(request))
+    account_id = read_path_id(request)
+    expecting = await transactions.have_incoming_holds(request.app[RUNTIME].pool, [account_id])
+    command = CloseAccount(account_id, expects_money=bool(expecting), expected=read_expected_versions(request))
     return answer_empty(await submit(request, command))
+
+
+async def reopen_account(request: web.Request) -> Reply:
+    """POST /accounts/{id}/reopen."""
+    parse(requests.Nothing, await read_json_if_any(request) or b"{}")
+    known = await find_account(request, read_path_id(request))
+    account_id, owner_id = known.body["id"], known.body["user_id"]
+    if owner_id is not None:  # the accounts of the ledger itself are never closed
+        command = ReopenAccount(account_id, owner_id, expected=read_expected_versions(request))
+        outcome = await submit(request, command)
+        return answer_resource(request, *await find_account(request, account_id), position=outcome.position)
+    return answer_resource(request, *known)
 
 
 def readable_owner(request: web.Request) -> UUID | None:

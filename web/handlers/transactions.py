@@ -1,8 +1,9 @@
 """Transactions: transfers, batches, journal entries, holds and reversals."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -16,14 +17,15 @@ from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
 from ledger.events.transactions import Status, copy_details
 from ledger.money import MAX_CENTS
-from ledger.projections import transaction_search, transactions
+from ledger.projections import captures, transaction_search, transactions
 from ledger.projections.resource import Resource
 from ledger.projections.transaction_search import Filters
 from ledger.store.connections import Reader
 from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import new_id
 from ledger.values.text import MAX_REFERENCE_LENGTH, spellings
-from ledger.values.timestamps import rfc3339
+from ledger.values.timestamps import parse_end, parse_start, rfc3339
+from ledger.write.group import Outcome
 from web import requests, responses
 from web.handlers import batch, batch_stream
 from web.handlers.accounts import readable_owner
@@ -39,6 +41,7 @@ from web.http.params import (
     read_path_id,
     read_period,
     text_parameter,
+    time_parameter,
 )
 from web.http.preconditions import answer_resource, read_expected_versions
 from web.http.replica import reader
@@ -58,6 +61,8 @@ MIN_AMOUNT = integer_parameter(
 MAX_AMOUNT = integer_parameter(
     "max_amount_cents", "The largest amount; for a journal entry, of a posting", maximum=MAX_CENTS
 )
+AUTHORIZED_FROM = time_parameter("authorized_from", "Only holds placed at this time or later", parse_start)
+AUTHORIZED_TO = time_parameter("authorized_to", "Only holds placed at this time or earlier", parse_end)
 
 
 async def create_transfer(request: web.Request) -> Reply:
@@ -132,20 +137,39 @@ async def capture_hold(request: web.Request) -> Reply:
         transaction_id=known["id"],
         source_account_id=accounts[0],
         destination_account_id=accounts[1],
-        amount_cents=body.amount_cents,
+        hold_reference=known["reference"],
         now=datetime.now(UTC),
+        amount_cents=body.amount_cents,
+        final=body.final,
+        reference=body.reference,
     )
-    outcome = await submit(request, command, body.canonical)
-    return answer_outcome(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
+    return await _answer_hold(request, known, await submit(request, copy_details(body, command), body.canonical))
 
 
 async def void_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/void."""
     body = parse(requests.Nothing, await read_json_if_any(request) or b"{}")
     known = (await _find_transaction(request, read_path_id(request))).body
-    command = VoidHold(known["id"], transactions.accounts_of(known)[0], datetime.now(UTC))
-    outcome = await submit(request, command, body.canonical)
-    return answer_outcome(outcome, "settled_at", status=200, created_at=rfc3339(known["created_at"]))
+    accounts = transactions.accounts_of(known)
+    command = VoidHold(
+        transaction_id=known["id"],
+        source_account_id=accounts[0],
+        destination_account_id=accounts[1],
+        hold_reference=known["reference"],
+        now=datetime.now(UTC),
+    )
+    return await _answer_hold(request, known, await submit(request, command, body.canonical))
+
+
+async def _answer_hold(request: web.Request, known: Mapping[str, Any], outcome: Outcome) -> Reply:
+    """Answer with a hold as it was after a command, and its captures up to then."""
+    hold = dict(outcome.result) | {"id": known["id"], "created_at": rfc3339(known["created_at"])}
+    parts = await captures.add_captures(request.app[RUNTIME].pool, [hold])
+    if hold["status"] == "captured":
+        hold["settled_at"] = parts[known["id"]][-1]["created_at"]
+    elif hold["status"] != "pending":
+        hold["settled_at"] = rfc3339(known.get("settled_at", outcome.recorded_at))
+    return answer_outcome(msgspec.structs.replace(outcome, result=hold), status=200)
 
 
 async def reverse_transaction(request: web.Request) -> Reply:
@@ -156,11 +180,14 @@ async def reverse_transaction(request: web.Request) -> Reply:
         reversal_id=body.id or new_id(),
         transaction_id=known["id"],
         account_ids=transactions.accounts_of(known),
+        amount_cents=body.amount_cents,
+        destination_account_id=body.destination_account_id,
         force=body.force,
-        description=body.description,
+        reference=body.reference,
         id_was_chosen=body.id is not None,
     )
-    return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
+    outcome = await submit(request, copy_details(body, command), body.canonical)
+    return answer_outcome(outcome, "created_at", status=200)
 
 
 async def list_transactions(request: web.Request) -> Reply | Stream:
@@ -181,6 +208,8 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
         MIN_AMOUNT.read(request),
         MAX_AMOUNT.read(request),
         *read_period(request),
+        AUTHORIZED_FROM.read(request),
+        AUTHORIZED_TO.read(request),
     )
 
     async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:

@@ -10,7 +10,7 @@ from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
 from ledger.events.users import User
 from ledger.identity import passwords
-from ledger.projections import accounts, users
+from ledger.projections import accounts, transactions, users
 from ledger.projections.users import Filters
 from ledger.runtime import Runtime
 from ledger.store import reader as event_reader
@@ -123,6 +123,7 @@ async def delete_user(request: web.Request) -> Reply:
             known_email=known.email,
             account_ids=account_ids,
             assignments=known.assignments,
+            expecting=tuple(await transactions.have_incoming_holds(runtime.pool, account_ids)),
             expected=expected,
         )
 

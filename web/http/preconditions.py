@@ -12,7 +12,7 @@ from web.http.response import Reply
 ANY = "*"
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"'
 _TAGS = re.compile(rf"{_TAG}(?:[ \t]*,[ \t]*{_TAG})*")
-_VERSION = re.compile(r'"([1-9][0-9]{0,18})"', re.ASCII)
+_VERSION = re.compile(r'"([1-9][0-9]{0,18})(?:\.[0-9]+)?"', re.ASCII)  # what follows names what no event records
 
 
 def answer_resource(

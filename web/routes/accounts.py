@@ -97,6 +97,21 @@ ROUTES = (
         ),
     ),
     Route(
+        "POST",
+        "/accounts/{id}/reopen",
+        accounts.reopen_account,
+        ADMIN,
+        Operation(
+            "Open a closed account again, with its owner and policy",
+            response_model=responses.Account,
+            request_model=requests.Nothing,
+            body_is_optional=True,
+            refusals=(errors.account_not_found, errors.user_not_found),
+            response_headers=TAGGED,
+            is_conditional=True,
+        ),
+    ),
+    Route(
         "GET",
         "/accounts/{id}/proof",
         receipts.get_account_receipt,

@@ -15,10 +15,16 @@ from ledger.audit.verify.reading import Scope, read_pages
 from ledger.store.connections import Connection
 from ledger.store.tables import STORED_EVENTS
 
-# The legs of every transaction; those of a hold have the captured amount, or none.
+_SIDES = "the entries of a transaction match its postings"
+
+# The legs of every transaction; a hold has two for each capture, and one of each account without an amount.
 _LEGS = """
-SELECT id, account_id, sign * CASE kind WHEN 'hold' THEN captured_cents ELSE amount_cents END AS cents, currency
+SELECT id, account_id, sign * CASE kind WHEN 'hold' THEN NULL ELSE amount_cents END AS cents, currency
 FROM transfers
+CROSS JOIN LATERAL (VALUES (source_account_id, -1), (destination_account_id, 1)) AS side(account_id, sign)
+UNION ALL
+SELECT id, account_id, sign * captures.amount_cents, currency
+FROM captures JOIN transfers ON id = transaction_id
 CROSS JOIN LATERAL (VALUES (source_account_id, -1), (destination_account_id, 1)) AS side(account_id, sign)
 UNION ALL
 SELECT id, (posting ->> 'account_id')::uuid, (posting ->> 'amount_cents')::bigint, posting ->> 'currency'
@@ -61,6 +67,14 @@ WHERE coalesce(transfers.position, entered.position) > $1
   AND (expected IS DISTINCT FROM sides OR amount_cents <= 0 OR currencies IS NOT NULL OR unequal IS NOT NULL)
 """
 
+_CAPTURES = """
+SELECT transfers.id, transfers.position, captured_cents, coalesce(sum(captures.amount_cents), 0) AS expected
+FROM transfers LEFT JOIN captures ON transaction_id = id
+WHERE kind = 'hold' AND transfers.position > $1
+GROUP BY transfers.id, transfers.position, captured_cents
+HAVING coalesce(captured_cents, 0) <> coalesce(sum(captures.amount_cents), 0)
+"""
+
 _ENTRIES = """
 SELECT * FROM (
     SELECT *, coalesce(lag(balance_cents) OVER (PARTITION BY account_id ORDER BY version), 0)::numeric
@@ -82,6 +96,7 @@ async def check_books(connection: Connection, scope: Scope) -> AsyncGenerator[Fi
     """Yield a finding for each violation of double entry. A caller that leaves before the end closes the generator."""
     judges: tuple[tuple[str, tuple[object, ...], Callable[[Record], Iterator[Finding]]], ...] = (
         (_TRANSFERS, (scope.since,), _judge_transfer),
+        (_CAPTURES, (scope.since,), _judge_captures),
         (_ENTRIES, (scope.since,), _judge_entry),
         (_ACCOUNTS, (), _judge_account),
         (_held_sql(scope), (), _judge_held),
@@ -101,7 +116,8 @@ async def check_books(connection: Connection, scope: Scope) -> AsyncGenerator[Fi
 def _held_sql(scope: Scope) -> str:
     return f"""SELECT accounts.id, accounts.version, accounts.held_cents, coalesce(held.cents, 0) AS expected
                FROM {scope.schema}.accounts
-               LEFT JOIN (SELECT source_account_id, sum(amount_cents) AS cents FROM {scope.schema}.transfers
+               LEFT JOIN (SELECT source_account_id, sum(amount_cents - coalesce(captured_cents, 0)) AS cents
+                          FROM {scope.schema}.transfers
                           WHERE status = 'pending' GROUP BY source_account_id) AS held ON source_account_id = id
                WHERE accounts.held_cents <> coalesce(held.cents, 0)"""
 
@@ -118,7 +134,7 @@ def _judge_transfer(row: Record) -> Iterator[Finding]:
     if expected is None:
         yield Finding("every entry belongs to a transaction", "a transaction", sides, **place)
     elif expected != sides:
-        yield Finding("the entries of a transaction match its postings", expected, sides, **place)
+        yield Finding(_SIDES, expected, sides, **place)
     if row["amount_cents"] is not None and row["amount_cents"] <= 0:
         yield Finding(
             "the amount of a transaction is positive",
@@ -138,6 +154,19 @@ def _judge_transfer(row: Record) -> Iterator[Finding]:
             column="currency",
             **place,
         )
+
+
+def _judge_captures(row: Record) -> Iterator[Finding]:
+    yield Finding(
+        _SIDES,
+        int(row["expected"]),
+        row["captured_cents"],
+        stream_id=row["id"],
+        position=row["position"],
+        table="transfers",
+        row=str(row["id"]),
+        column="captured_cents",
+    )
 
 
 def _judge_entry(row: Record) -> Iterator[Finding]:

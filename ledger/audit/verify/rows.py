@@ -1,4 +1,4 @@
-"""Compare the rows of transactions, which follow from one stream each, without a copy of the table.
+"""Compare the rows of transactions and captures, which follow from one stream each, without a copy of the table.
 
 The rows that the projections would insert go to PostgreSQL as arrays, a page of streams at a time. It joins them with
 the ledger's rows of the same range of keys, and returns only rows that differ. The ranges have no gaps, so rows that
@@ -15,13 +15,14 @@ from ledger.audit.verify.log import report_unfit
 from ledger.audit.verify.reading import PATIENCE_SECONDS, Scope, Share
 from ledger.events import Recorded
 from ledger.projections import INLINE, Projection
+from ledger.projections.captures import CAPTURES
 from ledger.projections.table import Table, select_sql
 from ledger.projections.transactions import TRANSFERS
 from ledger.store.connections import Connection
 from ledger.store.statements import Statement, renumber
 
-_PROJECTIONS = tuple(one for one in INLINE if one.tables == (TRANSFERS,))
-_KEYS = {TRANSFERS: "(id, 0::bigint)"}
+_KEYS = {TRANSFERS: "(id, 0::bigint)", CAPTURES: "(transaction_id, version)"}
+_PROJECTIONS = tuple(one for one in INLINE if not _KEYS.keys().isdisjoint(one.tables))
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 _LAST_ID = UUID(int=2**128 - 1)
 _RESERVED = "reserved AS (SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at)"

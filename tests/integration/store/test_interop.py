@@ -75,7 +75,7 @@ async def history(runtime: Runtime) -> Runtime:
             expires_at=NOON + timedelta(hours=1),
             limit_seconds=3600,
         ),
-        VoidHold(HELD, KEPT, NOON),
+        VoidHold(transaction_id=HELD, source_account_id=KEPT, destination_account_id=EMPTIED, now=NOON),
         UpdateAccount(
             account_id=KEPT,
             owner_id=HEIR,

@@ -1,5 +1,6 @@
 """A batch decides each transfer as if it were a command of its own."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -8,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger import errors
 from ledger.commands.batch import TransferBatch
 from ledger.commands.transfers import TransferMoney
-from ledger.errors import Refused
+from ledger.errors import Refusal, Refused
 from ledger.events import State, evolve
 from ledger.events.accounts import Account
 
@@ -65,6 +67,14 @@ def states_of(command: TransferBatch) -> dict[UUID, State | None]:
     return {stream: ACCOUNTS.get(stream) for stream in (*command.streams(), *command.creates())}
 
 
+def name_account(refusals: Iterable[Refusal], item: TransferMoney) -> tuple[Refusal, ...]:
+    """Return the refusals as a batch has them: of many items, it must be clear which account is short of funds."""
+    return tuple(
+        refusal.about(item.source_account_id) if refusal == errors.insufficient_funds() else refusal
+        for refusal in refusals
+    )
+
+
 @given(transfers)
 def test_items_are_decided_as_if_each_were_sent_alone(rows: list[tuple[Any, ...]]) -> None:
     items = make_transfers(rows)
@@ -73,9 +83,9 @@ def test_items_are_decided_as_if_each_were_sent_alone(rows: list[tuple[Any, ...]
     decision = TransferBatch(items).decide(states_of(TransferBatch(items)))
 
     assert [event for found in alone if isinstance(found, list) for event in found] == decision.events
-    assert [() if isinstance(found, list) else found for found in alone] == [
-        result.refusals for result in decision.result["results"]
-    ]
+    assert [
+        () if isinstance(found, list) else name_account(found, item) for found, item in zip(alone, items, strict=True)
+    ] == [result.refusals for result in decision.result["results"]]
 
 
 @given(transfers)

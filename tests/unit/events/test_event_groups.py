@@ -9,9 +9,9 @@ import pytest
 from ledger.commands import COMMANDS
 from ledger.commands.command import Command
 from ledger.events import Event, State
-from ledger.events.accounts import EVENT_GROUPS, FUNDS_EVENTS, LANDMARK_EVENTS, AccountEvent
+from ledger.events.accounts import EVENT_GROUPS, FUNDS_EVENTS, INCOMING_EVENTS, LANDMARK_EVENTS, AccountEvent
 from ledger.projections import entries
-from ledger.store.reader import FREQUENT, FUNDS, LANDMARKS
+from ledger.store.reader import FREQUENT, FUNDS, INCOMING, LANDMARKS
 
 MIGRATIONS = Path(__file__).parents[3] / "migrations" / "versions"
 
@@ -28,16 +28,17 @@ def test_every_account_event_is_in_exactly_one_group() -> None:
 
 
 def test_every_account_event_is_read_at_a_point_in_time() -> None:
-    """`ledger.audit.as_of` reads the entries and these two groups: an event of another group would be left out."""
-    assert {*get_args(AccountEvent)} == {*entries.HANDLED, *LANDMARK_EVENTS, *FUNDS_EVENTS}
+    """`ledger.audit.as_of` reads the entries and these groups: an event of another group would be left out."""
+    assert {*get_args(AccountEvent)} == {*entries.HANDLED, *LANDMARK_EVENTS, *FUNDS_EVENTS, *INCOMING_EVENTS}
 
 
 @pytest.mark.parametrize(
     ("migration", "condition"),
     [
-        ("0004_history", f"WHERE topic IN {LANDMARKS}"),
+        ("0017_captures", f"WHERE topic IN {LANDMARKS}"),
         ("0004_history", f"WHERE topic NOT IN {FREQUENT}"),
         ("0009_holds", f"WHERE topic IN {FUNDS}"),
+        ("0017_captures", f"WHERE topic IN {INCOMING}"),
     ],
 )
 def test_a_group_of_events_matches_its_partial_index(migration: str, condition: str) -> None:

@@ -1,0 +1,74 @@
+"""Ends overdue holds in the commit group that needs their money, however late the expiry task is.
+
+A command that is refused may need funds that an overdue hold still holds, an account that one still pays to, or its
+reference. Only then are the overdue holds looked up. They end first, and the group is decided again.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from ledger.commands.holds import ExpireHold
+from ledger.projections import transactions
+from ledger.projections.transactions import DueHold
+from ledger.store.connections import Connection
+from ledger.store.heads import NO_STREAM, Head, read_heads
+from ledger.values.ids import new_id
+from ledger.write.group import Origin, OutcomeOrError, PreparedGroup, prepare, streams_of
+from ledger.write.pending import Pending
+
+MAX_HOLDS = 1000  # looked up at once
+
+
+class Ending(Pending):
+    """The end of an overdue hold. No client waits for it."""
+
+    __slots__ = ()
+
+    def __init__(self, hold: DueHold, now: datetime) -> None:
+        super().__init__(expire(hold, now), Origin(new_id()), weight=1, deadline=math.inf)
+
+    def deliver(self, outcome: OutcomeOrError) -> None:
+        """Do nothing: the command that needed the end has an outcome of its own."""
+
+
+def expire(hold: DueHold, now: datetime) -> ExpireHold:
+    """Return the command that ends a hold at `now`."""
+    return ExpireHold(
+        transaction_id=hold.transaction_id,
+        source_account_id=hold.source_account_id,
+        destination_account_id=hold.destination_account_id,
+        hold_reference=hold.reference,
+        now=now,
+    )
+
+
+async def prepare_with_endings(
+    connection: Connection, commands: Sequence[Pending], heads: dict[UUID, Head]
+) -> PreparedGroup[Pending]:
+    """Decide commands, after the ends of the overdue holds that stop some of them. The commands are the last ones.
+
+    Missing `heads` are read and added.
+    """
+    group = commands
+    prepared = await _prepare(connection, group, heads)
+    seen: list[UUID] = []
+    while prepared.suspects:
+        now = datetime.now(UTC)
+        holds = await transactions.find_due_holds(connection, now, *prepared.suspects, seen, MAX_HOLDS)
+        if not holds:
+            break
+        seen += [hold.transaction_id for hold in holds]
+        group = [*(Ending(hold, now) for hold in holds), *group]
+        prepared = await _prepare(connection, group, heads)
+    return prepared
+
+
+async def _prepare(
+    connection: Connection, commands: Sequence[Pending], heads: dict[UUID, Head]
+) -> PreparedGroup[Pending]:
+    streams = streams_of(commands)
+    if unknown := streams - heads.keys():
+        heads |= dict.fromkeys(unknown, NO_STREAM) | await read_heads(connection, unknown)
+    return prepare(commands, streams, {stream: heads[stream] for stream in streams})
