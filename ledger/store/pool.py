@@ -5,7 +5,8 @@ The session's settings are made by a statement, because PgBouncer refuses them i
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -13,6 +14,7 @@ import structlog
 
 from ledger.errors import DatabaseError
 from ledger.settings import Settings
+from ledger.store.citus import IS_CITUS, Node, open_at_home
 from ledger.store.connections import STATEMENT_SECONDS, UNREACHABLE, Connection, Pool
 from ledger.store.pooler import keeps_sessions
 from ledger.store.replica import Replica, Replicas
@@ -23,6 +25,7 @@ log = structlog.get_logger(__name__)
 MIN_VERSION = 15
 CONNECT_SECONDS = 10
 NO_SESSIONS = "DATABASE_URL leads to a pooler with transaction pooling: let PgBouncer run with pool_mode = session"
+NO_REPLICAS = "DATABASE_READ_URL cannot be used with Citus: leave it out, and reads go to the ledger's own node"
 
 AWAY = (
     OSError,
@@ -47,11 +50,15 @@ _VIGILANCE = {
 }
 
 
-class _Session(Connection):
-    """A connection that keeps its settings when it is reset, and knows its backend behind a pooler too."""
+class Session(Connection):
+    """A connection that keeps its settings when it is reset, and knows its backend behind a pooler too.
+
+    `has_citus` is whether its database has Citus.
+    """
 
     settings_query = ""
     backend_pid = 0
+    has_citus = False
 
     def get_server_pid(self) -> int:
         """Return the process id of the backend; a pooler invents another one for its clients."""
@@ -62,10 +69,20 @@ class _Session(Connection):
         return f"{super().get_reset_query()}\n{self.settings_query}"
 
     async def apply(self, settings: Mapping[str, str]) -> None:
-        """Make these settings of the session."""
+        """Make these settings of the session, besides those made before."""
         made = ", ".join(f"set_config('{name}', '{_quote(value)}', false)" for name, value in settings.items())
-        self.settings_query = f"SELECT pg_backend_pid(), {made}"
-        self.backend_pid = await self.fetchval(self.settings_query)
+        query = f"SELECT pg_backend_pid(), {IS_CITUS}, {made};"
+        self.backend_pid, self.has_citus, *_ = await self.fetchrow(query)
+        self.settings_query += f"\n{query}"
+
+
+class _Opening(NamedTuple):
+    """How to open a session."""
+
+    dsn: str
+    statement_seconds: float | None
+    sends_arrays: bool
+    settings: Mapping[str, str]
 
 
 async def connect(
@@ -75,32 +92,53 @@ async def connect(
     statement_seconds: float | None = STATEMENT_SECONDS,
     sends_arrays: bool = True,
     **session: str,
-) -> Connection:
+) -> Session:
     """Open one connection, to another server than that of the settings if `dsn` is given.
 
-    With `statement_seconds` None, its statements have no time limit. A connection that sends encoded arrays does not
-    decode those that it receives. Raises one of `UNREACHABLE`.
+    On Citus, it leads to the node of the ledger. With `statement_seconds` None, its statements have no time limit. A
+    connection that sends encoded arrays does not decode those that it receives. Raises one of `UNREACHABLE`.
     """
-    needed = {"search_path": settings.ledger_schema, "jit": "off", **session}  # compiling short statements costs more
+    opening = _prepare(settings, dsn, statement_seconds, sends_arrays=sends_arrays, **session)
     async with asyncio.timeout(CONNECT_SECONDS):
-        connection: Any = await asyncpg.connect(
-            dsn or settings.database_dsn(),
-            timeout=CONNECT_SECONDS,
-            command_timeout=statement_seconds,
-            connection_class=_Session,
-            server_settings={"application_name": session.get("application_name", "ledger")},
-        )
+        if dsn is not None:
+            return await _open_session(opening, None)
+        return await open_at_home(partial(_open_session, opening), opening.dsn, settings.ledger_schema)
+
+
+async def connect_to_url(settings: Settings, *, statement_seconds: float | None = STATEMENT_SECONDS) -> Session:
+    """Open one connection to the server of the settings, even if Citus has placed the ledger on another node."""
+    async with asyncio.timeout(CONNECT_SECONDS):
+        return await _open_session(_prepare(settings, None, statement_seconds, sends_arrays=True), None)
+
+
+def _prepare(
+    settings: Settings, dsn: str | None, statement_seconds: float | None, *, sends_arrays: bool, **session: str
+) -> _Opening:
+    needed = {"search_path": settings.ledger_schema, "jit": "off", **session}  # compiling short statements costs more
+    return _Opening(dsn or settings.database_dsn(), statement_seconds, sends_arrays, needed)
+
+
+async def _open_session(opening: _Opening, node: Node | None) -> Session:
+    where = {} if node is None else {"host": node.host, "port": node.port}
+    session: Any = await asyncpg.connect(
+        opening.dsn,
+        **where,
+        timeout=CONNECT_SECONDS,
+        command_timeout=opening.statement_seconds,
+        connection_class=Session,
+        server_settings={"application_name": opening.settings.get("application_name", "ledger")},
+    )
+    try:
+        if opening.sends_arrays:
+            send_encoded_arrays(session)
         try:
-            if sends_arrays:
-                send_encoded_arrays(connection)
-            try:
-                await connection.apply(_VIGILANCE | needed)
-            except (asyncpg.InvalidParameterValueError, asyncpg.UndefinedObjectError):
-                await connection.apply(needed)
-        except BaseException:
-            connection.terminate()
-            raise
-    opened: Connection = connection
+            await session.apply(_VIGILANCE | opening.settings)
+        except (asyncpg.InvalidParameterValueError, asyncpg.UndefinedObjectError):
+            await session.apply(opening.settings)
+    except BaseException:
+        session.terminate()
+        raise
+    opened: Session = session
     return opened
 
 
@@ -148,10 +186,12 @@ async def check_server(settings: Settings) -> None:
         connection = await connect(settings)
     except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
         raise DatabaseError(f"PostgreSQL cannot be reached: {_format_error(error)}") from error
-    version = connection.get_server_version()
+    version, has_citus = connection.get_server_version(), connection.has_citus
     connection.terminate()
     if version.major < MIN_VERSION:
         raise DatabaseError(f"PostgreSQL {version.major} is too old: version {MIN_VERSION} or later is needed")
+    if has_citus and settings.replica_dsns():
+        raise DatabaseError(NO_REPLICAS)
 
 
 async def wait_for_server(settings: Settings, seconds: float) -> None:

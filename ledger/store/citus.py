@@ -1,0 +1,142 @@
+"""Ledgers on Citus: a ledger's schema is placed on one node, and its sessions are on that node (decision 34).
+
+There, the schema's tables are shards, and Citus does not plan statements on a shard. Views on the shards bear the
+tables' names, in a schema of their own that comes first in the search path. So every statement means what it means on
+PostgreSQL, and costs the same. If the ledger has moved, a view raises an error that ends the session: the next one goes
+to the other node.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import NamedTuple, Protocol, TypeVar
+
+import asyncpg
+
+from ledger.store.connections import UNREACHABLE, Connection
+
+HOPS = 3  # to a ledger that moves while a session looks for it
+IS_CITUS = "to_regclass('pg_catalog.pg_dist_shard') IS NOT NULL"
+_PREFIX_LENGTH = 50  # of a schema's name, to leave room for a suffix: PostgreSQL truncates names after 63
+# The session may write to shards, and sees them in the catalogs. What it creates concerns no other node.
+_SETTINGS = {
+    "citus.enable_manual_changes_to_shards": "on",
+    "citus.override_table_visibility": "off",
+    "citus.enable_ddl_propagation": "off",
+}
+
+
+class Node(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+
+class Placement(NamedTuple):
+    """The node that a ledger is placed on, whether this is the node, and whether the views exist there."""
+
+    node: Node
+    is_here: bool
+    has_views: bool
+
+
+class Session(Protocol):
+    """A connection that knows whether its database has Citus, and keeps its settings when it is reset."""
+
+    has_citus: bool
+
+    async def apply(self, settings: Mapping[str, str]) -> None:
+        """Make these settings, besides those made before."""
+
+    def terminate(self) -> None:
+        """Drop the connection."""
+
+
+S = TypeVar("S", bound=Session)
+Open = Callable[[Node | None], Awaitable[S]]  # a session on a node, or with None on the server of the URL
+
+_SHARD = re.compile(r"_\d+$")
+_homes: dict[tuple[str, str], Node] = {}  # by URL and schema: where a ledger was found last
+
+
+def name_without_shard(name: str | None) -> str | None:
+    """Return the name of a constraint without the number that Citus adds to it on a shard."""
+    return name and _SHARD.sub("", name)
+
+
+def local_schema(schema: str) -> str:
+    """Return the schema of the views on a ledger's shards."""
+    return f"{schema[:_PREFIX_LENGTH]}_local"
+
+
+async def open_at_home(open_session: Open[S], dsn: str, schema: str) -> S:
+    """Open a session on the node that a ledger is placed on; without Citus, on the server of the URL."""
+    session = await _open_known(open_session, _homes.get((dsn, schema)))
+    for _ in range(HOPS):
+        placement = await find_placement(session, schema) if session.has_citus else None
+        if placement is None:
+            return session
+        if placement.is_here:
+            await _settle(session, schema, has_views=placement.has_views)
+            _homes[dsn, schema] = placement.node
+            return session
+        session.terminate()
+        session = await open_session(placement.node)
+    session.terminate()
+    raise asyncpg.CannotConnectNowError("the ledger is moving between nodes of Citus")
+
+
+async def _open_known(open_session: Open[S], home: Node | None) -> S:
+    """Open a session where the ledger was found last, because the server of the URL may be away."""
+    if home is not None:
+        with suppress(*UNREACHABLE):
+            return await open_session(home)
+    return await open_session(None)
+
+
+async def find_placement(session: Session, schema: str) -> Placement | None:
+    """Return where a ledger is placed; None if its tables are not distributed."""
+    assert isinstance(session, Connection)  # noqa: S101
+    row = await session.fetchrow(_PLACEMENT, f'"{schema}".stored_events', f'"{local_schema(schema)}".stored_events')
+    return None if row is None else Placement(Node(row[0], row[1]), row[2], row[3])
+
+
+async def _settle(session: Session, schema: str, *, has_views: bool) -> None:
+    """Let a session see the shards under the names of the tables."""
+    assert isinstance(session, Connection)  # noqa: S101
+    local = local_schema(schema)
+    await session.apply({**_SETTINGS, "search_path": f'"{local}", "{schema}"'})
+    if not has_views:
+        await session.execute(_CREATE_VIEWS.replace("{schema}", schema).replace("{local}", local))
+
+
+_PLACEMENT = """
+SELECT nodename, nodeport, groupid = (SELECT groupid FROM pg_dist_local_group), to_regclass($2) IS NOT NULL
+FROM pg_dist_shard JOIN pg_dist_placement USING (shardid) JOIN pg_dist_node USING (groupid)
+WHERE logicalrelid = to_regclass($1) AND noderole = 'primary'"""
+
+# Views of the ledger's own, such as `entries`, must read the views on the shards: their definitions are read before
+# these exist, and name no schema then. The condition is evaluated once for each statement.
+_CREATE_VIEWS = """
+DO $do$
+DECLARE
+    names text[];
+    queries text[];
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('{local}'));
+    SELECT array_agg(name ORDER BY rank), array_agg(query ORDER BY rank) INTO names, queries FROM (
+        SELECT 1 AS rank, relname AS name, format(
+            'SELECT * FROM %I.%I WHERE CASE WHEN (SELECT EXISTS (SELECT FROM pg_dist_placement'
+            ' JOIN pg_dist_local_group USING (groupid) WHERE shardid = %s)) THEN true ELSE refuse_moved() END',
+            '{schema}', relname || '_' || shardid, shardid) AS query
+        FROM pg_dist_shard JOIN pg_class ON pg_class.oid = logicalrelid
+        WHERE relnamespace = '"{schema}"'::regnamespace
+        UNION ALL
+        SELECT 2, relname, pg_get_viewdef(oid) FROM pg_class
+        WHERE relkind = 'v' AND relnamespace = '"{schema}"'::regnamespace) AS views;
+    CREATE SCHEMA IF NOT EXISTS "{local}";
+    FOR number IN 1 .. cardinality(names) LOOP
+        EXECUTE format('CREATE OR REPLACE VIEW "{local}".%I AS %s', names[number], queries[number]);
+    END LOOP;
+END $do$"""

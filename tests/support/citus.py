@@ -1,0 +1,68 @@
+"""Ledgers for tests on a cluster of Citus: each is a schema, which the next test finds empty."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from ledger.settings import Settings
+from ledger.store.migrate import migrate
+from ledger.store.pool import connect
+
+URL = os.environ.get("CITUS_URL", "")  # of the coordinator; with it, `make test-citus` runs the suite's core there
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+KEPT = frozenset({"alembic_version", "ledger_identity", "writer_heartbeat"})
+
+_free: list[str] = []
+_created: list[str] = []
+
+
+def settings(schema: str) -> dict[str, Any]:
+    """Return the settings that lead to a ledger on the cluster."""
+    return {"database_url": URL, "ledger_schema": schema}
+
+
+@asynccontextmanager
+async def lend_schema() -> AsyncIterator[str]:
+    """Yield the schema of an empty ledger."""
+    schema = _free.pop() if _free else await _create()
+    await _clear(schema)
+    yield schema
+    _free.append(schema)
+
+
+async def drop_schema(schema: str) -> None:
+    """Drop a ledger with what a run that was killed has left of it."""
+    connection = await asyncpg.connect(URL)
+    await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+    await connection.close()
+
+
+async def _create() -> str:
+    schema = f"test_{WORKER}_{len(_created)}"
+    _created.append(schema)
+    await drop_schema(schema)
+    await migrate(Settings(**settings(schema)))
+    return schema
+
+
+async def _clear(schema: str) -> None:
+    connection = await connect(Settings(**settings(schema)), application_name="test")
+    await connection.execute("SET session_replication_role = replica")  # no trigger keeps the log's rows
+    await connection.execute(_END_SESSIONS, schema)
+    rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
+    shards = [row[0] for row in rows if row[0].rsplit("_", 1)[-1].isdigit()]
+    cleared = [f"{schema}.{name}" for name in shards if name.rsplit("_", 1)[0] not in KEPT]
+    await connection.execute(
+        f"""TRUNCATE {", ".join(cleared)};
+            INSERT INTO followers (name, position) VALUES ('seals', 0), ('mirror', 0);
+            UPDATE ledger_identity SET id = gen_random_uuid()"""
+    )
+    await connection.close()
+
+
+_END_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+WHERE relnamespace = $1::text::regnamespace AND pid <> pg_backend_pid()"""
