@@ -117,7 +117,8 @@ FROM pg_dist_shard JOIN pg_dist_placement USING (shardid) JOIN pg_dist_node USIN
 WHERE logicalrelid = to_regclass($1) AND noderole = 'primary'"""
 
 # Views of the ledger's own, such as `entries`, must read the views on the shards: their definitions are read before
-# these exist, and name no schema then. The condition is evaluated once for each statement.
+# these exist, and name no schema then. The condition is evaluated once for each statement. Each node has a sequence of
+# its own, which continues where the log ends.
 _CREATE_VIEWS = """
 DO $do$
 DECLARE
@@ -139,4 +140,10 @@ BEGIN
     FOR number IN 1 .. cardinality(names) LOOP
         EXECUTE format('CREATE OR REPLACE VIEW "{local}".%I AS %s', names[number], queries[number]);
     END LOOP;
+    CREATE SEQUENCE IF NOT EXISTS "{local}".stored_events_notification_id_seq;
+    ALTER VIEW "{local}".stored_events ALTER COLUMN notification_id
+        SET DEFAULT nextval('"{local}".stored_events_notification_id_seq');
+    PERFORM pg_advisory_xact_lock('"{local}".stored_events'::regclass::oid::bigint);
+    PERFORM setval('"{local}".stored_events_notification_id_seq', coalesce(max(notification_id), 1), count(*) > 0)
+    FROM (SELECT notification_id FROM "{local}".stored_events ORDER BY notification_id DESC LIMIT 1) AS last;
 END $do$"""

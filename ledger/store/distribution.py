@@ -1,4 +1,4 @@
-"""Distribute a ledger on Citus: its tables are placed on one node, with the functions that writing needs there.
+"""Distribute a ledger on Citus: its tables are placed on one node, with what writing needs there.
 
 Citus cannot migrate distributed tables as PostgreSQL does. So migrations run while the tables are on the coordinator.
 """
@@ -132,34 +132,22 @@ BEGIN
     RETURN NULL;
 END $$"""
 
-# Each node has its own sequence, so positions follow from the log. The append lock is on the ledger's node.
-_RESERVE_POSITIONS = """
-CREATE OR REPLACE FUNCTION reserve_positions(count bigint, read_ids uuid[], read_versions bigint[],
-                                             OUT first_position bigint, OUT recorded_at timestamptz)
-LANGUAGE plpgsql AS $$
+# The append lock must be the same for all sessions: it is that of the view.
+_TAKE_APPEND_LOCK = """
+CREATE OR REPLACE FUNCTION take_append_lock() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM stay();
-    LOCK TABLE stored_events IN ROW EXCLUSIVE MODE;
-    PERFORM pg_advisory_xact_lock('stored_events'::regclass::oid::bigint);
-    IF EXISTS (SELECT FROM unnest(read_ids, read_versions) AS read(id, version)
-               LEFT JOIN stream_heads ON originator_id = read.id
-               WHERE coalesce(stream_heads.version,
-                              (SELECT max(originator_version) FROM stored_events WHERE originator_id = read.id),
-                              0) <> read.version) THEN
-        RAISE EXCEPTION 'a stream has changed since it was read' USING ERRCODE = 'serialization_failure';
-    END IF;
-    SELECT coalesce(max(last.notification_id), 0) + 1, greatest(clock_timestamp(), max(last.recorded_at))
-    INTO first_position, recorded_at
-    FROM (SELECT events.notification_id, events.recorded_at FROM stored_events AS events
-          ORDER BY notification_id DESC LIMIT 1) AS last;
+    PERFORM pg_advisory_xact_lock(coalesce(to_regclass('"{local}".stored_events')::oid, TG_RELID)::bigint);
+    RETURN NULL;
 END $$"""
 _PREPARE = (
     _FIND_SHARDS,
     _REFUSE_MOVED,
     _STAY,
     _STAY_FOR_CHANGE,
+    "CREATE OR REPLACE TRIGGER stay BEFORE INSERT ON command_log FOR EACH STATEMENT EXECUTE FUNCTION stay_for_change()",
     "CREATE OR REPLACE TRIGGER stay BEFORE INSERT ON seals FOR EACH STATEMENT EXECUTE FUNCTION stay_for_change()",
-    _RESERVE_POSITIONS,
+    _TAKE_APPEND_LOCK,
     # A move replicates changes, and those of tables without a key only with the whole row.
     "ALTER TABLE ledger_identity REPLICA IDENTITY FULL",
     "ALTER TABLE writer_heartbeat REPLICA IDENTITY FULL",

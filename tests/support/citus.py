@@ -57,6 +57,7 @@ async def _clear(schema: str) -> None:
     cleared = [f"{schema}.{name}" for name in shards if name.rsplit("_", 1)[0] not in KEPT]
     await connection.execute(
         f"""TRUNCATE {", ".join(cleared)};
+            SELECT setval('stored_events_notification_id_seq', 1, false);
             INSERT INTO followers (name, position) VALUES ('seals', 0), ('mirror', 0);
             UPDATE ledger_identity SET id = gen_random_uuid()"""
     )
