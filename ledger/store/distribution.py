@@ -11,7 +11,8 @@ from ledger.settings import Settings
 from ledger.store.citus import find_placement, local_schema
 from ledger.store.connections import Connection
 from ledger.store.locks import Lock
-from ledger.store.pool import Session, connect, connect_to_url
+from ledger.store.pool import connect, connect_to_url
+from ledger.store.session import Session
 
 NOT_THE_COORDINATOR = "DATABASE_URL leads to a worker node of Citus: `ledger migrate` needs that of the coordinator"
 NO_NODES = "this cluster of Citus has no node for the ledger: add one with citus_add_node"
