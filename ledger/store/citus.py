@@ -128,6 +128,7 @@ DO $do$
 DECLARE
     names text[];
     queries text[];
+    given record;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('{local}'));
     SELECT array_agg(name ORDER BY rank), array_agg(query ORDER BY rank) INTO names, queries FROM (
@@ -141,6 +142,13 @@ BEGIN
     CREATE SCHEMA IF NOT EXISTS "{local}";
     FOR number IN 1 .. cardinality(names) LOOP
         EXECUTE format('CREATE OR REPLACE VIEW "{local}".%I AS %s', names[number], queries[number]);
+    END LOOP;
+    FOR given IN SELECT relname, attname, pg_get_expr(adbin, adrelid) AS value FROM pg_attrdef
+                 JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum JOIN pg_class ON pg_class.oid = adrelid
+                 JOIN pg_dist_shard ON logicalrelid = adrelid
+                 WHERE relnamespace = '"{schema}"'::regnamespace AND attname <> 'notification_id' LOOP
+        EXECUTE format('ALTER VIEW "{local}".%I ALTER COLUMN %I SET DEFAULT %s',
+                       given.relname, given.attname, given.value);
     END LOOP;
     CREATE SEQUENCE IF NOT EXISTS "{local}".stored_events_notification_id_seq;
     ALTER VIEW "{local}".stored_events ALTER COLUMN notification_id

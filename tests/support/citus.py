@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -67,3 +67,46 @@ async def _clear(schema: str) -> None:
 _END_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_class ON pg_class.oid = relation
 WHERE relnamespace = $1::text::regnamespace AND pid <> pg_backend_pid()"""
+
+
+class Cluster:
+    """The cluster, as its operator sees it."""
+
+    def __init__(self, coordinator: Any) -> None:
+        self._coordinator = coordinator
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls) -> AsyncIterator["Cluster"]:
+        connection = await asyncpg.connect(URL)
+        yield cls(connection)
+        await connection.close()
+
+    async def node_of(self, given: Settings) -> tuple[str, int]:
+        """Return the host and port of the node that a ledger is placed on."""
+        table = f"{given.ledger_schema}.stored_events"
+        sql = "SELECT nodename, nodeport FROM citus_shards WHERE table_name = $1::text::regclass"
+        return tuple(await self._coordinator.fetchrow(sql, table))
+
+    async def other_node(self, given: Settings) -> tuple[str, int]:
+        """Return the host and port of a node that a ledger can be moved to."""
+        sql = "SELECT nodename, nodeport FROM pg_dist_node WHERE shouldhaveshards AND (nodename, nodeport) <> ($1, $2)"
+        return tuple(await self._coordinator.fetchrow(f"{sql} LIMIT 1", *await self.node_of(given)))
+
+    async def move(self, given: Settings, node: tuple[str, int]) -> None:
+        """Move a ledger to a node, unless it is there."""
+        if node != await self.node_of(given):
+            await self._coordinator.execute("SET citus.enable_unsafe_triggers = on")
+            sql = "SELECT citus_schema_move($1::text::regnamespace, $2::text, $3::integer)"
+            await self._coordinator.execute(sql, given.ledger_schema, *node)
+
+    async def restart(self, node: tuple[str, int]) -> None:
+        """Let a node end all its sessions at once and recover from its log, as after a crash."""
+        connection = await asyncpg.connect(URL, host=node[0], port=node[1])
+        with suppress(asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError):
+            victim = await connection.fetchval(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter' LIMIT 1"
+            )
+            await connection.execute(f"COPY (SELECT) TO PROGRAM 'kill -9 {victim}'")
+            await connection.fetchval("SELECT pg_sleep(10)")
+        connection.terminate()
