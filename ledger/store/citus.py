@@ -131,6 +131,8 @@ DECLARE
     given record;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('{local}'));
+    IF to_regclass('"{local}".stored_events') IS NOT NULL THEN RETURN; END IF;  -- another session was faster
+    SET LOCAL search_path TO "{schema}";
     SELECT array_agg(name ORDER BY rank), array_agg(query ORDER BY rank) INTO names, queries FROM (
         SELECT 1 AS rank, relname AS name,
                format($view${view}$view$, '{schema}', relname || '_' || shardid, shardid) AS query
@@ -140,6 +142,7 @@ BEGIN
         SELECT 2, relname, pg_get_viewdef(oid) FROM pg_class
         WHERE relkind = 'v' AND relnamespace = '"{schema}"'::regnamespace) AS views;
     CREATE SCHEMA IF NOT EXISTS "{local}";
+    SET LOCAL search_path TO "{local}", "{schema}";
     FOR number IN 1 .. cardinality(names) LOOP
         EXECUTE format('CREATE OR REPLACE VIEW "{local}".%I AS %s', names[number], queries[number]);
     END LOOP;
