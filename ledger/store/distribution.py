@@ -33,6 +33,7 @@ async def undistribute(settings: Settings) -> None:
         if await find_placement(session, settings.ledger_schema) is not None:
             async with _stop_writers(settings):
                 await session.execute(f"SELECT citus_schema_undistribute('\"{settings.ledger_schema}\"')")
+                await session.execute(_CONTINUE_POSITIONS)
 
 
 async def distribute(settings: Settings) -> None:
@@ -88,6 +89,8 @@ async def _drop_local_rows(session: Connection, schema: str) -> None:
         await session.execute(refuses)
 
 
+_CONTINUE_POSITIONS = """
+SELECT setval('stored_events_notification_id_seq', max(notification_id)) FROM stored_events"""
 _ALLOW_CHANGE = """
 CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"""
 _DROP_LOCAL_ROWS = """
@@ -117,19 +120,19 @@ _STAY = """
 CREATE OR REPLACE FUNCTION stay() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     moved_with CONSTANT bigint := (SELECT shardid FROM pg_dist_shard
-                                   WHERE logicalrelid = '"{schema}".stored_events'::regclass);
+                                   WHERE logicalrelid = to_regclass('"{schema}".stored_events'));
     here CONSTANT integer := (SELECT groupid FROM pg_dist_local_group);
 BEGIN
-    IF moved_with IS NULL AND here = 0 THEN RETURN; END IF;  -- not distributed: the tables of the coordinator
+    IF to_regclass('"{local}".stored_events') IS NULL THEN RETURN; END IF;  -- no session of the ledger
     PERFORM lock_shard_metadata(5, ARRAY[moved_with]);  -- ShareLock
     IF NOT EXISTS (SELECT FROM pg_dist_placement WHERE shardid = moved_with AND groupid = here) THEN
-        PERFORM refuse_moved();
+        PERFORM "{schema}".refuse_moved();
     END IF;
 END $$"""
 _STAY_FOR_CHANGE = """
 CREATE OR REPLACE FUNCTION stay_for_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM stay();
+    PERFORM "{schema}".stay();
     RETURN NULL;
 END $$"""
 
@@ -137,7 +140,7 @@ END $$"""
 _TAKE_APPEND_LOCK = """
 CREATE OR REPLACE FUNCTION take_append_lock() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM stay();
+    PERFORM "{schema}".stay();
     PERFORM pg_advisory_xact_lock(coalesce(to_regclass('"{local}".stored_events')::oid, TG_RELID)::bigint);
     RETURN NULL;
 END $$"""
