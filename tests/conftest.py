@@ -67,6 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lease.close)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a cluster of Citus, run only the tests that can run there."""
+    if citus.URL:
+        config.hook.pytest_deselected(items=[item for item in items if not citus.runs_there(item.nodeid)])
+        items[:] = [item for item in items if citus.runs_there(item.nodeid)]
+
+
 def pytest_collection_finish() -> None:
     """Collect garbage as rarely as a worker does: Python's default takes a sixth of the time of these tests."""
     collect_rarely()

@@ -20,6 +20,10 @@ from ledger.write.pending import Pending
 
 # Retrying cannot help: there is no space, or the server takes no writes.
 HOPELESS = (asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError)
+ASTRAY = (
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.InternalServerError,
+)  # from Citus: the ledger is on another node now
 LOCKED = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)  # asyncpg derives one from an `UNREACHABLE`
 
 
