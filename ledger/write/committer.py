@@ -341,8 +341,6 @@ class Committer:
     async def _isolate(self, group: Sequence[Pending], error: Exception) -> Sequence[Pending]:
         """Fail a command that fails alone; of many, execute each alone. Where no write can succeed, fail them all."""
         failure = error if isinstance(error, LedgerError) else DatabaseError(type(error).__name__)
-        if isinstance(error, execution.ASTRAY):
-            self._link.drop()
         if isinstance(error, execution.HOPELESS):
             self.health.fail(error)
         elif len(group) > 1 and failure is not error:
