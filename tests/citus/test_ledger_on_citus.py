@@ -79,8 +79,8 @@ async def test_a_later_migration_keeps_the_log_and_its_positions(settings: Setti
 
     assert 200 == (await api.transfer(source, destination, 1)).status
     connection = await connect(settings)
-    added = "SELECT array_agg(notification_id ORDER BY 1) FROM stored_events WHERE notification_id > $1"
-    assert [end + 1, end + 2, end + 3] == await connection.fetchval(added, end)
+    added = "SELECT notification_id FROM stored_events WHERE notification_id > $1 ORDER BY 1"
+    assert [end + 1, end + 2, end + 3] == [row[0] for row in await connection.fetch(added, end)]
     await connection.close()
     coordinator = await connect_to_url(settings)
     left = "SELECT pg_relation_size($1::text::regclass)"
