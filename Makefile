@@ -3,10 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= auto
 COVERAGE_FLOOR := 97
+CITUS_CORE := tests/citus $(addprefix tests/integration/,store write projections audit seals) tests/api/token_api \
+  $(addprefix tests/api/test_,accounts_over_http.py batch.py entries_and_reversals_over_http.py feed.py history.py \
+  holds_over_http.py idempotency.py lists.py transfers_over_http.py) tests/system/test_import.py
 
-.PHONY: help run unit test check format lint coverage fuzz faults licences bench build reference lock clean
+.PHONY: help run unit test test-citus check format lint coverage fuzz faults licences bench build reference lock clean
 help: ## what the targets do
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run: .venv/run.stamp ## start the ledger, with its own PostgreSQL and Valkey when none is configured
 	@echo 'Starting the ledger. The first start creates its database, which takes some 10 seconds; Ctrl-C stops everything.'
@@ -39,6 +42,10 @@ fuzz: .venv/dev.stamp ## ten minutes of made-up requests as each role, other one
 
 faults: .venv/dev.stamp ## every fault at its full length, an hour; PAGE=docs/explanation/reliability.md writes the table
 	FAULTS=full FAULTS_PAGE=$(PAGE) $(BIN)/pytest -n 2 --dist worksteal -o faulthandler_timeout=3600 tests/faults
+
+test-citus: .venv/dev.stamp ## the core of the suite on a cluster of Citus: URL= is that of its coordinator
+	@test -n "$(URL)" || { echo 'make test-citus URL=postgresql://user@coordinator/database'; exit 2; }
+	CITUS_URL='$(URL)' FAULTS=full $(BIN)/pytest -n 2 --dist worksteal $(CITUS_CORE)
 
 licences: .venv/dev.stamp ## the licence of every dependency, checked against requirements/licences.toml
 	$(BIN)/python requirements/licences.py

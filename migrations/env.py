@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from ledger.settings import Settings
-from ledger.store.pool import connect
+from ledger.store.distribution import distribute, undistribute
+from ledger.store.pool import connect_to_url
 
 LOCK = 7_253_119_260_111_901  # of this project
 PAUSE_SECONDS = 0.1
@@ -38,14 +39,15 @@ async def _run() -> None:
     settings = context.config.attributes.get("settings") or Settings.load()
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda: connect(
-            settings, statement_seconds=None
-        ),  # an index takes long, a queue of starts longer
+        # An index takes long, and a queue of starts longer.
+        async_creator=lambda: connect_to_url(settings, statement_seconds=None),
         poolclass=NullPool,
     )
     async with engine.connect() as connection:
         await _take_turn(connection)
+        await undistribute(settings)
         await connection.run_sync(_migrate, settings.ledger_schema)
+        await distribute(settings)
     await engine.dispose()
 
 

@@ -23,6 +23,7 @@ from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.store.migrate import migrate
 from ledger.store.pool import connect
+from tests.support import citus
 from tests.support.controls import ADMIN_PASSWORD, Api, Clock, Serve, new_id
 from tests.support.databases import folder_in_memory
 from tests.support.processes import DEADLINE_SECONDS
@@ -64,6 +65,13 @@ def pytest_configure(config: pytest.Config) -> None:
         lease = ExitStack()
         config.stash[in_memory] = lease.enter_context(folder_in_memory())
         config.add_cleanup(lease.close)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a cluster of Citus, run only the tests that can run there."""
+    if citus.URL:
+        config.hook.pytest_deselected(items=[item for item in items if not citus.runs_there(item.nodeid)])
+        items[:] = [item for item in items if citus.runs_there(item.nodeid)]
 
 
 def pytest_collection_finish() -> None:
@@ -152,6 +160,10 @@ async def elsewhere(servers: Services, template: str) -> AsyncIterator[Settings]
 @asynccontextmanager
 async def new_database(servers: Services, template: str) -> AsyncIterator[Settings]:
     """Yield the settings of a new ledger. PostgreSQL copies a template only while nobody is connected to it."""
+    if citus.URL:
+        async with citus.lend_schema() as schema:
+            yield settings_for(servers, "", **citus.settings(schema))
+        return
     name = f"t_{new_id().hex}"
     connection = await asyncpg.connect(servers.database_url)
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
@@ -167,8 +179,7 @@ async def new_database(servers: Services, template: str) -> AsyncIterator[Settin
 def settings_for(servers: Services, database: str, **overrides: Any) -> Settings:
     unthrottled = {"ledger_login_attempts_per_account": 100_000, "ledger_login_attempts_per_address": 100_000}
     return Settings(
-        **{**unthrottled, **overrides},
-        database_url=servers.database_url.replace("/ledger?", f"/{database}?"),
+        **{"database_url": servers.database_url.replace("/ledger?", f"/{database}?"), **unthrottled, **overrides},
         redis_url=f"{servers.redis_url}&{PATIENCE}",
         jwt_secret="a-secret-of-the-tests-that-is-long-enough",
         ledger_admin_password=ADMIN_PASSWORD,

@@ -15,7 +15,7 @@ import asyncpg
 
 from ledger.import_reference.source import Account, ReferenceUnusableError, Transaction, User
 from ledger.store.connections import UNREACHABLE, Connection
-from ledger.store.pool import CONNECT_SECONDS
+from ledger.store.session import CONNECT_SECONDS
 
 CHUNK = 1000  # transactions in one read
 TABLES = {

@@ -123,6 +123,10 @@ class Pool:
         lent.renew(seconds)
         try:
             yield lent
+        except UNREACHABLE as error:
+            if _is_lost(connection, error):
+                connection.terminate()
+            raise
         finally:
             if not connection.is_closed() and connection.is_in_transaction():
                 connection.terminate()

@@ -25,17 +25,17 @@ class DurableEnd:
         return self._known if end is None else end
 
     async def _read(self) -> dict[None, int]:
-        async with self._primary.acquire(seconds=WAIT_SECONDS) as lent:
-            row = await lent.connection.fetchrow(
-                f"""SELECT coalesce(max(notification_id), 0), current_setting('synchronous_standby_names') <> ''
-                    FROM {STORED_EVENTS}"""
-            )
-            assert row is not None  # noqa: S101 - an aggregate has one row
-            end, has_standbys = row
-            if has_standbys and end > self._known:
-                try:
+        row = await self._primary.fetchrow(
+            f"""SELECT coalesce(max(notification_id), 0), current_setting('synchronous_standby_names') <> ''
+                FROM {STORED_EVENTS}"""
+        )
+        assert row is not None  # noqa: S101 - an aggregate has one row
+        end, has_standbys = row
+        if has_standbys and end > self._known:
+            try:
+                async with self._primary.acquire(seconds=WAIT_SECONDS) as lent:
                     await lent.connection.execute("SELECT pg_logical_emit_message(true, 'ledger', '')")
-                except UNREACHABLE:  # the pool has dropped the connection, without cancelling the commit
-                    return {}
+            except UNREACHABLE:  # the pool has dropped the connection, without cancelling the commit
+                return {}
         self._known = end
         return {None: end}

@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from ledger.events import TOPICS, Recorded, encode_event
+from ledger.store.citus import name_without_shard
 from ledger.store.connections import Connection
 from ledger.store.locks import BEGIN_LOCKED
 from ledger.store.statements import Statement, blobs, columns, integers, run_together, uuids, words
@@ -65,9 +66,10 @@ async def write(
         raise StreamChangedError from error
     except asyncpg.UniqueViolationError as error:
         # Either means that a version is taken: the parts of WITH run in no order.
-        if error.constraint_name in {"stored_events_pkey", "entries_pkey"}:
+        constraint = name_without_shard(error.constraint_name)
+        if constraint in {"stored_events_pkey", "entries_pkey"}:
             raise StreamChangedError from error
-        if error.constraint_name == "command_log_pkey":
+        if constraint == "command_log_pkey":
             raise CommandKnownError from error
         raise
 

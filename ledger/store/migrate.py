@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 
 from ledger.settings import Settings
+from ledger.store.distribution import is_distributed
 from ledger.store.pool import connect
 
 _PACKAGE = Path(__file__).parent.parent
@@ -23,7 +24,7 @@ def latest_migration() -> str:
 
 async def migrate(settings: Settings) -> bool:
     """Apply missing migrations and return whether there were any. Processes that start together take turns."""
-    if await _read_version(settings) == latest_migration():
+    if await _read_version(settings) == latest_migration() and await is_distributed(settings):
         return False
     await asyncio.to_thread(_upgrade, settings)
     return True

@@ -1,11 +1,7 @@
-"""Open connections to PostgreSQL: all use the ledger's own schema, and every wait has a bound.
-
-The session's settings are made by a statement, because PgBouncer refuses them in the startup packet.
-"""
+"""Open connections to PostgreSQL: all use the ledger's own schema, and every wait has a bound."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import asyncpg
@@ -13,16 +9,17 @@ import structlog
 
 from ledger.errors import DatabaseError
 from ledger.settings import Settings
+from ledger.store.citus import open_at_home
 from ledger.store.connections import STATEMENT_SECONDS, UNREACHABLE, Connection, Pool
 from ledger.store.pooler import keeps_sessions
 from ledger.store.replica import Replica, Replicas
-from ledger.store.statements import send_encoded_arrays
+from ledger.store.session import CONNECT_SECONDS, Opening, Session, open_session
 
 log = structlog.get_logger(__name__)
 
 MIN_VERSION = 15
-CONNECT_SECONDS = 10
 NO_SESSIONS = "DATABASE_URL leads to a pooler with transaction pooling: let PgBouncer run with pool_mode = session"
+NO_REPLICAS = "DATABASE_READ_URL cannot be used with Citus: leave it out, and reads go to the ledger's own node"
 
 AWAY = (
     OSError,
@@ -37,36 +34,6 @@ START_PAUSE_SECONDS = 0.5
 # A replica cancels a query whose rows it must remove to replay the log (manual, 26.4.2).
 REPLICA_BUSY = (asyncpg.SerializationError,)
 
-# PostgreSQL finds out by itself, within seconds, that a client is gone. Not every system has each of these.
-_VIGILANCE = {
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "10s",
-    "client_connection_check_interval": "2s",
-}
-
-
-class _Session(Connection):
-    """A connection that keeps its settings when it is reset, and knows its backend behind a pooler too."""
-
-    settings_query = ""
-    backend_pid = 0
-
-    def get_server_pid(self) -> int:
-        """Return the process id of the backend; a pooler invents another one for its clients."""
-        return self.backend_pid
-
-    def get_reset_query(self) -> str:
-        """Return the statements that reset the session."""
-        return f"{super().get_reset_query()}\n{self.settings_query}"
-
-    async def apply(self, settings: Mapping[str, str]) -> None:
-        """Make these settings of the session."""
-        made = ", ".join(f"set_config('{name}', '{_quote(value)}', false)" for name, value in settings.items())
-        self.settings_query = f"SELECT pg_backend_pid(), {made}"
-        self.backend_pid = await self.fetchval(self.settings_query)
-
 
 async def connect(
     settings: Settings,
@@ -75,33 +42,30 @@ async def connect(
     statement_seconds: float | None = STATEMENT_SECONDS,
     sends_arrays: bool = True,
     **session: str,
-) -> Connection:
+) -> Session:
     """Open one connection, to another server than that of the settings if `dsn` is given.
 
-    With `statement_seconds` None, its statements have no time limit. A connection that sends encoded arrays does not
-    decode those that it receives. Raises one of `UNREACHABLE`.
+    On Citus, it leads to the node of the ledger. With `statement_seconds` None, its statements have no time limit. A
+    connection that sends encoded arrays does not decode those that it receives. Raises one of `UNREACHABLE`.
     """
-    needed = {"search_path": settings.ledger_schema, "jit": "off", **session}  # compiling short statements costs more
+    opening = _prepare(settings, dsn, statement_seconds, sends_arrays=sends_arrays, **session)
     async with asyncio.timeout(CONNECT_SECONDS):
-        connection: Any = await asyncpg.connect(
-            dsn or settings.database_dsn(),
-            timeout=CONNECT_SECONDS,
-            command_timeout=statement_seconds,
-            connection_class=_Session,
-            server_settings={"application_name": session.get("application_name", "ledger")},
-        )
-        try:
-            if sends_arrays:
-                send_encoded_arrays(connection)
-            try:
-                await connection.apply(_VIGILANCE | needed)
-            except (asyncpg.InvalidParameterValueError, asyncpg.UndefinedObjectError):
-                await connection.apply(needed)
-        except BaseException:
-            connection.terminate()
-            raise
-    opened: Connection = connection
-    return opened
+        if dsn is not None:
+            return await open_session(opening)
+        return await open_at_home(opening, settings.ledger_schema)
+
+
+async def connect_to_url(settings: Settings, *, statement_seconds: float | None = STATEMENT_SECONDS) -> Session:
+    """Open one connection to the server of the settings, even if Citus has placed the ledger on another node."""
+    async with asyncio.timeout(CONNECT_SECONDS):
+        return await open_session(_prepare(settings, None, statement_seconds, sends_arrays=True))
+
+
+def _prepare(
+    settings: Settings, dsn: str | None, statement_seconds: float | None, *, sends_arrays: bool, **session: str
+) -> Opening:
+    needed = {"search_path": settings.ledger_schema, "jit": "off", **session}  # compiling short statements costs more
+    return Opening(dsn or settings.database_dsn(), statement_seconds, sends_arrays, needed)
 
 
 async def open_pool(settings: Settings) -> Pool:
@@ -148,10 +112,12 @@ async def check_server(settings: Settings) -> None:
         connection = await connect(settings)
     except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
         raise DatabaseError(f"PostgreSQL cannot be reached: {_format_error(error)}") from error
-    version = connection.get_server_version()
+    version, has_citus = connection.get_server_version(), connection.has_citus
     connection.terminate()
     if version.major < MIN_VERSION:
         raise DatabaseError(f"PostgreSQL {version.major} is too old: version {MIN_VERSION} or later is needed")
+    if has_citus and settings.replica_dsns():
+        raise DatabaseError(NO_REPLICAS)
 
 
 async def wait_for_server(settings: Settings, seconds: float) -> None:
@@ -168,10 +134,6 @@ async def wait_for_server(settings: Settings, seconds: float) -> None:
                 log.warning("waiting for PostgreSQL", error=str(error), seconds=seconds)
             waits = True
         await asyncio.sleep(START_PAUSE_SECONDS)
-
-
-def _quote(value: str) -> str:
-    return value.replace("'", "''")
 
 
 def _format_error(error: BaseException) -> str:

@@ -199,7 +199,7 @@ class Committer:
             await self.health.beat(await self._link.get())
         except Exception as error:  # noqa: BLE001 - whatever it is, a write would fail as well
             self.health.fail(error)
-            if isinstance(error, UNREACHABLE):
+            if isinstance(error, (*UNREACHABLE, *execution.ASTRAY)):
                 self._link.drop()
         finally:
             self._busy_since = None

@@ -21,6 +21,10 @@ from ledger.write.pending import Pending
 
 # Retrying cannot help: there is no space, or the server takes no writes.
 HOPELESS = (asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError)
+ASTRAY = (
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.InternalServerError,
+)  # from Citus: the ledger is on another node now
 LOCKED = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)  # asyncpg derives one from an `UNREACHABLE`
 
 
@@ -81,7 +85,11 @@ async def write(link: WriteConnection, prepared: PreparedGroup[Pending]) -> list
         pending.sent = True
         # Set before the write: if the connection is lost during it, the decision is lost too.
         pending.revoked |= pending.origin.command_id in prepared.revoking
-    reservation = await event_log.write(connection, prepared.read, len(prepared.command_ids), prepared.statements)
+    try:
+        reservation = await event_log.write(connection, prepared.read, len(prepared.command_ids), prepared.statements)
+    except ASTRAY:
+        link.drop()
+        raise
     await _wait_if_warned(link, connection)
     return prepared.build_outcomes(reservation)
 

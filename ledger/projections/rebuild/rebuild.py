@@ -28,11 +28,10 @@ from ledger.projections import INLINE, Projection
 from ledger.projections.rebuild.replay import Replay, Report
 from ledger.projections.rebuild.shadow import SHOWN, Difference, RebuildError, Schemas, Tables
 from ledger.settings import Settings
-from ledger.store import locks
+from ledger.store import citus, locks
 from ledger.store.connections import Connection
 from ledger.store.pool import connect
 from ledger.store.reader import log_end
-from ledger.store.statements import send_encoded_arrays
 
 CHUNK_EVENTS = 5000  # in one database transaction
 SWAP_EVENTS = 500  # that may be left for the swap to apply
@@ -41,6 +40,7 @@ MAX_PAUSE_SECONDS = 4.0
 MIN_WAIT_MS, MAX_WAIT_MS = 100, 800  # that a swap waits for a lock, and blocks others that wait behind it
 LOCK_SECONDS = 3  # wait for the lock of a killed rebuild, until PostgreSQL notices that its client is gone
 AUTOVACUUM_SECONDS = 5  # that autovacuum takes at most to release a table
+NOTHING_KEPT = "on Citus no old tables are kept: rebuild without --keep-old"
 ROLLBACK = "rollback"  # instead of a fingerprint of the code: the shadows are tables that were kept
 
 
@@ -71,6 +71,8 @@ async def rebuild(
 ) -> Outcome:
     """Rebuild projections, or with `dry_run` only compare them. Raises `RebuildError`; nothing has changed then."""
     async with _open_rebuild(settings, names, chunk, report) as work:
+        if keep_old and work.tables.are_shards:
+            raise RebuildError(NOTHING_KEPT)
         await work.start()
         outcome = await _report_failure(work, work.run(swap=not dry_run, keep=keep_old, compare=True))
         if dry_run:
@@ -81,6 +83,8 @@ async def rebuild(
 async def rollback(settings: Settings, name: str, *, chunk: int, report: Report) -> Outcome:
     """Swap back the tables that a rebuild kept, after applying all events since. Keep the replaced tables instead."""
     async with _open_rebuild(settings, [name], chunk, report) as work:
+        if work.tables.are_shards:
+            raise RebuildError(NOTHING_KEPT)
         await work.start_rollback()
         return await _report_failure(work, work.run(swap=True, keep=True, compare=False))
 
@@ -97,9 +101,11 @@ async def cancel(settings: Settings) -> list[str]:
 async def _open_rebuild(
     settings: Settings, names: Sequence[str], chunk: int, report: Report
 ) -> AsyncIterator["_Rebuild"]:
-    projections, schemas = select_projections(names), Schemas.of(settings.ledger_schema)
+    projections = select_projections(names)
     reader = await connect(settings)
     try:
+        shards = await citus.list_shards(reader, settings.ledger_schema) if reader.has_citus else {}
+        schemas = Schemas.of(settings.ledger_schema, shards)
         writer = await _connect_writer(settings, schemas.shadow)
         try:
             await _lock_rebuilds(writer, schemas.live)
@@ -117,19 +123,15 @@ async def _connect_writer(settings: Settings, schema: str) -> Connection:
     Like the committer's, it looks rows up by key, however small a table is when a statement is planned. A crash loses
     the latest rows together with the position they reach, so commits do not wait for the disk.
     """
-    connection = await asyncpg.connect(
-        settings.database_dsn(),
-        timeout=AUTOVACUUM_SECONDS,
-        server_settings={
-            "search_path": schema,
-            "application_name": "ledger rebuild",
-            "jit": "off",
-            "enable_seqscan": "off",
-            "plan_cache_mode": "force_generic_plan",
-            "synchronous_commit": "off",
-        },
+    connection = await connect(
+        settings,
+        statement_seconds=None,
+        application_name="ledger rebuild",
+        enable_seqscan="off",
+        plan_cache_mode="force_generic_plan",
+        synchronous_commit="off",
     )
-    send_encoded_arrays(connection)
+    await connection.apply({"search_path": schema})
     with contextlib.suppress(asyncpg.InvalidParameterValueError):  # not every system can detect that a client is gone
         await connection.execute("SET client_connection_check_interval = '500ms'")
     return connection
@@ -183,7 +185,7 @@ class _Rebuild:
         code = await _compute_fingerprint(self.reader)
         if await self._refuse_others():
             row = await self.reader.fetchrow("SELECT code, position FROM rebuilds WHERE projection = $1", self.names[0])
-            if row and row["code"] == code:
+            if row and row["code"] == code and await self.tables.has_shadows():
                 await self._resume(row["position"])
                 return
         async with self.writer.transaction():
@@ -318,6 +320,8 @@ class _Rebuild:
             await self.tables.pause_autovacuum()
             script = await self.tables.swap_script(keep=keep)
             await self.writer.execute(f"SET LOCAL lock_timeout = '{wait_ms}ms'")
+            if self.tables.are_shards:
+                await self._refuse_move()
             locked = time.monotonic()
             await locks.stop_appends(self.writer, self.schema)
             await self.replay.run()
@@ -328,6 +332,11 @@ class _Rebuild:
             await self.writer.execute(script)
         ended = time.monotonic()
         self.locked_ms, self.blocked_ms = (ended - locked) * 1000, (ended - blocked) * 1000
+
+    async def _refuse_move(self) -> None:
+        """Raise `RebuildError` while Citus moves the ledger: what replaces a table would not be moved."""
+        if await citus.is_moving(self.writer, self.tables.ledger_schema):
+            raise RebuildError("the ledger is being moved to another node: run the same command again afterwards")
 
     async def _record_swap(self, kept_position: int | None) -> None:
         await self.writer.execute(

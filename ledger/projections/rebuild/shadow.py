@@ -8,11 +8,12 @@ the names again (manual, PREPARE, Notes). The columns are the same, so the types
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ledger.errors import LedgerError
 from ledger.projections.table import Table
+from ledger.store.citus import local_schema, view_on
 from ledger.store.connections import Connection
 from ledger.store.tables import log_table
 
@@ -26,16 +27,22 @@ class RebuildError(LedgerError):
 
 
 class Schemas(NamedTuple):
-    """The schemas of the live, the shadow and the old tables."""
+    """The schemas of the live, the shadow and the old tables.
 
+    On Citus, the live tables are views on the `shards` in the ledger's schema, given by the tables' names.
+    """
+
+    ledger: str
     live: str
     shadow: str
     old: str
+    shards: Mapping[str, str]
 
     @classmethod
-    def of(cls, schema: str) -> "Schemas":
+    def of(cls, schema: str, shards: Mapping[str, str]) -> "Schemas":
         """Return the schemas of the ledger in this schema."""
-        return cls(schema, f"{schema[:_PREFIX_LENGTH]}_rebuild", f"{schema[:_PREFIX_LENGTH]}_old")
+        live = local_schema(schema) if shards else schema
+        return cls(schema, live, f"{schema[:_PREFIX_LENGTH]}_rebuild", f"{schema[:_PREFIX_LENGTH]}_old", shards)
 
 
 class Difference(NamedTuple):
@@ -57,6 +64,16 @@ class Tables:
         self._keys = {table.name: table.key for table in tables}
         self._indexed_later = [table.name for table in tables if table.changes == "never"]
 
+    @property
+    def are_shards(self) -> bool:
+        """Whether the live tables are shards of Citus."""
+        return bool(self._schemas.shards)
+
+    @property
+    def ledger_schema(self) -> str:
+        """The ledger's schema."""
+        return self._schemas.ledger
+
     async def create(self) -> None:
         """Create empty shadows, and drop existing ones."""
         await self._refuse_views()
@@ -69,8 +86,8 @@ class Tables:
                     {f"WITH ({options})" if options else ""}"""
             )
             if name not in self._indexed_later:
-                await self._execute_all(_INDEXES, live, self._schemas.shadow)
-            await self._execute_all(_GRANTS, live, self._schemas.shadow)
+                await self._execute_all(_INDEXES, live, self._shadow(name))
+            await self._execute_all(_GRANTS, live, self._shadow(name))
 
     async def drop_shadows(self) -> None:
         """Drop the shadows."""
@@ -96,7 +113,7 @@ class Tables:
         for name in self._indexed_later:
             if not await self._connection.fetchval(_HAS_INDEXES, self._shadow(name)):
                 async with self._connection.transaction():
-                    for statement in await self._generate(_INDEXES, self._live(name), self._schemas.shadow):
+                    for statement in await self._generate(_INDEXES, self._live(name), self._shadow(name)):
                         await self._connection.execute(statement, timeout=PATIENCE_SECONDS)
 
     async def analyze(self) -> None:
@@ -116,7 +133,7 @@ class Tables:
                 await self._connection.execute(
                     f"""CREATE OR REPLACE TRIGGER watch_{event} AFTER {event} ON {shadow}
                         REFERENCING {rows} TABLE AS touched FOR EACH STATEMENT
-                        EXECUTE FUNCTION "{self._schemas.live}".note_touched('{keys}')"""
+                        EXECUTE FUNCTION "{self._schemas.ledger}".note_touched('{keys}')"""
                 )
 
     async def find_differences(self, *, touched: bool) -> tuple[int, list[Difference]]:
@@ -162,18 +179,35 @@ class Tables:
             f"LOCK TABLE {', '.join(map(self._live, self._names))}",
         ]
         for name in self._names:
-            live, shadow, old = self._live(name), self._shadow(name), f'"{self._schemas.old}"."{name}"'
+            live, shadow = self._live(name), f'"{self._schemas.shadow}"."{self._schemas.shards.get(name, name)}"'
+            old = f'"{self._schemas.old}"."{name}"'
             parts += [
-                *await self._generate(_DROP_TRIGGERS, shadow),
+                *await self._generate(_DROP_TRIGGERS, self._shadow(name)),
+                *self._point_view_at_shadow(name),
                 f"DROP TABLE IF EXISTS {old}",
                 f'ALTER TABLE {live} SET SCHEMA "{self._schemas.old}"' if keep else f"DROP TABLE {live}",
-                f'ALTER TABLE {shadow} SET SCHEMA "{self._schemas.live}"',
+                f'ALTER TABLE {shadow} SET SCHEMA "{self._schemas.ledger}"',
                 *await self._generate(_TRIGGERS, live),
             ]
         return ";".join([*parts, f'DROP SCHEMA "{self._schemas.shadow}" CASCADE'])
 
+    def _point_view_at_shadow(self, name: str) -> list[str]:
+        """Return SQL that gives a shadow the name of the shard it replaces, and lets the view on the shard read it."""
+        shard = self._schemas.shards.get(name)
+        if shard is None:
+            return []
+        view = view_on(f'"{self._schemas.shadow}"."{shard}"', shard.rsplit("_", 1)[1], self._schemas.ledger)
+        return [
+            f'ALTER TABLE {self._shadow(name)} RENAME TO "{shard}"',
+            f'CREATE OR REPLACE VIEW "{self._schemas.live}"."{name}" AS {view}',
+        ]
+
+    async def has_shadows(self) -> bool:
+        """Return whether the shadows are here: Citus moves a ledger without them."""
+        return bool(await self._connection.fetchval("SELECT to_regclass($1) IS NOT NULL", self._shadow(self._names[0])))
+
     def _live(self, name: str) -> str:
-        return f'"{self._schemas.live}"."{name}"'
+        return f'"{self._schemas.ledger}"."{self._schemas.shards.get(name, name)}"'
 
     def _shadow(self, name: str) -> str:
         return f'"{self._schemas.shadow}"."{name}"'
@@ -194,8 +228,10 @@ class Tables:
 
     async def _refuse_views(self) -> None:
         """Raise `RebuildError` if a view reads one of the tables: after a swap it would read the replaced one."""
+        own = f"{self._schemas.live}." if self._schemas.shards else ""
         for name in self._names:
-            if view := await self._connection.fetchval(_VIEWS, self._live(name)):
+            view = await self._connection.fetchval(_VIEWS, self._live(name))
+            if view and not (own and view.startswith(own)):
                 raise RebuildError(f"the view {view} reads {name}: drop it, and create it again after the rebuild")
 
 
@@ -228,13 +264,13 @@ _INDEXES = """SELECT CASE WHEN pg_constraint.oid IS NULL
                   ELSE format('ALTER TABLE %s ADD CONSTRAINT %I %s', shadow, conname,
                               pg_get_constraintdef(pg_constraint.oid)) END
               FROM (SELECT pg_class.oid, format('%I.%I', nspname, relname) AS relation,
-                           format('%I.%I', $2::text, relname) AS shadow
+                           $2::text AS shadow
                     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
                     WHERE pg_class.oid = $1::text::regclass) AS live
               JOIN pg_index ON indrelid = live.oid
               LEFT JOIN pg_constraint ON conindid = indexrelid AND contype IN ('p', 'u', 'x')
               ORDER BY indexrelid"""
-_GRANTS = """SELECT format('GRANT %s ON %I.%I TO %s%s', privilege_type, $2::text, relname,
+_GRANTS = """SELECT format('GRANT %s ON %s TO %s%s', privilege_type, $2::text,
                            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
                            CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
              FROM pg_class, aclexplode(relacl) WHERE pg_class.oid = $1::text::regclass"""

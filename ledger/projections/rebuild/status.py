@@ -11,6 +11,7 @@ from ledger.followers import follower
 from ledger.followers.follower import FOLLOWERS, FollowerStatus
 from ledger.projections import INLINE, Projection
 from ledger.settings import Settings
+from ledger.store.citus import without_shard
 from ledger.store.connections import Connection
 from ledger.store.pool import connect
 from ledger.store.reader import log_end
@@ -114,7 +115,7 @@ SELECT named.projection, rebuilds.position, error,
        CASE WHEN rebuilds.position IS NOT NULL THEN 'rebuilding'
             WHEN kept_position IS NOT NULL THEN 'kept old' ELSE 'inline' END AS state,
        (SELECT coalesce(sum(greatest(reltuples, pg_stat_get_live_tuples(oid))), 0)::bigint FROM pg_class
-        WHERE relnamespace = $1::text::regnamespace AND relname = ANY(named.tables)) AS rows,
+        WHERE relnamespace = $1::text::regnamespace AND {without_shard("relname")} = ANY(named.tables)) AS rows,
        {lag_seconds("rebuilds.position")} AS lag_seconds
 FROM (SELECT words[1] AS projection, words[2:] AS tables
       FROM unnest($2::text[]) AS given(line), string_to_array(line, ' ') AS words) AS named

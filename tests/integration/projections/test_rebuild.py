@@ -159,7 +159,7 @@ async def test_revocations_after_a_rebuild_send_notifications(
     """The new tables have the triggers, which did not fire for old revocations."""
     notified: asyncio.Queue[str] = asyncio.Queue()
     await create_history(api)
-    await connection.add_listener("ledger.revoked", lambda *call: notified.put_nowait(call[3]))
+    await connection.add_listener(f"{settings.ledger_schema}.revoked", lambda *call: notified.put_nowait(call[3]))
     await run_rebuild(settings, ["sessions"])
     assert notified.empty()
     assert 200 == (await api.post("/v1/auth/revoke-user", {"user_id": (await api.new_user())["id"]})).status

@@ -10,7 +10,7 @@ import pytest
 
 from ledger.concurrency.deadline import DEADLINE, start_deadline
 from ledger.settings import Settings
-from ledger.store import pool as opening
+from ledger.store import session as opening
 from ledger.store.connections import UNREACHABLE, Pool
 from ledger.store.pool import connect, open_pool
 from tests.support.processes import DEADLINE_SECONDS, until

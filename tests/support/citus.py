@@ -1,0 +1,167 @@
+"""Ledgers for tests on a cluster of Citus: each is a schema, which the next test finds empty."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from ledger.settings import Settings
+from ledger.store.citus import local_schema
+from ledger.store.migrate import migrate
+from ledger.store.pool import connect
+
+URL = os.environ.get("CITUS_URL", "")  # of the coordinator; with it, `make test-citus` runs the suite's core there
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+KEPT = frozenset({"alembic_version", "ledger_identity", "writer_heartbeat"})
+
+# What the core of the suite does not run there, and why.
+LEFT_OUT = {
+    "a proxy or pooler in front of the server: sessions leave it for the ledger's node": (
+        "test_database.py",
+        "test_pooler.py",
+        "test_committer_failures.py",
+        "network",
+        "test_a_write_that_takes_too_long",
+        "test_a_full_server",
+    ),
+    "the library opens sessions of its own, on the coordinator": (
+        "test_reading_through_the_library_creates_nothing",
+        "test_a_follower_misses_and_repeats_no_event_of_any_writer",
+        "test_time_follows_the_positions_for_all_writers",
+    ),
+    "the test alters tables, or reads their system columns, through the views": (
+        "test_what_was_appended_cannot_be_truncated",
+        "test_a_second_writer_waits_for_the_first_so_positions_become_visible_in_order",
+        "test_an_index_can_be_built",
+        "test_two_schemas_of_one_database",
+        "test_concurrent_migrations",
+        "test_waiting_commands_share_database_transactions",
+        "test_a_commit_group_is_bounded",
+        "test_a_refused_command_fails_alone",
+        "test_a_failed_write_leaves_no_row",
+        "test_an_atomic_batch_is_one_database_transaction",
+        "test_a_worker_of_the_version_before_inserts_entries",
+        "test_seals_refuse_to_be_changed",
+        "test_sealing_continues_after_a_kill",
+        "test_seals_are_verified_and_compared",
+        "test_books_that_do_not_balance",
+        "test_a_waiting_swap_does_not_block_readers",
+        "test_a_view_that_would_still_read_the_old_table",
+    ),
+    "the plan of each query has the look at the ledger's place": ("test_no_query_costs_more_for_a_long_history",),
+    "old tables are not kept": ("test_a_rollback_to_kept_tables", "test_every_command_prints_json"),
+    "it compares the schema `ledger`": (
+        "test_a_rebuilt_table_has_the_schema",
+        "test_a_ledger_without_events_can_be_rebuilt",
+        "test_tables.py",
+    ),
+}
+
+_free: list[str] = []
+_created: list[str] = []
+
+
+def runs_there(node_id: str) -> bool:
+    """Return whether a test of the core runs on Citus."""
+    return not any(name in node_id for names in LEFT_OUT.values() for name in names)
+
+
+def settings(schema: str) -> dict[str, Any]:
+    """Return the settings that lead to a ledger on the cluster."""
+    return {"database_url": URL, "ledger_schema": schema}
+
+
+@asynccontextmanager
+async def lend_schema() -> AsyncIterator[str]:
+    """Yield the schema of an empty ledger."""
+    schema = _free.pop() if _free else await _create()
+    await _clear(schema)
+    yield schema
+    _free.append(schema)
+
+
+async def drop_schema(schema: str) -> None:
+    """Drop a ledger with what a run that was killed has left of it."""
+    connection = await asyncpg.connect(URL)
+    await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+    nodes = await connection.fetch("SELECT nodename, nodeport FROM pg_dist_node")
+    await connection.close()
+    for host, port in nodes:
+        connection = await asyncpg.connect(URL, host=host, port=port)
+        await connection.execute("SET citus.enable_ddl_propagation = off")
+        await connection.execute(f"DROP SCHEMA IF EXISTS {local_schema(schema)} CASCADE")
+        await connection.close()
+
+
+async def _create() -> str:
+    schema = f"test_{WORKER}_{len(_created)}"
+    _created.append(schema)
+    await drop_schema(schema)
+    await migrate(Settings(**settings(schema)))
+    return schema
+
+
+async def _clear(schema: str) -> None:
+    connection = await connect(Settings(**settings(schema)), application_name="test")
+    await connection.execute("SET session_replication_role = replica")  # no trigger keeps the log's rows
+    await connection.execute(_END_SESSIONS, schema)
+    rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
+    shards = [row[0] for row in rows if row[0].rsplit("_", 1)[-1].isdigit()]
+    cleared = [f"{schema}.{name}" for name in shards if name.rsplit("_", 1)[0] not in KEPT]
+    await connection.execute(
+        f"""TRUNCATE {", ".join(cleared)};
+            SELECT setval('stored_events_notification_id_seq', 1, false);
+            INSERT INTO followers (name, position) VALUES ('seals', 0), ('mirror', 0);
+            UPDATE ledger_identity SET id = gen_random_uuid()"""
+    )
+    await connection.close()
+
+
+_END_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+WHERE relnamespace = $1::text::regnamespace AND pid <> pg_backend_pid()"""
+
+
+class Cluster:
+    """The cluster, as its operator sees it."""
+
+    def __init__(self, coordinator: Any) -> None:
+        self._coordinator = coordinator
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls) -> AsyncIterator["Cluster"]:
+        connection = await asyncpg.connect(URL)
+        yield cls(connection)
+        await connection.close()
+
+    async def node_of(self, given: Settings) -> tuple[str, int]:
+        """Return the host and port of the node that a ledger is placed on."""
+        table = f"{given.ledger_schema}.stored_events"
+        sql = "SELECT nodename, nodeport FROM citus_shards WHERE table_name = $1::text::regclass"
+        return tuple(await self._coordinator.fetchrow(sql, table))
+
+    async def other_node(self, given: Settings) -> tuple[str, int]:
+        """Return the host and port of a node that a ledger can be moved to."""
+        sql = "SELECT nodename, nodeport FROM pg_dist_node WHERE shouldhaveshards AND (nodename, nodeport) <> ($1, $2)"
+        return tuple(await self._coordinator.fetchrow(f"{sql} LIMIT 1", *await self.node_of(given)))
+
+    async def move(self, given: Settings, node: tuple[str, int]) -> None:
+        """Move a ledger to a node, unless it is there."""
+        if node != await self.node_of(given):
+            await self._coordinator.execute("SET citus.enable_unsafe_triggers = on")
+            sql = "SELECT citus_schema_move($1::text::regnamespace, $2::text, $3::integer)"
+            await self._coordinator.execute(sql, given.ledger_schema, *node)
+
+    async def restart(self, node: tuple[str, int]) -> None:
+        """Let a node end all its sessions at once and recover from its log, as after a crash."""
+        connection = await asyncpg.connect(URL, host=node[0], port=node[1])
+        with suppress(asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError):
+            victim = await connection.fetchval(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter' LIMIT 1"
+            )
+            await connection.execute(f"COPY (SELECT) TO PROGRAM 'kill -9 {victim}'")
+            await connection.fetchval("SELECT pg_sleep(10)")
+        connection.terminate()
