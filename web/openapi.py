@@ -225,7 +225,7 @@ def _operation(route: Route, components: Components) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation_id(route),
         "summary": operation.summary,
-        "description": _callers(route),
+        "description": f"{_callers(route)} {operation.note}".rstrip(),
         "tags": [_tag(route)],
         "security": _security(route),
         "parameters": [_parameter(parameter, components) for parameter in parameters_of(route)],

@@ -49,7 +49,11 @@ class TokensIssued(msgspec.Struct, frozen=True):
 
 
 class TokensRotated(msgspec.Struct, frozen=True):
-    """The session was refreshed: it has a new pair, and the previous one is dead. Cut-offs are counted as at login."""
+    """The session was refreshed: it has a new pair, and the previous one is dead. Cut-offs are counted as at login.
+
+    `retry_hash` is a keyed hash of the session, the presented token and the request's `Idempotency-Key`; it is None
+    without a key. It recognizes a retry.
+    """
 
     TOPIC: ClassVar[str] = "TokensRotated"
 
@@ -62,6 +66,15 @@ class TokensRotated(msgspec.Struct, frozen=True):
     roles: str
     user_cutoffs: int
     all_cutoffs: int
+    retry_hash: str | None = None
+
+
+class PairReissued(msgspec.Struct, frozen=True):
+    """A client retried the last refresh, with the same token `jti` and key, and got the same pair again."""
+
+    TOPIC: ClassVar[str] = "PairReissued"
+
+    jti: UUID
 
 
 class SessionRevoked(msgspec.Struct, frozen=True):
@@ -80,7 +93,7 @@ class RefreshTokenReused(msgspec.Struct, frozen=True):
     jti: UUID
 
 
-SessionEvent = TokensIssued | TokensRotated | SessionRevoked | RefreshTokenReused
+SessionEvent = TokensIssued | TokensRotated | PairReissued | SessionRevoked | RefreshTokenReused
 
 
 class AllTokensRevoked(msgspec.Struct, frozen=True):
@@ -99,7 +112,7 @@ class RevokedTokensForgotten(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """The state of one session. `previous_jti` is the refresh token that the last rotation replaced."""
+    """The state of one session. `previous_jti` and `retry_hash` are of the request that last rotated its tokens."""
 
     TOPIC: ClassVar[str] = "Session"
 
@@ -111,6 +124,7 @@ class Session(msgspec.Struct, frozen=True):
     all_cutoffs: int
     previous_jti: UUID | None = None
     ended: bool = False
+    retry_hash: str | None = None
 
 
 class Cutoffs(msgspec.Struct, frozen=True):
@@ -150,7 +164,10 @@ def evolve(state: Session | None, event: SessionEvent) -> Session:
                 user_cutoffs=event.user_cutoffs,
                 all_cutoffs=event.all_cutoffs,
                 previous_jti=session.pair.refresh_jti,
+                retry_hash=event.retry_hash,
             )
+        case PairReissued():
+            return _require_login(state)
         case SessionRevoked() | RefreshTokenReused():
             return msgspec.structs.replace(_require_login(state), ended=True)
         case _:
