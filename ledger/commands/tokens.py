@@ -69,6 +69,7 @@ class StartSession(Command, frozen=True, kw_only=True):
             roles,
             user.token_cutoffs,
             count_cutoffs(states),
+            self.credential_id,
         )
         return Decision([(self.session_id, issued)], token_result(self.session_id, self.user_id, self.pair, roles))
 
@@ -78,7 +79,7 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
 
     A token that was rotated away ends the session, except for the retry of a client that never got the response. It
     presents the token of the last rotation, with the same `retry_hash`, within `grace_seconds`. Without `enforced`,
-    revoked tokens are accepted.
+    revoked tokens are accepted until the user has another password.
     """
 
     name: ClassVar[str] = "RefreshTokens"
@@ -107,6 +108,8 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
                 raise Refused(errors.wrong_credentials())
             if self.refresh_jti != session.pair.refresh_jti:
                 return self._refuse_reuse(session)
+        elif not is_of_current_password(session, user):
+            raise Refused(errors.wrong_credentials())
         if self.pair.issued_at >= session.expires_at:
             raise Refused(errors.wrong_credentials())
         roles = ",".join(user.roles)
@@ -263,6 +266,16 @@ def is_in_force(session: Session, user: User | None, cutoffs: int) -> bool:
         and not session.ended
         and (session.user_cutoffs, session.all_cutoffs) == (user.token_cutoffs, cutoffs)
     )
+
+
+def is_of_current_password(session: Session, user: User) -> bool:
+    """Return whether the user still has the password of the login.
+
+    A session of an earlier version does not name it: there, a cut-off since the last refresh may be a new password.
+    """
+    if session.credential_id is None:
+        return session.user_cutoffs == user.token_cutoffs
+    return session.credential_id == user.credential_id
 
 
 def token_result(session_id: UUID, user_id: UUID, pair: Pair, roles: str) -> dict[str, object]:

@@ -31,7 +31,8 @@ class TokensIssued(msgspec.Struct, frozen=True):
     """A user logged in and got the session's first pair.
 
     The session ends at `session_expires_at`, however often it is refreshed. `user_cutoffs` and `all_cutoffs` count the
-    earlier cut-offs of this user's tokens and of all tokens.
+    earlier cut-offs of this user's tokens and of all tokens. `credential_id` is the password's; earlier versions did
+    not store it.
     """
 
     TOPIC: ClassVar[str] = "TokensIssued"
@@ -46,6 +47,7 @@ class TokensIssued(msgspec.Struct, frozen=True):
     roles: str = ""
     user_cutoffs: int = 0
     all_cutoffs: int = 0
+    credential_id: UUID | None = None
 
 
 class TokensRotated(msgspec.Struct, frozen=True):
@@ -125,6 +127,7 @@ class Session(msgspec.Struct, frozen=True):
     previous_jti: UUID | None = None
     ended: bool = False
     retry_hash: str | None = None
+    credential_id: UUID | None = None
 
 
 class Cutoffs(msgspec.Struct, frozen=True):
@@ -154,6 +157,7 @@ def evolve(state: Session | None, event: SessionEvent) -> Session:
                 event.session_expires_at,
                 event.user_cutoffs,
                 event.all_cutoffs,
+                credential_id=event.credential_id,
             )
         case TokensRotated():
             session = _require_login(state)

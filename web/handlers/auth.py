@@ -106,6 +106,7 @@ async def log_out(request: web.Request) -> Reply:
 
 async def revoke_user_tokens(request: web.Request) -> Reply:
     """POST /auth/revoke-user. Users may revoke their own tokens, admins those of any user."""
+    _check_revocation_is_on(request)
     body = parse(requests.UserTokens, await read_json(request))
     actor = request[ACTOR]
     if body.user_id != actor.user_id and not actor.has("admin"):
@@ -115,6 +116,7 @@ async def revoke_user_tokens(request: web.Request) -> Reply:
 
 async def revoke_all_tokens(request: web.Request) -> Reply:
     """POST /auth/revoke-all. This includes the caller's own."""
+    _check_revocation_is_on(request)
     return answer_empty(await submit(request, RevokeAllTokens()))
 
 
@@ -149,6 +151,7 @@ async def list_sessions(request: web.Request) -> Reply | Stream:
 
 async def end_session(request: web.Request) -> Reply:
     """DELETE /auth/sessions/{id}."""
+    _check_revocation_is_on(request)
     actor = request[ACTOR]
     command = EndSession(read_path_id(request), None if actor.has("admin") else actor.user_id)
     return answer_empty(await submit(request, command))

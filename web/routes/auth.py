@@ -57,10 +57,16 @@ ROUTES = (
         Operation(
             "Revoke all tokens of a user",
             request_model=requests.UserTokens,
-            refusals=(errors.forbidden, errors.user_not_found),
+            refusals=(errors.forbidden, errors.user_not_found, *REVOCATION_OFF),
         ),
     ),
-    Route("POST", "/auth/revoke-all", auth.revoke_all_tokens, ADMIN, Operation("Revoke all tokens of all users")),
+    Route(
+        "POST",
+        "/auth/revoke-all",
+        auth.revoke_all_tokens,
+        ADMIN,
+        Operation("Revoke all tokens of all users", refusals=REVOCATION_OFF),
+    ),
     Route(
         "POST",
         "/auth/cleanup",
@@ -85,6 +91,6 @@ ROUTES = (
         "/auth/sessions/{id}",
         auth.end_session,
         ANYONE,
-        Operation("End a session", refusals=(errors.session_not_found,)),
+        Operation("End a session", refusals=(errors.session_not_found, *REVOCATION_OFF)),
     ),
 )

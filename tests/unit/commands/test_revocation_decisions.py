@@ -7,6 +7,7 @@ import hypothesis
 import msgspec
 import pytest
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.commands.caller import Caller
 from ledger.commands.command import Command, Credential, Decision, StreamEvent
@@ -26,6 +27,7 @@ from ledger.events.tokens import (
     RefreshTokenReused,
     RevokedTokensForgotten,
     SessionRevoked,
+    TokensIssued,
     TokensRotated,
 )
 from ledger.events.users import (
@@ -234,6 +236,20 @@ def test_without_enforcement_a_revoked_token_can_be_refreshed(end: StreamEvent) 
 def test_without_enforcement_reuse_ends_no_session(history: list[StreamEvent], command: RefreshTokens) -> None:
     events = Given(history).when(msgspec.structs.replace(command, enforced=False))
     assert [TokensRotated] == [type(event) for _, event in events]
+
+
+def test_without_enforcement_a_new_password_ends_the_session() -> None:
+    changed = after(ROTATED, user_update(credential=NEW_PASSWORD))
+    for shown in (0, 1):
+        assert WRONG == Given(changed).refuses(refresh(shown, 9, enforced=False))
+
+
+def test_without_enforcement_a_cutoff_ends_a_session_of_an_earlier_version() -> None:
+    """It does not name its password, and the cut-off may come from a new one."""
+    ((session, issued),) = [event for event in LOGGED_IN if isinstance(event[1], TokensIssued)]
+    early: list[StreamEvent] = [*ALICE_EXISTS, (session, replace(issued, credential_id=None))]
+    assert [TokensRotated] == [type(event) for _, event in Given(early).when(refresh(0, 1, enforced=False))]
+    assert WRONG == Given(after(early, user_update(credential=NEW_PASSWORD))).refuses(refresh(0, 1, enforced=False))
 
 
 @pytest.mark.parametrize("end", ENDS[:3], ids=["logout", "revoked", "reuse"])

@@ -260,7 +260,9 @@ A_LOGIN = StartSession(session_id=SESSION, user_id=ALICE, credential_id=SECRET, 
 
 
 def test_a_session_starts_with_its_first_tokens() -> None:
-    issued = TokensIssued(ALICE, named_id("access"), 1_000, named_id("refresh"), 2_000, 500, 9_000, "customer", 0, 0)
+    issued = TokensIssued(
+        ALICE, named_id("access"), 1_000, named_id("refresh"), 2_000, 500, 9_000, "customer", 0, 0, SECRET
+    )
     assert [(SESSION, issued)] == Given(ALICE_EXISTS).when(A_LOGIN)
 
 
