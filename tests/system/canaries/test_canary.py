@@ -84,7 +84,7 @@ class Client:
         return pair["access_token"], pair["refresh_token"]
 
     async def refresh(self, token: str) -> tuple[str, str]:
-        pair = await self.expect(200, "POST", REFRESH, token)
+        pair = await self.expect(200, "POST", REFRESH, token, headers={"Idempotency-Key": self.given.key})
         return pair["access_token"], pair["refresh_token"]
 
     async def new_user(self, admin: str, **members: Any) -> Body:
