@@ -273,6 +273,11 @@ def account_not_empty(account_id: UUID) -> Refusal:
     )
 
 
+def last_admin(user_id: UUID) -> Refusal:
+    """Refuse to demote, deactivate or delete the last active admin."""
+    return Refusal("last_admin", f"user is the last active admin: {user_id}", detail={"user_id": str(user_id)})
+
+
 def account_frozen(account_id: UUID) -> Refusal:
     """Refuse to move money of an account that an admin has frozen, for debits or for all postings."""
     return Refusal(
@@ -334,11 +339,7 @@ def account_closed(account_id: UUID) -> Refusal:
 
 def currency_mismatch() -> Refusal:
     """Refuse to move money between accounts of different currencies."""
-    return Refusal(
-        "currency_mismatch",
-        "the currencies differ",
-        reason="both sides must have the same currency",
-    )
+    return Refusal("currency_mismatch", "the currencies differ", reason="both sides must have the same currency")
 
 
 def insufficient_funds() -> Refusal:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, cast
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.typedefs import Middleware
 
 from ledger.concurrency.dataloader import DataLoader
@@ -37,7 +37,7 @@ from web.http.negotiation import accept_of
 from web.http.pagination import LARGE_LISTS, LargeLists
 from web.http.ratelimit import LIMITS, limit_headers
 from web.http.replica import refuse_unknown_parameters, wait_for_position
-from web.http.request import ACTOR, REQUEST_ID, RUNTIME, make_request_id
+from web.http.request import ACTOR, REQUEST_ID, RUNTIME, make_request_id, read_client_request_id
 from web.http.response import Reply
 from web.http.sse import add_feeds
 from web.http.submit import TURNS
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 OUTAGES = web.AppKey("OUTAGES", OutageLog)
 
+SERVED_VERSIONS = (HttpVersion11, HttpVersion10)  # not 0.9, whose responses have no status
 log = structlog.get_logger(__name__)
 access_log = structlog.get_logger(ACCESS)
 
@@ -152,8 +153,11 @@ def _observe(
         """Run the outermost layer: deadline, request id, responses to exceptions, metrics and the access log."""
         started = time.perf_counter()
         start_deadline(patience_seconds)
-        request[REQUEST_ID] = trace_id = make_request_id(request)
+        request[REQUEST_ID] = trace_id = make_request_id()
+        client_id = read_client_request_id(request)
         try:
+            if request.version not in SERVED_VERSIONS:
+                raise web.HTTPBadRequest  # noqa: TRY301 - every error ends here
             response = cast("Reply", await handler(request))
         except Exception as error:  # noqa: BLE001 - this is where every error ends
             response = await _explain(request, error)
@@ -171,6 +175,7 @@ def _observe(
             milliseconds=round(seconds * 1000, 2),
             request_id=trace_id,
             user_id=str(actor.user_id) if actor else None,
+            **({"client_request_id": client_id} if client_id else {}),
         )
         return response
 

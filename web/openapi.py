@@ -65,8 +65,8 @@ A double-entry ledger over HTTP. Money moves between accounts; balances always s
 
 - `/v2` is the same API as `/v1`; any other version is 400 `api_version_error`.
 - Amounts are integers in minor units, within ±(2^53 - 1). Times are RFC 3339, in UTC, with microseconds.
-- Every response has `X-Request-Id`, which is the client's own if that is a plain word. Errors are RFC 9457 \
-problem details with stable codes.
+- Every response has `X-Request-Id`, which the service generates. The log also has the client's own, if that is a \
+plain word. Errors are RFC 9457 problem details with stable codes.
 - An unknown path is 404 `resource_not_found`; another method of a known path is 405 `method_not_allowed` \
 with `Allow`. HEAD works wherever GET does, and OPTIONS answers `Allow` on every path.
 - Lists have up to 10,000 items, or up to `limit` (1 to 1,000), and `Link: rel="next"` while there are more. They are \
@@ -96,7 +96,7 @@ _TAGS = {  # in this order
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": (
         "Identifies the request in the service's log",
-        {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     ),
     "ETag": ("The version of the resource", {"type": "string", "pattern": r'^"[0-9]+(\.[0-9a-f]+)?"$'}),
     "Idempotent-Replayed": (
@@ -225,7 +225,7 @@ def _operation(route: Route, components: Components) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation_id(route),
         "summary": operation.summary,
-        "description": _callers(route),
+        "description": f"{_callers(route)} {operation.note}".rstrip(),
         "tags": [_tag(route)],
         "security": _security(route),
         "parameters": [_parameter(parameter, components) for parameter in parameters_of(route)],

@@ -49,7 +49,7 @@ class _Protocol(RequestHandler):
     ) -> web.StreamResponse:
         """Return the response to a request that is not HTTP (400), or to a fault below the application (500)."""
         refusals = (MALFORMED,) if status < HTTPStatus.INTERNAL_SERVER_ERROR else refusals_of(exc or RuntimeError())
-        trace_id = make_request_id(request)
+        trace_id = make_request_id()
         accept = request.headers.get("Accept", "*/*")  # aiohttp passes a request without headers if it cannot be parsed
         response = problem(refusals, instance=request.path, trace_id=trace_id, accept=accept)
         response.request_id = trace_id

@@ -1,11 +1,12 @@
 """Greet the operator once `ledger serve` accepts requests: a record in the log, and an introduction on the terminal.
 
-The first admin's password is shown once, by the start that generated it. Later starts name the file that holds it, as
-long as it is still that admin's password.
+The first admin's password is shown once, by the start that generated it, and only on a terminal: elsewhere, logs keep
+what is printed. Other starts name the file that holds it, as long as it is still that admin's password.
 """
 
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,13 +50,14 @@ def welcome(listener: socket.socket, admin: Admin) -> None:
     file = {"admin_password_file": str(admin.password_file)} if admin.password_file else {}
     log.info("serving", url=url, docs=f"{url}/docs", pid=os.getpid(), **file)
     if console.is_terminal or admin.new_password:
-        console.print(f"\n{_introduction(url, admin)}\n", soft_wrap=True)
+        introduction = _introduction(url, admin, shows_password=sys.stderr.isatty())
+        console.print(f"\n{introduction}\n", soft_wrap=True)
 
 
-def _introduction(url: str, admin: Admin) -> str:
+def _introduction(url: str, admin: Admin, *, shows_password: bool) -> str:
     lines = [f"Read and try the API at [bold]{url}/docs[/]"]
     name, file = f"[bold]{escape(admin.username)}[/]", escape(str(admin.password_file))
-    if admin.new_password:
+    if admin.new_password and shows_password:
         lines += [
             f"The first admin is {name}, with the password [bold]{admin.new_password}[/]",
             f"This is shown once. It is kept in {file}, which only you can read.",

@@ -21,6 +21,7 @@ from ledger.events.tokens import (
     Cutoffs,
     Ending,
     Pair,
+    PairReissued,
     RefreshTokenReused,
     RevokedTokensForgotten,
     Session,
@@ -68,6 +69,7 @@ class StartSession(Command, frozen=True, kw_only=True):
             roles,
             user.token_cutoffs,
             count_cutoffs(states),
+            self.credential_id,
         )
         return Decision([(self.session_id, issued)], token_result(self.session_id, self.user_id, self.pair, roles))
 
@@ -75,13 +77,13 @@ class StartSession(Command, frozen=True, kw_only=True):
 class RefreshTokens(Command, frozen=True, kw_only=True):
     """Exchange the refresh token `refresh_jti` for the next pair of tokens, which does not outlive the session.
 
-    A token that was rotated away ends the session, except for the retry of a client that never got the response: within
-    `grace_seconds`, the immediate predecessor of an unused token gets the same pair again. Without `enforced`, revoked
-    tokens are accepted.
+    A token that was rotated away ends the session, except for the retry of a client that never got the response. It
+    presents the token of the last rotation, with the same `retry_hash`, within `grace_seconds`. Without `enforced`,
+    revoked tokens are accepted until the user has another password.
     """
 
     name: ClassVar[str] = "RefreshTokens"
-    always_appends: ClassVar[bool] = False
+    always_appends: ClassVar[bool] = False  # logs of earlier versions have retries without an event
 
     session_id: UUID
     user_id: UUID
@@ -89,13 +91,14 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
     pair: Pair
     grace_seconds: int
     enforced: bool = True
+    retry_hash: str | None = None
 
     def streams(self) -> Iterable[UUID]:
         """Return the session, its user, and the stream of cut-offs."""
         return (self.session_id, self.user_id, ALL_TOKENS)
 
     def decide(self, states: States) -> Decision:
-        """Return the next pair, the same pair again, or the end of the session."""
+        """Return the next pair, the same pair again for a retry, or the end of the session."""
         session = state_of(states, self.session_id, Session)
         user = state_of(states, self.user_id, User)
         if session is None or session.user_id != self.user_id or user is None or user.deleted or not user.active:
@@ -105,6 +108,8 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
                 raise Refused(errors.wrong_credentials())
             if self.refresh_jti != session.pair.refresh_jti:
                 return self._refuse_reuse(session)
+        elif not is_of_current_password(session, user):
+            raise Refused(errors.wrong_credentials())
         if self.pair.issued_at >= session.expires_at:
             raise Refused(errors.wrong_credentials())
         roles = ",".join(user.roles)
@@ -123,15 +128,22 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
             roles,
             user.token_cutoffs,
             count_cutoffs(states),
+            self.retry_hash,
         )
         return Decision([(self.session_id, rotated)], token_result(self.session_id, self.user_id, pair, roles))
 
     def _refuse_reuse(self, session: Session) -> Decision:
-        age = max(self.pair.issued_at - session.pair.issued_at, 0)
-        if self.refresh_jti == session.previous_jti and age < self.grace_seconds:
-            return Decision([], token_result(self.session_id, self.user_id, session.pair, session.roles))
+        if self._is_retry(session):
+            result = token_result(self.session_id, self.user_id, session.pair, session.roles)
+            return Decision([(self.session_id, PairReissued(self.refresh_jti))], {**result, "reissued": True})
         reused: list[tuple[UUID, RefreshTokenReused]] = [(self.session_id, RefreshTokenReused(self.refresh_jti))]
         return Decision([*reused], {}, refusals=(errors.wrong_credentials(),))
+
+    def _is_retry(self, session: Session) -> bool:
+        """Return whether this is the request of the last rotation again, within the grace period."""
+        age = max(self.pair.issued_at - session.pair.issued_at, 0)
+        is_same_request = self.retry_hash is not None and self.retry_hash == session.retry_hash
+        return is_same_request and self.refresh_jti == session.previous_jti and age < self.grace_seconds
 
 
 class LogOut(Command, frozen=True):
@@ -254,6 +266,16 @@ def is_in_force(session: Session, user: User | None, cutoffs: int) -> bool:
         and not session.ended
         and (session.user_cutoffs, session.all_cutoffs) == (user.token_cutoffs, cutoffs)
     )
+
+
+def is_of_current_password(session: Session, user: User) -> bool:
+    """Return whether the user still has the password of the login.
+
+    A session of an earlier version does not name it: there, a cut-off since the last refresh may be a new password.
+    """
+    if session.credential_id is None:
+        return session.user_cutoffs == user.token_cutoffs
+    return session.credential_id == user.credential_id
 
 
 def token_result(session_id: UUID, user_id: UUID, pair: Pair, roles: str) -> dict[str, object]:

@@ -82,7 +82,7 @@ class UpdateUser(Conditional, frozen=True, kw_only=True):
     """Change members of a user; None leaves a member unchanged.
 
     `known_username` and `known_email` are the names that the caller has read. Raises `StaleCommandError` if the command
-    renames the user and these names have changed since.
+    renames the user and these names have changed since, or if `other_admins` is outdated (`check_admin_remains`).
     """
 
     name: ClassVar[str] = "UpdateUser"
@@ -96,10 +96,11 @@ class UpdateUser(Conditional, frozen=True, kw_only=True):
     active: bool | None = None
     roles: tuple[Role, ...] | None = None
     credential: Credential | None = None
+    other_admins: tuple[UUID, ...] | None = None
 
     def streams(self) -> Iterable[UUID]:
-        """Return the user, and the names before and after."""
-        return (self.user_id, *(self._name_streams() if self._renames else ()))
+        """Return the user, the names before and after, and the other admins."""
+        return (self.user_id, *(self._name_streams() if self._renames else ()), *(self.other_admins or ()))
 
     def decide(self, states: States) -> Decision:
         """Return one event for each change."""
@@ -107,6 +108,8 @@ class UpdateUser(Conditional, frozen=True, kw_only=True):
         if self._renames and (user.username, user.email) != (self.known_username, self.known_email):
             raise StaleCommandError
         check_version(states, self.user_id, self.expected)
+        if self.ends_admin:
+            check_admin_remains(states, self.user_id, user, self.other_admins)
         names = check_names(*self._names, known=(self.known_username, self.known_email))
         events: list[StreamEvent] = [(self.user_id, event) for event in self._changes(user, names)]
         if self._renames:
@@ -115,6 +118,11 @@ class UpdateUser(Conditional, frozen=True, kw_only=True):
             for change in self._name_changes:
                 events += change.events(states, self.user_id)
         return Decision(events, {"id": str(self.user_id)}, self.credential)
+
+    @property
+    def ends_admin(self) -> bool:
+        """Return whether an active admin would no longer be one afterwards."""
+        return self.active is False or (self.roles is not None and "admin" not in self.roles)
 
     @property
     def _renames(self) -> bool:
@@ -159,8 +167,8 @@ class DeleteUser(Conditional, frozen=True, kw_only=True):
     """Delete a user and close the user's accounts, all of which must be at zero.
 
     `account_ids` are the open accounts, `known_username` and `known_email` the names, at the time `assignments` was
-    read. Raises `StaleCommandError` if the names or `assignments` have changed since. `expecting` are the accounts that
-    expect money, as in `CloseAccount`.
+    read. Raises `StaleCommandError` if the names or `assignments` have changed since, or if `other_admins` is outdated
+    (`check_admin_remains`). `expecting` are the accounts that expect money, as in `CloseAccount`.
     """
 
     name: ClassVar[str] = "DeleteUser"
@@ -172,10 +180,11 @@ class DeleteUser(Conditional, frozen=True, kw_only=True):
     account_ids: tuple[UUID, ...]
     assignments: int
     expecting: tuple[UUID, ...] = ()
+    other_admins: tuple[UUID, ...] | None = None
 
     def streams(self) -> Iterable[UUID]:
-        """Return the user, both names and all accounts."""
-        return (self.user_id, *self._names, *self.account_ids)
+        """Return the user, both names, all accounts, and the other admins."""
+        return (self.user_id, *self._names, *self.account_ids, *(self.other_admins or ()))
 
     def decide(self, states: States) -> Decision:
         """Return the closing of the accounts, the release of the names, and the deletion."""
@@ -187,6 +196,7 @@ class DeleteUser(Conditional, frozen=True, kw_only=True):
         ):
             raise StaleCommandError
         check_version(states, self.user_id, self.expected)
+        check_admin_remains(states, self.user_id, user, self.other_admins)
         events = [
             close(account_id, account, expects_money=account_id in self.expecting)
             for account_id, account in self._open_accounts(states)
@@ -231,6 +241,22 @@ class NameChange(NamedTuple):
             *((stream, NameReleased(user_id)) for stream in old),
             *((stream, NameClaimed(user_id)) for stream in new),
         ]
+
+
+def check_admin_remains(states: States, user_id: UUID, user: User, other_admins: tuple[UUID, ...] | None) -> None:
+    """Raise `Refused` if the user is the last active admin, whom a change would end.
+
+    `other_admins` has another active admin, is empty if there is no other, and None if the user was no admin when the
+    command was made. The decision reads that admin's stream, so two admins cannot demote each other at once. Raises
+    `StaleCommandError` if one of the two users has changed since.
+    """
+    if not user.is_active_admin:
+        return
+    if other_admins == ():
+        raise Refused(errors.last_admin(user_id))
+    others = [state_of(states, other, User) for other in other_admins or ()]
+    if not any(other is not None and other.is_active_admin for other in others):
+        raise StaleCommandError
 
 
 def check_names(username: str, email: str, *, known: tuple[str, str] | None = None) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from ledger.embedded.identity import Identity
 
 PR_SET_PDEATHSIG = 1
 KILL_SECONDS = 10
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
 
 
 class Process:
@@ -104,5 +105,8 @@ class Launcher:
 
 
 def server_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the servers' variables: this process's without PG* variables, and with a fixed locale and time zone."""
-    return {k: v for k, v in variables.items() if not k.startswith("PG")} | {"LC_ALL": "C", "TZ": "UTC"}
+    """Return the servers' variables: the inherited ones among this process's, and a fixed locale and time zone.
+
+    All others may be secrets, which any program of the servers' user could read from them.
+    """
+    return {name: variables[name] for name in INHERITED if name in variables} | {"LC_ALL": "C", "TZ": "UTC"}

@@ -31,7 +31,8 @@ class TokensIssued(msgspec.Struct, frozen=True):
     """A user logged in and got the session's first pair.
 
     The session ends at `session_expires_at`, however often it is refreshed. `user_cutoffs` and `all_cutoffs` count the
-    earlier cut-offs of this user's tokens and of all tokens.
+    earlier cut-offs of this user's tokens and of all tokens. `credential_id` is the password's; earlier versions did
+    not store it.
     """
 
     TOPIC: ClassVar[str] = "TokensIssued"
@@ -46,10 +47,15 @@ class TokensIssued(msgspec.Struct, frozen=True):
     roles: str = ""
     user_cutoffs: int = 0
     all_cutoffs: int = 0
+    credential_id: UUID | None = None
 
 
 class TokensRotated(msgspec.Struct, frozen=True):
-    """The session was refreshed: it has a new pair, and the previous one is dead. Cut-offs are counted as at login."""
+    """The session was refreshed: it has a new pair, and the previous one is dead. Cut-offs are counted as at login.
+
+    `retry_hash` is a keyed hash of the session, the presented token and the request's `Idempotency-Key`; it is None
+    without a key. It recognizes a retry.
+    """
 
     TOPIC: ClassVar[str] = "TokensRotated"
 
@@ -62,6 +68,15 @@ class TokensRotated(msgspec.Struct, frozen=True):
     roles: str
     user_cutoffs: int
     all_cutoffs: int
+    retry_hash: str | None = None
+
+
+class PairReissued(msgspec.Struct, frozen=True):
+    """A client retried the last refresh, with the same token `jti` and key, and got the same pair again."""
+
+    TOPIC: ClassVar[str] = "PairReissued"
+
+    jti: UUID
 
 
 class SessionRevoked(msgspec.Struct, frozen=True):
@@ -80,7 +95,7 @@ class RefreshTokenReused(msgspec.Struct, frozen=True):
     jti: UUID
 
 
-SessionEvent = TokensIssued | TokensRotated | SessionRevoked | RefreshTokenReused
+SessionEvent = TokensIssued | TokensRotated | PairReissued | SessionRevoked | RefreshTokenReused
 
 
 class AllTokensRevoked(msgspec.Struct, frozen=True):
@@ -99,7 +114,7 @@ class RevokedTokensForgotten(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """The state of one session. `previous_jti` is the refresh token that the last rotation replaced."""
+    """The state of one session. `previous_jti` and `retry_hash` are of the request that last rotated its tokens."""
 
     TOPIC: ClassVar[str] = "Session"
 
@@ -111,6 +126,8 @@ class Session(msgspec.Struct, frozen=True):
     all_cutoffs: int
     previous_jti: UUID | None = None
     ended: bool = False
+    retry_hash: str | None = None
+    credential_id: UUID | None = None
 
 
 class Cutoffs(msgspec.Struct, frozen=True):
@@ -140,6 +157,7 @@ def evolve(state: Session | None, event: SessionEvent) -> Session:
                 event.session_expires_at,
                 event.user_cutoffs,
                 event.all_cutoffs,
+                credential_id=event.credential_id,
             )
         case TokensRotated():
             session = _require_login(state)
@@ -150,7 +168,10 @@ def evolve(state: Session | None, event: SessionEvent) -> Session:
                 user_cutoffs=event.user_cutoffs,
                 all_cutoffs=event.all_cutoffs,
                 previous_jti=session.pair.refresh_jti,
+                retry_hash=event.retry_hash,
             )
+        case PairReissued():
+            return _require_login(state)
         case SessionRevoked() | RefreshTokenReused():
             return msgspec.structs.replace(_require_login(state), ended=True)
         case _:

@@ -136,6 +136,11 @@ class User(msgspec.Struct, frozen=True):
     deleted: bool = False
     token_cutoffs: int = 0
 
+    @property
+    def is_active_admin(self) -> bool:
+        """Return whether the user may administer the ledger."""
+        return "admin" in self.roles and self.active and not self.deleted
+
 
 class Name(msgspec.Struct, frozen=True):
     """The user who owns a user name or e-mail address, or None if it is free."""

@@ -17,6 +17,7 @@ from ledger.events.tokens import (
     CLEANUPS,
     AllTokensRevoked,
     Cleanups,
+    PairReissued,
     RefreshTokenReused,
     RevokedTokensForgotten,
     SessionEvent,
@@ -163,6 +164,8 @@ class _Session:
                 self.refreshed_at = recorded.recorded_at
                 expiry = _to_time(expires_at)
                 self.expires_at = expiry if self.expires_at is None else max(self.expires_at, expiry)
+            case PairReissued():
+                pass
             case SessionRevoked(by=by):
                 self._end(recorded, by)
             case RefreshTokenReused():
@@ -243,6 +246,8 @@ class _TokenRun:
             case TokensRotated():
                 self._revoke_session(row)
                 self._issue(row, event)
+            case PairReissued():
+                pass
             case SessionRevoked() | RefreshTokenReused():
                 self._revoke_session(row)
             case UserTokensRevoked() | AllTokensRevoked():

@@ -116,6 +116,17 @@ class _Row:
                 assert_never(event)
 
 
+async def find_other_admins(reader: Reader, user_id: UUID) -> tuple[UUID, ...]:
+    """Return an active admin who is not this user, or nothing if there is no other."""
+    found: UUID | None = await reader.fetchval(
+        """SELECT id FROM users
+           WHERE active AND 'admin' = ANY(string_to_array(roles, ',')) AND id <> $1
+           ORDER BY "position" LIMIT 1""",
+        user_id,
+    )
+    return () if found is None else (found,)
+
+
 async def find(reader: Reader, user_id: UUID) -> Resource | None:
     """Return one user, or None, with the version from the head of its stream."""
     row = await reader.fetchrow(

@@ -424,6 +424,17 @@ async def test_changes_end_sessions(api: Api, change: dict[str, str] | None) -> 
     assert 401 == (await user.get("/")).status
 
 
+async def test_the_last_admin_stays(api: Api) -> None:
+    (admin,) = (await api.get("/v1/users?username=admin")).body
+
+    answers = [
+        await api.patch(f"/v1/users/{admin['id']}", {"roles": "guest"}),
+        await api.delete(f"/v1/users/{admin['id']}"),
+    ]
+
+    assert [(409, ["last_admin"])] * 2 == [(answer.status, answer.codes) for answer in answers]
+
+
 async def test_logins_after_a_revocation_work(api: Api) -> None:
     assert 200 == (await api.post("/v1/auth/revoke-all")).status
 

@@ -122,16 +122,26 @@ async def test_every_successful_response_has_its_own_request_id(api: Api) -> Non
 
 
 @pytest.mark.parametrize("given", ["a", "trace-1.2_3", "A" * 64])
-async def test_a_valid_request_id_of_the_client_is_kept(api: Api, given: str) -> None:
-    answer = await api.get("/v1/nowhere", headers={"X-Request-Id": given})
+async def test_a_request_id_of_the_client_is_logged_beside_that_of_the_service(api: Api, given: str) -> None:
+    """Lesson 31: it identifies nothing, because any client can send that of another."""
+    with structlog.testing.capture_logs() as lines:
+        answers = [await api.get("/v1/nowhere", headers={"X-Request-Id": given}) for _ in range(2)]
 
-    assert (given, given) == (answer.headers["X-Request-Id"], answer.body["errors"][0]["trace_id"])
+    requests = [line for line in lines if line["event"] == "request"]
+    assert [given, given] == [line["client_request_id"] for line in requests]
+    own = [answer.headers["X-Request-Id"] for answer in answers]
+    assert own == [line["request_id"] for line in requests]
+    assert own == [answer.body["errors"][0]["trace_id"] for answer in answers]
+    assert 3 == len({given, *own})
 
 
 @pytest.mark.parametrize("given", ["", "A" * 65, "two words", 'quo"te', "<script>", "ünicode", "a\tb"])
-async def test_any_other_request_id_is_replaced(api: Api, given: str) -> None:
+async def test_any_other_request_id_of_the_client_is_ignored(api: Api, given: str) -> None:
     """Lesson 31: untrusted text is not logged unchanged."""
-    answer = await api.get("/v1/nowhere", headers={"X-Request-Id": given})
+    with structlog.testing.capture_logs() as lines:
+        answer = await api.get("/v1/nowhere", headers={"X-Request-Id": given})
+
+    assert not any("client_request_id" in line for line in lines)
 
     assert given != answer.headers["X-Request-Id"]
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-Id"])

@@ -36,6 +36,19 @@ async def test_malformed_http_gets_a_problem_that_does_not_quote_it(api: Api, re
     assert (200, "aaaaaaaa" in str(answer.body)) == ((await api.get("/v1/health")).status, False)
 
 
+@pytest.mark.parametrize("line", [b"GET /v1/health", b"GET /v1/health HTTP/0.9", b"GET /v1/health HTTP/2.0"])
+async def test_other_versions_of_http_are_refused(api: Api, line: bytes) -> None:
+    """A response of HTTP/0.9 has no status, so a cache or a proxy takes any body for the resource."""
+    reader, writer = await asyncio.open_connection(api.client.server.host, api.client.server.port)
+    writer.write(line + b"\r\n\r\n")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        answer = await reader.read()
+    writer.close()
+
+    assert b" 400 " in answer.splitlines()[0]
+    assert b"healthy" not in answer
+
+
 async def test_a_malformed_chunk_gets_a_problem(api: Api) -> None:
     """Lesson 32."""
     start = request_head("POST /v1/auth/login HTTP/1.1", Content_Type="application/json", Transfer_Encoding="chunked")

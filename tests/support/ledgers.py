@@ -306,6 +306,7 @@ def refresh(ledger: Ledger, number: int, now: int, grace_seconds: int, enforced:
         pair=ledger.fresh_pair(now),
         grace_seconds=grace_seconds,
         enforced=enforced,
+        retry_hash=str(refresh_jti),
     )
 
 

@@ -63,12 +63,14 @@ async def log_in(api: Api, user: dict[str, Any] | None = None) -> Pair:
     return dict(answer.body)
 
 
-async def post_with_token(api: Api, token: str, path: str) -> Response:
-    return await replace(api, token=token).post(path)
+async def post_with_token(api: Api, token: str, path: str, key: str | None = None) -> Response:
+    """Send a request without a body; `key` is its `Idempotency-Key`."""
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return await replace(api, token=token).post(path, headers=headers)
 
 
-async def refresh_pair(api: Api, pair: Pair) -> Pair:
-    answer = await post_with_token(api, pair["refresh_token"], REFRESH)
+async def refresh_pair(api: Api, pair: Pair, key: str | None = None) -> Pair:
+    answer = await post_with_token(api, pair["refresh_token"], REFRESH, key)
     assert 200 == answer.status, answer
     return dict(answer.body)
 
@@ -80,9 +82,9 @@ async def is_accepted(api: Api, pair: Pair) -> bool:
     return answer.status == 200
 
 
-async def can_refresh(api: Api, pair: Pair) -> bool:
+async def can_refresh(api: Api, pair: Pair, key: str | None = None) -> bool:
     """Return whether the refresh token can be exchanged."""
-    answer = await post_with_token(api, pair["refresh_token"], REFRESH)
+    answer = await post_with_token(api, pair["refresh_token"], REFRESH, key)
     assert answer.status in {200, 401}
     return answer.status == 200
 

@@ -77,8 +77,9 @@ def refresh(
     enforced: bool = True,
     session_id: UUID = SESSION,
     user_id: UUID = ALICE,
+    key: str | None = "key",
 ) -> RefreshTokens:
-    """Return a command that exchanges the refresh token of one pair for another pair."""
+    """Return a command that exchanges the refresh token of one pair for another pair, under this idempotency key."""
     jti = pair(shown).refresh_jti
     return RefreshTokens(
         session_id=session_id,
@@ -87,6 +88,7 @@ def refresh(
         pair=pair(wanted, at),
         grace_seconds=grace_seconds,
         enforced=enforced,
+        retry_hash=key and f"{key} with refresh {shown}",
     )
 
 
@@ -141,6 +143,10 @@ ROTATED_TWICE = after(ROTATED, refresh(1, 2, START + 55))
 REUSES = [
     pytest.param(ROTATED, refresh(0, 9, START + 50 + GRACE), id="predecessor after the grace"),
     pytest.param(ROTATED, refresh(0, 9, grace_seconds=0), id="predecessor without a grace"),
+    pytest.param(ROTATED, refresh(0, 9, key=None), id="without a key"),
+    pytest.param(ROTATED, refresh(0, 9, key="another"), id="under another key"),
+    pytest.param(after(LOGGED_IN, refresh(0, 1, key=None)), refresh(0, 9), id="the first request had no key"),
+    pytest.param(after(LOGGED_IN, refresh(0, 1, key=None)), refresh(0, 9, key=None), id="both without a key"),
     pytest.param(ROTATED, refresh(0, 9, START + 49, grace_seconds=0), id="without a grace, with a slow clock"),
     pytest.param(ROTATED_TWICE, refresh(0, 9, START + 55), id="predecessor after its successor was used"),
     pytest.param(ROTATED_TWICE, refresh(1, 9, START + 55 + GRACE), id="next predecessor after the grace"),

@@ -150,7 +150,16 @@ def history() -> list[tuple[UUID, Command]]:
             refresh_jti=token_pair(54).refresh_jti,
             pair=token_pair(56),
             grace_seconds=0,
+            retry_hash="a key",
         ),
+        RefreshTokens(
+            session_id=ROTATED_SESSION,
+            user_id=ALICE,
+            refresh_jti=token_pair(54).refresh_jti,
+            pair=token_pair(64),
+            grace_seconds=10,
+            retry_hash="a key",
+        ),  # a retry
         StartSession(
             session_id=STOLEN_SESSION,
             user_id=ALICE,

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
 from ledger import settings as ledger_settings
 from ledger.environment.variables import SettingsError
 from ledger.settings import Settings
-from tests.support.controls import Api
+from tests.support.controls import Api, Response
 from tests.support.serving import serving
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -40,8 +40,12 @@ class Traced:
 
 
 async def a_transfer(api: Api, accounts: Sequence[Any], **options: Any) -> int:
+    return (await respond(api, accounts, **options)).status
+
+
+async def respond(api: Api, accounts: Sequence[Any], **options: Any) -> Response:
     source, destination = accounts
-    return (await api.transfer(source, destination, 1, **options)).status
+    return await api.transfer(source, destination, 1, **options)
 
 
 @pytest.fixture
@@ -59,7 +63,8 @@ async def test_a_request_is_part_of_its_clients_trace_and_linked_to_its_commit_g
     kept.exporter.clear()
 
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": "one"}
-    assert 200 == await a_transfer(traced, accounts, headers=headers)
+    answer = await respond(traced, accounts, headers=headers)
+    assert 200 == answer.status
 
     (request,), (command,), (batch,) = (
         kept.named(name) for name in ("POST /v1/transactions/transfer", "TransferMoney", "batch")
@@ -75,7 +80,7 @@ async def test_a_request_is_part_of_its_clients_trace_and_linked_to_its_commit_g
         "http.route": "/v1/transactions/transfer",
         "url.path": "/v1/transactions/transfer",
         "http.response.status_code": 200,
-        "ledger.request_id": "one",
+        "ledger.request_id": answer.headers["X-Request-Id"],
     } == dict(request.attributes or {})
     assert {"ledger.commands": 1} == dict(batch.attributes or {})
     assert (command.start_time or 0) <= (batch.start_time or 0) <= (batch.end_time or 0) <= (command.end_time or 0)

@@ -34,8 +34,8 @@ from ledger.store.connections import Reader
 from ledger.values.ids import new_id
 from ledger.write.group import Origin, Outcome
 from web import requests
-from web.http.idempotency import make_origin
-from web.http.json import answer, answer_empty, answer_outcome, parse, read_json
+from web.http.idempotency import compute_retry_hash, make_unkeyed_origin
+from web.http.json import REPLAYED, answer, answer_empty, answer_outcome, parse, read_json
 from web.http.pagination import Page, answer_list, read_span, walk_by_position
 from web.http.params import id_parameter, read_path_id
 from web.http.ratelimit import LIMITS, limit_headers
@@ -75,7 +75,11 @@ async def log_in(request: web.Request) -> Reply:
 
 
 async def refresh_tokens(request: web.Request) -> Reply:
-    """POST /auth/refresh, with the refresh token."""
+    """POST /auth/refresh, with the refresh token.
+
+    The command log replays nothing here, because its answers are keys to the session. The session itself knows the
+    token and the `Idempotency-Key` of its last rotation.
+    """
     runtime = request.app[RUNTIME]
     presented, settings = request[ACTOR], runtime.settings
     now = int(time.time())
@@ -86,22 +90,23 @@ async def refresh_tokens(request: web.Request) -> Reply:
         pair=_make_pair(settings, now, now + settings.ledger_session_seconds),
         grace_seconds=settings.ledger_refresh_grace_seconds,
         enforced=settings.jwt_enable_revoked_tokens,
+        retry_hash=compute_retry_hash(request),
     )
-    return await _sign_tokens(
-        runtime, await runtime.committer.submit(command, make_origin(request), deadline=DEADLINE.get())
-    )
+    origin = make_unkeyed_origin(request)
+    return await _sign_tokens(runtime, await runtime.committer.submit(command, origin, deadline=DEADLINE.get()))
 
 
 async def log_out(request: web.Request) -> Reply:
-    """POST /auth/logout, with the refresh token."""
+    """POST /auth/logout, with the refresh token, which is also what an `Idempotency-Key` is bound to."""
     _check_revocation_is_on(request)
     presented = request[ACTOR]
     command = LogOut(presented.session_id, presented.user_id, presented.jti)
-    return answer_empty(await submit(request, command))
+    return answer_empty(await submit(request, command, lambda: presented.jti.bytes))
 
 
 async def revoke_user_tokens(request: web.Request) -> Reply:
     """POST /auth/revoke-user. Users may revoke their own tokens, admins those of any user."""
+    _check_revocation_is_on(request)
     body = parse(requests.UserTokens, await read_json(request))
     actor = request[ACTOR]
     if body.user_id != actor.user_id and not actor.has("admin"):
@@ -111,6 +116,7 @@ async def revoke_user_tokens(request: web.Request) -> Reply:
 
 async def revoke_all_tokens(request: web.Request) -> Reply:
     """POST /auth/revoke-all. This includes the caller's own."""
+    _check_revocation_is_on(request)
     return answer_empty(await submit(request, RevokeAllTokens()))
 
 
@@ -145,6 +151,7 @@ async def list_sessions(request: web.Request) -> Reply | Stream:
 
 async def end_session(request: web.Request) -> Reply:
     """DELETE /auth/sessions/{id}."""
+    _check_revocation_is_on(request)
     actor = request[ACTOR]
     command = EndSession(read_path_id(request), None if actor.has("admin") else actor.user_id)
     return answer_empty(await submit(request, command))
@@ -204,12 +211,16 @@ def _make_pair(settings: Settings, now: int, latest: int) -> Pair:
 
 
 async def _sign_tokens(runtime: Runtime, outcome: Outcome) -> Reply:
-    """Answer with an outcome's pair of tokens. A replayed pair is signed with its original claims."""
+    """Answer with an outcome's pair of tokens. A pair that was issued before is signed with its original claims."""
     issued = outcome.result
-    position = outcome.position or await tokens.issued_at(runtime.pool, UUID(issued["access_jti"]))
+    reissued = issued.get("reissued", False)
+    position = None if reissued else outcome.position
+    if position is None:
+        position = await tokens.issued_at(runtime.pool, UUID(issued["access_jti"]))
     if position is None:
         raise DatabaseError("a pair of tokens was issued and is not in the tokens table")
-    return answer(_make_tokens(runtime, issued, position), position=position)
+    headers = REPLAYED if reissued else None
+    return answer(_make_tokens(runtime, issued, position), headers=headers, position=position)
 
 
 def _make_tokens(runtime: Runtime, issued: Mapping[str, Any], position: int) -> dict[str, object]:

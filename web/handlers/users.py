@@ -103,6 +103,7 @@ async def _change(request: web.Request, user_id: UUID, body: requests.User | req
             roles=body.role_names(),
             credential=credential,
             expected=expected,
+            other_admins=await _find_other_admins(runtime, user_id, known),
         )
 
     outcome = await submit_in_turn(request, user_id, make)
@@ -125,6 +126,7 @@ async def delete_user(request: web.Request) -> Reply:
             assignments=known.assignments,
             expecting=tuple(await transactions.have_incoming_holds(runtime.pool, account_ids)),
             expected=expected,
+            other_admins=await _find_other_admins(runtime, user_id, known),
         )
 
     return answer_empty(await submit_in_turn(request, user_id, make))
@@ -143,6 +145,10 @@ async def _read_user(runtime: Runtime, user_id: UUID) -> User:
     if not isinstance(state, User) or state.deleted:
         raise Refused(errors.user_not_found(user_id))
     return state
+
+
+async def _find_other_admins(runtime: Runtime, user_id: UUID, user: User) -> tuple[UUID, ...] | None:
+    return await users.find_other_admins(runtime.pool, user_id) if user.is_active_admin else None
 
 
 async def _hash_new_secret(runtime: Runtime, user_id: UUID, secret: str | None) -> Credential | None:

@@ -126,6 +126,13 @@ CATALOGUE = {
         "An account can be closed, and its owner deleted, only at a balance of zero and without pending holds.",
         "Move the balance to another account, and capture or void the holds that debit or credit the account.",
     ),
+    "last_admin": ErrorType(
+        409,
+        "conflict",
+        "Last admin",
+        "The user is the only active admin, so nobody could administer the ledger afterwards.",
+        "Make another user an admin first.",
+    ),
     "reference_already_exists": ErrorType(
         409,
         "conflict",

@@ -3,6 +3,7 @@
 import hmac
 import re
 from collections.abc import Callable
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
@@ -37,23 +38,28 @@ def make_origin(request: web.Request, canonical: Canonical = bytes) -> Origin:
     """Return the origin of this request's command. With `Idempotency-Key`, the command's id is the same each time.
 
     A key belongs to the user who sent it, so no client can learn the keys of others. `canonical` returns the canonical
-    form of the body. Its hash is keyed: a password in it must not be guessable from the command log. Raises `Refused`.
+    form of the body, or of any other input of the command. Its hash is keyed: a password in it must not be guessable
+    from the command log. Raises `Refused`.
     """
+    key = read_idempotency_key(request)
+    if key is None:
+        return make_unkeyed_origin(request)
+    command_id = derived_id("idempotency", f"{request[ACTOR].user_id}:{key}")
+    return _build_origin(request, command_id, _compute_fingerprint(request, canonical()))
+
+
+def make_unkeyed_origin(request: web.Request) -> Origin:
+    """Return the origin of a command with a new id, which is never replayed from the command log."""
+    return _build_origin(request, new_id(), None)
+
+
+def compute_retry_hash(request: web.Request) -> str | None:
+    """Return a keyed hash of the presented token and the request's key, or None without a key. Raises `Refused`."""
     actor, key = request[ACTOR], read_idempotency_key(request)
     if key is None:
-        command_id, request_hash = new_id(), None
-    else:
-        command_id = derived_id("idempotency", f"{actor.user_id}:{key}")
-        request_hash = _compute_fingerprint(request, canonical())
-    return Origin(
-        command_id,
-        actor.user_id,
-        actor.session_id,
-        actor.jti,
-        request[REQUEST_ID],
-        request_hash,
-        actor.caller,
-    )
+        return None
+    message = b"refresh\n" + actor.session_id.bytes + actor.jti.bytes + key.encode()
+    return hmac.digest(request.app[RUNTIME].fingerprint_key, message, "sha256").hex()
 
 
 def read_idempotency_key(request: web.Request) -> str | None:
@@ -71,6 +77,19 @@ def make_part(whole: Origin, number: int) -> Origin:
     keyed = whole.request_hash is not None
     command_id = derived_id("idempotency-part", f"{whole.command_id}:{number}") if keyed else new_id()
     return msgspec.structs.replace(whole, command_id=command_id)
+
+
+def _build_origin(request: web.Request, command_id: UUID, request_hash: bytes | None) -> Origin:
+    actor = request[ACTOR]
+    return Origin(
+        command_id,
+        actor.user_id,
+        actor.session_id,
+        actor.jti,
+        request[REQUEST_ID],
+        request_hash,
+        actor.caller,
+    )
 
 
 def _compute_fingerprint(request: web.Request, canonical: bytes) -> bytes:

@@ -32,10 +32,15 @@ RUNTIME = web.AppKey("RUNTIME", Runtime)
 ACTOR = web.RequestKey("ACTOR", Actor)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-def make_request_id(request: web.BaseRequest) -> str:
-    """Return the client's `X-Request-Id` if it is a plain word, else a fresh id."""
+def make_request_id() -> str:
+    """Return the id of a request. No client chooses it, so no two requests have the same."""
+    return f"{getrandbits(128):032x}"
+
+
+def read_client_request_id(request: web.BaseRequest) -> str | None:
+    """Return the client's own id of the request, for the log, if `X-Request-Id` is a plain word."""
     given = request.headers.get("X-Request-Id")
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+    return given if given is not None and _CLIENT_REQUEST_ID.fullmatch(given) else None

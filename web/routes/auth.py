@@ -38,7 +38,15 @@ ROUTES = (
         "/auth/refresh",
         auth.refresh_tokens,
         REFRESH_TOKEN,
-        Operation("Exchange a refresh token for a new pair", response_model=responses.Tokens),
+        Operation(
+            "Exchange a refresh token for a new pair",
+            response_model=responses.Tokens,
+            note=(
+                "The presented pair is dead at once. A retry with the same refresh token and the same "
+                "`Idempotency-Key` gets the same new pair again, within `LEDGER_REFRESH_GRACE_SECONDS` (by default "
+                "10). Any other use of a refresh token that was exchanged before ends the session."
+            ),
+        ),
     ),
     Route("POST", "/auth/logout", auth.log_out, REFRESH_TOKEN, Operation("End the session", refusals=REVOCATION_OFF)),
     Route(
@@ -49,10 +57,16 @@ ROUTES = (
         Operation(
             "Revoke all tokens of a user",
             request_model=requests.UserTokens,
-            refusals=(errors.forbidden, errors.user_not_found),
+            refusals=(errors.forbidden, errors.user_not_found, *REVOCATION_OFF),
         ),
     ),
-    Route("POST", "/auth/revoke-all", auth.revoke_all_tokens, ADMIN, Operation("Revoke all tokens of all users")),
+    Route(
+        "POST",
+        "/auth/revoke-all",
+        auth.revoke_all_tokens,
+        ADMIN,
+        Operation("Revoke all tokens of all users", refusals=REVOCATION_OFF),
+    ),
     Route(
         "POST",
         "/auth/cleanup",
@@ -77,6 +91,6 @@ ROUTES = (
         "/auth/sessions/{id}",
         auth.end_session,
         ANYONE,
-        Operation("End a session", refusals=(errors.session_not_found,)),
+        Operation("End a session", refusals=(errors.session_not_found, *REVOCATION_OFF)),
     ),
 )

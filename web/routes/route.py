@@ -33,6 +33,7 @@ class Operation:
     - `response_model` is the type of the body, or None if there is none; `response_description` replaces its docstring.
     - `refusals` are those of this route alone, and `response_headers` the headers of its successful responses.
     - A conditional operation respects `If-Match`.
+    - `note` is a sentence that follows the roles in the description.
     """
 
     summary: str
@@ -47,6 +48,7 @@ class Operation:
     is_conditional: bool = False
     response_description: str = ""
     response_headers: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def is_tagged(self) -> bool:

@@ -1,4 +1,4 @@
-"""Refresh tokens are exchanged once, and a retry within the grace period gets the same pair."""
+"""Refresh tokens are exchanged once, and a retry with its key gets the same pair within the grace period."""
 
 import asyncio
 from collections import Counter
@@ -34,7 +34,7 @@ from tests.support.token_api import (
     session_of,
 )
 
-TRANSFER = "/v1/transactions/transfer"
+TRANSFER, KEY = "/v1/transactions/transfer", "refresh-1"
 
 
 async def test_a_refresh_returns_the_next_pair_of_the_session(api: Api) -> None:
@@ -180,41 +180,69 @@ async def test_a_user_who_cannot_log_in_cannot_refresh(
     assert_wrong_credentials(await post_with_token(api, pair["refresh_token"], REFRESH))
 
 
-async def test_a_retry_within_the_grace_gets_the_same_tokens_and_appends_nothing(
+async def test_a_retry_with_its_key_gets_the_same_tokens_within_the_grace_and_is_recorded(
     api: Api, connection: Connection
 ) -> None:
     """Lesson 22: a retry does not start a new generation."""
     pair = await log_in(api)
-    first = await post_with_token(api, pair["refresh_token"], REFRESH)
+    first = await post_with_token(api, pair["refresh_token"], REFRESH, KEY)
     before = await events(connection)
 
-    retries = [await post_with_token(api, pair["refresh_token"], REFRESH) for _ in range(3)]
+    retries = [await post_with_token(api, pair["refresh_token"], REFRESH, KEY) for _ in range(3)]
 
     assert [(200, first.body)] * 3 == [(retry.status, retry.body) for retry in retries]
-    assert before == await events(connection)
+    assert [None, *["true"] * 3] == [retry.headers.get("Idempotent-Replayed") for retry in (first, *retries)]
+    assert first.headers["Ledger-Position"] == retries[0].headers["Ledger-Position"]
+    assert before + 3 == await events(connection)
+    assert 3 == len(await event_positions(connection, "PairReissued", session_of(pair)))
     assert (True, True) == await in_force(api, first.body)
+
+
+@pytest.mark.parametrize("keys", [(None, None), (KEY, None), (None, KEY), (KEY, "another")], ids=str)
+async def test_a_retry_without_the_key_of_the_first_request_ends_the_session(
+    api: Api, connection: Connection, keys: tuple[str | None, str | None]
+) -> None:
+    """Lesson 59."""
+    first = await log_in(api)
+    second = await refresh_pair(api, first, keys[0])
+
+    assert_wrong_credentials(await post_with_token(api, first["refresh_token"], REFRESH, keys[1]))
+
+    assert (False, False) == await in_force(api, second)
+    assert 1 == len(await event_positions(connection, "RefreshTokenReused", session_of(first)))
+
+
+async def test_a_key_is_good_for_the_next_refresh_too(api: Api) -> None:
+    """A client that sends a constant key gets a new pair each time."""
+    pairs = [await log_in(api)]
+    for _ in range(3):
+        pairs.append(await refresh_pair(api, pairs[-1], KEY))
+
+    assert 4 == len({pair["refresh_token"] for pair in pairs})
+    assert pairs[3] == await refresh_pair(api, pairs[2], KEY)
+    assert (True, True) == await in_force(api, pairs[3])
 
 
 async def test_a_retry_within_the_grace_gets_the_first_response_despite_changes(api: Api, clock: Clock) -> None:
     user = await api.new_user(roles="guest")
     pair = await log_in(api, user)
-    first = await refresh_pair(api, pair)
+    first = await refresh_pair(api, pair, KEY)
 
     await api.put(f"/v1/users/{user['id']}", {**user, "roles": "guest,auditor", "username": f"{user['username']}-2"})
     clock.now += 9
 
-    assert first == await refresh_pair(api, pair)
+    assert first == await refresh_pair(api, pair, KEY)
 
 
 @pytest.mark.parametrize(("seconds", "forgiven"), [(9, True), (10, False)])
 async def test_the_grace_ends(api: Api, clock: Clock, connection: Connection, seconds: int, forgiven: bool) -> None:
     """Lessons 22 and 23: afterwards, reuse ends the session although the response is an error."""
     first = await log_in(api)
-    second = await refresh_pair(api, first)
+    second = await refresh_pair(api, first, KEY)
 
     clock.now += seconds
 
-    assert forgiven is await can_refresh(api, first)
+    assert forgiven is await can_refresh(api, first, KEY)
     assert (forgiven, forgiven) == await in_force(api, second)
     assert (0 if forgiven else 1) == len(await event_positions(connection, "RefreshTokenReused", session_of(first)))
 
@@ -222,9 +250,9 @@ async def test_the_grace_ends(api: Api, clock: Clock, connection: Connection, se
 async def test_without_a_grace_a_retry_ends_the_session(strict: Api, connection: Connection) -> None:
     """Lessons 22 and 23."""
     first = await log_in(strict)
-    second = await refresh_pair(strict, first)
+    second = await refresh_pair(strict, first, KEY)
 
-    assert_wrong_credentials(await post_with_token(strict, first["refresh_token"], REFRESH))
+    assert_wrong_credentials(await post_with_token(strict, first["refresh_token"], REFRESH, KEY))
 
     assert (False, False) == await in_force(strict, second)
     assert 1 == len(await event_positions(connection, "RefreshTokenReused", session_of(first)))
@@ -238,21 +266,21 @@ async def test_without_a_grace_a_clock_that_is_behind_forgives_nothing(strict: A
     """Clocks of workers differ, and a request can reach the log after another that started a second later."""
     first = await log_in(strict)
     clock.now += 1
-    second = await refresh_pair(strict, first)
+    second = await refresh_pair(strict, first, KEY)
 
     clock.now -= 1
 
-    assert not await can_refresh(strict, first)
+    assert not await can_refresh(strict, first, KEY)
     assert (False, False) == await in_force(strict, second)
 
 
 async def test_the_grace_covers_only_the_last_token_but_one(api: Api) -> None:
     """Lesson 22: use of the next token proves that the client received it, so an older one is stolen."""
     first = await log_in(api)
-    second = await refresh_pair(api, first)
-    third = await refresh_pair(api, second)
+    second = await refresh_pair(api, first, KEY)
+    third = await refresh_pair(api, second, KEY)
 
-    assert_wrong_credentials(await post_with_token(api, first["refresh_token"], REFRESH))
+    assert_wrong_credentials(await post_with_token(api, first["refresh_token"], REFRESH, KEY))
 
     assert [(False, False)] * 3 == [await in_force(api, pair) for pair in (first, second, third)]
 
@@ -279,7 +307,7 @@ async def test_fifty_concurrent_refreshes_of_one_token_create_one_generation(
     assert clock.now
     pair = await log_in(api)
 
-    answers = await asyncio.gather(*(post_with_token(api, pair["refresh_token"], REFRESH) for _ in range(50)))
+    answers = await asyncio.gather(*(post_with_token(api, pair["refresh_token"], REFRESH, KEY) for _ in range(50)))
 
     assert {200: 50} == Counter(answer.status for answer in answers)
     assert 1 == len({answer.body["refresh_token"] for answer in answers})
@@ -295,7 +323,7 @@ async def test_without_a_grace_one_of_fifty_concurrent_refreshes_wins_and_the_se
     assert clock.now
     pair = await log_in(strict)
 
-    answers = await asyncio.gather(*(post_with_token(strict, pair["refresh_token"], REFRESH) for _ in range(50)))
+    answers = await asyncio.gather(*(post_with_token(strict, pair["refresh_token"], REFRESH, KEY) for _ in range(50)))
 
     assert {200: 1, 401: 49} == Counter(answer.status for answer in answers)
     (winner,) = [answer.body for answer in answers if answer.status == 200]
@@ -317,7 +345,11 @@ async def test_concurrent_refreshes_at_two_services_create_one_generation(
 
     for _ in range(5):
         answers = await asyncio.gather(
-            *(post_with_token(service, pair["refresh_token"], REFRESH) for _ in range(10) for service in (api, other))
+            *(
+                post_with_token(service, pair["refresh_token"], REFRESH, KEY)
+                for _ in range(10)
+                for service in (api, other)
+            )
         )
         assert {200: 20} == Counter(answer.status for answer in answers)
         assert 1 == len({answer.body["refresh_token"] for answer in answers})

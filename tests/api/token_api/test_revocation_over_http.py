@@ -130,11 +130,16 @@ async def test_an_access_token_that_outlives_its_refresh_token_ends_with_the_ses
     assert not await is_accepted(api, pair)
 
 
-@pytest.mark.parametrize("path", [LOGOUT, CLEANUP])
-async def test_without_enforcement_logout_and_cleanup_are_refused(lax: Api, path: str) -> None:
+@pytest.mark.parametrize("path", [LOGOUT, CLEANUP, REVOKE_USER, REVOKE_ALL, f"{SESSIONS}/{NOBODY}"])
+async def test_without_enforcement_what_would_have_no_effect_is_refused(
+    lax: Api, connection: Connection, path: str
+) -> None:
     pair = await log_in(lax)
+    method = "DELETE" if path.startswith(SESSIONS) else "POST"
+    token = pair["refresh_token" if path == LOGOUT else "access_token"]
+    before = await events(connection)
 
-    refused = await post_with_token(lax, pair["refresh_token" if path == LOGOUT else "access_token"], path)
+    refused = await replace(lax, token=token).call(method, path, {"user_id": NOBODY} if path == REVOKE_USER else None)
 
     assert_problem(
         refused,
@@ -143,17 +148,29 @@ async def test_without_enforcement_logout_and_cleanup_are_refused(lax: Api, path
         "authentication_error",
         "use of revoked tokens is inactive",
     )
-    assert_wrong_credentials(await lax.nobody.post(path))
+    assert_wrong_credentials(await lax.nobody.call(method, path))
+    assert before == await events(connection)
     assert (True, True) == await in_force(lax, pair)
 
 
-async def test_without_enforcement_revoked_tokens_are_accepted(lax: Api) -> None:
+async def test_without_enforcement_a_new_password_ends_the_sessions_at_their_next_refresh(lax: Api) -> None:
+    user = await lax.new_user()
+    pair, other = await log_in(lax, user), await log_in(lax)
+    pair = await refresh_pair(lax, pair)
+
+    await remove_access(lax, user, "given another password")
+
+    assert (True, False) == await in_force(lax, pair)
+    assert (True, True) == await in_force(lax, other)
+
+
+async def test_without_enforcement_revoked_tokens_are_accepted(api: Api, lax: Api) -> None:
     user = await lax.new_user()
     first = await log_in(lax, user)
     source, destination = await lax.new_account(user["id"], balance_cents=100), await lax.new_account()
     second = await refresh_pair(lax, first)
-    await revoke(lax, user)
-    assert 200 == (await lax.post(REVOKE_ALL)).status
+    await revoke(api, user)
+    assert 200 == (await api.post(REVOKE_ALL)).status
 
     for pair in (first, second):
         caller = replace(lax, token=pair["access_token"])

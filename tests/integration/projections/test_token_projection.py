@@ -30,6 +30,7 @@ from ledger.events.tokens import (
     AllTokensRevoked,
     Cleanups,
     Pair,
+    PairReissued,
     RefreshTokenReused,
     RevokedTokensForgotten,
     SessionRevoked,
@@ -102,6 +103,7 @@ class Log:
             pair=self.a_pair(ends),
             grace_seconds=grace_seconds,
             enforced=enforced,
+            retry_hash=str(refresh_jti),
         )
 
     def cut_off(self, user_id: UUID | None) -> Command:
@@ -275,6 +277,8 @@ class Model:
                 session.refreshed_at = row.recorded_at
                 session.expires_at = max(session.expires_at, event.refresh_expires_at)
                 self.issue(row, event)
+            case PairReissued():
+                pass
             case SessionRevoked() | RefreshTokenReused():
                 session = self.kill_session(row)
                 session.below, session.ended = NEVER, True
@@ -506,4 +510,4 @@ def test_the_generated_logs_reach_every_event() -> None:
         seen.update(type(row.event) for row in log.rows())
 
     look()
-    assert {*REVOKING, TokensIssued, RevokedTokensForgotten} == seen
+    assert {*REVOKING, TokensIssued, PairReissued, RevokedTokensForgotten} == seen

@@ -5,15 +5,18 @@ import os
 import re
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from rich.console import Console
 
-from ledger.cli.welcome import Admin, prepare_admin
+from ledger.cli.welcome import Admin, prepare_admin, welcome
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from ledger.store.pool import connect
@@ -21,20 +24,37 @@ from tests.support.controls import ADMIN_PASSWORD, transfer_body, user_body
 from tests.support.processes import DEADLINE_SECONDS, ROOT, Ledger, is_alive, until
 from tests.support.serving import call, log_in, messages, no_process_left
 
-SHOWN = re.compile(r"The first admin is (\S+), with the password (\S+)")
+SHOWN = re.compile(r"The first admin is (\S+); the password is in (\S+)")
 
 
-async def test_the_first_start_shows_the_admins_password_which_works(
-    run: Callable[..., Ledger], alone: dict[str, str]
+async def test_the_first_start_names_the_file_with_the_admins_password_which_works(
+    run: Callable[..., Ledger], alone: dict[str, str], data_dir: Path
 ) -> None:
-    """Lesson 39: one command starts everything."""
-    running = run("serve", **alone)
+    """Lessons 31 and 39: one command starts everything. What is no terminal may be a log that others read."""
+    running = run("serve", **alone, FORCE_COLOR="1", TERM="dumb")
     url = await running.url()
-    ((username, password),) = await until(lambda: SHOWN.findall(running.log.read_text()))
+    ((username, file),) = await until(lambda: SHOWN.findall(running.log.read_text()))
+    password = (data_dir / "admin-password").read_text().strip()
+    assert str(data_dir / "admin-password") == file
     assert f"Read and try the API at {url}/docs" in messages(running)
     status, _ = await call("GET", f"{url}/v1/users", token=await log_in(url, username, password))
     assert ("admin", 200) == (username, status)
-    assert 1 == running.log.read_text().count(password)
+    assert password not in running.log.read_text()
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_new_password_is_shown_on_a_terminal_only(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lesson 31: colours may be forced where there is no terminal, as CI does."""
+    written = StringIO()
+    monkeypatch.setattr("ledger.cli.welcome.console", Console(file=written, force_terminal=True, color_system=None))
+    monkeypatch.setattr(sys, "stderr", StringIO())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        welcome(listener, Admin("admin", Path("/data/admin-password"), "a new password"))
+
+    assert is_terminal is ("a new password" in written.getvalue())
+    assert "/data/admin-password" in written.getvalue()
 
 
 async def test_generated_secrets_are_readable_by_their_owner_only(
@@ -43,9 +63,8 @@ async def test_generated_secrets_are_readable_by_their_owner_only(
     """Lesson 31."""
     running = run("serve", **alone)
     await running.url()
-    shown = await until(lambda: SHOWN.findall(running.log.read_text()))
     kept = data_dir / "admin-password"
-    assert [("admin", kept.read_text().strip())] == shown
+    assert [("admin", str(kept))] == await until(lambda: SHOWN.findall(running.log.read_text()))
     files = [kept, data_dir / "jwt-secret", data_dir / "seal-key.pem"]
     assert [0o600] * 3 == [file.stat().st_mode & 0o777 for file in files]
 

@@ -7,6 +7,8 @@ from typing import Any
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from msgspec import convert, to_builtins
+from msgspec.structs import asdict, replace
 
 from ledger.commands.command import Decision, StreamEvent
 from ledger.commands.tokens import (
@@ -16,6 +18,7 @@ from ledger.errors import Refused
 from ledger.events.tokens import (
     ALL_TOKENS,
     AllTokensRevoked,
+    PairReissued,
     RefreshTokenReused,
     Session,
     TokensIssued,
@@ -117,6 +120,7 @@ def test_a_refresh_replaces_the_pair() -> None:
         "customer",
         0,
         0,
+        "key with refresh 0",
     )
     assert [(SESSION, rotated)] == decision.events
     assert (str(new.refresh_jti), START + 50) == (decision.result["refresh_jti"], decision.result["issued_at"])
@@ -130,11 +134,21 @@ def test_after_a_rotation_only_the_new_pair_is_in_force() -> None:
 
 
 @pytest.mark.parametrize("later", [-5, 0, 1, GRACE - 1], ids=str)
-def test_within_the_grace_the_predecessor_gets_the_same_pair_and_appends_nothing(later: int) -> None:
+def test_within_the_grace_a_retry_gets_the_same_pair_and_is_an_event(later: int) -> None:
     """Lesson 22: a client that lost the response can retry, also if clocks differ."""
     first = Given(LOGGED_IN).decide(refresh(0, 1, START + 50))
     again = Given(ROTATED).decide(refresh(0, 2, START + 50 + later))
-    assert Decision([], first.result) == again
+    reissued = (SESSION, PairReissued(pair(0).refresh_jti))
+    assert Decision([reissued], {**first.result, "reissued": True}) == again
+    assert again == Given([*ROTATED, reissued]).decide(refresh(0, 3, START + 50 + later))
+    assert_alive([*ROTATED, reissued], 1)
+
+
+def test_a_session_of_an_earlier_version_knows_no_retry() -> None:
+    """Lesson 59: neither its events nor its state have a hash."""
+    stored = {**asdict(session_of(ROTATED))}
+    del stored["retry_hash"]
+    assert replace(session_of(ROTATED), retry_hash=None) == convert(to_builtins(stored), Session)
 
 
 def test_two_refreshes_at_once_get_one_pair() -> None:
@@ -143,8 +157,8 @@ def test_two_refreshes_at_once_get_one_pair() -> None:
     one, two = (batch.decide(refresh(0, number), COMMAND) for number in (1, 2))
     assert isinstance(one, Decision)
     assert isinstance(two, Decision)
-    assert one.result == two.result
-    assert [TokensRotated] == [type(row.event) for row in batch.appended]
+    assert {**one.result, "reissued": True} == two.result
+    assert [TokensRotated, PairReissued] == [type(row.event) for row in batch.appended]
 
 
 def test_a_retry_gets_the_pair_as_issued_despite_new_roles() -> None:

@@ -7,6 +7,7 @@ import hypothesis
 import msgspec
 import pytest
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.commands.caller import Caller
 from ledger.commands.command import Command, Credential, Decision, StreamEvent
@@ -22,9 +23,11 @@ from ledger.events.tokens import (
     ALL_TOKENS,
     CLEANUPS,
     AllTokensRevoked,
+    PairReissued,
     RefreshTokenReused,
     RevokedTokensForgotten,
     SessionRevoked,
+    TokensIssued,
     TokensRotated,
 )
 from ledger.events.users import (
@@ -235,6 +238,20 @@ def test_without_enforcement_reuse_ends_no_session(history: list[StreamEvent], c
     assert [TokensRotated] == [type(event) for _, event in events]
 
 
+def test_without_enforcement_a_new_password_ends_the_session() -> None:
+    changed = after(ROTATED, user_update(credential=NEW_PASSWORD))
+    for shown in (0, 1):
+        assert WRONG == Given(changed).refuses(refresh(shown, 9, enforced=False))
+
+
+def test_without_enforcement_a_cutoff_ends_a_session_of_an_earlier_version() -> None:
+    """It does not name its password, and the cut-off may come from a new one."""
+    ((session, issued),) = [event for event in LOGGED_IN if isinstance(event[1], TokensIssued)]
+    early: list[StreamEvent] = [*ALICE_EXISTS, (session, replace(issued, credential_id=None))]
+    assert [TokensRotated] == [type(event) for _, event in Given(early).when(refresh(0, 1, enforced=False))]
+    assert WRONG == Given(after(early, user_update(credential=NEW_PASSWORD))).refuses(refresh(0, 1, enforced=False))
+
+
 @pytest.mark.parametrize("end", ENDS[:3], ids=["logout", "revoked", "reuse"])
 def test_a_refresh_without_enforcement_does_not_revive_an_ended_session(end: StreamEvent) -> None:
     assert_dead(after([*ROTATED, end], refresh(1, 9, enforced=False)), 0, 1, 9)
@@ -415,7 +432,8 @@ def test_at_most_one_refresh_token_is_usable_and_none_after_reuse(
             last_rotation = now
         elif age == 1 and now - last_rotation < grace_seconds:
             assert isinstance(result, Decision)
-            assert ([], str(pair(issued[-1]).refresh_jti)) == (result.events, result.result["refresh_jti"])
+            assert [PairReissued] == [type(event) for _, event in result.events]
+            assert str(pair(issued[-1]).refresh_jti) == result.result["refresh_jti"]
         else:
             assert isinstance(result, Decision)
             assert [RefreshTokenReused] == [type(event) for _, event in result.events]

@@ -1,15 +1,17 @@
 """The rules of users and their names: given events, when a command, then events or a refusal."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from ledger import errors
 from ledger.commands.command import Credential, StreamEvent
 from ledger.commands.tokens import (
     StartSession,
 )
-from ledger.commands.users import CreateUser, DeleteUser
+from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused, StaleCommandError
 from ledger.events import (
     encode,
@@ -204,6 +206,41 @@ def test_each_change_appends_its_own_event() -> None:
     ] == Given(ALICE_EXISTS).when(command)
 
 
+ADMINS = [*user_events(ALICE, "alice", roles=("admin", "customer")), *user_events(BOB, "bob", roles=("admin",))]
+ENDS_OF_ALICE = [user_update(roles=("customer",)), user_update(roles=None, active=False), user_deletion()]
+EACH_END = pytest.mark.parametrize("end", ENDS_OF_ALICE, ids=["demotion", "deactivation", "deletion"])
+
+
+@EACH_END
+def test_the_last_active_admin_stays(end: UpdateUser | DeleteUser) -> None:
+    assert ["last_admin"] == Given(ADMINS[:3]).refuses(replace(end, other_admins=()))
+
+
+@EACH_END
+@pytest.mark.parametrize(
+    ("event", "other_admins"),
+    [
+        (UserRolesChanged(("customer",)), (BOB,)),
+        (UserDeactivated(), (BOB,)),
+        (UserDeleted(), (BOB,)),
+        (UserActivated(), None),  # Alice was no admin when the command was made
+    ],
+    ids=["demoted", "deactivated", "deleted", "unknown"],
+)
+def test_an_end_is_stale_if_the_admin_who_remains_has_changed(
+    end: UpdateUser | DeleteUser, event: Any, other_admins: tuple[UUID, ...] | None
+) -> None:
+    with pytest.raises(StaleCommandError):
+        Given([*ADMINS, (BOB, event)]).when(replace(end, other_admins=other_admins))
+
+
+@EACH_END
+def test_one_of_two_admins_can_be_ended(end: UpdateUser | DeleteUser) -> None:
+    command = replace(end, other_admins=(BOB,))
+    assert BOB in command.streams()
+    assert (ALICE, UserTokensRevoked()) in Given(ADMINS).when(command)
+
+
 def test_a_deactivated_user_can_be_activated() -> None:
     given = Given(user_events(ALICE, "alice", active=False))
     assert [(ALICE, UserActivated())] == given.when(user_update(active=True))
@@ -260,7 +297,9 @@ A_LOGIN = StartSession(session_id=SESSION, user_id=ALICE, credential_id=SECRET, 
 
 
 def test_a_session_starts_with_its_first_tokens() -> None:
-    issued = TokensIssued(ALICE, named_id("access"), 1_000, named_id("refresh"), 2_000, 500, 9_000, "customer", 0, 0)
+    issued = TokensIssued(
+        ALICE, named_id("access"), 1_000, named_id("refresh"), 2_000, 500, 9_000, "customer", 0, 0, SECRET
+    )
     assert [(SESSION, issued)] == Given(ALICE_EXISTS).when(A_LOGIN)
 
 
