@@ -7,7 +7,7 @@ CITUS_CORE := tests/citus $(addprefix tests/integration/,store write projections
   $(addprefix tests/api/test_,accounts_over_http.py batch.py entries_and_reversals_over_http.py feed.py history.py \
   holds_over_http.py idempotency.py lists.py transfers_over_http.py) tests/system/test_import.py
 
-.PHONY: help run unit test test-citus check format lint coverage fuzz faults licences bench build reference lock clean
+.PHONY: help run unit test test-citus check format lint coverage fuzz faults ha licences bench build reference lock clean
 help: ## what the targets do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -46,6 +46,10 @@ faults: .venv/dev.stamp ## every fault at its full length, an hour; PAGE=docs/ex
 test-citus: .venv/dev.stamp ## the core of the suite on a cluster of Citus: URL= is that of its coordinator
 	@test -n "$(URL)" || { echo 'make test-citus URL=postgresql://user@coordinator/database'; exit 2; }
 	CITUS_URL='$(URL)' FAULTS=full $(BIN)/pytest -n 2 --dist worksteal $(CITUS_CORE)
+
+TIMES ?= 1
+ha: .venv/dev.stamp ## failover under Patroni, as root; TIMES=10 repeats each fault, PAGE= names the page for the table
+	HA_TIMES=$(TIMES) FAULTS_PAGE=$(PAGE) $(BIN)/pytest -n 0 -o faulthandler_timeout=7200 tests/ha
 
 licences: .venv/dev.stamp ## the licence of every dependency, checked against requirements/licences.toml
 	$(BIN)/python requirements/licences.py

@@ -28,6 +28,7 @@ AWAY = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.TargetServerAttributeNotMatched,  # no server accepts writes yet
 )
 START_PAUSE_SECONDS = 0.5
 

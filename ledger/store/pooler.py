@@ -9,6 +9,7 @@ import asyncio
 import asyncpg
 
 from ledger.store.connections import Connection
+from ledger.store.hosts import connect_to
 
 SECONDS = 10.0
 ROUNDS = 4
@@ -24,9 +25,9 @@ _BACKEND = "SELECT pg_backend_pid() || '@' || pg_postmaster_start_time()"
 async def keeps_sessions(dsn: str) -> bool:
     """Return whether two clients that take turns keep a backend each. Raises what asyncpg raises."""
     async with asyncio.timeout(SECONDS):
-        one = await asyncpg.connect(dsn, timeout=SECONDS, statement_cache_size=0)
+        one = await connect_to(dsn, timeout=SECONDS, statement_cache_size=0)
         try:
-            other = await asyncpg.connect(dsn, timeout=SECONDS, statement_cache_size=0)
+            other = await connect_to(dsn, timeout=SECONDS, statement_cache_size=0)
             try:
                 return await _keep_backends(one, other)
             except MIXED_UP:

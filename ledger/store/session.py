@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from ledger.store.connections import Connection
+from ledger.store.hosts import connect_to
 from ledger.store.statements import send_encoded_arrays
 
 CONNECT_SECONDS = 10
@@ -70,7 +71,8 @@ class Opening(NamedTuple):
 async def open_session(opening: Opening, node: Node | None = None) -> Session:
     """Open a session on the server of the URL or, with the same name and password, on another node."""
     where: Any = {} if node is None else node._asdict()
-    session: Any = await asyncpg.connect(
+    connect: Any = connect_to if node is None else asyncpg.connect
+    session: Any = await connect(
         opening.dsn,
         **where,
         timeout=CONNECT_SECONDS,

@@ -20,10 +20,11 @@ COLUMNS = {
     "held": "bound",
 }
 MARKED = re.compile(r"(<!-- faults -->\n).*?(<!-- /faults -->)", re.DOTALL)
+EXTENT = "`make faults`" if FULL else "the short form, which `make check` runs"
 Row = dict[str, Any]
 
 
-def print_table(reporter: Any) -> None:
+def print_table(reporter: Any, extent: str = EXTENT) -> None:
     """Print a row for each fault that was measured, and write the table into the page that `FAULTS_PAGE` names."""
     rows = [row for outcome in ("passed", "failed") for row in _rows(reporter.stats.get(outcome, ()), outcome)]
     if not rows:
@@ -32,7 +33,7 @@ def print_table(reporter: Any) -> None:
     reporter.section("faults")
     reporter.write_line(table)
     if page := os.environ.get("FAULTS_PAGE"):
-        write(Path(page), table)
+        write(Path(page), table, extent)
 
 
 def render(rows: list[Row]) -> str:
@@ -45,9 +46,8 @@ def render(rows: list[Row]) -> str:
     return "\n".join(_line(cells) for cells in ([*COLUMNS.values()], ["---"] * len(COLUMNS), *lines))
 
 
-def write(page: Path, table: str) -> None:
+def write(page: Path, table: str, extent: str) -> None:
     """Put the table between the page's markers, with when and how it was measured."""
-    extent = "`make faults`" if FULL else "the short form, which `make check` runs"
     measured = f"Measured on {datetime.now(UTC).date()} with {extent}, on {os.cpu_count()} cores:\n\n{table}\n"
     page.write_text(MARKED.sub(lambda found: found[1] + measured + found[2], page.read_text()))
 

@@ -30,7 +30,9 @@ Chosen = Callable[[Kind], bool]
 class Trial:
     """Services, their clients, and the windows in which there is a fault."""
 
-    def __init__(self, fault: str, folder: Path, variables: Mapping[str, str], workers: int) -> None:
+    def __init__(
+        self, fault: str, folder: Path, variables: Mapping[str, str], workers: int, front: str | None = None
+    ) -> None:
         self.fault = fault
         self.windows: list[tuple[float, float]] = []
         self.services: list[Ledger] = []
@@ -42,25 +44,27 @@ class Trial:
         self.load: Load
         self.followers: list[Follower] = []
         self._folder, self._variables, self._workers = folder, variables, workers
+        self._front = front  # the URL of the load balancer, if clients ask that
         self._stack = ExitStack()
-        self._after = 0
+        self._after = self._started = 0
 
     async def serve(self, settings: Settings) -> Ledger:
         """Start another instance, and wait until it serves."""
-        number = len(self.services)
+        self._started += 1
         service = self._stack.enter_context(
-            serving(self._folder / f"service-{number}", settings, workers=self._workers, variables=self._variables)
+            serving(
+                self._folder / f"service-{self._started}", settings, workers=self._workers, variables=self._variables
+            )
         )
         self.services.append(service)
-        self.urls.append("")
-        self.urls[number] = await service.url()
+        url = await service.url()
+        self.urls.append(self._front or url)
         return service
 
     async def restart(self, settings: Settings, *, instance: int = 0) -> Ledger:
         """Start an instance again, whose processes have ended; clients and followers find it at its new port."""
         service = await self.serve(settings)
-        self.urls[instance] = self.urls.pop()
-        self.services[instance] = service
+        self.urls[instance], self.services[instance] = self.urls.pop(), self.services.pop()
         return service
 
     async def begin(self, settings: Settings, clients: int) -> None:
@@ -168,9 +172,13 @@ async def run_trial(
     clients: int = 1,
     variables: Mapping[str, str] | None = None,
     survivor: Settings | None = None,
+    front: str | None = None,
 ) -> AsyncIterator[Trial]:
-    """Run instances under load, and check the books in the end, in the database of `survivor` if it is another one."""
-    trial = Trial(fault, folder, variables or {}, workers)
+    """Run instances under load, and check the books in the end, in the database of `survivor` if it is another one.
+
+    Clients talk to the load balancer at the URL `front`, if there is one.
+    """
+    trial = Trial(fault, folder, variables or {}, workers, front)
     books = None
     try:
         for settings in instances:
