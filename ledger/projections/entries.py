@@ -50,7 +50,7 @@ async def page(
                  LEFT JOIN LATERAL (SELECT * FROM captures
                                     WHERE kind = 'hold' AND transaction_id = transfer.id
                                       AND captures.position < chosen.position
-                                    ORDER BY captures.position DESC LIMIT 1) AS capture ON true
+                                    ORDER BY captures.version DESC LIMIT 1) AS capture ON true
             ORDER BY version {"ASC" if ascending else "DESC"}""",
         account_id,
         after,

@@ -287,6 +287,10 @@ _TRANSFERS = """INSERT INTO transfers
                 SELECT transfer_id, account_id, account_id, 1, 'USD', 'transfer', NULL, position, recorded_at
                 FROM entries"""
 
+_CAPTURES = """INSERT INTO captures (transaction_id, version, position, recorded_at, amount_cents)
+               SELECT md5('hold ' || number)::uuid, 2, number, $1::timestamptz, 1
+               FROM generate_series(1, 3000) AS number"""
+
 
 @pytest.fixture
 async def long_and_short(connection: Any) -> Any:
@@ -298,6 +302,7 @@ async def long_and_short(connection: Any) -> Any:
     await connection.execute(_OTHERS, opening, START + timedelta(days=9))
     await connection.execute(_ACCOUNTS, OWNER)
     await connection.execute(_TRANSFERS)
+    await connection.execute(_CAPTURES, START)
     await connection.execute("ANALYZE")
     return connection
 
