@@ -1,6 +1,7 @@
 """The HTTP server of one worker: aiohttp's, with limits on time and size. Every response follows the contract."""
 
 import asyncio
+import socket
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +13,7 @@ from aiohttp.web_protocol import RequestHandler
 from ledger.service.logging import ACCESS
 from ledger.settings import Settings
 from web.handlers.monitoring import METRICS
+from web.handshakes import ignore_new_handshakes
 from web.http.aiohttp_private import ProtocolRunner, is_idle
 from web.http.errors import MALFORMED, problem, refusals_of
 from web.http.request import make_request_id
@@ -85,13 +87,14 @@ class Runner(ProtocolRunner):
             auto_decompress=False,
         )
 
-    async def drain(self) -> None:
+    async def drain(self, listener: socket.socket) -> None:
         """Accept no more connections, and let clients leave those they have.
 
         A client that is active sends its next request soon: the response closes the connection. Closing it before would
         reset that request. A connection that was quiet for some time is closed first.
         """
-        await asyncio.sleep(0)  # accept what has connected before
+        ignore_new_handshakes(listener)
+        await asyncio.sleep(DRAIN_POLL_SECONDS)  # accept what has connected before
         for site in list(self.sites):
             await site.stop()
         clock = asyncio.get_running_loop().time

@@ -49,7 +49,7 @@ async def _serve(settings: Settings, listener: socket.socket, lifeline: int, app
         with suppress(TimeoutError):
             async with asyncio.timeout(settings.ledger_drain_seconds):
                 await stop.gone.wait()
-        await runner.drain()
+        await runner.drain(listener)
     finally:
         await runner.cleanup()
 
