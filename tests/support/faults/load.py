@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from tests.support.faults.extent import seconds
 from tests.support.processes import DEADLINE_SECONDS, until
 
-PAUSE_SECONDS = 0.02  # between two requests of a client: the faults are tested, not the throughput
+PAUSE_SECONDS = seconds(0.02, short=0.05)  # between two requests of a client: the faults are tested, not the throughput
 RETRY_SECONDS = 0.1
 GIVE_UP_SECONDS = 60
 DONE = frozenset({200, 201})
