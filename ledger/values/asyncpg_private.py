@@ -8,7 +8,7 @@ from typing import Any
 
 from asyncpg.pgproto.pgproto import UUID as FastUUID  # noqa: N811 - it is the class, not a constant
 
-__all__ = ["FastUUID", "add_array_codecs"]
+__all__ = ["FastUUID", "add_array_codecs", "count_unsent_bytes"]
 
 
 def add_array_codecs(connection: Any, encoders: Mapping[tuple[int, str], Callable[[Any], bytes]]) -> None:
@@ -16,3 +16,8 @@ def add_array_codecs(connection: Any, encoders: Mapping[tuple[int, str], Callabl
     settings = connection._protocol.get_settings()  # noqa: SLF001 - see above (decision 7)
     for (oid, name), encoder in encoders.items():
         settings.add_python_codec(oid, name, "pg_catalog", [], "scalar", encoder, bytes, "binary")
+
+
+def count_unsent_bytes(connection: Any) -> int:
+    """Return the number of bytes that the operating system has not taken from an open connection yet."""
+    return int(connection._transport.get_write_buffer_size())  # noqa: SLF001 - see above

@@ -252,7 +252,7 @@ class Committer:
 
     async def _send(self, prepared: PreparedGroup[Pending]) -> "asyncio.Task[list[OutcomeOrError]]":
         writing = asyncio.create_task(self._write(prepared))
-        await asyncio.sleep(0)  # the task sends the group in this turn of the loop
+        await self._link.flush()
         return writing
 
     async def _write(self, prepared: PreparedGroup[Pending]) -> list[OutcomeOrError]:

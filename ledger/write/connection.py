@@ -13,9 +13,11 @@ import structlog
 from ledger.errors import DatabaseError
 from ledger.store import log as event_log
 from ledger.store.connections import UNREACHABLE, Connection
+from ledger.values.asyncpg_private import count_unsent_bytes
 
 CONNECT_SECONDS = 2.0  # for one attempt; a server that accepts and says nothing must not take the whole patience
 MAX_PAUSE_SECONDS = 0.5  # between two attempts
+FLUSH_SECONDS = 0.005  # some ten times what a large group takes to be sent; a network that is stuck takes longer
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +54,22 @@ class WriteConnection:
         self.warned = False
         connection.add_log_listener(self._note_warning)
         return connection
+
+    async def flush(self) -> None:
+        """Let the event loop send what tasks write in this turn, for a short time at most.
+
+        A large group does not fit into the socket's buffer, and PostgreSQL begins with it once it has all of it. So the
+        event loop should not be kept busy before.
+        """
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + FLUSH_SECONDS
+        await asyncio.sleep(0)
+        while self._has_unsent_bytes() and loop.time() < ends:  # noqa: ASYNC110 - asyncpg has no event for it
+            await asyncio.sleep(0)
+
+    def _has_unsent_bytes(self) -> bool:
+        connection = self._connection
+        return connection is not None and not connection.is_closed() and count_unsent_bytes(connection) > 0
 
     def _note_warning(self, *_: object) -> None:
         self.warned = True

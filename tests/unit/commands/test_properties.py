@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import timedelta
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -550,7 +551,6 @@ def test_the_sequences_reach_every_event() -> None:
         seen.update(type(row.event) for row in ledger.history)
         return set(EVENTS) == seen
 
-    settings = hypothesis.settings(
-        max_examples=600, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
-    )
-    assert hypothesis.find(ledgers(at_least=15), saw_the_last, settings=settings)
+    settings = hypothesis.settings(max_examples=600, database=None, phases=[hypothesis.Phase.generate])
+    hypothesis.find(ledgers(at_least=15), saw_the_last, settings=settings, random=Random(1))  # noqa: S311 - the same run each time
+    assert set(EVENTS) == seen

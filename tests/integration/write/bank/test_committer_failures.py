@@ -5,6 +5,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,6 +106,8 @@ async def test_money_moves_once_wherever_the_connection_breaks(
 
 class DeadConnection:
     """A connection that looks open and fails every query."""
+
+    _transport = SimpleNamespace(get_write_buffer_size=lambda: 0)
 
     def is_closed(self) -> bool:
         return False
