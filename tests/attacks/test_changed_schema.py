@@ -90,7 +90,8 @@ ATTACKS = {
     "a replaced view": (
         """CREATE OR REPLACE VIEW events AS SELECT * FROM (
            SELECT notification_id AS position, originator_id AS stream_id, originator_version AS version, topic,
-           event_json(topic, state) AS state, recorded_at, command_id FROM stored_events) AS others WHERE position < 3""",
+           event_json(topic, state) AS state, recorded_at, command_id FROM stored_events) AS others
+           WHERE position < 3""",
         SCHEMA,
         "view events",
     ),
