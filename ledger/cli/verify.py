@@ -28,7 +28,7 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per finding.")] = False,
 ) -> None:
-    """Check the log, the read tables, the balances and the revocation cache; exit with 1 if anything is wrong."""
+    """Check the schema, the log, read tables, balances and the revocation cache; exit with 1 if anything is wrong."""
     if since and fast:
         fail("--since limits the history that is read, and --fast reads none: give one of them", 2)
     number = processes or count_cores()

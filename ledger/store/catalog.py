@@ -21,7 +21,7 @@ from ledger.store.connections import Reader
 from ledger.values.derived import text_digest
 
 FILE = Path(__file__).with_name("catalog.json")
-ON_CITUS = FILE.with_name("catalog_on_citus.json")  # null for an object that is not there
+ON_CITUS = FILE.with_name("catalog_on_citus.json")  # null for what is missing there
 ATTEMPTS = 3  # to read a catalog while a rebuild swaps tables
 
 Catalog: TypeAlias = Mapping[str, str]
