@@ -7,7 +7,7 @@ CITUS_CORE := tests/citus $(addprefix tests/integration/,store write projections
   $(addprefix tests/api/test_,accounts_over_http.py batch.py entries_and_reversals_over_http.py feed.py history.py \
   holds_over_http.py idempotency.py lists.py transfers_over_http.py) tests/system/test_import.py
 
-.PHONY: help run unit test test-citus check format lint coverage fuzz faults ha licences bench build reference lock clean
+.PHONY: help run unit test test-citus check format lint coverage fuzz faults ha licences bench build reference catalog lock clean
 help: ## what the targets do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -64,6 +64,9 @@ build: .venv/dev.stamp ## the wheel and the source distribution, in dist/
 reference: .venv/dev.stamp ## the reference of errors and commands, from the code
 	$(BIN)/python -m web.reference > docs/reference/errors.md
 	$(BIN)/python -m ledger.cli.reference > docs/reference/cli.md
+
+catalog: .venv/dev.stamp ## what the migrations make, for `ledger audit verify`; URL= of a coordinator adds what Citus changes
+	$(BIN)/python -m tests.support.catalog $(URL)
 
 lock: ## pin every dependency again, with hashes (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group build pyproject.toml -o requirements/run.txt

@@ -50,6 +50,7 @@ class Settings(BaseModel):
 
     database_url: SecretStr | None = None
     database_read_url: SecretStr | None = None
+    ledger_owner_database_url: SecretStr | None = None
     postgres_host: str | None = None
     postgres_port: Port = 5432
     postgres_user: str | None = None
@@ -157,7 +158,7 @@ class Settings(BaseModel):
             raise ValueError("must be origins such as https://app.example, separated by blanks, or * alone")
         return value
 
-    @field_validator("database_url", "database_read_url")
+    @field_validator("database_url", "database_read_url", "ledger_owner_database_url")
     @classmethod
     def _check_postgres_scheme(cls, value: SecretStr | None) -> SecretStr | None:
         return _check_scheme(value, "postgresql://", "postgres://")
@@ -173,6 +174,12 @@ class Settings(BaseModel):
             for variable in ("postgres_user", "postgres_db"):
                 if getattr(self, variable) is None:
                     raise ValueError(f"{variable.upper()}: must be set when POSTGRES_HOST is")
+        return self
+
+    @model_validator(mode="after")
+    def _check_owner(self) -> Self:
+        if self.ledger_owner_database_url is not None and not self.has_database:
+            raise ValueError("LEDGER_OWNER_DATABASE_URL: cannot be set when DATABASE_URL and POSTGRES_HOST are not")
         return self
 
     @model_validator(mode="after")
@@ -199,6 +206,12 @@ class Settings(BaseModel):
     def has_redis(self) -> bool:
         """Whether a Redis or Valkey server is configured; otherwise the service starts the embedded one."""
         return self.redis_url is not None or self.redis_host is not None
+
+    def as_owner(self) -> Self:
+        """Return the settings for commands that change the schema: they connect as the owner, if there is one."""
+        if self.ledger_owner_database_url is None:
+            return self
+        return self.model_copy(update={"database_url": self.ledger_owner_database_url})
 
     def check_can_sign(self) -> None:
         """Raise `SettingsError` if there is no secret to sign tokens with; the embedded profile generates one."""
@@ -244,8 +257,12 @@ class Settings(BaseModel):
         return {name.upper(): _format_value(getattr(self, name)) for name in sorted(self.model_fields_set)}
 
     def child_environment(self) -> dict[str, str]:
-        """Return the environment of a child process, which calls `load_passed_on`: this one, with these settings."""
-        return {**variables.without_settings(os.environ, VARIABLES), **self.environment()}
+        """Return the environment of a child process, which calls `load_passed_on`: this one, with these settings.
+
+        No child process changes the schema, so none gets the owner's URL.
+        """
+        own = {name: value for name, value in self.environment().items() if name != "LEDGER_OWNER_DATABASE_URL"}
+        return {**variables.without_settings(os.environ, VARIABLES), **own}
 
 
 _BETWEEN_URLS = re.compile(r"\s*,\s*(?=postgres(?:ql)?://)")  # one URL can name several hosts, with commas

@@ -119,10 +119,12 @@ class Metrics:
         self.count_refusals(refusals)
 
     def sample(self, runtime: Runtime) -> None:
-        """Set this worker's gauges, and count the tokens that came before their time."""
+        """Set this worker's gauges, and count the tokens that came before their time and the swapped passwords."""
         sampling.sample(self.meter, runtime)
         for _ in range(runtime.signer.take_early()):
             self.meter.add(metrics.EARLY_TOKENS)
+        for _ in range(runtime.passwords.take_swapped()):
+            self.meter.add(metrics.SWAPPED_PASSWORDS)
 
     def render(self, health: Health | None, holds: Holds | None) -> bytes:
         """Return the metrics of all workers in Prometheus' text format, without the database's if it is unreachable."""

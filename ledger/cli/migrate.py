@@ -10,7 +10,7 @@ log = structlog.get_logger(__name__)
 
 
 def migrate() -> None:
-    """Bring the database's schema up to date. Only the settings for PostgreSQL are needed."""
+    """Bring the schema up to date, and grant the serving role its privileges. Redis is not needed."""
     run(migrate_schema)
 
 

@@ -74,7 +74,7 @@ class Progress:
 
     def note(self, sentence: str) -> None:
         """Print a line above the bars."""
-        console.print(sentence, style="yellow")
+        console.print(sentence, style="yellow", soft_wrap=True)
 
 
 class _Lines:

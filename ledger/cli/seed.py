@@ -79,7 +79,7 @@ async def create_user(
 async def has_password(runtime: Runtime, username: str, password: SecretStr) -> bool:
     """Return whether the user of that name has this password."""
     credential = await passwords.find_credential(runtime.pool, username)
-    return await runtime.passwords.verify(credential.hash if credential else None, password.get_secret_value())
+    return await runtime.passwords.verify(credential, password.get_secret_value())
 
 
 async def create_demo(runtime: Runtime, *, sample_passwords: bool) -> list[DemoUser]:

@@ -21,7 +21,7 @@ from ledger.identity.keyring import check_keys
 from ledger.service import logging
 from ledger.service.bootstrap import complete_settings
 from ledger.settings import Settings
-from ledger.store import pool
+from ledger.store import pool, roles
 from ledger.store.connections import STATEMENT_SECONDS, UNREACHABLE, Connection, Pool
 from web.workers import ListenError, WorkersFailedError
 
@@ -39,6 +39,8 @@ FAILURES = (
     SettingsError,
     WorkersFailedError,
 )
+NOT_ALLOWED = "run it with LEDGER_OWNER_DATABASE_URL, or run `ledger migrate` with it first"
+UNKNOWN_ROLE = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError)
 NOT_MIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
 
 log = structlog.get_logger(__name__)
@@ -154,10 +156,25 @@ async def _run_with_servers(
     settings: Settings, work: Callable[[Settings], Awaitable[T]], *, redis: Use, waits: bool
 ) -> T:
     async with complete_settings(settings, needs_redis=redis is not Use.NO) as full:
-        await pool.wait_for_server(full, full.ledger_start_patience_seconds if waits else 0)
+        await _wait_for_database(full, full.ledger_start_patience_seconds if waits else 0)
         if redis is not Use.NO:
             await _check_redis(full, redis)
-        return await work(full)
+        try:
+            return await work(full)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise DatabaseError(f"{' '.join(str(error).split())}: {NOT_ALLOWED}") from error
+
+
+async def _wait_for_database(settings: Settings, seconds: float) -> None:
+    """Wait for PostgreSQL. If `DATABASE_URL` has a role that does not exist, the owner creates it."""
+    try:
+        await pool.wait_for_server(settings, seconds)
+    except DatabaseError as error:
+        if settings.ledger_owner_database_url is None or not isinstance(error.__cause__, UNKNOWN_ROLE):
+            raise
+        if not await roles.create_serving_role(settings):
+            raise
+        await pool.wait_for_server(settings, seconds)
 
 
 async def _check_redis(settings: Settings, use: Use) -> None:

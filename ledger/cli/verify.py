@@ -15,6 +15,7 @@ from ledger.cli.progress import Progress
 from ledger.cli.shell import connected, console, fail, run
 from ledger.identity.valkey import open_client
 from ledger.settings import Settings
+from ledger.store.roles import describe_serving_role
 
 
 def verify(
@@ -27,7 +28,7 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per finding.")] = False,
 ) -> None:
-    """Check the log, the read tables, the balances and the revocation cache; exit with 1 if anything is wrong."""
+    """Check the schema, the log, read tables, balances and the revocation cache; exit with 1 if anything is wrong."""
     if since and fast:
         fail("--since limits the history that is read, and --fast reads none: give one of them", 2)
     number = processes or count_cores()
@@ -39,7 +40,9 @@ async def _verify(processes: Processes, *, since: int, fast: bool, as_json: bool
     """Print the findings, and return their number."""
     count = 0
     async with _open_sources(processes.settings) as sources:
+        role = await describe_serving_role(sources.connection, processes.settings.ledger_schema)
         with Progress() as progress:
+            progress.note(role.text())
             async for finding in find_errors(sources, progress, since=since, fast=fast, processes=processes):
                 sys.stdout.write((json_line(finding) if as_json else finding.text()) + "\n")
                 count += 1

@@ -14,6 +14,7 @@ import msgspec
 
 from ledger.errors import Refusal
 from ledger.events import Event, State
+from ledger.values.derived import text_digest
 
 States = Mapping[UUID, State | None]
 StreamEvent = tuple[UUID, Event]
@@ -22,11 +23,20 @@ StateT = TypeVar("StateT", bound=State)
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A hashed secret, which is stored beside the log and never in it."""
+    """A hashed secret, which is stored beside the log and never in it.
+
+    It `is_genuine` unless its stored hash was swapped: then the events name the digest of another one.
+    """
 
     id: UUID
     user_id: UUID
     hash: str = field(repr=False)
+    is_genuine: bool = True
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the hash, which the events name."""
+        return text_digest(self.hash)
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -64,7 +64,7 @@ class CreateUser(Command, frozen=True, kw_only=True):
         refusals += find_taken_names(states, self.user_id, changes)
         if refusals:
             raise Refused(*refusals)
-        created = UserCreated(username, email, self.active, self.roles, self.credential.id)
+        created = UserCreated(username, email, self.active, self.roles, self.credential.id, self.credential.digest)
         events: list[StreamEvent] = [(self.user_id, created)]
         for change in changes:
             events += change.events(states, self.user_id)
@@ -141,7 +141,7 @@ class UpdateUser(Conditional, frozen=True, kw_only=True):
         if self.active is not None and self.active != user.active:
             yield UserActivated() if self.active else UserDeactivated()
         if self.credential is not None:
-            yield PasswordChanged(self.credential.id)
+            yield PasswordChanged(self.credential.id, self.credential.digest)
         if self._revokes_tokens(user):
             yield UserTokensRevoked()
 

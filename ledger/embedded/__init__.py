@@ -19,6 +19,7 @@ from ledger.embedded.folder import READY, DataFolder, EmbeddedError
 
 __all__ = ["EmbeddedError", "Services", "embedded_services"]
 
+SERVING_ROLE = "ledger_serving"
 POLL_SECONDS = 0.01
 STOP_SECONDS = 60  # longer than the supervisor takes to kill the servers
 FIRST_RETRY_SECONDS = 0.1
@@ -30,10 +31,15 @@ _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The URLs of the servers. They depend only on the path of the data folder."""
+    """The URLs of the servers: `database_url` for the owner. They depend only on the path of the data folder."""
 
     database_url: str
     redis_url: str
+
+    @property
+    def serving_url(self) -> str:
+        """The URL of PostgreSQL for the role that serves, which does not own the tables."""
+        return self.database_url.replace("://ledger@", f"://{SERVING_ROLE}@", 1)
 
 
 @asynccontextmanager

@@ -2,7 +2,8 @@
 
 A user name or e-mail address has a stream of its own, found by its folded form. The first user that appends to it owns
 the name, so concurrent requests cannot give it to two users. A name also reserves the stream of the form it looks like.
-The log has only the id of the credential in force, never its hash.
+The log has only the id of the credential in force and a digest of its hash, never the hash. The digest reveals nothing
+about the password, because the hash has a random salt. Events of earlier versions have no digest.
 """
 
 from typing import ClassVar, Literal, assert_never
@@ -27,6 +28,7 @@ class UserCreated(msgspec.Struct, frozen=True):
     active: bool
     roles: tuple[Role, ...]
     credential_id: UUID
+    credential_digest: str | None = None
 
 
 class UserUpdated(msgspec.Struct, frozen=True):
@@ -64,6 +66,7 @@ class PasswordChanged(msgspec.Struct, frozen=True):
     TOPIC: ClassVar[str] = "PasswordChanged"
 
     credential_id: UUID
+    credential_digest: str | None = None
 
 
 class UserTokensRevoked(msgspec.Struct, frozen=True):
@@ -115,6 +118,7 @@ class NameReleased(msgspec.Struct, frozen=True):
     user_id: UUID
 
 
+CREDENTIAL_EVENTS = (UserCreated, PasswordChanged)
 NameEvent = NameClaimed | NameReleased
 
 

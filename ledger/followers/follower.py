@@ -18,7 +18,7 @@ import structlog
 
 from ledger.store.connections import UNREACHABLE, Connection, Reader
 from ledger.store.locks import has_leader, try_lead
-from ledger.store.sql import lag_seconds, topic_at
+from ledger.store.sql import LOG_END, lag_seconds, topic_at
 
 PAUSE_SECONDS = 1.0  # after a failure
 POLL_SECONDS = 1.0  # between checks whether a stopped follower was resumed, and between two reports
@@ -97,6 +97,12 @@ async def status(reader: Reader) -> list[FollowerStatus]:
     """Return the status of every follower."""
     rows = await reader.fetch(_STATUS, list(FOLLOWERS))
     return [FollowerStatus(*row) for row in rows]
+
+
+async def read_positions(reader: Reader) -> list[tuple[str, int, int]]:
+    """Return the name and the position of each follower, with the end of the log."""
+    rows = await reader.fetch(f'SELECT name, "position", {LOG_END} FROM followers ORDER BY name')
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 async def resume(reader: Reader, name: str) -> int | None:

@@ -1,5 +1,7 @@
 """Passwords: hashed with argon2id, and kept in a table outside the log. They are never stored in clear text.
 
+A login with a hash that was swapped in the table is refused: the events have the digest of the genuine one.
+
 Hashing is the only slow work that clients can request without a token. It has its own threads and queue, both bounded,
 so that a flood of logins does not slow down other requests.
 """
@@ -11,6 +13,7 @@ from functools import cache
 from typing import TypeVar
 from uuid import UUID
 
+import structlog
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -18,10 +21,14 @@ from ledger.commands.command import Credential
 from ledger.errors import OverloadedError
 from ledger.events import Recorded
 from ledger.events.users import UserDeleted, username_stream
+from ledger.store import credentials as stored_credentials
 from ledger.store.connections import Reader
+from ledger.store.credentials import StoredCredential
 from ledger.store.statements import Statement, columns, texts, uuids
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 MIN_PASSWORD_LENGTH = 8
 MAX_PASSWORD_LENGTH = 1024
@@ -43,6 +50,7 @@ class Passwords:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._queue_limit = queue_limit
         self._waiting = 0
+        self._swapped = 0
         _create_decoy()  # cached now, so that the first login of an unknown user takes no longer
 
     def close(self) -> None:
@@ -53,9 +61,25 @@ class Passwords:
         """Return the argon2id hash of a password as a PHC string."""
         return await self._run(lambda: _HASHER.hash(password))
 
-    async def verify(self, stored_hash: str | None, password: str) -> bool:
-        """Return whether the hash is of this password. Takes as long if there is no hash."""
+    async def verify(self, credential: Credential | None, password: str) -> bool:
+        """Return whether the credential is of this password. Takes as long without one, or with a swapped hash."""
+        if credential is not None and not credential.is_genuine:
+            self._note_swapped(credential)
+            credential = None
+        stored_hash = credential.hash if credential else ""
         return await self._run(lambda: _matches(stored_hash or _create_decoy(), password)) and bool(stored_hash)
+
+    def take_swapped(self) -> int:
+        """Return how many passwords were refused, since the last call, because the stored hash was swapped."""
+        swapped, self._swapped = self._swapped, 0
+        return swapped
+
+    def _note_swapped(self, credential: Credential) -> None:
+        self._swapped += 1
+        log.error(
+            "a stored password hash is not the one that the events name, and is refused: run `ledger audit verify`",
+            user_id=str(credential.user_id),
+        )
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= self._queue_limit:
@@ -92,15 +116,13 @@ _DELETE = "DELETE FROM credentials WHERE user_id = ANY($1::uuid[])"
 
 async def read_credential(reader: Reader, user_id: UUID) -> Credential | None:
     """Return the current credential of a user, or None."""
-    row = await reader.fetchrow("SELECT id, user_id, hash FROM credentials WHERE user_id = $1", user_id)
-    return Credential(*row) if row else None
+    return _to_credential((await stored_credentials.read_credentials(reader, [user_id])).get(user_id))
 
 
 async def find_credential(reader: Reader, username: str) -> Credential | None:
     """Return the current credential of the user with this name, or None."""
-    row = await reader.fetchrow(
-        """SELECT credentials.id, user_id, hash FROM credentials JOIN users ON users.id = user_id
-           WHERE name_id = $1""",
-        username_stream(username),
-    )
-    return Credential(row["id"], row["user_id"], row["hash"]) if row else None
+    return _to_credential(await stored_credentials.find_credential(reader, username_stream(username)))
+
+
+def _to_credential(stored: StoredCredential | None) -> Credential | None:
+    return stored and Credential(stored.id, stored.user_id, stored.hash, stored.is_genuine)

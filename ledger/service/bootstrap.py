@@ -33,7 +33,8 @@ async def complete_settings(settings: Settings, *, needs_redis: bool) -> AsyncIt
             missing["redis_url"] = SecretStr(services.redis_url)
         if not settings.has_database:
             missing |= {
-                "database_url": SecretStr(services.database_url),
+                "database_url": SecretStr(services.serving_url),
+                "ledger_owner_database_url": SecretStr(services.database_url),
                 "jwt_secret": settings.jwt_secret or _ensure_secret(settings.ledger_data_dir / JWT_SECRET_FILE),
                 "ledger_admin_password": settings.ledger_admin_password
                 or _ensure_secret(settings.ledger_data_dir / ADMIN_PASSWORD_FILE),

@@ -82,6 +82,11 @@ EARLY_TOKENS = Family(
     "Valid tokens that were refused because they were issued later than this clock says.",
     "counter",
 )
+SWAPPED_PASSWORDS = Family(
+    "ledger_swapped_passwords",
+    "Logins that were refused because the stored password hash is not the one that the events name.",
+    "counter",
+)
 CONNECTIONS = Family(
     "ledger_database_connections", "Connections for queries.", "gauge", ("state",), (("idle",), ("used",))
 )
@@ -99,7 +104,7 @@ PID = Family("ledger_worker_pid", "The process id of a worker.", "gauge")
 
 FAMILIES = (
     *(BATCH_COMMANDS, COMMIT_SECONDS, WAITING, IN_FLIGHT, CONNECTIONS, OLDEST_COMMAND, WRITE_AGE, EARLY_TOKENS),
-    *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID),
+    *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID, SWAPPED_PASSWORDS),
 )
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from ledger.store.connections import UNREACHABLE, Connection
+from ledger.store.connections import UNREACHABLE, Connection, Reader
 from ledger.store.session import Node, Opening, Session, open_session
 
 HOPS = 3  # to a ledger that moves while a session looks for it
@@ -92,7 +92,7 @@ async def _settle(session: Session, schema: str, *, has_views: bool) -> None:
         await session.execute(script.replace("{schema}", schema).replace("{local}", local))
 
 
-async def list_shards(connection: Connection, schema: str) -> dict[str, str]:
+async def list_shards(connection: Reader, schema: str) -> dict[str, str]:
     """Return the names of a ledger's shards by those of the tables; none if they are not distributed."""
     return {row[0]: row[1] for row in await connection.fetch(_SHARDS, f'"{schema}"')}
 

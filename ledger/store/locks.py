@@ -18,6 +18,7 @@ class Lock(StrEnum):
     APPEND = "'stored_events'::regclass::oid::bigint"  # held from a writer's first position to its commit
     EXPIRY = "'stored_events'::regclass::oid::int, 2"  # held by the process that expires holds
     IMPORT = "'stored_events'::regclass::oid::int, 3"  # held by the process that imports the reference
+    GRANT = "'stored_events'::regclass::oid::int, 4"  # held by the start that grants privileges
     SEAL = "'seals'::regclass::oid::bigint"  # held by the process that seals a block
     FOLLOWER = "'followers'::regclass::oid::int, $1"  # held by a follower's leader; $1 is the follower's number
 

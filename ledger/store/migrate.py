@@ -6,10 +6,16 @@ from pathlib import Path
 
 import asyncpg
 
+from ledger.errors import DatabaseError
 from ledger.settings import Settings
 from ledger.store.distribution import is_distributed
 from ledger.store.pool import connect
+from ledger.store.roles import grant_to_serving_role
 
+NOT_THE_OWNER = (
+    "the schema is not up to date, and the role of the database URL may not change it: "
+    "run `ledger migrate` with LEDGER_OWNER_DATABASE_URL"
+)
 _PACKAGE = Path(__file__).parent.parent
 FOLDER = next(  # in a wheel inside the package, in a checkout beside it
     folder for folder in (_PACKAGE / "schema", _PACKAGE.parent / "migrations") if folder.is_dir()
@@ -23,21 +29,33 @@ def latest_migration() -> str:
 
 
 async def migrate(settings: Settings) -> bool:
-    """Apply missing migrations and return whether there were any. Processes that start together take turns."""
-    if await _read_version(settings) == latest_migration() and await is_distributed(settings):
-        return False
-    await asyncio.to_thread(_upgrade, settings)
-    return True
+    """Apply missing migrations and return whether there were any. Processes that start together take turns.
+
+    The owner of the schema applies them, and grants the serving role what it needs. Raises `DatabaseError`.
+    """
+    owner = settings.as_owner()
+    changes = await _read_version(owner) != latest_migration() or not await is_distributed(owner)
+    if changes:
+        await asyncio.to_thread(_upgrade, owner)
+    if settings.ledger_owner_database_url is not None:
+        await grant_to_serving_role(settings)
+    return changes
 
 
 def _upgrade(settings: Settings) -> None:
     # Imported here because it costs more than the rest of a start, and most starts have nothing to migrate.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
     config = Config(attributes={"settings": settings})
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == asyncpg.InsufficientPrivilegeError.sqlstate:
+            raise DatabaseError(NOT_THE_OWNER) from error
+        raise
 
 
 async def _read_version(settings: Settings) -> str | None:

@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 MIN_VERSION = 15
 NO_SESSIONS = "DATABASE_URL leads to a pooler with transaction pooling: let PgBouncer run with pool_mode = session"
+NO_OWNER = "LEDGER_OWNER_DATABASE_URL cannot be used with Citus: there, one role owns and serves a ledger"
 NO_REPLICAS = "DATABASE_READ_URL cannot be used with Citus: leave it out, and reads go to the ledger's own node"
 
 AWAY = (
@@ -119,6 +120,8 @@ async def check_server(settings: Settings) -> None:
         raise DatabaseError(f"PostgreSQL {version.major} is too old: version {MIN_VERSION} or later is needed")
     if has_citus and settings.replica_dsns():
         raise DatabaseError(NO_REPLICAS)
+    if has_citus and settings.ledger_owner_database_url is not None:
+        raise DatabaseError(NO_OWNER)
 
 
 async def wait_for_server(settings: Settings, seconds: float) -> None:

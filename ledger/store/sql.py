@@ -24,6 +24,11 @@ ENTRY_TRANSACTION = r"""CASE substring(state FROM 1 FOR 1) WHEN '\x01' THEN stor
                        ELSE (convert_from(state, 'UTF8')::json ->> 'transfer_id')::uuid END"""
 
 
+def quote_name(name: str) -> str:
+    """Return a name as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def topic_at(position: str) -> str:
     """Return SQL for the topic of the event at a position, which is a column or a parameter."""
     return f"(SELECT topic FROM stored_events WHERE notification_id = {position})"

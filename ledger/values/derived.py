@@ -1,7 +1,7 @@
-"""Ids derived from a name: UUIDs of version 8, from SHA-256 (RFC 9562, section 5.8 and appendix B.2).
+"""Ids derived from a name: UUIDs of version 8, from SHA-256 (RFC 9562, 5.8 and B.2); and digests of texts.
 
-They are reserved for the ledger. Anybody can compute them, so a client that could choose one could take a stream that
-the ledger needs later.
+The ids are reserved for the ledger. Anybody can compute them, so a client that could choose one could take a stream
+that the ledger needs later.
 """
 
 import hashlib
@@ -19,6 +19,11 @@ def derived_id(kind: str, name: str) -> UUID:
     digest[6] = VERSION << 4 | digest[6] & 0x0F
     digest[8] = 0x80 | digest[8] & 0x3F
     return FastUUID(bytes(digest))
+
+
+def text_digest(text: str) -> str:
+    """Return the SHA-256 digest of a text in hexadecimal."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def is_derived(candidate: UUID) -> bool:

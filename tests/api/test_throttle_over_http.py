@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from ledger.commands.command import Credential
 from ledger.embedded import Services
 from ledger.identity import passwords
 from ledger.identity.passwords import Passwords
@@ -159,9 +160,9 @@ async def test_a_throttled_login_needs_no_lookup_and_no_hash(api: Api, monkeypat
     done: list[str] = []
     verify, find = Passwords.verify, passwords.find_credential
 
-    async def counted_verify(self: Passwords, stored_hash: str | None, password: str) -> bool:
+    async def counted_verify(self: Passwords, credential: Credential | None, password: str) -> bool:
         done.append("hashed")
-        return await verify(self, stored_hash, password)
+        return await verify(self, credential, password)
 
     async def counted_find(reader: Any, username: str) -> Any:
         done.append("looked up")

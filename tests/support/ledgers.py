@@ -79,12 +79,16 @@ WORLD, WORLD_OF_EUROS = world_account_id("USD"), world_account_id("EUR")
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
+def new_credential(user_id: UUID) -> Credential:
+    return Credential(SECRET, user_id, "a hash")
+
+
 def user_events(
     user_id: UUID, name: str, *, active: bool = True, roles: tuple[Any, ...] = ("customer",)
 ) -> list[StreamEvent]:
     email = f"{name}@example.com"
     return [
-        (user_id, UserCreated(name, email, active, roles, SECRET)),
+        (user_id, UserCreated(name, email, active, roles, SECRET, new_credential(user_id).digest)),
         (username_stream(name), NameClaimed(user_id)),
         (email_streams(email)[0], NameClaimed(user_id)),
     ]
@@ -263,10 +267,6 @@ names = st.sampled_from(NAMES)
 
 
 roles = st.sampled_from([("customer",), ("admin", "auditor"), ("guest",)])
-
-
-def new_credential(user_id: UUID) -> Credential:
-    return Credential(SECRET, user_id, "a hash")
 
 
 def deletion(ledger: Ledger, user_id: UUID, is_fresh: bool) -> Command:

@@ -5,15 +5,18 @@ import re
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 from prometheus_client.parser import text_string_to_metric_families
 
 from ledger.embedded import Services
 from ledger.embedded.binaries import find_programs
+from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.controls import Api, new_id
 from tests.support.processes import ROOT, run_program
+from tests.support.roles import serving_url
 from tests.support.sealed import write_key_file
 
 GUIDE = (ROOT / "docs" / "how-to" / "operate.md").read_text()
@@ -50,6 +53,23 @@ async def test_a_restored_backup_has_correct_books(
         connection = await asyncpg.connect(servers.database_url)
         await connection.execute(f"DROP DATABASE IF EXISTS {restored} WITH (FORCE)")
         await connection.close()
+
+
+async def test_two_roles_are_set_up_by_the_commands_of_the_guide(
+    busy: Runtime, tmp_path: Path, connection: "asyncpg.Connection[Any]"
+) -> None:
+    """On a ledger that had one role before."""
+    owner = busy.settings.database_dsn()
+    paths = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    variables = {**busy.settings.environment(), "OWNER_URL": owner, "SERVING_URL": serving_url(owner)}
+
+    said = await run(script("two-roles"), tmp_path, {**variables, "PATH": ":".join(paths)})
+
+    assert "the role ledger_serving of DATABASE_URL may not change history" in said
+    assert "the books are right" in said
+    granted = """SELECT has_table_privilege('ledger_serving', 'accounts', 'UPDATE'),
+                        has_table_privilege('ledger_serving', 'seals', 'UPDATE')"""
+    assert (True, False) == tuple(await connection.fetchrow(granted) or ())
 
 
 async def run(commands: str, folder: Path, variables: dict[str, str]) -> str:

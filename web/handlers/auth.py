@@ -174,7 +174,7 @@ def warn_of_proxy() -> None:
 async def _check_password(runtime: Runtime, username: str, password: str) -> Credential:
     """Return the credential of a user with this password. Raises `Refused`."""
     credential = await passwords.find_credential(runtime.pool, username)
-    matches = await runtime.passwords.verify(credential.hash if credential else None, password)
+    matches = await runtime.passwords.verify(credential, password)
     if credential is None or not matches:
         raise Refused(errors.wrong_credentials())
     return credential

@@ -156,7 +156,7 @@ async def _hash_new_secret(runtime: Runtime, user_id: UUID, secret: str | None) 
     if secret is None:
         return None
     known = await passwords.read_credential(runtime.pool, user_id)
-    if known is not None and await runtime.passwords.verify(known.hash, secret):
+    if known is not None and await runtime.passwords.verify(known, secret):
         return None
     return await _hash_secret(runtime, user_id, secret)
 

@@ -1,4 +1,4 @@
-"""Check that the books are right: the log itself, and everything that follows from it.
+"""Check that the books are right: the schema, the log itself, and everything that follows from it.
 
 The full check reads the log once in one snapshot, stream by stream, while the ledger keeps running: it folds the heads
 again, and projects the read tables again. A long log is shared by processes, which all see the same snapshot. Memory is
@@ -25,6 +25,7 @@ from ledger.audit.verify.heads import check_heads
 from ledger.audit.verify.processes import Processes, run_tasks_in_processes
 from ledger.audit.verify.reading import Scope
 from ledger.audit.verify.revocation_cache import UNUSABLE, check_revocation_cache
+from ledger.audit.verify.schema import check_schema
 from ledger.audit.verify.streams import check_orphans
 from ledger.audit.verify.tasks import Result, Suspicious, list_tasks, prepare, run_task
 from ledger.store import integrity
@@ -57,6 +58,8 @@ async def verify(
     closes the generator.
     """
     connection = sources.connection
+    async for finding in check_schema(sources.now):
+        yield finding
     async with snapshot(connection):
         await prepare(connection)
         schema = await connection.fetchval("SELECT quote_ident(current_schema())")

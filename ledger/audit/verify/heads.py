@@ -10,7 +10,6 @@ from asyncpg import Record
 from ledger.audit.verify.findings import Finding, Value, compare_columns, report_missing, report_unexpected
 from ledger.audit.verify.log import FoldedStream, check_credential
 from ledger.audit.verify.reading import read_pages
-from ledger.audit.verify.streams import read_credentials
 from ledger.events import State, decode_state
 from ledger.events.accounts import Account
 from ledger.events.tokens import Cleanups, Cutoffs, Session
@@ -22,6 +21,7 @@ from ledger.projections.tokens import SESSIONS
 from ledger.projections.users import USERS
 from ledger.store import integrity
 from ledger.store.connections import Connection
+from ledger.store.credentials import read_credentials
 from ledger.store.tables import STREAM_HEADS
 
 _TABLES: Mapping[type[State], Table] = {User: USERS, Account: ACCOUNTS, Session: SESSIONS}

@@ -5,7 +5,7 @@ The state of each stream is folded again with `ledger.events.evolve`, from its e
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from ledger.audit.verify.findings import Finding
 from ledger.events import HEADLESS, TOPICS, Event, Recorded, State, decode_event, decode_state, evolve
 from ledger.events.users import User
+from ledger.store.credentials import StoredCredential
 from ledger.store.tables import STORED_EVENTS, STREAM_HEADS
 
 _EVENTS = frozenset(get_args(Event))
@@ -140,20 +141,17 @@ def check_head(folded: FoldedStream, head: RawHead | None) -> Iterator[Finding]:
         yield from _compare_states(folded, state, found)
 
 
-def check_credential(folded: FoldedStream, credential_id: UUID | None) -> Iterator[Finding]:
-    """Yield a finding if a user does not have the credential named by the events; a deleted user must have none."""
-    if isinstance(folded.state, User):
-        expected = None if folded.state.deleted else folded.state.credential_id
-        if credential_id != expected:
-            yield Finding(
-                "a user has the credential that the events name",
-                expected,
-                credential_id,
-                stream_id=folded.stream_id,
-                table="credentials",
-                row=str(folded.stream_id),
-                column="id",
-            )
+def check_credential(folded: FoldedStream, stored: StoredCredential | None) -> Iterator[Finding]:
+    """Yield the findings if a user does not have the credential named by the events; a deleted user must have none."""
+    if not isinstance(folded.state, User):
+        return
+    place: dict[str, Any] = {"stream_id": folded.stream_id, "table": "credentials", "row": str(folded.stream_id)}
+    expected, found = None if folded.state.deleted else folded.state.credential_id, stored and stored.id
+    if found != expected:
+        yield Finding("a user has the credential that the events name", expected, found, column="id", **place)
+    if stored is not None and not stored.is_genuine:
+        rule = "the password hash of a user has the digest that the events name"
+        yield Finding(rule, stored.named_digest, stored.digest, column="hash", **place)
 
 
 def split_runs(events: Sequence[Recorded], begins_run: type[Event]) -> Iterator[Sequence[Recorded]]:

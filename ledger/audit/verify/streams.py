@@ -27,6 +27,7 @@ from ledger.projections import INLINE
 from ledger.projections.accounts import ACCOUNTS
 from ledger.store import integrity
 from ledger.store.connections import Connection
+from ledger.store.credentials import read_credentials
 
 _PROJECTIONS = tuple(projection for projection in INLINE if projection.tables == (ACCOUNTS,))
 
@@ -135,12 +136,6 @@ async def check_orphans(connection: Connection) -> AsyncIterator[Finding]:
                 table=table,
                 row=str(stream_id),
             )
-
-
-async def read_credentials(connection: Connection, user_ids: Sequence[UUID]) -> dict[UUID, UUID]:
-    """Return the ids of users' credentials by user id."""
-    rows = await connection.fetch("SELECT user_id, id FROM credentials WHERE user_id = ANY($1)", user_ids)
-    return {row["user_id"]: row["id"] for row in rows}
 
 
 async def check_heads_and_credentials(connection: Connection, streams: Sequence[FoldedStream]) -> list[Finding]:

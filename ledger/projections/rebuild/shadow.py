@@ -105,6 +105,7 @@ class Tables:
                     f"the columns of the old {name} differ from those of the live one: it cannot be rolled back"
                 )
             await self._execute_all(_DROP_TRIGGERS, old)
+            await self._execute_all(_GRANTS, self._live(name), old)
             await self._connection.execute(f'ALTER TABLE {old} SET SCHEMA "{self._schemas.shadow}"')
 
     async def complete_indexes(self) -> None:

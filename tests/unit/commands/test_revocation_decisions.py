@@ -370,7 +370,7 @@ def test_activation_revokes_no_tokens() -> None:
 def test_a_new_password_is_needed_for_the_next_login() -> None:
     """Lesson 27."""
     changed = after(LOGGED_IN, user_update(credential=NEW_PASSWORD))
-    assert (ALICE, PasswordChanged(NEW_SECRET)) in changed
+    assert (ALICE, PasswordChanged(NEW_SECRET, NEW_PASSWORD.digest)) in changed
     assert WRONG == Given(changed).refuses(login(5, session_id=OTHER_SESSION))
 
 

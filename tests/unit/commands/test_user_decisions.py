@@ -197,11 +197,12 @@ def test_the_name_of_another_user_is_taken() -> None:
 
 
 def test_each_change_appends_its_own_event() -> None:
-    command = user_update(roles=("admin",), active=False, credential=Credential(NEW_SECRET, ALICE, "a hash"))
+    credential = Credential(NEW_SECRET, ALICE, "a hash")
+    command = user_update(roles=("admin",), active=False, credential=credential)
     assert [
         (ALICE, UserRolesChanged(("admin",))),
         (ALICE, UserDeactivated()),
-        (ALICE, PasswordChanged(NEW_SECRET)),
+        (ALICE, PasswordChanged(NEW_SECRET, credential.digest)),
         (ALICE, UserTokensRevoked()),
     ] == Given(ALICE_EXISTS).when(command)
 
