@@ -100,7 +100,7 @@ def resume_follower(
 
 def cancel_rebuild(as_json: AsJson = False) -> None:
     """Discard what an interrupted rebuild has done. The live tables do not change."""
-    names = run(lambda settings: cancel(settings.as_owner()))
+    names = run(cancel)
     if as_json:
         emit({"cancelled": names})
     else:
@@ -110,8 +110,7 @@ def cancel_rebuild(as_json: AsJson = False) -> None:
 def _run_rebuild(work: Callable[[Settings, Report], Awaitable[Outcome]]) -> Outcome:
     async def run_with_progress(settings: Settings) -> Outcome:
         with Progress() as progress:
-            running = work(settings.as_owner(), lambda at: progress.update(at.stage, at.position, at.log_end))
-            return await _until_stopped(running)
+            return await _until_stopped(work(settings, lambda at: progress.update(at.stage, at.position, at.log_end)))
 
     return run(run_with_progress)
 

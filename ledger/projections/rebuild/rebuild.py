@@ -101,12 +101,12 @@ async def cancel(settings: Settings) -> list[str]:
 async def _open_rebuild(
     settings: Settings, names: Sequence[str], chunk: int, report: Report
 ) -> AsyncIterator["_Rebuild"]:
-    projections = select_projections(names)
-    reader = await connect(settings)
+    projections, owner = select_projections(names), settings.as_owner()
+    reader = await connect(owner)
     try:
         shards = await citus.list_shards(reader, settings.ledger_schema) if reader.has_citus else {}
         schemas = Schemas.of(settings.ledger_schema, shards)
-        writer = await _connect_writer(settings, schemas.shadow)
+        writer = await _connect_writer(owner, schemas.shadow)
         try:
             await _lock_rebuilds(writer, schemas.live)
             tables = Tables(writer, schemas, [table for one in projections for table in one.tables])
