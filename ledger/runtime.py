@@ -18,7 +18,8 @@ from ledger.identity.passwords import Passwords
 from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
-from ledger.projections import users
+from ledger.projections import clients, users
+from ledger.projections.clients import Standing
 from ledger.settings import Settings
 from ledger.store.connections import UNREACHABLE, Pool
 from ledger.store.durable import DurableEnd
@@ -53,6 +54,7 @@ class Runtime:
     revocation_cache: RevocationCache
     revoked_below: DataLoader[Session, int]
     active_roles: DataLoader[UUID, frozenset[str]]
+    standings: DataLoader[UUID, Standing]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,7 @@ async def open_runtime(
                     revocation_cache=cache,
                     revoked_below=DataLoader(cache.revoked_below),
                     active_roles=DataLoader(lambda ids: users.active_roles(pool, ids)),
+                    standings=DataLoader(lambda ids: clients.read_standings(pool, ids)),
                 )
 
 
