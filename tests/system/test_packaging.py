@@ -32,6 +32,7 @@ from web.routes import ROUTES, UNVERSIONED
 
 GIVEN = {
     "POSTGRES_PASSWORD": "a password",
+    "VALKEY_PASSWORD": "apassword",
     "LEDGER_ADMIN_PASSWORD": "a password",
     "JWT_SECRET": "a secret that is long enough for HS256",
     "LEDGER_METRICS_TOKEN": "",
@@ -105,7 +106,8 @@ def test_compose_has_no_secrets_and_does_not_start_without_them() -> None:
     """Lesson 31."""
     text = (ROOT / "compose.yml").read_text()
     given = re.findall(r"^ +(\w*(?:PASSWORD|SECRET|TOKEN)): (.*)$", text, re.MULTILINE)
-    assert {name for name, _ in given} == GIVEN.keys()
+    assert {name for name, _ in given} == GIVEN.keys() - {"VALKEY_PASSWORD"}
+    assert 2 == text.count("${VALKEY_PASSWORD:?") == text.count("${VALKEY_PASSWORD")
     for name, value in given:
         required = f"${{{name}:?" if name in SECRETS else f"${{{name}:-}}"
         assert value.startswith(required), name
@@ -126,7 +128,17 @@ def test_the_services_alone_are_those_of_the_whole_system() -> None:
         assert [whole[name][key] for key in same] == [service[key] for key in same]
         assert whole[name]["healthcheck"].keys() == service["healthcheck"].keys()
     assert whole["postgres"]["environment"].keys() == alone["postgres"]["environment"].keys()
-    assert whole["valkey"]["command"][1:] == alone["valkey"]["command"][4:]
+    assert whole["valkey"]["command"] == alone["valkey"]["command"]
+
+
+def test_only_the_service_reaches_postgresql_and_valkey() -> None:
+    """Lesson 31: neither has a way out, and neither reaches the other."""
+    whole = compose()
+    networks = {name: set(service["networks"]) for name, service in whole["services"].items()}
+    assert {"postgres": {"database"}, "valkey": {"cache"}} == {name: networks[name] for name in ("postgres", "valkey")}
+    assert {"database", "cache"} == networks["migrate"] == networks["ledger"] - {"default"}
+    assert {"database": {"internal": True}, "cache": {"internal": True}} == whole["networks"]
+    assert all("no-new-privileges:true" in service["security_opt"] for service in whole["services"].values())
 
 
 def test_the_services_alone_need_secrets_and_are_open_to_this_machine_only() -> None:
