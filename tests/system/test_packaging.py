@@ -269,12 +269,35 @@ def test_ci_runs_targets_of_the_makefile() -> None:
     ran = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     targets_run = {command.split()[1] for command in ran if command.startswith("make ")}
-    assert {"check", "build", "licences"} <= targets_run <= targets
+    assert {"check", "build", "licences", "sbom", "tools"} <= targets_run <= targets
     audited = {command.split()[-1] for command in ran if "pip-audit" in command}
     assert audited == {str(file.relative_to(ROOT)) for file in ROOT.glob("[re]*/**/*.txt") if "==" in file.read_text()}
 
 
-@pytest.mark.parametrize("slow", ["-m venv", "-r requirements/run.txt", "-r requirements/dev.txt", "ledger serve"])
+def test_actions_and_images_are_pinned_by_digest() -> None:
+    """A tag can be moved to other code. The comment says which release the digest of an action is."""
+    workflows = "".join(file.read_text() for file in ROOT.glob(".github/workflows/*.yml"))
+    uses = re.findall(r"uses: (.+)", workflows)
+    assert len(uses) > 5
+    assert [] == [one for one in uses if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", one)]
+    files = [(ROOT / name).read_text() for name in ("compose.yml", "compose.services.yml", "Dockerfile")]
+    images = re.findall(r"^(?: +image:|FROM) (\S+)", "\n".join(files), re.MULTILINE)
+    pinned = [one for one in images if re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", one)]
+    assert ["ledger"] == [one for one in images if one not in pinned]  # which compose builds
+    assert len({one.partition("@")[0] for one in pinned}) == len(set(pinned)) == 3
+
+
+def test_ci_makes_a_bill_of_materials() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    ran, kept = [step.get("run") for step in jobs["sbom"]["steps"]], jobs["sbom"]["steps"][-1]["with"]["path"]
+    recipe = (ROOT / "Makefile").read_text().partition("\nsbom:")[2].partition("\n\n")[0]
+    assert "make sbom PYTHON=python" in ran
+    assert f"-o {kept}" in recipe
+
+
+@pytest.mark.parametrize(
+    "slow", ["-m venv .venv", "-r requirements/run.txt", "-r requirements/dev.txt", "ledger serve"]
+)
 def test_make_says_what_it_does_before_each_slow_step(slow: str) -> None:
     """A newcomer who sees no output for a minute gives up."""
     lines = (ROOT / "Makefile").read_text().splitlines()
