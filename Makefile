@@ -7,7 +7,7 @@ CITUS_CORE := tests/citus $(addprefix tests/integration/,store write projections
   $(addprefix tests/api/test_,accounts_over_http.py batch.py entries_and_reversals_over_http.py feed.py history.py \
   holds_over_http.py idempotency.py lists.py transfers_over_http.py) tests/system/test_import.py
 
-.PHONY: help run unit test test-citus check format lint coverage fuzz faults ha licences bench build reference catalog lock clean
+.PHONY: help run unit test test-citus check format lint coverage fuzz faults ha licences tools sbom bench build reference catalog lock clean
 help: ## what the targets do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -54,6 +54,13 @@ ha: .venv/dev.stamp ## failover under Patroni, as root; TIMES=10 repeats each fa
 licences: .venv/dev.stamp ## the licence of every dependency, checked against requirements/licences.toml
 	$(BIN)/python requirements/licences.py
 
+tools: .tools/stamp ## the tools that audit the pins, in a virtual environment of their own
+
+sbom: .venv/run.stamp .tools/stamp ## the bill of materials (CycloneDX) of what a fresh clone installs: dist/ledger.cdx.json
+	@mkdir -p dist
+	.tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --sv 1.6 --of JSON -o dist/ledger.cdx.json $(BIN)/python
+
 bench: .venv/dev.stamp ## the benchmark: ratios against the same machine in the same run; ONLY=list names its parts
 	$(BIN)/python -m benchmarks $(ONLY)
 
@@ -71,9 +78,10 @@ catalog: .venv/dev.stamp ## what the migrations make, for `ledger audit verify`;
 lock: ## pin every dependency again, with hashes (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group build pyproject.toml -o requirements/run.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group build --group dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group pyproject.toml:tools -o requirements/tools.txt
 
 clean: ## remove the virtual environment and caches, never the data folder
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ledger needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -89,4 +97,9 @@ clean: ## remove the virtual environment and caches, never the data folder
 .venv/dev.stamp: requirements/dev.txt .venv/run.stamp
 	@echo 'Installing the tools in requirements/dev.txt: usually one to two minutes.'
 	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.tools/stamp: requirements/tools.txt
+	@echo 'Installing the tools in requirements/tools.txt into .tools: usually half a minute.'
+	@$(PYTHON) -m venv .tools && .tools/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/tools.txt
 	@touch $@

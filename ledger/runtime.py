@@ -18,11 +18,12 @@ from ledger.identity.passwords import Passwords
 from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
-from ledger.projections import users
+from ledger.projections import clients, users
+from ledger.projections.clients import Standing
 from ledger.settings import Settings
 from ledger.store.connections import UNREACHABLE, Pool
 from ledger.store.durable import DurableEnd
-from ledger.store.identity import read_ledger_id
+from ledger.store.identity import Identity, read_identity
 from ledger.store.pool import connect, open_pool, open_replicas
 from ledger.store.replica import Replicas
 from ledger.write.committer import Committer, Watch
@@ -53,6 +54,7 @@ class Runtime:
     revocation_cache: RevocationCache
     revoked_below: DataLoader[Session, int]
     active_roles: DataLoader[UUID, frozenset[str]]
+    standings: DataLoader[UUID, Standing]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +85,10 @@ async def open_runtime(
     """
     keyring = load_keyring(settings)
     async with (
-        _open_pools(settings, waits=waits) as (pool, replicas, ledger_id),
+        _open_pools(settings, waits=waits) as (pool, replicas, identity),
         aclosing(open_client(settings)) as redis,
     ):
-        cache = RevocationCache(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
+        cache = RevocationCache(redis, pool, identity, leeway_seconds=settings.jwt_validation_leeway_seconds)
         with closing(Passwords(queue_limit=settings.ledger_login_queue_limit)) as passwords:
             opening = (
                 _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
@@ -101,7 +103,7 @@ async def open_runtime(
                     durable_end=DurableEnd(pool),
                     committer=committer,
                     passwords=passwords,
-                    throttle=LoginThrottle(redis, f"ledger-logins:{ledger_id}:", _read_limits(settings)),
+                    throttle=LoginThrottle(redis, f"ledger-logins:{identity.ledger_id}:", _read_limits(settings)),
                     signer=create_signer(settings, keyring),
                     cursor_key=keyring.signing.derive(b"ledger: where a list goes on"),
                     fingerprint_key=keyring.signing.derive(b"ledger: what a request with a key says"),
@@ -110,6 +112,7 @@ async def open_runtime(
                     revocation_cache=cache,
                     revoked_below=DataLoader(cache.revoked_below),
                     active_roles=DataLoader(lambda ids: users.active_roles(pool, ids)),
+                    standings=DataLoader(lambda ids: clients.read_standings(pool, ids)),
                 )
 
 
@@ -122,10 +125,10 @@ async def open_writer_runtime(
     The worker that sent a command announces what it has revoked. A database that is away is waited for.
     """
     async with (
-        _open_pools(settings, waits=True) as (pool, _, ledger_id),
+        _open_pools(settings, waits=True) as (pool, _, identity),
         aclosing(open_client(settings)) as redis,
     ):
-        cache = RevocationCache(redis, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
+        cache = RevocationCache(redis, pool, identity, leeway_seconds=settings.jwt_validation_leeway_seconds)
         opening = _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
         async with opening as committer, running(_follow(settings, cache, may_lead=True)):
             yield WriterRuntime(settings=settings, pool=pool, committer=committer, revocation_cache=cache)
@@ -174,33 +177,33 @@ async def _open_remote_writer(
 
 
 @asynccontextmanager
-async def _open_pools(settings: Settings, *, waits: bool) -> AsyncIterator[tuple[Pool, Replicas, UUID]]:
-    """Open the pool and those of the replicas; also return the ledger's id."""
+async def _open_pools(settings: Settings, *, waits: bool) -> AsyncIterator[tuple[Pool, Replicas, Identity]]:
+    """Open the pool and those of the replicas; also return the ledger's identity."""
     pool = await open_pool(settings)
     try:
-        ledger_id = await _read_ledger_id(pool, waits=waits)
-        replicas = await open_replicas(settings, pool, ledger_id)
+        identity = await _read_identity(pool, waits=waits)
+        replicas = await open_replicas(settings, pool, identity.ledger_id)
         try:
-            yield pool, replicas, ledger_id
+            yield pool, replicas, identity
         finally:
             await replicas.close()
     finally:
         await pool.close()
 
 
-async def _read_ledger_id(pool: Pool, *, waits: bool) -> UUID:
+async def _read_identity(pool: Pool, *, waits: bool) -> Identity:
     reported = False
     while waits:
         start_deadline(ATTEMPT_SECONDS)
         try:
-            return await read_ledger_id(pool)
+            return await read_identity(pool)
         except UNREACHABLE as error:
             if not reported:
                 log.warning("waiting for PostgreSQL", error=str(error.__cause__ or error))
             reported = True
         finally:
             DEADLINE.set(None)
-    return await read_ledger_id(pool)
+    return await read_identity(pool)
 
 
 def _create_committer(

@@ -225,6 +225,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Stop the time that tokens use, until the test advances it."""
     stopped = Clock()
     monkeypatch.setattr("web.handlers.auth.time", stopped)
+    monkeypatch.setattr("web.handlers.clients.time", stopped)
+    monkeypatch.setattr("web.handlers.client_tokens.time", stopped)
     monkeypatch.setattr("ledger.identity.tokens.time", stopped)
     return stopped
 

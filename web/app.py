@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -77,7 +78,8 @@ def create_app(
     app.middlewares.append(_observe(app, counted, settings.ledger_database_patience_seconds))
     for prefix, routes in (("", UNVERSIONED), *((f"/{version}", ROUTES) for version in VERSIONS)):
         for route in routes:
-            path, behind = prefix + _exclude_words(route.path, routes), guard(route.access, _check_parameters(route))
+            path, access = prefix + _exclude_words(route.path, routes), replace(route.access, scope=route.scope)
+            behind = guard(access, _check_parameters(route))
             for method in route.methods:
                 added = app.router.add_route(method, path, behind)
                 counted[added] = metrics.make_route_metrics(method, route.path)

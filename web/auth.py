@@ -1,10 +1,16 @@
-"""Authentication and authorization: each route names the rule that decides which callers it admits."""
+"""Authentication and authorization: each route names the rule that decides which callers it admits.
+
+Users are admitted by their roles. A machine client also needs the scope of the route, and a route without a scope
+admits no machine. A client that is limited to some accounts is admitted only where accounts decide what a caller sees.
+"""
 
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from uuid import UUID
 
+import msgspec
 from aiohttp import hdrs, web
 
 from ledger import errors
@@ -18,6 +24,10 @@ from web.http.negotiation import accept_of, choose_media
 from web.http.request import ACTOR, RUNTIME, Actor
 from web.http.response import Reply, Stream
 
+ANY_SCOPE = "*"  # of a route that any token of a machine client may call
+NO_MACHINES = "machine clients may not call this route"
+LIMITED = "a client that is limited to some accounts may not call this route"
+
 Handler = Callable[[web.Request], Awaitable[Reply | Stream]]
 
 
@@ -29,6 +39,9 @@ class Access:
     command's transaction; with `in_transaction` it alone does, which saves a round trip. A refresh token is checked by
     the command that uses it. `by_secret` also admits Prometheus, which cannot log in, by the secret in the settings. A
     browser without a token is redirected to `browsers_to`.
+
+    `scope` is what the token of a machine client must have. With `owned`, the route shows or changes only what belongs
+    to the caller, so it also admits clients that are limited to some accounts.
     """
 
     roles: frozenset[str] | None
@@ -36,6 +49,8 @@ class Access:
     token: TokenType = TokenType.ACCESS
     by_secret: bool = False
     browsers_to: str | None = None
+    scope: str | None = None
+    owned: bool = False
 
 
 PUBLIC = Access(None)
@@ -43,9 +58,9 @@ REFRESH_TOKEN = Access(frozenset(ROLES), token=TokenType.REFRESH)
 SCRAPER = Access(frozenset({"admin", "auditor"}), by_secret=True)
 
 
-def roles(*names: str, in_transaction: bool = False) -> Access:
-    """Return the rule that admits users with one of these roles."""
-    return Access(frozenset(names), in_transaction)
+def roles(*names: str, in_transaction: bool = False, owned: bool = False) -> Access:
+    """Return the rule that admits callers with one of these roles."""
+    return Access(frozenset(names), in_transaction, owned=owned)
 
 
 def guard(access: Access, handler: Handler) -> Handler:
@@ -58,20 +73,22 @@ def guard(access: Access, handler: Handler) -> Handler:
         return _redirect_browsers(access.browsers_to, guard(replace(access, browsers_to=None), handler))
     if access.by_secret:
         return _with_secret(handler, guard(replace(access, by_secret=False), handler))
-    return _with_access_token(access.roles, access.in_transaction, handler)
+    return _with_access_token(access, access.roles, handler)
 
 
-def _with_access_token(allowed: frozenset[str], in_transaction: bool, handler: Handler) -> Handler:
+def _with_access_token(access: Access, allowed: frozenset[str], handler: Handler) -> Handler:
     async def guarded(request: web.Request) -> Reply | Stream:
         runtime = request.app[RUNTIME]
         verified = _verify_bearer(runtime, request, TokenType.ACCESS)
-        may = not verified.roles.isdisjoint(allowed)
-        later = may and in_transaction and "Idempotency-Key" not in request.headers
+        refusal = _find_refusal(access, allowed, verified)
+        later = refusal is None and access.in_transaction and "Idempotency-Key" not in request.headers
         if not later:
             await _check_validity(runtime, verified)
         request[ACTOR] = _make_actor(verified, runtime.settings.jwt_enable_revoked_tokens)
-        if not may:
-            raise Refused(errors.forbidden())
+        if refusal is not None:
+            raise Refused(refusal)
+        if verified.scopes is not None:
+            await _read_limits(request, access, verified.user_id)
         try:
             return await handler(request)
         except StaleCallerError:
@@ -82,6 +99,40 @@ def _with_access_token(allowed: frozenset[str], in_transaction: bool, handler: H
             raise
 
     return guarded
+
+
+def _find_refusal(access: Access, allowed: frozenset[str], verified: Verified) -> Refusal | None:
+    """Return the refusal of a token without any of the roles or, of a machine client, without the scope; or None."""
+    if verified.roles.isdisjoint(allowed):
+        return errors.forbidden()
+    return None if verified.scopes is None else _find_scope_refusal(access, verified.scopes)
+
+
+def _find_scope_refusal(access: Access, scopes: frozenset[str]) -> Refusal | None:
+    if access.scope == ANY_SCOPE or access.scope in scopes:
+        return None
+    reason = NO_MACHINES if access.scope is None else f"the token must have the scope {access.scope}"
+    return msgspec.structs.replace(errors.forbidden(), reason=reason)
+
+
+async def _read_limits(request: web.Request, access: Access, client_id: UUID) -> None:
+    """Read what a machine client is limited to. Raises `Refused` if its limits do not fit the route.
+
+    Without enforced revocation, a token does not end when the client's scopes change, so they are read again.
+    """
+    runtime = request.app[RUNTIME]
+    is_enforced = runtime.settings.jwt_enable_revoked_tokens
+    if access.in_transaction and is_enforced:
+        return  # the command checks the limits
+    standing = await runtime.standings.get(client_id)
+    if standing is None:
+        raise Refused(errors.wrong_credentials())
+    refusal = None if is_enforced else _find_scope_refusal(access, standing.scopes)
+    if standing.limits is not None and not access.owned:
+        refusal = msgspec.structs.replace(errors.forbidden(), reason=LIMITED)
+    if refusal is not None:
+        raise Refused(refusal)
+    request[ACTOR] = msgspec.structs.replace(request[ACTOR], limits=standing.limits)
 
 
 async def check_again(request: web.Request) -> None:
@@ -133,7 +184,7 @@ def _redirect_browsers(path: str, otherwise: Handler) -> Handler:
 def _make_actor(verified: Verified, enforced: bool) -> Actor:
     """Return the same object each time, so that a commit group compares the callers of its commands by identity."""
     caller = (verified.user_id, verified.roles, verified.session_id, verified.jti)
-    return Actor(*caller, Caller(*caller, enforced))
+    return Actor(*caller, Caller(*caller, enforced), verified.scopes is not None)
 
 
 def _verify_bearer(runtime: Runtime, request: web.Request, kind: TokenType) -> Verified:
@@ -164,6 +215,10 @@ async def _check_validity(runtime: Runtime, verified: Verified) -> None:
     """Raise `Refused` if the token was revoked or, without revocation, if its user has lost one of its roles."""
     if runtime.settings.jwt_enable_revoked_tokens:
         _check_issued_after(verified, await runtime.revoked_below.get((verified.session_id, verified.user_id)))
+    elif verified.scopes is not None:
+        standing = await runtime.standings.get(verified.user_id)
+        if standing is None or not verified.roles <= standing.roles:
+            raise Refused(errors.wrong_credentials())
     elif not verified.roles <= (await runtime.active_roles.get(verified.user_id) or frozenset()):
         raise Refused(errors.wrong_credentials())
 

@@ -15,8 +15,11 @@ from pydantic import BaseModel
 from ledger import __version__, errors
 from ledger.errors import Refusal
 from ledger.identity.tokens import TokenType
+from web.auth import ANY_SCOPE
 from web.components import REF, Components
+from web.descriptions import DESCRIPTION, HEADERS, TAGS
 from web.handlers import batch_stream
+from web.handlers.client_tokens import FORM
 from web.http.catalogue import CATALOGUE, phrase
 from web.http.errors import (
     DATABASE_DOWN,
@@ -34,6 +37,7 @@ from web.http.idempotency import IDEMPOTENCY_KEY
 from web.http.pagination import LIMIT
 from web.http.params import PATH_ID, Parameter
 from web.http.replica import MIN_POSITION
+from web.http.scopes import SCOPES
 from web.http.wording import members_of
 from web.requests import ConditionalTransfer
 from web.responses import Problem
@@ -60,18 +64,6 @@ _EXAMPLES: dict[Any, Any] = {
 }
 _NOON = "2026-05-01T12:00:00.000000Z"
 
-DESCRIPTION = """\
-A double-entry ledger over HTTP. Money moves between accounts; balances always sum to zero.
-
-- `/v2` is the same API as `/v1`; any other version is 400 `api_version_error`.
-- Amounts are integers in minor units, within ±(2^53 - 1). Times are RFC 3339, in UTC, with microseconds.
-- Every response has `X-Request-Id`, which the service generates. The log also has the client's own, if that is a \
-plain word. Errors are RFC 9457 problem details with stable codes.
-- An unknown path is 404 `resource_not_found`; another method of a known path is 405 `method_not_allowed` \
-with `Allow`. HEAD works wherever GET does, and OPTIONS answers `Allow` on every path.
-- Lists have up to 10,000 items, or up to `limit` (1 to 1,000), and `Link: rel="next"` while there are more. They are \
-compressed if `Accept-Encoding` allows it.
-"""
 _ENTITY_TAGS = {"type": "string", "examples": ['"3"']}
 _IF_MATCH = Parameter(
     "If-Match",
@@ -83,38 +75,6 @@ _IF_MATCH = Parameter(
 _IF_NONE_MATCH = Parameter(
     "If-None-Match", "The `ETag` that the client already has", str, schema=_ENTITY_TAGS, place="header"
 )
-_TAGS = {  # in this order
-    "auth": "Sessions and their tokens",
-    "users": "Users and roles",
-    "accounts": "Accounts, statements and receipts",
-    "transactions": "Transfers, journal entries, holds and reversals",
-    "events": "The event log",
-    "ledger": "The books as a whole",
-    "audit": "Commands and who sent them",
-    "service": "The service itself",
-}
-_HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "X-Request-Id": (
-        "Identifies the request in the service's log",
-        {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-    ),
-    "ETag": ("The version of the resource", {"type": "string", "pattern": r'^"[0-9]+(\.[0-9a-f]+)?"$'}),
-    "Idempotent-Replayed": (
-        "The response is that of an earlier request",
-        {"type": "string", "enum": ["true"]},
-    ),
-    "Ledger-Position": (
-        "The position in the log of the last event of the request",
-        {"type": "string", "pattern": "^[0-9]+$"},
-    ),
-    "Location": ("The path of the new resource, or of another page", {"type": "string", "format": "uri-reference"}),
-    "Link": ('The next page, `rel="next"`, while there is one (RFC 8288)', {"type": "string"}),
-    "RateLimit": ("What is left of each limit, and when it resets", {"type": "string"}),
-    "RateLimit-Policy": ("The limits that apply (draft-ietf-httpapi-ratelimit-headers-10)", {"type": "string"}),
-    "Retry-After": ("Seconds to wait", {"type": "string", "pattern": "^[0-9]+$"}),
-    "Vary": ("The request headers that the response depends on", {"type": "string"}),
-    "WWW-Authenticate": ("How to authenticate", {"type": "string", "enum": ["Bearer"]}),
-}
 _PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _TO_BROWSERS = {
     "description": "Redirects a browser without a token to the documentation",
@@ -148,15 +108,19 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(components.schemas.items())),
-            "headers": {name: {"description": text, "schema": schema} for name, (text, schema) in _HEADERS.items()},
+            "headers": {name: {"description": text, "schema": schema} for name, (text, schema) in HEADERS.items()},
             "examples": _problem_examples(routes),
             "securitySchemes": {
                 "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                 "refreshToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "machine": {
+                    "type": "oauth2",
+                    "flows": {"clientCredentials": {"tokenUrl": f"/{VERSIONS[0]}/auth/token", "scopes": SCOPES}},
+                },
             },
         },
     }
@@ -201,7 +165,7 @@ def refusals_of(route: Route) -> Iterator[Refusing]:
         yield from (DATABASE_DOWN, OVERLOADED)
         if not {"GET", "HEAD"} & set(route.methods):
             yield outcome_unknown
-    if route.access.roles is not None and route.access.roles != ANYONE.roles:
+    if _may_forbid(route):
         yield errors.forbidden
     if _takes_key(route):
         yield from (errors.idempotency_key_reused, errors.idempotency_key_in_use)
@@ -210,14 +174,20 @@ def refusals_of(route: Route) -> Iterator[Refusing]:
     if operation.is_conditional:
         yield errors.precondition_failed
     if operation.request_model is not None:
-        yield from (TOO_SLOW, TOO_LARGE, NOT_JSON)
-        yield from (errors.invalid, errors.unknown_member)
+        yield from (TOO_SLOW, TOO_LARGE)
+        yield from () if operation.is_form else (NOT_JSON, errors.invalid, errors.unknown_member)
     if parameters_of(route):
         yield errors.invalid_parameter
     if query_parameters(route) is not None:
         yield errors.unknown_parameter
     yield from operation.refusals
     yield INTERNAL
+
+
+def _may_forbid(route: Route) -> bool:
+    """Return whether a route refuses some callers with a valid token: those without the roles, or machine clients."""
+    is_for_anyone = route.access.token is TokenType.REFRESH or route.scope == ANY_SCOPE
+    return route.access.roles is not None and (route.access.roles != ANYONE.roles or not is_for_anyone)
 
 
 def _operation(route: Route, components: Components) -> dict[str, Any]:
@@ -240,6 +210,7 @@ def _operation(route: Route, components: Components) -> dict[str, Any]:
         schema = components.request(operation.request_model)
         json = {"schema": schema, "example": components.example(schema)}
         media = ("application/json", MERGE_PATCH) if route.method == "PATCH" else ("application/json",)
+        media = (FORM,) if operation.is_form else media
         text = {media: {"schema": {"type": "string"}} for media in batch_stream.MEDIA if operation.accepts_json_lines}
         described["requestBody"] = {
             "required": not operation.body_is_optional,
@@ -303,18 +274,26 @@ def _callers(route: Route) -> str:
     if route.access.token is TokenType.REFRESH:
         return "Needs the refresh token."
     others = "; or the secret for Prometheus" if route.access.by_secret else ""
-    return f"Roles: {', '.join(sorted(route.access.roles))}{others}."
+    return f"Roles: {', '.join(sorted(route.access.roles))}{others}. {_machines(route)}"
+
+
+def _machines(route: Route) -> str:
+    if route.scope is None:
+        return "Not for machine clients."
+    return "Machine clients with any scope." if route.scope == ANY_SCOPE else f"Machine clients: `{route.scope}`."
 
 
 def _tag(route: Route) -> str:
     first = route.path.split("/")[1]
-    return first if route not in UNVERSIONED and first in _TAGS else "service"
+    return first if route not in UNVERSIONED and first in TAGS else "service"
 
 
 def _security(route: Route) -> list[dict[str, list[str]]]:
     if route.access.roles is None:
         return []
-    return [{"refreshToken" if route.access.token is TokenType.REFRESH else "accessToken": []}]
+    if route.scope is None:
+        return [{"refreshToken" if route.access.token is TokenType.REFRESH else "accessToken": []}]
+    return [{"accessToken": []}, {"machine": [] if route.scope == ANY_SCOPE else [route.scope]}]
 
 
 def _success(route: Route, components: Components) -> dict[str, Any]:

@@ -384,16 +384,7 @@ class Problem(Answer, frozen=True):
     detail: str
     instance: str
     errors: Annotated[list[Reason], Meta(min_length=1)]
-
-
-class ErrorType(Answer, frozen=True):
-    """An error: what its code means, and what a client can do about it; `example` is a problem that has it."""
-
-    code: Annotated[str, Meta(examples=["user_not_found"])]
-    status: Annotated[int, Meta(ge=400, le=599, examples=[404])]
-    kind: Annotated[str, Meta(examples=["resource_not_found"])]
-    title: Annotated[str, Meta(examples=["User not found"])]
-    description: Annotated[str, Meta(examples=["There is no user with this id, or the caller may not see it."])]
-    help: Annotated[str, Meta(examples=["Check the id. Admins can list all users."])]
-    doc_url: Annotated[str, Meta(description="The page's path", examples=["/errors/user_not_found"])]
-    example: Problem | UnsetType = UNSET
+    error: Annotated[str, Meta(description="The code, as OAuth 2.0 names it (RFC 6749, section 5.2)")] | UnsetType = (
+        UNSET
+    )
+    error_description: str | UnsetType = UNSET

@@ -1,10 +1,11 @@
-"""The commands of a user, a session or a token, so that one query shows what a stolen token did."""
+"""The commands of a user, a client, a session or a token, so that one query shows what a stolen token did."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from ledger.audit.results import read_results
+from ledger.events.clients import Client
 from ledger.events.tokens import Session
 from ledger.events.users import User
 from ledger.projections import sessions
@@ -14,7 +15,7 @@ from ledger.store.heads import read_heads
 
 
 class Actor(NamedTuple):
-    """A user, one of their sessions, or one token of a session; `since` is the earliest time of their commands."""
+    """A user or client, one of their sessions, or one of its tokens; `since` is the earliest time of their commands."""
 
     user_id: UUID
     since: datetime | None = None
@@ -23,13 +24,13 @@ class Actor(NamedTuple):
 
 
 async def find(reader: Reader, actor_id: UUID) -> Actor | None:
-    """Find the token, session or user with this id, including deleted ones."""
+    """Find the token, session, user or client with this id, including deleted ones."""
     found = await sessions.find_actor(reader, actor_id)
     if found is not None:
         return Actor(*found)
     heads = await read_heads(reader, [actor_id])
     match heads[actor_id].state if heads else None:
-        case User():
+        case User() | Client():
             return Actor(actor_id)
         case Session(user_id=user_id):  # a clean-up has deleted its row
             return Actor(user_id, session_id=actor_id)

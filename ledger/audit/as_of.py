@@ -19,6 +19,7 @@ from ledger.projections.entries import Balance
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import Landmarks
+from ledger.store.sql import Party, belongs_to
 
 
 class AtTime(NamedTuple):
@@ -70,13 +71,13 @@ async def account_at(reader: Reader, account_id: UUID, point: AccountPointInTime
 
 
 async def accounts_at(
-    reader: Reader, position: int, *, owner_id: UUID | None, before: int, limit: int, world: bool = False
+    reader: Reader, position: int, *, owner_id: Party | None, before: int, limit: int, world: bool = False
 ) -> list[tuple[int, dict[str, Any]]]:
     """Return up to `limit` accounts as they were at a position, newest first, each with the position of its opening.
 
-    With `owner_id`, only accounts that this user owns now; with `world`, also the ledger's own.
+    With `owner_id`, only accounts that belong to this party now; with `world`, also the ledger's own.
     """
-    of_owner = "" if owner_id is None else "AND user_id = $3"
+    of_owner = "" if owner_id is None else f"AND {belongs_to(owner_id).format('$3')}"
     of_users = "" if world else "AND user_id IS NOT NULL"
     rows = await reader.fetch(
         f"""SELECT id, currency, created_at, position FROM accounts WHERE position < $1 {of_owner} {of_users}

@@ -1,6 +1,8 @@
 """The commands of `ledger audit` for seals: seal the log, verify seals, export block headers, check receipts."""
 
+import http.client
 import sys
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +18,7 @@ from ledger.cli.shell import connected, fail, pooled, query_pool, run
 from ledger.events import to_json
 from ledger.followers import follower
 from ledger.identity.keyring import load_sealing_key
-from ledger.identity.keys import EDDSA, Key, public_key, public_pem
+from ledger.identity.keys import EDDSA, Key, public_key, public_pem, published_keys
 from ledger.seals import receipts, store
 from ledger.seals.blocks import SignedHeader
 from ledger.seals.receipts import InvalidReceiptError, Proof
@@ -31,6 +33,7 @@ from ledger.values.timestamps import rfc3339
 
 log = structlog.get_logger(__name__)
 PAGE = 1000  # block headers read at once
+DOWNLOAD_SECONDS, MAX_DOWNLOAD_BYTES = 10, 65_536
 PublicKeys = Annotated[
     list[Path] | None, typer.Option("--public-key", help="PEM file with a trusted public key; may be repeated.")
 ]
@@ -89,14 +92,20 @@ def verify_seals(
 
 
 def check_receipt(
-    file: Annotated[Path, typer.Argument(help="Receipt, exactly as the ledger returned it.")],
+    file: Annotated[Path, typer.Argument(help="Receipt.")],
     public_keys: Annotated[
-        list[Path], typer.Option("--public-key", help="PEM file with the ledger's public key; may be repeated.")
-    ],
+        list[Path] | None, typer.Option("--public-key", help="PEM file with the ledger's public key; may be repeated.")
+    ] = None,
+    key_set: Annotated[
+        str | None, typer.Option("--jwks", help="File or URL of the key set that the ledger publishes (RFC 7517).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a receipt with the ledger's public key alone, without database and settings."""
-    keys = {key.kid: key for key in map(_read_public_key, public_keys)}
+    if not public_keys and key_set is None:
+        fail("give the ledger's public key with --public-key or --jwks", 2)
+    published = [] if key_set is None else _read_key_set(key_set)
+    keys = {key.kid: key for key in (*map(_read_public_key, public_keys or ()), *published)}
     try:
         receipt = receipts.check(_read_bytes(file), keys)
     except InvalidReceiptError as error:
@@ -211,6 +220,25 @@ def _read_public_key(path: Path) -> Key:
     if key.algorithm != EDDSA:
         fail(f"{path}: must be an Ed25519 key", 2)
     return key
+
+
+def _read_key_set(source: str) -> list[Key]:
+    """Return the keys of a published set, which is a file or has a URL."""
+    raw = _download(source) if source.startswith(("https://", "http://")) else _read_bytes(Path(source))
+    try:
+        keys = published_keys(strict_json.decode(raw))
+    except ValueError as error:  # also from JSON that is malformed
+        fail(f"{source}: {error}", 2)
+    return keys or fail(f"{source}: has no Ed25519 key", 2)
+
+
+def _download(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:  # noqa: S310 - the caller checks the scheme
+            raw: bytes = response.read(MAX_DOWNLOAD_BYTES)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        fail(f"{url}: {error}", 2)
+    return raw
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -11,7 +11,7 @@ from ledger.cli.shell import Use, pooled, run
 from ledger.identity.revocation_cache import RevocationCache, RevocationCacheStatus
 from ledger.identity.valkey import open_client
 from ledger.settings import Settings
-from ledger.store.identity import read_ledger_id
+from ledger.store.identity import read_identity
 
 
 def show_cache_status(as_json: AsJson = False) -> None:
@@ -60,7 +60,7 @@ async def _open_cache(settings: Settings) -> AsyncIterator[RevocationCache]:
     client = open_client(settings)
     try:
         async with pooled(settings) as pool:
-            ledger_id = await read_ledger_id(pool)
-            yield RevocationCache(client, pool, ledger_id, leeway_seconds=settings.jwt_validation_leeway_seconds)
+            identity = await read_identity(pool)
+            yield RevocationCache(client, pool, identity, leeway_seconds=settings.jwt_validation_leeway_seconds)
     finally:
         await client.aclose()

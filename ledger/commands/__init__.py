@@ -4,6 +4,13 @@ from collections.abc import Mapping
 
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
 from ledger.commands.batch import TransferBatch
+from ledger.commands.clients import (
+    IssueClientToken,
+    RegisterClient,
+    RevokeClient,
+    RotateClientSecret,
+    UpdateClient,
+)
 from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.imports import ImportAccounts, ImportTransfers
@@ -39,6 +46,11 @@ COMMANDS: tuple[type[Command], ...] = (
     CreateUser,
     UpdateUser,
     DeleteUser,
+    RegisterClient,
+    UpdateClient,
+    RotateClientSecret,
+    RevokeClient,
+    IssueClientToken,
     StartSession,
     RefreshTokens,
     LogOut,

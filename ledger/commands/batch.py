@@ -11,10 +11,9 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
-from ledger.commands.transfers import TransferMoney, hide_others_account
+from ledger.commands.transfers import TransferMoney, find_payable
 from ledger.errors import Refusal, Refused
 from ledger.events import evolve
-from ledger.events.accounts import Account
 from ledger.events.transactions import Transaction
 
 ItemT = TypeVar("ItemT")
@@ -50,10 +49,12 @@ class TransferBatch(Command, frozen=True):
     seem_new: bool = False
 
     def streams(self) -> Iterable[UUID]:
-        """Return the streams of all transfers; with `seem_new`, only those of their accounts."""
+        """Return the streams of all transfers; with `seem_new`, only those of their accounts and payers."""
         if self.seem_new:
             return {
-                account for each in self.transfers for account in (each.source_account_id, each.destination_account_id)
+                stream
+                for each in self.transfers
+                for stream in (each.source_account_id, each.destination_account_id, *each.payer_streams())
             }
         return {stream for transfer in self.transfers for stream in transfer.streams()}
 
@@ -125,6 +126,6 @@ def check_same_transfer(transfer: TransferMoney, states: States) -> None:
     """Raise `Refused` unless the same transfer was made under this id, from an account that the caller may debit."""
     earlier = state_of(states, transfer.transaction_id, Transaction)
     event = None if earlier is None else earlier.transfer
-    source = hide_others_account(state_of(states, transfer.source_account_id, Account), transfer.only_owner_id)
+    source = find_payable(states, transfer.source_account_id, transfer.only_owner_id)
     if event is None or source is None or event != transfer.to_event(event.currency):
         raise Refused(errors.transaction_id_reused(transfer.transaction_id))

@@ -1,16 +1,17 @@
-"""The caller of a command, as its access token describes it."""
+"""The caller of a command, a user or a machine client, as its access token describes it."""
 
 from uuid import UUID
 
 import msgspec
 
 from ledger.commands.command import States
+from ledger.events.clients import Client
 from ledger.events.tokens import ALL_TOKENS, Cutoffs, Session
 from ledger.events.users import User
 
 
 class Caller(msgspec.Struct, frozen=True, cache_hash=True):
-    """A user with roles in a session, according to the access token `jti`.
+    """A user or a client with roles in a session, according to the access token `jti`.
 
     With `enforced`, the token must not have been revoked.
     """
@@ -26,13 +27,19 @@ class Caller(msgspec.Struct, frozen=True, cache_hash=True):
         return (self.user_id, self.session_id, ALL_TOKENS) if self.enforced else (self.user_id,)
 
     def is_valid(self, states: States) -> bool:
-        """Return whether the user is active and has these roles, and the token is in force."""
+        """Return whether the user or client is active and has these roles, and the token is in force."""
         user = states[self.user_id]
-        if not isinstance(user, User) or user.deleted or not user.active or not self.roles <= set(user.roles):
+        if isinstance(user, User):
+            is_active, roles = user.active and not user.deleted, user.roles
+        elif isinstance(user, Client):
+            is_active, roles = not user.revoked, user.grants.roles
+        else:
+            return False
+        if not is_active or not self.roles <= set(roles):
             return False
         return not self.enforced or self._is_in_force(states, user)
 
-    def _is_in_force(self, states: States, user: User) -> bool:
+    def _is_in_force(self, states: States, user: User | Client) -> bool:
         session, cutoffs = states[self.session_id], states[ALL_TOKENS]
         if not isinstance(session, Session) or session.user_id != self.user_id or session.ended:
             return False

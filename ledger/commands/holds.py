@@ -53,8 +53,8 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
     expiry_pointer: str = "/expires_at"
 
     def streams(self) -> Iterable[UUID]:
-        """Return both accounts, and the streams to reserve."""
-        yield from (self.source_account_id, self.destination_account_id)
+        """Return both accounts, the client that pays, if any, and the streams to reserve."""
+        yield from (self.source_account_id, self.destination_account_id, *self.payer_streams())
         yield from self.reserves()
 
     def decide(self, states: States) -> Decision:

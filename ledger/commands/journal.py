@@ -10,7 +10,7 @@ import msgspec
 from ledger import errors
 from ledger.commands.command import Decision, States, StreamEvent, state_of
 from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
-from ledger.commands.transfers import credit, credit_refusal, debit, debit_refusal, hide_others_account
+from ledger.commands.transfers import credit, credit_refusal, debit, debit_refusal, find_payable
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited, evolve
 from ledger.events.transactions import JournalEntryPosted, Posting, copy_details
@@ -34,7 +34,8 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
     postings: tuple[NewPosting, ...]
 
     def streams(self) -> Iterable[UUID]:
-        """Return all accounts, and the streams to reserve."""
+        """Return all accounts, the client that pays, if any, and the streams to reserve."""
+        yield from self.payer_streams()
         yield from (posting.account_id for posting in self.postings)
         yield from self.reserves()
 
@@ -72,7 +73,8 @@ def check_postings(
     now, refusals = dict(accounts), list[Refusal]()
     for number, posting in enumerate(postings):
         account = now[posting.account_id]
-        refusal = _posting_refusal(posting, account, only_owner_id, force)
+        is_hidden = posting.amount_cents < 0 and find_payable(states, posting.account_id, only_owner_id) is None
+        refusal = _posting_refusal(posting, None if is_hidden else account, force)
         if refusal is not None:
             named = refusal if given_in is None else refusal.about(posting.account_id).within(f"{given_in}/{number}")
             refusals.append(named)
@@ -84,13 +86,11 @@ def check_postings(
     return {account_id: account for account_id, account in accounts.items() if account is not None}
 
 
-def _posting_refusal(
-    posting: NewPosting, account: Account | None, only_owner_id: UUID | None, force: bool
-) -> Refusal | None:
+def _posting_refusal(posting: NewPosting, account: Account | None, force: bool) -> Refusal | None:
     account_id, cents = posting
     if cents > 0:
         return credit_refusal(account_id, account)
-    return debit_refusal(account_id, hide_others_account(account, only_owner_id), -cents, force=force)
+    return debit_refusal(account_id, account, -cents, force=force)
 
 
 def post(transaction_id: UUID, entry: JournalEntryPosted, accounts: Mapping[UUID, Account]) -> list[StreamEvent]:

@@ -24,13 +24,15 @@ from ledger.values.timestamps import rfc3339
 class TransactionCommand(Details, Command, frozen=True, kw_only=True):
     """A command that begins a transaction, under a fresh id or the id that the client chose.
 
-    With `only_owner_id`, it may debit only accounts of that user.
+    With `only_owner_id`, it may debit only accounts of that user, or, `by_client`, those that the limits of that client
+    include.
     """
 
     reference: str | None = None
     transaction_id: UUID
     only_owner_id: UUID | None = None
     id_was_chosen: bool = False
+    by_client: bool = False
 
     @property
     def resource_id(self) -> UUID:
@@ -44,6 +46,10 @@ class TransactionCommand(Details, Command, frozen=True, kw_only=True):
     def reserves(self) -> Iterable[UUID]:
         """Return the streams of the id and the reference that the client chose."""
         return reservations(self.transaction_id, self.reference, id_was_chosen=self.id_was_chosen)
+
+    def payer_streams(self) -> tuple[UUID, ...]:
+        """Return the stream that says which accounts the payer may debit, if there is one."""
+        return (self.only_owner_id,) if self.by_client and self.only_owner_id is not None else ()
 
     def use_reference(self) -> list[StreamEvent]:
         """Return the event that reserves the reference, if there is one."""

@@ -10,6 +10,7 @@ from ledger.commands.expected_version import check_version
 from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited
+from ledger.events.clients import Client
 from ledger.events.transactions import MoneyTransferred, copy_details
 from ledger.money import MAX_CENTS
 
@@ -36,8 +37,10 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
         return self.expected is not None
 
     def streams(self) -> Iterable[UUID]:
-        """Return both accounts, and the streams to reserve."""
-        accounts = (self.source_account_id, self.destination_account_id)
+        """Return both accounts, the client that pays, if any, and the streams to reserve."""
+        accounts: tuple[UUID, ...] = (self.source_account_id, self.destination_account_id)
+        if self.by_client:
+            accounts += self.payer_streams()
         if self.reference is None and not self.id_was_chosen:
             return accounts
         return (*accounts, *self.reserves())
@@ -81,7 +84,7 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
         return copy_details(self, transfer)
 
     def _check_conditions(self, states: States) -> None:
-        source = hide_others_account(state_of(states, self.source_account_id, Account), self.only_owner_id)
+        source = find_payable(states, self.source_account_id, self.only_owner_id)
         if source is None:  # `check_transfer` refuses it, and discloses nothing about another user's account
             return
         check_version(states, self.source_account_id, self.expected)
@@ -102,7 +105,7 @@ def check_transfer(
 
     Raises `Refused` with every refusal, in the contract's order.
     """
-    source = hide_others_account(state_of(states, source_id, Account), only_owner_id)
+    source = find_payable(states, source_id, only_owner_id)
     destination = state_of(states, destination_id, Account)
     refusals = (
         debit_refusal(source_id, source, cents, force=force),
@@ -113,9 +116,16 @@ def check_transfer(
     return source, destination
 
 
-def hide_others_account(account: Account | None, only_owner_id: UUID | None) -> Account | None:
-    """Return the account if that user owns it, or None: another user's account looks like a missing one."""
-    return None if account is not None and only_owner_id not in (None, account.owner_id) else account
+def find_payable(states: States, account_id: UUID, only_owner_id: UUID | None) -> Account | None:
+    """Return an account that the payer may debit, or None: another user's account looks like a missing one.
+
+    The payer may debit all accounts if it is None, those of a user, or those within the limits of a client.
+    """
+    account = state_of(states, account_id, Account)
+    if account is None or only_owner_id is None or account.owner_id == only_owner_id:
+        return account
+    client = states.get(only_owner_id)
+    return account if isinstance(client, Client) and client.grants.may_debit(account_id, account.owner_id) else None
 
 
 def debit_refusal(account_id: UUID, account: Account | None, cents: int, *, force: bool = False) -> Refusal | None:

@@ -1,11 +1,12 @@
 """The layout of a data folder.
 
 All paths follow from the folder's path alone. So independent clients find the same sockets, and restarted servers have
-the same URLs.
+the same URLs. That of Valkey has a password, which only the folder's user can read.
 """
 
 import hashlib
 import os
+import secrets
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ READY = b"ready\n"  # sent to leases when the servers are ready; any other messa
 SERVER_USERS = ("postgres", "nobody")  # users that run the servers if this process is root, in order of preference
 SOCKET_PATH_BYTES = 103  # sun_path has 104 bytes on macOS and 108 on Linux, including the final zero
 LOG_BYTES = 10_000_000  # a longer log is renamed when it is next opened
+PASSWORD_LENGTH = 64
 LONGEST_SOCKET_NAME = len("/.s.PGSQL.5432")
 
 
@@ -37,6 +39,8 @@ class DataFolder:
             folder = cls(path.expanduser().resolve())
             folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             owner = folder.path.stat().st_uid
+            if may_be_ours(owner):
+                _create_password(folder.password_file)
         except (OSError, RuntimeError) as error:
             raise EmbeddedError(f"{path} cannot be used as the data folder: {error}") from None
         if not may_be_ours(owner):
@@ -78,6 +82,22 @@ class DataFolder:
         return Path("/tmp") / f"ledger-{digest[:16]}"  # noqa: S108 - the same for every client; `is_served` checks its owner
 
     @property
+    def password_file(self) -> Path:
+        """File with Valkey's password. The socket alone would let in every program of the servers' user."""
+        return self.path / "valkey-password"
+
+    @property
+    def password(self) -> str:
+        """The password of Valkey. Raises `EmbeddedError` if it cannot be read."""
+        try:
+            password = self.password_file.read_text("ascii").strip()
+        except (OSError, ValueError) as error:
+            raise EmbeddedError(f"{self.password_file} cannot be read: {error}") from None
+        if len(password) < PASSWORD_LENGTH or not password.isalnum():
+            raise EmbeddedError(f"{self.password_file} is damaged: remove it and start again")
+        return password
+
+    @property
     def control(self) -> Path:
         """Socket of the supervisor. A connection to it is a lease."""
         return self.sockets / "control.sock"
@@ -95,7 +115,7 @@ class DataFolder:
     @property
     def redis_url(self) -> str:
         """URL of Valkey, in the form redis-py reads."""
-        return f"unix://{quote(str(self.valkey_socket))}?db=0"
+        return f"unix://:{self.password}@{quote(str(self.valkey_socket))}?db=0"
 
     def log(self, name: str) -> Path:
         """Return the path of the log of `postgres`, `valkey` or `supervisor`."""
@@ -131,6 +151,12 @@ class DataFolder:
         if not is_private(sockets) or sockets.st_uid not in trusted:
             raise EmbeddedError(f"{self.sockets} is not a private folder of this user: remove it and start again")
         return True
+
+
+def _create_password(path: Path) -> None:
+    """Create a file with a new password, unless the file is there."""
+    with suppress(FileExistsError), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"{secrets.token_hex(PASSWORD_LENGTH // 2)}\n")
 
 
 def is_private(status: os.stat_result) -> bool:

@@ -134,5 +134,5 @@ def _can_run(identity: Identity, folder: DataFolder, programs: Programs) -> bool
 
 def _is_fresh(folder: DataFolder) -> bool:
     """Return whether the data folder is root's and has only the files that this start has created."""
-    ours = {folder.lock.name, folder.log("supervisor").name}
+    ours = {folder.lock.name, folder.log("supervisor").name, folder.password_file.name}
     return folder.path.stat().st_uid == 0 and ours.issuperset(entry.name for entry in folder.path.iterdir())

@@ -59,6 +59,10 @@ class PostgreSQL:
         unfinished.rename(self.folder.cluster)
         _sync_folder(self.folder.path)
 
+    def stdin(self) -> bytes:
+        """Return what the server reads from standard input: nothing."""
+        return b""
+
     def sweep(self) -> None:
         """Remove files left by a killed server. Call this only while none of ours can be running."""
         pid_file = self.folder.cluster / "postmaster.pid"

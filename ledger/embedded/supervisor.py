@@ -145,7 +145,9 @@ class Supervisor:
         deaths: deque[float] = deque(maxlen=RESTARTS_PER_MINUTE)
         while not deaths or len(deaths) < RESTARTS_PER_MINUTE or time.monotonic() - deaths[0] > MINUTE_SECONDS:
             server.sweep()
-            process = launcher.start(server.command(), server.name, when_orphaned=server.stop_signal)
+            process = launcher.start(
+                server.command(), server.name, when_orphaned=server.stop_signal, stdin=server.stdin()
+            )
             try:
                 await self._watch(server, process)
             finally:

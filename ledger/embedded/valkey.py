@@ -1,4 +1,4 @@
-"""One Valkey server on a unix socket.
+"""One Valkey server on a unix socket, behind a password.
 
 Its data survives a crash of the server, and all but the last second of writes survives a power cut.
 """
@@ -37,10 +37,14 @@ class Valkey:
     insist_signal = signal.SIGKILL
 
     def command(self) -> list[str | Path]:
-        """Return the command that serves the folder."""
+        """Return the command that serves the folder, and reads more settings from standard input."""
         settings = SETTINGS | {"dir": str(self.folder.valkey), "unixsocket": str(self.folder.valkey_socket)}
         options = [part for name, value in settings.items() for part in (f"--{name}", value)]
-        return [self.programs.valkey, *options]
+        return [self.programs.valkey, "-", *options]
+
+    def stdin(self) -> bytes:
+        """Return the settings that are secret: any user of the machine can read the arguments of a program."""
+        return f"requirepass {self.folder.password}\n".encode()
 
     async def create(self, launcher: Launcher) -> None:
         """Create the folder of its append-only file if it is missing."""
@@ -56,6 +60,6 @@ class Valkey:
             async with asyncio.timeout(ANSWER_SECONDS):
                 reader, writer = await asyncio.open_unix_connection(self.folder.valkey_socket)
                 with closing(writer):
-                    writer.write(b"PING\r\n")
-                    return await reader.readline() == b"+PONG\r\n"
+                    writer.write(f"AUTH {self.folder.password}\r\nPING\r\n".encode())
+                    return [await reader.readline(), await reader.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
         return False

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import accounts, compact, tokens, transactions, users
+from ledger.events import accounts, clients, compact, tokens, transactions, users
 
 Event = (
     accounts.AccountEvent
@@ -20,6 +20,7 @@ Event = (
     | transactions.ReferenceEvent
     | users.UserEvent
     | users.NameEvent
+    | clients.ClientEvent
     | tokens.SessionEvent
     | tokens.AllTokensRevoked
     | tokens.RevokedTokensForgotten
@@ -30,6 +31,7 @@ State = (
     | transactions.Reference
     | users.User
     | users.Name
+    | clients.Client
     | tokens.Session
     | tokens.Cutoffs
     | tokens.Cleanups
@@ -39,6 +41,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(accounts.AccountEvent), accounts.evolve),
     **dict.fromkeys(get_args(users.UserEvent), users.evolve),
     **dict.fromkeys(get_args(users.NameEvent), users.evolve_name),
+    **dict.fromkeys(get_args(clients.ClientEvent), clients.evolve),
     **dict.fromkeys(get_args(transactions.TransactionEvent), transactions.evolve),
     **dict.fromkeys(get_args(transactions.ReferenceEvent), transactions.evolve_reference),
     **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),

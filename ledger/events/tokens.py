@@ -50,6 +50,25 @@ class TokensIssued(msgspec.Struct, frozen=True):
     credential_id: UUID | None = None
 
 
+class ClientTokenIssued(msgspec.Struct, frozen=True):
+    """A machine client authenticated with a secret, and got an access token: the only one of a session of its own.
+
+    `client_cutoffs` and `all_cutoffs` count the earlier cut-offs of this client's tokens and of all tokens.
+    """
+
+    TOPIC: ClassVar[str] = "ClientTokenIssued"
+
+    client_id: UUID
+    secret_id: UUID
+    jti: UUID
+    issued_at: int
+    expires_at: int
+    roles: str
+    scope: str
+    client_cutoffs: int
+    all_cutoffs: int
+
+
 class TokensRotated(msgspec.Struct, frozen=True):
     """The session was refreshed: it has a new pair, and the previous one is dead. Cut-offs are counted as at login.
 
@@ -95,7 +114,7 @@ class RefreshTokenReused(msgspec.Struct, frozen=True):
     jti: UUID
 
 
-SessionEvent = TokensIssued | TokensRotated | PairReissued | SessionRevoked | RefreshTokenReused
+SessionEvent = TokensIssued | ClientTokenIssued | TokensRotated | PairReissued | SessionRevoked | RefreshTokenReused
 
 
 class AllTokensRevoked(msgspec.Struct, frozen=True):
@@ -114,7 +133,11 @@ class RevokedTokensForgotten(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """The state of one session. `previous_jti` and `retry_hash` are of the request that last rotated its tokens."""
+    """The state of one session. `previous_jti` and `retry_hash` are of the request that last rotated its tokens.
+
+    In the session of a machine client, `user_id` is the client. It has no refresh token: both ends of the pair are the
+    access token.
+    """
 
     TOPIC: ClassVar[str] = "Session"
 
@@ -158,6 +181,15 @@ def evolve(state: Session | None, event: SessionEvent) -> Session:
                 event.user_cutoffs,
                 event.all_cutoffs,
                 credential_id=event.credential_id,
+            )
+        case ClientTokenIssued():
+            return Session(
+                event.client_id,
+                Pair(event.jti, event.expires_at, event.jti, event.expires_at, event.issued_at),
+                event.roles,
+                event.expires_at,
+                event.client_cutoffs,
+                event.all_cutoffs,
             )
         case TokensRotated():
             session = _require_login(state)

@@ -94,6 +94,15 @@ def public_key(path: Path) -> Key:
     return _create_key(public, None)
 
 
+def published_keys(key_set: object) -> list[Key]:
+    """Return the Ed25519 keys of a JSON Web Key Set (RFC 7517), which may have others. Raises `ValueError`."""
+    keys = key_set.get("keys") if isinstance(key_set, dict) else None
+    if not isinstance(keys, list):
+        raise ValueError("must be a JSON Web Key Set: an object with the member `keys`")  # noqa: TRY004 - as other mistakes
+    found = [one for one in keys if isinstance(one, dict) and (one.get("kty"), one.get("crv")) == ("OKP", "Ed25519")]
+    return [_parse_public_jwk(one) for one in found]
+
+
 def new_private_pem() -> str:
     """Generate an Ed25519 key, and return it as the content of a PEM file (RFC 8410)."""
     private = Ed25519PrivateKey.generate()
@@ -135,6 +144,15 @@ def _parse_public(pem: bytes) -> Ed25519PublicKey | RSAPublicKey | None:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
     return key if isinstance(key, Ed25519PublicKey | RSAPublicKey) else None
+
+
+def _parse_public_jwk(members: dict[str, Any]) -> Key:
+    x = members.get("x")
+    try:
+        raw = base64.urlsafe_b64decode(f"{x}=") if isinstance(x, str) else b""
+        return _create_key(Ed25519PublicKey.from_public_bytes(raw), None)
+    except ValueError:
+        raise ValueError("must have 32 bytes, as base64url, in the member `x` of an Ed25519 key") from None
 
 
 def _create_key(public: Ed25519PublicKey | RSAPublicKey, signing: Ed25519PrivateKey | RSAPrivateKey | None) -> Key:

@@ -7,7 +7,7 @@ expired or was never filled. The process then asks PostgreSQL and caches the res
 
 A process trusts the cache only while the marker reaches the last revocation that the process knows of. After a flush, a
 crash, a partition or a restore from an older copy it does not. The process then asks PostgreSQL, and refills the cache
-from its tables.
+from its tables. It never trusts a value that no process of the ledger has written (`ledger.values.cache_values`).
 
 Every process listens for revocations (LISTEN), polls for them because a notification can be lost, and caches its own.
 The leader (`ledger.followers.follower`) also caches those of other processes.
@@ -35,6 +35,8 @@ from ledger.projections import tokens
 from ledger.projections.tokens import EVERYBODY
 from ledger.store import reader as event_reader
 from ledger.store.connections import Connection, Pool, Reader
+from ledger.store.identity import Identity
+from ledger.values.cache_values import FORGED, NUMBER, CacheValues
 
 Session = tuple[UUID, UUID]  # the ids of the session and of its user
 
@@ -52,23 +54,24 @@ _LOOK_UP = """
 return {redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('MGET', unpack(KEYS, 2))}
 """
 
-# Replaces values by greater ones and advances the marker, unless it has changed since the values were read: after a
-# flush in between, the new marker would claim more than the cache has. KEYS: the hash, then sessions. ARGV: the
+# Replaces values that are not greater and advances the marker, unless it has changed since the values were read: after
+# a flush in between, the new marker would claim more than the cache has. KEYS: the hash, then sessions. ARGV: the
 # expected and the new marker; the number of cut-offs, then each member with its value; then for each session its value
 # and when its key expires (seconds since the epoch).
-_ADVANCE = """
+_ADVANCE = f"""
+local function number(value) return tonumber(string.match(value, {NUMBER})) end
 if (redis.call('HGET', KEYS[1], 'position') or '') ~= ARGV[1] then return 0 end
 local at = 4
 for _ = 1, tonumber(ARGV[3]) do
     local current = redis.call('HGET', KEYS[1], ARGV[at])
-    if not current or tonumber(current) < tonumber(ARGV[at + 1]) then
+    if not current or (number(current) or 0) <= number(ARGV[at + 1]) then
         redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
     end
     at = at + 2
 end
 for i = 2, #KEYS do
     local current = redis.call('GET', KEYS[i])
-    if not current or tonumber(current) < tonumber(ARGV[at]) then
+    if not current or (number(current) or 0) <= number(ARGV[at]) then
         redis.call('SET', KEYS[i], ARGV[at])
         redis.call('EXPIREAT', KEYS[i], ARGV[at + 1])
     end
@@ -78,13 +81,13 @@ redis.call('HSET', KEYS[1], 'position', ARGV[2])
 return 1
 """
 
-_CLEAR = f"""
+_CLEAR = """
 redis.call('UNLINK', KEYS[1])
-redis.call('HSET', KEYS[1], 'position', '{CLEARING}')
+redis.call('HSET', KEYS[1], 'position', ARGV[1])
 """
 
-_CLEARED = f"""
-if redis.call('HGET', KEYS[1], 'position') == '{CLEARING}' then redis.call('UNLINK', KEYS[1]) end
+_CLEARED = """
+if redis.call('HGET', KEYS[1], 'position') == ARGV[1] then redis.call('UNLINK', KEYS[1]) end
 """
 
 log = structlog.get_logger(__name__)
@@ -105,11 +108,11 @@ class RevocationCacheStatus(NamedTuple):
 class RevocationCache:
     """The cache, as one process sees it. Tokens are accepted until `leeway_seconds` after their expiry."""
 
-    def __init__(self, redis: "Redis", pool: Pool, ledger_id: UUID, *, leeway_seconds: int) -> None:
+    def __init__(self, redis: "Redis", pool: Pool, identity: Identity, *, leeway_seconds: int) -> None:
         self._redis = redis
         self._pool = pool
-        self._prefix = f"ledger:{ledger_id}:revoked:"
-        self._cutoffs = f"{self._prefix}cutoffs"
+        self._values = CacheValues(*identity)
+        self._prefix, self._cutoffs = self._values.prefix, self._values.cutoffs
         self._leeway = timedelta(seconds=leeway_seconds)
         self._last_revocation = 0  # its position, as far as this process knows
         self._read_at = -math.inf
@@ -178,7 +181,9 @@ class RevocationCache:
     async def status(self) -> RevocationCacheStatus:
         """Return up to which position the cache is complete, and up to which it should be."""
         marker = await self._read_marker(FILL_SECONDS)
-        return RevocationCacheStatus(None if marker == CLEARING else marker, await tokens.last_revocation(self._pool))
+        return RevocationCacheStatus(
+            None if marker in {CLEARING, FORGED} else marker, await tokens.last_revocation(self._pool)
+        )
 
     async def follow(
         self, connect: Callable[[], Awaitable[Connection]], channel: str, *, may_lead: bool = True
@@ -227,18 +232,29 @@ class RevocationCache:
     async def _look_up(self, sessions: Sequence[Session]) -> tuple[int | None, dict[Session, int]]:
         """Return the marker, and the position below which each session that the cache has is revoked."""
         users = {user_id for _, user_id in sessions}
+        members, keys = ("position", *map(str, (EVERYBODY, *users))), [*map(self._key, sessions)]
         async with _redis_call(TIMEOUT_SECONDS):
-            cutoffs, values = await self._look_up_script(
-                keys=[self._cutoffs, *map(self._key, sessions)], args=["position", *map(str, (EVERYBODY, *users))]
-            )
-            marker, of_everybody, *of_users = map(_parse_number, cutoffs)
-            of_sessions = dict(zip(sessions, map(_parse_number, values), strict=True))
+            cutoffs, values = await self._look_up_script(keys=[self._cutoffs, *keys], args=members)
+        found = [self._decode(self._cutoffs, member, value) for member, value in zip(members, cutoffs, strict=True)]
+        if FORGED in found:
+            await self._invalidate()
+            return None, {}
+        marker, of_everybody, *of_users = found
+        of_sessions = {
+            session: self._decode(key, "", value) for session, key, value in zip(sessions, keys, values, strict=True)
+        }
         of_user = dict(zip(users, of_users, strict=True))
         return marker, {
             session: max(value, of_everybody or 0, of_user[session[1]] or 0)
             for session, value in of_sessions.items()
-            if value is not None
+            if value is not None and value != FORGED
         }
+
+    def _decode(self, key: str, member: str, value: bytes | str | None) -> int | None:
+        number = self._values.decode(key, member, value)
+        if number == FORGED:
+            log.error("a value in Redis is not the ledger's own, and is not believed", key=key, member=member or None)
+        return number
 
     async def _remember(self, marker: int, revoked_below: Mapping[Session, int]) -> None:
         """Cache sessions that PostgreSQL was asked for after the marker was read, unless the marker has changed."""
@@ -251,7 +267,8 @@ class RevocationCache:
 
     async def _read_marker(self, seconds: float) -> int | None:
         async with _redis_call(seconds):
-            return _parse_number(await self._redis.hget(self._cutoffs, "position"))
+            value = await self._redis.hget(self._cutoffs, "position")
+        return self._decode(self._cutoffs, "position", value)
 
     async def _fill(self, reader: Reader) -> None:
         needed = await self._read_last_revocation(reader)
@@ -263,7 +280,7 @@ class RevocationCache:
         marker = await self._read_marker(seconds)
         # Another process may have advanced the marker beyond `needed`. Beyond the last revocation, it is of a log that
         # a restore has replaced.
-        if marker == CLEARING or (
+        if marker in {CLEARING, FORGED} or (
             marker is not None and marker > max(needed, await self._read_last_revocation(reader))
         ):
             await self._clear(seconds)
@@ -296,17 +313,24 @@ class RevocationCache:
         seconds: float,
     ) -> bool:
         """Write positions and advance the marker to `reached`; write nothing and return False if it has changed."""
-        arguments: list[str | int] = ["" if marker is None else marker, reached, len(cutoffs)]
+        known = "" if marker is None else self._encode_marker(marker)
+        arguments: list[str | int] = [known, self._encode_marker(reached), len(cutoffs)]
         for user_id, position in cutoffs.items():
-            arguments += [str(user_id), position]
-        for below, expires_at in sessions.values():
-            arguments += [below, expires_at]
+            arguments += [str(user_id), self._values.encode(self._cutoffs, str(user_id), position)]
+        keys = [*map(self._key, sessions)]
+        for key, (below, expires_at) in zip(keys, sessions.values(), strict=True):
+            arguments += [self._values.encode(key, "", below), expires_at]
         async with _redis_call(seconds):
-            return bool(await self._advance_script(keys=[self._cutoffs, *map(self._key, sessions)], args=arguments))
+            return bool(await self._advance_script(keys=[self._cutoffs, *keys], args=arguments))
+
+    def _encode_marker(self, position: int) -> str:
+        return self._values.encode(self._cutoffs, "position", position)
 
     async def _clear(self, seconds: float) -> None:
         async with _redis_call(seconds):
-            await self._clear_script(keys=[self._cutoffs])  # from now on no process trusts the other keys
+            await self._clear_script(
+                keys=[self._cutoffs], args=[self._encode_marker(CLEARING)]
+            )  # from now on no process trusts the other keys
         cursor = None
         while cursor != 0:
             async with _redis_call(seconds):
@@ -314,7 +338,7 @@ class RevocationCache:
                 if keys:
                     await self._redis.unlink(*keys)
         async with _redis_call(seconds):
-            await self._cleared_script(keys=[self._cutoffs])
+            await self._cleared_script(keys=[self._cutoffs], args=[self._encode_marker(CLEARING)])
 
     def _key(self, session: Session) -> str:
         session_id, user_id = session
@@ -373,7 +397,3 @@ async def _redis_call(seconds: float) -> AsyncIterator[None]:
             yield
     except (RedisError, OSError, RuntimeError, ValueError) as error:  # uvloop has a RuntimeError of its own
         raise RevocationCacheError(f"Redis cannot be used: {type(error).__name__}") from error
-
-
-def _parse_number(value: bytes | str | None) -> int | None:
-    return None if value is None else int(value)

@@ -43,6 +43,7 @@ class InvalidTokenError(Exception):
 class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The claims of a token. Times are whole seconds since the epoch; `pos` is the log position at which it was issued.
 
+    A token of a machine client has a `scope` (RFC 8693, section 4.2), and `sub` is the client; that of a user has none.
     Refresh tokens have `prf` and `pex`: the `jti` and `exp` of the access token issued with them. The signer adds `iss`
     and `aud`, which are the same in all tokens.
     """
@@ -57,16 +58,21 @@ class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pos: Position
     prf: str | None = None
     pex: Time | None = None
+    scope: str | None = None
 
 
 class Verified(msgspec.Struct, frozen=True, cache_hash=True):
-    """A token whose signature and claims are valid, with its ids and roles parsed."""
+    """A token whose signature and claims are valid, with its ids, roles and scopes parsed.
+
+    `scopes` is None in the token of a user, who may do all that the roles allow.
+    """
 
     user_id: UUID
     jti: UUID
     session_id: UUID
     roles: frozenset[str]
     claims: Claims
+    scopes: frozenset[str] | None = None
 
 
 class Signer:
@@ -159,6 +165,7 @@ class Signer:
             _parse_canonical_id(claims.sid),
             frozenset(claims.roles.split(",")),
             claims,
+            None if claims.scope is None else frozenset(claims.scope.split(" ")),
         )
 
     def _remember(self, token: str, verified: Verified) -> Verified:

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from ledger.events import Recorded
-from ledger.projections import accounts, captures, tokens, transactions, users
+from ledger.projections import accounts, captures, clients, tokens, transactions, users
 from ledger.projections.table import Table
 from ledger.store.statements import Statement
 
@@ -33,6 +33,7 @@ INLINE = (
     Projection("accounts", (accounts.ACCOUNTS,), accounts.HANDLED, accounts.apply),
     Projection("transfers", (transactions.TRANSFERS,), transactions.HANDLED, transactions.apply),
     Projection("captures", (captures.CAPTURES,), captures.HANDLED, captures.apply),
+    Projection("clients", (clients.CLIENTS,), clients.HANDLED, clients.apply),
     Projection("sessions", (tokens.SESSIONS, tokens.CUTOFFS), tokens.HANDLED_BY_SESSIONS, tokens.apply_sessions),
     Projection("tokens", (tokens.TOKENS,), tokens.HANDLED_BY_TOKENS, tokens.apply_tokens),
 )

@@ -31,7 +31,7 @@ from ledger.projections.resource import Resource
 from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
 from ledger.store.reader import Bounds
-from ledger.store.sql import where_clause
+from ledger.store.sql import Party, belongs_to, where_clause
 from ledger.store.statements import Statement, integers, times, uuids
 
 HANDLED = frozenset(get_args(AccountEvent))
@@ -165,14 +165,13 @@ _ROW = """accounts.*, CASE WHEN held_cents = 0 THEN 0 ELSE (
     WHERE status = 'pending' AND source_account_id = accounts.id AND expires_at <= now()) END AS freed_cents"""
 
 
-async def find(reader: Reader, account_id: UUID, *, owner_id: UUID | None = None) -> Resource | None:
-    """Return one account, or None. With `owner_id`, an account of another user is None as well.
+async def find(reader: Reader, account_id: UUID, *, owner_id: Party | None = None) -> Resource | None:
+    """Return one account, or None. With `owner_id`, an account of another party is None as well.
 
     The tag begins with the version. It names funds that became free since, because no event records that.
     """
-    row = await reader.fetchrow(
-        f"SELECT {_ROW} FROM accounts WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)", account_id, owner_id
-    )
+    where, values = where_clause(((belongs_to(owner_id), owner_id),), first=2)
+    row = await reader.fetchrow(f"SELECT {_ROW} FROM accounts WHERE id = $1 {where}", account_id, *values)
     if row is None:
         return None
     version, freed = row["version"], row["freed_cents"]
@@ -182,7 +181,7 @@ async def find(reader: Reader, account_id: UUID, *, owner_id: UUID | None = None
 class Filters(NamedTuple):
     """The filters of a list of accounts, which all apply. None filters nothing."""
 
-    owner_id: UUID | None = None
+    owner_id: Party | None = None
     user_id: UUID | None = None
     currency: str | None = None
     status: Status | None = None
@@ -192,7 +191,11 @@ class Filters(NamedTuple):
 async def page(reader: Reader, filters: Filters, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
     """Return up to `limit` accounts opened between two positions, newest first, each with its position."""
     where, values = where_clause(
-        (("user_id = {}", filters.owner_id), ("user_id = {}", filters.user_id), ("currency = {}", filters.currency)),
+        (
+            (belongs_to(filters.owner_id), filters.owner_id),
+            ("user_id = {}", filters.user_id),
+            ("currency = {}", filters.currency),
+        ),
         first=4,
     )
     status = "" if filters.status is None else f"AND status = '{filters.status}'"  # spelt out, as in the index

@@ -13,10 +13,12 @@ from uuid import UUID
 from asyncpg import Record
 
 from ledger.events import Recorded
+from ledger.events.clients import ClientTokensRevoked
 from ledger.events.tokens import (
     CLEANUPS,
     AllTokensRevoked,
     Cleanups,
+    ClientTokenIssued,
     PairReissued,
     RefreshTokenReused,
     RevokedTokensForgotten,
@@ -46,10 +48,13 @@ from ledger.store.statements import Statement, integers, uuids
 
 ACCESS, REFRESH = 0, 1  # the values of the claim `typ`
 NEVER = MAX_CENTS  # a position that no log reaches: all tokens issued below it are dead
-REVOKING = frozenset({TokensRotated, SessionRevoked, RefreshTokenReused, UserTokensRevoked, AllTokensRevoked})
+_Cutoff: TypeAlias = UserTokensRevoked | ClientTokensRevoked | AllTokensRevoked
+_CUTOFFS = get_args(_Cutoff)
+REVOKING = frozenset({TokensRotated, SessionRevoked, RefreshTokenReused, *_CUTOFFS})
 _OF_SESSIONS = frozenset(get_args(SessionEvent))
-HANDLED_BY_SESSIONS = _OF_SESSIONS | {UserTokensRevoked, AllTokensRevoked, RevokedTokensForgotten}
-_TokenEvent: TypeAlias = SessionEvent | UserTokensRevoked | AllTokensRevoked | RevokedTokensForgotten
+HANDLED_BY_SESSIONS = _OF_SESSIONS | {*_CUTOFFS, RevokedTokensForgotten}
+_Issuing: TypeAlias = TokensIssued | ClientTokenIssued | TokensRotated
+_TokenEvent: TypeAlias = SessionEvent | _Cutoff | RevokedTokensForgotten
 HANDLED_BY_TOKENS = frozenset(get_args(_TokenEvent))
 EVERYBODY = UUID(int=0)  # the user whose cut-off applies to all users
 
@@ -159,6 +164,9 @@ class _Session:
             case TokensIssued(user_id=user_id, refresh_expires_at=expires_at):
                 self.user_id, self.position, self.expires_at = user_id, recorded.position, _to_time(expires_at)
                 self.created_at = self.refreshed_at = recorded.recorded_at
+            case ClientTokenIssued(client_id=client_id, expires_at=expires_at):
+                self.user_id, self.position, self.expires_at = client_id, recorded.position, _to_time(expires_at)
+                self.created_at = self.refreshed_at = recorded.recorded_at
             case TokensRotated(refresh_expires_at=expires_at):
                 self.revoked_below = self.revoked_position = recorded.position
                 self.refreshed_at = recorded.recorded_at
@@ -187,16 +195,14 @@ def _delete_sessions(event: RevokedTokensForgotten) -> Statement:
 
 
 def _cut_off(events: Sequence[Recorded]) -> list[Statement]:
-    cutoffs = {
-        _user_of(row): row.position for row in events if isinstance(row.event, UserTokensRevoked | AllTokensRevoked)
-    }
+    cutoffs = {_user_of(row): row.position for row in events if isinstance(row.event, _CUTOFFS)}
     if not cutoffs:
         return []
     return [upsert(CUTOFFS, {"user_id": uuids(cutoffs), "position": integers(cutoffs.values())})]
 
 
 def apply_tokens(events: Sequence[Recorded]) -> list[Statement]:
-    """Return the inserts of issued tokens, two a pair, and the updates of those that are revoked or purged.
+    """Return the inserts of issued tokens, one or two a session, and the updates of those revoked or purged.
 
     A clean-up purges tokens that were revoked before it was requested, so no event of its database transaction concerns
     them. A rebuild begins a new run of events at each clean-up.
@@ -241,7 +247,7 @@ class _TokenRun:
     def take(self, row: Recorded, event: _TokenEvent) -> None:
         """Apply one event."""
         match event:
-            case TokensIssued():
+            case TokensIssued() | ClientTokenIssued():
                 self._issue(row, event)
             case TokensRotated():
                 self._revoke_session(row)
@@ -250,15 +256,15 @@ class _TokenRun:
                 pass
             case SessionRevoked() | RefreshTokenReused():
                 self._revoke_session(row)
-            case UserTokensRevoked() | AllTokensRevoked():
+            case UserTokensRevoked() | ClientTokensRevoked() | AllTokensRevoked():
                 self._revoke_user(_user_of(row), row.position)
             case RevokedTokensForgotten():
                 self.purges.append(event)
             case _:
                 assert_never(event)
 
-    def _issue(self, row: Recorded, event: TokensIssued | TokensRotated) -> None:
-        self.living[row.stream_id] = _build_pair(row, event)
+    def _issue(self, row: Recorded, event: _Issuing) -> None:
+        self.living[row.stream_id] = _build_tokens(row, event)
         self.issued += self.living[row.stream_id]
 
     def _revoke_session(self, row: Recorded) -> None:
@@ -271,7 +277,10 @@ class _TokenRun:
         _kill(self.living, cut, position)
 
 
-def _build_pair(row: Recorded, event: TokensIssued | TokensRotated) -> list[_Token]:
+def _build_tokens(row: Recorded, event: _Issuing) -> list[_Token]:
+    if isinstance(event, ClientTokenIssued):
+        expires_at = _to_time(event.expires_at)
+        return [_Token(event.jti, row.stream_id, event.client_id, ACCESS, row.position, expires_at)]
     ends = ((event.access_jti, ACCESS, event.access_expires_at), (event.refresh_jti, REFRESH, event.refresh_expires_at))
     return [
         _Token(jti, row.stream_id, event.user_id, kind, row.position, _to_time(expires_at))
@@ -316,7 +325,7 @@ def _purge_tokens(event: RevokedTokensForgotten) -> Statement:
 
 
 def _user_of(row: Recorded) -> UUID:
-    return row.stream_id if isinstance(row.event, UserTokensRevoked) else EVERYBODY
+    return EVERYBODY if isinstance(row.event, AllTokensRevoked) else row.stream_id
 
 
 def _to_time(seconds: int) -> datetime:

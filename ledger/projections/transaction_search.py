@@ -16,11 +16,11 @@ from asyncpg import Record
 from ledger.events import TOPICS
 from ledger.events.transactions import HoldCaptured, HoldPlaced, JournalEntryPosted, MoneyTransferred
 from ledger.projections import captures
-from ledger.projections.transactions import ACCOUNTS, BANDS, BANDS_SQL, COUNTED, OWN, ROW, format_visible
+from ledger.projections.transactions import ACCOUNTS, BANDS, BANDS_SQL, COUNTED, ROW, format_visible, own
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import MAX_POSITION, Bounds
-from ledger.store.sql import ENTRY_EVENTS, ENTRY_TRANSACTION, NEWEST_BETWEEN, where_clause
+from ledger.store.sql import ENTRY_EVENTS, ENTRY_TRANSACTION, NEWEST_BETWEEN, Party, belongs_to, where_clause
 
 SCAN = 1000  # candidates of a page with filters
 SCANNED_EVENTS = 5000  # of the log, per page
@@ -29,10 +29,11 @@ SCANNED_EVENTS = 5000  # of the log, per page
 class Filters(NamedTuple):
     """The filters of a list of transactions, which all apply. None filters nothing.
 
-    With `party_id`, only transactions of accounts that this user owns now, and only their postings of a journal entry.
+    With `party_id`, only transactions of accounts that belong to this party now, and only their postings of a journal
+    entry.
     """
 
-    party_id: UUID | None = None
+    party_id: Party | None = None
     user_id: UUID | None = None
     account_id: UUID | None = None
     currency: str | None = None
@@ -249,7 +250,11 @@ async def _find_of_accounts(reader: Reader, filters: Filters, bounds: Bounds, co
 
 def _choose_accounts(filters: Filters) -> tuple[str, list[object]]:
     return where_clause(
-        (("user_id = {}", filters.party_id), ("user_id = {}", filters.user_id), ("id = {}", filters.account_id)),
+        (
+            (belongs_to(filters.party_id), filters.party_id),
+            ("user_id = {}", filters.user_id),
+            ("id = {}", filters.account_id),
+        ),
         first=4,
     )
 
@@ -330,7 +335,7 @@ async def _fetch_matching(
         where, values = where + of_accounts, [*values, *chosen]
     counted = "position" if filters.is_by_authorization else COUNTED
     rows = await reader.fetch(
-        f"""SELECT *, {OWN.format("$6")} FROM (
+        f"""SELECT *, {own(filters.party_id, "$6")} FROM (
                 SELECT {ROW}, {counted} AS counted, {COUNTED} AS moved FROM transfers WHERE id = ANY($1)) AS transfers
             WHERE counted > $2 AND counted < $3 AND moved > $4 AND moved < $5 {where} ORDER BY counted DESC""",
         *(ids, *bounds, *period, filters.party_id, *values),

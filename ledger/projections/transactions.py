@@ -26,6 +26,7 @@ from ledger.projections import captures, details
 from ledger.projections.resource import Resource
 from ledger.projections.table import POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
+from ledger.store.sql import Party, belongs_to
 from ledger.store.statements import Statement, integers, texts, times, uuids, words
 
 MAX_COUNTED = 100_000
@@ -259,10 +260,10 @@ async def have_incoming_holds(reader: Reader, account_ids: Collection[UUID]) -> 
 _DUE = "id, source_account_id, destination_account_id, reference"
 
 
-async def find(reader: Reader, transaction_id: UUID, *, party_id: UUID | None = None) -> Resource | None:
-    """Return one transaction, or None; with `party_id`, only the part that this user may see."""
+async def find(reader: Reader, transaction_id: UUID, *, party_id: Party | None = None) -> Resource | None:
+    """Return one transaction, or None; with `party_id`, only the part that this party may see."""
     row = await reader.fetchrow(
-        f"SELECT {ROW}, {OWN.format('$2')} FROM transfers WHERE id = $1", transaction_id, party_id
+        f"SELECT {ROW}, {own(party_id, '$2')} FROM transfers WHERE id = $1", transaction_id, party_id
     )
     body = None if row is None else format_visible(row, party_id)
     if row is None or body is None:
@@ -280,14 +281,18 @@ async def find(reader: Reader, transaction_id: UUID, *, party_id: UUID | None = 
 
 ACCOUNTS = """CASE WHEN postings IS NULL THEN ARRAY[source_account_id, destination_account_id]
     ELSE ARRAY(SELECT (posting ->> 'account_id')::uuid FROM jsonb_array_elements(postings) AS posting) END"""
-# The accounts of a transaction that a user owns now.
-OWN = f"ARRAY(SELECT accounts.id FROM accounts WHERE user_id = {{}} AND accounts.id = ANY({ACCOUNTS})) AS own"
 
 
-def format_visible(row: Record, party_id: UUID | None) -> dict[str, Any] | None:
-    """Return a row with `OWN` as this user sees it, or None; `party_id` None sees everything.
+def own(party_id: Party | None, parameter: str) -> str:
+    """Return the column `own`: the accounts of a transaction that belong to a party now, which is the parameter."""
+    where = belongs_to(party_id).format(parameter)
+    return f"ARRAY(SELECT accounts.id FROM accounts WHERE {where} AND accounts.id = ANY({ACCOUNTS})) AS own"
 
-    A user sees only transactions of own accounts, and only the postings of own accounts in a journal entry.
+
+def format_visible(row: Record, party_id: Party | None) -> dict[str, Any] | None:
+    """Return a row with the column `own` as this party sees it, or None; `party_id` None sees everything.
+
+    A party sees only transactions of own accounts, and only the postings of own accounts in a journal entry.
     """
     if party_id is not None and not row["own"]:
         return None

@@ -5,6 +5,8 @@ cost nothing, because PostgreSQL flattens them.
 """
 
 from collections.abc import Iterable
+from typing import TypeAlias
+from uuid import UUID
 
 from ledger.events import TOPICS
 from ledger.events.accounts import BALANCE_EVENTS
@@ -48,6 +50,14 @@ def time_after(position: str) -> str:
 def lag_seconds(position: str) -> str:
     """Return SQL for the age in seconds of the first event after a position; 0 if there is no such event."""
     return f"coalesce(extract(epoch FROM clock_timestamp() - {time_after(position)}), 0)::float8"
+
+
+Party: TypeAlias = UUID | tuple[UUID, ...]  # a user, or the users and accounts that a client is limited to
+
+
+def belongs_to(party: Party | None) -> str:
+    """Return the condition on a row of `accounts` that it belongs to a party, which is the parameter `{}`."""
+    return "(user_id = ANY({0}) OR accounts.id = ANY({0}))" if isinstance(party, tuple) else "user_id = {0}"
 
 
 def where_clause(filters: Iterable[tuple[str, object]], first: int) -> tuple[str, list[object]]:

@@ -22,6 +22,7 @@ Serve = Callable[[Settings], Awaitable[Api]]
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 PUBLIC, ACCESS, REFRESH = "public", "access token", "refresh token"
+SECRET = "a machine's secret"  # `tests/attacks/test_machines.py` has it
 ROLES = ("guest", "customer", "auditor", "admin")  # in this order: an admin's requests can affect all others
 
 
@@ -57,6 +58,7 @@ UNSEALED_OWN = Statuses(409, 409, 409, 403)  # authorized, but there is no seali
 UNSEALED_OTHERS = Statuses(409, 409, 404, 403)
 PAYING = Row(ACCESS, Statuses(200, 403, 200, 403), Statuses(200, 403, 422, 403), missing=422)
 DENIALS = {403, 404, 422}
+CLIENT = {"name": "a machine", "roles": "admin", "scope": "accounts:read"}
 
 # Auditors read everything and change nothing. A resource that the caller may not see is unknown (404). A visible
 # resource, or an action that the role never has, is forbidden (403).
@@ -75,6 +77,13 @@ TABLE = {
     ("GET", "/readyz"): Row(PUBLIC, ALL),
     ("GET", "/version"): Row(PUBLIC, ALL),
     ("POST", "/auth/login"): Row(PUBLIC, ALL),
+    ("POST", "/auth/token"): Row(SECRET, Statuses(400, 400, 400, 400)),
+    ("GET", "/clients"): Row(ACCESS, ADMINS),
+    ("POST", "/clients"): Row(ACCESS, ADMINS_CREATE),
+    ("GET", "/clients/{id}"): Row(ACCESS, ADMINS),
+    ("PATCH", "/clients/{id}"): Row(ACCESS, ADMINS),
+    ("DELETE", "/clients/{id}"): Row(ACCESS, ADMINS),
+    ("POST", "/clients/{id}/secrets"): Row(ACCESS, ADMINS),
     ("POST", "/auth/refresh"): Row(REFRESH, ALL),
     ("POST", "/auth/logout"): Row(REFRESH, ALL),
     ("POST", "/auth/revoke-user"): Row(ACCESS, ALL, ADMINS),
@@ -120,8 +129,8 @@ def key(route: Route) -> tuple[str, str]:
 
 EVERY = (*UNVERSIONED, *ROUTES)
 NAMES = [f"{route.method} {route.path}" for route in EVERY]
-GUARDED = [route for route in EVERY if key(route) not in TABLE or TABLE[key(route)].token != PUBLIC]
-OPEN = [route for route in EVERY if route not in GUARDED]
+GUARDED = [route for route in EVERY if key(route) not in TABLE or TABLE[key(route)].token in {ACCESS, REFRESH}]
+OPEN = [route for route in EVERY if key(route) in TABLE and TABLE[key(route)].token == PUBLIC]
 
 
 def row_of(route: Route) -> Row:
@@ -169,8 +178,10 @@ async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:
     match route.path:
         case "/auth/sessions/{id}":
             return session_of(await login(api, user))
-        case path if path.startswith("/accounts/{id}"):
-            return str((await api.new_account(user["id"]))["id"])
+        case path if path.startswith(("/accounts/{id}", "/clients/{id}")):
+            is_client = path.startswith("/clients")
+            created = (await api.post("/v1/clients", CLIENT)).body if is_client else await api.new_account(user["id"])
+            return str(created["id"])
         case "/transactions/{id}/capture" | "/transactions/{id}/void":
             source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
             held = await api.post("/v1/transactions/hold", transfer_body(source, destination, 1))
@@ -206,6 +217,8 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         ("POST", "/users"): user_body(),
         ("PUT", "/users/{id}"): {**user_body(), "password": None},
         ("PATCH", "/users/{id}"): {"email": user_body()["email"]},
+        ("POST", "/clients"): CLIENT,
+        ("PATCH", "/clients/{id}"): {"name": "another"},
         ("POST", "/accounts"): {"user_id": resource},
         ("PUT", "/accounts/{id}"): {"balance_cents": 5},
         ("PATCH", "/accounts/{id}"): {"overdraft_limit_cents": 5},

@@ -13,6 +13,7 @@ from ledger import errors
 from tests.support.conformity import codes_of
 from tests.support.controls import Api
 from web.handlers import docs
+from web.handlers.client_tokens import FORM
 from web.http.catalogue import CATALOGUE
 from web.openapi import document, operation_id, path_of, refusals_of
 from web.routes import ROUTES, UNVERSIONED
@@ -20,8 +21,8 @@ from web.routes.route import Route
 
 EVERY = (*UNVERSIONED, *ROUTES)
 VERBS = (
-    *("capture", "close", "create", "delete", "end", "get", "list", "log", "open", "patch", "place", "post", "purge"),
-    *("refresh", "reopen", "reverse", "revoke", "update", "void"),
+    *("capture", "close", "create", "delete", "end", "get", "issue", "list", "log", "open", "patch", "place", "post"),
+    *("purge", "refresh", "register", "reopen", "reverse", "revoke", "rotate", "update", "void"),
 )
 ELSEWHERE = {"method_not_allowed", "api_version_error"}  # raised outside of routes
 
@@ -65,7 +66,8 @@ def test_the_examples_fit_the_models_of_the_service(served: dict[str, Any], rout
     operation, described = route.operation, served["paths"][path_of(route)][route.method.lower()]
 
     if operation.request_model is not None:
-        example = described["requestBody"]["content"]["application/json"]["example"]
+        media = FORM if operation.is_form else "application/json"
+        example = described["requestBody"]["content"][media]["example"]
         operation.request_model.model_validate_json(json.dumps(example))
     given = described["responses"][str(operation.status)].get("content", {}).get("application/json")
     assert (given is not None) == (operation.response_model is not None and "application/json" in operation.media_types)

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, cast
@@ -17,6 +17,8 @@ from ledger.errors import RevocationCacheError
 from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.projections.tokens import EVERYBODY
 from ledger.settings import Settings
+from ledger.store.identity import read_identity
+from ledger.values.cache_values import CacheValues
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, new_id
 from tests.support.processes import until
 from tests.support.valkey import Valkey
@@ -141,13 +143,13 @@ class Scene:
 
     async def cutoff_of(self, caller: Caller) -> int:
         """Return the position below which the cache revokes the caller's token."""
-        (hash_key,) = map(str, await self.redis.keys("*:revoked:cutoffs"))
+        (hash_key,) = map(str, await self.redis.keys("*:revocations:cutoffs"))
         sub, sid = caller.claims["sub"], caller.claims["sid"]
         found = [
             *await self.redis.hmget(hash_key, str(EVERYBODY), sub),
             await self.redis.get(hash_key.replace("cutoffs", f"{sub}:{sid}")),
         ]
-        return max(int(position or 0) for position in found)
+        return max(number_in(value) or 0 for value in found)
 
 
 async def calls(redis: "Redis", command: str) -> int:
@@ -244,5 +246,30 @@ class Bench:
 
     async def cutoffs(self) -> str:
         """Return the name of the key with the marker and the cut-offs."""
-        ledger_id = await self.connection.fetchval("SELECT id FROM ledger_identity")
-        return f"ledger:{ledger_id}:revoked:cutoffs"
+        return (await self.values()).cutoffs
+
+    async def values(self) -> CacheValues:
+        return CacheValues(*await read_identity(self.connection))
+
+    async def cached(self, session: Session) -> int | None:
+        """Return the number that the cache has for a session, without a check of its code."""
+        return number_in(await self.redis.get(await self.key(session)))
+
+    async def cached_cutoffs(self) -> dict[str, int | None]:
+        """Return the marker and the cut-offs, without a check of their codes."""
+        return {str(name): number_in(text) for name, text in (await self.redis.hgetall(await self.cutoffs())).items()}
+
+    async def plant(self, session: Session, number: int) -> None:
+        """Write a value of a session as a process of the ledger would."""
+        key = await self.key(session)
+        await self.redis.set(key, (await self.values()).encode(key, "", number))
+
+    async def plant_cutoffs(self, numbers: Mapping[str, int]) -> None:
+        """Write the marker or cut-offs as a process of the ledger would."""
+        values = await self.values()
+        encoded: Any = {name: values.encode(values.cutoffs, name, number) for name, number in numbers.items()}
+        await self.redis.hset(values.cutoffs, mapping=encoded)
+
+
+def number_in(value: str | bytes | None) -> int | None:
+    return None if value is None else int(str(value).partition(" ")[0])

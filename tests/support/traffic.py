@@ -5,6 +5,13 @@ from typing import Any
 from uuid import UUID
 
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
+from ledger.commands.clients import (
+    IssueClientToken,
+    RegisterClient,
+    RevokeClient,
+    RotateClientSecret,
+    UpdateClient,
+)
 from ledger.commands.command import Command, Credential
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
@@ -22,6 +29,7 @@ from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
 from ledger.events.accounts import world_account_id
+from ledger.events.clients import ClientSecret, Grants
 from ledger.events.tokens import Pair
 from ledger.events.users import Role
 from ledger.runtime import Runtime
@@ -42,6 +50,7 @@ OPENING, PAYMENT, BACK, YEN_PAYMENT = (fixed_id(number) for number in range(20, 
 OPEN_SESSION, ROTATED_SESSION, ENDED_SESSION, STOLEN_SESSION, OLD_SESSION = (
     fixed_id(number) for number in range(30, 35)
 )
+MACHINE, REVOKED_MACHINE = fixed_id(4), fixed_id(5)
 HELD, PENDING, ENTRY = fixed_id(70), fixed_id(73), fixed_id(80)
 PAYMENT_COMMAND = fixed_id(40)
 REFERENCE = 'rent; "March"\n\\ größer | = 5 € ; date:2001-01-01'
@@ -184,6 +193,7 @@ def history() -> list[tuple[UUID, Command]]:
         EndSession(ENDED_SESSION),
         LogOut(ROTATED_SESSION, ALICE, token_pair(56).refresh_jti),
         CloseAccount(YEN),  # its balance is not zero
+        *clients(),
         *transactions(),
         *(
             TransferMoney(
@@ -193,6 +203,45 @@ def history() -> list[tuple[UUID, Command]]:
         ),
     ]
     return [(PAYMENT_COMMAND if command is PAY else new_id(), command) for command in commands]
+
+
+def clients() -> list[Command]:
+    """Return the commands of two machine clients, one of which is revoked."""
+    secrets = [ClientSecret(fixed_id(100 + number), f"{number:064}") for number in range(4)]
+    limited = Grants(("customer",), ("accounts:read", "transactions:write"), (EUROS,), (BOB,))
+    return [
+        RegisterClient(client_id=MACHINE, client_name="payments", grants=limited, secret=secrets[0]),
+        RegisterClient(
+            client_id=REVOKED_MACHINE,
+            client_name="reports",
+            grants=Grants(("auditor",), ("events:read",)),
+            secret=secrets[1],
+        ),
+        IssueClientToken(
+            session_id=fixed_id(110),
+            client_id=MACHINE,
+            secret_id=secrets[0].id,
+            scopes=("accounts:read",),
+            jti=fixed_id(111),
+            issued_at=PAST,
+            expires_at=FUTURE,
+        ),
+        RotateClientSecret(client_id=MACHINE, secret=secrets[2], now=PAST, overlap_ends_at=FUTURE),
+        UpdateClient(
+            client_id=MACHINE, client_name="payouts", given=frozenset({"user_ids", "scopes"}), scopes=limited.scopes[:1]
+        ),
+        RotateClientSecret(client_id=REVOKED_MACHINE, secret=secrets[3], now=PAST, overlap_ends_at=None),
+        RevokeClient(client_id=REVOKED_MACHINE),
+        IssueClientToken(
+            session_id=fixed_id(112),
+            client_id=MACHINE,
+            secret_id=secrets[2].id,
+            scopes=(),
+            jti=fixed_id(113),
+            issued_at=PAST,
+            expires_at=FUTURE,
+        ),
+    ]
 
 
 def transactions() -> list[Command]:

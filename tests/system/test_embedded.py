@@ -184,6 +184,34 @@ async def test_the_database_is_durable_checksummed_and_in_utf8(data: Path) -> No
             assert found == {"appendonly": "yes", "appendfsync": "everysec", "port": "0"}
 
 
+async def test_valkey_demands_a_password_that_only_the_folder_has(data: Path) -> None:
+    """Lesson 31: the socket is open to every program of the servers' user, who may be `nobody`."""
+    async with embedded_services(data) as services:
+        folder = DataFolder.prepare(data)
+        password = folder.password
+        assert (0o600, 64) == (folder.password_file.stat().st_mode & 0o777, len(password))
+        without = Redis(unix_socket_path=str(folder.valkey_socket), protocol=2)
+        async with without, Redis.from_url(services.redis_url) as redis:
+            assert await redis.ping()
+            with pytest.raises(RedisError, match="Authentication required"):
+                await without.ping()
+        assert password not in shown_of(family(data).valkey.pid)
+        assert password not in folder.last_lines("valkey")
+
+
+def shown_of(pid: int) -> str:
+    """Return the arguments and the environment of a process."""
+    return "".join(Path(f"/proc/{pid}/{name}").read_text(errors="replace") for name in ("cmdline", "environ"))
+
+
+async def test_a_damaged_password_file_stops_the_start(data: Path) -> None:
+    """An empty password would let everybody in."""
+    DataFolder.prepare(data).password_file.write_text("")
+    with pytest.raises(EmbeddedError, match="valkey-password is damaged"):
+        async with embedded_services(data):
+            pass
+
+
 async def test_two_clients_share_servers_and_the_last_one_stops_them(data: Path, start: Callable[..., Client]) -> None:
     other = start(data)
     services = other.services()

@@ -32,6 +32,7 @@ from web.routes import ROUTES, UNVERSIONED
 
 GIVEN = {
     "POSTGRES_PASSWORD": "a password",
+    "VALKEY_PASSWORD": "apassword",
     "LEDGER_ADMIN_PASSWORD": "a password",
     "JWT_SECRET": "a secret that is long enough for HS256",
     "LEDGER_METRICS_TOKEN": "",
@@ -105,7 +106,8 @@ def test_compose_has_no_secrets_and_does_not_start_without_them() -> None:
     """Lesson 31."""
     text = (ROOT / "compose.yml").read_text()
     given = re.findall(r"^ +(\w*(?:PASSWORD|SECRET|TOKEN)): (.*)$", text, re.MULTILINE)
-    assert {name for name, _ in given} == GIVEN.keys()
+    assert {name for name, _ in given} == GIVEN.keys() - {"VALKEY_PASSWORD"}
+    assert 2 == text.count("${VALKEY_PASSWORD:?") == text.count("${VALKEY_PASSWORD")
     for name, value in given:
         required = f"${{{name}:?" if name in SECRETS else f"${{{name}:-}}"
         assert value.startswith(required), name
@@ -126,7 +128,17 @@ def test_the_services_alone_are_those_of_the_whole_system() -> None:
         assert [whole[name][key] for key in same] == [service[key] for key in same]
         assert whole[name]["healthcheck"].keys() == service["healthcheck"].keys()
     assert whole["postgres"]["environment"].keys() == alone["postgres"]["environment"].keys()
-    assert whole["valkey"]["command"][1:] == alone["valkey"]["command"][4:]
+    assert whole["valkey"]["command"] == alone["valkey"]["command"]
+
+
+def test_only_the_service_reaches_postgresql_and_valkey() -> None:
+    """Lesson 31: neither has a way out, and neither reaches the other."""
+    whole = compose()
+    networks = {name: set(service["networks"]) for name, service in whole["services"].items()}
+    assert {"postgres": {"database"}, "valkey": {"cache"}} == {name: networks[name] for name in ("postgres", "valkey")}
+    assert {"database", "cache"} == networks["migrate"] == networks["ledger"] - {"default"}
+    assert {"database": {"internal": True}, "cache": {"internal": True}} == whole["networks"]
+    assert all("no-new-privileges:true" in service["security_opt"] for service in whole["services"].values())
 
 
 def test_the_services_alone_need_secrets_and_are_open_to_this_machine_only() -> None:
@@ -257,12 +269,35 @@ def test_ci_runs_targets_of_the_makefile() -> None:
     ran = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     targets_run = {command.split()[1] for command in ran if command.startswith("make ")}
-    assert {"check", "build", "licences"} <= targets_run <= targets
+    assert {"check", "build", "licences", "sbom", "tools"} <= targets_run <= targets
     audited = {command.split()[-1] for command in ran if "pip-audit" in command}
     assert audited == {str(file.relative_to(ROOT)) for file in ROOT.glob("[re]*/**/*.txt") if "==" in file.read_text()}
 
 
-@pytest.mark.parametrize("slow", ["-m venv", "-r requirements/run.txt", "-r requirements/dev.txt", "ledger serve"])
+def test_actions_and_images_are_pinned_by_digest() -> None:
+    """A tag can be moved to other code. The comment says which release the digest of an action is."""
+    workflows = "".join(file.read_text() for file in ROOT.glob(".github/workflows/*.yml"))
+    uses = re.findall(r"uses: (.+)", workflows)
+    assert len(uses) > 5
+    assert [] == [one for one in uses if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", one)]
+    files = [(ROOT / name).read_text() for name in ("compose.yml", "compose.services.yml", "Dockerfile")]
+    images = re.findall(r"^(?: +image:|FROM) (\S+)", "\n".join(files), re.MULTILINE)
+    pinned = [one for one in images if re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", one)]
+    assert ["ledger"] == [one for one in images if one not in pinned]  # which compose builds
+    assert len({one.partition("@")[0] for one in pinned}) == len(set(pinned)) == 3
+
+
+def test_ci_makes_a_bill_of_materials() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    ran, kept = [step.get("run") for step in jobs["sbom"]["steps"]], jobs["sbom"]["steps"][-1]["with"]["path"]
+    recipe = (ROOT / "Makefile").read_text().partition("\nsbom:")[2].partition("\n\n")[0]
+    assert "make sbom PYTHON=python" in ran
+    assert f"-o {kept}" in recipe
+
+
+@pytest.mark.parametrize(
+    "slow", ["-m venv .venv", "-r requirements/run.txt", "-r requirements/dev.txt", "ledger serve"]
+)
 def test_make_says_what_it_does_before_each_slow_step(slow: str) -> None:
     """A newcomer who sees no output for a minute gives up."""
     lines = (ROOT / "Makefile").read_text().splitlines()

@@ -46,7 +46,10 @@ def wrong_bodies(model: type[Body]) -> Iterator[Any]:
             yield from ({**body, name: [*items[1:], wrong]} for wrong in wrong_items(items[0]))
 
 
-def wrong_items(item: dict[str, Any]) -> Iterator[Any]:
+def wrong_items(item: Any) -> Iterator[Any]:
+    if isinstance(item, str):
+        yield from ("", "x", 1)
+        return
     yield from ({}, {**item, "unknown": 1})
     yield from ({**item, name: value} for name in item for value in WRONG)
 

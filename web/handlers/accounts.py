@@ -16,6 +16,7 @@ from ledger.projections.accounts import Filters, Status
 from ledger.projections.resource import Resource
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
+from ledger.store.sql import Party
 from ledger.values.ids import new_id
 from web import requests
 from web.http.json import answer_empty, parse, read_json, read_json_if_any
@@ -176,9 +177,11 @@ async def reopen_account(request: web.Request) -> Reply:
     return answer_resource(request, *known)
 
 
-def readable_owner(request: web.Request) -> UUID | None:
-    """Return the user whose accounts the caller may read; None for all users."""
+def readable_owner(request: web.Request) -> Party | None:
+    """Return the user, or what a client is limited to, whose accounts the caller may read; None for all accounts."""
     actor = request[ACTOR]
+    if actor.limits is not None:
+        return actor.limits
     return None if actor.has("admin", "auditor") else actor.user_id
 
 

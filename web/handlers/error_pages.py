@@ -5,10 +5,11 @@ import hashlib
 import html
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET, Meta, UnsetType
 
 from ledger.errors import Refused
 from web.http.catalogue import CATALOGUE, PATH, page_of, phrase
@@ -16,10 +17,25 @@ from web.http.errors import NO_SUCH_RESOURCE
 from web.http.negotiation import accept_of, choose_media
 from web.http.params import Parameter
 from web.http.response import Reply
+from web.responses import Answer, Problem
 
 EXAMPLES = web.AppKey("EXAMPLES", Mapping[str, Any])  # a problem for each code
 CODE = Parameter("code", "The error's code", str, schema={"enum": sorted(CATALOGUE)}, place="path")
 JSON, HTML = MEDIA = ("application/json", "text/html")
+
+
+class ErrorType(Answer, frozen=True):
+    """An error: what its code means, and what a client can do about it; `example` is a problem that has it."""
+
+    code: Annotated[str, Meta(examples=["user_not_found"])]
+    status: Annotated[int, Meta(ge=400, le=599, examples=[404])]
+    kind: Annotated[str, Meta(examples=["resource_not_found"])]
+    title: Annotated[str, Meta(examples=["User not found"])]
+    description: Annotated[str, Meta(examples=["There is no user with this id, or the caller may not see it."])]
+    help: Annotated[str, Meta(examples=["Check the id. Admins can list all users."])]
+    doc_url: Annotated[str, Meta(description="The page's path", examples=["/errors/user_not_found"])]
+    example: Problem | UnsetType = UNSET
+
 
 _STYLE = """
 :root { color-scheme: light dark }

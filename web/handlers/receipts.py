@@ -15,6 +15,7 @@ from ledger.projections import accounts, transactions
 from ledger.seals import sealing
 from ledger.store.connections import Reader
 from ledger.store.rows import read_rows_beside, read_stream_rows
+from ledger.store.sql import Party
 from web.handlers.accounts import find_account, readable_owner
 from web.http.json import answer
 from web.http.params import integer_parameter, read_path_id
@@ -56,8 +57,8 @@ async def get_seal_keys(request: web.Request) -> Reply:
     return answer({"keys": [] if public is None else [public]})
 
 
-async def _is_part(pool: Reader, row: StoredRow, transaction_id: UUID, party_id: UUID | None) -> bool:
-    """Return whether an event belongs to a transaction and, for a customer, to one of their accounts."""
+async def _is_part(pool: Reader, row: StoredRow, transaction_id: UUID, party_id: Party | None) -> bool:
+    """Return whether an event belongs to a transaction and, for a party, to one of its accounts."""
     if row.originator_id == transaction_id:
         return party_id is None or row.topic != TOPICS[JournalEntryPosted]  # which shows the postings of other users
     event = decode_event(row.topic, row.state)

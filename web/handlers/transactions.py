@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
@@ -65,6 +65,13 @@ AUTHORIZED_FROM = time_parameter("authorized_from", "Only holds placed at this t
 AUTHORIZED_TO = time_parameter("authorized_to", "Only holds placed at this time or earlier", parse_end)
 
 
+class _Payer(NamedTuple):
+    """The user, or the client, whose money the caller may spend; None for any user's."""
+
+    owner_id: UUID | None
+    is_client: bool
+
+
 async def create_transfer(request: web.Request) -> Reply:
     """POST /transactions/transfer. Customers pay from their own accounts only."""
     raw = await read_json(request)
@@ -97,12 +104,14 @@ async def create_transfer_batch(request: web.Request) -> Reply | Stream:
 async def post_journal_entry(request: web.Request) -> Reply:
     """POST /transactions. Customers pay from their own accounts only."""
     body = parse(requests.JournalEntry, await read_json(request))
+    payer = _payer(request)
     entry = PostJournalEntry(
         transaction_id=body.id or new_id(),
         postings=tuple(NewPosting(posting.account_id, posting.amount_cents) for posting in body.postings),
         reference=body.reference,
-        only_owner_id=_payer(request),
+        only_owner_id=payer.owner_id,
         id_was_chosen=body.id is not None,
+        by_client=payer.is_client,
     )
     return answer_outcome(await submit(request, copy_details(body, entry), body.canonical), "created_at", status=200)
 
@@ -112,6 +121,7 @@ async def place_hold(request: web.Request) -> Reply:
     body = parse(requests.Hold, await read_json(request))
     settings, now = request.app[RUNTIME].settings, datetime.now(UTC)
     seconds = body.expires_in_seconds or settings.ledger_hold_seconds
+    payer = _payer(request)
     hold = PlaceHold(
         transaction_id=body.id or new_id(),
         source_account_id=body.source_account_id,
@@ -122,8 +132,9 @@ async def place_hold(request: web.Request) -> Reply:
         limit_seconds=settings.ledger_hold_limit_seconds,
         expiry_pointer="/expires_at" if body.expires_at is not None else "/expires_in_seconds",
         reference=body.reference,
-        only_owner_id=_payer(request),
+        only_owner_id=payer.owner_id,
         id_was_chosen=body.id is not None,
+        by_client=payer.is_client,
     )
     return answer_outcome(await submit(request, copy_details(body, hold), body.canonical), "created_at", status=200)
 
@@ -241,23 +252,23 @@ def _add_preconditions(
     return msgspec.structs.replace(command, expected=expected, source_available_min_cents=minimum)
 
 
-def _make_transfer(body: requests.Transfer | PlainTransfer, payer: UUID | None) -> TransferMoney:
+def _make_transfer(body: requests.Transfer | PlainTransfer, payer: _Payer) -> TransferMoney:
     transfer = TransferMoney(
         transaction_id=body.id or new_id(),
         source_account_id=body.source_account_id,
         destination_account_id=body.destination_account_id,
         amount_cents=body.amount_cents,
         reference=body.reference,
-        only_owner_id=payer,
+        only_owner_id=payer.owner_id,
         id_was_chosen=body.id is not None,
+        by_client=payer.is_client,
     )
     return copy_details(body, transfer)
 
 
-def _payer(request: web.Request) -> UUID | None:
-    """Return the user whose money the caller may spend; None for any user."""
+def _payer(request: web.Request) -> _Payer:
     actor = request[ACTOR]
-    return None if actor.has("admin") else actor.user_id
+    return _Payer(None if actor.has("admin") and not actor.is_client else actor.user_id, actor.is_client)
 
 
 async def _find_transaction(request: web.Request, transaction_id: UUID) -> Resource:

@@ -56,12 +56,40 @@ CATALOGUE = {
         "Log in, then send the token as `Authorization: Bearer …`. Refresh and logout take the refresh token, "
         "all other requests the access token.",
     ),
+    "invalid_request": ErrorType(
+        400,
+        "authentication_error",
+        "Invalid token request",
+        "The request for a token lacks a parameter, has one twice, or is no form (RFC 6749, section 5.2).",
+        "Send a form with `grant_type=client_credentials`, and authenticate once: with HTTP Basic or in the form.",
+    ),
+    "unsupported_grant_type": ErrorType(
+        400,
+        "authentication_error",
+        "Unsupported grant type",
+        "The service issues tokens to machine clients for their credentials, and for nothing else.",
+        "Send `grant_type=client_credentials`. Users log in at `/v1/auth/login`.",
+    ),
+    "invalid_scope": ErrorType(
+        400,
+        "authentication_error",
+        "Invalid scope",
+        "The client does not have all of the requested scopes.",
+        "Ask for fewer scopes, or for none to get all that the client has.",
+    ),
+    "invalid_client": ErrorType(
+        401,
+        "authentication_error",
+        "Invalid client",
+        "The client is unknown or revoked, or its secret is wrong or expired; which of them is not disclosed.",
+        "Send the client's id and its newest secret with HTTP Basic, or as `client_id` and `client_secret`.",
+    ),
     "authentication_forbidden": ErrorType(
         403,
         "authentication_error",
         "Forbidden",
-        "The caller's roles do not allow this request.",
-        "Log in as a user with one of the roles that `/docs` lists for the route.",
+        "The caller's roles, or the scopes or limits of a machine client, do not allow this request.",
+        "Use a token with one of the roles, and a machine's with the scope, that `/docs` lists for the route.",
     ),
     "user_not_found": ErrorType(
         404,
@@ -110,6 +138,13 @@ CATALOGUE = {
         "conflict",
         "Account already exists",
         "The id belongs to another account, open or closed.",
+        "Choose another id, or leave `id` out.",
+    ),
+    "client_already_exists": ErrorType(
+        409,
+        "conflict",
+        "Client already exists",
+        "The id was used before; that of a revoked client stays taken.",
         "Choose another id, or leave `id` out.",
     ),
     "transaction_already_exists": ErrorType(

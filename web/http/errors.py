@@ -24,6 +24,7 @@ CONTENT_TYPE = "application/problem+json"
 JSON = "application/json"
 MEDIA = (CONTENT_TYPE, JSON)
 RETRY_AFTER_SECONDS = "1"
+BASIC = 'Basic realm="ledger", charset="UTF-8"'  # RFC 7617
 
 
 MALFORMED = Refusal("malformed_request", "the request is malformed")
@@ -40,6 +41,8 @@ OUTCOME_UNKNOWN = Refusal(
     "outcome_unknown", "the outcome is unknown", reason="the database did not confirm the change in time"
 )
 INTERNAL = Refusal("internal_error", "internal error")
+UNSUPPORTED_GRANT_TYPE = Refusal("unsupported_grant_type", "the grant type must be client_credentials")
+OF_OAUTH = frozenset({"invalid_request", "invalid_client", "invalid_scope", "unsupported_grant_type"})
 
 _FRAMEWORK = {
     404: NO_SUCH_RESOURCE,
@@ -58,6 +61,11 @@ def malformed(reason: str) -> Refusal:
 def outcome_unknown(resource_id: UUID) -> Refusal:
     """Report that a command may have been executed, or may still be; `resource_id` is what it creates or changes."""
     return msgspec.structs.replace(OUTCOME_UNKNOWN, detail={"id": str(resource_id)})
+
+
+def invalid_token_request(reason: str) -> Refusal:
+    """Return the refusal of a request for a token that has not the form of RFC 6749; `reason` repeats no value."""
+    return Refusal("invalid_request", "the request for a token is not valid", reason=reason)
 
 
 def unknown_version(version: str) -> Refusal:
@@ -99,11 +107,12 @@ def problem(
 ) -> Reply:
     """Return the response that reports these refusals; the first one gives the status.
 
-    Clients that accept JSON but not problem details get the same body as JSON.
+    Clients that accept JSON but not problem details get the same body as JSON, and so do all clients of OAuth 2.0.
     """
     now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
     body = problem_body(refusals, instance=instance, trace_id=trace_id, timestamp=now)
     is_plain = is_accepted(accept, JSON) and not is_accepted(accept, CONTENT_TYPE)
+    is_plain |= refusals[0].code in OF_OAUTH
     return Reply(
         status=body["status"],
         reason=phrase(body["status"]),
@@ -124,6 +133,7 @@ def problem_body(refusals: Sequence[Refusal], *, instance: str, trace_id: str, t
         "detail": first.message,
         "instance": instance,
         "errors": [entry(refusal, instance, trace_id, timestamp) for refusal in refusals],
+        **({"error": first.code, "error_description": first.message} if first.code in OF_OAUTH else {}),
     }
 
 
@@ -149,7 +159,7 @@ def entry(refusal: Refusal, instance: str, trace_id: str, timestamp: str) -> dic
 def _headers(status: int, refusal: Refusal) -> dict[str, str]:
     match status:
         case 401:
-            return {"WWW-Authenticate": "Bearer"}
+            return {"WWW-Authenticate": BASIC if refusal.code in OF_OAUTH else "Bearer"}
         case 503:
             return {"Retry-After": RETRY_AFTER_SECONDS}
         case 409 if refusal.code == "not_sealed_yet" and refusal.detail is not None:

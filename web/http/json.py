@@ -43,6 +43,11 @@ async def read_json(request: web.Request, limit_bytes: int | None = None) -> byt
     """
     if request.headers.get("Content-Type") != "application/json" and not _JSON.fullmatch(request.content_type):
         raise web.HTTPUnsupportedMediaType
+    return await read_body(request, limit_bytes)
+
+
+async def read_body(request: web.Request, limit_bytes: int | None = None) -> bytes:
+    """Return the body's bytes, whatever its media type. Raises 413 for too large a body, and 408 if it is too slow."""
     if request.content.is_eof():  # the whole body has arrived, as nearly always
         raw = request.content.read_nowait()
         limit = limit_bytes or request.client_max_size

@@ -12,9 +12,10 @@ from ledger.runtime import Runtime
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """The calling user, with the roles at this time and the token that named them.
+    """The calling user or client, with the roles at this time and the token that named them.
 
-    `caller` is set if that was an access token.
+    `caller` is set if that was an access token. `is_client` says whether that was a machine's, and `limits` which users
+    and accounts the machine is limited to, if any; where the command itself checks them, they are not read.
     """
 
     user_id: UUID
@@ -22,6 +23,8 @@ class Actor(msgspec.Struct, frozen=True):
     session_id: UUID
     jti: UUID
     caller: Caller | None = None
+    is_client: bool = False
+    limits: tuple[UUID, ...] | None = None
 
     def has(self, *roles: str) -> bool:
         """Return whether the user has one of these roles."""

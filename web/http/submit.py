@@ -60,16 +60,18 @@ async def submit_from(request: web.Request, command: Command, source: Origin, *,
     return msgspec.structs.replace(outcome, position=position)
 
 
-async def submit_creation(request: web.Request, command: Command, canonical: Canonical) -> Reply:
+async def submit_creation(request: web.Request, command: Command, canonical: Canonical, **shown_once: str) -> Reply:
     """Execute a command that creates a resource; answer 201 with its path, and its version as an entity tag.
 
-    The version is that of the creation, so that a replay gets the same response after later changes.
+    The version is that of the creation, so that a replay gets the same response after later changes. Only the first
+    response has the members `shown_once`, which the command log does not keep.
     """
     source = make_origin(request, canonical)
     outcome = await submit_from(request, command, source)
     resource_id = outcome.result["id"]
     version = await event_reader.version_of_command(request.app[RUNTIME].pool, UUID(resource_id), source.command_id)
-    reply = answer_outcome(outcome, "created_at", "updated_at", status=201)
+    shown = {} if outcome.replayed else shown_once
+    reply = answer_outcome(outcome, "created_at", "updated_at", status=201, **shown)
     reply.headers["Location"] = f"{request.path}/{resource_id}"
     reply.tag = f'"{version}"'
     return reply

@@ -3,7 +3,7 @@
 `/v2` is the same API as `/v1`. The rows are grouped by resource in the modules of this package.
 """
 
-from web.routes import accounts, audit, auth, log, service, transactions, users
+from web.routes import accounts, audit, auth, clients, log, service, transactions, users
 from web.routes.route import Route
 
 VERSIONS = ("v1", "v2")
@@ -11,6 +11,7 @@ VERSIONS = ("v1", "v2")
 ROUTES: tuple[Route, ...] = (
     *service.ROUTES,
     *auth.ROUTES,
+    *clients.ROUTES,
     *audit.ROUTES,
     *users.ROUTES,
     *accounts.ROUTES,

@@ -29,6 +29,7 @@ ROUTES = (
             response_model=list[responses.Account],
             parameters=(*PAGE, accounts.USER_ID, CURRENCY, accounts.STATUS, accounts.WORLD, *PERIOD, *POINT_IN_TIME),
         ),
+        scope="accounts:read",
     ),
     Route(
         "POST",
@@ -43,6 +44,7 @@ ROUTES = (
             refusals=(errors.user_not_found, errors.account_already_exists),
             response_headers=CREATED,
         ),
+        scope="accounts:write",
     ),
     Route(
         "GET",
@@ -56,6 +58,7 @@ ROUTES = (
             refusals=ACCOUNT_MISSING,
             response_headers=TAGGED,
         ),
+        scope="accounts:read",
     ),
     Route(
         "PUT",
@@ -70,6 +73,7 @@ ROUTES = (
             response_headers=TAGGED,
             is_conditional=True,
         ),
+        scope="accounts:write",
     ),
     Route(
         "PATCH",
@@ -84,6 +88,7 @@ ROUTES = (
             response_headers=TAGGED,
             is_conditional=True,
         ),
+        scope="accounts:write",
     ),
     Route(
         "DELETE",
@@ -95,6 +100,7 @@ ROUTES = (
             refusals=(errors.account_not_found, errors.account_not_empty, errors.account_closed),
             is_conditional=True,
         ),
+        scope="accounts:write",
     ),
     Route(
         "POST",
@@ -110,6 +116,7 @@ ROUTES = (
             response_headers=TAGGED,
             is_conditional=True,
         ),
+        scope="accounts:write",
     ),
     Route(
         "GET",
@@ -122,6 +129,7 @@ ROUTES = (
             parameters=(receipts.AT_VERSION,),
             refusals=(errors.account_not_found, *NO_SEAL),
         ),
+        scope="accounts:read",
     ),
     Route(
         "GET",
@@ -134,6 +142,7 @@ ROUTES = (
             parameters=(*PAGE, log.ORDER, log.FROM_VERSION, log.TO_VERSION, *PERIOD, AFTER, log.BEFORE),
             refusals=ACCOUNT_MISSING,
         ),
+        scope="accounts:read",
     ),
     Route(
         "GET",
@@ -146,5 +155,6 @@ ROUTES = (
             parameters=(*PAGE, AFTER),
             refusals=ACCOUNT_MISSING,
         ),
+        scope="accounts:read",
     ),
 )

@@ -20,5 +20,6 @@ ROUTES = (
             parameters=PAGE,
             refusals=(errors.actor_not_found,),
         ),
+        scope="audit:read",
     ),
 )

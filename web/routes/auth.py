@@ -57,7 +57,7 @@ ROUTES = (
         Operation(
             "Revoke all tokens of a user",
             request_model=requests.UserTokens,
-            refusals=(errors.forbidden, errors.user_not_found, *REVOCATION_OFF),
+            refusals=(errors.user_not_found, *REVOCATION_OFF),
         ),
     ),
     Route(
@@ -83,7 +83,6 @@ ROUTES = (
             "List the sessions of a user, newest first",
             response_model=list[responses.Session],
             parameters=(auth.USER_ID, *PAGE),
-            refusals=(errors.forbidden,),
         ),
     ),
     Route(

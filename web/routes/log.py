@@ -18,6 +18,7 @@ ROUTES = (
             parameters=(*PAGE, AFTER, log.TOPIC, log.STREAM),
             media_types=("application/json", "text/event-stream"),
         ),
+        scope="events:read",
     ),
     Route(
         "GET",
@@ -29,5 +30,6 @@ ROUTES = (
             response_model=responses.TrialBalance,
             parameters=POINT_IN_TIME,
         ),
+        scope="ledger:read",
     ),
 )

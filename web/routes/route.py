@@ -15,8 +15,8 @@ Refusing: TypeAlias = Refusal | Callable[..., Refusal]
 ANYONE = roles("admin", "auditor", "customer", "guest")
 ADMIN = roles("admin")
 AUDITOR = roles("admin", "auditor")
-READER = roles("admin", "auditor", "customer")  # customers see their own
-PAYER = roles("admin", "customer", in_transaction=True)  # customers pay from their own accounts
+READER = roles("admin", "auditor", "customer", owned=True)  # customers see their own
+PAYER = roles("admin", "customer", in_transaction=True, owned=True)  # customers pay from their own accounts
 
 TAGGED = ("ETag",)
 CREATED = (*TAGGED, "Location")
@@ -33,6 +33,7 @@ class Operation:
     - `response_model` is the type of the body, or None if there is none; `response_description` replaces its docstring.
     - `refusals` are those of this route alone, and `response_headers` the headers of its successful responses.
     - A conditional operation respects `If-Match`.
+    - With `is_form`, the request's body is a form instead of JSON.
     - `note` is a sentence that follows the roles in the description.
     """
 
@@ -49,6 +50,7 @@ class Operation:
     response_description: str = ""
     response_headers: tuple[str, ...] = ()
     note: str = ""
+    is_form: bool = False
 
     @property
     def is_tagged(self) -> bool:
@@ -58,13 +60,17 @@ class Operation:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Route:
-    """A row of the table. `path` follows the version."""
+    """A row of the table. `path` follows the version.
+
+    A machine client needs `scope` in its token; None admits no machine.
+    """
 
     method: str
     path: str
     handler: Handler
     access: Access
     operation: Operation
+    scope: str | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:

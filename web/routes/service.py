@@ -5,7 +5,7 @@ from typing import Any
 
 from ledger import errors
 from web import responses
-from web.auth import PUBLIC, SCRAPER
+from web.auth import ANY_SCOPE, PUBLIC, SCRAPER
 from web.handlers import (
     docs,
     error_pages,
@@ -55,8 +55,9 @@ UNVERSIONED = (
         "GET",
         "/",
         service.get_greeting,
-        replace(ANYONE, browsers_to="/docs"),
+        replace(ANYONE, browsers_to="/docs", owned=True),
         Operation("Return a greeting to an authenticated caller", response_model=responses.Greeting),
+        scope=ANY_SCOPE,
     ),
     Route(
         "GET",
@@ -69,6 +70,7 @@ UNVERSIONED = (
             response_description="Metrics in Prometheus' format",
             media_types=("text/plain",),
         ),
+        scope="metrics:read",
     ),
     Route(
         "GET",
@@ -119,7 +121,7 @@ UNVERSIONED = (
         "/errors",
         error_pages.list_errors,
         PUBLIC,
-        Operation("List all errors", response_model=list[responses.ErrorType], media_types=error_pages.MEDIA),
+        Operation("List all errors", response_model=list[error_pages.ErrorType], media_types=error_pages.MEDIA),
     ),
     Route(
         "GET",
@@ -128,7 +130,7 @@ UNVERSIONED = (
         PUBLIC,
         Operation(
             "Explain an error and what a client can do about it",
-            response_model=responses.ErrorType,
+            response_model=error_pages.ErrorType,
             parameters=(error_pages.CODE,),
             refusals=(NO_SUCH_RESOURCE,),
             media_types=error_pages.MEDIA,

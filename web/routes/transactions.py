@@ -50,6 +50,7 @@ ROUTES = (
                 transactions.AUTHORIZED_TO,
             ),
         ),
+        scope="transactions:read",
     ),
     Route(
         "POST",
@@ -62,6 +63,7 @@ ROUTES = (
             request_model=requests.JournalEntry,
             refusals=tuple(refusal for refusal in TRANSFER_REFUSALS if refusal != errors.currency_mismatch),
         ),
+        scope="transactions:write",
     ),
     Route(
         "POST",
@@ -76,6 +78,7 @@ ROUTES = (
             refusals=(errors.transaction_id_reused, *TRANSFER_REFUSALS),
             media_types=("application/json", batch_stream.CONTENT_TYPE),
         ),
+        scope="transactions:write",
     ),
     Route(
         "POST",
@@ -89,6 +92,7 @@ ROUTES = (
             refusals=(*TRANSFER_REFUSALS, errors.condition_not_met),
             is_conditional=True,
         ),
+        scope="transactions:write",
     ),
     Route(
         "POST",
@@ -101,6 +105,7 @@ ROUTES = (
             request_model=requests.Hold,
             refusals=TRANSFER_REFUSALS,
         ),
+        scope="transactions:write",
     ),
     Route(
         "POST",
@@ -114,6 +119,7 @@ ROUTES = (
             body_is_optional=True,
             refusals=(*HOLD_REFUSALS, *HELD_ACCOUNTS, errors.reference_already_exists),
         ),
+        scope="transactions:write",
     ),
     Route(
         "POST",
@@ -127,6 +133,7 @@ ROUTES = (
             body_is_optional=True,
             refusals=HOLD_REFUSALS,
         ),
+        scope="transactions:write",
     ),
     Route(
         "POST",
@@ -145,6 +152,7 @@ ROUTES = (
                 errors.reference_already_exists,
             ),
         ),
+        scope="transactions:write",
     ),
     Route(
         "GET",
@@ -157,6 +165,7 @@ ROUTES = (
             refusals=(errors.transaction_not_found,),
             response_headers=TAGGED,
         ),
+        scope="transactions:read",
     ),
     Route(
         "GET",
@@ -168,5 +177,6 @@ ROUTES = (
             response_model=Receipt,
             refusals=(errors.transaction_not_found, *NO_SEAL),
         ),
+        scope="transactions:read",
     ),
 )

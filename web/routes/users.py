@@ -20,6 +20,7 @@ ROUTES = (
             response_model=list[responses.User],
             parameters=(*PAGE, users.USERNAME, users.ACTIVE, *PERIOD),
         ),
+        scope="users:read",
     ),
     Route(
         "POST",
@@ -34,6 +35,7 @@ ROUTES = (
             refusals=(errors.user_already_exists,),
             response_headers=CREATED,
         ),
+        scope="users:write",
     ),
     Route(
         "GET",
@@ -43,6 +45,7 @@ ROUTES = (
         Operation(
             "Get a user", response_model=responses.User, refusals=(errors.user_not_found,), response_headers=TAGGED
         ),
+        scope="users:read",
     ),
     Route(
         "PUT",
@@ -57,6 +60,7 @@ ROUTES = (
             response_headers=TAGGED,
             is_conditional=True,
         ),
+        scope="users:write",
     ),
     Route(
         "PATCH",
@@ -71,6 +75,7 @@ ROUTES = (
             response_headers=TAGGED,
             is_conditional=True,
         ),
+        scope="users:write",
     ),
     Route(
         "DELETE",
@@ -82,5 +87,6 @@ ROUTES = (
             refusals=(errors.user_not_found, errors.account_not_empty, errors.last_admin),
             is_conditional=True,
         ),
+        scope="users:write",
     ),
 )

@@ -12,10 +12,12 @@ from ledger.audit.verify.log import FoldedStream, check_credential
 from ledger.audit.verify.reading import read_pages
 from ledger.events import State, decode_state
 from ledger.events.accounts import Account
+from ledger.events.clients import Client
 from ledger.events.tokens import Cleanups, Cutoffs, Session
 from ledger.events.transactions import Reference, Transaction
 from ledger.events.users import Name, User
 from ledger.projections.accounts import ACCOUNTS
+from ledger.projections.clients import CLIENTS, row_of
 from ledger.projections.table import Table
 from ledger.projections.tokens import SESSIONS
 from ledger.projections.users import USERS
@@ -24,7 +26,12 @@ from ledger.store.connections import Connection
 from ledger.store.credentials import read_credentials
 from ledger.store.tables import STREAM_HEADS
 
-_TABLES: Mapping[type[State], Table] = {User: USERS, Account: ACCOUNTS, Session: SESSIONS}
+_TABLES: Mapping[type[State], Table] = {
+    User: USERS,
+    Account: ACCOUNTS,
+    Client: CLIENTS,
+    Session: SESSIONS,
+}
 Advance = Callable[[int], None]
 
 
@@ -56,6 +63,8 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:
             return None
         case User():
             return _columns_of(USERS, state, {"roles": ",".join(state.roles)})
+        case Client():
+            return None if state.revoked else dict(row_of(state.name, state.grants))
         case Account():
             status = "closed" if state.closed else "open"
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})

@@ -14,6 +14,7 @@ from ledger.audit.verify.findings import Difference, Finding
 from ledger.audit.verify.log import RawEvent, decode, report_unfit, split_runs
 from ledger.audit.verify.reading import PATIENCE_SECONDS, Scope, Share, read_pages
 from ledger.events import TOPICS, Event, Recorded
+from ledger.events.clients import ClientTokensRevoked
 from ledger.events.tokens import AllTokensRevoked, RevokedTokensForgotten
 from ledger.events.users import UserTokensRevoked
 from ledger.projections import INLINE, Projection, apply_all
@@ -26,8 +27,9 @@ from ledger.store import integrity
 from ledger.store.connections import Connection
 from ledger.store.statements import Statement, run_together
 
+_FAR_REACHING = (UserTokensRevoked, ClientTokensRevoked, AllTokensRevoked, RevokedTokensForgotten)
 # Events that change rows of other streams than their own.
-FAR_REACHING = [TOPICS[kind] for kind in (UserTokensRevoked, AllTokensRevoked, RevokedTokensForgotten)]
+FAR_REACHING = [TOPICS[kind] for kind in _FAR_REACHING]
 # The order of their events matters across streams.
 ORDERED = tuple(one for one in INLINE if not {ACCOUNTS, TRANSFERS, CAPTURES}.intersection(one.tables))
 _ORDERED_TOPICS = [TOPICS[kind] for kind in get_args(Event) if any(kind in one.handles for one in ORDERED)]

@@ -13,6 +13,7 @@ from ledger.identity.revocation_cache import RevocationCache
 from ledger.identity.valkey import open_client
 from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
+from ledger.store.identity import read_identity
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from tests.conftest import create_once, settings_for
@@ -58,8 +59,9 @@ async def sources(busy: Runtime, settings: Settings) -> AsyncIterator[Sources]:
 @pytest.fixture
 async def with_cache(copied: Sources) -> Sources:
     """Return a copy of the busy ledger with a revocation cache of its own."""
-    ledger_id = await copied.now.fetchval("UPDATE ledger_identity SET id = gen_random_uuid() RETURNING id")
-    await RevocationCache(copied.redis, cast("Any", copied.now), ledger_id, leeway_seconds=0).fill()
+    await copied.now.fetchval("UPDATE ledger_identity SET id = gen_random_uuid()")
+    identity = await read_identity(copied.now)
+    await RevocationCache(copied.redis, cast("Any", copied.now), identity, leeway_seconds=0).fill()
     return copied
 
 

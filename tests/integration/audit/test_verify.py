@@ -19,6 +19,8 @@ from ledger.events.tokens import ALL_TOKENS, Pair
 from ledger.projections.tokens import EVERYBODY
 from ledger.runtime import Runtime
 from ledger.settings import Settings
+from ledger.store.identity import read_identity
+from ledger.values.cache_values import CacheValues
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
 from tests.integration.audit.conftest import DEBIT, DECODED, TRANSFER, Progress, check, edit_row, plant
@@ -505,8 +507,9 @@ async def test_memory_does_not_grow_with_the_log(copied: Sources, monkeypatch: p
 
 @pytest.mark.parametrize("fast", [False, True])
 async def test_a_cutoff_that_the_revocation_cache_lacks_is_found(fast: bool, with_cache: Sources) -> None:
-    key = await cutoffs_key(with_cache.now)
-    await with_cache.redis.hset(key, str(ALICE), "1")
+    values = CacheValues(*await read_identity(with_cache.now))
+    key = values.cutoffs
+    await with_cache.redis.hset(key, str(ALICE), values.encode(key, str(ALICE), 1))
     await with_cache.redis.hdel(key, str(EVERYBODY))
     found = await check(with_cache, fast=fast)
     rule = "the revocation cache matches the read tables"
@@ -516,18 +519,33 @@ async def test_a_cutoff_that_the_revocation_cache_lacks_is_found(fast: bool, wit
 
 @pytest.mark.parametrize("value", [0, 2**53], ids=["alive again", "dead"])
 async def test_a_wrong_session_in_the_revocation_cache_is_found(value: int, with_cache: Sources) -> None:
-    key = (await cutoffs_key(with_cache.now)).removesuffix("cutoffs") + f"{ALICE}:{ROTATED_SESSION}"
+    values = CacheValues(*await read_identity(with_cache.now))
+    key = f"{values.prefix}{ALICE}:{ROTATED_SESSION}"
     assert await with_cache.redis.exists(key)
-    await with_cache.redis.set(key, value)
+    await with_cache.redis.set(key, values.encode(key, "", value))
     found = await check(with_cache)
     assert has(found, "the revocation cache matches the read tables", {"table": "redis", "row": key, "found": value})
     assert 1 == len(found)
 
 
 async def test_a_revocation_cache_that_no_process_trusts_is_not_checked(with_cache: Sources) -> None:
-    key = await cutoffs_key(with_cache.now)
-    await with_cache.redis.hset(key, mapping={"position": "1", str(ALICE): "1"})
+    values = CacheValues(*await read_identity(with_cache.now))
+    marker = values.encode(values.cutoffs, "position", 1)
+    await with_cache.redis.hset(values.cutoffs, mapping={"position": marker, str(ALICE): "1"})
     assert [] == await check(with_cache)
+
+
+@pytest.mark.parametrize("member", ["position", str(ALICE), None])
+async def test_a_planted_value_in_the_revocation_cache_is_found(member: str | None, with_cache: Sources) -> None:
+    values = CacheValues(*await read_identity(with_cache.now))
+    key = values.cutoffs if member else f"{values.prefix}{ALICE}:{ROTATED_SESSION}"
+    if member:
+        await with_cache.redis.hset(key, member, str(2**53))
+    else:
+        await with_cache.redis.set(key, 0)
+    (found,) = await check(with_cache)
+    rule = "the ledger itself wrote each value of the revocation cache"
+    assert (rule, "redis", key, member) == (found.rule, found.table, found.row, found.column)
 
 
 async def test_without_redis_the_rest_is_checked(copied: Sources) -> None:
@@ -535,10 +553,6 @@ async def test_without_redis_the_rest_is_checked(copied: Sources) -> None:
     async with Redis.from_url("unix:///nowhere/valkey.sock") as gone:
         assert [] == [finding async for finding in verify(copied._replace(redis=gone), progress)]
     assert ["the revocation cache was not checked: Redis is not usable: ConnectionError"] == progress.notes
-
-
-async def cutoffs_key(connection: Any) -> str:
-    return f"ledger:{await connection.fetchval('SELECT id FROM ledger_identity')}:revoked:cutoffs"
 
 
 # The command.

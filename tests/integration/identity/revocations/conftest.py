@@ -9,6 +9,7 @@ import pytest
 from ledger.identity.revocation_cache import RevocationCache
 from ledger.identity.valkey import open_client
 from ledger.settings import Settings
+from ledger.store.identity import read_identity
 from ledger.store.pool import open_pool
 from tests.support.revocations import LEEWAY_SECONDS, Bench, Connection, CountingPool, Scene, Serve
 from tests.support.valkey import Valkey, valkey_server
@@ -33,10 +34,12 @@ async def bench(settings: Settings, patient: None, valkey: Valkey, connection: C
     del patient
     pool, client = await open_pool(settings), open_client(valkey.settings(settings))
     watched = CountingPool(pool)
-    ledger_id = await pool.fetchval("SELECT id FROM ledger_identity")
+    own = await read_identity(pool)
 
-    def another(ledger_id: UUID = ledger_id, leeway_seconds: int = LEEWAY_SECONDS) -> RevocationCache:
-        return RevocationCache(client, cast("Any", watched), ledger_id, leeway_seconds=leeway_seconds)
+    def another(ledger_id: UUID = own.ledger_id, leeway_seconds: int = LEEWAY_SECONDS) -> RevocationCache:
+        return RevocationCache(
+            client, cast("Any", watched), own._replace(ledger_id=ledger_id), leeway_seconds=leeway_seconds
+        )
 
     async with valkey.client() as eyes:
         yield Bench(watched, eyes, connection, another(), another)

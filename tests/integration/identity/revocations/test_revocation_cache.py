@@ -52,7 +52,7 @@ async def test_an_evicted_session_is_looked_up_once(bench: Bench) -> None:
     """Lesson 25: "evicted: every revoked token works again"."""
     session = await bench.session(NEVER, 5)
     await bench.revocation_cache.fill()
-    assert str(NEVER) == await bench.redis.get(await bench.key(session))
+    assert NEVER == await bench.cached(session)
 
     await bench.redis.delete(await bench.key(session))
 
@@ -63,13 +63,13 @@ async def test_an_evicted_session_is_looked_up_once(bench: Bench) -> None:
 async def test_an_older_value_never_replaces_a_newer_one(bench: Bench) -> None:
     rotated = await bench.session(5, 5)
     await bench.cut_off(rotated[1], 4)
-    await bench.redis.set(await bench.key(rotated), 9)
-    await bench.redis.hset(await bench.cutoffs(), mapping={"position": 3, str(rotated[1]): 8})
+    await bench.plant(rotated, 9)
+    await bench.plant_cutoffs({"position": 3, str(rotated[1]): 8})
 
     await bench.revocation_cache.fill()
 
-    assert "9" == await bench.redis.get(await bench.key(rotated))
-    assert {"position": "5", str(rotated[1]): "8"} == await bench.redis.hgetall(await bench.cutoffs())
+    assert 9 == await bench.cached(rotated)
+    assert {"position": 5, str(rotated[1]): 8} == await bench.cached_cutoffs()
 
 
 async def test_the_marker_is_not_moved_on_when_redis_is_flushed_between_reading_and_writing(bench: Bench) -> None:
@@ -82,8 +82,8 @@ async def test_the_marker_is_not_moved_on_when_redis_is_flushed_between_reading_
 
     await bench.revocation_cache.fill()
 
-    assert {"position": "6", str(early[1]): "4"} == await bench.redis.hgetall(await bench.cutoffs())
-    assert [str(NEVER)] * 2 == [await bench.redis.get(await bench.key(session)) for session in (early, late)]
+    assert {"position": 6, str(early[1]): 4} == await bench.cached_cutoffs()
+    assert [NEVER] * 2 == [await bench.cached(session) for session in (early, late)]
 
 
 async def test_a_lookup_before_a_revocation_is_not_cached_after_it(bench: Bench) -> None:
@@ -109,7 +109,7 @@ async def test_more_revocations_than_fit_in_one_step_are_cached(bench: Bench) ->
 
     assert RevocationCacheStatus(9000, 9000) == await bench.revocation_cache.status()
     assert 2502 == await bench.redis.dbsize()
-    assert str(NEVER) == await bench.redis.get(await bench.key(last))
+    assert NEVER == await bench.cached(last)
 
 
 async def test_a_revocation_is_answered_while_the_cache_is_filled(bench: Bench) -> None:
@@ -127,17 +127,14 @@ async def test_a_revocation_is_answered_while_the_cache_is_filled(bench: Bench) 
 async def test_a_marker_beyond_the_log_clears_the_cache(bench: Bench) -> None:
     """The database was restored from a backup, so the cache is about another history."""
     session, gone = await bench.session(3, 3), (new_id(), new_id())
-    await bench.redis.hset(await bench.cutoffs(), mapping={"position": 1000, str(session[1]): 900})
+    await bench.plant_cutoffs({"position": 1000, str(session[1]): 900})
     for known in (session, gone):
-        await bench.redis.set(await bench.key(known), 0)
+        await bench.plant(known, 0)
 
     await bench.revocation_cache.fill()
 
-    assert {"position": "3"} == await bench.redis.hgetall(await bench.cutoffs())
-    assert ("3", None) == (
-        await bench.redis.get(await bench.key(session)),
-        await bench.redis.get(await bench.key(gone)),
-    )
+    assert {"position": 3} == await bench.cached_cutoffs()
+    assert (3, None) == (await bench.cached(session), await bench.cached(gone))
 
 
 async def test_a_process_that_was_ahead_of_a_restored_log_trusts_the_cache_again(bench: Bench) -> None:
@@ -155,8 +152,8 @@ async def test_a_half_cleared_cache_is_not_trusted_and_is_cleared(bench: Bench) 
     session = await bench.session(3, 3)
     stale = new_id(), new_id()
     await bench.revocation_cache.fill()
-    await bench.redis.hset(await bench.cutoffs(), mapping={"position": -1})
-    await bench.redis.set(await bench.key(stale), 0)
+    await bench.plant_cutoffs({"position": -1})
+    await bench.plant(stale, 0)
 
     assert RevocationCacheStatus(None, 3) == await bench.revocation_cache.status()
     assert (3, 1) == (await bench.below(session), bench.pool.lookups)
@@ -221,7 +218,7 @@ async def test_a_rebuild_repairs_its_own_keys_and_leaves_others(bench: Bench) ->
     session = await bench.session(NEVER, 5)
     await bench.redis.set(await bench.cutoffs(), "no hash")
     await bench.redis.lpush(await bench.key(session), "no number")
-    throttle = (await bench.cutoffs()).replace("revoked:cutoffs", "login:known:alice")
+    throttle = (await bench.cutoffs()).replace("revocations:cutoffs", "login:known:alice")
     await bench.redis.set(throttle, 1)
     with pytest.raises(RevocationCacheError):
         await bench.revocation_cache.fill()
@@ -230,7 +227,7 @@ async def test_a_rebuild_repairs_its_own_keys_and_leaves_others(bench: Bench) ->
     await bench.revocation_cache.rebuild()
 
     assert RevocationCacheStatus(5, 5) == await bench.revocation_cache.status()
-    assert (str(NEVER), "1") == (await bench.redis.get(await bench.key(session)), await bench.redis.get(throttle))
+    assert (NEVER, "1") == (await bench.cached(session), await bench.redis.get(throttle))
 
 
 async def test_concurrent_rebuilds_leave_a_complete_cache(bench: Bench) -> None:
@@ -239,7 +236,7 @@ async def test_concurrent_rebuilds_leave_a_complete_cache(bench: Bench) -> None:
 
     await asyncio.gather(*(bench.another().rebuild() for _ in range(5)), *(bench.another().fill() for _ in range(5)))
 
-    assert {"position": "5", str(session[1]): "4"} == await bench.redis.hgetall(await bench.cutoffs())
+    assert {"position": 5, str(session[1]): 4} == await bench.cached_cutoffs()
     assert NEVER == await bench.below(session)
 
 

@@ -1,0 +1,14 @@
+"""The scopes that the tokens of machine clients can have (RFC 6749, section 3.3), as the routes name them."""
+
+SCOPES = {
+    "accounts:read": "Read accounts, their entries, events and receipts",
+    "accounts:write": "Open, change and close accounts",
+    "audit:read": "Read the commands of users, clients, sessions and tokens",
+    "events:read": "Read the event log, and follow its feed",
+    "ledger:read": "Read the trial balance",
+    "metrics:read": "Read the metrics of the service",
+    "transactions:read": "Read transactions and their receipts",
+    "transactions:write": "Move, hold, capture and reverse money",
+    "users:read": "Read users",
+    "users:write": "Create, change and delete users, admins among them",
+}
