@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import accounts, compact, tokens, transactions, users
+from ledger.events import accounts, compact, seals, tokens, transactions, users
 
 Event = (
     accounts.AccountEvent
@@ -23,6 +23,7 @@ Event = (
     | tokens.SessionEvent
     | tokens.AllTokensRevoked
     | tokens.RevokedTokensForgotten
+    | seals.SealHeadAccepted
 )
 State = (
     accounts.Account
@@ -33,6 +34,7 @@ State = (
     | tokens.Session
     | tokens.Cutoffs
     | tokens.Cleanups
+    | seals.SealChain
 )
 
 _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
@@ -44,6 +46,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),
     tokens.AllTokensRevoked: tokens.evolve_cutoffs,
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
+    seals.SealHeadAccepted: seals.evolve,
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
 FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transactions.MoneyTransferred)  # too many for an index of topics

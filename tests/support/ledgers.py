@@ -24,6 +24,7 @@ from ledger.events import (
     accounts,
     evolve,
     fold,
+    seals,
     tokens,
     transactions,
     users,
@@ -328,6 +329,7 @@ FAMILIES: dict[Any, type[Any]] = {
         (tokens.SessionEvent, tokens.Session),
         (tokens.AllTokensRevoked, tokens.Cutoffs),
         (tokens.RevokedTokensForgotten, tokens.Cleanups),
+        (seals.SealHeadAccepted, seals.SealChain),
     )
     for event in members(union)
 }
