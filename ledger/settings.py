@@ -86,6 +86,8 @@ class Settings(BaseModel):
     ledger_expiry_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
 
     ledger_seal_key_file: Path | None = None
+    ledger_seal_head_file: Path | None = None
+    ledger_seal_anchor: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     ledger_seal_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
     ledger_seal_events: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
@@ -243,6 +245,12 @@ class Settings(BaseModel):
             return self.redis_url.get_secret_value()
         host = self.redis_host or ""
         return f"redis://{f'[{host}]' if ':' in host else host}:{self.redis_port}/0"
+
+    def seal_head_file(self) -> Path | None:
+        """Return the file that keeps the last sealed head: beside the key if none is named; None without a key."""
+        if self.ledger_seal_key_file is None:
+            return None
+        return self.ledger_seal_head_file or self.ledger_seal_key_file.with_suffix(".head")
 
     def stop_seconds(self) -> float:
         """Return how long a worker may take to stop: to drain, finish requests and empty the committer's queue."""

@@ -63,6 +63,7 @@ COMMANDS: Commands = {
             "seal-key": "ledger.cli.seals:show_seal_key",
             "export-heads": "ledger.cli.seals:export_heads",
             "verify-seals": "ledger.cli.seals:verify_seals",
+            "accept-head": "ledger.cli.seals:accept_head",
             "check-receipt": "ledger.cli.seals:check_receipt",
         },
     ),

@@ -1,11 +1,12 @@
-"""The commands of `ledger audit` for seals: seal the log, verify seals, export block headers, check receipts."""
+"""The commands of `ledger audit` for seals: seal the log, verify seals, accept a chain, export block headers."""
 
 import http.client
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -14,26 +15,46 @@ import typer
 from ledger.cli.options import AsJson
 from ledger.cli.output import emit, encode_compact
 from ledger.cli.progress import Progress
-from ledger.cli.shell import connected, fail, pooled, query_pool, run
+from ledger.cli.shell import connected, fail, pooled, query_pool, run, run_service
+from ledger.commands.seals import AcceptSealHead
 from ledger.events import to_json
+from ledger.events.seals import SealHeadAccepted
 from ledger.followers import follower
 from ledger.identity.keyring import load_sealing_key
 from ledger.identity.keys import EDDSA, Key, public_key, public_pem, published_keys
-from ledger.seals import receipts, store
+from ledger.runtime import open_runtime
+from ledger.seals import checkpoints, receipts, store
+from ledger.seals.anchoring import open_anchor
 from ledger.seals.blocks import SignedHeader
+from ledger.seals.chain import BrokenChainError, Chain, read_chain
+from ledger.seals.checkpoints import Checkpoint, InvalidCheckpointError
+from ledger.seals.head_file import HeadFile
 from ledger.seals.receipts import InvalidReceiptError, Proof
-from ledger.seals.sealing import Sealer
-from ledger.seals.verifying import Report, verify
+from ledger.seals.sealing import Sealer, begin_chain
+from ledger.seals.verifying import Report, Witnesses, verify
 from ledger.settings import Settings
 from ledger.store.connections import Pool
 from ledger.store.identity import read_ledger_id
 from ledger.values import strict_json
+from ledger.values.ids import new_id
 from ledger.values.strict_json import MalformedJsonError
 from ledger.values.timestamps import rfc3339
+from ledger.write.group import Origin
 
 log = structlog.get_logger(__name__)
 PAGE = 1000  # block headers read at once
 DOWNLOAD_SECONDS, MAX_DOWNLOAD_BYTES = 10, 65_536
+REQUEST_ID = "accept-head"  # in the command log
+UNSEALED_SECONDS = 300.0  # how long an event may wait for its seal, if LEDGER_READY_LAG_SECONDS does not say
+
+
+class _Kept(NamedTuple):
+    """What `--against` names: exported block headers, and anchored notes by file."""
+
+    headers: list[SignedHeader]
+    notes: dict[Path, bytes]
+
+
 PublicKeys = Annotated[
     list[Path] | None, typer.Option("--public-key", help="PEM file with a trusted public key; may be repeated.")
 ]
@@ -61,8 +82,14 @@ def show_seal_status(as_json: AsJson = False) -> None:
 
 def show_seal_key(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON Web Key (RFC 7517).")] = False,
+    for_notes: Annotated[
+        bool, typer.Option("--note", help="Print the verifier key of the checkpoints (C2SP signed notes).")
+    ] = False,
 ) -> None:
     """Print the public key of the seals as a PEM file."""
+    if for_notes:
+        sys.stdout.write(run(_describe_note_key) + "\n")
+        return
     key = run(_own_key)
     if as_json:
         emit(key.public)
@@ -77,15 +104,33 @@ def export_heads(
     query_pool(lambda pool: _print_headers(pool, after))
 
 
+def accept_head(
+    reason: Annotated[str, typer.Option(help="Why the chain is right, such as a restored backup.")],
+    as_json: AsJson = False,
+) -> None:
+    """Accept the chain of blocks as it is, although the kept head says otherwise. The log records it as an event."""
+    accepted = run_service(lambda settings: _accept(settings, reason))
+    if as_json:
+        emit({"accepted_block": accepted})
+    else:
+        sys.stdout.write(f"accepted the chain of {accepted} blocks\n")
+
+
 def verify_seals(
-    against: Annotated[Path | None, typer.Option(help="File of block headers that were exported earlier.")] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File of exported block headers or with an anchored checkpoint, or folder of checkpoints; may be"
+            " repeated. LEDGER_SEAL_HEAD_FILE always counts as well."
+        ),
+    ] = None,
     public_keys: PublicKeys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute all seals from the log; exit with 1 if anything differs from what was sealed."""
-    headers = [] if against is None else _read_headers(against)
+    """Recompute all seals from the log; exit with 1 if anything differs from what was sealed, or is sealed too late."""
+    kept = _read_kept([file for path in against or [] for file in _list_files(path)])
     keys = [_read_public_key(path) for path in public_keys or []]
-    report = run(lambda settings: _verify(settings, keys, headers))
+    report = run(lambda settings: _verify(settings, keys, kept))
     _print_report(report, as_json=as_json)
     if report.findings:
         sys.exit(1)
@@ -124,11 +169,44 @@ def log_if_unsealed(settings: Settings) -> None:
 
 async def _seal(settings: Settings) -> int:
     key = await _own_key(settings)
-    async with pooled(settings) as pool, connected(settings) as connection:
-        sealer = Sealer(await read_ledger_id(pool), key, limit=settings.ledger_seal_events)
+    async with connected(settings) as connection:
+        ledger_id = await begin_chain(settings)
+        sealer = Sealer(ledger_id, key, limit=settings.ledger_seal_events, head_file=HeadFile.find(settings))
         count = await sealer.seal(connection)
         await follower.report(connection, "seals", sealer.progress)
-        return count
+    anchor = open_anchor(settings, ledger_id, key)
+    if anchor is not None and sealer.chain is not None:
+        anchor.announce(sealer.chain)
+        await anchor.try_to_send()
+    return count
+
+
+async def _accept(settings: Settings, reason: str) -> int:
+    await _own_key(settings)
+    head_file = HeadFile.find(settings)
+    assert head_file is not None  # noqa: S101 - there is a key
+    async with open_runtime(settings) as runtime, connected(settings) as connection:
+        ledger_id = await read_ledger_id(connection)
+        chain, kept = await read_chain(connection, Chain(ledger_id, None)), _describe_kept(head_file)
+        event = SealHeadAccepted(*chain.describe(), *kept, reason)
+        await runtime.committer.submit(AcceptSealHead(accepted=event), Origin(new_id(), request_id=REQUEST_ID))
+        await head_file.keep(chain, replaces=True)
+        await follower.resume(connection, "seals")
+    return chain.size
+
+
+def _describe_kept(head_file: HeadFile) -> tuple[int | None, str]:
+    try:
+        kept = head_file.read()
+    except BrokenChainError:
+        return None, ""
+    return (None, "") if kept is None else kept.describe()
+
+
+async def _describe_note_key(settings: Settings) -> str:
+    key = await _own_key(settings)
+    async with connected(settings) as connection:
+        return checkpoints.verifier_key(await read_ledger_id(connection), key)
 
 
 async def _own_key(settings: Settings) -> Key:
@@ -138,7 +216,7 @@ async def _own_key(settings: Settings) -> Key:
     return key
 
 
-async def _verify(settings: Settings, keys: list[Key], headers: list[SignedHeader]) -> Report:
+async def _verify(settings: Settings, keys: list[Key], kept: _Kept) -> Report:
     own = load_sealing_key(settings)
     trusted = {key.kid: key for key in (*keys, *([] if own is None else [own]))}
     if not trusted:
@@ -146,10 +224,18 @@ async def _verify(settings: Settings, keys: list[Key], headers: list[SignedHeade
             "set LEDGER_SEAL_KEY_FILE or give --public-key: the database must not decide which keys are trusted",
             2,
         )
+    headers = [*kept.headers, *_read_kept_head(settings)]  # before the database, whose chain only grows
     async with pooled(settings) as pool:
+        witnesses = Witnesses(headers, _open_notes(kept.notes, await read_ledger_id(pool), trusted))
         with Progress() as progress:
             progress.begin("the seals", await store.count_sealed_events(pool))
-            return await verify(pool, trusted, headers, advance=progress.advance)
+            return await verify(
+                pool,
+                trusted,
+                witnesses,
+                advance=progress.advance,
+                max_unsealed_seconds=settings.ledger_ready_lag_seconds or UNSEALED_SECONDS,
+            )
 
 
 async def _print_headers(pool: Pool, after: int) -> None:
@@ -205,9 +291,44 @@ def _decode_state(topic: str, state: bytes) -> object:
         return state.decode(errors="replace")
 
 
-def _read_headers(path: Path) -> list[SignedHeader]:
+def _read_kept_head(settings: Settings) -> list[SignedHeader]:
+    head_file = HeadFile.find(settings)
     try:
-        return [msgspec.convert(strict_json.decode(line), SignedHeader) for line in _read_bytes(path).splitlines()]
+        kept = None if head_file is None else head_file.read()
+    except BrokenChainError as error:
+        fail(str(error), 1)
+    return [] if kept is None or kept.head is None else [kept.head]
+
+
+def _list_files(path: Path) -> list[Path]:
+    return sorted(path.glob("*.checkpoint")) if path.is_dir() else [path]
+
+
+def _read_kept(paths: Iterable[Path]) -> _Kept:
+    """Return the block headers and the notes of these files, each of which has either."""
+    kept = _Kept([], {})
+    for path in paths:
+        raw = _read_bytes(path)
+        if raw.startswith(f"{checkpoints.ORIGIN}/".encode()):
+            kept.notes[path] = raw
+        else:
+            kept.headers.extend(_decode_headers(path, raw))
+    return kept
+
+
+def _open_notes(notes: Mapping[Path, bytes], ledger_id: UUID, keys: Mapping[str, Key]) -> list[Checkpoint]:
+    opened = []
+    for path, raw in notes.items():
+        try:
+            opened.append(checkpoints.open_note(raw, ledger_id, keys.values()))
+        except InvalidCheckpointError as error:
+            fail(f"{path}: not a checkpoint of this ledger: {error}", 2)
+    return opened
+
+
+def _decode_headers(path: Path, raw: bytes) -> list[SignedHeader]:
+    try:
+        return [msgspec.convert(strict_json.decode(line), SignedHeader) for line in raw.splitlines()]
     except (MalformedJsonError, msgspec.ValidationError) as error:
         fail(f"{path}: not a file of block headers: {error}", 2)
 

@@ -16,6 +16,7 @@ from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
+from ledger.commands.seals import AcceptSealHead
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -58,5 +59,6 @@ COMMANDS: tuple[type[Command], ...] = (
     RevokeUserTokens,
     RevokeAllTokens,
     ForgetTokens,
+    AcceptSealHead,
 )
 COMMANDS_BY_NAME: Mapping[str, type[Command]] = {command.name: command for command in COMMANDS}

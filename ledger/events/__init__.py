@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import accounts, clients, compact, tokens, transactions, users
+from ledger.events import accounts, clients, compact, seals, tokens, transactions, users
 
 Event = (
     accounts.AccountEvent
@@ -24,6 +24,7 @@ Event = (
     | tokens.SessionEvent
     | tokens.AllTokensRevoked
     | tokens.RevokedTokensForgotten
+    | seals.SealHeadAccepted
 )
 State = (
     accounts.Account
@@ -35,6 +36,7 @@ State = (
     | tokens.Session
     | tokens.Cutoffs
     | tokens.Cleanups
+    | seals.SealChain
 )
 
 _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
@@ -47,6 +49,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),
     tokens.AllTokensRevoked: tokens.evolve_cutoffs,
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
+    seals.SealHeadAccepted: seals.evolve,
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
 FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transactions.MoneyTransferred)  # too many for an index of topics

@@ -16,6 +16,7 @@ from typing import NamedTuple, NoReturn
 
 import structlog
 
+from ledger.errors import LedgerError
 from ledger.store.connections import UNREACHABLE, Connection, Reader
 from ledger.store.locks import has_leader, try_lead
 from ledger.store.sql import LOG_END, lag_seconds, topic_at
@@ -84,7 +85,7 @@ async def follow(follower: Follower, connect: Callable[[], Awaitable[Connection]
             finally:
                 with contextlib.suppress(Exception):  # an error here must not replace a cancellation
                     await connection.close(timeout=1)
-        except UNREACHABLE as error:
+        except (*UNREACHABLE, LedgerError) as error:
             log.warning("a follower cannot go on now", follower=follower.name, error=_format_error(error))
         except Exception:  # this task must not end: no other restarts it
             log.exception("a follower cannot go on now", follower=follower.name)

@@ -25,6 +25,24 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return level[0]
 
 
+def append(frontier: Sequence[bytes], size: int, leaf: bytes) -> list[bytes]:
+    """Return the frontier of a tree of `size` leaves after another leaf: the roots of its largest full subtrees."""
+    grown, node = [*frontier], leaf
+    while size & 1:
+        node, size = _node(grown.pop(), node), size >> 1
+    return [*grown, node]
+
+
+def frontier_root(frontier: Sequence[bytes]) -> bytes:
+    """Return the root of the tree with this frontier."""
+    if not frontier:
+        return root(())
+    *left, joined = frontier
+    for subtree in reversed(left):
+        joined = _node(subtree, joined)
+    return joined
+
+
 def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """Return the hashes that lead from a leaf to the root (RFC 9162, section 2.1.3.1)."""
     siblings, level = [], leaves

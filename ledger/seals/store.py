@@ -1,13 +1,14 @@
 """The table of seals, and the leaves of events to be sealed. No other module has SQL on seals."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.seals.blocks import Block, Header, SignedHeader
+from ledger.seals.blocks import Block, CommandTree, Header, SignedHeader
 from ledger.seals.merkle import HASH_BYTES
+from ledger.store.command_rows import digests_of
 from ledger.store.connections import Connection, Reader
 from ledger.store.rows import ROWS_BETWEEN
 from ledger.store.sql import LOG_END, count_after, time_after
@@ -31,6 +32,12 @@ async def read_status(reader: Reader) -> SealStatus:
     )
     assert row is not None  # noqa: S101 - an aggregate always returns a row
     return SealStatus(*row)
+
+
+async def is_log_empty(reader: Reader) -> bool:
+    """Return whether the log has no events and no blocks."""
+    is_empty: bool = await reader.fetchval(f"SELECT {LOG_END} = 0 AND NOT EXISTS (SELECT FROM seals)")
+    return is_empty
 
 
 async def count_sealed_events(reader: Reader) -> int:
@@ -58,13 +65,16 @@ async def hash_events(reader: Reader, *, after_position: int, upto_position: int
 
 # The same bytes as in `blocks.event_leaf`. To hash in PostgreSQL takes half the time of reading the events first.
 _LEAF = r"""
-sha256('\x00' || uuid_send(originator_id) || int8send(originator_version) || int8send(notification_id)
+sha256('\x00' || coalesce(digest, decode(repeat('00', 32), 'hex'))
+       || uuid_send(originator_id) || int8send(originator_version) || int8send(notification_id)
        || int8send((extract(epoch FROM recorded_at) * 1000000)::bigint) || boolsend(command_id IS NOT NULL)
        || uuid_send(coalesce(command_id, '00000000-0000-0000-0000-000000000000'))
        || int4send(octet_length(convert_to(topic, 'UTF8'))) || convert_to(topic, 'UTF8') || state)"""
 _LEAVES = f"""
+WITH page AS MATERIALIZED ({ROWS_BETWEEN}),
+     digests AS MATERIALIZED ({digests_of("SELECT command_id FROM page")})
 SELECT count(*), count(leaf), max(notification_id), string_agg(leaf, '' ORDER BY notification_id)
-FROM (SELECT notification_id, {_LEAF} AS leaf FROM ({ROWS_BETWEEN}) AS page) AS hashed"""
+FROM (SELECT notification_id, {_LEAF} AS leaf FROM page LEFT JOIN digests USING (command_id)) AS hashed"""
 
 
 async def read_clock(reader: Reader) -> datetime:
@@ -76,10 +86,9 @@ async def read_clock(reader: Reader) -> datetime:
 async def insert(connection: Connection, block: Block) -> None:
     """Add a block."""
     header = block.signed_header.block
+    tree = header.commands
     await connection.execute(
-        """INSERT INTO seals (number, first_position, last_position, count, root, previous, sealed_at, key_id,
-                              signature, leaves)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)""",
+        f"INSERT INTO seals ({_COLUMNS}, leaves, command_leaves) VALUES ({_PARAMETERS})",
         header.number,
         header.first_position,
         header.last_position,
@@ -89,7 +98,9 @@ async def insert(connection: Connection, block: Block) -> None:
         header.sealed_at,
         header.key_id,
         block.signed_header.signature,
+        *((None,) * 4 if tree is None else (tree.count, tree.root, tree.since, tree.before)),
         b"".join(block.leaves),
+        None if tree is None else b"".join(block.command_leaves),
     )
 
 
@@ -125,17 +136,22 @@ async def find_block_at(reader: Reader, ledger_id: UUID, position: int) -> Block
     return None if row is None else _decode_block(row, ledger_id)
 
 
-_COLUMNS = "number, first_position, last_position, count, root, previous, sealed_at, key_id, signature"
+_HEADER = ("number", "first_position", "last_position", "count", "root", "previous", "sealed_at", "key_id", "signature")
+_TREE = ("command_count", "command_root", "commands_since", "commands_before")  # null in blocks of version 1
+_COLUMNS = ", ".join((*_HEADER, *_TREE))
+_PARAMETERS = ", ".join(f"${number}" for number in range(1, len(_HEADER) + len(_TREE) + 3))
 _SELECT = f"SELECT {_COLUMNS} FROM seals"
-_SELECT_ALL = f"SELECT {_COLUMNS}, leaves FROM seals"
+_SELECT_ALL = f"SELECT {_COLUMNS}, leaves, command_leaves FROM seals"
 
 
 def _decode_header(row: Record, ledger_id: UUID) -> SignedHeader:
-    return SignedHeader(Header(ledger_id, *row[:8]), row[8])
+    tree = None if None in row[9:13] else CommandTree(*row[9:13])
+    columns: tuple[Any, ...] = (*row[:8], tree)
+    return SignedHeader(Header(ledger_id, *columns), row[8])
 
 
 def _decode_block(row: Record, ledger_id: UUID) -> Block:
-    return Block(_decode_header(row, ledger_id), _split_hashes(row[9]))
+    return Block(_decode_header(row, ledger_id), _split_hashes(row[13]), _split_hashes(row[14] or b""))
 
 
 def _split_hashes(hashes: bytes) -> tuple[bytes, ...]:

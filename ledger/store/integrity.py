@@ -33,13 +33,13 @@ EVENTS_UNLIKE_THEIR_COMMAND = """
 SELECT notification_id, originator_id, originator_version, stored_events.command_id, stored_events.recorded_at,
        command_log.recorded_at AS logged_at
 FROM stored_events LEFT JOIN command_log USING (command_id)
-WHERE notification_id > $1 AND command_id IS NOT NULL
+WHERE notification_id > $1
   AND command_log.recorded_at IS DISTINCT FROM stored_events.recorded_at
 """
 
 ACCEPTED_WITHOUT_EVENTS = """
 SELECT command_id, name FROM command_log
-WHERE outcome = 'accepted' AND name = ANY($2)
+WHERE outcome = 'accepted' AND (name = ANY($2) OR answer IS NULL AND result IS NULL)
   AND recorded_at >= coalesce((SELECT recorded_at FROM stored_events WHERE notification_id > $1
                                ORDER BY notification_id LIMIT 1), '-infinity')
   AND NOT EXISTS (SELECT FROM stored_events WHERE stored_events.command_id = command_log.command_id)

@@ -25,6 +25,7 @@ from ledger.events import (
     clients,
     evolve,
     fold,
+    seals,
     tokens,
     transactions,
     users,
@@ -330,6 +331,7 @@ FAMILIES: dict[Any, type[Any]] = {
         (tokens.SessionEvent, tokens.Session),
         (tokens.AllTokensRevoked, tokens.Cutoffs),
         (tokens.RevokedTokensForgotten, tokens.Cleanups),
+        (seals.SealHeadAccepted, seals.SealChain),
     )
     for event in members(union)
 }

@@ -1,24 +1,38 @@
 """A ledger with some history and a sealing key, and an attacker with full access to its database."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from ledger.commands.accounts import OpenAccount
 from ledger.commands.command import Command, Credential
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser
+from ledger.errors import Refused
 from ledger.events import StoredRow
 from ledger.identity.keys import Key, new_private_pem, private_key
 from ledger.runtime import Runtime
 from ledger.seals import store
-from ledger.seals.blocks import Block, Header, SignedHeader, event_leaf, seal_block
+from ledger.seals.blocks import (
+    Block,
+    CommandPeriod,
+    Header,
+    SignedHeader,
+    command_digest,
+    event_leaf,
+    seal_block,
+)
+from ledger.seals.chain import Chain, read_chain
+from ledger.seals.head_file import HeadFile
 from ledger.seals.sealing import Sealer
-from ledger.seals.verifying import Finding, verify
+from ledger.seals.verifying import Finding, Witnesses, verify
 from ledger.settings import Settings
+from ledger.store.command_rows import CommandRow
 from ledger.store.identity import read_ledger_id
 from ledger.store.pool import open_pool
 from ledger.store.rows import read_rows
@@ -31,11 +45,20 @@ INSERT = """INSERT INTO stored_events (originator_id, originator_version, topic,
 
 
 def block_of(
-    ledger_id: UUID, previous: Header | None, rows: Sequence[StoredRow], *, sealed_at: datetime, key: Key
+    ledger_id: UUID,
+    previous: Header | None,
+    rows: Sequence[StoredRow],
+    commands: Mapping[UUID | None, CommandRow] | None = None,
+    *,
+    period: CommandPeriod | None = None,
+    sealed_at: datetime,
+    key: Key,
 ) -> Block:
-    """Seal these events as the next block."""
-    leaves, last = tuple(map(event_leaf, rows)), rows[-1].notification_id
-    return seal_block(ledger_id, previous, leaves, last_position=last, sealed_at=sealed_at, key=key)
+    """Seal these events as the next block; without the rows of their commands, as a block of version 1."""
+    digests = [None if commands is None else command_digest(commands.get(row.command_id)) for row in rows]
+    leaves = tuple(event_leaf(row, digest) for row, digest in zip(rows, digests, strict=True))
+    position = rows[-1].notification_id
+    return seal_block(ledger_id, previous, leaves, period, last_position=position, sealed_at=sealed_at, key=key)
 
 
 class Sealed:
@@ -45,11 +68,17 @@ class Sealed:
         self.connection, self.pool, self.ledger_id, self.key = connection, pool, ledger_id, key
         self.accounts = accounts
 
-    async def seal(self, key: Key | None = None) -> int:
-        return await Sealer(self.ledger_id, key or self.key, limit=BLOCK).seal(self.connection)
+    async def seal(self, key: Key | None = None, head_file: HeadFile | None = None) -> int:
+        return await Sealer(self.ledger_id, key or self.key, limit=BLOCK, head_file=head_file).seal(self.connection)
 
-    async def findings(self, heads: list[SignedHeader] | None = None) -> list[Finding]:
-        return (await verify(self.pool, {self.key.kid: self.key}, heads or [])).findings
+    async def findings(self, heads: Sequence[SignedHeader] = ()) -> list[Finding]:
+        return (await verify(self.pool, {self.key.kid: self.key}, Witnesses(heads))).findings
+
+    async def chain(self) -> Chain:
+        return await read_chain(self.pool, Chain(self.ledger_id, None))
+
+    async def blocks(self) -> list[Block]:
+        return await store.list_blocks(self.pool, self.ledger_id, after_number=None, limit=1000)
 
     async def heads(self) -> list[SignedHeader]:
         return await store.list_headers(self.pool, self.ledger_id, after_number=0, limit=1000)
@@ -73,11 +102,22 @@ def write_key_file(path: Path) -> Path:
     return path
 
 
+async def keep_no_head(connection: Any, key_file: Path) -> HeadFile:
+    """Keep an empty chain beside the key: the sealer may begin with the first event."""
+    head_file = HeadFile(key_file.with_suffix(".head"))
+    await head_file.keep(Chain(await read_ledger_id(connection), None))
+    return head_file
+
+
 @asynccontextmanager
 async def ledger_to_seal(
     settings: Settings, runtime: Runtime, connection: Any, key_file: Path
 ) -> AsyncIterator[Sealed]:
-    """Yield a ledger of about 25 events, unsealed, with a gap before the last."""
+    """Yield a ledger of about 25 events and two refused commands, unsealed, with a gap before the last event.
+
+    The kept head says that nothing is sealed, as in a service that has begun with an empty log.
+    """
+    await keep_no_head(connection, key_file)
     owner_id, source, destination = new_id(), new_id(), new_id()
     commands: tuple[Command, ...] = (
         CreateUser(
@@ -100,7 +140,13 @@ async def ledger_to_seal(
         ),
     )
     for command in commands:
-        await runtime.committer.submit(command, Origin(new_id()))
+        await runtime.committer.submit(command, Origin(new_id(), actor_id=owner_id, request_id="r"))
+    for cents in (2_000, 3_000):
+        too_much = TransferMoney(
+            transaction_id=new_id(), source_account_id=source, destination_account_id=destination, amount_cents=cents
+        )
+        with pytest.raises(Refused):
+            await runtime.committer.submit(too_much, Origin(new_id(), actor_id=owner_id, request_id="r"))
     await connection.execute("SELECT nextval('stored_events_notification_id_seq')")
     await connection.execute(INSERT, new_id())
     pool = await open_pool(settings)

@@ -16,6 +16,7 @@ from ledger.commands.command import Command, Credential
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
+from ledger.commands.seals import AcceptSealHead
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -30,6 +31,7 @@ from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
 from ledger.events.accounts import world_account_id
 from ledger.events.clients import ClientSecret, Grants
+from ledger.events.seals import SealHeadAccepted
 from ledger.events.tokens import Pair
 from ledger.events.users import Role
 from ledger.runtime import Runtime
@@ -139,6 +141,7 @@ def history() -> list[tuple[UUID, Command]]:
         ),
         RevokeUserTokens(ALICE),
         ForgetTokens(expired_before=PAST + 1, as_of_position=10_000, count=2, cleanups=0),
+        AcceptSealHead(accepted=SealHeadAccepted(0, "", None, "", "a restored backup")),
         StartSession(
             session_id=OPEN_SESSION,
             user_id=ALICE,

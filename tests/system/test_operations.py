@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ledger.embedded import Services
 from ledger.embedded.binaries import find_programs
 from ledger.runtime import Runtime
+from ledger.seals.sealing import begin_chain
 from ledger.settings import Settings
 from tests.support.controls import Api, new_id
 from tests.support.processes import ROOT, run_program
@@ -32,6 +33,7 @@ async def test_a_restored_backup_has_correct_books(
     serve: Callable[[Settings], Awaitable[Api]], settings: Settings, servers: Services, tmp_path: Path
 ) -> None:
     sealed = settings.model_copy(update={"ledger_seal_key_file": write_key_file(tmp_path / "key.pem")})
+    await begin_chain(sealed)
     api = await serve(sealed)
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     assert 200 == (await api.transfer(source, destination, 25)).status

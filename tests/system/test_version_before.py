@@ -133,13 +133,23 @@ async def test_every_projection_rebuilds_with_no_difference(run: Command) -> Non
         assert (EVENTS, 0, is_swapped) == (outcome["events"], outcome["differing"], outcome["swapped"])
 
 
-async def test_the_seals_verify_and_another_key_continues_them(run: Command, key_file: Path) -> None:
+async def test_the_seals_verify_and_another_key_continues_them(
+    run: Command, settings: Settings, key_file: Path
+) -> None:
+    """The chain is adopted, because that version kept no head of it."""
     options = ("audit", "verify-seals", "--json", "--public-key", str(PUBLIC_KEY), "--against", str(HEADS))
     expected = {"blocks": BLOCKS, "events": SEALED_EVENTS, "heads_compared": BLOCKS, "findings": []}
-    assert {**expected, "unsealed_events": EVENTS - SEALED_EVENTS} == json.loads(await run(*options))
+    ran = await run_ledger(*options, variables=settings.environment())
+    (finding,) = ran.document["findings"]
+    assert (1, True, True) == (
+        ran.status,
+        finding["position"] > SEALED_EVENTS,
+        "have not been sealed" in finding["problem"],
+    )
+    assert {**expected, "unsealed_events": EVENTS - SEALED_EVENTS} == {**ran.document, "findings": []}
     key = {"LEDGER_SEAL_KEY_FILE": str(key_file)}
     await run("audit", "seal", **key)
-    expected |= {"blocks": BLOCKS + 1, "events": EVENTS}
+    expected |= {"blocks": BLOCKS + 1, "events": EVENTS, "heads_compared": BLOCKS + 1}
     assert {**expected, "unsealed_events": 0} == json.loads(await run(*options, **key))
 
 

@@ -22,7 +22,7 @@ METRICS = web.AppKey("METRICS", Metrics)
 DRAINING = web.AppKey("DRAINING", asyncio.Event)
 HEALTH: web.AppKey[DataLoader[None, Health]] = web.AppKey("HEALTH", DataLoader)
 
-OK = "ok"
+OK, STOPPED = "ok", "stopped"
 
 
 async def get_liveness(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share
@@ -33,10 +33,11 @@ async def get_liveness(request: web.Request) -> Reply:  # noqa: ARG001 - the sha
 async def get_readiness(request: web.Request) -> Reply:
     """GET /readyz. 503 `not_ready` while a worker should get no requests; `detail` has the result of each check.
 
-    Without Redis a worker stays ready: it reads revocations from PostgreSQL and counts logins by itself.
+    Without Redis a worker stays ready: it reads revocations from PostgreSQL and counts logins by itself. It also stays
+    ready if sealing has stopped, until the seals lag.
     """
     checks = await _run_checks(request.app)
-    if any(found != OK for name, found in checks.items() if name != "redis"):
+    if any(found not in {OK, STOPPED} for name, found in checks.items() if name != "redis"):
         raise Refused(errors.not_ready(checks))
     return answer({"status": "ready", "checks": checks})
 
@@ -77,10 +78,13 @@ def _check_writes(runtime: Runtime) -> str:
 
 
 def _check_lag(settings: Settings, follower: FollowerStatus) -> str:
-    """Return whether a follower lags too far behind; never for seals without a key."""
+    """Return whether a follower has stopped or lags too far behind; never for seals without a key."""
     bound = settings.ledger_ready_lag_seconds
-    lags = settings.ledger_seal_key_file is not None and 0 < bound < follower.lag_seconds
-    return "lagging" if lags else OK
+    if settings.ledger_seal_key_file is None:
+        return OK
+    if 0 < bound < follower.lag_seconds:
+        return "lagging"
+    return STOPPED if follower.state == STOPPED else OK
 
 
 async def _read_health(app: web.Application) -> Health | None:

@@ -10,7 +10,7 @@ from ledger.audit.verify.reading import Scope, read_pages
 from ledger.commands import COMMANDS
 from ledger.store import integrity
 from ledger.store.connections import Connection
-from ledger.store.tables import COMMAND_LOG
+from ledger.store.tables import COMMAND_LOG, STORED_EVENTS
 
 ALWAYS_APPEND = [command.name for command in COMMANDS if command.always_appends]
 
@@ -36,9 +36,11 @@ def _judge_event(row: Record) -> Iterator[Finding]:
         "stream_id": row["originator_id"],
         "version": row["originator_version"],
         "position": row["notification_id"],
-        "table": COMMAND_LOG,
-        "row": str(row["command_id"]),
     }
+    if row["command_id"] is None:
+        yield Finding("every event has a command", "a command", table=STORED_EVENTS, **place)
+        return
+    place |= {"table": COMMAND_LOG, "row": str(row["command_id"])}
     if row["logged_at"] is None:
         yield Finding("the command of every event is in the command log", "a row", **place)
     else:

@@ -13,6 +13,7 @@ from ledger.audit.verify.reading import read_pages
 from ledger.events import State, decode_state
 from ledger.events.accounts import Account
 from ledger.events.clients import Client
+from ledger.events.seals import SealChain
 from ledger.events.tokens import Cleanups, Cutoffs, Session
 from ledger.events.transactions import Reference, Transaction
 from ledger.events.users import Name, User
@@ -70,7 +71,7 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})
         case Session():  # `expires_at` differs: in the head it is the session's, in the row the last token's
             return {"user_id": state.user_id, "ended": state.ended}
-        case Transaction() | Reference() | Name() | Cutoffs() | Cleanups():
+        case Transaction() | Reference() | Name() | Cutoffs() | Cleanups() | SealChain():
             return None
         case _:
             assert_never(state)

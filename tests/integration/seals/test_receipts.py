@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -14,10 +15,11 @@ import pytest
 from ledger.events import StoredRow, to_json
 from ledger.identity.keys import Key, private_key, public_pem
 from ledger.seals import receipts
-from ledger.seals.blocks import Block
-from ledger.seals.receipts import FORMAT, InvalidReceiptError, Receipt, SealMismatchError
+from ledger.seals.blocks import Block, CommandPeriod
+from ledger.seals.receipts import InvalidReceiptError, SealMismatchError
 from ledger.seals.sealing import sealing as seal_meanwhile
 from ledger.settings import Settings
+from ledger.store.command_rows import CommandRow
 from ledger.values.ids import new_id
 from tests.support.controls import NOBODY, Api
 from tests.support.problems import assert_is_problem
@@ -25,6 +27,7 @@ from tests.support.processes import Ran, run_ledger, until
 from tests.support.sealed import block_of, write_key_file
 
 Serve = Callable[[Settings], Awaitable[Api]]
+Commands = dict[UUID | None, CommandRow]
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 NO_SERVERS = {"DATABASE_URL": "nonsense", "REDIS_URL": "nonsense", "JWT_SECRET": "x"}  # settings that cannot be read
 
@@ -40,13 +43,22 @@ def rows(count: int) -> list[StoredRow]:
     return [StoredRow(new_id(), 1, "NameClaimed", b'{"n":1}', 2 * n + 1, NOW, new_id()) for n in range(count)]
 
 
-def sealed(some: list[StoredRow], key: Key) -> Block:
-    return block_of(new_id(), None, some, sealed_at=NOW, key=key)
+def command_of(row: StoredRow) -> CommandRow:
+    assert row.command_id is not None
+    return CommandRow(row.command_id, "n", new_id(), None, None, None, None, "accepted", None, None, NOW)
 
 
-def receipt_of(some: list[StoredRow], key: Key, *indices: int) -> bytes:
-    block = sealed(some, key)
-    return msgspec.json.encode(Receipt(FORMAT, [receipts.prove(block, some[index]) for index in indices]))
+def sealed(some: list[StoredRow], key: Key, commands: Commands | None = None) -> Block:
+    period = None if commands is None else CommandPeriod((), NOW, NOW)
+    return block_of(new_id(), None, some, commands, period=period, sealed_at=NOW, key=key)
+
+
+def receipt_of(some: list[StoredRow], key: Key, *indices: int, version: int = 2) -> bytes:
+    commands: Commands | None = {row.command_id: command_of(row) for row in some} if version == 2 else None
+    block = sealed(some, key, commands)
+    rows = [some[index] for index in indices]
+    proofs = [receipts.prove(block, row, None if commands is None else commands[row.command_id]) for row in rows]
+    return msgspec.json.encode(receipts.build(proofs))
 
 
 def is_valid(raw: bytes, key: Key) -> bool:
@@ -57,16 +69,21 @@ def is_valid(raw: bytes, key: Key) -> bool:
     return True
 
 
+BOTH_VERSIONS = pytest.mark.parametrize("version", [1, 2])
+
+
+@BOTH_VERSIONS
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8])
-def test_the_receipt_of_every_event_of_a_block_is_valid(count: int, key: Key) -> None:
+def test_the_receipt_of_every_event_of_a_block_is_valid(count: int, version: int, key: Key) -> None:
     some = rows(count)
-    raw = receipt_of(some, key, *range(count))
+    raw = receipt_of(some, key, *range(count), version=version)
     assert some == [proof.event.row() for proof in receipts.check(raw, {key.kid: key}).proofs]
 
 
-def test_a_receipt_with_any_changed_byte_proves_nothing_else(key: Key) -> None:
+@BOTH_VERSIONS
+def test_a_receipt_with_any_changed_byte_proves_nothing_else(version: int, key: Key) -> None:
     """A change of a byte is found, unless the receipt still says the same, such as a digit of an id in upper case."""
-    raw = receipt_of(rows(5), key, 2)
+    raw = receipt_of(rows(5), key, 2, version=version)
     assert is_valid(raw, key)
     still_valid = 0
     for index in range(len(raw)):
@@ -106,7 +123,7 @@ def test_a_receipt_that_went_through_a_tool_for_json_is_the_same_receipt(key: Ke
 def test_what_a_receipt_does_not_say_is_not_ignored(key: Key) -> None:
     raw = receipt_of(rows(3), key, 1)
     members = msgspec.json.decode(raw)
-    twice = raw[:-1] + b',"format":"' + FORMAT.encode() + b'"}'
+    twice = raw[:-1] + b',"format":"ledger-receipt-2"}'
     more = msgspec.json.encode({**members, "more": 1})
     fraction = raw.replace(b'"leaf_index":1', b'"leaf_index":1.0')
     for other in (raw[:-1], b"", b"\xff", b"[]", b"[" * 2000, twice, more, fraction, b"\xef\xbb\xbf" + raw):
@@ -115,9 +132,23 @@ def test_what_a_receipt_does_not_say_is_not_ignored(key: Key) -> None:
         assert not is_valid(msgspec.json.encode({**members, member: []}), key)
 
 
+def test_a_receipt_has_the_format_of_its_proofs(key: Key) -> None:
+    """A proof of one version cannot pass for that of another."""
+    old, new = (receipt_of(rows(2), key, 0, version=version) for version in (1, 2))
+    for raw, name, other in ((old, b"receipt-1", b"receipt-2"), (new, b"receipt-2", b"receipt-1")):
+        assert is_valid(raw, key)
+        assert not is_valid(raw.replace(name, other), key)
+    (proof,) = msgspec.json.decode(new)["proofs"]
+    without_digest = {name: value for name, value in proof.items() if name != "command_digest"}
+    header = {name: value for name, value in proof["block"].items() if name != "commands"}
+    for changed in (without_digest, {**proof, "block": header}, {**without_digest, "block": header}):
+        for format_ in ("ledger-receipt-1", "ledger-receipt-2"):
+            assert not is_valid(msgspec.json.encode({"format": format_, "proofs": [changed]}), key)
+
+
 def test_a_time_without_a_zone_is_refused(key: Key) -> None:
     raw = receipt_of(rows(3), key, 1)
-    assert 2 == raw.count(b"T12:00:00Z")
+    assert 4 == raw.count(b"T12:00:00Z")
     assert not is_valid(raw.replace(b"T12:00:00Z", b"T12:00:00", 1), key)
     assert not is_valid(raw.replace(b"T12:00:00Z", b"T12:00:00"), key)
 
@@ -126,7 +157,7 @@ def test_parts_of_two_receipts_cannot_be_combined(key: Key) -> None:
     some = rows(6)
     first, second = (msgspec.json.decode(receipt_of(some, key, index))["proofs"][0] for index in (1, 4))
     for member in first:
-        mixed = msgspec.json.encode({"format": FORMAT, "proofs": [{**first, member: second[member]}]})
+        mixed = msgspec.json.encode({"format": "ledger-receipt-2", "proofs": [{**first, member: second[member]}]})
         assert (first[member] == second[member]) == is_valid(mixed, key), member
 
 

@@ -11,15 +11,16 @@ from ledger.identity.keys import private_key, public_pem
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from tests.support.processes import Ran, run_ledger
-from tests.support.sealed import INSERT
+from tests.support.sealed import INSERT, keep_no_head
 
 Audit = Callable[..., Awaitable[Ran]]
 COUNT = 7
 
 
 @pytest.fixture
-async def audit(settings: Settings, connection: Any) -> Audit:
+async def audit(settings: Settings, connection: Any, key_file: Path) -> Audit:
     """Return a function that runs `ledger audit` on a ledger with some events."""
+    await keep_no_head(connection, key_file)
     for _ in range(COUNT):
         await connection.execute(INSERT, new_id())
 

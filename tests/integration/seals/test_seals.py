@@ -1,5 +1,7 @@
 """Any tampering with a sealed log or with its seals is found. Lesson 18."""
 
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,8 +14,11 @@ from ledger.events import StoredRow, decode_event, encode_event
 from ledger.events.accounts import AccountCredited
 from ledger.identity.keys import private_key
 from ledger.seals import blocks
-from ledger.seals.sealing import BrokenChainError, Sealer
+from ledger.seals.blocks import CommandPeriod
+from ledger.seals.chain import BrokenChainError
+from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Finding
+from ledger.store.command_rows import CommandRow, digests_of, read_command_rows
 from ledger.values.ids import new_id
 from tests.support.sealed import BLOCK, INSERT, Sealed, block_of, write_key_file
 
@@ -56,6 +61,32 @@ async def test_a_leaf_covers_every_column_there_is(sealed: Sealed) -> None:
     assert blocks.event_leaf(no_command) in changed
 
 
+async def test_a_digest_covers_every_column_of_a_command(sealed: Sealed) -> None:
+    """Lesson 18. PostgreSQL and Python compute the same digest, also of nulls."""
+    columns = await sealed.connection.fetch(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'command_log'"
+    )
+    assert {row[0] for row in columns} == set(CommandRow._fields)
+    row = CommandRow(new_id(), "n", new_id(), new_id(), new_id(), "r", b"h", "accepted", "{}", "{}", NOW)
+    others: dict[str, Any] = {
+        **dict.fromkeys(("command_id", "actor_id", "session_id", "jti"), new_id()),
+        **dict.fromkeys(("name", "request_id", "outcome", "result", "answer"), "x"),
+        "request_hash": b"x",
+        "recorded_at": NOW.replace(microsecond=1),
+    }
+    changed = [row._replace(**{name: value}) for name, value in others.items()]
+    none: Any = None
+    nulls = [row._replace(**{name: none}) for name in CommandRow._fields[2:]]
+    moved = row._replace(request_id=None, request_hash=b"r", result="h")
+    rows = [row, *changed, *nulls, moved]
+    assert len(rows) == len({blocks.command_digest(some) for some in rows})
+    stored = await sealed.connection.fetch(f"SELECT command_id, digest FROM ({digests_of(ALL_COMMANDS)}) AS digests")
+    known = await read_command_rows(sealed.pool, [found[0] for found in stored])
+    assert [blocks.command_digest(known[found[0]]) for found in stored] == [found[1] for found in stored]
+
+
+ALL_COMMANDS = "SELECT command_id FROM command_log"
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 TENTH = "notification_id = 10"
 CHANGES = {
     "originator_id": f"UPDATE stored_events SET originator_id = gen_random_uuid() WHERE {TENTH}",
@@ -72,7 +103,9 @@ CHANGES = {
 @pytest.mark.parametrize("what", CHANGES)
 async def test_a_change_of_any_column_is_found_and_named(what: str, sealed: Sealed) -> None:
     await sealed.tamper(CHANGES[what])
-    assert [Finding(3, 10, "the event was changed")] == await sealed.findings()
+    ((number, position, problem),) = await sealed.findings()
+    assert (3, 10) == (number, position)
+    assert re.fullmatch(r"the event (or its command \S+ )?was changed|the command \S+ of the event is missing", problem)
 
 
 async def test_a_removed_event_is_found(sealed: Sealed) -> None:
@@ -133,9 +166,16 @@ async def test_a_change_with_all_its_consequences_is_found(sealed: Sealed) -> No
         f"UPDATE accounts SET balance_cents = balance_cents + 8 WHERE id = '{changed.originator_id}'",
     )
     previous, now = None, await sealed.rows()
-    for head in heads:
-        inside = [row for row in now if head.block.first_position <= row.notification_id <= head.block.last_position]
-        block = block_of(sealed.ledger_id, previous, inside, sealed_at=head.block.sealed_at, key=sealed.key)
+    commands = await read_command_rows(sealed.pool, {row.command_id for row in now if row.command_id})
+    for before in await sealed.blocks():
+        head = before.signed_header.block
+        assert head.commands is not None
+        inside = [row for row in now if head.first_position <= row.notification_id <= head.last_position]
+        period = CommandPeriod(before.command_leaves, head.commands.since, head.commands.before)
+        known: Any = commands
+        block = block_of(
+            sealed.ledger_id, previous, inside, known, period=period, sealed_at=head.sealed_at, key=sealed.key
+        )
         previous = block.signed_header.block
         await sealed.tamper(
             f"""UPDATE seals SET root = '\\x{previous.root.hex()}', previous = '\\x{previous.previous.hex()}',
