@@ -16,6 +16,7 @@ from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
+from ledger.commands.seals import AcceptSealHead
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -40,6 +41,7 @@ from ledger.events.accounts import (
     AccountDebited,
     Freeze,
 )
+from ledger.events.seals import SealHeadAccepted
 from ledger.events.tokens import CLEANUPS, Cleanups
 from ledger.events.transactions import (
     HoldCaptured,
@@ -274,6 +276,11 @@ policies = draw_command(
 )
 
 
+def accept_chain(_: Ledger, number: int) -> Command:
+    accepted = SealHeadAccepted(number=number, hash="", previous_number=None, previous_hash="", reason="a test")
+    return AcceptSealHead(accepted=accepted)
+
+
 client_makers: st.SearchStrategy[Maker] = st.one_of(
     draw_command(client_commands.register, client_commands.client_ids, client_commands.grants),
     draw_command(client_commands.issue, client_commands.client_ids, numbers, client_commands.scopes, times),
@@ -334,6 +341,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     draw_command(change, user_ids, mostly, *[st.none() | names] * 2, st.none() | st.booleans(), roles, st.booleans()),
     draw_command(deletion, user_ids, mostly),
     draw_command(login, user_ids, mostly, times),
+    draw_command(accept_chain, st.integers(0, 3)),
     token_makers,
     client_makers,
 )
