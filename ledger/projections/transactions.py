@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
+from ledger.commands.command import Parties
 from ledger.events import Recorded, encode
 from ledger.events.transactions import (
     HoldCaptured,
@@ -23,6 +24,7 @@ from ledger.events.transactions import (
     evolve,
 )
 from ledger.projections import captures, details
+from ledger.projections.account_owners import owner_at
 from ledger.projections.resource import Resource
 from ledger.projections.table import POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
@@ -207,6 +209,7 @@ class DueHold(NamedTuple):
     source_account_id: UUID
     destination_account_id: UUID
     reference: str | None
+    payer_id: UUID | None
 
 
 async def list_due_holds(reader: Reader, now: datetime, limit: int) -> list[DueHold]:
@@ -256,7 +259,31 @@ async def have_incoming_holds(reader: Reader, account_ids: Collection[UUID]) -> 
     return [row[0] for row in rows]
 
 
-_DUE = "id, source_account_id, destination_account_id, reference"
+_DUE = f"""id, source_account_id, destination_account_id, reference,
+           CASE WHEN reference IS NOT NULL THEN {owner_at("source_account_id", "transfers.position")} END"""
+
+
+async def find_parties(reader: Reader, transaction_ids: Collection[UUID]) -> dict[UUID, Parties]:
+    """Return the users of each of these transactions that exists: those who owned its accounts when it was made.
+
+    A hold is also visible to those who owned its accounts when it was last captured, or ended.
+    """
+    parties: dict[UUID, Parties] = {}
+    for transaction_id, pays, *owners in await reader.fetch(_SIDES_WITH_OWNERS, transaction_ids):
+        known = parties.get(transaction_id, Parties(frozenset(), frozenset()))
+        payers = known.payers.union(owners[:1] if pays else ()) - {None}
+        parties[transaction_id] = Parties(payers, known.readers.union(owners) - {None})
+    return parties
+
+
+_SIDES_WITH_OWNERS = f"""
+SELECT id, pays, {owner_at("side.account_id", "transfers.position")}, {owner_at("side.account_id", "settled_position")}
+FROM transfers, LATERAL (
+    SELECT source_account_id, true WHERE postings IS NULL
+    UNION ALL SELECT destination_account_id, false WHERE postings IS NULL
+    UNION ALL SELECT (posting ->> 'account_id')::uuid, (posting ->> 'amount_cents')::bigint < 0
+              FROM jsonb_array_elements(postings) AS posting) AS side(account_id, pays)
+WHERE id = ANY($1)"""
 
 
 async def find(reader: Reader, transaction_id: UUID, *, party_id: UUID | None = None) -> Resource | None:

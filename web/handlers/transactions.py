@@ -138,6 +138,7 @@ async def capture_hold(request: web.Request) -> Reply:
         source_account_id=accounts[0],
         destination_account_id=accounts[1],
         hold_reference=known["reference"],
+        payer_id=await _find_payer(request, known),
         now=datetime.now(UTC),
         amount_cents=body.amount_cents,
         final=body.final,
@@ -156,9 +157,18 @@ async def void_hold(request: web.Request) -> Reply:
         source_account_id=accounts[0],
         destination_account_id=accounts[1],
         hold_reference=known["reference"],
+        payer_id=await _find_payer(request, known),
         now=datetime.now(UTC),
     )
     return await _answer_hold(request, known, await submit(request, command, body.canonical))
+
+
+async def _find_payer(request: web.Request, hold: Mapping[str, Any]) -> UUID | None:
+    """Return the user who paid a hold, if it has a reference, which may be one of that user."""
+    if hold["reference"] is None:
+        return None
+    parties = await transactions.find_parties(request.app[RUNTIME].pool, [hold["id"]])
+    return next(iter(parties[hold["id"]].payers), None)
 
 
 async def _answer_hold(request: web.Request, known: Mapping[str, Any], outcome: Outcome) -> Reply:
