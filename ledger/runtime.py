@@ -247,4 +247,5 @@ def _read_limits(settings: Settings) -> Limits:
         settings.ledger_login_attempts_per_account,
         settings.ledger_login_attempts_per_address,
         settings.ledger_login_window_seconds,
+        settings.ledger_login_longest_window_seconds,
     )

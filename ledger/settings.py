@@ -98,6 +98,7 @@ class Settings(BaseModel):
     ledger_login_attempts_per_account: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     ledger_login_attempts_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     ledger_login_window_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
+    ledger_login_longest_window_seconds: Annotated[int, Field(ge=1, le=86_400)] = 3600
     ledger_rate_limit_reads: RequestsPerMinute = 6_000
     ledger_rate_limit_writes: RequestsPerMinute = 6_000
     ledger_rate_limit_batches: RequestsPerMinute = 600

@@ -10,6 +10,7 @@ from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.tokens import (
+    ChangePassword,
     EndSession,
     ForgetTokens,
     LogOut,
@@ -41,6 +42,7 @@ COMMANDS: tuple[type[Command], ...] = (
     DeleteUser,
     StartSession,
     RefreshTokens,
+    ChangePassword,
     LogOut,
     EndSession,
     RevokeUserTokens,

@@ -20,7 +20,22 @@ from web.routes.route import Route
 
 EVERY = (*UNVERSIONED, *ROUTES)
 VERBS = (
-    *("capture", "close", "create", "delete", "end", "get", "list", "log", "open", "patch", "place", "post", "purge"),
+    *(
+        "capture",
+        "change",
+        "close",
+        "create",
+        "delete",
+        "end",
+        "get",
+        "list",
+        "log",
+        "open",
+        "patch",
+        "place",
+        "post",
+        "purge",
+    ),
     *("refresh", "reopen", "reverse", "revoke", "update", "void"),
 )
 ELSEWHERE = {"method_not_allowed", "api_version_error"}  # raised outside of routes

@@ -9,9 +9,9 @@ from ledger.errors import Refusal
 from ledger.identity.rate_limit import RouteClass
 from ledger.identity.tokens import TokenType
 from web.auth import Access, Handler, roles
+from web.body import Body
 from web.http.params import Parameter
 from web.http.ratelimit import LIMIT_HEADERS
-from web.requests import Body
 
 Refusing: TypeAlias = Refusal | Callable[..., Refusal]
 

@@ -2,9 +2,7 @@
 
 from ledger import errors
 from web import requests, responses
-from web.handlers import (
-    users,
-)
+from web.handlers import own_password, users
 from web.http.pagination import PAGE
 from web.http.params import PERIOD
 from web.routes.route import ADMIN, ANYONE, AUDITOR, CREATED, TAGGED, Operation, Route
@@ -70,6 +68,18 @@ ROUTES = (
             refusals=(errors.user_not_found, errors.user_already_exists, errors.id_mismatch, errors.last_admin),
             response_headers=TAGGED,
             is_conditional=True,
+        ),
+    ),
+    Route(
+        "POST",
+        "/users/me/password",
+        own_password.change_password,
+        ANYONE,
+        Operation(
+            "Change one's own password",
+            response_model=responses.Tokens,
+            request_model=requests.OwnPassword,
+            note="The other sessions of the user end. This one goes on with the pair of tokens in the response.",
         ),
     ),
     Route(

@@ -23,6 +23,7 @@ OTHERS = {
     "ledger_identity",
     "rebuilds",
     "seals",
+    "session_clients",
     "stored_events",
     "stream_heads",
     "writer_heartbeat",
