@@ -4,12 +4,13 @@ A user sees an account's history of the time in which it was theirs, and no othe
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 from uuid import UUID
 
 from ledger.events import Recorded
 from ledger.events.accounts import OWNERSHIP_EVENTS, AccountOpened, AccountOwnerChanged
 from ledger.projections.table import POSITION, Column, Index, Table, encode_columns, insert
+from ledger.store.connections import Reader
 from ledger.store.statements import Statement
 
 HANDLED = frozenset(OWNERSHIP_EVENTS)
@@ -46,6 +47,49 @@ class _Row:
     def __init__(self, recorded: Recorded) -> None:
         self.account_id, self.version, self.position = recorded.stream_id, recorded.version, recorded.position
         self.user_id: UUID | None = cast("AccountOpened | AccountOwnerChanged", recorded.event).owner_id
+
+
+class Span(NamedTuple):
+    """A part of an account's history: versions and positions from the first, included, to the next, excluded.
+
+    None is the end of a part that goes on.
+    """
+
+    first_version: int
+    next_version: int | None
+    first_position: int
+    next_position: int | None
+
+    def has_version(self, version: int) -> bool:
+        """Return whether a version is in this part."""
+        return self.first_version <= version and (self.next_version is None or version < self.next_version)
+
+
+WHOLE = Span(1, None, 1, None)
+# The spans of the accounts that a user owns, or has owned: the parameter is the user.
+SPANS = """
+SELECT * FROM (
+    SELECT account_id, user_id AS owner_id, version AS first_version, position AS first_position,
+           lead(version) OVER later AS next_version, lead(position) OVER later AS next_position
+    FROM account_owners WHERE account_id IN (SELECT owned.account_id FROM account_owners AS owned WHERE user_id = {0})
+    WINDOW later AS (PARTITION BY account_id ORDER BY version)) AS span
+WHERE owner_id = {0}"""
+
+
+async def read_spans(reader: Reader, account_id: UUID, user_id: UUID) -> list[Span]:
+    """Return the parts of an account's history in which a user owned it, oldest first."""
+    rows = await reader.fetch(
+        f"""SELECT first_version, next_version, first_position, next_position FROM ({SPANS.format("$2")}) AS owned
+            WHERE account_id = $1 ORDER BY first_version""",
+        account_id,
+        user_id,
+    )
+    return [Span(*row) for row in rows]
+
+
+async def is_owner_at(reader: Reader, account_id: UUID, user_id: UUID, position: int) -> bool:
+    """Return whether a user owned an account at a position."""
+    return bool(await reader.fetchval(f"SELECT {owner_at('$1', '$3')} = $2", account_id, user_id, position))
 
 
 def owner_at(account_id: str, position: str) -> str:

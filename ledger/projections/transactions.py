@@ -28,6 +28,7 @@ from ledger.projections.account_owners import owner_at
 from ledger.projections.resource import Resource
 from ledger.projections.table import POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
+from ledger.store.reader import MAX_POSITION
 from ledger.store.statements import Statement, integers, texts, times, uuids, words
 
 MAX_COUNTED = 100_000
@@ -289,7 +290,7 @@ WHERE id = ANY($1)"""
 async def find(reader: Reader, transaction_id: UUID, *, party_id: UUID | None = None) -> Resource | None:
     """Return one transaction, or None; with `party_id`, only the part that this user may see."""
     row = await reader.fetchrow(
-        f"SELECT {ROW}, {OWN.format('$2')} FROM transfers WHERE id = $1", transaction_id, party_id
+        f"SELECT {ROW}, {OWN.format('$2::uuid')} FROM transfers WHERE id = $1", transaction_id, party_id
     )
     body = None if row is None else format_visible(row, party_id)
     if row is None or body is None:
@@ -300,21 +301,28 @@ async def find(reader: Reader, transaction_id: UUID, *, party_id: UUID | None = 
         version += ".over"
     if party_id is None or "postings" not in body:
         return Resource(body, version)
-    # Which postings the user sees also depends on who owns the accounts now, so the version names these postings.
+    # Which postings the user sees also depends on who owned the accounts, so the version names these postings.
     visible = encode([posting["account_id"] for posting in body["postings"]])
     return Resource(body, f"{version}.{zlib.crc32(visible):x}")
 
 
 ACCOUNTS = """CASE WHEN postings IS NULL THEN ARRAY[source_account_id, destination_account_id]
     ELSE ARRAY(SELECT (posting ->> 'account_id')::uuid FROM jsonb_array_elements(postings) AS posting) END"""
-# The accounts of a transaction that a user owns now.
-OWN = f"ARRAY(SELECT accounts.id FROM accounts WHERE user_id = {{}} AND accounts.id = ANY({ACCOUNTS})) AS own"
+# The accounts of a transaction that a user owned when it was made, or when it moved money or ended as a hold. The owner
+# of an account also sees the holds that are pending there.
+OWN = f"""CASE WHEN {{0}} IS NULL THEN ARRAY[]::uuid[] ELSE ARRAY(
+    SELECT side.id FROM unnest({ACCOUNTS}) AS side(id) WHERE {{0}} = ANY(
+        SELECT {owner_at("side.id", "moment.position")} FROM (
+            SELECT transfers.position UNION ALL SELECT settled_position
+            UNION ALL SELECT captures.position FROM captures WHERE kind = 'hold' AND transaction_id = transfers.id
+            UNION ALL SELECT {MAX_POSITION} WHERE status = 'pending') AS moment(position))) END AS own"""
 
 
 def format_visible(row: Record, party_id: UUID | None) -> dict[str, Any] | None:
     """Return a row with `OWN` as this user sees it, or None; `party_id` None sees everything.
 
-    A user sees only transactions of own accounts, and only the postings of own accounts in a journal entry.
+    A user sees only transactions of own accounts, and only the postings of own accounts in a journal entry. What was
+    before a change of owner is the old owner's.
     """
     if party_id is not None and not row["own"]:
         return None
