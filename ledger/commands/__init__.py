@@ -17,6 +17,7 @@ from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.tokens import (
+    ChangePassword,
     EndSession,
     ForgetTokens,
     LogOut,
@@ -53,6 +54,7 @@ COMMANDS: tuple[type[Command], ...] = (
     IssueClientToken,
     StartSession,
     RefreshTokens,
+    ChangePassword,
     LogOut,
     EndSession,
     RevokeUserTokens,

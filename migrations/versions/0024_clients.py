@@ -6,7 +6,7 @@ No client exists before this version, so the table begins empty.
 from alembic import op
 
 revision = "0024"
-down_revision = "0017"
+down_revision = "0023"
 
 STATEMENTS = (
     """
