@@ -15,6 +15,7 @@ from ledger.concurrency.tasks import running
 from ledger.identity.keyring import load_keyring
 from ledger.identity.login_throttle import Limits, LoginThrottle
 from ledger.identity.passwords import Passwords
+from ledger.identity.rate_limit import RateLimiter, RateLimits
 from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
@@ -46,6 +47,7 @@ class Runtime:
     committer: Writer
     passwords: Passwords
     throttle: LoginThrottle
+    rate_limiter: RateLimiter
     signer: Signer
     cursor_key: bytes
     fingerprint_key: bytes
@@ -95,7 +97,9 @@ async def open_runtime(
                 if dialing is None
                 else _open_remote_writer(settings, create_remote_writer, dialing, announce=cache.announce)
             )
-            async with opening as committer, running(_follow(settings, cache, may_lead=dialing is None)):
+            limiter = RateLimiter(redis, f"ledger-rates:{identity.ledger_id}:", _read_rate_limits(settings))
+            following = _follow(settings, cache, may_lead=dialing is None)
+            async with opening as committer, running(following), running(limiter.follow()):
                 yield Runtime(
                     settings=settings,
                     pool=pool,
@@ -104,6 +108,7 @@ async def open_runtime(
                     committer=committer,
                     passwords=passwords,
                     throttle=LoginThrottle(redis, f"ledger-logins:{identity.ledger_id}:", _read_limits(settings)),
+                    rate_limiter=limiter,
                     signer=create_signer(settings, keyring),
                     cursor_key=keyring.signing.derive(b"ledger: where a list goes on"),
                     fingerprint_key=keyring.signing.derive(b"ledger: what a request with a key says"),
@@ -231,9 +236,19 @@ def _create_committer(
     )
 
 
+def _read_rate_limits(settings: Settings) -> RateLimits:
+    return RateLimits(
+        reads=settings.ledger_rate_limit_reads,
+        writes=settings.ledger_rate_limit_writes,
+        batches=settings.ledger_rate_limit_batches,
+        of_admins=settings.ledger_rate_limit_admins,
+    )
+
+
 def _read_limits(settings: Settings) -> Limits:
     return Limits(
         settings.ledger_login_attempts_per_account,
         settings.ledger_login_attempts_per_address,
         settings.ledger_login_window_seconds,
+        settings.ledger_login_longest_window_seconds,
     )

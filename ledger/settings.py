@@ -18,6 +18,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
 MAX_HOLD_SECONDS = 366 * 86400
 FRAME_OVERHEAD_BYTES = 1 << 20  # what a command has beside the body that it was made from
+RequestsPerMinute = Annotated[int, Field(ge=0, le=10_000_000)]
 HoldSeconds = Annotated[int, Field(ge=1, le=MAX_HOLD_SECONDS)]
 MESSAGES = {  # pydantic's own speak of inputs and validation, and change between releases
     "int_parsing": "must be a whole number",
@@ -100,6 +101,11 @@ class Settings(BaseModel):
     ledger_login_attempts_per_account: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     ledger_login_attempts_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     ledger_login_window_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
+    ledger_login_longest_window_seconds: Annotated[int, Field(ge=1, le=86_400)] = 3600
+    ledger_rate_limit_reads: RequestsPerMinute = 6_000
+    ledger_rate_limit_writes: RequestsPerMinute = 6_000
+    ledger_rate_limit_batches: RequestsPerMinute = 600
+    ledger_rate_limit_admins: bool = False
     ledger_trusted_proxies: Annotated[int, Field(ge=0, le=100)] = 0
     ledger_body_limit_bytes: Annotated[int, Field(ge=1024, le=100_000_000)] = 65_536
     ledger_bulk_limit_bytes: Annotated[int, Field(ge=1024, le=100_000_000)] = 8_388_608

@@ -18,6 +18,7 @@ from ledger.concurrency.tasks import running
 from ledger.concurrency.turns import Turns
 from ledger.errors import DatabaseError, OverloadedError, Refused
 from ledger.identity.login_throttle import TooManyAttemptsError
+from ledger.identity.rate_limit import TooManyRequestsError
 from ledger.runtime import Runtime, open_runtime
 from ledger.service.health import Health, read_health
 from ledger.service.logging import ACCESS
@@ -26,8 +27,8 @@ from ledger.service.sampling import keep_sampling
 from ledger.service.tracer import choose_committer, choose_remote_writer
 from ledger.settings import Settings
 from ledger.write.hold_expiry import Expirer
-from web.auth import Handler, guard
-from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES
+from web.auth import Handler, guard, limit_requests
+from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES, MAX_BATCHES_EACH
 from web.handlers.docs import OPENAPI
 from web.handlers.error_pages import EXAMPLES
 from web.handlers.monitoring import DRAINING, HEALTH, METRICS
@@ -86,7 +87,11 @@ def create_app(
     add_cors(app, settings.ledger_cors_origins.split())
     add_feeds(app)
     app[OUTAGES] = OutageLog()
-    app[BATCH_LIMIT], app[TURNS], app[LARGE_LISTS] = ConcurrencyLimit(MAX_BATCHES), Turns(), LargeLists()
+    app[BATCH_LIMIT], app[TURNS], app[LARGE_LISTS] = (
+        ConcurrencyLimit(MAX_BATCHES, each=MAX_BATCHES_EACH),
+        Turns(),
+        LargeLists(),
+    )
     app.cleanup_ctx.append(_manage_runtime(settings, tracer, dialing))
     if tracer is not None:
         from web.tracing import trace_requests  # noqa: PLC0415 - it needs an optional dependency
@@ -96,8 +101,10 @@ def create_app(
 
 
 def _check_parameters(route: Route) -> Handler:
-    """Return the route's handler behind the checks of its query parameters."""
+    """Return the route's handler behind the limit of its caller's requests and the checks of its query parameters."""
     handler = wait_for_position(route.handler) if waits(route) else route.handler
+    if route.rate_class is not None:
+        handler = limit_requests(route.rate_class, handler)
     names = query_parameters(route)
     return handler if names is None else refuse_unknown_parameters(names, handler)
 
@@ -206,7 +213,7 @@ async def _explain(request: web.Request, error: Exception) -> Reply:
     if isinstance(error, Refused) and error.replayed:
         headers["Idempotent-Replayed"] = "true"
     quotas = request.get(LIMITS, ())
-    if isinstance(error, TooManyAttemptsError):
+    if isinstance(error, TooManyAttemptsError | TooManyRequestsError):
         headers["Retry-After"] = str(error.retry_after_seconds)
         quotas = error.quotas
     if quotas:

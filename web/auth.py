@@ -17,10 +17,12 @@ from ledger import errors
 from ledger.commands.caller import Caller
 from ledger.errors import Refusal, Refused, StaleCallerError
 from ledger.events.users import ROLES
+from ledger.identity.rate_limit import RouteClass
 from ledger.identity.tokens import InvalidTokenError, TokenType, Verified
 from ledger.projections.tokens import NEVER, revoked_below
 from ledger.runtime import Runtime
 from web.http.negotiation import accept_of, choose_media
+from web.http.ratelimit import LIMITS, limit_headers
 from web.http.request import ACTOR, RUNTIME, Actor
 from web.http.response import Reply, Stream
 
@@ -133,6 +135,26 @@ async def _read_limits(request: web.Request, access: Access, client_id: UUID) ->
     if refusal is not None:
         raise Refused(refusal)
     request[ACTOR] = msgspec.structs.replace(request[ACTOR], limits=standing.limits)
+
+
+def limit_requests(route_class: RouteClass, handler: Handler) -> Handler:
+    """Return the handler behind the limit of its class of routes. Raises `TooManyRequestsError`."""
+
+    async def limited(request: web.Request) -> Reply | Stream:
+        limiter, actor = request.app[RUNTIME].rate_limiter, request[ACTOR]
+        if not limiter.is_limited(route_class, is_admin=actor.has("admin")):
+            return await handler(request)
+        request[LIMITS] = quotas = (limiter.admit(actor.user_id, route_class),)
+        try:
+            reply = await handler(request)
+        except StaleCallerError:  # the token was revoked, so the caller need not be its user
+            limiter.refund(actor.user_id, route_class)
+            raise
+        if isinstance(reply, Reply):
+            reply.limits = limit_headers(quotas)
+        return reply
+
+    return limited
 
 
 async def check_again(request: web.Request) -> None:

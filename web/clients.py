@@ -7,9 +7,9 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from ledger.events.clients import MAX_LIMITS
 from ledger.values.text import PRINTABLE_PATTERN, check_printable
+from web.body import Body
 from web.fields import ChosenId, Id, NotNull, ReadOnly, Roles
 from web.http.scopes import SCOPES
-from web.requests import Body
 from web.responses import Answer, Time, Token
 from web.responses import Id as AnsweredId
 

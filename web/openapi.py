@@ -29,6 +29,7 @@ from web.http.errors import (
     NOT_JSON,
     OVERLOADED,
     TOO_LARGE,
+    TOO_MANY_REQUESTS,
     TOO_SLOW,
     outcome_unknown,
     problem_body,
@@ -161,12 +162,7 @@ def refusals_of(route: Route) -> Iterator[Refusing]:
     operation = route.operation
     yield MALFORMED
     if route.access.roles is not None:
-        yield from (errors.authorization_missing, errors.authorization_without_token, errors.wrong_credentials)
-        yield from (DATABASE_DOWN, OVERLOADED)
-        if not {"GET", "HEAD"} & set(route.methods):
-            yield outcome_unknown
-    if _may_forbid(route):
-        yield errors.forbidden
+        yield from _refusals_of_access(route)
     if _takes_key(route):
         yield from (errors.idempotency_key_reused, errors.idempotency_key_in_use)
     if waits(route):
@@ -184,10 +180,21 @@ def refusals_of(route: Route) -> Iterator[Refusing]:
     yield INTERNAL
 
 
+def _refusals_of_access(route: Route) -> Iterator[Refusing]:
+    yield from (errors.authorization_missing, errors.authorization_without_token, errors.wrong_credentials)
+    yield from (DATABASE_DOWN, OVERLOADED)
+    if not {"GET", "HEAD"} & set(route.methods):
+        yield outcome_unknown
+    if _may_forbid(route):
+        yield errors.forbidden
+    if route.rate_class is not None:
+        yield TOO_MANY_REQUESTS
+
+
 def _may_forbid(route: Route) -> bool:
     """Return whether a route refuses some callers with a valid token: those without the roles, or machine clients."""
     is_for_anyone = route.access.token is TokenType.REFRESH or route.scope == ANY_SCOPE
-    return route.access.roles is not None and (route.access.roles != ANYONE.roles or not is_for_anyone)
+    return route.access.roles != ANYONE.roles or not is_for_anyone
 
 
 def _operation(route: Route, components: Components) -> dict[str, Any]:
@@ -298,7 +305,7 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 
 def _success(route: Route, components: Components) -> dict[str, Any]:
     operation = route.operation
-    names = ["X-Request-Id", *operation.response_headers]
+    names = ["X-Request-Id", *operation.response_headers, *route.limit_headers]
     if LIMIT in operation.parameters:
         names.append("Link")
     if route.method != "GET":
@@ -322,7 +329,7 @@ def _problems(route: Route) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for refusing in refusals_of(route):
         by_status.setdefault(CATALOGUE[example_refusal(refusing).code].status, []).append(_name(refusing))
-    headers = tuple(name for name in operation.response_headers if name not in CREATED)
+    headers = (*(name for name in operation.response_headers if name not in CREATED), *route.limit_headers)
     return {str(status): _problem(status, names, headers) for status, names in sorted(by_status.items())}
 
 

@@ -4,16 +4,16 @@ Floats, numeric strings, booleans and exponents are not accepted as integers. Co
 refused. Read-only members are accepted and ignored, so that a client can send back a body that it has read.
 """
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-import msgspec
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from ledger.commands.journal import MAX_POSTINGS
 from ledger.events.users import ROLES, Role
 from ledger.identity.passwords import MAX_PASSWORD_LENGTH
 from ledger.money import MAX_CENTS
 from ledger.settings import MAX_HOLD_SECONDS
+from web.body import Body, both, describe, neither
 from web.fields import (
     Balance,
     Cents,
@@ -45,41 +45,6 @@ from web.fields import (
 MAX_ITEMS = 10_000  # of a batch
 
 
-class Body(BaseModel):
-    """A JSON object with these members and no others."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    def canonical(self) -> bytes:
-        """Return the canonical form: the same bytes for equivalent bodies.
-
-        It does not depend on the order of members, on null or a default for an absent member, on the spelling of ids
-        and times, or on read-only members. The bytes hold secrets: use them for hashing only.
-        """
-        members = self.model_dump(exclude_none=True, exclude_defaults=True)
-        return msgspec.json.encode(members, enc_hook=_plain, order="sorted")
-
-
-def _plain(value: object) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-
-
-def _describe(*examples: dict[str, Any], **rules: Any) -> ConfigDict:
-    """Return what the document adds to a body's members: examples, and rules over several members."""
-    return ConfigDict(json_schema_extra={"examples": list(examples), **rules})
-
-
-def _both(first: str, second: str) -> dict[str, Any]:
-    """Return the schema of bodies that have both of these members; a null member counts as absent."""
-    return {"required": [first, second], "properties": {first: _NOT_NULL, second: _NOT_NULL}}
-
-
-def _neither(first: str, second: str) -> dict[str, Any]:
-    return {"properties": {first: _NULL, second: _NULL}}
-
-
-_NULL = {"type": "null"}
-_NOT_NULL = {"not": _NULL}
 _ALICE = {"username": "alice", "email": "alice@example.com", "active": True, "roles": "customer"}
 _NOON = "2026-05-01T12:00:00Z"
 _FROM, _TO = "01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-b1c2-7d3e-8f40-5a6b7c8d9e0f"
@@ -90,8 +55,8 @@ _BETWEEN = {"source_account_id": _FROM, "destination_account_id": _TO, "amount_c
 class Login(Body):
     """`POST /auth/login`. All members are optional here, because a missing one has an error of its own."""
 
-    model_config = _describe(
-        {"username": "alice", "password": "wonderland"}, **{"not": _both("password", "password_hash")}
+    model_config = describe(
+        {"username": "alice", "password": "through the looking-glass"}, **{"not": both("password", "password_hash")}
     )
 
     username: Annotated[str, Field(max_length=1024)] | None = None
@@ -104,16 +69,11 @@ class Login(Body):
         return self
 
 
-class _User(Body):
-    """The members that all bodies of users share. A client may send its own digest instead of a password."""
+class Secret(Body):
+    """The members with a user's secret. A client may send its own digest instead of a password."""
 
-    password_salt: ReadOnly
-    created_at: ReadOnly
-    updated_at: ReadOnly
     password: Password | None = None
     password_hash: PasswordHash | None = None
-    active: bool | None = None
-    roles: Roles | None = None
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:
@@ -126,6 +86,16 @@ class _User(Body):
         given = self.password or self.password_hash
         return given.get_secret_value() if given else None
 
+
+class _User(Secret):
+    """The members that all bodies of users share."""
+
+    password_salt: ReadOnly
+    created_at: ReadOnly
+    updated_at: ReadOnly
+    active: bool | None = None
+    roles: Roles | None = None
+
     def role_names(self) -> tuple[Role, ...] | None:
         """Return the roles in the given order, or None if the body has none."""
         if self.roles is None:
@@ -137,7 +107,7 @@ class _User(Body):
 class User(_User):
     """`PUT /users/{id}`. If the secret, `active` or `roles` is absent, null or empty, it does not change."""
 
-    model_config = _describe(_ALICE, **{"not": _both("password", "password_hash")})
+    model_config = describe(_ALICE, **{"not": both("password", "password_hash")})
 
     id: Id | None = None
     username: Username
@@ -149,7 +119,7 @@ class User(_User):
 class UserPatch(_User):
     """`PATCH /users/{id}` (RFC 7396). No member of a user can be removed, so none may be null."""
 
-    model_config = _describe({"email": "alice@example.org"}, **{"not": _both("password", "password_hash")})
+    model_config = describe({"email": "alice@example.org"}, **{"not": both("password", "password_hash")})
 
     id: NotNull[Id] = None
     username: NotNull[Username] = None
@@ -163,9 +133,9 @@ class UserPatch(_User):
 class NewUser(_User):
     """`POST /users`."""
 
-    model_config = _describe(
-        {**_ALICE, "password": "wonderland"},
-        **{"not": {"anyOf": [_both("password", "password_hash"), _neither("password", "password_hash")]}},
+    model_config = describe(
+        {**_ALICE, "password": "through the looking-glass"},
+        **{"not": {"anyOf": [both("password", "password_hash"), neither("password", "password_hash")]}},
     )
 
     id: ChosenId | None = None
@@ -175,15 +145,30 @@ class NewUser(_User):
 
     @model_validator(mode="after")
     def _has_secret(self) -> Self:
-        if self.secret is None:
-            raise ValueError("password: must be given")
+        _check_given(self.secret)
+        return self
+
+
+class OwnPassword(Secret):
+    """`POST /users/me/password`."""
+
+    model_config = describe(
+        {"current_password": "through the looking-glass", "password": "six impossible things"},
+        **{"not": {"anyOf": [both("password", "password_hash"), neither("password", "password_hash")]}},
+    )
+
+    current_password: Annotated[SecretStr, Field(max_length=MAX_PASSWORD_LENGTH)]
+
+    @model_validator(mode="after")
+    def _has_secret(self) -> Self:
+        _check_given(self.secret)
         return self
 
 
 class NewAccount(Body):
     """`POST /accounts`."""
 
-    model_config = _describe({"user_id": _FROM, "balance_cents": 10_000, "currency": "USD"})
+    model_config = describe({"user_id": _FROM, "balance_cents": 10_000, "currency": "USD"})
 
     id: ChosenId | None = None
     user_id: Id
@@ -216,7 +201,7 @@ class _Account(Body):
 class Account(_Account):
     """`PUT /accounts/{id}`. A member that is absent or null does not change."""
 
-    model_config = _describe({"balance_cents": 7_500})
+    model_config = describe({"balance_cents": 7_500})
 
     id: Id | None = None
     user_id: Id | None = None
@@ -227,7 +212,7 @@ class Account(_Account):
 class AccountPatch(_Account):
     """`PATCH /accounts/{id}` (RFC 7396). Null removes the overdraft limit or the freeze."""
 
-    model_config = _describe({"overdraft_limit_cents": 50_000})
+    model_config = describe({"overdraft_limit_cents": 50_000})
 
     id: NotNull[Id] = None
     user_id: NotNull[Id] = None
@@ -238,7 +223,7 @@ class AccountPatch(_Account):
 class UserTokens(Body):
     """`POST /auth/revoke-user`."""
 
-    model_config = _describe({"user_id": _FROM})
+    model_config = describe({"user_id": _FROM})
 
     user_id: Id
 
@@ -266,7 +251,7 @@ class Transaction(Body):
 class Transfer(Transaction):
     """`POST /transactions/transfer`."""
 
-    model_config = _describe({**_BETWEEN, "reference": "rent, May"})
+    model_config = describe({**_BETWEEN, "reference": "rent, May"})
 
     source_account_id: Id
     destination_account_id: Id
@@ -283,7 +268,7 @@ class Conditions(Body):
 class ConditionalTransfer(Transfer):
     """`POST /transactions/transfer`, alone. `source_version` is the version that the source account must have."""
 
-    model_config = _describe({**_BETWEEN, "conditions": {"source_available_min_cents": 10_000}})
+    model_config = describe({**_BETWEEN, "conditions": {"source_available_min_cents": 10_000}})
 
     source_version: Annotated[int, Field(ge=1, le=MAX_CENTS)] | None = None
     conditions: Conditions | None = None
@@ -292,7 +277,7 @@ class ConditionalTransfer(Transfer):
 class Batch(Body):
     """`POST /transactions/batch`. With `atomic`, all items are posted or none; else each has its own result."""
 
-    model_config = _describe({"atomic": False, "items": [{"id": _FROM, **_BETWEEN}]})
+    model_config = describe({"atomic": False, "items": [{"id": _FROM, **_BETWEEN}]})
 
     atomic: bool
     items: Annotated[list[Transfer], Field(min_length=1, max_length=MAX_ITEMS)]
@@ -301,8 +286,8 @@ class Batch(Body):
 class Hold(Transaction):
     """`POST /transactions/hold`. The hold expires at `expires_at`, or after `expires_in_seconds`."""
 
-    model_config = _describe(
-        {**_BETWEEN, "expires_in_seconds": 86_400}, **{"not": _both("expires_at", "expires_in_seconds")}
+    model_config = describe(
+        {**_BETWEEN, "expires_in_seconds": 86_400}, **{"not": both("expires_at", "expires_in_seconds")}
     )
 
     source_account_id: Id
@@ -332,7 +317,7 @@ class JournalEntry(Transaction):
     An account may have several, for example an amount and a fee.
     """
 
-    model_config = _describe(
+    model_config = describe(
         {
             "postings": [{"account_id": _FROM, "amount_cents": -2_500}, {"account_id": _TO, "amount_cents": 2_500}],
             "reference": "salaries, May",
@@ -359,7 +344,7 @@ class Capture(_Details):
     If the capture is not `final`, the rest stays held.
     """
 
-    model_config = _describe({"amount_cents": 2_000, "final": False, "reference": "parcel 1 of 2"})
+    model_config = describe({"amount_cents": 2_000, "final": False, "reference": "parcel 1 of 2"})
 
     amount_cents: PositiveCents | None = None
     final: bool = True
@@ -372,7 +357,7 @@ class Reversal(_Details):
     money goes to `destination_account_id`.
     """
 
-    model_config = _describe({"amount_cents": 500, "description": "one item came back"})
+    model_config = describe({"amount_cents": 500, "description": "one item came back"})
 
     id: ChosenId | None = None
     amount_cents: PositiveCents | None = None
@@ -383,7 +368,12 @@ class Reversal(_Details):
 class Nothing(Body):
     """`POST /transactions/{id}/void` and `POST /accounts/{id}/reopen`: an empty object, or no body."""
 
-    model_config = _describe({})
+    model_config = describe({})
+
+
+def _check_given(secret: str | None) -> None:
+    if secret is None:
+        raise ValueError("password: must be given")
 
 
 def _check_one_secret(password: SecretStr | None, password_hash: SecretStr | None) -> None:

@@ -47,7 +47,6 @@ EffectiveAt = Annotated[Time, Meta(description="When the transaction takes effec
 Metadata = Annotated[dict[str, str], Meta(description="Key-value pairs of the client")]
 Reference = Annotated[str, Meta(min_length=1, max_length=200, examples=["rent, May"])]
 Word = Annotated[str, Meta(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
-
 Kind = Literal["transfer", "opening", "adjustment", "hold", "journal", "reversal"]
 KIND: dict[str, Any] = {
     "x-component": "TransactionKind",
@@ -117,6 +116,8 @@ class Session(Answer, frozen=True):
     created_at: Time
     refreshed_at: Time
     expires_at: Time
+    address: Annotated[str | None, Meta(description="Of the last login or refresh", examples=["192.0.2.7"])]
+    agent: Annotated[str | None, Meta(examples=["curl/8.14.1"])]
 
 
 class User(Answer, frozen=True):

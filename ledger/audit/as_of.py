@@ -15,11 +15,12 @@ from ledger.events import Recorded
 from ledger.events.accounts import Account, AccountEvent, evolve
 from ledger.money import format_sums
 from ledger.projections import entries
+from ledger.projections.account_owners import belonged_to, did_belong, ever_of
 from ledger.projections.entries import Balance
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import Landmarks
-from ledger.store.sql import Party, belongs_to
+from ledger.store.sql import Party
 
 
 class AtTime(NamedTuple):
@@ -58,12 +59,19 @@ async def position_of(reader: Reader, point: PointInTime | None) -> int:
             assert_never(point)
 
 
-async def account_at(reader: Reader, account_id: UUID, point: AccountPointInTime) -> dict[str, Any] | None:
-    """Return an account at a point in time, with its version and position then; None before it was opened."""
+async def account_at(
+    reader: Reader, account_id: UUID, point: AccountPointInTime, *, owner_id: Party | None = None
+) -> dict[str, Any] | None:
+    """Return an account at a point in time, with its version and position then; None before it was opened.
+
+    With `owner_id`, an account that was of another party then is None as well.
+    """
     if isinstance(point, AtVersion):
         position = await event_reader.position_of(reader, account_id, point.version)
     else:
         position = await position_of(reader, point)
+    if owner_id is not None and not await did_belong(reader, account_id, owner_id, position):
+        return None
     row = await reader.fetchrow(
         "SELECT id, currency, created_at FROM accounts WHERE id = $1 AND position <= $2", account_id, position
     )
@@ -75,15 +83,20 @@ async def accounts_at(
 ) -> list[tuple[int, dict[str, Any]]]:
     """Return up to `limit` accounts as they were at a position, newest first, each with the position of its opening.
 
-    With `owner_id`, only accounts that belong to this party now; with `world`, also the ledger's own.
+    With `owner_id`, only accounts that were of this party then; with `world`, also the ledger's own.
     """
-    of_owner = "" if owner_id is None else f"AND {belongs_to(owner_id).format('$3')}"
+    of_owner = (
+        ""
+        if owner_id is None
+        else f"""AND id IN ({ever_of(owner_id).format("$3")})
+                 AND {belonged_to(owner_id, "accounts.id", "$4").format("$3")}"""
+    )
     of_users = "" if world else "AND user_id IS NOT NULL"
     rows = await reader.fetch(
         f"""SELECT id, currency, created_at, position FROM accounts WHERE position < $1 {of_owner} {of_users}
             ORDER BY position DESC LIMIT $2""",
         *(min(before, position + 1), limit),
-        *([] if owner_id is None else [owner_id]),
+        *([] if owner_id is None else [owner_id, position]),
     )
     bodies = await _read_accounts(reader, rows, position)
     return [(row["position"], body) for row, body in zip(rows, bodies, strict=True)]

@@ -1,6 +1,6 @@
 """The history of an account: the entries of a period, and its state after each event."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from ledger.events import State, decode_event, evolve
 from ledger.events.accounts import Account
 from ledger.projections import entries
+from ledger.projections.account_owners import WHOLE, Span
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import EventFilter, StoredEvent
@@ -32,9 +33,20 @@ class Step(NamedTuple):
 
 
 async def list_entries(
-    reader: Reader, account_id: UUID, period: Period, *, after: int, before: int, ascending: bool, limit: int
+    reader: Reader,
+    account_id: UUID,
+    period: Period,
+    spans: Sequence[Span] = (WHOLE,),
+    *,
+    after: int,
+    before: int,
+    ascending: bool,
+    limit: int,
 ) -> list[dict[str, Any]]:
-    """Return up to `limit` entries of a period between two versions (exclusive), newest or oldest first."""
+    """Return up to `limit` entries of a period between two versions (exclusive), newest or oldest first.
+
+    Only entries from within the `spans`, which are given oldest first, are returned.
+    """
     lower, upper = after, before
     if period.from_version is not None:
         lower = max(lower, period.from_version - 1)
@@ -50,7 +62,18 @@ async def list_entries(
             upper,
             await _read_version_at(reader, account_id, await event_reader.position_at(reader, period.to_time)) + 1,
         )
-    return await entries.page(reader, account_id, after=lower, before=upper, ascending=ascending, limit=limit)
+    found: list[dict[str, Any]] = []
+    for span in spans if ascending else reversed(spans):
+        if len(found) < limit:
+            found += await entries.page(
+                reader,
+                account_id,
+                after=max(lower, span.first_version - 1),
+                before=upper if span.next_version is None else min(upper, span.next_version),
+                ascending=ascending,
+                limit=limit - len(found),
+            )
+    return found
 
 
 async def replay(reader: Reader, account_id: UUID) -> AsyncIterator[Step]:

@@ -9,6 +9,7 @@ import typer
 from ledger.cli import seed
 from ledger.cli.migrate import migrate_schema
 from ledger.cli.shell import fail, run_service
+from ledger.identity.password_rules import check_password
 from ledger.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
@@ -22,7 +23,7 @@ def create_admin(
     email: Annotated[str | None, typer.Option(help="Email address.")] = None,
 ) -> None:
     """Create an admin. The password is prompted for, or read from standard input if that is no terminal."""
-    password = _read_password()
+    password = _read_password(username)
     run_service(lambda settings: _create_admin(settings, username, password, email))
 
 
@@ -33,11 +34,15 @@ async def _create_admin(settings: Settings, username: str, password: str, email:
     log.info("admin created", username=username)
 
 
-def _read_password() -> str:
+def _read_password(username: str) -> str:
     if sys.stdin.isatty():
         password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\n")
     if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
         fail(f"a password has {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters", 2)
+    try:
+        check_password(password, (username,))
+    except ValueError as error:
+        fail(f"the password {error}", 2)
     return password

@@ -13,6 +13,7 @@ from ledger.environment.variables import SettingsError
 from ledger.errors import Refused
 from ledger.events.users import Role
 from ledger.identity import passwords
+from ledger.identity.password_rules import check_password
 from ledger.import_reference.users import SAMPLE_PASSWORD
 from ledger.projections import accounts, users
 from ledger.runtime import Runtime
@@ -38,20 +39,25 @@ async def ensure_first_admin(runtime: Runtime) -> bool:
     """Create the first admin of an empty ledger if a password is set; return whether it was created.
 
     The id is derived from its purpose, so only one of several concurrent starts succeeds. Raises `SettingsError` if
-    the user name in the settings is invalid.
+    the user name or the password in the settings is not accepted.
     """
     password = runtime.settings.ledger_admin_password
     if password is None or await users.any_exists(runtime.pool):
         return False
+    username = runtime.settings.ledger_admin_username
     try:
-        check_username(runtime.settings.ledger_admin_username)
+        check_username(username)
     except ValueError as error:
         raise SettingsError(f"LEDGER_ADMIN_USERNAME: {error}") from None
+    try:
+        check_password(password.get_secret_value(), (username,))
+    except ValueError as error:
+        raise SettingsError(f"LEDGER_ADMIN_PASSWORD: {error}") from None
     try:
         await create_user(
             runtime,
             derived_id("user", "first-admin"),
-            runtime.settings.ledger_admin_username,
+            username,
             password.get_secret_value(),
             ("admin",),
         )

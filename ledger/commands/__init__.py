@@ -18,6 +18,7 @@ from ledger.commands.journal import PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.seals import AcceptSealHead
 from ledger.commands.tokens import (
+    ChangePassword,
     EndSession,
     ForgetTokens,
     LogOut,
@@ -54,6 +55,7 @@ COMMANDS: tuple[type[Command], ...] = (
     IssueClientToken,
     StartSession,
     RefreshTokens,
+    ChangePassword,
     LogOut,
     EndSession,
     RevokeUserTokens,

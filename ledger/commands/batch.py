@@ -3,15 +3,16 @@
 A client that chose the id of an item may send it again: with the same content it is a replay, which changes nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from ledger import errors
-from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
-from ledger.commands.transfers import TransferMoney, find_payable
+from ledger.commands.command import Command, Decision, Parties, States, StreamEvent, state_of
+from ledger.commands.transaction import refuse_id
+from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refusal, Refused
 from ledger.events import evolve
 from ledger.events.transactions import Transaction
@@ -71,6 +72,14 @@ class TransferBatch(Command, frozen=True):
         """Return the batch that reads all streams."""
         return msgspec.structs.replace(self, seem_new=False) if self.seem_new else self
 
+    def doubts(self, states: States) -> Iterable[UUID]:
+        """Return the doubts of all transfers."""
+        return {transaction_id for transfer in self.transfers for transaction_id in transfer.doubts(states)}
+
+    def learn(self, parties: Mapping[UUID, Parties | None]) -> "TransferBatch":
+        """Return the batch of which each transfer knows the parties of these transactions."""
+        return msgspec.structs.replace(self, transfers=tuple(transfer.learn(parties) for transfer in self.transfers))
+
     def decide(self, states: States) -> Decision:
         """Return the events of all transfers. Raises `Refused` if `atomic`, with the first transfer's refusals."""
         return decide_each(self.transfers, states, _decide, atomic=self.atomic)
@@ -107,7 +116,7 @@ def decide_each(
 
 
 def _decide(transfer: TransferMoney, states: States) -> tuple[ItemResult, list[StreamEvent]]:
-    if transfer.id_was_chosen and states[transfer.transaction_id] is not None:
+    if transfer.id_was_chosen and states[transfer.transaction_id] is not None and transfer.may_debit(states):
         check_same_transfer(transfer, states)
         return ItemResult(transfer.transaction_id), []
     try:
@@ -124,8 +133,9 @@ def _name_account(refusal: Refusal, transfer: TransferMoney) -> Refusal:
 
 def check_same_transfer(transfer: TransferMoney, states: States) -> None:
     """Raise `Refused` unless the same transfer was made under this id, from an account that the caller may debit."""
+    if not transfer.sees_taken_id(states):
+        raise Refused(refuse_id())
     earlier = state_of(states, transfer.transaction_id, Transaction)
     event = None if earlier is None else earlier.transfer
-    source = find_payable(states, transfer.source_account_id, transfer.only_owner_id)
-    if event is None or source is None or event != transfer.to_event(event.currency):
+    if event is None or not transfer.may_debit(states) or event != transfer.to_event(event.currency):
         raise Refused(errors.transaction_id_reused(transfer.transaction_id))

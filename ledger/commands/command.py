@@ -55,6 +55,13 @@ class Decision(msgspec.Struct, frozen=True):
     is_partly_refused: bool = False
 
 
+class Parties(msgspec.Struct, frozen=True, array_like=True):
+    """The accounts of a transaction that paid, with their users, and the accounts and users that may see it."""
+
+    payers: frozenset[UUID]
+    readers: frozenset[UUID]
+
+
 class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A request to change something. `name` is stored in the command log, so it outlives a renaming of the class.
 
@@ -83,6 +90,14 @@ class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     def doubt(self) -> "Command":
         """Return the command without what it takes for granted, to decide it again after a conflict."""
+        return self
+
+    def doubts(self, states: States) -> Iterable[UUID]:  # noqa: ARG002 - for commands that have doubts
+        """Return the transactions whose parties a refusal depends on, and are not known to the command."""
+        return ()
+
+    def learn(self, parties: Mapping[UUID, Parties | None]) -> "Command":  # noqa: ARG002 - as above
+        """Return the command that knows the parties of these transactions; None stands for one that was not found."""
         return self
 
     def depends_on_versions(self) -> bool:

@@ -12,8 +12,8 @@ from uuid import UUID
 from ledger import errors
 from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.journal import NewPosting, check_postings
-from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved, is_reference_taken
-from ledger.commands.transfers import check_transfer, credit, debit
+from ledger.commands.transaction import TransactionCommand, add_details, is_reference_taken
+from ledger.commands.transfers import check_transfer, credit, debit, find_payable
 from ledger.errors import Refused, StaleCommandError
 from ledger.events.accounts import Account, FundsHeld, FundsReleased, IncomingHeld, IncomingReleased
 from ledger.events.transactions import (
@@ -59,7 +59,8 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
 
     def decide(self, states: States) -> Decision:
         """Return the hold. Raises `Refused` with every refusal, as a transfer does."""
-        check_unreserved(states, self.transaction_id, self.reference)
+        if find_payable(states, self.source_account_id, self.only_owner_id) is not None:
+            self.check_unreserved(states)
         if not self.now < self.expires_at <= self.now + timedelta(seconds=self.limit_seconds):
             message = f"must be in the future, and no more than {self.limit_seconds} seconds away"
             raise Refused(errors.invalid(self.expiry_pointer, message))
@@ -90,28 +91,30 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
             (self.transaction_id, placed),
             (self.source_account_id, FundsHeld(self.transaction_id, self.amount_cents, held)),
             (self.destination_account_id, IncomingHeld(self.transaction_id, self.amount_cents, incoming)),
-            *self.use_reference(),
+            *self.use_reference(states),
         ]
         return Decision(events, hold_result(self.transaction_id, placed, evolve(None, placed)))
 
 
 class HoldCommand(CaptureDetails, Command, frozen=True, kw_only=True):
-    """A command on a hold. Its accounts and its reference never change, so the caller looks them up.
+    """A command on a hold. Its accounts, its reference and who paid it never change, so the caller looks them up.
 
-    Only a capture has details.
+    `payer_ids` are the user who owned the source when the hold was placed, and the caller who placed it. One of
+    them may own its reference. Only a capture has details.
     """
 
     transaction_id: UUID
     source_account_id: UUID
     destination_account_id: UUID
     hold_reference: str | None = None
+    payer_ids: tuple[UUID, ...] = ()
     now: datetime
 
     def streams(self) -> Iterable[UUID]:
         """Return the transaction, both accounts, and the streams of the hold's reference."""
         yield from (self.transaction_id, self.source_account_id, self.destination_account_id)
         if self.hold_reference is not None:
-            yield from reference_streams(self.hold_reference)
+            yield from reference_streams(self.hold_reference, *self.payer_ids)
 
     def check_known(self, hold: HoldPlaced) -> None:
         """Raise `StaleCommandError` unless the caller has looked up this hold."""
@@ -144,9 +147,10 @@ class HoldCommand(CaptureDetails, Command, frozen=True, kw_only=True):
 
     def release_reference(self, states: States) -> list[StreamEvent]:
         """Return the release of the hold's reference, if the hold still has it."""
+        reference = self.hold_reference
         return [
             (stream, ReferenceReleased(self.transaction_id))
-            for stream in (() if self.hold_reference is None else reference_streams(self.hold_reference))
+            for stream in (() if reference is None else reference_streams(reference, *self.payer_ids))
             if (owner := state_of(states, stream, Reference)) is not None
             and owner.transaction_id == self.transaction_id
         ]

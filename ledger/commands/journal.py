@@ -9,7 +9,7 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.command import Decision, States, StreamEvent, state_of
-from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
+from ledger.commands.transaction import TransactionCommand, add_details
 from ledger.commands.transfers import credit, credit_refusal, debit, debit_refusal, find_payable
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited, evolve
@@ -41,7 +41,8 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
 
     def decide(self, states: States) -> Decision:
         """Return an entry for each posting. Raises `Refused` with every refusal, in the order of the postings."""
-        check_unreserved(states, self.transaction_id, self.reference)
+        if self._may_debit(states):
+            self.check_unreserved(states)
         if len({posting.account_id for posting in self.postings}) == 1:
             raise Refused(errors.accounts_are_same())
         accounts = check_postings(states, self.postings, self.only_owner_id, given_in="/postings")
@@ -52,8 +53,13 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
         if any(sums.values()):
             raise Refused(errors.invalid("/postings", "must sum to zero in each currency"))
         entry = copy_details(self, JournalEntryPosted(postings=postings, kind="journal", reference=self.reference))
-        events = [*post(self.transaction_id, entry, accounts), *self.use_reference()]
+        events = [*post(self.transaction_id, entry, accounts), *self.use_reference(states)]
         return Decision(events, entry_result(self.transaction_id, entry))
+
+    def _may_debit(self, states: States) -> bool:
+        """Return whether all accounts to debit exist, and the caller may debit them."""
+        debited = (posting.account_id for posting in self.postings if posting.amount_cents < 0)
+        return all(find_payable(states, account_id, self.only_owner_id) is not None for account_id in debited)
 
 
 def check_postings(

@@ -59,7 +59,7 @@ class ReverseTransaction(Details, Command, frozen=True, kw_only=True):
         yield from (self.transaction_id, *self.account_ids)
         if self.destination_account_id is not None:
             yield self.destination_account_id
-        yield from reservations(self.reversal_id, self.reference, id_was_chosen=self.id_was_chosen)
+        yield from reservations(self.reversal_id, self.reference, None, id_was_chosen=self.id_was_chosen)
 
     def creates(self) -> Iterable[UUID]:
         """Return the reversal, unless the client chose its id."""

@@ -11,7 +11,7 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.accounts import require_user
-from ledger.commands.command import Command, Decision, States, state_of
+from ledger.commands.command import Command, Credential, Decision, States, StreamEvent, state_of
 from ledger.errors import Refused, StaleCommandError
 from ledger.events.tokens import (
     ALL_TOKENS,
@@ -29,7 +29,7 @@ from ledger.events.tokens import (
     TokensIssued,
     TokensRotated,
 )
-from ledger.events.users import User, UserTokensRevoked
+from ledger.events.users import PasswordChanged, User, UserTokensRevoked
 
 
 class StartSession(Command, frozen=True, kw_only=True):
@@ -113,11 +113,7 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
         if self.pair.issued_at >= session.expires_at:
             raise Refused(errors.wrong_credentials())
         roles = ",".join(user.roles)
-        pair = msgspec.structs.replace(
-            self.pair,
-            access_expires_at=min(self.pair.access_expires_at, session.expires_at),
-            refresh_expires_at=min(self.pair.refresh_expires_at, session.expires_at),
-        )
+        pair = limit_to_session(self.pair, session)
         rotated = TokensRotated(
             self.user_id,
             pair.access_jti,
@@ -144,6 +140,57 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
         age = max(self.pair.issued_at - session.pair.issued_at, 0)
         is_same_request = self.retry_hash is not None and self.retry_hash == session.retry_hash
         return is_same_request and self.refresh_jti == session.previous_jti and age < self.grace_seconds
+
+
+class ChangePassword(Command, frozen=True, kw_only=True):
+    """Give a user another password. The user has presented that of the credential `known_credential_id`.
+
+    All other sessions of the user end, and this one gets another pair.
+    """
+
+    name: ClassVar[str] = "ChangePassword"
+    always_appends: ClassVar[bool] = True
+
+    session_id: UUID
+    user_id: UUID
+    known_credential_id: UUID
+    credential: Credential
+    pair: Pair
+    enforced: bool = True
+
+    def streams(self) -> Iterable[UUID]:
+        """Return the session, its user, and the stream of cut-offs."""
+        return (self.session_id, self.user_id, ALL_TOKENS)
+
+    def decide(self, states: States) -> Decision:
+        """Return the new password, a cut-off, and a pair of tokens after it."""
+        session, user = state_of(states, self.session_id, Session), state_of(states, self.user_id, User)
+        if session is None or session.user_id != self.user_id or user is None or user.deleted or not user.active:
+            raise Refused(errors.wrong_credentials())
+        if user.credential_id != self.known_credential_id:
+            raise StaleCommandError
+        cutoffs = count_cutoffs(states)
+        if self.enforced and not is_in_force(session, user, cutoffs):
+            raise Refused(errors.wrong_credentials())
+        pair, roles = limit_to_session(self.pair, session), ",".join(user.roles)
+        rotated = TokensRotated(
+            self.user_id,
+            pair.access_jti,
+            pair.access_expires_at,
+            pair.refresh_jti,
+            pair.refresh_expires_at,
+            pair.issued_at,
+            roles,
+            user.token_cutoffs + 1,
+            cutoffs,
+            credential_id=self.credential.id,
+        )
+        events: list[StreamEvent] = [
+            (self.user_id, PasswordChanged(self.credential.id, self.credential.digest)),
+            (self.user_id, UserTokensRevoked()),
+            (self.session_id, rotated),
+        ]
+        return Decision(events, token_result(self.session_id, self.user_id, pair, roles), self.credential)
 
 
 class LogOut(Command, frozen=True):
@@ -276,6 +323,15 @@ def is_of_current_password(session: Session, user: User) -> bool:
     if session.credential_id is None:
         return session.user_cutoffs == user.token_cutoffs
     return session.credential_id == user.credential_id
+
+
+def limit_to_session(pair: Pair, session: Session) -> Pair:
+    """Return the pair, which expires with its session at the latest."""
+    return msgspec.structs.replace(
+        pair,
+        access_expires_at=min(pair.access_expires_at, session.expires_at),
+        refresh_expires_at=min(pair.refresh_expires_at, session.expires_at),
+    )
 
 
 def token_result(session_id: UUID, user_id: UUID, pair: Pair, roles: str) -> dict[str, object]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from ledger import errors
 from ledger.commands.command import Decision, States, StreamEvent, state_of
 from ledger.commands.expected_version import check_version
-from ledger.commands.transaction import TransactionCommand, add_details, check_unreserved
+from ledger.commands.transaction import TransactionCommand, add_details
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited
 from ledger.events.clients import Client
@@ -59,17 +59,25 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
 
     def decide_transfer(self, states: States) -> tuple[MoneyTransferred, list[StreamEvent]]:
         """Return the transfer and all its events, without a result."""
-        check_unreserved(states, self.transaction_id, self.reference)
-        if self.expected is not None or self.source_available_min_cents is not None:
-            self._check_conditions(states)
+        if self.may_debit(states):
+            self.check_unreserved(states)
+            if self.expected is not None or self.source_available_min_cents is not None:
+                self._check_conditions(states)
         source, destination = check_transfer(
             states, self.source_account_id, self.destination_account_id, self.amount_cents, self.only_owner_id
         )
         transfer = self.to_event(source.currency)
         events = move(self.transaction_id, transfer, source, destination)
         if self.reference is not None:
-            events += self.use_reference()
+            events += self.use_reference(states)
         return transfer, events
+
+    def may_debit(self, states: States) -> bool:
+        """Return whether the source exists and the caller may debit it.
+
+        If not, the refusal must say nothing about ids, references and versions: `check_transfer` refuses the source.
+        """
+        return find_payable(states, self.source_account_id, self.only_owner_id) is not None
 
     def to_event(self, currency: str) -> MoneyTransferred:
         """Return the event that records this transfer."""
@@ -84,11 +92,9 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
         return copy_details(self, transfer)
 
     def _check_conditions(self, states: States) -> None:
-        source = find_payable(states, self.source_account_id, self.only_owner_id)
-        if source is None:  # `check_transfer` refuses it, and discloses nothing about another user's account
-            return
         check_version(states, self.source_account_id, self.expected)
-        if self.source_available_min_cents is not None and source.available_cents < self.source_available_min_cents:
+        source, minimum = state_of(states, self.source_account_id, Account), self.source_available_min_cents
+        if source is not None and minimum is not None and source.available_cents < minimum:
             raise Refused(errors.condition_not_met("/conditions/source_available_min_cents"))
 
 

@@ -49,10 +49,15 @@ class Grants(msgspec.Struct, frozen=True):
             return None
         return (*(self.account_ids or ()), *(self.user_ids or ()))
 
+    @property
+    def payers(self) -> tuple[UUID, ...] | None:
+        """Return the users and accounts whose money the client may spend; None for all."""
+        return () if self.limits is None and "admin" not in self.roles else self.limits
+
     def may_debit(self, account_id: UUID, owner_id: UUID | None) -> bool:
         """Return whether an account is within the limits. Without limits, only an admin may debit any."""
-        limits = self.limits
-        return "admin" in self.roles if limits is None else account_id in limits or owner_id in limits
+        payers = self.payers
+        return payers is None or account_id in payers or owner_id in payers
 
 
 class ClientRegistered(msgspec.Struct, frozen=True):

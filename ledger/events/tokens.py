@@ -73,7 +73,7 @@ class TokensRotated(msgspec.Struct, frozen=True):
     """The session was refreshed: it has a new pair, and the previous one is dead. Cut-offs are counted as at login.
 
     `retry_hash` is a keyed hash of the session, the presented token and the request's `Idempotency-Key`; it is None
-    without a key. It recognizes a retry.
+    without a key. It recognizes a retry. `credential_id` is set if the user has changed the password in this session.
     """
 
     TOPIC: ClassVar[str] = "TokensRotated"
@@ -88,6 +88,7 @@ class TokensRotated(msgspec.Struct, frozen=True):
     user_cutoffs: int
     all_cutoffs: int
     retry_hash: str | None = None
+    credential_id: UUID | None = None
 
 
 class PairReissued(msgspec.Struct, frozen=True):
@@ -201,6 +202,7 @@ def evolve(state: Session | None, event: SessionEvent) -> Session:
                 all_cutoffs=event.all_cutoffs,
                 previous_jti=session.pair.refresh_jti,
                 retry_hash=event.retry_hash,
+                credential_id=event.credential_id or session.credential_id,
             )
         case PairReissued():
             return _require_login(state)

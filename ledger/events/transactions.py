@@ -2,7 +2,8 @@
 
 A transfer has two entries, a journal entry up to a hundred; entries are events of the accounts. A hold has none until
 it is captured. A reference has a stream of its own: the first transaction that appends to it owns the reference, even
-when requests race. A hold that ends without moving money gives its reference back.
+when requests race. References belong to the owner of the paying account, so no user can take, or learn of, another's.
+A hold that ends without moving money gives its reference back.
 """
 
 from datetime import datetime
@@ -208,6 +209,14 @@ class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
     @property
+    def account_ids(self) -> tuple[UUID, ...]:
+        """Return the accounts between which it moves money, or may move it."""
+        if self.journal_entry is not None:
+            return tuple(posting.account_id for posting in self.journal_entry.postings)
+        first = self.transfer or self.hold
+        return () if first is None else (first.source_account_id, first.destination_account_id)
+
+    @property
     def held_cents(self) -> int:
         """Return what a pending hold still holds; 0 for any other transaction."""
         if self.hold is None or self.status != "pending":
@@ -246,19 +255,25 @@ class Reference(msgspec.Struct, frozen=True):
     transaction_id: UUID | None = msgspec.field(name="transfer_id")
 
 
-def reference_stream(reference: str) -> UUID:
-    """Return the stream of a reference, which all spellings that look the same share."""
-    return derived_id("reference", canonical_reference(reference))
+def reference_stream(reference: str, owner_id: UUID | None = None) -> UUID:
+    """Return the stream of a reference, which all spellings that look the same share.
+
+    Each owner of paying accounts has references of their own, and so has each client that is limited to some accounts.
+    None stands for the ledger's: those of admins, and of all transactions from before references had owners.
+    """
+    name = canonical_reference(reference)
+    return derived_id("reference", name) if owner_id is None else derived_id("reference-of", f"{owner_id}:{name}")
 
 
-def reference_streams(reference: str) -> tuple[UUID, ...]:
-    """Return the streams that can show that a reference is taken.
+def reference_streams(reference: str, *owner_ids: UUID) -> tuple[UUID, ...]:
+    """Return the streams that can show that a reference is taken: those of the owners, then those of the ledger.
 
     A reference stored before references were brought to canonical form has the stream of its own spelling.
     """
+    own = [reference_stream(reference, owner_id) for owner_id in dict.fromkeys(owner_ids)]
     if reference.isascii():
-        return (reference_stream(reference),)
-    return tuple(derived_id("reference", spelling) for spelling in dict.fromkeys(spellings(reference)))
+        return (*own, reference_stream(reference))
+    return (*own, *(derived_id("reference", spelling) for spelling in dict.fromkeys(spellings(reference))))
 
 
 def evolve(state: Transaction | None, event: TransactionEvent) -> Transaction:  # noqa: PLR0911 - one arm per event

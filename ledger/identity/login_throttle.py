@@ -3,7 +3,10 @@
 An attempt is counted before its password is checked, so that concurrent attempts cannot exceed the limit. A success
 refunds it; an attempt that is not refunded is a failure. Failures are counted for the account and for the address. An
 address from which the account has logged in before has its own bucket for that account, which attempts from other
-addresses do not fill. A window starts with its first attempt and has a fixed length; refused attempts do not extend it.
+addresses do not fill. A window starts with its first attempt; refused attempts do not extend it.
+
+Guessing gets slower: each time that attempts from unknown addresses fill an account's bucket within a day, the window
+lasts twice as long as before, up to a limit. Addresses that the account knows are not slowed down.
 
 The counts are in Redis. While Redis does not answer, each process counts on its own, by the same rules. No name leaves
 the process: an account is counted by the id of its name's stream, whether or not such a user exists.
@@ -31,6 +34,7 @@ TIMEOUT_SECONDS = 0.25
 PAUSE_SECONDS = 1.0  # after a failure of Redis, before it is tried again
 CONCURRENT_CALLS = 16  # a flood must not use up the client's connections, nor look like a failure of Redis
 REMEMBERED_SECONDS = 30 * 86_400  # how long an address stays known after a login of the account
+FILLED_SECONDS = 86_400  # for which it counts that attempts have filled the bucket of an account
 REMEMBERED_ADDRESSES = 16  # the latest of each account
 MEMORY_LIMIT = 10_000  # windows, and accounts with known addresses, in the memory of a process
 IPV6_PREFIX = 64  # the smallest network that providers assign to a customer
@@ -40,7 +44,8 @@ _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([\d.]+):\d+")
 
 # Counts an attempt in the account's bucket and the address's bucket, unless one of them is full.
 # KEYS: the account's known addresses, its bucket for unknown addresses, its bucket for this address, the address's
-# bucket. ARGV: the address, the limits of an account and of an address, the length of a window in milliseconds.
+# bucket, the times that its bucket for unknown addresses was filled. ARGV: the address, the limits of an account and of
+# an address, the length of a window and of the longest one in milliseconds, for how many milliseconds a time counts.
 # Returns the milliseconds until no bucket is full (0: the attempt is counted), whether the address is known, and for
 # each bucket: the end of its window (milliseconds since the epoch), the milliseconds until then, and its count.
 _ADMIT = """
@@ -54,8 +59,17 @@ for i, bucket in ipairs(buckets) do
     end
 end
 local reply = {wait, known and 1 or 0}
-for _, bucket in ipairs(buckets) do
-    if wait == 0 and redis.call('INCR', bucket) == 1 then redis.call('PEXPIRE', bucket, ARGV[4]) end
+for i, bucket in ipairs(buckets) do
+    if wait == 0 then
+        local count = redis.call('INCR', bucket)
+        if count == 1 then redis.call('PEXPIRE', bucket, ARGV[4]) end
+        if i == 1 and not known and count == tonumber(ARGV[2]) then
+            local times = redis.call('INCR', KEYS[5])
+            redis.call('PEXPIRE', KEYS[5], ARGV[6])
+            local length = math.min(ARGV[4] * 2 ^ math.min(times - 1, 40), tonumber(ARGV[5]))
+            if times > 1 then redis.call('PEXPIRE', bucket, string.format('%.0f', length)) end
+        end
+    end
     reply[#reply + 1] = redis.call('PEXPIRETIME', bucket)
     reply[#reply + 1] = redis.call('PTTL', bucket)
     reply[#reply + 1] = tonumber(redis.call('GET', bucket) or 0)
@@ -64,14 +78,16 @@ return reply
 """
 
 # Refunds an attempt to its windows, except those that have ended, and makes the address of a success known.
-# KEYS: the account's known addresses, then the windows. ARGV: the address (empty: not to be made known), for how many
-# seconds it stays known, the limit of known addresses, then the end of each window.
+# KEYS: the account's known addresses, the times that its bucket was filled, then the windows. ARGV: the address (empty:
+# not to be made known), for how many seconds it stays known, the limit of known addresses, whether to forget the times,
+# then the end of each window.
 _SETTLE = """
-for i = 2, #KEYS do
+for i = 3, #KEYS do
     if redis.call('PEXPIRETIME', KEYS[i]) == tonumber(ARGV[i + 2]) and redis.call('DECR', KEYS[i]) < 1 then
         redis.call('DEL', KEYS[i])
     end
 end
+if ARGV[4] == '1' then redis.call('DEL', KEYS[2]) end
 if ARGV[1] ~= '' then
     local time = redis.call('TIME')
     redis.call('ZADD', KEYS[1], time[1] + time[2] / 1000000 + ARGV[2], ARGV[1])
@@ -109,6 +125,12 @@ class Limits(NamedTuple):
     per_account: int
     per_address: int
     window_seconds: int
+    longest_window_seconds: int = 3600
+
+    def window_after(self, times: int) -> int:
+        """Return the seconds of a window that is filled for the n-th time."""
+        doubled: int = self.window_seconds << min(times - 1, 40)
+        return min(doubled, max(self.longest_window_seconds, self.window_seconds))
 
 
 class _Client(NamedTuple):
@@ -119,6 +141,7 @@ class _Client(NamedTuple):
     strangers: str
     own: str
     everybody: str
+    times: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +155,11 @@ class Attempt:
     windows: Mapping[str, int]
     in_redis: bool
     quotas: Sequence[Quota]
+
+    @property
+    def is_of_stranger(self) -> bool:
+        """Whether the account did not know the address."""
+        return self.client.strangers in self.windows
 
     @property
     def quotas_after_refund(self) -> list[Quota]:
@@ -157,9 +185,11 @@ class LoginThrottle:
     async def admit(self, account: str, address: str) -> Attempt:
         """Count an attempt for this user name, known or not, from this address. Raises `TooManyAttemptsError`."""
         client = self._identify(account, address)
-        keys = [client.known, client.strangers, client.own, client.everybody]
-        per_account, per_address, window_seconds = self._limits
+        keys = [client.known, client.strangers, client.own, client.everybody, client.times]
+        per_account, per_address, window_seconds, longest_seconds = self._limits
+        longest = max(window_seconds, longest_seconds)
         arguments: list[str | int] = [client.address, per_account, per_address, window_seconds * 1000]
+        arguments += [longest * 1000, FILLED_SECONDS * 1000]
         reply = await self._run_script(self._admit_script, keys, arguments)
         wait, known, *windows = self._memory.admit(client) if reply is None else reply
         account_window, address_window = windows[:3], windows[3:]
@@ -175,6 +205,8 @@ class LoginThrottle:
     async def record_success(self, attempt: Attempt) -> None:
         """Refund the attempt, and make its address known to its account."""
         self._memory.remember(attempt.client)
+        if attempt.is_of_stranger:
+            self._memory.forget_times(attempt.client)
         await self._settle_attempt(attempt, known_address=attempt.client.address)
 
     async def refund(self, attempt: Attempt) -> None:
@@ -191,8 +223,10 @@ class LoginThrottle:
         windows = attempt.windows if attempt.in_redis else {}
         if not attempt.in_redis:
             self._memory.refund(attempt.windows)
-        arguments: list[str | int] = [known_address, REMEMBERED_SECONDS, REMEMBERED_ADDRESSES, *windows.values()]
-        await self._run_script(self._settle_script, [attempt.client.known, *windows], arguments)
+        forgets = int(bool(known_address) and attempt.is_of_stranger)
+        arguments: list[str | int] = [known_address, REMEMBERED_SECONDS, REMEMBERED_ADDRESSES, forgets]
+        keys = [attempt.client.known, attempt.client.times, *windows]
+        await self._run_script(self._settle_script, keys, [*arguments, *windows.values()])
 
     async def _run_script(self, script: AsyncScript, keys: Sequence[str], arguments: Sequence[str | int]) -> Any | None:
         """Return the result of a script; None if Redis does not answer, or failed less than `PAUSE_SECONDS` ago."""
@@ -220,6 +254,7 @@ class LoginThrottle:
             strangers=bucket,
             own=f"{bucket}:{counted}",
             everybody=f"{self._prefix}address:{counted}",
+            times=f"{self._prefix}filled:{name}",
         )
 
 
@@ -237,6 +272,7 @@ class _Memory:
         self._clock = clock
         self._windows: OrderedDict[str, _Window] = OrderedDict()
         self._known: OrderedDict[str, OrderedDict[str, int]] = OrderedDict()  # ends, by account and address
+        self._filled: OrderedDict[str, _Window] = OrderedDict()
 
     def admit(self, client: _Client) -> list[int]:
         """Count an attempt, and return what the script `_ADMIT` returns."""
@@ -251,6 +287,8 @@ class _Memory:
         waits = [window.ends - now for bucket, window in live.items() if window.attempts >= buckets[bucket]]
         if not waits:
             live = {bucket: self._count(bucket, live.get(bucket), now) for bucket in buckets}
+            if not known and live[client.strangers].attempts == self._limits.per_account:
+                self._lengthen(client.times, live[client.strangers], now)
         shown = [live.get(bucket) or _Window(now) for bucket in buckets]
         numbers = [number for window in shown for number in (window.ends, window.ends - now, window.attempts)]
         return [max(waits, default=0), int(known), *numbers]
@@ -263,6 +301,21 @@ class _Memory:
                 window.attempts -= 1
                 if not window.attempts:
                     del self._windows[bucket]
+
+    def forget_times(self, client: _Client) -> None:
+        """Start again with the shortest window, because the owner has logged in."""
+        self._filled.pop(client.times, None)
+
+    def _lengthen(self, times: str, window: _Window, now: int) -> None:
+        """Lengthen a window that was filled, unless it is the first one in a day."""
+        filled = self._filled.get(times)
+        if filled is None or filled.ends <= now:
+            filled = _Window(now)
+        filled.attempts += 1
+        filled.ends = now + FILLED_SECONDS * 1000
+        _put(self._filled, times, filled, limit=MEMORY_LIMIT)
+        if filled.attempts > 1:
+            window.ends = now + self._limits.window_after(filled.attempts) * 1000
 
     def remember(self, client: _Client) -> None:
         """Make the address known to the account."""

@@ -27,7 +27,8 @@ async def list_sessions(
 ) -> list[tuple[int, dict[str, Any]]]:
     """Return up to `limit` active sessions of one user or all users, newest first, each with its position."""
     rows = await reader.fetch(
-        f"""SELECT sessions.* FROM sessions
+        f"""SELECT sessions.*, address, agent FROM sessions
+            LEFT JOIN session_clients ON session_id = sessions.id
             LEFT JOIN cutoffs ON cutoffs.user_id = sessions.user_id
             LEFT JOIN cutoffs AS everybody ON everybody.user_id = '{EVERYBODY}'
             WHERE sessions.position < $1 AND ($2::uuid IS NULL OR sessions.user_id = $2) AND ended_at IS NULL
@@ -38,5 +39,5 @@ async def list_sessions(
         user_id,
         limit,
     )
-    members = ("id", "user_id", "created_at", "refreshed_at", "expires_at")
+    members = ("id", "user_id", "created_at", "refreshed_at", "expires_at", "address", "agent")
     return [(row["position"], {member: row[member] for member in members}) for row in rows]

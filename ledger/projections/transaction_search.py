@@ -16,11 +16,12 @@ from asyncpg import Record
 from ledger.events import TOPICS
 from ledger.events.transactions import HoldCaptured, HoldPlaced, JournalEntryPosted, MoneyTransferred
 from ledger.projections import captures
+from ledger.projections.account_owners import ever_of, spans_of
 from ledger.projections.transactions import ACCOUNTS, BANDS, BANDS_SQL, COUNTED, ROW, format_visible, own
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import MAX_POSITION, Bounds
-from ledger.store.sql import ENTRY_EVENTS, ENTRY_TRANSACTION, NEWEST_BETWEEN, Party, belongs_to, where_clause
+from ledger.store.sql import ENTRY_EVENTS, ENTRY_TRANSACTION, NEWEST_BETWEEN, Party, where_clause
 
 SCAN = 1000  # candidates of a page with filters
 SCANNED_EVENTS = 5000  # of the log, per page
@@ -29,8 +30,8 @@ SCANNED_EVENTS = 5000  # of the log, per page
 class Filters(NamedTuple):
     """The filters of a list of transactions, which all apply. None filters nothing.
 
-    With `party_id`, only transactions of accounts that belong to this party now, and only their postings of a journal
-    entry.
+    With `party_id`, only transactions of accounts that belonged to this party at that time, and of a journal entry only
+    their postings.
     """
 
     party_id: Party | None = None
@@ -112,7 +113,7 @@ async def page(reader: Reader, filters: Filters, *, before: int, limit: int) -> 
 async def _find_candidates(reader: Reader, filters: Filters, bounds: Bounds, needed: int, count: int) -> _Candidates:
     """Find at most `count` candidates, some of which may not match. Where nearly all match, `needed` suffice."""
     if filters.references is not None:
-        return await _find_by_reference(reader, filters.references, count)
+        return await _find_by_reference(reader, filters, bounds, count)
     if filters.is_of_accounts:
         return await _find_of_accounts(reader, filters, bounds, count)
     if filters.status not in {None, "posted"}:
@@ -132,8 +133,8 @@ async def _find_authorized(reader: Reader, filters: Filters, bounds: Bounds, cou
     """Find holds by when they were placed."""
     if not filters.is_of_accounts:
         return await _find_by_index(reader, "kind = 'hold'", (), bounds, count)
-    where, values = _choose_accounts(filters)
-    return _end_search(await reader.fetch(_HOLDS.format(where=where, more=""), *bounds, count, *values), count)
+    chosen, values = _choose_accounts(filters)
+    return _end_search(await reader.fetch(_HOLDS.format(chosen=chosen, more=""), *bounds, count, *values), count)
 
 
 async def _add_captured(
@@ -155,35 +156,42 @@ async def _find_captured(reader: Reader, filters: Filters, bounds: Bounds, count
     """Find holds by their last captures."""
     if not filters.may_be_captured:
         return _Candidates([], None)
-    rows = await reader.fetch(
-        """SELECT id, settled_position AS position FROM transfers
-           WHERE captured_cents IS NOT NULL AND settled_position > $1 AND settled_position < $2
-           ORDER BY settled_position DESC LIMIT $3""",
-        *(*bounds, count),
-    )
-    return _Candidates([row["id"] for row in rows], rows[-1]["position"] if len(rows) == count else None)
+    return await _find_by_index(reader, "captured_cents IS NOT NULL", (), bounds, count, counted="settled_position")
 
 
-async def _find_by_reference(reader: Reader, references: tuple[str, str, str], count: int) -> _Candidates:
-    """Find the transactions, and the holds by their captures, with a reference: one at a time has it."""
-    rows = await reader.fetch(
-        """(SELECT id FROM transfers WHERE reference = ANY($1) ORDER BY position DESC LIMIT $2)
-           UNION (SELECT transaction_id FROM captures WHERE reference = ANY($1) LIMIT $2)""",
-        references,
-        count,
+async def _find_by_reference(reader: Reader, filters: Filters, bounds: Bounds, count: int) -> _Candidates:
+    """Find the transactions, and the holds by their captures, with a reference, which several users may have.
+
+    For a party, search own accounts only: how far the search gets must not tell of the references of others.
+    """
+    party, references = filters.party_id, (filters.references,)
+    of_party = "true" if party is None else f"{ACCOUNTS} && ARRAY({ever_of(party).format('$5')})"
+    values = references if party is None else (*references, party)
+    captured = f"""captured_cents IS NOT NULL AND {of_party} AND (reference = ANY($4) OR id IN (
+                       SELECT transaction_id FROM captures WHERE captures.reference = ANY($4)))"""
+    return _merge(
+        await _find_by_index(
+            reader, f"reference = ANY($4) AND captured_cents IS NULL AND {of_party}", values, bounds, count
+        ),
+        await _find_by_index(reader, captured, values, bounds, count, counted="settled_position"),
     )
-    return _Candidates([row["id"] for row in rows], None)
 
 
 async def _find_by_index(
-    reader: Reader, condition: str, values: Sequence[object], bounds: Bounds, count: int
+    reader: Reader,
+    condition: str,
+    values: Sequence[object],
+    bounds: Bounds,
+    count: int,
+    *,
+    counted: str = "position",
 ) -> _Candidates:
     rows = await reader.fetch(
-        f"""SELECT id, position FROM transfers WHERE position > $1 AND position < $2 AND {condition}
-            ORDER BY position DESC LIMIT $3""",
+        f"""SELECT id, {counted} AS counted FROM transfers WHERE {counted} > $1 AND {counted} < $2 AND {condition}
+            ORDER BY {counted} DESC LIMIT $3""",
         *(*bounds, count, *values),
     )
-    return _Candidates([row["id"] for row in rows], rows[-1]["position"] if len(rows) == count else None)
+    return _Candidates([row["id"] for row in rows], rows[-1]["counted"] if len(rows) == count else None)
 
 
 async def _find_in_bands(reader: Reader, filters: Filters, bounds: Bounds, needed: int, count: int) -> _Candidates:
@@ -239,23 +247,32 @@ _END_OF_SCAN = f"SELECT position FROM ({NEWEST_BETWEEN} OFFSET $3::bigint - 1 LI
 
 
 async def _find_of_accounts(reader: Reader, filters: Filters, bounds: Bounds, count: int) -> _Candidates:
-    where, values = _choose_accounts(filters)
+    chosen, values = _choose_accounts(filters)
     arguments = [*bounds, count, *values]
     may_have_entries = filters.may_be_posted or filters.may_be_captured
-    entries = await reader.fetch(_ENTRIES.format(where=where), *arguments) if may_have_entries else []
-    sql = _HOLDS.format(where=where, more="AND captured_cents IS NULL")
+    entries = await reader.fetch(_ENTRIES.format(chosen=chosen), *arguments) if may_have_entries else []
+    sql = _HOLDS.format(chosen=chosen, more="AND captured_cents IS NULL")
     holds = await reader.fetch(sql, *arguments) if filters.may_be_uncaptured else []
     return _merge(_end_search(entries, count), _end_search(holds, count))
 
 
 def _choose_accounts(filters: Filters) -> tuple[str, list[object]]:
-    return where_clause(
-        (
-            (belongs_to(filters.party_id), filters.party_id),
-            ("user_id = {}", filters.user_id),
-            ("id = {}", filters.account_id),
-        ),
-        first=4,
+    """Return the query for the accounts, with the part of the history of each, and its values.
+
+    For a party these are the parts in which the account was theirs, for others the whole history.
+    """
+    first = 4 if filters.party_id is None else 5
+    where, values = where_clause(
+        (("accounts.user_id = {}", filters.user_id), ("accounts.id = {}", filters.account_id)), first=first
+    )
+    if filters.party_id is None:
+        none = "NULL::bigint"
+        return f"SELECT id, 0 AS first, {none} AS ends FROM accounts WHERE true {where}", values
+    spans = spans_of(filters.party_id).format("$4")
+    return (
+        f"""SELECT id, first_version AS first, next_position AS ends
+            FROM ({spans}) AS owned JOIN accounts ON id = account_id WHERE true {where}""",
+        [filters.party_id, *values],
     )
 
 
@@ -270,17 +287,18 @@ def _end_search(rows: Sequence[Record], count: int) -> _Candidates:
 
 
 _ENTRIES = f"""
-WITH chosen AS MATERIALIZED (SELECT id FROM accounts WHERE true {{where}}),
+WITH chosen AS MATERIALIZED ({{chosen}}),
      latest AS MATERIALIZED (  -- the entries of a page belong to at most so many accounts
-         SELECT chosen.id, entry.* FROM chosen, LATERAL (
+         SELECT chosen.id, first, entry.* FROM chosen, LATERAL (
              SELECT version, position FROM ({ENTRY_EVENTS}) AS event
-             WHERE account_id = chosen.id AND version <= (SELECT version_at(chosen.id, $2::bigint - 1))
+             WHERE account_id = chosen.id AND version <= (SELECT version_at(chosen.id, least($2::bigint, ends) - 1))
+                   AND version >= first
              ORDER BY version DESC LIMIT 1) AS entry
          ORDER BY entry.position DESC LIMIT $3),
      newest AS MATERIALIZED (
          SELECT entry.* FROM latest, LATERAL (
              SELECT state, position FROM ({ENTRY_EVENTS}) AS event
-             WHERE account_id = latest.id AND version <= latest.version
+             WHERE account_id = latest.id AND version <= latest.version AND version >= first
              ORDER BY version DESC LIMIT $3) AS entry
          WHERE entry.position > $1 ORDER BY entry.position DESC LIMIT $3)
 SELECT moved.id, counted, newest.position
@@ -288,16 +306,16 @@ FROM newest JOIN (SELECT id, {COUNTED} AS counted FROM transfers) AS moved ON mo
 ORDER BY newest.position DESC
 """
 _HOLDS = """
-WITH chosen AS MATERIALIZED (SELECT id FROM accounts WHERE true {where})
+WITH chosen AS MATERIALIZED ({chosen})
 SELECT DISTINCT hold.id, hold.position AS counted, hold.position FROM chosen, LATERAL (
     (SELECT transfers.id, position FROM transfers
      WHERE source_account_id = chosen.id AND kind = 'hold' {more}
-           AND position > $1 AND position < $2
+           AND position > $1 AND position < least($2::bigint, ends)
      ORDER BY position DESC LIMIT $3)
     UNION ALL
     (SELECT transfers.id, position FROM transfers
      WHERE destination_account_id = chosen.id AND kind = 'hold' {more}
-           AND position > $1 AND position < $2
+           AND position > $1 AND position < least($2::bigint, ends)
      ORDER BY position DESC LIMIT $3)) AS hold
 ORDER BY hold.position DESC LIMIT $3
 """

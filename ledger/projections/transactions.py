@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
+from ledger.commands.command import Parties
 from ledger.events import Recorded, encode
 from ledger.events.transactions import (
     HoldCaptured,
@@ -23,10 +24,12 @@ from ledger.events.transactions import (
     evolve,
 )
 from ledger.projections import captures, details
+from ledger.projections.account_owners import belonged_to, owner_at
 from ledger.projections.resource import Resource
 from ledger.projections.table import POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
-from ledger.store.sql import Party, belongs_to
+from ledger.store.reader import MAX_POSITION
+from ledger.store.sql import Party, sender_of
 from ledger.store.statements import Statement, integers, texts, times, uuids, words
 
 MAX_COUNTED = 100_000
@@ -208,6 +211,7 @@ class DueHold(NamedTuple):
     source_account_id: UUID
     destination_account_id: UUID
     reference: str | None
+    payer_ids: Sequence[UUID]
 
 
 async def list_due_holds(reader: Reader, now: datetime, limit: int) -> list[DueHold]:
@@ -257,7 +261,39 @@ async def have_incoming_holds(reader: Reader, account_ids: Collection[UUID]) -> 
     return [row[0] for row in rows]
 
 
-_DUE = "id, source_account_id, destination_account_id, reference"
+# Those who may own the reference of a hold: who owned its source when it was placed, and who placed it.
+_PAYERS = f"""CASE WHEN reference IS NULL THEN ARRAY[]::uuid[] ELSE array_remove(ARRAY[
+    {owner_at("source_account_id", "transfers.position")}, {sender_of("transfers.id")}], NULL) END"""
+_DUE = f"id, source_account_id, destination_account_id, reference, {_PAYERS}"
+
+
+async def find_payers(reader: Reader, hold_id: UUID) -> tuple[UUID, ...]:
+    """Return those who may own the reference of a hold, if it has one."""
+    return tuple(await reader.fetchval(f"SELECT {_PAYERS} FROM transfers WHERE id = $1", hold_id) or ())
+
+
+async def find_parties(reader: Reader, transaction_ids: Collection[UUID]) -> dict[UUID, Parties]:
+    """Return the parties of each of these transactions that exists: its accounts, and who owned them when it was made.
+
+    A hold is also visible to those who owned its accounts when it was last captured, or ended.
+    """
+    parties: dict[UUID, Parties] = {}
+    for transaction_id, pays, *sides in await reader.fetch(_SIDES_WITH_OWNERS, transaction_ids):
+        known = parties.get(transaction_id, Parties(frozenset(), frozenset()))
+        payers = known.payers.union(sides[:2] if pays else ()) - {None}
+        parties[transaction_id] = Parties(payers, known.readers.union(sides) - {None})
+    return parties
+
+
+_SIDES_WITH_OWNERS = f"""
+SELECT id, pays, side.account_id, {owner_at("side.account_id", "transfers.position")},
+       {owner_at("side.account_id", "settled_position")}
+FROM transfers, LATERAL (
+    SELECT source_account_id, true WHERE postings IS NULL
+    UNION ALL SELECT destination_account_id, false WHERE postings IS NULL
+    UNION ALL SELECT (posting ->> 'account_id')::uuid, (posting ->> 'amount_cents')::bigint < 0
+              FROM jsonb_array_elements(postings) AS posting) AS side(account_id, pays)
+WHERE id = ANY($1)"""
 
 
 async def find(reader: Reader, transaction_id: UUID, *, party_id: Party | None = None) -> Resource | None:
@@ -274,7 +310,7 @@ async def find(reader: Reader, transaction_id: UUID, *, party_id: Party | None =
         version += ".over"
     if party_id is None or "postings" not in body:
         return Resource(body, version)
-    # Which postings the user sees also depends on who owns the accounts now, so the version names these postings.
+    # Which postings the user sees also depends on who owned the accounts, so the version names these postings.
     visible = encode([posting["account_id"] for posting in body["postings"]])
     return Resource(body, f"{version}.{zlib.crc32(visible):x}")
 
@@ -284,15 +320,25 @@ ACCOUNTS = """CASE WHEN postings IS NULL THEN ARRAY[source_account_id, destinati
 
 
 def own(party_id: Party | None, parameter: str) -> str:
-    """Return the column `own`: the accounts of a transaction that belong to a party now, which is the parameter."""
-    where = belongs_to(party_id).format(parameter)
-    return f"ARRAY(SELECT accounts.id FROM accounts WHERE {where} AND accounts.id = ANY({ACCOUNTS})) AS own"
+    """Return the column `own`: the accounts of a transaction that were of a party, which is the parameter.
+
+    They were so when it was made, or when it moved money or ended as a hold. The holds that are pending at an account
+    also belong to its present party.
+    """
+    if party_id is None:
+        return f"CASE WHEN {parameter}::uuid IS NULL THEN ARRAY[]::uuid[] END AS own"
+    return f"""ARRAY(SELECT side.id FROM unnest({ACCOUNTS}) AS side(id) WHERE EXISTS (SELECT FROM (
+        SELECT transfers.position UNION ALL SELECT settled_position
+        UNION ALL SELECT captures.position FROM captures WHERE kind = 'hold' AND transaction_id = transfers.id
+        UNION ALL SELECT {MAX_POSITION} WHERE status = 'pending') AS moment(position)
+        WHERE {belonged_to(party_id, "side.id", "moment.position").format(parameter)})) AS own"""
 
 
 def format_visible(row: Record, party_id: Party | None) -> dict[str, Any] | None:
     """Return a row with the column `own` as this party sees it, or None; `party_id` None sees everything.
 
-    A party sees only transactions of own accounts, and only the postings of own accounts in a journal entry.
+    A party sees only transactions of own accounts, and only the postings of own accounts in a journal entry. What was
+    before a change of owner is the old owner's.
     """
     if party_id is not None and not row["own"]:
         return None

@@ -41,6 +41,12 @@ def count_after(position: str) -> str:
     return f"(SELECT count(*) FROM stored_events WHERE notification_id > {position})"
 
 
+def sender_of(stream_id: str) -> str:
+    """Return SQL for who sent the command that began a stream."""
+    return f"""(SELECT actor_id FROM stored_events JOIN command_log USING (command_id)
+                WHERE originator_id = {stream_id} AND originator_version = 1)"""
+
+
 def time_after(position: str) -> str:
     """Return SQL for the time when the first event after a position was recorded."""
     return f"""(SELECT recorded_at FROM stored_events WHERE notification_id > {position}
@@ -55,9 +61,11 @@ def lag_seconds(position: str) -> str:
 Party: TypeAlias = UUID | tuple[UUID, ...]  # a user, or the users and accounts that a client is limited to
 
 
-def belongs_to(party: Party | None) -> str:
-    """Return the condition on a row of `accounts` that it belongs to a party, which is the parameter `{}`."""
-    return "(user_id = ANY({0}) OR accounts.id = ANY({0}))" if isinstance(party, tuple) else "user_id = {0}"
+def belongs_to(party: Party | None, owner_id: str = "user_id", account_id: str = "accounts.id") -> str:
+    """Return the condition that an account with this owner belongs to a party, which is the parameter `{0}`."""
+    if isinstance(party, tuple):
+        return f"({owner_id} = ANY({{0}}) OR {account_id} = ANY({{0}}))"
+    return f"{owner_id} = {{0}}"
 
 
 def where_clause(filters: Iterable[tuple[str, object]], first: int) -> tuple[str, list[object]]:

@@ -64,17 +64,23 @@ class Submission:
 
 
 class Suspects(NamedTuple):
-    """What an overdue hold may keep from a refused command: accounts with holds, and holds or owners of a reference."""
+    """What to look up before a command is refused.
+
+    An overdue hold may keep funds of accounts from it, or a reference of transactions. A refusal may also depend on who
+    is a party to transactions that are in `doubts`.
+    """
 
     account_ids: set[UUID]
     transaction_ids: set[UUID]
+    doubts: set[UUID]
 
     def __bool__(self) -> bool:
         """Return whether anything is suspected."""
-        return bool(self.account_ids or self.transaction_ids)
+        return bool(self.account_ids or self.transaction_ids or self.doubts)
 
-    def add(self, states: States) -> None:
-        """Add what a refused command has read."""
+    def add(self, command: Command, states: States) -> None:
+        """Add what a refused command has read, and its doubts."""
+        self.doubts.update(command.doubts(states))
         for stream_id, state in states.items():
             match state:
                 case Account(held_cents=held, incoming_cents=incoming) if held or incoming:
@@ -101,7 +107,7 @@ class CommitGroup:
     changed: dict[UUID, Head] = field(default_factory=dict)
     appended: list[Recorded] = field(default_factory=list)
     command_ids: list[UUID] = field(default_factory=list)
-    suspects: Suspects = field(default_factory=lambda: Suspects(set(), set()))
+    suspects: Suspects = field(default_factory=lambda: Suspects(set(), set(), set()))
     _valid: set[Caller] = field(default_factory=set)  # since a stream of any valid caller last changed
     _caller_streams: set[UUID] = field(default_factory=set)
 
@@ -123,7 +129,7 @@ class CommitGroup:
             decision = command.decide(states)
         except Exception as error:  # noqa: BLE001 - only this command fails, not the group
             if isinstance(error, Refused):
-                self.suspects.add(states)
+                self.suspects.add(command, states)
             return error
         if any([stream not in states for stream, _ in decision.events]):  # noqa: C419 - twice as fast as a generator
             return LookupError(f"{command.name} appends to streams that it did not read")
@@ -132,7 +138,7 @@ class CommitGroup:
         else:
             self._append_folded(decision.events, decision.states, command_id)
             if decision.is_partly_refused:
-                self.suspects.add(states)
+                self.suspects.add(command, states)
         return decision
 
     def _is_valid(self, caller: Caller) -> bool:

@@ -1,11 +1,12 @@
 """Ends overdue holds in the commit group that needs their money, however late the expiry task is.
 
 A command that is refused may need funds that an overdue hold still holds, an account that one still pays to, or its
-reference. Only then are the overdue holds looked up. They end first, and the group is decided again.
+reference. Only then are the overdue holds looked up. They end first, and the group is decided again. So it is once the
+parties of a transaction are looked up that has the id or the reference of a refused command.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -40,6 +41,7 @@ def expire(hold: DueHold, now: datetime) -> ExpireHold:
         source_account_id=hold.source_account_id,
         destination_account_id=hold.destination_account_id,
         hold_reference=hold.reference,
+        payer_ids=tuple(hold.payer_ids),
         now=now,
     )
 
@@ -56,13 +58,25 @@ async def prepare_with_endings(
     seen: list[UUID] = []
     while prepared.suspects:
         now = datetime.now(UTC)
-        holds = await transactions.find_due_holds(connection, now, *prepared.suspects, seen, MAX_HOLDS)
-        if not holds:
+        suspects = prepared.suspects
+        await _look_up_doubts(connection, commands, suspects.doubts)
+        holds = await transactions.find_due_holds(
+            connection, now, suspects.account_ids, suspects.transaction_ids, seen, MAX_HOLDS
+        )
+        if not holds and not suspects.doubts:
             break
         seen += [hold.transaction_id for hold in holds]
         group = [*(Ending(hold, now) for hold in holds), *group]
         prepared = await _prepare(connection, group, heads)
     return prepared
+
+
+async def _look_up_doubts(connection: Connection, commands: Sequence[Pending], doubts: Collection[UUID]) -> None:
+    """Give the commands what they need to know of these transactions, each of which is looked up once."""
+    if doubts:
+        parties = dict.fromkeys(doubts) | await transactions.find_parties(connection, doubts)
+        for pending in commands:
+            pending.command = pending.command.learn(parties)
 
 
 async def _prepare(

@@ -278,7 +278,7 @@ async def test_a_customer_is_not_shown_the_transfer_of_another_as_a_replay(api: 
 
     answer = await send(await api.as_new_user("customer"), [item])
 
-    assert [["transaction_id_reused"]] == codes(answer)
+    assert [["transfer_source_account_not_found"]] == codes(answer)
 
 
 async def test_concurrent_batches_with_the_same_items_are_executed_once(api: Api) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ledger.settings import Settings
-from tests.support.controls import Api, Clock, Response, Serve, new_id, transfer_body, user_body
+from tests.support.controls import NOBODY, Api, Clock, Response, Serve, new_id, transfer_body, user_body
+from tests.support.machines import ALL_SCOPES, TOKEN, as_machine, ask, machine, register
 from tests.support.token_api import (
     NOT_ENFORCED,
     REVOKE_ALL,
@@ -21,8 +22,6 @@ from web.http.scopes import SCOPES
 from web.routes import ROUTES, UNVERSIONED, VERSIONS
 from web.routes.route import Route
 
-TOKEN = "/v1/auth/token"
-ALL_SCOPES = " ".join(SCOPES)
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 MACHINES_MAY = [route for route in (*UNVERSIONED, *ROUTES) if route.scope is not None]
 OTHERS = [
@@ -30,29 +29,6 @@ OTHERS = [
     for route in (*UNVERSIONED, *ROUTES)
     if route.scope is None and route.access.roles is not None and route.path not in {"/auth/refresh", "/auth/logout"}
 ]
-
-
-async def register(api: Api, scope: str = ALL_SCOPES, roles: str = "admin", **members: Any) -> dict[str, Any]:
-    answer = await api.post("/v1/clients", {"name": "a machine", "roles": roles, "scope": scope, **members})
-    assert 201 == answer.status, answer
-    return dict(answer.body)
-
-
-async def ask(api: Api, client: dict[str, Any], **parameters: str) -> Response:
-    """Ask for a token, with HTTP Basic."""
-    basic = base64.b64encode(f"{client['id']}:{client['client_secret']}".encode()).decode()
-    form = {"grant_type": "client_credentials", **parameters}
-    return await api.nobody.post(TOKEN, data=form, headers={"Authorization": f"Basic {basic}"})
-
-
-async def as_machine(api: Api, client: dict[str, Any], **parameters: str) -> Api:
-    answer = await ask(api, client, **parameters)
-    assert 200 == answer.status, answer
-    return replace(api, token=answer.body["access_token"])
-
-
-async def machine(api: Api, scope: str = ALL_SCOPES, roles: str = "admin", **members: Any) -> Api:
-    return await as_machine(api, await register(api, scope, roles, **members))
 
 
 # The token
@@ -92,7 +68,7 @@ async def test_the_secret_may_be_in_the_form_instead(api: Api) -> None:
         ("scope=accounts:read", 400, "invalid_request"),
         ("grant_type=client_credentials&grant_type=client_credentials", 400, "invalid_request"),
         ("grant_type=client_credentials&client_secret=another", 400, "invalid_request"),
-        (f"grant_type=client_credentials&client_id={new_id()}", 400, "invalid_request"),
+        (f"grant_type=client_credentials&client_id={NOBODY}", 400, "invalid_request"),
         ("grant_type", 400, "invalid_request"),
         ("grant_type=%ff", 400, "invalid_request"),
         ("&".join(f"p{number}=1" for number in range(200)), 400, "invalid_request"),

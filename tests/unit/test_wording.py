@@ -9,9 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from ledger.errors import Refusal, Refused
+from web.body import Body
 from web.http.json import parse
 from web.http.wording import MAX_REFUSALS, MESSAGES, UNFORESEEN
-from web.requests import Batch, Body, ConditionalTransfer, Hold, JournalEntry, Login, NewUser, Reversal
+from web.requests import Batch, ConditionalTransfer, Hold, JournalEntry, Login, NewUser, Reversal
 from web.routes import ROUTES, UNVERSIONED
 
 REQUEST_MODELS = {route.operation.request_model for route in (*UNVERSIONED, *ROUTES)}

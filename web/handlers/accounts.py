@@ -1,5 +1,6 @@
 """Accounts: admins change and read all of them, auditors read all, customers read their own."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast, get_args
 from uuid import UUID
@@ -12,6 +13,7 @@ from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, U
 from ledger.errors import Refused
 from ledger.events.accounts import Freeze
 from ledger.projections import accounts, transactions
+from ledger.projections.account_owners import WHOLE, Span, read_spans
 from ledger.projections.accounts import Filters, Status
 from ledger.projections.resource import Resource
 from ledger.store import reader as event_reader
@@ -85,10 +87,9 @@ def _refuse_filters(request: web.Request) -> None:
 async def get_account(request: web.Request) -> Reply:
     """GET /accounts/{id}, now or at a point in time."""
     account_id, moment = read_path_id(request), read_account_point_in_time(request)
-    now = await find_account(request, account_id)
     if moment is None:
-        return answer_resource(request, *now)
-    then = await as_of.account_at(reader(request), account_id, moment)
+        return answer_resource(request, *await find_account(request, account_id))
+    then = await as_of.account_at(reader(request), account_id, moment, owner_id=readable_owner(request))
     if then is None:
         raise Refused(errors.account_not_found(account_id))
     return answer_resource(request, then, then["version"])
@@ -191,3 +192,18 @@ async def find_account(request: web.Request, account_id: UUID) -> Resource:
     if account is None:
         raise Refused(errors.account_not_found(account_id))
     return account
+
+
+async def find_spans(request: web.Request, account_id: UUID) -> Sequence[Span]:
+    """Return the parts of an account's history that the caller may read, oldest first. Raises `Refused` without any.
+
+    A customer reads the parts in which the account was theirs, as does a client that is limited to this user.
+    """
+    owner_id = readable_owner(request)
+    if owner_id is None:
+        await find_account(request, account_id)
+        return (WHOLE,)
+    spans = await read_spans(reader(request), account_id, owner_id)
+    if not spans:
+        raise Refused(errors.account_not_found(account_id))
+    return spans

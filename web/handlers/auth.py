@@ -6,9 +6,10 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ledger import errors
 from ledger.commands.command import Credential
@@ -24,13 +25,14 @@ from ledger.commands.tokens import (
 from ledger.concurrency.deadline import DEADLINE
 from ledger.errors import DatabaseError, Refused
 from ledger.events.tokens import ALL_TOKENS, Pair
-from ledger.identity import passwords
+from ledger.identity import passwords, session_clients
 from ledger.identity.login_throttle import client_address
+from ledger.identity.session_clients import Client
 from ledger.identity.tokens import Claims, TokenType
 from ledger.projections import sessions, tokens
 from ledger.runtime import Runtime
 from ledger.settings import Settings
-from ledger.store.connections import Reader
+from ledger.store.connections import UNREACHABLE, Reader
 from ledger.values.ids import new_id
 from ledger.write.group import Origin, Outcome
 from web import requests
@@ -58,11 +60,11 @@ async def log_in(request: web.Request) -> Reply:
     if not body.username or secret is None or not secret.get_secret_value():
         raise Refused(errors.missing_credentials())
     runtime = request.app[RUNTIME]
-    attempt = await runtime.throttle.admit(body.username, _read_address(request))
+    attempt = await runtime.throttle.admit(body.username, read_address(request))
     request[LIMITS] = attempt.quotas
     try:
         credential = await _check_password(runtime, body.username, secret.get_secret_value())
-        reply = await _sign_tokens(runtime, await _start_session(request, credential))
+        reply = await sign_tokens(request, await _start_session(request, credential))
     except Refused:
         raise
     except Exception:
@@ -87,13 +89,14 @@ async def refresh_tokens(request: web.Request) -> Reply:
         session_id=presented.session_id,
         user_id=presented.user_id,
         refresh_jti=presented.jti,
-        pair=_make_pair(settings, now, now + settings.ledger_session_seconds),
+        pair=make_pair(settings, now, now + settings.ledger_session_seconds),
         grace_seconds=settings.ledger_refresh_grace_seconds,
         enforced=settings.jwt_enable_revoked_tokens,
         retry_hash=compute_retry_hash(request),
     )
     origin = make_unkeyed_origin(request)
-    return await _sign_tokens(runtime, await runtime.committer.submit(command, origin, deadline=DEADLINE.get()))
+    outcome = await runtime.committer.submit(command, origin, deadline=DEADLINE.get())
+    return await sign_tokens(request, outcome)
 
 
 async def log_out(request: web.Request) -> Reply:
@@ -126,6 +129,8 @@ async def purge_revoked_tokens(request: web.Request) -> Reply:
     runtime = request.app[RUNTIME]
     expired_before = int(time.time()) - runtime.settings.jwt_validation_leeway_seconds
 
+    await session_clients.purge(runtime.pool)
+
     async def make() -> ForgetTokens:
         cleanups = await tokens.count_cleanups(runtime.pool)
         count, as_of_position = await tokens.count_purgeable(runtime.pool, expired_before=expired_before)
@@ -157,7 +162,8 @@ async def end_session(request: web.Request) -> Reply:
     return answer_empty(await submit(request, command))
 
 
-def _read_address(request: web.Request) -> str:
+def read_address(request: web.Request) -> str:
+    """Return the address of the client."""
     forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", [])) or None
     hops = request.app[RUNTIME].settings.ledger_trusted_proxies
     if forwarded_for and not hops:
@@ -169,6 +175,11 @@ def _read_address(request: web.Request) -> str:
 def warn_of_proxy() -> None:
     """Say once that failed logins are counted for the address of a proxy, if that is what sends the header."""
     log.warning("X-Forwarded-For is ignored: if a proxy sends it, set LEDGER_TRUSTED_PROXIES")
+
+
+def _read_user_agent(request: web.Request) -> str | None:
+    """Return the user agent as plain text, without what a terminal or a page could take for something else."""
+    return "".join(filter(str.isprintable, request.headers.get(hdrs.USER_AGENT, ""))) or None
 
 
 async def _check_password(runtime: Runtime, username: str, password: str) -> Credential:
@@ -183,7 +194,7 @@ async def _check_password(runtime: Runtime, username: str, password: str) -> Cre
 async def _start_session(request: web.Request, credential: Credential) -> Outcome:
     runtime, now = request.app[RUNTIME], int(time.time())
     ends_at = now + runtime.settings.ledger_session_seconds
-    pair = _make_pair(runtime.settings, now, ends_at)
+    pair = make_pair(runtime.settings, now, ends_at)
     command = StartSession(
         session_id=new_id(),
         user_id=credential.user_id,
@@ -200,7 +211,8 @@ def _check_revocation_is_on(request: web.Request) -> None:
         raise Refused(errors.revocation_is_off())
 
 
-def _make_pair(settings: Settings, now: int, latest: int) -> Pair:
+def make_pair(settings: Settings, now: int, latest: int) -> Pair:
+    """Return a new pair of tokens, which expires at `latest`."""
     return Pair(
         access_jti=new_id(),
         access_expires_at=min(now + settings.jwt_expire_access_token_seconds, latest),
@@ -210,9 +222,12 @@ def _make_pair(settings: Settings, now: int, latest: int) -> Pair:
     )
 
 
-async def _sign_tokens(runtime: Runtime, outcome: Outcome) -> Reply:
-    """Answer with an outcome's pair of tokens. A pair that was issued before is signed with its original claims."""
-    issued = outcome.result
+async def sign_tokens(request: web.Request, outcome: Outcome) -> Reply:
+    """Answer with an outcome's pair of tokens, and note from where the session is used.
+
+    A pair that was issued before is signed with its original claims.
+    """
+    runtime, issued = request.app[RUNTIME], outcome.result
     reissued = issued.get("reissued", False)
     position = None if reissued else outcome.position
     if position is None:
@@ -220,7 +235,17 @@ async def _sign_tokens(runtime: Runtime, outcome: Outcome) -> Reply:
     if position is None:
         raise DatabaseError("a pair of tokens was issued and is not in the tokens table")
     headers = REPLAYED if reissued else None
+    await _remember_client(request, UUID(issued["session_id"]))
     return answer(_make_tokens(runtime, issued, position), headers=headers, position=position)
+
+
+async def _remember_client(request: web.Request, session_id: UUID) -> None:
+    """Note from where a session is used. The tokens are issued already, so a failure must not keep them back."""
+    client = Client(read_address(request), _read_user_agent(request))
+    try:
+        await session_clients.remember(request.app[RUNTIME].pool, session_id, client)
+    except (*UNREACHABLE, asyncpg.PostgresError) as error:
+        log.warning("it is not noted from where a session is used", reason=type(error).__name__)
 
 
 def _make_tokens(runtime: Runtime, issued: Mapping[str, Any], position: int) -> dict[str, object]:

@@ -32,6 +32,8 @@ from web.plain_transfer import PlainTransfer, parse_plain_transfer
 CHUNK = 1000  # items of one command; a retry with an idempotency key relies on it
 SLICE = 500  # items parsed before other requests get their turn
 MAX_BATCHES = 16  # requests that a worker processes at once, because each may be large
+MAX_BATCHES_EACH = 4  # of one caller; an admin may have more
+MAX_BATCHES_OF_ADMIN = 12
 
 BATCH_LIMIT = web.AppKey("BATCH_LIMIT", ConcurrencyLimit)
 
@@ -119,7 +121,7 @@ async def submit_chunk(request: web.Request, command: TransferBatch, origin: Ori
 
 async def read_results(request: web.Request, command: TransferBatch, outcome: Outcome) -> Results:
     """Return the result of each transfer of an executed chunk."""
-    results = _parse_results(outcome)
+    results = parse_results(outcome)
     replayed = [result.id for result in results if result.id is not None and result.currency is None]
     before = await transactions.find_all(request.app[RUNTIME].pool, replayed) if replayed else {}
     items = _format_results(request, command.transfers, results, outcome.recorded_at, before)
@@ -144,7 +146,8 @@ async def execute_chunks(request: web.Request, commands: Sequence[TransferMoney]
     return Results(items, replayed, position)
 
 
-def _parse_results(outcome: Outcome) -> list[ItemResult]:
+def parse_results(outcome: Outcome) -> list[ItemResult]:
+    """Return the result of each item of an executed chunk."""
     return msgspec.convert(outcome.result["results"], list[ItemResult])
 
 

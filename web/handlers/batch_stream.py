@@ -1,15 +1,18 @@
 """Transfers as JSON Lines: one on each line, executed as they arrive. The response has a line for each, in order.
 
+A stream takes a place that others wait for, so it lasts only while its lines are accepted.
 A worker keeps at most four chunks of a stream in memory, however long it is. The server stops reading from clients
 that do not read their results. Transfers that it has received stay posted if the client disconnects.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+import contextlib
+import math
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from ledger import errors
 from ledger.commands.batch import TransferBatch
@@ -20,7 +23,7 @@ from ledger.store.connections import UNREACHABLE
 from ledger.write.group import Outcome
 from web import requests
 from web.auth import check_again
-from web.handlers.batch import CHUNK, format_refusal, make_chunk, read_results, submit_chunk
+from web.handlers.batch import CHUNK, format_refusal, make_chunk, parse_results, read_results, submit_chunk
 from web.handlers.monitoring import DRAINING
 from web.http.errors import TOO_LARGE, refusals_of
 from web.http.idempotency import make_origin
@@ -35,6 +38,50 @@ SLICE = 100  # lines parsed before other requests get their turn: one read may b
 LINGER_SECONDS = 0.05  # wait for more lines before a chunk is executed
 
 Make = Callable[[requests.Transfer | PlainTransfer], TransferMoney]
+
+
+class _Lease:
+    """The time that a stream has left: `seconds` since a line was accepted, without what the service took for others.
+
+    Lines that are refused do not extend it: a stream takes a place, which others wait for.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._seconds = seconds
+        self._ends_at = self._clock() + seconds
+        self._reading: asyncio.Timeout | None = None
+
+    def renew(self) -> None:
+        """Count from now, because a line was accepted."""
+        self._set_end(self._clock() + self._seconds)
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Do not count the time of the block."""
+        left = self._ends_at - self._clock()
+        self._set_end(math.inf)
+        try:
+            yield
+        finally:
+            self._set_end(self._clock() + left)
+
+    async def read(self, content: StreamReader) -> bytes | None:
+        """Return the data that has arrived: empty at the end of the stream, None if the time is over."""
+        if self._ends_at <= self._clock():
+            return None  # although there may be data, as always in a flood of lines that are refused
+        try:
+            async with asyncio.timeout_at(self._ends_at if math.isfinite(self._ends_at) else None) as self._reading:
+                return await content.readany()
+        except TimeoutError:
+            return None
+        finally:
+            self._reading = None
+
+    def _set_end(self, ends_at: float) -> None:
+        self._ends_at = ends_at
+        if self._reading is not None and not self._reading.expired():
+            self._reading.reschedule(ends_at if math.isfinite(ends_at) else None)
 
 
 class _Line(NamedTuple):
@@ -64,21 +111,25 @@ async def execute_stream(request: web.Request, make: Make) -> Stream:
 
 async def _deliver(request: web.Request, stream: Stream, make: Make) -> None:
     """Execute the chunks in order. While one is executed, the next is read and the results of the last are sent."""
-    chunks = _read_chunks(request, make)
-    patience = request.app[RUNTIME].settings.ledger_database_patience_seconds
+    settings = request.app[RUNTIME].settings
+    lease = _Lease(settings.ledger_body_timeout_seconds)
+    chunks, patience = _read_chunks(request, make, lease), settings.ledger_database_patience_seconds
     reading = asyncio.ensure_future(_read_next(request, chunks))
     sending: asyncio.Future[None] = asyncio.ensure_future(asyncio.sleep(0))
     try:
         while (chunk := await reading) is not None:
             reading = asyncio.ensure_future(_read_next(request, chunks))
-            try:
-                start_deadline(patience)
-                await check_again(request)
-                if request.app[DRAINING].is_set():
-                    raise OverloadedError("the worker is stopping")
-                executed = await _execute(request, chunk)
-            finally:
-                await sending
+            with lease.pause():
+                try:
+                    start_deadline(patience)
+                    await check_again(request)
+                    if request.app[DRAINING].is_set():
+                        raise OverloadedError("the worker is stopping")
+                    executed = await _execute(request, chunk)
+                finally:
+                    await sending
+            if executed.has_accepted():
+                lease.renew()
             sending = asyncio.ensure_future(_send_results(request, stream, executed))
         await sending
     finally:
@@ -94,6 +145,10 @@ class _Chunk(NamedTuple):
     lines: Sequence[_Line]
     command: TransferBatch
     outcome: Outcome | None = None
+
+    def has_accepted(self) -> bool:
+        """Return whether a line was executed and not refused, now or earlier."""
+        return self.outcome is not None and any(result.id is not None for result in parse_results(self.outcome))
 
 
 async def _read_next(request: web.Request, chunks: AsyncGenerator[list[_Line], None]) -> _Chunk | None:
@@ -131,15 +186,14 @@ def _encode(results: Sequence[dict[str, Any]]) -> bytes:
     return b"".join(msgspec.json.encode(result) + b"\n" for result in results)
 
 
-async def _read_chunks(request: web.Request, make: Make) -> AsyncGenerator[list[_Line], None]:
-    """Yield the lines in chunks. Raises `HTTPRequestTimeout` if none arrives in time."""
-    settings, clock = request.app[RUNTIME].settings, asyncio.get_running_loop().time
-    limit, patience = settings.ledger_body_limit_bytes, settings.ledger_body_timeout_seconds
+async def _read_chunks(request: web.Request, make: Make, lease: _Lease) -> AsyncGenerator[list[_Line], None]:
+    """Yield the lines in chunks. Raises `HTTPRequestTimeout` if none is accepted in time."""
+    limit, clock = request.app[RUNTIME].settings.ledger_body_limit_bytes, asyncio.get_running_loop().time
     splitter = Splitter(limit)
     waiting: list[_Line] = []
-    deadline = clock() + patience
+    deadline = 0.0
     while True:
-        data = await _read_until(request, deadline)
+        data = await (_read_until(request, deadline) if waiting else lease.read(request.content))
         lines = [] if data is None else splitter.lines(data) if data else splitter.rest()
         if lines and not waiting:
             deadline = clock() + LINGER_SECONDS
@@ -151,7 +205,7 @@ async def _read_chunks(request: web.Request, make: Make) -> AsyncGenerator[list[
         while len(waiting) >= CHUNK or (waiting and not data):
             yield waiting[:CHUNK]
             del waiting[:CHUNK]
-            deadline = clock() + (LINGER_SECONDS if waiting else patience)
+            deadline = clock() + LINGER_SECONDS
         if data == b"":
             return
 

@@ -1,13 +1,16 @@
 """The log: an account's entries and events, all events as pages or as a feed, and the trial balance."""
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from ledger.audit import as_of, entries
 from ledger.audit.entries import Period
+from ledger.projections import account_owners
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import EVENT_TOPICS, MAX_POSITION, EventFilter
-from web.handlers.accounts import find_account
+from web.handlers.accounts import find_spans
 from web.http.json import answer
 from web.http.pagination import Chunk, Span, answer_list, read_span
 from web.http.params import (
@@ -52,13 +55,13 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
     )
     first, last = AFTER.read(request) or 0, BEFORE.read(request)
     last = MAX_POSITION if last is None else last
-    await find_account(request, account_id)
+    spans = await find_spans(request, account_id)
 
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
         after = first if place is None or not ascending else max(first, place)
         before = last if place is None or ascending else min(last, place)
         lines = await entries.list_entries(
-            source, account_id, period, after=after, before=before, ascending=ascending, limit=limit + 1
+            source, account_id, period, spans, after=after, before=before, ascending=ascending, limit=limit + 1
         )
         return Chunk(lines[:limit], lines[limit - 1]["version"] if len(lines) > limit else None)
 
@@ -68,8 +71,8 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
 async def list_account_events(request: web.Request) -> Reply | Stream:
     """GET /accounts/{id}/events: the stored events of an account, in order."""
     account_id, after, span = read_path_id(request), AFTER.read(request), read_span(request, int)
-    await find_account(request, account_id)
-    return await _answer_events(request, span, EventFilter(stream_id=account_id), after or 0)
+    spans = await find_spans(request, account_id)
+    return await _answer_events(request, span, EventFilter(stream_id=account_id), after or 0, spans)
 
 
 async def list_events(request: web.Request) -> Reply | Stream:
@@ -91,12 +94,23 @@ async def get_trial_balance(request: web.Request) -> Reply:
     return answer(await as_of.trial_balance(pool, await as_of.position_of(pool, moment)))
 
 
-async def _answer_events(request: web.Request, span: Span[int], chosen: EventFilter, after: int) -> Reply | Stream:
-    upto = await request.app[RUNTIME].durable_end.get()
+async def _answer_events(
+    request: web.Request,
+    span: Span[int],
+    chosen: EventFilter,
+    after: int,
+    parts: Sequence[account_owners.Span] = (account_owners.WHOLE,),
+) -> Reply | Stream:
+    """Answer with the chosen events of these parts of the log, which are given oldest first."""
+    durable = await request.app[RUNTIME].durable_end.get()
+    ends = [durable if part.next_position is None else part.next_position - 1 for part in parts]
 
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
         start = after if place is None else max(after, place)
-        stretch = await event_reader.read(source, start, limit=limit, matching=chosen, upto=upto)
-        return Chunk([event.body() for event in stretch.events], None if stretch.is_last else stretch.reached)
+        number = next((number for number, end in enumerate(ends) if start < end), len(ends) - 1)
+        start = max(start, parts[number].first_position - 1)
+        stretch = await event_reader.read(source, start, limit=limit, matching=chosen, upto=ends[number])
+        is_last = stretch.is_last and number == len(ends) - 1
+        return Chunk([event.body() for event in stretch.events], None if is_last else max(stretch.reached, start))
 
     return await answer_list(request, span, walk)

@@ -11,12 +11,13 @@ from ledger.errors import Refused
 from ledger.events import TOPICS, StoredRow, decode_event
 from ledger.events.accounts import AccountEvent
 from ledger.events.transactions import JournalEntryPosted
-from ledger.projections import accounts, transactions
+from ledger.projections import transactions
+from ledger.projections.account_owners import did_belong
 from ledger.seals import sealing
 from ledger.store.connections import Reader
 from ledger.store.rows import read_rows_beside, read_stream_rows
 from ledger.store.sql import Party
-from web.handlers.accounts import find_account, readable_owner
+from web.handlers.accounts import find_spans, readable_owner
 from web.http.json import answer
 from web.http.params import integer_parameter, read_path_id
 from web.http.replica import reader
@@ -42,9 +43,16 @@ async def get_transaction_receipt(request: web.Request) -> Reply:
 
 
 async def get_account_receipt(request: web.Request) -> Reply:
-    """GET /accounts/{id}/proof: the receipt of an account's last event, or of the one at `at_version`."""
+    """GET /accounts/{id}/proof: the receipt of an account's last event, or of the one at `at_version`.
+
+    A customer gets events of the time in which the account was theirs, a client those that its limits include.
+    """
     account_id, version = read_path_id(request), AT_VERSION.read(request)
-    await find_account(request, account_id)
+    spans = await find_spans(request, account_id)
+    if version is None and spans[-1].next_version is not None:
+        version = spans[-1].next_version - 1
+    if version is not None and not any(span.has_version(version) for span in spans):
+        raise Refused(errors.account_not_found(account_id))
     rows = await read_stream_rows(reader(request), account_id, version=version, limit=1)
     if not rows:
         raise Refused(errors.account_not_found(account_id))
@@ -64,7 +72,7 @@ async def _is_part(pool: Reader, row: StoredRow, transaction_id: UUID, party_id:
     event = decode_event(row.topic, row.state)
     if not isinstance(event, AccountEvent) or getattr(event, "transaction_id", None) != transaction_id:
         return False
-    return party_id is None or await accounts.find(pool, row.originator_id, owner_id=party_id) is not None
+    return party_id is None or await did_belong(pool, row.originator_id, party_id, row.notification_id)
 
 
 async def _answer_receipt(request: web.Request, rows: list[StoredRow]) -> Reply:

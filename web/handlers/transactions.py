@@ -29,7 +29,7 @@ from ledger.write.group import Outcome
 from web import requests, responses
 from web.handlers import batch, batch_stream
 from web.handlers.accounts import readable_owner
-from web.handlers.batch import BATCH_LIMIT
+from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES_OF_ADMIN
 from web.http.idempotency import make_origin, read_idempotency_key
 from web.http.json import REPLAYED, answer, answer_outcome, parse, read_json, read_json_if_any
 from web.http.pagination import Chunk, answer_list, read_span
@@ -82,8 +82,9 @@ async def create_transfer(request: web.Request) -> Reply:
 
 async def create_transfer_batch(request: web.Request) -> Reply | Stream:
     """POST /transactions/batch, as JSON, or as JSON Lines whose results are streamed."""
-    payer = _payer(request)
-    async with request.app[BATCH_LIMIT].admit(request[ACTOR].user_id):
+    payer, actor = _payer(request), request[ACTOR]
+    places = MAX_BATCHES_OF_ADMIN if actor.has("admin") else None
+    async with request.app[BATCH_LIMIT].admit(actor.user_id, each=places):
         if request.content_type in batch_stream.MEDIA:
             return await batch_stream.execute_stream(request, lambda body: _make_transfer(body, payer))
         parsed = await batch.parse_batch(
@@ -149,6 +150,7 @@ async def capture_hold(request: web.Request) -> Reply:
         source_account_id=accounts[0],
         destination_account_id=accounts[1],
         hold_reference=known["reference"],
+        payer_ids=await _find_payers(request, known),
         now=datetime.now(UTC),
         amount_cents=body.amount_cents,
         final=body.final,
@@ -167,9 +169,15 @@ async def void_hold(request: web.Request) -> Reply:
         source_account_id=accounts[0],
         destination_account_id=accounts[1],
         hold_reference=known["reference"],
+        payer_ids=await _find_payers(request, known),
         now=datetime.now(UTC),
     )
     return await _answer_hold(request, known, await submit(request, command, body.canonical))
+
+
+async def _find_payers(request: web.Request, hold: Mapping[str, Any]) -> tuple[UUID, ...]:
+    """Return those who may own the reference of a hold, if it has one."""
+    return () if hold["reference"] is None else await transactions.find_payers(request.app[RUNTIME].pool, hold["id"])
 
 
 async def _answer_hold(request: web.Request, known: Mapping[str, Any], outcome: Outcome) -> Reply:

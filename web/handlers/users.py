@@ -10,6 +10,7 @@ from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
 from ledger.events.users import User
 from ledger.identity import passwords
+from ledger.identity.password_rules import check_password, names_of
 from ledger.projections import accounts, transactions, users
 from ledger.projections.users import Filters
 from ledger.runtime import Runtime
@@ -60,7 +61,7 @@ async def create_user(request: web.Request) -> Reply:
     body = parse(requests.NewUser, await read_json(request))
     user_id = body.id or new_id()
     runtime = request.app[RUNTIME]
-    credential = await _hash_secret(runtime, user_id, body.secret or "")
+    credential = await hash_secret(runtime, user_id, body, (body.username, body.email))
     roles = body.role_names() or ("guest",)
     command = CreateUser(
         user_id=user_id,
@@ -88,11 +89,12 @@ async def patch_user(request: web.Request) -> Reply:
 async def _change(request: web.Request, user_id: UUID, body: requests.User | requests.UserPatch) -> Reply:
     check_same_id(user_id, body.id)
     runtime, expected = request.app[RUNTIME], read_expected_versions(request)
-    await _read_user(runtime, user_id)  # before the costly hash
-    credential = await _hash_new_secret(runtime, user_id, body.secret)
+    user = await read_user(runtime, user_id)  # before the costly hash
+    names = (body.username or user.username, body.email or user.email)
+    credential = await _hash_new_secret(runtime, user_id, body, names)
 
     async def make() -> UpdateUser:
-        known = await _read_user(runtime, user_id)
+        known = await read_user(runtime, user_id)
         return UpdateUser(
             user_id=user_id,
             known_username=known.username,
@@ -116,7 +118,7 @@ async def delete_user(request: web.Request) -> Reply:
     runtime, expected = request.app[RUNTIME], read_expected_versions(request)
 
     async def make() -> DeleteUser:
-        known = await _read_user(runtime, user_id)  # before the accounts: a later assignment changes the user's version
+        known = await read_user(runtime, user_id)  # before the accounts: a later assignment changes the user's version
         account_ids = await accounts.open_ids(runtime.pool, user_id)
         return DeleteUser(
             user_id=user_id,
@@ -139,7 +141,8 @@ async def _answer_user(request: web.Request, user_id: UUID, position: int | None
     return answer_resource(request, *user, position=position)
 
 
-async def _read_user(runtime: Runtime, user_id: UUID) -> User:
+async def read_user(runtime: Runtime, user_id: UUID) -> User:
+    """Return a user from the log. Raises `Refused`."""
     heads = await read_heads(runtime.pool, [user_id])
     state = heads[user_id].state if user_id in heads else None
     if not isinstance(state, User) or state.deleted:
@@ -151,15 +154,26 @@ async def _find_other_admins(runtime: Runtime, user_id: UUID, user: User) -> tup
     return await users.find_other_admins(runtime.pool, user_id) if user.is_active_admin else None
 
 
-async def _hash_new_secret(runtime: Runtime, user_id: UUID, secret: str | None) -> Credential | None:
-    """Return the credential of a new secret; None if it is absent or is the current one."""
-    if secret is None:
+async def _hash_new_secret(
+    runtime: Runtime, user_id: UUID, body: requests.Secret, names: tuple[str, str]
+) -> Credential | None:
+    """Return the credential of a new secret; None if it is absent or is the current one. Raises `Refused`."""
+    if body.secret is None:
         return None
     known = await passwords.read_credential(runtime.pool, user_id)
-    if known is not None and await runtime.passwords.verify(known, secret):
+    if known is not None and await runtime.passwords.verify(known, body.secret):
         return None
-    return await _hash_secret(runtime, user_id, secret)
+    return await hash_secret(runtime, user_id, body, names)
 
 
-async def _hash_secret(runtime: Runtime, user_id: UUID, secret: str) -> Credential:
-    return Credential(new_id(), user_id, await runtime.passwords.hash(secret))
+async def hash_secret(runtime: Runtime, user_id: UUID, body: requests.Secret, names: tuple[str, str]) -> Credential:
+    """Return the credential of a secret. Raises `Refused` if it is a password that the user may not choose.
+
+    `names` are the user name and the e-mail address.
+    """
+    if body.password is not None:
+        try:
+            check_password(body.password.get_secret_value(), names_of(*names))
+        except ValueError as error:
+            raise Refused(errors.invalid("/password", str(error))) from None
+    return Credential(new_id(), user_id, await runtime.passwords.hash(body.secret or ""))

@@ -332,9 +332,9 @@ CATALOGUE = {
     "rate_limited": ErrorType(
         429,
         "rate_limit",
-        "Too many failed logins",
-        "Too many logins have failed for this user or from this address.",
-        "Log in again after the number of seconds in `Retry-After`.",
+        "Too many requests",
+        "Too many logins have failed for this user or from this address, or the caller has sent too many requests.",
+        "Try again after the number of seconds in `Retry-After`.",
     ),
     "internal_error": ErrorType(
         500,

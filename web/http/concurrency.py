@@ -25,9 +25,12 @@ class ConcurrencyLimit:
         self._callers: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def admit(self, caller: UUID) -> AsyncIterator[None]:
-        """Wait for admission, and keep it for the block. Raises `OverloadedError` if it does not come in time."""
-        own = self._callers.setdefault(caller, asyncio.Semaphore(self._each))
+    async def admit(self, caller: UUID, *, each: int | None = None) -> AsyncIterator[None]:
+        """Wait for admission, and keep it for the block. Raises `OverloadedError` if it does not come in time.
+
+        `each` replaces the limit of this caller.
+        """
+        own = self._callers.setdefault(caller, asyncio.Semaphore(each or self._each))
         async with AsyncExitStack() as held:
             await self._wait(held, own)
             self.admitted += 1

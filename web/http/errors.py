@@ -14,6 +14,7 @@ from aiohttp import web
 from ledger import errors
 from ledger.errors import DatabaseError, OutcomeUnknownError, OverloadedError, Refusal, Refused, StaleCallerError
 from ledger.identity.login_throttle import TooManyAttemptsError
+from ledger.identity.rate_limit import TooManyRequestsError
 from ledger.store.connections import UNREACHABLE
 from ledger.store.pool import REPLICA_BUSY
 from web.http.catalogue import CATALOGUE, page_of, phrase
@@ -35,6 +36,7 @@ TOO_SLOW = Refusal("request_timeout", "the request took too long to arrive")
 TOO_LARGE = Refusal("payload_too_large", "the body is too large")
 NOT_JSON = Refusal("unsupported_media_type", "the body must be application/json")
 RATE_LIMITED = Refusal("rate_limited", "too many failed logins; try again later")
+TOO_MANY_REQUESTS = Refusal("rate_limited", "too many requests; try again later")
 OVERLOADED = Refusal("overloaded", "the service is busy; try again")
 DATABASE_DOWN = Refusal("database_error", "the database is unavailable; try again")
 OUTCOME_UNKNOWN = Refusal(
@@ -82,6 +84,8 @@ def refusals_of(error: BaseException) -> Sequence[Refusal]:  # noqa: PLR0911 - o
             return (_FRAMEWORK.get(error.status, MALFORMED),)
         case TooManyAttemptsError():
             return (RATE_LIMITED,)
+        case TooManyRequestsError():
+            return (TOO_MANY_REQUESTS,)
         case StaleCallerError():
             return (errors.wrong_credentials(),)
         case OutcomeUnknownError():

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from ledger.identity.login_throttle import Quota
 
+LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
 LIMITS = web.RequestKey("LIMITS", Sequence[Quota])  # the limits that apply to a request, after it was counted
 
 

@@ -37,6 +37,7 @@ class Reply(web.Response):
     request_id = ""
     position: int | None = None  # in the log, of the last event of a write
     tag: str | None = None
+    limits: Mapping[str, str] | None = None
     _sent_whole = False
     _closes = False
 
@@ -62,6 +63,7 @@ class Reply(web.Response):
             self.headers["Ledger-Position"] = str(self.position)
         if self.tag is not None:
             self.headers[hdrs.ETAG] = self.tag
+        self.headers.update(self.limits or {})
         return await super().prepare(request)
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -90,10 +92,11 @@ class Reply(web.Response):
     def _head(self, length: int) -> bytes:
         position = "" if self.position is None else f"Ledger-Position: {self.position}\r\n"
         etag = "" if self.tag is None else f"ETag: {self.tag}\r\n"
+        limits = "".join(f"{name}: {value}\r\n" for name, value in self.limits.items()) if self.limits else ""
         return (
             f"HTTP/1.1 {self.status} {self.reason}\r\nContent-Type: {self.headers[hdrs.CONTENT_TYPE]}\r\n"
             f"Content-Length: {length}\r\nX-Request-Id: {self.request_id}\r\nDate: {_date(int(time.time()))}\r\n"
-            f"{position}{etag}{_FIXED}\r\n"
+            f"{position}{etag}{limits}{_FIXED}\r\n"
         ).encode()
 
 

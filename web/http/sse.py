@@ -34,6 +34,7 @@ HEARTBEAT_SECONDS = 15.0  # after which a feed without events sends a heartbeat
 CHECK_SECONDS = 1.0  # after which an idle feed checks its token and its connection
 POLL_SECONDS = 0.2  # between two polls of the end of the log
 MAX_FEEDS = 32  # of a worker
+MAX_FEEDS_EACH = 8  # of one caller
 CHUNK = 200  # events in one piece
 
 HEARTBEAT = b": heartbeat\n\n"
@@ -45,7 +46,7 @@ class Feeds:
 
     def __init__(self) -> None:
         self.closed = False
-        self._limit = ConcurrencyLimit(MAX_FEEDS)
+        self._limit = ConcurrencyLimit(MAX_FEEDS, each=MAX_FEEDS_EACH)
         self.log_end = 0  # of what no failover can take back
         self._grown = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None

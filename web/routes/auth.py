@@ -8,6 +8,7 @@ from web.handlers import (
 )
 from web.http.errors import DATABASE_DOWN, OVERLOADED, RATE_LIMITED, outcome_unknown
 from web.http.pagination import PAGE
+from web.http.ratelimit import LIMIT_HEADERS
 from web.routes.route import ADMIN, ANYONE, Operation, Refusing, Route
 
 REVOCATION_OFF: tuple[Refusing, ...] = (errors.revocation_is_off,)
@@ -30,7 +31,7 @@ ROUTES = (
                 OVERLOADED,
                 outcome_unknown,
             ),
-            response_headers=("RateLimit-Policy", "RateLimit"),
+            response_headers=LIMIT_HEADERS,
         ),
     ),
     Route(

@@ -6,9 +6,12 @@ from typing import Any, TypeAlias
 
 from ledger import errors
 from ledger.errors import Refusal
+from ledger.identity.rate_limit import RouteClass
+from ledger.identity.tokens import TokenType
 from web.auth import Access, Handler, roles
+from web.body import Body
 from web.http.params import Parameter
-from web.requests import Body
+from web.http.ratelimit import LIMIT_HEADERS
 
 Refusing: TypeAlias = Refusal | Callable[..., Refusal]
 
@@ -17,6 +20,7 @@ ADMIN = roles("admin")
 AUDITOR = roles("admin", "auditor")
 READER = roles("admin", "auditor", "customer", owned=True)  # customers see their own
 PAYER = roles("admin", "customer", in_transaction=True, owned=True)  # customers pay from their own accounts
+BATCH_PAYER = roles("admin", "customer", owned=True)  # whose token is checked before a large body is read
 
 TAGGED = ("ETag",)
 CREATED = (*TAGGED, "Location")
@@ -71,6 +75,20 @@ class Route:
     access: Access
     operation: Operation
     scope: str | None = None
+
+    @property
+    def rate_class(self) -> RouteClass | None:
+        """The class whose limit the requests of a caller count against; None without an access token."""
+        if self.access.roles is None or self.access.token is not TokenType.ACCESS or self.access.by_secret:
+            return None
+        if self.operation.accepts_json_lines:
+            return "batches"
+        return "reads" if self.method == "GET" else "writes"
+
+    @property
+    def limit_headers(self) -> tuple[str, ...]:
+        """The headers of responses to callers whose requests are limited."""
+        return () if self.rate_class is None else LIMIT_HEADERS
 
     @property
     def methods(self) -> tuple[str, ...]:

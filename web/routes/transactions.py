@@ -10,7 +10,7 @@ from web.handlers import (
 )
 from web.http.pagination import PAGE
 from web.http.params import CURRENCY, PERIOD
-from web.routes.route import ADMIN, NO_SEAL, PAYER, READER, TAGGED, Operation, Refusing, Route
+from web.routes.route import ADMIN, BATCH_PAYER, NO_SEAL, PAYER, READER, TAGGED, Operation, Refusing, Route
 
 HELD_ACCOUNTS: tuple[Refusing, ...] = (errors.account_closed, errors.account_frozen)
 HOLD_REFUSALS: tuple[Refusing, ...] = (errors.transaction_not_found, errors.hold_not_pending)
@@ -69,7 +69,7 @@ ROUTES = (
         "POST",
         "/transactions/batch",
         transactions.create_transfer_batch,
-        PAYER,
+        BATCH_PAYER,
         Operation(
             "Create many transfers, together or one by one; JSON Lines are answered as they are processed",
             response_model=responses.BatchResult,

@@ -2,9 +2,7 @@
 
 from ledger import errors
 from web import requests, responses
-from web.handlers import (
-    users,
-)
+from web.handlers import own_password, users
 from web.http.pagination import PAGE
 from web.http.params import PERIOD
 from web.routes.route import ADMIN, ANYONE, AUDITOR, CREATED, TAGGED, Operation, Route
@@ -76,6 +74,18 @@ ROUTES = (
             is_conditional=True,
         ),
         scope="users:write",
+    ),
+    Route(
+        "POST",
+        "/users/me/password",
+        own_password.change_password,
+        ANYONE,
+        Operation(
+            "Change one's own password",
+            response_model=responses.Tokens,
+            request_model=requests.OwnPassword,
+            note="The other sessions of the user end. This one goes on with the pair of tokens in the response.",
+        ),
     ),
     Route(
         "DELETE",

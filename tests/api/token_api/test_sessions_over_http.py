@@ -57,7 +57,7 @@ async def test_users_list_their_own_sessions_newest_first(api: Api) -> None:
     assert [session_of(pair) for pair in reversed(pairs)] == [session["id"] for session in answer.body]
     assert {user["id"]} == {session["user_id"] for session in answer.body}
     for session in answer.body:
-        assert {"id", "user_id", "created_at", "refreshed_at", "expires_at"} == session.keys()
+        assert {"id", "user_id", "created_at", "refreshed_at", "expires_at", "address", "agent"} == session.keys()
         assert all(re.fullmatch(RFC3339, session[name]) for name in ("created_at", "refreshed_at", "expires_at"))
         assert session["created_at"] == session["refreshed_at"] < session["expires_at"]
 

@@ -120,8 +120,8 @@ async def test_an_owner_sees_the_past_of_their_own_account_and_of_no_other(api: 
     assert 7 == (await owner.get(path)).body["balance_cents"]
     assert 404 == (await stranger.get(path)).status
     await api.put(f"/v1/accounts/{account['id']}", {"user_id": stranger.user_id})
-    assert 404 == (await owner.get(path)).status
-    assert owner.user_id == (await stranger.get(path)).body["user_id"]
+    assert owner.user_id == (await owner.get(path)).body["user_id"]
+    assert 404 == (await stranger.get(path)).status
 
 
 # All accounts.
@@ -283,6 +283,8 @@ _OTHERS = """INSERT INTO stored_events (originator_id, originator_version, topic
 _ACCOUNTS = """INSERT INTO accounts
                SELECT originator_id, $1, 'USD', 0, 'open', 1, notification_id, recorded_at, recorded_at
                FROM stored_events WHERE originator_version = 1"""
+_OWNERS = """INSERT INTO account_owners
+             SELECT originator_id, 1, $1, notification_id FROM stored_events WHERE originator_version = 1"""
 _TRANSFERS = """INSERT INTO transfers
                 SELECT transfer_id, account_id, account_id, 1, 'USD', 'transfer', NULL, position, recorded_at
                 FROM entries"""
@@ -301,6 +303,7 @@ async def long_and_short(connection: Any) -> Any:
         await connection.execute(_EVENTS, account_id, length, opening, begins)
     await connection.execute(_OTHERS, opening, START + timedelta(days=9))
     await connection.execute(_ACCOUNTS, OWNER)
+    await connection.execute(_OWNERS, OWNER)
     await connection.execute(_TRANSFERS)
     await connection.execute(_CAPTURES, START)
     await connection.execute("ANALYZE")

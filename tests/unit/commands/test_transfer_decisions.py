@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from ledger.commands.command import StreamEvent
+from ledger.commands.command import Parties, StreamEvent
 from ledger.events.accounts import (
     AccountClosed,
     AccountCredited,
@@ -147,3 +147,21 @@ def test_the_balance_of_world_stays_exact_in_every_json_reader() -> None:
     ]
     command = transfer_command(1, source_account_id=WORLD)
     assert ["validation_error"] == Given([*TWO_ACCOUNTS, *deep]).refuses(command)
+
+
+def test_a_reference_of_the_ledger_is_in_the_way_of_its_payer_alone() -> None:
+    taken = Given([*TWO_ACCOUNTS, (reference_stream("rent"), ReferenceUsed(OTHER_TRANSFER))])
+    command = transfer_command(reference="rent", only_owner_id=ALICE)
+    others, own = Parties(frozenset({BOB}), frozenset({BOB, ALICE})), Parties(frozenset({ALICE}), frozenset({ALICE}))
+
+    for parties in (None, own):
+        assert ["reference_already_exists"] == taken.refuses(command.learn({OTHER_TRANSFER: parties}))
+    assert (reference_stream("rent", ALICE), ReferenceUsed(TRANSFER)) == taken.when(
+        command.learn({OTHER_TRANSFER: others})
+    )[-1]
+
+
+def test_an_id_that_the_caller_may_not_see_is_invalid_whatever_has_it() -> None:
+    for taken in (user_events(TRANSFER, "carol"), account_events(TRANSFER, BOB)):
+        command = transfer_command(id_was_chosen=True, only_owner_id=ALICE)
+        assert ["validation_error"] == Given([*TWO_ACCOUNTS, *taken]).refuses(command)

@@ -5,8 +5,8 @@ No client exists before this version, so the table begins empty.
 
 from alembic import op
 
-revision = "0024"
-down_revision = "0018"
+revision = "0021"
+down_revision = "0020"
 
 STATEMENTS = (
     """

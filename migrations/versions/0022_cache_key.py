@@ -5,8 +5,8 @@ A value in Redis that another program has planted is not believed.
 
 from alembic import op
 
-revision = "0025"
-down_revision = "0024"
+revision = "0022"
+down_revision = "0021"
 
 STATEMENTS = (
     "ALTER TABLE ledger_identity ADD COLUMN cache_key bytea",
