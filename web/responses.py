@@ -116,8 +116,8 @@ class Session(Answer, frozen=True):
     created_at: Time
     refreshed_at: Time
     expires_at: Time
-    address: Annotated[str | None, Meta(description="Of the last login or refresh", examples=["192.0.2.7"])]
-    agent: Annotated[str | None, Meta(examples=["curl/8.14.1"])]
+    address: Annotated[str, Meta(examples=["192.0.2.7"])] | UnsetType = UNSET  # of the last login or refresh
+    agent: Annotated[str, Meta(examples=["curl/8.14.1"])] | UnsetType = UNSET
 
 
 class User(Answer, frozen=True):

@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from asyncpg import Record
+
 from ledger.projections.tokens import EVERYBODY
 from ledger.store.connections import Reader
 
@@ -39,5 +41,11 @@ async def list_sessions(
         user_id,
         limit,
     )
-    members = ("id", "user_id", "created_at", "refreshed_at", "expires_at", "address", "agent")
-    return [(row["position"], {member: row[member] for member in members}) for row in rows]
+    return [(row["position"], _body(row)) for row in rows]
+
+
+def _body(row: Record) -> dict[str, Any]:
+    """Return a session, without an address or agent that is not known."""
+    always, if_known = ("id", "user_id", "created_at", "refreshed_at", "expires_at"), ("address", "agent")
+    known = {member: row[member] for member in if_known if row[member] is not None}
+    return {member: row[member] for member in always} | known
