@@ -78,6 +78,8 @@ async def test_the_serving_role_serves(serve: Serve, divided: Settings, tmp_path
         await seed.create_user(runtime, new_id(), "root", PASSWORD, ("admin",))
     api = await (await serve(sealed, logs_in=False)).logged_in("root")
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
+    accepted = await run(sealed, "audit", "accept-head", "--reason", "the log began before it was sealed")
+    assert 0 == accepted.status, accepted.error
     assert 0 == (await run(sealed, "audit", "seal")).status
 
     assert 0 == (await run(divided, "projections", "rebuild", "--all", "--keep-old")).status
