@@ -5,6 +5,7 @@ reset, although the client may have sent a request on it. So first no further ha
 """
 
 import ctypes
+import select
 import socket
 import struct
 import sys
@@ -28,3 +29,10 @@ def ignore_new_handshakes(listener: socket.socket) -> None:
         program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN))
         described = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+
+
+def has_waiting(listener: socket.socket) -> bool:
+    """Return whether a connection waits to be accepted."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))

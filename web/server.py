@@ -13,7 +13,7 @@ from aiohttp.web_protocol import RequestHandler
 from ledger.service.logging import ACCESS
 from ledger.settings import Settings
 from web.handlers.monitoring import METRICS
-from web.handshakes import ignore_new_handshakes
+from web.handshakes import has_waiting, ignore_new_handshakes
 from web.http.aiohttp_private import ProtocolRunner, is_idle
 from web.http.errors import MALFORMED, problem, refusals_of
 from web.http.request import make_request_id
@@ -22,6 +22,7 @@ from web.metrics import Metrics
 
 GRACE_SECONDS = 1.0  # for the next request of a client that sends one after the other
 DRAIN_POLL_SECONDS = 0.01
+QUIET_LOOKS = 2  # at the connections that wait: the last step of a handshake may come after the first look
 
 log = structlog.get_logger(__name__)
 access_log = structlog.get_logger(ACCESS)
@@ -94,7 +95,7 @@ class Runner(ProtocolRunner):
         reset that request. A connection that was quiet for some time is closed first.
         """
         ignore_new_handshakes(listener)
-        await asyncio.sleep(DRAIN_POLL_SECONDS)  # accept what has connected before
+        await self._accept_rest(listener)
         for site in list(self.sites):
             await site.stop()
         clock = asyncio.get_running_loop().time
@@ -104,6 +105,14 @@ class Runner(ProtocolRunner):
                 if clock() - connection.active_at >= GRACE_SECONDS and connection.transport is not None:
                     connection.transport.close()
             await asyncio.sleep(DRAIN_POLL_SECONDS)
+
+    async def _accept_rest(self, listener: socket.socket) -> None:
+        """Let the event loop accept what has connected before, until nothing waits at two looks in a row."""
+        clock = asyncio.get_running_loop().time
+        until, quiet = clock() + GRACE_SECONDS, 0
+        while quiet < QUIET_LOOKS and clock() < until:
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+            quiet = 0 if has_waiting(listener) else quiet + 1
 
     def _list_idle(self) -> list[_Protocol]:
         connections = [] if self.server is None else self.server.connections

@@ -41,15 +41,15 @@ async def test_half_closed_connections(direction: Direction, begin: Begin, setti
 
 
 async def test_a_slow_network(begin: Begin, settings: Settings) -> None:
-    """200 ms each way: a commit takes at most a few round trips, even after a conflict."""
+    """100 ms each way: a commit takes at most a few round trips, even after a conflict."""
     lasts = seconds(20, short=5)
-    name = f"200 ms each way to PostgreSQL for {lasts:g} s, two instances"
+    name = f"100 ms each way to PostgreSQL for {lasts:g} s, two instances"
     async with (
         Proxy.to_database(settings) as proxy,
         begin(name, *[proxy.database_settings(settings)] * 2) as trial,
         trial.during(),
     ):
-        proxy.delay(0.2)
+        proxy.delay(0.1)
         await asyncio.sleep(lasts)
         proxy.heal()
 

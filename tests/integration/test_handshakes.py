@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from web.handshakes import ignore_new_handshakes
+from web.handshakes import has_waiting, ignore_new_handshakes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux filters the packets of one socket")
@@ -26,3 +26,12 @@ def test_who_has_connected_is_accepted_and_later_ones_wait() -> None:
         listener.settimeout(0)
         with pytest.raises(BlockingIOError):
             listener.accept()
+
+
+def test_a_connection_waits_until_it_is_accepted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        assert not has_waiting(listener)
+        client.connect(listener.getsockname())
+        assert has_waiting(listener)
+        listener.accept()[0].close()
+        assert not has_waiting(listener)
