@@ -100,7 +100,7 @@ async def _create_demo_user(runtime: Runtime, username: str, sample_password: bo
     user_id, account_id = (derived_id(kind, f"demo:{username}") for kind in ("user", "account"))
     password = None
     if await users.find(runtime.pool, user_id) is None:
-        password = SAMPLE_PASSWORD if sample_password else secrets.token_urlsafe(12)
+        password = SAMPLE_PASSWORD if sample_password else secrets.token_urlsafe(16)
         await create_user(runtime, user_id, username, password, ("customer",), email=f"{username}@mail.com")
     if await accounts.find(runtime.pool, account_id) is None:
         currency = runtime.settings.ledger_default_currency

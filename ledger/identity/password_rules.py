@@ -9,21 +9,21 @@ from functools import cache
 from importlib import resources
 from unicodedata import normalize
 
-LEAST_OTHERS = 4  # letters and digits beside one of the user's own names
+WORDS = ("ledger",)  # of the context, as the user's own names are (docs/explanation/security.md has the list)
+LEAST_OTHERS = 4  # letters and digits beside such a word
 
 
 def check_password(password: str, names: Iterable[str]) -> None:
-    """Raise `ValueError` if a password is common, blank, or one of the user's names with little else."""
+    """Raise `ValueError` if a password is common, blank, or a word of its context with little else."""
     if not password.strip():
         raise ValueError("must not be blank")
     folded = _fold(password)
     if _is_repetition(folded) or folded in _read_common_passwords():
         raise ValueError("must not be a common password")
-    characters = _keep_alphanumeric(folded)
-    for name in names:
-        own = _keep_alphanumeric(_fold(name))
-        if own and own in characters and len(characters) - len(own) < LEAST_OTHERS:
-            raise ValueError("must not be the user's own name")
+    if any(_is_little_more_than(word, folded) for word in WORDS):
+        raise ValueError("must not be the name of this service")
+    if any(_is_little_more_than(name, folded) for name in names):
+        raise ValueError("must not be the user's own name")
 
 
 def names_of(username: str, email: str) -> tuple[str, ...]:
@@ -33,6 +33,11 @@ def names_of(username: str, email: str) -> tuple[str, ...]:
 
 def _is_repetition(folded: str) -> bool:
     return folded.isascii() and len(set(folded)) == 1
+
+
+def _is_little_more_than(name: str, folded: str) -> bool:
+    own, characters = _keep_alphanumeric(_fold(name)), _keep_alphanumeric(folded)
+    return bool(own) and own in characters and len(characters) - len(own) < LEAST_OTHERS
 
 
 @cache

@@ -13,6 +13,7 @@ from ledger.settings import Settings
 from tests.support.browser import Page, browser
 from tests.support.conformity import codes_of
 from tests.support.controls import ADMIN_PASSWORD, Api
+from tests.support.processes import until
 from web.handlers.docs import ASSETS, FOLDER
 from web.openapi import document
 from web.routes import ROUTES, UNVERSIONED
@@ -70,6 +71,10 @@ async def test_the_page_shows_every_route_and_calls_one(api: Api, tmp_path: Path
     assert {api.client.make_url("/").origin()} == {URL(asked).origin() for asked in page.requested}
 
 
+async def has_one_session(api: Api) -> bool:
+    return len((await api.get("/v1/auth/sessions")).body) == 1
+
+
 async def test_a_reader_can_sign_in_and_call_protected_routes(api: Api, tmp_path: Path) -> None:
     users = operation_id("get", "/v1/users")
 
@@ -87,6 +92,8 @@ async def test_a_reader_can_sign_in_and_call_protected_routes(api: Api, tmp_path
             f"document.querySelector('#{users} .output .good') && document.querySelector('#{users} pre').textContent"
         )
         kept = await page.run("JSON.stringify([localStorage.length, sessionStorage.length, document.cookie])")
+        await press(page, "#docs-session .disclosure", "#docs-session .region button")  # sign out
+        await until(lambda: has_one_session(api))
 
     assert '"username": "admin"' in shown
     assert [0, 0, ""] == json.loads(kept)
@@ -221,6 +228,13 @@ def test_no_script_sets_markup() -> None:
     assert [] == [
         word for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(") if word in scripts
     ]
+
+
+def test_the_password_field_is_masked_and_open_to_password_managers() -> None:
+    scripts = "".join(path.read_text() for path in FOLDER.glob("*.js"))
+
+    assert 'field("Password", { type: "password", autocomplete: "current-password"' in scripts
+    assert "paste" not in scripts.replace("pasted", "")  # no listener keeps anybody from pasting
 
 
 def test_every_file_of_the_page_is_served() -> None:

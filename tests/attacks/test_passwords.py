@@ -35,6 +35,7 @@ COMMON = [
     "zzzzzzzzzzzz",
 ]
 NAMES = ["eve-of-may", "Eve-Of-May", "eveofmay", "eve-of-may1", "eve.m@example.com", "123-eve-of-may"]
+SERVICE = ["ledger12", "My-Ledger", "LEDGER!!"]
 
 
 async def change(api: Api, user: dict[str, Any], password: str) -> Response:
@@ -46,7 +47,7 @@ async def change_own(api: Api, pair: Pair, current: str, new: str = ANOTHER, **o
     return await replace(api, token=pair["access_token"]).post(OWN_PASSWORD, body, **options)
 
 
-@pytest.mark.parametrize("password", [*COMMON, *NAMES, " " * 8, "\u2003" * 8])
+@pytest.mark.parametrize("password", [*COMMON, *NAMES, *SERVICE, " " * 8, "\u2003" * 8])
 async def test_no_door_accepts_a_password_that_is_tried_first(api: Api, password: str) -> None:
     names = {"username": "eve-of-may", "email": "eve.m@example.com"}
     refused = await api.post("/v1/users", user_body(**names, password=password))
@@ -61,6 +62,21 @@ async def test_no_door_accepts_a_password_that_is_tried_first(api: Api, password
     ):
         assert (422, ["validation_error"], ["/password"]) == (answer.status, answer.codes, answer.pointers)
     assert await is_accepted(api, pair)
+
+
+@pytest.mark.parametrize(
+    "password", ["horse and battery", " Ab1!" * 20, "830174562938", "ÄÖÜ straße Ǆ", "🐎🔋🐴🪫🐎🔋🐴🪫"]
+)
+async def test_a_password_of_any_composition_is_compared_as_it_was_sent(api: Api, password: str) -> None:
+    user = await api.new_user(password=password)
+    others = {password[:-1], password + " ", password.strip(), password.lower(), password.swapcase(), password[:72]}
+
+    logins = [
+        await api.nobody.post("/v1/auth/login", {"username": user["username"], "password": one})
+        for one in (password, *sorted(others - {password}))
+    ]
+
+    assert [200, *[401] * (len(logins) - 1)] == [answer.status for answer in logins]
 
 
 async def test_a_digest_that_the_client_made_is_no_password(api: Api) -> None:
