@@ -127,7 +127,7 @@ class ClientSecret(Answer, frozen=True):
     expires_at: Annotated[Time | None, Meta(description="Null for the newest", examples=[None])]
 
 
-class _Client(Answer, frozen=True, kw_only=True):
+class _MachineClient(Answer, frozen=True, kw_only=True):
     id: AnsweredId
     name: Annotated[str, Meta(examples=["payments"])]
     roles: Annotated[str, Meta(description="Separated by commas", examples=["customer"])]
@@ -137,20 +137,20 @@ class _Client(Answer, frozen=True, kw_only=True):
     secrets: list[ClientSecret]
 
 
-class Client(_Client, frozen=True, kw_only=True):
+class MachineClient(_MachineClient, frozen=True, kw_only=True):
     """A machine client: what it may do, and the accounts it is limited to."""
 
     created_at: Time
     updated_at: Time
 
 
-class RegisteredClient(Client, frozen=True, kw_only=True):
+class RegisteredClient(MachineClient, frozen=True, kw_only=True):
     """A client with its first secret, which is shown only once: a replay of the request does not have it."""
 
     client_secret: Secret | UnsetType = UNSET
 
 
-class RotatedClient(_Client, frozen=True, kw_only=True):
+class RotatedClient(_MachineClient, frozen=True, kw_only=True):
     """A client with its new secret, which is shown only once: a replay of the request does not have it."""
 
     client_secret: Secret | UnsetType = UNSET

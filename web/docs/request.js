@@ -25,10 +25,13 @@ function parameterInput(spec, { name, required, schema = {} }) {
   return element("input", { ...attributes, placeholder, autocomplete: "off", spellcheck: "false" });
 }
 
+const FORM = "application/x-www-form-urlencoded";
+
 function bodyInput(spec, { content, required = false }) {
   const types = Object.keys(content);
   const example = (type) => {
     const value = exampleOfMedia(spec, content[type]);
+    if (type === FORM) return new URLSearchParams(value).toString();
     return typeof value === "object" ? JSON.stringify(value, null, 2) : type.includes("json") && type !== types[0] ? "" : String(value ?? "");
   };
   const text = element("textarea", { spellcheck: "false", autocomplete: "off", rows: "4" }, example(types[0]));

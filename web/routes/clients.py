@@ -38,7 +38,7 @@ ROUTES = (
         "/clients",
         clients.list_clients,
         ADMIN,
-        Operation("List machine clients, newest first", response_model=list[models.Client], parameters=PAGE),
+        Operation("List machine clients, newest first", response_model=list[models.MachineClient], parameters=PAGE),
     ),
     Route(
         "POST",
@@ -61,7 +61,7 @@ ROUTES = (
         ADMIN,
         Operation(
             "Get a machine client",
-            response_model=models.Client,
+            response_model=models.MachineClient,
             refusals=(client_not_found,),
             response_headers=TAGGED,
         ),
@@ -73,7 +73,7 @@ ROUTES = (
         ADMIN,
         Operation(
             "Change single members of a machine client",
-            response_model=models.Client,
+            response_model=models.MachineClient,
             request_model=models.ClientPatch,
             refusals=(client_not_found, errors.id_mismatch),
             response_headers=TAGGED,
