@@ -22,7 +22,6 @@ from ledger.events.seals import SealHeadAccepted
 from ledger.followers import follower
 from ledger.identity.keyring import load_sealing_key
 from ledger.identity.keys import EDDSA, Key, public_key, public_pem, published_keys
-from ledger.runtime import open_runtime
 from ledger.seals import checkpoints, receipts, store
 from ledger.seals.anchoring import open_anchor
 from ledger.seals.blocks import SignedHeader
@@ -182,6 +181,8 @@ async def _seal(settings: Settings) -> int:
 
 
 async def _accept(settings: Settings, reason: str) -> int:
+    from ledger.runtime import open_runtime  # noqa: PLC0415 - all of the service, for this command alone
+
     await _own_key(settings)
     head_file = HeadFile.find(settings)
     assert head_file is not None  # noqa: S101 - there is a key

@@ -8,11 +8,11 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
-import aiohttp
 import structlog
 
 from ledger.identity.keys import Key
@@ -23,7 +23,7 @@ from ledger.settings import Settings
 PAUSE_SECONDS = 1.0  # between two heads
 RETRY_SECONDS = (1.0, 60.0)  # the first pause after a failure, and the longest one
 SEND_SECONDS = 10.0
-FAILURES = (OSError, TimeoutError, aiohttp.ClientError)
+FAILURES = (OSError, TimeoutError)
 CONTENT_TYPE = "text/plain; charset=utf-8"
 
 Send: TypeAlias = Callable[[int, bytes], Coroutine[Any, Any, None]]
@@ -71,7 +71,7 @@ class Anchor:
             log.warning("the head of the chain of seals cannot be anchored now", error=_describe(error))
 
     async def send(self) -> None:
-        """Send the head that was announced last, if it has a block. Raises `OSError` or an error of aiohttp."""
+        """Send the head that was announced last, if it has a block. Raises `OSError` or `TimeoutError`."""
         chain = self._chain
         if chain is None or chain.size in {0, self._sent}:
             return
@@ -92,12 +92,19 @@ def open_anchor(settings: Settings, ledger_id: UUID, key: Key) -> Anchor | None:
 
 
 async def _post(url: str, note: bytes) -> None:
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SEND_SECONDS)) as session,
-        session.post(url, data=note, headers={"Content-Type": CONTENT_TYPE}, allow_redirects=False) as response,
-    ):
-        if not response.ok or response.status >= 300:  # noqa: PLR2004 - a redirect is no receipt
-            raise OSError(f"HTTP status {response.status}")
+    # Imported here: all commands of `ledger audit` would load it, and few send a head to a URL.
+    import aiohttp  # noqa: PLC0415
+
+    try:
+        async with (
+            aiohttp.ClientSession() as session,  # `send` limits its time
+            session.post(url, data=note, headers={"Content-Type": CONTENT_TYPE}, allow_redirects=False) as response,
+        ):
+            status = response.status
+    except aiohttp.ClientError as error:
+        raise OSError(_describe(error)) from error
+    if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:  # a redirect is no receipt
+        raise OSError(f"HTTP status {status}")
 
 
 def _write(folder: Path, ledger_id: UUID, size: int, note: bytes) -> None:

@@ -44,6 +44,11 @@ DEPENDS = (
     "was withdrawn on",
     "must sum to zero in each currency",
     "must not be an account of the ledger itself, which only transfers change",
+    "must not be a common password",
+    "must not be the name of this service",
+    "must not be the user's own name",
+    "must be the present password",
+    "must be given, or user_ids, for a client that is neither admin nor auditor",
 )
 
 

@@ -119,7 +119,8 @@ class Ledger:
         hold: bool = False,
         reference: str | None = None,
     ) -> None:
-        self._check_reference(reference)
+        if source in self.accounts:
+            self._check_reference(reference)
         codes = self._refusals_for(source, -cents)
         codes += ["transfer_accounts_are_same"] if source == destination else self._refusals_for(destination, cents)
         if codes:

@@ -32,6 +32,7 @@ from web.routes import ROUTES, UNVERSIONED
 
 GIVEN = {
     "POSTGRES_PASSWORD": "a password",
+    "SERVING_PASSWORD": "a password of the role that serves",
     "VALKEY_PASSWORD": "apassword",
     "LEDGER_ADMIN_PASSWORD": "a password",
     "JWT_SECRET": "a secret that is long enough for HS256",
@@ -96,7 +97,11 @@ def substitute(value: str) -> str:
 @pytest.mark.parametrize("service", ["ledger", "migrate"])
 def test_the_service_accepts_the_settings_in_compose(service: str) -> None:
     variables: dict[str, str] = compose()["services"][service]["environment"]
-    members = {name.lower(): substitute(value) for name, value in variables.items() if substitute(value)}
+    members = {
+        name.lower(): substitute(value)
+        for name, value in variables.items()
+        if substitute(value) and name != "PGPASSWORD"  # which PostgreSQL's clients read
+    }
     assert set() == members.keys() - Settings.model_fields.keys()
     settings = Settings(**members)
     assert (True, True) == (settings.has_database, settings.has_redis)
@@ -106,11 +111,18 @@ def test_compose_has_no_secrets_and_does_not_start_without_them() -> None:
     """Lesson 31."""
     text = (ROOT / "compose.yml").read_text()
     given = re.findall(r"^ +(\w*(?:PASSWORD|SECRET|TOKEN)): (.*)$", text, re.MULTILINE)
-    assert {name for name, _ in given} == GIVEN.keys() - {"VALKEY_PASSWORD"}
+    values = re.findall(r"\$\{(\w+):[?-]", "".join(value for _, value in given))
+    assert {*values} == GIVEN.keys() - {"VALKEY_PASSWORD"}
     assert 2 == text.count("${VALKEY_PASSWORD:?") == text.count("${VALKEY_PASSWORD")
-    for name, value in given:
+    for name, value in zip(values, (value for _, value in given), strict=True):
         required = f"${{{name}:?" if name in SECRETS else f"${{{name}:-}}"
         assert value.startswith(required), name
+
+
+def test_only_the_migration_gets_the_password_of_the_owner() -> None:
+    services = compose()["services"]
+    users = {name for name, service in services.items() if "${POSTGRES_PASSWORD" in str(service["environment"])}
+    assert {"postgres", "migrate"} == users
 
 
 SERVICE_SECRETS = {"POSTGRES_PASSWORD": "POSTGRES_PASSWORD", "VALKEYCLI_AUTH": "VALKEY_PASSWORD"}
