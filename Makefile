@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= auto
+CORES := $(shell getconf _NPROCESSORS_ONLN)
 COVERAGE_FLOOR := 97
 CITUS_CORE := tests/citus $(addprefix tests/integration/,store write projections audit seals) tests/api/token_api \
   $(addprefix tests/api/test_,accounts_over_http.py batch.py entries_and_reversals_over_http.py feed.py history.py \
@@ -16,7 +17,7 @@ run: .venv/run.stamp ## start the ledger, with its own PostgreSQL and Valkey whe
 	@exec $(BIN)/ledger serve
 
 unit: .venv/dev.stamp ## the pure tests, in seconds and without a server
-	$(BIN)/pytest -q -n $(JOBS) --dist loadfile --hypothesis-profile unit tests/unit
+	$(BIN)/pytest -q -n $(CORES) --dist loadfile --hypothesis-profile unit tests/unit
 
 test: .venv/dev.stamp ## the whole suite
 	$(BIN)/pytest -n $(JOBS) --dist worksteal

@@ -573,6 +573,6 @@ def test_the_sequences_reach_every_event() -> None:
         seen.update(type(row.event) for row in ledger.history)
         return set(EVENTS) == seen
 
-    settings = hypothesis.settings(max_examples=600, database=None, phases=[hypothesis.Phase.generate])
-    hypothesis.find(ledgers(at_least=15), saw_the_last, settings=settings, random=Random(1))  # noqa: S311 - the same run each time
+    settings = hypothesis.settings(max_examples=2000, database=None, phases=[hypothesis.Phase.generate])
+    hypothesis.find(ledgers(at_least=15), saw_the_last, settings=settings, random=Random(9))  # noqa: S311 - the same run each time
     assert set(EVENTS) == seen
