@@ -6,10 +6,10 @@ from uuid import UUID
 
 import asyncpg
 
-# Transfers of one cent, each of which has another pair of accounts than the one before; three events each.
+# Transfers of one cent, with a command and three events each. Each has another pair of accounts than the one before.
 _TRANSFERS = """
     CREATE TEMPORARY TABLE made ON COMMIT DROP AS
-    SELECT gen_random_uuid() AS id, $2::bigint + 3 * number AS position,
+    SELECT gen_random_uuid() AS id, gen_random_uuid() AS command_id, $2::bigint + 3 * number AS position,
            ($1::uuid[])[1 + number % cardinality($1)] AS source,
            ($1::uuid[])[1 + (number + 1 + number / cardinality($1) % (cardinality($1) - 1)) % cardinality($1)]
                AS destination
@@ -17,33 +17,39 @@ _TRANSFERS = """
 """
 _SIDES = """
     CREATE TEMPORARY TABLE sides ON COMMIT DROP AS
-    SELECT transfer_id, account_id, sides.position, amount_cents, accounts.version + row_number() OVER line AS version,
+    SELECT transfer_id, command_id, account_id, sides.position, began, amount_cents,
+           accounts.version + row_number() OVER line AS version,
            (accounts.balance_cents + sum(amount_cents) OVER line)::bigint AS balance_cents
-    FROM (SELECT id AS transfer_id, source AS account_id, position + 1 AS position, -1 AS amount_cents FROM made
-          UNION ALL SELECT id, destination, position + 2, 1 FROM made) AS sides
+    FROM (SELECT id AS transfer_id, command_id, source AS account_id, position + 1 AS position, position AS began,
+                 -1 AS amount_cents FROM made
+          UNION ALL SELECT id, command_id, destination, position + 2, position, 1 FROM made) AS sides
     JOIN accounts ON accounts.id = account_id
     WINDOW line AS (PARTITION BY account_id ORDER BY sides.position)
 """
-_TIME = "to_timestamp($1) + (position - $2::bigint) * interval '1 microsecond'"
+_TIME = "to_timestamp($1) + ({} - $2::bigint) * interval '1 microsecond'"  # of the transfer with this position
 _EVENTS = f"""
-    INSERT INTO stored_events (originator_id, originator_version, topic, state, notification_id, recorded_at)
-    SELECT stream_id, version, topic, convert_to(state, 'UTF8'), position, {_TIME}
-    FROM (SELECT id AS stream_id, 1 AS version, 'MoneyTransferred' AS topic, position,
+    INSERT INTO stored_events (originator_id, originator_version, topic, state, notification_id, command_id,
+                               recorded_at)
+    SELECT stream_id, version, topic, convert_to(state, 'UTF8'), position, command_id, {_TIME.format("began")}
+    FROM (SELECT id AS stream_id, 1 AS version, 'MoneyTransferred' AS topic, position, command_id, position AS began,
                  format('{{"source_account_id":"%s","destination_account_id":"%s","amount_cents":1,"currency":"USD",'
                         '"kind":"transfer","reference":null}}', source, destination) AS state FROM made
           UNION ALL
           SELECT account_id, version, CASE WHEN amount_cents < 0 THEN 'AccountDebited' ELSE 'AccountCredited' END,
-                 position, format('{{"transfer_id":"%s","amount_cents":1,"balance_cents":%s}}', transfer_id,
-                                  balance_cents) FROM sides) AS events
+                 position, command_id, began,
+                 format('{{"transfer_id":"%s","amount_cents":1,"balance_cents":%s}}', transfer_id, balance_cents)
+          FROM sides) AS events
     ORDER BY position
 """
 _ROWS = (
     f"""INSERT INTO transfers (id, source_account_id, destination_account_id, amount_cents, currency, kind, position,
                                recorded_at)
-        SELECT id, source, destination, 1, 'USD', 'transfer', position, {_TIME} FROM made""",
+        SELECT id, source, destination, 1, 'USD', 'transfer', position, {_TIME.format("position")} FROM made""",
+    f"""INSERT INTO command_log (command_id, name, outcome, recorded_at)
+        SELECT command_id, 'TransferMoney', 'accepted', {_TIME.format("position")} FROM made""",
     f"""UPDATE accounts SET version = last.version, balance_cents = last.balance_cents, updated_at = at
-        FROM (SELECT DISTINCT ON (account_id) account_id, version, balance_cents, {_TIME} AS at FROM sides
-              ORDER BY account_id, version DESC) AS last WHERE account_id = accounts.id""",
+        FROM (SELECT DISTINCT ON (account_id) account_id, version, balance_cents, {_TIME.format("began")} AS at
+              FROM sides ORDER BY account_id, version DESC) AS last WHERE account_id = accounts.id""",
 )
 _HEADS = """
     UPDATE stream_heads SET version = accounts.version, state = convert_to(jsonb_set(

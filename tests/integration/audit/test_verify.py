@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from benchmarks.history import grow
 from ledger.audit.verify import Finding, Sources, reading, verify
 from ledger.commands.tokens import RevokeUserTokens, StartSession
 from ledger.commands.transfers import TransferMoney
@@ -25,6 +26,7 @@ from ledger.values.ids import new_id
 from ledger.write.group import Origin
 from tests.integration.audit.conftest import DEBIT, DECODED, TRANSFER, Progress, check, edit_row, plant
 from tests.support import traffic
+from tests.support.controls import Api
 from tests.support.processes import Ran, run_ledger, until
 from tests.support.traffic import (
     ALICE,
@@ -59,6 +61,12 @@ async def test_nothing_is_found_in_correct_books(options: dict[str, Any], copied
 async def test_nothing_is_found_in_an_empty_ledger(runtime: Runtime, connection: Any) -> None:
     for fast in (False, True):
         assert [] == await check(Sources(connection, runtime.pool, runtime.redis), fast=fast)
+
+
+async def test_nothing_is_found_in_the_history_of_the_benchmark(api: Api, runtime: Runtime, connection: Any) -> None:
+    pair = [UUID((await api.new_account(balance_cents=100))["id"]) for _ in range(2)]
+    await grow(connection, pair, 30)
+    assert [] == await check(Sources(connection, runtime.pool, runtime.redis))
 
 
 # Corruptions, and what verification finds.
