@@ -99,10 +99,7 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States) -> Decision:
         """Return the next pair, the same pair again for a retry, or the end of the session."""
-        session = state_of(states, self.session_id, Session)
-        user = state_of(states, self.user_id, User)
-        if session is None or session.user_id != self.user_id or user is None or user.deleted or not user.active:
-            raise Refused(errors.wrong_credentials())
+        session, user = find_session(states, self.session_id, self.user_id)
         if self.enforced:
             if not is_in_force(session, user, count_cutoffs(states)):
                 raise Refused(errors.wrong_credentials())
@@ -112,20 +109,9 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
             raise Refused(errors.wrong_credentials())
         if self.pair.issued_at >= session.expires_at:
             raise Refused(errors.wrong_credentials())
-        roles = ",".join(user.roles)
-        pair = limit_to_session(self.pair, session)
-        rotated = TokensRotated(
-            self.user_id,
-            pair.access_jti,
-            pair.access_expires_at,
-            pair.refresh_jti,
-            pair.refresh_expires_at,
-            pair.issued_at,
-            roles,
-            user.token_cutoffs,
-            count_cutoffs(states),
-            self.retry_hash,
-        )
+        pair, roles = limit_to_session(self.pair, session), ",".join(user.roles)
+        cutoffs = user.token_cutoffs, count_cutoffs(states)
+        rotated = rotate(self.user_id, pair, roles, cutoffs, retry_hash=self.retry_hash)
         return Decision([(self.session_id, rotated)], token_result(self.session_id, self.user_id, pair, roles))
 
     def _refuse_reuse(self, session: Session) -> Decision:
@@ -164,33 +150,53 @@ class ChangePassword(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States) -> Decision:
         """Return the new password, a cut-off, and a pair of tokens after it."""
-        session, user = state_of(states, self.session_id, Session), state_of(states, self.user_id, User)
-        if session is None or session.user_id != self.user_id or user is None or user.deleted or not user.active:
-            raise Refused(errors.wrong_credentials())
+        session, user = find_session(states, self.session_id, self.user_id)
         if user.credential_id != self.known_credential_id:
             raise StaleCommandError
         cutoffs = count_cutoffs(states)
         if self.enforced and not is_in_force(session, user, cutoffs):
             raise Refused(errors.wrong_credentials())
         pair, roles = limit_to_session(self.pair, session), ",".join(user.roles)
-        rotated = TokensRotated(
-            self.user_id,
-            pair.access_jti,
-            pair.access_expires_at,
-            pair.refresh_jti,
-            pair.refresh_expires_at,
-            pair.issued_at,
-            roles,
-            user.token_cutoffs + 1,
-            cutoffs,
-            credential_id=self.credential.id,
-        )
+        credential_id = self.credential.id
+        rotated = rotate(self.user_id, pair, roles, (user.token_cutoffs + 1, cutoffs), credential_id=credential_id)
         events: list[StreamEvent] = [
             (self.user_id, PasswordChanged(self.credential.id, self.credential.digest)),
             (self.user_id, UserTokensRevoked()),
             (self.session_id, rotated),
         ]
         return Decision(events, token_result(self.session_id, self.user_id, pair, roles), self.credential)
+
+
+def find_session(states: States, session_id: UUID, user_id: UUID) -> tuple[Session, User]:
+    """Return a session of an active user, and the user. Raises `Refused`."""
+    session, user = state_of(states, session_id, Session), state_of(states, user_id, User)
+    if session is None or session.user_id != user_id or user is None or user.deleted or not user.active:
+        raise Refused(errors.wrong_credentials())
+    return session, user
+
+
+def rotate(
+    user_id: UUID,
+    pair: Pair,
+    roles: str,
+    cutoffs: tuple[int, int],
+    *,
+    retry_hash: str | None = None,
+    credential_id: UUID | None = None,
+) -> TokensRotated:
+    """Return the event that gives a session its next pair. `cutoffs` are those of the user and of all users."""
+    return TokensRotated(
+        user_id,
+        pair.access_jti,
+        pair.access_expires_at,
+        pair.refresh_jti,
+        pair.refresh_expires_at,
+        pair.issued_at,
+        roles,
+        *cutoffs,
+        retry_hash,
+        credential_id,
+    )
 
 
 class LogOut(Command, frozen=True):
