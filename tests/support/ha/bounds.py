@@ -7,6 +7,5 @@ from tests.support.ha import document
 _DCS = yaml.safe_load(document.block("patroni"))["bootstrap"]["dcs"]
 TTL_SECONDS = int(_DCS["ttl"])
 FAILOVER_SECONDS = TTL_SECONDS + 3
-# A server that is not the candidate waits for two seconds before it follows a new leader, and strict mode for it.
-SWITCHOVER_SECONDS = 4 if _DCS["synchronous_mode_strict"] else 3
+SWITCHOVER_SECONDS = 3
 REPLICA_SECONDS = 8  # wal_sender_timeout, a few rounds of Patroni, and a busy machine

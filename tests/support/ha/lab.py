@@ -102,9 +102,12 @@ class Lab:
         await until(is_replaced)
 
     async def switch_over(self) -> None:
-        """Let the synchronous replica and the leader change places."""
-        leader, candidate = await self.find(LEADER), await self.find(SYNCHRONOUS)
-        await self.control("switchover", "--master", leader.name, "--candidate", candidate.name, "--force")
+        """Let the leader and one of the synchronous replicas change places.
+
+        A candidate is not named, because the other replica would wait before it follows the new leader.
+        """
+        leader = await self.find(LEADER)
+        await self.control("switchover", "--master", leader.name, "--force")
 
     async def until_whole(self) -> None:
         """Wait until there are a leader and two synchronous replicas."""
