@@ -10,8 +10,8 @@ from ledger.values.text import PRINTABLE_PATTERN, check_printable
 from web.body import Body
 from web.fields import ChosenId, Id, NotNull, ReadOnly, Roles
 from web.http.scopes import SCOPES
-from web.responses import Answer, Time, Token
-from web.responses import Id as AnsweredId
+from web.response_fields import Answer, Time, Token
+from web.response_fields import Id as AnsweredId
 
 MAX_NAME_LENGTH = 64
 MAX_OVERLAP_SECONDS = 30 * 86_400

@@ -40,7 +40,7 @@ from ledger.values.text import (
     reference,
 )
 from ledger.values.timestamps import DATE_OR_TIME_PATTERN, parse_start, parse_time
-from web.responses import CURRENCY, FREEZE
+from web.response_fields import CURRENCY, FREEZE
 
 _is_email = re.compile(r"[^@\s]+@[^@\s]+").fullmatch
 

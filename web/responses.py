@@ -1,64 +1,33 @@
 """The models of response bodies. The document shows them, and the tests check every response against them."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal, get_args
-from uuid import UUID
+from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ledger.commands.journal import MAX_POSTINGS
 from ledger.events.accounts import Freeze
-from ledger.money import CURRENCIES, MAX_CENTS
-
-
-def _component(name: str, **schema: Any) -> Meta:
-    """Return the annotation that makes a type without a class a component of the document."""
-    return Meta(extra_json_schema={"x-component": name, **schema})
-
-
-Id = Annotated[UUID, Meta(examples=["01890a5d-ac96-774b-bcce-b302099a8057"])]
-Time = Annotated[datetime, Meta(tz=True, examples=["2026-05-01T12:00:00.000000Z"])]
-Cents = Annotated[int, Meta(ge=-MAX_CENTS, le=MAX_CENTS, description="In the currency's minor unit", examples=[2500])]
-Amount = Annotated[int, Meta(ge=1, le=MAX_CENTS, description="In the currency's minor unit", examples=[2500])]
-CURRENCY: dict[str, Any] = {
-    "x-component": "Currency",
-    "type": "string",
-    "pattern": "^[A-Z]{3}$",
-    "enum": sorted(CURRENCIES),
-    "description": "ISO 4217",
-    "examples": ["USD"],
-}
-Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", extra_json_schema=CURRENCY)]
-FREEZE: dict[str, Any] = {
-    "x-component": "Freeze",
-    "type": "string",
-    "enum": sorted(get_args(Freeze)),
-    "description": "`debits`: no money leaves the account; `all`: none comes in either",
-    "examples": ["none"],
-}
-PositiveSum = Annotated[int, Meta(ge=0, le=MAX_CENTS, examples=[10000])] | None
-PositiveSumText = Annotated[str, Meta(pattern="^(0|[1-9][0-9]*)$", examples=["10000"])]
-Version = Annotated[int, Meta(ge=1, description="The number of the event in its stream, from 1", examples=[3])]
-Position = Annotated[int, Meta(ge=1, description="The position in the log", examples=[42])]
-Token = Annotated[str, Meta(description="RFC 7519", examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl"])]
-Text = Annotated[str, Meta(min_length=1, max_length=500)]
-EffectiveAt = Annotated[Time, Meta(description="When the transaction takes effect for bookkeeping")]
-Metadata = Annotated[dict[str, str], Meta(description="Key-value pairs of the client")]
-Reference = Annotated[str, Meta(min_length=1, max_length=200, examples=["rent, May"])]
-Word = Annotated[str, Meta(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
-Kind = Literal["transfer", "opening", "adjustment", "hold", "journal", "reversal"]
-KIND: dict[str, Any] = {
-    "x-component": "TransactionKind",
-    "type": "string",
-    "enum": sorted(get_args(Kind)),
-    "description": "What kind of transaction it is",
-    "examples": ["transfer"],
-}
-
-
-class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A JSON object with these members and no others."""
+from ledger.money import MAX_CENTS
+from web.response_fields import (
+    FREEZE,
+    KIND,
+    Amount,
+    Answer,
+    Cents,
+    Currency,
+    EffectiveAt,
+    Id,
+    Kind,
+    Metadata,
+    Position,
+    PositiveSum,
+    PositiveSumText,
+    Reference,
+    Text,
+    Time,
+    Token,
+    Version,
+    Word,
+)
 
 
 class Greeting(Answer, frozen=True):
@@ -262,7 +231,12 @@ class Reversal(_Transaction, frozen=True, kw_only=True, tag="reversal"):
 
 Transaction = Annotated[
     Transfer | Opening | Adjustment | Hold | JournalEntry | Reversal,
-    _component("Transaction", description="A transaction of any kind; `kind` says which."),
+    Meta(
+        extra_json_schema={
+            "x-component": "Transaction",
+            "description": "A transaction of any kind; `kind` says which.",
+        }
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support import conformity
-from web import requests, responses
+from web import requests, response_fields
 from web.openapi import document
 
 TRANSFER = "/v1/transactions/transfer"
@@ -101,7 +101,7 @@ def test_a_transaction_is_a_union_with_the_members_of_each_kind(served: dict[str
     required = {kind: set(components[ref.rpartition("/")[2]]["required"]) for kind, ref in mapping.items()}
     between = {"source_account_id", "destination_account_id", "amount_cents", "currency"}
 
-    assert set(responses.KIND["enum"]) == set(mapping)
+    assert set(response_fields.KIND["enum"]) == set(mapping)
     assert {"id", "kind", "status", "reference", "created_at"} == set.intersection(*required.values())
     assert {"transfer", "opening", "adjustment", "hold"} == {kind for kind in required if between <= required[kind]}
     assert "postings" in required["journal"]

@@ -25,7 +25,7 @@ from ledger.importing.members import CHECKS
 from ledger.projections import transactions
 from ledger.values.ids import new_id
 from ledger.values.timestamps import rfc3339
-from web import requests, responses
+from web import requests, response_fields, responses
 
 NAMES = Details.__struct_fields__
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -87,7 +87,7 @@ def test_an_empty_detail_counts_as_absent() -> None:
 
 
 @pytest.mark.parametrize("body", [responses.Transfer, responses.JournalEntry, responses.Hold])
-def test_each_detail_is_a_member_of_the_response(body: type[responses.Answer]) -> None:
+def test_each_detail_is_a_member_of_the_response(body: type[response_fields.Answer]) -> None:
     assert {*NAMES} <= {*body.__struct_fields__}
 
 

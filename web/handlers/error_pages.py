@@ -17,7 +17,8 @@ from web.http.errors import NO_SUCH_RESOURCE
 from web.http.negotiation import accept_of, choose_media
 from web.http.params import Parameter
 from web.http.response import Reply
-from web.responses import Answer, Problem
+from web.response_fields import Answer
+from web.responses import Problem
 
 EXAMPLES = web.AppKey("EXAMPLES", Mapping[str, Any])  # a problem for each code
 CODE = Parameter("code", "The error's code", str, schema={"enum": sorted(CATALOGUE)}, place="path")

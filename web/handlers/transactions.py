@@ -26,7 +26,7 @@ from ledger.values.ids import new_id
 from ledger.values.text import MAX_REFERENCE_LENGTH, spellings
 from ledger.values.timestamps import parse_end, parse_start, rfc3339
 from ledger.write.group import Outcome
-from web import requests, responses
+from web import requests, response_fields
 from web.handlers import batch, batch_stream
 from web.handlers.accounts import readable_owner
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES_OF_ADMIN
@@ -53,7 +53,7 @@ from web.plain_transfer import PlainTransfer, parse_plain_transfer
 USER_ID = id_parameter("user_id", "Only transactions of accounts that this user owns now")
 ACCOUNT_ID = id_parameter("account_id", "Only transactions of this account")
 STATUS = choice_parameter("status", "Only with this status", sorted(get_args(Status)))
-KIND = choice_parameter("kind", "Only of this kind", responses.KIND["enum"], schema=responses.KIND)
+KIND = choice_parameter("kind", "Only of this kind", response_fields.KIND["enum"], schema=response_fields.KIND)
 REFERENCE = text_parameter("reference", "Only with this reference", max_length=MAX_REFERENCE_LENGTH)
 MIN_AMOUNT = integer_parameter(
     "min_amount_cents", "The smallest amount; for a journal entry, of a posting", maximum=MAX_CENTS

@@ -19,7 +19,7 @@ from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import parse_id
 from ledger.values.text import PRINTABLE_PATTERN, check_printable
 from ledger.values.timestamps import DATE_OR_TIME_PATTERN, parse_end, parse_start
-from web.responses import CURRENCY as CURRENCY_SCHEMA
+from web.response_fields import CURRENCY as CURRENCY_SCHEMA
 
 ValueT = TypeVar("ValueT")
 

@@ -1,0 +1,54 @@
+"""The members of response bodies: the type of each, and how the document describes it."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from ledger.events.accounts import Freeze
+from ledger.money import CURRENCIES, MAX_CENTS
+
+Id = Annotated[UUID, Meta(examples=["01890a5d-ac96-774b-bcce-b302099a8057"])]
+Time = Annotated[datetime, Meta(tz=True, examples=["2026-05-01T12:00:00.000000Z"])]
+Cents = Annotated[int, Meta(ge=-MAX_CENTS, le=MAX_CENTS, description="In the currency's minor unit", examples=[2500])]
+Amount = Annotated[int, Meta(ge=1, le=MAX_CENTS, description="In the currency's minor unit", examples=[2500])]
+CURRENCY: dict[str, Any] = {
+    "x-component": "Currency",
+    "type": "string",
+    "pattern": "^[A-Z]{3}$",
+    "enum": sorted(CURRENCIES),
+    "description": "ISO 4217",
+    "examples": ["USD"],
+}
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", extra_json_schema=CURRENCY)]
+FREEZE: dict[str, Any] = {
+    "x-component": "Freeze",
+    "type": "string",
+    "enum": sorted(get_args(Freeze)),
+    "description": "`debits`: no money leaves the account; `all`: none comes in either",
+    "examples": ["none"],
+}
+PositiveSum = Annotated[int, Meta(ge=0, le=MAX_CENTS, examples=[10000])] | None
+PositiveSumText = Annotated[str, Meta(pattern="^(0|[1-9][0-9]*)$", examples=["10000"])]
+Version = Annotated[int, Meta(ge=1, description="The number of the event in its stream, from 1", examples=[3])]
+Position = Annotated[int, Meta(ge=1, description="The position in the log", examples=[42])]
+Token = Annotated[str, Meta(description="RFC 7519", examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl"])]
+Text = Annotated[str, Meta(min_length=1, max_length=500)]
+EffectiveAt = Annotated[Time, Meta(description="When the transaction takes effect for bookkeeping")]
+Metadata = Annotated[dict[str, str], Meta(description="Key-value pairs of the client")]
+Reference = Annotated[str, Meta(min_length=1, max_length=200, examples=["rent, May"])]
+Word = Annotated[str, Meta(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
+Kind = Literal["transfer", "opening", "adjustment", "hold", "journal", "reversal"]
+KIND: dict[str, Any] = {
+    "x-component": "TransactionKind",
+    "type": "string",
+    "enum": sorted(get_args(Kind)),
+    "description": "What kind of transaction it is",
+    "examples": ["transfer"],
+}
+
+
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A JSON object with these members and no others."""
