@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -24,12 +25,14 @@ Break = Callable[..., AbstractAsyncContextManager[Trial]]
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Run the cluster, for all tests."""
+def lab() -> Iterator[Lab]:
+    """Run the cluster, for all tests.
+
+    Its folder is not one of pytest's: the servers have other users, and the next run of pytest would lock these out.
+    """
     assert not (needs := missing()), "make ha needs " + "; ".join(needs)
-    folder = tmp_path_factory.mktemp("ha")
-    for path in (folder, folder.parent, folder.parent.parent):
-        path.chmod(0o755)  # the servers have other users
+    folder = Path(tempfile.mkdtemp(prefix="ledger-ha-"))
+    folder.chmod(0o755)
     lab = Lab(folder)
     try:
         asyncio.run(lab.start())
