@@ -15,10 +15,12 @@ from aiohttp import hdrs, web
 
 from ledger import errors
 from ledger.commands.caller import Caller
+from ledger.commands.second_factors import LEAST_ROLE
 from ledger.errors import Refusal, Refused, StaleCallerError
 from ledger.events.users import ROLES
 from ledger.identity.rate_limit import RouteClass
 from ledger.identity.tokens import InvalidTokenError, TokenType, Verified
+from ledger.projections.sessions import is_recent
 from ledger.projections.tokens import NEVER, revoked_below
 from ledger.runtime import Runtime
 from web.http.negotiation import accept_of, choose_media
@@ -29,6 +31,7 @@ from web.http.response import Reply, Stream
 ANY_SCOPE = "*"  # of a route that any token of a machine client may call
 NO_MACHINES = "machine clients may not call this route"
 LIMITED = "a client that is limited to some accounts may not call this route"
+LOGIN_TOO_OLD = Refusal("reauthentication_required", "the login is too old for this change: log in again")
 SMALL_BODY_BYTES = 4096  # of a command that may be parsed before its token is known to be valid
 
 Handler = Callable[[web.Request], Awaitable[Reply | Stream]]
@@ -168,6 +171,19 @@ def limit_requests(route_class: RouteClass, handler: Handler) -> Handler:
     return limited
 
 
+def require_recent_login(handler: Handler) -> Handler:
+    """Return the handler behind the operator's limit for the age of a session, which refreshes do not renew."""
+
+    async def recent(request: web.Request) -> Reply | Stream:
+        runtime = request.app[RUNTIME]
+        seconds = runtime.settings.ledger_reauthenticate_seconds
+        if seconds and not await is_recent(runtime.pool, request[ACTOR].session_id, seconds):
+            raise Refused(LOGIN_TOO_OLD)
+        return await handler(request)
+
+    return recent
+
+
 async def check_again(request: web.Request) -> None:
     """Raise `Refused` if the access token of a long request has expired or was revoked since the request began.
 
@@ -252,8 +268,10 @@ async def _check_validity(runtime: Runtime, verified: Verified) -> None:
         standing = await runtime.standings.get(verified.user_id)
         if standing is None or not verified.roles <= standing.roles:
             raise Refused(errors.wrong_credentials())
-    elif not verified.roles <= (await runtime.active_roles.get(verified.user_id) or frozenset()):
-        raise Refused(errors.wrong_credentials())
+    else:
+        roles = await runtime.active_roles.get(verified.user_id)
+        if roles is None or not verified.roles <= {*roles, LEAST_ROLE}:
+            raise Refused(errors.wrong_credentials())
 
 
 def _check_issued_after(verified: Verified, below: int | None) -> None:
