@@ -12,11 +12,12 @@ from ledger.commands.clients import (
     RotateClientSecret,
     UpdateClient,
 )
-from ledger.commands.command import Command, Credential
+from ledger.commands.command import Command, Credential, FactorSecret
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.seals import AcceptSealHead
+from ledger.commands.second_factors import Code, ConfirmSecondFactor, OfferSecondFactor, RemoveSecondFactor
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -32,6 +33,7 @@ from ledger.errors import Refused
 from ledger.events.accounts import world_account_id
 from ledger.events.clients import ClientSecret, Grants
 from ledger.events.seals import SealHeadAccepted
+from ledger.events.second_factors import second_factor_stream
 from ledger.events.tokens import Pair
 from ledger.events.users import Role
 from ledger.runtime import Runtime
@@ -197,6 +199,7 @@ def history() -> list[tuple[UUID, Command]]:
         LogOut(ROTATED_SESSION, ALICE, token_pair(56).refresh_jti),
         CloseAccount(YEN),  # its balance is not zero
         *clients(),
+        *second_factors(),
         *transactions(),
         *(
             TransferMoney(
@@ -244,6 +247,37 @@ def clients() -> list[Command]:
             issued_at=PAST,
             expires_at=FUTURE,
         ),
+    ]
+
+
+def second_factors() -> list[Command]:
+    """Return a second factor that is in force, with a login, and one that was removed."""
+    factors = [
+        FactorSecret(fixed_id(120 + n), second_factor_stream(user), b"sealed") for n, user in enumerate((ALICE, BOB))
+    ]
+    codes = [Code(factor.id, step=1) for factor in factors]
+    return [
+        OfferSecondFactor(user_id=ALICE, credential_id=secret(ALICE).id, secret=factors[0]),
+        ConfirmSecondFactor(user_id=ALICE, code=codes[0], recovery_digests=("a digest", "another")),
+        StartSession(
+            session_id=fixed_id(122),
+            user_id=ALICE,
+            credential_id=secret(ALICE).id,
+            pair=token_pair(123),
+            session_expires_at=FUTURE,
+            code=Code(factors[0].id, step=2),
+        ),
+        StartSession(
+            session_id=fixed_id(125),
+            user_id=ALICE,
+            credential_id=secret(ALICE).id,
+            pair=token_pair(126),
+            session_expires_at=FUTURE,
+            code=Code(factors[0].id, digest="another"),
+        ),
+        OfferSecondFactor(user_id=BOB, credential_id=fixed_id(99), secret=factors[1]),
+        ConfirmSecondFactor(user_id=BOB, code=codes[1], recovery_digests=()),
+        RemoveSecondFactor(user_id=BOB),
     ]
 
 
