@@ -59,7 +59,7 @@ class OfferedSecondFactor(Answer, frozen=True):
 class RecoveryCodes(Answer, frozen=True):
     """Codes for users who have lost their device. They are shown only once, and each works once."""
 
-    recovery_codes: Annotated[list[str], Meta(examples=[["JBSW-Y3DP-EHPK-3PXP-JBSW-Y3DP"]])]
+    recovery_codes: Annotated[list[str], Meta(examples=[["JBSW-Y3DP-EHPK-3PXP-JBSW-Y3DP-EHPK"]])]
 
 
 class SecondFactorStatus(Answer, frozen=True):

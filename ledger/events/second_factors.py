@@ -1,7 +1,7 @@
 """The events of a user's second factor, one-time codes (TOTP, RFC 6238), and the state they fold into.
 
 They have a stream of their own. The log never has the secret that codes are made from: that is encrypted, in a table
-beside the log. An event has the digests of recovery codes, each of which has 120 random bits, so a digest is useless
+beside the log. An event has the digests of recovery codes, each of which has 140 random bits, so a digest is useless
 without the code.
 """
 

@@ -26,9 +26,9 @@ SECRET_BYTES = 20  # RFC 4226, section 4: at least 16, and 20 are recommended
 DIGITS, STEP_SECONDS = 6, 30  # what all authenticator applications can do
 STEPS_AROUND = (0, -1, 1)  # a code is accepted for a minute and a half, because clocks differ
 RECOVERY_CODES = 10
-RECOVERY_BYTES = 15  # 120 bits: enough that a fast digest protects them
-RECOVERY_LENGTH = RECOVERY_BYTES * 8 // 5
+RECOVERY_LENGTH = 28  # letters of five bits each, 140 bits: enough that a fast digest protects them
 _HASH = SHA1()  # noqa: S303 - in HMAC it is sound (RFC 6194), and all applications know no other
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # of base32 (RFC 4648), which has no look-alikes
 _GROUP = 4  # letters of a recovery code between hyphens
 _PAGE = 500
 
@@ -114,7 +114,7 @@ async def _match_step(
 
 
 def _create_recovery_code() -> str:
-    letters = b32encode(secrets.token_bytes(RECOVERY_BYTES)).decode()
+    letters = "".join(secrets.choice(_ALPHABET) for _ in range(RECOVERY_LENGTH))
     return "-".join(letters[begin : begin + _GROUP] for begin in range(0, len(letters), _GROUP))
 
 
