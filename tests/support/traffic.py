@@ -55,6 +55,7 @@ OPEN_SESSION, ROTATED_SESSION, ENDED_SESSION, STOLEN_SESSION, OLD_SESSION = (
     fixed_id(number) for number in range(30, 35)
 )
 MACHINE, REVOKED_MACHINE = fixed_id(4), fixed_id(5)
+DAN, ERIN = fixed_id(6), fixed_id(7)
 HELD, PENDING, ENTRY = fixed_id(70), fixed_id(73), fixed_id(80)
 PAYMENT_COMMAND = fixed_id(40)
 REFERENCE = 'rent; "March"\n\\ größer | = 5 € ; date:2001-01-01'
@@ -251,34 +252,37 @@ def clients() -> list[Command]:
 
 
 def second_factors() -> list[Command]:
-    """Return a second factor that is in force, with a login, and one that was removed."""
-    factors = [
-        FactorSecret(fixed_id(120 + n), second_factor_stream(user), b"sealed") for n, user in enumerate((ALICE, BOB))
-    ]
-    codes = [Code(factor.id, step=1) for factor in factors]
-    return [
-        OfferSecondFactor(user_id=ALICE, credential_id=secret(ALICE).id, secret=factors[0]),
-        ConfirmSecondFactor(user_id=ALICE, code=codes[0], recovery_digests=("a digest", "another")),
+    """Return a second factor that is in force, with two logins, and one that was removed."""
+    commands: list[Command] = []
+    for number, (user_id, name) in enumerate(((DAN, "dan"), (ERIN, "erin"))):
+        factor = FactorSecret(fixed_id(120 + number), second_factor_stream(user_id), b"sealed")
+        commands += [
+            CreateUser(
+                user_id=user_id,
+                username=name,
+                email=f"{name}@example.com",
+                active=True,
+                roles=("customer",),
+                credential=secret(user_id),
+            ),
+            OfferSecondFactor(user_id=user_id, credential_id=secret(user_id).id, secret=factor),
+            ConfirmSecondFactor(
+                user_id=user_id, code=Code(factor.id, step=1), recovery_digests=("a digest", "another")
+            ),
+        ]
+    codes = Code(fixed_id(120), step=2), Code(fixed_id(120), digest="another")
+    logins = [
         StartSession(
-            session_id=fixed_id(122),
-            user_id=ALICE,
-            credential_id=secret(ALICE).id,
-            pair=token_pair(123),
+            session_id=fixed_id(122 + 3 * number),
+            user_id=DAN,
+            credential_id=secret(DAN).id,
+            pair=token_pair(123 + 3 * number),
             session_expires_at=FUTURE,
-            code=Code(factors[0].id, step=2),
-        ),
-        StartSession(
-            session_id=fixed_id(125),
-            user_id=ALICE,
-            credential_id=secret(ALICE).id,
-            pair=token_pair(126),
-            session_expires_at=FUTURE,
-            code=Code(factors[0].id, digest="another"),
-        ),
-        OfferSecondFactor(user_id=BOB, credential_id=fixed_id(99), secret=factors[1]),
-        ConfirmSecondFactor(user_id=BOB, code=codes[1], recovery_digests=()),
-        RemoveSecondFactor(user_id=BOB),
+            code=code,
+        )
+        for number, code in enumerate(codes)
     ]
+    return [*commands, *logins, RemoveSecondFactor(user_id=ERIN)]
 
 
 def transactions() -> list[Command]:

@@ -11,7 +11,6 @@ from web.http.login_errors import LOGIN_ERRORS
 PATH = "/errors"
 
 CATALOGUE = {
-    **LOGIN_ERRORS,
     "authentication_missing_credentials": ErrorType(
         400,
         "authentication_error",
@@ -84,6 +83,7 @@ CATALOGUE = {
         "Use a token with one of the roles, and a machine's with the scope, that `/docs` lists for the route. The "
         "operator may require a second factor for a role: then log in with `otp`.",
     ),
+    **LOGIN_ERRORS,
     "user_not_found": ErrorType(
         404,
         "resource_not_found",
