@@ -25,7 +25,7 @@ async def find_actor(reader: Reader, some_id: UUID) -> tuple[UUID, datetime, UUI
 
 
 async def is_recent(reader: Reader, session_id: UUID, seconds: int) -> bool:
-    """Return whether a session began within so many seconds before now."""
+    """Return whether a session began less than `seconds` ago."""
     sql = "SELECT created_at > now() - make_interval(secs => $2) FROM sessions WHERE id = $1"
     return bool(await reader.fetchval(sql, session_id, float(seconds)))
 

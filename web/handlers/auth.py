@@ -55,7 +55,7 @@ USER_ID = id_parameter("user_id", "The user, by default the caller; other users 
 async def log_in(request: web.Request) -> Reply:
     """POST /auth/login. The time and the response do not reveal whether the user exists.
 
-    That a user has a second factor is told only to somebody with the right password, who has not failed by that.
+    Only a client with the right password learns that the user has a second factor, and has not failed by that.
 
     `Idempotency-Key` is ignored: the caller is not authenticated yet, and tokens are not stored.
     """
