@@ -134,7 +134,7 @@ def verify_seals(
     limit = None if everything else MAX_FINDINGS
     report = run(lambda settings: _verify(settings, keys, kept, limit))
     _print_report(report, as_json=as_json)
-    if report.count:
+    if report.total:
         sys.exit(1)
 
 
@@ -257,7 +257,7 @@ def _print_report(report: Report, *, as_json: bool) -> None:
     sys.stdout.writelines(f"{line}\n" for line in (*report.findings, *describe_omitted(report.omitted)))
     sys.stdout.write(
         f"{report.events} events in {report.blocks} blocks, {report.heads_compared} of them compared with exported"
-        f" headers; {report.unsealed_events} events are not sealed yet; {report.count} findings\n"
+        f" headers; {report.unsealed_events} events are not sealed yet; {report.total} findings\n"
     )
 
 

@@ -54,7 +54,7 @@ class Report(NamedTuple):
     omitted: Mapping[str, int]
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """The number of all findings."""
         return len(self.findings) + sum(self.omitted.values())
 

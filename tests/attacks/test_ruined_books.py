@@ -45,7 +45,7 @@ async def test_verify_seals_counts_the_others_by_problem(sealed: Sealed) -> None
         await verifying.verify(sealed.pool, keys, limit=None),
     )
 
-    assert (every.findings[:2], every.count, {}) == (some.findings, some.count, every.omitted)
+    assert (every.findings[:2], every.total, {}) == (some.findings, some.total, every.omitted)
     assert {"it is signed with key … which is not trusted": blocks - 2} == {
         kind: count for kind, count in some.omitted.items() if "key" in kind
     }
