@@ -51,22 +51,21 @@ function signIn(panel) {
   const password = field("Password", { type: "password", autocomplete: "current-password", required: true });
   const code = field("One-time code", { autocomplete: "one-time-code" });
   const problem = element("p", { role: "alert", class: "bad" });
-  code.label.hidden = true; // until the service asks for it
   const send = async (event) => {
     event.preventDefault();
-    problem.textContent = await logIn(name.input.value, password.input.value, code);
+    const askForCode = () => problem.before(code.label);
+    problem.textContent = await logIn(name.input.value, password.input.value, code.input.value.trim() || undefined, askForCode);
     if (!problem.textContent) panel.button.focus();
   };
-  return element("form", { onsubmit: send }, name.label, password.label, code.label, problem, element("button", { class: "primary" }, "Sign in"));
+  return element("form", { onsubmit: send }, name.label, password.label, problem, element("button", { class: "primary" }, "Sign in"));
 }
 
-async function logIn(username, password, code) {
+async function logIn(username, password, otp, askForCode) {
   try {
     const headers = { "Content-Type": "application/json" };
-    const otp = code.input.value.trim() || undefined;
     const response = await fetch(new URL(LOGIN, base), { method: "POST", headers, body: JSON.stringify({ username, password, otp }) });
     const body = await response.json();
-    if (body.errors?.[0]?.code === OTP_REQUIRED) code.label.hidden = false;
+    if (body.errors?.[0]?.code === OTP_REQUIRED) askForCode();
     if (!response.ok) return body.detail ?? response.statusText;
     keep({ access: body.access_token, refresh: body.refresh_token, name: username });
     return "";
