@@ -4,14 +4,17 @@ import asyncio
 import base64
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 import structlog
 
 from ledger.commands.command import FactorSecret
+from ledger.events.second_factors import second_factor_stream
 from ledger.identity.second_factors import RECOVERY_CODES, digest_of
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, Clock, Serve, new_id
+from tests.support.processes import run_ledger
 from tests.support.second_factors import CONFIRM, REMOVE, TOTP, Device, enrol, log_in_with
 from tests.support.token_api import Connection, claims_of, event_positions, is_accepted, log_in, refresh_pair
 
@@ -194,6 +197,27 @@ async def test_a_secret_that_somebody_changed_lets_nobody_in(
     assert [alice["id"]] * 2 == [entry["user_id"] for entry in logs if entry["log_level"] == "error"]
     assert 200 == (await log_in_with(api, eve["username"], eves.code())).status
     assert 200 == (await log_in_with(api, alice["username"], device.recovery_codes[0])).status
+
+
+@pytest.mark.parametrize("arguments", [(), ("--fast",)])
+async def test_verification_finds_secrets_that_are_missing_replaced_or_of_nobody(
+    api: Api, connection: Connection, settings: Settings, code_clock: Clock, arguments: tuple[str, ...]
+) -> None:
+    users = [user for _, user, _ in [await enrolled(api, code_clock) for _ in range(3)]]
+    await api.delete(f"/v1/users/{users[2]['id']}/totp")
+    missing, replaced = (str(second_factor_stream(UUID(user["id"]))) for user in users[:2])
+    extra = str(new_id())
+
+    async def verify() -> set[tuple[str, str]]:
+        ran = await run_ledger("audit", "verify", "--json", *arguments, variables=settings.environment())
+        return {(finding["table"], finding["row"]) for finding in ran.documents}
+
+    assert set() == await verify()
+    await connection.execute("DELETE FROM second_factors WHERE stream_id = $1", missing)
+    await connection.execute("UPDATE second_factors SET id = gen_random_uuid() WHERE stream_id = $1", replaced)
+    await connection.execute("INSERT INTO second_factors VALUES ($1, gen_random_uuid(), '')", extra)
+
+    assert {("second_factors", row) for row in (missing, replaced, extra)} == await verify()
 
 
 async def test_a_user_removes_the_factor_with_password_and_code_and_all_sessions_end(
