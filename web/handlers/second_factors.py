@@ -60,11 +60,11 @@ async def confirm_second_factor(request: web.Request) -> Reply:
     body = parse(models.Confirmation, await read_json(request))
     runtime, user_id = request.app[RUNTIME], request[ACTOR].user_id
     user = await read_user(runtime, user_id)
-    async with counted(request, user.username, read_address(request)):
-        code = await _match(request, user_id, body.otp.get_secret_value())
     codes = create_recovery_codes()
     digests = tuple(map(digest_of, codes))
-    outcome = await _submit(request, ConfirmSecondFactor(user_id=user_id, code=code, recovery_digests=digests))
+    async with counted(request, user.username, read_address(request)):
+        code = await _match(request, user_id, body.otp.get_secret_value())
+        outcome = await _submit(request, ConfirmSecondFactor(user_id=user_id, code=code, recovery_digests=digests))
     return answer({"recovery_codes": codes}, position=outcome.position)
 
 
