@@ -47,3 +47,12 @@ def log_in(ledger: Ledger, user_id: UUID, step: int | None, now: int) -> Command
 
 def remove(ledger: Ledger, user_id: UUID, step: int | None, by_admin: bool) -> Command:
     return RemoveSecondFactor(user_id=user_id, code=None if by_admin else code_of(ledger, user_id, step))
+
+
+def live_through(ledger: Ledger, user_id: UUID) -> None:
+    """Let a user enrol a factor, log in with both kinds of codes, and lose it: random sequences rarely get there."""
+    ledger.execute(enrol(ledger, user_id, offers_again=False))
+    ledger.execute(enrol(ledger, user_id, offers_again=False))
+    ledger.execute(log_in(ledger, user_id, 1, now=0))
+    ledger.execute(log_in(ledger, user_id, None, now=0))
+    ledger.execute(remove(ledger, user_id, None, by_admin=True))

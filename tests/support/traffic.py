@@ -200,8 +200,8 @@ def history() -> list[tuple[UUID, Command]]:
         LogOut(ROTATED_SESSION, ALICE, token_pair(56).refresh_jti),
         CloseAccount(YEN),  # its balance is not zero
         *clients(),
-        *second_factors(),
         *transactions(),
+        *second_factors(),
         *(
             TransferMoney(
                 transaction_id=new_id(), source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=cents

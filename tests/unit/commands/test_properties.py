@@ -369,6 +369,7 @@ def populated(ledger: Ledger) -> Ledger:
                 credential=new_credential(user_id),
             )
         )
+        factor_commands.live_through(ledger, user_id)
         ledger.execute(login(ledger, user_id, is_right=True, now=0))
         for number in range(2):  # the second is a retry with the token that the first has exchanged
             ledger.execute(refresh(ledger, number, now=0, grace_seconds=1, enforced=True))
