@@ -12,11 +12,13 @@ from redis.asyncio import Redis
 from ledger.concurrency.dataloader import DataLoader
 from ledger.concurrency.deadline import DEADLINE, start_deadline
 from ledger.concurrency.tasks import running
-from ledger.identity.keyring import load_keyring
+from ledger.identity.keyring import Keyring, load_keyring
 from ledger.identity.login_throttle import Limits, LoginThrottle
 from ledger.identity.passwords import Passwords
 from ledger.identity.rate_limit import RateLimiter, RateLimits
 from ledger.identity.revocation_cache import RevocationCache, Session
+from ledger.identity.second_factors import renew_secrets
+from ledger.identity.secret_box import SecretBox
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
 from ledger.projections import clients, users
@@ -49,6 +51,7 @@ class Runtime:
     throttle: LoginThrottle
     rate_limiter: RateLimiter
     signer: Signer
+    secret_box: SecretBox
     cursor_key: bytes
     fingerprint_key: bytes
     seal_public: dict[str, str] | None
@@ -91,6 +94,7 @@ async def open_runtime(
         aclosing(open_client(settings)) as redis,
     ):
         cache = RevocationCache(redis, pool, identity, leeway_seconds=settings.jwt_validation_leeway_seconds)
+        box = await _open_secret_box(pool, keyring)
         with closing(Passwords(queue_limit=settings.ledger_login_queue_limit)) as passwords:
             opening = (
                 _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
@@ -110,6 +114,7 @@ async def open_runtime(
                     throttle=LoginThrottle(redis, f"ledger-logins:{identity.ledger_id}:", _read_limits(settings)),
                     rate_limiter=limiter,
                     signer=create_signer(settings, keyring),
+                    secret_box=box,
                     cursor_key=keyring.signing.derive(b"ledger: where a list goes on"),
                     fingerprint_key=keyring.signing.derive(b"ledger: what a request with a key says"),
                     seal_public=None if keyring.sealing is None else keyring.sealing.public,
@@ -137,6 +142,14 @@ async def open_writer_runtime(
         opening = _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
         async with opening as committer, running(_follow(settings, cache, may_lead=True)):
             yield WriterRuntime(settings=settings, pool=pool, committer=committer, revocation_cache=cache)
+
+
+async def _open_secret_box(pool: Pool, keyring: Keyring) -> SecretBox:
+    """Return the box for secrets, once all that a replaced key has encrypted are encrypted with the present one."""
+    box = SecretBox(keyring.encrypting)
+    if renewed := await renew_secrets(pool, box):
+        log.info("secrets of second factors are encrypted with another key now", secrets=renewed)
+    return box
 
 
 def _follow(settings: Settings, cache: RevocationCache, *, may_lead: bool) -> Coroutine[None, None, None]:

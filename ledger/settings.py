@@ -38,6 +38,8 @@ MESSAGES = {  # pydantic's own speak of inputs and validation, and change betwee
     "value_error": "{error}",
 }
 DEFAULT_MESSAGE = "must have another form"
+RoleWithSecondFactor = Literal["admin", "auditor", "customer"]
+ROLES_WITH_SECOND_FACTOR: tuple[RoleWithSecondFactor, ...] = ("admin", "auditor", "customer")  # a guest may enrol
 Party = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]  # the issuer or the audience of tokens
 
 
@@ -74,6 +76,10 @@ class Settings(BaseModel):
     ledger_jwt_issuer: Party | None = None
     ledger_jwt_audience: Party | None = None
     ledger_session_seconds: Seconds = 31_536_000
+    ledger_reauthenticate_seconds: Annotated[int, Field(ge=0, le=31_536_000)] = 0
+    ledger_require_second_factor: str = ""
+    ledger_second_factor_secret: SecretStr | None = None
+    ledger_second_factor_previous_secret: SecretStr | None = None
     ledger_refresh_grace_seconds: Annotated[int, Field(ge=0, le=300)] = 10
 
     ledger_admin_username: Annotated[str, Field(min_length=1, max_length=64)] = "admin"
@@ -156,6 +162,13 @@ class Settings(BaseModel):
     def _check_currency(cls, value: str) -> str:
         if value not in CURRENCIES:
             raise ValueError("must be an ISO 4217 code")
+        return value
+
+    @field_validator("ledger_require_second_factor")
+    @classmethod
+    def _check_second_factor_roles(cls, value: str) -> str:
+        if not {*_split_roles(value)} <= {*ROLES_WITH_SECOND_FACTOR}:
+            raise ValueError(f"must be roles out of {', '.join(ROLES_WITH_SECOND_FACTOR)}, separated by commas")
         return value
 
     @field_validator("ledger_cors_origins")
@@ -252,6 +265,11 @@ class Settings(BaseModel):
         host = self.redis_host or ""
         return f"redis://{f'[{host}]' if ':' in host else host}:{self.redis_port}/0"
 
+    def roles_with_second_factor(self) -> tuple[RoleWithSecondFactor, ...]:
+        """Return the roles that a session without a second factor does not have."""
+        required = {*_split_roles(self.ledger_require_second_factor)}
+        return tuple(role for role in ROLES_WITH_SECOND_FACTOR if role in required)
+
     def seal_head_file(self) -> Path | None:
         """Return the file that keeps the last sealed head: beside the key if none is named; None without a key."""
         if self.ledger_seal_key_file is None:
@@ -277,6 +295,10 @@ class Settings(BaseModel):
         """
         own = {name: value for name, value in self.environment().items() if name != "LEDGER_OWNER_DATABASE_URL"}
         return {**variables.without_settings(os.environ, VARIABLES), **own}
+
+
+def _split_roles(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 _BETWEEN_URLS = re.compile(r"\s*,\s*(?=postgres(?:ql)?://)")  # one URL can name several hosts, with commas

@@ -27,7 +27,7 @@ from ledger.service.sampling import keep_sampling
 from ledger.service.tracer import choose_committer, choose_remote_writer
 from ledger.settings import Settings
 from ledger.write.hold_expiry import Expirer
-from web.auth import Handler, guard, limit_requests
+from web.auth import Handler, guard, limit_requests, require_recent_login
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES, MAX_BATCHES_EACH
 from web.handlers.docs import OPENAPI
 from web.handlers.error_pages import EXAMPLES
@@ -103,6 +103,8 @@ def create_app(
 def _check_parameters(route: Route) -> Handler:
     """Return the route's handler behind the limit of its caller's requests and the checks of its query parameters."""
     handler = wait_for_position(route.handler) if waits(route) else route.handler
+    if route.is_sensitive:
+        handler = require_recent_login(handler)
     if route.rate_class is not None:
         handler = limit_requests(route.rate_class, handler)
     names = query_parameters(route)

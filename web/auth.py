@@ -15,10 +15,12 @@ from aiohttp import hdrs, web
 
 from ledger import errors
 from ledger.commands.caller import Caller
+from ledger.commands.second_factors import LEAST_ROLE
 from ledger.errors import Refusal, Refused, StaleCallerError
 from ledger.events.users import ROLES
 from ledger.identity.rate_limit import RouteClass
 from ledger.identity.tokens import InvalidTokenError, TokenType, Verified
+from ledger.projections.sessions import is_recent
 from ledger.projections.tokens import NEVER, revoked_below
 from ledger.runtime import Runtime
 from web.http.negotiation import accept_of, choose_media
@@ -29,6 +31,8 @@ from web.http.response import Reply, Stream
 ANY_SCOPE = "*"  # of a route that any token of a machine client may call
 NO_MACHINES = "machine clients may not call this route"
 LIMITED = "a client that is limited to some accounts may not call this route"
+LOGIN_TOO_OLD = Refusal("reauthentication_required", "the login is too old for this change: log in again")
+SMALL_BODY_BYTES = 4096  # of a command that may be parsed before its token is known to be valid
 
 Handler = Callable[[web.Request], Awaitable[Reply | Stream]]
 
@@ -38,9 +42,10 @@ class Access:
     """A rule: admit everyone (`roles` is None), or callers with a token of this kind and one of the roles.
 
     The guard checks before the handler runs that an access token is still valid. The committer checks it again in the
-    command's transaction; with `in_transaction` it alone does, which saves a round trip. A refresh token is checked by
-    the command that uses it. `by_secret` also admits Prometheus, which cannot log in, by the secret in the settings. A
-    browser without a token is redirected to `browsers_to`.
+    command's transaction. With `in_transaction` it alone does for a small body, which saves a round trip, unless the
+    request is refused before. A refresh token is checked by the command that uses it. `by_secret` also admits
+    Prometheus, which cannot log in, by the secret in the settings. A browser without a token is redirected to
+    `browsers_to`.
 
     `scope` is what the token of a machine client must have. With `owned`, the route shows or changes only what belongs
     to the caller, so it also admits clients that are limited to some accounts.
@@ -83,7 +88,7 @@ def _with_access_token(access: Access, allowed: frozenset[str], handler: Handler
         runtime = request.app[RUNTIME]
         verified = _verify_bearer(runtime, request, TokenType.ACCESS)
         refusal = _find_refusal(access, allowed, verified)
-        later = refusal is None and access.in_transaction and "Idempotency-Key" not in request.headers
+        later = refusal is None and access.in_transaction and _may_check_later(request)
         if not later:
             await _check_validity(runtime, verified)
         request[ACTOR] = _make_actor(verified, runtime.settings.jwt_enable_revoked_tokens)
@@ -101,6 +106,15 @@ def _with_access_token(access: Access, allowed: frozenset[str], handler: Handler
             raise
 
     return guarded
+
+
+def _may_check_later(request: web.Request) -> bool:
+    """Return whether a request is small, and not a retry whose outcome is known already.
+
+    Larger bodies cost memory and time to parse, and one without a length may be of any size.
+    """
+    length = request.content_length
+    return length is not None and length <= SMALL_BODY_BYTES and "Idempotency-Key" not in request.headers
 
 
 def _find_refusal(access: Access, allowed: frozenset[str], verified: Verified) -> Refusal | None:
@@ -155,6 +169,19 @@ def limit_requests(route_class: RouteClass, handler: Handler) -> Handler:
         return reply
 
     return limited
+
+
+def require_recent_login(handler: Handler) -> Handler:
+    """Return the handler behind the operator's limit for the age of a session, which refreshes do not renew."""
+
+    async def recent(request: web.Request) -> Reply | Stream:
+        runtime = request.app[RUNTIME]
+        seconds = runtime.settings.ledger_reauthenticate_seconds
+        if seconds and not await is_recent(runtime.pool, request[ACTOR].session_id, seconds):
+            raise Refused(LOGIN_TOO_OLD)
+        return await handler(request)
+
+    return recent
 
 
 async def check_again(request: web.Request) -> None:
@@ -241,8 +268,10 @@ async def _check_validity(runtime: Runtime, verified: Verified) -> None:
         standing = await runtime.standings.get(verified.user_id)
         if standing is None or not verified.roles <= standing.roles:
             raise Refused(errors.wrong_credentials())
-    elif not verified.roles <= (await runtime.active_roles.get(verified.user_id) or frozenset()):
-        raise Refused(errors.wrong_credentials())
+    else:
+        roles = await runtime.active_roles.get(verified.user_id)
+        if roles is None or not verified.roles <= {*roles, LEAST_ROLE}:
+            raise Refused(errors.wrong_credentials())
 
 
 def _check_issued_after(verified: Verified, below: int | None) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from ledger import __version__, errors
 from ledger.errors import Refusal
 from ledger.identity.tokens import TokenType
-from web.auth import ANY_SCOPE
+from web.auth import ANY_SCOPE, LOGIN_TOO_OLD
 from web.components import REF, Components
 from web.descriptions import DESCRIPTION, HEADERS, TAGS
 from web.handlers import batch_stream
@@ -187,6 +187,8 @@ def _refusals_of_access(route: Route) -> Iterator[Refusing]:
         yield outcome_unknown
     if _may_forbid(route):
         yield errors.forbidden
+    if route.is_sensitive:
+        yield LOGIN_TOO_OLD
     if route.rate_class is not None:
         yield TOO_MANY_REQUESTS
 

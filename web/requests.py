@@ -41,6 +41,7 @@ from web.fields import (
     Time,
     Username,
 )
+from web.second_factors import Otp
 
 MAX_ITEMS = 10_000  # of a batch
 
@@ -62,6 +63,7 @@ class Login(Body):
     username: Annotated[str, Field(max_length=1024)] | None = None
     password: Annotated[SecretStr, Field(max_length=MAX_PASSWORD_LENGTH)] | None = None
     password_hash: Annotated[SecretStr, Field(max_length=MAX_PASSWORD_LENGTH)] | None = None
+    otp: Otp | None = None
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
+from ledger.audit.limited import Limited
 from ledger.cli.import_client import ImportFailedError, Service, send, try_out
 from ledger.cli.options import AsJson
-from ledger.cli.output import emit, plural
+from ledger.cli.output import describe_omitted, emit, plural
 from ledger.cli.progress import Progress
 from ledger.cli.shell import console, fail
 from ledger.environment.gc import collect_rarely
@@ -21,7 +22,7 @@ from ledger.importing.identity import check_run
 from ledger.importing.prepare import Prepared, prepare
 from ledger.importing.profile import load_profile, make_reading, parse_mapping
 from ledger.importing.readers import FORMATS
-from ledger.importing.results import Result, Tally
+from ledger.importing.results import LISTED_ERRORS, Result, Tally
 
 _STEP = 1000  # lines between two signs of progress of the check
 _AGAIN = "run the command again to resume; completed transfers are not repeated"
@@ -34,11 +35,14 @@ class _Report:
         self.tally = Tally()
         self.dry_run = dry_run
         self._path, self._as_json = path, as_json
+        self._limited = Limited(LISTED_ERRORS)
 
     def take(self, result: Result) -> None:
-        """Print why a line was refused."""
+        """Print why a line was refused, up to a limit."""
         if not self._as_json:
             for error in result.errors:
+                if not self._limited.admits(error["code"]):
+                    continue
                 where = error.get("detail", {}).get("pointer", "")
                 self._write(
                     f"{self._path}:{result.line}: {error['code']}: {where}{' ' if where else ''}{error['message']}"
@@ -52,6 +56,8 @@ class _Report:
         else:
             for fault in found:
                 self._write(f"{self._path}:{fault.place.line}:{fault.place.column}: {fault.why}")
+            for line in describe_omitted(self._limited.omitted):
+                self._write(line)
             sys.stdout.write(self._sum_up() + "\n")
         if faults is not None:
             more = "" if faults.complete else "; there may be more"
@@ -93,6 +99,9 @@ def import_file(
     password_file: Annotated[
         Path | None,
         typer.Option(help="File with the password; by default, LEDGER_PASSWORD is used.", exists=True, dir_okay=False),
+    ] = None,
+    otp: Annotated[
+        str | None, typer.Option(envvar="LEDGER_OTP", help="One-time code, if the user has a second factor.")
     ] = None,
     run: Annotated[
         str | None,
@@ -165,7 +174,7 @@ def import_file(
         name = None if run is None else check_run(run)
         mapped: dict[str, Any] = {"map": parse_mapping(columns or ()), "ignore": tuple(ignore or ())}
         reading = make_reading({} if profile is None else load_profile(profile), {**given, **mapped})
-        service = Service(url.rstrip("/"), username, _read_password(password_file))
+        service = Service(url.rstrip("/"), username, _read_password(password_file), otp)
         with Progress(plain=True) as progress, prepare(file, reading, name, _Steps(progress).advance) as prepared:
             _run(service, prepared, report, progress)
     except OptionError as error:

@@ -44,11 +44,12 @@ class ImportFailedError(Exception):
 
 @dataclass(frozen=True)
 class Service:
-    """The URL of the service, and the user to log in as."""
+    """The URL of the service, and the user to log in as; `otp` is a code of the user's second factor, if any."""
 
     url: str
     username: str
     password: str = field(repr=False)
+    otp: str | None = field(default=None, repr=False)
 
 
 class _Answer(msgspec.Struct):
@@ -64,20 +65,43 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 class Client:
-    """A session with the service. It logs in again when its token expires."""
+    """A session with the service. It is refreshed when its token expires, because a one-time code works only once."""
 
     def __init__(self, session: aiohttp.ClientSession, service: Service) -> None:
         self._session, self._service = session, service
         self._gate = asyncio.Semaphore(AT_ONCE)
+        self._renewing = asyncio.Lock()
+        self._refresh_token = ""
+
+    @property
+    def authorization(self) -> str:
+        """The header with the token in use."""
+        return self._session.headers["Authorization"]
 
     async def log_in(self) -> None:
         """Log in. Raises `ImportFailedError`."""
         login = {"username": self._service.username, "password": self._service.password}
-        async with self._session.post(f"{self._service.url}/v1/auth/login", json=login) as response:
+        otp = {} if self._service.otp is None else {"otp": self._service.otp}
+        status, body = await self._get_tokens("login", json=login | otp)
+        if status != HTTPStatus.OK:
+            raise ImportFailedError(_describe(status, body), can_resume=status in _LATER)
+
+    async def renew(self, refused: str) -> None:
+        """Refresh the session, or log in again if it has ended, unless `refused` was replaced in between."""
+        async with self._renewing:
+            if self.authorization != refused:
+                return
+            headers = {"Authorization": f"Bearer {self._refresh_token}"}
+            if (await self._get_tokens("refresh", headers=headers))[0] != HTTPStatus.OK:
+                await self.log_in()
+
+    async def _get_tokens(self, action: str, **options: Any) -> tuple[int, Any]:
+        async with self._session.post(f"{self._service.url}/v1/auth/{action}", **options) as response:
             body = await _read(response)
-        if response.status != HTTPStatus.OK:
-            raise ImportFailedError(_describe(response.status, body), can_resume=response.status in _LATER)
-        self._session.headers["Authorization"] = f"Bearer {body['access_token']}"
+        if response.status == HTTPStatus.OK:
+            self._session.headers["Authorization"] = f"Bearer {body['access_token']}"
+            self._refresh_token = body.get("refresh_token", "")
+        return response.status, body
 
     def stream(self, lines: AsyncIterator[bytes]) -> Any:
         """Open a stream of transfers."""
@@ -85,13 +109,14 @@ class Client:
         return self._session.post(f"{self._service.url}/v1/transactions/batch", data=lines, headers=headers)
 
     async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
-        """Return the status and the body of a response; log in again, or wait, if the service asks for it."""
+        """Return the status and the body of a response; renew the token, or wait, if the service asks for it."""
         status, body = 0, None
         for _ in range(MAX_WAITS):
+            used = self.authorization
             async with self._session.request(method, self._service.url + path, **options) as response:
                 status, body = response.status, await _read(response)
             if status == HTTPStatus.UNAUTHORIZED:
-                await self.log_in()
+                await self.renew(used)
             elif (status in _LATER and method == "GET") or status == HTTPStatus.TOO_MANY_REQUESTS:
                 await asyncio.sleep(min(float(response.headers.get("Retry-After", 1)), MAX_WAIT_SECONDS))
             else:
@@ -184,7 +209,7 @@ class _Sender:
     async def run(self) -> None:
         """Send everything; go on with a new token where the stream ended because the old one has expired."""
         while True:
-            before = self._tally_done()
+            before, used = self._tally_done(), self._client.authorization
             try:
                 problem = await self._stream()
             finally:
@@ -193,7 +218,7 @@ class _Sender:
                 return
             if problem.status != HTTPStatus.UNAUTHORIZED or self._tally_done() == before:
                 raise ImportFailedError(_describe(problem.status, {"errors": problem.errors}))
-            await self._client.log_in()
+            await self._client.renew(used)
             self._requests = chain(tuple(self._pending), self._requests)
             self._pending.clear()
 

@@ -6,12 +6,17 @@ from uuid import UUID
 
 import typer
 
+from ledger.audit.limited import MAX_FINDINGS
 from ledger.cli.shell import fail
 from ledger.values.ids import parse_id
 
 T = TypeVar("T")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+AllFindings = Annotated[
+    bool,
+    typer.Option("--all", help=f"Print all findings, instead of the first {MAX_FINDINGS:,} and the number of others."),
+]
 
 
 def parse_argument_id(text: str) -> UUID:

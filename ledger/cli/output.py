@@ -43,5 +43,10 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def describe_omitted(omitted: Mapping[str, int]) -> list[str]:
+    """Return a line for each kind of findings that were not printed."""
+    return [f"... and {count:,} more: {kind}" for kind, count in omitted.items()]
+
+
 def _format_times(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}

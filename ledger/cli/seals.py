@@ -12,8 +12,9 @@ import msgspec
 import structlog
 import typer
 
-from ledger.cli.options import AsJson
-from ledger.cli.output import emit, encode_compact
+from ledger.audit.limited import MAX_FINDINGS
+from ledger.cli.options import AllFindings, AsJson
+from ledger.cli.output import describe_omitted, emit, encode_compact
 from ledger.cli.progress import Progress
 from ledger.cli.shell import connected, fail, pooled, query_pool, run, run_service
 from ledger.commands.seals import AcceptSealHead
@@ -124,14 +125,16 @@ def verify_seals(
         ),
     ] = None,
     public_keys: PublicKeys = None,
+    everything: AllFindings = False,
     as_json: AsJson = False,
 ) -> None:
     """Recompute all seals from the log; exit with 1 if anything differs from what was sealed, or is sealed too late."""
     kept = _read_kept([file for path in against or [] for file in _list_files(path)])
     keys = [_read_public_key(path) for path in public_keys or []]
-    report = run(lambda settings: _verify(settings, keys, kept))
+    limit = None if everything else MAX_FINDINGS
+    report = run(lambda settings: _verify(settings, keys, kept, limit))
     _print_report(report, as_json=as_json)
-    if report.findings:
+    if report.total:
         sys.exit(1)
 
 
@@ -217,7 +220,7 @@ async def _own_key(settings: Settings) -> Key:
     return key
 
 
-async def _verify(settings: Settings, keys: list[Key], kept: _Kept) -> Report:
+async def _verify(settings: Settings, keys: list[Key], kept: _Kept, limit: int | None) -> Report:
     own = load_sealing_key(settings)
     trusted = {key.kid: key for key in (*keys, *([] if own is None else [own]))}
     if not trusted:
@@ -236,6 +239,7 @@ async def _verify(settings: Settings, keys: list[Key], kept: _Kept) -> Report:
                 witnesses,
                 advance=progress.advance,
                 max_unsealed_seconds=settings.ledger_ready_lag_seconds or UNSEALED_SECONDS,
+                limit=limit,
             )
 
 
@@ -250,10 +254,10 @@ def _print_report(report: Report, *, as_json: bool) -> None:
     if as_json:
         emit({**report._asdict(), "findings": [finding._asdict() for finding in report.findings]})
         return
-    sys.stdout.writelines(f"{finding}\n" for finding in report.findings)
+    sys.stdout.writelines(f"{line}\n" for line in (*report.findings, *describe_omitted(report.omitted)))
     sys.stdout.write(
         f"{report.events} events in {report.blocks} blocks, {report.heads_compared} of them compared with exported"
-        f" headers; {report.unsealed_events} events are not sealed yet; {len(report.findings)} findings\n"
+        f" headers; {report.unsealed_events} events are not sealed yet; {report.total} findings\n"
     )
 
 

@@ -1,4 +1,7 @@
-"""`ledger audit verify`: check that the books are right. Prints one finding per line; exits with 1 if there are any."""
+"""`ledger audit verify`: check that the books are right. Prints one finding per line; exits with 1 if there are any.
+
+Of more than a thousand findings, it counts the others by the rules that are broken.
+"""
 
 import sys
 from collections.abc import AsyncIterator
@@ -7,10 +10,12 @@ from typing import Annotated
 
 import typer
 
+from ledger.audit.limited import MAX_FINDINGS, Limited
 from ledger.audit.verify import Processes, Sources, json_line
 from ledger.audit.verify import verify as find_errors
 from ledger.audit.verify.processes import count_cores
-from ledger.cli.output import plural
+from ledger.cli.options import AllFindings
+from ledger.cli.output import describe_omitted, emit_lines, plural
 from ledger.cli.progress import Progress
 from ledger.cli.shell import connected, console, fail, run
 from ledger.identity.valkey import open_client
@@ -26,31 +31,36 @@ def verify(
     processes: Annotated[
         int | None, typer.Option(min=1, max=64, help="Processes that share a long log (default: one per core).")
     ] = None,
+    everything: AllFindings = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per finding.")] = False,
 ) -> None:
     """Check the schema, the log, read tables, balances and the revocation cache; exit with 1 if anything is wrong."""
     if since and fast:
         fail("--since limits the history that is read, and --fast reads none: give one of them", 2)
     number = processes or count_cores()
-    if run(lambda settings: _verify(Processes(settings, number), since=since, fast=fast, as_json=as_json)):
+    found = Limited(None if everything else MAX_FINDINGS)
+    run(lambda settings: _verify(Processes(settings, number), found, since=since, fast=fast, as_json=as_json))
+    if found.count:
         sys.exit(1)
 
 
-async def _verify(processes: Processes, *, since: int, fast: bool, as_json: bool) -> int:
-    """Print the findings, and return their number."""
-    count = 0
+async def _verify(processes: Processes, found: Limited, *, since: int, fast: bool, as_json: bool) -> None:
+    """Print the findings up to the limit, and the number of the others."""
     async with _open_sources(processes.settings) as sources:
         role = await describe_serving_role(sources.connection, processes.settings.ledger_schema)
         with Progress() as progress:
             progress.note(role.text())
             async for finding in find_errors(sources, progress, since=since, fast=fast, processes=processes):
-                sys.stdout.write((json_line(finding) if as_json else finding.text()) + "\n")
-                count += 1
+                if found.admits(finding.rule):
+                    sys.stdout.write((json_line(finding) if as_json else finding.text()) + "\n")
+    if as_json:
+        emit_lines({"rule": rule, "omitted": count} for rule, count in found.omitted.items())
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in describe_omitted(found.omitted))
     console.print(
-        plural(count, "finding") if count else "the books are right",
-        style="red" if count else "green",
+        plural(found.count, "finding") if found.count else "the books are right",
+        style="red" if found.count else "green",
     )
-    return count
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.seals import AcceptSealHead
+from ledger.commands.second_factors import ConfirmSecondFactor, OfferSecondFactor, RemoveSecondFactor
 from ledger.commands.tokens import (
     ChangePassword,
     EndSession,
@@ -62,5 +63,8 @@ COMMANDS: tuple[type[Command], ...] = (
     RevokeAllTokens,
     ForgetTokens,
     AcceptSealHead,
+    OfferSecondFactor,
+    ConfirmSecondFactor,
+    RemoveSecondFactor,
 )
 COMMANDS_BY_NAME: Mapping[str, type[Command]] = {command.name: command for command in COMMANDS}

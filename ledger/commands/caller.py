@@ -5,6 +5,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.commands.command import States
+from ledger.commands.second_factors import LEAST_ROLE
 from ledger.events.clients import Client
 from ledger.events.tokens import ALL_TOKENS, Cutoffs, Session
 from ledger.events.users import User
@@ -35,7 +36,7 @@ class Caller(msgspec.Struct, frozen=True, cache_hash=True):
             is_active, roles = not user.revoked, user.grants.roles
         else:
             return False
-        if not is_active or not self.roles <= set(roles):
+        if not is_active or not self.roles <= {*roles, LEAST_ROLE}:
             return False
         return not self.enforced or self._is_in_force(states, user)
 

@@ -39,6 +39,18 @@ class Credential:
         return text_digest(self.hash)
 
 
+@dataclass(frozen=True, slots=True)
+class FactorSecret:
+    """The encrypted secret of a second factor, which is stored beside the log; None deletes it.
+
+    `stream_id` is the stream of the user's second factor, which has one secret at most.
+    """
+
+    id: UUID
+    stream_id: UUID
+    sealed: bytes | None = field(repr=False)
+
+
 class Decision(msgspec.Struct, frozen=True):
     """The outcome of a command: events in order, each with its stream, and the result for the client.
 
@@ -49,7 +61,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     events: list[StreamEvent]
     result: dict[str, Any]
-    credential: Credential | None = None
+    credential: Credential | FactorSecret | None = None
     refusals: tuple[Refusal, ...] = ()
     states: States | None = None
     is_partly_refused: bool = False

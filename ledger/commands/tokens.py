@@ -12,7 +12,9 @@ import msgspec
 from ledger import errors
 from ledger.commands.accounts import require_user
 from ledger.commands.command import Command, Credential, Decision, States, StreamEvent, state_of
+from ledger.commands.second_factors import Code, check_login_code, limit_roles
 from ledger.errors import Refused, StaleCommandError
+from ledger.events.second_factors import second_factor_stream
 from ledger.events.tokens import (
     ALL_TOKENS,
     CLEANUPS,
@@ -29,11 +31,15 @@ from ledger.events.tokens import (
     TokensIssued,
     TokensRotated,
 )
-from ledger.events.users import PasswordChanged, User, UserTokensRevoked
+from ledger.events.users import PasswordChanged, Role, User, UserTokensRevoked
 
 
 class StartSession(Command, frozen=True, kw_only=True):
-    """Start a session for a user who has presented the secret of the credential `credential_id`."""
+    """Start a session for a user who has presented the secret of the credential `credential_id`.
+
+    A user with a second factor needs a `code` of it. Without one, the session lacks the roles that are
+    `factored`: those that need a second factor.
+    """
 
     name: ClassVar[str] = "StartSession"
     always_appends: ClassVar[bool] = True
@@ -43,10 +49,12 @@ class StartSession(Command, frozen=True, kw_only=True):
     credential_id: UUID
     pair: Pair
     session_expires_at: int
+    code: Code | None = None
+    factored: tuple[Role, ...] = ()
 
     def streams(self) -> Iterable[UUID]:
-        """Return the user, and the stream of cut-offs."""
-        return (self.user_id, ALL_TOKENS)
+        """Return the user, the user's second factor, and the stream of cut-offs."""
+        return (self.user_id, second_factor_stream(self.user_id), ALL_TOKENS)
 
     def creates(self) -> Iterable[UUID]:
         """Return the session."""
@@ -57,7 +65,8 @@ class StartSession(Command, frozen=True, kw_only=True):
         user = state_of(states, self.user_id, User)
         if user is None or user.deleted or not user.active or user.credential_id != self.credential_id:
             raise Refused(errors.wrong_credentials())
-        roles = ",".join(user.roles)
+        used = check_login_code(states, self.user_id, self.code)
+        roles = limit_roles(user, self.factored, has_second_factor=bool(used))
         issued = TokensIssued(
             self.user_id,
             self.pair.access_jti,
@@ -70,8 +79,10 @@ class StartSession(Command, frozen=True, kw_only=True):
             user.token_cutoffs,
             count_cutoffs(states),
             self.credential_id,
+            bool(used),
         )
-        return Decision([(self.session_id, issued)], token_result(self.session_id, self.user_id, self.pair, roles))
+        result = token_result(self.session_id, self.user_id, self.pair, roles)
+        return Decision([*used, (self.session_id, issued)], result)
 
 
 class RefreshTokens(Command, frozen=True, kw_only=True):
@@ -92,6 +103,7 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
     grace_seconds: int
     enforced: bool = True
     retry_hash: str | None = None
+    factored: tuple[Role, ...] = ()
 
     def streams(self) -> Iterable[UUID]:
         """Return the session, its user, and the stream of cut-offs."""
@@ -109,7 +121,8 @@ class RefreshTokens(Command, frozen=True, kw_only=True):
             raise Refused(errors.wrong_credentials())
         if self.pair.issued_at >= session.expires_at:
             raise Refused(errors.wrong_credentials())
-        pair, roles = limit_to_session(self.pair, session), ",".join(user.roles)
+        pair = limit_to_session(self.pair, session)
+        roles = limit_roles(user, self.factored, has_second_factor=session.second_factor)
         cutoffs = user.token_cutoffs, count_cutoffs(states)
         rotated = rotate(self.user_id, pair, roles, cutoffs, retry_hash=self.retry_hash)
         return Decision([(self.session_id, rotated)], token_result(self.session_id, self.user_id, pair, roles))
@@ -143,6 +156,7 @@ class ChangePassword(Command, frozen=True, kw_only=True):
     credential: Credential
     pair: Pair
     enforced: bool = True
+    factored: tuple[Role, ...] = ()
 
     def streams(self) -> Iterable[UUID]:
         """Return the session, its user, and the stream of cut-offs."""
@@ -156,7 +170,8 @@ class ChangePassword(Command, frozen=True, kw_only=True):
         cutoffs = count_cutoffs(states)
         if self.enforced and not is_in_force(session, user, cutoffs):
             raise Refused(errors.wrong_credentials())
-        pair, roles = limit_to_session(self.pair, session), ",".join(user.roles)
+        pair = limit_to_session(self.pair, session)
+        roles = limit_roles(user, self.factored, has_second_factor=session.second_factor)
         credential_id = self.credential.id
         rotated = rotate(self.user_id, pair, roles, (user.token_cutoffs + 1, cutoffs), credential_id=credential_id)
         events: list[StreamEvent] = [

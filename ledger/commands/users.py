@@ -8,9 +8,11 @@ from ledger import errors
 from ledger.commands.accounts import close, require_user
 from ledger.commands.command import Command, Credential, Decision, States, StreamEvent, state_of
 from ledger.commands.expected_version import Conditional, check_version
+from ledger.commands.second_factors import remove_factor
 from ledger.errors import Refusal, Refused, StaleCommandError
 from ledger.events import Event
 from ledger.events.accounts import Account
+from ledger.events.second_factors import SecondFactor, second_factor_stream
 from ledger.events.users import (
     Name,
     NameClaimed,
@@ -183,11 +185,12 @@ class DeleteUser(Conditional, frozen=True, kw_only=True):
     other_admins: tuple[UUID, ...] | None = None
 
     def streams(self) -> Iterable[UUID]:
-        """Return the user, both names, all accounts, and the other admins."""
-        return (self.user_id, *self._names, *self.account_ids, *(self.other_admins or ()))
+        """Return the user, the second factor, both names, all accounts, and the other admins."""
+        factor = second_factor_stream(self.user_id)
+        return (self.user_id, factor, *self._names, *self.account_ids, *(self.other_admins or ()))
 
     def decide(self, states: States) -> Decision:
-        """Return the closing of the accounts, the release of the names, and the deletion."""
+        """Return the closing of the accounts, the release of the names, the second factor's removal, the deletion."""
         user = require_user(states, self.user_id)
         if (user.username, user.email, user.assignments) != (
             self.known_username,
@@ -204,8 +207,9 @@ class DeleteUser(Conditional, frozen=True, kw_only=True):
         events += [
             (stream, NameReleased(self.user_id)) for stream in self._names if _holder(states, stream) == self.user_id
         ]
-        events += [(self.user_id, UserTokensRevoked()), (self.user_id, UserDeleted())]
-        return Decision(events, {"id": str(self.user_id)})
+        removed, secret = remove_factor(state_of(states, second_factor_stream(self.user_id), SecondFactor))
+        events += [*removed, (self.user_id, UserTokensRevoked()), (self.user_id, UserDeleted())]
+        return Decision(events, {"id": str(self.user_id)}, secret)
 
     @property
     def _names(self) -> tuple[UUID, ...]:

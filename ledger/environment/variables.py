@@ -23,7 +23,7 @@ OWN_PREFIXES = ("LEDGER_", "JWT_", "SERVICE_", "POSTGRES_", "REDIS_")
 SHARED_PREFIXES = ("DATABASE_", "LOG_")  # shared with other programs: only a near miss is a misspelling
 NEAR_MISS = 0.885  # DATABASE_ULR is a near miss of DATABASE_URL, DATABASE_USER is not
 
-CLIENTS = frozenset({"LEDGER_URL", "LEDGER_USERNAME", "LEDGER_PASSWORD"})  # of `ledger import`
+CLIENTS = frozenset({"LEDGER_URL", "LEDGER_USERNAME", "LEDGER_PASSWORD", "LEDGER_OTP"})  # of `ledger import`
 TESTS = frozenset({"LEDGER_FUZZ", "LEDGER_FUZZ_SECONDS", "LEDGER_FUZZ_SEED"})
 POSTGRES_IMAGE = frozenset(  # in an `.env` that a compose file passes to the official image
     {

@@ -32,7 +32,7 @@ class TokensIssued(msgspec.Struct, frozen=True):
 
     The session ends at `session_expires_at`, however often it is refreshed. `user_cutoffs` and `all_cutoffs` count the
     earlier cut-offs of this user's tokens and of all tokens. `credential_id` is the password's; earlier versions did
-    not store it.
+    not store it. `second_factor` says whether the user has presented a code of one.
     """
 
     TOPIC: ClassVar[str] = "TokensIssued"
@@ -48,6 +48,7 @@ class TokensIssued(msgspec.Struct, frozen=True):
     user_cutoffs: int = 0
     all_cutoffs: int = 0
     credential_id: UUID | None = None
+    second_factor: bool = False
 
 
 class ClientTokenIssued(msgspec.Struct, frozen=True):
@@ -152,6 +153,7 @@ class Session(msgspec.Struct, frozen=True):
     ended: bool = False
     retry_hash: str | None = None
     credential_id: UUID | None = None
+    second_factor: bool = False
 
 
 class Cutoffs(msgspec.Struct, frozen=True):
@@ -182,6 +184,7 @@ def evolve(state: Session | None, event: SessionEvent) -> Session:
                 event.user_cutoffs,
                 event.all_cutoffs,
                 credential_id=event.credential_id,
+                second_factor=event.second_factor,
             )
         case ClientTokenIssued():
             return Session(

@@ -19,11 +19,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The key that signs tokens, the previous one if its tokens are still accepted, and the sealing key, if any."""
+    """The key that signs tokens, the previous one if its tokens are still accepted, and the sealing key, if any.
+
+    The first key of `encrypting` encrypts secrets, and each of them decrypts what it has encrypted.
+    """
 
     signing: Key
     previous: Key | None
     sealing: Key | None
+    encrypting: tuple[Key, ...]
 
 
 def load_keyring(settings: Settings) -> Keyring:
@@ -31,7 +35,7 @@ def load_keyring(settings: Settings) -> Keyring:
     signing, previous = _load_signing_keys(settings)
     if signing is None:
         raise SettingsError("JWT_SECRET: must be set when LEDGER_JWT_KEY_FILE is not")
-    return Keyring(signing, previous, load_sealing_key(settings))
+    return Keyring(signing, previous, load_sealing_key(settings), _load_encrypting_keys(settings) or (signing,))
 
 
 def load_sealing_key(settings: Settings) -> Key | None:
@@ -46,6 +50,18 @@ def check_keys(settings: Settings) -> None:
     """Raise `SettingsError` unless every configured key can be used. A missing key is not an error here."""
     _load_signing_keys(settings)
     load_sealing_key(settings)
+    _load_encrypting_keys(settings)
+
+
+def _load_encrypting_keys(settings: Settings) -> tuple[Key, ...]:
+    """Return the keys that encrypt, the newest first. By default, these are the secrets that sign tokens."""
+    keys = (
+        _load("LEDGER_SECOND_FACTOR_SECRET", settings.ledger_second_factor_secret, _read_secret),
+        _load("JWT_SECRET", settings.jwt_secret, _read_secret),
+        _load("LEDGER_SECOND_FACTOR_PREVIOUS_SECRET", settings.ledger_second_factor_previous_secret, _read_secret),
+        _load("LEDGER_JWT_PREVIOUS_SECRET", settings.ledger_jwt_previous_secret, _read_secret),
+    )
+    return tuple(key for key in keys if key is not None)
 
 
 def _load_signing_keys(settings: Settings) -> tuple[Key | None, Key | None]:

@@ -24,6 +24,12 @@ async def find_actor(reader: Reader, some_id: UUID) -> tuple[UUID, datetime, UUI
     return (row[0], row[1], row[2], row[3]) if row else None
 
 
+async def is_recent(reader: Reader, session_id: UUID, seconds: int) -> bool:
+    """Return whether a session began less than `seconds` ago."""
+    sql = "SELECT created_at > now() - make_interval(secs => $2) FROM sessions WHERE id = $1"
+    return bool(await reader.fetchval(sql, session_id, float(seconds)))
+
+
 async def list_sessions(
     reader: Reader, user_id: UUID | None, *, before: int, limit: int
 ) -> list[tuple[int, dict[str, Any]]]:

@@ -5,10 +5,11 @@ that the chain was shortened, or replaced by another one signed with the right k
 block headers, or anchored checkpoints.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from ledger.audit.limited import MAX_FINDINGS, Limited
 from ledger.events import StoredRow
 from ledger.identity.keys import Key
 from ledger.seals import merkle, store
@@ -31,6 +32,11 @@ class Finding(NamedTuple):
     position: int | None
     problem: str
 
+    @property
+    def kind(self) -> str:
+        """The problem without the ids, keys and numbers in it."""
+        return " ".join("…" if any(map(str.isdigit, word)) else word for word in self.problem.split())
+
     def __str__(self) -> str:
         members = (("block", self.block), ("position", self.position))
         place = ", ".join(f"{name} {number}" for name, number in members if number is not None)
@@ -38,13 +44,19 @@ class Finding(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The extent of a verification, and its findings."""
+    """The extent of a verification, its first findings, and the number of the others by their kind."""
 
     blocks: int
     events: int
     heads_compared: int
     unsealed_events: int
     findings: list[Finding]
+    omitted: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """The number of all findings."""
+        return len(self.findings) + sum(self.omitted.values())
 
 
 class Witnesses(NamedTuple):
@@ -61,29 +73,43 @@ async def verify(
     *,
     advance: Callable[[int], None] = lambda _: None,
     max_unsealed_seconds: float | None = None,
+    limit: int | None = MAX_FINDINGS,
 ) -> Report:
     """Verify all seals with trusted keys and with what was kept elsewhere; `advance` receives numbers of events.
 
-    Events that have been waiting for their seal for longer than `max_unsealed_seconds` are a finding.
+    Events that have been waiting for their seal for longer than `max_unsealed_seconds` are a finding. The report has
+    up to `limit` findings.
     """
     ledger_id = await read_ledger_id(pool)
     comparison = _Comparison(witnesses)
-    findings = [
+    findings = _Findings(limit)
+    findings.add(
         Finding(None, position, "the event is before the first possible position")
         for position in await read_misplaced(pool)
-    ]
+    )
     previous: Header | None = None
     blocks = events = 0
     async for block in _read_blocks(pool, ledger_id):
         header = block.signed_header.block
-        findings += _check_signature(block.signed_header, keys) + _check_link(header, previous)
+        findings.add(_check_signature(block.signed_header, keys) + _check_link(header, previous))
         count, found = await _check_content(pool, block)
-        findings += found + comparison.compare(header)
+        findings.add(found + comparison.compare(header))
         previous, blocks, events = header, blocks + 1, events + count
         advance(count)
-    findings += comparison.list_missing()
+    findings.add(comparison.list_missing())
     unsealed, found = await _check_unsealed(pool, max_unsealed_seconds)
-    return Report(blocks, events, comparison.compared, unsealed, findings + found)
+    findings.add(found)
+    return Report(blocks, events, comparison.compared, unsealed, findings.kept, findings.limited.omitted)
+
+
+class _Findings:
+    """Keeps the first findings, and counts the others."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limited, self.kept = Limited(limit), list[Finding]()
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        self.kept += (finding for finding in findings if self.limited.admits(finding.kind))
 
 
 class _Comparison:

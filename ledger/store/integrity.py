@@ -27,6 +27,9 @@ WHERE NOT EXISTS (SELECT FROM stored_events WHERE stored_events.originator_id = 
 UNION ALL
 SELECT 'credentials', user_id FROM credentials
 WHERE NOT EXISTS (SELECT FROM stored_events WHERE originator_id = user_id)
+UNION ALL
+SELECT 'second_factors', stream_id FROM second_factors
+WHERE NOT EXISTS (SELECT FROM stored_events WHERE originator_id = stream_id)
 """
 
 EVENTS_UNLIKE_THEIR_COMMAND = """

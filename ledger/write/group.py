@@ -9,13 +9,13 @@ from uuid import UUID
 import msgspec
 
 from ledger.commands.caller import Caller
-from ledger.commands.command import Command, Decision, States, StreamEvent
+from ledger.commands.command import Command, Credential, Decision, FactorSecret, States, StreamEvent
 from ledger.commands.expected_version import Versioned
 from ledger.errors import Refused, StaleCallerError
 from ledger.events import Recorded, encode, evolve
 from ledger.events.accounts import Account
 from ledger.events.transactions import Reference, Transaction
-from ledger.identity import passwords
+from ledger.identity import passwords, second_factors
 from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import REVOKING
 from ledger.store import log as event_log
@@ -222,12 +222,21 @@ def prepare(
         if isinstance(decision, Decision | Refused)
     ]
     secrets = [decision.credential for decision in decisions if isinstance(decision, Decision) and decision.credential]
+    credentials = [secret for secret in secrets if isinstance(secret, Credential)]
+    factors = [secret for secret in secrets if isinstance(secret, FactorSecret)]
     return PreparedGroup(
         commands,
         decisions,
         {stream: heads.get(stream, NO_STREAM).version for stream in streams - group.changed.keys()},
         group.command_ids,
-        [log_commands(logged), *_build_appends(group), *passwords.store(secrets, group.appended)] if logged else [],
+        [
+            log_commands(logged),
+            *_build_appends(group),
+            *passwords.store(credentials, group.appended),
+            *second_factors.store(factors),
+        ]
+        if logged
+        else [],
         {stream: head for stream, head in group.changed.items() if stream in streams},
         frozenset(
             command_id

@@ -12,8 +12,9 @@ from yarl import URL
 from ledger.settings import Settings
 from tests.support.browser import Page, browser
 from tests.support.conformity import codes_of
-from tests.support.controls import ADMIN_PASSWORD, Api
+from tests.support.controls import ADMIN_PASSWORD, Api, Clock
 from tests.support.processes import until
+from tests.support.second_factors import enrol
 from web.handlers.docs import ASSETS, FOLDER
 from web.openapi import document
 from web.routes import ROUTES, UNVERSIONED
@@ -97,6 +98,25 @@ async def test_a_reader_can_sign_in_and_call_protected_routes(api: Api, tmp_path
 
     assert '"username": "admin"' in shown
     assert [0, 0, ""] == json.loads(kept)
+
+
+async def test_a_reader_with_a_second_factor_is_asked_for_a_code(api: Api, tmp_path: Path) -> None:
+    device = await enrol(api, Clock(), ADMIN_PASSWORD)
+    field = "#docs-session [autocomplete=one-time-code]"
+
+    async with browser(tmp_path) as page:
+        await open_page(page, api)
+        await press(page, "#docs-session .disclosure")
+        await fill(page, "#docs-session [autocomplete=username]", "admin")
+        await fill(page, "#docs-session [autocomplete=current-password]", ADMIN_PASSWORD)
+        asked_at_once = await page.run(f"String(document.querySelector({field!r}) !== null)")
+        await press(page, "#docs-session .primary")
+        await page.run(f"!!document.querySelector({field!r})")
+        await fill(page, field, device.recovery_codes[0])
+        await press(page, "#docs-session .primary")
+        await page.run("document.querySelector('#docs-session').textContent.includes('Signed in: admin')")
+
+    assert asked_at_once == "false"
 
 
 async def test_a_link_to_an_operation_opens_it_and_a_filter_finds_it(api: Api, tmp_path: Path) -> None:

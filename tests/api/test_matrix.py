@@ -99,6 +99,11 @@ TABLE = {
     ("PATCH", "/users/{id}"): Row(ACCESS, ADMINS, ADMINS),
     ("DELETE", "/users/{id}"): Row(ACCESS, ADMINS, ADMINS),
     ("POST", "/users/me/password"): Row(ACCESS, ALL),
+    ("POST", "/users/me/totp"): Row(ACCESS, ALL),
+    ("POST", "/users/me/totp/confirm"): Row(ACCESS, Statuses(422, 422, 422, 422)),  # none was offered
+    ("POST", "/users/me/totp/remove"): Row(ACCESS, Statuses(422, 422, 422, 422)),
+    ("GET", "/users/{id}/totp"): Row(ACCESS, ALL, Statuses(200, 200, 404, 404)),
+    ("DELETE", "/users/{id}/totp"): Row(ACCESS, Statuses(404, 403, 403, 403)),  # there is none
     ("GET", "/accounts"): Row(ACCESS, NOT_GUESTS),
     ("POST", "/accounts"): Row(ACCESS, ADMINS_CREATE, ADMINS_CREATE),
     ("GET", "/accounts/{id}"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
@@ -221,6 +226,9 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         ("POST", "/clients"): CLIENT,
         ("PATCH", "/clients/{id}"): {"name": "another"},
         ("POST", "/users/me/password"): {"current_password": PASSWORD, "password": "a second password of theirs"},
+        ("POST", "/users/me/totp"): {"current_password": PASSWORD},
+        ("POST", "/users/me/totp/confirm"): {"otp": "123456"},
+        ("POST", "/users/me/totp/remove"): {"current_password": PASSWORD, "otp": "123456"},
         ("POST", "/accounts"): {"user_id": resource},
         ("PUT", "/accounts/{id}"): {"balance_cents": 5},
         ("PATCH", "/accounts/{id}"): {"overdraft_limit_cents": 5},

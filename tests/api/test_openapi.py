@@ -21,8 +21,9 @@ from web.routes.route import Route
 
 EVERY = (*UNVERSIONED, *ROUTES)
 VERBS = (
-    *("capture", "change", "close", "create", "delete", "end", "get", "issue", "list", "log", "open", "patch", "place"),
-    *("post", "purge", "refresh", "register", "reopen", "reverse", "revoke", "rotate", "update", "void"),
+    *("capture", "change", "close", "confirm", "create", "delete", "end", "get", "issue", "list", "log", "offer"),
+    *("open", "patch", "place", "post", "purge", "refresh", "register", "remove", "reopen", "reverse", "revoke"),
+    *("rotate", "update", "void"),
 )
 ELSEWHERE = {"method_not_allowed", "api_version_error"}  # raised outside of routes
 

@@ -12,11 +12,12 @@ from ledger.commands.clients import (
     RotateClientSecret,
     UpdateClient,
 )
-from ledger.commands.command import Command, Credential
+from ledger.commands.command import Command, Credential, FactorSecret
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.seals import AcceptSealHead
+from ledger.commands.second_factors import Code, ConfirmSecondFactor, OfferSecondFactor, RemoveSecondFactor
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -32,6 +33,7 @@ from ledger.errors import Refused
 from ledger.events.accounts import world_account_id
 from ledger.events.clients import ClientSecret, Grants
 from ledger.events.seals import SealHeadAccepted
+from ledger.events.second_factors import second_factor_stream
 from ledger.events.tokens import Pair
 from ledger.events.users import Role
 from ledger.runtime import Runtime
@@ -53,6 +55,7 @@ OPEN_SESSION, ROTATED_SESSION, ENDED_SESSION, STOLEN_SESSION, OLD_SESSION = (
     fixed_id(number) for number in range(30, 35)
 )
 MACHINE, REVOKED_MACHINE = fixed_id(4), fixed_id(5)
+DAN, ERIN = fixed_id(6), fixed_id(7)
 HELD, PENDING, ENTRY = fixed_id(70), fixed_id(73), fixed_id(80)
 PAYMENT_COMMAND = fixed_id(40)
 REFERENCE = 'rent; "March"\n\\ größer | = 5 € ; date:2001-01-01'
@@ -198,6 +201,7 @@ def history() -> list[tuple[UUID, Command]]:
         CloseAccount(YEN),  # its balance is not zero
         *clients(),
         *transactions(),
+        *second_factors(),
         *(
             TransferMoney(
                 transaction_id=new_id(), source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=cents
@@ -245,6 +249,40 @@ def clients() -> list[Command]:
             expires_at=FUTURE,
         ),
     ]
+
+
+def second_factors() -> list[Command]:
+    """Return a second factor that is in force, with two logins, and one that was removed."""
+    commands: list[Command] = []
+    for number, (user_id, name) in enumerate(((DAN, "dan"), (ERIN, "erin"))):
+        factor = FactorSecret(fixed_id(120 + number), second_factor_stream(user_id), b"sealed")
+        commands += [
+            CreateUser(
+                user_id=user_id,
+                username=name,
+                email=f"{name}@example.com",
+                active=True,
+                roles=("customer",),
+                credential=secret(user_id),
+            ),
+            OfferSecondFactor(user_id=user_id, credential_id=secret(user_id).id, secret=factor),
+            ConfirmSecondFactor(
+                user_id=user_id, code=Code(factor.id, step=1), recovery_digests=("a digest", "another")
+            ),
+        ]
+    codes = Code(fixed_id(120), step=2), Code(fixed_id(120), digest="another")
+    logins = [
+        StartSession(
+            session_id=fixed_id(122 + 3 * number),
+            user_id=DAN,
+            credential_id=secret(DAN).id,
+            pair=token_pair(123 + 3 * number),
+            session_expires_at=FUTURE,
+            code=code,
+        )
+        for number, code in enumerate(codes)
+    ]
+    return [*commands, *logins, RemoveSecondFactor(user_id=ERIN)]
 
 
 def transactions() -> list[Command]:

@@ -4,6 +4,7 @@ import { disclosure, element } from "./dom.js";
 
 const LOGIN = "v1/auth/login";
 const LOGOUT = "v1/auth/logout";
+const OTP_REQUIRED = "authentication_otp_required";
 
 export const base = new URL(".", document.baseURI);
 
@@ -48,20 +49,23 @@ function leave(panel) {
 function signIn(panel) {
   const name = field("Username", { autocomplete: "username", required: true });
   const password = field("Password", { type: "password", autocomplete: "current-password", required: true });
+  const code = field("One-time code", { autocomplete: "one-time-code" });
   const problem = element("p", { role: "alert", class: "bad" });
   const send = async (event) => {
     event.preventDefault();
-    problem.textContent = await logIn(name.input.value, password.input.value);
+    const askForCode = () => problem.before(code.label);
+    problem.textContent = await logIn(name.input.value, password.input.value, code.input.value.trim() || undefined, askForCode);
     if (!problem.textContent) panel.button.focus();
   };
   return element("form", { onsubmit: send }, name.label, password.label, problem, element("button", { class: "primary" }, "Sign in"));
 }
 
-async function logIn(username, password) {
+async function logIn(username, password, otp, askForCode) {
   try {
     const headers = { "Content-Type": "application/json" };
-    const response = await fetch(new URL(LOGIN, base), { method: "POST", headers, body: JSON.stringify({ username, password }) });
+    const response = await fetch(new URL(LOGIN, base), { method: "POST", headers, body: JSON.stringify({ username, password, otp }) });
     const body = await response.json();
+    if (body.errors?.[0]?.code === OTP_REQUIRED) askForCode();
     if (!response.ok) return body.detail ?? response.statusText;
     keep({ access: body.access_token, refresh: body.refresh_token, name: username });
     return "";

@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 
 from ledger import errors
 from ledger.commands.command import Credential
+from ledger.commands.second_factors import Code
 from ledger.commands.tokens import (
     EndSession,
     ForgetTokens,
@@ -36,6 +37,7 @@ from ledger.store.connections import UNREACHABLE, Reader
 from ledger.values.ids import new_id
 from ledger.write.group import Origin, Outcome
 from web import requests
+from web.handlers.codes import admit, is_failed_guess, read_login_code
 from web.http.idempotency import compute_retry_hash, make_unkeyed_origin
 from web.http.json import REPLAYED, answer, answer_empty, answer_outcome, parse, read_json
 from web.http.pagination import Page, answer_list, read_span, walk_by_position
@@ -53,6 +55,8 @@ USER_ID = id_parameter("user_id", "The user, by default the caller; other users 
 async def log_in(request: web.Request) -> Reply:
     """POST /auth/login. The time and the response do not reveal whether the user exists.
 
+    Only a client with the right password learns that the user has a second factor, and has not failed by that.
+
     `Idempotency-Key` is ignored: the caller is not authenticated yet, and tokens are not stored.
     """
     body = parse(requests.Login, await read_json(request))
@@ -60,16 +64,15 @@ async def log_in(request: web.Request) -> Reply:
     if not body.username or secret is None or not secret.get_secret_value():
         raise Refused(errors.missing_credentials())
     runtime = request.app[RUNTIME]
-    attempt = await runtime.throttle.admit(body.username, read_address(request))
-    request[LIMITS] = attempt.quotas
+    attempt = await admit(request, body.username, read_address(request))
     try:
         credential = await _check_password(runtime, body.username, secret.get_secret_value())
-        reply = await sign_tokens(request, await _start_session(request, credential))
-    except Refused:
-        raise
-    except Exception:
-        request[LIMITS] = attempt.quotas_after_refund
-        await runtime.throttle.refund(attempt)
+        code = await read_login_code(runtime, credential.user_id, body.otp)
+        reply = await sign_tokens(request, await _start_session(request, credential, code))
+    except Exception as error:
+        if not is_failed_guess(error):
+            request[LIMITS] = attempt.quotas_after_refund
+            await runtime.throttle.refund(attempt)
         raise
     await runtime.throttle.record_success(attempt)
     reply.headers.update(limit_headers(attempt.quotas_after_refund))
@@ -93,6 +96,7 @@ async def refresh_tokens(request: web.Request) -> Reply:
         grace_seconds=settings.ledger_refresh_grace_seconds,
         enforced=settings.jwt_enable_revoked_tokens,
         retry_hash=compute_retry_hash(request),
+        factored=settings.roles_with_second_factor(),
     )
     origin = make_unkeyed_origin(request)
     outcome = await runtime.committer.submit(command, origin, deadline=DEADLINE.get())
@@ -191,7 +195,7 @@ async def _check_password(runtime: Runtime, username: str, password: str) -> Cre
     return credential
 
 
-async def _start_session(request: web.Request, credential: Credential) -> Outcome:
+async def _start_session(request: web.Request, credential: Credential, code: Code | None) -> Outcome:
     runtime, now = request.app[RUNTIME], int(time.time())
     ends_at = now + runtime.settings.ledger_session_seconds
     pair = make_pair(runtime.settings, now, ends_at)
@@ -201,6 +205,8 @@ async def _start_session(request: web.Request, credential: Credential) -> Outcom
         credential_id=credential.id,
         pair=pair,
         session_expires_at=ends_at,
+        code=code,
+        factored=runtime.settings.roles_with_second_factor(),
     )
     source = Origin(new_id(), credential.user_id, command.session_id, request_id=request[REQUEST_ID])
     return await runtime.committer.submit(command, source, deadline=DEADLINE.get())

@@ -1,27 +1,19 @@
 """Users change their own password: they present the one they have, and their other sessions end."""
 
 import time
-from uuid import UUID
 
 from aiohttp import web
 
-from ledger import errors
-from ledger.commands.command import Credential
 from ledger.commands.tokens import ChangePassword
 from ledger.concurrency.deadline import DEADLINE
-from ledger.errors import Refused
-from ledger.identity import passwords
-from ledger.runtime import Runtime
 from web import requests
 from web.handlers.auth import make_pair, read_address, sign_tokens
+from web.handlers.codes import check_present, counted
 from web.handlers.users import hash_secret, read_user
 from web.http.idempotency import make_unkeyed_origin
 from web.http.json import parse, read_json
-from web.http.ratelimit import LIMITS
 from web.http.request import ACTOR, RUNTIME
 from web.http.response import Reply
-
-NOT_PRESENT = "must be the present password"
 
 
 async def change_password(request: web.Request) -> Reply:
@@ -32,16 +24,8 @@ async def change_password(request: web.Request) -> Reply:
     body = parse(requests.OwnPassword, await read_json(request))
     runtime, actor = request.app[RUNTIME], request[ACTOR]
     user = await read_user(runtime, actor.user_id)
-    attempt = await runtime.throttle.admit(user.username, read_address(request))
-    request[LIMITS] = attempt.quotas
-    try:
-        known = await _check_present(runtime, actor.user_id, body.current_password.get_secret_value())
-    except Refused:
-        raise
-    except Exception:
-        await runtime.throttle.refund(attempt)
-        raise
-    await runtime.throttle.record_success(attempt)
+    async with counted(request, user.username, read_address(request)):
+        known = await check_present(runtime, actor.user_id, body.current_password.get_secret_value())
     credential = await hash_secret(runtime, actor.user_id, body, (user.username, user.email))
     settings, now = runtime.settings, int(time.time())
     command = ChangePassword(
@@ -51,15 +35,7 @@ async def change_password(request: web.Request) -> Reply:
         credential=credential,
         pair=make_pair(settings, now, now + settings.ledger_session_seconds),
         enforced=settings.jwt_enable_revoked_tokens,
+        factored=settings.roles_with_second_factor(),
     )
     outcome = await runtime.committer.submit(command, make_unkeyed_origin(request), deadline=DEADLINE.get())
     return await sign_tokens(request, outcome)
-
-
-async def _check_present(runtime: Runtime, user_id: UUID, password: str) -> Credential:
-    """Return the user's credential if it has this password. Raises `Refused`."""
-    known = await passwords.read_credential(runtime.pool, user_id)
-    matches = await runtime.passwords.verify(known, password)
-    if known is None or not matches:
-        raise Refused(errors.invalid("/current_password", NOT_PRESENT))
-    return known

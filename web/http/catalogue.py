@@ -4,20 +4,11 @@ The service serves each entry at `/errors/{code}`, and `docs/reference/errors.md
 """
 
 from http import HTTPStatus
-from typing import NamedTuple
+
+from web.http.error_type import ErrorType
+from web.http.login_errors import LOGIN_ERRORS
 
 PATH = "/errors"
-
-
-class ErrorType(NamedTuple):
-    """A kind of error. `description` says what is wrong, and `help` what the client can do."""
-
-    status: int
-    kind: str
-    title: str
-    description: str
-    help: str
-
 
 CATALOGUE = {
     "authentication_missing_credentials": ErrorType(
@@ -89,8 +80,10 @@ CATALOGUE = {
         "authentication_error",
         "Forbidden",
         "The caller's roles, or the scopes or limits of a machine client, do not allow this request.",
-        "Use a token with one of the roles, and a machine's with the scope, that `/docs` lists for the route.",
+        "Use a token with one of the roles, and a machine's with the scope, that `/docs` lists for the route. The "
+        "operator may require a second factor for a role: then log in with `otp`.",
     ),
+    **LOGIN_ERRORS,
     "user_not_found": ErrorType(
         404,
         "resource_not_found",

@@ -1,6 +1,7 @@
 """Routes for sessions and their tokens."""
 
 from ledger import errors
+from ledger.commands.second_factors import OTP_REQUIRED, WRONG_OTP
 from web import requests, responses
 from web.auth import PUBLIC, REFRESH_TOKEN
 from web.handlers import (
@@ -26,12 +27,15 @@ ROUTES = (
             refusals=(
                 errors.missing_credentials,
                 errors.wrong_credentials,
+                OTP_REQUIRED,
+                WRONG_OTP,
                 RATE_LIMITED,
                 DATABASE_DOWN,
                 OVERLOADED,
                 outcome_unknown,
             ),
             response_headers=LIMIT_HEADERS,
+            note="A user with a second factor also sends `otp`.",
         ),
     ),
     Route(
@@ -60,6 +64,7 @@ ROUTES = (
             request_model=requests.UserTokens,
             refusals=(errors.user_not_found, *REVOCATION_OFF),
         ),
+        is_sensitive=True,
     ),
     Route(
         "POST",
@@ -67,6 +72,7 @@ ROUTES = (
         auth.revoke_all_tokens,
         ADMIN,
         Operation("Revoke all tokens of all users", refusals=REVOCATION_OFF),
+        is_sensitive=True,
     ),
     Route(
         "POST",
@@ -92,5 +98,6 @@ ROUTES = (
         auth.end_session,
         ANYONE,
         Operation("End a session", refusals=(errors.session_not_found, *REVOCATION_OFF)),
+        is_sensitive=True,
     ),
 )

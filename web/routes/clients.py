@@ -53,6 +53,7 @@ ROUTES = (
             refusals=(client_already_exists,),
             response_headers=CREATED,
         ),
+        is_sensitive=True,
     ),
     Route(
         "GET",
@@ -79,6 +80,7 @@ ROUTES = (
             response_headers=TAGGED,
             is_conditional=True,
         ),
+        is_sensitive=True,
     ),
     Route(
         "DELETE",
@@ -90,6 +92,7 @@ ROUTES = (
             refusals=(client_not_found,),
             is_conditional=True,
         ),
+        is_sensitive=True,
     ),
     Route(
         "POST",
@@ -103,5 +106,6 @@ ROUTES = (
             body_is_optional=True,
             refusals=(client_not_found,),
         ),
+        is_sensitive=True,
     ),
 )

@@ -66,7 +66,8 @@ class Operation:
 class Route:
     """A row of the table. `path` follows the version.
 
-    A machine client needs `scope` in its token; None admits no machine.
+    A machine client needs `scope` in its token; None admits no machine. The operator may require a recent login for
+    what is `is_sensitive`.
     """
 
     method: str
@@ -75,6 +76,7 @@ class Route:
     access: Access
     operation: Operation
     scope: str | None = None
+    is_sensitive: bool = False
 
     @property
     def rate_class(self) -> RouteClass | None:

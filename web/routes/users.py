@@ -34,6 +34,7 @@ ROUTES = (
             response_headers=CREATED,
         ),
         scope="users:write",
+        is_sensitive=True,
     ),
     Route(
         "GET",
@@ -59,6 +60,7 @@ ROUTES = (
             is_conditional=True,
         ),
         scope="users:write",
+        is_sensitive=True,
     ),
     Route(
         "PATCH",
@@ -74,6 +76,7 @@ ROUTES = (
             is_conditional=True,
         ),
         scope="users:write",
+        is_sensitive=True,
     ),
     Route(
         "POST",
@@ -98,5 +101,6 @@ ROUTES = (
             is_conditional=True,
         ),
         scope="users:write",
+        is_sensitive=True,
     ),
 )

@@ -105,7 +105,7 @@ async def _check_history(
         async for result in results:
             match result:
                 case Finding():
-                    corrections.leave_out(result)
+                    await corrections.leave_out(result)
                     yield result
                 case Difference():
                     await corrections.add([result])

@@ -20,12 +20,16 @@ class Corrections:
     def __init__(self, connection: Connection, scope: Scope) -> None:
         self._connection, self._scope = connection, scope
         self.needed = False
-        self._unreadable: list[int] = []  # positions
+        self._leaves_out = False
 
-    def leave_out(self, finding: Finding) -> None:
+    async def leave_out(self, finding: Finding) -> None:
         """Leave an event that cannot be decoded out of the entries: the view would fail on it."""
-        if finding.rule == DECODES and finding.position is not None:
-            self._unreadable.append(finding.position)
+        if finding.rule != DECODES or finding.position is None:
+            return
+        if not self._leaves_out:
+            self._leaves_out = True
+            await self._connection.execute("CREATE TEMPORARY TABLE unreadable (position bigint) ON COMMIT DROP")
+        await self._connection.execute("INSERT INTO pg_temp.unreadable VALUES ($1)", finding.position)
 
     async def add(self, differences: Iterable[Difference]) -> None:
         """Note differing rows."""
@@ -44,7 +48,7 @@ class Corrections:
         if self.needed:
             for table in TABLES:
                 await self._connection.execute(self._view(table), timeout=PATIENCE_SECONDS)
-        if self.needed or self._unreadable:
+        if self.needed or self._leaves_out:
             await self._connection.execute(self._view_of_entries())
 
     async def create(self) -> None:
@@ -59,9 +63,9 @@ class Corrections:
                 )
 
     def _view_of_entries(self) -> str:
-        positions = ",".join(map(str, self._unreadable))
+        readable = "AND position NOT IN (SELECT position FROM pg_temp.unreadable)" if self._leaves_out else ""
         return f"""CREATE TEMPORARY VIEW entries AS SELECT * FROM {self._scope.schema}.entries
-                   WHERE {self._scope.where_changed("account_id")} AND position <> ALL('{{{positions}}}'::bigint[])"""
+                   WHERE {self._scope.where_changed("account_id")} {readable}"""
 
     def _view(self, table: Table) -> str:
         where = self._scope.where_changed(table.stream)

@@ -8,12 +8,13 @@ import msgspec
 from asyncpg import Record
 
 from ledger.audit.verify.findings import Finding, Value, compare_columns, report_missing, report_unexpected
-from ledger.audit.verify.log import FoldedStream, check_credential
+from ledger.audit.verify.log import FoldedStream, check_credential, check_factor
 from ledger.audit.verify.reading import read_pages
 from ledger.events import State, decode_state
 from ledger.events.accounts import Account
 from ledger.events.clients import Client
 from ledger.events.seals import SealChain
+from ledger.events.second_factors import SecondFactor
 from ledger.events.tokens import Cleanups, Cutoffs, Session
 from ledger.events.transactions import Reference, Transaction
 from ledger.events.users import Name, User
@@ -25,6 +26,7 @@ from ledger.projections.users import USERS
 from ledger.store import integrity
 from ledger.store.connections import Connection
 from ledger.store.credentials import read_credentials
+from ledger.store.second_factors import read_stored_factors
 from ledger.store.tables import STREAM_HEADS
 
 _TABLES: Mapping[type[State], Table] = {
@@ -71,7 +73,7 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})
         case Session():  # `expires_at` differs: in the head it is the session's, in the row the last token's
             return {"user_id": state.user_id, "ended": state.ended}
-        case Transaction() | Reference() | Name() | Cutoffs() | Cleanups() | SealChain():
+        case Transaction() | Reference() | Name() | Cutoffs() | Cleanups() | SealChain() | SecondFactor():
             return None
         case _:
             assert_never(state)
@@ -84,15 +86,18 @@ def _columns_of(table: Table, state: State, others: Mapping[str, Value]) -> dict
 
 
 async def _check_rows(connection: Connection, heads: Sequence[_Head]) -> list[Finding]:
-    """Return the findings for the rows and credentials of these heads."""
-    credentials = await read_credentials(connection, [head.stream_id for head in heads])
+    """Return the findings for the rows, credentials and second factors of these heads."""
+    ids = [head.stream_id for head in heads]
+    credentials, factors = await read_credentials(connection, ids), await read_stored_factors(connection, ids)
+    folded = [FoldedStream(head.stream_id, head.version, 0, head.state) for head in heads]
     return [
         *[finding for table in _TABLES.values() for finding in await _check_table(connection, table, heads)],
         *[
             finding
-            for head in heads
-            for finding in check_credential(
-                FoldedStream(head.stream_id, head.version, 0, head.state), credentials.get(head.stream_id)
+            for one in folded
+            for finding in (
+                *check_credential(one, credentials.get(one.stream_id)),
+                *check_factor(one, factors.get(one.stream_id)),
             )
         ],
     ]

@@ -12,8 +12,10 @@ import msgspec
 
 from ledger.audit.verify.findings import Finding
 from ledger.events import HEADLESS, TOPICS, Event, Recorded, State, decode_event, decode_state, evolve
+from ledger.events.second_factors import SecondFactor
 from ledger.events.users import User
 from ledger.store.credentials import StoredCredential
+from ledger.store.second_factors import StoredFactor
 from ledger.store.tables import STORED_EVENTS, STREAM_HEADS
 
 _EVENTS = frozenset(get_args(Event))
@@ -152,6 +154,17 @@ def check_credential(folded: FoldedStream, stored: StoredCredential | None) -> I
     if stored is not None and not stored.is_genuine:
         rule = "the password hash of a user has the digest that the events name"
         yield Finding(rule, stored.named_digest, stored.digest, column="hash", **place)
+
+
+def check_factor(folded: FoldedStream, stored: StoredFactor | None) -> Iterator[Finding]:
+    """Yield a finding if a user does not have the secret of the second factor that the events name."""
+    if not isinstance(folded.state, SecondFactor):
+        return
+    expected, found, row = folded.state.secret_id, stored and stored.id, str(folded.stream_id)
+    if found != expected:
+        rule = "a user has the secret of the second factor that the events name"
+        place: dict[str, Any] = {"stream_id": folded.stream_id, "table": "second_factors", "row": row}
+        yield Finding(rule, expected, found, column="id", **place)
 
 
 def split_runs(events: Sequence[Recorded], begins_run: type[Event]) -> Iterator[Sequence[Recorded]]:

@@ -13,6 +13,7 @@ from ledger.audit.verify.log import (
     RawHead,
     StreamFold,
     check_credential,
+    check_factor,
     check_head,
     decode,
     report_time,
@@ -22,12 +23,14 @@ from ledger.audit.verify.rows import RowComparison
 from ledger.audit.verify.tables import ShadowTables
 from ledger.events import HEADLESS, Recorded
 from ledger.events.accounts import BALANCE_EVENTS
+from ledger.events.second_factors import SecondFactor
 from ledger.events.users import User
 from ledger.projections import INLINE
 from ledger.projections.accounts import ACCOUNTS
 from ledger.store import integrity
 from ledger.store.connections import Connection
 from ledger.store.credentials import read_credentials
+from ledger.store.second_factors import read_stored_factors
 
 _PROJECTIONS = tuple(projection for projection in INLINE if projection.tables == (ACCOUNTS,))
 
@@ -125,7 +128,7 @@ def drop_superseded(events: Sequence[Recorded]) -> list[Recorded]:
 
 
 async def check_orphans(connection: Connection) -> AsyncIterator[Finding]:
-    """Yield a finding for each head or credential whose stream has no events."""
+    """Yield a finding for each head, credential or second factor whose stream has no events."""
     async for rows in read_pages(connection, integrity.ROWS_WITHOUT_STREAM):
         for table, stream_id in rows:
             yield Finding(
@@ -139,11 +142,13 @@ async def check_orphans(connection: Connection) -> AsyncIterator[Finding]:
 
 
 async def check_heads_and_credentials(connection: Connection, streams: Sequence[FoldedStream]) -> list[Finding]:
-    """Return the findings about the heads and credentials of streams."""
+    """Return the findings about the heads, credentials and second factors of streams."""
     rows = await integrity.read_stored_heads(connection, [folded.stream_id for folded in streams])
     heads = {row["originator_id"]: RawHead(row["version"], row["topic"], row["state"]) for row in rows}
     users = [folded.stream_id for folded in streams if isinstance(folded.state, User)]
     credentials = await read_credentials(connection, users) if users else {}
+    factored = [folded.stream_id for folded in streams if isinstance(folded.state, SecondFactor)]
+    factors = await read_stored_factors(connection, factored) if factored else {}
     return [
         finding
         for folded in streams
@@ -151,5 +156,6 @@ async def check_heads_and_credentials(connection: Connection, streams: Sequence[
         for finding in (
             *check_head(folded, heads.get(folded.stream_id)),
             *check_credential(folded, credentials.get(folded.stream_id)),
+            *check_factor(folded, factors.get(folded.stream_id)),
         )
     ]

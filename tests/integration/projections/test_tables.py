@@ -24,6 +24,7 @@ OTHERS = {
     "ledger_identity",
     "rebuilds",
     "seals",
+    "second_factors",
     "session_clients",
     "stored_events",
     "stream_heads",

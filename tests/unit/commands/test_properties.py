@@ -55,7 +55,7 @@ from ledger.events.users import (
 )
 from ledger.money import MAX_CENTS
 from ledger.store.heads import NO_STREAM, Head
-from tests.support import client_commands
+from tests.support import client_commands, factor_commands
 from tests.support.ledgers import (
     ACCOUNTS,
     ALICE,
@@ -293,6 +293,14 @@ client_makers: st.SearchStrategy[Maker] = st.one_of(
 )
 
 
+steps = st.sampled_from([1, 1, 0, None])
+factor_makers: st.SearchStrategy[Maker] = st.one_of(
+    draw_command(factor_commands.enrol, user_ids, st.booleans()),
+    draw_command(factor_commands.log_in, user_ids, steps, times),
+    draw_command(factor_commands.remove, user_ids, steps, st.booleans()),
+)
+
+
 token_makers: st.SearchStrategy[Maker] = st.one_of(
     draw_command(refresh, token_numbers, times, st.sampled_from([0, 10]), mostly),
     draw_command(lambda ledger, number: LogOut(*ledger.refresh_token(number)), token_numbers),
@@ -344,6 +352,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     draw_command(accept_chain, st.integers(0, 3)),
     token_makers,
     client_makers,
+    factor_makers,
 )
 
 
@@ -360,6 +369,7 @@ def populated(ledger: Ledger) -> Ledger:
                 credential=new_credential(user_id),
             )
         )
+        factor_commands.live_through(ledger, user_id)
         ledger.execute(login(ledger, user_id, is_right=True, now=0))
         for number in range(2):  # the second is a retry with the token that the first has exchanged
             ledger.execute(refresh(ledger, number, now=0, grace_seconds=1, enforced=True))
