@@ -14,6 +14,7 @@ from ledger.concurrency.deadline import DEADLINE, start_deadline
 from ledger.concurrency.tasks import running
 from ledger.identity.keyring import load_keyring
 from ledger.identity.login_throttle import Limits, LoginThrottle
+from ledger.identity.password_rules import load_password_rules
 from ledger.identity.passwords import Passwords
 from ledger.identity.rate_limit import RateLimiter, RateLimits
 from ledger.identity.revocation_cache import RevocationCache, Session
@@ -91,7 +92,7 @@ async def open_runtime(
         aclosing(open_client(settings)) as redis,
     ):
         cache = RevocationCache(redis, pool, identity, leeway_seconds=settings.jwt_validation_leeway_seconds)
-        with closing(Passwords(queue_limit=settings.ledger_login_queue_limit)) as passwords:
+        with closing(_open_passwords(settings)) as passwords:
             opening = (
                 _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
                 if dialing is None
@@ -137,6 +138,10 @@ async def open_writer_runtime(
         opening = _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
         async with opening as committer, running(_follow(settings, cache, may_lead=True)):
             yield WriterRuntime(settings=settings, pool=pool, committer=committer, revocation_cache=cache)
+
+
+def _open_passwords(settings: Settings) -> Passwords:
+    return Passwords(queue_limit=settings.ledger_login_queue_limit, rules=load_password_rules(settings))
 
 
 def _follow(settings: Settings, cache: RevocationCache, *, may_lead: bool) -> Coroutine[None, None, None]:

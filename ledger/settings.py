@@ -71,6 +71,7 @@ class Settings(BaseModel):
     ledger_jwt_key_file: Path | None = None
     ledger_jwt_previous_key_file: Path | None = None
     ledger_jwt_previous_secret: SecretStr | None = None
+    ledger_jwt_rsa_algorithm: Literal["PS256", "RS256"] = "PS256"
     ledger_jwt_issuer: Party | None = None
     ledger_jwt_audience: Party | None = None
     ledger_session_seconds: Seconds = 31_536_000
@@ -78,6 +79,9 @@ class Settings(BaseModel):
 
     ledger_admin_username: Annotated[str, Field(min_length=1, max_length=64)] = "admin"
     ledger_admin_password: Annotated[SecretStr, Field(min_length=8, max_length=1024)] | None = None
+    ledger_password_hashes: bool = True
+    ledger_password_words: Annotated[str, Field(max_length=10_000)] = ""
+    ledger_breached_passwords_file: Path | None = None
     ledger_data_dir: Path = Path(".ledger")
     ledger_schema: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "ledger"
     ledger_default_currency: str = "USD"

@@ -18,7 +18,7 @@ from ledger.values.derived import is_derived
 from ledger.values.ids import new_id
 from ledger.values.names import MAX_EMAIL_LENGTH, MAX_USERNAME_LENGTH, check_email, check_username
 
-# What clients of the reference service send for alice and bob: public, so never the default on a configured database.
+# What clients of the reference service send for alice and bob: public, so never a default.
 SAMPLE_PASSWORD = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"  # noqa: S105
 CHUNK = 32  # users created at once, after their passwords are hashed
 
