@@ -17,6 +17,7 @@ from ledger.identity.login_throttle import Limits, LoginThrottle
 from ledger.identity.password_rules import load_password_rules
 from ledger.identity.passwords import Passwords
 from ledger.identity.rate_limit import RateLimiter, RateLimits
+from ledger.identity.rehashing import Rehasher
 from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
@@ -28,7 +29,9 @@ from ledger.store.durable import DurableEnd
 from ledger.store.identity import Identity, read_identity
 from ledger.store.pool import connect, open_pool, open_replicas
 from ledger.store.replica import Replicas
+from ledger.values.ids import new_id
 from ledger.write.committer import Committer, Watch
+from ledger.write.group import Origin
 from ledger.write.remote import RemoteWriter
 from ledger.write.writer import Writer
 
@@ -47,6 +50,7 @@ class Runtime:
     durable_end: DurableEnd
     committer: Writer
     passwords: Passwords
+    rehasher: Rehasher
     throttle: LoginThrottle
     rate_limiter: RateLimiter
     signer: Signer
@@ -100,7 +104,12 @@ async def open_runtime(
             )
             limiter = RateLimiter(redis, f"ledger-rates:{identity.ledger_id}:", _read_rate_limits(settings))
             following = _follow(settings, cache, may_lead=dialing is None)
-            async with opening as committer, running(following), running(limiter.follow()):
+            async with (
+                opening as committer,
+                _open_rehasher(passwords, committer) as rehasher,
+                running(following),
+                running(limiter.follow()),
+            ):
                 yield Runtime(
                     settings=settings,
                     pool=pool,
@@ -108,6 +117,7 @@ async def open_runtime(
                     durable_end=DurableEnd(pool),
                     committer=committer,
                     passwords=passwords,
+                    rehasher=rehasher,
                     throttle=LoginThrottle(redis, f"ledger-logins:{identity.ledger_id}:", _read_limits(settings)),
                     rate_limiter=limiter,
                     signer=create_signer(settings, keyring),
@@ -138,6 +148,13 @@ async def open_writer_runtime(
         opening = _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
         async with opening as committer, running(_follow(settings, cache, may_lead=True)):
             yield WriterRuntime(settings=settings, pool=pool, committer=committer, revocation_cache=cache)
+
+
+@asynccontextmanager
+async def _open_rehasher(passwords: Passwords, committer: Writer) -> AsyncIterator[Rehasher]:
+    rehasher = Rehasher(passwords, lambda command: committer.submit(command, Origin(new_id())))
+    async with running(rehasher.follow()):
+        yield rehasher
 
 
 def _open_passwords(settings: Settings) -> Passwords:

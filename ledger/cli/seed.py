@@ -90,7 +90,8 @@ async def has_password(runtime: Runtime, username: str, password: SecretStr) -> 
 async def create_demo(runtime: Runtime, *, sample_passwords: bool) -> list[DemoUser]:
     """Create alice and bob with an account of 100.00 each, unless they exist.
 
-    Their passwords are random or, with `sample_passwords`, the one that the reference publishes. Raises `Refused` if another user has such a name.
+    Their passwords are random or, with `sample_passwords`, the one that the reference publishes. Raises `Refused` if
+    another user has such a name.
     """
     return [await _create_demo_user(runtime, username, sample_passwords) for username in DEMO_USERS]
 

@@ -1,8 +1,8 @@
 """A local file of breached passwords, as the downloader of Have I Been Pwned writes it.
 
 Each line has the SHA-1 digest of a password in upper-case hex, a colon and a count; the lines are in the order of the
-digests. The file has tens of gigabytes, so a digest is found by bisection and nothing is loaded. The file stays open: if
-it is replaced, the new one counts after the next start.
+digests. The file has tens of gigabytes, so a digest is found by bisection and nothing is loaded. The file stays open:
+if it is replaced, the new one counts after the next start.
 """
 
 import os
@@ -39,8 +39,8 @@ class BreachedPasswords:
         """Return whether the file has a SHA-1 digest. A malformed line on the way is logged, and ends the search."""
         try:
             return self._find(digest.hex().upper().encode())
-        except ValueError as error:
-            log.error("LEDGER_BREACHED_PASSWORDS_FILE is damaged: passwords are not compared", reason=str(error))
+        except ValueError:
+            log.exception("LEDGER_BREACHED_PASSWORDS_FILE is damaged, so a password was not compared with it")
             return False
 
     def _find(self, wanted: bytes) -> bool:

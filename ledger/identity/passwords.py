@@ -83,6 +83,10 @@ class Passwords:
         stored_hash = credential.hash if credential else ""
         return await self._run(lambda: _matches(stored_hash or _create_decoy(), password)) and bool(stored_hash)
 
+    def is_outdated(self, credential: Credential) -> bool:
+        """Return whether the hash of a credential has other parameters than new hashes get."""
+        return _HASHER.check_needs_rehash(credential.hash)
+
     def take_swapped(self) -> int:
         """Return how many passwords were refused, since the last call, because the stored hash was swapped."""
         swapped, self._swapped = self._swapped, 0

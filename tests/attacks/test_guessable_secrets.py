@@ -14,6 +14,7 @@ from tests.support.processes import run_ledger
 from tests.support.token_api import is_accepted, log_in
 
 NAMES = {"username": "eve-of-may", "email": "eve.m@example.com"}
+FULL_WIDTH = "".join(chr(ord(letter) + 0xFEE0) for letter in "acme")
 BREACHED = "correct horse battery staple"
 
 
@@ -79,7 +80,7 @@ async def test_other_digests_are_accepted_those_with_a_salt_too(api: Api) -> Non
 async def test_operators_add_words_of_their_context(serve: Serve, settings: Settings) -> None:
     api = await serve(settings.model_copy(update={"ledger_password_words": "Acme  Springfield"}))
 
-    for number, password in enumerate(("acme1234"[:7] + "!", "Springfield", "SPRINGFIELD-42!", "ａｃｍｅ!!!!")):
+    for number, password in enumerate(("acme123!", "Springfield", "SPRINGFIELD-42!", FULL_WIDTH + "!!!!")):
         answer = await api.post("/v1/users", user_body(password=password))
         assert (422, ["/password"]) == (answer.status, answer.pointers), number
     accepted = await api.post("/v1/users", user_body(password="acme of all good things"))
