@@ -4,7 +4,7 @@ import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -128,7 +128,7 @@ class Settings(BaseModel):
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Read the environment and the settings file. Raises `SettingsError`."""
-        return cls._from_values(variables.read(os.environ, VARIABLES) | overrides)
+        return cls._from_values(variables.read(os.environ, VARIABLES, SECRETS) | overrides)
 
     @classmethod
     def load_passed_on(cls) -> Self:
@@ -280,12 +280,19 @@ class Settings(BaseModel):
         No child process changes the schema, so none gets the owner's URL.
         """
         own = {name: value for name, value in self.environment().items() if name != "LEDGER_OWNER_DATABASE_URL"}
-        return {**variables.without_settings(os.environ, VARIABLES), **own}
+        return {**variables.without_settings(os.environ, VARIABLES | variables.name_files(SECRETS)), **own}
 
 
 _BETWEEN_URLS = re.compile(r"\s*,\s*(?=postgres(?:ql)?://)")  # one URL can name several hosts, with commas
 
 VARIABLES = frozenset(name.upper() for name in Settings.model_fields)
+
+
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
+
+
+SECRETS = frozenset(name.upper() for name, field in Settings.model_fields.items() if _is_secret(field.annotation))
 
 
 def _is_installed(module: str) -> bool:
