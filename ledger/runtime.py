@@ -21,7 +21,7 @@ from ledger.identity.rehashing import Rehasher
 from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
-from ledger.projections import clients, users
+from ledger.projections import clients, sessions, users
 from ledger.projections.clients import Standing
 from ledger.settings import Settings
 from ledger.store.connections import UNREACHABLE, Pool
@@ -60,6 +60,7 @@ class Runtime:
     redis: "Redis"
     revocation_cache: RevocationCache
     revoked_below: DataLoader[Session, int]
+    known_sessions: DataLoader[Session, bool]
     active_roles: DataLoader[UUID, frozenset[str]]
     standings: DataLoader[UUID, Standing]
 
@@ -127,6 +128,7 @@ async def open_runtime(
                     redis=redis,
                     revocation_cache=cache,
                     revoked_below=DataLoader(cache.revoked_below),
+                    known_sessions=DataLoader(lambda pairs: sessions.find_known(pool, pairs)),
                     active_roles=DataLoader(lambda ids: users.active_roles(pool, ids)),
                     standings=DataLoader(lambda ids: clients.read_standings(pool, ids)),
                 )

@@ -50,6 +50,7 @@ async def test_an_access_token_of_another_ledger_is_refused(ledgers: tuple[Api, 
     assert {200, 201} == {answer.status for answer in await use(one, one.token or "", accounts)}
     refused = await use(one, other.token or "", accounts)
 
+    assert {401} == {answer.status for answer in refused}
     assert {(401, "authentication_wrong_credentials")} == {(answer.status, answer.codes[0]) for answer in refused}
 
 
@@ -74,5 +75,7 @@ async def test_a_machine_of_another_ledger_is_refused(ledgers: tuple[Api, Api]) 
     for path in ("/v1/accounts", f"/v1/accounts/{accounts[0]}"):
         assert (200, 401) == ((await own.get(path)).status, (await replace(one, token=foreign.token).get(path)).status)
     body = transfer_body(*accounts, 1)
-    moved = [await replace(one, token=caller.token).post("/v1/transactions/transfer", body) for caller in (own, foreign)]
+    moved = [
+        await replace(one, token=caller.token).post("/v1/transactions/transfer", body) for caller in (own, foreign)
+    ]
     assert [200, 401] == [answer.status for answer in moved]

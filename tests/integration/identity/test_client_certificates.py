@@ -70,6 +70,21 @@ async def test_a_service_with_a_certificate_serves(
     assert {"ledger_serving"} == servers_with_tls.postgresql.clients == servers_with_tls.valkey.clients
 
 
+async def test_a_replaced_certificate_counts_from_the_next_connection_on(servers_with_tls: Servers) -> None:
+    identity = servers_with_tls.authority.issue("the first")
+    settings = servers_with_tls.settings(identity)
+    await check_server(settings)
+    await check_version(settings)
+
+    replaced = servers_with_tls.authority.issue("the second")
+    for old, new in zip(identity, replaced, strict=True):
+        new.replace(old)
+    await check_server(settings)
+    await check_version(settings)
+
+    assert {"the first", "the second"} == servers_with_tls.postgresql.clients == servers_with_tls.valkey.clients
+
+
 async def test_without_a_certificate_of_the_authority_nobody_is_let_in(
     servers_with_tls: Servers, tmp_path: Path
 ) -> None:
