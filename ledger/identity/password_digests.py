@@ -26,10 +26,10 @@ def is_digest_of_common(secret: str, words: Iterable[str]) -> bool:
     return is_common or digest in {_compute(algorithm, spelling) for word in words for spelling in _spell(word)}
 
 
-def decode_sha1(secret: str) -> bytes | None:
-    """Return the SHA-1 digest that a secret is, or None."""
+def list_sha1(secret: str) -> list[bytes]:
+    """Return the SHA-1 digest of a secret and, if it is such a digest itself, that one."""
     digest = _decode(secret)
-    return digest if ALGORITHMS.get(len(digest)) == "sha1" else None
+    return [compute_sha1(secret), *([digest] if ALGORITHMS.get(len(digest)) == "sha1" else [])]
 
 
 def compute_sha1(password: str) -> bytes:

@@ -10,7 +10,7 @@ from unicodedata import normalize
 from ledger.environment.variables import SettingsError
 from ledger.identity.breached_passwords import BreachedPasswords
 from ledger.identity.common_passwords import read_common_passwords
-from ledger.identity.password_digests import compute_sha1, decode_sha1, is_digest_of_common
+from ledger.identity.password_digests import compute_sha1, is_digest_of_common, list_sha1
 from ledger.settings import Settings
 
 WORDS = ("ledger",)  # of the context, as the user's own names are (docs/explanation/security.md has the list)
@@ -52,14 +52,18 @@ class PasswordRules:
             raise ValueError("must not be in a list of breached passwords")
 
     def check_digest(self, digest: str, names: Iterable[str]) -> None:
-        """Raise `ValueError` for the digest, without a salt, of a password that is common, breached, or a name."""
+        """Raise `ValueError` for the digest, without a salt, of a password that is common, breached, or a name.
+
+        A common or breached password itself is refused as well. Other texts may be digests that the client cut short.
+        """
         if not self._allows_digests:
             raise ValueError("is not accepted by this service: send the password")
+        if _fold(digest) in read_common_passwords():
+            raise ValueError("must not be a common password")
         if is_digest_of_common(digest, (*WORDS, *names, *self._words)):
             raise ValueError("must not be the digest of a common password")
-        sha1 = decode_sha1(digest)
-        if self._breached is not None and sha1 is not None and self._breached.has(sha1):
-            raise ValueError("must not be the digest of a breached password")
+        if self._breached is not None and any(map(self._breached.has, list_sha1(digest))):
+            raise ValueError("must not be a breached password or its digest")
 
 
 def load_password_rules(settings: Settings) -> PasswordRules:

@@ -69,6 +69,12 @@ async def test_no_door_accepts_the_digest_of_a_password_that_is_tried_first(api:
     )
 
 
+async def test_a_common_password_is_refused_under_its_other_name_too(api: Api) -> None:
+    assert_refused(
+        await try_every_door(api, "password_hash", "Password1"), "password_hash", "must not be a common password"
+    )
+
+
 async def test_other_digests_are_accepted_those_with_a_salt_too(api: Api) -> None:
     """A salt is in no response, so an attacker cannot compute the digest of a common password with it."""
     for secret in (digest("sha256", "sunshine" + "a salt"), digest("sha256", "six impossible things")):
@@ -93,7 +99,8 @@ async def test_operators_add_words_of_their_context(serve: Serve, settings: Sett
     ("member", "secret", "message"),
     [
         ("password", BREACHED, "must not be in a list of breached passwords"),
-        ("password_hash", digest("sha1", BREACHED).hex(), "must not be the digest of a breached password"),
+        ("password_hash", BREACHED, "must not be a breached password or its digest"),
+        ("password_hash", digest("sha1", BREACHED).hex(), "must not be a breached password or its digest"),
     ],
 )
 async def test_no_door_accepts_a_breached_password(

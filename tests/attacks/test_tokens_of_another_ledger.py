@@ -35,9 +35,11 @@ async def use(api: Api, token: str, accounts: list[str]) -> list[Response]:
         await caller.get("/"),
         await caller.get("/v1/users"),
         await caller.get("/v1/auth/sessions"),
-        await caller.post("/v1/transactions/transfer", transfer_body(*accounts, 1)),
+        await caller.post("/v1/transactions/transfer", transfer_body(accounts[0], accounts[1], 1)),
         await caller.post(
-            "/v1/transactions/transfer", transfer_body(*accounts, 1), headers={"Idempotency-Key": str(new_id())}
+            "/v1/transactions/transfer",
+            transfer_body(accounts[0], accounts[1], 1),
+            headers={"Idempotency-Key": str(new_id())},
         ),
         await caller.post("/v1/accounts", {"user_id": claims_of(token)["sub"]}),
     ]
@@ -74,7 +76,7 @@ async def test_a_machine_of_another_ledger_is_refused(ledgers: tuple[Api, Api]) 
 
     for path in ("/v1/accounts", f"/v1/accounts/{accounts[0]}"):
         assert (200, 401) == ((await own.get(path)).status, (await replace(one, token=foreign.token).get(path)).status)
-    body = transfer_body(*accounts, 1)
+    body = transfer_body(accounts[0], accounts[1], 1)
     moved = [
         await replace(one, token=caller.token).post("/v1/transactions/transfer", body) for caller in (own, foreign)
     ]

@@ -56,7 +56,12 @@ def test_a_search_reads_a_few_lines_of_a_large_file(tmp_path: Path, monkeypatch:
     breached = BreachedPasswords(path)
     sizes: list[int] = []
     pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda file, size, offset: sizes.append(size) or pread(file, size, offset))
+
+    def count(file: int, size: int, offset: int) -> bytes:
+        sizes.append(size)
+        return pread(file, size, offset)
+
+    monkeypatch.setattr(os, "pread", count)
 
     assert breached.has(digest_of("password 4711"))
     breached.close()
