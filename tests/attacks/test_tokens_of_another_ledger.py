@@ -18,7 +18,7 @@ ENFORCED: dict[str, Any] = {}
 
 @pytest.fixture(params=[ENFORCED, NOT_ENFORCED], ids=["revocation enforced", "revocation not enforced"])
 async def ledgers(
-    request: pytest.FixtureRequest, serve: Serve, settings: Settings, elsewhere: Settings
+    request: pytest.FixtureRequest, settings: Settings, elsewhere: Settings, serve: Serve
 ) -> tuple[Api, Api]:
     """Return two ledgers with the same key and the same first admin."""
     one = await serve(settings.model_copy(update=request.param))
