@@ -84,7 +84,7 @@ class Passwords:
         return await self._run(lambda: _matches(stored_hash or _create_decoy(), password)) and bool(stored_hash)
 
     def is_outdated(self, credential: Credential) -> bool:
-        """Return whether the hash of a credential has other parameters than new hashes get."""
+        """Return whether the hash of a verified credential has other parameters than new hashes get."""
         return _HASHER.check_needs_rehash(credential.hash)
 
     def take_swapped(self) -> int:

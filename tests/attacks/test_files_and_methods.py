@@ -43,12 +43,13 @@ async def test_no_folder_is_listed_and_no_other_file_is_served(api: Api, path: s
     status, body = await request_raw(api, "GET", path)
 
     assert status in {401, 404}, body
-    assert not [name for name in (*ASSETS, "import ", "root:", "[project]") if name in body]
+    others = [name for name in ASSETS if name not in path]  # an error names the path
+    assert not [text for text in (*others, "<svg", "import ", "root:", "[project]") if text in body]
 
 
 async def test_no_route_answers_trace(api: Api) -> None:
     paths = {re.sub(r"\{\w+\}", NOBODY, path_of(route)) for route in (*UNVERSIONED, *ROUTES)}
-    assert len(paths) > 50
+    assert len(paths) > 40
 
     answers = {path: await request_raw(api, "TRACE", path) for path in sorted(paths)}
 
