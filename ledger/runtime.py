@@ -14,14 +14,16 @@ from ledger.concurrency.deadline import DEADLINE, start_deadline
 from ledger.concurrency.tasks import running
 from ledger.identity.keyring import Keyring, load_keyring
 from ledger.identity.login_throttle import Limits, LoginThrottle
+from ledger.identity.password_rules import load_password_rules
 from ledger.identity.passwords import Passwords
 from ledger.identity.rate_limit import RateLimiter, RateLimits
+from ledger.identity.rehashing import Rehasher
 from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.identity.second_factors import renew_secrets
 from ledger.identity.secret_box import SecretBox
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
-from ledger.projections import clients, users
+from ledger.projections import clients, sessions, users
 from ledger.projections.clients import Standing
 from ledger.settings import Settings
 from ledger.store.connections import UNREACHABLE, Pool
@@ -29,7 +31,9 @@ from ledger.store.durable import DurableEnd
 from ledger.store.identity import Identity, read_identity
 from ledger.store.pool import connect, open_pool, open_replicas
 from ledger.store.replica import Replicas
+from ledger.values.ids import new_id
 from ledger.write.committer import Committer, Watch
+from ledger.write.group import Origin
 from ledger.write.remote import RemoteWriter
 from ledger.write.writer import Writer
 
@@ -48,6 +52,7 @@ class Runtime:
     durable_end: DurableEnd
     committer: Writer
     passwords: Passwords
+    rehasher: Rehasher
     throttle: LoginThrottle
     rate_limiter: RateLimiter
     signer: Signer
@@ -58,6 +63,7 @@ class Runtime:
     redis: "Redis"
     revocation_cache: RevocationCache
     revoked_below: DataLoader[Session, int]
+    known_sessions: DataLoader[Session, bool]
     active_roles: DataLoader[UUID, frozenset[str]]
     standings: DataLoader[UUID, Standing]
 
@@ -95,7 +101,7 @@ async def open_runtime(
     ):
         cache = RevocationCache(redis, pool, identity, leeway_seconds=settings.jwt_validation_leeway_seconds)
         box = await _open_secret_box(pool, keyring)
-        with closing(Passwords(queue_limit=settings.ledger_login_queue_limit)) as passwords:
+        with closing(_open_passwords(settings)) as passwords:
             opening = (
                 _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
                 if dialing is None
@@ -103,7 +109,12 @@ async def open_runtime(
             )
             limiter = RateLimiter(redis, f"ledger-rates:{identity.ledger_id}:", _read_rate_limits(settings))
             following = _follow(settings, cache, may_lead=dialing is None)
-            async with opening as committer, running(following), running(limiter.follow()):
+            async with (
+                opening as committer,
+                _open_rehasher(passwords, committer) as rehasher,
+                running(following),
+                running(limiter.follow()),
+            ):
                 yield Runtime(
                     settings=settings,
                     pool=pool,
@@ -111,6 +122,7 @@ async def open_runtime(
                     durable_end=DurableEnd(pool),
                     committer=committer,
                     passwords=passwords,
+                    rehasher=rehasher,
                     throttle=LoginThrottle(redis, f"ledger-logins:{identity.ledger_id}:", _read_limits(settings)),
                     rate_limiter=limiter,
                     signer=create_signer(settings, keyring),
@@ -121,6 +133,7 @@ async def open_runtime(
                     redis=redis,
                     revocation_cache=cache,
                     revoked_below=DataLoader(cache.revoked_below),
+                    known_sessions=DataLoader(lambda pairs: sessions.find_known(pool, pairs)),
                     active_roles=DataLoader(lambda ids: users.active_roles(pool, ids)),
                     standings=DataLoader(lambda ids: clients.read_standings(pool, ids)),
                 )
@@ -150,6 +163,17 @@ async def _open_secret_box(pool: Pool, keyring: Keyring) -> SecretBox:
     if renewed := await renew_secrets(pool, box):
         log.info("secrets of second factors are encrypted with another key now", secrets=renewed)
     return box
+
+
+@asynccontextmanager
+async def _open_rehasher(passwords: Passwords, committer: Writer) -> AsyncIterator[Rehasher]:
+    rehasher = Rehasher(passwords, lambda command: committer.submit(command, Origin(new_id())))
+    async with running(rehasher.follow()):
+        yield rehasher
+
+
+def _open_passwords(settings: Settings) -> Passwords:
+    return Passwords(queue_limit=settings.ledger_login_queue_limit, rules=load_password_rules(settings))
 
 
 def _follow(settings: Settings, cache: RevocationCache, *, may_lead: bool) -> Coroutine[None, None, None]:

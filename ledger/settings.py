@@ -4,7 +4,7 @@ import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -73,6 +73,7 @@ class Settings(BaseModel):
     ledger_jwt_key_file: Path | None = None
     ledger_jwt_previous_key_file: Path | None = None
     ledger_jwt_previous_secret: SecretStr | None = None
+    ledger_jwt_rsa_algorithm: Literal["PS256", "RS256"] = "PS256"
     ledger_jwt_issuer: Party | None = None
     ledger_jwt_audience: Party | None = None
     ledger_session_seconds: Seconds = 31_536_000
@@ -84,6 +85,9 @@ class Settings(BaseModel):
 
     ledger_admin_username: Annotated[str, Field(min_length=1, max_length=64)] = "admin"
     ledger_admin_password: Annotated[SecretStr, Field(min_length=8, max_length=1024)] | None = None
+    ledger_password_hashes: bool = True
+    ledger_password_words: Annotated[str, Field(max_length=10_000)] = ""
+    ledger_breached_passwords_file: Path | None = None
     ledger_data_dir: Path = Path(".ledger")
     ledger_schema: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "ledger"
     ledger_default_currency: str = "USD"
@@ -130,7 +134,7 @@ class Settings(BaseModel):
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Read the environment and the settings file. Raises `SettingsError`."""
-        return cls._from_values(variables.read(os.environ, VARIABLES) | overrides)
+        return cls._from_values(variables.read(os.environ, VARIABLES, SECRETS) | overrides)
 
     @classmethod
     def load_passed_on(cls) -> Self:
@@ -294,7 +298,7 @@ class Settings(BaseModel):
         No child process changes the schema, so none gets the owner's URL.
         """
         own = {name: value for name, value in self.environment().items() if name != "LEDGER_OWNER_DATABASE_URL"}
-        return {**variables.without_settings(os.environ, VARIABLES), **own}
+        return {**variables.without_settings(os.environ, VARIABLES | variables.name_files(SECRETS)), **own}
 
 
 def _split_roles(text: str) -> list[str]:
@@ -304,6 +308,13 @@ def _split_roles(text: str) -> list[str]:
 _BETWEEN_URLS = re.compile(r"\s*,\s*(?=postgres(?:ql)?://)")  # one URL can name several hosts, with commas
 
 VARIABLES = frozenset(name.upper() for name in Settings.model_fields)
+
+
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
+
+
+SECRETS = frozenset(name.upper() for name, field in Settings.model_fields.items() if _is_secret(field.annotation))
 
 
 def _is_installed(module: str) -> bool:

@@ -261,9 +261,16 @@ def _bearer_of(request: web.Request) -> str:
 
 
 async def _check_validity(runtime: Runtime, verified: Verified) -> None:
-    """Raise `Refused` if the token was revoked or, without revocation, if its user has lost one of its roles."""
+    """Raise `Refused` if the token was revoked.
+
+    Without revocation, do so if its user has lost one of its roles, or if its session is that of another ledger, which
+    may have the same key.
+    """
+    session = (verified.session_id, verified.user_id)
     if runtime.settings.jwt_enable_revoked_tokens:
-        _check_issued_after(verified, await runtime.revoked_below.get((verified.session_id, verified.user_id)))
+        _check_issued_after(verified, await runtime.revoked_below.get(session))
+    elif not await runtime.known_sessions.get(session):
+        raise Refused(errors.wrong_credentials())
     elif verified.scopes is not None:
         standing = await runtime.standings.get(verified.user_id)
         if standing is None or not verified.roles <= standing.roles:

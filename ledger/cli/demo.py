@@ -14,21 +14,20 @@ from ledger.settings import Settings
 
 def demo(
     sample_passwords: Annotated[
-        bool, typer.Option(help="Use the documented password on a configured database too. For test systems only.")
+        bool, typer.Option(help="Use the password that the reference service publishes. For test systems only.")
     ] = False,
 ) -> None:
     """Load the sample data: users alice and bob, with 100.00 each. Existing users and accounts do not change.
 
-    On the embedded database their password is the documented sample; on a configured one it is random and shown once.
+    Their passwords are random and shown once.
     """
     run_service(lambda settings: _demo(settings, sample_passwords=sample_passwords))
 
 
 async def _demo(settings: Settings, *, sample_passwords: bool) -> None:
-    is_embedded = not Settings.load().has_database  # `settings` name the embedded server like any other
     await migrate_schema(settings)
     async with open_runtime(settings) as runtime:
-        users = await seed.create_demo(runtime, sample_passwords=sample_passwords or is_embedded)
+        users = await seed.create_demo(runtime, sample_passwords=sample_passwords)
     rows = [
         (user.username, user.password or "(unchanged: the user existed)", str(user.user_id), str(user.account_id))
         for user in users

@@ -13,7 +13,6 @@ from ledger.environment.variables import SettingsError
 from ledger.errors import Refused
 from ledger.events.users import Role
 from ledger.identity import passwords
-from ledger.identity.password_rules import check_password
 from ledger.import_reference.users import SAMPLE_PASSWORD
 from ledger.projections import accounts, users
 from ledger.runtime import Runtime
@@ -50,7 +49,7 @@ async def ensure_first_admin(runtime: Runtime) -> bool:
     except ValueError as error:
         raise SettingsError(f"LEDGER_ADMIN_USERNAME: {error}") from None
     try:
-        check_password(password.get_secret_value(), (username,))
+        await runtime.passwords.check_password(password.get_secret_value(), (username,))
     except ValueError as error:
         raise SettingsError(f"LEDGER_ADMIN_PASSWORD: {error}") from None
     try:
@@ -91,7 +90,8 @@ async def has_password(runtime: Runtime, username: str, password: SecretStr) -> 
 async def create_demo(runtime: Runtime, *, sample_passwords: bool) -> list[DemoUser]:
     """Create alice and bob with an account of 100.00 each, unless they exist.
 
-    Their password is the documented sample, or a random one each. Raises `Refused` if another user has such a name.
+    Their passwords are random or, with `sample_passwords`, the one that the reference publishes. Raises `Refused` if
+    another user has such a name.
     """
     return [await _create_demo_user(runtime, username, sample_passwords) for username in DEMO_USERS]
 

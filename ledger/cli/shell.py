@@ -18,6 +18,7 @@ from ledger.environment.variables import SettingsError
 from ledger.errors import DatabaseError, LedgerError, RedisAwayError, RedisUnusableError, Refused, RevocationCacheError
 from ledger.followers.follower import CannotApplyError
 from ledger.identity.keyring import check_keys
+from ledger.identity.password_rules import load_password_rules
 from ledger.service import logging
 from ledger.service.bootstrap import complete_settings
 from ledger.settings import Settings
@@ -70,6 +71,7 @@ def run(
     try:
         settings = Settings.load()
         check_keys(settings)
+        load_password_rules(settings).close()
         if needs_key:
             settings.check_can_sign()
     except SettingsError as error:

@@ -40,6 +40,8 @@ async def prepare_admin(runtime: Runtime) -> Admin:
     file = admin_password_file(settings)
     if file is None or password is None or not await seed.has_password(runtime, username, password):
         return Admin(username)
+    if not is_new:
+        log.warning("the first admin still has the generated password: change it", username=username)
     return Admin(username, file, password.get_secret_value() if is_new else None)
 
 

@@ -29,7 +29,7 @@ from ledger.commands.tokens import (
     StartSession,
 )
 from ledger.commands.transfers import TransferMoney
-from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
+from ledger.commands.users import CreateUser, DeleteUser, RehashPassword, UpdateUser
 
 COMMANDS: tuple[type[Command], ...] = (
     OpenAccount,
@@ -49,6 +49,7 @@ COMMANDS: tuple[type[Command], ...] = (
     CreateUser,
     UpdateUser,
     DeleteUser,
+    RehashPassword,
     RegisterClient,
     UpdateClient,
     RotateClientSecret,

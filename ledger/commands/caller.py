@@ -14,7 +14,8 @@ from ledger.events.users import User
 class Caller(msgspec.Struct, frozen=True, cache_hash=True):
     """A user or a client with roles in a session, according to the access token `jti`.
 
-    With `enforced`, the token must not have been revoked.
+    With `enforced`, the token must not have been revoked. Otherwise, its session must be one of this ledger, ended or
+    not: another ledger can have the same key, and users with the same ids.
     """
 
     user_id: UUID
@@ -25,7 +26,7 @@ class Caller(msgspec.Struct, frozen=True, cache_hash=True):
 
     def streams(self) -> tuple[UUID, ...]:
         """Return the streams from which `is_valid` is decided."""
-        return (self.user_id, self.session_id, ALL_TOKENS) if self.enforced else (self.user_id,)
+        return (self.user_id, self.session_id, *((ALL_TOKENS,) if self.enforced else ()))
 
     def is_valid(self, states: States) -> bool:
         """Return whether the user or client is active and has these roles, and the token is in force."""
@@ -38,12 +39,15 @@ class Caller(msgspec.Struct, frozen=True, cache_hash=True):
             return False
         if not is_active or not self.roles <= {*roles, LEAST_ROLE}:
             return False
-        return not self.enforced or self._is_in_force(states, user)
-
-    def _is_in_force(self, states: States, user: User | Client) -> bool:
-        session, cutoffs = states[self.session_id], states[ALL_TOKENS]
-        if not isinstance(session, Session) or session.user_id != self.user_id or session.ended:
+        session = states[self.session_id]
+        if not isinstance(session, Session) or session.user_id != self.user_id:
             return False
+        return not self.enforced or self._is_in_force(session, user, states)
+
+    def _is_in_force(self, session: Session, user: User | Client, states: States) -> bool:
+        if session.ended:
+            return False
+        cutoffs = states[ALL_TOKENS]
         count = cutoffs.count if isinstance(cutoffs, Cutoffs) else 0
         return (session.pair.access_jti, session.user_cutoffs, session.all_cutoffs) == (
             self.jti,

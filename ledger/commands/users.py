@@ -18,6 +18,7 @@ from ledger.events.users import (
     NameClaimed,
     NameReleased,
     PasswordChanged,
+    PasswordRehashed,
     Role,
     User,
     UserActivated,
@@ -220,6 +221,28 @@ class DeleteUser(Conditional, frozen=True, kw_only=True):
             account = state_of(states, account_id, Account)
             if account is not None and account.owner_id == self.user_id and not account.closed:
                 yield account_id, account
+
+
+class RehashPassword(Command, frozen=True):
+    """Store another hash of the user's unchanged password, under the id that the credential has. No session ends."""
+
+    name: ClassVar[str] = "RehashPassword"
+    always_appends: ClassVar[bool] = False
+
+    user_id: UUID
+    credential: Credential
+
+    def streams(self) -> Iterable[UUID]:
+        """Return the user."""
+        return (self.user_id,)
+
+    def decide(self, states: States) -> Decision:
+        """Return the digest of the hash, or no event if the user has another password since."""
+        user, result = state_of(states, self.user_id, User), {"id": str(self.user_id)}
+        if user is None or user.deleted or user.credential_id != self.credential.id:
+            return Decision([], result)
+        rehashed = PasswordRehashed(self.credential.id, self.credential.digest)
+        return Decision([(self.user_id, rehashed)], result, self.credential)
 
 
 class NameChange(NamedTuple):

@@ -14,6 +14,11 @@ from typing import NamedTuple
 
 from dotenv.parser import Binding, parse_stream
 
+from ledger.environment.secret_files import SUFFIX, read_secret_files
+from ledger.environment.settings_error import SettingsError
+
+__all__ = ["SettingsError"]
+
 ENV_FILE = "LEDGER_ENV_FILE"
 ENV_TEST = "ENV_TEST"
 FOREIGN = "LEDGER_FOREIGN_VARIABLES"
@@ -32,7 +37,6 @@ POSTGRES_IMAGE = frozenset(  # in an `.env` that a compose file passes to the of
         "POSTGRES_INITDB_WALDIR",
         "POSTGRES_HOST_AUTH_METHOD",
         "POSTGRES_USER_FILE",
-        "POSTGRES_PASSWORD_FILE",
         "POSTGRES_DB_FILE",
     }
 )
@@ -53,10 +57,6 @@ _LINK_TAIL = re.compile(r"_(?:PORT|NAME|ENV_.+|SERVICE_HOST|SERVICE_PORT(?:_.+)?
 _OWN_LINE = re.compile(rf"^\s*(?:export\s+)?(?:{'|'.join(OWN_PREFIXES)})\w+\s*=", re.MULTILINE)
 
 
-class SettingsError(Exception):
-    """A setting is invalid. The text is one line that names the variable and never shows its value."""
-
-
 class Variable(NamedTuple):
     """A variable, and where it is set: `the environment`, or a file and line."""
 
@@ -65,15 +65,21 @@ class Variable(NamedTuple):
     place: str
 
 
-def read(environment: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:
+def read(environment: Mapping[str, str], settings: Collection[str], secrets: Collection[str]) -> dict[str, str]:
     """Return the settings that have a value, by name in lower case. Raises `SettingsError`.
 
-    `settings` has the names of all settings, in upper case.
+    `settings` has the names of all settings, in upper case, and `secrets` of those that a file may have.
     """
     exported = list(_read_environment(environment))
     written = list(_read_chosen_file(environment))
-    _check_names([*exported, *written], environment, settings)
-    return _select_settings([*written, *exported], settings)
+    names = {*settings, *name_files(secrets)}
+    _check_names([*exported, *written], environment, names)
+    return read_secret_files(_select_settings([*written, *exported], names), secrets)
+
+
+def name_files(secrets: Collection[str]) -> set[str]:
+    """Return the variables that name the files of secrets."""
+    return {f"{secret}{SUFFIX}" for secret in secrets}
 
 
 def read_passed_on(environment: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:

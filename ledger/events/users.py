@@ -69,6 +69,15 @@ class PasswordChanged(msgspec.Struct, frozen=True):
     credential_digest: str | None = None
 
 
+class PasswordRehashed(msgspec.Struct, frozen=True):
+    """The unchanged password, of the same credential, was hashed again with other parameters."""
+
+    TOPIC: ClassVar[str] = "PasswordRehashed"
+
+    credential_id: UUID
+    credential_digest: str
+
+
 class UserTokensRevoked(msgspec.Struct, frozen=True):
     """A cut-off: every token issued to the user until now is dead."""
 
@@ -96,6 +105,7 @@ UserEvent = (
     | UserActivated
     | UserDeactivated
     | PasswordChanged
+    | PasswordRehashed
     | UserTokensRevoked
     | AccountAssigned
     | UserDeleted
@@ -118,7 +128,7 @@ class NameReleased(msgspec.Struct, frozen=True):
     user_id: UUID
 
 
-CREDENTIAL_EVENTS = (UserCreated, PasswordChanged)
+CREDENTIAL_EVENTS = (UserCreated, PasswordChanged, PasswordRehashed)
 NameEvent = NameClaimed | NameReleased
 
 
@@ -187,7 +197,7 @@ def evolve(state: User | None, event: UserEvent) -> User:  # noqa: PLR0911 - one
             return _replace(state, active=True)
         case UserDeactivated():
             return _replace(state, active=False)
-        case PasswordChanged():
+        case PasswordChanged() | PasswordRehashed():
             return _replace(state, credential_id=event.credential_id)
         case UserTokensRevoked():
             return _replace(state, token_cutoffs=(state.token_cutoffs if state else 0) + 1)

@@ -6,6 +6,7 @@ prints one line that names the variable, but not the key or its file, and does n
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -69,10 +70,12 @@ def _load_signing_keys(settings: Settings) -> tuple[Key | None, Key | None]:
         _load("JWT_SECRET", settings.jwt_secret, _read_secret),
         _load("LEDGER_JWT_PREVIOUS_SECRET", settings.ledger_jwt_previous_secret, _read_secret),
     )
-    key = _load("LEDGER_JWT_KEY_FILE", settings.ledger_jwt_key_file, private_key)
+    algorithm = settings.ledger_jwt_rsa_algorithm
+    key = _load("LEDGER_JWT_KEY_FILE", settings.ledger_jwt_key_file, partial(private_key, rsa_algorithm=algorithm))
     if key is None:
         return secrets
-    previous = _load("LEDGER_JWT_PREVIOUS_KEY_FILE", settings.ledger_jwt_previous_key_file, public_key)
+    read = partial(public_key, rsa_algorithm=algorithm)
+    previous = _load("LEDGER_JWT_PREVIOUS_KEY_FILE", settings.ledger_jwt_previous_key_file, read)
     if previous is not None and previous.algorithm != key.algorithm:
         raise SettingsError("LEDGER_JWT_PREVIOUS_KEY_FILE: must be a key of the same kind as LEDGER_JWT_KEY_FILE")
     return key, previous

@@ -1,6 +1,7 @@
 """Keys that sign tokens and seals, and their signatures: a shared secret, or a PEM file (Ed25519 or RSA).
 
-Only this module uses PyJWT and cryptography. A key has one algorithm, so no token can choose another.
+Only this module uses PyJWT and cryptography. A key has one algorithm, so no token can choose another. An RSA key has
+two, PS256 and RS256, as two keys with names of their own. Only one of them signs.
 """
 
 import base64
@@ -26,9 +27,11 @@ from cryptography.hazmat.primitives.serialization import (
 
 HS256 = "HS256"
 EDDSA = "EdDSA"
-RS256 = "RS256"
+PS256 = "PS256"
+RS256 = "RS256"  # its padding, PKCS #1 v1.5, is for clients that know no other, and for tokens of earlier versions
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: at least the size of the hash
-MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
+MIN_RSA_BITS = 2048  # RFC 7518, section 3.3: of a key that only verifies older tokens
+MIN_SIGNING_RSA_BITS = 3072  # NIST SP 800-57, part 1: 128 bits of security
 MAX_RSA_BITS = 8192  # a signature must fit into a token
 MAX_FILE_BYTES = 65_536
 _KID_LABEL = b"ledger: the name of an HS256 key"  # no signed token has this text
@@ -49,7 +52,7 @@ class Key:
     public: dict[str, str] | None = None
 
     def sign(self, message: bytes) -> bytes:
-        """Return the signature, which is the same each time for the same message."""
+        """Return the signature, which is the same each time for the same message, except with PS256."""
         return jwt.get_algorithm_by_name(self.algorithm).sign(message, self.signing)
 
     def derive(self, label: bytes) -> bytes:
@@ -57,7 +60,14 @@ class Key:
 
         The label must differ from every token and every other text that the key signs.
         """
-        return hashlib.sha256(self.sign(label)).digest()
+        algorithm = RS256 if self.algorithm == PS256 else self.algorithm  # PS256 is salted; nobody sees this signature
+        return hashlib.sha256(jwt.get_algorithm_by_name(algorithm).sign(label, self.signing)).digest()
+
+    def accepted(self) -> "list[Key]":
+        """Return the keys whose tokens are accepted: this one, and an RSA key with its other algorithm."""
+        if not isinstance(self.verifying, RSAPublicKey):
+            return [self]
+        return [self, _create_key(self.verifying, None, RS256 if self.algorithm == PS256 else PS256)]
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
         """Return whether this key has signed the message with this signature."""
@@ -76,22 +86,24 @@ def secret_key(secret: str) -> Key:
     return Key(HS256, base64url(hmac.digest(raw, _KID_LABEL, "sha256")[:_KID_BYTES]), prepared, prepared)
 
 
-def private_key(path: Path) -> Key:
+def private_key(path: Path, rsa_algorithm: str = PS256) -> Key:
     """Read a signing key from a PEM file. Raises `ValueError`, without the name or content of the file."""
     private = _parse_private(_read_file(path))
     if private is None:
         raise ValueError("must be a PEM file with a private Ed25519 or RSA key that has no password")
-    return _create_key(private.public_key(), private)
+    if isinstance(private, RSAPrivateKey) and private.key_size < MIN_SIGNING_RSA_BITS:
+        raise ValueError(f"must be an Ed25519 key, or an RSA key of {MIN_SIGNING_RSA_BITS} to {MAX_RSA_BITS} bits")
+    return _create_key(private.public_key(), private, rsa_algorithm)
 
 
-def public_key(path: Path) -> Key:
+def public_key(path: Path, rsa_algorithm: str = PS256) -> Key:
     """Read a verifying key from a PEM file, public or private. Raises `ValueError` as `private_key` does."""
     pem = _read_file(path)
     private = _parse_private(pem)
     public = private.public_key() if private is not None else _parse_public(pem)
     if public is None:
         raise ValueError("must be a PEM file with an Ed25519 or RSA key that has no password")
-    return _create_key(public, None)
+    return _create_key(public, None, rsa_algorithm)
 
 
 def published_keys(key_set: object) -> list[Key]:
@@ -155,14 +167,18 @@ def _parse_public_jwk(members: dict[str, Any]) -> Key:
         raise ValueError("must have 32 bytes, as base64url, in the member `x` of an Ed25519 key") from None
 
 
-def _create_key(public: Ed25519PublicKey | RSAPublicKey, signing: Ed25519PrivateKey | RSAPrivateKey | None) -> Key:
+def _create_key(
+    public: Ed25519PublicKey | RSAPublicKey,
+    signing: Ed25519PrivateKey | RSAPrivateKey | None,
+    rsa_algorithm: str = PS256,
+) -> Key:
     if isinstance(public, Ed25519PublicKey):
         algorithm = EDDSA
         members = {"crv": "Ed25519", "kty": "OKP", "x": base64url(public.public_bytes_raw())}
     else:
-        algorithm = RS256
+        algorithm = rsa_algorithm
         members = _describe_rsa(public)
-    kid = _compute_thumbprint(members)
+    kid = _compute_thumbprint(members if algorithm != PS256 else {**members, "alg": algorithm})
     return Key(algorithm, kid, public, signing, {**members, "kid": kid, "alg": algorithm, "use": "sig"})
 
 

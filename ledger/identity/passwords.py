@@ -21,6 +21,7 @@ from ledger.commands.command import Credential
 from ledger.errors import OverloadedError
 from ledger.events import Recorded
 from ledger.events.users import UserDeleted, username_stream
+from ledger.identity.password_rules import PasswordRules
 from ledger.store import credentials as stored_credentials
 from ledger.store.connections import Reader
 from ledger.store.credentials import StoredCredential
@@ -44,9 +45,13 @@ def _create_decoy() -> str:
 
 
 class Passwords:
-    """Hashes and verifies passwords in `threads` threads. Raises `OverloadedError` if `queue_limit` calls wait."""
+    """Checks, hashes and verifies passwords in `threads` threads.
 
-    def __init__(self, *, queue_limit: int, threads: int = 2) -> None:
+    Raises `OverloadedError` if `queue_limit` calls wait.
+    """
+
+    def __init__(self, *, queue_limit: int, threads: int = 2, rules: PasswordRules | None = None) -> None:
+        self._rules = rules or PasswordRules()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._queue_limit = queue_limit
         self._waiting = 0
@@ -56,6 +61,15 @@ class Passwords:
     def close(self) -> None:
         """Cancel what waits, and wait for the hashes that are being computed."""
         self._pool.shutdown(cancel_futures=True)
+        self._rules.close()
+
+    async def check_password(self, password: str, names: Iterable[str]) -> None:
+        """Raise `ValueError` if a user with these names may not choose the password."""
+        await self._run(lambda: self._rules.check_password(password, names))
+
+    async def check_digest(self, digest: str, names: Iterable[str]) -> None:
+        """Raise `ValueError` if a client may not send this digest as the secret of a user with these names."""
+        await self._run(lambda: self._rules.check_digest(digest, names))
 
     async def hash(self, password: str) -> str:
         """Return the argon2id hash of a password as a PHC string."""
@@ -68,6 +82,10 @@ class Passwords:
             credential = None
         stored_hash = credential.hash if credential else ""
         return await self._run(lambda: _matches(stored_hash or _create_decoy(), password)) and bool(stored_hash)
+
+    def is_outdated(self, credential: Credential) -> bool:
+        """Return whether the hash of a verified credential has other parameters than new hashes get."""
+        return _HASHER.check_needs_rehash(credential.hash)
 
     def take_swapped(self) -> int:
         """Return how many passwords were refused, since the last call, because the stored hash was swapped."""

@@ -93,9 +93,8 @@ class Signer:
     ) -> None:
         self._key = secret_key(key) if isinstance(key, str) else key
         self._header = _encode_header(self._key)
-        self._accepted = {self._header: self._key}
-        if previous is not None:
-            self._accepted.setdefault(_encode_header(previous), previous)
+        keys = [*self._key.accepted(), *(previous.accepted() if previous else ())]
+        self._accepted = {_encode_header(key): key for key in reversed(keys)}
         self._leeway_seconds = leeway_seconds
         self._origin = {name: value for name, value in (("iss", issuer), ("aud", audience)) if value is not None}
         self._cache: OrderedDict[str, Verified] = OrderedDict()
@@ -104,7 +103,7 @@ class Signer:
         self._is_behind = False  # it was logged
 
     def sign(self, claims: Claims) -> str:
-        """Return the token with these claims in compact form, which is the same each time for the same claims."""
+        """Return the token with these claims in compact form: the same for the same claims, except with PS256."""
         members = {name: value for name, value in msgspec.structs.asdict(claims).items() if value is not None}
         signed = f"{self._header}.{base64url(msgspec.json.encode(members | self._origin))}"
         return f"{signed}.{base64url(self._key.sign(signed.encode()))}"
@@ -134,7 +133,7 @@ class Signer:
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """Return the public keys of accepted tokens as a JSON Web Key Set (RFC 7517). A shared secret has none."""
-        return {"keys": [key.public for key in self._accepted.values() if key.public is not None]}
+        return {"keys": [key.public for key in reversed(self._accepted.values()) if key.public is not None]}
 
     def _check(self, token: str) -> Verified:
         if len(token) > MAX_TOKEN_LENGTH:

@@ -10,6 +10,8 @@ from ledger.commands.users import CreateUser
 from ledger.errors import Refused
 from ledger.events import State, evolve
 from ledger.events.users import ROLES, Name, Role, User, email_streams, username_streams
+from ledger.identity.password_digests import is_digest_of_common
+from ledger.identity.password_rules import names_of
 from ledger.identity.passwords import MAX_PASSWORD_LENGTH
 from ledger.import_reference import source
 from ledger.import_reference.books import NewUser, RehearsedBooks
@@ -18,7 +20,7 @@ from ledger.values.derived import is_derived
 from ledger.values.ids import new_id
 from ledger.values.names import MAX_EMAIL_LENGTH, MAX_USERNAME_LENGTH, check_email, check_username
 
-# What clients of the reference service send for alice and bob: public, so never the default on a configured database.
+# What clients of the reference service send for alice and bob: public, so never a default.
 SAMPLE_PASSWORD = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"  # noqa: S105
 CHUNK = 32  # users created at once, after their passwords are hashed
 
@@ -124,6 +126,8 @@ async def _import_chunk(books: RehearsedBooks, users: Sequence[source.User], rep
         report.users.taken += 1
         if user.password_hash == SAMPLE_PASSWORD:
             report.notes.append(f"user {user.id} has the password that the reference publishes: change it")
+        elif is_digest_of_common(user.password_hash, names_of(user.username, user.email)):
+            report.notes.append(f"user {user.id} has the digest of a common password: change it")
     return owners
 
 

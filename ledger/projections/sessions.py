@@ -1,5 +1,6 @@
 """Queries on sessions: the user of a session or token, and the active sessions."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -48,6 +49,18 @@ async def list_sessions(
         limit,
     )
     return [(row["position"], _body(row)) for row in rows]
+
+
+async def find_known(reader: Reader, sessions: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], bool]:
+    """Return those pairs of a session and its user that are in this ledger, ended or not."""
+    pairs = list(sessions)
+    rows = await reader.fetch(
+        """SELECT asked.id, asked.user_id FROM unnest($1::uuid[], $2::uuid[]) AS asked(id, user_id)
+           JOIN sessions ON sessions.id = asked.id AND sessions.user_id = asked.user_id""",
+        [session_id for session_id, _ in pairs],
+        [user_id for _, user_id in pairs],
+    )
+    return {(row[0], row[1]): True for row in rows}
 
 
 def _body(row: Record) -> dict[str, Any]:

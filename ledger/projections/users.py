@@ -11,6 +11,7 @@ from ledger.events import Recorded
 from ledger.events.users import (
     AccountAssigned,
     PasswordChanged,
+    PasswordRehashed,
     UserActivated,
     UserCreated,
     UserDeactivated,
@@ -28,7 +29,7 @@ from ledger.store.reader import Bounds
 from ledger.store.sql import HEAD_VERSIONS, where_clause
 from ledger.store.statements import Statement, uuids
 
-HANDLED = frozenset(get_args(UserEvent)) - {AccountAssigned}
+HANDLED = frozenset(get_args(UserEvent)) - {AccountAssigned, PasswordRehashed}
 
 USERS = Table(
     name="users",
@@ -110,7 +111,7 @@ class _Row:
                 self.active = False
             case UserDeleted():
                 self.deleted = True
-            case PasswordChanged() | UserTokensRevoked() | AccountAssigned():
+            case PasswordChanged() | PasswordRehashed() | UserTokensRevoked() | AccountAssigned():
                 pass
             case _:
                 assert_never(event)

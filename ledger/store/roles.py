@@ -26,7 +26,8 @@ from ledger.store.pool import connect
 from ledger.store.sql import quote_name
 
 READ_ONLY = frozenset({"alembic_version", "ledger_identity", "rebuilds"})
-SCRAM_ITERATIONS = 4096  # PostgreSQL's own number
+SCRAM_ITERATIONS = 4096  # PostgreSQL's own number, so few that the password must be long enough not to be guessed
+MIN_PASSWORD_LENGTH = 22  # of 128 random bits in base64
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +83,10 @@ async def grant_to_serving_role(settings: Settings) -> None:
 
 
 async def create_serving_role(settings: Settings) -> bool:
-    """Create the role of `DATABASE_URL` as the owner, with its password; return whether it was missing."""
+    """Create the role of `DATABASE_URL` as the owner, with its password; return whether it was missing.
+
+    Raises `DatabaseError`.
+    """
     name, password = _read_credentials(settings.database_dsn())
     if not name:
         return False
@@ -90,6 +94,7 @@ async def create_serving_role(settings: Settings) -> bool:
     try:
         if await owner.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", name):
             return False
+        _check_password(name, password)
         secret = f" PASSWORD '{compute_verifier(password, secrets.token_bytes(16))}'" if password else ""
         await owner.execute(f"CREATE ROLE {quote_name(name)} LOGIN{secret}")
     except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):  # another start was faster
@@ -141,6 +146,15 @@ def _read_credentials(dsn: str) -> tuple[str, str]:
     query: Mapping[str, list[str]] = parse_qs(parts.query)
     user = query.get("user", [unquote(parts.username or "")])[-1]
     return user, query.get("password", [unquote(parts.password or "")])[-1]
+
+
+def _check_password(role: str, password: str) -> None:
+    """Raise `DatabaseError` for a password that can be guessed. A role without one authenticates itself otherwise."""
+    if password and len(password) < MIN_PASSWORD_LENGTH:
+        raise DatabaseError(
+            f"the role {role} of DATABASE_URL does not exist, and its password must have at least "
+            f"{MIN_PASSWORD_LENGTH} random characters: make one with `openssl rand -hex 32`"
+        )
 
 
 def compute_verifier(password: str, salt: bytes) -> str:

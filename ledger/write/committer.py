@@ -94,7 +94,7 @@ class Committer:
     async def close(self) -> None:
         """Refuse new commands, execute those that wait, and close the connection."""
         self._closing = True
-        self._work.set()
+        self._forget_expired()
         if self._task is not None:
             await self._task
         await self._link.close()
@@ -382,9 +382,9 @@ class Committer:
 
     def _forget_expired(self) -> None:
         self._queue.drop_resolved()
+        self._work.set()
         if self._closing and not self._in_flight:
             self._link.stop_trying()
-            self._work.set()
 
     def _record(self, group: Sequence[Pending], began: float) -> None:
         self._busy_since = None

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import asyncpg
@@ -153,6 +154,21 @@ async def test_the_embedded_service_has_two_roles(tmp_path: Path) -> None:
     ran = await run_ledger("audit", "verify", variables=folder)
     assert 0 == ran.status, ran.error
     assert f"the role {SERVING_ROLE} of DATABASE_URL may not change history" in ran.error
+
+
+async def test_no_role_is_created_with_a_password_that_can_be_guessed(settings: Settings, connection: Any) -> None:
+    """PostgreSQL's verifier of it takes few iterations."""
+    role = f"role_{new_id().hex}"
+    for password, is_created in (("hunter2", False), ("x" * 21, False), (token_hex(16), True)):
+        url = serving_url(settings.database_dsn(), f"{role}:{password}")
+        variables = {"DATABASE_URL": url, "LEDGER_OWNER_DATABASE_URL": settings.database_dsn()}
+        ran = await run_ledger("migrate", variables=variables)
+
+        found = await connection.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role)
+        assert (0 if is_created else 1, is_created) == (ran.status, found == 1), ran
+        assert is_created or "must have at least 22 random characters" in ran.error
+        assert password not in ran.error + ran.output
+    await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def serving_url_of(settings: Settings, role: str) -> SecretStr:

@@ -15,7 +15,7 @@ from ledger.commands.tokens import (
     RefreshTokens,
 )
 from ledger.commands.transfers import TransferMoney
-from ledger.commands.users import DeleteUser, UpdateUser
+from ledger.commands.users import DeleteUser, RehashPassword, UpdateUser
 from ledger.errors import Refused, StaleCommandError
 from ledger.events import (
     Event,
@@ -298,6 +298,12 @@ def change(ledger: Ledger, user_id: UUID, is_fresh: bool, *wanted: Any) -> Comma
         roles=role_names,
         credential=new_credential(user_id) if has_secret else None,
     )
+
+
+def rehash(ledger: Ledger, user_id: UUID) -> Command:
+    user = ledger.users().get(user_id)
+    credential = new_credential(user_id) if user is None else Credential(user.credential_id, user_id, "another hash")
+    return RehashPassword(user_id, credential)
 
 
 def refresh(ledger: Ledger, number: int, now: int, grace_seconds: int, enforced: bool) -> Command:

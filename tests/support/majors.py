@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 
 
 @contextmanager
-def postgres_server(postgres: Path) -> Iterator[str]:
-    """Run a server of an installed version with a new cluster, and yield its URL."""
+def postgres_server(postgres: Path, prepare: Callable[[Path], str] = lambda _: "") -> Iterator[str]:
+    """Run a server of an installed version with a new cluster, and yield its URL.
+
+    `prepare` gets the folder of the cluster, and returns more options of the server.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ledger-postgres-"))
     uid, gid = server_users()[0] if os.geteuid() == 0 else (os.geteuid(), os.getegid())
     os.chown(folder, uid, gid)
@@ -29,7 +32,7 @@ def postgres_server(postgres: Path) -> Iterator[str]:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **identity)
 
     run("initdb", "-U", "ledger", "-A", "trust", "-E", "UTF8", "--locale=C")
-    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
+    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off {prepare(folder / 'cluster')}"
     run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
     try:
         yield f"postgresql://ledger@/postgres?host={quote(str(folder), safe='')}"

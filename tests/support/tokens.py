@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from ledger.identity.keys import Key, private_key, secret_key
+from ledger.identity.keys import PS256, Key, private_key, secret_key
 from ledger.identity.tokens import Claims, InvalidTokenError, Signer, TokenType
 
 SigningKey = ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -57,11 +58,11 @@ def secret_keys() -> Keys:
     return Keys(*(secret_key(f"secret number {number} which is long enough") for number in range(3)), public=[])
 
 
-def file_keys(folder: Path, make: Callable[[], SigningKey]) -> Keys:
-    private = [make() for _ in range(3)]
+def file_keys(folder: Path, make: Callable[[], SigningKey], rsa_algorithm: str = PS256) -> Keys:
+    private = make_three(make)
     for number, key in enumerate(private):
         (folder / f"{number}.pem").write_bytes(pem(key))
-    keys = [private_key(folder / f"{number}.pem") for number in range(3)]
+    keys = [private_key(folder / f"{number}.pem", rsa_algorithm) for number in range(3)]
     public = private[0].public_key()
     assert keys[0].public is not None
     return Keys(
@@ -78,7 +79,13 @@ def file_keys(folder: Path, make: Callable[[], SigningKey]) -> Keys:
     )
 
 
-def new_rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
+@cache
+def make_three(make: Callable[[], SigningKey]) -> list[SigningKey]:
+    """Return three keys, which are made once: an RSA key takes long."""
+    return [make() for _ in range(3)]
+
+
+def new_rsa_key(bits: int = 3072) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 

@@ -1,5 +1,6 @@
 """`ledger import-reference` imports users, accounts and transactions, and its report proves the balances."""
 
+import hashlib
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,7 @@ async def test_a_password_and_its_salt_are_hashed_as_the_reference_s_clients_do(
 ) -> None:
     published = "7c44575b741f02d49c3e988ba7aa95a8fb6d90c0ef63a97236fa54bfcfbd9d51"
     admin = await reference.user("root", roles="admin", password_hash=published)
+    weak = await reference.user("weak", password_hash=hashlib.sha256(b"iloveyou").hexdigest())
     (tmp_path / "password").write_text("pswd1234\n")
     options = ("--username", "root", "--password-file", str(tmp_path / "password"), "--balances-only")
     salt = ("--password-salt", "pjZKk6A8YtC8$9p&UIp62bv4PLwD7@dF")
@@ -236,8 +238,9 @@ async def test_a_password_and_its_salt_are_hashed_as_the_reference_s_clients_do(
 
     assert 0 == said.status, said.output + said.error
     assert f"user {admin} has the password that the reference publishes: change it" in said.output
+    assert f"user {weak} has the digest of a common password: change it" in said.output
     assert published not in said.output + said.error
-    assert [(admin,)] == await connection.fetch("SELECT id FROM users")
+    assert {(admin,), (weak,)} == {*await connection.fetch("SELECT id FROM users")}
 
 
 async def test_the_report_is_bounded_and_counts_everything(

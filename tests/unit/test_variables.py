@@ -7,7 +7,7 @@ import pytest
 
 from ledger.environment import variables
 from ledger.environment.variables import SettingsError
-from ledger.settings import VARIABLES, Settings
+from ledger.settings import SECRETS, VARIABLES, Settings
 
 REFERENCE_FILE = """\
 # Service configuration.
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    return variables.read(environment or {}, VARIABLES)
+    return variables.read(environment or {}, VARIABLES, SECRETS)
 
 
 def refusal(environment: Mapping[str, str] | None = None) -> str:

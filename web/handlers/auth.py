@@ -75,6 +75,7 @@ async def log_in(request: web.Request) -> Reply:
             await runtime.throttle.refund(attempt)
         raise
     await runtime.throttle.record_success(attempt)
+    runtime.rehasher.note(credential, secret.get_secret_value())
     reply.headers.update(limit_headers(attempt.quotas_after_refund))
     return reply
 

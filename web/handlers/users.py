@@ -10,7 +10,7 @@ from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
 from ledger.events.users import User
 from ledger.identity import passwords
-from ledger.identity.password_rules import check_password, names_of
+from ledger.identity.password_rules import names_of
 from ledger.projections import accounts, transactions, users
 from ledger.projections.users import Filters
 from ledger.runtime import Runtime
@@ -167,13 +167,14 @@ async def _hash_new_secret(
 
 
 async def hash_secret(runtime: Runtime, user_id: UUID, body: requests.Secret, names: tuple[str, str]) -> Credential:
-    """Return the credential of a secret. Raises `Refused` if it is a password that the user may not choose.
+    """Return the credential of a secret. Raises `Refused` if it is one that the user may not choose.
 
     `names` are the user name and the e-mail address.
     """
-    if body.password is not None:
-        try:
-            check_password(body.password.get_secret_value(), names_of(*names))
-        except ValueError as error:
-            raise Refused(errors.invalid("/password", str(error))) from None
+    is_password = body.password is not None
+    check = runtime.passwords.check_password if is_password else runtime.passwords.check_digest
+    try:
+        await check(body.secret or "", names_of(*names))
+    except ValueError as error:
+        raise Refused(errors.invalid("/password" if is_password else "/password_hash", str(error))) from None
     return Credential(new_id(), user_id, await runtime.passwords.hash(body.secret or ""))

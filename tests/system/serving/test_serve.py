@@ -14,10 +14,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 from rich.console import Console
 
 from ledger.cli.welcome import Admin, prepare_admin, welcome
-from ledger.runtime import open_runtime
+from ledger.runtime import Runtime, open_runtime
 from ledger.settings import Settings
 from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, transfer_body, user_body
@@ -112,6 +113,23 @@ async def test_a_kept_password_that_no_longer_works_is_not_mentioned(settings: S
         file.write_text(f"{ADMIN_PASSWORD}\n")
         await runtime.pool.fetch("UPDATE credentials SET hash = $1", await runtime.passwords.hash("changed since"))
         assert Admin("admin") == await prepare_admin(runtime)
+
+
+async def test_each_start_asks_for_another_password_until_the_generated_one_is_changed(
+    settings: Settings, tmp_path: Path
+) -> None:
+    embedded = settings.model_copy(update={"ledger_data_dir": tmp_path})
+    (tmp_path / "admin-password").write_text(f"{ADMIN_PASSWORD}\n")
+
+    async def count_warnings(runtime: Runtime) -> int:
+        with structlog.testing.capture_logs() as logs:
+            await prepare_admin(runtime)
+        return sum("still has the generated password" in entry["event"] for entry in logs)
+
+    async with open_runtime(embedded) as runtime:
+        assert [0, 1, 1] == [await count_warnings(runtime) for _ in range(3)]
+        await runtime.pool.fetch("UPDATE credentials SET hash = $1", await runtime.passwords.hash("changed since"))
+        assert 0 == await count_warnings(runtime)
 
 
 async def test_a_configured_password_is_not_shown(run: Callable[..., Ledger], alone: dict[str, str]) -> None:

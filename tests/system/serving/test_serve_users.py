@@ -48,6 +48,7 @@ async def test_the_demo_creates_two_users_with_a_hundred_each(
 async def test_the_demo_has_sample_passwords_on_request(
     run: Callable[..., Ledger], shared: dict[str, str], api: Api
 ) -> None:
+    """Clients of the reference service log in with them."""
     running = run("demo", "--sample-passwords", **shared)
     assert 0 == await running.status()
     for row in rows(running):
@@ -57,13 +58,15 @@ async def test_the_demo_has_sample_passwords_on_request(
         assert 200 == login.status
 
 
-async def test_the_demo_of_the_embedded_database_has_the_sample_passwords(
+async def test_the_demo_of_the_embedded_database_has_random_passwords(
     run: Callable[..., Ledger], alone: dict[str, str]
 ) -> None:
-    """Clients of the reference service log in with them."""
     running = run("demo", **alone)
     assert 0 == await running.status()
-    assert [("alice", DIGEST), ("bob", DIGEST)] == [tuple(row[:2]) for row in rows(running)]
+    (alice, first, *_), (bob, second, *_) = rows(running)
+    assert ("alice", "bob") == (alice, bob)
+    assert len({DIGEST, first, second}) == 3
+    assert min(len(first), len(second)) >= 22
 
 
 async def test_the_demo_leaves_existing_users_unchanged(
@@ -128,6 +131,16 @@ async def test_a_password_that_is_too_short_is_one_line(run: Callable[..., Ledge
     running = run("admin", "create", "root", given="hunter2\n", **shared)
     assert 2 == await running.status()
     assert ["ledger: a password has 8 to 1024 characters"] == running.lines
+
+
+@pytest.mark.parametrize("password", ["password", "springfield"])
+async def test_a_password_that_is_tried_first_is_one_line(
+    run: Callable[..., Ledger], shared: dict[str, str], password: str
+) -> None:
+    variables = {**shared, "LEDGER_PASSWORD_WORDS": "springfield"}
+    running = run("admin", "create", "root", given=f"{password}\n", **variables)
+    assert 2 == await running.status()
+    assert running.lines[-1].startswith("ledger: the password must not be a ")
 
 
 async def test_a_start_without_any_user_or_admin_password_says_what_to_do(

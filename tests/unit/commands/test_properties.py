@@ -76,6 +76,7 @@ from tests.support.ledgers import (
     names,
     new_credential,
     refresh,
+    rehash,
     roles,
     transaction_ids,
     user_ids,
@@ -348,6 +349,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     ),
     draw_command(change, user_ids, mostly, *[st.none() | names] * 2, st.none() | st.booleans(), roles, st.booleans()),
     draw_command(deletion, user_ids, mostly),
+    draw_command(rehash, user_ids),
     draw_command(login, user_ids, mostly, times),
     draw_command(accept_chain, st.integers(0, 3)),
     token_makers,
@@ -375,6 +377,7 @@ def populated(ledger: Ledger) -> Ledger:
             ledger.execute(refresh(ledger, number, now=0, grace_seconds=1, enforced=True))
     for active in (True, False):
         ledger.execute(change(ledger, USERS[2], True, None, None, active, None, False))
+    ledger.execute(rehash(ledger, USERS[0]))
     for number, account_id in enumerate(ACCOUNTS):
         ledger.execute(
             OpenAccount(

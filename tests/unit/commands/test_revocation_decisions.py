@@ -277,10 +277,12 @@ STANDING = [
 ]
 
 
-REVOKED = [
+FOREIGN = [
     pytest.param(ALICE_EXISTS, caller(), id="no session"),
     pytest.param(LOGGED_IN, caller(session_id=ALICE), id="another kind of stream"),
     pytest.param([*LOGGED_IN, *BOB_EXISTS], caller(user_id=BOB), id="another's session"),
+]
+REVOKED = [
     pytest.param(ROTATED, caller(0), id="rotated"),
     pytest.param(LOGGED_IN, caller(jti=pair(0).refresh_jti), id="the refresh token"),
     *(pytest.param([*LOGGED_IN, end], caller(), id=repr(end[1])) for end in ENDS),
@@ -297,6 +299,14 @@ def test_a_caller_is_valid_while_the_user_has_the_roles(
     assert expected is is_caller_valid(history, msgspec.structs.replace(claimed, enforced=enforced))
 
 
+@pytest.mark.parametrize("enforced", [True, False])
+@pytest.mark.parametrize(("history", "claimed"), FOREIGN)
+def test_a_caller_without_a_session_of_this_ledger_is_invalid(
+    history: list[StreamEvent], claimed: Caller, enforced: bool
+) -> None:
+    assert not is_caller_valid(history, msgspec.structs.replace(claimed, enforced=enforced))
+
+
 @pytest.mark.parametrize(("history", "claimed"), REVOKED)
 def test_a_caller_with_a_revoked_token_is_valid_only_without_enforcement(
     history: list[StreamEvent], claimed: Caller
@@ -305,8 +315,8 @@ def test_a_caller_with_a_revoked_token_is_valid_only_without_enforcement(
     assert is_caller_valid(history, msgspec.structs.replace(claimed, enforced=False))
 
 
-def test_without_enforcement_a_caller_reads_only_the_user() -> None:
-    assert (ALICE,) == caller(enforced=False).streams()
+def test_without_enforcement_a_caller_reads_no_cutoffs() -> None:
+    assert {ALICE, SESSION} == set(caller(enforced=False).streams())
     assert {ALICE, SESSION, ALL_TOKENS} == set(caller().streams())
 
 

@@ -11,7 +11,7 @@ from ledger.commands.command import Credential, StreamEvent
 from ledger.commands.tokens import (
     StartSession,
 )
-from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
+from ledger.commands.users import CreateUser, DeleteUser, RehashPassword, UpdateUser
 from ledger.errors import Refused, StaleCommandError
 from ledger.events import (
     encode,
@@ -25,6 +25,7 @@ from ledger.events.users import (
     NameClaimed,
     NameReleased,
     PasswordChanged,
+    PasswordRehashed,
     UserActivated,
     UserDeactivated,
     UserDeleted,
@@ -318,3 +319,19 @@ def test_a_session_starts_with_its_first_tokens() -> None:
 def test_every_failed_login_gets_the_same_refusal(history: list[StreamEvent]) -> None:
     """Lesson 30."""
     assert ["authentication_wrong_credentials"] == Given(history).refuses(A_LOGIN)
+
+
+def test_another_hash_of_the_same_password_ends_no_session() -> None:
+    rehashed = Credential(SECRET, ALICE, "another hash of the password")
+
+    events = Given(ALICE_EXISTS).when(RehashPassword(ALICE, rehashed))
+
+    assert [(ALICE, PasswordRehashed(SECRET, rehashed.digest))] == events
+
+
+@pytest.mark.parametrize("since", [PasswordChanged(NEW_SECRET), UserDeleted()])
+def test_a_hash_of_a_password_that_was_replaced_since_is_dropped(since: Any) -> None:
+    given = Given([*ALICE_EXISTS, (ALICE, since)])
+
+    assert [] == given.when(RehashPassword(ALICE, Credential(SECRET, ALICE, "another hash of the password")))
+    assert [] == Given([]).when(RehashPassword(ALICE, Credential(SECRET, ALICE, "another hash of the password")))

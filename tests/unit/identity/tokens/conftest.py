@@ -23,12 +23,13 @@ from tests.support.tokens import (
 )
 
 
-@pytest.fixture(scope="module", params=["HS256", "EdDSA", "RS256"])
+@pytest.fixture(scope="module", params=["HS256", "EdDSA", "PS256", "RS256"])
 def keys(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """Return keys of each kind."""
-    makers: dict[str, Callable[[], SigningKey]] = {"EdDSA": ed25519.Ed25519PrivateKey.generate, "RS256": new_rsa_key}
-    maker = makers.get(request.param)
-    return file_keys(tmp_path_factory.mktemp("keys"), maker) if maker else secret_keys()
+    if request.param == "HS256":
+        return secret_keys()
+    make: Callable[[], SigningKey] = ed25519.Ed25519PrivateKey.generate if request.param == "EdDSA" else new_rsa_key
+    return file_keys(tmp_path_factory.mktemp("keys"), make, request.param)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def key_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "other": ed25519.Ed25519PrivateKey.generate(),
     }
     made |= {"ed448": ed448.Ed448PrivateKey.generate(), "ec": ec.generate_private_key(ec.SECP256R1())}
-    made |= {"rsa": new_rsa_key(), "short": new_rsa_key(1024)}
+    made |= {"rsa": new_rsa_key(), "older": new_rsa_key(2048), "short": new_rsa_key(1024)}
     for name, key in made.items():
         (folder / f"{name}.pem").write_bytes(pem(key))
         (folder / f"{name}.pub").write_bytes(public_pem(key.public_key()))

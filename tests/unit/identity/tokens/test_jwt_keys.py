@@ -1,6 +1,8 @@
 """Keys are loaded, published and named according to the settings."""
 
+import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jwt
@@ -13,10 +15,21 @@ from pydantic import SecretStr
 
 from ledger.environment.variables import SettingsError
 from ledger.identity.keyring import check_keys, load_keyring
-from ledger.identity.keys import public_key
+from ledger.identity.keys import private_key, public_key
 from ledger.identity.tokens import Signer, create_signer
 from ledger.settings import Settings
-from tests.support.tokens import Keys, claims, decode_segment, is_valid, public_pem, secret_keys, without_private
+from tests.support.tokens import (
+    Keys,
+    claims,
+    decode_segment,
+    forge_token,
+    header_of,
+    is_valid,
+    payload,
+    public_pem,
+    secret_keys,
+    without_private,
+)
 
 
 def test_a_secret_publishes_nothing() -> None:
@@ -28,8 +41,10 @@ def test_a_secret_publishes_nothing() -> None:
 def test_both_accepted_keys_are_published_and_nothing_private_with_them(keys: Keys) -> None:
     published = Signer(keys.signing, leeway_seconds=0, previous=without_private(keys.following)).jwks()["keys"]
 
-    kinds = {"HS256": set(), "EdDSA": {"crv", "x"}, "RS256": {"n", "e"}}
-    expected = [key for key in (keys.signing, keys.following) if key.public is not None]
+    kinds = {"HS256": set(), "EdDSA": {"crv", "x"}, "PS256": {"n", "e"}, "RS256": {"n", "e"}}
+    accepted = [*keys.signing.accepted(), *keys.following.accepted()]
+    expected = [key for key in accepted if key.public is not None]
+    assert len({key.kid for key in accepted}) == len(accepted)
     assert [(key.kid, key.algorithm, "sig") for key in expected] == [
         (entry["kid"], entry["alg"], entry["use"]) for entry in published
     ]
@@ -65,7 +80,7 @@ def test_a_key_is_named_by_its_thumbprint(tmp_path: Path) -> None:
     (tmp_path / "ed25519.pem").write_text(RFC_8037_PEM)
     (tmp_path / "rsa.pem").write_bytes(public_pem(rsa.RSAPublicNumbers(65537, modulus).public_key()))
 
-    names = [public_key(tmp_path / f"{kind}.pem").kid for kind in ("ed25519", "rsa")]
+    names = [public_key(tmp_path / f"{kind}.pem", "RS256").kid for kind in ("ed25519", "rsa")]
 
     assert ["kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"] == names
 
@@ -81,6 +96,7 @@ def signer_of(settings: Settings) -> Signer:
     return create_signer(settings, load_keyring(settings))
 
 
+RSA_ALGORITHM = "LEDGER_JWT_RSA_ALGORITHM"
 KEY, PREVIOUS, PREVIOUS_SECRET = "LEDGER_JWT_KEY_FILE", "LEDGER_JWT_PREVIOUS_KEY_FILE", "LEDGER_JWT_PREVIOUS_SECRET"
 
 
@@ -93,7 +109,7 @@ BAD_FILES = [
 @pytest.mark.parametrize(
     ("variable", "value", "others"),
     [
-        *((KEY, name, {}) for name in [*BAD_FILES, "ed25519.pub", "rsa.pub"]),
+        *((KEY, name, {}) for name in [*BAD_FILES, "ed25519.pub", "rsa.pub", "older.pem"]),
         *((PREVIOUS, name, {KEY: "ed25519.pem"}) for name in [*BAD_FILES, "rsa.pem", "rsa.pub"]),
         (PREVIOUS, "ed25519.pub", {KEY: "rsa.pem"}),
         (PREVIOUS, "ed25519.pem", {}),
@@ -131,8 +147,10 @@ def test_an_unusable_key_stops_the_start_with_one_line(
         ({KEY: "ed25519.pem"}, "EdDSA", 1),
         ({KEY: "ed25519.pem", PREVIOUS: "other.pem"}, "EdDSA", 2),
         ({KEY: "ed25519.pem", PREVIOUS: "other.pub"}, "EdDSA", 2),
-        ({KEY: "rsa.pem"}, "RS256", 1),
-        ({KEY: "rsa.pem", PREVIOUS: "rsa.pub"}, "RS256", 1),
+        ({KEY: "rsa.pem"}, "PS256", 2),
+        ({KEY: "rsa.pem", RSA_ALGORITHM: "RS256"}, "RS256", 2),
+        ({KEY: "rsa.pem", PREVIOUS: "rsa.pub"}, "PS256", 2),
+        ({KEY: "rsa.pem", PREVIOUS: "older.pub"}, "PS256", 4),
     ],
 )
 def test_the_settings_select_the_keys(folder: Path, variables: dict[str, str], algorithm: str, published: int) -> None:
@@ -160,6 +178,51 @@ def test_the_settings_rotate_keys(folder: Path, before: dict[str, str], after: d
 
     assert is_valid(signer_of(load_settings(**after)), token)
     assert not is_valid(signer_of(load_settings(**only_new)), token)
+
+
+def test_an_rsa_key_accepts_the_tokens_of_both_algorithms(folder: Path) -> None:
+    """An upgrade ends no session, nor does a change of the setting."""
+    del folder
+    signers = [signer_of(load_settings(**{KEY: "rsa.pem", RSA_ALGORITHM: name})) for name in ("PS256", "RS256")]
+
+    for signer in signers:
+        assert all(is_valid(other, signer.sign(claims())) for other in signers)
+
+
+def test_the_algorithm_of_an_rsa_token_cannot_be_renamed(folder: Path) -> None:
+    key = private_key(folder / "rsa.pem")
+    signer = Signer(key, leeway_seconds=0)
+
+    for one, other in (key.accepted(), reversed(key.accepted())):
+        signing = replace(one, signing=key.signing)
+        assert is_valid(signer, forge_token(signing))
+        for header in (
+            header_of(other),
+            header_of(one) | {"alg": other.algorithm},
+            header_of(one) | {"kid": other.kid},
+        ):
+            assert not is_valid(signer, forge_token(signing, header=header))
+
+
+def test_a_small_rsa_key_signs_nothing_and_still_verifies_the_tokens_that_it_signed(folder: Path) -> None:
+    older = (folder / "older.pem").read_bytes()
+    token = jwt.encode(payload(), older, "RS256", headers={"kid": public_key(folder / "older.pem", "RS256").kid})
+    replaced = load_settings(**{KEY: "rsa.pem", PREVIOUS: "older.pub"})
+
+    assert is_valid(signer_of(replaced), token)
+    with pytest.raises(SettingsError) as raised:
+        check_keys(load_settings(**{KEY: "older.pem"}))
+    said = "LEDGER_JWT_KEY_FILE: must be an Ed25519 key, or an RSA key of 3072 to 8192 bits"
+    assert said == str(raised.value)
+
+
+def test_what_is_derived_from_an_rsa_key_is_the_same_with_both_algorithms(folder: Path) -> None:
+    """So cursors and repeated requests survive the upgrade, and are the same in each process."""
+    label = b"ledger: a label"
+    derived = {private_key(folder / "rsa.pem", name).derive(label) for name in ("PS256", "RS256") for _ in range(2)}
+    signed = private_key(folder / "rsa.pem", "RS256").sign(label)
+
+    assert {hashlib.sha256(signed).digest()} == derived
 
 
 def test_with_a_key_file_the_secret_signs_nothing(folder: Path) -> None:

@@ -120,7 +120,8 @@ def test_every_part_of_a_token_has_one_spelling(keys: Keys, signer: Signer) -> N
     for position in (7, 77, 777, 7777):
         header, part, signature = forge_token(keys.signing, payload_with(pos=str(position))).split(".")
         assert is_valid(signer, f"{header}.{part}.{signature}")
-        assert any(other[:-1] == signature[:-1] for other in spellings(signature))
+        has_spare_bits = len(decode_segment(signature)) % 3 != 0  # which the signature of an RSA key has not
+        assert any(other[:-1] == signature[:-1] for other in spellings(signature)) is has_spare_bits
         for other in spellings(signature):
             assert not is_valid(signer, f"{header}.{part}.{other}")
         for other in spellings(header):
@@ -135,7 +136,7 @@ def other_signatures(key: Key, signature: bytes) -> list[bytes]:
     """Return other bytes that a lenient implementation accepts as the same signature."""
     number = int.from_bytes(signature, "big")
     others = [signature + b"\x00", b"\x00" + signature, signature[:-1], signature[1:], signature + signature, b""]
-    if key.algorithm == "RS256":
+    if key.algorithm in {"PS256", "RS256"}:
         modulus = key.verifying.public_numbers().n
         size = (key.verifying.key_size + 7) // 8
         others += [(number + modulus).to_bytes(size + 1, "big"), (modulus - number).to_bytes(size, "big")]
