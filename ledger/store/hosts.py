@@ -16,7 +16,7 @@ from ledger.store.connections import Connection
 
 T = TypeVar("T")
 
-HEAD_START_SECONDS = 0.25  # of a server before the next one in the URL
+HEAD_START_SECONDS = 0.1  # of a server before the next one in the URL
 _ASKS_ALL = "prefer-standby"  # asyncpg then has to know all servers
 _LISTS = ("host", "port")
 

@@ -16,7 +16,7 @@ from ledger.store.connections import UNREACHABLE, Connection
 from ledger.values.asyncpg_private import count_unsent_bytes
 
 CONNECT_SECONDS = 2.0  # for one attempt; a server that accepts and says nothing must not take the whole patience
-MAX_PAUSE_SECONDS = 0.5  # between two attempts
+MAX_PAUSE_SECONDS = 0.2  # between two attempts
 FLUSH_SECONDS = 0.005  # some ten times what a large group takes to be sent; a network that is stuck takes longer
 
 log = structlog.get_logger(__name__)

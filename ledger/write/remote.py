@@ -26,7 +26,7 @@ TICK_SECONDS = 0.1  # between two looks at deadlines
 GRACE_SECONDS = 0.4  # after a deadline, for the writer to say what it knows of the command
 STATUS_SECONDS = 3.0  # after which a writer that reports nothing is away
 FIRST_PAUSE_SECONDS = 0.01  # before a connection is opened again
-MAX_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 0.2
 BUFFER_BYTES = 64 << 20  # a writer that does not read so much is lost
 
 log = structlog.get_logger(__name__)
