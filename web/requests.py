@@ -15,6 +15,7 @@ from ledger.money import MAX_CENTS
 from ledger.settings import MAX_HOLD_SECONDS
 from web.body import Body, both, describe, neither
 from web.fields import (
+    AccountId,
     Balance,
     Cents,
     ChosenId,
@@ -41,6 +42,7 @@ from web.fields import (
     Time,
     Username,
 )
+from web.labels import LabelPatch, NewLabels
 
 MAX_ITEMS = 10_000  # of a batch
 
@@ -165,7 +167,7 @@ class OwnPassword(Secret):
         return self
 
 
-class NewAccount(Body):
+class NewAccount(NewLabels):
     """`POST /accounts`."""
 
     model_config = describe({"user_id": _FROM, "balance_cents": 10_000, "currency": "USD"})
@@ -183,7 +185,7 @@ class NewAccount(Body):
     updated_at: ReadOnly
 
 
-class _Account(Body):
+class _Account(NewLabels):
     """The members that all changes of an account share.
 
     `updated_at` says which state the client has read. Another `balance_cents` is refused if the account changed since.
@@ -209,8 +211,8 @@ class Account(_Account):
     currency: Currency | None = None
 
 
-class AccountPatch(_Account):
-    """`PATCH /accounts/{id}` (RFC 7396). Null removes the overdraft limit or the freeze."""
+class AccountPatch(LabelPatch, _Account):
+    """`PATCH /accounts/{id}` (RFC 7396). Null removes a label, the overdraft limit or the freeze."""
 
     model_config = describe({"overdraft_limit_cents": 50_000})
 
@@ -253,8 +255,8 @@ class Transfer(Transaction):
 
     model_config = describe({**_BETWEEN, "reference": "rent, May"})
 
-    source_account_id: Id
-    destination_account_id: Id
+    source_account_id: AccountId
+    destination_account_id: AccountId
     amount_cents: PositiveCents
     expires_at: ReadOnly
 
@@ -290,8 +292,8 @@ class Hold(Transaction):
         {**_BETWEEN, "expires_in_seconds": 86_400}, **{"not": both("expires_at", "expires_in_seconds")}
     )
 
-    source_account_id: Id
-    destination_account_id: Id
+    source_account_id: AccountId
+    destination_account_id: AccountId
     amount_cents: PositiveCents
     expires_at: Time | None = None
     expires_in_seconds: Annotated[int, Field(ge=1, le=MAX_HOLD_SECONDS)] | None = None
@@ -306,7 +308,7 @@ class Hold(Transaction):
 class Posting(Body):
     """A posting of a journal entry: the amount that an account receives; negative if it pays."""
 
-    account_id: Id
+    account_id: AccountId
     amount_cents: SignedCents
     currency: ReadOnly
 
@@ -361,7 +363,7 @@ class Reversal(_Details):
 
     id: ChosenId | None = None
     amount_cents: PositiveCents | None = None
-    destination_account_id: Id | None = None
+    destination_account_id: AccountId | None = None
     force: bool = False
 
 
