@@ -19,7 +19,7 @@ from ledger.identity.rate_limit import RateLimiter, RateLimits
 from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
-from ledger.projections import clients, users
+from ledger.projections import account_labels, clients, users
 from ledger.projections.clients import Standing
 from ledger.settings import Settings
 from ledger.store.connections import UNREACHABLE, Pool
@@ -57,6 +57,7 @@ class Runtime:
     revoked_below: DataLoader[Session, int]
     active_roles: DataLoader[UUID, frozenset[str]]
     standings: DataLoader[UUID, Standing]
+    account_ids: DataLoader[str, UUID]  # by the keys of codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,7 @@ async def open_runtime(
                     revoked_below=DataLoader(cache.revoked_below),
                     active_roles=DataLoader(lambda ids: users.active_roles(pool, ids)),
                     standings=DataLoader(lambda ids: clients.read_standings(pool, ids)),
+                    account_ids=DataLoader(lambda keys: account_labels.find_ids(pool, keys)),
                 )
 
 

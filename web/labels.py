@@ -1,29 +1,20 @@
-"""The members of bodies about the labels of accounts, and the filters of lists by them."""
+"""The labels of accounts as members of request bodies, and the changes that these ask for."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import msgspec
-from aiohttp import web
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from ledger import errors
 from ledger.commands.account_labels import LabelChange
 from ledger.errors import Refused
 from ledger.events.account_labels import MAX_NAME_LENGTH, AccountType, Labels
-from ledger.projections.account_labels import Known, LabelFilters, query_words
-from ledger.values.account_codes import (
-    CODE_PATTERN,
-    MAX_CODE_LENGTH,
-    PREFIX_PATTERN,
-    check_code,
-    key_range,
-)
+from ledger.projections.account_labels import Known
+from ledger.values.account_codes import CODE_PATTERN, MAX_CODE_LENGTH, check_code
 from ledger.values.text import MAX_METADATA_KEYS, READABLE_PATTERN, check_readable
 from web.body import Body
 from web.fields import Metadata, MetadataKey, MetadataValue, with_composed_keys
-from web.http.metadata_filter import METADATA, read_metadata_filter
-from web.http.params import Parameter, choice_parameter
 from web.response_fields import ACCOUNT_TYPE
 
 _CODE = {"type": "string", "maxLength": MAX_CODE_LENGTH, "pattern": CODE_PATTERN, "examples": ["assets:bank:main"]}
@@ -89,35 +80,3 @@ def _merge(known: Mapping[str, str], patch: Mapping[str, str | None] | None) -> 
     if len(metadata) > MAX_METADATA_KEYS:
         raise Refused(errors.invalid("/metadata", f"must have at most {MAX_METADATA_KEYS} members"))
     return metadata
-
-
-def _parse_prefix(text: str) -> tuple[str, str, str]:
-    check_code(text.removesuffix(":"))
-    return key_range(text)
-
-
-CODE = Parameter(
-    "code",
-    "Only accounts with this code, or with one below it; with a colon at the end, only those below it",
-    _parse_prefix,
-    schema={"type": "string", "maxLength": MAX_CODE_LENGTH + 1, "pattern": PREFIX_PATTERN},
-)
-NAME = Parameter(
-    "name",
-    "Only accounts whose names have words that begin with these, in any order and case",
-    lambda text: query_words(_check_length(text)),
-    schema={"type": "string", "minLength": 1, "maxLength": MAX_NAME_LENGTH},
-)
-TYPE = choice_parameter("type", "Only accounts of this type", get_args(AccountType), schema=ACCOUNT_TYPE)
-LABEL_FILTERS: tuple[Parameter[Any], ...] = (CODE, NAME, TYPE, METADATA)
-
-
-def read_label_filters(request: web.Request) -> LabelFilters:
-    """Return the filters of a request by labels. Raises `Refused`."""
-    return LabelFilters(CODE.read(request), NAME.read(request), TYPE.read(request), read_metadata_filter(request))
-
-
-def _check_length(text: str) -> str:
-    if not 1 <= len(text) <= MAX_NAME_LENGTH:
-        raise ValueError(f"must have 1 to {MAX_NAME_LENGTH} characters")
-    return text

@@ -2,21 +2,14 @@
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar
-from uuid import UUID
 
 import typer
 
 from ledger.cli.shell import fail
-from ledger.values.ids import parse_id
 
 T = TypeVar("T")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
-
-def parse_argument_id(text: str) -> UUID:
-    """Return the id in an argument; end the program with status 2 if it is not a valid id."""
-    return parse_value(text, text, parse_id)
 
 
 def parse_option(option: str, text: str | None, parse: Callable[[str], T]) -> T | None:

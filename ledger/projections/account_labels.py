@@ -147,11 +147,9 @@ def query_words(text: str) -> str:
     return " & ".join(f"'{word}':*" for word in words)
 
 
-async def find_ids(reader: Reader, codes: Collection[Code]) -> dict[str, UUID]:
+async def find_ids(reader: Reader, keys: Collection[str]) -> dict[str, UUID]:
     """Return the ids of the accounts with these codes, by the keys of the codes; unknown codes are left out."""
-    rows = await reader.fetch(
-        "SELECT code_key, account_id FROM account_labels WHERE code_key = ANY($1)", {code.key for code in codes}
-    )
+    rows = await reader.fetch("SELECT code_key, account_id FROM account_labels WHERE code_key = ANY($1)", keys)
     return {row["code_key"]: row["account_id"] for row in rows}
 
 

@@ -328,7 +328,7 @@ def transactions() -> list[Command]:
 def descriptions() -> list[Command]:
     """Return changes of accounts' labels; the code that one account frees, another one takes."""
     first = Labels("assets:bank", "Bank", "asset", {"branch": "042"})
-    second = Labels("assets:cash", "Petty cash", "asset")
+    second = Labels(None, "Petty cash", "asset")  # exports name the account by its id
     change: dict[str, Any] = {"owner_id": None, "balance_cents": None, "currency": "EUR"}
     return [
         UpdateAccount(account_id=account_id, transaction_id=new_id(), labels=labels, **change)

@@ -22,7 +22,9 @@ from ledger.store.connections import Reader
 from ledger.store.sql import Party
 from ledger.values.ids import new_id
 from web import requests
+from web.http.account_refs import read_path_account
 from web.http.json import answer_empty, parse, read_json, read_json_if_any
+from web.http.label_filters import LABEL_FILTERS, read_label_filters
 from web.http.metadata_filter import is_metadata_filter
 from web.http.pagination import Page, answer_list, read_span, walk_by_position
 from web.http.params import (
@@ -34,7 +36,6 @@ from web.http.params import (
     flag_parameter,
     id_parameter,
     read_account_point_in_time,
-    read_path_id,
     read_period,
     read_point_in_time,
 )
@@ -43,7 +44,6 @@ from web.http.replica import reader
 from web.http.request import ACTOR, RUNTIME
 from web.http.response import Reply, Stream
 from web.http.submit import submit, submit_creation, submit_in_turn
-from web.labels import LABEL_FILTERS, read_label_filters
 
 USER_ID = id_parameter("user_id", "Only accounts of this user")
 STATUS = choice_parameter("status", "Only with this status", get_args(Status))
@@ -91,7 +91,7 @@ def _refuse_filters(request: web.Request) -> None:
 
 async def get_account(request: web.Request) -> Reply:
     """GET /accounts/{id}, now or at a point in time."""
-    account_id, moment = read_path_id(request), read_account_point_in_time(request)
+    account_id, moment = await read_path_account(request), read_account_point_in_time(request)
     if moment is None:
         return answer_resource(request, *await find_account(request, account_id))
     then = await as_of.account_at(reader(request), account_id, moment, owner_id=readable_owner(request))
@@ -119,14 +119,14 @@ async def open_account(request: web.Request) -> Reply:
 
 async def update_account(request: web.Request) -> Reply:
     """PUT /accounts/{id}."""
-    account_id = read_path_id(request)
+    account_id = await read_path_account(request)
     body = parse(requests.Account, await read_json(request))
     return await _change(request, account_id, body, body.overdraft_limit_cents, body.frozen)
 
 
 async def patch_account(request: web.Request) -> Reply:
     """PATCH /accounts/{id}: change only the given members (RFC 7396); null removes a policy."""
-    account_id = read_path_id(request)
+    account_id = await read_path_account(request)
     body = parse(requests.AccountPatch, await read_json(request))
     given = body.model_fields_set
     limit = (body.overdraft_limit_cents or 0) if "overdraft_limit_cents" in given else None
@@ -172,7 +172,7 @@ def _versions_to_adjust(read_at: datetime | None, known: Resource) -> frozenset[
 
 async def close_account(request: web.Request) -> Reply:
     """DELETE /accounts/{id}."""
-    account_id = read_path_id(request)
+    account_id = await read_path_account(request)
     expecting = await transactions.have_incoming_holds(request.app[RUNTIME].pool, [account_id])
     command = CloseAccount(account_id, expects_money=bool(expecting), expected=read_expected_versions(request))
     return answer_empty(await submit(request, command))
@@ -181,7 +181,7 @@ async def close_account(request: web.Request) -> Reply:
 async def reopen_account(request: web.Request) -> Reply:
     """POST /accounts/{id}/reopen."""
     parse(requests.Nothing, await read_json_if_any(request) or b"{}")
-    known = await find_account(request, read_path_id(request))
+    known = await find_account(request, await read_path_account(request))
     account_id, owner_id = known.body["id"], known.body["user_id"]
     if owner_id is not None:  # the accounts of the ledger itself are never closed
         command = ReopenAccount(account_id, owner_id, expected=read_expected_versions(request))
