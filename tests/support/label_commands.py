@@ -1,4 +1,4 @@
-"""Commands that change the labels of accounts, for tests of sequences of commands."""
+"""Commands that change the labels of accounts and the texts of transactions, for tests of sequences of commands."""
 
 from uuid import UUID
 
@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ledger.commands.account_labels import LabelChange
 from ledger.commands.accounts import UpdateAccount
+from ledger.commands.amendments import Amendment, AmendTransaction
 from ledger.commands.command import Command
 from ledger.events.account_labels import AccountDescribed, Labels
 from tests.support.ledgers import Ledger
@@ -28,6 +29,11 @@ def describe(ledger: Ledger, account_id: UUID, code: str | None, name: str | Non
         transaction_id=ledger.fresh_id(),
         labels=LabelChange(Labels(code, name), Labels(last.code, last.name, last.type, last.metadata), last.changes),
     )
+
+
+def amend(_: Ledger, transaction_id: UUID, description: str | None) -> Command:
+    """Return the amendment of a transaction's description."""
+    return AmendTransaction(transaction_id=transaction_id, amendment=Amendment(describes=True, description=description))
 
 
 def codes_in_use(ledger: Ledger) -> list[str]:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from ledger.commands.account_labels import LabelChange
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
+from ledger.commands.amendments import Amendment, AmendTransaction
 from ledger.commands.clients import (
     IssueClientToken,
     RegisterClient,
@@ -300,6 +301,8 @@ def transactions() -> list[Command]:
             **details,
         ),
         ReverseTransaction(reversal_id=new_id(), transaction_id=PAYMENT, account_ids=(EUROS, MORE_EUROS), force=True),
+        AmendTransaction(transaction_id=YEN_PAYMENT, amendment=Amendment(True, "a correction", True, {"by": "Alice"})),
+        AmendTransaction(transaction_id=YEN_PAYMENT, amendment=Amendment(False, None, True, {"by": None})),
         UpdateAccount(
             account_id=DINARS,
             owner_id=None,

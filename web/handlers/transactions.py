@@ -148,7 +148,7 @@ async def place_hold(request: web.Request) -> Reply:
 async def capture_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/capture."""
     body = parse(requests.Capture, await read_json_if_any(request) or b"{}")
-    known = (await _find_transaction(request, read_path_id(request))).body
+    known = (await find_transaction(request, read_path_id(request))).body
     accounts = transactions.accounts_of(known)
     command = CaptureHold(
         transaction_id=known["id"],
@@ -167,7 +167,7 @@ async def capture_hold(request: web.Request) -> Reply:
 async def void_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/void."""
     body = parse(requests.Nothing, await read_json_if_any(request) or b"{}")
-    known = (await _find_transaction(request, read_path_id(request))).body
+    known = (await find_transaction(request, read_path_id(request))).body
     accounts = transactions.accounts_of(known)
     command = VoidHold(
         transaction_id=known["id"],
@@ -200,7 +200,7 @@ async def reverse_transaction(request: web.Request) -> Reply:
     """POST /transactions/{id}/reverse."""
     sent = parse(requests.Reversal, await read_json_if_any(request) or b"{}")
     body = await with_account_ids(request, sent)
-    known = (await _find_transaction(request, read_path_id(request))).body
+    known = (await find_transaction(request, read_path_id(request))).body
     command = ReverseTransaction(
         reversal_id=body.id or new_id(),
         transaction_id=known["id"],
@@ -249,7 +249,7 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
 
 async def get_transaction(request: web.Request) -> Reply:
     """GET /transactions/{id}."""
-    return answer_resource(request, *await _find_transaction(request, read_path_id(request)))
+    return answer_resource(request, *await find_transaction(request, read_path_id(request)))
 
 
 def _add_preconditions(
@@ -285,7 +285,7 @@ def _payer(request: web.Request) -> _Payer:
     return _Payer(None if actor.has("admin") and not actor.is_client else actor.user_id, actor.is_client)
 
 
-async def _find_transaction(request: web.Request, transaction_id: UUID) -> Resource:
+async def find_transaction(request: web.Request, transaction_id: UUID) -> Resource:
     """Return a transaction that the caller may read. Raises `Refused`."""
     found = await transactions.find(reader(request), transaction_id, party_id=readable_owner(request))
     if found is None:

@@ -344,6 +344,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     draw_command(accept_chain, st.integers(0, 3)),
     token_makers,
     client_makers,
+    draw_command(label_commands.amend, transaction_ids, label_commands.account_names),
     draw_command(label_commands.describe, account_ids, label_commands.codes, label_commands.account_names),
 )
 
@@ -380,6 +381,7 @@ def populated(ledger: Ledger) -> Ledger:
         ledger.execute(
             place_hold(ledger, 0, 50, "fees" if number == 2 else None, named_id(f"hold {number}"), TILL, PURSE, 20)
         )
+    ledger.execute(label_commands.amend(ledger, named_id("hold 0"), "a deposit"))
     ledger.execute(end_of_hold(ledger, VoidHold, 0, 0))
     for code in ("assets", "assets:cash"):
         ledger.execute(label_commands.describe(ledger, ACCOUNTS[3], code, None))
