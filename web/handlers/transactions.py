@@ -77,7 +77,7 @@ async def create_transfer(request: web.Request) -> Reply:
     """POST /transactions/transfer. Customers pay from their own accounts only."""
     raw = await read_json(request)
     sent = parse_plain_transfer(raw) or parse(requests.ConditionalTransfer, raw)
-    body = await with_account_ids(request, sent)
+    body = sent if isinstance(sent, PlainTransfer) else await with_account_ids(request, sent)
     command = _add_preconditions(request, body, _make_transfer(body, _payer(request)))
     return answer_outcome(await submit(request, command, sent.canonical), "created_at", status=200)
 

@@ -126,7 +126,7 @@ def _find_codes(value: object) -> Iterator[Code]:
     if isinstance(value, Code):
         yield value
     elif isinstance(value, Body):
-        for _, member in value:
+        for member in value.__dict__.values():
             yield from _find_codes(member)
     elif isinstance(value, list):
         for member in value:
