@@ -183,7 +183,7 @@ async def test_a_customer_learns_nothing_of_the_codes_of_others(api: Api, accoun
         )
         stream = msgspec.json.decode(lines.body)
         bodies = [(response.status, strip(response.body)) for response in responses]
-        return replace([*bodies, (lines.status, strip(stream))], {code: "CODE"})
+        return [*replace([*bodies, (lines.status, strip(stream))], {code: "CODE"})]
 
     of_taken, of_free = await ask(taken), await ask(free)
     for first, second in zip(of_taken, of_free, strict=True):

@@ -7,7 +7,12 @@ import pytest
 
 from tests.support.controls import Api
 
-LABELS = {"code": "assets:bank:main", "name": "Main account", "type": "asset", "metadata": {"branch": "042"}}
+LABELS: dict[str, Any] = {
+    "code": "assets:bank:main",
+    "name": "Main account",
+    "type": "asset",
+    "metadata": {"branch": "042"},
+}
 
 
 def labels_of(body: dict[str, Any]) -> dict[str, Any]:

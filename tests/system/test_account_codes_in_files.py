@@ -36,7 +36,7 @@ async def open_books(api: Api, ids: dict[str, str] | None = None) -> dict[str, s
     types = {BANK: "asset", SALES: "income", RENT: "expense"}
     opened = {}
     for code, kind in types.items():
-        chosen = {"id": ids[code]} if ids else {}
+        chosen: dict[str, Any] = {"id": ids[code]} if ids else {}
         account = await api.new_account(
             owner, code=code, type=kind, name=f"The {kind}, in full", overdraft_limit_cents=1000, **chosen
         )

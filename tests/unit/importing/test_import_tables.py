@@ -144,8 +144,8 @@ def test_faults_after_quoted_lines_are_where_an_editor_shows_them(tmp_path: Path
 
 
 def test_all_faults_are_named_up_to_a_bound(tmp_path: Path) -> None:
-    few = write(tmp_path / "few.csv", f"{HEADER}\n{ROW}\n" + f"{A},x,0\n" * 3)
-    many = write(tmp_path / "many.csv", f"{HEADER}\n" + f"{A},x,0\n" * 100)
+    few = write(tmp_path / "few.csv", f"{HEADER}\n{ROW}\n" + f"{A},x y,0\n" * 3)
+    many = write(tmp_path / "many.csv", f"{HEADER}\n" + f"{A},x y,0\n" * 100)
     assert (6, MAX_FAULTS) == (len(faults(few)), len(faults(many)))
 
 
