@@ -108,10 +108,10 @@ async def test_journals_name_accounts_by_code(settings: Settings, books: dict[st
 
 
 async def test_every_export_comes_back_in(
+    elsewhere: Settings,  # first, because its database must outlive the service
     settings: Settings,
     books: dict[str, str],
     serve: Callable[..., Awaitable[Api]],
-    elsewhere: Settings,
     tmp_path: Path,
 ) -> None:
     target = await serve(elsewhere)
