@@ -14,7 +14,7 @@ from web.http.response import Reply
 from web.http.submit import submit
 
 
-async def amend_transaction(request: web.Request) -> Reply:
+async def patch_transaction(request: web.Request) -> Reply:
     """PATCH /transactions/{id}: change only the given members (RFC 7396)."""
     body = parse(TransactionPatch, await read_json(request))
     known = (await find_transaction(request, read_path_id(request))).body

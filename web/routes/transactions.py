@@ -172,7 +172,7 @@ ROUTES = (
     Route(
         "PATCH",
         "/transactions/{id}",
-        amendments.amend_transaction,
+        amendments.patch_transaction,
         ADMIN,
         Operation(
             "Amend a transaction's description and metadata",
