@@ -23,7 +23,7 @@ from ledger.identity.second_factors import renew_secrets
 from ledger.identity.secret_box import SecretBox
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
-from ledger.projections import clients, sessions, users
+from ledger.projections import account_labels, clients, sessions, users
 from ledger.projections.clients import Standing
 from ledger.settings import Settings
 from ledger.store.connections import UNREACHABLE, Pool
@@ -66,6 +66,7 @@ class Runtime:
     known_sessions: DataLoader[Session, bool]
     active_roles: DataLoader[UUID, frozenset[str]]
     standings: DataLoader[UUID, Standing]
+    account_ids: DataLoader[str, UUID]  # by the keys of codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +137,7 @@ async def open_runtime(
                     known_sessions=DataLoader(lambda pairs: sessions.find_known(pool, pairs)),
                     active_roles=DataLoader(lambda ids: users.active_roles(pool, ids)),
                     standings=DataLoader(lambda ids: clients.read_standings(pool, ids)),
+                    account_ids=DataLoader(lambda keys: account_labels.find_ids(pool, keys)),
                 )
 
 

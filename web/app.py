@@ -32,6 +32,7 @@ from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES, MAX_BATCHES_EACH
 from web.handlers.docs import OPENAPI
 from web.handlers.error_pages import EXAMPLES
 from web.handlers.monitoring import DRAINING, HEALTH, METRICS
+from web.http.account_refs import name_as_sent
 from web.http.concurrency import ConcurrencyLimit
 from web.http.cors import Inner, add_cors
 from web.http.errors import problem, refusals_of, unknown_version
@@ -203,7 +204,7 @@ async def _explain(request: web.Request, error: Exception) -> Reply:
         headers["Allow"] = ",".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
         if request.method == hdrs.METH_OPTIONS:
             return Reply(status=204, headers=headers)
-    refusals = refusals_of(error)
+    refusals = name_as_sent(request, refusals_of(error))
     unrouted = isinstance(error, web.HTTPNotFound) and error is request.match_info.http_exception
     if unrouted and await _is_unknown_version(request):
         refusals = (unknown_version(request.path.split("/")[1]),)

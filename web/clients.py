@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from ledger.events.clients import MAX_LIMITS
 from ledger.values.text import PRINTABLE_PATTERN, check_printable
 from web.body import Body
-from web.fields import ChosenId, Id, NotNull, ReadOnly, Roles
+from web.fields import AccountId, ChosenId, Id, NotNull, ReadOnly, Roles
 from web.http.scopes import SCOPES
 from web.response_fields import Answer, Time, Token
 from web.response_fields import Id as AnsweredId
@@ -44,6 +44,7 @@ Scope = Annotated[
     AfterValidator(_scope),
 ]
 Ids = Annotated[list[Id], Field(max_length=MAX_LIMITS)]
+AccountIds = Annotated[list[AccountId], Field(max_length=MAX_LIMITS)]
 _PAYMENTS = {"name": "payments", "roles": "customer", "scope": "accounts:read transactions:write"}
 _ACCOUNT = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -60,7 +61,7 @@ class NewClient(Body):
     name: Name
     roles: Roles
     scope: Scope
-    account_ids: Ids | None = None
+    account_ids: AccountIds | None = None
     user_ids: Ids | None = None
     secrets: ReadOnly
     created_at: ReadOnly
@@ -79,7 +80,7 @@ class ClientPatch(Body):
     name: NotNull[Name] = None
     roles: NotNull[Roles] = None
     scope: NotNull[Scope] = None
-    account_ids: Ids | None = None
+    account_ids: AccountIds | None = None
     user_ids: Ids | None = None
     secrets: ReadOnly
     created_at: ReadOnly

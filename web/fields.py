@@ -11,6 +11,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PlainSerializer,
     PlainValidator,
     SecretStr,
     WithJsonSchema,
@@ -20,6 +21,7 @@ from ledger.events.accounts import Freeze
 from ledger.events.users import ROLES
 from ledger.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from ledger.money import CURRENCIES, MAX_CENTS
+from ledger.values.account_codes import AccountRef, parse_account
 from ledger.values.derived import is_derived
 from ledger.values.ids import parse_id
 from ledger.values.names import MAX_EMAIL_LENGTH, MAX_USERNAME_LENGTH, check_email, check_username
@@ -40,7 +42,7 @@ from ledger.values.text import (
     reference,
 )
 from ledger.values.timestamps import DATE_OR_TIME_PATTERN, parse_start, parse_time
-from web.response_fields import CURRENCY, FREEZE
+from web.response_fields import ACCOUNT_REF, CURRENCY, FREEZE
 
 _is_email = re.compile(r"[^@\s]+@[^@\s]+").fullmatch
 
@@ -57,6 +59,12 @@ def _id(value: object) -> UUID:
     if not isinstance(value, str):
         raise ValueError("must be a UUID, as text")  # noqa: TRY004 - pydantic takes no TypeError
     return parse_id(value)
+
+
+def _account(value: object) -> AccountRef:
+    if not isinstance(value, str):
+        raise ValueError("must be a UUID or a code, as text")  # noqa: TRY004 - pydantic takes no TypeError
+    return parse_account(value)
 
 
 def _chosen_id(value: object) -> UUID:
@@ -127,7 +135,11 @@ T = TypeVar("T")
 NotNull = Annotated[T | None, BeforeValidator(_not_null), Field(json_schema_extra=_without_null)]  # may be absent
 
 
-def _with_composed_keys(metadata: dict[str, str]) -> dict[str, str]:
+MetadataT = TypeVar("MetadataT", str, str | None)
+
+
+def with_composed_keys(metadata: dict[str, MetadataT]) -> dict[str, MetadataT]:
+    """Return metadata with composed keys (normalization form C). Raises `ValueError` if two keys look the same."""
     composed = {normalize("NFC", key): value for key, value in metadata.items()}
     if len(composed) < len(metadata):
         raise ValueError("must not have keys that look the same")
@@ -146,6 +158,8 @@ def _pattern(pattern: str) -> Any:
 
 
 Id = Annotated[UUID, PlainValidator(_id), WithJsonSchema({"type": "string", "format": "uuid"})]
+# An account by its id, or by its code until `web.http.account_refs` replaces that with the id.
+AccountId = Annotated[UUID, PlainValidator(_account), PlainSerializer(lambda ref: ref), WithJsonSchema(ACCOUNT_REF)]
 ChosenId = Annotated[
     UUID,
     PlainValidator(_chosen_id),
@@ -198,7 +212,7 @@ Metadata = Annotated[
         max_length=MAX_METADATA_KEYS,
         json_schema_extra={"propertyNames": {"maxLength": MAX_METADATA_NAME_LENGTH, "pattern": IDENTIFYING_PATTERN}},
     ),
-    AfterValidator(_with_composed_keys),
+    AfterValidator(with_composed_keys),
 ]
 Time = Annotated[datetime, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 ReadAt = Annotated[

@@ -20,6 +20,7 @@ from web.components import REF, Components
 from web.descriptions import DESCRIPTION, HEADERS, TAGS
 from web.handlers import batch_stream
 from web.handlers.client_tokens import FORM
+from web.http.account_refs import PATH_ACCOUNT
 from web.http.catalogue import CATALOGUE, phrase
 from web.http.errors import (
     DATABASE_DOWN,
@@ -233,7 +234,7 @@ def parameters_of(route: Route) -> list[Parameter[Any]]:
     operation = route.operation
     own = [*operation.parameters]
     if "{id}" in route.path:
-        own.insert(0, PATH_ID)
+        own.insert(0, PATH_ACCOUNT if route.path.startswith("/accounts/") else PATH_ID)
     if _takes_key(route):
         own.append(IDEMPOTENCY_KEY)
     if operation.is_conditional:

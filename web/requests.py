@@ -15,6 +15,7 @@ from ledger.money import MAX_CENTS
 from ledger.settings import MAX_HOLD_SECONDS
 from web.body import Body, both, describe, neither
 from web.fields import (
+    AccountId,
     Balance,
     Cents,
     ChosenId,
@@ -42,6 +43,7 @@ from web.fields import (
     Username,
 )
 from web.second_factors import Otp
+from web.labels import LabelPatch, NewLabels
 
 MAX_ITEMS = 10_000  # of a batch
 
@@ -167,7 +169,7 @@ class OwnPassword(Secret):
         return self
 
 
-class NewAccount(Body):
+class NewAccount(NewLabels):
     """`POST /accounts`."""
 
     model_config = describe({"user_id": _FROM, "balance_cents": 10_000, "currency": "USD"})
@@ -185,7 +187,7 @@ class NewAccount(Body):
     updated_at: ReadOnly
 
 
-class _Account(Body):
+class _Account(NewLabels):
     """The members that all changes of an account share.
 
     `updated_at` says which state the client has read. Another `balance_cents` is refused if the account changed since.
@@ -211,8 +213,8 @@ class Account(_Account):
     currency: Currency | None = None
 
 
-class AccountPatch(_Account):
-    """`PATCH /accounts/{id}` (RFC 7396). Null removes the overdraft limit or the freeze."""
+class AccountPatch(LabelPatch, _Account):
+    """`PATCH /accounts/{id}` (RFC 7396). Null removes a label, the overdraft limit or the freeze."""
 
     model_config = describe({"overdraft_limit_cents": 50_000})
 
@@ -255,8 +257,8 @@ class Transfer(Transaction):
 
     model_config = describe({**_BETWEEN, "reference": "rent, May"})
 
-    source_account_id: Id
-    destination_account_id: Id
+    source_account_id: AccountId
+    destination_account_id: AccountId
     amount_cents: PositiveCents
     expires_at: ReadOnly
 
@@ -292,8 +294,8 @@ class Hold(Transaction):
         {**_BETWEEN, "expires_in_seconds": 86_400}, **{"not": both("expires_at", "expires_in_seconds")}
     )
 
-    source_account_id: Id
-    destination_account_id: Id
+    source_account_id: AccountId
+    destination_account_id: AccountId
     amount_cents: PositiveCents
     expires_at: Time | None = None
     expires_in_seconds: Annotated[int, Field(ge=1, le=MAX_HOLD_SECONDS)] | None = None
@@ -308,7 +310,7 @@ class Hold(Transaction):
 class Posting(Body):
     """A posting of a journal entry: the amount that an account receives; negative if it pays."""
 
-    account_id: Id
+    account_id: AccountId
     amount_cents: SignedCents
     currency: ReadOnly
 
@@ -363,7 +365,7 @@ class Reversal(_Details):
 
     id: ChosenId | None = None
     amount_cents: PositiveCents | None = None
-    destination_account_id: Id | None = None
+    destination_account_id: AccountId | None = None
     force: bool = False
 
 

@@ -7,8 +7,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from ledger.events.account_labels import AccountType
 from ledger.events.accounts import Freeze
 from ledger.money import CURRENCIES, MAX_CENTS
+from ledger.values.account_codes import CODE_PATTERN, MAX_CODE_LENGTH
 
 Id = Annotated[UUID, Meta(examples=["01890a5d-ac96-774b-bcce-b302099a8057"])]
 Time = Annotated[datetime, Meta(tz=True, examples=["2026-05-01T12:00:00.000000Z"])]
@@ -29,6 +31,21 @@ FREEZE: dict[str, Any] = {
     "enum": sorted(get_args(Freeze)),
     "description": "`debits`: no money leaves the account; `all`: none comes in either",
     "examples": ["none"],
+}
+ACCOUNT_TYPE: dict[str, Any] = {
+    "x-component": "AccountType",
+    "type": "string",
+    "enum": sorted(get_args(AccountType)),
+    "description": "Where the account belongs in the books",
+    "examples": ["asset"],
+}
+ACCOUNT_REF: dict[str, Any] = {  # a UUID in canonical form has the form of a code as well
+    "x-component": "AccountRef",
+    "type": "string",
+    "maxLength": MAX_CODE_LENGTH,
+    "pattern": CODE_PATTERN,
+    "description": "The id of an account, or its code",
+    "examples": ["01890a5d-ac96-774b-bcce-b302099a8057", "assets:bank:main"],
 }
 PositiveSum = Annotated[int, Meta(ge=0, le=MAX_CENTS, examples=[10000])] | None
 PositiveSumText = Annotated[str, Meta(pattern="^(0|[1-9][0-9]*)$", examples=["10000"])]

@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from ledger.commands.journal import MAX_POSTINGS
+from ledger.events.account_labels import MAX_NAME_LENGTH, AccountType
 from ledger.events.accounts import Freeze
 from ledger.money import MAX_CENTS
 from web.response_fields import (
+    ACCOUNT_TYPE,
     FREEZE,
     KIND,
     Amount,
@@ -125,6 +127,10 @@ class Account(Answer, frozen=True):
     status: Literal["open", "closed"]
     created_at: Time
     updated_at: Time
+    code: Annotated[str, Meta(examples=["assets:bank:main"])] | UnsetType = UNSET
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH, examples=["Main account"])] | UnsetType = UNSET
+    type: Annotated[AccountType, Meta(extra_json_schema=ACCOUNT_TYPE)] | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
     version: Version | UnsetType = UNSET
     position: Position | UnsetType = UNSET
 

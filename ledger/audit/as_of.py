@@ -14,7 +14,8 @@ from asyncpg import Record
 from ledger.events import Recorded
 from ledger.events.accounts import Account, AccountEvent, evolve
 from ledger.money import format_sums
-from ledger.projections import entries
+from ledger.projections import account_labels, entries
+from ledger.projections.account_labels import Described
 from ledger.projections.account_owners import belonged_to, did_belong, ever_of
 from ledger.projections.entries import Balance
 from ledger.store import reader as event_reader
@@ -132,21 +133,33 @@ async def _read_accounts(reader: Reader, rows: Sequence[Record], position: int) 
     landmarks = await event_reader.read_landmarks(reader, account_ids, position)
     balances = await entries.balances_at(reader, account_ids, position)
     funds = await event_reader.read_funds(reader, account_ids, position)
-    return [_account_body(row, landmarks[row["id"]], balances.get(row["id"]), funds.get(row["id"], [])) for row in rows]
+    described = await account_labels.read_at(reader, account_ids, position)
+    return [
+        _account_body(
+            row, landmarks[row["id"]], balances.get(row["id"]), funds.get(row["id"], []), described.get(row["id"])
+        )
+        for row in rows
+    ]
 
 
 def _account_body(
-    row: Record, landmarks: Landmarks, balance: Balance | None, funds: Sequence[Recorded]
+    row: Record,
+    landmarks: Landmarks,
+    balance: Balance | None,
+    funds: Sequence[Recorded],
+    described: Described | None,
 ) -> dict[str, Any]:
     account = Account(landmarks.owner_id, row["currency"], balance.balance_cents if balance else 0)
     for event in funds:
         account = evolve(account, cast("AccountEvent", event.event))
-    changes: list[Landmarks | Balance | Recorded] = [landmarks, *funds, *([balance] if balance else [])]
+    others = [change for change in (balance, described) if change is not None]
+    changes: list[Landmarks | Balance | Recorded | Described] = [landmarks, *funds, *others]
     last = max(changes, key=lambda change: change.version)
     return {
         "id": row["id"],
         "user_id": landmarks.owner_id,
         **account.funds(),
+        **(described.labels.members() if described else {}),
         "currency": row["currency"],
         "status": "closed" if landmarks.closed else "open",
         "created_at": row["created_at"],

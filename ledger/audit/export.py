@@ -4,7 +4,8 @@ Each capture of a hold is exported, with its own time and amount: the first unde
 an id that follows from it. The export of a period opens with the balances before it, so sums over it are the balances
 at its end.
 
-Rows come from one snapshot through a server-side cursor and are written a page at a time, so memory stays bounded. A
+Rows come from one snapshot through a server-side cursor and are written a page at a time, so memory is bounded by the
+number of accounts with codes. A
 text format is a pure function from a transaction to its text (`ledger.audit.export_text`).
 """
 
@@ -113,8 +114,9 @@ _BALANCES = """SELECT id, currency, last.balance_cents FROM accounts, LATERAL (
                       OR currency = (SELECT currency FROM accounts WHERE id = $1 AND user_id IS NULL))
                ORDER BY position"""
 _CURRENCIES = "SELECT currency, min(created_at) FROM accounts WHERE position < $1 GROUP BY currency ORDER BY currency"
-_ACCOUNTS = f"""SELECT accounts.id, user_id, username, currency, accounts.created_at
+_ACCOUNTS = f"""SELECT accounts.id, user_id, username, currency, accounts.created_at, code, account_labels.name, type
                 FROM accounts LEFT JOIN users ON users.id = user_id
+                     LEFT JOIN account_labels ON account_id = accounts.id
                 WHERE accounts.id IN (
                     SELECT source_account_id {_SELECTED} UNION ALL SELECT destination_account_id {_SELECTED}
                     UNION ALL SELECT (posting ->> 'account_id')::uuid
@@ -199,16 +201,17 @@ class _TextSink:
     def __init__(self, file: BinaryIO, format_: TextFormat) -> None:
         self._file = file
         self._format = format_
+        self._names = format_.create_names()
         self._write(format_.header)
 
     def write_currencies(self, currencies: Sequence[Currency]) -> None:
         self._write_all(map(self._format.currency, currencies))
 
     def write_accounts(self, accounts: Sequence[Account]) -> None:
-        self._write_all(map(self._format.account, accounts))
+        self._write_all(self._format.account(account, self._names) for account in accounts)
 
     def write_transactions(self, transactions: Sequence[Transaction]) -> None:
-        self._write_all(map(self._format.transaction, transactions))
+        self._write_all(self._format.transaction(transaction, self._names) for transaction in transactions)
 
     def _write_all(self, texts: Iterable[str]) -> None:
         self._write("".join(texts))

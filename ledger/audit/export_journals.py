@@ -1,17 +1,26 @@
 """Transactions as journals for hledger and beancount. Pure.
 
-Users' accounts are assets and the ledger's own `world` is equity, so every balance has the same sign and amount as in
-the ledger. Days are in UTC.
+The names of accounts are their codes. Users' accounts without a code are assets and the ledger's own `world` is equity,
+so every balance has the same sign and amount as in the ledger. Days are in UTC.
 """
 
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from uuid import UUID
 
+from ledger.audit.account_names import (
+    HLEDGER_TYPES,
+    AccountNames,
+    describe,
+    name_by_id_for_beancount,
+    name_by_id_for_hledger,
+    name_for_beancount,
+    name_for_hledger,
+)
 from ledger.audit.export_text import (
     Account,
     Currency,
+    Names,
     Posting,
     TextFormat,
     Transaction,
@@ -57,25 +66,27 @@ def _format_hledger_currency(currency: Currency) -> str:
     """Return the directives of a currency and of the ledger's own account in it."""
     code = currency.code
     return (
-        f"commodity 1000.{'0' * minor_digits(code)} {code}\naccount {_hledger_account(world_account_id(code), code)}\n"
+        f"commodity 1000.{'0' * minor_digits(code)} {code}\n"
+        f"account {name_by_id_for_hledger(world_account_id(code), code)}\n"
     )
 
 
-def _format_hledger_account(account: Account) -> str:
+def _format_hledger_account(account: Account, names: Names) -> str:
     if account.user_id is None:  # declared with its currency
         return ""
-    username = f", username: {_encode_tag(account.username)}" if account.username else ""
-    return f"account {_hledger_account(account.id, account.currency)}  ; user-id: {account.user_id}{username}\n"
+    members = {"type": HLEDGER_TYPES[account.type]} if account.type else {}
+    tags = ", ".join(f"{name}: {_encode_tag(value)}" for name, value in (*members.items(), *describe(account)))
+    return f"account {names.add(account)}  ; {tags}\n"
 
 
-def _format_hledger(transaction: Transaction) -> str:
+def _format_hledger(transaction: Transaction, names: Names) -> str:
     """Return a transaction in hledger's journal format, with the effective date as its secondary date."""
     description = _DESCRIPTION_ENDS.sub(" ", _narrate(transaction)).strip() or transaction.kind
     effective_at = transaction.details.get("effective_at")
     effective = f"={_format_day(effective_at)}" if effective_at else ""
     tags = "".join(f"    ; {name}: {_encode_tag(text)}\n" for name, text in _name_texts(transaction))
     postings = "".join(
-        f"    {_hledger_account(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
+        f"    {names.find(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
         for posting in postings_of(transaction)
     )
     return (
@@ -89,34 +100,27 @@ def _encode_tag(text: str) -> str:
     return _TAG_ENDS.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
 
 
-def _hledger_account(account_id: UUID, currency: str) -> str:
-    is_world = account_id == world_account_id(currency)
-    return f"equity:world:{currency}" if is_world else f"assets:accounts:{account_id}"
-
-
 # beancount.
 
 
 def _format_beancount_currency(currency: Currency) -> str:
     """Return the directives of a currency and of the ledger's own account in it."""
     day, code = _format_day(currency.created_at), currency.code
-    return f"{day} commodity {code}\n{day} open {_beancount_account(world_account_id(code), code)} {code}\n"
+    return f"{day} commodity {code}\n{day} open {name_by_id_for_beancount(world_account_id(code), code)} {code}\n"
 
 
-def _format_beancount_account(account: Account) -> str:
+def _format_beancount_account(account: Account, names: Names) -> str:
     if account.user_id is None:  # opened with its currency
         return ""
-    name = _beancount_account(account.id, account.currency)
-    username = f"  username: {_quote(account.username)}\n" if account.username else ""
-    opened = f"{_format_day(account.created_at)} open {name} {account.currency}"
-    return f'{opened}\n  user-id: "{account.user_id}"\n{username}'
+    opened = f"{_format_day(account.created_at)} open {names.add(account)} {account.currency}\n"
+    return opened + "".join(f"  {name}: {_quote(value)}\n" for name, value in describe(account))
 
 
-def _format_beancount(transaction: Transaction) -> str:
+def _format_beancount(transaction: Transaction, names: Names) -> str:
     """Return a transaction in beancount's format, with all texts as metadata."""
     metadata = "".join(f"  {name}: {_quote(text)}\n" for name, text in _name_texts(transaction))
     postings = "".join(
-        f"  {_beancount_account(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
+        f"  {names.find(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
         for posting in postings_of(transaction)
     )
     return (
@@ -129,17 +133,21 @@ def _format_beancount(transaction: Transaction) -> str:
     )
 
 
-def _beancount_account(account_id: UUID, currency: str) -> str:
-    """Return the name of an account; beancount wants each part to begin with a capital letter or a digit."""
-    is_world = account_id == world_account_id(currency)
-    return f"Equity:World:{currency}" if is_world else f"Assets:Accounts:A-{account_id}"
-
-
 def _quote(text: str) -> str:
     return f'"{text.translate(_QUOTED)}"'
 
 
-HLEDGER = TextFormat("decimal-mark .\n", _format_hledger_currency, _format_hledger_account, _format_hledger)
+HLEDGER = TextFormat(
+    "decimal-mark .\n",
+    lambda: AccountNames(name_for_hledger, name_by_id_for_hledger),
+    _format_hledger_currency,
+    _format_hledger_account,
+    _format_hledger,
+)
 BEANCOUNT = TextFormat(
-    'option "title" "Ledger"\n\n', _format_beancount_currency, _format_beancount_account, _format_beancount
+    'option "title" "Ledger"\n\n',
+    lambda: AccountNames(name_for_beancount, name_by_id_for_beancount),
+    _format_beancount_currency,
+    _format_beancount_account,
+    _format_beancount,
 )

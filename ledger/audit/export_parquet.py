@@ -8,7 +8,16 @@ from uuid import UUID
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from ledger.audit.export_text import DETAILS, Account, Currency, Transaction, format_amount
+from ledger.audit.export_text import (
+    CODES,
+    DETAILS,
+    Account,
+    AccountCodes,
+    Currency,
+    Transaction,
+    codes_of,
+    format_amount,
+)
 
 # The largest amount, 2^53 - 1 minor units, has 16 digits; a currency has at most 3 decimal places.
 _AMOUNT = pa.decimal128(19, 3)
@@ -27,7 +36,7 @@ _TYPES: dict[str, Any] = {
 }
 _DETAIL_TYPES = {"text": pa.string(), "jsonb": pa.string(), "timestamptz": pa.timestamp("us", tz="UTC")}
 _TYPES |= {column.name: _DETAIL_TYPES[column.type] for column in DETAILS}
-_TYPES["reverses"] = pa.string()
+_TYPES |= dict.fromkeys(("reverses", *CODES), pa.string())
 _SCHEMA = pa.schema(list(_TYPES.items()))
 
 
@@ -35,6 +44,7 @@ class ParquetSink:
     """Writes each page of transactions as a row group."""
 
     def __init__(self, file: BinaryIO) -> None:
+        self._codes = AccountCodes()
         self._writer = pq.ParquetWriter(pa.PythonFile(file, "w"), _SCHEMA, compression="zstd")
 
     def __enter__(self) -> Self:
@@ -47,11 +57,13 @@ class ParquetSink:
         """Do nothing: each row names its currency."""
 
     def write_accounts(self, accounts: Sequence[Account]) -> None:
-        """Do nothing: the file has one table, and its rows name their accounts."""
+        """Keep the codes of accounts: the file has one table, and its rows name their accounts."""
+        for account in accounts:
+            self._codes.add(account)
 
     def write_transactions(self, transactions: Sequence[Transaction]) -> None:
         """Write transactions as the next row group."""
-        rows = [_format_row(transaction) for transaction in transactions]
+        rows = [_format_row(transaction) | codes_of(transaction, self._codes) for transaction in transactions]
         self._writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
 
 

@@ -8,11 +8,12 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid5
 
 import msgspec
 
+from ledger.events.account_labels import AccountType
 from ledger.events.accounts import world_account_id
 from ledger.money import decimal_text
 from ledger.projections import transactions
@@ -37,6 +38,9 @@ class Account(NamedTuple):
     username: str | None
     currency: str
     created_at: datetime
+    code: str | None = None
+    name: str | None = None
+    type: AccountType | None = None
 
 
 class Posting(msgspec.Struct, frozen=True):
@@ -64,16 +68,28 @@ class Transaction(NamedTuple):
     details: Mapping[str, Any] = MappingProxyType({})  # by the names of `DETAILS`; documents are JSON texts
 
 
+class Names(Protocol):
+    """Names the accounts of an export."""
+
+    def add(self, account: Account) -> str:
+        """Return the name of an account that the export declares."""
+
+    def find(self, account_id: UUID, currency: str) -> str:
+        """Return the name of an account that the export has declared."""
+
+
 class TextFormat(NamedTuple):
-    """The header of a file, and the text of a currency, of an account and of a transaction."""
+    """The header of a file, the names of accounts, and the text of a currency, of an account and of a transaction."""
 
     header: str
+    create_names: Callable[[], Names]
     currency: Callable[[Currency], str]
-    account: Callable[[Account], str]
-    transaction: Callable[[Transaction], str]
+    account: Callable[[Account, Names], str]
+    transaction: Callable[[Transaction, Names], str]
 
 
 DETAILS = tuple(column for column in transactions.DETAILS if column.name not in Transaction._fields)
+CODES = ("source_account_code", "destination_account_code")
 _MEMBERS = (
     "id",
     "position",
@@ -88,6 +104,7 @@ _MEMBERS = (
     "postings",
     *(column.name for column in DETAILS),
     "reverses",
+    *CODES,
 )
 _CLIENT_TEXTS = frozenset(column.name for column in transactions.DETAILS if column.type == "text")
 # Valid in JSON, but many readers of JSON Lines take them for the end of a line.
@@ -129,36 +146,68 @@ def format_detail(value: str | datetime | None) -> str | None:
     return rfc3339(value) if isinstance(value, datetime) else value
 
 
-def _omit(_: Currency | Account) -> str:
+class AccountCodes:
+    """The codes of the accounts of an export, for formats whose rows have the ids as well."""
+
+    def __init__(self) -> None:
+        self._codes: dict[UUID, str] = {}
+
+    def add(self, account: Account) -> str:
+        """Keep the code of an account, and return it; empty without a code."""
+        if account.code is not None:
+            self._codes[account.id] = account.code
+        return account.code or ""
+
+    def find(self, account_id: UUID, currency: str) -> str:  # noqa: ARG002 - as names of other formats are found
+        """Return the code of an account; empty without a code."""
+        return self._codes.get(account_id, "")
+
+
+def codes_of(transaction: Transaction, codes: Names) -> dict[str, str | None]:
+    """Return the members `CODES` of a transaction; None without a code."""
+    sides = (transaction.source_account_id, transaction.destination_account_id)
+    return {
+        name: (side and codes.find(side, transaction.currency or "")) or None
+        for name, side in zip(CODES, sides, strict=True)
+    }
+
+
+def _omit_currency(_: Currency) -> str:
     return ""
 
 
-def _format_members(transaction: Transaction) -> dict[str, object]:
+def _keep_code(account: Account, names: Names) -> str:
+    names.add(account)
+    return ""
+
+
+def _format_members(transaction: Transaction, names: Names) -> dict[str, object]:
     members = {
         **transaction._asdict(),
         "amount": format_amount(transaction),
         "recorded_at": rfc3339(transaction.recorded_at),
     }
     members |= {name: format_detail(value) for name, value in transaction.details.items()}
+    members |= codes_of(transaction, names)
     return {name: members.get(name) for name in _MEMBERS}
 
 
-def _format_json_line(transaction: Transaction) -> str:
+def _format_json_line(transaction: Transaction, names: Names) -> str:
     documents = {"postings": transaction.postings} | {
         column.name: transaction.details.get(column.name) for column in DETAILS if column.type == "jsonb"
     }
     raw = {name: None if text is None else msgspec.Raw(text.encode()) for name, text in documents.items()}
-    line = msgspec.json.encode({**_format_members(transaction), **raw}).decode()
+    line = msgspec.json.encode({**_format_members(transaction, names), **raw}).decode()
     return line.translate(_LINE_BREAKS) + "\n"
 
 
-def _format_csv_line(transaction: Transaction) -> str:
-    members = _format_members(transaction)
+def _format_csv_line(transaction: Transaction, names: Names) -> str:
+    members = _format_members(transaction, names)
     return _format_csv(_protect(value) if name in _CLIENT_TEXTS else value for name, value in members.items())
 
 
-def _format_raw_csv_line(transaction: Transaction) -> str:
-    return _format_csv(_format_members(transaction).values())
+def _format_raw_csv_line(transaction: Transaction, names: Names) -> str:
+    return _format_csv(_format_members(transaction, names).values())
 
 
 def _protect(value: object) -> object:
@@ -172,6 +221,6 @@ def _format_csv(values: Iterable[object]) -> str:
     return text.getvalue()
 
 
-JSONL = TextFormat("", _omit, _omit, _format_json_line)
-CSV = TextFormat(_format_csv(_MEMBERS), _omit, _omit, _format_csv_line)
+JSONL = TextFormat("", AccountCodes, _omit_currency, _keep_code, _format_json_line)
+CSV = TextFormat(_format_csv(_MEMBERS), AccountCodes, _omit_currency, _keep_code, _format_csv_line)
 RAW_CSV = CSV._replace(transaction=_format_raw_csv_line)

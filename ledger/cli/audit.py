@@ -16,7 +16,8 @@ from rich.table import Column
 from ledger.audit import as_of, entries
 from ledger.audit.as_of import AccountPointInTime, AtPosition, AtTime, AtVersion, PointInTime
 from ledger.audit.entries import Period, Step
-from ledger.cli.options import AsJson, parse_argument_id, parse_option
+from ledger.cli.accounts import find_account_id, parse_account_argument
+from ledger.cli.options import AsJson, parse_option
 from ledger.cli.output import emit_lines, encode_compact, print_table
 from ledger.cli.shell import fail, query
 from ledger.money import decimal_text
@@ -32,7 +33,7 @@ Row = Mapping[str, Any]
 WIDTH = 200  # characters of a table; an id that is wrapped onto two lines cannot be copied
 CHUNK = 1000  # rows of one table; a longer result is printed as several
 
-AccountId = Annotated[str, typer.Argument(help="Account id.")]
+Account = Annotated[str, typer.Argument(help="Account, by its id or its code.")]
 Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="Maximum number of rows.")]
 At = Annotated[
     str | None, typer.Option(help="Point in time, such as 2026-05-01T12:00:00Z, or a date for its end (UTC).")
@@ -40,11 +41,12 @@ At = Annotated[
 Position = Annotated[int | None, typer.Option("--at-position", min=0, max=MAX_POSITION, help="Position in the log.")]
 
 
-def show_history(account: AccountId, limit: Limit = 100, as_json: AsJson = False) -> None:
+def show_history(account: Account, limit: Limit = 100, as_json: AsJson = False) -> None:
     """Show the newest entries of an account's statement, each with the balance after it. JSON: one entry per line."""
-    account_id = parse_argument_id(account)
+    named = parse_account_argument(account)
 
     async def read(connection: Connection) -> tuple[str, list[dict[str, Any]]]:
+        account_id = await find_account_id(connection, named)
         currency = await _currency_of(connection, account_id)
         found = await entries.list_entries(
             connection, account_id, Period(), after=0, before=MAX_POSITION, ascending=False, limit=limit
@@ -70,7 +72,7 @@ def show_events(
 
 
 def show_balance(
-    account: AccountId,
+    account: Account,
     at: At = None,
     at_position: Position = None,
     at_version: Annotated[
@@ -79,15 +81,16 @@ def show_balance(
     as_json: AsJson = False,
 ) -> None:
     """Show an account's owner and balance, now or at a point in time. JSON: one document."""
-    account_id, moment = parse_argument_id(account), _account_moment(at, at_position, at_version)
+    named, moment = parse_account_argument(account), _account_moment(at, at_position, at_version)
 
     async def read(connection: Connection) -> dict[str, Any] | None:
+        account_id = await find_account_id(connection, named)
         now = AtPosition(await event_reader.log_end(connection))
         return await as_of.account_at(connection, account_id, moment or now)
 
     body = query(read)
     if body is None:
-        fail(f"no such account then: {account_id}" if moment else f"no such account: {account_id}", 1)
+        fail(f"no such account then: {named}" if moment else f"no such account: {named}", 1)
     _print_document(body, [body], _ACCOUNT, as_json=as_json)
 
 
@@ -104,11 +107,12 @@ def show_trial_balance(at: At = None, at_position: Position = None, as_json: AsJ
         fail("the books do not balance", 1)
 
 
-def show_replay(account: AccountId, as_json: AsJson = False) -> None:
+def show_replay(account: Account, as_json: AsJson = False) -> None:
     """Replay an account's events one by one, and show its state after each. JSON: one event per line."""
-    account_id = parse_argument_id(account)
+    named = parse_account_argument(account)
 
     async def print_steps(connection: Connection) -> int:
+        account_id = await find_account_id(connection, named)
         rows: list[Row] = []
         count, currency = 0, ""
         async for step in entries.replay(connection, account_id):
@@ -122,7 +126,7 @@ def show_replay(account: AccountId, as_json: AsJson = False) -> None:
         return count
 
     if not query(print_steps):
-        fail(f"no such account: {account_id}", 1)
+        fail(f"no such account: {named}", 1)
 
 
 _ENTRY = ("version", "created_at", "amount_cents", "balance_cents", "other_account_id", "transaction_id", "reference")

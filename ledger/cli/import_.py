@@ -146,10 +146,16 @@ def import_file(
         str | None, typer.Option(help="Currency of amounts in units, if the file does not say it.")
     ] = None,
     account: Annotated[
-        str | None, typer.Option(metavar="ID", help="Account that stands for the bank account of a bank's file.")
+        str | None,
+        typer.Option(
+            metavar="ACCOUNT", help="Account, by its id or its code, that stands for the bank account of a bank's file."
+        ),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(metavar="ID", help="Account on the other side of each entry of a bank's file.")
+        str | None,
+        typer.Option(
+            metavar="ACCOUNT", help="Account, by its id or its code, on the other side of each entry of a bank's file."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

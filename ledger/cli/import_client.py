@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from ledger.importing.compare import find_differences
+from ledger.importing.compare import codes_in, find_differences, replace_codes
 from ledger.importing.faults import MAX_FAULTS, Fault, FaultyFileError, Place
 from ledger.importing.prepare import Prepared, Request
 from ledger.importing.results import Result, Tally
@@ -72,6 +72,7 @@ class Client:
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._renewing = asyncio.Lock()
         self._refresh_token = ""
+        self._account_ids: dict[str, str] = {}  # by codes
 
     @property
     def authorization(self) -> str:
@@ -139,6 +140,13 @@ class Client:
         async with self._gate:
             status, body = await self.call("GET", f"/v1/accounts/{account_id}")
             return body if status == HTTPStatus.OK else None
+
+    async def with_account_ids(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a request with ids in place of the codes of accounts that the caller may read."""
+        for code in codes_in(request) - self._account_ids.keys():
+            account = await self.find_account(code)
+            self._account_ids[code] = code if account is None else account["id"]
+        return replace_codes(request, self._account_ids)
 
 
 @asynccontextmanager
@@ -292,7 +300,7 @@ async def _judge(client: Client, request: Request, answer: _Answer) -> Result:
         return result
     sent = msgspec.json.decode(request.body)
     found = await client.find(sent)
-    return result if found is None else _compare(request, sent, found, result)
+    return result if found is None else _compare(request, await client.with_account_ids(sent), found, result)
 
 
 def _compare(request: Request, sent: Mapping[str, Any], found: Mapping[str, Any], refused: Result) -> Result:
@@ -320,7 +328,8 @@ async def _foresee(client: Client, request: Request) -> Result:
     sent = msgspec.json.decode(request.body)
     if (found := await client.find(sent)) is not None:
         taken = {"code": "transaction_already_exists", "message": f"transaction already exists: {found['id']}"}
-        return _compare(request, sent, found, Result(request.line, "refused", HTTPStatus.CONFLICT, (taken,)))
+        refused = Result(request.line, "refused", HTTPStatus.CONFLICT, (taken,))
+        return _compare(request, await client.with_account_ids(sent), found, refused)
     return Result(request.line, "made")
 
 

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar
-from uuid import UUID
 
 import typer
 
 from ledger.audit.limited import MAX_FINDINGS
 from ledger.cli.shell import fail
-from ledger.values.ids import parse_id
 
 T = TypeVar("T")
 
@@ -17,11 +15,6 @@ AllFindings = Annotated[
     bool,
     typer.Option("--all", help=f"Print all findings, instead of the first {MAX_FINDINGS:,} and the number of others."),
 ]
-
-
-def parse_argument_id(text: str) -> UUID:
-    """Return the id in an argument; end the program with status 2 if it is not a valid id."""
-    return parse_value(text, text, parse_id)
 
 
 def parse_option(option: str, text: str | None, parse: Callable[[str], T]) -> T | None:

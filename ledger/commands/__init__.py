@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
+from ledger.commands.amendments import AmendTransaction
 from ledger.commands.batch import TransferBatch
 from ledger.commands.clients import (
     IssueClientToken,
@@ -44,6 +45,7 @@ COMMANDS: tuple[type[Command], ...] = (
     CaptureHold,
     VoidHold,
     ExpireHold,
+    AmendTransaction,
     ImportAccounts,
     ImportTransfers,
     CreateUser,

@@ -8,10 +8,12 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
+from ledger.commands.account_labels import LabelChange
 from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.expected_version import Conditional, check_version
 from ledger.commands.transfers import credit_refusal, debit_refusal, move
 from ledger.errors import Refused, StaleCommandError
+from ledger.events.account_labels import Labels
 from ledger.events.accounts import (
     Account,
     AccountClosed,
@@ -49,6 +51,7 @@ class OpenAccount(Command, frozen=True, kw_only=True):
     transaction_id: UUID
     overdraft_limit_cents: int = 0
     frozen: Freeze = "none"
+    labels: Labels = Labels()
 
     @property
     def resource_id(self) -> UUID:
@@ -56,15 +59,16 @@ class OpenAccount(Command, frozen=True, kw_only=True):
         return self.account_id
 
     def streams(self) -> Iterable[UUID]:
-        """Return the account, which must be new, its owner, and `world`."""
-        return (self.account_id, self.owner_id, world_account_id(self.currency))
+        """Return the account, which must be new, its owner, `world`, and the account's code."""
+        codes = LabelChange(self.labels).streams()
+        return (self.account_id, self.owner_id, world_account_id(self.currency), *codes)
 
     def creates(self) -> Iterable[UUID]:
         """Return the transfer of the opening balance."""
         return (self.transaction_id,)
 
     def decide(self, states: States) -> Decision:
-        """Return the events that open the account, set its policy and transfer the opening balance.
+        """Return the events that open the account, set its policy and labels, and transfer the opening balance.
 
         The first account of a currency opens `world` too, so that transfers can bring money in.
         """
@@ -83,10 +87,12 @@ class OpenAccount(Command, frozen=True, kw_only=True):
             events += _find_or_open_world(states, self.currency)[1]
         allowed, account = change_policy(account, self.overdraft_limit_cents, self.frozen)
         events += [(self.account_id, event) for event in allowed]
+        events += LabelChange(self.labels).decide(states, self.account_id, account)
         result = {
             "id": str(self.account_id),
             "user_id": str(self.owner_id),
             **msgspec.structs.replace(account, balance_cents=self.balance_cents).funds(),
+            **self.labels.members(),
             "currency": self.currency,
             "status": "open",
         }
@@ -94,11 +100,12 @@ class OpenAccount(Command, frozen=True, kw_only=True):
 
 
 class UpdateAccount(Conditional, frozen=True, kw_only=True):
-    """Change an account's owner, policy or balance; a change of balance is the transfer `transaction_id` with `world`.
+    """Change an account's owner, policy, labels or balance; a new balance is a transfer with `world`.
 
-    None leaves a member unchanged. The policy changes first, because it limits the balance. `currency` must be that of
-    the account, which the caller looks up; it decides which `world` account takes part. With `balance_expected`, the
-    balance changes only at one of these versions: a balance that was read before a transfer must not undo the transfer.
+    None leaves a member unchanged. Of a closed account, only the labels can change. The policy changes first, because
+    it limits the balance. `currency` must be that of the account, which the caller looks up; it decides which `world`
+    account takes part in the transfer `transaction_id`. With `balance_expected`, the balance changes only at one of
+    these versions: a balance that was read before a transfer must not undo the transfer.
     """
 
     name: ClassVar[str] = "UpdateAccount"
@@ -112,26 +119,29 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
     overdraft_limit_cents: int | None = None
     frozen: Freeze | None = None
     balance_expected: frozenset[int] | None = None
+    labels: LabelChange | None = None
 
     def depends_on_versions(self) -> bool:
         """Return whether the decision needs the account's version."""
         return self.expected is not None or self.balance_expected is not None
 
     def streams(self) -> Iterable[UUID]:
-        """Return the account, its next owner, and `world` if a balance is given."""
+        """Return the account, its next owner, `world` if a balance is given, and codes that change."""
         yield self.account_id
         if self.owner_id is not None:
             yield self.owner_id
         if self.balance_cents is not None:
             yield world_account_id(self.currency)
+        if self.labels is not None:
+            yield from self.labels.streams()
 
     def creates(self) -> Iterable[UUID]:
         """Return the adjusting transfer."""
         return (self.transaction_id,)
 
     def decide(self, states: States) -> Decision:
-        """Return a change of owner, a change of policy and an adjusting transfer, each only if it changes something."""
-        account = require_open_account(states, self.account_id)
+        """Return changes of owner, policy and labels, and an adjusting transfer, each only if it changes something."""
+        account = require_open_account(states, self.account_id, or_closed=self._only_labels)
         check_version(states, self.account_id, self.expected)
         if account.currency != self.currency:
             raise Refused(errors.currency_mismatch())
@@ -150,7 +160,14 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
             if difference < 0 and self.balance_cents < -account.overdraft_limit_cents:
                 raise Refused(errors.invalid("/balance_cents", "must not be below the overdraft limit"))
             events += adjust(states, self.account_id, account, difference, self.transaction_id, "adjustment")
+        if self.labels is not None:
+            events += self.labels.decide(states, self.account_id, account)
         return Decision(events, {"id": str(self.account_id)})
+
+    @property
+    def _only_labels(self) -> bool:
+        others = (self.owner_id, self.balance_cents, self.overdraft_limit_cents, self.frozen)
+        return self.labels is not None and all(value is None for value in others)
 
 
 class CloseAccount(Conditional, frozen=True):
@@ -226,12 +243,12 @@ def check_current(currency: str) -> None:
         raise Refused(errors.invalid("/currency", f"must be in use: {currency} was withdrawn on {WITHDRAWN[currency]}"))
 
 
-def require_open_account(states: States, account_id: UUID) -> Account:
-    """Return a user's open account. Raises `Refused` if it is missing, closed, or `world`."""
+def require_open_account(states: States, account_id: UUID, *, or_closed: bool = False) -> Account:
+    """Return a user's account. Raises `Refused` if it is missing, `world`, or closed, unless `or_closed`."""
     account = state_of(states, account_id, Account)
     if account is None:
         raise Refused(errors.account_not_found(account_id))
-    if account.closed:
+    if account.closed and not or_closed:
         raise Refused(errors.account_closed(account_id))
     if account.is_world:
         raise Refused(errors.invalid_parameter("id", OWN_ACCOUNT, "path"))

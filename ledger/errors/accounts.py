@@ -16,6 +16,16 @@ def account_already_exists(account_id: UUID) -> Refusal:
     return Refusal("account_already_exists", f"account already exists: {account_id}", detail=detail)
 
 
+def account_code_taken() -> Refusal:
+    """Refuse the code of another account, in any spelling."""
+    return Refusal(
+        "account_already_exists",
+        "an account with this code already exists",
+        reason="code must be unique",
+        detail={"pointer": "/code"},
+    )
+
+
 def account_not_empty(account_id: UUID) -> Refusal:
     """Refuse to close an account, or to delete its owner, at a balance other than zero or with a pending hold."""
     return Refusal(

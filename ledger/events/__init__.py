@@ -12,10 +12,11 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import accounts, clients, compact, seals, second_factors, tokens, transactions, users
+from ledger.events import account_labels, accounts, clients, compact, seals, second_factors, tokens, transactions, users
 
 Event = (
     accounts.AccountEvent
+    | account_labels.AccountCodeEvent
     | transactions.TransactionEvent
     | transactions.ReferenceEvent
     | users.UserEvent
@@ -29,6 +30,7 @@ Event = (
 )
 State = (
     accounts.Account
+    | account_labels.AccountCode
     | transactions.Transaction
     | transactions.Reference
     | users.User
@@ -43,6 +45,7 @@ State = (
 
 _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(accounts.AccountEvent), accounts.evolve),
+    **dict.fromkeys(get_args(account_labels.AccountCodeEvent), account_labels.evolve_code),
     **dict.fromkeys(get_args(users.UserEvent), users.evolve),
     **dict.fromkeys(get_args(users.NameEvent), users.evolve_name),
     **dict.fromkeys(get_args(clients.ClientEvent), clients.evolve),

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from ledger.events.account_labels import AccountDescribed
 from ledger.money import MAX_CENTS
 from ledger.values.derived import derived_id
 
@@ -138,21 +139,26 @@ AccountEvent = (
     | AccountUnfrozen
     | AccountClosed
     | AccountReopened
+    | AccountDescribed
 )
 BALANCE_EVENTS = (AccountDebited, AccountCredited)
 OWNERSHIP_EVENTS = (AccountOpened, AccountOwnerChanged)
 FUNDS_EVENTS = (FundsHeld, FundsReleased, OverdraftLimitChanged, AccountFrozen, AccountUnfrozen)
 INCOMING_EVENTS = (IncomingHeld, IncomingReleased)
 CLOSING_EVENTS = (AccountClosed, AccountReopened)
+DESCRIPTION_EVENTS = (AccountDescribed,)
 # Every account event is in one of these groups. Point-in-time reads depend on it: see ledger/store/reader.py.
-EVENT_GROUPS = (BALANCE_EVENTS, OWNERSHIP_EVENTS, FUNDS_EVENTS, INCOMING_EVENTS, CLOSING_EVENTS)
+EVENT_GROUPS = (BALANCE_EVENTS, OWNERSHIP_EVENTS, FUNDS_EVENTS, INCOMING_EVENTS, CLOSING_EVENTS, DESCRIPTION_EVENTS)
 LANDMARK_EVENTS = (*OWNERSHIP_EVENTS, *CLOSING_EVENTS)
 
 Freeze = Literal["none", "debits", "all"]
 
 
 class Account(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The state of one account. `incoming_cents` is what pending holds will pay to it, if they are captured."""
+    """The state of one account. `incoming_cents` is what pending holds will pay to it, if they are captured.
+
+    `label_changes` counts the changes of its labels: while it is unchanged, labels that were read earlier are in force.
+    """
 
     TOPIC: ClassVar[str] = "Account"
 
@@ -164,6 +170,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     overdraft_limit_cents: int = 0
     frozen: Freeze = "none"
     incoming_cents: int = 0
+    label_changes: int = 0
 
     @property
     def available_cents(self) -> int:
@@ -214,6 +221,8 @@ def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: C901
             return _replace(state, closed=True)
         case AccountReopened():
             return _replace(state, closed=False)
+        case AccountDescribed(changes=changes):
+            return _replace(state, label_changes=changes)
         case _:
             assert_never(event)
 

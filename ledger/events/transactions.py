@@ -154,9 +154,26 @@ class TransactionReversed(msgspec.Struct, frozen=True, omit_defaults=True):
     is_partial: bool = False
 
 
+class TransactionAmended(msgspec.Struct, frozen=True, omit_defaults=True):
+    """From now on the transaction has this description and metadata, or none."""
+
+    TOPIC: ClassVar[str] = "TransactionAmended"
+
+    description: str | None = None
+    metadata: dict[str, str] | None = None
+
+
 TransactionEvent = (
-    MoneyTransferred | JournalEntryPosted | HoldPlaced | HoldCaptured | HoldVoided | HoldExpired | TransactionReversed
+    MoneyTransferred
+    | JournalEntryPosted
+    | HoldPlaced
+    | HoldCaptured
+    | HoldVoided
+    | HoldExpired
+    | TransactionReversed
+    | TransactionAmended
 )
+AMENDABLE = ("description", "metadata")
 
 
 class ReferenceUsed(msgspec.Struct, frozen=True):
@@ -182,6 +199,7 @@ class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
     """The state of one transaction. The event that began it is in one of the first three members.
 
     A hold has the status `captured` if it is over and money moved. `reversed_by` is set once everything is reversed.
+    `amended` has the texts after the last amendment, if there is one.
     """
 
     TOPIC: ClassVar[str] = "Transfer"
@@ -193,6 +211,13 @@ class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
     captured_cents: int | None = None
     reversed_by: UUID | None = None
     reversed_cents: int | None = None
+    amended: TransactionAmended | None = None
+
+    @property
+    def texts(self) -> TransactionAmended:
+        """Return the description and the metadata that the transaction has now."""
+        first = self.transfer or self.journal_entry or self.hold
+        return self.amended or TransactionAmended(getattr(first, "description", None), getattr(first, "metadata", None))
 
     @property
     def postings(self) -> tuple[Posting, ...]:
@@ -293,6 +318,8 @@ def evolve(state: Transaction | None, event: TransactionEvent) -> Transaction:  
             return _replace(state, status="captured" if captured else "expired")
         case TransactionReversed(reversal_id=reversal_id, reversed_cents=cents, is_partial=is_partial):
             return _replace(state, reversed_by=None if is_partial else reversal_id, reversed_cents=cents)
+        case TransactionAmended():
+            return _replace(state, amended=event)
         case _:
             assert_never(event)
 

@@ -6,9 +6,11 @@ from typing import Any
 import msgspec
 
 from ledger.importing.draft import Kind, Source
+from ledger.values.account_codes import Code, parse_account
 from ledger.values.timestamps import parse_time, rfc3339
 
-_MONEY = ("source_account_id", "destination_account_id", "amount_cents", "postings")
+_SIDES = ("source_account_id", "destination_account_id")
+_MONEY = (*_SIDES, "amount_cents", "postings")
 NAMES = (*_MONEY, "reference", "description", "metadata", "effective_at")
 _TIMES = ("effective_at", "expires_at")
 
@@ -16,6 +18,23 @@ _TIMES = ("effective_at", "expires_at")
 def money_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the members of a request that say which money moves."""
     return {name: body[name] for name in _MONEY if name in body}
+
+
+def codes_in(body: Mapping[str, Any]) -> set[str]:
+    """Return the codes by which a request names accounts."""
+    named = [body.get(side) for side in _SIDES] + [posting["account_id"] for posting in body.get("postings", ())]
+    return {name for name in named if name is not None and isinstance(parse_account(name), Code)}
+
+
+def replace_codes(body: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:
+    """Return a request with the ids of accounts in place of these codes."""
+    replaced = {**body, **{side: ids.get(body[side], body[side]) for side in _SIDES if side in body}}
+    if "postings" in body:
+        postings = body["postings"]
+        replaced["postings"] = [
+            {**one, "account_id": ids.get(one["account_id"], one["account_id"])} for one in postings
+        ]
+    return replaced
 
 
 def find_differences(sent: Mapping[str, Any], kind: Kind, source: Source, found: Mapping[str, Any]) -> list[str]:

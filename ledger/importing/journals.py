@@ -22,12 +22,14 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 class Dialect(NamedTuple):
-    """How a journal writes the texts of a transaction, and its postings."""
+    """How a journal declares accounts, and how it writes the texts of a transaction, and its postings."""
 
     directives: re.Pattern[str]
     text: re.Pattern[str]
     posting: re.Pattern[str]
     read_texts: Callable[[str], Iterator[tuple[str, str]]]
+    opening: re.Pattern[str]
+    account_id: re.Pattern[str]
 
 
 def _read_tags(line: str) -> Iterator[tuple[str, str]]:
@@ -49,18 +51,46 @@ HLEDGER = Dialect(
     re.compile(r"decimal-mark |commodity |account "),
     re.compile(r"    ; (?P<text>.*)"),
     re.compile(
-        rf"    (?P<name>assets:accounts:(?P<id>{_ID})|equity:world:[A-Z]+)  (?P<amount>\S+) (?P<currency>[A-Z]+)"
+        rf"    (?P<name>assets:accounts:(?P<id>{_ID})|(?P<world>equity:world:[A-Z]+)|\S+)"
+        r"  (?P<amount>\S+) (?P<currency>[A-Z]+)"
     ),
     _read_tags,
+    re.compile(r"account (?P<name>\S+)"),
+    re.compile(rf", account-id: (?P<id>{_ID})(?:,|$)"),  # after the first tag; values have no commas
 )
 BEANCOUNT = Dialect(
-    re.compile(r"option |[0-9-]{10} (?:open|commodity) |  (?:user-id|username): "),
+    re.compile(r"option |[0-9-]{10} (?:open|commodity) |  (?:user-id|username|account-id|code|name): "),
     re.compile(r"  (?P<text>[a-z][a-z0-9-]*: .*)"),
     re.compile(
-        rf"  (?P<name>Assets:Accounts:A-(?P<id>{_ID})|Equity:World:[A-Z]+)  (?P<amount>\S+) (?P<currency>[A-Z]+)"
+        rf"  (?P<name>Assets:Accounts:A-(?P<id>{_ID})|(?P<world>Equity:World:[A-Z]+)|[A-Z]\S*:\S+)"
+        r"  (?P<amount>\S+) (?P<currency>[A-Z]+)"
     ),
     _read_metadata,
+    re.compile(r"[0-9-]{10} open (?P<name>\S+)"),
+    re.compile(rf'^  account-id: "(?P<id>{_ID})"$'),
 )
+
+
+class _Accounts:
+    """The ids of accounts whose names do not contain them, as the journal declares them."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._ids: dict[str, str] = {}
+        self._last = ""
+
+    def take(self, text: str) -> None:
+        """Read a line that declares an account, or says more of the last one."""
+        if (opened := self._dialect.opening.match(text)) is not None:
+            self._last = opened["name"]
+        if (identified := self._dialect.account_id.search(text)) is not None:
+            self._ids[self._last] = identified["id"]
+
+    def find(self, posting: re.Match[str]) -> str | None:
+        """Return the id of the account of a posting; None if the journal does not declare the account."""
+        if posting["world"] is not None:
+            return str(world_account_id(posting["currency"]))
+        return posting["id"] or self._ids.get(posting["name"])
 
 
 class _Block(NamedTuple):
@@ -74,24 +104,29 @@ class _Block(NamedTuple):
 def read_journal(path: Path, encoding: str, dialect: Dialect) -> Drafts:
     """Yield the transactions of a journal."""
     block: _Block | None = None
+    accounts = _Accounts(dialect)
     for number, line in enumerate(read_lines(path, encoding), 1):
         text = line.rstrip("\r\n")
         if _TRANSACTION.match(text):
             if block is not None:
                 yield _finish(block)
             block = _Block(number, {}, [])
-        elif text.strip() and not dialect.directives.match(text):
+        elif dialect.directives.match(text):
+            accounts.take(text)
+        elif text.strip():
             if block is None:
                 raise FileFaultError(number, 1, "the journal is not in the form of `ledger audit export`")
-            _take(block, number, text, dialect)
+            _take(block, number, text, dialect, accounts)
     if block is not None:
         yield _finish(block)
 
 
-def _take(block: _Block, number: int, text: str, dialect: Dialect) -> None:
+def _take(block: _Block, number: int, text: str, dialect: Dialect, accounts: _Accounts) -> None:
     if (posting := dialect.posting.fullmatch(text)) is not None:
         currency = posting["currency"]
-        account_id = posting["id"] or str(world_account_id(currency))
+        account_id = accounts.find(posting)
+        if account_id is None:
+            raise FileFaultError(number, posting.start("name") + 1, f"no line declares the account {posting['name']}")
         try:
             cents = _UNITS.parse_amount(posting["amount"], currency)
         except ValueError as error:

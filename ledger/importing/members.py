@@ -13,6 +13,7 @@ from ledger.importing.draft import KINDS, Draft, Kind
 from ledger.importing.faults import Fault
 from ledger.money import CURRENCIES, MAX_CENTS, decimal_text
 from ledger.settings import MAX_HOLD_SECONDS
+from ledger.values.account_codes import parse_account
 from ledger.values.derived import is_derived
 from ledger.values.ids import parse_id
 from ledger.values.text import (
@@ -44,7 +45,7 @@ def _check_id(value: object) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _parse_account(text: str) -> str:
-    return str(parse_id(text))
+    return str(parse_account(text))
 
 
 def _check_chosen_id(value: object) -> str:
@@ -187,7 +188,8 @@ _PLAIN = frozenset(_BETWEEN)
 READ_ONLY = frozenset(
     (
         *("id", "currency", "kind", "status", "captured_cents", "settled_at", "reverses", "reversed_by"),
-        *("created_at", "expires_at", "position", "recorded_at", "amount"),
+        *("created_at", "expires_at", "position", "recorded_at", "amount", "source_account_code"),
+        "destination_account_code",
     )
 )
 _KINDS_OF_EXPORTS = frozenset(("transfer", "opening", "adjustment", "reversal", "hold", "journal", "brought_forward"))

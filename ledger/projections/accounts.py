@@ -9,6 +9,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from ledger.events import Recorded
+from ledger.events.account_labels import AccountDescribed
 from ledger.events.accounts import (
     Account,
     AccountClosed,
@@ -27,6 +28,7 @@ from ledger.events.accounts import (
     IncomingReleased,
     OverdraftLimitChanged,
 )
+from ledger.projections.account_labels import LABELS, WITH_LABELS, LabelFilters, labels_in
 from ledger.projections.resource import Resource
 from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
@@ -139,8 +141,8 @@ class _Row:
                 self.user_id = owner_id
             case AccountClosed() | AccountReopened():
                 self.status = "closed" if isinstance(event, AccountClosed) else "open"
-            case IncomingHeld() | IncomingReleased():
-                pass  # the table has no column for what is held for an account: only its version changes
+            case IncomingHeld() | IncomingReleased() | AccountDescribed():
+                pass  # what is held for an account has no column here, and labels have tables: only the version changes
             case FundsHeld(held_cents=held) | FundsReleased(held_cents=held):
                 self.held_cents = held
             case OverdraftLimitChanged(overdraft_limit_cents=limit):
@@ -160,7 +162,7 @@ class _Row:
 
 
 # What overdue holds hold of an account is free, whether or not their expiry is recorded.
-_ROW = """accounts.*, CASE WHEN held_cents = 0 THEN 0 ELSE (
+_ROW = f"""accounts.*, {LABELS}, CASE WHEN held_cents = 0 THEN 0 ELSE (
     SELECT coalesce(sum(amount_cents - coalesce(captured_cents, 0)), 0)::bigint FROM transfers
     WHERE status = 'pending' AND source_account_id = accounts.id AND expires_at <= now()) END AS freed_cents"""
 
@@ -171,7 +173,7 @@ async def find(reader: Reader, account_id: UUID, *, owner_id: Party | None = Non
     The tag begins with the version. It names funds that became free since, because no event records that.
     """
     where, values = where_clause(((belongs_to(owner_id), owner_id),), first=2)
-    row = await reader.fetchrow(f"SELECT {_ROW} FROM accounts WHERE id = $1 {where}", account_id, *values)
+    row = await reader.fetchrow(f"SELECT {_ROW} FROM accounts {WITH_LABELS} WHERE id = $1 {where}", account_id, *values)
     if row is None:
         return None
     version, freed = row["version"], row["freed_cents"]
@@ -186,6 +188,7 @@ class Filters(NamedTuple):
     currency: str | None = None
     status: Status | None = None
     world: bool = False  # include the accounts of the ledger itself
+    labels: LabelFilters = LabelFilters()
 
 
 async def page(reader: Reader, filters: Filters, bounds: Bounds, limit: int) -> list[tuple[int, dict[str, Any]]]:
@@ -195,13 +198,14 @@ async def page(reader: Reader, filters: Filters, bounds: Bounds, limit: int) -> 
             (belongs_to(filters.owner_id), filters.owner_id),
             ("user_id = {}", filters.user_id),
             ("currency = {}", filters.currency),
+            *filters.labels.terms(),
         ),
         first=4,
     )
     status = "" if filters.status is None else f"AND status = '{filters.status}'"  # spelt out, as in the index
     owned = "" if filters.world else "AND user_id IS NOT NULL"  # the one account per currency without an owner
     rows = await reader.fetch(
-        f"""SELECT {_ROW} FROM accounts WHERE position > $1 AND position < $2 {where} {status} {owned}
+        f"""SELECT {_ROW} FROM accounts {WITH_LABELS} WHERE position > $1 AND position < $2 {where} {status} {owned}
             ORDER BY position DESC LIMIT $3""",
         *(*bounds, limit, *values),
     )
@@ -215,8 +219,14 @@ async def open_ids(reader: Reader, owner_id: UUID) -> tuple[UUID, ...]:
 
 
 def _body(row: Record) -> dict[str, Any]:
-    members = ("currency", "status", "created_at", "updated_at")
-    return {"id": row["id"], "user_id": row["user_id"], **funds_in(row), **{member: row[member] for member in members}}
+    members = {member: row[member] for member in ("currency", "status", "created_at", "updated_at")}
+    return {
+        "id": row["id"],
+        "user_id": row["user_id"],
+        **funds_in(row),
+        **labels_in(row).members(),
+        **members,
+    }
 
 
 def funds_in(row: Record) -> dict[str, int | str]:

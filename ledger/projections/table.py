@@ -46,7 +46,7 @@ class Column(NamedTuple):
 class Index(NamedTuple):
     """An index: its columns or expressions, the condition of a partial index, and whether it is unique.
 
-    With `writes`, the projection uses this index to find the rows that it changes.
+    With `writes`, the projection uses this index to find the rows that it changes. `method` is that of PostgreSQL.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Index(NamedTuple):
     where: str | None = None
     unique: bool = False
     writes: bool = False
+    method: str = "btree"
 
 
 @dataclass(frozen=True, eq=False)

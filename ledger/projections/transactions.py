@@ -13,6 +13,7 @@ from asyncpg import Record
 from ledger.commands.command import Parties
 from ledger.events import Recorded, encode
 from ledger.events.transactions import (
+    AMENDABLE,
     HoldCaptured,
     HoldExpired,
     HoldPlaced,
@@ -26,7 +27,7 @@ from ledger.events.transactions import (
 from ledger.projections import captures, details
 from ledger.projections.account_owners import belonged_to, owner_at
 from ledger.projections.resource import Resource
-from ledger.projections.table import POSITION, TIME, Column, Index, Table, encode_columns, insert, update
+from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
 from ledger.store.reader import MAX_POSITION
 from ledger.store.sql import Party, sender_of
@@ -57,7 +58,7 @@ TRANSFERS = Table(
         Column("position", "bigint", POSITION),
         Column("recorded_at", "timestamptz", TIME),
         Column("postings", "jsonb", optional=True),
-        *DETAILS,
+        *(column._replace(change=CHANGE) for column in DETAILS),
         Column("status", "text", optional=True),
         Column("version", "bigint", optional=True),
         Column("expires_at", "timestamptz", optional=True),
@@ -130,10 +131,12 @@ def _write_folded(events: Sequence[Recorded], transaction_ids: set[UUID]) -> lis
             runs.setdefault(row.stream_id, []).append(row)
     rows = [_Row(run) for run in runs.values()]
     new = [row for row in rows if row.begins]
-    old = [row for row in rows if not row.begins]
+    old = [row for row in rows if not row.begins and row.amended is None]
+    amended = [row for row in rows if not row.begins and row.amended is not None]
     return [
         *([insert(TRANSFERS, encode_columns(TRANSFERS, TRANSFERS.names, new))] if new else []),
         *([update(TRANSFERS, encode_columns(TRANSFERS, _CHANGING, old))] if old else []),
+        *([update(TRANSFERS, encode_columns(TRANSFERS, (*_CHANGING, *AMENDABLE), amended))] if amended else []),
     ]
 
 
@@ -166,6 +169,7 @@ class _Row:
         assert state is not None  # noqa: S101 - a run has at least one event
         self.position, self.recorded_at = self._first.position, self._first.recorded_at
         self.version = last.version if last.version > 1 else None
+        self.amended = state.amended
         self.status = None if state.status == "posted" else state.status
         self.captured_cents = state.captured_cents
         self.reversed_by, self.reversed_cents = state.reversed_by, state.reversed_cents
@@ -182,7 +186,7 @@ class _Row:
         return encode(value) if value is not None and TRANSFERS.by_name[name].type == "jsonb" else value
 
     def _first_member(self, name: str) -> Any:
-        return getattr(self._first.event, name, None)
+        return getattr(self.amended if self.amended and name in AMENDABLE else self._first.event, name, None)
 
 
 class Holds(NamedTuple):

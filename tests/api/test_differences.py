@@ -229,9 +229,11 @@ async def test_ids_must_agree(api: Api) -> None:
 
 
 async def test_ids_are_checked(api: Api) -> None:
-    answer = await api.get("/v1/accounts/17")
+    answer = await api.get("/v1/users/17")
+    account = await api.get("/v1/accounts/17")  # which could be the code of an account
 
     assert (422, ["validation_error"]) == (answer.status, answer.codes)
+    assert (404, ["resource_not_found"]) == (account.status, account.codes)
 
 
 async def test_version_8_is_reserved(api: Api) -> None:

@@ -125,6 +125,8 @@ TABLE = {
     ("POST", "/transactions/{id}/void"): Row(ACCESS, ADMINS, ADMINS),
     ("POST", "/transactions/{id}/reverse"): Row(ACCESS, ADMINS, ADMINS),
     ("GET", "/transactions/{id}"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
+    ("PATCH", "/transactions/{id}"): Row(ACCESS, ADMINS, ADMINS),
+    ("GET", "/transactions/{id}/amendments"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
     ("GET", "/transactions/{id}/proof"): Row(ACCESS, UNSEALED_OWN, UNSEALED_OTHERS),
 }
 
@@ -232,6 +234,7 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         ("POST", "/accounts"): {"user_id": resource},
         ("PUT", "/accounts/{id}"): {"balance_cents": 5},
         ("PATCH", "/accounts/{id}"): {"overdraft_limit_cents": 5},
+        ("PATCH", "/transactions/{id}"): {"description": "rent"},
         ("POST", "/transactions/transfer"): transfer_body(resource, sink, 1),
         ("POST", "/transactions/batch"): {"atomic": True, "items": [transfer_body(resource, sink, 1)]},
         ("POST", "/transactions/hold"): transfer_body(resource, sink, 1),

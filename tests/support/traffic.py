@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from ledger.commands.account_labels import LabelChange
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
+from ledger.commands.amendments import Amendment, AmendTransaction
 from ledger.commands.clients import (
     IssueClientToken,
     RegisterClient,
@@ -30,6 +32,7 @@ from ledger.commands.tokens import (
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
+from ledger.events.account_labels import Labels
 from ledger.events.accounts import world_account_id
 from ledger.events.clients import ClientSecret, Grants
 from ledger.events.seals import SealHeadAccepted
@@ -336,6 +339,8 @@ def transactions() -> list[Command]:
             **details,
         ),
         ReverseTransaction(reversal_id=new_id(), transaction_id=PAYMENT, account_ids=(EUROS, MORE_EUROS), force=True),
+        AmendTransaction(transaction_id=YEN_PAYMENT, amendment=Amendment(True, "a correction", True, {"by": "Alice"})),
+        AmendTransaction(transaction_id=YEN_PAYMENT, amendment=Amendment(False, None, True, {"by": None})),
         UpdateAccount(
             account_id=DINARS,
             owner_id=None,
@@ -357,6 +362,23 @@ def transactions() -> list[Command]:
         OpenAccount(account_id=REOPENED, owner_id=ALICE, currency="EUR", balance_cents=0, transaction_id=new_id()),
         CloseAccount(REOPENED),
         ReopenAccount(REOPENED, ALICE),
+        *descriptions(),
+    ]
+
+
+def descriptions() -> list[Command]:
+    """Return changes of accounts' labels; the code that one account frees, another one takes."""
+    first = Labels("assets:bank", "Bank", "asset", {"branch": "042"})
+    second = Labels(None, "Petty cash", "asset")  # exports name the account by its id
+    change: dict[str, Any] = {"owner_id": None, "balance_cents": None, "currency": "EUR"}
+    return [
+        UpdateAccount(account_id=account_id, transaction_id=new_id(), labels=labels, **change)
+        for account_id, labels in (
+            (EUROS, LabelChange(first)),
+            (EUROS, LabelChange(second, first, 1)),
+            (REOPENED, LabelChange(first)),
+            (MORE_EUROS, LabelChange(first)),  # its code is taken
+        )
     ]
 
 

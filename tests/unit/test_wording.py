@@ -99,7 +99,7 @@ def test_the_table_has_exactly_the_error_types_that_occur() -> None:
         (ConditionalTransfer, {"amount_cents": "5"}, "/amount_cents", MESSAGES["int_type"]),
         (ConditionalTransfer, {"amount_cents": 0}, "/amount_cents", "must be at least 1"),
         (ConditionalTransfer, {"amount_cents": 2**53}, "/amount_cents", "must be at most 9007199254740991"),
-        (ConditionalTransfer, {"source_account_id": 5}, "/source_account_id", "must be a UUID, as text"),
+        (ConditionalTransfer, {"source_account_id": 5}, "/source_account_id", "must be a UUID or a code, as text"),
         (ConditionalTransfer, {"metadata": []}, "/metadata", "must be an object"),
         (ConditionalTransfer, {"metadata": {"a/b~c": 5}}, "/metadata/a~1b~0c", "must be a string"),
         (ConditionalTransfer, {"metadata": {"": "x"}}, "/metadata/", "the member's name must not be empty"),

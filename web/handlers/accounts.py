@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, cast, get_args
 from uuid import UUID
 
+import msgspec
 from aiohttp import web
 
 from ledger import errors
@@ -12,7 +13,7 @@ from ledger.audit import as_of
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
 from ledger.errors import Refused
 from ledger.events.accounts import Freeze
-from ledger.projections import accounts, transactions
+from ledger.projections import account_labels, accounts, transactions
 from ledger.projections.account_owners import WHOLE, Span, read_spans
 from ledger.projections.accounts import Filters, Status
 from ledger.projections.resource import Resource
@@ -21,7 +22,10 @@ from ledger.store.connections import Reader
 from ledger.store.sql import Party
 from ledger.values.ids import new_id
 from web import requests
+from web.http.account_refs import read_path_account
 from web.http.json import answer_empty, parse, read_json, read_json_if_any
+from web.http.label_filters import LABEL_FILTERS, read_label_filters
+from web.http.metadata_filter import is_metadata_filter
 from web.http.pagination import Page, answer_list, read_span, walk_by_position
 from web.http.params import (
     CURRENCY,
@@ -32,7 +36,6 @@ from web.http.params import (
     flag_parameter,
     id_parameter,
     read_account_point_in_time,
-    read_path_id,
     read_period,
     read_point_in_time,
 )
@@ -40,12 +43,12 @@ from web.http.preconditions import answer_resource, read_expected_versions
 from web.http.replica import reader
 from web.http.request import ACTOR, RUNTIME
 from web.http.response import Reply, Stream
-from web.http.submit import submit, submit_creation
+from web.http.submit import submit, submit_creation, submit_in_turn
 
 USER_ID = id_parameter("user_id", "Only accounts of this user")
 STATUS = choice_parameter("status", "Only with this status", get_args(Status))
 WORLD = flag_parameter("world", "Whether to include the ledger's own accounts", default=False)
-FILTERS: tuple[Parameter[Any], ...] = (USER_ID, CURRENCY, STATUS, *PERIOD)
+FILTERS: tuple[Parameter[Any], ...] = (USER_ID, CURRENCY, STATUS, *LABEL_FILTERS, *PERIOD)
 
 
 async def list_accounts(request: web.Request) -> Reply | Stream:
@@ -58,6 +61,7 @@ async def list_accounts(request: web.Request) -> Reply | Stream:
         CURRENCY.read(request),
         cast("Status | None", STATUS.read(request)),
         world=world,
+        labels=read_label_filters(request),
     )
     from_time, to_time = read_period(request)
     if moment is not None:
@@ -78,7 +82,8 @@ async def list_accounts(request: web.Request) -> Reply | Stream:
 
 
 def _refuse_filters(request: web.Request) -> None:
-    given = [filter_.name for filter_ in FILTERS if filter_.name in request.query]
+    names = {filter_.name for filter_ in FILTERS}
+    given = [name for name in request.query if name in names or is_metadata_filter(name, names)]
     if given:
         message = "must not be given together with at_position or at_time"
         raise Refused(*(errors.invalid_parameter(name, message) for name in given))
@@ -86,7 +91,7 @@ def _refuse_filters(request: web.Request) -> None:
 
 async def get_account(request: web.Request) -> Reply:
     """GET /accounts/{id}, now or at a point in time."""
-    account_id, moment = read_path_id(request), read_account_point_in_time(request)
+    account_id, moment = await read_path_account(request), read_account_point_in_time(request)
     if moment is None:
         return answer_resource(request, *await find_account(request, account_id))
     then = await as_of.account_at(reader(request), account_id, moment, owner_id=readable_owner(request))
@@ -107,20 +112,21 @@ async def open_account(request: web.Request) -> Reply:
         transaction_id=new_id(),
         overdraft_limit_cents=body.overdraft_limit_cents or 0,
         frozen=body.frozen or "none",
+        labels=body.labels(),
     )
     return await submit_creation(request, command, body.canonical)
 
 
 async def update_account(request: web.Request) -> Reply:
     """PUT /accounts/{id}."""
-    account_id = read_path_id(request)
+    account_id = await read_path_account(request)
     body = parse(requests.Account, await read_json(request))
     return await _change(request, account_id, body, body.overdraft_limit_cents, body.frozen)
 
 
 async def patch_account(request: web.Request) -> Reply:
     """PATCH /accounts/{id}: change only the given members (RFC 7396); null removes a policy."""
-    account_id = read_path_id(request)
+    account_id = await read_path_account(request)
     body = parse(requests.AccountPatch, await read_json(request))
     given = body.model_fields_set
     limit = (body.overdraft_limit_cents or 0) if "overdraft_limit_cents" in given else None
@@ -147,7 +153,13 @@ async def _change(
         balance_expected=_versions_to_adjust(body.updated_at, known),
         expected=read_expected_versions(request),
     )
-    outcome = await submit(request, command)
+
+    async def make() -> UpdateAccount:
+        labels = await account_labels.find_known(request.app[RUNTIME].pool, account_id)
+        return msgspec.structs.replace(command, labels=body.change(labels))
+
+    changes_labels = body.changes_labels()
+    outcome = await (submit_in_turn(request, account_id, make) if changes_labels else submit(request, command))
     return answer_resource(request, *await find_account(request, account_id), position=outcome.position)
 
 
@@ -160,7 +172,7 @@ def _versions_to_adjust(read_at: datetime | None, known: Resource) -> frozenset[
 
 async def close_account(request: web.Request) -> Reply:
     """DELETE /accounts/{id}."""
-    account_id = read_path_id(request)
+    account_id = await read_path_account(request)
     expecting = await transactions.have_incoming_holds(request.app[RUNTIME].pool, [account_id])
     command = CloseAccount(account_id, expects_money=bool(expecting), expected=read_expected_versions(request))
     return answer_empty(await submit(request, command))
@@ -169,7 +181,7 @@ async def close_account(request: web.Request) -> Reply:
 async def reopen_account(request: web.Request) -> Reply:
     """POST /accounts/{id}/reopen."""
     parse(requests.Nothing, await read_json_if_any(request) or b"{}")
-    known = await find_account(request, read_path_id(request))
+    known = await find_account(request, await read_path_account(request))
     account_id, owner_id = known.body["id"], known.body["user_id"]
     if owner_id is not None:  # the accounts of the ledger itself are never closed
         command = ReopenAccount(account_id, owner_id, expected=read_expected_versions(request))

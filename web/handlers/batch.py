@@ -19,6 +19,7 @@ from ledger.values.timestamps import rfc3339
 from ledger.write.group import Origin, Outcome
 from web import requests
 from web.handlers.monitoring import METRICS
+from web.http.account_refs import name_as_sent
 from web.http.catalogue import CATALOGUE
 from web.http.concurrency import ConcurrencyLimit
 from web.http.errors import MALFORMED, entry, refusals_of
@@ -175,7 +176,7 @@ def _format_results(
 def format_refusal(request: web.Request, refusals: Sequence[Refusal]) -> dict[str, Any]:
     """Return the result of a refused item or line: the status and the entries of a problem."""
     request.app[METRICS].count_refusals(refusals)
-    now = rfc3339(datetime.now(UTC))
+    now, refusals = rfc3339(datetime.now(UTC)), name_as_sent(request, refusals)
     return {
         "status": CATALOGUE[refusals[0].code].status,
         "errors": [entry(refusal, request.path, request[REQUEST_ID], now) for refusal in refusals],

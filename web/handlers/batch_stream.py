@@ -25,6 +25,7 @@ from web import requests
 from web.auth import check_again
 from web.handlers.batch import CHUNK, format_refusal, make_chunk, parse_results, read_results, submit_chunk
 from web.handlers.monitoring import DRAINING
+from web.http.account_refs import all_with_account_ids, has_codes
 from web.http.errors import TOO_LARGE, refusals_of
 from web.http.idempotency import make_origin
 from web.http.json import parse
@@ -85,8 +86,10 @@ class _Lease:
 
 
 class _Line(NamedTuple):
+    """A line: its transfer, or why it is refused. A transfer is a body until the codes of accounts are replaced."""
+
     number: int
-    item: TransferMoney | Sequence[Refusal]
+    item: TransferMoney | requests.Transfer | Sequence[Refusal]
 
 
 async def execute_stream(request: web.Request, make: Make) -> Stream:
@@ -114,11 +117,11 @@ async def _deliver(request: web.Request, stream: Stream, make: Make) -> None:
     settings = request.app[RUNTIME].settings
     lease = _Lease(settings.ledger_body_timeout_seconds)
     chunks, patience = _read_chunks(request, make, lease), settings.ledger_database_patience_seconds
-    reading = asyncio.ensure_future(_read_next(request, chunks))
+    reading = asyncio.ensure_future(_read_next(request, chunks, make))
     sending: asyncio.Future[None] = asyncio.ensure_future(asyncio.sleep(0))
     try:
         while (chunk := await reading) is not None:
-            reading = asyncio.ensure_future(_read_next(request, chunks))
+            reading = asyncio.ensure_future(_read_next(request, chunks, make))
             with lease.pause():
                 try:
                     start_deadline(patience)
@@ -151,13 +154,25 @@ class _Chunk(NamedTuple):
         return self.outcome is not None and any(result.id is not None for result in parse_results(self.outcome))
 
 
-async def _read_next(request: web.Request, chunks: AsyncGenerator[list[_Line], None]) -> _Chunk | None:
+async def _read_next(request: web.Request, chunks: AsyncGenerator[list[_Line], None], make: Make) -> _Chunk | None:
     """Return the next chunk; None at the end of the stream."""
     lines = await anext(chunks, None)
     if lines is None:
         return None
+    lines = await _find_accounts(request, lines, make)
     transfers = [line.item for line in lines if isinstance(line.item, TransferMoney)]
     return _Chunk(lines, await make_chunk(request, transfers))
+
+
+async def _find_accounts(request: web.Request, lines: list[_Line], make: Make) -> list[_Line]:
+    """Return the lines, none with a body: the codes of accounts are replaced with ids."""
+    bodies = [line.item for line in lines if isinstance(line.item, requests.Transfer)]
+    if not bodies:
+        return lines
+    found = iter(await all_with_account_ids(request, bodies))
+    return [
+        line._replace(item=make(next(found))) if isinstance(line.item, requests.Transfer) else line for line in lines
+    ]
 
 
 async def _execute(request: web.Request, chunk: _Chunk) -> _Chunk:
@@ -174,7 +189,7 @@ async def _send_results(request: web.Request, stream: Stream, executed: _Chunk) 
             [
                 {
                     "line": line.number,
-                    **(next(results) if isinstance(line.item, TransferMoney) else format_refusal(request, line.item)),
+                    **(format_refusal(request, line.item) if isinstance(line.item, Sequence) else next(results)),
                 }
                 for line in lines
             ]
@@ -223,7 +238,11 @@ def _parse_line(number: int, line: bytes, limit: int, make: Make) -> _Line:
     if len(line) > limit:
         return _Line(number, (TOO_LARGE,))
     try:
-        return _Line(number, make(parse_plain_transfer(line) or parse(requests.Transfer, line)))
+        plain = parse_plain_transfer(line)
+        if plain is not None:
+            return _Line(number, make(plain))
+        body = parse(requests.Transfer, line)
+        return _Line(number, body if has_codes(body) else make(body))
     except Refused as error:
         return _Line(number, error.refusals)
 

@@ -1,6 +1,7 @@
 """Machine clients: admins register, change and revoke them, and rotate their secrets."""
 
 import time
+from collections.abc import Sequence
 from uuid import UUID
 
 from aiohttp import web
@@ -19,8 +20,10 @@ from ledger.events.users import ROLES, Role
 from ledger.identity.client_secrets import create_secret
 from ledger.projections import clients
 from ledger.store.connections import Reader
+from ledger.values.account_codes import AccountRef
 from ledger.values.ids import new_id
 from web.clients import ClientPatch, NewClient, Rotation
+from web.http.account_refs import find_existing_ids
 from web.http.json import answer_empty, answer_outcome, parse, read_json, read_json_if_any
 from web.http.pagination import Page, answer_list, read_span, walk_by_position
 from web.http.params import check_same_id, read_path_id
@@ -59,7 +62,10 @@ async def register_client(request: web.Request) -> Reply:
         client_id=body.id or new_id(),
         client_name=body.name,
         grants=Grants(
-            _parse_roles(body.roles), tuple(body.scope.split(" ")), _ids(body.account_ids), _ids(body.user_ids)
+            _parse_roles(body.roles),
+            tuple(body.scope.split(" ")),
+            await _account_ids(request, body.account_ids),
+            _ids(body.user_ids),
         ),
         secret=known,
     )
@@ -76,7 +82,7 @@ async def patch_client(request: web.Request) -> Reply:
         given=frozenset(GRANTS[member] for member in body.model_fields_set & GRANTS.keys()),
         roles=_parse_roles(body.roles or ""),
         scopes=tuple((body.scope or "").split(" ")),
-        account_ids=_ids(body.account_ids),
+        account_ids=await _account_ids(request, body.account_ids),
         user_ids=_ids(body.user_ids),
         expected=read_expected_versions(request),
     )
@@ -112,6 +118,10 @@ async def _answer_client(request: web.Request, client_id: UUID, position: int | 
 def _parse_roles(text: str) -> tuple[Role, ...]:
     names = text.split(",")
     return tuple(sorted((role for role in ROLES if role in names), key=names.index))
+
+
+async def _account_ids(request: web.Request, given: Sequence[AccountRef] | None) -> tuple[UUID, ...] | None:
+    return None if given is None else await find_existing_ids(request, given, "/account_ids")
 
 
 def _ids(given: list[UUID] | None) -> tuple[UUID, ...] | None:

@@ -11,6 +11,7 @@ from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import EVENT_TOPICS, MAX_POSITION, EventFilter
 from web.handlers.accounts import find_spans
+from web.http.account_refs import read_path_account
 from web.http.json import answer
 from web.http.pagination import Chunk, Span, answer_list, read_span
 from web.http.params import (
@@ -18,7 +19,6 @@ from web.http.params import (
     choice_parameter,
     id_parameter,
     integer_parameter,
-    read_path_id,
     read_period,
     read_point_in_time,
 )
@@ -46,7 +46,7 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
 
     `from_version`, `to_version`, `from_time` and `to_time` are inclusive bounds.
     """
-    account_id, span = read_path_id(request), read_span(request, int)
+    span, account_id = read_span(request, int), await read_path_account(request)
     ascending = ORDER.read(request) == "asc"
     period = Period(
         FROM_VERSION.read(request),
@@ -70,7 +70,7 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
 
 async def list_account_events(request: web.Request) -> Reply | Stream:
     """GET /accounts/{id}/events: the stored events of an account, in order."""
-    account_id, after, span = read_path_id(request), AFTER.read(request), read_span(request, int)
+    after, span, account_id = AFTER.read(request), read_span(request, int), await read_path_account(request)
     spans = await find_spans(request, account_id)
     return await _answer_events(request, span, EventFilter(stream_id=account_id), after or 0, spans)
 

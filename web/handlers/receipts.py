@@ -18,6 +18,7 @@ from ledger.store.connections import Reader
 from ledger.store.rows import read_rows_beside, read_stream_rows
 from ledger.store.sql import Party
 from web.handlers.accounts import find_spans, readable_owner
+from web.http.account_refs import read_path_account
 from web.http.json import answer
 from web.http.params import integer_parameter, read_path_id
 from web.http.replica import reader
@@ -47,7 +48,7 @@ async def get_account_receipt(request: web.Request) -> Reply:
 
     A customer gets events of the time in which the account was theirs, a client those that its limits include.
     """
-    account_id, version = read_path_id(request), AT_VERSION.read(request)
+    version, account_id = AT_VERSION.read(request), await read_path_account(request)
     spans = await find_spans(request, account_id)
     if version is None and spans[-1].next_version is not None:
         version = spans[-1].next_version - 1

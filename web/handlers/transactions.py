@@ -30,6 +30,7 @@ from web import requests, response_fields
 from web.handlers import batch, batch_stream
 from web.handlers.accounts import readable_owner
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES_OF_ADMIN
+from web.http.account_refs import account_parameter, all_with_account_ids, find_id, with_account_ids
 from web.http.idempotency import make_origin, read_idempotency_key
 from web.http.json import REPLAYED, answer, answer_outcome, parse, read_json, read_json_if_any
 from web.http.pagination import Chunk, answer_list, read_span
@@ -51,7 +52,7 @@ from web.http.submit import submit
 from web.plain_transfer import PlainTransfer, parse_plain_transfer
 
 USER_ID = id_parameter("user_id", "Only transactions of accounts that this user owns now")
-ACCOUNT_ID = id_parameter("account_id", "Only transactions of this account")
+ACCOUNT_ID = account_parameter("account_id", "Only transactions of this account, named by its id or its code")
 STATUS = choice_parameter("status", "Only with this status", sorted(get_args(Status)))
 KIND = choice_parameter("kind", "Only of this kind", response_fields.KIND["enum"], schema=response_fields.KIND)
 REFERENCE = text_parameter("reference", "Only with this reference", max_length=MAX_REFERENCE_LENGTH)
@@ -75,9 +76,10 @@ class _Payer(NamedTuple):
 async def create_transfer(request: web.Request) -> Reply:
     """POST /transactions/transfer. Customers pay from their own accounts only."""
     raw = await read_json(request)
-    body = parse_plain_transfer(raw) or parse(requests.ConditionalTransfer, raw)
+    sent = parse_plain_transfer(raw) or parse(requests.ConditionalTransfer, raw)
+    body = sent if isinstance(sent, PlainTransfer) else await with_account_ids(request, sent)
     command = _add_preconditions(request, body, _make_transfer(body, _payer(request)))
-    return answer_outcome(await submit(request, command, body.canonical), "created_at", status=200)
+    return answer_outcome(await submit(request, command, sent.canonical), "created_at", status=200)
 
 
 async def create_transfer_batch(request: web.Request) -> Reply | Stream:
@@ -90,7 +92,8 @@ async def create_transfer_batch(request: web.Request) -> Reply | Stream:
         parsed = await batch.parse_batch(
             await read_json(request, request.app[RUNTIME].settings.ledger_bulk_limit_bytes)
         )
-        commands = tuple(_make_transfer(item, payer) for item in parsed.items)
+        items = await all_with_account_ids(request, parsed.items)
+        commands = tuple(_make_transfer(item, payer) for item in items)
         canonical = b"" if read_idempotency_key(request) is None else await asyncio.to_thread(parsed.canonical)
         source = make_origin(request, lambda: canonical)
         if parsed.atomic:
@@ -104,7 +107,8 @@ async def create_transfer_batch(request: web.Request) -> Reply | Stream:
 
 async def post_journal_entry(request: web.Request) -> Reply:
     """POST /transactions. Customers pay from their own accounts only."""
-    body = parse(requests.JournalEntry, await read_json(request))
+    sent = parse(requests.JournalEntry, await read_json(request))
+    body = await with_account_ids(request, sent)
     payer = _payer(request)
     entry = PostJournalEntry(
         transaction_id=body.id or new_id(),
@@ -114,12 +118,13 @@ async def post_journal_entry(request: web.Request) -> Reply:
         id_was_chosen=body.id is not None,
         by_client=payer.is_client,
     )
-    return answer_outcome(await submit(request, copy_details(body, entry), body.canonical), "created_at", status=200)
+    return answer_outcome(await submit(request, copy_details(body, entry), sent.canonical), "created_at", status=200)
 
 
 async def place_hold(request: web.Request) -> Reply:
     """POST /transactions/hold. Customers hold money of their own accounts only."""
-    body = parse(requests.Hold, await read_json(request))
+    sent = parse(requests.Hold, await read_json(request))
+    body = await with_account_ids(request, sent)
     settings, now = request.app[RUNTIME].settings, datetime.now(UTC)
     seconds = body.expires_in_seconds or settings.ledger_hold_seconds
     payer = _payer(request)
@@ -137,13 +142,13 @@ async def place_hold(request: web.Request) -> Reply:
         id_was_chosen=body.id is not None,
         by_client=payer.is_client,
     )
-    return answer_outcome(await submit(request, copy_details(body, hold), body.canonical), "created_at", status=200)
+    return answer_outcome(await submit(request, copy_details(body, hold), sent.canonical), "created_at", status=200)
 
 
 async def capture_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/capture."""
     body = parse(requests.Capture, await read_json_if_any(request) or b"{}")
-    known = (await _find_transaction(request, read_path_id(request))).body
+    known = (await find_transaction(request, read_path_id(request))).body
     accounts = transactions.accounts_of(known)
     command = CaptureHold(
         transaction_id=known["id"],
@@ -162,7 +167,7 @@ async def capture_hold(request: web.Request) -> Reply:
 async def void_hold(request: web.Request) -> Reply:
     """POST /transactions/{id}/void."""
     body = parse(requests.Nothing, await read_json_if_any(request) or b"{}")
-    known = (await _find_transaction(request, read_path_id(request))).body
+    known = (await find_transaction(request, read_path_id(request))).body
     accounts = transactions.accounts_of(known)
     command = VoidHold(
         transaction_id=known["id"],
@@ -193,8 +198,9 @@ async def _answer_hold(request: web.Request, known: Mapping[str, Any], outcome: 
 
 async def reverse_transaction(request: web.Request) -> Reply:
     """POST /transactions/{id}/reverse."""
-    body = parse(requests.Reversal, await read_json_if_any(request) or b"{}")
-    known = (await _find_transaction(request, read_path_id(request))).body
+    sent = parse(requests.Reversal, await read_json_if_any(request) or b"{}")
+    body = await with_account_ids(request, sent)
+    known = (await find_transaction(request, read_path_id(request))).body
     command = ReverseTransaction(
         reversal_id=body.id or new_id(),
         transaction_id=known["id"],
@@ -205,7 +211,7 @@ async def reverse_transaction(request: web.Request) -> Reply:
         reference=body.reference,
         id_was_chosen=body.id is not None,
     )
-    outcome = await submit(request, copy_details(body, command), body.canonical)
+    outcome = await submit(request, copy_details(body, command), sent.canonical)
     return answer_outcome(outcome, "created_at", status=200)
 
 
@@ -215,11 +221,11 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
     A page may have fewer items than `limit`, or none, although it has a `Link` to the next one.
     """
     span = read_span(request, int)
-    reference = REFERENCE.read(request)
+    reference, account = REFERENCE.read(request), ACCOUNT_ID.read(request)
     filters = Filters(
         readable_owner(request),
         USER_ID.read(request),
-        ACCOUNT_ID.read(request),
+        None if account is None else await find_id(request, account),
         CURRENCY.read(request),
         STATUS.read(request),
         KIND.read(request),
@@ -243,7 +249,7 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
 
 async def get_transaction(request: web.Request) -> Reply:
     """GET /transactions/{id}."""
-    return answer_resource(request, *await _find_transaction(request, read_path_id(request)))
+    return answer_resource(request, *await find_transaction(request, read_path_id(request)))
 
 
 def _add_preconditions(
@@ -279,7 +285,7 @@ def _payer(request: web.Request) -> _Payer:
     return _Payer(None if actor.has("admin") and not actor.is_client else actor.user_id, actor.is_client)
 
 
-async def _find_transaction(request: web.Request, transaction_id: UUID) -> Resource:
+async def find_transaction(request: web.Request, transaction_id: UUID) -> Resource:
     """Return a transaction that the caller may read. Raises `Refused`."""
     found = await transactions.find(reader(request), transaction_id, party_id=readable_owner(request))
     if found is None:

@@ -8,10 +8,11 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
+from ledger.values.account_codes import parse_account
 from ledger.values.derived import derived_id
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
-from web.http.params import Parameter, read_path_id
+from web.http.params import Parameter
 from web.http.request import ACTOR, REQUEST_ID, RUNTIME
 
 Canonical = Callable[[], bytes]
@@ -99,7 +100,7 @@ def _compute_fingerprint(request: web.Request, canonical: bytes) -> bytes:
 
 
 def _canonical_path(request: web.Request) -> str:
-    """Return the path without its version, and with an id in its canonical form."""
+    """Return the path without its version, and with an id in its canonical form, or with a code as it was sent."""
     path = request.path.split("/", 2)[-1]
     given = request.match_info.get("id")
-    return path if given is None else path.replace(given, str(read_path_id(request)), 1)
+    return path if given is None else path.replace(given, str(parse_account(given)), 1)

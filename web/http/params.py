@@ -59,6 +59,10 @@ class Parameter(Generic[ValueT]):
         except ValueError as error:
             self.refuse(str(error))
 
+    def named(self, name: str) -> "Parameter[ValueT]":
+        """Return this parameter under another name."""
+        return Parameter(name, self.description, self._parse, schema=self.schema, place=self.place)
+
     def refuse(self, message: str) -> NoReturn:
         """Raise `Refused` for this parameter."""
         raise Refused(errors.invalid_parameter(self.name, message, self.place))

@@ -9,6 +9,7 @@ from ledger.errors import Refused
 from ledger.store.connections import Pool
 from ledger.store.replica import ReplicaReader
 from web.auth import Handler
+from web.http.metadata_filter import is_metadata_filter
 from web.http.params import integer_parameter
 from web.http.request import RUNTIME
 from web.http.response import Reply, Stream
@@ -25,7 +26,9 @@ def refuse_unknown_parameters(names: Collection[str], handler: Handler) -> Handl
 
     async def strict(request: web.Request) -> Reply | Stream:
         if "?" in request.raw_path and (unknown := request.query.keys() - names):
-            raise Refused(*(errors.unknown_parameter(name, known) for name in sorted(unknown)[:MAX_UNKNOWN]))
+            unknown = {name for name in unknown if not is_metadata_filter(name, names)}
+            if unknown:
+                raise Refused(*(errors.unknown_parameter(name, known) for name in sorted(unknown)[:MAX_UNKNOWN]))
         return await handler(request)
 
     return strict

@@ -9,13 +9,13 @@ from web.handlers import (
     receipts,
 )
 from web.http.pagination import PAGE
-from web.http.params import AFTER, AT_VERSION, CURRENCY, PERIOD, POINT_IN_TIME
+from web.http.params import AFTER, AT_VERSION, PERIOD, POINT_IN_TIME
 from web.routes.route import ADMIN, CREATED, NO_SEAL, READER, TAGGED, Operation, Refusing, Route
 
 ACCOUNT_MISSING: tuple[Refusing, ...] = (errors.account_not_found,)
 ACCOUNT_CHANGE: tuple[Refusing, ...] = (
     *(errors.account_not_found, errors.user_not_found, errors.id_mismatch, errors.currency_mismatch),
-    *(errors.account_closed, errors.account_frozen, errors.insufficient_funds),
+    *(errors.account_closed, errors.account_frozen, errors.insufficient_funds, errors.account_code_taken),
 )
 
 ROUTES = (
@@ -27,7 +27,7 @@ ROUTES = (
         Operation(
             "List accounts, newest first; customers see their own",
             response_model=list[responses.Account],
-            parameters=(*PAGE, accounts.USER_ID, CURRENCY, accounts.STATUS, accounts.WORLD, *PERIOD, *POINT_IN_TIME),
+            parameters=(*PAGE, *accounts.FILTERS, accounts.WORLD, *POINT_IN_TIME),
         ),
         scope="accounts:read",
     ),
@@ -41,7 +41,7 @@ ROUTES = (
             response_model=responses.Account,
             status=201,
             request_model=requests.NewAccount,
-            refusals=(errors.user_not_found, errors.account_already_exists),
+            refusals=(errors.user_not_found, errors.account_already_exists, errors.account_code_taken),
             response_headers=CREATED,
         ),
         scope="accounts:write",

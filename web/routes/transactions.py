@@ -2,8 +2,10 @@
 
 from ledger import errors
 from ledger.seals.receipts import Receipt
+from web import amendments as models
 from web import requests, responses
 from web.handlers import (
+    amendments,
     batch_stream,
     receipts,
     transactions,
@@ -164,6 +166,33 @@ ROUTES = (
             response_model=responses.Transaction,
             refusals=(errors.transaction_not_found,),
             response_headers=TAGGED,
+        ),
+        scope="transactions:read",
+    ),
+    Route(
+        "PATCH",
+        "/transactions/{id}",
+        amendments.patch_transaction,
+        ADMIN,
+        Operation(
+            "Amend a transaction's description and metadata",
+            response_model=responses.Transaction,
+            request_model=models.TransactionPatch,
+            refusals=(errors.transaction_not_found,),
+            response_headers=TAGGED,
+            is_conditional=True,
+        ),
+        scope="transactions:write",
+    ),
+    Route(
+        "GET",
+        "/transactions/{id}/amendments",
+        amendments.list_amendments,
+        READER,
+        Operation(
+            "List what a transaction said: first as it was made, then after each amendment",
+            response_model=list[models.AmendedTexts],
+            refusals=(errors.transaction_not_found,),
         ),
         scope="transactions:read",
     ),

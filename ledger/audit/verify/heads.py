@@ -11,6 +11,7 @@ from ledger.audit.verify.findings import Finding, Value, compare_columns, report
 from ledger.audit.verify.log import FoldedStream, check_credential, check_factor
 from ledger.audit.verify.reading import read_pages
 from ledger.events import State, decode_state
+from ledger.events.account_labels import AccountCode
 from ledger.events.accounts import Account
 from ledger.events.clients import Client
 from ledger.events.seals import SealChain
@@ -73,7 +74,7 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})
         case Session():  # `expires_at` differs: in the head it is the session's, in the row the last token's
             return {"user_id": state.user_id, "ended": state.ended}
-        case Transaction() | Reference() | Name() | Cutoffs() | Cleanups() | SealChain() | SecondFactor():
+        case Transaction() | Reference() | Name() | Cutoffs() | Cleanups() | SealChain() | SecondFactor() | AccountCode():
             return None
         case _:
             assert_never(state)

@@ -204,8 +204,10 @@ def a_journal(text_format: TextFormat, transfers: Sequence[export_text.Transacti
         for transfer in transfers
         if transfer.source_account_id is not None
     ]
-    directives = (text_format.currency(Currency("EUR", transfers[0].recorded_at)), *map(text_format.account, opened))
-    return "".join((text_format.header, *directives, *map(text_format.transaction, transfers)))
+    names = text_format.create_names()
+    accounts = [text_format.account(account, names) for account in opened]
+    directives = (text_format.currency(Currency("EUR", transfers[0].recorded_at)), *accounts)
+    return "".join((text_format.header, *directives, *(text_format.transaction(one, names) for one in transfers)))
 
 
 @hypothesis.settings(max_examples=50)
@@ -224,13 +226,14 @@ def test_any_reference_makes_one_transaction_in_a_beancount_journal(reference: s
 @hypothesis.given(reference=ODD)
 def test_any_reference_makes_one_transaction_in_an_hledger_journal(reference: str) -> None:
     transfer = a_transfer(reference)._replace(details={"description": reference})
-    (postings,) = read_journal(HLEDGER.header + HLEDGER.transaction(transfer))
+    (postings,) = read_journal(HLEDGER.header + HLEDGER.transaction(transfer, HLEDGER.create_names()))
     assert [-Decimal("0.01"), Decimal("0.01")] == [amount for _, amount in postings]
 
 
 @hypothesis.given(reference=ODD)
 def test_the_tags_of_an_hledger_journal_restore_any_text(reference: str) -> None:
-    lines = HLEDGER.transaction(a_transfer(reference)._replace(details={"description": reference})).split("\n")
+    transfer = a_transfer(reference)._replace(details={"description": reference})
+    lines = HLEDGER.transaction(transfer, HLEDGER.create_names()).split("\n")
     tags = [line.removeprefix("    ; ").split(": ", 1) for line in lines if line.startswith("    ; ")]
     texts = {name: value for name, value in tags if name in {"reference", "description"}}
     assert all(value == value.strip() and not set(value) & set(",[]") for value in texts.values())
@@ -316,7 +319,7 @@ async def test_a_file_that_cannot_be_created_is_one_clear_line(settings: Setting
     assert (1, "ledger: /nowhere/out.csv: No such file or directory") == (status, log.splitlines()[-1])
 
 
-@pytest.mark.parametrize("arguments", [("--account", "x"), ("--from", "yesterday"), ("--to", "2026-02-29")])
+@pytest.mark.parametrize("arguments", [("--account", "x y"), ("--from", "yesterday"), ("--to", "2026-02-29")])
 async def test_an_invalid_argument_is_one_clear_line(arguments: tuple[str, str], settings: Settings) -> None:
     status, output, log = await run_export(settings, "--format", "csv", *arguments)
     assert (2, "") == (status, output)

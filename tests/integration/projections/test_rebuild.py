@@ -69,6 +69,11 @@ async def create_history(api: Api) -> tuple[dict[str, Any], dict[str, Any]]:
     source, destination = await api.new_account(balance_cents=1000), await api.new_account()
     for amount_cents in range(1, 9):
         assert 200 == (await api.transfer(source, destination, amount_cents)).status
+    for account, code in ((source, "till"), (source, None), (destination, "till"), (source, "bank")):
+        labelled = await api.patch(f"/v1/accounts/{account['id']}", {"code": code, "metadata": {"a": code}})
+        assert 200 == labelled.status
+    paid = await api.transfer(source, destination, 9)
+    assert 200 == (await api.patch(f"/v1/transactions/{paid.body['id']}", {"description": "amended"})).status
     user = await api.new_user()
     credentials = {"username": user["username"], "password": PASSWORD}
     pairs = [(await api.nobody.post("/v1/auth/login", credentials)).body for _ in range(3)]
@@ -95,7 +100,7 @@ async def test_a_rebuilt_table_has_the_schema_of_the_one_before(
 
 @pytest.mark.parametrize("chunk", [1, 2, 7, 5000])
 async def test_the_rows_are_the_same_for_every_size_of_chunk(api: Api, settings: Settings, chunk: int) -> None:
-    """This holds where a name passes from one user to another within one chunk."""
+    """This holds where a name passes from one user to another, or a code between accounts, within one chunk."""
     await create_history(api)
     outcome = await run_rebuild(settings, chunk=chunk)
     assert (0, outcome.position) == (outcome.differing, (await inline_status(settings))[0].position)

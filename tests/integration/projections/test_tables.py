@@ -58,11 +58,16 @@ async def test_the_key_and_indexes_are_those_of_the_database(table: Table, conne
         table.name,
     )
     described = {
-        (index.name, index.unique, False, index.on + (f" WHERE {index.where}" if index.where else ""))
+        (
+            index.name,
+            index.unique,
+            False,
+            f"{index.method} {index.on}" + (f" WHERE {index.where}" if index.where else ""),
+        )
         for index in table.indexes
     }
-    key = (f"{table.name}_pkey", True, True, f"({', '.join(table.key)})")
-    found = {(name, unique, primary, text.split(" USING btree ")[1]) for name, unique, primary, text in rows}
+    key = (f"{table.name}_pkey", True, True, f"btree ({', '.join(table.key)})")
+    found = {(name, unique, primary, text.split(" USING ")[1]) for name, unique, primary, text in rows}
     assert {*described, key} == found
 
 

@@ -55,7 +55,7 @@ from ledger.events.users import (
 )
 from ledger.money import MAX_CENTS
 from ledger.store.heads import NO_STREAM, Head
-from tests.support import client_commands, factor_commands
+from tests.support import client_commands, factor_commands, label_commands
 from tests.support.ledgers import (
     ACCOUNTS,
     ALICE,
@@ -355,6 +355,8 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     token_makers,
     client_makers,
     factor_makers,
+    draw_command(label_commands.amend, transaction_ids, label_commands.account_names),
+    draw_command(label_commands.describe, account_ids, label_commands.codes, label_commands.account_names),
 )
 
 
@@ -392,7 +394,10 @@ def populated(ledger: Ledger) -> Ledger:
         ledger.execute(
             place_hold(ledger, 0, 50, "fees" if number == 2 else None, named_id(f"hold {number}"), TILL, PURSE, 20)
         )
+    ledger.execute(label_commands.amend(ledger, named_id("hold 0"), "a deposit"))
     ledger.execute(end_of_hold(ledger, VoidHold, 0, 0))
+    for code in ("assets", "assets:cash"):
+        ledger.execute(label_commands.describe(ledger, ACCOUNTS[3], code, None))
     ledger.execute(CloseAccount(ACCOUNTS[3]))
     ledger.execute(reopen(ledger, ACCOUNTS[3]))
     policies: tuple[tuple[int, Freeze], ...] = ((50, "all"), (60, "none"))
@@ -468,6 +473,12 @@ def test_no_account_of_a_pending_hold_is_closed(ledger: Ledger) -> None:
     pending = [state.hold for state in ledger.transfers().values() if state.hold and state.status == "pending"]
     assert closed.isdisjoint({hold.source_account_id for hold in pending})
     assert closed.isdisjoint({hold.destination_account_id for hold in pending})
+
+
+@any_ledger
+def test_no_two_accounts_have_the_same_code(ledger: Ledger) -> None:
+    codes = label_commands.codes_in_use(ledger)
+    assert len(codes) == len(set(codes))
 
 
 def _is_end(event: Any) -> bool:

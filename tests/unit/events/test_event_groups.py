@@ -10,7 +10,7 @@ from ledger.commands import COMMANDS
 from ledger.commands.command import Command
 from ledger.events import Event, State
 from ledger.events.accounts import EVENT_GROUPS, FUNDS_EVENTS, INCOMING_EVENTS, LANDMARK_EVENTS, AccountEvent
-from ledger.projections import entries
+from ledger.projections import account_labels, entries
 from ledger.store.reader import FREQUENT, FUNDS, INCOMING, LANDMARKS
 
 MIGRATIONS = Path(__file__).parents[3] / "migrations" / "versions"
@@ -28,8 +28,9 @@ def test_every_account_event_is_in_exactly_one_group() -> None:
 
 
 def test_every_account_event_is_read_at_a_point_in_time() -> None:
-    """`ledger.audit.as_of` reads the entries and these groups: an event of another group would be left out."""
-    assert {*get_args(AccountEvent)} == {*entries.HANDLED, *LANDMARK_EVENTS, *FUNDS_EVENTS, *INCOMING_EVENTS}
+    """`ledger.audit.as_of` reads entries, labels and these groups: an event of another group would be left out."""
+    read = {*entries.HANDLED, *account_labels.HANDLED, *LANDMARK_EVENTS, *FUNDS_EVENTS, *INCOMING_EVENTS}
+    assert {*get_args(AccountEvent)} == read
 
 
 @pytest.mark.parametrize(

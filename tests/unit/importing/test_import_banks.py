@@ -127,6 +127,6 @@ def test_what_qif_does_not_say_must_be_named(tmp_path: Path, option: str, value:
     assert ["1:1: QIF names neither a currency nor the form of its dates: give both as options"] == said
 
 
-def test_an_account_must_be_an_id(tmp_path: Path) -> None:
+def test_an_account_must_be_an_id_or_a_code(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"^--account: must be a UUID"):
-        check(write(tmp_path / "may.ofx", OFX), account="bank", against=B)
+        check(write(tmp_path / "may.ofx", OFX), account="the bank", against=B)

@@ -119,7 +119,7 @@ def test_metadata_has_a_column_for_each_key(tmp_path: Path) -> None:
         (f"{HEADER}\n{A},{B},0\n", "2:75: amount_cents: must be from 1 to 2^53 - 1"),
         (f"{HEADER}\n{A},{B},{2**53}\n", "2:75: amount_cents: must be at most 2^53 - 1 in the minor unit"),
         (f"{HEADER}\n{A},{B},{10**30}\n", "2:75: amount_cents: must be at most 2^53 - 1 in the minor unit"),
-        (f"{HEADER}\n{A},x,1\n", "2:38: destination_account_id: must be a UUID, such as "),
+        (f"{HEADER}\n{A},x y,1\n", "2:38: destination_account_id: must be a UUID, such as "),
         (f"{HEADER}\n{A},{A},1\n", "2:38: destination_account_id: must be another account"),
         (f'{HEADER},reference\n"{A}","{B}","5","a\u200bb"\n', "2:83: reference: must not contain characters"),
         (f"{HEADER},description\n{ROW},{'x' * 501}\n", "2:77: description: must have at most 500 characters"),
@@ -144,8 +144,8 @@ def test_faults_after_quoted_lines_are_where_an_editor_shows_them(tmp_path: Path
 
 
 def test_all_faults_are_named_up_to_a_bound(tmp_path: Path) -> None:
-    few = write(tmp_path / "few.csv", f"{HEADER}\n{ROW}\n" + f"{A},x,0\n" * 3)
-    many = write(tmp_path / "many.csv", f"{HEADER}\n" + f"{A},x,0\n" * 100)
+    few = write(tmp_path / "few.csv", f"{HEADER}\n{ROW}\n" + f"{A},x y,0\n" * 3)
+    many = write(tmp_path / "many.csv", f"{HEADER}\n" + f"{A},x y,0\n" * 100)
     assert (6, MAX_FAULTS) == (len(faults(few)), len(faults(many)))
 
 
