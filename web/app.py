@@ -34,6 +34,7 @@ from web.handlers.error_pages import EXAMPLES
 from web.handlers.monitoring import DRAINING, HEALTH, METRICS
 from web.http.concurrency import ConcurrencyLimit
 from web.http.cors import Inner, add_cors
+from web.http.dry_run import allow_dry_run, headers_of
 from web.http.errors import problem, refusals_of, unknown_version
 from web.http.negotiation import accept_of
 from web.http.pagination import LARGE_LISTS, LargeLists
@@ -103,6 +104,8 @@ def create_app(
 def _check_parameters(route: Route) -> Handler:
     """Return the route's handler behind the limit of its caller's requests and the checks of its query parameters."""
     handler = wait_for_position(route.handler) if waits(route) else route.handler
+    if route.takes_dry_run:
+        handler = allow_dry_run(handler)
     if route.rate_class is not None:
         handler = limit_requests(route.rate_class, handler)
     names = query_parameters(route)
@@ -196,7 +199,7 @@ async def _explain(request: web.Request, error: Exception) -> Reply:
 
     The router raises for OPTIONS on every path that has other methods; that response is a success.
     """
-    headers: dict[str, str] = {}
+    headers = dict(headers_of(request))
     if isinstance(error, web.HTTPMethodNotAllowed):
         headers["Allow"] = ",".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
         if request.method == hdrs.METH_OPTIONS:

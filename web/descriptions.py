@@ -34,12 +34,13 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     ),
     "ETag": ("The version of the resource", {"type": "string", "pattern": r'^"[0-9]+(\.[0-9a-f]+)?"$'}),
+    "Dry-Run": ("The request was a dry run: nothing has changed", {"type": "string", "enum": ["true"]}),
     "Idempotent-Replayed": (
         "The response is that of an earlier request",
         {"type": "string", "enum": ["true"]},
     ),
     "Ledger-Position": (
-        "The position in the log of the last event of the request",
+        "The position in the log of the last event of the request; in a dry run, that of the state it is based on",
         {"type": "string", "pattern": "^[0-9]+$"},
     ),
     "Location": ("The path of the new resource, or of another page", {"type": "string", "format": "uri-reference"}),

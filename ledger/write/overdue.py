@@ -59,7 +59,7 @@ async def prepare_with_endings(
     while prepared.suspects:
         now = datetime.now(UTC)
         suspects = prepared.suspects
-        await _look_up_doubts(connection, commands, suspects.doubts)
+        await look_up_doubts(connection, commands, suspects.doubts)
         holds = await transactions.find_due_holds(
             connection, now, suspects.account_ids, suspects.transaction_ids, seen, MAX_HOLDS
         )
@@ -71,7 +71,7 @@ async def prepare_with_endings(
     return prepared
 
 
-async def _look_up_doubts(connection: Connection, commands: Sequence[Pending], doubts: Collection[UUID]) -> None:
+async def look_up_doubts(connection: Connection, commands: Sequence[Pending], doubts: Collection[UUID]) -> None:
     """Give the commands what they need to know of these transactions, each of which is looked up once."""
     if doubts:
         parties = dict.fromkeys(doubts) | await transactions.find_parties(connection, doubts)
