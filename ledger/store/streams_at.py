@@ -76,6 +76,16 @@ async def read_present(connection: Connection) -> tuple[int, datetime]:
     return row[0], row[1]
 
 
+async def find_changed_streams(reader: Reader, position: int, max_events: int) -> set[UUID] | None:
+    """Return the streams with events after a position; None if there are more events than `max_events`."""
+    rows = await reader.fetch(
+        "SELECT originator_id FROM stored_events WHERE notification_id > $1 ORDER BY notification_id LIMIT $2",
+        position,
+        max_events + 1,
+    )
+    return None if len(rows) > max_events else {row[0] for row in rows}
+
+
 async def _find_accounts(reader: Reader, stream_ids: Collection[UUID]) -> set[UUID]:
     rows = await reader.fetch(
         """SELECT originator_id FROM stored_events

@@ -8,7 +8,7 @@ import asyncio
 import math
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -20,19 +20,22 @@ from ledger.commands.caller import Caller
 from ledger.commands.command import Command
 from ledger.errors import Refused, StaleCallerError, StaleCommandError
 from ledger.events.clients import Client
+from ledger.projections.past_holds import find_holds_due_at
+from ledger.projections.transactions import DueHold
 from ledger.store.command_rows import read_time_at
 from ledger.store.commands import find_commands
 from ledger.store.connections import Connection, Pool
 from ledger.store.heads import NO_STREAM, Head, fold_heads, read_heads
 from ledger.store.log import Reservation
-from ledger.store.streams_at import read_present, read_streams_at
+from ledger.store.streams_at import find_changed_streams, read_present, read_streams_at
 from ledger.write.execution import replay
-from ledger.write.group import Origin, Outcome, OutcomeOrError, PreparedGroup, prepare, streams_of
-from ledger.write.overdue import look_up_doubts, prepare_with_endings
+from ledger.write.group import Origin, Outcome, OutcomeOrError, PreparedGroup
+from ledger.write.overdue import Source, prepare_with_endings
 from ledger.write.pending import Pending
 from ledger.write.preview import Preview, PreviewPool, Run
 
 MAX_STREAMS = 50_000  # that one dry run keeps in memory, at about a kilobyte each
+MAX_CHANGES = 2000  # events since a past position after which not every read shows the state of then
 TOO_MUCH = f"must not concern more than {MAX_STREAMS:,} accounts, transactions and references"
 CHANGED_SINCE = "cannot answer for a past state: what the request depends on has changed since"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # the time of an empty log
@@ -77,9 +80,10 @@ class DryRun:
         return self._preview.heads[stream_id].version
 
     async def load(self, streams: Collection[UUID]) -> None:
-        """Let reads show these streams as they are at the position that the dry run is based on."""
+        """Let reads show these streams as they were at the position that the dry run is based on."""
         async with self._pool.acquire() as lent:
-            await self._load(lent.connection, set(streams))
+            found = await self._read_then(lent.connection, streams)
+        self._preview.heads.update({**dict.fromkeys(streams, NO_STREAM), **found})
 
     async def submit(
         self, command: Command, origin: Origin, *, weight: int = 1, deadline: float | None = None
@@ -110,25 +114,23 @@ class DryRun:
             basis = Basis(*await read_present(connection))
             prepared = await prepare_with_endings(connection, [trial], self._preview.heads)
         else:
-            prepared = await self._prepare_then(connection, trial)
+            prepared = await self._prepare_then(connection, trial, basis)
         run = Run(prepared.appended, basis.position + 1 + self._count_events(), basis.time)
         outcome = prepared.build_outcomes(Reservation(run.first_position, basis.time))[-1]
         self._take(run, prepared.heads)
         return msgspec.structs.replace(outcome, position=basis.position) if isinstance(outcome, Outcome) else outcome
 
-    async def _prepare_then(self, connection: Connection, trial: _Trial) -> PreparedGroup[Pending]:
+    async def _prepare_then(self, connection: Connection, trial: _Trial, basis: Basis) -> PreparedGroup[Pending]:
         """Decide a command on the state of then, and check its caller on that of now."""
         if trial.origin.caller is not None:
             await self._check_caller(connection, trial.origin.caller)
             trial.origin = msgspec.structs.replace(trial.origin, caller=None)
-        commands: list[Pending] = [trial]
-        streams = streams_of(commands)
-        await self._load(connection, streams)
-        while True:
-            prepared = prepare(commands, streams, {stream: self._preview.heads[stream] for stream in streams})
-            if not prepared.suspects.doubts:
-                return prepared
-            await look_up_doubts(connection, commands, prepared.suspects.doubts)
+
+        async def find(reader: Connection, *arguments: Any) -> list[DueHold]:
+            return await find_holds_due_at(reader, basis.position, *arguments)
+
+        source = Source(self._read_then, find, lambda: basis.time)
+        return await prepare_with_endings(connection, [trial], self._preview.heads, source)
 
     async def _check_caller(self, connection: Connection, caller: Caller) -> None:
         """Raise `StaleCallerError` if the caller is not valid now. What a machine may debit is also that of now."""
@@ -138,15 +140,13 @@ class DryRun:
         if isinstance(heads[caller.user_id].state, Client):
             self._preview.heads[caller.user_id] = heads[caller.user_id]
 
-    async def _load(self, connection: Connection, streams: set[UUID]) -> None:
-        """Read the heads of streams at the position that the dry run is based on."""
-        heads, replays = self._preview.heads, self._preview.replays
-        unknown = streams - heads.keys()
-        if self._basis is None or replays is None or not unknown:
-            return
-        events = await read_streams_at(connection, unknown, self._basis.position)
-        heads |= {**dict.fromkeys(unknown, NO_STREAM), **fold_heads(events)}
-        replays += events
+    async def _read_then(self, connection: Connection, streams: Collection[UUID]) -> dict[UUID, Head]:
+        """Return the heads of streams at the position that the dry run is based on, and let reads show that state."""
+        assert self._basis is not None  # noqa: S101 - only a dry run on a past state gets here
+        assert self._preview.replays is not None  # noqa: S101 - as above
+        events = await read_streams_at(connection, streams, self._basis.position)
+        self._preview.replays.extend(events)
+        return fold_heads(events)
 
     def _take(self, run: Run, heads: Mapping[UUID, Head]) -> None:
         """Let later commands and reads see the effects of a run. Streams that it creates have no head yet."""
@@ -169,13 +169,14 @@ class DryRun:
 async def open_dry_run(pool: Pool, *, schema: str, point: PointInTime | None, streams: Collection[UUID]) -> DryRun:
     """Return a dry run on the present or, with a `point` in time, on the state of then.
 
-    In the latter, reads show `streams` as they were even before the first command.
+    Reads show what has changed since as it was then: everything if that is not much, otherwise these `streams` and
+    those that the commands read.
     """
     if point is None:
         return DryRun(pool, schema=schema)
     position = await position_of(pool, point)
     dry_run = DryRun(pool, schema=schema, basis=Basis(position, await read_time_at(pool, position) or EPOCH))
-    await dry_run.load(streams)
+    await dry_run.load({*streams, *(await find_changed_streams(pool, position, MAX_CHANGES) or ())})
     return dry_run
 
 

@@ -3,53 +3,20 @@
 The requests are those of docs/endpoints.http, so a route that is added later is tested as well.
 """
 
-import re
 from typing import Any
-from uuid import UUID
 
 from ledger.settings import Settings
 from tests.support.conformity import route_of
 from tests.support.controls import ADMIN_PASSWORD, Api, Response
+from tests.support.dry_runs import Compared
 from tests.support.endpoints import Request, fill_variables, requests, send
 from tests.support.everything import read_everything
 from web.routes import ROUTES
 from web.routes.route import Route
 
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
-ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-OF_ONE_REQUEST = frozenset({"trace_id", "client_secret", "position"})
-
 
 def find_route(request: Request, named: dict[str, Any]) -> Route:
     return route_of(request.method, fill_variables(request.path, named).partition("?")[0])
-
-
-class Compared:
-    """What two responses have in common if one is that of a dry run: all but times, new ids and secrets."""
-
-    def __init__(self) -> None:
-        self._known: set[str] = set()
-
-    def learn(self, body: Any) -> None:
-        """Take over the ids of a response; others are new."""
-        self._known.update(ID.findall(str(body)))
-
-    def describe(self, response: Response) -> dict[str, Any]:
-        headers = {name: response.headers.get(name) for name in ("ETag", "Content-Type", "Idempotent-Replayed")}
-        location = self._mask(response.headers.get("Location"))
-        return {"status": response.status, "body": self._mask(response.body), "Location": location, **headers}
-
-    def _mask(self, value: Any) -> Any:
-        match value:
-            case dict():
-                return {name: self._mask(one) for name, one in value.items() if name not in OF_ONE_REQUEST}
-            case list():
-                return [self._mask(one) for one in value]
-            case str():
-                ids = ID.sub(lambda found: found[0] if found[0] in self._known else str(UUID(int=0)), value)
-                return TIME.sub("a time", ids)
-            case _:
-                return value
 
 
 async def test_it_is_answered_as_the_change_is_and_writes_nothing(
@@ -74,7 +41,7 @@ async def test_it_is_answered_as_the_change_is_and_writes_nothing(
             assert [str(position)] * 2 == [one.headers.get("Ledger-Position", str(position)) for one in answers]
         answer = await send(api.nobody, request, named)
         for one in answers:
-            assert compared.describe(answer) == compared.describe(one), (request, answer, one)
+            assert compared.describe(*answer) == compared.describe(*one), (request, answer, one)
         named[request.name] = answer.body
         compared.learn(answer.body)
 
