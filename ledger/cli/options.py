@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
+AsDryRun = Annotated[bool, typer.Option("--dry-run", help="Check and decide, and write nothing.")]
+
 
 def parse_argument_id(text: str) -> UUID:
     """Return the id in an argument; end the program with status 2 if it is not a valid id."""

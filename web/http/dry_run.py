@@ -4,17 +4,16 @@ The handler runs as always. In place of the committer and the pool of connection
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
 
 from ledger.errors import Refused
+from ledger.runtime import take_dry_run
 from ledger.values.timestamps import parse_end
 from ledger.write.dry_run import DryRun, open_dry_run
-from ledger.write.writer import Writer
 from web.auth import Handler
 from web.http.aiohttp_private import replace_app
 from web.http.params import PATH_ID, flag_parameter, integer_parameter, read_point_in_time, time_parameter
@@ -71,8 +70,7 @@ async def _answer(request: web.Request, handler: Handler) -> Reply | Stream:
     request[_RUN] = dry_run = await open_dry_run(
         runtime.pool, schema=runtime.settings.ledger_schema, point=point, streams=_read_streams(request)
     )
-    committer = cast("Writer", dry_run)
-    with replace_app(request, _App(request.app, {RUNTIME: replace(runtime, pool=dry_run.pool, committer=committer)})):
+    with replace_app(request, _App(request.app, {RUNTIME: take_dry_run(runtime, dry_run)})):
         reply = await handler(request)
     if isinstance(reply, Reply):
         reply.headers.update(headers_of(request))
