@@ -335,6 +335,7 @@ def _problems(route: Route) -> dict[str, Any]:
     for refusing in refusals_of(route):
         by_status.setdefault(CATALOGUE[example_refusal(refusing).code].status, []).append(_name(refusing))
     headers = (*(name for name in operation.response_headers if name not in CREATED), *route.limit_headers)
+    headers += (dry_run.HEADER,) if route.takes_dry_run else ()
     return {str(status): _problem(status, names, headers) for status, names in sorted(by_status.items())}
 
 
