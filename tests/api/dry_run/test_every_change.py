@@ -16,7 +16,9 @@ from web.routes.route import Route
 
 
 def find_route(request: Request, named: dict[str, Any]) -> Route:
-    return route_of(request.method, fill_variables(request.path, named).partition("?")[0])
+    route = route_of(request.method, fill_variables(request.path, named).partition("?")[0])
+    assert route is not None
+    return route
 
 
 async def test_it_is_answered_as_the_change_is_and_writes_nothing(
