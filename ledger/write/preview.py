@@ -63,8 +63,9 @@ class Preview(NamedTuple):
         named = set(_NAMES.findall(query))
         if self.replays is not None or not named:
             return named
-        changed = {STREAM_HEADS} if self.runs else set()
-        return named & changed.union(*(map(_find_target, _apply(run)) for run in self.runs))
+        types = {type(row.event) for run in self.runs for row in run.events}
+        handling = (projection for projection in INLINE if not types.isdisjoint(projection.handles))
+        return named & {STREAM_HEADS, *(name for projection in handling for name in projection.table_names)}
 
 
 class PreviewPool(Pool):

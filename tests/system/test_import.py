@@ -214,7 +214,7 @@ async def test_a_dry_run_says_what_would_become_of_each_line_and_writes_nothing(
     )
     assert (1, "2 new, 1 made before, 2 refused, nothing written\n") == (tried.status, tried.output)
     wrong, short = tried.error.splitlines()
-    assert wrong.startswith(f"{file}:3: reference_already_exists: ")
+    assert wrong.startswith(f"{file}:3: transaction_id_reused: ")
     assert "amount_cents is 2 in the ledger, and 3 in the file" in wrong
     assert short.startswith(f"{file}:5: transfer_insufficient_funds: ")
     made = await run(api, file)
