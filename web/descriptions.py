@@ -15,8 +15,8 @@ plain word. Errors are RFC 9457 problem details with stable codes.
 with `Allow`. HEAD works wherever GET does, and OPTIONS answers `Allow` on every path.
 - Lists have up to 10,000 items, or up to `limit` (1 to 1,000), and `Link: rel="next"` while there are more. They are \
 compressed if `Accept-Encoding` allows it.
-- A change with `dry_run=true` is decided and answered, and not made. With `at_position` or `at_time`, it is decided on \
-the state of then.
+- A change with `dry_run=true` is decided and answered, and not made. With `at_position` or `at_time`, it is decided \
+on the state of then.
 - Machines use the client credentials of OAuth 2.0 (`POST /v1/auth/token`), with the scopes below.
 """
 TAGS = {  # in this order
