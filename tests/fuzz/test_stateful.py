@@ -139,12 +139,13 @@ class Books(RuleBasedStateMachine):
             "POST",
             "/transactions/hold",
             body,
+            tries=False,
         )
         if number not in self.model.transactions:
             return
         if part is not None:
             path, body = f"/transactions/{number}/capture", {"amount_cents": part, "final": False}
-            self.both(lambda: self.model.capture(number, part, final=False), "POST", path, body)
+            self.both(lambda: self.model.capture(number, part, final=False), "POST", path, body, tries=False)
         if self.model.transactions[number].status == "pending":
             time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
             self.model.expire(number)
@@ -239,18 +240,22 @@ class Books(RuleBasedStateMachine):
     def account(self, index: int) -> str:
         return chosen([*self.model.accounts], index)
 
-    def both(self, change: Callable[[], None], method: str, path: str, body: Any = None) -> None:
-        """Change both the model and the service, or neither for the same reasons."""
+    def both(self, change: Callable[[], None], method: str, path: str, body: Any = None, *, tries: bool = True) -> None:
+        """Change both the model and the service, or neither for the same reasons.
+
+        Unless time is short, try it out first.
+        """
         try:
             change()
             expected: list[str] = []
         except RefusedError as refused:
             expected = refused.codes
         position = str(self.client.get("/ledger/trial-balance").raise_for_status().json()["position"])
-        tried = self.try_out(method, path, body)
+        tried = self.try_out(method, path, body) if tries else None
         answer = self.client.request(method, path, json=body)
-        assert self.describe(tried) == self.describe(answer)
-        self.sent.append(Sent(position, method, path, body, self.describe(answer)))
+        if tried is not None:
+            assert self.describe(tried) == self.describe(answer)
+            self.sent.append(Sent(position, method, path, body, self.describe(answer)))
         errors = answer.json()["errors"] if answer.status_code >= 400 else []
         assert expected == [reason["code"] for reason in errors]
         assert answer.status_code in ({CATALOGUE[expected[0]].status} if expected else {200, 201})

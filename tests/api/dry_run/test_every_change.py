@@ -39,7 +39,7 @@ async def test_it_is_answered_as_the_change_is_and_writes_nothing(
             for params in ({}, {"at_position": str(position)}):
                 answers.append(await send(api.nobody, request, named, params={"dry_run": "true", **params}))
                 assert "true" == answers[-1].headers.get("Dry-Run"), (request, answers[-1])
-                assert before == await read_everything(connection, settings), request
+            assert before == await read_everything(connection, settings), request
             assert [str(position)] * 2 == [one.headers.get("Ledger-Position", str(position)) for one in answers]
         answer = await send(api.nobody, request, named)
         for one in answers:
