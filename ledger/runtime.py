@@ -3,7 +3,8 @@
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 from uuid import UUID
 
 import structlog
@@ -33,6 +34,7 @@ from ledger.store.pool import connect, open_pool, open_replicas
 from ledger.store.replica import Replicas
 from ledger.values.ids import new_id
 from ledger.write.committer import Committer, Watch
+from ledger.write.dry_run import DryRun
 from ledger.write.group import Origin
 from ledger.write.remote import RemoteWriter
 from ledger.write.writer import Writer
@@ -67,6 +69,11 @@ class Runtime:
     active_roles: DataLoader[UUID, frozenset[str]]
     standings: DataLoader[UUID, Standing]
     account_ids: DataLoader[str, UUID]  # by the keys of codes
+
+
+def take_dry_run(runtime: Runtime, dry_run: DryRun) -> Runtime:
+    """Return the runtime in which a dry run takes the place of the committer and of the pool: nothing is written."""
+    return replace(runtime, pool=dry_run.pool, committer=cast("Writer", dry_run))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ from web.handlers.monitoring import DRAINING, HEALTH, METRICS
 from web.http.account_refs import name_as_sent
 from web.http.concurrency import ConcurrencyLimit
 from web.http.cors import Inner, add_cors
+from web.http.dry_run import allow_dry_run, headers_of
 from web.http.errors import problem, refusals_of, unknown_version
 from web.http.negotiation import accept_of
 from web.http.pagination import LARGE_LISTS, LargeLists
@@ -106,6 +107,8 @@ def _check_parameters(route: Route) -> Handler:
     handler = wait_for_position(route.handler) if waits(route) else route.handler
     if route.is_sensitive:
         handler = require_recent_login(handler)
+    if route.takes_dry_run:
+        handler = allow_dry_run(handler)
     if route.rate_class is not None:
         handler = limit_requests(route.rate_class, handler)
     names = query_parameters(route)
@@ -199,7 +202,7 @@ async def _explain(request: web.Request, error: Exception) -> Reply:
 
     The router raises for OPTIONS on every path that has other methods; that response is a success.
     """
-    headers: dict[str, str] = {}
+    headers = dict(headers_of(request))
     if isinstance(error, web.HTTPMethodNotAllowed):
         headers["Allow"] = ",".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
         if request.method == hdrs.METH_OPTIONS:

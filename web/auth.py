@@ -190,7 +190,7 @@ async def check_again(request: web.Request) -> None:
     It reads PostgreSQL, because the revocation cache learns of a revocation shortly after the commit. So a request that
     has read an event has also seen every revocation before it.
     """
-    runtime = request.app[RUNTIME]
+    runtime = request.match_info.apps[0][RUNTIME]  # in a dry run on a past state, that of the present
     verified = _verify_bearer(runtime, request, TokenType.ACCESS)
     if runtime.settings.jwt_enable_revoked_tokens:
         session = (verified.session_id, verified.user_id)

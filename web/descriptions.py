@@ -15,6 +15,8 @@ plain word. Errors are RFC 9457 problem details with stable codes.
 with `Allow`. HEAD works wherever GET does, and OPTIONS answers `Allow` on every path.
 - Lists have up to 10,000 items, or up to `limit` (1 to 1,000), and `Link: rel="next"` while there are more. They are \
 compressed if `Accept-Encoding` allows it.
+- A change with `dry_run=true` is decided and answered, and not made. With `at_position` or `at_time`, it is decided \
+on the state of then.
 - Machines use the client credentials of OAuth 2.0 (`POST /v1/auth/token`), with the scopes below.
 """
 TAGS = {  # in this order
@@ -34,12 +36,13 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     ),
     "ETag": ("The version of the resource", {"type": "string", "pattern": r'^"[0-9]+(\.[0-9a-f]+)?"$'}),
+    "Dry-Run": ("The request was a dry run: nothing has changed", {"type": "string", "enum": ["true"]}),
     "Idempotent-Replayed": (
         "The response is that of an earlier request",
         {"type": "string", "enum": ["true"]},
     ),
     "Ledger-Position": (
-        "The position in the log of the last event of the request",
+        "The position in the log of the last event of the request; in a dry run, that of the state it is based on",
         {"type": "string", "pattern": "^[0-9]+$"},
     ),
     "Location": ("The path of the new resource, or of another page", {"type": "string", "format": "uri-reference"}),

@@ -20,6 +20,7 @@ from web.components import REF, Components
 from web.descriptions import DESCRIPTION, HEADERS, TAGS
 from web.handlers import batch_stream
 from web.handlers.client_tokens import FORM
+from web.http import dry_run
 from web.http.account_refs import PATH_ACCOUNT
 from web.http.catalogue import CATALOGUE, phrase
 from web.http.errors import (
@@ -243,6 +244,8 @@ def parameters_of(route: Route) -> list[Parameter[Any]]:
         own.append(_IF_NONE_MATCH)
     if waits(route):
         own.append(MIN_POSITION)
+    if route.takes_dry_run:
+        own += dry_run.PARAMETERS
     return own
 
 
@@ -315,6 +318,8 @@ def _success(route: Route, components: Components) -> dict[str, Any]:
         names.append("Ledger-Position")
     if _takes_key(route):
         names.append("Idempotent-Replayed")
+    if route.takes_dry_run:
+        names.append(dry_run.HEADER)
     response: dict[str, Any] = {
         "description": operation.response_description or components.describe(operation.response_model),
         "headers": _headers(*names),
@@ -333,6 +338,7 @@ def _problems(route: Route) -> dict[str, Any]:
     for refusing in refusals_of(route):
         by_status.setdefault(CATALOGUE[example_refusal(refusing).code].status, []).append(_name(refusing))
     headers = (*(name for name in operation.response_headers if name not in CREATED), *route.limit_headers)
+    headers += (dry_run.HEADER,) if route.takes_dry_run else ()
     return {str(status): _problem(status, names, headers) for status, names in sorted(by_status.items())}
 
 

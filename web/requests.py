@@ -42,8 +42,8 @@ from web.fields import (
     Time,
     Username,
 )
-from web.second_factors import Otp
 from web.labels import LabelPatch, NewLabels
+from web.second_factors import Otp
 
 MAX_ITEMS = 10_000  # of a batch
 

@@ -71,7 +71,9 @@ class _Report:
         names = {"made": "new", "replayed": "made before", "refused": "refused"}
         texts = [f"{count:,} {names[name] if self.dry_run else name}" for name, count in self.tally.counts.items()]
         if self.dry_run:
-            texts.append("nothing sent")
+            texts.append("nothing written")
+            if self.tally.parts > 1:
+                texts.append(f"tried in {self.tally.parts} parts, each on the present state")
         elif self.tally.unconfirmed:
             texts.append(f"{self.tally.unconfirmed:,} sent without an answer")
         return ", ".join(texts)
@@ -112,7 +114,7 @@ def import_file(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the file, and show what is new. Send nothing.")
+        bool, typer.Option("--dry-run", help="Check the file, and show what would become of each line. Write nothing.")
     ] = False,
     profile: Annotated[
         Path | None,

@@ -67,8 +67,10 @@ _decode = msgspec.json.Decoder(_Answer).decode
 class Client:
     """A session with the service. It is refreshed when its token expires, because a one-time code works only once."""
 
-    def __init__(self, session: aiohttp.ClientSession, service: Service) -> None:
+    def __init__(self, session: aiohttp.ClientSession, service: Service, *, dry_run: bool) -> None:
         self._session, self._service = session, service
+        self.dry_run = dry_run
+        self._params = {"dry_run": "true"} if dry_run else {}
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._renewing = asyncio.Lock()
         self._refresh_token = ""
@@ -107,7 +109,13 @@ class Client:
     def stream(self, lines: AsyncIterator[bytes]) -> Any:
         """Open a stream of transfers."""
         headers = {"Content-Type": "application/jsonl"}
-        return self._session.post(f"{self._service.url}/v1/transactions/batch", data=lines, headers=headers)
+        url = f"{self._service.url}/v1/transactions/batch"
+        return self._session.post(url, data=lines, headers=headers, params=self._params)
+
+    async def post(self, path: str, body: bytes) -> tuple[int, Any]:
+        """Return the status and the body of the response to a JSON body."""
+        headers = {"Content-Type": "application/json"}
+        return await self.call("POST", path, data=body, headers=headers, params=self._params)
 
     async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
         """Return the status and the body of a response; renew the token, or wait, if the service asks for it."""
@@ -150,12 +158,12 @@ class Client:
 
 
 @asynccontextmanager
-async def connect(service: Service) -> AsyncIterator[Client]:
-    """Open a session, and log in. Raises `ImportFailedError`."""
+async def connect(service: Service, *, dry_run: bool = False) -> AsyncIterator[Client]:
+    """Open a session, and log in. With `dry_run`, what is sent changes nothing. Raises `ImportFailedError`."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout, json_serialize=_dump) as session:
-            client = Client(session, service)
+            client = Client(session, service, dry_run=dry_run)
             await client.log_in()
             yield client
     except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
@@ -182,14 +190,23 @@ async def send(service: Service, prepared: Prepared, tally: Tally, on_result: On
 
 
 async def try_out(service: Service, prepared: Prepared, tally: Tally, on_result: OnResult) -> None:
-    """Find out what would become of the requests, and send none. Raises `ImportFailedError` and `FaultyFileError`."""
-    async with connect(service) as client:
+    """Find out what would become of the requests, and change nothing. Raises as `send` does.
+
+    Transfers see the effects of those before them, up to as many as the service keeps in mind. Journal entries and
+    holds are each tried alone.
+    """
+
+    def add(result: Result) -> None:
+        tally.add(result)
+        on_result(result)
+
+    async with connect(service, dry_run=True) as client:
         await check_currencies(client, prepared)
-        requests = prepared.requests()
-        while window := list(islice(requests, WINDOW)):
-            for result in await asyncio.gather(*(_foresee(client, request) for request in window)):
-                tally.add(result)
-                on_result(result)
+        transfers = (request for request in prepared.requests() if request.kind == "transfer")
+        await _Sender(client, transfers, tally, add).run()
+        for request in prepared.requests():
+            if request.kind != "transfer":
+                add(await _post(client, request))
 
 
 async def check_currencies(client: Client, prepared: Prepared) -> None:
@@ -215,7 +232,7 @@ class _Sender:
         self._window: list[tuple[Request, _Answer]] = []  # results from the first that has to be compared
 
     async def run(self) -> None:
-        """Send everything; go on with a new token where the stream ended because the old one has expired."""
+        """Send everything; go on where the stream ended because the token has expired, or a dry run is full."""
         while True:
             before, used = self._tally_done(), self._client.authorization
             try:
@@ -224,9 +241,12 @@ class _Sender:
                 self._report_rest()
             if problem is None:
                 return
-            if problem.status != HTTPStatus.UNAUTHORIZED or self._tally_done() == before:
+            is_full = self._client.dry_run and _is_full(problem)
+            if not (is_full or problem.status == HTTPStatus.UNAUTHORIZED) or self._tally_done() == before:
                 raise ImportFailedError(_describe(problem.status, {"errors": problem.errors}))
-            await self._client.renew(used)
+            self._tally.parts += is_full
+            if not is_full:
+                await self._client.renew(used)
             self._requests = chain(tuple(self._pending), self._requests)
             self._pending.clear()
 
@@ -314,8 +334,7 @@ def _compare(request: Request, sent: Mapping[str, Any], found: Mapping[str, Any]
 
 async def _post(client: Client, request: Request) -> Result:
     """Make a journal entry or place a hold. Raises `ImportFailedError` if the service fails."""
-    headers = {"Content-Type": "application/json"}
-    status, body = await client.call("POST", _PATHS[request.kind], data=request.body, headers=headers)
+    status, body = await client.post(_PATHS[request.kind], request.body)
     if status == HTTPStatus.OK:
         return Result(request.line, "made")
     if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.UNAUTHORIZED:
@@ -323,14 +342,9 @@ async def _post(client: Client, request: Request) -> Result:
     return await _judge(client, request, _Answer(status, errors=body["errors"]))
 
 
-async def _foresee(client: Client, request: Request) -> Result:
-    """Return what would become of a line, as far as the service tells: `made` if nothing is known against it."""
-    sent = msgspec.json.decode(request.body)
-    if (found := await client.find(sent)) is not None:
-        taken = {"code": "transaction_already_exists", "message": f"transaction already exists: {found['id']}"}
-        refused = Result(request.line, "refused", HTTPStatus.CONFLICT, (taken,))
-        return _compare(request, await client.with_account_ids(sent), found, refused)
-    return Result(request.line, "made")
+def _is_full(problem: _Answer) -> bool:
+    """Return whether the service keeps no more lines of a dry run in mind."""
+    return any(error.get("detail", {}).get("parameter") == "dry_run" for error in problem.errors)
 
 
 def _is_taken(errors: Sequence[Mapping[str, Any]]) -> bool:

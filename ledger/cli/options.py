@@ -15,6 +15,7 @@ AllFindings = Annotated[
     bool,
     typer.Option("--all", help=f"Print all findings, instead of the first {MAX_FINDINGS:,} and the number of others."),
 ]
+AsDryRun = Annotated[bool, typer.Option("--dry-run", help="Check and decide, and write nothing.")]
 
 
 def parse_option(option: str, text: str | None, parse: Callable[[str], T]) -> T | None:

@@ -13,7 +13,7 @@ import structlog
 import typer
 
 from ledger.audit.limited import MAX_FINDINGS
-from ledger.cli.options import AllFindings, AsJson
+from ledger.cli.options import AllFindings, AsDryRun, AsJson
 from ledger.cli.output import describe_omitted, emit, encode_compact
 from ledger.cli.progress import Progress
 from ledger.cli.shell import connected, fail, pooled, query_pool, run, run_service
@@ -106,14 +106,15 @@ def export_heads(
 
 def accept_head(
     reason: Annotated[str, typer.Option(help="Why the chain is right, such as a restored backup.")],
+    dry_run: AsDryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Accept the chain of blocks as it is, although the kept head says otherwise. The log records it as an event."""
-    accepted = run_service(lambda settings: _accept(settings, reason))
+    accepted = run_service(lambda settings: _accept(settings, reason, dry_run=dry_run))
     if as_json:
-        emit({"accepted_block": accepted})
+        emit({"accepted_block": accepted, **({"dry_run": True} if dry_run else {})})
     else:
-        sys.stdout.write(f"accepted the chain of {accepted} blocks\n")
+        sys.stdout.write(f"{'dry run: would accept' if dry_run else 'accepted'} the chain of {accepted} blocks\n")
 
 
 def verify_seals(
@@ -183,8 +184,9 @@ async def _seal(settings: Settings) -> int:
     return count
 
 
-async def _accept(settings: Settings, reason: str) -> int:
+async def _accept(settings: Settings, reason: str, *, dry_run: bool) -> int:
     from ledger.runtime import open_runtime  # noqa: PLC0415 - all of the service, for this command alone
+    from ledger.write.dry_run import DryRun  # noqa: PLC0415 - as above
 
     await _own_key(settings)
     head_file = HeadFile.find(settings)
@@ -193,7 +195,11 @@ async def _accept(settings: Settings, reason: str) -> int:
         ledger_id = await read_ledger_id(connection)
         chain, kept = await read_chain(connection, Chain(ledger_id, None)), _describe_kept(head_file)
         event = SealHeadAccepted(*chain.describe(), *kept, reason)
-        await runtime.committer.submit(AcceptSealHead(accepted=event), Origin(new_id(), request_id=REQUEST_ID))
+        command, origin = AcceptSealHead(accepted=event), Origin(new_id(), request_id=REQUEST_ID)
+        if dry_run:
+            await DryRun(runtime.pool, schema=settings.ledger_schema).submit(command, origin)
+            return chain.size
+        await runtime.committer.submit(command, origin)
         await head_file.keep(chain, replaces=True)
         await follower.resume(connection, "seals")
     return chain.size

@@ -19,11 +19,15 @@ class Result(NamedTuple):
 
 @dataclass
 class Tally:
-    """The results so far, and the number of lines that were sent and whose result is not known."""
+    """The results so far, and the number of lines that were sent and whose result is not known.
+
+    A dry run of many lines has several `parts`, each of which begins with the present state.
+    """
 
     counts: dict[Fate, int] = field(default_factory=lambda: {"made": 0, "replayed": 0, "refused": 0})
     errors: list[dict[str, Any]] = field(default_factory=list)
     unconfirmed: int = 0
+    parts: int = 1
 
     def add(self, result: Result) -> None:
         """Count another line, and list the reasons for a refusal."""

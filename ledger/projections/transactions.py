@@ -221,7 +221,7 @@ class DueHold(NamedTuple):
 async def list_due_holds(reader: Reader, now: datetime, limit: int) -> list[DueHold]:
     """Return up to `limit` pending holds that expire at `now` or earlier, in the order in which they expire."""
     rows = await reader.fetch(
-        f"SELECT {_DUE} FROM transfers WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2",
+        f"SELECT {DUE} FROM transfers WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2",
         now,
         limit,
     )
@@ -249,7 +249,7 @@ async def find_due_holds(
                 UNION
                 SELECT id FROM transfers
                 WHERE id = ANY($3) AND (status IN ('voided', 'expired') OR (status = 'pending' AND expires_at <= $1)))
-            SELECT {_DUE} FROM transfers WHERE id IN (SELECT id FROM due WHERE id <> ALL($4) LIMIT $5)""",
+            SELECT {DUE} FROM transfers WHERE id IN (SELECT id FROM due WHERE id <> ALL($4) LIMIT $5)""",
         *(now, account_ids, transaction_ids, left_out, limit),
     )
     return [DueHold(*row) for row in rows]
@@ -268,7 +268,7 @@ async def have_incoming_holds(reader: Reader, account_ids: Collection[UUID]) -> 
 # Those who may own the reference of a hold: who owned its source when it was placed, and who placed it.
 _PAYERS = f"""CASE WHEN reference IS NULL THEN ARRAY[]::uuid[] ELSE array_remove(ARRAY[
     {owner_at("source_account_id", "transfers.position")}, {sender_of("transfers.id")}], NULL) END"""
-_DUE = f"id, source_account_id, destination_account_id, reference, {_PAYERS}"
+DUE = f"id, source_account_id, destination_account_id, reference, {_PAYERS}"
 
 
 async def find_payers(reader: Reader, hold_id: UUID) -> tuple[UUID, ...]:

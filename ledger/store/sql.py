@@ -36,6 +36,12 @@ def topic_at(position: str) -> str:
     return f"(SELECT topic FROM stored_events WHERE notification_id = {position})"
 
 
+def streams_with_later(topic: type, position: str, limit: int) -> str:
+    """Return SQL for the streams of the first events of a topic after a position, at most `limit`."""
+    return f"""(SELECT originator_id FROM stored_events WHERE topic = '{TOPICS[topic]}' AND notification_id > {position}
+                ORDER BY notification_id LIMIT {limit})"""
+
+
 def count_after(position: str) -> str:
     """Return SQL for the number of events after a position."""
     return f"(SELECT count(*) FROM stored_events WHERE notification_id > {position})"

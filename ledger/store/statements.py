@@ -7,7 +7,8 @@ reads the binary form in half the time of the text form (decision 7).
 
 import re
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
@@ -17,7 +18,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from ledger.store.connections import Connection
-from ledger.values.asyncpg_private import add_array_codecs
+from ledger.values.asyncpg_private import add_array_codecs, remove_array_codecs
 
 
 class Statement(NamedTuple):
@@ -185,6 +186,16 @@ _ENCODERS: dict[tuple[int, str], Callable[[Any], bytes]] = {
 def send_encoded_arrays(connection: Connection) -> None:
     """Let a connection accept encoded arrays, such as those of a `Statement`, as well as plain lists."""
     add_array_codecs(connection, {kind: _pass_encoded(encoder) for kind, encoder in _ENCODERS.items()})
+
+
+@contextmanager
+def accept_encoded_arrays(connection: Connection) -> Iterator[None]:
+    """Let a connection that decodes arrays accept encoded ones, in statements that it prepares in this context."""
+    send_encoded_arrays(connection)
+    try:
+        yield
+    finally:
+        remove_array_codecs(connection, _ENCODERS)
 
 
 def _pass_encoded(encoder: Callable[[Any], bytes]) -> Callable[[Any], bytes]:

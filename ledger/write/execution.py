@@ -137,11 +137,11 @@ def _merge(
     outcomes: Sequence[OutcomeOrError],
 ) -> list[OutcomeOrError]:
     new = dict(zip(fresh, outcomes, strict=True))
-    return [new[pending] if pending in new else _replay(pending, known) for pending in group]
+    return [new[pending] if pending in new else replay(pending, *known[pending.origin.command_id]) for pending in group]
 
 
-def _replay(pending: Pending, known: Mapping[UUID, _Known]) -> OutcomeOrError:
-    row, result = known[pending.origin.command_id]
+def replay(pending: Pending, row: LoggedCommand, result: Any) -> OutcomeOrError:
+    """Return the outcome of a command in the command log; None as its result means that its events are missing."""
     if row.request_hash != pending.origin.request_hash:
         return Refused(errors.idempotency_key_reused())
     if row.outcome == "refused":

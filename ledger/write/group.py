@@ -188,6 +188,7 @@ class PreparedGroup(NamedTuple, Generic[SubmissionT]):
     heads: Mapping[UUID, Head]
     revoking: frozenset[UUID]  # the ids of commands that revoke tokens
     suspects: Suspects
+    appended: Sequence[Recorded]
 
     def build_outcomes(self, reservation: Reservation | None) -> list[OutcomeOrError]:
         """Return each command's outcome after the write. Without a reservation nothing was written: all have failed."""
@@ -244,6 +245,7 @@ def prepare(
             if type(row.event) in REVOKING
         ),
         group.suspects,
+        group.appended,
     )
 
 

@@ -6,8 +6,9 @@ parties of a transaction are looked up that has the id or the reference of a ref
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from ledger.commands.holds import ExpireHold
@@ -20,6 +21,11 @@ from ledger.write.group import Origin, OutcomeOrError, PreparedGroup, prepare, s
 from ledger.write.pending import Pending
 
 MAX_HOLDS = 1000  # looked up at once
+
+# The arguments are the time, the accounts, the transactions, those to leave out, and the limit.
+FindDueHolds: TypeAlias = Callable[
+    [Connection, datetime, Collection[UUID], Collection[UUID], Collection[UUID], int], Awaitable[list[DueHold]]
+]
 
 
 class Ending(Pending):
@@ -46,28 +52,39 @@ def expire(hold: DueHold, now: datetime) -> ExpireHold:
     )
 
 
+class Source(NamedTuple):
+    """Where decisions get their states from: the present, or in a dry run also a past state."""
+
+    read_heads: Callable[[Connection, Collection[UUID]], Awaitable[Mapping[UUID, Head]]]
+    find_due_holds: FindDueHolds
+    read_clock: Callable[[], datetime]
+
+
+PRESENT = Source(read_heads, transactions.find_due_holds, lambda: datetime.now(UTC))
+
+
 async def prepare_with_endings(
-    connection: Connection, commands: Sequence[Pending], heads: dict[UUID, Head]
+    connection: Connection, commands: Sequence[Pending], heads: dict[UUID, Head], source: Source = PRESENT
 ) -> PreparedGroup[Pending]:
     """Decide commands, after the ends of the overdue holds that stop some of them. The commands are the last ones.
 
     Missing `heads` are read and added.
     """
     group = commands
-    prepared = await _prepare(connection, group, heads)
+    prepared = await _prepare(connection, group, heads, source)
     seen: list[UUID] = []
     while prepared.suspects:
-        now = datetime.now(UTC)
+        now = source.read_clock()
         suspects = prepared.suspects
         await _look_up_doubts(connection, commands, suspects.doubts)
-        holds = await transactions.find_due_holds(
+        holds = await source.find_due_holds(
             connection, now, suspects.account_ids, suspects.transaction_ids, seen, MAX_HOLDS
         )
         if not holds and not suspects.doubts:
             break
         seen += [hold.transaction_id for hold in holds]
         group = [*(Ending(hold, now) for hold in holds), *group]
-        prepared = await _prepare(connection, group, heads)
+        prepared = await _prepare(connection, group, heads, source)
     return prepared
 
 
@@ -80,9 +97,9 @@ async def _look_up_doubts(connection: Connection, commands: Sequence[Pending], d
 
 
 async def _prepare(
-    connection: Connection, commands: Sequence[Pending], heads: dict[UUID, Head]
+    connection: Connection, commands: Sequence[Pending], heads: dict[UUID, Head], source: Source
 ) -> PreparedGroup[Pending]:
     streams = streams_of(commands)
     if unknown := streams - heads.keys():
-        heads |= dict.fromkeys(unknown, NO_STREAM) | await read_heads(connection, unknown)
+        heads |= {**dict.fromkeys(unknown, NO_STREAM), **await source.read_heads(connection, unknown)}
     return prepare(commands, streams, {stream: heads[stream] for stream in streams})

@@ -72,7 +72,7 @@ async def test_an_allowed_origin_can_read_responses(open_api: Api, origin: str) 
         answer.headers["Access-Control-Allow-Origin"],
         answer.headers["Vary"],
     )
-    known = {"X-Request-Id", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After"}
+    known = {"Dry-Run", "X-Request-Id", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After"}
     assert known | {"ETag", "Ledger-Position", "Link", "Location"} == set(
         answer.headers["Access-Control-Expose-Headers"].split(", ")
     )

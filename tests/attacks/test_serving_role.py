@@ -88,6 +88,8 @@ async def test_the_serving_role_serves(serve: Serve, divided: Settings, tmp_path
     assert 0 == (await run(divided, "projections", "rollback", "transfers")).status
     assert 200 == (await api.transfer(source, destination, 25)).status
     assert 50 == await api.balance(destination)
+    tried = await api.put(f"/v1/accounts/{source['id']}", {"balance_cents": 7}, params={"dry_run": "true"})
+    assert (200, 7, 50) == (tried.status, tried.body["balance_cents"], await api.balance(source))
     assert 200 == (await api.get("/v1/readyz")).status
 
     verified = await run(sealed, "audit", "verify")

@@ -1,11 +1,14 @@
-"""After any commands in any order, the service and a model in plain Python have the same books."""
+"""After any commands in any order, the service and a model in plain Python have the same books.
+
+A dry run of each command says what then happens. So does, at the end, one on the state before the command.
+"""
 
 import asyncio
 import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from hypothesis import HealthCheck, Phase, settings
@@ -20,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 from tests.support.controls import NOBODY, Api, new_id, user_body
+from tests.support.dry_runs import Compared
 from tests.support.model import Ledger, RefusedError
 from web.http.catalogue import CATALOGUE
 
@@ -36,6 +40,16 @@ ENDING = "SELECT pg_advisory_lock('stored_events'::regclass::oid::int, 2)"  # th
 cents = st.sampled_from([1, 10, 50, 99, 100, 101, 1000])
 
 
+class Sent(NamedTuple):
+    """A request, the position of the log before it, and what its response said."""
+
+    position: str
+    method: str
+    path: str
+    body: Any
+    described: dict[str, Any]
+
+
 class Books(RuleBasedStateMachine):
     """Send each request to the service and to the model; `client` is the admin's."""
 
@@ -45,6 +59,8 @@ class Books(RuleBasedStateMachine):
         super().__init__()
         self.model = Ledger()
         self.users: list[str] = []
+        self.sent: list[Sent] = []
+        self.compared = Compared()
         self.number = str(new_id())  # for references, because all machines share a ledger
 
     @initialize()
@@ -123,12 +139,13 @@ class Books(RuleBasedStateMachine):
             "POST",
             "/transactions/hold",
             body,
+            tries=False,
         )
         if number not in self.model.transactions:
             return
         if part is not None:
             path, body = f"/transactions/{number}/capture", {"amount_cents": part, "final": False}
-            self.both(lambda: self.model.capture(number, part, final=False), "POST", path, body)
+            self.both(lambda: self.model.capture(number, part, final=False), "POST", path, body, tries=False)
         if self.model.transactions[number].status == "pending":
             time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
             self.model.expire(number)
@@ -210,17 +227,35 @@ class Books(RuleBasedStateMachine):
                 assert (transaction.reversed or None) == shown.get("reversed_cents")
         assert self.client.get("/ledger/trial-balance").raise_for_status().json()["balanced"]
 
+        for position, method, path, body, expected in self.sent:
+            assert expected == self.describe(self.try_out(method, path, body, at_position=position))
+
+    def try_out(self, method: str, path: str, body: Any, **params: str) -> httpx.Response:
+        return self.client.request(method, path, json=body, params={"dry_run": "true", **params})
+
+    def describe(self, response: httpx.Response) -> dict[str, Any]:
+        body = response.json() if response.content else None
+        return self.compared.describe(response.status_code, body, response.headers)
+
     def account(self, index: int) -> str:
         return chosen([*self.model.accounts], index)
 
-    def both(self, change: Callable[[], None], method: str, path: str, body: Any = None) -> None:
-        """Change both the model and the service, or neither for the same reasons."""
+    def both(self, change: Callable[[], None], method: str, path: str, body: Any = None, *, tries: bool = True) -> None:
+        """Change both the model and the service, or neither for the same reasons.
+
+        Unless time is short, try it out first.
+        """
         try:
             change()
             expected: list[str] = []
         except RefusedError as refused:
             expected = refused.codes
+        position = str(self.client.get("/ledger/trial-balance").raise_for_status().json()["position"])
+        tried = self.try_out(method, path, body) if tries else None
         answer = self.client.request(method, path, json=body)
+        if tried is not None:
+            assert self.describe(tried) == self.describe(answer)
+            self.sent.append(Sent(position, method, path, body, self.describe(answer)))
         errors = answer.json()["errors"] if answer.status_code >= 400 else []
         assert expected == [reason["code"] for reason in errors]
         assert answer.status_code in ({CATALOGUE[expected[0]].status} if expected else {200, 201})

@@ -16,6 +16,7 @@ from ledger.importing.draft import Reading
 from ledger.importing.prepare import prepare
 from ledger.importing.readers import FORMATS
 from ledger.importing.results import Tally
+from ledger.write import dry_run
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, new_id, transfer_body
 from tests.support.import_files import BANKS, FITIDS, HEADER, write
 from tests.support.processes import Ran, ledger, run_ledger, until
@@ -197,18 +198,52 @@ async def test_a_stopped_import_prints_true_counts(api: Api, tmp_path: Path) -> 
     assert await api.balance(bob) <= document["made"] + document["unconfirmed"] < lines
 
 
-async def test_a_dry_run_says_what_is_new_and_sends_nothing(api: Api, tmp_path: Path) -> None:
+async def test_a_dry_run_says_what_would_become_of_each_line_and_writes_nothing(
+    api: Api, connection: Any, tmp_path: Path
+) -> None:
     alice, bob = await accounts(api)
     header, pair = f"{HEADER},reference", between(alice, bob)
     await run(api, write(tmp_path / "may.csv", table(pair, "1,a", "2,b", header=header)))
-    file = write(tmp_path / "june.csv", table(pair, "1,a", "3,b", "4,c", header=header))
+    file = write(tmp_path / "june.csv", table(pair, "1,a", "3,b", "90,c", "8,d", "7,e", header=header))
+    before = await connection.fetchval("SELECT max(notification_id) FROM stored_events WHERE topic LIKE 'Account%'")
 
-    said = await run(api, file, "--dry-run")
+    tried = await run(api, file, "--dry-run")
 
-    assert (1, "1 new, 1 made before, 1 refused, nothing sent\n") == (said.status, said.output)
-    assert said.error.startswith(f"{file}:3: transaction_already_exists: ")
-    assert "amount_cents is 2 in the ledger, and 3 in the file" in said.error
-    assert 97 == await api.balance(alice)
+    assert before == await connection.fetchval(
+        "SELECT max(notification_id) FROM stored_events WHERE topic LIKE 'Account%'"
+    )
+    assert (1, "2 new, 1 made before, 2 refused, nothing written\n") == (tried.status, tried.output)
+    wrong, short = tried.error.splitlines()
+    assert wrong.startswith(f"{file}:3: transaction_id_reused: ")
+    assert "amount_cents is 2 in the ledger, and 3 in the file" in wrong
+    assert short.startswith(f"{file}:5: transfer_insufficient_funds: ")
+    made = await run(api, file)
+    assert tried.error == made.error
+    assert "2 made, 1 replayed, 2 refused\n" == made.output
+
+
+async def test_a_dry_run_of_journal_entries_and_holds_tries_each_alone(api: Api, tmp_path: Path) -> None:
+    alice, bob = await accounts(api)
+    entry = {
+        "postings": [{"account_id": alice["id"], "amount_cents": -100}, {"account_id": bob["id"], "amount_cents": 100}]
+    }
+    lines = [transfer_body(alice, bob, 100), entry, {**entry, "description": "again"}]
+    file = write(tmp_path / "may.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
+    tried = await run(api, file, "--dry-run", *RUN)
+
+    assert (0, "3 new, 0 made before, 0 refused, nothing written\n") == (tried.status, tried.output)
+    assert 100 == await api.balance(alice)
+
+
+async def test_a_dry_run_of_many_lines_has_parts(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dry_run, "MAX_STREAMS", 1200)
+    alice, bob = await accounts(api, 3000)
+
+    tried = await run(api, write(tmp_path / "may.csv", table(between(alice, bob), *["1"] * 5000)), *RUN, "--dry-run")
+
+    assert "tried in 3 parts, each on the present state" in tried.output
+    assert 3000 == await api.balance(alice)
 
 
 async def test_a_bank_file_is_imported_once_in_every_format(api: Api, tmp_path: Path) -> None:

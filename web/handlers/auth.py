@@ -38,6 +38,7 @@ from ledger.values.ids import new_id
 from ledger.write.group import Origin, Outcome
 from web import requests
 from web.handlers.codes import admit, is_failed_guess, read_login_code
+from web.http.dry_run import find_dry_run
 from web.http.idempotency import compute_retry_hash, make_unkeyed_origin
 from web.http.json import REPLAYED, answer, answer_empty, answer_outcome, parse, read_json
 from web.http.pagination import Page, answer_list, read_span, walk_by_position
@@ -134,7 +135,8 @@ async def purge_revoked_tokens(request: web.Request) -> Reply:
     runtime = request.app[RUNTIME]
     expired_before = int(time.time()) - runtime.settings.jwt_validation_leeway_seconds
 
-    await session_clients.purge(runtime.pool)
+    if find_dry_run(request) is None:
+        await session_clients.purge(runtime.pool)
 
     async def make() -> ForgetTokens:
         cleanups = await tokens.count_cleanups(runtime.pool)

@@ -26,6 +26,7 @@ from web.auth import check_again
 from web.handlers.batch import CHUNK, format_refusal, make_chunk, parse_results, read_results, submit_chunk
 from web.handlers.monitoring import DRAINING
 from web.http.account_refs import all_with_account_ids, has_codes
+from web.http.dry_run import headers_of
 from web.http.errors import TOO_LARGE, refusals_of
 from web.http.idempotency import make_origin
 from web.http.json import parse
@@ -101,7 +102,7 @@ async def execute_stream(request: web.Request, make: Make) -> Stream:
         message = "must not be given with a stream; give each line an id"
         raise Refused(errors.invalid_parameter("Idempotency-Key", message, "header"))
     await check_again(request)  # no transaction checks the token if no line is valid
-    stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
+    stream = Stream(request[REQUEST_ID], CONTENT_TYPE, headers_of(request))
     async with stream.open(request):
         try:
             await _deliver(request, stream, make)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
@@ -31,6 +31,7 @@ from web.handlers import batch, batch_stream
 from web.handlers.accounts import readable_owner
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES_OF_ADMIN
 from web.http.account_refs import account_parameter, all_with_account_ids, find_id, with_account_ids
+from web.http.dry_run import read_clock
 from web.http.idempotency import make_origin, read_idempotency_key
 from web.http.json import REPLAYED, answer, answer_outcome, parse, read_json, read_json_if_any
 from web.http.pagination import Chunk, answer_list, read_span
@@ -125,7 +126,7 @@ async def place_hold(request: web.Request) -> Reply:
     """POST /transactions/hold. Customers hold money of their own accounts only."""
     sent = parse(requests.Hold, await read_json(request))
     body = await with_account_ids(request, sent)
-    settings, now = request.app[RUNTIME].settings, datetime.now(UTC)
+    settings, now = request.app[RUNTIME].settings, read_clock(request)
     seconds = body.expires_in_seconds or settings.ledger_hold_seconds
     payer = _payer(request)
     hold = PlaceHold(
@@ -156,7 +157,7 @@ async def capture_hold(request: web.Request) -> Reply:
         destination_account_id=accounts[1],
         hold_reference=known["reference"],
         payer_ids=await _find_payers(request, known),
-        now=datetime.now(UTC),
+        now=read_clock(request),
         amount_cents=body.amount_cents,
         final=body.final,
         reference=body.reference,
@@ -175,7 +176,7 @@ async def void_hold(request: web.Request) -> Reply:
         destination_account_id=accounts[1],
         hold_reference=known["reference"],
         payer_ids=await _find_payers(request, known),
-        now=datetime.now(UTC),
+        now=read_clock(request),
     )
     return await _answer_hold(request, known, await submit(request, command, body.canonical))
 

@@ -1,6 +1,7 @@
 """All private interfaces of aiohttp that the service relies on. `pyproject.toml` caps its version for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
@@ -33,3 +34,14 @@ class ProtocolRunner(web.AppRunner):
         server.__class__ = _Server
         server.protocol = self._protocol  # type: ignore[attr-defined]
         return server
+
+
+@contextmanager
+def replace_app(request: web.Request, app: Any) -> Iterator[None]:
+    """Let `request.app` be another object, for the length of the context."""
+    match_info, before = request.match_info, request.app
+    match_info._current_app = app  # noqa: SLF001
+    try:
+        yield
+    finally:
+        match_info._current_app = before  # noqa: SLF001

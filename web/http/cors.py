@@ -20,7 +20,8 @@ PREFLIGHT_HEADERS = {
     "Access-Control-Max-Age": "600",
 }
 EXPOSED_HEADERS = (
-    "ETag, Idempotent-Replayed, Ledger-Position, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+    "Dry-Run, ETag, Idempotent-Replayed, Ledger-Position, Link, Location, RateLimit, RateLimit-Policy, Retry-After, "
+    "X-Request-Id"
 )
 
 

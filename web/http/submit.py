@@ -13,6 +13,7 @@ from ledger.concurrency.turns import Turns
 from ledger.errors import OverloadedError, StaleCommandError
 from ledger.store import reader as event_reader
 from ledger.write.group import Origin, Outcome
+from web.http.dry_run import find_dry_run
 from web.http.idempotency import Canonical, make_origin
 from web.http.json import answer_outcome
 from web.http.request import RUNTIME
@@ -69,9 +70,16 @@ async def submit_creation(request: web.Request, command: Command, canonical: Can
     source = make_origin(request, canonical)
     outcome = await submit_from(request, command, source)
     resource_id = outcome.result["id"]
-    version = await event_reader.version_of_command(request.app[RUNTIME].pool, UUID(resource_id), source.command_id)
+    version = await _find_created_version(request, UUID(resource_id), source.command_id, outcome)
     shown = {} if outcome.replayed else shown_once
     reply = answer_outcome(outcome, "created_at", "updated_at", status=201, **shown)
     reply.headers["Location"] = f"{request.path}/{resource_id}"
     reply.tag = f'"{version}"'
     return reply
+
+
+async def _find_created_version(request: web.Request, stream_id: UUID, command_id: UUID, outcome: Outcome) -> int:
+    dry_run = find_dry_run(request)
+    if dry_run is None or outcome.replayed:
+        return await event_reader.version_of_command(request.app[RUNTIME].pool, stream_id, command_id)
+    return dry_run.version_of(stream_id)

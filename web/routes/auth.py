@@ -23,6 +23,7 @@ ROUTES = (
         Operation(
             "Log in",
             response_model=responses.Tokens,
+            issues_tokens=True,
             request_model=requests.Login,
             refusals=(
                 errors.missing_credentials,
@@ -46,6 +47,7 @@ ROUTES = (
         Operation(
             "Exchange a refresh token for a new pair",
             response_model=responses.Tokens,
+            issues_tokens=True,
             note=(
                 "The presented pair is dead at once. A retry with the same refresh token and the same "
                 "`Idempotency-Key` gets the same new pair again, within `LEDGER_REFRESH_GRACE_SECONDS` (by default "

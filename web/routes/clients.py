@@ -24,6 +24,7 @@ ROUTES = (
         Operation(
             "Get an access token for a machine client",
             response_model=models.AccessToken,
+            issues_tokens=True,
             request_model=models.TokenRequest,
             is_form=True,
             refusals=(

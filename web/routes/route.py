@@ -38,6 +38,7 @@ class Operation:
     - `refusals` are those of this route alone, and `response_headers` the headers of its successful responses.
     - A conditional operation respects `If-Match`.
     - With `is_form`, the request's body is a form instead of JSON.
+    - An operation that `issues_tokens` takes no dry run: its response would be a token that works.
     - `note` is a sentence that follows the roles in the description.
     """
 
@@ -55,6 +56,7 @@ class Operation:
     response_headers: tuple[str, ...] = ()
     note: str = ""
     is_form: bool = False
+    issues_tokens: bool = False
 
     @property
     def is_tagged(self) -> bool:
@@ -86,6 +88,11 @@ class Route:
         if self.operation.accepts_json_lines:
             return "batches"
         return "reads" if self.method == "GET" else "writes"
+
+    @property
+    def takes_dry_run(self) -> bool:
+        """Whether a client may ask what the route would change."""
+        return self.method not in {"GET", "HEAD"} and not self.operation.issues_tokens
 
     @property
     def limit_headers(self) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ ROUTES = (
         Operation(
             "Change one's own password",
             response_model=responses.Tokens,
+            issues_tokens=True,
             request_model=requests.OwnPassword,
             note="The other sessions of the user end. This one goes on with the pair of tokens in the response.",
         ),

@@ -119,6 +119,17 @@ async def test_an_admin_is_created_with_a_password_from_a_pipe(
     assert "a password from a pipe" not in running.log.read_text() + running.output.read_text()
 
 
+async def test_a_dry_run_of_creating_an_admin_creates_none(
+    run: Callable[..., Ledger], shared: dict[str, str], api: Api
+) -> None:
+    running = run("admin", "create", "root", "--dry-run", given="a password from a pipe\n", **shared)
+    assert 0 == await running.status()
+    assert "dry run: an admin would be created" in running.log.read_text() + running.output.read_text()
+    assert [] == (await api.get("/v1/users", params={"username": "root"})).body
+    taken = run("admin", "create", "Admin", "--dry-run", given="a password from a pipe\n", **shared)
+    assert "ledger: user_already_exists" in await startup_error(taken)
+
+
 async def test_an_admin_whose_name_is_taken_is_one_line(
     run: Callable[..., Ledger], shared: dict[str, str], api: Api
 ) -> None:
