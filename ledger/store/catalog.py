@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import asyncpg
 
-from ledger.store.citus import list_shards, local_schema
+from ledger.store.citus import list_shards, local_schema, read_place
 from ledger.store.connections import Reader
 from ledger.values.derived import text_digest
 
@@ -100,7 +100,7 @@ def compare(expected: Catalog, found: Mapping[str, CatalogObject]) -> list[Catal
 
 async def read_catalog(reader: Reader) -> tuple[dict[str, CatalogObject], Catalog]:
     """Return the catalog of the schema that a reader sees, by the names of objects, and the expected one."""
-    schema, on_citus = await _read_place(reader)
+    schema, on_citus = await read_place(reader)
     shards = await list_shards(reader, schema) if on_citus else {}
     rows = await reader.fetch(_CATALOG, schema)
     objects = [CatalogObject(*row) for row in rows]
@@ -108,16 +108,6 @@ async def read_catalog(reader: Reader) -> tuple[dict[str, CatalogObject], Catalo
         objects = [one for row in objects for one in _name_without_shard(row, shards)]
     normal = [one._replace(definition=_normalize(one, schema)) for one in objects]
     return {one.name: one for one in normal}, load_catalog(on_citus=bool(shards))
-
-
-async def _read_place(reader: Reader) -> tuple[str, bool]:
-    """Return the schema of the ledger, and whether the database has Citus, where it is the last in the search path."""
-    row = await reader.fetchrow(
-        """SELECT path[array_upper(path, 1)], to_regclass('pg_catalog.pg_dist_shard') IS NOT NULL
-           FROM current_schemas(false) AS path"""
-    )
-    assert row is not None  # noqa: S101 - the function returns a row
-    return row[0], row[1]
 
 
 def _name_without_shard(row: CatalogObject, shards: Mapping[str, str]) -> list[CatalogObject]:

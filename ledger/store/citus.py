@@ -97,6 +97,23 @@ async def list_shards(connection: Reader, schema: str) -> dict[str, str]:
     return {row[0]: row[1] for row in await connection.fetch(_SHARDS, f'"{schema}"')}
 
 
+async def read_place(reader: Reader) -> tuple[str, bool]:
+    """Return the schema of the ledger, and whether the database has Citus, where it is the last in the search path."""
+    row = await reader.fetchrow(
+        """SELECT path[array_upper(path, 1)], to_regclass('pg_catalog.pg_dist_shard') IS NOT NULL
+           FROM current_schemas(false) AS path"""
+    )
+    assert row is not None  # noqa: S101 - the function returns a row
+    return row[0], row[1]
+
+
+async def find_table(connection: Connection, name: str) -> str:
+    """Return SQL for a table itself, for a statement that cannot read it through a view."""
+    schema, has_citus = await read_place(connection)
+    shards = await list_shards(connection, schema) if has_citus else {}
+    return f'"{schema}"."{shards.get(name, name)}"'
+
+
 async def is_moving(connection: Connection, schema: str) -> bool:
     """Return whether Citus is moving a ledger; until the transaction ends, it cannot complete a move."""
     await connection.execute(f'SELECT "{schema}".stay()')
