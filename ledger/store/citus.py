@@ -8,7 +8,8 @@ to the other node.
 
 import re
 from contextlib import suppress
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -34,6 +35,7 @@ class Placement(NamedTuple):
 
 
 _SHARD = re.compile(r"_\d+$")
+_MOVED = re.compile(r"the ledger is on node (\S+) (\d+)")
 _homes: dict[tuple[str, str], Node] = {}  # by URL and schema: where a ledger was found last
 
 
@@ -62,6 +64,7 @@ async def open_at_home(opening: Opening, schema: str) -> Session:
         if placement.is_here:
             await _settle(session, schema, has_views=placement.has_views)
             _homes[opening.dsn, schema] = placement.node
+            session.add_log_listener(partial(_note_move, (opening.dsn, schema)))
             return session
         await session.close()
         session = await open_session(opening, placement.node)
@@ -75,6 +78,12 @@ async def _open_known(opening: Opening, home: Node | None) -> Session:
         with suppress(*UNREACHABLE):
             return await open_session(opening, home)
     return await open_session(opening)
+
+
+def _note_move(ledger: tuple[str, str], _: object, message: Any) -> None:
+    """Note the node that `refuse_moved` names, so that the next session need not ask for it."""
+    if found := _MOVED.fullmatch(message.message):
+        _homes[ledger] = Node(found[1], int(found[2]))
 
 
 async def find_placement(session: Connection, schema: str) -> Placement | None:

@@ -111,7 +111,12 @@ BEGIN
 END $do$"""
 _REFUSE_MOVED = """
 CREATE OR REPLACE FUNCTION refuse_moved() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    home CONSTANT text := (SELECT nodename || ' ' || nodeport FROM pg_dist_shard JOIN pg_dist_placement USING (shardid)
+                           JOIN pg_dist_node USING (groupid)
+                           WHERE logicalrelid = to_regclass('"{schema}".stored_events') AND noderole = 'primary');
 BEGIN
+    RAISE WARNING 'the ledger is on node %', home;  -- a client finds no node in an error, which ends its session
     RAISE EXCEPTION 'the ledger has moved to another node' USING ERRCODE = 'cannot_connect_now';
 END $$"""
 

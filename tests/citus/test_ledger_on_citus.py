@@ -9,6 +9,7 @@ import pytest
 
 from ledger.projections.rebuild.rebuild import NOTHING_KEPT
 from ledger.settings import Settings
+from ledger.store.distribution import undistribute
 from ledger.store.pool import NO_REPLICAS, connect, connect_to_url
 from tests.support.controls import ADMIN_PASSWORD, Api, Serve, transfer_body
 from tests.support.processes import run_ledger
@@ -68,12 +69,12 @@ async def test_a_revocation_is_known_to_all_instances(serve: Serve, settings: Se
     assert 401 == (await same_user.get("/v1/accounts")).status
 
 
-async def test_a_later_migration_keeps_the_log_and_its_positions(settings: Settings, api: Api) -> None:
+async def test_an_interrupted_migration_is_completed_and_keeps_the_positions(settings: Settings, api: Api) -> None:
     source, destination = await api.new_account(balance_cents=10), await api.new_account()
     connection = await connect(settings)
-    await connection.execute("UPDATE alembic_version SET version_num = '0015'")
     end = await connection.fetchval("SELECT max(notification_id) FROM stored_events")
     await connection.close()
+    await undistribute(settings)  # and then the migration was killed
 
     assert 0 == (await command(settings, "migrate"))[0]
 

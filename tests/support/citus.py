@@ -1,20 +1,25 @@
 """Ledgers for tests on a cluster of Citus: each is a schema, which the next test finds empty."""
 
+import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
+from alembic import command
+from alembic.config import Config
 
 from ledger.settings import Settings
 from ledger.store.citus import local_schema
-from ledger.store.migrate import migrate
+from ledger.store.migrate import FOLDER, migrate
 from ledger.store.pool import connect
 
 URL = os.environ.get("CITUS_URL", "")  # of the coordinator; with it, `make test-citus` runs the suite's core there
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 KEPT = frozenset({"alembic_version", "ledger_identity", "writer_heartbeat"})
+FIRST_DISTRIBUTED = "0016"  # the schema of the first version that distributes a ledger
 
 # What the core of the suite does not run there, and why.
 LEFT_OUT = {
@@ -69,7 +74,7 @@ def runs_there(node_id: str) -> bool:
     return not any(name in node_id for names in LEFT_OUT.values() for name in names)
 
 
-def settings(schema: str) -> dict[str, Any]:
+def settings(schema: str) -> dict[str, str]:
     """Return the settings that lead to a ledger on the cluster."""
     return {"database_url": URL, "ledger_schema": schema}
 
@@ -94,6 +99,25 @@ async def drop_schema(schema: str) -> None:
         await connection.execute("SET citus.enable_ddl_propagation = off")
         await connection.execute(f"DROP SCHEMA IF EXISTS {local_schema(schema)} CASCADE")
         await connection.close()
+
+
+@asynccontextmanager
+async def lend_dump(dump: str) -> AsyncIterator[dict[str, str]]:
+    """Yield the settings of a ledger from a dump of the schema `ledger`, as an earlier version has distributed it."""
+    schema = f"test_{WORKER}_dump"
+    await drop_schema(schema)
+    connection = await asyncpg.connect(URL)
+    await connection.execute(f"DROP SCHEMA IF EXISTS {schema}_old CASCADE")
+    await connection.execute(re.sub(r"\bledger(?=_old;|[.;'])", schema, dump))
+    await connection.close()
+    await asyncio.to_thread(_upgrade, Settings(**settings(schema)), FIRST_DISTRIBUTED)
+    yield {"database": "", **settings(schema)}
+
+
+def _upgrade(given: Settings, version: str) -> None:
+    config = Config(attributes={"settings": given})
+    config.set_main_option("script_location", str(FOLDER))
+    command.upgrade(config, version)
 
 
 async def _create() -> str:
@@ -153,6 +177,7 @@ class Cluster:
         """Move a ledger to a node, unless it is there."""
         if node != await self.node_of(given):
             await self._coordinator.execute("SET citus.enable_unsafe_triggers = on")
+            await self._coordinator.execute("SET client_connection_check_interval = '20ms'")
             sql = "SELECT citus_schema_move($1::text::regnamespace, $2::text, $3::integer)"
             await self._coordinator.execute(sql, given.ledger_schema, *node)
 
