@@ -2,7 +2,7 @@
 
 `catalog.json` has what the migrations make, and a test holds it to them on each major version of PostgreSQL. An object
 is named by its kind and name, such as `trigger stored_events.append_only`, and described by one line. Sources of
-functions are digests. `catalog_on_citus.json` has what distribution changes, and the views on the shards, named `local`.
+functions are digests. `catalog_on_citus.json` has what distribution changes. There, `local` views hide the shards.
 
 Tables, views and plain indexes that an operator has added are no difference: they change nothing that the ledger
 writes or reads. A function, trigger, rule, policy, constraint or column that was added may.

@@ -149,6 +149,15 @@ BEGIN
     PERFORM pg_advisory_xact_lock(coalesce(to_regclass('"{local}".stored_events')::oid, TG_RELID)::bigint);
     RETURN NULL;
 END $$"""
+
+# Citus copies rows in transactions that it prepares, and PostgreSQL prepares none that notifies.
+_TELL_OF_REVOCATION = """
+CREATE OR REPLACE FUNCTION tell_of_revocation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF to_regclass('"{local}".stored_events') IS NULL THEN RETURN NULL; END IF;  -- no session of the ledger
+    PERFORM pg_notify(TG_TABLE_SCHEMA || '.revoked', '');
+    RETURN NULL;
+END $$"""
 _PREPARE = (
     _FIND_SHARDS,
     _REFUSE_MOVED,
@@ -157,6 +166,7 @@ _PREPARE = (
     "CREATE OR REPLACE TRIGGER stay BEFORE INSERT ON command_log FOR EACH STATEMENT EXECUTE FUNCTION stay_for_change()",
     "CREATE OR REPLACE TRIGGER stay BEFORE INSERT ON seals FOR EACH STATEMENT EXECUTE FUNCTION stay_for_change()",
     _TAKE_APPEND_LOCK,
+    _TELL_OF_REVOCATION,
     # A move replicates changes, and those of tables without a key only with the whole row.
     "ALTER TABLE ledger_identity REPLICA IDENTITY FULL",
     "ALTER TABLE writer_heartbeat REPLICA IDENTITY FULL",
