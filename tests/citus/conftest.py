@@ -1,6 +1,6 @@
 """Tests that need a cluster of Citus with two nodes that take shards: `make test-citus` runs them."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,20 @@ import pytest
 
 from ledger.settings import Settings
 from tests.support import citus
+from tests.support.citus import Cluster
 from tests.support.faults.table import print_table
 from tests.support.faults.trial import Record, Trial, run_trial
 
 collect_ignore_glob = [] if citus.URL else ["test_*.py"]
 
 Begin = Callable[..., AbstractAsyncContextManager[Trial]]
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    """Yield the cluster, as its operator sees it."""
+    async with Cluster.connect() as connected:
+        yield connected
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Two ledgers on two nodes of Citus: a restart of one concerns one, and a move loses nothing and stops nobody."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from tests.support.sealed import write_key_file
 LOAD_SECONDS = seconds(60, short=20)
 MOVES = times(10)
 STANDSTILL_SECONDS = 0.5  # of a ledger that is moved
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
-    async with Cluster.connect() as connected:
-        yield connected
 
 
 @pytest.fixture

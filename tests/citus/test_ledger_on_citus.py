@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from ledger.projections.rebuild.rebuild import NOTHING_KEPT
 from ledger.settings import Settings
 from ledger.store.distribution import undistribute
 from ledger.store.pool import NO_REPLICAS, connect, connect_to_url
+from ledger.store.session import Node, Opening, Session, open_session
+from tests.support.citus import Cluster
 from tests.support.controls import ADMIN_PASSWORD, Api, Serve, transfer_body
 from tests.support.processes import run_ledger
 
@@ -67,6 +70,27 @@ async def test_a_revocation_is_known_to_all_instances(serve: Serve, settings: Se
     assert 200 == (await one.post("/v1/auth/revoke-all")).status
 
     assert 401 == (await same_user.get("/v1/accounts")).status
+
+
+async def test_a_session_goes_directly_to_the_node_that_its_ledger_has_moved_to(
+    settings: Settings, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    async def open_and_note(opening: Opening, node: Node | None = None) -> Session:
+        opened.append(node)
+        return await open_session(opening, node)
+
+    idle, node = await connect(settings), await cluster.other_node(settings)
+    await cluster.move(settings, node)
+    with pytest.raises(asyncpg.CannotConnectNowError, match="has moved to another node"):
+        await idle.fetch("SELECT FROM accounts")
+    await idle.close()
+
+    monkeypatch.setattr("ledger.store.citus.open_session", open_and_note)
+    await (await connect(settings)).close()
+
+    assert [node] == opened
 
 
 async def test_an_interrupted_migration_is_completed_and_keeps_the_positions(settings: Settings, api: Api) -> None:
