@@ -58,18 +58,30 @@ async def open_at_home(opening: Opening, schema: str) -> Session:
     """Open a session on the node that a ledger is placed on; without Citus, on the server of the URL."""
     session = await _open_known(opening, _homes.get((opening.dsn, schema)))
     for _ in range(HOPS):
-        placement = await find_placement(session, schema) if session.has_citus else None
-        if placement is None:
+        elsewhere = await _settle_or_find(session, opening.dsn, schema)
+        if elsewhere is None:
             return session
-        if placement.is_here:
-            await _settle(session, schema, has_views=placement.has_views)
-            _homes[opening.dsn, schema] = placement.node
-            session.add_log_listener(partial(_note_move, (opening.dsn, schema)))
-            return session
-        await session.close()
-        session = await open_session(opening, placement.node)
+        session.terminate()
+        session = await open_session(opening, elsewhere)
     session.terminate()
     raise asyncpg.CannotConnectNowError("the ledger is moving between nodes of Citus")
+
+
+async def _settle_or_find(session: Session, dsn: str, schema: str) -> Node | None:
+    """Return the node to go to, or None if the session is where it should be."""
+    try:
+        placement = await find_placement(session, schema) if session.has_citus else None
+        if placement is None:
+            return None
+        if not placement.is_here:
+            return placement.node
+        await _settle(session, schema, has_views=placement.has_views)
+    except BaseException:
+        session.terminate()
+        raise
+    _homes[dsn, schema] = placement.node
+    session.add_log_listener(partial(_note_move, (dsn, schema)))
+    return None
 
 
 async def _open_known(opening: Opening, home: Node | None) -> Session:

@@ -141,11 +141,17 @@ BEGIN
     RETURN NULL;
 END $$"""
 
-# The append lock must be the same for all sessions: it is that of the view.
+# The append lock must be the same for all sessions: it is that of the view. And positions must come from one sequence,
+# but a statement that the coordinator sends here has taken them from its own.
 _TAKE_APPEND_LOCK = """
 CREATE OR REPLACE FUNCTION take_append_lock() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM "{schema}".stay();
+    IF current_setting('application_name') LIKE 'citus_internal%' AND to_regclass('"{local}".stored_events') IS NOT NULL
+    THEN
+        RAISE EXCEPTION 'connect to the node of the ledger to append events, with search_path = {local}, {schema}'
+            USING ERRCODE = 'feature_not_supported';
+    END IF;
     PERFORM pg_advisory_xact_lock(coalesce(to_regclass('"{local}".stored_events')::oid, TG_RELID)::bigint);
     RETURN NULL;
 END $$"""

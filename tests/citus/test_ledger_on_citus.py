@@ -14,10 +14,12 @@ from ledger.store.distribution import undistribute
 from ledger.store.pool import NO_REPLICAS, connect, connect_to_url
 from ledger.store.session import Node, Opening, Session, open_session
 from tests.support.citus import Cluster
-from tests.support.controls import ADMIN_PASSWORD, Api, Serve, transfer_body
+from tests.support.controls import ADMIN_PASSWORD, Api, Serve, new_id, transfer_body
 from tests.support.processes import run_ledger
 
 LINES = 10_000
+APPEND = """INSERT INTO stored_events (originator_id, originator_version, topic, state)
+            VALUES ($1, 1, 'NameClaimed', '{}')"""
 
 
 async def command(settings: Settings, *arguments: str, **variables: str) -> tuple[int, str]:
@@ -91,6 +93,16 @@ async def test_a_session_goes_directly_to_the_node_that_its_ledger_has_moved_to(
     await (await connect(settings)).close()
 
     assert [node] == opened
+
+
+async def test_the_coordinator_refuses_to_append_because_its_positions_are_others(settings: Settings) -> None:
+    coordinator = await connect_to_url(settings)
+    with pytest.raises(asyncpg.FeatureNotSupportedError, match="connect to the node of the ledger"):
+        await coordinator.execute(APPEND, new_id())
+    await coordinator.close()
+    here = await connect(settings)
+    assert "INSERT 0 1" == await here.execute(APPEND, new_id())
+    await here.close()
 
 
 async def test_an_interrupted_migration_is_completed_and_keeps_the_positions(settings: Settings, api: Api) -> None:
