@@ -37,7 +37,7 @@ async def test_an_import_can_be_read_as_it_was_and_rebuilt(api: Api, settings: S
     now = datetime.now(UTC).isoformat()
     await api.transfer(destination, source, LINES // 2)
 
-    assert (0, LINES) == (ran.status, ran.document["made"])
+    assert (0, LINES) == (ran.status, ran.document["made"]), ran
     path = f"/v1/accounts/{destination['id']}"
     entries = (await api.get(f"{path}/entries?limit=1")).body
     states = [
