@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from ledger.settings import Settings
-from tests.citus.conftest import Begin, Record
+from tests.citus.conftest import Begin
 from tests.support.citus import Cluster
 from tests.support.citus_load import mixed_load
 from tests.support.faults.bounds import ANSWERED_SECONDS
 from tests.support.faults.extent import seconds, times
+from tests.support.faults.trial import Record
 from tests.support.processes import run_ledger
 from tests.support.sealed import write_key_file
 

@@ -33,7 +33,8 @@ async def test_an_import_can_be_read_as_it_was_and_rebuilt(api: Api, settings: S
     file.write_text((json.dumps(transfer_body(source, destination, 1)) + "\n") * LINES)
     url = str(api.client.make_url("")).rstrip("/")
 
-    ran = await run_ledger("import", str(file), "--url", url, "--json", variables={"LEDGER_PASSWORD": ADMIN_PASSWORD})
+    options = ("--run", "lines", "--url", url, "--json")
+    ran = await run_ledger("import", str(file), *options, variables={"LEDGER_PASSWORD": ADMIN_PASSWORD})
     now = datetime.now(UTC).isoformat()
     await api.transfer(destination, source, LINES // 2)
 
