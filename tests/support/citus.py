@@ -28,7 +28,7 @@ LEFT_OUT = {
         "test_pooler.py",
         "test_committer_failures.py",
         "test_several_servers.py",
-        "network",
+        "test_a_look_at_foreign_locks_that_the_network_loses",
         "test_a_login_returns_working_tokens_wherever",
         "test_a_refresh_after_a_broken_connection",
     ),
