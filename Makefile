@@ -4,9 +4,10 @@ BIN := .venv/bin
 JOBS ?= auto
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 COVERAGE_FLOOR := 97
-CITUS_CORE := tests/citus $(addprefix tests/integration/,store write projections audit seals) tests/api/token_api \
-  $(addprefix tests/api/test_,accounts_over_http.py batch.py entries_and_reversals_over_http.py feed.py history.py \
-  holds_over_http.py idempotency.py lists.py transfers_over_http.py) tests/system/test_import.py
+CITUS_CORE := tests/citus tests/attacks $(addprefix tests/integration/,store write projections audit seals identity) \
+  tests/api/token_api $(addprefix tests/api/test_,accounts_over_http.py audit_actors.py batch.py \
+  entries_and_reversals_over_http.py feed.py history.py holds_over_http.py idempotency.py lists.py periods.py \
+  positions.py transfers_over_http.py) $(addprefix tests/system/test_,import.py version_before.py)
 
 .PHONY: help run unit test test-citus check format lint coverage fuzz faults ha licences tools sbom bench build reference catalog lock clean
 help: ## what the targets do

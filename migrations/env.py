@@ -47,6 +47,7 @@ async def _run() -> None:
         await _take_turn(connection)
         await undistribute(settings)
         await connection.run_sync(_migrate, settings.ledger_schema)
+        await connection.commit()  # with nothing to migrate, reading the version has left a transaction open
         await distribute(settings)
     await engine.dispose()
 

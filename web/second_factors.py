@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr
 
 from ledger.identity.passwords import MAX_PASSWORD_LENGTH
 from web.body import Body, describe
-from web.responses import Answer
+from web.response_fields import Answer
 
 MAX_OTP_LENGTH = 64
 

@@ -2,7 +2,7 @@
 
 `catalog.json` has what the migrations make, and a test holds it to them on each major version of PostgreSQL. An object
 is named by its kind and name, such as `trigger stored_events.append_only`, and described by one line. Sources of
-functions are digests. `catalog_on_citus.json` has what distribution changes.
+functions are digests. `catalog_on_citus.json` has what distribution changes. There, `local` views hide the shards.
 
 Tables, views and plain indexes that an operator has added are no difference: they change nothing that the ledger
 writes or reads. A function, trigger, rule, policy, constraint or column that was added may.
@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import asyncpg
 
-from ledger.store.citus import list_shards, local_schema
+from ledger.store.citus import list_shards, local_schema, read_place
 from ledger.store.connections import Reader
 from ledger.values.derived import text_digest
 
@@ -100,24 +100,16 @@ def compare(expected: Catalog, found: Mapping[str, CatalogObject]) -> list[Catal
 
 async def read_catalog(reader: Reader) -> tuple[dict[str, CatalogObject], Catalog]:
     """Return the catalog of the schema that a reader sees, by the names of objects, and the expected one."""
-    schema, on_citus = await _read_place(reader)
+    schema, on_citus = await read_place(reader)
     shards = await list_shards(reader, schema) if on_citus else {}
     rows = await reader.fetch(_CATALOG, schema)
     objects = [CatalogObject(*row) for row in rows]
     if shards:
         objects = [one for row in objects for one in _name_without_shard(row, shards)]
+        hiding = [CatalogObject(*row) for row in await reader.fetch(_CATALOG, local_schema(schema))]
+        objects += [_name_local(row, shards) for row in hiding if not row.name.startswith("setting ")]
     normal = [one._replace(definition=_normalize(one, schema)) for one in objects]
     return {one.name: one for one in normal}, load_catalog(on_citus=bool(shards))
-
-
-async def _read_place(reader: Reader) -> tuple[str, bool]:
-    """Return the schema of the ledger, and whether the database has Citus, where it is the last in the search path."""
-    row = await reader.fetchrow(
-        """SELECT path[array_upper(path, 1)], to_regclass('pg_catalog.pg_dist_shard') IS NOT NULL
-           FROM current_schemas(false) AS path"""
-    )
-    assert row is not None  # noqa: S101 - the function returns a row
-    return row[0], row[1]
 
 
 def _name_without_shard(row: CatalogObject, shards: Mapping[str, str]) -> list[CatalogObject]:
@@ -133,10 +125,18 @@ def _name_without_shard(row: CatalogObject, shards: Mapping[str, str]) -> list[C
     return [CatalogObject(name, relation, definition, row.matters)]
 
 
+def _name_local(row: CatalogObject, shards: Mapping[str, str]) -> CatalogObject:
+    """Return an object of the schema that comes first in the search path on Citus, where views hide the shards."""
+    definition = row.definition
+    if shard := shards.get(row.relation or ""):
+        definition = re.sub(rf"_?{shard.rsplit('_', 1)[1]}\b", "", definition.replace(f"{shard}.", ""))
+    return CatalogObject(f"local {row.name}", None, definition, row.matters)
+
+
 def _normalize(one: CatalogObject, schema: str) -> str:
     """Return a definition that is the same in each schema and on each version of PostgreSQL."""
     local = local_schema(schema)
-    if one.name.startswith("view "):  # before version 16, columns are qualified
+    if one.name.startswith(("view ", "local view ")):  # before version 16, columns are qualified
         return re.sub(rf'"?\b{schema}\b"?\.', "", one.definition).replace("stored_events.", "")
     if one.name.startswith("function "):
         head, _, source = one.definition.partition(" source ")
@@ -149,7 +149,7 @@ def _normalize(one: CatalogObject, schema: str) -> str:
 
 def _relation_of(name: str) -> str | None:
     kind, _, rest = name.partition(" ")
-    return None if kind in {"function", "setting"} else rest.partition(".")[0]
+    return None if kind in {"function", "setting", "local"} else rest.partition(".")[0]
 
 
 # Definitions are pretty-printed: then objects in the search path are not qualified by their schema. Checks for null are

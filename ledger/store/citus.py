@@ -8,7 +8,8 @@ to the other node.
 
 import re
 from contextlib import suppress
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -34,6 +35,7 @@ class Placement(NamedTuple):
 
 
 _SHARD = re.compile(r"_\d+$")
+_MOVED = re.compile(r"the ledger is on node (\S+) (\d+)")
 _homes: dict[tuple[str, str], Node] = {}  # by URL and schema: where a ledger was found last
 
 
@@ -56,17 +58,30 @@ async def open_at_home(opening: Opening, schema: str) -> Session:
     """Open a session on the node that a ledger is placed on; without Citus, on the server of the URL."""
     session = await _open_known(opening, _homes.get((opening.dsn, schema)))
     for _ in range(HOPS):
-        placement = await find_placement(session, schema) if session.has_citus else None
-        if placement is None:
+        elsewhere = await _settle_or_find(session, opening.dsn, schema)
+        if elsewhere is None:
             return session
-        if placement.is_here:
-            await _settle(session, schema, has_views=placement.has_views)
-            _homes[opening.dsn, schema] = placement.node
-            return session
-        await session.close()
-        session = await open_session(opening, placement.node)
+        session.terminate()
+        session = await open_session(opening, elsewhere)
     session.terminate()
     raise asyncpg.CannotConnectNowError("the ledger is moving between nodes of Citus")
+
+
+async def _settle_or_find(session: Session, dsn: str, schema: str) -> Node | None:
+    """Return the node to go to, or None if the session is where it should be."""
+    try:
+        placement = await find_placement(session, schema) if session.has_citus else None
+        if placement is None:
+            return None
+        if not placement.is_here:
+            return placement.node
+        await _settle(session, schema, has_views=placement.has_views)
+    except BaseException:
+        session.terminate()
+        raise
+    _homes[dsn, schema] = placement.node
+    session.add_log_listener(partial(_note_move, (dsn, schema)))
+    return None
 
 
 async def _open_known(opening: Opening, home: Node | None) -> Session:
@@ -75,6 +90,12 @@ async def _open_known(opening: Opening, home: Node | None) -> Session:
         with suppress(*UNREACHABLE):
             return await open_session(opening, home)
     return await open_session(opening)
+
+
+def _note_move(ledger: tuple[str, str], _: object, message: Any) -> None:
+    """Note the node that `refuse_moved` names, so that the next session need not ask for it."""
+    if found := _MOVED.fullmatch(message.message):
+        _homes[ledger] = Node(found[1], int(found[2]))
 
 
 async def find_placement(session: Connection, schema: str) -> Placement | None:
@@ -95,6 +116,23 @@ async def _settle(session: Session, schema: str, *, has_views: bool) -> None:
 async def list_shards(connection: Reader, schema: str) -> dict[str, str]:
     """Return the names of a ledger's shards by those of the tables; none if they are not distributed."""
     return {row[0]: row[1] for row in await connection.fetch(_SHARDS, f'"{schema}"')}
+
+
+async def read_place(reader: Reader) -> tuple[str, bool]:
+    """Return the schema of the ledger, and whether the database has Citus, where it is the last in the search path."""
+    row = await reader.fetchrow(
+        """SELECT path[array_upper(path, 1)], to_regclass('pg_catalog.pg_dist_shard') IS NOT NULL
+           FROM current_schemas(false) AS path"""
+    )
+    assert row is not None  # noqa: S101 - the function returns a row
+    return row[0], row[1]
+
+
+async def find_table(connection: Connection, name: str) -> str:
+    """Return SQL for a table itself, for a statement that cannot read it through a view."""
+    schema, has_citus = await read_place(connection)
+    shards = await list_shards(connection, schema) if has_citus else {}
+    return f'"{schema}"."{shards.get(name, name)}"'
 
 
 async def is_moving(connection: Connection, schema: str) -> bool:

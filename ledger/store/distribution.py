@@ -6,6 +6,8 @@ Citus cannot migrate distributed tables as PostgreSQL does. So migrations run wh
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import asyncpg
+
 from ledger.errors import DatabaseError
 from ledger.settings import Settings
 from ledger.store.citus import find_placement, local_schema
@@ -15,6 +17,7 @@ from ledger.store.pool import connect, connect_to_url
 from ledger.store.session import Session
 
 NOT_THE_COORDINATOR = "DATABASE_URL leads to a worker node of Citus: `ledger migrate` needs that of the coordinator"
+ATTEMPTS = 10  # to move tables that a service uses
 NO_NODES = "this cluster of Citus has no node for the ledger: add one with citus_add_node"
 
 
@@ -32,7 +35,7 @@ async def undistribute(settings: Settings) -> None:
         await _check_cluster(session)
         if await find_placement(session, settings.ledger_schema) is not None:
             async with _stop_writers(settings):
-                await session.execute(f"SELECT citus_schema_undistribute('\"{settings.ledger_schema}\"')")
+                await _bring_back(session, settings.ledger_schema)
                 await session.execute(_CONTINUE_POSITIONS)
 
 
@@ -48,6 +51,18 @@ async def distribute(settings: Settings) -> None:
         await session.execute("SET citus.enable_unsafe_triggers = on")
         await session.execute(f"SELECT citus_schema_distribute('\"{schema}\"')")
         await _drop_local_rows(session, schema)
+
+
+async def _bring_back(session: Connection, schema: str) -> None:
+    """Move the tables; a service that still reads them locks them in another order."""
+    for attempt in range(ATTEMPTS):
+        try:
+            await session.execute(f"SELECT citus_schema_undistribute('\"{schema}\"')")
+        except asyncpg.DeadlockDetectedError:
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 @asynccontextmanager
@@ -111,7 +126,12 @@ BEGIN
 END $do$"""
 _REFUSE_MOVED = """
 CREATE OR REPLACE FUNCTION refuse_moved() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    home CONSTANT text := (SELECT nodename || ' ' || nodeport FROM pg_dist_shard JOIN pg_dist_placement USING (shardid)
+                           JOIN pg_dist_node USING (groupid)
+                           WHERE logicalrelid = to_regclass('"{schema}".stored_events') AND noderole = 'primary');
 BEGIN
+    RAISE WARNING 'the ledger is on node %', home;  -- a client finds no node in an error, which ends its session
     RAISE EXCEPTION 'the ledger has moved to another node' USING ERRCODE = 'cannot_connect_now';
 END $$"""
 
@@ -136,12 +156,27 @@ BEGIN
     RETURN NULL;
 END $$"""
 
-# The append lock must be the same for all sessions: it is that of the view.
+# The append lock must be the same for all sessions: it is that of the view. And positions must come from one sequence,
+# but a statement that the coordinator sends here has taken them from its own.
 _TAKE_APPEND_LOCK = """
 CREATE OR REPLACE FUNCTION take_append_lock() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM "{schema}".stay();
+    IF current_setting('application_name') LIKE 'citus_internal%' AND to_regclass('"{local}".stored_events') IS NOT NULL
+    THEN
+        RAISE EXCEPTION 'connect to the node of the ledger to append events'
+            USING HINT = 'Its search path begins with "{local}".', ERRCODE = 'feature_not_supported';
+    END IF;
     PERFORM pg_advisory_xact_lock(coalesce(to_regclass('"{local}".stored_events')::oid, TG_RELID)::bigint);
+    RETURN NULL;
+END $$"""
+
+# Citus copies rows in transactions that it prepares, and PostgreSQL prepares none that notifies.
+_TELL_OF_REVOCATION = """
+CREATE OR REPLACE FUNCTION tell_of_revocation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF to_regclass('"{local}".stored_events') IS NULL THEN RETURN NULL; END IF;  -- no session of the ledger
+    PERFORM pg_notify(TG_TABLE_SCHEMA || '.revoked', '');
     RETURN NULL;
 END $$"""
 _PREPARE = (
@@ -152,6 +187,7 @@ _PREPARE = (
     "CREATE OR REPLACE TRIGGER stay BEFORE INSERT ON command_log FOR EACH STATEMENT EXECUTE FUNCTION stay_for_change()",
     "CREATE OR REPLACE TRIGGER stay BEFORE INSERT ON seals FOR EACH STATEMENT EXECUTE FUNCTION stay_for_change()",
     _TAKE_APPEND_LOCK,
+    _TELL_OF_REVOCATION,
     # A move replicates changes, and those of tables without a key only with the whole row.
     "ALTER TABLE ledger_identity REPLICA IDENTITY FULL",
     "ALTER TABLE writer_heartbeat REPLICA IDENTITY FULL",

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from ledger.store.citus import find_table
 from ledger.store.connections import Connection
 
 SAMPLE = 20_000  # events in the sample by which the log is divided
@@ -77,9 +78,10 @@ async def split_streams(connection: Connection, shares: int, *, events: int) -> 
     It looks at a sample of the pages of a log of so many events.
     """
     percent = min(100.0, 100.0 * SAMPLE / max(events, 1))
+    log = await find_table(connection, "stored_events")
     rows = await connection.fetch(
         f"""SELECT DISTINCT unnest(percentile_disc($1::float8[]) WITHIN GROUP (ORDER BY originator_id)) AS id
-            FROM stored_events TABLESAMPLE SYSTEM ({percent}) ORDER BY id""",
+            FROM {log} TABLESAMPLE SYSTEM ({percent}) ORDER BY id""",
         [number / shares for number in range(1, shares)],
     )
     return [row[0] for row in rows if row[0] is not None]

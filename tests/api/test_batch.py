@@ -13,6 +13,7 @@ import pytest
 
 from ledger.errors import OverloadedError
 from ledger.settings import Settings
+from ledger.store.citus import find_table
 from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body
 from web.handlers import batch
 from web.http.wording import MAX_REFUSALS
@@ -173,7 +174,9 @@ async def test_an_atomic_batch_is_one_database_transaction(api: Api, connection:
     assert [200] * 10 == statuses(answer)
     assert [45, 55] == await balances(api, alice, bob)
     assert (before[0] + 30, before[1] + 1) == await counts(connection)
-    assert 1 == await connection.fetchval("SELECT count(DISTINCT xmin::text) FROM transfers WHERE kind = 'transfer'")
+    transfers = await find_table(connection, "transfers")
+    writers = f"SELECT count(DISTINCT xmin::text) FROM {transfers} WHERE kind = 'transfer'"
+    assert 1 == await connection.fetchval(writers)
 
 
 async def test_a_refused_atomic_batch_changes_nothing_and_names_the_first_item(

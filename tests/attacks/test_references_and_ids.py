@@ -117,13 +117,13 @@ async def test_a_squatter_of_many_references_keeps_nobody_from_paying(api: Api) 
 
 async def store_as_before(connection: Connection, reference: str, owner: Api) -> None:
     """Move a customer's reference to the stream that it had in versions where references had no owners."""
-    await connection.execute("ALTER TABLE stored_events DISABLE TRIGGER USER")
+    await connection.execute("SET session_replication_role = replica")
     moved = await connection.execute(
         "UPDATE stored_events SET originator_id = $1 WHERE originator_id = $2",
         reference_stream(reference),
         reference_stream(reference, UUID(owner.user_id)),
     )
-    await connection.execute("ALTER TABLE stored_events ENABLE TRIGGER USER")
+    await connection.execute("RESET session_replication_role")
     assert "UPDATE 1" == moved
 
 

@@ -37,11 +37,11 @@ async def find_errors(settings: Any, *arguments: str) -> list[dict[str, Any]]:
 async def forget_digests(connection: Connection) -> None:
     """Let all events be as earlier versions wrote them."""
     await connection.execute(
-        """ALTER TABLE stored_events DISABLE TRIGGER append_only;
+        """SET session_replication_role = replica;
            UPDATE stored_events SET state = convert_to(
                (convert_from(state, 'UTF8')::jsonb - 'credential_digest')::text, 'UTF8')
            WHERE topic IN ('UserCreated', 'PasswordChanged');
-           ALTER TABLE stored_events ENABLE TRIGGER append_only"""
+           RESET session_replication_role"""
     )
 
 

@@ -5,15 +5,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from ledger.projections.rebuild.rebuild import NOTHING_KEPT
 from ledger.settings import Settings
+from ledger.store.distribution import undistribute
 from ledger.store.pool import NO_REPLICAS, connect, connect_to_url
-from tests.support.controls import ADMIN_PASSWORD, Api, Serve, transfer_body
+from ledger.store.session import Node, Opening, Session, open_session
+from tests.support.citus import Cluster
+from tests.support.controls import ADMIN_PASSWORD, Api, Serve, new_id, transfer_body
 from tests.support.processes import run_ledger
 
 LINES = 10_000
+APPEND = """INSERT INTO stored_events (originator_id, originator_version, topic, state)
+            VALUES ($1, 1, 'NameClaimed', '{}')"""
 
 
 async def command(settings: Settings, *arguments: str, **variables: str) -> tuple[int, str]:
@@ -27,11 +33,12 @@ async def test_an_import_can_be_read_as_it_was_and_rebuilt(api: Api, settings: S
     file.write_text((json.dumps(transfer_body(source, destination, 1)) + "\n") * LINES)
     url = str(api.client.make_url("")).rstrip("/")
 
-    ran = await run_ledger("import", str(file), "--url", url, "--json", variables={"LEDGER_PASSWORD": ADMIN_PASSWORD})
+    options = ("--run", "lines", "--url", url, "--json")
+    ran = await run_ledger("import", str(file), *options, variables={"LEDGER_PASSWORD": ADMIN_PASSWORD})
     now = datetime.now(UTC).isoformat()
     await api.transfer(destination, source, LINES // 2)
 
-    assert (0, LINES) == (ran.status, ran.document["made"])
+    assert (0, LINES) == (ran.status, ran.document["made"]), ran
     path = f"/v1/accounts/{destination['id']}"
     entries = (await api.get(f"{path}/entries?limit=1")).body
     states = [
@@ -68,12 +75,43 @@ async def test_a_revocation_is_known_to_all_instances(serve: Serve, settings: Se
     assert 401 == (await same_user.get("/v1/accounts")).status
 
 
-async def test_a_later_migration_keeps_the_log_and_its_positions(settings: Settings, api: Api) -> None:
+async def test_a_session_goes_directly_to_the_node_that_its_ledger_has_moved_to(
+    settings: Settings, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    async def open_and_note(opening: Opening, node: Node | None = None) -> Session:
+        opened.append(node)
+        return await open_session(opening, node)
+
+    idle, node = await connect(settings), await cluster.other_node(settings)
+    await cluster.move(settings, node)
+    with pytest.raises(asyncpg.CannotConnectNowError, match="has moved to another node"):
+        await idle.fetch("SELECT FROM accounts")
+    await idle.close()
+
+    monkeypatch.setattr("ledger.store.citus.open_session", open_and_note)
+    await (await connect(settings)).close()
+
+    assert [node] == opened
+
+
+async def test_the_coordinator_refuses_to_append_because_its_positions_are_others(settings: Settings) -> None:
+    coordinator = await connect_to_url(settings)
+    with pytest.raises(asyncpg.FeatureNotSupportedError, match="connect to the node of the ledger"):
+        await coordinator.execute(APPEND, new_id())
+    await coordinator.close()
+    here = await connect(settings)
+    assert "INSERT 0 1" == await here.execute(APPEND, new_id())
+    await here.close()
+
+
+async def test_an_interrupted_migration_is_completed_and_keeps_the_positions(settings: Settings, api: Api) -> None:
     source, destination = await api.new_account(balance_cents=10), await api.new_account()
     connection = await connect(settings)
-    await connection.execute("UPDATE alembic_version SET version_num = '0015'")
     end = await connection.fetchval("SELECT max(notification_id) FROM stored_events")
     await connection.close()
+    await undistribute(settings)  # and then the migration was killed
 
     assert 0 == (await command(settings, "migrate"))[0]
 

@@ -14,6 +14,7 @@ from ledger.commands.users import CreateUser
 from ledger.projections import INLINE, apply_all
 from ledger.settings import Settings
 from ledger.store import log as event_log
+from ledger.store.citus import find_table
 from ledger.store.heads import read_heads, replace_heads
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
@@ -66,7 +67,8 @@ class Bank:
 
     async def transactions(self, name: str = "TransferMoney") -> int:
         """Count the database transactions that executed commands of this name."""
-        query = "SELECT count(DISTINCT (xmin::text, recorded_at)) FROM command_log WHERE name = $1"
+        commands = await find_table(self.observer, "command_log")
+        query = f"SELECT count(DISTINCT (xmin::text, recorded_at)) FROM {commands} WHERE name = $1"
         return int(await self.observer.fetchval(query, name))
 
     async def blocked(self) -> bool:

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from ledger.embedded.binaries import find_programs
 from ledger.environment.variables import read
+from ledger.settings import SECRETS as SECRET_SETTINGS
 from ledger.settings import VARIABLES, Settings
 from ledger.store import migrate
 from tests.support.controls import Api
@@ -173,7 +174,7 @@ def test_one_env_file_serves_the_services_alone_and_the_ledger(tmp_path: Path) -
     values |= {"POSTGRES_HOST": "127.0.0.1", "REDIS_URL": "redis://:secret@127.0.0.1:6379/0"}
     file = tmp_path / "env"
     file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
-    settings = Settings(**read({"LEDGER_ENV_FILE": str(file)}, VARIABLES))
+    settings = Settings(**read({"LEDGER_ENV_FILE": str(file)}, VARIABLES, SECRET_SETTINGS))
     assert (True, True) == (settings.has_database, settings.has_redis)
 
 

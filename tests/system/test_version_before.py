@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ledger.seals import receipts
 from ledger.settings import Settings
 from ledger.store.migrate import latest_migration, migrate
 from tests.conftest import settings_for
+from tests.support import citus
 from tests.support.controls import PASSWORD, Api, new_id, transfer_body, user_body
 from tests.support.processes import ROOT, run_ledger
 from tests.support.valkey import valkey_server
@@ -78,17 +80,25 @@ async def settings(servers: Services, tmp_path: Path) -> AsyncIterator[Settings]
 
     All copies have one identity, which the seals name, so each needs a Valkey of its own.
     """
+    dump = (KEPT / "dump.sql").read_text()
+    with valkey_server(tmp_path) as valkey:
+        await valkey.start()
+        async with citus.lend_dump(dump) if citus.URL else _load(servers, dump) as place:
+            settings = valkey.settings(settings_for(servers, **place))
+            await migrate(settings)
+            yield settings
+
+
+@asynccontextmanager
+async def _load(servers: Services, dump: str) -> AsyncIterator[dict[str, str]]:
+    """Yield the settings that lead to a database with the contents of a dump."""
     name = f"t_{new_id().hex}"
     connection = await asyncpg.connect(servers.database_url)
     await connection.execute(f"CREATE DATABASE {name}")
-    with valkey_server(tmp_path) as valkey:
-        await valkey.start()
-        settings = valkey.settings(settings_for(servers, name))
-        loading = await asyncpg.connect(settings.database_dsn())
-        await loading.execute((KEPT / "dump.sql").read_text())
-        await loading.close()
-        await migrate(settings)
-        yield settings
+    loading = await asyncpg.connect(settings_for(servers, name).database_dsn())
+    await loading.execute(dump)
+    await loading.close()
+    yield {"database": name}
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import asyncpg
@@ -17,6 +18,7 @@ from ledger.store.identity import read_identity
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from tests.conftest import create_once, settings_for
+from tests.support import citus
 from tests.support.traffic import EUROS, PAYMENT, execute
 
 BUSY_TEMPLATE = "template_busy"
@@ -65,16 +67,20 @@ async def with_cache(copied: Sources) -> Sources:
     return copied
 
 
+async def be_busy(settings: Settings) -> None:
+    """Let a ledger have every kind of event, and an identity that no other ledger has."""
+    async with open_runtime(settings) as runtime:
+        await runtime.pool.fetch("UPDATE ledger_identity SET id = gen_random_uuid()")
+    async with open_runtime(settings) as runtime:
+        await execute(runtime)
+
+
 @pytest.fixture(scope="session")
 def busy_template(servers: Services, template: str) -> str:
     """Return the name of a busy ledger's database: copying it takes less time than executing the commands again."""
 
     async def fill(draft: str) -> None:
-        async with open_runtime(settings_for(servers, draft)) as runtime:
-            # The template has the identity of all other tests' ledgers: this one needs its own.
-            await runtime.pool.fetch("UPDATE ledger_identity SET id = gen_random_uuid()")
-        async with open_runtime(settings_for(servers, draft)) as runtime:
-            await execute(runtime)
+        await be_busy(settings_for(servers, draft))
 
     asyncio.run(create_once(servers, BUSY_TEMPLATE, template, fill))
     return BUSY_TEMPLATE
@@ -83,15 +89,26 @@ def busy_template(servers: Services, template: str) -> str:
 @pytest.fixture
 async def copied(servers: Services, busy_template: str) -> AsyncIterator[Sources]:
     """Return a copy that no other test uses. All copies share one revocation cache."""
+    async with _copy(servers, busy_template) as settings:
+        one, two = await connect(settings), await connect(settings)
+        async with open_client(settings) as redis:
+            yield Sources(one, two, redis)
+        await one.close()
+        await two.close()
+
+
+@asynccontextmanager
+async def _copy(servers: Services, busy_template: str) -> AsyncIterator[Settings]:
+    if citus.URL:  # a schema has no template
+        async with citus.lend_schema() as schema:
+            settings = settings_for(servers, "", **citus.settings(schema))
+            await be_busy(settings)
+            yield settings
+        return
     name = f"t_{new_id().hex}"
     maker = await asyncpg.connect(servers.database_url)
     await maker.execute(f"CREATE DATABASE {name} TEMPLATE {busy_template} STRATEGY file_copy")
-    settings = settings_for(servers, name)
-    one, two = await connect(settings), await connect(settings)
-    async with open_client(settings) as redis:
-        yield Sources(one, two, redis)
-    await one.close()
-    await two.close()
+    yield settings_for(servers, name)
     await maker.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await maker.close()
 

@@ -19,6 +19,7 @@ from ledger.projections.rebuild.replay import Progress
 from ledger.projections.rebuild.shadow import RebuildError, format_differences
 from ledger.projections.rebuild.status import Status, status
 from ledger.settings import Settings
+from ledger.store.citus import find_table
 from ledger.store.pool import connect
 from tests.support.controls import PASSWORD, Api, new_id
 from tests.support.processes import DEADLINE_SECONDS, run_ledger
@@ -273,12 +274,14 @@ async def test_an_event_that_cannot_be_applied_is_named_and_changes_nothing(
            RETURNING notification_id""",
         new_id(),
     )
-    await connection.execute(f"ALTER TABLE transfers ADD CHECK (position <> {position}) NOT VALID")
+    transfers = await find_table(connection, "transfers")
+    await connection.execute(f"ALTER TABLE {transfers} ADD CONSTRAINT bad CHECK (position <> {position}) NOT VALID")
     ran = await run_ledger("projections", "rebuild", "--all", variables=settings.environment())
     assert (1, True) == (ran.status, f"ledger: the event at position {position} cannot be applied" in ran.error)
     (error,) = {row.last_error for row in await inline_status(settings)}
     assert f"position {position} " in str(error)
     assert before == await connection.fetchval("SELECT 'accounts'::regclass::oid")
+    await connection.execute(f"ALTER TABLE {transfers} DROP CONSTRAINT bad")
 
 
 async def test_an_event_that_cannot_be_read_is_named(api: Api, settings: Settings, connection: Connection) -> None:

@@ -20,6 +20,7 @@ from ledger.projections import INLINE
 from ledger.projections.rebuild.rebuild import Outcome, rebuild
 from ledger.settings import Settings
 from ledger.store import reader as event_reader
+from ledger.store.citus import find_table
 from ledger.store.pool import connect
 from tests.support.controls import ADMIN_PASSWORD, Api, transfer_body, user_body
 from tests.support.processes import DEADLINE_SECONDS, Ledger, ledger, until
@@ -205,8 +206,9 @@ async def is_past(connection: Any, at: int) -> bool:
 async def swap_waits(connection: Any) -> bool:
     """Return whether a swap waits for a lock on the live tables."""
     found: bool = await connection.fetchval(
-        """SELECT EXISTS (SELECT FROM pg_locks WHERE relation IN ('users'::regclass, 'accounts'::regclass)
-                                                  AND NOT granted AND mode = 'AccessExclusiveLock')"""
+        """SELECT EXISTS (SELECT FROM pg_locks WHERE relation = ANY($1::text[]::regclass[])
+                                                  AND NOT granted AND mode = 'AccessExclusiveLock')""",
+        [await find_table(connection, name) for name in ("users", "accounts")],
     )
     return found
 

@@ -18,6 +18,7 @@ from ledger.seals.blocks import CommandPeriod
 from ledger.seals.chain import BrokenChainError
 from ledger.seals.sealing import Sealer
 from ledger.seals.verifying import Finding
+from ledger.store.citus import find_table
 from ledger.store.command_rows import CommandRow, digests_of, read_command_rows
 from ledger.values.ids import new_id
 from tests.support.sealed import BLOCK, INSERT, Sealed, block_of, write_key_file
@@ -218,7 +219,8 @@ async def test_a_change_of_any_part_of_a_seal_is_found(what: str, sealed: Sealed
 
 
 async def test_seals_refuse_to_be_changed(sealed: Sealed) -> None:
-    for statement in (SEAL_CHANGES["root"], SEAL_CHANGES["gone"], "TRUNCATE seals"):
+    seals = await find_table(sealed.connection, "seals")
+    for statement in (SEAL_CHANGES["root"], SEAL_CHANGES["gone"], f"TRUNCATE {seals}"):
         with pytest.raises(asyncpg.RestrictViolationError):
             await sealed.connection.execute(statement)
 

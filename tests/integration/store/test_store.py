@@ -22,6 +22,7 @@ from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from ledger.store import log as event_log
 from ledger.store import reader as event_reader
+from ledger.store.citus import find_table
 from ledger.store.commands import LoggedCommand, log_commands
 from ledger.store.heads import Head, fold_heads, read_heads, replace_heads
 from ledger.store.log import StreamChangedError
@@ -111,7 +112,7 @@ async def test_what_was_appended_cannot_be_changed(statement: str, condition: st
 @pytest.mark.parametrize("table", ["stored_events", "command_log"])
 async def test_what_was_appended_cannot_be_truncated(table: str, connection: Any) -> None:
     with pytest.raises(asyncpg.RestrictViolationError, match="is append-only"):
-        await connection.execute(f"TRUNCATE {table}")
+        await connection.execute(f"TRUNCATE {await find_table(connection, table)}")
 
 
 async def test_an_insert_cannot_become_an_update(connection: Any) -> None:
@@ -290,7 +291,8 @@ async def test_a_second_writer_waits_for_the_first_so_positions_become_visible_i
     await insert(one)
     await transaction.commit()
     await waiting
-    writers = await connection.fetch("SELECT xmin::text FROM stored_events ORDER BY notification_id")
+    log = await find_table(connection, "stored_events")
+    writers = await connection.fetch(f"SELECT xmin::text FROM {log} ORDER BY notification_id")
     assert writers[0] == writers[1] != writers[2]
 
 
@@ -354,7 +356,8 @@ async def test_a_program_that_locks_the_table_and_the_ledger_never_deadlock(conn
 async def test_an_index_can_be_built_while_events_are_appended(connection: Any, another: Connect) -> None:
     """Lesson 19."""
     writer = await another()
-    built = asyncio.create_task(connection.execute("CREATE INDEX CONCURRENTLY topics ON stored_events (topic)"))
+    log = await find_table(connection, "stored_events")
+    built = asyncio.create_task(connection.execute(f"CREATE INDEX CONCURRENTLY topics ON {log} (topic)"))
     written = 0
     while not built.done() or written == 0:
         await append(writer, CLAIMED)
@@ -362,6 +365,7 @@ async def test_an_index_can_be_built_while_events_are_appended(connection: Any, 
     await built
     valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'topics'::regclass"
     assert (True, written) == (await connection.fetchval(valid), len(await event_reader.read_log(connection)))
+    await connection.execute("DROP INDEX topics")
 
 
 # Several ledgers in one database, and concurrent starts.

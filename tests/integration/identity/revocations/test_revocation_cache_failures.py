@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from ledger.identity import login_throttle, revocation_cache
 from ledger.identity.revocation_cache import RevocationCache
 from ledger.settings import Settings
+from ledger.store.citus import find_table
 from tests.support.outages import without_postgresql
 from tests.support.processes import until
 from tests.support.revocations import ONE_USER_WAYS, Connection, Scene, Serve, calls, follower, revoke
@@ -239,7 +240,8 @@ async def test_a_revocation_without_a_notification_is_found(
     serve: Serve, scene: Scene, settings: Settings, connection: Connection, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Lesson 10: "a follower that wakes only on NOTIFY blocks for ever when one is lost"."""
-    for table in ("sessions", "cutoffs"):
+    tables = [await find_table(connection, name) for name in ("sessions", "cutoffs")]
+    for table in tables:
         await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER tell")
     await scene.prepare(ONE_USER_WAYS)
     with valkey_server(tmp_path_factory.mktemp("v")) as elsewhere:
@@ -247,6 +249,8 @@ async def test_a_revocation_without_a_notification_is_found(
         other = await serve(elsewhere.settings(settings))
 
         await scene.revoke_through(other)
+    for table in tables:
+        await connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER tell")
 
 
 async def test_revocations_of_a_service_that_cannot_reach_redis_are_followed(

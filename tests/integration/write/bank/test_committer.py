@@ -14,6 +14,7 @@ from ledger.commands.command import Decision, States
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import DatabaseError, OverloadedError, Refused
 from ledger.settings import Settings
+from ledger.store.catalog import list_tables, load_catalog
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from ledger.write.group import Origin, Outcome
@@ -124,7 +125,7 @@ async def test_a_command_that_cannot_be_encoded_fails_alone(bank: Bank) -> None:
 async def test_a_failed_write_leaves_no_row(bank: Bank, connection: Any) -> None:
     """Lesson 6: no row of a command is written outside its database transaction."""
     source, destination = await bank.accounts(100, 0)
-    tables = [row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'ledger'")]
+    tables = list_tables(load_catalog())
     before = {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
     with pytest.raises(DatabaseError):
         await bank.submit(transfer_command(source, destination, reference="\0"))
