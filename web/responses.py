@@ -13,6 +13,7 @@ from web.response_fields import (
     Amount,
     Answer,
     Cents,
+    CountedBy,
     Currency,
     EffectiveAt,
     Id,
@@ -102,7 +103,10 @@ class User(Answer, frozen=True):
 
 
 class Account(Answer, frozen=True):
-    """An account. At a point in time it also has the `version` and `position` of that time."""
+    """An account. At a point in time it also has the `version` and `position` of that time.
+
+    With `effective_at`, its balance is that of the entries that count by then.
+    """
 
     id: Id
     user_id: Annotated[Id | None, Meta(description="Null for the ledger's own `world` accounts only")]
@@ -127,6 +131,7 @@ class Account(Answer, frozen=True):
     updated_at: Time
     version: Version | UnsetType = UNSET
     position: Position | UnsetType = UNSET
+    effective_at: CountedBy | UnsetType = UNSET
 
 
 class Posting(Answer, frozen=True):
@@ -308,6 +313,7 @@ class TrialBalance(Answer, frozen=True):
     position: Annotated[int, Meta(ge=0, examples=[42])]
     balanced: bool
     currencies: list[CurrencyBalance]
+    effective_at: CountedBy | UnsetType = UNSET
 
 
 class Command(Answer, frozen=True):

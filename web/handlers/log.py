@@ -15,6 +15,7 @@ from web.http.json import answer
 from web.http.pagination import Chunk, Span, answer_list, read_span
 from web.http.params import (
     AFTER,
+    EFFECTIVE_AT,
     choice_parameter,
     id_parameter,
     integer_parameter,
@@ -89,9 +90,9 @@ async def list_events(request: web.Request) -> Reply | Stream:
 
 
 async def get_trial_balance(request: web.Request) -> Reply:
-    """GET /ledger/trial-balance: the trial balance now or at a point in time."""
-    pool, moment = reader(request), read_point_in_time(request)
-    return answer(await as_of.trial_balance(pool, await as_of.position_of(pool, moment)))
+    """GET /ledger/trial-balance: the trial balance now or at a point in time, and as of an effective time."""
+    pool, moment, effective_at = reader(request), read_point_in_time(request), EFFECTIVE_AT.read(request)
+    return answer(await as_of.trial_balance(pool, await as_of.position_of(pool, moment), effective_at))
 
 
 async def _answer_events(

@@ -9,7 +9,7 @@ from web.handlers import (
     receipts,
 )
 from web.http.pagination import PAGE
-from web.http.params import AFTER, AT_VERSION, CURRENCY, PERIOD, POINT_IN_TIME
+from web.http.params import AFTER, AT_VERSION, CURRENCY, EFFECTIVE_AT, PERIOD, POINT_IN_TIME
 from web.routes.route import ADMIN, CREATED, NO_SEAL, READER, TAGGED, Operation, Refusing, Route
 
 ACCOUNT_MISSING: tuple[Refusing, ...] = (errors.account_not_found,)
@@ -27,7 +27,10 @@ ROUTES = (
         Operation(
             "List accounts, newest first; customers see their own",
             response_model=list[responses.Account],
-            parameters=(*PAGE, accounts.USER_ID, CURRENCY, accounts.STATUS, accounts.WORLD, *PERIOD, *POINT_IN_TIME),
+            parameters=(
+                *(*PAGE, accounts.USER_ID, CURRENCY, accounts.STATUS, accounts.WORLD, *PERIOD),
+                *(*POINT_IN_TIME, EFFECTIVE_AT),
+            ),
         ),
         scope="accounts:read",
     ),
@@ -54,7 +57,7 @@ ROUTES = (
         Operation(
             "Get an account, now or at a point in time",
             response_model=responses.Account,
-            parameters=(*POINT_IN_TIME, AT_VERSION),
+            parameters=(*POINT_IN_TIME, AT_VERSION, EFFECTIVE_AT),
             refusals=ACCOUNT_MISSING,
             response_headers=TAGGED,
         ),
