@@ -227,6 +227,10 @@ class Reversal(_Transaction, frozen=True, kw_only=True, tag="reversal"):
 
     status: Literal["posted"]
     reverses: Annotated[Id, Meta(description="The transaction that this one reversed")]
+    requested_effective_at: (
+        Annotated[Time, Meta(description="If it is in a closed period: then `effective_at` is the first open day")]
+        | UnsetType
+    ) = UNSET
     source_account_id: Id | UnsetType = UNSET
     destination_account_id: Id | UnsetType = UNSET
     amount_cents: Amount | UnsetType = UNSET

@@ -84,9 +84,12 @@ Writer = Callable[[BinaryIO], AbstractContextManager[Sink]]
 
 _NAMES = tuple(column.name for column in DETAILS)
 _DETAILS = "".join(f", {name}" for name in _NAMES)
-# A capture has its own details, or those of the hold. Only the first has the reference of the hold, because an import
-# accepts each reference once.
-_OF_CAPTURE = "".join(f", coalesce(captures.{name}, transfers.{name}) AS {name}" for name in _NAMES)
+# A capture has its own details, or those of the hold; but it counts at its own time. Only the first has the reference of
+# the hold, because an import accepts each reference once.
+_OF_CAPTURE = "".join(
+    f", captures.{name}" if name == "effective_at" else f", coalesce(captures.{name}, transfers.{name}) AS {name}"
+    for name in _NAMES
+)
 _SELECTED = f"""FROM (SELECT id, NULL AS part, position, kind, reference, currency, postings, recorded_at,
                      source_account_id, destination_account_id, amount_cents, reverses{_DETAILS}
               FROM transfers WHERE status IS NULL

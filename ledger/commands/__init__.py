@@ -15,6 +15,7 @@ from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
+from ledger.commands.periods import ClosePeriod, ReopenPeriod
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.seals import AcceptSealHead
 from ledger.commands.tokens import (
@@ -62,5 +63,7 @@ COMMANDS: tuple[type[Command], ...] = (
     RevokeAllTokens,
     ForgetTokens,
     AcceptSealHead,
+    ClosePeriod,
+    ReopenPeriod,
 )
 COMMANDS_BY_NAME: Mapping[str, type[Command]] = {command.name: command for command in COMMANDS}

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import accounts, clients, compact, seals, tokens, transactions, users
+from ledger.events import accounts, clients, compact, periods, seals, tokens, transactions, users
 
 Event = (
     accounts.AccountEvent
@@ -25,6 +25,7 @@ Event = (
     | tokens.AllTokensRevoked
     | tokens.RevokedTokensForgotten
     | seals.SealHeadAccepted
+    | periods.PeriodEvent
 )
 State = (
     accounts.Account
@@ -37,6 +38,7 @@ State = (
     | tokens.Cutoffs
     | tokens.Cleanups
     | seals.SealChain
+    | periods.Periods
 )
 
 _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
@@ -50,6 +52,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     tokens.AllTokensRevoked: tokens.evolve_cutoffs,
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
     seals.SealHeadAccepted: seals.evolve,
+    **dict.fromkeys(get_args(periods.PeriodEvent), periods.evolve),
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
 FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transactions.MoneyTransferred)  # too many for an index of topics

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias, cast
 from uuid import UUID
 
+from asyncpg import Record
+
 from ledger.events import Recorded
 from ledger.events.accounts import AccountCredited, AccountDebited
 from ledger.events.transactions import HoldCaptured, JournalEntryPosted, MoneyTransferred
@@ -190,3 +192,28 @@ async def balances_as_of(
         *EffectiveTime.of(time, position),
     )
     return {row["id"]: row["balance_cents"] for row in rows}
+
+
+async def read_keys(
+    reader: Reader,
+    account_id: UUID,
+    between: tuple[tuple[datetime, int], tuple[datetime, int]],
+    *,
+    ascending: bool,
+    limit: int,
+) -> list[Record]:
+    """Return the effective time, the version and the position of up to `limit` dated entries of an account, in order.
+
+    They are `between` two pairs of an effective time and a version (exclusive).
+    """
+    direction = "ASC" if ascending else "DESC"
+    (_, first), (_, last) = between
+    return await reader.fetch(
+        f"""SELECT effective_at, version, position FROM dated_entries
+            WHERE account_id = $1 AND (effective_at, version) > (($2::timestamptz[])[1], $3)
+              AND (effective_at, version) < (($2::timestamptz[])[2], $4)
+            ORDER BY effective_at {direction}, version {direction} LIMIT $5""",
+        account_id,
+        [time for time, _ in between],
+        *(first, last, limit),
+    )

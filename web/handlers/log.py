@@ -11,6 +11,7 @@ from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import EVENT_TOPICS, MAX_POSITION, EventFilter
 from web.handlers.accounts import find_spans
+from web.handlers.effective_entries import list_by_effective_time, wants_effective_times
 from web.http.json import answer
 from web.http.pagination import Chunk, Span, answer_list, read_span
 from web.http.params import (
@@ -47,8 +48,11 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
 
     `from_version`, `to_version`, `from_time` and `to_time` are inclusive bounds.
     """
-    account_id, span = read_path_id(request), read_span(request, int)
-    ascending = ORDER.read(request) == "asc"
+    account_id, ascending = read_path_id(request), ORDER.read(request) == "asc"
+    if wants_effective_times(request, (FROM_VERSION, TO_VERSION, AFTER, BEFORE)):
+        spans = await find_spans(request, account_id)
+        return await list_by_effective_time(request, account_id, spans, ascending=ascending)
+    span = read_span(request, int)
     period = Period(
         FROM_VERSION.read(request),
         TO_VERSION.read(request),

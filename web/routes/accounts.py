@@ -5,6 +5,7 @@ from ledger.seals.receipts import Receipt
 from web import requests, responses
 from web.handlers import (
     accounts,
+    effective_entries,
     log,
     receipts,
 )
@@ -140,9 +141,12 @@ ROUTES = (
         log.list_account_entries,
         READER,
         Operation(
-            "List the entries of an account, newest first",
+            "List the entries of an account, newest first, by recording or by effective time",
             response_model=list[responses.Entry],
-            parameters=(*PAGE, log.ORDER, log.FROM_VERSION, log.TO_VERSION, *PERIOD, AFTER, log.BEFORE),
+            parameters=(
+                *(*PAGE, log.ORDER, log.FROM_VERSION, log.TO_VERSION, *PERIOD, AFTER, log.BEFORE),
+                *effective_entries.PARAMETERS,
+            ),
             refusals=ACCOUNT_MISSING,
         ),
         scope="accounts:read",
