@@ -175,8 +175,7 @@ async def _read_accounts(
     ]
     if effective_at is not None:
         counted = await dated_entries.balances_as_of(reader, account_ids, effective_at, position)
-        for body in bodies:
-            body |= _restate(body, counted[body["id"]], effective_at)
+        return [{**body, **_restate(body, counted[body["id"]], effective_at)} for body in bodies]
     return bodies
 
 

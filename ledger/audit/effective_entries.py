@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ledger.projections import dated_entries, entries
 from ledger.projections.account_owners import Span
+from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import MAX_POSITION
 
@@ -69,6 +70,21 @@ async def list_entries(
     bodies = await entries.find(reader, account_id, [key.version for key in chosen])
     items, balance = _add_balances([(key, bodies[key.version]) for key in chosen], begin.balance_cents, ascending)
     return items, None if end is None else Place(*end, begin.position, balance)
+
+
+async def list_newest(reader: Reader, account_id: UUID, last: datetime | None, limit: int) -> list[dict[str, Any]]:
+    """Return the `limit` entries that count last, by a time if there is one, the last first."""
+    period = Period(FIRST, last or LAST, await event_reader.log_end(reader))
+    found: list[dict[str, Any]] = []
+    place: Place | None = None
+    while len(found) < limit:
+        items, place = await list_entries(
+            reader, account_id, period, place, ascending=False, limit=min(SCAN, limit - len(found))
+        )
+        found += items
+        if place is None:
+            break
+    return found
 
 
 async def _begin(reader: Reader, account_id: UUID, period: Period, *, ascending: bool) -> Place:

@@ -57,7 +57,7 @@ class ReverseTransaction(Details, Command, frozen=True, kw_only=True):
         return self.reversal_id
 
     def streams(self) -> Iterable[UUID]:
-        """Return the transaction, all accounts, and the reversal's id, reference and periods if the client chose them."""
+        """Return the transaction, all accounts, and what the reversal's id, reference and effective time need."""
         yield from (self.transaction_id, *self.account_ids)
         if self.destination_account_id is not None:
             yield self.destination_account_id
@@ -74,12 +74,10 @@ class ReverseTransaction(Details, Command, frozen=True, kw_only=True):
         If its effective time is in a closed period, it takes effect on the first open day, and the result says so.
         """
         effective_at = move_to_open(states, self.effective_at)
-        decision = msgspec.structs.replace(self, effective_at=effective_at)._decide(states)
         if self.effective_at is not None and effective_at != self.effective_at:
+            decision = msgspec.structs.replace(self, effective_at=effective_at).decide(states)
             decision.result["requested_effective_at"] = rfc3339(self.effective_at)
-        return decision
-
-    def _decide(self, states: States) -> Decision:
+            return decision
         check_unreserved(states, self.reversal_id, self.reference)
         first = _require_reversible(self.transaction_id, state_of(states, self.transaction_id, Transaction))
         if not {posting.account_id for posting in first.postings} <= set(self.account_ids):

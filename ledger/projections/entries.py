@@ -75,7 +75,8 @@ async def read_keys(
         f"""SELECT recorded_at, version, EXISTS (SELECT FROM dated_entries AS dated
                        WHERE dated.account_id = $1 AND dated.position = entry.position) AS is_dated
             FROM ({ENTRY_EVENTS}) AS entry
-            WHERE account_id = $1 AND (recorded_at, version) > ({_LOWER}, $3) AND (recorded_at, version) < ({_UPPER}, $4)
+            WHERE account_id = $1
+              AND (recorded_at, version) > ({_LOWER}, $3) AND (recorded_at, version) < ({_UPPER}, $4)
               AND version > (SELECT version_at($1, position_at({_LOWER} - interval '1 microsecond')))
               AND version <= (SELECT version_at($1, least($5, position_at({_UPPER}))))
             ORDER BY version {_direction(ascending)} LIMIT $6""",

@@ -38,7 +38,7 @@ async def test_each_way_to_move_money_refuses_an_effective_time_in_a_closed_peri
     posted = (await transfer(api, accounts)).body
     held = (await api.post("/v1/transactions/hold", transfer_body(*accounts, 5))).body
     await close(api)
-    postings = [{"account_id": account["id"], "amount_cents": cents} for account, cents in zip(accounts, (-5, 5))]
+    postings = [{"account_id": one["id"], "amount_cents": cents} for one, cents in zip(accounts, (-5, 5), strict=True)]
 
     for path, body in (
         ("/transfer", transfer_body(*accounts, 5)),
@@ -69,9 +69,7 @@ async def test_items_of_a_batch_are_refused_alone_or_all_together(api: Api, acco
     assert (409, ["period_closed"], ["/items/0/effective_at"]) == (together.status, together.codes, together.pointers)
 
 
-async def test_a_reversal_into_a_closed_period_takes_effect_on_the_first_open_day(
-    api: Api, accounts: Accounts
-) -> None:
+async def test_a_reversal_into_a_closed_period_takes_effect_on_the_first_open_day(api: Api, accounts: Accounts) -> None:
     posted = (await transfer(api, accounts, effective_at=CLOSED)).body
     await close(api)
 

@@ -71,7 +71,8 @@ async def test_an_effective_date_at_a_point_in_time_shows_what_was_known_then(ap
     assert 1 == version
 
 
-async def test_the_list_and_the_trial_balance_are_those_of_the_effective_date(api: Api, accounts: Accounts) -> None:
+@pytest.mark.usefixtures("accounts")
+async def test_the_list_and_the_trial_balance_are_those_of_the_effective_date(api: Api) -> None:
     listed = (await api.get("/v1/accounts", params={"effective_at": APRIL, "world": "true"})).body
     assert sorted([24, -24, 0]) == sorted(row["balance_cents"] for row in listed)
     sums = (await api.get("/v1/ledger/trial-balance", params={"effective_at": APRIL})).body
@@ -106,7 +107,7 @@ async def test_the_pages_of_a_statement_show_what_was_known_at_the_first(
     assert whole == [*first.body, *await all_items(api, next_path(first))]
 
 
-async def test_captures_and_reversals_count_at_their_own_effective_times(api: Api, accounts: Accounts) -> None:
+async def test_captures_and_reversals_count_at_their_own_effective_times(api: Api) -> None:
     source, destination = await api.new_account(balance_cents=100), await api.new_account()
     placed = {**transfer_body(source, destination, 50), "effective_at": "2026-01-01"}
     held = (await api.post("/v1/transactions/hold", placed)).body

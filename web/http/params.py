@@ -144,7 +144,9 @@ AT_POSITION = integer_parameter("at_position", "The state after the event at thi
 AT_VERSION = integer_parameter("at_version", "The state after the event with this version")
 POINT_IN_TIME = (AT_TIME, AT_POSITION)
 EFFECTIVE_AT = time_parameter(
-    "effective_at", "What counts by this time, or by the end of this date (UTC), as known at the point in time", parse_end
+    "effective_at",
+    "What counts by this time, or by the end of this date (UTC), as known at the point in time",
+    parse_end,
 )
 
 
