@@ -137,7 +137,8 @@ async def trial_balance(reader: Reader, position: int, effective_at: datetime | 
     Their sum is zero in balanced books. The query finds the last entry of each account by index, so its cost grows
     with the number of accounts alone.
     """
-    last, values = _RECORDED, (position,)
+    last = _RECORDED
+    values: tuple[object, ...] = (position,)
     if effective_at is not None:
         last = f"SELECT {dated_entries.balance_sql('accounts.id', 2)}"
         values = (position, *EffectiveTime.of(effective_at, position))

@@ -126,11 +126,11 @@ _LAST_BALANCE = """SELECT entries.balance_cents FROM entries
 class _Queries(NamedTuple):
     """The queries of an export. Their first parameter is an account or null.
 
-    The others of `count` and `transactions` say which period, and those of `balances` when it begins; `accounts` has
+    The others of `number` and `transactions` say which period, and those of `balances` when it begins; `accounts` has
     all of these. `currencies` has none.
     """
 
-    count: str
+    number: str
     transactions: str
     balances: str
     accounts: str
@@ -232,7 +232,7 @@ async def export(
         part = await _Part.of(connection, selection)
         chosen = (selection.account_id, *part.period)
         if progress is not None:
-            progress.begin("transactions", await connection.fetchval(part.queries.count, *chosen))
+            progress.begin("transactions", await connection.fetchval(part.queries.number, *chosen))
         with write(file) as sink:
             await _write_opening(connection, sink, selection, part)
             return await _write_transactions(connection, sink, part.queries.transactions, chosen, progress)

@@ -55,7 +55,7 @@ from ledger.events.users import (
 )
 from ledger.money import MAX_CENTS
 from ledger.store.heads import NO_STREAM, Head
-from tests.support import client_commands
+from tests.support import client_commands, period_commands
 from tests.support.ledgers import (
     ACCOUNTS,
     ALICE,
@@ -344,6 +344,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     draw_command(accept_chain, st.integers(0, 3)),
     token_makers,
     client_makers,
+    draw_command(lambda _, command: command, period_commands.closings | period_commands.reopenings),
 )
 
 
