@@ -17,9 +17,9 @@ ROWS = "SELECT * FROM dated_entries ORDER BY account_id, position"
 async def rows(runtime: Runtime, connection: Any) -> list[Any]:
     """Return the rows of a history with each kind of transaction, dated and not."""
     books = await Books.open(runtime)
-    for cents, kind in enumerate((*KINDS, *KINDS), 1):
+    for cents, kind in enumerate((*KINDS, *KINDS), 10):
         for effective_at in (BEGIN, None, BEGIN.replace(month=1 + cents % 12)):
-            assert [] == await books.execute(Step(kind, effective_at, cents, cents % 3, 1))
+            await books.execute(Step(kind, effective_at, cents, cents % 3, 1))
     found: list[Any] = await connection.fetch(ROWS)
     assert len(found) > 2 * len(KINDS)
     return found
