@@ -23,7 +23,7 @@ from tests.support.ledgers import ALICE, NOON, PURSE, TILL, TRANSFER, TWO_ACCOUN
 THROUGH = date(2026, 3, 31)
 CLOSED = [*TWO_ACCOUNTS, (PERIODS, PeriodClosed(THROUGH))]
 LAST = datetime(2026, 3, 31, 23, 59, 59, 999_999, tzinfo=UTC)
-SIDES: dict[str, UUID] = {"source_account_id": PURSE, "destination_account_id": TILL}
+SIDES: dict[str, Any] = {"source_account_id": PURSE, "destination_account_id": TILL}
 
 
 def commands(effective_at: datetime | None) -> list[Command]:
@@ -57,7 +57,7 @@ def commands(effective_at: datetime | None) -> list[Command]:
 
 
 def test_the_list_has_each_command_with_an_effective_time() -> None:
-    named = {kind for kind in COMMANDS if "effective_at" in kind.__struct_fields__} | {
+    named: set[Any] = {kind for kind in COMMANDS if "effective_at" in kind.__struct_fields__} | {
         TransferBatch,
         ImportAccounts,
         ImportTransfers,
