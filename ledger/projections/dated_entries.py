@@ -9,6 +9,7 @@ sum of any range of days is in a few rows found by index, as it was known at any
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias, cast
 from uuid import UUID
 
@@ -21,11 +22,11 @@ from ledger.projections.table import POSITION, Column, Index, Table, encode_colu
 from ledger.store.connections import Reader
 from ledger.store.statements import Statement
 
-_Moving: TypeAlias = MoneyTransferred | JournalEntryPosted | HoldCaptured
 _Entry: TypeAlias = AccountDebited | AccountCredited
 _MOVING = frozenset({MoneyTransferred, JournalEntryPosted, HoldCaptured})
 _ENTRIES = frozenset({AccountDebited, AccountCredited})
 HANDLED = frozenset({*_MOVING, *_ENTRIES})
+_effective_at_of = attrgetter("effective_at")
 
 
 def _sum_up(*within: str) -> str:
@@ -72,12 +73,14 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
 
     The entries of a transaction follow its event, so `events` must have both.
     """
+    if not [row for row in events if type(row.event) in _MOVING and _effective_at_of(row.event)]:  # as nearly always
+        return []
     rows: list[_Row] = []
     dated: dict[UUID, datetime] = {}
     for row in events:
         kind = type(row.event)
         if kind in _MOVING:
-            effective_at = cast("_Moving", row.event).effective_at
+            effective_at = _effective_at_of(row.event)
             if effective_at is not None:
                 dated[row.stream_id] = effective_at
             elif dated:
