@@ -27,6 +27,7 @@ TAGS = {  # in this order
     "transactions": "Transfers, journal entries, holds and reversals",
     "events": "The event log",
     "ledger": "The books as a whole",
+    "periods": "Closed periods",
     "audit": "Commands and who sent them",
     "service": "The service itself",
 }

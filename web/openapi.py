@@ -5,6 +5,7 @@ Pure: the same tables make the same document.
 
 import inspect
 from collections.abc import Iterator, Sequence
+from datetime import date
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -52,6 +53,7 @@ _EXAMPLE_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 _EXAMPLES: dict[Any, Any] = {
     UUID: _EXAMPLE_ID,
     int: 1,
+    date: date(2026, 3, 31),
     "member": "username",
     "pointer": "/amount_cents",
     "message": "must be a whole number",

@@ -334,7 +334,7 @@ class JournalEntry(Transaction):
 
 
 class _Details(Body):
-    """The details that a capture or a reversal may have of its own. They have no effect."""
+    """The details that a capture or a reversal may have of its own. Only `effective_at` has an effect."""
 
     reference: Reference | None = None
     description: Description | None = None

@@ -54,6 +54,7 @@ Position = Annotated[int, Meta(ge=1, description="The position in the log", exam
 Token = Annotated[str, Meta(description="RFC 7519", examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl"])]
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
 EffectiveAt = Annotated[Time, Meta(description="When the transaction takes effect for bookkeeping")]
+CountedBy = Annotated[Time, Meta(description="The effective time by which entries count")]
 Metadata = Annotated[dict[str, str], Meta(description="Key-value pairs of the client")]
 Reference = Annotated[str, Meta(min_length=1, max_length=200, examples=["rent, May"])]
 Word = Annotated[str, Meta(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]

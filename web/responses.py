@@ -15,6 +15,7 @@ from web.response_fields import (
     Amount,
     Answer,
     Cents,
+    CountedBy,
     Currency,
     EffectiveAt,
     Id,
@@ -104,7 +105,10 @@ class User(Answer, frozen=True):
 
 
 class Account(Answer, frozen=True):
-    """An account. At a point in time it also has the `version` and `position` of that time."""
+    """An account. At a point in time it also has the `version` and `position` of that time.
+
+    With `effective_at`, its balance is that of the entries that count by then.
+    """
 
     id: Id
     user_id: Annotated[Id | None, Meta(description="Null for the ledger's own `world` accounts only")]
@@ -133,6 +137,7 @@ class Account(Answer, frozen=True):
     metadata: Metadata | UnsetType = UNSET
     version: Version | UnsetType = UNSET
     position: Position | UnsetType = UNSET
+    effective_at: CountedBy | UnsetType = UNSET
 
 
 class Posting(Answer, frozen=True):
@@ -228,6 +233,10 @@ class Reversal(_Transaction, frozen=True, kw_only=True, tag="reversal"):
 
     status: Literal["posted"]
     reverses: Annotated[Id, Meta(description="The transaction that this one reversed")]
+    requested_effective_at: (
+        Annotated[Time, Meta(description="If it is in a closed period: then `effective_at` is the first open day")]
+        | UnsetType
+    ) = UNSET
     source_account_id: Id | UnsetType = UNSET
     destination_account_id: Id | UnsetType = UNSET
     amount_cents: Amount | UnsetType = UNSET
@@ -314,6 +323,7 @@ class TrialBalance(Answer, frozen=True):
     position: Annotated[int, Meta(ge=0, examples=[42])]
     balanced: bool
     currencies: list[CurrencyBalance]
+    effective_at: CountedBy | UnsetType = UNSET
 
 
 class Command(Answer, frozen=True):

@@ -15,14 +15,19 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple, Protocol
 from uuid import UUID, uuid5
 
 from asyncpg import Record
 
-from ledger.audit.export_journals import BEANCOUNT, HLEDGER
+from ledger.audit.export_journals import (
+    BEANCOUNT,
+    BEANCOUNT_BY_EFFECTIVE_TIME,
+    HLEDGER,
+    HLEDGER_BY_EFFECTIVE_TIME,
+)
 from ledger.audit.export_text import (
     CSV,
     DETAILS,
@@ -36,12 +41,15 @@ from ledger.audit.export_text import (
 )
 from ledger.audit.progress import Progress
 from ledger.audit.snapshot import snapshot
+from ledger.projections.dated_entries import EffectiveTime, balance_sql
 from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
-from ledger.store.reader import MAX_POSITION, Bounds
+from ledger.store.reader import MAX_POSITION
 
 PAGE = 5000
 _MEMBERS = len(Transaction._fields) - 1  # without `details`
+_MICROSECOND = timedelta(microseconds=1)
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 PYARROW = "pyarrow>=22"  # as in the extra `parquet`
 PATIENCE_SECONDS = 86_400  # to sort all transactions; the connection's own timeout is meant for requests
 
@@ -57,11 +65,15 @@ class Format(StrEnum):
 
 
 class Selection(NamedTuple):
-    """A filter by account and by time, both bounds inclusive; None does not filter."""
+    """A filter by account and by time, both bounds inclusive; None does not filter.
+
+    The times are those of recording, or effective times, by which transactions are then also in order.
+    """
 
     account_id: UUID | None = None
     since: datetime | None = None
     until: datetime | None = None
+    by_effective_time: bool = False
 
 
 class ExportError(Exception):
@@ -85,10 +97,13 @@ Writer = Callable[[BinaryIO], AbstractContextManager[Sink]]
 
 _NAMES = tuple(column.name for column in DETAILS)
 _DETAILS = "".join(f", {name}" for name in _NAMES)
-# A capture has its own details, or those of the hold. Only the first has the reference of the hold, because an import
-# accepts each reference once.
-_OF_CAPTURE = "".join(f", coalesce(captures.{name}, transfers.{name}) AS {name}" for name in _NAMES)
-_SELECTED = f"""FROM (SELECT id, NULL AS part, position, kind, reference, currency, postings, recorded_at,
+# A capture has its own details, or those of the hold; but it counts at its own time. Only the first has the reference
+# of the hold, because an import accepts each reference once.
+_OF_CAPTURE = "".join(
+    f", captures.{name}" if name == "effective_at" else f", coalesce(captures.{name}, transfers.{name}) AS {name}"
+    for name in _NAMES
+)
+_MOVED = f"""FROM (SELECT id, NULL AS part, position, kind, reference, currency, postings, recorded_at,
                      source_account_id, destination_account_id, amount_cents, reverses{_DETAILS}
               FROM transfers WHERE status IS NULL
               UNION ALL
@@ -101,34 +116,99 @@ _SELECTED = f"""FROM (SELECT id, NULL AS part, position, kind, reference, curren
                             WHERE earlier.transaction_id = id AND earlier.version < captures.version) AS numbered
               ) AS moved
     WHERE ($1::uuid IS NULL OR $1 IN (source_account_id, destination_account_id)
-           OR postings @> jsonb_build_array(jsonb_build_object('account_id', $1)))
-      AND position > $2 AND position < $3"""
-_TRANSACTIONS = f"""SELECT id, position, recorded_at, kind, reference, currency, amount_cents, source_account_id,
-                        destination_account_id, postings, reverses{_DETAILS}, part {_SELECTED} ORDER BY position"""
-_BALANCES = """SELECT id, currency, last.balance_cents FROM accounts, LATERAL (
-                   SELECT entries.balance_cents FROM entries
+           OR postings @> jsonb_build_array(jsonb_build_object('account_id', $1)))"""
+_COUNTS_AT = "coalesce(effective_at, recorded_at)"
+_FIRST_COUNTED = """least(created_at, (SELECT min(effective_at) FROM dated_entries WHERE account_id = accounts.id))"""
+_LAST_BALANCE = """SELECT entries.balance_cents FROM entries
                    WHERE account_id = accounts.id AND entries.version <= (SELECT version_at(accounts.id, $2))
-                   ORDER BY entries.version DESC LIMIT 1) AS last
-               WHERE user_id IS NOT NULL AND position <= $2 AND last.balance_cents <> 0
-                 AND ($1::uuid IS NULL OR id = $1
-                      OR currency = (SELECT currency FROM accounts WHERE id = $1 AND user_id IS NULL))
-               ORDER BY position"""
-_CURRENCIES = "SELECT currency, min(created_at) FROM accounts WHERE position < $1 GROUP BY currency ORDER BY currency"
-_ACCOUNTS = f"""SELECT accounts.id, user_id, username, currency, accounts.created_at, code, account_labels.name, type
-                FROM accounts LEFT JOIN users ON users.id = user_id
-                     LEFT JOIN account_labels ON account_id = accounts.id
-                WHERE accounts.id IN (
-                    SELECT source_account_id {_SELECTED} UNION ALL SELECT destination_account_id {_SELECTED}
-                    UNION ALL SELECT (posting ->> 'account_id')::uuid
-                    FROM (SELECT postings {_SELECTED}) AS exported, jsonb_array_elements(postings) AS posting
-                    UNION ALL SELECT id FROM ({_BALANCES}) AS balances)
-                ORDER BY accounts.position"""
+                   ORDER BY entries.version DESC LIMIT 1"""
 
 
-def open_writer(format_: Format, *, raw: bool = False) -> Writer:
+class _Queries(NamedTuple):
+    """The queries of an export. Their first parameter is an account or null.
+
+    The others of `number` and `transactions` say which period, and those of `balances` when it begins; `accounts` has
+    all of these. `currencies` has none.
+    """
+
+    number: str
+    transactions: str
+    balances: str
+    accounts: str
+    currencies: str
+
+
+def _build_queries(selected: str, order: str, balance: Callable[[int], str], opened: str, others: int) -> _Queries:
+    """Return the queries with these parts; the period has so many parameters beside the account."""
+
+    def balances(first: int) -> str:
+        return f"""SELECT id, currency, last.balance_cents
+                   FROM accounts, LATERAL ({balance(first)}) AS last (balance_cents)
+                   WHERE user_id IS NOT NULL AND last.balance_cents <> 0
+                     AND ($1::uuid IS NULL OR id = $1
+                          OR currency = (SELECT currency FROM accounts WHERE id = $1 AND user_id IS NULL))
+                   ORDER BY position"""
+
+    return _Queries(
+        f"SELECT count(*) {selected}",
+        f"""SELECT id, position, recorded_at, kind, reference, currency, amount_cents, source_account_id,
+                   destination_account_id, postings, reverses{_DETAILS}, part {selected} ORDER BY {order}""",
+        balances(2),
+        f"""SELECT accounts.id, user_id, username, currency, {opened.replace("created_at", "accounts.created_at")},
+                   code, account_labels.name, type
+            FROM accounts LEFT JOIN users ON users.id = user_id
+                 LEFT JOIN account_labels ON account_labels.account_id = accounts.id
+            WHERE accounts.id IN (
+                SELECT source_account_id {selected} UNION ALL SELECT destination_account_id {selected}
+                UNION ALL SELECT (posting ->> 'account_id')::uuid
+                FROM (SELECT postings {selected}) AS exported, jsonb_array_elements(postings) AS posting
+                UNION ALL SELECT id FROM ({balances(2 + others)}) AS balances)
+            ORDER BY accounts.position""",
+        f"""SELECT currency, min({opened}) FROM accounts WHERE position < $1 GROUP BY currency ORDER BY currency""",
+    )
+
+
+_RECORDED = _build_queries(
+    f"{_MOVED} AND position > $2 AND position < $3",
+    "position",
+    lambda first: _LAST_BALANCE.replace("$2", f"${first}"),
+    "created_at",
+    2,
+)
+_EFFECTIVE = _build_queries(
+    f"{_MOVED} AND {_COUNTS_AT} >= $2 AND {_COUNTS_AT} <= $3",
+    f"{_COUNTS_AT}, position",
+    lambda first: f"SELECT {balance_sql('accounts.id', first)}",
+    _FIRST_COUNTED,
+    2,
+)
+
+
+class _Part(NamedTuple):
+    """A part of the books to export: the queries, and the values of their parameters beside the account."""
+
+    queries: _Queries
+    period: tuple[object, ...]
+    begin: tuple[object, ...]
+    before: int  # the position that the log stays below
+    position: int  # that of the balances before the period
+
+    @classmethod
+    async def of(cls, connection: Connection, selection: Selection) -> "_Part":
+        """Return the selected part."""
+        if not selection.by_effective_time:
+            bounds = await event_reader.find_bounds(connection, selection.since, selection.until, MAX_POSITION)
+            return cls(_RECORDED, bounds, (bounds.after,), bounds.before, bounds.after)
+        since, until = selection.since or _FIRST, selection.until or _LAST
+        before = since if since == _FIRST else since - _MICROSECOND
+        return cls(_EFFECTIVE, (since, until), EffectiveTime.of(before, MAX_POSITION), MAX_POSITION, 0)
+
+
+def open_writer(format_: Format, *, raw: bool = False, by_effective_time: bool = False) -> Writer:
     """Return the writer of a format. Raises `ExportError` if a package that it needs is not installed.
 
-    Unless `raw`, text in CSV that a spreadsheet would run is marked as text.
+    Unless `raw`, text in CSV that a spreadsheet would run is marked as text. `by_effective_time`, journals have the
+    effective date as their primary date.
     """
     match format_:
         case Format.PARQUET:
@@ -138,9 +218,9 @@ def open_writer(format_: Format, *, raw: bool = False) -> Writer:
         case Format.CSV:
             return _text_writer(RAW_CSV if raw else CSV)
         case Format.HLEDGER:
-            return _text_writer(HLEDGER)
+            return _text_writer(HLEDGER_BY_EFFECTIVE_TIME if by_effective_time else HLEDGER)
         case Format.BEANCOUNT:
-            return _text_writer(BEANCOUNT)
+            return _text_writer(BEANCOUNT_BY_EFFECTIVE_TIME if by_effective_time else BEANCOUNT)
 
 
 async def export(
@@ -152,32 +232,33 @@ async def export(
 ) -> int:
     """Write the selected transactions from one snapshot, and return their number."""
     async with snapshot(connection):
-        bounds = await event_reader.find_bounds(connection, selection.since, selection.until, MAX_POSITION)
-        chosen = (selection.account_id, *bounds)
+        part = await _Part.of(connection, selection)
+        chosen = (selection.account_id, *part.period)
         if progress is not None:
-            progress.begin("transactions", await connection.fetchval(f"SELECT count(*) {_SELECTED}", *chosen))
+            progress.begin("transactions", await connection.fetchval(part.queries.number, *chosen))
         with write(file) as sink:
-            await _write_opening(connection, sink, selection, bounds)
-            return await _write_transactions(connection, sink, chosen, progress)
+            await _write_opening(connection, sink, selection, part)
+            return await _write_transactions(connection, sink, part.queries.transactions, chosen, progress)
 
 
-async def _write_opening(connection: Connection, sink: Sink, selection: Selection, bounds: Bounds) -> None:
+async def _write_opening(connection: Connection, sink: Sink, selection: Selection, part: _Part) -> None:
     """Write the currencies, the accounts, and the balances before the period."""
-    sink.write_currencies([Currency(*row) for row in await connection.fetch(_CURRENCIES, bounds.before)])
-    async for page in _read_pages(connection, _ACCOUNTS, selection.account_id, *bounds):
+    account_id, queries = selection.account_id, part.queries
+    sink.write_currencies([Currency(*row) for row in await connection.fetch(queries.currencies, part.before)])
+    async for page in _read_pages(connection, queries.accounts, account_id, *part.period, *part.begin):
         sink.write_accounts([Account(*row) for row in page])
     if selection.since is None:
         return
-    end = selection.since - timedelta(microseconds=1)
-    async for page in _read_pages(connection, _BALANCES, selection.account_id, bounds.after):
-        sink.write_transactions([bring_forward(*row, position=bounds.after, at=end) for row in page])
+    end = selection.since - _MICROSECOND
+    async for page in _read_pages(connection, queries.balances, account_id, *part.begin):
+        sink.write_transactions([bring_forward(*row, position=part.position, at=end) for row in page])
 
 
 async def _write_transactions(
-    connection: Connection, sink: Sink, chosen: tuple[object, ...], progress: Progress | None
+    connection: Connection, sink: Sink, sql: str, chosen: tuple[object, ...], progress: Progress | None
 ) -> int:
     count = 0
-    async for page in _read_pages(connection, _TRANSACTIONS, *chosen):
+    async for page in _read_pages(connection, sql, *chosen):
         sink.write_transactions([_read_transaction(row) for row in page])
         count += len(page)
         if progress is not None:

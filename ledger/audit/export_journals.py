@@ -81,16 +81,27 @@ def _format_hledger_account(account: Account, names: Names) -> str:
 
 def _format_hledger(transaction: Transaction, names: Names) -> str:
     """Return a transaction in hledger's journal format, with the effective date as its secondary date."""
-    description = _DESCRIPTION_ENDS.sub(" ", _narrate(transaction)).strip() or transaction.kind
     effective_at = transaction.details.get("effective_at")
-    effective = f"={_format_day(effective_at)}" if effective_at else ""
+    recorded = _format_day(transaction.recorded_at)
+    return _format_hledger_on(transaction, names, f"{recorded}={_format_day(effective_at)}" if effective_at else recorded)
+
+
+def _format_hledger_effective(transaction: Transaction, names: Names) -> str:
+    """Return a transaction in hledger's journal format, with the day of recording as its secondary date."""
+    effective_at = transaction.details.get("effective_at")
+    recorded = _format_day(transaction.recorded_at)
+    return _format_hledger_on(transaction, names, f"{_format_day(effective_at)}={recorded}" if effective_at else recorded)
+
+
+def _format_hledger_on(transaction: Transaction, names: Names, days: str) -> str:
+    description = _DESCRIPTION_ENDS.sub(" ", _narrate(transaction)).strip() or transaction.kind
     tags = "".join(f"    ; {name}: {_encode_tag(text)}\n" for name, text in _name_texts(transaction))
     postings = "".join(
         f"    {names.find(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
         for posting in postings_of(transaction)
     )
     return (
-        f"\n{_format_day(transaction.recorded_at)}{effective} * ({transaction.position}) {description}\n"
+        f"\n{days} * ({transaction.position}) {description}\n"
         f"    ; id: {transaction.id}, kind: {transaction.kind}, recorded-at: {rfc3339(transaction.recorded_at)}\n"
         f"{tags}{postings}"
     )
@@ -118,13 +129,22 @@ def _format_beancount_account(account: Account, names: Names) -> str:
 
 def _format_beancount(transaction: Transaction, names: Names) -> str:
     """Return a transaction in beancount's format, with all texts as metadata."""
+    return _format_beancount_on(transaction, names, transaction.recorded_at)
+
+
+def _format_beancount_effective(transaction: Transaction, names: Names) -> str:
+    """Return a transaction in beancount's format, on the day on which it counts."""
+    return _format_beancount_on(transaction, names, transaction.details.get("effective_at") or transaction.recorded_at)
+
+
+def _format_beancount_on(transaction: Transaction, names: Names, time: datetime) -> str:
     metadata = "".join(f"  {name}: {_quote(text)}\n" for name, text in _name_texts(transaction))
     postings = "".join(
         f"  {names.find(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
         for posting in postings_of(transaction)
     )
     return (
-        f"\n{_format_day(transaction.recorded_at)} * {_quote(_narrate(transaction))}\n"
+        f"\n{_format_day(time)} * {_quote(_narrate(transaction))}\n"
         f'  id: "{transaction.id}"\n'
         f"  position: {transaction.position}\n"
         f'  kind: "{transaction.kind}"\n'
@@ -151,3 +171,5 @@ BEANCOUNT = TextFormat(
     _format_beancount_account,
     _format_beancount,
 )
+HLEDGER_BY_EFFECTIVE_TIME = HLEDGER._replace(transaction=_format_hledger_effective)
+BEANCOUNT_BY_EFFECTIVE_TIME = BEANCOUNT._replace(transaction=_format_beancount_effective)

@@ -118,7 +118,8 @@ def bring_forward(account_id: UUID, currency: str, balance_cents: int, *, positi
     Because all balances sum to zero, the balances of all other accounts give that of `world`. The id is the same in
     each export of a period that begins there.
     """
-    row_id, world_id = uuid5(account_id, f"{BROUGHT_FORWARD}:{position}"), world_account_id(currency)
+    name = position or rfc3339(at)  # balances by effective time have no position
+    row_id, world_id = uuid5(account_id, f"{BROUGHT_FORWARD}:{name}"), world_account_id(currency)
     sides = (world_id, account_id) if balance_cents > 0 else (account_id, world_id)
     return Transaction(row_id, position, at, BROUGHT_FORWARD, None, currency, abs(balance_cents), *sides)
 

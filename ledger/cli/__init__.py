@@ -48,6 +48,14 @@ COMMANDS: Commands = {
             "cancel": "ledger.cli.projections:cancel_rebuild",
         },
     ),
+    "periods": Group(
+        "Close periods, so that nothing can take effect in them any more.",
+        {
+            "list": "ledger.cli.periods:show_list",
+            "close": "ledger.cli.periods:close",
+            "reopen": "ledger.cli.periods:reopen",
+        },
+    ),
     "audit": Group(
         "Show, verify, seal and export the history.",
         {

@@ -13,11 +13,11 @@ from uuid import UUID
 import typer
 from rich.table import Column
 
-from ledger.audit import as_of, entries
+from ledger.audit import as_of, effective_entries, entries
 from ledger.audit.as_of import AccountPointInTime, AtPosition, AtTime, AtVersion, PointInTime
 from ledger.audit.entries import Period, Step
 from ledger.cli.accounts import find_account_id, parse_account_argument
-from ledger.cli.options import AsJson, parse_option
+from ledger.cli.options import AsJson, By, EffectiveAt, Order, parse_option
 from ledger.cli.output import emit_lines, encode_compact, print_table
 from ledger.cli.shell import fail, query
 from ledger.money import decimal_text
@@ -41,20 +41,32 @@ At = Annotated[
 Position = Annotated[int | None, typer.Option("--at-position", min=0, max=MAX_POSITION, help="Position in the log.")]
 
 
-def show_history(account: Account, limit: Limit = 100, as_json: AsJson = False) -> None:
-    """Show the newest entries of an account's statement, each with the balance after it. JSON: one entry per line."""
-    named = parse_account_argument(account)
+def show_history(
+    account: Account,
+    limit: Limit = 100,
+    by: By = Order.RECORDED,
+    effective_at: EffectiveAt = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the newest entries of an account's statement, each with the balance after it. JSON: one entry per line.
+
+    By effective time, or with --effective-at, the newest are those that count last, and the balances follow this order.
+    """
+    named, last = parse_account_argument(account), parse_option("--effective-at", effective_at, parse_end)
 
     async def read(connection: Connection) -> tuple[str, list[dict[str, Any]]]:
         account_id = await find_account_id(connection, named)
         currency = await _currency_of(connection, account_id)
+        if by is Order.EFFECTIVE or last is not None:
+            return currency, await effective_entries.list_newest(connection, account_id, last, limit)
         found = await entries.list_entries(
             connection, account_id, Period(), after=0, before=MAX_POSITION, ascending=False, limit=limit
         )
         return currency, found
 
     currency, rows = query(read)
-    _print_rows(rows, _ENTRY, as_json=as_json, currency=currency)
+    columns = _ENTRY if by is Order.RECORDED and last is None else _EFFECTIVE_ENTRY
+    _print_rows(rows, columns, as_json=as_json, currency=currency)
 
 
 def show_events(
@@ -78,15 +90,16 @@ def show_balance(
     at_version: Annotated[
         int | None, typer.Option("--at-version", min=0, max=MAX_POSITION, help="Version of the account.")
     ] = None,
+    effective_at: EffectiveAt = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show an account's owner and balance, now or at a point in time. JSON: one document."""
+    """Show an account's owner and balance, now or at a point in time, and by effective time. JSON: one document."""
     named, moment = parse_account_argument(account), _account_moment(at, at_position, at_version)
+    counted = parse_option("--effective-at", effective_at, parse_end)
 
     async def read(connection: Connection) -> dict[str, Any] | None:
         account_id = await find_account_id(connection, named)
-        now = AtPosition(await event_reader.log_end(connection))
-        return await as_of.account_at(connection, account_id, moment or now)
+        return await as_of.account_at(connection, account_id, moment, effective_at=counted)
 
     body = query(read)
     if body is None:
@@ -94,15 +107,20 @@ def show_balance(
     _print_document(body, [body], _ACCOUNT, as_json=as_json)
 
 
-def show_trial_balance(at: At = None, at_position: Position = None, as_json: AsJson = False) -> None:
-    """Show debits, credits and their sum in each currency, now or at a point in time. JSON: one document."""
-    moment = _moment(at, at_position)
+def show_trial_balance(
+    at: At = None, at_position: Position = None, effective_at: EffectiveAt = None, as_json: AsJson = False
+) -> None:
+    """Show debits, credits and their sum in each currency, now or at a point in time, and by effective time.
+
+    JSON: one document.
+    """
+    moment, counted = _moment(at, at_position), parse_option("--effective-at", effective_at, parse_end)
 
     async def read(connection: Connection) -> dict[str, Any]:
-        return await as_of.trial_balance(connection, await as_of.position_of(connection, moment))
+        return await as_of.trial_balance(connection, await as_of.position_of(connection, moment), counted)
 
     body = query(read)
-    _print_document(body, [_restore_sums(currency) for currency in body["currencies"]], _CURRENCY, as_json=as_json)
+    print_trial_balance(body, as_json=as_json)
     if not body["balanced"]:
         fail("the books do not balance", 1)
 
@@ -129,7 +147,13 @@ def show_replay(account: Account, as_json: AsJson = False) -> None:
         fail(f"no such account: {named}", 1)
 
 
+def print_trial_balance(body: Row, *, as_json: bool) -> None:
+    """Print sums by currency, as one JSON document or as a table."""
+    _print_document(body, [_restore_sums(currency) for currency in body["currencies"]], _CURRENCY, as_json=as_json)
+
+
 _ENTRY = ("version", "created_at", "amount_cents", "balance_cents", "other_account_id", "transaction_id", "reference")
+_EFFECTIVE_ENTRY = ("effective_at", *_ENTRY)
 _EVENT = ("position", "recorded_at", "stream_id", "version", "topic", "state")
 _ACCOUNT = ("id", "user_id", "balance_cents", "status", "version", "updated_at")
 _SUMS = ("debit_cents", "credit_cents", "sum_cents")

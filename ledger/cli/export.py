@@ -13,7 +13,7 @@ import typer
 from ledger.audit import export as exporting
 from ledger.audit.export import ExportError, Format, Selection
 from ledger.cli.accounts import find_account_id
-from ledger.cli.options import parse_option
+from ledger.cli.options import By, Order, parse_option
 from ledger.cli.output import plural
 from ledger.cli.progress import Progress
 from ledger.cli.shell import connected, console, fail, run
@@ -37,12 +37,14 @@ def export(
     raw: Annotated[
         bool, typer.Option("--raw", help="Write text in CSV as it is, even if a spreadsheet would run it.")
     ] = False,
+    by: By = Order.RECORDED,
 ) -> None:
-    """Write transactions in the order of the log, each once, with both sides and the balances before --from."""
+    """Write transactions in order, each once, with both sides and the balances before --from."""
     selection = Selection(
         None,
         parse_option("--from", from_, parse_start),
         parse_option("--to", to, parse_end),
+        by_effective_time=by is Order.EFFECTIVE,
     )
     named = parse_option("--account", account, parse_account)
     if output is None and format_ is Format.PARQUET and sys.stdout.isatty():
@@ -62,7 +64,7 @@ async def _export(
     *,
     raw: bool,
 ) -> int:
-    write = exporting.open_writer(format_, raw=raw)
+    write = exporting.open_writer(format_, raw=raw, by_effective_time=selection.by_effective_time)
     async with connected(settings) as connection:
         if account is not None:
             selection = selection._replace(account_id=await find_account_id(connection, account))

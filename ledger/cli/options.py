@@ -1,6 +1,7 @@
 """Options and arguments that several commands share, and how their texts are parsed."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import typer
@@ -10,6 +11,19 @@ from ledger.cli.shell import fail
 
 T = TypeVar("T")
 
+
+class Order(StrEnum):
+    """Which times of transactions count."""
+
+    RECORDED = "recorded"
+    EFFECTIVE = "effective"
+
+
+EffectiveAt = Annotated[
+    str | None,
+    typer.Option(help="Effective time by which entries count, such as 2026-03-31 for the end of that day (UTC)."),
+]
+By = Annotated[Order, typer.Option(help="Order and dates: those of recording, or effective times.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 AllFindings = Annotated[
     bool,

@@ -16,6 +16,7 @@ from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
+from ledger.commands.periods import ClosePeriod, ReopenPeriod
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.seals import AcceptSealHead
 from ledger.commands.second_factors import ConfirmSecondFactor, OfferSecondFactor, RemoveSecondFactor
@@ -69,5 +70,7 @@ COMMANDS: tuple[type[Command], ...] = (
     OfferSecondFactor,
     ConfirmSecondFactor,
     RemoveSecondFactor,
+    ClosePeriod,
+    ReopenPeriod,
 )
 COMMANDS_BY_NAME: Mapping[str, type[Command]] = {command.name: command for command in COMMANDS}

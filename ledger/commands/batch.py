@@ -11,6 +11,7 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.command import Command, Decision, Parties, States, StreamEvent, state_of
+from ledger.commands.periods import period_streams
 from ledger.commands.transaction import refuse_id
 from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refusal, Refused
@@ -50,12 +51,15 @@ class TransferBatch(Command, frozen=True):
     seem_new: bool = False
 
     def streams(self) -> Iterable[UUID]:
-        """Return the streams of all transfers; with `seem_new`, only those of their accounts and payers."""
+        """Return the streams of all transfers; with `seem_new`, not those to reserve."""
         if self.seem_new:
             return {
                 stream
                 for each in self.transfers
-                for stream in (each.source_account_id, each.destination_account_id, *each.payer_streams())
+                for stream in (
+                    *(each.source_account_id, each.destination_account_id),
+                    *(*each.payer_streams(), *period_streams(each.effective_at)),
+                )
             }
         return {stream for transfer in self.transfers for stream in transfer.streams()}
 

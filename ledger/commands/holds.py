@@ -12,6 +12,7 @@ from uuid import UUID
 from ledger import errors
 from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.journal import NewPosting, check_postings
+from ledger.commands.periods import check_open, period_streams
 from ledger.commands.transaction import TransactionCommand, add_details, is_reference_taken
 from ledger.commands.transfers import check_transfer, credit, debit, find_payable
 from ledger.errors import Refused, StaleCommandError
@@ -53,14 +54,16 @@ class PlaceHold(TransactionCommand, frozen=True, kw_only=True):
     expiry_pointer: str = "/expires_at"
 
     def streams(self) -> Iterable[UUID]:
-        """Return both accounts, the client that pays, if any, and the streams to reserve."""
+        """Return both accounts, the client that pays and the periods, if needed, and the streams to reserve."""
         yield from (self.source_account_id, self.destination_account_id, *self.payer_streams())
+        yield from period_streams(self.effective_at)
         yield from self.reserves()
 
     def decide(self, states: States) -> Decision:
         """Return the hold. Raises `Refused` with every refusal, as a transfer does."""
         if find_payable(states, self.source_account_id, self.only_owner_id) is not None:
             self.check_unreserved(states)
+            check_open(states, self.effective_at)
         if not self.now < self.expires_at <= self.now + timedelta(seconds=self.limit_seconds):
             message = f"must be in the future, and no more than {self.limit_seconds} seconds away"
             raise Refused(errors.invalid(self.expiry_pointer, message))
@@ -169,8 +172,9 @@ class CaptureHold(HoldCommand, frozen=True, kw_only=True):
     final: bool = True
 
     def streams(self) -> Iterable[UUID]:
-        """Return the streams of the hold, and those of the capture's reference."""
+        """Return the streams of the hold, and those of the capture's reference and effective time."""
         yield from super().streams()
+        yield from period_streams(self.effective_at)
         if self.reference is not None:
             yield from reference_streams(self.reference)
 
@@ -185,6 +189,7 @@ class CaptureHold(HoldCommand, frozen=True, kw_only=True):
         if cents > held:
             raise Refused(errors.invalid("/amount_cents", "must not be more than the amount held"))
         self._check_reference(states)
+        check_open(states, self.effective_at)
         postings = (NewPosting(self.source_account_id, -cents), NewPosting(self.destination_account_id, cents))
         accounts = check_postings(states, postings, force=True)  # the hold has set the funds aside
         source, destination = accounts[self.source_account_id], accounts[self.destination_account_id]

@@ -14,6 +14,7 @@ from ledger import errors
 from ledger.commands.accounts import adjust, check_current, require_open_account, require_user
 from ledger.commands.batch import ItemResult, check_same_transfer, decide_each
 from ledger.commands.command import Command, Decision, States, StreamEvent
+from ledger.commands.periods import check_open, period_streams
 from ledger.commands.transfers import TransferMoney, check_transfer, move
 from ledger.errors import Refused
 from ledger.events.accounts import Account, AccountOpened, world_account_id
@@ -41,10 +42,11 @@ class ImportAccounts(Command, frozen=True):
     balances: tuple[ImportedBalance, ...]
 
     def streams(self) -> Iterable[UUID]:
-        """Return the accounts, their owners, the transfers and `world`."""
+        """Return the accounts, their owners, the transfers, `world`, and the periods if needed."""
         yield world_account_id(self.currency)
         for balance in self.balances:
             yield from (balance.account_id, balance.owner_id, balance.transaction_id)
+            yield from period_streams(balance.effective_at)
 
     def decide(self, states: States) -> Decision:
         """Open or correct each account that is not refused; the result has an `ItemResult` for each."""
@@ -53,6 +55,7 @@ class ImportAccounts(Command, frozen=True):
     def _decide(self, balance: ImportedBalance, states: States) -> tuple[ItemResult, list[StreamEvent]]:
         if states[balance.transaction_id] is not None:
             return ItemResult(balance.transaction_id), []
+        check_open(states, balance.effective_at)
         account, events = self._find_or_open(balance, states)
         kind: TransferKind = "opening" if events else "adjustment"
         if balance.cents:
@@ -95,9 +98,10 @@ class ImportTransfers(Command, frozen=True):
     transfers: tuple[TransferMoney, ...]
 
     def streams(self) -> Iterable[UUID]:
-        """Return the transfers and their accounts."""
+        """Return the transfers and their accounts, and the periods if needed."""
         for transfer in self.transfers:
             yield from (transfer.transaction_id, transfer.source_account_id, transfer.destination_account_id)
+            yield from period_streams(transfer.effective_at)
 
     def decide(self, states: States) -> Decision:
         """Record each transfer that is not refused; the result has an `ItemResult` for each."""
@@ -108,6 +112,7 @@ def _decide_transfer(transfer: TransferMoney, states: States) -> tuple[ItemResul
     if states[transfer.transaction_id] is not None:
         check_same_transfer(transfer, states)
         return ItemResult(transfer.transaction_id), []
+    check_open(states, transfer.effective_at)
     source, destination = check_transfer(
         states, transfer.source_account_id, transfer.destination_account_id, transfer.amount_cents, force=True
     )

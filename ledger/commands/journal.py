@@ -9,6 +9,7 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.command import Decision, States, StreamEvent, state_of
+from ledger.commands.periods import check_open, period_streams
 from ledger.commands.transaction import TransactionCommand, add_details
 from ledger.commands.transfers import credit, credit_refusal, debit, debit_refusal, find_payable
 from ledger.errors import Refusal, Refused
@@ -34,15 +35,17 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
     postings: tuple[NewPosting, ...]
 
     def streams(self) -> Iterable[UUID]:
-        """Return all accounts, the client that pays, if any, and the streams to reserve."""
+        """Return all accounts, the client that pays and the periods, if needed, and the streams to reserve."""
         yield from self.payer_streams()
         yield from (posting.account_id for posting in self.postings)
+        yield from period_streams(self.effective_at)
         yield from self.reserves()
 
     def decide(self, states: States) -> Decision:
         """Return an entry for each posting. Raises `Refused` with every refusal, in the order of the postings."""
         if self._may_debit(states):
             self.check_unreserved(states)
+            check_open(states, self.effective_at)
         if len({posting.account_id for posting in self.postings}) == 1:
             raise Refused(errors.accounts_are_same())
         accounts = check_postings(states, self.postings, self.only_owner_id, given_in="/postings")

@@ -9,6 +9,7 @@ import msgspec
 from ledger import errors
 from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.journal import NewPosting, check_postings, entry_result, post
+from ledger.commands.periods import move_to_open, period_streams
 from ledger.commands.transaction import check_unreserved, reservations
 from ledger.commands.transfers import move, transfer_result
 from ledger.errors import Refused, StaleCommandError
@@ -24,6 +25,7 @@ from ledger.events.transactions import (
     copy_details,
     reference_stream,
 )
+from ledger.values.timestamps import rfc3339
 
 NOT_CLOSED = "must not be given unless an account that gets its money back is closed"
 NOT_IN_PARTS = "must not be given for a journal entry of more than two postings"
@@ -55,10 +57,11 @@ class ReverseTransaction(Details, Command, frozen=True, kw_only=True):
         return self.reversal_id
 
     def streams(self) -> Iterable[UUID]:
-        """Return the transaction, all accounts, and the reversal's id and reference if the client chose them."""
+        """Return the transaction, all accounts, and what the reversal's id, reference and effective time need."""
         yield from (self.transaction_id, *self.account_ids)
         if self.destination_account_id is not None:
             yield self.destination_account_id
+        yield from period_streams(self.effective_at)
         yield from reservations(self.reversal_id, self.reference, None, id_was_chosen=self.id_was_chosen)
 
     def creates(self) -> Iterable[UUID]:
@@ -66,7 +69,15 @@ class ReverseTransaction(Details, Command, frozen=True, kw_only=True):
         return () if self.id_was_chosen else (self.reversal_id,)
 
     def decide(self, states: States) -> Decision:
-        """Return the opposite transaction; each of the two names the other."""
+        """Return the opposite transaction; each of the two names the other.
+
+        If its effective time is in a closed period, it takes effect on the first open day, and the result says so.
+        """
+        effective_at = move_to_open(states, self.effective_at)
+        if self.effective_at is not None and effective_at != self.effective_at:
+            decision = msgspec.structs.replace(self, effective_at=effective_at).decide(states)
+            decision.result["requested_effective_at"] = rfc3339(self.effective_at)
+            return decision
         check_unreserved(states, self.reversal_id, self.reference)
         first = _require_reversible(self.transaction_id, state_of(states, self.transaction_id, Transaction))
         if not {posting.account_id for posting in first.postings} <= set(self.account_ids):

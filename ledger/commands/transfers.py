@@ -7,6 +7,7 @@ from uuid import UUID
 from ledger import errors
 from ledger.commands.command import Decision, States, StreamEvent, state_of
 from ledger.commands.expected_version import check_version
+from ledger.commands.periods import check_open, period_streams
 from ledger.commands.transaction import TransactionCommand, add_details
 from ledger.errors import Refusal, Refused
 from ledger.events.accounts import Account, AccountCredited, AccountDebited
@@ -37,10 +38,12 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
         return self.expected is not None
 
     def streams(self) -> Iterable[UUID]:
-        """Return both accounts, the client that pays, if any, and the streams to reserve."""
+        """Return both accounts, the client that pays and the periods, if needed, and the streams to reserve."""
         accounts: tuple[UUID, ...] = (self.source_account_id, self.destination_account_id)
         if self.by_client:
             accounts += self.payer_streams()
+        if self.effective_at is not None:
+            accounts += period_streams(self.effective_at)
         if self.reference is None and not self.id_was_chosen:
             return accounts
         return (*accounts, *self.reserves())
@@ -63,6 +66,8 @@ class TransferMoney(TransactionCommand, frozen=True, kw_only=True):
             self.check_unreserved(states)
             if self.expected is not None or self.source_available_min_cents is not None:
                 self._check_conditions(states)
+            if self.effective_at is not None:
+                check_open(states, self.effective_at)
         source, destination = check_transfer(
             states, self.source_account_id, self.destination_account_id, self.amount_cents, self.only_owner_id
         )

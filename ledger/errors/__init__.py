@@ -9,6 +9,7 @@ status of both.
 from ledger.errors.accounts import *
 from ledger.errors.faults import *
 from ledger.errors.identity import *
+from ledger.errors.periods import *
 from ledger.errors.refusal import *
 from ledger.errors.requests import *
 from ledger.errors.service import *

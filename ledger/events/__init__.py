@@ -12,7 +12,18 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import account_labels, accounts, clients, compact, seals, second_factors, tokens, transactions, users
+from ledger.events import (
+    account_labels,
+    accounts,
+    clients,
+    compact,
+    periods,
+    seals,
+    second_factors,
+    tokens,
+    transactions,
+    users,
+)
 
 Event = (
     accounts.AccountEvent
@@ -27,6 +38,7 @@ Event = (
     | tokens.AllTokensRevoked
     | tokens.RevokedTokensForgotten
     | seals.SealHeadAccepted
+    | periods.PeriodEvent
 )
 State = (
     accounts.Account
@@ -41,6 +53,7 @@ State = (
     | tokens.Cutoffs
     | tokens.Cleanups
     | seals.SealChain
+    | periods.Periods
 )
 
 _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
@@ -56,6 +69,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     tokens.AllTokensRevoked: tokens.evolve_cutoffs,
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
     seals.SealHeadAccepted: seals.evolve,
+    **dict.fromkeys(get_args(periods.PeriodEvent), periods.evolve),
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
 FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transactions.MoneyTransferred)  # too many for an index of topics

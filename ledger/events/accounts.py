@@ -149,6 +149,7 @@ CLOSING_EVENTS = (AccountClosed, AccountReopened)
 DESCRIPTION_EVENTS = (AccountDescribed,)
 # Every account event is in one of these groups. Point-in-time reads depend on it: see ledger/store/reader.py.
 EVENT_GROUPS = (BALANCE_EVENTS, OWNERSHIP_EVENTS, FUNDS_EVENTS, INCOMING_EVENTS, CLOSING_EVENTS, DESCRIPTION_EVENTS)
+FOLLOWING_EVENTS = (*BALANCE_EVENTS, FundsHeld, FundsReleased, *INCOMING_EVENTS)  # that of their transaction
 LANDMARK_EVENTS = (*OWNERSHIP_EVENTS, *CLOSING_EVENTS)
 
 Freeze = Literal["none", "debits", "all"]

@@ -22,7 +22,10 @@ Status = Literal["posted", "pending", "captured", "voided", "expired"]
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The optional details of a transaction. `effective_at` is information only: no rule depends on it."""
+    """The optional details of a transaction.
+
+    `effective_at` is when it counts, if not when it was recorded. That of a hold is information: its captures count.
+    """
 
     reference: str | None
     description: str | None = None

@@ -9,7 +9,17 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from ledger.events import Recorded
-from ledger.projections import account_labels, account_owners, accounts, captures, clients, tokens, transactions, users
+from ledger.projections import (
+    account_labels,
+    account_owners,
+    accounts,
+    captures,
+    clients,
+    dated_entries,
+    tokens,
+    transactions,
+    users,
+)
 from ledger.projections.table import Table
 from ledger.store.statements import Statement
 
@@ -35,6 +45,7 @@ INLINE = (
     Projection("account_labels", account_labels.TABLES, account_labels.HANDLED, account_labels.apply),
     Projection("transfers", (transactions.TRANSFERS,), transactions.HANDLED, transactions.apply),
     Projection("captures", (captures.CAPTURES,), captures.HANDLED, captures.apply),
+    Projection("dated_entries", (dated_entries.DATED_ENTRIES,), dated_entries.HANDLED, dated_entries.apply),
     Projection("clients", (clients.CLIENTS,), clients.HANDLED, clients.apply),
     Projection("sessions", (tokens.SESSIONS, tokens.CUTOFFS), tokens.HANDLED_BY_SESSIONS, tokens.apply_sessions),
     Projection("tokens", (tokens.TOKENS,), tokens.HANDLED_BY_TOKENS, tokens.apply_tokens),

@@ -22,12 +22,13 @@ _ENCODERS: Mapping[str, Callable[[Iterable[Any]], bytes]] = {
     "uuid": uuids,
     "bigint": integers,
     "smallint": integers,
+    "numeric": integers,
     "timestamptz": times,
     "text": texts,
     "boolean": booleans,
     "jsonb": documents,
 }
-_ARRAYS = {"smallint": "bigint"}  # integers travel in one size
+_ARRAYS = {"smallint": "bigint", "numeric": "bigint"}  # integers travel in one size
 
 
 class Column(NamedTuple):

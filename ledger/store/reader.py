@@ -14,6 +14,7 @@ from asyncpg import Record
 
 from ledger.events import DECODERS, FREQUENT_EVENTS, TOPICS, UPCASTS, Event, Recorded, decode_event, to_json
 from ledger.events.accounts import (
+    FOLLOWING_EVENTS,
     FUNDS_EVENTS,
     INCOMING_EVENTS,
     LANDMARK_EVENTS,
@@ -29,6 +30,7 @@ EVENT_TOPICS = frozenset({*(TOPICS[cls] for cls in get_args(Event)), *UPCASTS})
 MAX_POSITION = 2**63 - 1  # PostgreSQL's largest bigint, so also the largest version
 SCAN = 2000  # events that are read for one stretch if no index finds the matching ones
 READ_LIMIT = 10_000
+FOLLOWING = 110  # events; more than the account events that follow the event of their transaction
 CREATION = 10  # versions; the command that creates a stream appends no more than that to it
 
 
@@ -43,6 +45,7 @@ LANDMARKS = _topic_list(LANDMARK_EVENTS)
 FUNDS = _topic_list(FUNDS_EVENTS)
 INCOMING = _topic_list(INCOMING_EVENTS)
 _OWNERS = _topic_list(OWNERSHIP_EVENTS)
+_FOLLOWING_TOPICS = _topic_list(FOLLOWING_EVENTS)
 _FREQUENT_TOPICS = frozenset(TOPICS[cls] for cls in FREQUENT_EVENTS)
 
 SELECT_RECORDED = """SELECT notification_id, originator_id, originator_version, recorded_at, topic, state
@@ -245,11 +248,24 @@ class Page(NamedTuple):
 async def read_page(
     connection: Connection, *, after_position: int, upto_position: int, limit: int, left_out: Collection[str]
 ) -> Page:
-    """Return the next page of the log, of at most `limit` events. Events of the topics left out are only counted."""
+    """Return the next page of the log, of `limit` events and the rest of the last transaction's events.
+
+    Events of the topics left out are only counted.
+    """
     size, reached = await connection.fetchrow(
-        """SELECT count(*), coalesce(max(notification_id), $1)
-           FROM (SELECT notification_id FROM stored_events WHERE notification_id > $1 AND notification_id <= $2
-                 ORDER BY notification_id LIMIT $3) AS page""",
+        f"""WITH page AS (SELECT count(*) AS size, coalesce(max(notification_id), $1) AS reached
+                          FROM (SELECT notification_id FROM stored_events
+                                WHERE notification_id > $1 AND notification_id <= $2
+                                ORDER BY notification_id LIMIT $3) AS events),
+                 following AS (SELECT notification_id, topic FROM page, LATERAL (
+                                   SELECT notification_id, topic FROM stored_events
+                                   WHERE size = $3 AND notification_id > reached AND notification_id <= $2
+                                   ORDER BY notification_id LIMIT {FOLLOWING}) AS next),
+                 rest AS (SELECT notification_id FROM following
+                          WHERE notification_id < coalesce((SELECT min(notification_id) FROM following
+                                                            WHERE topic NOT IN {_FOLLOWING_TOPICS}), {MAX_POSITION}))
+            SELECT size + (SELECT count(*) FROM rest), coalesce((SELECT max(notification_id) FROM rest), reached)
+            FROM page""",
         after_position,
         upto_position,
         limit,

@@ -45,6 +45,13 @@ def parse_end(text: str) -> datetime:
     return _parse_bound(text, time.max)
 
 
+def parse_day(text: str) -> date:
+    """Parse a date (RFC 3339, `full-date`). Raises `ValueError`."""
+    if not _FULL_DATE.fullmatch(text):
+        raise ValueError("must be a date, such as 2026-05-01")
+    return _parse_in_calendar(date.fromisoformat, text)
+
+
 def _parse_bound(text: str, time_of_day: time) -> datetime:
     if _FULL_DATE.fullmatch(text):
         return datetime.combine(_parse_in_calendar(date.fromisoformat, text), time_of_day, UTC)

@@ -25,6 +25,7 @@ from ledger.events import (
     clients,
     evolve,
     fold,
+    periods,
     seals,
     second_factors,
     tokens,
@@ -340,6 +341,7 @@ FAMILIES: dict[Any, type[Any]] = {
         (tokens.AllTokensRevoked, tokens.Cutoffs),
         (tokens.RevokedTokensForgotten, tokens.Cleanups),
         (seals.SealHeadAccepted, seals.SealChain),
+        (periods.PeriodEvent, periods.Periods),
     )
     for event in members(union)
 }

@@ -1,6 +1,6 @@
 """A ledger whose log has every kind of event, under fixed ids."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from ledger.commands.clients import (
 from ledger.commands.command import Command, Credential, FactorSecret
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
+from ledger.commands.periods import ClosePeriod, ReopenPeriod
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.seals import AcceptSealHead
 from ledger.commands.second_factors import Code, ConfirmSecondFactor, OfferSecondFactor, RemoveSecondFactor
@@ -202,6 +203,8 @@ def history() -> list[tuple[UUID, Command]]:
         EndSession(ENDED_SESSION),
         LogOut(ROTATED_SESSION, ALICE, token_pair(56).refresh_jti),
         CloseAccount(YEN),  # its balance is not zero
+        *(ClosePeriod(through=date(2020, month, 1), today=date(2021, 1, 1)) for month in (1, 2)),
+        ReopenPeriod(),
         *clients(),
         *transactions(),
         *second_factors(),

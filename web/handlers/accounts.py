@@ -29,6 +29,7 @@ from web.http.metadata_filter import is_metadata_filter
 from web.http.pagination import Page, answer_list, read_span, walk_by_position
 from web.http.params import (
     CURRENCY,
+    EFFECTIVE_AT,
     PERIOD,
     Parameter,
     check_same_id,
@@ -64,12 +65,21 @@ async def list_accounts(request: web.Request) -> Reply | Stream:
         labels=read_label_filters(request),
     )
     from_time, to_time = read_period(request)
-    if moment is not None:
+    effective_at = EFFECTIVE_AT.read(request)
+    if moment is not None or effective_at is not None:
         _refuse_filters(request)
         position = await as_of.position_of(reader(request), moment)
 
         async def then(source: Reader, before: int, limit: int) -> Page:
-            return await as_of.accounts_at(source, position, owner_id=owner_id, world=world, before=before, limit=limit)
+            return await as_of.accounts_at(
+                source,
+                position,
+                owner_id=owner_id,
+                world=world,
+                before=before,
+                limit=limit,
+                effective_at=effective_at,
+            )
 
         return await answer_list(request, span, walk_by_position(then))
 
@@ -85,16 +95,19 @@ def _refuse_filters(request: web.Request) -> None:
     names = {filter_.name for filter_ in FILTERS}
     given = [name for name in request.query if name in names or is_metadata_filter(name, names)]
     if given:
-        message = "must not be given together with at_position or at_time"
+        message = "must not be given together with at_position, at_time or effective_at"
         raise Refused(*(errors.invalid_parameter(name, message) for name in given))
 
 
 async def get_account(request: web.Request) -> Reply:
     """GET /accounts/{id}, now or at a point in time."""
     account_id, moment = await read_path_account(request), read_account_point_in_time(request)
-    if moment is None:
+    effective_at = EFFECTIVE_AT.read(request)
+    if moment is None and effective_at is None:
         return answer_resource(request, *await find_account(request, account_id))
-    then = await as_of.account_at(reader(request), account_id, moment, owner_id=readable_owner(request))
+    then = await as_of.account_at(
+        reader(request), account_id, moment, owner_id=readable_owner(request), effective_at=effective_at
+    )
     if then is None:
         raise Refused(errors.account_not_found(account_id))
     return answer_resource(request, then, then["version"])

@@ -11,11 +11,13 @@ from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import EVENT_TOPICS, MAX_POSITION, EventFilter
 from web.handlers.accounts import find_spans
+from web.handlers.effective_entries import list_by_effective_time, wants_effective_times
 from web.http.account_refs import read_path_account
 from web.http.json import answer
 from web.http.pagination import Chunk, Span, answer_list, read_span
 from web.http.params import (
     AFTER,
+    EFFECTIVE_AT,
     choice_parameter,
     id_parameter,
     integer_parameter,
@@ -46,8 +48,11 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
 
     `from_version`, `to_version`, `from_time` and `to_time` are inclusive bounds.
     """
-    span, account_id = read_span(request, int), await read_path_account(request)
-    ascending = ORDER.read(request) == "asc"
+    account_id, ascending = await read_path_account(request), ORDER.read(request) == "asc"
+    if wants_effective_times(request, (FROM_VERSION, TO_VERSION, AFTER, BEFORE)):
+        spans = await find_spans(request, account_id)
+        return await list_by_effective_time(request, account_id, spans, ascending=ascending)
+    span = read_span(request, int)
     period = Period(
         FROM_VERSION.read(request),
         TO_VERSION.read(request),
@@ -89,9 +94,9 @@ async def list_events(request: web.Request) -> Reply | Stream:
 
 
 async def get_trial_balance(request: web.Request) -> Reply:
-    """GET /ledger/trial-balance: the trial balance now or at a point in time."""
-    pool, moment = reader(request), read_point_in_time(request)
-    return answer(await as_of.trial_balance(pool, await as_of.position_of(pool, moment)))
+    """GET /ledger/trial-balance: the trial balance now or at a point in time, and as of an effective time."""
+    pool, moment, effective_at = reader(request), read_point_in_time(request), EFFECTIVE_AT.read(request)
+    return answer(await as_of.trial_balance(pool, await as_of.position_of(pool, moment), effective_at))
 
 
 async def _answer_events(

@@ -40,7 +40,7 @@ async def get_transaction_receipt(request: web.Request) -> Reply:
     if await transactions.find(pool, transaction_id, party_id=party_id) is None:
         raise Refused(errors.transaction_not_found(transaction_id))
     rows = await read_rows_beside(pool, transaction_id, reach=REACH)
-    return await _answer_receipt(request, [row for row in rows if await _is_part(pool, row, transaction_id, party_id)])
+    return await answer_receipt(request, [row for row in rows if await _is_part(pool, row, transaction_id, party_id)])
 
 
 async def get_account_receipt(request: web.Request) -> Reply:
@@ -57,7 +57,7 @@ async def get_account_receipt(request: web.Request) -> Reply:
     rows = await read_stream_rows(reader(request), account_id, version=version, limit=1)
     if not rows:
         raise Refused(errors.account_not_found(account_id))
-    return await _answer_receipt(request, rows)
+    return await answer_receipt(request, rows)
 
 
 async def get_seal_keys(request: web.Request) -> Reply:
@@ -76,7 +76,8 @@ async def _is_part(pool: Reader, row: StoredRow, transaction_id: UUID, party_id:
     return party_id is None or await did_belong(pool, row.originator_id, party_id, row.notification_id)
 
 
-async def _answer_receipt(request: web.Request, rows: list[StoredRow]) -> Reply:
+async def answer_receipt(request: web.Request, rows: list[StoredRow]) -> Reply:
+    """Answer with the receipt of these events. Raises `Refused` unless they are sealed."""
     runtime = request.app[RUNTIME]
     receipt = await sealing.build_receipt(runtime.pool, rows)
     if receipt is not None:

@@ -217,6 +217,13 @@ CATALOGUE = {
         "The database that serves reads did not reach `min_position` in time.",
         "Send the request again, or without `min_position`.",
     ),
+    "period_closed": ErrorType(
+        409,
+        "conflict",
+        "Period closed",
+        "The effective time is in a period that an admin has closed, or the period is closed already.",
+        "Use a time after the day in `detail.through`, or ask an admin to reopen the period.",
+    ),
     "precondition_failed": ErrorType(
         412,
         "conflict",

@@ -147,6 +147,11 @@ AT_TIME = time_parameter("at_time", "The state at this time, or at the end of th
 AT_POSITION = integer_parameter("at_position", "The state after the event at this position of the log")
 AT_VERSION = integer_parameter("at_version", "The state after the event with this version")
 POINT_IN_TIME = (AT_TIME, AT_POSITION)
+EFFECTIVE_AT = time_parameter(
+    "effective_at",
+    "What counts by this time, or by the end of this date (UTC), as known at the point in time",
+    parse_end,
+)
 
 
 def read_path_id(request: web.Request) -> UUID:

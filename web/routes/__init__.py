@@ -3,7 +3,7 @@
 `/v2` is the same API as `/v1`. The rows are grouped by resource in the modules of this package.
 """
 
-from web.routes import accounts, audit, auth, clients, log, second_factors, service, transactions, users
+from web.routes import accounts, audit, auth, clients, log, periods, second_factors, service, transactions, users
 from web.routes.route import Route
 
 VERSIONS = ("v1", "v2")
@@ -17,6 +17,7 @@ ROUTES: tuple[Route, ...] = (
     *second_factors.ROUTES,
     *accounts.ROUTES,
     *log.ROUTES,
+    *periods.ROUTES,
     *transactions.ROUTES,
 )
 UNVERSIONED: tuple[Route, ...] = service.UNVERSIONED

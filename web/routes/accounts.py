@@ -5,11 +5,12 @@ from ledger.seals.receipts import Receipt
 from web import requests, responses
 from web.handlers import (
     accounts,
+    effective_entries,
     log,
     receipts,
 )
 from web.http.pagination import PAGE
-from web.http.params import AFTER, AT_VERSION, PERIOD, POINT_IN_TIME
+from web.http.params import AFTER, AT_VERSION, EFFECTIVE_AT, PERIOD, POINT_IN_TIME
 from web.routes.route import ADMIN, CREATED, NO_SEAL, READER, TAGGED, Operation, Refusing, Route
 
 ACCOUNT_MISSING: tuple[Refusing, ...] = (errors.account_not_found,)
@@ -27,7 +28,7 @@ ROUTES = (
         Operation(
             "List accounts, newest first; customers see their own",
             response_model=list[responses.Account],
-            parameters=(*PAGE, *accounts.FILTERS, accounts.WORLD, *POINT_IN_TIME),
+            parameters=(*PAGE, *accounts.FILTERS, accounts.WORLD, *POINT_IN_TIME, EFFECTIVE_AT),
         ),
         scope="accounts:read",
     ),
@@ -54,7 +55,7 @@ ROUTES = (
         Operation(
             "Get an account, now or at a point in time",
             response_model=responses.Account,
-            parameters=(*POINT_IN_TIME, AT_VERSION),
+            parameters=(*POINT_IN_TIME, AT_VERSION, EFFECTIVE_AT),
             refusals=ACCOUNT_MISSING,
             response_headers=TAGGED,
         ),
@@ -137,9 +138,12 @@ ROUTES = (
         log.list_account_entries,
         READER,
         Operation(
-            "List the entries of an account, newest first",
+            "List the entries of an account, newest first, by recording or by effective time",
             response_model=list[responses.Entry],
-            parameters=(*PAGE, log.ORDER, log.FROM_VERSION, log.TO_VERSION, *PERIOD, AFTER, log.BEFORE),
+            parameters=(
+                *(*PAGE, log.ORDER, log.FROM_VERSION, log.TO_VERSION, *PERIOD, AFTER, log.BEFORE),
+                *effective_entries.PARAMETERS,
+            ),
             refusals=ACCOUNT_MISSING,
         ),
         scope="accounts:read",

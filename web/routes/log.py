@@ -3,7 +3,7 @@
 from web import responses
 from web.handlers import log
 from web.http.pagination import PAGE
-from web.http.params import AFTER, POINT_IN_TIME
+from web.http.params import AFTER, EFFECTIVE_AT, POINT_IN_TIME
 from web.routes.route import AUDITOR, Operation, Route
 
 ROUTES = (
@@ -28,7 +28,7 @@ ROUTES = (
         Operation(
             "Get the debits, credits and sum of each currency",
             response_model=responses.TrialBalance,
-            parameters=POINT_IN_TIME,
+            parameters=(*POINT_IN_TIME, EFFECTIVE_AT),
         ),
         scope="ledger:read",
     ),

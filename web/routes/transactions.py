@@ -26,6 +26,7 @@ TRANSFER_REFUSALS: tuple[Refusing, ...] = (
     errors.account_frozen,
     errors.currency_mismatch,
     errors.reference_already_exists,
+    errors.period_closed,
 )
 
 ROUTES = (
@@ -119,7 +120,7 @@ ROUTES = (
             response_model=responses.Hold,
             request_model=requests.Capture,
             body_is_optional=True,
-            refusals=(*HOLD_REFUSALS, *HELD_ACCOUNTS, errors.reference_already_exists),
+            refusals=(*HOLD_REFUSALS, *HELD_ACCOUNTS, errors.reference_already_exists, errors.period_closed),
         ),
         scope="transactions:write",
     ),

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 from asyncpg import Record
 
+from ledger.audit.verify.dated import dated_sql, judge_dated
 from ledger.audit.verify.findings import Finding
 from ledger.audit.verify.reading import Scope, read_pages
 from ledger.store.connections import Connection
@@ -101,6 +102,7 @@ async def check_books(connection: Connection, scope: Scope) -> AsyncGenerator[Fi
         (_ACCOUNTS, (), _judge_account),
         (_held_sql(scope), (), _judge_held),
         (_currencies_sql(scope), (), _judge_currency),
+        (dated_sql(scope), (scope.since,), judge_dated),
     )
     for sql, values, judge in judges:
         try:

@@ -20,6 +20,7 @@ from ledger.events.users import UserTokensRevoked
 from ledger.projections import INLINE, Projection, apply_all
 from ledger.projections.accounts import ACCOUNTS
 from ledger.projections.captures import CAPTURES
+from ledger.projections.dated_entries import DATED_ENTRIES
 from ledger.projections.table import Table
 from ledger.projections.tokens import CUTOFFS, EVERYBODY
 from ledger.projections.transactions import TRANSFERS
@@ -31,7 +32,7 @@ _FAR_REACHING = (UserTokensRevoked, ClientTokensRevoked, AllTokensRevoked, Revok
 # Events that change rows of other streams than their own.
 FAR_REACHING = [TOPICS[kind] for kind in _FAR_REACHING]
 # The order of their events matters across streams.
-ORDERED = tuple(one for one in INLINE if not {ACCOUNTS, TRANSFERS, CAPTURES}.intersection(one.tables))
+ORDERED = tuple(one for one in INLINE if not {ACCOUNTS, TRANSFERS, CAPTURES, DATED_ENTRIES}.intersection(one.tables))
 _ORDERED_TOPICS = [TOPICS[kind] for kind in get_args(Event) if any(kind in one.handles for one in ORDERED)]
 _NOTHING_TO_APPEND = Statement("SELECT 0::bigint AS first_position, NULL::timestamptz AS recorded_at", ())
 

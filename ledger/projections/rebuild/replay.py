@@ -10,6 +10,7 @@ from typing import NamedTuple, get_args
 import asyncpg
 
 from ledger.events import TOPICS, Event, Recorded
+from ledger.events.accounts import FOLLOWING_EVENTS
 from ledger.events.tokens import RevokedTokensForgotten
 from ledger.projections import TABLES, Projection, apply_all
 from ledger.projections.rebuild.shadow import RebuildError
@@ -148,7 +149,7 @@ class Replay:
         """Apply a run and record its position in one database transaction.
 
         Statements of one run have no order, so a name that one user released and another reserved looks taken twice:
-        such a run is split in two. Raises `RebuildError` if a single event cannot be applied.
+        such a run is split in two. Raises `RebuildError` if the events of a single transaction cannot be applied.
         """
         events, statements, reached = run
         try:
@@ -156,9 +157,9 @@ class Replay:
                 rest = [one for one in statements if not await self._copied(one)]
                 await run_together(self.writer, _NOTHING_RESERVED, [*rest, self._record_position(reached)])
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
-            if len(events) == 1:
+            half = _find_middle(events)
+            if half is None:
                 raise RebuildError(f"the event at position {events[0].position} cannot be applied: {error}") from error
-            half = len(events) // 2
             await self._apply(self._build_run(events[:half], events[half - 1].position))
             await self._apply(self._build_run(events[half:], reached))
         else:
@@ -181,6 +182,12 @@ class Replay:
             f'UPDATE "{self.schema}".rebuilds SET position = $1, updated_at = now() WHERE projection = ANY($2::text[])',
             (position, self.names),
         )
+
+
+def _find_middle(events: Sequence[Recorded]) -> int | None:
+    """Return the place near the middle where a transaction begins; None if there is no second one."""
+    places = [number for number, row in enumerate(events) if number and type(row.event) not in FOLLOWING_EVENTS]
+    return min(places, key=lambda number: abs(2 * number - len(events)), default=None)
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

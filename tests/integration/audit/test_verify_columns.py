@@ -11,6 +11,7 @@ TAMPERED = {
     "uuid": "'00000000-0000-4000-8000-000000000000'::uuid",  # sorts first, so a changed row is not chosen again
     "bigint": "coalesce({0}, 0) + 1",
     "smallint": "coalesce({0}, 0) + 1",
+    "numeric": "coalesce({0}, 0) + 1",
     "text": "concat({0}, 'x')",
     "timestamptz": "coalesce({0}, 'epoch') + interval '1 day'",
     "boolean": "NOT {0}",

@@ -67,7 +67,10 @@ async def test_the_key_and_indexes_are_those_of_the_database(table: Table, conne
         for index in table.indexes
     }
     key = (f"{table.name}_pkey", True, True, f"btree ({', '.join(table.key)})")
-    found = {(name, unique, primary, text.split(" USING ")[1]) for name, unique, primary, text in rows}
+    found = {
+        (name, unique, primary, text.split(" USING ")[1].replace('"', "" if primary else '"'))
+        for name, unique, primary, text in rows
+    }
     assert {*described, key} == found
 
 

@@ -55,7 +55,7 @@ from ledger.events.users import (
 )
 from ledger.money import MAX_CENTS
 from ledger.store.heads import NO_STREAM, Head
-from tests.support import client_commands, factor_commands, label_commands
+from tests.support import client_commands, factor_commands, label_commands, period_commands
 from tests.support.ledgers import (
     ACCOUNTS,
     ALICE,
@@ -357,6 +357,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     factor_makers,
     draw_command(label_commands.amend, transaction_ids, label_commands.account_names),
     draw_command(label_commands.describe, account_ids, label_commands.codes, label_commands.account_names),
+    draw_command(lambda _, command: command, period_commands.closings | period_commands.reopenings),
 )
 
 

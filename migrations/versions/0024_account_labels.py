@@ -5,8 +5,8 @@ No account has any before this version, so the tables begin empty. Codes are uni
 
 from alembic import op
 
-revision = "0025"
-down_revision = "0022"
+revision = "0024"
+down_revision = "0023"
 
 STATEMENTS = (
     """

@@ -1,0 +1,83 @@
+"""`ledger periods`: list, close and reopen periods.
+
+An error in an argument ends the program with status 2, and a refusal with status 1.
+"""
+
+import sys
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+
+from ledger.audit import periods
+from ledger.audit.periods import Closing
+from ledger.cli.audit import print_trial_balance
+from ledger.cli.options import AsJson, parse_option, parse_value
+from ledger.cli.output import emit, emit_lines, print_table
+from ledger.cli.shell import query, run_service
+from ledger.commands.command import Command
+from ledger.commands.periods import ClosePeriod, ReopenPeriod
+from ledger.settings import Settings
+from ledger.values.ids import new_id
+from ledger.values.timestamps import parse_day, rfc3339
+from ledger.write.group import Origin, Outcome
+
+Through = Annotated[str, typer.Argument(help="Last day of the period, such as 2026-03-31 (UTC).")]
+
+
+def show_list(as_json: AsJson = False) -> None:
+    """Show the closed periods, newest first. JSON: one period per line."""
+    rows = [_row(closing) for closing in reversed(query(periods.read_closings))]
+    if as_json:
+        emit_lines(rows)
+    else:
+        print_table(
+            ["through", "closed at", "version", "position"], ([str(cell) for cell in row.values()] for row in rows)
+        )
+
+
+def close(through: Through, as_json: AsJson = False) -> None:
+    """Close all days through one that has ended, and show the sums at its end. JSON: one document."""
+    day = parse_value("THROUGH", through, parse_day)
+    sums = run_service(lambda settings: _close(settings, day))
+    print_trial_balance({"through": day.isoformat(), **sums}, as_json=as_json)
+
+
+def reopen(
+    through: Annotated[
+        str | None, typer.Option(help="Last day of the period to reopen, with all later ones; by default the last.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reopen a closed period, and all later ones. JSON: one document."""
+    day = parse_option("--through", through, parse_day)
+    outcome = run_service(lambda settings: _submit(settings, ReopenPeriod(through=day)))
+    if as_json:
+        emit(outcome.result)
+    else:
+        sys.stdout.write(f"reopened the period through {outcome.result['through']}\n")
+
+
+async def _close(settings: Settings, day: date) -> dict[str, Any]:
+    from ledger.runtime import open_runtime  # noqa: PLC0415 - all of the service, for these commands alone
+
+    async with open_runtime(settings) as runtime:
+        command = ClosePeriod(through=day, today=await periods.read_today(runtime.pool))
+        outcome = await runtime.committer.submit(command, _origin())
+        assert outcome.position is not None  # noqa: S101 - it has appended an event
+        return await periods.read_sums(runtime.pool, day, outcome.position)
+
+
+async def _submit(settings: Settings, command: Command) -> Outcome:
+    from ledger.runtime import open_runtime  # noqa: PLC0415 - as above
+
+    async with open_runtime(settings) as runtime:
+        return await runtime.committer.submit(command, _origin())
+
+
+def _origin() -> Origin:
+    return Origin(new_id(), request_id="ledger-periods")
+
+
+def _row(closing: Closing) -> dict[str, Any]:
+    return {**closing._asdict(), "through": closing.through.isoformat(), "closed_at": rfc3339(closing.closed_at)}
