@@ -83,14 +83,16 @@ def _format_hledger(transaction: Transaction, names: Names) -> str:
     """Return a transaction in hledger's journal format, with the effective date as its secondary date."""
     effective_at = transaction.details.get("effective_at")
     recorded = _format_day(transaction.recorded_at)
-    return _format_hledger_on(transaction, names, f"{recorded}={_format_day(effective_at)}" if effective_at else recorded)
+    days = f"{recorded}={_format_day(effective_at)}" if effective_at else recorded
+    return _format_hledger_on(transaction, names, days)
 
 
 def _format_hledger_effective(transaction: Transaction, names: Names) -> str:
     """Return a transaction in hledger's journal format, with the day of recording as its secondary date."""
     effective_at = transaction.details.get("effective_at")
     recorded = _format_day(transaction.recorded_at)
-    return _format_hledger_on(transaction, names, f"{_format_day(effective_at)}={recorded}" if effective_at else recorded)
+    days = f"{_format_day(effective_at)}={recorded}" if effective_at else recorded
+    return _format_hledger_on(transaction, names, days)
 
 
 def _format_hledger_on(transaction: Transaction, names: Names, days: str) -> str:

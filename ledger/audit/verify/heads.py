@@ -14,6 +14,7 @@ from ledger.events import State, decode_state
 from ledger.events.account_labels import AccountCode
 from ledger.events.accounts import Account
 from ledger.events.clients import Client
+from ledger.events.periods import Periods
 from ledger.events.seals import SealChain
 from ledger.events.second_factors import SecondFactor
 from ledger.events.tokens import Cleanups, Cutoffs, Session
@@ -74,9 +75,17 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})
         case Session():  # `expires_at` differs: in the head it is the session's, in the row the last token's
             return {"user_id": state.user_id, "ended": state.ended}
-        case Transaction() | Reference() | Name() | AccountCode() | Periods():
-            return None
-        case Cutoffs() | Cleanups() | SealChain() | SecondFactor():
+        case (
+            Transaction()
+            | Reference()
+            | Name()
+            | AccountCode()
+            | Periods()
+            | Cutoffs()
+            | Cleanups()
+            | SealChain()
+            | SecondFactor()
+        ):
             return None
         case _:
             assert_never(state)
