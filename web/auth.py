@@ -31,7 +31,7 @@ from web.http.response import Reply, Stream
 ANY_SCOPE = "*"  # of a route that any token of a machine client may call
 NO_MACHINES = "machine clients may not call this route"
 LIMITED = "a client that is limited to some accounts may not call this route"
-LOGIN_TOO_OLD = Refusal("reauthentication_required", "the login is too old for this change: log in again")
+LOGIN_TOO_OLD = Refusal("login_too_old", "the login is too old for this change: log in again")
 SMALL_BODY_BYTES = 4096  # of a command that may be parsed before its token is known to be valid
 
 Handler = Callable[[web.Request], Awaitable[Reply | Stream]]

@@ -19,7 +19,7 @@ PresentPassword = Annotated[SecretStr, Field(max_length=MAX_PASSWORD_LENGTH)]
 
 
 class Enrolment(Body):
-    """`POST /users/me/totp`."""
+    """`POST /users/me/totp/enrol`."""
 
     model_config = describe({"current_password": "through the looking-glass"})
 
@@ -56,7 +56,7 @@ class OfferedSecondFactor(Answer, frozen=True):
     ]
 
 
-class RecoveryCodes(Answer, frozen=True):
+class ConfirmedSecondFactor(Answer, frozen=True):
     """Codes for users who have lost their device. They are shown only once, and each works once."""
 
     recovery_codes: Annotated[list[str], Meta(examples=[["JBSW-Y3DP-EHPK-3PXP-JBSW-Y3DP-EHPK"]])]

@@ -70,7 +70,12 @@ class Key:
         return [self, _create_key(self.verifying, None, RS256 if self.algorithm == PS256 else PS256)]
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
-        """Return whether this key has signed the message with this signature."""
+        """Return whether this key has signed the message with this signature.
+
+        OpenSSL accepts the signature of PS256 without its leading zeros, which RFC 8017, section 8.1.2, does not.
+        """
+        if isinstance(self.verifying, RSAPublicKey) and len(signature) != -(-self.verifying.key_size // 8):
+            return False
         return jwt.get_algorithm_by_name(self.algorithm).verify(message, self.verifying, signature)
 
 

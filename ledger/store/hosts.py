@@ -7,7 +7,7 @@ connection, although another one may accept it.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -17,6 +17,7 @@ from ledger.store.connections import Connection
 T = TypeVar("T")
 
 HEAD_START_SECONDS = 0.1  # of a server before the next one in the URL
+SILENT_SECONDS = 0.75  # that a silent server has, when the others have refused
 _ASKS_ALL = "prefer-standby"  # asyncpg then has to know all servers
 _LISTS = ("host", "port")
 
@@ -24,47 +25,69 @@ _LISTS = ("host", "port")
 async def connect_first(dsn: str, connect: Callable[[str], Awaitable[T]], close: Callable[[T], None]) -> T:
     """Return a connection to the first server of the URL that accepts it.
 
-    `connect` connects to the one server of a URL, and `close` drops what is not needed. Raises the error of the last
+    `connect` connects to the one server of a URL, and `close` drops what is not needed. While a silent server may still
+    accept, those that refused are asked again, because one of them may have been promoted. Raises the error of the last
     server that has failed.
     """
     targets = split_hosts(dsn)
     if len(targets) == 1:
         return await connect(dsn)
-    clock = asyncio.get_running_loop().time
-    began, attempts = clock(), list[asyncio.Task[T]]()
-    chosen: asyncio.Task[T] | None = None
-    error: BaseException = OSError("the URL names no server")
+    ends = asyncio.get_running_loop().time() + SILENT_SECONDS
+    attempts = _Attempts[T](connect)
     try:
-        running: set[asyncio.Task[T]] = set()
-        while chosen is None and (targets or running):
+        while attempts.chosen is None and (targets or attempts.running):
             if targets:
-                attempts.append(asyncio.ensure_future(connect(targets.pop(0))))
-                running.add(attempts[-1])
-            limit = _limit_wait(len(targets), is_last=len(running) < len(attempts), elapsed=clock() - began)
-            done, running = await asyncio.wait(running, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            if not done and not targets:
+                attempts.begin(targets.pop(0))
+            if await attempts.wait(HEAD_START_SECONDS if targets or attempts.refused else None) or targets:
+                continue
+            if asyncio.get_running_loop().time() > ends:
                 break
-            for attempt in done:
-                error = attempt.exception() or error
-                chosen = attempt if attempt.exception() is None and chosen is None else chosen
+            targets = attempts.take_refused()
     finally:
-        for attempt in attempts:
-            if attempt is not chosen:
+        attempts.drop_others(close)
+    if attempts.chosen is None:
+        raise attempts.error
+    return attempts.chosen.result()
+
+
+class _Attempts(Generic[T]):
+    """The attempts to connect to servers, all at once."""
+
+    def __init__(self, connect: Callable[[str], Awaitable[T]]) -> None:
+        self._connect = connect
+        self._begun: list[asyncio.Task[T]] = []
+        self.running: dict[asyncio.Task[T], str] = {}
+        self.refused: list[str] = []
+        self.chosen: asyncio.Task[T] | None = None
+        self.error: BaseException = OSError("the URL names no server")
+
+    def begin(self, target: str) -> None:
+        attempt = asyncio.ensure_future(self._connect(target))
+        self._begun.append(attempt)
+        self.running[attempt] = target
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Wait until one has accepted or refused, and for this long at most; return whether one has."""
+        done, _ = await asyncio.wait(self.running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for attempt in done:
+            target = self.running.pop(attempt)
+            if (error := attempt.exception()) is not None:
+                self.error = error
+                self.refused.append(target)
+            elif self.chosen is None:
+                self.chosen = attempt
+        return bool(done)
+
+    def take_refused(self) -> list[str]:
+        """Return the servers that have refused, to ask them again."""
+        taken, self.refused = self.refused, []
+        return taken
+
+    def drop_others(self, close: Callable[[T], None]) -> None:
+        for attempt in self._begun:
+            if attempt is not self.chosen:
                 attempt.cancel()
                 attempt.add_done_callback(lambda ended: _drop(ended, close))
-    if chosen is None:
-        raise error
-    return chosen.result()
-
-
-def _limit_wait(targets: int, *, is_last: bool, elapsed: float) -> float | None:
-    """Return how long to wait for an answer, in seconds.
-
-    When the other servers have refused, a silent one gets as long again: one of the others may be promoted any time.
-    """
-    if targets:
-        return HEAD_START_SECONDS
-    return elapsed + HEAD_START_SECONDS if is_last else None
 
 
 def split_hosts(dsn: str) -> list[str]:

@@ -13,7 +13,7 @@ from web.routes import ROUTES
 from web.routes.route import Route
 
 LIMIT_SECONDS = 600
-TOO_OLD = ["reauthentication_required"]
+TOO_OLD = ["login_too_old"]
 SENSITIVE = [route for route in ROUTES if route.is_sensitive]
 NAMES = [f"{route.method} {route.path}" for route in SENSITIVE]
 # Changes of users, clients and sessions that need the password itself, or give nobody more than the caller has.
@@ -24,7 +24,7 @@ OTHERS = {
     "POST /auth/logout",
     "POST /auth/cleanup",
     "POST /users/me/password",
-    "POST /users/me/totp",
+    "POST /users/me/totp/enrol",
     "POST /users/me/totp/confirm",
     "POST /users/me/totp/remove",
 }

@@ -15,7 +15,7 @@ from ledger.identity.second_factors import RECOVERY_CODES, digest_of
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, Clock, Serve, new_id
 from tests.support.processes import run_ledger
-from tests.support.second_factors import CONFIRM, REMOVE, TOTP, Device, enrol, log_in_with
+from tests.support.second_factors import CONFIRM, ENROL, REMOVE, Device, enrol, log_in_with
 from tests.support.token_api import Connection, claims_of, event_positions, is_accepted, log_in, refresh_pair
 
 REQUIRED, WRONG_OTP = ["authentication_otp_required"], ["authentication_wrong_otp"]
@@ -119,12 +119,12 @@ async def test_a_thief_with_a_token_can_neither_enrol_nor_remove_a_factor(api: A
     as_eve = await api.logged_in(eve["username"])
 
     refused = [
-        await as_eve.post(TOTP, {"current_password": "not the password"}),
+        await as_eve.post(ENROL, {"current_password": "not the password"}),
         await as_eve.post(CONFIRM, {"otp": device.next_code()}),
         await as_eve.delete(f"/v1/users/{user['id']}/totp"),
         await as_eve.get(f"/v1/users/{user['id']}/totp"),
         await caller.post(REMOVE, {"current_password": "not the password", "otp": device.code()}),
-        await caller.post(TOTP, {"current_password": PASSWORD}),
+        await caller.post(ENROL, {"current_password": PASSWORD}),
     ]
 
     assert [422, 422, 403, 404, 422, 409] == [answer.status for answer in refused]
@@ -135,7 +135,7 @@ async def test_a_thief_with_a_token_can_neither_enrol_nor_remove_a_factor(api: A
 async def test_an_offer_changes_nothing_until_it_is_confirmed(api: Api, code_clock: Clock) -> None:
     user = await api.new_user()
     caller = await api.logged_in(user["username"])
-    first, second = [(await caller.post(TOTP, {"current_password": PASSWORD})).body["secret"] for _ in range(2)]
+    first, second = [(await caller.post(ENROL, {"current_password": PASSWORD})).body["secret"] for _ in range(2)]
 
     assert 200 == (await log_in_with(api, user["username"])).status
     assert 422 == (await caller.post(CONFIRM, {"otp": Device(first, code_clock).code()})).status

@@ -22,6 +22,7 @@ ID_MEMBERS = ("user_id", "source_account_id", "destination_account_id")
 # Rules that no schema can state: they depend on the ledger or on several parameters. JSON Schema also takes 1.0 for an
 # integer, which the ledger does not.
 DEPENDS = (
+    "must be a code of the second factor that was not used before",
     "must be an integer, without quotes, fraction or exponent",
     "must be that of a `Link`",
     "must not bring a balance beyond 2^53 - 1",

@@ -8,8 +8,7 @@ from ledger.identity.second_factors import STEP_SECONDS, code_at
 from tests.support.controls import PASSWORD, Api, Clock, Response
 from tests.support.token_api import LOGIN
 
-TOTP = "/v1/users/me/totp"
-CONFIRM, REMOVE = f"{TOTP}/confirm", f"{TOTP}/remove"
+ENROL, CONFIRM, REMOVE = (f"/v1/users/me/totp/{action}" for action in ("enrol", "confirm", "remove"))
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Device:
 
 async def enrol(api: Api, clock: Clock, password: str = PASSWORD) -> Device:
     """Enrol a second factor for the caller, and confirm it."""
-    offered = await api.post(TOTP, {"current_password": password})
+    offered = await api.post(ENROL, {"current_password": password})
     assert 200 == offered.status, offered
     device = Device(offered.body["secret"], clock)
     confirmed = await api.post(CONFIRM, {"otp": device.next_code()})

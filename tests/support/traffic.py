@@ -1,5 +1,6 @@
 """A ledger whose log has every kind of event, under fixed ids."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -31,7 +32,7 @@ from ledger.commands.tokens import (
     StartSession,
 )
 from ledger.commands.transfers import TransferMoney
-from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
+from ledger.commands.users import CreateUser, DeleteUser, RehashPassword, UpdateUser
 from ledger.errors import Refused
 from ledger.events.account_labels import Labels
 from ledger.events.accounts import world_account_id
@@ -138,6 +139,7 @@ def history() -> list[tuple[UUID, Command]]:
             pair=token_pair(90, PAST),
             session_expires_at=FUTURE,
         ),
+        RehashPassword(user_id=ALICE, credential=replace(secret(ALICE), hash="with other parameters")),
         RevokeAllTokens(),
         StartSession(
             session_id=ENDED_SESSION,

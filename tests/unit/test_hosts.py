@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
-from ledger.store.hosts import connect_first, split_hosts
+from ledger.store.hosts import HEAD_START_SECONDS, connect_first, split_hosts
 
 URL = "postgresql://ledger:secret@a,b:5433,c/ledger?target_session_attrs=read-write"
 A = "postgresql://ledger:secret@a/ledger?target_session_attrs=read-write"
@@ -89,6 +90,18 @@ async def test_a_silent_server_is_not_waited_for_when_the_others_refuse() -> Non
 
 async def test_a_slow_server_is_waited_for() -> None:
     assert "a" == await Servers(a=accept_late, b=refuse, c=refuse).choose()
+
+
+async def test_a_server_that_is_promoted_meanwhile_is_found_beside_a_silent_one() -> None:
+    times = iter((refuse, refuse, accept))
+    asked: list[float] = []
+
+    def accept_at_last() -> None:
+        asked.append(asyncio.get_running_loop().time())
+        next(times)()
+
+    assert "c" == await Servers(a=say_nothing, b=refuse, c=accept_at_last).choose()
+    assert all(later - earlier >= HEAD_START_SECONDS for earlier, later in pairwise(asked))
 
 
 async def test_a_connection_that_is_not_needed_is_dropped() -> None:

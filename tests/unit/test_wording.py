@@ -144,13 +144,16 @@ def test_an_unknown_member_is_named_with_the_nearest_and_all_known_ones() -> Non
     (refusal,) = refusals(Login, {"usernam": "alice"})
 
     assert {"pointer": "/usernam"} == refusal.detail
-    assert "unknown member usernam; did you mean username? Known: username, password, password_hash" == refusal.message
+    assert (
+        "unknown member usernam; did you mean username? Known: username, password, password_hash, otp"
+        == refusal.message
+    )
 
 
 def test_an_unknown_member_without_a_similar_one_is_named_with_all_known_ones() -> None:
     (refusal,) = refusals(Login, {"x": 1})
 
-    assert "unknown member x; known: username, password, password_hash" == refusal.message
+    assert "unknown member x; known: username, password, password_hash, otp" == refusal.message
 
 
 @pytest.mark.parametrize(
@@ -178,7 +181,7 @@ def test_a_nested_unknown_member_is_named_with_the_ones_known_there(
 def test_an_unknown_member_with_an_unusual_name_is_not_repeated_in_the_message(name: str) -> None:
     (refusal,) = refusals(Login, {name: 1})
 
-    assert "unknown member; known: username, password, password_hash" == refusal.message
+    assert "unknown member; known: username, password, password_hash, otp" == refusal.message
 
 
 def test_only_some_of_many_unknown_members_are_reported() -> None:

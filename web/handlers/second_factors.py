@@ -40,7 +40,7 @@ from web.http.submit import submit
 
 
 async def offer_second_factor(request: web.Request) -> Reply:
-    """POST /users/me/totp. Wrong passwords count as failed logins do.
+    """POST /users/me/totp/enrol. Wrong passwords count as failed logins do.
 
     `Idempotency-Key` is ignored, here and in the next two: what they show once is not stored.
     """

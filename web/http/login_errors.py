@@ -17,7 +17,7 @@ LOGIN_ERRORS = {
         "The code is wrong, too old, or was used before. Each code works once.",
         "Wait for the next code, check the clock of the device, or send a recovery code.",
     ),
-    "reauthentication_required": ErrorType(
+    "login_too_old": ErrorType(
         403,
         "authentication_error",
         "Login too old",

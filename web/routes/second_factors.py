@@ -10,7 +10,7 @@ from web.routes.route import ADMIN, ANYONE, Operation, Route
 ROUTES = (
     Route(
         "POST",
-        "/users/me/totp",
+        "/users/me/totp/enrol",
         second_factors.offer_second_factor,
         ANYONE,
         Operation(
@@ -28,7 +28,7 @@ ROUTES = (
         ANYONE,
         Operation(
             "Confirm a second factor with a code",
-            response_model=models.RecoveryCodes,
+            response_model=models.ConfirmedSecondFactor,
             request_model=models.Confirmation,
             refusals=(RATE_LIMITED,),
             note="From now on, logins need a code. Sessions go on.",

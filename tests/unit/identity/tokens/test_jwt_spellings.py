@@ -2,6 +2,7 @@
 
 import string
 import time
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -153,6 +154,17 @@ def other_signatures(key: Key, signature: bytes) -> list[bytes]:
         ]
         others += [b"\x01" + bytes(63), bytes(64)]
     return others
+
+
+def test_leading_zeros_belong_to_the_signature_of_an_rsa_key(keys: Keys, signer: Signer) -> None:
+    """Lesson 28: about every 256th signature has one."""
+    if keys.signing.algorithm not in {"PS256", "RS256"}:
+        return
+    tokens = (forge_token(keys.signing, payload_with(pos=str(position))) for position in count())
+    token = next(token for token in tokens if decode_segment(token.split(".")[2]).startswith(b"\x00"))
+    header, part, signature = token.split(".")
+    assert is_valid(signer, token)
+    assert not is_valid(signer, f"{header}.{part}.{encode_segment(decode_segment(signature).lstrip(bytes(1)))}")
 
 
 def test_a_message_has_one_signature(keys: Keys, signer: Signer) -> None:
