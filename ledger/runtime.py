@@ -72,8 +72,12 @@ class Runtime:
 
 
 def take_dry_run(runtime: Runtime, dry_run: DryRun) -> Runtime:
-    """Return the runtime in which a dry run takes the place of the committer and of the pool: nothing is written."""
-    return replace(runtime, pool=dry_run.pool, committer=cast("Writer", dry_run))
+    """Return the runtime in which a dry run takes the place of the committer and of the pool: nothing is written.
+
+    Codes name the accounts that have them in the state on which the dry run is based.
+    """
+    ids = DataLoader(dry_run.find_account_ids)
+    return replace(runtime, pool=dry_run.pool, committer=cast("Writer", dry_run), account_ids=ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

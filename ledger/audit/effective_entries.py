@@ -155,10 +155,7 @@ class Visible:
     async def of(cls, reader: Reader, spans: Sequence[Span]) -> "Visible":
         """Read the times of the spans. The first owner of an account has also the time before it was opened."""
         positions = [span.first_position for span in spans] + [span.next_position or 0 for span in spans]
-        rows = await reader.fetch(
-            "SELECT notification_id, recorded_at FROM stored_events WHERE notification_id = ANY($1)", positions
-        )
-        at = dict(map(tuple, rows))
+        at = await event_reader.times_at(reader, positions)
         times = [
             (
                 FIRST if span.first_version == 1 else at[span.first_position],

@@ -5,8 +5,8 @@ an id that follows from it. The export of a period opens with the balances befor
 at its end.
 
 Rows come from one snapshot through a server-side cursor and are written a page at a time, so memory is bounded by the
-number of accounts with codes. A
-text format is a pure function from a transaction to its text (`ledger.audit.export_text`).
+number of accounts with codes. A text format is a pure function from a transaction to its text
+(`ledger.audit.export_text`).
 """
 
 import importlib

@@ -124,6 +124,14 @@ async def position_at(reader: Reader, time: datetime) -> int:
     return position
 
 
+async def times_at(reader: Reader, positions: Collection[int]) -> dict[int, datetime]:
+    """Return when the events at these positions were recorded; positions without an event are left out."""
+    rows = await reader.fetch(
+        "SELECT notification_id, recorded_at FROM stored_events WHERE notification_id = ANY($1)", positions
+    )
+    return dict(map(tuple, rows))
+
+
 async def position_before(reader: Reader, time: datetime) -> int:
     """Return the position of the last event recorded before a time; 0 if there is no such event."""
     position: int = await reader.fetchval("SELECT position_at($1::timestamptz - interval '1 microsecond')", time)

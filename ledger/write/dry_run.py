@@ -19,7 +19,9 @@ from ledger.audit.results import read_results
 from ledger.commands.caller import Caller
 from ledger.commands.command import Command
 from ledger.errors import Refused, StaleCallerError, StaleCommandError
+from ledger.events.account_labels import AccountCode
 from ledger.events.clients import Client
+from ledger.projections import account_labels
 from ledger.projections.past_holds import find_holds_due_at
 from ledger.projections.transactions import DueHold
 from ledger.store.command_rows import read_time_at
@@ -28,11 +30,12 @@ from ledger.store.connections import Connection, Pool
 from ledger.store.heads import NO_STREAM, Head, fold_heads, read_heads
 from ledger.store.log import Reservation
 from ledger.store.streams_at import find_changed_streams, read_present, read_streams_at
+from ledger.values.account_codes import code_stream
 from ledger.write.execution import replay
 from ledger.write.group import Origin, Outcome, OutcomeOrError, PreparedGroup
 from ledger.write.overdue import Source, prepare_with_endings
 from ledger.write.pending import Pending
-from ledger.write.preview import Preview, PreviewPool, Run
+from ledger.write.preview import Past, Preview, PreviewPool, Run
 
 MAX_STREAMS = 50_000  # that one dry run keeps in memory, at about a kilobyte each
 MAX_CHANGES = 2000  # events since a past position after which not every read shows the state of then
@@ -66,7 +69,7 @@ class DryRun:
     def __init__(self, pool: Pool, *, schema: str, basis: Basis | None = None) -> None:
         self._pool = pool
         self._basis = basis
-        self._preview = Preview({}, [], None if basis is None else [])
+        self._preview = Preview({}, [], None if basis is None else Past(basis.position, []))
         self._lock = asyncio.Lock()
         self.pool = PreviewPool(pool, schema, self._preview)
 
@@ -81,9 +84,21 @@ class DryRun:
 
     async def load(self, streams: Collection[UUID]) -> None:
         """Let reads show these streams as they were at the position that the dry run is based on."""
-        async with self._pool.acquire() as lent:
-            found = await self._read_then(lent.connection, streams)
-        self._preview.heads.update({**dict.fromkeys(streams, NO_STREAM), **found})
+        async with self._lock, self._pool.acquire() as lent:
+            missing = set(streams) - self._preview.heads.keys()
+            found = await self._read_then(lent.connection, missing)
+            self._preview.heads.update({**dict.fromkeys(missing, NO_STREAM), **found})
+
+    async def find_account_ids(self, keys: Collection[str]) -> dict[str, UUID]:
+        """Return the ids of the accounts that have these codes, by the keys of the codes; reads show those accounts."""
+        if self._basis is None:
+            return await account_labels.find_ids(self.pool, keys)
+        streams = {key: code_stream(key) for key in keys}
+        await self.load(streams.values())
+        codes = {key: self._preview.heads[stream].state for key, stream in streams.items()}
+        ids = {key: code.holder_id for key, code in codes.items() if isinstance(code, AccountCode) and code.holder_id}
+        await self.load(ids.values())
+        return ids
 
     async def submit(
         self, command: Command, origin: Origin, *, weight: int = 1, deadline: float | None = None
@@ -143,9 +158,9 @@ class DryRun:
     async def _read_then(self, connection: Connection, streams: Collection[UUID]) -> dict[UUID, Head]:
         """Return the heads of streams at the position that the dry run is based on, and let reads show that state."""
         assert self._basis is not None  # noqa: S101 - only a dry run on a past state gets here
-        assert self._preview.replays is not None  # noqa: S101 - as above
+        assert self._preview.past is not None  # noqa: S101 - as above
         events = await read_streams_at(connection, streams, self._basis.position)
-        self._preview.replays.extend(events)
+        self._preview.past.events.extend(events)
         return fold_heads(events)
 
     def _take(self, run: Run, heads: Mapping[UUID, Head]) -> None:

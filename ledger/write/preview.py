@@ -14,6 +14,7 @@ from uuid import UUID
 
 from ledger.events import Recorded
 from ledger.projections import INLINE, TABLES, apply_all
+from ledger.projections.dated_entries import DATED_ENTRIES
 from ledger.store.connections import STATEMENT_SECONDS, Connection, Lent, Pool
 from ledger.store.heads import Head, replace_heads
 from ledger.store.sql import quote_name
@@ -35,6 +36,7 @@ PREVIEWS = {
     STREAM_HEADS: PreviewTable(STREAM_HEADS, ("originator_id",), "originator_id"),
     **{table.name: PreviewTable(table.name, table.key, table.stream) for table in TABLES},
 }
+_OF_ENTRIES = {DATED_ENTRIES.name}  # whose rows never change, and come of entries, which are not all replayed
 _STREAMS, _CHANGED = "dry_run_streams", "dry_run_{name}"
 _NAMES = re.compile(rf"\b(?:{'|'.join(PREVIEWS)})\b")
 _TARGET = re.compile(r"\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(\w+)", re.IGNORECASE)
@@ -48,20 +50,27 @@ class Run(NamedTuple):
     recorded_at: datetime | None
 
 
+class Past(NamedTuple):
+    """The state at a position: the events that make up the streams of a dry run."""
+
+    position: int
+    events: list[Recorded]
+
+
 class Preview(NamedTuple):
     """What a dry run knows: the heads of its streams, and the runs that its commands would write.
 
-    If `replays` is not None, these events make up the streams; otherwise their present rows do.
+    Without a `past`, the present rows of its streams make them up.
     """
 
     heads: dict[UUID, Head]
     runs: list[Run]
-    replays: list[Recorded] | None
+    past: Past | None
 
     def find_tables(self, query: str) -> set[str]:
         """Return the tables of a query that show something else than the real ones."""
         named = set(_NAMES.findall(query))
-        if self.replays is not None or not named:
+        if self.past is not None or not named:
             return named
         types = {type(row.event) for run in self.runs for row in run.events}
         handling = (projection for projection in INLINE if not types.isdisjoint(projection.handles))
@@ -125,19 +134,23 @@ def _create(table: PreviewTable, schema: str) -> Iterable[str]:
 
 
 async def _fill(connection: Connection, schema: str, preview: Preview, tables: Collection[PreviewTable]) -> None:
-    names = {table.name for table in tables}
-    if preview.replays is None:
-        for table in tables:
-            await connection.execute(
-                f"""INSERT INTO pg_temp.{table.name} SELECT * FROM {schema}.{table.name}
-                    WHERE {table.stream} IN (SELECT id FROM {_STREAMS})"""
-            )
-    else:
-        await _write(connection, apply_all(INLINE, preview.replays), names, Run((), 0, None))
+    names, past = {table.name for table in tables}, preview.past
+    copied = names if past is None else names & _OF_ENTRIES
+    for name in sorted(copied):
+        await connection.execute(
+            f"""INSERT INTO pg_temp.{name} SELECT * FROM {schema}.{name}
+                WHERE {PREVIEWS[name].stream} IN (SELECT id FROM {_STREAMS}) {_until(past)}"""
+        )
+    if past is not None:
+        await _write(connection, apply_all(INLINE, past.events), names - copied, Run((), 0, None))
     for run in preview.runs:
         await _write(connection, _apply(run), names, run)
     existing = {stream: head for stream, head in preview.heads.items() if head.state is not None}
     await _write(connection, replace_heads(existing), names, Run((), 0, None))
+
+
+def _until(past: Past | None) -> str:
+    return "" if past is None else f'AND "position" <= {past.position}'
 
 
 async def _write(connection: Connection, statements: Iterable[Statement], names: Collection[str], run: Run) -> None:

@@ -38,7 +38,7 @@ def names_accounts(route: Route) -> bool:
 WITH_BODIES = [route for route in ROUTES if names_accounts(route)]
 OF_ACCOUNTS = [route for route in ROUTES if route.path.startswith("/accounts/{id}")]
 BY_QUERY = [
-    (route, parameter.name)
+    pytest.param(route, parameter.name, id=f"{route.path}-{parameter.name}")
     for route in ROUTES
     for parameter in route.operation.parameters
     if parameter.schema is ACCOUNT_REF
@@ -139,7 +139,7 @@ async def test_a_path_names_an_account_by_code_as_by_id(api: Api, accounts: dict
     assert 422 == (await call("not%20a%20code")).status
 
 
-@pytest.mark.parametrize(("route", "name"), BY_QUERY, ids=str)
+@pytest.mark.parametrize(("route", "name"), BY_QUERY)
 async def test_a_parameter_names_an_account_by_code_as_by_id(
     api: Api, accounts: dict[str, str], route: Route, name: str
 ) -> None:

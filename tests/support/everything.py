@@ -1,14 +1,16 @@
 """All that a ledger has written: its tables, its sequences, and its keys in Valkey."""
 
+import re
 from typing import Any
 
 from ledger.identity.valkey import open_client
 from ledger.settings import Settings
 from ledger.store.sql import quote_name
 
-# What the service writes by itself: proof that writes succeed, how far followers are, and the counters of rate limits.
+# What the service writes by itself: proof that writes succeed, how far followers are, and the counters of rate limits
+# and of failed attempts to present a secret.
 OF_THE_SERVICE = frozenset({"writer_heartbeat", "followers"})
-COUNTERS = b"ledger-rates:"
+match_counter = re.compile(rb"ledger-rates:|ledger-logins:.*:login:(?:account|address|filled):").match
 
 
 async def read_everything(connection: Any, settings: Settings) -> dict[str, Any]:
@@ -28,7 +30,7 @@ async def _read_keys(connection: Any, settings: Settings) -> dict[str, Any]:
     client = open_client(settings)
     try:
         keys = [key async for key in client.scan_iter(match=f"*{ledger_id}*", count=1000)]
-        return {key: await client.dump(key) for key in sorted(keys) if not key.startswith(COUNTERS)}
+        return {key: await client.dump(key) for key in sorted(keys) if not match_counter(key)}
     finally:
         await client.aclose()
 

@@ -21,6 +21,7 @@ from ledger.events import (
     Event,
     Recorded,
     State,
+    account_labels,
     accounts,
     clients,
     evolve,
@@ -331,6 +332,7 @@ FAMILIES: dict[Any, type[Any]] = {
     event: state
     for union, state in (
         (accounts.AccountEvent, accounts.Account),
+        (account_labels.AccountCodeEvent, account_labels.AccountCode),
         (transactions.TransactionEvent, transactions.Transaction),
         (transactions.ReferenceEvent, transactions.Reference),
         (users.UserEvent, users.User),

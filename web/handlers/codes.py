@@ -16,6 +16,7 @@ from ledger.identity import passwords
 from ledger.identity.login_throttle import Attempt
 from ledger.identity.second_factors import match_code, read_factor
 from ledger.runtime import Runtime
+from web.http.dry_run import find_dry_run
 from web.http.ratelimit import LIMITS
 from web.http.request import RUNTIME
 
@@ -50,7 +51,10 @@ async def admit(request: web.Request, username: str, address: str) -> Attempt:
 
 @asynccontextmanager
 async def counted(request: web.Request, username: str, address: str) -> AsyncIterator[None]:
-    """Count what runs within as a login: a refusal is a failed one. Raises `TooManyAttemptsError`."""
+    """Count what runs within as a login: a refusal is a failed one. Raises `TooManyAttemptsError`.
+
+    A failure counts in a dry run as well, and a success changes nothing.
+    """
     throttle = request.app[RUNTIME].throttle
     attempt = await admit(request, username, address)
     try:
@@ -59,7 +63,7 @@ async def counted(request: web.Request, username: str, address: str) -> AsyncIte
         if not is_failed_guess(error):
             await throttle.refund(attempt)
         raise
-    await throttle.record_success(attempt)
+    await (throttle.record_success(attempt) if find_dry_run(request) is None else throttle.refund(attempt))
 
 
 async def check_present(runtime: Runtime, user_id: UUID, password: str) -> Credential:

@@ -14,6 +14,7 @@ from ledger.events.periods import PERIODS
 from ledger.store.connections import Reader
 from ledger.store.rows import read_stream_rows
 from web.handlers.receipts import AT_VERSION, answer_receipt
+from web.http.dry_run import find_dry_run
 from web.http.json import REPLAYED, answer, answer_outcome, parse, read_json, read_json_if_any
 from web.http.pagination import Page, answer_list, read_span, walk_by_position
 from web.http.replica import reader
@@ -37,7 +38,7 @@ async def close_period(request: web.Request) -> Reply:
     """POST /periods/close."""
     body = parse(NewClosing, await read_json(request))
     pool = request.app[RUNTIME].pool
-    command = ClosePeriod(through=body.through, today=await periods.read_today(pool))
+    command = ClosePeriod(through=body.through, today=await _read_today(request))
     outcome = await submit(request, command, body.canonical)
     assert outcome.position is not None  # noqa: S101 - `submit` returns that of a replay as well
     through = date.fromisoformat(outcome.result["through"])
@@ -60,6 +61,12 @@ async def get_period_receipt(request: web.Request) -> Reply:
     if not rows:
         raise Refused(errors.closing_not_found())
     return await answer_receipt(request, rows)
+
+
+async def _read_today(request: web.Request) -> date:
+    dry_run = find_dry_run(request)
+    then = None if dry_run is None else dry_run.time
+    return then.date() if then else await periods.read_today(request.app[RUNTIME].pool)
 
 
 def _body(closing: Closing) -> dict[str, Any]:

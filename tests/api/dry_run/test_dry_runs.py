@@ -5,10 +5,11 @@ import json
 from typing import Any
 
 from ledger.settings import Settings
-from tests.support.controls import Api, Response, new_id, transfer_body
+from tests.support.controls import PASSWORD, Api, Response, Serve, new_id, transfer_body
 from tests.support.everything import read_everything
 from tests.support.holds import due, hold
 from tests.support.machines import machine
+from tests.support.second_factors import TOTP
 
 DRY = {"dry_run": "true"}
 TRANSFER, BATCH = "/v1/transactions/transfer", "/v1/transactions/batch"
@@ -175,6 +176,21 @@ async def test_a_revoked_token_tries_nothing(api: Api) -> None:
 
     for params in (DRY, at(begin)):
         assert 401 == (await customer.transfer(alice, bob, 1, params=params)).status
+
+
+async def test_a_wrong_password_counts_as_a_failed_login_and_a_right_one_changes_nothing(
+    serve: Serve, settings: Settings, connection: Any
+) -> None:
+    api = await serve(settings.model_copy(update={"ledger_login_attempts_per_account": 3}))
+    customer = await api.as_new_user("customer")
+    await customer.get("/v1/accounts")  # the service caches that a token is valid
+    before = await read_everything(connection, settings)
+
+    right, wrong = ({"current_password": password} for password in (PASSWORD, "not the password"))
+    answers = [await customer.post(TOTP, body, params=DRY) for body in (right, wrong, wrong, right, wrong, right)]
+
+    assert [200, 422, 422, 200, 422, 429] == [answer.status for answer in answers]
+    assert before == await read_everything(connection, settings)
 
 
 async def test_an_overdue_hold_ends_in_a_dry_run_as_it_would(api: Api, connection: Any) -> None:

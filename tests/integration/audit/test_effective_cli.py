@@ -43,6 +43,22 @@ async def test_json_is_that_of_the_api(api: Api, settings: Settings, account: di
 
 
 @pytest.mark.usefixtures("account")
+async def test_closing_and_reopening_can_be_tried(api: Api, settings: Settings) -> None:
+    tried = await run(settings, "periods", "close", "2026-03-31", "--dry-run", "--json")
+    assert [] == (await api.get("/v1/periods")).body
+    again = await run(settings, "periods", "close", "2026-03-31", "--dry-run")
+    assert (0, True) == (again.status, "dry run: nothing was written" in again.error)
+    (made,) = (await run(settings, "periods", "close", "2026-03-31", "--json")).documents
+    assert [{**made, "position": made["position"] - 1, "dry_run": True}] == tried.documents
+    refused = await run(settings, "periods", "close", "2026-03-31", "--dry-run")
+    assert (1, "ledger: period_closed: the period is closed through 2026-03-31\n") == (refused.status, refused.error)
+
+    tried = await run(settings, "periods", "reopen", "--dry-run")
+    assert (0, "dry run: would reopen the period through 2026-03-31\n") == (tried.status, tried.output)
+    assert 1 == len((await api.get("/v1/periods")).body)
+
+
+@pytest.mark.usefixtures("account")
 async def test_periods_are_closed_listed_and_reopened(api: Api, settings: Settings) -> None:
     closed = await run(settings, "periods", "close", "2026-03-31", "--json")
     assert 0 == closed.status, closed.error

@@ -147,7 +147,8 @@ def test_a_parquet_export_comes_back_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
-        ("may.journal", "2026-05-01 * x\n    a  1 EUR\n", "2:1: the line is neither a posting nor a text in the form"),
+        ("may.journal", "2026-05-01 * x\n    a 1 EUR\n", "2:1: the line is neither a posting nor a text in the form"),
+        ("may.journal", "2026-05-01 * x\n    a  1 EUR\n", "2:5: no line declares the account a"),
         ("may.journal", "; x\n", "1:1: the journal is not in the form of `ledger audit export`"),
         ("may.journal", "2026-05-01 * x\n", "1:1: the transaction has no id, kind and recorded-at"),
         ("may.journal", as_hledger().replace("1234.56", "1234,56", 1), "8:23: the amount must be a number"),
