@@ -27,6 +27,7 @@ from ledger.service.sampling import keep_sampling
 from ledger.service.tracer import choose_committer, choose_remote_writer
 from ledger.settings import Settings
 from ledger.write.hold_expiry import Expirer
+from ledger.write.scheduler import Scheduler
 from web.auth import Handler, guard, limit_requests
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES, MAX_BATCHES_EACH
 from web.handlers.docs import OPENAPI
@@ -143,6 +144,8 @@ def _manage_runtime(
             if dialing is None:
                 expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
                 await stack.enter_async_context(running(expiring))
+                executing = Scheduler(runtime.pool, runtime.committer).follow(settings.ledger_schedule_seconds)
+                await stack.enter_async_context(running(executing))
             yield
 
     return opened

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from ledger import __version__
 from ledger.errors import Refusal
 from ledger.followers.follower import STATES
-from ledger.projections.transactions import Holds
+from ledger.projections.holds import Holds
 from ledger.runtime import Runtime
 from ledger.service import metrics, sampling
 from ledger.service.health import Health

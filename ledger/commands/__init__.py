@@ -16,6 +16,7 @@ from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
+from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, ScheduleTransaction
 from ledger.commands.seals import AcceptSealHead
 from ledger.commands.tokens import (
     ChangePassword,
@@ -43,6 +44,9 @@ COMMANDS: tuple[type[Command], ...] = (
     CaptureHold,
     VoidHold,
     ExpireHold,
+    ScheduleTransaction,
+    ExecuteSchedule,
+    CancelSchedule,
     ImportAccounts,
     ImportTransfers,
     CreateUser,

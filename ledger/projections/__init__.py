@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from ledger.events import Recorded
-from ledger.projections import account_owners, accounts, captures, clients, tokens, transactions, users
+from ledger.projections import account_owners, accounts, captures, clients, schedules, tokens, transactions, users
 from ledger.projections.table import Table
 from ledger.store.statements import Statement
 
@@ -34,6 +34,7 @@ INLINE = (
     Projection("account_owners", (account_owners.ACCOUNT_OWNERS,), account_owners.HANDLED, account_owners.apply),
     Projection("transfers", (transactions.TRANSFERS,), transactions.HANDLED, transactions.apply),
     Projection("captures", (captures.CAPTURES,), captures.HANDLED, captures.apply),
+    Projection("schedules", (schedules.SCHEDULES, schedules.SCHEDULED_ACCOUNTS), schedules.HANDLED, schedules.apply),
     Projection("clients", (clients.CLIENTS,), clients.HANDLED, clients.apply),
     Projection("sessions", (tokens.SESSIONS, tokens.CUTOFFS), tokens.HANDLED_BY_SESSIONS, tokens.apply_sessions),
     Projection("tokens", (tokens.TOKENS,), tokens.HANDLED_BY_TOKENS, tokens.apply_tokens),

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from ledger.commands.holds import ExpireHold
-from ledger.projections import transactions
-from ledger.projections.transactions import DueHold
+from ledger.projections import holds, transactions
+from ledger.projections.holds import DueHold
 from ledger.store.connections import Connection
 from ledger.store.heads import NO_STREAM, Head, read_heads
 from ledger.values.ids import new_id
@@ -60,13 +60,13 @@ async def prepare_with_endings(
         now = datetime.now(UTC)
         suspects = prepared.suspects
         await _look_up_doubts(connection, commands, suspects.doubts)
-        holds = await transactions.find_due_holds(
+        due = await holds.find_due_holds(
             connection, now, suspects.account_ids, suspects.transaction_ids, seen, MAX_HOLDS
         )
-        if not holds and not suspects.doubts:
+        if not due and not suspects.doubts:
             break
-        seen += [hold.transaction_id for hold in holds]
-        group = [*(Ending(hold, now) for hold in holds), *group]
+        seen += [hold.transaction_id for hold in due]
+        group = [*(Ending(hold, now) for hold in due), *group]
         prepared = await _prepare(connection, group, heads)
     return prepared
 

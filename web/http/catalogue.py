@@ -182,6 +182,13 @@ CATALOGUE = {
         "The transaction is not a hold, or the hold has already been captured, voided or expired.",
         "Read the transaction to see its status.",
     ),
+    "transaction_not_scheduled": ErrorType(
+        409,
+        "conflict",
+        "Transaction not scheduled",
+        "The transaction was scheduled, but it has been executed, has failed, or was cancelled.",
+        "Read the transaction to see its status. Reverse it if it was posted.",
+    ),
     "transaction_already_reversed": ErrorType(
         409,
         "conflict",
@@ -193,7 +200,7 @@ CATALOGUE = {
         409,
         "conflict",
         "Transaction not reversible",
-        "The transaction is itself a reversal, or a hold that is pending or has moved no money.",
+        "The transaction is itself a reversal, a hold that is pending, or has moved no money.",
         "Make a new transfer instead. Capture or void the rest of a pending hold first.",
     ),
     "idempotency_key_in_use": ErrorType(
