@@ -77,8 +77,7 @@ class ScheduleTransaction(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States) -> Decision:
         """Return the schedule. Raises `Refused` with every refusal of the planned command but insufficient funds."""
-        plan = _plan_transfer if isinstance(self.planned, TransferMoney) else _plan_entry
-        event = plan(self.planned, states)
+        event = _plan(self.planned, states)
         if not self.now < self.execute_at <= self.now + timedelta(seconds=self.limit_seconds):
             message = f"must be in the future, and no more than {self.limit_seconds} seconds away"
             raise Refused(errors.invalid("/execute_at", message))
@@ -216,7 +215,10 @@ def schedule_result(
     return result | ({"failure_codes": list(failure_codes)} if failure_codes else {})
 
 
-def _plan_transfer(planned: TransferMoney, states: States) -> MoneyTransferred:
+def _plan(planned: Planned, states: States) -> MoneyTransferred | JournalEntryPosted:
+    """Return the event to append later. Raises `Refused` with every refusal but insufficient funds."""
+    if isinstance(planned, PostJournalEntry):
+        return planned.plan(states, force=True)[0]
     if planned.may_debit(states):
         planned.check_unreserved(states)
     source, destination = check_transfer(
@@ -230,10 +232,6 @@ def _plan_transfer(planned: TransferMoney, states: States) -> MoneyTransferred:
     if source.currency != destination.currency:
         raise Refused(errors.currency_mismatch())
     return planned.to_event(source.currency)
-
-
-def _plan_entry(planned: PostJournalEntry, states: States) -> JournalEntryPosted:
-    return planned.plan(states, force=True)[0]
 
 
 def _check_actor(states: States, scheduled: TransactionScheduled) -> None:

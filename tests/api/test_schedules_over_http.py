@@ -9,8 +9,8 @@ import pytest
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.write.scheduler import Scheduler
-from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body
-from tests.support.holds import Body, funds, hold, read
+from tests.support.controls import Api, transfer_body
+from tests.support.holds import Body, funds, read
 from tests.support.processes import until
 
 Serve = Callable[[Settings], Awaitable[Api]]

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
 from ledger.commands.clients import (
     IssueClientToken,
@@ -16,6 +18,7 @@ from ledger.commands.command import Command, Credential
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.reversals import ReverseTransaction
+from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, ScheduleTransaction
 from ledger.commands.seals import AcceptSealHead
 from ledger.commands.tokens import (
     EndSession,
@@ -33,6 +36,7 @@ from ledger.events.accounts import world_account_id
 from ledger.events.clients import ClientSecret, Grants
 from ledger.events.seals import SealHeadAccepted
 from ledger.events.tokens import Pair
+from ledger.events.transactions import JournalEntryPosted, Posting, TransactionScheduled
 from ledger.events.users import Role
 from ledger.runtime import Runtime
 from ledger.values.ids import new_id
@@ -198,6 +202,7 @@ def history() -> list[tuple[UUID, Command]]:
         CloseAccount(YEN),  # its balance is not zero
         *clients(),
         *transactions(),
+        *schedules(),
         *(
             TransferMoney(
                 transaction_id=new_id(), source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=cents
@@ -320,6 +325,45 @@ def transactions() -> list[Command]:
         CloseAccount(REOPENED),
         ReopenAccount(REOPENED, ALICE),
     ]
+
+
+def schedules() -> list[Command]:
+    """Return scheduled transactions: one waits, the others are executed, fail and are cancelled."""
+    now = datetime.now(UTC)
+    then = now + timedelta(days=1)
+    sides: dict[str, Any] = {"source_account_id": EUROS, "destination_account_id": MORE_EUROS}
+    transfers = [
+        TransferMoney(transaction_id=fixed_id(120 + n), **sides, amount_cents=cents, reference=f"rent {n}")
+        for n, cents in enumerate((1, 2, 3_000_000, 4))
+    ]
+    entry = PostJournalEntry(
+        transaction_id=fixed_id(124), postings=(NewPosting(EUROS, -5), NewPosting(MORE_EUROS, 5)), only_owner_id=ALICE
+    )
+    planned = [
+        ScheduleTransaction(planned=one, actor_id=ALICE, now=now, execute_at=then, limit_seconds=90_000)
+        for one in (*(msgspec.structs.replace(transfer, only_owner_id=ALICE) for transfer in transfers), entry)
+    ]
+    _, paid, failed, cancelled, posted = ((one.planned.transaction_id, _to_event(one)) for one in planned)
+    return [
+        *planned,
+        *(
+            ExecuteSchedule(transaction_id=transaction_id, scheduled=event, now=then)
+            for transaction_id, event in (paid, failed, posted)
+        ),
+        CancelSchedule(transaction_id=cancelled[0], scheduled=cancelled[1]),
+    ]
+
+
+def _to_event(command: ScheduleTransaction) -> TransactionScheduled:
+    planned = command.planned
+    if isinstance(planned, TransferMoney):
+        event: dict[str, Any] = {"transfer": planned.to_event("EUR")}
+    else:
+        postings = tuple(Posting(*posting, "EUR") for posting in planned.postings)
+        event = {"journal_entry": JournalEntryPosted(postings=postings, kind="journal", reference=None)}
+    return TransactionScheduled(
+        **event, execute_at=command.execute_at, actor_id=command.actor_id, only_owner_id=planned.only_owner_id
+    )
 
 
 async def execute(runtime: Runtime) -> None:
