@@ -15,6 +15,7 @@ from ledger.store.connections import Reader
 from ledger.store.sql import FIRST_EVENTS
 from ledger.store.statements import Statement
 
+MAX_COUNTED = 100_000
 _ENDS = (ScheduleExecuted, ScheduleFailed, ScheduleCancelled)
 HANDLED = frozenset({TransactionScheduled, *_ENDS})
 
@@ -108,6 +109,25 @@ async def list_due(reader: Reader, limit: int) -> list[DueSchedule]:
         DueSchedule(row["id"], cast("TransactionScheduled", decode_event(row["topic"], row["state"])), row[3])
         for row in rows
     ]
+
+
+class Schedules(NamedTuple):
+    """The number of scheduled transactions, up to `MAX_COUNTED`, and for how many seconds the first is overdue."""
+
+    waiting: int
+    overdue_seconds: float
+
+
+async def count(reader: Reader) -> Schedules:
+    """Count the scheduled transactions, and return for how long the first is overdue."""
+    row = await reader.fetchrow(
+        """SELECT (SELECT count(*) FROM (SELECT FROM schedules WHERE waiting LIMIT $1) AS counted),
+                  greatest(0, extract(epoch FROM clock_timestamp() - (SELECT min(execute_at) FROM schedules
+                                                                      WHERE waiting)))::float8""",
+        MAX_COUNTED,
+    )
+    assert row is not None  # noqa: S101 - it has no FROM
+    return Schedules(*row)
 
 
 async def find(reader: Reader, transaction_id: UUID) -> TransactionScheduled | None:

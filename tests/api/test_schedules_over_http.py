@@ -294,6 +294,15 @@ async def test_the_feed_has_what_becomes_of_a_schedule(
     assert 2 == len([command for command in commands if command["name"] == "ExecuteSchedule"])
 
 
+async def test_metrics_say_how_late_scheduled_transactions_are(idle: Api, accounts: tuple[Body, Body]) -> None:
+    body = await schedule_soon(idle, accounts)
+    await until_due(body)
+    found = (await idle.get("/metrics")).body.splitlines()
+    (late,) = (line.partition(" ")[2] for line in found if line.startswith("ledger_schedules_overdue_seconds "))
+    assert "ledger_schedules_waiting 1.0" in found
+    assert 0 < float(late)
+
+
 # Access.
 
 

@@ -8,7 +8,7 @@ from ledger import errors
 from ledger.concurrency.dataloader import DataLoader
 from ledger.errors import Refused
 from ledger.followers.follower import FollowerStatus
-from ledger.projections import holds
+from ledger.projections import holds, schedules
 from ledger.runtime import Runtime
 from ledger.service.health import Health
 from ledger.settings import Settings
@@ -48,7 +48,8 @@ async def get_metrics(request: web.Request) -> Reply:
     metrics.sample(runtime)
     found = await _read_health(request.app)
     held = None if found is None else await holds.count_holds(runtime.pool)
-    body = await asyncio.to_thread(metrics.render, found, held)
+    scheduled = None if found is None else await schedules.count(runtime.pool)
+    body = await asyncio.to_thread(metrics.render, found, held, scheduled)
     return Reply(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 
