@@ -26,6 +26,7 @@ from ledger.service.outage_log import OutageLog
 from ledger.service.sampling import keep_sampling
 from ledger.service.tracer import choose_committer, choose_remote_writer
 from ledger.settings import Settings
+from ledger.write.crossings import watch_balances
 from ledger.write.hold_expiry import Expirer
 from ledger.write.scheduler import Scheduler
 from web.auth import Handler, guard, limit_requests
@@ -146,6 +147,7 @@ def _manage_runtime(
                 await stack.enter_async_context(running(expiring))
                 executing = Scheduler(runtime.pool, runtime.committer).follow(settings.ledger_schedule_seconds)
                 await stack.enter_async_context(running(executing))
+                await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
             yield
 
     return opened

@@ -15,6 +15,7 @@ from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
+from ledger.commands.monitors import CreateMonitor, DeleteMonitor, RecordCrossings
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, ScheduleTransaction
 from ledger.commands.seals import AcceptSealHead
@@ -47,6 +48,9 @@ COMMANDS: tuple[type[Command], ...] = (
     ScheduleTransaction,
     ExecuteSchedule,
     CancelSchedule,
+    CreateMonitor,
+    RecordCrossings,
+    DeleteMonitor,
     ImportAccounts,
     ImportTransfers,
     CreateUser,

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import accounts, clients, compact, seals, tokens, transactions, users
+from ledger.events import accounts, clients, compact, monitors, seals, tokens, transactions, users
 
 Event = (
     accounts.AccountEvent
@@ -21,6 +21,7 @@ Event = (
     | users.UserEvent
     | users.NameEvent
     | clients.ClientEvent
+    | monitors.MonitorEvent
     | tokens.SessionEvent
     | tokens.AllTokensRevoked
     | tokens.RevokedTokensForgotten
@@ -33,6 +34,7 @@ State = (
     | users.User
     | users.Name
     | clients.Client
+    | monitors.Monitor
     | tokens.Session
     | tokens.Cutoffs
     | tokens.Cleanups
@@ -44,6 +46,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(users.UserEvent), users.evolve),
     **dict.fromkeys(get_args(users.NameEvent), users.evolve_name),
     **dict.fromkeys(get_args(clients.ClientEvent), clients.evolve),
+    **dict.fromkeys(get_args(monitors.MonitorEvent), monitors.evolve),
     **dict.fromkeys(get_args(transactions.TransactionEvent), transactions.evolve),
     **dict.fromkeys(get_args(transactions.ReferenceEvent), transactions.evolve_reference),
     **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),

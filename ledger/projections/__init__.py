@@ -9,7 +9,17 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from ledger.events import Recorded
-from ledger.projections import account_owners, accounts, captures, clients, schedules, tokens, transactions, users
+from ledger.projections import (
+    account_owners,
+    accounts,
+    captures,
+    clients,
+    monitors,
+    schedules,
+    tokens,
+    transactions,
+    users,
+)
 from ledger.projections.table import Table
 from ledger.store.statements import Statement
 
@@ -35,6 +45,7 @@ INLINE = (
     Projection("transfers", (transactions.TRANSFERS,), transactions.HANDLED, transactions.apply),
     Projection("captures", (captures.CAPTURES,), captures.HANDLED, captures.apply),
     Projection("schedules", (schedules.SCHEDULES, schedules.SCHEDULED_ACCOUNTS), schedules.HANDLED, schedules.apply),
+    Projection("monitors", (monitors.MONITORS,), monitors.HANDLED, monitors.apply),
     Projection("clients", (clients.CLIENTS,), clients.HANDLED, clients.apply),
     Projection("sessions", (tokens.SESSIONS, tokens.CUTOFFS), tokens.HANDLED_BY_SESSIONS, tokens.apply_sessions),
     Projection("tokens", (tokens.TOKENS,), tokens.HANDLED_BY_TOKENS, tokens.apply_tokens),

@@ -17,6 +17,7 @@ from ledger.commands.clients import (
 from ledger.commands.command import Command, Credential
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
+from ledger.commands.monitors import CreateMonitor, Crossing, DeleteMonitor, RecordCrossings
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, ScheduleTransaction
 from ledger.commands.seals import AcceptSealHead
@@ -34,6 +35,7 @@ from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
 from ledger.events.accounts import world_account_id
 from ledger.events.clients import ClientSecret, Grants
+from ledger.events.monitors import Rule
 from ledger.events.seals import SealHeadAccepted
 from ledger.events.tokens import Pair
 from ledger.events.transactions import JournalEntryPosted, Posting, TransactionScheduled
@@ -203,6 +205,7 @@ def history() -> list[tuple[UUID, Command]]:
         *clients(),
         *transactions(),
         *schedules(),
+        *monitors(),
         *(
             TransferMoney(
                 transaction_id=new_id(), source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=cents
@@ -351,6 +354,17 @@ def schedules() -> list[Command]:
             for transaction_id, event in (paid, failed, posted)
         ),
         CancelSchedule(transaction_id=cancelled[0], scheduled=cancelled[1]),
+    ]
+
+
+def monitors() -> list[Command]:
+    """Return monitors: one is triggered and reset, the other is deleted."""
+    rules = [Rule(EUROS, "balance_cents", "<", 1_000_000), Rule(MORE_EUROS, "available_cents", ">=", 10)]
+    crossings = (Crossing(False, 1_000, 1, 1_000_000), Crossing(True, 1_001, 2, 5))
+    return [
+        *(CreateMonitor(monitor_id=fixed_id(130 + number), rule=rule) for number, rule in enumerate(rules)),
+        RecordCrossings(monitor_id=fixed_id(130), crossings=crossings),
+        DeleteMonitor(monitor_id=fixed_id(131)),
     ]
 
 

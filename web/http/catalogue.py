@@ -182,6 +182,13 @@ CATALOGUE = {
         "The transaction is not a hold, or the hold has already been captured, voided or expired.",
         "Read the transaction to see its status.",
     ),
+    "monitor_already_exists": ErrorType(
+        409,
+        "conflict",
+        "Monitor already exists",
+        "The id belongs to another monitor, or to a deleted one.",
+        "Leave the id out, or choose a new one.",
+    ),
     "transaction_not_scheduled": ErrorType(
         409,
         "conflict",

@@ -1,4 +1,4 @@
-"""Scheduled transactions: which wait for their time, and which accounts they concern.
+"""Scheduled transactions: which wait for their time, and which accounts they concern. Balance monitors.
 
 None exists before this version. No index of `transfers` changes, so a plain transfer costs what it cost.
 """
@@ -30,6 +30,26 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX scheduled_accounts_position_idx ON scheduled_accounts (account_id, position)",
+    """
+    CREATE TABLE monitors (
+        id              uuid        PRIMARY KEY,
+        account_id      uuid        NOT NULL,
+        condition       text        NOT NULL,
+        operator        text        NOT NULL,
+        amount_cents    bigint      NOT NULL,
+        triggered       boolean     NOT NULL,
+        account_version bigint      NOT NULL,
+        found_cents     bigint,
+        position        bigint      NOT NULL,
+        created_at      timestamptz NOT NULL,
+        updated_at      timestamptz NOT NULL
+    )
+    """,
+    "CREATE UNIQUE INDEX monitors_position_idx ON monitors (position)",
+    """
+    INSERT INTO followers (name, position)
+        SELECT 'monitors', coalesce(max(notification_id), 0) FROM stored_events
+    """,  # there is no monitor yet that could have missed an event
 )
 
 
