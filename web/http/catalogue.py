@@ -4,19 +4,10 @@ The service serves each entry at `/errors/{code}`, and `docs/reference/errors.md
 """
 
 from http import HTTPStatus
-from typing import NamedTuple
+
+from web.http.error_types import LATER_CHANGES, ErrorType
 
 PATH = "/errors"
-
-
-class ErrorType(NamedTuple):
-    """A kind of error. `description` says what is wrong, and `help` what the client can do."""
-
-    status: int
-    kind: str
-    title: str
-    description: str
-    help: str
 
 
 CATALOGUE = {
@@ -182,20 +173,7 @@ CATALOGUE = {
         "The transaction is not a hold, or the hold has already been captured, voided or expired.",
         "Read the transaction to see its status.",
     ),
-    "monitor_already_exists": ErrorType(
-        409,
-        "conflict",
-        "Monitor already exists",
-        "The id belongs to another monitor, or to a deleted one.",
-        "Leave the id out, or choose a new one.",
-    ),
-    "transaction_not_scheduled": ErrorType(
-        409,
-        "conflict",
-        "Transaction not scheduled",
-        "The transaction was scheduled, but it has been executed, has failed, or was cancelled.",
-        "Read the transaction to see its status. Reverse it if it was posted.",
-    ),
+    **LATER_CHANGES,
     "transaction_already_reversed": ErrorType(
         409,
         "conflict",
