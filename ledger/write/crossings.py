@@ -27,7 +27,7 @@ from ledger.values.ids import new_id
 from ledger.write.group import Origin
 from ledger.write.writer import Writer
 
-NAME = "monitors"
+NAME = "crossings"
 PAUSE_SECONDS = 1.0
 PAGE = 1000  # events of an account that are read at once
 

@@ -48,7 +48,7 @@ STATEMENTS = (
     "CREATE UNIQUE INDEX monitors_position_idx ON monitors (position)",
     """
     INSERT INTO followers (name, position)
-        SELECT 'monitors', coalesce(max(notification_id), 0) FROM stored_events
+        SELECT 'crossings', coalesce(max(notification_id), 0) FROM stored_events
     """,  # there is no monitor yet that could have missed an event
 )
 

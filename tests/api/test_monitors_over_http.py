@@ -62,7 +62,7 @@ async def crossings(api: Api, monitor: Body) -> list[tuple[str, int]]:
 async def has_reached(api: Api, connection: Any) -> bool:
     """Return whether all events so far have been watched."""
     end = (await api.get("/v1/ledger/trial-balance")).body["position"]
-    return bool(end == await connection.fetchval("SELECT position FROM followers WHERE name = 'monitors'"))
+    return bool(end == await connection.fetchval("SELECT position FROM followers WHERE name = 'crossings'"))
 
 
 async def move(api: Api, accounts: tuple[Body, Body], *cents: int) -> None:
@@ -126,7 +126,7 @@ async def test_no_crossing_is_recorded_twice_by_other_processes_or_after_a_resta
     """A process that dies after a crossing is recorded, and before its position is, leaves the old position."""
     monitor = await watch(unwatched, accounts[0])
     for _ in range(3):
-        await connection.execute("UPDATE followers SET position = 0 WHERE name = 'monitors'")
+        await connection.execute("UPDATE followers SET position = 0 WHERE name = 'crossings'")
         async with watching(runtime, 1, 2):
             await move(unwatched, accounts, 60, -60)
             await until(lambda: has_reached(unwatched, connection))
