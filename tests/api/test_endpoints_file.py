@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from tests.support.conformity import route_of
@@ -11,6 +12,8 @@ from web.routes import ROUTES, UNVERSIONED
 
 FILE = ROOT / "docs/endpoints.http"
 VARIABLE = re.compile(r"{{(\w+)(?:\.response\.body\.\$([\w.\[\]]+))?}}")
+
+IN_DAYS = re.compile(r"{{\$datetime iso8601 (\d+) d}}")  # a variable of the editor
 
 
 class Request(NamedTuple):
@@ -66,6 +69,7 @@ async def _send(api: Api, request: Request, named: dict[str, Any]) -> Response:
 
 
 def _fill_variables(text: str, named: dict[str, Any]) -> str:
+    text = IN_DAYS.sub(lambda found: (datetime.now(UTC) + timedelta(days=int(found[1]))).isoformat(), text)
     return VARIABLE.sub(lambda found: _value(named[found[1]], found[2] or ""), text)
 
 

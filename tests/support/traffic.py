@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
 from ledger.commands.clients import (
     IssueClientToken,
@@ -19,7 +17,7 @@ from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.monitors import CreateMonitor, Crossing, DeleteMonitor, RecordCrossings
 from ledger.commands.reversals import ReverseTransaction
-from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, ScheduleTransaction
+from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, Planned, ScheduleTransaction
 from ledger.commands.seals import AcceptSealHead
 from ledger.commands.tokens import (
     EndSession,
@@ -336,15 +334,18 @@ def schedules() -> list[Command]:
     then = now + timedelta(days=1)
     sides: dict[str, Any] = {"source_account_id": EUROS, "destination_account_id": MORE_EUROS}
     transfers = [
-        TransferMoney(transaction_id=fixed_id(120 + n), **sides, amount_cents=cents, reference=f"rent {n}")
+        TransferMoney(
+            transaction_id=fixed_id(120 + n), **sides, amount_cents=cents, reference=f"rent {n}", only_owner_id=ALICE
+        )
         for n, cents in enumerate((1, 2, 3_000_000, 4))
     ]
     entry = PostJournalEntry(
         transaction_id=fixed_id(124), postings=(NewPosting(EUROS, -5), NewPosting(MORE_EUROS, 5)), only_owner_id=ALICE
     )
+    wanted: tuple[Planned, ...] = (*transfers, entry)
     planned = [
         ScheduleTransaction(planned=one, actor_id=ALICE, now=now, execute_at=then, limit_seconds=90_000)
-        for one in (*(msgspec.structs.replace(transfer, only_owner_id=ALICE) for transfer in transfers), entry)
+        for one in wanted
     ]
     _, paid, failed, cancelled, posted = ((one.planned.transaction_id, _to_event(one)) for one in planned)
     return [

@@ -28,10 +28,8 @@ def record(*crossings: Crossing) -> RecordCrossings:
 @pytest.mark.parametrize(("cents", "met"), [(49, "< <="), (50, "<= >="), (51, "> >=")])
 @pytest.mark.parametrize("condition", ["balance_cents", "available_cents"])
 def test_a_rule_compares_as_its_operator_says(condition: Condition, cents: int, met: str) -> None:
-    balance = (
-        {"balance_cents": cents} if condition == "balance_cents" else {"balance_cents": 60, "held_cents": 60 - cents}
-    )
-    account = Account(ALICE, "USD", **balance)
+    held = Account(ALICE, "USD", balance_cents=60, held_cents=60 - cents)
+    account = Account(ALICE, "USD", cents) if condition == "balance_cents" else held
     operators: tuple[Any, ...] = ("<", "<=", ">", ">=")
     assert met.split() == [one for one in operators if Rule(PURSE, condition, one, 50).is_met(account)]
 
