@@ -95,6 +95,8 @@ class Settings(BaseModel):
     ledger_hold_seconds: HoldSeconds = 604_800
     ledger_hold_limit_seconds: HoldSeconds = 2_592_000
     ledger_expiry_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
+    ledger_schedule_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
+    ledger_schedule_limit_seconds: Seconds = MAX_HOLD_SECONDS
 
     ledger_seal_key_file: Path | None = None
     ledger_seal_head_file: Path | None = None

@@ -26,7 +26,9 @@ from ledger.service.outage_log import OutageLog
 from ledger.service.sampling import keep_sampling
 from ledger.service.tracer import choose_committer, choose_remote_writer
 from ledger.settings import Settings
+from ledger.write.crossings import watch_balances
 from ledger.write.hold_expiry import Expirer
+from ledger.write.scheduler import Scheduler
 from web.auth import Handler, guard, limit_requests, require_recent_login
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES, MAX_BATCHES_EACH
 from web.handlers.docs import OPENAPI
@@ -149,6 +151,9 @@ def _manage_runtime(
             if dialing is None:
                 expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
                 await stack.enter_async_context(running(expiring))
+                executing = Scheduler(runtime.pool, runtime.committer).follow(settings.ledger_schedule_seconds)
+                await stack.enter_async_context(running(executing))
+                await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
             yield
 
     return opened

@@ -20,7 +20,8 @@ from prometheus_client.registry import Collector
 from ledger import __version__
 from ledger.errors import Refusal
 from ledger.followers.follower import STATES
-from ledger.projections.transactions import Holds
+from ledger.projections.holds import Holds
+from ledger.projections.schedules import Schedules
 from ledger.runtime import Runtime
 from ledger.service import metrics, sampling
 from ledger.service.health import Health
@@ -126,18 +127,19 @@ class Metrics:
         for _ in range(runtime.passwords.take_swapped()):
             self.meter.add(metrics.SWAPPED_PASSWORDS)
 
-    def render(self, health: Health | None, holds: Holds | None) -> bytes:
+    def render(self, health: Health | None, holds: Holds | None, schedules: Schedules | None) -> bytes:
         """Return the metrics of all workers in Prometheus' text format, without the database's if it is unreachable."""
-        return generate_latest(_MeterCollector(self.meter, health, holds))
+        return generate_latest(_MeterCollector(self.meter, health, holds, schedules))
 
 
 class _MeterCollector(Collector):
     """Adapts the metrics to prometheus_client."""
 
-    def __init__(self, meter: Meter, health: Health | None, holds: Holds | None) -> None:
+    def __init__(self, meter: Meter, health: Health | None, holds: Holds | None, schedules: Schedules | None) -> None:
         self._meter = meter
         self._health = health
         self._holds = holds
+        self._schedules = schedules
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
@@ -149,6 +151,10 @@ class _MeterCollector(Collector):
             pending, overdue = self._holds
             yield GaugeMetricFamily("ledger_holds_pending", "Holds that are neither captured nor void.", value=pending)
             yield GaugeMetricFamily("ledger_holds_overdue_seconds", "How late holds expire.", value=overdue)
+        if self._schedules is not None:
+            waiting, late = self._schedules
+            yield GaugeMetricFamily("ledger_schedules_waiting", "Transactions that are scheduled.", value=waiting)
+            yield GaugeMetricFamily("ledger_schedules_overdue_seconds", "How late they are executed.", value=late)
         yield from self._processes()
 
     def _sum(self, family: Family) -> Metric:

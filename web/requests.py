@@ -249,6 +249,7 @@ class Transaction(Body):
     reverses: ReadOnly
     reversed_by: ReadOnly
     reversed_cents: ReadOnly
+    failure_codes: ReadOnly
     created_at: ReadOnly
 
 
@@ -270,12 +271,25 @@ class Conditions(Body):
 
 
 class ConditionalTransfer(Transfer):
-    """`POST /transactions/transfer`, alone. `source_version` is the version that the source account must have."""
+    """`POST /transactions/transfer`, alone. `source_version` is the version that the source account must have.
 
-    model_config = describe({**_BETWEEN, "conditions": {"source_available_min_cents": 10_000}})
+    With `execute_at`, the transfer is made at that time, and has no conditions.
+    """
+
+    model_config = describe(
+        {**_BETWEEN, "conditions": {"source_available_min_cents": 10_000}},
+        **{"not": {"anyOf": [both("execute_at", "source_version"), both("execute_at", "conditions")]}},
+    )
 
     source_version: Annotated[int, Field(ge=1, le=MAX_CENTS)] | None = None
     conditions: Conditions | None = None
+    execute_at: Time | None = None
+
+    @model_validator(mode="after")
+    def _no_conditions_later(self) -> Self:
+        if self.execute_at is not None and (self.source_version, self.conditions) != (None, None):
+            raise ValueError("execute_at: must not be given together with source_version or conditions")
+        return self
 
 
 class Batch(Body):
@@ -318,7 +332,7 @@ class Posting(Body):
 class JournalEntry(Transaction):
     """`POST /transactions`. The postings sum to zero in each currency, and apply in order.
 
-    An account may have several, for example an amount and a fee.
+    An account may have several, for example an amount and a fee. With `execute_at`, the entry is made at that time.
     """
 
     model_config = describe(
@@ -331,6 +345,7 @@ class JournalEntry(Transaction):
     )
 
     postings: Annotated[list[Posting], Field(min_length=2, max_length=MAX_POSTINGS)]
+    execute_at: Time | None = None
 
 
 class _Details(Body):

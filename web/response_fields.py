@@ -55,6 +55,13 @@ Token = Annotated[str, Meta(description="RFC 7519", examples=["eyJhbGciOiJIUzI1N
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
 EffectiveAt = Annotated[Time, Meta(description="When the transaction takes effect for bookkeeping")]
 CountedBy = Annotated[Time, Meta(description="The effective time by which entries count")]
+ExecuteAt = Annotated[Time, Meta(description="When the scheduled transaction is to be executed")]
+SettledAt = Annotated[Time, Meta(description="When the scheduled transaction was posted, failed or was cancelled")]
+FailureCodes = Annotated[
+    list[str],
+    Meta(min_length=1, description="Why it failed: codes of errors", examples=[["transfer_insufficient_funds"]]),
+]
+ScheduledStatus = Annotated[Literal["posted", "scheduled", "failed", "voided"], Meta(examples=["posted"])]
 Metadata = Annotated[dict[str, str], Meta(description="Key-value pairs of the client")]
 Reference = Annotated[str, Meta(min_length=1, max_length=200, examples=["rent, May"])]
 Word = Annotated[str, Meta(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]

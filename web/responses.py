@@ -18,6 +18,8 @@ from web.response_fields import (
     CountedBy,
     Currency,
     EffectiveAt,
+    ExecuteAt,
+    FailureCodes,
     Id,
     Kind,
     Metadata,
@@ -25,6 +27,8 @@ from web.response_fields import (
     PositiveSum,
     PositiveSumText,
     Reference,
+    ScheduledStatus,
+    SettledAt,
     Text,
     Time,
     Token,
@@ -174,9 +178,12 @@ class _BetweenTwo(_Transaction, frozen=True, kw_only=True):
 
 
 class Transfer(_BetweenTwo, frozen=True, kw_only=True, tag="transfer"):
-    """A transfer between two accounts."""
+    """A transfer between two accounts, which may be scheduled."""
 
-    status: Literal["posted"]
+    status: ScheduledStatus
+    execute_at: ExecuteAt | UnsetType = UNSET
+    settled_at: SettledAt | UnsetType = UNSET
+    failure_codes: FailureCodes | UnsetType = UNSET
 
 
 class Opening(_BetweenTwo, frozen=True, kw_only=True, tag="opening"):
@@ -219,10 +226,13 @@ class Hold(_BetweenTwo, frozen=True, kw_only=True, tag="hold"):
 
 
 class JournalEntry(_Transaction, frozen=True, kw_only=True, tag="journal"):
-    """A journal entry, which moved money between several accounts at once."""
+    """A journal entry, which moved money between several accounts at once, or is scheduled."""
 
-    status: Literal["posted"]
+    status: ScheduledStatus
     postings: Postings
+    execute_at: ExecuteAt | UnsetType = UNSET
+    settled_at: SettledAt | UnsetType = UNSET
+    failure_codes: FailureCodes | UnsetType = UNSET
 
 
 class Reversal(_Transaction, frozen=True, kw_only=True, tag="reversal"):
@@ -252,6 +262,12 @@ Transaction = Annotated[
             "description": "A transaction of any kind; `kind` says which.",
         }
     ),
+]
+
+
+Voided = Annotated[
+    Hold | Transfer | JournalEntry,
+    Meta(extra_json_schema={"x-component": "Voided", "description": "A hold or a scheduled transaction that ended."}),
 ]
 
 

@@ -18,7 +18,9 @@ from ledger.service.metrics import FAMILIES, CommitGroups, Layout, Meter
 from ledger.service.sampling import keep_sampling, sample
 from ledger.service.tracer import choose_committer, open_tracing
 from ledger.settings import Settings
+from ledger.write.crossings import watch_balances
 from ledger.write.hold_expiry import Expirer
+from ledger.write.scheduler import Scheduler
 from ledger.write.server import Server
 
 if TYPE_CHECKING:
@@ -47,6 +49,9 @@ async def _serve(
         await stack.enter_async_context(running(keep_sampling(meter, lambda: sample(meter, runtime))))
         expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
         await stack.enter_async_context(running(expiring))
+        executing = Scheduler(runtime.pool, runtime.committer).follow(settings.ledger_schedule_seconds)
+        await stack.enter_async_context(running(executing))
+        await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
         server = Server(runtime.committer, accepting, frame_bytes=settings.frame_bytes())
         await server.start()
         report(SERVING)

@@ -4,7 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from ledger.events import decode_event
-from ledger.events.transactions import TransactionAmended, TransactionEvent
+from ledger.events.amendments import AMENDABLE, TransactionAmended
+from ledger.events.transactions import TransactionEvent, TransactionScheduled
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.reader import EventFilter
@@ -23,7 +24,8 @@ async def read_texts(reader: Reader, transaction_id: UUID) -> list[dict[str, Any
         for stored in stretch.events:
             event = decode_event(stored.topic, stored.state)
             if isinstance(event, TransactionEvent) and (stored.version == 1 or isinstance(event, TransactionAmended)):
-                said = {name: getattr(event, name, None) for name in ("description", "metadata")}
+                source = event.planned if isinstance(event, TransactionScheduled) else event
+                said = {name: getattr(source, name, None) for name in AMENDABLE}
                 given = {name: value for name, value in said.items() if value}
                 texts.append({"version": stored.version, **given, "created_at": stored.recorded_at})
         del texts[1 : max(1, len(texts) - MAX_TEXTS + 1)]

@@ -16,8 +16,10 @@ from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
+from ledger.commands.monitors import CreateMonitor, DeleteMonitor, RecordCrossings
 from ledger.commands.periods import ClosePeriod, ReopenPeriod
 from ledger.commands.reversals import ReverseTransaction
+from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, ScheduleTransaction
 from ledger.commands.seals import AcceptSealHead
 from ledger.commands.second_factors import ConfirmSecondFactor, OfferSecondFactor, RemoveSecondFactor
 from ledger.commands.tokens import (
@@ -47,6 +49,12 @@ COMMANDS: tuple[type[Command], ...] = (
     VoidHold,
     ExpireHold,
     AmendTransaction,
+    ScheduleTransaction,
+    ExecuteSchedule,
+    CancelSchedule,
+    CreateMonitor,
+    RecordCrossings,
+    DeleteMonitor,
     ImportAccounts,
     ImportTransfers,
     CreateUser,

@@ -10,7 +10,8 @@ from ledger import errors
 from ledger.commands.command import Decision, States, state_of
 from ledger.commands.expected_version import Conditional, check_version
 from ledger.errors import Refused
-from ledger.events.transactions import Transaction, TransactionAmended
+from ledger.events.amendments import TransactionAmended
+from ledger.events.transactions import Transaction
 from ledger.values.text import MAX_METADATA_KEYS
 
 

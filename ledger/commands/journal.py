@@ -43,21 +43,26 @@ class PostJournalEntry(TransactionCommand, frozen=True, kw_only=True):
 
     def decide(self, states: States) -> Decision:
         """Return an entry for each posting. Raises `Refused` with every refusal, in the order of the postings."""
+        entry, accounts = self.plan(states)
+        events = [*post(self.transaction_id, entry, accounts), *self.use_reference(states)]
+        return Decision(events, entry_result(self.transaction_id, entry))
+
+    def plan(self, states: States, *, force: bool = False) -> tuple[JournalEntryPosted, dict[UUID, Account]]:
+        """Return the event to append, and its accounts. With `force`, ignore insufficient funds. Raises `Refused`."""
         if self._may_debit(states):
             self.check_unreserved(states)
             check_open(states, self.effective_at)
         if len({posting.account_id for posting in self.postings}) == 1:
             raise Refused(errors.accounts_are_same())
-        accounts = check_postings(states, self.postings, self.only_owner_id, given_in="/postings")
+        accounts = check_postings(states, self.postings, self.only_owner_id, force=force, given_in="/postings")
         postings = tuple(Posting(*posting, accounts[posting.account_id].currency) for posting in self.postings)
         sums: Counter[str] = Counter()
         for posting in postings:
             sums[posting.currency] += posting.amount_cents
         if any(sums.values()):
             raise Refused(errors.invalid("/postings", "must sum to zero in each currency"))
-        entry = copy_details(self, JournalEntryPosted(postings=postings, kind="journal", reference=self.reference))
-        events = [*post(self.transaction_id, entry, accounts), *self.use_reference(states)]
-        return Decision(events, entry_result(self.transaction_id, entry))
+        entry = JournalEntryPosted(postings=postings, kind="journal", reference=self.reference)
+        return copy_details(self, entry), accounts
 
     def _may_debit(self, states: States) -> bool:
         """Return whether all accounts to debit exist, and the caller may debit them."""

@@ -179,8 +179,9 @@ def _require_reversible(transaction_id: UUID, transaction: Transaction | None) -
     if transaction.reverses is not None:
         raise Refused(errors.transaction_not_reversible(transaction_id, "a reversal is final"))
     if not transaction.postings:
+        kind = "transaction" if transaction.hold is None else "hold"
         raise Refused(
-            errors.transaction_not_reversible(transaction_id, f"the hold is {transaction.status}: no money moved")
+            errors.transaction_not_reversible(transaction_id, f"the {kind} is {transaction.status}: no money moved")
         )
     if transaction.status == "pending":
         reason = "the hold is pending: capture or void the rest first"

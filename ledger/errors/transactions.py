@@ -50,6 +50,16 @@ def hold_not_pending(transaction_id: UUID, status: str) -> Refusal:
     )
 
 
+def transaction_not_scheduled(transaction_id: UUID, status: str) -> Refusal:
+    """Refuse to cancel a scheduled transaction that was executed, has failed or was cancelled."""
+    return Refusal(
+        "transaction_not_scheduled",
+        f"transaction is no longer scheduled: {transaction_id}",
+        reason="only a scheduled transaction can be cancelled",
+        detail={"transaction_id": str(transaction_id), "status": status},
+    )
+
+
 def transaction_already_reversed(transaction_id: UUID, reversal_id: UUID) -> Refusal:
     """Refuse to reverse a transaction of which everything is reversed."""
     return Refusal(

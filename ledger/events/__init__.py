@@ -17,6 +17,7 @@ from ledger.events import (
     accounts,
     clients,
     compact,
+    monitors,
     periods,
     seals,
     second_factors,
@@ -34,6 +35,7 @@ Event = (
     | users.NameEvent
     | clients.ClientEvent
     | second_factors.SecondFactorEvent
+    | monitors.MonitorEvent
     | tokens.SessionEvent
     | tokens.AllTokensRevoked
     | tokens.RevokedTokensForgotten
@@ -49,6 +51,7 @@ State = (
     | users.Name
     | clients.Client
     | second_factors.SecondFactor
+    | monitors.Monitor
     | tokens.Session
     | tokens.Cutoffs
     | tokens.Cleanups
@@ -63,6 +66,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(users.NameEvent), users.evolve_name),
     **dict.fromkeys(get_args(clients.ClientEvent), clients.evolve),
     **dict.fromkeys(get_args(second_factors.SecondFactorEvent), second_factors.evolve),
+    **dict.fromkeys(get_args(monitors.MonitorEvent), monitors.evolve),
     **dict.fromkeys(get_args(transactions.TransactionEvent), transactions.evolve),
     **dict.fromkeys(get_args(transactions.ReferenceEvent), transactions.evolve_reference),
     **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),

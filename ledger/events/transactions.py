@@ -13,12 +13,13 @@ from uuid import UUID
 
 import msgspec
 
+from ledger.events.amendments import TransactionAmended
 from ledger.values.derived import derived_id
 from ledger.values.text import canonical_reference, spellings
 
 TransferKind = Literal["transfer", "opening", "adjustment", "reversal"]
 JournalKind = Literal["journal", "reversal"]
-Status = Literal["posted", "pending", "captured", "voided", "expired"]
+Status = Literal["posted", "pending", "captured", "voided", "expired", "scheduled", "failed"]
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -157,13 +158,55 @@ class TransactionReversed(msgspec.Struct, frozen=True, omit_defaults=True):
     is_partial: bool = False
 
 
-class TransactionAmended(msgspec.Struct, frozen=True, omit_defaults=True):
-    """From now on the transaction has this description and metadata, or none."""
+class TransactionScheduled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A transfer or a journal entry is to be made at `execute_at`; nothing is held for it.
 
-    TOPIC: ClassVar[str] = "TransactionAmended"
+    `planned` is the event that will then follow. `actor_id` is the user or client that scheduled it, and must still be
+    allowed to make it. `only_owner_id` and `by_client` are those of the command.
+    """
 
-    description: str | None = None
-    metadata: dict[str, str] | None = None
+    TOPIC: ClassVar[str] = "TransactionScheduled"
+
+    transfer: MoneyTransferred | None = None
+    journal_entry: JournalEntryPosted | None = None
+    execute_at: datetime
+    actor_id: UUID
+    only_owner_id: UUID | None = None
+    by_client: bool = False
+
+    @property
+    def planned(self) -> MoneyTransferred | JournalEntryPosted:
+        """Return the event that moves the money."""
+        planned = self.transfer or self.journal_entry
+        assert planned is not None  # noqa: S101 - the command sets one of them
+        return planned
+
+    @property
+    def account_ids(self) -> tuple[UUID, ...]:
+        """Return the accounts between which money is to move."""
+        if self.transfer is not None:
+            return self.transfer.source_account_id, self.transfer.destination_account_id
+        return tuple(posting.account_id for posting in self.journal_entry.postings) if self.journal_entry else ()
+
+
+class ScheduleExecuted(msgspec.Struct, frozen=True):
+    """The time of a scheduled transaction had come. The event after this one moves its money."""
+
+    TOPIC: ClassVar[str] = "ScheduleExecuted"
+
+
+class ScheduleFailed(msgspec.Struct, frozen=True):
+    """The scheduled transaction was refused when its time had come, for these reasons. No money moved."""
+
+    TOPIC: ClassVar[str] = "ScheduleFailed"
+
+    failure_codes: tuple[str, ...]
+
+
+class ScheduleCancelled(msgspec.Struct, frozen=True):
+    """The scheduled transaction was cancelled before it was executed."""
+
+    TOPIC: ClassVar[str] = "ScheduleCancelled"
 
 
 TransactionEvent = (
@@ -175,8 +218,11 @@ TransactionEvent = (
     | HoldExpired
     | TransactionReversed
     | TransactionAmended
+    | TransactionScheduled
+    | ScheduleExecuted
+    | ScheduleFailed
+    | ScheduleCancelled
 )
-AMENDABLE = ("description", "metadata")
 
 
 class ReferenceUsed(msgspec.Struct, frozen=True):
@@ -199,10 +245,10 @@ ReferenceEvent = ReferenceUsed | ReferenceReleased
 
 
 class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The state of one transaction. The event that began it is in one of the first three members.
+    """The state of one transaction. The event that began it is in one of the first three members, or in `scheduled`.
 
-    A hold has the status `captured` if it is over and money moved. `reversed_by` is set once everything is reversed.
-    `amended` has the texts after the last amendment, if there is one.
+    A hold has the status `captured` if it is over and money moved. `reversed_by` is set once everything is reversed. A
+    scheduled transaction that was executed is like any other. `amended` has the texts after the last amendment.
     """
 
     TOPIC: ClassVar[str] = "Transfer"
@@ -214,12 +260,13 @@ class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
     captured_cents: int | None = None
     reversed_by: UUID | None = None
     reversed_cents: int | None = None
+    scheduled: TransactionScheduled | None = None
     amended: TransactionAmended | None = None
 
     @property
     def texts(self) -> TransactionAmended:
         """Return the description and the metadata that the transaction has now."""
-        first = self.transfer or self.journal_entry or self.hold
+        first = self.transfer or self.journal_entry or self.hold or (self.scheduled and self.scheduled.planned)
         return self.amended or TransactionAmended(getattr(first, "description", None), getattr(first, "metadata", None))
 
     @property
@@ -239,6 +286,8 @@ class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def account_ids(self) -> tuple[UUID, ...]:
         """Return the accounts between which it moves money, or may move it."""
+        if self.scheduled is not None:
+            return self.scheduled.account_ids
         if self.journal_entry is not None:
             return tuple(posting.account_id for posting in self.journal_entry.postings)
         first = self.transfer or self.hold
@@ -304,13 +353,13 @@ def reference_streams(reference: str, *owner_ids: UUID) -> tuple[UUID, ...]:
     return (*own, *(derived_id("reference", spelling) for spelling in dict.fromkeys(spellings(reference))))
 
 
-def evolve(state: Transaction | None, event: TransactionEvent) -> Transaction:  # noqa: PLR0911 - one arm per event
+def evolve(state: Transaction | None, event: TransactionEvent) -> Transaction:  # noqa: C901, PLR0911, PLR0912 - one arm per event
     """Fold one event into the state; the first event of a stream begins the transaction."""
     match event:
         case MoneyTransferred():
-            return Transaction(event)
+            return Transaction(event) if state is None else Transaction(event, amended=state.amended)
         case JournalEntryPosted():
-            return Transaction(journal_entry=event)
+            return Transaction(journal_entry=event, amended=None if state is None else state.amended)
         case HoldPlaced():
             return Transaction(hold=event, status="pending")
         case HoldCaptured(final=final):
@@ -323,6 +372,14 @@ def evolve(state: Transaction | None, event: TransactionEvent) -> Transaction:  
             return _replace(state, reversed_by=None if is_partial else reversal_id, reversed_cents=cents)
         case TransactionAmended():
             return _replace(state, amended=event)
+        case TransactionScheduled():
+            return Transaction(scheduled=event, status="scheduled")
+        case ScheduleExecuted():
+            return _replace(state, status="posted")
+        case ScheduleFailed():
+            return _replace(state, status="failed")
+        case ScheduleCancelled():
+            return _replace(state, status="voided")
         case _:
             assert_never(event)
 
@@ -334,5 +391,5 @@ def evolve_reference(state: Reference | None, event: ReferenceEvent) -> Referenc
 
 def _replace(state: Transaction | None, **changes: object) -> Transaction:
     if state is None:
-        raise ValueError("the history of a transaction starts with a transfer, a journal entry or a hold")
+        raise ValueError("the history of a transaction starts with a transfer, a journal entry, a hold or a schedule")
     return msgspec.structs.replace(state, **changes)

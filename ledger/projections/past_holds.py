@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ledger.events.transactions import HoldExpired
-from ledger.projections.transactions import DUE, DueHold
+from ledger.projections.holds import DUE, DueHold
 from ledger.store.connections import Reader
 from ledger.store.sql import streams_with_later
 

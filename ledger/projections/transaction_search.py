@@ -14,7 +14,13 @@ from uuid import UUID
 from asyncpg import Record
 
 from ledger.events import TOPICS
-from ledger.events.transactions import HoldCaptured, HoldPlaced, JournalEntryPosted, MoneyTransferred
+from ledger.events.transactions import (
+    HoldCaptured,
+    HoldPlaced,
+    JournalEntryPosted,
+    MoneyTransferred,
+    TransactionScheduled,
+)
 from ledger.projections import captures
 from ledger.projections.account_owners import ever_of, spans_of
 from ledger.projections.transactions import ACCOUNTS, BANDS, BANDS_SQL, COUNTED, ROW, format_visible, own
@@ -67,6 +73,11 @@ class Filters(NamedTuple):
     def may_be_captured(self) -> bool:
         """Return whether holds with a capture can match."""
         return self.kind in {None, "hold"} and self.status in {None, "pending", "captured"}
+
+    @property
+    def may_be_scheduled(self) -> bool:
+        """Return whether transactions can match that were scheduled and have moved no money."""
+        return self.kind in {None, "transfer", "journal"} and self.status in {None, "scheduled", "failed", "voided"}
 
     @property
     def may_be_posted(self) -> bool:
@@ -239,7 +250,8 @@ async def _find_in_log(reader: Reader, bounds: Bounds, count: int) -> _Candidate
 
 
 _BEGINNINGS = ", ".join(
-    f"'{TOPICS[kind]}'" for kind in (MoneyTransferred, JournalEntryPosted, HoldPlaced, HoldCaptured)
+    f"'{TOPICS[kind]}'"
+    for kind in (MoneyTransferred, JournalEntryPosted, HoldPlaced, HoldCaptured, TransactionScheduled)
 )
 _IN_THE_LOG = f"""SELECT stream_id AS id, position FROM ({NEWEST_BETWEEN} LIMIT $3) AS stretch
                   WHERE topic IN ({_BEGINNINGS}) LIMIT $4"""
@@ -253,7 +265,8 @@ async def _find_of_accounts(reader: Reader, filters: Filters, bounds: Bounds, co
     entries = await reader.fetch(_ENTRIES.format(chosen=chosen), *arguments) if may_have_entries else []
     sql = _HOLDS.format(chosen=chosen, more="AND captured_cents IS NULL")
     holds = await reader.fetch(sql, *arguments) if filters.may_be_uncaptured else []
-    return _merge(_end_search(entries, count), _end_search(holds, count))
+    scheduled = await reader.fetch(_SCHEDULED.format(chosen=chosen), *arguments) if filters.may_be_scheduled else []
+    return _merge(*(_end_search(rows, count) for rows in (entries, holds, scheduled)))
 
 
 def _choose_accounts(filters: Filters) -> tuple[str, list[object]]:
@@ -318,6 +331,14 @@ SELECT DISTINCT hold.id, hold.position AS counted, hold.position FROM chosen, LA
            AND position > $1 AND position < least($2::bigint, ends)
      ORDER BY position DESC LIMIT $3)) AS hold
 ORDER BY hold.position DESC LIMIT $3
+"""
+_SCHEDULED = """
+WITH chosen AS MATERIALIZED ({chosen})
+SELECT DISTINCT found.id, found.position AS counted, found.position FROM chosen, LATERAL (
+    SELECT transaction_id AS id, position FROM scheduled_accounts
+    WHERE account_id = chosen.id AND position > $1 AND position < least($2::bigint, ends)
+    ORDER BY position DESC LIMIT $3) AS found
+ORDER BY found.position DESC LIMIT $3
 """
 
 

@@ -2,9 +2,8 @@
 
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 from uuid import UUID
 
 import msgspec
@@ -12,16 +11,19 @@ from asyncpg import Record
 
 from ledger.commands.command import Parties
 from ledger.events import Recorded, encode
+from ledger.events.amendments import AMENDABLE
 from ledger.events.transactions import (
-    AMENDABLE,
     HoldCaptured,
     HoldExpired,
     HoldPlaced,
     HoldVoided,
     JournalEntryPosted,
     MoneyTransferred,
+    ScheduleCancelled,
+    ScheduleFailed,
     Transaction,
     TransactionEvent,
+    TransactionScheduled,
     evolve,
 )
 from ledger.projections import captures, details
@@ -30,19 +32,22 @@ from ledger.projections.resource import Resource
 from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update
 from ledger.store.connections import Reader
 from ledger.store.reader import MAX_POSITION
-from ledger.store.sql import Party, sender_of
+from ledger.store.sql import Party
 from ledger.store.statements import Statement, integers, texts, times, uuids, words
 
-MAX_COUNTED = 100_000
 BANDS = tuple(digit * 10**power for power in range(16) for digit in (1, 2, 5))  # lower bounds of the bands of amounts
 BANDS_SQL = f"'{{{','.join(map(str, BANDS))}}}'::bigint[]"
 HANDLED = frozenset(get_args(TransactionEvent))
-_Beginning: TypeAlias = MoneyTransferred | JournalEntryPosted | HoldPlaced
+_Moving: TypeAlias = MoneyTransferred | JournalEntryPosted
 _OTHERS = HANDLED - {MoneyTransferred}
 
 
 DETAILS = details.DETAILS
 _SETTLED_TIME = f"CASE WHEN new.settled_position IS NOT NULL THEN {TIME} END"
+_SCHEDULED_TIME = f"CASE WHEN new.execute_at IS NOT NULL THEN {TIME} END"
+# A transaction that has moved its money is posted, and has no status, whether or not it was scheduled.
+_STATUS_VALUE = "nullif(new.status, 'posted')"
+_STATUS_CHANGE = "CASE WHEN new.status IS NULL THEN {table}.status ELSE {new} END"
 
 TRANSFERS = Table(
     name="transfers",
@@ -59,7 +64,7 @@ TRANSFERS = Table(
         Column("recorded_at", "timestamptz", TIME),
         Column("postings", "jsonb", optional=True),
         *(column._replace(change=CHANGE) for column in DETAILS),
-        Column("status", "text", optional=True),
+        Column("status", "text", _STATUS_VALUE, _STATUS_CHANGE, optional=True),
         Column("version", "bigint", optional=True),
         Column("expires_at", "timestamptz", optional=True),
         Column("captured_cents", "bigint", optional=True),
@@ -68,6 +73,9 @@ TRANSFERS = Table(
         Column("reverses", "uuid", optional=True),
         Column("reversed_by", "uuid", optional=True),
         Column("reversed_cents", "bigint", optional=True),
+        Column("execute_at", "timestamptz", optional=True),
+        Column("scheduled_at", "timestamptz", _SCHEDULED_TIME, optional=True),
+        Column("failure_codes", "jsonb", optional=True),
     ),
     indexes=(
         Index("transfers_due_idx", "(expires_at)", where="(status = 'pending'::text)"),
@@ -96,14 +104,15 @@ _rare_members = attrgetter(*(name for name in MoneyTransferred.__struct_fields__
 _NO_RARE_MEMBERS = (None,) * (len(MoneyTransferred.__struct_fields__) - len(_PLAIN))
 _CHANGING = (
     *("id", "version", "status", "captured_cents", "reversed_by", "reversed_cents"),
-    *("settled_position", "settled_at"),
+    *("settled_position", "settled_at", "failure_codes"),
 )
+_POSTING = ("position", "recorded_at")
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
     """Return the inserts of new transactions, in the state after their last event, and the updates of others."""
     transfers = [(row, row.event) for row in events if isinstance(row.event, MoneyTransferred)]
-    others = {row.stream_id for row, event in transfers if _rare_members(event) != _NO_RARE_MEMBERS}
+    others = {row.stream_id for row, event in transfers if row.version > 1 or _rare_members(event) != _NO_RARE_MEMBERS}
     others.update(row.stream_id for row in events if type(row.event) in _OTHERS)
     plain = [(row, event) for row, event in transfers if row.stream_id not in others] if others else transfers
     return [*([_insert_plain(plain)] if plain else []), *(_write_folded(events, others) if others else [])]
@@ -131,19 +140,23 @@ def _write_folded(events: Sequence[Recorded], transaction_ids: set[UUID]) -> lis
             runs.setdefault(row.stream_id, []).append(row)
     rows = [_Row(run) for run in runs.values()]
     new = [row for row in rows if row.begins]
-    old = [row for row in rows if not row.begins and row.amended is None]
-    amended = [row for row in rows if not row.begins and row.amended is not None]
+    changed: dict[tuple[str, ...], list[_Row]] = {}
+    for known in rows:
+        if not known.begins:
+            changed.setdefault(known.changing, []).append(known)
     return [
         *([insert(TRANSFERS, encode_columns(TRANSFERS, TRANSFERS.names, new))] if new else []),
-        *([update(TRANSFERS, encode_columns(TRANSFERS, _CHANGING, old))] if old else []),
-        *([update(TRANSFERS, encode_columns(TRANSFERS, (*_CHANGING, *AMENDABLE), amended))] if amended else []),
+        *(update(TRANSFERS, encode_columns(TRANSFERS, names, some)) for names, some in changed.items()),
     ]
 
 
 def _settles(event: object) -> bool:
-    """Return whether a hold counts from this event: from its last capture, or from its end if it has none."""
+    """Return whether a hold counts from this event: from its last capture, or from its end if it has none.
+
+    A scheduled transaction ends with such an event if it moves no money.
+    """
     match event:
-        case HoldCaptured():
+        case HoldCaptured() | ScheduleFailed() | ScheduleCancelled():
             return True
         case HoldVoided(captured_cents=captured) | HoldExpired(captured_cents=captured):
             return not captured
@@ -154,27 +167,42 @@ def _settles(event: object) -> bool:
 class _Row:
     """The values that a run of events gives the columns of one transaction; None leaves a column unchanged.
 
-    A column that is not named here has the value of the member of its name in the first event.
+    A column that is not named here has the value of the member of its name in the first event, or in what that plans. A
+    scheduled transaction that was posted has the position and the time at which it was posted.
     """
 
     def __init__(self, run: Sequence[Recorded]) -> None:
         self._first, last = run[0], run[-1]
         self.id = self._first.stream_id
-        self.begins = isinstance(self._first.event, _Beginning)
+        self.begins = self._first.version == 1
         state = None if self.begins else Transaction()
-        settled = None
+        settled, posted = None, self._first
         for row in run:
             state = evolve(state, cast("TransactionEvent", row.event))
             settled = row if _settles(row.event) else settled
+            posted = row if isinstance(row.event, _Moving) else posted
         assert state is not None  # noqa: S101 - a run has at least one event
-        self.position, self.recorded_at = self._first.position, self._first.recorded_at
+        self.is_posted_later = isinstance(posted.event, _Moving) and posted.version > 1
+        self.position, self.recorded_at = posted.position, posted.recorded_at
         self.version = last.version if last.version > 1 else None
         self.amended = state.amended
-        self.status = None if state.status == "posted" else state.status
+        self.status = None if state.status == "posted" and not self.is_posted_later else state.status
         self.captured_cents = state.captured_cents
         self.reversed_by, self.reversed_cents = state.reversed_by, state.reversed_cents
         self.settled_position = None if settled is None else settled.position
         self.settled_at = None if settled is None else settled.recorded_at
+        failed = next((row.event for row in run if isinstance(row.event, ScheduleFailed)), None)
+        self.failure_codes = None if failed is None else encode(failed.failure_codes)
+        self.scheduled_at = self._first.recorded_at if self._first_member("execute_at") else None
+
+    @property
+    def changing(self) -> tuple[str, ...]:
+        """Return the columns to change in a row that exists."""
+        return (
+            *_CHANGING,
+            *(_POSTING if self.is_posted_later else ()),
+            *(AMENDABLE if self.amended is not None else ()),
+        )
 
     @property
     def kind(self) -> str:
@@ -186,94 +214,10 @@ class _Row:
         return encode(value) if value is not None and TRANSFERS.by_name[name].type == "jsonb" else value
 
     def _first_member(self, name: str) -> Any:
-        return getattr(self.amended if self.amended and name in AMENDABLE else self._first.event, name, None)
-
-
-class Holds(NamedTuple):
-    """The number of pending holds, up to `MAX_COUNTED`, and the seconds for which the oldest due hold is overdue."""
-
-    pending: int
-    overdue_seconds: float
-
-
-async def count_holds(reader: Reader) -> Holds:
-    """Count the pending holds, and return for how long the oldest is overdue."""
-    row = await reader.fetchrow(
-        """SELECT (SELECT count(*) FROM (SELECT FROM transfers WHERE status = 'pending' LIMIT $1) AS counted),
-                  greatest(0, extract(epoch FROM clock_timestamp() - (SELECT min(expires_at) FROM transfers
-                                                                      WHERE status = 'pending')))::float8""",
-        MAX_COUNTED,
-    )
-    assert row is not None  # noqa: S101 - it has no FROM
-    return Holds(*row)
-
-
-class DueHold(NamedTuple):
-    """A hold to end, with what a command on it needs to know."""
-
-    transaction_id: UUID
-    source_account_id: UUID
-    destination_account_id: UUID
-    reference: str | None
-    payer_ids: Sequence[UUID]
-
-
-async def list_due_holds(reader: Reader, now: datetime, limit: int) -> list[DueHold]:
-    """Return up to `limit` pending holds that expire at `now` or earlier, in the order in which they expire."""
-    rows = await reader.fetch(
-        f"SELECT {DUE} FROM transfers WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2",
-        now,
-        limit,
-    )
-    return [DueHold(*row) for row in rows]
-
-
-async def find_due_holds(
-    reader: Reader,
-    now: datetime,
-    account_ids: Collection[UUID],
-    transaction_ids: Collection[UUID],
-    left_out: Collection[UUID],
-    limit: int,
-) -> list[DueHold]:
-    """Return up to `limit` holds of or for these accounts that are overdue at `now`, except those left out.
-
-    Of the given transactions, return those that are overdue, or have ended without moving money.
-    """
-    rows = await reader.fetch(
-        f"""WITH due AS (
-                SELECT id FROM transfers WHERE status = 'pending' AND source_account_id = ANY($2) AND expires_at <= $1
-                UNION
-                SELECT id FROM transfers WHERE status = 'pending' AND destination_account_id = ANY($2)
-                                           AND expires_at <= $1
-                UNION
-                SELECT id FROM transfers
-                WHERE id = ANY($3) AND (status IN ('voided', 'expired') OR (status = 'pending' AND expires_at <= $1)))
-            SELECT {DUE} FROM transfers WHERE id IN (SELECT id FROM due WHERE id <> ALL($4) LIMIT $5)""",
-        *(now, account_ids, transaction_ids, left_out, limit),
-    )
-    return [DueHold(*row) for row in rows]
-
-
-async def have_incoming_holds(reader: Reader, account_ids: Collection[UUID]) -> list[UUID]:
-    """Return those of the accounts that a pending hold pays to."""
-    rows = await reader.fetch(
-        """SELECT DISTINCT destination_account_id FROM transfers
-           WHERE status = 'pending' AND destination_account_id = ANY($1) AND expires_at > now()""",
-        account_ids,
-    )
-    return [row[0] for row in rows]
-
-
-# Those who may own the reference of a hold: who owned its source when it was placed, and who placed it.
-_PAYERS = f"""CASE WHEN reference IS NULL THEN ARRAY[]::uuid[] ELSE array_remove(ARRAY[
-    {owner_at("source_account_id", "transfers.position")}, {sender_of("transfers.id")}], NULL) END"""
-DUE = f"id, source_account_id, destination_account_id, reference, {_PAYERS}"
-
-
-async def find_payers(reader: Reader, hold_id: UUID) -> tuple[UUID, ...]:
-    """Return those who may own the reference of a hold, if it has one."""
-    return tuple(await reader.fetchval(f"SELECT {_PAYERS} FROM transfers WHERE id = $1", hold_id) or ())
+        event: object = self._first.event
+        if isinstance(event, TransactionScheduled) and not hasattr(event, name):
+            event = event.planned
+        return getattr(self.amended if self.amended and name in AMENDABLE else event, name, None)
 
 
 async def find_parties(reader: Reader, transaction_ids: Collection[UUID]) -> dict[UUID, Parties]:
@@ -327,14 +271,14 @@ def own(party_id: Party | None, parameter: str) -> str:
     """Return the column `own`: the accounts of a transaction that were of a party, which is the parameter.
 
     They were so when it was made, or when it moved money or ended as a hold. The holds that are pending at an account
-    also belong to its present party.
+    also belong to its present party, as what is scheduled does.
     """
     if party_id is None:
         return f"CASE WHEN {parameter}::uuid IS NULL THEN ARRAY[]::uuid[] END AS own"
     return f"""ARRAY(SELECT side.id FROM unnest({ACCOUNTS}) AS side(id) WHERE EXISTS (SELECT FROM (
         SELECT transfers.position UNION ALL SELECT settled_position
         UNION ALL SELECT captures.position FROM captures WHERE kind = 'hold' AND transaction_id = transfers.id
-        UNION ALL SELECT {MAX_POSITION} WHERE status = 'pending') AS moment(position)
+        UNION ALL SELECT {MAX_POSITION} WHERE status IN ('pending', 'scheduled')) AS moment(position)
         WHERE {belonged_to(party_id, "side.id", "moment.position").format(parameter)})) AS own"""
 
 
@@ -367,10 +311,10 @@ def accounts_of(body: Mapping[str, Any]) -> tuple[UUID, ...]:
 
 _SIDES = ("source_account_id", "destination_account_id", "amount_cents", "currency")
 _ALWAYS = ("reference",)
-_DOCUMENTS = tuple(column.name for column in DETAILS if column.type == "jsonb")
+_DOCUMENTS = (*(column.name for column in DETAILS if column.type == "jsonb"), "failure_codes")
 _OPTIONAL = (
     *(column.name for column in DETAILS if column.name not in {*_ALWAYS, *_DOCUMENTS}),
-    *("expires_at", "captured_cents", "settled_at", "reverses", "reversed_by", "reversed_cents"),
+    *("execute_at", "expires_at", "captured_cents", "settled_at", "reverses", "reversed_by", "reversed_cents"),
 )
 
 
@@ -380,6 +324,8 @@ def format_transaction(row: Record) -> dict[str, Any]:
     sides = {} if is_entry else {member: row[member] for member in _SIDES}
     postings = {"postings": msgspec.json.decode(row["postings"])} if is_entry else {}
     absent = ("settled_at",) if row["status_now"] == "pending" else ()  # it is that of the last capture so far
+    is_executed = row["scheduled_at"] is not None and row["status_now"] == "posted"
+    executed = {"settled_at": row["recorded_at"]} if is_executed else {}
     return {
         "id": row["id"],
         **sides,
@@ -389,5 +335,6 @@ def format_transaction(row: Record) -> dict[str, Any]:
         "status": row["status_now"],
         **{member: msgspec.json.decode(row[member]) for member in _DOCUMENTS if row[member] is not None},
         **{member: row[member] for member in _OPTIONAL if row[member] is not None and member not in absent},
-        "created_at": row["recorded_at"],
+        **executed,
+        "created_at": row["scheduled_at"] or row["recorded_at"],
     }

@@ -19,6 +19,7 @@ class Lock(StrEnum):
     EXPIRY = "'stored_events'::regclass::oid::int, 2"  # held by the process that expires holds
     IMPORT = "'stored_events'::regclass::oid::int, 3"  # held by the process that imports the reference
     GRANT = "'stored_events'::regclass::oid::int, 4"  # held by the start that grants privileges
+    SCHEDULE = "'stored_events'::regclass::oid::int, 5"  # held by the process that executes scheduled transactions
     SEAL = "'seals'::regclass::oid::bigint"  # held by the process that seals a block
     FOLLOWER = "'followers'::regclass::oid::int, $1"  # held by a follower's leader; $1 is the follower's number
 
@@ -34,6 +35,12 @@ async def try_lock_expiry(connection: Connection) -> bool:
     # PostgreSQL ends the session of a process that was paused or cut off, so that another process can expire holds.
     await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
     return bool(await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({Lock.EXPIRY})"))
+
+
+async def try_lock_schedule(connection: Connection) -> bool:
+    """Take the lock of scheduled transactions until the database transaction ends. Return False if it is held."""
+    await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
+    return bool(await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({Lock.SCHEDULE})"))
 
 
 async def try_lock_import(connection: Connection) -> bool:

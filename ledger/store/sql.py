@@ -15,6 +15,7 @@ LOG_END = "coalesce((SELECT max(notification_id) FROM stored_events), 0)"
 HEAD_VERSIONS = "SELECT originator_id AS stream_id, version FROM stream_heads"
 EVENT_COMMANDS = """SELECT originator_id AS stream_id, originator_version AS version, command_log.name AS command
                     FROM stored_events LEFT JOIN command_log USING (command_id)"""
+FIRST_EVENTS = """SELECT originator_id AS stream_id, topic, state FROM stored_events WHERE originator_version = 1"""
 NEWEST_BETWEEN = """SELECT originator_id AS stream_id, notification_id AS position, topic FROM stored_events
                     WHERE notification_id > $1 AND notification_id < $2 ORDER BY notification_id DESC"""
 

@@ -22,8 +22,8 @@ from ledger.errors import Refused, StaleCallerError, StaleCommandError
 from ledger.events.account_labels import AccountCode
 from ledger.events.clients import Client
 from ledger.projections import account_labels
+from ledger.projections.holds import DueHold
 from ledger.projections.past_holds import find_holds_due_at
-from ledger.projections.transactions import DueHold
 from ledger.store.command_rows import read_time_at
 from ledger.store.commands import find_commands
 from ledger.store.connections import Connection, Pool

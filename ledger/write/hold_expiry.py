@@ -8,20 +8,16 @@ Every process looks for due holds; a lock lets one process at a time expire them
 import asyncio
 from datetime import UTC, datetime
 
-import structlog
-
-from ledger.errors import LedgerError
-from ledger.projections import transactions
-from ledger.store.connections import UNREACHABLE, Pool
+from ledger.projections import holds
+from ledger.store.connections import Pool
 from ledger.store.locks import try_lock_expiry
 from ledger.values.ids import new_id
+from ledger.write.due import repeat
 from ledger.write.group import Origin
 from ledger.write.overdue import expire
 from ledger.write.writer import Writer
 
 MAX_HOLDS = 100  # expired at once
-
-log = structlog.get_logger(__name__)
 
 
 class Expirer:
@@ -33,15 +29,7 @@ class Expirer:
 
     async def follow(self, pause_seconds: float) -> None:
         """Expire due holds until cancelled."""
-        while True:
-            try:
-                while await self.expire(datetime.now(UTC)) == MAX_HOLDS:
-                    pass
-            except (LedgerError, *UNREACHABLE) as error:
-                log.warning("holds cannot be expired", error=str(error) or type(error).__name__)
-            except Exception:  # this task must not end: no other expires holds
-                log.exception("holds cannot be expired")
-            await asyncio.sleep(pause_seconds)
+        await repeat(self._step, pause_seconds, "holds cannot be expired")
 
     async def expire(self, now: datetime) -> int:
         """Expire up to `MAX_HOLDS` due holds and return their number; 0 if another process holds the lock.
@@ -51,7 +39,7 @@ class Expirer:
         async with self._pool.acquire() as lent, lent.connection.transaction():
             if not await try_lock_expiry(lent.connection):
                 return 0
-            due = await transactions.list_due_holds(lent.connection, now, MAX_HOLDS)
+            due = await holds.list_due_holds(lent.connection, now, MAX_HOLDS)
             commands = [expire(hold, now) for hold in due]
             outcomes = await asyncio.gather(
                 *(self._committer.submit(command, Origin(new_id())) for command in commands), return_exceptions=True
@@ -62,3 +50,6 @@ class Expirer:
                 raise outcome
             expired += outcome.position is not None
         return expired
+
+    async def _step(self) -> bool:
+        return await self.expire(datetime.now(UTC)) == MAX_HOLDS

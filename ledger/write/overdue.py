@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from ledger.commands.holds import ExpireHold
-from ledger.projections import transactions
-from ledger.projections.transactions import DueHold
+from ledger.projections import holds, transactions
+from ledger.projections.holds import DueHold
 from ledger.store.connections import Connection
 from ledger.store.heads import NO_STREAM, Head, read_heads
 from ledger.values.ids import new_id
@@ -60,7 +60,7 @@ class Source(NamedTuple):
     read_clock: Callable[[], datetime]
 
 
-PRESENT = Source(read_heads, transactions.find_due_holds, lambda: datetime.now(UTC))
+PRESENT = Source(read_heads, holds.find_due_holds, lambda: datetime.now(UTC))
 
 
 async def prepare_with_endings(
@@ -77,13 +77,13 @@ async def prepare_with_endings(
         now = source.read_clock()
         suspects = prepared.suspects
         await _look_up_doubts(connection, commands, suspects.doubts)
-        holds = await source.find_due_holds(
+        due = await source.find_due_holds(
             connection, now, suspects.account_ids, suspects.transaction_ids, seen, MAX_HOLDS
         )
-        if not holds and not suspects.doubts:
+        if not due and not suspects.doubts:
             break
-        seen += [hold.transaction_id for hold in holds]
-        group = [*(Ending(hold, now) for hold in holds), *group]
+        seen += [hold.transaction_id for hold in due]
+        group = [*(Ending(hold, now) for hold in due), *group]
         prepared = await _prepare(connection, group, heads, source)
     return prepared
 

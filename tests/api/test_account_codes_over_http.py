@@ -25,6 +25,7 @@ BODIES: dict[str, Body] = {
         "postings": [{"account_id": SOURCE, "amount_cents": -3}, {"account_id": DESTINATION, "amount_cents": 3}]
     },
     "/transactions/{id}/reverse": {"destination_account_id": SOURCE},
+    "/monitors": {"account_id": SOURCE, "condition": "balance_cents", "operator": "<", "amount_cents": 5},
     "/clients": {**CLIENT, "account_ids": [SOURCE]},
     "/clients/{id}": {"account_ids": [SOURCE, DESTINATION]},
 }

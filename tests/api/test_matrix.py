@@ -91,6 +91,10 @@ TABLE = {
     ("POST", "/auth/cleanup"): Row(ACCESS, ADMINS),
     ("GET", "/auth/sessions"): Row(ACCESS, ALL, ADMINS, missing=200),  # an unknown user has no sessions
     ("DELETE", "/auth/sessions/{id}"): Row(ACCESS, ALL, Statuses(200, 404, 404, 404)),
+    ("GET", "/monitors"): Row(ACCESS, ADMINS),
+    ("POST", "/monitors"): Row(ACCESS, ADMINS_CREATE, ADMINS_CREATE),
+    ("GET", "/monitors/{id}"): Row(ACCESS, ADMINS),
+    ("DELETE", "/monitors/{id}"): Row(ACCESS, ADMINS),
     ("GET", "/audit/actors/{id}"): Row(ACCESS, AUDITORS_TOO, AUDITORS_TOO),
     ("GET", "/users"): Row(ACCESS, AUDITORS_TOO),
     ("POST", "/users"): Row(ACCESS, ADMINS_CREATE),
@@ -185,7 +189,7 @@ def bearer(row: Row, caller: Party) -> str:
     return caller.refresh_token if row.token == REFRESH else caller.access_token
 
 
-async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:
+async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:  # noqa: PLR0911 - one case per kind
     """Create a resource of the route's kind for a user; return its id, or the user's id if there is no such kind."""
     match route.path:
         case "/auth/sessions/{id}":
@@ -198,6 +202,10 @@ async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:
             source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
             held = await api.post("/v1/transactions/hold", transfer_body(source, destination, 1))
             return str(held.body["id"])
+        case path if path.startswith("/monitors"):
+            account_id = str((await api.new_account(user["id"]))["id"])
+            monitor = await api.post("/v1/monitors", monitor_body(account_id))
+            return account_id if path == "/monitors" else str(monitor.body["id"])
         case "/transactions" | "/transactions/transfer" | "/transactions/hold" | "/transactions/batch":
             return str((await api.new_account(user["id"], balance_cents=100))["id"])
         case path if path.startswith("/transactions/{id}"):
@@ -210,6 +218,10 @@ async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:
 def session_of(tokens: dict[str, Any]) -> str:
     payload = tokens["access_token"].split(".")[1]
     return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sid"])
+
+
+def monitor_body(account_id: str) -> dict[str, Any]:
+    return {"account_id": account_id, "condition": "balance_cents", "operator": "<", "amount_cents": 5}
 
 
 class Request(NamedTuple):
@@ -238,6 +250,7 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         ("POST", "/accounts"): {"user_id": resource},
         ("PUT", "/accounts/{id}"): {"balance_cents": 5},
         ("PATCH", "/accounts/{id}"): {"overdraft_limit_cents": 5},
+        ("POST", "/monitors"): monitor_body(resource),
         ("PATCH", "/transactions/{id}"): {"description": "rent"},
         ("POST", "/periods/close"): {"through": "2020-12-31"},
         ("POST", "/transactions/transfer"): transfer_body(resource, sink, 1),

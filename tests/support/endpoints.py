@@ -2,12 +2,15 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from tests.support.controls import Api, Response
 from tests.support.processes import ROOT
 
 FILE = ROOT / "docs/endpoints.http"
+IN_DAYS = re.compile(r"{{\$datetime iso8601 (\d+) d}}")  # a variable of the editor
+NOW = datetime.now(UTC)  # each request can be sent again as it was
 VARIABLE = re.compile(r"{{(\w+)(?:\.response\.body\.\$([\w.\[\]]+))?}}")
 
 
@@ -55,6 +58,7 @@ async def send(api: Api, request: Request, named: dict[str, Any], **options: Any
 
 def fill_variables(text: str, named: dict[str, Any]) -> str:
     """Return a text with the values of its variables."""
+    text = IN_DAYS.sub(lambda found: (NOW + timedelta(days=int(found[1]))).isoformat(), text)
     return VARIABLE.sub(lambda found: _value(named[found[1]], found[2] or ""), text)
 
 

@@ -18,8 +18,10 @@ from ledger.commands.clients import (
 from ledger.commands.command import Command, Credential, FactorSecret
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
+from ledger.commands.monitors import CreateMonitor, Crossing, DeleteMonitor, RecordCrossings
 from ledger.commands.periods import ClosePeriod, ReopenPeriod
 from ledger.commands.reversals import ReverseTransaction
+from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, Planned, ScheduleTransaction
 from ledger.commands.seals import AcceptSealHead
 from ledger.commands.second_factors import Code, ConfirmSecondFactor, OfferSecondFactor, RemoveSecondFactor
 from ledger.commands.tokens import (
@@ -37,9 +39,11 @@ from ledger.errors import Refused
 from ledger.events.account_labels import Labels
 from ledger.events.accounts import world_account_id
 from ledger.events.clients import ClientSecret, Grants
+from ledger.events.monitors import Rule
 from ledger.events.seals import SealHeadAccepted
 from ledger.events.second_factors import second_factor_stream
 from ledger.events.tokens import Pair
+from ledger.events.transactions import JournalEntryPosted, Posting, TransactionScheduled
 from ledger.events.users import Role
 from ledger.runtime import Runtime
 from ledger.values.ids import new_id
@@ -210,6 +214,8 @@ def history() -> list[tuple[UUID, Command]]:
         *clients(),
         *transactions(),
         *second_factors(),
+        *schedules(),
+        *monitors(),
         *(
             TransferMoney(
                 transaction_id=new_id(), source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=cents
@@ -385,6 +391,59 @@ def descriptions() -> list[Command]:
             (MORE_EUROS, LabelChange(first)),  # its code is taken
         )
     ]
+
+
+def schedules() -> list[Command]:
+    """Return scheduled transactions: one waits, the others are executed, fail and are cancelled."""
+    now = datetime.now(UTC)
+    then = now + timedelta(days=1)
+    sides: dict[str, Any] = {"source_account_id": EUROS, "destination_account_id": MORE_EUROS}
+    transfers = [
+        TransferMoney(
+            transaction_id=fixed_id(120 + n), **sides, amount_cents=cents, reference=f"rent {n}", only_owner_id=ALICE
+        )
+        for n, cents in enumerate((1, 2, 3_000_000, 4))
+    ]
+    entry = PostJournalEntry(
+        transaction_id=fixed_id(124), postings=(NewPosting(EUROS, -5), NewPosting(MORE_EUROS, 5)), only_owner_id=ALICE
+    )
+    wanted: tuple[Planned, ...] = (*transfers, entry)
+    planned = [
+        ScheduleTransaction(planned=one, actor_id=ALICE, now=now, execute_at=then, limit_seconds=90_000)
+        for one in wanted
+    ]
+    _, paid, failed, cancelled, posted = ((one.planned.transaction_id, _to_event(one)) for one in planned)
+    return [
+        *planned,
+        *(
+            ExecuteSchedule(transaction_id=transaction_id, scheduled=event, now=then)
+            for transaction_id, event in (paid, failed, posted)
+        ),
+        CancelSchedule(transaction_id=cancelled[0], scheduled=cancelled[1]),
+    ]
+
+
+def monitors() -> list[Command]:
+    """Return monitors: one is triggered and reset, the other is deleted."""
+    rules = [Rule(EUROS, "balance_cents", "<", 1_000_000), Rule(MORE_EUROS, "available_cents", ">=", 10)]
+    crossings = (Crossing(False, 1_000, 1, 1_000_000), Crossing(True, 1_001, 2, 5))
+    return [
+        *(CreateMonitor(monitor_id=fixed_id(130 + number), rule=rule) for number, rule in enumerate(rules)),
+        RecordCrossings(monitor_id=fixed_id(130), crossings=crossings),
+        DeleteMonitor(monitor_id=fixed_id(131)),
+    ]
+
+
+def _to_event(command: ScheduleTransaction) -> TransactionScheduled:
+    planned = command.planned
+    if isinstance(planned, TransferMoney):
+        event: dict[str, Any] = {"transfer": planned.to_event("EUR")}
+    else:
+        postings = tuple(Posting(*posting, "EUR") for posting in planned.postings)
+        event = {"journal_entry": JournalEntryPosted(postings=postings, kind="journal", reference=None)}
+    return TransactionScheduled(
+        **event, execute_at=command.execute_at, actor_id=command.actor_id, only_owner_id=planned.only_owner_id
+    )
 
 
 async def execute(runtime: Runtime) -> None:

@@ -13,7 +13,7 @@ from ledger.audit import as_of
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
 from ledger.errors import Refused
 from ledger.events.accounts import Freeze
-from ledger.projections import account_labels, accounts, transactions
+from ledger.projections import account_labels, accounts, holds
 from ledger.projections.account_owners import WHOLE, Span, read_spans
 from ledger.projections.accounts import Filters, Status
 from ledger.projections.resource import Resource
@@ -186,7 +186,7 @@ def _versions_to_adjust(read_at: datetime | None, known: Resource) -> frozenset[
 async def close_account(request: web.Request) -> Reply:
     """DELETE /accounts/{id}."""
     account_id = await read_path_account(request)
-    expecting = await transactions.have_incoming_holds(request.app[RUNTIME].pool, [account_id])
+    expecting = await holds.have_incoming_holds(request.app[RUNTIME].pool, [account_id])
     command = CloseAccount(account_id, expects_money=bool(expecting), expected=read_expected_versions(request))
     return answer_empty(await submit(request, command))
 

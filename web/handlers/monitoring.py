@@ -8,7 +8,7 @@ from ledger import errors
 from ledger.concurrency.dataloader import DataLoader
 from ledger.errors import Refused
 from ledger.followers.follower import FollowerStatus
-from ledger.projections import transactions
+from ledger.projections import holds, schedules
 from ledger.runtime import Runtime
 from ledger.service.health import Health
 from ledger.settings import Settings
@@ -47,8 +47,9 @@ async def get_metrics(request: web.Request) -> Reply:
     metrics, runtime = request.app[METRICS], request.app[RUNTIME]
     metrics.sample(runtime)
     found = await _read_health(request.app)
-    held = None if found is None else await transactions.count_holds(runtime.pool)
-    body = await asyncio.to_thread(metrics.render, found, held)
+    held = None if found is None else await holds.count_holds(runtime.pool)
+    scheduled = None if found is None else await schedules.count(runtime.pool)
+    body = await asyncio.to_thread(metrics.render, found, held, scheduled)
     return Reply(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 

@@ -8,9 +8,9 @@ from aiohttp import web
 
 from ledger import errors
 from ledger.errors import Refused
-from ledger.events import TOPICS, StoredRow, decode_event
+from ledger.events import StoredRow, decode_event
 from ledger.events.accounts import AccountEvent
-from ledger.events.transactions import JournalEntryPosted
+from ledger.events.transactions import JournalEntryPosted, TransactionScheduled
 from ledger.projections import transactions
 from ledger.projections.account_owners import did_belong
 from ledger.seals import sealing
@@ -40,7 +40,10 @@ async def get_transaction_receipt(request: web.Request) -> Reply:
     if await transactions.find(pool, transaction_id, party_id=party_id) is None:
         raise Refused(errors.transaction_not_found(transaction_id))
     rows = await read_rows_beside(pool, transaction_id, reach=REACH)
-    return await answer_receipt(request, [row for row in rows if await _is_part(pool, row, transaction_id, party_id)])
+    parts = [row for row in rows if await _is_part(pool, row, transaction_id, party_id)]
+    if not parts:  # so it is for a scheduled journal entry with the accounts of others
+        raise Refused(errors.transaction_not_found(transaction_id))
+    return await answer_receipt(request, parts)
 
 
 async def get_account_receipt(request: web.Request) -> Reply:
@@ -68,9 +71,10 @@ async def get_seal_keys(request: web.Request) -> Reply:
 
 async def _is_part(pool: Reader, row: StoredRow, transaction_id: UUID, party_id: Party | None) -> bool:
     """Return whether an event belongs to a transaction and, for a party, to one of its accounts."""
-    if row.originator_id == transaction_id:
-        return party_id is None or row.topic != TOPICS[JournalEntryPosted]  # which shows the postings of other users
     event = decode_event(row.topic, row.state)
+    if row.originator_id == transaction_id:  # a journal entry shows the postings of other users
+        entry = event.journal_entry if isinstance(event, TransactionScheduled) else event
+        return party_id is None or not isinstance(entry, JournalEntryPosted)
     if not isinstance(event, AccountEvent) or getattr(event, "transaction_id", None) != transaction_id:
         return False
     return party_id is None or await did_belong(pool, row.originator_id, party_id, row.notification_id)

@@ -17,7 +17,7 @@ from ledger.commands.transfers import TransferMoney
 from ledger.errors import Refused
 from ledger.events.transactions import Status, copy_details
 from ledger.money import MAX_CENTS
-from ledger.projections import captures, transaction_search, transactions
+from ledger.projections import captures, holds, transaction_search, transactions
 from ledger.projections.resource import Resource
 from ledger.projections.transaction_search import Filters
 from ledger.store.connections import Reader
@@ -27,7 +27,7 @@ from ledger.values.text import MAX_REFERENCE_LENGTH, spellings
 from ledger.values.timestamps import parse_end, parse_start, rfc3339
 from ledger.write.group import Outcome
 from web import requests, response_fields
-from web.handlers import batch, batch_stream
+from web.handlers import batch, batch_stream, schedules
 from web.handlers.accounts import readable_owner
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES_OF_ADMIN
 from web.http.account_refs import account_parameter, all_with_account_ids, find_id, with_account_ids
@@ -79,7 +79,10 @@ async def create_transfer(request: web.Request) -> Reply:
     raw = await read_json(request)
     sent = parse_plain_transfer(raw) or parse(requests.ConditionalTransfer, raw)
     body = sent if isinstance(sent, PlainTransfer) else await with_account_ids(request, sent)
-    command = _add_preconditions(request, body, _make_transfer(body, _payer(request)))
+    transfer = _make_transfer(body, _payer(request))
+    if isinstance(body, requests.ConditionalTransfer) and body.execute_at is not None:
+        return await schedules.schedule(request, transfer, body.execute_at, sent.canonical)
+    command = _add_preconditions(request, body, transfer)
     return answer_outcome(await submit(request, command, sent.canonical), "created_at", status=200)
 
 
@@ -119,7 +122,10 @@ async def post_journal_entry(request: web.Request) -> Reply:
         id_was_chosen=body.id is not None,
         by_client=payer.is_client,
     )
-    return answer_outcome(await submit(request, copy_details(body, entry), sent.canonical), "created_at", status=200)
+    entry = copy_details(body, entry)
+    if body.execute_at is not None:
+        return await schedules.schedule(request, entry, body.execute_at, sent.canonical)
+    return answer_outcome(await submit(request, entry, sent.canonical), "created_at", status=200)
 
 
 async def place_hold(request: web.Request) -> Reply:
@@ -166,9 +172,13 @@ async def capture_hold(request: web.Request) -> Reply:
 
 
 async def void_hold(request: web.Request) -> Reply:
-    """POST /transactions/{id}/void."""
+    """POST /transactions/{id}/void: release a hold, or cancel a scheduled transaction."""
     body = parse(requests.Nothing, await read_json_if_any(request) or b"{}")
-    known = (await find_transaction(request, read_path_id(request))).body
+    transaction_id = read_path_id(request)
+    await schedules.check_may_void(request, transaction_id)
+    known = (await find_transaction(request, transaction_id)).body
+    if "execute_at" in known:
+        return await schedules.cancel(request, known, body.canonical)
     accounts = transactions.accounts_of(known)
     command = VoidHold(
         transaction_id=known["id"],
@@ -183,7 +193,7 @@ async def void_hold(request: web.Request) -> Reply:
 
 async def _find_payers(request: web.Request, hold: Mapping[str, Any]) -> tuple[UUID, ...]:
     """Return those who may own the reference of a hold, if it has one."""
-    return () if hold["reference"] is None else await transactions.find_payers(request.app[RUNTIME].pool, hold["id"])
+    return () if hold["reference"] is None else await holds.find_payers(request.app[RUNTIME].pool, hold["id"])
 
 
 async def _answer_hold(request: web.Request, known: Mapping[str, Any], outcome: Outcome) -> Reply:

@@ -11,7 +11,7 @@ from ledger.errors import Refused
 from ledger.events.users import User
 from ledger.identity import passwords
 from ledger.identity.password_rules import names_of
-from ledger.projections import accounts, transactions, users
+from ledger.projections import accounts, holds, users
 from ledger.projections.users import Filters
 from ledger.runtime import Runtime
 from ledger.store import reader as event_reader
@@ -126,7 +126,7 @@ async def delete_user(request: web.Request) -> Reply:
             known_email=known.email,
             account_ids=account_ids,
             assignments=known.assignments,
-            expecting=tuple(await transactions.have_incoming_holds(runtime.pool, account_ids)),
+            expecting=tuple(await holds.have_incoming_holds(runtime.pool, account_ids)),
             expected=expected,
             other_admins=await _find_other_admins(runtime, user_id, known),
         )

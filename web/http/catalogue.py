@@ -6,6 +6,7 @@ The service serves each entry at `/errors/{code}`, and `docs/reference/errors.md
 from http import HTTPStatus
 
 from web.http.error_type import ErrorType
+from web.http.later_errors import LATER_CHANGES
 from web.http.login_errors import LOGIN_ERRORS
 
 PATH = "/errors"
@@ -175,6 +176,7 @@ CATALOGUE = {
         "The transaction is not a hold, or the hold has already been captured, voided or expired.",
         "Read the transaction to see its status.",
     ),
+    **LATER_CHANGES,
     "transaction_already_reversed": ErrorType(
         409,
         "conflict",
@@ -186,7 +188,7 @@ CATALOGUE = {
         409,
         "conflict",
         "Transaction not reversible",
-        "The transaction is itself a reversal, or a hold that is pending or has moved no money.",
+        "The transaction is itself a reversal, a hold that is pending, or has moved no money.",
         "Make a new transfer instead. Capture or void the rest of a pending hold first.",
     ),
     "idempotency_key_in_use": ErrorType(

@@ -4,6 +4,7 @@ from ledger import errors
 from ledger.seals.receipts import Receipt
 from web import amendments as models
 from web import requests, responses
+from web.auth import roles
 from web.handlers import (
     amendments,
     batch_stream,
@@ -15,6 +16,7 @@ from web.http.params import CURRENCY, PERIOD
 from web.routes.route import ADMIN, BATCH_PAYER, NO_SEAL, PAYER, READER, TAGGED, Operation, Refusing, Route
 
 HELD_ACCOUNTS: tuple[Refusing, ...] = (errors.account_closed, errors.account_frozen)
+VOIDER = roles("admin", "customer", owned=True)  # others than admins cancel what they have scheduled
 HOLD_REFUSALS: tuple[Refusing, ...] = (errors.transaction_not_found, errors.hold_not_pending)
 TRANSFER_REFUSALS: tuple[Refusing, ...] = (
     errors.transaction_already_exists,
@@ -128,13 +130,14 @@ ROUTES = (
         "POST",
         "/transactions/{id}/void",
         transactions.void_hold,
-        ADMIN,
+        VOIDER,
         Operation(
-            "Release a hold",
-            response_model=responses.Hold,
+            "Release a hold, or cancel a scheduled transaction",
+            response_model=responses.Voided,
             request_model=requests.Nothing,
             body_is_optional=True,
-            refusals=HOLD_REFUSALS,
+            refusals=(*HOLD_REFUSALS, errors.transaction_not_scheduled),
+            note="Customers, and clients with limits, cancel only what they have scheduled themselves.",
         ),
         scope="transactions:write",
     ),

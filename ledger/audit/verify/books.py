@@ -18,9 +18,10 @@ from ledger.store.tables import STORED_EVENTS
 
 _SIDES = "the entries of a transaction match its postings"
 
-# The legs of every transaction; a hold has two for each capture, and one of each account without an amount.
+# The legs of every transaction; a hold has two for each capture, and one of each account without an amount. What is
+# scheduled, has failed or was cancelled has no legs with an amount. Only what moved its money at once has no status.
 _LEGS = """
-SELECT id, account_id, sign * CASE kind WHEN 'hold' THEN NULL ELSE amount_cents END AS cents, currency
+SELECT id, account_id, sign * CASE WHEN status IS NULL THEN amount_cents END AS cents, currency
 FROM transfers
 CROSS JOIN LATERAL (VALUES (source_account_id, -1), (destination_account_id, 1)) AS side(account_id, sign)
 UNION ALL
@@ -29,7 +30,8 @@ FROM captures JOIN transfers ON id = transaction_id
 CROSS JOIN LATERAL (VALUES (source_account_id, -1), (destination_account_id, 1)) AS side(account_id, sign)
 UNION ALL
 SELECT id, (posting ->> 'account_id')::uuid, (posting ->> 'amount_cents')::bigint, posting ->> 'currency'
-FROM transfers CROSS JOIN LATERAL jsonb_array_elements(postings) AS posting WHERE postings IS NOT NULL
+FROM transfers CROSS JOIN LATERAL jsonb_array_elements(postings) AS posting
+WHERE postings IS NOT NULL AND status IS NULL
 """
 
 _UNEQUAL = """

@@ -14,12 +14,14 @@ from ledger.events import State, decode_state
 from ledger.events.account_labels import AccountCode
 from ledger.events.accounts import Account
 from ledger.events.clients import Client
+from ledger.events.monitors import Monitor
 from ledger.events.periods import Periods
 from ledger.events.seals import SealChain
 from ledger.events.second_factors import SecondFactor
 from ledger.events.tokens import Cleanups, Cutoffs, Session
 from ledger.events.transactions import Reference, Transaction
 from ledger.events.users import Name, User
+from ledger.projections import monitors
 from ledger.projections.accounts import ACCOUNTS
 from ledger.projections.clients import CLIENTS, row_of
 from ledger.projections.table import Table
@@ -35,6 +37,7 @@ _TABLES: Mapping[type[State], Table] = {
     User: USERS,
     Account: ACCOUNTS,
     Client: CLIENTS,
+    Monitor: monitors.MONITORS,
     Session: SESSIONS,
 }
 Advance = Callable[[int], None]
@@ -61,7 +64,7 @@ async def check_heads(connection: Connection, advance: Advance) -> AsyncIterator
                 yield report_unexpected(table.name, str(row["id"]))
 
 
-def expected_row(version: int, state: State) -> dict[str, Value] | None:
+def expected_row(version: int, state: State) -> dict[str, Value] | None:  # noqa: PLR0911 - one arm per state
     """Return the columns of a read table that follow from a head, or None if the stream has no row."""
     match state:
         case User(deleted=True):
@@ -70,6 +73,8 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:
             return _columns_of(USERS, state, {"roles": ",".join(state.roles)})
         case Client():
             return None if state.revoked else dict(row_of(state.name, state.grants))
+        case Monitor():
+            return None if state.deleted else monitors.row_of(state)
         case Account():
             status = "closed" if state.closed else "open"
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})

@@ -55,7 +55,7 @@ from tests.support.traffic import ENTRY, EUROS, MORE_EUROS, PAYMENT, REFERENCE
 
 async def transfers_of(runtime: Runtime) -> list[dict[str, Any]]:
     moved = await moved_money(runtime)
-    assert 2 == len([row for row in moved if row["postings"]])
+    assert 3 == len([row for row in moved if row["postings"]])
     assert any(row["kind"] == "hold" for row in moved)
     return moved
 

@@ -12,7 +12,8 @@ from ledger.commands.command import StreamEvent
 from ledger.errors import StaleCommandError
 from ledger.events.account_labels import AccountCodeFreed, AccountCodeTaken, AccountDescribed, Labels
 from ledger.events.accounts import AccountClosed, AccountOpened, world_account_id
-from ledger.events.transactions import MoneyTransferred, TransactionAmended
+from ledger.events.amendments import TransactionAmended
+from ledger.events.transactions import MoneyTransferred
 from ledger.values.account_codes import code_stream
 from tests.support.ledgers import ALICE, PURSE, SAFE, TILL, TRANSFER, TWO_ACCOUNTS, WORLD, WORLD_EXISTS, Given
 
