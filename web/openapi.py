@@ -50,6 +50,7 @@ _EXAMPLE_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 _EXAMPLES: dict[Any, Any] = {
     UUID: _EXAMPLE_ID,
     int: 1,
+    "code": "HOURS",
     "member": "username",
     "pointer": "/amount_cents",
     "message": "must be a whole number",

@@ -175,6 +175,7 @@ class NewAccount(Body):
     balance_cents: Cents | None = None
     currency: Currency | None = None
     overdraft_limit_cents: Cents | None = None
+    max_balance_cents: Balance | None = None
     frozen: Frozen | None = None
     held_cents: ReadOnly
     available_cents: ReadOnly
@@ -195,6 +196,7 @@ class _Account(Body):
     created_at: ReadOnly
     updated_at: ReadAt | None = None
     overdraft_limit_cents: Cents | None = None
+    max_balance_cents: Balance | None = None
     frozen: Frozen | None = None
 
 
@@ -210,7 +212,7 @@ class Account(_Account):
 
 
 class AccountPatch(_Account):
-    """`PATCH /accounts/{id}` (RFC 7396). Null removes the overdraft limit or the freeze."""
+    """`PATCH /accounts/{id}` (RFC 7396). Null removes the overdraft limit, the maximum balance or the freeze."""
 
     model_config = describe({"overdraft_limit_cents": 50_000})
 

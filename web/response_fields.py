@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from ledger.events.accounts import Freeze
-from ledger.money import CURRENCIES, MAX_CENTS
+from ledger.money import CODE_PATTERN, MAX_CENTS, MAX_CODE_LENGTH
 
 Id = Annotated[UUID, Meta(examples=["01890a5d-ac96-774b-bcce-b302099a8057"])]
 Time = Annotated[datetime, Meta(tz=True, examples=["2026-05-01T12:00:00.000000Z"])]
@@ -17,12 +17,12 @@ Amount = Annotated[int, Meta(ge=1, le=MAX_CENTS, description="In the currency's 
 CURRENCY: dict[str, Any] = {
     "x-component": "Currency",
     "type": "string",
-    "pattern": "^[A-Z]{3}$",
-    "enum": sorted(CURRENCIES),
-    "description": "ISO 4217",
+    "pattern": CODE_PATTERN,
+    "maxLength": MAX_CODE_LENGTH,
+    "description": "An ISO 4217 code, or the code of a registered asset",
     "examples": ["USD"],
 }
-Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", extra_json_schema=CURRENCY)]
+Currency = Annotated[str, Meta(pattern=CODE_PATTERN, extra_json_schema=CURRENCY)]
 FREEZE: dict[str, Any] = {
     "x-component": "Freeze",
     "type": "string",

@@ -35,6 +35,8 @@ from ledger.audit.export_text import (
 )
 from ledger.audit.progress import Progress
 from ledger.audit.snapshot import snapshot
+from ledger.money import CURRENCIES_ALONE, Assets
+from ledger.projections.assets import read_assets
 from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
 from ledger.store.reader import MAX_POSITION, Bounds
@@ -70,8 +72,8 @@ class ExportError(Exception):
 class Sink(Protocol):
     """Writes an export: first all currencies, then all accounts, then all transactions, in order."""
 
-    def write_currencies(self, currencies: Sequence[Currency]) -> None:
-        """Write the currencies of the ledger."""
+    def write_currencies(self, currencies: Sequence[Currency], assets: Assets) -> None:
+        """Write the currencies of the ledger; `assets` has the decimal places of all amounts."""
 
     def write_accounts(self, accounts: Sequence[Account]) -> None:
         """Write some of the accounts that the transactions name."""
@@ -161,7 +163,8 @@ async def export(
 
 async def _write_opening(connection: Connection, sink: Sink, selection: Selection, bounds: Bounds) -> None:
     """Write the currencies, the accounts, and the balances before the period."""
-    sink.write_currencies([Currency(*row) for row in await connection.fetch(_CURRENCIES, bounds.before)])
+    currencies = [Currency(*row) for row in await connection.fetch(_CURRENCIES, bounds.before)]
+    sink.write_currencies(currencies, await read_assets(connection))
     async for page in _read_pages(connection, _ACCOUNTS, selection.account_id, *bounds):
         sink.write_accounts([Account(*row) for row in page])
     if selection.since is None:
@@ -199,16 +202,18 @@ class _TextSink:
     def __init__(self, file: BinaryIO, format_: TextFormat) -> None:
         self._file = file
         self._format = format_
+        self._assets = CURRENCIES_ALONE
         self._write(format_.header)
 
-    def write_currencies(self, currencies: Sequence[Currency]) -> None:
-        self._write_all(map(self._format.currency, currencies))
+    def write_currencies(self, currencies: Sequence[Currency], assets: Assets) -> None:
+        self._assets = assets
+        self._write_all(self._format.currency(currency, assets) for currency in currencies)
 
     def write_accounts(self, accounts: Sequence[Account]) -> None:
         self._write_all(map(self._format.account, accounts))
 
     def write_transactions(self, transactions: Sequence[Transaction]) -> None:
-        self._write_all(map(self._format.transaction, transactions))
+        self._write_all(self._format.transaction(transaction, self._assets) for transaction in transactions)
 
     def _write_all(self, texts: Iterable[str]) -> None:
         self._write("".join(texts))

@@ -12,14 +12,13 @@ from uuid import UUID
 from ledger.audit.export_text import (
     Account,
     Currency,
-    Posting,
     TextFormat,
     Transaction,
     format_detail,
     postings_of,
 )
 from ledger.events.accounts import world_account_id
-from ledger.money import decimal_text, minor_digits
+from ledger.money import Assets
 from ledger.values.timestamps import rfc3339
 
 # hledger has no quoting: in a description, whatever would end it becomes a blank.
@@ -42,10 +41,6 @@ def _name_texts(transaction: Transaction) -> Iterator[tuple[str, str]]:
             yield name.replace("_", "-"), text
 
 
-def _format_units(posting: Posting) -> str:
-    return f"{decimal_text(posting.amount_cents, posting.currency)} {posting.currency}"
-
-
 def _format_day(time: datetime) -> str:
     return time.astimezone(UTC).date().isoformat()
 
@@ -53,12 +48,16 @@ def _format_day(time: datetime) -> str:
 # hledger.
 
 
-def _format_hledger_currency(currency: Currency) -> str:
+def _format_hledger_currency(currency: Currency, assets: Assets) -> str:
     """Return the directives of a currency and of the ledger's own account in it."""
-    code = currency.code
-    return (
-        f"commodity 1000.{'0' * minor_digits(code)} {code}\naccount {_hledger_account(world_account_id(code), code)}\n"
-    )
+    code, places = currency.code, "0" * assets.digits(currency.code)
+    world = _hledger_account(world_account_id(code), code)
+    return f"commodity 1000.{places} {_hledger_commodity(code)}\naccount {world}\n"
+
+
+def _hledger_commodity(code: str) -> str:
+    """Return a code as hledger wants it: in quotation marks, unless it has letters alone."""
+    return code if code.isalpha() else f'"{code}"'
 
 
 def _format_hledger_account(account: Account) -> str:
@@ -68,14 +67,15 @@ def _format_hledger_account(account: Account) -> str:
     return f"account {_hledger_account(account.id, account.currency)}  ; user-id: {account.user_id}{username}\n"
 
 
-def _format_hledger(transaction: Transaction) -> str:
+def _format_hledger(transaction: Transaction, assets: Assets) -> str:
     """Return a transaction in hledger's journal format, with the effective date as its secondary date."""
     description = _DESCRIPTION_ENDS.sub(" ", _narrate(transaction)).strip() or transaction.kind
     effective_at = transaction.details.get("effective_at")
     effective = f"={_format_day(effective_at)}" if effective_at else ""
     tags = "".join(f"    ; {name}: {_encode_tag(text)}\n" for name, text in _name_texts(transaction))
     postings = "".join(
-        f"    {_hledger_account(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
+        f"    {_hledger_account(posting.account_id, posting.currency)}  "
+        f"{assets.format(posting.amount_cents, posting.currency)} {_hledger_commodity(posting.currency)}\n"
         for posting in postings_of(transaction)
     )
     return (
@@ -97,7 +97,7 @@ def _hledger_account(account_id: UUID, currency: str) -> str:
 # beancount.
 
 
-def _format_beancount_currency(currency: Currency) -> str:
+def _format_beancount_currency(currency: Currency, _: Assets) -> str:
     """Return the directives of a currency and of the ledger's own account in it."""
     day, code = _format_day(currency.created_at), currency.code
     return f"{day} commodity {code}\n{day} open {_beancount_account(world_account_id(code), code)} {code}\n"
@@ -112,11 +112,12 @@ def _format_beancount_account(account: Account) -> str:
     return f'{opened}\n  user-id: "{account.user_id}"\n{username}'
 
 
-def _format_beancount(transaction: Transaction) -> str:
+def _format_beancount(transaction: Transaction, assets: Assets) -> str:
     """Return a transaction in beancount's format, with all texts as metadata."""
     metadata = "".join(f"  {name}: {_quote(text)}\n" for name, text in _name_texts(transaction))
     postings = "".join(
-        f"  {_beancount_account(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
+        f"  {_beancount_account(posting.account_id, posting.currency)}  "
+        f"{assets.format(posting.amount_cents, posting.currency)} {posting.currency}\n"
         for posting in postings_of(transaction)
     )
     return (
@@ -130,9 +131,13 @@ def _format_beancount(transaction: Transaction) -> str:
 
 
 def _beancount_account(account_id: UUID, currency: str) -> str:
-    """Return the name of an account; beancount wants each part to begin with a capital letter or a digit."""
-    is_world = account_id == world_account_id(currency)
-    return f"Equity:World:{currency}" if is_world else f"Assets:Accounts:A-{account_id}"
+    """Return the name of an account; beancount wants each part to begin with a capital letter or a digit.
+
+    A part has letters, digits and hyphens alone. A code has no small letters, so the names of two codes differ.
+    """
+    if account_id != world_account_id(currency):
+        return f"Assets:Accounts:A-{account_id}"
+    return f"Equity:World:{currency.replace('.', '-dot-').replace('_', '-low-')}"
 
 
 def _quote(text: str) -> str:

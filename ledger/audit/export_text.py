@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from ledger.events.accounts import world_account_id
-from ledger.money import decimal_text
+from ledger.money import Assets
 from ledger.projections import transactions
 from ledger.values.spreadsheets import protect_cell
 from ledger.values.timestamps import rfc3339
@@ -23,7 +23,7 @@ BROUGHT_FORWARD = "brought_forward"
 
 
 class Currency(NamedTuple):
-    """A currency of the ledger, with the time of its first account."""
+    """A currency or an asset of the ledger, with the time of its first account."""
 
     code: str
     created_at: datetime
@@ -65,12 +65,15 @@ class Transaction(NamedTuple):
 
 
 class TextFormat(NamedTuple):
-    """The header of a file, and the text of a currency, of an account and of a transaction."""
+    """The header of a file, and the text of a currency, of an account and of a transaction.
+
+    The texts of a currency and of a transaction depend on the decimal places of amounts.
+    """
 
     header: str
-    currency: Callable[[Currency], str]
+    currency: Callable[[Currency, Assets], str]
     account: Callable[[Account], str]
-    transaction: Callable[[Transaction], str]
+    transaction: Callable[[Transaction, Assets], str]
 
 
 DETAILS = tuple(column for column in transactions.DETAILS if column.name not in Transaction._fields)
@@ -106,11 +109,11 @@ def bring_forward(account_id: UUID, currency: str, balance_cents: int, *, positi
     return Transaction(row_id, position, at, BROUGHT_FORWARD, None, currency, abs(balance_cents), *sides)
 
 
-def format_amount(transaction: Transaction) -> str | None:
+def format_amount(transaction: Transaction, assets: Assets) -> str | None:
     """Return the amount between two accounts in units of the currency; None for a journal entry."""
     if transaction.amount_cents is None or transaction.currency is None:
         return None
-    return decimal_text(transaction.amount_cents, transaction.currency)
+    return assets.format(transaction.amount_cents, transaction.currency)
 
 
 def postings_of(transaction: Transaction) -> list[Posting]:
@@ -129,36 +132,36 @@ def format_detail(value: str | datetime | None) -> str | None:
     return rfc3339(value) if isinstance(value, datetime) else value
 
 
-def _omit(_: Currency | Account) -> str:
+def _omit(*_: object) -> str:
     return ""
 
 
-def _format_members(transaction: Transaction) -> dict[str, object]:
+def _format_members(transaction: Transaction, assets: Assets) -> dict[str, object]:
     members = {
         **transaction._asdict(),
-        "amount": format_amount(transaction),
+        "amount": format_amount(transaction, assets),
         "recorded_at": rfc3339(transaction.recorded_at),
     }
     members |= {name: format_detail(value) for name, value in transaction.details.items()}
     return {name: members.get(name) for name in _MEMBERS}
 
 
-def _format_json_line(transaction: Transaction) -> str:
+def _format_json_line(transaction: Transaction, assets: Assets) -> str:
     documents = {"postings": transaction.postings} | {
         column.name: transaction.details.get(column.name) for column in DETAILS if column.type == "jsonb"
     }
     raw = {name: None if text is None else msgspec.Raw(text.encode()) for name, text in documents.items()}
-    line = msgspec.json.encode({**_format_members(transaction), **raw}).decode()
+    line = msgspec.json.encode({**_format_members(transaction, assets), **raw}).decode()
     return line.translate(_LINE_BREAKS) + "\n"
 
 
-def _format_csv_line(transaction: Transaction) -> str:
-    members = _format_members(transaction)
+def _format_csv_line(transaction: Transaction, assets: Assets) -> str:
+    members = _format_members(transaction, assets)
     return _format_csv(_protect(value) if name in _CLIENT_TEXTS else value for name, value in members.items())
 
 
-def _format_raw_csv_line(transaction: Transaction) -> str:
-    return _format_csv(_format_members(transaction).values())
+def _format_raw_csv_line(transaction: Transaction, assets: Assets) -> str:
+    return _format_csv(_format_members(transaction, assets).values())
 
 
 def _protect(value: object) -> object:

@@ -19,8 +19,9 @@ from ledger.audit.entries import Period, Step
 from ledger.cli.options import AsJson, parse_argument_id, parse_option
 from ledger.cli.output import emit_lines, encode_compact, print_table
 from ledger.cli.shell import fail, query
-from ledger.money import decimal_text
+from ledger.money import CURRENCIES_ALONE, Assets
 from ledger.projections import accounts
+from ledger.projections.assets import read_assets
 from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
 from ledger.store.reader import EVENT_TOPICS, MAX_POSITION, EventFilter
@@ -44,15 +45,15 @@ def show_history(account: AccountId, limit: Limit = 100, as_json: AsJson = False
     """Show the newest entries of an account's statement, each with the balance after it. JSON: one entry per line."""
     account_id = parse_argument_id(account)
 
-    async def read(connection: Connection) -> tuple[str, list[dict[str, Any]]]:
+    async def read(connection: Connection) -> tuple[str, Assets, list[dict[str, Any]]]:
         currency = await _currency_of(connection, account_id)
         found = await entries.list_entries(
             connection, account_id, Period(), after=0, before=MAX_POSITION, ascending=False, limit=limit
         )
-        return currency, found
+        return currency, await read_assets(connection), found
 
-    currency, rows = query(read)
-    _print_rows(rows, _ENTRY, as_json=as_json, currency=currency)
+    currency, assets, rows = query(read)
+    _print_rows(rows, _ENTRY, as_json=as_json, currency=currency, assets=assets)
 
 
 def show_events(
@@ -81,25 +82,27 @@ def show_balance(
     """Show an account's owner and balance, now or at a point in time. JSON: one document."""
     account_id, moment = parse_argument_id(account), _account_moment(at, at_position, at_version)
 
-    async def read(connection: Connection) -> dict[str, Any] | None:
+    async def read(connection: Connection) -> tuple[dict[str, Any] | None, Assets]:
         now = AtPosition(await event_reader.log_end(connection))
-        return await as_of.account_at(connection, account_id, moment or now)
+        return await as_of.account_at(connection, account_id, moment or now), await read_assets(connection)
 
-    body = query(read)
+    body, assets = query(read)
     if body is None:
         fail(f"no such account then: {account_id}" if moment else f"no such account: {account_id}", 1)
-    _print_document(body, [body], _ACCOUNT, as_json=as_json)
+    _print_document(body, [body], _ACCOUNT, assets, as_json=as_json)
 
 
 def show_trial_balance(at: At = None, at_position: Position = None, as_json: AsJson = False) -> None:
     """Show debits, credits and their sum in each currency, now or at a point in time. JSON: one document."""
     moment = _moment(at, at_position)
 
-    async def read(connection: Connection) -> dict[str, Any]:
-        return await as_of.trial_balance(connection, await as_of.position_of(connection, moment))
+    async def read(connection: Connection) -> tuple[dict[str, Any], Assets]:
+        position = await as_of.position_of(connection, moment)
+        return await as_of.trial_balance(connection, position), await read_assets(connection)
 
-    body = query(read)
-    _print_document(body, [_restore_sums(currency) for currency in body["currencies"]], _CURRENCY, as_json=as_json)
+    body, assets = query(read)
+    sums = [_restore_sums(currency) for currency in body["currencies"]]
+    _print_document(body, sums, _CURRENCY, assets, as_json=as_json)
     if not body["balanced"]:
         fail("the books do not balance", 1)
 
@@ -110,15 +113,15 @@ def show_replay(account: AccountId, as_json: AsJson = False) -> None:
 
     async def print_steps(connection: Connection) -> int:
         rows: list[Row] = []
-        count, currency = 0, ""
+        count, currency, assets = 0, "", await read_assets(connection)
         async for step in entries.replay(connection, account_id):
             rows.append(_step(step))
             count, currency = count + 1, step.state.currency
             if len(rows) == CHUNK:
-                _print_rows(rows, _STEP, as_json=as_json, currency=currency)
+                _print_rows(rows, _STEP, as_json=as_json, currency=currency, assets=assets)
                 rows = []
         if rows:
-            _print_rows(rows, _STEP, as_json=as_json, currency=currency)
+            _print_rows(rows, _STEP, as_json=as_json, currency=currency, assets=assets)
         return count
 
     if not query(print_steps):
@@ -184,19 +187,28 @@ def _moment(at: str | None, position: int | None) -> PointInTime | None:
     return parse_option("--at", at, lambda text: AtTime(parse_end(text)))
 
 
-def _print_document(document: Row, rows: Sequence[Row], columns: Sequence[str], *, as_json: bool) -> None:
+def _print_document(
+    document: Row, rows: Sequence[Row], columns: Sequence[str], assets: Assets, *, as_json: bool
+) -> None:
     if as_json:
         emit_lines([document])
     else:
-        _print_rows(rows, columns, as_json=False)
+        _print_rows(rows, columns, as_json=False, assets=assets)
 
 
-def _print_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool, currency: str = "") -> None:
+def _print_rows(
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    *,
+    as_json: bool,
+    currency: str = "",
+    assets: Assets = CURRENCIES_ALONE,
+) -> None:
     """Print rows as JSON Lines or as a table; `currency` applies to rows without one."""
     if as_json:
         emit_lines(rows)
         return
-    cells = ([_cell(name, row[name], str(row.get("currency", currency))) for name in columns] for row in rows)
+    cells = ([_cell(name, row[name], str(row.get("currency", currency)), assets) for name in columns] for row in rows)
     print_table([_column(name) for name in columns], cells, width=WIDTH)
 
 
@@ -210,9 +222,9 @@ def _column(name: str) -> Column:
     )
 
 
-def _cell(name: str, value: object, currency: str) -> str:
+def _cell(name: str, value: object, currency: str, assets: Assets) -> str:
     if name.endswith("_cents") and isinstance(value, int):
-        return f"{decimal_text(value, currency)} {currency}"
+        return f"{assets.format(value, currency)} {currency}"
     return _format_value(value)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from ledger.cli.import_client import ImportFailedError, Service, send, try_out
+from ledger.cli.import_client import ImportFailedError, Service, ServiceAssets, send, try_out
 from ledger.cli.options import AsJson
 from ledger.cli.output import emit, plural
 from ledger.cli.progress import Progress
@@ -22,6 +22,7 @@ from ledger.importing.prepare import Prepared, prepare
 from ledger.importing.profile import load_profile, make_reading, parse_mapping
 from ledger.importing.readers import FORMATS
 from ledger.importing.results import Result, Tally
+from ledger.money import Assets
 
 _STEP = 1000  # lines between two signs of progress of the check
 _AGAIN = "run the command again to resume; completed transfers are not repeated"
@@ -164,8 +165,9 @@ def import_file(
     try:
         name = None if run is None else check_run(run)
         mapped: dict[str, Any] = {"map": parse_mapping(columns or ()), "ignore": tuple(ignore or ())}
-        reading = make_reading({} if profile is None else load_profile(profile), {**given, **mapped})
         service = Service(url.rstrip("/"), username, _read_password(password_file))
+        assets = Assets(ServiceAssets(service))
+        reading = make_reading({} if profile is None else load_profile(profile), {**given, **mapped}, assets)
         with Progress(plain=True) as progress, prepare(file, reading, name, _Steps(progress).advance) as prepared:
             _run(service, prepared, report, progress)
     except OptionError as error:

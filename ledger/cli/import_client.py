@@ -20,6 +20,7 @@ from ledger.importing.compare import find_differences
 from ledger.importing.faults import MAX_FAULTS, Fault, FaultyFileError, Place
 from ledger.importing.prepare import Prepared, Request
 from ledger.importing.results import Result, Tally
+from ledger.money import CURRENCIES, is_code
 
 LINES_PER_CHUNK = 1000
 MAX_PENDING = 5000  # lines that are sent and have no result yet
@@ -114,6 +115,40 @@ class Client:
         async with self._gate:
             status, body = await self.call("GET", f"/v1/accounts/{account_id}")
             return body if status == HTTPStatus.OK else None
+
+
+class ServiceAssets(Mapping[str, int]):
+    """The decimal places of the service's registered assets, each of which is asked for when a file first names it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._known: dict[str, int] = {}
+
+    def __getitem__(self, code: str) -> int:
+        if code not in self._known:
+            is_candidate = code not in CURRENCIES and is_code(code)
+            digits = asyncio.run(_find_digits(self._service, code)) if is_candidate else None
+            if digits is None:
+                raise KeyError(code)
+            self._known[code] = digits
+        return self._known[code]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+async def _find_digits(service: Service, code: str) -> int | None:
+    """Return the decimal places of an asset, or None if the service has no such asset. Raises `ImportFailedError`."""
+    async with connect(service) as client:
+        status, body = await client.call("GET", f"/v1/assets/{code}")
+    if status == HTTPStatus.OK:
+        return int(body["digits"])
+    if status == HTTPStatus.NOT_FOUND:
+        return None
+    raise ImportFailedError(_describe(status, body))
 
 
 @asynccontextmanager

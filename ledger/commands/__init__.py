@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
+from ledger.commands.assets import RegisterAsset
 from ledger.commands.batch import TransferBatch
 from ledger.commands.clients import (
     IssueClientToken,
@@ -35,6 +36,7 @@ COMMANDS: tuple[type[Command], ...] = (
     UpdateAccount,
     CloseAccount,
     ReopenAccount,
+    RegisterAsset,
     TransferMoney,
     TransferBatch,
     PostJournalEntry,

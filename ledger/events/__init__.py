@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.events import accounts, clients, compact, seals, tokens, transactions, users
+from ledger.events import accounts, assets, clients, compact, seals, tokens, transactions, users
 
 Event = (
     accounts.AccountEvent
@@ -21,6 +21,7 @@ Event = (
     | users.UserEvent
     | users.NameEvent
     | clients.ClientEvent
+    | assets.AssetRegistered
     | tokens.SessionEvent
     | tokens.AllTokensRevoked
     | tokens.RevokedTokensForgotten
@@ -33,6 +34,7 @@ State = (
     | users.User
     | users.Name
     | clients.Client
+    | assets.Asset
     | tokens.Session
     | tokens.Cutoffs
     | tokens.Cleanups
@@ -47,6 +49,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(transactions.TransactionEvent), transactions.evolve),
     **dict.fromkeys(get_args(transactions.ReferenceEvent), transactions.evolve_reference),
     **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),
+    assets.AssetRegistered: assets.evolve,
     tokens.AllTokensRevoked: tokens.evolve_cutoffs,
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
     seals.SealHeadAccepted: seals.evolve,

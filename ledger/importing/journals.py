@@ -11,11 +11,13 @@ from ledger.importing.draft import Draft, Drafts
 from ledger.importing.faults import Fault, FileFaultError, Place
 from ledger.importing.forms import NumberForm
 from ledger.importing.text import read_lines
+from ledger.money import Assets
 from ledger.values import strict_json
 from ledger.values.strict_json import MalformedJsonError
 
 _UNITS = NumberForm("1234.56")
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_CODE = r"[A-Z][A-Z0-9._-]*"
 _TRANSACTION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:=[0-9-]{10})? \* ")
 _QUOTED = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"')
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
@@ -49,7 +51,8 @@ HLEDGER = Dialect(
     re.compile(r"decimal-mark |commodity |account "),
     re.compile(r"    ; (?P<text>.*)"),
     re.compile(
-        rf"    (?P<name>assets:accounts:(?P<id>{_ID})|equity:world:[A-Z]+)  (?P<amount>\S+) (?P<currency>[A-Z]+)"
+        rf"    (?P<name>assets:accounts:(?P<id>{_ID})|equity:world:{_CODE})  (?P<amount>\S+) "
+        rf'(?P<quote>"?)(?P<currency>{_CODE})(?P=quote)'
     ),
     _read_tags,
 )
@@ -57,7 +60,8 @@ BEANCOUNT = Dialect(
     re.compile(r"option |[0-9-]{10} (?:open|commodity) |  (?:user-id|username): "),
     re.compile(r"  (?P<text>[a-z][a-z0-9-]*: .*)"),
     re.compile(
-        rf"  (?P<name>Assets:Accounts:A-(?P<id>{_ID})|Equity:World:[A-Z]+)  (?P<amount>\S+) (?P<currency>[A-Z]+)"
+        rf"  (?P<name>Assets:Accounts:A-(?P<id>{_ID})|Equity:World:[A-Za-z0-9-]+)  (?P<amount>\S+) "
+        rf"(?P<currency>{_CODE})"
     ),
     _read_metadata,
 )
@@ -71,7 +75,7 @@ class _Block(NamedTuple):
     postings: list[dict[str, Any]]
 
 
-def read_journal(path: Path, encoding: str, dialect: Dialect) -> Drafts:
+def read_journal(path: Path, encoding: str, dialect: Dialect, assets: Assets) -> Drafts:
     """Yield the transactions of a journal."""
     block: _Block | None = None
     for number, line in enumerate(read_lines(path, encoding), 1):
@@ -83,17 +87,17 @@ def read_journal(path: Path, encoding: str, dialect: Dialect) -> Drafts:
         elif text.strip() and not dialect.directives.match(text):
             if block is None:
                 raise FileFaultError(number, 1, "the journal is not in the form of `ledger audit export`")
-            _take(block, number, text, dialect)
+            _take(block, number, text, dialect, assets)
     if block is not None:
         yield _finish(block)
 
 
-def _take(block: _Block, number: int, text: str, dialect: Dialect) -> None:
+def _take(block: _Block, number: int, text: str, dialect: Dialect, assets: Assets) -> None:
     if (posting := dialect.posting.fullmatch(text)) is not None:
         currency = posting["currency"]
         account_id = posting["id"] or str(world_account_id(currency))
         try:
-            cents = _UNITS.parse_amount(posting["amount"], currency)
+            cents = _UNITS.parse_amount(posting["amount"], currency, assets)
         except ValueError as error:
             raise FileFaultError(number, posting.start("amount") + 1, f"the amount {error}") from None
         block.postings.append({"account_id": account_id, "amount_cents": cents, "currency": currency})

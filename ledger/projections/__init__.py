@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from ledger.events import Recorded
-from ledger.projections import account_owners, accounts, captures, clients, tokens, transactions, users
+from ledger.projections import account_owners, accounts, assets, captures, clients, tokens, transactions, users
 from ledger.projections.table import Table
 from ledger.store.statements import Statement
 
@@ -32,6 +32,7 @@ INLINE = (
     Projection("users", (users.USERS,), users.HANDLED, users.apply),
     Projection("accounts", (accounts.ACCOUNTS,), accounts.HANDLED, accounts.apply),
     Projection("account_owners", (account_owners.ACCOUNT_OWNERS,), account_owners.HANDLED, account_owners.apply),
+    Projection("assets", (assets.ASSETS,), assets.HANDLED, assets.apply),
     Projection("transfers", (transactions.TRANSFERS,), transactions.HANDLED, transactions.apply),
     Projection("captures", (captures.CAPTURES,), captures.HANDLED, captures.apply),
     Projection("clients", (clients.CLIENTS,), clients.HANDLED, clients.apply),

@@ -47,7 +47,9 @@ async def exported(runtime: Runtime, *arguments: str) -> str:
 async def balances_of(runtime: Runtime) -> Balances:
     """Return the balances that are not zero, by account id."""
     rows = await runtime.pool.fetch("SELECT id, currency, balance_cents FROM accounts WHERE balance_cents <> 0")
-    return {str(row["id"]): Decimal(money.decimal_text(row["balance_cents"], row["currency"])) for row in rows}
+    return {
+        str(row["id"]): Decimal(money.CURRENCIES_ALONE.format(row["balance_cents"], row["currency"])) for row in rows
+    }
 
 
 async def moved_money(runtime: Runtime) -> list[dict[str, Any]]:
@@ -137,5 +139,7 @@ def balances_by_duckdb(path: Path) -> Balances:
     """Return the balances that the documented query computes from a file of rows."""
     rows: list[tuple[Any, ...]] = duckdb.execute(BALANCES_SQL.replace("may.parquet", str(path))).fetchall()
     return {
-        account_id: Decimal(money.decimal_text(cents, currency)) for account_id, currency, cents in rows if cents != 0
+        account_id: Decimal(money.CURRENCIES_ALONE.format(cents, currency))
+        for account_id, currency, cents in rows
+        if cents != 0
     }

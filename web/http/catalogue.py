@@ -140,6 +140,13 @@ CATALOGUE = {
         "The id belongs to another account, open or closed.",
         "Choose another id, or leave `id` out.",
     ),
+    "asset_already_exists": ErrorType(
+        409,
+        "conflict",
+        "Asset already exists",
+        "The code belongs to another asset, or to a currency of ISO 4217.",
+        "Choose another code, or use the asset that exists.",
+    ),
     "client_already_exists": ErrorType(
         409,
         "conflict",
@@ -300,6 +307,14 @@ CATALOGUE = {
         "Account frozen",
         "An admin has frozen the account: money cannot leave it, or can neither leave nor enter it.",
         "Use another account, or wait until an admin unfreezes this one.",
+    ),
+    "account_limit_exceeded": ErrorType(
+        422,
+        "validation_error",
+        "Limit of the balance exceeded",
+        "The account has a `max_balance_cents`, which the credit would exceed. What pending holds will pay to the "
+        "account counts as if it were there.",
+        "Send a smaller amount, or wait until the account has room. An admin can raise or remove the limit.",
     ),
     "transfer_insufficient_funds": ErrorType(
         422,

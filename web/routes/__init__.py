@@ -3,7 +3,7 @@
 `/v2` is the same API as `/v1`. The rows are grouped by resource in the modules of this package.
 """
 
-from web.routes import accounts, audit, auth, clients, log, service, transactions, users
+from web.routes import accounts, assets, audit, auth, clients, log, service, transactions, users
 from web.routes.route import Route
 
 VERSIONS = ("v1", "v2")
@@ -15,6 +15,7 @@ ROUTES: tuple[Route, ...] = (
     *audit.ROUTES,
     *users.ROUTES,
     *accounts.ROUTES,
+    *assets.ROUTES,
     *log.ROUTES,
     *transactions.ROUTES,
 )

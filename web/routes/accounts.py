@@ -15,7 +15,7 @@ from web.routes.route import ADMIN, CREATED, NO_SEAL, READER, TAGGED, Operation,
 ACCOUNT_MISSING: tuple[Refusing, ...] = (errors.account_not_found,)
 ACCOUNT_CHANGE: tuple[Refusing, ...] = (
     *(errors.account_not_found, errors.user_not_found, errors.id_mismatch, errors.currency_mismatch),
-    *(errors.account_closed, errors.account_frozen, errors.insufficient_funds),
+    *(errors.account_closed, errors.account_frozen, errors.insufficient_funds, errors.account_limit_exceeded),
 )
 
 ROUTES = (
@@ -41,7 +41,7 @@ ROUTES = (
             response_model=responses.Account,
             status=201,
             request_model=requests.NewAccount,
-            refusals=(errors.user_not_found, errors.account_already_exists),
+            refusals=(errors.user_not_found, errors.account_already_exists, errors.account_limit_exceeded),
             response_headers=CREATED,
         ),
         scope="accounts:write",

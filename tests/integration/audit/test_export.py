@@ -61,7 +61,7 @@ async def transfers_of(runtime: Runtime) -> list[dict[str, Any]]:
 
 
 def units(row: dict[str, Any]) -> str | None:
-    return None if row["postings"] else money.decimal_text(row["amount_cents"], row["currency"])
+    return None if row["postings"] else money.CURRENCIES_ALONE.format(row["amount_cents"], row["currency"])
 
 
 def facts(row: dict[str, Any]) -> tuple[str, ...]:
@@ -204,8 +204,9 @@ def a_journal(text_format: TextFormat, transfers: Sequence[export_text.Transacti
         for transfer in transfers
         if transfer.source_account_id is not None
     ]
-    directives = (text_format.currency(Currency("EUR", transfers[0].recorded_at)), *map(text_format.account, opened))
-    return "".join((text_format.header, *directives, *map(text_format.transaction, transfers)))
+    currency = text_format.currency(Currency("EUR", transfers[0].recorded_at), money.CURRENCIES_ALONE)
+    texts = (text_format.transaction(transfer, money.CURRENCIES_ALONE) for transfer in transfers)
+    return "".join((text_format.header, currency, *map(text_format.account, opened), *texts))
 
 
 @hypothesis.settings(max_examples=50)
@@ -224,13 +225,15 @@ def test_any_reference_makes_one_transaction_in_a_beancount_journal(reference: s
 @hypothesis.given(reference=ODD)
 def test_any_reference_makes_one_transaction_in_an_hledger_journal(reference: str) -> None:
     transfer = a_transfer(reference)._replace(details={"description": reference})
-    (postings,) = read_journal(HLEDGER.header + HLEDGER.transaction(transfer))
+    (postings,) = read_journal(HLEDGER.header + HLEDGER.transaction(transfer, money.CURRENCIES_ALONE))
     assert [-Decimal("0.01"), Decimal("0.01")] == [amount for _, amount in postings]
 
 
 @hypothesis.given(reference=ODD)
 def test_the_tags_of_an_hledger_journal_restore_any_text(reference: str) -> None:
-    lines = HLEDGER.transaction(a_transfer(reference)._replace(details={"description": reference})).split("\n")
+    lines = HLEDGER.transaction(
+        a_transfer(reference)._replace(details={"description": reference}), money.CURRENCIES_ALONE
+    ).split("\n")
     tags = [line.removeprefix("    ; ").split(": ", 1) for line in lines if line.startswith("    ; ")]
     texts = {name: value for name, value in tags if name in {"reference", "description"}}
     assert all(value == value.strip() and not set(value) & set(",[]") for value in texts.values())
@@ -258,7 +261,7 @@ async def test_hledger_itself_reads_odd_references(tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-8")
     found = by_id(sum_postings(read_journal(text)))
     assert (
-        Decimal(money.decimal_text(sum(one.amount_cents or 0 for one in transfers), "EUR"))
+        Decimal(money.CURRENCIES_ALONE.format(sum(one.amount_cents or 0 for one in transfers), "EUR"))
         == found[str(world_account_id("EUR"))]
     )
     if NEEDS_HLEDGER:
@@ -353,11 +356,13 @@ async def test_an_empty_ledger_is_exported_in_every_format(settings: Settings) -
 )
 def test_amounts_have_all_decimal_places_of_their_currency(cents: int, currency: str, text: str) -> None:
     """ISO 4217 list one."""
-    assert text == money.decimal_text(cents, currency)
+    assert text == money.CURRENCIES_ALONE.format(cents, currency)
 
 
 @hypothesis.given(
     cents=st.integers(-money.MAX_CENTS, money.MAX_CENTS), currency=st.sampled_from(sorted(money.CURRENCIES))
 )
 def test_amounts_are_exact(cents: int, currency: str) -> None:
-    assert Decimal(cents) == Decimal(money.decimal_text(cents, currency)).scaleb(money.minor_digits(currency))
+    assert Decimal(cents) == Decimal(money.CURRENCIES_ALONE.format(cents, currency)).scaleb(
+        money.CURRENCIES_ALONE.digits(currency)
+    )
