@@ -20,6 +20,7 @@ from ledger.store.connections import Connection
 from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import new_id
 from ledger.values.text import check_printable
+from ledger.values.timestamps import rfc3339
 from ledger.write.group import Origin
 
 PAGE = 1000
@@ -74,7 +75,7 @@ async def _register(settings: Settings, command: RegisterAsset) -> dict[str, Any
     await migrate_schema(settings)
     async with open_runtime(settings) as runtime:
         outcome = await runtime.committer.submit(command, Origin(new_id()))
-        return dict(outcome.result)
+        return {**outcome.result, "created_at": rfc3339(outcome.recorded_at)}
 
 
 async def _read_all(connection: Connection, *, only_registered: bool) -> list[dict[str, Any]]:

@@ -225,6 +225,7 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         ("PATCH", "/clients/{id}"): {"name": "another"},
         ("POST", "/users/me/password"): {"current_password": PASSWORD, "password": "a second password of theirs"},
         ("POST", "/accounts"): {"user_id": resource},
+        ("POST", "/assets"): {"code": f"A{new_id().int % 10**15}", "name": "another", "digits": 2},
         ("PUT", "/accounts/{id}"): {"balance_cents": 5},
         ("PATCH", "/accounts/{id}"): {"overdraft_limit_cents": 5},
         ("POST", "/transactions/transfer"): transfer_body(resource, sink, 1),
@@ -235,7 +236,8 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         },
     }
     query = f"?user_id={resource}" if key(route) == ("GET", "/auth/sessions") and not own else ""
-    for name, value in (("{id}", resource), ("{name}", "main.js"), ("{code}", "validation_error")):
+    code = "EUR" if route.path.startswith("/assets") else "validation_error"
+    for name, value in (("{id}", resource), ("{name}", "main.js"), ("{code}", code)):
         path = path.replace(name, value)
     return Request(route.method, path + query, bodies.get(key(route)))
 

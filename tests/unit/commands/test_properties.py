@@ -12,6 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
+from ledger.commands.assets import RegisterAsset
 from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
@@ -40,6 +41,7 @@ from ledger.events.accounts import (
     AccountCredited,
     AccountDebited,
     Freeze,
+    world_account_id,
 )
 from ledger.events.seals import SealHeadAccepted
 from ledger.events.tokens import CLEANUPS, Cleanups
@@ -87,7 +89,7 @@ Maker = Callable[[Ledger], Command]  # some commands depend on the ledger's stat
 any_ids = st.sampled_from([*ACCOUNTS, *ACCOUNTS, ALICE, WORLD, named_id("transfer 1")])
 
 
-currencies = st.sampled_from(["USD", "USD", "EUR"])
+currencies = st.sampled_from(["USD", "USD", "EUR", "HOURS"])
 
 
 amounts = st.integers(1, 200) | st.sampled_from([100, MAX_CENTS - 1, MAX_CENTS])
@@ -103,6 +105,9 @@ times = st.sampled_from([0, 5, 20, 60, 99, 100])
 
 
 token_numbers = st.integers(0, 3)
+
+
+WORLDS = {WORLD, WORLD_OF_EUROS, world_account_id("HOURS")}
 
 
 def draw_command(make: Callable[..., Command], *drawn: st.SearchStrategy[Any]) -> st.SearchStrategy[Maker]:
@@ -261,7 +266,7 @@ entries_and_reversals: st.SearchStrategy[Maker] = st.one_of(
 
 
 policies = draw_command(
-    lambda ledger, account_id, limit_cents, frozen: UpdateAccount(
+    lambda ledger, account_id, limit_cents, frozen, max_cents, is_unbounded: UpdateAccount(
         account_id=account_id,
         owner_id=None,
         balance_cents=None,
@@ -269,10 +274,14 @@ policies = draw_command(
         transaction_id=ledger.fresh_id(),
         overdraft_limit_cents=limit_cents,
         frozen=frozen,
+        max_balance_cents=max_cents,
+        is_unbounded=is_unbounded,
     ),
     account_ids,
     st.none() | st.sampled_from([0, 50, 1000, MAX_CENTS]),
     st.sampled_from([None, None, "none", "debits", "all"]),
+    st.sampled_from([None, None, -10, 0, 100, 150]),
+    st.booleans(),
 )
 
 
@@ -325,6 +334,10 @@ makers: st.SearchStrategy[Maker] = st.one_of(
             account_id=key, owner_id=owner, balance_cents=cents, currency=currency, transaction_id=ledger.fresh_id()
         ),
         *(account_ids, user_ids, balances, currencies),
+    ),
+    draw_command(
+        lambda _, code, digits: RegisterAsset(code=code, asset_name="an asset", digits=digits),
+        *(currencies, st.sampled_from([0, 18])),
     ),
     draw_command(lambda _, account_id: CloseAccount(account_id), account_ids),
     draw_command(reopen, account_ids),
@@ -382,8 +395,8 @@ def populated(ledger: Ledger) -> Ledger:
     ledger.execute(end_of_hold(ledger, VoidHold, 0, 0))
     ledger.execute(CloseAccount(ACCOUNTS[3]))
     ledger.execute(reopen(ledger, ACCOUNTS[3]))
-    policies: tuple[tuple[int, Freeze], ...] = ((50, "all"), (60, "none"))
-    for limit_cents, frozen in policies:
+    policies: tuple[tuple[int, Freeze, int], ...] = ((50, "all", 90), (60, "none", 100))
+    for limit_cents, frozen, max_cents in policies:
         ledger.execute(
             UpdateAccount(
                 account_id=ACCOUNTS[3],
@@ -393,8 +406,10 @@ def populated(ledger: Ledger) -> Ledger:
                 transaction_id=ledger.fresh_id(),
                 overdraft_limit_cents=limit_cents,
                 frozen=frozen,
+                max_balance_cents=max_cents,
             )
         )
+    ledger.execute(RegisterAsset(code="HOURS", asset_name="hours", digits=2))
     return ledger
 
 
@@ -413,6 +428,11 @@ any_ledger = hypothesis.given(ledger=ledgers())
 
 
 @any_ledger
+def test_no_balance_exceeds_its_limit_with_what_holds_will_pay(ledger: Ledger) -> None:
+    assert all(account.has_room_for(0) for account in ledger.accounts().values())
+
+
+@any_ledger
 def test_all_balances_of_a_currency_sum_to_zero(ledger: Ledger) -> None:
     sums: Counter[str] = Counter()
     for account in ledger.accounts().values():
@@ -428,7 +448,7 @@ def test_no_command_takes_more_than_is_available_unless_forced(ledger: Ledger) -
         for row in rows:
             states[row.stream_id] = evolve(states.get(row.stream_id), row.event)
         is_forced = isinstance(command, ReverseTransaction) and command.force
-        for stream_id in {row.stream_id for row in rows} - {WORLD, WORLD_OF_EUROS}:
+        for stream_id in {row.stream_id for row in rows} - WORLDS:
             account, earlier = states[stream_id], before.get(stream_id)
             if isinstance(account, Account) and not is_forced:
                 least = earlier.available_cents if isinstance(earlier, Account) else 0
