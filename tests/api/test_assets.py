@@ -1,12 +1,15 @@
 """Assets beside the currencies of ISO 4217: registered once, then accepted wherever a currency is."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from ledger.settings import Settings
 from tests.support.controls import Api, Response, new_id
 
 Body = dict[str, Any]
+Serve = Callable[..., Awaitable[Api]]
 HOURS: Body = {"code": "HOURS", "name": "Hours of work", "digits": 4}
 
 
@@ -109,3 +112,9 @@ async def test_a_registration_can_be_repeated_under_its_key(api: Api) -> None:
     assert (201, first.body, "true") == (second.status, second.body, second.headers["Idempotent-Replayed"])
     sent_back = await api.post("/v1/assets", {**first.body, "code": "DAYS"})
     assert 201 == sent_back.status
+
+
+async def test_an_asset_can_be_the_default_currency(api: Api, serve: Serve, settings: Settings) -> None:
+    await register(api)
+    other = await serve(settings.model_copy(update={"ledger_default_currency": "HOURS"}))
+    assert "HOURS" == (await other.new_account())["currency"]

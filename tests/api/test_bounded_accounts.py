@@ -96,7 +96,7 @@ async def test_journal_entries_and_batches_respect_the_limit(api: Api) -> None:
     in_between = await api.post("/v1/transactions", postings((source, -50), (bounded, 101), (bounded, -51)))
     within = await api.post("/v1/transactions", postings((source, -50), (bounded, -1), (bounded, 51)))
     assert (422, LIMIT_EXCEEDED, ["/postings/1"]) == (over.status, over.codes, over.pointers)
-    assert (422, LIMIT_EXCEEDED) == (in_between.status, in_between.codes)
+    assert (422, [*LIMIT_EXCEEDED, "transfer_insufficient_funds"]) == (in_between.status, in_between.codes)
     assert (422, ["transfer_insufficient_funds"]) == (within.status, within.codes)
 
     items = [transfer_body(source, bounded, cents) for cents in (60, 41, 40)]

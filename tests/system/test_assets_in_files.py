@@ -13,6 +13,7 @@ from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, Api, new_id
 from tests.support.exports import NEEDS_HLEDGER, run_hledger
 from tests.support.processes import Ran, run_ledger
+from tests.support.serving import serving, startup_error
 
 DIGITS = {"HOURS": 4, "A.B_C-9": 18, "X": 0, "XAU": 5, "CO2": 2}
 FORMATS = ("jsonl", "csv", "parquet", "hledger", "beancount")
@@ -143,3 +144,9 @@ async def test_an_asset_is_registered_and_listed_on_the_command_line(books: Book
     assert (await books.api.get("/v1/assets?limit=6")).body == listed.documents
     assert "Bonus points" in table.output
     assert "iso4217" in table.output
+
+
+async def test_a_service_does_not_start_with_an_unknown_default_currency(books: Books, tmp_path: Path) -> None:
+    with serving(tmp_path, books.settings, variables={"LEDGER_DEFAULT_CURRENCY": "POINTS"}) as running:
+        line = await startup_error(running)
+    assert line.startswith("ledger: LEDGER_DEFAULT_CURRENCY: must be an ISO 4217 code, or the code of a registered")

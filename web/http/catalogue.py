@@ -4,19 +4,11 @@ The service serves each entry at `/errors/{code}`, and `docs/reference/errors.md
 """
 
 from http import HTTPStatus
-from typing import NamedTuple
+
+from web.http.catalogue_of_books import BOOKS
+from web.http.error_type import ErrorType
 
 PATH = "/errors"
-
-
-class ErrorType(NamedTuple):
-    """A kind of error. `description` says what is wrong, and `help` what the client can do."""
-
-    status: int
-    kind: str
-    title: str
-    description: str
-    help: str
 
 
 CATALOGUE = {
@@ -139,13 +131,6 @@ CATALOGUE = {
         "Account already exists",
         "The id belongs to another account, open or closed.",
         "Choose another id, or leave `id` out.",
-    ),
-    "asset_already_exists": ErrorType(
-        409,
-        "conflict",
-        "Asset already exists",
-        "The code belongs to another asset, or to a currency of ISO 4217.",
-        "Choose another code, or use the asset that exists.",
     ),
     "client_already_exists": ErrorType(
         409,
@@ -308,14 +293,6 @@ CATALOGUE = {
         "An admin has frozen the account: money cannot leave it, or can neither leave nor enter it.",
         "Use another account, or wait until an admin unfreezes this one.",
     ),
-    "account_limit_exceeded": ErrorType(
-        422,
-        "validation_error",
-        "Limit of the balance exceeded",
-        "The account has a `max_balance_cents`, which the credit would exceed. What pending holds will pay to the "
-        "account counts as if it were there.",
-        "Send a smaller amount, or wait until the account has room. An admin can raise or remove the limit.",
-    ),
     "transfer_insufficient_funds": ErrorType(
         422,
         "validation_error",
@@ -344,6 +321,7 @@ CATALOGUE = {
         "A transfer needs two different accounts.",
         "Send different ids as source and destination.",
     ),
+    **BOOKS,
     "rate_limited": ErrorType(
         429,
         "rate_limit",

@@ -33,6 +33,7 @@ from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from tests.support.exports import (
+    ASSETS,
     NEEDS_HLEDGER,
     balances_by_hledger,
     balances_of,
@@ -61,7 +62,7 @@ async def transfers_of(runtime: Runtime) -> list[dict[str, Any]]:
 
 
 def units(row: dict[str, Any]) -> str | None:
-    return None if row["postings"] else money.CURRENCIES_ALONE.format(row["amount_cents"], row["currency"])
+    return None if row["postings"] else ASSETS.format(row["amount_cents"], row["currency"])
 
 
 def facts(row: dict[str, Any]) -> tuple[str, ...]:
@@ -282,7 +283,7 @@ async def test_an_account_filters_transfers(busy: Runtime) -> None:
     found = await exported(busy, "--format", "jsonl", "--account", str(EUROS))
     assert [str(row["id"]) for row in expected] == [json.loads(line)["id"] for line in found.splitlines()]
     names = set(re.findall(r"open (\S+)", await exported(busy, "--format", "beancount", "--account", str(EUROS))))
-    worlds = {str(world_account_id(currency)) for currency in ("EUR", "JPY", "KWD")}
+    worlds = {str(world_account_id(currency)) for currency in ("EUR", "HOURS", "JPY", "KWD")}
     assert {str(EUROS), str(MORE_EUROS), *worlds} == {id_of(name) for name in names}
 
 
