@@ -160,14 +160,18 @@ def import_file(
         "account": account,
         "against": against,
     }
+
+    def find_service() -> Service:
+        return Service(url.rstrip("/"), username, _read_password(password_file))
+
     collect_rarely()
     report = _Report(file, dry_run=dry_run, as_json=as_json)
     try:
         name = None if run is None else check_run(run)
         mapped: dict[str, Any] = {"map": parse_mapping(columns or ()), "ignore": tuple(ignore or ())}
-        service = Service(url.rstrip("/"), username, _read_password(password_file))
-        assets = Assets(ServiceAssets(service))
+        assets = Assets(ServiceAssets(find_service))
         reading = make_reading({} if profile is None else load_profile(profile), {**given, **mapped}, assets)
+        service = find_service()
         with Progress(plain=True) as progress, prepare(file, reading, name, _Steps(progress).advance) as prepared:
             _run(service, prepared, report, progress)
     except OptionError as error:

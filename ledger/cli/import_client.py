@@ -118,26 +118,30 @@ class Client:
 
 
 class ServiceAssets(Mapping[str, int]):
-    """The decimal places of the service's registered assets, each of which is asked for when a file first names it."""
+    """The decimal places of the service's registered assets. Each code is asked for once, when a file first names it.
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._known: dict[str, int] = {}
+    ISO 4217 decides about its own codes, so most files are checked without the service.
+    """
+
+    def __init__(self, find_service: Callable[[], Service]) -> None:
+        self._find_service = find_service
+        self._found: dict[str, int | None] = {}
 
     def __getitem__(self, code: str) -> int:
-        if code not in self._known:
-            is_candidate = code not in CURRENCIES and is_code(code)
-            digits = asyncio.run(_find_digits(self._service, code)) if is_candidate else None
-            if digits is None:
-                raise KeyError(code)
-            self._known[code] = digits
-        return self._known[code]
+        if code in CURRENCIES or not is_code(code):
+            raise KeyError(code)
+        if code not in self._found:
+            self._found[code] = asyncio.run(_find_digits(self._find_service(), code))
+        digits = self._found[code]
+        if digits is None:
+            raise KeyError(code)
+        return digits
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
+        return (code for code, digits in self._found.items() if digits is not None)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return sum(1 for _ in self)
 
 
 async def _find_digits(service: Service, code: str) -> int | None:
