@@ -1,5 +1,6 @@
 """Assets beside the currencies of ISO 4217: registered once, then accepted wherever a currency is."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -118,3 +119,10 @@ async def test_an_asset_can_be_the_default_currency(api: Api, serve: Serve, sett
     await register(api)
     other = await serve(settings.model_copy(update={"ledger_default_currency": "HOURS"}))
     assert "HOURS" == (await other.new_account())["currency"]
+
+
+async def test_of_registrations_at_once_one_succeeds(api: Api) -> None:
+    answers = await asyncio.gather(*(register(api, digits=digits) for digits in range(5)))
+    (first,) = (answer for answer in answers if answer.status == 201)
+    assert [409] * 4 == [answer.status for answer in answers if answer is not first]
+    assert first.body == (await api.get("/v1/assets/HOURS")).body

@@ -101,8 +101,8 @@ async def test_journal_entries_and_batches_respect_the_limit(api: Api) -> None:
 
     items = [transfer_body(source, bounded, cents) for cents in (60, 41, 40)]
     batch = await api.post("/v1/transactions/batch", {"atomic": False, "items": items})
-    assert [200, 422, 200] == [each["status"] for each in batch.body]
-    assert LIMIT_EXCEEDED == [error["code"] for error in batch.body[1]["errors"]]
+    assert [200, 422, 200] == [each["status"] for each in batch.body["results"]]
+    assert LIMIT_EXCEEDED == [error["code"] for error in batch.body["results"][1]["errors"]]
     assert 100 == await api.balance(bounded)
 
 
