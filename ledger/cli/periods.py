@@ -17,6 +17,8 @@ from ledger.cli.output import emit, emit_lines, print_table
 from ledger.cli.shell import query, run_service
 from ledger.commands.command import Command
 from ledger.commands.periods import ClosePeriod, ReopenPeriod
+from ledger.money import Assets
+from ledger.projections.assets import read_assets
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from ledger.values.timestamps import parse_day, rfc3339
@@ -39,8 +41,8 @@ def show_list(as_json: AsJson = False) -> None:
 def close(through: Through, as_json: AsJson = False) -> None:
     """Close all days through one that has ended, and show the sums at its end. JSON: one document."""
     day = parse_value("THROUGH", through, parse_day)
-    sums = run_service(lambda settings: _close(settings, day))
-    print_trial_balance({"through": day.isoformat(), **sums}, as_json=as_json)
+    sums, assets = run_service(lambda settings: _close(settings, day))
+    print_trial_balance({"through": day.isoformat(), **sums}, assets, as_json=as_json)
 
 
 def reopen(
@@ -58,14 +60,15 @@ def reopen(
         sys.stdout.write(f"reopened the period through {outcome.result['through']}\n")
 
 
-async def _close(settings: Settings, day: date) -> dict[str, Any]:
+async def _close(settings: Settings, day: date) -> tuple[dict[str, Any], Assets]:
     from ledger.runtime import open_runtime  # noqa: PLC0415 - all of the service, for these commands alone
 
     async with open_runtime(settings) as runtime:
         command = ClosePeriod(through=day, today=await periods.read_today(runtime.pool))
         outcome = await runtime.committer.submit(command, _origin())
         assert outcome.position is not None  # noqa: S101 - it has appended an event
-        return await periods.read_sums(runtime.pool, day, outcome.position)
+        sums = await periods.read_sums(runtime.pool, day, outcome.position)
+        return sums, await read_assets(runtime.pool)
 
 
 async def _submit(settings: Settings, command: Command) -> Outcome:

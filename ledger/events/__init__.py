@@ -15,6 +15,7 @@ import msgspec
 from ledger.events import (
     account_labels,
     accounts,
+    assets,
     clients,
     compact,
     periods,
@@ -34,6 +35,7 @@ Event = (
     | users.NameEvent
     | clients.ClientEvent
     | second_factors.SecondFactorEvent
+    | assets.AssetRegistered
     | tokens.SessionEvent
     | tokens.AllTokensRevoked
     | tokens.RevokedTokensForgotten
@@ -49,6 +51,7 @@ State = (
     | users.Name
     | clients.Client
     | second_factors.SecondFactor
+    | assets.Asset
     | tokens.Session
     | tokens.Cutoffs
     | tokens.Cleanups
@@ -66,6 +69,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(transactions.TransactionEvent), transactions.evolve),
     **dict.fromkeys(get_args(transactions.ReferenceEvent), transactions.evolve_reference),
     **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),
+    assets.AssetRegistered: assets.evolve,
     tokens.AllTokensRevoked: tokens.evolve_cutoffs,
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
     seals.SealHeadAccepted: seals.evolve,

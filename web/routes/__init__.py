@@ -3,7 +3,19 @@
 `/v2` is the same API as `/v1`. The rows are grouped by resource in the modules of this package.
 """
 
-from web.routes import accounts, audit, auth, clients, log, periods, second_factors, service, transactions, users
+from web.routes import (
+    accounts,
+    assets,
+    audit,
+    auth,
+    clients,
+    log,
+    periods,
+    second_factors,
+    service,
+    transactions,
+    users,
+)
 from web.routes.route import Route
 
 VERSIONS = ("v1", "v2")
@@ -16,6 +28,7 @@ ROUTES: tuple[Route, ...] = (
     *users.ROUTES,
     *second_factors.ROUTES,
     *accounts.ROUTES,
+    *assets.ROUTES,
     *log.ROUTES,
     *periods.ROUTES,
     *transactions.ROUTES,

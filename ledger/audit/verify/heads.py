@@ -13,6 +13,7 @@ from ledger.audit.verify.reading import read_pages
 from ledger.events import State, decode_state
 from ledger.events.account_labels import AccountCode
 from ledger.events.accounts import Account
+from ledger.events.assets import Asset
 from ledger.events.clients import Client
 from ledger.events.periods import Periods
 from ledger.events.seals import SealChain
@@ -21,6 +22,7 @@ from ledger.events.tokens import Cleanups, Cutoffs, Session
 from ledger.events.transactions import Reference, Transaction
 from ledger.events.users import Name, User
 from ledger.projections.accounts import ACCOUNTS
+from ledger.projections.assets import ASSETS
 from ledger.projections.clients import CLIENTS, row_of
 from ledger.projections.table import Table
 from ledger.projections.tokens import SESSIONS
@@ -35,6 +37,7 @@ _TABLES: Mapping[type[State], Table] = {
     User: USERS,
     Account: ACCOUNTS,
     Client: CLIENTS,
+    Asset: ASSETS,
     Session: SESSIONS,
 }
 Advance = Callable[[int], None]
@@ -61,7 +64,7 @@ async def check_heads(connection: Connection, advance: Advance) -> AsyncIterator
                 yield report_unexpected(table.name, str(row["id"]))
 
 
-def expected_row(version: int, state: State) -> dict[str, Value] | None:
+def expected_row(version: int, state: State) -> dict[str, Value] | None:  # noqa: PLR0911 - one arm per state
     """Return the columns of a read table that follow from a head, or None if the stream has no row."""
     match state:
         case User(deleted=True):
@@ -73,6 +76,8 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:
         case Account():
             status = "closed" if state.closed else "open"
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})
+        case Asset():
+            return _columns_of(ASSETS, state, {})
         case Session():  # `expires_at` differs: in the head it is the session's, in the row the last token's
             return {"user_id": state.user_id, "ended": state.ended}
         case (
