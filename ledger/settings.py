@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from ledger.environment import variables
 from ledger.environment.log_levels import Levels, parse_levels
 from ledger.environment.variables import SettingsError
-from ledger.money import CURRENCIES
+from ledger.money import check_code
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
@@ -166,9 +166,7 @@ class Settings(BaseModel):
     @field_validator("ledger_default_currency")
     @classmethod
     def _check_currency(cls, value: str) -> str:
-        if value not in CURRENCIES:
-            raise ValueError("must be an ISO 4217 code")
-        return value
+        return check_code(value)
 
     @field_validator("ledger_require_second_factor")
     @classmethod

@@ -24,6 +24,7 @@ TAGS = {  # in this order
     "clients": "Machine clients, their secrets and limits",
     "users": "Users and roles",
     "accounts": "Accounts, statements and receipts",
+    "assets": "Currencies and registered assets",
     "transactions": "Transfers, journal entries, holds and reversals",
     "events": "The event log",
     "ledger": "The books as a whole",

@@ -20,7 +20,7 @@ from pydantic import (
 from ledger.events.accounts import Freeze
 from ledger.events.users import ROLES
 from ledger.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
-from ledger.money import CURRENCIES, MAX_CENTS
+from ledger.money import MAX_CENTS, check_code
 from ledger.values.account_codes import AccountRef, parse_account
 from ledger.values.derived import is_derived
 from ledger.values.ids import parse_id
@@ -72,12 +72,6 @@ def _chosen_id(value: object) -> UUID:
     if is_derived(chosen):
         raise ValueError("must not be of version 8, which is for ids of the ledger's own")
     return chosen
-
-
-def _currency(code: str) -> str:
-    if code not in CURRENCIES:
-        raise ValueError("must be an ISO 4217 code")
-    return code
 
 
 def _email(text: str) -> str:
@@ -171,7 +165,7 @@ Balance = Annotated[int, Field(ge=-MAX_CENTS, le=MAX_CENTS)]
 SignedCents = Annotated[
     int, Field(ge=-MAX_CENTS, le=MAX_CENTS, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero)
 ]
-Currency = Annotated[str, AfterValidator(_currency), WithJsonSchema(CURRENCY)]
+Currency = Annotated[str, AfterValidator(check_code), WithJsonSchema(CURRENCY)]
 Frozen = Annotated[Freeze, WithJsonSchema(FREEZE)]
 _USERNAME = Field(min_length=1, max_length=MAX_USERNAME_LENGTH)
 NewUsername = Annotated[str, _USERNAME, AfterValidator(check_username), _pattern(IDENTIFYING_PATTERN)]

@@ -54,6 +54,7 @@ _EXAMPLES: dict[Any, Any] = {
     UUID: _EXAMPLE_ID,
     int: 1,
     date: date(2026, 3, 31),
+    "code": "HOURS",
     "member": "username",
     "pointer": "/amount_cents",
     "message": "must be a whole number",

@@ -179,6 +179,7 @@ class NewAccount(NewLabels):
     balance_cents: Cents | None = None
     currency: Currency | None = None
     overdraft_limit_cents: Cents | None = None
+    max_balance_cents: Balance | None = None
     frozen: Frozen | None = None
     held_cents: ReadOnly
     available_cents: ReadOnly
@@ -199,6 +200,7 @@ class _Account(NewLabels):
     created_at: ReadOnly
     updated_at: ReadAt | None = None
     overdraft_limit_cents: Cents | None = None
+    max_balance_cents: Balance | None = None
     frozen: Frozen | None = None
 
 
@@ -214,7 +216,7 @@ class Account(_Account):
 
 
 class AccountPatch(LabelPatch, _Account):
-    """`PATCH /accounts/{id}` (RFC 7396). Null removes a label, the overdraft limit or the freeze."""
+    """`PATCH /accounts/{id}` (RFC 7396). Null removes a label, a limit of the balance or the freeze."""
 
     model_config = describe({"overdraft_limit_cents": 50_000})
 

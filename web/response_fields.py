@@ -9,8 +9,8 @@ from msgspec import Meta
 
 from ledger.events.account_labels import AccountType
 from ledger.events.accounts import Freeze
-from ledger.money import CURRENCIES, MAX_CENTS
-from ledger.values.account_codes import CODE_PATTERN, MAX_CODE_LENGTH
+from ledger.money import CODE_PATTERN, MAX_CENTS, MAX_CODE_LENGTH
+from ledger.values import account_codes
 
 Id = Annotated[UUID, Meta(examples=["01890a5d-ac96-774b-bcce-b302099a8057"])]
 Time = Annotated[datetime, Meta(tz=True, examples=["2026-05-01T12:00:00.000000Z"])]
@@ -19,12 +19,12 @@ Amount = Annotated[int, Meta(ge=1, le=MAX_CENTS, description="In the currency's 
 CURRENCY: dict[str, Any] = {
     "x-component": "Currency",
     "type": "string",
-    "pattern": "^[A-Z]{3}$",
-    "enum": sorted(CURRENCIES),
-    "description": "ISO 4217",
+    "pattern": CODE_PATTERN,
+    "maxLength": MAX_CODE_LENGTH,
+    "description": "An ISO 4217 code, or the code of a registered asset",
     "examples": ["USD"],
 }
-Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", extra_json_schema=CURRENCY)]
+Currency = Annotated[str, Meta(pattern=CODE_PATTERN, extra_json_schema=CURRENCY)]
 FREEZE: dict[str, Any] = {
     "x-component": "Freeze",
     "type": "string",
@@ -42,8 +42,8 @@ ACCOUNT_TYPE: dict[str, Any] = {
 ACCOUNT_REF: dict[str, Any] = {  # a UUID in canonical form has the form of a code as well
     "x-component": "AccountRef",
     "type": "string",
-    "maxLength": MAX_CODE_LENGTH,
-    "pattern": CODE_PATTERN,
+    "maxLength": account_codes.MAX_CODE_LENGTH,
+    "pattern": account_codes.CODE_PATTERN,
     "description": "The id of an account, or its code",
     "examples": ["01890a5d-ac96-774b-bcce-b302099a8057", "assets:bank:main"],
 }

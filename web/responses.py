@@ -130,6 +130,9 @@ class Account(Answer, frozen=True):
     overdraft_limit_cents: Annotated[
         int, Meta(ge=0, le=MAX_CENTS, description="How far the balance may fall below zero", examples=[0])
     ]
+    max_balance_cents: Annotated[
+        Cents | None, Meta(description="What the balance may not exceed; null without a limit")
+    ]
     frozen: Annotated[Freeze, Meta(extra_json_schema=FREEZE)]
     currency: Currency
     status: Literal["open", "closed"]

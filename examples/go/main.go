@@ -101,7 +101,7 @@ func openAccount(
 	response := must(client.OpenAccountWithResponse(ctx, nil, ledger.OpenAccountRequest{
 		UserId:       owner.Id,
 		BalanceCents: &cents,
-		Currency:     to(ledger.USD),
+		Currency:     to("USD"),
 	}))
 	return expect(response.JSON201, response.Body)
 }

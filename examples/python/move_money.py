@@ -13,7 +13,6 @@ from ledger_client.models import (
     Account,
     CreateTransferRequest,
     CreateUserRequest,
-    Currency,
     LogInRequest,
     OpenAccountRequest,
     Problem,
@@ -64,7 +63,7 @@ def main() -> None:
             Account,
             open_account.sync(
                 client=client,
-                body=OpenAccountRequest(user_id=user.id, balance_cents=cents, currency=Currency.USD),
+                body=OpenAccountRequest(user_id=user.id, balance_cents=cents, currency="USD"),
             ),
         )
         for user, cents in ((alice, 10_000), (bob, 5_000))

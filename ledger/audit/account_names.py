@@ -17,7 +17,8 @@ BEANCOUNT_ROOTS: dict[AccountType, str] = {
     "income": "Income",
     "expense": "Expenses",
 }
-_RESERVED = ("equity:world:", "assets:accounts:")  # before a currency, and before an id
+_WORLD = "equity:world:"  # before a currency
+_RESERVED = (_WORLD, "assets:accounts:")  # and before an id
 _DIGEST = 8  # characters; enough to tell apart the few codes that become the same name
 _not_in_names = re.compile(r"[._]")
 
@@ -35,9 +36,11 @@ class AccountNames:
 
     def add(self, account: Account) -> str:
         """Return the name of an account that the export declares."""
-        if account.user_id is None or account.code is None or account.code.lower().startswith(_RESERVED):
+        if account.user_id is None or account.code is None:
             return self._name_id(account.id, account.currency)
         name = self._name_code(account)
+        if account.code.lower().startswith(_RESERVED) or name.lower().startswith(_WORLD):
+            return self._name_id(account.id, account.currency)
         if name.lower() in self._used:
             name = f"{name}-{text_digest(account.code.lower())[:_DIGEST]}"
         self._used.add(name.lower())
@@ -72,9 +75,13 @@ def name_for_beancount(account: Account) -> str:
 
 
 def name_by_id_for_beancount(account_id: UUID, currency: str) -> str:
-    """Return the name of an account without a code, as that for hledger."""
-    is_world = account_id == world_account_id(currency)
-    return f"Equity:World:{currency}" if is_world else f"Assets:Accounts:A-{account_id}"
+    """Return the name of an account without a code, as that for hledger.
+
+    The code of an asset has no small letters, so the names of two assets differ.
+    """
+    if account_id != world_account_id(currency):
+        return f"Assets:Accounts:A-{account_id}"
+    return f"Equity:World:{currency.replace('.', '-dot-').replace('_', '-low-')}"
 
 
 def describe(account: Account) -> Iterator[tuple[str, str]]:

@@ -41,6 +41,8 @@ from ledger.audit.export_text import (
 )
 from ledger.audit.progress import Progress
 from ledger.audit.snapshot import snapshot
+from ledger.money import CURRENCIES_ALONE, Assets
+from ledger.projections.assets import read_assets
 from ledger.projections.dated_entries import EffectiveTime, balance_sql
 from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
@@ -83,8 +85,8 @@ class ExportError(Exception):
 class Sink(Protocol):
     """Writes an export: first all currencies, then all accounts, then all transactions, in order."""
 
-    def write_currencies(self, currencies: Sequence[Currency]) -> None:
-        """Write the currencies of the ledger."""
+    def write_currencies(self, currencies: Sequence[Currency], assets: Assets) -> None:
+        """Write the currencies of the ledger; `assets` has the decimal places of all amounts."""
 
     def write_accounts(self, accounts: Sequence[Account]) -> None:
         """Write some of the accounts that the transactions name."""
@@ -244,7 +246,8 @@ async def export(
 async def _write_opening(connection: Connection, sink: Sink, selection: Selection, part: _Part) -> None:
     """Write the currencies, the accounts, and the balances before the period."""
     account_id, queries = selection.account_id, part.queries
-    sink.write_currencies([Currency(*row) for row in await connection.fetch(queries.currencies, part.before)])
+    currencies = [Currency(*row) for row in await connection.fetch(queries.currencies, part.before)]
+    sink.write_currencies(currencies, await read_assets(connection))
     async for page in _read_pages(connection, queries.accounts, account_id, *part.period, *part.begin):
         sink.write_accounts([Account(*row) for row in page])
     if selection.since is None:
@@ -282,17 +285,18 @@ class _TextSink:
     def __init__(self, file: BinaryIO, format_: TextFormat) -> None:
         self._file = file
         self._format = format_
-        self._names = format_.create_names()
+        self._names, self._assets = format_.create_names(), CURRENCIES_ALONE
         self._write(format_.header)
 
-    def write_currencies(self, currencies: Sequence[Currency]) -> None:
-        self._write_all(map(self._format.currency, currencies))
+    def write_currencies(self, currencies: Sequence[Currency], assets: Assets) -> None:
+        self._assets = assets
+        self._write_all(self._format.currency(currency, assets) for currency in currencies)
 
     def write_accounts(self, accounts: Sequence[Account]) -> None:
         self._write_all(self._format.account(account, self._names) for account in accounts)
 
     def write_transactions(self, transactions: Sequence[Transaction]) -> None:
-        self._write_all(self._format.transaction(transaction, self._names) for transaction in transactions)
+        self._write_all(self._format.transaction(one, self._names, self._assets) for one in transactions)
 
     def _write_all(self, texts: Iterable[str]) -> None:
         self._write("".join(texts))

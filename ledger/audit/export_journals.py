@@ -21,14 +21,13 @@ from ledger.audit.export_text import (
     Account,
     Currency,
     Names,
-    Posting,
     TextFormat,
     Transaction,
     format_detail,
     postings_of,
 )
 from ledger.events.accounts import world_account_id
-from ledger.money import decimal_text, minor_digits
+from ledger.money import Assets
 from ledger.values.timestamps import rfc3339
 
 # hledger has no quoting: in a description, whatever would end it becomes a blank.
@@ -51,10 +50,6 @@ def _name_texts(transaction: Transaction) -> Iterator[tuple[str, str]]:
             yield name.replace("_", "-"), text
 
 
-def _format_units(posting: Posting) -> str:
-    return f"{decimal_text(posting.amount_cents, posting.currency)} {posting.currency}"
-
-
 def _format_day(time: datetime) -> str:
     return time.astimezone(UTC).date().isoformat()
 
@@ -62,13 +57,16 @@ def _format_day(time: datetime) -> str:
 # hledger.
 
 
-def _format_hledger_currency(currency: Currency) -> str:
+def _format_hledger_currency(currency: Currency, assets: Assets) -> str:
     """Return the directives of a currency and of the ledger's own account in it."""
-    code = currency.code
-    return (
-        f"commodity 1000.{'0' * minor_digits(code)} {code}\n"
-        f"account {name_by_id_for_hledger(world_account_id(code), code)}\n"
-    )
+    code, places = currency.code, "0" * assets.digits(currency.code)
+    world = name_by_id_for_hledger(world_account_id(code), code)
+    return f"commodity 1000.{places} {_hledger_commodity(code)}\naccount {world}\n"
+
+
+def _hledger_commodity(code: str) -> str:
+    """Return a code as hledger wants it: in quotation marks, unless it has letters alone."""
+    return code if code.isalpha() else f'"{code}"'
 
 
 def _format_hledger_account(account: Account, names: Names) -> str:
@@ -79,27 +77,28 @@ def _format_hledger_account(account: Account, names: Names) -> str:
     return f"account {names.add(account)}  ; {tags}\n"
 
 
-def _format_hledger(transaction: Transaction, names: Names) -> str:
+def _format_hledger(transaction: Transaction, names: Names, assets: Assets) -> str:
     """Return a transaction in hledger's journal format, with the effective date as its secondary date."""
     effective_at = transaction.details.get("effective_at")
     recorded = _format_day(transaction.recorded_at)
     days = f"{recorded}={_format_day(effective_at)}" if effective_at else recorded
-    return _format_hledger_on(transaction, names, days)
+    return _format_hledger_on(transaction, names, assets, days)
 
 
-def _format_hledger_effective(transaction: Transaction, names: Names) -> str:
+def _format_hledger_effective(transaction: Transaction, names: Names, assets: Assets) -> str:
     """Return a transaction in hledger's journal format, with the day of recording as its secondary date."""
     effective_at = transaction.details.get("effective_at")
     recorded = _format_day(transaction.recorded_at)
     days = f"{_format_day(effective_at)}={recorded}" if effective_at else recorded
-    return _format_hledger_on(transaction, names, days)
+    return _format_hledger_on(transaction, names, assets, days)
 
 
-def _format_hledger_on(transaction: Transaction, names: Names, days: str) -> str:
+def _format_hledger_on(transaction: Transaction, names: Names, assets: Assets, days: str) -> str:
     description = _DESCRIPTION_ENDS.sub(" ", _narrate(transaction)).strip() or transaction.kind
     tags = "".join(f"    ; {name}: {_encode_tag(text)}\n" for name, text in _name_texts(transaction))
     postings = "".join(
-        f"    {names.find(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
+        f"    {names.find(posting.account_id, posting.currency)}  "
+        f"{assets.format(posting.amount_cents, posting.currency)} {_hledger_commodity(posting.currency)}\n"
         for posting in postings_of(transaction)
     )
     return (
@@ -116,7 +115,7 @@ def _encode_tag(text: str) -> str:
 # beancount.
 
 
-def _format_beancount_currency(currency: Currency) -> str:
+def _format_beancount_currency(currency: Currency, _: Assets) -> str:
     """Return the directives of a currency and of the ledger's own account in it."""
     day, code = _format_day(currency.created_at), currency.code
     return f"{day} commodity {code}\n{day} open {name_by_id_for_beancount(world_account_id(code), code)} {code}\n"
@@ -129,20 +128,22 @@ def _format_beancount_account(account: Account, names: Names) -> str:
     return opened + "".join(f"  {name}: {_quote(value)}\n" for name, value in describe(account))
 
 
-def _format_beancount(transaction: Transaction, names: Names) -> str:
+def _format_beancount(transaction: Transaction, names: Names, assets: Assets) -> str:
     """Return a transaction in beancount's format, with all texts as metadata."""
-    return _format_beancount_on(transaction, names, transaction.recorded_at)
+    return _format_beancount_on(transaction, names, assets, transaction.recorded_at)
 
 
-def _format_beancount_effective(transaction: Transaction, names: Names) -> str:
+def _format_beancount_effective(transaction: Transaction, names: Names, assets: Assets) -> str:
     """Return a transaction in beancount's format, on the day on which it counts."""
-    return _format_beancount_on(transaction, names, transaction.details.get("effective_at") or transaction.recorded_at)
+    time = transaction.details.get("effective_at") or transaction.recorded_at
+    return _format_beancount_on(transaction, names, assets, time)
 
 
-def _format_beancount_on(transaction: Transaction, names: Names, time: datetime) -> str:
+def _format_beancount_on(transaction: Transaction, names: Names, assets: Assets, time: datetime) -> str:
     metadata = "".join(f"  {name}: {_quote(text)}\n" for name, text in _name_texts(transaction))
     postings = "".join(
-        f"  {names.find(posting.account_id, posting.currency)}  {_format_units(posting)}\n"
+        f"  {names.find(posting.account_id, posting.currency)}  "
+        f"{assets.format(posting.amount_cents, posting.currency)} {posting.currency}\n"
         for posting in postings_of(transaction)
     )
     return (

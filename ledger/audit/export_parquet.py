@@ -18,9 +18,9 @@ from ledger.audit.export_text import (
     codes_of,
     format_amount,
 )
+from ledger.money import Assets
 
-# The largest amount, 2^53 - 1 minor units, has 16 digits; a currency has at most 3 decimal places.
-_AMOUNT = pa.decimal128(19, 3)
+_MAX_CENTS_DIGITS = 16  # of the largest amount, 2^53 - 1 minor units
 _TYPES: dict[str, Any] = {
     "id": pa.string(),
     "position": pa.int64(),
@@ -28,7 +28,7 @@ _TYPES: dict[str, Any] = {
     "kind": pa.string(),
     "reference": pa.string(),
     "currency": pa.string(),
-    "amount": _AMOUNT,
+    "amount": pa.decimal128(_MAX_CENTS_DIGITS, 0),
     "amount_cents": pa.int64(),
     "source_account_id": pa.string(),
     "destination_account_id": pa.string(),
@@ -37,24 +37,29 @@ _TYPES: dict[str, Any] = {
 _DETAIL_TYPES = {"text": pa.string(), "jsonb": pa.string(), "timestamptz": pa.timestamp("us", tz="UTC")}
 _TYPES |= {column.name: _DETAIL_TYPES[column.type] for column in DETAILS}
 _TYPES |= dict.fromkeys(("reverses", *CODES), pa.string())
-_SCHEMA = pa.schema(list(_TYPES.items()))
 
 
 class ParquetSink:
     """Writes each page of transactions as a row group."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._codes = AccountCodes()
-        self._writer = pq.ParquetWriter(pa.PythonFile(file, "w"), _SCHEMA, compression="zstd")
+        self._file, self._codes = file, AccountCodes()
+        self._writer: Any = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
-    def write_currencies(self, currencies: Sequence[Currency]) -> None:
-        """Do nothing: each row names its currency."""
+    def write_currencies(self, currencies: Sequence[Currency], assets: Assets) -> None:
+        """Begin the file, whose amounts have as many decimal places as any of the ledger. Each row has its currency."""
+        del currencies
+        places = assets.max_digits
+        types = {**_TYPES, "amount": pa.decimal128(_MAX_CENTS_DIGITS + places, places)}
+        self._assets, self._schema = assets, pa.schema(list(types.items()))
+        self._writer = pq.ParquetWriter(pa.PythonFile(self._file, "w"), self._schema, compression="zstd")
 
     def write_accounts(self, accounts: Sequence[Account]) -> None:
         """Keep the codes of accounts: the file has one table, and its rows name their accounts."""
@@ -63,11 +68,11 @@ class ParquetSink:
 
     def write_transactions(self, transactions: Sequence[Transaction]) -> None:
         """Write transactions as the next row group."""
-        rows = [_format_row(transaction) | codes_of(transaction, self._codes) for transaction in transactions]
-        self._writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
+        rows = [_format_row(one, self._assets) | codes_of(one, self._codes) for one in transactions]
+        self._writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=self._schema))
 
 
-def _format_row(transaction: Transaction) -> dict[str, object]:
+def _format_row(transaction: Transaction, assets: Assets) -> dict[str, object]:
     return {
         **transaction._asdict(),
         **{column.name: transaction.details.get(column.name) for column in DETAILS},
@@ -75,7 +80,7 @@ def _format_row(transaction: Transaction) -> dict[str, object]:
         "source_account_id": _format_id(transaction.source_account_id),
         "destination_account_id": _format_id(transaction.destination_account_id),
         "reverses": _format_id(transaction.reverses),
-        "amount": None if (units := format_amount(transaction)) is None else Decimal(units),
+        "amount": None if (units := format_amount(transaction, assets)) is None else Decimal(units),
     }
 
 

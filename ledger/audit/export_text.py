@@ -15,7 +15,7 @@ import msgspec
 
 from ledger.events.account_labels import AccountType
 from ledger.events.accounts import world_account_id
-from ledger.money import decimal_text
+from ledger.money import Assets
 from ledger.projections import transactions
 from ledger.values.spreadsheets import protect_cell
 from ledger.values.timestamps import rfc3339
@@ -24,7 +24,7 @@ BROUGHT_FORWARD = "brought_forward"
 
 
 class Currency(NamedTuple):
-    """A currency of the ledger, with the time of its first account."""
+    """A currency or an asset of the ledger, with the time of its first account."""
 
     code: str
     created_at: datetime
@@ -79,13 +79,16 @@ class Names(Protocol):
 
 
 class TextFormat(NamedTuple):
-    """The header of a file, the names of accounts, and the text of a currency, of an account and of a transaction."""
+    """The header of a file, the names of accounts, and the text of a currency, of an account and of a transaction.
+
+    The texts of a currency and of a transaction depend on the decimal places of amounts.
+    """
 
     header: str
     create_names: Callable[[], Names]
-    currency: Callable[[Currency], str]
+    currency: Callable[[Currency, Assets], str]
     account: Callable[[Account, Names], str]
-    transaction: Callable[[Transaction, Names], str]
+    transaction: Callable[[Transaction, Names, Assets], str]
 
 
 DETAILS = tuple(column for column in transactions.DETAILS if column.name not in Transaction._fields)
@@ -124,11 +127,11 @@ def bring_forward(account_id: UUID, currency: str, balance_cents: int, *, positi
     return Transaction(row_id, position, at, BROUGHT_FORWARD, None, currency, abs(balance_cents), *sides)
 
 
-def format_amount(transaction: Transaction) -> str | None:
+def format_amount(transaction: Transaction, assets: Assets) -> str | None:
     """Return the amount between two accounts in units of the currency; None for a journal entry."""
     if transaction.amount_cents is None or transaction.currency is None:
         return None
-    return decimal_text(transaction.amount_cents, transaction.currency)
+    return assets.format(transaction.amount_cents, transaction.currency)
 
 
 def postings_of(transaction: Transaction) -> list[Posting]:
@@ -173,7 +176,7 @@ def codes_of(transaction: Transaction, codes: Names) -> dict[str, str | None]:
     }
 
 
-def _omit_currency(_: Currency) -> str:
+def _omit_currency(*_: object) -> str:
     return ""
 
 
@@ -182,10 +185,10 @@ def _keep_code(account: Account, names: Names) -> str:
     return ""
 
 
-def _format_members(transaction: Transaction, names: Names) -> dict[str, object]:
+def _format_members(transaction: Transaction, names: Names, assets: Assets) -> dict[str, object]:
     members = {
         **transaction._asdict(),
-        "amount": format_amount(transaction),
+        "amount": format_amount(transaction, assets),
         "recorded_at": rfc3339(transaction.recorded_at),
     }
     members |= {name: format_detail(value) for name, value in transaction.details.items()}
@@ -193,22 +196,22 @@ def _format_members(transaction: Transaction, names: Names) -> dict[str, object]
     return {name: members.get(name) for name in _MEMBERS}
 
 
-def _format_json_line(transaction: Transaction, names: Names) -> str:
+def _format_json_line(transaction: Transaction, names: Names, assets: Assets) -> str:
     documents = {"postings": transaction.postings} | {
         column.name: transaction.details.get(column.name) for column in DETAILS if column.type == "jsonb"
     }
     raw = {name: None if text is None else msgspec.Raw(text.encode()) for name, text in documents.items()}
-    line = msgspec.json.encode({**_format_members(transaction, names), **raw}).decode()
+    line = msgspec.json.encode({**_format_members(transaction, names, assets), **raw}).decode()
     return line.translate(_LINE_BREAKS) + "\n"
 
 
-def _format_csv_line(transaction: Transaction, names: Names) -> str:
-    members = _format_members(transaction, names)
+def _format_csv_line(transaction: Transaction, names: Names, assets: Assets) -> str:
+    members = _format_members(transaction, names, assets)
     return _format_csv(_protect(value) if name in _CLIENT_TEXTS else value for name, value in members.items())
 
 
-def _format_raw_csv_line(transaction: Transaction, names: Names) -> str:
-    return _format_csv(_format_members(transaction, names).values())
+def _format_raw_csv_line(transaction: Transaction, names: Names, assets: Assets) -> str:
+    return _format_csv(_format_members(transaction, names, assets).values())
 
 
 def _protect(value: object) -> object:

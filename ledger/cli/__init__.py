@@ -28,6 +28,10 @@ COMMANDS: Commands = {
     "import": "ledger.cli.import_:import_file",
     "import-reference": "ledger.cli.import_reference:import_reference",
     "admin": Group("Manage admins: users who may do everything.", {"create": "ledger.cli.admin:create_admin"}),
+    "assets": Group(
+        "Register assets beside the currencies of ISO 4217.",
+        {"add": "ledger.cli.assets:register_asset", "list": "ledger.cli.assets:list_assets"},
+    ),
     "tokens": Group(
         "Inspect and rebuild the cache of revoked tokens.",
         {

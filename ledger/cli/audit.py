@@ -20,8 +20,9 @@ from ledger.cli.accounts import find_account_id, parse_account_argument
 from ledger.cli.options import AsJson, By, EffectiveAt, Order, parse_option
 from ledger.cli.output import emit_lines, encode_compact, print_table
 from ledger.cli.shell import fail, query
-from ledger.money import decimal_text
+from ledger.money import CURRENCIES_ALONE, Assets
 from ledger.projections import accounts
+from ledger.projections.assets import read_assets
 from ledger.store import reader as event_reader
 from ledger.store.connections import Connection
 from ledger.store.reader import EVENT_TOPICS, MAX_POSITION, EventFilter
@@ -54,19 +55,19 @@ def show_history(
     """
     named, last = parse_account_argument(account), parse_option("--effective-at", effective_at, parse_end)
 
-    async def read(connection: Connection) -> tuple[str, list[dict[str, Any]]]:
-        account_id = await find_account_id(connection, named)
+    async def read(connection: Connection) -> tuple[str, Assets, list[dict[str, Any]]]:
+        account_id, assets = await find_account_id(connection, named), await read_assets(connection)
         currency = await _currency_of(connection, account_id)
         if by is Order.EFFECTIVE or last is not None:
-            return currency, await effective_entries.list_newest(connection, account_id, last, limit)
+            return currency, assets, await effective_entries.list_newest(connection, account_id, last, limit)
         found = await entries.list_entries(
             connection, account_id, Period(), after=0, before=MAX_POSITION, ascending=False, limit=limit
         )
-        return currency, found
+        return currency, assets, found
 
-    currency, rows = query(read)
+    currency, assets, rows = query(read)
     columns = _ENTRY if by is Order.RECORDED and last is None else _EFFECTIVE_ENTRY
-    _print_rows(rows, columns, as_json=as_json, currency=currency)
+    _print_rows(rows, columns, as_json=as_json, currency=currency, assets=assets)
 
 
 def show_events(
@@ -97,14 +98,15 @@ def show_balance(
     named, moment = parse_account_argument(account), _account_moment(at, at_position, at_version)
     counted = parse_option("--effective-at", effective_at, parse_end)
 
-    async def read(connection: Connection) -> dict[str, Any] | None:
+    async def read(connection: Connection) -> tuple[dict[str, Any] | None, Assets]:
         account_id = await find_account_id(connection, named)
-        return await as_of.account_at(connection, account_id, moment, effective_at=counted)
+        then = await as_of.account_at(connection, account_id, moment, effective_at=counted)
+        return then, await read_assets(connection)
 
-    body = query(read)
+    body, assets = query(read)
     if body is None:
         fail(f"no such account then: {named}" if moment else f"no such account: {named}", 1)
-    _print_document(body, [body], _ACCOUNT, as_json=as_json)
+    _print_document(body, [body], _ACCOUNT, assets, as_json=as_json)
 
 
 def show_trial_balance(
@@ -116,11 +118,12 @@ def show_trial_balance(
     """
     moment, counted = _moment(at, at_position), parse_option("--effective-at", effective_at, parse_end)
 
-    async def read(connection: Connection) -> dict[str, Any]:
-        return await as_of.trial_balance(connection, await as_of.position_of(connection, moment), counted)
+    async def read(connection: Connection) -> tuple[dict[str, Any], Assets]:
+        position = await as_of.position_of(connection, moment)
+        return await as_of.trial_balance(connection, position, counted), await read_assets(connection)
 
-    body = query(read)
-    print_trial_balance(body, as_json=as_json)
+    body, assets = query(read)
+    print_trial_balance(body, assets, as_json=as_json)
     if not body["balanced"]:
         fail("the books do not balance", 1)
 
@@ -132,24 +135,25 @@ def show_replay(account: Account, as_json: AsJson = False) -> None:
     async def print_steps(connection: Connection) -> int:
         account_id = await find_account_id(connection, named)
         rows: list[Row] = []
-        count, currency = 0, ""
+        count, currency, assets = 0, "", await read_assets(connection)
         async for step in entries.replay(connection, account_id):
             rows.append(_step(step))
             count, currency = count + 1, step.state.currency
             if len(rows) == CHUNK:
-                _print_rows(rows, _STEP, as_json=as_json, currency=currency)
+                _print_rows(rows, _STEP, as_json=as_json, currency=currency, assets=assets)
                 rows = []
         if rows:
-            _print_rows(rows, _STEP, as_json=as_json, currency=currency)
+            _print_rows(rows, _STEP, as_json=as_json, currency=currency, assets=assets)
         return count
 
     if not query(print_steps):
         fail(f"no such account: {named}", 1)
 
 
-def print_trial_balance(body: Row, *, as_json: bool) -> None:
+def print_trial_balance(body: Row, assets: Assets, *, as_json: bool) -> None:
     """Print sums by currency, as one JSON document or as a table."""
-    _print_document(body, [_restore_sums(currency) for currency in body["currencies"]], _CURRENCY, as_json=as_json)
+    sums = [_restore_sums(currency) for currency in body["currencies"]]
+    _print_document(body, sums, _CURRENCY, assets, as_json=as_json)
 
 
 _ENTRY = ("version", "created_at", "amount_cents", "balance_cents", "other_account_id", "transaction_id", "reference")
@@ -212,19 +216,28 @@ def _moment(at: str | None, position: int | None) -> PointInTime | None:
     return parse_option("--at", at, lambda text: AtTime(parse_end(text)))
 
 
-def _print_document(document: Row, rows: Sequence[Row], columns: Sequence[str], *, as_json: bool) -> None:
+def _print_document(
+    document: Row, rows: Sequence[Row], columns: Sequence[str], assets: Assets, *, as_json: bool
+) -> None:
     if as_json:
         emit_lines([document])
     else:
-        _print_rows(rows, columns, as_json=False)
+        _print_rows(rows, columns, as_json=False, assets=assets)
 
 
-def _print_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool, currency: str = "") -> None:
+def _print_rows(
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    *,
+    as_json: bool,
+    currency: str = "",
+    assets: Assets = CURRENCIES_ALONE,
+) -> None:
     """Print rows as JSON Lines or as a table; `currency` applies to rows without one."""
     if as_json:
         emit_lines(rows)
         return
-    cells = ([_cell(name, row[name], str(row.get("currency", currency))) for name in columns] for row in rows)
+    cells = ([_cell(name, row[name], str(row.get("currency", currency)), assets) for name in columns] for row in rows)
     print_table([_column(name) for name in columns], cells, width=WIDTH)
 
 
@@ -238,9 +251,9 @@ def _column(name: str) -> Column:
     )
 
 
-def _cell(name: str, value: object, currency: str) -> str:
+def _cell(name: str, value: object, currency: str, assets: Assets) -> str:
     if name.endswith("_cents") and isinstance(value, int):
-        return f"{decimal_text(value, currency)} {currency}"
+        return f"{assets.format(value, currency)} {currency}"
     return _format_value(value)
 
 

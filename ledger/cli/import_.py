@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 import uvloop
 
 from ledger.audit.limited import Limited
+from ledger.cli.import_assets import ServiceAssets
 from ledger.cli.import_client import ImportFailedError, Service, send, try_out
 from ledger.cli.options import AsJson
 from ledger.cli.output import describe_omitted, emit, plural
@@ -23,6 +25,7 @@ from ledger.importing.prepare import Prepared, prepare
 from ledger.importing.profile import load_profile, make_reading, parse_mapping
 from ledger.importing.readers import FORMATS
 from ledger.importing.results import LISTED_ERRORS, Result, Tally
+from ledger.money import Assets
 
 _STEP = 1000  # lines between two signs of progress of the check
 _AGAIN = "run the command again to resume; completed transfers are not repeated"
@@ -176,13 +179,19 @@ def import_file(
         "account": account,
         "against": against,
     }
+
+    @cache
+    def find_service() -> Service:
+        return Service(url.rstrip("/"), username, _read_password(password_file), otp)
+
     collect_rarely()
     report = _Report(file, dry_run=dry_run, as_json=as_json)
     try:
         name = None if run is None else check_run(run)
         mapped: dict[str, Any] = {"map": parse_mapping(columns or ()), "ignore": tuple(ignore or ())}
-        reading = make_reading({} if profile is None else load_profile(profile), {**given, **mapped})
-        service = Service(url.rstrip("/"), username, _read_password(password_file), otp)
+        assets = Assets(ServiceAssets(find_service))
+        reading = make_reading({} if profile is None else load_profile(profile), {**given, **mapped}, assets)
+        service = find_service()
         with Progress(plain=True) as progress, prepare(file, reading, name, _Steps(progress).advance) as prepared:
             _run(service, prepared, report, progress)
     except OptionError as error:

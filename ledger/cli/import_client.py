@@ -42,14 +42,18 @@ class ImportFailedError(Exception):
         self.can_resume = can_resume
 
 
-@dataclass(frozen=True)
+@dataclass
 class Service:
-    """The URL of the service, and the user to log in as; `otp` is a code of the user's second factor, if any."""
+    """The URL of the service, and the user to log in as; `otp` is a code of the user's second factor, if any.
+
+    `refresh_token` is that of the user's session, once there is one: a later connection goes on with it.
+    """
 
     url: str
     username: str
     password: str = field(repr=False)
     otp: str | None = field(default=None, repr=False)
+    refresh_token: str = field(default="", repr=False)
 
 
 class _Answer(msgspec.Struct):
@@ -73,7 +77,6 @@ class Client:
         self._params = {"dry_run": "true"} if dry_run else {}
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._renewing = asyncio.Lock()
-        self._refresh_token = ""
         self._account_ids: dict[str, str] = {}  # by codes
 
     @property
@@ -81,29 +84,37 @@ class Client:
         """The header with the token in use."""
         return self._session.headers["Authorization"]
 
-    async def log_in(self) -> None:
-        """Log in. Raises `ImportFailedError`."""
+    async def begin(self) -> None:
+        """Go on with the session of an earlier connection, or log in. Raises `ImportFailedError`."""
+        if not self._service.refresh_token or not await self._refresh():
+            await self._log_in()
+
+    async def _log_in(self) -> None:
         login = {"username": self._service.username, "password": self._service.password}
         otp = {} if self._service.otp is None else {"otp": self._service.otp}
         status, body = await self._get_tokens("login", json=login | otp)
         if status != HTTPStatus.OK:
-            raise ImportFailedError(_describe(status, body), can_resume=status in _LATER)
+            raise ImportFailedError(describe(status, body), can_resume=status in _LATER)
 
     async def renew(self, refused: str) -> None:
         """Refresh the session, or log in again if it has ended, unless `refused` was replaced in between."""
         async with self._renewing:
             if self.authorization != refused:
                 return
-            headers = {"Authorization": f"Bearer {self._refresh_token}"}
-            if (await self._get_tokens("refresh", headers=headers))[0] != HTTPStatus.OK:
-                await self.log_in()
+            if not await self._refresh():
+                await self._log_in()
+
+    async def _refresh(self) -> bool:
+        headers = {"Authorization": f"Bearer {self._service.refresh_token}"}
+        status, _ = await self._get_tokens("refresh", headers=headers)
+        return status == HTTPStatus.OK
 
     async def _get_tokens(self, action: str, **options: Any) -> tuple[int, Any]:
         async with self._session.post(f"{self._service.url}/v1/auth/{action}", **options) as response:
             body = await _read(response)
         if response.status == HTTPStatus.OK:
             self._session.headers["Authorization"] = f"Bearer {body['access_token']}"
-            self._refresh_token = body.get("refresh_token", "")
+            self._service.refresh_token = body.get("refresh_token", "")
         return response.status, body
 
     def stream(self, lines: AsyncIterator[bytes]) -> Any:
@@ -140,7 +151,7 @@ class Client:
                 status, body = await self.call("GET", "/v1/transactions", params={"reference": reference, "limit": "1"})
                 body = body[0] if status == HTTPStatus.OK and body else None
             if status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
-                raise ImportFailedError(_describe(status, body))
+                raise ImportFailedError(describe(status, body))
             return body if status == HTTPStatus.OK else None
 
     async def find_account(self, account_id: str) -> Mapping[str, Any] | None:
@@ -159,12 +170,15 @@ class Client:
 
 @asynccontextmanager
 async def connect(service: Service, *, dry_run: bool = False) -> AsyncIterator[Client]:
-    """Open a session, and log in. With `dry_run`, what is sent changes nothing. Raises `ImportFailedError`."""
+    """Open a connection, and log in unless an earlier one has. With `dry_run`, what is sent changes nothing.
+
+    Raises `ImportFailedError`.
+    """
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout, json_serialize=_dump) as session:
             client = Client(session, service, dry_run=dry_run)
-            await client.log_in()
+            await client.begin()
             yield client
     except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
         raise ImportFailedError(f"{service.url}: {str(error) or 'no response in time'}") from error
@@ -243,7 +257,7 @@ class _Sender:
                 return
             is_full = self._client.dry_run and _is_full(problem)
             if not (is_full or problem.status == HTTPStatus.UNAUTHORIZED) or self._tally_done() == before:
-                raise ImportFailedError(_describe(problem.status, {"errors": problem.errors}))
+                raise ImportFailedError(describe(problem.status, {"errors": problem.errors}))
             self._tally.parts += is_full
             if not is_full:
                 await self._client.renew(used)
@@ -338,7 +352,7 @@ async def _post(client: Client, request: Request) -> Result:
     if status == HTTPStatus.OK:
         return Result(request.line, "made")
     if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.UNAUTHORIZED:
-        raise ImportFailedError(_describe(status, body))
+        raise ImportFailedError(describe(status, body))
     return await _judge(client, request, _Answer(status, errors=body["errors"]))
 
 
@@ -373,7 +387,8 @@ async def _read(response: aiohttp.ClientResponse) -> Any:
         raise ImportFailedError(f"{response.url.origin()} is no ledger: {response.status}", can_resume=False) from None
 
 
-def _describe(status: int, body: Any) -> str:
+def describe(status: int, body: Any) -> str:
+    """Return a response of the service that ends the import, as a sentence."""
     first = body["errors"][0] if isinstance(body, dict) and body.get("errors") else {"code": "", "message": ""}
     return f"the service responds with {status} {first['code']}: {first['message']}"
 

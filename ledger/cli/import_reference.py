@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from ledger.cli.options import AsJson
+from ledger.cli.options import AsJson, parse_value
 from ledger.cli.output import emit
 from ledger.cli.progress import Progress
 from ledger.cli.shell import Use, connected, fail, run
@@ -21,7 +21,7 @@ from ledger.import_reference.database import open_database
 from ledger.import_reference.report import Report
 from ledger.import_reference.run import Options
 from ledger.import_reference.source import Reference
-from ledger.money import CURRENCIES
+from ledger.money import check_code
 from ledger.runtime import open_runtime
 from ledger.settings import Settings
 from ledger.store.locks import try_lock_import
@@ -115,11 +115,10 @@ def import_reference(
 
 
 async def _import(settings: Settings, source: _Source, choice: _Choice) -> Report:
-    currency = choice.currency or settings.ledger_default_currency
-    if currency not in CURRENCIES:
-        fail("--currency: must be an ISO 4217 code", 2)
+    currency = parse_value("--currency", choice.currency or settings.ledger_default_currency, check_code)
     options = Options(currency, choice.mapped, choice.holder, choice.balances_only)
     async with _open_reference(source) as reference, _open_books(settings, dry_run=choice.dry_run) as books:
+        parse_value("--currency", currency, (await books.assets()).digits)
         with Progress() as progress:
             return await importing.import_reference(reference, books, options, progress)
 

@@ -18,6 +18,8 @@ from ledger.cli.options import AsDryRun, AsJson, parse_option, parse_value
 from ledger.cli.output import emit, emit_lines, print_table
 from ledger.cli.shell import console, query, run_service
 from ledger.commands.periods import ClosePeriod, ReopenPeriod
+from ledger.money import Assets
+from ledger.projections.assets import read_assets
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from ledger.values.timestamps import parse_day, rfc3339
@@ -43,8 +45,8 @@ def show_list(as_json: AsJson = False) -> None:
 def close(through: Through, dry_run: AsDryRun = False, as_json: AsJson = False) -> None:
     """Close all days through one that has ended, and show the sums at its end. JSON: one document."""
     day = parse_value("THROUGH", through, parse_day)
-    sums = run_service(lambda settings: _close(settings, day, dry_run=dry_run))
-    print_trial_balance({"through": day.isoformat(), **sums, **_mark(dry_run=dry_run)}, as_json=as_json)
+    sums, assets = run_service(lambda settings: _close(settings, day, dry_run=dry_run))
+    print_trial_balance({"through": day.isoformat(), **sums, **_mark(dry_run=dry_run)}, assets, as_json=as_json)
     if dry_run:
         console.print("dry run: nothing was written")
 
@@ -66,12 +68,13 @@ def reopen(
         sys.stdout.write(f"{did} the period through {outcome.result['through']}\n")
 
 
-async def _close(settings: Settings, day: date, *, dry_run: bool) -> dict[str, Any]:
+async def _close(settings: Settings, day: date, *, dry_run: bool) -> tuple[dict[str, Any], Assets]:
     async with _opened(settings, dry_run=dry_run) as runtime:
         command = ClosePeriod(through=day, today=await periods.read_today(runtime.pool))
         outcome = await runtime.committer.submit(command, _origin())
         assert outcome.position is not None  # noqa: S101 - it has appended an event, or would
-        return await periods.read_sums(runtime.pool, day, outcome.position)
+        sums = await periods.read_sums(runtime.pool, day, outcome.position)
+        return sums, await read_assets(runtime.pool)
 
 
 async def _reopen(settings: Settings, day: date | None, *, dry_run: bool) -> Outcome:

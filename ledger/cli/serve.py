@@ -7,6 +7,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from ledger.cli.assets import check_default_currency
 from ledger.cli.migrate import migrate_schema
 from ledger.cli.options import parse_value
 from ledger.cli.seals import log_if_unsealed
@@ -54,6 +55,7 @@ async def _serve(settings: Settings, count: int) -> None:
         await migrate_schema(settings)
         log_if_unsealed(settings)
         async with open_runtime(settings) as runtime:
+            await check_default_currency(runtime)
             admin = await prepare_admin(runtime)
         async with sealing(settings):
             await workers.run_workers(settings, listener, count, ready=lambda: welcome(listener, admin), stop=stop)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
 from ledger.commands.amendments import AmendTransaction
+from ledger.commands.assets import RegisterAsset
 from ledger.commands.batch import TransferBatch
 from ledger.commands.clients import (
     IssueClientToken,
@@ -40,6 +41,7 @@ COMMANDS: tuple[type[Command], ...] = (
     UpdateAccount,
     CloseAccount,
     ReopenAccount,
+    RegisterAsset,
     TransferMoney,
     TransferBatch,
     PostJournalEntry,

@@ -9,6 +9,7 @@ import msgspec
 
 from ledger import errors
 from ledger.commands.account_labels import LabelChange
+from ledger.commands.assets import check_asset, streams_of_asset
 from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.expected_version import Conditional, check_version
 from ledger.commands.transfers import credit_refusal, debit_refusal, move
@@ -24,13 +25,13 @@ from ledger.events.accounts import (
     AccountReopened,
     AccountUnfrozen,
     Freeze,
+    MaxBalanceChanged,
     OverdraftLimitChanged,
     evolve,
     world_account_id,
 )
 from ledger.events.transactions import MoneyTransferred, TransferKind
 from ledger.events.users import AccountAssigned, User
-from ledger.money import WITHDRAWN
 
 OWN_ACCOUNT = "must not be an account of the ledger itself, which only transfers change"
 
@@ -38,7 +39,8 @@ OWN_ACCOUNT = "must not be an account of the ledger itself, which only transfers
 class OpenAccount(Command, frozen=True, kw_only=True):
     """Open an account; an opening balance (0 to `MAX_CENTS`) is the transfer `transaction_id` from `world`.
 
-    The balance may fall below zero by `overdraft_limit_cents`. `frozen` applies after the opening balance is credited.
+    The balance may fall below zero by `overdraft_limit_cents`, and may not rise above `max_balance_cents`. `frozen`
+    applies after the opening balance is credited.
     """
 
     name: ClassVar[str] = "OpenAccount"
@@ -51,6 +53,7 @@ class OpenAccount(Command, frozen=True, kw_only=True):
     transaction_id: UUID
     overdraft_limit_cents: int = 0
     frozen: Freeze = "none"
+    max_balance_cents: int | None = None
     labels: Labels = Labels()
 
     @property
@@ -59,9 +62,10 @@ class OpenAccount(Command, frozen=True, kw_only=True):
         return self.account_id
 
     def streams(self) -> Iterable[UUID]:
-        """Return the account, which must be new, its owner, `world`, and the account's code."""
-        codes = LabelChange(self.labels).streams()
-        return (self.account_id, self.owner_id, world_account_id(self.currency), *codes)
+        """Return the account, which must be new, its owner, `world`, the asset unless a currency, and the code."""
+        yield from (self.account_id, self.owner_id, world_account_id(self.currency))
+        yield from streams_of_asset(self.currency)
+        yield from LabelChange(self.labels).streams()
 
     def creates(self) -> Iterable[UUID]:
         """Return the transfer of the opening balance."""
@@ -75,17 +79,18 @@ class OpenAccount(Command, frozen=True, kw_only=True):
         if states[self.account_id] is not None:
             raise Refused(errors.account_already_exists(self.account_id))
         require_user(states, self.owner_id)
-        check_current(self.currency)
+        check_asset(states, self.currency)
         account = Account(self.owner_id, self.currency)
         events: list[StreamEvent] = [
             (self.account_id, AccountOpened(self.owner_id, self.currency)),
             (self.owner_id, AccountAssigned(self.account_id)),
         ]
         if self.balance_cents:
-            events += adjust(states, self.account_id, account, self.balance_cents, self.transaction_id, "opening")
+            bounded = msgspec.structs.replace(account, max_balance_cents=self.max_balance_cents)
+            events += adjust(states, self.account_id, bounded, self.balance_cents, self.transaction_id, "opening")
         else:
             events += _find_or_open_world(states, self.currency)[1]
-        allowed, account = change_policy(account, self.overdraft_limit_cents, self.frozen)
+        allowed, account = change_policy(account, self.overdraft_limit_cents, self.frozen, self.max_balance_cents)
         events += [(self.account_id, event) for event in allowed]
         events += LabelChange(self.labels).decide(states, self.account_id, account)
         result = {
@@ -102,10 +107,11 @@ class OpenAccount(Command, frozen=True, kw_only=True):
 class UpdateAccount(Conditional, frozen=True, kw_only=True):
     """Change an account's owner, policy, labels or balance; a new balance is a transfer with `world`.
 
-    None leaves a member unchanged. Of a closed account, only the labels can change. The policy changes first, because
-    it limits the balance. `currency` must be that of the account, which the caller looks up; it decides which `world`
-    account takes part in the transfer `transaction_id`. With `balance_expected`, the balance changes only at one of
-    these versions: a balance that was read before a transfer must not undo the transfer.
+    None leaves a member unchanged; `is_unbounded` ends the limit that `max_balance_cents` sets. Of a closed account,
+    only the labels can change. The policy changes first, because it limits the balance. `currency` must be that of the
+    account, which the caller looks up; it decides which `world` account takes part in the transfer `transaction_id`.
+    With `balance_expected`, the balance changes only at one of these versions: a balance that was read before a
+    transfer must not undo the transfer.
     """
 
     name: ClassVar[str] = "UpdateAccount"
@@ -119,6 +125,8 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
     overdraft_limit_cents: int | None = None
     frozen: Freeze | None = None
     balance_expected: frozenset[int] | None = None
+    max_balance_cents: int | None = None
+    is_unbounded: bool = False
     labels: LabelChange | None = None
 
     def depends_on_versions(self) -> bool:
@@ -152,7 +160,13 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
                 (self.account_id, AccountOwnerChanged(self.owner_id)),
                 (self.owner_id, AccountAssigned(self.account_id)),
             ]
-        allowed, account = change_policy(account, self.overdraft_limit_cents, self.frozen)
+        allowed, account = change_policy(
+            account,
+            self.overdraft_limit_cents,
+            self.frozen,
+            self.max_balance_cents,
+            is_unbounded=self.is_unbounded,
+        )
         events += [(self.account_id, event) for event in allowed]
         if self.balance_cents is not None and self.balance_cents != account.balance_cents:
             check_version(states, self.account_id, self.balance_expected)
@@ -166,8 +180,9 @@ class UpdateAccount(Conditional, frozen=True, kw_only=True):
 
     @property
     def _only_labels(self) -> bool:
-        others = (self.owner_id, self.balance_cents, self.overdraft_limit_cents, self.frozen)
-        return self.labels is not None and all(value is None for value in others)
+        others = (self.owner_id, self.balance_cents, self.overdraft_limit_cents, self.frozen, self.max_balance_cents)
+        is_same = not self.is_unbounded and all(value is None for value in others)
+        return self.labels is not None and is_same
 
 
 class CloseAccount(Conditional, frozen=True):
@@ -237,12 +252,6 @@ def close(account_id: UUID, account: Account, *, expects_money: bool = False) ->
     return (account_id, AccountClosed())
 
 
-def check_current(currency: str) -> None:
-    """Raise `Refused` unless new accounts may be in this currency."""
-    if currency in WITHDRAWN:
-        raise Refused(errors.invalid("/currency", f"must be in use: {currency} was withdrawn on {WITHDRAWN[currency]}"))
-
-
 def require_open_account(states: States, account_id: UUID, *, or_closed: bool = False) -> Account:
     """Return a user's account. Raises `Refused` if it is missing, `world`, or closed, unless `or_closed`."""
     account = state_of(states, account_id, Account)
@@ -264,11 +273,16 @@ def require_user(states: States, user_id: UUID) -> User:
 
 
 def change_policy(
-    account: Account, overdraft_limit_cents: int | None, frozen: Freeze | None
+    account: Account,
+    overdraft_limit_cents: int | None,
+    frozen: Freeze | None,
+    max_balance_cents: int | None,
+    *,
+    is_unbounded: bool = False,
 ) -> tuple[list[AccountEvent], Account]:
     """Return the events that set an account's policy, and the account afterwards. Raises `Refused`.
 
-    None keeps a part of the policy as it is.
+    None keeps a part of the policy as it is; `is_unbounded` ends the limit of the balance.
     """
     events: list[AccountEvent] = []
     if overdraft_limit_cents is not None and overdraft_limit_cents != account.overdraft_limit_cents:
@@ -278,11 +292,24 @@ def change_policy(
                 errors.invalid("/overdraft_limit_cents", "must cover the amount that is already overdrawn or held")
             )
         events.append(OverdraftLimitChanged(overdraft_limit_cents))
+    if max_balance_cents is not None and max_balance_cents != account.max_balance_cents:
+        _check_max_balance(account, max_balance_cents)
+        events.append(MaxBalanceChanged(max_balance_cents))
+    elif is_unbounded and account.max_balance_cents is not None:
+        events.append(MaxBalanceChanged(None))
     if frozen is not None and frozen != account.frozen:
         events.append(AccountUnfrozen() if frozen == "none" else AccountFrozen(frozen))
     for event in events:
         account = evolve(account, event)
     return events, account
+
+
+def _check_max_balance(account: Account, max_balance_cents: int) -> None:
+    """Raise `Refused` if a limit is lowered below what the account has and will get."""
+    is_lower = account.max_balance_cents is None or max_balance_cents < account.max_balance_cents
+    if is_lower and max_balance_cents < account.balance_cents + account.incoming_cents:
+        message = "must not be below the balance, with what pending holds will pay to the account"
+        raise Refused(errors.invalid("/max_balance_cents", message))
 
 
 def adjust(
@@ -305,7 +332,9 @@ def adjust(
     world, opening = _find_or_open_world(states, account.currency)
     source, destination = (world_id, account_id) if cents > 0 else (account_id, world_id)
     refusal = (
-        credit_refusal(account_id, account) if cents > 0 else debit_refusal(account_id, account, -cents, force=force)
+        credit_refusal(account_id, account, cents)
+        if cents > 0
+        else debit_refusal(account_id, account, -cents, force=force)
     )
     if refusal is not None:
         raise Refused(refusal)

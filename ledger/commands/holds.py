@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
+import msgspec
+
 from ledger import errors
 from ledger.commands.command import Command, Decision, States, StreamEvent, state_of
 from ledger.commands.journal import NewPosting, check_postings
@@ -191,7 +193,7 @@ class CaptureHold(HoldCommand, frozen=True, kw_only=True):
         self._check_reference(states)
         check_open(states, self.effective_at)
         postings = (NewPosting(self.source_account_id, -cents), NewPosting(self.destination_account_id, cents))
-        accounts = check_postings(states, postings, force=True)  # the hold has set the funds aside
+        accounts = check_postings(self._without(states, hold, cents), postings, force=True)  # the hold has the funds
         source, destination = accounts[self.source_account_id], accounts[self.destination_account_id]
         final = self.final or cents == held
         captured = HoldCaptured(cents, state.captured_cents or 0, final, reference=self.reference)
@@ -205,6 +207,14 @@ class CaptureHold(HoldCommand, frozen=True, kw_only=True):
         if self.reference is not None:
             events.append((reference_stream(self.reference), ReferenceUsed(self.transaction_id)))
         return Decision(events, hold_result(self.transaction_id, hold, evolve(state, captured)))
+
+    def _without(self, states: States, hold: HoldPlaced, cents: int) -> States:
+        """Return the states without `cents` that the hold will pay: what is captured counts once for a limit."""
+        destination = state_of(states, hold.destination_account_id, Account)
+        if destination is None or not hold.is_announced:
+            return states
+        rest = msgspec.structs.replace(destination, incoming_cents=destination.incoming_cents - cents)
+        return {**states, hold.destination_account_id: rest}
 
     def _check_reference(self, states: States) -> None:
         if self.reference is not None and is_reference_taken(states, self.reference):

@@ -11,7 +11,8 @@ from uuid import UUID
 import msgspec
 
 from ledger import errors
-from ledger.commands.accounts import adjust, check_current, require_open_account, require_user
+from ledger.commands.accounts import adjust, require_open_account, require_user
+from ledger.commands.assets import check_asset, streams_of_asset
 from ledger.commands.batch import ItemResult, check_same_transfer, decide_each
 from ledger.commands.command import Command, Decision, States, StreamEvent
 from ledger.commands.periods import check_open, period_streams
@@ -42,8 +43,9 @@ class ImportAccounts(Command, frozen=True):
     balances: tuple[ImportedBalance, ...]
 
     def streams(self) -> Iterable[UUID]:
-        """Return the accounts, their owners, the transfers, `world`, and the periods if needed."""
+        """Return the accounts, their owners, the transfers, `world`, the asset, and the periods if needed."""
         yield world_account_id(self.currency)
+        yield from streams_of_asset(self.currency)
         for balance in self.balances:
             yield from (balance.account_id, balance.owner_id, balance.transaction_id)
             yield from period_streams(balance.effective_at)
@@ -76,7 +78,7 @@ class ImportAccounts(Command, frozen=True):
         """Return the account, and the events that open it if it is new."""
         if states[balance.account_id] is None:
             require_user(states, balance.owner_id)
-            check_current(self.currency)
+            check_asset(states, self.currency)
             return Account(balance.owner_id, self.currency), [
                 (balance.account_id, AccountOpened(balance.owner_id, self.currency)),
                 (balance.owner_id, AccountAssigned(balance.account_id)),

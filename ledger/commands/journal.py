@@ -103,7 +103,7 @@ def check_postings(
 def _posting_refusal(posting: NewPosting, account: Account | None, force: bool) -> Refusal | None:
     account_id, cents = posting
     if cents > 0:
-        return credit_refusal(account_id, account)
+        return credit_refusal(account_id, account, cents)
     return debit_refusal(account_id, account, -cents, force=force)
 
 

@@ -120,7 +120,9 @@ def check_transfer(
     destination = state_of(states, destination_id, Account)
     refusals = (
         debit_refusal(source_id, source, cents, force=force),
-        errors.accounts_are_same() if source_id == destination_id else credit_refusal(destination_id, destination),
+        errors.accounts_are_same()
+        if source_id == destination_id
+        else credit_refusal(destination_id, destination, cents),
     )
     if refusals != (None, None) or source is None or destination is None:
         raise Refused(*(refusal for refusal in refusals if refusal is not None))
@@ -152,14 +154,16 @@ def debit_refusal(account_id: UUID, account: Account | None, cents: int, *, forc
     return None
 
 
-def credit_refusal(account_id: UUID, account: Account | None) -> Refusal | None:
-    """Return the refusal that forbids crediting an account, or None."""
+def credit_refusal(account_id: UUID, account: Account | None, cents: int) -> Refusal | None:
+    """Return the refusal that forbids crediting `cents` to an account, or None."""
     if account is None:
         return errors.destination_account_not_found(account_id)
     if account.closed:
         return errors.account_closed(account_id)
     if account.frozen == "all":
         return errors.account_frozen(account_id)
+    if account.max_balance_cents is not None and not account.has_room_for(cents):
+        return errors.account_limit_exceeded(account_id)
     return None
 
 

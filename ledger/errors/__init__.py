@@ -7,6 +7,7 @@ status of both.
 """
 
 from ledger.errors.accounts import *
+from ledger.errors.assets import *
 from ledger.errors.faults import *
 from ledger.errors.identity import *
 from ledger.errors.periods import *

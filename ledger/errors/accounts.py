@@ -46,6 +46,16 @@ def account_frozen(account_id: UUID) -> Refusal:
     )
 
 
+def account_limit_exceeded(account_id: UUID) -> Refusal:
+    """Refuse a credit that would raise a balance, with what pending holds will pay to it, above the account's limit."""
+    return Refusal(
+        "account_limit_exceeded",
+        f"the credit would exceed the limit of the account's balance: {account_id}",
+        reason="the balance, with what pending holds will pay to the account, must not exceed max_balance_cents",
+        detail={"account_id": str(account_id)},
+    )
+
+
 def account_closed(account_id: UUID) -> Refusal:
     """Refuse to use a closed account, whose history stays readable."""
     return Refusal(

@@ -15,6 +15,7 @@ import msgspec
 from ledger.events import (
     account_labels,
     accounts,
+    assets,
     clients,
     compact,
     monitors,
@@ -36,6 +37,7 @@ Event = (
     | clients.ClientEvent
     | second_factors.SecondFactorEvent
     | monitors.MonitorEvent
+    | assets.AssetRegistered
     | tokens.SessionEvent
     | tokens.AllTokensRevoked
     | tokens.RevokedTokensForgotten
@@ -52,6 +54,7 @@ State = (
     | clients.Client
     | second_factors.SecondFactor
     | monitors.Monitor
+    | assets.Asset
     | tokens.Session
     | tokens.Cutoffs
     | tokens.Cleanups
@@ -70,6 +73,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     **dict.fromkeys(get_args(transactions.TransactionEvent), transactions.evolve),
     **dict.fromkeys(get_args(transactions.ReferenceEvent), transactions.evolve_reference),
     **dict.fromkeys(get_args(tokens.SessionEvent), tokens.evolve),
+    assets.AssetRegistered: assets.evolve,
     tokens.AllTokensRevoked: tokens.evolve_cutoffs,
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
     seals.SealHeadAccepted: seals.evolve,

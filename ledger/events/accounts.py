@@ -111,6 +111,14 @@ class OverdraftLimitChanged(msgspec.Struct, frozen=True):
     overdraft_limit_cents: int
 
 
+class MaxBalanceChanged(msgspec.Struct, frozen=True):
+    """The balance may no longer rise above this limit; None ends the limit."""
+
+    TOPIC: ClassVar[str] = "MaxBalanceChanged"
+
+    max_balance_cents: int | None
+
+
 class AccountFrozen(msgspec.Struct, frozen=True):
     """From now on money cannot leave the account (`debits`), or can neither leave nor enter it (`all`)."""
 
@@ -135,6 +143,7 @@ AccountEvent = (
     | IncomingHeld
     | IncomingReleased
     | OverdraftLimitChanged
+    | MaxBalanceChanged
     | AccountFrozen
     | AccountUnfrozen
     | AccountClosed
@@ -143,7 +152,10 @@ AccountEvent = (
 )
 BALANCE_EVENTS = (AccountDebited, AccountCredited)
 OWNERSHIP_EVENTS = (AccountOpened, AccountOwnerChanged)
-FUNDS_EVENTS = (FundsHeld, FundsReleased, OverdraftLimitChanged, AccountFrozen, AccountUnfrozen)
+FUNDS_EVENTS = (
+    *(FundsHeld, FundsReleased, OverdraftLimitChanged),
+    *(AccountFrozen, AccountUnfrozen, MaxBalanceChanged),
+)
 INCOMING_EVENTS = (IncomingHeld, IncomingReleased)
 CLOSING_EVENTS = (AccountClosed, AccountReopened)
 DESCRIPTION_EVENTS = (AccountDescribed,)
@@ -172,24 +184,31 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     frozen: Freeze = "none"
     incoming_cents: int = 0
     label_changes: int = 0
+    max_balance_cents: int | None = None
 
     @property
     def available_cents(self) -> int:
         """Return the funds that can be spent: the balance, less the funds held, plus the overdraft limit."""
         return self.balance_cents - self.held_cents + self.overdraft_limit_cents
 
+    def has_room_for(self, cents: int) -> bool:
+        """Return whether a credit keeps the balance within its limit, with what pending holds will pay to it."""
+        limit = self.max_balance_cents
+        return limit is None or self.balance_cents + self.incoming_cents + cents <= limit
+
     @property
     def is_world(self) -> bool:
         """Return whether the ledger owns the account: it is the other side of all money that enters or leaves."""
         return self.owner_id is None
 
-    def funds(self) -> dict[str, int | str]:
+    def funds(self) -> dict[str, int | str | None]:
         """Return balance, funds and policy as clients see them, limited to integers that JSON readers keep exactly."""
         return {
             "balance_cents": self.balance_cents,
             "held_cents": self.held_cents,
             "available_cents": max(-MAX_CENTS, min(self.available_cents, MAX_CENTS)),
             "overdraft_limit_cents": self.overdraft_limit_cents,
+            "max_balance_cents": self.max_balance_cents,
             "frozen": self.frozen,
         }
 
@@ -199,7 +218,7 @@ def world_account_id(currency: str) -> UUID:
     return derived_id("world", currency)
 
 
-def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: C901, PLR0911 - one arm per event
+def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: C901, PLR0911, PLR0912 - one arm per event
     """Fold one event into the state; the first event of a stream is its opening."""
     if isinstance(event, (AccountDebited, AccountCredited)):  # by far the most frequent
         return _replace(state, balance_cents=event.balance_cents)
@@ -214,6 +233,8 @@ def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: C901
             return _replace(state, owner_id=owner_id)
         case OverdraftLimitChanged(overdraft_limit_cents=limit):
             return _replace(state, overdraft_limit_cents=limit)
+        case MaxBalanceChanged(max_balance_cents=limit):
+            return _replace(state, max_balance_cents=limit)
         case AccountFrozen(frozen=frozen):
             return _replace(state, frozen=frozen)
         case AccountUnfrozen():

@@ -17,6 +17,8 @@ from ledger.commands.users import CreateUser
 from ledger.errors import Refused
 from ledger.events import State, evolve
 from ledger.events.accounts import world_account_id
+from ledger.money import Assets
+from ledger.projections.assets import read_assets
 from ledger.runtime import Runtime
 from ledger.store.connections import Connection
 from ledger.store.heads import read_heads
@@ -88,6 +90,10 @@ class RehearsedBooks:
             rows = await self._connection.fetch(_IMPORTED, account_ids[start : start + CHUNK])
             found |= {row[0]: Imported(row[1], int(row[2]), int(row[3]), int(row[4])) for row in rows}
         return found
+
+    async def assets(self) -> Assets:
+        """Return the currencies and the registered assets."""
+        return await read_assets(self._connection)
 
     async def totals(self, currency: str) -> tuple[int, int]:
         """Return the balance of `world`, and the sum of all balances."""

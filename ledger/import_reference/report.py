@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from ledger.money import decimal_text, format_sums
+from ledger.money import CURRENCIES_ALONE, Assets, format_sums
 
 MAX_LISTED = 1000  # problems, and differences of balances; the counts include all
 
@@ -37,10 +37,10 @@ class Problem(NamedTuple):
         members = {**self._asdict(), "id": None if self.id is None else str(self.id)}
         return {name: value for name, value in members.items() if value is not None}
 
-    def text(self, currency: str) -> str:
+    def text(self, currency: str, assets: Assets) -> str:
         """Return the problem as one line, with control characters in names escaped."""
         name = "" if self.name is None else f" {self.name!a}"
-        cents = "" if self.cents is None else f" of {decimal_text(self.cents, currency)} {currency}"
+        cents = "" if self.cents is None else f" of {assets.format(self.cents, currency)} {currency}"
         remedy = "" if self.remedy is None else f" ({self.remedy})"
         subject = "s" if self.id is None else f" {self.id}{name}{cents}"
         return f"{self.resource}{subject}: {self.reason}{remedy}"
@@ -107,6 +107,7 @@ class Report:
     counts: Counter[tuple[Resource, str]] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     proof: Proof | None = None
+    assets: Assets = CURRENCIES_ALONE
 
     def refuse(self, problem: Problem) -> None:
         """Add a row that was not imported."""
@@ -154,7 +155,7 @@ class Report:
         return {
             "complete": self.is_complete,
             "proved": self.is_proved,
-            **_members(self),
+            **{name: value for name, value in _members(self).items() if name != "assets"},
             **_sums(self),
             **format_sums(not_taken_cents=self.reference_cents - self.taken_cents),
             "users": _members(self.users),
@@ -170,7 +171,7 @@ class Report:
         yield from self._format_table()
         if self.problems:
             yield ""
-            yield from (problem.text(self.currency) for problem in self.problems)
+            yield from (problem.text(self.currency, self.assets) for problem in self.problems)
             if (rest := sum(self.counts.values()) - len(self.problems)) > 0:
                 yield f"and {rest:,} more"
         yield ""
@@ -199,11 +200,11 @@ class Report:
                 ("balance of world", self.proof.world_cents),
                 ("sum of all balances", self.proof.trial_balance_cents),
             ]
-        texts = [(name, decimal_text(cents, self.currency)) for name, cents in rows]
+        texts = [(name, self.assets.format(cents, self.currency)) for name, cents in rows]
         width = max(len(text) for _, text in texts)
         yield from (f"{name:<28}{text:>{width}} {self.currency}" for name, text in texts)
         if self.corrected:
-            cents = decimal_text(self.corrected_cents, self.currency)
+            cents = self.assets.format(self.corrected_cents, self.currency)
             yield f"corrected since an earlier run: {self.corrected:,} balances, by {cents} {self.currency} in total"
 
     def _format_proof(self) -> Iterator[str]:
@@ -211,7 +212,7 @@ class Report:
             yield "dry run: nothing was written"
             return
         for difference in self.proof.differences:
-            cents = [decimal_text(value, self.currency) for value in difference[1:]]
+            cents = [self.assets.format(value, self.currency) for value in difference[1:]]
             yield f"account {difference.account_id}: {cents[0]} at the reference, {cents[1]} in the ledger"
         equal = self.proof.accounts - self.proof.differing
         result = "proved" if self.is_proved else "NOT PROVED"

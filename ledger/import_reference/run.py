@@ -33,7 +33,7 @@ class Options(NamedTuple):
 
 async def import_reference(reference: Reference, books: RehearsedBooks, options: Options, progress: Progress) -> Report:
     """Import what is missing from the ledger. Raises `ReferenceUnusableError`, or another `LedgerError`."""
-    report = Report(options.currency, books.is_rehearsal)
+    report = Report(options.currency, books.is_rehearsal, assets=await books.assets())
     mapped = {user_id: await _resolve_user(books, user) for user_id, user in options.mapped.items()}
     holder_id = None if options.holder is None else await _resolve_user(books, options.holder)
     accounts = await reference.accounts()

@@ -196,7 +196,7 @@ def _convert_amount(text: str, given: Mapping[str, str], reading: Reading) -> in
     currency = given.get("currency") or reading.currency
     if currency is None:
         raise ValueError("needs a currency")
-    return reading.number_form.parse_amount(text, currency)
+    return reading.number_form.parse_amount(text, currency, reading.assets)
 
 
 def _convert_document(text: str, _: Mapping[str, str], __: Reading) -> Any:

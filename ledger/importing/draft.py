@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ledger.importing.faults import Fault, Place
 from ledger.importing.forms import DateForm, NumberForm
+from ledger.money import CURRENCIES_ALONE, Assets
 
 Kind = Literal["transfer", "hold", "journal"]
 Source = Literal["request", "export", "bank"]
@@ -51,3 +52,4 @@ class Reading:
     currency: str | None = None
     account: str | None = None
     against: str | None = None
+    assets: Assets = CURRENCIES_ALONE

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from ledger.importing.faults import OptionError
-from ledger.money import MAX_CENTS, minor_digits
+from ledger.money import MAX_CENTS, Assets
 from ledger.values.timestamps import rfc3339
 
 _NUMBER_FORM = re.compile(r"1(?P<thousands>[., '\u2019\u00a0\u202f]?)234(?P<decimal>[.,])56")
@@ -43,9 +43,9 @@ class NumberForm:
             return _parse_digits(text)
         return self._parse(text, 0)
 
-    def parse_amount(self, text: str, currency: str) -> int:
+    def parse_amount(self, text: str, currency: str, assets: Assets) -> int:
         """Parse an amount in units of a currency; return it in its minor unit. Raises `ValueError`."""
-        return self._parse(text, minor_digits(currency), currency)
+        return self._parse(text, assets.digits(currency), currency)
 
     def _parse(self, text: str, digits: int, currency: str | None = None) -> int:
         found = self._match(text.translate(_SIGNS))

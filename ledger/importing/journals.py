@@ -11,11 +11,13 @@ from ledger.importing.draft import Draft, Drafts
 from ledger.importing.faults import Fault, FileFaultError, Place
 from ledger.importing.forms import NumberForm
 from ledger.importing.text import read_lines
+from ledger.money import Assets
 from ledger.values import strict_json
 from ledger.values.strict_json import MalformedJsonError
 
 _UNITS = NumberForm("1234.56")
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_CODE = r"[A-Z][A-Z0-9._-]*"
 _TRANSACTION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:=[0-9-]{10})? \* ")
 _QUOTED = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"')
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
@@ -51,8 +53,8 @@ HLEDGER = Dialect(
     re.compile(r"decimal-mark |commodity |account "),
     re.compile(r"    ; (?P<text>.*)"),
     re.compile(
-        rf"    (?P<name>assets:accounts:(?P<id>{_ID})|(?P<world>equity:world:[A-Z]+)|\S+)"
-        r"  (?P<amount>\S+) (?P<currency>[A-Z]+)"
+        rf"    (?P<name>assets:accounts:(?P<id>{_ID})|(?P<world>equity:world:{_CODE})|\S+)"
+        rf'  (?P<amount>\S+) (?P<quote>"?)(?P<currency>{_CODE})(?P=quote)'
     ),
     _read_tags,
     re.compile(r"account (?P<name>\S+)"),
@@ -62,8 +64,8 @@ BEANCOUNT = Dialect(
     re.compile(r"option |[0-9-]{10} (?:open|commodity) |  (?:user-id|username|account-id|code|name): "),
     re.compile(r"  (?P<text>[a-z][a-z0-9-]*: .*)"),
     re.compile(
-        rf"  (?P<name>Assets:Accounts:A-(?P<id>{_ID})|(?P<world>Equity:World:[A-Z]+)|[A-Z]\S*:\S+)"
-        r"  (?P<amount>\S+) (?P<currency>[A-Z]+)"
+        rf"  (?P<name>Assets:Accounts:A-(?P<id>{_ID})|(?P<world>Equity:World:[A-Za-z0-9-]+)|[A-Z]\S*:\S+)"
+        rf"  (?P<amount>\S+) (?P<currency>{_CODE})"
     ),
     _read_metadata,
     re.compile(r"[0-9-]{10} open (?P<name>\S+)"),
@@ -88,9 +90,8 @@ class _Accounts:
 
     def find(self, posting: re.Match[str]) -> str | None:
         """Return the id of the account of a posting; None if the journal does not declare the account."""
-        if posting["world"] is not None:
-            return str(world_account_id(posting["currency"]))
-        return posting["id"] or self._ids.get(posting["name"])
+        declared = posting["id"] or self._ids.get(posting["name"])
+        return str(world_account_id(posting["currency"])) if declared is None and posting["world"] else declared
 
 
 class _Block(NamedTuple):
@@ -101,7 +102,7 @@ class _Block(NamedTuple):
     postings: list[dict[str, Any]]
 
 
-def read_journal(path: Path, encoding: str, dialect: Dialect) -> Drafts:
+def read_journal(path: Path, encoding: str, dialect: Dialect, assets: Assets) -> Drafts:
     """Yield the transactions of a journal."""
     block: _Block | None = None
     accounts = _Accounts(dialect)
@@ -116,19 +117,19 @@ def read_journal(path: Path, encoding: str, dialect: Dialect) -> Drafts:
         elif text.strip():
             if block is None:
                 raise FileFaultError(number, 1, "the journal is not in the form of `ledger audit export`")
-            _take(block, number, text, dialect, accounts)
+            _take(block, number, text, dialect, accounts, assets)
     if block is not None:
         yield _finish(block)
 
 
-def _take(block: _Block, number: int, text: str, dialect: Dialect, accounts: _Accounts) -> None:
+def _take(block: _Block, number: int, text: str, dialect: Dialect, accounts: _Accounts, assets: Assets) -> None:
     if (posting := dialect.posting.fullmatch(text)) is not None:
         currency = posting["currency"]
         account_id = accounts.find(posting)
         if account_id is None:
             raise FileFaultError(number, posting.start("name") + 1, f"no line declares the account {posting['name']}")
         try:
-            cents = _UNITS.parse_amount(posting["amount"], currency)
+            cents = _UNITS.parse_amount(posting["amount"], currency, assets)
         except ValueError as error:
             raise FileFaultError(number, posting.start("amount") + 1, f"the amount {error}") from None
         block.postings.append({"account_id": account_id, "amount_cents": cents, "currency": currency})

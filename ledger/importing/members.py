@@ -11,7 +11,7 @@ import msgspec
 from ledger.commands.journal import MAX_POSTINGS
 from ledger.importing.draft import KINDS, Draft, Kind
 from ledger.importing.faults import Fault
-from ledger.money import CURRENCIES, MAX_CENTS, decimal_text
+from ledger.money import MAX_CENTS, Assets, decimal_text
 from ledger.settings import MAX_HOLD_SECONDS
 from ledger.values.account_codes import parse_account
 from ledger.values.derived import is_derived
@@ -196,7 +196,7 @@ _KINDS_OF_EXPORTS = frozenset(("transfer", "opening", "adjustment", "reversal", 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-def check(draft: Draft) -> Checked | list[Fault]:
+def check(draft: Draft, assets: Assets) -> Checked | list[Fault]:
     """Return the request of a line, or all its faults."""
     members = draft.members
     try:
@@ -215,7 +215,7 @@ def check(draft: Draft) -> Checked | list[Fault]:
                     raise ValueError(explain_unknown(name, checks))  # noqa: TRY301 - as a member's check would
             except ValueError as error:
                 faults.append(Fault(draft.locate(name), f"{name}: {error}"))
-    faults += _check_whole(draft, kind, body)
+    faults += _check_whole(draft, kind, body, assets)
     chosen, own_faults = _read_chosen_id(draft)
     faults += own_faults
     if faults:
@@ -258,7 +258,7 @@ def find_kind(draft: Draft) -> Kind:
     return "hold" if members.get("expires_at") or members.get("expires_in_seconds") else "transfer"
 
 
-def _check_whole(draft: Draft, kind: Kind, body: Mapping[str, Any]) -> Iterator[Fault]:
+def _check_whole(draft: Draft, kind: Kind, body: Mapping[str, Any], assets: Assets) -> Iterator[Fault]:
     """Yield the faults that concern more than one member."""
     members = draft.members
     for name in REQUIRED[kind]:
@@ -271,7 +271,7 @@ def _check_whole(draft: Draft, kind: Kind, body: Mapping[str, Any]) -> Iterator[
     if kind == "hold" and "expires_at" in body and "expires_in_seconds" in body:
         yield Fault(draft.locate("expires_in_seconds"), "expires_in_seconds: must not be given with expires_at")
     if len(members) > len(body):
-        yield from _check_read_only(draft, body)
+        yield from _check_read_only(draft, body, assets)
 
 
 def _check_sums(draft: Draft, body: Mapping[str, Any]) -> Iterator[Fault]:
@@ -283,17 +283,19 @@ def _check_sums(draft: Draft, body: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(draft.locate("postings"), "postings: must sum to zero")
 
 
-def _check_read_only(draft: Draft, body: Mapping[str, Any]) -> Iterator[Fault]:
+def _check_read_only(draft: Draft, body: Mapping[str, Any], assets: Assets) -> Iterator[Fault]:
     """Yield faults of members that the API ignores, where they say something else than the line does."""
     members = draft.members
     currency, status = members.get("currency"), members.get("status")
-    if currency is not None and currency not in CURRENCIES:
-        yield Fault(draft.locate("currency"), "currency: must be an ISO 4217 code")
+    try:
+        digits = 0 if currency is None else assets.digits(_check_text(currency))
+    except ValueError as error:
+        yield Fault(draft.locate("currency"), f"currency: {error}")
         return
     if status not in (None, "posted", "pending"):
         yield Fault(draft.locate("status"), f"status: a transaction that is {status} cannot be imported")
     amount, cents = members.get("amount"), body.get("amount_cents")
-    if amount is not None and cents is not None and currency is not None and amount != decimal_text(cents, currency):
+    if amount is not None and cents is not None and currency is not None and amount != decimal_text(cents, digits):
         yield Fault(draft.locate("amount"), "amount: is not the same amount as amount_cents")
 
 

@@ -42,7 +42,7 @@ def _read_row(number: int, row: dict[str, Any]) -> Draft | Fault:
         for name, value in row.items()
         if value is not None
     }
-    members.pop("amount", None)  # a decimal with three places in every currency; `amount_cents` is exact
+    members.pop("amount", None)  # a decimal with as many places in every currency; `amount_cents` is exact
     try:
         for name in _DOCUMENTS:
             if isinstance(text := members.get(name), str):

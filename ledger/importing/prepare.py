@@ -16,6 +16,7 @@ from ledger.importing.faults import MAX_FAULTS, Fault, FaultyFileError, FileFaul
 from ledger.importing.identity import Identities, Run, Seen
 from ledger.importing.members import Checked, check, encode
 from ledger.importing.readers import open_reader
+from ledger.money import Assets
 
 _SPOOL_BYTES = 8 << 20  # in memory; more goes to disk
 _BLOCK = 1000  # requests that are written to the file at once
@@ -69,12 +70,13 @@ class Prepared:
 class Preparation:
     """The check of one file."""
 
-    def __init__(self, run: str | None, identities: Identities) -> None:
+    def __init__(self, run: str | None, identities: Identities, assets: Assets) -> None:
         self.prepared = Prepared()
         self.faults: list[Fault] = []
         self._run = None if run is None else Run(run)
         self._demanded_run = False
         self._identities = identities
+        self._assets = assets
 
     def take_all(self, drafts: Drafts, on_line: Callable[[], None]) -> None:
         """Check all lines. Raises `FaultyFileError` as soon as there are too many faults."""
@@ -94,7 +96,7 @@ class Preparation:
         if isinstance(draft, Fault):
             self.faults.append(draft)
             return
-        checked = check(draft)
+        checked = check(draft, self._assets)
         if isinstance(checked, list):
             self.faults += checked
         else:
@@ -133,7 +135,7 @@ class Preparation:
 def prepare(path: Path, reading: Reading, run: str | None, on_line: Callable[[], None] = lambda: None) -> Prepared:
     """Return the requests of a file. Raises `FaultyFileError`, or `OptionError` if an option is missing or wrong."""
     with Identities() as identities, ExitStack() as stack:
-        preparation = Preparation(run, identities)
+        preparation = Preparation(run, identities, reading.assets)
         stack.enter_context(preparation.prepared)
         try:
             drafts = open_reader(path, reading)

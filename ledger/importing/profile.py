@@ -11,7 +11,7 @@ from ledger.importing.forms import NumberForm, parse_date_form
 from ledger.importing.members import CHECKS
 from ledger.importing.rows import parse_separator
 from ledger.importing.text import parse_encoding
-from ledger.money import CURRENCIES
+from ledger.money import CURRENCIES_ALONE, Assets
 
 MAP, IGNORE = "map", "ignore"
 TEXTS = ("format", "separator", "encoding", "number_format", "date_format", "currency", "account", "against")
@@ -49,7 +49,7 @@ def parse_mapping(texts: Iterable[str]) -> dict[str, str]:
     return columns
 
 
-def make_reading(profile: Mapping[str, Any], given: Mapping[str, Any]) -> Reading:
+def make_reading(profile: Mapping[str, Any], given: Mapping[str, Any], assets: Assets = CURRENCIES_ALONE) -> Reading:
     """Return how to read a file: by the options given, and else by those of the profile. Raises `OptionError`."""
     options: dict[str, Any] = {**profile, **{name: value for name, value in given.items() if value}}
     columns = {**profile.get(MAP, {}), **given.get(MAP, {})}
@@ -58,8 +58,8 @@ def make_reading(profile: Mapping[str, Any], given: Mapping[str, Any]) -> Readin
             raise OptionError(
                 f"--map: {member} is no member of a transaction ({', '.join(sorted(_MAPPED))}, metadata.KEY)"
             )
-    if (currency := options.get("currency")) is not None and currency not in CURRENCIES:
-        raise OptionError("--currency: must be an ISO 4217 code")
+    if (currency := options.get("currency")) is not None:
+        _check_currency(currency, assets)
     separator, encoding, dates = options.get("separator"), options.get("encoding"), options.get("date_format")
     return Reading(
         format=options.get("format"),
@@ -72,4 +72,12 @@ def make_reading(profile: Mapping[str, Any], given: Mapping[str, Any]) -> Readin
         currency=currency,
         account=options.get("account"),
         against=options.get("against"),
+        assets=assets,
     )
+
+
+def _check_currency(currency: str, assets: Assets) -> None:
+    try:
+        assets.digits(currency)
+    except ValueError as error:
+        raise OptionError(f"--currency: {error}") from None

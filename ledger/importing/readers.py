@@ -65,7 +65,7 @@ def open_reader(path: Path, reading: Reading) -> Drafts:
     if format_ == "jsonl":
         return read_json_lines(path, encoding, reading)
     if format_ in _DIALECTS:
-        return read_journal(path, encoding, _DIALECTS[format_])
+        return read_journal(path, encoding, _DIALECTS[format_], reading.assets)
     if reading.account is None or reading.against is None:
         raise OptionError(f"{format_}: give --account, the bank's account in the ledger, and --against, the other one")
     return _bank_reader(format_)(path, encoding, reading, Sides(reading.account, reading.against))

@@ -26,6 +26,7 @@ from ledger.events.accounts import (
     FundsReleased,
     IncomingHeld,
     IncomingReleased,
+    MaxBalanceChanged,
     OverdraftLimitChanged,
 )
 from ledger.projections.account_labels import LABELS, WITH_LABELS, LabelFilters, labels_in
@@ -40,6 +41,7 @@ HANDLED = frozenset(get_args(AccountEvent))
 _Entry: TypeAlias = AccountDebited | AccountCredited
 _ENTRIES = frozenset(get_args(_Entry))
 _OTHERS = HANDLED - _ENTRIES
+_NO_LIMIT = -(2**63)  # in an update, where null leaves a column unchanged
 
 Status = Literal["open", "closed"]
 
@@ -60,6 +62,13 @@ ACCOUNTS = Table(
         Column("held_cents", "bigint", optional=True),
         Column("overdraft_limit_cents", "bigint", optional=True),
         Column("frozen", "text", optional=True),
+        Column(
+            "max_balance_cents",
+            "bigint",
+            value=f"nullif(new.{{name}}, {_NO_LIMIT})",
+            change=f"nullif(coalesce(new.{{name}}, {{table}}.{{name}}), {_NO_LIMIT})",
+            optional=True,
+        ),
     ),
     indexes=(
         Index("accounts_position_idx", '("position")', unique=True),
@@ -69,7 +78,7 @@ ACCOUNTS = Table(
     ),
     changes="update",
 )
-_FUNDS = ("held_cents", "overdraft_limit_cents", "frozen")
+_FUNDS = ("held_cents", "overdraft_limit_cents", "frozen", "max_balance_cents")
 _CHANGING = tuple(name for name in ACCOUNTS.names if name not in {"currency", "position", "created_at"})
 _WITHOUT_FUNDS = tuple(name for name in _CHANGING if name not in _FUNDS)
 
@@ -122,13 +131,14 @@ class _Row:
     held_cents: int | None = None
     overdraft_limit_cents: int | None = None
     frozen: Freeze | None = None
+    max_balance_cents: int | None = None
 
     @property
     def changes_funds(self) -> bool:
         """Return whether a column of `_FUNDS` changes; transfers change none."""
         return any(getattr(self, name) is not None for name in _FUNDS)
 
-    def change(self, recorded: Recorded) -> None:
+    def change(self, recorded: Recorded) -> None:  # noqa: C901 - one arm per event
         """Apply one event."""
         self.version, self.updated_at = recorded.version, recorded.recorded_at
         event = cast("AccountEvent", recorded.event)
@@ -147,6 +157,8 @@ class _Row:
                 self.held_cents = held
             case OverdraftLimitChanged(overdraft_limit_cents=limit):
                 self.overdraft_limit_cents = limit
+            case MaxBalanceChanged(max_balance_cents=limit):
+                self.max_balance_cents = _NO_LIMIT if limit is None else limit
             case AccountFrozen(frozen=frozen):
                 self.frozen = frozen
             case AccountUnfrozen():
@@ -229,7 +241,7 @@ def _body(row: Record) -> dict[str, Any]:
     }
 
 
-def funds_in(row: Record) -> dict[str, int | str]:
+def funds_in(row: Record) -> dict[str, int | str | None]:
     """Return the amounts and restrictions in a row, as clients see them."""
     return Account(
         row["user_id"],
@@ -238,4 +250,5 @@ def funds_in(row: Record) -> dict[str, int | str]:
         held_cents=row["held_cents"] - row["freed_cents"],
         overdraft_limit_cents=row["overdraft_limit_cents"],
         frozen=row["frozen"],
+        max_balance_cents=row["max_balance_cents"],
     ).funds()

@@ -6,7 +6,7 @@ None exists before this version. No index of `transfers` changes, so a plain tra
 from alembic import op
 
 revision = "0027"
-down_revision = "0025"
+down_revision = "0026"
 
 STATEMENTS = (
     "ALTER TABLE transfers ADD COLUMN execute_at timestamptz",

@@ -15,7 +15,7 @@ from tests.support.controls import NOBODY, Api, Response, new_id, transfer_body
 
 Serve = Callable[[Settings], Awaitable[Api]]
 
-FUNDS = {"balance_cents", "held_cents", "available_cents", "overdraft_limit_cents", "frozen"}
+FUNDS = {"balance_cents", "held_cents", "available_cents", "overdraft_limit_cents", "max_balance_cents", "frozen"}
 MEMBERS = {"id", "user_id", *FUNDS, "currency", "status", "created_at", "updated_at"}
 RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 WORLD = str(world_account_id("USD"))

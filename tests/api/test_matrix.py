@@ -118,6 +118,9 @@ TABLE = {
     ("GET", "/accounts/{id}/proof"): Row(ACCESS, UNSEALED_OWN, UNSEALED_OTHERS),
     ("GET", "/accounts/{id}/entries"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
     ("GET", "/accounts/{id}/events"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
+    ("GET", "/assets"): Row(ACCESS, NOT_GUESTS),
+    ("POST", "/assets"): Row(ACCESS, ADMINS_CREATE),
+    ("GET", "/assets/{code}"): Row(ACCESS, NOT_GUESTS),
     ("GET", "/events"): Row(ACCESS, AUDITORS_TOO),
     ("GET", "/ledger/trial-balance"): Row(ACCESS, AUDITORS_TOO),
     ("GET", "/periods"): Row(ACCESS, AUDITORS_TOO),
@@ -248,6 +251,7 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         ("POST", "/users/me/totp/confirm"): {"otp": "123456"},
         ("POST", "/users/me/totp/remove"): {"current_password": PASSWORD, "otp": "123456"},
         ("POST", "/accounts"): {"user_id": resource},
+        ("POST", "/assets"): {"code": f"A{new_id().int % 10**15}", "name": "another", "digits": 2},
         ("PUT", "/accounts/{id}"): {"balance_cents": 5},
         ("PATCH", "/accounts/{id}"): {"overdraft_limit_cents": 5},
         ("POST", "/monitors"): monitor_body(resource),
@@ -261,7 +265,8 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         },
     }
     query = f"?user_id={resource}" if key(route) == ("GET", "/auth/sessions") and not own else ""
-    for name, value in (("{id}", resource), ("{name}", "main.js"), ("{code}", "validation_error")):
+    code = "EUR" if route.path.startswith("/assets") else "validation_error"
+    for name, value in (("{id}", resource), ("{name}", "main.js"), ("{code}", code)):
         path = path.replace(name, value)
     return Request(route.method, path + query, bodies.get(key(route)))
 
@@ -398,7 +403,8 @@ async def test_unauthenticated_callers_do_not_learn_what_is_wrong_with_a_request
     """A malformed id, an invalid body and a wrong media type get the same response."""
     for route in GUARDED:
         prefix = "" if route in UNVERSIONED else f"/{VERSIONS[0]}"
-        answer = await api.nobody.call(route.method, prefix + route.path.replace("{id}", "none"), data=b"{")
+        path = prefix + route.path.replace("{id}", "none").replace("{code}", "none")
+        answer = await api.nobody.call(route.method, path, data=b"{")
         assert 401 == answer.status, route
 
 

@@ -67,7 +67,19 @@ NOT_CENTS = [
     ),
     *("9007199254740992", "9223372036854775808", "18446744073709551616", "9" * 400, "-" + "9" * 400, "1e300"),
 ]
-NOT_CURRENCIES = ['"usd"', '"US"', '"USDX"', '"XXX"', '"BTC"', '""', '"USD "', "7", "true", "[]", f'"{CANARY}"']
+NOT_CURRENCIES = [
+    '"usd"',
+    '"1USD"',
+    '"USD."',
+    '"U SD"',
+    '"' + "U" * 17 + '"',
+    '""',
+    '"USD "',
+    "7",
+    "true",
+    "[]",
+    f'"{CANARY}"',
+]
 NOT_ROLES = [
     *('""', '","', '"root"', '"Admin"', '"admin,root"', '"admin,admin"', '"admin;customer"', '"customer,"', "7", "[]"),
     *(
@@ -121,6 +133,8 @@ FIELDS: list[tuple[str, str, list[str]]] = [
     ("update account", "overdraft_limit_cents", NOT_CENTS),
     ("update account", "frozen", NOT_FREEZES),
     ("open account", "overdraft_limit_cents", NOT_CENTS),
+    ("open account", "max_balance_cents", [*(value for value in NOT_CENTS if value != "-1"), "-9007199254740992"]),
+    ("update account", "max_balance_cents", [*(value for value in NOT_CENTS if value != "-1"), "-9007199254740992"]),
     ("open account", "frozen", NOT_FREEZES),
     ("update account", "currency", NOT_CURRENCIES),
     ("transfer", "id", NOT_IDS),

@@ -99,11 +99,14 @@ class Books(RuleBasedStateMachine):
         owner=st.none() | any_of,
         limit=st.none() | st.sampled_from([0, 50, 1000]),
         frozen=st.none() | st.sampled_from(["none", "none", "debits", "all"]),
+        maximum=st.none() | st.none() | st.sampled_from([0, 100, 1000]),
     )
-    def change(self, account: int, owner: int | None, limit: int | None, frozen: str | None) -> None:
+    def change(
+        self, account: int, owner: int | None, limit: int | None, frozen: str | None, maximum: int | None
+    ) -> None:
         name, user = self.account(account), None if owner is None else chosen(self.users, owner)
-        body = {"user_id": user, "overdraft_limit_cents": limit, "frozen": frozen}
-        self.both(lambda: self.model.change(name, user, limit, frozen), "PUT", f"/accounts/{name}", body)
+        body = {"user_id": user, "overdraft_limit_cents": limit, "frozen": frozen, "max_balance_cents": maximum}
+        self.both(lambda: self.model.change(name, user, limit, frozen, maximum), "PUT", f"/accounts/{name}", body)
 
     @rule(account=any_of)
     def close(self, account: int) -> None:
@@ -212,6 +215,7 @@ class Books(RuleBasedStateMachine):
                 "held_cents": account.held,
                 "available_cents": account.available,
                 "overdraft_limit_cents": account.limit,
+                "max_balance_cents": account.maximum,
                 "frozen": account.frozen,
                 "status": "closed" if account.closed else "open",
             }

@@ -22,8 +22,8 @@ import duckdb
 from beancount import loader
 from beancount.core.data import Posting, Transaction
 
-from ledger import money
 from ledger.events.accounts import world_account_id
+from ledger.money import Assets
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.processes import ROOT, Ran, run_ledger
@@ -32,6 +32,7 @@ HLEDGER = shutil.which("hledger")
 NEEDS_HLEDGER = HLEDGER is not None or os.environ.get("EXPORT_TOOLS") == "all"
 BALANCES_SQL = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/reference/exports.md").read_text(), re.DOTALL)[0]
 Balances = dict[str, Decimal]
+ASSETS = Assets({"HOURS": 4})  # as `tests.support.traffic` registers it
 
 
 async def run_export(settings: Settings, *arguments: str, **variables: str) -> Ran:
@@ -47,7 +48,7 @@ async def exported(runtime: Runtime, *arguments: str) -> str:
 async def balances_of(runtime: Runtime) -> Balances:
     """Return the balances that are not zero, by account id."""
     rows = await runtime.pool.fetch("SELECT id, currency, balance_cents FROM accounts WHERE balance_cents <> 0")
-    return {str(row["id"]): Decimal(money.decimal_text(row["balance_cents"], row["currency"])) for row in rows}
+    return {str(row["id"]): Decimal(ASSETS.format(row["balance_cents"], row["currency"])) for row in rows}
 
 
 async def moved_money(runtime: Runtime) -> list[dict[str, Any]]:
@@ -84,10 +85,10 @@ def read_journal(text: str) -> list[list[tuple[str, Decimal]]]:
     for line in text.split("\n"):
         if re.match(r"\d{4}-\d{2}-\d{2}(=\d{4}-\d{2}-\d{2})? \* \(\d+\) \S", line):
             transactions.append([])
-        elif posting := re.fullmatch(r"    (\S+)  (-?\d+(?:\.\d+)?) [A-Z]{3}", line):
+        elif posting := re.fullmatch(r"    (\S+)  (-?\d+(?:\.\d+)?) [A-Z]{3,}", line):
             transactions[-1].append((posting[1], Decimal(posting[2])))
         else:
-            assert re.match(r"$|decimal-mark \.$|commodity 1000\.0* [A-Z]{3}$|account \S+($|  ; )|    ; ", line), line
+            assert re.match(r"$|decimal-mark \.$|commodity 1000\.0* [A-Z]{3,}$|account \S+($|  ; )|    ; ", line), line
     return transactions
 
 
@@ -136,6 +137,4 @@ async def balances_by_hledger(path: Path) -> Balances:
 def balances_by_duckdb(path: Path) -> Balances:
     """Return the balances that the documented query computes from a file of rows."""
     rows: list[tuple[Any, ...]] = duckdb.execute(BALANCES_SQL.replace("may.parquet", str(path))).fetchall()
-    return {
-        account_id: Decimal(money.decimal_text(cents, currency)) for account_id, currency, cents in rows if cents != 0
-    }
+    return {account_id: Decimal(ASSETS.format(cents, currency)) for account_id, currency, cents in rows if cents != 0}

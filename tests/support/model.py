@@ -24,6 +24,7 @@ class Account:
     held: int = 0
     incoming: int = 0
     limit: int = 0
+    maximum: int | None = None
     frozen: str = "none"
     closed: bool = False
 
@@ -31,11 +32,13 @@ class Account:
     def available(self) -> int:
         return self.balance - self.held + self.limit
 
-    def refusals_for(self, cents: int, *, force: bool) -> list[str]:
+    def refusals_for(self, cents: int, *, force: bool, captured: int = 0) -> list[str]:
         if self.closed:
             return ["account_closed"]
         if self.frozen == "all" or (cents < 0 and self.frozen == "debits"):
             return ["account_frozen"]
+        if cents > 0 and self.maximum is not None and self.balance + self.incoming - captured + cents > self.maximum:
+            return ["account_limit_exceeded"]
         short = cents < 0 and self.available < -cents and not force
         return ["transfer_insufficient_funds"] if short else []
 
@@ -75,15 +78,21 @@ class Ledger:
         self._check_user(user)
         self.accounts[name] = Account(user, currency, balance)
 
-    def change(self, name: str, owner: str | None, limit: int | None, frozen: str | None) -> None:
+    def change(
+        self, name: str, owner: str | None, limit: int | None, frozen: str | None, maximum: int | None = None
+    ) -> None:
         account = self._open_account(name)
         if owner is not None and owner != account.owner:
             self._check_user(owner)
         lowest = min(account.held - account.balance, account.limit)
         if limit is not None and limit != account.limit and limit < lowest:
             raise RefusedError("validation_error")
+        is_lower = maximum is not None and (account.maximum is None or maximum < account.maximum)
+        if maximum is not None and is_lower and maximum < account.balance + account.incoming:
+            raise RefusedError("validation_error")
         account.owner = account.owner if owner is None else owner
         account.limit = account.limit if limit is None else limit
+        account.maximum = account.maximum if maximum is None else maximum
         account.frozen = account.frozen if frozen is None else frozen
 
     def adjust(self, name: str, balance: int) -> None:
@@ -155,7 +164,7 @@ class Ledger:
             raise RefusedError("validation_error")
         self._check_reference(reference)
         legs = [(source, -cents), (destination, cents)]
-        self._check(legs, force=True)
+        self._check(legs, force=True, captured=cents)
         self._use(reference, number)
         self._move(legs)
         hold.captured += cents
@@ -233,12 +242,12 @@ class Ledger:
         if reference is not None:
             self.references[reference] = number
 
-    def _check(self, legs: Legs, *, force: bool = False) -> None:
+    def _check(self, legs: Legs, *, force: bool = False, captured: int = 0) -> None:
         """Check each leg after the ones before it."""
         codes: list[str] = []
         made: Legs = []
         for name, cents in legs:
-            refusals = self._refusals_for(name, cents, force=force)
+            refusals = self._refusals_for(name, cents, force=force, captured=captured)
             if not refusals:
                 made.append((name, cents))
                 self._move([(name, cents)])
@@ -247,11 +256,11 @@ class Ledger:
         if codes:
             raise RefusedError(*codes)
 
-    def _refusals_for(self, name: str, cents: int, *, force: bool = False) -> list[str]:
+    def _refusals_for(self, name: str, cents: int, *, force: bool = False, captured: int = 0) -> list[str]:
         account = self.accounts.get(name)
         if account is None:
             return [f"transfer_{'source' if cents < 0 else 'destination'}_account_not_found"]
-        return account.refusals_for(cents, force=force)
+        return account.refusals_for(cents, force=force, captured=captured)
 
     def _move(self, legs: Legs) -> None:
         for name, cents in legs:

@@ -8,6 +8,7 @@ from uuid import UUID
 from ledger.commands.account_labels import LabelChange
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
 from ledger.commands.amendments import Amendment, AmendTransaction
+from ledger.commands.assets import RegisterAsset
 from ledger.commands.clients import (
     IssueClientToken,
     RegisterClient,
@@ -58,7 +59,7 @@ def fixed_id(number: int) -> UUID:
 
 ALICE, BOB, CAROL = fixed_id(1), fixed_id(2), fixed_id(3)
 EUROS, MORE_EUROS, YEN, DINARS, CLOSED = (fixed_id(number) for number in range(10, 15))
-REOPENED = fixed_id(15)
+REOPENED, HOURS = fixed_id(15), fixed_id(16)
 OPENING, PAYMENT, BACK, YEN_PAYMENT = (fixed_id(number) for number in range(20, 24))
 OPEN_SESSION, ROTATED_SESSION, ENDED_SESSION, STOLEN_SESSION, OLD_SESSION = (
     fixed_id(number) for number in range(30, 35)
@@ -107,6 +108,15 @@ def history() -> list[tuple[UUID, Command]]:
         OpenAccount(account_id=YEN, owner_id=ALICE, currency="JPY", balance_cents=12345, transaction_id=new_id()),
         OpenAccount(account_id=DINARS, owner_id=BOB, currency="KWD", balance_cents=1234, transaction_id=new_id()),
         OpenAccount(account_id=CLOSED, owner_id=CAROL, currency="EUR", balance_cents=0, transaction_id=new_id()),
+        RegisterAsset(code="HOURS", asset_name="Hours of work", digits=4),
+        OpenAccount(
+            account_id=HOURS,
+            owner_id=ALICE,
+            currency="HOURS",
+            balance_cents=7_5000,
+            transaction_id=new_id(),
+            max_balance_cents=100_0000,
+        ),
         PAY,
         TransferMoney(transaction_id=BACK, source_account_id=MORE_EUROS, destination_account_id=EUROS, amount_cents=7),
         TransferMoney(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.money import decimal_text
+from ledger.money import CURRENCIES_ALONE
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, Api
@@ -71,4 +71,4 @@ async def balances_of_service(target: Api) -> Balances:
     """Return the balances that are not zero, by account id."""
     accounts = (await target.get("/v1/accounts?world=true")).body
     cents = {account["id"]: (account["balance_cents"], account["currency"]) for account in accounts}
-    return {account_id: Decimal(decimal_text(*each)) for account_id, each in cents.items() if each[0]}
+    return {account_id: Decimal(CURRENCIES_ALONE.format(*each)) for account_id, each in cents.items() if each[0]}

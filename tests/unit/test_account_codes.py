@@ -118,3 +118,10 @@ def test_a_code_that_looks_like_a_name_by_id_is_no_name(code: str) -> None:
     one = account(code)
     names = AccountNames(name_for_hledger, name_by_id_for_hledger)
     assert f"assets:accounts:{one.id}" == names.add(one) == names.find(one.id, "EUR")
+
+
+@pytest.mark.parametrize("code", ["world:EUR", "equity:world:EUR"])
+def test_a_code_whose_name_looks_like_that_of_world_is_no_name(code: str) -> None:
+    one = account(code, "equity")
+    names = AccountNames(name_for_beancount, name_by_id_for_beancount)
+    assert f"Assets:Accounts:A-{one.id}" == names.add(one) == names.find(one.id, "EUR")

@@ -24,7 +24,7 @@ def test_the_digits_are_those_of_list_one() -> None:
     listed = read_list()
     assert "N.A." == listed["XDR"][0]
     for code in money.CURRENT_CURRENCIES - {"XDR"}:
-        assert listed[code][0] == str(money.minor_digits(code)), code
+        assert listed[code][0] == str(money.CURRENCIES_ALONE.digits(code)), code
 
 
 def test_a_withdrawn_currency_is_known_and_not_on_the_list() -> None:

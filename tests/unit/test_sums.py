@@ -8,7 +8,7 @@ import pytest
 
 from ledger.audit.verify.findings import Finding, json_line
 from ledger.import_reference.report import Proof, Report
-from ledger.money import MAX_CENTS, format_sums
+from ledger.money import MAX_CENTS, Assets, format_sums
 
 LARGE = MAX_CENTS + 1
 
@@ -39,6 +39,13 @@ def test_the_report_of_an_import_has_no_number_that_is_rounded() -> None:
     assert [None, str(5 * LARGE)] == [body["reference_cents"], body["reference_cents_text"]]
     assert str(3 * LARGE) == body["not_taken_cents_text"] == body["proof"]["moved_cents_text"]
     assert str(-LARGE) == body["proof"]["differences"][0]["imported_cents_text"]
+
+
+def test_the_report_of_an_import_has_the_places_of_an_asset() -> None:
+    report = Report("HOURS", dry_run=True, reference_cents=7_5000, assets=Assets({"HOURS": 4}))
+    assert "balances at the reference" in "\n".join(report.lines())
+    assert "7.5000 HOURS" in "\n".join(report.lines())
+    assert "assets" not in report.body()
 
 
 def test_a_finding_has_no_number_that_is_rounded() -> None:

@@ -22,6 +22,7 @@ from ledger.store.connections import Reader
 from ledger.store.sql import Party
 from ledger.values.ids import new_id
 from web import requests
+from web.handlers.assets import read_currency
 from web.http.account_refs import read_path_account
 from web.http.json import answer_empty, parse, read_json, read_json_if_any
 from web.http.label_filters import LABEL_FILTERS, read_label_filters
@@ -59,7 +60,7 @@ async def list_accounts(request: web.Request) -> Reply | Stream:
     filters = Filters(
         owner_id,
         USER_ID.read(request),
-        CURRENCY.read(request),
+        await read_currency(request),
         cast("Status | None", STATUS.read(request)),
         world=world,
         labels=read_label_filters(request),
@@ -125,6 +126,7 @@ async def open_account(request: web.Request) -> Reply:
         transaction_id=new_id(),
         overdraft_limit_cents=body.overdraft_limit_cents or 0,
         frozen=body.frozen or "none",
+        max_balance_cents=body.max_balance_cents,
         labels=body.labels(),
     )
     return await submit_creation(request, command, body.canonical)
@@ -143,7 +145,9 @@ async def patch_account(request: web.Request) -> Reply:
     body = parse(requests.AccountPatch, await read_json(request))
     given = body.model_fields_set
     limit = (body.overdraft_limit_cents or 0) if "overdraft_limit_cents" in given else None
-    return await _change(request, account_id, body, limit, (body.frozen or "none") if "frozen" in given else None)
+    frozen = (body.frozen or "none") if "frozen" in given else None
+    removes_max_balance = "max_balance_cents" in given and body.max_balance_cents is None
+    return await _change(request, account_id, body, limit, frozen, removes_max_balance=removes_max_balance)
 
 
 async def _change(
@@ -152,6 +156,8 @@ async def _change(
     body: requests.Account | requests.AccountPatch,
     overdraft_limit_cents: int | None,
     frozen: Freeze | None,
+    *,
+    removes_max_balance: bool = False,
 ) -> Reply:
     check_same_id(account_id, body.id)
     known = await find_account(request, account_id)
@@ -163,6 +169,8 @@ async def _change(
         transaction_id=new_id(),
         overdraft_limit_cents=overdraft_limit_cents,
         frozen=frozen,
+        max_balance_cents=body.max_balance_cents,
+        is_unbounded=removes_max_balance,
         balance_expected=_versions_to_adjust(body.updated_at, known),
         expected=read_expected_versions(request),
     )

@@ -29,6 +29,7 @@ from ledger.write.group import Outcome
 from web import requests, response_fields
 from web.handlers import batch, batch_stream, schedules
 from web.handlers.accounts import readable_owner
+from web.handlers.assets import read_currency
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES_OF_ADMIN
 from web.http.account_refs import account_parameter, all_with_account_ids, find_id, with_account_ids
 from web.http.dry_run import read_clock
@@ -36,7 +37,6 @@ from web.http.idempotency import make_origin, read_idempotency_key
 from web.http.json import REPLAYED, answer, answer_outcome, parse, read_json, read_json_if_any
 from web.http.pagination import Chunk, answer_list, read_span
 from web.http.params import (
-    CURRENCY,
     choice_parameter,
     id_parameter,
     integer_parameter,
@@ -237,7 +237,7 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
         readable_owner(request),
         USER_ID.read(request),
         None if account is None else await find_id(request, account),
-        CURRENCY.read(request),
+        await read_currency(request),
         STATUS.read(request),
         KIND.read(request),
         None if reference is None else spellings(reference),

@@ -5,6 +5,7 @@ The service serves each entry at `/errors/{code}`, and `docs/reference/errors.md
 
 from http import HTTPStatus
 
+from web.http.catalogue_of_books import BOOKS
 from web.http.error_type import ErrorType
 from web.http.later_errors import LATER_CHANGES
 from web.http.login_errors import LOGIN_ERRORS
@@ -331,6 +332,7 @@ CATALOGUE = {
         "A transfer needs two different accounts.",
         "Send different ids as source and destination.",
     ),
+    **BOOKS,
     "rate_limited": ErrorType(
         429,
         "rate_limit",

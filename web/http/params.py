@@ -15,6 +15,7 @@ from aiohttp import web
 from ledger import errors
 from ledger.audit.as_of import AccountPointInTime, AtPosition, AtTime, AtVersion, PointInTime
 from ledger.errors import Place, Refused
+from ledger.money import check_code
 from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import parse_id
 from ledger.values.text import PRINTABLE_PATTERN, check_printable
@@ -134,9 +135,8 @@ def time_parameter(name: str, description: str, parse: Callable[[str], datetime]
 
 
 PATH_ID = id_parameter("id", "The id of the resource", place="path")
-CURRENCY = choice_parameter(
-    "currency", "Only in this currency", frozenset(CURRENCY_SCHEMA["enum"]), schema=CURRENCY_SCHEMA
-)
+PATH_CODE = Parameter("code", "The code of the asset", check_code, schema=CURRENCY_SCHEMA, place="path")
+CURRENCY = Parameter("currency", "Only in this currency or asset", check_code, schema=CURRENCY_SCHEMA)
 AFTER = integer_parameter("after", "Only items after this position or version")
 
 FROM_TIME = time_parameter("from_time", "The start of a period, inclusive; a date means its start (UTC)", parse_start)

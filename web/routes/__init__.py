@@ -5,6 +5,7 @@
 
 from web.routes import (
     accounts,
+    assets,
     audit,
     auth,
     clients,
@@ -29,6 +30,7 @@ ROUTES: tuple[Route, ...] = (
     *second_factors.ROUTES,
     *accounts.ROUTES,
     *monitors.ROUTES,
+    *assets.ROUTES,
     *log.ROUTES,
     *periods.ROUTES,
     *transactions.ROUTES,

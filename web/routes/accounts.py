@@ -16,7 +16,8 @@ from web.routes.route import ADMIN, CREATED, NO_SEAL, READER, TAGGED, Operation,
 ACCOUNT_MISSING: tuple[Refusing, ...] = (errors.account_not_found,)
 ACCOUNT_CHANGE: tuple[Refusing, ...] = (
     *(errors.account_not_found, errors.user_not_found, errors.id_mismatch, errors.currency_mismatch),
-    *(errors.account_closed, errors.account_frozen, errors.insufficient_funds, errors.account_code_taken),
+    *(errors.account_closed, errors.account_frozen, errors.insufficient_funds, errors.account_limit_exceeded),
+    errors.account_code_taken,
 )
 
 ROUTES = (
@@ -42,7 +43,10 @@ ROUTES = (
             response_model=responses.Account,
             status=201,
             request_model=requests.NewAccount,
-            refusals=(errors.user_not_found, errors.account_already_exists, errors.account_code_taken),
+            refusals=(
+                *(errors.user_not_found, errors.account_already_exists, errors.account_code_taken),
+                errors.account_limit_exceeded,
+            ),
             response_headers=CREATED,
         ),
         scope="accounts:write",

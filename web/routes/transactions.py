@@ -15,7 +15,7 @@ from web.http.pagination import PAGE
 from web.http.params import CURRENCY, PERIOD
 from web.routes.route import ADMIN, BATCH_PAYER, NO_SEAL, PAYER, READER, TAGGED, Operation, Refusing, Route
 
-HELD_ACCOUNTS: tuple[Refusing, ...] = (errors.account_closed, errors.account_frozen)
+HELD_ACCOUNTS: tuple[Refusing, ...] = (errors.account_closed, errors.account_frozen, errors.account_limit_exceeded)
 VOIDER = roles("admin", "customer", owned=True)  # others than admins cancel what they have scheduled
 HOLD_REFUSALS: tuple[Refusing, ...] = (errors.transaction_not_found, errors.hold_not_pending)
 TRANSFER_REFUSALS: tuple[Refusing, ...] = (
@@ -26,6 +26,7 @@ TRANSFER_REFUSALS: tuple[Refusing, ...] = (
     errors.accounts_are_same,
     errors.account_closed,
     errors.account_frozen,
+    errors.account_limit_exceeded,
     errors.currency_mismatch,
     errors.reference_already_exists,
     errors.period_closed,

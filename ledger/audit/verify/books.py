@@ -13,6 +13,7 @@ from asyncpg import Record
 from ledger.audit.verify.dated import dated_sql, judge_dated
 from ledger.audit.verify.findings import Finding
 from ledger.audit.verify.reading import Scope, read_pages
+from ledger.money import CURRENCIES
 from ledger.store.connections import Connection
 from ledger.store.tables import STORED_EVENTS
 
@@ -105,6 +106,7 @@ async def check_books(connection: Connection, scope: Scope) -> AsyncGenerator[Fi
         (_held_sql(scope), (), _judge_held),
         (_currencies_sql(scope), (), _judge_currency),
         (dated_sql(scope), (scope.since,), judge_dated),
+        (_unknown_assets_sql(scope), (sorted(CURRENCIES),), _judge_unknown_asset),
     )
     for sql, values, judge in judges:
         try:
@@ -129,6 +131,12 @@ def _held_sql(scope: Scope) -> str:
 def _currencies_sql(scope: Scope) -> str:
     return f"""SELECT currency, sum(balance_cents) AS balance_cents FROM {scope.schema}.accounts
                GROUP BY currency HAVING sum(balance_cents) <> 0"""
+
+
+def _unknown_assets_sql(scope: Scope) -> str:
+    return f"""SELECT DISTINCT currency FROM {scope.schema}.accounts
+               WHERE currency <> ALL($1::text[])
+                 AND NOT EXISTS (SELECT FROM {scope.schema}.assets WHERE code = currency)"""
 
 
 def _judge_transfer(row: Record) -> Iterator[Finding]:
@@ -222,3 +230,8 @@ def _judge_currency(row: Record) -> Iterator[Finding]:
         row=row["currency"],
         column="balance_cents",
     )
+
+
+def _judge_unknown_asset(row: Record) -> Iterator[Finding]:
+    rule = "every account is in a currency of ISO 4217 or in a registered asset"
+    yield Finding(rule, None, row["currency"], table="accounts", column="currency")

@@ -13,6 +13,7 @@ from ledger.audit.verify.reading import read_pages
 from ledger.events import State, decode_state
 from ledger.events.account_labels import AccountCode
 from ledger.events.accounts import Account
+from ledger.events.assets import Asset
 from ledger.events.clients import Client
 from ledger.events.monitors import Monitor
 from ledger.events.periods import Periods
@@ -23,6 +24,7 @@ from ledger.events.transactions import Reference, Transaction
 from ledger.events.users import Name, User
 from ledger.projections import monitors
 from ledger.projections.accounts import ACCOUNTS
+from ledger.projections.assets import ASSETS
 from ledger.projections.clients import CLIENTS, row_of
 from ledger.projections.table import Table
 from ledger.projections.tokens import SESSIONS
@@ -38,6 +40,7 @@ _TABLES: Mapping[type[State], Table] = {
     Account: ACCOUNTS,
     Client: CLIENTS,
     Monitor: monitors.MONITORS,
+    Asset: ASSETS,
     Session: SESSIONS,
 }
 Advance = Callable[[int], None]
@@ -78,6 +81,8 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:  # noqa
         case Account():
             status = "closed" if state.closed else "open"
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})
+        case Asset():
+            return _columns_of(ASSETS, state, {})
         case Session():  # `expires_at` differs: in the head it is the session's, in the row the last token's
             return {"user_id": state.user_id, "ended": state.ended}
         case (

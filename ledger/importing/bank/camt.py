@@ -12,6 +12,7 @@ from ledger.importing.bank.entries import Entry, Sides, make_draft
 from ledger.importing.draft import Draft, Drafts, Reading
 from ledger.importing.faults import Fault, FileFaultError, Place
 from ledger.importing.forms import NumberForm, parse_date_form
+from ledger.money import Assets
 
 _NUMBER, _DAY = NumberForm("1234.56"), parse_date_form("YYYY-MM-DD")
 _REFERENCES = ("AcctSvcrRef", "NtryDtls/TxDtls/Refs/AcctSvcrRef")  # `NtryRef` begins at 1 in each statement
@@ -85,14 +86,14 @@ class _Reader:
         self.account = text
 
 
-def read_camt(path: Path, _: str, __: Reading, sides: Sides) -> Drafts:
+def read_camt(path: Path, _: str, reading: Reading, sides: Sides) -> Drafts:
     """Yield the booked entries of a file, in the encoding that its declaration names."""
     reader = _Reader()
     try:
         with path.open("rb") as file:
             while block := file.read(1 << 16):
                 reader.parser.Parse(block, False)
-                yield from _take(reader, sides)
+                yield from _take(reader, reading, sides)
             reader.parser.Parse(b"", True)
     except expat.ExpatError as error:
         why = f"the file is no XML: {expat.errors.messages[error.code]}"
@@ -101,14 +102,14 @@ def read_camt(path: Path, _: str, __: Reading, sides: Sides) -> Drafts:
         raise FileFaultError(1, 1, "the file is no CAMT.053: it has no account of a statement (Stmt/Acct)")
 
 
-def _take(reader: _Reader, sides: Sides) -> Iterator[Draft | Fault]:
+def _take(reader: _Reader, reading: Reading, sides: Sides) -> Iterator[Draft | Fault]:
     for entry in reader.entries:
         if _find(entry, "Sts/Cd", "Sts") in (None, "BOOK"):
-            yield _read_entry(entry, reader.account, sides)
+            yield _read_entry(entry, reader.account, reading.assets, sides)
     reader.entries.clear()
 
 
-def _read_entry(entry: dict[str, list[_Text]], account: str, sides: Sides) -> Draft | Fault:
+def _read_entry(entry: dict[str, list[_Text]], account: str, assets: Assets, sides: Sides) -> Draft | Fault:
     begin = entry[""][0].place
     amount, currency = _find(entry, "Amt"), _find(entry, "Amt@Ccy")
     mark = _find(entry, "CdtDbtInd")
@@ -119,7 +120,7 @@ def _read_entry(entry: dict[str, list[_Text]], account: str, sides: Sides) -> Dr
     try:
         at = _DAY.parse(day[:10])
         place = entry["Amt"][0].place
-        cents = _NUMBER.parse_amount(_without_zeros(amount), currency)
+        cents = _NUMBER.parse_amount(_without_zeros(amount), currency, assets)
     except ValueError as error:
         return Fault(place, f"{'BookgDt' if place is begin else 'Amt'}: {error}")
     texts = entry.get(f"{_DETAILS}/RmtInf/Ustrd", []) or entry.get("AddtlNtryInf", [])

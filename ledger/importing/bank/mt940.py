@@ -17,7 +17,6 @@ from ledger.importing.draft import Draft, Drafts, Reading
 from ledger.importing.faults import Fault, FileFaultError, Place
 from ledger.importing.forms import format_day
 from ledger.importing.text import read_text
-from ledger.money import minor_digits
 
 _STATEMENT = re.compile(r"^:20:", re.MULTILINE)
 _ENTRY = re.compile(r"^:61:(?P<value>.*(?:\n(?![:{}-]).*)*)", re.MULTILINE)
@@ -92,7 +91,10 @@ def _check_sum(part: _Part, statement: Any, entries: list[Any]) -> None:
 
 def _read_entry(line: int, entry: dict[str, Any], statement: Any, reading: Reading, sides: Sides) -> Draft | Fault:
     currency = str(statement.currency or reading.currency or "")
-    units = entry["amount"].amount * 10 ** minor_digits(currency)
+    try:
+        units = entry["amount"].amount * 10 ** reading.assets.digits(currency)
+    except ValueError as error:
+        return Fault(Place(line, 5), f"the currency {error}")
     if units != int(units):
         return Fault(Place(line, 5), f"the amount has more decimal places than {currency}")
     day = entry.get("entry_date") or entry["date"]

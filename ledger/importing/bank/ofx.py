@@ -11,6 +11,7 @@ from ledger.importing.draft import Draft, Drafts, Reading
 from ledger.importing.faults import Fault, FileFaultError, Place
 from ledger.importing.forms import NumberForm, parse_date_form
 from ledger.importing.text import read_text
+from ledger.money import Assets
 
 _TAG = re.compile(r"<(?P<end>/?)(?P<name>[A-Z][A-Z0-9.]*)>(?P<value>[^<]*)", re.ASCII)
 _ENCODINGS = {"UTF-8": "utf-8", "UNICODE": "utf-16", "1252": "cp1252", "8859-1": "latin-1", "NONE": "ascii"}
@@ -28,6 +29,7 @@ class _Statement(NamedTuple):
     text: str
     account: str | None
     currency: str | None
+    assets: Assets
 
 
 def declared_encoding(head: bytes) -> str | None:
@@ -48,7 +50,7 @@ def read_ofx(path: Path, encoding: str, reading: Reading, sides: Sides) -> Draft
     tags = list(_TAG.finditer(text, begin))
     account, currency = _find_account(text, tags), _find_currency(tags) or reading.currency
     for entry in _find_entries(text, tags):
-        yield _read_entry(_Statement(text, account, currency), entry, sides)
+        yield _read_entry(_Statement(text, account, currency, reading.assets), entry, sides)
 
 
 def _find_account(text: str, tags: list["re.Match[str]"]) -> str | None:
@@ -98,7 +100,7 @@ def _read_entry(statement: _Statement, entry: dict[str, _Value], sides: Sides) -
     try:
         day = _DAY.parse(at.text[:8])
         at = number
-        cents = (_COMMA if "," in number.text else _POINT).parse_amount(number.text, currency)
+        cents = (_COMMA if "," in number.text else _POINT).parse_amount(number.text, currency, statement.assets)
     except ValueError as error:
         return Fault(_place(text, at.offset), f"{'TRNAMT' if at is number else 'DTPOSTED'}: {error}")
     reference = entry["FITID"].text if "FITID" in entry else None

@@ -65,7 +65,7 @@ def _read_entry(entry: dict[str, _Field], reading: Reading, sides: Sides) -> Dra
     try:
         day = date_form.parse(entry["D"].text)
         place = Place(amount.line, 2)
-        cents = reading.number_form.parse_amount(amount.text, currency)
+        cents = reading.number_form.parse_amount(amount.text, currency, reading.assets)
     except ValueError as error:
         return Fault(place, str(error))
     return make_draft(

@@ -33,6 +33,7 @@ from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.values.ids import new_id
 from tests.support.exports import (
+    ASSETS,
     NEEDS_HLEDGER,
     balances_by_hledger,
     balances_of,
@@ -61,7 +62,7 @@ async def transfers_of(runtime: Runtime) -> list[dict[str, Any]]:
 
 
 def units(row: dict[str, Any]) -> str | None:
-    return None if row["postings"] else money.decimal_text(row["amount_cents"], row["currency"])
+    return None if row["postings"] else ASSETS.format(row["amount_cents"], row["currency"])
 
 
 def facts(row: dict[str, Any]) -> tuple[str, ...]:
@@ -204,10 +205,15 @@ def a_journal(text_format: TextFormat, transfers: Sequence[export_text.Transacti
         for transfer in transfers
         if transfer.source_account_id is not None
     ]
-    names = text_format.create_names()
+    names, alone = text_format.create_names(), money.CURRENCIES_ALONE
     accounts = [text_format.account(account, names) for account in opened]
-    directives = (text_format.currency(Currency("EUR", transfers[0].recorded_at)), *accounts)
-    return "".join((text_format.header, *directives, *(text_format.transaction(one, names) for one in transfers)))
+    directives = (text_format.currency(Currency("EUR", transfers[0].recorded_at), alone), *accounts)
+    texts = (text_format.transaction(transfer, names, alone) for transfer in transfers)
+    return "".join((text_format.header, *directives, *texts))
+
+
+def format_hledger(transfer: export_text.Transaction) -> str:
+    return HLEDGER.transaction(transfer, HLEDGER.create_names(), money.CURRENCIES_ALONE)
 
 
 @hypothesis.settings(max_examples=50)
@@ -226,14 +232,13 @@ def test_any_reference_makes_one_transaction_in_a_beancount_journal(reference: s
 @hypothesis.given(reference=ODD)
 def test_any_reference_makes_one_transaction_in_an_hledger_journal(reference: str) -> None:
     transfer = a_transfer(reference)._replace(details={"description": reference})
-    (postings,) = read_journal(HLEDGER.header + HLEDGER.transaction(transfer, HLEDGER.create_names()))
+    (postings,) = read_journal(HLEDGER.header + format_hledger(transfer))
     assert [-Decimal("0.01"), Decimal("0.01")] == [amount for _, amount in postings]
 
 
 @hypothesis.given(reference=ODD)
 def test_the_tags_of_an_hledger_journal_restore_any_text(reference: str) -> None:
-    transfer = a_transfer(reference)._replace(details={"description": reference})
-    lines = HLEDGER.transaction(transfer, HLEDGER.create_names()).split("\n")
+    lines = format_hledger(a_transfer(reference)._replace(details={"description": reference})).split("\n")
     tags = [line.removeprefix("    ; ").split(": ", 1) for line in lines if line.startswith("    ; ")]
     texts = {name: value for name, value in tags if name in {"reference", "description"}}
     assert all(value == value.strip() and not set(value) & set(",[]") for value in texts.values())
@@ -261,7 +266,7 @@ async def test_hledger_itself_reads_odd_references(tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-8")
     found = by_id(sum_postings(read_journal(text)))
     assert (
-        Decimal(money.decimal_text(sum(one.amount_cents or 0 for one in transfers), "EUR"))
+        Decimal(money.CURRENCIES_ALONE.format(sum(one.amount_cents or 0 for one in transfers), "EUR"))
         == found[str(world_account_id("EUR"))]
     )
     if NEEDS_HLEDGER:
@@ -282,7 +287,7 @@ async def test_an_account_filters_transfers(busy: Runtime) -> None:
     found = await exported(busy, "--format", "jsonl", "--account", str(EUROS))
     assert [str(row["id"]) for row in expected] == [json.loads(line)["id"] for line in found.splitlines()]
     names = set(re.findall(r"open (\S+)", await exported(busy, "--format", "beancount", "--account", str(EUROS))))
-    worlds = {str(world_account_id(currency)) for currency in ("EUR", "JPY", "KWD")}
+    worlds = {str(world_account_id(currency)) for currency in ("EUR", "HOURS", "JPY", "KWD")}
     assert {str(EUROS), str(MORE_EUROS), *worlds} == {id_of(name) for name in names}
 
 
@@ -356,11 +361,13 @@ async def test_an_empty_ledger_is_exported_in_every_format(settings: Settings) -
 )
 def test_amounts_have_all_decimal_places_of_their_currency(cents: int, currency: str, text: str) -> None:
     """ISO 4217 list one."""
-    assert text == money.decimal_text(cents, currency)
+    assert text == money.CURRENCIES_ALONE.format(cents, currency)
 
 
 @hypothesis.given(
     cents=st.integers(-money.MAX_CENTS, money.MAX_CENTS), currency=st.sampled_from(sorted(money.CURRENCIES))
 )
 def test_amounts_are_exact(cents: int, currency: str) -> None:
-    assert Decimal(cents) == Decimal(money.decimal_text(cents, currency)).scaleb(money.minor_digits(currency))
+    assert Decimal(cents) == Decimal(money.CURRENCIES_ALONE.format(cents, currency)).scaleb(
+        money.CURRENCIES_ALONE.digits(currency)
+    )

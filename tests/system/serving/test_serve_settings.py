@@ -46,7 +46,7 @@ HERE = {"DATABASE_URL": "postgresql://someone@localhost/ledger", "JWT_SECRET": S
         ("LEDGER_LOG_FORMAT", "xml", {}),
         ("LEDGER_SEAL_KEY_FILE", "no-such-file.pem", {}),
         ("LEDGER_JWT_KEY_FILE", "no-such-file.pem", {}),
-        ("LEDGER_DEFAULT_CURRENCY", "XXXX", {}),
+        ("LEDGER_DEFAULT_CURRENCY", "XXXX.", {}),
         ("LEDGER_DEFAULT_CURRENCY", "usd", {}),
         ("LEDGER_SCHEMA", 'public"; DROP', {}),
         ("LEDGER_CORS_ORIGINS", "* https://app.example", {}),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from ledger.commands.accounts import CloseAccount, OpenAccount, ReopenAccount, UpdateAccount
+from ledger.commands.assets import RegisterAsset
 from ledger.commands.command import Command
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
@@ -40,6 +41,7 @@ from ledger.events.accounts import (
     AccountCredited,
     AccountDebited,
     Freeze,
+    world_account_id,
 )
 from ledger.events.seals import SealHeadAccepted
 from ledger.events.tokens import CLEANUPS, Cleanups
@@ -55,7 +57,7 @@ from ledger.events.users import (
 )
 from ledger.money import MAX_CENTS
 from ledger.store.heads import NO_STREAM, Head
-from tests.support import client_commands, factor_commands, label_commands, period_commands
+from tests.support import client_commands, factor_commands, label_commands, period_commands, policy_commands
 from tests.support.ledgers import (
     ACCOUNTS,
     ALICE,
@@ -88,7 +90,7 @@ Maker = Callable[[Ledger], Command]  # some commands depend on the ledger's stat
 any_ids = st.sampled_from([*ACCOUNTS, *ACCOUNTS, ALICE, WORLD, named_id("transfer 1")])
 
 
-currencies = st.sampled_from(["USD", "USD", "EUR"])
+currencies = st.sampled_from(["USD", "USD", "EUR", "HOURS"])
 
 
 amounts = st.integers(1, 200) | st.sampled_from([100, MAX_CENTS - 1, MAX_CENTS])
@@ -104,6 +106,9 @@ times = st.sampled_from([0, 5, 20, 60, 99, 100])
 
 
 token_numbers = st.integers(0, 3)
+
+
+WORLDS = {WORLD, WORLD_OF_EUROS, world_account_id("HOURS")}
 
 
 def draw_command(make: Callable[..., Command], *drawn: st.SearchStrategy[Any]) -> st.SearchStrategy[Maker]:
@@ -262,18 +267,10 @@ entries_and_reversals: st.SearchStrategy[Maker] = st.one_of(
 
 
 policies = draw_command(
-    lambda ledger, account_id, limit_cents, frozen: UpdateAccount(
-        account_id=account_id,
-        owner_id=None,
-        balance_cents=None,
-        currency="USD",
-        transaction_id=ledger.fresh_id(),
-        overdraft_limit_cents=limit_cents,
-        frozen=frozen,
-    ),
+    policy_commands.change,
     account_ids,
-    st.none() | st.sampled_from([0, 50, 1000, MAX_CENTS]),
-    st.sampled_from([None, None, "none", "debits", "all"]),
+    *(policy_commands.overdraft_limits, policy_commands.freezes, policy_commands.max_balances),
+    st.booleans(),
 )
 
 
@@ -334,6 +331,10 @@ makers: st.SearchStrategy[Maker] = st.one_of(
             account_id=key, owner_id=owner, balance_cents=cents, currency=currency, transaction_id=ledger.fresh_id()
         ),
         *(account_ids, user_ids, balances, currencies),
+    ),
+    draw_command(
+        lambda _, code, digits: RegisterAsset(code=code, asset_name="an asset", digits=digits),
+        *(currencies, st.sampled_from([0, 18])),
     ),
     draw_command(lambda _, account_id: CloseAccount(account_id), account_ids),
     draw_command(reopen, account_ids),
@@ -401,19 +402,10 @@ def populated(ledger: Ledger) -> Ledger:
         ledger.execute(label_commands.describe(ledger, ACCOUNTS[3], code, None))
     ledger.execute(CloseAccount(ACCOUNTS[3]))
     ledger.execute(reopen(ledger, ACCOUNTS[3]))
-    policies: tuple[tuple[int, Freeze], ...] = ((50, "all"), (60, "none"))
-    for limit_cents, frozen in policies:
-        ledger.execute(
-            UpdateAccount(
-                account_id=ACCOUNTS[3],
-                owner_id=None,
-                balance_cents=None,
-                currency="USD",
-                transaction_id=ledger.fresh_id(),
-                overdraft_limit_cents=limit_cents,
-                frozen=frozen,
-            )
-        )
+    policies: tuple[tuple[int, Freeze, int], ...] = ((50, "all", 90), (60, "none", 100))
+    for policy in policies:
+        ledger.execute(policy_commands.change(ledger, ACCOUNTS[3], *policy))
+    ledger.execute(RegisterAsset(code="HOURS", asset_name="hours", digits=2))
     return ledger
 
 
@@ -432,6 +424,11 @@ any_ledger = hypothesis.given(ledger=ledgers())
 
 
 @any_ledger
+def test_no_balance_exceeds_its_limit_with_what_holds_will_pay(ledger: Ledger) -> None:
+    assert all(account.has_room_for(0) for account in ledger.accounts().values())
+
+
+@any_ledger
 def test_all_balances_of_a_currency_sum_to_zero(ledger: Ledger) -> None:
     sums: Counter[str] = Counter()
     for account in ledger.accounts().values():
@@ -447,7 +444,7 @@ def test_no_command_takes_more_than_is_available_unless_forced(ledger: Ledger) -
         for row in rows:
             states[row.stream_id] = evolve(states.get(row.stream_id), row.event)
         is_forced = isinstance(command, ReverseTransaction) and command.force
-        for stream_id in {row.stream_id for row in rows} - {WORLD, WORLD_OF_EUROS}:
+        for stream_id in {row.stream_id for row in rows} - WORLDS:
             account, earlier = states[stream_id], before.get(stream_id)
             if isinstance(account, Account) and not is_forced:
                 least = earlier.available_cents if isinstance(earlier, Account) else 0

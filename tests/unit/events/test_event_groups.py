@@ -38,7 +38,7 @@ def test_every_account_event_is_read_at_a_point_in_time() -> None:
     [
         ("0017_captures", f"WHERE topic IN {LANDMARKS}"),
         ("0004_history", f"WHERE topic NOT IN {FREQUENT}"),
-        ("0009_holds", f"WHERE topic IN {FUNDS}"),
+        ("0026_assets", f"WHERE topic IN {FUNDS}"),
         ("0017_captures", f"WHERE topic IN {INCOMING}"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from ledger.importing.faults import OptionError
 from ledger.importing.profile import load_profile, make_reading, parse_mapping
 from ledger.importing.readers import find_format
+from ledger.money import CURRENCIES_ALONE
 from tests.support.import_files import A, write
 
 PROFILE = f"""separator = ";"
@@ -32,7 +33,7 @@ def test_options_come_before_those_of_the_profile(tmp_path: Path) -> None:
     assert ("CHF", ";", "cp1252", A) == (reading.currency, reading.separator, reading.encoding, reading.account)
     assert {"amount": "Sum=1", "metadata.iban": "IBAN"} == reading.columns
     assert {"Saldo", "Art"} == reading.ignored
-    assert 123456 == reading.number_form.parse_amount("1.234,56", "EUR")
+    assert 123456 == reading.number_form.parse_amount("1.234,56", "EUR", CURRENCIES_ALONE)
 
 
 @pytest.mark.parametrize(

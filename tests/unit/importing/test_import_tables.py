@@ -9,6 +9,7 @@ from ledger.importing.faults import MAX_FAULTS, OptionError
 from ledger.importing.forms import NumberForm, parse_date_form
 from ledger.importing.rows import parse_separator
 from ledger.importing.text import parse_encoding
+from ledger.money import CURRENCIES_ALONE
 from tests.support.import_files import HEADER, A, B, check, faults, write
 
 ROW = f"{A},{B},5"
@@ -191,7 +192,7 @@ def test_a_signed_amount_moves_between_two_accounts(tmp_path: Path) -> None:
     ],
 )
 def test_amounts_are_read_in_the_form_that_is_named(example: str, text: str, cents: int) -> None:
-    assert cents == NumberForm(example).parse_amount(text, "EUR")
+    assert cents == NumberForm(example).parse_amount(text, "EUR", CURRENCIES_ALONE)
 
 
 @pytest.mark.parametrize(
@@ -211,14 +212,14 @@ def test_amounts_are_read_in_the_form_that_is_named(example: str, text: str, cen
 )
 def test_a_number_in_another_form_is_never_guessed(example: str, text: str) -> None:
     with pytest.raises(ValueError, match=r"must be a number in the form|has 3 decimal places"):
-        NumberForm(example).parse_amount(text, "EUR")
+        NumberForm(example).parse_amount(text, "EUR", CURRENCIES_ALONE)
 
 
 @pytest.mark.parametrize(("currency", "text", "cents"), [("JPY", "5", 5), ("EUR", "5", 500), ("BHD", "5.001", 5001)])
 def test_an_amount_has_the_places_of_its_currency(currency: str, text: str, cents: int) -> None:
-    assert cents == NumberForm().parse_amount(text, currency)
+    assert cents == NumberForm().parse_amount(text, currency, CURRENCIES_ALONE)
     with pytest.raises(ValueError, match="decimal places"):
-        NumberForm().parse_amount(f"{text}.0000".replace(".001.", "."), currency)
+        NumberForm().parse_amount(f"{text}.0000".replace(".001.", "."), currency, CURRENCIES_ALONE)
 
 
 @pytest.mark.parametrize(
