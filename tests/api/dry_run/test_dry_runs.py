@@ -9,7 +9,7 @@ from tests.support.controls import PASSWORD, Api, Response, Serve, new_id, trans
 from tests.support.everything import read_everything
 from tests.support.holds import due, hold
 from tests.support.machines import machine
-from tests.support.second_factors import TOTP
+from tests.support.second_factors import ENROL
 
 DRY = {"dry_run": "true"}
 TRANSFER, BATCH = "/v1/transactions/transfer", "/v1/transactions/batch"
@@ -187,7 +187,7 @@ async def test_a_wrong_password_counts_as_a_failed_login_and_a_right_one_changes
     before = await read_everything(connection, settings)
 
     right, wrong = ({"current_password": password} for password in (PASSWORD, "not the password"))
-    answers = [await customer.post(TOTP, body, params=DRY) for body in (right, wrong, wrong, right, wrong, right)]
+    answers = [await customer.post(ENROL, body, params=DRY) for body in (right, wrong, wrong, right, wrong, right)]
 
     assert [200, 422, 422, 200, 422, 429] == [answer.status for answer in answers]
     assert before == await read_everything(connection, settings)
