@@ -47,11 +47,9 @@ from web.second_factors import Otp
 
 MAX_ITEMS = 10_000  # of a batch
 
-
 _ALICE = {"username": "alice", "email": "alice@example.com", "active": True, "roles": "customer"}
 _NOON = "2026-05-01T12:00:00Z"
 _FROM, _TO = "01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-b1c2-7d3e-8f40-5a6b7c8d9e0f"
-
 _BETWEEN = {"source_account_id": _FROM, "destination_account_id": _TO, "amount_cents": 2_500}
 
 
