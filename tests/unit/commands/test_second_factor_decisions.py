@@ -172,5 +172,6 @@ def test_a_session_with_the_least_role_is_valid_whatever_the_roles_of_the_user()
         Caller(ALICE, frozenset(roles), SESSION, OTHER, enforced=False) for roles in (("guest",), ("guest", "admin"))
     )
 
-    states = {ALICE: user, SESSION: fold([event for _, event in Given(ALICE_EXISTS).decide(login(None)).events])}
+    session = fold([event for _, event in Given(ALICE_EXISTS).decide(login(None)).events])
+    states = {ALICE: user, SESSION: session}
     assert (True, False) == (least.is_valid(states), more.is_valid(states))
