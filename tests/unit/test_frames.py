@@ -14,6 +14,7 @@ from ledger.commands.batch import ItemResult
 from ledger.commands.caller import Caller
 from ledger.commands.command import Command
 from ledger.errors import LedgerError, OutcomeUnknownError, Refusal, Refused
+from ledger.events.account_labels import Labels
 from ledger.values.ids import new_id
 from ledger.write.frames import (
     LENGTH_BYTES,
@@ -60,6 +61,12 @@ refusals = st.builds(
 )
 st.register_type_strategy(datetime, times)
 st.register_type_strategy(int, st.integers(-(2**63), 2**63 - 1))
+st.register_type_strategy(  # otherwise the placeholder of the empty default would be drawn as well
+    Labels,
+    st.builds(
+        Labels, *[st.none() | st.text()] * 2, st.sampled_from([None, "asset"]), st.dictionaries(st.text(), st.text())
+    ),
+)
 LEDGER_ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LedgerError)]
 
 

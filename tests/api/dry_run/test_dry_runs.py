@@ -5,11 +5,11 @@ import json
 from typing import Any
 
 from ledger.settings import Settings
-from tests.support.controls import PASSWORD, Api, Response, Serve, new_id, transfer_body
+from tests.support.controls import PASSWORD, Api, Clock, Response, Serve, new_id, transfer_body
 from tests.support.everything import read_everything
 from tests.support.holds import due, hold
 from tests.support.machines import machine
-from tests.support.second_factors import ENROL
+from tests.support.second_factors import REMOVE, enrol
 
 DRY = {"dry_run": "true"}
 TRANSFER, BATCH = "/v1/transactions/transfer", "/v1/transactions/batch"
@@ -179,17 +179,18 @@ async def test_a_revoked_token_tries_nothing(api: Api) -> None:
 
 
 async def test_a_wrong_password_counts_as_a_failed_login_and_a_right_one_changes_nothing(
-    serve: Serve, settings: Settings, connection: Any
+    serve: Serve, settings: Settings, connection: Any, code_clock: Clock
 ) -> None:
     api = await serve(settings.model_copy(update={"ledger_login_attempts_per_account": 3}))
     customer = await api.as_new_user("customer")
+    otp = (await enrol(customer, code_clock)).next_code()
     await customer.get("/v1/accounts")  # the service caches that a token is valid
     before = await read_everything(connection, settings)
 
-    right, wrong = ({"current_password": password} for password in (PASSWORD, "not the password"))
-    answers = [await customer.post(ENROL, body, params=DRY) for body in (right, wrong, wrong, right, wrong, right)]
+    right, wrong = ({"current_password": password, "otp": otp} for password in (PASSWORD, "not the password"))
+    answers = [await customer.post(REMOVE, body, params=DRY) for body in (right, wrong, wrong, right, wrong, right)]
 
-    assert [200, 422, 422, 200, 422, 429] == [answer.status for answer in answers]
+    assert [204, 422, 422, 204, 422, 429] == [answer.status for answer in answers]
     assert before == await read_everything(connection, settings)
 
 

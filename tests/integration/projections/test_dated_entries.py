@@ -1,6 +1,7 @@
 """The rows of dated entries: those that a migration and a rebuild make are those that the service has written."""
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from ledger.settings import Settings
 from tests.support.dates import BEGIN, KINDS, Books, Step
 from tests.support.processes import run_ledger
 
+VERSIONS = Path(__file__).parents[3] / "migrations" / "versions"
 ROWS = "SELECT * FROM dated_entries ORDER BY account_id, position"
 
 
@@ -26,7 +28,8 @@ async def rows(runtime: Runtime, connection: Any) -> list[Any]:
 
 
 async def test_the_migration_fills_the_table_from_the_log(rows: list[Any], connection: Any) -> None:
-    migration = importlib.import_module("migrations.versions.0026_dated_entries")
+    (name,) = (path.stem for path in VERSIONS.glob("*_dated_entries.py"))
+    migration = importlib.import_module(f"migrations.versions.{name}")
     (fill,) = (statement for statement in migration.STATEMENTS if "INSERT INTO" in statement)
     await connection.execute("DELETE FROM dated_entries")
     await connection.execute(fill)

@@ -118,7 +118,7 @@ async def test_a_ledger_without_events_can_be_rebuilt(settings: Settings, connec
 @pytest.mark.parametrize(
     ("planted", "shown"),
     [
-        ("UPDATE accounts SET balance_cents = 5 WHERE balance_cents = 36", "balance_cents is 5 and should be 36"),
+        ("UPDATE accounts SET balance_cents = 5 WHERE balance_cents = 45", "balance_cents is 5 and should be 45"),
         ("DELETE FROM transfers WHERE amount_cents = 8", "is missing"),
         ("INSERT INTO cutoffs VALUES (gen_random_uuid(), 1)", "should not be there"),
         ("UPDATE users SET roles = 'admin' WHERE roles = 'customer'", "roles is 'admin' and should be 'customer'"),
@@ -142,10 +142,10 @@ async def test_a_wrong_row_is_found_by_a_dry_run_and_repaired_by_a_rebuild(
 
 async def test_the_dry_run_shows_what_is_wrong_and_fails(api: Api, settings: Settings, connection: Connection) -> None:
     await create_history(api)
-    await connection.execute("UPDATE accounts SET balance_cents = 5 WHERE balance_cents = 36")
+    await connection.execute("UPDATE accounts SET balance_cents = 5 WHERE balance_cents = 45")
     ran = await run_ledger("projections", "rebuild", "--all", "--dry-run", variables=settings.environment())
     assert 1 == ran.status
-    assert "balance_cents is 5 and should be 36" in ran.output
+    assert "balance_cents is 5 and should be 45" in ran.output
     assert "1 row differs" in ran.output
 
 
@@ -186,7 +186,7 @@ async def test_a_rollback_to_kept_tables_has_all_later_events(
     back = await rollback(settings, "accounts", chunk=2, report=lambda _: None)
     assert 3 == back.events
     row = await connection.fetchrow("SELECT status, balance_cents FROM accounts WHERE id = $1", destination["id"])
-    assert ("strange", 37) == tuple(row or ())
+    assert ("strange", 46) == tuple(row or ())
     assert before == await shape(connection)
     assert 1 == await count_differences(settings)
     await rollback(settings, "accounts", chunk=2, report=lambda _: None)
