@@ -398,7 +398,12 @@ def schedules() -> list[Command]:
     sides: dict[str, Any] = {"source_account_id": EUROS, "destination_account_id": MORE_EUROS}
     transfers = [
         TransferMoney(
-            transaction_id=fixed_id(120 + n), **sides, amount_cents=cents, reference=f"rent {n}", only_owner_id=ALICE
+            transaction_id=fixed_id(120 + n),
+            **sides,
+            amount_cents=cents,
+            reference=f"rent {n}",
+            only_owner_id=ALICE,
+            effective_at=now - timedelta(days=n) if n else None,
         )
         for n, cents in enumerate((1, 2, 3_000_000, 4))
     ]
@@ -411,8 +416,10 @@ def schedules() -> list[Command]:
         for one in wanted
     ]
     _, paid, failed, cancelled, posted = ((one.planned.transaction_id, _to_event(one)) for one in planned)
+    amendment = Amendment(describes=True, description="rent of June")
     return [
         *planned,
+        *(AmendTransaction(transaction_id=one.planned.transaction_id, amendment=amendment) for one in planned[1:]),
         *(
             ExecuteSchedule(transaction_id=transaction_id, scheduled=event, now=then)
             for transaction_id, event in (paid, failed, posted)
