@@ -25,6 +25,7 @@ from ledger.events import (
     clients,
     evolve,
     fold,
+    monitors,
     periods,
     seals,
     second_factors,
@@ -342,6 +343,7 @@ FAMILIES: dict[Any, type[Any]] = {
         (tokens.RevokedTokensForgotten, tokens.Cleanups),
         (seals.SealHeadAccepted, seals.SealChain),
         (periods.PeriodEvent, periods.Periods),
+        (monitors.MonitorEvent, monitors.Monitor),
     )
     for event in members(union)
 }
