@@ -398,7 +398,7 @@ def schedules() -> list[Command]:
     sides: dict[str, Any] = {"source_account_id": EUROS, "destination_account_id": MORE_EUROS}
     transfers = [
         TransferMoney(
-            transaction_id=fixed_id(120 + n),
+            transaction_id=fixed_id(140 + n),
             **sides,
             amount_cents=cents,
             reference=f"rent {n}",
@@ -408,7 +408,7 @@ def schedules() -> list[Command]:
         for n, cents in enumerate((1, 2, 3_000_000, 4))
     ]
     entry = PostJournalEntry(
-        transaction_id=fixed_id(124), postings=(NewPosting(EUROS, -5), NewPosting(MORE_EUROS, 5)), only_owner_id=ALICE
+        transaction_id=fixed_id(144), postings=(NewPosting(EUROS, -5), NewPosting(MORE_EUROS, 5)), only_owner_id=ALICE
     )
     wanted: tuple[Planned, ...] = (*transfers, entry)
     planned = [
@@ -433,9 +433,9 @@ def monitors() -> list[Command]:
     rules = [Rule(EUROS, "balance_cents", "<", 1_000_000), Rule(MORE_EUROS, "available_cents", ">=", 10)]
     crossings = (Crossing(False, 1_000, 1, 1_000_000), Crossing(True, 1_001, 2, 5))
     return [
-        *(CreateMonitor(monitor_id=fixed_id(130 + number), rule=rule) for number, rule in enumerate(rules)),
-        RecordCrossings(monitor_id=fixed_id(130), crossings=crossings),
-        DeleteMonitor(monitor_id=fixed_id(131)),
+        *(CreateMonitor(monitor_id=fixed_id(150 + number), rule=rule) for number, rule in enumerate(rules)),
+        RecordCrossings(monitor_id=fixed_id(150), crossings=crossings),
+        DeleteMonitor(monitor_id=fixed_id(151)),
     ]
 
 
