@@ -151,8 +151,8 @@ def _manage_runtime(
             if dialing is None:
                 expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
                 await stack.enter_async_context(running(expiring))
-                executing = Scheduler(runtime.pool, runtime.committer).follow(settings.ledger_schedule_seconds)
-                await stack.enter_async_context(running(executing))
+                executing = Scheduler(runtime.pool, runtime.committer, settings.roles_with_second_factor())
+                await stack.enter_async_context(running(executing.follow(settings.ledger_schedule_seconds)))
                 await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
             yield
 

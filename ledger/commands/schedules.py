@@ -4,7 +4,7 @@ Nothing is held for it. What can be refused when it is scheduled, except for ins
 When its time comes, everything is decided as if the same caller sent it then. The time comes in with the command.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar, TypeAlias
 from uuid import UUID
@@ -15,11 +15,13 @@ from ledger import errors
 from ledger.commands.command import Command, Decision, Parties, States, StreamEvent, state_of
 from ledger.commands.journal import NewPosting, PostJournalEntry, entry_result
 from ledger.commands.periods import check_open
+from ledger.commands.second_factors import find_factor, limit_roles
 from ledger.commands.transfers import TransferMoney, check_transfer, transfer_result
 from ledger.errors import Refusal, Refused, StaleCommandError
 from ledger.events import evolve
 from ledger.events.amendments import AMENDABLE
 from ledger.events.clients import Client
+from ledger.events.second_factors import second_factor_stream
 from ledger.events.transactions import (
     JournalEntryPosted,
     MoneyTransferred,
@@ -34,7 +36,7 @@ from ledger.events.transactions import (
     copy_details,
     reference_streams,
 )
-from ledger.events.users import User
+from ledger.events.users import Role, User
 from ledger.values.timestamps import rfc3339
 
 PAYING_SCOPE = "transactions:write"  # which a machine client must still have
@@ -147,17 +149,23 @@ class CancelSchedule(ScheduleCommand, frozen=True, kw_only=True):
 
 
 class ExecuteSchedule(ScheduleCommand, frozen=True, kw_only=True):
-    """Execute a scheduled transaction whose time has come at `now`. If it is refused, it fails."""
+    """Execute a scheduled transaction whose time has come at `now`. If it is refused, it fails.
+
+    A user without a second factor does not have the `factored` roles.
+    """
 
     name: ClassVar[str] = "ExecuteSchedule"
     always_appends: ClassVar[bool] = False
 
     now: datetime
+    factored: tuple[Role, ...] = ()
 
     def streams(self) -> Iterable[UUID]:
-        """Return the streams of the schedule and of the planned command, and the user or client that sent it."""
+        """Return the streams of the schedule, of the planned command, and of the user or client that sent it."""
         yield from super().streams()
         yield self.scheduled.actor_id
+        if self.factored:
+            yield second_factor_stream(self.scheduled.actor_id)
         yield from self._plan().streams()
 
     def decide(self, states: States) -> Decision:
@@ -165,7 +173,7 @@ class ExecuteSchedule(ScheduleCommand, frozen=True, kw_only=True):
         if self.find(states) is None or self.now < self.scheduled.execute_at:
             return Decision([], {"id": str(self.transaction_id)})
         try:
-            _check_actor(states, self.scheduled)
+            _check_actor(states, self.scheduled, self.factored)
             decision = self._plan().decide({**states, self.transaction_id: None})
         except Refused as refused:
             return self._fail(states, refused.refusals)
@@ -240,12 +248,14 @@ def _plan(planned: Planned, states: States) -> MoneyTransferred | JournalEntryPo
     return planned.to_event(source.currency)
 
 
-def _check_actor(states: States, scheduled: TransactionScheduled) -> None:
+def _check_actor(states: States, scheduled: TransactionScheduled, factored: Collection[Role]) -> None:
     """Raise `Refused` unless the user or client that scheduled a transaction may still make one."""
     actor = states[scheduled.actor_id]
     if isinstance(actor, User):
         roles = {"admin"} if scheduled.only_owner_id is None else {"admin", "customer"}
-        may_pay = actor.active and not actor.deleted and not roles.isdisjoint(actor.roles)
+        has_factor = bool(factored) and find_factor(states, scheduled.actor_id) is not None
+        has = limit_roles(actor, factored, has_second_factor=has_factor).split(",")
+        may_pay = actor.active and not actor.deleted and not roles.isdisjoint(has)
     elif isinstance(actor, Client):
         roles = {"admin", "customer"}
         may_pay = not actor.revoked and PAYING_SCOPE in actor.grants.scopes and not roles.isdisjoint(actor.grants.roles)

@@ -8,6 +8,7 @@ scheduled, so a process that dies, or works on in spite of a lost lock, executes
 import asyncio
 
 from ledger.commands.schedules import ExecuteSchedule
+from ledger.events.users import Role
 from ledger.projections import schedules
 from ledger.store.connections import Pool
 from ledger.store.locks import try_lock_schedule
@@ -20,11 +21,15 @@ MAX_DUE = 100  # executed at once
 
 
 class Scheduler:
-    """Executes scheduled transactions, in the order in which they fall due."""
+    """Executes scheduled transactions, in the order in which they fall due.
 
-    def __init__(self, pool: Pool, committer: Writer) -> None:
+    Users without a second factor do not have the `factored` roles.
+    """
+
+    def __init__(self, pool: Pool, committer: Writer, factored: tuple[Role, ...] = ()) -> None:
         self._pool = pool
         self._committer = committer
+        self._factored = factored
 
     async def follow(self, pause_seconds: float) -> None:
         """Execute what is due until cancelled."""
@@ -50,5 +55,7 @@ class Scheduler:
         return await self.execute() == MAX_DUE
 
     async def _submit(self, due: schedules.DueSchedule) -> None:
-        command = ExecuteSchedule(transaction_id=due.transaction_id, scheduled=due.scheduled, now=due.now)
+        command = ExecuteSchedule(
+            transaction_id=due.transaction_id, scheduled=due.scheduled, now=due.now, factored=self._factored
+        )
         await self._committer.submit(command, Origin(new_id(), actor_id=due.scheduled.actor_id))

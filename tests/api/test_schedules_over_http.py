@@ -1,7 +1,6 @@
 """Scheduled transactions over HTTP: they are posted, fail or are cancelled, and move no money before their time."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,12 +11,9 @@ from ledger.write.scheduler import Scheduler
 from tests.support.controls import NOBODY, Api, transfer_body
 from tests.support.holds import Body, due, funds, read
 from tests.support.processes import until
+from tests.support.schedules import in_seconds, post_soon, schedule, schedule_soon, until_due
 
 Serve = Callable[[Settings], Awaitable[Api]]
-
-
-def in_seconds(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
 @pytest.fixture
@@ -30,13 +26,6 @@ async def idle(serve: Serve, settings: Settings) -> Api:
 async def accounts(idle: Api) -> tuple[Body, Body]:
     """Return two accounts, with 100 and with 0."""
     return await idle.new_account(balance_cents=100), await idle.new_account()
-
-
-async def schedule(api: Api, accounts: tuple[Body, Body], cents: int = 60, **members: Any) -> Body:
-    body = {**transfer_body(*accounts, cents), "execute_at": in_seconds(3600), **members}
-    answer = await api.post("/v1/transactions/transfer", body)
-    assert answer.status == 200, answer
-    return dict(answer.body)
 
 
 async def test_a_transfer_is_scheduled_and_moves_no_money(idle: Api, accounts: tuple[Body, Body]) -> None:
@@ -68,26 +57,6 @@ async def test_a_due_transfer_is_posted(idle: Api, accounts: tuple[Body, Body], 
     )
     reversal = await idle.post(f"/v1/transactions/{body['id']}/reverse")
     assert (200, body["id"]) == (reversal.status, reversal.body["reverses"])
-
-
-async def schedule_soon(api: Api, accounts: tuple[Body, Body], cents: int = 60, **members: Any) -> Body:
-    """Schedule a transfer that is due soon."""
-    return await post_soon(api, "/transfer", {**transfer_body(*accounts, cents), **members})
-
-
-async def post_soon(api: Api, path: str, body: Body) -> Body:
-    """Schedule a transaction that is due soon. A request that takes longer is refused, and gets twice the time."""
-    seconds = 0.5
-    while True:
-        answer = await api.post(f"/v1/transactions{path}", {**body, "execute_at": in_seconds(seconds)})
-        if answer.status == 200:
-            return dict(answer.body)
-        assert (422, ["/execute_at"]) == (answer.status, answer.pointers)
-        seconds *= 2
-
-
-async def until_due(body: Body) -> None:
-    await until(lambda: datetime.now(UTC) > datetime.fromisoformat(body["execute_at"]))
 
 
 async def test_a_due_transfer_without_funds_fails(idle: Api, accounts: tuple[Body, Body], runtime: Runtime) -> None:

@@ -27,6 +27,7 @@ from ledger.events import (
     clients,
     evolve,
     fold,
+    monitors,
     periods,
     seals,
     second_factors,
@@ -346,6 +347,7 @@ FAMILIES: dict[Any, type[Any]] = {
         (tokens.RevokedTokensForgotten, tokens.Cleanups),
         (seals.SealHeadAccepted, seals.SealChain),
         (periods.PeriodEvent, periods.Periods),
+        (monitors.MonitorEvent, monitors.Monitor),
     )
     for event in members(union)
 }

@@ -410,12 +410,17 @@ def schedules() -> list[Command]:
     sides: dict[str, Any] = {"source_account_id": EUROS, "destination_account_id": MORE_EUROS}
     transfers = [
         TransferMoney(
-            transaction_id=fixed_id(120 + n), **sides, amount_cents=cents, reference=f"rent {n}", only_owner_id=ALICE
+            transaction_id=fixed_id(140 + n),
+            **sides,
+            amount_cents=cents,
+            reference=f"rent {n}",
+            only_owner_id=ALICE,
+            effective_at=now - timedelta(days=n) if n else None,
         )
         for n, cents in enumerate((1, 2, 3_000_000, 4))
     ]
     entry = PostJournalEntry(
-        transaction_id=fixed_id(124), postings=(NewPosting(EUROS, -5), NewPosting(MORE_EUROS, 5)), only_owner_id=ALICE
+        transaction_id=fixed_id(144), postings=(NewPosting(EUROS, -5), NewPosting(MORE_EUROS, 5)), only_owner_id=ALICE
     )
     wanted: tuple[Planned, ...] = (*transfers, entry)
     planned = [
@@ -423,8 +428,10 @@ def schedules() -> list[Command]:
         for one in wanted
     ]
     _, paid, failed, cancelled, posted = ((one.planned.transaction_id, _to_event(one)) for one in planned)
+    amendment = Amendment(describes=True, description="rent of June")
     return [
         *planned,
+        *(AmendTransaction(transaction_id=one.planned.transaction_id, amendment=amendment) for one in planned[1:]),
         *(
             ExecuteSchedule(transaction_id=transaction_id, scheduled=event, now=then)
             for transaction_id, event in (paid, failed, posted)
@@ -438,9 +445,9 @@ def monitors() -> list[Command]:
     rules = [Rule(EUROS, "balance_cents", "<", 1_000_000), Rule(MORE_EUROS, "available_cents", ">=", 10)]
     crossings = (Crossing(False, 1_000, 1, 1_000_000), Crossing(True, 1_001, 2, 5))
     return [
-        *(CreateMonitor(monitor_id=fixed_id(130 + number), rule=rule) for number, rule in enumerate(rules)),
-        RecordCrossings(monitor_id=fixed_id(130), crossings=crossings),
-        DeleteMonitor(monitor_id=fixed_id(131)),
+        *(CreateMonitor(monitor_id=fixed_id(150 + number), rule=rule) for number, rule in enumerate(rules)),
+        RecordCrossings(monitor_id=fixed_id(150), crossings=crossings),
+        DeleteMonitor(monitor_id=fixed_id(151)),
     ]
 
 

@@ -57,7 +57,14 @@ from ledger.events.users import (
 )
 from ledger.money import MAX_CENTS
 from ledger.store.heads import NO_STREAM, Head
-from tests.support import client_commands, factor_commands, label_commands, period_commands, policy_commands
+from tests.support import (
+    client_commands,
+    factor_commands,
+    label_commands,
+    period_commands,
+    policy_commands,
+    schedule_commands,
+)
 from tests.support.ledgers import (
     ACCOUNTS,
     ALICE,
@@ -88,23 +95,11 @@ Maker = Callable[[Ledger], Command]  # some commands depend on the ledger's stat
 
 
 any_ids = st.sampled_from([*ACCOUNTS, *ACCOUNTS, ALICE, WORLD, named_id("transfer 1")])
-
-
 currencies = st.sampled_from(["USD", "USD", "EUR", "HOURS"])
-
-
 amounts = st.integers(1, 200) | st.sampled_from([100, MAX_CENTS - 1, MAX_CENTS])
-
-
 balances = st.integers(0, 300) | st.sampled_from([0, MAX_CENTS])
-
-
 mostly = st.sampled_from([True, True, True, False])
-
-
 times = st.sampled_from([0, 5, 20, 60, 99, 100])
-
-
 token_numbers = st.integers(0, 3)
 
 
@@ -356,6 +351,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     token_makers,
     client_makers,
     factor_makers,
+    schedule_commands.makers,
     draw_command(label_commands.amend, transaction_ids, label_commands.account_names),
     draw_command(label_commands.describe, account_ids, label_commands.codes, label_commands.account_names),
     draw_command(lambda _, command: command, period_commands.closings | period_commands.reopenings),
@@ -402,6 +398,7 @@ def populated(ledger: Ledger) -> Ledger:
         ledger.execute(label_commands.describe(ledger, ACCOUNTS[3], code, None))
     ledger.execute(CloseAccount(ACCOUNTS[3]))
     ledger.execute(reopen(ledger, ACCOUNTS[3]))
+    schedule_commands.live_through(ledger)
     policies: tuple[tuple[int, Freeze, int], ...] = ((50, "all", 90), (60, "none", 100))
     for policy in policies:
         ledger.execute(policy_commands.change(ledger, ACCOUNTS[3], *policy))
@@ -520,11 +517,11 @@ def test_reversals_never_move_back_more_than_was_moved(ledger: Ledger) -> None:
 
 @any_ledger
 def test_two_transactions_never_share_a_reference(ledger: Ledger) -> None:
-    """A hold that ended without moving money has none any more."""
+    """What ended without moving money has none any more."""
     begun = [
-        state.transfer or state.journal_entry or state.hold
+        state.scheduled.planned if state.scheduled else state.transfer or state.journal_entry or state.hold
         for state in ledger.transfers().values()
-        if state.status not in {"voided", "expired"}
+        if state.status not in {"voided", "expired", "failed"}
     ]
     told = [event.reference for event in begun if event is not None and event.reference is not None]
     told += [

@@ -1,9 +1,10 @@
 """The rules of scheduled transactions, without a database."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from ledger.commands.command import StreamEvent
@@ -20,7 +21,15 @@ from ledger.events.accounts import (
     AccountOwnerChanged,
     AccountUnfrozen,
 )
+from ledger.events.amendments import TransactionAmended
 from ledger.events.clients import ClientRegistered, ClientRevoked, ClientUpdated, Grants
+from ledger.events.periods import PERIODS, PeriodClosed
+from ledger.events.second_factors import (
+    SecondFactorConfirmed,
+    SecondFactorOffered,
+    SecondFactorRemoved,
+    second_factor_stream,
+)
 from ledger.events.transactions import (
     MoneyTransferred,
     ReferenceReleased,
@@ -28,7 +37,9 @@ from ledger.events.transactions import (
     ScheduleCancelled,
     ScheduleExecuted,
     ScheduleFailed,
+    Transaction,
     TransactionScheduled,
+    evolve,
     reference_stream,
 )
 from ledger.events.users import UserDeactivated, UserDeleted, UserRolesChanged
@@ -79,8 +90,8 @@ def schedule(amount_cents: int = 30, execute_at: datetime = LATER, **members: An
     )
 
 
-def execute(now: datetime = LATER, scheduled: TransactionScheduled = SCHEDULED) -> ExecuteSchedule:
-    return ExecuteSchedule(transaction_id=TRANSFER, scheduled=scheduled, now=now)
+def execute(now: datetime = LATER, scheduled: TransactionScheduled = SCHEDULED, **members: Any) -> ExecuteSchedule:
+    return ExecuteSchedule(transaction_id=TRANSFER, scheduled=scheduled, now=now, **members)
 
 
 def cancel() -> CancelSchedule:
@@ -234,3 +245,56 @@ def test_a_failure_asks_for_the_overdue_holds_of_its_accounts() -> None:
     group = commit_group([*HISTORY, poor])
     group.decide(execute(), UUID(int=1))
     assert TRANSFER in group.suspects.transaction_ids
+
+
+# Effective times, amendments and second factors.
+
+MARCH = datetime(2026, 3, 31, tzinfo=UTC)
+CLOSED: StreamEvent = (PERIODS, PeriodClosed(date(2026, 3, 31)))
+
+
+def test_nothing_is_planned_for_a_closed_period() -> None:
+    dated = schedule(effective_at=MARCH)
+    assert Given(TWO_ACCOUNTS).when(dated)
+    assert ["period_closed"] == Given([*TWO_ACCOUNTS, CLOSED]).refuses(dated)
+    assert Given([*TWO_ACCOUNTS, CLOSED]).when(schedule(effective_at=MARCH + timedelta(days=1)))
+    entry = PostJournalEntry(
+        transaction_id=TRANSFER, postings=(NewPosting(PURSE, -1), NewPosting(TILL, 1)), effective_at=MARCH
+    )
+    planned = ScheduleTransaction(planned=entry, actor_id=ALICE, now=NOON, execute_at=LATER, limit_seconds=3600)
+    assert ["period_closed"] == Given([*TWO_ACCOUNTS, CLOSED]).refuses(planned)
+
+
+def test_a_period_that_is_closed_when_it_is_due_fails_it() -> None:
+    dated = msgspec.structs.replace(SCHEDULED, transfer=msgspec.structs.replace(RENT, effective_at=MARCH))
+    history: list[StreamEvent] = [*TWO_ACCOUNTS, (TRANSFER, dated)]
+    assert (TRANSFER, dated.planned) == Given(history).when(execute(scheduled=dated))[1]
+    ((_, failed),) = Given([*history, CLOSED]).when(execute(scheduled=dated))
+    assert ScheduleFailed(("period_closed",)) == failed
+
+
+def test_an_amendment_stays_when_the_transaction_is_posted() -> None:
+    amended = TransactionAmended("June", {"unit": "4"})
+    state = None
+    for event in (SCHEDULED, amended, ScheduleExecuted(), RENT):
+        state = evolve(state, event)
+    assert Transaction(RENT, amended=amended) == state
+
+
+def test_a_cancelled_transaction_is_described_with_its_amendments() -> None:
+    result = Given([*HISTORY, (TRANSFER, TransactionAmended(None, {"unit": "4"}))]).decide(cancel()).result
+    assert ({"unit": "4"}, False) == (result["metadata"], "description" in result)
+    assert "May" == Given(HISTORY).decide(cancel()).result["description"]
+
+
+def test_a_role_that_needs_a_second_factor_needs_one_when_the_time_comes() -> None:
+    stream, factor = second_factor_stream(ALICE), named_id("factor")
+    offered: StreamEvent = (stream, SecondFactorOffered(ALICE, factor))
+    enrolled: list[StreamEvent] = [*HISTORY, offered, (stream, SecondFactorConfirmed(factor, 1, ()))]
+    needing = execute(factored=("customer",))
+
+    for history in (HISTORY, [*HISTORY, offered], [*enrolled, (stream, SecondFactorRemoved(factor))]):
+        (_, failed), *_ = Given(history).when(needing)
+        assert ScheduleFailed(("authentication_forbidden",)) == failed
+    assert POSTED == Given(enrolled).when(needing)
+    assert POSTED == Given(HISTORY).when(execute(factored=("admin",)))
