@@ -63,6 +63,7 @@ LEFT_OUT = {
         "test_all_tables_are_swapped_while_clients",
         "test_a_schema_that_changes_only_by_a_rebuild",
     ),
+    "a schema without a ledger is on no node": ("test_the_error_of_a_process_is_that_of_the_check",),
     "two roles are refused there": ("test_serving_role.py",),
     "it compares the schema `ledger`": (
         "test_a_rebuilt_table_has_the_schema",
