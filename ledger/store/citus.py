@@ -169,7 +169,9 @@ DECLARE
     given record;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('{local}'));
-    IF to_regclass('"{local}".stored_events') IS NOT NULL THEN RETURN; END IF;  -- another session was faster
+    -- Another session may have been faster. `to_regclass` may answer from a cache that is older than the lock.
+    IF EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+               WHERE nspname = '{local}' AND relname = 'stored_events') THEN RETURN; END IF;
     SET LOCAL search_path TO "{schema}";
     SELECT array_agg(name ORDER BY rank), array_agg(query ORDER BY rank) INTO names, queries FROM (
         SELECT 1 AS rank, relname AS name,

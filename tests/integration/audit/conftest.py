@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import asyncpg
@@ -87,18 +86,8 @@ def busy_template(servers: Services, template: str) -> str:
 
 
 @pytest.fixture
-async def copied(servers: Services, busy_template: str) -> AsyncIterator[Sources]:
-    """Return a copy that no other test uses. All copies share one revocation cache."""
-    async with _copy(servers, busy_template) as settings:
-        one, two = await connect(settings), await connect(settings)
-        async with open_client(settings) as redis:
-            yield Sources(one, two, redis)
-        await one.close()
-        await two.close()
-
-
-@asynccontextmanager
-async def _copy(servers: Services, busy_template: str) -> AsyncIterator[Settings]:
+async def copy(servers: Services, busy_template: str) -> AsyncIterator[Settings]:
+    """Yield the settings of a copy that no other test uses. All copies share one revocation cache."""
     if citus.URL:  # a schema has no template
         async with citus.lend_schema() as schema:
             settings = settings_for(servers, "", **citus.settings(schema))
@@ -111,6 +100,16 @@ async def _copy(servers: Services, busy_template: str) -> AsyncIterator[Settings
     yield settings_for(servers, name)
     await maker.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await maker.close()
+
+
+@pytest.fixture
+async def copied(copy: Settings) -> AsyncIterator[Sources]:
+    """Yield the copy, as verification reads it."""
+    one, two = await connect(copy), await connect(copy)
+    async with open_client(copy) as redis:
+        yield Sources(one, two, redis)
+    await one.close()
+    await two.close()
 
 
 async def check(sources: Sources, **options: Any) -> list[Finding]:

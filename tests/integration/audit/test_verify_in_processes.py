@@ -10,8 +10,7 @@ import pytest
 
 from ledger.audit.verify import Finding, Processes, Sources, verify
 from ledger.audit.verify.processes import CheckProcessError
-from ledger.embedded import Services
-from tests.conftest import settings_for
+from ledger.settings import Settings
 from tests.integration.audit.conftest import DEBIT, TRANSFER, Progress, check, edit_row, plant
 from tests.support.processes import until
 from tests.support.traffic import BOB, EUROS, PAYMENT_COMMAND
@@ -37,10 +36,9 @@ PLANTED = {
 
 
 @pytest.fixture
-async def processes(servers: Services, copied: Sources) -> Processes:
+async def processes(copy: Settings) -> Processes:
     """Two processes, which share even the shortest log."""
-    name = await copied.now.fetchval("SELECT current_database()")
-    return Processes(settings_for(servers, name), 2, least_events=0)
+    return Processes(copy, 2, least_events=0)
 
 
 def texts(findings: list[Finding]) -> list[str]:
