@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ledger.cli.migrate import migrate_schema
-from ledger.cli.options import AsJson, parse_value
+from ledger.cli.options import AsDryRun, AsJson, parse_value
 from ledger.cli.output import emit, emit_lines, print_table
 from ledger.cli.shell import query, run_service
 from ledger.commands.assets import RegisterAsset
@@ -14,13 +14,14 @@ from ledger.environment.variables import SettingsError
 from ledger.events.assets import MAX_NAME_LENGTH
 from ledger.money import MAX_DIGITS, UNKNOWN_ASSET, check_code
 from ledger.projections import assets
-from ledger.runtime import Runtime, open_runtime
+from ledger.runtime import Runtime, open_runtime, take_dry_run
 from ledger.settings import Settings
 from ledger.store.connections import Connection
 from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import new_id
 from ledger.values.text import check_printable
 from ledger.values.timestamps import rfc3339
+from ledger.write.dry_run import DryRun
 from ledger.write.group import Origin
 
 PAGE = 1000
@@ -31,17 +32,19 @@ def register_asset(
     code: Annotated[str, typer.Argument(help="Code, such as HOURS: 1 to 16 of A-Z, 0-9, dot, hyphen and underscore.")],
     name: Annotated[str, typer.Argument(help=f"Name, of at most {MAX_NAME_LENGTH} characters.")],
     digits: Annotated[int, typer.Option(min=0, max=MAX_DIGITS, help="Decimal places of an amount. They never change.")],
+    dry_run: AsDryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Register an asset, in which accounts can be opened from then on. JSON: one document."""
     command = RegisterAsset(
         code=parse_value("CODE", code, check_code), asset_name=parse_value("NAME", name, _parse_name), digits=digits
     )
-    result = run_service(lambda settings: _register(settings, command))
+    result = run_service(lambda settings: _register(settings, command, dry_run=dry_run))
     if as_json:
         emit(result)
     else:
-        sys.stdout.write(f"registered {code} with {digits} decimal places\n")
+        done = "dry run: would be registered:" if dry_run else "registered"
+        sys.stdout.write(f"{done} {code} with {digits} decimal places\n")
 
 
 def list_assets(
@@ -71,10 +74,13 @@ def _parse_name(text: str) -> str:
     return check_printable(text)
 
 
-async def _register(settings: Settings, command: RegisterAsset) -> dict[str, Any]:
-    await migrate_schema(settings)
+async def _register(settings: Settings, command: RegisterAsset, *, dry_run: bool) -> dict[str, Any]:
+    if not dry_run:
+        await migrate_schema(settings)
     async with open_runtime(settings) as runtime:
-        outcome = await runtime.committer.submit(command, Origin(new_id()))
+        dry = DryRun(runtime.pool, schema=settings.ledger_schema)
+        target = take_dry_run(runtime, dry) if dry_run else runtime
+        outcome = await target.committer.submit(command, Origin(new_id()))
         return {**outcome.result, "created_at": rfc3339(outcome.recorded_at)}
 
 

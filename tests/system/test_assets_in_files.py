@@ -131,6 +131,7 @@ async def test_the_command_line_shows_the_digits_of_an_asset(books: Books) -> No
 
 
 async def test_an_asset_is_registered_and_listed_on_the_command_line(books: Books) -> None:
+    tried = await books.run("assets", "add", "POINTS", "Bonus points", "--digits", "0", "--dry-run")
     added = await books.run("assets", "add", "POINTS", "Bonus points", "--digits", "0", "--json")
     again = await books.run("assets", "add", "POINTS", "Bonus points", "--digits", "0")
     invalid = await books.run("assets", "add", "points", "Bonus points", "--digits", "0")
@@ -138,7 +139,8 @@ async def test_an_asset_is_registered_and_listed_on_the_command_line(books: Book
     table = await books.run("assets", "list")
 
     assert (await books.api.get("/v1/assets/POINTS")).body == added.document
-    assert (1, 2) == (again.status, invalid.status)
+    assert (0, "dry run: would be registered: POINTS with 0 decimal places\n") == (tried.status, tried.output)
+    assert (0, 1, 2) == (added.status, again.status, invalid.status)
     assert "asset already exists: POINTS" in again.error
     assert ["POINTS", *reversed(DIGITS)] == [asset["code"] for asset in listed.documents]
     assert (await books.api.get("/v1/assets?limit=6")).body == listed.documents
