@@ -240,7 +240,6 @@ async def test_while_a_replica_is_away_the_primary_answers(
             position = position_of(await api.transfer(account, sink, 1))
             await until(lambda path=path, position=position: _if_there(api, f"{path}?min_position={position}"))
             fault()
-            await asyncio.sleep(0.1)
             changed = position_of(await api.transfer(sink, account, 1))
             answers = [await api.get(f"{path}?min_position={changed}"), await api.get(path), await api.get("/v1/users")]
             proxy.heal()
