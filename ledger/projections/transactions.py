@@ -113,7 +113,7 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     """Return the inserts of new transactions, in the state after their last event, and the updates of others."""
     transfers = [(row, row.event) for row in events if isinstance(row.event, MoneyTransferred)]
     others = {row.stream_id for row, event in transfers if row.version > 1 or _rare_members(event) != _NO_RARE_MEMBERS}
-    others.update(row.stream_id for row in events if type(row.event) in _OTHERS)
+    others |= {row.stream_id for row in events if type(row.event) in _OTHERS}
     plain = [(row, event) for row, event in transfers if row.stream_id not in others] if others else transfers
     return [*([_insert_plain(plain)] if plain else []), *(_write_folded(events, others) if others else [])]
 
