@@ -153,7 +153,7 @@ def _pattern(pattern: str) -> Any:
 
 Id = Annotated[UUID, PlainValidator(_id), WithJsonSchema({"type": "string", "format": "uuid"})]
 # An account by its id, or by its code until `web.http.account_refs` replaces that with the id.
-AccountId = Annotated[UUID, PlainValidator(_account), PlainSerializer(lambda ref: ref), WithJsonSchema(ACCOUNT_REF)]
+AccountId = Annotated[UUID, PlainValidator(_account), PlainSerializer(str), WithJsonSchema(ACCOUNT_REF)]
 ChosenId = Annotated[
     UUID,
     PlainValidator(_chosen_id),

@@ -25,6 +25,7 @@ class PlainTransfer(msgspec.Struct, frozen=True, omit_defaults=True):
     effective_at: ClassVar[None] = None
     source_version: ClassVar[None] = None
     conditions: ClassVar[None] = None
+    execute_at: ClassVar[None] = None
 
     source_account_id: UUID
     destination_account_id: UUID

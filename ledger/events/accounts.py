@@ -220,8 +220,9 @@ def world_account_id(currency: str) -> UUID:
 
 def evolve(state: Account | None, event: AccountEvent) -> Account:  # noqa: C901, PLR0911, PLR0912 - one arm per event
     """Fold one event into the state; the first event of a stream is its opening."""
-    if isinstance(event, (AccountDebited, AccountCredited)):  # by far the most frequent
-        return _replace(state, balance_cents=event.balance_cents)
+    if isinstance(event, BALANCE_EVENTS):  # by far the most frequent, so without `_replace` if there is an account
+        balance = event.balance_cents
+        return _replace(None) if state is None else msgspec.structs.replace(state, balance_cents=balance)
     match event:
         case AccountOpened(owner_id=owner_id, currency=currency):
             return Account(owner_id, currency)

@@ -9,6 +9,7 @@ Events of earlier versions are JSON, as are transfers with a reference, with det
 """
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from struct import Struct
 from typing import Any, TypeVar
 from uuid import UUID
@@ -22,9 +23,9 @@ _ENTRY, _TRANSFER = Struct(">c16sqq"), Struct(">c16s16sq")
 _CURRENCY_BYTES = 16  # at most
 _PLAIN = {"kind": "transfer", "reference": None}
 _MEMBERS = ("source_account_id", "destination_account_id", "amount_cents", "currency")
-_OTHERS = {
-    name: _PLAIN.get(name) for name in MoneyTransferred.__struct_fields__ if name not in _MEMBERS
-}  # and their values in a plain transfer
+_OTHERS = tuple(name for name in MoneyTransferred.__struct_fields__ if name not in _MEMBERS)
+_OTHER_VALUES = tuple(_PLAIN.get(name) for name in _OTHERS)  # in a plain transfer
+_get_others = attrgetter(*_OTHERS)
 _EntryT = TypeVar("_EntryT", AccountDebited, AccountCredited)
 
 
@@ -35,7 +36,7 @@ def encode_entry(event: AccountDebited | AccountCredited) -> bytes:
 
 def encode_transfer(event: MoneyTransferred) -> bytes | None:
     """Encode a plain transfer; return None for any other."""
-    if any(getattr(event, name) != value for name, value in _OTHERS.items()):
+    if _get_others(event) != _OTHER_VALUES:
         return None
     fixed = _TRANSFER.pack(MARK, event.source_account_id.bytes, event.destination_account_id.bytes, event.amount_cents)
     return fixed + event.currency.encode()

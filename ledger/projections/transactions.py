@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, TypeAlias, cast, get_args
+from typing import Any, cast, get_args
 from uuid import UUID
 
 import msgspec
@@ -38,7 +38,7 @@ from ledger.store.statements import Statement, integers, texts, times, uuids, wo
 BANDS = tuple(digit * 10**power for power in range(16) for digit in (1, 2, 5))  # lower bounds of the bands of amounts
 BANDS_SQL = f"'{{{','.join(map(str, BANDS))}}}'::bigint[]"
 HANDLED = frozenset(get_args(TransactionEvent))
-_Moving: TypeAlias = MoneyTransferred | JournalEntryPosted
+_MOVING = (MoneyTransferred, JournalEntryPosted)
 _OTHERS = HANDLED - {MoneyTransferred}
 
 
@@ -91,6 +91,7 @@ TRANSFERS = Table(
         Index("transfers_postings_idx", '("position")', where="(postings IS NOT NULL)"),
     ),
 )
+_ENCODED = frozenset(column.name for column in TRANSFERS.columns if column.type == "jsonb")
 _PLAIN = ("source_account_id", "destination_account_id", "amount_cents", "currency", "kind", "reference")
 # A hold is over when it expires, and not when its expiry is recorded.
 _STATUS = """CASE WHEN status = 'pending' AND expires_at <= now()
@@ -113,7 +114,7 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     """Return the inserts of new transactions, in the state after their last event, and the updates of others."""
     transfers = [(row, row.event) for row in events if isinstance(row.event, MoneyTransferred)]
     others = {row.stream_id for row, event in transfers if row.version > 1 or _rare_members(event) != _NO_RARE_MEMBERS}
-    others.update(row.stream_id for row in events if type(row.event) in _OTHERS)
+    others |= {row.stream_id for row in events if type(row.event) in _OTHERS}
     plain = [(row, event) for row, event in transfers if row.stream_id not in others] if others else transfers
     return [*([_insert_plain(plain)] if plain else []), *(_write_folded(events, others) if others else [])]
 
@@ -136,7 +137,7 @@ def _insert_plain(transfers: Sequence[tuple[Recorded, MoneyTransferred]]) -> Sta
 def _write_folded(events: Sequence[Recorded], transaction_ids: set[UUID]) -> list[Statement]:
     runs: dict[UUID, list[Recorded]] = {}
     for row in events:
-        if isinstance(row.event, TransactionEvent) and row.stream_id in transaction_ids:
+        if type(row.event) in HANDLED and row.stream_id in transaction_ids:
             runs.setdefault(row.stream_id, []).append(row)
     rows = [_Row(run) for run in runs.values()]
     new = [row for row in rows if row.begins]
@@ -172,17 +173,19 @@ class _Row:
     """
 
     def __init__(self, run: Sequence[Recorded]) -> None:
-        self._first, last = run[0], run[-1]
-        self.id = self._first.stream_id
-        self.begins = self._first.version == 1
+        first, last = run[0], run[-1]
+        self.id = first.stream_id
+        self.begins = first.version == 1
         state = None if self.begins else Transaction()
-        settled, posted = None, self._first
+        settled, posted = None, first
         for row in run:
             state = evolve(state, cast("TransactionEvent", row.event))
-            settled = row if _settles(row.event) else settled
-            posted = row if isinstance(row.event, _Moving) else posted
+            if isinstance(row.event, _MOVING):
+                posted = row
+            elif _settles(row.event):
+                settled = row
         assert state is not None  # noqa: S101 - a run has at least one event
-        self.is_posted_later = isinstance(posted.event, _Moving) and posted.version > 1
+        self.is_posted_later = posted.version > 1 and isinstance(posted.event, _MOVING)
         self.position, self.recorded_at = posted.position, posted.recorded_at
         self.version = last.version if last.version > 1 else None
         self.amended = state.amended
@@ -191,9 +194,13 @@ class _Row:
         self.reversed_by, self.reversed_cents = state.reversed_by, state.reversed_cents
         self.settled_position = None if settled is None else settled.position
         self.settled_at = None if settled is None else settled.recorded_at
-        failed = next((row.event for row in run if isinstance(row.event, ScheduleFailed)), None)
-        self.failure_codes = None if failed is None else encode(failed.failure_codes)
-        self.scheduled_at = self._first.recorded_at if self._first_member("execute_at") else None
+        end = None if settled is None else settled.event
+        self.failure_codes = encode(end.failure_codes) if isinstance(end, ScheduleFailed) else None
+        scheduled = first.event if isinstance(first.event, TransactionScheduled) else None
+        self.execute_at = None if scheduled is None else scheduled.execute_at
+        self.scheduled_at = None if scheduled is None else first.recorded_at
+        self._origin: object = first.event if scheduled is None else scheduled.planned
+        self.kind = "hold" if isinstance(first.event, HoldPlaced) else getattr(self._origin, "kind", None)
 
     @property
     def changing(self) -> tuple[str, ...]:
@@ -204,20 +211,10 @@ class _Row:
             *(AMENDABLE if self.amended is not None else ()),
         )
 
-    @property
-    def kind(self) -> str:
-        """Return the kind of the transaction."""
-        return "hold" if isinstance(self._first.event, HoldPlaced) else self._first_member("kind")
-
     def __getattr__(self, name: str) -> Any:
-        value = self._first_member(name)
-        return encode(value) if value is not None and TRANSFERS.by_name[name].type == "jsonb" else value
-
-    def _first_member(self, name: str) -> Any:
-        event: object = self._first.event
-        if isinstance(event, TransactionScheduled) and not hasattr(event, name):
-            event = event.planned
-        return getattr(self.amended if self.amended and name in AMENDABLE else event, name, None)
+        source = self.amended if self.amended is not None and name in AMENDABLE else self._origin
+        value = getattr(source, name, None)
+        return encode(value) if value is not None and name in _ENCODED else value
 
 
 async def find_parties(reader: Reader, transaction_ids: Collection[UUID]) -> dict[UUID, Parties]:

@@ -38,7 +38,7 @@ def test_a_plain_transfer_is_parsed_as_by_the_full_model(amount: int, order: lis
     plain, full = parse_plain_transfer(raw), parse(ConditionalTransfer, raw)
     assert plain is not None
     attributes = set(dir(type(plain))) & set(ConditionalTransfer.model_fields)
-    assert attributes >= {*MEMBERS, "id", "reference", "description", "metadata", "effective_at"}
+    assert attributes >= {*MEMBERS, "id", "reference", "description", "metadata", "effective_at", "execute_at"}
     assert all(getattr(plain, name) == getattr(full, name) for name in attributes)
     assert plain.canonical() == full.canonical()
 

@@ -90,7 +90,7 @@ class _Line(NamedTuple):
     """A line: its transfer, or why it is refused. A transfer is a body until the codes of accounts are replaced."""
 
     number: int
-    item: TransferMoney | requests.Transfer | Sequence[Refusal]
+    item: TransferMoney | requests.Transfer | tuple[Refusal, ...]
 
 
 async def execute_stream(request: web.Request, make: Make) -> Stream:
@@ -167,13 +167,11 @@ async def _read_next(request: web.Request, chunks: AsyncGenerator[list[_Line], N
 
 async def _find_accounts(request: web.Request, lines: list[_Line], make: Make) -> list[_Line]:
     """Return the lines, none with a body: the codes of accounts are replaced with ids."""
-    bodies = [line.item for line in lines if isinstance(line.item, requests.Transfer)]
+    bodies = [line.item for line in lines if type(line.item) is requests.Transfer]
     if not bodies:
         return lines
     found = iter(await all_with_account_ids(request, bodies))
-    return [
-        line._replace(item=make(next(found))) if isinstance(line.item, requests.Transfer) else line for line in lines
-    ]
+    return [line._replace(item=make(next(found))) if type(line.item) is requests.Transfer else line for line in lines]
 
 
 async def _execute(request: web.Request, chunk: _Chunk) -> _Chunk:
@@ -190,7 +188,7 @@ async def _send_results(request: web.Request, stream: Stream, executed: _Chunk) 
             [
                 {
                     "line": line.number,
-                    **(format_refusal(request, line.item) if isinstance(line.item, Sequence) else next(results)),
+                    **(format_refusal(request, line.item) if isinstance(line.item, tuple) else next(results)),
                 }
                 for line in lines
             ]

@@ -80,7 +80,7 @@ async def create_transfer(request: web.Request) -> Reply:
     sent = parse_plain_transfer(raw) or parse(requests.ConditionalTransfer, raw)
     body = sent if isinstance(sent, PlainTransfer) else await with_account_ids(request, sent)
     transfer = _make_transfer(body, _payer(request))
-    if isinstance(body, requests.ConditionalTransfer) and body.execute_at is not None:
+    if body.execute_at is not None:
         return await schedules.schedule(request, transfer, body.execute_at, sent.canonical)
     command = _add_preconditions(request, body, transfer)
     return answer_outcome(await submit(request, command, sent.canonical), "created_at", status=200)

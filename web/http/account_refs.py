@@ -20,11 +20,13 @@ from web.body import Body
 from web.http.params import PATH_ID, Parameter
 from web.http.replica import reader
 from web.http.request import RUNTIME
+from web.plain_transfer import PlainTransfer
 from web.response_fields import ACCOUNT_REF
 
 BodyT = TypeVar("BodyT")  # a body, or a plain transfer, which has ids
 
 MAX_CODES = 20_000  # of a request whose refusals can name them: two for each item of a batch
+_WITH_CODES = frozenset({Code, list})  # the types of members that name accounts
 _CODES = web.RequestKey("CODES", dict[str, Code])  # by the ids that replace them
 
 PATH_ACCOUNT: Parameter[AccountRef] = Parameter(
@@ -68,7 +70,7 @@ async def with_account_ids(request: web.Request, body: BodyT) -> BodyT:
 
 async def all_with_account_ids(request: web.Request, bodies: Sequence[BodyT]) -> Sequence[BodyT]:
     """Return bodies with ids in place of codes, after one look-up for all of them."""
-    codes = {code for body in bodies for code in _find_codes(body)}
+    codes = {code for body in bodies if type(body) is not PlainTransfer for code in _find_codes(body)}
     if not codes:
         return bodies
     ids = await _find_ids(request, codes)
@@ -123,22 +125,22 @@ def _remember(request: web.Request, codes: Mapping[str, Code]) -> None:
 
 
 def _find_codes(value: object) -> Iterator[Code]:
+    """Yield the codes in a body, in its members and in those of its lists of bodies."""
     if isinstance(value, Code):
         yield value
-    elif isinstance(value, Body):
-        for member in value.__dict__.values():
-            yield from _find_codes(member)
     elif isinstance(value, list):
         for member in value:
             yield from _find_codes(member)
+    elif isinstance(value, Body):
+        for member in value.__dict__.values():
+            if type(member) in _WITH_CODES:
+                yield from _find_codes(member)
 
 
 def _replace_codes(body: BodyT, ids: Mapping[AccountRef, UUID]) -> BodyT:
     if not isinstance(body, Body):
         return body
-    return body.model_copy(
-        update={name: _replace(value, ids) for name, value in body if isinstance(value, Code | list)}
-    )
+    return body.model_copy(update={name: _replace(value, ids) for name, value in body if type(value) in _WITH_CODES})
 
 
 def _replace(value: Any, ids: Mapping[AccountRef, UUID]) -> Any:
