@@ -143,14 +143,8 @@ def query_words(text: str) -> str:
 
 async def exceed(reader: Reader, code_keys: tuple[str, str, str], most: int) -> bool:
     """Return whether more than so many accounts have a code within the keys."""
-    condition = _HAS_CODE.format("$1")
-    return bool(
-        await reader.fetchval(
-            f"SELECT count(*) > $2 FROM (SELECT FROM account_labels WHERE {condition} LIMIT $2::bigint + 1) AS some",
-            [*code_keys],
-            most,
-        )
-    )
+    found = f"SELECT FROM account_labels WHERE {_HAS_CODE.format('$1')} LIMIT $2::bigint + 1"
+    return bool(await reader.fetchval(f"SELECT count(*) > $2 FROM ({found}) AS found", [*code_keys], most))
 
 
 async def find_ids(reader: Reader, keys: Collection[str]) -> dict[str, UUID]:

@@ -23,6 +23,7 @@ from ledger.store.sql import where_clause
 from ledger.values.words import has_phrases
 
 SCAN = 1000  # candidates of a page with filters
+FIRST_SCAN = 4  # for each item, which suffice where many match
 MAX_ACCOUNTS = 1000  # with codes that a filter chooses, to look at the entries of each
 
 
@@ -41,22 +42,44 @@ async def page(reader: Reader, filters: Filters, *, before: int, limit: int) -> 
     """
     filters = await _count_codes(reader, filters)
     period = await event_reader.find_bounds(reader, filters.from_time, filters.to_time, MAX_POSITION)
+    bounds = Bounds(period.after, min(period.before, before))
     if filters.is_by_authorization:
         bounds = await event_reader.find_bounds(reader, filters.authorized_from, filters.authorized_to, before)
-        candidates = await transaction_candidates.find_authorized(reader, filters, bounds, SCAN)
+    is_filtered = filters != Filters(filters.party_id, filters.user_id, filters.account_id)
+    most = SCAN if is_filtered else limit + 1
+    first = min(FIRST_SCAN * (limit + 1), most)
+    found = await _examine(reader, filters, _Part(bounds, period, limit, first))
+    if found.reached is not None and len(found.bodies) < limit and first < most:
+        found = await _examine(reader, filters, _Part(bounds, period, limit, most))
+    await captures.add_captures(reader, found.bodies)
+    return found
+
+
+class _Part(NamedTuple):
+    """Where to look for up to `limit` transactions: between some bounds, among up to `count` candidates.
+
+    In a list by authorization, `period` is where they would count from otherwise; in any other, all of it is within.
+    """
+
+    bounds: Bounds
+    period: Bounds
+    limit: int
+    count: int
+
+
+async def _examine(reader: Reader, filters: Filters, part: _Part) -> Found:
+    """Return those of the candidates that match."""
+    bounds, count = part.bounds, part.count
+    if filters.is_by_authorization:
+        candidates = await transaction_candidates.find_authorized(reader, filters, bounds, count)
     else:
-        period = bounds = Bounds(period.after, min(period.before, before))
-        is_filtered = filters != Filters(filters.party_id, filters.user_id, filters.account_id)
-        count = SCAN if is_filtered else limit + 1
-        candidates = await transaction_candidates.find(reader, filters, bounds, limit + 1, count)
+        candidates = await transaction_candidates.find(reader, filters, bounds, part.limit + 1, count)
     lowest = Bounds(max(bounds.after, (candidates.reached or 0) - 1), bounds.before)
-    rows = await _fetch_matching(reader, filters, lowest, period, candidates.ids)
+    rows = await _fetch_matching(reader, filters, lowest, part.period, candidates.ids)
     visible = [(row["counted"], body) for row in rows if (body := format_visible(row, filters.party_id)) is not None]
     found = [(position, body) for position, body in visible if _has_matching_posting(body, filters)]
-    reached = found[limit - 1][0] if len(found) > limit else candidates.reached
-    bodies = [body for _, body in found[:limit]]
-    await captures.add_captures(reader, bodies)
-    return Found(bodies, reached)
+    reached = found[part.limit - 1][0] if len(found) > part.limit else candidates.reached
+    return Found([body for _, body in found[: part.limit]], reached)
 
 
 async def _count_codes(reader: Reader, filters: Filters) -> Filters:
