@@ -91,6 +91,7 @@ async def fill(database: "asyncpg.Connection[Any]", accounts: Sequence[str], cou
     """Write transfers with details, of which a few differ from all others."""
     days = [FIRST_DAY + timedelta(days=number) for number in range(DAYS)]
     few = [*word_terms(["few"]), *metadata_terms({"batch": "few"}), *date_terms(RARE_DAY), reversal_term(REVERSED)]
+    ids = [UUID(account) for account in accounts]
     values = (
         *(count, FEW, RARE_DAY, FIRST_DAY, DAYS, REVERSED),
         [*word_terms(["invoice"]), *metadata_terms({"kind": "invoice"})],
@@ -101,7 +102,7 @@ async def fill(database: "asyncpg.Connection[Any]", accounts: Sequence[str], cou
         [*word_terms(f"w{number}" for number in range(1000))],
     )
     for first in range(1, count + 1, CHUNK):
-        await database.execute(_TRANSFERS, first, min(first + CHUNK - 1, count), accounts, *values, timeout=3600)
+        await database.execute(_TRANSFERS, first, min(first + CHUNK - 1, count), ids, *values, timeout=3600)
     await database.execute("VACUUM ANALYZE transfers, transaction_terms", timeout=3600)
 
 

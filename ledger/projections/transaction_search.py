@@ -56,7 +56,7 @@ async def page(reader: Reader, filters: Filters, *, before: int, limit: int) -> 
 
 
 class _Part(NamedTuple):
-    """Where to look for up to `limit` transactions: between some bounds, among up to `count` candidates.
+    """Where to look for up to `limit` transactions: between some bounds, among up to `most` candidates.
 
     In a list by authorization, `period` is where they would count from otherwise; in any other, all of it is within.
     """
@@ -64,16 +64,16 @@ class _Part(NamedTuple):
     bounds: Bounds
     period: Bounds
     limit: int
-    count: int
+    most: int
 
 
 async def _examine(reader: Reader, filters: Filters, part: _Part) -> Found:
     """Return those of the candidates that match."""
-    bounds, count = part.bounds, part.count
+    bounds, most = part.bounds, part.most
     if filters.is_by_authorization:
-        candidates = await transaction_candidates.find_authorized(reader, filters, bounds, count)
+        candidates = await transaction_candidates.find_authorized(reader, filters, bounds, most)
     else:
-        candidates = await transaction_candidates.find(reader, filters, bounds, part.limit + 1, count)
+        candidates = await transaction_candidates.find(reader, filters, bounds, part.limit + 1, most)
     lowest = Bounds(max(bounds.after, (candidates.reached or 0) - 1), bounds.before)
     rows = await _fetch_matching(reader, filters, lowest, part.period, candidates.ids)
     visible = [(row["counted"], body) for row in rows if (body := format_visible(row, filters.party_id)) is not None]
