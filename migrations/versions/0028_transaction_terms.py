@@ -5,6 +5,7 @@ events of the transactions that may have terms, and adds the rows that the ledge
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -61,4 +62,8 @@ def upgrade() -> None:
 
 def _list_terms(events: Sequence[Any]) -> Iterator[tuple[UUID, int, int | None]]:
     for _, stream in groupby(events, key=lambda row: row.originator_id):
-        yield from list_rows([Recorded(*envelope, decode_event(topic, state)) for *envelope, topic, state in stream])
+        yield from list_rows([_decode(*row) for row in stream])
+
+
+def _decode(position: int, stream_id: UUID, version: int, recorded_at: datetime, topic: str, state: bytes) -> Recorded:
+    return Recorded(position, stream_id, version, recorded_at, decode_event(topic, state))
