@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import audit, bulk, dates, lists
+from benchmarks import audit, bulk, dates, lists, search
 from benchmarks.figures import Row
 from benchmarks.ledger import open_ledger
 from benchmarks.load import missing_tools, postgres_version
@@ -36,6 +36,7 @@ PARTS = (
     Part("history", "an account with a million entries", 2.5, long_history),
     Part("dates", "balances as of an effective date, of a long and a short history", 1.5, dates.measure),
     Part("lists", "pages of lists near the beginning and far from it", 1, lists.measure),
+    Part("search", "searches that few match, among a million transactions and ten thousand", 4, alone=search.measure),
     Part("revocation", "reads with and without the check for revoked tokens", 1.5, revocation_check),
     Part("audit", "rebuilding, verifying and exporting a million events", 6, alone=audit.measure),
 )

@@ -47,7 +47,7 @@ INLINE = (
     Projection("account_owners", (account_owners.ACCOUNT_OWNERS,), account_owners.HANDLED, account_owners.apply),
     Projection("account_labels", account_labels.TABLES, account_labels.HANDLED, account_labels.apply),
     Projection("assets", (assets.ASSETS,), assets.HANDLED, assets.apply),
-    Projection("transfers", (transactions.TRANSFERS,), transactions.HANDLED, transactions.apply),
+    Projection("transfers", transactions.TABLES, transactions.HANDLED, transactions.apply),
     Projection("captures", (captures.CAPTURES,), captures.HANDLED, captures.apply),
     Projection("dated_entries", (dated_entries.DATED_ENTRIES,), dated_entries.HANDLED, dated_entries.apply),
     Projection("schedules", (schedules.SCHEDULES, schedules.SCHEDULED_ACCOUNTS), schedules.HANDLED, schedules.apply),

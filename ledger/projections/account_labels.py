@@ -1,7 +1,5 @@
 """The labels of accounts: one row for each account with labels, and one for each change, to read them at a position."""
 
-import re
-import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -16,10 +14,10 @@ from ledger.projections.table import POSITION, TIME, Column, Index, Table, encod
 from ledger.store.connections import Reader
 from ledger.store.statements import Statement
 from ledger.values.account_codes import Code
+from ledger.values.words import NO_WORDS, split_words
 
 HANDLED = frozenset(DESCRIPTION_EVENTS)
 _FOUND_WORDS = "array_to_tsvector(string_to_array(words, ' '::text))"
-_find_words = re.compile(r"\w+").findall
 
 ACCOUNT_LABELS = Table(
     name="account_labels",
@@ -93,11 +91,6 @@ class _Row:
         self.metadata = encode(labels.metadata) if labels.metadata else None
 
 
-def split_words(text: str) -> list[str]:
-    """Return the words of a text, as they are compared: without case and without differences of width."""
-    return _find_words(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()))
-
-
 class Known(NamedTuple):
     """The labels that an account has, and how often they have changed."""
 
@@ -129,22 +122,29 @@ class LabelFilters(NamedTuple):
     def terms(self) -> Iterator[tuple[str, object]]:
         """Yield the conditions on accounts, each with the value of its parameter."""
         keys = self.code_keys
-        yield _CODES, None if keys is None else [*keys]
+        yield CODES, None if keys is None else [*keys]
         yield _HAVING.format(f"{_FOUND_WORDS} @@ {{}}::text::tsquery"), self.words
         yield _HAVING.format("type = {}"), self.type
         yield _HAVING.format("metadata @> {}::jsonb"), None if self.metadata is None else encode(self.metadata).decode()
 
 
 _HAVING = "accounts.id IN (SELECT account_id FROM account_labels WHERE {})"
-_CODES = _HAVING.format("code_key = ({0}::text[])[1] OR (code_key >= ({0}::text[])[2] AND code_key < ({0}::text[])[3])")
+_HAS_CODE = "code_key = ({0}::text[])[1] OR (code_key >= ({0}::text[])[2] AND code_key < ({0}::text[])[3])"
+CODES = _HAVING.format(_HAS_CODE)  # the condition that an account has a code within the keys `{0}`
 
 
 def query_words(text: str) -> str:
     """Return the `tsquery` of names with words that begin with those of a text. Raises `ValueError` without words."""
     words = split_words(text)
     if not words:
-        raise ValueError("must have a letter or a digit")
+        raise ValueError(NO_WORDS)
     return " & ".join(f"'{word}':*" for word in words)
+
+
+async def exceed(reader: Reader, code_keys: tuple[str, str, str], most: int) -> bool:
+    """Return whether more than so many accounts have a code within the keys."""
+    found = f"SELECT FROM account_labels WHERE {_HAS_CODE.format('$1')} LIMIT $2::bigint + 1"
+    return bool(await reader.fetchval(f"SELECT count(*) > $2 FROM ({found}) AS found", [*code_keys], most))
 
 
 async def find_ids(reader: Reader, keys: Collection[str]) -> dict[str, UUID]:

@@ -8,7 +8,7 @@ sum of any range of days is in a few rows found by index, as it was known at any
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias, cast
 from uuid import UUID
@@ -112,9 +112,9 @@ class _Row:
     year_cents = month_cents = day_cents = total_cents
 
 
-def number_month(time: datetime) -> int:
+def number_month(day: date) -> int:
     """Return the number of a month; each month has the number after that of the month before it."""
-    return 12 * time.year + time.month - 1
+    return 12 * day.year + day.month - 1
 
 
 class EffectiveTime(NamedTuple):

@@ -26,7 +26,7 @@ from ledger.events.transactions import (
     TransactionScheduled,
     evolve,
 )
-from ledger.projections import captures, details
+from ledger.projections import captures, details, transaction_terms
 from ledger.projections.account_owners import belonged_to, owner_at
 from ledger.projections.resource import Resource
 from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update
@@ -91,14 +91,13 @@ TRANSFERS = Table(
         Index("transfers_postings_idx", '("position")', where="(postings IS NOT NULL)"),
     ),
 )
+TABLES = (TRANSFERS, transaction_terms.TRANSACTION_TERMS)
 _ENCODED = frozenset(column.name for column in TRANSFERS.columns if column.type == "jsonb")
 _PLAIN = ("source_account_id", "destination_account_id", "amount_cents", "currency", "kind", "reference")
 # A hold is over when it expires, and not when its expiry is recorded.
 _STATUS = """CASE WHEN status = 'pending' AND expires_at <= now()
                  THEN CASE WHEN captured_cents IS NULL THEN 'expired' ELSE 'captured' END
                  ELSE coalesce(status, 'posted') END"""
-# A hold counts from its last capture, once it has one, and any other transaction from its beginning.
-COUNTED = "CASE WHEN captured_cents IS NULL THEN position ELSE settled_position END"
 ROW = f"transfers.*, {_STATUS} AS status_now"
 # A plain transfer has only the members of `_PLAIN`: its row needs neither the fold nor the other columns.
 _rare_members = attrgetter(*(name for name in MoneyTransferred.__struct_fields__ if name not in _PLAIN))
@@ -111,7 +110,10 @@ _POSTING = ("position", "recorded_at")
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
-    """Return the inserts of new transactions, in the state after their last event, and the updates of others."""
+    """Return the inserts of new transactions, in the state after their last event, and the updates of others.
+
+    The terms of transactions follow, which a plain transfer does not have.
+    """
     transfers = [(row, row.event) for row in events if isinstance(row.event, MoneyTransferred)]
     others = {row.stream_id for row, event in transfers if row.version > 1 or _rare_members(event) != _NO_RARE_MEMBERS}
     others |= {row.stream_id for row in events if type(row.event) in _OTHERS}
@@ -148,6 +150,7 @@ def _write_folded(events: Sequence[Recorded], transaction_ids: set[UUID]) -> lis
     return [
         *([insert(TRANSFERS, encode_columns(TRANSFERS, TRANSFERS.names, new))] if new else []),
         *(update(TRANSFERS, encode_columns(TRANSFERS, names, some)) for names, some in changed.items()),
+        *transaction_terms.apply(runs.values()),
     ]
 
 

@@ -15,7 +15,12 @@ BOOKS: dict[str, dict[str, Any]] = {
         "metadata": {"branch": "042", "open": ""},
     },
     "banker": {"code": "assets:banker", "type": "asset", "name": "STRASSE der Banken", "metadata": {"branch": "7"}},
-    "sales": {"code": "income:sales", "type": "income", "metadata": {"branch": "042", "key.with=odd & name": "a b"}},
+    "sales": {
+        "code": "income:sales",
+        "type": "income",
+        "name": "東京銀行 हिन्दी",
+        "metadata": {"branch": "042", "key.with=odd & name": "a b"},
+    },
     "plain": {},
 }
 
@@ -42,6 +47,9 @@ async def books(api: Api) -> dict[str, str]:
         ({"name": "straße"}, "banker"),
         ({"name": "all, banks!"}, "bank"),
         ({"name": "ank"}, ""),
+        ({"name": "銀行"}, "sales"),
+        ({"name": "हिन्"}, "sales"),
+        ({"name": "हन्द"}, ""),
         ({"type": "asset"}, "banker main bank"),
         ({"type": "expense"}, ""),
         ({"metadata.branch": "042"}, "sales main"),

@@ -15,8 +15,8 @@ from yarl import URL
 
 from benchmarks.history import grow
 from ledger.identity.keys import new_private_pem
-from ledger.projections import transaction_search
-from ledger.projections.transaction_search import Filters
+from ledger.projections import transaction_candidates, transaction_search
+from ledger.projections.transaction_filters import Filters
 from ledger.projections.transactions import BANDS
 from ledger.settings import Settings
 from ledger.store.reader import MAX_POSITION
@@ -291,7 +291,7 @@ async def test_selective_filters_are_bounded_and_complete(
 ) -> None:
     """Lesson 36: a page reads a bounded number of rows and links to the next."""
     monkeypatch.setattr(transaction_search, "SCAN", 2)
-    monkeypatch.setattr(transaction_search, "SCANNED_EVENTS", 3)
+    monkeypatch.setattr(transaction_candidates, "SCANNED_EVENTS", 3)
 
     assert [books.every["paid"]] == await ids_of(api, "min_amount_cents=100&max_amount_cents=999")
     assert [books.every["paid"]] == await ids_of(books.alice, "min_amount_cents=100&max_amount_cents=999")

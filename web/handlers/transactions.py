@@ -19,7 +19,7 @@ from ledger.events.transactions import Status, copy_details
 from ledger.money import MAX_CENTS
 from ledger.projections import captures, holds, transaction_search, transactions
 from ledger.projections.resource import Resource
-from ledger.projections.transaction_search import Filters
+from ledger.projections.transaction_filters import Filters
 from ledger.store.connections import Reader
 from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import new_id
@@ -32,6 +32,7 @@ from web.handlers.accounts import readable_owner
 from web.handlers.assets import read_currency
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES_OF_ADMIN
 from web.http.account_refs import account_parameter, all_with_account_ids, find_id, with_account_ids
+from web.http.detail_filters import read_detail_filters
 from web.http.dry_run import read_clock
 from web.http.idempotency import make_origin, read_idempotency_key
 from web.http.json import REPLAYED, answer, answer_outcome, parse, read_json, read_json_if_any
@@ -246,6 +247,7 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
         *read_period(request),
         AUTHORIZED_FROM.read(request),
         AUTHORIZED_TO.read(request),
+        **read_detail_filters(request),
     )
 
     async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:

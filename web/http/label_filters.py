@@ -17,11 +17,18 @@ def _parse_prefix(text: str) -> tuple[str, str, str]:
     return key_range(text)
 
 
+_PREFIX = {"type": "string", "maxLength": MAX_CODE_LENGTH + 1, "pattern": PREFIX_PATTERN}
 CODE = Parameter(
     "code",
     "Only accounts with this code, or with one below it; with a colon at the end, only those below it",
     _parse_prefix,
-    schema={"type": "string", "maxLength": MAX_CODE_LENGTH + 1, "pattern": PREFIX_PATTERN},
+    schema=_PREFIX,
+)
+ACCOUNT_CODE = Parameter(
+    "account_code",
+    "Only transactions of an account with this code, or with one below it; with a colon at the end, only below it",
+    _parse_prefix,
+    schema=_PREFIX,
 )
 NAME = Parameter(
     "name",

@@ -11,6 +11,7 @@ from web.handlers import (
     receipts,
     transactions,
 )
+from web.http.detail_filters import DETAIL_FILTERS
 from web.http.pagination import PAGE
 from web.http.params import CURRENCY, PERIOD
 from web.routes.route import ADMIN, BATCH_PAYER, NO_SEAL, PAYER, READER, TAGGED, Operation, Refusing, Route
@@ -54,6 +55,7 @@ ROUTES = (
                 *PERIOD,
                 transactions.AUTHORIZED_FROM,
                 transactions.AUTHORIZED_TO,
+                *DETAIL_FILTERS,
             ),
         ),
         scope="transactions:read",

@@ -1,4 +1,4 @@
-"""Compare the rows of transactions and captures, which follow from one stream each, without a copy of the table.
+"""Compare the rows of transactions, their terms and captures, which follow from one stream each, without a copy.
 
 The rows that the projections would insert go to PostgreSQL as arrays, a page of streams at a time. It joins them with
 the ledger's rows of the same range of keys, and returns only rows that differ. The ranges have no gaps, so rows that
@@ -17,11 +17,16 @@ from ledger.events import Recorded
 from ledger.projections import INLINE, Projection
 from ledger.projections.captures import CAPTURES
 from ledger.projections.table import Table, select_sql
+from ledger.projections.transaction_terms import TRANSACTION_TERMS
 from ledger.projections.transactions import TRANSFERS
 from ledger.store.connections import Connection
 from ledger.store.statements import Statement, renumber
 
-_KEYS = {TRANSFERS: "(id, 0::bigint)", CAPTURES: "(transaction_id, version)"}
+_KEYS = {
+    TRANSFERS: "(id, 0::bigint)",
+    TRANSACTION_TERMS: "(transaction_id, 0::bigint)",
+    CAPTURES: "(transaction_id, version)",
+}
 _PROJECTIONS = tuple(one for one in INLINE if not _KEYS.keys().isdisjoint(one.tables))
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 _LAST_ID = UUID(int=2**128 - 1)
@@ -68,11 +73,10 @@ class RowComparison:
         self, projection: Projection, events: Sequence[Recorded], keys: _Range
     ) -> list[Difference] | Exception:
         """Return the rows that differ, or the error that the events cause."""
-        (table,) = projection.tables
         try:
             inserts = [statement for statement in projection.apply(events) if statement.inserts is not None]
             async with self._connection.transaction():
-                return await self._unequal_rows(table, inserts, keys)
+                return [row for table in projection.tables for row in await self._unequal_rows(table, inserts, keys)]
         except (ConnectionError, TimeoutError):
             raise
         except Exception as error:  # tampering can cause any error: it becomes a finding
@@ -81,8 +85,9 @@ class RowComparison:
             return error
 
     async def _unequal_rows(self, table: Table, inserts: Sequence[Statement], keys: _Range) -> list[Difference]:
-        sql = _unequal_sql(table, tuple(one.inserts[1] for one in inserts if one.inserts), self._scope)
-        values = [value for statement in inserts for value in statement.values]
+        own = [(one.inserts[1], one.values) for one in inserts if one.inserts and one.inserts[0] == table.name]
+        sql = _unequal_sql(table, tuple(names for names, _ in own), self._scope)
+        values = [value for _, columns in own for value in columns]
         rows = await self._connection.fetch(sql, *values, *keys.first, *keys.end, timeout=PATIENCE_SECONDS)
         return [Difference(table.name, *row) for row in rows]
 
