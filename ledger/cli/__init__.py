@@ -60,6 +60,14 @@ COMMANDS: Commands = {
             "reopen": "ledger.cli.periods:reopen",
         },
     ),
+    "report": Group(
+        "Show the reports of accountants, as text, CSV or JSON.",
+        {
+            "trial-balance": "ledger.cli.report:show_trial_balance",
+            "balance-sheet": "ledger.cli.report:show_balance_sheet",
+            "income-statement": "ledger.cli.report:show_income_statement",
+        },
+    ),
     "audit": Group(
         "Show, verify, seal and export the history.",
         {
