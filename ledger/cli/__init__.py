@@ -27,6 +27,7 @@ COMMANDS: Commands = {
     "demo": "ledger.cli.demo:demo",
     "import": "ledger.cli.import_:import_file",
     "import-reference": "ledger.cli.import_reference:import_reference",
+    "statement": "ledger.cli.statement:show_statement",
     "admin": Group("Manage admins: users who may do everything.", {"create": "ledger.cli.admin:create_admin"}),
     "assets": Group(
         "Register assets beside the currencies of ISO 4217.",

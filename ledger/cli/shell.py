@@ -12,6 +12,8 @@ import uvloop
 from rich.console import Console
 
 from ledger.audit.export import ExportError
+from ledger.audit.statements.model import StatementError
+from ledger.audit.statements.pdf import TypesettingTimeoutError
 from ledger.embedded import EmbeddedError
 from ledger.environment.gc import collect_rarely
 from ledger.environment.variables import SettingsError
@@ -38,6 +40,8 @@ FAILURES = (
     RedisUnusableError,
     Refused,
     SettingsError,
+    StatementError,
+    TypesettingTimeoutError,
     WorkersFailedError,
 )
 NOT_ALLOWED = "run it with LEDGER_OWNER_DATABASE_URL, or run `ledger migrate` with it first"
