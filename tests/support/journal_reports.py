@@ -7,14 +7,15 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import beanquery  # type: ignore[import-untyped]  # it has no stubs
 
-from tests.support.exports import id_of, run_hledger
+from tests.support.exports import NEEDS_HLEDGER, id_of, run_hledger
 
 Balances: TypeAlias = dict[str, int]  # of accounts by id, without zeros
 TOTAL, NET = "total", "Net:"
@@ -65,6 +66,17 @@ class Hledger:
             date.fromisoformat(end): _by_id(self.names, ((row[0], row[5]) for row in rows if row[3] == end))
             for end in ends
         }
+
+    async def sums_at(self, end: date, depth: int) -> dict[tuple[str, str], int]:
+        """Return the sums of accounts with codes at the end of a day by currency and code, of at most `depth` parts."""
+        options = (f"--depth={depth}", f"--end={end + timedelta(days=1)}")
+        others = ("not:acct:^[a-z]+:accounts:.{36}$", "not:acct:^equity:world:")
+        _, *rows = await self._run("balance", "--flat", "--no-total", "--layout=bare", *options, *others)
+        found: dict[tuple[str, str], int] = {}
+        for name, currency, amount in rows:
+            key = (currency, name.lower())
+            found[key] = found.get(key, 0) + to_cents(amount)
+        return found
 
     async def report(self, command: str) -> dict[str, dict[tuple[str, str], dict[str, int]]]:
         """Return a monthly report: for each section and each line of a currency, the cents by month.
@@ -152,6 +164,23 @@ class Beancount:
         name = next(name for name, one in self.names.items() if one == account_id)
         rows = self._query(f"SELECT date, number, balance WHERE account = '{name}'")
         return [Entry(day, to_cents(number), _only(balance, to_cents)) for day, number, balance in rows]
+
+
+class Journals:
+    """The journals of the same books for both tools. Where hledger is missing, tests go without it."""
+
+    def __init__(self, stem: Path) -> None:
+        self._stem = stem
+        self.hledger = Hledger(stem.with_suffix(".journal")) if NEEDS_HLEDGER else None
+
+    @cached_property
+    def beancount(self) -> Beancount:
+        """Return what beancount reads; that takes it a second."""
+        return Beancount(self._stem.with_suffix(".beancount"))
+
+    def by_other_date(self) -> Hledger:
+        """Return what hledger reads by the secondary dates."""
+        return Hledger(self._stem.with_suffix(".journal"), "--date2")
 
 
 def _only(balance: Any, convert: Callable[[Any], int]) -> int:

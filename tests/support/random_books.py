@@ -118,10 +118,8 @@ class RandomBooks:
     async def execute(self, step: Step) -> None:
         """Execute a step, and add what it must have changed to the sums."""
         match step:
-            case Close(through=None):
-                await self._reopen()
-            case Close(through=through):
-                await self._close(through)
+            case Close():
+                await (self._reopen() if step.through is None else self._close(step.through))
             case Move():
                 await getattr(self, f"_{step.kind}")(step)
 

@@ -1,9 +1,8 @@
 """A year of books, written once for the run, and exported once for each process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, time
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.conftest import create_once, new_database, settings_for
 from tests.support.api_server import serve_once
 from tests.support.controls import Api, Serve
 from tests.support.exports import run_export
+from tests.support.journal_reports import Journals
 from tests.support.past import PastClock
 from tests.support.year import FIRST, Year, write_books
 
@@ -40,8 +40,8 @@ def year_template(servers: Services, template: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def journals(servers: Services, year_template: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the journals of the year: both formats, by both dates."""
+def journals(servers: Services, year_template: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Journals]:
+    """Return the journals of the year, by recorded and by effective date."""
     folder = tmp_path_factory.mktemp("year")
 
     async def write() -> None:
@@ -53,7 +53,7 @@ def journals(servers: Services, year_template: str, tmp_path_factory: pytest.Tem
                     assert 0 == ran.status, ran
 
     asyncio.run(write())
-    return folder
+    return {order: Journals(folder / order) for order in ORDERS}
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
+from uuid import uuid5
 
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, Api
-from tests.support.exports import NEEDS_HLEDGER, run_export
-from tests.support.journal_reports import Balances, Beancount, Hledger
+from tests.support.exports import run_export
+from tests.support.journal_reports import Balances, Journals
 from tests.support.processes import run_ledger
 from tests.support.random_books import parse
 from tests.support.year import ENDS, Account, Year, open_accounts
@@ -92,7 +93,7 @@ def open_by_entry(accounts: list[Account]) -> Iterator[dict[str, Any]]:
         if account.balance_cents:
             capital = f"equity:capital:{account.currency.lower()}"
             yield {
-                "id": str(account.id),
+                "id": str(uuid5(account.id, "opening")),
                 "source_account_id": capital,
                 "destination_account_id": str(account.id),
                 "amount_cents": account.balance_cents,
@@ -119,16 +120,16 @@ async def test_a_year_from_files_has_the_naive_sums_and_comes_back_from_its_jour
     expected = {end: sum_up(rows, ids, end) for end in ENDS}
     assert expected == {end: await read_balances(api, end) for end in ENDS}
     made = []
-    for name in ("hledger", "beancount"):
-        path = tmp_path / f"year.{name}"
+    for name, suffix in (("hledger", "journal"), ("beancount", "beancount")):
+        path = tmp_path / f"year.{suffix}"
         ran = await run_export(settings, "--format", name, "--by", "effective", "--output", str(path))
         assert 0 == ran.status, ran
         counts = await import_file(other, path)
         made.append((counts["made"], counts["replayed"]))
     assert [(len(rows), 0), (0, len(rows))] == made
     assert expected == {end: await read_balances(other, end) for end in ENDS}
-    beancount = Beancount(tmp_path / "year.beancount")
-    assert expected == {end: beancount.balances_at(end) for end in ENDS}
-    if NEEDS_HLEDGER:
-        months = await Hledger(tmp_path / "year.hledger").balances_at_month_ends()
+    journals = Journals(tmp_path / "year")
+    assert expected == {end: journals.beancount.balances_at(end) for end in ENDS}
+    if journals.hledger is not None:
+        months = await journals.hledger.balances_at_month_ends()
         assert expected == {end: months[end] for end in ENDS}
