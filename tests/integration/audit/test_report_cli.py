@@ -42,19 +42,19 @@ async def test_json_is_that_of_the_api(api: Api, settings: Settings) -> None:
 INCOME = """\
 Income statement at position {}, by effective times
 
-USD                  2026-02-01 to 2026-02-28  2026-01-01 to 2026-01-31
+USD                    2026-02-01 to 2026-02-28  2026-01-01 to 2026-01-31
 Income
-  income:sales  sales                    7.00                     50.00
-                     ------------------------  ------------------------
-Total income                             7.00                     50.00
+  income:sales  sales                      7.00                     50.00
+                       ------------------------  ------------------------
+Total income                               7.00                     50.00
 
 Expenses
-  expenses:rent  rent                   12.00                      0.00
-                     ------------------------  ------------------------
-Total expenses                          12.00                      0.00
+  expenses:rent  rent                     12.00                      0.00
+                       ------------------------  ------------------------
+Total expenses                            12.00                      0.00
 
-                     ------------------------  ------------------------
-Result                                  -5.00                     50.00
+                       ------------------------  ------------------------
+Result                                    -5.00                     50.00
 """
 
 
