@@ -229,6 +229,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
+def code_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stop the time that one-time codes are checked with, until the test advances it."""
+    stopped = Clock()
+    monkeypatch.setattr("web.handlers.codes.time", stopped)
+    monkeypatch.setattr("web.handlers.second_factors.time", stopped)
+    return stopped
+
+
+@pytest.fixture
 async def runtime(settings: Settings, patient: None) -> AsyncIterator[Runtime]:
     """Open the ledger without HTTP."""
     del patient

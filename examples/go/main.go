@@ -26,8 +26,8 @@ func main() {
 
 	// With an Idempotency-Key, a request can be repeated after a time-out: the money moves once.
 	payment := ledger.CreateTransferRequest{
-		SourceAccountId:      source.Id,
-		DestinationAccountId: destination.Id,
+		SourceAccountId:      ledger.AccountRef(source.Id.String()), // or the code of the account
+		DestinationAccountId: ledger.AccountRef(destination.Id.String()),
 		AmountCents:          2_500,
 		Description:          to("rent, May"),
 	}
@@ -60,7 +60,7 @@ func main() {
 	fmt.Println(line...)
 
 	listed := must(client.ListTransactionsWithResponse(ctx, &ledger.ListTransactionsParams{
-		AccountId: &source.Id,
+		AccountId: to(ledger.AccountRef(source.Id.String())),
 		Kind:      to(ledger.TransactionKindTransfer),
 		Limit:     to(10),
 	}))

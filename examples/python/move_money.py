@@ -71,7 +71,10 @@ def main() -> None:
 
     # With an Idempotency-Key, a request can be repeated after a time-out: the money moves once.
     payment = CreateTransferRequest(
-        source_account_id=source.id, destination_account_id=destination.id, amount_cents=2_500, description="rent, May"
+        source_account_id=str(source.id),  # or the code of the account
+        destination_account_id=str(destination.id),
+        amount_cents=2_500,
+        description="rent, May",
     )
     key = f"rent-{run}"
     first = expect(Transfer, create_transfer.sync(client=client, body=payment, idempotency_key=key))
@@ -87,12 +90,14 @@ def main() -> None:
     ]
     print("balances:", *(account.balance_cents for account in accounts))
 
-    transfers = list_transactions.sync(client=client, account_id=source.id, kind=TransactionKind.TRANSFER, limit=10)
+    transfers = list_transactions.sync(
+        client=client, account_id=str(source.id), kind=TransactionKind.TRANSFER, limit=10
+    )
     print("transfers of the account:", len(expect(list, transfers)))
 
     # An error is a problem (RFC 9457), whose codes are stable.
     too_much = CreateTransferRequest(
-        source_account_id=source.id, destination_account_id=destination.id, amount_cents=1_000_000
+        source_account_id=str(source.id), destination_account_id=str(destination.id), amount_cents=1_000_000
     )
     problem = expect(Problem, create_transfer.sync(client=client, body=too_much))
     print("refused:", *(error.code for error in problem.errors))

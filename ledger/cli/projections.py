@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from ledger.cli.options import AsJson
-from ledger.cli.output import WIDTH, emit, plural, print_table
+from ledger.cli.output import emit, plural, print_table
 from ledger.cli.progress import Progress
 from ledger.cli.shell import fail, run
 from ledger.followers.follower import FOLLOWERS
@@ -23,6 +23,7 @@ from ledger.settings import Settings
 
 T = TypeVar("T")
 REVOCATION_TABLES = {"sessions", "cutoffs"}
+UNBOUNDED = 1000  # characters of a table in a pipe: a wrapped error cannot be searched for
 
 Chunk = Annotated[int, typer.Option("--chunk", "--batch", min=1, max=100_000, help="Events per database transaction.")]
 
@@ -151,7 +152,7 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
 
 
 def _print(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    print_table([name.replace("_", " ") for name in header], rows, width=None if Console().is_terminal else WIDTH)
+    print_table([name.replace("_", " ") for name in header], rows, width=None if Console().is_terminal else UNBOUNDED)
 
 
 def _add_place(row: Status) -> Status:

@@ -87,7 +87,10 @@ def show_income_statement(
     other = parse_option("--compare", compare, lambda chosen: find_other(period, Comparison(chosen)))
     activity = Activity(period, other, by_effective_time=by is Order.EFFECTIVE)
     point, scope = parse_moment(at, at_position), _scope(depth, currency)
-    report = query(lambda connection: report_queries.read_income_statement(connection, point, activity, scope))
+    report = query(
+        lambda connection: report_queries.read_income_statement(connection, point, activity, scope),
+        statement_seconds=None,
+    )
     columns = [
         _describe_period(report.members[name]) for name in ("period", "previous_period") if name in report.members
     ]
@@ -101,7 +104,7 @@ def _show_state(title: str, read: _Read, when: When, scope: Scope, format_: Repo
     async def run(connection: Connection) -> Report:
         return await read(connection, when, scope)
 
-    report = query(run)
+    report = query(run, statement_seconds=None)
     _print(report, title, [column.removesuffix("amount") for column in report.columns], format_)
     if not report.is_balanced:
         fail("the books do not balance", 1)

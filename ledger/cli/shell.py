@@ -98,11 +98,11 @@ def run_service(work: Callable[[Settings], Awaitable[T]], *, waits: bool = False
     return run(work, redis=Use.IF_THERE, needs_key=True, waits=waits)
 
 
-def query(read: Callable[[Connection], Awaitable[T]]) -> T:
-    """Call `read` with a connection of its own, and return its result."""
+def query(read: Callable[[Connection], Awaitable[T]], *, statement_seconds: float | None = STATEMENT_SECONDS) -> T:
+    """Call `read` with a connection of its own, on which statements may take so long, and return its result."""
 
     async def work(settings: Settings) -> T:
-        async with connected(settings) as connection:
+        async with connected(settings, statement_seconds=statement_seconds) as connection:
             return await read(connection)
 
     return run(work)

@@ -25,7 +25,7 @@ def monitor_not_found(monitor_id: UUID) -> Refusal:
 
 
 class CreateMonitor(Command, frozen=True, kw_only=True):
-    """Watch an account from its present version on."""
+    """Watch an account from its present version on, or a sum from the position of the event on."""
 
     name: ClassVar[str] = "CreateMonitor"
     always_appends: ClassVar[bool] = True
@@ -40,7 +40,9 @@ class CreateMonitor(Command, frozen=True, kw_only=True):
 
     def streams(self) -> Iterable[UUID]:
         """Return the monitor, which must be new, and the account."""
-        return (self.monitor_id, self.rule.account_id)
+        yield self.monitor_id
+        if self.rule.account_id is not None:
+            yield self.rule.account_id
 
     def depends_on_versions(self) -> bool:
         """Return True: the monitor begins at the version of the account."""
@@ -50,11 +52,15 @@ class CreateMonitor(Command, frozen=True, kw_only=True):
         """Return the creation, which says whether the account meets the condition now."""
         if states[self.monitor_id] is not None:
             raise Refused(monitor_already_exists(self.monitor_id))
-        account = state_of(states, self.rule.account_id, Account)
-        if account is None:
-            raise Refused(errors.account_not_found(self.rule.account_id))
-        assert isinstance(states, Versioned)  # noqa: S101 - the commit group passes versions to this command
-        created = MonitorCreated(self.rule, self.rule.is_met(account), states.versions[self.rule.account_id])
+        account_id = self.rule.account_id
+        created = MonitorCreated(self.rule, triggered=False, seen_version=0)
+        if account_id is not None:
+            account = state_of(states, account_id, Account)
+            if account is None:
+                raise Refused(errors.account_not_found(account_id))
+            assert isinstance(states, Versioned)  # noqa: S101 - the commit group passes versions to this command
+            is_met = self.rule.is_met(self.rule.measure(account))
+            created = MonitorCreated(self.rule, is_met, states.versions[account_id])
         return Decision([(self.monitor_id, created)], describe_monitor(self.monitor_id, self.rule, created.triggered))
 
 
@@ -80,21 +86,21 @@ class DeleteMonitor(Conditional, frozen=True, kw_only=True):
 
 
 class Crossing(msgspec.Struct, frozen=True, array_like=True):
-    """An event of the account after which the condition is met, or is no longer met."""
+    """An event after which the condition is met, or is no longer met. The members are those of `MonitorTriggered`."""
 
     triggered: bool
-    account_version: int
-    account_position: int
+    seen_version: int
+    seen_position: int
     found_cents: int
 
     def to_event(self) -> MonitorTriggered | MonitorReset:
         """Return the event of the monitor."""
         kind = MonitorTriggered if self.triggered else MonitorReset
-        return kind(self.account_version, self.account_position, self.found_cents)
+        return kind(self.seen_version, self.seen_position, self.found_cents)
 
 
 class RecordCrossings(Command, frozen=True, kw_only=True):
-    """Record crossings, in the order of the account's events. What is recorded already is not recorded again."""
+    """Record crossings, in the order of the events that caused them. What is recorded already is not recorded again."""
 
     name: ClassVar[str] = "RecordCrossings"
     always_appends: ClassVar[bool] = False
@@ -113,7 +119,7 @@ class RecordCrossings(Command, frozen=True, kw_only=True):
         if monitor is not None and not monitor.deleted:
             triggered = monitor.triggered
             for crossing in self.crossings:
-                if crossing.account_version > monitor.account_version and crossing.triggered != triggered:
+                if crossing.seen_version > monitor.seen_version and crossing.triggered != triggered:
                     events.append((self.monitor_id, crossing.to_event()))
                     triggered = crossing.triggered
         return Decision(events, {"id": str(self.monitor_id)})
@@ -121,9 +127,14 @@ class RecordCrossings(Command, frozen=True, kw_only=True):
 
 def describe_monitor(monitor_id: UUID, rule: Rule, triggered: bool) -> dict[str, Any]:
     """Return a monitor as admins see it."""
+    watched = (
+        {"code_prefix": rule.code_prefix, "currency": rule.currency}
+        if rule.account_id is None
+        else {"account_id": str(rule.account_id)}
+    )
     return {
         "id": str(monitor_id),
-        "account_id": str(rule.account_id),
+        **watched,
         "condition": rule.condition,
         "operator": rule.operator,
         "amount_cents": rule.amount_cents,

@@ -1,7 +1,7 @@
-"""The events of a balance monitor, which watches one account, and the state they fold into.
+"""The events of a balance monitor, which watches an account or the sum of several, and the state they fold into.
 
 A monitor is triggered once when its condition becomes true, and reset once when that is over: what happens between two
-crossings gives no event. Each crossing names the event of the account that caused it.
+crossings gives no event. Each crossing names the event that caused it.
 """
 
 from typing import ClassVar, Literal, assert_never
@@ -15,21 +15,26 @@ Condition = Literal["balance_cents", "available_cents"]
 Operator = Literal["<", "<=", ">", ">="]
 
 
-class Rule(msgspec.Struct, frozen=True):
-    """A condition on an account: an amount of it, an operator, and the amount that it is compared with."""
+class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition: an amount of an account, an operator, and the amount that it is compared with.
 
-    account_id: UUID
+    Without an account, the amount is the sum of the balances in a currency of all accounts with a code at or below
+    `code_prefix`.
+    """
+
+    account_id: UUID | None
     condition: Condition
     operator: Operator
     amount_cents: int
+    code_prefix: str | None = None
+    currency: str | None = None
 
     def measure(self, account: Account) -> int:
         """Return the amount of the account that the rule is about."""
         return account.balance_cents if self.condition == "balance_cents" else account.available_cents
 
-    def is_met(self, account: Account) -> bool:
-        """Return whether the account meets the condition."""
-        cents = self.measure(account)
+    def is_met(self, cents: int) -> bool:
+        """Return whether the amount meets the condition."""
         match self.operator:
             case "<":
                 return cents < self.amount_cents
@@ -44,35 +49,38 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class MonitorCreated(msgspec.Struct, frozen=True):
-    """An admin created a monitor, which watches the account from after `account_version`.
+    """An admin created a monitor, which watches the account from after `seen_version`, or a sum from this event on.
 
-    `triggered` says whether the account met the condition then.
+    `triggered` says whether the account met the condition then. For a sum, it is false: the first crossing tells.
     """
 
     TOPIC: ClassVar[str] = "MonitorCreated"
 
     rule: Rule
     triggered: bool
-    account_version: int
+    seen_version: int
 
 
 class MonitorTriggered(msgspec.Struct, frozen=True):
-    """The account meets the condition since its event `account_version`, after which the amount was `found_cents`."""
+    """The condition is met since the event at `seen_position`, after which the amount was `found_cents`.
+
+    `seen_version` is the version of the account. For a sum, it is the position again.
+    """
 
     TOPIC: ClassVar[str] = "MonitorTriggered"
 
-    account_version: int
-    account_position: int
+    seen_version: int
+    seen_position: int
     found_cents: int
 
 
 class MonitorReset(msgspec.Struct, frozen=True):
-    """The account no longer meets the condition since its event `account_version`."""
+    """The condition is no longer met since the event at `seen_position`, after which the amount was `found_cents`."""
 
     TOPIC: ClassVar[str] = "MonitorReset"
 
-    account_version: int
-    account_position: int
+    seen_version: int
+    seen_position: int
     found_cents: int
 
 
@@ -86,13 +94,13 @@ MonitorEvent = MonitorCreated | MonitorTriggered | MonitorReset | MonitorDeleted
 
 
 class Monitor(msgspec.Struct, frozen=True):
-    """The state of one monitor. `account_version` is that of the last crossing, or of the creation."""
+    """The state of one monitor. `seen_version` is that of the last crossing, or of the creation."""
 
     TOPIC: ClassVar[str] = "Monitor"
 
     rule: Rule
     triggered: bool
-    account_version: int
+    seen_version: int
     deleted: bool = False
 
 
@@ -100,11 +108,11 @@ def evolve(state: Monitor | None, event: MonitorEvent) -> Monitor:
     """Fold one event into the state; the first event of a stream is the creation."""
     match event:
         case MonitorCreated():
-            return Monitor(event.rule, event.triggered, event.account_version)
+            return Monitor(event.rule, event.triggered, event.seen_version)
         case MonitorTriggered():
-            return _replace(state, triggered=True, account_version=event.account_version)
+            return _replace(state, triggered=True, seen_version=event.seen_version)
         case MonitorReset():
-            return _replace(state, triggered=False, account_version=event.account_version)
+            return _replace(state, triggered=False, seen_version=event.seen_version)
         case MonitorDeleted():
             return _replace(state, deleted=True)
         case _:

@@ -31,12 +31,14 @@ MONITORS = Table(
     stream="id",
     columns=(
         Column("id", "uuid"),
-        Column("account_id", "uuid"),
+        Column("account_id", "uuid", optional=True),
+        Column("code_prefix", "text", optional=True),
+        Column("currency", "text", optional=True),
         Column("condition", "text"),
         Column("operator", "text"),
         Column("amount_cents", "bigint"),
         Column("triggered", "boolean"),
-        Column("account_version", "bigint"),
+        Column("seen_version", "bigint"),
         Column("found_cents", "bigint", optional=True),
         Column("position", "bigint", POSITION),
         Column("created_at", "timestamptz", TIME),
@@ -45,8 +47,8 @@ MONITORS = Table(
     indexes=(Index("monitors_position_idx", '("position")', unique=True),),
     changes="update",
 )
-_CHANGING = ("id", "triggered", "account_version", "found_cents", "updated_at")
-_RULE = ("account_id", "condition", "operator", "amount_cents")
+_CHANGING = ("id", "triggered", "seen_version", "found_cents", "updated_at")
+_RULE = ("account_id", "condition", "operator", "amount_cents", "code_prefix", "currency")
 
 
 def apply(events: Sequence[Recorded]) -> list[Statement]:
@@ -73,7 +75,7 @@ class _Row:
     id: UUID
     rule: Rule | None = None
     triggered: bool | None = None
-    account_version: int | None = None
+    seen_version: int | None = None
     found_cents: int | None = None
     position: int | None = None
     created_at: Any = None
@@ -88,10 +90,10 @@ class _Row:
         match event:
             case MonitorCreated():
                 self.position, self.created_at = recorded.position, recorded.recorded_at
-                self.rule, self.triggered, self.account_version = event.rule, event.triggered, event.account_version
+                self.rule, self.triggered, self.seen_version = event.rule, event.triggered, event.seen_version
             case MonitorTriggered() | MonitorReset():
                 self.triggered = isinstance(event, MonitorTriggered)
-                self.account_version, self.found_cents = event.account_version, event.found_cents
+                self.seen_version, self.found_cents = event.seen_version, event.found_cents
             case MonitorDeleted():
                 self.deleted = True
             case _:
@@ -101,26 +103,28 @@ class _Row:
 def row_of(monitor: Monitor) -> dict[str, Any]:
     """Return the columns that follow from the state of a monitor."""
     rule = {name: getattr(monitor.rule, name) for name in _RULE}
-    return {**rule, "triggered": monitor.triggered, "account_version": monitor.account_version}
+    return {**rule, "triggered": monitor.triggered, "seen_version": monitor.seen_version}
 
 
 class Watched(NamedTuple):
-    """A monitor, with the version of its account now."""
+    """A monitor, with the version of its account now, which the monitor of a sum does not have."""
 
     id: UUID
     rule: Rule
     triggered: bool
-    account_version: int
-    version_now: int
+    seen_version: int
+    position: int
+    version_now: int | None
 
 
 async def list_watched(reader: Reader) -> list[Watched]:
-    """Return all monitors, those of an account next to each other."""
+    """Return all monitors, those of an account or of a sum next to each other."""
     rows = await reader.fetch(
-        f"""SELECT id, {", ".join(_RULE)}, triggered, account_version, version FROM monitors
-            JOIN ({HEAD_VERSIONS}) AS heads ON stream_id = account_id ORDER BY account_id, position"""
+        f"""SELECT id, {", ".join(_RULE)}, triggered, seen_version, "position", version FROM monitors
+            LEFT JOIN ({HEAD_VERSIONS}) AS heads ON stream_id = account_id
+            ORDER BY account_id, lower(code_prefix), currency, "position\""""
     )
-    return [Watched(row[0], Rule(*row[1:5]), *row[5:]) for row in rows]
+    return [Watched(row[0], Rule(*row[1:7]), *row[7:]) for row in rows]
 
 
 async def find(reader: Reader, monitor_id: UUID) -> Resource | None:

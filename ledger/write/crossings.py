@@ -1,4 +1,4 @@
-"""Watches the accounts of balance monitors, and records each crossing of a condition once, in the order of the log.
+"""Watches the accounts and sums of balance monitors, and records each crossing once, in the order of the log.
 
 It reads what an account's events say, never its balance of now, so a crossing between two looks is not missed. A
 process that dies may leave crossings that are not recorded, or its position not reported: the next one reads these
@@ -6,7 +6,7 @@ events again, and the command finds what is recorded already.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -25,6 +25,7 @@ from ledger.store.pool import connect
 from ledger.store.stream_events import read_stream, version_at
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
+from ledger.write.sum_crossings import SumWatch
 from ledger.write.writer import Writer
 
 NAME = "crossings"
@@ -50,6 +51,7 @@ class CrossingWatch:
     def __init__(self, committer: Writer) -> None:
         self._committer = committer
         self._accounts: dict[UUID, _Seen] = {}
+        self._sums = SumWatch()
         self._since = 0  # the position that an earlier leader has reached
         self._reached: int | None = None
 
@@ -59,6 +61,7 @@ class CrossingWatch:
 
     async def _begin(self, connection: Connection) -> None:
         self._accounts.clear()
+        self._sums.clear()
         self._since = next((row[1] for row in await read_positions(connection) if row[0] == NAME), 0)
         self._reached = None
 
@@ -70,32 +73,40 @@ class CrossingWatch:
             await self._begin(connection)
         end = await event_reader.log_end(connection)
         if end != self._reached:
-            await self._watch(connection)
+            await self._watch(connection, end)
             self._reached = end
         return FollowerProgress(end)
 
-    async def _watch(self, connection: Connection) -> None:
+    async def _watch(self, connection: Connection, end: int) -> None:
         watched = await monitors.list_watched(connection)
         for gone in self._accounts.keys() - {one.rule.account_id for one in watched}:
             del self._accounts[gone]
         for account_id, group in groupby(watched, key=lambda one: one.rule.account_id):
-            await self._watch_account(connection, account_id, [*group])
+            if account_id is None:
+                sums = [one for one in group if one.position <= end]
+                await self._record(await self._sums.find_crossings(connection, sums, self._since, end))
+            else:
+                await self._watch_account(connection, account_id, [*group])
 
     async def _watch_account(self, connection: Connection, account_id: UUID, watched: Sequence[Watched]) -> None:
         """Record the crossings of an account's monitors, up to the version that it has now."""
         seen = self._accounts.get(account_id) or await self._load(connection, account_id, watched)
         triggered = {one.id: one.triggered for one in watched}
-        while seen.version < watched[0].version_now:
-            events = await read_stream(connection, account_id, seen.version, watched[0].version_now, PAGE)
+        version_now = watched[0].version_now or 0
+        while seen.version < version_now:
+            events = await read_stream(connection, account_id, seen.version, version_now, PAGE)
             seen, found = _find_crossings(seen, events, watched, triggered)
-            for monitor_id, crossings in found.items():
-                command = RecordCrossings(monitor_id=monitor_id, crossings=tuple(crossings))
-                await self._committer.submit(command, Origin(new_id()))
+            await self._record(found)
         self._accounts[account_id] = seen
+
+    async def _record(self, found: Mapping[UUID, Sequence[Crossing]]) -> None:
+        for monitor_id, crossings in found.items():
+            command = RecordCrossings(monitor_id=monitor_id, crossings=tuple(crossings))
+            await self._committer.submit(command, Origin(new_id()))
 
     async def _load(self, connection: Connection, account_id: UUID, watched: Sequence[Watched]) -> _Seen:
         """Return an account as it was when one of its monitors began, or at the position of an earlier leader."""
-        first = min(one.account_version for one in watched)
+        first = min(one.seen_version for one in watched)
         version = max(first, await version_at(connection, account_id, self._since))
         body = cast("dict[str, Any]", await account_at(connection, account_id, AtVersion(version)))
         funds = {name: body[name] for name in ("balance_cents", "held_cents", "overdraft_limit_cents", "frozen")}
@@ -111,9 +122,10 @@ def _find_crossings(
     for row in events:
         version, account = row.version, cast("Account", evolve(account, row.event))
         for one in watched:
-            is_met = one.rule.is_met(account)
-            if version > one.account_version and is_met != triggered[one.id]:
+            cents = one.rule.measure(account)
+            is_met = one.rule.is_met(cents)
+            if version > one.seen_version and is_met != triggered[one.id]:
                 triggered[one.id] = is_met
-                crossing = Crossing(is_met, version, row.position, one.rule.measure(account))
+                crossing = Crossing(is_met, version, row.position, cents)
                 found.setdefault(one.id, []).append(crossing)
     return _Seen(version, account), found

@@ -33,12 +33,14 @@ STATEMENTS = (
     """
     CREATE TABLE monitors (
         id              uuid        PRIMARY KEY,
-        account_id      uuid        NOT NULL,
+        account_id      uuid,
+        code_prefix     text,
+        currency        text,
         condition       text        NOT NULL,
         operator        text        NOT NULL,
         amount_cents    bigint      NOT NULL,
         triggered       boolean     NOT NULL,
-        account_version bigint      NOT NULL,
+        seen_version    bigint      NOT NULL,
         found_cents     bigint,
         position        bigint      NOT NULL,
         created_at      timestamptz NOT NULL,

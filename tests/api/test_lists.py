@@ -369,7 +369,7 @@ def test_queries_and_index_use_the_same_bands() -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["user_id=x", "account_id=1", "currency=usd", "status=done", "kind=none", "min_amount_cents=-1", "from_time=noon"],
+    ["user_id=x", "account_id=:1", "currency=usd", "status=done", "kind=none", "min_amount_cents=-1", "from_time=noon"],
 )
 async def test_an_invalid_filter_is_refused(api: Api, query: str) -> None:
     assert_refused(await api.get(f"/v1/transactions?{query}"), query.partition("=")[0])

@@ -53,7 +53,7 @@ async def test_requests_are_counted_by_route_and_status_across_versions(api: Api
     before = await scrape(api)
     for path in (f"/v1/accounts/{account['id']}", f"/v2/accounts/{account['id']}"):
         await api.get(path)
-    await api.get("/v1/accounts/none")
+    await api.get("/v1/accounts/:none")
     after = await scrape(api)
 
     route = {"method": "GET", "route": "/accounts/{id}"}

@@ -172,3 +172,105 @@ async def test_monitors_are_listed_and_deleted(unwatched: Api, accounts: tuple[B
         assert (404, ["resource_not_found"]) == (answer.status, answer.codes)
     again = await unwatched.post("/v1/monitors", {**second, "id": first["id"]})
     assert (409, ["monitor_already_exists"]) == (again.status, again.codes)
+
+
+# Sums
+
+
+async def watch_sum(api: Api, operator: str, cents: int, prefix: str = "users", currency: str = "USD") -> Body:
+    of_sum = {"code_prefix": prefix, "currency": currency, "condition": "balance_cents"}
+    answer = await api.post("/v1/monitors", {**of_sum, "operator": operator, "amount_cents": cents})
+    assert 201 == answer.status, answer
+    return dict(answer.body)
+
+
+async def open_with_codes(api: Api, **balances: int) -> list[Body]:
+    """Return accounts with these codes below `users`, and these balances."""
+    return [await api.new_account(balance_cents=cents, code=f"Users:{code}") for code, cents in balances.items()]
+
+
+async def test_a_sum_is_judged_between_transactions(unwatched: Api, runtime: Runtime, connection: Any) -> None:
+    """A transfer inside of the sum, another currency and another code change nothing."""
+    alice, bob = await open_with_codes(unwatched, alice=60, bob=50)
+    shop = await unwatched.new_account(balance_cents=500, code="usersshop")
+    monitor = await watch_sum(unwatched, "<", 100)
+    assert not monitor["triggered"]
+    await unwatched.new_account(balance_cents=7_000, code="users:euro", currency="EUR")
+    await move(unwatched, (alice, bob), 60, -60, 60)
+    await move(unwatched, (bob, shop), 11, -1, 1)
+
+    async with watching(runtime):
+        await until(lambda: has_reached(unwatched, connection))
+        topics = ["MonitorTriggered", "MonitorReset", "MonitorTriggered"]
+        assert [*zip(topics, (99, 100, 99), strict=True)] == await crossings(unwatched, monitor)
+        await move(unwatched, (shop, alice), 401)
+        await until(lambda: _is_triggered(unwatched, monitor, False))
+    shown = (await unwatched.get(f"/v1/monitors/{monitor['id']}")).body
+    assert (500, "users", "USD") == (shown["found_cents"], shown["code_prefix"], shown["currency"])
+
+
+async def test_a_sum_that_meets_the_condition_at_the_beginning_crosses_it_there(
+    unwatched: Api, runtime: Runtime, connection: Any
+) -> None:
+    accounts = await open_with_codes(unwatched, alice=60, bob=50)
+    at_first = await watch_sum(unwatched, ">", 100)
+    await move(unwatched, (accounts[0], await unwatched.new_account()), 20)
+    later = await watch_sum(unwatched, ">=", 90, "USERS:")
+    async with watching(runtime):
+        await until(lambda: has_reached(unwatched, connection))
+    assert [("MonitorTriggered", 110), ("MonitorReset", 90)] == await crossings(unwatched, at_first)
+    assert [("MonitorTriggered", 90)] == await crossings(unwatched, later)
+    event = (await unwatched.get(f"/v1/events?stream={later['id']}")).body[1]
+    created = (await unwatched.get(f"/v1/events?stream={later['id']}")).body[0]
+    assert created["position"] == event["state"]["seen_position"]
+
+
+async def test_an_account_counts_as_long_as_its_code_is_one_of_the_sum(
+    unwatched: Api, runtime: Runtime, connection: Any
+) -> None:
+    (alice,) = await open_with_codes(unwatched, alice=60)
+    bob = await unwatched.new_account(balance_cents=50)
+    monitor = await watch_sum(unwatched, ">", 100)
+    for code in ("users:bob", "users:robert", "guests:bob", None, "users"):
+        assert 200 == (await unwatched.patch(f"/v1/accounts/{bob['id']}", {"code": code})).status
+    await move(unwatched, (alice, bob), 10)
+    assert 200 == (await unwatched.patch(f"/v1/accounts/{alice['id']}", {"code": None})).status
+    async with watching(runtime):
+        await until(lambda: has_reached(unwatched, connection))
+    topics = ["MonitorTriggered", "MonitorReset", "MonitorTriggered", "MonitorReset"]
+    assert [*zip(topics, (110, 60, 110, 60), strict=True)] == await crossings(unwatched, monitor)
+
+
+async def test_another_leader_and_another_reading_cross_nothing_twice(
+    unwatched: Api, runtime: Runtime, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is read a position at a time, by two leaders, from positions that are behind what is recorded."""
+    monkeypatch.setattr("ledger.projections.code_sums.POSITIONS", 1)
+    accounts = await open_with_codes(unwatched, alice=100)
+    monitor = await watch_sum(unwatched, "<", 50)
+    pair = accounts[0], await unwatched.new_account()
+    expected: list[tuple[str, int]] = []
+    for _ in range(3):
+        await move(unwatched, pair, 60, -60)
+        expected += [("MonitorTriggered", 40), ("MonitorReset", 100)]
+        await connection.execute("UPDATE followers SET position = 0 WHERE name = 'crossings'")
+        async with watching(runtime, 1, 2):
+            await until(lambda: has_reached(unwatched, connection))
+        assert expected == await crossings(unwatched, monitor)
+
+
+async def test_a_monitor_watches_an_account_or_a_sum(unwatched: Api, accounts: tuple[Body, Body]) -> None:
+    rest = {"condition": "balance_cents", "operator": "<", "amount_cents": 1}
+    account, prefix, currency = {"account_id": accounts[0]["id"]}, {"code_prefix": "users"}, {"currency": "USD"}
+    cases: list[tuple[Body, str]] = [
+        (rest, "/account_id"),
+        ({**rest, **prefix}, "/currency"),
+        ({**rest, **account, **prefix}, "/code_prefix"),
+        ({**rest, **account, **currency}, "/currency"),
+        ({**rest, **prefix, "currency": "XXQ"}, "/currency"),
+        ({**rest, **currency, "code_prefix": "::"}, "/code_prefix"),
+        ({**rest, **prefix, **currency, "condition": "available_cents"}, "/condition"),
+    ]
+    for body, pointer in cases:
+        answer = await unwatched.post("/v1/monitors", body)
+        assert (422, [pointer]) == (answer.status, answer.pointers), body

@@ -27,7 +27,9 @@ DEPENDS = (
     "must be that of a `Link`",
     "must not bring a balance beyond 2^53 - 1",
     "must be given alone",
-    "must not be given together with at_position or at_time",
+    "must not be given together with at_position",
+    "must be given together with dry_run=true",
+    "must be given with by=effective",
     "must be that of a `Link` to a next page of this list",
     "must be in the future, and no more than",
     "must be a date and time that exist",  # a pattern cannot check the length of a month

@@ -70,11 +70,11 @@ def watch(_: Ledger, monitor_id: UUID, account_id: UUID, cents: int) -> Command:
 def cross(ledger: Ledger, monitor_id: UUID, steps: int) -> Command:
     """Record as many crossings after the last one that the monitor knows, and that one again."""
     known = ledger.states().get(monitor_id)
-    triggered, version = (known.triggered, known.account_version) if isinstance(known, Monitor) else (False, 0)
+    triggered, version = (known.triggered, known.seen_version) if isinstance(known, Monitor) else (False, 0)
     return RecordCrossings(
         monitor_id=monitor_id,
         crossings=tuple(
-            Crossing(triggered == (step % 2 == 0), version + step, account_position=version + step, found_cents=step)
+            Crossing(triggered == (step % 2 == 0), version + step, seen_position=version + step, found_cents=step)
             for step in range(steps)
         ),
     )

@@ -441,8 +441,12 @@ def schedules() -> list[Command]:
 
 
 def monitors() -> list[Command]:
-    """Return monitors: one is triggered and reset, the other is deleted."""
-    rules = [Rule(EUROS, "balance_cents", "<", 1_000_000), Rule(MORE_EUROS, "available_cents", ">=", 10)]
+    """Return monitors: one is triggered and reset, one is deleted, and one watches a sum."""
+    rules = [
+        Rule(EUROS, "balance_cents", "<", 1_000_000),
+        Rule(MORE_EUROS, "available_cents", ">=", 10),
+        Rule(None, "balance_cents", ">", 10, code_prefix="users", currency="EUR"),
+    ]
     crossings = (Crossing(False, 1_000, 1, 1_000_000), Crossing(True, 1_001, 2, 5))
     return [
         *(CreateMonitor(monitor_id=fixed_id(150 + number), rule=rule) for number, rule in enumerate(rules)),

@@ -14,6 +14,7 @@ from ledger.cli.seed import create_user
 from ledger.import_reference.api import open_api
 from ledger.import_reference.database import open_database
 from ledger.import_reference.source import ReferenceUnusableError
+from ledger.money import UNKNOWN_ASSET
 from ledger.runtime import Runtime
 from ledger.settings import Settings
 from tests.support.controls import NOBODY, new_id
@@ -138,7 +139,7 @@ async def test_an_unknown_holder_stops_the_run(runtime: Runtime, connection: Any
         (("mysql://localhost/db",), "the URL must start with postgresql://, http:// or https://"),
         (("http://127.0.0.1:1",), "give --password-file, or set REFERENCE_PASSWORD"),
         (("postgresql://localhost/db", "--map-user", "bob=alice"), "--map-user: must be ID=USER, not 'bob=alice'"),
-        (("postgresql://localhost/db", "--currency", "EURO"), "--currency: must be an ISO 4217 code"),
+        (("postgresql://localhost/db", "--currency", "euro"), f"--currency: {UNKNOWN_ASSET}"),
     ],
 )
 async def test_invalid_arguments_are_one_line(settings: Settings, arguments: tuple[str, ...], why: str) -> None:

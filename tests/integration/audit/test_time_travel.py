@@ -267,7 +267,7 @@ async def test_an_empty_log_has_no_positions(connection: Any) -> None:
 
 LONG, SHORT, OWNER = UUID(int=1), UUID(int=2), UUID(int=3)
 LENGTHS = {LONG: 20_000, SHORT: 10}
-BLOCKS = 480  # of 8 KiB, most of them read by bisection, again and again
+BLOCKS = 600  # of 8 KiB, most of them read by bisection, again and again
 
 _EVENTS = """INSERT INTO stored_events (originator_id, originator_version, topic, state, recorded_at)
              SELECT stream_id, version, CASE version WHEN 1 THEN 'AccountOpened' ELSE 'AccountCredited' END,
@@ -293,6 +293,9 @@ _CAPTURES = """INSERT INTO captures (transaction_id, version, position, recorded
                SELECT md5('hold ' || number)::uuid, 2, number, $1::timestamptz, 1
                FROM generate_series(1, 3000) AS number"""
 
+_LABELS = """INSERT INTO account_label_history (account_id, version, position, recorded_at, name)
+             SELECT id, number, position, created_at, 'name' FROM accounts, generate_series(2, 3) AS number"""
+
 
 @pytest.fixture
 async def long_and_short(connection: Any) -> Any:
@@ -306,6 +309,7 @@ async def long_and_short(connection: Any) -> Any:
     await connection.execute(_OWNERS, OWNER)
     await connection.execute(_TRANSFERS)
     await connection.execute(_CAPTURES, START)
+    await connection.execute(_LABELS)
     await connection.execute("ANALYZE")
     return connection
 

@@ -14,7 +14,11 @@ from tests.support.ledgers import ALICE, PURSE, Given, named_id
 
 MONITOR = named_id("monitor")
 LOW = Rule(PURSE, "balance_cents", "<", 50)
-WATCHING: list[StreamEvent] = [(MONITOR, MonitorCreated(LOW, triggered=False, account_version=3))]
+WATCHING: list[StreamEvent] = [(MONITOR, MonitorCreated(LOW, triggered=False, seen_version=3))]
+
+
+def is_met(rule: Rule, account: Account) -> bool:
+    return rule.is_met(rule.measure(account))
 
 
 def crossing(version: int, *, triggered: bool = True) -> Crossing:
@@ -31,7 +35,7 @@ def test_a_rule_compares_as_its_operator_says(condition: Condition, cents: int, 
     held = Account(ALICE, "USD", balance_cents=60, held_cents=60 - cents)
     account = Account(ALICE, "USD", cents) if condition == "balance_cents" else held
     operators: tuple[Any, ...] = ("<", "<=", ">", ">=")
-    assert met.split() == [one for one in operators if Rule(PURSE, condition, one, 50).is_met(account)]
+    assert met.split() == [one for one in operators if is_met(Rule(PURSE, condition, one, 50), account)]
 
 
 @pytest.mark.parametrize(("cents", "triggered"), [(100, False), (10, True)])
@@ -40,6 +44,13 @@ def test_a_monitor_begins_with_the_present_state_of_the_account(cents: int, trig
     assert [(MONITOR, MonitorCreated(LOW, triggered, 3))] == CreateMonitor(monitor_id=MONITOR, rule=LOW).decide(
         states
     ).events
+
+
+def test_a_sum_is_judged_after_the_monitor_exists() -> None:
+    rule = Rule(None, "balance_cents", ">", 0, code_prefix="users", currency="USD")
+    command = CreateMonitor(monitor_id=MONITOR, rule=rule)
+    assert [MONITOR] == [*command.streams()]
+    assert [(MONITOR, MonitorCreated(rule, triggered=False, seen_version=0))] == command.decide({MONITOR: None}).events
 
 
 def test_a_monitor_needs_an_account_and_a_new_id() -> None:
