@@ -121,6 +121,7 @@ class Beancount:
     def __init__(self, path: Path) -> None:
         self._connection = beanquery.connect(f"beancount:{path}")
         assert [] == self._connection.errors
+        self._balances: dict[date, Balances] = {}
         declared = self._query("SELECT account, open.meta['account-id'] FROM #accounts")
         self.names = {name: account_id or id_of(name) for name, account_id in declared}
 
@@ -129,8 +130,10 @@ class Beancount:
 
     def balances_at(self, end: date) -> Balances:
         """Return the balances at the end of a day."""
+        if end in self._balances:
+            return self._balances[end]
         rows = self._query(f"SELECT account, sum(number) WHERE date <= {end} GROUP BY account, currency")
-        return _by_id(self.names, rows)
+        return self._balances.setdefault(end, _by_id(self.names, rows))
 
     def balance_sheet(self, after: date) -> tuple[Balances, Balances]:
         """Return the balances before a day without income and expenses, and the result so far by currency.

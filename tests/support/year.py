@@ -29,7 +29,7 @@ TRAVEL, TRIPS = "expenses:travel", "expenses:trips"
 TYPES = {"assets": "asset", "liabilities": "liability", "equity": "equity", "income": "income", "expenses": "expense"}
 NAMES = {"assets:bank:{}": "Bank, in {}", "assets:receivable:{}:customer-00": "Customer 0; “{}”"}
 BALANCES = {"assets:bank:{}": 500_000_000, "assets:bank:{}:savings": 10_000_001}  # at the start
-PER_DAY = 24  # transfers of a day with business, at most
+PER_DAY = 18  # transfers of a day with business, at most
 
 
 def list_codes(low: str) -> list[str]:

@@ -3,22 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, time
+from itertools import product
 
 import pytest
 
+from ledger.audit.export import Format, Selection, export, open_writer
 from ledger.embedded import Services
 from ledger.settings import Settings
 from ledger.store.pool import connect
 from tests.conftest import create_once, new_database, settings_for
 from tests.support.api_server import serve_once
 from tests.support.controls import Api, Serve
-from tests.support.exports import run_export
 from tests.support.journal_reports import Journals
 from tests.support.past import PastClock
 from tests.support.year import FIRST, Year, write_books
 
 TEMPLATE = "template_year"
 ORDERS = ("recorded", "effective")
+SUFFIXES = {Format.HLEDGER: "journal", Format.BEANCOUNT: "beancount"}
 
 
 @pytest.fixture(scope="session")
@@ -46,11 +48,13 @@ def journals(servers: Services, year_template: str, tmp_path_factory: pytest.Tem
 
     async def write() -> None:
         async with new_database(servers, year_template) as settings:
-            for order in ORDERS:
-                for name, suffix in (("hledger", "journal"), ("beancount", "beancount")):
-                    file = str(folder / f"{order}.{suffix}")
-                    ran = await run_export(settings, "--format", name, "--by", order, "--output", file)
-                    assert 0 == ran.status, ran
+            connection = await connect(settings)
+            for order, (format_, suffix) in product(ORDERS, SUFFIXES.items()):
+                selection = Selection(by_effective_time=order == "effective")
+                writer = open_writer(format_, by_effective_time=selection.by_effective_time)
+                with (folder / f"{order}.{suffix}").open("wb") as file:
+                    await export(connection, writer, selection, file)
+            await connection.close()
 
     asyncio.run(write())
     return {order: Journals(folder / order) for order in ORDERS}
