@@ -12,10 +12,9 @@ import asyncpg
 import hypothesis
 import pytest
 import structlog
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from argon2 import PasswordHasher
 
-from ledger.cli.seed import ensure_first_admin
 from ledger.embedded import Services, embedded_services
 from ledger.environment.gc import collect_rarely
 from ledger.identity import login_throttle, passwords, revocation_cache
@@ -24,6 +23,7 @@ from ledger.settings import Settings
 from ledger.store.migrate import migrate
 from ledger.store.pool import connect
 from tests.support import citus
+from tests.support.api_server import ApiServer, begin
 from tests.support.controls import ADMIN_PASSWORD, Api, Clock, Serve, new_id
 from tests.support.databases import folder_in_memory
 from tests.support.processes import DEADLINE_SECONDS
@@ -31,9 +31,6 @@ from tests.support.sealed import Sealed, ledger_to_seal, write_key_file
 from tests.support.surroundings import settle
 from tests.support.traffic import execute
 from tests.support.valkey import PATIENCE
-from web.app import create_app
-from web.http.request import RUNTIME
-from web.server import Runner
 
 settle()
 hypothesis.settings.register_profile(
@@ -264,18 +261,8 @@ async def serve(
     """Serve the API over real HTTP; the client is the first admin, unless `logs_in` is False."""
     del settings, patient
 
-    class Server(TestServer):
-        def __init__(self, settings: Settings, **options: Any) -> None:
-            super().__init__(create_app(settings, **options))
-            self.settings = settings
-
-        async def _make_runner(self, **_: Any) -> Runner:
-            return Runner(self.app, self.settings)
-
     async def start(settings: Settings, *, logs_in: bool = True, **options: Any) -> Api:
-        server = Server(settings, **options)
-        api = Api(await aiohttp_client(server))
-        await ensure_first_admin(server.app[RUNTIME])
+        api = await begin(await aiohttp_client(ApiServer(settings, **options)))
         return await api.logged_in("admin", ADMIN_PASSWORD) if logs_in else api
 
     return start

@@ -34,6 +34,7 @@ from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES, MAX_BATCHES_EACH
 from web.handlers.docs import OPENAPI
 from web.handlers.error_pages import EXAMPLES
 from web.handlers.monitoring import DRAINING, HEALTH, METRICS
+from web.handlers.statements import STATEMENTS, Statements
 from web.http.account_refs import name_as_sent
 from web.http.concurrency import ConcurrencyLimit
 from web.http.cors import Inner, add_cors
@@ -96,6 +97,7 @@ def create_app(
         Turns(),
         LargeLists(),
     )
+    app[STATEMENTS] = Statements()
     app.cleanup_ctx.append(_manage_runtime(settings, tracer, dialing))
     if tracer is not None:
         from web.tracing import trace_requests  # noqa: PLC0415 - it needs an optional dependency

@@ -17,8 +17,9 @@ BEANCOUNT_ROOTS: dict[AccountType, str] = {
     "income": "Income",
     "expense": "Expenses",
 }
+_TYPES: dict[str, AccountType] = {root.lower(): kind for kind, root in BEANCOUNT_ROOTS.items()}
 _WORLD = "equity:world:"  # before a currency
-_RESERVED = (_WORLD, "assets:accounts:")  # and before an id
+_by_id = re.compile(r"[a-z]+:accounts:(?:a-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGEST = 8  # characters; enough to tell apart the few codes that become the same name
 _not_in_names = re.compile(r"[._]")
 
@@ -26,30 +27,38 @@ _not_in_names = re.compile(r"[._]")
 class AccountNames:
     """The names of accounts in one export, each in use once.
 
-    Only names from codes are kept in memory: the others follow from the ids.
+    Only names from codes and types are kept in memory: the others follow from the ids.
     """
 
-    def __init__(self, name_code: Callable[[Account], str], name_id: Callable[[UUID, str], str]) -> None:
+    def __init__(self, name_code: Callable[[Account], str], name_id: Callable[[UUID, str, AccountType], str]) -> None:
         self._name_code, self._name_id = name_code, name_id
         self._names: MutableMapping[UUID, str] = {}
         self._used: set[str] = set()
 
     def add(self, account: Account) -> str:
         """Return the name of an account that the export declares."""
-        if account.user_id is None or account.code is None:
-            return self._name_id(account.id, account.currency)
-        name = self._name_code(account)
-        if account.code.lower().startswith(_RESERVED) or name.lower().startswith(_WORLD):
-            return self._name_id(account.id, account.currency)
+        if account.user_id is None:
+            return self._name_id(account.id, account.currency, "equity")
+        name = self._find_name(account)
+        if (account.code, account.type) != (None, None):
+            self._names[account.id] = name
+        return name
+
+    def _find_name(self, account: Account) -> str:
+        by_id = self._name_id(account.id, account.currency, find_type(account))
+        if account.code is None:
+            return by_id
+        name, code = self._name_code(account), account.code.lower()
+        if any(one.startswith(_WORLD) or _by_id.fullmatch(one) for one in (code, name.lower())):
+            return by_id
         if name.lower() in self._used:
-            name = f"{name}-{text_digest(account.code.lower())[:_DIGEST]}"
+            name = f"{name}-{text_digest(code)[:_DIGEST]}"
         self._used.add(name.lower())
-        self._names[account.id] = name
         return name
 
     def find(self, account_id: UUID, currency: str) -> str:
         """Return the name of an account that the export has declared."""
-        return self._names.get(account_id) or self._name_id(account_id, currency)
+        return self._names.get(account_id) or self._name_id(account_id, currency, "asset")
 
 
 def name_for_hledger(account: Account) -> str:
@@ -57,10 +66,10 @@ def name_for_hledger(account: Account) -> str:
     return account.code or ""
 
 
-def name_by_id_for_hledger(account_id: UUID, currency: str) -> str:
-    """Return the name of an account without a code: users' accounts are assets, and `world` is equity."""
+def name_by_id_for_hledger(account_id: UUID, currency: str, kind: AccountType) -> str:
+    """Return the name of an account without a code: `world`, or an account of this type."""
     is_world = account_id == world_account_id(currency)
-    return f"equity:world:{currency}" if is_world else f"assets:accounts:{account_id}"
+    return f"equity:world:{currency}" if is_world else f"{BEANCOUNT_ROOTS[kind].lower()}:accounts:{account_id}"
 
 
 def name_for_beancount(account: Account) -> str:
@@ -69,18 +78,18 @@ def name_for_beancount(account: Account) -> str:
     Each part begins with a capital letter or a digit, and has letters, digits and hyphens alone.
     """
     first, *others = (account.code or "").split(":")
-    root = _find_root(account.type, first)
+    root = BEANCOUNT_ROOTS[find_type(account)]
     below = others if first.lower() == root.lower() else [first, *others]
     return ":".join((root, *map(_name_part, below or [first])))
 
 
-def name_by_id_for_beancount(account_id: UUID, currency: str) -> str:
+def name_by_id_for_beancount(account_id: UUID, currency: str, kind: AccountType) -> str:
     """Return the name of an account without a code, as that for hledger.
 
     The code of an asset has no small letters, so the names of two assets differ.
     """
     if account_id != world_account_id(currency):
-        return f"Assets:Accounts:A-{account_id}"
+        return f"{BEANCOUNT_ROOTS[kind]}:Accounts:A-{account_id}"
     return f"Equity:World:{currency.replace('.', '-dot-').replace('_', '-low-')}"
 
 
@@ -93,11 +102,13 @@ def describe(account: Account) -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in members.items() if value)
 
 
-def _find_root(kind: AccountType | None, first: str) -> str:
-    if kind is not None:
-        return BEANCOUNT_ROOTS[kind]
-    roots = BEANCOUNT_ROOTS.values()
-    return next((root for root in roots if root.lower() == first.lower()), BEANCOUNT_ROOTS["asset"])
+def find_type(account: Account) -> AccountType:
+    """Return the type that an account has in journals: its own, or that of a code that begins with one of the roots.
+
+    Other accounts are assets. The reports of hledger leave out accounts without a type.
+    """
+    first = (account.code or "").partition(":")[0].lower()
+    return account.type or _TYPES.get(first, "asset")
 
 
 def _name_part(segment: str) -> str:

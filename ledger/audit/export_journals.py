@@ -1,7 +1,7 @@
 """Transactions as journals for hledger and beancount. Pure.
 
-The names of accounts are their codes. Users' accounts without a code are assets and the ledger's own `world` is equity,
-so every balance has the same sign and amount as in the ledger. Days are in UTC.
+The names of accounts are their codes, or their ids. Each account has a type, on which the reports of other programs
+depend. Every balance has the same sign and amount as in the ledger. Days are in UTC.
 """
 
 import re
@@ -12,6 +12,7 @@ from ledger.audit.account_names import (
     HLEDGER_TYPES,
     AccountNames,
     describe,
+    find_type,
     name_by_id_for_beancount,
     name_by_id_for_hledger,
     name_for_beancount,
@@ -60,8 +61,9 @@ def _format_day(time: datetime) -> str:
 def _format_hledger_currency(currency: Currency, assets: Assets) -> str:
     """Return the directives of a currency and of the ledger's own account in it."""
     code, places = currency.code, "0" * assets.digits(currency.code)
-    world = name_by_id_for_hledger(world_account_id(code), code)
-    return f"commodity 1000.{places} {_hledger_commodity(code)}\naccount {world}\n"
+    world = name_by_id_for_hledger(world_account_id(code), code, "equity")
+    equity = HLEDGER_TYPES["equity"]
+    return f"commodity 1000.{places} {_hledger_commodity(code)}\naccount {world}  ; type: {equity}\n"
 
 
 def _hledger_commodity(code: str) -> str:
@@ -72,8 +74,8 @@ def _hledger_commodity(code: str) -> str:
 def _format_hledger_account(account: Account, names: Names) -> str:
     if account.user_id is None:  # declared with its currency
         return ""
-    members = {"type": HLEDGER_TYPES[account.type]} if account.type else {}
-    tags = ", ".join(f"{name}: {_encode_tag(value)}" for name, value in (*members.items(), *describe(account)))
+    members = (("type", HLEDGER_TYPES[find_type(account)]), *describe(account))
+    tags = ", ".join(f"{name}: {_encode_tag(value)}" for name, value in members)
     return f"account {names.add(account)}  ; {tags}\n"
 
 
@@ -118,7 +120,8 @@ def _encode_tag(text: str) -> str:
 def _format_beancount_currency(currency: Currency, _: Assets) -> str:
     """Return the directives of a currency and of the ledger's own account in it."""
     day, code = _format_day(currency.created_at), currency.code
-    return f"{day} commodity {code}\n{day} open {name_by_id_for_beancount(world_account_id(code), code)} {code}\n"
+    world = name_by_id_for_beancount(world_account_id(code), code, "equity")
+    return f"{day} commodity {code}\n{day} open {world} {code}\n"
 
 
 def _format_beancount_account(account: Account, names: Names) -> str:

@@ -27,6 +27,7 @@ COMMANDS: Commands = {
     "demo": "ledger.cli.demo:demo",
     "import": "ledger.cli.import_:import_file",
     "import-reference": "ledger.cli.import_reference:import_reference",
+    "statement": "ledger.cli.statement:show_statement",
     "admin": Group("Manage admins: users who may do everything.", {"create": "ledger.cli.admin:create_admin"}),
     "assets": Group(
         "Register assets beside the currencies of ISO 4217.",
@@ -58,6 +59,14 @@ COMMANDS: Commands = {
             "list": "ledger.cli.periods:show_list",
             "close": "ledger.cli.periods:close",
             "reopen": "ledger.cli.periods:reopen",
+        },
+    ),
+    "report": Group(
+        "Show the reports of accountants, as text, CSV or JSON.",
+        {
+            "trial-balance": "ledger.cli.report:show_trial_balance",
+            "balance-sheet": "ledger.cli.report:show_balance_sheet",
+            "income-statement": "ledger.cli.report:show_income_statement",
         },
     ),
     "audit": Group(

@@ -116,7 +116,7 @@ def show_trial_balance(
 
     JSON: one document.
     """
-    moment, counted = _moment(at, at_position), parse_option("--effective-at", effective_at, parse_end)
+    moment, counted = parse_moment(at, at_position), parse_option("--effective-at", effective_at, parse_end)
 
     async def read(connection: Connection) -> tuple[dict[str, Any], Assets]:
         position = await as_of.position_of(connection, moment)
@@ -202,13 +202,14 @@ async def _currency_of(connection: Connection, account_id: UUID) -> str:
 
 def _account_moment(at: str | None, position: int | None, version: int | None) -> AccountPointInTime | None:
     if version is None:
-        return _moment(at, position)
+        return parse_moment(at, position)
     if at is not None or position is not None:
         fail("give one of --at, --at-position and --at-version", 2)
     return AtVersion(version)
 
 
-def _moment(at: str | None, position: int | None) -> PointInTime | None:
+def parse_moment(at: str | None, position: int | None) -> PointInTime | None:
+    """Return the point in time that two options name, or None for now; end the program with status 2 if both do."""
     if at is not None and position is not None:
         fail("give one of --at and --at-position", 2)
     if position is not None:

@@ -1,12 +1,8 @@
 """`ledger audit export`: write transactions in a format that other programs read."""
 
-import contextlib
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
@@ -14,7 +10,7 @@ from ledger.audit import export as exporting
 from ledger.audit.export import ExportError, Format, Selection
 from ledger.cli.accounts import find_account_id
 from ledger.cli.options import By, Order, parse_option
-from ledger.cli.output import plural
+from ledger.cli.output import open_output, plural
 from ledger.cli.progress import Progress
 from ledger.cli.shell import connected, console, fail, run
 from ledger.settings import Settings
@@ -69,28 +65,7 @@ async def _export(
         if account is not None:
             selection = selection._replace(account_id=await find_account_id(connection, account))
         try:
-            with _open_output(output) as file, Progress() as progress:
+            with open_output(output) as file, Progress() as progress:
                 return await exporting.export(connection, write, selection, file, progress)
         except OSError as error:
             raise ExportError(f"{output or 'standard output'}: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def _open_output(output: Path | None) -> Iterator[BinaryIO]:
-    """Open standard output, or a temporary file that replaces `output` once it is complete.
-
-    Only its owner can read the file.
-    """
-    if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    with tempfile.NamedTemporaryFile(dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
-        try:
-            yield file  # type: ignore[misc]
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(output)
-        except BaseException:
-            Path(file.name).unlink()
-            raise

@@ -1,10 +1,14 @@
-"""Output of commands on standard output: JSON for programs, tables for people."""
+"""Output of commands: JSON for programs, tables for people, and files that are complete or not there."""
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import msgspec
 from rich.console import Console
@@ -46,6 +50,27 @@ def plural(count: int, noun: str) -> str:
 def describe_omitted(omitted: Mapping[str, int]) -> list[str]:
     """Return a line for each kind of findings that were not printed."""
     return [f"... and {count:,} more: {kind}" for kind, count in omitted.items()]
+
+
+@contextmanager
+def open_output(output: Path | None) -> Iterator[BinaryIO]:
+    """Open standard output, or a temporary file that replaces `output` once it is complete.
+
+    Only its owner can read the file.
+    """
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with tempfile.NamedTemporaryFile(dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
+        try:
+            yield file  # type: ignore[misc]
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(output)
+        except BaseException:
+            Path(file.name).unlink()
+            raise
 
 
 def _format_times(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import uvloop
 from rich.console import Console
 
 from ledger.audit.export import ExportError
+from ledger.audit.statements.model import StatementError
+from ledger.audit.statements.pdf import TypesettingTimeoutError
 from ledger.embedded import EmbeddedError
 from ledger.environment.gc import collect_rarely
 from ledger.environment.variables import SettingsError
@@ -38,6 +40,8 @@ FAILURES = (
     RedisUnusableError,
     Refused,
     SettingsError,
+    StatementError,
+    TypesettingTimeoutError,
     WorkersFailedError,
 )
 NOT_ALLOWED = "run it with LEDGER_OWNER_DATABASE_URL, or run `ledger migrate` with it first"
@@ -94,11 +98,11 @@ def run_service(work: Callable[[Settings], Awaitable[T]], *, waits: bool = False
     return run(work, redis=Use.IF_THERE, needs_key=True, waits=waits)
 
 
-def query(read: Callable[[Connection], Awaitable[T]]) -> T:
-    """Call `read` with a connection of its own, and return its result."""
+def query(read: Callable[[Connection], Awaitable[T]], *, statement_seconds: float | None = STATEMENT_SECONDS) -> T:
+    """Call `read` with a connection of its own, on which statements may take so long, and return its result."""
 
     async def work(settings: Settings) -> T:
-        async with connected(settings) as connection:
+        async with connected(settings, statement_seconds=statement_seconds) as connection:
             return await read(connection)
 
     return run(work)

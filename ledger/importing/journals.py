@@ -18,6 +18,7 @@ from ledger.values.strict_json import MalformedJsonError
 _UNITS = NumberForm("1234.56")
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _CODE = r"[A-Z][A-Z0-9._-]*"
+_ROOT = "(?:Assets|Liabilities|Equity|Income|Expenses)"
 _TRANSACTION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:=[0-9-]{10})? \* ")
 _QUOTED = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"')
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
@@ -53,7 +54,7 @@ HLEDGER = Dialect(
     re.compile(r"decimal-mark |commodity |account "),
     re.compile(r"    ; (?P<text>.*)"),
     re.compile(
-        rf"    (?P<name>assets:accounts:(?P<id>{_ID})|(?P<world>equity:world:{_CODE})|\S+)"
+        rf"    (?P<name>{_ROOT.lower()}:accounts:(?P<id>{_ID})|(?P<world>equity:world:{_CODE})|\S+)"
         rf'  (?P<amount>\S+) (?P<quote>"?)(?P<currency>{_CODE})(?P=quote)'
     ),
     _read_tags,
@@ -64,7 +65,7 @@ BEANCOUNT = Dialect(
     re.compile(r"option |[0-9-]{10} (?:open|commodity) |  (?:user-id|username|account-id|code|name): "),
     re.compile(r"  (?P<text>[a-z][a-z0-9-]*: .*)"),
     re.compile(
-        rf"  (?P<name>Assets:Accounts:A-(?P<id>{_ID})|(?P<world>Equity:World:[A-Za-z0-9-]+)|[A-Z]\S*:\S+)"
+        rf"  (?P<name>{_ROOT}:Accounts:A-(?P<id>{_ID})|(?P<world>Equity:World:[A-Za-z0-9-]+)|[A-Z]\S*:\S+)"
         rf"  (?P<amount>\S+) (?P<currency>{_CODE})"
     ),
     _read_metadata,

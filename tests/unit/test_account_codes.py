@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import example, given
@@ -78,7 +78,7 @@ def test_the_keys_of_a_code_are_those_of_the_tree_below_it(prefix: str, code: st
         assert is_below == (key == exact or begin <= key < end)
 
 
-def account(code: str, kind: AccountType | None = None) -> Account:
+def account(code: str | None, kind: AccountType | None = None) -> Account:
     return Account(new_id(), new_id(), "alice", "EUR", OPENED, code, None, kind)
 
 
@@ -113,15 +113,32 @@ def test_no_two_accounts_have_the_same_name(given_codes: Sequence[str]) -> None:
         assert added == [names.find(one.id, one.currency) for one in accounts]
 
 
-@pytest.mark.parametrize("code", ["equity:world:EUR", "Equity:World:usd", "assets:accounts:x"])
+@pytest.mark.parametrize("code", ["equity:world:EUR", "Equity:World:usd", f"assets:Accounts:{uuid4()}"])
 def test_a_code_that_looks_like_a_name_by_id_is_no_name(code: str) -> None:
-    one = account(code)
+    one = account(code, "asset")
     names = AccountNames(name_for_hledger, name_by_id_for_hledger)
     assert f"assets:accounts:{one.id}" == names.add(one) == names.find(one.id, "EUR")
+
+
+@pytest.mark.parametrize("code", [f"accounts:a-{uuid4()}", f"liabilities:accounts:A-{uuid4()}"])
+def test_a_code_whose_name_of_beancount_has_an_id_is_no_name(code: str) -> None:
+    one = account(code, "liability")
+    names = AccountNames(name_for_beancount, name_by_id_for_beancount)
+    assert f"Liabilities:Accounts:A-{one.id}" == names.add(one) == names.find(one.id, "EUR")
+
+
+@pytest.mark.parametrize(("kind", "root"), [(None, "Assets"), ("liability", "Liabilities"), ("income", "Income")])
+def test_an_account_without_a_code_is_below_the_root_of_its_type(kind: AccountType | None, root: str) -> None:
+    one = account(None, kind)
+    for names, name in (
+        (AccountNames(name_for_beancount, name_by_id_for_beancount), f"{root}:Accounts:A-{one.id}"),
+        (AccountNames(name_for_hledger, name_by_id_for_hledger), f"{root.lower()}:accounts:{one.id}"),
+    ):
+        assert name == names.add(one) == names.find(one.id, "EUR")
 
 
 @pytest.mark.parametrize("code", ["world:EUR", "equity:world:EUR"])
 def test_a_code_whose_name_looks_like_that_of_world_is_no_name(code: str) -> None:
     one = account(code, "equity")
     names = AccountNames(name_for_beancount, name_by_id_for_beancount)
-    assert f"Assets:Accounts:A-{one.id}" == names.add(one) == names.find(one.id, "EUR")
+    assert f"Equity:Accounts:A-{one.id}" == names.add(one) == names.find(one.id, "EUR")

@@ -5,7 +5,7 @@ SCOPES = {
     "accounts:write": "Open, change and close accounts",
     "audit:read": "Read the commands of users, clients, sessions and tokens",
     "events:read": "Read the event log, and follow its feed",
-    "ledger:read": "Read the trial balance and closed periods",
+    "ledger:read": "Read sums, reports and closed periods",
     "ledger:write": "Close and reopen periods",
     "metrics:read": "Read the metrics of the service",
     "transactions:read": "Read transactions and their receipts",

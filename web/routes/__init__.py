@@ -12,6 +12,7 @@ from web.routes import (
     log,
     monitors,
     periods,
+    reports,
     second_factors,
     service,
     transactions,
@@ -33,6 +34,7 @@ ROUTES: tuple[Route, ...] = (
     *assets.ROUTES,
     *log.ROUTES,
     *periods.ROUTES,
+    *reports.ROUTES,
     *transactions.ROUTES,
 )
 UNVERSIONED: tuple[Route, ...] = service.UNVERSIONED

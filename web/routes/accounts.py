@@ -8,10 +8,12 @@ from web.handlers import (
     effective_entries,
     log,
     receipts,
+    statements,
 )
 from web.http.pagination import PAGE
 from web.http.params import AFTER, AT_VERSION, EFFECTIVE_AT, PERIOD, POINT_IN_TIME
 from web.routes.route import ADMIN, CREATED, NO_SEAL, READER, TAGGED, Operation, Refusing, Route
+from web.statements import Statement
 
 ACCOUNT_MISSING: tuple[Refusing, ...] = (errors.account_not_found,)
 ACCOUNT_CHANGE: tuple[Refusing, ...] = (
@@ -149,6 +151,20 @@ ROUTES = (
                 *effective_entries.PARAMETERS,
             ),
             refusals=ACCOUNT_MISSING,
+        ),
+        scope="accounts:read",
+    ),
+    Route(
+        "GET",
+        "/accounts/{id}/statement",
+        statements.get_statement,
+        READER,
+        Operation(
+            "Get the statement of an account for a period, as JSON, CSV, PDF or CAMT.053",
+            response_model=Statement,
+            parameters=statements.PARAMETERS,
+            refusals=ACCOUNT_MISSING,
+            media_types=(*statements.MEDIA.values(),),
         ),
         scope="accounts:read",
     ),

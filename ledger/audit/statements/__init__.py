@@ -1,0 +1,1 @@
+"""Statements of accounts: a period with its balances, its entries and its sums, in several formats."""
