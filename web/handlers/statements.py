@@ -71,7 +71,7 @@ async def get_statement(request: web.Request) -> Reply | Stream:
     if format_ is Format.PDF:
         async with limits.pdfs.admit(caller):
             return await _answer_whole(request, statement, part, format_)
-    if statement.count <= MAX_SMALL:
+    if statement.line_count <= MAX_SMALL:
         return await _answer_whole(request, statement, part, format_)
     async with limits.streams.admit(caller):
         return await _stream(request, statement, part, format_)

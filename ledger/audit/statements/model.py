@@ -63,7 +63,7 @@ class Statement(NamedTuple):
         return uuid5(self.account_id, f"statement:{order}:{rfc3339(self.first)}:{rfc3339(self.last)}:{self.position}")
 
     @property
-    def count(self) -> int:
+    def line_count(self) -> int:
         """Return the number of lines."""
         return self.sums.credits + self.sums.debits
 

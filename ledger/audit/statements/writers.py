@@ -1,6 +1,6 @@
 """Write statements: any format as pieces of bytes, in the order in which they are read."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from ledger.audit.statements import pdf
 from ledger.audit.statements.camt import CamtWriter, check_camt
@@ -11,15 +11,16 @@ from ledger.store.connections import Reader
 from ledger.store.sql import Party
 
 MAX_PDF_LINES = 10_000
+_WRITERS: Mapping[Format, type[Writer]] = {Format.JSON: JsonWriter, Format.CSV: CsvWriter, Format.CAMT: CamtWriter}
 
 
 def check_format(statement: Statement, format_: Format) -> None:
     """Raise `StatementError` if a format cannot show a statement."""
     if format_ is Format.CAMT:
         check_camt(statement.currency, statement.digits)
-    if format_ is Format.PDF and statement.count > MAX_PDF_LINES:
+    if format_ is Format.PDF and statement.line_count > MAX_PDF_LINES:
         raise StatementError(
-            f"the statement has {statement.count:,} lines, and a PDF at most {MAX_PDF_LINES:,}: "
+            f"the statement has {statement.line_count:,} lines, and a PDF at most {MAX_PDF_LINES:,}: "
             "choose a shorter period, or csv or json"
         )
 
@@ -36,8 +37,7 @@ async def write_statement(
         pieces = [piece async for piece in _write_text(reader, statement, part, party, JsonWriter())]
         yield await pdf.typeset(b"".join(pieces))
         return
-    writer: Writer = {Format.JSON: JsonWriter, Format.CSV: CsvWriter, Format.CAMT: CamtWriter}[format_]()
-    async for piece in _write_text(reader, statement, part, party, writer):
+    async for piece in _write_text(reader, statement, part, party, _WRITERS[format_]()):
         yield piece
 
 
