@@ -101,8 +101,8 @@ async def read_lines(
 ) -> AsyncIterator[Lines]:
     """Yield the lines of a statement in chunks, each line with the balance after it and its other accounts.
 
-    `renew` is called after each chunk, before the next one is read. Raises `StatementError` if the lines do not add up to
-    the head, which a fault of the stored data alone can cause.
+    `renew` is called after each chunk, before the next one is read. Raises `StatementError` if the lines do not add up
+    to the head, which a fault of the stored data alone can cause.
     """
     balance, sums = statement.opening_cents, Sums()
     chunks = _read_by_effective_time if statement.by_effective_time else _read_by_version
