@@ -44,7 +44,7 @@ def show_statement(
         fail("a PDF cannot be shown on a terminal: give --output", 2)
     statement = run(lambda settings: _write(settings, ref, selection, format_, output))
     closing = statement.amount(statement.closing_cents)
-    console.print(f"{plural(statement.count, 'line')}, closing balance {closing} {statement.currency}")
+    console.print(f"{plural(statement.line_count, 'line')}, closing balance {closing} {statement.currency}")
 
 
 async def _write(

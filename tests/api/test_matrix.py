@@ -117,6 +117,7 @@ TABLE = {
     ("POST", "/accounts/{id}/reopen"): Row(ACCESS, ADMINS, ADMINS),
     ("GET", "/accounts/{id}/proof"): Row(ACCESS, UNSEALED_OWN, UNSEALED_OTHERS),
     ("GET", "/accounts/{id}/entries"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
+    ("GET", "/accounts/{id}/statement"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
     ("GET", "/accounts/{id}/events"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
     ("GET", "/assets"): Row(ACCESS, NOT_GUESTS),
     ("POST", "/assets"): Row(ACCESS, ADMINS_CREATE),

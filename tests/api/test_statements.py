@@ -47,8 +47,13 @@ async def test_a_statement_has_its_balances_its_lines_and_its_sums(api: Api, acc
     assert (0, 1000, 324, 676) == sums(answer)
     head = {name: answer.body[name] for name in ("code", "name", "currency", "digits", "by", "from_time", "credits")}
     assert head == {
-        **{"code": "assets:bank:main", "name": "Main bank", "currency": "USD", "digits": 2},
-        **{"by": "recorded", "from_time": None, "credits": 1},
+        "code": "assets:bank:main",
+        "name": "Main bank",
+        "currency": "USD",
+        "digits": 2,
+        "by": "recorded",
+        "from_time": None,
+        "credits": 1,
     }
     by_code = await api.get("/v1/accounts/assets:bank:main/statement")
     assert answer.body["lines"] == by_code.body["lines"]

@@ -59,6 +59,8 @@ async def read_everything(story: Story, caller: Api) -> str:
         f"/v1/accounts/{account}/entries",
         f"/v1/accounts/{account}/entries?order=asc&limit=1",
         f"/v1/accounts/{account}/entries?from_version=1&to_version=4",
+        f"/v1/accounts/{account}/statement",
+        f"/v1/accounts/{account}/statement?by=effective&format=csv",
         f"/v1/accounts/{account}/events",
         f"/v1/accounts/{account}/events?limit=1",
         "/v1/transactions",

@@ -134,7 +134,7 @@ async def read_everything(api: Api, account: str, ids: list[str], positions: lis
         "/v1/accounts",
         *(
             f"/v1/accounts/{account}{tail}"
-            for tail in ("", "/entries", "/entries?order=asc&limit=1", "/events?limit=1")
+            for tail in ("", "/entries", "/entries?order=asc&limit=1", "/statement", "/events?limit=1")
         ),
         *(f"/v1/accounts{tail}?at_position={at}" for at in positions for tail in ("", f"/{account}")),
         "/v1/transactions?limit=1",

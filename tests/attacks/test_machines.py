@@ -234,7 +234,7 @@ async def test_limits_hold_at_every_door(api: Api, roles: str, limit: str) -> No
     assert [own["id"]] == [account["id"] for account in (await as_client.get("/v1/accounts")).body]
     at = f"/v1/accounts?at_position={2**40}"
     assert [own["id"]] == [account["id"] for account in (await as_client.get(at)).body]
-    for tail in ("", "/entries", "/events", "/proof", "?at_version=1"):
+    for tail in ("", "/entries", "/statement", "/events", "/proof", "?at_version=1"):
         mine, theirs = [await as_client.get(f"/v1/accounts/{one['id']}{tail}") for one in (own, other)]
         assert (tail, mine.status, 404) == (tail, 409 if tail == "/proof" else 200, theirs.status)
     paid = await as_client.transfer(own, other, 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]
 import xmlschema
 from PIL.Image import Image
 
@@ -60,7 +60,8 @@ class Picture:
 
     def draw(self, page: int) -> Image:
         """Return a page in shades of grey."""
-        return self._pdf[page].render(scale=SCALE).to_pil().convert("L")
+        picture: Image = self._pdf[page].render(scale=SCALE).to_pil().convert("L")
+        return picture
 
     def find(self, page: int, text: str) -> tuple[float, float, float, float]:
         """Return the left, top, right and bottom edge of a text on a page, in points from the top left corner."""

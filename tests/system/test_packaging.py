@@ -20,6 +20,7 @@ import yaml
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from ledger.audit.statements.canvas import FONTS
 from ledger.embedded.binaries import find_programs
 from ledger.environment.variables import read
 from ledger.settings import SECRETS as SECRET_SETTINGS
@@ -56,7 +57,8 @@ def test_the_wheel_has_every_module_every_migration_the_page_and_the_licence(whe
     modules = {str(path.relative_to(ROOT)) for name in ("ledger", "web") for path in (ROOT / name).rglob("*.py")}
     schema = {f"ledger/schema/{path.relative_to(ROOT / 'migrations')}" for path in (ROOT / "migrations").rglob("*.py")}
     page = {str(path.relative_to(ROOT)) for path in FOLDER.iterdir()}
-    assert set() == (modules | schema | page) - names
+    fonts = {str(path.relative_to(ROOT)) for path in FONTS.iterdir()}
+    assert set() == (modules | schema | page | fonts) - names
     assert [name for name in names if name.startswith(f"ledger/schema/versions/{migrate.latest_migration()}_")]
     assert [name for name in names if name.endswith("dist-info/licenses/LICENSE")]
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]

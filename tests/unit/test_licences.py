@@ -49,7 +49,7 @@ def test_an_exception_has_a_reason_and_is_for_one_licence() -> None:
     exceptions = [exception for group in GROUPS for exception in POLICY["exceptions"][group].values()]
     assert {("licence", "reason")} == {tuple(exception) for exception in exceptions}
     assert all(exception["reason"] for exception in exceptions)
-    assert {"pathspec", "psycopg", "psycopg-binary", "psycopg-pool"} == POLICY["exceptions"]["run"].keys()
+    assert {"fpdf2", "pathspec", "psycopg", "psycopg-binary", "psycopg-pool"} == POLICY["exceptions"]["run"].keys()
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ async def get_statement(request: web.Request) -> Reply | Stream:
     if format_ is Format.PDF:
         async with limits.pdfs.admit(caller):
             return await _answer_whole(request, statement, part, format_)
-    if statement.count <= MAX_SMALL:
+    if statement.line_count <= MAX_SMALL:
         return await _answer_whole(request, statement, part, format_)
     async with limits.streams.admit(caller):
         return await _stream(request, statement, part, format_)
@@ -125,12 +125,12 @@ async def _stream(request: web.Request, statement: Statement, part: Part, format
             async for piece in _write(request, statement, part, format_):
                 await check_again(request)
                 await stream.send(piece)
-                _renew(request)
     return stream
 
 
 def _write(request: web.Request, statement: Statement, part: Part, format_: Format) -> AsyncIterator[bytes]:
-    return write_statement(reader(request), statement, part, readable_owner(request), format_)
+    party = readable_owner(request)
+    return write_statement(reader(request), statement, part, party, format_, lambda: _renew(request))
 
 
 def _charset(format_: Format) -> str | None:

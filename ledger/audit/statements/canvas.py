@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import regex
-from fontTools.ttLib import TTFont
+from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 from fpdf import FPDF
 from fpdf.bidi import BidiParagraph
 from fpdf.enums import TextDirection
@@ -98,8 +98,17 @@ class Canvas:
             text = text[:-1]
         return text.rstrip() + ELLIPSIS
 
-    def wrap(self, text: str, style: Style, width: float) -> list[str]:
-        """Return a text as lines that are not wider; a word that is longer than a line is broken."""
+    def wrap(self, text: str, style: Style, width: float, *, most: int | None = None) -> list[str]:
+        """Return a text as lines that are not wider; a word that is longer than a line is broken.
+
+        With `most`, an ellipsis takes the place of further lines.
+        """
+        lines = self._wrap(text, style, width)
+        if most is None or len(lines) <= most:
+            return lines
+        return [*lines[: most - 1], self.fit(f"{lines[most - 1]}{ELLIPSIS}", style, width)]
+
+    def _wrap(self, text: str, style: Style, width: float) -> list[str]:
         text = self.clean(text)
         if self.measure(text, style) <= width:
             return [text] if text else []
@@ -134,7 +143,7 @@ class Canvas:
             self.pdf.set_xy(x, y)
             self.pdf.cell(width, style.leading, text, align=align)
             return
-        runs = [(run, direction, self._measure_run(run, direction)) for run, direction in _order_runs(text)]
+        runs = [(run, direction, self._measure_run(run, direction)) for run, direction in order_runs(text)]
         if align == "R":
             x += width - sum(used for *_, used in runs)
         for run, direction, used in runs:
@@ -171,7 +180,7 @@ def _read_characters(name: str) -> frozenset[int]:
         return frozenset(font.getBestCmap())
 
 
-def _order_runs(text: str) -> list[tuple[str, TextDirection]]:
+def order_runs(text: str) -> list[tuple[str, TextDirection]]:
     """Return the runs of a text in one direction each, from left to right (UAX 9, rule L2)."""
     characters = BidiParagraph(text=text, preserve_bn_chars=True).get_characters_with_embedding_level()
     runs: list[tuple[int, str]] = []

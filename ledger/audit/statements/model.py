@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from ledger.audit.statements.naming import name_others
 from ledger.money import decimal_text
 from ledger.projections.statement_sums import Sums
+from ledger.values.derived import derived_id
 from ledger.values.timestamps import rfc3339
 
 MAX_OTHERS = 3  # accounts on the other side that a line names
@@ -60,10 +61,11 @@ class Statement(NamedTuple):
     def id(self) -> UUID:
         """Return an id that follows from what the statement contains."""
         order = "effective" if self.by_effective_time else "recorded"
-        return uuid5(self.account_id, f"statement:{order}:{rfc3339(self.first)}:{rfc3339(self.last)}:{self.position}")
+        period = f"{rfc3339(self.first)}:{rfc3339(self.last)}"
+        return derived_id("statement", f"{self.account_id}:{order}:{period}:{self.position}")
 
     @property
-    def count(self) -> int:
+    def line_count(self) -> int:
         """Return the number of lines."""
         return self.sums.credits + self.sums.debits
 

@@ -4,9 +4,12 @@ import asyncio
 import os
 import sys
 
+from ledger.environment.secret_files import SUFFIX
+from ledger.settings import VARIABLES
+
 SECONDS = 120  # that one document may take
 _MODULE = "ledger.audit.statements.typeset"
-_SECRET_PREFIXES = ("LEDGER_", "JWT_", "DATABASE_", "REDIS_", "PG")
+_OTHERS = ("LEDGER_", "PG")  # variables that begin with these are not for the process either
 
 
 class TypesettingTimeoutError(Exception):
@@ -21,7 +24,7 @@ async def typeset(document: bytes) -> bytes:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=_environment(),
+        env=environment(),
     )
     try:
         async with asyncio.timeout(SECONDS):
@@ -38,6 +41,10 @@ async def typeset(document: bytes) -> bytes:
     return output
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the environment of the process: it has no use for the settings and secrets of the service."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRET_PREFIXES)}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.removesuffix(SUFFIX) not in VARIABLES and not name.startswith(_OTHERS)
+    }

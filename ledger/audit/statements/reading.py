@@ -20,7 +20,7 @@ from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.sql import Party
 
-CHUNK = 500  # lines that are read at once
+CHUNK = 200  # lines that are read at once
 SUMMED = 50_000  # entries that one query adds up
 
 
@@ -74,7 +74,7 @@ async def read_statement(
     part = await _limit(reader, account_id, selection._replace(until=selection.until or now), span, end)
     sums = await _sum_up(reader, account_id, part, renew, by_effective_time=selection.by_effective_time)
     closing = await _read_closing(reader, account_id, part, by_effective_time=selection.by_effective_time)
-    currency, holder = await _read_holder(reader, account_id, part.position)
+    currency, holder = await _read_holder(reader, account_id, part)
     statement = Statement(
         account_id,
         holder,
@@ -92,10 +92,17 @@ async def read_statement(
     return statement, part
 
 
-async def read_lines(reader: Reader, statement: Statement, part: Part, party: Party | None) -> AsyncIterator[Lines]:
+async def read_lines(
+    reader: Reader,
+    statement: Statement,
+    part: Part,
+    party: Party | None,
+    renew: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Lines]:
     """Yield the lines of a statement in chunks, each line with the balance after it and its other accounts.
 
-    Raises `StatementError` if they do not add up to the head, which a fault of the stored data alone can cause.
+    `renew` is called after each chunk, before the next one is read. Raises `StatementError` if the lines do not add up
+    to the head, which a fault of the stored data alone can cause.
     """
     balance, sums = statement.opening_cents, Sums()
     chunks = _read_by_effective_time if statement.by_effective_time else _read_by_version
@@ -117,6 +124,7 @@ async def read_lines(reader: Reader, statement: Statement, part: Part, party: Pa
             )
         sums = sums.plus(_sum_lines(lines))
         yield lines
+        renew()
     if sums != statement.sums:
         raise StatementError("the entries of the account do not add up")
 
@@ -190,18 +198,22 @@ async def _read_closing(reader: Reader, account_id: UUID, part: Part, *, by_effe
     return await statement_sums.find_balance(reader, account_id, part.upto)
 
 
-async def _read_holder(reader: Reader, account_id: UUID, position: int) -> tuple[str, Holder]:
+async def _read_holder(reader: Reader, account_id: UUID, part: Part) -> tuple[str, Holder]:
+    """Return the currency, the labels as known, and the owner at the end of the period, or else at the position."""
+    ended = min(part.position, await event_reader.position_at(reader, part.last))
     row = await reader.fetchrow(
         f"""SELECT currency, owner.id, username
-            FROM accounts, LATERAL (SELECT {owner_at("accounts.id", "$2")}) AS owner (id)
+            FROM accounts, LATERAL (SELECT coalesce({owner_at("accounts.id", "$2")},
+                                                    {owner_at("accounts.id", "$3")})) AS owner (id)
                  LEFT JOIN users ON users.id = owner.id WHERE accounts.id = $1""",
         account_id,
-        position,
+        ended,
+        part.position,
     )
     if row is None:
         raise StatementError(f"no account {account_id}")
-    labels = (await account_labels.read_at(reader, [account_id], position)).get(account_id)
-    names = () if labels is None else (labels.labels.code, labels.labels.name)
+    described = (await account_labels.read_at(reader, [account_id], part.position)).get(account_id)
+    names = () if described is None else (described.labels.code, described.labels.name)
     return row["currency"], Holder(row["id"], row["username"], *names)
 
 

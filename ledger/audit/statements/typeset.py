@@ -1,7 +1,7 @@
 """The process that makes the PDF of a statement: JSON on standard input, PDF on standard output.
 
 All rows are measured and dealt out to pages before the first one is drawn, so each page knows how many there are. No
-row is split between pages: the longest texts that the ledger accepts take less than one page.
+row is split between pages: the longest texts take less than one page.
 """
 
 import sys
@@ -44,6 +44,7 @@ MIN_AMOUNT_WIDTH = 62.0
 BALANCE_ROW = 19.0  # the row that opens or closes a page
 HEAD_ROW = 17.0
 FOOT_ROOM = 22.0
+MAX_NAME_LINES = 8  # of the other accounts in one row, so that the tallest row takes less than a page
 
 
 class Row(NamedTuple):
@@ -131,7 +132,7 @@ class Layout:
         texts = [
             (text, style)
             for raw, style in _describe(self._statement, line)
-            for text in self._canvas.wrap(raw, style, width)
+            for text in self._canvas.wrap(raw, style, width, most=MAX_NAME_LINES if style is CELL else None)
         ]
         return Row(
             counted[:10],
