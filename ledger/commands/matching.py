@@ -1,0 +1,200 @@
+"""Match the lines of a bank's statement with the entries of an account, and say what is left on either side.
+
+A line and an entry can be the same if they have the same signed amount, and their days are at most a window apart. They
+are matched if each is the only choice for the other: first by a reference that both have, then on the same day, then
+within the window. What stays ambiguous is not matched. The result does not depend on the order of either side.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from typing import NamedTuple
+
+from ledger.events.reconciliations import By
+
+MAX_PAIRS = 250_000  # lines times entries of one amount; beyond that, only references match them
+
+
+class Line(NamedTuple):
+    """A line of a statement. `key` identifies it; `bank_reference` is the bank's own, which no other line has."""
+
+    key: str
+    day: date
+    amount_cents: int
+    bank_reference: str | None = None
+    end_to_end_id: str | None = None
+    text: str = ""
+
+    @property
+    def content(self) -> tuple[date, str | None, str | None, str]:
+        """Return what tells lines of one amount apart; lines with the same content are interchangeable."""
+        return self.day, self.bank_reference, self.end_to_end_id, self.text
+
+
+class Candidate(NamedTuple):
+    """An entry of the account. `references` are all that it says, and `bank_reference` is the one of a bank's line.
+
+    One that `is_taken` is matched with a line that is not in this statement, at least not under the same key. `day` is
+    then that of this line.
+    """
+
+    version: int
+    day: date
+    amount_cents: int
+    references: frozenset[str] = frozenset()
+    bank_reference: str | None = None
+    is_taken: bool = False
+
+
+class Match(NamedTuple):
+    """A line and the version of the entry that it is."""
+
+    key: str
+    version: int
+    by: By
+
+
+class Ambiguity(NamedTuple):
+    """Lines that could be any of some entries: the keys of the lines, and the versions of the entries."""
+
+    keys: tuple[str, ...]
+    versions: tuple[int, ...]
+
+
+class Matching(NamedTuple):
+    """What becomes of the lines and entries: each is in one of these, but for entries that are taken."""
+
+    matches: list[Match]
+    ambiguities: list[Ambiguity]
+    lines_left: list[Line]
+    entries_left: list[Candidate]
+
+
+class _Pool(NamedTuple):
+    """The lines and entries of one amount that are still to be matched."""
+
+    lines: dict[str, Line]
+    entries: dict[int, Candidate]
+
+
+_Pairs = Mapping[str, Sequence[int]]  # the versions of the entries that each line can be
+
+
+def match(lines: Iterable[Line], entries: Iterable[Candidate], window_days: int) -> Matching:
+    """Match lines and entries. Keys and versions are unique."""
+    pools: dict[int, _Pool] = defaultdict(lambda: _Pool({}, {}))
+    for line in sorted(lines):
+        pools[line.amount_cents].lines[line.key] = line
+    for entry in sorted(entries, key=lambda entry: entry.version):
+        pools[entry.amount_cents].entries[entry.version] = entry
+    result = Matching([], [], [], [])
+    for _, pool in sorted(pools.items()):
+        _match_pool(pool, window_days, result)
+    return result
+
+
+def _match_pool(pool: _Pool, window_days: int, result: Matching) -> None:
+    by_reference = _pair_by_reference(pool, window_days)
+    _take_certain(pool, by_reference, "reference", result)
+    if len(pool.lines) * len(pool.entries) <= MAX_PAIRS:
+        _take_certain(pool, _pair(pool, lambda line, entry: line.day == entry.day), "day", result)
+        pairs = _pair(pool, lambda line, entry: _is_near(line, entry, window_days))
+        _take_certain(pool, pairs, "window", result)
+        _take_ambiguous(pool, pairs, result)
+    else:
+        result.ambiguities.append(Ambiguity(tuple(pool.lines), tuple(pool.entries)))
+        return
+    result.lines_left.extend(pool.lines.values())
+    result.entries_left.extend(entry for entry in pool.entries.values() if not entry.is_taken)
+
+
+def _is_near(line: Line, entry: Candidate, window_days: int) -> bool:
+    return abs((line.day - entry.day).days) <= (0 if entry.is_taken else window_days)
+
+
+def _contradict(line: Line, entry: Candidate) -> bool:
+    """Return whether the bank has given the line and the entry different references."""
+    return None not in (line.bank_reference, entry.bank_reference) and line.bank_reference != entry.bank_reference
+
+
+def _pair_by_reference(pool: _Pool, window_days: int) -> _Pairs:
+    by_reference: dict[str, list[Candidate]] = defaultdict(list)
+    for entry in pool.entries.values():
+        if not entry.is_taken:
+            for reference in entry.references:
+                by_reference[reference].append(entry)
+    pairs = {}
+    for line in pool.lines.values():
+        named = {line.bank_reference, line.end_to_end_id} - {None}
+        pairs[line.key] = sorted(
+            {
+                entry.version
+                for reference in named
+                for entry in by_reference.get(str(reference), ())
+                if _is_near(line, entry, window_days) and not _contradict(line, entry)
+            }
+        )
+    return pairs
+
+
+def _pair(pool: _Pool, are_close: Callable[[Line, Candidate], bool]) -> _Pairs:
+    return {
+        key: [
+            version
+            for version, entry in pool.entries.items()
+            if are_close(line, entry) and (entry.is_taken or not _contradict(line, entry))
+        ]
+        for key, line in pool.lines.items()
+    }
+
+
+def _take_certain(pool: _Pool, pairs: _Pairs, by: By, result: Matching) -> None:
+    """Match what leaves no choice, and take it out of the pool."""
+    for keys, versions in _connect(pool, pairs):
+        if len(keys) == len(versions) and _leave_no_choice(pool, pairs, keys, versions):
+            for key, version in zip(keys, versions, strict=True):
+                result.matches.append(Match(key, version, by))
+                del pool.lines[key], pool.entries[version]
+
+
+def _leave_no_choice(pool: _Pool, pairs: _Pairs, keys: Sequence[str], versions: Sequence[int]) -> bool:
+    """Return whether any pairing says the same: there is only one, or the lines are interchangeable."""
+    if any(pool.entries[version].is_taken for version in versions):
+        return False
+    contents = {pool.lines[key].content for key in keys}
+    return len(contents) == 1 and all(len(pairs[key]) == len(versions) for key in keys)
+
+
+def _take_ambiguous(pool: _Pool, pairs: _Pairs, result: Matching) -> None:
+    for keys, versions in _connect(pool, pairs):
+        result.ambiguities.append(Ambiguity(tuple(keys), tuple(versions)))
+        for key in keys:
+            del pool.lines[key]
+        for version in versions:
+            del pool.entries[version]
+
+
+def _connect(pool: _Pool, pairs: _Pairs) -> list[tuple[list[str], list[int]]]:
+    """Return the lines and entries of the pool that are connected by pairs, each set in order."""
+    of_entry: dict[int, list[str]] = defaultdict(list)
+    for key, versions in pairs.items():
+        if key in pool.lines:
+            for version in versions:
+                of_entry[version].append(key)
+    seen: set[str] = set()
+    components = []
+    for start in pool.lines:
+        if start in seen or not any(version in pool.entries for version in pairs[start]):
+            continue
+        keys, versions = {start}, set[int]()
+        waiting = [start]
+        while waiting:
+            for version in pairs[waiting.pop()]:
+                if version in pool.entries and version not in versions:
+                    versions.add(version)
+                    new = set(of_entry[version]) - keys
+                    keys |= new
+                    waiting += new
+        seen |= keys
+        components.append((sorted(keys), sorted(versions)))
+    return components
