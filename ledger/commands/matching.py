@@ -5,14 +5,16 @@ are matched if each is the only choice for the other: first by a reference that 
 within the window. What stays ambiguous is not matched. The result does not depend on the order of either side.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
 from ledger.events.reconciliations import By
+from ledger.values.derived import text_digest
 
 MAX_PAIRS = 250_000  # lines times entries of one amount; beyond that, only references match them
+_KEY_LENGTH = 32  # hexadecimal digits
 
 
 class Line(NamedTuple):
@@ -29,6 +31,33 @@ class Line(NamedTuple):
     def content(self) -> tuple[date, str | None, str | None, str]:
         """Return what tells lines of one amount apart; lines with the same content are interchangeable."""
         return self.day, self.bank_reference, self.end_to_end_id, self.text
+
+
+class NewLine(NamedTuple):
+    """A line of a statement as the client sends it."""
+
+    day: date
+    amount_cents: int
+    bank_reference: str | None = None
+    end_to_end_id: str | None = None
+    text: str = ""
+
+
+def identify_lines(lines: Iterable[NewLine]) -> list[Line]:
+    """Return the lines with their keys, in order.
+
+    The bank's reference makes lines with the same day and amount the same line. Without one, lines that say the same
+    are counted, so that each of them is a line, also of a statement that overlaps with another one.
+    """
+    counts: Counter[NewLine] = Counter()
+    identified = []
+    for line in lines:
+        said: tuple[object, ...] = (line.day, line.amount_cents, line.bank_reference)
+        if line.bank_reference is None:
+            counts[line] += 1
+            said = (*said, line.end_to_end_id, line.text, counts[line])
+        identified.append(Line(text_digest(repr([str(part) for part in said]))[:_KEY_LENGTH], *line))
+    return identified
 
 
 class Candidate(NamedTuple):

@@ -58,7 +58,7 @@ class Statement(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ReconcileStatement(Command, frozen=True, kw_only=True):
-    """Record which lines of a statement are which entries. `report` is what the client gets. Without lines, do nothing."""
+    """Record which lines of a statement are which entries; nothing without a match. The client gets the `report`."""
 
     name: ClassVar[str] = "ReconcileStatement"
     always_appends: ClassVar[bool] = False

@@ -16,7 +16,18 @@ from ledger.events.reconciliations import (
     StatementReconciled,
     reconciliation_stream,
 )
-from ledger.projections.table import CHANGE, POSITION, TIME, Column, Index, Table, encode_columns, insert, update, upsert
+from ledger.projections.table import (
+    CHANGE,
+    POSITION,
+    TIME,
+    Column,
+    Index,
+    Table,
+    encode_columns,
+    insert,
+    update,
+    upsert,
+)
 from ledger.store.connections import Reader
 from ledger.store.sql import HEAD_VERSIONS
 from ledger.store.statements import Statement, columns, integers, uuids
@@ -130,7 +141,11 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     gone = changes.freed - changes.entries.keys()
     names = RECONCILED_ENTRIES.names
     return [
-        *([insert(RECONCILIATIONS, encode_columns(RECONCILIATIONS, RECONCILIATIONS.names, created))] if created else []),
+        *(
+            [insert(RECONCILIATIONS, encode_columns(RECONCILIATIONS, RECONCILIATIONS.names, created))]
+            if created
+            else []
+        ),
         *([update(RECONCILIATIONS, encode_columns(RECONCILIATIONS, _CHANGING, undone))] if undone else []),
         *([insert(RECONCILED_ENTRIES, encode_columns(RECONCILED_ENTRIES, names, new))] if new else []),
         *([upsert(RECONCILED_ENTRIES, encode_columns(RECONCILED_ENTRIES, names, again))] if again else []),

@@ -14,7 +14,9 @@ from ledger.money import Assets
 
 _COMMA, _POINT = NumberForm("1234,56"), NumberForm("1234.56")
 _SHORT, _LONG, _DASHED = (parse_date_form(form) for form in ("YYMMDD", "YYYYMMDD", "YYYY-MM-DD"))
-_MT940 = re.compile(r"^:(?P<tag>60|62)F:(?P<mark>[DC])(?P<day>\d{6})(?P<currency>[A-Z]{3})(?P<amount>\d+,\d*)", re.M)
+_MT940 = re.compile(
+    r"^:(?P<tag>60|62)F:(?P<mark>[DC])(?P<day>\d{6})(?P<currency>[A-Z]{3})(?P<amount>\d+,\d*)", re.MULTILINE
+)
 _OFX = re.compile(r"<LEDGERBAL>\s*<BALAMT>(?P<amount>[^<\s]+).*?<DTASOF>(?P<day>\d{8})", re.DOTALL)
 _OFX_CURRENCY = re.compile(r"<CURDEF>([A-Z]{3})")
 _CAMT_CODES = {"OPBD": "opening", "PRCD": "opening", "CLBD": "closing"}
