@@ -171,7 +171,7 @@ def _report(compared: _Compared, matching: Matching) -> dict[str, Any]:
                 "transaction_id": str(compared.entries[one.version]["transaction_id"]),
                 "by": one.by,
             }
-            for one in matching.matches
+            for one in sorted(matching.matches, key=lambda one: numbers[one.key])
         ],
         "reconciled_before": [
             {

@@ -96,7 +96,7 @@ async def test_an_accountant_sees_what_is_missing_on_either_side(
         "not in the ledger: 1",
         "  line 9  2026-05-02  -12.34  2026050200002",
         "not on the statement: 1",
-        "  entry 4  2026-05-02  -12.43  power, with a slip of the pen",
+        "  entry 6  2026-05-02  -12.43  power, with a slip of the pen",
     ]
     assert [*expected, f"to undo this: ledger reconcile {BANK} --undo {reconciliation_id}"] == ran.output.splitlines()
     assert (1, [*expected, "dry run: nothing was written"]) == (dry.status, dry.output.splitlines())
@@ -141,8 +141,8 @@ async def test_ambiguous_lines_are_shown_with_what_they_could_be(
         "  line 2  2026-05-01  1,250.00  Rechnung 7",
         "ambiguous, so not matched: 1",
         "  line 3  2026-05-02  -12.34  Strom",
-        "    could be entry 3  2026-05-02  -12.34  Strom",
-        "    could be entry 4  2026-05-02  -12.34  Strom",
+        "    could be entry 5  2026-05-02  -12.34  Strom",
+        "    could be entry 6  2026-05-02  -12.34  Strom",
     ] == ran.output.splitlines()[1:]
 
 
